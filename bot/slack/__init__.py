@@ -1,0 +1,1 @@
+"""Slack: accept durably, decide by buttons, tell in threads."""

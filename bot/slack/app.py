@@ -1,0 +1,46 @@
+"""The Bolt app: pure wiring of what Slack sends to the listeners."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from slack_bolt import App, BoltResponse
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk import WebClient
+
+from bot.slack.listeners import Listeners
+
+log = logging.getLogger(__name__)
+
+ANYTHING = re.compile(".*", re.DOTALL)
+
+
+def build_app(listeners: Listeners, client: WebClient, bot_token: str, command: str) -> App:
+    """An app that answers in the thread that received the payload and calls nobody before it.
+
+    ``process_before_response``: the ack leaves as soon as the listener returns, not at Bolt's
+    next 10 ms poll. ``authorize`` answers from what we have: without it Bolt would call auth.test
+    before the first ack. ``client`` carries no token: Bolt would only warn about it.
+    """
+
+    def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=bot_token)
+
+    app = App(
+        name="vmferry",
+        client=client,
+        authorize=authorize,
+        process_before_response=True,
+        request_verification_enabled=False,  # Socket Mode needs no signature
+    )
+    app.error(_last_resort)
+    app.command(command)(listeners.command)
+    app.action(ANYTHING)(listeners.click)  # the last listener: buttons of any version get an answer
+    return app
+
+
+def _last_resort(error: Exception) -> BoltResponse:
+    """Listeners do not raise; if Bolt itself does, Slack still gets its answer."""
+    log.error("Bolt failed", exc_info=error)
+    return BoltResponse(status=200)

@@ -1,0 +1,117 @@
+"""Small builders of Slack blocks that cannot break Slack's limits or ping anybody by accident.
+
+Text that came from outside (VM names, VMM's errors) goes through :func:`escape` exactly once,
+where it is put into a sentence. Everything built here is cut to Slack's limits by :func:`fit`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+Block = dict[str, object]
+
+SECTION, TEXT, CONTEXT, MESSAGE, BLOCKS = 3_000, 3_900, 2_000, 12_000, 50
+BUTTON, CONFIRM = 75, {"title": 100, "text": 300, "confirm": 30, "deny": 30}
+CUT_SHORT = re.compile(r"[&<][^;>]{0,80}$")
+
+
+def escape(text: str) -> str:
+    """Text that Slack shows as it is: nobody is pinged, nothing becomes a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def date(at: float, form: str = "{time}") -> str:
+    """A moment in the reader's own time zone; UTC where a client cannot."""
+    fallback = datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
+    return f"<!date^{int(at)}^{form}^{fallback}>"
+
+
+def fit(text: str, longest: int) -> str:
+    """The text cut to ``longest`` characters, never inside an entity, a mention or a date."""
+    if len(text) <= longest:
+        return text
+    return CUT_SHORT.sub("", text[: longest - 2]).rstrip() + " …"
+
+
+def fit_lines(lines: Iterable[str], longest: int, rest: str = "… and {} more") -> str:
+    """As many whole lines as fit; the others are counted on a last line."""
+    kept: list[str] = []
+    left = list(lines)
+    room = longest - len(rest) - 8
+    while left and sum(len(line) + 1 for line in kept) + len(left[0]) <= room:
+        kept.append(left.pop(0))
+    if left:
+        kept.append(rest.format(len(left)))
+    return fit("\n".join(kept), longest)
+
+
+def section(text: str) -> Block:
+    """A paragraph; addresses and names in it are not made into links."""
+    shown = {"type": "mrkdwn", "text": fit(text, SECTION), "verbatim": True}
+    return {"type": "section", "text": shown}
+
+
+def context(text: str) -> Block:
+    """A small grey line."""
+    shown = {"type": "mrkdwn", "text": fit(text, CONTEXT), "verbatim": True}
+    return {"type": "context", "elements": [shown]}
+
+
+def actions(*buttons: Block) -> Block:
+    """A row of buttons."""
+    return {"type": "actions", "elements": list(buttons)}
+
+
+def button(
+    label: str,
+    action_id: str,
+    value: str,
+    *,
+    style: str = "",
+    about: str = "",
+    confirm: Block | None = None,
+) -> Block:
+    """One button. ``about`` is what a screen reader says; ``style`` primary, danger or none."""
+    made: Block = {
+        "type": "button",
+        "text": {"type": "plain_text", "text": fit(label, BUTTON)},
+        "action_id": action_id,
+        "value": value,
+    }
+    if style:
+        made["style"] = style
+    if about:
+        made["accessibility_label"] = fit(about, BUTTON)
+    if confirm:
+        made["confirm"] = confirm
+    return made
+
+
+def confirm(title: str, text: str, yes: str, no: str) -> Block:
+    """The question that Slack asks before a click counts."""
+    words = {"title": title, "text": text, "confirm": yes, "deny": no}
+    return {
+        part: {"type": "plain_text", "text": fit(words[part], longest)}
+        for part, longest in CONFIRM.items()
+    }
+
+
+def fit_blocks(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """The blocks cut to what one message may hold: paragraphs go first, buttons stay."""
+    kept = list(blocks)
+    while len(kept) > BLOCKS or len(json.dumps(kept, ensure_ascii=False)) > MESSAGE:
+        spare = [n for n, block in enumerate(kept) if n and block["type"] == "section"]
+        if not spare:
+            break
+        del kept[spare[-1]]
+    return tuple(kept)
+
+
+def fingerprint(*parts: object) -> str:
+    """One short word that changes when any of the parts changes."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -1,0 +1,126 @@
+"""Accept: parse, one durable insert, ack. Nothing else happens before Slack has its answer.
+
+A listener never raises: Bolt would throw the ack away (measured: 3 s and an error for the person,
+although the work is done). It acks exactly once, with one exception: a click that could not be
+written down is not acked at all, because an ack is the promise that it is not lost; Slack then
+shows the person that it failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from slack_bolt import Ack, BoltResponse
+
+from bot.slack import sentences
+from bot.slack.blocks import fingerprint
+from bot.slack.people import person
+from bot.slack.slack_api import ReplyUrls
+from bot.slack.tables import Inbound, Tables
+from engine import grammar
+from engine.clock import Clock
+from engine.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+Payload = Mapping[str, object]
+COMMAND, CLICK = "command", "click"
+LONGEST = 4_000
+
+
+class Listeners:
+    """What Bolt calls. ``accepted`` is called after each new inbox row."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        urls: ReplyUrls,
+        clock: Clock,
+        name: str,
+        accepted: Callable[[], None],
+    ) -> None:
+        self.tables, self.urls, self.clock = tables, urls, clock
+        self.name, self.accepted = name, accepted
+
+    def command(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A slash command: usage errors are answered at once, everything else is written down."""
+        try:
+            answer = self._command(body)
+        except Exception:
+            log.exception("a command could not be accepted")
+            answer = sentences.not_saved()
+        return ack(answer)
+
+    def click(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A click on any button, known or not: written down for the worker."""
+        try:
+            self._click(body)
+        except Exception:
+            log.exception("a click could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def _command(self, body: Payload) -> str:
+        text = _text(body, "text")
+        if len(text) > LONGEST:
+            return f"That is longer than {LONGEST} characters. {sentences.NOT_STARTED}"
+        try:
+            grammar.parse(text)
+        except UsageError as error:
+            return sentences.usage(error, self.name)
+        row = Inbound(
+            0,
+            COMMAND,
+            person(_text(body, "user_id")),
+            _text(body, "channel_id"),
+            {"text": text},
+            self.clock.now(),
+        )
+        unique = _text(body, "trigger_id") or fingerprint(row.by, row.channel, text, row.received)
+        self._keep(row, f"command:{unique}", body)
+        return ""
+
+    def _click(self, body: Payload) -> None:
+        user, channel = _part(body, "user"), _part(body, "channel")
+        container, pressed = _part(body, "container"), _first(body.get("actions"))
+        action, value = _text(pressed, "action_id"), _text(pressed, "value")[:LONGEST]
+        row = Inbound(
+            0,
+            CLICK,
+            person(_text(user, "id")),
+            _text(channel, "id") or _text(container, "channel_id"),
+            {
+                "action": action,
+                "value": value,
+                "message_ts": _text(container, "message_ts"),
+                "thread_ts": _text(container, "thread_ts"),
+            },
+            self.clock.now(),
+        )
+        moment = _text(pressed, "action_ts") or _text(body, "trigger_id") or str(row.received)
+        self._keep(row, f"click:{action}:{value}:{row.by}:{moment}", body)
+
+    def _keep(self, row: Inbound, key: str, body: Payload) -> None:
+        inbox = self.tables.accept(row, key)
+        if inbox is None:
+            return  # a second delivery of what is written down already
+        address = _text(body, "response_url")
+        if address:
+            self.urls.keep(inbox, address, self.clock.monotonic())
+        self.accepted()
+
+
+def _text(part: Payload, name: str) -> str:
+    value = part.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _part(body: Payload, name: str) -> Payload:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _first(values: object) -> Payload:
+    found = values[0] if isinstance(values, (list, tuple)) and values else None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,61 @@
+"""A thread that takes one step whenever somebody knocks, and lives on after a bug."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+AFTER_A_BUG = 1.0
+
+
+class Loop:
+    """Calls ``step`` at every knock and after as many seconds as its last call asked for.
+
+    ``step`` returns those seconds (``None``: only at the next knock). What it raises is a bug: it
+    is logged and counted in ``bugs``, and the loop goes on.
+    """
+
+    def __init__(self, name: str, step: Callable[[], float | None]) -> None:
+        self.bugs = 0
+        self._step = step
+        self._knocked = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin, with a first step at once."""
+        self._knocked.set()
+        self._thread.start()
+
+    def knock(self) -> None:
+        """There is something to do. May be called from any thread, any number of times."""
+        self._knocked.set()
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """Finish the step in hand and end."""
+        self._stopped.set()
+        self._knocked.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    @property
+    def alive(self) -> bool:
+        """Is the thread running?"""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        wait: float | None = None
+        while True:
+            self._knocked.wait(wait)
+            if self._stopped.is_set():
+                return
+            self._knocked.clear()
+            try:
+                wait = self._step()
+            except Exception:
+                self.bugs += 1
+                log.exception("a step of %s failed", self._thread.name)
+                wait = AFTER_A_BUG

@@ -1,0 +1,53 @@
+"""What the messages are made of, read from the engine's rows: boards, report lines, audit marks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine import report
+from engine.board import Board, board
+from engine.model import Approval, ApprovalState, Fleet, RunRecord
+from engine.settings import Settings
+from engine.store import events, queries
+from engine.store.store import Store
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One run as it stands at one moment."""
+
+    record: RunRecord
+    fleet: Fleet | None
+    board: Board
+
+
+def see(store: Store, settings: Settings, run: int, now: float) -> Sight | None:
+    """The run with its last observation and its board; ``None`` where there is no such run."""
+    record = queries.record(store, run)
+    if record is None:
+        return None
+    fleet = queries.fleet(store, record.run.vmm)
+    return Sight(record, fleet, board(record, fleet, now, settings.engine.mb_per_s))
+
+
+def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
+    """The final report's own lines, without who asked: Slack says that as a mention."""
+    run = record.run
+    document = report.document(store, run.vmm, now, run_id=run.id)
+    asked = f"Asked by {run.by}"
+    return [line for line in report.summary(document["runs"][0]) if line != asked]
+
+
+def audit_mark(store: Store, approval: Approval) -> str:
+    """The beginning of the hash of the event that decided it, or nothing."""
+    if approval.state is ApprovalState.REQUESTED:
+        return ""
+    kind = f"approval.{approval.state}"
+    return next(
+        (
+            event.hash[:8]
+            for event in events.since(store, run=approval.run)
+            if event.kind == kind and event.detail.get("approval") == approval.id
+        ),
+        "",
+    )

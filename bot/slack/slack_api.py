@@ -1,0 +1,226 @@
+"""The only calls of Slack's Web API, with every failure as one of two answers: later, or never.
+
+The SDK's own retries are switched off: it would post twice. Who may call what and when is the
+outbox's business.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.slack_response import SlackResponse
+from slack_sdk.webhook import WebhookClient
+
+Block = Mapping[str, object]
+
+TIMEOUT = 10
+REPLIES, REPLIES_FOR = 5, 29 * 60.0
+SLOW_DOWN = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
+AUTH = frozenset(
+    {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
+)
+PASSING = frozenset(
+    {
+        "fatal_error",
+        "internal_error",
+        "service_unavailable",
+        "request_timeout",
+        "team_added_to_org",
+        "external_channel_migrating",
+        "update_failed",
+    }
+)
+
+
+class SlackTrouble(Exception):
+    """A call that did not succeed; ``code`` is Slack's word."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class SlackLater(SlackTrouble):
+    """Try again in ``seconds``; whether it happened is unknown where Slack did not answer."""
+
+    def __init__(self, code: str, seconds: float) -> None:
+        super().__init__(code)
+        self.seconds = seconds
+
+
+class SlackNever(SlackTrouble):
+    """It did not happen, and trying again will not help."""
+
+
+def web_client(token: str | None, base_url: str | None = None) -> WebClient:
+    """A client that never retries by itself. A proxy is never used for this machine itself."""
+    client = WebClient(
+        token=token,
+        timeout=TIMEOUT,
+        retry_handlers=[],
+        base_url=base_url or WebClient.BASE_URL,
+    )
+    if _local(base_url):
+        client.proxy = None
+    return client
+
+
+def socket_client(base_url: str | None = None) -> AsyncWebClient:
+    """What asks Slack for the address of a new socket."""
+    client = AsyncWebClient(timeout=TIMEOUT, base_url=base_url or WebClient.BASE_URL)
+    if _local(base_url):
+        client.proxy = None
+    return client
+
+
+def _local(url: str | None) -> bool:
+    return urlsplit(url or "").hostname in ("127.0.0.1", "localhost", "::1")
+
+
+class SlackApi:
+    """Post, update, and tell one person."""
+
+    def __init__(self, client: WebClient) -> None:
+        self.client = client
+
+    def post(
+        self,
+        key: str,
+        channel: str,
+        text: str,
+        blocks: Sequence[Block],
+        thread_ts: str | None,
+        broadcast: bool,
+    ) -> str:
+        """A new message; returns its ts. ``key`` goes along as metadata, so that a post whose
+        answer was lost can be found. Not idempotent."""
+        with _Translated():
+            answer = self.client.chat_postMessage(
+                channel=channel,
+                text=text,
+                blocks=[dict(block) for block in blocks],
+                thread_ts=thread_ts,
+                reply_broadcast=broadcast or None,
+                unfurl_links=False,
+                unfurl_media=False,
+                metadata={"event_type": "vmferry_message", "event_payload": {"key": key}},
+            )
+            return str(answer["ts"])
+
+    def update(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> None:
+        """Another content for a message. Idempotent."""
+        with _Translated():
+            self.client.chat_update(
+                channel=channel, ts=ts, text=text, blocks=[dict(block) for block in blocks]
+            )
+
+    def ephemeral(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
+        """Something that only this person sees; a second time does no harm."""
+        with _Translated():
+            self.client.chat_postEphemeral(
+                channel=channel, user=user, text=text, thread_ts=thread_ts
+            )
+
+    def respond(self, url: str, text: str, thread_ts: str | None) -> None:
+        """The same through the response_url of what the person did."""
+        body: dict[str, object] = {
+            "text": text,
+            "response_type": "ephemeral",
+            "replace_original": False,
+        }
+        if thread_ts:
+            body["thread_ts"] = thread_ts
+        hook = WebhookClient(url, timeout=TIMEOUT, retry_handlers=[])
+        if _local(url):
+            hook.proxy = None
+        with _Translated():
+            answer = hook.send_dict(body)
+        if answer.status_code == 429:
+            raise SlackLater("ratelimited", _seconds(answer.headers))
+        if answer.status_code != 200:
+            raise SlackNever(f"response_url {answer.status_code}")
+
+
+class _Translated:
+    """Turns what the SDK raises into ``SlackLater`` or ``SlackNever``."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SlackApiError):
+            raise _translated(error) from error
+        if isinstance(error, (OSError, http.client.HTTPException, SlackClientError)):
+            raise SlackLater(type(error).__name__, 5.0) from error
+
+
+def _translated(error: SlackApiError) -> SlackTrouble:
+    answer = error.response
+    status = answer.status_code if isinstance(answer, SlackResponse) else 200
+    headers = answer.headers if isinstance(answer, SlackResponse) else {}
+    code = str(_field(answer, "error") or f"HTTP {status}")
+    if status == 429 or code in SLOW_DOWN:
+        return SlackLater("ratelimited", _seconds(headers))
+    if code in AUTH:
+        return SlackLater(code, 60.0)
+    if status >= 500 or code in PASSING or code.startswith("HTTP"):
+        return SlackLater(code, 5.0)
+    return SlackNever(code)
+
+
+def _field(answer: SlackResponse | dict[str, object], name: str) -> object:
+    data = answer.data if isinstance(answer, SlackResponse) else answer
+    return data.get(name) if isinstance(data, dict) else None
+
+
+def _seconds(headers: Mapping[str, object]) -> float:
+    """Retry-After, whatever the case of the header; 30 s where Slack does not say."""
+    said = next((v for k, v in headers.items() if k.casefold() == "retry-after"), "30")
+    text = said[0] if isinstance(said, (list, tuple)) and said else said
+    try:
+        return max(1.0, float(str(text)))
+    except ValueError:
+        return 30.0
+
+
+@dataclass
+class _Url:
+    address: str
+    until: float
+    left: int = REPLIES
+
+
+class ReplyUrls:
+    """The response URLs of the last interactions, in memory only: they are secrets.
+
+    Five uses within 30 minutes each; after a restart people are told by ``chat.postEphemeral``.
+    """
+
+    def __init__(self, most: int = 2_000) -> None:
+        self._urls: OrderedDict[int, _Url] = OrderedDict()
+        self._lock = threading.Lock()
+        self._most = most
+
+    def keep(self, inbox: int, address: str, now: float) -> None:
+        """Remember where this row can be answered. ``now`` is monotonic."""
+        with self._lock:
+            self._urls[inbox] = _Url(address, now + REPLIES_FOR)
+            while len(self._urls) > self._most:
+                self._urls.popitem(last=False)
+
+    def use(self, inbox: int | None, now: float) -> str | None:
+        """An address that can still be used, counted; ``None`` where there is none."""
+        with self._lock:
+            url = self._urls.get(inbox) if inbox is not None else None
+            if url is None or url.left < 1 or url.until < now:
+                return None
+            url.left -= 1
+            return url.address

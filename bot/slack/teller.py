@@ -1,0 +1,166 @@
+"""Decides what stands in Slack: every message of every run that is told about, out of rows.
+
+Level-triggered: events behind a cursor only say which runs to look at again. Whatever is looked
+at is rendered anew and put into the outbox, which sends what changed. So a lost knock, a kill or
+a restart costs nothing but a moment.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+from sqlite_utils import Database
+
+from bot.slack import sentences
+from bot.slack.loops import Loop
+from bot.slack.outbox import Rhythm
+from bot.slack.people import Deciders
+from bot.slack.rows import Sight, audit_mark, report_lines, see
+from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
+from bot.slack.views import (
+    Question,
+    Rendered,
+    board_view,
+    card_view,
+    cause,
+    failure_view,
+    report_view,
+)
+from engine.board import Stuck
+from engine.clock import Clock
+from engine.model import Approval, ApprovalState, RunRecord, RunState
+from engine.service import Service
+from engine.settings import Settings
+from engine.store import events
+
+CURSOR = "teller"
+
+
+class Teller:
+    """``told`` is called when something new may stand in the outbox."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        service: Service,
+        settings: Settings,
+        clock: Clock,
+        wall: Clock,
+        rhythm: Rhythm,
+        told: Callable[[], None],
+    ) -> None:
+        self.tables, self.service, self.settings = tables, service, settings
+        self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
+        self.deciders = Deciders(settings.slack.approvers)
+        self.told = told
+        self.loop = Loop("slack-teller", self.look)
+        self._asked: set[int] = set()
+        self._lock = threading.Lock()
+        self._all_at = 0.0
+        self._marks: dict[tuple[int, ApprovalState], str] = {}
+
+    def look_at(self, run: int | None) -> None:
+        """Look at this run soon, whether or not anything happened to it."""
+        with self._lock:
+            if run is not None:
+                self._asked.add(run)
+        self.loop.knock()
+
+    def look(self) -> float | None:
+        """Look at what changed; at everything once per board interval (percentages move
+        without events)."""
+        news = events.since(self.store, self.tables.cursor(CURSOR))
+        with self._lock:
+            wanted = self._asked | {e.run for e in news if e.run is not None}
+            self._asked = set()
+        now = self.wall.monotonic()
+        everything = now >= self._all_at
+        if everything:
+            self._all_at = now + self.rhythm.board
+        watched = self.tables.watched()
+        changed = [self._tell(w) for w in watched if everything or w.run in wanted]
+        if news:
+            self.tables.advance(CURSOR, news[-1].seq)
+        if any(changed):
+            self.told()
+        return self.rhythm.look
+
+    def _tell(self, watched: Watched) -> bool:
+        seen = see(self.store, self.settings, watched.run, self.clock.now())
+        if seen is None:
+            return False
+        run = seen.record.run
+        if watched.error and run.state is RunState.SCHEDULED:
+            place = f"its board could not be posted in {watched.channel} ({watched.error})"
+            self.service.reject(run.id, f"{place}; /invite @vmferry")
+            return self._tell(watched)
+        if watched.error and run.state is RunState.REJECTED:
+            return self._tell_rejected(watched, seen.record)
+        messages = list(self._messages(seen))
+        with self.store.transaction() as db:
+            changed = [self._put(db, watched, *message) for message in messages]
+            if run.over:
+                self.tables.told(db, run.id)
+        if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
+            self.service.activate(run.id)
+            return self._tell(watched)
+        return any(changed)
+
+    def _messages(self, seen: Sight) -> Iterator[tuple[str, Rendered, int]]:
+        """Key, content and urgency of every message of a run."""
+        record, board, run = seen.record, seen.board, seen.record.run
+        yield f"board:{run.label}", board_view(board, self.deciders), LAST
+        for approval in record.approvals:
+            mark = self._audit_mark(approval)
+            question = Question(approval, record, seen.fleet, board.needed_by, mark)
+            yield f"card:{approval.label}", card_view(question, self.deciders), FIRST
+        for name, stuck in _by_cause(board.failed).items():
+            yield f"failure:{run.label}:{name}", failure_view(run, stuck, self.deciders), FIRST
+        if run.over:
+            lines = report_lines(self.store, record, self.clock.now())
+            last = report_view(record, lines, events.head(self.store))
+            yield f"report:{run.label}", last, SECOND
+
+    def _audit_mark(self, approval: Approval) -> str:
+        """Looked up once for each decision."""
+        known = (approval.id, approval.state)
+        if known not in self._marks:
+            self._marks[known] = audit_mark(self.store, approval)
+        return self._marks[known]
+
+    def _put(
+        self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
+    ) -> bool:
+        is_board = key.startswith("board:")
+        return self.tables.put(
+            db,
+            Outbound(
+                key=key,
+                kind="message",
+                channel=watched.channel,
+                text=content.text,
+                blocks=content.blocks,
+                fingerprint=content.fingerprint,
+                run=watched.run,
+                parent=None if is_board else f"board:R{watched.run}",
+                broadcast=key.startswith("report:"),
+                priority=priority,
+            ),
+        )
+
+    def _tell_rejected(self, watched: Watched, record: RunRecord) -> bool:
+        """The requester is told where they asked; nothing can be posted there."""
+        asked = Inbound(watched.inbox, "", watched.by, watched.channel, {}, record.run.created)
+        with self.store.transaction() as db:
+            text = sentences.not_posted(record.run, watched.channel, watched.error)
+            self.tables.reply(db, asked, text)
+            self.tables.told(db, watched.run)
+        return True
+
+
+def _by_cause(failed: tuple[Stuck, ...]) -> dict[str, list[Stuck]]:
+    groups: dict[str, list[Stuck]] = {}
+    for stuck in failed:
+        groups.setdefault(cause(stuck)[:8], []).append(stuck)
+    return groups

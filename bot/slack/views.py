@@ -1,0 +1,359 @@
+"""From rows to messages: board, approval card, failure, final report. Pure.
+
+Every message can be built again from rows at any time. ``text`` alone (the notification, and what
+a screen reader reads) starts with what matters and suffices. A message's fingerprint is made of
+what is worth an update: percentages in steps of five, no "as of".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.slack.blocks import (
+    TEXT,
+    Block,
+    actions,
+    button,
+    confirm,
+    context,
+    date,
+    escape,
+    fingerprint,
+    fit,
+    fit_blocks,
+    fit_lines,
+    section,
+)
+from bot.slack.people import Deciders, mention, mentions
+from engine.board import Board, Stuck, WaitGroup
+from engine.model import (
+    Approval,
+    ApprovalState,
+    Fleet,
+    MoveState,
+    Run,
+    RunRecord,
+    RunState,
+    Wait,
+    short,
+)
+
+APPROVE, DENY = "approve", "deny"
+
+STATE = {
+    RunState.SCHEDULED: "Starting",
+    RunState.ACTIVE: "Moving",
+    RunState.PAUSED: "Paused",
+    RunState.STOPPING: "Stopping",
+    RunState.STOPPED: "Stopped",
+    RunState.COMPLETED: "Completed",
+    RunState.INCOMPLETE: "Ended, not complete",
+    RunState.REJECTED: "Rejected",
+}
+WAITS = {
+    Wait.SLOT: "no slot ({})",
+    Wait.APPROVAL: "powered down, need approval",
+    Wait.BACKUP: "in backup since {}",
+    Wait.RUNNING_FIRST: "powered down, after the running VMs",
+    Wait.BACKOFF: "to be tried again ({})",
+}
+LISTED = 8
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A message ready to be sent, and the word that tells whether it has to be."""
+
+    text: str
+    blocks: tuple[Block, ...]
+    fingerprint: str
+
+
+def _rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:
+    return Rendered(fit(text, TEXT), fit_blocks(blocks), fingerprint(*(worth or (text, blocks))))
+
+
+def _several(names: Sequence[str]) -> str:
+    """The first few names; the rest as a number."""
+    shown = ", ".join(escape(name) for name in names[:LISTED])
+    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def _hosts(names: Sequence[str], join: str = ", ") -> str:
+    return join.join(escape(short(name)) for name in names)
+
+
+def route(run: Run, join: str = ", ") -> str:
+    """``hv01 → hv02, hv03``."""
+    return f"{_hosts(run.sources)} → {_hosts(run.destinations, join)}".removeprefix(" ")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 VM``, ``4 VMs``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+# --- the board ------------------------------------------------------------------------------
+
+
+def board_view(board: Board, deciders: Deciders) -> Rendered:
+    """The one message of a run, updated in place."""
+    text, blocks = _board(board, deciders)
+    worth = _board(_coarse(board), deciders)
+    return _rendered(text, blocks, worth)
+
+
+def _coarse(board: Board) -> Board:
+    """The board with everything rounded that is not worth an update of its own."""
+    return replace(
+        board,
+        moving=tuple(
+            replace(m, percent=None if m.percent is None else m.percent // 5 * 5)
+            for m in board.moving
+        ),
+        progress=int(board.progress * 20) / 20,
+        done_about=None if board.done_about is None else board.done_about // 600 * 600,
+        needed_by=None if board.needed_by is None else board.needed_by // 600 * 600,
+        as_of=0.0,
+    )
+
+
+def _board(board: Board, deciders: Deciders) -> tuple[str, list[Block]]:
+    head = f"{board.run.label} · {route(board.run)} · {STATE[board.run.state]}"
+    counts = _counts(board)
+    lines = _board_lines(board, deciders)
+    asked = f"Asked by {mention(board.run.by)} {date(board.run.created)}"
+    foot = f"{asked} · as of {date(board.as_of, '{time_secs}')}"
+    blocks = [section("\n".join([f"*{head}*", counts, *_bar(board)]))]
+    if lines:
+        blocks.append(section(fit_lines(lines, 2_900)))
+    blocks.append(context(foot))
+    return "\n".join([head, counts, *lines, foot]), blocks
+
+
+def _counts(board: Board) -> str:
+    waiting = sum(group.count for group in board.waiting)
+    parts = [f"{board.moved} of {board.total} moved"]
+    numbers = (
+        (len(board.moving), "moving"),
+        (len(board.restoring), "being checked"),
+        (waiting, "waiting"),
+        (len(board.failed), "failed"),
+        (board.skipped, "skipped"),
+    )
+    return " · ".join(parts + [f"{number} {word}" for number, word in numbers if number])
+
+
+def _bar(board: Board) -> list[str]:
+    if board.run.over or board.run.state is RunState.SCHEDULED or not board.total:
+        return []
+    percent = int(min(1.0, max(0.0, board.progress)) * 100)
+    full = percent // 10
+    about = f" · done about {date(board.done_about)}" if board.done_about else ""
+    return [f"{'▓' * full}{'░' * (10 - full)} {percent} %{about}"]
+
+
+def _board_lines(board: Board, deciders: Deciders) -> list[str]:
+    lines = [] if board.run.over else [_needs(board, q, deciders) for q in board.questions]
+    if board.moving:
+        lines.append("Moving: " + ", ".join(_moving(board)))
+    if board.restoring:
+        lines.append(f"Network being checked: {_several(board.restoring)}")
+    if board.waiting:
+        lines.append(f"Waiting: {' · '.join(map(_waiting, board.waiting))}")
+    if board.failed:
+        lines.append(f"Failed: {_several([s.vm for s in board.failed])}, see thread")
+    return lines
+
+
+def _waiting(group: WaitGroup) -> str:
+    """How many wait for what; the numbers are those of the one that waits longest."""
+    form = WAITS.get(group.wait, "{}")
+    told = date(group.since) if group.wait is Wait.BACKUP else escape(group.text)
+    return f"{group.count} {form.format(told)}"
+
+
+def _moving(board: Board) -> list[str]:
+    shown = [
+        f"{escape(m.vm)} → {escape(short(m.destination))}"
+        + ("" if m.percent is None else f" {m.percent} %")
+        for m in board.moving[:LISTED]
+    ]
+    rest = len(board.moving) - LISTED
+    return [*shown, f"{rest} more"] if rest > 0 else shown
+
+
+def _needs(board: Board, question: Approval, deciders: Deciders) -> str:
+    by = f" by {date(board.needed_by)}" if board.needed_by else ""
+    what = f"approve {count(len(question.vms), 'powered-down VM')}{by}"
+    if deciders.eligible(board.run.by):
+        return f"Needs a person: {what}, see the card in the thread"
+    return f"Needs a person: {what}, but {nobody(board.run.by)}"
+
+
+def nobody(requester: str) -> str:
+    """Why nobody can decide, and what to do."""
+    return f"nobody except {mention(requester)} is listed to decide (setting slack.approvers)"
+
+
+# --- the approval card ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a card is drawn from: the approval and what it is about."""
+
+    approval: Approval
+    record: RunRecord
+    fleet: Fleet | None
+    needed_by: float | None = None
+    audit: str = ""
+
+
+def card_view(question: Question, deciders: Deciders) -> Rendered:
+    """The question to those who may decide, or what became of it."""
+    if question.approval.state is ApprovalState.REQUESTED and not question.record.run.over:
+        return _open_card(question, deciders)
+    lines = _closed_card(question)
+    return _rendered("\n".join(lines), [section("\n".join(lines))])
+
+
+def _open_card(question: Question, deciders: Deciders) -> Rendered:
+    approval, run = question.approval, question.record.run
+    able = deciders.eligible(run.by)
+    number = count(len(approval.vms), "powered-down VM")
+    by = f" Needed by {date(question.needed_by)}" if question.needed_by else ""
+    ask = f"Approve moving {number}?{by}"
+    where = f"{run.label} · {route(run, ' or ')} · {escape(run.options.path or 'default path')}"
+    rows = [_vm_row(question, vm_id) for vm_id in approval.vms]
+    left = "it stays" if len(rows) == 1 else "they stay"
+    rules = [
+        f"{left[0].upper()}{left[1:]} powered down. "
+        "Network and extended ACLs are saved first, checked after.",
+        f"Without approval {left} on {_hosts(run.sources, ' or ')}; the others still move.",
+    ]
+    who = f"Asked by {mention(run.by)}, who cannot decide. " + (
+        f"May decide: {mentions(able)}" if able else f"At present {nobody(run.by)}."
+    )
+    ping = f"{mentions(able)} " if able else ""
+    text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
+    chunks = _chunked(rows)
+    blocks = [section(f"{ping}*{ask}*\n{where}"), *map(section, chunks)]
+    blocks += [section("\n".join(rules)), context(who), _decision_buttons(approval, run)]
+    return _rendered(text, blocks)
+
+
+def _chunked(rows: Sequence[str], longest: int = 2_800, most: int = 3) -> list[str]:
+    """The rows in paragraphs that Slack takes; what does not fit is counted."""
+    paragraphs: list[list[str]] = [[]]
+    for row in rows:
+        if sum(len(r) + 1 for r in paragraphs[-1]) + len(row) > longest:
+            paragraphs.append([])
+        paragraphs[-1].append(row)
+    hidden = sum(len(p) for p in paragraphs[most:])
+    shown = ["\n".join(p) for p in paragraphs[:most]]
+    return shown + ([f"… and {count(hidden, 'VM')} more"] if hidden else [])
+
+
+def _decision_buttons(approval: Approval, run: Run) -> Block:
+    value = f"{approval.id}.{approval.digest}"
+    number = len(approval.vms)
+    what = count(number, "powered-down VM")
+    sources = " or ".join(short(s) for s in run.sources)
+    yes = f"Approve {number}"
+    sure = confirm(f"Approve {number}", f"Move {what} from {sources}?", yes, "Go back")
+    return actions(
+        button(yes, APPROVE, value, style="primary", about=f"Approve moving {what}", confirm=sure),
+        button("Deny", DENY, value, style="danger", about=f"Deny moving {what}"),
+    )
+
+
+def _vm_row(question: Question, vm_id: str) -> str:
+    vm = question.fleet.vm(vm_id) if question.fleet else None
+    move = next((m.move for m in question.record.moves if m.move.vm_id == vm_id), None)
+    name = escape(vm.name if vm else move.vm if move else vm_id)
+    if vm is None:
+        return f"• {name}"
+    power = vm.hyperv_state.value if vm.hyperv_state else vm.vmm_status
+    size = f"{max(1, round(vm.disk_mb / 1024))} GB"
+    return f"• {name}  {power}  {count(vm.adapters, 'adapter')}  {size}"
+
+
+def _closed_card(question: Question) -> list[str]:
+    approval, run = question.approval, question.record.run
+    names = _several([_vm_name(question, vm_id) for vm_id in approval.vms])
+    who, at = mention(approval.by), date(approval.decided or approval.requested)
+    number = count(len(approval.vms), "VM")
+    stay = f"{number} {'stays' if len(approval.vms) == 1 else 'stay'} on {_hosts(run.sources)}."
+    audit = f" Audit {question.audit}" if question.audit else ""
+    match approval.state:
+        case ApprovalState.GRANTED:
+            head = f"✅ Approved by {who} {at} · {run.label} · {names}"
+            they = "It moves" if len(approval.vms) == 1 else "They move"
+            return [head, f"{they} after the running VMs.{audit}"]
+        case ApprovalState.DENIED:
+            why = f': "{escape(approval.reason)}"' if approval.reason else ""
+            return [f"⛔ Denied by {who} {at} · {run.label} · {names}{why}", stay + audit]
+        case ApprovalState.WITHDRAWN:
+            return [f"↩️ Withdrawn by {who} {at} · {run.label} · {names}", stay + audit]
+    ended = date(approval.decided or run.ended or approval.requested)
+    return [f"⌛ Nobody decided in time {ended} · {run.label} · {names}", stay]
+
+
+def _vm_name(question: Question, vm_id: str) -> str:
+    found = next((m.move.vm for m in question.record.moves if m.move.vm_id == vm_id), None)
+    vm = question.fleet.vm(vm_id) if question.fleet and not found else None
+    return found or (vm.name if vm else vm_id)
+
+
+# --- failures and the report ----------------------------------------------------------------
+
+
+def cause(stuck: Stuck) -> str:
+    """What makes two failures the same: everything but the VM's own name."""
+    told = _unnamed(stuck.sentence, stuck) + _unnamed(stuck.next, stuck)
+    return fingerprint(stuck.state, stuck.outcome, told)
+
+
+def _unnamed(text: str, stuck: Stuck) -> str:
+    return text.replace(stuck.vm_id, "").replace(stuck.vm, "") if stuck.vm else text
+
+
+def failure_view(run: Run, stuck: Sequence[Stuck], deciders: Deciders) -> Rendered:
+    """One reply per distinct cause; more VMs of the same cause are added to it."""
+    first, others = stuck[0], stuck[1:]
+    urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
+    called = mentions(deciders.listed) if urgent and deciders.listed else mention(run.by)
+    told = escape(first.sentence)
+    for word in (" Why: ", " Missing: ", " Hyper-V said: "):
+        told = told.replace(word, f"\n{word.strip()} ", 1)
+    lines = [f"{'🛑' if urgent else '❌'} {called} {told}"]
+    if others:
+        lines.append(f"The same with {_several([one.vm for one in others])}.")
+    if first.next:
+        lines.append(f"Do: {escape(first.next)}")
+    text = "\n".join(lines)
+    return _rendered(text, [section(text)])
+
+
+def report_view(record: RunRecord, lines: Sequence[str], audit: str = "") -> Rendered:
+    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own."""
+    run = record.run
+    mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
+    head, *rest = [escape(line) for line in lines] or [f"{run.label} ended"]
+    foot = " · ".join(
+        [f"asked by {mention(run.by)} {date(run.created)}"]
+        + [
+            f"approved by {mention(a.by)} {date(a.decided)}"
+            for a in record.approvals
+            if a.state is ApprovalState.GRANTED and a.decided is not None
+        ]
+        + ([f"audit {audit[:8]}"] if audit else [])
+    )
+    foot = foot[0].upper() + foot[1:]
+    text = "\n".join([f"{mark} {mention(run.by)} {head}", *rest, foot])
+    blocks = [section(f"{mark} {mention(run.by)} *{head}*"), context(foot)]
+    if rest:
+        blocks.insert(1, section(fit_lines(rest, 2_900)))
+    return _rendered(text, blocks)

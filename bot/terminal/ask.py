@@ -1,0 +1,122 @@
+"""The question before powered-down VMs move, asked and answered at the terminal.
+
+The engine never waits for it: a thread reads what is typed, and the loop that shows the board
+looks from time to time whether an answer has come.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Literal, TextIO
+
+from engine.model import Approval, Fleet, Move, RunRecord, short
+
+Verdict = Literal["approve", "deny"]
+Policy = Literal["ask", "yes", "no"]
+
+NO_TERMINAL = "nobody could be asked: there is no terminal"
+SAID_NO = "--approve no was given"
+CLOSED = "the terminal was closed before an answer"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to do about a question, and why."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+def card_lines(approval: Approval, record: RunRecord, fleet: Fleet | None) -> list[str]:
+    """The question with every VM that it is about, as people need it to decide."""
+    run = record.run
+    moves = {one.move.vm_id: one.move for one in record.moves}
+    asked = [moves[vm_id] for vm_id in approval.vms if vm_id in moves]
+    sources = ", ".join(dict.fromkeys(short(move.source) for move in asked))
+    places = " or ".join(short(host) for host in run.destinations)
+    count = _vms(len(approval.vms))
+    names = max((len(move.vm) for move in asked), default=0)
+    stay = "They stay" if len(asked) != 1 else "It stays"
+    path = f" · {run.options.path}" if run.options.path else ""
+    return [
+        f"{approval.label}: approve moving {count}?",
+        f"{run.label} · {sources} → {places}{path}",
+        *(_vm_line(move, fleet, names) for move in asked),
+        f"{stay} powered down. Network and extended ACLs are saved first, checked after.",
+        f"Without approval {stay.lower()} on {sources}; the others still move.",
+    ]
+
+
+def prompt(approval: Approval) -> str:
+    """The last line, under which the answer is typed."""
+    return f"Approve {len(approval.vms)}? Type y, or n and a reason, then Enter:"
+
+
+def _vms(count: int) -> str:
+    return f"{count} powered-down VM{'' if count == 1 else 's'}"
+
+
+def _vm_line(move: Move, fleet: Fleet | None, width: int) -> str:
+    vm = fleet.vm(move.vm_id) if fleet else None
+    state = str(vm.hyperv_state) if vm and vm.hyperv_state else "?"
+    adapters = vm.adapters if vm else 0
+    noun = "adapter" if adapters == 1 else "adapters"
+    return f"  • {move.vm:<{width}}  {state:<6}  {adapters} {noun}  {move.size_mb / 1024:.0f} GB"
+
+
+def read_answer(line: str) -> Answer | None:
+    """``y``, ``yes``, ``n``, ``no because ...``; anything else is no answer."""
+    word, _, rest = line.strip().partition(" ")
+    if word.casefold() in ("y", "yes") and not rest:
+        return Answer("approve")
+    if word.casefold() in ("n", "no"):
+        return Answer("deny", rest.strip())
+    return None
+
+
+def settled(policy: Policy, is_terminal: bool) -> Answer | None:
+    """The answer that needs no question, or ``None`` where a person is asked."""
+    if policy == "yes":
+        return Answer("approve")
+    if policy == "no":
+        return Answer("deny", SAID_NO)
+    return None if is_terminal else Answer("deny", NO_TERMINAL)
+
+
+class Typed:
+    """Lines from a keyboard, read by a thread, taken without waiting."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdin
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.closed = False
+
+    def listen(self) -> None:
+        """Begin to read; what was typed before the question is not an answer to it."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._read, name="keyboard", daemon=True)
+            self._thread.start()
+        while not self._lines.empty():
+            self.closed = self._lines.get() is None or self.closed
+
+    def answer(self, seconds: float = 0.0) -> Answer | str | None:
+        """An answer, a line that is none, or ``None`` when nothing was typed in that time."""
+        if self.closed:
+            return Answer("deny", CLOSED)
+        try:
+            line = self._lines.get(timeout=seconds) if seconds else self._lines.get_nowait()
+        except queue.Empty:
+            return None
+        if line is None:
+            self.closed = True
+            return Answer("deny", CLOSED)
+        return read_answer(line) or line.strip()
+
+    def _read(self) -> None:
+        for line in self.stream:
+            self._lines.put(line)
+        self._lines.put(None)

@@ -1,0 +1,235 @@
+"""What a run looks like in a terminal: a live board, or plain lines, one per event, in a pipe.
+
+The words are those of the board in Slack. :func:`board_lines` is a pure function of a
+:class:`Board`; the two screens below only put its lines, or events, in front of people.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from engine.board import Board, Stuck, WaitGroup
+from engine.model import Event, MoveState, Run, RunState, Wait, short
+
+STATES = {
+    RunState.SCHEDULED: "Not started",
+    RunState.ACTIVE: "Moving",
+    RunState.PAUSED: "Paused",
+    RunState.STOPPING: "Stopping",
+    RunState.STOPPED: "Stopped",
+    RunState.COMPLETED: "Done",
+    RunState.INCOMPLETE: "Ended, not everything moved",
+    RunState.REJECTED: "Not started",
+}
+ENDS = {
+    MoveState.FAILED: "Failed",
+    MoveState.DAMAGED: "Damaged",
+    MoveState.UNKNOWN: "Nobody knows",
+}
+STYLES = {
+    "Failed": "bold red",
+    "Damaged": "bold red",
+    "Nobody knows": "bold red",
+    "Needs a person": "bold yellow",
+    "Waiting": "yellow",
+}
+WAITS = {
+    Wait.SLOT: "no slot ({})",
+    Wait.APPROVAL: "powered down, need approval",
+    Wait.BACKUP: "in backup since {}",
+    Wait.RUNNING_FIRST: "powered down, after the running VMs",
+    Wait.BACKOFF: "to be tried again ({})",
+}
+BAR = 20
+SHOWN_FAILURES = 8
+
+
+def safe(text: str) -> str:
+    """Text without control characters: a VM's name does not steer a terminal."""
+    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
+
+
+def clock_time(at: float | None) -> str:
+    """``02:31`` in the reader's zone."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M") if at is not None else "?"
+
+
+def since_start(at: float, start: float) -> str:
+    """``0:01:05``: hours, minutes and seconds since the run was asked for."""
+    seconds = int(max(0.0, at - start))
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def title(run: Run) -> str:
+    """``R214 · hv01 → hv02, hv03 · Moving``."""
+    sources = ", ".join(short(host) for host in run.sources) or run.request
+    places = ", ".join(short(host) for host in run.destinations)
+    return safe(f"{run.label} · {sources} → {places} · {STATES[run.state]}")
+
+
+def counts(board: Board) -> str:
+    """``19 of 42 moved · 2 moving · 20 waiting · 1 failed``."""
+    waiting = sum(group.count for group in board.waiting)
+    parts = [
+        (len(board.moving), "moving"),
+        (len(board.restoring), "getting their network back"),
+        (waiting, "waiting"),
+        (board.skipped, "skipped"),
+        (len(board.failed), "failed"),
+    ]
+    said = [f"{count} {word}" for count, word in parts if count]
+    return " · ".join([f"{board.moved} of {board.total} moved", *said])
+
+
+def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
+    """The board as text, the thing to do last."""
+    lines = [title(board.run), counts(board), _progress(board, plain_bar)]
+    if board.questions:
+        lines.append(_question(board))
+    if board.moving:
+        lines.append("Moving: " + ", ".join(_moving(board)))
+    if board.restoring:
+        lines.append("Network: " + ", ".join(board.restoring))
+    if board.waiting:
+        lines.append("Waiting: " + " · ".join(_waiting(group) for group in board.waiting))
+    lines += _failures(board.failed)
+    asked = f"Asked by {board.run.by} {clock_time(board.run.created)}"
+    lines.append(f"{asked} · as of {clock_time(board.as_of)}")
+    return [safe(line) for line in lines if line]
+
+
+def _progress(board: Board, plain_bar: bool) -> str:
+    if board.run.over:
+        return ""
+    full = min(BAR, int(board.progress * BAR))
+    on, off = ("#", ".") if plain_bar else ("▓", "░")
+    done = f" · done about {clock_time(board.done_about)}" if board.done_about is not None else ""
+    return f"{on * full}{off * (BAR - full)} {board.progress * 100:.0f} %{done}"
+
+
+def _question(board: Board) -> str:
+    count = sum(len(question.vms) for question in board.questions)
+    needed = f" by {clock_time(board.needed_by)}" if board.needed_by is not None else ""
+    labels = ", ".join(question.label for question in board.questions)
+    noun = "VM" if count == 1 else "VMs"
+    return f"Needs a person: approve {count} powered-down {noun}{needed} ({labels})"
+
+
+def _moving(board: Board) -> list[str]:
+    return [
+        f"{move.vm} → {short(move.destination)}"
+        + (f" {move.percent} %" if move.percent is not None else "")
+        for move in board.moving
+    ]
+
+
+def _waiting(group: WaitGroup) -> str:
+    """How many wait for what; the numbers are those of the one that waits longest."""
+    told = clock_time(group.since) if group.wait is Wait.BACKUP else group.text
+    return f"{group.count} {WAITS.get(group.wait, '{}').format(told)}"
+
+
+def _failures(stuck: Sequence[Stuck]) -> list[str]:
+    lines = []
+    for one in stuck[:SHOWN_FAILURES]:
+        lines.append(f"{ENDS.get(one.state, 'Failed')}: {one.sentence}")
+        if one.next:
+            lines.append(f"  Do: {one.next}")
+    if len(stuck) > SHOWN_FAILURES:
+        lines.append(f"  and {len(stuck) - SHOWN_FAILURES} more; see: vmferry report")
+    return lines
+
+
+def event_line(event: Event, start: float) -> str:
+    """One event as one line: time since start, kind, words. The format does not change."""
+    run = f"R{event.run}" if event.run is not None else "-"
+    return safe(f"{since_start(event.at, start)} {run} {event.kind} {event.text}")
+
+
+class Screen(Protocol):
+    """Where a run is shown."""
+
+    def show(self, board: Board, asking: Sequence[str] = ()) -> None:
+        """The run as it is now, and the question that waits for an answer here."""
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """What happened since the last call."""
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Words that stay on the screen."""
+
+    def close(self) -> None:
+        """Draw no more; words may still be said. Idempotent."""
+
+
+class LiveScreen:
+    """The board, drawn again in place; for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live: Live | None = None
+
+    def show(self, board: Board, asking: Sequence[str] = ()) -> None:
+        """Draw the board and, below it, the open question."""
+        lines = [_styled(line) for line in board_lines(board, self._ascii())]
+        if asking:
+            lines += [Text(""), *(Text(safe(line)) for line in asking)]
+        if self.live is None:
+            self.live = Live(console=self.console, auto_refresh=False)
+            self.live.start()
+        self.live.update(Text("\n").join(lines), refresh=True)
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """The board shows what events say; only what must not be missed is kept above it."""
+        kept = ("approval.", "host.empty", "network.repaired", "move.damaged", "move.failed")
+        self.say(safe(event.text) for event in events if event.kind.startswith(kept))
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Print above the board."""
+        for line in lines:
+            self.console.print(Text(line))
+
+    def close(self) -> None:
+        """Leave the last board as it is; the next one begins below."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _ascii(self) -> bool:
+        return self.console.options.ascii_only
+
+
+class PlainScreen:
+    """Lines that stay, one per event; for a pipe, a file, a CI log."""
+
+    def __init__(self, start: float, stream: TextIO) -> None:
+        self.start, self.stream = start, stream
+
+    def show(self, board: Board, asking: Sequence[str] = ()) -> None:
+        """Nothing: a pipe gets events, not pictures."""
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """One line each, at once."""
+        self.say(event_line(event, self.start) for event in events)
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Print and flush, so that a reader sees it as it happens."""
+        for line in lines:
+            # An old code page shows a question mark rather than ending the run.
+            coding = self.stream.encoding or "utf-8"
+            print(line.encode(coding, "replace").decode(coding), file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def _styled(line: str) -> Text:
+    word = line.split(":", 1)[0]
+    return Text(line, style=STYLES.get(word, ""))

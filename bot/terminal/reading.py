@@ -1,0 +1,107 @@
+"""What the terminal says about runs without touching them: status and report, from rows.
+
+Works beside an engine or without one. Where a simulated world is kept beside the database, its
+clock is the one that counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.terminal.board import board_lines, safe
+from engine import grammar, report
+from engine.board import board
+from engine.clock import SystemClock
+from engine.errors import Refused
+from engine.model import Run, same_host, short
+from engine.settings import Settings
+from engine.sim.port import Opened, open_world
+from engine.store import queries
+from engine.store.store import Store
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command works: the database and the settings."""
+
+    db: Path
+    settings: Settings
+
+    @property
+    def world(self) -> Path:
+        """Where a simulated world is kept, beside the database."""
+        return self.db.with_name(self.db.name + ".world.json")
+
+    def reading(self) -> Store:
+        """The database of a command that only reads: it is not made by looking."""
+        if not self.db.exists():
+            raise Refused(
+                f"There is no database {self.db} yet.",
+                what=str(self.db),
+                hint="Start with: vmferry run, or name another file with --db.",
+            )
+        return Store(self.db)
+
+    def saved_world(self) -> Opened | None:
+        """The simulated world beside the database as it is now; nothing is written."""
+        return open_world(None, self.world) if self.world.exists() else None
+
+
+def find_run(store: Store, word: str) -> Run:
+    """The run of this number, or the one unfinished run that this host belongs to."""
+    unfinished = queries.runs(store, unfinished=True)
+    by_host = [run for run in unfinished if _has_host(run, word)]
+    if len(by_host) == 1:
+        return by_host[0]
+    if by_host:
+        labels = ", ".join(run.label for run in by_host)
+        raise Refused(f"{word} belongs to {labels}.", what=word, hint="Name one of them.")
+    number = grammar.run_number(word)
+    run = queries.run(store, number)
+    if run is not None:
+        return run
+    known = queries.runs(store)
+    hint = f"The last one is {known[-1].label}." if known else "There is no run yet."
+    raise Refused(f"There is no run R{number}.", what=word, hint=hint)
+
+
+def _has_host(run: Run, word: str) -> bool:
+    hosts = (*run.sources, *run.destinations)
+    return any(same_host(host, word) or same_host(short(host), word) for host in hosts)
+
+
+def report_of(place: Place, store: Store, one: Run) -> dict[str, Any]:
+    """The document about one run, while an engine works or while none does."""
+    world = place.saved_world()
+    if world is None:
+        return report.document(store, one.vmm, SystemClock().now(), run_id=one.id)
+    now = world.clock().now()
+    truth = truth_of(world, now, [])
+    seed = world.world.state.seed
+    return report.document(store, one.vmm, now, run_id=one.id, seed=seed, world=truth)
+
+
+def report_lines(body: Mapping[str, Any]) -> list[str]:
+    """The report of one run in words; names in it do not steer the terminal."""
+    return [safe(line) for line in report.summary(body)]
+
+
+def status_of(place: Place, store: Store, one: Run) -> list[str]:
+    """The board of one run as lines."""
+    record = queries.record(store, one.id)
+    if record is None:
+        return []
+    world = place.saved_world()
+    now = world.clock().now() if world else SystemClock().now()
+    fleet = queries.fleet(store, one.vmm)
+    return board_lines(board(record, fleet, now, place.settings.engine.mb_per_s))
+
+
+def truth_of(world: Opened, now: float, calls: Sequence[object]) -> dict[str, Any]:
+    """The simulated world's own account, for the report's document."""
+    world.world.advance(now)
+    judged = world.world.violations
+    return {"calls": list(calls), "fleet": world.world.truth(), "violations": list(judged)}

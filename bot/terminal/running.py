@@ -1,0 +1,232 @@
+"""A run at the terminal: opens the world, drives the engine, shows the board, answers questions.
+
+Two ways to let time pass. On a running clock the engine works in a thread and the loop here only
+looks; on a virtual clock (``--speed max``) the loop here makes every step itself and jumps to the
+next moment at which anything can change, so that the same seed always tells the same night.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from bot.terminal.ask import Policy
+from bot.terminal.board import LiveScreen, PlainScreen, Screen
+from bot.terminal.reading import Place, report_lines, truth_of
+from bot.terminal.watch import Watch, user
+from engine import report
+from engine.clock import Clock, VirtualClock
+from engine.errors import Refused, UsageError
+from engine.model import Request, Run
+from engine.reconciler import Advanced, Engine
+from engine.scheduler import Loop
+from engine.service import Service
+from engine.sim import fleet_file
+from engine.sim.port import Opened, SimPort, open_world
+from engine.store import queries
+from engine.store.store import Store
+
+LOOK_EVERY = 0.25
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line of ``run`` says; no request: go on with the only unfinished run."""
+
+    request: Request | None
+    fleet: Path | None = None
+    speed: float | None = None
+    seed: int | None = None
+    approve: Policy = "ask"
+    json: bool = False
+
+
+@contextmanager
+def opened(place: Place, wish: Wish) -> Iterator[Session]:
+    """Everything that a run needs. What was made for a request that is refused is taken away."""
+    made = [place.db, place.world]
+    fresh = not any(path.exists() for path in made)
+    world = _world(place, wish)
+    try:
+        store = Store(place.db)
+        try:
+            yield from _session(place, store, world)
+        finally:
+            store.close()
+    except Refused:
+        if fresh:
+            for path in (*made, *(Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock"))):
+                path.unlink(missing_ok=True)
+        raise
+
+
+def _session(place: Place, store: Store, world: Opened) -> Iterator[Session]:
+    clock = world.clock()
+    port = SimPort(world.world, clock, world.saved)
+    vmm = world.world.state.vmm
+    engine = Engine(store, port, clock, place.settings, vmm=vmm)
+    engine.take_over()
+    try:
+        engine.look()
+        service = Service(store, clock, place.settings, vmm)
+        yield Session(store, world, clock, port, engine, service)
+    finally:
+        engine.close()
+
+
+def _world(place: Place, wish: Wish) -> Opened:
+    if wish.fleet is None and not place.world.exists():
+        raise Refused(
+            "No VMM server is configured.", hint="Try a simulated fleet: --fleet FILE, or: demo"
+        )
+    fleet = fleet_file.load(wish.fleet) if wish.fleet else None
+    return open_world(fleet, place.world, seed=wish.seed, speed=wish.speed)
+
+
+@dataclass(frozen=True)
+class Session:
+    """An engine that has taken over a database, and the world that it works on."""
+
+    store: Store
+    world: Opened
+    clock: Clock
+    port: SimPort
+    engine: Engine
+    service: Service
+
+    @property
+    def tick(self) -> float:
+        """Seconds between two looks at the world."""
+        return self.service.settings.engine.tick
+
+    def start(self, request: Request | None) -> tuple[Run, bool]:
+        """The run of this request, new or unfinished; and whether it was there already."""
+        if request is not None:
+            submitted = self.service.submit(request, by=user())
+            return submitted.run, submitted.attached
+        unfinished = queries.runs(self.store, unfinished=True)
+        if len(unfinished) == 1:
+            return unfinished[0], True
+        if not unfinished:
+            hint = "Type: vmferry run host HV01 to HV02"
+            raise UsageError("There is no request, and no unfinished run to go on with.", hint=hint)
+        several = "; ".join(f"{run.label}: {run.request}" for run in unfinished)
+        raise UsageError("Several runs are unfinished.", hint=f"Type one of them again. {several}")
+
+    def is_over(self, run_id: int) -> bool:
+        """Has this run ended for good?"""
+        run = queries.run(self.store, run_id)
+        return run is None or run.over
+
+    def document(self, current: Run) -> dict[str, Any]:
+        """The report of one run, as the public contract describes it."""
+        seed = self.world.world.state.seed
+        now = self.clock.now()
+        world = truth_of(self.world, now, self.port.calls)
+        return report.document(
+            self.store, current.vmm, now, run_id=current.id, seed=seed, world=world
+        )
+
+
+def run(place: Place, wish: Wish) -> tuple[int, Mapping[str, Any]]:
+    """Carry out a request and show it; returns the exit code and the report's document."""
+    stream = sys.stderr if wish.json else sys.stdout
+    with opened(place, wish) as session:
+        current, attached = session.start(wish.request)
+        screen = _screen(stream, current)
+        watch = Watch(session.service, current, screen, wish.approve, _is_terminal(stream))
+        if attached:
+            watch.skip()
+            screen.say([f"{current.label} goes on: {current.request}"])
+        try:
+            _drive(session, watch)
+        except KeyboardInterrupt:
+            return INTERRUPTED, {}
+        finally:
+            screen.close()
+        document = session.document(current)
+        result = document["runs"][0]
+        screen.say(["", *report_lines(result)])
+        return int(result["exit"]), document
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Can somebody here read a question and answer it?"""
+    return stream.isatty() and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _screen(stream: TextIO, current: Run) -> Screen:
+    console = Console(file=stream, highlight=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveScreen(console)
+    return PlainScreen(current.created, stream)
+
+
+def _drive(session: Session, watch: Watch) -> None:
+    """Let the engine work until the run is over."""
+    if isinstance(session.clock, VirtualClock):
+        with watch.interruptible():
+            _step(session, session.clock, watch)
+    else:
+        _watch_thread(session, watch)
+    watch.look()
+
+
+def _step(session: Session, clock: VirtualClock, watch: Watch) -> None:
+    watch.look()
+    while not session.is_over(watch.run.id):
+        advanced = session.engine.advance()
+        watch.look()
+        while watch.asked is not None:  # time stands still while a person thinks
+            watch.listen(LOOK_EVERY)
+            watch.look()
+        clock.jump(_next_tick(session, clock.now(), advanced))
+
+
+def _next_tick(session: Session, now: float, advanced: Advanced) -> float:
+    """The next tick at which the world or a deadline can have changed."""
+    tick = session.tick
+    if advanced.acted:
+        return now + tick
+    changes = [advanced.next_due, session.world.world.next_change(now)]
+    soonest = min((at for at in changes if at is not None and at > now), default=now + tick)
+    return now + max(1, math.ceil((soonest - now) / tick)) * tick
+
+
+def _watch_thread(session: Session, watch: Watch) -> None:
+    """The engine works in its own thread; this one looks and answers."""
+    loop = Loop(session.engine, session.clock, session.service.wake, session.tick)
+    stop, ended = threading.Event(), threading.Event()
+    broken: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            loop.run(lambda: session.is_over(watch.run.id), stop)
+        except BaseException as error:  # raised again in the thread that people look at
+            broken.append(error)
+        finally:
+            ended.set()
+
+    thread = threading.Thread(target=work, name="engine", daemon=True)
+    thread.start()
+    try:
+        with watch.interruptible():
+            while not ended.is_set():
+                watch.look()
+                watch.say_health(loop.health)
+                watch.listen(LOOK_EVERY)
+    finally:
+        stop.set()
+        session.service.wake.set()
+        thread.join()
+    if broken:
+        raise broken[0]

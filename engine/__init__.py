@@ -1,0 +1,1 @@
+"""The engine: decides, moves, repairs, remembers. Knows nothing of Slack."""

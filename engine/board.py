@@ -1,0 +1,173 @@
+"""A run as it stands right now, for terminal and Slack: counts, what moves, why the rest waits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from engine.model import (
+    Approval,
+    ApprovalState,
+    AttemptKind,
+    Fleet,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Run,
+    RunRecord,
+    Wait,
+)
+from engine.policy import estimate
+
+_BAD = frozenset({MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN})
+
+
+@dataclass(frozen=True)
+class WaitGroup:
+    """VMs that wait for the same thing, with the numbers and since when the first of them does."""
+
+    wait: Wait
+    count: int
+    text: str
+    since: float
+    vms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Moving:
+    """One VM on its way; ``percent`` is VMM's own figure, where it shows one."""
+
+    vm: str
+    destination: str
+    percent: int | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """One VM that ended badly: what happened and what a person should do."""
+
+    vm: str
+    vm_id: str
+    state: MoveState
+    outcome: Outcome
+    sentence: str
+    next: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything that the one message about a run says. Times are Unix seconds UTC."""
+
+    run: Run
+    total: int
+    moved: int
+    moving: tuple[Moving, ...]
+    waiting: tuple[WaitGroup, ...]
+    restoring: tuple[str, ...]
+    failed: tuple[Stuck, ...]
+    skipped: int
+    questions: tuple[Approval, ...]
+    needed_by: float | None
+    progress: float
+    done_about: float | None
+    as_of: float
+
+
+def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 400.0) -> Board:
+    """The board of one run from its rows and the last observation; changes nothing."""
+    moves = record.moves
+    open_questions = tuple(a for a in record.approvals if a.state is ApprovalState.REQUESTED)
+    rate = estimate.rate(moves, mb_per_s)
+    return Board(
+        run=record.run,
+        total=len(moves),
+        moved=sum(m.move.state in (MoveState.DONE, MoveState.DAMAGED) for m in moves),
+        moving=tuple(_moving(m, fleet) for m in moves if m.move.state is MoveState.MOVING),
+        waiting=_waiting(moves),
+        restoring=tuple(m.move.vm for m in moves if m.move.state is MoveState.RESTORING),
+        failed=tuple(_stuck(m) for m in moves if m.move.state in _BAD),
+        skipped=sum(m.move.state is MoveState.SKIPPED for m in moves),
+        questions=open_questions,
+        needed_by=_ends(record, fleet, rate, now, running_only=True) if open_questions else None,
+        progress=_progress(moves, fleet),
+        done_about=None if record.run.over else _ends(record, fleet, rate, now),
+        as_of=now,
+    )
+
+
+def percent(entry: MoveRecord, fleet: Fleet | None) -> int | None:
+    """VMM's figure for the job of this move's open attempt."""
+    attempt = entry.open_migration
+    job = fleet.job(attempt.job) if fleet and attempt else None
+    return job.progress if job is not None else None
+
+
+def _moving(entry: MoveRecord, fleet: Fleet | None) -> Moving:
+    move = entry.move
+    return Moving(move.vm, move.destination or "?", percent(entry, fleet), str(move.kind or "live"))
+
+
+def _stuck(entry: MoveRecord) -> Stuck:
+    move = entry.move
+    outcome = move.outcome or Outcome.UNKNOWN
+    host = move.host or move.source
+    return Stuck(move.vm, move.vm_id, move.state, outcome, move.sentence, move.next, host)
+
+
+def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
+    """Grouped by code, the largest group first; the text is that of the longest wait."""
+    groups: defaultdict[Wait, list[MoveRecord]] = defaultdict(list)
+    for entry in moves:
+        if not entry.move.over and entry.move.wait is not None:
+            groups[entry.move.wait].append(entry)
+    found = []
+    for wait, entries in groups.items():
+        first = min(entries, key=lambda m: m.move.wait_since or 0.0).move
+        names = tuple(m.move.vm for m in entries)
+        since = first.wait_since or first.created
+        found.append(WaitGroup(wait, len(entries), first.wait_text, since, names))
+    return tuple(sorted(found, key=lambda g: (-g.count, g.wait)))
+
+
+def _progress(moves: tuple[MoveRecord, ...], fleet: Fleet | None) -> float:
+    """Copied so far, by size; 1.0 when nothing is left to copy."""
+    total = sum(max(1, m.move.size_mb) for m in moves)
+    if not total:
+        return 1.0
+    copied = 0.0
+    for entry in moves:
+        size = max(1, entry.move.size_mb)
+        if entry.move.over or entry.move.state is MoveState.RESTORING:
+            copied += size
+        elif entry.move.state is MoveState.MOVING:
+            copied += size * (percent(entry, fleet) or 0) / 100
+    return copied / total
+
+
+def _ends(
+    record: RunRecord, fleet: Fleet | None, rate: float, now: float, running_only: bool = False
+) -> float:
+    """About when the work that is left will be done, by the busiest host."""
+    work: defaultdict[str, float] = defaultdict(float)
+    longest = 0.0
+    for entry in record.moves:
+        move = entry.move
+        if move.state not in (MoveState.PENDING, MoveState.MOVING):
+            continue
+        if running_only and (move.power == "down" or move.kind is AttemptKind.COLD):
+            continue
+        left = estimate.seconds(move, rate) * (1 - (percent(entry, fleet) or 0) / 100)
+        longest = max(longest, left)
+        targets = (move.destination,) if move.destination else record.run.destinations
+        work[move.source] += left
+        for target in targets:
+            work[target] += left / len(targets)
+    slots = {name: _slots(name, fleet) for name in work}
+    return now + max([longest, *(seconds / slots[name] for name, seconds in work.items())])
+
+
+def _slots(name: str, fleet: Fleet | None) -> int:
+    host = fleet.host(name) if fleet else None
+    return max(1, min(host.live_limit, host.storage_limit)) if host else 2

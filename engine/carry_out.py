@@ -1,0 +1,97 @@
+"""From steps to calls: every call of a plan in lanes, its answer or its error in step order.
+
+At most one call per host runs at a time and at most ``lanes`` together; what must come first
+(putting networks back) is begun first. With one lane everything runs in the caller's thread, in
+order: that is how virtual time stays deterministic. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from engine.errors import VmmError
+from engine.model import Network
+from engine.policy.steps import (
+    Call,
+    Dismiss,
+    PutBack,
+    ReadNetworks,
+    RefreshVm,
+    SaveBaselines,
+    Start,
+)
+from engine.vmm.port import VmmPort
+
+#: Restores go before starts; looking and repairing before filling slots.
+_URGENCY = (PutBack, ReadNetworks, Dismiss, RefreshVm, SaveBaselines, Start)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call came to: networks by VM id, a job id, or an error of the port."""
+
+    networks: Mapping[str, Network] | None = None
+    job: str | None = None
+    error: VmmError | None = None
+
+
+def in_order(calls: Sequence[Call]) -> list[Call]:
+    """The calls, most urgent kind first, otherwise as planned."""
+    return sorted(calls, key=lambda call: _URGENCY.index(type(call)))
+
+
+def make(call: Call, port: VmmPort) -> Answer:
+    """Make one call. Errors of the port become answers; anything else is a bug and is raised."""
+    try:
+        return _ask(call, port)
+    except VmmError as error:
+        return Answer(error=error)
+
+
+def _ask(call: Call, port: VmmPort) -> Answer:
+    match call:
+        case SaveBaselines() | ReadNetworks():
+            return Answer(networks=port.networks(call.host, [m.vm_id for m in call.moves]))
+        case PutBack():
+            port.repair_network(call.move.vm_id, call.repair)
+        case Dismiss():
+            port.dismiss(call.move.vm_id)
+        case RefreshVm():
+            port.refresh(call.move.vm_id)
+        case Start():
+            job = port.start_move(
+                call.move.vm_id,
+                call.source,
+                call.destination,
+                call.path,
+                call.power,
+                call.pin,
+                call.not_after,
+            )
+            return Answer(job=job)
+    return Answer()
+
+
+def make_all(calls: Sequence[Call], port: VmmPort, lanes: int) -> list[Answer]:
+    """Make all calls; the answers come in the order of ``calls``."""
+    if lanes <= 1:
+        return [make(call, port) for call in calls]
+    answers: dict[int, Answer] = {}
+    waiting = list(enumerate(calls))
+    flying: dict[Future[Answer], int] = {}
+    with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="lane") as pool:
+        while waiting or flying:
+            busy = {host.casefold() for i in flying.values() for host in calls[i].hosts}
+            for index, call in list(waiting):
+                hosts = {host.casefold() for host in call.hosts}
+                if len(flying) >= lanes or hosts & busy:
+                    continue
+                waiting.remove((index, call))
+                flying[pool.submit(make, call, port)] = index
+                busy |= hosts
+            done, _ = wait(flying, return_when=FIRST_COMPLETED)
+            for future in done:
+                answers[flying.pop(future)] = future.result()
+    return [answers[index] for index in range(len(calls))]

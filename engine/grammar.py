@@ -1,0 +1,426 @@
+"""The request grammar: words <-> Request, and the one table of verbs.
+
+Terminal, Slack, stories, help and README all read the tables below. Adding a verb is one entry
+in ``VERBS``; adding an option is one entry in ``OPTIONS`` and one field in ``Options``.
+
+::
+
+    host H[,H] to H[,H] [option...]      vm V[,V*] to H[,H] [option...]      verb [word...]
+
+Everything that is wrong is a :class:`UsageError` that names the wrong word and its place in the
+text as it was typed, and says what to type instead. Nothing is looked up here: whether a host
+exists is not a question of grammar.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+from engine import words as lexicon
+from engine.errors import UsageError
+from engine.model import Options, Request
+from engine.words import Word
+
+Where = Literal["terminal", "slack"]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: how it is typed, what it does, where it can be said, how many words follow."""
+
+    name: str
+    usage: str
+    about: str
+    where: Literal["terminal", "slack", "both"] = "both"
+    least: int = 0
+    most: int = 0
+    request: bool = False
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("host", "host H[,H] to H[,H]", "move every VM of these hosts", request=True),
+    Verb("vm", "vm V[,V*] to H[,H]", "move these VMs; * and ? are wildcards", request=True),
+    Verb("status", "status [RUN]", "show what moves and why the rest waits", most=1),
+    Verb("report", "report RUN", "show what became of every VM of a run", least=1, most=1),
+    Verb("help", "help [TOPIC]", "show what can be typed", most=1),
+)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One word that may follow a request, and the field of ``Options`` that it sets."""
+
+    word: str
+    field: str
+    takes: Literal["flag", "count", "duration", "path", "names"]
+    about: str
+    least: int = 0
+    terminal_only: bool = False
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("path", "path", "path", "folder on the destination; default: the destination's own"),
+    Option("except", "excluding", "names", "leave these VMs where they are"),
+    Option("parallel", "parallel", "count", "moves at once in this run; 0: no own limit"),
+    Option("attempts", "attempts", "count", "tries for each VM", least=1),
+    Option("backup", "backup", "duration", "how long to wait for a backup"),
+    Option("bulletproof", "bulletproof", "flag", "refresh hosts and VMs at every look"),
+    Option("stop-on-failure", "stop_on_failure", "flag", "stop at the first VM that cannot move"),
+    Option("now", "now", "flag", "Slack: do not ask the requester first"),
+    Option("pass", "pass_", "duration", "time between host refreshes", 1, terminal_only=True),
+    Option("lookups", "lookups", "count", "looks for a lost job", 1, terminal_only=True),
+    Option(
+        "lookup-interval", "lookup_interval", "duration", "time between them", terminal_only=True
+    ),
+    Option("refreshes", "refreshes", "count", "tries to refresh a host", terminal_only=True),
+    Option(
+        "refresh-interval", "refresh_interval", "duration", "time between them", terminal_only=True
+    ),
+)
+BY_WORD = {option.word: option for option in OPTIONS}
+KEYWORDS = frozenset(BY_WORD) | {"to"}
+
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", re.IGNORECASE)
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+LONGEST = 366 * 86400.0
+COUNT = re.compile(r"[0-9]{1,6}")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A verb with its words that is not a request: ``status R1``, ``help host``."""
+
+    verb: str
+    words: tuple[str, ...] = ()
+
+
+Command = Request | Ask
+Value = str | int | float | tuple[str, ...] | None
+
+
+def parse(text: str, where: Where = "slack") -> Command:
+    """Read free text as it comes from Slack or a story."""
+    return _Reader(lexicon.split(text, bold=where == "slack"), text, where).command()
+
+
+def parse_words(words: Sequence[str]) -> Command:
+    """Read a shell's arguments: each is one word, spaces inside are kept.
+
+    A single argument is read as free text: people put a whole request in quotes.
+    """
+    if len(words) == 1:
+        return parse(words[0], "terminal")
+    shown = " ".join(words)
+    return _Reader(lexicon.split_each(words, shown), shown, "terminal").command()
+
+
+def render(request: Request) -> str:
+    """The request in canonical words; ``parse(render(r), "terminal") == r``, ``given`` aside."""
+    names = request.sources if request.kind == "host" else request.vms
+    said = [request.kind, _list(names), "to", _list(request.destinations)]
+    usual = Options()
+    for option in OPTIONS:
+        value = getattr(request.options, option.field)
+        if value == getattr(usual, option.field) and option.word not in request.given:
+            continue
+        if option.takes == "flag":
+            said += [option.word] if value else []
+        elif value is not None and value != ():
+            said += [option.word, _spell(option, value)]
+    return " ".join(said)
+
+
+def duration(text: str) -> float:
+    """Seconds of ``90s``, ``10m``, ``1h``, ``1d``."""
+    match = DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f'"{text}" is not a length of time.', what=text, hint="Write it as 90s, 10m, 1h or 1d."
+        )
+    seconds = float(match[1]) * UNITS[match[2].lower()]
+    if seconds > LONGEST:
+        raise UsageError(f'"{text}" is longer than a year.', what=text, hint="Take 366d at most.")
+    return seconds
+
+
+def spell_duration(seconds: float) -> str:
+    """``1h`` for 3600: the largest unit that divides it exactly."""
+    for unit, size in UNITS.items():
+        if seconds and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{Decimal(repr(float(seconds))):f}s" if seconds else "0s"
+
+
+def run_number(word: str) -> int:
+    """214 for ``R214`` or ``214``."""
+    match = re.fullmatch(r"[rR]?([1-9][0-9]{0,8})", word.strip())
+    if match is None:
+        raise UsageError(
+            f'"{word}" is not a run.', what=word, hint="Runs are written R214 or 214; see: status"
+        )
+    return int(match[1])
+
+
+def approval_number(word: str) -> int:
+    """3 for ``A3`` or ``3``."""
+    match = re.fullmatch(r"[aA]?([1-9][0-9]{0,8})", word.strip())
+    if match is None:
+        raise UsageError(
+            f'"{word}" is not an approval.', what=word, hint="Approvals are written A3 or 3."
+        )
+    return int(match[1])
+
+
+def took(seconds: float) -> str:
+    """How people say a time span: ``45 s``, ``17 min 55 s``, ``6 h 31 min``, ``2 d 3 h``."""
+    whole = round(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min")]
+    said = [f"{count} {unit}" for count, unit in [*parts, (whole % 60, "s")] if count]
+    return " ".join(said[:2]) or "0 s"
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that looks most like the word, or ``None`` where none looks like it."""
+    by_key = {choice.casefold(): choice for choice in choices}
+    found = difflib.get_close_matches(word.casefold(), list(by_key), n=1, cutoff=0.6)
+    return by_key[found[0]] if found else None
+
+
+def _list(names: Sequence[str]) -> str:
+    return ",".join(lexicon.quoted(name, KEYWORDS) for name in names)
+
+
+def _spell(option: Option, value: Value) -> str:
+    if isinstance(value, tuple):
+        return _list(value)
+    if option.takes == "duration" and isinstance(value, int | float):
+        return spell_duration(value)
+    return lexicon.quoted(str(value), KEYWORDS)
+
+
+class _Reader:
+    """Reads the words of one command from left to right."""
+
+    def __init__(self, words: tuple[Word, ...], text: str, where: Where) -> None:
+        self.words, self.text, self.where = words, text, where
+        self.position = 0
+        self.previous = ""  # the clause that stands before the current word
+
+    # --- looking at words --------------------------------------------------------------
+
+    def peek(self) -> Word | None:
+        return self.words[self.position] if self.position < len(self.words) else None
+
+    def take(self) -> Word | None:
+        word = self.peek()
+        self.position += 1
+        return word
+
+    def wrong(self, word: Word | None, sentence: str, hint: str) -> UsageError:
+        """A refusal that points at the word, or behind the text where a word is missing."""
+        at = word.at if word else len(self.text)
+        what = word.typed if word else ""
+        return UsageError(sentence, what=what, hint=hint, text=self.text, at=at)
+
+    # --- commands ----------------------------------------------------------------------
+
+    def command(self) -> Command:
+        first = self.take()
+        if first is None or not (first.text or first.comma):
+            raise UsageError("Nothing was asked.", hint="Type: host HV01 to HV02, or: help")
+        verb = self.verb(first)
+        if verb.request:
+            return self.request("host" if verb.name == "host" else "vm")
+        return self.ask(verb)
+
+    def verb(self, word: Word) -> Verb:
+        known = {verb.name: verb for verb in VERBS if verb.where in ("both", self.where)}
+        if word.key in known:
+            return known[word.key]
+        near = nearest(word.text, known)
+        hint = f"Did you mean {near}?" if near else f"Start with one of: {', '.join(known)}."
+        raise self.wrong(word, f'I do not know the word "{word.text}".', hint)
+
+    def ask(self, verb: Verb) -> Ask:
+        said = self.words[self.position :]
+        if len(said) < verb.least:
+            raise self.wrong(None, f"{verb.name} needs a word more.", f"Type: {verb.usage}")
+        if len(said) > verb.most:
+            extra = said[verb.most]
+            raise self.wrong(extra, f'"{extra.text}" is too much here.', f"Type: {verb.usage}")
+        for word in said:
+            if word.comma or not word.text:
+                raise self.wrong(word, "A name is missing here.", f"Type: {verb.usage}")
+        return Ask(verb.name, tuple(word.text for word in said))
+
+    def request(self, kind: Literal["host", "vm"]) -> Request:
+        names = self.names(kind, hosts=kind == "host")
+        destinations: tuple[str, ...] = ()
+        values: dict[str, Any] = {}
+        given: set[str] = set()
+        while (word := self.take()) is not None:
+            if word.key not in KEYWORDS:
+                raise self.unknown(word, seen=given)
+            if word.key in given:
+                hint = "Say it once." if word.key != "to" else "Join the hosts: to HV02,HV03"
+                raise self.wrong(word, f"{word.key} is said twice.", hint)
+            given.add(word.key)
+            self.previous = word.key
+            if word.key == "to":
+                destinations = self.names("to", hosts=True)
+            else:
+                option = BY_WORD[word.key]
+                values[option.field] = self.value(option, word)
+        if not destinations:
+            example = f"{kind} {_list(names)} to HV02"
+            raise self.wrong(
+                None, 'The word "to" and a destination are missing.', f"Type: {example}"
+            )
+        return Request(
+            kind=kind,
+            sources=names if kind == "host" else (),
+            vms=names if kind == "vm" else (),
+            destinations=destinations,
+            options=replace(Options(), **values),
+            given=frozenset(given - {"to"}),
+        )
+
+    # --- what follows a word -----------------------------------------------------------
+
+    def names(self, after: str, *, hosts: bool) -> tuple[str, ...]:
+        """One or more names with commas between them."""
+        self.previous = after
+        found = [self.name(after, hosts=hosts)]
+        while (word := self.peek()) is not None and word.comma:
+            self.take()
+            found.append(self.name(",", hosts=hosts))
+        return tuple(found)
+
+    def name(self, after: str, *, hosts: bool) -> str:
+        word = self.take()
+        noun = "host" if hosts else "VM"
+        place = "the comma" if after == "," else f'"{after}"'
+        example = {"host": "host HV01 to HV02", "vm": "vm web01,web02 to HV02", "to": "to HV02"}
+        hint = f"Type: {example.get(after, 'except web01,web02')}"
+        if after == ",":
+            hint = f"Name one more {noun}, or leave the comma out"
+        if word is None or word.comma:
+            raise self.wrong(word, f"There is no {noun} after {place}.", hint)
+        if word.key in KEYWORDS:
+            hint += f'; if a {noun} is called "{word.text}", put it in quotation marks.'
+            raise self.wrong(word, f"There is no {noun} after {place}.", hint)
+        if not word.text.strip():
+            raise self.wrong(word, f"The name of a {noun} is empty.", hint)
+        if hosts and set(word.text) & set("*?"):
+            raise self.wrong(
+                word, f'Hosts have no wildcards: "{word.text}".', "List them: HV01,HV02"
+            )
+        if not hosts:
+            self.check_vm(word)
+        return word.text
+
+    def check_vm(self, word: Word) -> None:
+        """``name@host`` and ``id:GUID`` need both halves."""
+        if word.text.casefold() == "id:":
+            raise self.wrong(
+                word, "There is no id after id:.", "Type the VM's id directly behind it."
+            )
+        name, at, host = word.text.rpartition("@")
+        if at and not (name and host):
+            missing = "VM before" if not name else "host after"
+            raise self.wrong(
+                word, f'There is no {missing} the @ of "{word.text}".', "Type: web01@hv03"
+            )
+
+    def value(self, option: Option, said: Word) -> Value:
+        if option.terminal_only and self.where != "terminal":
+            hint = "Leave it out, or set it in the settings file."
+            raise self.wrong(said, f"{option.word} can be said on the command line only.", hint)
+        if option.takes == "flag":
+            return True
+        if option.takes == "names":
+            return self.names(option.word, hosts=False)
+        word = self.take()
+        if option.takes == "path":
+            return self.path(word)
+        return self.count(option, word) if option.takes == "count" else self.time(option, word)
+
+    def path(self, word: Word | None) -> str:
+        hint = r"Type: path 'D:\VMs'"
+        if word is None or word.comma or word.key in KEYWORDS or not word.text.strip():
+            raise self.wrong(word, "There is no folder after path.", hint)
+        if re.match(r"[A-Za-z]:(?![\\/]|$)", word.text):
+            sentence = f'"{word.text}" has no \\ after the drive.'
+            raise self.wrong(word, sentence, f"{hint} (in a shell, quotation marks keep the \\).")
+        return word.text
+
+    def count(self, option: Option, word: Word | None) -> int:
+        needs = f"{option.word} needs a whole number, {option.least} or more"
+        hint = f"Type: {option.word} {max(2, option.least)}"
+        if word is None or word.comma or word.key in KEYWORDS:
+            raise self.wrong(word, f"{needs}; there is none.", hint)
+        if COUNT.fullmatch(word.text) is None or int(word.text) < option.least:
+            raise self.wrong(word, f'{needs}; "{word.text}" is not one.', hint)
+        return int(word.text)
+
+    def time(self, option: Option, word: Word | None) -> float:
+        needs = f"{option.word} needs a length of time"
+        hint = f"Write it as 90s, 10m, 1h or 1d: {option.word} 10m"
+        if word is None or word.comma or word.key in KEYWORDS:
+            raise self.wrong(word, f"{needs}; there is none.", hint)
+        try:
+            seconds = duration(word.text)
+        except UsageError as error:
+            sentence = f'{needs}; "{word.text}" is not one.'
+            longer = "longer" in error.sentence
+            raise self.wrong(word, error.sentence if longer else sentence, hint) from None
+        if seconds < option.least:
+            raise self.wrong(word, f"{option.word} cannot be shorter than {option.least}s.", hint)
+        return seconds
+
+    # --- words that do not belong ------------------------------------------------------
+
+    def unknown(self, word: Word, seen: set[str]) -> UsageError:
+        sentence = f'I do not know the word "{word.text}".'
+        if word.comma:
+            return self.wrong(
+                word, "A comma cannot stand here.", "Commas stand between names only."
+            )
+        near = nearest(word.text, KEYWORDS)
+        if near:
+            return self.wrong(word, sentence, f"Did you mean {near}?")
+        if self.previous == "path":
+            return self.wrong(
+                word, sentence, r"Put a path with spaces in quotation marks: 'D:\My VMs'"
+            )
+        if self.previous in ("host", "vm", "to", "except"):
+            return self.wrong(word, sentence, self.instead_of(word, seen))
+        words = ", ".join(
+            o.word for o in OPTIONS if self.where == "terminal" or not o.terminal_only
+        )
+        return self.wrong(word, sentence, f"What may follow: {words}.")
+
+    def instead_of(self, word: Word, seen: set[str]) -> str:
+        """What was meant by a name after a name: a forgotten "to", comma or quotation mark."""
+        before = self.words[: self.position - 1]
+        later = self.words[self.position :]
+        if "to" not in seen and all(one.key != "to" for one in later):
+            if (
+                len(word.text) <= 2
+                and later
+                and not later[0].comma
+                and later[0].key not in KEYWORDS
+            ):
+                return "Did you mean to?"
+            names = _list([early.text for early in before[1:] if not early.comma])
+            return f"Type: {before[0].key} {names} to {word.text}"
+        last = before[-1].text
+        return (
+            f"Names have a comma between them: {last},{word.text}. "
+            f'A name with a space stands in quotation marks: "{last} {word.text}".'
+        )

@@ -1,0 +1,144 @@
+"""The fleet: one observation of one VMM server, with VMM's word beside Hyper-V's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+def same_host(one: str | None, other: str | None) -> bool:
+    """Is this the same host? Names are compared without case; ``None`` is nobody."""
+    return one is not None and other is not None and one.casefold() == other.casefold()
+
+
+def short(host: str | None) -> str:
+    """``hv01`` for ``hv01.corp.example``: how people say it."""
+    return (host or "?").split(".", 1)[0]
+
+
+class HyperVState(StrEnum):
+    """What Hyper-V says of a VM's power; every word we have no use for is OTHER."""
+
+    RUNNING = "Running"
+    OFF = "Off"
+    SAVED = "Saved"
+    PAUSED = "Paused"
+    OTHER = "Other"
+
+
+DOWN = frozenset({HyperVState.OFF, HyperVState.SAVED, HyperVState.PAUSED})
+
+JobState = Literal["running", "completed", "failed", "canceled"]
+Power = Literal["running", "down"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One Hyper-V host in one observation.
+
+    ``seen_at`` is when Hyper-V itself gave a complete answer (``None``: not asked, or no
+    answer: it proves nothing). ``refreshed_at`` is when VMM last re-read the host.
+    """
+
+    name: str
+    live_limit: int = 2
+    storage_limit: int = 2
+    seen_at: float | None = None
+    refreshed_at: float | None = None
+    locked: bool = False
+    error: str | None = None
+    maintenance: bool = False
+    path: str | None = None
+    mb_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Vm:
+    """One VM in one observation: VMM's word beside Hyper-V's own.
+
+    ``vmm_host`` and ``vmm_status`` are VMM's, perhaps stale. ``seen_on`` holds the hosts
+    whose Hyper-V shows it (never a replica copy); ``hyperv_state`` and ``hyperv_status``
+    (operational status words such as ``BackingUpVirtualMachine``) come from there.
+    """
+
+    id: str
+    name: str
+    vmm_host: str | None
+    vmm_status: str
+    seen_on: tuple[str, ...] = ()
+    hyperv_state: HyperVState | None = None
+    hyperv_status: tuple[str, ...] = ()
+    memory_mb: int = 0
+    disk_mb: int = 0
+    adapters: int = 0
+    blocks: tuple[str, ...] = ()
+    stored: bool = False
+
+    @property
+    def down(self) -> bool:
+        """Does Hyper-V itself say Off, Saved or Paused?"""
+        return self.hyperv_state in DOWN
+
+    @property
+    def backing_up(self) -> bool:
+        """Only Hyper-V's operational status shows a backup; VMM goes on saying Running."""
+        return "BackingUpVirtualMachine" in self.hyperv_status
+
+    @property
+    def migrating(self) -> bool:
+        """Does VMM's status or Hyper-V's operational status say that it is on its way?"""
+        words = {"MigratingVirtualMachine", "StorageMigrationPhaseOne", "StorageMigrationPhaseTwo"}
+        return self.vmm_status == "UnderMigration" or bool(words & set(self.hyperv_status))
+
+    @property
+    def failed(self) -> bool:
+        """One of VMM's sticky ``*Failed`` states, cleared only by Repair -Dismiss."""
+        return self.vmm_status.endswith("Failed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A VMM job that moves a VM. ``target`` is ``None`` until VMM fills it in (seconds)."""
+
+    id: str
+    vm_id: str
+    source: str | None
+    target: str | None
+    state: JobState
+    progress: int = 0
+    error: str | None = None
+    started: float | None = None
+    ended: float | None = None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """One observation of one VMM server, taken at ``at`` on our clock.
+
+    ``server_time`` is the VMM server's clock at that moment: deadlines that VMM checks are
+    written in it.
+    """
+
+    vmm: str
+    at: float
+    server_time: float
+    hosts: tuple[Host, ...] = ()
+    vms: tuple[Vm, ...] = ()
+    jobs: tuple[Job, ...] = ()
+
+    def host(self, name: str | None) -> Host | None:
+        """The host of that name, or ``None``."""
+        return next((h for h in self.hosts if same_host(h.name, name)), None)
+
+    def vm(self, vm_id: str) -> Vm | None:
+        """The VM of that Hyper-V id, or ``None``. Stored (library) VMs never match."""
+        return next((v for v in self.vms if v.id == vm_id and not v.stored), None)
+
+    def running_jobs(self, vm_id: str) -> tuple[Job, ...]:
+        """Jobs that move this VM right now."""
+        return tuple(j for j in self.jobs if j.vm_id == vm_id and j.state == "running")
+
+    def job(self, job_id: str | None) -> Job | None:
+        """The job of that id, or ``None`` where VMM does not (or no longer) show it."""
+        return next((j for j in self.jobs if j.id == job_id), None) if job_id else None

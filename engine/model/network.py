@@ -1,0 +1,119 @@
+"""Networks of VMs: adapters, extended ACLs, what is missing and what to put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Acl:
+    """One Hyper-V extended ACL. Its key is (adapter, direction, weight)."""
+
+    action: str
+    direction: str
+    weight: int
+    local_ip: str = "ANY"
+    remote_ip: str = "ANY"
+    local_port: str = "ANY"
+    remote_port: str = "ANY"
+    protocol: str = "ANY"
+    stateful: bool = False
+    idle_timeout: int = 0
+    isolation_id: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Direction and weight: what makes it unique on one adapter."""
+        return (self.direction, self.weight)
+
+    def __str__(self) -> str:
+        parts = [f"{self.direction} {self.action} weight {self.weight}"]
+        if self.protocol != "ANY":
+            parts.append(self.protocol)
+        parts.append(f"local {self.local_ip}{_port(self.local_port)}")
+        parts.append(f"remote {self.remote_ip}{_port(self.remote_port)}")
+        if self.stateful:
+            parts.append("stateful")
+        return ", ".join(parts)
+
+
+def _port(port: str) -> str:
+    return "" if port == "ANY" else f":{port}"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One virtual network adapter as both VMM and Hyper-V know it.
+
+    ``network`` is the VM network, ``switch`` the virtual switch (``None``: disconnected).
+    ``vlan`` 0 is untagged; ``trunk`` holds the allowed VLANs of a trunk, else it is empty.
+    """
+
+    id: str
+    mac: str = ""
+    network: str | None = None
+    subnet: str | None = None
+    switch: str | None = None
+    vlan: int = 0
+    trunk: tuple[int, ...] = ()
+    native_vlan: int = 0
+    isolation: int = 0
+    connected: bool = True
+    classification: str | None = None
+    port_acl: str | None = None
+    spoofing: str | None = None
+    guards: str | None = None
+    acls: tuple[Acl, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How people find it: its MAC, else its id."""
+        return self.mac or self.id
+
+
+@dataclass(frozen=True)
+class Network:
+    """The adapters of one VM, with everything that a move must keep."""
+
+    adapters: tuple[Adapter, ...] = ()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as saved. ``what`` is a word of the public contract
+    (acl, network, switch, vlan, adapter, ...); ``repairable`` says whether we can put it back."""
+
+    adapter: str
+    what: str
+    value: str
+    found: str = ""
+    repairable: bool = False
+
+    def __str__(self) -> str:
+        found = f" (found {self.found})" if self.found else ""
+        return f"adapter {self.adapter}, {self.what} {self.value}{found}"
+
+
+@dataclass(frozen=True)
+class AdapterRepair:
+    """What to put back on one adapter of one VM; ``None`` and empty mean: leave alone.
+
+    ``adapter_id`` is the id on the host where the VM is now.
+    """
+
+    adapter_id: str
+    mac: str = ""
+    network: str | None = None
+    switch: str | None = None
+    vlan: int | None = None
+    trunk: tuple[int, ...] = ()
+    native_vlan: int = 0
+    acls: tuple[Acl, ...] = ()
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What to put back on the adapters of one VM, most urgent adapter first."""
+
+    host: str
+    adapters: tuple[AdapterRepair, ...] = ()

@@ -1,0 +1,351 @@
+"""Runs, moves, attempts, approvals and events: the nouns that become rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from engine.model.fleet import Power
+from engine.model.network import Network
+
+
+class RunState(StrEnum):
+    """The life of a run; which step may follow which stands in ``policy/states.py``."""
+
+    SCHEDULED = "scheduled"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+    REJECTED = "rejected"
+
+
+class MoveState(StrEnum):
+    """The life of a move. *damaged*: moved, but its network is not as saved."""
+
+    PENDING = "pending"
+    MOVING = "moving"
+    RESTORING = "restoring"
+    DONE = "done"
+    DAMAGED = "damaged"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+class AttemptKind(StrEnum):
+    """What we tried. LIVE and COLD share one count; every other kind has its own."""
+
+    LIVE = "live"
+    COLD = "cold"
+    BASELINE = "baseline"
+    RESTORE = "restore"
+    DISMISS = "dismiss"
+    REFRESH = "refresh"
+
+
+MIGRATIONS = frozenset({AttemptKind.LIVE, AttemptKind.COLD})
+
+
+class Result(StrEnum):
+    """How an attempt ended. Failed, refused and lost are charged; the others are not."""
+
+    OK = "ok"
+    FAILED = "failed"
+    REFUSED = "refused"
+    LOST = "lost"
+    LOCKED = "locked"
+    BUSY = "busy"
+    STALE = "stale"
+
+
+CHARGED = frozenset({Result.FAILED, Result.REFUSED, Result.LOST})
+
+
+class Wait(StrEnum):
+    """Why a move waits. Limits and what follows stand in ``policy/waits.py``."""
+
+    SLOT = "SLOT"
+    ROOM = "ROOM"
+    BACKUP = "BACKUP"
+    APPROVAL = "APPROVAL"
+    RUNNING_FIRST = "RUNNING_FIRST"
+    BACKOFF = "BACKOFF"
+    HOST_LOCKED = "HOST_LOCKED"
+    HOST_DOWN = "HOST_DOWN"
+    BREAKER = "BREAKER"
+    TRANSIENT = "TRANSIENT"
+    MISSING = "MISSING"
+    FOREIGN = "FOREIGN"
+    TWO_PLACES = "TWO_PLACES"
+    OTHER_RUN = "OTHER_RUN"
+    DAMAGE = "DAMAGE"
+    PAUSED = "PAUSED"
+    WINDOW = "WINDOW"
+    VMM_DOWN = "VMM_DOWN"
+
+
+class Outcome(StrEnum):
+    """How a move ended, in one word that scripts can rely on."""
+
+    MOVED = "MOVED"
+    ALREADY_THERE = "ALREADY_THERE"
+    ELSEWHERE = "ELSEWHERE"
+    VANISHED = "VANISHED"
+    DENIED = "DENIED"
+    EXPIRED = "EXPIRED"
+    STOPPED = "STOPPED"
+    EXCLUDED = "EXCLUDED"
+    ATTEMPTS = "ATTEMPTS"
+    BACKUP_TOO_LONG = "BACKUP_TOO_LONG"
+    STUCK = "STUCK"
+    NO_ROOM = "NO_ROOM"
+    BLOCKED = "BLOCKED"
+    NETWORK = "NETWORK"
+    TWO_PLACES = "TWO_PLACES"
+    UNKNOWN = "UNKNOWN"
+
+
+class ApprovalState(StrEnum):
+    """The life of an approval: requested -> granted | denied | expired | withdrawn."""
+
+    REQUESTED = "requested"
+    GRANTED = "granted"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The words of a request after its VMs and hosts; defaults are the original module's."""
+
+    path: str | None = None
+    parallel: int = 0
+    attempts: int = 3
+    backup: float = 3600.0
+    bulletproof: bool = False
+    stop_on_failure: bool = False
+    now: bool = False
+    excluding: tuple[str, ...] = ()
+    pass_: float = 60.0
+    lookups: int = 3
+    lookup_interval: float = 10.0
+    refreshes: int = 3
+    refresh_interval: float = 60.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for, in their words: nothing is looked up yet.
+
+    ``kind`` host: empty ``sources``. ``kind`` vm: move the VMs that ``vms`` name (wildcards,
+    ``name@host``, ``id:GUID``). ``given`` lists the option words that were typed, so that
+    settings fill in only the others.
+    """
+
+    kind: Literal["host", "vm"]
+    sources: tuple[str, ...] = ()
+    vms: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    options: Options = field(default_factory=Options)
+    given: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One request on its way. Hosts are FQDNs; ``by`` is who asked (``@U1``, ``terminal:ann``).
+
+    ``quiet_since``: nothing but people to wait for since then. ``empty_first``/``empty_seen``:
+    when and which sources were first seen empty; ``empty``: proven so by a second look.
+    """
+
+    id: int
+    vmm: str
+    kind: Literal["host", "vm"]
+    request: str
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    options: Options
+    by: str
+    state: RunState
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    quiet_since: float | None = None
+    empty_first: float | None = None
+    empty_seen: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``R12``: how people name it."""
+        return f"R{self.id}"
+
+    @property
+    def over(self) -> bool:
+        """Has it ended for good?"""
+        return self.state in RUN_ENDS
+
+
+RUN_ENDS = frozenset({RunState.STOPPED, RunState.COMPLETED, RunState.INCOMPLETE, RunState.REJECTED})
+MOVE_ENDS = frozenset(
+    {
+        MoveState.DONE,
+        MoveState.DAMAGED,
+        MoveState.FAILED,
+        MoveState.SKIPPED,
+        MoveState.UNKNOWN,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Move:
+    """One VM in one run.
+
+    ``host`` is where it was last seen. ``power`` is ``None`` until the run's first look;
+    ``down_since`` is when a VM that was running then was first seen powered down.
+    ``wait``/``wait_since``/``wait_text`` are set while it waits.
+    """
+
+    id: int
+    run: int
+    vm_id: str
+    vm: str
+    source: str
+    state: MoveState = MoveState.PENDING
+    destination: str | None = None
+    host: str | None = None
+    kind: AttemptKind | None = None
+    power: Power | None = None
+    down_since: float | None = None
+    wait: Wait | None = None
+    wait_since: float | None = None
+    wait_text: str = ""
+    outcome: Outcome | None = None
+    sentence: str = ""
+    next: str = ""
+    adopted: bool = False
+    memory_mb: int = 0
+    disk_mb: int = 0
+    created: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Has it ended?"""
+        return self.state in MOVE_ENDS
+
+    @property
+    def size_mb(self) -> int:
+        """Memory and disk together: what a shared-nothing move copies."""
+        return self.memory_mb + self.disk_mb
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One thing we tried on a VM. ``ended`` is ``None`` while its outcome is open."""
+
+    id: int
+    run: int
+    move: int
+    vm_id: str
+    kind: AttemptKind
+    source: str
+    destination: str | None
+    begun: float
+    not_after: float | None = None
+    job: str | None = None
+    ended: float | None = None
+    result: Result | None = None
+    error: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Is its outcome still to be observed?"""
+        return self.ended is None
+
+    @property
+    def charged(self) -> bool:
+        """Does it count against the cap of its kind?"""
+        return self.result in CHARGED
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The network of one VM as read from ``host`` at ``taken``."""
+
+    vm_id: str
+    host: str
+    network: Network
+    taken: float
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One question to on-call engineers. ``vms`` are Hyper-V ids; only what ``digest``
+    covers may move, and only the VMs in ``granted``."""
+
+    id: int
+    run: int
+    state: ApprovalState
+    digest: str
+    vms: tuple[str, ...]
+    requested: float
+    granted: tuple[str, ...] = ()
+    decided: float | None = None
+    by: str | None = None
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """``A3``: how people name it."""
+        return f"A{self.id}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the audit: what changed, when, by whom, in words."""
+
+    seq: int
+    at: float
+    kind: str
+    run: int | None
+    vm: str | None
+    by: str | None
+    text: str
+    detail: Mapping[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True)
+class MoveRecord:
+    """A move with its attempts (oldest first), its saved network and its last reading."""
+
+    move: Move
+    attempts: tuple[Attempt, ...] = ()
+    baseline: Reading | None = None
+    reading: Reading | None = None
+
+    def of(self, *kinds: AttemptKind) -> tuple[Attempt, ...]:
+        """Attempts of these kinds, oldest first."""
+        return tuple(a for a in self.attempts if a.kind in kinds)
+
+    @property
+    def open_migration(self) -> Attempt | None:
+        """The LIVE or COLD attempt whose outcome is still open."""
+        return next((a for a in self.of(*MIGRATIONS) if a.open), None)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run with its moves and approvals."""
+
+    run: Run
+    moves: tuple[MoveRecord, ...] = ()
+    approvals: tuple[Approval, ...] = ()

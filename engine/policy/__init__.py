@@ -1,0 +1,1 @@
+"""Decisions: values in, values out. Nothing in this folder reads a clock, a file or a network."""

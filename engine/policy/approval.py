@@ -1,0 +1,91 @@
+"""Who may decide what: the question before powered-down VMs move, and the answer to a click.
+
+A grant covers exactly the VMs, sources, destinations and path that were shown: the digest binds
+them. It lives to the run's end, 24 hours at most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from engine.model import Approval, ApprovalState, Run
+from engine.policy.waits import Rules
+
+
+def digest(run: Run, vm_ids: Iterable[str]) -> str:
+    """What was approved is what moves: VM ids, sources, destinations and path in one hash."""
+    shown = {
+        "run": run.id,
+        "vms": sorted(vm_ids),
+        "sources": sorted(s.casefold() for s in run.sources),
+        "destinations": sorted(d.casefold() for d in run.destinations),
+        "path": run.options.path,
+    }
+    text = json.dumps(shown, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_granted(
+    run: Run, vm_id: str, approvals: Iterable[Approval], rules: Rules, now: float
+) -> bool:
+    """Does a living grant of this run name this VM?"""
+    return any(covers(run, a, rules, now) and vm_id in a.granted for a in approvals)
+
+
+def covers(run: Run, approval: Approval, rules: Rules, now: float) -> bool:
+    """Is this a grant that still binds: granted, not too old, for this run as it is?"""
+    return (
+        approval.state is ApprovalState.GRANTED
+        and approval.digest == digest(run, approval.vms)
+        and approval.decided is not None
+        and now - approval.decided < rules.grant_life
+    )
+
+
+def is_denied(vm_id: str, approvals: Iterable[Approval]) -> bool:
+    """Has somebody said no to this VM?"""
+    return any(a.state is ApprovalState.DENIED and vm_id in a.vms for a in approvals)
+
+
+def open_question(vm_id: str, approvals: Iterable[Approval]) -> Approval | None:
+    """The question that asks about this VM and is still open."""
+    asked = (a for a in approvals if a.state is ApprovalState.REQUESTED and vm_id in a.vms)
+    return next(asked, None)
+
+
+def may_ask_at(approvals: Iterable[Approval], rules: Rules) -> float:
+    """VMs that turn up later share one further card per half hour; the first goes at once."""
+    return max((a.requested + rules.card_gap for a in approvals), default=0.0)
+
+
+def judge_click(
+    approval: Approval | None,
+    run: Run | None,
+    by: str,
+    shown: str | None,
+    deciders: frozenset[str] | None,
+) -> str:
+    """The one word that answers a click: ``ok``, or why it changes nothing.
+
+    ``deciders`` is ``None`` for the terminal's own user, who may decide own runs. ``shown`` is
+    the digest on the button, where there was one.
+    """
+    if approval is None or run is None:
+        return "unknown"
+    if approval.state is ApprovalState.EXPIRED:
+        return "expired"
+    if approval.state is ApprovalState.WITHDRAWN:
+        return "withdrawn"
+    if approval.state is not ApprovalState.REQUESTED:
+        return "already"
+    if run.over:
+        return "expired"
+    if deciders is not None and by == run.by:
+        return "own_run"
+    if deciders is not None and by not in deciders:
+        return "not_a_decider"
+    if shown is not None and shown != approval.digest:
+        return "stale"
+    return "ok"

@@ -1,0 +1,261 @@
+"""The pending ladder: may this VM start now, and if not, why not.
+
+Read from top to bottom; the first true rung speaks. Slots, order and baselines follow in
+``plan.py``, because they are decided across moves.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from engine.model import (
+    MIGRATIONS,
+    AttemptKind,
+    MoveState,
+    Outcome,
+    RunState,
+    Vm,
+    Wait,
+    same_host,
+    short,
+)
+from engine.policy import approval, waits
+from engine.policy.ladder import (
+    Verdict,
+    View,
+    elsewhere,
+    hold,
+    hold_foreign,
+    hold_missing,
+    hold_or,
+    hold_silent,
+    hold_two_places,
+)
+from engine.policy.steps import Arrive, Dismiss, Finish, RefreshVm
+
+#: VMM's words for a VM that rests: everything else passes, or is *Failed, or incomplete.
+_RESTING = frozenset({"Running", "PowerOff", "Saved", "Paused", "UnderMigration"})
+
+#: Hyper-V's operational words that do not stand in the way of a move.
+_AT_EASE = frozenset({"Ok", "InService", "BackingUpVirtualMachine", "Degraded"})
+
+
+def pending(view: View) -> Verdict:
+    """The first rung that is true for a move that has not started."""
+    for rung in (_place, _permission, _condition, _power, _pace):
+        verdict = rung(view)
+        if verdict is not None:
+            return verdict
+    vm = view.vm
+    return Verdict(ready=AttemptKind.COLD if vm is not None and vm.down else AttemptKind.LIVE)
+
+
+def _place(view: View) -> Verdict | None:
+    """Where is it? Only a VM that rests on a source may go on down the ladder."""
+    move, vm = view.move, view.vm
+    if is_excluded(view):
+        text = f"{move.vm} was left out by the request."
+        return Verdict(Finish(move, MoveState.SKIPPED, Outcome.EXCLUDED, text))
+    silent = view.silent(move.source)
+    if vm is None:
+        return hold_silent(view, silent) if silent else hold_missing(view)
+    if len(vm.seen_on) > 1:
+        return hold_two_places(view)
+    if vm.migrating or view.fleet.running_jobs(vm.id):
+        return hold_foreign(view)
+    if not vm.seen_on:
+        silent = view.silent(move.source, *((vm.vmm_host,) if vm.vmm_host else ()))
+        return hold_silent(view, silent) if silent else hold_missing(view)
+    host = vm.seen_on[0]
+    if view.is_destination(host):
+        return _already_there(view, host)
+    if view.is_source(host):
+        return None
+    if view.record.baseline is not None:
+        return Verdict(Arrive(move, host))
+    return Verdict(elsewhere(move, host))
+
+
+def _already_there(view: View, host: str) -> Verdict:
+    """On an approved destination by whatever way: a success, once its network is checked."""
+    move = view.move
+    if view.record.baseline is not None:
+        return Verdict(Arrive(move, host))
+    text = f"{move.vm} was on {short(host)} already."
+    return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
+
+
+def is_excluded(view: View) -> bool:
+    """Does the request's ``except`` name it?"""
+    name = view.move.vm.casefold()
+    return any(fnmatchcase(name, p.casefold()) for p in view.run.options.excluding)
+
+
+def _permission(view: View) -> Verdict | None:
+    """Is it this run's to move, and is the run moving?"""
+    move, run = view.move, view.run
+    if view.owner is not None and view.owner != run.id:
+        return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
+    if run.state is RunState.STOPPING:
+        text = f"{move.vm} was not started: the run was stopped."
+        return Verdict(Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text))
+    if run.state is RunState.PAUSED:
+        return hold(view, Wait.PAUSED, "the run is paused")
+    return None
+
+
+def _condition(view: View) -> Verdict | None:
+    """Is the VM itself in a condition to be moved?"""
+    vm = view.vm
+    assert vm is not None
+    if vm.failed:
+        return _repair_first(view, AttemptKind.DISMISS, f"VMM says {vm.vmm_status}")
+    if vm.vmm_status == "IncompleteVMConfig":
+        return _repair_first(view, AttemptKind.REFRESH, "VMM says its configuration is incomplete")
+    passing = _passing(vm)
+    if passing:
+        return hold_or(view, Wait.TRANSIENT, passing, _stuck(view, passing))
+    if vm.blocks:
+        what = ", ".join(vm.blocks)
+        text = f"{vm.name} cannot be moved between stand-alone hosts: {what}."
+        return Verdict(
+            Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, text, f"Remove: {what}.")
+        )
+    if vm.backing_up:
+        return _in_backup(view)
+    return _used_up(view)
+
+
+def _passing(vm: Vm) -> str:
+    """What goes on with it that should be over soon; empty: nothing."""
+    if vm.vmm_status not in _RESTING:
+        return f"VMM says {vm.vmm_status}"
+    busy = [word for word in vm.hyperv_status if word not in _AT_EASE]
+    if busy:
+        return f"Hyper-V says {', '.join(busy)}"
+    if vm.hyperv_state is None or (vm.hyperv_state.value == "Other"):
+        return "Hyper-V shows it between two power states"
+    return ""
+
+
+def _stuck(view: View, why: str) -> Finish:
+    text = f"{view.move.vm} did not come to rest: {why}."
+    return Finish(
+        view.move, MoveState.FAILED, Outcome.STUCK, text, "Look at it in VMM, then ask again."
+    )
+
+
+def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
+    """Dismiss or re-read it: as often as attempts are allowed, not faster than the refreshes."""
+    tries = view.record.of(kind)
+    options = view.run.options
+    due = max((a.ended or 0.0 for a in tries), default=-1e18) + options.refresh_interval
+    if due > view.now:
+        text = f"{why}; looked after {len(tries)} of {options.attempts} times"
+        return hold(view, Wait.TRANSIENT, text, due)
+    if sum(a.result is not None for a in tries) >= options.attempts:
+        return Verdict(_stuck(view, f"{why}, after {len(tries)} repairs"))
+    host = view.vm.seen_on[0] if view.vm and view.vm.seen_on else view.move.source
+    step = Dismiss if kind is AttemptKind.DISMISS else RefreshVm
+    return Verdict(step(view.move, host))
+
+
+def _in_backup(view: View) -> Verdict:
+    """It waits without a slot. Past the limit it is still tried, if the backup ends before the
+    rest of the run does."""
+    options, now = view.run.options, view.now
+    waited = now - waits.since(view.move, Wait.BACKUP, now)
+    overdue = waited >= options.backup
+    text = f"in backup{', longer than the request allows' if overdue else ''}"
+    verdict = hold(view, Wait.BACKUP, text)
+    return Verdict(verdict.step, due=None if overdue else verdict.due, overdue=overdue)
+
+
+def _used_up(view: View) -> Verdict | None:
+    charged = [a for a in view.record.of(*MIGRATIONS) if a.charged]
+    attempts = view.run.options.attempts
+    if len(charged) < attempts:
+        return None
+    move, last = view.move, charged[-1]
+    where = short(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else "?"
+    return Verdict(
+        Finish(
+            move,
+            MoveState.FAILED,
+            Outcome.ATTEMPTS,
+            f"{move.vm} did not move ({len(charged)} of {attempts} attempts). It is on {where}, "
+            f"network unchanged. Why: {last.error}",
+            f"Mend the cause, then ask again: vm {move.vm} to ...",
+        )
+    )
+
+
+def _power(view: View) -> Verdict | None:
+    """Powered down is what Hyper-V says at the first look, or for ten minutes without a break."""
+    vm, move, now = view.vm, view.move, view.now
+    assert vm is not None
+    if not vm.down:
+        return None
+    if move.power != "down":
+        began = move.down_since if move.down_since is not None else now
+        sure = began + view.rules.down_after
+        return hold(view, Wait.TRANSIENT, "powered down a moment ago; perhaps a reboot", sure)
+    if approval.is_granted(view.run, vm.id, view.approvals, view.rules, now):
+        return None
+    if approval.is_denied(vm.id, view.approvals):
+        return Verdict(_denied(view))
+    question = approval.open_question(vm.id, view.approvals)
+    if question is not None:
+        return hold(view, Wait.APPROVAL, f"powered down; asked in {question.label}")
+    may_ask = approval.may_ask_at(view.approvals, view.rules)
+    due = may_ask if may_ask > now else None
+    verdict = hold(view, Wait.APPROVAL, "powered down; somebody on call has to approve", due)
+    return Verdict(verdict.step, due=due, asks=may_ask <= now)
+
+
+def _denied(view: View) -> Finish:
+    no = next(a for a in view.approvals if a.state.value == "denied" and view.move.vm_id in a.vms)
+    why = f': "{no.reason}"' if no.reason else ""
+    text = f"{view.move.vm} stays: {no.by} said no{why}."
+    return Finish(view.move, MoveState.SKIPPED, Outcome.DENIED, text)
+
+
+def _pace(view: View) -> Verdict | None:
+    """Are its hosts there, and has it waited long enough since the last try?"""
+    run, fleet = view.run, view.fleet
+    host = view.vm.seen_on[0] if view.vm and view.vm.seen_on else view.move.source
+    silent = view.silent(*run.destinations)
+    if len(silent) == len(run.destinations):
+        return hold_silent(view, silent)
+    others = [d for d in run.destinations if d not in silent]
+    locked = [fleet.host(h) for h in (host, *others)]
+    if (locked[0] is not None and locked[0].locked) or all(
+        h is not None and h.locked for h in locked[1:]
+    ):
+        names = ", ".join(short(h.name) for h in locked if h is not None and h.locked)
+        ending = _stuck(view, f"{names} stayed locked in VMM")
+        return hold_or(view, Wait.HOST_LOCKED, f"{names} locked by another VMM job", ending)
+    tries = view.record.of(*MIGRATIONS)
+    again = waits.requeue_at(tries, run.options, view.rules)
+    if again <= view.now:
+        return None
+    charged = sum(a.charged for a in tries)
+    last = max(tries, key=lambda a: a.ended or 0.0)
+    text = f"after {last.result}: {last.error}".rstrip(": ")
+    if last.charged:
+        text = f"{charged} of {run.options.attempts} attempts used; {last.error}"
+    return hold(view, Wait.BACKOFF, text, again)
+
+
+def usable(view: View) -> tuple[str, ...]:
+    """The destinations of the request that answer, are not locked and take VMs, without the
+    host that the VM is on."""
+    here = view.vm.seen_on[0] if view.vm and view.vm.seen_on else None
+    good = []
+    for name in view.run.destinations:
+        host = view.fleet.host(name)
+        if host is None or host.seen_at is None or host.locked or host.maintenance:
+            continue
+        if not same_host(name, here):
+            good.append(host.name)
+    return tuple(good)

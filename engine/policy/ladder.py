@@ -1,0 +1,380 @@
+"""One move, read from top to bottom: the moving, restoring and shared rungs.
+
+Each ladder looks at one move and one observation and says the first thing that is true. The
+order is the policy. The pending ladder stands in ``eligibility.py``; starts, slots and the end
+of the run are decided across moves in ``plan.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from engine.model import (
+    MIGRATIONS,
+    Approval,
+    Attempt,
+    AttemptKind,
+    Difference,
+    Fleet,
+    Move,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Result,
+    Run,
+    Vm,
+    Wait,
+    same_host,
+    short,
+)
+from engine.policy import network, outcome, waits
+from engine.policy.outcome import Place
+from engine.policy.steps import (
+    Arrive,
+    Dismiss,
+    Finish,
+    Hold,
+    PutBack,
+    ReadNetworks,
+    Return,
+    Step,
+)
+from engine.policy.waits import Rules
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a rung may look at."""
+
+    run: Run
+    record: MoveRecord
+    approvals: tuple[Approval, ...]
+    fleet: Fleet
+    rules: Rules
+    now: float
+    owner: int | None = None
+
+    @property
+    def move(self) -> Move:
+        return self.record.move
+
+    @property
+    def vm(self) -> Vm | None:
+        return self.fleet.vm(self.move.vm_id)
+
+    def is_destination(self, host: str | None) -> bool:
+        """Is this one of the hosts that the request approved?"""
+        return any(same_host(host, d) for d in self.run.destinations)
+
+    def is_source(self, host: str | None) -> bool:
+        """Is this where the VM was, or another source of the run?"""
+        return same_host(host, self.move.source) or any(
+            same_host(host, s) for s in self.run.sources
+        )
+
+    def answers(self, name: str | None) -> bool:
+        """Did the Hyper-V of this host give a complete answer?"""
+        host = self.fleet.host(name)
+        return host is not None and host.seen_at is not None
+
+    def silent(self, *names: str) -> tuple[str, ...]:
+        """Those of these hosts that did not answer."""
+        return tuple(n for n in names if not self.answers(n))
+
+    def is_fresh(self, *names: str | None) -> bool:
+        """Did VMM re-read these hosts for this very observation (or could not, being locked)?"""
+        for name in names:
+            host = self.fleet.host(name)
+            if host is None or host.locked:
+                continue
+            if host.refreshed_at is None or host.refreshed_at < self.fleet.at:
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a ladder says: a step, or that the move is ready to start, or that it must be asked
+    for; the hosts to re-read before the next look; when the answer would change by itself."""
+
+    step: Step | None = None
+    refresh: tuple[str, ...] = ()
+    due: float | None = None
+    ready: AttemptKind | None = None
+    asks: bool = False
+    overdue: bool = False
+
+
+def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict:
+    """Wait for this, with the wait's own limit as the time to look again."""
+    limit = view.rules.limit(wait, view.run.options)
+    if limit is not None:
+        ends = waits.since(view.move, wait, view.now) + limit
+        due = ends if due is None else min(due, ends)
+    return Verdict(Hold(view.move, wait, text), due=due)
+
+
+def hold_or(view: View, wait: Wait, text: str, ending: Finish) -> Verdict:
+    """Wait for this, or end the move when it has waited for too long."""
+    if waits.too_long(view.move, wait, view.rules, view.run.options, view.now):
+        return Verdict(ending)
+    return hold(view, wait, text)
+
+
+def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
+    """A host does not answer: that proves nothing. After the limit a person has to look."""
+    names = ", ".join(short(h) for h in hosts)
+    move = view.move
+    ending = Finish(
+        move,
+        MoveState.UNKNOWN,
+        Outcome.UNKNOWN,
+        f"{names} did not answer for too long; nobody knows where {move.vm} is.",
+        f"Find {move.vm} on {names} by its id {move.vm_id}; no run starts it until you settle it.",
+    )
+    if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
+        ending = Finish(
+            move,
+            MoveState.FAILED,
+            Outcome.STUCK,
+            f"{names} did not answer for too long; nothing was started.",
+            f"Bring {names} back, then ask again.",
+        )
+    return hold_or(view, Wait.HOST_DOWN, f"{names} does not answer", ending)
+
+
+def hold_two_places(view: View) -> Verdict:
+    """Hyper-V shows it on two hosts: touch nothing, re-read, then a person."""
+    move, vm = view.move, view.vm
+    seen = vm.seen_on if vm else ()
+    places = " and ".join(short(h) for h in seen)
+    ending = Finish(
+        move,
+        MoveState.UNKNOWN,
+        Outcome.TWO_PLACES,
+        f"{move.vm} is on {places} by Hyper-V's own word.",
+        f"Find out which copy is the true one; never start both. Its id is {move.vm_id}.",
+    )
+    verdict = hold_or(view, Wait.TWO_PLACES, f"on {places} at once", ending)
+    return Verdict(verdict.step, refresh=seen, due=verdict.due)
+
+
+def hold_missing(view: View) -> Verdict:
+    """Neither VMM nor Hyper-V shows it, in complete answers."""
+    move = view.move
+    lost_in_move = bool(view.record.of(*MIGRATIONS)) and view.vm is not None
+    ending = Finish(
+        move,
+        MoveState.SKIPPED,
+        Outcome.VANISHED,
+        f"{move.vm} is gone: neither VMM nor Hyper-V shows its id {move.vm_id}.",
+        settle=_lost(view),
+    )
+    if lost_in_move:
+        ending = Finish(
+            move,
+            MoveState.UNKNOWN,
+            Outcome.UNKNOWN,
+            f"{move.vm} is on neither host after its move, though VMM still knows it.",
+            f"Look for it by its id {move.vm_id} before anything else.",
+            settle=_lost(view),
+        )
+    return hold_or(view, Wait.MISSING, "not found on any host", ending)
+
+
+def _lost(view: View) -> tuple[Result, str] | None:
+    """How the open attempt of a VM that cannot be found ends."""
+    return (Result.LOST, "The VM was not found again.") if view.record.open_migration else None
+
+
+# --- moving --------------------------------------------------------------------------------
+
+
+def moving(view: View) -> Verdict:
+    """A start was written: watch it to its end, then look where the VM is."""
+    attempt = view.record.open_migration
+    if attempt is None:
+        return Verdict(Arrive(view.move, view.move.host or view.move.source))
+    job = view.fleet.job(attempt.job)
+    if outcome.is_in_flight(view.vm, job, view.fleet, view.move.vm_id):
+        return Verdict()
+    both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
+    says_moving = view.vm is not None and view.vm.migrating
+    if job is None and not _is_overdue(view, attempt):
+        return _look_for_arrival(view, attempt, both)
+    if not view.is_fresh(*both):
+        return Verdict(refresh=both)
+    if says_moving:
+        return Verdict(refresh=both)
+    return _where_it_ended(view, attempt)
+
+
+def _is_overdue(view: View, attempt: Attempt) -> bool:
+    """May we conclude that a start whose job nobody sees will never begin?
+
+    The guard at VMM refuses to begin it after ``not_after`` on the server's clock, and VMM
+    shows a job within ``lookups`` x ``lookup-interval`` (the original's look-up).
+    """
+    return view.fleet.server_time > _lookup_deadline(view, attempt)
+
+
+def _lookup_deadline(view: View, attempt: Attempt) -> float:
+    options = view.run.options
+    begun_by = attempt.not_after if attempt.not_after is not None else attempt.begun
+    return begun_by + options.lookups * options.lookup_interval
+
+
+def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
+    """No job to be seen yet: only an arrival proves anything before the look-ups are over."""
+    deadline = view.now + _lookup_deadline(view, attempt) - view.fleet.server_time
+    due = max(deadline + 0.001, view.now + view.rules.tick)
+    found = outcome.find(attempt, view.vm, view.fleet)
+    if found.place is not Place.DESTINATION:
+        return Verdict(due=due)
+    if not view.is_fresh(*both):
+        return Verdict(refresh=both, due=due)
+    return _where_it_ended(view, attempt)
+
+
+def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
+    """The truth table: where the VM is x what the job said."""
+    found = outcome.find(attempt, view.vm, view.fleet)
+    if found.place is Place.HOST_SILENT:
+        return hold_silent(view, (found.silent or "?",))
+    if found.place is Place.BOTH:
+        return hold_two_places(view)
+    if found.host is None:
+        return hold_missing(view)
+    ended = outcome.settle(attempt, found.place, view.fleet.job(attempt.job))
+    return Verdict(Arrive(view.move, found.host, ended))
+
+
+# --- restoring -----------------------------------------------------------------------------
+
+
+def restoring(view: View) -> Verdict:
+    """Wherever the VM is now: is its network as it was saved, and if not, put it back."""
+    move, vm = view.move, view.vm
+    host = move.host or move.source
+    if vm is None or (not vm.seen_on and view.answers(host)):
+        return hold_missing(view)
+    if not view.answers(host):
+        return hold_silent(view, (host,))
+    if len(vm.seen_on) > 1:
+        return hold_two_places(view)
+    if outcome.is_in_flight(vm, None, view.fleet, vm.id):
+        return hold_foreign(view)
+    if not same_host(vm.seen_on[0], host):
+        return Verdict(Arrive(move, vm.seen_on[0]))
+    if vm.failed and len(view.record.of(AttemptKind.DISMISS)) < view.run.options.attempts:
+        return Verdict(Dismiss(move, host))
+    if view.record.baseline is None:
+        return _conclude(view, host, ())
+    return _check_network(view, host)
+
+
+def hold_foreign(view: View) -> Verdict:
+    """Somebody else moves it: wait, and look where it ends."""
+    move = view.move
+    job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
+    to = f" to {short(job.target)}" if job is not None and job.target else ""
+    ending = Finish(
+        move,
+        MoveState.FAILED if move.state is MoveState.PENDING else MoveState.UNKNOWN,
+        Outcome.STUCK if move.state is MoveState.PENDING else Outcome.UNKNOWN,
+        f"{move.vm} has been migrating{to} for too long by somebody else's hand.",
+        f"Find the job in VMM, end it, then ask for {move.vm} again.",
+    )
+    return hold_or(view, Wait.FOREIGN, f"somebody else is moving it{to}", ending)
+
+
+def _check_network(view: View, host: str) -> Verdict:
+    record, move = view.record, view.move
+    baseline, reading = record.baseline, record.reading
+    assert baseline is not None
+    if reading is None or not same_host(reading.host, host) or _is_stale(view):
+        return Verdict(ReadNetworks(host, (move,)))
+    differences = network.compare(baseline.network, reading.network)
+    if not differences:
+        return _conclude(view, host, put_back(record, ()))
+    repair = network.repair(host, baseline.network, reading.network)
+    restores = record.of(AttemptKind.RESTORE)
+    if repair.adapters and sum(a.result not in _FREE for a in restores) < view.rules.restores:
+        return _put_back(view, PutBack(move, repair, differences))
+    return Verdict(_damaged(view, host, differences))
+
+
+#: Results of a repair that did not happen and costs nothing.
+_FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
+
+
+def _put_back(view: View, step: PutBack) -> Verdict:
+    """Repair at once, but after a lock only every few ticks."""
+    last = next(iter(reversed(view.record.of(AttemptKind.RESTORE))), None)
+    if last is not None and last.result in _FREE:
+        again = (last.ended or view.now) + 3 * view.rules.tick
+        if again > view.now:
+            return hold(
+                view, Wait.HOST_LOCKED, f"its network waits to be put back: {last.error}", again
+            )
+    return Verdict(step)
+
+
+def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
+    """What our repairs set out to put back and a later reading shows to be there again."""
+    gone = {(d.adapter, d.what, d.value) for d in missing}
+    tried: dict[tuple[str, str, str], Difference] = {}
+    for attempt in record.of(AttemptKind.RESTORE):
+        for adapter, what, value in attempt.detail.get("differences", ()):
+            if (adapter, what, value) not in gone:
+                tried[adapter, what, value] = Difference(adapter, what, value)
+    return tuple(tried.values())
+
+
+def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
+    move = view.move
+    restores = view.record.of(AttemptKind.RESTORE)
+    said = next((a.error for a in reversed(restores) if a.error), "")
+    what = "; ".join(map(str, differences))
+    return Finish(
+        move,
+        MoveState.DAMAGED,
+        Outcome.NETWORK,
+        f"{move.vm} is on {short(host)}, but its network is not as saved. Missing: {what}."
+        + (f" Hyper-V said: {said}." if said else ""),
+        f"Put it back on {short(host)} by hand; the saved network is in the report.",
+        repaired=put_back(view.record, differences),
+    )
+
+
+def _is_stale(view: View) -> bool:
+    """Was the network read before the last thing we did to it?"""
+    reading = view.record.reading
+    kinds = (*MIGRATIONS, AttemptKind.RESTORE)
+    last = max((a.ended or 0.0 for a in view.record.of(*kinds)), default=0.0)
+    return reading is None or reading.taken <= last
+
+
+def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdict:
+    """The network is as saved (or never was): what does being here mean?"""
+    move = view.move
+    migrations = view.record.of(*MIGRATIONS)
+    if view.is_destination(host):
+        result = Outcome.MOVED if migrations else Outcome.ALREADY_THERE
+        text = f"{move.vm} is on {short(host)}."
+        return Verdict(Finish(move, MoveState.DONE, result, text, repaired=repaired))
+    if view.is_source(host):
+        last = migrations[-1] if migrations else None
+        why = last.error if last is not None and last.error else "it is still on its source"
+        return Verdict(Return(move, why, repaired))
+    return Verdict(replace(elsewhere(move, host), repaired=repaired))
+
+
+def elsewhere(move: Move, host: str) -> Finish:
+    """Somebody took it to a host that the request does not name."""
+    return Finish(
+        move,
+        MoveState.SKIPPED,
+        Outcome.ELSEWHERE,
+        f"{move.vm} is on {short(host)}, which is neither a source nor a destination.",
+    )

@@ -1,0 +1,144 @@
+"""What a move lost of a VM's network, and what can be put back.
+
+The saved network (baseline) is compared with what is read after every attempt, wherever the VM
+is then. Rules:
+
+* Adapters match by id, else by a MAC that is unique and not zero on both sides, else they are
+  reported as missing.
+* Only what is missing counts: rules and adapters that somebody added since are theirs to keep.
+* A rule with the same key (adapter, direction, weight) but another body is a difference to
+  report, never overwritten.
+* An adapter that was disconnected stays so: nothing is connected that was not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from engine.model import Acl, Adapter, AdapterRepair, Difference, Network, Repair
+
+_ZERO_MAC = {"", "000000000000"}
+
+#: Fields that are compared and reported but that we cannot put back yet.
+_REPORTED = ("isolation", "subnet", "classification", "port_acl", "spoofing", "guards")
+
+
+def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
+    """Everything of ``saved`` that ``found`` lacks, adapter by adapter; empty: all is kept."""
+    differences: list[Difference] = []
+    for adapter, now in match(saved, found):
+        if now is None:
+            differences.append(Difference(adapter.label, "adapter", adapter.label, "none"))
+            continue
+        differences.extend(_compare_connection(adapter, now))
+        differences.extend(_compare_acls(adapter, now))
+    return tuple(differences)
+
+
+def repair(host: str, saved: Network, found: Network) -> Repair:
+    """What to put back on ``host`` to make ``found`` contain ``saved``; adapters with nothing
+    to put back are left out. Allow rules come first, heavier before lighter, so that the VM is
+    never cut off for longer than needed."""
+    adapters = []
+    for adapter, now in match(saved, found):
+        if now is None:
+            continue
+        one = _repair_adapter(adapter, now)
+        if one is not None:
+            adapters.append(one)
+    return Repair(host, tuple(adapters))
+
+
+def pinned(saved: Network) -> Network:
+    """The adapters to bind into the job of a powered-down VM: those that were connected."""
+    return Network(tuple(a for a in saved.adapters if _is_connected(a)))
+
+
+def match(saved: Network, found: Network) -> Iterator[tuple[Adapter, Adapter | None]]:
+    """Each saved adapter with the one it is now, or ``None``."""
+    by_id = {a.id: a for a in found.adapters}
+    saved_macs = Counter(_mac(a) for a in saved.adapters)
+    found_macs = Counter(_mac(a) for a in found.adapters)
+    by_mac = {_mac(a): a for a in found.adapters}
+    for adapter in saved.adapters:
+        mac = _mac(adapter)
+        unique = mac not in _ZERO_MAC and saved_macs[mac] == 1 and found_macs[mac] == 1
+        yield adapter, by_id.get(adapter.id) or (by_mac.get(mac) if unique else None)
+
+
+def _mac(adapter: Adapter) -> str:
+    """VMM writes ``00:1D:D8:..``, Hyper-V ``001DD8..``."""
+    return adapter.mac.replace(":", "").replace("-", "").upper()
+
+
+def _is_connected(adapter: Adapter) -> bool:
+    return adapter.connected and adapter.switch is not None
+
+
+def _compare_connection(saved: Adapter, now: Adapter) -> Iterator[Difference]:
+    label = saved.label
+    if _is_connected(saved):
+        if now.switch != saved.switch:
+            yield Difference(label, "switch", str(saved.switch), _spell(now.switch), True)
+        if saved.network is not None and now.network != saved.network:
+            yield Difference(label, "network", saved.network, _spell(now.network), True)
+    elif _is_connected(now):
+        yield Difference(label, "switch", "disconnected", _spell(now.switch))
+    if _vlan(saved) != _vlan(now):
+        yield Difference(label, "vlan", _vlan(saved), _vlan(now), True)
+    for field in _REPORTED:
+        was, is_ = getattr(saved, field), getattr(now, field)
+        if was != is_ and was not in (None, 0):
+            yield Difference(label, field, str(was), _spell(is_))
+
+
+def _spell(value: object) -> str:
+    return "none" if value is None or value == "" else str(value)
+
+
+def _vlan(adapter: Adapter) -> str:
+    """The VLAN setting in words, so that a trunk never equals an access port."""
+    if adapter.trunk:
+        return f"trunk {','.join(map(str, adapter.trunk))} native {adapter.native_vlan}"
+    return str(adapter.vlan) if adapter.vlan else "untagged"
+
+
+def _compare_acls(saved: Adapter, now: Adapter) -> Iterator[Difference]:
+    bodies = Counter(now.acls)
+    keys = {acl.key: acl for acl in now.acls}
+    for acl in saved.acls:
+        if bodies[acl] > 0:
+            bodies[acl] -= 1
+            continue
+        other = keys.get(acl.key)
+        if other is None:
+            yield Difference(saved.label, "acl", str(acl), repairable=True)
+        else:
+            yield Difference(saved.label, "acl", str(acl), f"another rule there: {other}")
+
+
+def _missing_acls(saved: Adapter, now: Adapter) -> tuple[Acl, ...]:
+    keys = {acl.key for acl in now.acls}
+    missing = [acl for acl in saved.acls if acl not in now.acls and acl.key not in keys]
+    return tuple(sorted(missing, key=lambda a: (a.action != "Allow", -a.weight, a.direction)))
+
+
+def _repair_adapter(saved: Adapter, now: Adapter) -> AdapterRepair | None:
+    acls = _missing_acls(saved, now)
+    connected = _is_connected(saved)
+    switch = saved.switch if connected and now.switch != saved.switch else None
+    network = saved.network if connected and now.network != saved.network else None
+    wrong_vlan = _vlan(saved) != _vlan(now)
+    if not (acls or switch or network or wrong_vlan):
+        return None
+    return AdapterRepair(
+        adapter_id=now.id,
+        mac=now.mac,
+        network=network,
+        switch=switch,
+        vlan=saved.vlan if wrong_vlan else None,
+        trunk=saved.trunk if wrong_vlan else (),
+        native_vlan=saved.native_vlan if wrong_vlan else 0,
+        acls=acls,
+    )

@@ -1,0 +1,83 @@
+"""Which state may follow which, as data: runs, moves, approvals.
+
+Rule 1: every state change of a row is checked against these tables by the one function that
+writes it (``store/deeds.py``); nothing else changes a state. Rule 2: a state that is not a key
+is final. The diagrams in the docs are drawn from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from engine.errors import IllegalTransition
+from engine.model import ApprovalState, MoveState, RunState
+
+S = TypeVar("S", bound=StrEnum)
+
+RUN: Mapping[RunState, frozenset[RunState]] = {
+    RunState.SCHEDULED: frozenset({RunState.ACTIVE, RunState.REJECTED}),
+    RunState.ACTIVE: frozenset(
+        {RunState.PAUSED, RunState.STOPPING, RunState.COMPLETED, RunState.INCOMPLETE}
+    ),
+    RunState.PAUSED: frozenset({RunState.ACTIVE, RunState.STOPPING}),
+    RunState.STOPPING: frozenset({RunState.STOPPED}),
+}
+
+MOVE: Mapping[MoveState, frozenset[MoveState]] = {
+    MoveState.PENDING: frozenset(
+        {
+            MoveState.MOVING,
+            # Found on an approved destination: "somehow migrated" counts, its network is checked.
+            MoveState.RESTORING,
+            MoveState.DONE,
+            MoveState.FAILED,
+            MoveState.SKIPPED,
+            MoveState.UNKNOWN,
+        }
+    ),
+    MoveState.MOVING: frozenset(
+        {
+            # Wherever an attempt leaves the VM, its network is compared first.
+            MoveState.RESTORING,
+            # The start never happened: nothing to compare.
+            MoveState.PENDING,
+            MoveState.SKIPPED,
+            MoveState.UNKNOWN,
+        }
+    ),
+    MoveState.RESTORING: frozenset(
+        {
+            MoveState.DONE,
+            MoveState.DAMAGED,
+            # Back on the source after a failed attempt, network intact: another try.
+            MoveState.PENDING,
+            MoveState.SKIPPED,
+            MoveState.UNKNOWN,
+        }
+    ),
+}
+
+APPROVAL: Mapping[ApprovalState, frozenset[ApprovalState]] = {
+    ApprovalState.REQUESTED: frozenset(
+        {
+            ApprovalState.GRANTED,
+            ApprovalState.DENIED,
+            ApprovalState.EXPIRED,
+            ApprovalState.WITHDRAWN,
+        }
+    ),
+    ApprovalState.GRANTED: frozenset({ApprovalState.EXPIRED, ApprovalState.WITHDRAWN}),
+}
+
+
+def may_follow(table: Mapping[S, frozenset[S]], old: S, new: S) -> bool:
+    """Does the table allow the step from ``old`` to ``new``?"""
+    return new in table.get(old, frozenset())
+
+
+def check(noun: str, table: Mapping[S, frozenset[S]], old: S, new: S) -> None:
+    """Raise ``IllegalTransition`` unless ``new`` may follow ``old``."""
+    if not may_follow(table, old, new):
+        raise IllegalTransition(noun, old, new)

@@ -1,0 +1,262 @@
+"""What a plan consists of: small values that say what to write and what to call.
+
+A step is either a *note* (only rows change) or a *call* (something is asked of the world, and
+its result becomes rows). ``hosts`` of a call are the lanes it occupies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from engine.model import (
+    AttemptKind,
+    Difference,
+    Move,
+    MoveState,
+    Network,
+    Outcome,
+    Power,
+    Repair,
+    Result,
+    RunState,
+    Vm,
+    Wait,
+)
+
+# --- notes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Take a VM that appeared on a source into its host run."""
+
+    run: int
+    vm: Vm
+    source: str
+
+
+@dataclass(frozen=True)
+class SeePower:
+    """The run's first look at a VM's power, or a change of it since."""
+
+    move: Move
+    power: Power
+    down_since: float | None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The move waits: code and the numbers people read."""
+
+    move: Move
+    wait: Wait
+    text: str
+
+
+@dataclass(frozen=True)
+class Arrive:
+    """Where an attempt ended, or where a VM was found: its network is checked there next.
+
+    ``settle`` ends the open LIVE or COLD attempt with that result.
+    """
+
+    move: Move
+    host: str
+    settle: tuple[Result, str] | None = None
+
+
+@dataclass(frozen=True)
+class Return:
+    """Back to pending: the attempt is over, the VM is where it was and its network as saved.
+
+    ``repaired`` is what we put back and saw to be there again.
+    """
+
+    move: Move
+    why: str
+    repaired: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The move ends: state, outcome, a sentence, and what a person should do.
+
+    ``repaired`` is what we put back of its network and saw to be there again.
+    """
+
+    move: Move
+    state: MoveState
+    outcome: Outcome
+    sentence: str
+    next: str = ""
+    settle: tuple[Result, str] | None = None
+    repaired: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask whether these powered-down VMs may move."""
+
+    run: int
+    vms: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Expire:
+    """A question nobody answered in time, or a grant that is over."""
+
+    approval: int
+    why: str
+
+
+@dataclass(frozen=True)
+class SeeEmpty:
+    """Both VMM and Hyper-V show no VM on these hosts, for the first or the second time.
+
+    ``hosts`` empty and ``first`` ``None``: it was not so after all.
+    """
+
+    run: int
+    hosts: tuple[str, ...]
+    first: float | None
+    proven: bool
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """Nothing is left to do in this run since ``at``; ``None``: there is again."""
+
+    run: int
+    at: float | None
+
+
+@dataclass(frozen=True)
+class EndRun:
+    """The run is over."""
+
+    run: int
+    state: RunState
+    text: str
+
+
+# --- calls ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SaveBaselines:
+    """Read and save the networks of these VMs on one host, before any of them starts."""
+
+    host: str
+    moves: tuple[Move, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.host,)
+
+
+@dataclass(frozen=True)
+class ReadNetworks:
+    """Read the networks of VMs that arrived on one host, for the next plan to judge."""
+
+    host: str
+    moves: tuple[Move, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.host,)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start a LIVE or COLD move. Written before it is done; observed after."""
+
+    move: Move
+    kind: AttemptKind
+    source: str
+    destination: str
+    path: str | None
+    pin: Network | None
+    not_after: float
+
+    @property
+    def power(self) -> Power:
+        """The power class that the guard at VMM checks."""
+        return "down" if self.kind is AttemptKind.COLD else "running"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.source, self.destination)
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """Put back what a move lost of a VM's network."""
+
+    move: Move
+    repair: Repair
+    differences: tuple[Difference, ...]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.repair.host,)
+
+
+@dataclass(frozen=True)
+class Dismiss:
+    """Drop VMM's failed job on a VM."""
+
+    move: Move
+    host: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.host,)
+
+
+@dataclass(frozen=True)
+class RefreshVm:
+    """Have VMM re-read a VM."""
+
+    move: Move
+    host: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.host,)
+
+
+Note = Adopt | SeePower | Hold | Arrive | Return | Finish | Ask | Expire | SeeEmpty | Quiet | EndRun
+Call = SaveBaselines | ReadNetworks | Start | PutBack | Dismiss | RefreshVm
+Step = Note | Call
+CALLS = (SaveBaselines, ReadNetworks, Start, PutBack, Dismiss, RefreshVm)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now, in order, and the hosts whose truth the next plan needs re-read.
+
+    ``due`` is the earliest time at which this plan would come out differently on an unchanged
+    world (a wait's limit, a back-off, the second look at an empty host); ``None``: never.
+    """
+
+    steps: tuple[Step, ...] = ()
+    refresh: tuple[str, ...] = ()
+    due: float | None = None
+
+
+def is_call(step: Step) -> TypeGuard[Call]:
+    """Does this step ask something of the world?"""
+    return isinstance(step, CALLS)
+
+
+def changes_state(step: Step) -> MoveState | None:
+    """The state a note brings its move into, where it does."""
+    if isinstance(step, Arrive):
+        return MoveState.RESTORING
+    if isinstance(step, Return):
+        return MoveState.PENDING
+    if isinstance(step, Finish):
+        return step.state
+    return None

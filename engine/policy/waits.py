@@ -1,0 +1,92 @@
+"""How long each wait may last, and what follows; the numbers that all rungs share.
+
+A wait without an entry in :attr:`Rules.limits` has no limit of its own: a slot comes free, a
+person decides, another run ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.model import Attempt, Move, Options, Outcome, Wait
+
+DEFAULT_LIMITS: Mapping[Wait, float] = {
+    Wait.APPROVAL: 8 * 3600.0,
+    Wait.HOST_LOCKED: 3600.0,
+    Wait.HOST_DOWN: 3600.0,
+    Wait.TRANSIENT: 1800.0,
+    Wait.MISSING: 600.0,
+    Wait.FOREIGN: 4 * 3600.0,
+    Wait.TWO_PLACES: 600.0,
+}
+
+#: What a wait that lasted too long comes to. APPROVAL, HOST_DOWN, MISSING and TWO_PLACES have
+#: endings of their own in the ladder.
+OUTCOMES: Mapping[Wait, Outcome] = {
+    Wait.BACKUP: Outcome.BACKUP_TOO_LONG,
+    Wait.FOREIGN: Outcome.STUCK,
+    Wait.TRANSIENT: Outcome.STUCK,
+    Wait.HOST_LOCKED: Outcome.STUCK,
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The numbers of the policy that are not words of a request; all durations in seconds."""
+
+    tick: float = 5.0
+    start_window: float = 60.0
+    down_after: float = 600.0
+    baseline_age: float = 600.0
+    backoff_max: float = 900.0
+    empty_gap: float = 30.0
+    card_gap: float = 1800.0
+    grant_life: float = 24 * 3600.0
+    restores: int = 3
+    mb_per_s: float = 400.0
+    limits: Mapping[Wait, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+
+    def limit(self, wait: Wait, options: Options) -> float | None:
+        """How long this wait may last in a run with these options; ``None``: without limit."""
+        if wait is Wait.BACKUP:
+            return options.backup
+        return self.limits.get(wait)
+
+
+def since(move: Move, wait: Wait, now: float) -> float:
+    """When the wait of this code began: now, if the move waits for something else."""
+    if move.wait is wait and move.wait_since is not None:
+        return move.wait_since
+    return now
+
+
+def too_long(move: Move, wait: Wait, rules: Rules, options: Options, now: float) -> bool:
+    """Has the move waited for this longer than its limit?"""
+    limit = rules.limit(wait, options)
+    return limit is not None and now - since(move, wait, now) >= limit
+
+
+def backoff(charged: tuple[Attempt, ...], options: Options, rules: Rules) -> float:
+    """Seconds to wait after the last charged attempt: ``pass``, doubling, at most 15 min."""
+    if not charged:
+        return 0.0
+    return min(options.pass_ * 2.0 ** (len(charged) - 1), rules.backoff_max)
+
+
+def requeue_at(attempts: tuple[Attempt, ...], options: Options, rules: Rules) -> float:
+    """The earliest time of the next LIVE or COLD start, derived from the attempts so far.
+
+    Charged attempts back off from ``pass`` doubling; a lost slot race, a lock or a stale look
+    costs nothing but a short pause.
+    """
+    ended = [a for a in attempts if a.ended is not None and a.result is not None]
+    if not ended:
+        return 0.0
+    last = max(ended, key=lambda a: a.ended or 0.0)
+    at = last.ended or 0.0
+    if last.charged:
+        return at + backoff(tuple(a for a in ended if a.charged), options, rules)
+    if last.result is not None and last.result.value == "ok":
+        return 0.0
+    return at + min(options.refresh_interval, 3 * rules.tick)

@@ -1,0 +1,350 @@
+"""``advance``: observe, plan, write, carry out, write what came of it. The whole engine's step.
+
+How it works: one observation, one pure plan. Where the plan needs hosts re-read before it can
+judge, they are re-read and the plan is made again. Then one transaction writes every note and
+the attempt of every call; then the calls are made; then each result is written, in step order.
+
+Rules: a start is written before it is done, and whether it happened is observed, never assumed.
+No state is kept between calls: a second engine on the same rows would do the same. Every write
+checks the fence, so that an engine that was replaced writes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from engine import carry_out
+from engine.carry_out import Answer
+from engine.clock import Clock
+from engine.errors import (
+    Overtaken,
+    VmmBusy,
+    VmmError,
+    VmmLocked,
+    VmmRefused,
+    VmmStale,
+    VmmUnavailable,
+)
+from engine.model import (
+    MIGRATIONS,
+    AttemptKind,
+    Fleet,
+    Host,
+    Move,
+    MoveState,
+    Result,
+    RunRecord,
+)
+from engine.notes import write_note
+from engine.policy.plan import LIVING, plan
+from engine.policy.steps import (
+    Call,
+    Dismiss,
+    Hold,
+    Plan,
+    PutBack,
+    ReadNetworks,
+    RefreshVm,
+    SaveBaselines,
+    Start,
+    Step,
+    is_call,
+)
+from engine.settings import Settings
+from engine.store import queries
+from engine.store.deeds import Pen, writing
+from engine.store.leases import Advancing, Fence
+from engine.store.store import Store
+from engine.vmm.port import VmmPort
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What one step came to: did anything change, when must the next be at the latest
+    (``None``: when somebody wants something), and the error if VMM did not answer."""
+
+    acted: bool
+    next_due: float | None
+    error: VmmUnavailable | None = None
+
+
+class Engine:
+    """The engine of one VMM server. Call :meth:`take_over` once, then :meth:`advance` for ever."""
+
+    def __init__(
+        self,
+        store: Store,
+        port: VmmPort,
+        clock: Clock,
+        settings: Settings,
+        *,
+        vmm: str = "vmm01",
+        lanes: int | None = None,
+    ) -> None:
+        self.store, self.port, self.clock, self.vmm = store, port, clock, vmm
+        self.rules = settings.rules()
+        self.lanes = lanes if lanes is not None else settings.engine.lanes
+        self.sweep = settings.engine.sweep
+        self._advancing = Advancing(store)
+        self._fence: Fence | None = None
+
+    def take_over(self) -> None:
+        """Become the one engine of this database. Raises ``StoreLocked``. What an engine before
+        us left open is closed by the next :meth:`advance`."""
+        self._fence = self._advancing.acquire(self.vmm, self.clock.now())
+        with writing(self.store, self.clock.now(), self._fence) as pen:
+            pen.event(
+                "engine.started", f"The engine of {self.vmm} started (epoch {self._fence.epoch})."
+            )
+
+    def close(self) -> None:
+        """Let the next engine in. Idempotent."""
+        self._advancing.release()
+
+    def look(self) -> Fleet:
+        """Observe everything and keep it for names and views. Raises ``VmmUnavailable``."""
+        known = queries.fleet(self.store, self.vmm)
+        hosts = [h.name for h in known.hosts] if known else []
+        fleet = self.port.observe(hosts=hosts)
+        if not known:
+            fleet = self.port.observe(hosts=[h.name for h in fleet.hosts])
+        with self._writing() as pen:
+            pen.keep_fleet(fleet)
+        return fleet
+
+    def advance(self) -> Advanced:
+        """One step for this VMM server. Idempotent: on an unchanged world it changes nothing."""
+        try:
+            return self._advance()
+        except Overtaken as error:
+            log.info("%s", error)
+            return Advanced(True, self.clock.now())
+        except VmmUnavailable as error:
+            log.warning("VMM %s does not answer: %s", self.vmm, error)
+            return Advanced(False, self.clock.now() + 3 * self.rules.tick, error)
+
+    def _advance(self) -> Advanced:
+        records = queries.records(self.store, self.vmm)
+        living = [r for r in records if r.run.state in LIVING]
+        if not living:
+            return self._idle()
+        self._close_interrupted(living)
+        last = queries.fleet(self.store, self.vmm)
+        fleet = self._observe(living, last, _due_for_refresh(living, last, self.clock.now()))
+        records = queries.records(self.store, self.vmm)
+        made = self._plan(records, fleet)
+        if made.refresh:
+            fleet = self._observe(living, fleet, made.refresh)
+            made = self._plan(records, fleet)
+        calls = carry_out.in_order([step for step in made.steps if is_call(step)])
+        opened = self._write(records, fleet, made.steps, calls)
+        answers = carry_out.make_all(calls, self.port, self.lanes)
+        for call, attempts, answer in zip(calls, opened, answers, strict=True):
+            self._write_answer(call, attempts, answer)
+        return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
+
+    def _idle(self) -> Advanced:
+        """Nothing to do: keep the names fresh, no more often than the sweep."""
+        now = self.clock.now()
+        known = queries.fleet(self.store, self.vmm)
+        if known is None or now - known.at >= self.sweep:
+            self.look()
+            return Advanced(False, now + self.sweep)
+        return Advanced(False, known.at + self.sweep)
+
+    def _writing(self) -> AbstractContextManager[Pen]:
+        return writing(self.store, self.clock.now(), self._fence)
+
+    def _observe(
+        self, living: Sequence[RunRecord], last: Fleet | None, refresh: Sequence[str]
+    ) -> Fleet:
+        hosts = _hosts_to_ask(living, last)
+        jobs = [a.job for r in living for m in r.moves for a in m.attempts if a.open and a.job]
+        return self.port.observe(hosts=hosts, jobs=jobs, refresh=list(refresh))
+
+    def _plan(self, records: Sequence[RunRecord], fleet: Fleet) -> Plan:
+        return plan(records, fleet, self.clock.now(), self.rules)
+
+    def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
+        """The plan's own deadline, or the next pass over the hosts, whichever is first."""
+        due = [made.due] if made.due is not None else []
+        for record in living:
+            for name in (*record.run.sources, *record.run.destinations):
+                host = fleet.host(name)
+                if host is not None and host.refreshed_at is not None:
+                    due.append(host.refreshed_at + record.run.options.pass_)
+        return min(due, default=None)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _close_interrupted(self, living: Sequence[RunRecord]) -> None:
+        """Calls of an engine that died in mid-call: they are idempotent, so they are done again.
+        LIVE and COLD stay open: whether they happened is observed."""
+        cut = [
+            (record.move, attempt)
+            for run in living
+            for record in run.moves
+            for attempt in record.attempts
+            if attempt.open and attempt.kind not in MIGRATIONS
+        ]
+        if not cut:
+            return
+        with self._writing() as pen:
+            for move, attempt in cut:
+                pen.end_attempt(
+                    move, attempt.id, attempt.kind, Result.STALE, "The engine ended in mid-call"
+                )
+
+    def _write(
+        self,
+        records: Sequence[RunRecord],
+        fleet: Fleet,
+        steps: Sequence[Step],
+        calls: Sequence[Call],
+    ) -> list[list[tuple[Move, int]]]:
+        """All notes, and the attempt of every call before it is made, in one transaction."""
+        runs = {r.run.id: r for r in records}
+        with self._writing() as pen:
+            pen.keep_fleet(fleet)
+            for step in steps:
+                if not is_call(step):
+                    write_note(pen, step, runs, fleet)
+            return [_open(pen, call) for call in calls]
+
+    def _write_answer(self, call: Call, attempts: list[tuple[Move, int]], answer: Answer) -> None:
+        with self._writing() as pen:
+            if isinstance(call, Start):
+                _write_start(pen, call, attempts[0][1], answer)
+                return
+            if isinstance(call, SaveBaselines | ReadNetworks):
+                _write_networks(pen, call, attempts, answer)
+                return
+            detail = {}
+            if isinstance(call, PutBack):
+                detail = {"differences": [[d.adapter, d.what, d.value] for d in call.differences]}
+            for move, attempt in attempts:
+                result, error = _result(answer.error)
+                pen.end_attempt(move, attempt, _KINDS[type(call)], result, error, detail)
+
+
+_KINDS: dict[type, AttemptKind] = {
+    SaveBaselines: AttemptKind.BASELINE,
+    PutBack: AttemptKind.RESTORE,
+    Dismiss: AttemptKind.DISMISS,
+    RefreshVm: AttemptKind.REFRESH,
+}
+
+
+def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
+    """The attempts of one call; a reading of networks is an observation and has none."""
+    if isinstance(call, ReadNetworks):
+        return []
+    if isinstance(call, Start):
+        attempt = pen.begin_attempt(
+            call.move, call.kind, call.source, call.destination, call.not_after
+        )
+        text = f"{call.move.vm} moves to {call.destination.split('.', 1)[0]} ({call.kind})"
+        pen.turn_move(
+            call.move,
+            MoveState.MOVING,
+            text,
+            host=call.source,
+            destination=call.destination,
+            kind=call.kind,
+        )
+        return [(call.move, attempt)]
+    moves = call.moves if isinstance(call, SaveBaselines) else (call.move,)
+    host = call.repair.host if isinstance(call, PutBack) else call.host
+    return [(move, pen.begin_attempt(move, _KINDS[type(call)], host)) for move in moves]
+
+
+def _result(error: VmmError | None) -> tuple[Result, str]:
+    """What a synchronous call came to."""
+    if error is None:
+        return Result.OK, ""
+    if isinstance(error, VmmLocked):
+        return Result.LOCKED, str(error)
+    if isinstance(error, VmmBusy):
+        return Result.BUSY, str(error)
+    if isinstance(error, VmmStale):
+        return Result.STALE, str(error)
+    if isinstance(error, VmmRefused):
+        return Result.REFUSED, str(error)
+    return Result.LOST, str(error)
+
+
+def _write_start(pen: Pen, call: Start, attempt: int, answer: Answer) -> None:
+    """Accepted: VMM's job. Said no: back to pending. No answer: it stays open and keeps its
+    slot until an observation shows what became of it."""
+    error = answer.error
+    if error is None:
+        pen.issue_attempt(call.move, attempt, answer.job)
+        return
+    result, text = _result(error)
+    if result is Result.LOST:
+        pen.doubt_attempt(call.move, attempt, text)
+        return
+    pen.end_attempt(call.move, attempt, call.kind, result, text)
+    pen.return_move(call.move, f"{call.move.vm} was not started: {text}", call.source)
+
+
+def _write_networks(
+    pen: Pen,
+    call: SaveBaselines | ReadNetworks,
+    attempts: list[tuple[Move, int]],
+    answer: Answer,
+) -> None:
+    found = answer.networks or {}
+    role = "baseline" if isinstance(call, SaveBaselines) else "reading"
+    for move in call.moves:
+        if move.vm_id in found:
+            pen.keep_network(move.run, move.vm_id, role, call.host, found[move.vm_id])
+    for move, attempt in attempts:
+        result, error = _result(answer.error)
+        if answer.error is None and move.vm_id not in found:
+            result, error = Result.STALE, "The VM was not there when its network was read"
+        pen.end_attempt(move, attempt, AttemptKind.BASELINE, result, error)
+
+
+# --- what to ask --------------------------------------------------------------------------
+
+
+def _changes(step: Step) -> bool:
+    """Is this more than waiting on for the same reason?"""
+    return not (isinstance(step, Hold) and step.move.wait is step.wait)
+
+
+def _hosts_to_ask(living: Sequence[RunRecord], last: Fleet | None) -> list[str]:
+    """The hosts of all runs, and wherever VMM last said that one of their VMs is."""
+    names: dict[str, str] = {}
+    for record in living:
+        for name in (*record.run.sources, *record.run.destinations):
+            names.setdefault(name.casefold(), name)
+        for entry in record.moves:
+            vm = last.vm(entry.move.vm_id) if last and not entry.move.over else None
+            if vm is not None and vm.vmm_host:
+                names.setdefault(vm.vmm_host.casefold(), vm.vmm_host)
+            if not entry.move.over:
+                names.setdefault(entry.move.source.casefold(), entry.move.source)
+    return list(names.values())
+
+
+def _due_for_refresh(living: Sequence[RunRecord], last: Fleet | None, now: float) -> list[str]:
+    """Hosts that VMM has not re-read for a pass; every time for a bulletproof run."""
+    due: dict[str, str] = {}
+    for record in living:
+        options = record.run.options
+        for name in (*record.run.sources, *record.run.destinations):
+            host = last.host(name) if last else None
+            if options.bulletproof or _is_old(host, options.pass_, now):
+                due.setdefault(name.casefold(), name)
+    return list(due.values())
+
+
+def _is_old(host: Host | None, age: float, now: float) -> bool:
+    return host is None or host.refreshed_at is None or now - host.refreshed_at >= age

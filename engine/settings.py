@@ -1,0 +1,265 @@
+"""Settings: defaults of requests, limits of waits, the engine's rhythm, Slack's tokens.
+
+Read from a TOML file and from the environment (``VMFERRY_RUN__ATTEMPTS=3``), which wins. What is
+not said keeps its default. An unknown key or a wrong value is refused with the nearest known key
+before anything happens. This module reads one file and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+    SettingsError,
+)
+from pydantic_settings import PydanticBaseSettingsSource as Source
+
+from engine.errors import Refused, UsageError
+from engine.grammar import BY_WORD, duration, nearest
+from engine.model import Options, Request
+from engine.policy.waits import DEFAULT_LIMITS, Rules
+
+PREFIX = "VMFERRY_"
+
+
+def _seconds(value: object) -> object:
+    """``"4h"`` becomes 14400; numbers are seconds already."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return duration(value)
+    except UsageError as error:
+        try:
+            return float(value)
+        except ValueError:
+            raise ValueError(str(error)) from error
+
+
+def _names(value: object) -> object:
+    """One name, or several with commas, as an environment variable spells them."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return value
+
+
+def _secret(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+AtLeast0 = Annotated[int, Field(ge=0)]
+AtLeast1 = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Token = Annotated[SecretStr, BeforeValidator(_secret)]
+
+
+class Section(BaseModel):
+    """A section of the file: frozen, every key known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class RunDefaults(Section):
+    """``[run]``: what a request means where it does not say. The request's words with ``_``."""
+
+    path: str | None = None
+    parallel: AtLeast0 = 0
+    attempts: AtLeast1 = 3
+    backup: Seconds = 3600.0
+    bulletproof: bool = False
+    stop_on_failure: bool = False
+    now: bool = False
+    pass_: Annotated[Positive, Field(alias="pass")] = 60.0
+    lookups: AtLeast1 = 3
+    lookup_interval: Seconds = 10.0
+    refreshes: AtLeast0 = 3
+    refresh_interval: Seconds = 60.0
+
+
+class WaitLimits(Section):
+    """``[waits]``: how long a move waits for each cause before the next thing happens."""
+
+    slot_notice: Seconds = 7200.0
+    room: Seconds = 600.0
+    approval: Seconds = 28800.0
+    host_locked: Seconds = 3600.0
+    host_down: Seconds = 3600.0
+    breaker: Seconds = 900.0
+    transient: Seconds = 1800.0
+    missing: Seconds = 600.0
+    foreign: Seconds = 14400.0
+    two_places: Seconds = 600.0
+
+
+class EngineSettings(Section):
+    """``[engine]``: the rhythm of looking and acting."""
+
+    tick: Positive = 5.0
+    lanes: Annotated[int, Field(ge=1, le=64)] = 8
+    start_window: Positive = 60.0
+    down_after: Seconds = 600.0
+    baseline_age: Seconds = 600.0
+    backoff_max: Seconds = 900.0
+    empty_gap: Seconds = 30.0
+    sweep: Positive = 60.0
+    mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
+
+
+class SlackSettings(Section):
+    """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``).
+
+    Empty ``channels`` means every channel, empty ``starters`` everyone; ``approvers`` are listed.
+    """
+
+    bot_token: Token = SecretStr("")
+    app_token: Token = SecretStr("")
+    command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
+    channels: Names = ()
+    starters: Names = ()
+    approvers: Names = ()
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, from the file (as arguments) and the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    run: RunDefaults = RunDefaults()
+    waits: WaitLimits = WaitLimits()
+    engine: EngineSettings = EngineSettings()
+    slack: SlackSettings = SlackSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Source, *_: Source, **__: Source
+    ) -> tuple[Source, ...]:
+        """Only what :func:`load` hands over: file and environment, merged."""
+        return (init_settings,)
+
+    def rules(self) -> Rules:
+        """The numbers of the policy that are not words of a request."""
+        engine, waits = self.engine, self.waits
+        return Rules(
+            tick=engine.tick,
+            start_window=engine.start_window,
+            down_after=engine.down_after,
+            baseline_age=engine.baseline_age,
+            backoff_max=engine.backoff_max,
+            empty_gap=engine.empty_gap,
+            mb_per_s=engine.mb_per_s,
+            limits={wait: getattr(waits, wait.lower()) for wait in DEFAULT_LIMITS},
+        )
+
+    def options_for(self, request: Request) -> Options:
+        """The request's options, where words that were not typed come from ``[run]``."""
+        typed = {BY_WORD[word].field for word in request.given}
+        usual = Options()
+        known = {field.name for field in fields(Options)} & set(RunDefaults.model_fields)
+        filled = {
+            name: getattr(self.run, name)
+            for name in known - typed
+            if getattr(request.options, name) == getattr(usual, name)
+        }
+        return replace(request.options, **filled)
+
+
+def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the TOML file, if any, then the environment, which wins."""
+    said = _file(path) if path else {}
+    try:
+        for section, values in _environment(os.environ if env is None else env).items():
+            known = said.get(section)
+            said[section] = {**known, **values} if isinstance(known, dict) else values
+    except SettingsError as error:
+        raise Refused(f"The environment cannot be read: {error}.", what="VMFERRY_") from None
+    return from_mapping(said, f"in {path} or the environment" if path else "in the environment")
+
+
+def from_mapping(said: Mapping[str, Any], origin: str) -> Settings:
+    """Settings from sections that were read already; ``origin`` says where, for messages."""
+    try:
+        return Settings(**said)
+    except ValidationError as error:
+        raise _refusal(error.errors()[0], origin) from None
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        sentence = f"The settings file {path} cannot be read: {error.strerror}."
+        raise Refused(sentence, what=str(path)) from None
+    except UnicodeDecodeError:
+        raise Refused(f"The settings file {path} is not UTF-8 text.", what=str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        hint = r"Texts stand in quotation marks, paths in single ones: 'D:\VMs'."
+        sentence = f"The settings file {path} is not TOML: {error}."
+        raise Refused(sentence, what=str(path), hint=hint) from None
+
+
+class _Environment(EnvSettingsSource):
+    """The library's reading of an environment, from any mapping."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._env.items()}
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, Any]:
+    for name in sorted(env):
+        section, separator, key = name.upper().removeprefix(PREFIX).partition("__")
+        if not name.upper().startswith(PREFIX) or section.lower() in Settings.model_fields:
+            continue
+        known = [f"{PREFIX}{one.upper()}__" for one in Settings.model_fields]
+        alike = next((one for one in known if name.upper().startswith(one[:-1])), None)
+        if separator:
+            near = nearest(section, Settings.model_fields)
+            hint = f"Did you mean {PREFIX}{near.upper()}__{key}?" if near else ""
+            raise Refused(f"There is no setting {name}.", what=name, hint=hint)
+        if alike:
+            hint = f"Did you mean {alike}{name[len(alike) - 1 :].upper()}?"
+            raise Refused(f"There is no setting {name}.", what=name, hint=hint)
+    return _Environment(env)()
+
+
+def _refusal(error: ErrorDetails, where: str) -> Refused:
+    """Pydantic's first complaint as a sentence with the nearest key."""
+    place = [str(part) for part in error["loc"]]
+    what = ".".join(place)
+    origin = f" ({where})"
+    if error["type"] == "extra_forbidden":
+        known = _keys(place[:-1])
+        near = nearest(place[-1], known)
+        hint = f"Did you mean {near}?" if near else f"Known here: {', '.join(known)}."
+        return Refused(f'There is no setting "{what}"{origin}.', what=what, hint=hint)
+    complaint = error["msg"].removeprefix("Value error, ").rstrip(".")
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return Refused(f'"{what}" is a section{origin}.', what=what, hint=f"Write it as [{what}].")
+    shown = "" if "token" in what else f" {error['input']!r}"
+    return Refused(f"The setting {what} cannot be{shown}{origin}: {complaint}.", what=what)
+
+
+def _keys(section: list[str]) -> list[str]:
+    if not section:
+        return list(Settings.model_fields)
+    model = Settings.model_fields[section[0]].annotation
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,160 @@
+"""The lies: how a migration ends, and what a VM loses on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.model import Adapter, HyperVState, Network
+from engine.sim.state import Fate, HostState, Loss, Migration, State, VmState
+
+SOON = 10.0
+"""Seconds after which a job gives up that could never have worked."""
+
+
+def fate(state: State, vm: VmState, migration: Migration, now: float) -> Fate:
+    """How this migration is going to end. Wishes of a story outrank chance."""
+    if reason := _hopeless(state, vm, migration, now):
+        return Fate(job="failed", at="source", error=reason, seconds=SOON)
+    if vm.fates:
+        return _wish(vm, migration)
+    if state.chance(state.lies.failed):
+        share = 0.1 + 0.9 * state.roll()
+        return Fate("failed", "source", broken(vm, migration), seconds=migration.whole * share)
+    if state.chance(state.lies.failed_but_moved):
+        return Fate("failed", "destination", broken(vm, migration))
+    if state.chance(state.lies.stayed):
+        return Fate("ok", "source")
+    return Fate()
+
+
+def broken(vm: VmState, migration: Migration) -> str:
+    """What the job of a migration says that broke on the wire: worth another try."""
+    return (
+        f"VMM cannot complete the host operation on the {migration.source} server because of the "
+        f"error: Live migration of '{vm.name}' failed, connection reset (0x80072746) (12700)"
+    )
+
+
+def _wish(vm: VmState, migration: Migration) -> Fate:
+    wish = vm.fates[0]
+    wish.times -= 1
+    if wish.times <= 0:
+        vm.fates.pop(0)
+    error = broken(vm, migration) if wish.job == "failed" else ""
+    return replace(wish, error=wish.error or error, times=1)
+
+
+def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> str:
+    if vm.backed_up(now):
+        return f"'{vm.name}' cannot be migrated while it is being backed up"
+    destination = state.hosts[migration.destination]
+    for nic in vm.nics:
+        if migration.kind == "live" and nic.connected and lacks_switch(state, destination, nic):
+            return (
+                f"Live migration of '{vm.name}' failed: Could not find Ethernet switch "
+                f"'{nic.switch}' (33012)"
+            )
+    return ""
+
+
+def lacks_switch(state: State, host: HostState, nic: Adapter) -> bool:
+    """Is this adapter's switch known in the fleet, but not on this host?
+
+    A name that no host lists is taken to be everywhere: the file does not model it.
+    """
+    others = (name for h in state.hosts.values() for name in h.spec.switches)
+    return nic.switch is not None and nic.switch not in host.spec.switches and nic.switch in others
+
+
+def lacks_network(state: State, host: HostState, nic: Adapter) -> bool:
+    """As ``lacks_switch``, for the VM network."""
+    others = (name for h in state.hosts.values() for name in h.spec.networks)
+    return (
+        nic.network is not None and nic.network not in host.spec.networks and nic.network in others
+    )
+
+
+def arrive(state: State, vm: VmState, migration: Migration) -> None:
+    """The VM is on another host now: what its adapters lose by that."""
+    lies = state.lies
+    cold = migration.kind == "cold"
+    if cold:
+        host = state.hosts[migration.destination]
+        vm.nics = [
+            _carried(state, host, nic, migration.pin, state.chance(lies.lose_nics_cold))
+            for nic in vm.nics
+        ]
+    if state.chance(lies.lose_acls_cold if cold else lies.lose_acls_live):
+        _lose_some(state, vm)
+    if vm.losses:
+        _lose(vm, vm.losses.pop(0))
+
+
+def unplugged(nic: Adapter) -> Adapter:
+    """The adapter without its connection."""
+    return replace(nic, network=None, switch=None, vlan=0, trunk=(), native_vlan=0, connected=False)
+
+
+def _carried(
+    state: State, host: HostState, nic: Adapter, pin: Network | None, lost: bool
+) -> Adapter:
+    """One adapter after a cold move: VMM keeps only what the job bound to it.
+
+    A disconnected adapter has nothing to lose.
+    """
+    if not nic.connected:
+        return nic
+    pinned = find_adapter(pin.adapters, nic.id, nic.mac) if pin else None
+    if lost or pinned is None or not pinned.switch:
+        return unplugged(nic)
+    if lacks_switch(state, host, pinned) or lacks_network(state, host, pinned):
+        return unplugged(nic)
+    return replace(
+        nic,
+        network=pinned.network,
+        switch=pinned.switch,
+        vlan=pinned.vlan,
+        trunk=pinned.trunk,
+        native_vlan=pinned.native_vlan,
+    )
+
+
+def find_adapter(adapters: Sequence[Adapter], wanted: str, mac: str) -> Adapter | None:
+    """The adapter of this id, else the only one of this MAC."""
+    for adapter in adapters:
+        if adapter.id == wanted:
+            return adapter
+    same = [adapter for adapter in adapters if mac and adapter.mac == mac]
+    return same[0] if len(same) == 1 else None
+
+
+def _lose_some(state: State, vm: VmState) -> None:
+    """All extended ACLs, or those of some of the adapters: at least one that has any."""
+    having = [place for place, nic in enumerate(vm.nics) if nic.acls]
+    if not having:
+        return
+    chosen = {having[int(state.roll() * len(having))]}
+    everything = state.roll() < 0.5
+    chosen |= {place for place in having if everything or state.roll() < 0.5}
+    vm.nics = [
+        replace(nic, acls=()) if place in chosen else nic for place, nic in enumerate(vm.nics)
+    ]
+
+
+def _lose(vm: VmState, loss: Loss) -> None:
+    """What a story wished: so many rules in the order of the adapters, all connections."""
+    left = sum(len(nic.acls) for nic in vm.nics) if loss.acls is None else loss.acls
+    kept = []
+    for nic in vm.nics:
+        nic, gone = replace(nic, acls=nic.acls[left:]), len(nic.acls[:left])
+        left -= gone
+        kept.append(unplugged(nic) if loss.nics and nic.connected else nic)
+    vm.nics = kept
+
+
+def power_class(state: HyperVState) -> str:
+    """running, down, or changing: which migration VMM would choose."""
+    if state is HyperVState.RUNNING:
+        return "running"
+    return "changing" if state is HyperVState.OTHER else "down"

@@ -1,0 +1,329 @@
+"""Migrations from the call to the arrival: the guard, the slots, the end, and what is due when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
+from engine.model import Network, Power, short
+from engine.sim import judge, lies
+from engine.sim.state import Fate, Migration, Phase, State, VmState
+from engine.sim.views import REFRESHER, catch_up, changed, progress, reread
+
+QUEUE = 900.0
+"""Seconds that VMM lets a job of somebody else wait for a slot."""
+DELAY = (5.0, 75.0)
+"""How much later VMM may begin what it was asked before the connection broke."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The arguments of ``VmmPort.start_move``, hosts by their full names."""
+
+    vm_id: str
+    source: str
+    destination: str
+    power: Power
+    pin: Network | None
+    not_after: float
+
+
+def reach(state: State, now: float, *hosts: str) -> None:
+    """Raise ``VmmUnavailable`` where VMM or one of these hosts does not answer."""
+    if now < state.vmm_down_until:
+        raise VmmUnavailable(f"The VMM server {state.vmm} does not answer")
+    for name in hosts:
+        host = state.known_host(name)
+        if host is None:
+            raise VmmUnavailable(f"VMM knows no host {name}")
+        if now < host.down_until:
+            raise VmmUnavailable(f"The connection to the agent {host.name} was lost", code="2916")
+
+
+def unlocked(state: State, now: float, *hosts: str) -> None:
+    """Raise ``VmmLocked`` where a job holds one of these hosts."""
+    for name in hosts:
+        host = state.known_host(name)
+        if host is not None and now < host.locked_until:
+            raise VmmLocked(f"{host.name} is locked by another job", code="2606")
+
+
+def start(state: State, now: float, move: Start) -> str:
+    """Start a migration for us, or say why not; the reply may be lost on the way."""
+    for name in (move.source, move.destination):
+        if name not in state.hosts:
+            raise VmmRefused(f"VMM knows no host {name}")
+    judge.sent(state, now, move.vm_id, move.source, move.destination)
+    reach(state, now, move.source, move.destination)
+    unlocked(state, now, move.source, move.destination)
+    if state.chance(state.lies.timeout_before):
+        raise VmmUnavailable("The connection broke while the call was sent")
+    migration = _ours(state, now, move)
+    if state.chance(state.lies.delayed):
+        migration.begins = now + state.between(DELAY)
+        state.open.append(migration)
+        judge.started(state, migration)
+        raise VmmUnavailable("The connection broke before VMM answered")
+    lost = state.chance(state.lies.timeout_after)
+    try:
+        _admit(state, now, migration)
+    except VmmError:
+        if not lost:
+            raise
+    if lost:
+        raise VmmUnavailable("The connection broke before VMM answered")
+    return migration.id
+
+
+def _ours(state: State, now: float, move: Start) -> Migration:
+    return Migration(
+        id=state.new_id(),
+        vm_id=move.vm_id,
+        source=move.source,
+        destination=move.destination,
+        power=move.power,
+        ours=True,
+        begins=now,
+        not_after=move.not_after,
+        pin=move.pin,
+    )
+
+
+def _admit(state: State, now: float, migration: Migration) -> None:
+    """The guard, then what VMM itself refuses, then the slots; then it runs."""
+    vm = state.vms.get(migration.vm_id)
+    if vm is not None:
+        refresh_vm(state, now, vm)
+    if vm is None or vm.deleted:
+        raise VmmStale(f"{migration.vm_id} is gone: {short(migration.source)} has no such VM")
+    if differs := _guard(state, now, vm, migration):
+        raise VmmStale(differs)
+    if reason := _forbidden(state, vm, migration):
+        raise VmmRefused(reason)
+    if state.chance(state.lies.refused):
+        raise VmmRefused(f"VMM refused to migrate '{vm.name}'", code="12711")
+    if full := state.full(migration.source, migration.destination):
+        slots = f"{state.load(full.name)} of {state.limit(full)}"
+        raise VmmBusy(f"{full.name} has no free migration slot ({slots} taken)")
+    if migration not in state.open:
+        state.open.append(migration)
+    judge.started(state, migration)
+    begin(state, migration, vm, now)
+
+
+def _guard(state: State, now: float, vm: VmState, migration: Migration) -> str:
+    """What differs from the world that the caller decided on; empty: nothing."""
+    if migration.not_after is not None and now + state.skew > migration.not_after:
+        late = now + state.skew - migration.not_after
+        return f"The call for {vm.name} came {late:.0f} s after its deadline"
+    running = state.migration_of(vm.id)
+    if running is not None and running is not migration:
+        return f"A migration of {vm.name} to {short(running.destination)} runs already"
+    if migration.source not in vm.hosts:
+        there = " and ".join(short(host) for host in vm.hosts) or "no host"
+        return f"{vm.name} is not on {short(migration.source)}: Hyper-V shows it on {there}"
+    if lies.power_class(vm.power) != migration.power:
+        return f"{vm.name} is {vm.power.value}, not {migration.power}"
+    return ""
+
+
+def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
+    """Why VMM would never start this; empty: it would."""
+    if migration.source == migration.destination:
+        return f"'{vm.name}' is on {short(migration.destination)} already"
+    if state.hosts[migration.destination].spec.maintenance:
+        return f"{migration.destination} is in maintenance mode"
+    if vm.overlay:
+        return f"'{vm.name}' is in the state {vm.overlay} and cannot be migrated"
+    if vm.spec.blocks:
+        return f"'{vm.name}' cannot be migrated: {', '.join(vm.spec.blocks)}"
+    return ""
+
+
+def foreign(state: State, now: float, vm: VmState, destination: str) -> Migration:
+    """Somebody else moves a VM. Without a free slot VMM queues that, for 15 minutes."""
+    migration = Migration(
+        id=state.new_id(),
+        vm_id=vm.id,
+        source=vm.hosts[0],
+        destination=destination,
+        power="running" if lies.power_class(vm.power) == "running" else "down",
+        ours=False,
+        begins=now,
+    )
+    state.open.append(migration)
+    if state.full(migration.source, destination) is None:
+        begin(state, migration, vm, now)
+        return migration
+    _show(state, migration, now)
+    migration.phase, migration.ends = "queued", now + QUEUE
+    changed(state, vm, now)
+    return migration
+
+
+def begin(state: State, migration: Migration, vm: VmState, now: float) -> None:
+    """It runs from now on; how and when it ends is decided here."""
+    ends = (state.hosts[migration.source].spec, state.hosts[migration.destination].spec)
+    size_mb = (vm.spec.memory_gb + vm.spec.disk_gb) * 1024
+    exact = vm.copy_seconds
+    migration.whole = size_mb / min(h.mb_per_s for h in ends) if exact is None else exact
+    migration.kind = "live" if migration.power == "running" else "cold"
+    migration.fate = lies.fate(state, vm, migration, now)
+    length = migration.whole if migration.fate.seconds is None else migration.fate.seconds
+    migration.ends = now + length
+    if migration.phase == "waiting":
+        _show(state, migration, now)
+    migration.phase, migration.started = "running", now
+    changed(state, vm, now)
+
+
+def _show(state: State, migration: Migration, now: float) -> None:
+    migration.visible = now + state.between(state.lies.job_delay)
+    migration.target = migration.visible + state.between(state.lies.target_delay)
+
+
+def stop(state: State, now: float, job: str) -> None:
+    """Stop-SCJob: the VM stays where it was. A job that is over stays over."""
+    for migration in list(state.open):
+        if migration.id == job and migration.phase != "waiting":
+            migration.fate = Fate(at="source")
+            _finish(state, migration, now, "canceled")
+
+
+def kill_jobs(state: State, now: float) -> None:
+    """The VMM service restarts: its jobs die, and Hyper-V gives up what it did for them."""
+    for migration in list(state.open):
+        if migration.phase == "waiting":
+            _close(state, migration, "void", now)
+            continue
+        error = "The job was cancelled because the VMM service restarted (1711)"
+        migration.fate = Fate("failed", "source", error)
+        _finish(state, migration, now, "failed")
+
+
+def refresh_vm(state: State, now: float, vm: VmState) -> None:
+    """Read-SCVirtualMachine: VMM's view is true, an incomplete configuration is complete."""
+    if vm.overlay == "IncompleteVMConfig":
+        vm.overlay = None
+    reread(state, vm, now)
+
+
+def advance(state: State, now: float) -> None:
+    """Settle everything that happened up to now, in the order in which it happened."""
+    while due := min(_dues(state), default=None):
+        at, _, name = due
+        if at > now:
+            break
+        state.now = max(state.now, at)
+        migration = next((m for m in state.open if m.id == name), None)
+        if migration is not None:
+            _settle(state, migration, at)
+        elif vm := state.vms.get(name):
+            catch_up(state, vm, at)
+    state.now = max(state.now, now)
+
+
+def next_change(state: State, now: float) -> float | None:
+    """The next instant after now at which an observation may show something else."""
+    instants = [at for at, _, _ in _dues(state)]
+    for migration in state.open:
+        if migration.phase != "waiting":
+            instants += [migration.visible, migration.target]
+    for vm in state.vms.values():
+        instants += [at for window in vm.backups for at in window]
+    for host in state.hosts.values():
+        instants += [host.locked_until, host.down_until]
+    later = [at for at in (*instants, state.vmm_down_until) if at > now]
+    return min(later, default=None)
+
+
+def _dues(state: State) -> Iterator[tuple[float, int, str]]:
+    """What happens by itself: when, in which order at one instant, to whom."""
+    for migration in state.open:
+        if migration.phase == "waiting":
+            yield migration.begins, 1, migration.id
+        elif migration.ends is not None:
+            yield migration.ends, 0, migration.id
+    for vm in state.vms.values():
+        if vm.status_due is not None:
+            yield vm.status_due, 2, vm.id
+        if vm.host_due is not None:
+            yield vm.host_due, 2, vm.id
+
+
+def _settle(state: State, migration: Migration, now: float) -> None:
+    if migration.phase == "waiting":
+        try:
+            reach(state, now, migration.source, migration.destination)
+            unlocked(state, now, migration.source, migration.destination)
+            _admit(state, now, migration)
+        except VmmError:
+            _close(state, migration, "void", now)
+        return
+    if migration.phase == "queued":
+        reason = "maximum storage migration limit was reached, please wait for completion"
+        migration.fate = Fate("failed", "source", f"Migration timeout because: {reason} (23007)")
+    _finish(state, migration, now, "completed" if migration.fate.job == "ok" else "failed")
+
+
+def _finish(state: State, migration: Migration, now: float, phase: Phase) -> None:
+    migration.progress = 100 if phase == "completed" else progress(migration, now)
+    _close(state, migration, phase, now)
+    vm = state.vms.get(migration.vm_id)
+    if vm is None or vm.deleted:
+        migration.phase, migration.fate.error = "failed", "The virtual machine was not found (801)"
+    else:
+        _land(state, migration, vm, now)
+    release(state, now)
+
+
+def _close(state: State, migration: Migration, phase: Phase, now: float) -> None:
+    migration.phase, migration.ended = phase, now
+    migration.visible = min(migration.visible, now)
+    migration.target = min(migration.target, now)
+    state.open.remove(migration)
+    state.over.append(migration)
+
+
+def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
+    """Put the VM where its fate says. VMM believes its own job until it looks again."""
+    before = list(vm.hosts)
+    vm.hosts = _places(migration, vm)
+    if set(vm.hosts) - set(before):
+        lies.arrive(state, vm, migration)
+    if migration.phase == "failed":
+        vm.overlay = "MigrationFailed"
+    believed = migration.destination if migration.phase == "completed" else migration.source
+    honest = vm.hosts[:1] == [believed]
+    if not honest and migration.phase == "completed":
+        vm.vmm_host = believed
+    changed(state, vm, now, 0.0 if honest else REFRESHER)
+
+
+def _places(migration: Migration, vm: VmState) -> list[str]:
+    source, destination = migration.source, migration.destination
+    others = [host for host in vm.hosts if host not in (source, destination)]
+    match migration.fate.at:
+        case "source":
+            return vm.hosts
+        case "destination":
+            return [destination, *others]
+        case "neither":
+            return others
+        case "both" if migration.fate.job == "ok":
+            return [destination, source, *others]
+        case "both":
+            return [source, destination, *others]
+        case host:
+            return [host]
+
+
+def release(state: State, now: float) -> None:
+    """Let queued jobs of others begin where slots are free, first come first served."""
+    for migration in list(state.open):
+        if migration.phase != "queued":
+            continue
+        vm = state.vms.get(migration.vm_id)
+        if vm is not None and state.full(migration.source, migration.destination) is None:
+            begin(state, migration, vm, now)

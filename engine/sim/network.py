@@ -1,0 +1,75 @@
+"""Reading and repairing the adapters of simulated VMs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from engine.errors import VmmRefused
+from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, short
+from engine.sim.lies import find_adapter, lacks_network, lacks_switch
+from engine.sim.state import HostState, State, VmState
+
+
+def networks(state: State, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+    """The adapters of those of these VMs that Hyper-V shows on that host."""
+    found = (state.vms.get(vm_id) for vm_id in dict.fromkeys(vm_ids))
+    return {
+        vm.id: Network(tuple(vm.nics))
+        for vm in found
+        if vm is not None and not vm.deleted and host in vm.hosts
+    }
+
+
+def rights(host: HostState) -> str | None:
+    """Why extended ACLs can be neither read nor written there; ``None``: they can."""
+    if host.spec.acl_rights:
+        return None
+    return f"Access to the extended ACLs of {host.name} is denied"
+
+
+def repair(state: State, vm: VmState, wanted: Repair) -> None:
+    """Put back adapter by adapter; what was put back before a refusal stays."""
+    host = state.known_host(wanted.host)
+    if host is None or host.name not in vm.hosts or vm.deleted:
+        raise VmmRefused(f"'{vm.name}' is not on {short(wanted.host)}")
+    for one in wanted.adapters:
+        nic = find_adapter(vm.nics, one.adapter_id, one.mac)
+        if nic is None:
+            raise VmmRefused(f"'{vm.name}' has no adapter {one.mac or one.adapter_id}")
+        place = vm.nics.index(nic)
+        vm.nics[place] = nic = _connected(state, host, nic, one)
+        for acl in one.acls:
+            vm.nics[place] = nic = _with_acl(host, nic, acl)
+
+
+def _connected(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
+    changes = replace(
+        nic,
+        network=wanted.network or nic.network,
+        switch=wanted.switch or nic.switch,
+        connected=nic.connected or bool(wanted.switch),
+    )
+    if wanted.switch and lacks_switch(state, host, changes):
+        raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
+    if wanted.network and lacks_network(state, host, changes):
+        raise VmmRefused(f"{host.name} has no VM network '{wanted.network}'")
+    if wanted.trunk:
+        return replace(changes, vlan=0, trunk=wanted.trunk, native_vlan=wanted.native_vlan)
+    if wanted.vlan is not None:
+        return replace(changes, vlan=wanted.vlan, trunk=(), native_vlan=0)
+    return changes
+
+
+def _with_acl(host: HostState, nic: Adapter, acl: Acl) -> Adapter:
+    if reason := rights(host):
+        raise VmmRefused(reason)
+    there = next((one for one in nic.acls if one.key == acl.key), None)
+    if there == acl:
+        return nic
+    if there is not None:
+        raise VmmRefused(
+            f"{acl.direction} weight {acl.weight} on adapter {nic.label} is another rule already: "
+            f"{there}"
+        )
+    return replace(nic, acls=(*nic.acls, acl))

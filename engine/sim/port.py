@@ -1,0 +1,248 @@
+"""The port to a simulated world: one lock, a record of every call, saved before the reply."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from engine.clock import Clock, ScaledClock, SystemClock, VirtualClock
+from engine.errors import Refused, VmmError
+from engine.model import Fleet, Network, Power, Repair
+from engine.sim.fleet_file import FleetFile
+from engine.sim.world import World
+
+Reply = TypeVar("Reply")
+Call = dict[str, object]
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file that a world lives in: which fleet it came from, and how its clock runs.
+
+    The world goes on while nobody looks: its time is ``start`` plus ``speed`` times the wall
+    seconds since ``wall``. ``speed`` is infinite where time only jumps.
+    """
+
+    path: Path
+    digest: str
+    start: float
+    wall: float
+    speed: float
+
+    def write(self, world: World) -> None:
+        """Replace the file as a whole; after this a crash loses nothing."""
+        speed = None if math.isinf(self.speed) else self.speed
+        head = {"format": FORMAT, "fleet": self.digest, "start": self.start, "wall": self.wall}
+        text = json.dumps({**head, "speed": speed})[:-1] + f', "world": {world.to_json()}}}'
+        beside = self.path.with_name(self.path.name + ".new")
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A world, and the file it lives in, if any."""
+
+    world: World
+    start: float
+    wall: float
+    speed: float
+    saved: Saved | None = None
+    resumed: bool = False
+
+    def clock(self) -> Clock:
+        """The clock that this world runs on."""
+        if math.isinf(self.speed):
+            return VirtualClock(self.world.now)
+        return ScaledClock(self.start, self.wall, self.speed)
+
+
+def open_world(
+    fleet: FleetFile | None,
+    save: Path | None,
+    *,
+    seed: int | None = None,
+    speed: float | None = None,
+    wall: float | None = None,
+) -> Opened:
+    """The world saved in ``save``, else a new one of ``fleet`` (saved there, if anywhere).
+
+    ``fleet`` may be missing only where a world is saved, and must be the one it was made of.
+    ``speed`` ``None`` keeps the saved one (1 for a new world), ``math.inf`` means virtual time.
+    Raises ``Refused``.
+    """
+    wall = SystemClock().now() if wall is None else wall
+    if save is not None and save.exists():
+        return _resume(fleet, save, speed, wall)
+    if fleet is None:
+        raise Refused("There is no simulated world yet.", hint="Name a fleet file: --fleet FILE.")
+    world = World.of(fleet, seed)
+    pace = 1.0 if speed is None else speed
+    saved = Saved(save, fleet.digest, fleet.start, wall, pace) if save else None
+    if saved is not None:
+        saved.write(world)
+    return Opened(world, fleet.start, wall, pace, saved)
+
+
+def _resume(fleet: FleetFile | None, save: Path, speed: float | None, wall: float) -> Opened:
+    try:
+        document = json.loads(save.read_text(encoding="utf-8"))
+        digest, start, since = document["fleet"], document["start"], document["wall"]
+        before = math.inf if document["speed"] is None else document["speed"]
+        world = World.from_json(json.dumps(document["world"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"The saved world {save} cannot be read: {type(error).__name__}.",
+            what=str(save),
+            hint="Move it away together with its database to begin anew.",
+        ) from None
+    if fleet is not None and fleet.digest != digest:
+        raise Refused(
+            f"{save} holds a world made of another fleet than {fleet.name}.",
+            what=fleet.name,
+            hint="Leave --fleet out to go on with it, or take another --db.",
+        )
+    pace = before if speed is None else speed
+    if pace != before:
+        start = world.now if math.isinf(before) else start + (wall - since) * before
+        start, since = max(start, world.now), wall
+    saved = Saved(save, digest, start, since, pace)
+    return Opened(world, start, since, pace, saved, resumed=True)
+
+
+class SimPort:
+    """``VmmPort`` on a simulated world. ``calls`` holds every call, times in world seconds."""
+
+    def __init__(self, world: World, clock: Clock, saved: Saved | None = None) -> None:
+        self.world, self.clock, self.saved = world, clock, saved
+        self.calls: list[Call] = []
+        self._lock = threading.RLock()
+
+    def version(self) -> str:
+        """See ``VmmPort``."""
+        return f"simulated VMM {self.world.state.vmm}, seed {self.world.state.seed}"
+
+    def observe(
+        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
+    ) -> Fleet:
+        """See ``VmmPort``."""
+        return self._call(
+            "observe",
+            lambda now: self.world.observe(now, hosts, jobs, refresh),
+            changes=bool(refresh),
+            result=lambda fleet: f"{len(hosts)} asked, {len(refresh)} refreshed",
+        )
+
+    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """See ``VmmPort``."""
+        return self._call(
+            "networks",
+            lambda now: self.world.networks(now, host, vm_ids),
+            host=host,
+            vms=vm_ids,
+            changes=False,
+            result=lambda found: f"{len(found)} read",
+        )
+
+    def rights(self, host: str) -> str | None:
+        """See ``VmmPort``."""
+        return self._call(
+            "rights",
+            lambda now: self.world.rights(now, host),
+            host=host,
+            changes=False,
+            result=lambda reason: reason,
+        )
+
+    def start_move(
+        self,
+        vm_id: str,
+        source: str,
+        destination: str,
+        path: str | None,
+        power: Power,
+        pin: Network | None,
+        not_after: float,
+    ) -> str | None:
+        """See ``VmmPort``. The world has one volume for all: ``path`` changes nothing."""
+        return self._call(
+            "start_move",
+            lambda now: self.world.start_move(
+                now, vm_id, source, destination, power, pin, not_after
+            ),
+            host=destination,
+            vms=(vm_id,),
+            result=lambda job: job,
+        )
+
+    def repair_network(self, vm_id: str, repair: Repair) -> None:
+        """See ``VmmPort``."""
+        self._call(
+            "repair_network",
+            lambda now: self.world.repair_network(now, vm_id, repair),
+            host=repair.host,
+            vms=(vm_id,),
+        )
+
+    def dismiss(self, vm_id: str) -> None:
+        """See ``VmmPort``."""
+        self._call("dismiss", lambda now: self.world.dismiss(now, vm_id), vms=(vm_id,))
+
+    def refresh(self, vm_id: str) -> None:
+        """See ``VmmPort``."""
+        self._call("refresh", lambda now: self.world.refresh(now, vm_id), vms=(vm_id,))
+
+    def stop_job(self, job_id: str) -> None:
+        """See ``VmmPort``."""
+        self._call("stop_job", lambda now: self.world.stop_job(now, job_id))
+
+    def _call(
+        self,
+        name: str,
+        act: Callable[[float], Reply],
+        *,
+        host: str | None = None,
+        vms: Sequence[str] = (),
+        changes: bool = True,
+        result: Callable[[Reply], str | None] = lambda _: None,
+    ) -> Reply:
+        """One call: done, saved, recorded, and only then answered, with an error too."""
+        with self._lock:
+            begun = self.clock.now()
+            line: Call = {"t": begun, "call": name, "result": None, "error": None}
+            line |= {"host": self._full(host), "vms": [self._name(vm) for vm in vms]}
+            try:
+                reply = act(begun)
+                line["result"] = result(reply)
+            except VmmError as error:
+                line["error"] = f"{type(error).__name__}: {error}"
+                raise
+            finally:
+                if changes and self.saved is not None:
+                    self.saved.write(self.world)
+                line["ended"] = self.clock.now()
+                self.calls.append(line)
+            return reply
+
+    def _full(self, host: str | None) -> str | None:
+        known = self.world.state.known_host(host) if host else None
+        return known.name if known else host
+
+    def _name(self, vm_id: str) -> str:
+        vm = self.world.state.vms.get(vm_id)
+        return vm.name if vm else vm_id

@@ -1,0 +1,323 @@
+"""What a simulated world is made of: plain records that go to JSON and come back the same.
+
+There are two truths. Hyper-V's stands in ``VmState.hosts``, ``power`` and ``nics``; VMM's
+view of it, perhaps stale, in ``vmm_host`` and ``vmm_status``. ``status_due`` and ``host_due``
+say when VMM catches up by itself. Chance comes from the seed and a counter kept here, so that
+a world read back from a file goes on exactly as it would have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from engine.errors import Refused
+from engine.model import Adapter, HyperVState, Network, Power, same_host
+from engine.sim.fleet_file import NAMESPACE, FleetFile, HostSpec, Lies, VmSpec, find_host
+from engine.sim.table import suggestion
+
+Phase = Literal["waiting", "queued", "running", "completed", "failed", "canceled", "void"]
+Kind = Literal["live", "cold"]
+FORMAT = 1
+
+POWER = {
+    "Running": HyperVState.RUNNING,
+    "PowerOff": HyperVState.OFF,
+    "Saved": HyperVState.SAVED,
+    "Paused": HyperVState.PAUSED,
+}
+WORDS = {state: word for word, state in POWER.items()}
+CHANGING = frozenset(
+    {"PoweringOff", "Saving", "Restoring", "Starting", "Pausing", "Reset", "DiscardSavedState"}
+)
+GONE = frozenset({"Missing", "Stored"})
+"""Statuses of VMs that no Hyper-V shows."""
+
+
+@dataclass
+class HostState:
+    """One host: what the file says of it, and what happens to it."""
+
+    spec: HostSpec
+    live: int
+    storage: int
+    refreshed_at: float | None = None
+    locked_until: float = 0.0
+    down_until: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The full name."""
+        return self.spec.name
+
+
+@dataclass
+class Fate:
+    """How a migration ends: what its job says, and where the VM is (``at``).
+
+    ``at`` is source, destination, both, neither or a host. ``seconds`` is set where it ends
+    before its time.
+    """
+
+    job: Literal["ok", "failed"] = "ok"
+    at: str = "destination"
+    error: str = ""
+    seconds: float | None = None
+    times: int = 1
+
+
+@dataclass
+class Loss:
+    """What a VM loses at its next arrival: so many ACLs (``None``: all), its connections."""
+
+    acls: int | None = 0
+    nics: bool = False
+
+
+@dataclass
+class VmState:
+    """One VM: Hyper-V's truth, VMM's view of it, and what is going to happen to it."""
+
+    spec: VmSpec
+    hosts: list[str]
+    power: HyperVState
+    nics: list[Adapter]
+    overlay: str | None = None
+    vmm_host: str | None = None
+    vmm_status: str = ""
+    status_due: float | None = None
+    host_due: float | None = None
+    deleted: bool = False
+    backups: list[tuple[float, float]] = field(default_factory=list)
+    fates: list[Fate] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """The Hyper-V id."""
+        return self.spec.id
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self.spec.name
+
+    @property
+    def copy_seconds(self) -> float | None:
+        """The exact copy time, where the file gives one."""
+        return None if self.spec.minutes is None else self.spec.minutes * 60
+
+    def backed_up(self, now: float) -> bool:
+        """Is a backup of it running?"""
+        return any(begin <= now < end for begin, end in self.backups)
+
+
+@dataclass
+class Migration:
+    """One migration and its VMM job.
+
+    waiting: VMM got the call and begins it later (``begins``); queued: somebody else's, no
+    slot yet; void: it never began. ``whole`` is how long it takes undisturbed.
+    """
+
+    id: str
+    vm_id: str
+    source: str
+    destination: str
+    power: Power
+    ours: bool
+    begins: float
+    phase: Phase = "waiting"
+    kind: Kind = "live"
+    not_after: float | None = None
+    pin: Network | None = None
+    started: float | None = None
+    ends: float | None = None
+    visible: float = 0.0
+    target: float = 0.0
+    fate: Fate = field(default_factory=Fate)
+    ended: float | None = None
+    progress: int = 0
+    whole: float = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Is it not over yet?"""
+        return self.phase in {"waiting", "queued", "running"}
+
+    def touches(self, host: str) -> bool:
+        """Is this host one of its two ends?"""
+        return same_host(self.source, host) or same_host(self.destination, host)
+
+
+@dataclass
+class Judged:
+    """What the last observation showed of the load, and what we started since."""
+
+    limits: dict[str, int] = field(default_factory=dict)
+    moving: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+@dataclass
+class State:
+    """The whole world."""
+
+    seed: int
+    vmm: str
+    start: float
+    now: float
+    skew: float
+    lies: Lies
+    format: int = FORMAT
+    rolls: int = 0
+    created: int = 0
+    vmm_down_until: float = 0.0
+    hosts: dict[str, HostState] = field(default_factory=dict)
+    vms: dict[str, VmState] = field(default_factory=dict)
+    open: list[Migration] = field(default_factory=list)
+    over: list[Migration] = field(default_factory=list)
+    judged: Judged = field(default_factory=Judged)
+    violations: list[dict[str, str | float]] = field(default_factory=list)
+
+    def roll(self) -> float:
+        """The next number from 0 to below 1."""
+        self.rolls += 1
+        digest = hashlib.sha256(f"{self.seed}:{self.rolls}".encode()).digest()
+        return int.from_bytes(digest[:7]) / 2**56
+
+    def chance(self, probability: float) -> bool:
+        """Does something of this probability happen? Rolls only where it could go both ways."""
+        return probability > 0 and (probability >= 1 or self.roll() < probability)
+
+    def between(self, span: tuple[float, float]) -> float:
+        """A number of this range. Rolls only where the range is not a point."""
+        low, high = span
+        return low if high <= low else low + (high - low) * self.roll()
+
+    def new_id(self) -> str:
+        """The id of the next job."""
+        jobs = len(self.open) + len(self.over)
+        return str(uuid.uuid5(NAMESPACE, f"job/{self.seed}/{jobs}"))
+
+    def host(self, word: str) -> HostState:
+        """The host of this full or unique short name. Raises ``Refused`` with the nearest."""
+        known = self.hosts.get(word)
+        return known or self.hosts[find_host(word, list(self.hosts), "host")]
+
+    def known_host(self, name: str) -> HostState | None:
+        """The host of this full name, case ignored, or ``None``."""
+        return self.hosts.get(name) or next(
+            (h for h in self.hosts.values() if same_host(h.name, name)), None
+        )
+
+    def vm(self, word: str) -> VmState:
+        """The VM named ``web01``, ``web01@hv01`` or ``id:GUID``. Raises ``Refused``."""
+        there = [vm for vm in self.vms.values() if not vm.deleted]
+        if word.casefold().startswith("id:"):
+            found = [vm for vm in there if vm.id == word[3:].strip().upper()]
+        else:
+            found = _named(there, *word.partition("@")[::2])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            places = ", ".join(f"{vm.name}@{_at(vm)}" for vm in found)
+            raise Refused(f'There are several VMs "{word}": {places}.', what=word)
+        near = suggestion(word.partition("@")[0], [vm.name for vm in there])
+        raise Refused(f'There is no VM "{word}".', what=word, hint=near)
+
+    def migration_of(self, vm_id: str) -> Migration | None:
+        """The migration of this VM that VMM works on: queued or running."""
+        return next((m for m in self.open if m.vm_id == vm_id and m.phase != "waiting"), None)
+
+    def load(self, host: str) -> int:
+        """How many migrations hold a slot there, in and out."""
+        return sum(m.phase == "running" and m.touches(host) for m in self.open)
+
+    def limit(self, host: HostState) -> int:
+        """A shared-nothing move takes one live and one storage slot: the smaller limit counts."""
+        return min(host.live, host.storage)
+
+    def full(self, source: str, destination: str) -> HostState | None:
+        """The first of the two without a free slot."""
+        ends = (self.hosts[source], self.hosts[destination])
+        return next((h for h in ends if self.load(h.name) >= self.limit(h)), None)
+
+
+def new_state(fleet: FleetFile, seed: int | None = None) -> State:
+    """The world at its start."""
+    state = State(
+        seed=fleet.seed if seed is None else seed,
+        vmm=fleet.vmm,
+        start=fleet.start,
+        now=fleet.start,
+        skew=fleet.clock_skew,
+        lies=fleet.lies,
+        hosts={h.name: HostState(spec=h, live=h.live, storage=h.storage) for h in fleet.hosts},
+    )
+    for spec in fleet.vms:
+        add_vm(state, spec, fleet.start)
+    return state
+
+
+def add_vm(state: State, spec: VmSpec, start: float) -> VmState:
+    """Put a VM into the world; its backup windows count from ``start``."""
+    vm = VmState(
+        spec=spec,
+        hosts=[] if spec.status in GONE else [spec.host],
+        power=power_of(spec.status),
+        overlay=None if spec.status in POWER else spec.status,
+        nics=list(spec.nics),
+        vmm_host=spec.host,
+        vmm_status=spec.status,
+        backups=[(start + begin, start + end) for begin, end in spec.backup],
+    )
+    state.vms[vm.id] = vm
+    state.created += 1
+    return vm
+
+
+def power_of(status: str) -> HyperVState:
+    """What Hyper-V says where VMM says this."""
+    if status in CHANGING:
+        return HyperVState.OTHER
+    return POWER.get(status, HyperVState.RUNNING)
+
+
+def to_json(state: State) -> bytes:
+    """The world as JSON."""
+    return _JSON.dump_json(state)
+
+
+def from_json(text: str | bytes) -> State:
+    """The world as it was; raises ``ValueError`` on anything else."""
+    return _JSON.validate_json(text)
+
+
+_JSON = TypeAdapter(State)
+
+
+def _named(vms: Iterable[VmState], name: str, host: str) -> list[VmState]:
+    wanted = name.casefold()
+    return [
+        vm
+        for vm in vms
+        if vm.name.casefold() == wanted and (not host or any(_is(host, h) for h in places(vm)))
+    ]
+
+
+def places(vm: VmState) -> list[str]:
+    """Where people would say that it is: on its hosts, else where VMM remembers it."""
+    return vm.hosts or ([vm.vmm_host] if vm.vmm_host else [])
+
+
+def _at(vm: VmState) -> str:
+    return (places(vm) or ["?"])[0].split(".", 1)[0]
+
+
+def _is(word: str, host: str) -> bool:
+    return same_host(word, host) or same_host(word, host.split(".", 1)[0])

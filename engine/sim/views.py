@@ -1,0 +1,173 @@
+"""What VMM and Hyper-V show of the world: VMM's view catching up, and observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.model import Fleet, Host, HyperVState, Job, JobState, Vm, same_host
+from engine.sim.state import WORDS, HostState, Migration, State, VmState
+
+REFRESHER = 120.0
+"""Seconds until VMM's own light refresh finds what a job of it told wrongly."""
+
+
+def reported(state: State, vm: VmState) -> str:
+    """The status that VMM's jobs and Hyper-V's events give this VM, without looking for it."""
+    if state.migration_of(vm.id):
+        return "UnderMigration"
+    return vm.overlay or WORDS.get(vm.power, "Running")
+
+
+def true_status(state: State, vm: VmState) -> str:
+    """What VMM would say of this VM if it looked now."""
+    word = reported(state, vm)
+    return "Missing" if not vm.hosts and not vm.overlay and word != "UnderMigration" else word
+
+
+def changed(state: State, vm: VmState, now: float, host_wait: float = 0.0) -> None:
+    """Something happened to this VM: VMM sees it at once or, when stale, later."""
+    stale = state.between(state.lies.status_stale)
+    vm.status_due = _sooner(vm.status_due, now + stale)
+    vm.host_due = _sooner(vm.host_due, now + stale + host_wait)
+    catch_up(state, vm, now)
+
+
+def catch_up(state: State, vm: VmState, now: float) -> None:
+    """Let VMM see what is due by now."""
+    if vm.status_due is not None and vm.status_due <= now:
+        vm.status_due = None
+        vm.vmm_status = reported(state, vm)
+    if vm.host_due is not None and vm.host_due <= now:
+        vm.host_due = None
+        vm.vmm_host = vm.hosts[0] if vm.hosts else vm.vmm_host
+        vm.vmm_status = true_status(state, vm)
+        if vm.deleted:
+            state.vms.pop(vm.id, None)
+
+
+def reread(state: State, vm: VmState, now: float) -> None:
+    """Have VMM look at this VM: its view is true afterwards."""
+    vm.status_due = vm.host_due = now
+    catch_up(state, vm, now)
+
+
+def refresh_host(state: State, host: HostState, now: float) -> None:
+    """Have VMM re-read a host and the VMs that are there, or that it believes to be there."""
+    host.refreshed_at = now
+    for vm in list(state.vms.values()):
+        if host.name in vm.hosts or same_host(vm.vmm_host, host.name):
+            reread(state, vm, now)
+
+
+def observe(
+    state: State,
+    now: float,
+    hosts: Sequence[str] = (),
+    jobs: Sequence[str] = (),
+    refresh: Sequence[str] = (),
+) -> Fleet:
+    """One observation; see ``VmmPort.observe``."""
+    refreshed = _known(state, refresh)
+    for host in refreshed:
+        if now >= host.locked_until and now >= host.down_until:
+            refresh_host(state, host, now)
+    locked = {h.name for h in refreshed if now < h.locked_until}
+    asked = {h.name for h in _known(state, hosts) if now >= h.down_until}
+    vms = (_vm(state, vm, asked, now) for vm in state.vms.values())
+    return Fleet(
+        vmm=state.vmm,
+        at=now,
+        server_time=now + state.skew,
+        hosts=tuple(_host(h, asked, locked, now) for h in state.hosts.values()),
+        vms=tuple(vm for vm in vms if vm.vmm_host or vm.seen_on),
+        jobs=tuple(_job(m, now) for m in _shown(state, frozenset(jobs), now)),
+    )
+
+
+def _known(state: State, names: Sequence[str]) -> list[HostState]:
+    found = (state.known_host(name) for name in dict.fromkeys(names))
+    return [host for host in found if host is not None]
+
+
+def _host(host: HostState, asked: set[str], locked: set[str], now: float) -> Host:
+    down = now < host.down_until
+    return Host(
+        name=host.name,
+        live_limit=host.live,
+        storage_limit=host.storage,
+        seen_at=now if host.name in asked else None,
+        refreshed_at=host.refreshed_at,
+        locked=host.name in locked,
+        error=f"The connection to the agent {host.name} was lost (2916)" if down else None,
+        maintenance=host.spec.maintenance,
+        path=host.spec.path,
+        mb_per_s=host.spec.mb_per_s,
+    )
+
+
+def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
+    seen = () if vm.deleted else tuple(host for host in vm.hosts if host in asked)
+    return Vm(
+        id=vm.id,
+        name=vm.name,
+        vmm_host=vm.vmm_host,
+        vmm_status=vm.vmm_status,
+        seen_on=seen,
+        hyperv_state=vm.power if seen else None,
+        hyperv_status=operation(state, vm, now) if seen else (),
+        memory_mb=int(vm.spec.memory_gb * 1024),
+        disk_mb=int(vm.spec.disk_gb * 1024),
+        adapters=len(vm.nics),
+        blocks=vm.spec.blocks,
+        stored=vm.spec.status == "Stored",
+    )
+
+
+def operation(state: State, vm: VmState, now: float) -> tuple[str, ...]:
+    """Hyper-V's operational status; a queued migration has not reached Hyper-V yet."""
+    migration = state.migration_of(vm.id)
+    if migration and migration.phase == "running":
+        return ("InService", "MigratingVirtualMachine")
+    if vm.backed_up(now):
+        return ("InService", "BackingUpVirtualMachine")
+    return ("Ok",) if vm.power is not HyperVState.OTHER else ("InService",)
+
+
+def _shown(state: State, asked: frozenset[str], now: float) -> list[Migration]:
+    running = [m for m in state.open if m.phase != "waiting" and m.visible <= now]
+    return [m for m in state.over if m.id in asked and m.phase != "void"] + running
+
+
+def _job(migration: Migration, now: float) -> Job:
+    failed = migration.phase == "failed"
+    return Job(
+        id=migration.id,
+        vm_id=migration.vm_id,
+        source=migration.source,
+        target=migration.destination if migration.target <= now else None,
+        state=job_state(migration),
+        progress=progress(migration, now),
+        error=migration.fate.error or "The migration failed" if failed else None,
+        started=migration.started,
+        ended=migration.ended,
+    )
+
+
+def job_state(migration: Migration) -> JobState:
+    """The state of its job in the words of the port."""
+    match migration.phase:
+        case "completed" | "failed" | "canceled":
+            return migration.phase
+        case _:
+            return "running"
+
+
+def progress(migration: Migration, now: float) -> int:
+    """Percent; 100 only when it is over."""
+    if migration.phase != "running" or migration.started is None or migration.whole <= 0:
+        return migration.progress
+    return min(99, int(100 * (now - migration.started) / migration.whole))
+
+
+def _sooner(one: float | None, other: float) -> float:
+    return other if one is None else min(one, other)

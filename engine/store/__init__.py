@@ -1,0 +1,1 @@
+"""Durable rows: the truth of VMFerry, and the fence around it."""

@@ -1,0 +1,187 @@
+"""Values to JSON and back, and rows to values: the one place that knows both shapes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from engine.model import (
+    Acl,
+    Adapter,
+    Approval,
+    ApprovalState,
+    Attempt,
+    AttemptKind,
+    Event,
+    Fleet,
+    Host,
+    HyperVState,
+    Job,
+    Move,
+    MoveState,
+    Network,
+    Options,
+    Outcome,
+    Reading,
+    Result,
+    Run,
+    RunState,
+    Vm,
+    Wait,
+)
+
+Row = Mapping[str, Any]
+
+
+def dumps(value: object) -> str:
+    """Canonical JSON: sorted keys, no spaces, text as it is."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def network_to_json(network: Network) -> str:
+    """A network as JSON text."""
+    return dumps(asdict(network))
+
+
+def network_from_json(text: str) -> Network:
+    """The network that :func:`network_to_json` wrote."""
+    return network_from_dict(json.loads(text))
+
+
+def network_from_dict(body: Mapping[str, Any]) -> Network:
+    """A network from plain mappings; a field that a newer contract added is an error."""
+    return Network(
+        tuple(
+            Adapter(
+                **{
+                    **adapter,
+                    "trunk": tuple(adapter.get("trunk", ())),
+                    "acls": tuple(Acl(**acl) for acl in adapter.get("acls", ())),
+                }
+            )
+            for adapter in body["adapters"]
+        )
+    )
+
+
+def fleet_to_json(fleet: Fleet) -> str:
+    """A fleet as JSON text."""
+    return dumps(asdict(fleet))
+
+
+def fleet_from_json(text: str) -> Fleet:
+    """The fleet that :func:`fleet_to_json` wrote."""
+    body = json.loads(text)
+    return Fleet(
+        vmm=body["vmm"],
+        at=body["at"],
+        server_time=body["server_time"],
+        hosts=tuple(Host(**host) for host in body["hosts"]),
+        vms=tuple(_vm(vm) for vm in body["vms"]),
+        jobs=tuple(Job(**job) for job in body["jobs"]),
+    )
+
+
+def _vm(body: dict[str, Any]) -> Vm:
+    state = body["hyperv_state"]
+    return Vm(
+        **{
+            **body,
+            "seen_on": tuple(body["seen_on"]),
+            "hyperv_status": tuple(body["hyperv_status"]),
+            "blocks": tuple(body["blocks"]),
+            "hyperv_state": None if state is None else HyperVState(state),
+        }
+    )
+
+
+def options_to_json(options: Options) -> str:
+    """Options as JSON text."""
+    return dumps(asdict(options))
+
+
+def _options(text: str) -> Options:
+    body = json.loads(text)
+    return Options(**{**body, "excluding": tuple(body["excluding"])})
+
+
+def run(row: Row) -> Run:
+    """A row of ``runs``."""
+    return Run(
+        id=row["id"],
+        vmm=row["vmm"],
+        kind=row["kind"],
+        request=row["request"],
+        sources=tuple(json.loads(row["sources"])),
+        destinations=tuple(json.loads(row["destinations"])),
+        options=_options(row["options"]),
+        by=row["by"],
+        state=RunState(row["state"]),
+        created=row["created"],
+        started=row["started"],
+        ended=row["ended"],
+        quiet_since=row["quiet_since"],
+        empty_first=row["empty_first"],
+        empty_seen=tuple(json.loads(row["empty_seen"])),
+        empty=tuple(json.loads(row["empty"])),
+    )
+
+
+def move(row: Row) -> Move:
+    """A row of ``moves``."""
+    return Move(
+        **{
+            **row,
+            "state": MoveState(row["state"]),
+            "kind": AttemptKind(row["kind"]) if row["kind"] else None,
+            "wait": Wait(row["wait"]) if row["wait"] else None,
+            "outcome": Outcome(row["outcome"]) if row["outcome"] else None,
+            "adopted": bool(row["adopted"]),
+        }
+    )
+
+
+def attempt(row: Row) -> Attempt:
+    """A row of ``attempts``."""
+    return Attempt(
+        **{
+            **row,
+            "kind": AttemptKind(row["kind"]),
+            "result": Result(row["result"]) if row["result"] else None,
+            "detail": json.loads(row["detail"]),
+        }
+    )
+
+
+def reading(row: Row) -> Reading:
+    """A row of ``networks``."""
+    return Reading(row["vm_id"], row["host"], network_from_json(row["network"]), row["taken"])
+
+
+def approval(row: Row) -> Approval:
+    """A row of ``approvals``."""
+    return Approval(
+        **{
+            **row,
+            "state": ApprovalState(row["state"]),
+            "vms": tuple(json.loads(row["vms"])),
+            "granted": tuple(json.loads(row["granted"])),
+        }
+    )
+
+
+def event(row: Row) -> Event:
+    """A row of ``events``."""
+    return Event(
+        seq=row["seq"],
+        at=row["at"],
+        kind=row["kind"],
+        run=row["run"],
+        vm=row["vm"],
+        by=row["by"],
+        text=row["text"],
+        detail=json.loads(row["detail"]),
+        hash=row["hash"],
+    )

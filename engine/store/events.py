@@ -1,0 +1,88 @@
+"""The audit: an append-only chain of events, each hashed together with the one before.
+
+An edited, deleted or reordered row breaks the chain at that row. The head hash goes into the
+report, so that a copy of it lives outside the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from sqlite_utils import Database
+
+from engine.errors import StoreError
+from engine.model import Event
+from engine.store import codec
+from engine.store.store import Store
+
+GENESIS = "0" * 64
+
+
+class AuditBroken(StoreError):
+    """A row of the audit is not what was written. ``seq`` says which."""
+
+    def __init__(self, seq: int, why: str) -> None:
+        super().__init__(f"The audit is broken at event {seq}: {why}.")
+        self.seq = seq
+
+
+def _digest(prev: str, body: Mapping[str, object]) -> str:
+    return hashlib.sha256((prev + codec.dumps(body)).encode()).hexdigest()
+
+
+def append(
+    db: Database,
+    *,
+    at: float,
+    kind: str,
+    text: str,
+    run: int | None = None,
+    vm: str | None = None,
+    by: str | None = None,
+    detail: Mapping[str, object] | None = None,
+) -> int:
+    """Add one event inside the caller's transaction; returns its number."""
+    last = next(db.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"), None)
+    seq, prev = (last["seq"] + 1, last["hash"]) if last else (1, GENESIS)
+    body = {
+        "seq": seq,
+        "at": at,
+        "kind": kind,
+        "run": run,
+        "vm": vm,
+        "by": by,
+        "text": text,
+        "detail": codec.dumps(detail or {}),
+    }
+    db.table("events").insert({**body, "prev": prev, "hash": _digest(prev, body)})
+    return seq
+
+
+def since(store: Store, seq: int = 0, run: int | None = None) -> tuple[Event, ...]:
+    """Events after number ``seq``, oldest first; of one run if named."""
+    sql = "SELECT * FROM events WHERE seq > :seq"
+    if run is not None:
+        sql += " AND run = :run"
+    rows = store.database().query(sql + " ORDER BY seq", {"seq": seq, "run": run})
+    return tuple(codec.event(row) for row in rows)
+
+
+def head(store: Store) -> str:
+    """The hash of the newest event; zeros where there is none."""
+    row = next(store.database().query("SELECT hash FROM events ORDER BY seq DESC LIMIT 1"), None)
+    return str(row["hash"]) if row else GENESIS
+
+
+def verify(store: Store) -> int:
+    """Walk the whole chain; returns the number of events. Raises ``AuditBroken``."""
+    prev, count = GENESIS, 0
+    for row in store.database().query("SELECT * FROM events ORDER BY seq"):
+        body = {k: v for k, v in row.items() if k not in ("prev", "hash")}
+        count += 1
+        if row["seq"] != count:
+            raise AuditBroken(count, "it is missing")
+        if row["prev"] != prev or row["hash"] != _digest(prev, body):
+            raise AuditBroken(row["seq"], "it was changed after it was written")
+        prev = row["hash"]
+    return count

@@ -1,0 +1,69 @@
+"""Who advances: an operating-system lock on this machine, and an epoch that fences every write.
+
+The lock keeps a second engine out of the same database; its holder takes over the lease and
+raises the epoch. Every write made while advancing checks that epoch in its own transaction, so
+that an engine that froze and was replaced can no longer write what it decided before.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+from sqlite_utils import Database
+
+from engine.errors import Fenced, StoreLocked
+from engine.store.store import Store
+
+_LEASE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The right to write as the engine of ``vmm``, as long as ``epoch`` is the newest."""
+
+    vmm: str
+    epoch: int
+
+    def check(self, db: Database) -> None:
+        """Raise ``Fenced`` if another engine took over; call it inside the writing transaction."""
+        row = next(db.query("SELECT epoch FROM leases WHERE vmm = ?", [self.vmm]), None)
+        if row is None or row["epoch"] != self.epoch:
+            raise Fenced(
+                f"Another engine took over {self.vmm} (epoch {row and row['epoch']}, ours "
+                f"{self.epoch}). What this one wanted to write is void."
+            )
+
+
+class Advancing:
+    """The lock beside the database; held from :meth:`acquire` to :meth:`release`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = FileLock(f"{store.path}.lock", thread_local=False)
+
+    def acquire(self, vmm: str, now: float) -> Fence:
+        """Become the one engine of this database. Raises ``StoreLocked``."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreLocked(
+                f"Another VMFerry advances {self._store.path} already. Reading and asking work "
+                "beside it: try `vmferry status`. To start a second one, name another --db."
+            ) from None
+        holder = f"{socket.gethostname()}:{os.getpid()}"
+        with self._store.transaction() as db:
+            db.execute(
+                """INSERT INTO leases (vmm, epoch, holder, lease_until) VALUES (?, 1, ?, ?)
+                   ON CONFLICT (vmm) DO UPDATE SET epoch = epoch + 1, holder = excluded.holder,
+                   lease_until = excluded.lease_until""",
+                [vmm, holder, now + _LEASE_SECONDS],
+            )
+            row = next(db.query("SELECT epoch FROM leases WHERE vmm = ?", [vmm]))
+        return Fence(vmm, row["epoch"])
+
+    def release(self) -> None:
+        """Let the next engine in. Idempotent."""
+        self._lock.release()

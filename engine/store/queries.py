@@ -1,0 +1,125 @@
+"""Reading: rows as values, never a lock, never a write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from engine.model import (
+    RUN_ENDS,
+    Approval,
+    Attempt,
+    Fleet,
+    Move,
+    MoveRecord,
+    Reading,
+    Run,
+    RunRecord,
+)
+from engine.store import codec
+from engine.store.store import Store
+
+_ENDS = tuple(str(s) for s in RUN_ENDS)
+_UNFINISHED = f"state NOT IN ({', '.join('?' * len(_ENDS))})"
+
+
+def run(store: Store, run_id: int) -> Run | None:
+    """One run, or ``None``."""
+    row = next(store.database().query("SELECT * FROM runs WHERE id = ?", [run_id]), None)
+    return codec.run(row) if row else None
+
+
+def runs(store: Store, unfinished: bool = False) -> tuple[Run, ...]:
+    """All runs, oldest first; only those that have not ended if asked."""
+    where, args = (f"WHERE {_UNFINISHED}", list(_ENDS)) if unfinished else ("", [])
+    rows = store.database().query(f"SELECT * FROM runs {where} ORDER BY id", args)
+    return tuple(codec.run(row) for row in rows)
+
+
+def record(store: Store, run_id: int) -> RunRecord | None:
+    """One run with its moves, attempts, networks and approvals, or ``None``."""
+    one = run(store, run_id)
+    return _records(store, [one])[0] if one else None
+
+
+def records(store: Store, vmm: str) -> tuple[RunRecord, ...]:
+    """Every unfinished run of one VMM server with all that hangs on it."""
+    return tuple(_records(store, [r for r in runs(store, unfinished=True) if r.vmm == vmm]))
+
+
+def _records(store: Store, chosen: Iterable[Run]) -> list[RunRecord]:
+    """Four reads for any number of runs, seen at one moment."""
+    chosen = list(chosen)
+    ids = [r.id for r in chosen]
+    if not ids:
+        return []
+    db = store.database()
+    marks = ", ".join("?" * len(ids))
+    db.execute("BEGIN")
+    try:
+        moves = [codec.move(r) for r in db.query(_sql("moves", marks, "id"), ids)]
+        attempts = [codec.attempt(r) for r in db.query(_sql("attempts", marks, "id"), ids)]
+        networks = list(db.query(_sql("networks", marks, "vm_id"), ids))
+        approvals = [codec.approval(r) for r in db.query(_sql("approvals", marks, "id"), ids)]
+    finally:
+        db.conn.rollback()
+    return [_assemble(one, moves, attempts, networks, approvals) for one in chosen]
+
+
+def _sql(table: str, marks: str, order: str) -> str:
+    return f"SELECT * FROM {table} WHERE run IN ({marks}) ORDER BY {order}"
+
+
+def _assemble(
+    one: Run,
+    moves: list[Move],
+    attempts: list[Attempt],
+    networks: list[dict[str, object]],
+    approvals: list[Approval],
+) -> RunRecord:
+    by_move: defaultdict[int, list[Attempt]] = defaultdict(list)
+    for attempt in attempts:
+        by_move[attempt.move].append(attempt)
+    read: dict[tuple[object, object], Reading] = {
+        (row["vm_id"], row["role"]): codec.reading(row) for row in networks if row["run"] == one.id
+    }
+    return RunRecord(
+        run=one,
+        moves=tuple(
+            MoveRecord(
+                move=move,
+                attempts=tuple(by_move[move.id]),
+                baseline=read.get((move.vm_id, "baseline")),
+                reading=read.get((move.vm_id, "reading")),
+            )
+            for move in moves
+            if move.run == one.id
+        ),
+        approvals=tuple(a for a in approvals if a.run == one.id),
+    )
+
+
+def fleet(store: Store, vmm: str) -> Fleet | None:
+    """The last observation of this VMM server: names, pickers and views read it."""
+    row = next(store.database().query("SELECT body FROM fleets WHERE vmm = ?", [vmm]), None)
+    return codec.fleet_from_json(row["body"]) if row else None
+
+
+def approval(store: Store, approval_id: int) -> Approval | None:
+    """One approval, or ``None``."""
+    rows = store.database().query("SELECT * FROM approvals WHERE id = ?", [approval_id])
+    row = next(rows, None)
+    return codec.approval(row) if row else None
+
+
+def open_approvals(store: Store) -> tuple[Approval, ...]:
+    """Questions that nobody has decided yet, oldest first."""
+    rows = store.database().query("SELECT * FROM approvals WHERE state = 'requested' ORDER BY id")
+    return tuple(codec.approval(row) for row in rows)
+
+
+def votes(store: Store, approval_id: int) -> tuple[dict[str, object], ...]:
+    """Every click on this approval, counted or not, oldest first."""
+    return tuple(
+        store.database().query("SELECT * FROM votes WHERE approval = ? ORDER BY id", [approval_id])
+    )

@@ -1,0 +1,88 @@
+"""The tables, as migrations that are added and never edited.
+
+Every table is STRICT. Times are REAL Unix seconds UTC; lists and options are JSON text. The index
+``one_move_in_flight`` is the last fence against a double move: one row in ``moving`` or
+``restoring`` per VM, whatever the code above does.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("vmferry")
+
+
+@migrations()
+def m001_runs_and_moves(db: Database) -> None:
+    """Runs, moves, attempts, saved and read networks, approvals, votes."""
+    for statement in _FIRST:
+        db.execute(statement)
+
+
+@migrations()
+def m002_events(db: Database) -> None:
+    """The audit: a hash chain over everything that changed."""
+    db.execute(
+        """CREATE TABLE events (
+             seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, run INTEGER,
+             vm TEXT, by TEXT, text TEXT NOT NULL, detail TEXT NOT NULL,
+             prev TEXT NOT NULL, hash TEXT NOT NULL UNIQUE) STRICT"""
+    )
+    db.execute("CREATE INDEX events_of_run ON events (run, seq)")
+
+
+@migrations()
+def m003_leases_and_fleets(db: Database) -> None:
+    """Who advances each VMM server, and the last observation of it."""
+    db.execute(
+        """CREATE TABLE leases (
+             vmm TEXT PRIMARY KEY, epoch INTEGER NOT NULL, holder TEXT NOT NULL,
+             lease_until REAL NOT NULL, wake_at REAL) STRICT"""
+    )
+    db.execute(
+        """CREATE TABLE fleets (
+             vmm TEXT PRIMARY KEY, at REAL NOT NULL, body TEXT NOT NULL) STRICT"""
+    )
+
+
+_FIRST = (
+    """CREATE TABLE runs (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, vmm TEXT NOT NULL, kind TEXT NOT NULL,
+         request TEXT NOT NULL, sources TEXT NOT NULL, destinations TEXT NOT NULL,
+         options TEXT NOT NULL, by TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL,
+         started REAL, ended REAL, quiet_since REAL, empty_first REAL,
+         empty_seen TEXT NOT NULL DEFAULT '[]', empty TEXT NOT NULL DEFAULT '[]') STRICT""",
+    """CREATE TABLE moves (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL REFERENCES runs (id),
+         vm_id TEXT NOT NULL, vm TEXT NOT NULL, source TEXT NOT NULL, destination TEXT,
+         host TEXT, state TEXT NOT NULL, kind TEXT, power TEXT, down_since REAL, wait TEXT,
+         wait_since REAL, wait_text TEXT NOT NULL DEFAULT '', outcome TEXT,
+         sentence TEXT NOT NULL DEFAULT '', next TEXT NOT NULL DEFAULT '',
+         adopted INTEGER NOT NULL DEFAULT 0, memory_mb INTEGER NOT NULL DEFAULT 0,
+         disk_mb INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL,
+         UNIQUE (run, vm_id)) STRICT""",
+    """CREATE UNIQUE INDEX one_move_in_flight ON moves (vm_id)
+         WHERE state IN ('moving', 'restoring')""",
+    """CREATE TABLE attempts (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL REFERENCES runs (id),
+         move INTEGER NOT NULL REFERENCES moves (id), vm_id TEXT NOT NULL, kind TEXT NOT NULL,
+         source TEXT NOT NULL, destination TEXT, begun REAL NOT NULL, not_after REAL, job TEXT,
+         ended REAL, result TEXT, error TEXT NOT NULL DEFAULT '',
+         detail TEXT NOT NULL DEFAULT '{}') STRICT""",
+    "CREATE INDEX attempts_of_move ON attempts (move, id)",
+    """CREATE TABLE networks (
+         run INTEGER NOT NULL REFERENCES runs (id), vm_id TEXT NOT NULL, role TEXT NOT NULL,
+         host TEXT NOT NULL, network TEXT NOT NULL, taken REAL NOT NULL,
+         PRIMARY KEY (run, vm_id, role)) STRICT""",
+    """CREATE TABLE approvals (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL REFERENCES runs (id),
+         state TEXT NOT NULL, digest TEXT NOT NULL, vms TEXT NOT NULL, granted TEXT NOT NULL
+         DEFAULT '[]', requested REAL NOT NULL, decided REAL, by TEXT,
+         reason TEXT NOT NULL DEFAULT '') STRICT""",
+    """CREATE TABLE votes (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         approval INTEGER NOT NULL REFERENCES approvals (id), by TEXT NOT NULL,
+         verdict TEXT NOT NULL, at REAL NOT NULL, counted INTEGER NOT NULL,
+         answer TEXT NOT NULL) STRICT""",
+)

@@ -1,0 +1,200 @@
+"""The real Bolt app over real Socket Mode, the real engine, a simulated fleet on virtual time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.slack.outbox import Rhythm
+from bot.slack.serve import SlackSide
+from bot.slack.standin import Standin
+from bot.slack.standin_workspace import Message
+from engine.clock import VirtualClock
+from engine.model import Run
+from engine.reconciler import Engine
+from engine.service import Service
+from engine.settings import RunDefaults, Settings, SlackSettings
+from engine.sim.fleet_file import parse
+from engine.sim.port import SimPort, open_world
+from engine.store import queries
+from engine.store.store import Store
+
+HURRIED = Rhythm(post=0.0, board=0.0, look=0.02)
+
+FLEET = """
+format = 1
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+[[host]]
+name = "hv03.corp.example"
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 4.0
+[[vm]]
+name = "web02"
+host = "hv01"
+minutes = 6.0
+[[vm]]
+name = "old-crm"
+host = "hv01"
+status = "PowerOff"
+disk_gb = 210
+minutes = 3.0
+[[vm]]
+name = "<!channel>"
+host = "hv02"
+status = "Saved"
+minutes = 2.0
+"""
+
+
+class Night:
+    """An ops channel with three people, and the engine behind it, stepped by the test."""
+
+    def __init__(self, folder: Path, slack: Standin, fleet: str = FLEET, **options: object) -> None:
+        self.slack = slack
+        self.dana, self.ravi, self.mei = (slack.user(name) for name in ("dana", "ravi", "mei"))
+        self.ops = slack.channel("ops")
+        said: dict[str, object] = {
+            "bot_token": slack.bot_token,
+            "app_token": slack.app_token,
+            "approvers": (self.ravi, self.dana),
+            **options,
+        }
+        self.settings = Settings(slack=SlackSettings(**said), run=RunDefaults())
+        opened = open_world(parse(fleet), None, speed=math.inf)
+        self.world = opened.world
+        clock = opened.clock()
+        assert isinstance(clock, VirtualClock)
+        self.clock = clock
+        self.store = Store(folder / "vmferry.db", durable=False)
+        self.service = Service(self.store, clock, self.settings)
+        self.engine = Engine(
+            self.store, SimPort(opened.world, clock), clock, self.settings, lanes=1
+        )
+        self.engine.take_over()
+        self.engine.look()
+        self.side = self.new_side()
+
+    def new_side(self, rhythm: Rhythm = HURRIED) -> SlackSide:
+        return SlackSide(
+            self.store,
+            self.service,
+            self.settings,
+            self.clock,
+            base_url=self.slack.base_url,
+            rhythm=rhythm,
+        )
+
+    def start(self) -> None:
+        self.side.start()
+        assert self.side.connection.connected.wait(10)
+
+    def stop(self) -> None:
+        self.side.stop()
+        self.engine.close()
+        self.store.close()
+
+    # --- what people do -------------------------------------------------------------------
+
+    def say(self, text: str, by: str | None = None, channel: str | None = None) -> str:
+        return self.slack.command(by or self.dana, channel or self.ops, text)
+
+    def ask_for(self, text: str = "host hv01 to hv02,hv03 now") -> Message:
+        """Ask for a run; returns its board once the run is active."""
+        assert self.say(text) == ""
+        return self.board_shows("Moving")
+
+    def board_shows(self, words: str, run: str = "R1") -> Message:
+        return self.slack.wait_for(
+            lambda: next(
+                (
+                    m
+                    for m in self.slack.messages(self.ops)
+                    if m.thread_ts is None and run in m.shown and words in m.shown
+                ),
+                None,
+            )
+        )
+
+    def reply_with(self, words: str, run_message: Message) -> Message:
+        return self.slack.wait_for(
+            lambda: next(
+                (m for m in self.slack.thread(self.ops, run_message.ts) if words in m.shown), None
+            )
+        )
+
+    def card(self, board: Message) -> Message:
+        """The open question of a run: steps the engine until it is asked."""
+        self.step(until=lambda: bool(queries.open_approvals(self.store)))
+        return self.reply_with("Approve moving", board)
+
+    def told(self, user: str, words: str) -> str:
+        """What only this person sees, with these words in it."""
+        return self.slack.wait_for(
+            lambda: next((e.text for e in self.slack.ephemerals(user) if words in e.text), "")
+        )
+
+    def settled(self) -> None:
+        """Everything accepted was carried out, and everything to be said was sent."""
+        tables = self.side.tables
+        self.slack.wait_for(lambda: tables.next_inbound() is None and not tables.outbound())
+
+    # --- the engine -----------------------------------------------------------------------
+
+    def run(self, number: int = 1) -> Run:
+        run = queries.run(self.store, number)
+        assert run is not None
+        return run
+
+    def step(self, until: Callable[[], bool], most: int = 3000) -> None:
+        """Advance on virtual time until ``until`` is true."""
+        for _ in range(most):
+            if until():
+                return
+            advanced = self.engine.advance()
+            assert advanced.error is None
+            times = [self.clock.now() + 5.0]
+            change = self.world.next_change(self.clock.now())
+            if change is not None and change > self.clock.now():
+                times.append(change)
+            self.clock.jump(min(times))
+        raise AssertionError(f"still not so at {self.clock.now()}: {self.slack.workspace.dump()}")
+
+    def to_the_end(self, number: int = 1) -> None:
+        self.step(until=lambda: self.run(number).over, most=20_000)
+
+
+@pytest.fixture
+def slack() -> Iterator[Standin]:
+    with Standin() as standin:
+        yield standin
+
+
+@pytest.fixture
+def night(tmp_path: Path, slack: Standin) -> Iterator[Night]:
+    made = Night(tmp_path, slack)
+    made.start()
+    yield made
+    made.stop()
+    assert made.side.bugs == 0
+
+
+@pytest.fixture
+def make_night(tmp_path: Path, slack: Standin) -> Iterator[Callable[..., Night]]:
+    """A night with other settings or another fleet; stopped at the end."""
+    made: list[Night] = []
+
+    def make(**options: object) -> Night:
+        made.append(Night(tmp_path, slack, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

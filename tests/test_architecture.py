@@ -1,0 +1,233 @@
+"""The rules of the house, read from the source itself: who may import whom, sizes, names.
+
+Each test names one rule and lists every offender with its file and line.
+"""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(path for top in ("engine", "bot") for path in (ROOT / top).rglob("*.py"))
+CODE = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
+
+PURE = ("engine/policy/", "engine/model/", "engine/errors.py", "engine/grammar.py")
+PURE += ("engine/words.py",)
+PURE_MAY_IMPORT = {
+    # Values and text; nothing that reads a clock, a file, the network or chance.
+    "__future__", "collections", "dataclasses", "decimal", "difflib", "enum", "fnmatch",
+    "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "textwrap",
+    "statistics", "typing",
+}  # fmt: skip
+PURE_MAY_IMPORT_OURS = ("engine.policy", "engine.model", "engine.errors", "engine.grammar")
+PURE_MAY_IMPORT_OURS += ("engine.words", "engine.settings")
+
+PYPSRP_ONLY_IN = ("engine/vmm/psrp.py", "engine/vmm/sessions.py")
+CMDLET = re.compile(
+    r"\b(?:Get|Set|New|Add|Remove|Move|Read|Repair|Stop|Start|Restart|Test|Import|Export|Grant|"
+    r"Revoke|Suspend|Resume|Save|Find|Register)-(?:SC[A-Z]|VM|Hyper)\w*"
+)
+LONGEST_MODULE = 450
+LONGEST_LINE = 100
+BANNED_NAMES = re.compile(r"manager|helper|utils?(?:_|$)|common|misc")
+BANNED_WORDS = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b")
+
+
+def where(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT).as_posix()}:{line}"
+
+
+def within(path: Path, *places: str) -> bool:
+    name = path.relative_to(ROOT).as_posix()
+    return any(
+        name == place or (place.endswith("/") and name.startswith(place)) for place in places
+    )
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Every import of a file, wherever it stands: line and full dotted name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{where(path, node.lineno)}: imports are absolute"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and _is_import_call(node):
+            name = node.args[0]
+            yield node.lineno, name.value if isinstance(name, ast.Constant) else "(computed)"
+
+
+def _is_import_call(node: ast.Call) -> bool:
+    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    return name in ("import_module", "__import__") and bool(node.args)
+
+
+def offenders(paths: list[Path], forbidden: re.Pattern[str]) -> list[str]:
+    return [
+        f"{where(path, line)} imports {name}"
+        for path in paths
+        for line, name in imports(path)
+        if forbidden.match(name)
+    ]
+
+
+def lines(paths: list[Path]) -> Iterator[tuple[Path, int, str]]:
+    for path in paths:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            yield path, number, line
+
+
+def test_there_is_something_to_check():
+    assert len(SOURCES) > 10
+
+
+def test_the_engine_imports_neither_the_bot_nor_slack():
+    engine = [path for path in SOURCES if within(path, "engine/")]
+
+    assert offenders(engine, re.compile(r"(?:bot|slack\w*)(?:\.|$)")) == []
+
+
+def test_the_engine_imports_nothing_that_only_people_look_at():
+    engine = [path for path in SOURCES if within(path, "engine/")]
+
+    assert offenders(engine, re.compile(r"(?:click|rich|aiohttp)(?:\.|$)")) == []
+
+
+def test_only_the_port_to_powershell_imports_pypsrp():
+    others = [path for path in CODE if not within(path, *PYPSRP_ONLY_IN, "tests/")]
+
+    assert offenders(others, re.compile(r"(?:pypsrp|psrpcore|spnego)(?:\.|$)")) == []
+
+
+def test_policy_model_errors_and_grammar_import_nothing_that_does_io():
+    found = [
+        f"{where(path, line)} imports {name}"
+        for path in SOURCES
+        if within(path, *PURE)
+        for line, name in imports(path)
+        if not _pure(name)
+    ]
+
+    assert found == []
+
+
+def _pure(name: str) -> bool:
+    if name.split(".")[0] in PURE_MAY_IMPORT:
+        return True
+    return name == "engine.words" or any(
+        name == ours or name.startswith(ours + ".") for ours in PURE_MAY_IMPORT_OURS
+    )
+
+
+def test_the_model_imports_nothing_of_ours():
+    for name in ("engine/model.py", "engine/errors.py"):
+        assert offenders([ROOT / name], re.compile(r"(?:engine|bot)(?:\.|$)")) == []
+
+
+def test_the_bot_never_names_a_cmdlet():
+    bot = [path for path in SOURCES if within(path, "bot/")]
+    found = [
+        f"{where(path, number)} names {match[0]}"
+        for path, number, line in lines(bot)
+        if (match := CMDLET.search(line))
+    ]
+
+    assert found == []
+
+
+def test_the_pattern_for_cmdlets_knows_one_when_it_sees_one():
+    assert CMDLET.search("Move-SCVirtualMachine")
+    assert CMDLET.search("Get-VMNetworkAdapter")
+    assert not CMDLET.search("move-VMs on hv01")
+
+
+def test_only_the_clock_reads_the_time():
+    """Everything else is handed a clock; the terminal and Slack's side time their own waits."""
+    found = [
+        f"{where(path, node.lineno)} calls {ast.unparse(node.func)}"
+        for path in SOURCES
+        if within(path, "engine/") and not within(path, "engine/clock.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and re.fullmatch(
+            r"(?:time\.(?:time|monotonic|sleep)|datetime\.(?:datetime\.)?(?:now|utcnow|today))",
+            ast.unparse(node.func),
+        )
+    ]
+
+    assert found == []
+
+
+def test_every_import_of_another_project_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[\s<>=\[]", one)[0].replace("-", "_") for one in project["dependencies"]}
+    declared |= {"slack_sdk", "pydantic", "pydantic_core", "tzlocal"}  # parts of declared ones
+    standard = __import__("sys").stdlib_module_names
+    found = [
+        f"{where(path, line)} imports {name}"
+        for path in SOURCES
+        for line, name in imports(path)
+        if name.split(".")[0] not in {*standard, *declared, "engine", "bot"}
+    ]
+
+    assert found == []
+
+
+def test_no_module_is_longer_than_a_person_can_hold():
+    found = [
+        f"{where(path, count)} has {count} lines"
+        for path in SOURCES
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
+    ]
+
+    assert found == []
+
+
+def test_no_file_is_named_after_nothing():
+    found = [where(path, 1) for path in CODE if BANNED_NAMES.search(path.stem)]
+
+    assert found == []
+
+
+def test_no_class_or_function_is_named_after_nothing():
+    found = [
+        f"{where(path, node.lineno)} {node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and re.search(r"Manager|Helper|(?:^|_)(?:manager|helper|utils|process)(?:_|$)", node.name)
+    ]
+
+    assert found == []
+
+
+def test_nothing_is_left_to_do_in_the_code():
+    found = [
+        f"{where(path, number)} {match[0]}"
+        for path, number, line in lines(CODE)
+        if (match := BANNED_WORDS.search(line))
+    ]
+
+    assert found == []
+
+
+def test_every_module_says_its_one_job():
+    found = [
+        where(path, 1)
+        for path in SOURCES
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+
+    assert found == []
+
+
+def test_the_manifest_asks_for_no_more_than_is_used():
+    text = (ROOT / "manifest.yml").read_text(encoding="utf-8")
+    scopes = re.search(r"scopes:\n\s+bot:\n((?:\s+- \S+\n)+)", text)
+
+    assert scopes is not None
+    assert scopes[1].split() == ["-", "chat:write", "-", "commands"]
+    assert "should_escape: false" in text
+    assert "socket_mode_enabled: true" in text

@@ -1,0 +1,416 @@
+"""The request grammar: what is understood, what is refused, and in which words."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import words
+from engine.errors import UsageError
+from engine.grammar import (
+    KEYWORDS,
+    VERBS,
+    Ask,
+    duration,
+    nearest,
+    parse,
+    parse_words,
+    render,
+    run_number,
+    spell_duration,
+)
+from engine.model import Options, Request
+
+
+def request(text: str) -> Request:
+    command = parse(text)
+
+    assert isinstance(command, Request)
+    return command
+
+
+def refusal(text: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    return caught.value
+
+
+def understood_or_refused(text: str) -> UsageError | None:
+    try:
+        parse(text)
+    except UsageError as error:
+        return error
+    return None
+
+
+# --- what is understood --------------------------------------------------------------------
+
+
+def test_a_host_request_names_sources_and_destinations():
+    assert request("host HV01,HV02 to HV03") == Request(
+        kind="host", sources=("HV01", "HV02"), destinations=("HV03",)
+    )
+
+
+def test_every_option_of_a_request_lands_in_its_field():
+    asked = request(
+        r"vm web*,db01@hv03,id:5f1c to HV02 path D:\VMs except web09,web10 parallel 0 attempts 5 "
+        "backup 90m bulletproof stop-on-failure now"
+    )
+
+    assert asked.vms == ("web*", "db01@hv03", "id:5f1c")
+    assert asked.options == Options(
+        path=r"D:\VMs",
+        parallel=0,
+        attempts=5,
+        backup=5400.0,
+        bulletproof=True,
+        stop_on_failure=True,
+        now=True,
+        excluding=("web09", "web10"),
+    )
+    assert asked.given == {
+        "path",
+        "except",
+        "parallel",
+        "attempts",
+        "backup",
+        "bulletproof",
+        "stop-on-failure",
+        "now",
+    }
+
+
+def test_the_words_of_the_command_line_are_understood_there_and_refused_elsewhere():
+    said = ["host", "a", "to", "b", "pass", "30s", "lookups", "5", "lookup-interval", "5s"]
+    command = parse_words([*said, "refreshes", "0", "refresh-interval", "2m"])
+
+    assert isinstance(command, Request)
+    assert command.options == Options(
+        pass_=30.0, lookups=5, lookup_interval=5.0, refreshes=0, refresh_interval=120.0
+    )
+    assert "on the command line only" in str(refusal("host a to b pass 30s"))
+
+
+def test_keywords_are_read_without_case_and_names_keep_theirs():
+    assert request("HOST Hv01 TO hV02 NOW").destinations == ("hV02",)
+
+
+def test_the_words_after_the_names_come_in_any_order():
+    assert request("vm web* except web01 to HV02") == request("vm web* to HV02 except web01")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vm web01,web02 to HV02",
+        "vm web01 , web02 to HV02",
+        "vm web01, web02 to HV02",
+        "vm web01 ,web02 to HV02",
+        'vm "web01","web02" to HV02',
+        "vm `web01`,web02 to `HV02`",
+        "vm *web01*,*web02* to *HV02*",
+        'vm *"web01"*,web02 to HV02',
+        "vm\u00a0web01,\u2009web02\r\nto \u200bHV02\ufeff",
+        "vm \u201cweb01\u201d,\u2018web02\u2019 to \u201eHV02\u201c",
+        "vm <http://web01|web01>,<https://web02/> to <http://HV02|HV02>",
+    ],
+)
+def test_what_slack_and_editors_do_to_text_is_undone(text):
+    asked = request(text)
+
+    assert (asked.vms, asked.destinations) == (("web01", "web02"), ("HV02",))
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("web\u201301", "web-01"),
+        ("web\u2014a", "web-a"),
+        ("r&amp;d", "r&d"),
+        ("&lt;old&gt;", "<old>"),
+        ("web\u2026", "web..."),
+        ("ann's", "ann's"),
+        ("web*", "web*"),
+        ("*web*01*", "*web*01*"),
+        ("*.<http://shop.example.com|shop.example.com>", "*.shop.example.com"),
+        ("<mailto:web01@hv03.example|web01@hv03.example>", "web01@hv03.example"),
+        ('"db ""old"" 01"', 'db "old" 01'),
+        ('"*web*"', "*web*"),
+        ('"to"', "to"),
+        ('"a,b"', "a,b"),
+        ('"db 01"@hv03', "db 01@hv03"),
+    ],
+)
+def test_a_name_is_read_as_it_was_meant(typed, name):
+    assert request(f"vm {typed} to HV02").vms == (name,)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [r"D:\VMs", r":anguished:\VMs", "D:confused:VMs", "\U0001f627\\VMs", "D\U0001f615VMs"],
+)
+def test_a_path_survives_slacks_emoji(typed):
+    assert request(f"host a to b path {typed}").options.path == r"D:\VMs"
+
+
+def test_stars_around_a_name_are_a_wildcard_in_a_shell():
+    command = parse_words(["vm", "*web*", "to", "HV02"])
+
+    assert isinstance(command, Request)
+    assert command.vms == ("*web*",)
+
+
+def test_a_shells_argument_keeps_its_spaces_and_splits_at_commas():
+    command = parse_words(["vm", "web01, db 01", "to", "HV02", "path", r"D:\My VMs"])
+
+    assert isinstance(command, Request)
+    assert command.vms == ("web01", "db 01")
+    assert command.options.path == r"D:\My VMs"
+
+
+def test_a_whole_request_in_one_argument_is_free_text():
+    assert parse_words(["host HV01 to HV02 pass 30s"]) == parse_words(
+        ["host", "HV01", "to", "HV02", "pass", "30s"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("status", Ask("status")),
+        ("Status R1", Ask("status", ("R1",))),
+        ("report 214", Ask("report", ("214",))),
+        ("help host", Ask("help", ("host",))),
+    ],
+)
+def test_verbs_keep_their_words(text, asked):
+    assert parse(text) == asked
+
+
+# --- what is refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "sentence"),
+    [
+        ("hots a to b", "hots", 'I do not know the word "hots". Did you mean host?'),
+        ("xyzzy", "xyzzy", "Start with one of: host, vm, status, report, help."),
+        ("host a to b paralel 2", "paralel", "Did you mean parallel?"),
+        ("host a tp b", "tp", 'I do not know the word "tp". Did you mean to?'),
+        ("host HV01 HV02", "HV02", "Type: host HV01 to HV02"),
+        ("vm db 01 to HV02", "01", 'quotation marks: "db 01".'),
+        ("vm web01 web02 to HV02", "web02", "a comma between them: web01,web02."),
+        ("host a to b path C:\\My VMs", "VMs", "Put a path with spaces in quotation marks"),
+        ("host a to b now 5", "5", "What may follow: path, except,"),
+        ("host a to b parallel -2", "-2", 'whole number, 0 or more; "-2" is not one.'),
+        ("host a to b parallel 1.5", "1.5", "whole number, 0 or more"),
+        ("host a to b parallel \u0662", "\u0662", "whole number"),
+        ("host a to b parallel 99999999999", "99999999999", "whole number"),
+        ("host a to b attempts 0", "0", 'whole number, 1 or more; "0" is not one.'),
+        ("host a to b attempts now", "now", "1 or more; there is none."),
+        ("host a to b backup 10", "10", 'a length of time; "10" is not one.'),
+        ("host a to b backup 400d", "400d", "longer than a year"),
+        ("host a to b now now", "now", "now is said twice."),
+        ("host a to b attempts 1 attempts 2", "attempts", "attempts is said twice."),
+        ("host a to b to c", "to", "Join the hosts"),
+        ("host to b", "to", 'There is no host after "host".'),
+        ("host a, to b", "to", "There is no host after the comma."),
+        ("vm a,,b to c", ",", "There is no VM after the comma."),
+        ("host , to b", ",", 'There is no host after "host".'),
+        ("host hv* to b", "hv*", 'Hosts have no wildcards: "hv*".'),
+        ("host a to b,hv?", "hv?", "Hosts have no wildcards"),
+        ('vm "" to b', '""', "The name of a VM is empty."),
+        ("vm id: to b", "id:", "There is no id after id:."),
+        ("vm web01@ to b", "web01@", "There is no host after the @"),
+        ("vm @hv01 to b", "@hv01", "There is no VM before the @"),
+        ("vm 'db 01 to b", "'", "opened but never closed"),
+        ("host a to b path D:VMs", "D:VMs", "has no \\ after the drive"),
+        ("host a to b path now", "now", "There is no folder after path."),
+        ("host a to b now, b", ",", "A comma cannot stand here."),
+        ("status R1 R2", "R2", '"R2" is too much here. Type: status [RUN]'),
+        ("status ,", ",", "A name is missing here."),
+    ],
+)
+def test_an_error_names_the_wrong_word_its_place_and_the_way_out(text, what, sentence):
+    error = refusal(text)
+
+    assert error.what == what
+    assert error.text == text
+    assert text[error.at : error.at + len(what)] == what
+    assert sentence in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("host", 'There is no host after "host". Type: host HV01 to HV02'),
+        ("vm", 'There is no VM after "vm".'),
+        ("host HV01", "Type: host HV01 to HV02"),
+        ('vm "db 01"', 'Type: vm "db 01" to HV02'),
+        ("host a to", 'There is no host after "to".'),
+        ("host a to b,", "There is no host after the comma."),
+        ("host a to b path", "There is no folder after path."),
+        ("host a to b parallel", "there is none."),
+        ("host a to b except", 'There is no VM after "except".'),
+        ("report", "report needs a word more. Type: report RUN"),
+    ],
+)
+def test_a_missing_word_is_pointed_at_behind_the_text(text, sentence):
+    error = refusal(text)
+
+    assert (error.what, error.at) == ("", len(text))
+    assert sentence in str(error)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\r\n", "\u200b", '""'])
+def test_an_empty_text_says_what_to_type(text):
+    assert str(refusal(text)) == "Nothing was asked. Type: host HV01 to HV02, or: help"
+
+
+def test_no_arguments_at_all_say_what_to_type():
+    with pytest.raises(UsageError, match="Nothing was asked"):
+        parse_words([])
+
+
+def test_the_caret_stands_under_the_word_as_it_was_typed():
+    text = "vm \u201cdb\u00a001\u201d,<http://a.example|a.example> to b paralel\u2014x 2"
+    pointed = refusal(text).pointed().splitlines()
+
+    assert pointed[0] == text
+    assert text[pointed[1].index("^") :].startswith("paralel\u2014x")
+    assert pointed[1].count("^") == len("paralel\u2014x")
+
+
+def test_the_caret_points_into_the_joined_arguments_of_a_shell():
+    with pytest.raises(UsageError) as caught:
+        parse_words(["vm", "db 01", "to", "HV02", "paralel", "2"])
+
+    assert caught.value.text == "vm db 01 to HV02 paralel 2"
+    assert caught.value.at == caught.value.text.index("paralel")
+
+
+def test_an_empty_argument_is_an_empty_name():
+    with pytest.raises(UsageError, match="The name of a VM is empty"):
+        parse_words(["vm", "", "to", "HV02"])
+
+
+# --- the small words -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90.0), ("10m", 600.0), ("1h", 3600.0), ("1d", 86400.0), ("0s", 0.0), ("1.5H", 5400.0)],
+)
+def test_a_duration_is_a_number_with_its_unit(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "h", "-1h", "1 h", "1e3s", "1h30m", "infs", "367d"])
+def test_anything_else_is_not_a_duration(text):
+    with pytest.raises(UsageError):
+        duration(text)
+
+
+@given(st.integers(0, 366 * 86400) | st.sampled_from([0.1, 0.5, 1.25, 90.5]))
+def test_a_spelled_duration_reads_back_the_same(seconds):
+    assert duration(spell_duration(float(seconds))) == seconds
+
+
+@pytest.mark.parametrize(("word", "number"), [("R214", 214), ("r7", 7), (" 12 ", 12)])
+def test_a_run_is_its_number(word, number):
+    assert run_number(word) == number
+
+
+@pytest.mark.parametrize("word", ["", "R", "R0", "-1", "HV01", "R1.5", "\u0661"])
+def test_anything_else_is_not_a_run(word):
+    with pytest.raises(UsageError, match="is not a run"):
+        run_number(word)
+
+
+def test_the_nearest_name_is_found_without_case_and_spelled_as_it_is():
+    assert nearest("HV1O", ["hv10.corp.example", "HV10", "web01"]) == "HV10"
+    assert nearest("zzz", ["HV10"]) is None
+
+
+def test_every_verb_of_the_table_says_how_it_is_typed():
+    for verb in VERBS:
+        assert verb.usage.split()[0] == verb.name
+        assert verb.about
+
+
+# --- round trip ----------------------------------------------------------------------------
+
+LETTERS = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))
+
+
+def _typable(name: str) -> bool:
+    """Normalising leaves it alone, and it has a name on both sides of an @."""
+    clean = words.plain(name).text == name and name.strip() == name
+    name_part, at, host = name.rpartition("@")
+    return (
+        clean and bool(name) and name.casefold() != "id:" and (not at or bool(name_part and host))
+    )
+
+
+ODD = ["to", "now", "db 01", '"x" y', "*web*", "a,b", "id:9f", "web*@hv?", "'a", "`", '*"', "&"]
+VMS = st.text(LETTERS, min_size=1, max_size=8).filter(_typable) | st.sampled_from(ODD)
+HOSTS = VMS.filter(lambda name: not set(name) & set("*?"))
+SECONDS = st.integers(1, 86400).map(float)
+OPTIONS = st.builds(
+    Options,
+    path=st.none() | st.sampled_from(["D:\\VMs", "C:\\My VMs", "\\\\nas\\a,b", "to"]),
+    parallel=st.integers(0, 99),
+    attempts=st.integers(1, 99),
+    backup=SECONDS,
+    bulletproof=st.booleans(),
+    stop_on_failure=st.booleans(),
+    now=st.booleans(),
+    excluding=st.lists(VMS, max_size=3).map(tuple),
+    pass_=SECONDS,
+    lookups=st.integers(1, 9),
+    lookup_interval=SECONDS,
+    refreshes=st.integers(0, 9),
+    refresh_interval=SECONDS,
+)
+REQUESTS = st.builds(
+    Request,
+    kind=st.just("host"),
+    sources=st.lists(HOSTS, min_size=1, max_size=3).map(tuple),
+    destinations=st.lists(HOSTS, min_size=1, max_size=3).map(tuple),
+    options=OPTIONS,
+) | st.builds(
+    Request,
+    kind=st.just("vm"),
+    vms=st.lists(VMS, min_size=1, max_size=3).map(tuple),
+    destinations=st.lists(HOSTS, min_size=1, max_size=3).map(tuple),
+    options=OPTIONS,
+)
+
+
+@given(REQUESTS)
+def test_a_rendered_request_reads_back_the_same(asked):
+    command = parse(render(asked), "terminal")
+
+    assert isinstance(command, Request)
+    assert (command.kind, command.sources, command.vms) == (asked.kind, asked.sources, asked.vms)
+    assert (command.destinations, command.options) == (asked.destinations, asked.options)
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from([*KEYWORDS, "vm", "a", ",", '"', " "])))
+def test_no_text_at_all_is_anything_but_understood_or_refused(text):
+    said = text if isinstance(text, str) else " ".join(["vm", *text])
+    error = understood_or_refused(said)
+
+    if error is not None and error.at >= 0:
+        assert said[error.at : error.at + len(error.what)] == error.what
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("*\"',@: "), max_size=30))
+def test_what_was_understood_renders_to_the_same_request(name):
+    try:
+        first = parse_words(["vm", name, "to", "HV02"])
+        again = parse(render(first), "terminal") if isinstance(first, Request) else first
+    except UsageError:
+        return
+    if words.plain(words.plain(name).text).text == words.plain(name).text:
+        assert again == first

@@ -1,0 +1,166 @@
+"""Settings: defaults, file, environment, and what is refused."""
+
+import pytest
+
+from engine.errors import Refused
+from engine.grammar import parse, parse_words
+from engine.model import Options, Request
+from engine.settings import Settings, load
+
+
+def written(folder, text):
+    path = folder / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder, text, env=None):
+    with pytest.raises(Refused) as caught:
+        load(written(folder, text), env or {})
+    return caught.value
+
+
+def asked(text):
+    command = parse(text)
+
+    assert isinstance(command, Request)
+    return command
+
+
+def test_without_file_and_environment_every_default_is_the_contracts():
+    settings = load(None, {})
+
+    assert settings == Settings()
+    assert settings.options_for(asked("host a to b")) == Options()
+    assert (settings.waits.foreign, settings.engine.tick) == (14400.0, 5.0)
+    assert settings.slack.command == "/migrate"
+
+
+def test_the_file_is_read_in_the_words_of_requests(tmp_path):
+    path = written(
+        tmp_path,
+        """
+        [run]
+        path = 'D:\\VMs'
+        pass = "30s"
+        stop_on_failure = true
+        backup = 90
+        [waits]
+        foreign = "6h"
+        [engine]
+        tick = 2
+        [slack]
+        approvers = ["U1", "U2"]
+        """,
+    )
+    settings = load(path, {})
+
+    assert settings.run.path == "D:\\VMs"
+    assert (settings.run.pass_, settings.run.backup) == (30.0, 90.0)
+    assert settings.run.stop_on_failure
+    assert settings.waits.foreign == 21600.0
+    assert settings.engine.tick == 2.0
+    assert settings.slack.approvers == ("U1", "U2")
+
+
+def test_the_environment_wins_over_the_file(tmp_path):
+    path = written(tmp_path, "[run]\nattempts = 5\nparallel = 2\n")
+    env = {
+        "VMFERRY_RUN__ATTEMPTS": "4",
+        "VMFERRY_RUN__PASS": "2m",
+        "VMFERRY_RUN__LOOKUP_INTERVAL": "20s",
+        "VMFERRY_RUN__NOW": "true",
+        "VMFERRY_WAITS__FOREIGN": "6h",
+        "VMFERRY_SLACK__APPROVERS": "U1, U2",
+        "VMFERRY_SLACK__BOT_TOKEN": " xoxb-secret ",
+        "VMFERRY_CONFIG": "elsewhere.toml",
+        "PATH": "/bin",
+    }
+    settings = load(path, env)
+
+    assert (settings.run.attempts, settings.run.parallel) == (4, 2)
+    assert (settings.run.pass_, settings.run.lookup_interval, settings.run.now) == (120, 20, True)
+    assert settings.waits.foreign == 21600.0
+    assert settings.slack.approvers == ("U1", "U2")
+    assert settings.slack.bot_token.get_secret_value() == "xoxb-secret"
+    assert "xoxb" not in repr(settings)
+
+
+def test_what_was_typed_wins_over_settings_even_where_it_is_the_default():
+    settings = load(None, {"VMFERRY_RUN__ATTEMPTS": "5", "VMFERRY_RUN__PATH": r"E:\VMs"})
+
+    assert settings.options_for(asked("host a to b")).attempts == 5
+    assert settings.options_for(asked("host a to b attempts 3")).attempts == 3
+    assert settings.options_for(asked(r"host a to b path D:\VMs")).path == r"D:\VMs"
+
+
+def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
+    command = parse_words(["host", "a", "to", "b", "except", "x", "pass", "5s"])
+    settings = load(None, {"VMFERRY_RUN__PASS": "9s"})
+
+    assert isinstance(command, Request)
+    assert settings.options_for(command) == Options(excluding=("x",), pass_=5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "sentence"),
+    [
+        ("[run]\natempts = 3", "run.atempts", "Did you mean attempts?"),
+        ("[runs]\nattempts = 3", "runs", "Did you mean run?"),
+        ("colour = 1", "colour", "Known here: run, waits, engine, slack."),
+        ("[run]\nstop-on-failure = true", "run.stop-on-failure", "Did you mean stop_on_failure?"),
+        ("[run]\nattempts = 0", "run.attempts", "greater than or equal to 1"),
+        ("[run]\nparallel = -2", "run.parallel", "cannot be -2"),
+        ('[run]\nbackup = "soon"', "run.backup", "90s, 10m, 1h or 1d"),
+        ("[run]\nbackup = -1", "run.backup", "greater than or equal to 0"),
+        ('[run]\npass = "0s"', "run.pass", "greater than 0"),
+        ("[waits]\nforeign = inf", "waits.foreign", "finite"),
+        ('[slack]\ncommand = "migrate"', "slack.command", "pattern"),
+        ("run = 3", "run", "Write it as [run]."),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_by_name(tmp_path, text, what, sentence):
+    error = refusal(tmp_path, text)
+
+    assert error.what == what
+    assert sentence in str(error)
+
+
+def test_broken_toml_is_refused_with_its_line(tmp_path):
+    assert "line 2" in str(refusal(tmp_path, '[run]\npath = "D:\\VMs"\n'))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(Refused, match="cannot be read: No such file"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(Refused, match="not UTF-8"):
+        load(path, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("VMFERRY_RUN__ATEMPTS", "Did you mean attempts?"),
+        ("VMFERRY_RNU__ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
+        ("VMFERRY_RUN_ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
+        ("VMFERRY_RUN", "cannot be read"),
+    ],
+)
+def test_a_wrong_name_in_the_environment_is_refused(name, sentence):
+    with pytest.raises(Refused) as caught:
+        load(None, {name: "x"})
+
+    assert sentence in str(caught.value)
+
+
+def test_a_token_is_never_shown_in_an_error():
+    with pytest.raises(Refused) as caught:
+        load(None, {"VMFERRY_SLACK": '{"bot_token": ["xoxb-secret"]}'})
+
+    assert "xoxb" not in str(caught.value)
