@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from engine.model import Request
 from engine.settings import Settings, load
 from engine.store import queries
 
-DIFFERS = 5
+REFUSED, UNREACHABLE, NO_STORE, DIFFERS = 2, 3, 4, 5
 
 
 class _Pace(click.ParamType[float]):
@@ -67,7 +68,7 @@ class _Verbs(click.Group):
 def _request_usage() -> str:
     verbs = [f"  {verb.usage:<22} {verb.about}" for verb in grammar.VERBS if verb.request]
     options = [f"  {option.word:<22} {option.about}" for option in grammar.OPTIONS]
-    return "\b\nREQUEST:\n" + "\n".join([*verbs, "", *options])
+    return "\n\n".join("\b\n" + "\n".join(part) for part in (["REQUEST:", *verbs], options))
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -186,7 +187,10 @@ def _request(ctx: click.Context, words: tuple[str, ...]) -> Request:
 @click.argument("run", metavar="RUN", required=False)
 @click.pass_context
 def status(ctx: click.Context, run: str | None) -> None:
-    """Show what moves and why the rest waits; of all unfinished runs unless one is named."""
+    """Show what moves and why the rest waits.
+
+    RUN is R214, 214, or a host that only one unfinished run has; default: all unfinished runs.
+    """
     place = cast(_Lazy, ctx.obj).place()
     store = place.reading()
     try:
@@ -234,7 +238,7 @@ def report(ctx: click.Context, run: str, as_json: bool) -> None:
 def story(
     ctx: click.Context, seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ...]
 ) -> None:
-    """Play stories and compare them with what is expected of them (expect.txt)."""
+    """Play stories and compare each with its expect.txt."""
     from engine.sim.story import play
 
     if as_json and update:
@@ -260,7 +264,7 @@ def story(
 
 @cli.command()
 def demo() -> None:
-    """Tell a night of migrations, in half a minute, without network or tokens."""
+    """Tell a night of migrations, in half a minute."""
     from bot.terminal.demo import main as play
 
     sys.exit(play())
@@ -276,22 +280,33 @@ def main(argv: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        cli.main(argv, prog_name="vmferry", standalone_mode=True)
-    except UsageError as error:
-        _leave(error.pointed(), 2)
-    except Refused as error:
-        _leave(str(error), 2)
-    except VmmError as error:
-        _leave(f"VMM cannot be reached: {error}", 3)
-    except StoreError as error:
-        _leave(str(error), 4)
+        code = cli.main(argv, prog_name="vmferry", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(running.INTERRUPTED)
+    except BrokenPipeError:  # whoever read our lines has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except VMFerryError as error:
-        _leave(str(error), 1)
+        click.echo(_words(error), err=True)
+        sys.exit(_exit_code(error))
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _leave(text: str, code: int) -> None:
-    click.echo(text, err=True)
-    sys.exit(code)
+def _words(error: VMFerryError) -> str:
+    if isinstance(error, UsageError):
+        return error.pointed()
+    return f"VMM cannot be reached: {error}" if isinstance(error, VmmError) else str(error)
+
+
+def _exit_code(error: VMFerryError) -> int:
+    if isinstance(error, Refused):
+        return REFUSED
+    if isinstance(error, VmmError):
+        return UNREACHABLE
+    return NO_STORE if isinstance(error, StoreError) else 1
 
 
 if __name__ == "__main__":

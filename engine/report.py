@@ -248,8 +248,8 @@ def _releases(
     record: RunRecord, told: Sequence[Event], began: float, end: float
 ) -> dict[int, float]:
     """Seconds after the start before which each move could not begin, whatever we did: a backup,
-    a person's answer, somebody else's migration."""
-    outside = ("BACKUP", "APPROVAL", "FOREIGN")
+    a person's answer, somebody else's migration, a checkpoint being made."""
+    outside = ("BACKUP", "APPROVAL", "FOREIGN", "TRANSIENT")
     releases: dict[int, float] = {}
     for entry in record.moves:
         mine = [e for e in told if e.detail.get("vm_id") == entry.move.vm_id]
@@ -264,10 +264,11 @@ def lower_bound(
     """Seconds that no schedule could beat: each host's copies over its slots, and for every VM
     the moment it was released plus its copy."""
     work: defaultdict[str, float] = defaultdict(float)
-    least = 0.0
+    releases = releases or {}
+    least = max(releases.values(), default=0.0)
     for copy in _copies(record):
         seconds = (copy.ended or copy.begun) - copy.begun
-        least = max(least, (releases or {}).get(copy.move, 0.0) + seconds)
+        least = max(least, releases.get(copy.move, 0.0) + seconds)
         for host in (copy.source, copy.destination):
             if host:
                 work[host] += seconds
@@ -325,10 +326,10 @@ def headline(run: Mapping[str, Any]) -> str:
 def summary(run: Mapping[str, Any]) -> list[str]:
     """The final report of one run, a fact a line, what to do last. Terminal and Slack share it."""
     moves = run["moves"]
-    moved = [m for m in moves if m["state"] in ("done", "damaged") and m["kind"]]
-    cold = sum(m["kind"] == "cold" for m in moved)
+    moved = [m for m in moves if m["state"] in ("done", "damaged")]
+    live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
     took = spell_time(run["makespan"])
-    lines = [headline(run), f"{len(moved) - cold} live, {cold} powered down, {took}{_pace(run)}"]
+    lines = [headline(run), f"{live} live, {cold} powered down, {took}{_pace(run)}"]
     for host, empty in run["empty"].items():
         if empty:
             lines.append(f"{short(host)} is empty: VMM and Hyper-V showed no VM, twice.")
@@ -339,9 +340,7 @@ def summary(run: Mapping[str, Any]) -> list[str]:
     lines.append(_network_line(moved))
     for move in moves:
         if move["state"] in ("failed", "unknown", "damaged", "skipped"):
-            lines.append(
-                f"{_WORDS[move['state']]} {move['vm']}: {move['sentence']} {move['next']}".strip()
-            )
+            lines.append(f"{_WORDS[move['state']]} {move['sentence']} {move['next']}".strip())
     lines.append(f"Asked by {run['by']}")
     return lines
 
@@ -366,8 +365,9 @@ def _pace(run: Mapping[str, Any]) -> str:
 
 
 def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
-    intact = sum(not m["missing"] for m in moved)
-    line = f"Network: {intact} of {len(moved)} match their saved state"
+    saved = [m for m in moved if any(a["kind"] == "baseline" for a in m["attempts"])]
+    intact = sum(not m["missing"] for m in saved)
+    line = f"Network: {intact} of {len(saved)} match their saved state"
     repairs: defaultdict[str, set[str]] = defaultdict(set)
     counts: defaultdict[str, int] = defaultdict(int)
     for move in moved:

@@ -149,7 +149,8 @@ class Service:
                 return Decision(False, "unknown")
             pen.vote(asked.id, by, verdict, answer)
             if answer != "ok":
-                text = f"{by}'s click on {asked.label} ({verdict}) changed nothing: {answer}"
+                why = approvals.ANSWERS[answer]
+                text = f"{by} clicked {verdict} on {asked.label}. Nothing changed: {why}."
                 pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
                 return Decision(False, answer, asked, run, asked.by, asked.decided)
             granted = verdict == "approve"
@@ -303,12 +304,13 @@ def _is_same(run: Run, request: Request, options: Options, chosen: _Chosen) -> b
 def _refuse_crossing(request: Request, chosen: _Chosen, unfinished: tuple[Run, ...]) -> None:
     """A host that is being emptied takes no VMs, and a host that takes VMs is not emptied."""
     for run in unfinished:
-        emptied = set(run.sources) if run.kind == "host" else set()
-        both = emptied & set(chosen.destinations)
-        if request.kind == "host" and not both:
-            both = set(chosen.sources) & set(run.destinations) if run.kind == "host" else set()
+        both: set[str] = set()
+        if run.kind == "host":
+            both |= set(run.sources) & set(chosen.destinations)
+        if request.kind == "host":
+            both |= set(chosen.sources) & set(run.destinations)
         if both:
-            name = short(sorted(both)[0])
+            name = short(min(both))
             raise Refused(
                 f"{name} is on the other side of {run.label} ({run.request}, asked by {run.by}).",
                 what=name,

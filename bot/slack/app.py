@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-from slack_bolt import App, BoltResponse
+from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 
@@ -40,7 +40,17 @@ def build_app(listeners: Listeners, client: WebClient, bot_token: str, command: 
     return app
 
 
+def dispatch(app: App, request: BoltRequest) -> BoltResponse:
+    """Run the app. Bolt itself raises on some payloads (a click without an action), even out of
+    its own error handling; the socket must survive that."""
+    try:
+        return app.dispatch(request)
+    except Exception as error:
+        return _last_resort(error)
+
+
 def _last_resort(error: Exception) -> BoltResponse:
-    """Listeners do not raise; if Bolt itself does, Slack still gets its answer."""
+    """Listeners do not raise. If Bolt itself does, nothing was written down, so nothing is acked:
+    Slack shows the person that it failed."""
     log.error("Bolt failed", exc_info=error)
-    return BoltResponse(status=200)
+    return BoltResponse(status=503)

@@ -16,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from time import time
 
 from aiohttp import WSMessage, WSMsgType
-from slack_bolt import App
+from slack_bolt import App, BoltRequest
 from slack_bolt.adapter.socket_mode.aiohttp import SocketModeHandler
 from slack_bolt.adapter.socket_mode.async_internals import send_async_response
-from slack_bolt.adapter.socket_mode.internals import run_bolt_app
+from slack_bolt.adapter.socket_mode.internals import build_headers
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.slack.app import dispatch
 from bot.slack.slack_api import socket_client
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ class _Handler(SocketModeHandler):
         self.in_hand += 1
         try:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._dispatching, run_bolt_app, self.app, req)
+            request = BoltRequest(mode="socket_mode", body=req.payload, headers=build_headers(req))
+            answer = await loop.run_in_executor(self._dispatching, dispatch, self.app, request)
             await send_async_response(client, req, answer, begun)
         finally:
             self.in_hand -= 1
@@ -66,7 +68,8 @@ class _Handler(SocketModeHandler):
 
 
 class Connection:
-    """One Socket Mode connection. ``connected`` is set while Slack has said hello."""
+    """One Socket Mode connection. ``connected`` is set once Slack has said hello; whether the
+    socket is alive right now only the age of its last pong tells."""
 
     def __init__(self, app: App, app_token: str, base_url: str | None = None) -> None:
         self.connected = threading.Event()
@@ -100,7 +103,6 @@ class Connection:
     async def _live(self) -> None:
         handler = _Handler(self._app, self._app_token, self._base_url)
         handler.client.on_message_listeners.append(self._heard)
-        handler.client.on_close_listeners.append(self._lost)
         try:
             await self._connect(handler)
             await self._halt.wait()
@@ -129,9 +131,6 @@ class Connection:
         if frame.get("type") == "hello":
             self.num_connections = int(frame.get("num_connections") or 0)
             self.connected.set()
-
-    async def _lost(self, message: WSMessage) -> None:
-        self.connected.clear()
 
 
 async def _close(handler: _Handler) -> None:

@@ -112,8 +112,11 @@ class Listeners:
 
 
 def _text(part: Payload, name: str) -> str:
+    """The text of that name; half characters, which no database takes, are replaced."""
     value = part.get(name)
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf-8", "replace").decode()
 
 
 def _part(body: Payload, name: str) -> Payload:

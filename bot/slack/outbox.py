@@ -5,6 +5,8 @@ answers and failures go first; a first post before any update; board updates are
 pauses its method (for posts: the channel) for exactly as long as Slack says. What Slack will
 never take is dropped with a line in the log; a board that cannot be posted is written down, so
 that its run can be rejected.
+
+A post whose answer was lost is sent again, so it may stand twice: nothing looks it up yet.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ LONGEST_WAIT = 900.0
 class Rhythm:
     """How often Slack is spoken to, in seconds of the wall."""
 
-    post: float = 1.0
-    board: float = 5.0
-    look: float = 0.25
+    post: float = 1.0  # between two posts in one channel
+    board: float = 5.0  # between two versions of one board
+    look: float = 0.25  # between two looks for events
+    again: float = 5.0  # before a call that failed for now is tried again
 
 
 class Pace:
@@ -153,11 +156,12 @@ class Outbox:
             self.tables.sent(out, None)
             return
         now = self.clock.monotonic()
-        if later.code == "ratelimited":
+        if later.code == "ratelimited" and later.seconds is not None:
             self.pace.limited(method, out, now + later.seconds)
             return
         log.warning("%s of %s failed for now: %s", method, out.key, later.code)
-        self.pace.failed(out, now + min(later.seconds * tries, 60.0))
+        wait = later.seconds or min(self.pace.rhythm.again * tries, 60.0)
+        self.pace.failed(out, now + wait)
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackNever) -> None:
         log.warning("%s cannot be sent: %s", out.key, never.code)

@@ -1,4 +1,4 @@
-"""People: as the engine names them (``@U1``, ``terminal:ann``), as Slack shows them, who decides."""
+"""People as the engine names them (``@U1``, ``terminal:ann``) and as Slack does; who decides."""
 
 from __future__ import annotations
 

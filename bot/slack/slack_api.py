@@ -49,9 +49,10 @@ class SlackTrouble(Exception):
 
 
 class SlackLater(SlackTrouble):
-    """Try again in ``seconds``; whether it happened is unknown where Slack did not answer."""
+    """Try again, in ``seconds`` where Slack says so; whether it happened is unknown where Slack
+    did not answer."""
 
-    def __init__(self, code: str, seconds: float) -> None:
+    def __init__(self, code: str, seconds: float | None = None) -> None:
         super().__init__(code)
         self.seconds = seconds
 
@@ -159,7 +160,7 @@ class _Translated:
         if isinstance(error, SlackApiError):
             raise _translated(error) from error
         if isinstance(error, (OSError, http.client.HTTPException, SlackClientError)):
-            raise SlackLater(type(error).__name__, 5.0) from error
+            raise SlackLater(type(error).__name__) from error
 
 
 def _translated(error: SlackApiError) -> SlackTrouble:
@@ -172,7 +173,7 @@ def _translated(error: SlackApiError) -> SlackTrouble:
     if code in AUTH:
         return SlackLater(code, 60.0)
     if status >= 500 or code in PASSING or code.startswith("HTTP"):
-        return SlackLater(code, 5.0)
+        return SlackLater(code)
     return SlackNever(code)
 
 

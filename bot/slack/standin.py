@@ -120,6 +120,14 @@ class Standin:
         """How many Socket Mode connections are open."""
         return len(self._sockets)
 
+    def hang_up(self) -> None:
+        """Close every socket, as Slack does when it wants clients to connect anew."""
+        with self._changed:
+            open_now = tuple(self._sockets)
+        for socket in open_now:
+            asyncio.run_coroutine_threadsafe(socket.close(), self._loop)
+        self.wait_for(lambda: not set(open_now) & set(self._sockets))
+
     # --- the workspace --------------------------------------------------------------------
 
     def user(self, name: str) -> str:
@@ -396,7 +404,11 @@ def _bearer(request: web.Request) -> str:
 
 async def _arguments(request: web.Request) -> dict[str, object]:
     if request.content_type == "application/json":
-        body = await request.json()
+        text = await request.text()
+        try:
+            body = json.loads(text or "{}")
+        except ValueError:
+            body = None  # Slack says what is missing, not that it could not read
         return body if isinstance(body, dict) else {}
     form = await request.post()
     return {key: value for key, value in form.items() if isinstance(value, str)}

@@ -1,4 +1,4 @@
-"""The stand-in's workspace: its people, channels, messages, and what each Web API call does to them.
+"""The stand-in's workspace: its people, channels and messages; what each Web API call does.
 
 Nothing here knows HTTP or sockets. One condition guards everything and is notified at every
 change, so that a test waits for what it wants to see and never for time.

@@ -226,7 +226,7 @@ def _open_card(question: Question, deciders: Deciders) -> Rendered:
     by = f" Needed by {date(question.needed_by)}" if question.needed_by else ""
     ask = f"Approve moving {number}?{by}"
     where = f"{run.label} · {route(run, ' or ')} · {escape(run.options.path or 'default path')}"
-    rows = [_vm_row(question, vm_id) for vm_id in approval.vms]
+    rows = _vm_rows(question)
     left = "it stays" if len(rows) == 1 else "they stay"
     rules = [
         f"{left[0].upper()}{left[1:]} powered down. "
@@ -269,20 +269,29 @@ def _decision_buttons(approval: Approval, run: Run) -> Block:
     )
 
 
-def _vm_row(question: Question, vm_id: str) -> str:
-    vm = question.fleet.vm(vm_id) if question.fleet else None
-    move = next((m.move for m in question.record.moves if m.move.vm_id == vm_id), None)
-    name = escape(vm.name if vm else move.vm if move else vm_id)
-    if vm is None:
-        return f"• {name}"
-    power = vm.hyperv_state.value if vm.hyperv_state else vm.vmm_status
-    size = f"{max(1, round(vm.disk_mb / 1024))} GB"
-    return f"• {name}  {power}  {count(vm.adapters, 'adapter')}  {size}"
+def _vm_rows(question: Question) -> list[str]:
+    """One line a VM: name, power, adapters, size, as far as the last observation tells."""
+    seen = {vm.id: vm for vm in question.fleet.vms if not vm.stored} if question.fleet else {}
+    rows = []
+    for vm_id, name in zip(question.approval.vms, _vm_names(question), strict=True):
+        vm = seen.get(vm_id)
+        row = f"• {escape(name)}"
+        if vm is not None:
+            power = vm.hyperv_state.value if vm.hyperv_state else vm.vmm_status
+            size = f"{max(1, round(vm.disk_mb / 1024))} GB"
+            row += f"  {power}  {count(vm.adapters, 'adapter')}  {size}"
+        rows.append(row)
+    return rows
+
+
+def _vm_names(question: Question) -> list[str]:
+    names = {m.move.vm_id: m.move.vm for m in question.record.moves}
+    return [names.get(vm_id, vm_id) for vm_id in question.approval.vms]
 
 
 def _closed_card(question: Question) -> list[str]:
     approval, run = question.approval, question.record.run
-    names = _several([_vm_name(question, vm_id) for vm_id in approval.vms])
+    names = _several(_vm_names(question))
     who, at = mention(approval.by), date(approval.decided or approval.requested)
     number = count(len(approval.vms), "VM")
     stay = f"{number} {'stays' if len(approval.vms) == 1 else 'stay'} on {_hosts(run.sources)}."
@@ -299,12 +308,6 @@ def _closed_card(question: Question) -> list[str]:
             return [f"↩️ Withdrawn by {who} {at} · {run.label} · {names}", stay + audit]
     ended = date(approval.decided or run.ended or approval.requested)
     return [f"⌛ Nobody decided in time {ended} · {run.label} · {names}", stay]
-
-
-def _vm_name(question: Question, vm_id: str) -> str:
-    found = next((m.move.vm for m in question.record.moves if m.move.vm_id == vm_id), None)
-    vm = question.fleet.vm(vm_id) if question.fleet and not found else None
-    return found or (vm.name if vm else vm_id)
 
 
 # --- failures and the report ----------------------------------------------------------------

@@ -66,6 +66,8 @@ class Worker:
             try:
                 run = self._carry_out(row)
             except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
                 log.warning("inbox %s waits for the database: %s", row.id, error)
                 return BUSY_AGAIN
             self.done(run)
@@ -76,9 +78,9 @@ class Worker:
             self.tables.begin(row.id, self.clock.now())
         try:
             outcome = self._command(row) if row.kind == COMMAND else self._click(row)
-        except sqlite3.OperationalError:
-            raise
-        except Exception:
+        except Exception as error:
+            if _is_busy(error):
+                raise
             log.exception("inbox %s (%s) failed", row.id, row.kind)
             outcome = Outcome(sentences.failed_inside(row.id, self.settings.slack.command))
         with self.store.transaction() as db:
@@ -169,3 +171,8 @@ class Worker:
         if own and answer.at is not None and answer.at >= row.received:
             return Outcome()  # carried out before a kill; the card says it
         return Outcome(sentences.decision(answer, row.by, row.received, self.deciders, command))
+
+
+def _is_busy(error: Exception) -> bool:
+    """Did somebody else hold the database for too long? Then the row simply waits."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)

@@ -154,7 +154,9 @@ def event_line(event: Event, start: float) -> str:
 
 
 class Screen(Protocol):
-    """Where a run is shown."""
+    """Where a run is shown. ``draws``: as a picture, so that boards are worth making."""
+
+    draws: bool
 
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
         """The run as it is now, and the question that waits for an answer here."""
@@ -171,6 +173,8 @@ class Screen(Protocol):
 
 class LiveScreen:
     """The board, drawn again in place; for a terminal."""
+
+    draws = True
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -194,7 +198,7 @@ class LiveScreen:
     def say(self, lines: Iterable[str]) -> None:
         """Print above the board."""
         for line in lines:
-            self.console.print(Text(line))
+            self.console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
         """Leave the last board as it is; the next one begins below."""
@@ -208,6 +212,8 @@ class LiveScreen:
 
 class PlainScreen:
     """Lines that stay, one per event; for a pipe, a file, a CI log."""
+
+    draws = False
 
     def __init__(self, start: float, stream: TextIO) -> None:
         self.start, self.stream = start, stream

@@ -55,25 +55,26 @@ def opened(place: Place, wish: Wish) -> Iterator[Session]:
     """Everything that a run needs. What was made for a request that is refused is taken away."""
     made = [place.db, place.world]
     fresh = not any(path.exists() for path in made)
-    world = _world(place, wish)
+    store = Store(place.db)
     try:
-        store = Store(place.db)
-        try:
-            yield from _session(place, store, world)
-        finally:
-            store.close()
+        yield from _session(place, store, _world(place, wish))
     except Refused:
         if fresh:
-            for path in (*made, *(Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock"))):
+            made += [Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock")]
+            store.close()
+            for path in made:
                 path.unlink(missing_ok=True)
         raise
+    finally:
+        store.close()
 
 
 def _session(place: Place, store: Store, world: Opened) -> Iterator[Session]:
     clock = world.clock()
     port = SimPort(world.world, clock, world.saved)
     vmm = world.world.state.vmm
-    engine = Engine(store, port, clock, place.settings, vmm=vmm)
+    lanes = 1 if isinstance(clock, VirtualClock) else None  # the same seed, the same night
+    engine = Engine(store, port, clock, place.settings, vmm=vmm, lanes=lanes)
     engine.take_over()
     try:
         engine.look()

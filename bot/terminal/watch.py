@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bot.terminal.ask import Answer, Policy, Typed, card_lines, prompt, settled
-from bot.terminal.board import LiveScreen, Screen
-from engine.board import Board, board
-from engine.model import Approval, ApprovalState, Run, RunRecord, short
+from bot.terminal.board import Screen, safe
+from engine.board import board
+from engine.model import Approval, MoveState, Run, short
 from engine.service import Service
 from engine.store import events, queries
+
+DRAW_EVERY = 4  # looks without news between two drawings of the board
 
 
 def user() -> str:
@@ -35,9 +37,8 @@ class Watch:
         self.policy, self.terminal = policy, terminal
         self.typed = Typed()
         self.asked: int | None = None
-        self.seen = 0
+        self.seen = self.looks = 0
         self.health = ""
-        self.board: Board | None = None
 
     def skip(self) -> None:
         """What happened before we came is not told again."""
@@ -50,23 +51,28 @@ class Watch:
         if news:
             self.seen = news[-1].seq
             self.screen.tell(news)
+        question = self._question()
+        self.looks += 1
+        drawn = self.screen.draws and (bool(news) or self.looks % DRAW_EVERY == 1)
+        if drawn or (question is not None and question.id != self.asked):
+            self._draw(question)
+        if question is None:
+            self.asked = None
+
+    def _draw(self, question: Approval | None) -> None:
         record = queries.record(self.store, self.run.id)
         if record is None:
             return
         fleet = queries.fleet(self.store, self.run.vmm)
-        question = self._question(record)
         card = [*card_lines(question, record, fleet), prompt(question)] if question else []
-        self.board = board(record, fleet, self.clock.now(), self.rate)
-        self.screen.show(self.board, card)
+        self.screen.show(board(record, fleet, self.clock.now(), self.rate), card)
         if question is not None and question.id != self.asked:
             self._ask(question, card)
-        elif question is None and self.asked is not None:
-            self.asked = None
 
-    def _question(self, record: RunRecord) -> Approval | None:
+    def _question(self) -> Approval | None:
         """The first question that a person here has to answer; the others are answered now."""
-        for approval in record.approvals:
-            if approval.state is not ApprovalState.REQUESTED:
+        for approval in queries.open_approvals(self.store):
+            if approval.run != self.run.id:
                 continue
             answer = settled(self.policy, self.terminal)
             if answer is None:
@@ -77,7 +83,7 @@ class Watch:
     def _ask(self, question: Approval, card: list[str]) -> None:
         self.asked = question.id
         self.typed.listen()
-        if not isinstance(self.screen, LiveScreen):
+        if not self.screen.draws:
             self.screen.say(card)
 
     def say_health(self, health: str) -> None:
@@ -95,8 +101,8 @@ class Watch:
         answer = self.typed.answer(seconds)
         if answer is None:
             return
-        if isinstance(self.screen, LiveScreen):
-            self.screen.close()  # the cursor has moved: the next board begins below
+        self.screen.close()  # the cursor has moved: the next board begins below
+        self.looks = 0
         if isinstance(answer, str):
             self.screen.say([f'"{answer}" is neither y nor n.'])
             return
@@ -125,10 +131,12 @@ class Watch:
 
     def in_flight(self) -> list[str]:
         """What goes on without us, for somebody who has just pressed Ctrl-C."""
-        moving = self.board.moving if self.board else ()
+        record = queries.record(self.store, self.run.id)
+        moves = [one.move for one in record.moves] if record else []
+        moving = [move for move in moves if move.state is MoveState.MOVING]
         if not moving:
             return [f"{self.run.label}: nothing is moving. Run the same command again to go on."]
-        names = ", ".join(f"{move.vm} → {short(move.destination)}" for move in moving)
+        names = ", ".join(f"{safe(move.vm)} → {short(move.destination)}" for move in moving)
         verb = "is" if len(moving) == 1 else "are"
         return [
             f"{self.run.label}: {names} {verb} moving. VMM goes on with them; run the same command "

@@ -60,6 +60,18 @@ def may_ask_at(approvals: Iterable[Approval], rules: Rules) -> float:
     return max((a.requested + rules.card_gap for a in approvals), default=0.0)
 
 
+#: Why a click changes nothing, in words for the audit.
+ANSWERS = {
+    "unknown": "there is no such question",
+    "expired": "the question has expired",
+    "withdrawn": "the question was withdrawn",
+    "already": "it was decided before",
+    "own_run": "whoever asked for a run does not approve it",
+    "not_a_decider": "not one of those who may decide",
+    "stale": "the question has changed since that button was shown",
+}
+
+
 def judge_click(
     approval: Approval | None,
     run: Run | None,

@@ -81,8 +81,12 @@ def _already_there(view: View, host: str) -> Verdict:
     move = view.move
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
-    text = f"{move.vm} was on {short(host)} already."
-    return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
+    if view.is_destination(move.source):
+        text = f"{move.vm} was on {short(host)} already."
+        return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
+    text = f"{move.vm} came to {short(host)} by another hand before its network was saved."
+    hint = "Compare its network yourself; there is nothing to compare it with."
+    return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
 
 
 def is_excluded(view: View) -> bool:

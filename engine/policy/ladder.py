@@ -360,9 +360,10 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
     move = view.move
     migrations = view.record.of(*MIGRATIONS)
     if view.is_destination(host):
-        result = Outcome.MOVED if migrations else Outcome.ALREADY_THERE
-        text = f"{move.vm} is on {short(host)}."
-        return Verdict(Finish(move, MoveState.DONE, result, text, repaired=repaired))
+        # Whoever moved it: it was on its source, it is here now, and its network is as saved.
+        by_others = "" if migrations else ", moved by somebody else"
+        text = f"{move.vm} is on {short(host)}{by_others}."
+        return Verdict(Finish(move, MoveState.DONE, Outcome.MOVED, text, repaired=repaired))
     if view.is_source(host):
         last = migrations[-1] if migrations else None
         why = last.error if last is not None and last.error else "it is still on its source"

@@ -6,10 +6,16 @@ job that completed may not have. Only complete answers of both hosts prove anyth
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.model import Attempt, Fleet, Job, Result, Vm, same_host, short
+
+_WRAPPING = re.compile(
+    r"^VMM cannot complete the (?:host|Hyper-V|WMI) operation on the (?:server )?\S+(?: server)? "
+    r"because of (?:the|an) error: "
+)
 
 
 class Place(StrEnum):
@@ -76,7 +82,7 @@ def settle(attempt: Attempt, place: Place, job: Job | None) -> tuple[Result, str
             Result.FAILED,
             f"VMM says the move completed, but the VM is still on {short(attempt.source)}.",
         )
-    return Result.FAILED, job.error or f"{said}."
+    return Result.FAILED, plain(job.error) or f"{said}."
 
 
 def _said(job: Job | None) -> str:
@@ -84,4 +90,9 @@ def _said(job: Job | None) -> str:
         return "VMM shows no job"
     if job.state == "completed":
         return "VMM says the move completed"
-    return f"VMM's job {job.state}{f' ({job.error})' if job.error else ''}"
+    return f"VMM's job {job.state}{f' ({plain(job.error)})' if job.error else ''}"
+
+
+def plain(error: str | None) -> str:
+    """The cause without VMM's wrapping (error 12700 and its like), which names only the host."""
+    return _WRAPPING.sub("", error or "")

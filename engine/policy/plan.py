@@ -8,6 +8,7 @@ come before starts. A plan never starts what this very observation does not show
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,7 +29,9 @@ from engine.policy import approval, eligibility, ending, estimate, ladder, netwo
 from engine.policy.ladder import Verdict, View
 from engine.policy.steps import (
     Adopt,
+    Arrive,
     Ask,
+    Finish,
     Plan,
     ReadNetworks,
     SaveBaselines,
@@ -208,9 +211,16 @@ def _start(
     draft: Draft,
 ) -> None:
     """Hand out slots: each ready move in order starts, has its network saved first, or waits."""
-    flying = [m.open_migration for r in living for m in r.moves if m.open_migration]
+    # What this observation shows to be over no longer holds a slot.
+    landed = {s.move.id for s in draft.steps if isinstance(s, Arrive | Finish)}
+    flying = [
+        m.open_migration
+        for r in living
+        for m in r.moves
+        if m.open_migration and m.move.id not in landed
+    ]
     ledger = slots.ledger(fleet, flying)
-    counts = _Counts({r.run.id: sum(bool(m.open_migration) for m in r.moves) for r in living})
+    counts = _Counts(Counter(attempt.run for attempt in flying))
     records = [entry for record in living for entry in record.moves]
     mb_per_s = estimate.rate(records, rules.mb_per_s)
     load = ordering.loads(_unfinished(living), ledger, mb_per_s)

@@ -22,7 +22,7 @@ from engine.sim.port import SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
 
-HURRIED = Rhythm(post=0.0, board=0.0, look=0.02)
+HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05)
 
 FLEET = """
 format = 1

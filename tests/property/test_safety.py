@@ -1,0 +1,234 @@
+"""Random fleets, random faults, random people: what must never happen never happens.
+
+Each example is a whole night on the simulated world, which judges double moves, starts without a
+free slot and ungranted cold moves itself. The networks are compared here once more, by nothing
+that the engine uses.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.errors import Refused
+from engine.model import Acl, Adapter
+from engine.settings import Settings
+from engine.sim.fleet_file import START, FleetFile, HostSpec, Lies, VmSpec, adapter_id
+from engine.sim.story import Player
+from engine.sim.story_file import Happening, Story
+from engine.store import events
+
+HOSTS = ("hv01.corp.example", "hv02.corp.example", "hv03.corp.example")
+PEOPLE = {"ann": ("operator",), "bob": ("approver",)}
+
+
+@st.composite
+def adapters(draw: st.DrawFn, vm_id: str, count: int) -> tuple[Adapter, ...]:
+    made = []
+    for position in range(count):
+        keys = draw(
+            st.lists(
+                st.tuples(st.sampled_from(["Inbound", "Outbound"]), st.integers(1, 9)),
+                max_size=4,
+                unique=True,
+            )
+        )
+        connected = draw(st.booleans()) or position == 0
+        made.append(_adapter(vm_id, position, keys, connected))
+    return tuple(made)
+
+
+def _adapter(vm_id: str, position: int, keys: list[tuple[str, int]], connected: bool) -> Adapter:
+    return Adapter(
+        id=adapter_id(vm_id, position),
+        mac=f"00:1D:D8:{vm_id[:2]}:{vm_id[2:4]}:{position:02X}",
+        network="VM-Net-10" if connected else None,
+        switch="LS-Main" if connected else None,
+        vlan=10 + position,
+        connected=connected,
+        acls=tuple(
+            Acl("Allow" if weight % 2 else "Deny", direction, weight) for direction, weight in keys
+        ),
+    )
+
+
+@st.composite
+def vms(draw: st.DrawFn) -> tuple[VmSpec, ...]:
+    made = []
+    for number in range(draw(st.integers(1, 7))):
+        vm_id = f"{number:02X}{number:02X}0000-0000-4000-8000-0000000000{number:02X}"
+        backup = draw(st.sampled_from([(), ((0.0, 900.0),), ((300.0, 5400.0),)]))
+        made.append(
+            VmSpec(
+                name=f"vm{number}",
+                host=draw(st.sampled_from([HOSTS[0], HOSTS[0], HOSTS[0], HOSTS[1]])),
+                id=vm_id,
+                status=draw(st.sampled_from(["Running"] * 5 + ["PowerOff", "Saved", "Paused"])),
+                minutes=draw(st.floats(0.2, 25.0)),
+                backup=backup,
+                nics=draw(adapters(vm_id, draw(st.integers(0, 3)))),
+            )
+        )
+    return tuple(made)
+
+
+def chances() -> st.SearchStrategy[float]:
+    return st.sampled_from([0.0, 0.0, 0.0, 0.2, 0.6])
+
+
+@st.composite
+def lies(draw: st.DrawFn) -> Lies:
+    late = st.sampled_from([(0.0, 0.0), (1.0, 25.0)])
+    names = ("lose_acls_live", "lose_acls_cold", "lose_nics_cold", "refused", "timeout_before")
+    names += ("timeout_after", "delayed", "failed", "failed_but_moved", "stayed")
+    return Lies(
+        **{name: draw(chances()) for name in names},
+        job_delay=draw(late),
+        target_delay=draw(late),
+        status_stale=draw(st.sampled_from([(0.0, 0.0), (30.0, 110.0)])),
+    )
+
+
+@st.composite
+def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
+    vm, host = draw(st.sampled_from(names)), draw(st.sampled_from(HOSTS))
+    t = draw(st.floats(0, 5400))
+    lasting = draw(st.floats(10, 2400))
+    place = st.sampled_from(["source", "destination", "both", "neither", HOSTS[2]])
+    kinds = {
+        "backup": {"vm": vm, "for": lasting},
+        "lock": {"host": host, "for": lasting},
+        "limit": {"host": host, "live": draw(st.integers(1, 3)), "storage": None},
+        "foreign": {"vm": vm, "to": host},
+        "delete": {"vm": vm},
+        "power": {"vm": vm, "status": draw(st.sampled_from(["Running", "PowerOff", "Saved"]))},
+        "outcome": {
+            "vm": vm,
+            "job": draw(st.sampled_from(["ok", "failed"])),
+            "at": draw(place),
+            "times": draw(st.integers(1, 3)),
+        },
+        "lose": {"vm": vm, "acls": draw(st.sampled_from([0, 1, "all"])), "nics": draw(st.booleans())},
+    }
+    do = draw(st.sampled_from(sorted(kinds)))
+    return Happening(t, do, words=kinds[do])
+
+
+@st.composite
+def nights(draw: st.DrawFn) -> Story:
+    fleet_vms = draw(vms())
+    names = [vm.name for vm in fleet_vms]
+    hosts = tuple(
+        HostSpec(name, live=draw(st.integers(1, 3)), storage=draw(st.integers(1, 3)))
+        for name in HOSTS
+    )
+    request = draw(
+        st.sampled_from(
+            [
+                "host hv01 to hv02",
+                "host hv01 to hv02,hv03 backup 20m",
+                "host hv01 to hv02 parallel 1 attempts 2",
+                "vm vm* to hv03",
+            ]
+        )
+    )
+    asked = {"by": "ann", "text": request}
+    answers = [
+        Happening(
+            draw(st.floats(0, 4000)),
+            "decide",
+            f"ask:{number}",
+            {"by": "bob", "verdict": draw(st.sampled_from(["approve", "approve", "deny"])),
+             "approval": f"A{number}"},
+        )
+        for number in range(1, 4)
+        if draw(st.booleans())
+    ]  # fmt: skip
+    return Story(
+        name="night",
+        about="a random night",
+        until=72 * 3600.0,
+        fleet=FleetFile(
+            name="fleet",
+            digest="",
+            start=START,
+            seed=draw(st.integers(0, 999)),
+            clock_skew=draw(st.sampled_from([0.0, 0.0, 300.0, -300.0])),
+            hosts=hosts,
+            vms=fleet_vms,
+            lies=draw(lies()),
+        ),
+        people=PEOPLE,
+        settings=Settings(),
+        happenings=(
+            Happening(0.0, "say", words=asked),
+            *answers,
+            *draw(st.lists(misfortunes(names), max_size=6)),
+        ),
+    )
+
+
+class Night(Player):
+    """A player whose misfortunes may come too late to happen, and who looks at every arrival."""
+
+    def _do(self, it: Happening) -> None:
+        try:
+            super()._do(it)
+        except Refused:
+            assert it.do not in ("say", "decide")
+
+    def _notice(self) -> None:
+        """The network of a VM that is called done is compared at that very moment."""
+        for event in events.since(self.store, self._told):
+            if event.kind == "move.done" and event.detail["outcome"] == "MOVED":
+                self.assert_network_is_kept(str(event.detail["vm_id"]))
+        super()._notice()
+
+    def assert_network_is_kept(self, vm_id: str) -> None:
+        now = self.port.world.state.vms[vm_id]
+        spec = next(vm for vm in self.story.fleet.vms if vm.id == vm_id)
+        found = {nic.id: nic for nic in now.nics}
+        for nic in spec.nics:
+            is_ = found[nic.id]
+            assert set(nic.acls) <= set(is_.acls), self.telling()
+            assert nic.vlan == is_.vlan, self.telling()
+            if nic.connected:
+                assert (nic.switch, nic.network) == (is_.switch, is_.network), self.telling()
+
+    def telling(self) -> str:
+        lines = (
+            f"{e.at - self.start:9.1f} {e.kind:18} {e.text}" for e in events.since(self.store)
+        )
+        return "\n" + "\n".join(lines)
+
+
+@settings(
+    max_examples=int(os.environ.get("VMFERRY_NIGHTS", "60")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+@given(nights())
+def test_no_night_breaks_a_safety_rule(story: Story):
+    with tempfile.TemporaryDirectory() as room:
+        night = Night(story, Path(room) / "night.db")
+        try:
+            ended = night.play()
+            document = night.document(ended)
+            assert document["violations"] == [], night.telling()
+            assert ended, night.telling()
+            for move in (m for run in document["runs"] for m in run["moves"]):
+                assert move["outcome"] is not None, night.telling()
+                charged = [a for a in move["attempts"] if _is_charged(a)]
+                assert len(charged) <= 3, night.telling()
+        finally:
+            night.close()
+
+
+def _is_charged(attempt: dict[str, object]) -> bool:
+    is_migration = attempt["kind"] in ("live", "cold")
+    return is_migration and attempt["result"] in ("failed", "refused", "lost")

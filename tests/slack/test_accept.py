@@ -1,0 +1,243 @@
+"""Accepting: parse, one durable row, one ack; nothing gets lost and nothing raises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from slack_bolt import BoltRequest
+
+from bot.slack.listeners import COMMAND
+from bot.slack.standin import NotAcked
+from bot.slack.tables import Inbound
+from engine import grammar
+from engine.errors import Refused
+from engine.store import queries
+
+
+def rows(night, table):
+    return list(night.store.database().query(f"SELECT * FROM {table}"))
+
+
+def test_a_usage_error_is_in_the_ack_and_nothing_is_stored(night):
+    answer = night.say("hsot hv01 to hv02")
+
+    assert 'I do not know the word "hsot". Nothing started. Did you mean host?' in answer
+    assert "hsot hv01 to hv02\n^^^^" in answer
+    assert rows(night, "slack_inbox") == []
+
+
+def test_a_usage_error_says_the_command_as_it_is_typed(make_night):
+    night = make_night(command="/move")
+    night.start()
+
+    answer = night.slack.command(night.dana, night.ops, "host hv01", command="/move")
+
+    assert "Type: /move host hv01 to HV02" in answer
+
+
+def test_an_unknown_host_is_told_to_its_requester_only_with_the_nearest(night):
+    assert night.say("host hv0l to hv02") == ""
+
+    told = night.told(night.dana, "No host hv0l")
+
+    assert told.startswith("No host hv0l. Nearest: hv0")
+    assert "Nothing started." in told
+    assert night.slack.messages(night.ops) == ()
+    assert night.slack.ephemerals(night.ravi) == ()
+
+
+def test_the_same_envelope_twice_is_acked_twice_and_carried_out_once(night):
+    payload = night.slack.command_payload(night.dana, night.ops, "host hv01 to hv02 now")
+
+    night.slack.deliver("slash_commands", payload, envelope="same")
+    night.slack.deliver("slash_commands", payload, envelope="same")
+
+    night.board_shows("Moving")
+    night.settled()
+    assert len(night.slack.acks("same")) == 2
+    assert len(rows(night, "slack_inbox")) == 1
+    assert len(queries.runs(night.store)) == 1
+    assert night.slack.ephemerals(night.dana) == ()
+
+
+def test_the_same_request_again_is_answered_with_the_run_that_does_it(night):
+    night.ask_for("host hv01 to hv02 now")
+
+    night.say("host HV01 to hv02 now", by=night.mei)
+
+    assert f"R1 does this already (asked by <@{night.dana}>" in night.told(night.mei, "R1")
+    assert len(queries.runs(night.store)) == 1
+
+
+def test_no_token_and_no_response_url_is_ever_in_a_row(night, tmp_path: Path):
+    night.ask_for()
+    night.say("status")
+    night.told(night.dana, "R1")
+    night.settled()
+
+    dump = "\n".join(night.store.database().conn.iterdump())
+
+    assert "slack_inbox" in dump
+    for secret in ("xoxb", "xapp", "/response/", "verification-token"):
+        assert secret not in dump
+
+
+GARBAGE_COMMANDS = [
+    {},
+    {"text": None},
+    {"text": "host hv01 to hv02", "user_id": None, "channel_id": 7},
+    {"text": "x" * 100_000},
+    {"text": "\x00\ud800 host"},
+    {"text": "status", "user_id": "U1", "channel_id": "C1", "trigger_id": {"a": 1}},
+    {"text": ["host"], "response_url": 5},
+]
+GARBAGE_CLICKS = [
+    {"actions": [{"action_id": "approve"}]},
+    {"actions": [{"action_id": "approve", "value": "99.nothing"}], "user": {"id": "U1"}},
+    {"actions": [{"action_id": "approve", "value": "9" * 5000 + ".x"}], "channel": None},
+    {"actions": [{"action_id": "approve", "value": "²."}], "user": "nobody"},
+    {"actions": [{"action_id": "deny", "value": {"id": 1}, "action_ts": 7}], "container": []},
+    {"actions": [{"action_id": "pause", "value": "R1"}], "user": {"id": "\ud800"}},
+]
+
+
+@pytest.mark.parametrize("part", GARBAGE_COMMANDS)
+def test_no_command_however_broken_goes_without_its_one_ack(night, part):
+    answer = night.side.app.dispatch(
+        BoltRequest(mode="socket_mode", body={"command": "/migrate", **part})
+    )
+
+    assert answer.status == 200
+    night.settled()
+
+
+@pytest.mark.parametrize("part", GARBAGE_CLICKS)
+def test_no_click_however_broken_goes_without_its_one_ack(night, part):
+    answer = night.side.app.dispatch(
+        BoltRequest(mode="socket_mode", body={"type": "block_actions", **part})
+    )
+
+    assert answer.status == 200
+    night.settled()
+
+
+@pytest.mark.parametrize("actions", [[], [None], ["approve"]])
+def test_a_payload_that_bolt_cannot_read_is_not_acked_and_the_next_one_is(night, actions):
+    night.slack.ack_within = 1.0
+
+    with pytest.raises(NotAcked):
+        night.slack.deliver("interactive", {"type": "block_actions", "actions": actions})
+
+    night.slack.ack_within = 3.0
+    assert night.say("status") == ""
+
+
+def test_a_button_of_another_version_gets_an_answer(night):
+    board = night.ask_for()
+
+    night.slack.click(night.ravi, board.ts, "teleport", value="R1")
+
+    assert "another version" in night.told(night.ravi, "button")
+
+
+def test_what_cannot_be_written_down_is_not_promised(night):
+    board = night.ask_for()
+    card = night.card(board)
+    night.settled()
+    db = night.store.database()
+    db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
+    night.slack.ack_within = 1.0
+
+    answer = night.say("host hv01 to hv02")
+    with pytest.raises(NotAcked):
+        night.slack.click(night.ravi, card.ts, "approve")
+    night.slack.ack_within = 3.0
+
+    assert "could not write this down" in answer
+    db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
+    assert queries.open_approvals(night.store)
+
+
+def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
+    """A row that no listener of this version would have written."""
+    odd = Inbound(0, COMMAND, f"@{night.dana}", night.ops, {}, night.clock.now())
+    night.side.tables.accept(odd, "odd")
+
+    night.say("host hv01 to hv02 now")
+
+    told = night.told(night.dana, "went wrong inside VMFerry (inbox 1 in its log)")
+    assert "Look with /migrate status before you type it again." in told
+    night.board_shows("Moving")
+
+
+def test_outside_its_channels_only_help_is_answered(make_night):
+    night = make_night(channels=("C0OPS",))
+    night.start()
+    other = night.slack.channel("random")
+
+    night.say("host hv01 to hv02", channel=other)
+    night.say("help", channel=other)
+
+    assert "I work only in <#C0OPS>. Nothing started." in night.told(night.dana, "work only")
+    assert "/migrate host" in night.told(night.dana, "/migrate host")
+    assert queries.runs(night.store) == ()
+
+
+def test_only_starters_start_but_everybody_may_look(make_night):
+    night = make_night(starters=("U0RAVI",))
+    night.start()
+
+    night.say("host hv01 to hv02")
+    night.say("status")
+
+    assert "You may not start moves; these people may: <@U0RAVI>." in night.told(night.dana, "may")
+    assert night.told(night.dana, "Nothing moves")
+
+
+def test_status_and_report_are_answered_from_rows(night):
+    night.ask_for()
+
+    night.say("status", by=night.mei)
+    night.say("status r1", by=night.mei)
+    night.say("report R7", by=night.mei)
+
+    assert night.told(night.mei, "R1 · hv01 → hv02, hv03 · Moving · 0 of 3 moved")
+    assert night.told(night.mei, "as of")
+    assert night.told(night.mei, "There is no run R7.")
+
+
+def test_a_row_that_was_interrupted_after_it_began_is_carried_out_once(make_night):
+    """Killed between the engine's transaction and the one that marks the row done."""
+    night = make_night()
+    night.slack.user("dana")
+    listener = night.side.app
+    payload = night.slack.command_payload(night.dana, night.ops, "host hv01 to hv02 now")
+    listener.dispatch(BoltRequest(mode="socket_mode", body=payload))
+    row = night.side.tables.next_inbound()
+    night.side.tables.begin(row.id, night.clock.now())
+
+    night.service.submit(grammar.parse(row.body["text"]), by=row.by, scheduled=True)
+
+    night.start()
+
+    night.board_shows("Moving")
+    night.settled()
+    assert len(queries.runs(night.store)) == 1
+    assert night.slack.ephemerals(night.dana) == ()
+    assert json.loads(rows(night, "slack_inbox")[0]["body"]) == {"text": "host hv01 to hv02 now"}
+
+
+def test_after_slack_hangs_up_the_next_command_is_heard(night):
+    night.slack.hang_up()
+
+    night.slack.wait_for(lambda: night.slack.sockets)
+
+    assert night.say("host hv01 to hv02 now") == ""
+    night.board_shows("Moving")
+
+
+def test_without_a_token_it_does_not_start_and_names_the_setting(make_night):
+    with pytest.raises(Refused, match=r"slack\.app_token is no token that begins with xapp-"):
+        make_night(app_token="xoxb-wrong")

@@ -1,0 +1,158 @@
+"""The stand-in itself: it refuses what Slack refuses, and remembers what people saw."""
+
+from __future__ import annotations
+
+import pytest
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+
+from bot.slack.slack_api import SlackApi, SlackLater, SlackNever, web_client
+from bot.slack.standin import NotAcked
+
+
+@pytest.fixture
+def client(slack) -> WebClient:
+    return web_client(slack.bot_token, slack.base_url)
+
+
+def section(text):
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def pressed(**change):
+    made = {
+        "type": "button",
+        "text": {"type": "plain_text", "text": "Go"},
+        "action_id": "go",
+        "value": "1",
+    }
+    return {"type": "actions", "elements": [made | change]}
+
+
+def error_of(call, **args):
+    with pytest.raises(SlackApiError) as refused:
+        call(**args)
+    return refused.value.response["error"]
+
+
+def test_it_knows_its_tokens(slack, client):
+    assert client.auth_test()["bot_id"] == "B0VMFERRY"
+    assert error_of(web_client("xoxb-other", slack.base_url).auth_test) == "invalid_auth"
+
+
+def test_channels_that_cannot_take_a_message_say_why(slack, client):
+    attic, den = slack.channel("attic", archived=True), slack.channel("den", bot=False)
+
+    assert error_of(client.chat_postMessage, channel="C404", text="x") == "channel_not_found"
+    assert error_of(client.chat_postMessage, channel=attic, text="x") == "is_archived"
+    assert error_of(client.chat_postMessage, channel=den, text="x") == "not_in_channel"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "code"),
+    [
+        ([section("x")] * 51, "invalid_blocks"),
+        ([section("x" * 3001)], "invalid_blocks"),
+        ([section("")], "invalid_blocks"),
+        ([pressed(value="x" * 2001)], "invalid_blocks"),
+        ([pressed(style="green")], "invalid_blocks"),
+        ([{"type": "actions", "elements": []}], "invalid_blocks"),
+        ([{"type": "confetti"}], "invalid_blocks"),
+        (["text"], "invalid_blocks"),
+        ([section("x" * 2900)] * 5, "msg_blocks_too_long"),
+    ],
+)
+def test_blocks_that_slack_refuses_are_refused(slack, client, blocks, code):
+    ops = slack.channel("ops")
+
+    assert error_of(client.chat_postMessage, channel=ops, text="x", blocks=blocks) == code
+    assert slack.messages(ops) == ()
+
+
+def test_a_message_remembers_what_it_was(slack, client):
+    ops = slack.channel("ops")
+    ts = client.chat_postMessage(channel=ops, text="one")["ts"]
+
+    client.chat_update(channel=ops, ts=ts, text="two")
+
+    assert [v.text for v in slack.message(ts).versions] == ["one", "two"]
+    assert error_of(client.chat_update, channel=ops, ts="1.0", text="x") == "message_not_found"
+    assert error_of(client.chat_update, channel=ops, ts=ts, text="x" * 4001) == "msg_too_long"
+    assert [c.method for c in slack.calls()] == ["chat.postMessage"] + ["chat.update"] * 3
+
+
+def test_replies_stand_in_the_thread_and_broadcast_ones_in_the_channel_too(slack, client):
+    ops = slack.channel("ops")
+    ts = client.chat_postMessage(channel=ops, text="top")["ts"]
+    reply = client.chat_postMessage(channel=ops, text="quiet", thread_ts=ts)["ts"]
+    client.chat_postMessage(channel=ops, text="loud", thread_ts=ts, reply_broadcast=True)
+
+    assert [m.text for m in slack.thread(ops, ts)] == ["quiet", "loud"]
+    assert [m.text for m in slack.messages(ops)] == ["top", "loud"]
+    assert (
+        error_of(client.chat_postMessage, channel=ops, text="x", thread_ts=reply)
+        == "cannot_reply_to_message"
+    )
+
+
+def test_an_ephemeral_message_is_for_members_only(slack, client):
+    ops, dana = slack.channel("ops"), slack.user("dana")
+
+    client.chat_postEphemeral(channel=ops, user=dana, text="psst")
+
+    assert [e.text for e in slack.ephemerals(dana)] == ["psst"]
+    assert slack.messages(ops) == ()
+    assert (
+        error_of(client.chat_postEphemeral, channel=ops, user="U404", text="x")
+        == "user_not_in_channel"
+    )
+
+
+def test_a_response_url_can_be_used_five_times(slack):
+    dana, ops = slack.user("dana"), slack.channel("ops")
+    api = SlackApi(web_client(slack.bot_token, slack.base_url))
+    url = str(slack.command_payload(dana, ops, "status")["response_url"])
+
+    for number in range(5):
+        api.respond(url, f"answer {number}", None)
+    with pytest.raises(SlackNever):
+        api.respond(url, "too much", None)
+
+    assert len(slack.ephemerals(dana)) == 5
+
+
+def test_nobody_answers_a_command_when_no_app_is_connected(slack):
+    with pytest.raises(NotAcked):
+        slack.command(slack.user("dana"), slack.channel("ops"), "status")
+
+
+def test_failures_are_told_apart_into_later_and_never(slack):
+    ops = slack.channel("ops")
+    api = SlackApi(web_client(slack.bot_token, slack.base_url))
+    slack.order("chat.postMessage", "ratelimited", retry_after=17)
+    slack.order("chat.postMessage", "internal_error")
+
+    seconds = []
+    for _ in range(2):
+        with pytest.raises(SlackLater) as later:
+            api.post("board:R1", ops, "x", [], None, False)
+        seconds.append(later.value.seconds)
+    with pytest.raises(SlackNever) as never:
+        api.post("board:R1", "C404", "x", [], None, False)
+    gone = SlackApi(web_client(slack.bot_token, "http://127.0.0.1:9/api/"))
+    with pytest.raises(SlackLater):
+        gone.post("board:R1", ops, "x", [], None, False)
+
+    assert seconds == [17.0, None]
+    assert never.value.code == "channel_not_found"
+
+
+def test_the_whole_message_is_posted_once_and_never_repeated_by_the_sdk(slack):
+    ops = slack.channel("ops")
+    api = SlackApi(web_client(slack.bot_token, slack.base_url))
+    slack.order("chat.postMessage", "internal_error")
+
+    with pytest.raises(SlackLater):
+        api.post("board:R1", ops, "x", [], None, False)
+
+    assert len(slack.calls("chat.postMessage")) == 1

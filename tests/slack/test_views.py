@@ -1,0 +1,201 @@
+"""Messages as functions of state: within Slack's limits for any fleet, readable without blocks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.slack import blocks
+from bot.slack.people import Deciders
+from bot.slack.standin_rules import refusal
+from bot.slack.views import (
+    Question,
+    board_view,
+    card_view,
+    cause,
+    failure_view,
+    report_view,
+)
+from engine.board import Board, Moving, Stuck, WaitGroup
+from engine.model import (
+    Approval,
+    ApprovalState,
+    Move,
+    MoveRecord,
+    MoveState,
+    Options,
+    Outcome,
+    Run,
+    RunRecord,
+    RunState,
+    Wait,
+)
+
+RUN = Run(
+    id=214,
+    vmm="vmm01",
+    kind="host",
+    request="host hv01 to hv02",
+    sources=("hv01.corp.example",),
+    destinations=("hv02.corp.example", "hv03.corp.example"),
+    options=Options(path="D:\\VMs"),
+    by="@U1",
+    state=RunState.ACTIVE,
+    created=0.0,
+)
+LISTED = Deciders(("U1", "U2"))
+AWKWARD = ("<!channel>", "a&b" * 85, "🚚" * 120, "\u202eמכונה" * 40, "`x` *y* @here")
+
+
+def name_of(number):
+    return f"{AWKWARD[number % len(AWKWARD)][:250]}{number}"
+
+
+def board_of(number, **change):
+    names = [name_of(n) for n in range(number)]
+    stuck = tuple(
+        Stuck(n, n, MoveState.FAILED, Outcome.ATTEMPTS, f"{n} did not move. Why: x", "Do y", "hv01")
+        for n in names[: number // 4]
+    )
+    board = Board(
+        run=RUN,
+        total=number,
+        moved=number // 2,
+        moving=tuple(Moving(n, "hv02", 61, "live") for n in names[:16]),
+        waiting=tuple(
+            WaitGroup(wait, number, "2 of 2 on hv01: " + ", ".join(names[:30]), 0.0, tuple(names))
+            for wait in Wait
+        ),
+        restoring=tuple(names[:200]),
+        failed=stuck,
+        skipped=1,
+        questions=(Approval(1, 214, ApprovalState.REQUESTED, "d", tuple(names), 0.0),),
+        needed_by=7200.0,
+        progress=0.45,
+        done_about=9000.0,
+        as_of=60.0,
+    )
+    return replace(board, **change)
+
+
+def question_of(number, state=ApprovalState.REQUESTED, **change):
+    ids = tuple(f"id-{n}" for n in range(number))
+    moves = tuple(
+        MoveRecord(Move(n, 214, vm_id, name_of(n), "hv01")) for n, vm_id in enumerate(ids)
+    )
+    approval = Approval(7, 214, state, "0123456789abcdef", ids, 0.0, decided=60.0, **change)
+    return Question(approval, RunRecord(RUN, moves, (approval,)), None, 7200.0)
+
+
+def messages_about(number):
+    board = board_of(number)
+    yield board_view(board, LISTED)
+    for state in ApprovalState:
+        yield card_view(question_of(number, state), LISTED)
+    if board.failed:
+        yield failure_view(RUN, board.failed, LISTED)
+    lines = ["R214 ended: 1 of 2 moved", *(f"Not moved: {name_of(n)}" for n in range(number))]
+    yield report_view(RunRecord(RUN), lines, "7f3a91c2")
+
+
+@pytest.mark.parametrize("number", [1, 3, 120, 1000, 10_000])
+def test_every_message_is_within_slacks_limits_for_any_number_of_vms(number):
+    for rendered in messages_about(number):
+        args = {"text": rendered.text, "blocks": list(rendered.blocks)}
+        assert refusal("chat.update", args) is None
+        assert len(json.dumps(args["blocks"], ensure_ascii=False)) <= blocks.MESSAGE
+        assert "<!channel" not in str(args)
+
+
+def test_the_board_says_what_the_reference_says():
+    board = board_of(
+        42,
+        moved=19,
+        moving=(Moving("web07", "hv02.corp.example", 61, "live"),),
+        waiting=(
+            WaitGroup(Wait.SLOT, 15, "2 of 2 on hv01: web07, sql02", 0.0, ("a",)),
+            WaitGroup(Wait.APPROVAL, 4, "powered down; asked in A1", 0.0, ("b",)),
+            WaitGroup(Wait.BACKUP, 1, "in backup", 60.0, ("c",)),
+        ),
+        restoring=(),
+        failed=(Stuck("erp01", "i", MoveState.FAILED, Outcome.BLOCKED, "s", "n", "hv01"),),
+        skipped=0,
+        questions=(Approval(1, 214, ApprovalState.REQUESTED, "d", ("i",) * 4, 0.0),),
+    )
+
+    lines = board_view(board, LISTED).text.splitlines()
+
+    assert lines == [
+        "R214 · hv01 → hv02, hv03 · Moving",
+        "19 of 42 moved · 1 moving · 20 waiting · 1 failed",
+        "Needs a person: approve 4 powered-down VMs by <!date^7200^{time}^02:00 UTC>, "
+        "see the card in the thread",
+        "Moving: web07 → hv02 61 %",
+        "Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, need approval · "
+        "1 in backup since <!date^60^{time}^00:01 UTC>",
+        "Failed: erp01, see thread",
+        "Asked by <@U1> <!date^0^{time}^00:00 UTC> · as of <!date^60^{time_secs}^00:01 UTC>",
+    ]
+    assert "▓▓▓▓░░░░░░ 45 % · done about" in str(board_view(board, LISTED).blocks)
+
+
+def test_time_alone_and_small_progress_are_not_worth_an_update():
+    board = board_of(3)
+    first = board_view(board, LISTED)
+
+    later = board_view(replace(board, as_of=500.0, progress=0.46, done_about=9100.0), LISTED)
+
+    assert later.blocks != first.blocks
+    assert later.fingerprint == first.fingerprint
+    assert board_view(replace(board, progress=0.51), LISTED).fingerprint != first.fingerprint
+    assert board_view(replace(board, moved=2), LISTED).fingerprint != first.fingerprint
+
+
+def test_a_card_has_buttons_only_while_it_is_open():
+    for state in ApprovalState:
+        kinds = [b["type"] for b in card_view(question_of(3, state), LISTED).blocks]
+        assert ("actions" in kinds) == (state is ApprovalState.REQUESTED)
+    over = question_of(3)
+    over = replace(over, record=replace(over.record, run=replace(RUN, state=RunState.STOPPED)))
+    assert "Nobody decided in time" in card_view(over, LISTED).text
+
+
+def test_a_denial_shows_its_reason_harmlessly():
+    card = card_view(question_of(2, ApprovalState.DENIED, by="@U2", reason="<!here> no"), LISTED)
+
+    assert '"&lt;!here&gt; no"' in card.text
+    assert "2 VMs stay on hv01." in card.text
+
+
+def test_the_same_cause_is_one_cause_whatever_the_vm_is_called():
+    one, other = (
+        Stuck(n, f"id-{n}", MoveState.FAILED, Outcome.ATTEMPTS, f"{n} did not move", "", "hv01")
+        for n in ("web01", "db 01")
+    )
+
+    assert cause(one) == cause(other)
+    assert cause(one) != cause(replace(other, sentence="db 01 is blocked"))
+
+
+def test_a_damaged_vm_calls_those_who_decide():
+    stuck = Stuck(
+        "web03", "i", MoveState.DAMAGED, Outcome.NETWORK, "web03 is on hv02. Missing: x.", "y", "h"
+    )
+
+    text = failure_view(RUN, [stuck], LISTED).text
+
+    assert text == "🛑 <@U1>, <@U2> web03 is on hv02.\nMissing: x.\nDo: y"
+
+
+@given(st.text(max_size=300), st.integers(min_value=8, max_value=400))
+def test_fit_never_leaves_half_an_entity_or_mention(text, longest):
+    cut = blocks.fit(blocks.escape(text) + "<@U1> <!date^1^{time}^x>", longest)
+
+    assert len(cut) <= longest
+    assert cut.count("<") == cut.count(">")
+    for piece in cut.split("&")[1:]:
+        assert piece.split(";")[0] in ("amp", "lt", "gt")

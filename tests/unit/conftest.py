@@ -1,0 +1,335 @@
+"""A scene for the policy: one VM that is ready to move, changed a little by each row of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from engine.model import (
+    Approval,
+    ApprovalState,
+    Attempt,
+    AttemptKind,
+    Fleet,
+    Host,
+    HyperVState,
+    Job,
+    Move,
+    MoveRecord,
+    Network,
+    Options,
+    Reading,
+    Result,
+    Run,
+    RunRecord,
+    RunState,
+    Vm,
+)
+from engine.policy import approval as approvals
+from engine.policy import eligibility, ladder
+from engine.policy.ladder import Verdict, View
+from engine.policy.plan import plan
+from engine.policy.steps import Finish, Hold, Plan
+from engine.policy.waits import Rules
+
+NOW = 1_767_650_400.0
+
+
+def fqdn(name: str) -> str:
+    return f"{name}.corp.example"
+
+
+class Scene:
+    """R1 empties hv01 to hv02; web01 runs on hv01, baseline saved, slots free: it may start now.
+
+    Every method changes one thing and returns the scene, so that rows of a table compose. VMs
+    are called by name; the id of ``web01`` is ``id-web01``.
+    """
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.skew = 0.0
+        self.owner: int | None = None
+        self.rules = Rules()
+        self.hosts: dict[str, Host] = {}
+        self.vms: dict[str, Vm] = {}
+        self.runs: dict[int, Run] = {}
+        self.moves: dict[tuple[int, str], MoveRecord] = {}
+        self.jobs: list[Job] = []
+        self.approvals: list[Approval] = []
+        self._attempts = 0
+        for name in ("hv01", "hv02", "hv03", "hv04"):
+            self.host(name)
+        self.run()
+        self.add("web01")
+
+    # --- changing one thing -----------------------------------------------------------------
+
+    def host(self, name: str, **changes: object) -> Scene:
+        known = self.hosts.get(name) or Host(fqdn(name), seen_at=self.now, refreshed_at=self.now)
+        self.hosts[name] = replace(known, **changes)
+        return self
+
+    def silent(self, *names: str) -> Scene:
+        for name in names:
+            self.host(name, seen_at=None, error="no answer")
+        return self
+
+    def run(self, number: int = 1, **changes: object) -> Scene:
+        """``sources`` and ``destinations`` as short names, options by their own names."""
+        known = self.runs.get(number) or Run(
+            id=number,
+            vmm="vmm01",
+            kind="host",
+            request="host hv01 to hv02",
+            sources=(fqdn("hv01"),),
+            destinations=(fqdn("hv02"),),
+            options=Options(),
+            by="@ann",
+            state=RunState.ACTIVE,
+            created=self.now - 900,
+            started=self.now - 900,
+        )
+        for side in ("sources", "destinations"):
+            if side in changes:
+                changes[side] = tuple(map(fqdn, changes[side]))  # type: ignore[arg-type]
+        self.runs[number] = replace(known, **changes)
+        return self
+
+    def options(self, run: int = 1, **changes: object) -> Scene:
+        return self.run(run, options=replace(self.runs[run].options, **changes))
+
+    def vm(self, name: str = "web01", at: str | None = None, **changes: object) -> Scene:
+        known = self.vms.get(name) or Vm(
+            id=f"id-{name}",
+            name=name,
+            vmm_host=fqdn("hv01"),
+            vmm_status="Running",
+            seen_on=(fqdn("hv01"),),
+            hyperv_state=HyperVState.RUNNING,
+            hyperv_status=("Ok", "InService"),
+            memory_mb=4096,
+            disk_mb=61440,
+        )
+        if at is not None:
+            known = replace(known, vmm_host=fqdn(at), seen_on=(fqdn(at),))
+        self.vms[name] = replace(known, **changes)
+        return self
+
+    def gone(self, name: str = "web01") -> Scene:
+        """Neither VMM nor Hyper-V shows it."""
+        del self.vms[name]
+        return self
+
+    def seen_on(self, *hosts: str, name: str = "web01") -> Scene:
+        """Hyper-V's word alone; VMM's stays."""
+        return self.vm(name, seen_on=tuple(map(fqdn, hosts)))
+
+    def move(self, name: str = "web01", run: int = 1, **changes: object) -> Scene:
+        known = self.moves.get((run, name)) or MoveRecord(
+            Move(
+                id=100 * run + len(self.moves) + 1,
+                run=run,
+                vm_id=f"id-{name}",
+                vm=name,
+                source=fqdn("hv01"),
+                host=fqdn("hv01"),
+                power="running",
+                memory_mb=4096,
+                disk_mb=61440,
+                created=self.now - 900,
+            )
+        )
+        for side in ("source", "destination", "host"):
+            if changes.get(side) is not None:
+                changes[side] = fqdn(str(changes[side]))
+        self.moves[run, name] = replace(known, move=replace(known.move, **changes))
+        return self
+
+    def add(self, name: str, run: int = 1, **changes: object) -> Scene:
+        """One more VM on hv01 in a run, as ready as web01."""
+        if name not in self.vms:
+            self.vm(name)
+        return self.move(name, run, **changes).baseline(name, run)
+
+    def down(self, name: str = "web01", run: int = 1) -> Scene:
+        """Powered down since the run's first look."""
+        self.vm(name, hyperv_state=HyperVState.OFF, vmm_status="PowerOff")
+        return self.move(name, run, power="down")
+
+    def baseline(
+        self,
+        name: str = "web01",
+        run: int = 1,
+        network: Network | None = None,
+        age: float = 60.0,
+    ) -> Scene:
+        """Saved that long ago."""
+        read = Reading(f"id-{name}", fqdn("hv01"), network or Network(), self.now - age)
+        return self._record(name, run, baseline=read)
+
+    def no_baseline(self, name: str = "web01", run: int = 1) -> Scene:
+        return self._record(name, run, baseline=None)
+
+    def reading(
+        self, network: Network, host: str = "hv02", age: float = 1.0, name: str = "web01"
+    ) -> Scene:
+        read = Reading(f"id-{name}", fqdn(host), network, self.now - age)
+        return self._record(name, 1, reading=read)
+
+    def attempt(
+        self,
+        result: Result | None = None,
+        kind: AttemptKind = AttemptKind.LIVE,
+        name: str = "web01",
+        run: int = 1,
+        **changes: object,
+    ) -> Scene:
+        """One more attempt, oldest first; open unless it has a result, ended 10 s ago if it has."""
+        self._attempts += 1
+        known = Attempt(
+            id=self._attempts,
+            run=run,
+            move=self.moves[run, name].move.id,
+            vm_id=f"id-{name}",
+            kind=kind,
+            source=fqdn("hv01"),
+            destination=fqdn("hv02"),
+            begun=self.now - 100,
+            not_after=self.now - 40,
+            ended=None if result is None else self.now - 10,
+            result=result,
+        )
+        for side in ("source", "destination"):
+            if changes.get(side) is not None:
+                changes[side] = fqdn(str(changes[side]))
+        before = self.moves[run, name].attempts
+        return self._record(name, run, attempts=(*before, replace(known, **changes)))
+
+    def job(self, name: str = "web01", state: str = "running", **changes: object) -> Scene:
+        """A VMM job that moves it from hv01 to hv02."""
+        known = Job(f"job-{name}", f"id-{name}", fqdn("hv01"), fqdn("hv02"), "running")
+        for side in ("source", "target"):
+            if changes.get(side) is not None:
+                changes[side] = fqdn(str(changes[side]))
+        self.jobs.append(replace(known, state=state, **changes))
+        return self
+
+    def approval(
+        self, state: ApprovalState, *names: str, run: int = 1, **changes: object
+    ) -> Scene:
+        """A question about these VMs (web01 if none is named), asked 5 minutes ago."""
+        vms = tuple(f"id-{name}" for name in names or ("web01",))
+        granted = vms if state is ApprovalState.GRANTED else ()
+        asked = state is ApprovalState.REQUESTED
+        known = Approval(
+            id=len(self.approvals) + 1,
+            run=run,
+            state=state,
+            digest=approvals.digest(self.runs[run], vms),
+            vms=vms,
+            requested=self.now - 300,
+            granted=granted,
+            decided=None if asked else self.now - 200,
+            by=None if asked else "@bob",
+        )
+        self.approvals.append(replace(known, **changes))
+        return self
+
+    def owned_by(self, run: int) -> Scene:
+        self.owner = run
+        return self
+
+    def later(self, seconds: float) -> Scene:
+        """Time passes; hosts that answered and were fresh still do and are."""
+        before, self.now = self.now, self.now + seconds
+        for name, host in self.hosts.items():
+            seen = self.now if host.seen_at == before else host.seen_at
+            fresh = self.now if host.refreshed_at == before else host.refreshed_at
+            self.hosts[name] = replace(host, seen_at=seen, refreshed_at=fresh)
+        return self
+
+    def waiting(self, wait: object, for_: float, name: str = "web01", run: int = 1) -> Scene:
+        """It waits for this already, for so long."""
+        return self.move(name, run, wait=wait, wait_since=self.now - for_)
+
+    def _record(self, name: str, run: int, **changes: object) -> Scene:
+        self.moves[run, name] = replace(self.moves[run, name], **changes)
+        return self
+
+    # --- asking the policy ------------------------------------------------------------------
+
+    def fleet(self) -> Fleet:
+        return Fleet(
+            vmm="vmm01",
+            at=self.now,
+            server_time=self.now + self.skew,
+            hosts=tuple(self.hosts.values()),
+            vms=tuple(self.vms.values()),
+            jobs=tuple(self.jobs),
+        )
+
+    def record(self, run: int = 1) -> RunRecord:
+        return RunRecord(
+            self.runs[run],
+            tuple(entry for (number, _), entry in self.moves.items() if number == run),
+            tuple(a for a in self.approvals if a.run == run),
+        )
+
+    def view(self, name: str = "web01", run: int = 1) -> View:
+        return View(
+            self.runs[run],
+            self.moves[run, name],
+            tuple(a for a in self.approvals if a.run == run),
+            self.fleet(),
+            self.rules,
+            self.now,
+            self.owner,
+        )
+
+    def pending(self) -> Verdict:
+        return eligibility.pending(self.view())
+
+    def moving(self) -> Verdict:
+        return ladder.moving(self.view())
+
+    def restoring(self) -> Verdict:
+        return ladder.restoring(self.view())
+
+    def plan(self) -> Plan:
+        return plan([self.record(number) for number in self.runs], self.fleet(), self.now, self.rules)
+
+    def steps(self, kind: type, name: str | None = None) -> list:
+        """The planned steps of this kind; of this VM, if named."""
+        found = [step for step in self.plan().steps if isinstance(step, kind)]
+        return found if name is None else [step for step in found if step.move.vm == name]
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def new_scene() -> Callable[[], Scene]:
+    """For tests that compare several."""
+    return Scene
+
+
+def _told(verdict: Verdict) -> str:
+    step = verdict.step
+    if verdict.ready is not None:
+        return f"starts {verdict.ready}"
+    if isinstance(step, Hold):
+        return f"waits {step.wait}{' and asks' if verdict.asks else ''}"
+    if isinstance(step, Finish):
+        return f"{step.state} {step.outcome}"
+    return type(step).__name__ if step is not None else "nothing"
+
+
+@pytest.fixture
+def told() -> Callable[[Verdict], str]:
+    """What a ladder says, in a word or two: ``waits SLOT``, ``failed STUCK``, ``Dismiss``."""
+    return _told

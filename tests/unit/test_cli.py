@@ -1,0 +1,393 @@
+"""The command line, from words to exit code: in process, and as a real process where it counts."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bot import cli
+from engine.grammar import OPTIONS, VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+FLEET = """
+format = 1
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 2
+[[vm.nic]]
+network = "VM-Net-10"
+switch = "LS-Main"
+vlan = 10
+[[vm.nic.acl]]
+action = "Allow"
+direction = "Inbound"
+weight = 10
+[[vm]]
+name = "web02"
+host = "hv01"
+minutes = 3
+[[vm]]
+name = "web03"
+host = "hv01"
+minutes = 2
+"""
+OFF = """
+[[vm]]
+name = "db 01"
+host = "hv01"
+status = "PowerOff"
+minutes = 1
+[[vm.nic]]
+network = "VM-Net-10"
+switch = "LS-Main"
+"""
+MOVE = ("run", "--fleet", "fleet.toml", "--speed", "max")
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path, monkeypatch):
+    """A folder of our own with a fleet in it, where every command works."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("VMFERRY_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    return tmp_path
+
+
+class Said:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+        self.lines = out.splitlines()
+
+
+def vmferry(*words, capsys=None):
+    """The console script itself, in this process."""
+    runner = CliRunner()
+    with runner.isolation() as (out, err, _):
+        code = 0
+        try:
+            cli.main(list(words))
+        except SystemExit as left:
+            code = left.code
+        return Said(code, out.getvalue().decode(), err.getvalue().decode())
+
+
+def process(*words, **more):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bot.cli", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment,
+        **more,
+    )
+
+
+def finished(*words):
+    child = process(*words)
+    out, err = child.communicate(timeout=60)
+    return Said(child.returncode, out, err)
+
+
+# --- run -----------------------------------------------------------------------------------
+
+
+def test_a_run_in_a_pipe_tells_every_event_on_a_line_of_its_own_and_reports():
+    said = vmferry(*MOVE, "host", "hv01", "to", "hv02")
+
+    assert said.code == 0
+    assert said.lines[0] == "0:00:00 R1 run.active host hv01 to hv02"
+    assert "0:00:05 R1 move.moving web02 moves to hv02 (live)" in said.lines
+    assert any("host.empty hv01 is empty" in line for line in said.lines)
+    assert "R1 ended: 3 of 3 moved, hv01 is empty" in said.lines
+    assert "\x1b" not in said.out
+
+
+def test_the_same_seed_tells_the_same_night(desk):
+    first = vmferry("--db", "a.db", *MOVE, "--seed", "7", "host", "hv01", "to", "hv02")
+    again = vmferry("--db", "b.db", *MOVE, "--seed", "7", "host", "hv01", "to", "hv02")
+
+    assert first.out == again.out
+
+
+def test_json_is_one_document_on_stdout_and_progress_goes_to_stderr():
+    said = finished(*MOVE, "--json", "vm", "web01,web02", "to", "hv02")
+    document = json.loads(said.out)
+
+    assert said.code == 0
+    assert (document["format"], document["exit"], document["ended"]) == (1, 0, True)
+    assert [move["vm"] for move in document["runs"][0]["moves"]] == ["web01", "web02"]
+    assert document["violations"] == []
+    assert {vm["host"].split(".")[0] for vm in document["fleet"]["vm"]} == {"hv01", "hv02"}
+    assert list(document) == sorted(document)
+    assert "R1 run.active" in said.err
+
+
+@pytest.mark.parametrize(("answer", "code", "state"), [("yes", 0, "done"), ("no", 1, "skipped")])
+def test_approve_answers_the_question_about_powered_down_vms(desk, answer, code, state):
+    (desk / "fleet.toml").write_text(FLEET + OFF, encoding="utf-8")
+    said = finished(*MOVE, "--approve", answer, "--json", "vm", "db 01", "to", "hv02")
+    document = json.loads(said.out)
+
+    assert said.code == code
+    assert document["runs"][0]["moves"][0]["state"] == state
+    assert document["approvals"][0]["votes"][0]["by"].startswith("terminal:")
+
+
+def test_without_a_terminal_to_ask_the_answer_is_no_and_says_why(desk):
+    (desk / "fleet.toml").write_text(FLEET + OFF, encoding="utf-8")
+    said = finished(*MOVE, "vm", "db 01", "to", "hv02")
+
+    assert said.code == 1
+    assert "denied by terminal:" in said.out
+    assert "there is no terminal" in said.out
+
+
+def test_what_is_to_be_done_already_is_a_success(desk):
+    vmferry(*MOVE, "vm", "web01", "to", "hv02")
+    said = vmferry("run", "vm", "web01", "to", "hv02")
+
+    assert said.code == 0
+    assert "web01 was on hv02 already" in said.out
+
+
+def test_ctrl_c_says_what_is_moving_and_the_same_command_goes_on_with_it():
+    child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
+    assert child.stdout is not None
+    told = []
+    for line in child.stdout:
+        told.append(line)
+        if "move.moving web02" in line:
+            break
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+
+    assert child.returncode == 130
+    assert "web02 → hv02" in out
+    assert "VMM goes on with them; run the same command again to go on watching." in out
+    assert "Traceback" not in err
+    assert vmferry("status").lines[0] == "R1 · hv01 → hv02 · Moving"
+
+    again = vmferry("run", "--speed", "max", "host", "hv01", "to", "hv02")
+
+    assert again.code == 0
+    assert again.lines[0] == "R1 goes on: host hv01 to hv02"
+    assert "R1 ended: 3 of 3 moved, hv01 is empty" in again.lines
+    everything = "".join(told) + out + again.out
+    assert everything.count("attempt.begun web02: live") == 1
+
+
+def test_without_a_request_it_goes_on_with_the_only_unfinished_run():
+    child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
+    assert child.stdout is not None
+    next(line for line in child.stdout if "move.moving" in line)
+    child.kill()
+    child.communicate(timeout=30)
+
+    said = vmferry("run", "--speed", "max")
+
+    assert said.code == 0
+    assert said.lines[0] == "R1 goes on: host hv01 to hv02"
+
+
+def test_without_a_request_and_without_an_unfinished_run_it_says_what_to_type():
+    vmferry(*MOVE, "vm", "web01", "to", "hv02")
+    said = vmferry("run")
+
+    assert said.code == 2
+    assert "no unfinished run to go on with. Type: vmferry run host HV01 to HV02" in said.err
+
+
+def test_a_second_engine_is_refused_while_status_and_report_work_beside_the_first():
+    child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
+    assert child.stdout is not None
+    next(line for line in child.stdout if "move.moving" in line)
+    second = vmferry("run", "host", "hv01", "to", "hv02")
+    status = vmferry("status", "R1")
+    report = vmferry("report", "R1", "--json")
+    child.kill()
+    child.communicate(timeout=30)
+
+    assert second.code == 4
+    assert "Another VMFerry advances vmferry.db already" in second.err
+    assert (status.code, status.lines[0]) == (0, "R1 · hv01 → hv02 · Moving")
+    assert json.loads(report.out)["ended"] is False
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_words", "sentence"),
+    [
+        ("host hv01 to hv09", "No host hv09. Nearest: hv0"),
+        ("host hv01 to hv01", "hv01 is both source and destination."),
+        ("vm wbe01 to hv02", "No VM wbe01. Nearest: web01 on hv01."),
+        ("vm sql* to hv02", 'No VM matches "sql*".'),
+        ("host hv01 to hv02 except wbe01", "Nearest: web01."),
+        ("host hv01 to hv02 paralel 2", "Did you mean parallel?"),
+        ("host hv01 to hv02 parallel -2", '0 or more; "-2" is not one.'),
+        ("host hv01 hv02", "Type: host hv01 to hv02"),
+        ("status", '"status" is no request. Type: vmferry status'),
+        ("host hv01 to hv02 --aprove yes", "Did you mean --approve?"),
+    ],
+)
+def test_a_request_that_cannot_be_carried_out_is_refused_and_leaves_nothing(
+    desk, request_words, sentence
+):
+    said = vmferry(*MOVE, *request_words.split())
+
+    assert said.code == 2
+    assert sentence in said.err
+    assert said.out == ""
+    assert sorted(path.name for path in desk.iterdir()) == ["fleet.toml"]
+
+
+def test_a_wrong_word_is_pointed_at_with_a_caret():
+    lines = vmferry("run", "host", "hv01", "to", "hv02", "paralel", "2").err.splitlines()
+
+    assert lines[0] == "host hv01 to hv02 paralel 2"
+    assert lines[1] == " " * lines[0].index("paralel") + "^^^^^^^"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["rnu"], 'I do not know the verb "rnu". Did you mean run?'),
+        (["host", "a", "to", "b"], "Did you mean: vmferry run host a to b"),
+        (["run"], "No VMM server is configured."),
+        (["run", "host", "a", "to", "b"], "No VMM server is configured."),
+        (["run", "--speed", "0"], "neither a number above 0 nor max"),
+        (["run", "--speed", "nan"], "neither a number above 0 nor max"),
+        (["run", "--approve", "maybe"], "maybe"),
+        (["run", "--fleet", "none.toml", "host", "a", "to", "b"], "none.toml cannot be read"),
+        (["status"], "There is no database vmferry.db yet."),
+        (["report"], "RUN"),
+        (["--db", "no/x.db", "status"], "There is no folder no"),
+        (["--config", "none.toml", "status"], "none.toml cannot be read"),
+    ],
+)
+def test_wrong_words_are_refused_with_the_way_out(desk, words, sentence):
+    said = vmferry(*words)
+
+    assert said.code == 2
+    assert sentence in said.err.replace("\n", " ")
+    assert sorted(path.name for path in desk.iterdir()) == ["fleet.toml"]
+
+
+def test_another_fleet_than_the_one_that_was_begun_with_is_refused(desk):
+    vmferry(*MOVE, "vm", "web01", "to", "hv02")
+    (desk / "other.toml").write_text(FLEET.replace("web03", "web04"), encoding="utf-8")
+    said = vmferry("run", "--fleet", "other.toml", "vm", "web02", "to", "hv02")
+
+    assert said.code == 2
+    assert "another fleet than other.toml" in said.err
+
+
+@pytest.mark.parametrize("verb", [["status"], [*MOVE, "host", "hv01", "to", "hv02"]])
+def test_a_file_that_is_no_database_is_left_alone(desk, verb):
+    (desk / "notes.db").write_text("not a database, but mine", encoding="utf-8")
+    said = vmferry("--db", "notes.db", *verb)
+
+    assert said.code == 4
+    assert (desk / "notes.db").read_text(encoding="utf-8") == "not a database, but mine"
+    assert not (desk / "notes.db.world.json").exists()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(desk):
+    vmferry(*MOVE, "vm", "web01", "to", "hv02")
+    with sqlite3.connect(desk / "vmferry.db") as db:
+        table = "_sqlite_migrations"
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        row = dict(zip(columns, db.execute(f"SELECT * FROM {table}").fetchone(), strict=True))
+        row |= {"name": "m999_later"} | ({"id": None} if "id" in row else {})
+        marks = ", ".join("?" for _ in row)
+        db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+    db.close()
+    said = vmferry("status")
+
+    assert said.code == 4
+    assert "newer VMFerry" in said.err
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+
+def test_settings_come_from_the_file_in_the_folder_and_from_the_environment(desk, monkeypatch):
+    (desk / "settings.toml").write_text("[run]\nattempts = 0\n", encoding="utf-8")
+    assert "run.attempts" in vmferry("status").err
+
+    (desk / "settings.toml").write_text("[run]\nparallel = 1\n", encoding="utf-8")
+    monkeypatch.setenv("VMFERRY_DB", "elsewhere.db")
+    said = vmferry(*MOVE, "vm", "web0*", "to", "hv02")
+
+    assert (desk / "elsewhere.db").exists()
+    assert "1 of 1 moves that the request allows" in said.out
+
+
+# --- status and report ---------------------------------------------------------------------------
+
+
+def test_status_and_report_tell_of_a_run_by_number_and_of_none(desk):
+    vmferry(*MOVE, "host", "hv01", "to", "hv02")
+
+    assert vmferry("status").out == "No run is unfinished.\n"
+    assert vmferry("status", "1").lines[:2] == ["R1 · hv01 → hv02 · Done", "3 of 3 moved"]
+    assert vmferry("report", "r1").lines[0] == "R1 ended: 3 of 3 moved, hv01 is empty"
+    assert vmferry("report", "R9").err == "There is no run R9. The last one is R1.\n"
+    assert vmferry("report", "hv01").code == 2
+
+
+def test_the_report_is_the_document_of_the_run(desk):
+    ran = json.loads(vmferry(*MOVE, "--json", "host", "hv01", "to", "hv02").out)
+    told = json.loads(vmferry("report", "R1", "--json").out)
+
+    assert told["runs"] == ran["runs"]
+    assert told["events"] == ran["events"]
+    assert told["fleet"] == ran["fleet"]
+
+
+def test_a_name_cannot_steer_the_terminal(desk):
+    evil = FLEET.replace('name = "web01"', 'name = "web\\u001b[31m01"')
+    (desk / "fleet.toml").write_text(evil, encoding="utf-8")
+    said = vmferry(*MOVE, "host", "hv01", "to", "hv02")
+
+    assert "\x1b" not in said.out + said.err
+
+
+# --- help --------------------------------------------------------------------------------------
+
+
+def test_the_help_of_run_tells_every_word_of_a_request():
+    out = vmferry("run", "--help").out
+
+    for verb in VERBS:
+        assert (verb.usage in out) is verb.request
+    for option in OPTIONS:
+        assert f"  {option.word} " in out
+
+
+def test_a_reader_that_goes_away_ends_the_output_quietly():
+    child = process(*MOVE, "host", "hv01", "to", "hv02")
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdout.close()
+    child.stdout = None
+    child.wait(timeout=60)
+
+    assert child.returncode in (0, 1)
+    assert "Traceback" not in child.stderr.read()
+    child.stderr.close()

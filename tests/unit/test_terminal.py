@@ -1,0 +1,377 @@
+"""The terminal's own words: board, events, the question and its answers."""
+
+import io
+import os
+import pty
+import re
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bot.terminal.ask import (
+    CLOSED,
+    NO_TERMINAL,
+    SAID_NO,
+    Answer,
+    Typed,
+    card_lines,
+    prompt,
+    read_answer,
+    settled,
+)
+from bot.terminal.board import (
+    LiveScreen,
+    PlainScreen,
+    board_lines,
+    clock_time,
+    event_line,
+    safe,
+    since_start,
+)
+from engine.board import Board, Moving, Stuck, WaitGroup
+from engine.model import (
+    Approval,
+    ApprovalState,
+    Event,
+    Fleet,
+    HyperVState,
+    Move,
+    MoveRecord,
+    MoveState,
+    Options,
+    Outcome,
+    Run,
+    RunRecord,
+    RunState,
+    Vm,
+    Wait,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+START = 1767650400.0
+RUN = Run(
+    id=214,
+    vmm="vmm01",
+    kind="host",
+    request="host hv01 to hv02,hv03",
+    sources=("hv01.corp.example",),
+    destinations=("hv02.corp.example", "hv03.corp.example"),
+    options=Options(path="D:\\VMs"),
+    by="terminal:ann",
+    state=RunState.ACTIVE,
+    created=START,
+)
+QUESTION = Approval(3, 214, ApprovalState.REQUESTED, "d1", ("id-crm", "id-db"), START)
+BOARD = Board(
+    run=RUN,
+    total=42,
+    moved=19,
+    moving=(
+        Moving("web07", "hv02.corp.example", 61, "live"),
+        Moving("sql02", "hv03.corp.example", None, "live"),
+    ),
+    waiting=(
+        WaitGroup(Wait.SLOT, 15, "2 of 2 on hv01: web07, sql02", START, ("a",)),
+        WaitGroup(Wait.APPROVAL, 4, "powered down; somebody has to approve", START, ("b",)),
+        WaitGroup(Wait.BACKUP, 1, "in backup", START + 60, ("c",)),
+    ),
+    restoring=("web01",),
+    failed=(
+        Stuck(
+            "erp01",
+            "id-erp",
+            MoveState.FAILED,
+            Outcome.BLOCKED,
+            "erp01: hv02 has no such switch.",
+            "Add it.",
+            "hv01",
+        ),
+        Stuck("web03", "id-3", MoveState.DAMAGED, Outcome.NETWORK, "web03 lost a rule.", "", "h"),
+    ),
+    skipped=1,
+    questions=(QUESTION,),
+    needed_by=START + 3600,
+    progress=0.456,
+    done_about=START + 7200,
+    as_of=START + 120,
+)
+
+
+def event(kind, text, at=START, run=214):
+    return Event(1, at, kind, run, None, None, text, {}, "")
+
+
+def test_the_board_says_what_the_one_in_slack_says():
+    at = clock_time
+
+    assert board_lines(BOARD) == [
+        "R214 · hv01 → hv02, hv03 · Moving",
+        "19 of 42 moved · 2 moving · 1 getting their network back · 20 waiting · 1 skipped · "
+        "2 failed",
+        f"▓▓▓▓▓▓▓▓▓░░░░░░░░░░░ 46 % · done about {at(START + 7200)}",
+        f"Needs a person: approve 2 powered-down VMs by {at(START + 3600)} (A3)",
+        "Moving: web07 → hv02 61 %, sql02 → hv03",
+        "Network: web01",
+        f"Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, need approval · "
+        f"1 in backup since {at(START + 60)}",
+        "Failed: erp01: hv02 has no such switch.",
+        "  Do: Add it.",
+        "Damaged: web03 lost a rule.",
+        f"Asked by terminal:ann {at(START)} · as of {at(START + 120)}",
+    ]
+
+
+def test_an_ended_run_has_no_bar_and_says_how_it_ended():
+    ended = Board(
+        **{
+            **BOARD.__dict__,
+            "run": Run(**{**RUN.__dict__, "state": RunState.INCOMPLETE, "ended": START}),
+            "questions": (),
+        }
+    )
+    lines = board_lines(ended)
+
+    assert lines[0].endswith("Ended, not everything moved")
+    assert not any("%" in line and "done about" in line for line in lines)
+
+
+def test_many_failures_are_counted_not_listed():
+    many = Board(**{**BOARD.__dict__, "failed": BOARD.failed * 10})
+
+    assert "  and 12 more; see: vmferry report" in board_lines(many)
+
+
+def test_a_run_of_single_vms_is_named_by_its_sources():
+    assert board_lines(BOARD, plain_bar=True)[2].startswith("#########...........")
+
+
+def test_an_event_is_one_line_with_the_time_since_the_start():
+    line = event_line(event("move.done", "web01 is on hv02.", START + 3725), START)
+
+    assert line == "1:02:05 R214 move.done web01 is on hv02."
+    assert event_line(event("engine.started", "x", START, None), START) == (
+        "0:00:00 - engine.started x"
+    )
+    assert since_start(START - 5, START) == "0:00:00"
+
+
+def test_control_characters_never_reach_the_terminal():
+    assert safe("web\x1b[31m01\r\n\u202e") == "web\ufffd[31m01\ufffd\ufffd\ufffd"
+
+
+def test_plain_lines_survive_an_old_code_page():
+    raw = io.BytesIO()
+    screen = PlainScreen(START, io.TextIOWrapper(raw, encoding="cp1252"))
+    screen.tell([event("move.moving", "web01 → hv02")])
+    screen.show(BOARD)
+    screen.close()
+
+    assert raw.getvalue().split() == b"0:00:00 R214 move.moving web01 ? hv02".split()
+
+
+def test_the_live_board_keeps_what_must_not_be_missed_above_it():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, _environ={})
+    screen = LiveScreen(console)
+    screen.show(BOARD, ["Approve 2? Type y, or n and a reason, then Enter:"])
+    screen.tell([event("host.empty", "hv01 is empty."), event("attempt.begun", "not told")])
+    screen.close()
+    screen.close()
+    shown = console.file.getvalue()
+
+    assert "R214 · hv01 → hv02, hv03 · Moving" in shown
+    assert "Approve 2?" in shown
+    assert "hv01 is empty." in shown
+    assert "not told" not in shown
+
+
+# --- the question ------------------------------------------------------------------------------
+
+
+def record():
+    crm = Move(1, 214, "id-crm", "old-crm", "hv01.corp.example", memory_mb=4096, disk_mb=211968)
+    db = Move(2, 214, "id-db", "db 01", "hv01.corp.example", memory_mb=2048, disk_mb=79872)
+    return RunRecord(RUN, (MoveRecord(crm), MoveRecord(db)), (QUESTION,))
+
+
+def test_the_question_names_every_vm_with_state_adapters_and_size():
+    fleet = Fleet(
+        "vmm01",
+        START,
+        START,
+        vms=(
+            Vm("id-crm", "old-crm", "hv01", "PowerOff", hyperv_state=HyperVState.OFF, adapters=3),
+            Vm("id-db", "db 01", "hv01", "Saved", hyperv_state=HyperVState.SAVED, adapters=1),
+        ),
+    )
+
+    assert card_lines(QUESTION, record(), fleet) == [
+        "A3: approve moving 2 powered-down VMs?",
+        "R214 · hv01 → hv02 or hv03 · D:\\VMs",
+        "  • old-crm  Off     3 adapters  211 GB",
+        "  • db 01    Saved   1 adapter   80 GB",
+        "They stay powered down. Network and extended ACLs are saved first, checked after.",
+        "Without approval they stay on hv01; the others still move.",
+    ]
+    assert prompt(QUESTION).startswith("Approve 2?")
+
+
+def test_the_question_can_be_asked_before_anything_was_observed():
+    assert "  • db 01    ?       0 adapters  80 GB" in card_lines(QUESTION, record(), None)
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("y\n", Answer("approve")),
+        (" YES ", Answer("approve")),
+        ("n", Answer("deny")),
+        ("no vendor works on it until Monday\n", Answer("deny", "vendor works on it until Monday")),
+        ("", None),
+        ("maybe", None),
+        ("yes but only crm", None),
+    ],
+)
+def test_only_a_clear_answer_is_one(line, answer):
+    assert read_answer(line) == answer
+
+
+@pytest.mark.parametrize(
+    ("policy", "terminal", "answer"),
+    [
+        ("ask", True, None),
+        ("ask", False, Answer("deny", NO_TERMINAL)),
+        ("yes", False, Answer("approve")),
+        ("no", True, Answer("deny", SAID_NO)),
+    ],
+)
+def test_a_question_is_put_to_a_person_only_where_there_is_one(policy, terminal, answer):
+    assert settled(policy, terminal) == answer
+
+
+def test_lines_are_taken_as_they_are_typed_and_a_closed_terminal_is_a_no():
+    typed = Typed(io.StringIO("perhaps\ny\n"))
+    assert typed.answer() is None
+
+    typed._thread = typed._thread or None
+    reader, writer = os.pipe()
+    typed = Typed(os.fdopen(reader, encoding="utf-8"))
+    typed.listen()
+    with os.fdopen(writer, "w", encoding="utf-8") as keyboard:
+        keyboard.write("perhaps\nn not tonight\n")
+
+    assert typed.answer(5.0) == "perhaps"
+    assert typed.answer(5.0) == Answer("deny", "not tonight")
+    assert typed.answer(5.0) == Answer("deny", CLOSED)
+    assert typed.answer() == Answer("deny", CLOSED)
+
+
+# --- a real terminal -----------------------------------------------------------------------------
+
+FLEET = """
+format = 1
+[[host]]
+name = "hv01"
+[[host]]
+name = "hv02"
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 20
+[[vm]]
+name = "db 01"
+host = "hv01"
+status = "PowerOff"
+minutes = 1
+"""
+
+
+class Seat:
+    """A person at a pseudo-terminal: waits for words, types, presses Ctrl-C."""
+
+    def __init__(self, folder, *words):
+        self.shown = ""
+        self.pid, self.screen = pty.fork()
+        if self.pid == 0:
+            os.chdir(folder)
+            os.environ |= {"TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
+            os.execv(sys.executable, [sys.executable, "-m", "bot.cli", *words])
+
+    def sees(self, pattern, seconds=30.0):
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.shown)):
+            left = deadline - time.monotonic()
+            assert left > 0, f"never saw {pattern!r} in:\n{self.shown}"
+            if select.select([self.screen], [], [], left)[0]:
+                self._read()
+        self.shown = self.shown[found.end() :]
+
+    def _read(self):
+        self.shown += os.read(self.screen, 65536).decode(errors="replace")
+
+    def types(self, text):
+        os.write(self.screen, text.encode())
+
+    def leaves(self):
+        """The exit code, once the program has ended by itself."""
+        try:
+            while True:
+                self._read()
+        except OSError:  # how Linux says that nobody is at the other end any more
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self.screen)
+            return code
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    return tmp_path
+
+
+def test_at_a_terminal_the_question_is_asked_below_the_board_and_the_answer_counts(folder):
+    seat = Seat(folder, "run", "--fleet", "fleet.toml", "--speed", "300", "host hv01 to hv02")
+    seat.sees("db 01  Off .* 14 GB|db 01  Off .*GB")
+    seat.sees("then Enter:")
+    seat.types("perhaps\n")
+    seat.sees('"perhaps" is neither y nor n')
+    seat.sees("then Enter:")
+    seat.types("y\n")
+    seat.sees("A1 approved by terminal:")
+    seat.sees("R1 ended: 2 of 2 moved, hv01 is empty")
+
+    assert seat.leaves() == 0
+
+
+def test_ctrl_c_at_a_terminal_says_what_is_in_flight(folder):
+    seat = Seat(
+        folder,
+        "run",
+        "--fleet",
+        "fleet.toml",
+        "--speed",
+        "5",
+        "--approve",
+        "no",
+        "vm web01 to hv02",
+    )
+    seat.sees("Moving: web01")
+    os.kill(seat.pid, signal.SIGINT)
+    seat.sees("R1: web01 → hv02 is moving. VMM goes on with them")
+
+    assert seat.leaves() == 130
+
+
+def test_time_stands_still_while_a_person_thinks(folder):
+    seat = Seat(
+        folder, "run", "--fleet", "fleet.toml", "--speed", "max", "vm", "db 01", "to", "hv02"
+    )
+    seat.sees("then Enter:")
+    seat.types("n not tonight\n")
+    seat.sees("not tonight")
+
+    assert seat.leaves() == 1
