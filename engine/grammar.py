@@ -186,9 +186,14 @@ def took(seconds: float) -> str:
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice that looks most like the word, or ``None`` where none looks like it."""
-    by_key = {choice.casefold(): choice for choice in choices}
-    found = difflib.get_close_matches(word.casefold(), list(by_key), n=1, cutoff=0.6)
+    by_key = {_look(choice): choice for choice in choices}
+    found = difflib.get_close_matches(_look(word), list(by_key), n=1, cutoff=0.6)
     return by_key[found[0]] if found else None
+
+
+def _look(word: str) -> str:
+    """How a word looks at a glance: HV0I and hv01 are the same."""
+    return word.casefold().translate(str.maketrans("oil", "011"))
 
 
 def _list(names: Sequence[str]) -> str:

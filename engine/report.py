@@ -235,12 +235,13 @@ def _record_of(store: Store, run_id: int) -> RunRecord:
 
 
 def _copies(record: RunRecord) -> list[Attempt]:
-    """The LIVE and COLD attempts that arrived: the work that had to be done."""
+    """The LIVE and COLD attempts that ran, failed ones too: each held a slot at both hosts."""
+    ran = (Result.OK, Result.FAILED)
     return [
         a
         for m in record.moves
         for a in m.attempts
-        if a.kind in MIGRATIONS and a.result is Result.OK and a.ended is not None
+        if a.kind in MIGRATIONS and a.result in ran and a.ended is not None
     ]
 
 
@@ -262,16 +263,16 @@ def lower_bound(
     record: RunRecord, fleet: Fleet | None, releases: Mapping[int, float] | None = None
 ) -> float:
     """Seconds that no schedule could beat: each host's copies over its slots, and for every VM
-    the moment it was released plus its copy."""
+    the moment it was released plus its copies."""
     work: defaultdict[str, float] = defaultdict(float)
-    releases = releases or {}
-    least = max(releases.values(), default=0.0)
+    chains = defaultdict(float, releases or {})
     for copy in _copies(record):
         seconds = (copy.ended or copy.begun) - copy.begun
-        least = max(least, releases.get(copy.move, 0.0) + seconds)
+        chains[copy.move] += seconds
         for host in (copy.source, copy.destination):
             if host:
                 work[host] += seconds
+    least = max(chains.values(), default=0.0)
     return max([least, *(seconds / _slots(host, fleet) for host, seconds in work.items())])
 
 
@@ -332,7 +333,7 @@ def summary(run: Mapping[str, Any]) -> list[str]:
     lines = [headline(run), f"{live} live, {cold} powered down, {took}{_pace(run)}"]
     for host, empty in run["empty"].items():
         if empty:
-            lines.append(f"{short(host)} is empty: VMM and Hyper-V showed no VM, twice.")
+            lines.append(f"{short(host)}: VMM and Hyper-V both showed no VM, twice")
     retried = [m for m in moved if len(_migrations(m)) > 1]
     if retried:
         names = ", ".join(f"{m['vm']} ({len(_migrations(m))} attempts)" for m in retried)
@@ -375,7 +376,7 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
             counts[repair["what"]] += 1
             repairs[repair["what"]].add(move["vm"])
     if counts:
-        told = ", ".join(
+        told = "; ".join(
             f"{_count(counts[what], what)} on {', '.join(sorted(repairs[what]))}"
             for what in sorted(counts)
         )

@@ -27,7 +27,7 @@ def escape(text: str) -> str:
 def date(at: float, form: str = "{time}") -> str:
     """A moment in the reader's own time zone; UTC where a client cannot."""
     fallback = datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
-    return f"<!date^{int(at)}^{form}^{fallback}>"
+    return f"<!date^{int(at)}^{form}|{fallback}>"
 
 
 def fit(text: str, longest: int) -> str:

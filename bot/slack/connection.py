@@ -77,7 +77,13 @@ class Connection:
         self._app, self._app_token, self._base_url = app, app_token, base_url
         self._loop = asyncio.new_event_loop()
         self._halt = asyncio.Event()
+        self._handler: _Handler | None = None
         self._thread = threading.Thread(target=self._run, name="slack-socket", daemon=True)
+
+    @property
+    def in_hand(self) -> int:
+        """Envelopes that were received and are not acked yet."""
+        return self._handler.in_hand if self._handler else 0
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
@@ -101,7 +107,7 @@ class Connection:
             self._loop.close()
 
     async def _live(self) -> None:
-        handler = _Handler(self._app, self._app_token, self._base_url)
+        handler = self._handler = _Handler(self._app, self._app_token, self._base_url)
         handler.client.on_message_listeners.append(self._heard)
         try:
             await self._connect(handler)

@@ -64,7 +64,8 @@ def _vm_line(move: Move, fleet: Fleet | None, width: int) -> str:
     state = str(vm.hyperv_state) if vm and vm.hyperv_state else "?"
     adapters = vm.adapters if vm else 0
     noun = "adapter" if adapters == 1 else "adapters"
-    return f"  • {move.vm:<{width}}  {state:<6}  {adapters} {noun}  {move.size_mb / 1024:.0f} GB"
+    size = f"{move.size_mb / 1024:.0f} GB"
+    return f"  • {move.vm:<{width}}  {state:<6}  {adapters} {noun:<8}  {size:>7}"
 
 
 def read_answer(line: str) -> Answer | None:
@@ -92,14 +93,14 @@ class Typed:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdin
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
         self.closed = False
 
     def listen(self) -> None:
-        """Begin to read; what was typed before the question is not an answer to it."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._read, name="keyboard", daemon=True)
-            self._thread.start()
+        """Begin to read."""
+        threading.Thread(target=self._read, name="keyboard", daemon=True).start()
+
+    def forget(self) -> None:
+        """What was typed before a question is shown is not an answer to it."""
         while not self._lines.empty():
             self.closed = self._lines.get() is None or self.closed
 

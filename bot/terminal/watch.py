@@ -36,6 +36,8 @@ class Watch:
         self.run, self.screen = run, screen
         self.policy, self.terminal = policy, terminal
         self.typed = Typed()
+        if terminal and policy == "ask":
+            self.typed.listen()
         self.asked: int | None = None
         self.seen = self.looks = 0
         self.health = ""
@@ -65,9 +67,12 @@ class Watch:
             return
         fleet = queries.fleet(self.store, self.run.vmm)
         card = [*card_lines(question, record, fleet), prompt(question)] if question else []
-        self.screen.show(board(record, fleet, self.clock.now(), self.rate), card)
         if question is not None and question.id != self.asked:
-            self._ask(question, card)
+            self.typed.forget()
+            self.asked = question.id
+            if not self.screen.draws:
+                self.screen.say(card)
+        self.screen.show(board(record, fleet, self.clock.now(), self.rate), card)
 
     def _question(self) -> Approval | None:
         """The first question that a person here has to answer; the others are answered now."""
@@ -79,12 +84,6 @@ class Watch:
                 return approval
             self._decide(approval, answer)
         return None
-
-    def _ask(self, question: Approval, card: list[str]) -> None:
-        self.asked = question.id
-        self.typed.listen()
-        if not self.screen.draws:
-            self.screen.say(card)
 
     def say_health(self, health: str) -> None:
         """Say once what is wrong with the engine, and once that it is well again."""

@@ -133,7 +133,8 @@ class Pen:
         for host in hosts:
             if host in run.empty:
                 continue
-            text = f"{short(host)} is empty: VMM and Hyper-V showed no VM, twice."
+            apart = f", {round(self.now - first)} s apart" if first is not None else ""
+            text = f"{short(host)} is empty: VMM and Hyper-V showed no VM, twice{apart}."
             self.event("host.empty", text, run=run.id, detail={"host": host, "first": first})
 
     # --- moves -------------------------------------------------------------------------------

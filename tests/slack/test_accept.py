@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,21 @@ def test_after_slack_hangs_up_the_next_command_is_heard(night):
 
     assert night.say("host hv01 to hv02 now") == ""
     night.board_shows("Moving")
+
+
+def test_what_is_in_hand_at_a_stop_is_acked_before_the_socket_closes(night):
+    held = night.store.database()
+    held.execute("BEGIN IMMEDIATE")  # the listener's insert has to wait
+    with ThreadPoolExecutor(2) as people:
+        said = people.submit(night.say, "host hv01 to hv02 now")
+        night.slack.wait_for(lambda: night.side.connection.in_hand == 1)
+        stopped = people.submit(night.side.connection.stop)
+        held.conn.rollback()
+
+        assert said.result(timeout=10) == ""
+        stopped.result(timeout=10)
+
+    assert len(rows(night, "slack_inbox")) == 1
 
 
 def test_without_a_token_it_does_not_start_and_names_the_setting(make_night):

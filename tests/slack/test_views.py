@@ -132,13 +132,13 @@ def test_the_board_says_what_the_reference_says():
     assert lines == [
         "R214 · hv01 → hv02, hv03 · Moving",
         "19 of 42 moved · 1 moving · 20 waiting · 1 failed",
-        "Needs a person: approve 4 powered-down VMs by <!date^7200^{time}^02:00 UTC>, "
+        "Needs a person: approve 4 powered-down VMs by <!date^7200^{time}|02:00 UTC>, "
         "see the card in the thread",
         "Moving: web07 → hv02 61 %",
         "Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, need approval · "
-        "1 in backup since <!date^60^{time}^00:01 UTC>",
+        "1 in backup since <!date^60^{time}|00:01 UTC>",
         "Failed: erp01, see thread",
-        "Asked by <@U1> <!date^0^{time}^00:00 UTC> · as of <!date^60^{time_secs}^00:01 UTC>",
+        "Asked by <@U1> <!date^0^{time}|00:00 UTC> · as of <!date^60^{time_secs}|00:01 UTC>",
     ]
     assert "▓▓▓▓░░░░░░ 45 % · done about" in str(board_view(board, LISTED).blocks)
 
@@ -193,7 +193,7 @@ def test_a_damaged_vm_calls_those_who_decide():
 
 @given(st.text(max_size=300), st.integers(min_value=8, max_value=400))
 def test_fit_never_leaves_half_an_entity_or_mention(text, longest):
-    cut = blocks.fit(blocks.escape(text) + "<@U1> <!date^1^{time}^x>", longest)
+    cut = blocks.fit(blocks.escape(text) + "<@U1> <!date^1^{time}|x>", longest)
 
     assert len(cut) <= longest
     assert cut.count("<") == cut.count(">")

@@ -217,9 +217,7 @@ class Scene:
         self.jobs.append(replace(known, state=state, **changes))
         return self
 
-    def approval(
-        self, state: ApprovalState, *names: str, run: int = 1, **changes: object
-    ) -> Scene:
+    def approval(self, state: ApprovalState, *names: str, run: int = 1, **changes: object) -> Scene:
         """A question about these VMs (web01 if none is named), asked 5 minutes ago."""
         vms = tuple(f"id-{name}" for name in names or ("web01",))
         granted = vms if state is ApprovalState.GRANTED else ()
@@ -299,7 +297,9 @@ class Scene:
         return ladder.restoring(self.view())
 
     def plan(self) -> Plan:
-        return plan([self.record(number) for number in self.runs], self.fleet(), self.now, self.rules)
+        return plan(
+            [self.record(number) for number in self.runs], self.fleet(), self.now, self.rules
+        )
 
     def steps(self, kind: type, name: str | None = None) -> list:
         """The planned steps of this kind; of this VM, if named."""

@@ -1,0 +1,499 @@
+"""The moving and restoring ladders: where a VM is, held against what its job said, and its network.
+
+``scene`` starts as a VM on hv01 whose LIVE attempt to hv02 is open.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.model import (
+    Acl,
+    Adapter,
+    AttemptKind,
+    MoveState,
+    Network,
+    Result,
+    RunState,
+    Wait,
+)
+from engine.policy import outcome
+from engine.policy.plan import plan
+from engine.policy.steps import Arrive, Finish, PutBack, ReadNetworks, Return, Start
+
+MINUTE, HOUR = 60.0, 3600.0
+RULE = Acl("Allow", "Inbound", 10)
+OTHER = Acl("Deny", "Inbound", 20)
+SAVED = Network((Adapter("nic-1", "001DD8B71C00", "VM-Net-10", None, "LS-Main", 10, acls=(RULE,)),))
+LOST = Network((Adapter("nic-1", "001DD8B71C00", "VM-Net-10", None, "LS-Main", 10),))
+WORSE = Network((Adapter("nic-9", "001DD8B71CFF", "VM-Net-10", None, "LS-Main", 10),))
+
+
+@pytest.fixture
+def flying(scene):
+    """Started, VMM said a job, the job is still shown as running."""
+    scene.move(state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
+    return scene.attempt(job="job-web01")
+
+
+@pytest.fixture
+def arrived(scene):
+    """On hv02 after its attempt ended well, its network to be compared."""
+    scene.move(state=MoveState.RESTORING, destination="hv02", host="hv02", kind=AttemptKind.LIVE)
+    return scene.attempt(Result.OK).vm(at="hv02").baseline(network=SAVED)
+
+
+# --- the truth table -----------------------------------------------------------------------
+
+PLACES = {
+    "source": lambda s: s.vm(at="hv01"),
+    "destination": lambda s: s.vm(at="hv02"),
+    "both": lambda s: s.seen_on("hv01", "hv02"),
+    "neither": lambda s: s.seen_on(),
+    "elsewhere": lambda s: s.vm(at="hv03"),
+    "source silent": lambda s: s.vm(at="hv02").silent("hv01"),
+    "destination silent": lambda s: s.vm(at="hv01").silent("hv02"),
+}
+SAID = {
+    "ok": lambda s: s.job(state="completed"),
+    "failed": lambda s: s.job(state="failed", error="0x80041024 out of memory"),
+    "canceled": lambda s: s.job(state="canceled"),
+    "unknown": lambda s: s,
+}
+ENDED = [
+    ("source", "ok", "hv01", Result.FAILED, "VMM says the move completed, but the VM is still on"),
+    ("source", "failed", "hv01", Result.FAILED, "0x80041024 out of memory"),
+    ("source", "canceled", "hv01", Result.FAILED, "VMM's job canceled."),
+    ("source", "unknown", "hv01", Result.LOST, "No VMM job was found and the VM did not move."),
+    ("destination", "ok", "hv02", Result.OK, ""),
+    ("destination", "failed", "hv02", Result.OK, "out of memory), but the VM is on hv02."),
+    ("destination", "canceled", "hv02", Result.OK, "canceled, but the VM is on hv02."),
+    ("destination", "unknown", "hv02", Result.OK, ""),
+    ("elsewhere", "ok", "hv03", Result.FAILED, "completed, and the VM is on another host."),
+    ("elsewhere", "failed", "hv03", Result.FAILED, "out of memory), and the VM is on another"),
+    ("elsewhere", "canceled", "hv03", Result.FAILED, "canceled, and the VM is on another host."),
+    ("elsewhere", "unknown", "hv03", Result.FAILED, "VMM shows no job, and the VM is on another"),
+]
+WAITS = [
+    ("both", Wait.TWO_PLACES, "on hv01 and hv02 at once"),
+    ("neither", Wait.MISSING, "not found on any host"),
+    ("source silent", Wait.HOST_DOWN, "hv01 does not answer"),
+    ("destination silent", Wait.HOST_DOWN, "hv02 does not answer"),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "job", "host", "result", "why"),
+    [pytest.param(*row, id=f"{row[0]}, job {row[1]}") for row in ENDED],
+)
+def test_where_the_vm_is_counts_and_the_job_only_explains(place, job, host, result, why, flying):
+    step = SAID[job](PLACES[place](flying)).moving().step
+
+    assert isinstance(step, Arrive)
+    assert step.host == f"{host}.corp.example"
+    assert step.settle is not None
+    assert step.settle[0] is result
+    assert why in step.settle[1]
+    assert bool(step.settle[1]) == bool(why)
+
+
+@pytest.mark.parametrize("job", sorted(SAID))
+@pytest.mark.parametrize(("place", "wait", "text"), WAITS)
+def test_where_it_is_not_known_nothing_is_concluded(place, wait, text, job, flying):
+    step = SAID[job](PLACES[place](flying)).moving().step
+
+    assert (step.wait, step.text) == (wait, text)
+
+
+@pytest.mark.parametrize(
+    ("place", "limit", "ends"),
+    [
+        ("both", 10 * MINUTE, "unknown TWO_PLACES"),
+        ("neither", 10 * MINUTE, "unknown UNKNOWN"),
+        ("source silent", HOUR, "unknown UNKNOWN"),
+        ("destination silent", HOUR, "unknown UNKNOWN"),
+    ],
+)
+def test_after_the_limit_a_person_has_to_look(place, limit, ends, flying, told):
+    wait = next(w for p, w, _ in WAITS if p == place)
+    PLACES[place](SAID["failed"](flying))
+
+    assert told(flying.waiting(wait, limit - 1).moving()) == f"waits {wait}"
+    after = flying.waiting(wait, limit).moving()
+    assert told(after) == ends
+    assert "id-web01" in after.step.next
+
+
+def test_a_vm_deleted_in_mid_move_has_vanished(flying, told):
+    verdict = flying.gone().waiting(Wait.MISSING, 10 * MINUTE).moving()
+
+    assert told(verdict) == "skipped VANISHED"
+    assert verdict.step.settle == (Result.LOST, "The VM was not found again.")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "VMM cannot complete the host operation on the hv02.corp.example server because of "
+            "the error: There is not enough space.",
+            "There is not enough space.",
+        ),
+        ("There is not enough space.", "There is not enough space."),
+        (None, ""),
+    ],
+)
+def test_the_cause_is_told_without_what_vmm_wraps_it_in(said, told):
+    assert outcome.plain(said) == told
+
+
+# --- still on its way ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        pytest.param(lambda s: s.job(), id="its job runs"),
+        pytest.param(lambda s: s.job(id="another"), id="another job of it runs"),
+        pytest.param(
+            lambda s: s.vm(hyperv_status=("MigratingVirtualMachine",)), id="Hyper-V says so"
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["source", "destination", "both", "neither"])
+def test_what_is_in_flight_is_watched(sign, place, flying, told):
+    """On both hosts and on neither are how a migration looks from outside."""
+    PLACES[place](flying)
+
+    assert told(sign(flying.later(24 * HOUR)).moving()) == "nothing"
+
+
+def test_a_stale_status_of_vmm_asks_for_a_refresh_and_is_not_believed_before(flying, told):
+    flying.job(state="completed").vm(at="hv02", vmm_status="UnderMigration")
+    flying.host("hv01", refreshed_at=flying.now - 1).host("hv02", refreshed_at=flying.now - 1)
+    verdict = flying.moving()
+
+    assert told(verdict) == "nothing"
+    assert set(verdict.refresh) == {"hv01.corp.example", "hv02.corp.example"}
+
+
+def test_a_status_that_a_refresh_does_not_clear_is_asked_for_again(flying, told):
+    verdict = flying.job(state="completed").vm(at="hv02", vmm_status="UnderMigration").moving()
+
+    assert told(verdict) == "nothing"
+    assert len(verdict.refresh) == 2
+
+
+@pytest.mark.parametrize("stale", ["hv01", "hv02"])
+def test_nothing_is_concluded_from_a_host_that_was_not_re_read(stale, flying, told):
+    flying.job(state="failed").host(stale, refreshed_at=flying.now - 1)
+    verdict = flying.moving()
+
+    assert told(verdict) == "nothing"
+    assert set(verdict.refresh) == {"hv01.corp.example", "hv02.corp.example"}
+
+
+@pytest.mark.parametrize("change", [{"refreshed_at": None}, {"refreshed_at": 0.0}])
+def test_a_locked_host_cannot_be_re_read_and_is_believed_as_it_is(change, flying, told):
+    flying.job(state="failed").host("hv02", locked=True, **change)
+
+    assert told(flying.moving()) == "Arrive"
+
+
+def test_a_move_without_an_open_attempt_goes_on_to_look_at_its_network(scene):
+    step = scene.move(state=MoveState.MOVING, host="hv02").moving().step
+
+    assert step == Arrive(scene.view().move, "hv02.corp.example")
+
+
+# --- a start that nobody answered ----------------------------------------------------------
+
+
+@pytest.fixture
+def doubtful(scene):
+    """The start was sent; no job is known. VMM may begin it for another 60 s."""
+    scene.move(state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
+    return scene.attempt(not_after=scene.now + 60)
+
+
+@pytest.mark.parametrize("skew", [0.0, 600.0, -600.0])
+def test_an_unknown_start_is_open_until_the_look_ups_are_over_on_the_servers_clock(
+    skew, scene, told
+):
+    """not_after and the deadline are VMM's time: 60 s, then 3 look-ups of 10 s."""
+    scene.skew = skew
+    scene.move(state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
+    scene.attempt(not_after=scene.now + skew + 60)
+    before = told(scene.later(90).moving())
+    after = scene.later(0.5).moving()
+
+    assert before == "nothing"
+    assert after.step.settle == (Result.LOST, "No VMM job was found and the VM did not move.")
+
+
+def test_the_next_look_at_an_unknown_start_is_its_deadline(doubtful):
+    doubtful.skew = -30.0
+    verdict = doubtful.moving()
+
+    assert verdict.due == pytest.approx(doubtful.now + 120, abs=0.01)
+
+
+def test_the_look_ups_are_words_of_the_request(doubtful, told):
+    doubtful.options(lookups=1, lookup_interval=5.0)
+
+    assert told(doubtful.later(65).moving()) == "nothing"
+    assert told(doubtful.later(1).moving()) == "Arrive"
+
+
+def test_an_arrival_needs_no_job_to_be_believed(doubtful):
+    step = doubtful.vm(at="hv02").moving().step
+
+    assert step.settle == (Result.OK, "")
+
+
+def test_an_arrival_is_believed_only_from_hosts_that_were_re_read(doubtful, told):
+    doubtful.vm(at="hv02").host("hv01", refreshed_at=doubtful.now - 5)
+    verdict = doubtful.moving()
+
+    assert told(verdict) == "nothing"
+    assert len(verdict.refresh) == 2
+
+
+def test_an_unknown_start_keeps_its_slots_and_its_place_in_the_request(doubtful):
+    doubtful.host("hv01", live_limit=1).add("web02")
+    [hold] = [s for s in doubtful.plan().steps if s.move.vm == "web02"]
+
+    assert hold.wait is Wait.SLOT
+    assert hold.text == "1 of 1 on hv01: web01"
+
+
+def test_a_start_that_is_seen_to_have_ended_frees_its_slot_in_the_same_plan(flying):
+    flying.job(state="completed").vm(at="hv02").host("hv01", live_limit=1).add("web02")
+    flying.host("hv02", live_limit=1)
+
+    assert [step.move.vm for step in flying.steps(Start)] == ["web02"]
+
+
+# --- restoring -----------------------------------------------------------------------------
+
+
+def test_an_arrival_is_read_before_it_is_judged(arrived):
+    assert arrived.restoring().step == ReadNetworks("hv02.corp.example", (arrived.view().move,))
+
+
+@pytest.mark.parametrize(
+    ("host", "age"),
+    [
+        pytest.param("hv01", 1.0, id="read where it was before"),
+        pytest.param("hv02", 11.0, id="read before the move ended"),
+        pytest.param("hv02", 10.0, id="read in the moment it ended"),
+    ],
+)
+def test_an_old_reading_proves_nothing(host, age, arrived, told):
+    assert told(arrived.reading(SAVED, host, age).restoring()) == "ReadNetworks"
+
+
+def test_a_network_as_saved_ends_the_move(arrived, told):
+    verdict = arrived.reading(SAVED).restoring()
+
+    assert told(verdict) == "done MOVED"
+    assert verdict.step.repaired == ()
+
+
+def test_what_was_added_meanwhile_is_kept(arrived, told):
+    more = Network((*SAVED.adapters, Adapter("nic-2", "001DD8B71C99")))
+
+    assert told(arrived.reading(more).restoring()) == "done MOVED"
+
+
+def test_what_is_missing_is_put_back_where_the_vm_is(arrived):
+    step = arrived.reading(LOST).restoring().step
+
+    assert isinstance(step, PutBack)
+    assert step.repair.host == "hv02.corp.example"
+    assert step.repair.adapters[0].acls == (RULE,)
+    assert [str(d) for d in step.differences] == [f"adapter 001DD8B71C00, acl {RULE}"]
+
+
+def restored(scene, result=Result.OK, ended=5.0, error=""):
+    detail = {"differences": [["001DD8B71C00", "acl", str(RULE)]]}
+    return scene.attempt(
+        result, AttemptKind.RESTORE, ended=scene.now - ended, detail=detail, error=error
+    )
+
+
+def test_after_a_repair_it_is_read_again(arrived, told):
+    assert told(restored(arrived.reading(LOST, age=6)).restoring()) == "ReadNetworks"
+
+
+def test_a_repair_that_is_seen_to_hold_is_told(arrived, told):
+    verdict = restored(arrived).reading(SAVED).restoring()
+
+    assert told(verdict) == "done MOVED"
+    assert [(d.adapter, d.what, d.value) for d in verdict.step.repaired] == [
+        ("001DD8B71C00", "acl", str(RULE))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("repairs", "says"), [(1, "PutBack"), (2, "PutBack"), (3, "damaged NETWORK")]
+)
+@pytest.mark.parametrize("result", [Result.OK, Result.REFUSED, Result.LOST])
+def test_three_repairs_that_do_not_hold_are_enough(repairs, says, result, arrived, told):
+    for _ in range(repairs):
+        restored(arrived, result)
+
+    assert told(arrived.reading(LOST).restoring()) == says
+
+
+def test_damage_is_told_with_the_exact_difference_and_hyper_vs_words(arrived):
+    for _ in range(3):
+        restored(arrived, Result.REFUSED, error="Access is denied")
+    finish = arrived.reading(LOST).restoring().step
+
+    assert f"adapter 001DD8B71C00, acl {RULE}" in finish.sentence
+    assert "Hyper-V said: Access is denied." in finish.sentence
+    assert "hv02" in finish.next
+
+
+def test_what_cannot_be_put_back_is_damage_at_once(arrived, told):
+    assert told(arrived.reading(WORSE).restoring()) == "damaged NETWORK"
+
+
+def test_what_can_be_put_back_is_put_back_before_the_rest_is_called_damage(arrived, told):
+    """One rule is missing, under the other key stands another body: the first is repaired."""
+    both = Adapter("nic-1", "001DD8B71C00", switch="LS-Main", acls=(RULE, OTHER))
+    twisted = Adapter(
+        "nic-1", "001DD8B71C00", switch="LS-Main", acls=(Acl("Allow", "Inbound", 20),)
+    )
+    arrived.baseline(network=Network((both,))).reading(Network((twisted,)))
+    step = arrived.restoring().step
+    healed = Adapter(
+        "nic-1", "001DD8B71C00", switch="LS-Main", acls=(RULE, Acl("Allow", "Inbound", 20))
+    )
+    after = restored(arrived).reading(Network((healed,))).restoring()
+
+    assert isinstance(step, PutBack)
+    assert step.repair.adapters[0].acls == (RULE,)
+    assert told(after) == "damaged NETWORK"
+    assert [d.value for d in after.step.repaired] == [str(RULE)]
+    assert str(OTHER) in after.step.sentence
+    assert str(RULE) not in after.step.sentence
+
+
+@pytest.mark.parametrize("free", [Result.LOCKED, Result.BUSY, Result.STALE])
+def test_a_lock_paces_the_repair_and_costs_none_of_the_three(free, arrived, told):
+    for _ in range(9):
+        restored(arrived, free, ended=14.0)
+    early = arrived.attempt(Result.OK, ended=arrived.now - 90).reading(LOST).restoring()
+    late = arrived.later(1).restoring()
+
+    assert told(early) == "waits HOST_LOCKED"
+    assert early.due == arrived.now
+    assert told(late) == "PutBack"
+
+
+def test_back_on_the_source_with_its_network_it_is_tried_again(scene):
+    scene.move(state=MoveState.RESTORING, host="hv01").baseline(network=SAVED)
+    scene.attempt(Result.FAILED, error="no space on D:").reading(SAVED, "hv01")
+    step = scene.restoring().step
+
+    assert isinstance(step, Return)
+    assert step.why == "no space on D:"
+
+
+def test_back_on_the_source_its_network_is_compared_before_it_is_tried_again(scene, told):
+    scene.move(state=MoveState.RESTORING, host="hv01").baseline(network=SAVED)
+    scene.attempt(Result.FAILED)
+
+    assert told(scene.restoring()) == "ReadNetworks"
+    assert told(scene.reading(LOST, "hv01").restoring()) == "PutBack"
+
+
+def test_on_a_host_that_nobody_named_it_is_left_once_its_network_is_right(arrived, told):
+    arrived.vm(at="hv03").move(host="hv03")
+
+    assert told(arrived.reading(LOST, "hv03").restoring()) == "PutBack"
+    assert told(arrived.reading(SAVED, "hv03").restoring()) == "skipped ELSEWHERE"
+
+
+def test_a_vm_that_moved_on_is_looked_at_where_it_is_now(arrived):
+    step = arrived.vm(at="hv03").restoring().step
+
+    assert step == Arrive(arrived.view().move, "hv03.corp.example")
+
+
+def test_moved_by_others_with_its_network_intact_counts_as_moved(scene, told):
+    scene.move(state=MoveState.RESTORING, host="hv02").vm(at="hv02").baseline(network=SAVED)
+    verdict = scene.reading(SAVED).restoring()
+
+    assert told(verdict) == "done MOVED"
+    assert "somebody else" in verdict.step.sentence
+
+
+def test_without_a_saved_network_there_is_nothing_to_compare(arrived, told):
+    assert told(arrived.no_baseline().restoring()) == "done MOVED"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.gone(), "waits MISSING"),
+        (lambda s: s.seen_on(), "waits MISSING"),
+        (lambda s: s.seen_on().silent("hv02"), "waits HOST_DOWN"),
+        (lambda s: s.seen_on("hv01", "hv02"), "waits TWO_PLACES"),
+        (lambda s: s.job(), "waits FOREIGN"),
+        (lambda s: s.vm(hyperv_status=("MigratingVirtualMachine",)), "waits FOREIGN"),
+        (lambda s: s.vm(vmm_status="MigrationFailed"), "Dismiss"),
+    ],
+)
+def test_no_network_is_touched_while_it_is_not_known_to_rest_here(change, says, arrived, told):
+    assert told(change(arrived.reading(LOST)).restoring()) == says
+
+
+@pytest.mark.parametrize(
+    ("change", "wait", "limit", "ends"),
+    [
+        (lambda s: s.seen_on(), Wait.MISSING, 10 * MINUTE, "unknown UNKNOWN"),
+        (lambda s: s.gone(), Wait.MISSING, 10 * MINUTE, "skipped VANISHED"),
+        (lambda s: s.silent("hv02"), Wait.HOST_DOWN, HOUR, "unknown UNKNOWN"),
+        (lambda s: s.job(), Wait.FOREIGN, 4 * HOUR, "unknown UNKNOWN"),
+    ],
+)
+def test_the_waits_of_restoring_end_with_a_person(change, wait, limit, ends, arrived, told):
+    change(arrived)
+
+    assert told(arrived.waiting(wait, limit - 1).restoring()) == f"waits {wait}"
+    assert told(arrived.waiting(wait, limit).restoring()) == ends
+
+
+def test_a_failed_state_that_no_dismissal_clears_does_not_hide_the_network(arrived, told):
+    arrived.vm(vmm_status="MigrationFailed")
+    for _ in range(3):
+        arrived.attempt(Result.OK, AttemptKind.DISMISS)
+
+    assert told(arrived.restoring()) == "ReadNetworks"
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPING])
+def test_a_network_is_put_back_whatever_the_run_does(state, arrived):
+    arrived.run(state=state).reading(LOST)
+
+    assert len(arrived.steps(PutBack)) == 1
+
+
+def test_one_reading_per_host_serves_all_arrivals(arrived):
+    arrived.add("web02").vm("web02", at="hv02")
+    arrived.move("web02", state=MoveState.RESTORING, host="hv02")
+    steps = [s for s in arrived.plan().steps if isinstance(s, ReadNetworks)]
+
+    assert [(s.host, [m.vm for m in s.moves]) for s in steps] == [
+        ("hv02.corp.example", ["web01", "web02"])
+    ]
+
+
+def test_what_is_over_is_left_alone(scene):
+    for state in (MoveState.DONE, MoveState.DAMAGED, MoveState.FAILED, MoveState.UNKNOWN):
+        scene.move(state=state)
+        planned = plan([scene.record()], scene.fleet(), scene.now, scene.rules)
+        assert not any(isinstance(s, Start | Finish | PutBack) for s in planned.steps)

@@ -1,0 +1,408 @@
+"""Networks: what counts as lost, what is put back, and that putting back makes it whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.model import Acl, Adapter, AdapterRepair, Network, Repair
+from engine.policy.network import compare, match, pinned, repair
+
+HOST = "hv02.corp.example"
+MAC = "00:1D:D8:B7:1C:00"
+ALLOW = Acl("Allow", "Inbound", 10)
+DENY = Acl("Deny", "Inbound", 20)
+SAVED = Adapter("nic-1", MAC, "VM-Net-10", None, "LS-Main", 10, acls=(ALLOW, DENY))
+
+
+def net(*adapters: Adapter) -> Network:
+    return Network(adapters)
+
+
+def differences(saved: Adapter, found: Adapter) -> list[tuple[str, str, str, bool]]:
+    return [(d.what, d.value, d.found, d.repairable) for d in compare(net(saved), net(found))]
+
+
+# --- which adapter is which ----------------------------------------------------------------
+
+A = Adapter("a", "001DD8B71C01")
+B = Adapter("b", "001DD8B71C02")
+
+
+@pytest.mark.parametrize(
+    ("saved", "found", "pairs"),
+    [
+        pytest.param((A, B), (B, A), {"a": "a", "b": "b"}, id="by id, in any order"),
+        pytest.param(
+            (A,), (replace(A, mac="001DD8B71CFF"),), {"a": "a"}, id="by id, whatever the MAC says"
+        ),
+        pytest.param((A,), (replace(A, id="new"),), {"a": "new"}, id="by a unique MAC"),
+        pytest.param(
+            (replace(A, mac="00:1d:d8:b7:1c:01"),),
+            (replace(A, id="new", mac="00-1D-D8-B7-1C-01"),),
+            {"a": "new"},
+            id="MACs however they are written",
+        ),
+        pytest.param((A,), (), {"a": None}, id="gone"),
+        pytest.param((A,), (B,), {"a": None}, id="neither id nor MAC"),
+        pytest.param(
+            (replace(A, mac="00:00:00:00:00:00"),),
+            (replace(A, id="new", mac="000000000000"),),
+            {"a": None},
+            id="a zero MAC is nobody's",
+        ),
+        pytest.param(
+            (replace(A, mac=""),), (replace(A, id="new", mac=""),), {"a": None}, id="no MAC at all"
+        ),
+        pytest.param(
+            (A, replace(B, mac=A.mac)),
+            (replace(A, id="new"),),
+            {"a": None, "b": None},
+            id="a MAC saved twice",
+        ),
+        pytest.param(
+            (A,),
+            (replace(A, id="new"), replace(A, id="newer")),
+            {"a": None},
+            id="a MAC found twice",
+        ),
+    ],
+)
+def test_adapters_are_matched_by_id_then_by_a_mac_that_is_unique(saved, found, pairs):
+    matched = match(net(*saved), net(*found))
+
+    assert {was.id: now.id if now else None for was, now in matched} == pairs
+
+
+def test_an_adapter_that_is_gone_is_reported_and_not_made_up():
+    [difference] = compare(net(SAVED), net())
+
+    assert (difference.what, difference.value, difference.repairable) == ("adapter", MAC, False)
+    assert repair(HOST, net(SAVED), net()) == Repair(HOST)
+
+
+# --- what is compared ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param({}, [], id="as saved"),
+        pytest.param({"acls": (DENY, ALLOW)}, [], id="rules in another order"),
+        pytest.param(
+            {"acls": (ALLOW, DENY, Acl("Allow", "Outbound", 99))}, [], id="somebody added a rule"
+        ),
+        pytest.param({"acls": (DENY,)}, [("acl", str(ALLOW), "", True)], id="a rule is gone"),
+        pytest.param(
+            {"acls": ()},
+            [("acl", str(ALLOW), "", True), ("acl", str(DENY), "", True)],
+            id="all rules are gone",
+        ),
+        pytest.param(
+            {"acls": (ALLOW, Acl("Allow", "Inbound", 20))},
+            [("acl", str(DENY), "another rule there: Inbound Allow weight 20, local ANY, "
+              "remote ANY", False)],
+            id="another rule under the same key",
+        ),
+        pytest.param(
+            {"acls": (ALLOW, replace(DENY, direction="Outbound"))},
+            [("acl", str(DENY), "", True)],
+            id="the same weight in the other direction is another key",
+        ),
+        pytest.param(
+            {"network": "VM-Net-20"},
+            [("network", "VM-Net-10", "VM-Net-20", True)],
+            id="on another VM network",
+        ),
+        pytest.param(
+            {"network": None}, [("network", "VM-Net-10", "none", True)], id="off its VM network"
+        ),
+        pytest.param(
+            {"switch": None, "network": None},
+            [("switch", "LS-Main", "none", True), ("network", "VM-Net-10", "none", True)],
+            id="disconnected",
+        ),
+        pytest.param({"vlan": 20}, [("vlan", "10", "20", True)], id="on another VLAN"),
+        pytest.param({"vlan": 0}, [("vlan", "10", "untagged", True)], id="untagged"),
+        pytest.param(
+            {"trunk": (10, 20), "native_vlan": 10},
+            [("vlan", "10", "trunk 10,20 native 10", True)],
+            id="a trunk instead of an access port",
+        ),
+        pytest.param({"native_vlan": 5}, [], id="a native VLAN without a trunk says nothing"),
+        pytest.param({"mac": "001DD8B71C77"}, [], id="another MAC on the same adapter"),
+    ],
+)  # fmt: skip
+def test_only_what_is_missing_is_a_difference(change, told):
+    assert differences(SAVED, replace(SAVED, **change)) == told
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ({"trunk": (1, 2), "native_vlan": 1}, {"trunk": (1, 2), "native_vlan": 1}, []),
+        ({"trunk": (1, 2)}, {"trunk": (1,)}, [("vlan", "trunk 1,2 native 0", "trunk 1 native 0")]),
+        ({"trunk": (7,)}, {"vlan": 7}, [("vlan", "trunk 7 native 0", "7")]),
+        (
+            {"trunk": (1, 2), "native_vlan": 1},
+            {"trunk": (1, 2), "native_vlan": 2},
+            [("vlan", "trunk 1,2 native 1", "trunk 1,2 native 2")],
+        ),
+    ],
+)
+def test_a_trunk_is_never_an_access_port(was, now, told):
+    saved, found = Adapter("a", switch="LS", **was), Adapter("a", switch="LS", **now)
+
+    assert [d[:3] for d in differences(saved, found)] == told
+
+
+@pytest.mark.parametrize(
+    ("field", "was"),
+    [
+        ("isolation", 7),
+        ("subnet", "10.0.0.0/24"),
+        ("classification", "High bandwidth"),
+        ("port_acl", "Web"),
+        ("spoofing", "on"),
+        ("guards", "dhcp,router"),
+    ],
+)
+def test_what_we_cannot_put_back_is_reported_and_left(field, was):
+    saved = replace(SAVED, **{field: was})
+
+    assert differences(saved, SAVED) == [
+        (field, str(was), "0" if field == "isolation" else "none", False)
+    ]
+    assert differences(SAVED, saved) == []
+    assert repair(HOST, net(saved), net(SAVED)) == Repair(HOST)
+
+
+@pytest.mark.parametrize(
+    "unplugged",
+    [
+        pytest.param({"switch": None}, id="no switch"),
+        pytest.param({"connected": False}, id="switched off"),
+    ],
+)
+def test_what_was_disconnected_stays_so(unplugged):
+    """Connected by somebody since: reported. Still disconnected elsewhere: fine."""
+    saved = replace(SAVED, network=None, **unplugged)
+
+    assert differences(saved, SAVED) == [("switch", "disconnected", "LS-Main", False)]
+    assert repair(HOST, net(saved), net(SAVED)) == Repair(HOST)
+    assert differences(saved, replace(saved, switch=None, connected=True)) == []
+
+
+def test_the_rules_of_a_disconnected_adapter_are_kept_too():
+    saved = replace(SAVED, switch=None, network=None)
+    found = replace(saved, acls=())
+    [one] = repair(HOST, net(saved), net(found)).adapters
+
+    assert (one.acls, one.switch, one.network) == ((ALLOW, DENY), None, None)
+
+
+def test_only_connected_adapters_are_bound_into_the_job():
+    plugged, unplugged = Adapter("a", switch="LS"), Adapter("b", switch=None)
+    switched_off = Adapter("c", switch="LS", connected=False)
+
+    assert pinned(net(plugged, unplugged, switched_off)) == net(plugged)
+
+
+# --- what is put back ----------------------------------------------------------------------
+
+
+def test_a_repair_names_the_adapter_as_it_is_called_now():
+    [one] = repair(HOST, net(SAVED), net(replace(SAVED, id="new", acls=()))).adapters
+
+    assert (one.adapter_id, one.mac) == ("new", MAC)
+
+
+def test_a_rule_under_the_same_key_is_never_overwritten():
+    found = replace(SAVED, acls=(Acl("Allow", "Inbound", 20),))
+    [one] = repair(HOST, net(SAVED), net(found)).adapters
+
+    assert one.acls == (ALLOW,)
+
+
+def test_allow_comes_before_deny_and_heavier_before_lighter():
+    rules = tuple(
+        Acl(action, direction, weight)
+        for action, direction, weight in [
+            ("Deny", "Inbound", 90),
+            ("Allow", "Inbound", 10),
+            ("Deny", "Outbound", 95),
+            ("Allow", "Outbound", 30),
+            ("Allow", "Inbound", 30),
+        ]
+    )
+    saved = replace(SAVED, acls=rules)
+    [one] = repair(HOST, net(saved), net(replace(saved, acls=()))).adapters
+
+    assert [(a.action, a.weight, a.direction) for a in one.acls] == [
+        ("Allow", 30, "Inbound"),
+        ("Allow", 30, "Outbound"),
+        ("Allow", 10, "Inbound"),
+        ("Deny", 95, "Outbound"),
+        ("Deny", 90, "Inbound"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lost", "put_back"),
+    [
+        pytest.param({"acls": (DENY,)}, {"acls": (ALLOW,)}, id="a rule"),
+        pytest.param({"network": None}, {"network": "VM-Net-10"}, id="the VM network"),
+        pytest.param({"switch": "LS-Else"}, {"switch": "LS-Main"}, id="the switch"),
+        pytest.param({"vlan": 0}, {"vlan": 10}, id="the VLAN"),
+    ],
+)
+def test_nothing_else_is_touched(lost, put_back):
+    [one] = repair(HOST, net(SAVED), net(replace(SAVED, **lost))).adapters
+
+    assert one == AdapterRepair("nic-1", MAC, **put_back)
+
+
+@pytest.mark.parametrize(
+    ("saved", "put_back"),
+    [
+        pytest.param({"vlan": 0}, (0, (), 0), id="untagged"),
+        pytest.param({"vlan": 30}, (30, (), 0), id="access"),
+        pytest.param({"vlan": 0, "trunk": (1, 2), "native_vlan": 1}, (0, (1, 2), 1), id="trunk"),
+    ],
+)
+def test_a_vlan_is_put_back_as_the_kind_it_was(saved, put_back):
+    was = replace(SAVED, **saved)
+    now = replace(SAVED, vlan=99)
+    [one] = repair(HOST, net(was), net(now)).adapters
+
+    assert (one.vlan, one.trunk, one.native_vlan) == put_back
+
+
+def test_an_adapter_that_lost_nothing_is_left_out():
+    whole = Adapter("whole", "001DD8B71C44", switch="LS-Main", acls=(ALLOW,))
+    found = net(whole, replace(SAVED, acls=()))
+
+    assert [a.adapter_id for a in repair(HOST, net(whole, SAVED), found).adapters] == ["nic-1"]
+
+
+# --- for any network -----------------------------------------------------------------------
+
+acls = st.builds(
+    Acl,
+    action=st.sampled_from(["Allow", "Deny"]),
+    direction=st.sampled_from(["Inbound", "Outbound"]),
+    weight=st.integers(1, 4),
+    remote_ip=st.sampled_from(["ANY", "10.0.0.0/8"]),
+    stateful=st.booleans(),
+)
+rule_sets = st.lists(acls, max_size=5, unique_by=lambda a: a.key).map(tuple)
+
+
+def adapters(number: int) -> st.SearchStrategy[Adapter]:
+    return st.builds(
+        Adapter,
+        id=st.just(f"nic-{number}"),
+        mac=st.sampled_from([f"001DD8B71C{number:02X}", "", "000000000000", "001DD8B7AAAA"]),
+        network=st.sampled_from([None, "VM-Net-10", "VM-Net-20"]),
+        switch=st.sampled_from([None, "LS-Main", "LS-Backup"]),
+        vlan=st.integers(0, 3),
+        trunk=st.sampled_from([(), (), (1, 2)]),
+        native_vlan=st.integers(0, 1),
+        connected=st.booleans(),
+        guards=st.sampled_from([None, "dhcp"]),
+        acls=rule_sets,
+    )
+
+
+networks = st.integers(0, 3).flatmap(lambda n: st.tuples(*map(adapters, range(n)))).map(Network)
+
+
+@st.composite
+def losses(draw, saved: Network) -> Network:
+    """The same VM after a move that lost some of it, and after people who changed some."""
+    found = []
+    for adapter in saved.adapters:
+        if draw(st.integers(0, 9)) == 0:
+            continue
+        kept = tuple(acl for acl in adapter.acls if draw(st.booleans()))
+        keys = {acl.key for acl in kept}
+        added = tuple(acl for acl in draw(rule_sets) if acl.key not in keys)
+        change: dict[str, object] = {"acls": kept + added}
+        if draw(st.booleans()):
+            change |= {"network": None, "switch": None}
+        if draw(st.booleans()):
+            change |= {"vlan": draw(st.integers(0, 3)), "trunk": draw(st.sampled_from([(), (9,)]))}
+        if draw(st.booleans()):
+            change["id"] = f"new-{adapter.id}"
+        found.append(replace(adapter, **change))
+    return Network(tuple(found))
+
+
+def applied(found: Network, work: Repair) -> Network:
+    """What the world makes of a repair: it adds, and sets what is named, and nothing else."""
+    by_id = {one.adapter_id: one for one in work.adapters}
+    healed = []
+    for adapter in found.adapters:
+        one = by_id.get(adapter.id)
+        if one is not None:
+            change: dict[str, object] = {"acls": (*adapter.acls, *one.acls)}
+            if one.switch is not None:
+                change |= {"switch": one.switch, "connected": True}
+            if one.network is not None:
+                change["network"] = one.network
+            if one.vlan is not None:
+                change |= {
+                    "vlan": one.vlan,
+                    "trunk": one.trunk,
+                    "native_vlan": one.native_vlan,
+                }
+            adapter = replace(adapter, **change)
+        healed.append(adapter)
+    return Network(tuple(healed))
+
+
+pairs = networks.flatmap(lambda saved: st.tuples(st.just(saved), losses(saved)))
+
+
+@given(pairs)
+def test_after_a_repair_nothing_repairable_is_left(pair):
+    saved, found = pair
+    healed = applied(found, repair(HOST, saved, found))
+
+    assert [str(d) for d in compare(saved, healed) if d.repairable] == []
+
+
+@given(pairs)
+def test_a_second_repair_finds_nothing_to_do(pair):
+    saved, found = pair
+    healed = applied(found, repair(HOST, saved, found))
+
+    assert repair(HOST, saved, healed) == Repair(HOST)
+
+
+@given(pairs)
+def test_a_repair_removes_nothing_and_adds_only_what_was_saved(pair):
+    saved, found = pair
+    healed = applied(found, repair(HOST, saved, found))
+    was = {acl for adapter in saved.adapters for acl in adapter.acls}
+
+    for before, after in zip(found.adapters, healed.adapters, strict=True):
+        assert set(before.acls) <= set(after.acls)
+        assert set(after.acls) - set(before.acls) <= was
+        assert len({acl.key for acl in after.acls}) == len(after.acls)
+
+
+@given(networks)
+def test_a_network_contains_itself(network):
+    assert compare(network, network) == ()
+
+
+@given(pairs)
+def test_what_is_repairable_and_what_is_repaired_are_the_same(pair):
+    saved, found = pair
+    promised = any(d.repairable for d in compare(saved, found))
+
+    assert promised == bool(repair(HOST, saved, found).adapters)

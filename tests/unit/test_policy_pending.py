@@ -1,0 +1,572 @@
+"""The pending ladder: every rung, its limit, and the order of the rungs.
+
+``scene`` is a VM that may start now; each row changes as little as makes one rung true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from engine.model import ApprovalState, AttemptKind, HyperVState, Result, RunState, Wait
+from engine.policy.eligibility import usable
+from engine.policy.steps import Finish
+
+MINUTE, HOUR = 60.0, 3600.0
+
+# Rows from the top of the ladder to its end: the rung, what a VM shows that is on it, what the
+# ladder says, and which parts of the scene the change uses up (two rows that need the same part
+# cannot both be true).
+RUNGS = [
+    (
+        "left out by the request",
+        lambda s: s.options(excluding=("WEB*",)),
+        "skipped EXCLUDED",
+        {"except"},
+    ),
+    ("not in the fleet", lambda s: s.gone(), "waits MISSING", {"place", "vmm", "power", "hyperv"}),
+    ("in two places", lambda s: s.seen_on("hv01", "hv02"), "waits TWO_PLACES", {"place"}),
+    (
+        "migrating by VMM's status",
+        lambda s: s.vm(vmm_status="UnderMigration"),
+        "waits FOREIGN",
+        {"vmm"},
+    ),
+    (
+        "migrating by Hyper-V's status",
+        lambda s: s.vm(hyperv_status=("InService", "MigratingVirtualMachine")),
+        "waits FOREIGN",
+        {"hyperv"},
+    ),
+    ("migrating by a VMM job", lambda s: s.job(), "waits FOREIGN", {"job"}),
+    (
+        "shown by no Hyper-V, though VMM knows it",
+        lambda s: s.seen_on(),
+        "waits MISSING",
+        {"place"},
+    ),
+    ("already there, baseline saved", lambda s: s.vm(at="hv02"), "Arrive", {"place"}),
+    (
+        "already there, no baseline",
+        lambda s: s.vm(at="hv02").no_baseline(),
+        "done ALREADY_THERE",
+        {"place"},
+    ),
+    ("elsewhere, baseline saved", lambda s: s.vm(at="hv03"), "Arrive", {"place"}),
+    (
+        "elsewhere, no baseline",
+        lambda s: s.vm(at="hv03").no_baseline(),
+        "skipped ELSEWHERE",
+        {"place"},
+    ),
+    ("another run's", lambda s: s.owned_by(7), "waits OTHER_RUN", {"owner"}),
+    ("run stopping", lambda s: s.run(state=RunState.STOPPING), "skipped STOPPED", {"run"}),
+    ("run paused", lambda s: s.run(state=RunState.PAUSED), "waits PAUSED", {"run"}),
+    ("*Failed", lambda s: s.vm(vmm_status="MigrationFailed"), "Dismiss", {"vmm"}),
+    (
+        "incomplete configuration",
+        lambda s: s.vm(vmm_status="IncompleteVMConfig"),
+        "RefreshVm",
+        {"vmm"},
+    ),
+    ("passing by VMM", lambda s: s.vm(vmm_status="Starting"), "waits TRANSIENT", {"vmm"}),
+    (
+        "passing by Hyper-V",
+        lambda s: s.vm(hyperv_status=("CreatingSnapshot",)),
+        "waits TRANSIENT",
+        {"hyperv"},
+    ),
+    (
+        "between two power states",
+        lambda s: s.vm(hyperv_state=HyperVState.OTHER),
+        "waits TRANSIENT",
+        {"power"},
+    ),
+    (
+        "of unknown power",
+        lambda s: s.vm(hyperv_state=None),
+        "waits TRANSIENT",
+        {"power"},
+    ),
+    ("blocked", lambda s: s.vm(blocks=("replica", "ha")), "failed BLOCKED", {"blocks"}),
+    (
+        "in backup",
+        lambda s: s.vm(hyperv_status=("Ok", "BackingUpVirtualMachine")),
+        "waits BACKUP",
+        {"hyperv"},
+    ),
+    (
+        "attempts used up",
+        lambda s: s.attempt(Result.FAILED).attempt(Result.LOST).attempt(Result.REFUSED),
+        "failed ATTEMPTS",
+        {"attempts"},
+    ),
+    (
+        "down for less than ten minutes",
+        lambda s: s.down().move(power="running", down_since=s.now - 599),
+        "waits TRANSIENT",
+        {"power", "vmm"},
+    ),
+    ("down, nobody asked", lambda s: s.down(), "waits APPROVAL and asks", {"power", "vmm"}),
+    (
+        "down, denied",
+        lambda s: s.down().approval(ApprovalState.DENIED),
+        "skipped DENIED",
+        {"power", "vmm"},
+    ),
+    ("destination silent", lambda s: s.silent("hv02"), "waits HOST_DOWN", {"hv02"}),
+    ("source locked", lambda s: s.host("hv01", locked=True), "waits HOST_LOCKED", {"hv01"}),
+    ("destination locked", lambda s: s.host("hv02", locked=True), "waits HOST_LOCKED", {"hv02"}),
+    ("backing off", lambda s: s.attempt(Result.FAILED), "waits BACKOFF", {"attempts"}),
+]
+COMPOSABLE = [
+    pytest.param(higher, lower, id=f"{higher[0]} before {lower[0]}")
+    for higher, lower in combinations(RUNGS, 2)
+    if not higher[3] & lower[3]
+]
+
+
+@pytest.mark.parametrize(("change", "says"), [pytest.param(r[1], r[2], id=r[0]) for r in RUNGS])
+def test_each_rung_speaks(change, says, scene, told):
+    assert told(change(scene).pending()) == says
+
+
+@pytest.mark.parametrize(("higher", "lower"), COMPOSABLE)
+def test_of_two_true_rungs_the_higher_one_speaks(higher, lower, scene, told):
+    both = higher[1](lower[1](scene))
+
+    assert told(both.pending()) == higher[2]
+
+
+def test_nothing_in_the_way_starts_a_running_vm_live(scene, told):
+    assert told(scene.pending()) == "starts live"
+
+
+def test_nothing_in_the_way_starts_a_powered_down_vm_cold_once_granted(scene, told):
+    scene.down().approval(ApprovalState.GRANTED)
+
+    assert told(scene.pending()) == "starts cold"
+
+
+# --- where it is ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        pytest.param(lambda s: s.vm(vmm_status="UnderMigration"), id="VMM's status"),
+        pytest.param(lambda s: s.vm(hyperv_status=("MigratingVirtualMachine",)), id="Hyper-V"),
+        pytest.param(lambda s: s.vm(hyperv_status=("StorageMigrationPhaseOne",)), id="phase one"),
+        pytest.param(lambda s: s.vm(hyperv_status=("StorageMigrationPhaseTwo",)), id="phase two"),
+        pytest.param(lambda s: s.job(), id="a VMM job"),
+        pytest.param(lambda s: s.job(target=None), id="a VMM job without a target yet"),
+    ],
+)
+@pytest.mark.parametrize("at", ["hv01", "hv02", "hv03"])
+def test_a_vm_that_migrates_by_any_sign_is_left_alone_wherever_it_is(sign, at, scene, told):
+    assert told(sign(scene.vm(at=at)).pending()) == "waits FOREIGN"
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "canceled"])
+def test_a_job_that_is_over_is_no_sign_of_a_migration(state, scene, told):
+    assert told(scene.job(state=state).pending()) == "starts live"
+
+
+def test_a_failed_vm_that_migrates_is_not_dismissed(scene, told):
+    scene.vm(vmm_status="MigrationFailed").job()
+
+    assert told(scene.pending()) == "waits FOREIGN"
+
+
+def test_a_foreign_migration_is_told_with_where_it_goes(scene):
+    assert scene.job(target="hv04").pending().step.text == "somebody else is moving it to hv04"
+
+
+def test_two_places_are_re_read_before_anybody_is_called(scene):
+    verdict = scene.seen_on("hv01", "hv02").pending()
+
+    assert [name.split(".")[0] for name in verdict.refresh] == ["hv01", "hv02"]
+    assert verdict.step.text == "on hv01 and hv02 at once"
+
+
+def test_a_source_that_does_not_answer_is_no_proof_that_its_vm_is_gone(scene, told):
+    assert told(scene.gone().silent("hv01").pending()) == "waits HOST_DOWN"
+
+
+@pytest.mark.parametrize("silent", ["hv01", "hv03"])
+def test_absence_counts_only_from_complete_answers(silent, scene, told):
+    """VMM says hv03; neither there nor on its source may a silent Hyper-V hide it."""
+    scene.vm(at="hv03").seen_on().silent(silent)
+
+    assert told(scene.pending()) == "waits HOST_DOWN"
+
+
+def test_a_stored_copy_in_the_library_is_not_the_vm(scene, told):
+    assert told(scene.vm(stored=True).pending()) == "waits MISSING"
+
+
+def test_a_vm_that_was_on_the_destination_from_the_start_needs_nobody(scene):
+    finish = scene.vm(at="hv02").no_baseline().move(source="hv02").pending().step
+
+    assert "already" in finish.sentence
+    assert finish.next == ""
+
+
+def test_a_vm_that_others_moved_before_its_network_was_saved_is_a_person_to_look_at(scene):
+    finish = scene.vm(at="hv02").no_baseline().pending().step
+
+    assert "before its network was saved" in finish.sentence
+    assert finish.next != ""
+
+
+def test_a_vm_on_another_source_of_the_run_starts_from_there(scene, told):
+    scene.run(sources=("hv01", "hv03")).vm(at="hv03")
+
+    assert told(scene.pending()) == "starts live"
+
+
+def test_hosts_are_compared_without_case(scene, told):
+    scene.vm(at="hv02", seen_on=("HV02.CORP.EXAMPLE",)).no_baseline()
+
+    assert told(scene.pending()) == "done ALREADY_THERE"
+
+
+# --- its condition -------------------------------------------------------------------------
+
+REPAIRS = [("MigrationFailed", AttemptKind.DISMISS), ("IncompleteVMConfig", AttemptKind.REFRESH)]
+
+
+@pytest.mark.parametrize(("status", "kind"), REPAIRS)
+@pytest.mark.parametrize(
+    ("tries", "seconds_ago", "says"),
+    [
+        (1, 59, "waits TRANSIENT"),
+        (1, 60, "again"),
+        (2, 60, "again"),
+        (3, 59, "waits TRANSIENT"),
+        (3, 60, "failed STUCK"),
+    ],
+)
+def test_repairs_are_paced_and_counted(status, kind, tries, seconds_ago, says, scene, told):
+    scene.vm(vmm_status=status)
+    for _ in range(tries):
+        scene.attempt(Result.OK, kind, ended=scene.now - seconds_ago)
+    again = "Dismiss" if kind is AttemptKind.DISMISS else "RefreshVm"
+
+    assert told(scene.pending()) == (again if says == "again" else says)
+
+
+def test_dismissals_do_not_use_up_the_attempts_to_move(scene, told):
+    for _ in range(3):
+        scene.attempt(Result.FAILED, AttemptKind.DISMISS, ended=scene.now - HOUR)
+
+    assert told(scene.pending()) == "starts live"
+
+
+@pytest.mark.parametrize("word", ["Ok", "InService", "BackingUpVirtualMachine", "Degraded"])
+def test_words_of_hyper_v_that_stand_in_nobodys_way(word, scene, told):
+    assert told(scene.vm(hyperv_status=(word,)).pending()) != "waits TRANSIENT"
+
+
+def test_a_backup_within_its_limit_is_waited_for_until_the_limit(scene):
+    scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, 3599)
+    verdict = scene.pending()
+
+    assert (verdict.overdue, verdict.due) == (False, scene.now + 1)
+
+
+def test_a_backup_past_its_limit_is_called_out_and_still_waited_for(scene, told):
+    scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, 3600)
+    verdict = scene.pending()
+
+    assert told(verdict) == "waits BACKUP"
+    assert (verdict.overdue, verdict.due) == (True, None)
+    assert "longer than the request allows" in verdict.step.text
+
+
+def test_the_backup_limit_is_a_word_of_the_request(scene):
+    scene.options(backup=120.0).vm(hyperv_status=("BackingUpVirtualMachine",))
+
+    assert not scene.waiting(Wait.BACKUP, 119).pending().overdue
+    assert scene.waiting(Wait.BACKUP, 120).pending().overdue
+
+
+@pytest.mark.parametrize("free", [Result.BUSY, Result.LOCKED, Result.STALE])
+def test_what_is_not_charged_uses_up_nothing(free, scene, told):
+    for _ in range(9):
+        scene.attempt(free, ended=scene.now - HOUR)
+
+    assert told(scene.pending()) == "starts live"
+
+
+@pytest.mark.parametrize("charged", [Result.FAILED, Result.REFUSED, Result.LOST])
+def test_live_and_cold_share_one_count(charged, scene, told):
+    for kind in (AttemptKind.LIVE, AttemptKind.COLD, AttemptKind.LIVE):
+        scene.attempt(charged, kind, ended=scene.now - HOUR, error="no space on D:")
+    finish = scene.pending().step
+
+    assert told(scene.pending()) == "failed ATTEMPTS"
+    assert "3 of 3" in finish.sentence
+    assert "no space on D:" in finish.sentence
+    assert "vm web01 to" in finish.next
+
+
+# --- powered down --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [HyperVState.OFF, HyperVState.SAVED, HyperVState.PAUSED])
+def test_off_saved_and_paused_all_need_an_answer(state, scene, told):
+    assert told(scene.down().vm(hyperv_state=state).pending()) == "waits APPROVAL and asks"
+
+
+def test_only_hyper_v_says_whether_a_vm_is_down(scene, told):
+    assert told(scene.vm(vmm_status="PowerOff").pending()) == "starts live"
+
+
+def test_a_reboot_is_waited_for_ten_minutes_to_the_second(scene):
+    began = scene.now - 599
+    verdict = scene.down().move(power="running", down_since=began).pending()
+
+    assert verdict.due == began + 600
+    assert not verdict.asks
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        pytest.param(lambda s: s, "waits APPROVAL and asks", id="nobody was asked"),
+        pytest.param(
+            lambda s: s.approval(ApprovalState.REQUESTED), "waits APPROVAL", id="asked already"
+        ),
+        pytest.param(lambda s: s.approval(ApprovalState.GRANTED), "starts cold", id="granted"),
+        pytest.param(lambda s: s.approval(ApprovalState.DENIED), "skipped DENIED", id="denied"),
+        pytest.param(
+            lambda s: s.approval(ApprovalState.GRANTED, decided=s.now - 24 * HOUR + 1),
+            "starts cold",
+            id="granted almost a day ago",
+        ),
+        pytest.param(
+            lambda s: s.approval(
+                ApprovalState.GRANTED, decided=s.now - 24 * HOUR, requested=s.now - 25 * HOUR
+            ),
+            "waits APPROVAL and asks",
+            id="granted a day ago",
+        ),
+        pytest.param(
+            lambda s: s.approval(
+                ApprovalState.GRANTED, digest="another", requested=s.now - HOUR
+            ),
+            "waits APPROVAL and asks",
+            id="granted for something else",
+        ),
+        pytest.param(
+            lambda s: s.approval(ApprovalState.GRANTED, "old-crm", requested=s.now - HOUR),
+            "waits APPROVAL and asks",
+            id="granted for another VM",
+        ),
+        pytest.param(
+            lambda s: s.approval(
+                ApprovalState.GRANTED, "web01", "old-crm", granted=("id-old-crm",),
+                requested=s.now - HOUR,
+            ),
+            "waits APPROVAL and asks",
+            id="asked about, but only another one granted",
+        ),
+        pytest.param(
+            lambda s: s.approval(ApprovalState.EXPIRED, requested=s.now - HOUR),
+            "waits APPROVAL and asks",
+            id="the question expired",
+        ),
+        pytest.param(
+            lambda s: s.approval(ApprovalState.DENIED, "old-crm", requested=s.now - HOUR),
+            "waits APPROVAL and asks",
+            id="another one was denied",
+        ),
+    ],
+)  # fmt: skip
+def test_a_powered_down_vm_moves_only_with_a_grant_that_names_it(answer, says, scene, told):
+    assert told(answer(scene.down()).pending()) == says
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda s: s.run(destinations=("hv03",)), id="destination"),
+        pytest.param(lambda s: s.run(sources=("hv01", "hv04")), id="source"),
+        pytest.param(lambda s: s.options(path=r"E:\VMs"), id="path"),
+    ],
+)
+def test_a_grant_binds_only_what_was_shown(change, scene, told):
+    """The digest covers sources, destinations and path: changed later, it no longer covers."""
+    change(scene.down().approval(ApprovalState.GRANTED, requested=scene.now - HOUR))
+
+    assert told(scene.pending()) == "waits APPROVAL and asks"
+
+
+def test_a_new_card_goes_out_at_most_every_half_hour(scene):
+    scene.down().approval(ApprovalState.REQUESTED, "old-crm", requested=scene.now - 1799)
+    early = scene.pending()
+    late = scene.later(1).pending()
+
+    assert (early.asks, early.due) == (False, scene.now)
+    assert late.asks
+
+
+def test_a_denial_is_told_with_who_and_why(scene):
+    scene.down().approval(ApprovalState.DENIED, reason="month-end")
+
+    assert scene.pending().step.sentence == 'web01 stays: @bob said no: "month-end".'
+
+
+# --- its hosts and its pace ----------------------------------------------------------------
+
+
+def test_one_destination_that_answers_is_enough(scene, told):
+    scene.run(destinations=("hv02", "hv03")).silent("hv02")
+
+    assert told(scene.pending()) == "starts live"
+    assert usable(scene.view()) == ("hv03.corp.example",)
+
+
+def test_one_destination_that_is_not_locked_is_enough(scene, told):
+    scene.run(destinations=("hv02", "hv03")).host("hv02", locked=True)
+
+    assert told(scene.pending()) == "starts live"
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        pytest.param(lambda s: s.silent("hv02"), id="silent"),
+        pytest.param(lambda s: s.host("hv02", locked=True), id="locked"),
+        pytest.param(lambda s: s.host("hv02", maintenance=True), id="in maintenance"),
+        pytest.param(lambda s: s.hosts.pop("hv02") and s, id="unknown to VMM"),
+    ],
+)
+def test_no_vm_is_sent_to_a_host_that_cannot_take_it(unfit, scene):
+    unfit(scene.run(destinations=("hv02", "hv03")))
+
+    assert usable(scene.view()) == ("hv03.corp.example",)
+
+
+def test_the_host_that_a_vm_is_on_is_not_a_destination_for_it(scene):
+    scene.run(destinations=("hv01", "hv02"))
+
+    assert usable(scene.view()) == ("hv02.corp.example",)
+
+
+def test_all_locked_or_silent_waits_for_the_lock(scene, told):
+    scene.run(destinations=("hv02", "hv03")).silent("hv02").host("hv03", locked=True)
+    verdict = scene.pending()
+
+    assert told(verdict) == "waits HOST_LOCKED"
+    assert verdict.step.text == "hv03 locked by another VMM job"
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"), [(1, 60), (2, 120), (3, 240), (4, 480), (5, 900), (6, 900), (12, 900)]
+)
+def test_the_back_off_doubles_up_to_a_quarter_of_an_hour(failures, seconds, scene, told):
+    scene.options(attempts=99)
+    for _ in range(failures):
+        scene.attempt(Result.FAILED, ended=scene.now - seconds + 1, error="it broke")
+    early = scene.pending()
+    late = scene.later(1)
+
+    assert told(early) == "waits BACKOFF"
+    assert early.step.text == f"{failures} of 99 attempts used; it broke"
+    assert early.due == scene.now
+    assert told(late.pending()) == "starts live"
+
+
+def test_the_first_back_off_is_the_pass_of_the_request(scene, told):
+    scene.options(pass_=10.0).attempt(Result.FAILED, ended=scene.now - 10)
+
+    assert told(scene.pending()) == "starts live"
+
+
+def test_free_attempts_in_between_do_not_lengthen_the_back_off(scene, told):
+    scene.attempt(Result.BUSY, ended=scene.now - 300).attempt(Result.FAILED, ended=scene.now - 60)
+
+    assert told(scene.pending()) == "starts live"
+
+
+@pytest.mark.parametrize("free", [Result.BUSY, Result.LOCKED, Result.STALE])
+def test_what_costs_nothing_is_tried_again_after_three_ticks(free, scene, told):
+    scene.attempt(free, ended=scene.now - 14, error="hv02 has no free slot")
+    early = scene.pending()
+
+    assert told(early) == "waits BACKOFF"
+    assert early.step.text == f"after {free}: hv02 has no free slot"
+    assert told(scene.later(1).pending()) == "starts live"
+
+
+def test_a_move_that_arrived_and_came_back_is_not_backed_off(scene, told):
+    scene.attempt(Result.OK, ended=scene.now)
+
+    assert told(scene.pending()) == "starts live"
+
+
+# --- limits --------------------------------------------------------------------------------
+
+LIMITS = [
+    (lambda s: s.gone(), Wait.MISSING, 10 * MINUTE, "skipped VANISHED"),
+    (lambda s: s.seen_on("hv01", "hv02"), Wait.TWO_PLACES, 10 * MINUTE, "unknown TWO_PLACES"),
+    (lambda s: s.job(), Wait.FOREIGN, 4 * HOUR, "failed STUCK"),
+    (lambda s: s.vm(vmm_status="Starting"), Wait.TRANSIENT, 30 * MINUTE, "failed STUCK"),
+    (lambda s: s.silent("hv02"), Wait.HOST_DOWN, HOUR, "failed STUCK"),
+    (
+        lambda s: s.silent("hv02").attempt(Result.FAILED),
+        Wait.HOST_DOWN,
+        HOUR,
+        "unknown UNKNOWN",
+    ),
+    (lambda s: s.host("hv01", locked=True), Wait.HOST_LOCKED, HOUR, "failed STUCK"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "wait", "limit", "ends"), [pytest.param(*r, id=f"{r[1]} {r[3]}") for r in LIMITS]
+)
+def test_each_wait_ends_at_its_limit_and_not_before(change, wait, limit, ends, scene, told):
+    change(scene)
+    before = scene.waiting(wait, limit - 1).pending()
+    after = scene.waiting(wait, limit).pending()
+
+    assert told(before) == f"waits {wait}"
+    assert before.due == scene.now + 1
+    assert told(after) == ends
+    assert isinstance(after.step, Finish)
+    assert "web01" in after.step.sentence or "nothing was started" in after.step.sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "wait", "limit", "ends"), [pytest.param(*r, id=f"{r[1]} {r[3]}") for r in LIMITS]
+)
+def test_the_limit_of_a_wait_counts_from_its_own_beginning(change, wait, limit, ends, scene, told):
+    """It waited long for something else; that time is not held against it."""
+    other = Wait.SLOT
+    verdict = change(scene).waiting(other, 24 * HOUR).pending()
+
+    assert told(verdict) == f"waits {wait}"
+    assert verdict.due == scene.now + limit
+
+
+def test_limits_are_settings(scene, told):
+    scene.rules = replace(scene.rules, limits={**scene.rules.limits, Wait.FOREIGN: 60.0})
+
+    assert told(scene.job().waiting(Wait.FOREIGN, 60).pending()) == "failed STUCK"
+
+
+@pytest.mark.parametrize("wait", [Wait.OTHER_RUN, Wait.PAUSED])
+def test_what_only_others_can_end_is_waited_for_without_a_limit(wait, scene, told):
+    change = {
+        Wait.OTHER_RUN: lambda s: s.owned_by(7),
+        Wait.PAUSED: lambda s: s.run(state=RunState.PAUSED),
+    }[wait]
+    verdict = change(scene).waiting(wait, 1000 * HOUR).pending()
+
+    assert told(verdict) == f"waits {wait}"
+    assert verdict.due is None

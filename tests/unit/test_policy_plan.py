@@ -1,0 +1,809 @@
+"""The plan across moves and runs: slots, order, baselines, questions, adoption, the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from engine.model import (
+    Acl,
+    Adapter,
+    ApprovalState,
+    AttemptKind,
+    HyperVState,
+    MoveState,
+    Network,
+    Outcome,
+    Result,
+    RunState,
+    Wait,
+)
+from engine.policy import approval, estimate, ordering, slots
+from engine.policy.plan import plan
+from engine.policy.steps import (
+    Adopt,
+    Ask,
+    EndRun,
+    Expire,
+    Finish,
+    Hold,
+    Quiet,
+    SaveBaselines,
+    SeeEmpty,
+    SeePower,
+    Start,
+)
+
+HV01, HV02, HV03 = (f"{name}.corp.example" for name in ("hv01", "hv02", "hv03"))
+HOUR = 3600.0
+
+
+def started(scene) -> list[str]:
+    return [step.move.vm for step in scene.steps(Start)]
+
+
+def held(scene, name: str) -> Hold:
+    [step] = [s for s in scene.steps(Hold) if s.move.vm == name]
+    return step
+
+
+def ledger(scene) -> slots.Slots:
+    flying = [entry.open_migration for entry in scene.moves.values() if entry.open_migration]
+    return slots.ledger(scene.fleet(), flying)
+
+
+def flying(scene, name: str = "web01", **changes: object):
+    """This VM was started by us."""
+    scene.move(name, state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
+    return scene.attempt(name=name, **changes)
+
+
+# --- slots ---------------------------------------------------------------------------------
+
+SIGNS = {
+    "VMM's status": lambda s: s.vm(vmm_status="UnderMigration"),
+    "Hyper-V's status": lambda s: s.vm(hyperv_status=("MigratingVirtualMachine",)),
+    "a job with its target": lambda s: s.job(),
+    "our own open attempt": lambda s: flying(s),
+}
+
+
+@pytest.mark.parametrize("sign", sorted(SIGNS))
+def test_each_sign_alone_takes_a_slot_on_both_hosts(sign, scene):
+    book = ledger(SIGNS[sign](scene))
+
+    assert book.holders(HV01) == ("web01",)
+    assert book.holders(HV02) == ("web01",)
+    assert (book.free(HV01), book.free(HV02)) == (1, 1)
+
+
+def test_all_signs_together_count_once(scene):
+    for change in SIGNS.values():
+        change(scene)
+    book = ledger(scene)
+
+    assert (book.free(HV01), book.free(HV02)) == (1, 1)
+
+
+@pytest.mark.parametrize("case", ["HV01.corp.example", "hv01.CORP.example"])
+def test_hosts_are_counted_without_case(case, scene):
+    scene.job()
+    scene.jobs[0] = replace(scene.jobs[0], source=case)
+
+    assert ledger(scene).free(HV01) == 1
+
+
+@pytest.mark.parametrize(
+    ("sign", "everywhere"),
+    [
+        pytest.param(lambda s: s.job(target=None), True, id="a job without a target"),
+        pytest.param(
+            lambda s: s.vm(vmm_status="UnderMigration"), True, id="a status without a job"
+        ),
+        pytest.param(lambda s: s.job(), False, id="a job with a target"),
+        pytest.param(
+            lambda s: flying(s).job(target=None), False, id="our own start, which we know better"
+        ),
+        pytest.param(
+            lambda s: flying(s).vm(vmm_status="UnderMigration"), False, id="our own, by status"
+        ),
+    ],
+)
+def test_what_may_go_anywhere_counts_everywhere(sign, everywhere, scene):
+    sign(scene)
+
+    assert (ledger(scene).free(HV03) == 1) is everywhere
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "canceled"])
+def test_a_job_that_is_over_holds_nothing(state, scene):
+    assert ledger(scene.job(state=state)).free(HV01) == 2
+
+
+@pytest.mark.parametrize(
+    ("live", "storage", "free"), [(2, 2, 2), (2, 1, 1), (1, 4, 1), (0, 2, 0), (8, 8, 8)]
+)
+def test_a_move_needs_a_live_and_a_storage_slot(live, storage, free, scene):
+    scene.host("hv01", live_limit=live, storage_limit=storage)
+
+    assert ledger(scene).free(HV01) == free
+
+
+def test_in_and_out_share_the_limit(scene):
+    scene.vm("db01", at="hv03").vm("web02")
+    scene.job("db01", source="hv03", target="hv01").job("web02", target="hv02")
+
+    assert ledger(scene).free(HV01) == 0
+    assert ledger(scene).holders(HV01) == ("db01", "web02")
+
+
+def test_more_than_the_limit_is_none_free_and_told_truthfully(scene):
+    for name in ("a", "b", "c"):
+        scene.vm(name).job(name)
+    book = ledger(scene)
+
+    assert book.free(HV01) == 0
+    assert book.says(HV01) == "3 of 2 on hv01: a, b, c"
+
+
+def test_a_host_that_the_fleet_does_not_show_has_no_slots(scene):
+    book = ledger(scene)
+
+    assert book.free("hv99") == 0
+    assert not book.take("id", "vm", HV01, "hv99")
+    assert book.says("hv99") == "hv99 is not in the fleet"
+
+
+def test_a_slot_is_taken_on_both_hosts_or_on_none(scene):
+    book = ledger(scene.host("hv02", live_limit=0))
+
+    assert not book.take("id-web01", "web01", HV01, HV02)
+    assert book.free(HV01) == 2
+
+
+def test_a_job_of_a_vm_that_nobody_shows_counts_by_its_id(scene):
+    assert ledger(scene.job("ghost")).holders(HV01) == ("id-ghost",)
+
+
+def test_a_plan_fills_the_slots_and_no_more(scene):
+    for name in ("web02", "web03", "web04"):
+        scene.add(name)
+
+    assert started(scene) == ["web01", "web02"]
+    assert held(scene, "web03").wait is Wait.SLOT
+    assert held(scene, "web03").text == "2 of 2 on hv01: web01, web02"
+
+
+def test_foreign_migrations_are_counted_at_the_destination_too(scene):
+    scene.vm("x1", at="hv03").vm("x2", at="hv03")
+    scene.job("x1", source="hv03").job("x2", source="hv03")
+
+    assert started(scene) == []
+    assert held(scene, "web01").text == "2 of 2 on hv02: x1, x2"
+
+
+def test_waiting_for_several_destinations_names_the_holders_of_each(scene):
+    scene.run(destinations=("hv02", "hv03")).host("hv02", live_limit=1).host("hv03", live_limit=1)
+    scene.vm("x1", at="hv04").vm("x2", at="hv04")
+    scene.job("x1", source="hv04").job("x2", source="hv04", target="hv03")
+
+    assert held(scene, "web01").text == "1 of 1 on hv02: x1; 1 of 1 on hv03: x2"
+
+
+def test_limits_are_those_of_this_observation(scene):
+    scene.add("web02")
+
+    assert started(scene) == ["web01", "web02"]
+    assert started(scene.host("hv02", live_limit=1)) == ["web01"]
+    assert started(scene.host("hv02", live_limit=0)) == []
+
+
+# --- the order -----------------------------------------------------------------------------
+
+
+def test_the_longest_goes_first(scene):
+    scene.host("hv01", live_limit=1).move(disk_mb=1000).add("big", disk_mb=900_000)
+
+    assert started(scene) == ["big"]
+
+
+def test_the_busiest_host_goes_first(scene):
+    """One slot is free; hv03 has the most work per slot, so its VM goes before a longer one."""
+    scene.run(sources=("hv01", "hv03"), destinations=("hv02", "hv04"))
+    scene.host("hv03", live_limit=1).host("hv02", live_limit=1).host("hv04", live_limit=0)
+    scene.move(disk_mb=90_000)
+    for name in ("a1", "a2", "a3"):
+        scene.vm(name, at="hv03").add(name, source="hv03", host="hv03", disk_mb=60_000)
+
+    assert started(scene) == ["a1"]
+
+
+def test_same_size_goes_by_name(scene):
+    scene.host("hv01", live_limit=1).add("AAA").add("zzz")
+
+    assert started(scene) == ["AAA"]
+
+
+def test_the_destination_is_the_one_with_a_free_slot(scene):
+    scene.run(destinations=("hv02", "hv03")).host("hv02", live_limit=0)
+    [start] = scene.steps(Start)
+
+    assert (start.source, start.destination) == (HV01, HV03)
+
+
+def test_the_destination_with_the_least_to_do_is_taken(scene):
+    scene.run(destinations=("hv02", "hv03"))
+    scene.run(2, kind="vm", sources=("hv04",), destinations=("hv02",))
+    scene.vm("x1", at="hv04").add("x1", 2, source="hv04", host="hv04", disk_mb=9_000_000)
+    [start] = [s for s in scene.steps(Start) if s.move.vm == "web01"]
+
+    assert start.destination == HV03
+
+
+def test_two_starts_of_one_plan_share_out_the_destinations(scene):
+    scene.run(destinations=("hv02", "hv03")).add("web02")
+    scene.host("hv02", live_limit=1).host("hv03", live_limit=1)
+
+    assert {s.destination for s in scene.steps(Start)} == {HV02, HV03}
+
+
+def test_experience_outweighs_the_setting_after_three_arrivals(scene):
+    for name in ("a", "b"):
+        scene.add(name, state=MoveState.DONE)
+        scene.attempt(Result.OK, name=name, begun=scene.now - 110)
+    two = estimate.rate(scene.moves.values(), 400.0)
+    scene.add("c", state=MoveState.DONE)
+    scene.attempt(Result.OK, name="c", begun=scene.now - 60)
+    three = estimate.rate(scene.moves.values(), 400.0)
+
+    assert two == 400.0
+    assert three == pytest.approx(65536 / 100)
+
+
+def test_the_load_of_a_host_is_shared_among_the_destinations_and_slots(scene):
+    move = scene.moves[1, "web01"].move
+    seconds = estimate.seconds(move, 400.0)
+    load = ordering.loads([(move, (HV02, HV03))], slots.Slots(scene.fleet()), 400.0)
+
+    assert load[HV01] == pytest.approx(seconds / 2)
+    assert load[HV02] == pytest.approx(seconds / 4)
+
+
+# --- running first -------------------------------------------------------------------------
+
+
+def with_cold(scene):
+    return scene.add("old-crm").down("old-crm").approval(ApprovalState.GRANTED, "old-crm")
+
+
+def test_powered_down_vms_wait_while_running_ones_of_their_host_are_ready(scene):
+    with_cold(scene)
+
+    assert started(scene) == ["web01"]
+    assert held(scene, "old-crm").wait is Wait.RUNNING_FIRST
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda s: s.vm(hyperv_status=("BackingUpVirtualMachine",)), id="in backup"),
+        pytest.param(lambda s: s.attempt(Result.FAILED), id="backing off"),
+        pytest.param(lambda s: flying(s, job="j").job(id="j"), id="moving already"),
+        pytest.param(lambda s: s.move(state=MoveState.DONE).vm(at="hv02"), id="done"),
+    ],
+)
+def test_powered_down_vms_do_not_wait_for_those_that_cannot_start(change, scene):
+    assert started(change(with_cold(scene))) == ["old-crm"]
+
+
+def test_powered_down_vms_wait_only_for_their_own_host(scene):
+    scene.run(sources=("hv01", "hv03"))
+    scene.vm("old", at="hv03").add("old", source="hv03", host="hv03").down("old")
+    scene.approval(ApprovalState.GRANTED, "old")
+
+    assert sorted(started(scene)) == ["old", "web01"]
+
+
+def test_a_cold_start_pins_the_saved_network_and_a_live_one_does_not(scene):
+    wired = Adapter("a", "001DD8B71C01", "N", None, "LS", 10, acls=(Acl("Allow", "Inbound", 1),))
+    network = Network((wired, Adapter("b", switch=None)))
+    scene.move(state=MoveState.DONE).add("old").down("old").baseline("old", network=network)
+    [cold] = scene.approval(ApprovalState.GRANTED, "old").steps(Start)
+
+    assert (cold.kind, cold.power, cold.pin) == (AttemptKind.COLD, "down", Network((wired,)))
+
+
+def test_a_live_start_carries_what_the_guard_at_vmm_checks(scene):
+    scene.skew = 300.0
+    [start] = scene.options(path=r"E:\VMs").steps(Start)
+
+    assert (start.kind, start.power, start.pin) == (AttemptKind.LIVE, "running", None)
+    assert start.not_after == scene.now + 300 + 60
+    assert start.path == r"E:\VMs"
+
+
+# --- the request's own limit ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("parallel", "starts"), [(0, 4), (1, 1), (3, 3), (9, 4)])
+def test_a_request_may_allow_fewer_than_the_hosts_do(parallel, starts, scene):
+    scene.options(parallel=parallel)
+    scene.host("hv01", live_limit=9, storage_limit=9).host("hv02", live_limit=9, storage_limit=9)
+    for name in ("web02", "web03", "web04"):
+        scene.add(name)
+
+    assert len(started(scene)) == starts
+
+
+def test_what_is_in_flight_counts_against_the_requests_limit(scene):
+    flying(scene.options(parallel=1), job="job-web01").job().add("web02")
+
+    assert held(scene, "web02").text == "1 of 1 moves that the request allows"
+
+
+def test_the_limit_of_one_request_is_not_anothers(scene):
+    scene.options(parallel=1).run(2, kind="vm", request="vm x1 to hv02", sources=("hv03",))
+    scene.vm("x1", at="hv03").add("x1", 2, source="hv03", host="hv03")
+
+    assert sorted(started(scene)) == ["web01", "x1"]
+
+
+# --- a network is saved first --------------------------------------------------------------
+
+
+def test_nothing_starts_without_a_saved_network(scene):
+    scene.no_baseline()
+
+    assert started(scene) == []
+    assert [s.host for s in scene.steps(SaveBaselines)] == [HV01]
+
+
+@pytest.mark.parametrize(("age", "fresh"), [(0, True), (600, True), (601, False)])
+def test_a_saved_network_is_good_for_ten_minutes(age, fresh, scene):
+    scene.baseline(age=age)
+
+    assert bool(started(scene)) is fresh
+    assert bool(scene.steps(SaveBaselines)) is not fresh
+
+
+@pytest.mark.parametrize("result", [Result.FAILED, Result.REFUSED, Result.LOST])
+def test_after_the_first_attempt_the_saved_network_is_frozen(result, scene):
+    """Re-read after a failure it might already lack what the move lost."""
+    scene.baseline(age=HOUR).attempt(result, ended=scene.now - 600)
+
+    assert started(scene) == ["web01"]
+    assert scene.steps(SaveBaselines) == []
+
+
+def test_networks_are_saved_in_bulk_for_the_next_ones_in_order(scene):
+    for number in range(2, 9):
+        scene.add(f"web{number:02}")
+    for _, name in scene.moves:
+        scene.no_baseline(name)
+    [save] = scene.steps(SaveBaselines)
+
+    assert [m.vm for m in save.moves] == ["web01", "web02", "web03", "web04"]
+
+
+def test_a_move_whose_network_is_being_saved_keeps_its_slot(scene):
+    scene.host("hv01", live_limit=1).no_baseline().add("web02")
+
+    assert started(scene) == []
+    assert held(scene, "web02").text == "1 of 1 on hv01: web01"
+
+
+def test_a_reserved_slot_counts_against_the_requests_limit(scene):
+    scene.options(parallel=1).no_baseline().add("web02")
+
+    assert started(scene) == []
+    assert "the request allows" in held(scene, "web02").text
+
+
+def test_a_network_is_not_saved_for_a_vm_that_may_not_start(scene):
+    scene.no_baseline().vm(hyperv_status=("BackingUpVirtualMachine",))
+
+    assert scene.steps(SaveBaselines) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "seconds_ago", "says"),
+    [
+        ((Result.LOST,), 14, "waits"),
+        ((Result.LOST,), 15, "saves"),
+        ((Result.LOST, Result.LOST, Result.LOST), 15, "ends"),
+        ((Result.STALE,) * 9, 15, "saves"),
+        ((Result.LOCKED,) * 9, 15, "saves"),
+        ((Result.REFUSED, Result.OK, Result.REFUSED, Result.REFUSED), 15, "ends"),
+    ],
+)
+def test_a_network_that_cannot_be_saved_ends_the_move(results, seconds_ago, says, scene):
+    scene.no_baseline()
+    for result in results:
+        ended = scene.now - seconds_ago
+        scene.attempt(result, AttemptKind.BASELINE, ended=ended, error="Access is denied")
+    said = {
+        "waits": [h.text for h in scene.steps(Hold)],
+        "saves": scene.steps(SaveBaselines),
+        "ends": [f.outcome for f in scene.steps(Finish)],
+    }
+
+    assert started(scene) == []
+    assert [key for key, value in said.items() if value] == [says]
+    if says == "waits":
+        assert said["waits"] == ["its network could not be saved: Access is denied"]
+    if says == "ends":
+        assert said["ends"] == [Outcome.BLOCKED]
+
+
+# --- questions -----------------------------------------------------------------------------
+
+
+def test_all_powered_down_vms_are_asked_about_on_one_card(scene):
+    scene.down().add("old-crm").down("old-crm")
+    [ask] = scene.steps(Ask)
+
+    assert ask.vms == ("id-web01", "id-old-crm")
+    assert ask.digest == approval.digest(scene.runs[1], ask.vms)
+
+
+def test_a_vm_that_is_asked_about_is_not_asked_about_again(scene):
+    scene.down().approval(ApprovalState.REQUESTED, requested=scene.now - HOUR)
+
+    assert scene.steps(Ask) == []
+
+
+def test_later_ones_share_the_next_card_half_an_hour_later(scene):
+    scene.down().approval(ApprovalState.REQUESTED, requested=scene.now - 1799)
+    scene.add("new1").down("new1").add("new2").down("new2")
+    early = scene.plan()
+    late = scene.later(1).steps(Ask)
+
+    assert not any(isinstance(s, Ask) for s in early.steps)
+    assert early.due == scene.now
+    assert [a.vms for a in late] == [("id-new1", "id-new2")]
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPING])
+def test_nobody_is_asked_for_a_run_that_does_not_move(state, scene):
+    assert scene.run(state=state).down().steps(Ask) == []
+
+
+def test_nothing_cold_starts_without_a_grant_whatever_else_is_free(scene):
+    scene.down()
+
+    assert started(scene) == []
+
+
+# --- power ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "since", "state", "noted"),
+    [
+        pytest.param(None, None, HyperVState.RUNNING, ("running", None), id="first look, running"),
+        pytest.param(None, None, HyperVState.OFF, ("down", None), id="first look, down"),
+        pytest.param("running", None, HyperVState.RUNNING, None, id="running on"),
+        pytest.param("running", None, HyperVState.SAVED, ("running", 0), id="down a moment ago"),
+        pytest.param("running", -599, HyperVState.OFF, None, id="down for less than ten minutes"),
+        pytest.param("running", -600, HyperVState.OFF, ("down", -600), id="down for ten minutes"),
+        pytest.param("running", -300, HyperVState.RUNNING, ("running", None), id="back again"),
+        pytest.param("down", -900, HyperVState.RUNNING, ("running", None), id="started by people"),
+        pytest.param("down", None, HyperVState.OFF, None, id="down on"),
+        pytest.param("running", -300, HyperVState.OTHER, None, id="in between says nothing"),
+        pytest.param(None, None, HyperVState.OTHER, None, id="first look, in between"),
+        pytest.param(None, None, None, None, id="first look, no answer"),
+    ],
+)
+def test_power_is_noted_when_it_changes(known, since, state, noted, scene):
+    began = None if since is None else scene.now + since
+    scene.move(power=known, down_since=began).vm(hyperv_state=state)
+    expected = []
+    if noted is not None:
+        at = None if noted[1] is None else scene.now + noted[1]
+        expected = [(noted[0], at)]
+
+    assert [(s.power, s.down_since) for s in scene.steps(SeePower)] == expected
+
+
+def test_a_vm_that_is_down_at_the_first_look_is_asked_about_in_the_same_plan(scene):
+    scene.down().move(power=None)
+
+    assert len(scene.steps(Ask)) == 1
+
+
+def test_a_vm_in_flight_is_not_judged_by_its_power(scene):
+    flying(scene, job="job-web01").job().vm(hyperv_state=HyperVState.PAUSED)
+
+    assert scene.steps(SeePower) == []
+
+
+# --- adoption and ownership ----------------------------------------------------------------
+
+
+def test_a_vm_that_appears_on_a_source_joins_the_run(scene):
+    [adopt] = scene.vm("new").steps(Adopt)
+
+    assert (adopt.run, adopt.vm.name, adopt.source) == (1, "new", HV01)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda s: s.vm("new", at="hv03"), id="on another host"),
+        pytest.param(lambda s: s.vm("new").seen_on(name="new"), id="only VMM says so"),
+        pytest.param(lambda s: s.vm("new").seen_on("hv01", "hv03", name="new"), id="on two hosts"),
+        pytest.param(lambda s: s.vm("new", stored=True), id="stored in the library"),
+        pytest.param(lambda s: s.vm("new").run(kind="vm"), id="the run moves named VMs"),
+        pytest.param(lambda s: s.vm("new").run(state=RunState.PAUSED), id="the run is paused"),
+        pytest.param(lambda s: s.vm("new").run(state=RunState.STOPPING), id="the run is stopped"),
+    ],
+)
+def test_nothing_else_is_adopted(change, scene):
+    assert change(scene).steps(Adopt) == []
+
+
+def test_a_vm_that_ended_in_this_run_is_not_adopted_again(scene):
+    scene.move(state=MoveState.SKIPPED, outcome=Outcome.DENIED)
+
+    assert scene.steps(Adopt) == []
+
+
+def test_a_run_does_not_end_in_the_tick_in_which_it_adopts(scene):
+    scene.move(state=MoveState.DONE, outcome=Outcome.MOVED).vm(at="hv02").vm("new")
+
+    assert scene.steps(EndRun) == []
+
+
+def test_a_vm_belongs_to_the_first_unfinished_run(scene):
+    scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",))
+    scene.add("web01", 2)
+
+    assert [(s.move.run, s.destination) for s in scene.steps(Start)] == [(1, HV02)]
+    assert [(h.move.run, h.wait) for h in scene.steps(Hold)] == [(2, Wait.OTHER_RUN)]
+
+
+def test_a_vm_is_free_for_the_next_run_when_the_first_is_done_with_it(scene):
+    scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",)).add("web01", 2)
+    scene.move(state=MoveState.FAILED, outcome=Outcome.ATTEMPTS).add("web02")
+
+    assert (2, HV03) in [(s.move.run, s.destination) for s in scene.steps(Start)]
+
+
+@pytest.mark.parametrize("state", [RunState.SCHEDULED, RunState.COMPLETED, RunState.REJECTED])
+def test_runs_that_have_not_begun_or_are_over_are_left_alone(state, scene):
+    assert scene.run(state=state).plan().steps == ()
+
+
+# --- the end -------------------------------------------------------------------------------
+
+
+def ended(scene, outcome=Outcome.MOVED, state=MoveState.DONE):
+    return scene.move(state=state, outcome=outcome).vm(at="hv02")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "run"),
+    [
+        (Outcome.MOVED, MoveState.DONE, RunState.COMPLETED),
+        (Outcome.ALREADY_THERE, MoveState.DONE, RunState.COMPLETED),
+        (Outcome.EXCLUDED, MoveState.SKIPPED, RunState.COMPLETED),
+        (Outcome.ELSEWHERE, MoveState.SKIPPED, RunState.COMPLETED),
+        (Outcome.VANISHED, MoveState.SKIPPED, RunState.COMPLETED),
+        (Outcome.DENIED, MoveState.SKIPPED, RunState.INCOMPLETE),
+        (Outcome.EXPIRED, MoveState.SKIPPED, RunState.INCOMPLETE),
+        (Outcome.ATTEMPTS, MoveState.FAILED, RunState.INCOMPLETE),
+        (Outcome.NETWORK, MoveState.DAMAGED, RunState.INCOMPLETE),
+        (Outcome.TWO_PLACES, MoveState.UNKNOWN, RunState.INCOMPLETE),
+    ],
+)
+def test_a_run_is_complete_when_nothing_is_left_for_a_person(outcome, state, run, scene):
+    [end] = ended(scene.run(kind="vm"), outcome, state).steps(EndRun)
+
+    assert end.state is run
+    assert end.text.startswith(f"R1 ended {run}: ")
+
+
+def test_a_stopped_run_ends_when_nothing_is_in_flight(scene):
+    scene.run(state=RunState.STOPPING).add("web02")
+    flying(scene, job="job-web01").job()
+    watched = scene.plan()
+    scene.jobs.clear()
+    ended(scene).move("web02", state=MoveState.SKIPPED, outcome=Outcome.STOPPED)
+
+    assert not any(isinstance(s, EndRun) for s in watched.steps)
+    assert [e.state for e in scene.steps(EndRun)] == [RunState.STOPPED]
+
+
+def test_questions_close_with_the_run(scene):
+    ended(scene.run(kind="vm")).approval(ApprovalState.REQUESTED).approval(ApprovalState.GRANTED)
+
+    assert [e.approval for e in scene.steps(Expire)] == [1]
+
+
+def test_a_paused_run_neither_ends_nor_proves_anything(scene):
+    ended(scene).run(state=RunState.PAUSED)
+
+    assert scene.plan().steps == ()
+
+
+def test_a_source_is_called_empty_after_two_looks_thirty_seconds_apart(scene):
+    first = ended(scene).plan()
+    [seen] = [s for s in first.steps if isinstance(s, SeeEmpty)]
+    scene.run(empty_first=scene.now, empty_seen=(HV01,))
+    between = scene.later(29.9).plan()
+    again = scene.later(0.1).plan()
+    [proof] = [s for s in again.steps if isinstance(s, SeeEmpty)]
+    after = scene.run(empty=(HV01,), empty_first=None, empty_seen=()).steps(EndRun)
+
+    assert (seen.hosts, seen.first, seen.proven) == ((HV01,), scene.now - 30, False)
+    assert (HV01 in first.refresh, first.due) == (True, seen.first + 30)
+    assert (between.steps, between.due) == ((), pytest.approx(seen.first + 30))
+    assert (proof.hosts, proof.first, proof.proven) == ((HV01,), seen.first, True)
+    assert [e.state for e in after] == [RunState.COMPLETED]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda s: s.silent("hv01"), id="it does not answer any more"),
+        pytest.param(lambda s: s.vm("late", at="hv01"), id="a VM came back"),
+        pytest.param(lambda s: s.vm("ghost", seen_on=()), id="VMM shows one again"),
+    ],
+)
+def test_a_source_that_was_not_empty_after_all_is_proven_anew(change, scene):
+    ended(scene).run(empty_first=scene.now - 30, empty_seen=(HV01,))
+    scene.move("late", state=MoveState.SKIPPED, outcome=Outcome.DENIED)
+    [seen] = change(scene).steps(SeeEmpty)
+
+    assert (seen.hosts, seen.first, seen.proven) == ((), None, False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda s: s.silent("hv01"), id="a host that does not answer"),
+        pytest.param(lambda s: s.vm("denied"), id="a VM that stayed"),
+        pytest.param(lambda s: s.hosts.pop("hv01") and s, id="a host that VMM does not know"),
+    ],
+)
+def test_what_is_not_proven_empty_is_never_called_so(change, scene):
+    ended(scene).move("denied", state=MoveState.SKIPPED, outcome=Outcome.DENIED)
+    change(scene)
+
+    assert scene.steps(SeeEmpty) == []
+    assert len(scene.steps(EndRun)) == 1
+
+
+def test_a_stored_vm_does_not_keep_a_host_from_being_empty(scene):
+    ended(scene).vm("template", stored=True)
+
+    assert len(scene.steps(SeeEmpty)) == 1
+
+
+def test_vmm_may_take_ten_minutes_to_notice_that_a_host_is_empty(scene):
+    """Hyper-V shows none; VMM still lists one there: it is re-read, then believed."""
+    ended(scene).attempt(Result.OK, ended=scene.now - 599).vm(vmm_host=HV01)
+    before = scene.plan()
+    after = scene.later(1).plan()
+
+    assert (before.steps, before.refresh) == ((), (HV01,))
+    assert [type(s) for s in after.steps] == [EndRun]
+
+
+def test_each_source_is_proven_for_itself(scene):
+    scene.run(sources=("hv01", "hv03"))
+    ended(scene).vm("stays", at="hv03").move("stays", state=MoveState.FAILED)
+    [seen] = scene.steps(SeeEmpty)
+    scene.run(empty=(HV01,))
+
+    assert seen.hosts == (HV01,)
+    assert len(scene.steps(EndRun)) == 1
+
+
+# --- waiting for people --------------------------------------------------------------------
+
+
+def test_a_run_that_waits_only_for_people_notes_since_when(scene):
+    scene.down().approval(ApprovalState.REQUESTED)
+    [quiet] = scene.steps(Quiet)
+
+    assert quiet.at == scene.now
+
+
+def test_as_long_as_anything_moves_nobody_is_late(scene):
+    scene.add("old").down("old").approval(ApprovalState.REQUESTED, "old")
+    scene.run(quiet_since=scene.now - 9 * HOUR)
+    [quiet] = scene.steps(Quiet)
+
+    assert quiet.at is None
+    assert scene.steps(Expire) == []
+
+
+def test_nobody_decided_for_eight_hours(scene):
+    scene.down().approval(ApprovalState.REQUESTED).approval(ApprovalState.DENIED, "other")
+    early = scene.run(quiet_since=scene.now - 8 * HOUR + 1).plan()
+    late = scene.later(1)
+
+    assert early.due == scene.now
+    assert not any(isinstance(s, Expire | Finish) for s in early.steps)
+    assert [e.approval for e in late.steps(Expire)] == [1]
+    assert [f.outcome for f in late.steps(Finish)] == [Outcome.EXPIRED]
+
+
+def test_a_long_backup_fails_when_the_rest_of_the_run_is_over(scene):
+    scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, HOUR)
+    alone = scene.steps(Finish)
+    scene.add("web02")
+
+    assert [f.outcome for f in alone] == [Outcome.BACKUP_TOO_LONG]
+    assert scene.steps(Finish) == []
+
+
+def test_a_backup_within_its_limit_keeps_the_run_open(scene):
+    scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, HOUR - 1)
+
+    assert scene.steps(Finish) == []
+    assert scene.steps(Quiet) == []
+
+
+def test_a_long_backup_is_nothing_to_do_beside_a_question(scene):
+    scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, HOUR)
+    scene.add("old").down("old").approval(ApprovalState.REQUESTED, "old")
+
+    assert [q.at for q in scene.steps(Quiet)] == [scene.now]
+    assert scene.steps(Finish) == []
+
+
+# --- the plan itself -----------------------------------------------------------------------
+
+
+def crowded(scene):
+    """Everything at once."""
+    scene.run(sources=("hv01", "hv03"), destinations=("hv02", "hv04"))
+    for number in range(2, 12):
+        scene.add(f"web{number:02}", disk_mb=10_000 * number)
+    scene.no_baseline("web03").no_baseline("web04")
+    scene.vm("web05", vmm_status="MigrationFailed").vm("web06", seen_on=(HV01, HV03))
+    scene.down("web07").down("web08").vm("web09", at="hv02").vm("new")
+    flying(scene, "web10", job="job-web10").job("web10")
+    scene.run(2, kind="vm", request="vm web02 to hv03", destinations=("hv03",)).add("web02", 2)
+    return scene
+
+
+def test_the_same_rows_and_the_same_look_give_the_same_plan(new_scene):
+    one, other = crowded(new_scene()), crowded(new_scene())
+
+    assert one.plan() == other.plan()
+    assert one.plan() == one.plan()
+    assert len(one.plan().steps) > 10
+
+
+def test_the_order_in_which_runs_and_vms_are_read_does_not_change_who_starts(scene):
+    crowded(scene)
+    records = [scene.record(n) for n in scene.runs]
+    shuffled = [replace(r, moves=r.moves[::-1]) for r in records[::-1]]
+    fleet = scene.fleet()
+    mixed = replace(fleet, vms=fleet.vms[::-1], hosts=fleet.hosts[::-1], jobs=fleet.jobs[::-1])
+
+    def starts(runs, seen):
+        steps = plan(runs, seen, scene.now, scene.rules).steps
+        return [(s.move.id, s.destination) for s in steps if isinstance(s, Start)]
+
+    assert starts(records, fleet) == starts(shuffled, mixed)
+
+
+def test_no_plan_says_two_things_about_one_move(scene):
+    """At most one state change, one start or one hold each."""
+    steps = crowded(scene).plan().steps
+    spoken = [s.move.id for s in steps if hasattr(s, "move") and not isinstance(s, SeePower)]
+
+    assert Counter(spoken).most_common(1)[0][1] == 1
+
+
+def test_a_plan_is_due_when_its_first_limit_is(scene):
+    scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, 3000)
+    scene.add("web02").attempt(Result.FAILED, name="web02", ended=scene.now - 50)
+
+    assert scene.plan().due == scene.now + 10
