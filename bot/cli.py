@@ -7,13 +7,14 @@ nothing changed, 3 VMM unreachable, 4 database locked, newer or corrupt, 5 golde
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -23,6 +24,9 @@ from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmErro
 from engine.model import Request
 from engine.settings import Settings, load
 from engine.store import queries
+
+if TYPE_CHECKING:
+    from engine.sim.story import Played
 
 REFUSED, UNREACHABLE, NO_STORE, DIFFERS = 2, 3, 4, 5
 
@@ -253,13 +257,21 @@ def story(
             click.echo(f"{folder}: written")
         else:
             click.echo(played.text, nl=not played.text.endswith("\n"))
-        if not update and played.expected is not None and played.text != played.expected:
+        if played.differs and seed is None and not update:  # another seed is another night
             differing.append(folder)
+            _print_difference(folder, played)
     for folder in differing:
         click.echo(
             f"{folder}: differs from expect.txt. If it should: story {folder} --update", err=True
         )
     ctx.exit(DIFFERS if differing else 0)
+
+
+def _print_difference(folder: Path, played: Played) -> None:
+    before, after = (played.expected or "").splitlines(), played.text.splitlines()
+    names = (str(folder / "expect.txt"), "played")
+    for line in difflib.unified_diff(before, after, *names, lineterm=""):
+        click.echo(line, err=True)
 
 
 @cli.command()

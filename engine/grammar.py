@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from engine import words as lexicon
@@ -182,6 +183,11 @@ def took(seconds: float) -> str:
     parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min")]
     said = [f"{count} {unit}" for count, unit in [*parts, (whole % 60, "s")] if count]
     return " ".join(said[:2]) or "0 s"
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Do the pattern's ``*`` and ``?`` fit this name? Case is ignored, brackets are letters."""
+    return fnmatchcase(name.casefold(), pattern.casefold().replace("[", "[[]"))
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

@@ -170,7 +170,7 @@ def _play(night: Night) -> None:
     world, slack, telling = night.opened.world, night.slack, night.telling
     telling.opening(night.opened.start)
     now = night.now()
-    world.foreign(now, "guest07", "hv03")
+    world.foreign(now, "guest07", "HV03")
     world.outcome(now, "erp01", "failed", "source")
     world.lose(now, "shop01", acls="all")
     world.lose(now, "old-crm", acls="all", nics=True)
@@ -218,7 +218,7 @@ def _check(night: Night) -> list[str]:
     verified = events.verify(night.store)
     checks = {
         "every VM moved": run["exit"] == 0 and all(m["state"] == "done" for m in moves.values()),
-        "hv01 proven empty, twice": "host.empty" in kinds,
+        "HV01 proven empty, twice": "host.empty" in kinds,
         "no start without a free slot, no VM moved twice": not night.opened.world.violations,
         "problem 1, the limit: VMs waited for a slot": any(
             "SLOT" in m["waited"] for m in moves.values()

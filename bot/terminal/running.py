@@ -7,7 +7,7 @@ next moment at which anything can change, so that the same seed always tells the
 
 from __future__ import annotations
 
-import math
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -30,6 +30,7 @@ from engine.reconciler import Advanced, Engine
 from engine.scheduler import Loop
 from engine.service import Service
 from engine.sim import fleet_file
+from engine.sim.pace import next_tick
 from engine.sim.port import Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
@@ -161,8 +162,12 @@ def run(place: Place, wish: Wish) -> tuple[int, Mapping[str, Any]]:
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    """Can somebody here read a question and answer it?"""
-    return stream.isatty() and sys.stdin is not None and sys.stdin.isatty()
+    """Can somebody here read a question and answer it? Not of a job in the background."""
+    if sys.stdin is None or not (stream.isatty() and sys.stdin.isatty()):
+        return False
+    if not hasattr(os, "tcgetpgrp"):
+        return True
+    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def _screen(stream: TextIO, current: Run) -> Screen:
@@ -195,12 +200,9 @@ def _step(session: Session, clock: VirtualClock, watch: Watch) -> None:
 
 def _next_tick(session: Session, now: float, advanced: Advanced) -> float:
     """The next tick at which the world or a deadline can have changed."""
-    tick = session.tick
-    if advanced.acted:
-        return now + tick
-    changes = [advanced.next_due, session.world.world.next_change(now)]
-    soonest = min((at for at in changes if at is not None and at > now), default=now + tick)
-    return now + max(1, math.ceil((soonest - now) / tick)) * tick
+    at_once = now if advanced.acted else None
+    change = session.world.world.next_change(now)
+    return next_tick(now, session.world.start, session.tick, advanced.next_due, change, at_once)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:

@@ -40,7 +40,7 @@ class Telling:
         self._line("VMFerry empties a Hyper-V host from a chat channel. This is the real bot and")
         self._line("the real engine; Slack and the fleet are simulated, 60 times faster than the")
         self._line(
-            "clock. On hv01: 6 running VMs, one of them in a backup, and 2 powered-down ones."
+            "clock. On HV01: 6 running VMs, one of them in a backup, and 2 powered-down ones."
         )
         self._line("Lines after a dot tell what happens behind the channel.")
         self._line("")

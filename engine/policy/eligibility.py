@@ -188,7 +188,7 @@ def _used_up(view: View) -> Verdict | None:
             MoveState.FAILED,
             Outcome.ATTEMPTS,
             f"{move.vm} did not move ({len(charged)} of {attempts} attempts). It is on {where}, "
-            f"network unchanged. Why: {last.error}",
+            f"network unchanged. Why: {last.error.rstrip('.')}.",
             f"Mend the cause, then ask again: vm {move.vm} to ...",
         )
     )

@@ -52,6 +52,9 @@ def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequ
     """The steps that bring this run closer to its end, given what is planned for its moves."""
     if record.run.state is RunState.PAUSED:
         return Plan()
+    stop = _stop_on_failure(record)
+    if stop is not None:
+        return Plan((stop,))
     if any(isinstance(s, Adopt) and s.run == record.run.id for s in steps):
         return Plan()
     open_moves = [entry.move for entry in record.moves if not entry.move.over]
@@ -61,6 +64,20 @@ def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequ
     if not idle:
         return Plan((Quiet(record.run.id, None),)) if record.run.quiet_since is not None else Plan()
     return _wait_for_people(record, open_moves, now, rules, steps)
+
+
+def _stop_on_failure(record: RunRecord) -> EndRun | None:
+    """The request wants nothing more started after the first VM that could not be moved.
+    What is in flight is watched to its end all the same."""
+    run = record.run
+    if run.state is not RunState.ACTIVE or not run.options.stop_on_failure:
+        return None
+    bad = (MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN)
+    first = next((m.move for m in record.moves if m.move.state in bad), None)
+    if first is None:
+        return None
+    text = f"{run.label} starts nothing more: {first.vm} could not be moved (stop-on-failure)."
+    return EndRun(run.id, RunState.STOPPING, text)
 
 
 def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Sequence[Step]) -> bool:

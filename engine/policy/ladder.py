@@ -366,7 +366,7 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
         return Verdict(Finish(move, MoveState.DONE, Outcome.MOVED, text, repaired=repaired))
     if view.is_source(host):
         last = migrations[-1] if migrations else None
-        why = last.error if last is not None and last.error else "it is still on its source"
+        why = last.error if last is not None and last.error else "It is still on its source."
         return Verdict(Return(move, why, repaired))
     return Verdict(replace(elsewhere(move, host), repaired=repaired))
 

@@ -368,6 +368,69 @@ def test_a_name_cannot_steer_the_terminal(desk):
     assert "\x1b" not in said.out + said.err
 
 
+# --- stories -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def story(desk):
+    folder = desk / "empties-a-host"
+    folder.mkdir()
+    (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    (folder / "story.toml").write_text(
+        """
+        about = "a host is emptied"
+        until = "2h"
+        fleet = "fleet.toml"
+        [people]
+        ann = ["operator"]
+        [[at]]
+        t = "0s"
+        do = "say"
+        by = "ann"
+        text = "host hv01 to hv02"
+        """,
+        encoding="utf-8",
+    )
+    return folder
+
+
+def test_a_story_is_written_then_compared_and_a_difference_is_shown(story):
+    assert vmferry("story", str(story)).code == 0  # nothing is expected yet
+
+    assert vmferry("story", str(story), "--update").code == 0
+    golden = (story / "expect.txt").read_text(encoding="utf-8")
+    assert vmferry("story", str(story)).code == 0
+    assert vmferry("story", str(story)).out == golden
+
+    (story / "expect.txt").write_text(golden.replace("web01", "web9"), encoding="utf-8")
+    said = vmferry("story", str(story))
+    assert said.code == 5
+    assert "differs from expect.txt" in said.err
+    assert any(line.startswith("-") and "web9" in line for line in said.err.splitlines())
+
+
+def test_stories_as_json_are_one_document_a_line(story):
+    said = vmferry("story", "--json", str(story), str(story))
+    first, second = map(json.loads, said.lines)
+
+    assert said.code == 0
+    assert first == second
+    assert first["runs"][0]["exit"] == 0
+
+
+def test_another_seed_is_not_compared_with_the_golden_text(story):
+    (story / "expect.txt").write_text("something else\n", encoding="utf-8")
+
+    assert vmferry("story", str(story), "--seed", "3").code == 0
+
+
+def test_a_folder_without_a_story_is_refused(desk):
+    assert vmferry("story", str(desk)).code == 2
+    assert vmferry("story", "nowhere").code == 2
+    assert vmferry("story").code == 2
+    assert vmferry("story", "--json", "--update", str(desk)).code == 2
+
+
 # --- help --------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from engine.grammar import (
     VERBS,
     Ask,
     duration,
+    matches,
     nearest,
     parse,
     parse_words,
@@ -325,6 +326,21 @@ def test_a_run_is_its_number(word, number):
 def test_anything_else_is_not_a_run(word):
     with pytest.raises(UsageError, match="is not a run"):
         run_number(word)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("WEB*", "web01", True),
+        ("web0?", "Web01", True),
+        ("web", "web01", False),
+        ("web[1]", "web[1]", True),
+        ("web[1]", "web1", False),
+        ("*[a-b]", "x[a-b]", True),
+    ],
+)
+def test_only_stars_and_question_marks_are_wildcards(pattern, name, fits):
+    assert matches(pattern, name) is fits
 
 
 def test_the_nearest_name_is_found_without_case_and_spelled_as_it_is():

@@ -1,0 +1,108 @@
+"""The state tables: what they allow is allowed, everything else is refused, ends are final.
+
+The rows are generated from the tables; that the tables say the right thing is held against
+the transitions that people rely on, by name.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from engine.errors import IllegalTransition
+from engine.model import MOVE_ENDS, RUN_ENDS, ApprovalState, MoveState, RunState
+from engine.policy import states
+
+TABLES = {
+    "run": (states.RUN, RunState),
+    "move": (states.MOVE, MoveState),
+    "approval": (states.APPROVAL, ApprovalState),
+}
+PAIRS = [
+    (noun, old, new, new in table.get(old, frozenset()))
+    for noun, (table, kind) in TABLES.items()
+    for old, new in product(kind, kind)
+]
+
+
+@pytest.mark.parametrize(
+    ("noun", "old", "new"), [pytest.param(*p[:3], id="-".join(p[:3])) for p in PAIRS if p[3]]
+)
+def test_every_transition_of_the_tables_is_allowed(noun, old, new):
+    states.check(noun, TABLES[noun][0], old, new)
+
+
+@pytest.mark.parametrize(
+    ("noun", "old", "new"), [pytest.param(*p[:3], id="-".join(p[:3])) for p in PAIRS if not p[3]]
+)
+def test_every_other_transition_is_refused_by_name(noun, old, new):
+    with pytest.raises(IllegalTransition, match=f"A {noun} never goes from {old} to {new}."):
+        states.check(noun, TABLES[noun][0], old, new)
+
+
+def finals(noun: str) -> set:
+    table, kind = TABLES[noun]
+    return {state for state in kind if state not in table}
+
+
+def test_the_ends_of_runs_and_moves_are_final_and_nothing_else_is():
+    assert finals("run") == set(RUN_ENDS)
+    assert finals("move") == set(MOVE_ENDS)
+
+
+def test_of_an_approval_only_a_question_and_a_grant_can_still_change():
+    assert finals("approval") == {
+        ApprovalState.DENIED,
+        ApprovalState.EXPIRED,
+        ApprovalState.WITHDRAWN,
+    }
+
+
+@pytest.mark.parametrize("noun", sorted(TABLES))
+def test_every_state_can_be_reached_and_no_state_follows_itself(noun):
+    table, kind = TABLES[noun]
+    reached, first = set(), next(iter(kind))
+    edge = {first}
+    while edge:
+        reached |= edge
+        edge = {new for old in edge for new in table.get(old, ())} - reached
+
+    assert reached == set(kind)
+    assert not any(state in table.get(state, ()) for state in kind)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(MoveState.MOVING, MoveState.DONE, id="done without a look at the network"),
+        pytest.param(MoveState.MOVING, MoveState.FAILED, id="failed without a look at the network"),
+        pytest.param(MoveState.DAMAGED, MoveState.PENDING, id="a damaged VM is moved again"),
+        pytest.param(MoveState.DAMAGED, MoveState.MOVING, id="a damaged VM is started again"),
+        pytest.param(MoveState.UNKNOWN, MoveState.PENDING, id="unknown is tried again"),
+        pytest.param(MoveState.PENDING, MoveState.DAMAGED, id="damaged without a move"),
+        pytest.param(MoveState.RESTORING, MoveState.MOVING, id="started before it was compared"),
+    ],
+)
+def test_what_must_never_happen_to_a_move_is_in_no_table(old, new):
+    assert not states.may_follow(states.MOVE, old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(RunState.STOPPING, RunState.ACTIVE, id="a stop is not taken back"),
+        pytest.param(RunState.STOPPING, RunState.COMPLETED, id="a stop is not called complete"),
+        pytest.param(RunState.ACTIVE, RunState.STOPPED, id="stopped without watching to the end"),
+        pytest.param(RunState.PAUSED, RunState.COMPLETED, id="a paused run does not end"),
+        pytest.param(RunState.ACTIVE, RunState.REJECTED, id="rejected after it began"),
+    ],
+)
+def test_what_must_never_happen_to_a_run_is_in_no_table(old, new):
+    assert not states.may_follow(states.RUN, old, new)
+
+
+@pytest.mark.parametrize("new", [ApprovalState.GRANTED, ApprovalState.REQUESTED])
+@pytest.mark.parametrize("old", [ApprovalState.DENIED, ApprovalState.EXPIRED])
+def test_a_no_and_an_expired_question_stay_so(old, new):
+    assert not states.may_follow(states.APPROVAL, old, new)

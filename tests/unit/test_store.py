@@ -1,0 +1,821 @@
+"""The store: durable, one writer at a time, fenced, with an audit that shows tampering."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from engine.errors import Fenced, IllegalTransition, StoreCorrupt, StoreLocked, StoreNewer
+from engine.model import (
+    Acl,
+    Adapter,
+    ApprovalState,
+    AttemptKind,
+    Fleet,
+    Host,
+    HyperVState,
+    Job,
+    MoveState,
+    Network,
+    Options,
+    Outcome,
+    Result,
+    RunState,
+    Vm,
+    Wait,
+)
+from engine.store import codec, events, queries
+from engine.store.deeds import Pen, writing
+from engine.store.leases import Advancing
+from engine.store.schema import migrations
+from engine.store.store import Store
+
+NOW = 1_767_650_400.0
+HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
+WEB01 = Vm("id-web01", "web01", HV01, "Running", memory_mb=4096, disk_mb=61440)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "vmferry.db")
+    yield made
+    made.close()
+
+
+def open_run(pen: Pen, state: RunState = RunState.ACTIVE, by: str = "@ann") -> int:
+    return pen.open_run(
+        vmm="vmm01",
+        kind="host",
+        request="host hv01 to hv02",
+        sources=(HV01,),
+        destinations=(HV02,),
+        options=Options(excluding=("db*",)),
+        by=by,
+        state=state,
+    )
+
+
+@pytest.fixture
+def run(store):
+    """R1 with one move."""
+    with writing(store, NOW) as pen:
+        number = open_run(pen)
+        pen.open_move(number, WEB01, HV01)
+    return number
+
+
+def the_move(store, number: int = 1):
+    return codec.move(next(store.database().query("SELECT * FROM moves WHERE run = ?", [number])))
+
+
+# --- the file ------------------------------------------------------------------------------
+
+
+def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
+    strict = {t.name: t.strict for t in store.database().tables if not t.name.startswith("_")}
+    strict.pop("sqlite_sequence", None)
+
+    assert set(strict) == {
+        "runs", "moves", "attempts", "networks", "approvals", "votes", "events", "leases", "fleets",
+    }  # fmt: skip
+    assert all(strict.values())
+    assert events.verify(store) == 0
+    assert events.head(store) == events.GENESIS
+
+
+def test_opening_it_again_changes_nothing(tmp_path, run, store):
+    before = store.database().schema
+    store.close()
+    again = Store(store.path)
+
+    assert again.database().schema == before
+    assert [r.label for r in queries.runs(again)] == ["R1"]
+    again.close()
+
+
+def test_a_database_of_an_older_version_gets_what_it_lacks(tmp_path):
+    path = tmp_path / "vmferry.db"
+    old = Database(path)
+    migrations.apply(old, stop_before="m003_leases_and_fleets")
+    old.execute("INSERT INTO events VALUES (1, 1.0, 'x', NULL, NULL, NULL, 't', '{}', 'p', 'h')")
+    old.conn.commit()
+    old.close()
+    store = Store(path)
+
+    assert {"leases", "fleets"} <= set(store.database().table_names())
+    assert events.head(store) == "h"
+    store.close()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    path = tmp_path / "vmferry.db"
+    broken = "CREATE TABLE runs (broken"
+    monkeypatch.setattr("engine.store.schema._FIRST", ("CREATE TABLE kept (x)", broken))
+    with pytest.raises(StoreCorrupt):
+        Store(path)
+    monkeypatch.undo()
+
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    Store(path).close()
+
+
+def test_a_database_of_a_newer_version_is_refused_and_not_touched(store):
+    with store.transaction() as db:
+        db.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+            "VALUES ('vmferry', 'm999_teleports', '2030')"
+        )
+    store.close()
+    before = store.path.read_bytes()
+
+    with pytest.raises(StoreNewer, match="m999_teleports"):
+        Store(store.path)
+    assert store.path.read_bytes() == before
+    wal = store.path.with_name("vmferry.db-wal")
+    assert not wal.exists() or wal.stat().st_size == 0
+
+
+def not_a_database(path: Path) -> None:
+    path.write_bytes(b"This is a shopping list, not a database.\n" * 40)
+
+
+def torn(path: Path) -> None:
+    Store(path).close()
+    path.write_bytes(path.read_bytes()[:50] + b"\xff" * 50)
+
+
+def of_something_else(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE tickets (id INTEGER)")
+
+
+@pytest.mark.parametrize("what", [not_a_database, torn, of_something_else])
+def test_what_is_not_ours_is_refused_and_not_touched(what, tmp_path):
+    path = tmp_path / "vmferry.db"
+    what(path)
+    before = path.read_bytes()
+
+    with pytest.raises(StoreCorrupt, match="Nothing was changed"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path):
+    with pytest.raises(StoreCorrupt, match="cannot be used as a database"):
+        Store(tmp_path / "nowhere" / "vmferry.db")
+
+
+def test_an_empty_file_becomes_a_database(tmp_path):
+    path = tmp_path / "vmferry.db"
+    path.touch()
+    store = Store(path)
+
+    assert queries.runs(store) == ()
+    store.close()
+
+
+@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
+def test_what_was_committed_survives_a_power_cut_unless_a_test_says_otherwise(
+    durable, synchronous, tmp_path
+):
+    store = Store(tmp_path / "vmferry.db", durable=durable)
+    pragma = {
+        name: store.database().execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "foreign_keys")
+    }
+
+    assert pragma == {"journal_mode": "wal", "synchronous": synchronous, "foreign_keys": 1}
+    store.close()
+
+
+def test_a_store_is_durable_unless_told_otherwise(tmp_path):
+    store = Store(tmp_path / "vmferry.db")
+
+    assert store.database().execute("PRAGMA synchronous").fetchone()[0] == 2
+    store.close()
+
+
+# --- transactions and threads --------------------------------------------------------------
+
+
+class Interrupted(BaseException):
+    """What a signal handler might raise."""
+
+
+@pytest.mark.parametrize("error", [ValueError, Interrupted])
+def test_a_transaction_is_all_or_nothing(error, store):
+    with pytest.raises(error), writing(store, NOW) as pen:
+        open_run(pen)
+        pen.event("refused", "one more")
+        raise error
+
+    assert queries.runs(store) == ()
+    assert events.since(store) == ()
+    with writing(store, NOW) as pen:
+        open_run(pen)
+    assert len(queries.runs(store)) == 1
+
+
+def test_every_thread_has_its_own_connection(store):
+    mine = store.database()
+    theirs = []
+    thread = threading.Thread(target=lambda: theirs.extend([store.database(), store.database()]))
+    thread.start()
+    thread.join()
+
+    assert store.database() is mine
+    assert theirs[0] is theirs[1]
+    assert theirs[0] is not mine
+
+
+def test_nobody_reads_what_is_not_committed(store, run):
+    """The other thread reads while this one is in the middle of writing."""
+    with writing(store, NOW) as pen:
+        open_run(pen)
+        seen = []
+        reader = threading.Thread(target=lambda: seen.append(len(queries.runs(store))))
+        reader.start()
+        reader.join()
+
+    assert seen == [1]
+    assert len(queries.runs(store)) == 2
+
+
+def test_threads_that_write_at_once_lose_nothing(store, run):
+    together = threading.Barrier(4)
+
+    def write() -> None:
+        together.wait(10)
+        for _ in range(10):
+            with writing(store, NOW) as pen:
+                pen.event("refused", threading.current_thread().name)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert events.verify(store) == 41
+
+
+def test_closing_closes_the_connections_of_every_thread(store):
+    theirs = []
+    thread = threading.Thread(target=lambda: theirs.append(store.database()))
+    thread.start()
+    thread.join()
+    store.close()
+
+    with pytest.raises(sqlite3.ProgrammingError):
+        theirs[0].execute("SELECT 1")
+    assert queries.runs(store) == ()
+
+
+# --- the fences ----------------------------------------------------------------------------
+
+
+def test_an_engine_that_was_replaced_writes_nothing(store, run):
+    first = Advancing(store)
+    old = first.acquire("vmm01", NOW)
+    first.release()
+    second = Advancing(store)
+    new = second.acquire("vmm01", NOW)
+    before = len(events.since(store))
+
+    with pytest.raises(Fenced, match="epoch 2, ours 1"), writing(store, NOW, old) as pen:
+        pen.event("refused", "too late")
+    with writing(store, NOW, new) as pen:
+        pen.event("refused", "in time")
+
+    assert [e.text for e in events.since(store)[before:]] == ["in time"]
+    second.release()
+
+
+def test_a_fence_is_checked_in_the_transaction_that_writes(store, run):
+    """The epoch rises after the fence was made: what was begun before is void as well."""
+    lock = Advancing(store)
+    fence = lock.acquire("vmm01", NOW)
+    with store.transaction() as db:
+        db.execute("UPDATE leases SET epoch = epoch + 1")
+
+    with pytest.raises(Fenced), writing(store, NOW, fence) as pen:
+        open_run(pen)
+    assert len(queries.runs(store)) == 1
+    lock.release()
+
+
+def test_a_fence_of_a_server_that_nobody_leased_is_void(store):
+    lock = Advancing(store)
+    fence = lock.acquire("vmm01", NOW)
+    with store.transaction() as db:
+        db.execute("DELETE FROM leases")
+
+    with pytest.raises(Fenced), writing(store, NOW, fence):
+        pass
+    lock.release()
+
+
+def test_people_need_no_lease_to_ask(store):
+    lock = Advancing(store)
+    lock.acquire("vmm01", NOW)
+    with writing(store, NOW) as pen:
+        open_run(pen)
+
+    assert len(queries.runs(store)) == 1
+    lock.release()
+
+
+ELSEWHERE = """
+import sys
+from engine.errors import StoreLocked
+from engine.store import queries
+from engine.store.deeds import writing
+from engine.store.leases import Advancing
+from engine.store.store import Store
+
+store = Store(sys.argv[1])
+print(len(queries.runs(store)), flush=True)
+try:
+    lock = Advancing(store)
+    lock.acquire("vmm01", 1.0)
+    print("advancing", flush=True)
+except StoreLocked as error:
+    print(error, flush=True)
+with writing(store, 1.0) as pen:
+    pen.event("refused", "asked from another process")
+sys.stdin.readline()
+"""
+
+
+def another_process(store: Store) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, str(store.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+
+
+def test_a_second_engine_in_another_process_is_refused_while_reading_and_asking_work(store, run):
+    lock = Advancing(store)
+    fence = lock.acquire("vmm01", NOW)
+    with another_process(store) as other:
+        out, _ = other.communicate("\n", timeout=30)
+    runs, answer = out.splitlines()
+
+    assert runs == "1"
+    assert f"Another VMFerry advances {store.path} already." in answer
+    assert "vmferry status" in answer
+    assert [e.text for e in events.since(store)][-1] == "asked from another process"
+    with writing(store, NOW, fence) as pen:
+        pen.event("refused", "and ours still writes")
+    lock.release()
+
+
+def test_an_engine_that_died_leaves_the_lock_to_the_next(store, run):
+    with another_process(store) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "1\n"
+        assert other.stdout.readline() == "advancing\n"
+        with pytest.raises(StoreLocked):
+            Advancing(store).acquire("vmm01", NOW)
+        other.kill()
+        other.wait(30)
+    lock = Advancing(store)
+
+    assert lock.acquire("vmm01", NOW).epoch == 2
+    lock.release()
+
+
+def test_releasing_twice_is_no_error(store):
+    lock = Advancing(store)
+    lock.acquire("vmm01", NOW)
+    lock.release()
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "allowed"),
+    [
+        ("moving", "moving", False),
+        ("moving", "restoring", False),
+        ("restoring", "moving", False),
+        ("moving", "pending", True),
+        ("done", "moving", True),
+    ],
+)
+def test_one_vm_is_never_in_flight_twice(first, second, allowed, store):
+    with writing(store, NOW) as pen:
+        for _ in range(2):
+            pen.open_move(open_run(pen), WEB01, HV01)
+    with store.transaction() as db:
+        db.execute("UPDATE moves SET state = ? WHERE id = 1", [first])
+
+    def turn() -> None:
+        with store.transaction() as db:
+            db.execute("UPDATE moves SET state = ? WHERE id = 2", [second])
+
+    if allowed:
+        turn()
+        return
+    with pytest.raises(sqlite3.IntegrityError):
+        turn()
+    assert the_move(store, 2).state is MoveState.PENDING
+
+
+def test_a_vm_is_in_a_run_once(store, run):
+    with pytest.raises(sqlite3.IntegrityError), writing(store, NOW) as pen:
+        pen.open_move(run, WEB01, HV01)
+
+
+# --- the audit -----------------------------------------------------------------------------
+
+
+def filled(store: Store, count: int = 5) -> None:
+    with writing(store, NOW) as pen:
+        for number in range(1, count + 1):
+            pen.event("refused", f"event {number}", by="@ann", detail={"n": number, "wo": "Köln"})
+
+
+def test_events_come_back_as_they_were_written(store):
+    filled(store)
+    third = events.since(store, seq=2)[0]
+
+    assert (third.seq, third.text, third.by, third.at) == (3, "event 3", "@ann", NOW)
+    assert third.detail == {"n": 3, "wo": "Köln"}
+    assert third.hash != events.head(store)
+    assert events.since(store)[-1].hash == events.head(store)
+    assert events.verify(store) == 5
+
+
+def test_events_of_one_run_can_be_read_alone(store, run):
+    with writing(store, NOW) as pen:
+        open_run(pen)
+        pen.event("refused", "nobody's")
+
+    assert {e.run for e in events.since(store, run=2)} == {2}
+    assert len(events.since(store)) == 3
+
+
+TAMPERED = {
+    "text": ("UPDATE events SET text = 'nothing happened' WHERE seq = 3", 3),
+    "time": ("UPDATE events SET at = at + 1 WHERE seq = 3", 3),
+    "who": ("UPDATE events SET by = '@eve' WHERE seq = 3", 3),
+    "detail": ("UPDATE events SET detail = '{}' WHERE seq = 3", 3),
+    "hash": (f"UPDATE events SET hash = '{'f' * 64}' WHERE seq = 3", 3),
+    "chain": (f"UPDATE events SET prev = '{'f' * 64}' WHERE seq = 3", 3),
+    "deleted": ("DELETE FROM events WHERE seq = 3", 3),
+    "first deleted": ("DELETE FROM events WHERE seq = 1", 1),
+    "reordered": (
+        "UPDATE events SET seq = CASE seq WHEN 3 THEN -4 WHEN 4 THEN -3 END WHERE seq IN (3, 4);"
+        "UPDATE events SET seq = -seq WHERE seq < 0",
+        3,
+    ),
+    "renumbered": (
+        "DELETE FROM events WHERE seq = 3; UPDATE events SET seq = 3 WHERE seq = 4;"
+        "UPDATE events SET seq = 4 WHERE seq = 5",
+        3,
+    ),
+    "inserted": (
+        "INSERT INTO events SELECT 6, at, kind, run, vm, by, text, detail, prev, 'x' "
+        "FROM events WHERE seq = 5",
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", sorted(TAMPERED))
+def test_a_row_that_was_tampered_with_is_named(what, store):
+    filled(store)
+    sql, seq = TAMPERED[what]
+    with store.transaction() as db:
+        for statement in sql.split(";"):
+            db.execute(statement)
+
+    with pytest.raises(events.AuditBroken, match=f"event {seq}") as broken:
+        events.verify(store)
+    assert broken.value.seq == seq
+
+
+def test_a_row_that_was_rehashed_breaks_the_next_one(store):
+    """Whoever edits a row and its hash has to edit every row after it; the head shows."""
+    filled(store)
+    head = events.head(store)
+    row = dict(next(store.database().query("SELECT * FROM events WHERE seq = 3")))
+    row["text"] = "nothing happened"
+    body = {k: v for k, v in row.items() if k not in ("prev", "hash")}
+    forged = events._digest(row["prev"], body)
+    with store.transaction() as db:
+        db.execute("UPDATE events SET text = ?, hash = ? WHERE seq = 3", [row["text"], forged])
+
+    with pytest.raises(events.AuditBroken) as broken:
+        events.verify(store)
+    assert broken.value.seq == 4
+    assert events.head(store) == head
+
+
+# --- deeds ---------------------------------------------------------------------------------
+
+
+def test_every_change_of_a_run_is_checked_and_told(store, run):
+    one = queries.run(store, run)
+    with writing(store, NOW + 60) as pen:
+        pen.turn_run(one, RunState.STOPPING, "R1 was stopped", by="@bob")
+    stopping = queries.run(store, run)
+    with pytest.raises(IllegalTransition), writing(store, NOW + 90) as pen:
+        pen.turn_run(stopping, RunState.ACTIVE, "no")
+    with writing(store, NOW + 120) as pen:
+        pen.turn_run(stopping, RunState.STOPPED, "over")
+    stopped = queries.run(store, run)
+
+    assert (stopping.ended, stopped.ended) == (None, NOW + 120)
+    assert [(e.kind, e.by) for e in events.since(store)] == [
+        ("run.active", "@ann"),
+        ("run.stopping", "@bob"),
+        ("run.stopped", None),
+    ]
+
+
+def test_a_scheduled_run_starts_when_it_becomes_active(store):
+    with writing(store, NOW) as pen:
+        open_run(pen, RunState.SCHEDULED)
+    waiting = queries.run(store, 1)
+    with writing(store, NOW + 5) as pen:
+        pen.turn_run(waiting, RunState.ACTIVE, "begins")
+
+    assert waiting.started is None
+    assert queries.run(store, 1).started == NOW + 5
+
+
+def test_only_a_changed_code_of_a_wait_makes_an_event(store, run):
+    said = [
+        (Wait.SLOT, "2 of 2 on hv02: a, b"),
+        (Wait.SLOT, "2 of 2 on hv02: a, c"),
+        (Wait.BACKUP, "in backup"),
+        (Wait.SLOT, "2 of 2 on hv02: a, c"),
+    ]
+    since = []
+    for minute, (wait, text) in enumerate(said):
+        with writing(store, NOW + minute) as pen:
+            pen.hold(the_move(store), wait, text)
+        move = the_move(store)
+        assert (move.wait, move.wait_text) == (wait, text)
+        since.append(move.wait_since)
+
+    assert since == [NOW, NOW, NOW + 2, NOW + 3]
+    told = [e.detail["wait"] for e in events.since(store) if e.kind == "move.waiting"]
+    assert told == ["SLOT", "BACKUP", "SLOT"]
+
+
+def test_a_wait_ends_with_the_state_it_belonged_to(store, run):
+    with writing(store, NOW) as pen:
+        pen.hold(the_move(store), Wait.SLOT, "2 of 2")
+        pen.turn_move(the_move(store), MoveState.MOVING, "moves", destination=HV02)
+    moving = the_move(store)
+
+    assert (moving.wait, moving.wait_since, moving.wait_text) == (None, None, "")
+    assert (moving.host, moving.destination) == (HV01, HV02)
+
+
+def test_an_illegal_state_of_a_move_writes_nothing(store, run):
+    with pytest.raises(IllegalTransition), writing(store, NOW) as pen:
+        pen.event("refused", "with it")
+        pen.turn_move(the_move(store), MoveState.DAMAGED, "never")
+
+    assert the_move(store).state is MoveState.PENDING
+    assert [e.kind for e in events.since(store)] == ["run.active"]
+
+
+def test_an_attempt_is_there_before_it_is_done_and_open_until_it_is_seen(store, run):
+    with writing(store, NOW) as pen:
+        number = pen.begin_attempt(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
+        pen.turn_move(the_move(store), MoveState.MOVING, "moves", destination=HV02)
+    begun = queries.record(store, run).moves[0]
+    with writing(store, NOW + 1) as pen:
+        pen.issue_attempt(begun.move, number, "job-7")
+        assert pen.open_attempt(begun.move).job == "job-7"
+    with writing(store, NOW + 99) as pen:
+        pen.end_attempt(begun.move, number, AttemptKind.LIVE, Result.FAILED, "no space", {"n": 1})
+        assert pen.open_attempt(begun.move) is None
+        pen.return_move(begun.move, "again", None)
+    ended = queries.record(store, run).moves[0].attempts[0]
+
+    assert begun.open_migration is not None
+    assert (begun.open_migration.not_after, begun.open_migration.result) == (NOW + 60, None)
+    assert (ended.result, ended.error, ended.ended) == (Result.FAILED, "no space", NOW + 99)
+    assert ended.detail == {"n": 1}
+    assert the_move(store).state is MoveState.PENDING
+
+
+def test_a_start_without_an_answer_stays_open(store, run):
+    with writing(store, NOW) as pen:
+        number = pen.begin_attempt(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
+        pen.doubt_attempt(the_move(store), number, "timed out")
+    attempt = queries.record(store, run).moves[0].open_migration
+
+    assert attempt is not None
+    assert (attempt.job, attempt.error) == (None, "timed out")
+
+
+def test_the_last_observation_replaces_the_one_before(store):
+    for at in (NOW, NOW + 5):
+        with writing(store, at) as pen:
+            pen.keep_fleet(Fleet("vmm01", at, at))
+
+    assert queries.fleet(store, "vmm01") == Fleet("vmm01", NOW + 5, NOW + 5)
+    assert queries.fleet(store, "vmm02") is None
+
+
+def test_a_run_is_read_with_all_that_hangs_on_it_and_nothing_else(store):
+    with writing(store, NOW) as pen:
+        for number in (1, 2):
+            open_run(pen)
+            pen.open_move(number, WEB01, HV01, adopted=number == 2)
+            pen.ask(number, ("id-web01",), ("web01",), "digest")
+            pen.keep_network(number, "id-web01", "baseline", HV01, Network())
+    record = queries.record(store, 2)
+
+    assert record.run.options.excluding == ("db*",)
+    assert [(m.move.run, m.move.adopted) for m in record.moves] == [(2, True)]
+    assert [a.label for a in record.approvals] == ["A2"]
+    assert record.moves[0].baseline is not None
+    assert record.moves[0].reading is None
+    assert queries.record(store, 3) is None
+    assert queries.approval(store, 3) is None
+    assert [a.id for a in queries.open_approvals(store)] == [1, 2]
+
+
+def test_records_are_the_unfinished_runs_of_one_server(store):
+    with writing(store, NOW) as pen:
+        for state in (RunState.ACTIVE, RunState.SCHEDULED):
+            open_run(pen, state)
+        pen.turn_run(queries.run(store, 1) or pytest.fail("R1"), RunState.COMPLETED, "over")
+
+    assert [r.run.id for r in queries.records(store, "vmm01")] == [2]
+    assert queries.records(store, "vmm02") == ()
+    assert [r.id for r in queries.runs(store, unfinished=True)] == [2]
+
+
+def test_empty_is_kept_once_per_host(store, run):
+    for _ in range(2):
+        with writing(store, NOW) as pen:
+            pen.note_empty(queries.run(store, run), (HV01,), NOW, proven=False)
+            pen.note_empty(queries.run(store, run), (HV01,), NOW, proven=True)
+
+    assert queries.run(store, run).empty == (HV01,)
+    assert [e.kind for e in events.since(store)].count("host.empty") == 1
+
+
+def test_an_approval_is_decided_once(store, run):
+    with writing(store, NOW) as pen:
+        number = pen.ask(run, ("id-web01",), ("web01",), "digest")
+    asked = queries.approval(store, number)
+    with writing(store, NOW + 1) as pen:
+        assert pen.is_still(asked)
+        pen.turn_approval(asked, ApprovalState.DENIED, "no", by="@bob", reason="month-end")
+        assert not pen.is_still(asked)
+    denied = queries.approval(store, number)
+
+    assert (denied.state, denied.by, denied.reason) == (ApprovalState.DENIED, "@bob", "month-end")
+    with pytest.raises(IllegalTransition), writing(store, NOW + 2) as pen:
+        pen.turn_approval(denied, ApprovalState.GRANTED, "yes after all")
+
+
+def test_an_outcome_is_kept_in_words(store, run):
+    with writing(store, NOW) as pen:
+        pen.turn_move(
+            the_move(store),
+            MoveState.FAILED,
+            "It is stuck.",
+            outcome=Outcome.STUCK,
+            next_step="Look at it.",
+        )
+    move = the_move(store)
+
+    assert (move.outcome, move.sentence, move.next) == (
+        Outcome.STUCK,
+        "It is stuck.",
+        "Look at it.",
+    )
+
+
+# --- values to JSON and back ---------------------------------------------------------------
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+maybe = st.none() | texts
+numbers = st.integers(0, 4095)
+times = st.floats(0, 4e9, allow_nan=False)
+
+rules = st.builds(
+    Acl,
+    action=texts,
+    direction=texts,
+    weight=numbers,
+    local_ip=texts,
+    remote_port=texts,
+    stateful=st.booleans(),
+    idle_timeout=numbers,
+    isolation_id=numbers,
+)
+nics = st.builds(
+    Adapter,
+    id=texts,
+    mac=texts,
+    network=maybe,
+    subnet=maybe,
+    switch=maybe,
+    vlan=numbers,
+    trunk=st.lists(numbers, max_size=3).map(tuple),
+    native_vlan=numbers,
+    isolation=numbers,
+    connected=st.booleans(),
+    classification=maybe,
+    port_acl=maybe,
+    spoofing=maybe,
+    guards=maybe,
+    acls=st.lists(rules, max_size=3).map(tuple),
+)
+networks = st.lists(nics, max_size=3).map(lambda found: Network(tuple(found)))
+words = st.lists(texts, max_size=3).map(tuple)
+fleets = st.builds(
+    Fleet,
+    vmm=texts,
+    at=times,
+    server_time=times,
+    hosts=st.lists(
+        st.builds(
+            Host,
+            name=texts,
+            live_limit=numbers,
+            seen_at=st.none() | times,
+            refreshed_at=st.none() | times,
+            locked=st.booleans(),
+            error=maybe,
+            maintenance=st.booleans(),
+            path=maybe,
+            mb_per_s=st.none() | times,
+        ),
+        max_size=3,
+    ).map(tuple),
+    vms=st.lists(
+        st.builds(
+            Vm,
+            id=texts,
+            name=texts,
+            vmm_host=maybe,
+            vmm_status=texts,
+            seen_on=words,
+            hyperv_state=st.none() | st.sampled_from(HyperVState),
+            hyperv_status=words,
+            memory_mb=numbers,
+            blocks=words,
+            stored=st.booleans(),
+        ),
+        max_size=3,
+    ).map(tuple),
+    jobs=st.lists(
+        st.builds(
+            Job,
+            id=texts,
+            vm_id=texts,
+            source=maybe,
+            target=maybe,
+            state=st.sampled_from(["running", "completed", "failed", "canceled"]),
+            progress=st.integers(0, 100),
+            error=maybe,
+            started=st.none() | times,
+            ended=st.none() | times,
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+
+
+@given(networks)
+def test_a_network_comes_back_as_it_was(network):
+    assert codec.network_from_json(codec.network_to_json(network)) == network
+
+
+@given(fleets)
+def test_a_fleet_comes_back_as_it_was(fleet):
+    assert codec.fleet_from_json(codec.fleet_to_json(fleet)) == fleet
+
+
+def test_a_field_of_a_newer_contract_is_an_error_and_not_dropped():
+    with pytest.raises(TypeError, match="quantum"):
+        codec.network_from_dict({"adapters": [{"id": "a", "quantum": 1}]})
+
+
+def test_the_same_value_is_always_the_same_text():
+    one, other = {"b": 1, "a": "ü"}, {"a": "ü", "b": 1}
+
+    assert codec.dumps(one) == codec.dumps(other) == '{"a":"ü","b":1}'
