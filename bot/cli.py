@@ -166,6 +166,12 @@ def _request(ctx: click.Context, words: tuple[str, ...]) -> Request:
         if word.startswith("--") and len(word) > 2:
             name = word.split("=", 1)[0]
             near = grammar.nearest(name, options)
+            if name in ("--db", "--config"):
+                raise UsageError(
+                    f"{name} stands before the verb.",
+                    what=name,
+                    hint=f"Type: vmferry {name} FILE run ...",
+                )
             hint = f"Did you mean {near}?" if near else f"There are: {', '.join(options)}."
             shown = " ".join(words)
             raise UsageError(
@@ -181,7 +187,7 @@ def _request(ctx: click.Context, words: tuple[str, ...]) -> Request:
     raise UsageError(
         f'"{command.verb}" is no request.',
         what=command.verb,
-        hint=f"Type: vmferry {' '.join((command.verb, *command.words))}",
+        hint=f"Type: vmferry {'--help' if command.verb == 'help' else command.verb}",
         text=" ".join(words),
         at=0,
     )
@@ -247,9 +253,11 @@ def story(
 
     if as_json and update:
         raise click.UsageError("--json and --update cannot be used together.", ctx)
-    differing = []
+    differing, unfinished = [], []
     for folder in folders:
         played = play(folder, seed)
+        if not played.document["ended"] or played.document["violations"]:
+            unfinished.append(folder)
         if as_json:
             _print_json(played.document)
         elif update:
@@ -264,7 +272,9 @@ def story(
         click.echo(
             f"{folder}: differs from expect.txt. If it should: story {folder} --update", err=True
         )
-    ctx.exit(DIFFERS if differing else 0)
+    for folder in unfinished:
+        click.echo(f"{folder}: did not play to its end as it should.", err=True)
+    ctx.exit(DIFFERS if differing else 1 if unfinished else 0)
 
 
 def _print_difference(folder: Path, played: Played) -> None:

@@ -132,7 +132,8 @@ def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
 
 
 def _progress(moves: tuple[MoveRecord, ...], fleet: Fleet | None) -> float:
-    """Copied so far, by size; 1.0 when nothing is left to copy."""
+    """Copied so far, by size, of what was not skipped; 1.0 when nothing is left to copy."""
+    moves = tuple(m for m in moves if m.move.state is not MoveState.SKIPPED)
     total = sum(max(1, m.move.size_mb) for m in moves)
     if not total:
         return 1.0

@@ -36,7 +36,9 @@ def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord], fleet: Fleet
             _arrive(pen, step)
         case Return():
             _repaired(pen, step.move, step.repaired)
-            pen.return_move(step.move, f"{step.move.vm} is where it was, its network intact. {step.why}", None)
+            pen.return_move(
+                step.move, f"{step.move.vm} is where it was, its network intact. {step.why}", None
+            )
         case Finish():
             _settle(pen, step.move, step.settle)
             _repaired(pen, step.move, step.repaired)

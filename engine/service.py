@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from engine import grammar
@@ -256,7 +255,7 @@ def _match(word: str, known: list[tuple[Vm, str]], fleet: Fleet) -> list[tuple[V
     found = [
         (vm, place)
         for vm, place in known
-        if fnmatchcase(vm.name.casefold(), name.casefold()) and (not host or same_host(place, host))
+        if grammar.matches(name, vm.name) and (not host or same_host(place, host))
     ]
     if not found:
         raise _no_vm(word, name, host, known)
@@ -283,7 +282,7 @@ def _check_exceptions(request: Request, vms: list[Vm]) -> None:
     """A name after `except` that names nothing is a typo, and a typo would move the VM."""
     names = [vm.name for vm in vms]
     for word in request.options.excluding:
-        if any(fnmatchcase(n.casefold(), word.casefold()) for n in names):
+        if any(grammar.matches(word, n) for n in names):
             continue
         near = grammar.nearest(word, names)
         hint = f"Nearest: {near}. Nothing started." if near else "Nothing started."

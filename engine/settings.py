@@ -1,8 +1,8 @@
-"""Settings: defaults of requests, limits of waits, the engine's rhythm, Slack's tokens.
+"""Settings: defaults of requests, limits of waits, the engine's rhythm, Slack, VMM and hosts.
 
 Read from a TOML file and from the environment (``VMFERRY_RUN__ATTEMPTS=3``), which wins. What is
 not said keeps its default. An unknown key or a wrong value is refused with the nearest known key
-before anything happens. This module reads one file and nothing else.
+before anything happens. This module reads that file, and the file of a password when it is used.
 """
 
 from __future__ import annotations
@@ -12,9 +12,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -61,6 +69,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=
 Positive = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
 AtLeast0 = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Token = Annotated[SecretStr, BeforeValidator(_secret)]
 
@@ -131,6 +140,57 @@ class SlackSettings(Section):
     approvers: Names = ()
 
 
+class VmmSettings(Section):
+    """``[vmm]``: the VMM server, and how to log on to it and to the hosts.
+
+    ``configuration`` names the endpoint where our functions are installed; without it they are
+    brought along. ``vmm_port`` is the port of VMM itself on its server. ``sessions`` is how many
+    are open to one server at a time. ``approve_yes`` lets ``run --approve yes`` approve moves of
+    powered-down VMs here, not only in a simulated fleet.
+    """
+
+    server: str = ""
+    address: str | None = None
+    port: Port | None = None
+    auth: Literal["negotiate", "kerberos", "ntlm", "basic"] = "negotiate"
+    ssl: bool = False
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+    configuration: str | None = None
+    vmm_port: Port = 8100
+    sessions: Annotated[int, Field(ge=1, le=10)] = 4
+    approve_yes: bool = False
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password.get_secret_value() and self.password_file:
+            raise ValueError("password and password_file exclude each other")
+        return self
+
+    def transport_port(self) -> int:
+        """The port of its remote management, where none is named: the usual one."""
+        return self.port or (5986 if self.ssl else 5985)
+
+    def secret(self) -> SecretStr:
+        """The password; from its file, if that is named. Raises ``Refused``."""
+        if self.password_file is None:
+            return self.password
+        try:
+            return SecretStr(self.password_file.read_text(encoding="utf-8").strip("\r\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            sentence = f"The password file {self.password_file} cannot be read: {why}."
+            raise Refused(sentence, what="vmm.password_file") from None
+
+
+class HostAddress(Section):
+    """``[hosts."hv01.corp.example"]``: where a host is reached, if not by its own name."""
+
+    address: str | None = None
+    port: Port | None = None
+
+
 class Settings(BaseSettings):
     """Everything that can be set, from the file (as arguments) and the environment."""
 
@@ -142,6 +202,8 @@ class Settings(BaseSettings):
     waits: WaitLimits = WaitLimits()
     engine: EngineSettings = EngineSettings()
     slack: SlackSettings = SlackSettings()
+    vmm: VmmSettings = VmmSettings()
+    hosts: Mapping[str, HostAddress] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -252,14 +314,23 @@ def _refusal(error: ErrorDetails, where: str) -> Refused:
     complaint = error["msg"].removeprefix("Value error, ").rstrip(".")
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return Refused(f'"{what}" is a section{origin}.', what=what, hint=f"Write it as [{what}].")
-    shown = "" if "token" in what else f" {error['input']!r}"
+    shown = "" if _is_secret(place, error["input"]) else f" {error['input']!r}"
     return Refused(f"The setting {what} cannot be{shown}{origin}: {complaint}.", what=what)
+
+
+def _is_secret(place: list[str], said: object) -> bool:
+    """May this not be shown? Tokens, passwords, and whole sections, which may hold one."""
+    return not isinstance(said, str | int | float) or any(
+        word in part for part in place for word in ("token", "password")
+    )
 
 
 def _keys(section: list[str]) -> list[str]:
     if not section:
         return list(Settings.model_fields)
-    model = Settings.model_fields[section[0]].annotation
+    model: object = Settings.model_fields[section[0]].annotation
+    if section[0] == "hosts":
+        model = HostAddress
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -29,8 +29,7 @@ from engine.model import Request, Run
 from engine.reconciler import Advanced, Engine
 from engine.scheduler import Loop
 from engine.service import Service
-from engine.sim import fleet_file
-from engine.sim.pace import next_tick
+from engine.sim import fleet_file, pace
 from engine.sim.port import Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
@@ -54,14 +53,13 @@ class Wish:
 @contextmanager
 def opened(place: Place, wish: Wish) -> Iterator[Session]:
     """Everything that a run needs. What was made for a request that is refused is taken away."""
-    made = [place.db, place.world]
-    fresh = not any(path.exists() for path in made)
+    beside = (Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock"))
+    made = [path for path in (place.db, place.world, *beside) if not path.exists()]
     store = Store(place.db)
     try:
         yield from _session(place, store, _world(place, wish))
     except Refused:
-        if fresh:
-            made += [Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock")]
+        if place.db in made:
             store.close()
             for path in made:
                 path.unlink(missing_ok=True)
@@ -88,7 +86,8 @@ def _session(place: Place, store: Store, world: Opened) -> Iterator[Session]:
 def _world(place: Place, wish: Wish) -> Opened:
     if wish.fleet is None and not place.world.exists():
         raise Refused(
-            "No VMM server is configured.", hint="Try a simulated fleet: --fleet FILE, or: demo"
+            "No VMM server is configured.",
+            hint="Try a simulated fleet: --fleet FILE, or: vmferry demo",
         )
     fleet = fleet_file.load(wish.fleet) if wish.fleet else None
     return open_world(fleet, place.world, seed=wish.seed, speed=wish.speed)
@@ -200,9 +199,10 @@ def _step(session: Session, clock: VirtualClock, watch: Watch) -> None:
 
 def _next_tick(session: Session, now: float, advanced: Advanced) -> float:
     """The next tick at which the world or a deadline can have changed."""
-    at_once = now if advanced.acted else None
-    change = session.world.world.next_change(now)
-    return next_tick(now, session.world.start, session.tick, advanced.next_due, change, at_once)
+    moments = (
+        (now,) if advanced.acted else (advanced.next_due, session.world.world.next_change(now))
+    )
+    return pace.next_tick(now, session.world.start, session.tick, *moments)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:

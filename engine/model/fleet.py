@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 
@@ -129,16 +130,34 @@ class Fleet:
 
     def host(self, name: str | None) -> Host | None:
         """The host of that name, or ``None``."""
-        return next((h for h in self.hosts if same_host(h.name, name)), None)
+        return self._hosts.get(name.casefold()) if name else None
 
     def vm(self, vm_id: str) -> Vm | None:
         """The VM of that Hyper-V id, or ``None``. Stored (library) VMs never match."""
-        return next((v for v in self.vms if v.id == vm_id and not v.stored), None)
+        return self._vms.get(vm_id)
 
     def running_jobs(self, vm_id: str) -> tuple[Job, ...]:
         """Jobs that move this VM right now."""
-        return tuple(j for j in self.jobs if j.vm_id == vm_id and j.state == "running")
+        return self._running.get(vm_id, ())
 
     def job(self, job_id: str | None) -> Job | None:
         """The job of that id, or ``None`` where VMM does not (or no longer) show it."""
         return next((j for j in self.jobs if j.id == job_id), None) if job_id else None
+
+    # A plan asks for each VM many times: looked up, not searched.
+
+    @cached_property
+    def _hosts(self) -> dict[str, Host]:
+        return {host.name.casefold(): host for host in self.hosts}
+
+    @cached_property
+    def _vms(self) -> dict[str, Vm]:
+        return {vm.id: vm for vm in self.vms if not vm.stored}
+
+    @cached_property
+    def _running(self) -> dict[str, tuple[Job, ...]]:
+        found: dict[str, tuple[Job, ...]] = {}
+        for job in self.jobs:
+            if job.state == "running":
+                found[job.vm_id] = (*found.get(job.vm_id, ()), job)
+        return found

@@ -6,8 +6,7 @@ Read from top to bottom; the first true rung speaks. Slots, order and baselines 
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
+from engine.grammar import matches
 from engine.model import (
     MIGRATIONS,
     AttemptKind,
@@ -64,6 +63,9 @@ def _place(view: View) -> Verdict | None:
     if vm.migrating or view.fleet.running_jobs(vm.id):
         return hold_foreign(view)
     if not vm.seen_on:
+        unasked = view.unasked()
+        if unasked:
+            return Verdict(refresh=unasked)
         silent = view.silent(move.source, *((vm.vmm_host,) if vm.vmm_host else ()))
         return hold_silent(view, silent) if silent else hold_missing(view)
     host = vm.seen_on[0]
@@ -91,8 +93,7 @@ def _already_there(view: View, host: str) -> Verdict:
 
 def is_excluded(view: View) -> bool:
     """Does the request's ``except`` name it?"""
-    name = view.move.vm.casefold()
-    return any(fnmatchcase(name, p.casefold()) for p in view.run.options.excluding)
+    return any(matches(word, view.move.vm) for word in view.run.options.excluding)
 
 
 def _permission(view: View) -> Verdict | None:
@@ -226,29 +227,39 @@ def _denied(view: View) -> Finish:
 
 def _pace(view: View) -> Verdict | None:
     """Are its hosts there, and has it waited long enough since the last try?"""
-    run, fleet = view.run, view.fleet
-    host = view.vm.seen_on[0] if view.vm and view.vm.seen_on else view.move.source
-    silent = view.silent(*run.destinations)
-    if len(silent) == len(run.destinations):
-        return hold_silent(view, silent)
-    others = [d for d in run.destinations if d not in silent]
-    locked = [fleet.host(h) for h in (host, *others)]
-    if (locked[0] is not None and locked[0].locked) or all(
-        h is not None and h.locked for h in locked[1:]
-    ):
-        names = ", ".join(short(h.name) for h in locked if h is not None and h.locked)
-        ending = _stuck(view, f"{names} stayed locked in VMM")
-        return hold_or(view, Wait.HOST_LOCKED, f"{names} locked by another VMM job", ending)
+    closed = _closed_hosts(view)
+    if closed is not None:
+        return closed
+    options = view.run.options
     tries = view.record.of(*MIGRATIONS)
-    again = waits.requeue_at(tries, run.options, view.rules)
+    again = waits.requeue_at(tries, options, view.rules)
     if again <= view.now:
         return None
     charged = sum(a.charged for a in tries)
     last = max(tries, key=lambda a: a.ended or 0.0)
     text = f"after {last.result}: {last.error}".rstrip(": ")
     if last.charged:
-        text = f"{charged} of {run.options.attempts} attempts used; {last.error}"
+        text = f"{charged} of {options.attempts} attempts used; {last.error}"
     return hold(view, Wait.BACKOFF, text, again)
+
+
+def _closed_hosts(view: View) -> Verdict | None:
+    """No destination takes VMs now, or VMM has locked the host that the VM is on."""
+    silent = view.silent(*view.run.destinations)
+    if len(silent) == len(view.run.destinations):
+        return hold_silent(view, silent)
+    here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
+    if (here is None or not here.locked) and usable(view):
+        return None
+    known = [view.fleet.host(d) for d in view.run.destinations]
+    resting = [h.name for h in known if h is not None and h.maintenance]
+    if resting and (here is None or not here.locked):
+        names = ", ".join(map(short, resting))
+        text = f"{names} in maintenance mode"
+        return hold_or(view, Wait.HOST_DOWN, text, _stuck(view, f"{names} stayed in maintenance"))
+    names = ", ".join(short(h.name) for h in (here, *known) if h is not None and h.locked)
+    ending = _stuck(view, f"{names} stayed locked in VMM")
+    return hold_or(view, Wait.HOST_LOCKED, f"{names} locked by another VMM job", ending)
 
 
 def usable(view: View) -> tuple[str, ...]:

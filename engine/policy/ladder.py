@@ -81,6 +81,13 @@ class View:
         """Those of these hosts that did not answer."""
         return tuple(n for n in names if not self.answers(n))
 
+    def unasked(self) -> tuple[str, ...]:
+        """The host that VMM names, if nobody asked its Hyper-V in this observation."""
+        host = self.fleet.host(self.vm.vmm_host) if self.vm else None
+        if host is None or host.seen_at is not None or host.error is not None:
+            return ()
+        return (host.name,)
+
     def is_fresh(self, *names: str | None) -> bool:
         """Did VMM re-read these hosts for this very observation (or could not, being locked)?"""
         for name in names:
@@ -244,7 +251,8 @@ def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
     if found.place is Place.BOTH:
         return hold_two_places(view)
     if found.host is None:
-        return hold_missing(view)
+        unasked = view.unasked()
+        return Verdict(refresh=unasked) if unasked else hold_missing(view)
     ended = outcome.settle(attempt, found.place, view.fleet.job(attempt.job))
     return Verdict(Arrive(view.move, found.host, ended))
 
@@ -342,7 +350,7 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
         Outcome.NETWORK,
         f"{move.vm} is on {short(host)}, but its network is not as saved. Missing: {what}."
         + (f" Hyper-V said: {said}." if said else ""),
-        f"Put it back on {short(host)} by hand; the saved network is in the report.",
+        f"Put back on {short(host)} by hand what is missing.",
         repaired=put_back(view.record, differences),
     )
 

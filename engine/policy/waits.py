@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from engine.model import Attempt, Move, Options, Outcome, Wait
+from engine.model import Attempt, Move, Options, Wait
 
 DEFAULT_LIMITS: Mapping[Wait, float] = {
     Wait.APPROVAL: 8 * 3600.0,
@@ -19,15 +19,6 @@ DEFAULT_LIMITS: Mapping[Wait, float] = {
     Wait.MISSING: 600.0,
     Wait.FOREIGN: 4 * 3600.0,
     Wait.TWO_PLACES: 600.0,
-}
-
-#: What a wait that lasted too long comes to. APPROVAL, HOST_DOWN, MISSING and TWO_PLACES have
-#: endings of their own in the ladder.
-OUTCOMES: Mapping[Wait, Outcome] = {
-    Wait.BACKUP: Outcome.BACKUP_TOO_LONG,
-    Wait.FOREIGN: Outcome.STUCK,
-    Wait.TRANSIENT: Outcome.STUCK,
-    Wait.HOST_LOCKED: Outcome.STUCK,
 }
 
 

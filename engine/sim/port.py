@@ -88,7 +88,14 @@ def open_world(
     """
     wall = SystemClock().now() if wall is None else wall
     if save is not None and save.exists():
-        return _resume(fleet, save, speed, wall)
+        opened = _resume(fleet, save, speed, wall)
+        if seed is not None and seed != opened.world.state.seed:
+            raise Refused(
+                f"{save} holds a world with seed {opened.world.state.seed}.",
+                what=str(seed),
+                hint="Leave --seed out to go on with it, or take another --db.",
+            )
+        return opened
     if fleet is None:
         raise Refused("There is no simulated world yet.", hint="Name a fleet file: --fleet FILE.")
     world = World.of(fleet, seed)

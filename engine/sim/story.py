@@ -124,13 +124,17 @@ class Player:
         self.engine.take_over()
         self.engine.look()
         ends = self.start + self.story.until
-        while self.clock.now() <= ends:
+        while True:
             self._let_happen()
             advanced = self.engine.advance()
             self._notice()
             if not self._due and not queries.runs(self.store, unfinished=True):
                 return True
-            self.clock.jump(self._next(advanced.acted, advanced.next_due))
+            after = self._next(advanced.acted, advanced.next_due)
+            if after > ends:
+                break
+            self.clock.jump(after)
+        self.clock.jump(ends)
         return False
 
     def document(self, ended: bool) -> dict[str, Any]:

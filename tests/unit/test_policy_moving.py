@@ -393,6 +393,28 @@ def test_a_lock_paces_the_repair_and_costs_none_of_the_three(free, arrived, told
     assert told(late) == "PutBack"
 
 
+@pytest.mark.xfail(strict=True, reason="repairs of an earlier attempt count against a later one")
+def test_each_attempt_has_three_repairs_of_its_own(arrived, told):
+    """Three attempts lost the rule and each time it was put back; the fourth may be repaired."""
+    arrived.options(attempts=9)
+    for minutes in (9, 6, 3):
+        arrived.attempt(Result.FAILED, ended=arrived.now - 60 * minutes)
+        restored(arrived, ended=60 * minutes - 10)
+    arrived.attempt(Result.OK)
+
+    assert told(arrived.reading(LOST).restoring()) == "PutBack"
+
+
+@pytest.mark.xfail(strict=True, reason="what was put back after an earlier attempt is told again")
+def test_what_was_put_back_is_told_once(arrived, told):
+    """After the first attempt the rule was put back and told; the second lost nothing."""
+    arrived.attempt(Result.FAILED, ended=arrived.now - 500)
+    restored(arrived, ended=490).attempt(Result.OK)
+    finish = arrived.reading(SAVED).restoring().step
+
+    assert finish.repaired == ()
+
+
 def test_back_on_the_source_with_its_network_it_is_tried_again(scene):
     scene.move(state=MoveState.RESTORING, host="hv01").baseline(network=SAVED)
     scene.attempt(Result.FAILED, error="no space on D:").reading(SAVED, "hv01")

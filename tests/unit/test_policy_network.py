@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.model import Acl, Adapter, AdapterRepair, Network, Repair
@@ -75,6 +75,14 @@ def test_adapters_are_matched_by_id_then_by_a_mac_that_is_unique(saved, found, p
     matched = match(net(*saved), net(*found))
 
     assert {was.id: now.id if now else None for was, now in matched} == pairs
+
+
+@pytest.mark.xfail(strict=True, reason="by its MAC it is taken for a second saved adapter")
+def test_one_adapter_is_never_two():
+    """The adapter that kept its id got the MAC of the one that is gone."""
+    found = net(replace(A, mac=B.mac))
+
+    assert [now.id if now else None for _, now in match(net(A, B), found)] == ["a", None]
 
 
 def test_an_adapter_that_is_gone_is_reported_and_not_made_up():
@@ -193,7 +201,14 @@ def test_what_was_disconnected_stays_so(unplugged):
 
     assert differences(saved, SAVED) == [("switch", "disconnected", "LS-Main", False)]
     assert repair(HOST, net(saved), net(SAVED)) == Repair(HOST)
-    assert differences(saved, replace(saved, switch=None, connected=True)) == []
+    elsewhere = replace(saved, switch=None, connected=True)
+    assert differences(saved, elsewhere) == []
+    assert repair(HOST, net(saved), net(elsewhere)) == Repair(HOST)
+
+
+@pytest.mark.xfail(strict=True, reason="only the name of the switch is compared")
+def test_an_adapter_that_was_connected_and_is_not_any_more_is_a_difference():
+    assert differences(SAVED, replace(SAVED, connected=False)) != []
 
 
 def test_the_rules_of_a_disconnected_adapter_are_kept_too():
@@ -367,6 +382,7 @@ def applied(found: Network, work: Repair) -> Network:
 pairs = networks.flatmap(lambda saved: st.tuples(st.just(saved), losses(saved)))
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_after_a_repair_nothing_repairable_is_left(pair):
     saved, found = pair
@@ -375,6 +391,7 @@ def test_after_a_repair_nothing_repairable_is_left(pair):
     assert [str(d) for d in compare(saved, healed) if d.repairable] == []
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_a_second_repair_finds_nothing_to_do(pair):
     saved, found = pair
@@ -383,6 +400,7 @@ def test_a_second_repair_finds_nothing_to_do(pair):
     assert repair(HOST, saved, healed) == Repair(HOST)
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_a_repair_removes_nothing_and_adds_only_what_was_saved(pair):
     saved, found = pair
@@ -395,11 +413,13 @@ def test_a_repair_removes_nothing_and_adds_only_what_was_saved(pair):
         assert len({acl.key for acl in after.acls}) == len(after.acls)
 
 
+@settings(deadline=None)
 @given(networks)
 def test_a_network_contains_itself(network):
     assert compare(network, network) == ()
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_what_is_repairable_and_what_is_repaired_are_the_same(pair):
     saved, found = pair

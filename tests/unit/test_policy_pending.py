@@ -13,6 +13,7 @@ import pytest
 from engine.model import ApprovalState, AttemptKind, HyperVState, Result, RunState, Wait
 from engine.policy.eligibility import usable
 from engine.policy.steps import Finish
+from engine.policy.waits import backoff
 
 MINUTE, HOUR = 60.0, 3600.0
 
@@ -265,6 +266,17 @@ def test_dismissals_do_not_use_up_the_attempts_to_move(scene, told):
     assert told(scene.pending()) == "starts live"
 
 
+@pytest.mark.xfail(strict=True, reason="a lock is charged like a repair that did not help")
+@pytest.mark.parametrize(("status", "kind"), REPAIRS)
+@pytest.mark.parametrize("free", [Result.LOCKED, Result.BUSY, Result.STALE])
+def test_a_repair_that_did_not_happen_is_not_counted(free, status, kind, scene, told):
+    scene.vm(vmm_status=status)
+    for _ in range(3):
+        scene.attempt(free, kind, ended=scene.now - HOUR)
+
+    assert told(scene.pending()) in ("Dismiss", "RefreshVm")
+
+
 @pytest.mark.parametrize("word", ["Ok", "InService", "BackingUpVirtualMachine", "Degraded"])
 def test_words_of_hyper_v_that_stand_in_nobodys_way(word, scene, told):
     assert told(scene.vm(hyperv_status=(word,)).pending()) != "waits TRANSIENT"
@@ -479,6 +491,10 @@ def test_the_back_off_doubles_up_to_a_quarter_of_an_hour(failures, seconds, scen
     assert early.step.text == f"{failures} of 99 attempts used; it broke"
     assert early.due == scene.now
     assert told(late.pending()) == "starts live"
+
+
+def test_nothing_charged_is_nothing_to_back_off_from(scene):
+    assert backoff((), scene.runs[1].options, scene.rules) == 0.0
 
 
 def test_the_first_back_off_is_the_pass_of_the_request(scene, told):

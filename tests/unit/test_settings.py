@@ -107,7 +107,7 @@ def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
     [
         ("[run]\natempts = 3", "run.atempts", "Did you mean attempts?"),
         ("[runs]\nattempts = 3", "runs", "Did you mean run?"),
-        ("colour = 1", "colour", "Known here: run, waits, engine, slack."),
+        ("colour = 1", "colour", "Known here: run, waits, engine, slack, vmm, hosts."),
         ("[run]\nstop-on-failure = true", "run.stop-on-failure", "Did you mean stop_on_failure?"),
         ("[run]\nattempts = 0", "run.attempts", "greater than or equal to 1"),
         ("[run]\nparallel = -2", "run.parallel", "cannot be -2"),

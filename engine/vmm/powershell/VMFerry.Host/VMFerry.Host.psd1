@@ -1,0 +1,15 @@
+@{
+    RootModule        = 'VMFerry.Host.psm1'
+    ModuleVersion     = '1.0.0'
+    GUID              = '7f2b9f0c-2f5e-4a35-8d0b-5d9c6c1e4b27'
+    Author            = 'VMFerry contributors'
+    Copyright         = 'VMFerry contributors, MIT license'
+    Description       = 'What VMFerry asks of a Hyper-V host: one JSON text from every function.'
+    PowerShellVersion = '5.1'
+    FunctionsToExport = @(
+        'Add-VmfHostNetwork', 'Get-VmfHostNetwork', 'Get-VmfHostState', 'Test-VmfRights'
+    )
+    CmdletsToExport   = @()
+    VariablesToExport = @()
+    AliasesToExport   = @()
+}

@@ -1,0 +1,628 @@
+# VMFerry.Host: what VMFerry asks of a Hyper-V host. Windows PowerShell 5.1.
+#
+# Every exported function takes parameters only, and returns exactly one JSON text (contract 1):
+#   {"contract":1,"ok":true,"data":{...}}
+#   {"contract":1,"ok":false,"error":{"class":"locked|busy|refused|unavailable","code","fqeid","message"}}
+# It works as an installed module and as text run in a runspace, so nothing here asks where the file
+# is. Every cmdlet is called as Hyper-V\Name: where VMM's console is installed too, its aliases make
+# Get-VM mean Get-SCVirtualMachine, and aliases win over cmdlets.
+# ConvertTo-Json of 5.1 writes enums as numbers, dates as \/Date()\/ and whatever is deeper than
+# -Depth as text: so every enum becomes a word, every date a text and every list [object[]] here.
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$WarningPreference = 'SilentlyContinue'
+$ProgressPreference = 'SilentlyContinue'
+$ConfirmPreference = 'None'
+
+#region Shared by both modules, word for word: each must work alone
+function ConvertTo-VmfReply {
+    <#
+    .SYNOPSIS
+    The one JSON text of a function that did its work.
+    #>
+    param([System.Collections.IDictionary] $Data)
+    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $true; data = $Data }) -Depth 8 -Compress
+}
+
+function ConvertTo-VmfFailure {
+    <#
+    .SYNOPSIS
+    The one JSON text of a function that failed: what happened, and of which class it is.
+    .DESCRIPTION
+    The class is decided here, where the error was thrown. Numbers come from FullyQualifiedErrorId
+    (VMM writes "2606,Class"); HResult is no VMM number and never looked at.
+    #>
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $fullId = [string] $ErrorRecord.FullyQualifiedErrorId
+    $text = [string] $ErrorRecord.Exception.Message
+    if (($fullId -split ',')[0] -match '^Vmf\.([a-z]+)\.(\w+)$') {
+        $class = $Matches[1]
+        $code = $Matches[2]
+    }
+    else {
+        $code = Get-VmfErrorCode -FullId $fullId -Message $text
+        $class = Get-VmfErrorClass -Code $code -ErrorRecord $ErrorRecord
+        $text = ConvertTo-VmfSentence -Message $text
+    }
+    $failure = [ordered]@{ class = $class; code = $code; fqeid = $fullId; message = $text }
+    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $false; error = $failure }) -Depth 8 -Compress
+}
+
+function Get-VmfErrorCode {
+    <#
+    .SYNOPSIS
+    The error number, or an empty text where there is none.
+    #>
+    param([string] $FullId, [string] $Message)
+    $head = ($FullId -split ',')[0].Trim()
+    if ($head -match '^\d+$') { return $head }
+    if ($Message -match '\(Error ID: (\d+)') { return $Matches[1] }
+    ''
+}
+
+function Get-VmfErrorClass {
+    <#
+    .SYNOPSIS
+    locked, busy, unavailable or refused: did it happen, and may one try again.
+    #>
+    param([string] $Code, [System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $message = [string] $ErrorRecord.Exception.Message
+    if (@('2606', '2602', '23234') -contains $Code) { return 'locked' }
+    if (@('23007', '21501') -contains $Code) { return 'busy' }
+    if ($message -match 'limit \W?\d+\W? was reached') { return 'busy' }
+    if (@('2912', '2916', '2927', '20506', '1711') -contains $Code) { return 'unavailable' }
+    if (([string] $ErrorRecord.FullyQualifiedErrorId) -match '^ObjectInUse(,|$)') { return 'locked' }
+    $lost = '^System\.(TimeoutException|ObjectDisposedException|IO\.IOException|Net\.Sockets\.|Net\.WebException' +
+        '|ServiceModel\.|Runtime\.Remoting\.)|WSManException$'
+    $exception = $ErrorRecord.Exception
+    while ($null -ne $exception) {
+        if ($exception.GetType().FullName -match $lost) { return 'unavailable' }
+        $exception = $exception.InnerException
+    }
+    'refused'
+}
+
+function ConvertTo-VmfSentence {
+    <#
+    .SYNOPSIS
+    What an error says in its first paragraph; the number travels beside it, the advice not at all.
+    #>
+    param([string] $Message)
+    $first = ($Message -split '\r?\n[ \t]*\r?\n', 2)[0].Trim()
+    if ($first -match '(?s)^(.*?)\s*\(Error ID: \d+, Detailed Error:\s*(.*)\)$') {
+        $first = $Matches[1]
+        if ($Matches[2]) { $first = $first + ' (' + $Matches[2] + ')' }
+    }
+    $first
+}
+
+function New-VmfError {
+    <#
+    .SYNOPSIS
+    An error of our own, to be thrown: its id carries the class and a word for the code.
+    #>
+    param([string] $Class, [string] $Code, [string] $Message)
+    $exception = New-Object -TypeName System.InvalidOperationException -ArgumentList $Message
+    $category = [System.Management.Automation.ErrorCategory]::InvalidOperation
+    $arguments = [object[]]@($exception, "Vmf.$Class.$Code", $category, $null)
+    New-Object -TypeName System.Management.Automation.ErrorRecord -ArgumentList $arguments
+}
+
+function Get-VmfProperty {
+    <#
+    .SYNOPSIS
+    A property of an object, or the default where this version of the product has no such property.
+    #>
+    param($InputObject, [string] $Name, $Default)
+    $property = $InputObject.PSObject.Properties[$Name]
+    if ($null -eq $property -or $null -eq $property.Value) { return $Default }
+    $property.Value
+}
+
+function Get-VmfField {
+    <#
+    .SYNOPSIS
+    A field of what the caller sent. Null is a value; a field that is not there is an error.
+    #>
+    param($InputObject, [string] $Name)
+    $property = $InputObject.PSObject.Properties[$Name]
+    if ($null -eq $property) {
+        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "The field $Name is missing in what was sent.")
+    }
+    , $property.Value
+}
+
+function ConvertTo-VmfText {
+    <#
+    .SYNOPSIS
+    A text, or null for what is null or empty.
+    #>
+    param($Value)
+    $text = [string] $Value
+    if ($text.Length -eq 0) { return $null }
+    $text
+}
+
+function ConvertTo-VmfTime {
+    <#
+    .SYNOPSIS
+    A time as ISO 8601 in UTC, whatever the culture and time zone of this machine.
+    #>
+    param([datetime] $Date)
+    $form = "yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'"
+    $Date.ToUniversalTime().ToString($form, [System.Globalization.CultureInfo]::InvariantCulture)
+}
+
+function ConvertTo-VmfId {
+    <#
+    .SYNOPSIS
+    A VM id as we spell it: upper case, without braces.
+    #>
+    param($Id)
+    ([string] $Id).Trim([char[]]@('{', '}', ' ')).ToUpperInvariant()
+}
+
+function ConvertTo-VmfAdapterId {
+    <#
+    .SYNOPSIS
+    An adapter id as we spell it: VMM's DeviceID and Hyper-V's Id are the same text but for case.
+    #>
+    param($Id)
+    $text = [string] $Id
+    if ($text -match '(?s)^Microsoft:(.*)$') { return 'Microsoft:' + $Matches[1].ToUpperInvariant() }
+    $text
+}
+
+function ConvertTo-VmfMac {
+    <#
+    .SYNOPSIS
+    A MAC address as VMM spells it, 00:1D:D8:B7:2C:B6; empty where there is none.
+    #>
+    param($Mac)
+    $digits = ([string] $Mac) -replace '[^0-9A-Fa-f]', ''
+    if ($digits.Length -ne 12) { return '' }
+    ($digits.ToUpperInvariant() -replace '(..)(?!$)', '$1:')
+}
+
+function Select-VmfAdapter {
+    <#
+    .SYNOPSIS
+    The adapter of this id, else the only one of this MAC (zeros are nobody's), else nothing.
+    #>
+    param([object[]] $Adapters, [string] $IdProperty, [string] $Id, [string] $Mac)
+    $wanted = ConvertTo-VmfAdapterId -Id $Id
+    foreach ($adapter in $Adapters) {
+        if ((ConvertTo-VmfAdapterId -Id $adapter.$IdProperty) -eq $wanted) { return $adapter }
+    }
+    $address = ConvertTo-VmfMac -Mac $Mac
+    if (@('', '00:00:00:00:00:00') -contains $address) { return }
+    $same = @(foreach ($adapter in $Adapters) {
+            if ((ConvertTo-VmfMac -Mac $adapter.MacAddress) -eq $address) { $adapter }
+        })
+    if ($same.Count -eq 1) { $same[0] }
+}
+
+function Get-VmfLabel {
+    <#
+    .SYNOPSIS
+    How people find an adapter: its MAC, else its id.
+    #>
+    param([string] $Id, [string] $Mac)
+    if ($Mac) { return $Mac }
+    $Id
+}
+#endregion
+
+#region Looking at the host
+function Get-VmfHostState {
+    <#
+    .SYNOPSIS
+    Every VM of this host as Hyper-V itself sees it, and the host's limits.
+    .DESCRIPTION
+    Changes nothing. Only Hyper-V's operational status shows a backup: VMM goes on saying Running.
+    .OUTPUTS
+    One JSON text; data is {host, time, live_limit, storage_limit, vms}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param()
+    try {
+        $time = ConvertTo-VmfTime -Date (Get-Date)
+        $vmHost = Hyper-V\Get-VMHost
+        $vms = [object[]]@(foreach ($vm in (Hyper-V\Get-VM)) { ConvertTo-VmfHostVm -Vm $vm })
+        ConvertTo-VmfReply -Data ([ordered]@{
+                host          = Get-VmfHostName -VmHost $vmHost
+                time          = $time
+                live_limit    = [int] $vmHost.MaximumVirtualMachineMigrations
+                storage_limit = [int] $vmHost.MaximumStorageMigrations
+                vms           = $vms
+            })
+    }
+    catch { ConvertTo-VmfFailure -ErrorRecord $_ }
+}
+
+function Get-VmfHostName {
+    <#
+    .SYNOPSIS
+    The full name of this host. On some versions FullyQualifiedDomainName is only the domain.
+    #>
+    param($VmHost)
+    $name = [string] $VmHost.Name
+    $full = [string] (Get-VmfProperty -InputObject $VmHost -Name 'FullyQualifiedDomainName' -Default '')
+    if ($full -eq $name -or $full.StartsWith("$name.", [System.StringComparison]::OrdinalIgnoreCase)) { return $full }
+    if ($full.Contains('.') -and -not $name.Contains('.')) { return "$name.$full" }
+    $name
+}
+
+function ConvertTo-VmfHostVm {
+    <#
+    .SYNOPSIS
+    One VM: its power state and operational status in Hyper-V's own words.
+    #>
+    param($Vm)
+    $words = New-Object -TypeName System.Collections.ArrayList
+    foreach ($word in (Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @())) { $null = $words.Add([string] $word) }
+    if ($words.Count -eq 0) {
+        foreach ($name in @('PrimaryOperationalStatus', 'SecondaryOperationalStatus')) {
+            $word = [string] (Get-VmfProperty -InputObject $Vm -Name $name -Default '')
+            if ($word) { $null = $words.Add($word) }
+        }
+    }
+    $mode = [string] (Get-VmfProperty -InputObject $Vm -Name 'ReplicationMode' -Default 'None')
+    [ordered]@{
+        id      = ConvertTo-VmfId -Id $Vm.Id
+        name    = [string] $Vm.Name
+        state   = [string] $Vm.State
+        status  = [object[]] $words.ToArray()
+        replica = @('None', 'Primary') -notcontains $mode
+    }
+}
+
+function Find-VmfHostVm {
+    <#
+    .SYNOPSIS
+    The VMs of this host that have one of these ids; asking for an unknown id would be an error.
+    #>
+    param([string[]] $VmIds)
+    $wanted = @(foreach ($id in $VmIds) { ConvertTo-VmfId -Id $id })
+    foreach ($vm in (Hyper-V\Get-VM)) {
+        if ($wanted -contains (ConvertTo-VmfId -Id $vm.Id)) { $vm }
+    }
+}
+#endregion
+
+#region Networks
+function Get-VmfHostNetwork {
+    <#
+    .SYNOPSIS
+    The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, extended ACLs.
+    .DESCRIPTION
+    Changes nothing. VMs that are not on this host are left out.
+    .PARAMETER VmIds
+    Hyper-V ids of VMs.
+    .OUTPUTS
+    One JSON text; data is {vms}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param([Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds)
+    try {
+        $rows = [object[]]@(foreach ($vm in (Find-VmfHostVm -VmIds $VmIds)) {
+                $adapters = [object[]]@(foreach ($adapter in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) {
+                        ConvertTo-VmfHostAdapter -Adapter $adapter
+                    })
+                [ordered]@{ id = ConvertTo-VmfId -Id $vm.Id; adapters = $adapters }
+            })
+        ConvertTo-VmfReply -Data ([ordered]@{ vms = $rows })
+    }
+    catch { ConvertTo-VmfFailure -ErrorRecord $_ }
+}
+
+function ConvertTo-VmfHostAdapter {
+    <#
+    .SYNOPSIS
+    One adapter with everything that Hyper-V keeps at its port.
+    #>
+    param($Adapter)
+    $lan = Get-VmfVlan -Adapter $Adapter
+    $spoofing = $null
+    if ([string] (Get-VmfProperty -InputObject $Adapter -Name 'MacAddressSpoofing' -Default 'Off') -eq 'On') { $spoofing = 'On' }
+    [ordered]@{
+        id          = ConvertTo-VmfAdapterId -Id $Adapter.Id
+        mac         = ConvertTo-VmfMac -Mac $Adapter.MacAddress
+        name        = [string] $Adapter.Name
+        switch      = ConvertTo-VmfText -Value $Adapter.SwitchName
+        connected   = [bool] $Adapter.Connected
+        vlan        = $lan['vlan']
+        trunk       = $lan['trunk']
+        native_vlan = $lan['native_vlan']
+        isolation   = Get-VmfIsolation -Adapter $Adapter
+        spoofing    = $spoofing
+        guards      = Get-VmfGuard -Adapter $Adapter
+        acls        = [object[]]@(foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
+                ConvertTo-VmfAcl -Acl $acl
+            })
+    }
+}
+
+function Get-VmfVlan {
+    <#
+    .SYNOPSIS
+    {vlan, trunk, native_vlan}: access, untagged (0) or a trunk with its allowed VLANs.
+    #>
+    param($Adapter)
+    $found = [ordered]@{ vlan = 0; trunk = [object[]]@(); native_vlan = 0 }
+    foreach ($setting in (Hyper-V\Get-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter)) {
+        $mode = [string] $setting.OperationMode
+        if ($mode -eq 'Access') { $found['vlan'] = [int] $setting.AccessVlanId }
+        if ($mode -eq 'Trunk') {
+            $found['trunk'] = [object[]]@(foreach ($id in $setting.AllowedVlanIdList) { [int] $id })
+            $found['native_vlan'] = [int] $setting.NativeVlanId
+        }
+    }
+    $found
+}
+
+function Get-VmfIsolation {
+    <#
+    .SYNOPSIS
+    The isolation id of an adapter, 0 where it is not isolated. Here VMM's VLANs show on logical switches.
+    #>
+    param($Adapter)
+    foreach ($setting in (Hyper-V\Get-VMNetworkAdapterIsolation -VMNetworkAdapter $Adapter)) {
+        if ([string] $setting.IsolationMode -ne 'None') { return [int] $setting.DefaultIsolationID }
+    }
+    0
+}
+
+function Get-VmfGuard {
+    <#
+    .SYNOPSIS
+    The guards that are on, "dhcp,router"; null where none is.
+    #>
+    param($Adapter)
+    $on = @(foreach ($guard in @('DhcpGuard', 'RouterGuard')) {
+            if ([string] (Get-VmfProperty -InputObject $Adapter -Name $guard -Default 'Off') -eq 'On') {
+                ($guard -replace 'Guard$', '').ToLowerInvariant()
+            }
+        })
+    if ($on.Count -eq 0) { return $null }
+    $on -join ','
+}
+
+function ConvertTo-VmfAcl {
+    <#
+    .SYNOPSIS
+    One extended ACL. Hyper-V's words for no restriction (ANY, *, empty, null) all become ANY; the
+    time-out counts only where the rule is stateful: else its stored value depends on who wrote it.
+    #>
+    param($Acl)
+    $timeout = 0
+    if ($Acl.Stateful) { $timeout = [int] $Acl.IdleSessionTimeout }
+    [ordered]@{
+        action       = [string] $Acl.Action
+        direction    = [string] $Acl.Direction
+        weight       = [int] $Acl.Weight
+        local_ip     = ConvertTo-VmfAny -Value $Acl.LocalIPAddress
+        remote_ip    = ConvertTo-VmfAny -Value $Acl.RemoteIPAddress
+        local_port   = ConvertTo-VmfAny -Value $Acl.LocalPort
+        remote_port  = ConvertTo-VmfAny -Value $Acl.RemotePort
+        protocol     = ConvertTo-VmfAny -Value $Acl.Protocol
+        stateful     = [bool] $Acl.Stateful
+        idle_timeout = $timeout
+        isolation_id = [int] $Acl.IsolationID
+    }
+}
+
+function ConvertTo-VmfAny {
+    <#
+    .SYNOPSIS
+    The word ANY for every way to write no restriction; anything else as it is.
+    #>
+    param($Value)
+    $text = ([string] $Value).Trim()
+    if (@('', '*', 'ANY') -contains $text) { return 'ANY' }
+    $text
+}
+
+function Add-VmfHostNetwork {
+    <#
+    .SYNOPSIS
+    Put extended ACLs, trunks and, where asked for, switch and access VLAN back on adapters of a VM.
+    .DESCRIPTION
+    Idempotent: what is there already is left alone. A rule of the same direction and weight with
+    another body is never overwritten: that is refused, and what was put back before stays.
+    .PARAMETER VmId
+    The Hyper-V id of the VM.
+    .PARAMETER Adapters
+    JSON text: [{id, mac, acls, vlan, trunk, native_vlan, switch}]; null and empty leave alone, VLAN 0 is
+    untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        [Parameter(Mandatory = $true)] [string] $Adapters
+    )
+    try {
+        $wanted = ConvertFrom-Json -InputObject $Adapters
+        $vms = @(Find-VmfHostVm -VmIds @($VmId))
+        if ($vms.Count -eq 0) {
+            throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "This host has no virtual machine $VmId")
+        }
+        $vm = $vms[0]
+        $there = @(foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $one })
+        foreach ($repair in $wanted) {
+            $id = [string] (Get-VmfField -InputObject $repair -Name 'id')
+            $mac = [string] (Get-VmfField -InputObject $repair -Name 'mac')
+            $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'Id' -Id $id -Mac $mac
+            $label = Get-VmfLabel -Id $id -Mac $mac
+            if ($null -eq $adapter) {
+                throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
+            }
+            Set-VmfConnection -Adapter $adapter -Repair $repair
+            Add-VmfAcl -Adapter $adapter -Acls (Get-VmfField -InputObject $repair -Name 'acls') -Label $label
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfFailure -ErrorRecord $_ }
+}
+
+function Set-VmfConnection {
+    <#
+    .SYNOPSIS
+    Switch, then trunk or access VLAN, where they are named and differ.
+    #>
+    param($Adapter, $Repair)
+    $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
+    if ($switchName -and [string] $Adapter.SwitchName -ne $switchName) {
+        $null = Hyper-V\Connect-VMNetworkAdapter -VMNetworkAdapter $Adapter -SwitchName $switchName
+    }
+    $trunk = @(foreach ($id in (Get-VmfField -InputObject $Repair -Name 'trunk')) { if ($null -ne $id) { [int] $id } })
+    $native = [int] (Get-VmfField -InputObject $Repair -Name 'native_vlan')
+    $vlan = Get-VmfField -InputObject $Repair -Name 'vlan'
+    $now = Get-VmfVlan -Adapter $Adapter
+    if ($trunk.Count -gt 0) {
+        $allowed = ($trunk | Sort-Object) -join ','
+        if ((($now['trunk'] | Sort-Object) -join ',') -eq $allowed -and $now['native_vlan'] -eq $native) { return }
+        $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Trunk -AllowedVlanIdList $allowed -NativeVlanId $native
+        return
+    }
+    if ($null -eq $vlan) { return }
+    if ($now['trunk'].Count -eq 0 -and $now['vlan'] -eq $vlan) { return }
+    # Where VMM isolates by VLAN, Hyper-V refuses an access VLAN beside it.
+    if ((Get-VmfIsolation -Adapter $Adapter) -ne 0) { return }
+    if ($vlan -eq 0) { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Untagged }
+    else { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Access -VlanId $vlan }
+}
+
+function Add-VmfAcl {
+    <#
+    .SYNOPSIS
+    Add those of these rules that are not there, in the order given.
+    #>
+    param($Adapter, $Acls, [string] $Label)
+    $there = @{}
+    foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
+        $body = ConvertTo-VmfAcl -Acl $acl
+        $key = "$($body['direction']) weight $($body['weight'])"
+        if (-not $there.ContainsKey($key)) { $there[$key] = New-Object -TypeName System.Collections.ArrayList }
+        $null = $there[$key].Add((ConvertTo-Json -InputObject $body -Compress))
+    }
+    foreach ($acl in $Acls) {
+        if ($null -eq $acl) { continue }
+        $rule = Get-VmfAclBody -Acl $acl
+        $key = "$($rule['direction']) weight $($rule['weight'])"
+        $body = ConvertTo-Json -InputObject $rule -Compress
+        if (-not $there.ContainsKey($key)) {
+            Add-VmfRule -Adapter $Adapter -Rule $rule
+            $there[$key] = New-Object -TypeName System.Collections.ArrayList
+            $null = $there[$key].Add($body)
+        }
+        elseif (-not $there[$key].Contains($body)) {
+            $text = "$key on adapter $Label is another rule already: $($there[$key] -join ' ')"
+            throw (New-VmfError -Class 'refused' -Code 'acl_conflict' -Message $text)
+        }
+    }
+}
+
+function Get-VmfAclBody {
+    <#
+    .SYNOPSIS
+    A rule that the caller sent, complete: a field that is missing is an error, never ANY.
+    #>
+    param($Acl)
+    $rule = [ordered]@{}
+    foreach ($name in @('action', 'direction')) { $rule[$name] = [string] (Get-VmfField -InputObject $Acl -Name $name) }
+    $rule['weight'] = [int] (Get-VmfField -InputObject $Acl -Name 'weight')
+    foreach ($name in @('local_ip', 'remote_ip', 'local_port', 'remote_port', 'protocol')) {
+        $rule[$name] = ConvertTo-VmfAny -Value (Get-VmfField -InputObject $Acl -Name $name)
+    }
+    $rule['stateful'] = [bool] (Get-VmfField -InputObject $Acl -Name 'stateful')
+    $timeout = [int] (Get-VmfField -InputObject $Acl -Name 'idle_timeout')
+    if (-not $rule['stateful']) { $timeout = 0 }
+    $rule['idle_timeout'] = $timeout
+    $rule['isolation_id'] = [int] (Get-VmfField -InputObject $Acl -Name 'isolation_id')
+    $rule
+}
+
+function Add-VmfRule {
+    <#
+    .SYNOPSIS
+    Add one rule. What is not restricted is left out: the cmdlet refuses empty texts, and a time-out
+    belongs to a stateful rule only.
+    #>
+    param($Adapter, [System.Collections.IDictionary] $Rule)
+    $more = @{}
+    $names = @{
+        local_ip = 'LocalIPAddress'; remote_ip = 'RemoteIPAddress'
+        local_port = 'LocalPort'; remote_port = 'RemotePort'; protocol = 'Protocol'
+    }
+    foreach ($name in $names.Keys) {
+        if ($Rule[$name] -ne 'ANY') { $more[$names[$name]] = $Rule[$name] }
+    }
+    if ($Rule['stateful']) {
+        $more['Stateful'] = $true
+        $more['IdleSessionTimeout'] = $Rule['idle_timeout']
+    }
+    if ($Rule['isolation_id'] -ne 0) { $more['IsolationID'] = $Rule['isolation_id'] }
+    $null = Hyper-V\Add-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter -Action $Rule['action'] -Direction $Rule['direction'] -Weight $Rule['weight'] @more
+}
+#endregion
+
+#region Rights
+function Test-VmfRights {
+    <#
+    .SYNOPSIS
+    May we read and write extended ACLs on this host? Changes nothing.
+    .DESCRIPTION
+    Reading is tried, on the first adapter there is. Writing cannot be tried without writing: the
+    caller must be an administrator of this host or of its Hyper-V, and Hyper-V must take the call
+    with -WhatIf. On a host without any VM only the first of the two can be said.
+    .OUTPUTS
+    One JSON text; data is {readable, writable, why}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param()
+    $readable = $false
+    try {
+        $adapter = $null
+        foreach ($vm in (Hyper-V\Get-VM)) {
+            foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $adapter = $one; break }
+            if ($null -ne $adapter) { break }
+        }
+        if ($null -ne $adapter) { $null = Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $adapter }
+        $readable = $true
+        $why = Get-VmfMissingRole
+        if ($null -eq $why -and $null -ne $adapter) {
+            Hyper-V\Add-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $adapter -Action Allow -Direction Inbound -Weight 1 -WhatIf
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{ readable = $true; writable = $null -eq $why; why = $why })
+    }
+    catch {
+        $text = [string] $_.Exception.Message
+        $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message $text
+        if ((Get-VmfErrorClass -Code $code -ErrorRecord $_) -ne 'refused') { return ConvertTo-VmfFailure -ErrorRecord $_ }
+        ConvertTo-VmfReply -Data ([ordered]@{ readable = $readable; writable = $false; why = ConvertTo-VmfSentence -Message $text })
+    }
+}
+
+function Get-VmfMissingRole {
+    <#
+    .SYNOPSIS
+    Why this identity may not change Hyper-V; null where it may, or where there is no Windows to ask.
+    #>
+    try { $identity = [System.Security.Principal.WindowsIdentity]::GetCurrent() }
+    catch [System.PlatformNotSupportedException] { return $null }
+    $principal = New-Object -TypeName System.Security.Principal.WindowsPrincipal -ArgumentList $identity
+    # Administrators and Hyper-V Administrators, by id: their names are translated.
+    foreach ($group in @('S-1-5-32-544', 'S-1-5-32-578')) {
+        $sid = New-Object -TypeName System.Security.Principal.SecurityIdentifier -ArgumentList $group
+        if ($principal.IsInRole($sid)) { return $null }
+    }
+    "$($identity.Name) is no member of Administrators or Hyper-V Administrators"
+}
+#endregion

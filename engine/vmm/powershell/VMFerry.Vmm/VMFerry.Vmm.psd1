@@ -1,0 +1,16 @@
+@{
+    RootModule        = 'VMFerry.Vmm.psm1'
+    ModuleVersion     = '1.0.0'
+    GUID              = '0b6f1d6e-5c0a-4c43-9d54-0a3f1d2f8a61'
+    Author            = 'VMFerry contributors'
+    Copyright         = 'VMFerry contributors, MIT license'
+    Description       = 'What VMFerry asks of a VMM server: one JSON text from every function.'
+    PowerShellVersion = '5.1'
+    FunctionsToExport = @(
+        'Clear-VmfFailedJob', 'Get-VmfFleet', 'Get-VmfNetwork', 'Get-VmfVersion', 'Repair-VmfNetwork'
+        'Start-VmfMove', 'Stop-VmfJob', 'Update-VmfVm'
+    )
+    CmdletsToExport   = @()
+    VariablesToExport = @()
+    AliasesToExport   = @()
+}

@@ -1,0 +1,1173 @@
+# VMFerry.Vmm: what VMFerry asks of a VMM server. Windows PowerShell 5.1.
+#
+# Every exported function takes parameters only, and returns exactly one JSON text (contract 1):
+#   {"contract":1,"ok":true,"data":{...}}
+#   {"contract":1,"ok":false,"error":{"class":"locked|busy|stale|refused|unavailable","code","fqeid","message"}}
+# It works as an installed module and as text run in a runspace, so nothing here asks where the file
+# is. Only SC names are used: where VMM's console is, Get-VM means Get-SCVirtualMachine.
+# ConvertTo-Json of 5.1 writes enums as numbers, dates as \/Date()\/ and whatever is deeper than
+# -Depth as text: so every enum becomes a word, every date a text and every list [object[]] here.
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$WarningPreference = 'SilentlyContinue'
+$ProgressPreference = 'SilentlyContinue'
+$ConfirmPreference = 'None'
+
+$script:VmfConnection = $null
+$script:VmfConnectedTo = ''
+# Hyper-V id -> VMM's own ids, from the last list of all VMs: a hint that is always checked.
+$script:VmfKnown = @{}
+
+#region Shared by both modules, word for word: each must work alone
+function ConvertTo-VmfReply {
+    <#
+    .SYNOPSIS
+    The one JSON text of a function that did its work.
+    #>
+    param([System.Collections.IDictionary] $Data)
+    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $true; data = $Data }) -Depth 8 -Compress
+}
+
+function ConvertTo-VmfFailure {
+    <#
+    .SYNOPSIS
+    The one JSON text of a function that failed: what happened, and of which class it is.
+    .DESCRIPTION
+    The class is decided here, where the error was thrown. Numbers come from FullyQualifiedErrorId
+    (VMM writes "2606,Class"); HResult is no VMM number and never looked at.
+    #>
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $fullId = [string] $ErrorRecord.FullyQualifiedErrorId
+    $text = [string] $ErrorRecord.Exception.Message
+    if (($fullId -split ',')[0] -match '^Vmf\.([a-z]+)\.(\w+)$') {
+        $class = $Matches[1]
+        $code = $Matches[2]
+    }
+    else {
+        $code = Get-VmfErrorCode -FullId $fullId -Message $text
+        $class = Get-VmfErrorClass -Code $code -ErrorRecord $ErrorRecord
+        $text = ConvertTo-VmfSentence -Message $text
+    }
+    $failure = [ordered]@{ class = $class; code = $code; fqeid = $fullId; message = $text }
+    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $false; error = $failure }) -Depth 8 -Compress
+}
+
+function Get-VmfErrorCode {
+    <#
+    .SYNOPSIS
+    The error number, or an empty text where there is none.
+    #>
+    param([string] $FullId, [string] $Message)
+    $head = ($FullId -split ',')[0].Trim()
+    if ($head -match '^\d+$') { return $head }
+    if ($Message -match '\(Error ID: (\d+)') { return $Matches[1] }
+    ''
+}
+
+function Get-VmfErrorClass {
+    <#
+    .SYNOPSIS
+    locked, busy, unavailable or refused: did it happen, and may one try again.
+    #>
+    param([string] $Code, [System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $message = [string] $ErrorRecord.Exception.Message
+    if (@('2606', '2602', '23234') -contains $Code) { return 'locked' }
+    if (@('23007', '21501') -contains $Code) { return 'busy' }
+    if ($message -match 'limit \W?\d+\W? was reached') { return 'busy' }
+    if (@('2912', '2916', '2927', '20506', '1711') -contains $Code) { return 'unavailable' }
+    if (([string] $ErrorRecord.FullyQualifiedErrorId) -match '^ObjectInUse(,|$)') { return 'locked' }
+    $lost = '^System\.(TimeoutException|ObjectDisposedException|IO\.IOException|Net\.Sockets\.|Net\.WebException' +
+        '|ServiceModel\.|Runtime\.Remoting\.)|WSManException$'
+    $exception = $ErrorRecord.Exception
+    while ($null -ne $exception) {
+        if ($exception.GetType().FullName -match $lost) { return 'unavailable' }
+        $exception = $exception.InnerException
+    }
+    'refused'
+}
+
+function ConvertTo-VmfSentence {
+    <#
+    .SYNOPSIS
+    What an error says in its first paragraph; the number travels beside it, the advice not at all.
+    #>
+    param([string] $Message)
+    $first = ($Message -split '\r?\n[ \t]*\r?\n', 2)[0].Trim()
+    if ($first -match '(?s)^(.*?)\s*\(Error ID: \d+, Detailed Error:\s*(.*)\)$') {
+        $first = $Matches[1]
+        if ($Matches[2]) { $first = $first + ' (' + $Matches[2] + ')' }
+    }
+    $first
+}
+
+function New-VmfError {
+    <#
+    .SYNOPSIS
+    An error of our own, to be thrown: its id carries the class and a word for the code.
+    #>
+    param([string] $Class, [string] $Code, [string] $Message)
+    $exception = New-Object -TypeName System.InvalidOperationException -ArgumentList $Message
+    $category = [System.Management.Automation.ErrorCategory]::InvalidOperation
+    $arguments = [object[]]@($exception, "Vmf.$Class.$Code", $category, $null)
+    New-Object -TypeName System.Management.Automation.ErrorRecord -ArgumentList $arguments
+}
+
+function Get-VmfProperty {
+    <#
+    .SYNOPSIS
+    A property of an object, or the default where this version of the product has no such property.
+    #>
+    param($InputObject, [string] $Name, $Default)
+    $property = $InputObject.PSObject.Properties[$Name]
+    if ($null -eq $property -or $null -eq $property.Value) { return $Default }
+    $property.Value
+}
+
+function Get-VmfField {
+    <#
+    .SYNOPSIS
+    A field of what the caller sent. Null is a value; a field that is not there is an error.
+    #>
+    param($InputObject, [string] $Name)
+    $property = $InputObject.PSObject.Properties[$Name]
+    if ($null -eq $property) {
+        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "The field $Name is missing in what was sent.")
+    }
+    , $property.Value
+}
+
+function ConvertTo-VmfText {
+    <#
+    .SYNOPSIS
+    A text, or null for what is null or empty.
+    #>
+    param($Value)
+    $text = [string] $Value
+    if ($text.Length -eq 0) { return $null }
+    $text
+}
+
+function ConvertTo-VmfTime {
+    <#
+    .SYNOPSIS
+    A time as ISO 8601 in UTC, whatever the culture and time zone of this machine.
+    #>
+    param([datetime] $Date)
+    $form = "yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'"
+    $Date.ToUniversalTime().ToString($form, [System.Globalization.CultureInfo]::InvariantCulture)
+}
+
+function ConvertTo-VmfId {
+    <#
+    .SYNOPSIS
+    A VM id as we spell it: upper case, without braces.
+    #>
+    param($Id)
+    ([string] $Id).Trim([char[]]@('{', '}', ' ')).ToUpperInvariant()
+}
+
+function ConvertTo-VmfAdapterId {
+    <#
+    .SYNOPSIS
+    An adapter id as we spell it: VMM's DeviceID and Hyper-V's Id are the same text but for case.
+    #>
+    param($Id)
+    $text = [string] $Id
+    if ($text -match '(?s)^Microsoft:(.*)$') { return 'Microsoft:' + $Matches[1].ToUpperInvariant() }
+    $text
+}
+
+function ConvertTo-VmfMac {
+    <#
+    .SYNOPSIS
+    A MAC address as VMM spells it, 00:1D:D8:B7:2C:B6; empty where there is none.
+    #>
+    param($Mac)
+    $digits = ([string] $Mac) -replace '[^0-9A-Fa-f]', ''
+    if ($digits.Length -ne 12) { return '' }
+    ($digits.ToUpperInvariant() -replace '(..)(?!$)', '$1:')
+}
+
+function Select-VmfAdapter {
+    <#
+    .SYNOPSIS
+    The adapter of this id, else the only one of this MAC (zeros are nobody's), else nothing.
+    #>
+    param([object[]] $Adapters, [string] $IdProperty, [string] $Id, [string] $Mac)
+    $wanted = ConvertTo-VmfAdapterId -Id $Id
+    foreach ($adapter in $Adapters) {
+        if ((ConvertTo-VmfAdapterId -Id $adapter.$IdProperty) -eq $wanted) { return $adapter }
+    }
+    $address = ConvertTo-VmfMac -Mac $Mac
+    if (@('', '00:00:00:00:00:00') -contains $address) { return }
+    $same = @(foreach ($adapter in $Adapters) {
+            if ((ConvertTo-VmfMac -Mac $adapter.MacAddress) -eq $address) { $adapter }
+        })
+    if ($same.Count -eq 1) { $same[0] }
+}
+
+function Get-VmfLabel {
+    <#
+    .SYNOPSIS
+    How people find an adapter: its MAC, else its id.
+    #>
+    param([string] $Id, [string] $Mac)
+    if ($Mac) { return $Mac }
+    $Id
+}
+#endregion
+
+#region The connection, and finding things
+function Connect-VmfServer {
+    <#
+    .SYNOPSIS
+    The connection to VMM, kept for the life of this shell until VMM does not answer.
+    #>
+    param([string] $VmmServer, [int] $Port)
+    $wanted = "${VmmServer}:${Port}"
+    if ($null -ne $script:VmfConnection -and $script:VmfConnectedTo -eq $wanted) { return $script:VmfConnection }
+    try {
+        if ($null -eq (Get-Module -Name 'virtualmachinemanager')) {
+            Import-Module -Name 'virtualmachinemanager' -DisableNameChecking
+        }
+        $script:VmfConnection = Get-SCVMMServer -ComputerName $VmmServer -TCPPort $Port
+        $script:VmfConnectedTo = $wanted
+    }
+    catch {
+        # Whatever its number is: without a connection nothing was asked of VMM.
+        $said = ConvertTo-VmfSentence -Message $_.Exception.Message
+        throw (New-VmfError -Class 'unavailable' -Code 'connect' -Message $said)
+    }
+    $script:VmfConnection
+}
+
+function ConvertTo-VmfServerFailure {
+    <#
+    .SYNOPSIS
+    As ConvertTo-VmfFailure; forgets a connection that may be dead.
+    #>
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $failure = ConvertTo-VmfFailure -ErrorRecord $ErrorRecord
+    if ($failure -match '"class":"unavailable"') { $script:VmfConnection = $null }
+    $failure
+}
+
+function Find-VmfHost {
+    <#
+    .SYNOPSIS
+    The host of this name; a host that VMM does not know is refused.
+    #>
+    param($Server, [string] $Name)
+    foreach ($vmHost in (Get-SCVMHost -VMMServer $Server -ComputerName $Name)) {
+        if ([string] $vmHost.Name -eq $Name) { return $vmHost }
+    }
+    throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "VMM knows no host $Name")
+}
+
+function Test-VmfReplica {
+    <#
+    .SYNOPSIS
+    Is this VM a replica copy? It has the same Hyper-V id as the VM that it copies.
+    #>
+    param($Vm)
+    (Get-VmfProperty -InputObject $Vm -Name 'IsRecoveryVM' -Default $false) -or
+    (Get-VmfProperty -InputObject $Vm -Name 'IsTestReplicaVM' -Default $false)
+}
+
+function Get-VmfVmId {
+    <#
+    .SYNOPSIS
+    The Hyper-V id of a VM; VMM's own id where it has none (stored in a library).
+    #>
+    param($Vm)
+    $id = ConvertTo-VmfId -Id $Vm.VMId
+    if ($id.Length -eq 0) { return ConvertTo-VmfId -Id $Vm.ID }
+    $id
+}
+
+function Get-VmfVmList {
+    <#
+    .SYNOPSIS
+    All VMs that VMM knows; remembers which Hyper-V id is which object.
+    #>
+    param($Server)
+    $known = @{}
+    foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -All)) {
+        $id = Get-VmfVmId -Vm $vm
+        if (-not $known.ContainsKey($id)) { $known[$id] = New-Object -TypeName System.Collections.ArrayList }
+        $null = $known[$id].Add([guid] $vm.ID)
+        $vm
+    }
+    $script:VmfKnown = $known
+}
+
+function Find-VmfVm {
+    <#
+    .SYNOPSIS
+    The VMs of this Hyper-V id, one as a rule; neither stored ones nor replica copies.
+    .DESCRIPTION
+    VMM cannot be asked for a Hyper-V id. What the last list showed is asked for by VMM's id and
+    compared; only where that is not so any more are all VMs listed.
+    #>
+    param($Server, [string] $VmId)
+    $wanted = ConvertTo-VmfId -Id $VmId
+    $found = New-Object -TypeName System.Collections.ArrayList
+    if ($script:VmfKnown.ContainsKey($wanted)) {
+        foreach ($objectId in $script:VmfKnown[$wanted]) {
+            foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -ID $objectId)) { $null = $found.Add($vm) }
+        }
+    }
+    $real = @(Select-VmfVm -Vms $found -VmId $wanted)
+    if ($real.Count -eq 0) { $real = @(Select-VmfVm -Vms @(Get-VmfVmList -Server $Server) -VmId $wanted) }
+    $real
+}
+
+function Select-VmfVm {
+    <#
+    .SYNOPSIS
+    Those of these VMs that have this Hyper-V id and are neither stored nor a replica copy.
+    #>
+    param([object[]] $Vms, [string] $VmId)
+    foreach ($vm in $Vms) {
+        if ($null -eq $vm -or (Get-VmfVmId -Vm $vm) -ne $VmId) { continue }
+        if ([string] $vm.Status -eq 'Stored' -or (Test-VmfReplica -Vm $vm)) { continue }
+        $vm
+    }
+}
+
+function Find-VmfOnlyVm {
+    <#
+    .SYNOPSIS
+    The VM of this Hyper-V id; none, or several, are refused.
+    #>
+    param($Server, [string] $VmId)
+    $found = @(Find-VmfVm -Server $Server -VmId $VmId)
+    if ($found.Count -eq 1) { return $found[0] }
+    if ($found.Count -eq 0) {
+        throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "VMM knows no virtual machine $VmId")
+    }
+    $places = (@(foreach ($vm in $found) { [string] $vm.HostName }) -join ' and ')
+    throw (New-VmfError -Class 'refused' -Code 'ambiguous' -Message "VMM shows $VmId on $places")
+}
+#endregion
+
+#region Looking at the whole fleet
+function Get-VmfVersion {
+    <#
+    .SYNOPSIS
+    What is installed here: this module, PowerShell and VMM.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {module, powershell, vmm}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param([string] $VmmServer = 'localhost', [int] $Port = 8100)
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        ConvertTo-VmfReply -Data ([ordered]@{
+                module     = '1'
+                powershell = [string] $PSVersionTable.PSVersion
+                vmm        = [string] (Get-VmfProperty -InputObject $server -Name 'ProductVersion' -Default '')
+            })
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Get-VmfFleet {
+    <#
+    .SYNOPSIS
+    Everything at once: hosts, VMs, migration jobs and the server's time.
+    .DESCRIPTION
+    Changes nothing, but for the hosts named in Refresh, which VMM re-reads first. Where that meets a
+    lock the host says locked; where it fails the host says error; neither fails the call. Jobs are
+    read before VMs, so that no job is over while its VM is shown as it was before. server_time is
+    the time before anything was looked at.
+    .PARAMETER Jobs
+    Ids of jobs to show even when they have ended.
+    .PARAMETER Refresh
+    Names of hosts that VMM shall re-read first.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {server_time, hosts, vms, jobs}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Jobs = @(),
+        [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Refresh = @(),
+        [string] $VmmServer = 'localhost',
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $time = ConvertTo-VmfTime -Date (Get-Date)
+        $said = Update-VmfHostList -Server $server -Names $Refresh
+        $hostRows = [object[]]@(foreach ($vmHost in (Get-SCVMHost -VMMServer $server)) {
+                ConvertTo-VmfHost -VmHost $vmHost -Said $said
+            })
+        $jobRows = @(Get-VmfMoveJob -Server $server -Ids $Jobs)
+        $byObject = @{}
+        $vmRows = [object[]]@(foreach ($vm in (Get-VmfVmList -Server $server)) {
+                $byObject[[string] $vm.ID] = @((Get-VmfVmId -Vm $vm), (ConvertTo-VmfText -Value $vm.HostName))
+                ConvertTo-VmfVm -Vm $vm
+            })
+        $names = @(foreach ($row in $hostRows) { $row['name'] })
+        foreach ($row in $jobRows) { Complete-VmfJob -Row $row -ByObject $byObject -HostNames $names }
+        ConvertTo-VmfReply -Data ([ordered]@{
+                server_time = $time; hosts = $hostRows; vms = $vmRows; jobs = [object[]] $jobRows
+            })
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Update-VmfHostList {
+    <#
+    .SYNOPSIS
+    Have VMM re-read these hosts; answers a table from name to what came of it.
+    #>
+    param($Server, [string[]] $Names)
+    $said = @{}
+    if ($null -eq $Names -or $Names.Count -eq 0) { return $said }
+    foreach ($vmHost in (Get-SCVMHost -VMMServer $Server)) {
+        if ($Names -notcontains [string] $vmHost.Name) { continue }
+        $note = @{ refreshed = $false; locked = $false; error = $null }
+        try {
+            $null = Read-SCVMHost -VMHost $vmHost
+            $note['refreshed'] = $true
+        }
+        catch {
+            $text = [string] $_.Exception.Message
+            $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message $text
+            $note['locked'] = (Get-VmfErrorClass -Code $code -ErrorRecord $_) -eq 'locked'
+            if (-not $note['locked']) { $note['error'] = Join-VmfCode -Text (ConvertTo-VmfSentence -Message $text) -Code $code }
+        }
+        $said[[string] $vmHost.Name] = $note
+    }
+    $said
+}
+
+function Join-VmfCode {
+    <#
+    .SYNOPSIS
+    A text and its number, as people read them: "The connection was lost (2916)".
+    #>
+    param([string] $Text, [string] $Code)
+    if ($Code.Length -eq 0) { return $Text }
+    "$Text ($Code)"
+}
+
+function ConvertTo-VmfHost {
+    <#
+    .SYNOPSIS
+    One host as VMM knows it.
+    #>
+    param($VmHost, [hashtable] $Said)
+    $name = [string] $VmHost.Name
+    $note = @{ refreshed = $false; locked = $false; error = $null }
+    if ($Said.ContainsKey($name)) { $note = $Said[$name] }
+    $responds = ([string] $VmHost.CommunicationState) -eq 'Responding'
+    $problem = $note['error']
+    if (-not $responds -and $null -eq $problem) { $problem = "VMM's agent on $name is $($VmHost.CommunicationState)" }
+    # Which of the two says it differs with the version; MaintenanceHost is an older, other thing.
+    $states = @([string] $VmHost.ComputerState, [string] $VmHost.OverallState)
+    $paths = @(foreach ($path in $VmHost.VMPaths) { if ($path) { [string] $path } })
+    $path = $null
+    if ($paths.Count -gt 0) { $path = $paths[0] }
+    [ordered]@{
+        name          = $name
+        live_limit    = [int] $VmHost.LiveMigrationMaximum
+        storage_limit = [int] $VmHost.LiveStorageMigrationMaximum
+        refreshed     = [bool] $note['refreshed']
+        locked        = [bool] $note['locked']
+        responding    = $responds
+        error         = $problem
+        maintenance   = $states -contains 'MaintenanceMode'
+        path          = $path
+    }
+}
+
+function ConvertTo-VmfVm {
+    <#
+    .SYNOPSIS
+    One VM as VMM knows it.
+    #>
+    param($Vm)
+    $replica = [bool] (Test-VmfReplica -Vm $Vm)
+    $shared = (Get-VmfProperty -InputObject $Vm -Name 'HasSharedStorage' -Default $false) -or
+        (Get-VmfProperty -InputObject $Vm -Name 'ShareSCSIBus' -Default $false)
+    $blocks = New-Object -TypeName System.Collections.ArrayList
+    if (Get-VmfProperty -InputObject $Vm -Name 'IsHighlyAvailable' -Default $false) { $null = $blocks.Add('ha') }
+    if (Get-VmfProperty -InputObject $Vm -Name 'HasPassthroughDisk' -Default $false) { $null = $blocks.Add('pass_through') }
+    if ($shared) { $null = $blocks.Add('shared_disk') }
+    if (Get-VmfProperty -InputObject $Vm -Name 'HasVirtualFibreChannelAdapters' -Default $false) { $null = $blocks.Add('fibre_channel') }
+    if ($replica) { $null = $blocks.Add('replica') }
+    [ordered]@{
+        id        = Get-VmfVmId -Vm $Vm
+        name      = [string] $Vm.Name
+        host      = ConvertTo-VmfText -Value $Vm.HostName
+        status    = [string] $Vm.Status
+        memory_mb = [int] $Vm.Memory
+        disk_mb   = [long] [math]::Ceiling(([double] $Vm.TotalSize) / 1MB)
+        adapters  = @(foreach ($adapter in $Vm.VirtualNetworkAdapters) { $adapter }).Count
+        stored    = ([string] $Vm.Status) -eq 'Stored'
+        replica   = $replica
+        blocks    = [object[]] $blocks.ToArray()
+    }
+}
+
+function Get-VmfMoveJob {
+    <#
+    .SYNOPSIS
+    The running migration jobs, and those of these ids that VMM still knows.
+    #>
+    param($Server, [string[]] $Ids)
+    $seen = @{}
+    foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
+        if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
+        $seen[[string] $job.ID] = $true
+        ConvertTo-VmfJob -Job $job
+    }
+    foreach ($id in $Ids) {
+        $guid = [guid]::Empty
+        if (-not [guid]::TryParse($id, [ref] $guid) -or $seen.ContainsKey([string] $guid)) { continue }
+        $seen[[string] $guid] = $true
+        foreach ($job in (Find-VmfJob -Server $Server -Id $guid)) { ConvertTo-VmfJob -Job $job }
+    }
+}
+
+function Find-VmfJob {
+    <#
+    .SYNOPSIS
+    The job of this id, or nothing where VMM does not know it (any more).
+    #>
+    param($Server, [guid] $Id)
+    try { Get-SCJob -VMMServer $Server -ID $Id }
+    catch {
+        $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message ([string] $_.Exception.Message)
+        if ((Get-VmfErrorClass -Code $code -ErrorRecord $_) -ne 'refused') { throw }
+    }
+}
+
+function ConvertTo-VmfJob {
+    <#
+    .SYNOPSIS
+    One job. Which VM it moves is filled in by Complete-VmfJob, from VMM's own id in vm_id.
+    #>
+    param($Job)
+    $state = Get-VmfJobState -Job $Job
+    $problem = $null
+    $code = $null
+    if ($state -eq 'failed' -and $null -ne $Job.ErrorInfo) {
+        $problem = ConvertTo-VmfText -Value $Job.ErrorInfo.Problem
+        $code = [string] $Job.ErrorInfo.DisplayableErrorCode
+        if (@('', '0') -contains $code) { $code = $null }
+    }
+    $object = $Job.ResultObjectID
+    if ($null -eq $object -or [guid] $object -eq [guid]::Empty) { $object = $Job.TargetObjectID }
+    [ordered]@{
+        id       = [string] $Job.ID
+        vm_id    = [string] $object
+        source   = ConvertTo-VmfText -Value $Job.Source
+        target   = ConvertTo-VmfText -Value $Job.Target
+        state    = $state
+        progress = [int] $Job.ProgressValue
+        error    = $problem
+        code     = $code
+        started  = ConvertTo-VmfJobTime -Date $Job.StartTime
+        ended    = ConvertTo-VmfJobTime -Date $Job.EndTime
+        name     = [string] $Job.Name
+    }
+}
+
+function ConvertTo-VmfJobTime {
+    <#
+    .SYNOPSIS
+    A time of a job, or null: VMM writes DateTime's smallest value where there is none yet.
+    #>
+    param($Date)
+    if ($null -eq $Date -or ([datetime] $Date).Year -lt 1900) { return $null }
+    ConvertTo-VmfTime -Date $Date
+}
+
+function Get-VmfJobState {
+    <#
+    .SYNOPSIS
+    running, completed, failed or canceled. A word that is new to us and over is not a success.
+    #>
+    param($Job)
+    $word = [string] $Job.Status
+    if (@('Completed', 'SucceedWithInfo') -contains $word) { return 'completed' }
+    if ($word -eq 'Failed') { return 'failed' }
+    if (@('Canceled', 'Cancelled') -contains $word) { return 'canceled' }
+    if ($Job.IsCompleted) { return 'failed' }
+    'running'
+}
+
+function Complete-VmfJob {
+    <#
+    .SYNOPSIS
+    Put the Hyper-V id of its VM and full host names into a job.
+    .DESCRIPTION
+    VMM fills Source and Target late, and not in every version; the job's name holds both hosts in
+    that order. While it runs, its VM is on the source.
+    #>
+    param([System.Collections.IDictionary] $Row, [hashtable] $ByObject, [string[]] $HostNames)
+    $title = [string] $Row['name']
+    $Row.Remove('name')
+    $place = $null
+    $object = [string] $Row['vm_id']
+    $Row['vm_id'] = ConvertTo-VmfId -Id $object
+    if ($ByObject.ContainsKey($object)) {
+        $Row['vm_id'] = $ByObject[$object][0]
+        $place = $ByObject[$object][1]
+    }
+    foreach ($end in @('source', 'target')) { $Row[$end] = Resolve-VmfHostName -Word $Row[$end] -HostNames $HostNames }
+    if ($null -eq $Row['source'] -and $null -eq $Row['target']) {
+        $named = @(foreach ($one in $HostNames) {
+                $at = $title.IndexOf($one, [System.StringComparison]::OrdinalIgnoreCase)
+                if ($at -ge 0) { [pscustomobject]@{ At = $at; Name = $one } }
+            })
+        if ($named.Count -eq 2) {
+            $first, $second = $named
+            if ($first.At -gt $second.At) { $first, $second = $second, $first }
+            $Row['source'] = $first.Name
+            $Row['target'] = $second.Name
+        }
+    }
+    if ($null -eq $Row['source'] -and $Row['state'] -eq 'running') { $Row['source'] = $place }
+}
+
+function Resolve-VmfHostName {
+    <#
+    .SYNOPSIS
+    The full name of the host that this word means, or null.
+    #>
+    param($Word, [string[]] $HostNames)
+    if ($null -eq $Word) { return $null }
+    foreach ($name in $HostNames) { if ($name -eq $Word) { return $name } }
+    foreach ($name in $HostNames) { if (($name -split '\.', 2)[0] -eq $Word) { return $name } }
+    $null
+}
+#endregion
+
+#region Networks
+function Get-VmfNetwork {
+    <#
+    .SYNOPSIS
+    VMM's model of the adapters of these VMs. A VM that VMM does not know is left out.
+    .PARAMETER VmIds
+    Hyper-V ids of VMs.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {vms}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds,
+        [string] $VmmServer = 'localhost',
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $rows = [object[]]@(foreach ($id in $VmIds) {
+                $vms = @(Find-VmfVm -Server $server -VmId $id)
+                if ($vms.Count -eq 0) { continue }
+                $adapters = [object[]]@(foreach ($adapter in (Get-SCVirtualNetworkAdapter -VMMServer $server -VM $vms[0])) {
+                        ConvertTo-VmfAdapter -Adapter $adapter
+                    })
+                [ordered]@{ id = ConvertTo-VmfId -Id $id; adapters = $adapters }
+            })
+        ConvertTo-VmfReply -Data ([ordered]@{ vms = $rows })
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function ConvertTo-VmfAdapter {
+    <#
+    .SYNOPSIS
+    One adapter as VMM models it.
+    #>
+    param($Adapter)
+    $vlan = 0
+    if ($Adapter.VLanEnabled) { $vlan = [int] $Adapter.VLanID }
+    [ordered]@{
+        id             = ConvertTo-VmfAdapterId -Id $Adapter.DeviceID
+        mac            = ConvertTo-VmfMac -Mac $Adapter.MACAddress
+        network        = Get-VmfName -Named $Adapter.VMNetwork
+        subnet         = Get-VmfName -Named $Adapter.VMSubnet
+        switch         = ConvertTo-VmfText -Value $Adapter.VirtualNetwork
+        vlan           = $vlan
+        classification = Get-VmfName -Named $Adapter.PortClassification
+        port_acl       = Get-VmfName -Named (Get-VmfProperty -InputObject $Adapter -Name 'PortACL' -Default $null)
+    }
+}
+
+function Get-VmfName {
+    <#
+    .SYNOPSIS
+    The name of an object, or null where there is none.
+    #>
+    param($Named)
+    if ($null -eq $Named) { return $null }
+    ConvertTo-VmfText -Value $Named.Name
+}
+
+function Get-VmfConnectionChange {
+    <#
+    .SYNOPSIS
+    The parameters that connect an adapter to a VM network and a switch.
+    .DESCRIPTION
+    VMM gets both where both are known: a switch alone lost the network in VMM 2016. While the
+    network stays the same, so do its subnet and port classification.
+    #>
+    param($Server, $Adapter, [string] $Network, [string] $SwitchName)
+    $change = @{}
+    $current = Get-VmfName -Named $Adapter.VMNetwork
+    if ($Network.Length -eq 0 -and $SwitchName.Length -gt 0 -and $null -ne $current) { $Network = $current }
+    if ($Network.Length -gt 0) {
+        if ($null -ne $current -and $current -eq $Network) {
+            $change['VMNetwork'] = $Adapter.VMNetwork
+            if ($null -ne $Adapter.VMSubnet) { $change['VMSubnet'] = $Adapter.VMSubnet }
+            if ($null -ne $Adapter.PortClassification) { $change['PortClassification'] = $Adapter.PortClassification }
+        }
+        else { $change['VMNetwork'] = Find-VmfVmNetwork -Server $Server -Name $Network }
+    }
+    if ($SwitchName.Length -eq 0 -and $Network.Length -gt 0) { $SwitchName = [string] $Adapter.VirtualNetwork }
+    if ($SwitchName.Length -gt 0) { $change['VirtualNetwork'] = $SwitchName }
+    $change
+}
+
+function Find-VmfVmNetwork {
+    <#
+    .SYNOPSIS
+    The VM network of exactly this name; none, or several, are refused.
+    #>
+    param($Server, [string] $Name)
+    $found = @(foreach ($network in (Get-SCVMNetwork -VMMServer $Server)) {
+            if ([string] $network.Name -eq $Name) { $network }
+        })
+    if ($found.Count -eq 1) { return $found[0] }
+    $count = 'no VM network'
+    if ($found.Count -gt 1) { $count = 'several VM networks' }
+    throw (New-VmfError -Class 'refused' -Code 'no_network' -Message "VMM knows $count named '$Name'")
+}
+
+function Repair-VmfNetwork {
+    <#
+    .SYNOPSIS
+    Put VM network, switch and access VLAN back on adapters of a VM. Idempotent.
+    .PARAMETER VmId
+    The Hyper-V id of the VM.
+    .PARAMETER Adapters
+    JSON text: [{id, mac, network, switch, vlan}]; null leaves alone, VLAN 0 is untagged. An adapter is
+    found by id, else by its MAC where that is unique and not zero.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        [Parameter(Mandatory = $true)] [string] $Adapters,
+        [string] $VmmServer = 'localhost',
+        [int] $Port = 8100
+    )
+    try {
+        $wanted = ConvertFrom-Json -InputObject $Adapters
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
+        $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $server -VM $vm)) { $one })
+        foreach ($repair in $wanted) {
+            $id = [string] (Get-VmfField -InputObject $repair -Name 'id')
+            $mac = [string] (Get-VmfField -InputObject $repair -Name 'mac')
+            $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Id $id -Mac $mac
+            if ($null -eq $adapter) {
+                $label = Get-VmfLabel -Id $id -Mac $mac
+                throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
+            }
+            $network = [string] (Get-VmfField -InputObject $repair -Name 'network')
+            $switchName = [string] (Get-VmfField -InputObject $repair -Name 'switch')
+            $change = Get-VmfConnectionChange -Server $server -Adapter $adapter -Network $network -SwitchName $switchName
+            $vlan = Get-VmfField -InputObject $repair -Name 'vlan'
+            if ($null -ne $vlan) { Add-VmfVlanChange -Change $change -Vlan $vlan }
+            if ($change.Count -gt 0) { $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter @change }
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Add-VmfVlanChange {
+    <#
+    .SYNOPSIS
+    Add the parameters for an access VLAN to a change; 0 is untagged.
+    #>
+    param([hashtable] $Change, [int] $Vlan)
+    $Change['VLanEnabled'] = $Vlan -gt 0
+    if ($Vlan -gt 0) { $Change['VLanID'] = [uint16] $Vlan }
+}
+#endregion
+
+#region Moving
+function Start-VmfMove {
+    <#
+    .SYNOPSIS
+    Compare and start: move a VM, if the world is still as the caller saw it.
+    .DESCRIPTION
+    VMM re-reads the VM; then it must be on Source, of that power, not migrating, and NotAfter must
+    not have passed on this server's clock: else nothing is done and the class is stale. A host
+    without a free slot fails the move instead of queueing it. Returns while the job runs. Not
+    idempotent. Never starts the VM, never discards its saved state.
+    .PARAMETER VmId
+    The Hyper-V id of the VM.
+    .PARAMETER Source
+    The full name of the host where it must be.
+    .PARAMETER Destination
+    The full name of the host to move it to.
+    .PARAMETER Path
+    A folder there; empty: the first default path of that host.
+    .PARAMETER Power
+    running, or down (off, saved or paused).
+    .PARAMETER Pin
+    JSON text: [{id, mac, network, switch, vlan}], the adapters to bind into the job of a powered-down
+    VM. All of them go into one fresh job group with the move.
+    .PARAMETER NotAfter
+    ISO 8601: when the caller's decision becomes void.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {job}, the id of the job, or null where VMM did not say.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        [Parameter(Mandatory = $true)] [string] $Source,
+        [Parameter(Mandatory = $true)] [string] $Destination,
+        [AllowNull()] [AllowEmptyString()] [string] $Path,
+        [Parameter(Mandatory = $true)] [ValidateSet('running', 'down')] [string] $Power,
+        [AllowNull()] [AllowEmptyString()] [string] $Pin,
+        [Parameter(Mandatory = $true)] [string] $NotAfter,
+        [string] $VmmServer = 'localhost',
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $null = Find-VmfHost -Server $server -Name $Source
+        $target = Find-VmfHost -Server $server -Name $Destination
+        $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
+        Assert-VmfInTime -Vm $vm -NotAfter $NotAfter
+        $null = Read-SCVirtualMachine -VM $vm
+        $vm = Get-VmfRereadVm -Server $server -Vm $vm -VmId $VmId -Source $Source
+        Assert-VmfUnchanged -Server $server -Vm $vm -Source $Source -Power $Power
+        $move = @{ VM = $vm; VMHost = $target }
+        if ($Path) { $move['Path'] = $Path }
+        else {
+            foreach ($default in $target.VMPaths) {
+                if ($default) { $move['Path'] = [string] $default; break }
+            }
+        }
+        if ($Power -eq 'down' -and $Pin) {
+            $group = [guid]::NewGuid()
+            if (Set-VmfPin -Server $server -Vm $vm -Pin $Pin -JobGroup $group) { $move['JobGroup'] = $group }
+        }
+        # Looking and pinning took time; commands of a job group that never runs do nothing.
+        Assert-VmfInTime -Vm $vm -NotAfter $NotAfter
+        $before = [string] $vm.MostRecentTaskID
+        $name = 'vmfJob' + [guid]::NewGuid().ToString('N')
+        $null = Move-SCVirtualMachine @move -BlockLiveMigrationIfHostBusy -RunAsynchronously -JobVariable $name
+        $job = Wait-VmfJobVariable -Name $name
+        if ($null -eq $job) { $job = Find-VmfLatestMove -Server $server -Vm $vm -Before $before }
+        ConvertTo-VmfReply -Data ([ordered]@{ job = $job })
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function New-VmfStale {
+    <#
+    .SYNOPSIS
+    The error of the guard: nothing was done, look again.
+    #>
+    param([string] $Code, [string] $Message)
+    New-VmfError -Class 'stale' -Code $Code -Message $Message
+}
+
+function Find-VmfMovingVm {
+    <#
+    .SYNOPSIS
+    The VM to move: the object on the source, where VMM shows several of one id.
+    #>
+    param($Server, [string] $VmId, [string] $Source)
+    $found = @(Find-VmfVm -Server $Server -VmId $VmId)
+    foreach ($vm in $found) { if ([string] $vm.HostName -eq $Source) { return $vm } }
+    if ($found.Count -gt 0) { return $found[0] }
+    throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
+}
+
+function Get-VmfRereadVm {
+    <#
+    .SYNOPSIS
+    The VM as VMM knows it after the refresh; it may be gone by now, or another one.
+    #>
+    param($Server, $Vm, [string] $VmId, [string] $Source)
+    foreach ($now in (Get-SCVirtualMachine -VMMServer $Server -ID ([guid] $Vm.ID))) {
+        if ((Get-VmfVmId -Vm $now) -eq (ConvertTo-VmfId -Id $VmId)) { return $now }
+    }
+    throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
+}
+
+function Get-VmfShortName {
+    <#
+    .SYNOPSIS
+    The host as people say it: hv01 for hv01.corp.example.
+    #>
+    param([string] $Name)
+    ($Name -split '\.', 2)[0]
+}
+
+function Assert-VmfInTime {
+    <#
+    .SYNOPSIS
+    Stale, once the time until which the caller's decision holds has passed on this clock.
+    #>
+    param($Vm, [string] $NotAfter)
+    $culture = [System.Globalization.CultureInfo]::InvariantCulture
+    $until = [datetimeoffset]::MinValue
+    $style = [System.Globalization.DateTimeStyles]::AssumeUniversal
+    if (-not [datetimeoffset]::TryParse($NotAfter, $culture, $style, [ref] $until)) {
+        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "NotAfter is no time: $NotAfter")
+    }
+    $late = ((Get-Date).ToUniversalTime() - $until.UtcDateTime).TotalSeconds
+    if ($late -le 0) { return }
+    $seconds = $late.ToString('0', $culture)
+    throw (New-VmfStale -Code 'deadline' -Message "The call for $($Vm.Name) came $seconds s after its deadline")
+}
+
+function Assert-VmfUnchanged {
+    <#
+    .SYNOPSIS
+    Stale, unless the VM is on the source, of that power, and nobody moves it.
+    #>
+    param($Server, $Vm, [string] $Source, [string] $Power)
+    $name = [string] $Vm.Name
+    $migrating = ([string] $Vm.Status) -eq 'UnderMigration' -or
+        (Get-VmfProperty -InputObject $Vm -Name 'IsUndergoingLiveMigration' -Default $false)
+    foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
+        if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
+        if (@([string] $job.ResultObjectID, [string] $job.TargetObjectID) -contains [string] $Vm.ID) { $migrating = $true }
+    }
+    if ($migrating) { throw (New-VmfStale -Code 'migrating' -Message "A migration of $name runs already") }
+    if ([string] $Vm.HostName -ne $Source) {
+        $there = 'no host'
+        if ($Vm.HostName) { $there = Get-VmfShortName -Name $Vm.HostName }
+        throw (New-VmfStale -Code 'elsewhere' -Message "$name is not on $(Get-VmfShortName -Name $Source): VMM shows it on $there")
+    }
+    $state = Get-VmfPowerWord -Vm $Vm
+    $class = 'changing'
+    if ($state -eq 'Running') { $class = 'running' }
+    if (@('Off', 'Saved', 'Paused') -contains $state) { $class = 'down' }
+    if ($class -ne $Power) { throw (New-VmfStale -Code 'power' -Message "$name is $state, not $Power") }
+}
+
+function Get-VmfPowerWord {
+    <#
+    .SYNOPSIS
+    Running, Off, Saved, Paused or Other: what the hypervisor says, under VMM's own status.
+    #>
+    param($Vm)
+    $word = [string] (Get-VmfProperty -InputObject $Vm -Name 'VirtualMachineState' -Default $Vm.Status)
+    if ($word -eq 'PowerOff') { return 'Off' }
+    if (@('Running', 'Saved', 'Paused') -contains $word) { return $word }
+    'Other'
+}
+
+function Set-VmfPin {
+    <#
+    .SYNOPSIS
+    Queue the connections of these adapters into a job group; says whether there were any.
+    .DESCRIPTION
+    An adapter that is gone meanwhile is left out: comparing after the move tells it. VLAN 0 leaves
+    a VLAN alone that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
+    #>
+    param($Server, $Vm, [string] $Pin, [guid] $JobGroup)
+    $pins = ConvertFrom-Json -InputObject $Pin
+    $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $Server -VM $Vm)) { $one })
+    $any = $false
+    foreach ($wanted in $pins) {
+        $id = [string] (Get-VmfField -InputObject $wanted -Name 'id')
+        $mac = [string] (Get-VmfField -InputObject $wanted -Name 'mac')
+        $network = [string] (Get-VmfField -InputObject $wanted -Name 'network')
+        $switchName = [string] (Get-VmfField -InputObject $wanted -Name 'switch')
+        $vlan = [int] (Get-VmfField -InputObject $wanted -Name 'vlan')
+        $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Id $id -Mac $mac
+        if ($null -eq $adapter) { continue }
+        $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Network $network -SwitchName $switchName
+        if ($vlan -eq 0 -and $adapter.VLanEnabled) { $vlan = [int] $adapter.VLanID }
+        Add-VmfVlanChange -Change $change -Vlan $vlan
+        $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter -JobGroup $JobGroup @change
+        $any = $true
+    }
+    $any
+}
+
+function Wait-VmfJobVariable {
+    <#
+    .SYNOPSIS
+    The id of the job that VMM put into this variable, or null after a second.
+    .DESCRIPTION
+    Asked through the session state: in which scope VMM sets it is not documented, nor when.
+    #>
+    param([string] $Name)
+    $variables = $ExecutionContext.SessionState.PSVariable
+    for ($try = 0; $try -lt 5; $try++) {
+        $job = $variables.GetValue($Name)
+        if ($null -ne $job) {
+            $variables.Remove($Name)
+            return [string] $job.ID
+        }
+        Start-Sleep -Milliseconds 200
+    }
+    $null
+}
+
+function Find-VmfLatestMove {
+    <#
+    .SYNOPSIS
+    The id of the VM's most recent job, if that is a migration and began after Before; else null.
+    .DESCRIPTION
+    The move was accepted by now: nothing that goes wrong here may look like a refusal.
+    #>
+    param($Server, $Vm, [string] $Before)
+    try {
+        foreach ($now in (Get-SCVirtualMachine -VMMServer $Server -ID ([guid] $Vm.ID))) {
+            $latest = [string] $now.MostRecentTaskID
+            if ($latest.Length -eq 0 -or $latest -eq $Before -or [guid] $latest -eq [guid]::Empty) { continue }
+            foreach ($job in (Get-SCJob -VMMServer $Server -ID ([guid] $latest))) {
+                if ([string] $job.CmdletName -eq 'Move-SCVirtualMachine') { return [string] $job.ID }
+            }
+        }
+    }
+    catch { return $null }
+    $null
+}
+#endregion
+
+#region After a failure
+function Clear-VmfFailedJob {
+    <#
+    .SYNOPSIS
+    Drop VMM's failed job on a VM, then have VMM re-read it. Idempotent.
+    .PARAMETER VmId
+    The Hyper-V id of the VM.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        [string] $VmmServer = 'localhost',
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
+        if ([string] $vm.Status -notlike '*Failed') {
+            # Dismissing where nothing failed is an error in VMM, and none here; but look first.
+            $null = Read-SCVirtualMachine -VM $vm
+            $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
+        }
+        if ([string] $vm.Status -like '*Failed') {
+            $null = Repair-SCVirtualMachine -VM $vm -Dismiss -Force
+            $null = Read-SCVirtualMachine -VM $vm
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Update-VmfVm {
+    <#
+    .SYNOPSIS
+    Have VMM re-read a VM. Idempotent.
+    .PARAMETER VmId
+    The Hyper-V id of the VM.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory = $true)] [string] $VmId,
+        [string] $VmmServer = 'localhost',
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $found = @(Find-VmfVm -Server $server -VmId $VmId)
+        if ($found.Count -eq 0) { $null = Find-VmfOnlyVm -Server $server -VmId $VmId }
+        foreach ($vm in $found) { $null = Read-SCVirtualMachine -VM $vm }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Stop-VmfJob {
+    <#
+    .SYNOPSIS
+    Ask VMM to stop a job. Idempotent: a job that is over, or unknown by now, is no error.
+    .PARAMETER JobId
+    The id of the job.
+    .PARAMETER VmmServer
+    The VMM server as seen from here.
+    .PARAMETER Port
+    Its port for commands.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        [Parameter(Mandatory = $true)] [string] $JobId,
+        [string] $VmmServer = 'localhost',
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $guid = [guid]::Empty
+        if (-not [guid]::TryParse($JobId, [ref] $guid)) {
+            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "JobId is no GUID: $JobId")
+        }
+        foreach ($job in (Find-VmfJob -Server $server -Id $guid)) {
+            if (-not $job.IsCompleted) { $null = Stop-SCJob -Job $job }
+        }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+#endregion

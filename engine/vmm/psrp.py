@@ -1,0 +1,390 @@
+"""One call over PSRP: a named function and its parameters go in, one JSON text comes back.
+
+What a caller may rely on, and why it is written by hand:
+
+1. Values travel as parameters of a named function. No text is ever built from them.
+2. Every call has a deadline, from the first byte to the last. pypsrp knows none: it waits for a
+   hung server for minutes and for a long command for ever.
+3. A Receive whose answer was lost is sent again with the same message id; the server answers it
+   from memory. Nothing else is sent twice, but what the server says that it could not read.
+4. A pipeline that failed raises nothing in pypsrp, and one that complained ends as completed:
+   the state and the error stream are both looked at.
+5. Every pipeline is closed; the thousandth open one would end the session.
+6. Errors are those of ``engine.errors``, cut off from pypsrp's own, whose frames hold passwords.
+
+A :class:`Session` is one connection with one runspace, for one thread at a time: neither pypsrp's
+pool nor its encrypted connection can be shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import math
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import SecretStr
+from pypsrp.complex_objects import PSInvocationState
+from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFaultError
+from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.wsman import WSMan
+
+from engine.clock import Clock
+from engine.errors import ContractError, VmmError, VmmRefused, VmmUnavailable
+from engine.vmm.answers import data_of
+
+# It logs every failure with a traceback and, when asked to, every message. Errors say it once.
+logging.getLogger("pypsrp").setLevel(logging.CRITICAL)
+
+Value = str | int | Sequence[str] | None
+Parameters = Mapping[str, Value]
+
+CONNECT, ANSWER, POLL, CLOSING = 10.0, 30.0, 15, 3.0
+"""Seconds: to connect; for the answer to one message; that one Receive waits for news; to tidy
+up after a call that went wrong."""
+PAUSES = (0.0, 0.2, 1.0)
+"""Seconds before a message whose answer was lost is sent again."""
+SHELL_LIVES = 900
+"""Seconds after which a server drops a shell of ours that nobody uses: we may have been killed."""
+
+_SHELL_GONE = 2150858843
+_WRONG_VERSION = frozenset({"CommandNotFoundException", "NamedParameterNotFound"})
+_WRONG_VERSION |= {"MissingMandatoryParameter", "AmbiguousParameterSet", "AmbiguousParameter"}
+_WRONG_VALUE = frozenset({"ParameterArgumentValidationError"})
+_WRONG_VALUE |= {"ParameterArgumentTransformationError"}
+# The module is data too: this text is the same for every module.
+_IMPORT = """param([string] $Name, [string] $Text)
+$ErrorActionPreference = 'Stop'
+New-Module -Name $Name -ScriptBlock ([scriptblock]::Create($Text)) | Import-Module -Global"""
+
+
+class Unreachable(VmmUnavailable):
+    """The server did not answer as a server does. ``happened`` is ``False`` where nothing can
+    have been asked of it yet."""
+
+    def __init__(self, text: str, *, code: str = "", asked: bool = True) -> None:
+        super().__init__(text, code=code)
+        self.happened = None if asked else False
+
+
+class ShellGone(Unreachable):
+    """The session had ended before the call began: the same call in a new one is no repetition."""
+
+
+class AccountRefused(Unreachable):
+    """The server knows no such account, or not with this password. Asking again can lock it."""
+
+
+class Deadline:
+    """How long something may still take."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock, self._end = clock, clock.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that are left; 0 or less when it has passed."""
+        return self._end - self._clock.monotonic()
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server and how to log on to it.
+
+    ``secret`` gives the password, so that none is kept here. ``configuration`` names an endpoint
+    where our functions are installed; without one, ``module`` (name, text) is brought along.
+    """
+
+    name: str
+    address: str
+    port: int
+    ssl: bool = False
+    auth: str = "negotiate"
+    user: str = ""
+    secret: Callable[[], SecretStr] = field(default=lambda: SecretStr(""), repr=False)
+    configuration: str | None = None
+    module: tuple[str, str] | None = field(default=None, repr=False)
+
+    def refuse_to_shout(self) -> None:
+        """Basic without TLS shows the password to everybody on the way. Raises ``Unreachable``."""
+        if self.auth != "basic" or self.ssl or _is_here(self.address):
+            return
+        raise Unreachable(
+            f"{self.name} is not asked: auth = basic without ssl = true sends the password "
+            "readable over the network",
+            asked=False,
+        )
+
+
+def _is_here(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.casefold() == "localhost"
+
+
+class Session:
+    """One runspace on one server with our functions in it, for one thread at a time.
+
+    ``broken`` says that it is of no further use. ``used`` is when it last answered, in monotonic
+    seconds.
+    """
+
+    def __init__(self, target: Target, clock: Clock, deadline: Deadline) -> None:
+        """Open it. Raises ``Unreachable``, ``AccountRefused``, ``ContractError``."""
+        self.target, self._clock = target, clock
+        self.broken = False
+        target.refuse_to_shout()
+        password = target.secret()
+        with self._translated(password, asked=False):
+            self._wsman = _wsman(target, password)
+            self._link = _Link(self._wsman, clock, deadline)
+            name = target.configuration or "Microsoft.PowerShell"
+            self._pool = RunspacePool(
+                self._wsman, configuration_name=name, idle_timeout=SHELL_LIVES
+            )
+        self._password = password
+        try:
+            with self._translated(password, asked=False):
+                self._pool.open()
+            if target.configuration is None and target.module is not None:
+                self._bring(target.module, deadline)
+        except BaseException:
+            self.close()
+            raise
+        self.used = clock.monotonic()
+
+    def __repr__(self) -> str:
+        return f"Session({self.target.name})"
+
+    def ask(self, function: str, parameters: Parameters, deadline: Deadline) -> object:
+        """Call a function and return its ``data``. A parameter that is ``None`` is left out."""
+        shell = PowerShell(self._pool).add_cmdlet(function)
+        for name, value in parameters.items():
+            if value is not None:
+                shell.add_parameter(name, value if isinstance(value, str | int) else list(value))
+        try:
+            self._run(shell, function, deadline)
+        finally:
+            self._tidy(shell)
+        self.used = self._clock.monotonic()
+        where = f"{function} on {self.target.name}"
+        if shell.state != PSInvocationState.COMPLETED:
+            raise _failure(where, shell.streams.error)
+        data = data_of(where, shell.output)
+        if shell.streams.error:
+            said = shell.streams.error[0]
+            raise VmmUnavailable(f"{where} answered, but complained as well: {said}")
+        return data
+
+    def is_alive(self) -> bool:
+        """Does the server still know this session, over the connection that it has?"""
+        self._link.deadline = Deadline(self._clock, CLOSING)
+        try:
+            return bool(self._pool.is_alive(timeout=int(CLOSING)))
+        except Exception:  # whatever it is, the session does not answer
+            return False
+
+    def close(self) -> None:
+        """Give the runspace back. What goes wrong here is of no interest to anybody."""
+        self.broken = True
+        self._link.deadline = Deadline(self._clock, CLOSING)
+        self._link.reset()
+        with contextlib.suppress(Exception):
+            self._pool.shell.close()
+        with contextlib.suppress(Exception):
+            self._wsman.close()
+
+    def _bring(self, module: tuple[str, str], deadline: Deadline) -> None:
+        """Bring our functions along: they live in this runspace and end with it."""
+        shell = PowerShell(self._pool).add_script(_IMPORT)
+        shell.add_parameter("Name", module[0]).add_parameter("Text", module[1])
+        try:
+            self._run(shell, module[0], deadline, asked=False)
+        finally:
+            self._tidy(shell)
+        if shell.state != PSInvocationState.COMPLETED or shell.streams.error:
+            said = shell.streams.error[0] if shell.streams.error else "it says no reason"
+            raise ContractError(
+                f"{self.target.name} does not take the module {module[0]}: {said}. Where it is "
+                "installed as an endpoint, name that: [vmm] configuration"
+            )
+
+    def _run(self, shell: PowerShell, what: str, deadline: Deadline, *, asked: bool = True) -> None:
+        """Run a pipeline to its end or to the deadline, whichever is first."""
+        self._link.deadline = deadline
+        with self._translated(self._password, asked=asked, beginning=True):
+            shell.begin_invoke()
+        with self._translated(self._password, asked=asked):
+            while shell.state == PSInvocationState.RUNNING:
+                left = deadline.left()
+                if left <= 0:
+                    break
+                shell.poll_invoke(timeout=max(1, min(POLL, math.ceil(left))))
+        if shell.state == PSInvocationState.RUNNING:
+            raise VmmUnavailable(f"{what} on {self.target.name} did not end in time")
+
+    def _tidy(self, shell: PowerShell) -> None:
+        """Stop what still runs, and close it. A session where that fails is not used again."""
+        if self.broken:
+            return
+        self._link.deadline = Deadline(self._clock, CLOSING)
+        try:
+            if shell.state == PSInvocationState.RUNNING:
+                shell.stop()
+            shell.close()
+        except Exception:  # the call has its answer, or its error, already
+            self.broken = True
+
+    @contextlib.contextmanager
+    def _translated(
+        self, password: SecretStr, *, asked: bool = True, beginning: bool = False
+    ) -> Iterator[None]:
+        """Errors of pypsrp and of everything below it, in our words.
+
+        Below it are requests, urllib3, spnego and an XML parser; what they let through is no
+        closed list, so everything is caught, here and nowhere else.
+        """
+        try:
+            yield
+        except Exception as error:
+            self.broken = True
+            raise _in_our_words(self.target.name, error, password, asked, beginning) from None
+
+
+def _wsman(target: Target, password: SecretStr) -> WSMan:
+    plain = target.auth == "basic" and not target.ssl
+    return WSMan(
+        target.address,
+        port=target.port,
+        username=target.user or None,
+        password=password.get_secret_value() or None,
+        ssl=target.ssl,
+        auth=target.auth,
+        encryption="never" if plain else "auto",
+        no_proxy=True,  # a proxy answers for hosts that do not exist
+        connection_timeout=int(CONNECT),
+        read_timeout=int(ANSWER),
+    )
+
+
+class _Link:
+    """Stands before pypsrp's HTTP: a deadline for every message, and lost answers asked again."""
+
+    def __init__(self, wsman: WSMan, clock: Clock, deadline: Deadline) -> None:
+        self._transport, self._clock, self.deadline = wsman.transport, clock, deadline
+        self._send = wsman.transport.send
+        wsman.transport.send = self.send  # type: ignore[method-assign]
+
+    def send(
+        self,
+        message: bytes,
+        *,
+        retries_on_read_timeout: int = 0,
+        timeout: int | float | tuple[int | float, int | float] | None = None,
+    ) -> bytes:
+        """Send one message and return its answer. Only a Receive comes with retries."""
+        pauses = iter(PAUSES)
+        wanted = timeout if isinstance(timeout, int | float) else ANSWER
+        while True:
+            left = self.deadline.left()
+            if left <= 0:
+                raise TimeoutError
+            limit = min(wanted, left + 1)  # the server's own "nothing yet" should come first
+            try:
+                return self._send(message, timeout=(min(CONNECT, limit), limit))
+            except (OSError, WinRMTransportError) as error:
+                if not (_is_unread(error) or (retries_on_read_timeout and _is_lost(error))):
+                    raise
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                self.reset()
+            self._clock.wait(threading.Event(), min(pause, max(0.0, self.deadline.left())))
+
+    def reset(self) -> None:
+        """Forget the connection and what it was sealed with; the next message logs on again."""
+        with contextlib.suppress(Exception):
+            self._transport.close()
+        self._transport.session = None
+        self._transport.encryption = None
+
+
+def _is_unread(error: Exception) -> bool:
+    """An empty 400: sealed for a connection that is gone, so the server could not even read it."""
+    return isinstance(error, WinRMTransportError) and error.code == 400 and not error.response_text
+
+
+def _is_lost(error: Exception) -> bool:
+    """The answer did not come; the server may have it still."""
+    if isinstance(error, WinRMTransportError):
+        return error.code == 503 and not error.response_text
+    return True
+
+
+# --- what went wrong, in our words ------------------------------------------------------------
+
+
+def _in_our_words(
+    name: str, error: Exception, password: SecretStr, asked: bool, beginning: bool
+) -> VmmError:
+    """The error of ``engine.errors`` for one of the library's."""
+    match error:
+        case VmmError():
+            return error
+        case AuthenticationError():
+            return AccountRefused(
+                f"{name} does not accept the account of the settings", asked=asked and not beginning
+            )
+        case WSManFaultError() if error.code == _SHELL_GONE and beginning:
+            return ShellGone(f"{name} ended the session", code=str(error.code), asked=False)
+        case WSManFaultError():
+            why = " ".join(str(error.reason or "it says no reason").split())
+            return Unreachable(f"{name} broke off: {why}", code=str(error.code), asked=asked)
+        case WinRMTransportError():
+            return Unreachable(f"{name} answers with HTTP {error.code}", asked=asked)
+        case OSError():
+            return Unreachable(f"{name} cannot be reached: {_cause(error)}", asked=asked)
+        case UnicodeError():  # of the password: its own words would show a part of it
+            return Unreachable(f"{name}: auth = basic cannot send that password", asked=asked)
+    text = f"{type(error).__name__}: {error}"
+    if password.get_secret_value():
+        text = text.replace(password.get_secret_value(), "***")
+    return Unreachable(f"{name} cannot be spoken with: {text}", asked=asked)
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own reason, under what the libraries wrapped around it."""
+    link: BaseException | None = error
+    while link is not None:
+        match link:
+            case ssl.SSLCertVerificationError():
+                return f"its certificate is not trusted ({link.verify_message})"
+            case ssl.SSLError():
+                return "it does not speak TLS on that port"
+            case socket.gaierror():
+                return "there is no such address"
+            case ConnectionRefusedError():
+                return "it refused the connection"
+            case TimeoutError():
+                return "no answer in time"
+        link = link.__cause__ or link.__context__
+    return "the connection was lost"
+
+
+def _failure(where: str, records: Sequence[object]) -> VmmError:
+    """A pipeline that broke off: our functions answer every error of the cmdlets themselves, so
+    this is one of PowerShell."""
+    if not records:
+        return VmmUnavailable(f"{where} broke off without a reason")
+    said = " ".join(str(records[-1]).split())
+    kind = str(getattr(records[-1], "fq_error", "") or "").split(",")[0]
+    if kind in _WRONG_VERSION:
+        return ContractError(f"{where} is not as we know it: {said} Install the same version.")
+    if kind in _WRONG_VALUE:
+        return VmmRefused(f"{where} does not take a value: {said}", code=kind)
+    return VmmUnavailable(f"{where} broke off: {said}", code=kind)

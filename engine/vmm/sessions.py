@@ -1,0 +1,264 @@
+"""Sessions with servers: leased one per worker, at most so many per server, closed in the end.
+
+A call goes through three doors, in this order:
+
+* **The account's breaker.** A password that two servers in a row refused is offered to nobody for
+  a while: every offer counts towards locking the account, on whichever server.
+* **The server's breaker.** After three calls without an answer the server is left alone for a
+  minute; then one call tries, and the others go on failing at once until it succeeded. A refused
+  account opens it at the first time, and for longer.
+* **The cap.** A session belongs to one caller at a time; where all are out, a caller waits for
+  one as long as its deadline allows.
+
+A session that was idle is asked whether it still lives before it is used: servers drop idle
+connections after two minutes. One that turns out to be gone before the call began is replaced,
+and the call is made again; nothing else is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from pydantic import SecretStr
+
+from engine.clock import Clock, SystemClock
+from engine.errors import Refused, VmmError, VmmUnavailable
+from engine.model import same_host
+from engine.settings import HostAddress, VmmSettings
+from engine.vmm.powershell import module_text
+from engine.vmm.psrp import (
+    AccountRefused,
+    Deadline,
+    Parameters,
+    Session,
+    ShellGone,
+    Target,
+    Unreachable,
+)
+
+VMM_MODULE, HOST_MODULE = "VMFerry.Vmm", "VMFerry.Host"
+PER_HOST = 2
+"""Sessions with one Hyper-V host at a time; the engine makes one call per host."""
+STALE = 45.0
+"""Seconds of idleness after which a session is asked whether it lives."""
+FAILURES, PAUSE = 3, 60.0
+"""So many calls in a row without an answer, and a server is left alone for so many seconds."""
+REFUSALS, LOCKOUT = 2, 900.0
+"""So many servers in a row that refuse the account, and nobody is asked for so many seconds."""
+
+
+class Breaker:
+    """Lets calls through until too many failed in a row; then, after a pause, one at a time."""
+
+    def __init__(self, clock: Clock, failures: int, pause: float) -> None:
+        self._clock, self._failures, self._pause = clock, failures, pause
+        self._lock = threading.Lock()
+        self._in_a_row, self._until = 0, 0.0
+        self._why = ""
+        self._open = self._trying = False
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """The way through for one call. Raises ``Unreachable`` at once while it is open."""
+        trial = self._enter()
+        try:
+            yield
+        finally:
+            if trial:
+                with self._lock:
+                    self._trying = False
+
+    def _enter(self) -> bool:
+        with self._lock:
+            if not self._open:
+                return False
+            left = self._until - self._clock.monotonic()
+            if left > 0 or self._trying:
+                when = f"for {max(1, round(left))} s" if left > 0 else "while one call tries"
+                raise Unreachable(f"{self._why}; it is left alone {when}", asked=False)
+            self._trying = True
+            return True
+
+    def passed(self) -> None:
+        """It answered, whatever it said."""
+        with self._lock:
+            self._in_a_row, self._open = 0, False
+
+    def failed(self, why: str, *, pause: float | None = None) -> None:
+        """It did not. With ``pause`` it is left alone at once, for so long."""
+        with self._lock:
+            self._in_a_row += 1
+            if pause is not None or self._open or self._in_a_row >= self._failures:
+                self._open, self._why = True, why
+                self._until = self._clock.monotonic() + (pause or self._pause)
+
+
+class _Server:
+    """One server: its target, its breaker, and the sessions with it that nobody uses now."""
+
+    def __init__(self, target: Target, cap: int, clock: Clock) -> None:
+        self.target, self.cap = target, cap
+        self.breaker = Breaker(clock, FAILURES, PAUSE)
+        self.doubted = 0.0
+        self._free = threading.Condition()
+        self._idle: list[Session] = []
+        self._out = 0
+        self._closed = False
+
+    def take(self, deadline: Deadline) -> Session | None:
+        """A session that is free, or ``None`` for the right to open one. Give either back."""
+        with self._free:
+            while self._out >= self.cap:
+                left = deadline.left()
+                if left <= 0:
+                    raise _not_asked(f"All {self.cap} sessions with {self.target.name} are busy")
+                self._free.wait(left)
+            if self._closed:
+                raise _not_asked(f"The sessions with {self.target.name} were closed")
+            self._out += 1
+            return self._idle.pop() if self._idle else None
+
+    def give(self, session: Session | None) -> None:
+        """Back to the others, or to nobody where it is of no further use."""
+        with self._free:
+            self._out -= 1
+            keep = session is not None and not session.broken and not self._closed
+            if keep and session is not None:
+                self._idle.append(session)
+            self._free.notify()
+        if session is not None and not keep:
+            session.close()
+
+    def close(self) -> None:
+        """Close what is idle; what is in use is closed when it comes back."""
+        with self._free:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+
+class Sessions:
+    """All sessions of one engine: with the VMM server and directly with the hosts."""
+
+    def __init__(
+        self,
+        settings: VmmSettings,
+        hosts: Mapping[str, HostAddress] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings, self.hosts = settings, hosts or {}
+        self.clock = clock or SystemClock()  # deadlines are real time, in a simulated world too
+        self._account = Breaker(self.clock, REFUSALS, LOCKOUT)
+        self._lock = threading.Lock()
+        self._servers: dict[str, _Server] = {}
+
+    def ask_vmm(self, function: str, parameters: Parameters, seconds: float) -> object:
+        """Call a function on the VMM server; at most so many seconds. Raises ``VmmError``."""
+        return self._ask(
+            self._server(self.settings.server, VMM_MODULE), function, parameters, seconds
+        )
+
+    def ask_host(self, host: str, function: str, parameters: Parameters, seconds: float) -> object:
+        """Call a function on a Hyper-V host; at most so many seconds. Raises ``VmmError``."""
+        return self._ask(self._server(host, HOST_MODULE), function, parameters, seconds)
+
+    def close(self) -> None:
+        """Close every session. Calls that are made afterwards fail."""
+        with self._lock:
+            servers = list(self._servers.values())
+        for server in servers:
+            server.close()
+
+    def _server(self, name: str, module: str) -> _Server:
+        key = f"{module} {name.casefold()}"
+        with self._lock:
+            if key not in self._servers:
+                is_vmm = module == VMM_MODULE
+                target = self._target(name, module, is_vmm)
+                cap = self.settings.sessions if is_vmm else min(PER_HOST, self.settings.sessions)
+                self._servers[key] = _Server(target, cap, self.clock)
+            return self._servers[key]
+
+    def _target(self, name: str, module: str, is_vmm: bool) -> Target:
+        vmm = self.settings
+        named = next((one for host, one in self.hosts.items() if same_host(host, name)), None)
+        address = (vmm.address if is_vmm else named and named.address) or name
+        port = (not is_vmm and named and named.port) or vmm.transport_port()
+        return Target(
+            name=name,
+            address=address,
+            port=port,
+            ssl=vmm.ssl,
+            auth=vmm.auth,
+            user=vmm.user,
+            secret=self._secret,
+            configuration=vmm.configuration,
+            module=None if vmm.configuration else (module, module_text(module)),
+        )
+
+    def _secret(self) -> SecretStr:
+        try:
+            return self.settings.secret()
+        except Refused as error:
+            raise _not_asked(str(error)) from None
+
+    def _ask(
+        self, server: _Server, function: str, parameters: Parameters, seconds: float
+    ) -> object:
+        deadline = Deadline(self.clock, seconds)
+        with self._account.guard(), server.breaker.guard():
+            try:
+                try:
+                    answer = self._once(server, function, parameters, deadline)
+                except ShellGone:  # and so may be the others that are idle
+                    server.doubted = self.clock.monotonic()
+                    answer = self._once(server, function, parameters, deadline)
+            except VmmError as error:
+                self._judge(server, error)
+                raise
+            self._passed(server)
+            return answer
+
+    def _once(
+        self, server: _Server, function: str, parameters: Parameters, deadline: Deadline
+    ) -> object:
+        session = server.take(deadline)
+        try:
+            if session is not None and self._is_gone(server, session):
+                session.close()
+                session = None
+            if session is None:
+                session = Session(server.target, self.clock, deadline)
+            return session.ask(function, parameters, deadline)
+        finally:
+            server.give(session)
+
+    def _is_gone(self, server: _Server, session: Session) -> bool:
+        idle = self.clock.monotonic() - session.used
+        doubtful = idle > STALE or session.used <= server.doubted
+        return doubtful and not session.is_alive()
+
+    def _judge(self, server: _Server, error: VmmError) -> None:
+        """What an error says of the server and of the account. One that the server itself
+        answered says that both are well; one that never reached it says nothing."""
+        if isinstance(error, AccountRefused):
+            server.breaker.failed(str(error), pause=LOCKOUT)
+            self._account.failed(f"{REFUSALS} servers in a row refused the account of the settings")
+        elif isinstance(error, Unreachable):
+            server.doubted = self.clock.monotonic()
+            server.breaker.failed(str(error))
+        elif not isinstance(error, VmmUnavailable):
+            self._passed(server)
+
+    def _passed(self, server: _Server) -> None:
+        server.breaker.passed()
+        self._account.passed()
+
+
+def _not_asked(text: str) -> VmmUnavailable:
+    error = VmmUnavailable(text)
+    error.happened = False
+    return error

@@ -1,0 +1,396 @@
+"""The port to a real VMM server and its hosts: their answers merged into one observation.
+
+The VMM server is asked for what VMM knows, each host directly for what Hyper-V shows; nothing is
+asked through another server. VMM comes first: without it there is no observation, and a wrong
+password is noticed at one server, not at all of them. The only thing that is kept between calls
+is when VMM last re-read each host, which VMM does not tell.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from engine.clock import Clock
+from engine.errors import VmmError
+from engine.model import (
+    Acl,
+    Adapter,
+    AdapterRepair,
+    Fleet,
+    Host,
+    HyperVState,
+    Job,
+    Network,
+    Power,
+    Repair,
+    Vm,
+    same_host,
+)
+from engine.settings import Settings
+from engine.vmm import answers
+from engine.vmm.psrp import Parameters
+from engine.vmm.sessions import Sessions
+
+AT_ONCE = 16
+"""Hosts that are asked at the same time."""
+QUICK, USUAL, LONG = 30.0, 60.0, 120.0
+"""Seconds that a call may take: reading what is at hand; reading; changing or re-reading."""
+PER_REFRESH, OBSERVING = 60.0, 300.0
+"""Seconds more for each host that VMM re-reads first, and the most that an observation takes."""
+
+_ZERO_MAC = {"", "000000000000"}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one host's Hyper-V showed and when it was asked, or why it did not answer."""
+
+    at: float
+    state: answers.StateAnswer | None = None
+    error: str | None = None
+
+
+class WirePort:
+    """``VmmPort`` over PSRP. Safe to share between threads; ``close`` it in the end."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, *, sessions: Sessions | None = None
+    ) -> None:
+        self.vmm, self.clock = settings.vmm.server, clock
+        self.sessions = sessions or Sessions(settings.vmm, settings.hosts)
+        self._vmm_port = settings.vmm.vmm_port
+        self._refreshed: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give every session back."""
+        self.sessions.close()
+
+    def version(self) -> str:
+        """See ``VmmPort``."""
+        said = answers.read(
+            answers.Version, self._vmm("Get-VmfVersion", {}, QUICK), "Get-VmfVersion"
+        )
+        return f"VMM {said.vmm} on {self.vmm}, PowerShell {said.powershell}, module {said.module}"
+
+    def observe(
+        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
+    ) -> Fleet:
+        """See ``VmmPort``. One call to VMM, then one to each of ``hosts``, side by side."""
+        at = self.clock.now()
+        parameters = {"Jobs": list(jobs) or None, "Refresh": list(refresh) or None}
+        seconds = min(OBSERVING, USUAL + PER_REFRESH * len(refresh))
+        data = self._vmm("Get-VmfFleet", parameters, seconds)
+        told = answers.read(answers.FleetAnswer, data, "Get-VmfFleet")
+        known = [one.name for one in told.hosts]
+        seen = self._see([n for n in known if any(same_host(n, wanted) for wanted in hosts)])
+        return Fleet(
+            vmm=self.vmm,
+            at=at,
+            server_time=told.server_time.timestamp(),
+            hosts=tuple(self._host(one, seen.get(one.name), at) for one in told.hosts),
+            vms=_vms(told.vms, seen),
+            jobs=tuple(map(_job, told.jobs)),
+        )
+
+    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """See ``VmmPort``. One call to the host, one to VMM."""
+        wanted: Parameters = {"VmIds": list(vm_ids)}
+        data = self._host_asks(host, "Get-VmfHostNetwork", wanted, USUAL)
+        ports = answers.read(answers.PortAnswer, data, f"Get-VmfHostNetwork on {host}")
+        if not ports.vms:
+            return {}
+        data = self._vmm("Get-VmfNetwork", {"VmIds": [vm.id for vm in ports.vms]}, USUAL)
+        models = answers.read(answers.ModelAnswer, data, "Get-VmfNetwork")
+        modelled = {vm.id: vm.adapters for vm in models.vms}
+        return {vm.id: _network(vm.adapters, modelled.get(vm.id, ())) for vm in ports.vms}
+
+    def rights(self, host: str) -> str | None:
+        """See ``VmmPort``."""
+        data = self._host_asks(host, "Test-VmfRights", {}, QUICK)
+        said = answers.read(answers.Rights, data, f"Test-VmfRights on {host}")
+        if said.readable and said.writable:
+            return None
+        return said.why or f"The extended ACLs of {host} cannot be read and written"
+
+    def start_move(
+        self,
+        vm_id: str,
+        source: str,
+        destination: str,
+        path: str | None,
+        power: Power,
+        pin: Network | None,
+        not_after: float,
+    ) -> str | None:
+        """See ``VmmPort``. What is compared is compared by ``Start-VmfMove``, beside VMM."""
+        parameters: Parameters = {
+            "VmId": vm_id,
+            "Source": source,
+            "Destination": destination,
+            "Path": path,
+            "Power": power,
+            "Pin": None if pin is None else _json(map(_pinned, pin.adapters)),
+            "NotAfter": _iso(not_after),
+        }
+        data = self._vmm("Start-VmfMove", parameters, LONG)
+        return answers.read(answers.Started, data, "Start-VmfMove").job
+
+    def repair_network(self, vm_id: str, repair: Repair) -> None:
+        """See ``VmmPort``. VM network, switch and access VLAN through VMM, since its model has to
+        agree; then trunks and rules on the host. A refusal of the one does not hold up the
+        other: what can be put back is."""
+        connections = [_connection(one) for one in repair.adapters if _is_vmms(one)]
+        ports = [_port(one) for one in repair.adapters if one.acls or one.trunk]
+        refusal: VmmError | None = None
+        if connections:
+            try:
+                parameters = {"VmId": vm_id, "Adapters": _json(connections)}
+                self._vmm("Repair-VmfNetwork", parameters, LONG)
+            except VmmError as error:
+                refusal = error
+        if ports:
+            parameters = {"VmId": vm_id, "Adapters": _json(ports)}
+            self._host_asks(repair.host, "Add-VmfHostNetwork", parameters, LONG)
+        if refusal is not None:
+            raise refusal
+
+    def dismiss(self, vm_id: str) -> None:
+        """See ``VmmPort``."""
+        self._vmm("Clear-VmfFailedJob", {"VmId": vm_id}, LONG)
+
+    def refresh(self, vm_id: str) -> None:
+        """See ``VmmPort``."""
+        self._vmm("Update-VmfVm", {"VmId": vm_id}, LONG)
+
+    def stop_job(self, job_id: str) -> None:
+        """See ``VmmPort``."""
+        self._vmm("Stop-VmfJob", {"JobId": job_id}, QUICK)
+
+    # --- asking -------------------------------------------------------------------------------
+
+    def _vmm(self, function: str, parameters: Parameters, seconds: float) -> object:
+        """A function on the VMM server; it finds VMM on its own machine."""
+        there: Parameters = {"VmmServer": "localhost", "Port": self._vmm_port}
+        return self.sessions.ask_vmm(function, {**parameters, **there}, seconds)
+
+    def _host_asks(
+        self, host: str, function: str, parameters: Parameters, seconds: float
+    ) -> object:
+        return self.sessions.ask_host(host, function, parameters, seconds)
+
+    def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
+        """What the Hyper-V of these hosts shows, asked side by side."""
+        if len(names) < 2:
+            return {name: self._look(name) for name in names}
+        with ThreadPoolExecutor(min(AT_ONCE, len(names)), "host") as pool:
+            return dict(zip(names, pool.map(self._look, names), strict=True))
+
+    def _look(self, name: str) -> _Seen:
+        at = self.clock.now()
+        try:
+            data = self._host_asks(name, "Get-VmfHostState", {}, QUICK)
+            state = answers.read(answers.StateAnswer, data, f"Get-VmfHostState on {name}")
+        except VmmError as error:  # of one host; the others and VMM are not less true for it
+            return _Seen(at, error=str(error))
+        return _Seen(at, state)
+
+    def _host(self, told: answers.FleetHost, seen: _Seen | None, at: float) -> Host:
+        """VMM's word on a host beside its own. Of two limits the smaller one holds."""
+        with self._lock:
+            if told.refreshed:
+                self._refreshed[told.name] = at
+            refreshed_at = self._refreshed.get(told.name)
+        state = seen.state if seen else None
+        silent = None if told.responding else f"VMM gets no answer from {told.name}"
+        return Host(
+            name=told.name,
+            live_limit=min(told.live_limit, state.live_limit) if state else told.live_limit,
+            storage_limit=(
+                min(told.storage_limit, state.storage_limit) if state else told.storage_limit
+            ),
+            seen_at=seen.at if seen and state else None,
+            refreshed_at=refreshed_at,
+            locked=told.locked,
+            error=(seen.error if seen else None) or told.error or silent,
+            maintenance=told.maintenance,
+            path=told.path,
+        )
+
+
+# --- answers to values ------------------------------------------------------------------------
+
+
+def _vms(told: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm, ...]:
+    """VMM's VMs with what Hyper-V shows of each; then those that only Hyper-V shows.
+
+    A replica has the id of the VM it copies: where VMM knows both, the copy is left out, and a
+    copy that Hyper-V shows is never that VM.
+    """
+    shown: dict[str, dict[str, answers.StateVm]] = {}
+    for host, one in seen.items():
+        for vm in one.state.vms if one.state else ():
+            if not vm.replica:
+                shown.setdefault(vm.id, {})[host] = vm
+    originals = {vm.id for vm in told if not vm.replica and not vm.stored}
+    vms = [
+        _vm(vm, {} if vm.stored else shown.get(vm.id, {}))
+        for vm in told
+        if not (vm.replica and vm.id in originals)
+    ]
+    known = {vm.id for vm in told if not vm.stored}
+    return (*vms, *(_only_shown(places) for id_, places in shown.items() if id_ not in known))
+
+
+def _vm(told: answers.FleetVm, places: Mapping[str, answers.StateVm]) -> Vm:
+    here = next((vm for host, vm in places.items() if same_host(host, told.host)), None)
+    own = here or next(iter(places.values()), None)
+    return Vm(
+        id=told.id,
+        name=told.name,
+        vmm_host=told.host,
+        vmm_status=told.status,
+        seen_on=tuple(places),
+        hyperv_state=_state(own.state) if own else None,
+        hyperv_status=own.status if own else (),
+        memory_mb=told.memory_mb,
+        disk_mb=told.disk_mb,
+        adapters=told.adapters,
+        blocks=told.blocks,
+        stored=told.stored,
+    )
+
+
+def _only_shown(places: Mapping[str, answers.StateVm]) -> Vm:
+    """A VM that VMM has not found yet."""
+    vm = next(iter(places.values()))
+    return Vm(
+        id=vm.id,
+        name=vm.name,
+        vmm_host=None,
+        vmm_status="",
+        seen_on=tuple(places),
+        hyperv_state=_state(vm.state),
+        hyperv_status=vm.status,
+    )
+
+
+def _state(word: str) -> HyperVState:
+    return HyperVState(word) if word in set(HyperVState) else HyperVState.OTHER
+
+
+def _job(told: answers.FleetJob) -> Job:
+    error = told.error
+    if told.code and f"{told.code})" not in (error or ""):
+        error = f"{error or 'The job failed'} ({told.code})"
+    return Job(
+        id=told.id,
+        vm_id=told.vm_id,
+        source=told.source,
+        target=told.target,
+        state=told.state,
+        progress=told.progress,
+        error=error,
+        started=told.started.timestamp() if told.started else None,
+        ended=told.ended.timestamp() if told.ended else None,
+    )
+
+
+def _network(
+    ports: Sequence[answers.PortAdapter], models: Sequence[answers.ModelAdapter]
+) -> Network:
+    """Hyper-V's adapters, each with what VMM models of it: found by id, else by a MAC that is
+    unique on both sides."""
+    by_id = {one.id.casefold(): one for one in models}
+    by_mac = {_mac(one.mac): one for one in models}
+    times = Counter(_mac(one.mac) for one in models)
+    here = Counter(_mac(one.mac) for one in ports)
+    adapters = []
+    for port in ports:
+        mac = _mac(port.mac)
+        unique = mac not in _ZERO_MAC and times[mac] == 1 and here[mac] == 1
+        model = by_id.get(port.id.casefold()) or (by_mac[mac] if unique else None)
+        adapters.append(_adapter(port, model))
+    return Network(tuple(adapters))
+
+
+def _adapter(port: answers.PortAdapter, model: answers.ModelAdapter | None) -> Adapter:
+    return Adapter(
+        id=port.id,
+        mac=port.mac,
+        network=model.network if model else None,
+        subnet=model.subnet if model else None,
+        switch=port.switch,
+        vlan=port.vlan,
+        trunk=port.trunk,
+        native_vlan=port.native_vlan,
+        isolation=port.isolation,
+        connected=port.connected,
+        classification=model.classification if model else None,
+        port_acl=model.port_acl if model else None,
+        spoofing=port.spoofing,
+        guards=port.guards,
+        acls=tuple(Acl(**rule.model_dump()) for rule in port.acls),
+    )
+
+
+def _mac(mac: str) -> str:
+    return mac.replace(":", "").replace("-", "").upper()
+
+
+# --- values to parameters ---------------------------------------------------------------------
+
+
+def _json(rows: Iterable[Mapping[str, object]]) -> str:
+    return json.dumps(list(rows))
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _pinned(adapter: Adapter) -> Mapping[str, object]:
+    return {
+        "id": adapter.id,
+        "mac": adapter.mac,
+        "network": adapter.network,
+        "switch": adapter.switch,
+        "vlan": adapter.vlan,
+    }
+
+
+def _is_vmms(one: AdapterRepair) -> bool:
+    """Is there something for VMM to put back? A trunk is Hyper-V's alone."""
+    return bool(one.network or one.switch or (one.vlan is not None and not one.trunk))
+
+
+def _connection(one: AdapterRepair) -> Mapping[str, object]:
+    return {
+        "id": one.adapter_id,
+        "mac": one.mac,
+        "network": one.network,
+        "switch": one.switch,
+        "vlan": None if one.trunk else one.vlan,
+    }
+
+
+def _port(one: AdapterRepair) -> Mapping[str, object]:
+    return {
+        "id": one.adapter_id,
+        "mac": one.mac,
+        "acls": [_rule(acl) for acl in one.acls],
+        "vlan": None,
+        "trunk": list(one.trunk),
+        "native_vlan": one.native_vlan,
+        "switch": None,
+    }
+
+
+def _rule(acl: Acl) -> Mapping[str, object]:
+    return {name: getattr(acl, name) for name in answers.Rule.model_fields}

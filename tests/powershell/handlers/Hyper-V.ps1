@@ -1,0 +1,1 @@
+# Nothing beside the cmdlets: all of them ask the world, and -WhatIf changes nothing there.

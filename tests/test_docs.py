@@ -1,0 +1,540 @@
+"""The documents say what the code does: every public name is there, every example works.
+
+README.md is for people, docs/contract.md is the interface. What the contract marks with
+"(not built yet)" must not exist, and what exists must not be marked.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from slack_bolt import App
+from slack_sdk import WebClient
+
+from bot import cli
+from bot.slack.app import build_app
+from bot.slack.listeners import Listeners
+from bot.slack.slack_api import ReplyUrls
+from bot.slack.tables import Tables
+from engine import grammar
+from engine.clock import SystemClock
+from engine.errors import Refused
+from engine.model import (
+    ApprovalState,
+    AttemptKind,
+    MoveState,
+    Outcome,
+    Result,
+    RunState,
+    Wait,
+)
+from engine.settings import Settings, load
+from engine.sim import fleet_file, story_file
+from engine.sim.fleet_file import FleetFile, HostSpec, Lies, VmSpec
+from engine.sim.story import play
+from engine.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+UNBUILT = "(not built yet)"
+SOURCES = sorted(path for top in ("engine", "bot") for path in (ROOT / top).rglob("*.py"))
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading of the second level."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found, f"there is no section {title}"
+    return found[1]
+
+
+def block(text: str, mark: str) -> str:
+    """The fenced block behind ``<!-- mark -->``."""
+    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w*\n(.*?)^```$", text, re.DOTALL | re.M)
+    assert found, f"there is no block {mark}"
+    return found[1]
+
+
+def rows(title: str) -> dict[str, str]:
+    """The rows of the contract's table in that section, by the first name in their first cell."""
+    lines = [one for one in section(CONTRACT, title).splitlines() if one.startswith("| `")]
+    return {re.match(r"\| `([^`\s|]+)", one)[1]: one for one in lines}  # type: ignore[index]
+
+
+def names(row: str) -> set[str]:
+    """The single names in backticks of a row, without what a plain name is followed by."""
+    return set(re.findall(r"`([A-Za-z_.-]+)`", row))
+
+
+def built(title: str) -> set[str]:
+    return {name for name, row in rows(title).items() if UNBUILT not in row}
+
+
+def unbuilt(title: str) -> set[str]:
+    return {name for name, row in rows(title).items() if UNBUILT in row}
+
+
+# --- the command line ------------------------------------------------------------------------
+
+
+def test_every_verb_of_the_command_line_is_in_the_contract_and_no_other_is_called_built():
+    assert built("Command line") == set(cli.cli.commands)
+
+
+def test_a_verb_that_is_not_built_yet_is_not_there():
+    assert unbuilt("Command line")
+    assert unbuilt("Command line") & set(cli.cli.commands) == set()
+
+
+@pytest.mark.parametrize("verb", sorted(cli.cli.commands))
+def test_every_verb_has_help_and_all_its_options_are_in_the_contract(verb):
+    command = cli.cli.commands[verb]
+    long = [o for one in command.params for o in one.opts if o.startswith("--")]
+
+    assert command.help
+    assert [o for o in long if o not in rows("Command line")[verb]] == []
+    assert [o.name for o in command.params if o.opts[0].startswith("--") and not o.help] == []
+
+
+def test_the_options_before_the_verb_are_in_the_contract():
+    said = section(CONTRACT, "Command line")
+
+    for option in cli.cli.params:
+        if option.name not in ("version", "help"):
+            assert option.opts[0] in said
+            assert str(option.envvar) in said
+
+
+def test_every_exit_code_is_in_both_documents():
+    codes = {"0", "1", "2", "3", "4", "5", "130"}
+
+    for document in (section(CONTRACT, "Exit codes"), section(README, "Using it")):
+        assert set(re.findall(r"^\| (\d+) \|", document, re.MULTILINE)) == codes
+    assert {cli.REFUSED, cli.UNREACHABLE, cli.NO_STORE, cli.DIFFERS} == {2, 3, 4, 5}
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+def test_every_option_of_a_request_is_in_the_contract_and_in_the_readme():
+    assert set(rows("Requests")) == {option.word for option in grammar.OPTIONS}
+    said = section(README, "Using it")
+    assert [o.word for o in grammar.OPTIONS if not re.search(rf"\b{o.word}\b", said)] == []
+
+
+def test_every_verb_of_the_grammar_is_in_the_contract():
+    said = section(CONTRACT, "Requests")
+
+    assert [verb.name for verb in grammar.VERBS if not re.search(rf"\b{verb.name} ", said)] == []
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+def test_the_settings_in_both_documents_are_the_defaults(tmp_path: Path):
+    shown = block(CONTRACT, "settings")
+    (tmp_path / "settings.toml").write_text(shown)
+
+    assert load(tmp_path / "settings.toml", env={}) == Settings()
+    assert block(README, "settings") == shown
+
+
+def test_every_setting_is_shown():
+    shown = block(CONTRACT, "settings")
+
+    for name, field in Settings.model_fields.items():
+        body = re.search(rf"^(?:# )?\[{name}\b.*?(?=^(?:# )?\[|\Z)", shown, re.DOTALL | re.M)
+        assert body, name
+        keys = set(re.findall(r"^(?:# )?(\w+) = ", body[0], re.MULTILINE))
+        known = _section_of(field.annotation).model_fields
+        assert keys == {one.alias or key for key, one in known.items()}, name
+
+
+def _section_of(annotation: Any) -> Any:
+    """The model of a section; of one section per name it is what each name stands for."""
+    return get_args(annotation)[-1] if get_args(annotation) else annotation
+
+
+# --- fleet files ------------------------------------------------------------------------------
+
+
+def keys_read(source: Path) -> Iterator[str]:
+    """Every key that a reader of tables asks for, found in its source."""
+    readers = {name for name in dir(fleet_file.Table) if not name.startswith("_")}
+    readers -= {"path", "done", "missing"}
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        whose = getattr(node.func.value, "id", "")
+        if node.func.attr in readers and whose in ("table", "top") and node.args:
+            key = node.args[0]
+            if isinstance(key, ast.Constant):
+                yield str(key.value)
+
+
+def test_every_key_of_a_fleet_file_is_in_the_contract():
+    shown = block(CONTRACT, "fleet")
+    keys = set(re.findall(r"^(?:# )?(\w+) = ", shown, re.MULTILINE))
+    keys |= {
+        part for head in re.findall(r"^\[+([\w.]+)\]+", shown, re.M) for part in head.split(".")
+    }
+
+    assert set(keys_read(ROOT / "engine" / "sim" / "fleet_file.py")) == keys
+
+
+def test_the_fleet_file_of_the_contract_shows_the_defaults():
+    shown = fleet_file.parse(block(CONTRACT, "fleet"))
+    usual = FleetFile(name=shown.name, digest=shown.digest)
+    (host,), (vm,) = shown.hosts, shown.vms
+    (nic,) = vm.nics
+
+    assert replace(shown, hosts=(), vms=()) == usual
+    assert shown.lies == Lies()
+    assert host == HostSpec(name=host.name)
+    assert replace(vm, nics=()) == VmSpec(name=vm.name, host=host.name, id=vm.id)
+    plain = 'format=1\nhost=[{name="a"}]\nvm=[{name="web01",host="a",nic=[{}]}]'
+    (as_usual,) = fleet_file.parse(plain).vms[0].nics
+    assert replace(nic, acls=()) == as_usual
+
+
+def test_a_key_that_is_in_no_document_is_refused():
+    with pytest.raises(Refused, match="cpu"):
+        fleet_file.parse('format = 1\n[[host]]\nname = "a"\ncpu = 4')
+
+
+# --- stories ----------------------------------------------------------------------------------
+
+FLEET = 'format=1\nhost=[{name="hv01"},{name="hv02"}]\nvm=[{name="web01",host="hv01"}]\n'
+EXAMPLES = {
+    "say": 'by = "ann"\ntext = "vm web01 to hv02"',
+    "decide": 'by = "ann"\nverdict = "deny"\napproval = "A1"\nreason = "no"',
+    "backup": 'vm = "web01"\nfor = "1m"',
+    "lock": 'host = "hv01"\nfor = "1m"',
+    "limit": 'host = "hv01"\nlive = 1\nstorage = 1',
+    "foreign": 'vm = "web01"\nto = "hv02"',
+    "delete": 'vm = "web01"',
+    "power": 'vm = "web01"\nstatus = "PowerOff"',
+    "outcome": 'vm = "web01"\njob = "failed"\nat = "source"\ntimes = 2',
+    "lose": 'vm = "web01"\nacls = "all"\nnics = true',
+}
+
+
+def story_of(folder: Path, happening: str) -> Path:
+    (folder / "fleet.toml").write_text(FLEET)
+    people = '[people]\nann = ["approver"]\n'
+    (folder / "story.toml").write_text(f'about = "one"\n{people}[[at]]\n{happening}\n')
+    return folder
+
+
+def test_every_kind_of_do_is_in_the_contract_and_no_other_is_called_built():
+    assert built("Story") == set(story_file.DOINGS)
+    assert unbuilt("Story")
+
+
+@pytest.mark.parametrize("do", sorted(unbuilt("Story")))
+def test_a_do_that_is_not_built_yet_is_refused(do, tmp_path):
+    with pytest.raises(Refused, match=do):
+        story_file.load(story_of(tmp_path, f'do = "{do}"'))
+
+
+@pytest.mark.parametrize("do", sorted(story_file.DOINGS))
+def test_every_key_of_a_do_is_in_its_row(do, tmp_path):
+    story = story_file.load(story_of(tmp_path, f'do = "{do}"\n{EXAMPLES[do]}'))
+    (happening,) = story.happenings
+
+    assert set(happening.words) <= names(rows("Story")[do])
+
+
+def test_every_key_that_a_row_names_is_read(tmp_path):
+    """The reverse: an example with all keys of the row is not refused for any of them."""
+    for do, example in EXAMPLES.items():
+        shown = set(re.findall(r"^(\w+) = ", example, re.MULTILINE))
+        keys = set(re.findall(r"`(\w+)`", rows("Story")[do].split("|")[2]))
+        assert shown == keys, do
+
+
+def test_the_story_of_the_contract_plays_as_it_says(tmp_path):
+    fleet = FLEET.replace('host="hv01"}]', 'host="hv01", status="PowerOff"}]')
+    (tmp_path / "fleet.toml").write_text(fleet)
+    (tmp_path / "story.toml").write_text(block(CONTRACT, "story"))
+
+    played = play(tmp_path)
+
+    assert played.document["ended"]
+    (move,) = played.document["runs"][0]["moves"]
+    assert (move["outcome"], move["waited"]) == ("DENIED", {"APPROVAL": 90.0})
+    shown = set(re.findall(r"^(\w+) = ", block(CONTRACT, "story"), re.MULTILINE))
+    keys = set(keys_read(ROOT / "engine" / "sim" / "story_file.py"))
+    assert {"about", "until", "fleet", "on", "t", "do"} <= shown & keys
+    assert [role for role in story_file.ROLES if role not in block(CONTRACT, "story")] == []
+
+
+# --- the document -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return play(ROOT / "tests" / "stories" / "11_damage_is_told_exactly").document
+
+
+def keys_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every key of a document with its place; keys that are data (hosts, waits) are left out."""
+    for key, value in document.items():
+        yield "document", key
+        first = value[0] if isinstance(value, list) and value else None
+        if isinstance(first, dict):
+            yield from ((key, one) for one in first)
+    for key in ("moves", "attempts", "repairs", "missing", "votes"):
+        for found in _within(document, key):
+            yield from ((key, one) for one in found)
+
+
+def _within(value: Any, key: str) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, dict):
+        if isinstance(value.get(key), list):
+            yield from (one for one in value[key] if isinstance(one, dict))
+        for one in value.values():
+            yield from _within(one, key)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _within(one, key)
+
+
+def test_every_key_of_the_document_is_in_the_contract(document):
+    shown = block(CONTRACT, "json")
+    keys = set(keys_of(document))
+
+    assert {place for place, _ in keys} >= {"runs", "moves", "attempts", "missing", "events"}
+    assert [key for _, key in sorted(keys) if not re.search(rf"\b{key}\b", shown)] == []
+
+
+def test_the_worlds_truth_is_in_the_words_of_the_fleet_file(document):
+    known = set(keys_read(ROOT / "engine" / "sim" / "fleet_file.py")) | {"vmm_host", "vmm_status"}
+    hosts, vms = document["fleet"]["host"], document["fleet"]["vm"]
+
+    assert {key for one in (*hosts, *vms) for key in one} <= known
+
+
+@pytest.mark.parametrize("words", [RunState, MoveState, ApprovalState, AttemptKind, Result])
+def test_every_word_of_a_state_is_in_the_contract(words):
+    said = section(CONTRACT, "JSON")
+
+    assert [str(word) for word in words if not re.search(rf"\b{word}\b", said)] == []
+
+
+# --- events, waits, outcomes --------------------------------------------------------------------
+
+STATES: Mapping[str, type[StrEnum]] = {
+    "run": RunState,
+    "move": MoveState,
+    "approval": ApprovalState,
+}
+
+
+def emitted() -> Iterator[str]:
+    """Every kind of event that the code writes; ``f"run.{state}"`` stands for all states."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if node.func.attr not in ("event", "_move_event"):
+                continue
+            for word in node.args[:2]:
+                if isinstance(word, ast.Constant) and re.fullmatch(r"[a-z.]+", str(word.value)):
+                    yield str(word.value)
+                if isinstance(word, ast.JoinedStr) and isinstance(word.values[0], ast.Constant):
+                    noun = str(word.values[0].value).removesuffix(".")
+                    yield from (f"{noun}.{state}" for state in STATES.get(noun, ()))
+
+
+def test_every_kind_of_event_is_in_the_contract():
+    kinds = set(emitted())
+
+    assert {"run.active", "move.waiting", "attempt.begun", "refused", "host.empty"} <= kinds
+    assert kinds - set(rows("Events")) == set()
+    assert built("Events") <= kinds
+
+
+def test_the_stories_tell_no_event_that_the_contract_calls_unbuilt():
+    told = {
+        line.split()[1]
+        for path in (ROOT / "tests" / "stories").glob("*/expect.txt")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r" +\d+\.\d  \S", line)
+    }
+
+    assert len(told) > 10
+    assert told <= built("Events")
+
+
+def mentioned(words: type[StrEnum]) -> set[str]:
+    """Those that the policy speaks of, beyond their limits."""
+    rungs = (p for p in (ROOT / "engine" / "policy").glob("*.py") if p.name != "waits.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in rungs)
+    return set(re.findall(rf"\b{words.__name__}\.([A-Z_]+)", text))
+
+
+@pytest.mark.parametrize(("words", "title"), [(Wait, "Waits"), (Outcome, "Outcomes")])
+def test_every_wait_and_outcome_is_in_the_contract_and_what_no_rung_says_is_marked(words, title):
+    every = {str(word) for word in words}
+
+    assert set(rows(title)) == every
+    assert built(title) <= mentioned(words)
+
+
+# --- the readme ---------------------------------------------------------------------------------
+
+
+def test_the_readme_begins_with_the_two_commands_and_what_they_show():
+    first = README.split("\n## ", 1)[0]
+
+    assert "make demo" in first
+    assert "make test" in first
+    assert "/migrate host HV01 to HV02" in first
+
+
+def code_map() -> list[str]:
+    """The paths of the map; a module stands indented below its folder."""
+    (shown,) = re.findall(r"```\n(.*?)```", section(README, "The code"), re.DOTALL)
+    paths, folder = [], ""
+    for line in shown.splitlines():
+        name = line.split()[0]
+        folder = name if name.endswith("/") else folder
+        paths.append(folder + name if line.startswith(" ") else name)
+    return paths
+
+
+def test_the_map_of_the_code_names_only_what_exists():
+    assert [path for path in code_map() if not (ROOT / path).exists()] == []
+
+
+def test_the_map_of_the_code_names_every_folder_of_modules():
+    folders = {f"{path.parent.relative_to(ROOT).as_posix()}/" for path in SOURCES}
+
+    assert folders - set(code_map()) == set()
+
+
+def test_every_file_that_the_readme_names_exists():
+    named = set(re.findall(r"`((?:engine|bot|tests|docs)/[\w./]+)`", README))
+
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_every_test_that_the_readme_names_exists():
+    defined = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    promised = section(README, "What it promises")
+    stories = re.findall(r"`(\d\d_\w+)`", promised)
+
+    named = re.findall(r"`(test_\w+)`", promised)
+    assert [name for name in named if name not in defined] == []
+    assert [name for name in stories if not (ROOT / "tests" / "stories" / name).is_dir()] == []
+    assert len(named) > 10
+    assert len(stories) > 4
+
+
+def test_every_name_of_the_code_in_the_steps_to_add_something_exists():
+    steps = section(README, "How to add")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    code += "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests/unit").glob("*.py"))
+    named = set(re.findall(r"`(_?[A-Za-z][A-Za-z_]+)`", steps)) - {"do"}
+
+    assert {"RUNGS", "DOINGS", "DEFAULT_LIMITS", "hold_or"} <= named
+    assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", code)] == []
+
+
+def tries() -> Iterator[tuple[str, list[str]]]:
+    """Commands that the readme shows, each with the lines that it shows them to print."""
+    for shown in re.findall(r"<!-- try -->\n```\n(.*?)^```$", README, re.DOTALL | re.MULTILINE):
+        for part in re.split(r"^\$ ", shown, flags=re.MULTILINE)[1:]:
+            command, *printed = part.splitlines()
+            yield command, [line for line in printed if line != "..."]
+
+
+def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path):
+    (tmp_path / "fleet.toml").write_text(block(README, "file: fleet.toml"))
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    env = {key: value for key, value in os.environ.items() if not key.startswith("VMFERRY_")}
+    shown = list(tries())
+
+    assert len(shown) >= 4
+    for command, printed in shown:
+        program, *words = command.split()
+        assert program == "vmferry"
+        done = subprocess.run(
+            [sys.executable, "-m", "bot.cli", *words],
+            cwd=tmp_path,
+            env={**env, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        told = iter(done.stdout.splitlines())
+        assert [line for line in printed if line not in told] == [], command
+
+
+def test_links_inside_the_repository_lead_somewhere():
+    for name, text in (("README.md", README), ("docs/contract.md", CONTRACT)):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_the_documents_do_not_shout():
+    for text in (README, CONTRACT, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+        prose = re.sub(r"```.*?```|<!--.*?-->|`[^`]*`|!\[", "", text, flags=re.DOTALL)
+        assert "!" not in prose
+
+
+# --- the Slack app ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    """The real app as it is wired; nothing is connected."""
+    store = Store(tmp_path / "vmferry.db", durable=False)
+    command = Settings().slack.command
+    listeners = Listeners(Tables(store), ReplyUrls(), SystemClock(), command, lambda: None)
+    yield build_app(listeners, WebClient(), "xoxb-1", command)
+    store.close()
+
+
+def test_the_manifest_declares_what_the_app_listens_to(app: App):
+    manifest = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))
+    commands = [one["command"] for one in manifest["features"]["slash_commands"]]
+    listeners = {one.ack_function.__name__ for one in app._listeners}
+
+    assert commands == [Settings().slack.command]
+    assert listeners == {"command", "click"}
+    assert manifest["settings"]["interactivity"]["is_enabled"]
+    assert manifest["settings"]["socket_mode_enabled"]
+    assert "event_subscriptions" not in manifest["settings"]
+    assert {"commands", "chat:write"} == set(manifest["oauth_config"]["scopes"]["bot"])
+
+
+def test_the_hint_of_the_slash_command_is_understood():
+    manifest = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))
+    (command,) = manifest["features"]["slash_commands"]
+
+    for usage in command["usage_hint"].split("|"):
+        grammar.parse(usage)
+
+
+def test_the_contract_is_toml_where_it_says_toml():
+    for document in (README, CONTRACT):
+        for shown in re.findall(r"```toml\n(.*?)```", document, re.DOTALL):
+            tomllib.loads(shown)

@@ -1,0 +1,724 @@
+"""What people and scripts are told: the board of a run, its JSON document, its last words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from engine.board import board
+from engine.model import (
+    Acl,
+    Adapter,
+    ApprovalState,
+    AttemptKind,
+    Fleet,
+    Host,
+    MoveState,
+    Network,
+    Options,
+    Outcome,
+    Result,
+    RunState,
+    Vm,
+    Wait,
+)
+from engine.report import document, exit_of, headline, lower_bound, summary
+from engine.store import events, queries
+from engine.store.deeds import writing
+from engine.store.store import Store
+
+T0 = 1_767_650_400.0
+HV01, HV02, HV03 = (f"{name}.corp.example" for name in ("hv01", "hv02", "hv03"))
+
+
+# --- the board -----------------------------------------------------------------------------
+
+
+def shown(scene, run: int = 1):
+    return board(scene.record(run), scene.fleet(), scene.now)
+
+
+def crowd(scene):
+    """One of each: waiting, moving, restoring, done, damaged, failed, skipped, unknown."""
+    states = {
+        "done": (MoveState.DONE, Outcome.MOVED),
+        "hurt": (MoveState.DAMAGED, Outcome.NETWORK),
+        "bad": (MoveState.FAILED, Outcome.ATTEMPTS),
+        "left": (MoveState.SKIPPED, Outcome.DENIED),
+        "lost": (MoveState.UNKNOWN, Outcome.TWO_PLACES),
+    }
+    for name, (state, outcome) in states.items():
+        scene.add(name, state=state, outcome=outcome, sentence=f"{name}!", next=f"{name}?")
+    scene.add("flies", state=MoveState.MOVING, destination="hv02", kind=AttemptKind.COLD)
+    scene.attempt(name="flies", job="job-flies").job("flies", progress=50)
+    scene.add("lands", state=MoveState.RESTORING, destination="hv02", host="hv02")
+    return scene.move(wait=Wait.BACKUP, wait_since=scene.now - 60, wait_text="in backup")
+
+
+def test_the_board_counts_every_vm_where_it_stands(scene):
+    seen = shown(crowd(scene))
+
+    assert (seen.total, seen.moved, seen.skipped) == (8, 2, 1)
+    assert [(m.vm, m.destination, m.percent, m.kind) for m in seen.moving] == [
+        ("flies", HV02, 50, "cold")
+    ]
+    assert seen.restoring == ("lands",)
+    assert [g.vms for g in seen.waiting] == [("web01",)]
+
+
+def test_the_board_names_those_that_a_person_has_to_look_at(scene):
+    seen = shown(crowd(scene)).failed
+
+    assert [(s.vm, s.state, s.outcome, s.sentence, s.next) for s in seen] == [
+        ("hurt", MoveState.DAMAGED, Outcome.NETWORK, "hurt!", "hurt?"),
+        ("bad", MoveState.FAILED, Outcome.ATTEMPTS, "bad!", "bad?"),
+        ("lost", MoveState.UNKNOWN, Outcome.TWO_PLACES, "lost!", "lost?"),
+    ]
+    assert {(s.vm_id, s.host) for s in seen if s.vm == "bad"} == {("id-bad", HV01)}
+
+
+def test_waiting_vms_are_grouped_by_cause_the_largest_group_first(scene):
+    for number, (wait, since) in enumerate(
+        [(Wait.SLOT, 30), (Wait.SLOT, 90), (Wait.BACKUP, 300), (Wait.APPROVAL, 5)], 2
+    ):
+        text = f"{wait} since {since}"
+        scene.add(f"web0{number}", wait=wait, wait_since=scene.now - since, wait_text=text)
+    groups = shown(scene).waiting
+
+    assert [(g.wait, g.count, g.vms) for g in groups] == [
+        (Wait.SLOT, 2, ("web02", "web03")),
+        (Wait.APPROVAL, 1, ("web05",)),
+        (Wait.BACKUP, 1, ("web04",)),
+    ]
+    assert (groups[0].text, groups[0].since) == ("SLOT since 90", scene.now - 90)
+
+
+def test_what_is_over_does_not_wait_any_more(scene):
+    scene.move(state=MoveState.FAILED, wait=Wait.SLOT, wait_since=scene.now)
+
+    assert shown(scene).waiting == ()
+
+
+def test_a_vm_in_flight_can_wait_too(scene):
+    scene.move(state=MoveState.MOVING, wait=Wait.HOST_DOWN, wait_since=scene.now, wait_text="?")
+
+    assert [g.wait for g in shown(scene).waiting] == [Wait.HOST_DOWN]
+
+
+@pytest.mark.parametrize(
+    ("state", "percent", "progress"),
+    [
+        (MoveState.PENDING, None, 0.0),
+        (MoveState.MOVING, None, 0.0),
+        (MoveState.MOVING, 40, 0.4),
+        (MoveState.RESTORING, None, 1.0),
+        (MoveState.DONE, None, 1.0),
+        (MoveState.FAILED, None, 1.0),
+    ],
+)
+def test_progress_is_what_is_copied(state, percent, progress, scene):
+    scene.move(state=state).attempt(job="job-web01")
+    if percent is not None:
+        scene.job(progress=percent)
+
+    assert shown(scene).progress == pytest.approx(progress)
+
+
+def test_progress_counts_megabytes_and_not_vms(scene):
+    scene.move(memory_mb=0, disk_mb=9000, state=MoveState.DONE)
+    scene.add("small", memory_mb=0, disk_mb=1000)
+
+    assert shown(scene).progress == pytest.approx(0.9)
+
+
+def test_a_run_without_vms_has_nothing_left_to_copy(scene):
+    scene.moves.clear()
+    seen = shown(scene)
+
+    assert (seen.total, seen.progress) == (0, 1.0)
+
+
+def test_the_end_is_estimated_by_the_busiest_host(scene):
+    """Three VMs of 100 s through two slots; one alone takes 100 s."""
+    scene.move(memory_mb=0, disk_mb=40_000)
+    one = shown(scene).done_about
+    for name in ("b", "c"):
+        scene.add(name, memory_mb=0, disk_mb=40_000)
+
+    assert one == scene.now + 100
+    assert shown(scene).done_about == scene.now + 150
+    assert shown(scene.host("hv02", storage_limit=1)).done_about == scene.now + 300
+
+
+def test_what_is_copied_already_does_not_count_for_the_end(scene):
+    scene.move(memory_mb=0, disk_mb=40_000, state=MoveState.MOVING, destination="hv02")
+    scene.attempt(job="job-web01").job(progress=75)
+
+    assert shown(scene).done_about == scene.now + 25
+
+
+def test_without_an_observation_the_board_still_stands(scene):
+    crowd(scene)
+    seen = board(scene.record(), None, scene.now)
+
+    assert seen.moving[0].percent is None
+    assert seen.done_about is not None
+
+
+def test_a_run_that_is_over_is_not_estimated(scene):
+    assert shown(scene.run(state=RunState.COMPLETED)).done_about is None
+
+
+def test_an_answer_is_needed_when_the_running_vms_are_done(scene):
+    scene.move(memory_mb=0, disk_mb=40_000)
+    scene.add("old", memory_mb=0, disk_mb=400_000).down("old")
+    quiet = shown(scene)
+    scene.approval(ApprovalState.REQUESTED, "old").approval(ApprovalState.DENIED, "other")
+    asked = shown(scene)
+
+    assert (quiet.questions, quiet.needed_by) == ((), None)
+    assert [q.label for q in asked.questions] == ["A1"]
+    assert asked.needed_by == scene.now + 100
+    assert asked.done_about == scene.now + 1000
+
+
+def test_an_answer_is_needed_now_when_nothing_else_is_left(scene):
+    scene.down().approval(ApprovalState.REQUESTED)
+
+    assert shown(scene).needed_by == scene.now
+
+
+# --- the document --------------------------------------------------------------------------
+
+KEYS = {
+    "document": "format story seed exit ended runs approvals events calls fleet violations",
+    "run": "id exit request by state sources destinations empty makespan bound idle moves",
+    "move": "vm vm_id source destination host state outcome kind attempts waited repairs missing "
+    "next",
+    "attempt": "kind at ended result job error",
+    "repair": "adapter what value",
+    "approval": "id run vms state votes",
+    "vote": "by verdict t",
+    "event": "seq t kind run vm by text detail",
+    "call": "t ended call host vms result error",
+    "violation": "t kind vm host",
+}
+#: What we say beyond the contract; adding is no breaking change, dropping is.
+ADDED = {"document": "audit", "move": "adopted sentence"}
+
+RULE = Acl("Allow", "Inbound", 10)
+NIC = Adapter("nic-1", "001DD8B71C00", "VM-Net-10", None, "LS-Main", 10, acls=(RULE,))
+WHOLE, BARE = Network((NIC,)), Network((Adapter("nic-1", "001DD8B71C00", switch="LS-Main"),))
+
+
+class Told:
+    """A store with one run that tells itself second by second; times are since its start."""
+
+    def __init__(self, store: Store, kind: str = "host", vms: tuple[str, ...] = ("web01",)) -> None:
+        self.store = store
+        with writing(store, T0) as pen:
+            pen.keep_fleet(Fleet("vmm01", T0, T0, (Host(HV01), Host(HV02)), ()))
+            self.run = pen.open_run(
+                vmm="vmm01",
+                kind=kind,
+                request="host hv01 to hv02",
+                sources=(HV01,),
+                destinations=(HV02,),
+                options=Options(),
+                by="@ann",
+                state=RunState.ACTIVE,
+            )
+            for name in vms:
+                vm = Vm(f"id-{name}", name, HV01, "Running", memory_mb=0, disk_mb=40_000)
+                pen.open_move(self.run, vm, HV01)
+
+    def at(self, seconds: float):
+        return writing(self.store, T0 + seconds)
+
+    def move(self, name: str = "web01"):
+        moves = queries.record(self.store, self.run).moves
+        return next(m.move for m in moves if m.move.vm == name)
+
+    def hold(self, seconds: float, wait: Wait, name: str = "web01") -> None:
+        move = self.move(name)
+        with self.at(seconds) as pen:
+            pen.hold(move, wait, f"waits for {wait}")
+
+    def baseline(self, seconds: float, name: str = "web01", network: Network = WHOLE) -> None:
+        move = self.move(name)
+        with self.at(seconds) as pen:
+            attempt = pen.begin_attempt(move, AttemptKind.BASELINE, HV01)
+            pen.keep_network(self.run, move.vm_id, "baseline", HV01, network)
+            pen.end_attempt(move, attempt, AttemptKind.BASELINE, Result.OK)
+
+    def copy(
+        self,
+        begun: float,
+        ended: float,
+        name: str = "web01",
+        result: Result = Result.OK,
+        kind: AttemptKind = AttemptKind.LIVE,
+    ) -> None:
+        """One attempt from start to end; where it failed, it goes back to pending."""
+        move = self.move(name)
+        with self.at(begun) as pen:
+            attempt = pen.begin_attempt(move, kind, HV01, HV02, T0 + begun + 60)
+            pen.turn_move(move, MoveState.MOVING, "moves", destination=HV02, kind=kind)
+            pen.issue_attempt(move, attempt, f"job-{attempt}")
+        moving = self.move(name)
+        with self.at(ended) as pen:
+            error = "" if result is Result.OK else "no space on D:"
+            pen.end_attempt(moving, attempt, kind, result, error)
+            host = HV02 if result is Result.OK else HV01
+            pen.turn_move(moving, MoveState.RESTORING, "is looked at", host=host)
+        if result is not Result.OK:
+            resting = self.move(name)
+            with self.at(ended) as pen:
+                pen.return_move(resting, "again", None)
+
+    def finish(
+        self,
+        seconds: float,
+        state: MoveState = MoveState.DONE,
+        outcome: Outcome = Outcome.MOVED,
+        name: str = "web01",
+        next_step: str = "",
+    ) -> None:
+        move = self.move(name)
+        with self.at(seconds) as pen:
+            words = f"{name} {outcome}."
+            pen.turn_move(move, state, words, outcome=outcome, next_step=next_step)
+
+    def end(self, seconds: float, state: RunState = RunState.COMPLETED) -> None:
+        run = queries.run(self.store, self.run)
+        with self.at(seconds) as pen:
+            if state is RunState.COMPLETED:
+                pen.note_empty(run, (HV01,), T0, proven=True)
+            pen.turn_run(run, state, f"R1 ended {state}")
+
+    def document(self, now: float = 9999.0, **words: object):
+        return document(self.store, "vmm01", T0 + now, **words)
+
+    def told_run(self, now: float = 9999.0):
+        return self.document(now)["runs"][0]
+
+    def told_move(self, name: str = "web01"):
+        return next(m for m in self.told_run()["moves"] if m["vm"] == name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "vmferry.db", durable=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def told(store):
+    return Told(store)
+
+
+@pytest.fixture
+def night(store):
+    """Two VMs: web01 fails once, loses a rule, gets it back; old-crm is asked about and damaged."""
+    night = Told(store, vms=("web01", "old-crm"))
+    night.hold(0, Wait.BACKUP)
+    night.hold(0, Wait.APPROVAL, "old-crm")
+    with night.at(0) as pen:
+        approval = pen.ask(night.run, ("id-old-crm",), ("old-crm",), "digest")
+        pen.vote(approval, "@eve", "approve", "not_a_decider")
+    night.baseline(100)
+    night.copy(100, 150, result=Result.FAILED)
+    night.hold(150, Wait.BACKOFF)
+    night.copy(210, 310)
+    web01 = night.move()
+    with night.at(320) as pen:
+        pen.note_repair(web01, NIC.mac, "acl", str(RULE))
+    night.finish(330)
+    with night.at(330) as pen:
+        pen.vote(approval, "@bob", "approve", "ok")
+        asked = queries.approval(night.store, approval)
+        pen.turn_approval(asked, ApprovalState.GRANTED, "A1 approved", by="@bob")
+    night.baseline(340, "old-crm")
+    night.copy(340, 540, "old-crm", kind=AttemptKind.COLD)
+    old = night.move("old-crm")
+    with night.at(545) as pen:
+        pen.keep_network(night.run, old.vm_id, "reading", HV02, BARE)
+    night.finish(550, MoveState.DAMAGED, Outcome.NETWORK, "old-crm", "Put it back by hand.")
+    night.end(600, RunState.INCOMPLETE)
+    return night
+
+
+WORLD = {
+    "calls": [
+        {
+            "t": T0 + 1,
+            "ended": T0 + 2,
+            "call": "observe",
+            "host": None,
+            "vms": [],
+            "result": "ok",
+            "error": None,
+        }
+    ],
+    "fleet": {"host": [], "vm": []},
+    "violations": [{"t": T0 + 3, "kind": "double", "vm": "web01", "host": HV02}],
+}
+
+
+def test_every_key_of_the_contract_is_there_and_no_other_than_is_known(night):
+    whole = night.document(world=WORLD)
+    run = whole["runs"][0]
+    web01, old_crm = run["moves"]
+    levels = {
+        "document": whole,
+        "run": run,
+        "move": web01,
+        "attempt": web01["attempts"][0],
+        "repair": web01["repairs"][0],
+        "approval": whole["approvals"][0],
+        "vote": whole["approvals"][0]["votes"][0],
+        "event": whole["events"][0],
+        "call": whole["calls"][0],
+        "violation": whole["violations"][0],
+    }
+
+    assert {level: set(body) for level, body in levels.items()} == {
+        level: {*KEYS[level].split(), *ADDED.get(level, "").split()} for level in KEYS
+    }
+    assert set(old_crm["missing"][0]) == set(KEYS["repair"].split())
+
+
+def test_the_document_is_json_and_the_same_rows_give_the_same_bytes(night):
+    one, other = (json.dumps(night.document(world=WORLD), sort_keys=True) for _ in range(2))
+
+    assert one == other
+
+
+def test_times_are_seconds_since_the_first_run_with_one_decimal(night):
+    whole = night.document(world=WORLD)
+    attempts = [a for m in whole["runs"][0]["moves"] for a in m["attempts"]]
+
+    assert [(a["kind"], a["at"], a["ended"], a["result"]) for a in attempts] == [
+        ("baseline", 100.0, 100.0, "ok"),
+        ("live", 100.0, 150.0, "failed"),
+        ("live", 210.0, 310.0, "ok"),
+        ("baseline", 340.0, 340.0, "ok"),
+        ("cold", 340.0, 540.0, "ok"),
+    ]
+    assert (whole["calls"][0]["t"], whole["calls"][0]["ended"]) == (1.0, 2.0)
+    assert whole["violations"][0]["t"] == 3.0
+    assert whole["events"][0]["t"] == 0.0
+    assert night.document(start=T0 - 10)["events"][0]["t"] == 10.0
+
+
+def test_without_a_simulated_world_nobody_judged(night):
+    whole = night.document()
+
+    assert (whole["calls"], whole["fleet"], whole["violations"]) == ([], None, None)
+
+
+def test_approvals_name_vms_and_show_only_the_votes_that_counted(night):
+    assert night.document()["approvals"] == [
+        {
+            "id": "A1",
+            "run": "R1",
+            "state": "granted",
+            "vms": ["old-crm"],
+            "votes": [{"by": "@bob", "verdict": "approve", "t": 330.0}],
+        }
+    ]
+
+
+def test_the_head_of_the_audit_is_in_the_document(night):
+    assert night.document()["audit"] == events.head(night.store)[:8]
+
+
+def test_one_run_can_be_told_alone(night):
+    Told(night.store)
+    alone = night.document(run_id=2)
+
+    assert [r["id"] for r in alone["runs"]] == ["R2"]
+    assert {e["run"] for e in alone["events"]} == {"R2"}
+    assert alone["approvals"] == []
+    assert [r["id"] for r in night.document()["runs"]] == ["R1", "R2"]
+
+
+def test_a_document_without_runs_is_empty_and_fine(store):
+    whole = document(store, "vmm01", T0)
+
+    assert (whole["runs"], whole["ended"], whole["exit"]) == ([], True, 0)
+
+
+def test_the_story_the_seed_and_its_exit_are_passed_on(told):
+    whole = told.document(story="09_nobody_decides", seed=7, exit_code=5)
+
+    assert (whole["story"], whole["seed"], whole["exit"]) == ("09_nobody_decides", 7, 5)
+
+
+# --- how it ended --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "run", "code"),
+    [
+        (MoveState.DONE, Outcome.MOVED, RunState.COMPLETED, 0),
+        (MoveState.DONE, Outcome.ALREADY_THERE, RunState.COMPLETED, 0),
+        (MoveState.SKIPPED, Outcome.EXCLUDED, RunState.COMPLETED, 0),
+        (MoveState.SKIPPED, Outcome.ELSEWHERE, RunState.COMPLETED, 0),
+        (MoveState.SKIPPED, Outcome.VANISHED, RunState.COMPLETED, 0),
+        (MoveState.SKIPPED, Outcome.DENIED, RunState.INCOMPLETE, 1),
+        (MoveState.FAILED, Outcome.ATTEMPTS, RunState.INCOMPLETE, 1),
+        (MoveState.FAILED, Outcome.ATTEMPTS, RunState.COMPLETED, 1),
+        (MoveState.DONE, Outcome.MOVED, RunState.ACTIVE, 1),
+        (MoveState.DONE, Outcome.MOVED, RunState.STOPPED, 1),
+    ],
+)
+def test_the_exit_code_is_nought_only_if_nothing_is_left_for_a_person(
+    state, outcome, run, code, scene
+):
+    scene.run(state=run).move(state=state, outcome=outcome)
+
+    assert exit_of(scene.record()) == code
+
+
+def test_damage_makes_the_whole_document_exit_with_one(night):
+    whole = night.document()
+
+    assert (whole["exit"], whole["ended"], whole["runs"][0]["exit"]) == (1, True, 1)
+
+
+def test_a_run_that_goes_on_has_not_ended(told):
+    assert told.document()["ended"] is False
+
+
+def test_a_host_is_empty_in_the_document_only_when_it_was_proven(told):
+    before = told.told_run()["empty"]
+    told.copy(10, 110)
+    told.finish(120)
+    told.end(150)
+
+    assert before == {HV01: False}
+    assert told.told_run()["empty"] == {HV01: True}
+
+
+def test_a_list_of_vms_says_nothing_about_empty_hosts(store):
+    assert Told(store, kind="vm").told_run()["empty"] == {}
+
+
+# --- what waited, what was lost ------------------------------------------------------------
+
+
+def test_the_seconds_that_a_vm_waited_are_told_by_cause(told):
+    told.hold(0, Wait.BACKUP)
+    told.hold(100, Wait.SLOT)
+    told.hold(130, Wait.BACKUP)
+    told.copy(150, 250)
+    told.finish(260)
+    told.end(300)
+
+    assert told.told_move()["waited"] == {"BACKUP": 120.0, "SLOT": 30.0}
+
+
+def test_a_wait_that_goes_on_is_counted_until_now(told):
+    told.hold(40, Wait.BACKUP)
+
+    assert told.told_run(now=100)["moves"][0]["waited"] == {"BACKUP": 60.0}
+
+
+def test_a_wait_is_counted_until_its_run_ended_at_most(told):
+    told.hold(40, Wait.APPROVAL)
+    told.end(90, RunState.INCOMPLETE)
+
+    assert told.told_move()["waited"] == {"APPROVAL": 50.0}
+
+
+def test_what_was_put_back_is_told_with_its_adapter(night):
+    assert night.told_move()["repairs"] == [{"adapter": NIC.mac, "what": "acl", "value": str(RULE)}]
+    assert night.told_move()["missing"] == []
+
+
+def test_what_a_damaged_vm_lacks_is_told_exactly(night):
+    missing = {(m["what"], m["value"]) for m in night.told_move("old-crm")["missing"]}
+
+    assert missing == {("acl", str(RULE)), ("network", "VM-Net-10"), ("vlan", "10")}
+    assert night.told_move("old-crm")["next"] == "Put it back by hand."
+
+
+# --- how good it was -----------------------------------------------------------------------
+
+
+def test_the_lower_bound_of_one_copy_is_its_length(told):
+    told.copy(0, 100)
+    told.finish(110)
+    told.end(150)
+
+    assert (told.told_run()["bound"], told.told_run()["makespan"]) == (100.0, 150.0)
+
+
+def test_the_lower_bound_shares_the_copies_among_the_slots_of_the_busiest_host(store):
+    names = ("a", "b", "c")
+    three = Told(store, vms=names)
+    for number, name in enumerate(names):
+        three.copy(100 * number, 100 * number + 100, name)
+        three.finish(305, name=name)
+    three.end(310)
+
+    assert three.told_run()["bound"] == 150.0
+
+
+@pytest.mark.parametrize(
+    ("result", "bound"),
+    [(Result.FAILED, 600.0), (Result.LOST, 100.0), (Result.BUSY, 100.0), (Result.REFUSED, 100.0)],
+)
+def test_only_attempts_that_held_their_slots_count_for_the_bound(result, bound, told):
+    """A copy that failed after 500 s was in the way; a start that was refused was not."""
+    told.copy(0, 500, result=result)
+    told.copy(560, 660)
+    told.finish(670)
+    told.end(700)
+
+    assert told.told_run()["bound"] == bound
+
+
+@pytest.mark.parametrize(
+    ("wait", "bound"),
+    [
+        (Wait.BACKUP, 300.0),
+        (Wait.APPROVAL, 300.0),
+        (Wait.FOREIGN, 300.0),
+        (Wait.TRANSIENT, 300.0),
+        (Wait.SLOT, 100.0),
+        (Wait.BACKOFF, 100.0),
+        (Wait.RUNNING_FIRST, 100.0),
+    ],
+)
+def test_no_schedule_beats_what_others_make_us_wait_for(wait, bound, told):
+    told.hold(0, wait)
+    told.copy(200, 300)
+    told.finish(310)
+    told.end(320)
+
+    assert told.told_run()["bound"] == bound
+
+
+def test_without_copies_and_waits_the_bound_is_nought(scene):
+    assert lower_bound(scene.record(), None) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wait", "idle"),
+    [(Wait.SLOT, {"SLOT": 50.0}), (Wait.BACKUP, {"BACKUP": 50.0}), (None, {})],
+)
+def test_free_slots_are_idle_only_while_somebody_waits_there(wait, idle, told):
+    if wait is not None:
+        told.hold(0, wait)
+    told.copy(50, 150)
+    told.finish(160)
+    told.end(200)
+
+    assert told.told_run()["idle"] == idle
+
+
+def test_slots_that_are_all_in_use_are_not_idle(store):
+    names = ("a", "b", "c")
+    three = Told(store, vms=names)
+    three.hold(0, Wait.SLOT, "c")
+    three.copy(0, 100, "a")
+    three.copy(0, 100, "b")
+    three.copy(100, 200, "c")
+    for name in names:
+        three.finish(210, name=name)
+    three.end(210)
+
+    assert three.told_run()["idle"] == {}
+
+
+def test_idle_slots_are_put_down_to_what_most_wait_for(store):
+    names = ("a", "b", "c")
+    three = Told(store, vms=names)
+    three.hold(0, Wait.BACKUP, "a")
+    three.hold(0, Wait.APPROVAL, "b")
+    three.hold(0, Wait.APPROVAL, "c")
+
+    assert three.told_run(now=10)["idle"] == {"APPROVAL": 20.0}
+
+
+# --- last words ----------------------------------------------------------------------------
+
+
+def test_the_last_words_of_a_night(night):
+    assert summary(night.told_run()) == [
+        "R1 ended: 2 of 2 moved, hv01 is not empty",
+        "1 live, 1 powered down, 10 min (1.11 x the lower bound of 9 min)",
+        "Retried: web01 (2 attempts)",
+        "Network: 1 of 2 match their saved state; put back 1 extended ACL on web01",
+        "Damaged: old-crm NETWORK. Put it back by hand.",
+        "Asked by @ann",
+    ]
+
+
+def test_the_last_words_of_a_host_that_is_empty(told):
+    told.baseline(0)
+    told.copy(0, 100)
+    told.finish(110)
+    told.end(150)
+
+    assert summary(told.told_run()) == [
+        "R1 ended: 1 of 1 moved, hv01 is empty",
+        "1 live, 0 powered down, 2 min 30 s (1.50 x the lower bound of 1 min 40 s)",
+        "hv01: VMM and Hyper-V both showed no VM, twice",
+        "Network: 1 of 1 match their saved state",
+        "Asked by @ann",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "line"),
+    [
+        (MoveState.FAILED, Outcome.STUCK, "Not moved: web01 STUCK. Look at it."),
+        (MoveState.SKIPPED, Outcome.DENIED, "Left: web01 DENIED. Look at it."),
+        (MoveState.UNKNOWN, Outcome.UNKNOWN, "Needs a person: web01 UNKNOWN. Look at it."),
+    ],
+)
+def test_whoever_did_not_move_is_named_with_what_to_do(state, outcome, line, told):
+    told.finish(10, state, outcome, next_step="Look at it.")
+    told.end(20, RunState.INCOMPLETE)
+    lines = summary(told.told_run())
+
+    assert line in lines
+    assert lines[0] == "R1 ended: 0 of 1 moved, hv01 is not empty"
+    assert lines[1] == "0 live, 0 powered down, 20 s"
+
+
+@pytest.mark.parametrize(
+    ("what", "number", "words"),
+    [
+        ("acl", 1, "1 extended ACL"),
+        ("acl", 3, "3 extended ACLs"),
+        ("switch", 2, "2 switches"),
+        ("network", 2, "2 VM networks"),
+        ("vlan", 1, "1 VLAN"),
+        ("mac", 2, "2 macs"),
+    ],
+)
+def test_what_was_put_back_is_counted_in_words(what, number, words, told):
+    told.copy(0, 100)
+    move = told.move()
+    with told.at(110) as pen:
+        for n in range(number):
+            pen.note_repair(move, "a", what, str(n))
+    told.finish(120)
+    told.end(130)
+
+    assert f"put back {words} on web01" in "\n".join(summary(told.told_run()))
+
+
+def test_a_list_of_vms_ends_without_a_word_about_hosts(store):
+    several = Told(store, kind="vm", vms=("a", "b"))
+    several.copy(0, 100, "a")
+    several.finish(110, name="a")
+    several.finish(110, MoveState.SKIPPED, Outcome.VANISHED, "b")
+
+    assert headline(several.told_run()) == "R1 ended: 1 of 2 moved"

@@ -1,0 +1,306 @@
+"""Carrying out: one call per host at a time, answers in step order, errors are answers.
+
+The port here is a real one to a world that is a room: calls come in, are counted per host, and
+leave when the test lets them.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+
+import pytest
+
+from engine.carry_out import Answer, in_order, make, make_all
+from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
+from engine.model import AttemptKind, Move, Network, Repair
+from engine.policy.steps import (
+    Dismiss,
+    PutBack,
+    ReadNetworks,
+    RefreshVm,
+    SaveBaselines,
+    Start,
+)
+
+PATIENCE = 20.0
+
+
+def move(name: str) -> Move:
+    return Move(1, 1, f"id-{name}", name, "hv01")
+
+
+def start(name: str, source: str = "hv01", destination: str = "hv02") -> Start:
+    return Start(move(name), AttemptKind.LIVE, source, destination, None, None, 60.0)
+
+
+def dismiss(name: str, host: str = "hv01") -> Dismiss:
+    return Dismiss(move(name), host)
+
+
+class Room:
+    """A port whose calls wait inside until ``crowd`` of them are there at once (or have been).
+
+    ``overlaps`` are the hosts at which two calls were ever inside together; ``most`` is how
+    many were inside at once; ``order`` is who came in when.
+    """
+
+    def __init__(self, crowd: int = 1, hosts: dict[str, tuple[str, ...]] | None = None) -> None:
+        self.crowd = crowd
+        self.hosts = hosts or {}
+        self.inside: Counter[str] = Counter()
+        self.overlaps: set[str] = set()
+        self.order: list[str] = []
+        self.most = 0
+        self.here = 0
+        self.errors: dict[str, Exception] = {}
+        self.threads: set[str] = set()
+        self._door = threading.Condition()
+
+    def _visit(self, vm_id: str, hosts: tuple[str, ...]) -> None:
+        with self._door:
+            self.order.append(vm_id)
+            self.threads.add(threading.current_thread().name)
+            for host in {h.casefold() for h in hosts}:
+                self.inside[host] += 1
+                if self.inside[host] > 1:
+                    self.overlaps.add(host)
+            self.here += 1
+            self.most = max(self.most, self.here)
+            self._door.notify_all()
+            assert self._door.wait_for(lambda: self.most >= self.crowd, PATIENCE)
+            for host in {h.casefold() for h in hosts}:
+                self.inside[host] -= 1
+            self.here -= 1
+        error = self.errors.get(vm_id)
+        if error is not None:
+            raise error
+
+    def networks(self, host, vm_ids):
+        self._visit("networks", (host,))
+        return {vm_id: Network() for vm_id in vm_ids}
+
+    def start_move(self, vm_id, source, destination, path, power, pin, not_after):
+        self._visit(vm_id, (source, destination))
+        return f"job of {vm_id}"
+
+    def repair_network(self, vm_id, repair):
+        self._visit(vm_id, (repair.host,))
+
+    def dismiss(self, vm_id):
+        self._visit(vm_id, self.hosts[vm_id])
+
+    def refresh(self, vm_id):
+        self._visit(vm_id, self.hosts[vm_id])
+
+
+# --- lanes ---------------------------------------------------------------------------------
+
+
+def test_two_calls_for_one_host_are_never_made_at_once():
+    """With two lanes free, the second call for hv01 lets the one for hv03 go first."""
+    room = Room(crowd=2)
+    calls = [start("a"), start("b", "HV01", "hv04"), start("c", "hv03", "hv05")]
+    answers = make_all(calls, room, lanes=2)
+
+    assert room.overlaps == set()
+    assert room.most == 2
+    assert set(room.order[:2]) == {"id-a", "id-c"}
+    assert [a.job for a in answers] == ["job of id-a", "job of id-b", "job of id-c"]
+
+
+def test_a_host_counts_as_source_and_as_destination():
+    room = Room(crowd=2)
+    calls = [start("a", "hv01", "hv02"), start("b", "hv02", "hv03"), start("c", "hv04", "hv05")]
+    make_all(calls, room, lanes=2)
+
+    assert room.overlaps == set()
+    assert set(room.order[:2]) == {"id-a", "id-c"}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(SaveBaselines("hv01", (move("a"),)), id="reading to save"),
+        pytest.param(ReadNetworks("hv01", (move("a"),)), id="reading to compare"),
+        pytest.param(PutBack(move("a"), Repair("hv01"), ()), id="putting back"),
+        pytest.param(dismiss("a"), id="dismissing"),
+        pytest.param(RefreshVm(move("a"), "hv01"), id="refreshing"),
+    ],
+)
+def test_every_kind_of_call_has_its_host_to_itself(first):
+    room = Room(crowd=2, hosts={"id-a": ("hv01",)})
+    make_all([first, start("b"), start("c", "hv03", "hv04")], room, lanes=2)
+
+    assert room.overlaps == set()
+    assert "id-b" not in room.order[:2]
+
+
+def test_lanes_are_used_together_and_no_more_of_them_than_there_are():
+    room = Room(crowd=3)
+    calls = [start(f"vm{n}", f"a{n}", f"b{n}") for n in range(9)]
+    make_all(calls, room, lanes=3)
+
+    assert room.most == 3
+    assert len(room.order) == 9
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_the_mixture_no_host_has_two_calls_and_every_call_is_made_once(seed):
+    chance = random.Random(seed)
+    hosts = [f"hv{n:02}" for n in range(6)]
+    calls = [start(f"vm{n}", *chance.sample(hosts, 2)) for n in range(40)]
+    room = Room()
+    answers = make_all(calls, room, lanes=4)
+
+    assert room.overlaps == set()
+    assert sorted(room.order) == sorted(f"id-vm{n}" for n in range(40))
+    assert [a.job for a in answers] == [f"job of id-vm{n}" for n in range(40)]
+
+
+def test_one_lane_makes_every_call_here_and_in_order():
+    room = Room()
+    calls = [start(f"vm{n}") for n in range(5)]
+    make_all(calls, room, lanes=1)
+
+    assert room.order == [f"id-vm{n}" for n in range(5)]
+    assert room.threads == {threading.current_thread().name}
+
+
+def test_nothing_to_call_is_no_answer():
+    assert make_all([], Room(), lanes=1) == make_all([], Room(), lanes=4) == []
+
+
+# --- answers -------------------------------------------------------------------------------
+
+
+def test_answers_come_in_step_order_however_late_the_calls_come_back():
+    """The first call leaves last: it waits for all the others to have been inside."""
+    first_may_leave = threading.Event()
+
+    class Slow(Room):
+        def start_move(self, vm_id, *rest):
+            if vm_id == "id-a":
+                assert first_may_leave.wait(PATIENCE)
+            elif vm_id == "id-c":
+                first_may_leave.set()
+            return f"job of {vm_id}"
+
+    calls = [start("a", "h1", "h2"), start("b", "h3", "h4"), start("c", "h5", "h6")]
+
+    assert [a.job for a in make_all(calls, Slow(), lanes=3)] == [
+        "job of id-a",
+        "job of id-b",
+        "job of id-c",
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        VmmUnavailable("no answer"),
+        VmmLocked("locked", code="2606"),
+        VmmBusy("no slot"),
+        VmmStale("another world"),
+        VmmRefused("no"),
+    ],
+)
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_an_error_of_the_world_is_an_answer_and_the_others_go_on(error, lanes):
+    room = Room()
+    room.errors["id-b"] = error
+    calls = [start("a", "h1", "h2"), start("b", "h3", "h4"), start("c", "h5", "h6")]
+    answers = make_all(calls, room, lanes)
+
+    assert [a.error for a in answers] == [None, error, None]
+    assert [a.job for a in answers] == ["job of id-a", None, "job of id-c"]
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_bug_is_raised_and_not_taken_for_an_answer(lanes):
+    room = Room()
+    room.errors["id-a"] = KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        make_all([start("a", "h1", "h2"), start("b", "h3", "h4")], room, lanes)
+
+
+def test_each_kind_of_call_asks_its_own_question():
+    asked = []
+
+    class Listening(Room):
+        def networks(self, host, vm_ids):
+            asked.append(("networks", host, tuple(vm_ids)))
+            return {vm_ids[0]: Network()}
+
+        def start_move(self, *words):
+            asked.append(("start_move", *words))
+
+        def repair_network(self, vm_id, repair):
+            asked.append(("repair_network", vm_id, repair))
+
+        def dismiss(self, vm_id):
+            asked.append(("dismiss", vm_id))
+
+        def refresh(self, vm_id):
+            asked.append(("refresh", vm_id))
+
+    a, b = move("a"), move("b")
+    cold = Start(a, AttemptKind.COLD, "hv01", "hv02", r"E:\VMs", Network(), 60.0)
+    put_back = PutBack(a, Repair("hv02"), ())
+    calls = [SaveBaselines("hv01", (a, b)), ReadNetworks("hv02", (b,)), cold, put_back]
+    calls += [dismiss("a"), RefreshVm(b, "hv01")]
+    answers = [make(call, Listening()) for call in calls]
+
+    assert asked == [
+        ("networks", "hv01", ("id-a", "id-b")),
+        ("networks", "hv02", ("id-b",)),
+        ("start_move", "id-a", "hv01", "hv02", r"E:\VMs", "down", Network(), 60.0),
+        ("repair_network", "id-a", Repair("hv02")),
+        ("dismiss", "id-a"),
+        ("refresh", "id-b"),
+    ]
+    assert (
+        answers
+        == [Answer(networks={"id-a": Network()}), Answer(networks={"id-b": Network()})]
+        + [Answer()] * 4
+    )
+
+
+def test_what_was_lost_is_put_back_before_anything_new_is_started():
+    put_back = PutBack(move("z"), Repair("hv02"), ())
+    read = ReadNetworks("hv02", (move("y"),))
+    save = SaveBaselines("hv01", (move("x"),))
+    calls = [
+        start("a"),
+        start("b"),
+        save,
+        RefreshVm(move("c"), "hv01"),
+        dismiss("d"),
+        read,
+        put_back,
+    ]
+
+    assert [type(call).__name__ for call in in_order(calls)] == [
+        "PutBack",
+        "ReadNetworks",
+        "Dismiss",
+        "RefreshVm",
+        "SaveBaselines",
+        "Start",
+        "Start",
+    ]
+    assert in_order(calls)[-2:] == [start("a"), start("b")]
+
+
+def test_the_world_speaks_only_in_errors_of_the_port():
+    """A subclass that is added later is an answer as well."""
+
+    class Newer(VmmError):
+        pass
+
+    room = Room()
+    room.errors["id-a"] = Newer("?")
+
+    assert isinstance(make(start("a"), room).error, Newer)

@@ -1,0 +1,270 @@
+"""The loop and its bell: woken by people, alive after a bug, and after its scheduler's death."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from engine import grammar
+from engine.clock import SystemClock, VirtualClock
+from engine.errors import Fenced, VmmUnavailable
+from engine.reconciler import Engine
+from engine.scheduler import Bell, Loop
+from engine.service import Service
+from engine.settings import EngineSettings, Settings
+from engine.sim.fleet_file import parse
+from engine.sim.port import SimPort, open_world
+from engine.store import queries
+from engine.store.leases import Advancing
+from engine.store.store import Store
+
+PATIENCE = 20.0
+FLEET = """
+format = 1
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+[[vm]]
+name = "web01"
+host = "hv01"
+"""
+
+
+class Moody(SimPort):
+    """A simulated world that raises what it is told to, once each."""
+
+    moods: list[Exception]
+
+    def observe(self, *args, **words):
+        if self.moods:
+            raise self.moods.pop(0)
+        return super().observe(*args, **words)
+
+
+class House:
+    """An engine on a simulated fleet, the service in front of it, and the loop between them."""
+
+    def __init__(self, folder, clock=None, tick: float = 5.0) -> None:
+        opened = open_world(parse(FLEET), None, speed=math.inf)
+        self.clock = clock or VirtualClock(opened.world.now)
+        self.store = Store(folder / "vmferry.db", durable=False)
+        settings = Settings(engine=EngineSettings(tick=tick))
+        self.service = Service(self.store, self.clock, settings)
+        self.port = Moody(opened.world, self.clock)
+        self.port.moods = []
+        self.engine = Engine(self.store, self.port, self.clock, settings, lanes=1)
+        self.engine.take_over()
+        self.engine.look()
+        self.loop = Loop(self.engine, self.clock, self.service.wake, tick)
+
+    def ask(self) -> None:
+        self.service.submit(grammar.parse("host hv01 to hv02"), by="@ann")
+
+    def run_until(self, is_over: Callable[[], bool]) -> None:
+        self.loop.run(is_over, threading.Event())
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = House(tmp_path)
+    yield made
+    made.engine.close()
+    made.store.close()
+
+
+def after(rounds: int) -> Callable[[], bool]:
+    """True when it was asked that often."""
+    left = [rounds]
+
+    def over() -> bool:
+        left[0] -= 1
+        return left[0] < 0
+
+    return over
+
+
+def died(bell: Bell) -> None:
+    """APScheduler's thread ends with an error; its scheduler goes on to say that it runs."""
+    scheduler = bell._scheduler
+    assert scheduler is not None
+    thread = scheduler._thread
+
+    def fail() -> None:
+        raise RuntimeError("a defect of the library")
+
+    scheduler._process_jobs = fail
+    scheduler.wakeup()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert scheduler.running
+
+
+# --- the loop ------------------------------------------------------------------------------
+
+
+def test_the_loop_advances_until_it_is_over(house):
+    house.ask()
+    house.run_until(lambda: queries.run(house.store, 1).over)
+
+    assert queries.run(house.store, 1).state == "completed"
+    assert house.loop.health == ""
+    assert not house.loop.bell.is_alive()
+
+
+def test_the_loop_ends_when_it_is_told_to(house):
+    stop = threading.Event()
+    stop.set()
+    house.loop.run(lambda: False, stop)
+
+    assert house.loop.last is None
+    assert not house.loop.bell.is_alive()
+
+
+def test_a_step_that_raises_makes_the_health_red_and_the_loop_goes_on(house, caplog):
+    house.ask()
+    house.port.moods = [ZeroDivisionError("a bug")]
+    healths = []
+
+    def over() -> bool:
+        healths.append(house.loop.health)
+        return queries.run(house.store, 1).over
+
+    with caplog.at_level(logging.ERROR):
+        house.run_until(over)
+
+    assert "A step of the engine failed" in healths[1]
+    assert healths[2] == ""
+    assert queries.run(house.store, 1).state == "completed"
+    assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [ZeroDivisionError]
+
+
+def test_a_vmm_that_does_not_answer_is_told_and_tried_again(house):
+    house.ask()
+    house.port.moods = [VmmUnavailable("connection reset")]
+    house.loop.step()
+    red = house.loop.health
+    house.loop.step()
+
+    assert red == "VMM does not answer: connection reset"
+    assert house.loop.health == ""
+    assert queries.record(house.store, 1).moves[0].attempts != ()
+
+
+def test_an_engine_that_was_replaced_stops(house):
+    house.ask()
+    house.engine.close()
+    other = Advancing(house.store)
+    other.acquire("vmm01", house.clock.now())
+
+    with pytest.raises(Fenced):
+        house.run_until(after(3))
+    assert not house.loop.bell.is_alive()
+    assert queries.record(house.store, 1).moves[0].attempts == ()
+    other.release()
+
+
+# --- the bell ------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_scheduler_thread_is_noticed_and_replaced(house, caplog):
+    rounds = after(4)
+    seen = []
+
+    def over() -> bool:
+        seen.append((house.loop.restarts, house.loop.bell.is_alive()))
+        if len(seen) == 2:
+            died(house.loop.bell)
+        return rounds()
+
+    with caplog.at_level(logging.ERROR):
+        house.run_until(over)
+
+    assert seen == [(0, True), (0, True), (1, True), (1, True), (1, True)]
+    assert [r.message for r in caplog.records] == [
+        "the scheduler thread is dead; starting a new one"
+    ]
+
+
+def test_the_bell_rings_by_itself():
+    rang = threading.Event()
+    bell = Bell(0.05, rang)
+    bell.start()
+    try:
+        assert rang.wait(PATIENCE)
+        rang.clear()
+        assert rang.wait(PATIENCE)
+    finally:
+        bell.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bell_that_was_replaced_rings_again():
+    rang = threading.Event()
+    bell = Bell(0.05, rang)
+    bell.start()
+    died(bell)
+    assert not bell.is_alive()
+    bell.stop()
+    bell.start()
+    try:
+        rang.clear()
+        assert rang.wait(PATIENCE)
+    finally:
+        bell.stop()
+
+
+def test_a_bell_is_started_once_and_stopped_as_often_as_wanted():
+    bell = Bell(60.0, threading.Event())
+    bell.start()
+    thread = bell._scheduler._thread
+    bell.start()
+    assert bell._scheduler._thread is thread
+    bell.stop()
+    bell.stop()
+
+    assert not bell.is_alive()
+    assert not thread.is_alive()
+
+
+# --- woken by people -----------------------------------------------------------------------
+
+
+def test_what_people_want_is_begun_at_once_and_not_at_the_next_tick(tmp_path):
+    """The next tick is ten minutes away; the test would wait that long for it."""
+    house = House(tmp_path, SystemClock(), tick=600.0)
+    stepped, stop = threading.Semaphore(0), threading.Event()
+    step = house.loop.step
+
+    def step_and_tell() -> None:
+        step()
+        stepped.release()
+
+    house.loop.step = step_and_tell
+    thread = threading.Thread(target=house.loop.run, args=(lambda: False, stop))
+    thread.start()
+    try:
+        assert stepped.acquire(timeout=PATIENCE)
+        house.ask()
+        assert stepped.acquire(timeout=PATIENCE)
+        assert queries.record(house.store, 1).moves[0].attempts != ()
+    finally:
+        stop.set()
+        house.service.wake.set()
+        thread.join(PATIENCE)
+        house.engine.close()
+        house.store.close()
+    assert not thread.is_alive()
+
+
+def test_without_any_bell_it_looks_again_after_three_ticks(house):
+    """Virtual time passes only in waiting: three rounds are three times three ticks."""
+    before = house.clock.now()
+    house.run_until(after(3))
+
+    assert house.clock.now() == before + 3 * 3 * 5.0

@@ -1,0 +1,562 @@
+"""The front door: names are found or refused with the nearest, one click decides, all are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from engine import grammar
+from engine.clock import VirtualClock
+from engine.errors import Refused
+from engine.model import ApprovalState, Fleet, Host, MoveState, Options, RunState, Vm
+from engine.policy.approval import digest
+from engine.service import Service
+from engine.settings import RunDefaults, Settings
+from engine.store import events, queries
+from engine.store.deeds import writing
+from engine.store.store import Store
+
+NOW = 1_767_650_400.0
+HOSTS = ("hv01.corp.example", "hv02.corp.example", "hv03.corp.example", "hv03.lab.example")
+PLACES = [
+    ("web01", "hv01"),
+    ("web02", "hv01"),
+    ("Old CRM", "hv01"),
+    ("db01", "hv02"),
+    ("twin", "hv01"),
+    ("twin", "hv02"),
+    ("same", "hv02"),
+    ("same", "hv02"),
+    ("log[1]", "hv02"),
+]
+
+
+def fleet(at: float = NOW) -> Fleet:
+    vms = tuple(
+        Vm(
+            id=f"id-{number}",
+            name=name,
+            vmm_host=f"{host}.corp.example",
+            vmm_status="Running",
+            seen_on=(f"{host}.corp.example",),
+        )
+        for number, (name, host) in enumerate(PLACES, 1)
+    )
+    template = Vm("id-lib", "template", None, "Stored", stored=True)
+    return Fleet("vmm01", at, at, tuple(map(Host, HOSTS)), (*vms, template))
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "vmferry.db", durable=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def service(store):
+    with writing(store, NOW) as pen:
+        pen.keep_fleet(fleet())
+    return Service(store, VirtualClock(NOW), Settings(run=RunDefaults(attempts=5)))
+
+
+def submit(service, text, by="@ann", **options):
+    return service.submit(grammar.parse(text), by=by, **options)
+
+
+def refusal(service, text) -> Refused:
+    """The refusal of a request; nothing was written and nobody was woken."""
+    before = len(events.since(service.store)), queries.runs(service.store)
+    with pytest.raises(Refused) as refused:
+        submit(service, text)
+    assert (len(events.since(service.store)), queries.runs(service.store)) == before
+    assert not service.wake.is_set()
+    return refused.value
+
+
+def moved(service, run=1) -> list[tuple[str, str]]:
+    record = queries.record(service.store, run)
+    return [(entry.move.vm_id, entry.move.source.split(".")[0]) for entry in record.moves]
+
+
+# --- names ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host hv01 to hv02",
+        "HOST HV01 to HV02",
+        "host hv01.corp.example to HV02.CORP.EXAMPLE",
+        "host hv01,HV01,hv01.corp.example to hv02,hv02",
+    ],
+)
+def test_hosts_are_found_by_short_name_or_fqdn_whatever_the_case(text, service):
+    run = submit(service, text).run
+
+    assert run.sources == ("hv01.corp.example",)
+    assert run.destinations == ("hv02.corp.example",)
+    assert moved(service) == [
+        ("id-1", "hv01"),
+        ("id-2", "hv01"),
+        ("id-3", "hv01"),
+        ("id-5", "hv01"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("vm web01 to hv02", ["id-1"]),
+        ("vm WEB01 to hv02", ["id-1"]),
+        ("vm web01,web01 to hv02", ["id-1"]),
+        ("vm web* to hv02", ["id-1", "id-2"]),
+        ("vm WEB?? to hv02", ["id-1", "id-2"]),
+        ("vm web01,web* to hv02", ["id-1", "id-2"]),
+        ('vm "Old CRM" to hv02', ["id-3"]),
+        ("vm twin@hv01 to hv03.lab.example", ["id-5"]),
+        ("vm twin@HV02.corp.example to hv01", ["id-6"]),
+        ("vm t*@hv01 to hv02", ["id-5"]),
+        ("vm tw* to hv03.lab.example", ["id-5", "id-6"]),
+        ("vm id:id-7 to hv01", ["id-7"]),
+        ("vm ID:ID-7 to hv01", ["id-7"]),
+        ("vm log[1] to hv01", ["id-9"]),
+        ("vm log[* to hv01", ["id-9"]),
+    ],
+)
+def test_vms_are_found_by_name_wildcard_place_or_id(text, found, service):
+    submit(service, text)
+
+    assert [vm for vm, _ in moved(service)] == found
+
+
+def test_the_sources_of_a_list_of_vms_are_where_they_are(service):
+    run = submit(service, "vm tw* to hv03.lab.example").run
+
+    assert run.sources == ("hv01.corp.example", "hv02.corp.example")
+
+
+def test_a_vm_is_where_hyper_v_shows_it_alone_else_where_vmm_says(service):
+    moved_on = fleet()
+    web01 = replace(moved_on.vms[0], seen_on=("hv02.corp.example",))
+    split = replace(moved_on.vms[1], seen_on=("hv01.corp.example", "hv02.corp.example"))
+    with writing(service.store, NOW) as pen:
+        pen.keep_fleet(replace(moved_on, vms=(web01, split, *moved_on.vms[2:])))
+    submit(service, "vm web01,web02 to hv03.lab.example")
+
+    assert moved(service) == [("id-1", "hv02"), ("id-2", "hv01")]
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "says"),
+    [
+        pytest.param(
+            "host hv1 to hv02", "hv1", "No host hv1. Nearest: hv01. Nothing started.", id="host"
+        ),
+        pytest.param(
+            "host hv01 to hv2", "hv2", "No host hv2. Nearest: hv02. Nothing started.", id="dest"
+        ),
+        pytest.param(
+            "host esx17 to hv02",
+            "esx17",
+            "No host esx17. There are: hv01, hv02, hv03, hv03. Nothing started.",
+            id="no host like it",
+        ),
+        pytest.param(
+            "host hv01 to hv03",
+            "hv03",
+            '"hv03" may be hv03.corp.example or hv03.lab.example. Write the full name.',
+            id="two hosts of one short name",
+        ),
+        pytest.param(
+            "host hv01 to hv02,HV01",
+            "hv01.corp.example",
+            "hv01 is both source and destination. Name another host after `to`.",
+            id="same host twice",
+        ),
+        pytest.param(
+            "vm webb01 to hv02",
+            "webb01",
+            "No VM webb01. Nearest: web01 on hv01. Nothing started.",
+            id="vm",
+        ),
+        pytest.param("vm zzzzzz to hv02", "zzzzzz", "No VM zzzzzz. Nothing started.", id="no vm"),
+        pytest.param(
+            "vm db01@hv01 to hv02",
+            "db01@hv01",
+            "No VM db01 on hv01. Nearest: db01 on hv02. Nothing started.",
+            id="vm elsewhere",
+        ),
+        pytest.param(
+            "vm wen01* to hv02",
+            "wen01*",
+            'No VM matches "wen01*". Nearest: web01 on hv01. Nothing started.',
+            id="wildcard",
+        ),
+        pytest.param(
+            "vm web*@hv02 to hv01", "web*@hv02", 'No VM on hv02 matches "web*".', id="wildcard at"
+        ),
+        pytest.param("vm web01@hv9 to hv02", "hv9", "No host hv9.", id="vm at no host"),
+        pytest.param(
+            "vm twin to hv01",
+            "twin",
+            "2 VMs are named twin. Write twin@hv01 or twin@hv02.",
+            id="two of one name",
+        ),
+        pytest.param(
+            "vm same to hv01",
+            "same",
+            "2 VMs are named same. Write id:id-7 or id:id-8.",
+            id="two of one name on one host",
+        ),
+        pytest.param(
+            "vm same@hv02 to hv01", "same@hv02", "Write id:id-7 or id:id-8.", id="place not enough"
+        ),
+        pytest.param(
+            "vm id:nobody to hv01", "id:nobody", "No VM has the id nobody.", id="unknown id"
+        ),
+        pytest.param("vm template to hv01", "template", "No VM template.", id="a stored VM"),
+        pytest.param(
+            "host hv01 to hv02 except wbe01",
+            "wbe01",
+            'No VM of this request matches "wbe01" after except. Nearest: web01. Nothing started.',
+            id="except a typo",
+        ),
+        pytest.param(
+            "host hv01 to hv02 except db01",
+            "db01",
+            'No VM of this request matches "db01" after except.',
+            id="except a VM of another host",
+        ),
+        pytest.param(
+            "vm web* to hv02 except zz*", "zz*", 'matches "zz*" after except.', id="except nothing"
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_carried_out_is_refused_with_the_word_and_the_nearest(
+    text, what, says, service
+):
+    refused = refusal(service, text)
+
+    assert refused.what == what
+    assert says in str(refused)
+
+
+def test_before_the_first_look_no_name_can_be_checked(store):
+    service = Service(store, VirtualClock(NOW), Settings())
+
+    assert "was not looked at yet" in str(refusal(service, "host hv01 to hv02"))
+
+
+def test_what_follows_except_is_kept_for_the_policy(service):
+    run = submit(service, "host hv01 to hv02 except WEB*").run
+
+    assert run.options.excluding == ("WEB*",)
+    assert len(moved(service)) == 4
+
+
+def test_a_refusal_is_kept_in_the_audit(service):
+    error = refusal(service, "host hv1 to hv02")
+    service.refuse("@ann", "host hv1 to hv02", error)
+    kept = events.since(service.store)[-1]
+
+    assert (kept.kind, kept.by, kept.text) == ("refused", "@ann", str(error))
+    assert kept.detail == {"text": "host hv1 to hv02", "what": "hv1"}
+
+
+# --- a run is made -------------------------------------------------------------------------
+
+
+def test_a_run_is_made_active_with_a_row_for_each_vm(service):
+    made = submit(service, "host hv01 to hv02 parallel 2 now", by="terminal:ann")
+    moves = queries.record(service.store, made.run.id).moves
+
+    assert (made.attached, made.run.state, made.run.by) == (False, RunState.ACTIVE, "terminal:ann")
+    assert made.run.request == "host hv01 to hv02 parallel 2"
+    assert {m.move.state for m in moves} == {MoveState.PENDING}
+    assert service.wake.is_set()
+
+
+def test_what_was_not_typed_comes_from_the_settings(service):
+    run = submit(service, "host hv01 to hv02 parallel 2 now").run
+
+    assert run.options == Options(parallel=2, attempts=5)
+
+
+def test_a_typed_word_outweighs_the_settings(service):
+    assert submit(service, "host hv01 to hv02 attempts 3").run.options.attempts == 3
+
+
+def test_a_host_without_vms_is_a_run_too(service):
+    """It is proven empty, which is what was asked for."""
+    made = submit(service, "host hv03.lab.example to hv02")
+
+    assert moved(service, made.run.id) == []
+
+
+def test_a_scheduled_run_waits_until_it_is_activated(service):
+    run = submit(service, "host hv01 to hv02", scheduled=True).run
+    service.activate(run.id)
+    service.activate(run.id)
+    service.reject(run.id, "too late")
+
+    assert run.state is RunState.SCHEDULED
+    assert queries.run(service.store, 1).state is RunState.ACTIVE
+    assert [e.kind for e in events.since(service.store)] == ["run.scheduled", "run.active"]
+
+
+def test_a_scheduled_run_whose_board_cannot_be_posted_never_begins(service):
+    run = submit(service, "host hv01 to hv02", scheduled=True).run
+    service.reject(run.id, "the channel is archived")
+    service.activate(run.id)
+    service.activate(99)
+
+    assert queries.run(service.store, 1).state is RunState.REJECTED
+    assert "the channel is archived" in events.since(service.store)[-1].text
+
+
+# --- the same again, and crossing runs -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ("host hv01 to hv02", "host hv01 to hv02"),
+        ("host hv01 to hv02", "HOST HV01.corp.example to HV02"),
+        ("host hv01 to hv02", "host hv01 to hv02 now"),
+        ("host hv01 to hv02", "host hv01 to hv02 attempts 5"),
+        ("vm web01,web02 to hv02", "vm WEB02,Web01 to hv02.corp.example"),
+        ("vm web* to hv02", "vm WEB* to hv02"),
+    ],
+)
+def test_the_same_request_is_answered_with_its_run_however_it_is_spelled(first, again, service):
+    one = submit(service, first)
+    service.wake.clear()
+    other = submit(service, again, by="@bob")
+
+    assert (other.attached, other.run) == (True, one.run)
+    assert not service.wake.is_set()
+    assert len(queries.runs(service.store)) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="hosts in another order, or a VM named in another way")
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ("host hv01,hv02 to hv03.lab.example", "host hv02,hv01 to hv03.lab.example"),
+        ("host hv01 to hv02,hv03.lab.example", "host hv01 to hv03.lab.example,hv02"),
+        ("vm web01 to hv02", "vm web01@hv01 to hv02"),
+        ("vm web01 to hv02", "vm id:id-1 to hv02"),
+        ("host hv01 to hv02 except web01", "host hv01 to hv02 except WEB01"),
+    ],
+)
+def test_the_same_hosts_and_vms_are_the_same_request(first, again, service):
+    submit(service, first)
+
+    assert submit(service, again).attached
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ("host hv01 to hv02", "host hv01 to hv02 parallel 1"),
+        ("host hv01 to hv02", "host hv01 to hv02,hv03.lab.example"),
+        ("host hv01 to hv02", "vm web01,web02 to hv02"),
+        ("vm web01 to hv02", "vm web02 to hv02"),
+        ("vm web01 to hv02", r"vm web01 to hv02 path E:\VMs"),
+        ("host hv01 to hv02", "host hv01 to hv02 except web01"),
+    ],
+)
+def test_another_request_is_another_run(first, again, service):
+    submit(service, first)
+
+    assert not submit(service, again).attached
+    assert len(queries.runs(service.store)) == 2
+
+
+def test_a_run_that_has_ended_is_not_attached_to(service):
+    submit(service, "host hv01 to hv02")
+    with writing(service.store, NOW) as pen:
+        pen.turn_run(queries.run(service.store, 1), RunState.COMPLETED, "over")
+
+    assert submit(service, "host hv01 to hv02").run.id == 2
+
+
+CROSSING = [
+    pytest.param(
+        "host hv01 to hv02", "host hv02 to hv03.lab.example", "hv02", id="emptying a dest"
+    ),
+    pytest.param("host hv01 to hv02", "host hv02 to hv01", "hv01", id="each into the other"),
+    pytest.param("host hv01 to hv02", "vm db01 to hv01", "hv01", id="a VM into what is emptied"),
+    pytest.param("vm db01 to hv01", "host hv01 to hv02", "hv01", id="emptying what takes a VM"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "name"), CROSSING)
+def test_a_host_is_not_emptied_and_filled_at_once(first, second, name, service):
+    submit(service, first)
+    service.wake.clear()
+    refused = refusal(service, second)
+
+    assert refused.what == name
+    assert f"{name} is on the other side of R1" in str(refused)
+    assert "asked by @ann" in str(refused)
+    assert "Nothing started." in str(refused)
+
+
+@pytest.mark.parametrize(("first", "second", "name"), CROSSING)
+def test_once_the_first_has_ended_the_other_may_begin(first, second, name, service):
+    submit(service, first)
+    with writing(service.store, NOW) as pen:
+        pen.turn_run(queries.run(service.store, 1), RunState.COMPLETED, "over")
+
+    assert submit(service, second).run.id == 2
+
+
+def test_lists_of_vms_may_cross(service):
+    submit(service, "vm web01 to hv02")
+
+    assert submit(service, "vm db01 to hv01").run.id == 2
+
+
+# --- decisions -----------------------------------------------------------------------------
+
+MAY = frozenset({"@bob", "@mei", "@ann"})
+
+
+@pytest.fixture
+def asked(service):
+    """R1 by @ann asks about Old CRM in A1."""
+    run = submit(service, "host hv01 to hv02").run
+    with writing(service.store, NOW) as pen:
+        pen.ask(run.id, ("id-3",), ("Old CRM",), digest(run, ("id-3",)))
+    service.wake.clear()
+    return service
+
+
+def state(service) -> ApprovalState:
+    return queries.approval(service.store, 1).state
+
+
+def test_a_yes_grants_exactly_what_was_asked(asked):
+    decision = asked.decide(1, "approve", by="@bob", deciders=MAY)
+    granted = queries.approval(asked.store, 1)
+
+    assert (decision.accepted, decision.code, decision.by, decision.at) == (
+        True,
+        "granted",
+        "@bob",
+        NOW,
+    )
+    assert decision.approval == granted
+    assert (granted.state, granted.granted, granted.by) == (
+        ApprovalState.GRANTED,
+        ("id-3",),
+        "@bob",
+    )
+    assert asked.wake.is_set()
+
+
+def test_a_no_grants_nothing_and_keeps_the_reason(asked):
+    decision = asked.decide(1, "deny", by="@bob", deciders=MAY, reason="month-end")
+    denied = queries.approval(asked.store, 1)
+
+    assert (decision.accepted, decision.code) == (True, "denied")
+    assert (denied.state, denied.granted, denied.reason) == (
+        ApprovalState.DENIED,
+        (),
+        "month-end",
+    )
+    assert asked.wake.is_set()
+
+
+@pytest.mark.parametrize(("first", "second"), [("approve", "deny"), ("deny", "approve")])
+def test_the_second_click_is_told_who_decided_and_when(first, second, asked):
+    asked.decide(1, first, by="@bob", deciders=MAY)
+    decided = state(asked)
+    asked.clock.jump(NOW + 60)
+    late = asked.decide(1, second, by="@mei", deciders=MAY)
+
+    assert (late.accepted, late.code, late.by, late.at) == (False, "already", "@bob", NOW)
+    assert state(asked) is decided
+
+
+REFUSED_CLICKS = [
+    pytest.param({"by": "@ann", "deciders": MAY}, "own_run", id="whoever asked"),
+    pytest.param({"by": "@eve", "deciders": MAY}, "not_a_decider", id="somebody else"),
+    pytest.param({"by": "@bob", "deciders": frozenset()}, "not_a_decider", id="nobody may"),
+    pytest.param(
+        {"by": "@bob", "deciders": MAY, "digest": "of another card"}, "stale", id="an old button"
+    ),
+]
+
+
+@pytest.mark.parametrize(("click", "code"), REFUSED_CLICKS)
+@pytest.mark.parametrize("verdict", ["approve", "deny"])
+def test_a_click_that_may_not_decide_changes_nothing_and_is_kept(click, code, verdict, asked):
+    decision = asked.decide(1, verdict, **click)
+    [vote] = queries.votes(asked.store, 1)
+    told = events.since(asked.store)[-1]
+
+    assert (decision.accepted, decision.code) == (False, code)
+    assert state(asked) is ApprovalState.REQUESTED
+    assert not asked.wake.is_set()
+    assert (vote["by"], vote["verdict"], vote["counted"], vote["answer"]) == (
+        click["by"],
+        verdict,
+        0,
+        code,
+    )
+    assert (told.kind, told.by, told.run) == ("refused", click["by"], 1)
+    assert "A1" in told.text
+
+
+def test_after_refused_clicks_the_right_one_still_counts(asked):
+    asked.decide(1, "deny", by="@eve", deciders=MAY)
+    asked.decide(1, "approve", by="@ann", deciders=MAY)
+    asked.decide(1, "approve", by="@bob", deciders=MAY)
+    asked.decide(1, "deny", by="@mei", deciders=MAY)
+
+    assert state(asked) is ApprovalState.GRANTED
+    assert [v["counted"] for v in queries.votes(asked.store, 1)] == [0, 0, 1, 0]
+
+
+def test_the_button_shows_what_is_decided(asked):
+    shown = queries.approval(asked.store, 1).digest
+
+    assert asked.decide(1, "approve", by="@bob", deciders=MAY, digest=shown).accepted
+
+
+def test_the_terminals_user_may_decide_own_runs(asked):
+    assert asked.decide(1, "approve", by="@ann").accepted
+
+
+@pytest.mark.parametrize("over", [ApprovalState.EXPIRED, ApprovalState.WITHDRAWN])
+def test_a_question_that_is_over_is_not_decided(over, asked):
+    with writing(asked.store, NOW) as pen:
+        pen.turn_approval(queries.approval(asked.store, 1), over, "over")
+    decision = asked.decide(1, "approve", by="@bob", deciders=MAY)
+
+    assert (decision.accepted, decision.code) == (False, str(over))
+    assert state(asked) is over
+
+
+def test_a_question_of_a_run_that_has_ended_has_expired(asked):
+    with writing(asked.store, NOW) as pen:
+        pen.turn_run(queries.run(asked.store, 1), RunState.COMPLETED, "over")
+    decision = asked.decide(1, "approve", by="@bob", deciders=MAY)
+
+    assert (decision.accepted, decision.code) == (False, "expired")
+    assert state(asked) is ApprovalState.REQUESTED
+
+
+def test_a_question_that_was_never_asked_is_unknown(asked):
+    decision = asked.decide(7, "approve", by="@bob", deciders=MAY)
+
+    assert (decision.accepted, decision.code, decision.approval) == (False, "unknown", None)
+
+
+def test_whoever_asked_is_told_so_even_where_they_may_decide_others(asked):
+    """Being listed does not help: own_run is said before not_a_decider."""
+    assert asked.decide(1, "approve", by="@ann", deciders=frozenset()).code == "own_run"

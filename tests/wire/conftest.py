@@ -1,0 +1,98 @@
+"""Servers on loopback for one test, and sessions with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+
+import pytest
+
+from engine.settings import HostAddress, VmmSettings
+from engine.vmm.sessions import HOST_MODULE, VMM_MODULE, Sessions
+from tests.wire.endpoint import Asked, Endpoint, Function, Server
+from tests.wire.world import good
+
+PASSWORD = "hunter2 not for logs"
+
+
+class StoppedClock:
+    """A monotonic clock that tests push; waiting takes no time."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def wait(self, wake: threading.Event, seconds: float) -> bool:
+        return wake.is_set()
+
+
+class RealClock(StoppedClock):
+    """Real time, and pauses between attempts that take none."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class Ground:
+    """A VMM server and hosts, each an endpoint of its own, and sessions with them all."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.servers: dict[str, Server] = {}
+
+    def serve(self, name: str, functions: Mapping[str, Function], **more: object) -> Endpoint:
+        """A server called ``name`` that answers these functions."""
+        module = VMM_MODULE if name == "vmm01" else HOST_MODULE
+        more.setdefault("accounts", {"ferry": PASSWORD})
+        endpoint = Endpoint({module: functions}, **more)
+        self.servers[name] = self._stack.enter_context(Server(endpoint))
+        return endpoint
+
+    def settings(self, **changes: object) -> VmmSettings:
+        said = {
+            "server": "vmm01",
+            "address": "127.0.0.1",
+            "port": self.servers["vmm01"].port if "vmm01" in self.servers else None,
+            "auth": "basic",
+            "user": "ferry",
+            "password": PASSWORD,
+        }
+        return VmmSettings.model_validate(said | changes)
+
+    def hosts(self) -> dict[str, HostAddress]:
+        return {
+            name: HostAddress(address="127.0.0.1", port=server.port)
+            for name, server in self.servers.items()
+            if name != "vmm01"
+        }
+
+    def sessions(self, clock: object = None, **changes: object) -> Sessions:
+        made = Sessions(self.settings(**changes), self.hosts(), clock or RealClock())
+        self._stack.callback(made.close)
+        return made
+
+
+@pytest.fixture
+def ground() -> Iterator[Ground]:
+    with ExitStack() as stack:
+        yield Ground(stack)
+
+
+def echo(asked: Asked) -> str:
+    """A function that answers what it was given."""
+    return good(dict(asked.parameters))
+
+
+def hang(asked: Asked) -> None:
+    """A function that ends when it is stopped, or when its shell ends with the test."""
+    asked.stopped.wait(30)

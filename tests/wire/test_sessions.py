@@ -1,0 +1,404 @@
+"""Sessions: how many, how long, with whom, and when a server is left alone."""
+
+import logging
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from engine.errors import ContractError, Refused, VmmError, VmmRefused, VmmUnavailable
+from engine.settings import load
+from engine.vmm.powershell import module_text
+from engine.vmm.psrp import Deadline, Session, Target
+from engine.vmm.sessions import LOCKOUT, PAUSE, STALE, Breaker
+from tests.wire.conftest import PASSWORD, RealClock, StoppedClock, echo
+from tests.wire.endpoint import DEFAULT, Asked, Reaction
+from tests.wire.world import bad, good
+
+HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
+
+
+def failed(call, *words, seconds=5.0):
+    with pytest.raises(VmmError) as caught:
+        call(*words, {}, seconds)
+    return caught.value
+
+
+# --- opening and closing ----------------------------------------------------------------------
+
+
+def test_a_session_is_used_again_and_closed_in_the_end(ground):
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    sessions = ground.sessions()
+    for _ in range(5):
+        sessions.ask_vmm("Get-It", {}, 5)
+
+    assert (vmm.opened, len(vmm.shells)) == (1, 1)
+    sessions.close()
+    assert vmm.shells == {}
+    assert "were closed" in str(failed(sessions.ask_vmm, "Get-It"))
+
+
+def test_a_session_that_is_in_use_is_closed_when_it_comes_back(ground):
+    begun, over = threading.Event(), threading.Event()
+
+    def wait(asked: Asked) -> str:
+        begun.set()
+        over.wait(10)
+        return good({})
+
+    vmm = ground.serve("vmm01", {"Get-It": wait})
+    sessions = ground.sessions()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(sessions.ask_vmm, "Get-It", {}, 10)
+        assert begun.wait(10)
+        sessions.close()
+        assert len(vmm.shells) == 1
+        over.set()
+        assert answer.result() == {}
+    assert vmm.shells == {}
+
+
+def test_our_functions_are_brought_along_once_for_every_session(ground):
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    host = ground.serve(HV1, {"Get-It": echo})
+    sessions = ground.sessions()
+    for _ in range(2):
+        sessions.ask_vmm("Get-It", {}, 5)
+        sessions.ask_host(HV1, "Get-It", {}, 5)
+
+    assert vmm.brought == [("VMFerry.Vmm", module_text("VMFerry.Vmm"))]
+    assert host.brought == [("VMFerry.Host", module_text("VMFerry.Host"))]
+    assert {shell.configuration for shell in vmm.shells.values()} == {DEFAULT}
+
+
+def test_an_endpoint_that_is_named_has_them_already_and_gets_no_script(ground):
+    vmm = ground.serve("vmm01", {"Get-It": echo}, configurations=["VMFerry"])
+    answer = ground.sessions(configuration="VMFerry").ask_vmm("Get-It", {"Name": "web01"}, 5)
+
+    assert answer == {"name": "web01"}
+    assert (vmm.brought, vmm.scripts) == ([], [])
+    assert {shell.configuration for shell in vmm.shells.values()} == {"VMFerry"}
+
+
+def test_an_endpoint_that_does_not_exist_is_told_in_the_servers_words(ground):
+    ground.serve("vmm01", {"Get-It": echo})
+    caught = failed(ground.sessions(configuration="VMFarry").ask_vmm, "Get-It")
+
+    assert "Cannot find the VMFarry session configuration" in str(caught)
+    assert caught.happened is False
+
+
+def test_an_endpoint_that_takes_no_module_says_what_to_set(ground):
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    vmm.modules = {}
+    caught = failed(ground.sessions().ask_vmm, "Get-It")
+
+    assert isinstance(caught, ContractError)
+    assert "vmm01 does not take the module VMFerry.Vmm" in str(caught)
+    assert "[vmm] configuration" in str(caught)
+    assert vmm.shells == {}
+
+
+def test_a_session_that_was_idle_and_lives_is_used_again(ground):
+    clock = StoppedClock()
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    sessions = ground.sessions(clock)
+    sessions.ask_vmm("Get-It", {}, 60)
+    clock.time += STALE + 1
+    sessions.ask_vmm("Get-It", {}, 60)
+
+    assert [message.action for message in vmm.heard].count("Get") == 1
+    assert vmm.opened == 1
+
+
+def drop_connections(ground, vmm):
+    (shell,) = vmm.shells.values()
+    shell.state = "Disconnected"
+
+
+@pytest.mark.parametrize(
+    "happens", [drop_connections, lambda ground, vmm: vmm.kill_shells()], ids=["idle", "gone"]
+)
+def test_a_session_that_was_idle_and_died_is_replaced_before_the_call(ground, happens):
+    clock = StoppedClock()
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    sessions = ground.sessions(clock)
+    sessions.ask_vmm("Get-It", {}, 60)
+    happens(ground, vmm)
+    clock.time += STALE + 1
+
+    assert sessions.ask_vmm("Get-It", {"Name": "web01"}, 60) == {"name": "web01"}
+    assert (vmm.opened, len(vmm.shells)) == (2, 1)
+    assert len(vmm.asked) == 2
+
+
+# --- how many ---------------------------------------------------------------------------------
+
+
+def test_no_two_callers_share_a_session_and_the_cap_holds(ground):
+    together = threading.Barrier(3, timeout=10)
+    users: dict[str, set[str]] = {}
+
+    def meet(asked: Asked) -> str:
+        users.setdefault(str(asked["Who"]), set()).add(asked.shell.id)
+        together.wait()
+        return good({"who": asked["Who"]})
+
+    vmm = ground.serve("vmm01", {"Get-It": meet})
+    sessions = ground.sessions(sessions=3)
+    with ThreadPoolExecutor(9) as pool:
+        answers = pool.map(lambda who: sessions.ask_vmm("Get-It", {"Who": who}, 10), range(9))
+        assert [answer["who"] for answer in answers] == list(range(9))
+    assert (vmm.opened, vmm.most) == (3, 3)
+    assert set().union(*users.values()) == set(vmm.shells)
+
+
+def test_who_finds_all_sessions_busy_waits_no_longer_than_the_deadline(ground):
+    begun, over = threading.Event(), threading.Event()
+
+    def wait(asked: Asked) -> str:
+        begun.set()
+        over.wait(10)
+        return good({})
+
+    ground.serve("vmm01", {"Get-It": wait})
+    sessions = ground.sessions(sessions=1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(sessions.ask_vmm, "Get-It", {}, 10)
+        assert begun.wait(10)
+        caught = failed(sessions.ask_vmm, "Get-It", seconds=0.1)
+        over.set()
+        first.result()
+
+    assert "All 1 sessions with vmm01 are busy" in str(caught)
+    assert caught.happened is False
+
+
+def test_many_threads_get_the_answers_to_their_own_questions(ground):
+    ground.serve("vmm01", {"Get-It": echo})
+    sessions = ground.sessions()
+    with ThreadPoolExecutor(8) as pool:
+        names = [f"web{number:03}" for number in range(80)]
+        answers = list(pool.map(lambda name: sessions.ask_vmm("Get-It", {"Name": name}, 20), names))
+
+    assert [answer["name"] for answer in answers] == names
+
+
+# --- leaving alone ----------------------------------------------------------------------------
+
+
+def test_a_server_that_does_not_answer_is_left_alone_then_tried_once(ground):
+    clock = StoppedClock()
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    vmm.on = lambda message: Reaction(cut="before")
+    sessions = ground.sessions(clock)
+    for _ in range(3):
+        failed(sessions.ask_vmm, "Get-It")
+    heard = len(vmm.heard)
+    caught = failed(sessions.ask_vmm, "Get-It")
+
+    assert "the connection was lost; it is left alone for 60 s" in str(caught)
+    assert caught.happened is False
+    assert len(vmm.heard) == heard
+    clock.time += PAUSE
+    failed(sessions.ask_vmm, "Get-It")
+    assert len(vmm.heard) > heard
+    assert "left alone for 60 s" in str(failed(sessions.ask_vmm, "Get-It"))
+    clock.time += PAUSE
+    vmm.on = lambda message: None
+    assert sessions.ask_vmm("Get-It", {}, 5) == {}
+    assert sessions.ask_vmm("Get-It", {}, 5) == {}
+
+
+def test_one_call_at_a_time_tries_a_server_that_was_left_alone():
+    clock = StoppedClock()
+    breaker = Breaker(clock, 1, PAUSE)
+    breaker.failed("hv01 is down")
+    clock.time += PAUSE
+    with breaker.guard():
+        with pytest.raises(VmmUnavailable, match="hv01 is down; it is left alone while one call"):
+            breaker.guard().__enter__()
+        breaker.passed()
+    with breaker.guard(), breaker.guard():
+        pass
+
+
+def test_what_vmm_refuses_is_no_failure_of_the_server(ground):
+    vmm = ground.serve("vmm01", {"Get-It": lambda asked: bad("refused", "No such VM")})
+    sessions = ground.sessions()
+    for _ in range(5):
+        assert isinstance(failed(sessions.ask_vmm, "Get-It"), VmmRefused)
+
+    assert len(vmm.asked) == 5
+
+
+def test_a_silent_host_does_not_close_the_door_to_the_others(ground):
+    ground.serve("vmm01", {"Get-It": echo})
+    ground.serve(HV1, {"Get-It": echo}).on = lambda message: Reaction(cut="before")
+    ground.serve(HV2, {"Get-It": echo})
+    sessions = ground.sessions()
+    for _ in range(5):
+        failed(sessions.ask_host, HV1, "Get-It")
+
+    assert sessions.ask_host(HV2, "Get-It", {}, 5) == {}
+    assert sessions.ask_vmm("Get-It", {}, 5) == {}
+
+
+def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
+    clock = StoppedClock()
+    servers = [
+        ground.serve(name, {"Get-It": echo}, accounts={"ferry": "changed yesterday"})
+        for name in ("vmm01", HV1, HV2)
+    ]
+    sessions = ground.sessions(clock)
+    first = failed(sessions.ask_vmm, "Get-It")
+    again = failed(sessions.ask_vmm, "Get-It")
+    failed(sessions.ask_host, HV1, "Get-It")
+    third = failed(sessions.ask_host, HV2, "Get-It")
+
+    assert "vmm01 does not accept the account of the settings" in str(first)
+    assert "left alone for 900 s" in str(again)
+    assert "2 servers in a row refused the account" in str(third)
+    assert [server.refused_logons for server in servers] == [1, 1, 0]
+    assert {error.happened for error in (first, again, third)} == {False}
+
+    for server in servers:
+        server.accounts["ferry"] = PASSWORD
+    clock.time += LOCKOUT
+    assert sessions.ask_host(HV2, "Get-It", {}, 5) == {}
+    assert sessions.ask_vmm("Get-It", {}, 5) == {}
+
+
+def test_an_account_that_another_server_accepts_is_not_suspected(ground):
+    ground.serve("vmm01", {"Get-It": echo})
+    hosts = [ground.serve(name, {"Get-It": echo}, accounts={}) for name in (HV1, HV2, HV3)]
+    sessions = ground.sessions()
+    for name in (HV1, HV2, HV3):
+        sessions.ask_vmm("Get-It", {}, 5)
+        failed(sessions.ask_host, name, "Get-It")
+
+    assert [host.refused_logons for host in hosts] == [1, 1, 1]
+    assert sessions.ask_vmm("Get-It", {}, 5) == {}
+
+
+# --- secrets and the way there ----------------------------------------------------------------
+
+
+def test_the_password_is_in_no_error_no_log_and_no_representation(ground, caplog):
+    caplog.set_level(logging.DEBUG)
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    clock, settings = RealClock(), ground.settings()
+    sessions = ground.sessions()
+    sessions.ask_vmm("Get-It", {"Name": "web01"}, 5)
+    target = Target(
+        "vmm01", "127.0.0.1", ground.servers["vmm01"].port, auth="basic", user="ferry",
+        secret=settings.secret, module=("VMFerry.Vmm", "text"),
+    )  # fmt: skip
+    session = Session(target, clock, Deadline(clock, 5))
+    told = [repr(settings), str(settings), repr(target), repr(session), repr(sessions)]
+    reactions = [Reaction(cut="before"), Reaction(status=500, text=PASSWORD), Reaction(status=401)]
+    for reaction in reactions:
+        vmm.on = lambda message, reaction=reaction: reaction
+        try:
+            session.ask("Get-It", {}, Deadline(clock, 5))
+        except VmmError as error:
+            told += [str(error), repr(error), "".join(traceback.format_exception(error))]
+            told += [repr(error.__cause__)]
+    vmm.on = lambda message: None
+    vmm.accounts["ferry"] = "changed"
+    told.append(repr(failed(ground.sessions().ask_vmm, "Get-It")))
+    session.close()
+    told += [caplog.text, *(str(record.args) for record in caplog.records)]
+
+    assert len(told) > 10
+    assert [text for text in told if PASSWORD in text] == []
+
+
+def test_a_password_file_is_read_when_it_is_needed_and_may_change(ground, tmp_path):
+    file = tmp_path / "password"
+    file.write_text("old one\n", encoding="utf-8")
+    vmm = ground.serve("vmm01", {"Get-It": echo}, accounts={"ferry": "new one"})
+    clock = StoppedClock()
+    sessions = ground.sessions(clock, password="", password_file=str(file))
+    failed(sessions.ask_vmm, "Get-It")
+    file.write_text("new one\n", encoding="utf-8")
+    clock.time += LOCKOUT
+
+    assert sessions.ask_vmm("Get-It", {}, 5) == {}
+    assert vmm.refused_logons == 1
+
+
+def test_a_password_file_that_cannot_be_read_is_named(ground, tmp_path):
+    ground.serve("vmm01", {"Get-It": echo})
+    sessions = ground.sessions(password="", password_file=str(tmp_path / "nothing"))
+    caught = failed(sessions.ask_vmm, "Get-It")
+
+    assert f"The password file {tmp_path / 'nothing'} cannot be read" in str(caught)
+    assert caught.happened is False
+
+
+def test_settings_take_the_password_from_the_environment_and_hosts_by_name(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text(
+        '[vmm]\nserver = "vmm01.corp.example"\nssl = true\nuser = "CORP\\\\ferry"\n'
+        f'[hosts."{HV1}"]\naddress = "10.0.0.1"\nport = 5985\n',
+        encoding="utf-8",
+    )
+    settings = load(path, {"VMFERRY_VMM__PASSWORD": PASSWORD})
+
+    assert settings.vmm.secret().get_secret_value() == PASSWORD
+    assert (settings.vmm.user, settings.vmm.transport_port()) == ("CORP\\ferry", 5986)
+    assert (settings.hosts[HV1].address, settings.hosts[HV1].port) == ("10.0.0.1", 5985)
+    assert PASSWORD not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("env", "sentence"),
+    [
+        ({"VMFERRY_VMM__PASWORD": PASSWORD}, "Did you mean password?"),
+        ({"VMFERRY_VMM": f'{{"password": ["{PASSWORD}"]}}'}, "vmm.password cannot be"),
+        (
+            {"VMFERRY_VMM__PASSWORD": PASSWORD, "VMFERRY_VMM__PASSWORD_FILE": "/run/secret"},
+            "password and password_file exclude each other",
+        ),
+        ({"VMFERRY_VMM__AUTH": "digest"}, "'negotiate', 'kerberos', 'ntlm' or 'basic'"),
+        ({"VMFERRY_VMM__PORT": "0"}, "greater than or equal to 1"),
+    ],
+)
+def test_wrong_settings_are_refused_without_showing_the_password(env, sentence):
+    with pytest.raises(Refused) as caught:
+        load(None, env)
+
+    assert sentence in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_password_is_not_sent_readable_over_a_network():
+    clock = RealClock()
+    target = Target("vmm01", "vmm01.invalid", 5985, auth="basic", user="ferry")
+    with pytest.raises(VmmUnavailable, match="basic without ssl = true") as caught:
+        Session(target, clock, Deadline(clock, 5))
+
+    assert caught.value.happened is False
+    Target("vmm01", "vmm01.invalid", 5986, auth="basic", ssl=True).refuse_to_shout()
+    Target("vmm01", "::1", 5985, auth="basic").refuse_to_shout()
+
+
+def test_no_proxy_of_the_environment_stands_between(ground, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    ground.serve("vmm01", {"Get-It": echo})
+
+    assert ground.sessions().ask_vmm("Get-It", {}, 5) == {}
+
+
+def test_a_host_is_reached_by_its_own_name_where_settings_name_no_address(ground):
+    ground.serve("vmm01", {"Get-It": echo})
+    sessions = ground.sessions(auth="ntlm", port=5985)
+    caught = failed(sessions.ask_host, "hv09.invalid", "Get-It")
+
+    assert "hv09.invalid cannot be reached: there is no such address" in str(caught)

@@ -1,0 +1,511 @@
+"""The port over the wire: answers of VMM and of the hosts merged, and a whole run played so."""
+
+import json
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from engine import report
+from engine.clock import VirtualClock
+from engine.errors import ContractError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
+from engine.grammar import parse
+from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Network, Repair
+from engine.reconciler import Engine
+from engine.service import Service
+from engine.settings import HostAddress, Settings
+from engine.sim import fleet_file
+from engine.sim.port import SimPort
+from engine.sim.world import World
+from engine.store import queries
+from engine.store.store import Store
+from engine.vmm.wire import WirePort
+from tests.wire.endpoint import Asked, Reaction
+from tests.wire.world import Answering, bad, good
+
+HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
+FLEET = """
+format = 1
+clock_skew = "7s"
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+live = 1
+[[host]]
+name = "hv03.corp.example"
+maintenance = true
+acl_rights = false
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 2
+[[vm.nic]]
+network = "VM-Net-10"
+subnet = "Subnet 10"
+classification = "High bandwidth"
+switch = "LS-Main"
+vlan = 10
+[[vm.nic.acl]]
+action = "Allow"
+direction = "Inbound"
+weight = 10
+protocol = "TCP"
+local_port = "443"
+stateful = true
+[[vm.nic.acl]]
+action = "Deny"
+direction = "Outbound"
+weight = 5
+[[vm.nic]]
+switch = "LS-Main"
+trunk = [1, 2]
+native_vlan = 1
+[[vm]]
+name = "db 01; Stop-Computer $(x)"
+host = "hv01"
+status = "PowerOff"
+minutes = 1
+[[vm.nic]]
+network = "VM-Net-10"
+switch = "LS-Main"
+[[vm]]
+name = "web03"
+host = "hv02"
+backup = [["0s", "3m"]]
+blocks = ["pass_through"]
+[lies]
+lose_acls_live = 1.0
+lose_acls_cold = 1.0
+lose_nics_cold = 1.0
+"""
+
+
+class Wired:
+    """A simulated world behind real HTTP, and both ports to it."""
+
+    def __init__(self, ground, text: str = FLEET) -> None:
+        self.world = World.of(fleet_file.parse(text))
+        self.clock = VirtualClock(self.world.start)
+        answering = Answering(self.world, self.clock)
+        self.vmm = ground.serve("vmm01", answering.vmm())
+        self.hosts = {
+            name: ground.serve(name, answering.host(name)) for name in self.world.state.hosts
+        }
+        hosts = ground.hosts()
+        self.settings = Settings(vmm=ground.settings(), hosts=hosts)
+        self.port = WirePort(self.settings, self.clock)
+        ground._stack.callback(self.port.close)
+        self.sim = SimPort(self.world, self.clock)
+
+    def vm(self, name: str) -> str:
+        return self.world.state.vm(name).id
+
+
+@pytest.fixture
+def wired(ground):
+    return Wired(ground)
+
+
+# --- looking ----------------------------------------------------------------------------------
+
+
+def speedless(fleet):
+    """VMM does not tell how fast a host copies; the simulated one does."""
+    return replace(fleet, hosts=tuple(replace(host, mb_per_s=None) for host in fleet.hosts))
+
+
+@pytest.mark.parametrize("asked", [[], [HV1], [HV1, HV2, HV3], ["HV01.CORP.EXAMPLE", "nowhere"]])
+def test_an_observation_over_the_wire_is_the_simulated_one(wired, asked):
+    assert wired.port.observe(asked) == speedless(wired.sim.observe(asked))
+
+
+def test_hosts_that_vmm_re_read_are_fresh_and_stay_known_as_such(wired):
+    first = wired.port.observe([HV1], refresh=[HV1])
+    wired.clock.jump(wired.clock.now() + 30)
+    second = wired.port.observe([HV1])
+
+    assert first.host(HV1).refreshed_at == first.at
+    assert first.host(HV2).refreshed_at is None
+    assert second.host(HV1).refreshed_at == first.at
+    assert second.host(HV1).seen_at == second.at == first.at + 30
+    assert second.server_time == second.at + 7
+
+
+def test_a_locked_host_is_no_error(wired):
+    wired.world.state.hosts[HV1].locked_until = wired.clock.now() + 60
+    fleet = wired.port.observe([HV1], refresh=[HV1, HV2])
+
+    assert (fleet.host(HV1).locked, fleet.host(HV1).refreshed_at) == (True, None)
+    assert fleet.host(HV1).seen_at == fleet.at
+    assert (fleet.host(HV2).locked, fleet.host(HV2).refreshed_at) == (False, fleet.at)
+
+
+def test_a_host_that_does_not_answer_proves_nothing_and_hides_nothing_else(wired):
+    wired.hosts[HV1].on = lambda message: Reaction(cut="before")
+    fleet = wired.port.observe([HV1, HV2])
+
+    assert fleet.host(HV1).seen_at is None
+    assert "hv01.corp.example cannot be reached: the connection was lost" in fleet.host(HV1).error
+    assert fleet.host(HV2).seen_at == fleet.at
+    assert fleet.vm(wired.vm("web01")).seen_on == ()
+    assert fleet.vm(wired.vm("web03")).backing_up
+
+
+def test_a_host_of_another_contract_is_one_that_does_not_answer(wired):
+    wired.hosts[HV1].modules["VMFerry.Host"]["Get-VmfHostState"] = lambda asked: good({"vms": {}})
+    host = wired.port.observe([HV1]).host(HV1)
+
+    assert host.seen_at is None
+    assert "Install the same version" in host.error
+
+
+def test_without_vmm_there_is_no_observation_and_no_host_is_asked(wired):
+    wired.vmm.on = lambda message: Reaction(cut="before")
+    with pytest.raises(VmmUnavailable, match="vmm01 cannot be reached"):
+        wired.port.observe([HV1, HV2])
+
+    assert wired.hosts[HV1].heard == wired.hosts[HV2].heard == []
+
+
+def test_a_fleet_of_another_contract_is_refused_by_its_field(wired):
+    told = {"server_time": "2026-01-05T22:00:00Z", "hosts": [], "jobs": []}
+    wired.vmm.modules["VMFerry.Vmm"]["Get-VmfFleet"] = lambda asked: good(told)
+    with pytest.raises(ContractError, match="Get-VmfFleet: vms: Field required"):
+        wired.port.observe()
+
+
+def test_hosts_are_asked_side_by_side(wired):
+    together = threading.Barrier(3, timeout=10)
+    for name, host in wired.hosts.items():
+        answer = host.modules["VMFerry.Host"]["Get-VmfHostState"]
+
+        def meet(asked: Asked, answer=answer):
+            together.wait()
+            return answer(asked)
+
+        host.modules["VMFerry.Host"]["Get-VmfHostState"] = meet
+    fleet = wired.port.observe([HV1, HV2, HV3])
+
+    assert all(host.seen_at == fleet.at for host in fleet.hosts)
+
+
+def told(vmm, **changes):
+    """One VM as VMM tells it."""
+    row = {
+        "id": "ID-1", "name": "web01", "host": HV1, "status": "Running", "memory_mb": 1,
+        "disk_mb": 1, "adapters": 0, "stored": False, "replica": False, "blocks": [],
+    }  # fmt: skip
+    return row | changes
+
+
+def shown(**changes):
+    """One VM as Hyper-V shows it."""
+    row = {"id": "ID-1", "name": "web01", "state": "Running", "status": ["Ok"], "replica": False}
+    return row | changes
+
+
+def observe(wired, vms, states):
+    """An observation of these rows."""
+    ours = wired.vmm.modules["VMFerry.Vmm"]
+    fleet = ours["Get-VmfFleet"]
+
+    def with_rows(asked):
+        data = json.loads(fleet(asked))["data"]
+        return good(data | {"vms": vms})
+
+    ours["Get-VmfFleet"] = with_rows
+    for name, rows in states.items():
+        state = {"live_limit": 1, "storage_limit": 9, "vms": rows}
+        wired.hosts[name].modules["VMFerry.Host"]["Get-VmfHostState"] = lambda asked, state=state: (
+            good(state)
+        )
+    return wired.port.observe(list(states))
+
+
+def test_a_replica_is_neither_a_second_vm_nor_evidence_of_arrival(wired):
+    vms = [told(wired, host=HV2, replica=True, status="PowerOff"), told(wired)]
+    states = {HV1: [shown()], HV2: [shown(replica=True, state="Off")]}
+    (vm,) = observe(wired, vms, states).vms
+
+    assert (vm.vmm_host, vm.seen_on, vm.hyperv_state) == (HV1, (HV1,), HyperVState.RUNNING)
+
+
+def test_a_vm_that_only_hyperv_shows_is_there_and_one_in_the_library_is_not_it(wired):
+    vms = [told(wired, host=None, stored=True, status="Stored")]
+    fleet = observe(wired, vms, {HV1: [shown(state="FastSaving")]})
+
+    assert [(vm.vmm_host, vm.seen_on, vm.stored) for vm in fleet.vms] == [
+        (None, (), True),
+        (None, (HV1,), False),
+    ]
+    assert fleet.vm("ID-1").hyperv_state is HyperVState.OTHER
+
+
+def test_a_vm_in_two_places_is_told_as_vmms_host_shows_it(wired):
+    states = {HV1: [shown(state="Off")], HV2: [shown()]}
+    (vm,) = observe(wired, [told(wired, host=HV2)], states).vms
+
+    assert (vm.seen_on, vm.hyperv_state) == ((HV1, HV2), HyperVState.RUNNING)
+
+
+def test_of_two_limits_the_smaller_one_holds(wired):
+    host = observe(wired, [], {HV1: []}).host(HV1)
+
+    assert (host.live_limit, host.storage_limit) == (1, 2)
+
+
+def test_version_and_rights_are_told_in_words(wired):
+    assert wired.port.version() == "VMM 10.22.1287 on vmm01, PowerShell 5.1.20348, module 1"
+    assert wired.port.rights(HV1) is None
+    assert "denied" in wired.port.rights(HV3)
+
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def test_networks_of_both_sides_are_one(wired):
+    ids = [wired.vm("web01"), wired.vm("web03"), "no such id"]
+
+    assert wired.port.networks(HV1, ids) == wired.sim.networks(HV1, ids)
+    assert wired.port.networks(HV3, ids) == {}
+
+
+PORT = {
+    "id": "P1", "mac": "001DD8000001", "name": "Network Adapter", "switch": None,
+    "connected": False, "vlan": 0, "trunk": [], "native_vlan": 0, "isolation": 0,
+    "spoofing": None, "guards": None, "acls": [],
+}  # fmt: skip
+MODEL = {
+    "id": "M1", "mac": "00:1D:D8:00:00:01", "network": "VM-Net-10", "subnet": None,
+    "switch": None, "vlan": 0, "classification": None, "port_acl": None,
+}  # fmt: skip
+ACL = {
+    "action": "Deny", "direction": "Inbound", "weight": 1, "local_ip": None, "remote_ip": "",
+    "local_port": "*", "remote_port": "ANY", "protocol": "UDP", "stateful": False,
+    "idle_timeout": 0, "isolation_id": 0,
+}  # fmt: skip
+
+
+def read_networks(wired, ports, models):
+    host = wired.hosts[HV1].modules["VMFerry.Host"]
+    host["Get-VmfHostNetwork"] = lambda asked: good({"vms": [{"id": "ID-1", "adapters": ports}]})
+    vmm = wired.vmm.modules["VMFerry.Vmm"]
+    vmm["Get-VmfNetwork"] = lambda asked: good({"vms": [{"id": "ID-1", "adapters": models}]})
+    return wired.port.networks(HV1, ["ID-1"])["ID-1"].adapters
+
+
+@pytest.mark.parametrize(
+    ("ports", "models", "networks"),
+    [
+        ([PORT | {"id": "m1"}], [MODEL], ["VM-Net-10"]),
+        ([PORT], [MODEL], ["VM-Net-10"]),
+        ([PORT], [MODEL, MODEL | {"id": "M2"}], [None]),
+        ([PORT, PORT | {"id": "P2"}], [MODEL], [None, None]),
+        ([PORT | {"mac": "000000000000"}], [MODEL | {"mac": "00:00:00:00:00:00"}], [None]),
+        ([PORT], [], [None]),
+    ],
+    ids=["by id", "by mac", "mac twice in VMM", "mac twice on the host", "zero mac", "unknown"],
+)
+def test_an_adapter_finds_its_model_by_id_else_by_a_unique_mac(wired, ports, models, networks):
+    assert [adapter.network for adapter in read_networks(wired, ports, models)] == networks
+
+
+def test_what_a_rule_leaves_open_is_any_and_what_it_lacks_is_another_contract(wired):
+    (adapter,) = read_networks(wired, [PORT | {"acls": [ACL]}], [MODEL])
+    assert adapter.acls == (Acl("Deny", "Inbound", 1, protocol="UDP"),)
+
+    lacking = {key: value for key, value in ACL.items() if key != "local_ip"}
+    with pytest.raises(ContractError, match=r"acls\.0\.local_ip: Field required"):
+        read_networks(wired, [PORT | {"acls": [lacking]}], [MODEL])
+
+
+def test_a_repair_is_split_between_vmm_and_the_host(wired):
+    vm = wired.vm("web01")
+    before = wired.port.networks(HV1, [vm])[vm]
+    state = wired.world.state.vms[vm]
+    state.nics = [
+        replace(nic, switch=None, network=None, vlan=0, trunk=(), native_vlan=0, acls=())
+        for nic in state.nics
+    ]
+    wired.vmm.asked.clear()
+    repairs = tuple(
+        AdapterRepair(
+            nic.id, nic.mac, nic.network, nic.switch, nic.vlan, nic.trunk, nic.native_vlan, nic.acls
+        )
+        for nic in before.adapters
+    )
+    wired.port.repair_network(vm, Repair(HV1, repairs))
+
+    assert wired.port.networks(HV1, [vm])[vm] == before
+    (asked, *_) = wired.vmm.asked
+    rows = json.loads(asked["Adapters"])
+    assert [(row["network"], row["switch"], row["vlan"]) for row in rows] == [
+        ("VM-Net-10", "LS-Main", 10),
+        (None, "LS-Main", None),
+    ]
+
+
+def test_only_the_side_that_has_something_to_put_back_is_asked(wired):
+    vm = wired.vm("web01")
+    nic = wired.world.state.vms[vm].nics[0]
+    wired.port.repair_network(vm, Repair(HV1, (AdapterRepair(nic.id, acls=nic.acls),)))
+    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (0, 1)
+
+    wired.port.repair_network(vm, Repair(HV1, (AdapterRepair(nic.id, vlan=0),)))
+    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (1, 1)
+
+
+def test_rules_are_put_back_even_where_vmm_refuses_the_switch(wired):
+    vm = wired.vm("web01")
+    state = wired.world.state.vms[vm]
+    acls = state.nics[0].acls
+    state.nics[0] = replace(state.nics[0], acls=())
+    repair = AdapterRepair(state.nics[0].id, switch="no such switch", acls=acls)
+    with pytest.raises(VmmRefused, match="no virtual switch"):
+        wired.port.repair_network(vm, Repair(HV1, (repair,)))
+
+    assert state.nics[0].acls == acls
+
+
+# --- acting -----------------------------------------------------------------------------------
+
+
+def test_a_start_says_everything_that_the_guard_compares(wired):
+    vm, at = wired.vm("db 01; Stop-Computer $(x)"), wired.world.start + 60.25
+    pin = Network((Adapter("A", "00:1D", "VM-Net-10", switch="LS-Main", vlan=10),))
+    job = wired.port.start_move(vm, HV1, HV2, r"D:\VMs; x", "down", pin, at)
+    (asked,) = wired.vmm.asked
+
+    assert job in {job.id for job in wired.sim.observe(jobs=[job]).jobs}
+    assert asked["Path"] == r"D:\VMs; x"
+    assert (asked["Source"], asked["Destination"], asked["Power"]) == (HV1, HV2, "down")
+    assert json.loads(asked["Pin"]) == [
+        {"id": "A", "mac": "00:1D", "network": "VM-Net-10", "switch": "LS-Main", "vlan": 10}
+    ]
+    assert datetime.fromisoformat(asked["NotAfter"]) == datetime.fromtimestamp(at, UTC)
+    assert asked["NotAfter"].endswith(".250Z")
+    assert (asked["VmmServer"], asked["Port"]) == ("localhost", 8100)
+
+
+def test_what_is_not_said_is_no_parameter(wired):
+    wired.port.start_move(wired.vm("web01"), HV1, HV2, None, "running", None, math.floor(2e9))
+
+    assert {"path", "pin"} & set(wired.vmm.asked[0].parameters) == set()
+
+
+def test_the_guard_the_locks_and_the_refusals_come_through_as_they_are(wired):
+    vm, late = wired.vm("web01"), wired.world.start - 1
+    with pytest.raises(VmmStale, match="after its deadline"):
+        wired.port.start_move(vm, HV1, HV2, None, "running", None, late)
+    wired.world.state.hosts[HV1].locked_until = wired.world.start + 60
+    with pytest.raises(VmmLocked) as caught:
+        wired.port.refresh(vm)
+    assert caught.value.code == "2606"
+    with pytest.raises(VmmRefused, match="knows no virtual machine"):
+        wired.port.dismiss("no such id")
+
+
+def test_stopping_and_refreshing_reach_vmm(wired):
+    vm = wired.vm("web01")
+    job = wired.port.start_move(vm, HV1, HV2, None, "running", None, wired.world.start + 60)
+    wired.port.stop_job(job)
+    wired.port.refresh(vm)
+    wired.port.dismiss(vm)
+
+    assert wired.port.observe(jobs=[job]).job(job).state == "canceled"
+
+
+def test_a_job_that_failed_says_why_with_its_number(wired):
+    ours = wired.vmm.modules["VMFerry.Vmm"]
+    fleet = ours["Get-VmfFleet"]
+    job = {
+        "id": "J", "vm_id": "ID-1", "source": HV1, "target": None, "state": "failed",
+        "progress": 7, "error": "The connection was lost", "code": "2916",
+        "started": "2026-01-05T22:00:00Z", "ended": "2026-01-05T23:00:00.5+01:00",
+    }  # fmt: skip
+    ours["Get-VmfFleet"] = lambda asked: good(json.loads(fleet(asked))["data"] | {"jobs": [job]})
+    (read,) = wired.port.observe(jobs=["J"]).jobs
+
+    assert read.error == "The connection was lost (2916)"
+    assert read.ended - read.started == 0.5
+
+
+def test_many_lanes_share_the_port(wired):
+    ids = [wired.vm("web01"), wired.vm("web03")]
+
+    def ask(number):
+        if number % 3 == 0:
+            return len(wired.port.observe([HV1, HV2]).vms)
+        return len(wired.port.networks((HV1, HV2)[number % 2], ids))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, range(24))) == {1, 3}
+    assert wired.vmm.most <= 4
+    assert wired.hosts[HV1].most <= 2
+
+
+# --- a whole run ------------------------------------------------------------------------------
+
+
+def play(port, clock, world, folder, settings):
+    """`host hv01 to hv02`, approved, to its end; the report without the calls."""
+    store = Store(folder)
+    engine = Engine(store, port, clock, settings, lanes=1)
+    engine.take_over()
+    try:
+        engine.look()
+        service = Service(store, clock, settings)
+        run = service.submit(parse("host hv01 to hv02"), by="terminal:ann").run
+        for _ in range(2000):
+            advanced = engine.advance()
+            for approval in queries.open_approvals(store):
+                service.decide(approval.id, "approve", by="terminal:ann")
+            if queries.run(store, run.id).over:
+                break
+            changes = [advanced.next_due, world.next_change(clock.now())]
+            later = [at for at in changes if at is not None and at > clock.now() + 5]
+            clock.jump(clock.now() + 5 if advanced.acted or not later else min(later))
+        told = {"calls": [], "fleet": world.truth(), "violations": list(world.violations)}
+        return report.document(store, "vmm01", clock.now(), world=told)
+    finally:
+        engine.close()
+        store.close()
+
+
+def test_a_whole_run_over_the_wire_ends_as_the_simulated_one(ground, tmp_path):
+    wired = Wired(ground)
+    over = play(wired.port, wired.clock, wired.world, tmp_path / "wire.db", wired.settings)
+    world = World.of(fleet_file.parse(FLEET))
+    clock = VirtualClock(world.start)
+    alone = play(SimPort(world, clock), clock, world, tmp_path / "sim.db", wired.settings)
+
+    assert (over["ended"], over["exit"], over["violations"]) == (True, 0, [])
+    moves = {move["vm"]: move for move in over["runs"][0]["moves"]}
+    assert {name: move["state"] for name, move in moves.items()} == {
+        "web01": "done",
+        "db 01; Stop-Computer $(x)": "done",
+    }
+    assert {repair["what"] for repair in moves["web01"]["repairs"]} == {"acl"}
+    assert over == alone
+
+
+def test_a_wrong_address_of_one_host_is_that_hosts_error(wired):
+    hosts = dict(wired.settings.hosts) | {HV2: HostAddress(address="127.0.0.1", port=1)}
+    port = WirePort(wired.settings.model_copy(update={"hosts": hosts}), wired.clock)
+    fleet = port.observe([HV1, HV2])
+    port.close()
+
+    assert fleet.host(HV1).seen_at == fleet.at
+    assert "it refused the connection" in fleet.host(HV2).error
+
+
+def test_an_error_of_vmm_keeps_its_words(wired):
+    wired.vmm.modules["VMFerry.Vmm"]["Get-VmfFleet"] = lambda asked: bad(
+        "unavailable", "The VMM service is not running", "1615"
+    )
+    with pytest.raises(VmmUnavailable, match=r"The VMM service is not running \(1615\)"):
+        wired.port.observe()
