@@ -243,7 +243,7 @@ class _Reader:
     def command(self) -> Command:
         first = self.take()
         if first is None or not (first.text or first.comma):
-            raise UsageError("Nothing was asked.", hint="Type: host HV01 to HV02")
+            raise UsageError("Nothing was asked.", hint="Type: host HV01 to HV02, or: help")
         verb = self.verb(first)
         if verb.request:
             return self.request("host" if verb.name == "host" else "vm")

@@ -168,7 +168,8 @@ class Engine:
         return self.port.observe(hosts=hosts, jobs=jobs, refresh=list(refresh))
 
     def _plan(self, records: Sequence[RunRecord], fleet: Fleet) -> Plan:
-        return plan(records, fleet, self.clock.now(), self.rules)
+        lost = queries.lost_attempts(self.store, self.vmm)
+        return plan(records, fleet, self.clock.now(), self.rules, lost)
 
     def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
         """The plan's own deadline, or the next pass over the hosts, whichever is first."""

@@ -21,6 +21,7 @@ from engine.model import (
     Options,
     Request,
     Run,
+    RunRecord,
     RunState,
     Vm,
     same_host,
@@ -80,7 +81,8 @@ class Service:
         options = replace(self.settings.options_for(request), now=False)
         with writing(self.store, self.clock.now()) as pen:
             unfinished = queries.runs(self.store, unfinished=True)
-            alike = (r for r in unfinished if _is_same(r, request, options, chosen))
+            records = queries.records(self.store, self.vmm)
+            alike = (r.run for r in records if _is_same(r, request, options, chosen))
             same = next(alike, None)
             if same is not None:
                 return Submitted(same, attached=True)
@@ -261,7 +263,7 @@ def _match(word: str, known: list[tuple[Vm, str]], fleet: Fleet) -> list[tuple[V
         raise _no_vm(word, name, host, known)
     if len(found) > 1 and not any(c in name for c in "*?"):
         ways = " or ".join(f"{name}@{short(place)}" for _, place in found)
-        if len({place for _, place in found}) == 1:
+        if len({place for _, place in found}) < len(found):
             ways = " or ".join(f"id:{vm.id}" for vm, _ in found)
         raise Refused(f"{len(found)} VMs are named {name}.", what=word, hint=f"Write {ways}.")
     return found
@@ -289,15 +291,21 @@ def _check_exceptions(request: Request, vms: list[Vm]) -> None:
         raise Refused(f'No VM of this request matches "{word}" after except.', what=word, hint=hint)
 
 
-def _is_same(run: Run, request: Request, options: Options, chosen: _Chosen) -> bool:
+def _is_same(record: RunRecord, request: Request, options: Options, chosen: _Chosen) -> bool:
     """Was exactly this asked for already, however it was spelled?"""
-    if (run.kind, run.destinations, run.options) != (request.kind, chosen.destinations, options):
+    run = record.run
+    if run.kind != request.kind or set(run.destinations) != set(chosen.destinations):
+        return False
+    if _spelled(run.options) != _spelled(options):
         return False
     if request.kind == "host":
-        return run.sources == chosen.sources
-    asked = grammar.parse(run.request)
-    words = {w.casefold() for w in request.vms}
-    return isinstance(asked, Request) and {w.casefold() for w in asked.vms} == words
+        return set(run.sources) == set(chosen.sources)
+    return {m.move.vm_id for m in record.moves} == {vm.id for vm, _ in chosen.vms}
+
+
+def _spelled(options: Options) -> Options:
+    """Options with what is spelled freely in one spelling."""
+    return replace(options, excluding=tuple(sorted(w.casefold() for w in options.excluding)))
 
 
 def _refuse_crossing(request: Request, chosen: _Chosen, unfinished: tuple[Run, ...]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +23,17 @@ from bot.terminal.board import LiveScreen, PlainScreen, Screen
 from bot.terminal.reading import Place, report_lines, truth_of
 from bot.terminal.watch import Watch, user
 from engine import report
-from engine.clock import Clock, VirtualClock
+from engine.clock import Clock, SystemClock, VirtualClock
 from engine.errors import Refused, UsageError
 from engine.model import Request, Run
 from engine.reconciler import Advanced, Engine
 from engine.scheduler import Loop
 from engine.service import Service
 from engine.sim import fleet_file, pace
-from engine.sim.port import Opened, SimPort, open_world
+from engine.sim.port import Call, Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
+from engine.vmm.port import VmmPort
 
 LOOK_EVERY = 0.25
 INTERRUPTED = 130
@@ -57,7 +58,8 @@ def opened(place: Place, wish: Wish) -> Iterator[Session]:
     made = [path for path in (place.db, place.world, *beside) if not path.exists()]
     store = Store(place.db)
     try:
-        yield from _session(place, store, _world(place, wish))
+        with behind(place, wish) as world:
+            yield from _session(place, store, world)
     except Refused:
         if place.db in made:
             store.close()
@@ -68,29 +70,68 @@ def opened(place: Place, wish: Wish) -> Iterator[Session]:
         store.close()
 
 
-def _session(place: Place, store: Store, world: Opened) -> Iterator[Session]:
-    clock = world.clock()
-    port = SimPort(world.world, clock, world.saved)
-    vmm = world.world.state.vmm
-    lanes = 1 if isinstance(clock, VirtualClock) else None  # the same seed, the same night
-    engine = Engine(store, port, clock, place.settings, vmm=vmm, lanes=lanes)
-    engine.take_over()
-    try:
-        engine.look()
-        service = Service(store, clock, place.settings, vmm)
-        yield Session(store, world, clock, port, engine, service)
-    finally:
-        engine.close()
+@dataclass(frozen=True)
+class World:
+    """What the engine works on: its port, its clock, and the fleet if it is a simulated one."""
+
+    vmm: str
+    port: VmmPort
+    clock: Clock
+    opened: Opened | None = None
+    calls: Sequence[Call] = ()
 
 
-def _world(place: Place, wish: Wish) -> Opened:
+@contextmanager
+def behind(place: Place, wish: Wish) -> Iterator[World]:
+    """The simulated fleet that the words or the database name, else the VMM server of the
+    settings."""
     if wish.fleet is None and not place.world.exists():
+        with _real(place, wish) as world:
+            yield world
+        return
+    fleet = fleet_file.load(wish.fleet) if wish.fleet else None
+    opened = open_world(fleet, place.world, seed=wish.seed, speed=wish.speed)
+    clock = opened.clock()
+    port = SimPort(opened.world, clock, opened.saved)
+    yield World(opened.world.state.vmm, port, clock, opened, port.calls)
+
+
+@contextmanager
+def _real(place: Place, wish: Wish) -> Iterator[World]:
+    vmm = place.settings.vmm
+    if not vmm.server:
         raise Refused(
             "No VMM server is configured.",
             hint="Try a simulated fleet: --fleet FILE, or: vmferry demo",
         )
-    fleet = fleet_file.load(wish.fleet) if wish.fleet else None
-    return open_world(fleet, place.world, seed=wish.seed, speed=wish.speed)
+    if wish.speed is not None or wish.seed is not None:
+        raise Refused(f"{vmm.server} is no simulated fleet: --speed and --seed mean nothing there.")
+    if wish.approve == "yes" and not vmm.approve_yes:
+        raise Refused(
+            "Nobody but a person approves moves of powered-down VMs.",
+            what="--approve",
+            hint="Leave --approve out and answer, or allow it: [vmm] approve_yes = true",
+        )
+    from engine.vmm.wire import WirePort  # slow to load, and needed only here
+
+    clock = SystemClock()
+    port = WirePort(place.settings, clock)
+    try:
+        yield World(vmm.server, port, clock)
+    finally:
+        port.close()
+
+
+def _session(place: Place, store: Store, world: World) -> Iterator[Session]:
+    lanes = 1 if isinstance(world.clock, VirtualClock) else None  # the same seed, the same night
+    engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm, lanes=lanes)
+    engine.take_over()
+    try:
+        engine.look()
+        service = Service(store, world.clock, place.settings, world.vmm)
+        yield Session(store, world, engine, service)
+    finally:
+        engine.close()
 
 
 @dataclass(frozen=True)
@@ -98,9 +139,7 @@ class Session:
     """An engine that has taken over a database, and the world that it works on."""
 
     store: Store
-    world: Opened
-    clock: Clock
-    port: SimPort
+    world: World
     engine: Engine
     service: Service
 
@@ -130,9 +169,11 @@ class Session:
 
     def document(self, current: Run) -> dict[str, Any]:
         """The report of one run, as the public contract describes it."""
-        seed = self.world.world.state.seed
-        now = self.clock.now()
-        world = truth_of(self.world, now, self.port.calls)
+        now, opened = self.world.clock.now(), self.world.opened
+        if opened is None:
+            return report.document(self.store, current.vmm, now, run_id=current.id)
+        seed = opened.world.state.seed
+        world = truth_of(opened, now, self.world.calls)
         return report.document(
             self.store, current.vmm, now, run_id=current.id, seed=seed, world=world
         )
@@ -178,15 +219,16 @@ def _screen(stream: TextIO, current: Run) -> Screen:
 
 def _drive(session: Session, watch: Watch) -> None:
     """Let the engine work until the run is over."""
-    if isinstance(session.clock, VirtualClock):
+    clock, opened = session.world.clock, session.world.opened
+    if isinstance(clock, VirtualClock) and opened is not None:
         with watch.interruptible():
-            _step(session, session.clock, watch)
+            _step(session, opened, clock, watch)
     else:
         _watch_thread(session, watch)
     watch.look()
 
 
-def _step(session: Session, clock: VirtualClock, watch: Watch) -> None:
+def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -> None:
     watch.look()
     while not session.is_over(watch.run.id):
         advanced = session.engine.advance()
@@ -194,20 +236,18 @@ def _step(session: Session, clock: VirtualClock, watch: Watch) -> None:
         while watch.asked is not None:  # time stands still while a person thinks
             watch.listen(LOOK_EVERY)
             watch.look()
-        clock.jump(_next_tick(session, clock.now(), advanced))
+        clock.jump(_next_tick(session, opened, clock.now(), advanced))
 
 
-def _next_tick(session: Session, now: float, advanced: Advanced) -> float:
+def _next_tick(session: Session, opened: Opened, now: float, advanced: Advanced) -> float:
     """The next tick at which the world or a deadline can have changed."""
-    moments = (
-        (now,) if advanced.acted else (advanced.next_due, session.world.world.next_change(now))
-    )
-    return pace.next_tick(now, session.world.start, session.tick, *moments)
+    moments = (now,) if advanced.acted else (advanced.next_due, opened.world.next_change(now))
+    return pace.next_tick(now, opened.start, session.tick, *moments)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:
     """The engine works in its own thread; this one looks and answers."""
-    loop = Loop(session.engine, session.clock, session.service.wake, session.tick)
+    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
     stop, ended = threading.Event(), threading.Event()
     broken: list[BaseException] = []
 

@@ -20,6 +20,7 @@ from engine.model import (
 )
 from engine.policy import approval, waits
 from engine.policy.ladder import (
+    FREE,
     Verdict,
     View,
     elsewhere,
@@ -101,6 +102,9 @@ def _permission(view: View) -> Verdict | None:
     move, run = view.move, view.run
     if view.owner is not None and view.owner != run.id:
         return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
+    if view.doubted_by is not None:
+        text = f"R{view.doubted_by} started it, and nobody has seen yet what became of that"
+        return hold(view, Wait.OTHER_RUN, text)
     if run.state is RunState.STOPPING:
         text = f"{move.vm} was not started: the run was stopped."
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text))
@@ -154,12 +158,19 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
     """Dismiss or re-read it: as often as attempts are allowed, not faster than the refreshes."""
     tries = view.record.of(kind)
     options = view.run.options
-    due = max((a.ended or 0.0 for a in tries), default=-1e18) + options.refresh_interval
-    if due > view.now:
-        text = f"{why}; looked after {len(tries)} of {options.attempts} times"
-        return hold(view, Wait.TRANSIENT, text, due)
-    if sum(a.result is not None for a in tries) >= options.attempts:
-        return Verdict(_stuck(view, f"{why}, after {len(tries)} repairs"))
+    done = [a for a in tries if a.result not in FREE]
+    last = tries[-1] if tries else None
+    if last is not None and last.ended is not None:
+        due = last.ended + (
+            3 * view.rules.tick if last.result in FREE else options.refresh_interval
+        )
+        if due > view.now:
+            text = f"{why}; looked after {len(done)} of {options.attempts} times"
+            return hold(view, Wait.TRANSIENT, text, due)
+    if len(done) >= options.attempts:
+        return Verdict(_stuck(view, f"{why}, after {len(done)} repairs"))
+    if waits.too_long(view.move, Wait.TRANSIENT, view.rules, options, view.now):
+        return Verdict(_stuck(view, why))
     host = view.vm.seen_on[0] if view.vm and view.vm.seen_on else view.move.source
     step = Dismiss if kind is AttemptKind.DISMISS else RefreshVm
     return Verdict(step(view.move, host))
@@ -249,17 +260,25 @@ def _closed_hosts(view: View) -> Verdict | None:
     if len(silent) == len(view.run.destinations):
         return hold_silent(view, silent)
     here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
-    if (here is None or not here.locked) and usable(view):
+    if here is not None and here.locked:
+        text = f"{short(here.name)} is locked by another VMM job"
+        return hold_or(view, Wait.HOST_LOCKED, text, _stuck(view, text))
+    if usable(view):
         return None
-    known = [view.fleet.host(d) for d in view.run.destinations]
-    resting = [h.name for h in known if h is not None and h.maintenance]
-    if resting and (here is None or not here.locked):
-        names = ", ".join(map(short, resting))
-        text = f"{names} in maintenance mode"
-        return hold_or(view, Wait.HOST_DOWN, text, _stuck(view, f"{names} stayed in maintenance"))
-    names = ", ".join(short(h.name) for h in (here, *known) if h is not None and h.locked)
-    ending = _stuck(view, f"{names} stayed locked in VMM")
-    return hold_or(view, Wait.HOST_LOCKED, f"{names} locked by another VMM job", ending)
+    reasons = [_why_closed(view, name) for name in view.run.destinations]
+    text = "; ".join(reason for _, reason in reasons)
+    wait = Wait.HOST_LOCKED if Wait.HOST_LOCKED in dict(reasons) else Wait.HOST_DOWN
+    return hold_or(view, wait, text, _stuck(view, text))
+
+
+def _why_closed(view: View, name: str) -> tuple[Wait, str]:
+    """Why this destination takes no VM now."""
+    host = view.fleet.host(name)
+    if host is None or host.seen_at is None:
+        return Wait.HOST_DOWN, f"{short(name)} does not answer"
+    if host.maintenance:
+        return Wait.HOST_DOWN, f"{short(name)} is in maintenance mode"
+    return Wait.HOST_LOCKED, f"{short(name)} is locked by another VMM job"
 
 
 def usable(view: View) -> tuple[str, ...]:

@@ -47,6 +47,9 @@ GOOD = frozenset(
     }
 )
 
+#: States of moves that leave something for a person to do.
+BAD = frozenset({MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN})
+
 
 def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequence[Step]) -> Plan:
     """The steps that bring this run closer to its end, given what is planned for its moves."""
@@ -72,8 +75,7 @@ def _stop_on_failure(record: RunRecord) -> EndRun | None:
     run = record.run
     if run.state is not RunState.ACTIVE or not run.options.stop_on_failure:
         return None
-    bad = (MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN)
-    first = next((m.move for m in record.moves if m.move.state in bad), None)
+    first = next((m.move for m in record.moves if m.move.state in BAD), None)
     if first is None:
         return None
     text = f"{run.label} starts nothing more: {first.vm} could not be moved (stop-on-failure)."

@@ -53,6 +53,7 @@ class View:
     rules: Rules
     now: float
     owner: int | None = None
+    doubted_by: int | None = None
 
     @property
     def move(self) -> Move:
@@ -212,8 +213,22 @@ def moving(view: View) -> Verdict:
     if not view.is_fresh(*both):
         return Verdict(refresh=both)
     if says_moving:
-        return Verdict(refresh=both)
+        return _hold_endless(view, attempt, both)
     return _where_it_ended(view, attempt)
+
+
+def _hold_endless(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
+    """No job runs and Hyper-V is at rest, but VMM goes on saying UnderMigration."""
+    move = view.move
+    ending = Finish(
+        move,
+        MoveState.UNKNOWN,
+        Outcome.UNKNOWN,
+        f"VMM says for too long that {move.vm} is migrating, though no job of it runs.",
+        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}.",
+    )
+    verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
+    return Verdict(verdict.step, refresh=both, due=verdict.due)
 
 
 def _is_overdue(view: View, attempt: Attempt) -> bool:
@@ -274,7 +289,7 @@ def restoring(view: View) -> Verdict:
         return hold_foreign(view)
     if not same_host(vm.seen_on[0], host):
         return Verdict(Arrive(move, vm.seen_on[0]))
-    if vm.failed and len(view.record.of(AttemptKind.DISMISS)) < view.run.options.attempts:
+    if vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
         return Verdict(Dismiss(move, host))
     if view.record.baseline is None:
         return _conclude(view, host, ())
@@ -306,20 +321,20 @@ def _check_network(view: View, host: str) -> Verdict:
     if not differences:
         return _conclude(view, host, put_back(record, ()))
     repair = network.repair(host, baseline.network, reading.network)
-    restores = record.of(AttemptKind.RESTORE)
-    if repair.adapters and sum(a.result not in _FREE for a in restores) < view.rules.restores:
+    restores = _restores(record)
+    if repair.adapters and sum(a.result not in FREE for a in restores) < view.rules.restores:
         return _put_back(view, PutBack(move, repair, differences))
     return Verdict(_damaged(view, host, differences))
 
 
 #: Results of a repair that did not happen and costs nothing.
-_FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
+FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
 
 
 def _put_back(view: View, step: PutBack) -> Verdict:
     """Repair at once, but after a lock only every few ticks."""
-    last = next(iter(reversed(view.record.of(AttemptKind.RESTORE))), None)
-    if last is not None and last.result in _FREE:
+    last = next(iter(reversed(_restores(view.record))), None)
+    if last is not None and last.result in FREE:
         again = (last.ended or view.now) + 3 * view.rules.tick
         if again > view.now:
             return hold(
@@ -328,11 +343,29 @@ def _put_back(view: View, step: PutBack) -> Verdict:
     return Verdict(step)
 
 
+def _restores(record: MoveRecord) -> tuple[Attempt, ...]:
+    """The repairs of its network since it last arrived somewhere."""
+    arrived = max((a.ended or a.begun for a in record.of(*MIGRATIONS)), default=0.0)
+    return tuple(a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= arrived)
+
+
+def may_repair_vm(view: View, kind: AttemptKind) -> bool:
+    """May VMM be asked to dismiss or re-read it now? As often as attempts are allowed, locks and
+    the like not counted, and after such a one only when some ticks have passed."""
+    tries = view.record.of(kind)
+    if sum(a.result not in FREE for a in tries) >= view.run.options.attempts:
+        return False
+    last = tries[-1] if tries else None
+    if last is None or last.result not in FREE:
+        return True
+    return view.now >= (last.ended or view.now) + 3 * view.rules.tick
+
+
 def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
     """What our repairs set out to put back and a later reading shows to be there again."""
     gone = {(d.adapter, d.what, d.value) for d in missing}
     tried: dict[tuple[str, str, str], Difference] = {}
-    for attempt in record.of(AttemptKind.RESTORE):
+    for attempt in _restores(record):
         for adapter, what, value in attempt.detail.get("differences", ()):
             if (adapter, what, value) not in gone:
                 tried[adapter, what, value] = Difference(adapter, what, value)
@@ -341,7 +374,7 @@ def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Diffe
 
 def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
     move = view.move
-    restores = view.record.of(AttemptKind.RESTORE)
+    restores = _restores(view.record)
     said = next((a.error for a in reversed(restores) if a.error), "")
     what = "; ".join(map(str, differences))
     return Finish(

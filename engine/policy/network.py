@@ -60,7 +60,8 @@ def match(saved: Network, found: Network) -> Iterator[tuple[Adapter, Adapter | N
     by_id = {a.id: a for a in found.adapters}
     saved_macs = Counter(_mac(a) for a in saved.adapters)
     found_macs = Counter(_mac(a) for a in found.adapters)
-    by_mac = {_mac(a): a for a in found.adapters}
+    taken = {a.id for a in saved.adapters}
+    by_mac = {_mac(a): a for a in found.adapters if a.id not in taken}
     for adapter in saved.adapters:
         mac = _mac(adapter)
         unique = mac not in _ZERO_MAC and saved_macs[mac] == 1 and found_macs[mac] == 1
@@ -79,8 +80,9 @@ def _is_connected(adapter: Adapter) -> bool:
 def _compare_connection(saved: Adapter, now: Adapter) -> Iterator[Difference]:
     label = saved.label
     if _is_connected(saved):
-        if now.switch != saved.switch:
-            yield Difference(label, "switch", str(saved.switch), _spell(now.switch), True)
+        if not _is_connected(now) or now.switch != saved.switch:
+            found = _spell(now.switch if _is_connected(now) else None)
+            yield Difference(label, "switch", str(saved.switch), found, True)
         if saved.network is not None and now.network != saved.network:
             yield Difference(label, "network", saved.network, _spell(now.network), True)
     elif _is_connected(now):
@@ -127,7 +129,8 @@ def _missing_acls(saved: Adapter, now: Adapter) -> tuple[Acl, ...]:
 def _repair_adapter(saved: Adapter, now: Adapter) -> AdapterRepair | None:
     acls = _missing_acls(saved, now)
     connected = _is_connected(saved)
-    switch = saved.switch if connected and now.switch != saved.switch else None
+    astray = not _is_connected(now) or now.switch != saved.switch
+    switch = saved.switch if connected and astray else None
     network = saved.network if connected and now.network != saved.network else None
     wrong_vlan = _vlan(saved) != _vlan(now)
     if not (acls or switch or network or wrong_vlan):

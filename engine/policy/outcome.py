@@ -66,6 +66,18 @@ def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
     return Found(Place.ELSEWHERE, seen[0])
 
 
+def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
+    """May this start, whose move ended without anybody knowing where the VM is, still happen or
+    have happened? Over only when both hosts answer, the VM rests on exactly one host, and the
+    guard at VMM would refuse to begin it by now."""
+    vm = fleet.vm(attempt.vm_id)
+    found = find(attempt, vm, fleet)
+    if vm is None or found.host is None:
+        return True
+    too_late = attempt.not_after is None or fleet.server_time <= attempt.not_after
+    return too_late or vm.migrating or bool(fleet.running_jobs(vm.id))
+
+
 def settle(attempt: Attempt, place: Place, job: Job | None) -> tuple[Result, str]:
     """The result of an attempt that is over, and a sentence where something went wrong."""
     said = _said(job)

@@ -8,13 +8,11 @@ come before starts. A plan never starts what this very observation does not show
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.model import (
-    MIGRATIONS,
-    AttemptKind,
+    Attempt,
     Fleet,
     Move,
     MoveRecord,
@@ -22,60 +20,37 @@ from engine.model import (
     RunRecord,
     RunState,
     Vm,
-    Wait,
     same_host,
 )
-from engine.policy import approval, eligibility, ending, estimate, ladder, network, ordering, slots
+from engine.policy import approval, eligibility, ending, ladder, outcome
+from engine.policy.draft import Draft
 from engine.policy.ladder import Verdict, View
-from engine.policy.steps import (
-    Adopt,
-    Arrive,
-    Ask,
-    Finish,
-    Plan,
-    ReadNetworks,
-    SaveBaselines,
-    SeePower,
-    Start,
-    Step,
-)
+from engine.policy.starts import Ready, hand_out
+from engine.policy.steps import Adopt, Ask, Finish, Plan, ReadNetworks, SeePower, Step
 from engine.policy.waits import Rules
 
 LIVING = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
 
 
-@dataclass
-class Draft:
-    """A plan in the making: steps so far, hosts to re-read, the earliest time to look again."""
-
-    steps: list[Step] = field(default_factory=list)
-    refresh: set[str] = field(default_factory=set)
-    due: float | None = None
-
-    def add(self, verdict: Verdict) -> None:
-        """Take over what a ladder said."""
-        if verdict.step is not None:
-            self.steps.append(verdict.step)
-        self.refresh.update(verdict.refresh)
-        self.look_at(verdict.due)
-
-    def look_at(self, at: float | None) -> None:
-        """The plan comes out differently at ``at``, if nothing changes before."""
-        if at is not None:
-            self.due = at if self.due is None else min(self.due, at)
-
-
-def plan(runs: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules) -> Plan:
+def plan(
+    runs: Sequence[RunRecord],
+    fleet: Fleet,
+    now: float,
+    rules: Rules,
+    lost: Sequence[Attempt] = (),
+) -> Plan:
     """Everything to write and to call now, in order. Moves of runs that are scheduled or over
-    are left alone."""
+    are left alone. ``lost``: open LIVE and COLD attempts of moves that have ended."""
     living = [record for record in runs if record.run.state in LIVING]
+    doubts = [a for a in lost if outcome.is_in_doubt(a, fleet)]
     draft = Draft()
     owners = _owners(living)
-    ready: list[tuple[View, AttemptKind]] = []
+    ready: list[Ready] = []
     for record in living:
-        ready.extend(_climb(record, fleet, now, rules, owners, draft))
+        climbed = _climb(record, fleet, now, rules, owners, doubts, draft)
+        ready.extend(climbed if not _is_failing(record, draft) else ())
     draft.steps = _in_bulk(draft.steps)
-    _start(living, ready, fleet, rules, draft)
+    hand_out(living, ready, fleet, rules, doubts, draft)
     for record in living:
         settled = ending.judge(record, fleet, now, rules, draft.steps)
         draft.steps.extend(settled.steps)
@@ -84,13 +59,24 @@ def plan(runs: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules) -> P
     return Plan(tuple(draft.steps), tuple(sorted(draft.refresh)), draft.due)
 
 
+def _is_failing(record: RunRecord, draft: Draft) -> bool:
+    """Does the request want nothing more started, because of what failed before or just now?"""
+    if not record.run.options.stop_on_failure:
+        return False
+    ids = {entry.move.id for entry in record.moves}
+    ends = [s.state for s in draft.steps if isinstance(s, Finish) and s.move.id in ids]
+    return bool(ending.BAD & {*ends, *(entry.move.state for entry in record.moves)})
+
+
 def _owners(living: Sequence[RunRecord]) -> dict[str, int]:
-    """A VM belongs to the first unfinished run that has it."""
+    """A VM belongs to the run that has it in flight, else to the first unfinished run."""
     owners: dict[str, int] = {}
-    for record in sorted(living, key=lambda r: r.run.id):
-        for entry in record.moves:
-            if not entry.move.over:
-                owners.setdefault(entry.move.vm_id, record.run.id)
+    in_order = sorted(living, key=lambda r: r.run.id)
+    for states in ((MoveState.MOVING, MoveState.RESTORING), (MoveState.PENDING,)):
+        for record in in_order:
+            for entry in record.moves:
+                if entry.move.state in states:
+                    owners.setdefault(entry.move.vm_id, record.run.id)
     return owners
 
 
@@ -100,18 +86,28 @@ def _climb(
     now: float,
     rules: Rules,
     owners: dict[str, int],
+    doubts: Sequence[Attempt],
     draft: Draft,
-) -> list[tuple[View, AttemptKind]]:
+) -> list[Ready]:
     """Every move of one run up its ladder; the ready ones are handed back."""
     draft.steps.extend(_adopt(record, fleet))
-    ready: list[tuple[View, AttemptKind]] = []
+    ready: list[Ready] = []
+    doubted = {attempt.vm_id: attempt.run for attempt in doubts}
     asked: list[str] = []
     for entry in record.moves:
         if entry.move.over:
             continue
         seen = _see_power(entry, fleet, rules, now, draft)
+        vm_id = entry.move.vm_id
         view = View(
-            record.run, seen, record.approvals, fleet, rules, now, owners.get(entry.move.vm_id)
+            run=record.run,
+            record=seen,
+            approvals=record.approvals,
+            fleet=fleet,
+            rules=rules,
+            now=now,
+            owner=owners.get(vm_id),
+            doubted_by=doubted.get(vm_id),
         )
         verdict = _ladder(view)
         draft.add(verdict)
@@ -184,177 +180,3 @@ def _in_bulk(steps: list[Step]) -> list[Step]:
             together.setdefault(step.host, []).extend(step.moves)
     rest = [step for step in steps if not isinstance(step, ReadNetworks)]
     return rest + [ReadNetworks(host, tuple(moves)) for host, moves in together.items()]
-
-
-# --- starts: across moves and runs ----------------------------------------------------------
-
-
-@dataclass
-class _Counts:
-    """How many moves of each run are in flight, for its own limit."""
-
-    by_run: dict[int, int]
-
-    def full(self, view: View) -> bool:
-        limit = view.run.options.parallel
-        return limit > 0 and self.by_run.get(view.run.id, 0) >= limit
-
-    def take(self, view: View) -> None:
-        self.by_run[view.run.id] = self.by_run.get(view.run.id, 0) + 1
-
-
-def _start(
-    living: Sequence[RunRecord],
-    ready: list[tuple[View, AttemptKind]],
-    fleet: Fleet,
-    rules: Rules,
-    draft: Draft,
-) -> None:
-    """Hand out slots: each ready move in order starts, has its network saved first, or waits."""
-    # What this observation shows to be over no longer holds a slot.
-    landed = {s.move.id for s in draft.steps if isinstance(s, Arrive | Finish)}
-    flying = [
-        m.open_migration
-        for r in living
-        for m in r.moves
-        if m.open_migration and m.move.id not in landed
-    ]
-    ledger = slots.ledger(fleet, flying)
-    counts = _Counts(Counter(attempt.run for attempt in flying))
-    records = [entry for record in living for entry in record.moves]
-    mb_per_s = estimate.rate(records, rules.mb_per_s)
-    load = ordering.loads(_unfinished(living), ledger, mb_per_s)
-    views = {view.move.id: (view, kind) for view, kind in ready}
-    choices = {view.move.id: eligibility.usable(view) for view, _ in ready}
-    order = ordering.first_to_last(
-        [(view.move, choices[view.move.id]) for view, _ in ready], load, mb_per_s
-    )
-    running_at = {_here(view) for view, kind in ready if kind is AttemptKind.LIVE}
-    unsaved: dict[str, list[Move]] = {}
-    turns: dict[str, int] = {}
-    for move in order:
-        view, kind = views[move.id]
-        source = _here(view)
-        if kind is AttemptKind.COLD and source in running_at:
-            draft.add(ladder.hold(view, Wait.RUNNING_FIRST, "running VMs of its host go first"))
-            continue
-        turns[source] = turns.get(source, 0) + 1
-        fresh = _has_fresh_baseline(view, rules)
-        host = fleet.host(source)
-        if not fresh and host is not None and turns[source] <= 2 * max(1, ledger.limit(host)):
-            verdict = _save_first(view)
-            if verdict is not None:
-                draft.add(verdict)
-                continue
-            unsaved.setdefault(source, []).append(move)
-        if not fresh:
-            # It holds its place in the order: a later move must not take the slot it waits for.
-            _reserve(view, choices[move.id], ledger, load, counts, draft)
-            continue
-        _begin(view, kind, choices[move.id], ledger, load, counts, draft)
-    for name, moves in unsaved.items():
-        draft.steps.append(SaveBaselines(name, tuple(moves)))
-
-
-def _here(view: View) -> str:
-    """The host that the VM is on: its source, or another source of the run."""
-    vm = view.vm
-    return vm.seen_on[0] if vm is not None and vm.seen_on else view.move.source
-
-
-def _unfinished(living: Sequence[RunRecord]) -> list[tuple[Move, Sequence[str]]]:
-    return [
-        (
-            entry.move,
-            (entry.move.destination,) if entry.move.destination else record.run.destinations,
-        )
-        for record in living
-        for entry in record.moves
-        if entry.move.state in (MoveState.PENDING, MoveState.MOVING)
-    ]
-
-
-def _has_fresh_baseline(view: View, rules: Rules) -> bool:
-    """Saved at most ten minutes ago, or frozen by the first start."""
-    saved = view.record.baseline
-    if saved is None:
-        return False
-    return bool(view.record.of(*MIGRATIONS)) or view.now - saved.taken <= rules.baseline_age
-
-
-def _save_first(view: View) -> Verdict | None:
-    """May its network be read now? ``None``: yes; else the wait or the end."""
-    tries = view.record.of(AttemptKind.BASELINE)
-    bad = [a for a in tries if a.result is not None and a.result.value != "ok"]
-    if not bad:
-        return None
-    last = bad[-1]
-    charged = [a for a in bad if a.charged]
-    if len(charged) >= view.run.options.attempts:
-        return ending.unreadable(view.move, last.error)
-    again = (last.ended or view.now) + 3 * view.rules.tick
-    if again <= view.now:
-        return None
-    return ladder.hold(view, Wait.BACKOFF, f"its network could not be saved: {last.error}", again)
-
-
-def _reserve(
-    view: View,
-    choices: Sequence[str],
-    ledger: slots.Slots,
-    load: Mapping[str, float],
-    counts: _Counts,
-    draft: Draft,
-) -> None:
-    """Keep the slot of a move whose network is being saved; say so if there is none."""
-    target = ordering.best_destination(choices, ledger, load)
-    source = _here(view)
-    if counts.full(view) or target is None or ledger.free(source) < 1:
-        draft.add(_no_slot(view, choices, ledger, counts))
-        return
-    ledger.take(view.move.vm_id, view.move.vm, source, target)
-    counts.take(view)
-
-
-def _begin(
-    view: View,
-    kind: AttemptKind,
-    choices: Sequence[str],
-    ledger: slots.Slots,
-    load: Mapping[str, float],
-    counts: _Counts,
-    draft: Draft,
-) -> None:
-    """Start it to the destination that is free, or wait for a slot."""
-    source = _here(view)
-    target = ordering.best_destination(choices, ledger, load)
-    saved = view.record.baseline
-    if target is None or saved is None or counts.full(view):
-        draft.add(_no_slot(view, choices, ledger, counts))
-        return
-    if not ledger.take(view.move.vm_id, view.move.vm, source, target):
-        draft.add(_no_slot(view, choices, ledger, counts))
-        return
-    counts.take(view)
-    draft.steps.append(
-        Start(
-            move=view.move,
-            kind=kind,
-            source=source,
-            destination=target,
-            path=view.run.options.path,
-            pin=network.pinned(saved.network) if kind is AttemptKind.COLD else None,
-            not_after=view.fleet.server_time + view.rules.start_window,
-        )
-    )
-
-
-def _no_slot(view: View, choices: Sequence[str], ledger: slots.Slots, counts: _Counts) -> Verdict:
-    """Which limit it waits for, with its holders."""
-    if counts.full(view):
-        limit = view.run.options.parallel
-        return ladder.hold(view, Wait.SLOT, f"{limit} of {limit} moves that the request allows")
-    source = _here(view)
-    if ledger.free(source) < 1:
-        return ladder.hold(view, Wait.SLOT, ledger.says(source))
-    return ladder.hold(view, Wait.SLOT, "; ".join(ledger.says(d) for d in choices))

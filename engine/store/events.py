@@ -47,7 +47,7 @@ def append(
     seq, prev = (last["seq"] + 1, last["hash"]) if last else (1, GENESIS)
     body = {
         "seq": seq,
-        "at": at,
+        "at": float(at),
         "kind": kind,
         "run": run,
         "vm": vm,

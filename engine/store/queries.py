@@ -55,14 +55,17 @@ def _records(store: Store, chosen: Iterable[Run]) -> list[RunRecord]:
         return []
     db = store.database()
     marks = ", ".join("?" * len(ids))
-    db.execute("BEGIN")
+    inside = db.conn.in_transaction
+    if not inside:
+        db.execute("BEGIN")
     try:
         moves = [codec.move(r) for r in db.query(_sql("moves", marks, "id"), ids)]
         attempts = [codec.attempt(r) for r in db.query(_sql("attempts", marks, "id"), ids)]
         networks = list(db.query(_sql("networks", marks, "vm_id"), ids))
         approvals = [codec.approval(r) for r in db.query(_sql("approvals", marks, "id"), ids)]
     finally:
-        db.conn.rollback()
+        if not inside:
+            db.conn.rollback()
     return [_assemble(one, moves, attempts, networks, approvals) for one in chosen]
 
 
@@ -97,6 +100,20 @@ def _assemble(
         ),
         approvals=tuple(a for a in approvals if a.run == one.id),
     )
+
+
+def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
+    """LIVE and COLD attempts that are open though their move has ended, of all runs: nobody saw
+    what became of them."""
+    rows = store.database().query(
+        """SELECT attempts.* FROM attempts JOIN moves ON moves.id = attempts.move
+           JOIN runs ON runs.id = attempts.run
+           WHERE attempts.ended IS NULL AND attempts.kind IN ('live', 'cold')
+           AND moves.state NOT IN ('pending', 'moving', 'restoring') AND runs.vmm = ?
+           ORDER BY attempts.id""",
+        [vmm],
+    )
+    return tuple(codec.attempt(row) for row in rows)
 
 
 def fleet(store: Store, vmm: str) -> Fleet | None:

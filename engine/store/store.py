@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from engine.errors import StoreCorrupt, StoreNewer
+from engine.errors import StoreCorrupt, StoreLocked, StoreNewer
 from engine.store.schema import migrations
 
 _BUSY_SECONDS = 10.0
@@ -81,7 +81,9 @@ class Store:
         if not self.path.exists() or self.path.stat().st_size == 0:
             return
         try:
-            with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
+            with closing(
+                sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
+            ) as connection:
                 applied = {m.name for m in migrations.applied(Database(connection))}
                 strange = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         except sqlite3.DatabaseError as error:
@@ -107,6 +109,10 @@ class Store:
             with self.transaction() as db:
                 migrations.apply(db)
         except sqlite3.DatabaseError as error:
+            if "locked" in str(error):
+                raise StoreLocked(
+                    f"{self.path} was locked for too long by another program."
+                ) from None
             raise StoreCorrupt(
                 f"{self.path} cannot be used as a database ({error}). Is it on a local disk that "
                 "can be written?"

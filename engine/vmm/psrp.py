@@ -137,7 +137,7 @@ class Session:
     def __init__(self, target: Target, clock: Clock, deadline: Deadline) -> None:
         """Open it. Raises ``Unreachable``, ``AccountRefused``, ``ContractError``."""
         self.target, self._clock = target, clock
-        self.broken = False
+        self.broken = self._refused = False
         target.refuse_to_shout()
         password = target.secret()
         with self._translated(password, asked=False):
@@ -185,17 +185,20 @@ class Session:
         """Does the server still know this session, over the connection that it has?"""
         self._link.deadline = Deadline(self._clock, CLOSING)
         try:
-            return bool(self._pool.is_alive(timeout=int(CLOSING)))
+            self.broken = not self._pool.is_alive(timeout=int(CLOSING))
         except Exception:  # whatever it is, the session does not answer
-            return False
+            self.broken = True
+        return not self.broken
 
     def close(self) -> None:
         """Give the runspace back. What goes wrong here is of no interest to anybody."""
-        self.broken = True
         self._link.deadline = Deadline(self._clock, CLOSING)
-        self._link.reset()
+        if self.broken:
+            self._link.reset()
+        self.broken = True
         with contextlib.suppress(Exception):
-            self._pool.shell.close()
+            if not self._refused:  # another logon would count towards locking the account
+                self._pool.shell.close()
         with contextlib.suppress(Exception):
             self._wsman.close()
 
@@ -253,6 +256,7 @@ class Session:
             yield
         except Exception as error:
             self.broken = True
+            self._refused = isinstance(error, AuthenticationError)
             raise _in_our_words(self.target.name, error, password, asked, beginning) from None
 
 

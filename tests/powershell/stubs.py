@@ -11,7 +11,6 @@ splatted. What a stub then does is in ``handlers/``; the other side is ``world_s
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,8 +83,8 @@ def write(folder: Path) -> Path:
 
 def environment(stubs: Path, port: int, shell: str) -> dict[str, str]:
     """The environment of a shell on this computer (``VMM`` or a host's full name)."""
-    path = os.pathsep.join(filter(None, [str(stubs), os.environ.get("PSModulePath", "")]))
-    return {"PSModulePath": path, "VMFERRY_WORLD": f"127.0.0.1:{port}", "VMFERRY_SHELL": shell}
+    world = {"VMFERRY_WORLD": f"127.0.0.1:{port}", "VMFERRY_SHELL": shell}
+    return {"PSModulePath": str(stubs), **world}
 
 
 def opening(shell: str, *, both: bool = False) -> str:
@@ -101,10 +100,13 @@ def _write_module(
 ) -> None:
     place = folder / module
     place.mkdir(parents=True, exist_ok=True)
-    load = [HANDLERS / "types.ps1", HANDLERS / "world.ps1", HANDLERS / f"{module}.ps1"]
+    own = HANDLERS / f"{module}.ps1"
+    load = [HANDLERS / "types.ps1", HANDLERS / "world.ps1", *([own] if own.exists() else [])]
     text = _PRELUDE % "\n".join(f". '{str(path).replace(chr(39), chr(39) * 2)}'" for path in load)
     text += "\n".join(_function(name, known[name]) for name in names)
-    text += "\nExport-ModuleMember -Function @(" + ", ".join(f"'{n}'" for n in names) + ") -Alias *\n"
+    text += (
+        "\nExport-ModuleMember -Function @(" + ", ".join(f"'{n}'" for n in names) + ") -Alias *\n"
+    )
     (place / f"{module}.psm1").write_text(text, encoding="utf-8")
     (place / f"{module}.psd1").write_text(
         f"@{{ ModuleVersion = '1.0'; RootModule = '{module}.psm1' }}\n", encoding="utf-8"
@@ -163,10 +165,16 @@ def _function(name: str, spec: Mapping[str, object]) -> str:
         f"        {' '.join(_attributes(parameter, one, spec, single=len(sets) == 1))} ${parameter}"
         for parameter, one in _parameters(sets).items()
     ]
-    return (
-        f"function {name} {{\n    [CmdletBinding({', '.join(binding)})]\n    param(\n"
-        + ",\n".join(lines)
-        + f"\n    )\n    process {{ Invoke-StubHandler '{name}' $PSBoundParameters $PSCmdlet }}\n}}\n"
+    return "\n".join(
+        (
+            f"function {name} {{",
+            f"    [CmdletBinding({', '.join(binding)})]",
+            "    param(",
+            ",\n".join(lines),
+            "    )",
+            f"    process {{ Invoke-StubHandler '{name}' $PSBoundParameters $PSCmdlet }}",
+            "}\n",
+        )
     )
 
 

@@ -206,7 +206,6 @@ def test_limits_are_those_of_this_observation(scene):
     assert started(scene.host("hv02", live_limit=0)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a move that ends unknown gives its slot away at once")
 def test_a_move_that_nobody_can_find_keeps_its_slot(scene):
     """hv02 was silent for an hour: web01 is a person's now, but it may still be on its way."""
     scene.run(destinations=("hv02", "hv03")).host("hv01", live_limit=1).silent("hv02")
@@ -216,7 +215,6 @@ def test_a_move_that_nobody_can_find_keeps_its_slot(scene):
     assert started(scene) == []
 
 
-@pytest.mark.xfail(strict=True, reason="waits for a slot with nothing said")
 def test_no_destination_that_takes_vms_is_told_as_such(scene):
     assert held(scene.host("hv02", maintenance=True), "web01").text != ""
 
@@ -585,7 +583,6 @@ def test_a_vm_belongs_to_the_first_unfinished_run(scene):
     assert [(h.move.run, h.wait) for h in scene.steps(Hold)] == [(2, Wait.OTHER_RUN)]
 
 
-@pytest.mark.xfail(strict=True, reason="the run with the lower number owns it, even in flight")
 def test_a_vm_in_flight_belongs_to_the_run_that_moves_it(scene):
     """R1 was scheduled for long (its board was not posted); R2 started the VM meanwhile."""
     scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",)).add("web01", 2)
@@ -744,7 +741,6 @@ def test_a_request_may_stop_at_the_first_vm_that_cannot_be_moved(wanted, stops, 
     assert all("web01" in e.text for e in ends)
 
 
-@pytest.mark.xfail(strict=True, reason="starts are planned beside the step that stops the run")
 @pytest.mark.parametrize(
     "failure",
     [

@@ -340,7 +340,6 @@ def test_the_same_request_is_answered_with_its_run_however_it_is_spelled(first, 
     assert len(queries.runs(service.store)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="hosts in another order, or a VM named in another way")
 @pytest.mark.parametrize(
     ("first", "again"),
     [

@@ -173,7 +173,6 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path):
         Store(tmp_path / "nowhere" / "vmferry.db")
 
 
-@pytest.mark.xfail(strict=True, reason="the path is put into a URI as it is")
 @pytest.mark.parametrize("name", ["night#1.db", "what?.db", "50%20.db"])
 def test_a_database_may_have_any_name(name, tmp_path):
     """A newer one of that name is refused as well, and no other file appears."""

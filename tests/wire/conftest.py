@@ -11,7 +11,8 @@ import pytest
 
 from engine.settings import HostAddress, VmmSettings
 from engine.vmm.sessions import HOST_MODULE, VMM_MODULE, Sessions
-from tests.wire.endpoint import Asked, Endpoint, Function, Server
+from tests.wire.endpoint import Server
+from tests.wire.functions import Asked, Function, PythonEndpoint
 from tests.wire.world import good
 
 PASSWORD = "hunter2 not for logs"
@@ -50,11 +51,11 @@ class Ground:
         self._stack = stack
         self.servers: dict[str, Server] = {}
 
-    def serve(self, name: str, functions: Mapping[str, Function], **more: object) -> Endpoint:
+    def serve(self, name: str, functions: Mapping[str, Function], **more: object) -> PythonEndpoint:
         """A server called ``name`` that answers these functions."""
         module = VMM_MODULE if name == "vmm01" else HOST_MODULE
-        more.setdefault("accounts", {"ferry": PASSWORD})
-        endpoint = Endpoint({module: functions}, **more)
+        accounts = more.pop("accounts", {"ferry": PASSWORD})
+        endpoint = PythonEndpoint({module: dict(functions)}, accounts=accounts, **more)
         self.servers[name] = self._stack.enter_context(Server(endpoint))
         return endpoint
 

@@ -1,14 +1,10 @@
-"""A server of WSMan and PSRP on loopback: named functions answered by Python, and by no Windows.
+"""A server of WSMan on loopback: what stands between pypsrp and whatever answers.
 
 Three layers, none of which looks into another::
 
     Server     HTTP on a free port, Basic accounts
     Endpoint   WSMan: envelopes, the table of shells, Receive, faults
-    Shell      one shell; PythonShell speaks PSRP (psrpcore) and calls Python functions
-
-A function gets :class:`Asked` and returns a text, several values, or raises :class:`Broken`. As
-on Windows, the default endpoint knows no function until a module is brought there by a script,
-and any other configuration knows them all and runs no script.
+    Shell      one shell: PSRP in, PSRP out; who speaks it is a subclass's business
 
 Everything that can go wrong on the way is arranged by ``Endpoint.on``: it sees each message
 before it is acted on, and may raise a :class:`Fault`, wait, or return a :class:`Reaction`.
@@ -20,7 +16,6 @@ import base64
 import re
 import socket
 import threading
-import uuid
 import xml.etree.ElementTree as ET
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -29,24 +24,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from xml.sax.saxutils import escape
 
-from psrpcore import (
-    CreatePipelineEvent,
-    PSRPPayload,
-    ServerPipeline,
-    ServerRunspacePool,
-    StreamType,
-)
-from psrpcore.types import (
-    ErrorCategoryInfo,
-    ErrorRecord,
-    NETException,
-    PSInvocationState,
-    PSRPMessageType,
-)
-
 DEFAULT = "Microsoft.PowerShell"
 TIMED_OUT, NO_SHELL, ABORTED = 2150858793, 2150858843, 995
-FRAGMENT = 32768
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 WSA = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
@@ -56,8 +35,6 @@ SHELL = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell"
 FAULT = "http://schemas.microsoft.com/wbem/wsman/1/wsmanfault"
 NAMES = {"s": SOAP, "a": WSA, "w": WSMAN, "x": TRANSFER, "rsp": SHELL}
 NAMES["pwsh"] = "http://schemas.microsoft.com/powershell"
-
-Function = Callable[["Asked"], "str | Sequence[str] | None"]
 
 
 class Fault(Exception):
@@ -116,39 +93,6 @@ class Message:
         return float(found[1]) if found else 20.0
 
 
-# --- what a function sees ---------------------------------------------------------------------
-
-
-class Broken(Exception):
-    """A terminating error; ``id`` is what stands before the comma of its FullyQualifiedErrorId."""
-
-    def __init__(self, text: str, id: str = "RuntimeException") -> None:
-        super().__init__(text)
-        self.id = id
-
-
-@dataclass
-class Asked:
-    """One call of a function. Parameters are found in any case of their names."""
-
-    function: str
-    parameters: Mapping[str, object]
-    stopped: threading.Event
-    complain: Callable[[str], None]
-    shell: Shell
-
-    def __getitem__(self, name: str) -> object:
-        return self.parameters.get(name.casefold())
-
-
-def unknown(name: str) -> Broken:
-    return Broken(
-        f"The term '{name}' is not recognized as the name of a cmdlet, function, script file, or "
-        "operable program.",
-        "CommandNotFoundException",
-    )
-
-
 # --- shells -----------------------------------------------------------------------------------
 
 
@@ -163,10 +107,10 @@ class Outbox:
 
 
 class Shell:
-    """One shell as WSMan sees it. A subclass fills the outboxes."""
+    """One shell as WSMan sees it. A subclass takes PSRP and says what comes of it."""
 
-    def __init__(self, endpoint: Endpoint, id: str, configuration: str) -> None:
-        self.endpoint, self.id, self.configuration = endpoint, id, configuration
+    def __init__(self, id: str, configuration: str) -> None:
+        self.id, self.configuration = id, configuration
         self.lock = threading.Condition(threading.RLock())
         self.boxes: dict[str, Outbox] = {"": Outbox()}
         self.closed = False
@@ -227,175 +171,28 @@ def _received(command: str, blobs: Sequence[bytes]) -> str:
     return f"<rsp:ReceiveResponse>{''.join(streams)}</rsp:ReceiveResponse>"
 
 
-class PythonShell(Shell):
-    """PSRP by psrpcore, which is not thread safe: every touch of it is under the lock."""
-
-    def __init__(self, endpoint: Endpoint, id: str, configuration: str) -> None:
-        super().__init__(endpoint, id, configuration)
-        self.pool = ServerRunspacePool()
-        self.pipes: dict[str, tuple[ServerPipeline, threading.Event]] = {}
-        self.functions: dict[str, Function] = {}
-        if configuration != DEFAULT:
-            for module in endpoint.modules.values():
-                self.functions |= {name.casefold(): one for name, one in module.items()}
-
-    def open(self, data: bytes) -> None:
-        self.feed("", data)
-
-    def begin(self, command: str, data: bytes) -> None:
-        with self.lock:
-            pipe = ServerPipeline(self.pool, uuid.UUID(command))
-            self.pipes[command] = (pipe, threading.Event())
-            self.boxes[command] = Outbox()
-            self.feed(command, data)
-
-    def feed(self, command: str, data: bytes) -> None:
-        with self.lock:
-            target = uuid.UUID(command) if command else None
-            self.pool.receive_data(PSRPPayload(data, StreamType.default, target))
-            while (event := self.pool.next_event()) is not None:
-                if isinstance(event, CreatePipelineEvent):
-                    name = str(event.pipeline_id).upper()
-                    threading.Thread(target=self._run, args=[name], daemon=True).start()
-            self._flush()
-
-    def stop(self, command: str) -> None:
-        with self.lock:
-            pipe, stopped = self._pipe(command)
-            stopped.set()
-            if pipe.state == PSInvocationState.Running:
-                pipe.stop()
-                self._flush()
-                self.say(command, b"", over=True)
-
-    def terminate(self, command: str) -> None:
-        with self.lock:
-            self._pipe(command)[1].set()
-            self.pool.pipeline_table.pop(uuid.UUID(command), None)
-            del self.pipes[command], self.boxes[command]
-
-    def close(self) -> None:
-        super().close()
-        for _, stopped in list(self.pipes.values()):
-            stopped.set()
-
-    def _pipe(self, command: str) -> tuple[ServerPipeline, threading.Event]:
-        if command not in self.pipes:
-            raise Fault(NO_SHELL, "There is no such command.", "w:InvalidSelectors")
-        return self.pipes[command]
-
-    def _flush(self) -> None:
-        while (payload := self.pool.data_to_send(FRAGMENT)) is not None:
-            target = str(payload.pipeline_id).upper() if payload.pipeline_id else ""
-            self.say(target, payload.data)
-
-    def _run(self, command: str) -> None:
-        """One pipeline, in its own thread, from its first command to its state."""
-        pipe, stopped = self.pipes[command]
-        with self.lock:
-            pipe.start()
-        error = None
-        try:
-            self._call(pipe, stopped)
-        except Broken as broken:
-            error = _record(str(broken), broken.id)
-        except Exception as bug:
-            error = _record(f"{type(bug).__name__}: {bug}", "PythonException")
-        with self.lock:
-            if pipe.state != PSInvocationState.Running:
-                return
-            if error is not None:
-                pipe._change_state(PSInvocationState.Failed, error=error)
-            else:
-                pipe.complete()
-            self._flush()
-            self.say(command, b"", over=True)
-
-    def _call(self, pipe: ServerPipeline, stopped: threading.Event) -> None:
-        (command,) = pipe.metadata.commands
-        name = str(command.command_text)
-        given = {str(key).casefold(): _plain(value) for key, value in command.parameters}
-
-        def complain(text: str) -> None:
-            with self.lock:
-                record = _record(text, "Complaint")
-                pipe.prepare_message(record, message_type=PSRPMessageType.ErrorRecord)
-                self._flush()
-
-        asked = Asked(name, given, stopped, complain, self)
-        if command.is_script:
-            self._bring(asked)
-            return
-        function = self.functions.get(name.casefold())
-        if function is None:
-            raise unknown(name)
-        self.endpoint.asked.append(asked)
-        output = function(asked)
-        values = [output] if isinstance(output, str) else output or []
-        with self.lock:
-            if pipe.state == PSInvocationState.Running:
-                for value in values:
-                    pipe.write_output(value)
-                self._flush()
-
-    def _bring(self, script: Asked) -> None:
-        """The one script that is known here brings a module."""
-        if self.configuration != DEFAULT:
-            raise Broken("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
-        name, text = str(script["Name"]), str(script["Text"])
-        self.endpoint.scripts.append(script.function)
-        self.endpoint.brought.append((name, text))
-        if name not in self.endpoint.modules:
-            raise Broken(f"The module {name} is broken.", "ParseException")
-        module = self.endpoint.modules[name]
-        self.functions |= {key.casefold(): one for key, one in module.items()}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool):
-        return value
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    return [_plain(one) for one in value] if isinstance(value, list) else value
-
-
-def _record(text: str, id: str) -> ErrorRecord:
-    exception = NETException(Message=text, HResult=-2146233087)
-    record = ErrorRecord(
-        Exception=exception,
-        CategoryInfo=ErrorCategoryInfo(),
-        FullyQualifiedErrorId=f"{id},Function",
-    )
-    record.PSObject.to_string = text
-    return record
-
-
 # --- WSMan ------------------------------------------------------------------------------------
 
 
 class Endpoint:
     """Shells and what may be done with them.
 
-    ``asked`` holds every call of a function, ``brought`` every module (name, text), ``heard``
-    every message, ``shells`` those that are open, ``opened`` how many ever were.
+    ``make_shell`` is called with the id of the new shell and the configuration it was asked of.
+    ``heard`` holds every message, ``shells`` those that are open, ``opened`` how many ever were
+    and ``most`` how many were at the same time.
     """
 
     def __init__(
         self,
-        modules: Mapping[str, Mapping[str, Function]],
+        make_shell: Callable[[str, str], Shell],
         *,
-        accounts: Mapping[str, str] | None = None,
+        accounts: Mapping[str, str],
         configurations: Sequence[str] = (DEFAULT,),
-        shell: Callable[[Endpoint, str, str], Shell] = PythonShell,
     ) -> None:
-        self.modules, self.configurations, self.make_shell = modules, configurations, shell
-        self.accounts = dict(accounts or {"ferry": "secret"})
+        self.make_shell, self.configurations = make_shell, configurations
+        self.accounts = dict(accounts)
         self.shells: dict[str, Shell] = {}
         self.opened = self.most = 0
-        self.asked: list[Asked] = []
-        self.brought: list[tuple[str, str]] = []
-        self.scripts: list[str] = []
         self.heard: list[Message] = []
         self.refused_logons = 0
         self.on: Callable[[Message], Reaction | None] = lambda message: None
@@ -437,7 +234,7 @@ class Endpoint:
             raise Fault(2150859113, text, "w:InvalidResourceURI")
         made = message.envelope.find("s:Body/rsp:Shell", NAMES)
         assert made is not None
-        shell = self.make_shell(self, made.get("ShellId", "").upper(), configuration)
+        shell = self.make_shell(made.get("ShellId", "").upper(), configuration)
         shell.open(base64.b64decode(made.findtext("pwsh:creationXml", "", NAMES)))
         with self._lock:
             self.shells[shell.id] = shell
@@ -552,7 +349,7 @@ class Server(ThreadingHTTPServer):
         self.port = int(self.server_address[1])
 
     def __enter__(self) -> Server:
-        threading.Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=[0.005], daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

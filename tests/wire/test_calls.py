@@ -16,7 +16,8 @@ from engine.errors import (
     VmmUnavailable,
 )
 from tests.wire.conftest import echo, hang
-from tests.wire.endpoint import Asked, Broken, Fault, Reaction
+from tests.wire.endpoint import Fault, Reaction
+from tests.wire.functions import Asked, Broken
 from tests.wire.world import bad, good
 
 NASTY = [

@@ -10,10 +10,11 @@ import pytest
 from engine.errors import ContractError, Refused, VmmError, VmmRefused, VmmUnavailable
 from engine.settings import load
 from engine.vmm.powershell import module_text
-from engine.vmm.psrp import Deadline, Session, Target
+from engine.vmm.psrp import AccountRefused, Deadline, Session, Target
 from engine.vmm.sessions import LOCKOUT, PAUSE, STALE, Breaker
 from tests.wire.conftest import PASSWORD, RealClock, StoppedClock, echo
-from tests.wire.endpoint import DEFAULT, Asked, Reaction
+from tests.wire.endpoint import DEFAULT, Reaction
+from tests.wire.functions import Asked
 from tests.wire.world import bad, good
 
 HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
@@ -269,6 +270,18 @@ def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
     clock.time += LOCKOUT
     assert sessions.ask_host(HV2, "Get-It", {}, 5) == {}
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
+
+
+def test_a_password_that_changes_under_an_open_session_is_offered_once(ground):
+    vmm = ground.serve("vmm01", {"Get-It": echo})
+    sessions = ground.sessions()
+    sessions.ask_vmm("Get-It", {}, 5)
+    vmm.accounts["ferry"] = "changed"
+    caught = failed(sessions.ask_vmm, "Get-It")
+
+    assert (type(caught), caught.happened) == (AccountRefused, False)
+    assert vmm.refused_logons == 1
+    assert len(vmm.asked) == 1
 
 
 def test_an_account_that_another_server_accepts_is_not_suspected(ground):

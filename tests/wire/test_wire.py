@@ -23,7 +23,8 @@ from engine.sim.world import World
 from engine.store import queries
 from engine.store.store import Store
 from engine.vmm.wire import WirePort
-from tests.wire.endpoint import Asked, Reaction
+from tests.wire.endpoint import Reaction
+from tests.wire.functions import Asked
 from tests.wire.world import Answering, bad, good
 
 HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
@@ -35,6 +36,7 @@ name = "hv01.corp.example"
 [[host]]
 name = "hv02.corp.example"
 live = 1
+switches = ["LS-Main", "LS-Other"]
 [[host]]
 name = "hv03.corp.example"
 maintenance = true
@@ -180,7 +182,7 @@ def test_a_fleet_of_another_contract_is_refused_by_its_field(wired):
 
 def test_hosts_are_asked_side_by_side(wired):
     together = threading.Barrier(3, timeout=10)
-    for name, host in wired.hosts.items():
+    for host in wired.hosts.values():
         answer = host.modules["VMFerry.Host"]["Get-VmfHostState"]
 
         def meet(asked: Asked, answer=answer):
@@ -345,7 +347,7 @@ def test_a_repair_is_split_between_vmm_and_the_host(wired):
     rows = json.loads(asked["Adapters"])
     assert [(row["network"], row["switch"], row["vlan"]) for row in rows] == [
         ("VM-Net-10", "LS-Main", 10),
-        (None, "LS-Main", None),
+        ("VM-Net-10", "LS-Main", None),
     ]
 
 
@@ -364,7 +366,7 @@ def test_rules_are_put_back_even_where_vmm_refuses_the_switch(wired):
     state = wired.world.state.vms[vm]
     acls = state.nics[0].acls
     state.nics[0] = replace(state.nics[0], acls=())
-    repair = AdapterRepair(state.nics[0].id, switch="no such switch", acls=acls)
+    repair = AdapterRepair(state.nics[0].id, switch="LS-Other", acls=acls)
     with pytest.raises(VmmRefused, match="no virtual switch"):
         wired.port.repair_network(vm, Repair(HV1, (repair,)))
 

@@ -18,7 +18,7 @@ from engine.errors import (
 )
 from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, Vm
 from engine.sim.world import World
-from tests.wire.endpoint import Asked, Function
+from tests.wire.functions import Asked, Function
 
 CLASSES: Mapping[type[VmmError], str] = {
     VmmLocked: "locked",

@@ -260,7 +260,7 @@ function ConvertTo-VmfHostVm {
     One VM: its power state and operational status in Hyper-V's own words.
     #>
     param($Vm)
-    $words = New-Object -TypeName System.Collections.ArrayList
+    $words = [System.Collections.ArrayList]@()
     foreach ($word in (Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @())) { $null = $words.Add([string] $word) }
     if ($words.Count -eq 0) {
         foreach ($name in @('PrimaryOperationalStatus', 'SecondaryOperationalStatus')) {
@@ -508,7 +508,7 @@ function Add-VmfAcl {
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
         $body = ConvertTo-VmfAcl -Acl $acl
         $key = "$($body['direction']) weight $($body['weight'])"
-        if (-not $there.ContainsKey($key)) { $there[$key] = New-Object -TypeName System.Collections.ArrayList }
+        if (-not $there.ContainsKey($key)) { $there[$key] = [System.Collections.ArrayList]@() }
         $null = $there[$key].Add((ConvertTo-Json -InputObject $body -Compress))
     }
     foreach ($acl in $Acls) {
@@ -518,7 +518,7 @@ function Add-VmfAcl {
         $body = ConvertTo-Json -InputObject $rule -Compress
         if (-not $there.ContainsKey($key)) {
             Add-VmfRule -Adapter $Adapter -Rule $rule
-            $there[$key] = New-Object -TypeName System.Collections.ArrayList
+            $there[$key] = [System.Collections.ArrayList]@()
             $null = $there[$key].Add($body)
         }
         elseif (-not $there[$key].Contains($body)) {

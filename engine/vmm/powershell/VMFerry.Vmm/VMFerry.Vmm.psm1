@@ -294,7 +294,7 @@ function Get-VmfVmList {
     $known = @{}
     foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -All)) {
         $id = Get-VmfVmId -Vm $vm
-        if (-not $known.ContainsKey($id)) { $known[$id] = New-Object -TypeName System.Collections.ArrayList }
+        if (-not $known.ContainsKey($id)) { $known[$id] = [System.Collections.ArrayList]@() }
         $null = $known[$id].Add([guid] $vm.ID)
         $vm
     }
@@ -311,7 +311,7 @@ function Find-VmfVm {
     #>
     param($Server, [string] $VmId)
     $wanted = ConvertTo-VmfId -Id $VmId
-    $found = New-Object -TypeName System.Collections.ArrayList
+    $found = [System.Collections.ArrayList]@()
     if ($script:VmfKnown.ContainsKey($wanted)) {
         foreach ($objectId in $script:VmfKnown[$wanted]) {
             foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -ID $objectId)) { $null = $found.Add($vm) }
@@ -502,7 +502,7 @@ function ConvertTo-VmfVm {
     $replica = [bool] (Test-VmfReplica -Vm $Vm)
     $shared = (Get-VmfProperty -InputObject $Vm -Name 'HasSharedStorage' -Default $false) -or
         (Get-VmfProperty -InputObject $Vm -Name 'ShareSCSIBus' -Default $false)
-    $blocks = New-Object -TypeName System.Collections.ArrayList
+    $blocks = [System.Collections.ArrayList]@()
     if (Get-VmfProperty -InputObject $Vm -Name 'IsHighlyAvailable' -Default $false) { $null = $blocks.Add('ha') }
     if (Get-VmfProperty -InputObject $Vm -Name 'HasPassthroughDisk' -Default $false) { $null = $blocks.Add('pass_through') }
     if ($shared) { $null = $blocks.Add('shared_disk') }
@@ -514,7 +514,7 @@ function ConvertTo-VmfVm {
         host      = ConvertTo-VmfText -Value $Vm.HostName
         status    = [string] $Vm.Status
         memory_mb = [int] $Vm.Memory
-        disk_mb   = [long] [math]::Ceiling(([double] $Vm.TotalSize) / 1MB)
+        disk_mb   = [long] [math]::Floor(([double] $Vm.TotalSize) / 1048576)
         adapters  = @(foreach ($adapter in $Vm.VirtualNetworkAdapters) { $adapter }).Count
         stored    = ([string] $Vm.Status) -eq 'Stored'
         replica   = $replica
@@ -874,6 +874,8 @@ function Start-VmfMove {
         $target = Find-VmfHost -Server $server -Name $Destination
         $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
         Assert-VmfInTime -Vm $vm -NotAfter $NotAfter
+        # Before the refresh too: a migration locks its VM, and that would look like any lock.
+        Assert-VmfNotMigrating -Server $server -Vm $vm
         $null = Read-SCVirtualMachine -VM $vm
         $vm = Get-VmfRereadVm -Server $server -Vm $vm -VmId $VmId -Source $Source
         Assert-VmfUnchanged -Server $server -Vm $vm -Source $Source -Power $Power
@@ -967,12 +969,9 @@ function Assert-VmfUnchanged {
     #>
     param($Server, $Vm, [string] $Source, [string] $Power)
     $name = [string] $Vm.Name
+    Assert-VmfNotMigrating -Server $Server -Vm $Vm
     $migrating = ([string] $Vm.Status) -eq 'UnderMigration' -or
         (Get-VmfProperty -InputObject $Vm -Name 'IsUndergoingLiveMigration' -Default $false)
-    foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
-        if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
-        if (@([string] $job.ResultObjectID, [string] $job.TargetObjectID) -contains [string] $Vm.ID) { $migrating = $true }
-    }
     if ($migrating) { throw (New-VmfStale -Code 'migrating' -Message "A migration of $name runs already") }
     if ([string] $Vm.HostName -ne $Source) {
         $there = 'no host'
@@ -984,6 +983,19 @@ function Assert-VmfUnchanged {
     if ($state -eq 'Running') { $class = 'running' }
     if (@('Off', 'Saved', 'Paused') -contains $state) { $class = 'down' }
     if ($class -ne $Power) { throw (New-VmfStale -Code 'power' -Message "$name is $state, not $Power") }
+}
+
+function Assert-VmfNotMigrating {
+    <#
+    .SYNOPSIS
+    Stale, where a job moves this VM right now.
+    #>
+    param($Server, $Vm)
+    foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
+        if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
+        if (@([string] $job.ResultObjectID, [string] $job.TargetObjectID) -notcontains [string] $Vm.ID) { continue }
+        throw (New-VmfStale -Code 'migrating' -Message "A migration of $($Vm.Name) runs already")
+    }
 }
 
 function Get-VmfPowerWord {

@@ -1,0 +1,208 @@
+"""The Hyper-V cmdlets of one host on a simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import VmmError, VmmRefused, VmmUnavailable
+from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Repair
+from engine.sim import network, views
+from engine.sim.state import HostState, State, VmState
+
+if TYPE_CHECKING:
+    from tests.powershell.world_server import Call, Desk
+
+Row = dict[str, Any]
+Answer = dict[str, Any]
+HV = "Microsoft.HyperV.PowerShell."
+FIELDS = {
+    "LocalIPAddress": "local_ip",
+    "RemoteIPAddress": "remote_ip",
+    "LocalPort": "local_port",
+    "RemotePort": "remote_port",
+    "Protocol": "protocol",
+}
+STATES = {HyperVState.OTHER: "Starting"}
+
+
+def answer(desk: Desk, now: float, call: Call) -> Answer:
+    """What Hyper-V on that host answers to one cmdlet. Raises ``VmmError``."""
+    state = desk.world.state
+    if call.cmdlet not in CMDLETS:
+        raise VmmRefused(f"{call.cmdlet} is no cmdlet of Hyper-V")
+    return CMDLETS[call.cmdlet](_Here(desk, state, state.hosts[call.shell], now), call)
+
+
+def reach(state: State, now: float, host: str) -> None:
+    """Raise ``VmmUnavailable`` where that host does not answer; VMM has no say here."""
+    if now < state.hosts[host].down_until:
+        raise VmmUnavailable(f"The connection to {host} was lost")
+
+
+class _Here:
+    """One host at one instant."""
+
+    def __init__(self, desk: Desk, state: State, host: HostState, now: float) -> None:
+        self.desk, self.state, self.host, self.now = desk, state, host, now
+
+    def vms(self) -> list[VmState]:
+        return [
+            vm for vm in self.state.vms.values() if self.host.name in vm.hosts and not vm.deleted
+        ]
+
+    def adapter(self, call: Call) -> tuple[VmState, Adapter]:
+        (key,) = call.bound["VMNetworkAdapter"]
+        for vm in self.vms():
+            for nic in vm.nics:
+                if nic.id == key:
+                    return vm, nic
+        raise VmmRefused("Hyper-V was unable to find the network adapter", code="ObjectNotFound")
+
+    def repair(self, vm: VmState, one: AdapterRepair) -> Answer:
+        busy = self.state.migration_of(vm.id) or self.now < self.host.locked_until
+        if busy:
+            text = "The operation cannot be performed while the object is in use."
+            raise VmmError(text, code="ObjectInUse")
+        network.repair(self.state, vm, Repair(self.host.name, (one,)))
+        return _objects([])
+
+
+def _objects(rows: Iterable[Row]) -> Answer:
+    return {"objects": list(rows), "job": None}
+
+
+def _vm_host(here: _Here, call: Call) -> Answer:
+    short, _, domain = here.host.name.partition(".")
+    full = domain if here.desk.quirks.domain_only else here.host.name
+    row = {"type": HV + "VMHost", "Name": short.upper(), "ComputerName": short.upper()}
+    row |= {"FullyQualifiedDomainName": full, "MaximumStorageMigrations": here.host.storage}
+    return _objects([{**row, "MaximumVirtualMachineMigrations": here.host.live}])
+
+
+def _vms(here: _Here, call: Call) -> Answer:
+    return _objects(_vm(here, vm) for vm in here.vms())
+
+
+def _vm(here: _Here, vm: VmState) -> Row:
+    words = views.operation(here.state, vm, here.now)
+    return {
+        "type": HV + "VirtualMachine",
+        "Id": vm.id,
+        "Name": vm.name,
+        "ComputerName": here.host.name,
+        "State": STATES.get(vm.power, vm.power.value),
+        "OperationalStatus": list(words),
+        "PrimaryOperationalStatus": words[0],
+        "SecondaryOperationalStatus": words[1] if len(words) > 1 else None,
+        "ReplicationMode": "Replica" if "replica" in vm.spec.blocks else "None",
+    }
+
+
+def _adapters(here: _Here, call: Call) -> Answer:
+    keys = [key.upper() for key in call.bound["VM"]]
+    vms = [vm for vm in here.vms() if vm.id in keys]
+    return _objects(_adapter(vm, nic) for vm in vms for nic in vm.nics)
+
+
+def _adapter(vm: VmState, nic: Adapter) -> Row:
+    guards = (nic.guards or "").casefold()
+    return {
+        "type": HV + "VMNetworkAdapter",
+        "Id": nic.id,
+        "Name": "Network Adapter",
+        "VMName": vm.name,
+        "MacAddress": nic.mac.replace(":", ""),
+        "SwitchName": nic.switch,
+        "Connected": nic.connected,
+        "MacAddressSpoofing": "On" if (nic.spoofing or "").casefold() == "on" else "Off",
+        "DhcpGuard": "On" if "dhcp" in guards else "Off",
+        "RouterGuard": "On" if "router" in guards else "Off",
+    }
+
+
+def _vlan(here: _Here, call: Call) -> Answer:
+    _, nic = here.adapter(call)
+    row: Row = {"type": HV + "VMNetworkAdapterVlanSetting", "OperationMode": "Untagged"}
+    if nic.trunk:
+        row |= {"OperationMode": "Trunk", "AllowedVlanIdList": list(nic.trunk)}
+        row["NativeVlanId"] = nic.native_vlan
+    elif nic.vlan:
+        row |= {"OperationMode": "Access", "AccessVlanId": nic.vlan}
+    return _objects([row])
+
+
+def _isolation(here: _Here, call: Call) -> Answer:
+    _, nic = here.adapter(call)
+    row = {"type": HV + "VMNetworkAdapterIsolationSetting", "DefaultIsolationID": nic.isolation}
+    return _objects([{**row, "IsolationMode": "Vlan" if nic.isolation else "None"}])
+
+
+def _acls(here: _Here, call: Call) -> Answer:
+    _, nic = here.adapter(call)
+    return _objects(_acl(here, acl) for acl in nic.acls)
+
+
+def _acl(here: _Here, acl: Acl) -> Row:
+    nothing = here.desk.quirks.any_word
+    texts = {
+        name: nothing if getattr(acl, field) == "ANY" else getattr(acl, field)
+        for name, field in FIELDS.items()
+    }
+    return {
+        "type": HV + "VMNetworkAdapterExtendedAclSetting",
+        "Direction": acl.direction,
+        "Action": acl.action,
+        "Weight": acl.weight,
+        "Stateful": acl.stateful,
+        "IdleSessionTimeout": acl.idle_timeout if acl.stateful else 255,
+        "IsolationID": acl.isolation_id,
+        **texts,
+    }
+
+
+def _add_acl(here: _Here, call: Call) -> Answer:
+    vm, nic = here.adapter(call)
+    if reason := network.rights(here.host):
+        raise VmmRefused(reason, code="AccessDenied")
+    if call.whatif:
+        return _objects([])
+    bound = call.bound
+    stateful = bool(bound.get("Stateful", False))
+    acl = Acl(
+        action=bound["Action"],
+        direction=bound["Direction"],
+        weight=bound["Weight"],
+        stateful=stateful,
+        idle_timeout=bound.get("IdleSessionTimeout", 255 if stateful else 0),
+        isolation_id=bound.get("IsolationID", 0),
+        **{field: bound.get(name, "ANY") for name, field in FIELDS.items()},
+    )
+    return here.repair(vm, AdapterRepair(nic.id, nic.mac, acls=(acl,)))
+
+
+def _set_vlan(here: _Here, call: Call) -> Answer:
+    vm, nic = here.adapter(call)
+    if call.bound.get("Trunk"):
+        trunk = tuple(int(one) for one in call.bound["AllowedVlanIdList"].split(","))
+        native = call.bound["NativeVlanId"]
+        return here.repair(vm, AdapterRepair(nic.id, nic.mac, trunk=trunk, native_vlan=native))
+    return here.repair(vm, AdapterRepair(nic.id, nic.mac, vlan=call.bound.get("VlanId", 0)))
+
+
+def _connect(here: _Here, call: Call) -> Answer:
+    vm, nic = here.adapter(call)
+    return here.repair(vm, AdapterRepair(nic.id, nic.mac, switch=call.bound["SwitchName"]))
+
+
+CMDLETS: dict[str, Callable[[_Here, Any], Answer]] = {
+    "Get-VMHost": _vm_host,
+    "Get-VM": _vms,
+    "Get-VMNetworkAdapter": _adapters,
+    "Get-VMNetworkAdapterVlan": _vlan,
+    "Get-VMNetworkAdapterIsolation": _isolation,
+    "Get-VMNetworkAdapterExtendedAcl": _acls,
+    "Add-VMNetworkAdapterExtendedAcl": _add_acl,
+    "Set-VMNetworkAdapterVlan": _set_vlan,
+    "Connect-VMNetworkAdapter": _connect,
+}

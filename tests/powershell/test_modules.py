@@ -1,0 +1,240 @@
+"""What can be said of the two modules without running them, and how they get to the server."""
+
+import re
+from pathlib import Path
+
+import pytest
+import tree_sitter
+import tree_sitter_powershell
+
+from engine.vmm.powershell import MODULES, module_text
+from tests.powershell.pwsh import ROOT, Shell, check, needs_checks
+from tests.powershell.stubs import COMMANDS, commands
+
+PLACE = ROOT / "engine" / "vmm" / "powershell"
+FILES = {name: PLACE / name / f"{name}.psm1" for name in MODULES}
+EXPORTED = {
+    "VMFerry.Vmm": {
+        *("Get-VmfVersion", "Get-VmfFleet", "Get-VmfNetwork", "Start-VmfMove"),
+        *("Repair-VmfNetwork", "Clear-VmfFailedJob", "Update-VmfVm", "Stop-VmfJob"),
+    },
+    "VMFerry.Host": {
+        *("Get-VmfHostState", "Get-VmfHostNetwork", "Add-VmfHostNetwork", "Test-VmfRights"),
+    },
+}
+APPROVED = {
+    *("Add", "Assert", "Clear", "Complete", "Connect", "ConvertFrom", "ConvertTo", "Find", "Get"),
+    *("Invoke", "Join", "New", "Read", "Remove", "Repair", "Resolve", "Select", "Set", "Start"),
+    *("Stop", "Test", "Update", "Wait"),
+}
+FUNCTION = re.compile(r"^function ([A-Za-z]+-[A-Za-z]+) \{\n(.*?)^\}$", re.MULTILINE | re.DOTALL)
+
+modules = pytest.mark.parametrize("name", MODULES)
+
+
+def functions(text: str) -> dict[str, str]:
+    return {found[1]: found[2] for found in FUNCTION.finditer(text)}
+
+
+def help_of(body: str) -> str:
+    found = re.match(r"\s*<#(.*?)#>", body, re.DOTALL)
+    return found[1] if found else ""
+
+
+def broken(text: str) -> list[str]:
+    """Where the grammar of PowerShell does not know its way."""
+    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+    found, left = [], [parser.parse(text.encode()).root_node]
+    while left:
+        node = left.pop()
+        if node.type == "ERROR" or node.is_missing:
+            found.append(
+                f"line {node.start_point[0] + 1}: {text.splitlines()[node.start_point[0]]}"
+            )
+        elif node.has_error:
+            left += node.children
+    return found
+
+
+# --- parsing ---------------------------------------------------------------------------------
+
+
+@modules
+def test_it_parses(name):
+    assert broken(module_text(name)) == []
+    assert broken((PLACE / name / f"{name}.psd1").read_text("ascii")) == []
+
+
+def test_the_parser_sees_what_is_broken():
+    assert broken("function Get-Thing { param([string] $Name }") != []
+
+
+@needs_checks
+def test_every_call_is_as_documented_and_of_windows_powershell_51():
+    assert check(COMMANDS, *FILES.values()) == ""
+
+
+@needs_checks
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("Get-SCVMHosts", "unknown command"),
+        ("Get-SCVMHost -Hostname x", "no such parameter"),
+        ("Get-SCVMHost -Comp x", "abbreviated"),
+        ("Get-SCJob -Running -ID $x", "no parameter set has"),
+        ("Stop-SCJob", "mandatory parameters missing"),
+        ("virtualmachinemanager\\Get-VM", "is in Hyper-V"),
+        ("$x | % { $_ }", "alias"),
+        ("$x ? 1 : 2", "not in Windows PowerShell 5.1"),
+        ("$x ?? 2", "not in Windows PowerShell 5.1"),
+        ("Get-VM && Get-VMHost", "not in Windows PowerShell 5.1"),
+        ("if ($x) {", "Missing closing"),
+    ],
+)
+def test_the_check_finds_what_it_is_for(tmp_path, line, found):
+    file = tmp_path / "Wrong.psm1"
+    file.write_text(line)
+
+    assert found in check(COMMANDS, file)
+
+
+# --- house rules -----------------------------------------------------------------------------
+
+
+@modules
+def test_the_text_is_ascii_because_51_reads_a_file_without_mark_in_the_ansi_code_page(name):
+    module_text(name).encode("ascii")
+
+
+@modules
+def test_it_works_as_text_too_so_it_asks_neither_where_it_is_nor_exports_by_itself(name):
+    assert not re.search(r"PSScriptRoot|PSCommandPath|Export-ModuleMember", module_text(name))
+
+
+@modules
+def test_strict_mode_is_on_and_errors_stop(name):
+    assert "\nSet-StrictMode -Version Latest\n$ErrorActionPreference = 'Stop'\n" in module_text(
+        name
+    )
+
+
+@modules
+def test_every_verb_is_approved_and_every_noun_is_ours(name):
+    found = [one.split("-", 1) for one in functions(module_text(name))]
+
+    assert found
+    assert {verb for verb, _ in found} <= APPROVED
+    assert all(noun.startswith("Vmf") for _, noun in found)
+
+
+@modules
+def test_every_function_says_what_it_does(name):
+    silent = [
+        one
+        for one, body in functions(module_text(name)).items()
+        if not re.search(r"\.SYNOPSIS\n\s+\S", help_of(body))
+    ]
+
+    assert silent == []
+
+
+@modules
+def test_every_exported_function_explains_its_parameters_and_its_answer(name):
+    known = functions(module_text(name))
+    for one in EXPORTED[name]:
+        text = help_of(known[one])
+        block = known[one].split("param(", 1)[1].split("\n    try {")[0]
+        parameters = set(re.findall(r"\$(\w+)(?= =|,|\n|\))", block))
+
+        assert set(re.findall(r"\.PARAMETER (\w+)", text)) == parameters, one
+        assert "One JSON text; data is {" in text, one
+
+
+@modules
+def test_the_manifest_exports_what_the_contract_names(name):
+    manifest = (PLACE / name / f"{name}.psd1").read_text("ascii")
+
+    assert set(re.findall(r"'(\w+-\w+)'", manifest)) == EXPORTED[name]
+    assert EXPORTED[name] <= set(functions(module_text(name)))
+
+
+def test_what_both_modules_need_is_the_same_text_in_both():
+    shared = [
+        re.search(r"#region Shared by both.*?#endregion", module_text(name), re.DOTALL)[0]
+        for name in MODULES
+    ]
+
+    assert shared[0] == shared[1]
+    assert len(functions(shared[0])) > 5
+
+
+def test_beyond_the_shared_part_no_function_is_in_both():
+    names = [set(functions(module_text(name))) for name in MODULES]
+    shared = re.search(r"#region Shared.*?#endregion", module_text(MODULES[0]), re.DOTALL)[0]
+
+    assert names[0] & names[1] == set(functions(shared))
+
+
+def test_on_the_vmm_server_only_sc_names_are_used():
+    text = module_text("VMFerry.Vmm")
+    hyperv = [one for one, spec in commands().items() if spec["module"] == "Hyper-V"]
+    code = re.sub(r"<#.*?#>|^\s*#.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+    assert [one for one in hyperv if re.search(rf"(?<![\w-]){one}(?![\w-])", code)] == []
+
+
+def test_on_a_host_every_cmdlet_of_hyperv_is_called_by_its_module():
+    code = re.sub(
+        r"<#.*?#>|^\s*#.*?$", "", module_text("VMFerry.Host"), flags=re.DOTALL | re.MULTILINE
+    )
+    hyperv = [one for one, spec in commands().items() if spec["module"] == "Hyper-V"]
+    used = [one for one in hyperv if re.search(rf"(?<![\w-]){one}(?![\w-])", code)]
+
+    assert len(used) == len(hyperv)
+    assert [one for one in used if re.search(rf"(?<![\w\\-]){one}(?![\w-])", code)] == []
+
+
+def test_a_move_never_starts_a_vm_nor_discards_a_saved_state():
+    assert not re.search(r"StartVMOnTarget|DiscardSavedState", module_text("VMFerry.Vmm"))
+
+
+def test_hresult_is_never_looked_at():
+    for name in MODULES:
+        assert not re.search(r"\.HResult", module_text(name), re.IGNORECASE)
+
+
+def test_the_list_of_cmdlets_holds_what_is_used_and_no_more():
+    text = "".join(module_text(name) for name in MODULES)
+    unused = [one for one in commands() if not re.search(rf"(?<![\w-]){one}(?![\w-])", text)]
+
+    assert unused == []
+    assert "Microsoft" in COMMANDS.read_text("utf-8").splitlines()[2]
+
+
+def test_an_unknown_module_is_named():
+    with pytest.raises(ValueError, match=r"VMFerry\.Nothing"):
+        module_text("VMFerry.Nothing")
+
+
+# --- both ways to the server -----------------------------------------------------------------
+
+
+@needs_checks
+@modules
+def test_imported_it_shows_the_contract_and_hides_the_rest(name, tmp_path):
+    lister = "function Show-Names { (Get-Command -Module " + name + ").Name -join ' ' }"
+    with Shell({}, f"Import-Module '{PLACE / name}' -Global\n{lister}") as shell:
+        (found,) = shell.call("Show-Names").output
+
+    assert set(str(found).split()) == EXPORTED[name]
+
+
+@needs_checks
+@modules
+def test_its_help_is_found_by_powershell(name):
+    shower = "function Show-Help($Of) { (Get-Help $Of).Synopsis }"
+    one = sorted(EXPORTED[name])[0]
+    with Shell({}, f"{module_text(name)}\n{shower}") as shell:
+        (found,) = shell.call("Show-Help", Of=one).output
+
+    assert str(found).strip() in re.sub(r"\s+", " ", module_text(name))

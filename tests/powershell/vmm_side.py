@@ -1,0 +1,322 @@
+"""The SC cmdlets on a simulated world: what VMM would show, and what it would do."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import VmmRefused
+from engine.model import Adapter, AdapterRepair, Job, Network, Repair
+from engine.sim import lies, views
+from engine.sim.migrations import reach, unlocked
+from engine.sim.state import POWER, WORDS, HostState, State, VmState
+
+if TYPE_CHECKING:
+    from tests.powershell.world_server import Call, Desk
+
+Row = dict[str, Any]
+Answer = dict[str, Any]
+SC = "Microsoft.SystemCenter.VirtualMachineManager."
+NAMESPACE = uuid.UUID("3f2f6c1e-7c55-4a0f-8d5e-94c6a5d1f0b2")
+STATES = {"running": "Running", "completed": "Completed", "failed": "Failed"}
+STATES |= {"canceled": "Canceled"}
+FLAGS = {
+    "ha": "IsHighlyAvailable",
+    "pass_through": "HasPassthroughDisk",
+    "shared_disk": "ShareSCSIBus",
+    "fibre_channel": "HasVirtualFibreChannelAdapters",
+    "replica": "IsRecoveryVM",
+}
+
+
+def answer(desk: Desk, now: float, call: Call) -> Answer:
+    """What VMM answers to one cmdlet. Raises ``VmmError``."""
+    if call.cmdlet not in CMDLETS:
+        raise VmmRefused(f"{call.cmdlet} is no cmdlet of VMM")
+    return CMDLETS[call.cmdlet](desk, now, call.bound)
+
+
+def iso(seconds: float) -> str:
+    """Unix seconds as .NET reads them back."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
+def object_id(kind: str, key: str) -> str:
+    """VMM's own id of an object: never the Hyper-V id."""
+    return str(uuid.uuid5(NAMESPACE, f"{kind}/{key}"))
+
+
+def _objects(rows: Iterable[Row], job: Row | None = None) -> Answer:
+    return {"objects": list(rows), "job": job}
+
+
+def _server(desk: Desk, now: float, bound: Row) -> Answer:
+    name = bound["ComputerName"]
+    row = {"type": SC + "ServerConnection", "ID": object_id("server", name), "Name": name}
+    return _objects([{**row, "Port": bound.get("TCPPort", 8100), "ProductVersion": "10.22.1711.0"}])
+
+
+# --- hosts ----------------------------------------------------------------------------------
+
+
+def _hosts(desk: Desk, now: float, bound: Row) -> Answer:
+    state = desk.world.state
+    if "ComputerName" in bound:
+        found = state.known_host(bound["ComputerName"])
+        return _objects([_host(found, now)] if found else [])
+    desk.world.observe(now)  # whoever lists all hosts looks at the load: the world judges by it
+    return _objects(_host(host, now) for host in state.hosts.values())
+
+
+def _host(host: HostState, now: float) -> Row:
+    agent = "NotResponding" if now < host.down_until else "Responding"
+    return {
+        "type": SC + "Host",
+        "ID": object_id("host", host.name),
+        "Name": host.name,
+        "FullyQualifiedDomainName": host.name,
+        "ComputerName": host.name.split(".", 1)[0],
+        "OverallState": "OK" if agent == "Responding" else agent,
+        "CommunicationState": agent,
+        "ComputerState": "MaintenanceMode" if host.spec.maintenance else agent,
+        "LiveMigrationMaximum": host.live,
+        "LiveStorageMigrationMaximum": host.storage,
+        "EnableLiveMigration": True,
+        "VMPaths": [host.spec.path],
+    }
+
+
+def _read_host(desk: Desk, now: float, bound: Row) -> Answer:
+    host = _host_of(desk.world.state, bound["VMHost"])
+    reach(desk.world.state, now, host.name)
+    unlocked(desk.world.state, now, host.name)
+    views.refresh_host(desk.world.state, host, now)
+    return _objects([_host(host, now)])
+
+
+def _host_of(state: State, key: str) -> HostState:
+    return next(host for host in state.hosts.values() if object_id("host", host.name) == key)
+
+
+# --- VMs ------------------------------------------------------------------------------------
+
+
+def _vms(desk: Desk, now: float, bound: Row) -> Answer:
+    state = desk.world.state
+    vms = [vm for vm in state.vms.values() if vm.vmm_host]
+    if "ID" in bound:
+        vms = [vm for vm in vms if object_id("vm", vm.id) == bound["ID"]]
+    if "Name" in bound:
+        vms = [vm for vm in vms if vm.name.casefold() == bound["Name"].casefold()]
+    if "VMHost" in bound:
+        vms = [vm for vm in vms if vm.vmm_host == _host_of(state, bound["VMHost"]).name]
+    return _objects(_vm(state, vm, now) for vm in vms)
+
+
+def _vm(state: State, vm: VmState, now: float) -> Row:
+    host = state.known_host(vm.vmm_host) if vm.vmm_host else None
+    power = vm.vmm_status if vm.vmm_status in POWER else WORDS.get(vm.power, "Starting")
+    jobs = [m for m in (*state.over, *state.open) if m.vm_id == vm.id]
+    jobs = [m for m in jobs if m.phase not in ("void", "waiting")]
+    latest = max(jobs, key=lambda m: m.begins).id if jobs else object_id("refresh", vm.id)
+    return {
+        "type": SC + "VM",
+        "ID": object_id("vm", vm.id),
+        "VMId": vm.id,
+        "Name": vm.name,
+        "Status": vm.vmm_status,
+        "VirtualMachineState": power,
+        "VMHost": _host(host, now) if host else None,
+        "HostName": vm.vmm_host,
+        "Memory": int(vm.spec.memory_gb * 1024),
+        "TotalSize": int(vm.spec.disk_gb * 1024**3),
+        "VirtualNetworkAdapters": [_adapter(vm.name, nic) for nic in vm.nics],
+        "IsUndergoingLiveMigration": vm.vmm_status == "UnderMigration",
+        "MostRecentTaskID": latest,
+        **{flag: word in vm.spec.blocks for word, flag in FLAGS.items()},
+    }
+
+
+def _vm_of(state: State, key: str) -> VmState:
+    found = next((vm for vm in state.vms.values() if object_id("vm", vm.id) == key), None)
+    if found is None:
+        raise VmmRefused("VMM cannot find the virtual machine", code="801")
+    return found
+
+
+def _read_vm(desk: Desk, now: float, bound: Row) -> Answer:
+    vm = _vm_of(desk.world.state, bound["VM"])
+    if vm.deleted:
+        views.reread(desk.world.state, vm, now)
+        return _objects([])
+    desk.world.refresh(now, vm.id)
+    return _objects([_vm(desk.world.state, vm, now)])
+
+
+def _repair_vm(desk: Desk, now: float, bound: Row) -> Answer:
+    vm = _vm_of(desk.world.state, bound["VM"])
+    if not bound.get("Dismiss"):
+        raise VmmRefused("Only -Dismiss is known here")
+    desk.world.dismiss(now, vm.id)
+    return _objects([_vm(desk.world.state, vm, now)])
+
+
+def _move(desk: Desk, now: float, bound: Row) -> Answer:
+    """VMM itself compares nothing: it takes the VM from where it believes it to be."""
+    state = desk.world.state
+    vm = _vm_of(state, bound["VM"])
+    group = desk.groups.pop(bound["JobGroup"], {}) if "JobGroup" in bound else {}
+    pins = tuple(
+        _pinned(desk, nic, group[_nic_id(nic)]) for nic in vm.nics if _nic_id(nic) in group
+    )
+    source, target = vm.vmm_host or "", _host_of(state, bound["VMHost"]).name
+    power: Any = lies.power_class(vm.power)
+    pin = Network(pins) if power == "down" else None
+    # What the world may begin late it must not begin here: the guard has looked already.
+    late = now + state.skew
+    job_id = desk.world.start_move(now, vm.id, source, target, power, pin, late)
+    job = Job(job_id or "", vm.id, source, None, "running", started=now)
+    shown = _job(desk, job) if desk.quirks.job_variable else None
+    return _objects([_vm(state, vm, now)], shown)
+
+
+def _pinned(desk: Desk, nic: Adapter, change: Row) -> Adapter:
+    vlan = change.get("VLanID", 0) if change.get("VLanEnabled") else 0
+    network = _network_name(desk.world.state, change.get("VMNetwork"))
+    switch = change.get("VirtualNetwork")
+    return Adapter(id=nic.id, mac=nic.mac, network=network, switch=switch, vlan=vlan)
+
+
+# --- jobs -----------------------------------------------------------------------------------
+
+
+def _jobs(desk: Desk, now: float, bound: Row) -> Answer:
+    wanted = bound.get("ID") or bound.get("Job")
+    jobs = views.observe(desk.world.state, now, (), [wanted] if wanted else []).jobs
+    if wanted:
+        return _objects(_job(desk, job) for job in jobs if job.id == wanted)
+    return _objects(_job(desk, job) for job in jobs if job.state == "running")
+
+
+def _job(desk: Desk, job: Job) -> Row:
+    state = desk.world.state
+    vm = state.vms.get(job.vm_id)
+    over = job.state != "running"
+    said = desk.quirks.job_hosts
+    title = f"Migrate virtual machine {vm.name if vm else ''}"
+    if not said and job.target:
+        title = f"Live migrate virtual machine from {job.source} to {job.target}"
+    return {
+        "type": SC + "Task",
+        "ID": job.id,
+        "Name": title,
+        "CmdletName": "Move-SCVirtualMachine",
+        "Status": STATES[job.state],
+        "ProgressValue": job.progress,
+        "ErrorInfo": _error(job),
+        **({"StartTime": iso(job.started)} if job.started is not None else {}),
+        **({"EndTime": iso(job.ended)} if job.ended is not None else {}),
+        "ResultName": vm.name if vm else "Object Deleted",
+        "ResultObjectID": object_id("vm", job.vm_id),
+        "Source": job.source if said else None,
+        "Target": job.target if said else None,
+        "IsCompleted": over,
+        "IsStoppable": not over,
+    }
+
+
+def _error(job: Job) -> Row:
+    """The sentence and the number apart, as VMM has them."""
+    text, number = job.error or "", 0
+    if found := re.fullmatch(r"(.*) \((\d+)\)", text, re.DOTALL):
+        text, number = found[1], int(found[2])
+    row = {"type": "Microsoft.VirtualManager.Utils.ErrorInfo", "Problem": text}
+    return {**row, "Code": "Failed" if text else "Success", "DisplayableErrorCode": number}
+
+
+def _stop_job(desk: Desk, now: float, bound: Row) -> Answer:
+    desk.world.stop_job(now, bound["Job"])
+    return _objects([])
+
+
+# --- networks -------------------------------------------------------------------------------
+
+
+def _adapters(desk: Desk, now: float, bound: Row) -> Answer:
+    vm = _vm_of(desk.world.state, bound["VM"])
+    return _objects(_adapter(vm.name, nic) for nic in vm.nics)
+
+
+def _nic_id(nic: Adapter) -> str:
+    return object_id("nic", nic.id)
+
+
+def _adapter(name: str, nic: Adapter) -> Row:
+    return {
+        "type": SC + "VirtualNetworkAdapter",
+        "ID": _nic_id(nic),
+        "Name": name,
+        "DeviceID": nic.id,
+        "MACAddress": nic.mac,
+        "VirtualNetwork": nic.switch,
+        "VMNetwork": _named("VMNetwork", nic.network),
+        "VMSubnet": _named("VMSubnet", nic.subnet),
+        "PortClassification": _named("PortClassification", nic.classification),
+        "PortACL": _named("PortACL", nic.port_acl),
+        "VLanEnabled": nic.vlan > 0,
+        "VLanID": nic.vlan,
+    }
+
+
+def _named(kind: str, name: str | None) -> Row | None:
+    return {"type": SC + kind, "ID": object_id(kind, name), "Name": name} if name else None
+
+
+def _networks(desk: Desk, now: float, bound: Row) -> Answer:
+    names = _network_names(desk.world.state)
+    return _objects(row for name in names if (row := _named("VMNetwork", name)))
+
+
+def _network_names(state: State) -> list[str]:
+    """What hosts list, and what VMs had at the start: a name that no host lists is everywhere."""
+    listed = [name for host in state.hosts.values() for name in host.spec.networks]
+    nics = [nic for vm in state.vms.values() for nic in (*vm.spec.nics, *vm.nics)]
+    return list(dict.fromkeys([*listed, *(nic.network for nic in nics if nic.network)]))
+
+
+def _network_name(state: State, key: str | None) -> str | None:
+    names = _network_names(state)
+    return next((name for name in names if object_id("VMNetwork", name) == key), None)
+
+
+def _set_adapter(desk: Desk, now: float, bound: Row) -> Answer:
+    state = desk.world.state
+    key = bound["VirtualNetworkAdapter"]
+    vm, nic = next((vm, nic) for vm in state.vms.values() for nic in vm.nics if _nic_id(nic) == key)
+    if "JobGroup" in bound:
+        desk.groups.setdefault(bound["JobGroup"], {})[key] = dict(bound)
+        return _objects([_adapter(vm.name, nic)])
+    wanted = _pinned(desk, nic, bound)
+    vlan = wanted.vlan if "VLanEnabled" in bound else None
+    one = AdapterRepair(nic.id, nic.mac, wanted.network, wanted.switch, vlan)
+    desk.world.repair_network(now, vm.id, Repair(vm.vmm_host or "", (one,)))
+    return _objects([])
+
+
+CMDLETS: dict[str, Callable[[Any, float, Row], Answer]] = {
+    "Get-SCVMMServer": _server,
+    "Get-SCVMHost": _hosts,
+    "Read-SCVMHost": _read_host,
+    "Get-SCVirtualMachine": _vms,
+    "Read-SCVirtualMachine": _read_vm,
+    "Repair-SCVirtualMachine": _repair_vm,
+    "Move-SCVirtualMachine": _move,
+    "Get-SCJob": _jobs,
+    "Stop-SCJob": _stop_job,
+    "Get-SCVirtualNetworkAdapter": _adapters,
+    "Set-SCVirtualNetworkAdapter": _set_adapter,
+    "Get-SCVMNetwork": _networks,
+}

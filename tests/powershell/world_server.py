@@ -1,0 +1,165 @@
+"""The world behind the stub shells: answers their cmdlets from a simulated world, over loopback.
+
+::
+
+    with WorldServer(world, clock) as server:
+        shell = Shell(stubs.environment(folder, server.port, stubs.VMM), ...)
+
+Every stub cmdlet becomes one request, one JSON line (see ``handlers/world.ps1``). Which cmdlet
+does what is in ``vmm_side.py`` and ``hyperv_side.py``. ``calls`` keeps every call with its bound
+parameters, so that tests can say what reached VMM and Hyper-V. One lock guards the world; give
+your own to play a story in it meanwhile. Time is the clock's: no request lets any pass.
+"""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from engine.clock import Clock
+from engine.errors import VmmBusy, VmmError, VmmUnavailable
+from engine.sim import migrations
+from engine.sim.world import World
+from tests.powershell import hyperv_side, vmm_side
+from tests.powershell.stubs import VMM
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One cmdlet as it was bound: objects by their ids, switches as ``True``."""
+
+    shell: str
+    cmdlet: str
+    set: str
+    bound: Row
+    whatif: bool = False
+
+
+@dataclass
+class Quirks:
+    """Where documents leave open what the real products do; tests try each way."""
+
+    any_word: str | None = "ANY"
+    """How Hyper-V shows a field of a rule that restricts nothing: ANY, *, empty or null."""
+    job_variable: bool = True
+    """Is -JobVariable filled when Move-SCVirtualMachine returns?"""
+    job_hosts: bool = True
+    """Do jobs say Source and Target? Else only their names do."""
+    domain_only: bool = False
+    """Is FullyQualifiedDomainName of Get-VMHost only the domain?"""
+
+
+@dataclass
+class Desk:
+    """What the two sides share beside the world: open job groups, quirks."""
+
+    world: World
+    quirks: Quirks = field(default_factory=Quirks)
+    groups: dict[str, dict[str, Row]] = field(default_factory=dict)
+
+
+class WorldServer:
+    """A TCP server on loopback; a context manager."""
+
+    def __init__(self, world: World, clock: Clock, lock: threading.RLock | None = None) -> None:
+        self.world, self.clock = world, clock
+        self.lock = lock or threading.RLock()
+        self.desk = Desk(world)
+        self.calls: list[Call] = []
+        self._server = _Server(("127.0.0.1", 0), _Connection)
+        self._server.owner = self
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.server_address[1]
+
+    def play(self, world: World, clock: Clock) -> None:
+        """Go on with another world: shells that are open see it from their next call on."""
+        with self.lock:
+            self.world, self.clock = world, clock
+            self.desk = Desk(world)
+            self.calls = []
+
+    @property
+    def quirks(self) -> Quirks:
+        """How the products behave where documents are silent; change them at will."""
+        return self.desk.quirks
+
+    def __enter__(self) -> WorldServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def of(self, cmdlet: str) -> list[Call]:
+        """The calls of this cmdlet, in order."""
+        return [call for call in self.calls if call.cmdlet == cmdlet]
+
+    def answer(self, request: Row) -> Row:
+        """One request: recorded, done, answered; an error of the world is an answer too."""
+        bound = {k: v for k, v in dict(request["bound"]).items() if k != "WhatIf"}  # type: ignore[call-overload]
+        call = Call(
+            str(request["shell"]),
+            str(request["cmdlet"]),
+            str(request["set"]),
+            bound,
+            bool(request["whatif"]),
+        )
+        with self.lock:
+            now = self.clock.now()
+            self.world.advance(now)
+            if call.cmdlet == "Get-Date":
+                return {"objects": [self._time(call.shell, now)], "job": None}
+            self.calls.append(call)
+            try:
+                if call.shell == VMM:
+                    migrations.reach(self.world.state, now)
+                    return vmm_side.answer(self.desk, now, call)
+                hyperv_side.reach(self.world.state, now, call.shell)
+                return hyperv_side.answer(self.desk, now, call)
+            except VmmError as error:
+                return {"error": _problem(error, call.shell)}
+
+    def _time(self, shell: str, now: float) -> str:
+        skew = self.world.state.skew if shell == VMM else 0.0
+        return vmm_side.iso(now + skew)
+
+
+def _problem(error: VmmError, shell: str) -> Row:
+    """How the products would throw this. What has no number of VMM's is thrown without one."""
+    if isinstance(error, VmmUnavailable) and not error.code:
+        return {"kind": "lost", "id": "ConnectionLost", "text": error.text}
+    if shell != VMM:
+        return {"kind": "hyperv", "id": error.code or "OperationFailed", "text": error.text}
+    code = error.code or ("21501" if isinstance(error, VmmBusy) else "Refused")
+    return {"kind": "vmm", "id": code, "text": error.text}
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+    owner: WorldServer
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, _Server)
+        for line in self.rfile:
+            answer = self.server.owner.answer(json.loads(line.decode("utf-8-sig")))
+            self.wfile.write(json.dumps(answer).encode() + b"\n")
