@@ -1,115 +1,14 @@
-"""Open shells on a simulated world: one on the VMM server, one on each of two hosts.
-
-Shells take a second to open, so they stay open for the whole session and ``scene`` puts another
-world behind them; ``way`` says how our modules got there.
-"""
+"""Scenes for the tests of both modules: their shells stay open for the whole session."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine.clock import VirtualClock
-from engine.sim.fleet_file import parse
-from engine.sim.world import World
-from engine.vmm.powershell import MODULES, module_text
 from tests.powershell import stubs
-from tests.powershell.pwsh import ROOT, Reply, Shell
-from tests.powershell.world_server import Call, WorldServer
-
-HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
-WEB01 = "11111111-AAAA-4AAA-8AAA-000000000001"
-DB01 = "22222222-BBBB-4BBB-8BBB-000000000002"
-FLEET = f"""
-format = 1
-[[host]]
-name = "{HV01}"
-[[host]]
-name = "{HV02}"
-path = 'E:\\Machines'
-[[vm]]
-name = "web01"
-id = "{WEB01}"
-host = "hv01"
-minutes = 10
-[[vm.nic]]
-mac = "00:1D:D8:B7:2C:01"
-[[vm]]
-name = "db01"
-id = "{DB01}"
-host = "hv01"
-status = "PowerOff"
-minutes = 10
-[[vm.nic]]
-mac = "00:1D:D8:B7:2C:02"
-subnet = "Subnet-10"
-classification = "High bandwidth"
-[[vm.nic.acl]]
-action = "Allow"
-direction = "Inbound"
-weight = 10
-remote_ip = "10.0.0.0/8"
-remote_port = "443"
-protocol = "TCP"
-stateful = true
-idle_timeout = 600
-[[vm.nic.acl]]
-action = "Deny"
-direction = "Inbound"
-weight = 1
-isolation_id = 7
-[[vm.nic]]
-mac = "00:1D:D8:B7:2C:03"
-network = "VM-Net-20"
-trunk = [20, 30]
-native_vlan = 20
-[[vm.nic]]
-mac = "00:1D:D8:B7:2C:04"
-connected = false
-"""
-
-
-class Scene:
-    """A world and the shells on its computers."""
-
-    def __init__(self, server: WorldServer, shells: dict[str, Shell]) -> None:
-        self.server, self.shells = server, shells
-        self.play(FLEET)
-
-    def play(self, fleet: str) -> None:
-        """Put another world behind the shells."""
-        self.world = World.of(parse(fleet))
-        self.clock = VirtualClock(self.world.now)
-        self.server.play(self.world, self.clock)
-
-    def vmm(self, function: str, **parameters: object) -> Reply:
-        """Call a function on the VMM server."""
-        return self.shells[stubs.VMM].call(function, **parameters)
-
-    def host(self, function: str, *, on: str = HV01, **parameters: object) -> Reply:
-        """Call a function on a host."""
-        return self.shells[on].call(function, **parameters)
-
-    def start(self, **changes: object) -> Reply:
-        """Start to move web01 from hv01 to hv02, live, with a minute left."""
-        plain = {"VmId": WEB01, "Source": HV01, "Destination": HV02, "Power": "running"}
-        return self.vmm("Start-VmfMove", **{**plain, "NotAfter": self.at(60), **changes})
-
-    def at(self, seconds: float) -> str:
-        """So many seconds from now, as the caller writes times."""
-        when = datetime.fromtimestamp(self.clock.now(), UTC) + timedelta(seconds=seconds)
-        return when.isoformat().replace("+00:00", "Z")
-
-    def pass_by(self, seconds: float) -> None:
-        """Let time pass."""
-        self.clock.jump(self.clock.now() + seconds)
-
-    def calls(self, cmdlet: str) -> list[Call]:
-        """The calls of a cmdlet that reached VMM or Hyper-V."""
-        return self.server.of(cmdlet)
+from tests.powershell.scene import FLEET, Scene, opened
 
 
 @pytest.fixture(scope="session")
@@ -117,42 +16,22 @@ def stub_modules(tmp_path_factory: pytest.TempPathFactory):
     return stubs.write(tmp_path_factory.mktemp("stubs"))
 
 
-def injected(name: str) -> str:
-    return module_text(name)
-
-
-def imported(name: str) -> str:
-    path = ROOT / "engine" / "vmm" / "powershell" / name
-    return f"Import-Module '{path}' -Global"
-
-
-WAYS: dict[str, Callable[[str], str]] = {"injected": injected, "imported": imported}
-
-
 @pytest.fixture(scope="session")
 def open_scene(stub_modules) -> Iterator[Callable[[str], Scene]]:
-    """Opens the shells of a way at its first use."""
-    opened: dict[str, Scene] = {}
+    """The scene of a way to inject our modules, its shells opened at the first use."""
+    scenes: dict[str, Scene] = {}
     with ExitStack() as stack:
 
         def scene(way: str) -> Scene:
-            if way not in opened:
-                world = World.of(parse(FLEET))
-                server = stack.enter_context(WorldServer(world, VirtualClock(world.now)))
-                shells = {}
-                for name in (stubs.VMM, HV01, HV02):
-                    module = WAYS[way](MODULES[name != stubs.VMM])
-                    environment = stubs.environment(stub_modules, server.port, name)
-                    shell = Shell(environment, f"{stubs.opening(name)}\n{module}")
-                    shells[name] = stack.enter_context(shell)
-                opened[way] = Scene(server, shells)
-            opened[way].play(FLEET)
-            return opened[way]
+            if way not in scenes:
+                scenes[way] = stack.enter_context(opened(way, stub_modules))
+            scenes[way].play(FLEET)
+            return scenes[way]
 
         yield scene
 
 
 @pytest.fixture
 def scene(open_scene) -> Scene:
-    """The fleet of this file, our modules injected as text."""
+    """A fresh world, our modules injected as text."""
     return open_scene("injected")

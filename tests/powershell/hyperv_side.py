@@ -31,12 +31,12 @@ def answer(desk: Desk, now: float, call: Call) -> Answer:
     state = desk.world.state
     if call.cmdlet not in CMDLETS:
         raise VmmRefused(f"{call.cmdlet} is no cmdlet of Hyper-V")
-    return CMDLETS[call.cmdlet](_Here(desk, state, state.hosts[call.shell], now), call)
+    return CMDLETS[call.cmdlet](_Here(desk, state, state.host(call.shell), now), call)
 
 
 def reach(state: State, now: float, host: str) -> None:
     """Raise ``VmmUnavailable`` where that host does not answer; VMM has no say here."""
-    if now < state.hosts[host].down_until:
+    if now < state.host(host).down_until:
         raise VmmUnavailable(f"The connection to {host} was lost")
 
 

@@ -213,7 +213,7 @@ def _job(desk: Desk, job: Job) -> Row:
         "type": SC + "Task",
         "ID": job.id,
         "Name": title,
-        "CmdletName": "Move-SCVirtualMachine",
+        "CmdletName": desk.quirks.job_cmdlet,
         "Status": STATES[job.state],
         "ProgressValue": job.progress,
         "ErrorInfo": _error(job),

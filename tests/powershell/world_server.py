@@ -48,10 +48,16 @@ class Quirks:
     """How Hyper-V shows a field of a rule that restricts nothing: ANY, *, empty or null."""
     job_variable: bool = True
     """Is -JobVariable filled when Move-SCVirtualMachine returns?"""
+    job_cmdlet: str = "Move-SCVirtualMachine"
+    """CmdletName of the jobs that move VMs."""
     job_hosts: bool = True
     """Do jobs say Source and Target? Else only their names do."""
     domain_only: bool = False
     """Is FullyQualifiedDomainName of Get-VMHost only the domain?"""
+    errors: dict[str, Row] = field(default_factory=dict)
+    """What a cmdlet throws instead of doing anything: {"kind", "id", "text"} by its name."""
+    after_a_move: dict[str, Row] = field(default_factory=dict)
+    """As ``errors``, but only from the first Move-SCVirtualMachine on."""
 
 
 @dataclass
@@ -126,6 +132,8 @@ class WorldServer:
             if call.cmdlet == "Get-Date":
                 return {"objects": [self._time(call.shell, now)], "job": None}
             self.calls.append(call)
+            if wished := self._wished(call):
+                return {"error": wished}
             try:
                 if call.shell == VMM:
                     migrations.reach(self.world.state, now)
@@ -134,6 +142,11 @@ class WorldServer:
                 return hyperv_side.answer(self.desk, now, call)
             except VmmError as error:
                 return {"error": _problem(error, call.shell)}
+
+    def _wished(self, call: Call) -> Row | None:
+        moved = bool(self.of("Move-SCVirtualMachine"))
+        later = self.quirks.after_a_move.get(call.cmdlet) if moved else None
+        return self.quirks.errors.get(call.cmdlet) or later
 
     def _time(self, shell: str, now: float) -> str:
         skew = self.world.state.skew if shell == VMM else 0.0
@@ -158,6 +171,8 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Connection(socketserver.StreamRequestHandler):
+    disable_nagle_algorithm = True
+
     def handle(self) -> None:
         assert isinstance(self.server, _Server)
         for line in self.rfile:

@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from engine.errors import ContractError, Refused, VmmError, VmmRefused, VmmUnavailable
+from engine.errors import (
+    ContractError,
+    Refused,
+    VmmError,
+    VmmLocked,
+    VmmRefused,
+    VmmUnavailable,
+)
 from engine.settings import load
 from engine.vmm.powershell import module_text
 from engine.vmm.psrp import AccountRefused, Deadline, Session, Target
@@ -233,6 +240,17 @@ def test_what_vmm_refuses_is_no_failure_of_the_server(ground):
         assert isinstance(failed(sessions.ask_vmm, "Get-It"), VmmRefused)
 
     assert len(vmm.asked) == 5
+
+
+def test_an_answer_between_two_failures_starts_the_count_again(ground):
+    vmm = ground.serve("vmm01", {"Get-It": lambda asked: bad("locked", "Later")})
+    sessions = ground.sessions()
+    for _ in range(3):
+        vmm.on = lambda message: Reaction(cut="before")
+        told = [str(failed(sessions.ask_vmm, "Get-It")) for _ in range(2)]
+        assert not any("left alone" in text for text in told)
+        vmm.on = lambda message: None
+        assert isinstance(failed(sessions.ask_vmm, "Get-It"), VmmLocked)
 
 
 def test_a_silent_host_does_not_close_the_door_to_the_others(ground):

@@ -303,7 +303,7 @@ def read_networks(wired, ports, models):
 @pytest.mark.parametrize(
     ("ports", "models", "networks"),
     [
-        ([PORT | {"id": "m1"}], [MODEL], ["VM-Net-10"]),
+        ([PORT | {"id": "m1", "mac": "another"}], [MODEL], ["VM-Net-10"]),
         ([PORT], [MODEL], ["VM-Net-10"]),
         ([PORT], [MODEL, MODEL | {"id": "M2"}], [None]),
         ([PORT, PORT | {"id": "P2"}], [MODEL], [None, None]),
@@ -357,8 +357,12 @@ def test_only_the_side_that_has_something_to_put_back_is_asked(wired):
     wired.port.repair_network(vm, Repair(HV1, (AdapterRepair(nic.id, acls=nic.acls),)))
     assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (0, 1)
 
+    trunk = AdapterRepair(nic.id, vlan=0, trunk=(1, 2), native_vlan=1)
+    wired.port.repair_network(vm, Repair(HV1, (trunk,)))
+    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (0, 2)
+
     wired.port.repair_network(vm, Repair(HV1, (AdapterRepair(nic.id, vlan=0),)))
-    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (1, 1)
+    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (1, 2)
 
 
 def test_rules_are_put_back_even_where_vmm_refuses_the_switch(wired):

@@ -2,6 +2,8 @@
 # their numbers (ConvertTo-Json shows the trap), equality by ID, ToString as in the products.
 Add-Type -TypeDefinition @'
 using System;
+using System.Collections.Generic;
+using System.Management.Automation;
 
 namespace Microsoft.VirtualManager.Utils
 {
@@ -219,6 +221,42 @@ namespace Microsoft.HyperV.PowerShell
         public bool Stateful { get; set; }
         public int IdleSessionTimeout { get; set; }
         public int IsolationID { get; set; }
+    }
+}
+
+namespace VMFerry.Tests
+{
+    // Makes of a row, {"type": full type name, property: value or row...}, the object that it tells.
+    public static class Row
+    {
+        static readonly Dictionary<string, Type> known = new Dictionary<string, Type>();
+
+        public static object Make(object value)
+        {
+            var wrapped = value as PSObject;
+            var plain = wrapped == null ? value : wrapped.BaseObject;
+            if (plain is object[])
+            {
+                var all = Array.ConvertAll((object[])plain, Make);
+                return all;
+            }
+            if (!(plain is PSCustomObject)) return plain;
+            var made = Activator.CreateInstance(Find((string)wrapped.Properties["type"].Value));
+            foreach (var one in wrapped.Properties)
+            {
+                if (one.Name == "type" || one.Value == null) continue;
+                var property = made.GetType().GetProperty(one.Name);
+                property.SetValue(made, LanguagePrimitives.ConvertTo(Make(one.Value), property.PropertyType));
+            }
+            return made;
+        }
+
+        static Type Find(string name)
+        {
+            Type found;
+            if (!known.TryGetValue(name, out found)) known[name] = found = typeof(Row).Assembly.GetType(name, true);
+            return found;
+        }
     }
 }
 '@

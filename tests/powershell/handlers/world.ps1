@@ -38,18 +38,6 @@ function ConvertTo-WorldKey($Value) {
     $Value
 }
 
-function New-WorldObject($Row) {
-    if ($null -eq $Row) { return $null }
-    if ($Row -is [array]) { return , @(foreach ($one in $Row) { New-WorldObject $one }) }
-    if ($Row -isnot [System.Management.Automation.PSCustomObject]) { return $Row }
-    $made = New-Object -TypeName $Row.type
-    foreach ($property in $Row.PSObject.Properties) {
-        if ($property.Name -eq 'type' -or $null -eq $property.Value) { continue }
-        $made.($property.Name) = New-WorldObject $property.Value
-    }
-    $made
-}
-
 function New-WorldError($Problem, [string] $Cmdlet) {
     $category = [System.Management.Automation.ErrorCategory]::ReadError
     $text = [string] $Problem.text
@@ -77,7 +65,7 @@ function Invoke-World([string] $Name, $Bound, $Cmdlet) {
     if ($whatIf) { $null = $Cmdlet.ShouldProcess($Name) }
     if ($sent.ContainsKey('JobVariable') -and $null -ne $answer.job) {
         # The session state of whoever called the stub.
-        $Cmdlet.SessionState.PSVariable.Set($sent['JobVariable'], (New-WorldObject $answer.job))
+        $Cmdlet.SessionState.PSVariable.Set($sent['JobVariable'], [VMFerry.Tests.Row]::Make($answer.job))
     }
-    foreach ($row in $answer.objects) { New-WorldObject $row }
+    foreach ($row in $answer.objects) { [VMFerry.Tests.Row]::Make($row) }
 }

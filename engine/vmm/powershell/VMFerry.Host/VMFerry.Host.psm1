@@ -56,7 +56,8 @@ function Get-VmfErrorCode {
     param([string] $FullId, [string] $Message)
     $head = ($FullId -split ',')[0].Trim()
     if ($head -match '^\d+$') { return $head }
-    if ($Message -match '\(Error ID: (\d+)') { return $Matches[1] }
+    # Only where VMM writes it, at the end of its first line: a VM may be named anything.
+    if ($Message -match '^[^\r\n]*\(Error ID: (\d+), Detailed Error:[^\r\n]*\)\s*(\r|\n|$)') { return $Matches[1] }
     ''
 }
 
@@ -504,28 +505,42 @@ function Add-VmfAcl {
     Add those of these rules that are not there, in the order given.
     #>
     param($Adapter, $Acls, [string] $Label)
+    # By key (direction and weight): the rules in words, which are the same for the same rule only.
     $there = @{}
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
         $body = ConvertTo-VmfAcl -Acl $acl
         $key = "$($body['direction']) weight $($body['weight'])"
         if (-not $there.ContainsKey($key)) { $there[$key] = [System.Collections.ArrayList]@() }
-        $null = $there[$key].Add((ConvertTo-Json -InputObject $body -Compress))
+        $null = $there[$key].Add((Format-VmfRule -Rule $body))
     }
     foreach ($acl in $Acls) {
         if ($null -eq $acl) { continue }
         $rule = Get-VmfAclBody -Acl $acl
         $key = "$($rule['direction']) weight $($rule['weight'])"
-        $body = ConvertTo-Json -InputObject $rule -Compress
+        $body = Format-VmfRule -Rule $rule
         if (-not $there.ContainsKey($key)) {
             Add-VmfRule -Adapter $Adapter -Rule $rule
             $there[$key] = [System.Collections.ArrayList]@()
             $null = $there[$key].Add($body)
         }
-        elseif (-not $there[$key].Contains($body)) {
-            $text = "$key on adapter $Label is another rule already: $($there[$key] -join ' ')"
+        elseif ($there[$key] -notcontains $body) {
+            $text = "$key on adapter $Label is another rule already: $($there[$key] -join '; ')"
             throw (New-VmfError -Class 'refused' -Code 'acl_conflict' -Message $text)
         }
     }
+}
+
+function Format-VmfRule {
+    <#
+    .SYNOPSIS
+    A whole rule in words: "Inbound Allow weight 10, TCP, local ANY:ANY, remote 10.0.0.0/8:443".
+    #>
+    param([System.Collections.IDictionary] $Rule)
+    $text = "$($Rule['direction']) $($Rule['action']) weight $($Rule['weight']), $($Rule['protocol']), " +
+        "local $($Rule['local_ip']):$($Rule['local_port']), remote $($Rule['remote_ip']):$($Rule['remote_port'])"
+    if ($Rule['stateful']) { $text = "$text, stateful for $($Rule['idle_timeout']) s" }
+    if ($Rule['isolation_id'] -ne 0) { $text = "$text, isolation $($Rule['isolation_id'])" }
+    $text
 }
 
 function Get-VmfAclBody {

@@ -60,7 +60,8 @@ function Get-VmfErrorCode {
     param([string] $FullId, [string] $Message)
     $head = ($FullId -split ',')[0].Trim()
     if ($head -match '^\d+$') { return $head }
-    if ($Message -match '\(Error ID: (\d+)') { return $Matches[1] }
+    # Only where VMM writes it, at the end of its first line: a VM may be named anything.
+    if ($Message -match '^[^\r\n]*\(Error ID: (\d+), Detailed Error:[^\r\n]*\)\s*(\r|\n|$)') { return $Matches[1] }
     ''
 }
 

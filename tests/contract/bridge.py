@@ -1,0 +1,198 @@
+"""WSMan in front, a real PowerShell behind: every shell that a client opens is a process of its own.
+
+::
+
+    pypsrp --WSMan--> tests.wire.endpoint --lines--> pwsh -SSHServerMode --cmdlets--> WorldServer
+
+``Computers`` are the VMM server and the hosts of one world, each with its endpoint on a port of
+its own; ``settings`` says where. PSRP passes untouched, wrapped into lines on the process's stdin
+and stdout, an XML element each::
+
+    -> <Data Stream='Default' PSGuid='g'>base64</Data>   <- <DataAck PSGuid='g' />
+    -> <Command PSGuid='g' />   a pipeline begins         <- <CommandAck PSGuid='g' />
+    -> <Signal PSGuid='g' />    a pipeline is stopped     <- <SignalAck PSGuid='g' />
+    -> <Close PSGuid='g' />     a pipeline is given back  <- <CloseAck PSGuid='g' />
+    <- <Data Stream='Default' PSGuid='g'>base64</Data>   at any time, never acknowledged
+
+``g`` is the id of the pipeline, or zeros for the shell itself. PowerShell hands every line to some
+thread: only who waits for each acknowledgement keeps the order.
+
+No process outlives its shell: closing kills it, ``Computers`` closes every shell that was ever
+made, and a PowerShell whose stdin ends (we were killed ourselves) ends by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from engine.settings import Settings, from_mapping
+from engine.vmm.powershell import MODULES
+from tests.powershell import stubs
+from tests.powershell.pwsh import PWSH, ROOT
+from tests.wire.endpoint import ABORTED, DEFAULT, NO_SHELL, Endpoint, Fault, Outbox, Server, Shell
+
+USER, PASSWORD = "ferry", "only for these tests"
+PATIENCE = 30.0
+"""Seconds for one acknowledgement."""
+_ITSELF = "00000000-0000-0000-0000-000000000000"
+_CONSTRAINED = """
+$functions = @((Get-Module -Name 'VMFerry.*').ExportedFunctions.Keys)
+foreach ($one in $ExecutionContext.InvokeCommand.GetCommands('*', 'Cmdlet,Function,Alias', $true)) {
+    if ($functions -notcontains $one.Name) { $one.Visibility = 'Private' }
+}
+$ExecutionContext.SessionState.Applications.Clear()
+$ExecutionContext.SessionState.Scripts.Clear()
+$ExecutionContext.SessionState.LanguageMode = 'NoLanguage'
+"""
+_LINE = re.compile(r"<(\w+)[^>]*\bPSGuid='([^']+)'\s*(?:/>|>([^<]*)</\1>)$")
+
+
+class PowerShell(Shell):
+    """A shell whose PSRP is spoken by a PowerShell process."""
+
+    def __init__(self, id: str, configuration: str, opening: str, world: Mapping[str, str]) -> None:
+        super().__init__(id, configuration)
+        assert PWSH is not None
+        self._turn = threading.Lock()
+        self._acknowledged: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._why = "it ended"
+        self.process = subprocess.Popen(
+            [PWSH, "-NoLogo", "-NoProfile", "-SSHServerMode", "-Command", opening],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **world},
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def open(self, data: bytes) -> None:
+        self.feed("", data)
+
+    def begin(self, command: str, data: bytes) -> None:
+        with self.lock:
+            self.boxes[command] = Outbox()
+        self._tell("Command", command)
+        self.feed(command, data)
+
+    def feed(self, command: str, data: bytes) -> None:
+        self._tell("Data", command, data)
+
+    def stop(self, command: str) -> None:
+        self._tell("Signal", command)
+
+    def terminate(self, command: str) -> None:
+        self._tell("Close", command)
+        with self.lock:
+            self.boxes.pop(command, None)
+
+    def close(self) -> None:
+        super().close()
+        self.process.kill()
+        self.process.wait()
+
+    def _tell(self, what: str, command: str, data: bytes | None = None) -> None:
+        """Send a line and wait until it was taken."""
+        guid = command.lower() or _ITSELF
+        line = f"<{what} PSGuid='{guid}' />"
+        if data is not None:
+            text = base64.b64encode(data).decode()
+            line = f"<{what} Stream='Default' PSGuid='{guid}'>{text}</{what}>"
+        with self._turn:
+            try:
+                assert self.process.stdin is not None
+                self.process.stdin.write(line.encode() + b"\n")
+                self.process.stdin.flush()
+                answered = self._acknowledged.get(timeout=PATIENCE)
+            except OSError:
+                raise Fault(NO_SHELL, f"PowerShell is gone: {self._why}") from None
+            except queue.Empty:
+                raise Fault(ABORTED, f"PowerShell did not take {what}") from None
+        if answered != (f"{what}Ack", guid):
+            raise Fault(ABORTED, f"PowerShell answered {answered} to {what}: {self._why}")
+
+    def _listen(self) -> None:
+        """What PowerShell says, until it says no more."""
+        assert self.process.stdout is not None
+        for raw in self.process.stdout:
+            line = raw.decode("utf-8", "replace").strip("\ufeff\r\n ")
+            found = _LINE.fullmatch(line)
+            if found is None:
+                self._why = line or self._why
+                continue
+            what, guid, text = found.groups()
+            if what == "Data":
+                command = "" if guid == _ITSELF else guid.upper()
+                self.say(command, base64.b64decode(text or ""))
+            else:
+                self._acknowledged.put((what, guid))
+        self._acknowledged.put(("End", ""))
+        super().close()
+
+
+class Computers:
+    """The VMM server and the hosts of a world; a context manager.
+
+    ``made`` holds every shell there ever was. With ``configuration`` our modules are installed
+    there as a constrained endpoint of that name: our functions can be called and nothing else.
+    """
+
+    def __init__(
+        self, modules: Path, world: int, hosts: Sequence[str], *, configuration: str | None = None
+    ) -> None:
+        self._configuration = configuration
+        self.made: list[PowerShell] = []
+        self._modules, self._world, self._names = modules, world, (stubs.VMM, *hosts)
+        self._stack = ExitStack()
+        self._servers: dict[str, Server] = {}
+
+    def __enter__(self) -> Computers:
+        self._stack.callback(self._end)
+        for name in self._names:
+            self._servers[name] = self._stack.enter_context(Server(self._endpoint(name)))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def settings(self) -> Settings:
+        """Where they are and how to log on."""
+        ports = {name: server.port for name, server in self._servers.items()}
+        logon = {"auth": "basic", "user": USER, "password": PASSWORD}
+        logon |= {"configuration": self._configuration} if self._configuration else {}
+        there = {"server": "vmm01", "address": "127.0.0.1", "port": ports.pop(stubs.VMM)}
+        hosts = {name: {"address": "127.0.0.1", "port": port} for name, port in ports.items()}
+        said = {"vmm": {**there, **logon}, "hosts": hosts}
+        return from_mapping(said, "of the tests")
+
+    def _endpoint(self, name: str) -> Endpoint:
+        def make(id: str, configuration: str) -> Shell:
+            world = stubs.environment(self._modules, self._world, name)
+            opening = stubs.opening(name)
+            if self._configuration:
+                module = ROOT / "engine" / "vmm" / "powershell" / MODULES[name != stubs.VMM]
+                opening += f"; Import-Module '{module}' -Global\n{_CONSTRAINED}"
+            shell = PowerShell(id, configuration, opening, world)
+            self.made.append(shell)
+            return shell
+
+        known = [self._configuration or DEFAULT]
+        return Endpoint(make, accounts={USER: PASSWORD}, configurations=known)
+
+    def _end(self) -> None:
+        for shell in self.made:
+            shell.close()

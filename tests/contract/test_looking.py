@@ -1,0 +1,241 @@
+"""Looking, in both worlds: an observation, networks, rights, the version."""
+
+from dataclasses import replace
+
+import pytest
+
+from engine.errors import VmmUnavailable
+from engine.model import Fleet, HyperVState
+from engine.sim.fleet_file import parse
+from engine.sim.port import SimPort
+from tests.contract.conftest import (
+    DB01,
+    EDGE01,
+    FLEET,
+    HOSTS,
+    HV01,
+    HV02,
+    HV03,
+    NOBODY,
+    WEB01,
+    WEB02,
+    WIRED,
+)
+from tests.powershell.pwsh import needs_checks
+
+
+def test_it_says_what_stands_behind_it(there):
+    assert "VMM" in there.port.version()
+
+
+def test_vmm_tells_hosts_and_vms_without_any_host_being_asked(there):
+    fleet = there.port.observe()
+
+    assert [host.name for host in fleet.hosts] == list(HOSTS)
+    assert [vm.name for vm in fleet.vms] == ["web01", "web02", "web03", "db01", "edge01"]
+    assert {vm.seen_on for vm in fleet.vms} == {()}
+    assert {vm.hyperv_state for vm in fleet.vms} == {None}
+    assert {host.seen_at for host in fleet.hosts} == {None}
+    assert fleet.at == there.now
+    assert fleet.server_time == there.now + 40
+    assert fleet.jobs == ()
+
+
+def test_a_host_that_is_asked_shows_its_vms_itself(there):
+    fleet = there.port.observe([HV01])
+
+    web01, db01, edge01 = fleet.vm(WEB01), fleet.vm(DB01), fleet.vm(EDGE01)
+    assert (web01.seen_on, web01.hyperv_state) == ((HV01,), HyperVState.RUNNING)
+    assert (db01.seen_on, db01.hyperv_state) == ((HV01,), HyperVState.OFF)
+    assert (edge01.seen_on, edge01.hyperv_state, edge01.vmm_host) == ((), None, HV03)
+    assert [host.seen_at for host in fleet.hosts] == [there.now, None, None]
+
+
+def test_a_host_is_asked_by_any_spelling_of_its_name(there):
+    assert there.port.observe([HV01.upper()]).host(HV01).seen_at == there.now
+
+
+def test_limits_path_and_sizes_are_told(there):
+    fleet = there.port.observe(HOSTS)
+
+    host, vm = fleet.host(HV02), fleet.vm(WEB01)
+    assert (host.live_limit, host.storage_limit, host.path) == (4, 3, r"E:\Machines")
+    assert (vm.memory_mb, vm.disk_mb, vm.adapters) == (8 * 1024, 60 * 1024, 3)
+
+
+def test_only_hyperv_shows_a_backup(there):
+    there.world.backup(there.now, "web01", 600)
+
+    vm = there.port.observe([HV01]).vm(WEB01)
+
+    assert vm.backing_up
+    assert vm.vmm_status == "Running"
+
+
+def test_a_move_shows_by_status_by_job_and_by_hyperv(there):
+    job = there.start()
+    there.pass_by(60)
+
+    fleet = there.port.observe(HOSTS)
+
+    assert fleet.vm(WEB01).vmm_status == "UnderMigration"
+    assert "MigratingVirtualMachine" in fleet.vm(WEB01).hyperv_status
+    (running,) = fleet.running_jobs(WEB01)
+    assert (running.id, running.source, running.target) == (job, HV01, HV02)
+    assert (running.progress, running.started) == (10, there.now - 60)
+
+
+def test_a_job_that_is_over_is_shown_to_who_names_it(there):
+    job = there.start()
+    there.pass_by(601)
+
+    assert there.port.observe().jobs == ()
+    (over,) = there.port.observe(jobs=[job]).jobs
+    assert (over.state, over.progress, over.error, over.vm_id) == ("completed", 100, None, WEB01)
+    assert over.ended == there.now - 1
+
+
+def test_a_failed_job_says_why_and_its_number(there):
+    there.world.outcome(there.now, "web01", "failed", "source")
+    job = there.start()
+    there.pass_by(601)
+
+    fleet = there.port.observe(HOSTS, jobs=[job])
+
+    assert fleet.job(job).state == "failed"
+    assert "Live migration of 'web01' failed" in fleet.job(job).error
+    assert fleet.job(job).error.endswith(" (12700)")
+    assert fleet.vm(WEB01).vmm_status == "MigrationFailed"
+    assert fleet.vm(WEB01).seen_on == (HV01,)
+
+
+def test_a_job_that_vmm_does_not_know_is_not_shown(there):
+    assert there.port.observe(jobs=[NOBODY]).jobs == ()
+
+
+def test_a_refresh_finds_what_vmm_has_not_noticed(lying):
+    there = lying('status_stale = ["5m", "5m"]')
+    there.world.power(there.now, "web01", "PowerOff")
+
+    assert there.port.observe().vm(WEB01).vmm_status == "Running"
+    assert there.port.observe([HV01]).vm(WEB01).hyperv_state is HyperVState.OFF
+    fleet = there.port.observe(refresh=[HV01])
+    assert fleet.vm(WEB01).vmm_status == "PowerOff"
+    assert [host.refreshed_at for host in fleet.hosts] == [there.now, None, None]
+
+
+def test_when_a_host_was_re_read_is_remembered(there):
+    there.port.observe(refresh=[HV01])
+    before = there.now
+    there.pass_by(30)
+
+    fleet = there.port.observe(refresh=[HV02])
+
+    assert [host.refreshed_at for host in fleet.hosts] == [before, there.now, None]
+
+
+def test_a_lock_in_the_way_of_a_refresh_is_said_and_not_raised(there):
+    there.world.lock(there.now, HV01, 60)
+
+    fleet = there.port.observe(HOSTS, refresh=HOSTS)
+
+    assert [host.locked for host in fleet.hosts] == [True, False, False]
+    assert [host.refreshed_at for host in fleet.hosts] == [None, there.now, there.now]
+    assert fleet.host(HV01).error is None
+    assert fleet.vm(WEB01).seen_on == (HV01,)
+
+
+def test_a_silent_host_has_an_error_and_proves_nothing(there):
+    there.world.down(there.now, HV01, 60)
+
+    fleet = there.port.observe(HOSTS, refresh=HOSTS)
+
+    silent = fleet.host(HV01)
+    assert (silent.seen_at, silent.refreshed_at, silent.locked) == (None, None, False)
+    assert silent.error
+    assert fleet.host(HV02).error is None
+    assert (fleet.vm(WEB01).seen_on, fleet.vm(WEB01).vmm_host) == ((), HV01)
+    assert fleet.vm(EDGE01).seen_on == (HV03,)
+    assert fleet.host(HV03).seen_at == fleet.host(HV03).refreshed_at == there.now
+
+
+def test_without_vmm_there_is_no_observation(there):
+    there.world.down(there.now, "vmm", 60)
+    for ask in (there.port.observe, lambda: there.port.observe(HOSTS, refresh=HOSTS)):
+        with pytest.raises(VmmUnavailable) as caught:
+            ask()
+        assert caught.value.happened is None
+
+    there.pass_by(60)
+
+    assert there.port.observe().vm(WEB01).vmm_status == "Running"
+
+
+def test_networks_are_read_in_bulk_and_whole(there):
+    found = there.port.networks(HV01, [WEB01, WEB02, DB01])
+
+    assert set(found) == {WEB01, WEB02, DB01}
+    for vm, network in found.items():
+        assert list(network.adapters) == there.nics(vm)
+
+
+def test_a_vm_that_is_not_there_is_left_out(there):
+    assert list(there.port.networks(HV01, [NOBODY, EDGE01, WEB02])) == [WEB02]
+    assert there.port.networks(HV02, [WEB01]) == {}
+
+
+def test_a_silent_host_tells_no_networks(there):
+    there.world.down(there.now, HV01, 60)
+
+    with pytest.raises(VmmUnavailable):
+        there.port.networks(HV01, [WEB01])
+
+
+def test_without_vmm_there_are_no_networks(there):
+    there.world.down(there.now, "vmm", 60)
+
+    with pytest.raises(VmmUnavailable):
+        there.port.networks(HV01, [WEB01])
+
+
+def test_rights_are_none_or_a_reason(there):
+    assert there.port.rights(HV01) is None
+    assert "denied" in there.port.rights(HV03)
+
+
+def test_a_silent_host_says_nothing_of_rights(there):
+    there.world.down(there.now, HV01, 60)
+
+    with pytest.raises(VmmUnavailable):
+        there.port.rights(HV01)
+
+
+def comparable(fleet: Fleet) -> Fleet:
+    """Without what the worlds cannot have in common: VMM tells no host's speed, the two say in
+    other words that a host is silent, and jobs come in no order."""
+    plain = [replace(h, mb_per_s=None, error=h.error and "silent") for h in fleet.hosts]
+    jobs = sorted(fleet.jobs, key=lambda job: job.id)
+    return replace(fleet, hosts=tuple(plain), jobs=tuple(jobs))
+
+
+@needs_checks
+def test_both_see_the_same_world_at_the_same_instant(begin):
+    there = begin(WIRED, parse(FLEET))
+    simulated = SimPort(there.world, there.clock)
+    before = there.start(DB01, power="down")
+    there.pass_by(601)
+    for vm, status in (("web02", "Paused"), ("web03", "CreatingCheckpoint")):
+        there.world.power(there.now, vm, status)
+    job = there.world.foreign(there.now, "web01", "hv03")
+    there.world.backup(there.now, "edge01", 600)
+    there.world.down(there.now, HV02, 600)
+    there.world.limit(there.now, HV03, 1, 9)
+    there.pass_by(60)
+
+    for question in ({}, {"hosts": HOSTS, "jobs": [before, job]}, {"hosts": [HV03]}):
+        assert comparable(there.port.observe(**question)) == comparable(
+            simulated.observe(**question)
+        )
+    for host in (HV01, HV03):
+        asked = [WEB01, WEB02, DB01, EDGE01]
+        assert there.port.networks(host, asked) == simulated.networks(host, asked)

@@ -1,0 +1,252 @@
+"""Compare and start, in both worlds: what runs, and what is not begun for which reason."""
+
+import pytest
+
+from engine.errors import (
+    VmmBusy,
+    VmmError,
+    VmmLocked,
+    VmmRefused,
+    VmmStale,
+    VmmUnavailable,
+)
+from engine.model import Network
+from engine.sim.fleet_file import parse
+from tests.contract.conftest import DB01, FLEET, HOSTS, HV01, HV02, HV03, NOBODY, WEB01, WEB02, WEB03
+from tests.contract.conftest import WIRED, Scene
+from tests.powershell.pwsh import needs_checks
+
+
+def fails(there: Scene, kind: type[VmmError], *place: str, **more: object) -> VmmError:
+    """A start that fails with exactly this; nothing began."""
+    with pytest.raises(VmmError) as caught:
+        there.start(*place, **more)
+    assert type(caught.value) is kind
+    assert not [m for m in there.world.state.open if m.ours]
+    return caught.value
+
+
+def test_a_running_vm_moves_live(there):
+    job = there.start()
+
+    (running,) = there.port.observe().jobs
+    assert (running.id, running.vm_id, running.state) == (job, WEB01, "running")
+    there.pass_by(600)
+    assert there.places(WEB01) == [HV02]
+    assert there.port.observe(HOSTS).vm(WEB01).vmm_host == HV02
+    assert list(there.port.networks(HV02, [WEB01])[WEB01].adapters) == there.nics(WEB01)
+
+
+def test_a_powered_down_vm_keeps_the_network_that_is_pinned(there):
+    before = list(there.nics(DB01))
+    pin = Network(tuple(nic for nic in before if nic.connected))
+
+    job = there.start(DB01, power="down", pin=pin)
+    there.pass_by(600)
+
+    assert there.port.observe(jobs=[job]).job(job).state == "completed"
+    assert there.places(DB01) == [HV02]
+    assert there.nics(DB01) == before
+
+
+def test_an_adapter_that_is_not_pinned_loses_its_connection(there):
+    before = list(there.nics(DB01))
+
+    there.start(DB01, power="down", pin=Network((before[1],)))
+    there.pass_by(600)
+
+    assert [nic.connected for nic in there.nics(DB01)] == [False, True, False]
+
+
+def test_what_is_pinned_by_a_move_that_was_not_begun_binds_no_later_one(there):
+    pin = Network(tuple(nic for nic in there.nics(DB01) if nic.connected))
+    there.world.lock(there.now, HV02, 30)
+    fails(there, VmmLocked, DB01, power="down", pin=pin)
+    there.pass_by(31)
+
+    there.start(DB01, power="down")
+    there.pass_by(600)
+
+    assert [nic.connected for nic in there.nics(DB01)] == [False, False, False]
+
+
+def test_hosts_are_named_in_any_case(there):
+    there.start(WEB01, HV01.upper(), HV02.upper())
+    there.pass_by(600)
+
+    assert there.places(WEB01) == [HV02]
+
+
+def test_a_vm_that_is_elsewhere_is_not_moved(there):
+    error = fails(there, VmmStale, WEB01, HV03, HV02)
+
+    assert error.happened is False
+    assert "web01 is not on hv03" in str(error)
+
+
+def test_a_vm_that_went_elsewhere_unnoticed_is_not_moved(lying):
+    there = lying('status_stale = ["1h", "1h"]')
+    there.world.foreign(there.now, "web01", "hv03")
+    there.pass_by(700)
+    assert there.port.observe().vm(WEB01).vmm_host == HV01
+
+    assert "web01 is not on hv01" in str(fails(there, VmmStale))
+
+
+def test_a_running_vm_is_not_moved_as_a_powered_down_one(there):
+    assert "web01 is Running, not down" in str(fails(there, VmmStale, power="down"))
+
+
+def test_a_powered_down_vm_is_not_moved_as_a_running_one(there):
+    assert "db01 is Off, not running" in str(fails(there, VmmStale, DB01))
+
+
+def test_a_vm_that_was_shut_down_unnoticed_is_not_moved_as_a_running_one(lying):
+    there = lying('status_stale = ["1h", "1h"]')
+    there.world.power(there.now, "web01", "PowerOff")
+
+    assert "web01 is Off, not running" in str(fails(there, VmmStale))
+
+
+@pytest.mark.parametrize("status", ["Saved", "Paused"])
+def test_saved_and_paused_are_powered_down(there, status):
+    there.world.power(there.now, "web01", status)
+
+    fails(there, VmmStale)
+    assert there.start(power="down")
+
+
+@pytest.mark.parametrize("power", ["running", "down"])
+def test_a_vm_that_changes_its_power_is_neither(there, power):
+    there.world.power(there.now, "web01", "Saving")
+
+    fails(there, VmmStale, power=power)
+
+
+def test_a_vm_that_moves_is_not_moved_again(there):
+    there.world.foreign(there.now, "web01", "hv03")
+
+    assert "A migration of web01" in str(fails(there, VmmStale))
+
+
+def test_a_vm_that_is_gone_is_not_moved(there):
+    assert f"{NOBODY} is gone" in str(fails(there, VmmStale, NOBODY))
+    there.world.delete(there.now, "web03")
+    assert f"{WEB03} is gone" in str(fails(there, VmmStale, WEB03))
+
+
+def test_a_decision_is_void_after_its_deadline_on_the_clock_of_vmm(there):
+    on_time = there.now + 40
+    there.pass_by(7)
+
+    assert "came 7 s after its deadline" in str(fails(there, VmmStale, not_after=on_time))
+    assert there.start(not_after=on_time + 7)
+
+
+def test_a_third_move_finds_no_slot_and_is_never_queued(there):
+    there.start(WEB01)
+    there.start(WEB02)
+
+    with pytest.raises(VmmBusy) as caught:
+        there.start(WEB03)
+
+    assert caught.value.happened is False
+    assert {job.vm_id for job in there.port.observe().jobs} == {WEB01, WEB02}
+    there.pass_by(2000)
+    assert there.places(WEB03) == [HV01]
+
+
+def test_a_full_destination_is_busy_too(there):
+    there.world.limit(there.now, HV02, 1)
+    there.start(WEB01)
+
+    with pytest.raises(VmmBusy):
+        there.start(WEB02)
+
+
+@pytest.mark.parametrize("host", [HV01, HV02])
+def test_a_lock_on_either_host_is_said(there, host):
+    there.world.lock(there.now, host, 60)
+
+    error = fails(there, VmmLocked)
+
+    assert (error.happened, error.code) == (False, "2606")
+    there.pass_by(60)
+    assert there.start()
+
+
+@pytest.mark.parametrize("host", [HV01, HV02])
+def test_a_silent_host_is_no_answer(there, host):
+    there.world.down(there.now, host, 60)
+
+    assert fails(there, VmmUnavailable).happened is None
+
+
+def test_without_vmm_there_is_no_answer(there):
+    there.world.down(there.now, "vmm", 60)
+
+    assert fails(there, VmmUnavailable).happened is None
+
+
+def test_what_vmm_refuses_is_refused_with_its_number(lying):
+    there = lying("refused = 1.0")
+
+    error = fails(there, VmmRefused)
+
+    assert (error.happened, error.code) == (False, "12711")
+    assert "VMM refused to migrate 'web01'" in str(error)
+
+
+def test_a_destination_that_nobody_knows_is_refused(there):
+    assert "hv77.corp.example" in str(fails(there, VmmRefused, WEB01, HV01, "hv77.corp.example"))
+
+
+def test_a_vm_in_a_failed_state_is_refused(there):
+    there.world.power(there.now, "web01", "UpdateFailed")
+
+    assert "UpdateFailed" in str(fails(there, VmmRefused))
+
+
+def test_a_start_whose_answer_is_lost_may_have_happened(lying):
+    there = lying("timeout_after = 1.0")
+
+    with pytest.raises(VmmUnavailable) as caught:
+        there.start()
+
+    assert caught.value.happened is None
+    there.pass_by(600)
+    assert there.places(WEB01) == [HV02]
+
+
+def test_a_start_that_was_lost_on_its_way_did_not_happen(lying):
+    there = lying("timeout_before = 1.0")
+
+    fails(there, VmmUnavailable)
+    there.pass_by(600)
+
+    assert there.places(WEB01) == [HV01]
+
+
+@needs_checks
+def test_the_folder_is_the_one_asked_for_else_the_first_of_the_host(begin, wire):
+    there = begin(WIRED, parse(FLEET))
+
+    there.start(WEB01, path="F:\\VM's $(x); `n")
+    there.start(WEB02)
+
+    assert [call.bound["Path"] for call in wire.calls("Move-SCVirtualMachine")] == [
+        "F:\\VM's $(x); `n",
+        "E:\\Machines",
+    ]
+
+
+@needs_checks
+def test_vmm_is_told_not_to_queue_and_not_to_wait(begin, wire):
+    there = begin(WIRED, parse(FLEET))
+
+    there.start()
+
+    (call,) = wire.calls("Move-SCVirtualMachine")
+    assert call.bound["BlockLiveMigrationIfHostBusy"]
+    assert call.bound["RunAsynchronously"]
+    assert "StartVMOnTarget" not in call.bound

@@ -1,0 +1,199 @@
+"""What the JSON of contract 1 looks like, kept in ``json/`` for the tests of both sides.
+
+``json/*.json`` are what the real functions answer on stubs; ``json/request.*.json`` what they are
+given. After a wanted change write them anew: ``python -m tests.powershell.samples``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.powershell import stubs
+from tests.powershell.pwsh import Reply
+from tests.powershell.scene import HV01, HV02, Scene, opened
+
+PLACE = Path(__file__).parent / "json"
+WEB, DB = "A1B2C3D4-0000-4000-8000-000000000001", "A1B2C3D4-0000-4000-8000-000000000002"
+APP, OLD = "A1B2C3D4-0000-4000-8000-000000000003", "A1B2C3D4-0000-4000-8000-000000000004"
+NOBODY = "A1B2C3D4-0000-4000-8000-0000000000FF"
+FLEET = f"""
+format = 1
+[[host]]
+name = "{HV01}"
+[[host]]
+name = "{HV02}"
+live = 4
+maintenance = true
+[[host]]
+name = "hv03.corp.example"
+[[vm]]
+name = "R&D's <web> \\"01\\""
+id = "{WEB}"
+host = "hv01"
+minutes = 10
+backup = [["0s", "5m"]]
+[[vm.nic]]
+mac = "00:1D:D8:B7:2C:01"
+subnet = "Subnet-10"
+classification = "High bandwidth"
+port_acl = "Tenant"
+spoofing = "On"
+guards = "dhcp,router"
+[[vm.nic.acl]]
+action = "Allow"
+direction = "Inbound"
+weight = 10
+remote_ip = "10.0.0.0/8"
+remote_port = "443"
+protocol = "TCP"
+stateful = true
+idle_timeout = 600
+[[vm.nic.acl]]
+action = "Deny"
+direction = "Outbound"
+weight = 1
+isolation_id = 7
+[[vm]]
+name = "db01"
+id = "{DB}"
+host = "hv01"
+status = "PowerOff"
+minutes = 10
+[[vm.nic]]
+mac = "00:1D:D8:B7:2C:02"
+[[vm.nic]]
+mac = "00:1D:D8:B7:2C:03"
+network = "VM-Net-20"
+trunk = [20, 30]
+native_vlan = 20
+[[vm.nic]]
+mac = "00:1D:D8:B7:2C:04"
+connected = false
+[[vm]]
+name = "app01"
+id = "{APP}"
+host = "hv01"
+minutes = 10
+[[vm]]
+name = "old01"
+id = "{OLD}"
+host = "hv03"
+status = "Stored"
+blocks = ["ha", "replica"]
+"""
+
+
+def request(name: str) -> list[dict[str, object]]:
+    """A request of the contract, read from its file."""
+    return json.loads((PLACE / f"request.{name}.json").read_text(encoding="utf-8"))
+
+
+def _fleet(scene: Scene) -> Reply:
+    """A job that runs, one that failed, a host refreshed, one locked, one that is cut off."""
+    scene.world.outcome(scene.clock.now(), "app01", "failed", "source")
+    failed = _start(scene, VmId=APP, Destination="hv03.corp.example").data["job"]
+    scene.pass_by(600)
+    scene.world.foreign(scene.clock.now(), f"id:{WEB}", "hv02")
+    scene.pass_by(60)
+    scene.world.lock(scene.clock.now(), HV02, 60)
+    scene.world.down(scene.clock.now(), "hv03", 60)
+    every = [HV01, HV02, "hv03.corp.example"]
+    return scene.vmm("Get-VmfFleet", Jobs=[failed], Refresh=every)
+
+
+def _start(scene: Scene, **changes: object) -> Reply:
+    plain = {"VmId": APP, "Destination": "hv03.corp.example"}
+    return scene.start(**{**plain, **changes})
+
+
+def _cold(scene: Scene) -> Reply:
+    return _start(scene, VmId=DB, Power="down", Pin=json.dumps(request("pin")))
+
+
+def _locked(scene: Scene) -> Reply:
+    scene.world.lock(scene.clock.now(), HV01, 60)
+    return _start(scene)
+
+
+def _busy(scene: Scene) -> Reply:
+    scene.world.limit(scene.clock.now(), "hv03", live=0)
+    return _start(scene)
+
+
+def _lost(scene: Scene) -> Reply:
+    scene.world.down(scene.clock.now(), "vmm", 60)
+    return scene.vmm("Get-VmfFleet")
+
+
+def _agent(scene: Scene) -> Reply:
+    scene.world.down(scene.clock.now(), "hv03", 60)
+    return _start(scene)
+
+
+def _add(scene: Scene) -> Reply:
+    wanted = json.dumps(request("add"))
+    return scene.host("Add-VmfHostNetwork", VmId=WEB, Adapters=wanted)
+
+
+def _conflict(scene: Scene) -> Reply:
+    (wanted,) = request("add")
+    wanted["acls"][0]["remote_port"] = "80"
+    return scene.host("Add-VmfHostNetwork", VmId=WEB, Adapters=json.dumps([wanted]))
+
+
+def _no_rights(scene: Scene) -> Reply:
+    scene.play(FLEET.replace(f'name = "{HV01}"', f'name = "{HV01}"\nacl_rights = false'))
+    return scene.host("Test-VmfRights")
+
+
+SAMPLES: dict[str, Callable[[Scene], Reply]] = {
+    "vmm.version": lambda scene: scene.vmm("Get-VmfVersion"),
+    "vmm.fleet": _fleet,
+    "vmm.network": lambda scene: scene.vmm("Get-VmfNetwork", VmIds=[WEB, DB, NOBODY]),
+    "vmm.started": _start,
+    "vmm.started_cold": _cold,
+    "vmm.locked": _locked,
+    "vmm.busy": _busy,
+    "vmm.stale": lambda scene: _start(scene, Power="down"),
+    "vmm.refused": lambda scene: _start(scene, Destination=HV02),
+    "vmm.not_found": lambda scene: scene.vmm("Update-VmfVm", VmId=NOBODY),
+    "vmm.unavailable": _lost,
+    "vmm.agent_lost": _agent,
+    "vmm.done": lambda scene: scene.vmm(
+        "Repair-VmfNetwork", VmId=DB, Adapters=json.dumps(request("repair"))
+    ),
+    "host.state": lambda scene: scene.host("Get-VmfHostState"),
+    "host.network": lambda scene: scene.host("Get-VmfHostNetwork", VmIds=[WEB, DB, NOBODY]),
+    "host.done": _add,
+    "host.refused": _conflict,
+    "host.rights": lambda scene: scene.host("Test-VmfRights"),
+    "host.rights_missing": _no_rights,
+}
+
+
+def make(scene: Scene, name: str) -> dict[str, object]:
+    """The answer of a real function on stubs; what differs from shell to shell is fixed."""
+    scene.play(FLEET)
+    document = SAMPLES[name](scene).document
+    if name == "vmm.version":
+        document["data"]["powershell"] = "5.1.20348.2849"
+    return document
+
+
+def main() -> None:
+    """Write every sample anew."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        opened("injected", stubs.write(Path(folder))) as scene,
+    ):
+        for name in SAMPLES:
+            text = json.dumps(make(scene, name), indent=2, ensure_ascii=False) + "\n"
+            (PLACE / f"{name}.json").write_text(text, encoding="utf-8")
+            print(PLACE / f"{name}.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Names, paths and hosts are data: whatever they hold, they arrive as they are, and run nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.powershell.pwsh import needs_checks
+from tests.powershell.scene import DB01, FLEET, HV01, HV02, WEB01, Scene
+
+pytestmark = needs_checks
+
+EVIL = {
+    "single quote": "it's; 'quoted'",
+    "double quote": 'say "web" "',
+    "backtick": "web`n`t`0`",
+    "subexpression": "$(throw 'ran') $env:PATH ${x} @(1)",
+    "semicolon": "web; throw 'ran'; #",
+    "pipe": "web | ForEach-Object { throw } & calc",
+    "newlines": "web\r\nthrow 'ran'\nexit 1",
+    "unicode": "Größe-データ-😀-\u202e-\u2019",
+    "255 characters": "x" * 255,
+    "html": "<b>&amp;</b> <!channel>",
+    "json": '{"ok":false,"class":"unavailable"}\\',
+    "braces": "{0} } ]] --%",
+    "wildcards": "[web]* ?",
+}
+evil = pytest.mark.parametrize("text", EVIL.values(), ids=EVIL)
+
+
+def rename(scene: Scene, text: str) -> None:
+    """Give both VMs, the network, the switch and the path this text."""
+    name = json.dumps(text, ensure_ascii=False)
+    fleet = FLEET.replace('"web01"', name).replace('"VM-Net-20"', name)
+    scene.play(fleet.replace("path = 'E:\\Machines'", f"path = {name}"))
+
+
+@evil
+def test_a_vm_name_arrives_as_it_is(scene, text):
+    rename(scene, text)
+
+    assert scene.vmm("Get-VmfFleet").data["vms"][0]["name"] == text
+    assert scene.host("Get-VmfHostState").data["vms"][0]["name"] == text
+
+
+@evil
+def test_a_vm_of_that_name_is_moved(scene, text):
+    rename(scene, text)
+
+    assert scene.start().data["job"]
+    scene.pass_by(700)
+    assert scene.world.state.vms[WEB01].hosts == [HV02]
+
+
+@evil
+def test_a_name_in_an_error_stays_a_name(scene, text):
+    rename(scene, text)
+    error = scene.start(Power="down").error
+
+    assert error["class"] == "stale"
+    assert error["message"] == f"{text} is Running, not down"
+
+
+@evil
+def test_a_path_arrives_as_it_is(scene, text):
+    scene.start(Path=text)
+
+    assert scene.calls("Move-SCVirtualMachine")[0].bound["Path"] == text
+
+
+@evil
+def test_the_destinations_own_path_arrives_as_it_is(scene, text):
+    rename(scene, text)
+    scene.start()
+
+    assert scene.calls("Move-SCVirtualMachine")[0].bound["Path"] == text
+
+
+@evil
+def test_a_host_name_is_looked_up_and_not_run(scene, text):
+    error = scene.start(Destination=text).error
+
+    assert (error["class"], error["code"]) == ("refused", "not_found")
+    assert error["message"] == f"VMM knows no host {text}"
+    assert scene.vmm("Get-VmfFleet", Refresh=[text], Jobs=[text]).data["jobs"] == []
+
+
+@evil
+def test_ids_are_looked_up_and_not_run(scene, text):
+    assert scene.vmm("Get-VmfNetwork", VmIds=[text]).data == {"vms": []}
+    assert scene.host("Get-VmfHostNetwork", VmIds=[text]).data == {"vms": []}
+    assert scene.vmm("Update-VmfVm", VmId=text).error["code"] == "not_found"
+    assert scene.vmm("Stop-VmfJob", JobId=text).error["code"] == "contract"
+
+
+@evil
+def test_networks_are_pinned_and_put_back_by_their_names(scene, text):
+    rename(scene, text)
+    (found,) = scene.vmm("Get-VmfNetwork", VmIds=[DB01]).data["vms"]
+    second = found["adapters"][1]
+    assert second["network"] == text
+    pin = json.dumps([{k: second[k] for k in ("id", "mac", "network", "switch", "vlan")}])
+    scene.start(VmId=DB01, Power="down", Pin=pin)
+    scene.pass_by(700)
+
+    assert scene.world.state.vms[DB01].nics[1].network == text
+    repair = json.dumps([{**json.loads(pin)[0], "network": None, "vlan": None, "switch": text}])
+    assert scene.vmm("Repair-VmfNetwork", VmId=DB01, Adapters=repair).data == {}
+    assert scene.world.state.vms[DB01].nics[1].switch == text
+
+
+@evil
+def test_a_switch_and_a_rule_are_put_back_as_they_are(scene, text):
+    nic = scene.world.state.vms[DB01].nics[1]
+    acl = {"action": "Allow", "direction": "Inbound", "weight": 5, "local_ip": text.strip()}
+    acl |= {"remote_ip": "ANY", "local_port": "ANY", "remote_port": "ANY", "protocol": "ANY"}
+    acl |= {"stateful": False, "idle_timeout": 0, "isolation_id": 0}
+    one = {"id": nic.id, "mac": nic.mac, "acls": [acl], "vlan": None, "trunk": [], "native_vlan": 0}
+    wanted = json.dumps([{**one, "switch": text}])
+
+    assert scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters=wanted).data == {}
+    assert scene.world.state.vms[DB01].nics[1].switch == text
+    assert scene.world.state.vms[DB01].nics[1].acls[0].local_ip == text.strip()
+
+
+def test_every_answer_is_ascii_or_text_and_never_holds_a_line_break(scene):
+    rename(scene, EVIL["newlines"])
+
+    assert "\n" not in scene.vmm("Get-VmfFleet").text
+    assert "\n" not in scene.host("Get-VmfHostState").text
+
+
+def test_nothing_that_these_names_would_run_left_a_trace(scene, tmp_path: Path):
+    file = tmp_path / "ran"
+    text = f"$(New-Item '{file}'); Set-Content '{file}' x #"
+    rename(scene, text)
+    scene.start(Path=text)
+    scene.host("Get-VmfHostState")
+    scene.vmm("Get-VmfFleet", Refresh=[text])
+
+    assert not file.exists()
+    assert HV01 in scene.vmm("Get-VmfFleet").text

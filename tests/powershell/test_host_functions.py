@@ -1,0 +1,358 @@
+"""VMFerry.Host on a Hyper-V host: what it finds, what it puts back, what it refuses."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from engine.model import Acl
+from engine.vmm.powershell import module_text
+from tests.powershell import stubs
+from tests.powershell.pwsh import Shell, needs_checks
+from tests.powershell.scene import DB01, FLEET, HV01, HV02, WEB01, Scene
+
+pytestmark = needs_checks
+
+BODY = {
+    "action": "Allow",
+    "direction": "Inbound",
+    "weight": 10,
+    "local_ip": "ANY",
+    "remote_ip": "10.0.0.0/8",
+    "local_port": "ANY",
+    "remote_port": "443",
+    "protocol": "TCP",
+    "stateful": True,
+    "idle_timeout": 600,
+    "isolation_id": 0,
+}
+DENY = {
+    "action": "Deny",
+    "direction": "Inbound",
+    "weight": 1,
+    "local_ip": "ANY",
+    "remote_ip": "ANY",
+    "local_port": "ANY",
+    "remote_port": "ANY",
+    "protocol": "ANY",
+    "stateful": False,
+    "idle_timeout": 0,
+    "isolation_id": 7,
+}
+
+
+def state(scene: Scene, on: str = HV01) -> dict:
+    return scene.host("Get-VmfHostState", on=on).data
+
+
+def adapters(scene: Scene, vm_id: str = DB01) -> list[dict]:
+    (found,) = scene.host("Get-VmfHostNetwork", VmIds=[vm_id]).data["vms"]
+    return found["adapters"]
+
+
+def put(scene: Scene, **one: object):
+    """Ask to put something back on the first adapter of db01."""
+    nic = scene.world.state.vms[DB01].nics[0]
+    plain = {"id": nic.id, "mac": nic.mac, "acls": [], "vlan": None, "trunk": [], "native_vlan": 0}
+    wanted = json.dumps([{**plain, "switch": None, **one}])
+    return scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters=wanted)
+
+
+def lose_acls(scene: Scene) -> None:
+    there = scene.world.state.vms[DB01]
+    there.nics = [replace(nic, acls=()) for nic in there.nics]
+
+
+# --- looking ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["injected", "imported"])
+def test_a_host_shows_its_vms_in_hypervs_words(open_scene, way):
+    scene = open_scene(way)
+    scene.world.backup(scene.clock.now(), "web01", 600)
+    found = state(scene)
+
+    assert (found["host"], found["live_limit"], found["storage_limit"]) == (HV01, 2, 2)
+    assert [(one["id"], one["name"], one["state"], one["status"]) for one in found["vms"]] == [
+        (WEB01, "web01", "Running", ["InService", "BackingUpVirtualMachine"]),
+        (DB01, "db01", "Off", ["Ok"]),
+    ]
+
+
+def test_a_migration_shows_in_the_operational_status(scene):
+    scene.start()
+
+    assert "MigratingVirtualMachine" in state(scene)["vms"][0]["status"]
+
+
+def test_an_empty_host_has_a_list_of_no_vms(scene):
+    assert state(scene, HV02)["vms"] == []
+
+
+def test_a_replica_copy_says_so(scene):
+    scene.play(
+        f'format = 1\n[[host]]\nname = "{HV01}"\n[[vm]]\nname = "twin"\nhost = "hv01"\n'
+        'blocks = ["replica"]\n'
+    )
+
+    assert state(scene)["vms"][0]["replica"] is True
+
+
+def test_the_full_name_is_made_where_hyperv_only_says_the_domain(scene):
+    scene.server.quirks.domain_only = True
+
+    assert state(scene)["host"] == "HV01.corp.example"
+
+
+def test_the_hosts_clock_is_its_own(scene):
+    scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "90s"'))
+
+    assert state(scene)["time"] == "2026-01-05T22:00:00.000000Z"
+
+
+def test_adapters_come_with_everything_at_their_port(scene):
+    first, second, third = adapters(scene)
+
+    assert first["mac"] == "00:1D:D8:B7:2C:02"
+    assert first["acls"] == [BODY, DENY]
+    assert (first["vlan"], first["trunk"], first["native_vlan"]) == (10, [], 0)
+    assert (second["vlan"], second["trunk"], second["native_vlan"]) == (0, [20, 30], 20)
+    assert (third["switch"], third["connected"]) == (None, False)
+
+
+def test_adapters_have_the_same_ids_on_both_sides(scene):
+    (vmm,) = scene.vmm("Get-VmfNetwork", VmIds=[DB01]).data["vms"]
+
+    assert [one["id"] for one in vmm["adapters"]] == [one["id"] for one in adapters(scene)]
+    assert [one["mac"] for one in vmm["adapters"]] == [one["mac"] for one in adapters(scene)]
+
+
+def test_isolation_spoofing_and_guards_are_said_only_where_they_are_on(scene):
+    there = scene.world.state.vms[DB01]
+    on = {"isolation": 30, "spoofing": "On", "guards": "dhcp,router"}
+    there.nics[0] = replace(there.nics[0], **on)
+    first, second, _ = adapters(scene)
+    plain = {"isolation": 0, "spoofing": None, "guards": None}
+
+    assert {key: first[key] for key in on} == on
+    assert {key: second[key] for key in on} == plain
+
+
+@pytest.mark.parametrize("word", ["ANY", "any", "*", "", None])
+def test_every_way_to_restrict_nothing_is_any(scene, word):
+    scene.server.quirks.any_word = word
+
+    assert adapters(scene)[0]["acls"] == [BODY, DENY]
+
+
+def test_vms_that_are_not_there_are_left_out(scene):
+    found = scene.host("Get-VmfHostNetwork", on=HV02, VmIds=[DB01, WEB01]).data
+
+    assert found == {"vms": []}
+
+
+def test_a_host_that_is_cut_off_is_unavailable(scene):
+    scene.world.down(scene.clock.now(), HV01, 60)
+
+    assert scene.host("Get-VmfHostState").error["class"] == "unavailable"
+
+
+# --- putting back ----------------------------------------------------------------------------
+
+
+def test_lost_rules_are_put_back_word_for_word(scene):
+    lose_acls(scene)
+    assert put(scene, acls=[BODY, DENY]).data == {}
+
+    assert adapters(scene)[0]["acls"] == [BODY, DENY]
+    assert scene.world.state.vms[DB01].nics[0].acls == (Acl(**BODY), Acl(**DENY))
+    assert scene.world.state.vms[DB01].nics[1].acls == ()
+
+
+def test_what_restricts_nothing_is_not_passed_at_all(scene):
+    lose_acls(scene)
+    put(scene, acls=[BODY, DENY])
+    allow, deny = [set(call.bound) for call in scene.calls("Add-VMNetworkAdapterExtendedAcl")]
+    key = {"VMNetworkAdapter", "Action", "Direction", "Weight"}
+
+    assert allow == key | {"RemoteIPAddress", "RemotePort", "Protocol", "Stateful"} | {
+        "IdleSessionTimeout"
+    }
+    assert deny == key | {"IsolationID"}
+
+
+def test_a_time_out_goes_along_only_with_a_stateful_rule(scene):
+    lose_acls(scene)
+    put(scene, acls=[{**DENY, "idle_timeout": 255}])
+
+    assert "IdleSessionTimeout" not in scene.calls("Add-VMNetworkAdapterExtendedAcl")[0].bound
+
+
+def test_rules_that_are_there_are_left_alone(scene):
+    assert put(scene, acls=[BODY, DENY]).data == {}
+    assert put(scene, acls=[BODY, BODY]).data == {}
+
+    assert scene.calls("Add-VMNetworkAdapterExtendedAcl") == []
+
+
+def test_the_same_rule_asked_for_twice_is_added_once(scene):
+    lose_acls(scene)
+    put(scene, acls=[BODY, BODY])
+
+    assert len(scene.calls("Add-VMNetworkAdapterExtendedAcl")) == 1
+
+
+def test_another_rule_of_the_same_key_is_never_overwritten(scene):
+    error = put(scene, acls=[{**BODY, "remote_port": "80"}]).error
+
+    assert (error["class"], error["code"]) == ("refused", "acl_conflict")
+    assert error["message"].startswith("Inbound weight 10 on adapter 00:1D:D8:B7:2C:02 is another")
+    assert adapters(scene)[0]["acls"] == [BODY, DENY]
+
+
+@pytest.mark.parametrize("field", sorted(BODY))
+def test_a_missing_field_is_an_error_and_not_any(scene, field):
+    lose_acls(scene)
+    error = put(scene, acls=[{k: v for k, v in BODY.items() if k != field}]).error
+
+    assert (error["class"], error["code"]) == ("refused", "contract")
+    assert field in error["message"]
+    assert scene.calls("Add-VMNetworkAdapterExtendedAcl") == []
+
+
+def test_a_rule_of_another_adapter_of_the_vm_is_no_conflict(scene):
+    second = scene.world.state.vms[DB01].nics[1]
+    put(scene, id=second.id, mac=second.mac, acls=[{**BODY, "remote_port": "80"}])
+
+    assert [one["remote_port"] for one in adapters(scene)[1]["acls"]] == ["80"]
+
+
+def test_an_adapter_with_another_id_is_found_by_its_mac(scene):
+    lose_acls(scene)
+    put(scene, id="Microsoft:ELSE\\WHERE", mac="001DD8B72C02", acls=[BODY])
+
+    assert adapters(scene)[0]["acls"] == [BODY]
+
+
+def test_an_adapter_that_cannot_be_told_apart_is_refused(scene):
+    there = scene.world.state.vms[DB01]
+    there.nics = [replace(nic, mac="00:1D:D8:B7:2C:02") for nic in there.nics]
+    error = put(scene, id="Microsoft:ELSE\\WHERE", acls=[BODY]).error
+
+    assert (error["class"], error["code"]) == ("refused", "no_adapter")
+
+
+def test_a_trunk_is_put_back_once(scene):
+    put(scene, trunk=[30, 20], native_vlan=20)
+    put(scene, trunk=[20, 30], native_vlan=20)
+    first = adapters(scene)[0]
+
+    assert (first["vlan"], first["trunk"], first["native_vlan"]) == (0, [20, 30], 20)
+    assert len(scene.calls("Set-VMNetworkAdapterVlan")) == 1
+
+
+@pytest.mark.parametrize(("vlan", "asked"), [(30, "Access"), (0, "Untagged")])
+def test_an_access_vlan_is_put_back_once(scene, vlan, asked):
+    put(scene, vlan=vlan)
+    put(scene, vlan=vlan)
+    (call,) = scene.calls("Set-VMNetworkAdapterVlan")
+
+    assert call.bound[asked] is True
+    assert adapters(scene)[0]["vlan"] == vlan
+
+
+def test_an_isolated_adapter_gets_no_access_vlan_beside(scene):
+    there = scene.world.state.vms[DB01]
+    there.nics[0] = replace(there.nics[0], isolation=30, vlan=0)
+    put(scene, vlan=30)
+
+    assert scene.calls("Set-VMNetworkAdapterVlan") == []
+
+
+def test_a_switch_is_connected_once(scene):
+    third = scene.world.state.vms[DB01].nics[2]
+    put(scene, id=third.id, mac=third.mac, switch="LS-Main")
+    put(scene, id=third.id, mac=third.mac, switch="LS-Main")
+
+    assert adapters(scene)[2]["switch"] == "LS-Main"
+    assert len(scene.calls("Connect-VMNetworkAdapter")) == 1
+
+
+def test_a_vm_that_is_not_here_is_refused_as_not_found(scene):
+    reply = scene.host("Add-VmfHostNetwork", on=HV02, VmId=DB01, Adapters="[]")
+
+    assert (reply.error["class"], reply.error["code"]) == ("refused", "not_found")
+
+
+def test_a_vm_in_use_is_locked(scene):
+    scene.start(VmId=DB01, Power="down", Pin="[]")
+    lose_acls(scene)
+    error = put(scene, acls=[BODY]).error
+
+    assert error["class"] == "locked"
+    assert error["fqeid"] == "ObjectInUse,Add-VMNetworkAdapterExtendedAcl"
+
+
+def test_what_is_no_json_is_refused(scene):
+    reply = scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters="[{")
+
+    assert reply.error["class"] == "refused"
+
+
+# --- rights ----------------------------------------------------------------------------------
+
+
+def test_rights_are_there_and_trying_changes_nothing(scene):
+    before = scene.world.to_json()
+
+    assert scene.host("Test-VmfRights").data == {"readable": True, "writable": True, "why": None}
+    assert all(call.whatif for call in scene.calls("Add-VMNetworkAdapterExtendedAcl"))
+    assert scene.calls("Add-VMNetworkAdapterExtendedAcl") != []
+    assert scene.world.to_json() == before
+
+
+def test_missing_rights_are_told_in_words(scene):
+    scene.play(FLEET.replace(f'name = "{HV01}"', f'name = "{HV01}"\nacl_rights = false'))
+    found = scene.host("Test-VmfRights").data
+
+    assert (found["readable"], found["writable"]) == (True, False)
+    assert found["why"] == f"Access to the extended ACLs of {HV01} is denied"
+
+
+def test_a_host_without_vms_is_readable(scene):
+    assert scene.host("Test-VmfRights", on=HV02).data["readable"] is True
+
+
+def test_a_host_that_does_not_answer_says_nothing_about_rights(scene):
+    scene.world.down(scene.clock.now(), HV01, 60)
+
+    assert scene.host("Test-VmfRights").error["class"] == "unavailable"
+
+
+# --- the alias trap --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trapped(scene, stub_modules) -> Iterator[Shell]:
+    """A host that has VMM's console too, where Get-VM means Get-SCVirtualMachine."""
+    environment = stubs.environment(stub_modules, scene.server.port, HV01)
+    opening = stubs.opening(HV01, both=True)
+    with Shell(environment, f"{opening}\n{module_text('VMFerry.Host')}") as shell:
+        yield shell
+
+
+def test_vmms_aliases_cannot_bite(scene, trapped):
+    trapped.call("Get-VM")
+    assert [call.cmdlet for call in scene.server.calls] == ["Get-SCVirtualMachine"]
+    scene.server.calls.clear()
+    lose_acls(scene)
+    nic = scene.world.state.vms[DB01].nics[0]
+    wanted = {"id": nic.id, "mac": nic.mac, "acls": [BODY], "vlan": None, "trunk": [5]}
+    wanted |= {"native_vlan": 5, "switch": "LS-Main"}
+
+    assert len(trapped.call("Get-VmfHostState").data["vms"]) == 2
+    assert len(trapped.call("Get-VmfHostNetwork", VmIds=[DB01]).data["vms"]) == 1
+    assert trapped.call("Test-VmfRights").data["readable"] is True
+    assert trapped.call("Add-VmfHostNetwork", VmId=DB01, Adapters=json.dumps([wanted])).data == {}
+    assert [call.cmdlet for call in scene.server.calls if "-SC" in call.cmdlet] == []

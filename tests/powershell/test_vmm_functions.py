@@ -1,0 +1,606 @@
+"""VMFerry.Vmm on a VMM server: what it finds, what it does, what it refuses."""
+
+import json
+
+import pytest
+
+from engine.sim.lies import unplugged
+from tests.powershell.pwsh import needs_checks
+from tests.powershell.scene import DB01, FLEET, HV01, HV02, WEB01, Scene
+from tests.powershell.stubs import VMM
+from tests.powershell.vmm_side import object_id
+
+pytestmark = needs_checks
+
+HOSTS = "".join(f'[[host]]\nname = "{host}"\n' for host in (HV01, HV02))
+
+
+def fleet(scene: Scene, **asked: object) -> dict:
+    return scene.vmm("Get-VmfFleet", **asked).data
+
+
+def vm(scene: Scene, vm_id: str = WEB01) -> dict:
+    return next(one for one in fleet(scene)["vms"] if one["id"] == vm_id)
+
+
+# --- looking ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["injected", "imported"])
+def test_the_fleet_is_hosts_vms_and_jobs_in_one_call(open_scene, way):
+    scene = open_scene(way)
+    job = scene.start().data["job"]
+    found = fleet(scene)
+
+    assert [host["name"] for host in found["hosts"]] == [HV01, HV02]
+    assert [host["path"] for host in found["hosts"]] == ["D:\\VMs", "E:\\Machines"]
+    assert [one["name"] for one in found["vms"]] == ["web01", "db01"]
+    assert [one["status"] for one in found["vms"]] == ["UnderMigration", "PowerOff"]
+    assert [(one["id"], one["vm_id"], one["source"], one["target"]) for one in found["jobs"]] == [
+        (job, WEB01, HV01, HV02)
+    ]
+
+
+def test_a_fleet_of_nothing_is_lists_of_nothing(scene):
+    scene.play(f'format = 1\n[[host]]\nname = "{HV01}"\n')
+    found = fleet(scene, Jobs=[], Refresh=[])
+
+    assert (found["vms"], found["jobs"]) == ([], [])
+    assert len(found["hosts"]) == 1
+
+
+def test_the_server_says_its_own_time_not_ours(scene):
+    scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "90s"'))
+
+    assert fleet(scene)["server_time"] == "2026-01-05T22:01:30.000000Z"
+
+
+def test_jobs_are_read_before_vms_so_that_no_end_is_seen_with_an_old_place(scene):
+    fleet(scene)
+    cmdlets = [call.cmdlet for call in scene.server.calls]
+
+    assert cmdlets.index("Get-SCJob") < cmdlets.index("Get-SCVirtualMachine")
+
+
+def test_a_job_that_is_over_is_shown_where_it_is_asked_for(scene):
+    job = scene.start().data["job"]
+    scene.pass_by(700)
+
+    assert fleet(scene)["jobs"] == []
+    (shown,) = fleet(scene, Jobs=[job, "no guid", "00000000-0000-0000-0000-000000000009"])["jobs"]
+    assert shown["state"] == "completed"
+    assert shown["progress"] == 100
+    assert shown["ended"] == "2026-01-05T22:10:00.000000Z"
+
+
+def test_why_a_job_failed_is_a_sentence_and_a_number(scene):
+    scene.world.outcome(scene.clock.now(), "web01", "failed", "source")
+    job = scene.start().data["job"]
+    scene.pass_by(700)
+    (shown,) = fleet(scene, Jobs=[job])["jobs"]
+
+    assert shown["state"] == "failed"
+    assert shown["code"] == "12700"
+    assert shown["error"].endswith("connection reset (0x80072746)")
+
+
+def test_a_job_that_says_its_hosts_only_in_its_name_is_read_from_there(scene):
+    scene.server.quirks.job_hosts = False
+    scene.start()
+    (shown,) = fleet(scene)["jobs"]
+
+    assert (shown["source"], shown["target"]) == (HV01, HV02)
+    assert "name" not in shown
+
+
+def test_a_job_whose_target_is_not_known_yet_has_none(scene):
+    scene.play(FLEET + '[lies]\ntarget_delay = ["20s", "20s"]\n')
+    scene.start()
+    (shown,) = fleet(scene)["jobs"]
+
+    assert (shown["source"], shown["target"]) == (HV01, None)
+
+
+def test_jobs_that_move_nothing_are_not_shown(scene):
+    scene.start()
+    scene.server.quirks.job_cmdlet = "Set-SCVirtualMachine"
+
+    assert fleet(scene)["jobs"] == []
+
+
+def test_a_refreshed_host_says_so(scene):
+    found = fleet(scene, Refresh=[HV02, "hv99.corp.example"])
+
+    assert [host["refreshed"] for host in found["hosts"]] == [False, True]
+    assert len(scene.calls("Read-SCVMHost")) == 1
+
+
+def test_a_lock_at_a_refresh_is_told_and_fails_nothing(scene):
+    scene.world.lock(scene.clock.now(), HV01, 60)
+    host = fleet(scene, Refresh=[HV01, HV02])["hosts"][0]
+
+    assert (host["refreshed"], host["locked"], host["error"]) == (False, True, None)
+
+
+def test_a_host_that_does_not_answer_fails_only_itself(scene):
+    scene.world.down(scene.clock.now(), HV01, 60)
+    down, up = fleet(scene, Refresh=[HV01, HV02])["hosts"]
+
+    assert down["error"] == f"The connection to the agent {HV01} was lost (2916)"
+    assert (down["responding"], down["refreshed"], down["locked"]) == (False, False, False)
+    assert (up["responding"], up["refreshed"], up["error"]) == (True, True, None)
+
+
+def test_without_a_refresh_a_host_that_does_not_answer_has_an_error_too(scene):
+    scene.world.down(scene.clock.now(), HV01, 60)
+
+    assert "NotResponding" in fleet(scene)["hosts"][0]["error"]
+
+
+def test_maintenance_is_told(scene):
+    scene.play(f"format = 1\n{HOSTS}maintenance = true\n")
+
+    assert [host["maintenance"] for host in fleet(scene)["hosts"]] == [False, True]
+
+
+def test_what_keeps_a_vm_from_moving_is_told_in_our_words(scene):
+    words = ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"]
+    scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = {words}\n')
+    (found,) = fleet(scene)["vms"]
+
+    assert found["blocks"] == words
+    assert found["replica"] is True
+
+
+def test_a_stored_vm_says_so(scene):
+    scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "old"\nhost = "hv01"\nstatus = "Stored"\n')
+    (found,) = fleet(scene)["vms"]
+
+    assert (found["stored"], found["status"]) == (True, "Stored")
+
+
+def test_the_model_of_vmm_names_networks_and_switches(scene):
+    (found,) = scene.vmm(
+        "Get-VmfNetwork", VmIds=[DB01, "33333333-CCCC-4CCC-8CCC-000000000003"]
+    ).data["vms"]
+
+    assert found["id"] == DB01
+    assert [one["vlan"] for one in found["adapters"]] == [10, 0, 10]
+    assert [one["network"] for one in found["adapters"]] == ["VM-Net-10", "VM-Net-20", "VM-Net-10"]
+    assert [one["switch"] for one in found["adapters"]] == ["LS-Main", "LS-Main", None]
+    first = found["adapters"][0]
+    assert (first["subnet"], first["classification"]) == ("Subnet-10", "High bandwidth")
+    assert (first["mac"], first["port_acl"]) == ("00:1D:D8:B7:2C:02", None)
+
+
+def test_an_id_is_found_in_any_spelling(scene):
+    (found,) = scene.vmm("Get-VmfNetwork", VmIds=["{" + WEB01.lower() + "}"]).data["vms"]
+
+    assert found["id"] == WEB01
+
+
+def test_vms_are_listed_once_and_then_asked_for_by_id(scene):
+    scene.vmm("Get-VmfNetwork", VmIds=[WEB01])
+    scene.server.calls.clear()
+    scene.vmm("Get-VmfNetwork", VmIds=[WEB01, DB01])
+
+    assert {call.set for call in scene.calls("Get-SCVirtualMachine")} == {"ID"}
+
+
+# --- moving ----------------------------------------------------------------------------------
+
+
+def test_a_live_move_starts_and_says_its_job(scene):
+    job = scene.start().data["job"]
+    (move,) = scene.calls("Move-SCVirtualMachine")
+
+    assert [one.id for one in scene.world.state.open] == [job]
+    assert move.bound["BlockLiveMigrationIfHostBusy"] is True
+    assert move.bound["RunAsynchronously"] is True
+    assert move.bound["Path"] == "E:\\Machines"
+    assert "JobGroup" not in move.bound
+    assert scene.calls("Set-SCVirtualNetworkAdapter") == []
+
+
+def test_the_vm_is_re_read_before_it_is_compared(scene):
+    scene.start()
+    cmdlets = [call.cmdlet for call in scene.server.calls]
+
+    assert cmdlets.index("Read-SCVirtualMachine") < cmdlets.index("Move-SCVirtualMachine")
+
+
+@pytest.mark.parametrize("way", ["injected", "imported"])
+@pytest.mark.parametrize("filled", [True, False])
+def test_the_job_is_the_move_whether_vmm_fills_the_variable_or_not(open_scene, way, filled):
+    scene = open_scene(way)
+    scene.server.quirks.job_variable = filled
+    job = scene.start().data["job"]
+
+    assert job == scene.world.state.open[0].id
+
+
+def test_a_job_that_vmm_does_not_show_yet_is_none_rather_than_another(scene):
+    scene.play(FLEET + '[lies]\njob_delay = ["20s", "20s"]\n')
+    scene.server.quirks.job_variable = False
+
+    assert scene.start().data["job"] is None
+
+
+def test_a_given_path_goes_through_as_it_is(scene):
+    scene.start(Path="F:\\Kunden\\web01")
+
+    assert scene.calls("Move-SCVirtualMachine")[0].bound["Path"] == "F:\\Kunden\\web01"
+
+
+def stale(reply) -> str:
+    assert reply.error["class"] == "stale", reply.error
+    return reply.error["code"]
+
+
+def test_a_call_that_comes_late_starts_nothing(scene):
+    assert stale(scene.start(NotAfter=scene.at(-1))) == "deadline"
+    assert scene.calls("Move-SCVirtualMachine") == []
+
+
+def test_the_deadline_is_held_against_the_servers_clock(scene):
+    scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "90s"'))
+
+    assert stale(scene.start(NotAfter=scene.at(60))) == "deadline"
+    assert scene.start(NotAfter=scene.at(150)).data["job"]
+
+
+def test_a_deadline_in_another_time_zone_is_the_same_instant(scene):
+    assert scene.start(NotAfter="2026-01-06T00:01:00+02:00").data["job"]
+    assert stale(scene.start(NotAfter="2026-01-05T23:59:00+02:00")) == "deadline"
+
+
+def test_a_deadline_that_is_no_time_is_refused(scene):
+    assert scene.start(NotAfter="soon").error["code"] == "contract"
+
+
+def test_a_vm_that_is_elsewhere_is_not_moved(scene):
+    reply = scene.start(Source=HV02, Destination=HV01)
+
+    assert stale(reply) == "elsewhere"
+    assert reply.error["message"] == "web01 is not on hv02: VMM shows it on hv01"
+    assert scene.calls("Move-SCVirtualMachine") == []
+
+
+def test_a_vm_that_vmm_believes_elsewhere_only_until_it_looks_is_moved(scene):
+    there = scene.world.state.vms[WEB01]
+    there.vmm_host = HV02
+
+    assert scene.start().data["job"]
+
+
+@pytest.mark.parametrize(
+    ("status", "power", "said"),
+    [
+        ("PowerOff", "running", "web01 is Off, not running"),
+        ("Saved", "running", "web01 is Saved, not running"),
+        ("Running", "down", "web01 is Running, not down"),
+        ("Starting", "running", "web01 is Other, not running"),
+        ("Starting", "down", "web01 is Other, not down"),
+    ],
+)
+def test_a_vm_of_another_power_is_not_moved(scene, status, power, said):
+    scene.world.power(scene.clock.now(), "web01", status)
+    reply = scene.start(Power=power)
+
+    assert stale(reply) == "power"
+    assert reply.error["message"] == said
+    assert scene.calls("Move-SCVirtualMachine") == []
+
+
+@pytest.mark.parametrize("status", ["PowerOff", "Saved", "Paused"])
+def test_off_saved_and_paused_are_down(scene, status):
+    scene.world.power(scene.clock.now(), "web01", status)
+
+    assert scene.start(Power="down", Pin="[]").data["job"]
+
+
+def test_a_vm_that_somebody_moves_is_not_moved(scene):
+    scene.world.foreign(scene.clock.now(), "web01", "hv02")
+
+    assert stale(scene.start()) == "migrating"
+    assert scene.calls("Move-SCVirtualMachine") == []
+
+
+def test_a_second_start_is_stale_so_a_lost_reply_cannot_double_a_move(scene):
+    assert scene.start().data["job"]
+    assert stale(scene.start()) == "migrating"
+    assert scene.world.violations == ()
+
+
+def test_a_vm_that_is_gone_is_stale(scene):
+    scene.world.delete(scene.clock.now(), "web01")
+
+    assert stale(scene.start()) == "gone"
+
+
+def test_an_unknown_vm_is_stale_for_a_start(scene):
+    assert stale(scene.start(VmId="44444444-DDDD-4DDD-8DDD-000000000004")) == "gone"
+
+
+@pytest.mark.parametrize("end", ["Source", "Destination"])
+def test_an_unknown_host_is_refused(scene, end):
+    reply = scene.start(**{end: "hv77.corp.example"})
+
+    assert reply.error["class"] == "refused"
+    assert reply.error["code"] == "not_found"
+    assert "hv77.corp.example" in reply.error["message"]
+
+
+def test_a_locked_host_is_locked_with_vmms_number(scene):
+    scene.world.lock(scene.clock.now(), HV02, 60)
+    error = scene.start().error
+
+    assert (error["class"], error["code"]) == ("locked", "2606")
+    assert error["message"] == f"{HV02} is locked by another job"
+    assert error["fqeid"] == "2606,Move-SCVirtualMachine"
+
+
+def test_no_free_slot_is_busy_and_nothing_is_queued(scene):
+    scene.world.limit(scene.clock.now(), HV02, live=0)
+
+    assert scene.start().error["class"] == "busy"
+    assert scene.world.state.open == []
+
+
+def test_what_vmm_refuses_is_refused_with_its_words(scene):
+    scene.world.power(scene.clock.now(), "web01", "MigrationFailed")
+    error = scene.start().error
+
+    assert error["class"] == "refused"
+    assert error["message"] == "'web01' is in the state MigrationFailed and cannot be migrated"
+
+
+def test_an_answer_lost_on_the_way_is_unavailable(scene):
+    scene.play(FLEET + "[lies]\ntimeout_after = 1.0\n")
+
+    assert scene.start().error["class"] == "unavailable"
+    assert len(scene.world.state.open) == 1
+
+
+def test_vmm_down_is_unavailable_and_the_next_call_connects_anew(scene):
+    fleet(scene)
+    scene.world.down(scene.clock.now(), "vmm", 60)
+    assert scene.vmm("Get-VmfFleet").error["class"] == "unavailable"
+    assert scene.vmm("Get-VmfVersion").error["class"] == "unavailable"
+    scene.pass_by(61)
+    scene.server.calls.clear()
+
+    assert len(fleet(scene)["hosts"]) == 2
+    assert len(scene.calls("Get-SCVMMServer")) == 1
+
+
+def test_the_connection_is_kept_from_call_to_call(scene):
+    fleet(scene)
+    scene.server.calls.clear()
+    fleet(scene)
+
+    assert scene.calls("Get-SCVMMServer") == []
+
+
+def test_another_server_or_port_is_another_connection(scene):
+    scene.vmm("Get-VmfVersion", VmmServer="vmm02", Port=8101)
+
+    assert scene.calls("Get-SCVMMServer")[-1].bound == {"ComputerName": "vmm02", "TCPPort": 8101}
+
+
+# --- pinning ---------------------------------------------------------------------------------
+
+
+def pins(scene: Scene, vm_id: str = DB01) -> str:
+    (found,) = scene.vmm("Get-VmfNetwork", VmIds=[vm_id]).data["vms"]
+    keys = ("id", "mac", "network", "switch", "vlan")
+    return json.dumps([{k: one[k] for k in keys} for one in found["adapters"] if one["switch"]])
+
+
+def cold(scene: Scene, **changes: object):
+    return scene.start(VmId=DB01, Power="down", **{"Pin": pins(scene), **changes})
+
+
+def test_all_connected_adapters_and_the_move_are_one_job_group(scene):
+    cold(scene)
+    queued, (move,) = (
+        scene.calls("Set-SCVirtualNetworkAdapter"),
+        scene.calls("Move-SCVirtualMachine"),
+    )
+
+    assert len(queued) == 2
+    assert {call.bound["JobGroup"] for call in queued} == {move.bound["JobGroup"]}
+    assert [call.bound["VirtualNetwork"] for call in queued] == ["LS-Main", "LS-Main"]
+    assert [call.bound["VLanEnabled"] for call in queued] == [True, False]
+    assert [call.bound.get("VLanID") for call in queued] == [10, None]
+    assert scene.server.calls.index(queued[-1]) < scene.server.calls.index(move)
+
+
+def test_a_pinned_vm_arrives_with_its_networks(scene):
+    cold(scene)
+    scene.pass_by(700)
+    arrived = scene.world.state.vms[DB01]
+
+    assert arrived.hosts == [HV02]
+    assert [nic.network for nic in arrived.nics[:2]] == ["VM-Net-10", "VM-Net-20"]
+    assert [nic.switch for nic in arrived.nics] == ["LS-Main", "LS-Main", None]
+
+
+def test_every_start_has_a_job_group_of_its_own(scene):
+    scene.world.limit(scene.clock.now(), HV02, live=0)
+    cold(scene)
+    cold(scene)
+    groups = [call.bound["JobGroup"] for call in scene.calls("Move-SCVirtualMachine")]
+
+    assert len(set(groups)) == 2
+
+
+def test_subnet_and_classification_go_along_where_the_network_stays(scene):
+    cold(scene)
+    first, second = scene.calls("Set-SCVirtualNetworkAdapter")
+
+    assert {"VMSubnet", "PortClassification"} <= set(first.bound)
+    assert not {"VMSubnet", "PortClassification"} & set(second.bound)
+
+
+def test_an_adapter_that_is_gone_meanwhile_is_left_out(scene):
+    wanted = pins(scene)
+    there = scene.world.state.vms[DB01]
+    there.nics = there.nics[1:]
+    cold(scene, Pin=wanted)
+
+    assert len(scene.calls("Set-SCVirtualNetworkAdapter")) == 1
+
+
+def test_a_vlan_that_only_vmm_knows_is_not_pinned_away(scene):
+    wanted = pins(scene).replace('"vlan": 10', '"vlan": 0')
+    cold(scene, Pin=wanted)
+
+    assert scene.calls("Set-SCVirtualNetworkAdapter")[0].bound["VLanID"] == 10
+
+
+def test_a_network_that_was_lost_is_pinned_by_the_name_that_was_saved(scene):
+    wanted = pins(scene)
+    before = scene.world.state.vms[DB01].nics
+    lose_connections(scene)
+    cold(scene, Pin=wanted)
+    first, second = scene.calls("Set-SCVirtualNetworkAdapter")
+
+    assert first.bound["VMNetwork"] == object_id("VMNetwork", before[0].network)
+    assert second.bound["VMNetwork"] == object_id("VMNetwork", before[1].network)
+    assert first.bound["VirtualNetwork"] == "LS-Main"
+
+
+def test_a_running_vm_is_never_pinned(scene):
+    scene.start(Pin=pins(scene, WEB01))
+
+    assert scene.calls("Set-SCVirtualNetworkAdapter") == []
+
+
+def test_a_pin_without_a_field_is_refused_before_anything_moves(scene):
+    error = cold(scene, Pin='[{"id": "x", "mac": ""}]').error
+
+    assert (error["class"], error["code"]) == ("refused", "contract")
+    assert scene.calls("Move-SCVirtualMachine") == []
+
+
+# --- repairing, dismissing, stopping ---------------------------------------------------------
+
+
+def repair(scene: Scene, **one: object):
+    nic = scene.world.state.vms[DB01].nics[0]
+    plain = {"id": nic.id, "mac": nic.mac, "network": None, "switch": None, "vlan": None}
+    return scene.vmm("Repair-VmfNetwork", VmId=DB01, Adapters=json.dumps([{**plain, **one}]))
+
+
+def lose_connections(scene: Scene) -> None:
+    there = scene.world.state.vms[DB01]
+    there.nics = [unplugged(nic) for nic in there.nics]
+
+
+def test_network_switch_and_vlan_are_put_back_by_adapter(scene):
+    lose_connections(scene)
+    assert repair(scene, network="VM-Net-10", switch="LS-Main", vlan=10).data == {}
+    first, second, _ = scene.world.state.vms[DB01].nics
+
+    assert (first.network, first.switch, first.vlan) == ("VM-Net-10", "LS-Main", 10)
+    assert (second.network, second.switch) == (None, None)
+
+
+def test_an_adapter_with_another_id_is_found_by_its_mac(scene):
+    lose_connections(scene)
+    repair(scene, id="Microsoft:ELSE\\WHERE", network="VM-Net-10", switch="LS-Main")
+
+    assert scene.world.state.vms[DB01].nics[0].switch == "LS-Main"
+
+
+@pytest.mark.parametrize("mac", ["", "00:00:00:00:00:00", "00:1D:D8:FF:FF:FF"])
+def test_an_adapter_that_cannot_be_told_apart_is_refused(scene, mac):
+    error = repair(scene, id="Microsoft:ELSE\\WHERE", mac=mac, switch="LS-Main").error
+
+    assert (error["class"], error["code"]) == ("refused", "no_adapter")
+
+
+def test_a_vlan_of_zero_is_untagged_and_null_is_left_alone(scene):
+    repair(scene, vlan=0)
+    assert scene.world.state.vms[DB01].nics[0].vlan == 0
+    scene.server.calls.clear()
+    repair(scene)
+
+    assert scene.calls("Set-SCVirtualNetworkAdapter") == []
+
+
+def test_a_switch_alone_keeps_the_network_with_it(scene):
+    repair(scene, switch="LS-Main")
+
+    assert {"VMNetwork", "VirtualNetwork"} <= set(
+        scene.calls("Set-SCVirtualNetworkAdapter")[0].bound
+    )
+
+
+def test_an_unknown_network_is_refused_by_name(scene):
+    error = repair(scene, network="VM-Net-99").error
+
+    assert (error["class"], error["code"]) == ("refused", "no_network")
+    assert "VM-Net-99" in error["message"]
+
+
+def test_a_failed_job_is_dismissed_and_the_vm_re_read(scene):
+    scene.world.power(scene.clock.now(), "web01", "MigrationFailed")
+    assert scene.vmm("Clear-VmfFailedJob", VmId=WEB01).data == {}
+
+    assert vm(scene)["status"] == "Running"
+    bound = scene.calls("Repair-SCVirtualMachine")[0].bound
+    assert (bound["Dismiss"], bound["Force"]) == (True, True)
+    assert scene.server.calls[-1].cmdlet != "Repair-SCVirtualMachine"
+
+
+def test_dismissing_where_nothing_failed_only_reads(scene):
+    assert scene.vmm("Clear-VmfFailedJob", VmId=WEB01).data == {}
+    assert scene.calls("Repair-SCVirtualMachine") == []
+    assert len(scene.calls("Read-SCVirtualMachine")) == 1
+
+
+def test_refreshing_a_vm_makes_vmms_view_true(scene):
+    scene.world.power(scene.clock.now(), "web01", "IncompleteVMConfig")
+    scene.vmm("Update-VmfVm", VmId=WEB01)
+
+    assert vm(scene)["status"] == "Running"
+
+
+@pytest.mark.parametrize("function", ["Update-VmfVm", "Clear-VmfFailedJob"])
+def test_a_vm_under_migration_is_locked(scene, function):
+    scene.start()
+    error = scene.vmm(function, VmId=WEB01).error
+
+    assert (error["class"], error["code"]) == ("locked", "2606")
+
+
+@pytest.mark.parametrize("function", ["Update-VmfVm", "Clear-VmfFailedJob"])
+def test_an_unknown_vm_is_refused_as_not_found(scene, function):
+    error = scene.vmm(function, VmId="44444444-DDDD-4DDD-8DDD-000000000004").error
+
+    assert (error["class"], error["code"]) == ("refused", "not_found")
+
+
+def test_a_job_is_stopped_and_stopping_again_is_no_error(scene):
+    job = scene.start().data["job"]
+    assert scene.vmm("Stop-VmfJob", JobId=job).data == {}
+    assert scene.world.state.open == []
+    assert scene.vmm("Stop-VmfJob", JobId=job).data == {}
+
+    assert len(scene.calls("Stop-SCJob")) == 1
+
+
+def test_a_job_that_nobody_knows_is_no_error_and_no_guid_is(scene):
+    gone = "55555555-EEEE-4EEE-8EEE-000000000005"
+
+    assert scene.vmm("Stop-VmfJob", JobId=gone).data == {}
+    assert scene.vmm("Stop-VmfJob", JobId="the last one").error["code"] == "contract"
+
+
+def test_only_the_vmm_server_was_asked(scene):
+    fleet(scene)
+    scene.start()
+
+    assert {call.shell for call in scene.server.calls} == {VMM}
