@@ -320,7 +320,7 @@ def main(argv: list[str] | None = None) -> None:
 def _words(error: VMFerryError) -> str:
     if isinstance(error, UsageError):
         return error.pointed()
-    return f"VMM cannot be reached: {error}" if isinstance(error, VmmError) else str(error)
+    return str(error)
 
 
 def _exit_code(error: VMFerryError) -> int:

@@ -20,6 +20,7 @@ from engine import carry_out
 from engine.carry_out import Answer
 from engine.clock import Clock
 from engine.errors import (
+    ContractError,
     Overtaken,
     VmmBusy,
     VmmError,
@@ -70,7 +71,7 @@ class Advanced:
 
     acted: bool
     next_due: float | None
-    error: VmmUnavailable | None = None
+    error: VmmError | None = None
 
 
 class Engine:
@@ -124,8 +125,8 @@ class Engine:
         except Overtaken as error:
             log.info("%s", error)
             return Advanced(True, self.clock.now())
-        except VmmUnavailable as error:
-            log.warning("VMM %s does not answer: %s", self.vmm, error)
+        except (VmmUnavailable, ContractError) as error:
+            log.warning("VMM %s cannot be used: %s", self.vmm, error)
             return Advanced(False, self.clock.now() + 3 * self.rules.tick, error)
 
     def _advance(self) -> Advanced:
@@ -272,11 +273,16 @@ def _result(error: VmmError | None) -> tuple[Result, str]:
         return Result.LOCKED, str(error)
     if isinstance(error, VmmBusy):
         return Result.BUSY, str(error)
-    if isinstance(error, VmmStale):
+    if isinstance(error, VmmStale) or _never_left(error):
         return Result.STALE, str(error)
     if isinstance(error, VmmRefused):
         return Result.REFUSED, str(error)
     return Result.LOST, str(error)
+
+
+def _never_left(error: VmmError) -> bool:
+    """Did the question not even reach the server? Then nothing can have happened."""
+    return isinstance(error, VmmUnavailable) and error.happened is False
 
 
 def _write_start(pen: Pen, call: Start, attempt: int, answer: Answer) -> None:

@@ -16,10 +16,17 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from engine.clock import Clock
-from engine.errors import Fenced, VmmUnavailable
+from engine.errors import Fenced, VmmError, VmmUnavailable
 from engine.reconciler import Advanced, Engine
 
 log = logging.getLogger(__name__)
+
+
+def _words(error: VmmError | None) -> str:
+    """What is wrong with VMM, in a sentence; empty: nothing."""
+    if isinstance(error, VmmUnavailable):
+        return f"VMM does not answer: {error}"
+    return str(error) if error is not None else ""
 
 
 class Bell:
@@ -91,7 +98,7 @@ class Loop:
             self.health = "A step of the engine failed; see the log. It goes on."
             return
         error = self.last.error
-        self.health = f"VMM does not answer: {error}" if isinstance(error, VmmUnavailable) else ""
+        self.health = _words(error)
 
     def _patience(self) -> float:
         """How long to wait without a ring: three ticks, so that a dead bell costs little."""

@@ -67,15 +67,15 @@ def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
 
 
 def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
-    """May this start, whose move ended without anybody knowing where the VM is, still happen or
-    have happened? Over only when both hosts answer, the VM rests on exactly one host, and the
-    guard at VMM would refuse to begin it by now."""
+    """May this start, whose move ended without anybody knowing where the VM is, still be running
+    or begin? Over only when both hosts answer, nothing shows a migration, and the guard at VMM
+    would refuse to begin it by now. Where the VM is then, the ladder finds out by itself."""
     vm = fleet.vm(attempt.vm_id)
-    found = find(attempt, vm, fleet)
-    if vm is None or found.host is None:
+    if find(attempt, vm, fleet).place is Place.HOST_SILENT:
         return True
-    too_late = attempt.not_after is None or fleet.server_time <= attempt.not_after
-    return too_late or vm.migrating or bool(fleet.running_jobs(vm.id))
+    if attempt.not_after is None or fleet.server_time <= attempt.not_after:
+        return True
+    return (vm is not None and vm.migrating) or bool(fleet.running_jobs(attempt.vm_id))
 
 
 def settle(attempt: Attempt, place: Place, job: Job | None) -> tuple[Result, str]:

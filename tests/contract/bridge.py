@@ -1,4 +1,4 @@
-"""WSMan in front, a real PowerShell behind: every shell that a client opens is a process of its own.
+"""WSMan in front, a real PowerShell behind: every shell that a client opens is its own process.
 
 ::
 
@@ -37,7 +37,8 @@ from types import TracebackType
 from engine.settings import Settings, from_mapping
 from engine.vmm.powershell import MODULES
 from tests.powershell import stubs
-from tests.powershell.pwsh import PWSH, ROOT
+from tests.powershell.pwsh import PWSH
+from tests.powershell.scene import imported
 from tests.wire.endpoint import ABORTED, DEFAULT, NO_SHELL, Endpoint, Fault, Outbox, Server, Shell
 
 USER, PASSWORD = "ferry", "only for these tests"
@@ -184,8 +185,7 @@ class Computers:
             world = stubs.environment(self._modules, self._world, name)
             opening = stubs.opening(name)
             if self._configuration:
-                module = ROOT / "engine" / "vmm" / "powershell" / MODULES[name != stubs.VMM]
-                opening += f"; Import-Module '{module}' -Global\n{_CONSTRAINED}"
+                opening += f"; {imported(MODULES[name != stubs.VMM])}\n{_CONSTRAINED}"
             shell = PowerShell(id, configuration, opening, world)
             self.made.append(shell)
             return shell

@@ -202,7 +202,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
 Begin = Callable[[str, FleetFile], Scene]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def begin(request: pytest.FixtureRequest) -> Begin:
     def one(way: str, fleet: FleetFile) -> Scene:
         world = World.of(fleet)

@@ -1,7 +1,8 @@
-"""The night of the demo, played whole on both worlds: the same report, but for who was called.
+"""Whole runs, played in both worlds: the same report to the last byte, but for the list of calls.
 
-The same misfortunes befall the same fleet; the engine, its policy and its store are the same.
-Virtual time only jumps, so how long PowerShell takes cannot show.
+The night of the demo, and stories. The same misfortunes befall the same fleet; the engine, its
+policy and its store are the same. Virtual time only jumps, so how long PowerShell takes cannot
+show. Only the simulated port keeps a list of its calls.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from engine.model import Request
 from engine.reconciler import Engine
 from engine.service import Service
 from engine.settings import Settings
-from engine.sim import pace
+from engine.sim import pace, story_file
 from engine.sim.fleet_file import parse
+from engine.sim.story import Player
 from engine.store import events, queries
 from engine.store.store import Store
-from tests.contract.conftest import SIMULATED, WIRED, Begin, Scene
-from tests.powershell.pwsh import needs_checks
+from tests.contract.conftest import SIMULATED, WIRED, Begin, Scene, Wire
+from tests.powershell.pwsh import ROOT, needs_checks
+
+pytestmark = needs_checks
 
 FLEET = files("bot.terminal").joinpath("demo_fleet.toml").read_text(encoding="utf-8")
 THINKING = 60.0
@@ -70,36 +74,62 @@ def decide(service: Service, store: Store, now: float) -> float | None:
     return None
 
 
-@pytest.fixture
-def night(begin: Begin, tmp_path: Path):
-    return lambda way: play(begin(way, parse(FLEET)), tmp_path / f"{way}.db")
+@pytest.fixture(scope="module")
+def nights(begin: Begin, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    room = tmp_path_factory.mktemp("nights")
+    return {way: play(begin(way, parse(FLEET)), room / f"{way}.db") for way in (SIMULATED, WIRED)}
 
 
-@needs_checks
-def test_the_night_over_the_wire_is_reported_as_the_simulated_one(night):
-    simulated, wired = night(SIMULATED), night(WIRED)
+def test_the_report_over_the_wire_is_that_of_the_simulated_port(nights):
+    simulated, wired = nights[SIMULATED], nights[WIRED]
 
     assert wired["runs"] == simulated["runs"]
     assert wired["events"] == simulated["events"]
     assert wired == simulated
 
 
-@needs_checks
-def test_the_night_over_the_wire_has_every_misfortune_of_the_demo(night):
-    document = night(WIRED)
+def test_over_the_wire_everything_goes_wrong_and_comes_right_that_the_demo_tells(nights):
+    document = nights[WIRED]
 
     (run,) = document["runs"]
     moves = {move["vm"]: move for move in run["moves"]}
-    assert run["exit"] == 0
-    assert run["empty"] == {"HV01.corp.example": True}
+    tries = [a["result"] for a in moves["erp01"]["attempts"] if a["kind"] == "live"]
+    put_back = {vm: {repair["what"] for repair in moves[vm]["repairs"]} for vm in moves}
+    assert (run["exit"], run["empty"]) == (0, {"HV01.corp.example": True})
     assert {move["state"] for move in moves.values()} == {"done"}
     assert any("SLOT" in move["waited"] for move in moves.values())
     assert "BACKUP" in moves["sql02"]["waited"]
-    assert [a["result"] for a in moves["erp01"]["attempts"] if a["kind"] == "live"] == [
-        "failed",
-        "ok",
-    ]
-    assert {repair["what"] for repair in moves["shop01"]["repairs"]} == {"acl"}
-    whats = {repair["what"] for repair in moves["old-crm"]["repairs"]}
-    assert whats == {"acl", "network", "switch", "vlan"}
+    assert tries == ["failed", "ok"]
+    assert put_back["shop01"] == {"acl"}
+    assert put_back["old-crm"] == {"acl", "network", "switch", "vlan"}
+    assert [approval["state"] for approval in document["approvals"]] == ["granted"]
     assert document["violations"] == []
+
+
+TOLD = (
+    *("02_lost_acls_are_put_back", "03_powered_down_keeps_its_network"),
+    *("04_backup_is_waited_for", "05_a_failure_is_tried_again", "07_failed_but_moved"),
+    *("10_a_stranger_moves_it", "11_damage_is_told_exactly"),
+    *("12_status_lies_and_jobs_come_late", "13_no_answer_to_the_start"),
+    *("14_deleted_in_mid_run", "15_a_reboot_is_not_powered_down"),
+)
+"""The stories in which the world does something that has to come through the wire."""
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_story_is_told_over_the_wire_as_it_is_simulated(name, wire: Wire, tmp_path: Path):
+    story = story_file.load(ROOT / "tests" / "stories" / name)
+    documents = []
+    for way in (SIMULATED, WIRED):
+        player = Player(story, tmp_path / f"{way}.db")
+        if way == WIRED:
+            player.engine.port = wire.port(player.port.world, player.clock)
+        try:
+            documents.append({**player.document(player.play()), "calls": None})
+        finally:
+            player.close()
+
+    simulated, wired = documents
+    assert simulated["ended"]
+    assert wired["events"] == simulated["events"]
+    assert wired == simulated

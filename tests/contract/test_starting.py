@@ -12,8 +12,20 @@ from engine.errors import (
 )
 from engine.model import Network
 from engine.sim.fleet_file import parse
-from tests.contract.conftest import DB01, FLEET, HOSTS, HV01, HV02, HV03, NOBODY, WEB01, WEB02, WEB03
-from tests.contract.conftest import WIRED, Scene
+from tests.contract.conftest import (
+    DB01,
+    FLEET,
+    HOSTS,
+    HV01,
+    HV02,
+    HV03,
+    NOBODY,
+    WEB01,
+    WEB02,
+    WEB03,
+    WIRED,
+    Scene,
+)
 from tests.powershell.pwsh import needs_checks
 
 
@@ -86,7 +98,7 @@ def test_a_vm_that_is_elsewhere_is_not_moved(there):
 
 def test_a_vm_that_went_elsewhere_unnoticed_is_not_moved(lying):
     there = lying('status_stale = ["1h", "1h"]')
-    there.world.foreign(there.now, "web01", "hv03")
+    there.world.foreign(there.now, "web01", "hv02")
     there.pass_by(700)
     assert there.port.observe().vm(WEB01).vmm_host == HV01
 

@@ -116,7 +116,7 @@ def injected(name: str) -> str:
 
 
 def imported(name: str) -> str:
-    path = ROOT / "engine" / "vmm" / "powershell" / name
+    path = ROOT / "engine" / "vmm" / "powershell" / f"{name}.psd1"
     return f"Import-Module '{path}' -Global"
 
 

@@ -1,6 +1,7 @@
 """What can be said of the two modules without running them, and how they get to the server."""
 
 import re
+import tomllib
 
 import pytest
 import tree_sitter
@@ -11,7 +12,7 @@ from tests.powershell.pwsh import ROOT, Shell, check, needs_checks
 from tests.powershell.stubs import COMMANDS, commands
 
 PLACE = ROOT / "engine" / "vmm" / "powershell"
-FILES = {name: PLACE / name / f"{name}.psm1" for name in MODULES}
+FILES = {name: PLACE / f"{name}.psm1" for name in MODULES}
 EXPORTED = {
     "VMFerry.Vmm": {
         *("Get-VmfVersion", "Get-VmfFleet", "Get-VmfNetwork", "Start-VmfMove"),
@@ -72,7 +73,7 @@ def broken(text: str) -> list[str]:
 @modules
 def test_it_parses(name):
     assert broken(module_text(name)) == []
-    assert broken((PLACE / name / f"{name}.psd1").read_text("ascii")) == []
+    assert broken((PLACE / f"{name}.psd1").read_text("ascii")) == []
 
 
 def test_the_parser_sees_what_is_broken():
@@ -162,7 +163,7 @@ def test_every_exported_function_explains_its_parameters_and_its_answer(name):
 
 @modules
 def test_the_manifest_exports_what_the_contract_names(name):
-    manifest = (PLACE / name / f"{name}.psd1").read_text("ascii")
+    manifest = (PLACE / f"{name}.psd1").read_text("ascii")
 
     assert set(re.findall(r"'(\w+-\w+)'", manifest)) == EXPORTED[name]
     assert EXPORTED[name] <= set(functions(module_text(name)))
@@ -221,6 +222,15 @@ def test_the_list_of_cmdlets_holds_what_is_used_and_no_more():
     assert "Microsoft" in COMMANDS.read_text("utf-8").splitlines()[2]
 
 
+def test_an_installed_package_brings_them_along():
+    """Package data: patterns are of the package's own folder and reach no deeper."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["*"]
+    package_data = {path.name for pattern in patterns for path in PLACE.glob(pattern)}
+
+    assert package_data >= {f"{name}.{end}" for name in MODULES for end in ("psm1", "psd1")}
+
+
 def test_an_unknown_module_is_named():
     with pytest.raises(ValueError, match=r"VMFerry\.Nothing"):
         module_text("VMFerry.Nothing")
@@ -233,7 +243,7 @@ def test_an_unknown_module_is_named():
 @modules
 def test_imported_it_shows_the_contract_and_hides_the_rest(name, tmp_path):
     lister = "function Show-Names { (Get-Command -Module " + name + ").Name -join ' ' }"
-    with Shell({}, f"Import-Module '{PLACE / name}' -Global\n{lister}") as shell:
+    with Shell({}, f"Import-Module '{PLACE / name}.psd1' -Global\n{lister}") as shell:
         (found,) = shell.call("Show-Names").output
 
     assert set(str(found).split()) == EXPORTED[name]

@@ -36,14 +36,11 @@ def planned(scene, *attempts):
     [
         pytest.param(lambda s: s.silent("hv02"), id="the destination does not answer"),
         pytest.param(lambda s: s.silent("hv01"), id="the source does not answer"),
-        pytest.param(lambda s: s.seen_on("hv01", "hv02"), id="on two hosts"),
-        pytest.param(lambda s: s.seen_on(), id="on no host"),
-        pytest.param(lambda s: s.gone(), id="not in the fleet"),
         pytest.param(lambda s: s.job(), id="a job moves it"),
         pytest.param(lambda s: s.vm(vmm_status="UnderMigration"), id="VMM says it migrates"),
     ],
 )
-def test_it_is_in_doubt_until_it_is_seen_at_rest_on_one_host(doubtful, scene):
+def test_it_is_in_doubt_until_both_hosts_show_it_at_rest(doubtful, scene):
     before = outcome.is_in_doubt(lost(scene), scene.fleet())
     doubtful(scene)
 
@@ -74,6 +71,19 @@ def test_a_start_in_doubt_keeps_its_slot_for_other_vms(scene):
     steps = planned(scene, lost(scene, vm="other")).steps
 
     assert not [s for s in steps if isinstance(s, Start)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(lambda s: s.seen_on("hv01", "hv02"), id="on two hosts"),
+        pytest.param(lambda s: s.gone(), id="nowhere"),
+    ],
+)
+def test_what_rests_holds_no_slot_wherever_it_is(odd, scene):
+    odd(scene)
+
+    assert not outcome.is_in_doubt(lost(scene), scene.fleet())
 
 
 def test_once_it_is_seen_at_rest_it_may_be_moved_again(scene):

@@ -386,7 +386,7 @@ function Get-VmfFleet {
     Changes nothing, but for the hosts named in Refresh, which VMM re-reads first. Where that meets a
     lock the host says locked; where it fails the host says error; neither fails the call. Jobs are
     read before VMs, so that no job is over while its VM is shown as it was before. server_time is
-    the time before anything was looked at.
+    the time after the refreshes, which can take a minute, and before anything was looked at.
     .PARAMETER Jobs
     Ids of jobs to show even when they have ended.
     .PARAMETER Refresh
@@ -408,8 +408,8 @@ function Get-VmfFleet {
     )
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $time = ConvertTo-VmfTime -Date (Get-Date)
         $said = Update-VmfHostList -Server $server -Names $Refresh
+        $time = ConvertTo-VmfTime -Date (Get-Date)
         $hostRows = [object[]]@(foreach ($vmHost in (Get-SCVMHost -VMMServer $server)) {
                 ConvertTo-VmfHost -VmHost $vmHost -Said $said
             })

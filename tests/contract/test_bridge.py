@@ -1,0 +1,113 @@
+"""The bridge itself: no PowerShell outlives its tests, and a shell that dies is replaced."""
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.clock import VirtualClock
+from engine.errors import VmmError
+from engine.sim.fleet_file import parse
+from engine.sim.world import World
+from engine.vmm.wire import WirePort
+from tests.contract.bridge import Computers
+from tests.contract.conftest import FLEET, HOSTS, HV01, HV02, WEB01
+from tests.powershell import stubs
+from tests.powershell.pwsh import ROOT, needs_checks
+from tests.powershell.world_server import WorldServer
+
+pytestmark = needs_checks
+
+CONFIGURATION = "VMFerry"
+
+
+@pytest.fixture
+def world() -> World:
+    return World.of(parse(FLEET))
+
+
+@pytest.fixture
+def server(world):
+    with WorldServer(world, VirtualClock(world.now)) as server:
+        yield server
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Path:
+    return stubs.write(tmp_path)
+
+
+def port_to(computers: Computers, server: WorldServer) -> WirePort:
+    return WirePort(computers.settings, server.clock)
+
+
+def test_no_powershell_is_left_where_a_test_fails(server, modules):
+    computers = Computers(modules, server.port, HOSTS)
+
+    with pytest.raises(ZeroDivisionError), computers:
+        port_to(computers, server).observe([HV01])
+        assert [shell.process.poll() for shell in computers.made] == [None, None]
+        raise ZeroDivisionError
+
+    assert None not in [shell.process.poll() for shell in computers.made]
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from tests.contract.test_bridge import *
+modules, port = Path(sys.argv[1]), int(sys.argv[2])
+with Computers(modules, port, HOSTS) as computers:
+    WirePort(computers.settings, VirtualClock(0)).version()
+    print(computers.made[0].process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_powershell_ends_with_a_process_that_is_killed(server, modules):
+    command = [sys.executable, "-c", ENDLESS, str(modules), str(server.port)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT) as tests:
+        assert tests.stdout is not None
+        powershell = os.pidfd_open(int(tests.stdout.readline()))
+        try:
+            ready, _, _ = select.select([powershell], [], [], 0)
+            assert ready == []
+
+            tests.kill()
+
+            ready, _, _ = select.select([powershell], [], [], 30)
+            assert ready == [powershell]
+        finally:
+            os.close(powershell)
+
+
+def test_a_shell_whose_process_died_is_replaced_by_the_next_call(server, modules):
+    with Computers(modules, server.port, HOSTS) as computers:
+        port = port_to(computers, server)
+        port.observe([HV01])
+        for shell in list(computers.made):
+            shell.process.kill()
+            shell.process.wait()
+
+        assert port.observe([HV01]).vm(WEB01).seen_on == (HV01,)
+        assert len(computers.made) == 4
+        port.close()
+        assert None not in [shell.process.poll() for shell in computers.made]
+
+
+def test_our_functions_are_enough_where_nothing_else_may_be_called(world, server, modules):
+    with Computers(modules, server.port, HOSTS, configuration=CONFIGURATION) as computers:
+        port = port_to(computers, server)
+
+        assert port.observe([HV01]).vm(WEB01).seen_on == (HV01,)
+        assert port.networks(HV01, [WEB01])[WEB01].adapters == tuple(world.state.vms[WEB01].nics)
+        assert port.start_move(WEB01, HV01, HV02, None, "running", None, world.now + 60)
+        for ask in (port.sessions.ask_vmm, lambda *more: port.sessions.ask_host(HV01, *more)):
+            for name in ("Get-Date", "Get-SCVirtualMachine", "Get-VM", "Find-VmfVm"):
+                with pytest.raises(VmmError, match="is not recognized"):
+                    ask(name, {}, 30.0)
+        port.close()

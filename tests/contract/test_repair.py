@@ -1,0 +1,315 @@
+"""Putting things right, in both worlds: networks, failed jobs, VMM's view, jobs that run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
+from engine.model import Acl, Adapter, AdapterRepair, Network, Repair
+from engine.policy import network
+from engine.sim.lies import unplugged
+from tests.contract.conftest import (
+    DB01,
+    EDGE01,
+    HV01,
+    HV02,
+    HV03,
+    NOBODY,
+    WEB01,
+    Scene,
+)
+
+RULE = Acl("Allow", "Inbound", 30, remote_ip="192.0.2.0/24", protocol="TCP", local_port="22")
+STATEFUL = Acl("Deny", "Outbound", 31, stateful=True, idle_timeout=60, isolation_id=3)
+
+
+def fails(kind: type[VmmError], act: Callable[..., object], *arguments: object) -> VmmError:
+    with pytest.raises(VmmError) as caught:
+        act(*arguments)
+    assert type(caught.value) is kind
+    return caught.value
+
+
+def repair(there: Scene, vm: str, place: int = 0, host: str = HV01, **wanted: object) -> None:
+    """Put this back on one adapter of a VM."""
+    nic = there.nics(vm)[place]
+    there.port.repair_network(vm, Repair(host, (AdapterRepair(nic.id, nic.mac, **wanted),)))
+
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "then"),
+    [
+        ({"network": "VM-Net-20"}, {"network": "VM-Net-20"}),
+        ({"switch": "LS-Two"}, {"switch": "LS-Two"}),
+        ({"vlan": 77}, {"vlan": 77}),
+        ({"vlan": 0}, {"vlan": 0}),
+        (
+            {"trunk": (5, 7), "native_vlan": 5},
+            {"vlan": 0, "trunk": (5, 7), "native_vlan": 5},
+        ),
+        (
+            {"network": "VM-Net-20", "switch": "LS-Two", "vlan": 4},
+            {"network": "VM-Net-20", "switch": "LS-Two", "vlan": 4},
+        ),
+    ],
+    ids=["VM network", "switch", "VLAN", "untagged", "trunk", "all three"],
+)
+def test_what_is_named_is_put_back_and_nothing_else_is_touched(there, wanted, then):
+    before = list(there.nics(WEB01))
+
+    for _ in range(2):
+        repair(there, WEB01, **wanted)
+        assert there.nics(WEB01) == [replace(before[0], **then), *before[1:]]
+
+
+def test_rules_are_added_beside_those_that_are_there(there):
+    before = list(there.nics(WEB01))
+
+    for _ in range(2):
+        repair(there, WEB01, acls=(RULE, STATEFUL, before[0].acls[0]))
+        acls = (*before[0].acls, RULE, STATEFUL)
+        assert there.nics(WEB01) == [replace(before[0], acls=acls), *before[1:]]
+    assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].acls == acls
+
+
+@pytest.mark.parametrize("vm", [WEB01, DB01], ids=["running", "powered down"])
+def test_a_whole_network_that_was_lost_comes_back_whole(there, vm):
+    saved = Network(tuple(there.nics(vm)))
+    there.world.state.vms[vm].nics = [
+        replace(unplugged(nic) if nic.connected else nic, acls=()) for nic in saved.adapters
+    ]
+
+    found = there.port.networks(HV01, [vm])[vm]
+    there.port.repair_network(vm, network.repair(HV01, saved, found))
+
+    assert there.port.networks(HV01, [vm])[vm] == saved
+
+
+def test_another_rule_under_the_same_direction_and_weight_is_refused_and_stays(there):
+    before = list(there.nics(WEB01))
+    other = replace(before[0].acls[1], action="Allow")
+
+    for body in (other, replace(before[0].acls[0], idle_timeout=301)):
+        error = fails(VmmRefused, lambda body=body: repair(there, WEB01, acls=(body,)))
+        assert "is another rule already" in str(error)
+        assert before[0].mac in str(error)
+    assert there.nics(WEB01) == before
+
+
+def test_what_was_put_back_before_a_refusal_stays(there):
+    before = list(there.nics(WEB01))
+    other = replace(before[0].acls[1], action="Allow")
+
+    fails(VmmRefused, lambda: repair(there, WEB01, acls=(RULE, other)))
+
+    assert there.nics(WEB01)[0].acls == (*before[0].acls, RULE)
+
+
+def test_without_rights_no_rule_is_added(there):
+    error = fails(VmmRefused, lambda: repair(there, EDGE01, host=HV03, acls=(RULE,)))
+
+    assert "denied" in str(error)
+    assert len(there.nics(EDGE01)[0].acls) == 1
+
+
+def test_a_switch_that_the_host_does_not_have_is_refused(there):
+    before = list(there.nics(WEB01))
+
+    assert "LS-Edge" in str(fails(VmmRefused, lambda: repair(there, WEB01, switch="LS-Edge")))
+    assert there.nics(WEB01) == before
+
+
+def by_mac(there: Scene, mac: str, **wanted: object) -> None:
+    one = AdapterRepair("Microsoft:ANOTHER\\ID", mac, **wanted)
+    there.port.repair_network(WEB01, Repair(HV01, (one,)))
+
+
+@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
+def test_an_adapter_with_a_new_id_is_found_by_its_mac(there, wanted):
+    by_mac(there, there.nics(WEB01)[0].mac, **wanted)
+
+    nic = there.nics(WEB01)[0]
+    assert nic.vlan == 77 or RULE in nic.acls
+
+
+@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
+def test_a_mac_that_two_adapters_have_finds_none(there, wanted):
+    vm = there.world.state.vms[WEB01]
+    vm.nics = before = [replace(nic, mac=vm.nics[0].mac) for nic in vm.nics]
+
+    fails(VmmRefused, lambda: by_mac(there, vm.nics[0].mac, **wanted))
+    assert there.nics(WEB01) == before
+
+
+def one(there: Scene, nic: Adapter, host: str = HV01, vm: str = WEB01) -> Repair:
+    return Repair(host, (AdapterRepair(nic.id, nic.mac, vlan=77, acls=(RULE,)),))
+
+
+def test_an_adapter_that_is_nowhere_is_refused(there):
+    before = list(there.nics(WEB01))
+
+    error = fails(VmmRefused, there.port.repair_network, WEB01, one(there, there.nics(DB01)[0]))
+
+    assert "'web01' has no adapter" in str(error)
+    assert there.nics(WEB01) == before
+
+
+def test_rules_are_only_added_where_the_vm_is(there):
+    nic = there.nics(WEB01)[0]
+    wanted = Repair(HV02, (AdapterRepair(nic.id, nic.mac, acls=(RULE,)),))
+
+    fails(VmmRefused, there.port.repair_network, WEB01, wanted)
+    assert RULE not in there.nics(WEB01)[0].acls
+
+
+def test_a_vm_that_is_not_there_is_refused(there):
+    fails(VmmRefused, there.port.repair_network, NOBODY, one(there, there.nics(WEB01)[0]))
+
+
+@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
+def test_a_locked_host_is_repaired_later(there, wanted):
+    there.world.lock(there.now, HV01, 60)
+    before = list(there.nics(WEB01))
+
+    fails(VmmLocked, lambda: repair(there, WEB01, **wanted))
+
+    assert there.nics(WEB01) == before
+    there.pass_by(60)
+    repair(there, WEB01, **wanted)
+    assert there.nics(WEB01) != before
+
+
+@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
+def test_a_vm_on_its_way_is_repaired_later(there, wanted):
+    there.start()
+
+    fails(VmmLocked, lambda: repair(there, WEB01, **wanted))
+
+
+@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
+def test_a_silent_host_is_no_answer_to_a_repair(there, wanted):
+    there.world.down(there.now, HV01, 60)
+
+    error = fails(VmmUnavailable, lambda: repair(there, WEB01, **wanted))
+
+    assert error.happened is None
+
+
+def test_without_vmm_no_connection_is_put_back(there):
+    there.world.down(there.now, "vmm", 60)
+
+    fails(VmmUnavailable, lambda: repair(there, WEB01, vlan=77))
+
+
+# --- failed jobs, VMM's view, jobs that run ---------------------------------------------------
+
+
+@pytest.fixture
+def failed(there) -> Scene:
+    """Both worlds, web01's move has failed."""
+    there.world.outcome(there.now, "web01", "failed", "source")
+    there.start()
+    there.pass_by(600)
+    assert there.port.observe().vm(WEB01).failed
+    return there
+
+
+def test_a_failed_job_is_dismissed(failed):
+    for _ in range(2):
+        failed.port.dismiss(WEB01)
+        assert failed.port.observe().vm(WEB01).vmm_status == "Running"
+    assert failed.start()
+
+
+def test_a_vm_that_failed_and_moved_is_found_by_dismissing(there):
+    there.world.outcome(there.now, "web01", "failed", "destination")
+    there.start()
+    there.pass_by(600)
+
+    there.port.dismiss(WEB01)
+
+    vm = there.port.observe().vm(WEB01)
+    assert (vm.vmm_status, vm.vmm_host) == ("Running", HV02)
+
+
+def test_an_incomplete_vm_is_complete_after_it_was_re_read(there):
+    there.world.power(there.now, "web01", "IncompleteVMConfig")
+
+    for _ in range(2):
+        there.port.refresh(WEB01)
+        assert there.port.observe().vm(WEB01).vmm_status == "Running"
+
+
+def test_what_vmm_has_not_noticed_it_knows_after_re_reading_the_vm(lying):
+    there = lying('status_stale = ["1h", "1h"]')
+    there.world.power(there.now, "web01", "PowerOff")
+    assert there.port.observe().vm(WEB01).vmm_status == "Running"
+
+    there.port.refresh(WEB01)
+
+    assert there.port.observe().vm(WEB01).vmm_status == "PowerOff"
+
+
+def test_a_job_is_stopped_and_the_vm_stays(there):
+    job = there.start()
+    there.pass_by(60)
+
+    for _ in range(2):
+        there.port.stop_job(job)
+        assert there.port.observe(jobs=[job]).job(job).state == "canceled"
+    there.pass_by(3600)
+    assert there.places(WEB01) == [HV01]
+
+
+def test_a_job_that_is_over_or_unknown_stays_as_it_is(there):
+    job = there.start()
+    there.pass_by(600)
+
+    there.port.stop_job(job)
+    there.port.stop_job(NOBODY)
+
+    assert there.port.observe(jobs=[job]).job(job).state == "completed"
+
+
+@pytest.mark.parametrize("name", ["dismiss", "refresh"])
+def test_a_lock_is_in_the_way(failed, name):
+    failed.world.lock(failed.now, HV01, 60)
+
+    error = fails(VmmLocked, getattr(failed.port, name), WEB01)
+
+    assert (error.code, error.happened) == ("2606", False)
+    failed.pass_by(60)
+    getattr(failed.port, name)(WEB01)
+
+
+@pytest.mark.parametrize("name", ["dismiss", "refresh"])
+def test_a_vm_that_moves_is_locked(there, name):
+    there.start()
+
+    fails(VmmLocked, getattr(there.port, name), WEB01)
+
+
+@pytest.mark.parametrize("name", ["dismiss", "refresh"])
+def test_a_vm_that_vmm_does_not_know_is_refused(there, name):
+    error = fails(VmmRefused, getattr(there.port, name), NOBODY)
+
+    assert f"VMM knows no virtual machine {NOBODY}" in str(error)
+
+
+@pytest.mark.parametrize("name", ["dismiss", "refresh"])
+def test_a_silent_host_is_no_answer_either(failed, name):
+    failed.world.down(failed.now, HV01, 60)
+
+    fails(VmmUnavailable, getattr(failed.port, name), WEB01)
+
+
+@pytest.mark.parametrize("name", ["dismiss", "refresh", "stop_job"])
+def test_without_vmm_nothing_is_put_right(there, name):
+    job = there.start() if name == "stop_job" else WEB01
+    there.world.down(there.now, "vmm", 60)
+
+    fails(VmmUnavailable, getattr(there.port, name), job)
