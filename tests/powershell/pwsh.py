@@ -31,6 +31,9 @@ def _find() -> str | None:
 PWSH = _find()
 CHECKS = str(_BESIDE) == PWSH
 
+if os.environ.get("VMFERRY_POWERSHELL") == "required" and not CHECKS:
+    raise RuntimeError("The tests' own PowerShell is required here, and it was not found.")
+
 needs_checks = pytest.mark.skipif(
     not CHECKS,
     reason="no PowerShell with the signature check and 5.1's JSON (only the tests' own has them)"
