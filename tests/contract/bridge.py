@@ -24,13 +24,13 @@ made, and a PowerShell whose stdin ends (we were killed ourselves) ends by itsel
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import queue
 import re
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -99,6 +99,9 @@ class PowerShell(Shell):
         super().close()
         self.process.kill()
         self.process.wait()
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
 
     def _tell(self, what: str, command: str, data: bytes | None = None) -> None:
         """Send a line and wait until it was taken."""
@@ -113,7 +116,7 @@ class PowerShell(Shell):
                 self.process.stdin.write(line.encode() + b"\n")
                 self.process.stdin.flush()
                 answered = self._acknowledged.get(timeout=PATIENCE)
-            except OSError:
+            except (OSError, ValueError):
                 raise Fault(NO_SHELL, f"PowerShell is gone: {self._why}") from None
             except queue.Empty:
                 raise Fault(ABORTED, f"PowerShell did not take {what}") from None
@@ -123,20 +126,22 @@ class PowerShell(Shell):
     def _listen(self) -> None:
         """What PowerShell says, until it says no more."""
         assert self.process.stdout is not None
-        for raw in self.process.stdout:
-            line = raw.decode("utf-8", "replace").strip("\ufeff\r\n ")
-            found = _LINE.fullmatch(line)
-            if found is None:
-                self._why = line or self._why
-                continue
-            what, guid, text = found.groups()
-            if what == "Data":
-                command = "" if guid == _ITSELF else guid.upper()
-                self.say(command, base64.b64decode(text or ""))
-            else:
-                self._acknowledged.put((what, guid))
+        with self.process.stdout as lines:
+            for raw in lines:
+                self._take(raw.decode("utf-8", "replace").strip("\ufeff\r\n "))
         self._acknowledged.put(("End", ""))
         super().close()
+
+    def _take(self, line: str) -> None:
+        found = _LINE.fullmatch(line)
+        if found is None:  # how it says what broke it
+            self._why = line or self._why
+            return
+        what, guid, text = found.groups()
+        if what == "Data":
+            self.say("" if guid == _ITSELF else guid.upper(), base64.b64decode(text or ""))
+        else:
+            self._acknowledged.put((what, guid))
 
 
 class Computers:
@@ -152,7 +157,7 @@ class Computers:
         self._configuration = configuration
         self.made: list[PowerShell] = []
         self._modules, self._world, self._names = modules, world, (stubs.VMM, *hosts)
-        self._stack = ExitStack()
+        self._stack = contextlib.ExitStack()
         self._servers: dict[str, Server] = {}
 
     def __enter__(self) -> Computers:

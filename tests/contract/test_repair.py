@@ -8,17 +8,21 @@ import pytest
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
 from engine.model import Acl, Adapter, AdapterRepair, Network, Repair
 from engine.policy import network
+from engine.sim.fleet_file import parse
 from engine.sim.lies import unplugged
 from tests.contract.conftest import (
     DB01,
     EDGE01,
+    FLEET,
     HV01,
     HV02,
     HV03,
     NOBODY,
     WEB01,
+    WIRED,
     Scene,
 )
+from tests.powershell.pwsh import needs_checks
 
 RULE = Acl("Allow", "Inbound", 30, remote_ip="192.0.2.0/24", protocol="TCP", local_port="22")
 STATEFUL = Acl("Deny", "Outbound", 31, stateful=True, idle_timeout=60, isolation_id=3)
@@ -74,6 +78,17 @@ def test_rules_are_added_beside_those_that_are_there(there):
         acls = (*before[0].acls, RULE, STATEFUL)
         assert there.nics(WEB01) == [replace(before[0], acls=acls), *before[1:]]
     assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].acls == acls
+
+
+@needs_checks
+def test_a_rule_that_is_there_already_is_not_added_again(begin, wire):
+    there = begin(WIRED, parse(FLEET))
+
+    for _ in range(2):
+        repair(there, WEB01, acls=(RULE, *there.nics(WEB01)[0].acls))
+
+    (call,) = wire.calls("Add-VMNetworkAdapterExtendedAcl")
+    assert call.bound["Weight"] == RULE.weight
 
 
 @pytest.mark.parametrize("vm", [WEB01, DB01], ids=["running", "powered down"])

@@ -1,0 +1,96 @@
+"""The JSON samples that the PowerShell modules are held to are what this side reads and writes.
+
+The same files are asserted from the other side in ``tests/powershell``: there that the functions
+return exactly these texts, here that the client understands every one of them.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
+from engine.model import Acl, Adapter, AdapterRepair
+from engine.vmm import answers, wire
+
+SAMPLES = Path(__file__).resolve().parents[1] / "powershell" / "json"
+
+SHAPES = {
+    "vmm.version": answers.Version,
+    "vmm.fleet": answers.FleetAnswer,
+    "vmm.network": answers.ModelAnswer,
+    "vmm.started": answers.Started,
+    "vmm.started_cold": answers.Started,
+    "host.state": answers.StateAnswer,
+    "host.network": answers.PortAnswer,
+    "host.rights": answers.Rights,
+    "host.rights_missing": answers.Rights,
+}
+ERRORS = {
+    "vmm.agent_lost": VmmUnavailable,
+    "vmm.busy": VmmBusy,
+    "vmm.locked": VmmLocked,
+    "vmm.not_found": VmmRefused,
+    "vmm.refused": VmmRefused,
+    "vmm.stale": VmmStale,
+    "vmm.unavailable": VmmUnavailable,
+    "host.refused": VmmRefused,
+}
+EMPTY = ("vmm.done", "host.done")
+
+
+def sample(name: str) -> str:
+    return (SAMPLES / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_every_sample_is_read_here():
+    there = {path.name.removesuffix(".json") for path in SAMPLES.glob("*.json")}
+    answered = {name for name in there if not name.startswith("request.")}
+
+    assert answered == {*SHAPES, *ERRORS, *EMPTY}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_an_answer_is_understood(name):
+    data = answers.data_of(name, [sample(name)])
+    read = answers.read(SHAPES[name], data, name)
+
+    assert set(read.model_dump()) <= set(data), "what is read has to be in the sample"
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_says_whether_it_happened(name):
+    with pytest.raises(VmmError) as raised:
+        answers.data_of(name, [sample(name)])
+
+    assert type(raised.value) is ERRORS[name]
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_has_nothing_to_say_says_so(name):
+    assert answers.data_of(name, [sample(name)]) == {}
+
+
+@pytest.mark.parametrize("name", [*SHAPES])
+def test_a_field_that_is_missing_is_another_contract(name):
+    data = answers.data_of(name, [sample(name)])
+    first = next(iter(SHAPES[name].model_fields))
+    del data[first]
+
+    with pytest.raises(VmmError, match=first):
+        answers.read(SHAPES[name], data, name)
+
+
+def test_what_is_sent_has_the_fields_of_the_samples():
+    rule = Acl("Allow", "Inbound", 10)
+    repair = AdapterRepair("a", "m", network="n", switch="s", vlan=1, acls=(rule,))
+    rows = {
+        "request.pin": wire._pinned(Adapter("a")),
+        "request.repair": wire._connection(repair),
+        "request.add": wire._port(repair),
+    }
+
+    for name, row in rows.items():
+        shown = json.loads(sample(name))[0]
+        assert set(row) == set(shown), name
+    assert set(wire._rule(rule)) == set(json.loads(sample("request.add"))[0]["acls"][0])
