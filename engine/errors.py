@@ -97,7 +97,8 @@ class VmmError(VMFerryError):
         self.text, self.code = text, code
 
     def __str__(self) -> str:
-        return f"{self.text} ({self.code})" if self.code else self.text
+        """The text, with VMM's number; our own words for a cause are for programs."""
+        return f"{self.text} ({self.code})" if self.code.isdigit() else self.text
 
 
 class VmmUnavailable(VmmError):

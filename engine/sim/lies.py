@@ -101,7 +101,7 @@ def _carried(
 ) -> Adapter:
     """One adapter after a cold move: VMM keeps only what the job bound to it.
 
-    A disconnected adapter has nothing to lose.
+    A disconnected adapter has nothing to lose. VMM cannot bind a trunk: it arrives untagged.
     """
     if not nic.connected:
         return nic
@@ -115,8 +115,8 @@ def _carried(
         network=pinned.network,
         switch=pinned.switch,
         vlan=pinned.vlan,
-        trunk=pinned.trunk,
-        native_vlan=pinned.native_vlan,
+        trunk=(),
+        native_vlan=0,
     )
 
 

@@ -151,7 +151,11 @@ class WirePort:
         refusal: VmmError | None = None
         if connections:
             try:
-                parameters = {"VmId": vm_id, "Adapters": _json(connections)}
+                parameters = {
+                    "VmId": vm_id,
+                    "HostName": repair.host,
+                    "Adapters": _json(connections),
+                }
                 self._vmm("Repair-VmfNetwork", parameters, LONG)
             except VmmError as error:
                 refusal = error

@@ -7,6 +7,7 @@ show. Only the simulated port keeps a list of its calls.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,21 @@ from engine.settings import Settings
 from engine.sim import pace, story_file
 from engine.sim.fleet_file import parse
 from engine.sim.story import Player
+from engine.sim.world import World
 from engine.store import events, queries
 from engine.store.store import Store
-from tests.contract.conftest import SIMULATED, WIRED, Begin, Scene, Wire
+from tests.contract.conftest import DB01, FLEET, SIMULATED, WIRED, Begin, Scene, Wire
 from tests.powershell.pwsh import ROOT, needs_checks
 
 pytestmark = needs_checks
 
-FLEET = files("bot.terminal").joinpath("demo_fleet.toml").read_text(encoding="utf-8")
+DEMO = files("bot.terminal").joinpath("demo_fleet.toml").read_text(encoding="utf-8")
 THINKING = 60.0
 """Seconds until on-call has read the question."""
 
 
-def play(scene: Scene, path: Path) -> dict[str, Any]:
-    """Play the night to its end; the report."""
+def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]) -> dict[str, Any]:
+    """Play a run to its end, with what befalls it; the report."""
     world, clock, start = scene.world, scene.clock, scene.world.start
     settings = Settings()
     store = Store(path, durable=False)
@@ -43,13 +45,10 @@ def play(scene: Scene, path: Path) -> dict[str, Any]:
     try:
         engine.take_over()
         engine.look()
-        world.foreign(start, "guest07", "HV03")
-        world.outcome(start, "erp01", "failed", "source")
-        world.lose(start, "shop01", acls="all")
-        world.lose(start, "old-crm", acls="all", nics=True)
-        request = grammar.parse("host HV01 to HV02")
-        assert isinstance(request, Request)
-        service.submit(request, by="@dana")
+        befall(world)
+        wish = grammar.parse(request)
+        assert isinstance(wish, Request)
+        service.submit(wish, by="@dana")
         while queries.runs(store, unfinished=True):
             assert clock.now() < start + 4 * 3600, "the night does not end"
             answers = decide(service, store, clock.now())
@@ -74,10 +73,21 @@ def decide(service: Service, store: Store, now: float) -> float | None:
     return None
 
 
+def as_in_the_demo(world: World) -> None:
+    world.foreign(world.now, "guest07", "HV03")
+    world.outcome(world.now, "erp01", "failed", "source")
+    world.lose(world.now, "shop01", acls="all")
+    world.lose(world.now, "old-crm", acls="all", nics=True)
+
+
 @pytest.fixture(scope="module")
 def nights(begin: Begin, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     room = tmp_path_factory.mktemp("nights")
-    return {way: play(begin(way, parse(FLEET)), room / f"{way}.db") for way in (SIMULATED, WIRED)}
+    request = "host HV01 to HV02"
+    return {
+        way: play(begin(way, parse(DEMO)), room / f"{way}.db", request, as_in_the_demo)
+        for way in (SIMULATED, WIRED)
+    }
 
 
 def test_the_report_over_the_wire_is_that_of_the_simulated_port(nights):
@@ -104,6 +114,20 @@ def test_over_the_wire_everything_goes_wrong_and_comes_right_that_the_demo_tells
     assert put_back["old-crm"] == {"acl", "network", "switch", "vlan"}
     assert [approval["state"] for approval in document["approvals"]] == ["granted"]
     assert document["violations"] == []
+
+
+def test_a_trunk_that_vmm_cannot_pin_is_put_back_by_hyperv(begin: Begin, tmp_path: Path):
+    trunk = FLEET.replace("]]\nvlan = 20\n", "]]\ntrunk = [20, 30]\nnative_vlan = 20\n")
+    there = begin(WIRED, parse(trunk))
+    before = list(there.nics(DB01))
+    assert before[1].trunk == (20, 30)
+
+    document = play(there, tmp_path / "run.db", "vm db01 to hv02", lambda world: None)
+
+    (move,) = document["runs"][0]["moves"]
+    assert (move["outcome"], move["kind"], move["missing"]) == ("MOVED", "cold", [])
+    assert [repair["what"] for repair in move["repairs"]] == ["vlan"]
+    assert there.nics(DB01) == before
 
 
 TOLD = (

@@ -181,6 +181,16 @@ def test_rules_are_only_added_where_the_vm_is(there):
     assert RULE not in there.nics(WEB01)[0].acls
 
 
+@pytest.mark.parametrize("wanted", [{"vlan": 77}, {"switch": "LS-Two"}, {"network": "VM-Net-20"}])
+def test_connections_are_only_put_back_where_the_vm_is(there, wanted):
+    before = list(there.nics(WEB01))
+
+    error = fails(VmmRefused, lambda: repair(there, WEB01, host=HV02, **wanted))
+
+    assert "is not on hv02" in str(error)
+    assert there.nics(WEB01) == before
+
+
 def test_a_vm_that_is_not_there_is_refused(there):
     fails(VmmRefused, there.port.repair_network, NOBODY, one(there, there.nics(WEB01)[0]))
 

@@ -163,7 +163,7 @@ SAMPLES: dict[str, Callable[[Scene], Reply]] = {
     "vmm.unavailable": _lost,
     "vmm.agent_lost": _agent,
     "vmm.done": lambda scene: scene.vmm(
-        "Repair-VmfNetwork", VmId=DB, Adapters=json.dumps(request("repair"))
+        "Repair-VmfNetwork", VmId=DB, HostName=HV01, Adapters=json.dumps(request("repair"))
     ),
     "host.state": lambda scene: scene.host("Get-VmfHostState"),
     "host.network": lambda scene: scene.host("Get-VmfHostNetwork", VmIds=[WEB, DB, NOBODY]),

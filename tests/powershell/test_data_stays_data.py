@@ -105,7 +105,7 @@ def test_networks_are_pinned_and_put_back_by_their_names(scene, text):
 
     assert scene.world.state.vms[DB01].nics[1].network == text
     repair = json.dumps([{**json.loads(pin)[0], "network": None, "vlan": None, "switch": text}])
-    assert scene.vmm("Repair-VmfNetwork", VmId=DB01, Adapters=repair).data == {}
+    assert scene.vmm("Repair-VmfNetwork", VmId=DB01, HostName=HV02, Adapters=repair).data == {}
     assert scene.world.state.vms[DB01].nics[1].switch == text
 
 

@@ -490,7 +490,9 @@ def test_a_pin_without_a_field_is_refused_before_anything_moves(scene):
 def repair(scene: Scene, **one: object):
     nic = scene.world.state.vms[DB01].nics[0]
     plain = {"id": nic.id, "mac": nic.mac, "network": None, "switch": None, "vlan": None}
-    return scene.vmm("Repair-VmfNetwork", VmId=DB01, Adapters=json.dumps([{**plain, **one}]))
+    return scene.vmm(
+        "Repair-VmfNetwork", VmId=DB01, HostName=HV01, Adapters=json.dumps([{**plain, **one}])
+    )
 
 
 def lose_connections(scene: Scene) -> None:

@@ -169,7 +169,7 @@ class Answering:
     def _repair(self, asked: Asked) -> None:
         vm_id = str(asked["VmId"])
         rows = json.loads(str(asked["Adapters"]))
-        here = self.world.state.vms[vm_id].hosts[0]
+        here = str(asked["HostName"])
         repairs = tuple(
             AdapterRepair(row["id"], row["mac"], row["network"], row["switch"], row["vlan"])
             for row in rows

@@ -768,8 +768,13 @@ function Repair-VmfNetwork {
     <#
     .SYNOPSIS
     Put VM network, switch and access VLAN back on adapters of a VM. Idempotent.
+    .DESCRIPTION
+    VMM re-reads the VM first. Where it is not on the named host nothing is done: what was lost there
+    is not to be put back elsewhere.
     .PARAMETER VmId
     The Hyper-V id of the VM.
+    .PARAMETER HostName
+    The full name of the host where it must be.
     .PARAMETER Adapters
     JSON text: [{id, mac, network, switch, vlan}]; null leaves alone, VLAN 0 is untagged. An adapter is
     found by id, else by its MAC where that is unique and not zero.
@@ -784,6 +789,7 @@ function Repair-VmfNetwork {
     [OutputType([string])]
     param(
         [Parameter(Mandatory = $true)] [string] $VmId,
+        [Parameter(Mandatory = $true)] [string] $HostName,
         [Parameter(Mandatory = $true)] [string] $Adapters,
         [string] $VmmServer = 'localhost',
         [int] $Port = 8100
@@ -791,7 +797,12 @@ function Repair-VmfNetwork {
     try {
         $wanted = ConvertFrom-Json -InputObject $Adapters
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $null = Read-SCVirtualMachine -VM (Find-VmfOnlyVm -Server $server -VmId $VmId)
         $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
+        if ([string] $vm.HostName -ne $HostName) {
+            $place = Get-VmfShortName -Name $HostName
+            throw (New-VmfError -Class 'refused' -Code 'elsewhere' -Message "'$($vm.Name)' is not on $place")
+        }
         $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $server -VM $vm)) { $one })
         foreach ($repair in $wanted) {
             $id = [string] (Get-VmfField -InputObject $repair -Name 'id')
