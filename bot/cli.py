@@ -118,7 +118,8 @@ class _Lazy:
 
 
 @cli.command(
-    context_settings={"ignore_unknown_options": True},
+    # No -h here: "backup -1h" has to be refused, not answered with help.
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
     epilog=_request_usage(),
     options_metavar="[OPTIONS]",
 )

@@ -14,6 +14,7 @@ from engine.policy.steps import (
     Expire,
     Finish,
     Hold,
+    LetGo,
     Quiet,
     Return,
     SeeEmpty,
@@ -51,6 +52,8 @@ def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord], fleet: Fleet
 
 def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
     match step:
+        case LetGo():
+            pen.let_go(step.attempt)
         case Ask():
             names = {m.move.vm_id: m.move.vm for m in runs[step.run].moves}
             pen.ask(step.run, step.vms, tuple(names[v] for v in step.vms), step.digest)

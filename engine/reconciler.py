@@ -38,6 +38,7 @@ from engine.model import (
     MoveState,
     Result,
     RunRecord,
+    Wait,
 )
 from engine.notes import write_note
 from engine.policy.plan import LIVING, plan
@@ -137,7 +138,10 @@ class Engine:
         self._close_interrupted(living)
         last = queries.fleet(self.store, self.vmm)
         fleet = self._observe(living, last, _due_for_refresh(living, last, self.clock.now()))
-        records = queries.records(self.store, self.vmm)
+        looked_for = {r.run.id for r in living}
+        everything = queries.records(self.store, self.vmm)
+        # A run that was asked for while we looked is planned with the next look.
+        records = tuple(r for r in everything if r.run.id in looked_for)
         made = self._plan(records, fleet)
         if made.refresh:
             fleet = self._observe(living, fleet, made.refresh)
@@ -164,13 +168,22 @@ class Engine:
     def _observe(
         self, living: Sequence[RunRecord], last: Fleet | None, refresh: Sequence[str]
     ) -> Fleet:
-        hosts = _hosts_to_ask(living, last)
+        hosts = dict.fromkeys((*_hosts_to_ask(living, last), *self._doubtful_hosts(living)))
         jobs = [a.job for r in living for m in r.moves for a in m.attempts if a.open and a.job]
-        return self.port.observe(hosts=hosts, jobs=jobs, refresh=list(refresh))
+        return self.port.observe(hosts=list(hosts), jobs=jobs, refresh=list(refresh))
+
+    def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
+        """Where starts that nobody saw the end of, and VMs that were lost sight of, may be."""
+        wanted = {m.move.vm_id for r in living for m in r.moves if not m.move.over}
+        lost = queries.lost_attempts(self.store, self.vmm)
+        hosts = [h for a in lost for h in (a.source, a.destination) if h]
+        unknown = queries.doubts(self.store, self.vmm)
+        return hosts + [h for d in unknown if d.vm_id in wanted for h in d.hosts]
 
     def _plan(self, records: Sequence[RunRecord], fleet: Fleet) -> Plan:
         lost = queries.lost_attempts(self.store, self.vmm)
-        return plan(records, fleet, self.clock.now(), self.rules, lost)
+        unknown = queries.doubts(self.store, self.vmm)
+        return plan(records, fleet, self.clock.now(), self.rules, lost, unknown)
 
     def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
         """The plan's own deadline, or the next pass over the hosts, whichever is first."""
@@ -311,6 +324,9 @@ def _write_networks(
     for move in call.moves:
         if move.vm_id in found:
             pen.keep_network(move.run, move.vm_id, role, call.host, found[move.vm_id])
+        elif role == "reading":
+            why = str(answer.error) if answer.error else "Hyper-V did not show it"
+            pen.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")
     for move, attempt in attempts:
         result, error = _result(answer.error)
         if answer.error is None and move.vm_id not in found:

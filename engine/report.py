@@ -14,6 +14,7 @@ from typing import Any
 from engine.grammar import took as spell_time
 from engine.model import (
     MIGRATIONS,
+    RUN_ENDS,
     Approval,
     Attempt,
     Event,
@@ -317,6 +318,8 @@ def headline(run: Mapping[str, Any]) -> str:
     """The first line of the final report: ``R214 ended: 41 of 42 moved, HV01 is not empty``."""
     moves = run["moves"]
     moved = sum(m["state"] in ("done", "damaged") for m in moves)
+    if not _is_over(run):
+        return f"{run['id']} is {run['state']}: {moved} of {len(moves)} moved so far"
     hosts = [
         f"{short(host)} is {'empty' if empty else 'not empty'}"
         for host, empty in run["empty"].items()
@@ -330,14 +333,15 @@ def summary(run: Mapping[str, Any]) -> list[str]:
     moved = [m for m in moves if m["state"] in ("done", "damaged")]
     live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
     took = spell_time(run["makespan"])
-    lines = [headline(run), f"{live} live, {cold} powered down, {took}{_pace(run)}"]
+    pace = _pace(run) if _is_over(run) else " until now"
+    lines = [headline(run), f"{live} live, {cold} powered down, {took}{pace}"]
     for host, empty in run["empty"].items():
         if empty:
             lines.append(f"{short(host)}: VMM and Hyper-V both showed no VM, twice")
     retried = [m for m in moved if len(_migrations(m)) > 1]
     if retried:
-        names = ", ".join(f"{m['vm']} ({len(_migrations(m))} attempts)" for m in retried)
-        lines.append(f"Retried: {names}")
+        names = [f"{m['vm']} ({len(_migrations(m))} attempts)" for m in retried]
+        lines.append(f"Retried: {_some(names)}")
     lines.append(_network_line(moved))
     for move in moves:
         if move["state"] in ("failed", "unknown", "damaged", "skipped"):
@@ -346,6 +350,17 @@ def summary(run: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _is_over(run: Mapping[str, Any]) -> bool:
+    return RunState(run["state"]) in RUN_ENDS
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names; the rest as a number, so that what follows is still read."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+_NAMED = 8
 _WORDS = {
     "failed": "Not moved:",
     "unknown": "Needs a person:",
@@ -377,7 +392,7 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
             repairs[repair["what"]].add(move["vm"])
     if counts:
         told = "; ".join(
-            f"{_count(counts[what], what)} on {', '.join(sorted(repairs[what]))}"
+            f"{_count(counts[what], what)} on {_some(sorted(repairs[what]))}"
             for what in sorted(counts)
         )
         line += f"; put back {told}"

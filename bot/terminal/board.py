@@ -181,10 +181,9 @@ class LiveScreen:
         self.live: Live | None = None
 
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
-        """Draw the board and, below it, the open question."""
-        lines = [_styled(line) for line in board_lines(board, self._ascii())]
-        if asking:
-            lines += [Text(""), *(Text(safe(line)) for line in asking)]
+        """Draw the open question and, below it, the board: a low screen cuts off the end."""
+        lines = [Text(safe(line), style="bold") for line in asking]
+        lines += [_styled(line) for line in board_lines(board, self._ascii())]
         if self.live is None:
             self.live = Live(console=self.console, auto_refresh=False)
             self.live.start()

@@ -25,7 +25,7 @@ from bot.terminal.watch import Watch, user
 from engine import report
 from engine.clock import Clock, SystemClock, VirtualClock
 from engine.errors import Refused, UsageError
-from engine.model import Request, Run
+from engine.model import Request, Run, RunState
 from engine.reconciler import Advanced, Engine
 from engine.scheduler import Loop
 from engine.service import Service
@@ -85,6 +85,13 @@ class World:
 def behind(place: Place, wish: Wish) -> Iterator[World]:
     """The simulated fleet that the words or the database name, else the VMM server of the
     settings."""
+    server = place.settings.vmm.server
+    if server and wish.fleet is None and place.world.exists():
+        raise Refused(
+            f"{place.db} holds a simulated fleet, and the settings name {server}.",
+            what=str(place.db),
+            hint="Name another --db for the server, or --fleet to go on with the simulation.",
+        )
     if wish.fleet is None and not place.world.exists():
         with _real(place, wish) as world:
             yield world
@@ -152,8 +159,16 @@ class Session:
         """The run of this request, new or unfinished; and whether it was there already."""
         if request is not None:
             submitted = self.service.submit(request, by=user())
+            if submitted.run.state is RunState.SCHEDULED:
+                raise Refused(
+                    f"{submitted.run.label} is the same, asked by {submitted.run.by}; it waits "
+                    "for its message in Slack.",
+                    what=submitted.run.label,
+                    hint="Nothing started.",
+                )
             return submitted.run, submitted.attached
-        unfinished = queries.runs(self.store, unfinished=True)
+        everything = queries.runs(self.store, unfinished=True)
+        unfinished = [run for run in everything if run.state is not RunState.SCHEDULED]
         if len(unfinished) == 1:
             return unfinished[0], True
         if not unfinished:

@@ -66,13 +66,15 @@ class Watch:
         if record is None:
             return
         fleet = queries.fleet(self.store, self.run.vmm)
-        card = [*card_lines(question, record, fleet), prompt(question)] if question else []
         if question is not None and question.id != self.asked:
             self.typed.forget()
             self.asked = question.id
+            # The whole list stays on the screen: what is approved has to have been readable.
+            self.screen.say(card_lines(question, record, fleet))
             if not self.screen.draws:
-                self.screen.say(card)
-        self.screen.show(board(record, fleet, self.clock.now(), self.rate), card)
+                self.screen.say([prompt(question)])
+        asking = [prompt(question)] if question else []
+        self.screen.show(board(record, fleet, self.clock.now(), self.rate), asking)
 
     def _question(self) -> Approval | None:
         """The first question that a person here has to answer; the others are answered now."""

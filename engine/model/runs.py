@@ -277,6 +277,16 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """A VM whose last move ended UNKNOWN, and the hosts that have to answer before it is touched
+    again: it may be on any of them, or on two."""
+
+    vm_id: str
+    run: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Reading:
     """The network of one VM as read from ``host`` at ``taken``."""
 

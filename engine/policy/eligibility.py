@@ -56,6 +56,9 @@ def _place(view: View) -> Verdict | None:
     if is_excluded(view):
         text = f"{move.vm} was left out by the request."
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.EXCLUDED, text))
+    if view.owner is not None and view.owner != view.run.id:
+        # Not ours to judge: the run that has it looks after it, and checks its network.
+        return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
     silent = view.silent(move.source)
     if vm is None:
         return hold_silent(view, silent) if silent else hold_missing(view)
@@ -100,16 +103,14 @@ def is_excluded(view: View) -> bool:
 def _permission(view: View) -> Verdict | None:
     """Is it this run's to move, and is the run moving?"""
     move, run = view.move, view.run
-    if view.owner is not None and view.owner != run.id:
-        return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
-    if view.doubted_by is not None:
-        text = f"R{view.doubted_by} started it, and nobody has seen yet what became of that"
-        return hold(view, Wait.OTHER_RUN, text)
     if run.state is RunState.STOPPING:
         text = f"{move.vm} was not started: the run was stopped."
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text))
     if run.state is RunState.PAUSED:
         return hold(view, Wait.PAUSED, "the run is paused")
+    if view.doubted_by is not None:
+        text = f"R{view.doubted_by} lost sight of it, and not every host has answered since"
+        return hold(view, Wait.OTHER_RUN, text)
     return None
 
 
@@ -244,6 +245,8 @@ def _pace(view: View) -> Verdict | None:
     options = view.run.options
     tries = view.record.of(*MIGRATIONS)
     again = waits.requeue_at(tries, options, view.rules)
+    if waits.refused_for(tries, view.now) >= view.rules.limits[Wait.HOST_LOCKED]:
+        return Verdict(_stuck(view, f"every start was void: {tries[-1].error}"))
     if again <= view.now:
         return None
     charged = sum(a.charged for a in tries)

@@ -108,7 +108,8 @@ def _wait_for_people(
         return Plan(tuple(_backup_too_long(m) for m in moves))
     if run.quiet_since is None:
         return Plan((Quiet(run.id, now),), due=now + rules.limits[Wait.APPROVAL])
-    ends = run.quiet_since + rules.limits[Wait.APPROVAL]
+    newest = max((a.requested for a in record.approvals), default=run.quiet_since)
+    ends = max(run.quiet_since, newest) + rules.limits[Wait.APPROVAL]
     if now < ends:
         return Plan(due=ends)
     expired = tuple(
@@ -177,6 +178,11 @@ def _last_words(record: RunRecord, state: RunState) -> str:
     return f"{record.run.label} ended {state}: {moved} of {len(record.moves)} moved."
 
 
+def _answers(name: str, fleet: Fleet) -> bool:
+    host = fleet.host(name)
+    return host is not None and host.seen_at is not None
+
+
 def is_empty(host: str, fleet: Fleet) -> bool:
     """Do VMM and a complete answer of Hyper-V both show no VM there?"""
     seen = fleet.host(host)
@@ -195,6 +201,9 @@ def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> P
     hosts = tuple(s for s in run.sources if is_empty(s, fleet))
     if run.empty_first is not None and not set(run.empty_seen) <= set(hosts):
         return Plan((SeeEmpty(run.id, (), None, proven=False),))
+    silent = any(not _answers(s, fleet) for s in run.sources)
+    if silent and now - _last_end(record) < rules.limits[Wait.HOST_DOWN]:
+        return Plan(due=now + run.options.pass_)
     stale = _only_in_vmm(run.sources, fleet)
     if stale and now - _last_end(record) < rules.limits[Wait.MISSING]:
         return Plan(refresh=stale, due=now + run.options.pass_)

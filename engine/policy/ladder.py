@@ -90,10 +90,10 @@ class View:
         return (host.name,)
 
     def is_fresh(self, *names: str | None) -> bool:
-        """Did VMM re-read these hosts for this very observation (or could not, being locked)?"""
+        """Did VMM re-read these hosts for this very observation, or try to in vain?"""
         for name in names:
             host = self.fleet.host(name)
-            if host is None or host.locked:
+            if host is None or host.locked or host.error is not None:
                 continue
             if host.refreshed_at is None or host.refreshed_at < self.fleet.at:
                 return False
@@ -208,6 +208,9 @@ def moving(view: View) -> Verdict:
         return Verdict()
     both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
     says_moving = view.vm is not None and view.vm.migrating
+    silent = view.silent(*both)
+    if silent:
+        return hold_silent(view, silent)
     if job is None and not _is_overdue(view, attempt):
         return _look_for_arrival(view, attempt, both)
     if not view.is_fresh(*both):
@@ -316,6 +319,8 @@ def _check_network(view: View, host: str) -> Verdict:
     baseline, reading = record.baseline, record.reading
     assert baseline is not None
     if reading is None or not same_host(reading.host, host) or _is_stale(view):
+        if waits.too_long(move, Wait.HOST_DOWN, view.rules, view.run.options, view.now):
+            return Verdict(_unchecked(view, host))
         return Verdict(ReadNetworks(host, (move,)))
     differences = network.compare(baseline.network, reading.network)
     if not differences:
@@ -323,7 +328,8 @@ def _check_network(view: View, host: str) -> Verdict:
     repair = network.repair(host, baseline.network, reading.network)
     restores = _restores(record)
     if repair.adapters and sum(a.result not in FREE for a in restores) < view.rules.restores:
-        return _put_back(view, PutBack(move, repair, differences))
+        ending = _damaged(view, host, differences)
+        return _put_back(view, PutBack(move, repair, differences), ending)
     return Verdict(_damaged(view, host, differences))
 
 
@@ -331,15 +337,26 @@ def _check_network(view: View, host: str) -> Verdict:
 FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
 
 
-def _put_back(view: View, step: PutBack) -> Verdict:
+def _unchecked(view: View, host: str) -> Finish:
+    move = view.move
+    return Finish(
+        move,
+        MoveState.DAMAGED,
+        Outcome.NETWORK,
+        f"{move.vm} is on {short(host)}, but its network could not be checked: {move.wait_text}.",
+        f"Compare it on {short(host)} by hand.",
+    )
+
+
+def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
     """Repair at once, but after a lock only every few ticks."""
     last = next(iter(reversed(_restores(view.record))), None)
     if last is not None and last.result in FREE:
         again = (last.ended or view.now) + 3 * view.rules.tick
-        if again > view.now:
-            return hold(
-                view, Wait.HOST_LOCKED, f"its network waits to be put back: {last.error}", again
-            )
+        text = f"its network waits to be put back: {last.error}"
+        verdict = hold_or(view, Wait.HOST_LOCKED, text, ending)
+        if again > view.now or isinstance(verdict.step, Finish):
+            return replace(verdict, due=min(again, verdict.due or again))
     return Verdict(step)
 
 

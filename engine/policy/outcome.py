@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.model import Attempt, Fleet, Job, Result, Vm, same_host, short
+from engine.model import Attempt, Doubt, Fleet, Job, Result, Vm, same_host, short
 
 _WRAPPING = re.compile(
     r"^VMM cannot complete the (?:host|Hyper-V|WMI) operation on the (?:server )?\S+(?: server)? "
@@ -76,6 +76,12 @@ def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
     if attempt.not_after is None or fleet.server_time <= attempt.not_after:
         return True
     return (vm is not None and vm.migrating) or bool(fleet.running_jobs(attempt.vm_id))
+
+
+def is_hidden(doubt: Doubt, fleet: Fleet) -> bool:
+    """Can one of the hosts that this VM may be on not be looked at?"""
+    hosts = [fleet.host(name) for name in doubt.hosts]
+    return any(host is None or host.seen_at is None for host in hosts)
 
 
 def settle(attempt: Attempt, place: Place, job: Job | None) -> tuple[Result, str]:

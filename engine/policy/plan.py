@@ -8,11 +8,12 @@ come before starts. A plan never starts what this very observation does not show
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from engine.model import (
     Attempt,
+    Doubt,
     Fleet,
     Move,
     MoveRecord,
@@ -26,7 +27,7 @@ from engine.policy import approval, eligibility, ending, ladder, outcome
 from engine.policy.draft import Draft
 from engine.policy.ladder import Verdict, View
 from engine.policy.starts import Ready, hand_out
-from engine.policy.steps import Adopt, Ask, Finish, Plan, ReadNetworks, SeePower, Step
+from engine.policy.steps import Adopt, Ask, Finish, LetGo, Plan, ReadNetworks, SeePower, Step
 from engine.policy.waits import Rules
 
 LIVING = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
@@ -38,16 +39,20 @@ def plan(
     now: float,
     rules: Rules,
     lost: Sequence[Attempt] = (),
+    unknown: Sequence[Doubt] = (),
 ) -> Plan:
     """Everything to write and to call now, in order. Moves of runs that are scheduled or over
-    are left alone. ``lost``: open LIVE and COLD attempts of moves that have ended."""
+    are left alone. ``lost``: open LIVE and COLD attempts of moves that have ended; ``unknown``:
+    VMs whose last move ended so."""
     living = [record for record in runs if record.run.state in LIVING]
     doubts = [a for a in lost if outcome.is_in_doubt(a, fleet)]
-    draft = Draft()
+    draft = Draft(steps=[LetGo(a) for a in lost if a not in doubts])
+    doubted = {a.vm_id: a.run for a in doubts}
+    doubted |= {d.vm_id: d.run for d in unknown if outcome.is_hidden(d, fleet)}
     owners = _owners(living)
     ready: list[Ready] = []
     for record in living:
-        climbed = _climb(record, fleet, now, rules, owners, doubts, draft)
+        climbed = _climb(record, fleet, now, rules, owners, doubted, draft)
         ready.extend(climbed if not _is_failing(record, draft) else ())
     draft.steps = _in_bulk(draft.steps)
     hand_out(living, ready, fleet, rules, doubts, draft)
@@ -86,13 +91,12 @@ def _climb(
     now: float,
     rules: Rules,
     owners: dict[str, int],
-    doubts: Sequence[Attempt],
+    doubted: Mapping[str, int],
     draft: Draft,
 ) -> list[Ready]:
     """Every move of one run up its ladder; the ready ones are handed back."""
     draft.steps.extend(_adopt(record, fleet))
     ready: list[Ready] = []
-    doubted = {attempt.vm_id: attempt.run for attempt in doubts}
     asked: list[str] = []
     for entry in record.moves:
         if entry.move.over:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from engine.model import (
+    Attempt,
     AttemptKind,
     Difference,
     Move,
@@ -92,6 +93,13 @@ class Finish:
     next: str = ""
     settle: tuple[Result, str] | None = None
     repaired: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """A start whose move has ended, and of which nothing runs or can begin any more."""
+
+    attempt: Attempt
 
 
 @dataclass(frozen=True)
@@ -227,7 +235,20 @@ class RefreshVm:
         return (self.host,)
 
 
-Note = Adopt | SeePower | Hold | Arrive | Return | Finish | Ask | Expire | SeeEmpty | Quiet | EndRun
+Note = (
+    Adopt
+    | SeePower
+    | Hold
+    | Arrive
+    | Return
+    | Finish
+    | LetGo
+    | Ask
+    | Expire
+    | SeeEmpty
+    | Quiet
+    | EndRun
+)
 Call = SaveBaselines | ReadNetworks | Start | PutBack | Dismiss | RefreshVm
 Step = Note | Call
 CALLS = (SaveBaselines, ReadNetworks, Start, PutBack, Dismiss, RefreshVm)

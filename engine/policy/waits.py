@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from engine.model import Attempt, Move, Options, Wait
+from engine.model import Attempt, Move, Options, Result, Wait
 
 DEFAULT_LIMITS: Mapping[Wait, float] = {
     Wait.APPROVAL: 8 * 3600.0,
@@ -78,6 +78,26 @@ def requeue_at(attempts: tuple[Attempt, ...], options: Options, rules: Rules) ->
     at = last.ended or 0.0
     if last.charged:
         return at + backoff(tuple(a for a in ended if a.charged), options, rules)
-    if last.result is not None and last.result.value == "ok":
+    if last.result is Result.OK:
         return 0.0
-    return at + min(options.refresh_interval, 3 * rules.tick)
+    pause = 3 * rules.tick * 2.0 ** (len(_void(attempts)) - 1)
+    return at + min(pause, rules.backoff_max)
+
+
+def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """The unbroken row of starts at the end that did not happen and cost nothing."""
+    row: list[Attempt] = []
+    for attempt in reversed(attempts):
+        if attempt.charged or attempt.result in (None, Result.OK):
+            break
+        row.insert(0, attempt)
+    return tuple(row)
+
+
+def refused_for(attempts: tuple[Attempt, ...], now: float) -> float:
+    """For how long every start has been void by a lock or a stale look. A lost race for a slot
+    has no limit: slots come free."""
+    row = _void(attempts)
+    if not row or any(a.result is Result.BUSY for a in row):
+        return 0.0
+    return now - row[0].begun

@@ -14,6 +14,7 @@ from engine.model import (
     ApprovalState,
     Attempt,
     AttemptKind,
+    Doubt,
     Event,
     Fleet,
     Host,
@@ -153,6 +154,12 @@ def attempt(row: Row) -> Attempt:
             "detail": json.loads(row["detail"]),
         }
     )
+
+
+def doubt(row: Row) -> Doubt:
+    """A move that ended UNKNOWN, joined with its run."""
+    named = [row["host"], *json.loads(row["sources"]), *json.loads(row["destinations"])]
+    return Doubt(row["vm_id"], row["run"], tuple(dict.fromkeys(h for h in named if h)))
 
 
 def reading(row: Row) -> Reading:

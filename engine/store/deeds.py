@@ -269,6 +269,21 @@ class Pen:
         body = {"attempt": attempt, "attempt_kind": str(kind), "result": str(result)}
         self._move_event(move, "attempt.ended", text, body)
 
+    def let_go(self, attempt: Attempt) -> None:
+        """Close a start that outlived its move: nothing of it runs or can begin any more."""
+        error = attempt.error or "Nothing of it runs any more"
+        change = {"ended": self.now, "result": str(Result.LOST), "error": error}
+        self._update("attempts", attempt.id, change)
+        row = next(self.db.query("SELECT vm FROM moves WHERE id = ?", [attempt.move]))
+        text = f"{row['vm']}: {attempt.kind} lost. {error}"
+        detail = {
+            "vm_id": attempt.vm_id,
+            "attempt": attempt.id,
+            "attempt_kind": str(attempt.kind),
+            "result": str(Result.LOST),
+        }
+        self.event("attempt.ended", text, run=attempt.run, vm=row["vm"], detail=detail)
+
     def doubt_attempt(self, move: Move, attempt: int, error: str) -> None:
         """A start that nobody answered: it stays open until it is seen what became of it."""
         self._update("attempts", attempt, {"error": error})

@@ -9,6 +9,7 @@ from engine.model import (
     RUN_ENDS,
     Approval,
     Attempt,
+    Doubt,
     Fleet,
     Move,
     MoveRecord,
@@ -114,6 +115,20 @@ def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
         [vmm],
     )
     return tuple(codec.attempt(row) for row in rows)
+
+
+def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
+    """VMs whose last move that ended did so UNKNOWN, with all hosts of its run."""
+    rows = store.database().query(
+        """SELECT moves.vm_id, moves.run, moves.host, runs.sources, runs.destinations
+           FROM moves JOIN runs ON runs.id = moves.run
+           WHERE moves.state = 'unknown' AND runs.vmm = ? AND NOT EXISTS (
+             SELECT 1 FROM moves AS later WHERE later.vm_id = moves.vm_id
+             AND later.id > moves.id AND later.state IN ('done', 'damaged', 'failed'))
+           ORDER BY moves.id""",
+        [vmm],
+    )
+    return tuple(codec.doubt(row) for row in rows)
 
 
 def fleet(store: Store, vmm: str) -> Fleet | None:

@@ -720,5 +720,28 @@ def test_a_list_of_vms_ends_without_a_word_about_hosts(store):
     several.copy(0, 100, "a")
     several.finish(110, name="a")
     several.finish(110, MoveState.SKIPPED, Outcome.VANISHED, "b")
+    several.end(120)
 
     assert headline(several.told_run()) == "R1 ended: 1 of 2 moved"
+
+
+def test_a_run_that_goes_on_is_never_said_to_have_ended(told):
+    told.copy(0, 100)
+    run = told.told_run()
+
+    assert headline(run) == "R1 is active: 0 of 1 moved so far"
+    assert "lower bound" not in "\n".join(summary(run))
+
+
+def test_many_names_leave_room_for_what_matters(told):
+    told.copy(0, 100)
+    told.finish(110)
+    told.end(120)
+    run = told.told_run()
+    (move,) = run["moves"]
+    many = {**run, "moves": [{**move, "vm": f"vm{n:03}", "attempts": move["attempts"] * 2,
+                              "repairs": [{"what": "acl", "adapter": "a", "value": "x"}]}
+                             for n in range(300)]}  # fmt: skip
+
+    assert max(map(len, summary(many))) < 400
+    assert "and 292 more" in "\n".join(summary(many))

@@ -454,3 +454,21 @@ def test_a_reader_that_goes_away_ends_the_output_quietly():
     assert child.returncode in (0, 1)
     assert "Traceback" not in child.stderr.read()
     child.stderr.close()
+
+
+def test_a_negative_duration_is_refused_and_not_answered_with_help(desk):
+    said = vmferry("run", "--fleet", "fleet.toml", "host", "hv01", "to", "hv02", "backup", "-1h")
+
+    assert said.code == 2
+    assert "-1h" in said.err
+
+
+def test_a_simulated_fleet_is_never_mistaken_for_the_server_of_the_settings(desk):
+    request = ("host", "hv01", "to", "hv02")
+    vmferry("run", "--fleet", "fleet.toml", "--speed", "max", "--approve", "yes", *request)
+    (desk / "settings.toml").write_text('[vmm]\nserver = "vmm01.corp.example"\n')
+    said = vmferry("run", "vm", "web01", "to", "hv01")
+
+    assert said.code == 2
+    assert "holds a simulated fleet, and the settings name vmm01.corp.example" in said.err
+    assert "another --db" in said.err

@@ -4,10 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from engine.model import Attempt, AttemptKind, MoveState, Outcome, Wait
-from engine.policy import outcome
+from engine.model import (
+    ApprovalState,
+    Attempt,
+    AttemptKind,
+    Doubt,
+    MoveState,
+    Network,
+    Options,
+    Outcome,
+    Result,
+    Wait,
+)
+from engine.policy import outcome, waits
 from engine.policy.plan import plan
-from engine.policy.steps import Hold, Start
+from engine.policy.steps import Expire, Hold, LetGo, Start
 
 
 def lost(scene, vm="web01", **changes) -> Attempt:
@@ -62,7 +73,7 @@ def test_no_run_starts_a_vm_that_is_in_doubt(scene):
     held = [s for s in steps if isinstance(s, Hold)]
     assert not [s for s in steps if isinstance(s, Start)]
     assert [(h.wait, h.text) for h in held] == [
-        (Wait.OTHER_RUN, "R7 started it, and nobody has seen yet what became of that")
+        (Wait.OTHER_RUN, "R7 lost sight of it, and not every host has answered since")
     ]
 
 
@@ -118,3 +129,74 @@ def test_a_status_that_never_clears_is_handed_to_a_person(scene, told):
 
     assert (step.state, step.outcome) == (MoveState.UNKNOWN, Outcome.UNKNOWN)
     assert "though no job of it runs" in step.sentence
+
+
+def test_a_question_asked_late_has_its_own_eight_hours(scene):
+    """A powered-down VM that came late is not skipped with the ones that came first."""
+    scene.down().approval(ApprovalState.REQUESTED, requested=scene.now - 300)
+    scene.run(quiet_since=scene.now - 9 * 3600)
+
+    assert scene.steps(Expire) == []
+
+
+def test_a_vm_that_ended_unknown_is_not_touched_before_all_its_hosts_answered(scene):
+    """It may be on hv04, too: nobody asked there yet."""
+    scene.host("hv04", seen_at=None)
+    doubt = Doubt("id-web01", 7, ("hv01.corp.example", "hv04.corp.example"))
+    runs = [scene.record(number) for number in scene.runs]
+    hidden = plan(runs, scene.fleet(), scene.now, scene.rules, (), (doubt,))
+    scene.host("hv04", seen_at=scene.now)
+    shown = plan(runs, scene.fleet(), scene.now, scene.rules, (), (doubt,))
+
+    assert [s.wait for s in hidden.steps if isinstance(s, Hold)] == [Wait.OTHER_RUN]
+    assert [s.move.vm for s in shown.steps if isinstance(s, Start)] == ["web01"]
+
+
+def test_what_another_run_has_in_flight_is_neither_judged_nor_counted_here(scene, told):
+    """Not "somebody else moves it", not "it is there already": the other run looks after it."""
+    on_its_way = scene.owned_by(7).vm(vmm_status="UnderMigration").pending()
+    landed = scene.vm(at="hv02", vmm_status="Running").pending()
+
+    assert told(on_its_way) == told(landed) == "waits OTHER_RUN"
+
+
+def test_a_start_that_can_no_longer_happen_is_closed(scene):
+    attempt = lost(scene)
+    [step] = [s for s in planned(scene, attempt).steps if isinstance(s, LetGo)]
+
+    assert step.attempt == attempt
+
+
+def test_void_starts_slow_down_and_end(scene, told):
+    for minutes in (90, 80, 70):
+        scene.attempt(
+            Result.STALE, begun=scene.now - 60 * minutes, ended=scene.now - 60 * minutes, error="no"
+        )
+    ended = scene.pending()
+
+    assert told(ended) == "failed STUCK"
+    assert waits.requeue_at(scene.record().moves[0].attempts, Options(), scene.rules) == (
+        scene.now - 60 * 70 + 60
+    )
+
+
+def test_a_network_that_cannot_be_read_is_told_and_ends_as_damage(scene, told):
+    scene.move(state=MoveState.RESTORING, destination="hv02", host="hv02", kind=AttemptKind.LIVE)
+    scene.attempt(Result.OK).vm(at="hv02").baseline(network=Network())
+    reading = scene.restoring()
+    scene.waiting(Wait.HOST_DOWN, 3600.0)
+    ended = scene.restoring()
+
+    assert told(reading) == "ReadNetworks"
+    assert told(ended) == "damaged NETWORK"
+    assert "could not be checked" in ended.step.sentence
+
+
+def test_a_host_that_falls_silent_in_mid_move_is_waited_for_and_then_a_person(scene, told):
+    scene.move(state=MoveState.MOVING, destination="hv02", host="hv01", kind=AttemptKind.LIVE)
+    scene.attempt(job="job-web01").silent("hv02")
+    waiting = scene.moving()
+    scene.waiting(Wait.HOST_DOWN, 3600.0)
+
+    assert told(waiting) == "waits HOST_DOWN"
+    assert told(scene.moving()) == "unknown UNKNOWN"

@@ -27,6 +27,7 @@ RUNGS = [
         "skipped EXCLUDED",
         {"except"},
     ),
+    ("another run's", lambda s: s.owned_by(7), "waits OTHER_RUN", {"owner"}),
     ("not in the fleet", lambda s: s.gone(), "waits MISSING", {"place", "vmm", "power", "hyperv"}),
     ("in two places", lambda s: s.seen_on("hv01", "hv02"), "waits TWO_PLACES", {"place"}),
     (
@@ -62,7 +63,6 @@ RUNGS = [
         "skipped ELSEWHERE",
         {"place"},
     ),
-    ("another run's", lambda s: s.owned_by(7), "waits OTHER_RUN", {"owner"}),
     ("run stopping", lambda s: s.run(state=RunState.STOPPING), "skipped STOPPED", {"run"}),
     ("run paused", lambda s: s.run(state=RunState.PAUSED), "waits PAUSED", {"run"}),
     ("*Failed", lambda s: s.vm(vmm_status="MigrationFailed"), "Dismiss", {"vmm"}),

@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -331,7 +332,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_at_a_terminal_the_question_is_asked_below_the_board_and_the_answer_counts(folder):
+def test_at_a_terminal_the_question_is_asked_and_the_answer_counts(folder):
     seat = Seat(folder, "run", "--fleet", "fleet.toml", "--speed", "300", "host hv01 to hv02")
     seat.sees("db 01  Off .* GB")
     seat.sees("then Enter:")
@@ -387,3 +388,16 @@ def test_time_stands_still_while_a_person_thinks(folder):
     seat.sees("not tonight")
 
     assert seat.leaves() == 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 24), (40, 8)])
+def test_the_question_is_never_below_the_edge_of_the_screen(width, height):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, height=height)
+    screen = LiveScreen(console)
+    crowd = tuple(Moving(f"customer{n:02}-archive", "hv02", 5, "live") for n in range(40))
+    screen.show(replace(BOARD, moving=crowd), ["Approve 12? Type y, or n and a reason:"])
+    screen.close()
+
+    first = next(line for line in out.getvalue().splitlines() if line.strip("\x1b[?25lhm1;0 "))
+    assert "Approve 12?" in first
