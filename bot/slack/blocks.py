@@ -38,10 +38,15 @@ def fit(text: str, longest: int) -> str:
 
 
 def fit_lines(lines: Iterable[str], longest: int, rest: str = "… and {} more") -> str:
-    """As many whole lines as fit; the others are counted on a last line."""
+    """As many lines as fit; the others are counted on a last line. Where not all fit, a line that
+    would crowd out the others is shortened."""
     kept: list[str] = []
     left = list(lines)
+    if sum(len(line) + 1 for line in left) <= longest:
+        return "\n".join(left)
     room = longest - len(rest) - 8
+    most = min(room, max(longest // 4, longest // len(left)))
+    left = [fit(line, most) for line in left]
     while left and sum(len(line) + 1 for line in kept) + len(left[0]) <= room:
         kept.append(left.pop(0))
     if left:
@@ -100,10 +105,15 @@ def confirm(title: str, text: str, yes: str, no: str) -> Block:
     }
 
 
+def size(blocks: Sequence[Block]) -> int:
+    """How much of a message's room the blocks take."""
+    return len(json.dumps(list(blocks), ensure_ascii=False))
+
+
 def fit_blocks(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """The blocks cut to what one message may hold: paragraphs go first, buttons stay."""
     kept = list(blocks)
-    while len(kept) > BLOCKS or len(json.dumps(kept, ensure_ascii=False)) > MESSAGE:
+    while len(kept) > BLOCKS or size(kept) > MESSAGE:
         spare = [n for n, block in enumerate(kept) if n and block["type"] == "section"]
         if not spare:
             break

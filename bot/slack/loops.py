@@ -34,6 +34,11 @@ class Loop:
         """There is something to do. May be called from any thread, any number of times."""
         self._knocked.set()
 
+    def bug(self, what: str) -> None:
+        """Count and log the exception in hand: the step goes on with the rest of its work."""
+        self.bugs += 1
+        log.exception("%s of %s failed", what, self._thread.name)
+
     def stop(self, timeout: float = 15.0) -> None:
         """Finish the step in hand and end."""
         self._stopped.set()
@@ -56,6 +61,5 @@ class Loop:
             try:
                 wait = self._step()
             except Exception:
-                self.bugs += 1
-                log.exception("a step of %s failed", self._thread.name)
+                self.bug("a step")
                 wait = AFTER_A_BUG

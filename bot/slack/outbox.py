@@ -1,7 +1,8 @@
 """The one sender: posts and updates in order of urgency, paced, the latest version only.
 
 A row leaves the outbox in the transaction that writes down where its message stands. Decisions,
-answers and failures go first; a first post before any update; board updates are coalesced. A 429
+answers and failures go first; a first post before any update; updates of boards and of open cards
+are coalesced. A 429
 pauses its method (for posts: the channel) for exactly as long as Slack says. What Slack will
 never take is dropped with a line in the log; a board that cannot be posted is written down, so
 that its run can be rejected.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from bot.slack.loops import Loop
 from bot.slack.slack_api import ReplyUrls, SlackApi, SlackLater, SlackNever
-from bot.slack.tables import SECOND, Outbound, Sent, Tables
+from bot.slack.tables import FIRST, SECOND, Outbound, Sent, Tables
 from engine.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Rhythm:
     """How often Slack is spoken to, in seconds of the wall."""
 
     post: float = 1.0  # between two posts in one channel
-    board: float = 5.0  # between two versions of one board
+    board: float = 5.0  # between two versions of one board or open card
     look: float = 0.25  # between two looks for events
     again: float = 5.0  # before a call that failed for now is tried again
 
@@ -45,15 +46,17 @@ class Pace:
 
     def ready_at(self, method: str, out: Outbound) -> float:
         """The earliest moment for this call."""
-        names = ((method, ""), (method, out.channel), ("key", out.key))
+        names = [(method, ""), (method, out.channel), ("key", out.key)]
+        if out.priority != FIRST:
+            names.append(("paced", out.key))
         return max(self._not_before.get(name, 0.0) for name in names)
 
     def sent(self, method: str, out: Outbound, now: float) -> None:
         """A call went out: room for the next one of its kind."""
         if method == "chat.postMessage":
             self._not_before[(method, out.channel)] = now + self.rhythm.post
-        if out.key.startswith("board:"):
-            self._not_before[("key", out.key)] = now + self.rhythm.board
+        if out.key.startswith(("board:", "card:")):
+            self._not_before[("paced", out.key)] = now + self.rhythm.board
         elif out.kind == "reply":
             self._not_before.pop(("key", out.key), None)
 
@@ -97,7 +100,11 @@ class Outbox:
             if ready is None:
                 return max(0.01, min(at for _, _, at in waiting) - now)
             out, sent, _ = ready
-            self._send(out, sent)
+            try:
+                self._send(out, sent)
+            except Exception:
+                self.loop.bug(out.key)
+                self.pace.failed(out, self.clock.monotonic() + self._next_try(out))
 
     def _in_order(self) -> list[tuple[Outbound, Sent | None, float]]:
         """What could be sent, most urgent first, with the moment when it may. Replies in a
@@ -149,9 +156,16 @@ class Outbox:
                 log.warning("response_url of inbox %s failed: %s", out.inbox, never.code)
         self.api.ephemeral(out.channel, out.user or "", out.text, out.thread_ts)
 
-    def _later(self, method: str, out: Outbound, later: SlackLater) -> None:
+    def _next_try(self, out: Outbound) -> float:
+        """Counts a try that failed; the seconds until the next one."""
         tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
-        if out.kind == "reply" and tries >= REPLY_TRIES:
+        return min(self.pace.rhythm.again * tries, 60.0)
+
+    def _later(self, method: str, out: Outbound, later: SlackLater) -> None:
+        wait = self._next_try(out)
+        if out.key.startswith("board:") and out.run is not None:
+            self.tables.trouble(out.run, later.code)
+        if out.kind == "reply" and self._tries[out.key] >= REPLY_TRIES:
             log.warning("%s could not be told: %s", out.user, later.code)
             self.tables.sent(out, None)
             return
@@ -160,8 +174,7 @@ class Outbox:
             self.pace.limited(method, out, now + later.seconds)
             return
         log.warning("%s of %s failed for now: %s", method, out.key, later.code)
-        wait = later.seconds or min(self.pace.rhythm.again * tries, 60.0)
-        self.pace.failed(out, now + wait)
+        self.pace.failed(out, now + (later.seconds or wait))
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackNever) -> None:
         log.warning("%s cannot be sent: %s", out.key, never.code)

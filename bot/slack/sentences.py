@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.people import Deciders, mention, mentions
-from bot.slack.views import STATE, board_view, nobody, route
+from bot.slack.views import STATE, board_view, nobody, route, urgent_first
 from engine.board import Board
 from engine.errors import Refused, UsageError
 from engine.grammar import OPTIONS, VERBS
@@ -167,7 +167,7 @@ def one_status(board: Board, deciders: Deciders) -> str:
 
 def report(lines: Sequence[str]) -> str:
     """The report of one run, to one person."""
-    return fit_lines([escape(line) for line in lines], TEXT)
+    return fit_lines([escape(line) for line in urgent_first(lines)], TEXT)
 
 
 def no_run(label: str, command: str) -> str:

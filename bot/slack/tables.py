@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from bot.slack.blocks import fingerprint
 from engine.store.store import Store
 
 migrations = Migrations("vmferry.slack")
@@ -46,6 +47,14 @@ _FIRST = (
          told INTEGER NOT NULL DEFAULT 0) STRICT""",
     "CREATE TABLE slack_cursors (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT",
 )
+
+
+@migrations()
+def m002_boards_that_wait_for_slack(db: Database) -> None:
+    """Since when (wall clock) a board waits to be posted, and what Slack said last."""
+    db.execute("ALTER TABLE slack_runs ADD COLUMN since REAL")
+    db.execute("ALTER TABLE slack_runs ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
+
 
 FIRST, SECOND, LAST = 0, 1, 2
 
@@ -104,13 +113,19 @@ class Sent:
 
 @dataclass(frozen=True)
 class Watched:
-    """A run that is told about in a channel until ``told``."""
+    """A run that is told about in a channel until ``told``.
+
+    ``since`` is when its board was first looked at, by the wall clock: the engine's may be a
+    simulated one. ``trouble`` is what Slack last said instead of posting it.
+    """
 
     run: int
     channel: str
     by: str
     inbox: int
     error: str = ""
+    since: float | None = None
+    trouble: str = ""
 
 
 class Tables:
@@ -204,6 +219,7 @@ class Tables:
                 kind="reply",
                 channel=row.channel,
                 text=text,
+                fingerprint=fingerprint(text),
                 user=row.by.removeprefix("@"),
                 inbox=row.id,
                 thread_ts=str(thread) if thread else None,
@@ -271,9 +287,25 @@ class Tables:
                 str(row["by"]),
                 _int(row["inbox"]),
                 str(row["error"]),
+                None if row["since"] is None else _float(row["since"]),
+                str(row["trouble"]),
             )
             for row in rows
         )
+
+    def watches(self, run: int) -> bool:
+        """Is or was this run told about in Slack?"""
+        return bool(self._rows("SELECT run FROM slack_runs WHERE run = ?", [run]))
+
+    def waits_since(self, run: int, at: float) -> None:
+        """The board of this run waits to be posted from now on."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET since = ? WHERE run = ?", [at, run])
+
+    def trouble(self, run: int, error: str) -> None:
+        """What Slack said when the board of this run could not be sent for now."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET trouble = ? WHERE run = ?", [error, run])
 
     def unposted(self, run: int, error: str) -> None:
         """The board of this run cannot be posted; whatever else was to follow is dropped."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from sqlite_utils import Database
 
@@ -35,6 +36,8 @@ from engine.settings import Settings
 from engine.store import events
 
 CURSOR = "teller"
+BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
+NOT_INVITED = ("not_in_channel", "channel_not_found")
 
 
 class Teller:
@@ -79,21 +82,32 @@ class Teller:
         if everything:
             self._all_at = now + self.rhythm.board
         watched = self.tables.watched()
-        changed = [self._tell(w) for w in watched if everything or w.run in wanted]
+        changed = [self._try_to_tell(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
         if any(changed):
             self.told()
         return self.rhythm.look
 
+    def _try_to_tell(self, watched: Watched) -> bool:
+        """A bug in the telling of one run must not silence the others; it is looked at again."""
+        try:
+            return self._tell(watched)
+        except Exception:
+            self.loop.bug(f"R{watched.run}")
+            return True
+
     def _tell(self, watched: Watched) -> bool:
         seen = see(self.store, self.settings, watched.run, self.clock.now())
         if seen is None:
             return False
         run = seen.record.run
+        if run.state is RunState.SCHEDULED and not watched.error:
+            watched = self._given_up(watched)
         if watched.error and run.state is RunState.SCHEDULED:
             place = f"its board could not be posted in {watched.channel} ({watched.error})"
-            self.service.reject(run.id, f"{place}; /invite @vmferry")
+            invite = "; /invite @vmferry" if watched.error in NOT_INVITED else ""
+            self.service.reject(run.id, place + invite)
             return self._tell(watched)
         if watched.error and run.state is RunState.REJECTED:
             return self._tell_rejected(watched, seen.record)
@@ -107,6 +121,18 @@ class Teller:
             return self._tell(watched)
         return any(changed)
 
+    def _given_up(self, watched: Watched) -> Watched:
+        """The row with an error in it where Slack has not taken the board for too long."""
+        now = self.wall.now()
+        if watched.since is None:
+            self.tables.waits_since(watched.run, now)
+            return watched
+        if now - watched.since < BOARD_WAITS or self.tables.message(f"board:R{watched.run}"):
+            return watched
+        error = f"{watched.trouble or 'no answer'} for {BOARD_WAITS / 60:.0f} min"
+        self.tables.unposted(watched.run, error)
+        return replace(watched, error=error)
+
     def _messages(self, seen: Sight) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
@@ -114,7 +140,8 @@ class Teller:
         for approval in record.approvals:
             mark = self._audit_mark(approval)
             question = Question(approval, record, seen.fleet, board.needed_by, mark)
-            yield f"card:{approval.label}", card_view(question, self.deciders), FIRST
+            urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
+            yield f"card:{approval.label}", card_view(question, self.deciders), urgency
         for name, stuck in _by_cause(board.failed).items():
             yield f"failure:{run.label}:{name}", failure_view(run, stuck, self.deciders), FIRST
         if run.over:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.slack.blocks import (
+    MESSAGE,
+    SECTION,
     TEXT,
     Block,
     actions,
@@ -24,6 +26,7 @@ from bot.slack.blocks import (
     fit_blocks,
     fit_lines,
     section,
+    size,
 )
 from bot.slack.people import Deciders, mention, mentions
 from engine.board import Board, Stuck, WaitGroup
@@ -58,7 +61,10 @@ WAITS = {
     Wait.RUNNING_FIRST: "powered down, after the running VMs",
     Wait.BACKOFF: "to be tried again ({})",
 }
-LISTED = 8
+LISTED, NAME = 8, 120
+NEXT = 800  # of what a person is to do
+SAID = " Hyper-V said: "
+URGENT = ("Damaged:", "Needs a person:", "Not moved:")  # lines of the report, in this order
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def _rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:
 
 def _several(names: Sequence[str]) -> str:
     """The first few names; the rest as a number."""
-    shown = ", ".join(escape(name) for name in names[:LISTED])
+    shown = ", ".join(fit(escape(name), NAME) for name in names[:LISTED])
     return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
@@ -113,10 +119,15 @@ def _coarse(board: Board) -> Board:
             for m in board.moving
         ),
         progress=int(board.progress * 20) / 20,
-        done_about=None if board.done_about is None else board.done_about // 600 * 600,
-        needed_by=None if board.needed_by is None else board.needed_by // 600 * 600,
+        done_about=_coarse_time(board.done_about),
+        needed_by=_coarse_time(board.needed_by),
         as_of=0.0,
     )
+
+
+def _coarse_time(at: float | None) -> float | None:
+    """An estimate in steps of ten minutes."""
+    return None if at is None else at // 600 * 600
 
 
 def _board(board: Board, deciders: Deciders) -> tuple[str, list[Block]]:
@@ -214,12 +225,13 @@ class Question:
 def card_view(question: Question, deciders: Deciders) -> Rendered:
     """The question to those who may decide, or what became of it."""
     if question.approval.state is ApprovalState.REQUESTED and not question.record.run.over:
-        return _open_card(question, deciders)
+        coarse = replace(question, needed_by=_coarse_time(question.needed_by))
+        return _rendered(*_open_card(question, deciders), _open_card(coarse, deciders))
     lines = _closed_card(question)
     return _rendered("\n".join(lines), [section("\n".join(lines))])
 
 
-def _open_card(question: Question, deciders: Deciders) -> Rendered:
+def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]]:
     approval, run = question.approval, question.record.run
     able = deciders.eligible(run.by)
     number = count(len(approval.vms), "powered-down VM")
@@ -238,22 +250,33 @@ def _open_card(question: Question, deciders: Deciders) -> Rendered:
     )
     ping = f"{mentions(able)} " if able else ""
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
-    chunks = _chunked(rows)
-    blocks = [section(f"{ping}*{ask}*\n{where}"), *map(section, chunks)]
-    blocks += [section("\n".join(rules)), context(who), _decision_buttons(approval, run)]
-    return _rendered(text, blocks)
+    head = section(f"{ping}*{ask}*\n{where}")
+    tail = [section("\n".join(rules)), context(who), _decision_buttons(approval, run)]
+    return text, [head, *_list_blocks(rows, MESSAGE - size([head, *tail])), *tail]
 
 
-def _chunked(rows: Sequence[str], longest: int = 2_800, most: int = 3) -> list[str]:
-    """The rows in paragraphs that Slack takes; what does not fit is counted."""
+def _list_blocks(rows: Sequence[str], room: int) -> list[Block]:
+    """As many rows as there is room for; the others are counted."""
+    shown = min(len(rows), MESSAGE // 20)
+    while True:
+        hidden = len(rows) - shown
+        more = [f"… and {count(hidden, 'VM')} more"] if hidden else []
+        blocks = [section(text) for text in [*_chunked(rows[:shown]), *more]]
+        if not shown or size(blocks) <= room:
+            return blocks
+        shown = shown * 9 // 10
+
+
+def _chunked(rows: Sequence[str], longest: int = 2_800) -> list[str]:
+    """The rows in paragraphs that Slack takes."""
+    if not rows:
+        return []
     paragraphs: list[list[str]] = [[]]
     for row in rows:
-        if sum(len(r) + 1 for r in paragraphs[-1]) + len(row) > longest:
+        if paragraphs[-1] and sum(len(r) + 1 for r in paragraphs[-1]) + len(row) > longest:
             paragraphs.append([])
         paragraphs[-1].append(row)
-    hidden = sum(len(p) for p in paragraphs[most:])
-    shown = ["\n".join(p) for p in paragraphs[:most]]
-    return shown + ([f"… and {count(hidden, 'VM')} more"] if hidden else [])
+    return ["\n".join(rows) for rows in paragraphs]
 
 
 def _decision_buttons(approval: Approval, run: Run) -> Block:
@@ -314,7 +337,11 @@ def _closed_card(question: Question) -> list[str]:
 
 
 def cause(stuck: Stuck) -> str:
-    """What makes two failures the same: everything but the VM's own name."""
+    """What makes two failures the same: everything but the VM's own name. What a damaged VM
+    misses is its own (a MAC, a VLAN); the cause is what Hyper-V said when it was put back."""
+    if stuck.state is MoveState.DAMAGED:
+        said = _unnamed(stuck.sentence.partition(SAID)[2], stuck)
+        return fingerprint(stuck.state, stuck.outcome, stuck.host, said)
     told = _unnamed(stuck.sentence, stuck) + _unnamed(stuck.next, stuck)
     return fingerprint(stuck.state, stuck.outcome, told)
 
@@ -329,14 +356,16 @@ def failure_view(run: Run, stuck: Sequence[Stuck], deciders: Deciders) -> Render
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
     called = mentions(deciders.listed) if urgent and deciders.listed else mention(run.by)
     told = escape(first.sentence)
-    for word in (" Why: ", " Missing: ", " Hyper-V said: "):
+    for word in (" Why: ", " Missing: ", SAID):
         told = told.replace(word, f"\n{word.strip()} ", 1)
-    lines = [f"{'🛑' if urgent else '❌'} {called} {told}"]
+    tail = []
     if others:
-        lines.append(f"The same with {_several([one.vm for one in others])}.")
+        own = " What each misses is in the report." if first.state is MoveState.DAMAGED else ""
+        tail.append(f"The same with {_several([one.vm for one in others])}.{own}")
     if first.next:
-        lines.append(f"Do: {escape(first.next)}")
-    text = "\n".join(lines)
+        tail.append(f"Do: {fit(escape(first.next), NEXT)}")
+    head = fit(f"{'🛑' if urgent else '❌'} {called} {told}", SECTION - len("\n".join(tail)) - 1)
+    text = "\n".join([head, *tail])
     return _rendered(text, [section(text)])
 
 
@@ -344,7 +373,8 @@ def report_view(record: RunRecord, lines: Sequence[str], audit: str = "") -> Ren
     """The last word of a run, in the thread and broadcast; ``lines`` are the report's own."""
     run = record.run
     mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
-    head, *rest = [escape(line) for line in lines] or [f"{run.label} ended"]
+    head, *rest = [escape(line) for line in urgent_first(lines)] or [f"{run.label} ended"]
+    told = [fit_lines(rest, 2_900)] if rest else []
     foot = " · ".join(
         [f"asked by {mention(run.by)} {date(run.created)}"]
         + [
@@ -355,8 +385,16 @@ def report_view(record: RunRecord, lines: Sequence[str], audit: str = "") -> Ren
         + ([f"audit {audit[:8]}"] if audit else [])
     )
     foot = foot[0].upper() + foot[1:]
-    text = "\n".join([f"{mark} {mention(run.by)} {head}", *rest, foot])
+    text = "\n".join([f"{mark} {mention(run.by)} {head}", *told, foot])
     blocks = [section(f"{mark} {mention(run.by)} *{head}*"), context(foot)]
-    if rest:
-        blocks.insert(1, section(fit_lines(rest, 2_900)))
+    blocks[1:1] = map(section, told)
     return _rendered(text, blocks)
+
+
+def urgent_first(lines: Sequence[str]) -> list[str]:
+    """The report's lines with those right after the headline that need somebody."""
+
+    def rank(line: str) -> int:
+        return next((n for n, word in enumerate(URGENT) if line.startswith(word)), len(URGENT))
+
+    return [*lines[:1], *sorted(lines[1:], key=rank)]

@@ -24,7 +24,7 @@ from engine import grammar
 from engine.clock import Clock
 from engine.errors import Refused
 from engine.grammar import Ask
-from engine.model import Request, Run
+from engine.model import Request, Run, RunState
 from engine.service import Service
 from engine.settings import Settings
 from engine.store import queries
@@ -71,7 +71,16 @@ class Worker:
                 log.warning("inbox %s waits for the database: %s", row.id, error)
                 return BUSY_AGAIN
             self.done(run)
+        self._reject_unwatched()
         return None
+
+    def _reject_unwatched(self) -> None:
+        """A run of somebody in Slack that still waits for its board though nothing in the inbox
+        asks for it: it was interrupted before it could be told about, and never would begin."""
+        for run in self._unfinished():
+            unheard = run.state is RunState.SCHEDULED and run.by.startswith("@")
+            if unheard and not self.tables.watches(run.id):
+                self.service.reject(run.id, "Slack could not be told of it; ask again")
 
     def _carry_out(self, row: Inbound) -> int | None:
         if row.begun is None:
@@ -141,7 +150,7 @@ class Worker:
         one = see(self.store, self.settings, number, now)
         if one is None:
             return sentences.no_run(f"R{number}", command)
-        if ask.verb == "report" or one.record.run.over:
+        if one.record.run.over:
             return sentences.report(report_lines(self.store, one.record, now))
         return sentences.one_status(one.board, self.deciders)
 

@@ -209,6 +209,17 @@ def test_status_and_report_are_answered_from_rows(night):
     assert night.told(night.mei, "There is no run R7.")
 
 
+def test_the_report_of_a_run_that_is_not_over_is_its_status(night):
+    night.ask_for()
+
+    night.say("report R1", by=night.mei)
+
+    told = night.told(night.mei, "R1")
+    assert "Moving" in told
+    assert "as of" in told
+    assert "ended" not in told
+
+
 def test_a_row_that_was_interrupted_after_it_began_is_carried_out_once(make_night):
     """Killed between the engine's transaction and the one that marks the row done."""
     night = make_night()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from time import monotonic
 
 from slack_bolt import BoltRequest
 
-from bot.slack.outbox import Rhythm
+from bot.slack.outbox import Pace, Rhythm
 from bot.slack.slack_api import REPLIES
+from bot.slack.tables import FIRST, SECOND, Outbound, Tables, Watched, migrations
+from engine import grammar
 from engine.model import RunState
 from engine.store import events
+from engine.store.store import Store
 
 PAIR = """
 format = 1
@@ -83,6 +88,105 @@ def test_a_board_waits_for_its_interval_and_only_its_latest_version_is_sent(make
     assert len(versions) < len([e for e in events.since(night.store) if e.run == 1])
     gaps = [b.at - a.at for a, b in pairwise(versions)]
     assert min(gaps) > 0.55
+
+
+def test_an_open_card_is_paced_and_a_decision_goes_out_at_once():
+    pace = Pace(Rhythm(board=5.0))
+    card = Outbound("card:A1", "message", "C1", "asked", priority=SECOND)
+    pace.sent("chat.update", card, now=100.0)
+
+    assert pace.ready_at("chat.update", card) == 105.0
+    assert pace.ready_at("chat.update", replace(card, priority=FIRST)) <= 100.0
+
+
+def test_a_decision_does_not_wait_for_the_pace_of_its_card(make_night):
+    night = make_night()
+    night.side = night.new_side(Rhythm(post=0.0, board=0.6, look=0.02))
+    night.start()
+    board = night.ask_for()
+    card = night.card(board)
+    night.side.outbox.pace.rhythm = Rhythm(post=0.0, board=600.0)
+    night.settled()
+    night.side.outbox.pace.sent("chat.update", Outbound("card:A1", "message", "", ""), monotonic())
+
+    night.slack.click(night.ravi, card.ts, "approve")
+
+    assert night.reply_with("Approved by", board).ts == card.ts
+
+
+def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
+    night = make_night()
+    night.start()
+    night.ask_for("vm web01 to hv02 now")
+    night.settled()
+    with night.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'completed', options = '[]' WHERE id = 1")
+
+    night.say("vm web02 to hv03 now")
+
+    night.board_shows("Moving", "R2")
+    assert night.side.bugs > 0
+    night.slack.wait_for(
+        lambda: night.side.tables.cursor("teller") == events.since(night.store)[-1].seq
+    )
+
+
+def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_night):
+    """A row that no version of ours would have written: Slack's SDK itself trips over it."""
+    night = make_night()
+    odd = Outbound("failure:R9:odd", "message", night.ops, "x", (7,), "f", priority=FIRST)
+    with night.store.transaction() as db:
+        night.side.tables.put(db, odd)
+    night.start()
+
+    night.ask_for("vm web01 to hv02 now")
+
+    assert night.side.outbox.loop.bugs > 0
+    left = night.side.tables.outbound
+    night.slack.wait_for(lambda: [out.key for out in left()] == ["failure:R9:odd"])
+
+
+def test_a_board_that_slack_does_not_take_for_a_quarter_of_an_hour_rejects_the_run(night):
+    night.slack.order("chat.postMessage", "internal_error", times=10_000)
+    night.say("host hv01 to hv02")
+    night.slack.wait_for(lambda: any(w.since and w.trouble for w in night.side.tables.watched()))
+    assert night.run().state is RunState.SCHEDULED
+
+    with night.store.transaction() as db:
+        db.execute("UPDATE slack_runs SET since = since - 15 * 60")
+
+    told = night.told(night.dana, "R1 was rejected")
+    assert "internal_error for 15 min" in told
+    assert told.endswith("Nothing started.")
+    assert night.run().state is RunState.REJECTED
+    last = [e for e in events.since(night.store) if e.run == 1][-1].text
+    assert "internal_error for 15 min" in last
+    night.settled()
+
+
+def test_a_run_killed_before_it_was_watched_is_rejected_at_the_next_start(make_night):
+    night = make_night()
+    request = grammar.parse("host hv01 to hv02")
+    night.service.submit(request, by=f"@{night.dana}", scheduled=True)
+    terminal = grammar.parse("vm '<!channel>' to hv03")
+    night.service.submit(terminal, by="terminal:ann", scheduled=True)
+
+    night.start()
+
+    night.slack.wait_for(lambda: night.run().state is RunState.REJECTED)
+    last = [e for e in events.since(night.store) if e.run == 1][-1].text
+    assert last == "R1 was not started: Slack could not be told of it; ask again"
+    assert night.run(2).state is RunState.SCHEDULED
+
+
+def test_rows_of_the_first_version_are_still_read(tmp_path):
+    store = Store(tmp_path / "vmferry.db", durable=False)
+    with store.transaction() as db:
+        migrations.apply(db, stop_before="m002_boards_that_wait_for_slack")
+        db.execute("INSERT INTO slack_runs (run, channel, by, inbox) VALUES (1, 'C1', '@U1', 3)")
+
+    assert Tables(store).watched() == (Watched(1, "C1", "@U1", 3),)
+    store.close()
 
 
 def test_where_the_bot_is_not_invited_the_run_is_rejected_and_says_what_to_do(night):

@@ -191,6 +191,94 @@ def test_a_damaged_vm_calls_those_who_decide():
     assert text == "🛑 <@U1>, <@U2> web03 is on hv02.\nMissing: x.\nDo: y"
 
 
+def test_an_estimate_that_moves_by_seconds_is_not_worth_another_card():
+    question = question_of(3)
+    first = card_view(question, LISTED)
+
+    later = card_view(replace(question, needed_by=7290.0), LISTED)
+
+    assert later.text != first.text
+    assert later.fingerprint == first.fingerprint
+    assert card_view(replace(question, needed_by=7900.0), LISTED).fingerprint != first.fingerprint
+
+
+def test_damaged_vms_with_different_macs_are_one_cause_by_what_hyperv_said():
+    def damaged(name, mac, said="Access is denied"):
+        told = f"{name} is on hv02. Missing: MAC {mac} of Net1. Hyper-V said: {said}."
+        return Stuck(name, f"id-{name}", MoveState.DAMAGED, Outcome.NETWORK, told, "Do y", "hv02")
+
+    first, second = damaged("web01", "00:15"), damaged("web02", "00:16")
+
+    assert cause(first) == cause(second)
+    assert cause(first) != cause(damaged("web03", "00:17", "no such switch"))
+    assert cause(first) != cause(replace(second, host="hv03"))
+    text = failure_view(RUN, [first, second], LISTED).text
+    assert "MAC 00:15" in text
+    assert "The same with web02. What each misses is in the report." in text
+
+
+def test_however_long_a_failure_is_the_others_and_the_next_step_are_said():
+    told = "web01 did not move. Why: " + "VMM said & said. " * 900
+    first = Stuck("web01", "i", MoveState.FAILED, Outcome.ATTEMPTS, told, "Free disk.", "hv01")
+    others = [replace(first, vm=name_of(n)) for n in range(100)]
+
+    rendered = failure_view(RUN, [first, *others], LISTED)
+
+    for shown in (rendered.text, str(rendered.blocks)):
+        assert "web01 did not move" in shown
+        assert "and 92 more." in shown
+        assert "Do: Free disk." in shown
+
+
+def test_a_line_that_is_too_long_is_shortened_and_the_next_ones_are_shown():
+    told = blocks.fit_lines(["first", "x" * 9_000, "last"], 1_000)
+
+    assert [line[:5] for line in told.splitlines()] == ["first", "xxxxx", "last"]
+    assert len(told) <= 1_000
+
+
+def test_a_report_of_many_repairs_still_says_which_vm_needs_somebody():
+    repaired = ", ".join(f"web{n:03} (extended ACLs of a long name)" for n in range(300))
+    damaged = (
+        "Damaged: sql07 is on hv02. Missing: VLAN 7. Put back on hv02 by hand what is missing."
+    )
+    lines = ["R214 ended: 301 of 301 moved", "301 live", f"Network: put back {repaired}", damaged]
+
+    rendered = report_view(RunRecord(RUN), lines, "7f3a91c2")
+
+    for shown in (rendered.text, str(rendered.blocks)):
+        assert damaged in shown
+        assert "audit 7f3a91c2" in shown
+    assert rendered.text.splitlines()[1] == damaged
+
+
+def test_a_report_shortens_what_was_left_before_what_failed():
+    left = [f"Left: vm{n} stays on hv01: excluded." for n in range(1_000)]
+    urgent = ["Damaged: a.", "Needs a person: b.", "Not moved: c."]
+
+    rendered = report_view(RunRecord(RUN), ["R214 ended", *left, *reversed(urgent)])
+
+    assert rendered.text.splitlines()[1:4] == urgent
+
+
+@pytest.mark.parametrize("number", [1, 120, 1000, 10_000])
+def test_an_open_card_keeps_rules_and_buttons_and_counts_every_vm_that_it_hides(number):
+    crowd = Deciders(tuple(f"U{n:09}" for n in range(300)))
+    question = question_of(number)
+    run = replace(RUN, options=Options(path='"' * 2_900))
+    question = replace(question, record=replace(question.record, run=run))
+
+    card = card_view(question, crowd).blocks
+
+    assert len(json.dumps(card, ensure_ascii=False)) <= blocks.MESSAGE
+    assert [b["type"] for b in card[-3:]] == ["section", "context", "actions"]
+    assert "Without approval" in str(card[-3])
+    shown = "\n".join(b["text"]["text"] for b in card[1:-3])
+    hidden = int(shown.rpartition("… and ")[2].split()[0]) if "… and " in shown else 0
+    assert shown.count("• ") + hidden == number
+    assert shown.count("• ") >= 1
+
+
 @given(st.text(max_size=300), st.integers(min_value=8, max_value=400))
 def test_fit_never_leaves_half_an_entity_or_mention(text, longest):
     cut = blocks.fit(blocks.escape(text) + "<@U1> <!date^1^{time}|x>", longest)
