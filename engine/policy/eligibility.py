@@ -59,6 +59,10 @@ def _place(view: View) -> Verdict | None:
     if view.owner is not None and view.owner != view.run.id:
         # Not ours to judge: the run that has it looks after it, and checks its network.
         return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
+    if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
+        # It may be on a host that nobody could look at: what the others show proves nothing.
+        text = f"R{view.doubted_by} lost sight of it, and not every host has answered since"
+        return hold(view, Wait.OTHER_RUN, text)
     silent = view.silent(move.source)
     if vm is None:
         return hold_silent(view, silent) if silent else hold_missing(view)
@@ -108,9 +112,6 @@ def _permission(view: View) -> Verdict | None:
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text))
     if run.state is RunState.PAUSED:
         return hold(view, Wait.PAUSED, "the run is paused")
-    if view.doubted_by is not None:
-        text = f"R{view.doubted_by} lost sight of it, and not every host has answered since"
-        return hold(view, Wait.OTHER_RUN, text)
     return None
 
 

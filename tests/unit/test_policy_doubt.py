@@ -200,3 +200,13 @@ def test_a_host_that_falls_silent_in_mid_move_is_waited_for_and_then_a_person(sc
 
     assert told(waiting) == "waits HOST_DOWN"
     assert told(scene.moving()) == "unknown UNKNOWN"
+
+
+def test_a_vm_in_doubt_is_not_called_arrived_either(scene):
+    """One destination shows it; the host that does not answer may show it, too."""
+    scene.vm(at="hv02").host("hv04", seen_at=None)
+    doubt = Doubt("id-web01", 7, ("hv02.corp.example", "hv04.corp.example"))
+    runs = [scene.record(number) for number in scene.runs]
+    made = plan(runs, scene.fleet(), scene.now, scene.rules, (), (doubt,))
+
+    assert [s.wait for s in made.steps if isinstance(s, Hold)] == [Wait.OTHER_RUN]
