@@ -89,8 +89,13 @@ class Vm:
     @property
     def migrating(self) -> bool:
         """Does VMM's status or Hyper-V's operational status say that it is on its way?"""
+        return self.vmm_status == "UnderMigration" or self.migrating_by_hyperv
+
+    @property
+    def migrating_by_hyperv(self) -> bool:
+        """Does Hyper-V itself say that it is on its way? VMM's word may be stale, this is not."""
         words = {"MigratingVirtualMachine", "StorageMigrationPhaseOne", "StorageMigrationPhaseTwo"}
-        return self.vmm_status == "UnderMigration" or bool(words & set(self.hyperv_status))
+        return bool(words & set(self.hyperv_status))
 
     @property
     def failed(self) -> bool:

@@ -24,15 +24,16 @@ from engine.policy import waits
 from engine.policy.ladder import Verdict
 from engine.policy.steps import (
     Adopt,
+    Arrive,
     EndRun,
     Expire,
     Finish,
     Hold,
     Plan,
     Quiet,
+    Return,
     SeeEmpty,
     Step,
-    changes_state,
 )
 from engine.policy.waits import Rules
 
@@ -85,7 +86,7 @@ def _stop_on_failure(record: RunRecord) -> EndRun | None:
 def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Sequence[Step]) -> bool:
     """Does every open move wait for a person, or for a backup past its limit?"""
     holds = {s.move.id: s for s in steps if isinstance(s, Hold)}
-    busy = {s.move.id for s in steps if changes_state(s) is not None and hasattr(s, "move")}
+    busy = {s.move.id for s in steps if isinstance(s, Arrive | Return | Finish)}
     for move in moves:
         held = holds.get(move.id)
         if move.id in busy or held is None:

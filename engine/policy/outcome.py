@@ -45,7 +45,7 @@ def is_in_flight(vm: Vm | None, job: Job | None, fleet: Fleet, vm_id: str) -> bo
         return True
     if fleet.running_jobs(vm_id):
         return True
-    return vm is not None and vm.migrating and vm.vmm_status != "UnderMigration"
+    return vm is not None and vm.migrating_by_hyperv
 
 
 def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:

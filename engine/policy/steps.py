@@ -270,14 +270,3 @@ class Plan:
 def is_call(step: Step) -> TypeGuard[Call]:
     """Does this step ask something of the world?"""
     return isinstance(step, CALLS)
-
-
-def changes_state(step: Step) -> MoveState | None:
-    """The state a note brings its move into, where it does."""
-    if isinstance(step, Arrive):
-        return MoveState.RESTORING
-    if isinstance(step, Return):
-        return MoveState.PENDING
-    if isinstance(step, Finish):
-        return step.state
-    return None

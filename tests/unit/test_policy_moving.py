@@ -519,3 +519,19 @@ def test_what_is_over_is_left_alone(scene):
         scene.move(state=state)
         planned = plan([scene.record()], scene.fleet(), scene.now, scene.rules)
         assert not any(isinstance(s, Start | Finish | PutBack) for s in planned.steps)
+
+
+@pytest.mark.parametrize("status", ["Running", "UnderMigration"])
+def test_what_hyperv_says_is_on_its_way_is_in_flight_whatever_vmm_says(status, flying, told):
+    """No job to be seen, and long past the look-ups: it is watched, not given up."""
+    flying.vm(vmm_status=status, hyperv_status=("InService", "MigratingVirtualMachine"))
+
+    assert told(flying.later(3600).moving()) == "nothing"
+
+
+@pytest.mark.parametrize("status", ["Running", "UnderMigration"])
+def test_a_vm_that_leaves_again_is_not_called_done(status, arrived, told):
+    """A stranger takes it away while its network is being checked; his job is not shown yet."""
+    arrived.vm(at="hv02", vmm_status=status, hyperv_status=("InService", "MigratingVirtualMachine"))
+
+    assert told(arrived.reading(SAVED).restoring()) == "waits FOREIGN"
