@@ -35,11 +35,22 @@ Power = Literal["running", "down"]
 
 
 @dataclass(frozen=True)
+class Volume:
+    """One volume of a host as VMM names it (``D:``), and what is free on it, in MB."""
+
+    name: str
+    free_mb: int
+
+
+@dataclass(frozen=True)
 class Host:
     """One Hyper-V host in one observation.
 
     ``seen_at`` is when Hyper-V itself gave a complete answer (``None``: not asked, or no
     answer: it proves nothing). ``refreshed_at`` is when VMM last re-read the host.
+    ``free_memory_mb``, ``volumes`` and ``switches`` are what a VM that comes would find;
+    ``None``: not known. ``tried_at`` and ``tries`` count the re-readings in vain since the
+    last one that succeeded: the engine carries them on, no port fills them in.
     """
 
     name: str
@@ -52,6 +63,11 @@ class Host:
     maintenance: bool = False
     path: str | None = None
     mb_per_s: float | None = None
+    free_memory_mb: int | None = None
+    volumes: tuple[Volume, ...] | None = None
+    switches: tuple[str, ...] | None = None
+    tried_at: float | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,8 @@ class Vm:
 
     ``vmm_host`` and ``vmm_status`` are VMM's, perhaps stale. ``seen_on`` holds the hosts
     whose Hyper-V shows it (never a replica copy); ``hyperv_state`` and ``hyperv_status``
-    (operational status words such as ``BackingUpVirtualMachine``) come from there.
+    (operational status words such as ``BackingUpVirtualMachine``) come from there. ``switches``
+    are those that its connected adapters use.
     """
 
     id: str
@@ -75,6 +92,7 @@ class Vm:
     adapters: int = 0
     blocks: tuple[str, ...] = ()
     stored: bool = False
+    switches: tuple[str, ...] = ()
 
     @property
     def down(self) -> bool:

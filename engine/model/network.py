@@ -47,6 +47,7 @@ class Adapter:
 
     ``network`` is the VM network, ``switch`` the virtual switch (``None``: disconnected).
     ``vlan`` 0 is untagged; ``trunk`` holds the allowed VLANs of a trunk, else it is empty.
+    ``classic_acls`` are Hyper-V's older port rules in words, without those that only meter.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Adapter:
     spoofing: str | None = None
     guards: str | None = None
     acls: tuple[Acl, ...] = ()
+    classic_acls: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -162,6 +162,10 @@ class Run:
 
     ``quiet_since``: nothing but people to wait for since then. ``empty_first``/``empty_seen``:
     when and which sources were first seen empty; ``empty``: proven so by a second look.
+    ``owner`` is who is told and pinged (``None``: who asked); ``steered`` are those who resumed
+    or retried it. ``resumed`` is when it last began anew: breakers, rights and grants of before
+    do not count. ``back`` is when it was seen again after the latest gap. ``aborting``: what is
+    in flight is stopped, too.
     """
 
     id: int
@@ -180,11 +184,27 @@ class Run:
     empty_first: float | None = None
     empty_seen: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
+    owner: str | None = None
+    steered: tuple[str, ...] = ()
+    resumed: float | None = None
+    back: float | None = None
+    aborting: bool = False
 
     @property
     def label(self) -> str:
         """``R12``: how people name it."""
         return f"R{self.id}"
+
+    @property
+    def told(self) -> str:
+        """Who is told how it goes."""
+        return self.owner or self.by
+
+    @property
+    def anew(self) -> float:
+        """When it began, or last began anew."""
+        began = self.started if self.started is not None else self.created
+        return max(began, self.resumed or 0.0)
 
     @property
     def over(self) -> bool:
@@ -210,7 +230,13 @@ class Move:
 
     ``host`` is where it was last seen. ``power`` is ``None`` until the run's first look;
     ``down_since`` is when a VM that was running then was first seen powered down.
-    ``wait``/``wait_since``/``wait_text`` are set while it waits.
+    ``wait``/``wait_since``/``wait_text`` are set while it waits; ``wait_noted`` is when the text
+    last changed. ``wait_credit`` are seconds to add to the time since ``wait_since`` for the
+    wait's limit: negative for a gap in which nobody could see, positive for what had passed
+    before a pause; ``wait_kept`` is the wait that a pause or a silent VMM interrupted.
+    ``retried`` is when a person last had it tried again: attempts of before do not count.
+    ``settled``: a person has looked at a VM that was lost sight of. ``cleared``: a person said
+    go on after it was damaged. ``stop_asked``: when VMM was last asked to stop its job.
     """
 
     id: int
@@ -234,6 +260,13 @@ class Move:
     memory_mb: int = 0
     disk_mb: int = 0
     created: float = 0.0
+    wait_noted: float | None = None
+    wait_credit: float = 0.0
+    wait_kept: Wait | None = None
+    retried: float | None = None
+    settled: float | None = None
+    cleared: float | None = None
+    stop_asked: float | None = None
 
     @property
     def over(self) -> bool:
@@ -278,12 +311,33 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A VM whose last move ended UNKNOWN, and the hosts that have to answer before it is touched
-    again: it may be on any of them, or on two."""
+    """A VM whose last move ended UNKNOWN and that nobody has settled: no run starts it. ``hosts``
+    are where it may be, on any of them or on two."""
 
     vm_id: str
     run: int
     hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A VM that was damaged on ``host`` in a run, and nobody has said go on: the host takes no
+    further VMs."""
+
+    run: int
+    vm: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Rights:
+    """May we read and write extended ACLs on ``host``? As found at ``at``; ``why`` not, in words.
+    ``ok`` is ``None`` where it could not be found out."""
+
+    host: str
+    at: float
+    ok: bool | None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -345,6 +399,10 @@ class MoveRecord:
     def of(self, *kinds: AttemptKind) -> tuple[Attempt, ...]:
         """Attempts of these kinds, oldest first."""
         return tuple(a for a in self.attempts if a.kind in kinds)
+
+    def counted(self, *kinds: AttemptKind) -> tuple[Attempt, ...]:
+        """As ``of``, without those of before a person had it tried again."""
+        return tuple(a for a in self.of(*kinds) if a.begun >= (self.move.retried or 0.0))
 
     @property
     def open_migration(self) -> Attempt | None:

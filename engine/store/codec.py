@@ -30,6 +30,7 @@ from engine.model import (
     Run,
     RunState,
     Vm,
+    Volume,
     Wait,
 )
 
@@ -59,6 +60,7 @@ def network_from_dict(body: Mapping[str, Any]) -> Network:
                 **{
                     **adapter,
                     "trunk": tuple(adapter.get("trunk", ())),
+                    "classic_acls": tuple(adapter.get("classic_acls", ())),
                     "acls": tuple(Acl(**acl) for acl in adapter.get("acls", ())),
                 }
             )
@@ -79,9 +81,20 @@ def fleet_from_json(text: str) -> Fleet:
         vmm=body["vmm"],
         at=body["at"],
         server_time=body["server_time"],
-        hosts=tuple(Host(**host) for host in body["hosts"]),
+        hosts=tuple(_host(host) for host in body["hosts"]),
         vms=tuple(_vm(vm) for vm in body["vms"]),
         jobs=tuple(Job(**job) for job in body["jobs"]),
+    )
+
+
+def _host(body: dict[str, Any]) -> Host:
+    volumes, switches = body.get("volumes"), body.get("switches")
+    return Host(
+        **{
+            **body,
+            "volumes": None if volumes is None else tuple(Volume(**v) for v in volumes),
+            "switches": None if switches is None else tuple(switches),
+        }
     )
 
 
@@ -93,6 +106,7 @@ def _vm(body: dict[str, Any]) -> Vm:
             "seen_on": tuple(body["seen_on"]),
             "hyperv_status": tuple(body["hyperv_status"]),
             "blocks": tuple(body["blocks"]),
+            "switches": tuple(body.get("switches", ())),
             "hyperv_state": None if state is None else HyperVState(state),
         }
     )
