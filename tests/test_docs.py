@@ -347,7 +347,7 @@ def emitted() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
-            if node.func.attr not in ("event", "_move_event"):
+            if node.func.attr not in ("event", "move_event"):
                 continue
             for word in node.args[:2]:
                 if isinstance(word, ast.Constant) and re.fullmatch(r"[a-z.]+", str(word.value)):

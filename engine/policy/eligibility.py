@@ -181,9 +181,7 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
 def _in_backup(view: View) -> Verdict:
     """It waits without a slot. Past the limit it is still tried, if the backup ends before the
     rest of the run does."""
-    options, now = view.run.options, view.now
-    waited = now - waits.since(view.move, Wait.BACKUP, now)
-    overdue = waited >= options.backup
+    overdue = waits.too_long(view.move, Wait.BACKUP, view.rules, view.run.options, view.now)
     text = f"in backup{', longer than the request allows' if overdue else ''}"
     verdict = hold(view, Wait.BACKUP, text)
     return Verdict(verdict.step, due=None if overdue else verdict.due, overdue=overdue)

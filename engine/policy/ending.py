@@ -93,7 +93,7 @@ def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Seque
             return False
         if held.wait is Wait.APPROVAL:
             continue
-        waited = now - waits.since(move, Wait.BACKUP, now)
+        waited = waits.waited(move, Wait.BACKUP, now)
         if held.wait is not Wait.BACKUP or waited < record.run.options.backup:
             return False
     return True

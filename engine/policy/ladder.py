@@ -117,7 +117,7 @@ def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict
     """Wait for this, with the wait's own limit as the time to look again."""
     limit = view.rules.limit(wait, view.run.options)
     if limit is not None:
-        ends = waits.since(view.move, wait, view.now) + limit
+        ends = view.now + limit - waits.waited(view.move, wait, view.now)
         due = ends if due is None else min(due, ends)
     return Verdict(Hold(view.move, wait, text), due=due)
 

@@ -7,7 +7,7 @@ person decides, another run ends.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.model import Attempt, Move, Options, Result, Wait
 
@@ -45,17 +45,39 @@ class Rules:
         return self.limits.get(wait)
 
 
-def since(move: Move, wait: Wait, now: float) -> float:
-    """When the wait of this code began: now, if the move waits for something else."""
+#: Waits that interrupt another one: its limit stands still meanwhile.
+INTERRUPTING = frozenset({Wait.PAUSED, Wait.VMM_DOWN})
+
+
+def waited(move: Move, wait: Wait, now: float) -> float:
+    """Seconds that count against the limit of this wait: while we could see and the run was
+    active. 0, if the move waits for something else."""
     if move.wait is wait and move.wait_since is not None:
-        return move.wait_since
-    return now
+        return now - move.wait_since + move.wait_credit
+    if move.wait in INTERRUPTING and move.wait_kept is wait:
+        return move.wait_credit
+    return 0.0
 
 
 def too_long(move: Move, wait: Wait, rules: Rules, options: Options, now: float) -> bool:
     """Has the move waited for this longer than its limit?"""
     limit = rules.limit(wait, options)
-    return limit is not None and now - since(move, wait, now) >= limit
+    return limit is not None and waited(move, wait, now) >= limit
+
+
+def begin(move: Move, wait: Wait, now: float) -> Move:
+    """The move as it waits for something else from now on. What it waited for before a pause
+    goes on where it was."""
+    kept, credit = None, 0.0
+    if wait in INTERRUPTING:
+        kept, credit = move.wait_kept, move.wait_credit
+        if move.wait is not None and move.wait not in INTERRUPTING:
+            kept, credit = move.wait, waited(move, move.wait, now)
+    elif move.wait in INTERRUPTING and move.wait_kept is wait:
+        credit = move.wait_credit
+    return replace(
+        move, wait=wait, wait_since=now, wait_noted=now, wait_kept=kept, wait_credit=credit
+    )
 
 
 def backoff(charged: tuple[Attempt, ...], options: Options, rules: Rules) -> float:
