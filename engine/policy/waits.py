@@ -19,6 +19,8 @@ DEFAULT_LIMITS: Mapping[Wait, float] = {
     Wait.MISSING: 600.0,
     Wait.FOREIGN: 4 * 3600.0,
     Wait.TWO_PLACES: 600.0,
+    Wait.ROOM: 600.0,
+    Wait.BREAKER: 900.0,
 }
 
 
@@ -34,6 +36,12 @@ class Rules:
     empty_gap: float = 30.0
     card_gap: float = 1800.0
     grant_life: float = 24 * 3600.0
+    grant_renewal: float = 3600.0
+    breaker_failures: int = 3
+    max_parallel_cold: int = 0
+    slot_notice: float = 7200.0
+    gap: float = 120.0
+    away: float = 1800.0
     restores: int = 3
     mb_per_s: float = 400.0
     limits: Mapping[Wait, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
@@ -116,10 +124,10 @@ def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return tuple(row)
 
 
-def refused_for(attempts: tuple[Attempt, ...], now: float) -> float:
-    """For how long every start has been void by a lock or a stale look. A lost race for a slot
-    has no limit: slots come free."""
+def refused_for(attempts: tuple[Attempt, ...], now: float, back: float | None = None) -> float:
+    """For how long every start has been void by a lock or a stale look, since we could see again
+    (``back``). A lost race for a slot has no limit: slots come free."""
     row = _void(attempts)
     if not row or any(a.result is Result.BUSY for a in row):
         return 0.0
-    return now - row[0].begun
+    return now - max(row[0].begun, back or 0.0)

@@ -46,9 +46,22 @@ def finals(noun: str) -> set:
     return {state for state in kind if state not in table}
 
 
-def test_the_ends_of_runs_and_moves_are_final_and_nothing_else_is():
-    assert finals("run") == set(RUN_ENDS)
-    assert finals("move") == set(MOVE_ENDS)
+def test_what_leaves_nothing_to_do_is_final():
+    assert finals("run") == {RunState.COMPLETED, RunState.REJECTED}
+    assert finals("move") == {MoveState.DONE}
+
+
+def test_a_person_can_have_an_ended_run_or_move_go_on_and_nothing_else_follows_an_end():
+    assert {s: states.RUN[s] for s in RUN_ENDS - finals("run")} == {
+        RunState.INCOMPLETE: {RunState.ACTIVE},
+        RunState.STOPPED: {RunState.ACTIVE},
+    }
+    assert {s: states.MOVE[s] for s in MOVE_ENDS - finals("move")} == {
+        MoveState.FAILED: {MoveState.PENDING, MoveState.SKIPPED},
+        MoveState.SKIPPED: {MoveState.PENDING},
+        MoveState.DAMAGED: {MoveState.RESTORING},
+        MoveState.UNKNOWN: {MoveState.RESTORING},
+    }
 
 
 def test_of_an_approval_only_a_question_and_a_grant_can_still_change():
