@@ -61,7 +61,8 @@ def waited(move: Move, wait: Wait, now: float) -> float:
     """Seconds that count against the limit of this wait: while we could see and the run was
     active. 0, if the move waits for something else."""
     if move.wait is wait and move.wait_since is not None:
-        return now - move.wait_since + move.wait_credit
+        credit = 0.0 if wait in INTERRUPTING else move.wait_credit
+        return now - move.wait_since + credit
     if move.wait in INTERRUPTING and move.wait_kept is wait:
         return move.wait_credit
     return 0.0
