@@ -6,7 +6,9 @@ the transitions that people rely on, by name.
 
 from __future__ import annotations
 
+import runpy
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,14 @@ def test_every_transition_of_the_tables_is_allowed(noun, old, new):
 def test_every_other_transition_is_refused_by_name(noun, old, new):
     with pytest.raises(IllegalTransition, match=f"A {noun} never goes from {old} to {new}."):
         states.check(noun, TABLES[noun][0], old, new)
+
+
+def test_the_diagrams_of_the_docs_are_those_of_the_tables():
+    """If this is red: ``make docs``."""
+    path = Path(__file__).resolve().parents[2] / "docs" / "make_states.py"
+    made = runpy.run_path(str(path))["page"]()
+
+    assert path.with_name("states.md").read_text(encoding="utf-8") == made
 
 
 def finals(noun: str) -> set:
