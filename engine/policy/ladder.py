@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.grammar import KEYWORDS
 from engine.model import (
     MIGRATIONS,
     Approval,
@@ -39,6 +38,7 @@ from engine.policy.steps import (
     StopJob,
 )
 from engine.policy.waits import Rules
+from engine.vocabulary import KEYWORDS
 from engine.words import quoted
 
 
