@@ -118,6 +118,11 @@ class Pen(MoveDeeds):
         self.update("runs", run.id, change)
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
 
+    def note_steered(self, run: Run, by: str) -> None:
+        """Somebody had it go on in part: they do not decide on it."""
+        steered = tuple(dict.fromkeys((*run.steered, by)))
+        self.update("runs", run.id, {"steered": codec.dumps(steered)})
+
     def abort_run(self, run: Run) -> None:
         """What is in flight is to be stopped, too."""
         self.update("runs", run.id, {"aborting": 1})
