@@ -92,7 +92,7 @@ class Pen(MoveDeeds):
     def turn_run(self, run: Run, state: RunState, text: str, by: str | None = None) -> None:
         """Change the state of a run."""
         states.check("run", states.RUN, run.state, state)
-        change: dict[str, object] = {"state": str(state)}
+        change: dict[str, object] = {"state": str(state), "said": text}
         if state is RunState.ACTIVE and run.started is None:
             change["started"] = self.now
         if replace(run, state=state).over:
@@ -107,6 +107,7 @@ class Pen(MoveDeeds):
         steered = tuple(dict.fromkeys((*run.steered, by)))
         change = {
             "state": str(RunState.ACTIVE),
+            "said": text,
             "resumed": self.now,
             "steered": codec.dumps(steered),
             "ended": None,
