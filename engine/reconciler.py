@@ -248,6 +248,7 @@ class Engine:
         """All notes, and the attempt of every call before it is made, in one transaction."""
         runs = {r.run.id: r for r in records}
         with self._writing() as pen:
+            pen.expect(records)
             pen.keep_beat(self.vmm)
             pen.keep_fleet(fleet)
             for step in steps:

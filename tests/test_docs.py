@@ -380,7 +380,8 @@ def test_the_stories_tell_no_event_that_the_contract_calls_unbuilt():
 
 def mentioned(words: type[StrEnum]) -> set[str]:
     """Those that the policy speaks of, beyond their limits."""
-    rungs = (p for p in (ROOT / "engine" / "policy").glob("*.py") if p.name != "waits.py")
+    rungs = [p for p in (ROOT / "engine" / "policy").glob("*.py") if p.name != "waits.py"]
+    rungs.append(ROOT / "engine" / "reconciler.py")  # while VMM is silent there is no plan
     text = "\n".join(path.read_text(encoding="utf-8") for path in rungs)
     return set(re.findall(rf"\b{words.__name__}\.([A-Z_]+)", text))
 

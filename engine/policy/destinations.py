@@ -45,7 +45,9 @@ _FIRST = (Wait.HOST_LOCKED, Wait.BREAKER, Wait.DAMAGE, Wait.HOST_DOWN)
 def gates(view: View) -> tuple[Gate, ...]:
     """The destinations of the request, without the host that the VM is on."""
     here = view.vm.seen_on[0] if view.vm and view.vm.seen_on else None
-    return tuple(_gate(view, name, here) for name in view.run.destinations if name != here)
+    return tuple(
+        _gate(view, name, here) for name in view.run.destinations if not same_host(name, here)
+    )
 
 
 def usable(view: View) -> tuple[str, ...]:

@@ -89,7 +89,8 @@ def _check_rights(
         moves = [entry.move for entry in record.moves if entry.move.state is MoveState.PENDING]
         if record.run.state is not RunState.ACTIVE or not moves:
             continue
-        for name in dict.fromkeys((*(m.source for m in moves), *record.run.destinations)):
+        hosts = (*(m.source for m in moves), *record.run.sources, *record.run.destinations)
+        for name in dict.fromkeys(hosts):
             host, found = fleet.host(name), facts.rights_on(name, record.run)
             asked = found is not None and (found.ok is not None or now - found.at < 3 * rules.tick)
             if host is not None and host.seen_at is not None and not asked:

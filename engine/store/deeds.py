@@ -8,10 +8,11 @@ not. What is written about moves stands in ``move_deeds.py``, about attempts in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from engine.errors import Overtaken
 from engine.model import (
     Approval,
     ApprovalState,
@@ -19,6 +20,7 @@ from engine.model import (
     Options,
     Rights,
     Run,
+    RunRecord,
     RunState,
     short,
 )
@@ -47,6 +49,27 @@ class Pen(MoveDeeds):
         """The last observation, for names and views."""
         row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.fleet_to_json(fleet)}
         self.db.table("fleets").upsert(row, pk="vmm")
+
+    def expect(self, records: Sequence[RunRecord]) -> None:
+        """Raise ``Overtaken`` if a person changed what a plan was made of: a run, a move, an
+        approval. What was decided on is then no longer so."""
+        for record in records:
+            run = record.run
+            row = next(self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id]))
+            same = (row["state"], row["options"]) == (
+                str(run.state),
+                codec.options_to_json(run.options),
+            )
+            moves = {m.move.id: str(m.move.state) for m in record.moves}
+            asked = {a.id: str(a.state) for a in record.approvals}
+            if not same or self._states("moves", run.id) != moves:
+                raise Overtaken(f"{run.label} was changed meanwhile; planning again.")
+            if self._states("approvals", run.id) != asked:
+                raise Overtaken(f"{run.label} was decided on meanwhile; planning again.")
+
+    def _states(self, table: str, run: int) -> dict[int, str]:
+        rows = self.db.query(f"SELECT id, state FROM {table} WHERE run = ?", [run])
+        return {row["id"]: row["state"] for row in rows}
 
     def keep_beat(self, vmm: str) -> None:
         """An engine advances this VMM server, or tries to, right now."""
