@@ -30,6 +30,7 @@ from engine.model import (
     Power,
     Repair,
     Vm,
+    Volume,
     same_host,
 )
 from engine.settings import Settings
@@ -225,10 +226,17 @@ class WirePort:
             error=(seen.error if seen else None) or told.error or silent,
             maintenance=told.maintenance,
             path=told.path,
+            free_memory_mb=told.free_memory_mb,
+            volumes=_volumes(told.volumes),
+            switches=state.switches if state else None,
         )
 
 
 # --- answers to values ------------------------------------------------------------------------
+
+
+def _volumes(told: Sequence[answers.FleetVolume] | None) -> tuple[Volume, ...] | None:
+    return None if told is None else tuple(Volume(one.name, one.free_mb) for one in told)
 
 
 def _vms(told: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm, ...]:
@@ -268,6 +276,7 @@ def _vm(told: answers.FleetVm, places: Mapping[str, answers.StateVm]) -> Vm:
         adapters=told.adapters,
         blocks=told.blocks,
         stored=told.stored,
+        switches=(own.switches or ()) if own else (),
     )
 
 
@@ -282,6 +291,7 @@ def _only_shown(places: Mapping[str, answers.StateVm]) -> Vm:
         seen_on=tuple(places),
         hyperv_state=_state(vm.state),
         hyperv_status=vm.status,
+        switches=vm.switches or (),
     )
 
 

@@ -111,6 +111,7 @@ def _adapter(vm: VmState, nic: Adapter) -> Row:
         "type": HV + "VMNetworkAdapter",
         "Id": nic.id,
         "Name": "Network Adapter",
+        "VMId": vm.id,
         "VMName": vm.name,
         "MacAddress": nic.mac.replace(":", ""),
         "SwitchName": nic.switch,
@@ -119,6 +120,10 @@ def _adapter(vm: VmState, nic: Adapter) -> Row:
         "DhcpGuard": "On" if "dhcp" in guards else "Off",
         "RouterGuard": "On" if "router" in guards else "Off",
     }
+
+
+def _switches(here: _Here, call: Call) -> Answer:
+    return _objects({"type": HV + "VMSwitch", "Name": name} for name in here.host.spec.switches)
 
 
 def _vlan(here: _Here, call: Call) -> Answer:
@@ -198,6 +203,7 @@ def _connect(here: _Here, call: Call) -> Answer:
 CMDLETS: dict[str, Callable[[_Here, Any], Answer]] = {
     "Get-VMHost": _vm_host,
     "Get-VM": _vms,
+    "Get-VMSwitch": _switches,
     "Get-VMNetworkAdapter": _adapters,
     "Get-VMNetworkAdapterVlan": _vlan,
     "Get-VMNetworkAdapterIsolation": _isolation,

@@ -90,6 +90,40 @@ def test_an_empty_host_has_a_list_of_no_vms(scene):
     assert state(scene, HV02)["vms"] == []
 
 
+def test_a_host_names_its_switches_and_those_that_each_vm_uses(scene):
+    lan = '[[vm.nic]]\nswitch = "LS-Two"\n'
+    off = "[[vm.nic]]\nconnected = false\n"
+    vms = f'[[vm]]\nname = "a"\nhost = "hv01"\n{lan}{lan}[[vm.nic]]\n{off}'
+    vms += f'[[vm]]\nname = "b"\nhost = "hv01"\n{off}[[vm]]\nname = "c"\nhost = "hv01"\n'
+    names = 'switches = ["LS-Main", "LS-Two", "LS-Three"]'
+    scene.play(f'format = 1\n[[host]]\nname = "{HV01}"\n{names}\n{vms}')
+    found = state(scene)
+
+    assert found["switches"] == ["LS-Main", "LS-Two", "LS-Three"]
+    assert [vm["switches"] for vm in found["vms"]] == [["LS-Two", "LS-Main"], [], []]
+
+
+@pytest.mark.parametrize(
+    ("cmdlet", "switches", "used"),
+    [("Get-VMSwitch", None, ["LS-Main"]), ("Get-VMNetworkAdapter", ["LS-Main"], None)],
+)
+def test_a_host_that_does_not_say_its_switches_still_shows_its_vms(scene, cmdlet, switches, used):
+    problem = {"kind": "hyperv", "id": "ObjectNotFound", "text": "Hyper-V found no such object"}
+    scene.server.quirks.errors[cmdlet] = problem
+    found = state(scene)
+
+    assert found["switches"] == switches
+    assert [(vm["id"], vm["switches"]) for vm in found["vms"]] == [(WEB01, used), (DB01, used)]
+
+
+@pytest.mark.parametrize("cmdlet", ["Get-VMSwitch", "Get-VMNetworkAdapter"])
+def test_a_host_that_is_cut_off_while_it_tells_its_switches_is_unavailable(scene, cmdlet):
+    problem = {"kind": "lost", "id": "ConnectionLost", "text": "The pipe is broken"}
+    scene.server.quirks.errors[cmdlet] = problem
+
+    assert scene.host("Get-VmfHostState").error["class"] == "unavailable"
+
+
 def test_a_replica_copy_says_so(scene):
     scene.play(
         f'format = 1\n[[host]]\nname = "{HV01}"\n[[vm]]\nname = "twin"\nhost = "hv01"\n'

@@ -8,7 +8,7 @@ from engine.sim.lies import unplugged
 from tests.powershell.pwsh import needs_checks
 from tests.powershell.scene import DB01, FLEET, HV01, HV02, WEB01, Scene
 from tests.powershell.stubs import VMM
-from tests.powershell.vmm_side import object_id
+from tests.powershell.vmm_side import object_id, volume
 
 pytestmark = needs_checks
 
@@ -141,6 +141,37 @@ def test_maintenance_is_told(scene):
     scene.play(f"format = 1\n{HOSTS}maintenance = true\n")
 
     assert [host["maintenance"] for host in fleet(scene)["hosts"]] == [False, True]
+
+
+def test_free_memory_and_disk_are_told_without_the_hosts_own_reserves(scene):
+    scene.server.quirks.room = {
+        HV01: {
+            "AvailableMemory": 10000,
+            "MemoryReserveMB": 2000,
+            "DiskSpaceReserveMB": 500,
+            "DiskVolumes": [volume("C:\\", 400), volume("D:\\", 9000)],
+        },
+        HV02: {"AvailableMemory": 100, "MemoryReserveMB": 256},
+    }
+    first, second = fleet(scene)["hosts"]
+
+    assert first["free_memory_mb"] == 8000
+    assert first["volumes"] == [{"name": "C:", "free_mb": 0}, {"name": "D:", "free_mb": 8500}]
+    assert second["free_memory_mb"] == 0
+
+
+def test_a_folder_that_is_a_volume_keeps_its_path(scene):
+    path = "C:\\ClusterStorage\\Volume1"
+    scene.server.quirks.room[HV01] = {"DiskVolumes": [volume(path, 9)]}
+
+    assert fleet(scene)["hosts"][0]["volumes"] == [{"name": path, "free_mb": 9}]
+
+
+def test_what_vmm_does_not_know_of_a_host_is_null_and_never_zero(scene):
+    scene.server.quirks.room = {HV01: {}, HV02: {"DiskVolumes": [volume("D:\\", None)]}}
+
+    for host in fleet(scene)["hosts"]:
+        assert (host["free_memory_mb"], host["volumes"]) == (None, None)
 
 
 def test_what_keeps_a_vm_from_moving_is_told_in_our_words(scene):

@@ -68,7 +68,7 @@ def _hosts(desk: Desk, now: float, bound: Row) -> Answer:
         found = state.known_host(bound["ComputerName"])
         return _objects([_host(found, now)] if found else [])
     desk.world.observe(now)  # whoever lists all hosts looks at the load: the world judges by it
-    return _objects(_host(host, now) for host in state.hosts.values())
+    return _objects(_host(host, now) | _room(desk, host, now) for host in state.hosts.values())
 
 
 def _host(host: HostState, now: float) -> Row:
@@ -86,6 +86,27 @@ def _host(host: HostState, now: float) -> Row:
         "LiveStorageMigrationMaximum": host.storage,
         "EnableLiveMigration": True,
         "VMPaths": [host.spec.path],
+    }
+
+
+def _room(desk: Desk, host: HostState, now: float) -> Row:
+    """Memory and disks, as VMM shows them with its own reserves still in."""
+    if host.name in desk.quirks.room:
+        return desk.quirks.room[host.name]
+    seen = views.observe(desk.world.state, now).host(host.name)
+    assert seen is not None
+    row: Row = {"MemoryReserveMB": 256, "DiskSpaceReserveMB": 100}
+    if seen.free_memory_mb is not None:
+        row["AvailableMemory"] = seen.free_memory_mb + 256
+    volumes = [(one.name, one.free_mb + 100) for one in seen.volumes or ()]
+    return {**row, "DiskVolumes": [volume(f"{name}\\", free) for name, free in volumes]}
+
+
+def volume(name: str, free_mb: int | None) -> Row:
+    """A volume as VMM shows it: its name ends with a backslash, its sizes are bytes."""
+    free = None if free_mb is None else free_mb * 1024**2
+    return {"type": SC + "HostVolume", "ID": object_id("volume", name), "Name": name} | {
+        "FreeSpace": free
     }
 
 

@@ -13,7 +13,7 @@ from engine import report
 from engine.clock import VirtualClock
 from engine.errors import ContractError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.grammar import parse
-from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Network, Repair
+from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Network, Repair, Volume
 from engine.reconciler import Engine
 from engine.service import Service
 from engine.settings import HostAddress, Settings
@@ -207,7 +207,7 @@ def told(vmm, **changes):
 def shown(**changes):
     """One VM as Hyper-V shows it."""
     row = {"id": "ID-1", "name": "web01", "state": "Running", "status": ["Ok"], "replica": False}
-    return row | changes
+    return row | {"switches": None} | changes
 
 
 def observe(wired, vms, states):
@@ -221,7 +221,7 @@ def observe(wired, vms, states):
 
     ours["Get-VmfFleet"] = with_rows
     for name, rows in states.items():
-        state = {"live_limit": 1, "storage_limit": 9, "vms": rows}
+        state = {"live_limit": 1, "storage_limit": 9, "switches": ["LS-Main"], "vms": rows}
         wired.hosts[name].modules["VMFerry.Host"]["Get-VmfHostState"] = lambda asked, state=state: (
             good(state)
         )
@@ -258,6 +258,37 @@ def test_of_two_limits_the_smaller_one_holds(wired):
     host = observe(wired, [], {HV1: []}).host(HV1)
 
     assert (host.live_limit, host.storage_limit) == (1, 2)
+
+
+def test_what_a_host_has_to_give_is_told_by_vmm_and_by_itself(wired):
+    ours = wired.vmm.modules["VMFerry.Vmm"]
+    fleet = ours["Get-VmfFleet"]
+
+    def with_room(asked):
+        data = json.loads(fleet(asked))["data"]
+        room = {"free_memory_mb": 8000, "volumes": [{"name": "D:", "free_mb": 70}]}
+        first, *others = data["hosts"]
+        others = [host | {"free_memory_mb": None, "volumes": None} for host in others]
+        return good(data | {"hosts": [first | room, *others]})
+
+    ours["Get-VmfFleet"] = with_room
+    state = {"live_limit": 1, "storage_limit": 1, "switches": ["LS-Main", "LS-Other"], "vms": []}
+    wired.hosts[HV1].modules["VMFerry.Host"]["Get-VmfHostState"] = lambda asked: good(state)
+    told = wired.port.observe([HV1])
+
+    first, second = told.host(HV1), told.host(HV2)
+    assert (first.free_memory_mb, first.volumes) == (8000, (Volume("D:", 70),))
+    assert first.switches == ("LS-Main", "LS-Other")
+    assert (second.free_memory_mb, second.volumes, second.switches) == (None, None, None)
+
+
+def test_a_vm_uses_the_switches_that_hyperv_shows(wired):
+    states = {HV1: [shown(switches=["LS-Main"]), shown(id="ID-2", switches=["LS-B", "LS-A"])]}
+    first, second = observe(wired, [told(wired)], states).vms
+
+    assert (first.switches, second.switches) == (("LS-Main",), ("LS-B", "LS-A"))
+    (unseen,) = observe(wired, [told(wired)], {HV2: []}).vms
+    assert unseen.switches == ()
 
 
 def test_version_and_rights_are_told_in_words(wired):

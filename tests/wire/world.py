@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from engine.clock import Clock
@@ -105,6 +106,8 @@ class Answering:
                     "error": host.error,
                     "maintenance": host.maintenance,
                     "path": host.path,
+                    "free_memory_mb": host.free_memory_mb,
+                    "volumes": host.volumes and [asdict(one) for one in host.volumes],
                 }
                 for host in fleet.hosts
             ],
@@ -200,6 +203,7 @@ class Answering:
             "time": iso(self.now),
             "live_limit": host.live_limit,
             "storage_limit": host.storage_limit,
+            "switches": host.switches,
             "vms": [
                 {
                     "id": vm.id,
@@ -207,6 +211,7 @@ class Answering:
                     "state": str(vm.hyperv_state),
                     "status": list(vm.hyperv_status),
                     "replica": False,
+                    "switches": vm.switches,
                 }
                 for vm in fleet.vms
                 if name in vm.seen_on

@@ -222,7 +222,7 @@ function Get-VmfHostState {
     .DESCRIPTION
     Changes nothing. Only Hyper-V's operational status shows a backup: VMM goes on saying Running.
     .OUTPUTS
-    One JSON text; data is {host, time, live_limit, storage_limit, vms}.
+    One JSON text; data is {host, time, live_limit, storage_limit, switches, vms}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
@@ -230,12 +230,15 @@ function Get-VmfHostState {
     try {
         $time = ConvertTo-VmfTime -Date (Get-Date)
         $vmHost = Hyper-V\Get-VMHost
-        $vms = [object[]]@(foreach ($vm in (Hyper-V\Get-VM)) { ConvertTo-VmfHostVm -Vm $vm })
+        $there = @(foreach ($vm in (Hyper-V\Get-VM)) { $vm })
+        $used = Get-VmfUsedSwitch -Vms $there
+        $vms = [object[]]@(foreach ($vm in $there) { ConvertTo-VmfHostVm -Vm $vm -Used $used })
         ConvertTo-VmfReply -Data ([ordered]@{
                 host          = Get-VmfHostName -VmHost $vmHost
                 time          = $time
                 live_limit    = [int] $vmHost.MaximumVirtualMachineMigrations
                 storage_limit = [int] $vmHost.MaximumStorageMigrations
+                switches      = Get-VmfSwitchList
                 vms           = $vms
             })
     }
@@ -258,9 +261,9 @@ function Get-VmfHostName {
 function ConvertTo-VmfHostVm {
     <#
     .SYNOPSIS
-    One VM: its power state and operational status in Hyper-V's own words.
+    One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
     #>
-    param($Vm)
+    param($Vm, $Used)
     $words = [System.Collections.ArrayList]@()
     foreach ($word in (Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @())) { $null = $words.Add([string] $word) }
     if ($words.Count -eq 0) {
@@ -270,13 +273,67 @@ function ConvertTo-VmfHostVm {
         }
     }
     $mode = [string] (Get-VmfProperty -InputObject $Vm -Name 'ReplicationMode' -Default 'None')
+    $id = ConvertTo-VmfId -Id $Vm.Id
+    $switches = $null
+    if ($null -ne $Used) { $switches = [object[]]@() }
+    if ($null -ne $Used -and $Used.ContainsKey($id)) { $switches = [object[]] $Used[$id].ToArray() }
     [ordered]@{
-        id      = ConvertTo-VmfId -Id $Vm.Id
-        name    = [string] $Vm.Name
-        state   = [string] $Vm.State
-        status  = [object[]] $words.ToArray()
-        replica = @('None', 'Primary') -notcontains $mode
+        id       = $id
+        name     = [string] $Vm.Name
+        state    = [string] $Vm.State
+        status   = [object[]] $words.ToArray()
+        replica  = @('None', 'Primary') -notcontains $mode
+        switches = $switches
     }
+}
+
+function Get-VmfUsedSwitch {
+    <#
+    .SYNOPSIS
+    A table from VM id to the switches of its connected adapters; null where Hyper-V refuses to say.
+    .DESCRIPTION
+    A VM may be gone by now. That the others are here is worth more than their switches.
+    #>
+    param([object[]] $Vms)
+    $used = @{}
+    if ($Vms.Count -eq 0) { return $used }
+    try {
+        foreach ($adapter in (Hyper-V\Get-VMNetworkAdapter -VM $Vms)) {
+            $name = [string] $adapter.SwitchName
+            if (-not $adapter.Connected -or $name.Length -eq 0) { continue }
+            $id = ConvertTo-VmfId -Id $adapter.VMId
+            if (-not $used.ContainsKey($id)) { $used[$id] = [System.Collections.ArrayList]@() }
+            if ($used[$id] -notcontains $name) { $null = $used[$id].Add($name) }
+        }
+    }
+    catch {
+        if (Test-VmfLost -ErrorRecord $_) { throw }
+        return $null
+    }
+    $used
+}
+
+function Get-VmfSwitchList {
+    <#
+    .SYNOPSIS
+    The names of this host's virtual switches; null where Hyper-V refuses to say.
+    #>
+    try { $names = [object[]]@(foreach ($one in (Hyper-V\Get-VMSwitch)) { [string] $one.Name }) }
+    catch {
+        if (Test-VmfLost -ErrorRecord $_) { throw }
+        return $null
+    }
+    , $names
+}
+
+function Test-VmfLost {
+    <#
+    .SYNOPSIS
+    Does this error say more than no: did Hyper-V not answer at all?
+    #>
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $code = Get-VmfErrorCode -FullId ([string] $ErrorRecord.FullyQualifiedErrorId) -Message ([string] $ErrorRecord.Exception.Message)
+    (Get-VmfErrorClass -Code $code -ErrorRecord $ErrorRecord) -ne 'refused'
 }
 
 function Find-VmfHostVm {

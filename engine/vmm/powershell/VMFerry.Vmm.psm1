@@ -482,16 +482,47 @@ function ConvertTo-VmfHost {
     $path = $null
     if ($paths.Count -gt 0) { $path = $paths[0] }
     [ordered]@{
-        name          = $name
-        live_limit    = [int] $VmHost.LiveMigrationMaximum
-        storage_limit = [int] $VmHost.LiveStorageMigrationMaximum
-        refreshed     = [bool] $note['refreshed']
-        locked        = [bool] $note['locked']
-        responding    = $responds
-        error         = $problem
-        maintenance   = $states -contains 'MaintenanceMode'
-        path          = $path
+        name           = $name
+        live_limit     = [int] $VmHost.LiveMigrationMaximum
+        storage_limit  = [int] $VmHost.LiveStorageMigrationMaximum
+        refreshed      = [bool] $note['refreshed']
+        locked         = [bool] $note['locked']
+        responding     = $responds
+        error          = $problem
+        maintenance    = $states -contains 'MaintenanceMode'
+        path           = $path
+        free_memory_mb = Get-VmfFreeMemory -VmHost $VmHost
+        volumes        = Get-VmfVolumeList -VmHost $VmHost
     }
+}
+
+function Get-VmfFreeMemory {
+    <#
+    .SYNOPSIS
+    MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
+    #>
+    param($VmHost)
+    $free = Get-VmfProperty -InputObject $VmHost -Name 'AvailableMemory' -Default $null
+    if ($null -eq $free) { return $null }
+    $reserve = Get-VmfProperty -InputObject $VmHost -Name 'MemoryReserveMB' -Default 0
+    [math]::Max([long] 0, [long] $free - [long] $reserve)
+}
+
+function Get-VmfVolumeList {
+    <#
+    .SYNOPSIS
+    The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
+    #>
+    param($VmHost)
+    $reserve = [long] (Get-VmfProperty -InputObject $VmHost -Name 'DiskSpaceReserveMB' -Default 0)
+    $rows = [object[]]@(foreach ($volume in (Get-VmfProperty -InputObject $VmHost -Name 'DiskVolumes' -Default @())) {
+            $free = Get-VmfProperty -InputObject $volume -Name 'FreeSpace' -Default $null
+            if ($null -eq $free) { continue }
+            $megabytes = [long] [math]::Floor(([double] $free) / 1048576) - $reserve
+            [ordered]@{ name = ([string] $volume.Name).TrimEnd([char] '\'); free_mb = [math]::Max([long] 0, $megabytes) }
+        })
+    if ($rows.Count -eq 0) { return $null }
+    , $rows
 }
 
 function ConvertTo-VmfVm {

@@ -62,6 +62,12 @@ namespace Microsoft.SystemCenter.VirtualMachineManager
     public class PortClassification : ClientObject { }
     public class PortACL : ClientObject { }
 
+    public class HostVolume : ClientObject
+    {
+        public ulong Capacity { get; set; }
+        public ulong? FreeSpace { get; set; }
+    }
+
     public class Host : ClientObject
     {
         public string FullyQualifiedDomainName { get; set; }
@@ -73,6 +79,10 @@ namespace Microsoft.SystemCenter.VirtualMachineManager
         public uint LiveStorageMigrationMaximum { get; set; }
         public bool EnableLiveMigration { get; set; }
         public bool MaintenanceHost { get; set; }
+        public uint? AvailableMemory { get; set; }
+        public uint? MemoryReserveMB { get; set; }
+        public uint? DiskSpaceReserveMB { get; set; }
+        public HostVolume[] DiskVolumes { get; set; }
         public string[] VMPaths { get; set; }
     }
 
@@ -177,6 +187,12 @@ namespace Microsoft.HyperV.PowerShell
         public override string ToString() { return "VirtualMachine (Name = '" + Name + "') [Id = '" + Id + "']"; }
     }
 
+    public class VMSwitch
+    {
+        public Guid Id { get; set; }
+        public string Name { get; set; }
+    }
+
     public abstract class VMNetworkAdapterBase
     {
         public string Id { get; set; }
@@ -185,6 +201,7 @@ namespace Microsoft.HyperV.PowerShell
 
     public class VMNetworkAdapter : VMNetworkAdapterBase
     {
+        public Guid VMId { get; set; }
         public string VMName { get; set; }
         public string MacAddress { get; set; }
         public string SwitchName { get; set; }
