@@ -399,7 +399,19 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
     return line
 
 
-_NAMES = {"acl": "extended ACL", "network": "VM network", "switch": "switch", "vlan": "VLAN"}
+_NAMES = {
+    "acl": "extended ACL",
+    "classic_acl": "classic ACL",
+    "network": "VM network",
+    "subnet": "subnet",
+    "switch": "switch",
+    "vlan": "VLAN",
+    "isolation": "isolation setting",
+    "classification": "port classification",
+    "port_acl": "port ACL",
+    "spoofing": "spoofing setting",
+    "guards": "guard setting",
+}
 
 
 def _count(number: int, what: str) -> str:
