@@ -189,7 +189,7 @@ class Rule(Answer):
 
 
 class PortAdapter(Answer):
-    """An adapter as Hyper-V has it."""
+    """An adapter as Hyper-V has it; ``classic_acls`` in the words of ``classic_rule``."""
 
     id: str
     mac: str
@@ -202,6 +202,7 @@ class PortAdapter(Answer):
     spoofing: str | None
     guards: str | None
     acls: tuple[Rule, ...]
+    classic_acls: tuple[str, ...]
 
 
 class PortVm(Answer):

@@ -43,6 +43,7 @@ classification = "High bandwidth"
 port_acl = "Tenant"
 spoofing = "On"
 guards = "dhcp,router"
+classic_acl = ["Allow Inbound remote 10.0.0.0/8", "Deny Outbound local 00-15-5D-00-00-01"]
 [[vm.nic.acl]]
 action = "Allow"
 direction = "Inbound"

@@ -46,6 +46,8 @@ class Quirks:
 
     any_word: str | None = "ANY"
     """How Hyper-V shows a field of a rule that restricts nothing: ANY, *, empty or null."""
+    metering: bool = False
+    """Has every adapter a classic rule that only meters?"""
     job_variable: bool = True
     """Is -JobVariable filled when Move-SCVirtualMachine returns?"""
     job_cmdlet: str = "Move-SCVirtualMachine"

@@ -157,7 +157,7 @@ class Answering:
         pin = None
         if asked["Pin"]:
             rows = json.loads(str(asked["Pin"]))
-            pin = Network(tuple(Adapter(**row) for row in rows))
+            pin = Network(tuple(Adapter(**row | {"vlan": row["vlan"] or 0}) for row in rows))
         job = self.world.start_move(
             self.now,
             str(asked["VmId"]),
@@ -174,7 +174,16 @@ class Answering:
         rows = json.loads(str(asked["Adapters"]))
         here = str(asked["HostName"])
         repairs = tuple(
-            AdapterRepair(row["id"], row["mac"], row["network"], row["switch"], row["vlan"])
+            AdapterRepair(
+                row["id"],
+                row["mac"],
+                row["network"],
+                row["switch"],
+                row["vlan"],
+                subnet=row["subnet"],
+                classification=row["classification"],
+                port_acl=row["port_acl"],
+            )
             for row in rows
         )
         self.world.repair_network(self.now, vm_id, Repair(here, repairs))
@@ -188,6 +197,10 @@ class Answering:
                 trunk=tuple(row["trunk"]),
                 native_vlan=row["native_vlan"],
                 acls=tuple(Acl(**acl) for acl in row["acls"]),
+                classic_acls=tuple(row["classic_acls"]),
+                isolation=row["isolation"],
+                spoofing=row["spoofing"],
+                guards=row["guards"],
             )
             for row in rows
         )
@@ -262,6 +275,7 @@ def port_of(nic: Adapter) -> Mapping[str, object]:
         "spoofing": nic.spoofing,
         "guards": nic.guards,
         "acls": [rule_of(acl) for acl in nic.acls],
+        "classic_acls": list(nic.classic_acls),
     }
 
 

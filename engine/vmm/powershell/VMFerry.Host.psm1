@@ -353,7 +353,7 @@ function Find-VmfHostVm {
 function Get-VmfHostNetwork {
     <#
     .SYNOPSIS
-    The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, extended ACLs.
+    The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, ACLs of both kinds.
     .DESCRIPTION
     Changes nothing. VMs that are not on this host are left out.
     .PARAMETER VmIds
@@ -386,20 +386,21 @@ function ConvertTo-VmfHostAdapter {
     $spoofing = $null
     if ([string] (Get-VmfProperty -InputObject $Adapter -Name 'MacAddressSpoofing' -Default 'Off') -eq 'On') { $spoofing = 'On' }
     [ordered]@{
-        id          = ConvertTo-VmfAdapterId -Id $Adapter.Id
-        mac         = ConvertTo-VmfMac -Mac $Adapter.MacAddress
-        name        = [string] $Adapter.Name
-        switch      = ConvertTo-VmfText -Value $Adapter.SwitchName
-        connected   = [bool] $Adapter.Connected
-        vlan        = $lan['vlan']
-        trunk       = $lan['trunk']
-        native_vlan = $lan['native_vlan']
-        isolation   = Get-VmfIsolation -Adapter $Adapter
-        spoofing    = $spoofing
-        guards      = Get-VmfGuard -Adapter $Adapter
-        acls        = [object[]]@(foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
+        id           = ConvertTo-VmfAdapterId -Id $Adapter.Id
+        mac          = ConvertTo-VmfMac -Mac $Adapter.MacAddress
+        name         = [string] $Adapter.Name
+        switch       = ConvertTo-VmfText -Value $Adapter.SwitchName
+        connected    = [bool] $Adapter.Connected
+        vlan         = $lan['vlan']
+        trunk        = $lan['trunk']
+        native_vlan  = $lan['native_vlan']
+        isolation    = Get-VmfIsolation -Adapter $Adapter
+        spoofing     = $spoofing
+        guards       = Get-VmfGuard -Adapter $Adapter
+        acls         = [object[]]@(foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
                 ConvertTo-VmfAcl -Acl $acl
             })
+        classic_acls = [object[]]@(Get-VmfClassicRule -Adapter $Adapter)
     }
 }
 
@@ -472,6 +473,26 @@ function ConvertTo-VmfAcl {
     }
 }
 
+function Get-VmfClassicRule {
+    <#
+    .SYNOPSIS
+    The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
+    .DESCRIPTION
+    A rule for both directions is listed once for each. Metering rules come and go with the metering of
+    a VM and let everything pass.
+    #>
+    param($Adapter)
+    foreach ($acl in (Hyper-V\Get-VMNetworkAdapterAcl -VMNetworkAdapter $Adapter)) {
+        if ([string] $acl.Action -eq 'Meter') { continue }
+        $sides = @(foreach ($side in @('Local', 'Remote')) {
+                $address = ConvertTo-VmfAny -Value (Get-VmfProperty -InputObject $acl -Name ($side + 'Address') -Default '')
+                if ($address -ne 'ANY') { $side.ToLowerInvariant() + ' ' + $address.ToUpperInvariant() }
+            })
+        if ($sides.Count -eq 0) { $sides = @('remote ANY') }
+        "$($acl.Action) $($acl.Direction) $($sides -join ' ')"
+    }
+}
+
 function ConvertTo-VmfAny {
     <#
     .SYNOPSIS
@@ -486,15 +507,18 @@ function ConvertTo-VmfAny {
 function Add-VmfHostNetwork {
     <#
     .SYNOPSIS
-    Put extended ACLs, trunks and, where asked for, switch and access VLAN back on adapters of a VM.
+    Put back on adapters of a VM what Hyper-V keeps at their ports.
     .DESCRIPTION
-    Idempotent: what is there already is left alone. A rule of the same direction and weight with
-    another body is never overwritten: that is refused, and what was put back before stays.
+    ACLs of both kinds, trunk, isolation, spoofing, guards and, where asked for, switch and access VLAN.
+    Idempotent: what is there already is left alone. A rule of the same direction and weight (of a
+    classic one: direction and address) with another body is never overwritten: that is refused, and
+    what was put back before stays. Nothing is turned off.
     .PARAMETER VmId
     The Hyper-V id of the VM.
     .PARAMETER Adapters
-    JSON text: [{id, mac, acls, vlan, trunk, native_vlan, switch}]; null and empty leave alone, VLAN 0 is
-    untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
+    JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
+    guards}]; null and empty leave alone, VLAN 0 is untagged. An adapter is found by id, else by its MAC
+    where that is unique and not zero.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -521,6 +545,8 @@ function Add-VmfHostNetwork {
                 throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
             }
             Set-VmfConnection -Adapter $adapter -Repair $repair
+            Set-VmfPort -Adapter $adapter -Repair $repair
+            Add-VmfClassicRule -Adapter $adapter -Rules (Get-VmfField -InputObject $repair -Name 'classic_acls') -Label $label
             Add-VmfAcl -Adapter $adapter -Acls (Get-VmfField -InputObject $repair -Name 'acls') -Label $label
         }
         ConvertTo-VmfReply -Data ([ordered]@{})
@@ -554,6 +580,75 @@ function Set-VmfConnection {
     if ((Get-VmfIsolation -Adapter $Adapter) -ne 0) { return }
     if ($vlan -eq 0) { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Untagged }
     else { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Access -VlanId $vlan }
+}
+
+function Set-VmfPort {
+    <#
+    .SYNOPSIS
+    Isolation by VLAN, spoofing and guards, where they are named and differ.
+    #>
+    param($Adapter, $Repair)
+    $isolation = Get-VmfField -InputObject $Repair -Name 'isolation'
+    if ($null -ne $isolation -and (Get-VmfIsolation -Adapter $Adapter) -ne $isolation) {
+        # The id is that of untagged traffic: without letting it in, the id would be of no use.
+        $null = Hyper-V\Set-VMNetworkAdapterIsolation -VMNetworkAdapter $Adapter -IsolationMode Vlan -DefaultIsolationID $isolation -AllowUntaggedTraffic $true
+    }
+    $wanted = @(([string] (Get-VmfField -InputObject $Repair -Name 'guards')) -split ',')
+    $on = @{}
+    if ([string] (Get-VmfField -InputObject $Repair -Name 'spoofing') -eq 'On') { $on['MacAddressSpoofing'] = 'On' }
+    if ($wanted -contains 'dhcp') { $on['DhcpGuard'] = 'On' }
+    if ($wanted -contains 'router') { $on['RouterGuard'] = 'On' }
+    foreach ($name in @($on.Keys)) {
+        if ([string] (Get-VmfProperty -InputObject $Adapter -Name $name -Default 'Off') -eq 'On') { $on.Remove($name) }
+    }
+    if ($on.Count -gt 0) { $null = Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $Adapter @on }
+}
+
+function Add-VmfClassicRule {
+    <#
+    .SYNOPSIS
+    Add those of these classic rules that are not there, in the order given.
+    #>
+    param($Adapter, $Rules, [string] $Label)
+    # By direction and address: the action, since the two make the whole rule.
+    $there = @{}
+    foreach ($text in (Get-VmfClassicRule -Adapter $Adapter)) {
+        $action, $key = $text -split ' ', 2
+        $there[$key] = $action
+    }
+    foreach ($text in $Rules) {
+        if ($null -eq $text) { continue }
+        if ([string] $text -notmatch '^(Allow|Deny) ((Inbound|Outbound)(?= )(?: local (\S+))?(?: remote (\S+))?)$') {
+            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "This is no classic rule: $text")
+        }
+        $action, $key, $direction, $local, $remote = @(foreach ($n in 1..5) { [string] $Matches[$n] })
+        if (-not $there.ContainsKey($key)) {
+            $addresses = Get-VmfAddressParameter -Local $local -Remote $remote
+            $null = Hyper-V\Add-VMNetworkAdapterAcl -VMNetworkAdapter $Adapter -Action $action -Direction $direction @addresses
+            $there[$key] = $action
+        }
+        elseif ($there[$key] -ne $action) {
+            $text = "$key on adapter $Label is another rule already: $($there[$key]) $key"
+            throw (New-VmfError -Class 'refused' -Code 'acl_conflict' -Message $text)
+        }
+    }
+}
+
+function Get-VmfAddressParameter {
+    <#
+    .SYNOPSIS
+    The parameters for the addresses of a classic rule: six pairs of digits are a MAC address.
+    #>
+    param([string] $Local, [string] $Remote)
+    $found = @{}
+    $sides = @{ Local = $Local; Remote = $Remote }
+    foreach ($side in $sides.Keys) {
+        if ($sides[$side].Length -eq 0) { continue }
+        $kind = 'IPAddress'
+        if ($sides[$side] -match '^[0-9A-F]{2}([-:]?[0-9A-F]{2}){5}$') { $kind = 'MacAddress' }
+        $found["$side$kind"] = $sides[$side]
+    }
+    $found
 }
 
 function Add-VmfAcl {

@@ -159,6 +159,8 @@ namespace Microsoft.HyperV.PowerShell
     public enum OnOffState { On = 0, Off = 1 }
     public enum VMNetworkAdapterExtendedAclAction : byte { Allow = 1, Deny = 2 }
     public enum VMNetworkAdapterExtendedAclDirection : byte { Inbound = 1, Outbound = 2 }
+    public enum VMNetworkAdapterAclAction : byte { Allow = 1, Deny = 2, Meter = 3 }
+    public enum VMNetworkAdapterAclDirection : byte { Inbound = 1, Outbound = 2, Both = 3 }
     public enum VMNetworkAdapterVlanMode { Untagged = 0, Access = 1, Trunk = 2, Private = 3 }
     public enum VMNetworkAdapterIsolationMode { None = 0, NativeVirtualSubnet = 1, ExternalVirtualSubnet = 2, Vlan = 3 }
 
@@ -223,6 +225,14 @@ namespace Microsoft.HyperV.PowerShell
     {
         public VMNetworkAdapterIsolationMode IsolationMode { get; set; }
         public int DefaultIsolationID { get; set; }
+    }
+
+    public class VMNetworkAdapterAclSetting
+    {
+        public VMNetworkAdapterAclDirection Direction { get; set; }
+        public VMNetworkAdapterAclAction Action { get; set; }
+        public string LocalAddress { get; set; }
+        public string RemoteAddress { get; set; }
     }
 
     public class VMNetworkAdapterExtendedAclSetting
