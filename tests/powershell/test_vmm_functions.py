@@ -184,6 +184,14 @@ def test_what_keeps_a_vm_from_moving_is_told_in_our_words(scene):
     assert found["replica"] is True
 
 
+@pytest.mark.parametrize("word", ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"])
+def test_each_word_stands_for_its_own_property(scene, word):
+    scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = ["{word}"]\n')
+    (found,) = fleet(scene)["vms"]
+
+    assert found["blocks"] == [word]
+
+
 def test_a_stored_vm_says_so(scene):
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "old"\nhost = "hv01"\nstatus = "Stored"\n')
     (found,) = fleet(scene)["vms"]
