@@ -38,7 +38,9 @@ def repair(state: State, vm: VmState, wanted: Repair) -> None:
         if nic is None:
             raise VmmRefused(f"'{vm.name}' has no adapter {one.mac or one.adapter_id}")
         place = vm.nics.index(nic)
-        vm.nics[place] = nic = _connected(state, host, nic, one)
+        vm.nics[place] = nic = _set(_connected(state, host, nic, one), one)
+        for rule in one.classic_acls:
+            vm.nics[place] = nic = _with_classic(nic, rule)
         for acl in one.acls:
             vm.nics[place] = nic = _with_acl(host, nic, acl)
 
@@ -59,6 +61,30 @@ def _connected(state: State, host: HostState, nic: Adapter, wanted: AdapterRepai
     if wanted.vlan is not None:
         return replace(changes, vlan=wanted.vlan, trunk=(), native_vlan=0)
     return changes
+
+
+def _set(nic: Adapter, wanted: AdapterRepair) -> Adapter:
+    """The settings that are named, set; guards are only turned on."""
+    on = {word for text in (nic.guards, wanted.guards) if text for word in text.split(",")}
+    return replace(
+        nic,
+        subnet=wanted.subnet or nic.subnet,
+        classification=wanted.classification or nic.classification,
+        port_acl=wanted.port_acl or nic.port_acl,
+        isolation=nic.isolation if wanted.isolation is None else wanted.isolation,
+        spoofing=wanted.spoofing or nic.spoofing,
+        guards=",".join(sorted(on)) if wanted.guards else nic.guards,
+    )
+
+
+def _with_classic(nic: Adapter, rule: str) -> Adapter:
+    if rule in nic.classic_acls:
+        return nic
+    key = rule.partition(" ")[2]
+    for other in nic.classic_acls:
+        if other.partition(" ")[2] == key:
+            raise VmmRefused(f"{key} on adapter {nic.label} is another rule already: {other}")
+    return replace(nic, classic_acls=(*nic.classic_acls, rule))
 
 
 def _with_acl(host: HostState, nic: Adapter, acl: Acl) -> Adapter:
