@@ -106,7 +106,6 @@ NAMES = {
     "port_acl": "port ACL",
     "spoofing": "spoofing setting",
     "guards": "guard setting",
-    "mac": "MAC address",
 }
 
 
