@@ -17,6 +17,7 @@ from pathlib import Path
 
 from engine.errors import Refused
 from engine.model import Acl, Adapter, classic_rule
+from engine.policy.preflight import drive_of
 from engine.sim.table import Table, suggestion
 
 FORMAT = 1
@@ -180,13 +181,15 @@ def _toml(text: str, name: str) -> Mapping[str, object]:
 
 def _host(table: Table) -> HostSpec:
     plain = HostSpec(name="")
+    path = table.text("path", plain.path)
+    volumes = {drive_of(path) or "D:": 8000.0}
     host = HostSpec(
         name=table.required("name"),
         live=table.count("live", plain.live),
         storage=table.count("storage", plain.storage),
         memory_gb=table.number("memory_gb", plain.memory_gb),
-        volumes=table.numbers("volumes", plain.volumes),
-        path=table.text("path", plain.path),
+        volumes=table.numbers("volumes", volumes),
+        path=path,
         switches=table.texts("switches", plain.switches),
         networks=table.texts("networks", plain.networks),
         mb_per_s=table.number("mb_per_s", plain.mb_per_s, positive=True),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.model import Adapter, HyperVState, Network
+from engine.sim import room
 from engine.sim.state import Fate, HostState, Loss, Migration, State, VmState
 
 SOON = 10.0
@@ -15,7 +16,7 @@ SOON = 10.0
 def fate(state: State, vm: VmState, migration: Migration, now: float) -> Fate:
     """How this migration is going to end. Wishes of a story outrank chance."""
     if reason := _hopeless(state, vm, migration, now):
-        return Fate(job="failed", at="source", error=reason, seconds=SOON)
+        return Fate(job="failed", at="source", error=reason, seconds=SOON, hopeless=True)
     if vm.fates:
         return _wish(vm, migration)
     if state.chance(state.lies.failed):
@@ -55,7 +56,7 @@ def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> st
                 f"Live migration of '{vm.name}' failed: Could not find Ethernet switch "
                 f"'{nic.switch}' (33012)"
             )
-    return ""
+    return room.lacks_disk(state, vm, migration) or room.lacks_memory(state, vm, migration)
 
 
 def lacks_switch(state: State, host: HostState, nic: Adapter) -> bool:

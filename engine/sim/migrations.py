@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.model import Network, Power, short
-from engine.sim import judge, lies
+from engine.sim import judge, lies, room
 from engine.sim.state import Fate, Migration, Phase, State, VmState
 from engine.sim.views import REFRESHER, catch_up, changed, progress, reread
 
@@ -27,6 +27,7 @@ class Start:
     power: Power
     pin: Network | None
     not_after: float
+    path: str | None = None
 
 
 def reach(state: State, now: float, *hosts: str) -> None:
@@ -87,6 +88,7 @@ def _ours(state: State, now: float, move: Start) -> Migration:
         begins=now,
         not_after=move.not_after,
         pin=move.pin,
+        path=move.path,
     )
 
 
@@ -138,7 +140,7 @@ def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
         return f"'{vm.name}' is in the state {vm.overlay} and cannot be migrated"
     if vm.spec.blocks:
         return f"'{vm.name}' cannot be migrated: {', '.join(vm.spec.blocks)}"
-    return ""
+    return room.lacks_disk(state, vm, migration)
 
 
 def foreign(state: State, now: float, vm: VmState, destination: str) -> Migration:
@@ -292,6 +294,7 @@ def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
     vm.hosts = _places(migration, vm)
     if set(vm.hosts) - set(before):
         lies.arrive(state, vm, migration)
+    _store(state, migration, vm, before)
     if migration.phase == "failed":
         vm.overlay = "MigrationFailed"
     believed = migration.destination if migration.phase == "completed" else migration.source
@@ -299,6 +302,14 @@ def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
     if not honest and migration.phase == "completed":
         vm.vmm_host = believed
     changed(state, vm, now, 0.0 if honest else REFRESHER)
+
+
+def _store(state: State, migration: Migration, vm: VmState, before: list[str]) -> None:
+    """Its disks lie where the job took them; what it left is free again."""
+    vm.drives = {host: drive for host, drive in vm.drives.items() if host in vm.hosts}
+    destination = migration.destination
+    if destination in vm.hosts and destination not in before:
+        vm.drives[destination] = room.drive_to(migration, state.hosts[destination])
 
 
 def _places(migration: Migration, vm: VmState) -> list[str]:

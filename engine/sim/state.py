@@ -61,7 +61,7 @@ class Fate:
     """How a migration ends: what its job says, and where the VM is (``at``).
 
     ``at`` is source, destination, both, neither or a host. ``seconds`` is set where it ends
-    before its time.
+    before its time; ``hopeless`` where that was clear before anything was copied.
     """
 
     job: Literal["ok", "failed"] = "ok"
@@ -69,6 +69,7 @@ class Fate:
     error: str = ""
     seconds: float | None = None
     times: int = 1
+    hopeless: bool = False
 
 
 @dataclass
@@ -81,7 +82,10 @@ class Loss:
 
 @dataclass
 class VmState:
-    """One VM: Hyper-V's truth, VMM's view of it, and what is going to happen to it."""
+    """One VM: Hyper-V's truth, VMM's view of it, and what is going to happen to it.
+
+    ``drives`` says on which volume of a host its disks lie where that is not the host's own path.
+    """
 
     spec: VmSpec
     hosts: list[str]
@@ -96,6 +100,7 @@ class VmState:
     backups: list[tuple[float, float]] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    drives: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -136,6 +141,7 @@ class Migration:
     kind: Kind = "live"
     not_after: float | None = None
     pin: Network | None = None
+    path: str | None = None
     started: float | None = None
     ends: float | None = None
     visible: float = 0.0

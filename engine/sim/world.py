@@ -125,12 +125,13 @@ class World:
         power: Power,
         pin: Network | None,
         not_after: float,
+        path: str | None = None,
     ) -> str | None:
-        """See ``VmmPort.start_move``."""
+        """See ``VmmPort.start_move``; without ``path`` the destination's own."""
         self.advance(now)
         ends = [self.state.known_host(host) for host in (source, destination)]
         names = [h.name if h else name for h, name in zip(ends, (source, destination), strict=True)]
-        move = Start(vm_id, names[0], names[1], power, pin, not_after)
+        move = Start(vm_id, names[0], names[1], power, pin, not_after, path)
         return migrations.start(self.state, now, move)
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:

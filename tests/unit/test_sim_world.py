@@ -1051,3 +1051,128 @@ def test_many_lanes_may_call_at_once() -> None:
         lane.join()
     assert len(room.look().jobs) == 3
     assert room.world.violations == ()
+
+
+# --- room -------------------------------------------------------------------------------------
+
+BIG = '[[vm]]\nname = "big01"\nhost = "hv02"\nmemory_gb = 16\ndisk_gb = 100\n'
+TIGHT = "memory_gb = 22\nvolumes = { 'D:' = 240, 'E:' = 60 }"
+
+
+def free(room: Room, host: str = HV2) -> tuple[int, dict[str, int]]:
+    """Memory and disk in GB, as an observation shows them."""
+    found = room.look().host(host)
+    assert found
+    assert found.free_memory_mb is not None
+    assert found.volumes is not None
+    return found.free_memory_mb // 1024, {v.name: v.free_mb // 1024 for v in found.volumes}
+
+
+def start_on(room: Room, path: str, name: str = "web01", power: Power = "running") -> str:
+    job = room.port.start_move(room.id(name), HV1, HV2, path, power, None, room.now + 60)
+    assert job
+    return job
+
+
+def test_what_is_free_is_what_the_vms_of_a_host_leave() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    assert free(room) == (6, {"D:": 140, "E:": 60})
+    # Three run and one is powered down: it takes disk, but no memory.
+    assert free(room, HV1) == (10, {"D:": 0, "E:": 60})
+
+
+def test_a_move_is_not_seen_in_what_is_free_before_it_is_there() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    room.start("web01")
+    assert free(room) == (6, {"D:": 140, "E:": 60})
+    assert free(room, HV1)[0] == 10
+    room.at(301)
+    assert free(room) == (2, {"D:": 80, "E:": 60})
+    assert free(room, HV1)[0] == 14
+
+
+def test_a_live_move_without_memory_fails_early_and_a_cold_one_needs_none() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    room.start("web01")
+    hopeless = room.start("web02")
+    room.at(11)
+    job = room.job(hopeless)
+    assert job
+    assert job.state == "failed"
+    assert job.error
+    assert "0x800705AA" in job.error
+    assert "4096 MB wanted, 2048 MB free" in job.error
+    assert room.vm("web02").seen_on == (HV1,)
+    cold = room.start("off01", power="down")
+    room.at(400)
+    assert (job := room.job(cold))
+    assert job.state == "completed"
+
+
+def test_a_disk_that_does_not_fit_is_refused_until_another_has_gone() -> None:
+    room = Room(more=BIG, host=TIGHT.replace("22", "256"))
+    room.start("web01")
+    room.start("web02")
+    with pytest.raises(VmmRefused, match=r"not enough space on the disk D: of hv02.*0x80070070"):
+        room.port.start_move(room.id("off01"), HV1, HV2, None, "down", None, room.now + 60)
+    room.world.delete(room.now, "big01")
+    room.at(301)
+    assert room.start("off01", power="down")
+
+
+def test_disks_lie_on_the_volume_of_the_path_that_they_were_moved_to() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    start_on(room, "e:\\Other")
+    room.at(301)
+    assert free(room) == (2, {"D:": 140, "E:": 0})
+    with pytest.raises(VmmRefused, match="disk E:"):
+        start_on(room, "E:\\Other", "off01", "down")
+    # Back at home they lie where that host keeps its own.
+    room.port.start_move(room.id("web01"), HV2, HV1, None, "running", None, room.now + 60)
+    room.at(700)
+    assert free(room)[1]["E:"] == 60
+
+
+def test_a_path_on_a_volume_that_is_not_there_is_refused() -> None:
+    room = Room()
+    with pytest.raises(VmmRefused, match=r"hv02.corp.example has no volume F: .*0x80070003"):
+        start_on(room, "F:\\VMs")
+    assert room.vm("web01").seen_on == (HV1,)
+    assert start_on(room, "\\\\files\\vms")
+
+
+def test_somebody_elses_move_that_does_not_fit_fails_too() -> None:
+    room = Room(more=BIG, host="volumes = { 'D:' = 150 }")
+    job = room.world.foreign(room.now, "web01", "hv02")
+    room.at(11)
+    assert (found := room.job(job))
+    assert found.state == "failed"
+    assert found.error
+    assert "0x80070070" in found.error
+
+
+def test_a_world_that_was_saved_remembers_where_disks_lie() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    start_on(room, "E:\\Other")
+    room.at(301).look()
+    room.world = World.from_json(room.world.to_json())
+    room.port = SimPort(room.world, room.clock)
+    assert free(room)[1] == {"D:": 140, "E:": 0}
+
+
+def test_switches_of_hosts_and_vms_are_shown() -> None:
+    more = """[[vm]]
+name = "lab01"
+host = "hv02"
+[[vm.nic]]
+switch = "LS-Lab"
+[[vm.nic]]
+switch = "LS-Gone"
+connected = false
+"""
+    room = Room(more=more)
+    assert room.vm("lab01").switches == ("LS-Lab",)
+    assert room.vm("web01").switches == ("LS-Main",)
+    # No host lists LS-Lab, so the file says nothing about it: it hinders nobody.
+    assert (host := room.look().host(HV1))
+    assert host.switches == ("LS-Main", "LS-Lab")
