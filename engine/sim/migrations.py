@@ -61,8 +61,9 @@ def start(state: State, now: float, move: Start) -> str:
     if state.chance(state.lies.timeout_before):
         raise VmmUnavailable("The connection broke while the call was sent")
     migration = _ours(state, now, move)
-    if state.chance(state.lies.delayed):
-        migration.begins = now + state.between(DELAY)
+    late, state.late = state.late, None
+    if late is not None or state.chance(state.lies.delayed):
+        migration.begins = now + (state.between(DELAY) if late is None else late)
         state.open.append(migration)
         judge.started(state, migration)
         raise VmmUnavailable("The connection broke before VMM answered")
