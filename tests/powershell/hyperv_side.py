@@ -124,7 +124,9 @@ def _adapter(vm: VmState, nic: Adapter) -> Row:
 
 
 def _switches(here: _Here, call: Call) -> Answer:
-    return _objects({"type": HV + "VMSwitch", "Name": name} for name in here.host.spec.switches)
+    seen = views.observe(here.state, here.now).host(here.host.name)
+    names = (seen.switches if seen else None) or here.host.spec.switches
+    return _objects({"type": HV + "VMSwitch", "Name": name} for name in names)
 
 
 def _vlan(here: _Here, call: Call) -> Answer:
