@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 
 from bot.terminal import reading, running
+from bot.terminal.report_page import page
 from engine import grammar
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
 from engine.model import Request
+from engine.report import spreadsheet
 from engine.settings import Settings, load
 from engine.store import queries
+from engine.vocabulary import OPTIONS, VERBS
 
 if TYPE_CHECKING:
     from engine.sim.story import Played
@@ -70,8 +73,8 @@ class _Verbs(click.Group):
 
 
 def _request_usage() -> str:
-    verbs = [f"  {verb.usage:<22} {verb.about}" for verb in grammar.VERBS if verb.request]
-    options = [f"  {option.word:<22} {option.about}" for option in grammar.OPTIONS]
+    verbs = [f"  {verb.usage:<22} {verb.about}" for verb in VERBS if verb.request]
+    options = [f"  {option.word:<22} {option.about}" for option in OPTIONS]
     return "\n\n".join("\b\n" + "\n".join(part) for part in (["REQUEST:", *verbs], options))
 
 
@@ -217,10 +220,13 @@ def status(ctx: click.Context, run: str | None) -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV, a row per VM; for a spreadsheet.")
 @click.argument("run", metavar="RUN")
 @click.pass_context
-def report(ctx: click.Context, run: str, as_json: bool) -> None:
+def report(ctx: click.Context, run: str, as_json: bool, as_csv: bool) -> None:
     """Show what became of every VM of a run."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv cannot be used together.", ctx)
     place = cast(_Lazy, ctx.obj).place()
     store = place.reading()
     try:
@@ -229,9 +235,10 @@ def report(ctx: click.Context, run: str, as_json: bool) -> None:
         store.close()
     if as_json:
         _print_json(document)
-        return
-    for line in reading.report_lines(document["runs"][0]):
-        click.echo(line)
+    elif as_csv:
+        click.echo(spreadsheet(document["runs"][0]).encode("utf-8", "replace"), nl=False)
+    else:
+        click.echo("\n".join(page(document["runs"][0])))
 
 
 @cli.command()

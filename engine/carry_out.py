@@ -15,25 +15,38 @@ from engine.errors import VmmError
 from engine.model import Network
 from engine.policy.steps import (
     Call,
+    CheckRights,
     Dismiss,
     PutBack,
     ReadNetworks,
     RefreshVm,
     SaveBaselines,
     Start,
+    StopJob,
 )
 from engine.vmm.port import VmmPort
 
-#: Restores go before starts; looking and repairing before filling slots.
-_URGENCY = (PutBack, ReadNetworks, Dismiss, RefreshVm, SaveBaselines, Start)
+#: Stops and restores go before starts; looking and repairing before filling slots.
+_URGENCY = (
+    StopJob,
+    PutBack,
+    ReadNetworks,
+    Dismiss,
+    RefreshVm,
+    CheckRights,
+    SaveBaselines,
+    Start,
+)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call came to: networks by VM id, a job id, or an error of the port."""
+    """What a call came to: networks by VM id, a job id, why rights are missing, or an error of
+    the port."""
 
     networks: Mapping[str, Network] | None = None
     job: str | None = None
+    why: str | None = None
     error: VmmError | None = None
 
 
@@ -56,6 +69,10 @@ def _ask(call: Call, port: VmmPort) -> Answer:
             return Answer(networks=port.networks(call.host, [m.vm_id for m in call.moves]))
         case PutBack():
             port.repair_network(call.move.vm_id, call.repair)
+        case CheckRights():
+            return Answer(why=port.rights(call.host))
+        case StopJob():
+            port.stop_job(call.job)
         case Dismiss():
             port.dismiss(call.move.vm_id)
         case RefreshVm():

@@ -10,7 +10,8 @@ from engine.policy.steps import (
     Adopt,
     Arrive,
     Ask,
-    EndRun,
+    CallOut,
+    ComeBack,
     Expire,
     Finish,
     Hold,
@@ -20,6 +21,7 @@ from engine.policy.steps import (
     SeeEmpty,
     SeePower,
     Step,
+    TurnRun,
 )
 from engine.store.deeds import Pen
 
@@ -33,6 +35,8 @@ def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord], fleet: Fleet
             pen.note_power(step.move, step.power, step.down_since)
         case Hold():
             pen.hold(step.move, step.wait, step.text)
+        case CallOut():
+            pen.call_out(step.move, step.text)
         case Arrive():
             _arrive(pen, step)
         case Return():
@@ -63,7 +67,9 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
             pen.note_empty(runs[step.run].run, step.hosts, step.first, step.proven)
         case Quiet():
             pen.note_quiet(step.run, step.at)
-        case EndRun():
+        case ComeBack():
+            pen.note_back(step.run, step.gap)
+        case TurnRun():
             pen.turn_run(runs[step.run].run, step.state, step.text)
         case _:
             raise TypeError(f"{type(step).__name__} is not a note")

@@ -33,17 +33,20 @@ from engine.model import (
     MIGRATIONS,
     AttemptKind,
     Fleet,
-    Host,
     Move,
     MoveState,
     Result,
+    Rights,
     RunRecord,
     Wait,
 )
 from engine.notes import write_note
+from engine.policy import rereading
+from engine.policy.facts import Facts
 from engine.policy.plan import LIVING, plan
 from engine.policy.steps import (
     Call,
+    CheckRights,
     Dismiss,
     Hold,
     Plan,
@@ -53,6 +56,7 @@ from engine.policy.steps import (
     SaveBaselines,
     Start,
     Step,
+    StopJob,
     is_call,
 )
 from engine.settings import Settings
@@ -128,6 +132,7 @@ class Engine:
             return Advanced(True, self.clock.now())
         except (VmmUnavailable, ContractError) as error:
             log.warning("VMM %s cannot be used: %s", self.vmm, error)
+            self._hold_all(error)
             return Advanced(False, self.clock.now() + 3 * self.rules.tick, error)
 
     def _advance(self) -> Advanced:
@@ -137,21 +142,31 @@ class Engine:
             return self._idle()
         self._close_interrupted(living)
         last = queries.fleet(self.store, self.vmm)
-        fleet = self._observe(living, last, _due_for_refresh(living, last, self.clock.now()))
+        facts = self._facts(last)
+        fleet = self._observe(living, last, rereading.due(living, last, self.clock.now()))
         looked_for = {r.run.id for r in living}
         everything = queries.records(self.store, self.vmm)
         # A run that was asked for while we looked is planned with the next look.
         records = tuple(r for r in everything if r.run.id in looked_for)
-        made = self._plan(records, fleet)
+        made = plan(records, fleet, self.clock.now(), self.rules, facts)
         if made.refresh:
             fleet = self._observe(living, fleet, made.refresh)
-            made = self._plan(records, fleet)
+            made = plan(records, fleet, self.clock.now(), self.rules, facts)
         calls = carry_out.in_order([step for step in made.steps if is_call(step)])
         opened = self._write(records, fleet, made.steps, calls)
         answers = carry_out.make_all(calls, self.port, self.lanes)
         for call, attempts, answer in zip(calls, opened, answers, strict=True):
             self._write_answer(call, attempts, answer)
         return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
+
+    def _hold_all(self, error: VmmError) -> None:
+        """VMM does not answer: what is not on its way waits for it, and says so."""
+        with self._writing() as pen:
+            pen.keep_beat(self.vmm)
+            for record in queries.records(self.store, self.vmm):
+                for entry in record.moves if record.run.state in LIVING else ():
+                    if entry.move.state in (MoveState.PENDING, MoveState.RESTORING):
+                        pen.hold(entry.move, Wait.VMM_DOWN, f"VMM cannot be used: {error}")
 
     def _idle(self) -> Advanced:
         """Nothing to do: keep the names fresh, no more often than the sweep."""
@@ -170,7 +185,8 @@ class Engine:
     ) -> Fleet:
         hosts = dict.fromkeys((*_hosts_to_ask(living, last), *self._doubtful_hosts(living)))
         jobs = [a.job for r in living for m in r.moves for a in m.attempts if a.open and a.job]
-        return self.port.observe(hosts=list(hosts), jobs=jobs, refresh=list(refresh))
+        seen = self.port.observe(hosts=list(hosts), jobs=jobs, refresh=list(refresh))
+        return rereading.carry_on(seen, last, refresh)
 
     def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
         """Where starts that nobody saw the end of, and VMs that were lost sight of, may be."""
@@ -180,20 +196,27 @@ class Engine:
         unknown = queries.doubts(self.store, self.vmm)
         return hosts + [h for d in unknown if d.vm_id in wanted for h in d.hosts]
 
-    def _plan(self, records: Sequence[RunRecord], fleet: Fleet) -> Plan:
-        lost = queries.lost_attempts(self.store, self.vmm)
-        unknown = queries.doubts(self.store, self.vmm)
-        return plan(records, fleet, self.clock.now(), self.rules, lost, unknown)
+    def _facts(self, last: Fleet | None) -> Facts:
+        return Facts(
+            lost=queries.lost_attempts(self.store, self.vmm),
+            unknown=queries.doubts(self.store, self.vmm),
+            damages=queries.damages(self.store, self.vmm),
+            rights={r.host.casefold(): r for r in queries.rights(self.store, self.vmm)},
+            before=last,
+            beat=queries.beat(self.store, self.vmm),
+        )
 
     def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
-        """The plan's own deadline, or the next pass over the hosts, whichever is first."""
-        due = [made.due] if made.due is not None else []
+        """The plan's own deadline, the next pass over the hosts, or the next sweep."""
+        due = [fleet.at + self.sweep, *([made.due] if made.due is not None else [])]
         for record in living:
             for name in (*record.run.sources, *record.run.destinations):
                 host = fleet.host(name)
-                if host is not None and host.refreshed_at is not None:
+                if host is not None and host.tries:
+                    due.append(rereading.next_try(host, record.run.options))
+                elif host is not None and host.refreshed_at is not None:
                     due.append(host.refreshed_at + record.run.options.pass_)
-        return min(due, default=None)
+        return min(due)
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -225,6 +248,8 @@ class Engine:
         """All notes, and the attempt of every call before it is made, in one transaction."""
         runs = {r.run.id: r for r in records}
         with self._writing() as pen:
+            pen.expect(records)
+            pen.keep_beat(self.vmm)
             pen.keep_fleet(fleet)
             for step in steps:
                 if not is_call(step):
@@ -238,6 +263,14 @@ class Engine:
                 return
             if isinstance(call, SaveBaselines | ReadNetworks):
                 _write_networks(pen, call, attempts, answer)
+                return
+            if isinstance(call, CheckRights):
+                pen.keep_rights(self.vmm, _rights(call, answer, self.clock.now()))
+                return
+            if isinstance(call, StopJob):
+                said = f" VMM said: {answer.error}" if answer.error else ""
+                text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
+                pen.note_stop(call.move, call.job, text)
                 return
             detail = {}
             if isinstance(call, PutBack):
@@ -256,8 +289,8 @@ _KINDS: dict[type, AttemptKind] = {
 
 
 def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
-    """The attempts of one call; a reading of networks is an observation and has none."""
-    if isinstance(call, ReadNetworks):
+    """The attempts of one call; what only looks or stops has none."""
+    if isinstance(call, ReadNetworks | CheckRights | StopJob):
         return []
     if isinstance(call, Start):
         attempt = pen.begin_attempt(
@@ -296,6 +329,12 @@ def _result(error: VmmError | None) -> tuple[Result, str]:
 def _never_left(error: VmmError) -> bool:
     """Did the question not even reach the server? Then nothing can have happened."""
     return isinstance(error, VmmUnavailable) and error.happened is False
+
+
+def _rights(call: CheckRights, answer: Answer, now: float) -> Rights:
+    if answer.error is not None:
+        return Rights(call.host, now, None, str(answer.error))
+    return Rights(call.host, now, answer.why is None, answer.why or "")
 
 
 def _write_start(pen: Pen, call: Start, attempt: int, answer: Answer) -> None:
@@ -355,19 +394,3 @@ def _hosts_to_ask(living: Sequence[RunRecord], last: Fleet | None) -> list[str]:
             if not entry.move.over:
                 names.setdefault(entry.move.source.casefold(), entry.move.source)
     return list(names.values())
-
-
-def _due_for_refresh(living: Sequence[RunRecord], last: Fleet | None, now: float) -> list[str]:
-    """Hosts that VMM has not re-read for a pass; every time for a bulletproof run."""
-    due: dict[str, str] = {}
-    for record in living:
-        options = record.run.options
-        for name in (*record.run.sources, *record.run.destinations):
-            host = last.host(name) if last else None
-            if options.bulletproof or _is_old(host, options.pass_, now):
-                due.setdefault(name.casefold(), name)
-    return list(due.values())
-
-
-def _is_old(host: Host | None, age: float, now: float) -> bool:
-    return host is None or host.refreshed_at is None or now - host.refreshed_at >= age

@@ -34,9 +34,10 @@ from pydantic_settings import (
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from engine.errors import Refused, UsageError
-from engine.grammar import BY_WORD, duration, nearest
+from engine.grammar import duration, nearest
 from engine.model import Options, Request
 from engine.policy.waits import DEFAULT_LIMITS, Rules
+from engine.vocabulary import BY_WORD
 
 PREFIX = "VMFERRY_"
 
@@ -123,6 +124,7 @@ class EngineSettings(Section):
     backoff_max: Seconds = 900.0
     empty_gap: Seconds = 30.0
     sweep: Positive = 60.0
+    max_parallel_cold: AtLeast0 = 0
     mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
 
 
@@ -223,6 +225,9 @@ class Settings(BaseSettings):
             backoff_max=engine.backoff_max,
             empty_gap=engine.empty_gap,
             mb_per_s=engine.mb_per_s,
+            max_parallel_cold=engine.max_parallel_cold,
+            slot_notice=waits.slot_notice,
+            gap=max(3 * engine.tick, 2 * engine.sweep),
             limits={wait: getattr(waits, wait.lower()) for wait in DEFAULT_LIMITS},
         )
 

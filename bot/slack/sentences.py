@@ -10,9 +10,9 @@ from bot.slack.people import Deciders, mention, mentions
 from bot.slack.views import STATE, board_view, nobody, route, urgent_first
 from engine.board import Board
 from engine.errors import Refused, UsageError
-from engine.grammar import OPTIONS, VERBS
 from engine.model import ApprovalState, Run
 from engine.service import Decision
+from engine.vocabulary import OPTIONS, VERBS
 
 TYPE = re.compile(rf"Type: (?=(?:{'|'.join(verb.name for verb in VERBS)})\b)")
 NOTHING = "Nothing changed."

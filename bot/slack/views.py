@@ -167,6 +167,7 @@ def _bar(board: Board) -> list[str]:
 
 def _board_lines(board: Board, deciders: Deciders) -> list[str]:
     lines = [] if board.run.over else [_needs(board, q, deciders) for q in board.questions]
+    lines += [f"Needs a person: {escape(said)}" for said in board.needs]
     if board.moving:
         lines.append("Moving: " + ", ".join(_moving(board)))
     if board.restoring:

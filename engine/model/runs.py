@@ -165,7 +165,7 @@ class Run:
     ``owner`` is who is told and pinged (``None``: who asked); ``steered`` are those who resumed
     or retried it. ``resumed`` is when it last began anew: breakers, rights and grants of before
     do not count. ``back`` is when it was seen again after the latest gap. ``aborting``: what is
-    in flight is stopped, too.
+    in flight is stopped, too. ``said`` is why it is in its state, in a sentence.
     """
 
     id: int
@@ -189,6 +189,7 @@ class Run:
     resumed: float | None = None
     back: float | None = None
     aborting: bool = False
+    said: str = ""
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engine.model import Approval, ApprovalState, Run
 from engine.policy.waits import Rules
@@ -28,10 +28,60 @@ def digest(run: Run, vm_ids: Iterable[str]) -> str:
 
 
 def is_granted(
-    run: Run, vm_id: str, approvals: Iterable[Approval], rules: Rules, now: float
+    run: Run,
+    vm_id: str,
+    approvals: Iterable[Approval],
+    rules: Rules,
+    now: float,
+    since: float = 0.0,
 ) -> bool:
-    """Does a living grant of this run name this VM?"""
-    return any(covers(run, a, rules, now) and vm_id in a.granted for a in approvals)
+    """Does a living grant of this run name this VM, and has nobody taken it back since?
+    ``since``: only what was decided after that counts."""
+    last = _last_word(vm_id, approvals, since)
+    return last is not None and covers(run, last, rules, now) and vm_id in last.granted
+
+
+def denial(vm_id: str, approvals: Iterable[Approval], since: float = 0.0) -> Approval | None:
+    """The last word about this VM, if it was a no: denied, taken back, or others were chosen."""
+    last = _last_word(vm_id, approvals, since)
+    if last is None or (last.state is ApprovalState.GRANTED and vm_id in last.granted):
+        return None
+    return last
+
+
+_WORDS = frozenset({ApprovalState.GRANTED, ApprovalState.DENIED, ApprovalState.WITHDRAWN})
+
+
+def _last_word(vm_id: str, approvals: Iterable[Approval], since: float) -> Approval | None:
+    """The latest decision of a person about this VM."""
+    decided = [
+        a
+        for a in approvals
+        if a.state in _WORDS and vm_id in a.vms and a.decided is not None and a.decided >= since
+    ]
+    return max(decided, key=lambda a: (a.decided or 0.0, a.id), default=None)
+
+
+def outlived(approvals: Iterable[Approval], rules: Rules, now: float) -> tuple[Approval, ...]:
+    """Grants that have become too old to bind."""
+    return tuple(
+        a
+        for a in approvals
+        if a.state is ApprovalState.GRANTED
+        and a.decided is not None
+        and now - a.decided >= rules.grant_life
+    )
+
+
+def is_running_out(
+    vm_id: str, approvals: Sequence[Approval], rules: Rules, now: float, since: float = 0.0
+) -> bool:
+    """Does the grant of this VM end soon, and is nobody asked yet for another one?"""
+    last = _last_word(vm_id, approvals, since)
+    if last is None or last.state is not ApprovalState.GRANTED or last.decided is None:
+        return False
+    ends = last.decided + rules.grant_life
+    return now >= ends - rules.grant_renewal and open_question(vm_id, approvals) is None
 
 
 def covers(run: Run, approval: Approval, rules: Rules, now: float) -> bool:
@@ -42,11 +92,6 @@ def covers(run: Run, approval: Approval, rules: Rules, now: float) -> bool:
         and approval.decided is not None
         and now - approval.decided < rules.grant_life
     )
-
-
-def is_denied(vm_id: str, approvals: Iterable[Approval]) -> bool:
-    """Has somebody said no to this VM?"""
-    return any(a.state is ApprovalState.DENIED and vm_id in a.vms for a in approvals)
 
 
 def open_question(vm_id: str, approvals: Iterable[Approval]) -> Approval | None:
@@ -66,9 +111,10 @@ ANSWERS = {
     "expired": "the question has expired",
     "withdrawn": "the question was withdrawn",
     "already": "it was decided before",
-    "own_run": "whoever asked for a run does not approve it",
+    "own_run": "whoever asked for a run, or had it go on, does not decide on it",
     "not_a_decider": "not one of those who may decide",
     "stale": "the question has changed since that button was shown",
+    "started": "a VM that it approved has been started since",
 }
 
 
@@ -94,10 +140,39 @@ def judge_click(
         return "already"
     if run.over:
         return "expired"
-    if deciders is not None and by == run.by:
-        return "own_run"
-    if deciders is not None and by not in deciders:
-        return "not_a_decider"
+    if word := _may_not(run, by, deciders):
+        return word
     if shown is not None and shown != approval.digest:
         return "stale"
     return "ok"
+
+
+def judge_withdrawal(
+    approval: Approval | None,
+    run: Run | None,
+    by: str,
+    deciders: frozenset[str] | None,
+    started: bool,
+) -> str:
+    """As ``judge_click``, for taking back a yes or a question. ``started``: a VM that it approved
+    has been started since."""
+    if approval is None or run is None:
+        return "unknown"
+    if approval.state in (ApprovalState.EXPIRED, ApprovalState.WITHDRAWN):
+        return str(approval.state)
+    if approval.state is ApprovalState.DENIED:
+        return "already"
+    if run.over:
+        return "expired"
+    if word := _may_not(run, by, deciders):
+        return word
+    return "started" if started else "ok"
+
+
+def _may_not(run: Run, by: str, deciders: frozenset[str] | None) -> str:
+    """Why this person does not decide on this run; empty: they may."""
+    if deciders is None:
+        return ""
+    if by == run.by or by in run.steered:
+        return "own_run"
+    return "" if by in deciders else "not_a_decider"

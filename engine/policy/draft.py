@@ -10,11 +10,13 @@ from engine.policy.steps import Step
 
 @dataclass
 class Draft:
-    """Steps so far, hosts to re-read, the earliest time at which the plan would change."""
+    """Steps so far, hosts to re-read, the earliest time at which the plan would change, and why
+    the moves of a run have no way left."""
 
     steps: list[Step] = field(default_factory=list)
     refresh: set[str] = field(default_factory=set)
     due: float | None = None
+    given_up: dict[int, str] = field(default_factory=dict)
 
     def add(self, verdict: Verdict) -> None:
         """Take over what a ladder said."""

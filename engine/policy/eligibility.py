@@ -9,16 +9,18 @@ from __future__ import annotations
 from engine.grammar import matches
 from engine.model import (
     MIGRATIONS,
+    Approval,
+    ApprovalState,
     AttemptKind,
     MoveState,
     Outcome,
     RunState,
     Vm,
     Wait,
-    same_host,
     short,
 )
-from engine.policy import approval, waits
+from engine.policy import approval, destinations, preflight, waits
+from engine.policy.destinations import stuck
 from engine.policy.ladder import (
     FREE,
     Verdict,
@@ -30,6 +32,8 @@ from engine.policy.ladder import (
     hold_or,
     hold_silent,
     hold_two_places,
+    retry,
+    typed,
 )
 from engine.policy.steps import Arrive, Dismiss, Finish, RefreshVm
 
@@ -60,8 +64,9 @@ def _place(view: View) -> Verdict | None:
         # Not ours to judge: the run that has it looks after it, and checks its network.
         return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
     if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
-        # It may be on a host that nobody could look at: what the others show proves nothing.
-        text = f"R{view.doubted_by} lost sight of it, and not every host has answered since"
+        # It may be on a host that nobody could look at, or on two: a person has to look.
+        settle = typed("settle", view.doubted_by, move)
+        text = f"R{view.doubted_by} lost sight of it; somebody has to look, then: {settle}"
         return hold(view, Wait.OTHER_RUN, text)
     silent = view.silent(move.source)
     if vm is None:
@@ -125,13 +130,13 @@ def _condition(view: View) -> Verdict | None:
         return _repair_first(view, AttemptKind.REFRESH, "VMM says its configuration is incomplete")
     passing = _passing(vm)
     if passing:
-        return hold_or(view, Wait.TRANSIENT, passing, _stuck(view, passing))
-    if vm.blocks:
-        what = ", ".join(vm.blocks)
-        text = f"{vm.name} cannot be moved between stand-alone hosts: {what}."
-        return Verdict(
-            Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, text, f"Remove: {what}.")
-        )
+        return hold_or(view, Wait.TRANSIENT, passing, stuck(view, passing))
+    block = preflight.block(vm)
+    if block is not None:
+        return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *block))
+    misfit = _source_without_rights(view) or destinations.blocked(view)
+    if misfit is not None:
+        return misfit
     if vm.backing_up:
         return _in_backup(view)
     return _used_up(view)
@@ -149,16 +154,21 @@ def _passing(vm: Vm) -> str:
     return ""
 
 
-def _stuck(view: View, why: str) -> Finish:
-    text = f"{view.move.vm} did not come to rest: {why}."
-    return Finish(
-        view.move, MoveState.FAILED, Outcome.STUCK, text, "Look at it in VMM, then ask again."
-    )
+def _source_without_rights(view: View) -> Verdict | None:
+    """No rights on its own host, no baseline, no move."""
+    vm = view.vm
+    assert vm is not None
+    rights = view.facts.rights_on(vm.seen_on[0], view.run)
+    if rights is None or rights.ok is not False:
+        return None
+    text = f"{vm.name} cannot move: its network cannot be saved. {rights.why}."
+    hint = f"Give the service account rights on {short(rights.host)}, then: retry {view.run.label}"
+    return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
 
 
 def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
     """Dismiss or re-read it: as often as attempts are allowed, not faster than the refreshes."""
-    tries = view.record.of(kind)
+    tries = view.record.counted(kind)
     options = view.run.options
     done = [a for a in tries if a.result not in FREE]
     last = tries[-1] if tries else None
@@ -170,9 +180,9 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
             text = f"{why}; looked after {len(done)} of {options.attempts} times"
             return hold(view, Wait.TRANSIENT, text, due)
     if len(done) >= options.attempts:
-        return Verdict(_stuck(view, f"{why}, after {len(done)} repairs"))
+        return Verdict(stuck(view, f"{why}, after {len(done)} repairs"))
     if waits.too_long(view.move, Wait.TRANSIENT, view.rules, options, view.now):
-        return Verdict(_stuck(view, why))
+        return Verdict(stuck(view, why))
     host = view.vm.seen_on[0] if view.vm and view.vm.seen_on else view.move.source
     step = Dismiss if kind is AttemptKind.DISMISS else RefreshVm
     return Verdict(step(view.move, host))
@@ -181,16 +191,14 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
 def _in_backup(view: View) -> Verdict:
     """It waits without a slot. Past the limit it is still tried, if the backup ends before the
     rest of the run does."""
-    options, now = view.run.options, view.now
-    waited = now - waits.since(view.move, Wait.BACKUP, now)
-    overdue = waited >= options.backup
+    overdue = waits.too_long(view.move, Wait.BACKUP, view.rules, view.run.options, view.now)
     text = f"in backup{', longer than the request allows' if overdue else ''}"
     verdict = hold(view, Wait.BACKUP, text)
-    return Verdict(verdict.step, due=None if overdue else verdict.due, overdue=overdue)
+    return Verdict(verdict.step, due=None if overdue else verdict.due)
 
 
 def _used_up(view: View) -> Verdict | None:
-    charged = [a for a in view.record.of(*MIGRATIONS) if a.charged]
+    charged = [a for a in view.record.counted(*MIGRATIONS) if a.charged]
     attempts = view.run.options.attempts
     if len(charged) < attempts:
         return None
@@ -203,7 +211,7 @@ def _used_up(view: View) -> Verdict | None:
             Outcome.ATTEMPTS,
             f"{move.vm} did not move ({len(charged)} of {attempts} attempts). It is on {where}, "
             f"network unchanged. Why: {last.error.rstrip('.')}.",
-            f"Mend the cause, then ask again: vm {move.vm} to ...",
+            f"Mend the cause, then: {retry(move)}",
         )
     )
 
@@ -218,10 +226,12 @@ def _power(view: View) -> Verdict | None:
         began = move.down_since if move.down_since is not None else now
         sure = began + view.rules.down_after
         return hold(view, Wait.TRANSIENT, "powered down a moment ago; perhaps a reboot", sure)
-    if approval.is_granted(view.run, vm.id, view.approvals, view.rules, now):
+    since = move.retried or 0.0
+    if approval.is_granted(view.run, vm.id, view.approvals, view.rules, now, since):
         return None
-    if approval.is_denied(vm.id, view.approvals):
-        return Verdict(_denied(view))
+    no = approval.denial(vm.id, view.approvals, since)
+    if no is not None:
+        return Verdict(_denied(view, no))
     question = approval.open_question(vm.id, view.approvals)
     if question is not None:
         return hold(view, Wait.APPROVAL, f"powered down; asked in {question.label}")
@@ -231,23 +241,28 @@ def _power(view: View) -> Verdict | None:
     return Verdict(verdict.step, due=due, asks=may_ask <= now)
 
 
-def _denied(view: View) -> Finish:
-    no = next(a for a in view.approvals if a.state.value == "denied" and view.move.vm_id in a.vms)
+def _denied(view: View, no: Approval) -> Finish:
+    said = {
+        ApprovalState.GRANTED: "approved others only",
+        ApprovalState.WITHDRAWN: "took the approval back",
+    }.get(no.state, "said no")
     why = f': "{no.reason}"' if no.reason else ""
-    text = f"{view.move.vm} stays: {no.by} said no{why}."
-    return Finish(view.move, MoveState.SKIPPED, Outcome.DENIED, text)
+    text = f"{view.move.vm} stays: {no.by} {said}{why}."
+    hint = f"Ask again: {retry(view.move)}"
+    return Finish(view.move, MoveState.SKIPPED, Outcome.DENIED, text, hint)
 
 
 def _pace(view: View) -> Verdict | None:
     """Are its hosts there, and has it waited long enough since the last try?"""
-    closed = _closed_hosts(view)
+    closed = destinations.closed(view) or _closed_here(view)
     if closed is not None:
         return closed
     options = view.run.options
-    tries = view.record.of(*MIGRATIONS)
+    tries = view.record.counted(*MIGRATIONS)
     again = waits.requeue_at(tries, options, view.rules)
-    if waits.refused_for(tries, view.now) >= view.rules.limits[Wait.HOST_LOCKED]:
-        return Verdict(_stuck(view, f"every start was void: {tries[-1].error}"))
+    void = waits.refused_for(tries, view.now, view.run.back)
+    if void >= view.rules.limits[Wait.HOST_LOCKED]:
+        return Verdict(stuck(view, f"every start was void: {tries[-1].error}"))
     if again <= view.now:
         return None
     charged = sum(a.charged for a in tries)
@@ -258,42 +273,17 @@ def _pace(view: View) -> Verdict | None:
     return hold(view, Wait.BACKOFF, text, again)
 
 
-def _closed_hosts(view: View) -> Verdict | None:
-    """No destination takes VMs now, or VMM has locked the host that the VM is on."""
-    silent = view.silent(*view.run.destinations)
-    if len(silent) == len(view.run.destinations):
-        return hold_silent(view, silent)
+def _closed_here(view: View) -> Verdict | None:
+    """Has another VMM job locked the host that it is on, or can our rights there not be found?"""
     here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
-    if here is not None and here.locked:
-        text = f"{short(here.name)} is locked by another VMM job"
-        return hold_or(view, Wait.HOST_LOCKED, text, _stuck(view, text))
-    if usable(view):
+    if here is None:
         return None
-    reasons = [_why_closed(view, name) for name in view.run.destinations]
-    text = "; ".join(reason for _, reason in reasons)
-    wait = Wait.HOST_LOCKED if Wait.HOST_LOCKED in dict(reasons) else Wait.HOST_DOWN
-    return hold_or(view, wait, text, _stuck(view, text))
-
-
-def _why_closed(view: View, name: str) -> tuple[Wait, str]:
-    """Why this destination takes no VM now."""
-    host = view.fleet.host(name)
-    if host is None or host.seen_at is None:
-        return Wait.HOST_DOWN, f"{short(name)} does not answer"
-    if host.maintenance:
-        return Wait.HOST_DOWN, f"{short(name)} is in maintenance mode"
-    return Wait.HOST_LOCKED, f"{short(name)} is locked by another VMM job"
-
-
-def usable(view: View) -> tuple[str, ...]:
-    """The destinations of the request that answer, are not locked and take VMs, without the
-    host that the VM is on."""
-    here = view.vm.seen_on[0] if view.vm and view.vm.seen_on else None
-    good = []
-    for name in view.run.destinations:
-        host = view.fleet.host(name)
-        if host is None or host.seen_at is None or host.locked or host.maintenance:
-            continue
-        if not same_host(name, here):
-            good.append(host.name)
-    return tuple(good)
+    rights = view.facts.rights_on(here.name, view.run)
+    if rights is not None and rights.ok is None:
+        text = f"our rights on {short(here.name)} cannot be checked: {rights.why}"
+        return hold_or(view, Wait.HOST_DOWN, text, stuck(view, text))
+    if not here.locked:
+        return None
+    tries = f", re-read {here.tries} times in vain" if here.tries > 1 else ""
+    text = f"{short(here.name)} is locked by another VMM job{tries}"
+    return hold_or(view, Wait.HOST_LOCKED, text, stuck(view, text))

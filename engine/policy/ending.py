@@ -21,11 +21,10 @@ from engine.model import (
     short,
 )
 from engine.policy import waits
-from engine.policy.ladder import Verdict
+from engine.policy.ladder import Verdict, retry
 from engine.policy.steps import (
     Adopt,
     Arrive,
-    EndRun,
     Expire,
     Finish,
     Hold,
@@ -34,6 +33,7 @@ from engine.policy.steps import (
     Return,
     SeeEmpty,
     Step,
+    TurnRun,
 )
 from engine.policy.waits import Rules
 
@@ -54,7 +54,7 @@ BAD = frozenset({MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN})
 
 def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequence[Step]) -> Plan:
     """The steps that bring this run closer to its end, given what is planned for its moves."""
-    if record.run.state is RunState.PAUSED:
+    if record.run.state is RunState.PAUSED or _pauses(record, steps):
         return Plan()
     stop = _stop_on_failure(record)
     if stop is not None:
@@ -70,7 +70,12 @@ def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequ
     return _wait_for_people(record, open_moves, now, rules, steps)
 
 
-def _stop_on_failure(record: RunRecord) -> EndRun | None:
+def _pauses(record: RunRecord, steps: Sequence[Step]) -> bool:
+    """Does this very plan turn the run already?"""
+    return any(isinstance(s, TurnRun) and s.run == record.run.id for s in steps)
+
+
+def _stop_on_failure(record: RunRecord) -> TurnRun | None:
     """The request wants nothing more started after the first VM that could not be moved.
     What is in flight is watched to its end all the same."""
     run = record.run
@@ -80,7 +85,7 @@ def _stop_on_failure(record: RunRecord) -> EndRun | None:
     if first is None:
         return None
     text = f"{run.label} starts nothing more: {first.vm} could not be moved (stop-on-failure)."
-    return EndRun(run.id, RunState.STOPPING, text)
+    return TurnRun(run.id, RunState.STOPPING, text)
 
 
 def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Sequence[Step]) -> bool:
@@ -91,9 +96,9 @@ def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Seque
         held = holds.get(move.id)
         if move.id in busy or held is None:
             return False
-        if held.wait is Wait.APPROVAL:
+        if held.wait in (Wait.APPROVAL, Wait.DAMAGE):
             continue
-        waited = now - waits.since(move, Wait.BACKUP, now)
+        waited = waits.waited(move, Wait.BACKUP, now)
         if held.wait is not Wait.BACKUP or waited < record.run.options.backup:
             return False
     return True
@@ -106,7 +111,8 @@ def _wait_for_people(
     run = record.run
     asked = [m for m in moves if _waits_for(m, Wait.APPROVAL, steps)]
     if not asked:
-        return Plan(tuple(_backup_too_long(m) for m in moves))
+        late = [m for m in moves if _waits_for(m, Wait.BACKUP, steps)]
+        return Plan(tuple(_backup_too_long(m) for m in late))
     if run.quiet_since is None:
         return Plan((Quiet(run.id, now),), due=now + rules.limits[Wait.APPROVAL])
     newest = max((a.requested for a in record.approvals), default=run.quiet_since)
@@ -131,7 +137,7 @@ def _backup_too_long(move: Move) -> Finish:
         MoveState.FAILED,
         Outcome.BACKUP_TOO_LONG,
         f"{move.vm} was in backup for longer than the request allows.",
-        f"When the backup is over: vm {move.vm} to ...",
+        f"When the backup is over: {retry(move)}",
     )
 
 
@@ -141,14 +147,14 @@ def _expired(move: Move) -> Finish:
         MoveState.SKIPPED,
         Outcome.EXPIRED,
         f"{move.vm} stays on {short(move.source)}: nobody approved moving it powered down.",
-        f"Ask again: vm {move.vm} to ...",
+        f"Ask again: {retry(move)}",
     )
 
 
 def unreadable(move: Move, error: str) -> Verdict:
     """No baseline, no move: a VM whose network cannot be saved is never started."""
     text = f"The network of {move.vm} could not be saved, so it was not moved: {error}"
-    hint = f"Give the service account rights on {short(move.source)}, then ask again."
+    hint = f"Give the service account rights on {short(move.source)}, then: retry R{move.run}"
     return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
 
 
@@ -164,14 +170,14 @@ def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
         if a.state is ApprovalState.REQUESTED
     )
     if run.state is RunState.STOPPING:
-        return Plan((*closing, EndRun(run.id, RunState.STOPPED, f"{run.label} was stopped.")))
+        return Plan((*closing, TurnRun(run.id, RunState.STOPPED, f"{run.label} was stopped.")))
     if run.kind == "host":
         proof = _prove_empty(record, fleet, now, rules)
         if proof is not None:
             return Plan(closing + proof.steps, proof.refresh, proof.due)
     good = all(entry.move.outcome in GOOD for entry in record.moves)
     state = RunState.COMPLETED if good else RunState.INCOMPLETE
-    return Plan((*closing, EndRun(run.id, state, _last_words(record, state))))
+    return Plan((*closing, TurnRun(run.id, state, _last_words(record, state))))
 
 
 def _last_words(record: RunRecord, state: RunState) -> str:
@@ -202,11 +208,12 @@ def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> P
     hosts = tuple(s for s in run.sources if is_empty(s, fleet))
     if run.empty_first is not None and not set(run.empty_seen) <= set(hosts):
         return Plan((SeeEmpty(run.id, (), None, proven=False),))
+    ended = max(_last_end(record), run.back or 0.0)
     silent = any(not _answers(s, fleet) for s in run.sources)
-    if silent and now - _last_end(record) < rules.limits[Wait.HOST_DOWN]:
+    if silent and now - ended < rules.limits[Wait.HOST_DOWN]:
         return Plan(due=now + run.options.pass_)
     stale = _only_in_vmm(run.sources, fleet)
-    if stale and now - _last_end(record) < rules.limits[Wait.MISSING]:
+    if stale and now - ended < rules.limits[Wait.MISSING]:
         return Plan(refresh=stale, due=now + run.options.pass_)
     if set(hosts) <= set(run.empty):
         return None

@@ -7,14 +7,13 @@ of the run are decided across moves in ``plan.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from engine.model import (
     MIGRATIONS,
     Approval,
     Attempt,
     AttemptKind,
-    Difference,
     Fleet,
     Move,
     MoveRecord,
@@ -27,19 +26,20 @@ from engine.model import (
     same_host,
     short,
 )
-from engine.policy import network, outcome, waits
+from engine.policy import outcome, waits
+from engine.policy.breakers import Breakers
+from engine.policy.facts import Facts
 from engine.policy.outcome import Place
 from engine.policy.steps import (
     Arrive,
-    Dismiss,
     Finish,
     Hold,
-    PutBack,
-    ReadNetworks,
-    Return,
     Step,
+    StopJob,
 )
 from engine.policy.waits import Rules
+from engine.vocabulary import KEYWORDS
+from engine.words import quoted
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class View:
     now: float
     owner: int | None = None
     doubted_by: int | None = None
+    facts: Facts = field(default_factory=Facts)
+    breakers: Breakers = field(default_factory=Breakers)
 
     @property
     def move(self) -> Move:
@@ -103,21 +105,32 @@ class View:
 @dataclass(frozen=True)
 class Verdict:
     """What a ladder says: a step, or that the move is ready to start, or that it must be asked
-    for; the hosts to re-read before the next look; when the answer would change by itself."""
+    for; the hosts to re-read before the next look; when the answer would change by itself.
+    ``pauses``: why nothing of it can go on before a person says so."""
 
     step: Step | None = None
     refresh: tuple[str, ...] = ()
     due: float | None = None
     ready: AttemptKind | None = None
     asks: bool = False
-    overdue: bool = False
+    pauses: str = ""
+
+
+def retry(move: Move) -> str:
+    """What to type to have it tried again."""
+    return typed("retry", move.run, move)
+
+
+def typed(verb: str, run: int, move: Move) -> str:
+    """A verb about one VM as it can be typed: ``settle R7 "db 01"``."""
+    return f"{verb} R{run} {quoted(move.vm, KEYWORDS)}"
 
 
 def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict:
     """Wait for this, with the wait's own limit as the time to look again."""
     limit = view.rules.limit(wait, view.run.options)
     if limit is not None:
-        ends = waits.since(view.move, wait, view.now) + limit
+        ends = view.now + limit - waits.waited(view.move, wait, view.now)
         due = ends if due is None else min(due, ends)
     return Verdict(Hold(view.move, wait, text), due=due)
 
@@ -138,7 +151,8 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
         f"{names} did not answer for too long; nobody knows where {move.vm} is.",
-        f"Find {move.vm} on {names} by its id {move.vm_id}; no run starts it until you settle it.",
+        f"Find {move.vm} on {names} by its id {move.vm_id}; no run starts it before you type: "
+        + typed("settle", move.run, move),
     )
     if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
         ending = Finish(
@@ -195,6 +209,35 @@ def _lost(view: View) -> tuple[Result, str] | None:
     return (Result.LOST, "The VM was not found again.") if view.record.open_migration else None
 
 
+def hold_foreign(view: View) -> Verdict:
+    """Somebody else moves it: wait, and look where it ends."""
+    move = view.move
+    job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
+    to = f" to {short(job.target)}" if job is not None and job.target else ""
+    ending = Finish(
+        move,
+        MoveState.FAILED if move.state is MoveState.PENDING else MoveState.UNKNOWN,
+        Outcome.STUCK if move.state is MoveState.PENDING else Outcome.UNKNOWN,
+        f"{move.vm} has been migrating{to} for too long by somebody else's hand.",
+        f"Find the job in VMM, end it, then: {retry(move)}",
+    )
+    return hold_or(view, Wait.FOREIGN, f"somebody else is moving it{to}", ending)
+
+
+def elsewhere(move: Move, host: str) -> Finish:
+    """Somebody took it to a host that the request does not name."""
+    return Finish(
+        move,
+        MoveState.SKIPPED,
+        Outcome.ELSEWHERE,
+        f"{move.vm} is on {short(host)}, which is neither a source nor a destination.",
+    )
+
+
+#: Results of a repair that did not happen and costs nothing.
+FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
+
+
 # --- moving --------------------------------------------------------------------------------
 
 
@@ -205,7 +248,7 @@ def moving(view: View) -> Verdict:
         return Verdict(Arrive(view.move, view.move.host or view.move.source))
     job = view.fleet.job(attempt.job)
     if outcome.is_in_flight(view.vm, job, view.fleet, view.move.vm_id):
-        return Verdict()
+        return _stop(view, attempt) if view.run.aborting else Verdict()
     both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
     says_moving = view.vm is not None and view.vm.migrating
     silent = view.silent(*both)
@@ -218,6 +261,23 @@ def moving(view: View) -> Verdict:
     if says_moving:
         return _hold_endless(view, attempt, both)
     return _where_it_ended(view, attempt)
+
+
+def _stop(view: View, attempt: Attempt) -> Verdict:
+    """A person aborts: VMM is asked to stop the job, once a pass until it is over."""
+    jobs = [j for j in view.fleet.running_jobs(attempt.vm_id) if j.id == attempt.job]
+    if attempt.job is None:
+        jobs = [
+            job
+            for job in view.fleet.running_jobs(attempt.vm_id)
+            if same_host(job.source, attempt.source) and same_host(job.target, attempt.destination)
+        ]
+    if not jobs:
+        return Verdict()
+    asked = view.move.stop_asked
+    if asked is not None and view.now - asked < view.run.options.pass_:
+        return Verdict(due=asked + view.run.options.pass_)
+    return Verdict(StopJob(view.move, jobs[0].id, attempt.source))
 
 
 def _hold_endless(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
@@ -271,169 +331,5 @@ def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
     if found.host is None:
         unasked = view.unasked()
         return Verdict(refresh=unasked) if unasked else hold_missing(view)
-    ended = outcome.settle(attempt, found.place, view.fleet.job(attempt.job))
+    ended = outcome.settle(attempt, found.place, view.fleet.job(attempt.job), view.move.vm)
     return Verdict(Arrive(view.move, found.host, ended))
-
-
-# --- restoring -----------------------------------------------------------------------------
-
-
-def restoring(view: View) -> Verdict:
-    """Wherever the VM is now: is its network as it was saved, and if not, put it back."""
-    move, vm = view.move, view.vm
-    host = move.host or move.source
-    if vm is None or (not vm.seen_on and view.answers(host)):
-        return hold_missing(view)
-    if not view.answers(host):
-        return hold_silent(view, (host,))
-    if len(vm.seen_on) > 1:
-        return hold_two_places(view)
-    if outcome.is_in_flight(vm, None, view.fleet, vm.id):
-        return hold_foreign(view)
-    if not same_host(vm.seen_on[0], host):
-        return Verdict(Arrive(move, vm.seen_on[0]))
-    if vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
-        return Verdict(Dismiss(move, host))
-    if view.record.baseline is None:
-        return _conclude(view, host, ())
-    return _check_network(view, host)
-
-
-def hold_foreign(view: View) -> Verdict:
-    """Somebody else moves it: wait, and look where it ends."""
-    move = view.move
-    job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
-    to = f" to {short(job.target)}" if job is not None and job.target else ""
-    ending = Finish(
-        move,
-        MoveState.FAILED if move.state is MoveState.PENDING else MoveState.UNKNOWN,
-        Outcome.STUCK if move.state is MoveState.PENDING else Outcome.UNKNOWN,
-        f"{move.vm} has been migrating{to} for too long by somebody else's hand.",
-        f"Find the job in VMM, end it, then ask for {move.vm} again.",
-    )
-    return hold_or(view, Wait.FOREIGN, f"somebody else is moving it{to}", ending)
-
-
-def _check_network(view: View, host: str) -> Verdict:
-    record, move = view.record, view.move
-    baseline, reading = record.baseline, record.reading
-    assert baseline is not None
-    if reading is None or not same_host(reading.host, host) or _is_stale(view):
-        if waits.too_long(move, Wait.HOST_DOWN, view.rules, view.run.options, view.now):
-            return Verdict(_unchecked(view, host))
-        return Verdict(ReadNetworks(host, (move,)))
-    differences = network.compare(baseline.network, reading.network)
-    if not differences:
-        return _conclude(view, host, put_back(record, ()))
-    repair = network.repair(host, baseline.network, reading.network)
-    restores = _restores(record)
-    if repair.adapters and sum(a.result not in FREE for a in restores) < view.rules.restores:
-        ending = _damaged(view, host, differences)
-        return _put_back(view, PutBack(move, repair, differences), ending)
-    return Verdict(_damaged(view, host, differences))
-
-
-#: Results of a repair that did not happen and costs nothing.
-FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
-
-
-def _unchecked(view: View, host: str) -> Finish:
-    move = view.move
-    return Finish(
-        move,
-        MoveState.DAMAGED,
-        Outcome.NETWORK,
-        f"{move.vm} is on {short(host)}, but its network could not be checked: {move.wait_text}.",
-        f"Compare it on {short(host)} by hand.",
-    )
-
-
-def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
-    """Repair at once, but after a lock only every few ticks."""
-    last = next(iter(reversed(_restores(view.record))), None)
-    if last is not None and last.result in FREE:
-        again = (last.ended or view.now) + 3 * view.rules.tick
-        text = f"its network waits to be put back: {last.error}"
-        verdict = hold_or(view, Wait.HOST_LOCKED, text, ending)
-        if again > view.now or isinstance(verdict.step, Finish):
-            return replace(verdict, due=min(again, verdict.due or again))
-    return Verdict(step)
-
-
-def _restores(record: MoveRecord) -> tuple[Attempt, ...]:
-    """The repairs of its network since it last arrived somewhere."""
-    arrived = max((a.ended or a.begun for a in record.of(*MIGRATIONS)), default=0.0)
-    return tuple(a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= arrived)
-
-
-def may_repair_vm(view: View, kind: AttemptKind) -> bool:
-    """May VMM be asked to dismiss or re-read it now? As often as attempts are allowed, locks and
-    the like not counted, and after such a one only when some ticks have passed."""
-    tries = view.record.of(kind)
-    if sum(a.result not in FREE for a in tries) >= view.run.options.attempts:
-        return False
-    last = tries[-1] if tries else None
-    if last is None or last.result not in FREE:
-        return True
-    return view.now >= (last.ended or view.now) + 3 * view.rules.tick
-
-
-def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """What our repairs set out to put back and a later reading shows to be there again."""
-    gone = {(d.adapter, d.what, d.value) for d in missing}
-    tried: dict[tuple[str, str, str], Difference] = {}
-    for attempt in _restores(record):
-        for adapter, what, value in attempt.detail.get("differences", ()):
-            if (adapter, what, value) not in gone:
-                tried[adapter, what, value] = Difference(adapter, what, value)
-    return tuple(tried.values())
-
-
-def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
-    move = view.move
-    restores = _restores(view.record)
-    said = next((a.error for a in reversed(restores) if a.error), "")
-    what = "; ".join(map(str, differences))
-    return Finish(
-        move,
-        MoveState.DAMAGED,
-        Outcome.NETWORK,
-        f"{move.vm} is on {short(host)}, but its network is not as saved. Missing: {what}."
-        + (f" Hyper-V said: {said}." if said else ""),
-        f"Put back on {short(host)} by hand what is missing.",
-        repaired=put_back(view.record, differences),
-    )
-
-
-def _is_stale(view: View) -> bool:
-    """Was the network read before the last thing we did to it?"""
-    reading = view.record.reading
-    kinds = (*MIGRATIONS, AttemptKind.RESTORE)
-    last = max((a.ended or 0.0 for a in view.record.of(*kinds)), default=0.0)
-    return reading is None or reading.taken <= last
-
-
-def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdict:
-    """The network is as saved (or never was): what does being here mean?"""
-    move = view.move
-    migrations = view.record.of(*MIGRATIONS)
-    if view.is_destination(host):
-        # Whoever moved it: it was on its source, it is here now, and its network is as saved.
-        by_others = "" if migrations else ", moved by somebody else"
-        text = f"{move.vm} is on {short(host)}{by_others}."
-        return Verdict(Finish(move, MoveState.DONE, Outcome.MOVED, text, repaired=repaired))
-    if view.is_source(host):
-        last = migrations[-1] if migrations else None
-        why = last.error if last is not None and last.error else "It is still on its source."
-        return Verdict(Return(move, why, repaired))
-    return Verdict(replace(elsewhere(move, host), repaired=repaired))
-
-
-def elsewhere(move: Move, host: str) -> Finish:
-    """Somebody took it to a host that the request does not name."""
-    return Finish(
-        move,
-        MoveState.SKIPPED,
-        Outcome.ELSEWHERE,
-        f"{move.vm} is on {short(host)}, which is neither a source nor a destination.",
-    )

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.model import Attempt, Doubt, Fleet, Job, Result, Vm, same_host, short
+from engine.model import Attempt, Fleet, Job, Result, Vm, same_host, short
+from engine.policy import causes
 
 _WRAPPING = re.compile(
     r"^VMM cannot complete the (?:host|Hyper-V|WMI) operation on the (?:server )?\S+(?: server)? "
@@ -78,14 +79,9 @@ def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
     return (vm is not None and vm.migrating) or bool(fleet.running_jobs(attempt.vm_id))
 
 
-def is_hidden(doubt: Doubt, fleet: Fleet) -> bool:
-    """Can one of the hosts that this VM may be on not be looked at?"""
-    hosts = [fleet.host(name) for name in doubt.hosts]
-    return any(host is None or host.seen_at is None for host in hosts)
-
-
-def settle(attempt: Attempt, place: Place, job: Job | None) -> tuple[Result, str]:
-    """The result of an attempt that is over, and a sentence where something went wrong."""
+def settle(attempt: Attempt, place: Place, job: Job | None, vm: str = "") -> tuple[Result, str]:
+    """The result of an attempt that is over, and a sentence where something went wrong. What
+    was not the VM's fault (a full slot, a lock, a lost agent, VMM's restart) is not charged."""
     said = _said(job)
     if place is Place.DESTINATION:
         if job is not None and job.state != "completed":
@@ -100,7 +96,8 @@ def settle(attempt: Attempt, place: Place, job: Job | None) -> tuple[Result, str
             Result.FAILED,
             f"VMM says the move completed, but the VM is still on {short(attempt.source)}.",
         )
-    return Result.FAILED, plain(job.error) or f"{said}."
+    error = plain(job.error)
+    return (causes.result_of(error, vm), error) if error else (Result.FAILED, f"{said}.")
 
 
 def _said(job: Job | None) -> str:

@@ -9,11 +9,9 @@ come before starts. A plan never starts what this very observation does not show
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from engine.model import (
-    Attempt,
-    Doubt,
     Fleet,
     Move,
     MoveRecord,
@@ -23,11 +21,25 @@ from engine.model import (
     Vm,
     same_host,
 )
-from engine.policy import approval, eligibility, ending, ladder, outcome
+from engine.policy import approval, eligibility, ending, gap, ladder, outcome, restoring
+from engine.policy.breakers import Breakers, breakers
 from engine.policy.draft import Draft
+from engine.policy.facts import Facts
 from engine.policy.ladder import Verdict, View
 from engine.policy.starts import Ready, hand_out
-from engine.policy.steps import Adopt, Ask, Finish, LetGo, Plan, ReadNetworks, SeePower, Step
+from engine.policy.steps import (
+    Adopt,
+    Ask,
+    CheckRights,
+    Expire,
+    Finish,
+    LetGo,
+    Plan,
+    ReadNetworks,
+    SeePower,
+    Step,
+    TurnRun,
+)
 from engine.policy.waits import Rules
 
 LIVING = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
@@ -38,23 +50,26 @@ def plan(
     fleet: Fleet,
     now: float,
     rules: Rules,
-    lost: Sequence[Attempt] = (),
-    unknown: Sequence[Doubt] = (),
+    facts: Facts | None = None,
 ) -> Plan:
     """Everything to write and to call now, in order. Moves of runs that are scheduled or over
-    are left alone. ``lost``: open LIVE and COLD attempts of moves that have ended; ``unknown``:
-    VMs whose last move ended so."""
-    living = [record for record in runs if record.run.state in LIVING]
-    doubts = [a for a in lost if outcome.is_in_doubt(a, fleet)]
-    draft = Draft(steps=[LetGo(a) for a in lost if a not in doubts])
-    doubted = {a.vm_id: a.run for a in doubts}
-    doubted |= {d.vm_id: d.run for d in unknown if outcome.is_hidden(d, fleet)}
+    are left alone."""
+    facts = facts or Facts()
+    lively = [record for record in runs if record.run.state in LIVING]
+    living, steps = gap.resume_from(lively, fleet, now, rules, facts)
+    doubts = [a for a in facts.lost if outcome.is_in_doubt(a, fleet)]
+    draft = Draft(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
+    doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
     owners = _owners(living)
     ready: list[Ready] = []
     for record in living:
-        climbed = _climb(record, fleet, now, rules, owners, doubted, draft)
-        ready.extend(climbed if not _is_failing(record, draft) else ())
+        broken = breakers(living, now, rules, record.run.resumed or 0.0)
+        ground = _Ground(fleet, now, rules, facts, broken, owners, doubted)
+        climbed = _climb(record, ground, draft)
+        if _goes_on(record, climbed, draft):
+            ready.extend(climbed)
     draft.steps = _in_bulk(draft.steps)
+    draft.steps.extend(_check_rights(living, fleet, now, rules, facts))
     hand_out(living, ready, fleet, rules, doubts, draft)
     for record in living:
         settled = ending.judge(record, fleet, now, rules, draft.steps)
@@ -62,6 +77,53 @@ def plan(
         draft.refresh.update(settled.refresh)
         draft.look_at(settled.due)
     return Plan(tuple(draft.steps), tuple(sorted(draft.refresh)), draft.due)
+
+
+def _check_rights(
+    living: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
+) -> list[Step]:
+    """Before the first start of a run every host of it is asked whether we may read and write
+    extended ACLs there; where that could not be found out, it is asked again."""
+    wanted: dict[str, Step] = {}
+    for record in living:
+        moves = [entry.move for entry in record.moves if entry.move.state is MoveState.PENDING]
+        if record.run.state is not RunState.ACTIVE or not moves:
+            continue
+        hosts = (*(m.source for m in moves), *record.run.sources, *record.run.destinations)
+        for name in dict.fromkeys(hosts):
+            host, found = fleet.host(name), facts.rights_on(name, record.run)
+            asked = found is not None and (found.ok is not None or now - found.at < 3 * rules.tick)
+            if host is not None and host.seen_at is not None and not asked:
+                wanted.setdefault(host.name, CheckRights(host.name))
+    return list(wanted.values())
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What all moves of one run are judged on."""
+
+    fleet: Fleet
+    now: float
+    rules: Rules
+    facts: Facts
+    breakers: Breakers
+    owners: Mapping[str, int]
+    doubted: Mapping[str, int]
+
+
+def _goes_on(record: RunRecord, ready: Sequence[Ready], draft: Draft) -> bool:
+    """May what is ready in this run be started, or does it stop at a failure, or pause because
+    no way is left open to it?"""
+    run = record.run
+    if _is_failing(record, draft):
+        return False
+    flying = any(entry.move.state is MoveState.MOVING for entry in record.moves)
+    why = draft.given_up.get(run.id)
+    if why and not ready and not flying and run.state is RunState.ACTIVE:
+        text = f"{run.label} is paused: {why}. Mend that, then: resume {run.label}"
+        draft.steps.append(TurnRun(run.id, RunState.PAUSED, text))
+        return False
+    return True
 
 
 def _is_failing(record: RunRecord, draft: Draft) -> bool:
@@ -85,50 +147,60 @@ def _owners(living: Sequence[RunRecord]) -> dict[str, int]:
     return owners
 
 
-def _climb(
-    record: RunRecord,
-    fleet: Fleet,
-    now: float,
-    rules: Rules,
-    owners: dict[str, int],
-    doubted: Mapping[str, int],
-    draft: Draft,
-) -> list[Ready]:
+def _climb(record: RunRecord, ground: _Ground, draft: Draft) -> list[Ready]:
     """Every move of one run up its ladder; the ready ones are handed back."""
+    run, fleet, rules, now = record.run, ground.fleet, ground.rules, ground.now
     draft.steps.extend(_adopt(record, fleet))
+    for old in approval.outlived(record.approvals, rules, now):
+        draft.steps.append(Expire(old.id, "a grant binds for a day at most"))
     ready: list[Ready] = []
     asked: list[str] = []
     for entry in record.moves:
         if entry.move.over:
             continue
-        seen = _see_power(entry, fleet, rules, now, draft)
         vm_id = entry.move.vm_id
         view = View(
-            run=record.run,
-            record=seen,
+            run=run,
+            record=_see_power(entry, fleet, rules, now, draft),
             approvals=record.approvals,
             fleet=fleet,
             rules=rules,
             now=now,
-            owner=owners.get(vm_id),
-            doubted_by=doubted.get(vm_id),
+            owner=ground.owners.get(vm_id),
+            doubted_by=ground.doubted.get(vm_id),
+            facts=ground.facts,
+            breakers=ground.breakers,
         )
         verdict = _ladder(view)
         draft.add(verdict)
+        if verdict.pauses:
+            draft.given_up[run.id] = verdict.pauses
         if verdict.ready is not None:
             ready.append((view, verdict.ready))
-        if verdict.asks:
-            asked.append(entry.move.vm_id)
-    if asked and record.run.state is RunState.ACTIVE:
-        draft.steps.append(Ask(record.run.id, tuple(asked), approval.digest(record.run, asked)))
+        if verdict.asks or _wants_renewal(view):
+            asked.append(vm_id)
+    if asked and run.state is RunState.ACTIVE:
+        draft.steps.append(Ask(run.id, tuple(asked), approval.digest(run, asked)))
     return ready
+
+
+def _wants_renewal(view: View) -> bool:
+    """Does the grant of a VM that still waits end soon? Asked again ahead of need, so that the
+    night does not stand still for it."""
+    move = view.move
+    if move.state is not MoveState.PENDING or move.power != "down":
+        return False
+    if approval.may_ask_at(view.approvals, view.rules) > view.now:
+        return False
+    since = move.retried or 0.0
+    return approval.is_running_out(move.vm_id, view.approvals, view.rules, view.now, since)
 
 
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
         return ladder.moving(view)
     if view.move.state is MoveState.RESTORING:
-        return ladder.restoring(view)
+        return restoring.restoring(view)
     return eligibility.pending(view)
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engine.grammar import took
 from engine.model import (
     MIGRATIONS,
     Attempt,
@@ -19,13 +20,26 @@ from engine.model import (
     Fleet,
     Move,
     MoveState,
+    Outcome,
     RunRecord,
     Wait,
 )
-from engine.policy import eligibility, ending, estimate, ladder, network, ordering, slots
+from engine.policy import (
+    destinations,
+    ending,
+    estimate,
+    ladder,
+    network,
+    ordering,
+    room,
+    slots,
+    waits,
+)
+from engine.policy.destinations import Gate
 from engine.policy.draft import Draft
 from engine.policy.ladder import Verdict, View
-from engine.policy.steps import Arrive, Finish, SaveBaselines, Start
+from engine.policy.room import Load, Room
+from engine.policy.steps import Arrive, CallOut, Finish, Hold, SaveBaselines, Start
 from engine.policy.waits import Rules
 
 Ready = tuple[View, AttemptKind]
@@ -41,7 +55,8 @@ def hand_out(
 ) -> None:
     """Add to the draft what becomes of every ready move. ``doubts`` are attempts of moves that
     ended without anybody knowing where their VM is: they keep their slots."""
-    flying = _flying(living, draft)
+    landed = _landed(draft)
+    flying = _flying(living, landed)
     records = [entry for record in living for entry in record.moves]
     mb_per_s = estimate.rate(records, rules.mb_per_s)
     ledger = slots.ledger(fleet, [*flying, *doubts])
@@ -52,16 +67,40 @@ def hand_out(
         ledger=ledger,
         load=ordering.loads(_unfinished(living), ledger, mb_per_s),
         flying=Counter(attempt.run for attempt in flying),
+        cold=Counter(a.run for a in flying if a.kind is AttemptKind.COLD),
+        room=room.room(fleet, living, landed),
+        landed=_last_landings(living),
+        damaged={
+            (s.move.host or "").casefold()
+            for s in draft.steps
+            if isinstance(s, Finish) and s.state is MoveState.DAMAGED
+        },
     ).serve(ready, mb_per_s)
 
 
-def _flying(living: Sequence[RunRecord], draft: Draft) -> list[Attempt]:
-    """Open LIVE and COLD attempts, without those that this observation shows to be over."""
-    landed = {
+def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
+    """When a LIVE or COLD attempt to each host last ended, by host, case folded."""
+    last: dict[str, float] = {}
+    for record in living:
+        for entry in record.moves:
+            for attempt in entry.of(*MIGRATIONS):
+                if attempt.destination and attempt.ended is not None:
+                    host = attempt.destination.casefold()
+                    last[host] = max(last.get(host, 0.0), attempt.ended)
+    return last
+
+
+def _landed(draft: Draft) -> set[int]:
+    """Moves whose open attempt this observation shows to be over."""
+    return {
         s.move.id
         for s in draft.steps
         if isinstance(s, Arrive) or (isinstance(s, Finish) and s.settle is not None)
     }
+
+
+def _flying(living: Sequence[RunRecord], landed: set[int]) -> list[Attempt]:
+    """Open LIVE and COLD attempts, without those that this observation shows to be over."""
     return [
         entry.open_migration
         for record in living
@@ -84,7 +123,8 @@ def _unfinished(living: Sequence[RunRecord]) -> list[tuple[Move, Sequence[str]]]
 
 @dataclass
 class _Allotment:
-    """The slots of one plan while they are handed out."""
+    """The slots of one plan while they are handed out. ``landed`` is when a move to each host
+    last ended; ``damaged`` are hosts on which this very plan found a VM damaged."""
 
     fleet: Fleet
     rules: Rules
@@ -92,42 +132,63 @@ class _Allotment:
     ledger: slots.Slots
     load: Mapping[str, float]
     flying: Counter[int]
+    cold: Counter[int]
+    room: Room
+    landed: Mapping[str, float]
+    damaged: set[str]
     unsaved: dict[str, list[Move]] = field(default_factory=dict)
     turns: Counter[str] = field(default_factory=Counter)
     running_now: set[str] = field(default_factory=set)
+    tried: set[tuple[str, str]] = field(default_factory=set)
 
     def serve(self, ready: Sequence[Ready], mb_per_s: float) -> None:
         """Every ready move in order, running VMs first."""
         views = {view.move.id: view for view, _ in ready}
         for wanted in (AttemptKind.LIVE, AttemptKind.COLD):
-            group = [
-                (view.move, eligibility.usable(view)) for view, kind in ready if kind is wanted
-            ]
-            choices = {move.id: hosts for move, hosts in group}
-            for move in ordering.first_to_last(group, self.load, mb_per_s):
+            group = [(view, _open(view)) for view, kind in ready if kind is wanted]
+            choices = {view.move.id: gates for view, gates in group}
+            moves = [(view.move, [gate.host for gate in gates]) for view, gates in group]
+            for move in ordering.first_to_last(moves, self.load, mb_per_s):
                 self._serve_one(views[move.id], wanted, choices[move.id])
-        for name, moves in self.unsaved.items():
-            self.draft.steps.append(SaveBaselines(name, tuple(moves)))
+        for name, unsaved in self.unsaved.items():
+            self.draft.steps.append(SaveBaselines(name, tuple(unsaved)))
 
-    def _serve_one(self, view: View, kind: AttemptKind, choices: Sequence[str]) -> None:
+    def _serve_one(self, view: View, kind: AttemptKind, gates: Sequence[Gate]) -> None:
         source = here(view)
         if kind is AttemptKind.COLD and source in self.running_now:
             text = "running VMs of its host go first"
             self.draft.add(ladder.hold(view, Wait.RUNNING_FIRST, text))
             return
-        target = self._free(view, choices)
+        chosen = self._choose(view, kind, gates)
+        target = chosen if isinstance(chosen, str) else None
         self.turns[source] += 1
         if not _has_fresh_baseline(view, self.rules) and not self._save(view, target is not None):
             return
-        if target is None:
-            self.draft.add(self._no_slot(view, choices))
+        if isinstance(chosen, Verdict):
+            self.draft.add(chosen)
             return
+        self._take(view, kind, chosen, gates)
+        self._start(view, kind, chosen)
+
+    def _take(self, view: View, kind: AttemptKind, target: str, gates: Sequence[Gate]) -> None:
+        """Its slots and its room are gone for those that come after it."""
+        source = here(view)
         if kind is AttemptKind.LIVE:
             self.running_now.add(source)
+        else:
+            self.cold[view.run.id] += 1
         self.ledger.take(view.move.vm_id, view.move.vm, source, target)
+        self.room.take(target, self._weight(view, kind, target))
         self.flying[view.run.id] += 1
-        saved = view.record.baseline
+        if any(gate.host == target and gate.half_open for gate in gates):
+            self.tried.add((source, target))
+
+    def _start(self, view: View, kind: AttemptKind, target: str) -> None:
+        """Start it, if its network is saved and our rights at both ends are known."""
+        saved, source = view.record.baseline, here(view)
         if saved is None or not _has_fresh_baseline(view, self.rules):
+            return
+        if any(view.facts.rights_on(name, view.run) is None for name in (source, target)):
             return
         self.draft.steps.append(
             Start(
@@ -141,16 +202,65 @@ class _Allotment:
             )
         )
 
-    def _free(self, view: View, choices: Sequence[str]) -> str | None:
-        """The destination that it could start to now, or ``None``."""
-        if self._is_full(view) or self.ledger.free(here(view)) < 1:
-            return None
-        return ordering.best_destination(choices, self.ledger, self.load)
+    # --- where to ----------------------------------------------------------------------------
 
-    def _is_full(self, view: View) -> bool:
-        """Has its run as many moves in flight as the request allows?"""
+    def _choose(self, view: View, kind: AttemptKind, gates: Sequence[Gate]) -> str | Verdict:
+        """The destination that it could start to now, or what it waits for."""
+        source = here(view)
+        ways = [gate.host for gate in gates if gate.host.casefold() not in self.damaged]
+        if not ways:
+            return ladder.hold(view, Wait.DAMAGE, "a VM was damaged there just now")
+        untried = [h for h in ways if (source, h) not in self.tried]
+        if not untried:
+            return ladder.hold(view, Wait.BREAKER, "one VM is tried first, after the failures")
+        full = self._own_limit(view, kind)
+        if full or self.ledger.free(source) < 1:
+            return self._slot(view, full or self.ledger.says(source))
+        lacks = {h: self.room.lacks(h, self._weight(view, kind, h)) for h in untried}
+        fitting = [h for h in untried if not lacks[h]]
+        if not fitting:
+            return self._no_room(view, untried, "; ".join(lacks.values()))
+        best = ordering.best_destination(fitting, self.ledger, self.load)
+        return best or self._slot(view, "; ".join(self.ledger.says(h) for h in fitting))
+
+    def _own_limit(self, view: View, kind: AttemptKind) -> str:
+        """Which limit of the run itself is reached, in words; empty: none."""
         limit = view.run.options.parallel
-        return limit > 0 and self.flying[view.run.id] >= limit
+        if limit > 0 and self.flying[view.run.id] >= limit:
+            return f"{limit} of {limit} moves that the request allows"
+        cold = self.rules.max_parallel_cold
+        if kind is AttemptKind.COLD and 0 < cold <= self.cold[view.run.id]:
+            return f"{cold} of {cold} powered-down moves at once"
+        return ""
+
+    def _weight(self, view: View, kind: AttemptKind, target: str) -> Load:
+        host = self.fleet.host(target)
+        return room.load_of(view.record, kind, view.run.options.path, host)
+
+    def _slot(self, view: View, text: str) -> Verdict:
+        """No slot: which limit, with its holders. Called out after two hours without change."""
+        move = view.move
+        noted = move.wait_noted if move.wait is Wait.SLOT and move.wait_text == text else None
+        if noted is None:
+            return ladder.hold(view, Wait.SLOT, text, view.now + self.rules.slot_notice)
+        if view.now - noted < self.rules.slot_notice:
+            return ladder.hold(view, Wait.SLOT, text, noted + self.rules.slot_notice)
+        said = f"{text}, without change for {took(view.now - noted)}"
+        return Verdict(CallOut(move, said), due=view.now + self.rules.slot_notice)
+
+    def _no_room(self, view: View, hosts: Sequence[str], text: str) -> Verdict:
+        """It fits nowhere. While something is on its way there that may change; after ten minutes
+        of quiet a person has to make room."""
+        move, limit = view.move, self.rules.limits[Wait.ROOM]
+        if not all(self.room.is_quiet(host) for host in hosts):
+            return Verdict(Hold(move, Wait.ROOM, text))
+        last = max((self.landed.get(host.casefold(), 0.0) for host in hosts), default=0.0)
+        waited = min(waits.waited(move, Wait.ROOM, view.now), view.now - last)
+        if waited < limit:
+            return Verdict(Hold(move, Wait.ROOM, text), due=view.now + limit - waited)
+        sentence = f"{move.vm} fits nowhere: {text}."
+        hint = f"Make room or name another host, then: {ladder.retry(move)}"
+        return Verdict(Finish(move, MoveState.FAILED, Outcome.NO_ROOM, sentence, hint))
 
     def _save(self, view: View, has_slot: bool) -> bool:
         """Have its network saved, if it is among the next of its host; False: it cannot be now,
@@ -166,15 +276,9 @@ class _Allotment:
         self.unsaved.setdefault(here(view), []).append(view.move)
         return True
 
-    def _no_slot(self, view: View, choices: Sequence[str]) -> Verdict:
-        """Which limit it waits for, with its holders."""
-        if self._is_full(view):
-            limit = view.run.options.parallel
-            return ladder.hold(view, Wait.SLOT, f"{limit} of {limit} moves that the request allows")
-        source = here(view)
-        if self.ledger.free(source) < 1:
-            return ladder.hold(view, Wait.SLOT, self.ledger.says(source))
-        return ladder.hold(view, Wait.SLOT, "; ".join(self.ledger.says(d) for d in choices))
+
+def _open(view: View) -> list[Gate]:
+    return [gate for gate in destinations.gates(view) if gate.open]
 
 
 def here(view: View) -> str:
@@ -188,12 +292,12 @@ def _has_fresh_baseline(view: View, rules: Rules) -> bool:
     saved = view.record.baseline
     if saved is None:
         return False
-    return bool(view.record.of(*MIGRATIONS)) or view.now - saved.taken <= rules.baseline_age
+    return bool(view.record.counted(*MIGRATIONS)) or view.now - saved.taken <= rules.baseline_age
 
 
 def _save_first(view: View) -> Verdict | None:
     """May its network be read now? ``None``: yes; else the wait or the end."""
-    tries = view.record.of(AttemptKind.BASELINE)
+    tries = view.record.counted(AttemptKind.BASELINE)
     bad = [a for a in tries if a.result is not None and a.result.value != "ok"]
     if not bad:
         return None

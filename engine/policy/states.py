@@ -2,7 +2,8 @@
 
 Rule 1: every state change of a row is checked against these tables by the one function that
 writes it (``store/deeds.py``); nothing else changes a state. Rule 2: a state that is not a key
-is final. The diagrams in the docs are drawn from here.
+is final. Rule 3: what has ended (``RUN_ENDS``, ``MOVE_ENDS``) goes on only by the word of a
+person, never by the engine's own. The diagrams in ``docs/states.md`` are drawn from here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ RUN: Mapping[RunState, frozenset[RunState]] = {
     ),
     RunState.PAUSED: frozenset({RunState.ACTIVE, RunState.STOPPING}),
     RunState.STOPPING: frozenset({RunState.STOPPED}),
+    # A person has what is left of it tried again.
+    RunState.INCOMPLETE: frozenset({RunState.ACTIVE}),
+    RunState.STOPPED: frozenset({RunState.ACTIVE}),
 }
 
 MOVE: Mapping[MoveState, frozenset[MoveState]] = {
@@ -57,6 +61,11 @@ MOVE: Mapping[MoveState, frozenset[MoveState]] = {
             MoveState.UNKNOWN,
         }
     ),
+    # What a person may do to a move that has ended: try it again, leave it, look at it again.
+    MoveState.FAILED: frozenset({MoveState.PENDING, MoveState.SKIPPED}),
+    MoveState.SKIPPED: frozenset({MoveState.PENDING}),
+    MoveState.DAMAGED: frozenset({MoveState.RESTORING}),
+    MoveState.UNKNOWN: frozenset({MoveState.RESTORING}),
 }
 
 APPROVAL: Mapping[ApprovalState, frozenset[ApprovalState]] = {

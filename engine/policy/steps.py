@@ -141,8 +141,24 @@ class Quiet:
 
 
 @dataclass(frozen=True)
-class EndRun:
-    """The run is over."""
+class ComeBack:
+    """The run is seen again after ``gap`` seconds, which count against no limit."""
+
+    run: int
+    gap: float
+
+
+@dataclass(frozen=True)
+class CallOut:
+    """It has waited for a slot for long without any change: people are told."""
+
+    move: Move
+    text: str
+
+
+@dataclass(frozen=True)
+class TurnRun:
+    """The run pauses, stops or ends."""
 
     run: int
     state: RunState
@@ -235,6 +251,30 @@ class RefreshVm:
         return (self.host,)
 
 
+@dataclass(frozen=True)
+class CheckRights:
+    """May we read and write extended ACLs on this host? Asked before the first start of a run."""
+
+    host: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.host,)
+
+
+@dataclass(frozen=True)
+class StopJob:
+    """A person aborts: ask VMM to stop a job. Whether it did is observed."""
+
+    move: Move
+    job: str
+    host: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return (self.host,)
+
+
 Note = (
     Adopt
     | SeePower
@@ -247,11 +287,22 @@ Note = (
     | Expire
     | SeeEmpty
     | Quiet
-    | EndRun
+    | ComeBack
+    | CallOut
+    | TurnRun
 )
-Call = SaveBaselines | ReadNetworks | Start | PutBack | Dismiss | RefreshVm
+Call = SaveBaselines | ReadNetworks | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
 Step = Note | Call
-CALLS = (SaveBaselines, ReadNetworks, Start, PutBack, Dismiss, RefreshVm)
+CALLS = (
+    SaveBaselines,
+    ReadNetworks,
+    CheckRights,
+    Start,
+    PutBack,
+    Dismiss,
+    RefreshVm,
+    StopJob,
+)
 
 
 @dataclass(frozen=True)

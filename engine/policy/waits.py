@@ -7,7 +7,7 @@ person decides, another run ends.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.model import Attempt, Move, Options, Result, Wait
 
@@ -19,6 +19,8 @@ DEFAULT_LIMITS: Mapping[Wait, float] = {
     Wait.MISSING: 600.0,
     Wait.FOREIGN: 4 * 3600.0,
     Wait.TWO_PLACES: 600.0,
+    Wait.ROOM: 600.0,
+    Wait.BREAKER: 900.0,
 }
 
 
@@ -34,6 +36,12 @@ class Rules:
     empty_gap: float = 30.0
     card_gap: float = 1800.0
     grant_life: float = 24 * 3600.0
+    grant_renewal: float = 3600.0
+    breaker_failures: int = 3
+    max_parallel_cold: int = 0
+    slot_notice: float = 7200.0
+    gap: float = 120.0
+    away: float = 1800.0
     restores: int = 3
     mb_per_s: float = 400.0
     limits: Mapping[Wait, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
@@ -45,17 +53,40 @@ class Rules:
         return self.limits.get(wait)
 
 
-def since(move: Move, wait: Wait, now: float) -> float:
-    """When the wait of this code began: now, if the move waits for something else."""
+#: Waits that interrupt another one: its limit stands still meanwhile.
+INTERRUPTING = frozenset({Wait.PAUSED, Wait.VMM_DOWN})
+
+
+def waited(move: Move, wait: Wait, now: float) -> float:
+    """Seconds that count against the limit of this wait: while we could see and the run was
+    active. 0, if the move waits for something else."""
     if move.wait is wait and move.wait_since is not None:
-        return move.wait_since
-    return now
+        credit = 0.0 if wait in INTERRUPTING else move.wait_credit
+        return now - move.wait_since + credit
+    if move.wait in INTERRUPTING and move.wait_kept is wait:
+        return move.wait_credit
+    return 0.0
 
 
 def too_long(move: Move, wait: Wait, rules: Rules, options: Options, now: float) -> bool:
     """Has the move waited for this longer than its limit?"""
     limit = rules.limit(wait, options)
-    return limit is not None and now - since(move, wait, now) >= limit
+    return limit is not None and waited(move, wait, now) >= limit
+
+
+def begin(move: Move, wait: Wait, now: float) -> Move:
+    """The move as it waits for something else from now on. What it waited for before a pause
+    goes on where it was."""
+    kept, credit = None, 0.0
+    if wait in INTERRUPTING:
+        kept, credit = move.wait_kept, move.wait_credit
+        if move.wait is not None and move.wait not in INTERRUPTING:
+            kept, credit = move.wait, waited(move, move.wait, now)
+    elif move.wait in INTERRUPTING and move.wait_kept is wait:
+        credit = move.wait_credit
+    return replace(
+        move, wait=wait, wait_since=now, wait_noted=now, wait_kept=kept, wait_credit=credit
+    )
 
 
 def backoff(charged: tuple[Attempt, ...], options: Options, rules: Rules) -> float:
@@ -94,10 +125,10 @@ def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return tuple(row)
 
 
-def refused_for(attempts: tuple[Attempt, ...], now: float) -> float:
-    """For how long every start has been void by a lock or a stale look. A lost race for a slot
-    has no limit: slots come free."""
+def refused_for(attempts: tuple[Attempt, ...], now: float, back: float | None = None) -> float:
+    """For how long every start has been void by a lock or a stale look, since we could see again
+    (``back``). A lost race for a slot has no limit: slots come free."""
     row = _void(attempts)
     if not row or any(a.result is Result.BUSY for a in row):
         return 0.0
-    return now - row[0].begun
+    return now - max(row[0].begun, back or 0.0)

@@ -27,6 +27,7 @@ from engine.model import (
     Outcome,
     Reading,
     Result,
+    Rights,
     Run,
     RunState,
     Vm,
@@ -141,6 +142,12 @@ def run(row: Row) -> Run:
         empty_first=row["empty_first"],
         empty_seen=tuple(json.loads(row["empty_seen"])),
         empty=tuple(json.loads(row["empty"])),
+        owner=row["owner"],
+        steered=tuple(json.loads(row["steered"])),
+        resumed=row["resumed"],
+        back=row["back"],
+        aborting=bool(row["aborting"]),
+        said=row["said"],
     )
 
 
@@ -152,6 +159,7 @@ def move(row: Row) -> Move:
             "state": MoveState(row["state"]),
             "kind": AttemptKind(row["kind"]) if row["kind"] else None,
             "wait": Wait(row["wait"]) if row["wait"] else None,
+            "wait_kept": Wait(row["wait_kept"]) if row["wait_kept"] else None,
             "outcome": Outcome(row["outcome"]) if row["outcome"] else None,
             "adopted": bool(row["adopted"]),
         }
@@ -174,6 +182,12 @@ def doubt(row: Row) -> Doubt:
     """A move that ended UNKNOWN, joined with its run."""
     named = [row["host"], *json.loads(row["sources"]), *json.loads(row["destinations"])]
     return Doubt(row["vm_id"], row["run"], tuple(dict.fromkeys(h for h in named if h)))
+
+
+def rights(row: Row) -> Rights:
+    """A row of ``rights``."""
+    ok = None if row["ok"] is None else bool(row["ok"])
+    return Rights(row["host"], row["at"], ok, row["why"])
 
 
 def reading(row: Row) -> Reading:

@@ -9,11 +9,13 @@ from engine.model import (
     RUN_ENDS,
     Approval,
     Attempt,
+    Damage,
     Doubt,
     Fleet,
     Move,
     MoveRecord,
     Reading,
+    Rights,
     Run,
     RunRecord,
 )
@@ -118,17 +120,41 @@ def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
 
 
 def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
-    """VMs whose last move that ended did so UNKNOWN, with all hosts of its run."""
+    """VMs whose last move that ended did so UNKNOWN and was not settled, with all hosts of its
+    run."""
     rows = store.database().query(
         """SELECT moves.vm_id, moves.run, moves.host, runs.sources, runs.destinations
            FROM moves JOIN runs ON runs.id = moves.run
-           WHERE moves.state = 'unknown' AND runs.vmm = ? AND NOT EXISTS (
+           WHERE moves.state = 'unknown' AND moves.settled IS NULL AND runs.vmm = ? AND NOT EXISTS (
              SELECT 1 FROM moves AS later WHERE later.vm_id = moves.vm_id
              AND later.id > moves.id AND later.state IN ('done', 'damaged', 'failed'))
            ORDER BY moves.id""",
         [vmm],
     )
     return tuple(codec.doubt(row) for row in rows)
+
+
+def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
+    """VMs that were damaged on a host, of all runs, about which nobody has said go on."""
+    rows = store.database().query(
+        """SELECT moves.run, moves.vm, moves.host FROM moves JOIN runs ON runs.id = moves.run
+           WHERE moves.state = 'damaged' AND moves.cleared IS NULL AND runs.vmm = ?
+           AND moves.host IS NOT NULL ORDER BY moves.id""",
+        [vmm],
+    )
+    return tuple(Damage(row["run"], row["vm"], row["host"]) for row in rows)
+
+
+def rights(store: Store, vmm: str) -> tuple[Rights, ...]:
+    """What was last found of our rights on each host."""
+    rows = store.database().query("SELECT * FROM rights WHERE vmm = ? ORDER BY host", [vmm])
+    return tuple(codec.rights(row) for row in rows)
+
+
+def beat(store: Store, vmm: str) -> float | None:
+    """When an engine last advanced this VMM server, or tried to; ``None``: never."""
+    row = next(store.database().query("SELECT beat FROM leases WHERE vmm = ?", [vmm]), None)
+    return row["beat"] if row else None
 
 
 def fleet(store: Store, vmm: str) -> Fleet | None:

@@ -46,6 +46,40 @@ def m003_leases_and_fleets(db: Database) -> None:
     )
 
 
+@migrations()
+def m004_steering(db: Database) -> None:
+    """What people may do to runs and moves, limits of waits across gaps, rights on hosts."""
+    for table, columns in _STEERING.items():
+        for column in columns:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    db.execute(
+        """CREATE TABLE rights (
+             vmm TEXT NOT NULL, host TEXT NOT NULL, at REAL NOT NULL, ok INTEGER,
+             why TEXT NOT NULL DEFAULT '', PRIMARY KEY (vmm, host)) STRICT"""
+    )
+
+
+_STEERING = {
+    "runs": (
+        "owner TEXT",
+        "steered TEXT NOT NULL DEFAULT '[]'",
+        "resumed REAL",
+        "back REAL",
+        "aborting INTEGER NOT NULL DEFAULT 0",
+        "said TEXT NOT NULL DEFAULT ''",
+    ),
+    "moves": (
+        "wait_noted REAL",
+        "wait_credit REAL NOT NULL DEFAULT 0",
+        "wait_kept TEXT",
+        "retried REAL",
+        "settled REAL",
+        "cleared REAL",
+        "stop_asked REAL",
+    ),
+    "leases": ("beat REAL",),
+}
+
 _FIRST = (
     """CREATE TABLE runs (
          id INTEGER PRIMARY KEY AUTOINCREMENT, vmm TEXT NOT NULL, kind TEXT NOT NULL,

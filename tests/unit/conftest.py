@@ -22,13 +22,16 @@ from engine.model import (
     Options,
     Reading,
     Result,
+    Rights,
     Run,
     RunRecord,
     RunState,
     Vm,
 )
 from engine.policy import approval as approvals
-from engine.policy import eligibility, ladder
+from engine.policy import eligibility, ladder, restoring
+from engine.policy.breakers import breakers
+from engine.policy.facts import Facts
 from engine.policy.ladder import Verdict, View
 from engine.policy.plan import plan
 from engine.policy.steps import Finish, Hold, Plan
@@ -59,9 +62,11 @@ class Scene:
         self.moves: dict[tuple[int, str], MoveRecord] = {}
         self.jobs: list[Job] = []
         self.approvals: list[Approval] = []
+        self.facts = Facts()
         self._attempts = 0
         for name in ("hv01", "hv02", "hv03", "hv04"):
             self.host(name)
+            self.rights(name)
         self.run()
         self.add("web01")
 
@@ -70,6 +75,16 @@ class Scene:
     def host(self, name: str, **changes: object) -> Scene:
         known = self.hosts.get(name) or Host(fqdn(name), seen_at=self.now, refreshed_at=self.now)
         self.hosts[name] = replace(known, **changes)
+        return self
+
+    def rights(self, name: str, ok: bool | None = True, why: str = "") -> Scene:
+        """What was found of our rights there a moment ago."""
+        found = Rights(fqdn(name), self.now, ok, why)
+        return self.knowing(rights={**self.facts.rights, found.host: found})
+
+    def knowing(self, **facts: object) -> Scene:
+        """Rows that belong to no living run."""
+        self.facts = replace(self.facts, **facts)
         return self
 
     def silent(self, *names: str) -> Scene:
@@ -285,6 +300,8 @@ class Scene:
             self.rules,
             self.now,
             self.owner,
+            facts=self.facts,
+            breakers=breakers([self.record(n) for n in self.runs], self.now, self.rules),
         )
 
     def pending(self) -> Verdict:
@@ -294,11 +311,15 @@ class Scene:
         return ladder.moving(self.view())
 
     def restoring(self) -> Verdict:
-        return ladder.restoring(self.view())
+        return restoring.restoring(self.view())
 
     def plan(self) -> Plan:
         return plan(
-            [self.record(number) for number in self.runs], self.fleet(), self.now, self.rules
+            [self.record(number) for number in self.runs],
+            self.fleet(),
+            self.now,
+            self.rules,
+            self.facts,
         )
 
     def steps(self, kind: type, name: str | None = None) -> list:

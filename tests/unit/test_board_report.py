@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import pytest
+from rich.cells import cell_len
 
+from bot.terminal.report_page import page, wrapped
 from engine.board import board
 from engine.model import (
     Acl,
@@ -23,7 +27,16 @@ from engine.model import (
     Vm,
     Wait,
 )
-from engine.report import document, exit_of, headline, lower_bound, summary
+from engine.report import (
+    document,
+    exit_of,
+    headline,
+    idle_line,
+    lower_bound,
+    span_words,
+    spreadsheet,
+    summary,
+)
 from engine.store import events, queries
 from engine.store.deeds import writing
 from engine.store.store import Store
@@ -193,7 +206,8 @@ def test_an_answer_is_needed_now_when_nothing_else_is_left(scene):
 
 KEYS = {
     "document": "format story seed exit ended runs approvals events calls fleet violations",
-    "run": "id exit request by state sources destinations empty makespan bound idle moves",
+    "run": "id exit request by state sources destinations empty source_vms later_vms unmoved "
+    "makespan bound idle moves",
     "move": "vm vm_id source destination host state outcome kind attempts waited repairs missing "
     "next",
     "attempt": "kind at ended result job error",
@@ -205,7 +219,7 @@ KEYS = {
     "violation": "t kind vm host",
 }
 #: What we say beyond the contract; adding is no breaking change, dropping is.
-ADDED = {"document": "audit", "move": "adopted sentence"}
+ADDED = {"document": "audit", "move": "adopted sentence minutes"}
 
 RULE = Acl("Allow", "Inbound", 10)
 NIC = Adapter("nic-1", "001DD8B71C00", "VM-Net-10", None, "LS-Main", 10, acls=(RULE,))
@@ -534,6 +548,49 @@ def test_a_wait_is_counted_until_its_run_ended_at_most(told):
     assert told.told_move()["waited"] == {"APPROVAL": 50.0}
 
 
+def test_the_minutes_of_a_vm_are_those_of_its_migrations_together(night):
+    """50 s that failed and 100 s that did not; saving its network took none of them."""
+    assert night.told_move()["minutes"] == 2.5
+    assert night.told_move("old-crm")["minutes"] == 3.3
+
+
+def test_a_vm_that_was_never_on_its_way_has_no_minutes(told):
+    told.baseline(10)
+
+    assert told.told_move()["minutes"] is None
+
+
+def test_a_migration_that_goes_on_is_counted_until_now(told):
+    with told.at(0) as pen:
+        pen.begin_attempt(told.move(), AttemptKind.LIVE, HV01, HV02, T0 + 60)
+
+    assert told.told_run(now=90)["moves"][0]["minutes"] == 1.5
+
+
+def adopt(told, name: str, seconds: float) -> None:
+    """A VM appears on the source while the run is on."""
+    with told.at(seconds) as pen:
+        vm = Vm(f"id-{name}", name, HV01, "Running", memory_mb=0, disk_mb=40_000)
+        pen.open_move(told.run, vm, HV01, adopted=True)
+
+
+def test_the_vms_as_first_seen_stand_apart_from_those_that_came_later(store):
+    several = Told(store, vms=("stays", "web01"))
+    several.finish(0, MoveState.SKIPPED, Outcome.EXCLUDED, "stays")
+    adopt(several, "late", 50)
+    several.copy(60, 160, "late")
+    several.finish(170, name="late")
+    run = several.told_run()
+
+    assert run["source_vms"] == ["stays", "web01"]
+    assert run["later_vms"] == ["late"]
+    assert run["unmoved"] == ["stays", "web01"]
+
+
+def test_a_damaged_vm_has_moved(night):
+    assert night.told_run()["unmoved"] == []
+
+
 def test_what_was_put_back_is_told_with_its_adapter(night):
     assert night.told_move()["repairs"] == [{"adapter": NIC.mac, "what": "acl", "value": str(RULE)}]
     assert night.told_move()["missing"] == []
@@ -558,6 +615,7 @@ def test_the_lower_bound_of_one_copy_is_its_length(told):
 
 
 def test_the_lower_bound_shares_the_copies_among_the_slots_of_the_busiest_host(store):
+    """Two slots and three copies of 100 s: one slot takes two."""
     names = ("a", "b", "c")
     three = Told(store, vms=names)
     for number, name in enumerate(names):
@@ -565,7 +623,22 @@ def test_the_lower_bound_shares_the_copies_among_the_slots_of_the_busiest_host(s
         three.finish(305, name=name)
     three.end(310)
 
-    assert three.told_run()["bound"] == 150.0
+    assert three.told_run()["bound"] == 200.0
+
+
+def test_a_limit_that_was_lowered_since_does_not_raise_the_bound(store):
+    """Three ran at once when that was allowed; nobody may say that it takes 300 s."""
+    names = ("a", "b", "c")
+    three = Told(store, vms=names)
+    for name in names:
+        three.copy(0, 100, name)
+        three.finish(110, name=name)
+    with three.at(120) as pen:
+        hosts = tuple(Host(name, live_limit=1, storage_limit=1) for name in (HV01, HV02))
+        pen.keep_fleet(Fleet("vmm01", T0, T0, hosts, ()))
+    three.end(120)
+
+    assert three.told_run()["bound"] == 100.0
 
 
 @pytest.mark.parametrize(
@@ -601,6 +674,48 @@ def test_no_schedule_beats_what_others_make_us_wait_for(wait, bound, told):
     told.end(320)
 
     assert told.told_run()["bound"] == bound
+
+
+def test_waits_for_others_that_follow_each_other_all_count_for_the_bound(told):
+    told.hold(0, Wait.BACKUP)
+    told.hold(100, Wait.APPROVAL)
+    told.copy(300, 400)
+    told.finish(410)
+    told.end(420)
+
+    assert told.told_run()["bound"] == 400.0
+
+
+def test_a_wait_that_a_better_schedule_would_have_forestalled_does_not_count(told):
+    """The backup began while the VM waited for a slot: with one it would have been gone."""
+    told.hold(0, Wait.SLOT)
+    told.hold(100, Wait.BACKUP)
+    told.copy(300, 400)
+    told.finish(410)
+    told.end(420)
+
+    assert told.told_run()["bound"] == 100.0
+
+
+def test_a_wait_after_a_failed_copy_is_not_put_before_it(told):
+    """The bound was more than the whole run took when it was."""
+    told.copy(0, 200, result=Result.FAILED)
+    told.hold(200, Wait.BACKUP)
+    told.copy(260, 360)
+    told.finish(365)
+    told.end(370)
+
+    assert told.told_run()["bound"] == 300.0
+
+
+def test_a_vm_that_came_later_could_not_be_moved_before(told):
+    with told.at(500) as pen:
+        pen.open_move(told.run, Vm("id-late", "late", HV01, "Running"), HV01, adopted=True)
+    told.copy(510, 610, "late")
+    told.finish(620, name="late")
+    told.end(700)
+
+    assert told.told_run()["bound"] == 600.0
 
 
 def test_without_copies_and_waits_the_bound_is_nought(scene):
@@ -745,3 +860,213 @@ def test_many_names_leave_room_for_what_matters(told):
 
     assert max(map(len, summary(many))) < 400
     assert "and 292 more" in "\n".join(summary(many))
+
+
+def test_a_start_that_cost_nothing_is_no_attempt(told):
+    """A lost race for a slot is not charged; it is no reason to speak of a retry."""
+    told.copy(0, 5, result=Result.BUSY)
+    told.copy(60, 160)
+    told.finish(170)
+    told.end(180)
+
+    assert "Retried" not in "\n".join(summary(told.told_run()))
+
+
+@pytest.mark.parametrize("wait", Wait)
+def test_every_wait_has_words_that_follow_a_time(wait):
+    words = span_words({str(wait): 90.0})
+
+    assert words.startswith("1 min 30 s ")
+    assert str(wait) not in words
+
+
+def test_waits_are_told_the_longest_first():
+    waited = {"APPROVAL": 180.0, "BACKUP": 540.0}
+
+    assert span_words(waited) == "9 min in backup, 3 min for approval"
+
+
+def test_a_wait_of_no_time_at_all_is_not_told(told):
+    told.hold(40, Wait.SLOT)
+
+    assert span_words({"SLOT": 0.0, "BACKUP": 60.0}) == "1 min in backup"
+    assert "waited" not in "\n".join(page(told.told_run(now=40)))
+
+
+def test_idle_slots_are_told_by_cause_and_not_at_all_where_there_were_none(night):
+    run = {"sources": [HV01, HV02], "idle": {"APPROVAL": 180.0, "BACKUP": 540.0}}
+
+    assert idle_line(run) == (
+        "Slots of hv01, hv02 stood idle for 12 min: 9 min in backup, 3 min for approval"
+    )
+    assert idle_line({**run, "idle": {}}) == ""
+
+
+# --- the page ------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_night(night):
+    assert page(night.told_run())[5:] == [
+        "Asked by @ann",
+        "Slots of hv01 stood idle for 8 min 20 s: 8 min 20 s for approval",
+        "",
+        "On hv01 when asked: 2 VMs",
+        "VM       from  to    kind  attempts  minutes  outcome",
+        "web01    hv01  hv02  live         2      2.5  MOVED",
+        "  waited: 1 min 40 s in backup, 1 min between attempts",
+        "  put back: 1 extended ACL",
+        "old-crm  hv01  hv02  cold         1      3.3  NETWORK",
+        "  waited: 5 min 40 s for approval",
+        "  missing: VM network of adapter 001DD8B71C00: VM-Net-10",
+        "  missing: VLAN of adapter 001DD8B71C00: 10",
+        "  missing: extended ACL of adapter 001DD8B71C00: Inbound Allow weight 10, local",
+        "    ANY, remote ANY",
+        "  Do: Put it back by hand.",
+    ]
+
+
+def test_the_page_begins_with_the_summary(night):
+    run = night.told_run()
+
+    assert page(run)[:5] == summary(run)[:5]
+
+
+def test_later_arrivals_have_a_table_of_their_own(told):
+    adopt(told, "late", 50)
+    lines = page(told.told_run())
+    later = lines.index("Came later: 1 VM")
+
+    assert lines.index("On hv01 when asked: 1 VM") < later
+    assert [line.split()[0] for line in lines[later + 2 :]] == ["late"]
+
+
+def test_a_list_of_vms_is_not_said_to_be_all_of_a_host(store):
+    assert "Asked for: 1 VM" in page(Told(store, kind="vm").told_run())
+
+
+def test_a_host_without_vms_has_no_table(store):
+    assert page(Told(store, vms=()).told_run())[-1] == "On hv01 when asked: no VM"
+
+
+def test_a_vm_that_stayed_says_why_and_what_to_do(told):
+    told.finish(10, MoveState.FAILED, Outcome.STUCK, next_step="Look at it.")
+    told.end(20, RunState.INCOMPLETE)
+
+    assert page(told.told_run())[-3:] == [
+        "web01  hv01  -   -            0        -  STUCK",
+        "  web01 STUCK.",
+        "  Do: Look at it.",
+    ]
+
+
+def test_where_a_vm_went_is_where_it_is(told):
+    """Somebody else took it to another destination than ours."""
+    told.copy(0, 10, result=Result.FAILED)
+    with told.at(20) as pen:
+        pen.turn_move(told.move(), MoveState.RESTORING, "is looked at", host=HV03, destination=HV02)
+    told.finish(30)
+
+    assert "web01  hv01  hv03  live" in page(told.told_run())[-1]
+
+
+WIDE = "客" * 30
+
+
+@pytest.mark.parametrize("name", ["web01", "a" * 60, WIDE, "a b " * 15 + "c"])
+def test_three_hundred_vms_fit_into_eighty_columns_and_every_name_is_whole(name, night):
+    run = night.told_run()
+    host = "hypervisor-with-a-long-name-"
+    many = [
+        {**move, "vm": f"{name}{n}", "source": f"{host}{n:02}", "outcome": "BACKUP_TOO_LONG"}
+        for n in range(150)
+        for move in run["moves"]
+    ]
+    lines = page({**run, "moves": many})
+
+    assert max(map(cell_len, lines)) <= 80
+    assert sum(line == f"{name}149" or line.startswith(f"{name}149  ") for line in lines) == 2
+    assert sum("  …ng-name-149  " in line for line in lines) == 2
+
+
+def test_a_name_cannot_steer_the_terminal_by_the_report(told):
+    told.finish(10, MoveState.FAILED, Outcome.STUCK, next_step="\x1b[2JLook.")
+    run = told.told_run()
+    (move,) = run["moves"]
+    missing = [{"what": "acl", "adapter": "\x07", "value": "\x1b]0;\u202e"}]
+    evil = {"vm": "web\x1b[31m\n01", "source": "h\rv", "missing": missing, "waited": {"SLOT": 9.0}}
+    text = "\n".join(page({**run, "moves": [{**move, **evil}], "by": "\x1b"}))
+
+    assert {c for c in text if ord(c) < 32 or c in "\x7f\u202e"} == {"\n"}
+    assert "web\ufffd[31m\ufffd01" in text
+
+
+def test_a_line_does_not_end_between_a_number_and_its_unit():
+    text = "x" * 70 + " waited 12 min 5 s in backup"
+
+    assert list(wrapped(text)) == ["x" * 70 + " waited", "  12 min 5 s in backup"]
+
+
+def test_a_word_that_is_longer_than_a_line_stays_whole():
+    assert list(wrapped(f"see {'y' * 90} now")) == ["see", f"  {'y' * 90}", "  now"]
+
+
+# --- the spreadsheet -------------------------------------------------------------------------
+
+
+def read(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_the_spreadsheet_has_a_row_for_every_vm(night):
+    web01, old_crm = read(spreadsheet(night.told_run()))
+
+    assert web01 == {
+        "run": "R1",
+        "vm": "web01",
+        "vm_id": "id-web01",
+        "source": HV01,
+        "destination": HV02,
+        "host": HV02,
+        "state": "done",
+        "outcome": "MOVED",
+        "kind": "live",
+        "adopted": "no",
+        "attempts": "2",
+        "minutes": "2.5",
+        "waited": "BACKOFF=60.0; BACKUP=100.0",
+        "repairs": f"acl of {NIC.mac}: {RULE}",
+        "missing": "",
+        "sentence": "web01 MOVED.",
+        "next": "",
+    }
+    assert old_crm["missing"].count("; ") == 2
+    assert (old_crm["kind"], old_crm["next"]) == ("cold", "Put it back by hand.")
+
+
+def test_the_spreadsheet_is_csv_as_the_standard_has_it(told):
+    run = told.told_run()
+    (move,) = run["moves"]
+    odd = 'a "b", c\r\nd'
+    text = spreadsheet({**run, "moves": [{**move, "sentence": odd}]})
+
+    assert text.startswith("run,vm,vm_id,source,destination,host,state,outcome,kind,adopted,")
+    assert text.endswith("\r\n")
+    assert '"a ""b"", c\r\nd"' in text
+    assert [row["sentence"] for row in read(text)] == [odd]
+
+
+def test_what_is_not_known_is_an_empty_cell(told):
+    (row,) = read(spreadsheet(told.told_run()))
+
+    assert {row[key] for key in ("destination", "outcome", "kind", "minutes")} == {""}
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_spreadsheet_is_a_formula(first, told):
+    run = told.told_run()
+    (move,) = run["moves"]
+    name = f'{first}HYPERLINK("x")'
+    (row,) = read(spreadsheet({**run, "moves": [{**move, "vm": name, "vm_id": f"a{name}"}]}))
+
+    assert row["vm"] == f"'{name}"
+    assert row["vm_id"] == f"a{name}"  # in the middle of a cell it is nothing

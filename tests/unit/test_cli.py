@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot import cli
-from engine.grammar import OPTIONS, VERBS
+from engine.vocabulary import OPTIONS, VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 FLEET = """
@@ -358,6 +358,16 @@ def test_the_report_is_the_document_of_the_run(desk):
     assert told["runs"] == ran["runs"]
     assert told["events"] == ran["events"]
     assert told["fleet"] == ran["fleet"]
+
+
+def test_the_report_is_a_page_or_a_spreadsheet_and_not_two_things_at_once(desk):
+    vmferry(*MOVE, "host", "hv01", "to", "hv02")
+    both = vmferry("report", "R1", "--json", "--csv")
+
+    assert "On hv01 when asked: 3 VMs" in vmferry("report", "R1").lines
+    assert vmferry("report", "R1", "--csv").out.count("\r\nR1,") == 3
+    assert (both.code, both.out) == (2, "")
+    assert "--json and --csv cannot be used together." in both.err
 
 
 def test_a_name_cannot_steer_the_terminal(desk):

@@ -517,7 +517,7 @@ def test_one_reading_per_host_serves_all_arrivals(arrived):
 def test_what_is_over_is_left_alone(scene):
     for state in (MoveState.DONE, MoveState.DAMAGED, MoveState.FAILED, MoveState.UNKNOWN):
         scene.move(state=state)
-        planned = plan([scene.record()], scene.fleet(), scene.now, scene.rules)
+        planned = plan([scene.record()], scene.fleet(), scene.now, scene.rules, scene.facts)
         assert not any(isinstance(s, Start | Finish | PutBack) for s in planned.steps)
 
 

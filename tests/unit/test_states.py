@@ -6,7 +6,9 @@ the transitions that people rely on, by name.
 
 from __future__ import annotations
 
+import runpy
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -41,14 +43,35 @@ def test_every_other_transition_is_refused_by_name(noun, old, new):
         states.check(noun, TABLES[noun][0], old, new)
 
 
+def test_the_diagrams_of_the_docs_are_those_of_the_tables():
+    """If this is red: ``make docs``."""
+    path = Path(__file__).resolve().parents[2] / "docs" / "make_states.py"
+    made = runpy.run_path(str(path))["page"]()
+
+    assert path.with_name("states.md").read_text(encoding="utf-8") == made
+
+
 def finals(noun: str) -> set:
     table, kind = TABLES[noun]
     return {state for state in kind if state not in table}
 
 
-def test_the_ends_of_runs_and_moves_are_final_and_nothing_else_is():
-    assert finals("run") == set(RUN_ENDS)
-    assert finals("move") == set(MOVE_ENDS)
+def test_what_leaves_nothing_to_do_is_final():
+    assert finals("run") == {RunState.COMPLETED, RunState.REJECTED}
+    assert finals("move") == {MoveState.DONE}
+
+
+def test_a_person_can_have_an_ended_run_or_move_go_on_and_nothing_else_follows_an_end():
+    assert {s: states.RUN[s] for s in RUN_ENDS - finals("run")} == {
+        RunState.INCOMPLETE: {RunState.ACTIVE},
+        RunState.STOPPED: {RunState.ACTIVE},
+    }
+    assert {s: states.MOVE[s] for s in MOVE_ENDS - finals("move")} == {
+        MoveState.FAILED: {MoveState.PENDING, MoveState.SKIPPED},
+        MoveState.SKIPPED: {MoveState.PENDING},
+        MoveState.DAMAGED: {MoveState.RESTORING},
+        MoveState.UNKNOWN: {MoveState.RESTORING},
+    }
 
 
 def test_of_an_approval_only_a_question_and_a_grant_can_still_change():

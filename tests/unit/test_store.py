@@ -85,6 +85,7 @@ def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
 
     assert set(strict) == {
         "runs", "moves", "attempts", "networks", "approvals", "votes", "events", "leases", "fleets",
+        "rights",
     }  # fmt: skip
     assert all(strict.values())
     assert events.verify(store) == 0

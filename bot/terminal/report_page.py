@@ -1,0 +1,129 @@
+"""The report of one run as a page for a terminal of 80 columns: summary, idle slots, every VM."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+
+from bot.terminal.board import safe
+from engine import report
+from engine.model import short
+
+WIDTH = 80
+HOST = 12
+"""The widest column of hosts; of a longer name the end is shown, where they differ."""
+HEADS = ("VM", "from", "to", "kind", "attempts", "minutes", "outcome")
+NUMBERS = ("attempts", "minutes")
+MOVED = ("done", "damaged")
+BREAK = re.compile(r" (?!(?:s|min|h|d)\b)|(?<!\d) ")
+"""Where a line may end: not between a number and its unit."""
+
+
+def page(run: Mapping[str, Any]) -> list[str]:
+    """The lines of the report of one run of the document, the summary first."""
+    top = [*report.summary(run), report.idle_line(run)]
+    lines = [part for line in top if line for part in wrapped(line)]
+    seen = [move for move in run["moves"] if not move["adopted"]]
+    later = [move for move in run["moves"] if move["adopted"]]
+    lines += ["", *wrapped(f"{_asked(run)}: {_vms(len(seen))}"), *_table(seen)]
+    if later:
+        lines += ["", f"Came later: {_vms(len(later))}", *_table(later)]
+    return lines
+
+
+def wrapped(text: str, indent: str = "") -> Iterator[str]:
+    """Safe text in lines of at most 80 columns, all but the first further in; a word that is
+    longer stays whole."""
+    line, start = indent, indent
+    for word in BREAK.split(safe(text)):
+        longer = f"{line}{word}" if line == start else f"{line} {word}"
+        if cell_len(longer) > WIDTH and line != start:
+            yield line
+            start = f"{indent}  "
+            longer = f"{start}{word}"
+        line = longer
+    if line != start:
+        yield line
+
+
+def _asked(run: Mapping[str, Any]) -> str:
+    """What the request was about, when it was made."""
+    if not run["empty"]:
+        return "Asked for"
+    return f"On {', '.join(short(host) for host in run['sources'])} when asked"
+
+
+def _vms(count: int) -> str:
+    return f"{count or 'no'} VM{'' if count < 2 else 's'}"
+
+
+# --- the table -------------------------------------------------------------------------------
+
+
+def _table(moves: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A row per VM, and below it what has to be known of that VM alone."""
+    if not moves:
+        return
+    rows = [_cells(move) for move in moves]
+    widths = _widths([HEADS, *rows])
+    yield from _row(HEADS, widths)
+    for move, cells in zip(moves, rows, strict=True):
+        yield from _row(cells, widths)
+        for line in _details(move):
+            yield from wrapped(line, "  ")
+
+
+def _cells(move: Mapping[str, Any]) -> tuple[str, ...]:
+    moved = move["state"] in MOVED
+    minutes = move["minutes"]
+    return (
+        safe(move["vm"]),
+        _host(move["source"]),
+        _host(move["host"] if moved else move["destination"]),
+        move["kind"] or "-",
+        str(report.tries(move)),
+        "-" if minutes is None else f"{minutes:.1f}",
+        move["outcome"] or move["state"],
+    )
+
+
+def _host(name: str | None) -> str:
+    shown = safe(short(name)) if name else "-"
+    return shown if len(shown) <= HOST else f"…{shown[1 - HOST :]}"
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """As wide as what stands in each column; the names of VMs have what is left."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    left = WIDTH - sum(widths[1:]) - 2 * (len(HEADS) - 1)
+    return [min(widths[0], left), *widths[1:]]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """One row; a name that is too long for its column has a line of its own and stays whole."""
+    name, *rest = cells
+    if cell_len(name) > widths[0]:
+        yield name
+        name = ""
+    padded = [name + " " * (widths[0] - cell_len(name))]
+    for head, cell, width in zip(HEADS[1:], rest, widths[1:], strict=True):
+        blank = " " * (width - cell_len(cell))
+        padded.append(blank + cell if head in NUMBERS else cell + blank)
+    yield "  ".join(padded).rstrip()
+
+
+def _details(move: Mapping[str, Any]) -> Iterable[str]:
+    """What one VM waited for, what was put back, what it lacks, what to do."""
+    if waited := report.span_words(move["waited"]):
+        yield f"waited: {waited}"
+    if move["repairs"]:
+        yield f"put back: {report.counted(move['repairs'])}"
+    for missing in move["missing"]:
+        yield f"missing: {report.lack(missing)}"
+    if move["sentence"] and move["state"] != "done" and not move["missing"]:
+        yield move["sentence"]
+    if move["next"]:
+        yield f"Do: {move['next']}"

@@ -1,0 +1,66 @@
+"""Draws docs/states.md out of the tables in engine/policy/states.py: ``make docs``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from engine.model import ApprovalState, MoveState, RunState
+from engine.policy import states
+
+TARGET = Path(__file__).with_name("states.md")
+
+#: What a person does that the engine never does by itself.
+BY_PEOPLE = {
+    ("run", "incomplete", "active"): "retry",
+    ("run", "stopped", "active"): "retry",
+    ("run", "paused", "active"): "resume",
+    ("move", "failed", "pending"): "retry",
+    ("move", "failed", "skipped"): "skip",
+    ("move", "skipped", "pending"): "retry",
+    ("move", "damaged", "restoring"): "retry",
+    ("move", "unknown", "restoring"): "settle",
+}
+
+ABOUT = {
+    "run": "A run is one request with its sources, destinations and options.",
+    "move": "A move is one VM in one run.",
+    "approval": "An approval is one question about powered-down VMs.",
+}
+
+
+def diagram(noun: str, first: StrEnum, table: Mapping[StrEnum, frozenset[StrEnum]]) -> list[str]:
+    """One state machine as a Mermaid diagram, in the order of the enumeration."""
+    kind = type(first)
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
+    for old in kind:
+        for new in kind:
+            if new in table.get(old, ()):
+                verb = BY_PEOPLE.get((noun, str(old), str(new)))
+                lines.append(f"    {old} --> {new}" + (f": {verb}" if verb else ""))
+    lines += [f"    {state} --> [*]" for state in kind if state not in table]
+    return [*lines, "```"]
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [
+        "# States",
+        "",
+        "Drawn from `engine/policy/states.py` by `make docs`; do not edit. A step with a word on",
+        "it is made only by a person with that verb.",
+    ]
+    nouns: tuple[tuple[str, StrEnum, Mapping[StrEnum, frozenset[StrEnum]]], ...] = (
+        ("run", RunState.SCHEDULED, dict(states.RUN)),
+        ("move", MoveState.PENDING, dict(states.MOVE)),
+        ("approval", ApprovalState.REQUESTED, dict(states.APPROVAL)),
+    )
+    for noun, first, table in nouns:
+        lines += ["", f"## {noun.capitalize()}", "", ABOUT[noun], ""]
+        lines += diagram(noun, first, table)
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")

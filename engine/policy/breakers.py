@@ -1,0 +1,96 @@
+"""Circuit breakers: a pair of hosts, or a destination, to which nothing gets through.
+
+Derived from the attempts of all living runs, never stored. When three different VMs in a row
+failed between two hosts, no further VM is sent between them for 15 minutes; then one is tried
+(half-open). If that one arrives, the breaker closes; if it fails as well, the pair is given up
+until a person has the run go on. A destination breaks in the same way once VMs from two sources
+failed there: a pair that cannot talk (delegation, path) does not close it for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.model import MIGRATIONS, Attempt, Result, RunRecord, Wait, short
+from engine.policy.waits import Rules
+
+Way = tuple[str, str]
+"""(source, destination), case folded; an empty source: from anywhere."""
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """One way that is broken. ``until``: when one VM may be tried; ``spent``: that was in vain."""
+
+    state: Literal["open", "half_open", "spent"]
+    until: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Breakers:
+    """All ways that are broken now, as one run sees them."""
+
+    broken: Mapping[Way, Breaker] = field(default_factory=dict)
+
+    def between(self, source: str, destination: str) -> Breaker | None:
+        """What is broken on this way: the pair's breaker, else the destination's."""
+        pair = self.broken.get((source.casefold(), destination.casefold()))
+        return pair or self.broken.get(("", destination.casefold()))
+
+
+def breakers(
+    records: Iterable[RunRecord], now: float, rules: Rules, since: float = 0.0
+) -> Breakers:
+    """The breakers from the attempts that began at ``since`` or later."""
+    ways: dict[Way, list[Attempt]] = {}
+    for record in records:
+        for entry in record.moves:
+            for attempt in entry.of(*MIGRATIONS):
+                if attempt.destination is None or attempt.begun < since:
+                    continue
+                source, destination = attempt.source.casefold(), attempt.destination.casefold()
+                ways.setdefault((source, destination), []).append(attempt)
+                ways.setdefault(("", destination), []).append(attempt)
+    found = {way: _judge(way, attempts, now, rules) for way, attempts in ways.items()}
+    return Breakers({way: one for way, one in found.items() if one is not None})
+
+
+def _judge(way: Way, attempts: Sequence[Attempt], now: float, rules: Rules) -> Breaker | None:
+    row = _failures(attempts)
+    broke = _broke_at(row, rules.breaker_failures)
+    if broke is None or (not way[0] and len({a.source.casefold() for a in row}) < 2):
+        return None
+    until = broke + rules.limits[Wait.BREAKER]
+    last = row[-1]
+    place = f"{short(last.source)} → " if way[0] else ""
+    names = len({a.vm_id for a in row})
+    text = f"{names} VMs in a row failed {place}{short(last.destination)}: {last.error}"
+    if any(a.begun >= until for a in row):
+        return Breaker("spent", until, text)
+    if now < until or any(a.open and a.begun >= until for a in attempts):
+        return Breaker("open", until, text)
+    return Breaker("half_open", until, text)
+
+
+def _failures(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The unbroken row of charged attempts at the end, by when they ended."""
+    over = [a for a in attempts if a.ended is not None and (a.charged or a.result is Result.OK)]
+    row: list[Attempt] = []
+    for attempt in sorted(over, key=lambda a: (a.ended or 0.0, a.id), reverse=True):
+        if attempt.result is Result.OK:
+            break
+        row.insert(0, attempt)
+    return row
+
+
+def _broke_at(row: Sequence[Attempt], failures: int) -> float | None:
+    """When so many different VMs had failed in this row; ``None``: not yet."""
+    seen: set[str] = set()
+    for attempt in row:
+        seen.add(attempt.vm_id)
+        if len(seen) >= failures:
+            return attempt.ended
+    return None

@@ -1,0 +1,95 @@
+"""Why a migration failed, from VMM's and Hyper-V's words: what is charged, what is hopeless.
+
+The number that VMM writes at the end of a text decides first, then Hyper-V's own codes (0x...),
+then words. Numbers and texts come from Microsoft's support articles on VMM and live migration.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from engine.model import Result
+
+
+class Cause(StrEnum):
+    """What stood in the way. Only ``OTHER`` and ``CONFIGURATION`` are charged as an attempt."""
+
+    SLOT = "slot"
+    LOCK = "lock"
+    BACKUP = "backup"
+    CONNECTION = "connection"
+    RESTART = "restart"
+    CONFIGURATION = "configuration"
+    OTHER = "other"
+
+
+#: VMM error ids and Hyper-V event ids.
+_NUMBERS = {
+    "23007": Cause.SLOT,
+    "21501": Cause.SLOT,
+    "2606": Cause.LOCK,
+    "2602": Cause.LOCK,
+    "2911": Cause.CONNECTION,
+    "2912": Cause.CONNECTION,
+    "2916": Cause.CONNECTION,
+    "2927": Cause.CONNECTION,
+    "20506": Cause.CONNECTION,
+    "1711": Cause.RESTART,
+    "406": Cause.CONFIGURATION,
+    "640": Cause.CONFIGURATION,
+    "11028": Cause.CONFIGURATION,
+    "12710": Cause.CONFIGURATION,
+    "21125": Cause.CONFIGURATION,
+    "33012": Cause.CONFIGURATION,
+}
+
+#: Credentials, logon type, service principal, path not found; sharing violation; WS-Management.
+_CODES = {
+    "0X8009030E": Cause.CONFIGURATION,
+    "0X8009030D": Cause.CONFIGURATION,
+    "0X80070569": Cause.CONFIGURATION,
+    "0X80090322": Cause.CONFIGURATION,
+    "0X80070003": Cause.CONFIGURATION,
+    "0XC03A0014": Cause.CONFIGURATION,
+    "0X80070020": Cause.BACKUP,
+}
+
+_WORDS = (
+    (Cause.SLOT, r"limit \W?\d+\W? was reached"),
+    (Cause.LOCK, r"locked by another job"),
+    (Cause.BACKUP, r"being backed up|while the object is in use"),
+    (Cause.CONFIGURATION, r"could not find ethernet switch|processor.{0,40}not compatible"),
+    (Cause.CONFIGURATION, r"cannot find the (?:path|drive)|has no volume"),
+)
+
+_RESULTS = {
+    Cause.SLOT: Result.BUSY,
+    Cause.LOCK: Result.LOCKED,
+    Cause.BACKUP: Result.LOCKED,
+    Cause.CONNECTION: Result.STALE,
+    Cause.RESTART: Result.STALE,
+}
+
+
+def cause_of(error: str, vm: str = "") -> Cause:
+    """What this text says stood in the way. ``vm`` is taken out first: a VM may be named
+    anything."""
+    text = error.replace(vm, "") if vm else error
+    number = re.search(r"\((\d{3,5})\)[.\s]*$", text)
+    if number and number[1] in _NUMBERS:
+        return _NUMBERS[number[1]]
+    for code in re.findall(r"0x[0-9a-f]{8}", text, re.IGNORECASE):
+        if code.upper() in _CODES:
+            return _CODES[code.upper()]
+        if code.upper().startswith("0X8033"):
+            return Cause.CONNECTION
+    for cause, words in _WORDS:
+        if re.search(words, text, re.IGNORECASE):
+            return cause
+    return Cause.OTHER
+
+
+def result_of(error: str, vm: str = "") -> Result:
+    """How an attempt ends whose job failed with this text and left the VM where it was."""
+    return _RESULTS.get(cause_of(error, vm), Result.FAILED)

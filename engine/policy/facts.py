@@ -1,0 +1,32 @@
+"""What a plan is made of beside the runs and the fleet: rows that belong to no living run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engine.model import Attempt, Damage, Doubt, Fleet, Rights, Run, same_host
+
+
+@dataclass(frozen=True)
+class Facts:
+    """``lost``: open LIVE and COLD attempts of moves that have ended. ``unknown``: VMs whose last
+    move ended so, not settled. ``damages``: where a VM was damaged and nobody said go on.
+    ``rights``: what was found of our rights, by host, case folded. ``before``: the observation
+    before this one. ``beat``: when an engine last advanced or tried to (Unix seconds)."""
+
+    lost: Sequence[Attempt] = ()
+    unknown: Sequence[Doubt] = ()
+    damages: Sequence[Damage] = ()
+    rights: Mapping[str, Rights] = field(default_factory=dict)
+    before: Fleet | None = None
+    beat: float | None = None
+
+    def damage_on(self, host: str) -> Damage | None:
+        """The first damage that keeps VMs away from this host."""
+        return next((d for d in self.damages if same_host(d.host, host)), None)
+
+    def rights_on(self, host: str, run: Run) -> Rights | None:
+        """What was found there since this run began or began anew; ``None``: not looked yet."""
+        found = self.rights.get(host.casefold())
+        return found if found is not None and found.at >= run.anew else None

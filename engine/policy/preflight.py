@@ -1,0 +1,50 @@
+"""The minimum that is checked before every start: what can never move, and what never fits.
+
+Everything here is permanent until a person changes something; what passes by itself is a wait.
+"""
+
+from __future__ import annotations
+
+import re
+
+from engine.model import Host, Vm, short
+
+#: What stands in the way of any move between stand-alone hosts, and what to do about it.
+_BLOCKS = {
+    "replica": ("it is a replica copy", "Move the primary VM, then set up replication anew."),
+    "ha": ("it is highly available", "Remove it from its cluster first."),
+    "pass_through": ("it has a pass-through disk", "Convert the disk to a virtual one."),
+    "shared_disk": ("it shares a virtual disk", "Detach the shared disk."),
+    "fibre_channel": ("it has a virtual fibre channel adapter", "Remove that adapter."),
+}
+
+
+def block(vm: Vm) -> tuple[str, str] | None:
+    """Why this VM can never move as it is, and what to do; ``None``: nothing is in the way."""
+    if not vm.blocks:
+        return None
+    known = [_BLOCKS.get(word, (word, f"Remove: {word}.")) for word in vm.blocks]
+    why = ", ".join(reason for reason, _ in known)
+    text = f"{vm.name} cannot be moved between stand-alone hosts: {why}."
+    return text, " ".join(hint for _, hint in known)
+
+
+def misfit(vm: Vm, host: Host, path: str | None) -> str:
+    """What this host lacks that the VM needs there, in words; empty: nothing that we know of."""
+    if host.switches is not None:
+        there = {name.casefold() for name in host.switches}
+        lacking = [name for name in dict.fromkeys(vm.switches) if name.casefold() not in there]
+        if lacking:
+            names = ", ".join(f'"{name}"' for name in lacking)
+            return f"{short(host.name)} has no switch {names}"
+    drive = drive_of(path or host.path)
+    volumes = None if host.volumes is None else {v.name.casefold() for v in host.volumes}
+    if drive and volumes is not None and drive.casefold() not in volumes:
+        return f"{short(host.name)} has no volume {drive}"
+    return ""
+
+
+def drive_of(path: str | None) -> str:
+    r"""``D:`` of ``D:\VMs``; empty where the path names no drive."""
+    found = re.match(r"[A-Za-z]:", path or "")
+    return found[0].upper() if found else ""

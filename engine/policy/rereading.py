@@ -1,0 +1,63 @@
+"""Re-reading hosts (Read-SCVMHost): which are due, and what is remembered of those in vain.
+
+A host is re-read once a pass. Where that was in vain (a lock, any error) it is tried again every
+``refresh-interval``, ``refreshes`` times, and then once a pass. Until it succeeds, what was found
+then (``locked``) still holds: that nobody asked again proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.model import Fleet, Host, Options, RunRecord
+
+
+def due(living: Sequence[RunRecord], last: Fleet | None, now: float) -> list[str]:
+    """The hosts of the runs that VMM has to re-read now; every time for a bulletproof run."""
+    found: dict[str, str] = {}
+    for record in living:
+        for name in (*record.run.sources, *record.run.destinations):
+            host = last.host(name) if last else None
+            if _is_due(host, record.run.options, now):
+                found.setdefault(name.casefold(), name)
+    return list(found.values())
+
+
+def _is_due(host: Host | None, options: Options, now: float) -> bool:
+    if host is not None and host.tries and host.tried_at is not None:
+        return now >= next_try(host, options)
+    if options.bulletproof or host is None or host.refreshed_at is None:
+        return True
+    return now - host.refreshed_at >= options.pass_
+
+
+def next_try(host: Host, options: Options) -> float:
+    """When a host that was re-read in vain is tried again."""
+    wait = options.refresh_interval if host.tries <= options.refreshes else options.pass_
+    return (host.tried_at or 0.0) + wait
+
+
+def carry_on(fleet: Fleet, last: Fleet | None, asked: Sequence[str]) -> Fleet:
+    """The fleet with what is known of re-readings in vain. ``asked``: the hosts that were to be
+    re-read for this observation."""
+    wanted = {name.casefold() for name in asked}
+    hosts = tuple(
+        _tried(host, last.host(host.name) if last else None, fleet.at)
+        if host.name.casefold() in wanted
+        else _remembered(host, last.host(host.name) if last else None)
+        for host in fleet.hosts
+    )
+    return replace(fleet, hosts=hosts)
+
+
+def _tried(host: Host, last: Host | None, at: float) -> Host:
+    if host.refreshed_at is not None and host.refreshed_at >= at and not host.locked:
+        return host
+    return replace(host, tries=(last.tries if last else 0) + 1, tried_at=at)
+
+
+def _remembered(host: Host, last: Host | None) -> Host:
+    if last is None or not last.tries:
+        return host
+    return replace(host, tries=last.tries, tried_at=last.tried_at, locked=last.locked)

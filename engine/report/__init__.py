@@ -1,0 +1,29 @@
+"""What became of a run: the JSON document, its words for people, its rows for a spreadsheet."""
+
+from __future__ import annotations
+
+from engine.report.as_csv import spreadsheet
+from engine.report.as_json import document, exit_of, tries
+from engine.report.in_words import (
+    counted,
+    headline,
+    idle_line,
+    lack,
+    span_words,
+    summary,
+)
+from engine.report.pace import lower_bound
+
+__all__ = [
+    "counted",
+    "document",
+    "exit_of",
+    "headline",
+    "idle_line",
+    "lack",
+    "lower_bound",
+    "span_words",
+    "spreadsheet",
+    "summary",
+    "tries",
+]

@@ -1,0 +1,135 @@
+"""Circuit breakers: pairs of hosts and destinations to which nothing gets through."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.model import Result, RunState
+from engine.policy.breakers import breakers
+from engine.policy.steps import Start, TurnRun
+
+HV1, HV2 = "hv01.corp.example", "hv02.corp.example"
+VMS = ("a", "b", "c")
+
+
+def failures(scene, names=VMS, ended=300.0, result=Result.FAILED, **changes):
+    """One charged attempt each, the last one that many seconds ago."""
+    for place, name in enumerate(names):
+        if (1, name) not in scene.moves:
+            scene.add(name)
+        at = scene.now - ended - 10 * (len(names) - 1 - place)
+        scene.attempt(result, name=name, begun=at - 60, ended=at, error="no route", **changes)
+    return scene
+
+
+def state(scene, source=HV1, destination=HV2):
+    found = breakers([scene.record(n) for n in scene.runs], scene.now, scene.rules)
+    broken = found.between(source, destination)
+    return broken.state if broken else None
+
+
+def test_three_vms_in_a_row_break_the_way_between_two_hosts(scene):
+    assert state(failures(scene, VMS[:2])) is None
+    assert state(failures(scene, VMS[2:])) == "open"
+    assert state(scene, source="hv03.corp.example") is None
+
+
+@pytest.mark.parametrize("result", [Result.REFUSED, Result.LOST])
+def test_every_charged_result_counts(result, scene):
+    assert state(failures(scene, result=result)) == "open"
+
+
+@pytest.mark.parametrize("result", [Result.BUSY, Result.LOCKED, Result.STALE])
+def test_what_is_not_charged_breaks_nothing(result, scene):
+    assert state(failures(scene, result=result)) is None
+
+
+def test_one_vm_that_fails_three_times_breaks_nothing(scene):
+    assert state(failures(scene, ("a", "a", "a"))) is None
+
+
+def test_an_arrival_closes_it(scene):
+    failures(scene)
+    scene.add("d").attempt(Result.OK, name="d", ended=scene.now - 5)
+
+    assert state(scene) is None
+
+
+def test_after_a_quarter_of_an_hour_one_vm_is_tried(scene):
+    failures(scene, ended=900)
+    starts = scene.add("d").steps(Start)
+
+    assert state(scene) == "half_open"
+    assert len(starts) == 1
+
+
+def test_while_that_one_is_on_its_way_nothing_else_is_sent(scene):
+    failures(scene, ended=1000)
+    scene.attempt(name="a", begun=scene.now - 30)
+
+    assert state(scene) == "open"
+
+
+def test_if_that_one_fails_too_the_way_is_given_up(scene):
+    failures(scene, ended=1000)
+    scene.attempt(Result.FAILED, name="a", begun=scene.now - 90, ended=scene.now - 10)
+
+    assert state(scene) == "spent"
+
+
+def test_what_was_in_flight_when_it_broke_is_no_try(scene):
+    failures(scene, ended=1000)
+    scene.add("d").attempt(Result.FAILED, name="d", begun=scene.now - 1100, ended=scene.now - 5)
+
+    assert state(scene) == "half_open"
+
+
+def test_a_destination_breaks_when_vms_from_two_sources_failed_there(scene):
+    failures(scene, VMS[:2])
+    scene.add("d", source="hv03").attempt(
+        Result.FAILED, name="d", source="hv03", ended=scene.now - 20, error="no route"
+    )
+
+    assert state(scene) == "open"
+    assert state(scene, source="hv04.corp.example") == "open"
+
+
+def test_while_it_is_open_the_move_waits_and_says_why(scene, told):
+    failures(scene)
+    verdict = scene.pending()
+
+    assert told(verdict) == "waits BREAKER"
+    assert verdict.step.text == "3 VMs in a row failed hv01 → hv02: no route"
+    assert verdict.due == scene.now + 600
+
+
+def test_another_destination_is_taken_meanwhile(scene):
+    failures(scene.run(destinations=("hv02", "hv03")))
+
+    assert {s.destination for s in scene.steps(Start)} == {"hv03.corp.example"}
+
+
+def spent(scene):
+    failures(scene, ended=1000)
+    return scene.attempt(Result.FAILED, name="a", begun=scene.now - 90, ended=scene.now - 10)
+
+
+def test_when_no_way_is_left_the_run_pauses_and_asks(scene):
+    steps = spent(scene).steps(TurnRun)
+
+    assert [(s.state, s.text) for s in steps] == [
+        (
+            RunState.PAUSED,
+            "R1 is paused: 3 VMs in a row failed hv01 → hv02: . Mend that, then: resume R1",
+        )
+    ]
+    assert scene.steps(Start) == []
+
+
+def test_resume_begins_anew(scene):
+    spent(scene).run(resumed=scene.now - 1)
+    for name in ("hv01", "hv02"):
+        scene.rights(name)
+
+    assert scene.steps(TurnRun) == []
+    assert scene.steps(Start)

@@ -1,0 +1,78 @@
+"""Why a migration failed: what is charged as an attempt, what is not, what is hopeless."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.model import AttemptKind, MoveState, Result
+from engine.policy.causes import Cause, cause_of, result_of
+
+SLOT_FULL = (
+    "Migration timeout because: Storage migration for 'web01' was not finished because maximum "
+    "storage migration limit '2' was reached, please wait for completion (23007)"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "result"),
+    [
+        (SLOT_FULL, Cause.SLOT, Result.BUSY),
+        ("virtual machine migration limit '2' was reached, please wait", Cause.SLOT, Result.BUSY),
+        ("The object is locked by another job (2606)", Cause.LOCK, Result.LOCKED),
+        ("one or more of the objects are locked by another job.", Cause.LOCK, Result.LOCKED),
+        ("'web01' cannot be migrated while it is being backed up", Cause.BACKUP, Result.LOCKED),
+        ("cannot be performed while the object is in use.", Cause.BACKUP, Result.LOCKED),
+        ("sharing violation (0x80070020) (12700)", Cause.BACKUP, Result.LOCKED),
+        ("The connection to the agent hv02 was lost (2916)", Cause.CONNECTION, Result.STALE),
+        ("A Hardware Management error 0x803381A6", Cause.CONNECTION, Result.STALE),
+        ("cancelled because the VMM service restarted (1711)", Cause.RESTART, Result.STALE),
+        ("Could not find Ethernet switch 'Tenant-B' (33012)", Cause.CONFIGURATION, Result.FAILED),
+        ("credentials: no logon on the source (0x8009030E)", Cause.CONFIGURATION, Result.FAILED),
+        ("The processor is not compatible with hv02", Cause.CONFIGURATION, Result.FAILED),
+        ("The system cannot find the path specified (0x80070003)", Cause.CONFIGURATION,
+         Result.FAILED),
+        ("connection reset (0x80072746) (12700)", Cause.OTHER, Result.FAILED),
+        ("not enough memory (0x800705AA)", Cause.OTHER, Result.FAILED),
+        ("", Cause.OTHER, Result.FAILED),
+    ],
+)  # fmt: skip
+def test_the_words_of_vmm_and_hyper_v_name_the_cause(error, cause, result):
+    assert (cause_of(error), result_of(error)) == (cause, result)
+
+
+@pytest.mark.parametrize("name", ["locked by another job", "x (2606)", "limit '2' was reached"])
+def test_the_name_of_a_vm_is_no_cause(name):
+    assert cause_of(f"Live migration of '{name}' failed (12700)", name) is Cause.OTHER
+
+
+def moving(scene, error):
+    scene.move(state=MoveState.MOVING, destination="hv02", host="hv01", kind=AttemptKind.LIVE)
+    scene.attempt(job="job-web01").job(state="failed", error=error)
+    return scene.moving().step
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [(SLOT_FULL, Result.BUSY), ("VMM restarted (1711)", Result.STALE), ("broke", Result.FAILED)],
+)
+def test_a_job_that_failed_and_left_the_vm_is_charged_only_for_what_the_vm_did(
+    error, result, scene
+):
+    assert moving(scene, error).settle == (result, error)
+
+
+def test_a_missing_switch_fails_at_once_and_says_what_to_do(scene, told):
+    scene.attempt(Result.FAILED, error="Could not find Ethernet switch 'Tenant-B' (33012)")
+    verdict = scene.pending()
+
+    assert told(verdict) == "failed BLOCKED"
+    assert "Tenant-B" in verdict.step.sentence
+    assert verdict.step.next == "Mend that, then: retry R1 web01"
+
+
+def test_a_missing_switch_on_one_destination_leaves_the_others(scene, told):
+    scene.run(destinations=("hv02", "hv03"))
+    scene.attempt(Result.FAILED, error="no switch (33012)", ended=scene.now - 7200)
+
+    [start] = [s for s in scene.plan().steps if type(s).__name__ == "Start"]
+    assert start.destination == "hv03.corp.example"

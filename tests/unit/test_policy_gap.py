@@ -1,0 +1,249 @@
+"""Gaps, pauses, silence: what stands still, and what a person is told afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from engine.model import ApprovalState, HyperVState, MoveState, RunState, Wait
+from engine.policy import rereading, waits
+from engine.policy.steps import (
+    Ask,
+    CallOut,
+    ComeBack,
+    Expire,
+    Finish,
+    Hold,
+    SaveBaselines,
+    Start,
+    TurnRun,
+)
+from engine.policy.waits import Rules
+
+HOUR = 3600.0
+
+
+def unseen(scene, seconds, engine=True):
+    """Nobody saw anything for so long; with ``engine`` one tried all the while."""
+    before = scene.fleet()
+    beat = scene.now + seconds - 5 if engine else scene.now
+    scene.later(seconds)
+    return scene.knowing(before=before, beat=beat)
+
+
+def test_a_gap_counts_against_no_limit(scene):
+    scene.vm(vmm_status="CreatingCheckpoint").waiting(Wait.TRANSIENT, 1700)
+    unseen(scene, HOUR)
+
+    assert scene.steps(Finish) == []
+    assert [s.gap for s in scene.steps(ComeBack)] == [HOUR]
+
+
+def test_after_the_gap_the_limit_goes_on_where_it_was(scene):
+    scene.vm(vmm_status="CreatingCheckpoint").waiting(Wait.TRANSIENT, 1700)
+    unseen(scene, HOUR).move(wait_credit=-HOUR).knowing(before=None)
+
+    assert scene.steps(Finish) == []
+    assert [f.outcome for f in scene.later(100).steps(Finish)] == ["STUCK"]
+
+
+def test_looks_that_follow_each_other_are_no_gap(scene):
+    assert unseen(scene, 119).steps(ComeBack) == []
+    assert len(unseen(scene, 121).steps(ComeBack)) == 1
+
+
+def test_ten_minutes_off_need_ten_minutes_in_which_it_was_seen(scene):
+    scene.vm(hyperv_state=HyperVState.OFF, vmm_status="PowerOff").move(down_since=scene.now - 60)
+    unseen(scene, 2 * HOUR)
+
+    assert [s.wait for s in scene.steps(Hold)] == [Wait.TRANSIENT]
+    assert scene.steps(Ask) == []
+
+
+def test_approvals_do_not_expire_while_nobody_could_see(scene):
+    asked = scene.now - 7.9 * HOUR
+    scene.down().approval(ApprovalState.REQUESTED, requested=asked).run(quiet_since=asked)
+    unseen(scene, 5 * HOUR)
+
+    assert scene.steps(Expire) == []
+
+
+@pytest.mark.parametrize(("minutes", "paused"), [(29, False), (30, True)])
+def test_a_run_that_no_engine_looked_after_for_half_an_hour_comes_back_paused(
+    minutes, paused, scene
+):
+    unseen(scene, minutes * 60, engine=False)
+
+    assert bool(scene.steps(TurnRun)) is paused
+    assert bool(scene.steps(SaveBaselines)) is not paused
+
+
+def test_while_vmm_was_silent_an_engine_tried_and_nothing_is_paused(scene):
+    unseen(scene, 3 * HOUR)
+
+    assert scene.steps(TurnRun) == []
+    assert scene.steps(SaveBaselines)
+
+
+def test_it_says_what_changed_and_how_to_go_on(scene):
+    scene.add("gone01").add("off01").add("moved01")
+    scene.approval(ApprovalState.GRANTED, "off01", decided=scene.now - 10)
+    before = scene.fleet()
+    scene.later(25 * HOUR).knowing(before=before, beat=before.at)
+    scene.gone("gone01").vm("off01", hyperv_state=HyperVState.OFF).vm("moved01", at="hv04")
+    scene.vm("new01").host("hv02", maintenance=True)
+
+    [turned] = scene.steps(TurnRun)
+    assert turned.state is RunState.PAUSED
+    assert turned.text == (
+        "R1 is paused: nobody looked after it for 1 d 1 h. Since then: gone01 is gone; off01 is "
+        "powered down; moved01 is on hv04; new01 is new; hv02 is in maintenance mode; the grant "
+        "A1 is over. Continue with: resume R1"
+    )
+
+
+def test_where_nothing_changed_it_says_so(scene):
+    unseen(scene, HOUR, engine=False)
+
+    assert "nothing that it needs has changed" in scene.steps(TurnRun)[0].text
+
+
+def test_what_is_in_flight_is_watched_in_a_paused_run_too(scene):
+    scene.move(state=MoveState.MOVING, destination="hv02").attempt(job="job-web01")
+    scene.job(state="completed").vm(at="hv02").run(state=RunState.PAUSED)
+
+    assert [type(s).__name__ for s in scene.plan().steps] == ["Arrive"]
+
+
+# --- waits that interrupt ----------------------------------------------------------------------
+
+
+def test_a_pause_keeps_what_had_been_waited_for_and_goes_on_there(scene):
+    move = scene.waiting(Wait.BACKUP, 600).record().moves[0].move
+    paused = waits.begin(move, Wait.PAUSED, scene.now)
+    down = waits.begin(paused, Wait.VMM_DOWN, scene.now + 50)
+    again = waits.begin(down, Wait.BACKUP, scene.now + HOUR)
+
+    assert waits.waited(again, Wait.BACKUP, scene.now + HOUR + 10) == 610
+    assert waits.waited(paused, Wait.PAUSED, scene.now + 7) == 7
+
+
+def test_what_is_waited_for_afterwards_for_another_reason_begins_at_nought(scene):
+    move = scene.waiting(Wait.BACKUP, 600).record().moves[0].move
+    paused = waits.begin(move, Wait.PAUSED, scene.now)
+    other = waits.begin(paused, Wait.FOREIGN, scene.now + 5)
+
+    assert waits.waited(other, Wait.FOREIGN, scene.now + 6) == 1
+    assert other.wait_kept is None
+
+
+# --- slots that do not come free ----------------------------------------------------------------
+
+
+def full(scene, noted, text="2 of 2 on hv02: x, y"):
+    for name in ("x", "y"):
+        scene.vm(name, at="hv02").job(name, source="hv03", target="hv02")
+    return scene.move(
+        wait=Wait.SLOT, wait_since=scene.now - 9000, wait_noted=scene.now - noted, wait_text=text
+    )
+
+
+def test_a_slot_is_called_out_after_two_hours_without_change(scene):
+    assert full(scene, 7199).steps(CallOut) == []
+    [called] = full(scene, 7200).steps(CallOut)
+
+    assert called.text == "2 of 2 on hv02: x, y, without change for 2 h"
+
+
+def test_other_holders_are_a_change(scene):
+    assert full(scene, 7200, "2 of 2 on hv02: x, z").steps(CallOut) == []
+
+
+# --- grants --------------------------------------------------------------------------------------
+
+
+def granted(scene, hours):
+    at = scene.now - hours * HOUR
+    return scene.down().approval(ApprovalState.GRANTED, requested=at, decided=at)
+
+
+def test_a_grant_is_not_for_tomorrow(scene):
+    granted(scene, 24)
+
+    assert [s.approval for s in scene.steps(Expire)] == [1]
+    assert scene.steps(Start) == []
+
+
+def test_a_grant_that_ends_soon_is_asked_for_again_and_still_binds(scene):
+    granted(scene, 23.5)
+
+    assert len(scene.steps(Ask)) == 1
+    assert scene.steps(Start)
+
+
+def test_it_is_asked_again_once(scene):
+    granted(scene, 23.5).approval(ApprovalState.REQUESTED)
+
+    assert scene.steps(Ask) == []
+
+
+def test_the_last_word_counts(scene, told):
+    granted(scene, 23.5).approval(ApprovalState.DENIED, decided=scene.now - 60)
+
+    assert told(scene.pending()) == "skipped DENIED"
+
+
+def test_a_word_of_before_the_retry_does_not_bind(scene, told):
+    scene.down().approval(ApprovalState.DENIED, requested=scene.now - HOUR)
+    scene.move(retried=scene.now - 5)
+
+    assert told(scene.pending()) == "waits APPROVAL and asks"
+
+
+def test_what_was_left_out_by_the_one_who_chose_stays(scene, told):
+    scene.down().approval(ApprovalState.GRANTED, "web01", "other", granted=("id-other",))
+
+    assert told(scene.pending()) == "skipped DENIED"
+    assert "approved others only" in scene.pending().step.sentence
+
+
+# --- hosts that cannot be re-read -----------------------------------------------------------------
+
+
+def reread(scene, **host):
+    before = scene.fleet()
+    scene.later(60).host("hv01", **host)
+    return rereading.carry_on(scene.fleet(), before, ["hv01.corp.example"])
+
+
+def test_a_host_that_is_locked_stays_so_until_it_was_re_read(scene):
+    first = reread(scene, locked=True, refreshed_at=scene.now - 60)
+    later = rereading.carry_on(
+        replace(first, hosts=tuple(replace(h, locked=False, tries=0) for h in first.hosts)),
+        first,
+        [],
+    )
+    assert (later.hosts[0].locked, later.hosts[0].tries) == (True, 1)
+
+    again = rereading.carry_on(scene.host("hv01", locked=False, refreshed_at=scene.now).fleet(),
+                               later, ["hv01.corp.example"])  # fmt: skip
+    assert (again.hosts[0].locked, again.hosts[0].tries) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("tries", "seconds", "due"),
+    [(1, 19, False), (1, 20, True), (3, 20, True), (4, 20, False), (4, 60, True)],
+)
+def test_it_is_tried_again_at_intervals_and_then_once_a_pass(tries, seconds, due, scene):
+    scene.options(refreshes=3, refresh_interval=20.0, bulletproof=True)
+    scene.host("hv01", tries=tries, tried_at=scene.now - seconds)
+    wanted = rereading.due([scene.record()], scene.fleet(), scene.now)
+
+    assert ("hv01.corp.example" in wanted) is due
+
+
+def test_the_numbers_of_the_settings_are_the_defaults_of_the_rules():
+    from engine.settings import Settings
+
+    assert Settings().rules() == Rules()

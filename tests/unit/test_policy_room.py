@@ -1,0 +1,206 @@
+"""Room on the destination, what it lacks for good, and our rights there."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.model import HyperVState, Result, Volume, Wait
+from engine.policy.steps import CheckRights, Finish, Hold, SaveBaselines, Start
+
+GB = 1024
+
+
+def waits(scene, name="web01"):
+    return [(s.wait, s.text) for s in scene.steps(Hold, name)]
+
+
+def test_too_little_memory_waits_with_the_numbers(scene):
+    scene.host("hv02", free_memory_mb=3 * GB)
+
+    assert waits(scene) == [
+        (Wait.ROOM, "needs 4 GB, 3 GB memory left on hv02 after what is on its way there")
+    ]
+
+
+def test_too_little_disk_waits_with_the_numbers(scene):
+    scene.host("hv02", path=r"D:\VMs", volumes=(Volume("D:", 50 * GB), Volume("E:", 900 * GB)))
+
+    assert waits(scene) == [
+        (Wait.ROOM, "needs 60 GB, 50 GB room on D: left on hv02 after what is on its way there")
+    ]
+
+
+def test_the_path_of_the_request_decides_which_volume(scene):
+    scene.host("hv02", path=r"D:\VMs", volumes=(Volume("D:", 50 * GB), Volume("E:", 900 * GB)))
+    scene.options(path=r"E:\VMs")
+
+    assert scene.steps(Start, "web01")
+
+
+def test_a_powered_down_vm_needs_no_memory(scene):
+    from engine.model import ApprovalState
+
+    scene.host("hv02", free_memory_mb=0).down().approval(ApprovalState.GRANTED)
+
+    assert scene.steps(Start, "web01")
+
+
+def test_what_is_on_its_way_there_is_subtracted(scene):
+    """7 GB are free, 4 GB are coming: the next 4 GB do not fit."""
+    scene.host("hv02", free_memory_mb=7 * GB, live_limit=4, storage_limit=4)
+    scene.add("web02").add("web03")
+
+    assert len(scene.steps(Start)) == 1
+
+
+def test_what_has_come_since_the_host_was_re_read_is_subtracted_too(scene):
+    scene.host("hv02", free_memory_mb=7 * GB, refreshed_at=scene.now - 50)
+    scene.add("web02").attempt(Result.OK, name="web02", ended=scene.now - 5)
+
+    assert [w for w, _ in waits(scene)] == [Wait.ROOM]
+    scene.host("hv02", refreshed_at=scene.now - 1)
+    assert scene.steps(Start, "web01")
+
+
+def test_the_one_with_room_is_taken(scene):
+    scene.run(destinations=("hv02", "hv03")).host("hv02", free_memory_mb=GB)
+
+    assert [s.destination for s in scene.steps(Start)] == ["hv03.corp.example"]
+
+
+def test_a_full_host_with_room_elsewhere_is_a_slot_not_a_lack_of_room(scene):
+    scene.run(destinations=("hv02", "hv03")).host("hv02", free_memory_mb=GB)
+    scene.host("hv03", live_limit=0)
+
+    assert [w for w, _ in waits(scene)] == [Wait.SLOT]
+
+
+@pytest.mark.parametrize(("since", "ends"), [(599, False), (600, True)])
+def test_ten_minutes_of_quiet_end_it(since, ends, scene):
+    scene.host("hv02", free_memory_mb=GB).waiting(Wait.ROOM, since)
+    finished = scene.steps(Finish, "web01")
+
+    assert [f.outcome for f in finished] == (["NO_ROOM"] if ends else [])
+
+
+def test_while_something_is_on_its_way_there_it_waits_on(scene):
+    scene.host("hv02", free_memory_mb=GB).waiting(Wait.ROOM, 9000).host("hv02", live_limit=4)
+    scene.vm("x").job("x", source="hv03", target="hv02")
+
+    assert [w for w, _ in waits(scene)] == [Wait.ROOM]
+
+
+def test_the_ten_minutes_begin_when_the_last_one_landed(scene):
+    scene.host("hv02", free_memory_mb=GB, refreshed_at=scene.now).waiting(Wait.ROOM, 9000)
+    scene.add("web02").attempt(Result.FAILED, name="web02", ended=scene.now - 300)
+
+    assert [w for w, _ in waits(scene)] == [Wait.ROOM]
+
+
+# --- what it lacks for good ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param(
+            lambda s: s.vm(switches=("Tenant-B",)).host("hv02", switches=("LS-Main",)),
+            'hv02 has no switch "Tenant-B"',
+            id="switch",
+        ),
+        pytest.param(
+            lambda s: s.options(path=r"E:\VMs").host("hv02", volumes=(Volume("D:", 9),)),
+            "hv02 has no volume E:",
+            id="volume of the path",
+        ),
+        pytest.param(
+            lambda s: s.host("hv02", path=r"F:\VMs", volumes=()),
+            "hv02 has no volume F:",
+            id="volume of the host's own path",
+        ),
+        pytest.param(
+            lambda s: s.rights("hv02", False, "Access denied"), "hv02: Access denied", id="rights"
+        ),
+    ],
+)
+def test_what_a_person_has_to_change_fails_at_once(change, why, scene, told):
+    verdict = change(scene).pending()
+
+    assert told(verdict) == "failed BLOCKED"
+    assert verdict.step.sentence == (f"web01 cannot move: {why}. It is on hv01, network unchanged.")
+
+
+def test_it_fails_before_anybody_is_asked_or_a_backup_is_waited_for(scene, told):
+    scene.vm(switches=("X",), hyperv_state=HyperVState.OFF).move(power="down")
+    scene.host("hv02", switches=())
+
+    assert told(scene.pending()) == "failed BLOCKED"
+
+
+def test_switches_are_compared_without_case_and_unknown_ones_prove_nothing(scene, told):
+    scene.vm(switches=("ls-main",))
+
+    assert told(scene.host("hv02", switches=("LS-Main",)).pending()) == "starts live"
+    assert told(scene.host("hv02", switches=None).pending()) == "starts live"
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("replica", "it is a replica copy"),
+        ("ha", "it is highly available"),
+        ("pass_through", "it has a pass-through disk"),
+        ("shared_disk", "it shares a virtual disk"),
+        ("fibre_channel", "it has a virtual fibre channel adapter"),
+        ("gpu", "gpu"),
+    ],
+)
+def test_what_can_never_move_is_told_in_words(word, why, scene, told):
+    verdict = scene.vm(blocks=(word,)).pending()
+
+    assert told(verdict) == "failed BLOCKED"
+    assert f"stand-alone hosts: {why}." in verdict.step.sentence
+    assert verdict.step.next
+
+
+# --- rights ------------------------------------------------------------------------------------
+
+
+def test_every_host_is_asked_for_our_rights_before_the_first_start(scene):
+    scene.knowing(rights={}).no_baseline()
+    planned = scene.plan().steps
+
+    assert [s.host for s in planned if isinstance(s, CheckRights)] == [
+        "hv01.corp.example",
+        "hv02.corp.example",
+    ]
+    assert [type(s) for s in planned if isinstance(s, SaveBaselines | Start)] == [SaveBaselines]
+
+
+def test_nothing_starts_before_the_answer(scene):
+    scene.knowing(rights={})
+
+    assert scene.steps(Start) == []
+
+
+def test_rights_that_were_found_before_the_run_began_are_asked_for_again(scene):
+    scene.run(started=scene.now + 1)
+
+    assert len(scene.steps(CheckRights)) == 2
+    assert scene.steps(Start) == []
+
+
+def test_no_rights_on_its_own_host_no_baseline_no_move(scene, told):
+    verdict = scene.rights("hv01", False, "Access denied").pending()
+
+    assert told(verdict) == "failed BLOCKED"
+    assert "network cannot be saved" in verdict.step.sentence
+
+
+@pytest.mark.parametrize("host", ["hv01", "hv02"])
+def test_rights_that_cannot_be_found_out_are_waited_for_and_asked_again(host, scene, told):
+    scene.rights(host, None, "no answer")
+
+    assert told(scene.pending()) == "waits HOST_DOWN"
+    assert scene.steps(CheckRights) == []
+    assert [s.host for s in scene.later(15).steps(CheckRights)] == [f"{host}.corp.example"]
