@@ -20,7 +20,6 @@ from engine import carry_out
 from engine.carry_out import Answer
 from engine.clock import Clock
 from engine.errors import (
-    ContractError,
     Overtaken,
     VmmBusy,
     VmmError,
@@ -130,7 +129,7 @@ class Engine:
         except Overtaken as error:
             log.info("%s", error)
             return Advanced(True, self.clock.now())
-        except (VmmUnavailable, ContractError) as error:
+        except VmmError as error:  # of the look itself: without it nothing can be decided
             news = self._hold_all(error)
             log.log(
                 logging.WARNING if news else logging.DEBUG,

@@ -256,7 +256,7 @@ class _Allotment:
         return room.load_of(view.record, kind, view.run.options.path, host)
 
     def _slot(self, view: View, text: str) -> Verdict:
-        """No slot: which limit, with its holders. Called out once after two hours without change."""
+        """No slot: which limit, with its holders. Called out once, if nothing changes for long."""
         move, notice = view.move, self.rules.slot_notice
         if move.wait is not Wait.SLOT or move.wait_text != text:
             return ladder.hold(view, Wait.SLOT, text, view.now + notice)
