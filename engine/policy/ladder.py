@@ -8,6 +8,7 @@ of the run are decided across moves in ``plan.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.model import (
     MIGRATIONS,
@@ -44,7 +45,8 @@ from engine.words import quoted
 
 @dataclass(frozen=True)
 class View:
-    """All that a rung may look at."""
+    """All that a rung may look at. ``known`` holds what was worked out for other moves of the same
+    run on the same observation and is true for this one, too."""
 
     run: Run
     record: MoveRecord
@@ -56,6 +58,7 @@ class View:
     doubted_by: int | None = None
     facts: Facts = field(default_factory=Facts)
     breakers: Breakers = field(default_factory=Breakers)
+    known: dict[object, Any] = field(default_factory=dict, compare=False)
 
     @property
     def move(self) -> Move:

@@ -9,7 +9,8 @@ come before starts. A plan never starts what this very observation does not show
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engine.model import (
     Fleet,
@@ -109,6 +110,7 @@ class _Ground:
     breakers: Breakers
     owners: Mapping[str, int]
     doubted: Mapping[str, int]
+    known: dict[object, Any] = field(default_factory=dict)
 
 
 def _goes_on(record: RunRecord, ready: Sequence[Ready], draft: Draft) -> bool:
@@ -170,6 +172,7 @@ def _climb(record: RunRecord, ground: _Ground, draft: Draft) -> list[Ready]:
             doubted_by=ground.doubted.get(vm_id),
             facts=ground.facts,
             breakers=ground.breakers,
+            known=ground.known,
         )
         verdict = _ladder(view)
         draft.add(verdict)
