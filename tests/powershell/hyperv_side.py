@@ -46,6 +46,11 @@ class _Here:
     def __init__(self, desk: Desk, state: State, host: HostState, now: float) -> None:
         self.desk, self.state, self.host, self.now = desk, state, host, now
 
+    @property
+    def own(self) -> str:
+        """The id of the host's own adapter."""
+        return f"Microsoft:{self.host.name}"
+
     def vms(self) -> list[VmState]:
         return [
             vm for vm in self.state.vms.values() if self.host.name in vm.hosts and not vm.deleted
@@ -101,6 +106,9 @@ def _vm(here: _Here, vm: VmState) -> Row:
 
 
 def _adapters(here: _Here, call: Call) -> Answer:
+    if call.bound.get("ManagementOS"):
+        own = {"Id": here.own, "Name": "vEthernet", "SwitchName": "LS-Main", "Connected": True}
+        return _objects([{"type": HV + "VMNetworkAdapter", **own}])
     keys = [key.upper() for key in call.bound["VM"]]
     vms = [vm for vm in here.vms() if vm.id in keys]
     return _objects(_adapter(vm, nic) for vm in vms for nic in vm.nics)
@@ -124,7 +132,9 @@ def _adapter(vm: VmState, nic: Adapter) -> Row:
 
 
 def _switches(here: _Here, call: Call) -> Answer:
-    return _objects({"type": HV + "VMSwitch", "Name": name} for name in here.host.spec.switches)
+    seen = views.observe(here.state, here.now).host(here.host.name)
+    names = (seen.switches if seen else None) or here.host.spec.switches
+    return _objects({"type": HV + "VMSwitch", "Name": name} for name in names)
 
 
 def _vlan(here: _Here, call: Call) -> Answer:
@@ -186,6 +196,8 @@ def _set_adapter(here: _Here, call: Call) -> Answer:
 
 
 def _acls(here: _Here, call: Call) -> Answer:
+    if call.bound["VMNetworkAdapter"] == [here.own]:
+        return _objects([])
     _, nic = here.adapter(call)
     return _objects(_acl(here, acl) for acl in nic.acls)
 
@@ -209,11 +221,11 @@ def _acl(here: _Here, acl: Acl) -> Row:
 
 
 def _add_acl(here: _Here, call: Call) -> Answer:
-    vm, nic = here.adapter(call)
     if reason := network.rights(here.host):
         raise VmmRefused(reason, code="AccessDenied")
     if call.whatif:
         return _objects([])
+    vm, nic = here.adapter(call)
     bound = call.bound
     stateful = bool(bound.get("Stateful", False))
     acl = Acl(

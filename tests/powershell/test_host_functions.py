@@ -420,8 +420,14 @@ def test_missing_rights_are_told_in_words(scene):
     assert found["why"] == f"Access to the extended ACLs of {HV01} is denied"
 
 
-def test_a_host_without_vms_is_readable(scene):
-    assert scene.host("Test-VmfRights", on=HV02).data["readable"] is True
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_host_without_vms_is_tried_on_its_own_adapter(scene, allowed):
+    lower = str(allowed).lower()
+    scene.play(FLEET.replace(f'name = "{HV02}"', f'name = "{HV02}"\nacl_rights = {lower}'))
+    found = scene.host("Test-VmfRights", on=HV02).data
+
+    assert (found["readable"], found["writable"]) == (True, allowed)
+    assert [call.whatif for call in scene.calls("Add-VMNetworkAdapterExtendedAcl")] == [True]
 
 
 def test_a_host_that_does_not_answer_says_nothing_about_rights(scene):

@@ -169,7 +169,8 @@ def test_a_folder_that_is_a_volume_keeps_its_path(scene):
 
 
 def test_what_vmm_does_not_know_of_a_host_is_null_and_never_zero(scene):
-    scene.server.quirks.room = {HV01: {}, HV02: {"DiskVolumes": [volume("D:\\", None)]}}
+    some = [volume("C:\\", 10), volume("D:\\", None)]
+    scene.server.quirks.room = {HV01: {}, HV02: {"DiskVolumes": some}}
 
     for host in fleet(scene)["hosts"]:
         assert (host["free_memory_mb"], host["volumes"]) == (None, None)

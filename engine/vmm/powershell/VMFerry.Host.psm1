@@ -745,9 +745,9 @@ function Test-VmfRights {
     .SYNOPSIS
     May we read and write extended ACLs on this host? Changes nothing.
     .DESCRIPTION
-    Reading is tried, on the first adapter there is. Writing cannot be tried without writing: the
-    caller must be an administrator of this host or of its Hyper-V, and Hyper-V must take the call
-    with -WhatIf. On a host without any VM only the first of the two can be said.
+    Reading is tried, on the first adapter there is: of a VM, else the host's own. Writing cannot be
+    tried without writing: the caller must be an administrator of this host or of its Hyper-V, and
+    Hyper-V must take the call with -WhatIf. Without any adapter only the first can be said.
     .OUTPUTS
     One JSON text; data is {readable, writable, why}.
     #>
@@ -760,6 +760,9 @@ function Test-VmfRights {
         foreach ($vm in (Hyper-V\Get-VM)) {
             foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $adapter = $one; break }
             if ($null -ne $adapter) { break }
+        }
+        if ($null -eq $adapter) {
+            foreach ($one in (Hyper-V\Get-VMNetworkAdapter -ManagementOS)) { $adapter = $one; break }
         }
         if ($null -ne $adapter) { $null = Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $adapter }
         $readable = $true

@@ -512,17 +512,23 @@ function Get-VmfVolumeList {
     <#
     .SYNOPSIS
     The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
+    .DESCRIPTION
+    All of them or none: one that was left out would look like one that is not there.
     #>
     param($VmHost)
     $reserve = [long] (Get-VmfProperty -InputObject $VmHost -Name 'DiskSpaceReserveMB' -Default 0)
-    $rows = [object[]]@(foreach ($volume in (Get-VmfProperty -InputObject $VmHost -Name 'DiskVolumes' -Default @())) {
-            $free = Get-VmfProperty -InputObject $volume -Name 'FreeSpace' -Default $null
-            if ($null -eq $free) { continue }
-            $megabytes = [long] [math]::Floor(([double] $free) / 1048576) - $reserve
-            [ordered]@{ name = ([string] $volume.Name).TrimEnd([char] '\'); free_mb = [math]::Max([long] 0, $megabytes) }
-        })
+    $rows = [System.Collections.ArrayList]@()
+    foreach ($volume in (Get-VmfProperty -InputObject $VmHost -Name 'DiskVolumes' -Default @())) {
+        $free = Get-VmfProperty -InputObject $volume -Name 'FreeSpace' -Default $null
+        if ($null -eq $free) { return $null }
+        $megabytes = [long] [math]::Floor(([double] $free) / 1048576) - $reserve
+        $null = $rows.Add([ordered]@{
+                name    = ([string] $volume.Name).TrimEnd([char] '\')
+                free_mb = [math]::Max([long] 0, $megabytes)
+            })
+    }
     if ($rows.Count -eq 0) { return $null }
-    , $rows
+    , [object[]] $rows.ToArray()
 }
 
 function ConvertTo-VmfVm {
