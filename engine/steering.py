@@ -211,7 +211,8 @@ class Steering:
 
     def settle(self, word: str, vm: str, *, by: str) -> str:
         """A person has looked at a VM that was lost sight of: what the next complete observation
-        shows is believed, and runs may start it again."""
+        shows is believed. Its network is checked where it is then, and runs may start it again; a
+        run that has ended looks, but moves it no more."""
         with self._writing() as pen:
             record, said = self._record("settle", word)
             if said:
@@ -226,9 +227,11 @@ class Steering:
                 if attempt.open:
                     pen.let_go(replace(attempt, error=f"Settled by {by}"))
             text = f"{move.vm} was settled by {by}: what the next look shows is believed."
-            pen.settle_move(move, text, by, look=not run.over)
-        if run.over:
-            return self._done(f"{move.vm} is settled. Runs may move it again.")
+            if run.over:
+                # It looks, and starts nothing: what it finds at rest on a source stays there.
+                looks = f"{run.label} looks at {move.vm} once more: settled by {by}."
+                pen.turn_run(run, RunState.STOPPING, looks, by)
+            pen.settle_move(move, text, by)
         return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
 
     def go_on(self, word: str, host: str, *, by: str) -> str:

@@ -139,8 +139,6 @@ def closed(view: View) -> Verdict | None:
 
 def stuck(view: View, why: str) -> Finish:
     """What it waited for did not come."""
-    text = f"{view.move.vm} did not come to rest: {why}."
-    if why.endswith((".", "?")):
-        text = f"{view.move.vm} did not come to rest: {why}"
+    text = f"{view.move.vm} waited for too long: {why.rstrip('.')}."
     hint = f"Look at it in VMM, then: {ladder.retry(view.move)}"
     return Finish(view.move, MoveState.FAILED, Outcome.STUCK, text, hint)

@@ -17,6 +17,7 @@ from engine.model import (
     RunState,
     Vm,
     Wait,
+    same_host,
     short,
 )
 from engine.policy import approval, destinations, preflight, waits
@@ -99,6 +100,13 @@ def _already_there(view: View, host: str) -> Verdict:
     if view.is_destination(move.source):
         text = f"{move.vm} was on {short(host)} already."
         return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
+    other = view.facts.verdicts.get(move.vm_id)
+    if other is not None and other.run != move.run and same_host(other.host, host):
+        damaged = other.state is MoveState.DAMAGED
+        text = f"{move.vm} was moved to {short(host)} by R{other.run}"
+        text += ", where it is damaged." if damaged else ", its network as saved."
+        hint = other.next if damaged else ""
+        return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
     text = f"{move.vm} came to {short(host)} by another hand before its network was saved."
     hint = "Compare its network yourself; there is nothing to compare it with."
     return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
@@ -114,6 +122,9 @@ def _permission(view: View) -> Verdict | None:
     move, run = view.move, view.run
     if run.state is RunState.STOPPING:
         text = f"{move.vm} was not started: the run was stopped."
+        if view.record.counted(*MIGRATIONS):
+            how = "aborted" if run.aborting else "stopped"
+            text = f"{move.vm} is where it was, its network unchanged: the run was {how}."
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text))
     if run.state is RunState.PAUSED:
         return hold(view, Wait.PAUSED, "the run is paused")

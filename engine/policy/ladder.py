@@ -82,7 +82,7 @@ class View:
 
     def silent(self, *names: str) -> tuple[str, ...]:
         """Those of these hosts that did not answer."""
-        return tuple(n for n in names if not self.answers(n))
+        return tuple(n for n in dict.fromkeys(names) if not self.answers(n))
 
     def unasked(self) -> tuple[str, ...]:
         """The host that VMM names, if nobody asked its Hyper-V in this observation."""

@@ -118,8 +118,8 @@ class Pen(MoveDeeds):
         change: dict[str, object] = {"state": str(state), "said": text}
         if state is RunState.ACTIVE and run.started is None:
             change["started"] = self.now
-        if replace(run, state=state).over:
-            change["ended"] = self.now
+        if replace(run, state=state).over or run.over:
+            change["ended"] = self.now if replace(run, state=state).over else None
         self.update("runs", run.id, change)
         self.event(f"run.{state}", text, run=run.id, by=by)
 

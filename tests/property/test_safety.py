@@ -222,6 +222,8 @@ class Night(Player):
         """The network of a VM that is called done is compared at that very moment. What only a
         person can let go on, a person does after a while."""
         for event in events.since(self.store, self._told):
+            if event.kind == "attempt.ended" and event.detail["attempt_kind"] == "baseline":
+                self.remember(str(event.detail["vm_id"]))
             if event.kind == "move.done" and event.detail["outcome"] == "MOVED":
                 self.assert_network_is_kept(str(event.detail["vm_id"]))
             run, vm = f"R{event.run}", event.detail.get("vm_id")
@@ -238,13 +240,16 @@ class Night(Player):
         late = self.clock.now() - self.start + 600
         self._plan(Happening(late, "say", words={"by": "ann", "text": text}), self.start)
 
+    def remember(self, vm_id: str) -> None:
+        """What its network is when we save it: what strangers lost before is not ours to keep."""
+        vm = self.port.world.state.vms.get(vm_id)
+        if vm is not None:
+            self.saved = {**getattr(self, "saved", {}), vm_id: tuple(vm.nics)}
+
     def assert_network_is_kept(self, vm_id: str) -> None:
         now = self.port.world.state.vms[vm_id]
-        spec = next((vm for vm in self.story.fleet.vms if vm.id == vm_id), None)
-        if spec is None:  # it came in mid-night, without a network to keep
-            return
         found = {nic.id: nic for nic in now.nics}
-        for nic in spec.nics:
+        for nic in self.saved[vm_id]:
             is_ = found[nic.id]
             assert set(nic.acls) <= set(is_.acls), self.telling()
             assert nic.vlan == is_.vlan, self.telling()
