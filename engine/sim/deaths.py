@@ -32,7 +32,7 @@ class Kill:
     write: int = 0
 
     def __str__(self) -> str:
-        return f"{self.point} {self.call or 'a write to the database'}"
+        return f"{self.point} {self.call or 'a write'}"
 
 
 class Killed(BaseException):

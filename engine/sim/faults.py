@@ -22,18 +22,10 @@ HOWS: tuple[How, ...] = (
     *("refused", "locked", "timeout_before"),
     *("timeout_after", "half", "delayed"),
 )
-#: What VMM refuses to do when it refuses a call.
-_ACTS: Mapping[str, str] = {
-    "observe": "re-read the host",
-    "networks": "show the network adapters",
-    "rights": "show who may change extended ACLs",
-    "start_move": "migrate the virtual machine",
-    "repair_network": "change the network adapters",
-    "dismiss": "dismiss the failed job",
-    "refresh": "re-read the virtual machine",
-    "stop_job": "stop the job",
-}
-CALLS = tuple(_ACTS)
+CALLS = (
+    *("observe", "networks", "rights", "start_move"),
+    *("repair_network", "dismiss", "refresh", "stop_job"),
+)
 READING = ("observe", "networks", "rights")
 """Calls that change nothing: they can fail, but not come true later."""
 NAMELESS = ("observe", "rights")
@@ -66,17 +58,17 @@ class Fault:
             return False
         return self.vm is None or self.vm in vms
 
-    def no_answer(self, text: str) -> VmmUnavailable:
+    def no_answer(self) -> VmmUnavailable:
         """Nobody knows whether it happened."""
-        return VmmUnavailable(text, code=self.code)
+        return VmmUnavailable(f"The connection broke during {self.call}", code=self.code)
 
     def refusal(self) -> VmmError:
         """VMM's own no, before anything happens."""
         if self.how == "locked":
             return VmmLocked("The object is locked by another job", code=self.code or "2606")
         if self.how == "refused":
-            return VmmRefused(f"VMM refused to {_ACTS[self.call]}", code=self.code)
-        return self.no_answer("The connection broke while the call was sent")
+            return VmmRefused(f"VMM refused {self.call}", code=self.code)
+        return self.no_answer()
 
 
 class FaultyWorld(World):
@@ -170,8 +162,8 @@ class FaultyWorld(World):
         self.state.late = fault.delay  # VMM holds what it was asked until then
         try:
             return begin(now)
-        except VmmUnavailable as error:
-            raise fault.no_answer(error.text) from None
+        except VmmUnavailable:
+            raise fault.no_answer() from None
         finally:
             self.state.late = None
 
@@ -243,7 +235,7 @@ class FaultyWorld(World):
         else:
             with suppress(VmmError):  # its answer is lost as well
                 act(now)
-        raise fault.no_answer("The connection broke before VMM answered")
+        raise fault.no_answer()
 
 
 def _when(one: tuple[float, Act[object]]) -> float:
@@ -256,7 +248,7 @@ def _named(host: str, hosts: Sequence[str]) -> bool:
 
 def _silenced(fleet: Fleet, silent: Sequence[str], fault: Fault) -> Fleet:
     """These hosts gave no answer: they say nothing about anything."""
-    why = fault.no_answer("The connection to the agent was lost")
+    why = fault.no_answer()
     hosts = (
         replace(h, seen_at=None, error=str(why)) if _named(h.name, silent) else h
         for h in fleet.hosts

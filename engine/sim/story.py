@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import grammar, report
+from engine import report
 from engine.clock import VirtualClock
 from engine.model import Event, Network, Power
 from engine.policy import approval
@@ -213,11 +213,9 @@ class Player:
 
     def _replace(self, death: Death) -> None:
         """Another engine takes over from the dead one, on connections of its own."""
-        now, kill = self.clock.now(), death.kill
-        ago = grammar.took(now - death.at)
-        text = f"The engine died {kill}, {ago} ago. Another takes over."
-        with writing(self.store, now) as pen:
-            pen.event("engine.killed", text, detail={"t": round(death.at - self.start, 1)})
+        text = f"The engine died {death.kill}; the next one took over."
+        with writing(self.store, self.clock.now()) as pen:
+            pen.event("engine.killed", text, detail={"died": round(death.at - self.start, 1)})
         self._death = None
         self.engine = self._new_engine()
         self.engine.take_over()
