@@ -76,6 +76,9 @@ def _place(view: View) -> Verdict | None:
         return hold_two_places(view)
     if vm.migrating or view.fleet.running_jobs(vm.id):
         return hold_foreign(view)
+    if not vm.seen_on and "replica" in vm.blocks:
+        # No host's word counts for a replica copy: that none shows it means nothing.
+        return _blocked(view, vm)
     if not vm.seen_on:
         unasked = view.unasked()
         if unasked:
@@ -142,9 +145,8 @@ def _condition(view: View) -> Verdict | None:
     passing = _passing(vm)
     if passing:
         return hold_or(view, Wait.TRANSIENT, passing, stuck(view, passing))
-    block = preflight.block(vm)
-    if block is not None:
-        return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *block))
+    if vm.blocks:
+        return _blocked(view, vm)
     misfit = _source_without_rights(view) or destinations.blocked(view)
     if misfit is not None:
         return misfit
@@ -163,6 +165,11 @@ def _passing(vm: Vm) -> str:
     if vm.hyperv_state is None or (vm.hyperv_state.value == "Other"):
         return "Hyper-V shows it between two power states"
     return ""
+
+
+def _blocked(view: View, vm: Vm) -> Verdict:
+    """It can never move as it is."""
+    return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *preflight.block(vm)))
 
 
 def _source_without_rights(view: View) -> Verdict | None:
