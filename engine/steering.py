@@ -53,8 +53,8 @@ RULES: Mapping[str, Mapping[RunState, str]] = {
         "skip": (_BEGIN, DO, DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
         "set": (DO, DO, DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
         "own": (DO, DO, DO, DO, _OVER, _DONE, _OVER, _NEVER),
-        "settle": (_BEGIN, DO, DO, DO, DO, DO, DO, _NEVER),
-        "go-on": (_BEGIN, DO, DO, DO, DO, DO, DO, _NEVER),
+        "settle": (_BEGIN, DO, DO, DO, DO, _DONE, DO, _NEVER),
+        "go-on": (_BEGIN, DO, DO, DO, DO, _DONE, DO, _NEVER),
     }.items()
 }
 

@@ -1,0 +1,540 @@
+"""What people may do to a run in each of its states, to a VM in each of its, and to a question."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from engine import grammar, verbs
+from engine.clock import VirtualClock
+from engine.errors import Refused
+from engine.grammar import Ask
+from engine.model import (
+    MOVE_ENDS,
+    ApprovalState,
+    AttemptKind,
+    Fleet,
+    Host,
+    HyperVState,
+    Move,
+    MoveState,
+    Outcome,
+    RunState,
+    Vm,
+)
+from engine.policy import approval as approvals
+from engine.service import Service
+from engine.settings import Settings
+from engine.steering import DO, RULES
+from engine.store import events, queries
+from engine.store.deeds import writing
+from engine.store.store import Store
+
+NOW = 1_767_650_400.0
+HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
+DECIDERS = frozenset({"@bob", "@cy"})
+#: How a run comes into each state, by steps that the tables allow.
+WAY = {
+    RunState.SCHEDULED: (),
+    RunState.ACTIVE: (RunState.ACTIVE,),
+    RunState.PAUSED: (RunState.ACTIVE, RunState.PAUSED),
+    RunState.STOPPING: (RunState.ACTIVE, RunState.STOPPING),
+    RunState.STOPPED: (RunState.ACTIVE, RunState.STOPPING, RunState.STOPPED),
+    RunState.COMPLETED: (RunState.ACTIVE, RunState.COMPLETED),
+    RunState.INCOMPLETE: (RunState.ACTIVE, RunState.INCOMPLETE),
+    RunState.REJECTED: (RunState.REJECTED,),
+}
+MOVED = {
+    MoveState.PENDING: (),
+    MoveState.MOVING: (MoveState.MOVING,),
+    MoveState.RESTORING: (MoveState.MOVING, MoveState.RESTORING),
+    MoveState.DONE: (MoveState.MOVING, MoveState.RESTORING, MoveState.DONE),
+    MoveState.DAMAGED: (MoveState.MOVING, MoveState.RESTORING, MoveState.DAMAGED),
+    MoveState.FAILED: (MoveState.FAILED,),
+    MoveState.SKIPPED: (MoveState.SKIPPED,),
+    MoveState.UNKNOWN: (MoveState.MOVING, MoveState.UNKNOWN),
+}
+#: Words after ``R1`` that make a whole command of a verb.
+MORE = {"set": " parallel 2", "settle": " web01", "go-on": " hv02", "abort": " yes"}
+
+
+class Desk:
+    """A fleet of web01..web03 on hv01, and people who type."""
+
+    def __init__(self, folder) -> None:
+        self.store = Store(folder / "vmferry.db", durable=False)
+        self.clock = VirtualClock(NOW)
+        self.service = Service(self.store, self.clock, Settings())
+        hosts = tuple(Host(name, seen_at=NOW) for name in (HV1, HV2, HV3))
+        vms = tuple(
+            Vm(f"id-{n}", n, HV1, "Running", (HV1,), HyperVState.RUNNING, ("Ok",))
+            for n in ("web01", "web02", "web03", "db 01")
+        )
+        with writing(self.store, NOW) as pen:
+            pen.keep_fleet(Fleet("vmm01", NOW, NOW, hosts, vms))
+
+    def ask(self, text: str = "host hv01 to hv02", by: str = "@ann", begun: bool = True) -> None:
+        self.service.submit(grammar.parse(text), by=by, scheduled=not begun)
+
+    def run_in(self, state: RunState, text: str = "host hv01 to hv02") -> None:
+        self.ask(text, begun=False)
+        for step in WAY[state]:
+            with writing(self.store, self.clock.now()) as pen:
+                pen.turn_run(self.run(), step, f"it is {step}")
+
+    def put(self, state: MoveState, name: str = "web01", outcome: Outcome | None = None) -> None:
+        """The move of this VM into a state, with an outcome where it has ended."""
+        for step in MOVED[state]:
+            with writing(self.store, self.clock.now()) as pen:
+                ends = outcome or Outcome.STUCK if step in MOVE_ENDS else None
+                pen.turn_move(self.move(name), step, f"it is {step}", host=HV2, outcome=ends)
+
+    def say(self, text: str, by: str = "@ann", deciders: frozenset[str] | None = DECIDERS):
+        self.clock.jump(self.clock.now() + 1)
+        command = grammar.parse(text)
+        assert isinstance(command, Ask)
+        return verbs.carry_out(self.service, command, by=by, deciders=deciders)
+
+    def question(self, *names: str) -> int:
+        """An open question about these VMs."""
+        ids = tuple(f"id-{name}" for name in names)
+        with writing(self.store, self.clock.now()) as pen:
+            return pen.ask(1, ids, names, approvals.digest(self.run(), ids))
+
+    def attempt(self, name: str) -> int:
+        with writing(self.store, self.clock.now()) as pen:
+            return pen.begin_attempt(self.move(name), AttemptKind.COLD, HV1, HV2)
+
+    @property
+    def record(self):
+        return queries.record(self.store, 1)
+
+    def run(self, number: int = 1):
+        return queries.run(self.store, number)
+
+    def move(self, name: str = "web01") -> Move:
+        return next(m.move for m in self.record.moves if m.move.vm == name)
+
+    def rows(self) -> list[object]:
+        """Everything that a verb could change."""
+        return [queries.record(self.store, run.id) for run in queries.runs(self.store)]
+
+    def told(self) -> list[str]:
+        return [event.kind for event in events.since(self.store)]
+
+
+@pytest.fixture
+def desk(tmp_path):
+    made = Desk(tmp_path)
+    yield made
+    made.store.close()
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+#: What a run is after a verb that did something.
+AFTER = {
+    ("pause", RunState.ACTIVE): RunState.PAUSED,
+    ("resume", RunState.PAUSED): RunState.ACTIVE,
+    ("stop", RunState.SCHEDULED): RunState.REJECTED,
+    ("stop", RunState.ACTIVE): RunState.STOPPING,
+    ("stop", RunState.PAUSED): RunState.STOPPING,
+    ("abort", RunState.SCHEDULED): RunState.REJECTED,
+    ("abort", RunState.ACTIVE): RunState.STOPPING,
+    ("abort", RunState.PAUSED): RunState.STOPPING,
+    ("retry", RunState.STOPPED): RunState.ACTIVE,
+    ("retry", RunState.INCOMPLETE): RunState.ACTIVE,
+    ("settle", RunState.STOPPED): RunState.STOPPING,
+    ("settle", RunState.INCOMPLETE): RunState.STOPPING,
+}
+#: The state of web01 for which a verb about VMs has something to do.
+NEEDS = {
+    "retry": MoveState.FAILED,
+    "skip": MoveState.PENDING,
+    "settle": MoveState.UNKNOWN,
+    "go-on": MoveState.DAMAGED,
+}
+
+
+@pytest.mark.parametrize(("verb", "state"), list(product(RULES, RunState)))
+def test_every_verb_in_every_state_of_a_run(verb, state, desk):
+    desk.run_in(state)
+    desk.put(NEEDS.get(verb, MoveState.PENDING))
+    before, rule = desk.rows(), RULES[verb][state]
+    text = f"{verb} R1{MORE.get(verb, '')}"
+    by = "@dana" if verb == "own" else "@ann"
+
+    if rule == DO:
+        assert desk.say(text, by).sentence
+        assert desk.rows() != before
+        assert desk.run().state is AFTER.get((verb, state), state)
+    elif rule.startswith("= "):
+        assert desk.say(text, by).sentence == f"R1 {rule[2:]}. Nothing changed."
+        assert desk.rows() == before
+    else:
+        with pytest.raises(Refused, match=f"R1 cannot {verb}: "):
+            desk.say(text, by)
+        assert desk.rows() == before
+
+
+def test_the_table_says_something_for_every_state():
+    assert all(set(rules) == set(RunState) for rules in RULES.values())
+
+
+def test_every_verb_that_changes_something_is_carried_out():
+    from engine.vocabulary import VERBS
+
+    named = {verb.name for verb in VERBS if verb.changes}
+    assert named == set(RULES) | {"approve", "deny", "withdraw"}
+
+
+def test_each_verb_wakes_the_engine_and_one_that_changes_nothing_need_not(desk):
+    desk.ask()
+    desk.service.wake.clear()
+    desk.say("pause R1")
+
+    assert desk.service.wake.is_set()
+
+
+@pytest.mark.parametrize("word", ["R9", "hv09", "x"])
+def test_a_run_that_does_not_exist_is_named(word, desk):
+    desk.ask()
+
+    with pytest.raises(Refused, match=word.upper() if word == "R9" else word):
+        desk.say(f"pause {word}")
+
+
+def test_a_run_may_be_named_by_its_number_or_by_a_host_that_only_it_has(desk):
+    desk.ask("vm web01 to hv02")
+    desk.say("pause 1")
+    desk.say("resume hv02")
+    desk.ask("vm web02 to hv03")
+
+    with pytest.raises(Refused, match="hv01 belongs to R1, R2"):
+        desk.say("pause hv01")
+
+
+# --- pause, resume, stop, abort ----------------------------------------------------------------
+
+
+def test_what_is_on_its_way_is_named(desk):
+    desk.ask()
+    desk.put(MoveState.MOVING)
+
+    assert desk.say("pause R1").sentence == (
+        "R1 is paused. web01 is still on its way and is watched to the end. Go on with: resume R1"
+    )
+    assert "web01" in desk.say("stop R1").sentence
+
+
+def test_whoever_resumes_may_not_decide_afterwards(desk):
+    desk.ask()
+    desk.question("web01")
+    desk.say("pause R1")
+    desk.say("resume R1", by="@bob")
+
+    assert not desk.say("approve A1", by="@bob").accepted
+    assert desk.say("approve A1", by="@cy").accepted
+
+
+def test_a_run_is_not_resumed_into_another_one(desk):
+    desk.ask("host hv01 to hv02")
+    with writing(desk.store, NOW) as pen:
+        pen.turn_run(desk.run(), RunState.PAUSED, "it is paused")
+        pen.update("runs", 1, {"destinations": f'["{HV3}"]'})
+    desk.ask("vm web01 to hv02")
+    with writing(desk.store, NOW) as pen:
+        pen.update("runs", 2, {"kind": "host", "sources": f'["{HV3}"]'})
+
+    with pytest.raises(Refused, match="hv03 is on the other side of R2"):
+        desk.say("resume R1")
+
+
+def test_abort_has_to_be_meant(desk):
+    desk.ask()
+
+    with pytest.raises(Refused, match="type: abort R1 yes"):
+        desk.say("abort R1")
+    with pytest.raises(Refused, match='"really" is too much'):
+        desk.say("abort R1 really")
+    assert not desk.run().aborting
+
+
+def test_a_stopping_run_can_still_be_aborted_once(desk):
+    desk.ask()
+    desk.put(MoveState.MOVING)
+    desk.say("stop R1")
+
+    assert desk.say("abort R1 yes").sentence == "R1 is aborted. VMM is asked to stop web01."
+    assert desk.run().aborting
+    assert "already" in desk.say("abort R1 yes").sentence
+
+
+# --- set, own ----------------------------------------------------------------------------------
+
+
+def test_parallel_and_backup_can_be_set_in_the_words_of_a_request(desk):
+    desk.ask()
+    desk.say("set R1 parallel 3")
+    desk.say("set R1 backup 20m")
+
+    assert (desk.run().options.parallel, desk.run().options.backup) == (3, 1200.0)
+    assert "already" in desk.say("set R1 parallel 3").sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("set R1 attempts 9", "attempts cannot be set"),
+        ("set R1 parallel many", "needs a whole number"),
+        ("set R1 backup 20", "needs a length of time"),
+    ],
+)
+def test_what_cannot_be_set_is_named(text, why, desk):
+    desk.ask()
+
+    with pytest.raises(Refused, match=why):
+        desk.say(text)
+
+
+def test_a_run_is_handed_over_to_whoever_says_so(desk):
+    desk.ask()
+    desk.say("own R1", by="@cy")
+
+    assert (desk.run().by, desk.run().told) == ("@ann", "@cy")
+    assert "already" in desk.say("own R1", by="@cy").sentence
+
+
+# --- retry -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", MoveState)
+def test_what_can_be_tried_again(state, desk):
+    desk.ask()
+    desk.put(state, outcome=Outcome.DENIED if state is MoveState.SKIPPED else None)
+    goes = {
+        MoveState.FAILED: MoveState.PENDING,
+        MoveState.SKIPPED: MoveState.PENDING,
+        MoveState.DAMAGED: MoveState.RESTORING,
+    }
+
+    if state in goes:
+        desk.say("retry R1 web01")
+        assert desk.move().state is goes[state]
+        assert desk.move().retried == desk.clock.now()
+        assert desk.move().outcome is None
+    else:
+        with pytest.raises(Refused, match="web01"):
+            desk.say("retry R1 web01")
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_which_skipped_vms_are_tried_again_by_itself_and_by_name(outcome, desk):
+    desk.ask()
+    desk.put(MoveState.SKIPPED, outcome=outcome)
+    by_itself = outcome in (Outcome.DENIED, Outcome.EXPIRED, Outcome.STOPPED)
+
+    if by_itself:
+        assert "web01 is tried again" in desk.say("retry R1").sentence
+    else:
+        with pytest.raises(Refused, match="Nothing of R1 can be tried again"):
+            desk.say("retry R1")
+    if outcome is Outcome.EXCLUDED:
+        desk.say("retry R1 web01")
+        assert desk.move().state is MoveState.PENDING
+
+
+def test_a_retry_of_an_ended_run_ends_its_grants_and_keeps_the_retrier_from_deciding(desk):
+    desk.ask()
+    desk.question("web02")
+    desk.say("approve A1", by="@bob")
+    desk.put(MoveState.FAILED)
+    with writing(desk.store, NOW) as pen:
+        pen.turn_run(desk.run(), RunState.INCOMPLETE, "ended")
+    desk.say("retry R1", by="@cy")
+
+    assert [a.state for a in desk.record.approvals] == [ApprovalState.EXPIRED]
+    assert desk.run().steered == ("@cy",)
+    assert desk.run().ended is None
+
+
+def test_a_retry_in_a_paused_run_says_that_it_is_still_paused(desk):
+    desk.run_in(RunState.PAUSED)
+    desk.put(MoveState.FAILED)
+
+    assert desk.say("retry R1 web01").sentence == (
+        "web01 is tried again. R1 is still paused: resume R1"
+    )
+
+
+def test_names_with_spaces_wildcards_and_several_vms(desk):
+    desk.ask()
+    for name in ("web01", "web02", "db 01"):
+        desk.put(MoveState.FAILED, name)
+
+    assert "db 01 is" in desk.say('retry R1 "db 01"').sentence
+    assert desk.say("retry R1 web01,web02").sentence == "web01, web02 are tried again."
+    with pytest.raises(Refused, match="nothing to try again: web03 waits"):
+        desk.say("retry R1 web*")
+    with pytest.raises(Refused, match=r"R1 has no VM web09\. Nearest"):
+        desk.say("retry R1 web09")
+
+
+def test_what_another_run_has_on_its_way_is_left_to_it(desk):
+    desk.ask("vm web01 to hv02")
+    desk.put(MoveState.FAILED)
+    desk.ask("vm web01 to hv03")
+    with writing(desk.store, NOW) as pen:
+        [other] = queries.record(desk.store, 2).moves
+        pen.turn_move(other.move, MoveState.MOVING, "it moves", host=HV1)
+
+    with pytest.raises(Refused, match="R2 has web01 on its way"):
+        desk.say("retry R1 web01")
+
+
+# --- skip --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", MoveState)
+def test_what_can_be_left_out(state, desk):
+    desk.ask()
+    desk.put(state)
+
+    if state in (MoveState.PENDING, MoveState.FAILED):
+        desk.say("skip R1 web01")
+        assert (desk.move().state, desk.move().outcome) == (MoveState.SKIPPED, Outcome.EXCLUDED)
+    else:
+        with pytest.raises(Refused, match="cannot be left out: web01"):
+            desk.say("skip R1 web01")
+
+
+def test_one_wrong_name_leaves_nothing_half_done(desk):
+    desk.ask()
+    desk.put(MoveState.MOVING, "web02")
+
+    with pytest.raises(Refused):
+        desk.say("skip R1 web01,web02")
+    assert desk.move("web01").state is MoveState.PENDING
+
+
+def test_without_names_all_that_wait_are_left_out(desk):
+    desk.ask()
+    desk.put(MoveState.MOVING)
+    desk.say("skip R1")
+
+    assert {m.move.vm: m.move.state for m in desk.record.moves} == {
+        "web01": MoveState.MOVING,
+        "web02": MoveState.SKIPPED,
+        "web03": MoveState.SKIPPED,
+        "db 01": MoveState.SKIPPED,
+    }
+
+
+# --- settle, go-on -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", MoveState)
+def test_only_what_was_lost_sight_of_can_be_settled(state, desk):
+    desk.ask()
+    desk.put(state)
+
+    if state is MoveState.UNKNOWN:
+        desk.say("settle R1 web01")
+        assert desk.move().state is MoveState.RESTORING
+        assert queries.doubts(desk.store, "vmm01") == ()
+    else:
+        with pytest.raises(Refused, match="nothing to settle: web01"):
+            desk.say("settle R1 web01")
+
+
+def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
+    desk.ask()
+    desk.attempt("web01")
+    desk.put(MoveState.UNKNOWN)
+    desk.say("settle R1 web01")
+
+    assert queries.lost_attempts(desk.store, "vmm01") == ()
+    [attempt] = desk.record.moves[0].attempts
+    assert (attempt.result, attempt.error) == ("lost", "Settled by @ann")
+
+
+def test_go_on_is_for_one_host_and_says_where_there_was_damage(desk):
+    desk.ask()
+    desk.put(MoveState.DAMAGED)
+
+    with pytest.raises(Refused, match=r"no VM on hv03\. There was damage on hv02"):
+        desk.say("go-on R1 hv03")
+    assert desk.say("go-on R1 hv02").sentence == "hv02 takes VMs again."
+    assert queries.damages(desk.store, "vmm01") == ()
+    assert "host.cleared" in desk.told()
+
+
+# --- approvals ---------------------------------------------------------------------------------
+
+
+def test_some_are_chosen_and_the_others_stay(desk):
+    desk.ask()
+    desk.question("web01", "web02", "web03")
+    said = desk.say("approve A1 web01 web03", by="@bob")
+
+    assert said.sentence == "A1 is approved: 2 of 3 VMs may move."
+    assert desk.record.approvals[0].granted == ("id-web01", "id-web03")
+
+
+def test_a_vm_that_is_not_on_the_card_is_refused_and_the_question_stays_open(desk):
+    desk.ask()
+    desk.question("web01")
+
+    with pytest.raises(Refused, match="A1 has no VM web02"):
+        desk.say("approve A1 web02", by="@bob")
+    assert desk.record.approvals[0].state is ApprovalState.REQUESTED
+
+
+def test_a_no_keeps_its_reason(desk):
+    desk.ask()
+    desk.question("web01")
+    desk.say("deny A1 vendor works on it, until Monday", by="@bob")
+
+    assert desk.record.approvals[0].reason == "vendor works on it, until Monday"
+
+
+@pytest.mark.parametrize("verb", ["approve", "deny", "withdraw"])
+@pytest.mark.parametrize(("by", "why"), [("@ann", "own"), ("@eve", "not one of those")])
+def test_who_may_not_decide_changes_nothing_and_is_kept_in_the_audit(verb, by, why, desk):
+    desk.ask()
+    desk.question("web01")
+    said = desk.say(f"{verb} A1", by=by)
+
+    assert not said.accepted
+    assert desk.record.approvals[0].state is ApprovalState.REQUESTED
+    assert desk.told()[-1] == "refused"
+    assert queries.votes(desk.store, 1)[-1]["by"] == by
+
+
+def test_a_yes_is_taken_back_until_the_first_of_its_vms_is_started(desk):
+    desk.ask()
+    desk.question("web01", "web02")
+    desk.question("web03")
+    desk.say("approve A1", by="@bob")
+    desk.say("approve A2", by="@bob")
+    desk.attempt("web01")
+
+    assert "has been started since" in desk.say("withdraw A1", by="@bob").sentence
+    assert desk.say("withdraw A2 wrong one", by="@cy").accepted
+    assert [a.state for a in desk.record.approvals] == ["granted", "withdrawn"]
+
+
+@pytest.mark.parametrize("verb", ["approve", "deny", "withdraw"])
+def test_an_approval_that_does_not_exist_is_named(verb, desk):
+    desk.ask()
+
+    with pytest.raises(Refused, match="no approval A9"):
+        desk.say(f"{verb} A9", by="@bob")
+
+
+def test_the_terminals_own_user_may_decide_own_runs(desk):
+    desk.ask(by="terminal:ann")
+    desk.question("web01")
+
+    assert desk.say("approve A1", by="terminal:ann", deciders=None).accepted
