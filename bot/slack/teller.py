@@ -14,16 +14,15 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from bot.slack import sentences
+from bot.slack.card import Question, card_view
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
 from bot.slack.people import Deciders
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
 from bot.slack.views import (
-    Question,
     Rendered,
     board_view,
-    card_view,
     cause,
     failure_view,
     report_view,

@@ -214,7 +214,9 @@ def _check(night: Night) -> list[str]:
     document = report.document(night.store, "vmm01", night.now())
     run = document["runs"][0]
     moves = {m["vm"]: m for m in run["moves"]}
-    kinds = [e.kind for e in events.since(night.store)]
+    told = events.since(night.store)
+    kinds = [e.kind for e in told]
+    clicks = [e for e in told if e.kind == "refused" and "approval" in e.detail]
     verified = events.verify(night.store)
     checks = {
         "every VM moved": run["exit"] == 0 and all(m["state"] == "done" for m in moves.values()),
@@ -230,7 +232,7 @@ def _check(night: Night) -> list[str]:
         "a failure and its retry: erp01": len(_tries(moves["erp01"])) == 2,
         "powered-down VMs moved only with ravi's approval": _granted_by(night)
         == [f"@{night.people['ravi']}"],
-        "two clicks by people who may not were refused and kept": kinds.count("refused") == 2,
+        "two clicks by people who may not were refused and kept": len(clicks) == 2,
     }
     calls = len(night.slack.calls("chat.postMessage")) + len(night.slack.calls("chat.update"))
     night.telling.closing(run, list(checks.items()), verified, len(night.port.calls), calls)

@@ -100,14 +100,14 @@ def test_a_name_in_an_answer_pings_nobody(make_night):
     night.start()
     night.ask_for("host hv01 to hv02 now")
 
-    night.say("skip R1")
+    night.say("skip R1", by=night.ravi)
     night.say("events R1")
 
-    assert "&lt;!channel&gt;, @U0RAVI stay where they are." in night.told(night.dana, "stay where")
-    told = night.told(night.dana, "left it out")
-    assert "@U0RAVI stays where it is" in told
-    assert f"&lt;!channel&gt; stays where it is: <@{night.dana}> left it out" in told
-    assert "<@U0RAVI>" not in told
+    assert "&lt;!channel&gt;, @U0RAVI stay where they are." in night.told(night.ravi, "stay where")
+    lines = night.told(night.dana, "left it out").splitlines()
+    assert any("&lt;!channel&gt; stays where it is: <@U0RAVI> left it out" in li for li in lines)
+    own = next(line for line in lines if "@U0RAVI stays where it is" in line)
+    assert "<@U0RAVI>" not in own
 
 
 # --- who may -------------------------------------------------------------------------------------
@@ -373,6 +373,47 @@ def test_a_run_that_is_stopped_before_its_board_stands_never_begins(night):
 
     assert night.told(night.mei, "R1") == "R1 was stopped before it began."
     assert night.run().state is RunState.REJECTED
+
+
+DAMAGE = """
+format = 1
+[[host]]
+name = "hv01"
+networks = ["VM-Net-10", "Tenant-B"]
+[[host]]
+name = "hv02"
+[[vm]]
+name = "web03"
+host = "hv01"
+minutes = 2.0
+[[vm.nic]]
+network = "Tenant-B"
+"""
+
+
+def test_after_damage_the_thread_says_what_to_type_and_the_list_puts_the_run_first(make_night):
+    night = make_night(fleet=DAMAGE)
+    night.start()
+    night.world.lose(night.clock.now(), "web03", nics=True)
+    board = night.ask_for("host hv01 to hv02 now")
+    night.to_the_end()
+    shown = night.reply_with("🛑", board).shown
+    assert "then: /migrate retry R1 web03." in shown
+    assert "/migrate go-on R1 hv02" in shown
+    night.say("list")
+    assert "needs a person · 1 failed" in night.told(night.dana, "R1 · ")
+
+    night.say("go-on R1 hv02", by=night.ravi)
+    assert night.told(night.ravi, "hv02") == "hv02 takes VMs again."
+    night.say("retry R1", by=night.ravi)
+    assert night.told(night.ravi, "web03") == "web03 is tried again."
+
+    night.to_the_end()
+
+    def called():
+        return [m for m in night.slack.thread(night.ops, board.ts) if m.shown.startswith("🛑")]
+
+    night.slack.wait_for(lambda: len(called()) == 2)
 
 
 # --- after a kill --------------------------------------------------------------------------------

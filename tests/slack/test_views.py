@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.slack import blocks
+from bot.slack.card import Question, card_view
 from bot.slack.people import Deciders
 from bot.slack.standin_rules import refusal
 from bot.slack.views import (
-    Question,
+    STATE,
     board_view,
-    card_view,
     cause,
     failure_view,
     report_view,
@@ -87,6 +87,8 @@ def question_of(number, state=ApprovalState.REQUESTED, **change):
     moves = tuple(
         MoveRecord(Move(n, 214, vm_id, name_of(n), "hv01")) for n, vm_id in enumerate(ids)
     )
+    if state is ApprovalState.GRANTED:
+        change.setdefault("granted", ids)
     approval = Approval(7, 214, state, "0123456789abcdef", ids, 0.0, decided=60.0, **change)
     return Question(approval, RunRecord(RUN, moves, (approval,)), None, 7200.0)
 
@@ -169,6 +171,88 @@ def test_a_denial_shows_its_reason_harmlessly():
 
     assert '"&lt;!here&gt; no"' in card.text
     assert "2 VMs stay on hv01." in card.text
+
+
+def test_a_yes_to_some_says_how_many_and_who_stays():
+    some = question_of(4, ApprovalState.GRANTED, by="@U2", granted=("id-1", "id-2", "id-3"))
+
+    head, rest = card_view(some, LISTED).text.splitlines()
+
+    assert head.startswith("✅ Approved 3 of 4 by <@U2> <!date^60^")
+    assert name_of(0)[:20].replace("<", "&lt;").replace(">", "&gt;") not in head
+    assert rest == "They move after the running VMs. &lt;!channel&gt;0 stays on hv01."
+    whole = card_view(question_of(4, ApprovalState.GRANTED, by="@U2"), LISTED).text
+    assert whole.startswith("✅ Approved by <@U2>")
+    assert "stay" not in whole
+
+
+def test_a_withdrawal_says_who_and_why():
+    taken = question_of(2, ApprovalState.WITHDRAWN, by="@U2", reason="<!here> wrong night")
+
+    text = card_view(taken, LISTED).text
+
+    assert text.startswith("↩️ Withdrawn by <@U2>")
+    assert '"&lt;!here&gt; wrong night"' in text
+    assert "2 VMs stay on hv01." in text
+
+
+def test_a_yes_that_ended_is_not_called_a_question_that_nobody_decided():
+    ended = replace(question_of(2, ApprovalState.EXPIRED), granter="@U2")
+
+    text = card_view(ended, LISTED).text
+
+    assert text.startswith("⌛ The yes of <@U2> ended <!date^60^")
+    assert "Nobody" not in text
+
+
+def test_whoever_had_a_run_go_on_is_not_asked_about_it():
+    question = question_of(2)
+    run = replace(RUN, steered=("@U2",))
+    question = replace(question, record=replace(question.record, run=run))
+
+    text = card_view(question, LISTED).text
+
+    assert "who cannot decide, nor can <@U2>, who had it go on." in text
+    assert "nobody except <@U1>, <@U2> is listed to decide" in text
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report(state):
+    run = replace(RUN, state=state)
+
+    head = board_view(board_of(4, run=run), LISTED).text.splitlines()[0]
+
+    assert head.split(" · ")[-1] == STATE[state]
+    assert report_view(RunRecord(run), ["R214 ended"]).text
+
+
+def test_who_paused_a_run_is_a_mention_and_other_needs_are_only_escaped():
+    needs = ("R214 was paused by @U2.", "No way by @U2. Mend <that>, then: resume R214")
+
+    text = board_view(board_of(4, needs=needs), LISTED, "/move").text
+
+    assert "R214 was paused by <@U2>. Go on with: /move resume R214" in text
+    assert "No way by @U2. Mend &lt;that&gt;, then: /move resume R214" in text
+
+
+def test_the_way_out_of_damage_is_typed_as_in_slack():
+    way = "Put it back by hand, then: retry R214 web03. No further VM goes: go-on R214 hv02"
+    stuck = Stuck("web03", "i", MoveState.DAMAGED, Outcome.NETWORK, "web03 is on hv02.", way, "h")
+
+    text = failure_view(RUN, [stuck], LISTED, "/move").text
+
+    assert "then: /move retry R214 web03. No further VM goes: /move go-on R214 hv02" in text
+
+
+def test_whoever_took_a_run_over_is_called_in_failures_and_reports():
+    taken = replace(RUN, owner="@U3")
+    stuck = Stuck("web03", "i", MoveState.FAILED, Outcome.ATTEMPTS, "web03 did not move.", "", "h")
+
+    assert failure_view(taken, [stuck], LISTED).text.startswith("❌ <@U3> web03")
+    told = report_view(RunRecord(taken), ["R214 ended"]).text
+    assert told.startswith("⚠️ <@U3> R214 ended")
+    assert "Asked by <@U1>" in told
+    assert "taken over by <@U3>" in told
 
 
 def test_the_same_cause_is_one_cause_whatever_the_vm_is_called():

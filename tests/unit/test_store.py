@@ -866,3 +866,12 @@ def test_the_same_value_is_always_the_same_text():
     one, other = {"b": 1, "a": "ü"}, {"a": "ü", "b": 1}
 
     assert codec.dumps(one) == codec.dumps(other) == '{"a":"ü","b":1}'
+
+
+def test_the_latest_events_come_oldest_first_and_of_one_run_where_one_is_named(store):
+    with store.transaction() as db:
+        for number in range(6):
+            events.append(db, at=float(number), kind="x", text=f"{number}", run=1 + number % 2)
+
+    assert [e.text for e in events.latest(store, 3)] == ["3", "4", "5"]
+    assert [e.text for e in events.latest(store, 2, run=1)] == ["2", "4"]
