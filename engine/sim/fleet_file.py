@@ -180,13 +180,16 @@ def _toml(text: str, name: str) -> Mapping[str, object]:
 
 def _host(table: Table) -> HostSpec:
     plain = HostSpec(name="")
+    path = table.text("path", plain.path)
+    drive = re.match(r"[A-Za-z]:", path)
+    volumes = {drive[0].upper(): 8000.0} if drive else plain.volumes
     host = HostSpec(
         name=table.required("name"),
         live=table.count("live", plain.live),
         storage=table.count("storage", plain.storage),
         memory_gb=table.number("memory_gb", plain.memory_gb),
-        volumes=table.numbers("volumes", plain.volumes),
-        path=table.text("path", plain.path),
+        volumes=table.numbers("volumes", volumes),
+        path=path,
         switches=table.texts("switches", plain.switches),
         networks=table.texts("networks", plain.networks),
         mb_per_s=table.number("mb_per_s", plain.mb_per_s, positive=True),

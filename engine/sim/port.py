@@ -186,11 +186,11 @@ class SimPort:
         pin: Network | None,
         not_after: float,
     ) -> str | None:
-        """See ``VmmPort``. The world has one volume for all: ``path`` changes nothing."""
+        """See ``VmmPort``."""
         return self._call(
             "start_move",
             lambda now: self.world.start_move(
-                now, vm_id, source, destination, power, pin, not_after
+                now, vm_id, source, destination, power, pin, not_after, path
             ),
             host=destination,
             vms=(vm_id,),

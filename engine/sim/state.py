@@ -81,7 +81,10 @@ class Loss:
 
 @dataclass
 class VmState:
-    """One VM: Hyper-V's truth, VMM's view of it, and what is going to happen to it."""
+    """One VM: Hyper-V's truth, VMM's view of it, and what is going to happen to it.
+
+    ``volumes`` says on which volume of a host its disks lie, where a move put them there.
+    """
 
     spec: VmSpec
     hosts: list[str]
@@ -96,6 +99,7 @@ class VmState:
     backups: list[tuple[float, float]] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    volumes: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -106,6 +110,16 @@ class VmState:
     def name(self) -> str:
         """The name."""
         return self.spec.name
+
+    @property
+    def memory_mb(self) -> int:
+        """Its memory."""
+        return int(self.spec.memory_gb * 1024)
+
+    @property
+    def disk_mb(self) -> int:
+        """Its disks together."""
+        return int(self.spec.disk_gb * 1024)
 
     @property
     def copy_seconds(self) -> float | None:
@@ -122,7 +136,9 @@ class Migration:
     """One migration and its VMM job.
 
     waiting: VMM got the call and begins it later (``begins``); queued: somebody else's, no
-    slot yet; void: it never began. ``whole`` is how long it takes undisturbed.
+    slot yet; void: it never began. ``whole`` is how long it takes undisturbed. ``memory_mb`` and
+    ``disk_mb`` are what it has reserved at its destination, ``path`` the folder there if not the
+    host's own.
     """
 
     id: str
@@ -144,6 +160,9 @@ class Migration:
     ended: float | None = None
     progress: int = 0
     whole: float = 0.0
+    path: str | None = None
+    memory_mb: int = 0
+    disk_mb: int = 0
 
     @property
     def open(self) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from engine.model import Fleet, Host, HyperVState, Job, JobState, Vm, same_host
+from engine.model import Fleet, Host, HyperVState, Job, JobState, Vm, Volume, same_host
+from engine.sim import room
+from engine.sim.room import Free
 from engine.sim.state import WORDS, HostState, Migration, State, VmState
 
 REFRESHER = 120.0
@@ -74,11 +77,15 @@ def observe(
     locked = {h.name for h in refreshed if now < h.locked_until}
     asked = {h.name for h in _known(state, hosts) if now >= h.down_until}
     vms = (_vm(state, vm, asked, now) for vm in state.vms.values())
+    free, unlisted = room.free(state), _unlisted(state)
     return Fleet(
         vmm=state.vmm,
         at=now,
         server_time=now + state.skew,
-        hosts=tuple(_host(h, asked, locked, now) for h in state.hosts.values()),
+        hosts=tuple(
+            _with_room(_host(h, asked, locked, now), h, free[h.name], unlisted)
+            for h in state.hosts.values()
+        ),
         vms=tuple(vm for vm in vms if vm.vmm_host or vm.seen_on),
         jobs=tuple(_job(m, now) for m in _shown(state, frozenset(jobs), now)),
     )
@@ -105,6 +112,23 @@ def _host(host: HostState, asked: set[str], locked: set[str], now: float) -> Hos
     )
 
 
+def _with_room(host: Host, told: HostState, free: Free, unlisted: tuple[str, ...]) -> Host:
+    """What a VM that comes would find there, as far as the VMs that rest there leave it."""
+    return replace(
+        host,
+        free_memory_mb=max(0, free.memory_mb),
+        volumes=tuple(Volume(name, max(0, left)) for name, left in free.volumes.items()),
+        switches=(*told.spec.switches, *unlisted),
+    )
+
+
+def _unlisted(state: State) -> tuple[str, ...]:
+    """Switches that VMs use and no host lists: the world takes them to be everywhere."""
+    listed = {name for host in state.hosts.values() for name in host.spec.switches}
+    used = dict.fromkeys(name for vm in state.vms.values() for name in _switches(vm))
+    return tuple(name for name in used if name not in listed)
+
+
 def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
     seen = () if vm.deleted else tuple(host for host in vm.hosts if host in asked)
     return Vm(
@@ -115,12 +139,17 @@ def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
         seen_on=seen,
         hyperv_state=vm.power if seen else None,
         hyperv_status=operation(state, vm, now) if seen else (),
-        memory_mb=int(vm.spec.memory_gb * 1024),
-        disk_mb=int(vm.spec.disk_gb * 1024),
+        memory_mb=vm.memory_mb,
+        disk_mb=vm.disk_mb,
         adapters=len(vm.nics),
         blocks=vm.spec.blocks,
         stored=vm.spec.status == "Stored",
+        switches=_switches(vm),
     )
+
+
+def _switches(vm: VmState) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(nic.switch for nic in vm.nics if nic.connected and nic.switch))
 
 
 def operation(state: State, vm: VmState, now: float) -> tuple[str, ...]:

@@ -125,12 +125,13 @@ class World:
         power: Power,
         pin: Network | None,
         not_after: float,
+        path: str | None = None,
     ) -> str | None:
         """See ``VmmPort.start_move``."""
         self.advance(now)
         ends = [self.state.known_host(host) for host in (source, destination)]
         names = [h.name if h else name for h, name in zip(ends, (source, destination), strict=True)]
-        move = Start(vm_id, names[0], names[1], power, pin, not_after)
+        move = Start(vm_id, names[0], names[1], power, pin, not_after, path)
         return migrations.start(self.state, now, move)
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
@@ -270,12 +271,14 @@ class World:
         self.state.host(host).locked_until = now + seconds
 
     def down(self, now: float, what: str, seconds: float) -> None:
-        """A host, or ``vmm`` itself, does not answer; what runs goes on."""
+        """VMM does not answer, while what runs goes on; or a host, whose migrations fail."""
         self.advance(now)
         if what.casefold() in {"vmm", self.state.vmm.casefold()}:
             self.state.vmm_down_until = now + seconds
         else:
-            self.state.host(what).down_until = now + seconds
+            host = self.state.host(what)
+            host.down_until = now + seconds
+            migrations.lose_host(self.state, now, host.name)
 
     def restart(self, now: float, seconds: float) -> None:
         """The VMM service restarts: its jobs die, and it does not answer for a while."""
