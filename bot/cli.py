@@ -26,6 +26,7 @@ from engine.model import Request
 from engine.report import spreadsheet
 from engine.settings import Settings, load
 from engine.store import queries
+from engine.vocabulary import OPTIONS, VERBS
 
 if TYPE_CHECKING:
     from engine.sim.story import Played
@@ -72,8 +73,8 @@ class _Verbs(click.Group):
 
 
 def _request_usage() -> str:
-    verbs = [f"  {verb.usage:<22} {verb.about}" for verb in grammar.VERBS if verb.request]
-    options = [f"  {option.word:<22} {option.about}" for option in grammar.OPTIONS]
+    verbs = [f"  {verb.usage:<22} {verb.about}" for verb in VERBS if verb.request]
+    options = [f"  {option.word:<22} {option.about}" for option in OPTIONS]
     return "\n\n".join("\b\n" + "\n".join(part) for part in (["REQUEST:", *verbs], options))
 
 

@@ -15,6 +15,8 @@ TARGET = Path(__file__).with_name("states.md")
 BY_PEOPLE = {
     ("run", "incomplete", "active"): "retry",
     ("run", "stopped", "active"): "retry",
+    ("run", "stopped", "stopping"): "settle",
+    ("run", "incomplete", "stopping"): "settle",
     ("run", "paused", "active"): "resume",
     ("move", "failed", "pending"): "retry",
     ("move", "failed", "skipped"): "skip",

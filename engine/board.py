@@ -15,6 +15,7 @@ from engine.model import (
     Outcome,
     Run,
     RunRecord,
+    RunState,
     Wait,
 )
 from engine.policy import estimate
@@ -73,6 +74,7 @@ class Board:
     progress: float
     done_about: float | None
     as_of: float
+    needs: tuple[str, ...] = ()
 
 
 def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 400.0) -> Board:
@@ -90,11 +92,26 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         failed=tuple(_stuck(m) for m in moves if m.move.state in _BAD),
         skipped=sum(m.move.state is MoveState.SKIPPED for m in moves),
         questions=open_questions,
+        needs=_needs(record),
         needed_by=_ends(record, fleet, rate, now, running_only=True) if open_questions else None,
         progress=_progress(moves, fleet),
         done_about=None if record.run.over else _ends(record, fleet, rate, now),
         as_of=now,
     )
+
+
+#: Waits that only a person's word ends; their texts say which.
+_FOR_PEOPLE = (Wait.DAMAGE, Wait.OTHER_RUN)
+
+
+def _needs(record: RunRecord) -> tuple[str, ...]:
+    """What only a person can let go on, beside the open questions: a sentence each."""
+    told = {record.run.said: None} if record.run.state is RunState.PAUSED else {}
+    for entry in record.moves:
+        move = entry.move
+        if not move.over and move.wait in _FOR_PEOPLE and "somebody" in move.wait_text:
+            told.setdefault(f"{move.wait_text[:1].upper()}{move.wait_text[1:]}")
+    return tuple(said for said in told if said)
 
 
 def percent(entry: MoveRecord, fleet: Fleet | None) -> int | None:

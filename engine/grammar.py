@@ -1,7 +1,4 @@
-"""The request grammar: words <-> Request, and the one table of verbs.
-
-Terminal, Slack, stories, help and README all read the tables below. Adding a verb is one entry
-in ``VERBS``; adding an option is one entry in ``OPTIONS`` and one field in ``Options``.
+"""The request grammar: words <-> Request, by the tables of ``vocabulary.py``.
 
 ::
 
@@ -25,66 +22,11 @@ from typing import Any, Literal
 from engine import words as lexicon
 from engine.errors import UsageError
 from engine.model import Options, Request
+from engine.vocabulary import BY_WORD, KEYWORDS, OPTIONS, VERBS, Option, Verb
 from engine.words import Word
 
 Where = Literal["terminal", "slack"]
 
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb: how it is typed, what it does, where it can be said, how many words follow."""
-
-    name: str
-    usage: str
-    about: str
-    where: Literal["terminal", "slack", "both"] = "both"
-    least: int = 0
-    most: int = 0
-    request: bool = False
-
-
-VERBS: tuple[Verb, ...] = (
-    Verb("host", "host H[,H] to H[,H]", "move every VM of these hosts", request=True),
-    Verb("vm", "vm V[,V*] to H[,H]", "move these VMs; * and ? are wildcards", request=True),
-    Verb("status", "status [RUN]", "show what moves and why the rest waits", most=1),
-    Verb("report", "report RUN", "show what became of every VM of a run", least=1, most=1),
-    Verb("help", "help [TOPIC]", "show what can be typed", most=1),
-)
-
-
-@dataclass(frozen=True)
-class Option:
-    """One word that may follow a request, and the field of ``Options`` that it sets."""
-
-    word: str
-    field: str
-    takes: Literal["flag", "count", "duration", "path", "names"]
-    about: str
-    least: int = 0
-    terminal_only: bool = False
-
-
-OPTIONS: tuple[Option, ...] = (
-    Option("path", "path", "path", "folder on the destination; default: the destination's own"),
-    Option("except", "excluding", "names", "leave these VMs where they are"),
-    Option("parallel", "parallel", "count", "moves at once in this run; 0: no own limit"),
-    Option("attempts", "attempts", "count", "tries for each VM", least=1),
-    Option("backup", "backup", "duration", "how long to wait for a backup"),
-    Option("bulletproof", "bulletproof", "flag", "refresh hosts and VMs at every look"),
-    Option("stop-on-failure", "stop_on_failure", "flag", "stop at the first VM that cannot move"),
-    Option("now", "now", "flag", "Slack: do not ask the requester first"),
-    Option("pass", "pass_", "duration", "time between host refreshes", 1, terminal_only=True),
-    Option("lookups", "lookups", "count", "looks for a lost job", 1, terminal_only=True),
-    Option(
-        "lookup-interval", "lookup_interval", "duration", "time between them", terminal_only=True
-    ),
-    Option("refreshes", "refreshes", "count", "tries to refresh a host", terminal_only=True),
-    Option(
-        "refresh-interval", "refresh_interval", "duration", "time between them", terminal_only=True
-    ),
-)
-BY_WORD = {option.word: option for option in OPTIONS}
-KEYWORDS = frozenset(BY_WORD) | {"to"}
 
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", re.IGNORECASE)
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -214,6 +156,23 @@ def _spell(option: Option, value: Value) -> str:
     return lexicon.quoted(str(value), KEYWORDS)
 
 
+def option_value(name: str, value: str) -> Value:
+    """The value of an option that was said on its own: ``parallel`` ``2``. Raises as ``parse``."""
+    text = f"{name} {lexicon.quoted(value, KEYWORDS)}"
+    reader = _Reader(lexicon.split(text, bold=False), text, "terminal")
+    said = reader.take()
+    assert said is not None
+    return reader.value(BY_WORD[name], said)
+
+
+def _sentence(said: Sequence[Word]) -> tuple[str, ...]:
+    """Free text again, as one text; none where nothing was said."""
+    text = ""
+    for word in said:
+        text += "," if word.comma else f" {word.text}"
+    return (text.strip(),) if text.strip() else ()
+
+
 class _Reader:
     """Reads the words of one command from left to right."""
 
@@ -259,6 +218,10 @@ class _Reader:
 
     def ask(self, verb: Verb) -> Ask:
         said = self.words[self.position :]
+        if verb.free and said:
+            return Ask(verb.name, (said[0].text, *_sentence(said[1:])))
+        if verb.names:
+            said = tuple(word for word in said if not word.comma)
         if len(said) < verb.least:
             raise self.wrong(None, f"{verb.name} needs a word more.", f"Type: {verb.usage}")
         if len(said) > verb.most:

@@ -20,7 +20,6 @@ from engine import carry_out
 from engine.carry_out import Answer
 from engine.clock import Clock
 from engine.errors import (
-    ContractError,
     Overtaken,
     VmmBusy,
     VmmError,
@@ -130,9 +129,14 @@ class Engine:
         except Overtaken as error:
             log.info("%s", error)
             return Advanced(True, self.clock.now())
-        except (VmmUnavailable, ContractError) as error:
-            log.warning("VMM %s cannot be used: %s", self.vmm, error)
-            self._hold_all(error)
+        except VmmError as error:  # of the look itself: without it nothing can be decided
+            news = self._hold_all(error)
+            log.log(
+                logging.WARNING if news else logging.DEBUG,
+                "VMM %s cannot be used: %s",
+                self.vmm,
+                error,
+            )
             return Advanced(False, self.clock.now() + 3 * self.rules.tick, error)
 
     def _advance(self) -> Advanced:
@@ -159,14 +163,17 @@ class Engine:
             self._write_answer(call, attempts, answer)
         return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
 
-    def _hold_all(self, error: VmmError) -> None:
-        """VMM does not answer: what is not on its way waits for it, and says so."""
+    def _hold_all(self, error: VmmError) -> bool:
+        """VMM does not answer: what is not on its way waits for it, and says so. Is that new?"""
+        news = False
         with self._writing() as pen:
             pen.keep_beat(self.vmm)
             for record in queries.records(self.store, self.vmm):
                 for entry in record.moves if record.run.state in LIVING else ():
                     if entry.move.state in (MoveState.PENDING, MoveState.RESTORING):
+                        news = news or entry.move.wait is not Wait.VMM_DOWN
                         pen.hold(entry.move, Wait.VMM_DOWN, f"VMM cannot be used: {error}")
+        return news
 
     def _idle(self) -> Advanced:
         """Nothing to do: keep the names fresh, no more often than the sweep."""
@@ -202,6 +209,7 @@ class Engine:
             unknown=queries.doubts(self.store, self.vmm),
             damages=queries.damages(self.store, self.vmm),
             rights={r.host.casefold(): r for r in queries.rights(self.store, self.vmm)},
+            verdicts=queries.verdicts(self.store, self.vmm),
             before=last,
             beat=queries.beat(self.store, self.vmm),
         )
@@ -248,6 +256,7 @@ class Engine:
         """All notes, and the attempt of every call before it is made, in one transaction."""
         runs = {r.run.id: r for r in records}
         with self._writing() as pen:
+            pen.expect(records)
             pen.keep_beat(self.vmm)
             pen.keep_fleet(fleet)
             for step in steps:

@@ -8,6 +8,7 @@ Every method is one transaction; afterwards :attr:`Service.wake` is set.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,16 +18,14 @@ from engine.errors import Refused
 from engine.model import (
     Approval,
     ApprovalState,
-    Fleet,
     Options,
     Request,
     Run,
     RunRecord,
     RunState,
-    Vm,
-    same_host,
     short,
 )
+from engine.naming import Chosen, moves_named, resolve
 from engine.policy import approval as approvals
 from engine.settings import Settings
 from engine.store import queries
@@ -77,7 +76,7 @@ class Service:
                 f"{self.vmm} was not looked at yet, so no name can be checked.",
                 hint="Try again in a minute.",
             )
-        chosen = _resolve(request, fleet)
+        chosen = resolve(request, fleet)
         options = replace(self.settings.options_for(request), now=False)
         with writing(self.store, self.clock.now()) as pen:
             unfinished = queries.runs(self.store, unfinished=True)
@@ -86,7 +85,7 @@ class Service:
             same = next(alike, None)
             if same is not None:
                 return Submitted(same, attached=True)
-            _refuse_crossing(request, chosen, unfinished)
+            refuse_crossing(request.kind, chosen.sources, chosen.destinations, unfinished)
             number = pen.open_run(
                 vmm=self.vmm,
                 kind=request.kind,
@@ -136,8 +135,10 @@ class Service:
         deciders: frozenset[str] | None = None,
         digest: str | None = None,
         reason: str = "",
+        vms: Sequence[str] | None = None,
     ) -> Decision:
-        """One click on an approval. Exactly one counts; every one is kept.
+        """One click on an approval. Exactly one counts; every one is kept. ``vms``: names of the
+        card's VMs, of which alone is approved; raises ``Refused`` for one that is not on it.
 
         ``deciders`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
         the button showed. Never raises for a click that may not decide: the answer says why.
@@ -155,143 +156,35 @@ class Service:
                 pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
                 return Decision(False, answer, asked, run, asked.by, asked.decided)
             granted = verdict == "approve"
+            chosen = self._chosen(asked, vms) if granted else ()
             state = ApprovalState.GRANTED if granted else ApprovalState.DENIED
             word = "approved" if granted else "denied"
+            if granted and len(chosen) < len(asked.vms):
+                word = f"approved for {len(chosen)} of {len(asked.vms)} VMs"
             why = f': "{reason}"' if reason else ""
             pen.turn_approval(
                 asked,
                 state,
                 f"{asked.label} {word} by {by}{why}",
                 by=by,
-                granted=asked.vms if granted else (),
+                granted=chosen,
                 reason=reason,
             )
         decided = queries.approval(self.store, approval_id)
         self.wake.set()
         return Decision(True, str(state), decided, run, by, decided.decided if decided else None)
 
-
-# --- names ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """What a request's words stand for in this fleet."""
-
-    sources: tuple[str, ...]
-    destinations: tuple[str, ...]
-    vms: tuple[tuple[Vm, str], ...]
+    def _chosen(self, asked: Approval, names: Sequence[str] | None) -> tuple[str, ...]:
+        """The VMs of the card that are approved: all, or those that were named."""
+        if names is None:
+            return asked.vms
+        record = queries.record(self.store, asked.run)
+        on_card = [m for m in record.moves if m.move.vm_id in asked.vms] if record else []
+        wanted = {m.move.vm_id for m in moves_named(names, on_card, asked.label)}
+        return tuple(vm for vm in asked.vms if vm in wanted)
 
 
-def _resolve(request: Request, fleet: Fleet) -> _Chosen:
-    destinations = _hosts(request.destinations, fleet)
-    if request.kind == "host":
-        sources = _hosts(request.sources, fleet)
-        twice = next((s for s in sources if s in destinations), None)
-        if twice is not None:
-            raise Refused(
-                f"{short(twice)} is both source and destination.",
-                what=twice,
-                hint="Name another host after `to`.",
-            )
-        on = [(vm, _place(vm)) for vm in fleet.vms if not vm.stored]
-        vms = tuple(
-            (vm, next(s for s in sources if same_host(s, place)))
-            for vm, place in on
-            if any(same_host(s, place) for s in sources)
-        )
-        _check_exceptions(request, [vm for vm, _ in vms])
-        return _Chosen(sources, destinations, vms)
-    vms = _named_vms(request, fleet)
-    sources = tuple(dict.fromkeys(place for _, place in vms))
-    return _Chosen(sources, destinations, vms)
-
-
-def _place(vm: Vm) -> str | None:
-    """Where it is, by Hyper-V's word where we have it, else by VMM's."""
-    return vm.seen_on[0] if len(vm.seen_on) == 1 else vm.vmm_host
-
-
-def _hosts(words: tuple[str, ...], fleet: Fleet) -> tuple[str, ...]:
-    """FQDNs, each once, in the order in which they were named."""
-    return tuple(dict.fromkeys(_host(word, fleet) for word in words))
-
-
-def _host(word: str, fleet: Fleet) -> str:
-    """The one host of this FQDN or short name."""
-    names = [h.name for h in fleet.hosts]
-    exact = [n for n in names if same_host(n, word)]
-    by_short = [n for n in names if same_host(short(n), word)]
-    found = exact or by_short
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
-        raise Refused(
-            f'"{word}" may be {" or ".join(found)}.', what=word, hint="Write the full name."
-        )
-    near = grammar.nearest(word, [short(n) for n in names])
-    hint = f"Nearest: {near}." if near else f"There are: {', '.join(map(short, names[:8]))}."
-    raise Refused(f"No host {word}.", what=word, hint=f"{hint} Nothing started.")
-
-
-def _named_vms(request: Request, fleet: Fleet) -> tuple[tuple[Vm, str], ...]:
-    """The VMs that the words name. A plain name must name exactly one."""
-    chosen: dict[str, tuple[Vm, str]] = {}
-    known = [(vm, place) for vm in fleet.vms if not vm.stored and (place := _place(vm))]
-    for word in request.vms:
-        for vm, place in _match(word, known, fleet):
-            chosen.setdefault(vm.id, (vm, place))
-    _check_exceptions(request, [vm for vm, _ in chosen.values()])
-    return tuple(chosen.values())
-
-
-def _match(word: str, known: list[tuple[Vm, str]], fleet: Fleet) -> list[tuple[Vm, str]]:
-    if word.casefold().startswith("id:"):
-        found = [(vm, p) for vm, p in known if vm.id.casefold() == word[3:].casefold()]
-        if not found:
-            raise Refused(f"No VM has the id {word[3:]}.", what=word, hint="Nothing started.")
-        return found
-    name, _, at = word.rpartition("@")
-    name = name or word
-    host = _host(at, fleet) if "@" in word else None
-    found = [
-        (vm, place)
-        for vm, place in known
-        if grammar.matches(name, vm.name) and (not host or same_host(place, host))
-    ]
-    if not found:
-        raise _no_vm(word, name, host, known)
-    if len(found) > 1 and not any(c in name for c in "*?"):
-        ways = " or ".join(f"{name}@{short(place)}" for _, place in found)
-        if len({place for _, place in found}) < len(found):
-            ways = " or ".join(f"id:{vm.id}" for vm, _ in found)
-        raise Refused(f"{len(found)} VMs are named {name}.", what=word, hint=f"Write {ways}.")
-    return found
-
-
-def _no_vm(word: str, name: str, host: str | None, known: list[tuple[Vm, str]]) -> Refused:
-    """Nothing matches: the nearest name that exists, and where."""
-    near = grammar.nearest(name, [vm.name for vm, _ in known])
-    where = next((place for vm, place in known if vm.name == near), None)
-    hint = f"Nearest: {near} on {short(where)}. Nothing started." if near else "Nothing started."
-    on = f" on {short(host)}" if host else ""
-    if any(c in name for c in "*?"):
-        return Refused(f'No VM{on} matches "{name}".', what=word, hint=hint)
-    return Refused(f"No VM {name}{on}.", what=word, hint=hint)
-
-
-def _check_exceptions(request: Request, vms: list[Vm]) -> None:
-    """A name after `except` that names nothing is a typo, and a typo would move the VM."""
-    names = [vm.name for vm in vms]
-    for word in request.options.excluding:
-        if any(grammar.matches(word, n) for n in names):
-            continue
-        near = grammar.nearest(word, names)
-        hint = f"Nearest: {near}. Nothing started." if near else "Nothing started."
-        raise Refused(f'No VM of this request matches "{word}" after except.', what=word, hint=hint)
-
-
-def _is_same(record: RunRecord, request: Request, options: Options, chosen: _Chosen) -> bool:
+def _is_same(record: RunRecord, request: Request, options: Options, chosen: Chosen) -> bool:
     """Was exactly this asked for already, however it was spelled?"""
     run = record.run
     if run.kind != request.kind or set(run.destinations) != set(chosen.destinations):
@@ -308,14 +201,16 @@ def _spelled(options: Options) -> Options:
     return replace(options, excluding=tuple(sorted(w.casefold() for w in options.excluding)))
 
 
-def _refuse_crossing(request: Request, chosen: _Chosen, unfinished: tuple[Run, ...]) -> None:
+def refuse_crossing(
+    kind: str, sources: Sequence[str], destinations: Sequence[str], unfinished: Iterable[Run]
+) -> None:
     """A host that is being emptied takes no VMs, and a host that takes VMs is not emptied."""
     for run in unfinished:
         both: set[str] = set()
         if run.kind == "host":
-            both |= set(run.sources) & set(chosen.destinations)
-        if request.kind == "host":
-            both |= set(chosen.sources) & set(run.destinations)
+            both |= set(run.sources) & set(destinations)
+        if kind == "host":
+            both |= set(sources) & set(run.destinations)
         if both:
             name = short(min(both))
             raise Refused(

@@ -14,7 +14,7 @@ SOURCES = sorted(path for top in ("engine", "bot") for path in (ROOT / top).rglo
 CODE = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 
 PURE = ("engine/policy/", "engine/model/", "engine/errors.py", "engine/grammar.py")
-PURE += ("engine/words.py",)
+PURE += ("engine/words.py", "engine/vocabulary.py")
 PURE_MAY_IMPORT = {
     # Values and text; nothing that reads a clock, a file, the network or chance.
     "__future__", "collections", "dataclasses", "decimal", "difflib", "enum", "fnmatch",
@@ -22,7 +22,7 @@ PURE_MAY_IMPORT = {
     "statistics", "typing",
 }  # fmt: skip
 PURE_MAY_IMPORT_OURS = ("engine.policy", "engine.model", "engine.errors", "engine.grammar")
-PURE_MAY_IMPORT_OURS += ("engine.words",)
+PURE_MAY_IMPORT_OURS += ("engine.words", "engine.vocabulary")
 
 PYPSRP_ONLY_IN = ("engine/vmm/psrp.py", "engine/vmm/sessions.py")
 CMDLET = re.compile(

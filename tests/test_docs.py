@@ -43,6 +43,7 @@ from engine.sim import fleet_file, story_file
 from engine.sim.fleet_file import FleetFile, HostSpec, Lies, VmSpec
 from engine.sim.story import play
 from engine.store.store import Store
+from engine.vocabulary import OPTIONS, VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -127,15 +128,15 @@ def test_every_exit_code_is_in_both_documents():
 
 
 def test_every_option_of_a_request_is_in_the_contract_and_in_the_readme():
-    assert set(rows("Requests")) == {option.word for option in grammar.OPTIONS}
+    assert set(rows("Requests")) == {option.word for option in OPTIONS}
     said = section(README, "Using it")
-    assert [o.word for o in grammar.OPTIONS if not re.search(rf"\b{o.word}\b", said)] == []
+    assert [o.word for o in OPTIONS if not re.search(rf"\b{o.word}\b", said)] == []
 
 
 def test_every_verb_of_the_grammar_is_in_the_contract():
     said = section(CONTRACT, "Requests")
 
-    assert [verb.name for verb in grammar.VERBS if not re.search(rf"\b{verb.name} ", said)] == []
+    assert [verb.name for verb in VERBS if not re.search(rf"\b{verb.name} ", said)] == []
 
 
 # --- settings --------------------------------------------------------------------------------
@@ -379,7 +380,8 @@ def test_the_stories_tell_no_event_that_the_contract_calls_unbuilt():
 
 def mentioned(words: type[StrEnum]) -> set[str]:
     """Those that the policy speaks of, beyond their limits."""
-    rungs = (p for p in (ROOT / "engine" / "policy").glob("*.py") if p.name != "waits.py")
+    rungs = [p for p in (ROOT / "engine" / "policy").glob("*.py") if p.name != "waits.py"]
+    rungs.append(ROOT / "engine" / "reconciler.py")  # while VMM is silent there is no plan
     text = "\n".join(path.read_text(encoding="utf-8") for path in rungs)
     return set(re.findall(rf"\b{words.__name__}\.([A-Z_]+)", text))
 

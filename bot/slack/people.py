@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.slack.blocks import escape
+from engine.model import Run
 
 SLACK_ID = re.compile(r"@?([UW][A-Z0-9]+)")
 
@@ -37,6 +38,11 @@ def mentions(users: Iterable[str]) -> str:
     return ", ".join(mention(user) for user in users)
 
 
+def barred(run: Run) -> tuple[str, ...]:
+    """Those who may not decide on a run: who asked for it, and who resumed or retried it."""
+    return tuple(dict.fromkeys((run.by, *run.steered)))
+
+
 @dataclass(frozen=True)
 class Deciders:
     """Who may approve: the listed users; later those who are on call now."""
@@ -47,7 +53,8 @@ class Deciders:
         """All of them as the engine names them."""
         return frozenset(person(user.removeprefix("@")) for user in self.listed)
 
-    def eligible(self, requester: str) -> tuple[str, ...]:
-        """Those who may decide on what this person asked for: everybody listed but them."""
-        asked = slack_id(requester)
-        return tuple(u.removeprefix("@") for u in self.listed if u.removeprefix("@") != asked)
+    def eligible(self, run: Run | None) -> tuple[str, ...]:
+        """Those who may decide on this run: everybody listed who did not have it go."""
+        not_they = {slack_id(by) for by in barred(run)} if run else set()
+        users = (user.removeprefix("@") for user in self.listed)
+        return tuple(user for user in users if user not in not_they)

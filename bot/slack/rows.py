@@ -1,4 +1,4 @@
-"""What the messages are made of, read from the engine's rows: boards, report lines, audit marks."""
+"""What the messages are made of, read from the engine's rows: boards, report lines, decisions."""
 
 from __future__ import annotations
 
@@ -38,16 +38,25 @@ def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
     return [line for line in report.summary(document["runs"][0]) if line != asked]
 
 
-def audit_mark(store: Store, approval: Approval) -> str:
-    """The beginning of the hash of the event that decided it, or nothing."""
+@dataclass(frozen=True)
+class Decided:
+    """What the audit knows of an approval: the beginning of the hash of the event that brought it
+    where it is, and who had granted it, if anybody had."""
+
+    mark: str = ""
+    granter: str | None = None
+
+
+def decided(store: Store, approval: Approval) -> Decided:
+    """How an approval came to stand as it does."""
     if approval.state is ApprovalState.REQUESTED:
-        return ""
-    kind = f"approval.{approval.state}"
-    return next(
-        (
-            event.hash[:8]
-            for event in events.since(store, run=approval.run)
-            if event.kind == kind and event.detail.get("approval") == approval.id
-        ),
-        "",
-    )
+        return Decided()
+    mark, granter = "", None
+    for event in events.since(store, run=approval.run):
+        if event.detail.get("approval") != approval.id:
+            continue
+        if event.kind == f"approval.{ApprovalState.GRANTED}":
+            granter = event.by
+        if event.kind == f"approval.{approval.state}":
+            mark = event.hash[:8]
+    return Decided(mark, granter)

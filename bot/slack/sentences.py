@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.people import Deciders, mention, mentions
-from bot.slack.views import STATE, board_view, nobody, route, urgent_first
+from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
+from bot.slack.wording import acted, named, typed
 from engine.board import Board
 from engine.errors import Refused, UsageError
-from engine.grammar import OPTIONS, VERBS
-from engine.model import ApprovalState, Run
+from engine.model import Approval, ApprovalState, Event, Run
 from engine.service import Decision
+from engine.vocabulary import OPTIONS, VERBS
 
-TYPE = re.compile(rf"Type: (?=(?:{'|'.join(verb.name for verb in VERBS)})\b)")
 NOTHING = "Nothing changed."
 NOT_STARTED = "Nothing started."
 
@@ -25,12 +24,11 @@ def usage(error: UsageError, command: str) -> str:
     return fit(_told(error, command), 2_000) + shown
 
 
-def _told(error: Refused, command: str) -> str:
+def _told(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
     """What is wrong, that nothing happened, what to do last."""
-    hint = TYPE.sub(f"Type: {command} ", error.hint)
-    if "Nothing" in error.sentence + hint:
-        return escape(f"{error.sentence} {hint}".strip())
-    return escape(f"{error.sentence} {NOT_STARTED} {hint}".strip())
+    if not nothing or "Nothing" in error.sentence + error.hint:
+        return typed(escape(f"{error}"), command)
+    return typed(escape(f"{error.sentence} {nothing} {error.hint}".strip()), command)
 
 
 def _pointer(error: UsageError) -> str:
@@ -40,9 +38,9 @@ def _pointer(error: UsageError) -> str:
     return f"{shown}\n{' ' * (error.at - start)}{'^' * max(1, min(len(error.what), 60))}"
 
 
-def refused(error: Refused, command: str) -> str:
-    """A request that cannot be carried out."""
-    return _told(error, command)
+def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
+    """What cannot be carried out; ``nothing`` says that nothing happened (empty: of a look)."""
+    return _told(error, command, nothing)
 
 
 def attached(run: Run) -> str:
@@ -54,20 +52,23 @@ def attached(run: Run) -> str:
 def started_without_deciders(run: Run) -> str:
     """Said to the requester at once, so that nobody waits all night for an impossible click."""
     return (
-        f"{run.label} starts, but {nobody(run.by)}. "
+        f"{run.label} starts, but {nobody(run)}. "
         "VMs that are powered down will wait; running VMs move."
     )
 
 
-def not_here(channels: Sequence[str]) -> str:
+def not_here(channels: Sequence[str], nothing: str = NOT_STARTED) -> str:
     """The channel is not one where the bot works."""
     places = ", ".join(f"<#{channel}>" for channel in channels)
-    return f"I work only in {places}. {NOT_STARTED}"
+    return f"I work only in {places}. {nothing}"
 
 
-def not_a_starter(starters: Sequence[str]) -> str:
-    """The person may look, but not start."""
-    return f"You may not start moves; these people may: {mentions(starters)}. {NOT_STARTED}"
+def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
+    """The person may look, pause and stop, but not start; and not say this verb."""
+    able = f"these people may: {mentions(starters)}."
+    if not verb:
+        return f"You may not start moves; {able} {NOT_STARTED}"
+    return f"You may not say {verb}; {able} Everybody may pause and stop. {NOTHING}"
 
 
 def not_posted(run: Run, channel: str, error: str) -> str:
@@ -107,13 +108,15 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
     if answer.accepted:
         return ""
     run = answer.run.label if answer.run else "this run"
-    able = mentions(deciders.eligible(answer.run.by if answer.run else ""))
+    able = mentions(deciders.eligible(answer.run))
     match answer.code:
         case "already":
             return f"{_earlier(answer, by, clicked)} {NOTHING}"
         case "own_run":
             others = f"These people may: {able}." if able else "Nobody else is listed to decide."
-            return f"You asked for {run}, so you cannot decide on it. {others} {NOTHING}"
+            asked = answer.run is None or answer.run.by == by
+            why = f"You asked for {run}" if asked else f"You had {run} go on"
+            return f"{why}, so you cannot decide on it. {others} {NOTHING}"
         case "not_a_decider":
             others = f"{able} may" if able else "nobody is listed"
             return f"You may not decide on this ({others}). Your click is recorded. {NOTHING}"
@@ -149,30 +152,92 @@ def status(boards: Sequence[Board], command: str) -> str:
     return fit_lines([_status_line(board) for board in ordered], TEXT)
 
 
-def _status_line(board: Board) -> str:
+def listing(boards: Sequence[Board], needy: Iterable[int], hidden: int, command: str) -> str:
+    """One line a run in the order given; ``needy`` are runs that only a person can help on."""
+    if not boards:
+        return f"There is no run yet. Start with: {command} host HV01 to HV02"
+    helpless = frozenset(needy)
+    lines = [_status_line(board, board.run.id in helpless) for board in boards]
+    return fit_lines([*lines, *([f"… and {count(hidden, 'run')} more"] if hidden else [])], TEXT)
+
+
+def _status_line(board: Board, needy: bool = False) -> str:
     run = board.run
     parts = [f"{run.label} · {route(run)} · {STATE[run.state]}"]
     parts.append(f"{board.moved} of {board.total} moved")
     if board.questions and not run.over:
         parts.append("needs an approval")
+    if needy or board.needs:
+        parts.append("needs a person")
     if board.failed:
         parts.append(f"{len(board.failed)} failed")
     return " · ".join(parts)
 
 
-def one_status(board: Board, deciders: Deciders) -> str:
+def one_status(board: Board, deciders: Deciders, command: str) -> str:
     """The board of one run, to one person, in words."""
-    return board_view(board, deciders).text
+    return board_view(board, deciders, command).text
 
 
-def report(lines: Sequence[str]) -> str:
+def report(lines: Sequence[str], command: str) -> str:
     """The report of one run, to one person."""
-    return fit_lines([escape(line) for line in urgent_first(lines)], TEXT)
+    return fit_lines([typed(escape(line), command) for line in urgent_first(lines)], TEXT)
 
 
-def no_run(label: str, command: str) -> str:
-    """A run that never was."""
-    return f"There is no run {escape(label)}. Type: {command} status"
+def carried_out(sentence: str, people: Iterable[str], command: str) -> str:
+    """What a verb came to; ``people`` are those whom the engine may name in it."""
+    return named(typed(escape(sentence), command), people)
+
+
+def carried_out_before(done: Sequence[Event], by: str) -> str:
+    """The same after a kill: what the audit has of the first time."""
+    lines = [acted(escape(event.text), [by]) for event in done[:5]]
+    more = f"… and {len(done) - 5} more" if len(done) > 5 else ""
+    return fit(" ".join([*lines, more]).strip(), TEXT)
+
+
+def undecided(sentence: str, asked: Approval, run: Run, deciders: Deciders) -> str:
+    """A decision that changed nothing, and who decided or may."""
+    if asked.by is not None:
+        at = date(asked.decided or asked.requested)
+        return f"{escape(sentence)} It is {asked.state} by {mention(asked.by)} {at}."
+    if asked.state is not ApprovalState.REQUESTED or run.over:
+        return escape(sentence)
+    able = deciders.eligible(run)
+    return f"{escape(sentence)} " + (
+        f"May decide: {mentions(able)}." if able else f"At present {nobody(run)}."
+    )
+
+
+def open_questions(
+    asked: Sequence[tuple[Approval, Board, Sequence[str]]], deciders: Deciders, command: str
+) -> str:
+    """What waits for a yes or no, a line each, and how to say it."""
+    if not asked:
+        return "Nothing waits for a yes or no."
+    lines = [_open_question(*one, deciders) for one in asked]
+    how = f"Click on the card, or type: {command} approve {asked[0][0].label}"
+    return f"{fit_lines(lines, TEXT - len(how) - 1)}\n{how}"
+
+
+def _open_question(
+    approval: Approval, board: Board, names: Sequence[str], deciders: Deciders
+) -> str:
+    run, able = board.run, deciders.eligible(board.run)
+    by = f" · needed by {date(board.needed_by)}" if board.needed_by else ""
+    who = f"may decide: {mentions(able)}" if able else nobody(run)
+    return f"{approval.label} · {run.label} · {route(run)} · {several(names)}{by} · {who}"
+
+
+def happened(lines: Sequence[Event], people: Iterable[str]) -> str:
+    """The last lines of the audit, oldest first. A VM that is named like a person stays a VM."""
+    known = frozenset(people)
+    told = [f"{date(e.at, '{time_secs}')} {acted(escape(e.text), _named(e, known))}" for e in lines]
+    return fit_lines(told, TEXT) or "Nothing has happened yet."
+
+
+def _named(event: Event, people: frozenset[str]) -> list[str]:
+    return [by for by in sorted(people) if event.by is not None and by not in (event.vm or "")]
 
 
 def help_text(command: str, topic: str = "") -> str:

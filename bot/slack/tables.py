@@ -317,6 +317,11 @@ class Tables:
         """The last word about this run is in the outbox."""
         db.execute("UPDATE slack_runs SET told = 1 WHERE run = ?", [run])
 
+    def watch_again(self, run: int) -> None:
+        """A run goes on after its end: there is more to tell, if it was ever told about."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET told = 0 WHERE run = ? AND told = 1", [run])
+
     # --- cursors ----------------------------------------------------------------------------
 
     def cursor(self, name: str) -> int:

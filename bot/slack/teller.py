@@ -17,7 +17,7 @@ from bot.slack import sentences
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
 from bot.slack.people import Deciders
-from bot.slack.rows import Sight, audit_mark, report_lines, see
+from bot.slack.rows import Decided, Sight, decided, report_lines, see
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
 from bot.slack.views import (
     Question,
@@ -36,6 +36,7 @@ from engine.settings import Settings
 from engine.store import events
 
 CURSOR = "teller"
+GOES_ON = f"run.{RunState.ACTIVE}"  # begun, resumed, or retried after its end
 BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
@@ -61,7 +62,7 @@ class Teller:
         self._asked: set[int] = set()
         self._lock = threading.Lock()
         self._all_at = 0.0
-        self._marks: dict[tuple[int, ApprovalState], str] = {}
+        self._decided: dict[tuple[int, ApprovalState], Decided] = {}
 
     def look_at(self, run: int | None) -> None:
         """Look at this run soon, whether or not anything happened to it."""
@@ -77,6 +78,8 @@ class Teller:
         with self._lock:
             wanted = self._asked | {e.run for e in news if e.run is not None}
             self._asked = set()
+        for run in {e.run for e in news if e.run is not None and e.kind == GOES_ON}:
+            self.tables.watch_again(run)
         now = self.wall.monotonic()
         everything = now >= self._all_at
         if everything:
@@ -136,25 +139,29 @@ class Teller:
     def _messages(self, seen: Sight) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
-        yield f"board:{run.label}", board_view(board, self.deciders), LAST
+        command = self.settings.slack.command
+        yield f"board:{run.label}", board_view(board, self.deciders, command), LAST
         for approval in record.approvals:
-            mark = self._audit_mark(approval)
-            question = Question(approval, record, seen.fleet, board.needed_by, mark)
+            past = self._past(approval)
+            question = Question(
+                approval, record, seen.fleet, board.needed_by, past.mark, past.granter
+            )
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
-        for name, stuck in _by_cause(board.failed).items():
-            yield f"failure:{run.label}:{name}", failure_view(run, stuck, self.deciders), FIRST
+        for name, stuck in _by_cause(board.failed, record).items():
+            told = failure_view(run, stuck, self.deciders, command)
+            yield f"failure:{run.label}:{name}", told, FIRST
         if run.over:
             lines = report_lines(self.store, record, self.clock.now())
-            last = report_view(record, lines, events.head(self.store))
-            yield f"report:{run.label}", last, SECOND
+            last = report_view(record, lines, events.head(self.store), command)
+            yield f"report:{run.label}{_round(run.resumed)}", last, SECOND
 
-    def _audit_mark(self, approval: Approval) -> str:
+    def _past(self, approval: Approval) -> Decided:
         """Looked up once for each decision."""
         known = (approval.id, approval.state)
-        if known not in self._marks:
-            self._marks[known] = audit_mark(self.store, approval)
-        return self._marks[known]
+        if known not in self._decided:
+            self._decided[known] = decided(self.store, approval)
+        return self._decided[known]
 
     def _put(
         self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
@@ -186,8 +193,16 @@ class Teller:
         return True
 
 
-def _by_cause(failed: tuple[Stuck, ...]) -> dict[str, list[Stuck]]:
+def _by_cause(failed: tuple[Stuck, ...], record: RunRecord) -> dict[str, list[Stuck]]:
+    """What failed, by what makes a message of its own: the cause, and the try of a person."""
+    retried = {entry.move.vm_id: entry.move.retried for entry in record.moves}
     groups: dict[str, list[Stuck]] = {}
     for stuck in failed:
-        groups.setdefault(cause(stuck)[:8], []).append(stuck)
+        name = f"{cause(stuck)[:8]}{_round(retried.get(stuck.vm_id))}"
+        groups.setdefault(name, []).append(stuck)
     return groups
+
+
+def _round(again: float | None) -> str:
+    """What is told anew after a person had it go on is another message: somebody waits for it."""
+    return "" if again is None else f":{int(again)}"

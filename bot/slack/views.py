@@ -7,6 +7,7 @@ what is worth an update: percentages in steps of five, no "as of".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,7 +29,8 @@ from bot.slack.blocks import (
     section,
     size,
 )
-from bot.slack.people import Deciders, mention, mentions
+from bot.slack.people import Deciders, barred, mention, mentions
+from bot.slack.wording import typed
 from engine.board import Board, Stuck, WaitGroup
 from engine.model import (
     Approval,
@@ -43,6 +45,7 @@ from engine.model import (
 )
 
 APPROVE, DENY = "approve", "deny"
+COMMAND = "/migrate"
 
 STATE = {
     RunState.SCHEDULED: "Starting",
@@ -64,6 +67,7 @@ WAITS = {
 LISTED, NAME = 8, 120
 NEXT = 800  # of what a person is to do
 SAID = " Hyper-V said: "
+PAUSED_BY = re.compile(r"(R\d+) was paused by (\S+)\.")
 URGENT = ("Damaged:", "Needs a person:", "Not moved:")  # lines of the report, in this order
 
 
@@ -80,7 +84,7 @@ def _rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:
     return Rendered(fit(text, TEXT), fit_blocks(blocks), fingerprint(*(worth or (text, blocks))))
 
 
-def _several(names: Sequence[str]) -> str:
+def several(names: Sequence[str]) -> str:
     """The first few names; the rest as a number."""
     shown = ", ".join(fit(escape(name), NAME) for name in names[:LISTED])
     return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
@@ -103,10 +107,10 @@ def count(number: int, noun: str) -> str:
 # --- the board ------------------------------------------------------------------------------
 
 
-def board_view(board: Board, deciders: Deciders) -> Rendered:
+def board_view(board: Board, deciders: Deciders, command: str = COMMAND) -> Rendered:
     """The one message of a run, updated in place."""
-    text, blocks = _board(board, deciders)
-    worth = _board(_coarse(board), deciders)
+    text, blocks = _board(board, deciders, command)
+    worth = _board(_coarse(board), deciders, command)
     return _rendered(text, blocks, worth)
 
 
@@ -130,17 +134,22 @@ def _coarse_time(at: float | None) -> float | None:
     return None if at is None else at // 600 * 600
 
 
-def _board(board: Board, deciders: Deciders) -> tuple[str, list[Block]]:
+def _board(board: Board, deciders: Deciders, command: str) -> tuple[str, list[Block]]:
     head = f"{board.run.label} · {route(board.run)} · {STATE[board.run.state]}"
     counts = _counts(board)
-    lines = _board_lines(board, deciders)
-    asked = f"Asked by {mention(board.run.by)} {date(board.run.created)}"
-    foot = f"{asked} · as of {date(board.as_of, '{time_secs}')}"
+    lines = _board_lines(board, deciders, command)
+    foot = f"{_whose(board.run)} · as of {date(board.as_of, '{time_secs}')}"
     blocks = [section("\n".join([f"*{head}*", counts, *_bar(board)]))]
     if lines:
         blocks.append(section(fit_lines(lines, 2_900)))
     blocks.append(context(foot))
     return "\n".join([head, counts, *lines, foot]), blocks
+
+
+def _whose(run: Run) -> str:
+    """Who asked for it and when, and who has taken it over since."""
+    owner = "" if run.told == run.by else f" · taken over by {mention(run.told)}"
+    return f"Asked by {mention(run.by)} {date(run.created)}{owner}"
 
 
 def _counts(board: Board) -> str:
@@ -165,17 +174,27 @@ def _bar(board: Board) -> list[str]:
     return [f"{'▓' * full}{'░' * (10 - full)} {percent} %{about}"]
 
 
-def _board_lines(board: Board, deciders: Deciders) -> list[str]:
+def _board_lines(board: Board, deciders: Deciders, command: str) -> list[str]:
     lines = [] if board.run.over else [_needs(board, q, deciders) for q in board.questions]
+    lines += [f"Needs a person: {_need(said, command)}" for said in board.needs]
     if board.moving:
         lines.append("Moving: " + ", ".join(_moving(board)))
     if board.restoring:
-        lines.append(f"Network being checked: {_several(board.restoring)}")
+        lines.append(f"Network being checked: {several(board.restoring)}")
     if board.waiting:
         lines.append(f"Waiting: {' · '.join(map(_waiting, board.waiting))}")
     if board.failed:
-        lines.append(f"Failed: {_several([s.vm for s in board.failed])}, see thread")
+        lines.append(f"Failed: {several([s.vm for s in board.failed])}, see thread")
     return lines
+
+
+def _need(said: str, command: str) -> str:
+    """What the engine says that a person has to do; who paused a run is named as a mention."""
+    paused = PAUSED_BY.fullmatch(said)
+    if paused is None:
+        return typed(escape(said), command)
+    run, by = paused.groups()
+    return f"{run} was paused by {mention(by)}. Go on with: {command} resume {run}"
 
 
 def _waiting(group: WaitGroup) -> str:
@@ -198,14 +217,14 @@ def _moving(board: Board) -> list[str]:
 def _needs(board: Board, question: Approval, deciders: Deciders) -> str:
     by = f" by {date(board.needed_by)}" if board.needed_by else ""
     what = f"approve {count(len(question.vms), 'powered-down VM')}{by}"
-    if deciders.eligible(board.run.by):
+    if deciders.eligible(board.run):
         return f"Needs a person: {what}, see the card in the thread"
-    return f"Needs a person: {what}, but {nobody(board.run.by)}"
+    return f"Needs a person: {what}, but {nobody(board.run)}"
 
 
-def nobody(requester: str) -> str:
+def nobody(run: Run) -> str:
     """Why nobody can decide, and what to do."""
-    return f"nobody except {mention(requester)} is listed to decide (setting slack.approvers)"
+    return f"nobody except {mentions(barred(run))} is listed to decide (setting slack.approvers)"
 
 
 # --- the approval card ----------------------------------------------------------------------
@@ -213,13 +232,14 @@ def nobody(requester: str) -> str:
 
 @dataclass(frozen=True)
 class Question:
-    """What a card is drawn from: the approval and what it is about."""
+    """What a card is drawn from: the approval and what it is about. ``granter`` had said yes."""
 
     approval: Approval
     record: RunRecord
     fleet: Fleet | None
     needed_by: float | None = None
     audit: str = ""
+    granter: str | None = None
 
 
 def card_view(question: Question, deciders: Deciders) -> Rendered:
@@ -233,7 +253,7 @@ def card_view(question: Question, deciders: Deciders) -> Rendered:
 
 def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]]:
     approval, run = question.approval, question.record.run
-    able = deciders.eligible(run.by)
+    able = deciders.eligible(run)
     number = count(len(approval.vms), "powered-down VM")
     by = f" Needed by {date(question.needed_by)}" if question.needed_by else ""
     ask = f"Approve moving {number}?{by}"
@@ -245,14 +265,20 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
         "Network and extended ACLs are saved first, checked after.",
         f"Without approval {left} on {_hosts(run.sources, ' or ')}; the others still move.",
     ]
-    who = f"Asked by {mention(run.by)}, who cannot decide. " + (
-        f"May decide: {mentions(able)}" if able else f"At present {nobody(run.by)}."
+    who = f"Asked by {mention(run.by)}, who cannot decide{_steered(run)}. " + (
+        f"May decide: {mentions(able)}" if able else f"At present {nobody(run)}."
     )
     ping = f"{mentions(able)} " if able else ""
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
     head = section(f"{ping}*{ask}*\n{where}")
     tail = [section("\n".join(rules)), context(who), _decision_buttons(approval, run)]
     return text, [head, *_list_blocks(rows, MESSAGE - size([head, *tail])), *tail]
+
+
+def _steered(run: Run) -> str:
+    """Others who cannot decide, because they had it go on."""
+    others = [by for by in run.steered if by != run.by]
+    return f", nor can {mentions(others)}, who had it go on" if others else ""
 
 
 def _list_blocks(rows: Sequence[str], room: int) -> list[Block]:
@@ -307,30 +333,50 @@ def _vm_rows(question: Question) -> list[str]:
     return rows
 
 
-def _vm_names(question: Question) -> list[str]:
+def _vm_names(question: Question, chosen: Sequence[str] | None = None) -> list[str]:
     names = {m.move.vm_id: m.move.vm for m in question.record.moves}
-    return [names.get(vm_id, vm_id) for vm_id in question.approval.vms]
+    ids = question.approval.vms if chosen is None else chosen
+    return [names.get(vm_id, vm_id) for vm_id in ids]
 
 
 def _closed_card(question: Question) -> list[str]:
     approval, run = question.approval, question.record.run
-    names = _several(_vm_names(question))
+    names = several(_vm_names(question))
     who, at = mention(approval.by), date(approval.decided or approval.requested)
-    number = count(len(approval.vms), "VM")
-    stay = f"{number} {'stays' if len(approval.vms) == 1 else 'stay'} on {_hosts(run.sources)}."
+    about = f"{run.label} · {names}"
+    why = f': "{escape(approval.reason)}"' if approval.reason else ""
+    stay = _stay(count(len(approval.vms), "VM"), len(approval.vms), run)
     audit = f" Audit {question.audit}" if question.audit else ""
     match approval.state:
         case ApprovalState.GRANTED:
-            head = f"✅ Approved by {who} {at} · {run.label} · {names}"
-            they = "It moves" if len(approval.vms) == 1 else "They move"
-            return [head, f"{they} after the running VMs.{audit}"]
+            return _granted_card(question, f"by {who} {at} · {run.label}", audit)
         case ApprovalState.DENIED:
-            why = f': "{escape(approval.reason)}"' if approval.reason else ""
-            return [f"⛔ Denied by {who} {at} · {run.label} · {names}{why}", stay + audit]
+            return [f"⛔ Denied by {who} {at} · {about}{why}", stay + audit]
         case ApprovalState.WITHDRAWN:
-            return [f"↩️ Withdrawn by {who} {at} · {run.label} · {names}", stay + audit]
+            return [f"↩️ Withdrawn by {who} {at} · {about}{why}", stay + audit]
     ended = date(approval.decided or run.ended or approval.requested)
-    return [f"⌛ Nobody decided in time {ended} · {run.label} · {names}", stay]
+    if question.granter is not None:
+        again = "VMs of it that have not moved are asked about again." + audit
+        return [f"⌛ The yes of {mention(question.granter)} ended {ended} · {about}", again]
+    return [f"⌛ Nobody decided in time {ended} · {about}", stay]
+
+
+def _granted_card(question: Question, by: str, audit: str) -> list[str]:
+    """A yes to all, or to some: then which ones stay."""
+    approval, run = question.approval, question.record.run
+    they = "It moves" if len(approval.granted) == 1 else "They move"
+    goes = f"{they} after the running VMs."
+    rest = [vm_id for vm_id in approval.vms if vm_id not in approval.granted]
+    names = several(_vm_names(question, approval.granted))
+    if not rest:
+        return [f"✅ Approved {by} · {names}", goes + audit]
+    some = f"{len(approval.granted)} of {len(approval.vms)}"
+    stay = _stay(several(_vm_names(question, rest)), len(rest), run)
+    return [f"✅ Approved {some} {by} · {names}", f"{goes} {stay}{audit}"]
+
+
+def _stay(who: str, number: int, run: Run) -> str:
+    return f"{who} {'stays' if number == 1 else 'stay'} on {_hosts(run.sources)}."
 
 
 # --- failures and the report ----------------------------------------------------------------
@@ -350,33 +396,38 @@ def _unnamed(text: str, stuck: Stuck) -> str:
     return text.replace(stuck.vm_id, "").replace(stuck.vm, "") if stuck.vm else text
 
 
-def failure_view(run: Run, stuck: Sequence[Stuck], deciders: Deciders) -> Rendered:
+def failure_view(
+    run: Run, stuck: Sequence[Stuck], deciders: Deciders, command: str = COMMAND
+) -> Rendered:
     """One reply per distinct cause; more VMs of the same cause are added to it."""
     first, others = stuck[0], stuck[1:]
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
-    called = mentions(deciders.listed) if urgent and deciders.listed else mention(run.by)
+    called = mentions(deciders.listed) if urgent and deciders.listed else mention(run.told)
     told = escape(first.sentence)
     for word in (" Why: ", " Missing: ", SAID):
         told = told.replace(word, f"\n{word.strip()} ", 1)
     tail = []
     if others:
         own = " What each misses is in the report." if first.state is MoveState.DAMAGED else ""
-        tail.append(f"The same with {_several([one.vm for one in others])}.{own}")
+        tail.append(f"The same with {several([one.vm for one in others])}.{own}")
     if first.next:
-        tail.append(f"Do: {fit(escape(first.next), NEXT)}")
+        tail.append(f"Do: {fit(typed(escape(first.next), command), NEXT)}")
     head = fit(f"{'🛑' if urgent else '❌'} {called} {told}", SECTION - len("\n".join(tail)) - 1)
     text = "\n".join([head, *tail])
     return _rendered(text, [section(text)])
 
 
-def report_view(record: RunRecord, lines: Sequence[str], audit: str = "") -> Rendered:
+def report_view(
+    record: RunRecord, lines: Sequence[str], audit: str = "", command: str = COMMAND
+) -> Rendered:
     """The last word of a run, in the thread and broadcast; ``lines`` are the report's own."""
     run = record.run
     mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
-    head, *rest = [escape(line) for line in urgent_first(lines)] or [f"{run.label} ended"]
+    shown = [typed(escape(line), command) for line in urgent_first(lines)]
+    head, *rest = shown or [f"{run.label} ended"]
     told = [fit_lines(rest, 2_900)] if rest else []
     foot = " · ".join(
-        [f"asked by {mention(run.by)} {date(run.created)}"]
+        [_whose(run)]
         + [
             f"approved by {mention(a.by)} {date(a.decided)}"
             for a in record.approvals
@@ -384,9 +435,8 @@ def report_view(record: RunRecord, lines: Sequence[str], audit: str = "") -> Ren
         ]
         + ([f"audit {audit[:8]}"] if audit else [])
     )
-    foot = foot[0].upper() + foot[1:]
-    text = "\n".join([f"{mark} {mention(run.by)} {head}", *told, foot])
-    blocks = [section(f"{mark} {mention(run.by)} *{head}*"), context(foot)]
+    text = "\n".join([f"{mark} {mention(run.told)} {head}", *told, foot])
+    blocks = [section(f"{mark} {mention(run.told)} *{head}*"), context(foot)]
     blocks[1:1] = map(section, told)
     return _rendered(text, blocks)
 

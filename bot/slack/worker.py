@@ -16,14 +16,15 @@ from typing import Literal
 from bot.slack import sentences
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
-from bot.slack.people import Deciders, mention, slack_id
-from bot.slack.rows import report_lines, see
+from bot.slack.people import Deciders, slack_id
 from bot.slack.tables import Inbound, Tables
+from bot.slack.verbs import CHANGING, FOR_STARTERS, Verbs, people_of
 from bot.slack.views import APPROVE, DENY
+from bot.slack.wording import named
 from engine import grammar
 from engine.clock import Clock
 from engine.errors import Refused
-from engine.grammar import Ask
+from engine.grammar import Ask, Command
 from engine.model import Request, Run, RunState
 from engine.service import Service
 from engine.settings import Settings
@@ -57,6 +58,7 @@ class Worker:
         self.tables, self.service, self.settings, self.clock = tables, service, settings, clock
         self.store = service.store
         self.deciders = Deciders(settings.slack.approvers)
+        self.verbs = Verbs(service, settings, clock, self.deciders)
         self.done = done
         self.loop = Loop("slack-worker", self.work_off)
 
@@ -102,29 +104,43 @@ class Worker:
     # --- commands ---------------------------------------------------------------------------
 
     def _command(self, row: Inbound) -> Outcome:
+        text, command = str(row.body["text"]), None
         try:
-            command = grammar.parse(str(row.body["text"]))
+            command = grammar.parse(text)
             forbidden = self._forbidden(row, command)
             if forbidden:
+                if _changes(command):
+                    self.service.refuse(row.by, text, Refused("This person may not say this here."))
                 return Outcome(forbidden)
             if isinstance(command, Ask):
-                return Outcome(self._asked(command))
+                return Outcome(self.verbs.answer(row, command))
             return self._start(row, command)
         except Refused as error:
-            return Outcome(
-                self._people_named(sentences.refused(error, self.settings.slack.command))
-            )
+            if _changes(command):
+                self.service.refuse(row.by, text, error)
+            return Outcome(self._refused(error, command))
 
-    def _forbidden(self, row: Inbound, command: Request | Ask) -> str:
+    def _refused(self, error: Refused, command: Command | None) -> str:
+        """The engine's sentences name people by id; only people of runs become mentions."""
+        nothing = sentences.NOT_STARTED
+        if isinstance(command, Ask):
+            nothing = sentences.NOTHING if _changes(command) else ""
+        told = sentences.refused(error, self.settings.slack.command, nothing)
+        return named(told, people_of(self._unfinished()))
+
+    def _forbidden(self, row: Inbound, command: Command) -> str:
         """Why this person may not say this here, or nothing. Help is for everybody."""
         slack = self.settings.slack
-        if isinstance(command, Ask) and command.verb == "help":
+        verb = command.verb if isinstance(command, Ask) else ""
+        if verb == "help":
             return ""
         if slack.channels and row.channel not in slack.channels:
-            return sentences.not_here(slack.channels)
+            nothing = sentences.NOTHING if verb in CHANGING else sentences.NOT_STARTED
+            return sentences.not_here(slack.channels, nothing)
         starters = [s.removeprefix("@") for s in slack.starters]
-        if isinstance(command, Request) and starters and slack_id(row.by) not in starters:
-            return sentences.not_a_starter(starters)
+        starts = not verb or verb in FOR_STARTERS
+        if starts and starters and slack_id(row.by) not in starters:
+            return sentences.not_a_starter(starters, verb)
         return ""
 
     def _start(self, row: Inbound, request: Request) -> Outcome:
@@ -133,35 +149,12 @@ class Worker:
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
             return Outcome(sentences.attached(run))
-        if self.deciders.eligible(row.by):
+        if self.deciders.eligible(run):
             return Outcome(run=run)
         return Outcome(sentences.started_without_deciders(run), run)
 
-    def _asked(self, ask: Ask) -> str:
-        command = self.settings.slack.command
-        word = ask.words[0] if ask.words else ""
-        if ask.verb == "help":
-            return sentences.help_text(command, word)
-        now = self.clock.now()
-        if not word:
-            seen = [see(self.store, self.settings, r.id, now) for r in self._unfinished()]
-            return sentences.status([one.board for one in seen if one], command)
-        number = grammar.run_number(word)
-        one = see(self.store, self.settings, number, now)
-        if one is None:
-            return sentences.no_run(f"R{number}", command)
-        if one.record.run.over:
-            return sentences.report(report_lines(self.store, one.record, now))
-        return sentences.one_status(one.board, self.deciders)
-
     def _unfinished(self) -> tuple[Run, ...]:
         return queries.runs(self.store, unfinished=True)
-
-    def _people_named(self, sentence: str) -> str:
-        """The engine's sentences name people by id; only people of runs become mentions."""
-        for run in self._unfinished():
-            sentence = sentence.replace(f"asked by {run.by}", f"asked by {mention(run.by)}")
-        return sentence
 
     # --- clicks -----------------------------------------------------------------------------
 
@@ -180,6 +173,11 @@ class Worker:
         if own and answer.at is not None and answer.at >= row.received:
             return Outcome()  # carried out before a kill; the card says it
         return Outcome(sentences.decision(answer, row.by, row.received, self.deciders, command))
+
+
+def _changes(command: Command | None) -> bool:
+    """Would it start or change anything? What was refused then belongs into the audit."""
+    return isinstance(command, Request) or (command is not None and command.verb in CHANGING)
 
 
 def _is_busy(error: Exception) -> bool:

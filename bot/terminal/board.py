@@ -93,6 +93,7 @@ def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
     lines = [title(board.run), counts(board), _progress(board, plain_bar)]
     if board.questions:
         lines.append(_question(board))
+    lines += [f"Needs a person: {said}" for said in board.needs]
     if board.moving:
         lines.append("Moving: " + ", ".join(_moving(board)))
     if board.restoring:

@@ -30,6 +30,7 @@ from engine.model.network import (
     Difference,
     Network,
     Repair,
+    classic_rule,
 )
 from engine.model.runs import (
     CHARGED,
@@ -98,6 +99,7 @@ __all__ = [
     "Vm",
     "Volume",
     "Wait",
+    "classic_rule",
     "same_host",
     "short",
 ]

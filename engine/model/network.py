@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_CLASSIC = re.compile(r"(allow|deny) (inbound|outbound)(?: local (\S+))?(?: remote (\S+))?", re.I)
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,30 @@ def _port(port: str) -> str:
     return "" if port == "ANY" else f":{port}"
 
 
+def classic_rule(text: str) -> str | None:
+    """A classic port rule in its one spelling, ``Allow Inbound remote 10.0.0.0/8``; ``None``:
+    these words are none that we could put back.
+
+    Addresses are IP or MAC. A side that restricts nothing is left out; where neither does, it is
+    ``remote ANY``.
+    """
+    found = _CLASSIC.fullmatch(" ".join(text.split()))
+    if found is None or not (found[3] or found[4]):
+        return None
+    sides = [("local", (found[3] or "ANY").upper()), ("remote", (found[4] or "ANY").upper())]
+    told = [f"{side} {address}" for side, address in sides if address not in ("ANY", "*")]
+    return " ".join((found[1].capitalize(), found[2].capitalize(), *(told or ["remote ANY"])))
+
+
 @dataclass(frozen=True)
 class Adapter:
     """One virtual network adapter as both VMM and Hyper-V know it.
 
     ``network`` is the VM network, ``switch`` the virtual switch (``None``: disconnected).
     ``vlan`` 0 is untagged; ``trunk`` holds the allowed VLANs of a trunk, else it is empty.
-    ``classic_acls`` are Hyper-V's older port rules in words, without those that only meter.
+    ``classic_acls`` are Hyper-V's older port rules in words, without those that only meter: see
+    ``classic_rule``. ``spoofing`` is ``On`` or ``None``; ``guards`` are those that are on, such
+    as ``dhcp,router``.
     """
 
     id: str
@@ -100,7 +120,8 @@ class Difference:
 class AdapterRepair:
     """What to put back on one adapter of one VM; ``None`` and empty mean: leave alone.
 
-    ``adapter_id`` is the id on the host where the VM is now.
+    ``adapter_id`` is the id on the host where the VM is now. ``guards`` are those to turn on;
+    none is ever turned off.
     """
 
     adapter_id: str
@@ -111,6 +132,13 @@ class AdapterRepair:
     trunk: tuple[int, ...] = ()
     native_vlan: int = 0
     acls: tuple[Acl, ...] = ()
+    subnet: str | None = None
+    classification: str | None = None
+    port_acl: str | None = None
+    isolation: int | None = None
+    spoofing: str | None = None
+    guards: str | None = None
+    classic_acls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

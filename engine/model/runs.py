@@ -165,7 +165,7 @@ class Run:
     ``owner`` is who is told and pinged (``None``: who asked); ``steered`` are those who resumed
     or retried it. ``resumed`` is when it last began anew: breakers, rights and grants of before
     do not count. ``back`` is when it was seen again after the latest gap. ``aborting``: what is
-    in flight is stopped, too.
+    in flight is stopped, too. ``said`` is why it is in its state, in a sentence.
     """
 
     id: int
@@ -189,6 +189,7 @@ class Run:
     resumed: float | None = None
     back: float | None = None
     aborting: bool = False
+    said: str = ""
 
     @property
     def label(self) -> str:
@@ -231,9 +232,10 @@ class Move:
     ``host`` is where it was last seen. ``power`` is ``None`` until the run's first look;
     ``down_since`` is when a VM that was running then was first seen powered down.
     ``wait``/``wait_since``/``wait_text`` are set while it waits; ``wait_noted`` is when the text
-    last changed. ``wait_credit`` are seconds to add to the time since ``wait_since`` for the
-    wait's limit: negative for a gap in which nobody could see, positive for what had passed
-    before a pause; ``wait_kept`` is the wait that a pause or a silent VMM interrupted.
+    last changed (``None``: it was called out since). ``wait_credit`` are seconds to add to the time
+    since ``wait_since`` for the wait's limit: negative for a gap in which nobody could see,
+    positive for what had passed before a pause; ``wait_kept`` is the wait that a pause or a
+    silent VMM interrupted.
     ``retried`` is when a person last had it tried again: attempts of before do not count.
     ``settled``: a person has looked at a VM that was lost sight of. ``cleared``: a person said
     go on after it was damaged. ``stop_asked``: when VMM was last asked to stop its job.

@@ -111,9 +111,10 @@ ANSWERS = {
     "expired": "the question has expired",
     "withdrawn": "the question was withdrawn",
     "already": "it was decided before",
-    "own_run": "whoever asked for a run does not approve it",
+    "own_run": "whoever asked for a run, or had it go on, does not decide on it",
     "not_a_decider": "not one of those who may decide",
     "stale": "the question has changed since that button was shown",
+    "started": "a VM that it approved has been started since",
 }
 
 
@@ -139,10 +140,39 @@ def judge_click(
         return "already"
     if run.over:
         return "expired"
-    if deciders is not None and by == run.by:
-        return "own_run"
-    if deciders is not None and by not in deciders:
-        return "not_a_decider"
+    if word := _may_not(run, by, deciders):
+        return word
     if shown is not None and shown != approval.digest:
         return "stale"
     return "ok"
+
+
+def judge_withdrawal(
+    approval: Approval | None,
+    run: Run | None,
+    by: str,
+    deciders: frozenset[str] | None,
+    started: bool,
+) -> str:
+    """As ``judge_click``, for taking back a yes or a question. ``started``: a VM that it approved
+    has been started since."""
+    if approval is None or run is None:
+        return "unknown"
+    if approval.state in (ApprovalState.EXPIRED, ApprovalState.WITHDRAWN):
+        return str(approval.state)
+    if approval.state is ApprovalState.DENIED:
+        return "already"
+    if run.over:
+        return "expired"
+    if word := _may_not(run, by, deciders):
+        return word
+    return "started" if started else "ok"
+
+
+def _may_not(run: Run, by: str, deciders: frozenset[str] | None) -> str:
+    """Why this person does not decide on this run; empty: they may."""
+    if deciders is None:
+        return ""
+    if by == run.by or by in run.steered:
+        return "own_run"
+    return "" if by in deciders else "not_a_decider"

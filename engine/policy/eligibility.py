@@ -17,6 +17,7 @@ from engine.model import (
     RunState,
     Vm,
     Wait,
+    same_host,
     short,
 )
 from engine.policy import approval, destinations, preflight, waits
@@ -75,6 +76,9 @@ def _place(view: View) -> Verdict | None:
         return hold_two_places(view)
     if vm.migrating or view.fleet.running_jobs(vm.id):
         return hold_foreign(view)
+    if not vm.seen_on and "replica" in vm.blocks:
+        # No host's word counts for a replica copy: that none shows it means nothing.
+        return _blocked(view, vm)
     if not vm.seen_on:
         unasked = view.unasked()
         if unasked:
@@ -99,6 +103,13 @@ def _already_there(view: View, host: str) -> Verdict:
     if view.is_destination(move.source):
         text = f"{move.vm} was on {short(host)} already."
         return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
+    other = view.facts.verdicts.get(move.vm_id)
+    if other is not None and other.run != move.run and same_host(other.host, host):
+        damaged = other.state is MoveState.DAMAGED
+        text = f"{move.vm} was moved to {short(host)} by R{other.run}"
+        text += ", where it is damaged." if damaged else ", its network as saved."
+        hint = other.next if damaged else ""
+        return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
     text = f"{move.vm} came to {short(host)} by another hand before its network was saved."
     hint = "Compare its network yourself; there is nothing to compare it with."
     return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
@@ -114,6 +125,9 @@ def _permission(view: View) -> Verdict | None:
     move, run = view.move, view.run
     if run.state is RunState.STOPPING:
         text = f"{move.vm} was not started: the run was stopped."
+        if view.record.counted(*MIGRATIONS):
+            how = "aborted" if run.aborting else "stopped"
+            text = f"{move.vm} is where it was, its network unchanged: the run was {how}."
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text))
     if run.state is RunState.PAUSED:
         return hold(view, Wait.PAUSED, "the run is paused")
@@ -131,9 +145,8 @@ def _condition(view: View) -> Verdict | None:
     passing = _passing(vm)
     if passing:
         return hold_or(view, Wait.TRANSIENT, passing, stuck(view, passing))
-    block = preflight.block(vm)
-    if block is not None:
-        return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *block))
+    if vm.blocks:
+        return _blocked(view, vm)
     misfit = _source_without_rights(view) or destinations.blocked(view)
     if misfit is not None:
         return misfit
@@ -152,6 +165,11 @@ def _passing(vm: Vm) -> str:
     if vm.hyperv_state is None or (vm.hyperv_state.value == "Other"):
         return "Hyper-V shows it between two power states"
     return ""
+
+
+def _blocked(view: View, vm: Vm) -> Verdict:
+    """It can never move as it is."""
+    return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *preflight.block(vm)))
 
 
 def _source_without_rights(view: View) -> Verdict | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.model import Attempt, Damage, Doubt, Fleet, Rights, Run, same_host
+from engine.model import Attempt, Damage, Doubt, Fleet, Move, Rights, Run, same_host
 
 
 @dataclass(frozen=True)
 class Facts:
     """``lost``: open LIVE and COLD attempts of moves that have ended. ``unknown``: VMs whose last
     move ended so, not settled. ``damages``: where a VM was damaged and nobody said go on.
+    ``verdicts``: the latest move of a waiting VM that ended on a destination, in whichever run.
     ``rights``: what was found of our rights, by host, case folded. ``before``: the observation
     before this one. ``beat``: when an engine last advanced or tried to (Unix seconds)."""
 
@@ -19,6 +20,7 @@ class Facts:
     unknown: Sequence[Doubt] = ()
     damages: Sequence[Damage] = ()
     rights: Mapping[str, Rights] = field(default_factory=dict)
+    verdicts: Mapping[str, Move] = field(default_factory=dict)
     before: Fleet | None = None
     beat: float | None = None
 

@@ -8,8 +8,8 @@ of the run are decided across moves in ``plan.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from engine.grammar import KEYWORDS
 from engine.model import (
     MIGRATIONS,
     Approval,
@@ -39,12 +39,14 @@ from engine.policy.steps import (
     StopJob,
 )
 from engine.policy.waits import Rules
+from engine.vocabulary import KEYWORDS
 from engine.words import quoted
 
 
 @dataclass(frozen=True)
 class View:
-    """All that a rung may look at."""
+    """All that a rung may look at. ``known`` holds what was worked out for other moves of the same
+    run on the same observation and is true for this one, too."""
 
     run: Run
     record: MoveRecord
@@ -56,6 +58,7 @@ class View:
     doubted_by: int | None = None
     facts: Facts = field(default_factory=Facts)
     breakers: Breakers = field(default_factory=Breakers)
+    known: dict[object, Any] = field(default_factory=dict, compare=False)
 
     @property
     def move(self) -> Move:
@@ -82,7 +85,7 @@ class View:
 
     def silent(self, *names: str) -> tuple[str, ...]:
         """Those of these hosts that did not answer."""
-        return tuple(n for n in names if not self.answers(n))
+        return tuple(n for n in dict.fromkeys(names) if not self.answers(n))
 
     def unasked(self) -> tuple[str, ...]:
         """The host that VMM names, if nobody asked its Hyper-V in this observation."""

@@ -8,7 +8,11 @@ is then. Rules:
 * Only what is missing counts: rules and adapters that somebody added since are theirs to keep.
 * A rule with the same key (adapter, direction, weight) but another body is a difference to
   report, never overwritten.
-* An adapter that was disconnected stays so: nothing is connected that was not.
+* An adapter that was disconnected stays so: nothing is connected that was not. What VMM models of
+  its connection (subnet, port classification, port ACL) is reported.
+* A MAC is reported: it cannot be changed while the VM runs.
+* Whatever could only be put back as something else is reported: virtual subnets of network
+  virtualisation, words that we do not know.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from engine.model import Acl, Adapter, AdapterRepair, Difference, Network, Repair
+from engine.model import Acl, Adapter, AdapterRepair, Difference, Network, Repair, classic_rule
 
 _ZERO_MAC = {"", "000000000000"}
+_GUARDS = {"dhcp", "router"}
+_LAST_VLAN = 4094
+"""An isolation id above it is a virtual subnet, which only VMM can give."""
 
-#: Fields that are compared and reported but that we cannot put back yet.
-_REPORTED = ("isolation", "subnet", "classification", "port_acl", "spoofing", "guards")
+_TEXTS = ("subnet", "classification", "port_acl", "spoofing", "guards")
 
 
 def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
@@ -32,6 +38,8 @@ def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
             differences.append(Difference(adapter.label, "adapter", adapter.label, "none"))
             continue
         differences.extend(_compare_connection(adapter, now))
+        differences.extend(_compare_settings(adapter, now))
+        differences.extend(_compare_classic(adapter, now))
         differences.extend(_compare_acls(adapter, now))
     return tuple(differences)
 
@@ -89,10 +97,40 @@ def _compare_connection(saved: Adapter, now: Adapter) -> Iterator[Difference]:
         yield Difference(label, "switch", "disconnected", _spell(now.switch))
     if _vlan(saved) != _vlan(now):
         yield Difference(label, "vlan", _vlan(saved), _vlan(now), True)
-    for field in _REPORTED:
-        was, is_ = getattr(saved, field), getattr(now, field)
-        if was != is_ and was not in (None, 0):
-            yield Difference(label, field, str(was), _spell(is_))
+    if _mac(saved) not in _ZERO_MAC and _mac(saved) != _mac(now):
+        yield Difference(label, "mac", saved.mac, _spell(now.mac))
+
+
+def _compare_settings(saved: Adapter, now: Adapter) -> Iterator[Difference]:
+    if saved.isolation and saved.isolation != now.isolation:
+        can = saved.isolation <= _LAST_VLAN
+        yield Difference(saved.label, "isolation", str(saved.isolation), str(now.isolation), can)
+    for field, wanted in _lost_texts(saved, now).items():
+        was, found = getattr(saved, field), _spell(getattr(now, field))
+        yield Difference(saved.label, field, was, found, wanted is not None)
+
+
+def _lost_texts(saved: Adapter, now: Adapter) -> dict[str, str | None]:
+    """The settings that are not as saved, each with what to put back; ``None``: it cannot be."""
+    lost: dict[str, str | None] = {}
+    for field in _TEXTS:
+        was: str | None = getattr(saved, field)
+        is_: str | None = getattr(now, field)
+        match field:
+            case "guards":
+                if missing := _guards(was) - _guards(is_):
+                    lost[field] = ",".join(sorted(missing)) if missing <= _GUARDS else None
+            case "spoofing":
+                if was and was.casefold() != (is_ or "").casefold():
+                    lost[field] = "On" if was.casefold() == "on" else None
+            case _:
+                if was and was != is_:
+                    lost[field] = was if _is_connected(saved) else None
+    return lost
+
+
+def _guards(text: str | None) -> set[str]:
+    return {word.strip().casefold() for word in (text or "").split(",")} - {""}
 
 
 def _spell(value: object) -> str:
@@ -104,6 +142,31 @@ def _vlan(adapter: Adapter) -> str:
     if adapter.trunk:
         return f"trunk {','.join(map(str, adapter.trunk))} native {adapter.native_vlan}"
     return str(adapter.vlan) if adapter.vlan else "untagged"
+
+
+def _compare_classic(saved: Adapter, now: Adapter) -> Iterator[Difference]:
+    for rule in _lost_classic(saved, now):
+        other = _other_classic(rule, now)
+        found = f"another rule there: {other}" if other else ""
+        can = other is None and classic_rule(rule) == rule
+        yield Difference(saved.label, "classic_acl", rule, found, can)
+
+
+def _lost_classic(saved: Adapter, now: Adapter) -> tuple[str, ...]:
+    return tuple(rule for rule in saved.classic_acls if rule not in now.classic_acls)
+
+
+def _other_classic(rule: str, now: Adapter) -> str | None:
+    """A rule of the same key, which is everything but the action, if there is one."""
+    key = rule.partition(" ")[2]
+    return next((other for other in now.classic_acls if other.partition(" ")[2] == key), None)
+
+
+def _missing_classic(saved: Adapter, now: Adapter) -> tuple[str, ...]:
+    """Those that can be put back; Allow comes first, as with extended rules."""
+    lost = _lost_classic(saved, now)
+    can = [r for r in lost if _other_classic(r, now) is None and classic_rule(r) == r]
+    return tuple(sorted(can, key=lambda rule: not rule.startswith("Allow")))
 
 
 def _compare_acls(saved: Adapter, now: Adapter) -> Iterator[Difference]:
@@ -133,9 +196,9 @@ def _repair_adapter(saved: Adapter, now: Adapter) -> AdapterRepair | None:
     switch = saved.switch if connected and astray else None
     network = saved.network if connected and now.network != saved.network else None
     wrong_vlan = _vlan(saved) != _vlan(now)
-    if not (acls or switch or network or wrong_vlan):
-        return None
-    return AdapterRepair(
+    isolated = 0 < saved.isolation <= _LAST_VLAN and saved.isolation != now.isolation
+    texts = _lost_texts(saved, now)
+    one = AdapterRepair(
         adapter_id=now.id,
         mac=now.mac,
         network=network,
@@ -144,4 +207,12 @@ def _repair_adapter(saved: Adapter, now: Adapter) -> AdapterRepair | None:
         trunk=saved.trunk if wrong_vlan else (),
         native_vlan=saved.native_vlan if wrong_vlan else 0,
         acls=acls,
+        subnet=texts.get("subnet"),
+        classification=texts.get("classification"),
+        port_acl=texts.get("port_acl"),
+        isolation=saved.isolation if isolated else None,
+        spoofing=texts.get("spoofing"),
+        guards=texts.get("guards"),
+        classic_acls=_missing_classic(saved, now),
     )
+    return None if one == AdapterRepair(now.id, now.mac) else one

@@ -9,7 +9,8 @@ come before starts. A plan never starts what this very observation does not show
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engine.model import (
     Fleet,
@@ -89,7 +90,8 @@ def _check_rights(
         moves = [entry.move for entry in record.moves if entry.move.state is MoveState.PENDING]
         if record.run.state is not RunState.ACTIVE or not moves:
             continue
-        for name in dict.fromkeys((*(m.source for m in moves), *record.run.destinations)):
+        hosts = (*(m.source for m in moves), *record.run.sources, *record.run.destinations)
+        for name in dict.fromkeys(hosts):
             host, found = fleet.host(name), facts.rights_on(name, record.run)
             asked = found is not None and (found.ok is not None or now - found.at < 3 * rules.tick)
             if host is not None and host.seen_at is not None and not asked:
@@ -108,6 +110,7 @@ class _Ground:
     breakers: Breakers
     owners: Mapping[str, int]
     doubted: Mapping[str, int]
+    known: dict[object, Any] = field(default_factory=dict)
 
 
 def _goes_on(record: RunRecord, ready: Sequence[Ready], draft: Draft) -> bool:
@@ -169,6 +172,7 @@ def _climb(record: RunRecord, ground: _Ground, draft: Draft) -> list[Ready]:
             doubted_by=ground.doubted.get(vm_id),
             facts=ground.facts,
             breakers=ground.breakers,
+            known=ground.known,
         )
         verdict = _ladder(view)
         draft.add(verdict)

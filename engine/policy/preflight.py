@@ -19,10 +19,8 @@ _BLOCKS = {
 }
 
 
-def block(vm: Vm) -> tuple[str, str] | None:
-    """Why this VM can never move as it is, and what to do; ``None``: nothing is in the way."""
-    if not vm.blocks:
-        return None
+def block(vm: Vm) -> tuple[str, str]:
+    """Why a VM that has ``blocks`` can never move as it is, and what to do."""
     known = [_BLOCKS.get(word, (word, f"Remove: {word}.")) for word in vm.blocks]
     why = ", ".join(reason for reason, _ in known)
     text = f"{vm.name} cannot be moved between stand-alone hosts: {why}."

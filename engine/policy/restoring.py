@@ -14,6 +14,7 @@ from engine.model import (
     Attempt,
     AttemptKind,
     Difference,
+    Move,
     MoveRecord,
     MoveState,
     Outcome,
@@ -32,6 +33,7 @@ from engine.policy.ladder import (
     hold_or,
     hold_silent,
     hold_two_places,
+    retry,
 )
 from engine.policy.steps import Arrive, Dismiss, Finish, PutBack, ReadNetworks, Return
 
@@ -83,8 +85,14 @@ def _unchecked(view: View, host: str) -> Finish:
         MoveState.DAMAGED,
         Outcome.NETWORK,
         f"{move.vm} is on {short(host)}, but its network could not be checked: {move.wait_text}.",
-        f"Compare it on {short(host)} by hand.",
+        f"Compare it on {short(host)} by hand. {_no_further(move, host)}",
     )
+
+
+def _no_further(move: Move, host: str) -> str:
+    """Damage may happen to the next one as well: a person says when to go on."""
+    go_on = f"go-on R{move.run} {short(host)}"
+    return f"No further VM is sent to {short(host)} before somebody types: {go_on}"
 
 
 def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
@@ -140,7 +148,8 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
         Outcome.NETWORK,
         f"{move.vm} is on {short(host)}, but its network is not as saved. Missing: {what}."
         + (f" Hyper-V said: {said}." if said else ""),
-        f"Put back on {short(host)} by hand what is missing.",
+        f"Put back on {short(host)} by hand what is missing, then: {retry(move)}. "
+        + _no_further(move, host),
         repaired=put_back(view.record, differences),
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from engine.grammar import took
 from engine.model import (
+    CHARGED,
     MIGRATIONS,
     Attempt,
     AttemptKind,
@@ -70,12 +71,24 @@ def hand_out(
         cold=Counter(a.run for a in flying if a.kind is AttemptKind.COLD),
         room=room.room(fleet, living, landed),
         landed=_last_landings(living),
+        failed={
+            (a.source, a.destination)
+            for s in draft.steps
+            if isinstance(s, Arrive) and s.settle and s.settle[0] in CHARGED
+            for a in (_open_attempt(living, s.move.id),)
+            if a is not None and a.destination is not None
+        },
         damaged={
             (s.move.host or "").casefold()
             for s in draft.steps
             if isinstance(s, Finish) and s.state is MoveState.DAMAGED
         },
     ).serve(ready, mb_per_s)
+
+
+def _open_attempt(living: Sequence[RunRecord], move: int) -> Attempt | None:
+    entries = (entry for record in living for entry in record.moves)
+    return next((entry.open_migration for entry in entries if entry.move.id == move), None)
 
 
 def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
@@ -124,7 +137,8 @@ def _unfinished(living: Sequence[RunRecord]) -> list[tuple[Move, Sequence[str]]]
 @dataclass
 class _Allotment:
     """The slots of one plan while they are handed out. ``landed`` is when a move to each host
-    last ended; ``damaged`` are hosts on which this very plan found a VM damaged."""
+    last ended; ``failed`` and ``damaged`` are ways and hosts on which this very plan found a move
+    failed or a VM damaged."""
 
     fleet: Fleet
     rules: Rules
@@ -135,6 +149,7 @@ class _Allotment:
     cold: Counter[int]
     room: Room
     landed: Mapping[str, float]
+    failed: set[tuple[str, str]]
     damaged: set[str]
     unsaved: dict[str, list[Move]] = field(default_factory=dict)
     turns: Counter[str] = field(default_factory=Counter)
@@ -213,6 +228,9 @@ class _Allotment:
         untried = [h for h in ways if (source, h) not in self.tried]
         if not untried:
             return ladder.hold(view, Wait.BREAKER, "one VM is tried first, after the failures")
+        untried = [h for h in untried if (source, h) not in self.failed]
+        if not untried:
+            return Verdict()  # what just failed is looked at before the next one is sent there
         full = self._own_limit(view, kind)
         if full or self.ledger.free(source) < 1:
             return self._slot(view, full or self.ledger.says(source))
@@ -238,15 +256,15 @@ class _Allotment:
         return room.load_of(view.record, kind, view.run.options.path, host)
 
     def _slot(self, view: View, text: str) -> Verdict:
-        """No slot: which limit, with its holders. Called out after two hours without change."""
-        move = view.move
-        noted = move.wait_noted if move.wait is Wait.SLOT and move.wait_text == text else None
-        if noted is None:
-            return ladder.hold(view, Wait.SLOT, text, view.now + self.rules.slot_notice)
-        if view.now - noted < self.rules.slot_notice:
-            return ladder.hold(view, Wait.SLOT, text, noted + self.rules.slot_notice)
-        said = f"{text}, without change for {took(view.now - noted)}"
-        return Verdict(CallOut(move, said), due=view.now + self.rules.slot_notice)
+        """No slot: which limit, with its holders. Called out once, if nothing changes for long."""
+        move, notice = view.move, self.rules.slot_notice
+        if move.wait is not Wait.SLOT or move.wait_text != text:
+            return ladder.hold(view, Wait.SLOT, text, view.now + notice)
+        if move.wait_noted is None:  # called out already
+            return ladder.hold(view, Wait.SLOT, text)
+        if view.now - move.wait_noted < notice:
+            return ladder.hold(view, Wait.SLOT, text, move.wait_noted + notice)
+        return Verdict(CallOut(move, f"{text}, without change for {took(notice)}"))
 
     def _no_room(self, view: View, hosts: Sequence[str], text: str) -> Verdict:
         """It fits nowhere. While something is on its way there that may change; after ten minutes

@@ -24,9 +24,9 @@ RUN: Mapping[RunState, frozenset[RunState]] = {
     ),
     RunState.PAUSED: frozenset({RunState.ACTIVE, RunState.STOPPING}),
     RunState.STOPPING: frozenset({RunState.STOPPED}),
-    # A person has what is left of it tried again.
-    RunState.INCOMPLETE: frozenset({RunState.ACTIVE}),
-    RunState.STOPPED: frozenset({RunState.ACTIVE}),
+    # A person has what is left of it tried again, or a VM that was lost sight of looked at.
+    RunState.INCOMPLETE: frozenset({RunState.ACTIVE, RunState.STOPPING}),
+    RunState.STOPPED: frozenset({RunState.ACTIVE, RunState.STOPPING}),
 }
 
 MOVE: Mapping[MoveState, frozenset[MoveState]] = {

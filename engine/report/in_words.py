@@ -96,11 +96,16 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
 
 NAMES = {
     "acl": "extended ACL",
+    "classic_acl": "classic ACL",
     "network": "VM network",
+    "subnet": "subnet",
     "switch": "switch",
     "vlan": "VLAN",
-    "port_acl": "port ACL",
+    "isolation": "isolation setting",
     "classification": "port classification",
+    "port_acl": "port ACL",
+    "spoofing": "spoofing setting",
+    "guards": "guard setting",
 }
 
 

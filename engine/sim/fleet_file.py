@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.errors import Refused
-from engine.model import Acl, Adapter
+from engine.model import Acl, Adapter, classic_rule
+from engine.policy.preflight import drive_of
 from engine.sim.table import Table, suggestion
 
 FORMAT = 1
@@ -181,8 +182,7 @@ def _toml(text: str, name: str) -> Mapping[str, object]:
 def _host(table: Table) -> HostSpec:
     plain = HostSpec(name="")
     path = table.text("path", plain.path)
-    drive = re.match(r"[A-Za-z]:", path)
-    volumes = {drive[0].upper(): 8000.0} if drive else plain.volumes
+    volumes = {drive_of(path) or "D:": 8000.0}
     host = HostSpec(
         name=table.required("name"),
         live=table.count("live", plain.live),
@@ -255,9 +255,26 @@ def _nic(table: Table, vm_id: str, place: int) -> Adapter:
         spoofing=table.optional("spoofing"),
         guards=table.optional("guards"),
         acls=acls,
+        classic_acls=_classic(table),
     )
     table.done()
     return nic
+
+
+def _classic(table: Table) -> tuple[str, ...]:
+    rules = []
+    for text in table.texts("classic_acl", ()):
+        rule = classic_rule(text)
+        if rule is None:
+            raise Refused(
+                f'{table.path("classic_acl")} must be rules such as "Allow Inbound remote '
+                f'10.0.0.0/8", not "{text}".',
+                what=text,
+            )
+        rules.append(rule)
+    keys = [rule.partition(" ")[2] for rule in rules]
+    _refuse_twice(keys, table.path("classic_acl") + ": direction and address", keys)
+    return tuple(rules)
 
 
 def _mac(table: Table, vm_id: str, place: int) -> str:

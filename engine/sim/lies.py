@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.model import Adapter, HyperVState, Network
+from engine.sim import room
 from engine.sim.state import Fate, HostState, Loss, Migration, State, VmState
 
 SOON = 10.0
@@ -15,7 +16,7 @@ SOON = 10.0
 def fate(state: State, vm: VmState, migration: Migration, now: float) -> Fate:
     """How this migration is going to end. Wishes of a story outrank chance."""
     if reason := _hopeless(state, vm, migration, now):
-        return Fate(job="failed", at="source", error=reason, seconds=SOON)
+        return Fate(job="failed", at="source", error=reason, seconds=SOON, hopeless=True)
     if vm.fates:
         return _wish(vm, migration)
     if state.chance(state.lies.failed):
@@ -55,7 +56,7 @@ def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> st
                 f"Live migration of '{vm.name}' failed: Could not find Ethernet switch "
                 f"'{nic.switch}' (33012)"
             )
-    return ""
+    return room.lacks_disk(state, vm, migration) or room.lacks_memory(state, vm, migration)
 
 
 def lacks_switch(state: State, host: HostState, nic: Adapter) -> bool:
@@ -92,8 +93,19 @@ def arrive(state: State, vm: VmState, migration: Migration) -> None:
 
 
 def unplugged(nic: Adapter) -> Adapter:
-    """The adapter without its connection."""
-    return replace(nic, network=None, switch=None, vlan=0, trunk=(), native_vlan=0, connected=False)
+    """The adapter without its connection and all that VMM sets with it."""
+    return replace(
+        nic,
+        network=None,
+        subnet=None,
+        switch=None,
+        vlan=0,
+        trunk=(),
+        native_vlan=0,
+        isolation=0,
+        connected=False,
+        classification=None,
+    )
 
 
 def _carried(
@@ -110,9 +122,12 @@ def _carried(
         return unplugged(nic)
     if lacks_switch(state, host, pinned) or lacks_network(state, host, pinned):
         return unplugged(nic)
+    stays = pinned.network == nic.network
     return replace(
         nic,
         network=pinned.network,
+        subnet=pinned.subnet or (nic.subnet if stays else None),
+        classification=pinned.classification or (nic.classification if stays else None),
         switch=pinned.switch,
         vlan=pinned.vlan,
         trunk=(),
@@ -130,25 +145,35 @@ def find_adapter(adapters: Sequence[Adapter], wanted: str, mac: str) -> Adapter 
 
 
 def _lose_some(state: State, vm: VmState) -> None:
-    """All extended ACLs, or those of some of the adapters: at least one that has any."""
-    having = [place for place, nic in enumerate(vm.nics) if nic.acls]
+    """All ACLs, or those of some of the adapters: at least one that has any."""
+    having = [place for place, nic in enumerate(vm.nics) if nic.acls or nic.classic_acls]
     if not having:
         return
     chosen = {having[int(state.roll() * len(having))]}
     everything = state.roll() < 0.5
     chosen |= {place for place in having if everything or state.roll() < 0.5}
     vm.nics = [
-        replace(nic, acls=()) if place in chosen else nic for place, nic in enumerate(vm.nics)
+        replace(nic, acls=(), classic_acls=()) if place in chosen else nic
+        for place, nic in enumerate(vm.nics)
     ]
 
 
 def _lose(vm: VmState, loss: Loss) -> None:
-    """What a story wished: so many rules in the order of the adapters, all connections."""
-    left = sum(len(nic.acls) for nic in vm.nics) if loss.acls is None else loss.acls
+    """What a story wished: so many rules in the order of the adapters, all connections.
+
+    Of each adapter the extended rules go first, then the classic ones.
+    """
+    rules = sum(len(nic.acls) + len(nic.classic_acls) for nic in vm.nics)
+    left = rules if loss.acls is None else loss.acls
     kept = []
     for nic in vm.nics:
-        nic, gone = replace(nic, acls=nic.acls[left:]), len(nic.acls[:left])
-        left -= gone
+        extended, classic = nic.acls[:left], nic.classic_acls[: max(0, left - len(nic.acls))]
+        nic = replace(
+            nic,
+            acls=nic.acls[len(extended) :],
+            classic_acls=nic.classic_acls[len(classic) :],
+        )
+        left -= len(extended) + len(classic)
         kept.append(unplugged(nic) if loss.nics and nic.connected else nic)
     vm.nics = kept
 

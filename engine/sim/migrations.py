@@ -61,8 +61,9 @@ def start(state: State, now: float, move: Start) -> str:
     if state.chance(state.lies.timeout_before):
         raise VmmUnavailable("The connection broke while the call was sent")
     migration = _ours(state, now, move)
-    if state.chance(state.lies.delayed):
-        migration.begins = now + state.between(DELAY)
+    late, state.late = state.late, None
+    if late is not None or state.chance(state.lies.delayed):
+        migration.begins = now + (state.between(DELAY) if late is None else late)
         state.open.append(migration)
         judge.started(state, migration)
         raise VmmUnavailable("The connection broke before VMM answered")
@@ -140,7 +141,7 @@ def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
         return f"'{vm.name}' is in the state {vm.overlay} and cannot be migrated"
     if vm.spec.blocks:
         return f"'{vm.name}' cannot be migrated: {', '.join(vm.spec.blocks)}"
-    return room.unfit(state, vm, migration)
+    return room.lacks_disk(state, vm, migration)
 
 
 def foreign(state: State, now: float, vm: VmState, destination: str) -> Migration:
@@ -171,31 +172,13 @@ def begin(state: State, migration: Migration, vm: VmState, now: float) -> None:
     exact = vm.copy_seconds
     migration.whole = size_mb / min(h.mb_per_s for h in ends) if exact is None else exact
     migration.kind = "live" if migration.power == "running" else "cold"
-    if reason := _impossible(state, vm, migration, now):
-        migration.fate = Fate("failed", "source", reason, lies.SOON)
-    else:
-        room.reserve(vm, migration)
-        migration.fate = lies.fate(state, vm, migration, now)
+    migration.fate = lies.fate(state, vm, migration, now)
     length = migration.whole if migration.fate.seconds is None else migration.fate.seconds
     migration.ends = now + length
     if migration.phase == "waiting":
         _show(state, migration, now)
     migration.phase, migration.started = "running", now
     changed(state, vm, now)
-
-
-def _impossible(state: State, vm: VmState, migration: Migration, now: float) -> str:
-    """Why it gives up as soon as it begins; what VMM refused us, others find out here."""
-    for name in (migration.source, migration.destination):
-        if now < state.hosts[name].down_until:
-            return _lost(name)
-    return room.unfit(state, vm, migration) or room.crowded(state, vm, migration)
-
-
-def _lost(host: str) -> str:
-    return (
-        f"VMM is unable to complete the request. The connection to the agent {host} was lost (2916)"
-    )
 
 
 def _show(state: State, migration: Migration, now: float) -> None:
@@ -218,21 +201,8 @@ def kill_jobs(state: State, now: float) -> None:
             _close(state, migration, "void", now)
             continue
         error = "The job was cancelled because the VMM service restarted (1711)"
-        _break(state, migration, now, error)
-
-
-def lose_host(state: State, now: float, host: str) -> None:
-    """A host dies: what VMM moves to or from it fails, and the VMs stay where they were."""
-    for migration in list(state.open):
-        if migration.phase != "waiting" and migration.touches(host):
-            _break(state, migration, now, _lost(host))
-    release(state, now)
-
-
-def _break(state: State, migration: Migration, now: float, error: str) -> None:
-    """It fails on its way. The queue stays as it is: whoever waits there may die as well."""
-    migration.fate = Fate("failed", "source", error)
-    _end(state, migration, now, "failed")
+        migration.fate = Fate("failed", "source", error)
+        _finish(state, migration, now, "failed")
 
 
 def refresh_vm(state: State, now: float, vm: VmState) -> None:
@@ -301,11 +271,6 @@ def _settle(state: State, migration: Migration, now: float) -> None:
 
 
 def _finish(state: State, migration: Migration, now: float, phase: Phase) -> None:
-    _end(state, migration, now, phase)
-    release(state, now)
-
-
-def _end(state: State, migration: Migration, now: float, phase: Phase) -> None:
     migration.progress = 100 if phase == "completed" else progress(migration, now)
     _close(state, migration, phase, now)
     vm = state.vms.get(migration.vm_id)
@@ -313,6 +278,7 @@ def _end(state: State, migration: Migration, now: float, phase: Phase) -> None:
         migration.phase, migration.fate.error = "failed", "The virtual machine was not found (801)"
     else:
         _land(state, migration, vm, now)
+    release(state, now)
 
 
 def _close(state: State, migration: Migration, phase: Phase, now: float) -> None:
@@ -329,7 +295,7 @@ def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
     vm.hosts = _places(migration, vm)
     if set(vm.hosts) - set(before):
         lies.arrive(state, vm, migration)
-    room.settle(state, vm, migration, before)
+    _store(state, migration, vm, before)
     if migration.phase == "failed":
         vm.overlay = "MigrationFailed"
     believed = migration.destination if migration.phase == "completed" else migration.source
@@ -337,6 +303,14 @@ def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
     if not honest and migration.phase == "completed":
         vm.vmm_host = believed
     changed(state, vm, now, 0.0 if honest else REFRESHER)
+
+
+def _store(state: State, migration: Migration, vm: VmState, before: list[str]) -> None:
+    """Its disks lie where the job took them; what it left is free again."""
+    vm.drives = {host: drive for host, drive in vm.drives.items() if host in vm.hosts}
+    destination = migration.destination
+    if destination in vm.hosts and destination not in before:
+        vm.drives[destination] = room.drive_to(migration, state.hosts[destination])
 
 
 def _places(migration: Migration, vm: VmState) -> list[str]:

@@ -29,18 +29,34 @@ def rights(host: HostState) -> str | None:
 
 
 def repair(state: State, vm: VmState, wanted: Repair) -> None:
-    """Put back adapter by adapter; what was put back before a refusal stays."""
+    """Put back what VMM models, adapter by adapter, then what only the host knows. What was put
+    back before a refusal stays, and a refusal of VMM's does not hold up the host's."""
     host = state.known_host(wanted.host)
     if host is None or host.name not in vm.hosts or vm.deleted:
         raise VmmRefused(f"'{vm.name}' is not on {short(wanted.host)}")
+    refusal: VmmRefused | None = None
+    try:
+        for one in wanted.adapters:
+            place = _place(vm, one)
+            vm.nics[place] = _modelled(_connected(state, host, vm.nics[place], one), one)
+    except VmmRefused as error:
+        refusal = error
     for one in wanted.adapters:
-        nic = find_adapter(vm.nics, one.adapter_id, one.mac)
-        if nic is None:
-            raise VmmRefused(f"'{vm.name}' has no adapter {one.mac or one.adapter_id}")
-        place = vm.nics.index(nic)
-        vm.nics[place] = nic = _connected(state, host, nic, one)
+        place = _place(vm, one)
+        vm.nics[place] = nic = _set(vm.nics[place], one)
+        for rule in one.classic_acls:
+            vm.nics[place] = nic = _with_classic(nic, rule)
         for acl in one.acls:
             vm.nics[place] = nic = _with_acl(host, nic, acl)
+    if refusal is not None:
+        raise refusal
+
+
+def _place(vm: VmState, wanted: AdapterRepair) -> int:
+    nic = find_adapter(vm.nics, wanted.adapter_id, wanted.mac)
+    if nic is None:
+        raise VmmRefused(f"'{vm.name}' has no adapter {wanted.mac or wanted.adapter_id}")
+    return vm.nics.index(nic)
 
 
 def _connected(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
@@ -54,11 +70,41 @@ def _connected(state: State, host: HostState, nic: Adapter, wanted: AdapterRepai
         raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
     if wanted.network and lacks_network(state, host, changes):
         raise VmmRefused(f"{host.name} has no VM network '{wanted.network}'")
-    if wanted.trunk:
-        return replace(changes, vlan=0, trunk=wanted.trunk, native_vlan=wanted.native_vlan)
-    if wanted.vlan is not None:
+    if wanted.vlan is not None and not wanted.trunk:
         return replace(changes, vlan=wanted.vlan, trunk=(), native_vlan=0)
     return changes
+
+
+def _modelled(nic: Adapter, wanted: AdapterRepair) -> Adapter:
+    return replace(
+        nic,
+        subnet=wanted.subnet or nic.subnet,
+        classification=wanted.classification or nic.classification,
+        port_acl=wanted.port_acl or nic.port_acl,
+    )
+
+
+def _set(nic: Adapter, wanted: AdapterRepair) -> Adapter:
+    """The host's settings that are named, set; guards are only turned on."""
+    on = {word for text in (nic.guards, wanted.guards) if text for word in text.split(",")}
+    if wanted.trunk:
+        nic = replace(nic, vlan=0, trunk=wanted.trunk, native_vlan=wanted.native_vlan)
+    return replace(
+        nic,
+        isolation=nic.isolation if wanted.isolation is None else wanted.isolation,
+        spoofing=wanted.spoofing or nic.spoofing,
+        guards=",".join(sorted(on)) if wanted.guards else nic.guards,
+    )
+
+
+def _with_classic(nic: Adapter, rule: str) -> Adapter:
+    if rule in nic.classic_acls:
+        return nic
+    key = rule.partition(" ")[2]
+    for other in nic.classic_acls:
+        if other.partition(" ")[2] == key:
+            raise VmmRefused(f"{key} on adapter {nic.label} is another rule already: {other}")
+    return replace(nic, classic_acls=(*nic.classic_acls, rule))
 
 
 def _with_acl(host: HostState, nic: Adapter, acl: Acl) -> Adapter:

@@ -1,128 +1,111 @@
-"""What hosts have room for: the memory and the volumes that VMs take, and what on-coming ones lack.
+"""Room in the simulated world: what is free on a host, and what of a migration does not fit there.
 
-Two numbers are kept apart. What VMM shows as free knows only the VMs that rest on a host. What a
-new move finds is less: every running migration has reserved its memory and its disk space there.
+Memory is taken by VMs that are not powered down, disks lie on the volume of the path that a VM
+was moved to. A running migration has both reserved on its destination from its first second,
+though what VMM shows as free does not know of it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
-from engine.model import DOWN, short
-from engine.sim.fleet_file import HostSpec
-from engine.sim.state import Migration, State, VmState
+from engine.model import DOWN, Volume, short
+from engine.policy.preflight import drive_of
+from engine.sim.state import HostState, Migration, State, VmState
 
-
-@dataclass
-class Free:
-    """What is left on one host, in MB: of its memory, and of each of its volumes."""
-
-    memory_mb: int
-    volumes: dict[str, int]
-
-    def take(self, memory_mb: int, volume: str, disk_mb: int) -> None:
-        """Less is left now. A volume that the host does not have has nothing to lose."""
-        self.memory_mb -= memory_mb
-        if volume in self.volumes:
-            self.volumes[volume] -= disk_mb
+Coming = tuple[Migration, VmState]
 
 
-def free(state: State) -> Mapping[str, Free]:
-    """What the VMs that rest there leave on each host; below 0 where they never fitted."""
-    left = {host.name: _capacity(host.spec) for host in state.hosts.values()}
+def free_memory_mb(state: State, host: HostState, coming: Iterable[Coming] = ()) -> int:
+    """Memory that nobody there uses and none of ``coming`` will, never below 0."""
+    taken = sum(
+        vm.spec.memory_gb
+        for vm in state.vms.values()
+        if host.name in vm.hosts and vm.power not in DOWN
+    )
+    wanted = sum(vm.spec.memory_gb for migration, vm in coming if migration.kind == "live")
+    return max(0, int((host.spec.memory_gb - taken - wanted) * 1024))
+
+
+def volumes(state: State, host: HostState, coming: Iterable[Coming] = ()) -> tuple[Volume, ...]:
+    """Every volume with what is free on it; ``coming`` as in :func:`free_memory_mb`."""
+    taken = {name.casefold(): 0.0 for name in host.spec.volumes}
     for vm in state.vms.values():
-        if vm.deleted:
-            continue
-        for name in vm.hosts:
-            left[name].take(_memory_mb(vm), _lies_on(state, vm, name), vm.disk_mb)
-    return left
-
-
-def volume_of(host: HostSpec, path: str | None) -> str:
-    r"""The volume of a folder (``D:`` of ``D:\VMs``) on that host, whose own one is the default.
-
-    Spelled as the host spells it. Empty: the folder names no drive, so no room is counted.
-    """
-    found = re.match(r"[A-Za-z]:", path or host.path)
-    if found is None:
-        return ""
-    drive = found[0].upper()
-    return next((name for name in host.volumes if name.upper() == drive), drive)
-
-
-def unfit(state: State, vm: VmState, migration: Migration) -> str:
-    """What the volume at the destination lacks for this VM, in words; empty: nothing."""
-    host = state.hosts[migration.destination]
-    volume = volume_of(host.spec, migration.path)
-    if not volume:
-        return ""
-    if volume not in host.spec.volumes:
-        return f"{host.name} has no volume {volume}"
-    left = _left(state, host.name, migration).volumes[volume]
-    if vm.disk_mb > left:
-        numbers = _numbers(vm.disk_mb, left)
-        return f"'{vm.name}' does not fit on {volume} of {host.name}: {numbers}"
-    return ""
-
-
-def crowded(state: State, vm: VmState, migration: Migration) -> str:
-    """What Hyper-V says where a running VM finds too little memory; empty: it finds enough."""
-    left = _left(state, migration.destination, migration).memory_mb
-    needed = _needed_memory_mb(vm, migration)
-    if needed <= left or not needed:
-        return ""
-    return (
-        f"VMM cannot complete the host operation on the {migration.source} server because of the "
-        f"error: Live migration of '{vm.name}' failed, not enough memory on "
-        f"{short(migration.destination)}: {_numbers(needed, left)} (0x800705AA) (12700)"
+        drive = drive_on(vm, host).casefold()
+        if host.name in vm.hosts and drive in taken:
+            taken[drive] += vm.spec.disk_gb
+    for migration, vm in coming:
+        drive = drive_to(migration, host).casefold()
+        if drive in taken:
+            taken[drive] += vm.spec.disk_gb
+    return tuple(
+        Volume(name, max(0, int((size - taken[name.casefold()]) * 1024)))
+        for name, size in host.spec.volumes.items()
     )
 
 
-def reserve(vm: VmState, migration: Migration) -> None:
-    """Nobody else may have what this migration needs at its destination until it is over."""
-    migration.memory_mb = _needed_memory_mb(vm, migration)
-    migration.disk_mb = vm.disk_mb
+def drive_on(vm: VmState, host: HostState) -> str:
+    """The volume of this host that the VM's disks lie on: where it was moved to, else the
+    host's own path."""
+    return vm.drives.get(host.name) or drive_of(host.spec.path)
 
 
-def settle(state: State, vm: VmState, migration: Migration, before: list[str]) -> None:
-    """Its disks lie where it went; nothing of it is left on the hosts that it has gone from."""
-    for name in set(before) - set(vm.hosts):
-        vm.volumes.pop(name, None)
-    for name in set(vm.hosts) - set(before):
-        host = state.hosts[name]
-        path = migration.path if name == migration.destination else None
-        vm.volumes[name] = volume_of(host.spec, path)
+def drive_to(migration: Migration, host: HostState) -> str:
+    """The volume that a migration copies to; ``host`` is its destination."""
+    return drive_of(migration.path or host.spec.path)
 
 
-def _capacity(host: HostSpec) -> Free:
-    volumes = {name: int(size * 1024) for name, size in host.volumes.items()}
-    return Free(int(host.memory_gb * 1024), volumes)
+def lacks_disk(state: State, vm: VmState, migration: Migration) -> str:
+    """Why the disks cannot go there, in the words of Windows; empty: they can.
+
+    A path without a drive letter (a share) is not modelled: there is always room.
+    """
+    host = state.hosts[migration.destination]
+    drive = drive_to(migration, host)
+    if not drive:
+        return ""
+    there = volumes(state, host, _coming(state, host, migration.id))
+    found = [v for v in there if v.name.casefold() == drive.casefold()]
+    path = migration.path or host.spec.path
+    if not found:
+        return (
+            f"{host.name} has no volume {drive} for '{path}': the system cannot find the path "
+            "specified (0x80070003)"
+        )
+    wanted = int(vm.spec.disk_gb * 1024)
+    if wanted > found[0].free_mb:
+        return (
+            f"There is not enough space on the disk {drive} of {short(host.name)} for '{vm.name}': "
+            f"{wanted} MB wanted, {found[0].free_mb} MB free (0x80070070)"
+        )
+    return ""
 
 
-def _memory_mb(vm: VmState) -> int:
-    return 0 if vm.power in DOWN else vm.memory_mb
+def lacks_memory(state: State, vm: VmState, migration: Migration) -> str:
+    """Why a live migration fails for want of memory, as its job says it; empty: it does not."""
+    host = state.hosts[migration.destination]
+    free = free_memory_mb(state, host, _coming(state, host, migration.id))
+    wanted = int(vm.spec.memory_gb * 1024)
+    if migration.kind == "cold" or wanted <= free:
+        return ""
+    return (
+        f"VMM cannot complete the host operation on the {migration.source} server because of the "
+        f"error: Live migration of '{vm.name}' failed: not enough memory on {short(host.name)}, "
+        f"{wanted} MB wanted, {free} MB free (0x800705AA) (12700)"
+    )
 
 
-def _needed_memory_mb(vm: VmState, migration: Migration) -> int:
-    return vm.memory_mb if migration.power == "running" else 0
-
-
-def _lies_on(state: State, vm: VmState, host: str) -> str:
-    """The volume of its disks there: where a move put them, else where the host puts VMs."""
-    moved = vm.volumes.get(host)
-    return volume_of(state.hosts[host].spec, None) if moved is None else moved
-
-
-def _left(state: State, host: str, migration: Migration) -> Free:
-    left = free(state)[host]
-    spec = state.hosts[host].spec
-    for other in state.open:
-        if other.phase == "running" and other.destination == host and other is not migration:
-            left.take(other.memory_mb, volume_of(spec, other.path), other.disk_mb)
-    return left
-
-
-def _numbers(needed_mb: int, left_mb: int) -> str:
-    return f"{needed_mb / 1024:.1f} GB needed, {max(0, left_mb) / 1024:.1f} GB left"
+def _coming(state: State, host: HostState, without: str) -> Iterator[Coming]:
+    """Who is on the way to this host and was not there before. What is bound to fail at once
+    takes nothing."""
+    for migration in state.open:
+        vm = state.vms.get(migration.vm_id)
+        if (
+            vm is not None
+            and migration.id != without
+            and migration.phase == "running"
+            and migration.destination == host.name
+            and host.name not in vm.hosts
+            and not migration.fate.hopeless
+        ):
+            yield migration, vm

@@ -61,7 +61,7 @@ class Fate:
     """How a migration ends: what its job says, and where the VM is (``at``).
 
     ``at`` is source, destination, both, neither or a host. ``seconds`` is set where it ends
-    before its time.
+    before its time; ``hopeless`` where that was clear before anything was copied.
     """
 
     job: Literal["ok", "failed"] = "ok"
@@ -69,6 +69,7 @@ class Fate:
     error: str = ""
     seconds: float | None = None
     times: int = 1
+    hopeless: bool = False
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Loss:
 class VmState:
     """One VM: Hyper-V's truth, VMM's view of it, and what is going to happen to it.
 
-    ``volumes`` says on which volume of a host its disks lie, where a move put them there.
+    ``drives`` says on which volume of a host its disks lie where that is not the host's own path.
     """
 
     spec: VmSpec
@@ -99,7 +100,7 @@ class VmState:
     backups: list[tuple[float, float]] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
-    volumes: dict[str, str] = field(default_factory=dict)
+    drives: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -110,16 +111,6 @@ class VmState:
     def name(self) -> str:
         """The name."""
         return self.spec.name
-
-    @property
-    def memory_mb(self) -> int:
-        """Its memory."""
-        return int(self.spec.memory_gb * 1024)
-
-    @property
-    def disk_mb(self) -> int:
-        """Its disks together."""
-        return int(self.spec.disk_gb * 1024)
 
     @property
     def copy_seconds(self) -> float | None:
@@ -136,9 +127,7 @@ class Migration:
     """One migration and its VMM job.
 
     waiting: VMM got the call and begins it later (``begins``); queued: somebody else's, no
-    slot yet; void: it never began. ``whole`` is how long it takes undisturbed. ``memory_mb`` and
-    ``disk_mb`` are what it has reserved at its destination, ``path`` the folder there if not the
-    host's own.
+    slot yet; void: it never began. ``whole`` is how long it takes undisturbed.
     """
 
     id: str
@@ -152,6 +141,7 @@ class Migration:
     kind: Kind = "live"
     not_after: float | None = None
     pin: Network | None = None
+    path: str | None = None
     started: float | None = None
     ends: float | None = None
     visible: float = 0.0
@@ -160,9 +150,6 @@ class Migration:
     ended: float | None = None
     progress: int = 0
     whole: float = 0.0
-    path: str | None = None
-    memory_mb: int = 0
-    disk_mb: int = 0
 
     @property
     def open(self) -> bool:
@@ -196,6 +183,7 @@ class State:
     rolls: int = 0
     created: int = 0
     vmm_down_until: float = 0.0
+    late: float | None = None
     hosts: dict[str, HostState] = field(default_factory=dict)
     vms: dict[str, VmState] = field(default_factory=dict)
     open: list[Migration] = field(default_factory=list)

@@ -13,21 +13,23 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from engine import grammar, report
+from engine import report
 from engine.clock import VirtualClock
-from engine.errors import Refused
-from engine.model import Event, Network, Power, Request
+from engine.model import Event, Network, Power
 from engine.policy import approval
 from engine.policy.waits import Rules
 from engine.reconciler import Engine
 from engine.service import Service
 from engine.sim import pace, story_file
-from engine.sim.port import SimPort, open_world
+from engine.sim.faults import Dead, FaultyPort, Mortality, MortalStore
+from engine.sim.happenings import Stage, carry_out
+from engine.sim.port import open_world
 from engine.sim.story_file import Happening, Story
 from engine.sim.world import World
 from engine.store import events, queries
+from engine.store.deeds import writing
 from engine.store.store import Store
 
 
@@ -58,11 +60,18 @@ def play(folder: Path, seed: int | None = None) -> Played:
             player.close()
 
 
-class JudgedPort(SimPort):
+class JudgedPort(FaultyPort):
     """The simulated port, with an eye on what only rows can tell: was this cold move granted?"""
 
-    def __init__(self, world: World, clock: VirtualClock, store: Store, story: Story) -> None:
-        super().__init__(world, clock)
+    def __init__(
+        self,
+        world: World,
+        clock: VirtualClock,
+        store: Store,
+        story: Story,
+        mortality: Mortality,
+    ) -> None:
+        super().__init__(world, clock, mortality)
         self._store, self._rules = store, story.settings.rules()
 
     def start_move(
@@ -100,16 +109,22 @@ class Player:
     _due: list[tuple[float, int, Happening]] = field(default_factory=list)
     _told: int = 0
     _asked: int = 0
+    _rest: float = 0.0
+    _died: float = 0.0
+    _died_where: str = ""
+    _dead_until: float | None = None
 
     def __post_init__(self) -> None:
         opened = open_world(self.story.fleet, None, seed=self.seed, speed=math.inf)
         self.start = opened.start
         self.clock = VirtualClock(opened.start)
         self.store = Store(self.path, durable=False)
-        self.port = JudgedPort(opened.world, self.clock, self.store, self.story)
+        self.mortality = Mortality()
+        self.port = JudgedPort(opened.world, self.clock, self.store, self.story, self.mortality)
+        self.engine = self._new_engine()
         settings, vmm = self.story.settings, self.story.fleet.vmm
-        self.engine = Engine(self.store, self.port, self.clock, settings, vmm=vmm, lanes=1)
         self.service = Service(self.store, self.clock, settings, vmm)
+        self.stage = Stage(self.story, self.service, self.port)
         for happening in self.story.happenings:
             if not happening.on:
                 self._plan(happening, self.start)
@@ -117,6 +132,7 @@ class Player:
     def close(self) -> None:
         """Let go of the database."""
         self.engine.close()
+        self._engine_store.close()
         self.store.close()
 
     def play(self) -> bool:
@@ -126,11 +142,11 @@ class Player:
         ends = self.start + self.story.until
         while True:
             self._let_happen()
-            advanced = self.engine.advance()
+            acted, due = self._advance()
             self._notice()
             if not self._due and not queries.runs(self.store, unfinished=True):
                 return True
-            after = self._next(advanced.acted, advanced.next_due)
+            after = self._next(acted, due)
             if after > ends:
                 break
             self.clock.jump(after)
@@ -175,63 +191,47 @@ class Player:
             self._do(happening)
 
     def _do(self, it: Happening) -> None:
-        now, world = self.clock.now(), self.port.world
         seconds = it.words.get("for")
-        lasting = float(seconds) if isinstance(seconds, int | float) else 0.0
-        match it.do:
-            case "say":
-                self._say(it.text("by"), it.text("text"))
-            case "decide":
-                self._decide(it)
-            case "backup":
-                world.backup(now, it.text("vm"), lasting)
-            case "lock":
-                world.lock(now, it.text("host"), lasting)
-            case "delete":
-                world.delete(now, it.text("vm"))
-            case "power":
-                world.power(now, it.text("vm"), it.text("status"))
-            case "foreign":
-                world.foreign(now, it.text("vm"), it.text("to"))
-            case _:
-                self._bend(it, now)
+        if it.do == "kill" and isinstance(seconds, int | float):
+            self._rest = float(seconds)
+        carry_out(self.stage, it, self.clock.now())
 
-    def _bend(self, it: Happening, now: float) -> None:
-        """Limits, and what the next migrations of a VM come to."""
-        world, words = self.port.world, it.words
-        if it.do == "limit":
-            world.limit(now, it.text("host"), _count(words["live"]), _count(words["storage"]))
-        if it.do == "outcome":
-            at = words["at"]
-            job: Literal["ok", "failed"] = "failed" if it.text("job") == "failed" else "ok"
-            place = str(at) if at is not None else None
-            world.outcome(now, it.text("vm"), job, place, _count(words["times"]) or 1)
-        if it.do == "lose":
-            count = words["acls"]
-            acls: Any = count if isinstance(count, int) else "all"
-            world.lose(now, it.text("vm"), acls, bool(words["nics"]))
+    # --- death -------------------------------------------------------------------------------
 
-    def _say(self, by: str, text: str) -> None:
+    def _new_engine(self) -> Engine:
+        """An engine with nothing in its head but what the rows say."""
+        self._engine_store = MortalStore(self.path, self.mortality)
+        settings, vmm = self.story.settings, self.story.fleet.vmm
+        return Engine(self._engine_store, self.port, self.clock, settings, vmm=vmm, lanes=1)
+
+    def _advance(self) -> tuple[bool, float | None]:
+        """One step of the engine, if it lives or comes back now: did it act, when is it due."""
+        now = self.clock.now()
+        if self._dead_until is not None:
+            if now < self._dead_until:
+                return False, self._dead_until
+            self._come_back()
         try:
-            command = grammar.parse(text)
-            if not isinstance(command, Request):
-                raise Refused(f'"{text}" only tells; a story needs no answer.')
-            self.service.submit(command, by=by)
-        except Refused as error:
-            self.service.refuse(by, text, error)
+            advanced = self.engine.advance()
+        except Dead as death:
+            self._die(str(death))
+            return False, self._dead_until
+        return advanced.acted, advanced.next_due
 
-    def _decide(self, it: Happening) -> None:
-        by, named = it.text("by"), it.words.get("approval")
-        waiting = queries.open_approvals(self.store)
-        if named is not None:
-            number = grammar.approval_number(str(named))
-        else:
-            number = waiting[0].id if waiting else 0
-        granted = it.text("verdict") == "approve"
-        verdict: Literal["approve", "deny"] = "approve" if granted else "deny"
-        self.service.decide(
-            number, verdict, by=by, deciders=self.story.approvers, reason=it.text("reason")
-        )
+    def _die(self, where: str) -> None:
+        self.engine.close()
+        self._engine_store.close()
+        self._died, self._died_where = self.clock.now(), where
+        self._dead_until = self._died + self._rest
+
+    def _come_back(self) -> None:
+        died = self._died
+        self._dead_until = None
+        self.engine = self._new_engine()
+        self.engine.take_over()
+        text = f"The engine died {self._died_where}; the next one took over."
+        with writing(self.store, self.clock.now()) as pen:
+            pen.event("engine.killed", text, detail={"died": round(died - self.start, 1)})
 
     # --- what follows from it -------------------------------------------------------------------
 
@@ -255,15 +255,11 @@ class Player:
         return ""
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) else None
-
-
 def tell(story: Story, document: Mapping[str, Any]) -> str:
     """The story as text: a line an event, the reports, and what went wrong, if anything."""
     lines = [f"# {story.name}: {story.about}", ""]
     for event in document["events"]:
-        if event["kind"].startswith("engine."):
+        if event["kind"] == "engine.started":
             continue
         lines.append(f"{event['t']:9.1f}  {event['kind']:18} {event['text']}")
     for run in document["runs"]:

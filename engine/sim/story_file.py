@@ -15,6 +15,7 @@ from pathlib import Path
 from engine.errors import Refused
 from engine.settings import Settings, from_mapping
 from engine.sim import fleet_file
+from engine.sim.faults import CALLS, HOWS
 from engine.sim.fleet_file import FleetFile
 from engine.sim.table import Table, suggestion
 
@@ -123,6 +124,7 @@ def _decide(table: Table) -> dict[str, object]:
         "verdict": table.choice("verdict", None, ("approve", "deny")),
         "approval": table.optional("approval"),
         "reason": table.text("reason", ""),
+        "vms": table.texts("vms", ()),
     }
 
 
@@ -162,6 +164,50 @@ def _lasting(key: str) -> Reader:
     return read
 
 
+def _create(table: Table) -> dict[str, object]:
+    return {"vm": table.mapping("vm")}
+
+
+def _down(table: Table) -> dict[str, object]:
+    vmm, host = table.flag("vmm", False), table.optional("host")
+    if vmm == (host is not None):
+        hint = 'Write host = "hv01", or vmm = true.'
+        sentence = f"{table.path('host')}: either a host or VMM is down."
+        raise Refused(sentence, what="host", hint=hint)
+    return {"vmm": vmm, "host": host, "for": table.seconds("for", 0.0)}
+
+
+def _fault(table: Table) -> dict[str, object]:
+    call = table.choice("call", None, CALLS)
+    how = table.choice("how", None, HOWS)
+    if how == "delayed" and call != "start_move":
+        raise Refused(f"{table.path('how')}: only start_move can be delayed.", what="delayed")
+    return {
+        "call": call,
+        "how": how,
+        "host": table.optional("host"),
+        "vm": table.optional("vm"),
+        "times": table.count("times", 1),
+        "code": table.word("code", ""),
+        "delay": table.seconds("delay", 30.0),
+    }
+
+
+def _kill(table: Table) -> dict[str, object]:
+    call = table.choice("call", "", ("", *CALLS)) if table.has("call") else None
+    write = table.count("write", 0)
+    if bool(call) == bool(write):
+        hint = 'Write call = "start_move", or write = 3.'
+        sentence = f"{table.path('call')}: the engine dies at a call or at a write."
+        raise Refused(sentence, what="call", hint=hint)
+    return {
+        "point": table.choice("point", None, ("before", "after")),
+        "call": call,
+        "write": write,
+        "for": table.seconds("for", 0.0),
+    }
+
+
 #: Every ``do`` that the player knows, and how its words are read.
 DOINGS: Mapping[str, Reader] = {
     "say": _say,
@@ -174,6 +220,11 @@ DOINGS: Mapping[str, Reader] = {
     "power": _words("vm", "status"),
     "outcome": _outcome,
     "lose": _lose,
+    "create": _create,
+    "down": _down,
+    "restart": _lasting(""),
+    "fault": _fault,
+    "kill": _kill,
 }
 
 

@@ -140,6 +140,13 @@ class Table:
             return self._wrong(key, f"a table: [{key}]", value)
         return Table(value, self.path(key), ".")
 
+    def mapping(self, key: str) -> Mapping[str, object]:
+        """The keys of a table inside this one, read later by somebody else."""
+        value = self._get(key, None)
+        if value is None:
+            self.missing(key)
+        return value if isinstance(value, Mapping) else self._wrong(key, "a table: { ... }", value)
+
     def tables(self, key: str, named: bool = False) -> tuple[Table, ...]:
         """A list of tables, each with its position (and its name) as its place."""
         return tuple(

@@ -74,6 +74,7 @@ def _nic(nic: Adapter) -> dict[str, object]:
         "isolation": nic.isolation,
         "connected": nic.connected,
         "acl": [_acl(acl) for acl in nic.acls],
+        **({"classic_acl": list(nic.classic_acls)} if nic.classic_acls else {}),
         **lan,
         **texts,
     }

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from engine.model import Fleet, Host, HyperVState, Job, JobState, Vm, Volume, same_host
+from engine.model import Fleet, Host, HyperVState, Job, JobState, Vm, same_host
 from engine.sim import room
-from engine.sim.room import Free
 from engine.sim.state import WORDS, HostState, Migration, State, VmState
 
 REFRESHER = 120.0
@@ -76,16 +74,13 @@ def observe(
             refresh_host(state, host, now)
     locked = {h.name for h in refreshed if now < h.locked_until}
     asked = {h.name for h in _known(state, hosts) if now >= h.down_until}
+    everywhere = _unlisted_switches(state)
     vms = (_vm(state, vm, asked, now) for vm in state.vms.values())
-    free, unlisted = room.free(state), _unlisted(state)
     return Fleet(
         vmm=state.vmm,
         at=now,
         server_time=now + state.skew,
-        hosts=tuple(
-            _with_room(_host(h, asked, locked, now), h, free[h.name], unlisted)
-            for h in state.hosts.values()
-        ),
+        hosts=tuple(_host(state, h, asked, locked, everywhere, now) for h in state.hosts.values()),
         vms=tuple(vm for vm in vms if vm.vmm_host or vm.seen_on),
         jobs=tuple(_job(m, now) for m in _shown(state, frozenset(jobs), now)),
     )
@@ -96,7 +91,14 @@ def _known(state: State, names: Sequence[str]) -> list[HostState]:
     return [host for host in found if host is not None]
 
 
-def _host(host: HostState, asked: set[str], locked: set[str], now: float) -> Host:
+def _host(
+    state: State,
+    host: HostState,
+    asked: set[str],
+    locked: set[str],
+    everywhere: tuple[str, ...],
+    now: float,
+) -> Host:
     down = now < host.down_until
     return Host(
         name=host.name,
@@ -109,24 +111,21 @@ def _host(host: HostState, asked: set[str], locked: set[str], now: float) -> Hos
         maintenance=host.spec.maintenance,
         path=host.spec.path,
         mb_per_s=host.spec.mb_per_s,
+        free_memory_mb=room.free_memory_mb(state, host),
+        volumes=room.volumes(state, host),
+        switches=(*host.spec.switches, *everywhere),
     )
 
 
-def _with_room(host: Host, told: HostState, free: Free, unlisted: tuple[str, ...]) -> Host:
-    """What a VM that comes would find there, as far as the VMs that rest there leave it."""
-    return replace(
-        host,
-        free_memory_mb=max(0, free.memory_mb),
-        volumes=tuple(Volume(name, max(0, left)) for name, left in free.volumes.items()),
-        switches=(*told.spec.switches, *unlisted),
-    )
+def _unlisted_switches(state: State) -> tuple[str, ...]:
+    """In use, but on no host's list: the file does not model them, they are everywhere."""
+    listed = {name for one in state.hosts.values() for name in one.spec.switches}
+    used = {name for vm in state.vms.values() for name in _connected_to(vm)}
+    return tuple(sorted(used - listed))
 
 
-def _unlisted(state: State) -> tuple[str, ...]:
-    """Switches that VMs use and no host lists: the world takes them to be everywhere."""
-    listed = {name for host in state.hosts.values() for name in host.spec.switches}
-    used = dict.fromkeys(name for vm in state.vms.values() for name in _switches(vm))
-    return tuple(name for name in used if name not in listed)
+def _connected_to(vm: VmState) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(nic.switch for nic in vm.nics if nic.connected and nic.switch))
 
 
 def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
@@ -139,17 +138,13 @@ def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
         seen_on=seen,
         hyperv_state=vm.power if seen else None,
         hyperv_status=operation(state, vm, now) if seen else (),
-        memory_mb=vm.memory_mb,
-        disk_mb=vm.disk_mb,
+        memory_mb=int(vm.spec.memory_gb * 1024),
+        disk_mb=int(vm.spec.disk_gb * 1024),
         adapters=len(vm.nics),
         blocks=vm.spec.blocks,
         stored=vm.spec.status == "Stored",
-        switches=_switches(vm),
+        switches=_connected_to(vm),
     )
-
-
-def _switches(vm: VmState) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(nic.switch for nic in vm.nics if nic.connected and nic.switch))
 
 
 def operation(state: State, vm: VmState, now: float) -> tuple[str, ...]:

@@ -147,6 +147,7 @@ def run(row: Row) -> Run:
         resumed=row["resumed"],
         back=row["back"],
         aborting=bool(row["aborting"]),
+        said=row["said"],
     )
 
 

@@ -8,10 +8,11 @@ not. What is written about moves stands in ``move_deeds.py``, about attempts in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from engine.errors import Overtaken
 from engine.model import (
     Approval,
     ApprovalState,
@@ -19,6 +20,7 @@ from engine.model import (
     Options,
     Rights,
     Run,
+    RunRecord,
     RunState,
     short,
 )
@@ -47,6 +49,27 @@ class Pen(MoveDeeds):
         """The last observation, for names and views."""
         row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.fleet_to_json(fleet)}
         self.db.table("fleets").upsert(row, pk="vmm")
+
+    def expect(self, records: Sequence[RunRecord]) -> None:
+        """Raise ``Overtaken`` if a person changed what a plan was made of: a run, a move, an
+        approval. What was decided on is then no longer so."""
+        for record in records:
+            run = record.run
+            row = next(self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id]))
+            same = (row["state"], row["options"]) == (
+                str(run.state),
+                codec.options_to_json(run.options),
+            )
+            moves = {m.move.id: str(m.move.state) for m in record.moves}
+            asked = {a.id: str(a.state) for a in record.approvals}
+            if not same or self._states("moves", run.id) != moves:
+                raise Overtaken(f"{run.label} was changed meanwhile; planning again.")
+            if self._states("approvals", run.id) != asked:
+                raise Overtaken(f"{run.label} was decided on meanwhile; planning again.")
+
+    def _states(self, table: str, run: int) -> dict[int, str]:
+        rows = self.db.query(f"SELECT id, state FROM {table} WHERE run = ?", [run])
+        return {row["id"]: row["state"] for row in rows}
 
     def keep_beat(self, vmm: str) -> None:
         """An engine advances this VMM server, or tries to, right now."""
@@ -92,11 +115,11 @@ class Pen(MoveDeeds):
     def turn_run(self, run: Run, state: RunState, text: str, by: str | None = None) -> None:
         """Change the state of a run."""
         states.check("run", states.RUN, run.state, state)
-        change: dict[str, object] = {"state": str(state)}
+        change: dict[str, object] = {"state": str(state), "said": text}
         if state is RunState.ACTIVE and run.started is None:
             change["started"] = self.now
-        if replace(run, state=state).over:
-            change["ended"] = self.now
+        if replace(run, state=state).over or run.over:
+            change["ended"] = self.now if replace(run, state=state).over else None
         self.update("runs", run.id, change)
         self.event(f"run.{state}", text, run=run.id, by=by)
 
@@ -107,6 +130,7 @@ class Pen(MoveDeeds):
         steered = tuple(dict.fromkeys((*run.steered, by)))
         change = {
             "state": str(RunState.ACTIVE),
+            "said": text,
             "resumed": self.now,
             "steered": codec.dumps(steered),
             "ended": None,
@@ -117,6 +141,11 @@ class Pen(MoveDeeds):
         }
         self.update("runs", run.id, change)
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
+
+    def note_steered(self, run: Run, by: str) -> None:
+        """Somebody had it go on in part: they do not decide on it."""
+        steered = tuple(dict.fromkeys((*run.steered, by)))
+        self.update("runs", run.id, {"steered": codec.dumps(steered)})
 
     def abort_run(self, run: Run) -> None:
         """What is in flight is to be stopped, too."""

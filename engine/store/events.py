@@ -68,6 +68,15 @@ def since(store: Store, seq: int = 0, run: int | None = None) -> tuple[Event, ..
     return tuple(codec.event(row) for row in rows)
 
 
+def latest(store: Store, most: int, run: int | None = None) -> tuple[Event, ...]:
+    """The last ``most`` events, oldest first; of one run if named."""
+    where = "" if run is None else "WHERE run = :run"
+    rows = store.database().query(
+        f"SELECT * FROM events {where} ORDER BY seq DESC LIMIT :most", {"most": most, "run": run}
+    )
+    return tuple(codec.event(row) for row in reversed(list(rows)))
+
+
 def head(store: Store) -> str:
     """The hash of the newest event; zeros where there is none."""
     row = next(store.database().query("SELECT hash FROM events ORDER BY seq DESC LIMIT 1"), None)

@@ -58,8 +58,8 @@ class MoveDeeds(AttemptDeeds):
         self.move_event(move, "move.waiting", f"{move.vm} waits: {text}", {"wait": str(wait)})
 
     def call_out(self, move: Move, text: str) -> None:
-        """It has waited long without any change: people are told, and it goes on waiting."""
-        self.update("moves", move.id, {"wait_noted": self.now})
+        """It has waited long without any change: people are told once, and it goes on waiting."""
+        self.update("moves", move.id, {"wait_noted": None})
         detail = {"wait": str(move.wait), "called_out": True}
         self.move_event(move, "move.waiting", f"{move.vm} still waits: {text}", detail)
 
@@ -113,13 +113,10 @@ class MoveDeeds(AttemptDeeds):
         self._reopen(move, state, {"retried": self.now})
         self.move_event(move, f"move.{state}", text, {"host": move.host}, by)
 
-    def settle_move(self, move: Move, text: str, by: str, *, look: bool) -> None:
+    def settle_move(self, move: Move, text: str, by: str) -> None:
         """A person has looked at a VM that was lost sight of: what the next complete observation
-        shows is believed. ``look``: its run is unfinished and checks its network where it is."""
+        shows is believed, and its network is checked where it is then."""
         self.move_event(move, "move.settled", text, {"host": move.host}, by)
-        if not look:
-            self.update("moves", move.id, {"settled": self.now})
-            return
         self._reopen(move, MoveState.RESTORING, {"settled": self.now})
         seen = f"{move.vm} is looked for, and its network checked where it is"
         self.move_event(move, f"move.{MoveState.RESTORING}", seen, {"host": move.host})

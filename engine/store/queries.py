@@ -145,6 +145,19 @@ def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
     return tuple(Damage(row["run"], row["vm"], row["host"]) for row in rows)
 
 
+def verdicts(store: Store, vmm: str) -> dict[str, Move]:
+    """VMs that wait in an unfinished run, with the latest move of theirs that ended on a
+    destination (done or damaged), whichever run it was in."""
+    rows = store.database().query(
+        """SELECT moves.* FROM moves JOIN runs ON runs.id = moves.run
+           WHERE moves.state IN ('done', 'damaged') AND runs.vmm = ?
+           AND moves.vm_id IN (SELECT vm_id FROM moves WHERE state = 'pending')
+           ORDER BY moves.id""",
+        [vmm],
+    )
+    return {row["vm_id"]: codec.move(row) for row in rows}
+
+
 def rights(store: Store, vmm: str) -> tuple[Rights, ...]:
     """What was last found of our rights on each host."""
     rows = store.database().query("SELECT * FROM rights WHERE vmm = ? ORDER BY host", [vmm])

@@ -66,6 +66,7 @@ _STEERING = {
         "resumed REAL",
         "back REAL",
         "aborting INTEGER NOT NULL DEFAULT 0",
+        "said TEXT NOT NULL DEFAULT ''",
     ),
     "moves": (
         "wait_noted REAL",

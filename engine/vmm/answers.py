@@ -60,8 +60,15 @@ class Version(Answer):
     vmm: str
 
 
+class FleetVolume(Answer):
+    """A volume of a host, and what VMs may still take there."""
+
+    name: str
+    free_mb: int
+
+
 class FleetHost(Answer):
-    """A host as VMM knows it."""
+    """A host as VMM knows it. Its own reserves of memory and disk are taken off already."""
 
     name: str
     live_limit: int
@@ -72,6 +79,8 @@ class FleetHost(Answer):
     error: str | None
     maintenance: bool
     path: str | None
+    free_memory_mb: int | None
+    volumes: tuple[FleetVolume, ...] | None
 
 
 class FleetVm(Answer):
@@ -151,6 +160,7 @@ class StateVm(Answer):
     state: str
     status: tuple[str, ...]
     replica: bool
+    switches: tuple[str, ...] | None
 
 
 class StateAnswer(Answer):
@@ -158,6 +168,7 @@ class StateAnswer(Answer):
 
     live_limit: int
     storage_limit: int
+    switches: tuple[str, ...] | None
     vms: tuple[StateVm, ...]
 
 
@@ -178,7 +189,7 @@ class Rule(Answer):
 
 
 class PortAdapter(Answer):
-    """An adapter as Hyper-V has it."""
+    """An adapter as Hyper-V has it; ``classic_acls`` in the words of ``classic_rule``."""
 
     id: str
     mac: str
@@ -191,6 +202,7 @@ class PortAdapter(Answer):
     spoofing: str | None
     guards: str | None
     acls: tuple[Rule, ...]
+    classic_acls: tuple[str, ...]
 
 
 class PortVm(Answer):

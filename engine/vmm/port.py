@@ -56,7 +56,8 @@ class VmmPort(Protocol):
         Checked where VMM runs, after a refresh of the VM: still the same id on ``source``, still
         of that power class (running: live; down: Off, Saved or Paused), no migration of it runs,
         and ``not_after`` (server's clock) has not passed; else ``VmmStale``. ``pin`` binds every
-        connected adapter (VM network, switch, VLAN) into the job of a powered-down VM. A host
+        connected adapter (VM network, subnet, switch, access VLAN, port classification; never a
+        trunk) into the job of a powered-down VM. A host
         without a free slot: ``VmmBusy``, never queued. Not idempotent: write the attempt first.
         Raises ``VmmUnavailable`` (it may have started), ``VmmLocked``, ``VmmRefused``.
         """

@@ -30,6 +30,7 @@ from engine.model import (
     Power,
     Repair,
     Vm,
+    Volume,
     same_host,
 )
 from engine.settings import Settings
@@ -143,11 +144,11 @@ class WirePort:
         return answers.read(answers.Started, data, "Start-VmfMove").job
 
     def repair_network(self, vm_id: str, repair: Repair) -> None:
-        """See ``VmmPort``. VM network, switch and access VLAN through VMM, since its model has to
-        agree; then trunks and rules on the host. A refusal of the one does not hold up the
-        other: what can be put back is."""
+        """See ``VmmPort``. What VMM models (VM network, subnet, switch, access VLAN, port
+        classification, port ACL) through VMM, since its model has to agree; then the rest on the
+        host. A refusal of the one does not hold up the other: what can be put back is."""
         connections = [_connection(one) for one in repair.adapters if _is_vmms(one)]
-        ports = [_port(one) for one in repair.adapters if one.acls or one.trunk]
+        ports = [_port(one) for one in repair.adapters if _is_hosts(one)]
         refusal: VmmError | None = None
         if connections:
             try:
@@ -225,10 +226,17 @@ class WirePort:
             error=(seen.error if seen else None) or told.error or silent,
             maintenance=told.maintenance,
             path=told.path,
+            free_memory_mb=told.free_memory_mb,
+            volumes=_volumes(told.volumes),
+            switches=state.switches if state else None,
         )
 
 
 # --- answers to values ------------------------------------------------------------------------
+
+
+def _volumes(told: Sequence[answers.FleetVolume] | None) -> tuple[Volume, ...] | None:
+    return None if told is None else tuple(Volume(one.name, one.free_mb) for one in told)
 
 
 def _vms(told: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm, ...]:
@@ -268,6 +276,7 @@ def _vm(told: answers.FleetVm, places: Mapping[str, answers.StateVm]) -> Vm:
         adapters=told.adapters,
         blocks=told.blocks,
         stored=told.stored,
+        switches=(own.switches or ()) if own else (),
     )
 
 
@@ -282,6 +291,7 @@ def _only_shown(places: Mapping[str, answers.StateVm]) -> Vm:
         seen_on=tuple(places),
         hyperv_state=_state(vm.state),
         hyperv_status=vm.status,
+        switches=vm.switches or (),
     )
 
 
@@ -341,6 +351,7 @@ def _adapter(port: answers.PortAdapter, model: answers.ModelAdapter | None) -> A
         spoofing=port.spoofing,
         guards=port.guards,
         acls=tuple(Acl(**rule.model_dump()) for rule in port.acls),
+        classic_acls=port.classic_acls,
     )
 
 
@@ -360,18 +371,29 @@ def _iso(at: float) -> str:
 
 
 def _pinned(adapter: Adapter) -> Mapping[str, object]:
+    """VMM knows access VLANs only: of a trunk none is bound, rather than one that it is not."""
     return {
         "id": adapter.id,
         "mac": adapter.mac,
         "network": adapter.network,
+        "subnet": adapter.subnet,
         "switch": adapter.switch,
-        "vlan": adapter.vlan,
+        "vlan": None if adapter.trunk else adapter.vlan,
+        "classification": adapter.classification,
     }
 
 
 def _is_vmms(one: AdapterRepair) -> bool:
     """Is there something for VMM to put back? A trunk is Hyper-V's alone."""
-    return bool(one.network or one.switch or (one.vlan is not None and not one.trunk))
+    vlan = one.vlan is not None and not one.trunk
+    modelled = one.subnet or one.classification or one.port_acl
+    return bool(one.network or one.switch or vlan or modelled)
+
+
+def _is_hosts(one: AdapterRepair) -> bool:
+    """Is there something for the host to put back?"""
+    rules = one.acls or one.classic_acls
+    return bool(rules or one.trunk or one.isolation is not None or one.spoofing or one.guards)
 
 
 def _connection(one: AdapterRepair) -> Mapping[str, object]:
@@ -379,8 +401,11 @@ def _connection(one: AdapterRepair) -> Mapping[str, object]:
         "id": one.adapter_id,
         "mac": one.mac,
         "network": one.network,
+        "subnet": one.subnet,
         "switch": one.switch,
         "vlan": None if one.trunk else one.vlan,
+        "classification": one.classification,
+        "port_acl": one.port_acl,
     }
 
 
@@ -389,10 +414,14 @@ def _port(one: AdapterRepair) -> Mapping[str, object]:
         "id": one.adapter_id,
         "mac": one.mac,
         "acls": [_rule(acl) for acl in one.acls],
+        "classic_acls": list(one.classic_acls),
         "vlan": None,
         "trunk": list(one.trunk),
         "native_vlan": one.native_vlan,
         "switch": None,
+        "isolation": one.isolation,
+        "spoofing": one.spoofing,
+        "guards": one.guards,
     }
 
 

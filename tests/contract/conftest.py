@@ -60,6 +60,7 @@ vlan = 10
 subnet = "Subnet-10"
 classification = "High bandwidth"
 port_acl = "Front"
+classic_acl = ["Allow Inbound remote 10.0.0.0/8", "Deny Outbound local 00-15-5D-00-00-01"]
 [[vm.nic.acl]]
 action = "Allow"
 direction = "Inbound"
@@ -80,6 +81,9 @@ native_vlan = 20
 network = "VM-Net-20"
 spoofing = "On"
 guards = "dhcp,router"
+subnet = "Subnet-20"
+classification = "Low bandwidth"
+port_acl = "Back"
 [[vm.nic]]
 connected = false
 vlan = 0
@@ -111,6 +115,8 @@ weight = 5
 [[vm.nic]]
 vlan = 20
 network = "VM-Net-20"
+subnet = "Subnet-20"
+classification = "High bandwidth"
 [[vm.nic]]
 connected = false
 vlan = 0

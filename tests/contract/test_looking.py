@@ -210,12 +210,25 @@ def test_a_silent_host_says_nothing_of_rights(there):
         there.port.rights(HV01)
 
 
+@needs_checks
+def test_switches_are_told_by_the_hosts_that_are_asked(begin):
+    there = begin(WIRED, parse(FLEET))
+    fleet = there.port.observe([HV01, HV03])
+
+    assert [h.switches for h in fleet.hosts] == [("LS-Main",), None, ("LS-Edge",)]
+    assert [fleet.vm(vm).switches for vm in (WEB01, EDGE01)] == [("LS-Main",), ("LS-Edge",)]
+
+
 def comparable(fleet: Fleet) -> Fleet:
-    """Without what the worlds cannot have in common: VMM tells no host's speed, the two say in
-    other words that a host is silent, and jobs come in no order."""
-    plain = [replace(h, mb_per_s=None, error=h.error and "silent") for h in fleet.hosts]
+    """Without what the worlds cannot have in common: VMM tells no host's speed, only hosts that
+    are asked tell switches, the two say in other words that a host is silent, and jobs come in
+    no order."""
+    plain = [
+        replace(h, mb_per_s=None, switches=None, error=h.error and "silent") for h in fleet.hosts
+    ]
+    vms = [replace(vm, switches=()) for vm in fleet.vms]
     jobs = sorted(fleet.jobs, key=lambda job: job.id)
-    return replace(fleet, hosts=tuple(plain), jobs=tuple(jobs))
+    return replace(fleet, hosts=tuple(plain), vms=tuple(vms), jobs=tuple(jobs))
 
 
 @needs_checks

@@ -136,6 +136,9 @@ TOLD = (
     *("10_a_stranger_moves_it", "11_damage_is_told_exactly"),
     *("12_status_lies_and_jobs_come_late", "13_no_answer_to_the_start"),
     *("14_deleted_in_mid_run", "15_a_reboot_is_not_powered_down"),
+    *("26_room_is_waited_for", "29_a_missing_switch", "30_what_can_never_move"),
+    *("35_aborted", "41_recreated_under_its_name", "51_every_field_of_a_network"),
+    *("53_namesakes", "62_nothing_to_pin"),
 )
 """The stories in which the world does something that has to come through the wire."""
 

@@ -19,6 +19,7 @@ from tests.contract.conftest import (
     HV03,
     NOBODY,
     WEB01,
+    WEB02,
     WIRED,
     Scene,
 )
@@ -59,8 +60,21 @@ def repair(there: Scene, vm: str, place: int = 0, host: str = HV01, **wanted: ob
             {"network": "VM-Net-20", "switch": "LS-Two", "vlan": 4},
             {"network": "VM-Net-20", "switch": "LS-Two", "vlan": 4},
         ),
+        (
+            {"network": "VM-Net-20", "subnet": "Subnet-20"},
+            {"network": "VM-Net-20", "subnet": "Subnet-20"},
+        ),
+        ({"classification": "Low bandwidth"}, {"classification": "Low bandwidth"}),
+        ({"port_acl": "Back"}, {"port_acl": "Back"}),
+        ({"isolation": 30, "vlan": 0}, {"isolation": 30, "vlan": 0}),
+        ({"spoofing": "On"}, {"spoofing": "On"}),
+        ({"guards": "router"}, {"guards": "router"}),
+        ({"guards": "dhcp,router"}, {"guards": "dhcp,router"}),
     ],
-    ids=["VM network", "switch", "VLAN", "untagged", "trunk", "all three"],
+    ids=[
+        *("VM network", "switch", "VLAN", "untagged", "trunk", "all three", "subnet", "class"),
+        *("port ACL", "isolation", "spoofing", "a guard", "both guards"),
+    ],
 )
 def test_what_is_named_is_put_back_and_nothing_else_is_touched(there, wanted, then):
     before = list(there.nics(WEB01))
@@ -80,6 +94,43 @@ def test_rules_are_added_beside_those_that_are_there(there):
     assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].acls == acls
 
 
+def test_a_guard_is_turned_on_beside_the_other(there):
+    nics = there.world.state.vms[WEB01].nics
+    nics[0] = replace(nics[0], guards="dhcp")
+
+    repair(there, WEB01, guards="router")
+
+    assert there.nics(WEB01)[0].guards == "dhcp,router"
+
+
+def test_classic_rules_are_added_beside_those_that_are_there(there):
+    before = list(there.nics(WEB01))
+    added = (
+        "Deny Inbound remote 00-15-5D-00-00-02",
+        "Allow Outbound local 10.0.0.1 remote FE80::1",
+    )
+    open_ = "Deny Outbound remote ANY"
+
+    for _ in range(2):
+        repair(there, WEB01, classic_acls=(*added, open_, before[0].classic_acls[0]))
+        rules = (*before[0].classic_acls, *added, open_)
+        assert there.nics(WEB01) == [replace(before[0], classic_acls=rules), *before[1:]]
+    assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].classic_acls == rules
+
+
+def test_a_classic_rule_of_another_action_for_the_same_address_stays(there):
+    before = list(there.nics(WEB01))
+
+    error = fails(
+        VmmRefused,
+        lambda: repair(there, WEB01, classic_acls=("Deny Inbound remote 10.0.0.0/8",)),
+    )
+
+    assert "Inbound remote 10.0.0.0/8 on adapter" in str(error)
+    assert "is another rule already: Allow Inbound remote 10.0.0.0/8" in str(error)
+    assert there.nics(WEB01) == before
+
+
 @needs_checks
 def test_a_rule_that_is_there_already_is_not_added_again(begin, wire):
     there = begin(WIRED, parse(FLEET))
@@ -91,11 +142,12 @@ def test_a_rule_that_is_there_already_is_not_added_again(begin, wire):
     assert call.bound["Weight"] == RULE.weight
 
 
-@pytest.mark.parametrize("vm", [WEB01, DB01], ids=["running", "powered down"])
+@pytest.mark.parametrize("vm", [WEB01, WEB02, DB01], ids=["running", "isolated", "powered down"])
 def test_a_whole_network_that_was_lost_comes_back_whole(there, vm):
     saved = Network(tuple(there.nics(vm)))
+    nothing = {"acls": (), "classic_acls": (), "port_acl": None, "spoofing": None, "guards": None}
     there.world.state.vms[vm].nics = [
-        replace(unplugged(nic) if nic.connected else nic, acls=()) for nic in saved.adapters
+        replace(unplugged(nic) if nic.connected else nic, **nothing) for nic in saved.adapters
     ]
 
     found = there.port.networks(HV01, [vm])[vm]
@@ -135,6 +187,16 @@ def test_a_switch_that_the_host_does_not_have_is_refused(there):
     before = list(there.nics(WEB01))
 
     assert "LS-Edge" in str(fails(VmmRefused, lambda: repair(there, WEB01, switch="LS-Edge")))
+    assert there.nics(WEB01) == before
+
+
+@needs_checks
+@pytest.mark.parametrize("field", ["subnet", "classification", "port_acl"])
+def test_a_name_that_vmm_does_not_know_is_refused_by_name(begin, field):
+    there = begin(WIRED, parse(FLEET))
+    before = list(there.nics(WEB01))
+
+    assert "'No such'" in str(fails(VmmRefused, lambda: repair(there, WEB01, **{field: "No such"})))
     assert there.nics(WEB01) == before
 
 

@@ -1,5 +1,7 @@
 """Compare and start, in both worlds: what runs, and what is not begun for which reason."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.errors import (
@@ -68,6 +70,27 @@ def test_an_adapter_that_is_not_pinned_loses_its_connection(there):
     there.pass_by(600)
 
     assert [nic.connected for nic in there.nics(DB01)] == [False, True, False]
+
+
+def test_a_subnet_and_a_classification_that_were_lost_are_pinned_as_they_were_saved(there):
+    before = list(there.nics(DB01))
+    there.nics(DB01)[1] = replace(before[1], network=None, subnet=None, classification=None)
+
+    there.start(DB01, power="down", pin=Network((before[0], before[1])))
+    there.pass_by(600)
+
+    assert there.nics(DB01) == before
+
+
+def test_a_trunk_that_is_pinned_arrives_untagged_and_never_on_one_vlan(there):
+    saved = replace(there.nics(DB01)[1], vlan=0, trunk=(20, 30), native_vlan=20)
+    there.nics(DB01)[1] = saved
+
+    there.start(DB01, power="down", pin=Network((saved,)))
+    there.pass_by(600)
+
+    nic = there.nics(DB01)[1]
+    assert (nic.vlan, nic.trunk, nic.switch) == (0, (), "LS-Main")
 
 
 def test_what_is_pinned_by_a_move_that_was_not_begun_binds_no_later_one(there):

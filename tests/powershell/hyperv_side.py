@@ -46,13 +46,19 @@ class _Here:
     def __init__(self, desk: Desk, state: State, host: HostState, now: float) -> None:
         self.desk, self.state, self.host, self.now = desk, state, host, now
 
+    @property
+    def own(self) -> str:
+        """The id of the host's own adapter."""
+        return f"Microsoft:{self.host.name}"
+
     def vms(self) -> list[VmState]:
         return [
             vm for vm in self.state.vms.values() if self.host.name in vm.hosts and not vm.deleted
         ]
 
     def adapter(self, call: Call) -> tuple[VmState, Adapter]:
-        (key,) = call.bound["VMNetworkAdapter"]
+        given = call.bound["VMNetworkAdapter"]
+        (key,) = given if isinstance(given, list) else [given]
         for vm in self.vms():
             for nic in vm.nics:
                 if nic.id == key:
@@ -100,6 +106,9 @@ def _vm(here: _Here, vm: VmState) -> Row:
 
 
 def _adapters(here: _Here, call: Call) -> Answer:
+    if call.bound.get("ManagementOS"):
+        own = {"Id": here.own, "Name": "vEthernet", "SwitchName": "LS-Main", "Connected": True}
+        return _objects([{"type": HV + "VMNetworkAdapter", **own}])
     keys = [key.upper() for key in call.bound["VM"]]
     vms = [vm for vm in here.vms() if vm.id in keys]
     return _objects(_adapter(vm, nic) for vm in vms for nic in vm.nics)
@@ -111,6 +120,7 @@ def _adapter(vm: VmState, nic: Adapter) -> Row:
         "type": HV + "VMNetworkAdapter",
         "Id": nic.id,
         "Name": "Network Adapter",
+        "VMId": vm.id,
         "VMName": vm.name,
         "MacAddress": nic.mac.replace(":", ""),
         "SwitchName": nic.switch,
@@ -119,6 +129,12 @@ def _adapter(vm: VmState, nic: Adapter) -> Row:
         "DhcpGuard": "On" if "dhcp" in guards else "Off",
         "RouterGuard": "On" if "router" in guards else "Off",
     }
+
+
+def _switches(here: _Here, call: Call) -> Answer:
+    seen = views.observe(here.state, here.now).host(here.host.name)
+    names = (seen.switches if seen else None) or here.host.spec.switches
+    return _objects({"type": HV + "VMSwitch", "Name": name} for name in names)
 
 
 def _vlan(here: _Here, call: Call) -> Answer:
@@ -138,7 +154,50 @@ def _isolation(here: _Here, call: Call) -> Answer:
     return _objects([{**row, "IsolationMode": "Vlan" if nic.isolation else "None"}])
 
 
+def _classic(here: _Here, call: Call) -> Answer:
+    _, nic = here.adapter(call)
+    kind = {"type": HV + "VMNetworkAdapterAclSetting"}
+    rows: list[Row] = []
+    for rule in nic.classic_acls:
+        action, direction, *words = rule.split()
+        sides = dict(zip(words[::2], words[1::2], strict=True))
+        row = {"Action": action, "Direction": direction, "LocalAddress": sides.get("local", "")}
+        rows.append({**kind, **row, "RemoteAddress": sides.get("remote", "")})
+    if here.desk.quirks.metering:
+        meter = {"Action": "Meter", "Direction": "Inbound", "LocalAddress": ""}
+        rows.append({**kind, **meter, "RemoteAddress": "0.0.0.0/0"})
+    return _objects(rows)
+
+
+def _add_classic(here: _Here, call: Call) -> Answer:
+    vm, nic = here.adapter(call)
+    bound = call.bound
+    words = [bound["Action"], bound["Direction"]]
+    for side in ("Local", "Remote"):
+        for kind in ("IPAddress", "MacAddress"):
+            (address,) = bound.get(f"{side}{kind}", [""])
+            words += [side.lower(), address] if address else []
+    return here.repair(vm, AdapterRepair(nic.id, nic.mac, classic_acls=(" ".join(words),)))
+
+
+def _set_isolation(here: _Here, call: Call) -> Answer:
+    vm, nic = here.adapter(call)
+    assert call.bound["IsolationMode"] == "Vlan"
+    isolation = call.bound["DefaultIsolationID"]
+    return here.repair(vm, AdapterRepair(nic.id, nic.mac, isolation=isolation))
+
+
+def _set_adapter(here: _Here, call: Call) -> Answer:
+    vm, nic = here.adapter(call)
+    guards = {"DhcpGuard": "dhcp", "RouterGuard": "router"}
+    on = ",".join(word for name, word in guards.items() if call.bound.get(name) == "On")
+    spoofing = call.bound.get("MacAddressSpoofing")
+    return here.repair(vm, AdapterRepair(nic.id, nic.mac, spoofing=spoofing, guards=on or None))
+
+
 def _acls(here: _Here, call: Call) -> Answer:
+    if call.bound["VMNetworkAdapter"] == [here.own]:
+        return _objects([])
     _, nic = here.adapter(call)
     return _objects(_acl(here, acl) for acl in nic.acls)
 
@@ -162,11 +221,11 @@ def _acl(here: _Here, acl: Acl) -> Row:
 
 
 def _add_acl(here: _Here, call: Call) -> Answer:
-    vm, nic = here.adapter(call)
     if reason := network.rights(here.host):
         raise VmmRefused(reason, code="AccessDenied")
     if call.whatif:
         return _objects([])
+    vm, nic = here.adapter(call)
     bound = call.bound
     stateful = bool(bound.get("Stateful", False))
     acl = Acl(
@@ -198,9 +257,14 @@ def _connect(here: _Here, call: Call) -> Answer:
 CMDLETS: dict[str, Callable[[_Here, Any], Answer]] = {
     "Get-VMHost": _vm_host,
     "Get-VM": _vms,
+    "Get-VMSwitch": _switches,
     "Get-VMNetworkAdapter": _adapters,
     "Get-VMNetworkAdapterVlan": _vlan,
     "Get-VMNetworkAdapterIsolation": _isolation,
+    "Set-VMNetworkAdapterIsolation": _set_isolation,
+    "Set-VMNetworkAdapter": _set_adapter,
+    "Get-VMNetworkAdapterAcl": _classic,
+    "Add-VMNetworkAdapterAcl": _add_classic,
     "Get-VMNetworkAdapterExtendedAcl": _acls,
     "Add-VMNetworkAdapterExtendedAcl": _add_acl,
     "Set-VMNetworkAdapterVlan": _set_vlan,

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.powershell import stubs
 from tests.powershell.pwsh import Reply
 from tests.powershell.scene import HV01, HV02, Scene, opened
+from tests.powershell.vmm_side import Row, volume
 
 PLACE = Path(__file__).parent / "json"
 WEB, DB = "A1B2C3D4-0000-4000-8000-000000000001", "A1B2C3D4-0000-4000-8000-000000000002"
@@ -42,6 +43,7 @@ classification = "High bandwidth"
 port_acl = "Tenant"
 spoofing = "On"
 guards = "dhcp,router"
+classic_acl = ["Allow Inbound remote 10.0.0.0/8", "Deny Outbound local 00-15-5D-00-00-01"]
 [[vm.nic.acl]]
 action = "Allow"
 direction = "Inbound"
@@ -86,6 +88,19 @@ blocks = ["ha", "replica"]
 """
 
 
+ROOM: dict[str, Row] = {
+    HV01: {
+        "AvailableMemory": 98304,
+        "MemoryReserveMB": 2048,
+        "DiskSpaceReserveMB": 1024,
+        "DiskVolumes": [volume("C:\\", 512), volume("D:\\", 4194304)],
+    },
+    HV02: {"AvailableMemory": 8192, "DiskVolumes": [volume("D:\\", 2048)]},
+    "hv03.corp.example": {},
+}
+"""What VMM shows of memory and disks: with reserves, without, and not at all."""
+
+
 def request(name: str) -> list[dict[str, object]]:
     """A request of the contract, read from its file."""
     return json.loads((PLACE / f"request.{name}.json").read_text(encoding="utf-8"))
@@ -100,6 +115,7 @@ def _fleet(scene: Scene) -> Reply:
     scene.pass_by(60)
     scene.world.lock(scene.clock.now(), HV02, 60)
     scene.world.down(scene.clock.now(), "hv03", 60)
+    scene.server.quirks.room = ROOM
     every = [HV01, HV02, "hv03.corp.example"]
     return scene.vmm("Get-VmfFleet", Jobs=[failed], Refresh=every)
 

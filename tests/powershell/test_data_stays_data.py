@@ -99,12 +99,14 @@ def test_networks_are_pinned_and_put_back_by_their_names(scene, text):
     (found,) = scene.vmm("Get-VmfNetwork", VmIds=[DB01]).data["vms"]
     second = found["adapters"][1]
     assert second["network"] == text
-    pin = json.dumps([{k: second[k] for k in ("id", "mac", "network", "switch", "vlan")}])
+    keys = ("id", "mac", "network", "subnet", "switch", "vlan", "classification")
+    pin = json.dumps([{k: second[k] for k in keys}])
     scene.start(VmId=DB01, Power="down", Pin=pin)
     scene.pass_by(700)
 
     assert scene.world.state.vms[DB01].nics[1].network == text
-    repair = json.dumps([{**json.loads(pin)[0], "network": None, "vlan": None, "switch": text}])
+    one = {**json.loads(pin)[0], "network": None, "vlan": None, "switch": text}
+    repair = json.dumps([{**one, "subnet": None, "port_acl": None}])
     assert scene.vmm("Repair-VmfNetwork", VmId=DB01, HostName=HV02, Adapters=repair).data == {}
     assert scene.world.state.vms[DB01].nics[1].switch == text
 
@@ -116,6 +118,7 @@ def test_a_switch_and_a_rule_are_put_back_as_they_are(scene, text):
     acl |= {"remote_ip": "ANY", "local_port": "ANY", "remote_port": "ANY", "protocol": "ANY"}
     acl |= {"stateful": False, "idle_timeout": 0, "isolation_id": 0}
     one = {"id": nic.id, "mac": nic.mac, "acls": [acl], "vlan": None, "trunk": [], "native_vlan": 0}
+    one |= {"classic_acls": [], "isolation": None, "spoofing": None, "guards": None}
     wanted = json.dumps([{**one, "switch": text}])
 
     assert scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters=wanted).data == {}

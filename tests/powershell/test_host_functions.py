@@ -55,7 +55,8 @@ def put(scene: Scene, **one: object):
     """Ask to put something back on the first adapter of db01."""
     nic = scene.world.state.vms[DB01].nics[0]
     plain = {"id": nic.id, "mac": nic.mac, "acls": [], "vlan": None, "trunk": [], "native_vlan": 0}
-    wanted = json.dumps([{**plain, "switch": None, **one}])
+    plain |= {"switch": None, "classic_acls": [], "isolation": None, "spoofing": None}
+    wanted = json.dumps([{**plain, "guards": None, **one}])
     return scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters=wanted)
 
 
@@ -88,6 +89,40 @@ def test_a_migration_shows_in_the_operational_status(scene):
 
 def test_an_empty_host_has_a_list_of_no_vms(scene):
     assert state(scene, HV02)["vms"] == []
+
+
+def test_a_host_names_its_switches_and_those_that_each_vm_uses(scene):
+    lan = '[[vm.nic]]\nswitch = "LS-Two"\n'
+    off = "[[vm.nic]]\nconnected = false\n"
+    vms = f'[[vm]]\nname = "a"\nhost = "hv01"\n{lan}{lan}[[vm.nic]]\n{off}'
+    vms += f'[[vm]]\nname = "b"\nhost = "hv01"\n{off}[[vm]]\nname = "c"\nhost = "hv01"\n'
+    names = 'switches = ["LS-Main", "LS-Two", "LS-Three"]'
+    scene.play(f'format = 1\n[[host]]\nname = "{HV01}"\n{names}\n{vms}')
+    found = state(scene)
+
+    assert found["switches"] == ["LS-Main", "LS-Two", "LS-Three"]
+    assert [vm["switches"] for vm in found["vms"]] == [["LS-Two", "LS-Main"], [], []]
+
+
+@pytest.mark.parametrize(
+    ("cmdlet", "switches", "used"),
+    [("Get-VMSwitch", None, ["LS-Main"]), ("Get-VMNetworkAdapter", ["LS-Main"], None)],
+)
+def test_a_host_that_does_not_say_its_switches_still_shows_its_vms(scene, cmdlet, switches, used):
+    problem = {"kind": "hyperv", "id": "ObjectNotFound", "text": "Hyper-V found no such object"}
+    scene.server.quirks.errors[cmdlet] = problem
+    found = state(scene)
+
+    assert found["switches"] == switches
+    assert [(vm["id"], vm["switches"]) for vm in found["vms"]] == [(WEB01, used), (DB01, used)]
+
+
+@pytest.mark.parametrize("cmdlet", ["Get-VMSwitch", "Get-VMNetworkAdapter"])
+def test_a_host_that_is_cut_off_while_it_tells_its_switches_is_unavailable(scene, cmdlet):
+    problem = {"kind": "lost", "id": "ConnectionLost", "text": "The pipe is broken"}
+    scene.server.quirks.errors[cmdlet] = problem
+
+    assert scene.host("Get-VmfHostState").error["class"] == "unavailable"
 
 
 def test_a_replica_copy_says_so(scene):
@@ -279,6 +314,71 @@ def test_a_switch_is_connected_once(scene):
     assert len(scene.calls("Connect-VMNetworkAdapter")) == 1
 
 
+ALLOW, STOP = "Allow Inbound remote 10.0.0.0/8", "Deny Outbound local 00-15-5D-00-00-01"
+
+
+def test_classic_rules_are_told_in_words_and_metering_is_not(scene):
+    there = scene.world.state.vms[DB01]
+    there.nics[0] = replace(there.nics[0], classic_acls=(ALLOW, STOP, "Deny Inbound remote ANY"))
+    scene.server.quirks.metering = True
+    first, second, _ = adapters(scene)
+
+    assert first["classic_acls"] == [ALLOW, STOP, "Deny Inbound remote ANY"]
+    assert second["classic_acls"] == []
+
+
+def test_a_classic_rule_is_put_back_once_with_its_own_kind_of_address(scene):
+    rules = [ALLOW, STOP, "Allow Inbound local 10.0.0.1 remote FE80::1"]
+    put(scene, classic_acls=rules)
+    put(scene, classic_acls=rules)
+    first, second, third = scene.calls("Add-VMNetworkAdapterAcl")
+
+    assert first.bound["RemoteIPAddress"] == ["10.0.0.0/8"]
+    assert second.bound["LocalMacAddress"] == ["00-15-5D-00-00-01"]
+    assert (third.bound["LocalIPAddress"], third.bound["RemoteIPAddress"]) == (
+        ["10.0.0.1"],
+        ["FE80::1"],
+    )
+    assert adapters(scene)[0]["classic_acls"] == rules
+
+
+def test_a_classic_rule_of_another_action_is_never_overwritten(scene):
+    put(scene, classic_acls=[ALLOW])
+    error = put(scene, classic_acls=[ALLOW.replace("Allow", "Deny")]).error
+
+    assert (error["class"], error["code"]) == ("refused", "acl_conflict")
+    assert adapters(scene)[0]["classic_acls"] == [ALLOW]
+
+
+@pytest.mark.parametrize("text", ["Meter Inbound remote ANY", "Allow Inbound", "Allow Both", ""])
+def test_what_is_no_classic_rule_is_refused(scene, text):
+    error = put(scene, classic_acls=[text]).error
+
+    assert (error["class"], error["code"]) == ("refused", "contract")
+    assert scene.calls("Add-VMNetworkAdapterAcl") == []
+
+
+def test_isolation_is_put_back_once_and_lets_its_untagged_traffic_in(scene):
+    put(scene, isolation=77)
+    put(scene, isolation=77)
+    (call,) = scene.calls("Set-VMNetworkAdapterIsolation")
+
+    assert call.bound["IsolationMode"] == "Vlan"
+    assert (call.bound["DefaultIsolationID"], call.bound["AllowUntaggedTraffic"]) == (77, True)
+    assert adapters(scene)[0]["isolation"] == 77
+
+
+def test_spoofing_and_guards_are_turned_on_where_they_are_off(scene):
+    put(scene, guards="dhcp")
+    put(scene, spoofing="On", guards="dhcp,router")
+    put(scene, spoofing="On", guards="dhcp,router")
+    calls = [dict(call.bound) for call in scene.calls("Set-VMNetworkAdapter")]
+
+    assert [call.pop("VMNetworkAdapter") for call in calls] != []
+    assert calls == [{"DhcpGuard": "On"}, {"MacAddressSpoofing": "On", "RouterGuard": "On"}]
+    assert (adapters(scene)[0]["spoofing"], adapters(scene)[0]["guards"]) == ("On", "dhcp,router")
+
+
 def test_a_vm_that_is_not_here_is_refused_as_not_found(scene):
     reply = scene.host("Add-VmfHostNetwork", on=HV02, VmId=DB01, Adapters="[]")
 
@@ -320,8 +420,14 @@ def test_missing_rights_are_told_in_words(scene):
     assert found["why"] == f"Access to the extended ACLs of {HV01} is denied"
 
 
-def test_a_host_without_vms_is_readable(scene):
-    assert scene.host("Test-VmfRights", on=HV02).data["readable"] is True
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_host_without_vms_is_tried_on_its_own_adapter(scene, allowed):
+    lower = str(allowed).lower()
+    scene.play(FLEET.replace(f'name = "{HV02}"', f'name = "{HV02}"\nacl_rights = {lower}'))
+    found = scene.host("Test-VmfRights", on=HV02).data
+
+    assert (found["readable"], found["writable"]) == (True, allowed)
+    assert [call.whatif for call in scene.calls("Add-VMNetworkAdapterExtendedAcl")] == [True]
 
 
 def test_a_host_that_does_not_answer_says_nothing_about_rights(scene):
@@ -349,7 +455,8 @@ def test_vmms_aliases_cannot_bite(scene, trapped):
     lose_acls(scene)
     nic = scene.world.state.vms[DB01].nics[0]
     wanted = {"id": nic.id, "mac": nic.mac, "acls": [BODY], "vlan": None, "trunk": [5]}
-    wanted |= {"native_vlan": 5, "switch": "LS-Main"}
+    wanted |= {"native_vlan": 5, "switch": "LS-Main", "isolation": 7, "spoofing": "On"}
+    wanted |= {"guards": "dhcp", "classic_acls": ["Deny Inbound remote ANY"]}
 
     assert len(trapped.call("Get-VmfHostState").data["vms"]) == 2
     assert len(trapped.call("Get-VmfHostNetwork", VmIds=[DB01]).data["vms"]) == 1

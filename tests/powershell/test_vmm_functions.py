@@ -1,6 +1,7 @@
 """VMFerry.Vmm on a VMM server: what it finds, what it does, what it refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from engine.sim.lies import unplugged
 from tests.powershell.pwsh import needs_checks
 from tests.powershell.scene import DB01, FLEET, HV01, HV02, WEB01, Scene
 from tests.powershell.stubs import VMM
-from tests.powershell.vmm_side import object_id
+from tests.powershell.vmm_side import object_id, volume
 
 pytestmark = needs_checks
 
@@ -143,6 +144,38 @@ def test_maintenance_is_told(scene):
     assert [host["maintenance"] for host in fleet(scene)["hosts"]] == [False, True]
 
 
+def test_free_memory_and_disk_are_told_without_the_hosts_own_reserves(scene):
+    scene.server.quirks.room = {
+        HV01: {
+            "AvailableMemory": 10000,
+            "MemoryReserveMB": 2000,
+            "DiskSpaceReserveMB": 500,
+            "DiskVolumes": [volume("C:\\", 400), volume("D:\\", 9000)],
+        },
+        HV02: {"AvailableMemory": 100, "MemoryReserveMB": 256},
+    }
+    first, second = fleet(scene)["hosts"]
+
+    assert first["free_memory_mb"] == 8000
+    assert first["volumes"] == [{"name": "C:", "free_mb": 0}, {"name": "D:", "free_mb": 8500}]
+    assert second["free_memory_mb"] == 0
+
+
+def test_a_folder_that_is_a_volume_keeps_its_path(scene):
+    path = "C:\\ClusterStorage\\Volume1"
+    scene.server.quirks.room[HV01] = {"DiskVolumes": [volume(path, 9)]}
+
+    assert fleet(scene)["hosts"][0]["volumes"] == [{"name": path, "free_mb": 9}]
+
+
+def test_what_vmm_does_not_know_of_a_host_is_null_and_never_zero(scene):
+    some = [volume("C:\\", 10), volume("D:\\", None)]
+    scene.server.quirks.room = {HV01: {}, HV02: {"DiskVolumes": some}}
+
+    for host in fleet(scene)["hosts"]:
+        assert (host["free_memory_mb"], host["volumes"]) == (None, None)
+
+
 def test_what_keeps_a_vm_from_moving_is_told_in_our_words(scene):
     words = ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"]
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = {words}\n')
@@ -150,6 +183,14 @@ def test_what_keeps_a_vm_from_moving_is_told_in_our_words(scene):
 
     assert found["blocks"] == words
     assert found["replica"] is True
+
+
+@pytest.mark.parametrize("word", ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"])
+def test_each_word_stands_for_its_own_property(scene, word):
+    scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = ["{word}"]\n')
+    (found,) = fleet(scene)["vms"]
+
+    assert found["blocks"] == [word]
 
 
 def test_a_stored_vm_says_so(scene):
@@ -393,7 +434,7 @@ def test_another_server_or_port_is_another_connection(scene):
 
 def pins(scene: Scene, vm_id: str = DB01) -> str:
     (found,) = scene.vmm("Get-VmfNetwork", VmIds=[vm_id]).data["vms"]
-    keys = ("id", "mac", "network", "switch", "vlan")
+    keys = ("id", "mac", "network", "subnet", "switch", "vlan", "classification")
     return json.dumps([{k: one[k] for k in keys} for one in found["adapters"] if one["switch"]])
 
 
@@ -443,6 +484,37 @@ def test_subnet_and_classification_go_along_where_the_network_stays(scene):
     assert not {"VMSubnet", "PortClassification"} & set(second.bound)
 
 
+def test_a_subnet_and_a_classification_are_pinned_by_the_names_that_were_saved(scene):
+    wanted = pins(scene)
+    lose_connections(scene)
+    cold(scene, Pin=wanted)
+    first, second = scene.calls("Set-SCVirtualNetworkAdapter")
+
+    assert first.bound["VMSubnet"] == object_id("VMSubnet", "Subnet-10")
+    assert first.bound["PortClassification"] == object_id("PortClassification", "High bandwidth")
+    assert not {"VMSubnet", "PortClassification"} & set(second.bound)
+
+
+@pytest.mark.parametrize("gone", ["Subnet-10", "High bandwidth"])
+def test_a_name_that_vmm_does_not_know_any_more_holds_up_no_move(scene, gone):
+    wanted = pins(scene).replace(gone, "renamed since")
+    assert cold(scene, Pin=wanted).data["job"]
+    (first, _) = scene.calls("Set-SCVirtualNetworkAdapter")
+
+    assert first.bound["VMSubnet"] == object_id("VMSubnet", "Subnet-10")
+    assert first.bound["PortClassification"] == object_id("PortClassification", "High bandwidth")
+
+
+def test_a_trunk_is_never_pinned_as_an_access_vlan(scene):
+    wanted = json.loads(pins(scene))
+    wanted[1]["vlan"] = None
+    cold(scene, Pin=json.dumps(wanted))
+    first, second = scene.calls("Set-SCVirtualNetworkAdapter")
+
+    assert (first.bound["VLanEnabled"], first.bound["VLanID"]) == (True, 10)
+    assert not {"VLanEnabled", "VLanID"} & set(second.bound)
+
+
 def test_an_adapter_that_is_gone_meanwhile_is_left_out(scene):
     wanted = pins(scene)
     there = scene.world.state.vms[DB01]
@@ -490,6 +562,7 @@ def test_a_pin_without_a_field_is_refused_before_anything_moves(scene):
 def repair(scene: Scene, **one: object):
     nic = scene.world.state.vms[DB01].nics[0]
     plain = {"id": nic.id, "mac": nic.mac, "network": None, "switch": None, "vlan": None}
+    plain |= {"subnet": None, "classification": None, "port_acl": None}
     return scene.vmm(
         "Repair-VmfNetwork", VmId=DB01, HostName=HV01, Adapters=json.dumps([{**plain, **one}])
     )
@@ -538,6 +611,40 @@ def test_a_switch_alone_keeps_the_network_with_it(scene):
     assert {"VMNetwork", "VirtualNetwork"} <= set(
         scene.calls("Set-SCVirtualNetworkAdapter")[0].bound
     )
+
+
+def test_subnet_classification_and_port_acl_are_put_back_by_their_names(scene):
+    there, other = scene.world.state.vms[DB01], scene.world.state.vms[WEB01]
+    other.nics[0] = replace(other.nics[0], port_acl="Tenant")
+    there.nics[0] = replace(there.nics[0], subnet=None, classification=None)
+    wanted = {"subnet": "Subnet-10", "classification": "High bandwidth", "port_acl": "Tenant"}
+    repair(scene, **wanted)
+
+    nic = there.nics[0]
+    assert (nic.subnet, nic.classification, nic.port_acl) == tuple(wanted.values())
+    bound = scene.calls("Set-SCVirtualNetworkAdapter")[0].bound
+    assert {"VMNetwork", "VirtualNetwork"} <= set(bound)
+
+
+def test_a_subnet_is_looked_for_in_its_own_vm_network(scene):
+    there = scene.world.state.vms[DB01]
+    there.nics[1] = replace(there.nics[1], subnet="Subnet-20")
+    second = there.nics[1]
+    error = repair(scene, subnet="Subnet-20").error
+
+    assert (error["class"], error["code"]) == ("refused", "no_subnet")
+    assert "no VM subnet named 'Subnet-20'" in error["message"]
+    assert repair(scene, id=second.id, mac=second.mac, subnet="Subnet-20").data == {}
+
+
+def test_a_port_acl_alone_touches_no_connection(scene):
+    scene.world.state.vms[WEB01].nics[0] = replace(
+        scene.world.state.vms[WEB01].nics[0], port_acl="Tenant"
+    )
+    repair(scene, port_acl="Tenant")
+
+    bound = scene.calls("Set-SCVirtualNetworkAdapter")[0].bound
+    assert set(bound) == {"VirtualNetworkAdapter", "PortACL"}
 
 
 def test_an_unknown_network_is_refused_by_name(scene):

@@ -68,7 +68,7 @@ def _hosts(desk: Desk, now: float, bound: Row) -> Answer:
         found = state.known_host(bound["ComputerName"])
         return _objects([_host(found, now)] if found else [])
     desk.world.observe(now)  # whoever lists all hosts looks at the load: the world judges by it
-    return _objects(_host(host, now) for host in state.hosts.values())
+    return _objects(_host(host, now) | _room(desk, host, now) for host in state.hosts.values())
 
 
 def _host(host: HostState, now: float) -> Row:
@@ -86,6 +86,27 @@ def _host(host: HostState, now: float) -> Row:
         "LiveStorageMigrationMaximum": host.storage,
         "EnableLiveMigration": True,
         "VMPaths": [host.spec.path],
+    }
+
+
+def _room(desk: Desk, host: HostState, now: float) -> Row:
+    """Memory and disks, as VMM shows them with its own reserves still in."""
+    if host.name in desk.quirks.room:
+        return desk.quirks.room[host.name]
+    seen = views.observe(desk.world.state, now).host(host.name)
+    assert seen is not None
+    row: Row = {"MemoryReserveMB": 256, "DiskSpaceReserveMB": 100}
+    if seen.free_memory_mb is not None:
+        row["AvailableMemory"] = seen.free_memory_mb + 256
+    volumes = [(one.name, one.free_mb + 100) for one in seen.volumes or ()]
+    return {**row, "DiskVolumes": [volume(f"{name}\\", free) for name, free in volumes]}
+
+
+def volume(name: str, free_mb: int | None) -> Row:
+    """A volume as VMM shows it: its name ends with a backslash, its sizes are bytes."""
+    free = None if free_mb is None else free_mb * 1024**2
+    return {"type": SC + "HostVolume", "ID": object_id("volume", name), "Name": name} | {
+        "FreeSpace": free
     }
 
 
@@ -184,10 +205,17 @@ def _move(desk: Desk, now: float, bound: Row) -> Answer:
 
 
 def _pinned(desk: Desk, nic: Adapter, change: Row) -> Adapter:
-    vlan = change.get("VLanID", 0) if change.get("VLanEnabled") else 0
-    network = _network_name(desk.world.state, change.get("VMNetwork"))
-    switch = change.get("VirtualNetwork")
-    return Adapter(id=nic.id, mac=nic.mac, network=network, switch=switch, vlan=vlan)
+    state = desk.world.state
+    return Adapter(
+        id=nic.id,
+        mac=nic.mac,
+        network=_name_of(state, "VMNetwork", change),
+        subnet=_name_of(state, "VMSubnet", change),
+        switch=change.get("VirtualNetwork"),
+        vlan=change.get("VLanID", 0) if change.get("VLanEnabled") else 0,
+        classification=_name_of(state, "PortClassification", change),
+        port_acl=_name_of(state, "PortACL", change),
+    )
 
 
 # --- jobs -----------------------------------------------------------------------------------
@@ -275,21 +303,36 @@ def _named(kind: str, name: str | None) -> Row | None:
     return {"type": SC + kind, "ID": object_id(kind, name), "Name": name} if name else None
 
 
-def _networks(desk: Desk, now: float, bound: Row) -> Answer:
-    names = _network_names(desk.world.state)
-    return _objects(row for name in names if (row := _named("VMNetwork", name)))
+FIELDS = {"VMNetwork": "network", "VMSubnet": "subnet"}
+FIELDS |= {"PortClassification": "classification", "PortACL": "port_acl"}
 
 
-def _network_names(state: State) -> list[str]:
-    """What hosts list, and what VMs had at the start: a name that no host lists is everywhere."""
-    listed = [name for host in state.hosts.values() for name in host.spec.networks]
+def _list(kind: str) -> Callable[[Any, float, Row], Answer]:
+    """The cmdlet that lists the objects of a kind."""
+
+    def answer(desk: Desk, now: float, bound: Row) -> Answer:
+        names = _names(desk.world.state, kind, bound.get("VMNetwork"))
+        return _objects(row for name in names if (row := _named(kind, name)))
+
+    return answer
+
+
+def _names(state: State, kind: str, network: str | None = None) -> list[str]:
+    """What hosts list, and what VMs had at the start: a name that no host lists is everywhere.
+    Of subnets those that VMs have in that VM network, where one is named."""
+    hosts = state.hosts.values() if kind == "VMNetwork" else ()
     nics = [nic for vm in state.vms.values() for nic in (*vm.spec.nics, *vm.nics)]
-    return list(dict.fromkeys([*listed, *(nic.network for nic in nics if nic.network)]))
+    if network:
+        nics = [
+            nic for nic in nics if nic.network and object_id("VMNetwork", nic.network) == network
+        ]
+    had = [getattr(nic, FIELDS[kind]) for nic in nics]
+    return list(dict.fromkeys([*(n for h in hosts for n in h.spec.networks), *filter(None, had)]))
 
 
-def _network_name(state: State, key: str | None) -> str | None:
-    names = _network_names(state)
-    return next((name for name in names if object_id("VMNetwork", name) == key), None)
+def _name_of(state: State, kind: str, change: Row) -> str | None:
+    names = _names(state, kind)
+    return next((name for name in names if object_id(kind, name) == change.get(kind)), None)
 
 
 def _set_adapter(desk: Desk, now: float, bound: Row) -> Answer:
@@ -301,7 +344,16 @@ def _set_adapter(desk: Desk, now: float, bound: Row) -> Answer:
         return _objects([_adapter(vm.name, nic)])
     wanted = _pinned(desk, nic, bound)
     vlan = wanted.vlan if "VLanEnabled" in bound else None
-    one = AdapterRepair(nic.id, nic.mac, wanted.network, wanted.switch, vlan)
+    one = AdapterRepair(
+        nic.id,
+        nic.mac,
+        wanted.network,
+        wanted.switch,
+        vlan,
+        subnet=wanted.subnet,
+        classification=wanted.classification,
+        port_acl=wanted.port_acl,
+    )
     desk.world.repair_network(now, vm.id, Repair(vm.vmm_host or "", (one,)))
     return _objects([])
 
@@ -318,5 +370,8 @@ CMDLETS: dict[str, Callable[[Any, float, Row], Answer]] = {
     "Stop-SCJob": _stop_job,
     "Get-SCVirtualNetworkAdapter": _adapters,
     "Set-SCVirtualNetworkAdapter": _set_adapter,
-    "Get-SCVMNetwork": _networks,
+    "Get-SCVMNetwork": _list("VMNetwork"),
+    "Get-SCVMSubnet": _list("VMSubnet"),
+    "Get-SCPortClassification": _list("PortClassification"),
+    "Get-SCPortACL": _list("PortACL"),
 }

@@ -46,6 +46,8 @@ class Quirks:
 
     any_word: str | None = "ANY"
     """How Hyper-V shows a field of a rule that restricts nothing: ANY, *, empty or null."""
+    metering: bool = False
+    """Has every adapter a classic rule that only meters?"""
     job_variable: bool = True
     """Is -JobVariable filled when Move-SCVirtualMachine returns?"""
     job_cmdlet: str = "Move-SCVirtualMachine"
@@ -54,6 +56,8 @@ class Quirks:
     """Do jobs say Source and Target? Else only their names do."""
     domain_only: bool = False
     """Is FullyQualifiedDomainName of Get-VMHost only the domain?"""
+    room: dict[str, Row] = field(default_factory=dict)
+    """What VMM shows of a host's memory and disks, by its name; else what the world says."""
     errors: dict[str, Row] = field(default_factory=dict)
     """What a cmdlet throws instead of doing anything: {"kind", "id", "text"} by its name."""
     after_a_move: dict[str, Row] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from engine.errors import Refused
 from engine.model import Acl, Adapter
 from engine.settings import Settings
+from engine.sim.faults import CALLS, HOWS
 from engine.sim.fleet_file import START, FleetFile, HostSpec, Lies, VmSpec, adapter_id
 from engine.sim.story import Player
 from engine.sim.story_file import Happening, Story
@@ -117,9 +118,41 @@ def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
             "acls": draw(st.sampled_from([0, 1, "all"])),
             "nics": draw(st.booleans()),
         },
+        "down": {"host": host, "vmm": False, "for": lasting},
+        "restart": {"for": draw(st.floats(0, 300))},
+        "create": {"vm": {"name": "late", "host": HOSTS[0], "minutes": 3.0}},
+        "fault": {
+            "call": draw(st.sampled_from(CALLS)),
+            "how": draw(st.sampled_from([h for h in HOWS if h != "delayed"])),
+            "host": None,
+            "vm": None,
+            "times": draw(st.integers(1, 4)),
+            "code": "",
+            "delay": 30.0,
+        },
+        "kill": {
+            "point": draw(st.sampled_from(["before", "after"])),
+            **draw(
+                st.sampled_from(
+                    [{"call": name, "write": 0} for name in CALLS]
+                    + [{"call": None, "write": n} for n in (1, 2, 3, 7)]
+                )
+            ),
+            "for": draw(st.sampled_from([0.0, 40.0, 400.0, 4000.0])),
+        },
+        "say": {"by": "ann", "text": draw(words(vm))},
     }
     do = draw(st.sampled_from(sorted(kinds)))
     return Happening(t, do, words=kinds[do])
+
+
+def words(vm: str) -> st.SearchStrategy[str]:
+    """What people type in a night; what may not be done then is refused."""
+    return st.sampled_from(
+        ["pause R1", "resume R1", "stop R1", "abort R1 yes", "retry R1", f"retry R1 {vm}",
+         f"skip R1 {vm}", "set R1 parallel 1", "set R1 backup 5m", "own R1", "withdraw A1",
+         f"settle R1 {vm}", "go-on R1 hv02"]
+    )  # fmt: skip
 
 
 @st.composite
@@ -186,17 +219,37 @@ class Night(Player):
             assert it.do not in ("say", "decide")
 
     def _notice(self) -> None:
-        """The network of a VM that is called done is compared at that very moment."""
+        """The network of a VM that is called done is compared at that very moment. What only a
+        person can let go on, a person does after a while."""
         for event in events.since(self.store, self._told):
+            if event.kind == "attempt.ended" and event.detail["attempt_kind"] == "baseline":
+                self.remember(str(event.detail["vm_id"]))
             if event.kind == "move.done" and event.detail["outcome"] == "MOVED":
                 self.assert_network_is_kept(str(event.detail["vm_id"]))
+            run, vm = f"R{event.run}", event.detail.get("vm_id")
+            if event.kind == "run.paused":
+                self._soon(f"resume {run}")
+            if event.kind == "move.damaged":
+                for host in HOSTS:
+                    self._soon(f"go-on {run} {host}")
+            if event.kind == "move.unknown":
+                self._soon(f"settle {run} id:{vm}")
         super()._notice()
+
+    def _soon(self, text: str) -> None:
+        late = self.clock.now() - self.start + 600
+        self._plan(Happening(late, "say", words={"by": "ann", "text": text}), self.start)
+
+    def remember(self, vm_id: str) -> None:
+        """What its network is when we save it: what strangers lost before is not ours to keep."""
+        vm = self.port.world.state.vms.get(vm_id)
+        if vm is not None:
+            self.saved = {**getattr(self, "saved", {}), vm_id: tuple(vm.nics)}
 
     def assert_network_is_kept(self, vm_id: str) -> None:
         now = self.port.world.state.vms[vm_id]
-        spec = next(vm for vm in self.story.fleet.vms if vm.id == vm_id)
         found = {nic.id: nic for nic in now.nics}
-        for nic in spec.nics:
+        for nic in self.saved[vm_id]:
             is_ = found[nic.id]
             assert set(nic.acls) <= set(is_.acls), self.telling()
             assert nic.vlan == is_.vlan, self.telling()
@@ -228,7 +281,8 @@ def test_no_night_breaks_a_safety_rule(story: Story):
             for move in (m for run in document["runs"] for m in run["moves"]):
                 assert move["outcome"] is not None, night.telling()
                 charged = [a for a in move["attempts"] if _is_charged(a)]
-                assert len(charged) <= 3, night.telling()
+                tried = 1 + night.telling().count(f"{move['vm']} is tried again")
+                assert len(charged) <= 3 * tried, night.telling()
         finally:
             night.close()
 

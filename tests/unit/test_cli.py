@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot import cli
-from engine.grammar import OPTIONS, VERBS
+from engine.vocabulary import OPTIONS, VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 FLEET = """

@@ -38,6 +38,11 @@ def test_what_the_file_does_not_say_is_the_default_of_the_contract() -> None:
     assert fleet.lies == Lies()
 
 
+def test_a_path_on_another_drive_brings_its_volume_along() -> None:
+    (host,) = parse("[[host]]\nname = 'hv01'\npath = 'e:\\Machines'\n").hosts
+    assert host.volumes == {"E:": 8000}
+
+
 def test_everything_that_a_file_may_say_is_read() -> None:
     fleet = parse(
         f"""

@@ -232,6 +232,16 @@ def test_a_host_that_is_locked_stays_so_until_it_was_re_read(scene):
 
 
 @pytest.mark.parametrize(
+    "wrong", [{"locked": True}, {"error": "agent lost (2916)"}, {"error": "something new (9999)"}]
+)
+def test_a_host_is_tried_again_whatever_went_wrong_with_its_re_reading(wrong, scene):
+    found = reread(scene, refreshed_at=scene.now - 60, **wrong)
+
+    assert (found.hosts[0].tries, found.hosts[0].tried_at) == (1, scene.now)
+    assert rereading.next_try(found.hosts[0], scene.runs[1].options) == scene.now + 60
+
+
+@pytest.mark.parametrize(
     ("tries", "seconds", "due"),
     [(1, 19, False), (1, 20, True), (3, 20, True), (4, 20, False), (4, 60, True)],
 )

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import get_args
+
 import pytest
 
 from engine.model import (
@@ -17,7 +20,9 @@ from engine.model import (
     RunState,
     Wait,
 )
+from engine.model.fleet import JobState
 from engine.policy import outcome
+from engine.policy.outcome import Place
 from engine.policy.plan import plan
 from engine.policy.steps import Arrive, Finish, PutBack, ReadNetworks, Return, Start
 
@@ -103,6 +108,19 @@ def test_where_it_is_not_known_nothing_is_concluded(place, wait, text, job, flyi
     step = SAID[job](PLACES[place](flying)).moving().step
 
     assert (step.wait, step.text) == (wait, text)
+
+
+def test_every_cell_of_the_truth_table_has_a_row():
+    """A new place, or a new end of a job, needs its outcome, its sentence and its test."""
+    rows = {(place, job) for place, job, *_ in ENDED}
+    rows |= {(place, job) for place, *_ in WAITS for job in SAID}
+    named = {place.replace("source silent", "host does not answer") for place in PLACES}
+    named = {place.replace("destination silent", "host does not answer") for place in named}
+    ends = {"ok" if state == "completed" else state for state in get_args(JobState)} - {"running"}
+
+    assert rows == set(product(PLACES, SAID))
+    assert named == set(map(str, Place))
+    assert set(SAID) == ends | {"unknown"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.model import Acl, Adapter, AdapterRepair, Network, Repair
+from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, classic_rule
 from engine.policy.network import compare, match, pinned, repair
 
 HOST = "hv02.corp.example"
@@ -140,7 +140,13 @@ def test_an_adapter_that_is_gone_is_reported_and_not_made_up():
             id="a trunk instead of an access port",
         ),
         pytest.param({"native_vlan": 5}, [], id="a native VLAN without a trunk says nothing"),
-        pytest.param({"mac": "001DD8B71C77"}, [], id="another MAC on the same adapter"),
+        pytest.param(
+            {"mac": "001DD8B71C77"},
+            [("mac", MAC, "001DD8B71C77", False)],
+            id="another MAC on the same adapter",
+        ),
+        pytest.param({"mac": "001dd8b71c00"}, [], id="the same MAC, written otherwise"),
+        pytest.param({"mac": "000000000000"}, [("mac", MAC, "000000000000", False)], id="no MAC"),
     ],
 )  # fmt: skip
 def test_only_what_is_missing_is_a_difference(change, told):
@@ -166,25 +172,143 @@ def test_a_trunk_is_never_an_access_port(was, now, told):
     assert [d[:3] for d in differences(saved, found)] == told
 
 
+@pytest.mark.parametrize("zero", ["", "000000000000", "00:00:00:00:00:00"])
+def test_a_mac_that_was_not_given_out_yet_is_no_difference(zero):
+    assert differences(replace(SAVED, mac=zero), SAVED) == []
+
+
 @pytest.mark.parametrize(
-    ("field", "was"),
+    ("was", "now", "put_back"),
     [
-        ("isolation", 7),
-        ("subnet", "10.0.0.0/24"),
-        ("classification", "High bandwidth"),
-        ("port_acl", "Web"),
-        ("spoofing", "on"),
-        ("guards", "dhcp,router"),
+        pytest.param({"subnet": "Sub-10"}, {}, {"subnet": "Sub-10"}, id="subnet"),
+        pytest.param(
+            {"subnet": "Sub-10"}, {"subnet": "Sub-11"}, {"subnet": "Sub-10"}, id="another subnet"
+        ),
+        pytest.param({"classification": "Fast"}, {}, {"classification": "Fast"}, id="class"),
+        pytest.param({"port_acl": "Web"}, {}, {"port_acl": "Web"}, id="port ACL"),
+        pytest.param({"isolation": 7}, {}, {"isolation": 7}, id="isolation"),
+        pytest.param({"isolation": 4094}, {"isolation": 7}, {"isolation": 4094}, id="another id"),
+        pytest.param({"spoofing": "On"}, {}, {"spoofing": "On"}, id="spoofing"),
+        pytest.param({"guards": "dhcp,router"}, {}, {"guards": "dhcp,router"}, id="both guards"),
+        pytest.param(
+            {"guards": "dhcp,router"}, {"guards": "dhcp"}, {"guards": "router"}, id="one guard"
+        ),
     ],
 )
-def test_what_we_cannot_put_back_is_reported_and_left(field, was):
-    saved = replace(SAVED, **{field: was})
+def test_a_setting_that_was_lost_is_put_back_and_nothing_else_is_touched(was, now, put_back):
+    saved, found = replace(SAVED, **was), replace(SAVED, **now)
+    [(what, value, shown, repairable)] = differences(saved, found)
+    [(field, before)] = was.items()
 
-    assert differences(saved, SAVED) == [
-        (field, str(was), "0" if field == "isolation" else "none", False)
-    ]
-    assert differences(SAVED, saved) == []
+    assert (what, value, repairable) == (field, str(before), True)
+    assert shown == str(now.get(field, 0 if field == "isolation" else "none"))
+    [one] = repair(HOST, net(saved), net(found)).adapters
+    assert one == AdapterRepair("nic-1", MAC, **put_back)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ({}, {"subnet": "S", "classification": "C", "port_acl": "P", "isolation": 9}),
+        ({}, {"spoofing": "On", "guards": "dhcp", "classic_acls": ("Deny Inbound remote ANY",)}),
+        ({"guards": "dhcp"}, {"guards": "dhcp,router"}),
+        ({"guards": "router,dhcp"}, {"guards": "dhcp,router"}),
+        ({"spoofing": "on"}, {"spoofing": "On"}),
+    ],
+)
+def test_what_somebody_set_since_is_theirs_to_keep(was, now):
+    saved, found = replace(SAVED, **was), replace(SAVED, **now)
+
+    assert differences(saved, found) == []
+    assert repair(HOST, net(saved), net(found)) == Repair(HOST)
+
+
+@pytest.mark.parametrize(
+    "was",
+    [
+        pytest.param({"isolation": 4095}, id="a virtual subnet is VMM's to give"),
+        pytest.param({"spoofing": "sometimes"}, id="a word for spoofing that we do not know"),
+        pytest.param({"guards": "dhcp,ra"}, id="a guard that we do not know"),
+        pytest.param({"classic_acls": ("Allow Inbound",)}, id="a rule without an address"),
+        pytest.param({"classic_acls": ("4 Inbound remote ANY",)}, id="a rule of a new kind"),
+    ],
+)
+def test_what_we_cannot_put_back_is_reported_and_left(was):
+    saved = replace(SAVED, **was)
+    [difference] = compare(net(saved), net(SAVED))
+
+    assert not difference.repairable
     assert repair(HOST, net(saved), net(SAVED)) == Repair(HOST)
+
+
+@pytest.mark.parametrize("field", ["subnet", "classification", "port_acl"])
+def test_what_vmm_models_of_a_connection_is_not_set_where_there_was_none(field):
+    """VMM connects an adapter that is given a VM subnet."""
+    unplugged = replace(SAVED, switch=None, network=None)
+    saved = replace(unplugged, **{field: "was"})
+
+    assert differences(saved, unplugged) == [(field, "was", "none", False)]
+    assert repair(HOST, net(saved), net(unplugged)) == Repair(HOST)
+
+
+# --- classic rules -------------------------------------------------------------------------
+
+CLASSIC = "Allow Inbound remote 10.0.0.0/8"
+STOP = "Deny Outbound local 00-15-5D-00-00-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (CLASSIC, CLASSIC),
+        (STOP, STOP),
+        ("  allow   INBOUND Remote 10.0.0.0/8 ", CLASSIC),
+        ("deny outbound local 00-15-5d-00-00-01", STOP),
+        ("Deny Inbound remote any", "Deny Inbound remote ANY"),
+        ("Deny Inbound local * remote *", "Deny Inbound remote ANY"),
+        ("Allow Inbound local ANY remote fe80::1", "Allow Inbound remote FE80::1"),
+        ("Allow Inbound local 10.0.0.1 remote 10.0.0.2",) * 2,
+        ("Meter Inbound remote ANY", None),
+        ("Allow Both remote ANY", None),
+        ("Allow Inbound", None),
+        ("Allow Inbound remote", None),
+        ("Allow Inbound remote 10.0.0.1 local 10.0.0.2", None),
+        ("Allow Inbound remote 10.0.0.1 10.0.0.2", None),
+    ],
+)
+def test_a_classic_rule_has_one_spelling(text, rule):
+    assert classic_rule(text) == rule
+
+
+@pytest.mark.parametrize(
+    ("found", "told", "put_back"),
+    [
+        pytest.param((STOP, CLASSIC), [], (), id="in another order"),
+        pytest.param((STOP,), [(CLASSIC, "", True)], (CLASSIC,), id="one is gone"),
+        pytest.param(
+            (), [(STOP, "", True), (CLASSIC, "", True)], (CLASSIC, STOP), id="Allow first"
+        ),
+        pytest.param(
+            (STOP, "Deny Inbound remote 10.0.0.0/8"),
+            [(CLASSIC, "another rule there: Deny Inbound remote 10.0.0.0/8", False)],
+            (),
+            id="another action for the same address is never overwritten",
+        ),
+        pytest.param(
+            (STOP, "Allow Outbound remote 10.0.0.0/8"),
+            [(CLASSIC, "", True)],
+            (CLASSIC,),
+            id="the other direction is another key",
+        ),
+    ],
+)
+def test_classic_rules_are_only_added(found, told, put_back):
+    saved = replace(SAVED, classic_acls=(STOP, CLASSIC))
+    now = replace(SAVED, classic_acls=found)
+
+    assert differences(saved, now) == [("classic_acl", *one) for one in told]
+    repairs = repair(HOST, net(saved), net(now)).adapters
+    assert tuple(rule for one in repairs for rule in one.classic_acls) == put_back
 
 
 @pytest.mark.parametrize(
@@ -311,6 +435,24 @@ acls = st.builds(
     remote_ip=st.sampled_from(["ANY", "10.0.0.0/8"]),
     stateful=st.booleans(),
 )
+classic = st.lists(
+    st.builds(
+        "{} {} remote {}".format,
+        st.sampled_from(["Allow", "Deny", "Odd"]),
+        st.sampled_from(["Inbound", "Outbound"]),
+        st.sampled_from(["10.0.0.0/8", "ANY"]),
+    ),
+    max_size=3,
+    unique_by=lambda rule: rule.partition(" ")[2],
+).map(tuple)
+SETTINGS = {
+    "subnet": st.sampled_from([None, "S-10", "S-20"]),
+    "classification": st.sampled_from([None, "Fast"]),
+    "port_acl": st.sampled_from([None, "Web"]),
+    "isolation": st.sampled_from([0, 7, 5000]),
+    "spoofing": st.sampled_from([None, "On", "on", "odd"]),
+    "guards": st.sampled_from([None, "dhcp", "dhcp,router", "router", "odd,dhcp"]),
+}
 rule_sets = st.lists(acls, max_size=5, unique_by=lambda a: a.key).map(tuple)
 
 
@@ -325,8 +467,9 @@ def adapters(number: int) -> st.SearchStrategy[Adapter]:
         trunk=st.sampled_from([(), (), (1, 2)]),
         native_vlan=st.integers(0, 1),
         connected=st.booleans(),
-        guards=st.sampled_from([None, "dhcp"]),
         acls=rule_sets,
+        classic_acls=classic,
+        **SETTINGS,
     )
 
 
@@ -348,6 +491,11 @@ def losses(draw, saved: Network) -> Network:
             change |= {"network": None, "switch": None}
         if draw(st.booleans()):
             change |= {"vlan": draw(st.integers(0, 3)), "trunk": draw(st.sampled_from([(), (9,)]))}
+        for setting, values in SETTINGS.items():
+            if draw(st.booleans()):
+                change[setting] = draw(values)
+        if draw(st.booleans()):
+            change["classic_acls"] = draw(classic)
         if draw(st.booleans()):
             change["id"] = f"new-{adapter.id}"
         found.append(replace(adapter, **change))
@@ -362,6 +510,12 @@ def applied(found: Network, work: Repair) -> Network:
         one = by_id.get(adapter.id)
         if one is not None:
             change: dict[str, object] = {"acls": (*adapter.acls, *one.acls)}
+            change["classic_acls"] = (*adapter.classic_acls, *one.classic_acls)
+            for setting in SETTINGS:
+                if (wanted := getattr(one, setting)) is not None:
+                    change[setting] = wanted
+            if one.guards:
+                change["guards"] = f"{adapter.guards or ''},{one.guards}"
             if one.switch is not None:
                 change |= {"switch": one.switch, "connected": True}
             if one.network is not None:
@@ -409,6 +563,12 @@ def test_a_repair_removes_nothing_and_adds_only_what_was_saved(pair):
         assert set(before.acls) <= set(after.acls)
         assert set(after.acls) - set(before.acls) <= was
         assert len({acl.key for acl in after.acls}) == len(after.acls)
+    rules = {rule for adapter in saved.adapters for rule in adapter.classic_acls}
+    for before, after in zip(found.adapters, healed.adapters, strict=True):
+        assert set(before.classic_acls) <= set(after.classic_acls)
+        assert set(after.classic_acls) - set(before.classic_acls) <= rules
+        keys = [rule.partition(" ")[2] for rule in after.classic_acls]
+        assert len(set(keys)) == len(keys)
 
 
 @settings(deadline=None)

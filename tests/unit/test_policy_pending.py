@@ -91,7 +91,7 @@ RUNGS = [
         "waits TRANSIENT",
         {"power"},
     ),
-    ("blocked", lambda s: s.vm(blocks=("replica", "ha")), "failed BLOCKED", {"blocks"}),
+    ("blocked", lambda s: s.vm(blocks=("pass_through", "ha")), "failed BLOCKED", {"blocks"}),
     (
         "in backup",
         lambda s: s.vm(hyperv_status=("Ok", "BackingUpVirtualMachine")),

@@ -163,6 +163,10 @@ def test_what_can_never_move_is_told_in_words(word, why, scene, told):
     assert verdict.step.next
 
 
+def test_a_replica_copy_that_no_host_may_vouch_for_is_not_called_missing(scene, told):
+    assert told(scene.seen_on().vm(blocks=("replica",)).pending()) == "failed BLOCKED"
+
+
 # --- rights ------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,6 @@ import json
 import math
 import random
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,6 @@ from engine.model import (
     Repair,
     Vm,
 )
-from engine.policy.preflight import misfit
 from engine.sim.fleet_file import START, FleetFile, parse
 from engine.sim.port import SimPort, open_world
 from engine.sim.world import World
@@ -108,9 +106,8 @@ class Room:
         power: Power = "running",
         pin: Network | None = None,
         patience: float = 60.0,
-        path: str | None = None,
     ) -> str:
-        job = self.port.start_move(self.id(name), HV1, to, path, power, pin, self.now + patience)
+        job = self.port.start_move(self.id(name), HV1, to, None, power, pin, self.now + patience)
         assert job
         return job
 
@@ -461,187 +458,6 @@ def test_a_restart_of_vmm_kills_its_jobs() -> None:
     assert "(1711)" in str(dead.error)
 
 
-def test_a_restart_kills_queued_jobs_before_they_begin() -> None:
-    room = Room(host="live = 1")
-    running, queued = (room.world.foreign(room.now, name, "hv02") for name in ("web01", "web02"))
-    room.world.outcome(room.now, "web02", "ok", "both")
-    room.at(60).world.restart(room.now, 30)
-    room.at(90)
-    for job in (running, queued):
-        dead = room.job(job)
-        assert dead
-        assert dead.state == "failed"
-        assert "(1711)" in str(dead.error)
-    assert room.world.state.open == []
-    assert room.vm("web02").seen_on == (HV1,)
-    room.port.dismiss(room.id("web02"))
-    room.start("web02")
-    assert room.at(400).vm("web02").seen_on == (HV2, HV1), "the wish is still to come true"
-
-
-# --- room ---------------------------------------------------------------------------------
-
-SMALL = """
-memory_gb = 10
-volumes = { "D:" = 150, "e:" = 100 }
-"""
-
-
-def small(more: str = "") -> Room:
-    """hv01 holds three VMs of 4 GB and 60 GB, and a powered-down one; hv03 is small."""
-    roomy = 'memory_gb = 64\nvolumes = { "D:" = 1000, "E:" = 1000 }\nlive = 9\nstorage = 9\n'
-    room = Room(host=roomy, more=more)
-    few = parse(f'[[host]]\nname = "{HV3}"\n{SMALL}').hosts[0]
-    room.world.state.hosts[HV3].spec = few
-    room.look()
-    return room
-
-
-def free(room: Room, host: str) -> tuple[int | None, dict[str, int]]:
-    """Free memory and free space of each volume, in GB."""
-    found = room.look().host(host)
-    assert found
-    assert found.volumes is not None
-    assert found.free_memory_mb is not None
-    volumes = {volume.name: volume.free_mb // 1024 for volume in found.volumes}
-    return found.free_memory_mb // 1024, volumes
-
-
-def test_a_host_shows_what_the_vms_that_rest_there_leave_free() -> None:
-    room = small()
-    assert free(room, HV1) == (64 - 3 * 4, {"D:": 1000 - 4 * 60, "E:": 1000})
-    assert free(room, HV3) == (10, {"D:": 150, "e:": 100})
-    room.start(to=HV3)
-    assert free(room.at(60), HV3) == (10, {"D:": 150, "e:": 100})
-    assert free(room.at(300), HV3) == (6, {"D:": 90, "e:": 100})
-    assert free(room, HV1) == (64 - 2 * 4, {"D:": 1000 - 3 * 60, "E:": 1000})
-    room.world.power(room.now, "web01", "Saved")
-    assert free(room, HV3) == (10, {"D:": 90, "e:": 100})
-    room.world.delete(room.now, "web01")
-    assert free(room, HV3) == (10, {"D:": 150, "e:": 100})
-
-
-def test_a_vm_lies_on_the_volume_of_the_path_it_was_moved_to_until_it_moves_on() -> None:
-    room = small()
-    room.start(to=HV3, path=r"E:\VMs")
-    assert free(room.at(300), HV3) == (6, {"D:": 150, "e:": 40})
-    room.port.start_move(room.id("web01"), HV3, HV2, None, "running", None, room.now + 60)
-    assert free(room.at(600), HV3) == (10, {"D:": 150, "e:": 100})
-    room.port.start_move(room.id("web01"), HV2, HV3, None, "running", None, room.now + 60)
-    assert free(room.at(900), HV3) == (6, {"D:": 90, "e:": 100})
-
-
-def test_what_is_on_its_way_has_reserved_its_memory_at_once() -> None:
-    room = small()
-    room.start("web01", HV3)
-    room.start("web02", HV3, path=r"E:\x")
-    third = room.start("web03", HV3)
-    assert room.at(9).job(third)
-    failed = room.at(10).job(third)
-    assert failed
-    assert failed.state == "failed"
-    assert "not enough memory on hv03: 4.0 GB needed, 2.0 GB left (0x800705AA)" in str(failed.error)
-    assert room.vm("web03").seen_on == (HV1,)
-    assert room.at(300).vm("web01").seen_on == (HV3,)
-
-
-def test_what_found_no_memory_has_taken_none_from_others() -> None:
-    room = small('[[vm]]\nname = "huge"\nhost = "hv01"\nmemory_gb = 11\n')
-    room.start("huge", HV3)
-    room.start("web01", HV3)
-    assert room.at(300).vm("web01").seen_on == (HV3,)
-
-
-def test_a_powered_down_vm_needs_no_memory_but_room_for_its_disks() -> None:
-    more = '[[vm]]\nname = "{}"\nhost = "hv01"\nstatus = "PowerOff"\nmemory_gb = 11\ndisk_gb = {}\n'
-    room = small(more.format("cold01", 150) + more.format("cold02", 151))
-    with pytest.raises(VmmRefused, match=r"does not fit on D: .*151.0 GB needed, 150.0 GB left"):
-        room.start("cold02", HV3, "down")
-    room.start("cold01", HV3, "down")
-    with pytest.raises(VmmRefused, match=r"60.0 GB needed, 0.0 GB left"):
-        room.start("off01", HV3, "down")
-    room.start("off01", HV3, "down", path=r"e:\VMs")
-    assert room.at(700).vm("cold01").seen_on == (HV3,)
-    assert room.vm("off01").seen_on == (HV3,)
-
-
-def test_a_move_that_ends_badly_gives_its_room_back() -> None:
-    room = small()
-    job = room.start("web01", HV3, path=r"E:\VMs")
-    with pytest.raises(VmmRefused, match=r"40\.0 GB left"):
-        room.start("web02", HV3, path=r"E:\VMs")
-    room.port.stop_job(job)
-    room.start("web02", HV3, path=r"E:\VMs")
-
-
-def test_a_path_on_a_volume_that_is_not_there_is_refused() -> None:
-    room = small()
-    with pytest.raises(VmmRefused, match=f"{HV3} has no volume F:"):
-        room.start(to=HV3, path=r"f:\VMs")
-    room.start(to=HV3, path=r"\\nas\share")
-    assert free(room.at(300), HV3) == (6, {"D:": 150, "e:": 100})
-
-
-def test_a_host_that_names_only_its_path_has_that_volume() -> None:
-    room = Room(host="path = 'e:\\VMs'")
-    host = room.look().host(HV2)
-    assert host
-    assert [volume.name for volume in host.volumes or ()] == ["E:"]
-    room.start()
-    assert room.at(300).vm("web01").seen_on == (HV2,)
-
-
-def test_a_delayed_start_finds_the_room_that_is_left_when_it_begins() -> None:
-    room = small()
-    room.world.state.lies = replace(room.world.state.lies, delayed=1.0)
-    with pytest.raises(VmmUnavailable):
-        room.start("web01", HV3, path=r"E:\VMs", patience=600)
-    room.world.state.lies = replace(room.world.state.lies, delayed=0.0)
-    room.start("web02", HV3, path=r"E:\VMs")
-    assert room.at(700).vm("web01").seen_on == (HV1,)
-    assert room.vm("web02").seen_on == (HV3,)
-
-
-def test_what_somebody_else_sends_where_no_room_is_fails_quickly() -> None:
-    room = small('[[vm]]\nname = "big"\nhost = "hv01"\ndisk_gb = 151\n')
-    job = room.world.foreign(room.now, "big", "hv03")
-    failed = room.at(10).job(job)
-    assert failed
-    assert failed.state == "failed"
-    assert "does not fit on D:" in str(failed.error)
-
-
-def test_switches_that_no_host_lists_are_shown_on_every_host() -> None:
-    unlisted = '[[vm]]\nname = "odd"\nhost = "hv01"\n[[vm.nic]]\nswitch = "Tenant"\n'
-    plugged_out = '[[vm.nic]]\nswitch = "Nowhere"\nconnected = false\n'
-    listed = '[[host]]\nname = "hv04"\nswitches = ["Other"]\n'
-    room = Room(more=unlisted + plugged_out + listed)
-    assert room.vm("odd").switches == ("Tenant",)
-    shown = {host.name: host.switches for host in room.look().hosts}
-    assert shown == {
-        **dict.fromkeys((HV1, HV2, HV3), ("LS-Main", "Tenant")),
-        "hv04": ("Other", "Tenant"),
-    }
-    moved = room.look().vm(room.id("odd"))
-    target = room.look().host(HV2)
-    assert moved
-    assert target
-    assert misfit(moved, target, None) == ""
-    room.start("odd")
-
-
-def test_a_world_saved_before_there_was_room_goes_on() -> None:
-    room = Room()
-    room.start()
-    old = json.loads(room.world.to_json())
-    for vm in old["vms"].values():
-        del vm["volumes"]
-    for migration in old["open"]:
-        for key in ("path", "memory_mb", "disk_mb"):
-            del migration[key]
-    assert World.from_json(json.dumps(old)).next_change(room.now) == START + 300
-
-
 # --- calls that break ---------------------------------------------------------------------
 
 
@@ -912,45 +728,6 @@ def test_a_host_that_is_down_proves_nothing_and_starts_nothing() -> None:
         room.port.networks(HV2, ())
     assert room.at(60).look().jobs == ()
     room.start()
-
-
-def test_what_runs_to_or_from_a_host_that_dies_fails_and_the_vm_stays() -> None:
-    room = Room(host="live = 9\nstorage = 9")
-    there, elsewhere = room.start(), room.start("web02", HV3)
-    room.at(60).world.down(room.now, "hv02", 600)
-    failed = room.job(there)
-    assert failed
-    assert failed.state == "failed"
-    assert str(failed.error).endswith(f"The connection to the agent {HV2} was lost (2916)")
-    vm = room.vm("web01")
-    assert (vm.seen_on, vm.vmm_status) == ((HV1,), "MigrationFailed")
-    assert room.at(300).vm("web02").seen_on == (HV3,)
-    arrived = room.job(elsewhere)
-    assert arrived
-    assert arrived.state == "completed"
-
-
-def test_what_somebody_else_starts_to_a_dead_host_fails_and_what_queued_elsewhere_begins() -> None:
-    room = Room(host="live = 1")
-    room.world.foreign(room.now, "web01", "hv02")
-    queued = room.world.foreign(room.now, "web02", "hv03")
-    room.at(60).world.down(room.now, "hv02", 600)
-    running = room.job(queued)
-    assert running
-    assert running.started == START + 60
-    room.at(400)
-    late = room.world.foreign(room.now, "web03", "hv02")
-    failed = room.at(410).job(late)
-    assert failed
-    assert failed.state == "failed"
-    assert "(2916)" in str(failed.error)
-
-
-def test_when_vmm_is_down_what_runs_goes_on() -> None:
-    room = Room()
-    room.start()
-    room.at(60).world.down(room.now, "vmm", 600)
-    assert room.at(660).vm("web01").seen_on == (HV2,)
 
 
 def test_when_vmm_is_down_every_call_says_so() -> None:
@@ -1274,3 +1051,128 @@ def test_many_lanes_may_call_at_once() -> None:
         lane.join()
     assert len(room.look().jobs) == 3
     assert room.world.violations == ()
+
+
+# --- room -------------------------------------------------------------------------------------
+
+BIG = '[[vm]]\nname = "big01"\nhost = "hv02"\nmemory_gb = 16\ndisk_gb = 100\n'
+TIGHT = "memory_gb = 22\nvolumes = { 'D:' = 240, 'E:' = 60 }"
+
+
+def free(room: Room, host: str = HV2) -> tuple[int, dict[str, int]]:
+    """Memory and disk in GB, as an observation shows them."""
+    found = room.look().host(host)
+    assert found
+    assert found.free_memory_mb is not None
+    assert found.volumes is not None
+    return found.free_memory_mb // 1024, {v.name: v.free_mb // 1024 for v in found.volumes}
+
+
+def start_on(room: Room, path: str, name: str = "web01", power: Power = "running") -> str:
+    job = room.port.start_move(room.id(name), HV1, HV2, path, power, None, room.now + 60)
+    assert job
+    return job
+
+
+def test_what_is_free_is_what_the_vms_of_a_host_leave() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    assert free(room) == (6, {"D:": 140, "E:": 60})
+    # Three run and one is powered down: it takes disk, but no memory.
+    assert free(room, HV1) == (10, {"D:": 0, "E:": 60})
+
+
+def test_a_move_is_not_seen_in_what_is_free_before_it_is_there() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    room.start("web01")
+    assert free(room) == (6, {"D:": 140, "E:": 60})
+    assert free(room, HV1)[0] == 10
+    room.at(301)
+    assert free(room) == (2, {"D:": 80, "E:": 60})
+    assert free(room, HV1)[0] == 14
+
+
+def test_a_live_move_without_memory_fails_early_and_a_cold_one_needs_none() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    room.start("web01")
+    hopeless = room.start("web02")
+    room.at(11)
+    job = room.job(hopeless)
+    assert job
+    assert job.state == "failed"
+    assert job.error
+    assert "0x800705AA" in job.error
+    assert "4096 MB wanted, 2048 MB free" in job.error
+    assert room.vm("web02").seen_on == (HV1,)
+    cold = room.start("off01", power="down")
+    room.at(400)
+    assert (job := room.job(cold))
+    assert job.state == "completed"
+
+
+def test_a_disk_that_does_not_fit_is_refused_until_another_has_gone() -> None:
+    room = Room(more=BIG, host=TIGHT.replace("22", "256"))
+    room.start("web01")
+    room.start("web02")
+    with pytest.raises(VmmRefused, match=r"not enough space on the disk D: of hv02.*0x80070070"):
+        room.port.start_move(room.id("off01"), HV1, HV2, None, "down", None, room.now + 60)
+    room.world.delete(room.now, "big01")
+    room.at(301)
+    assert room.start("off01", power="down")
+
+
+def test_disks_lie_on_the_volume_of_the_path_that_they_were_moved_to() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    start_on(room, "e:\\Other")
+    room.at(301)
+    assert free(room) == (2, {"D:": 140, "E:": 0})
+    with pytest.raises(VmmRefused, match="disk E:"):
+        start_on(room, "E:\\Other", "off01", "down")
+    # Back at home they lie where that host keeps its own.
+    room.port.start_move(room.id("web01"), HV2, HV1, None, "running", None, room.now + 60)
+    room.at(700)
+    assert free(room)[1]["E:"] == 60
+
+
+def test_a_path_on_a_volume_that_is_not_there_is_refused() -> None:
+    room = Room()
+    with pytest.raises(VmmRefused, match=r"hv02.corp.example has no volume F: .*0x80070003"):
+        start_on(room, "F:\\VMs")
+    assert room.vm("web01").seen_on == (HV1,)
+    assert start_on(room, "\\\\files\\vms")
+
+
+def test_somebody_elses_move_that_does_not_fit_fails_too() -> None:
+    room = Room(more=BIG, host="volumes = { 'D:' = 150 }")
+    job = room.world.foreign(room.now, "web01", "hv02")
+    room.at(11)
+    assert (found := room.job(job))
+    assert found.state == "failed"
+    assert found.error
+    assert "0x80070070" in found.error
+
+
+def test_a_world_that_was_saved_remembers_where_disks_lie() -> None:
+    room = Room(more=BIG, host=TIGHT)
+    start_on(room, "E:\\Other")
+    room.at(301).look()
+    room.world = World.from_json(room.world.to_json())
+    room.port = SimPort(room.world, room.clock)
+    assert free(room)[1] == {"D:": 140, "E:": 0}
+
+
+def test_switches_of_hosts_and_vms_are_shown() -> None:
+    more = """[[vm]]
+name = "lab01"
+host = "hv02"
+[[vm.nic]]
+switch = "LS-Lab"
+[[vm.nic]]
+switch = "LS-Gone"
+connected = false
+"""
+    room = Room(more=more)
+    assert room.vm("lab01").switches == ("LS-Lab",)
+    assert room.vm("web01").switches == ("LS-Main",)
+    # No host lists LS-Lab, so the file says nothing about it: it hinders nobody.
+    assert (host := room.look().host(HV1))
+    assert host.switches == ("LS-Main", "LS-Lab")

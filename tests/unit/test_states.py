@@ -63,8 +63,8 @@ def test_what_leaves_nothing_to_do_is_final():
 
 def test_a_person_can_have_an_ended_run_or_move_go_on_and_nothing_else_follows_an_end():
     assert {s: states.RUN[s] for s in RUN_ENDS - finals("run")} == {
-        RunState.INCOMPLETE: {RunState.ACTIVE},
-        RunState.STOPPED: {RunState.ACTIVE},
+        RunState.INCOMPLETE: {RunState.ACTIVE, RunState.STOPPING},
+        RunState.STOPPED: {RunState.ACTIVE, RunState.STOPPING},
     }
     assert {s: states.MOVE[s] for s in MOVE_ENDS - finals("move")} == {
         MoveState.FAILED: {MoveState.PENDING, MoveState.SKIPPED},

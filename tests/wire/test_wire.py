@@ -13,11 +13,13 @@ from engine import report
 from engine.clock import VirtualClock
 from engine.errors import ContractError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.grammar import parse
-from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Network, Repair
+from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Network, Repair, Volume
+from engine.policy import network
 from engine.reconciler import Engine
 from engine.service import Service
 from engine.settings import HostAddress, Settings
 from engine.sim import fleet_file
+from engine.sim.lies import unplugged
 from engine.sim.port import SimPort
 from engine.sim.world import World
 from engine.store import queries
@@ -49,6 +51,8 @@ minutes = 2
 network = "VM-Net-10"
 subnet = "Subnet 10"
 classification = "High bandwidth"
+guards = "dhcp,router"
+classic_acl = ["Allow Inbound remote 10.0.0.0/8"]
 switch = "LS-Main"
 vlan = 10
 [[vm.nic.acl]]
@@ -115,14 +119,17 @@ def wired(ground):
 # --- looking ----------------------------------------------------------------------------------
 
 
-def speedless(fleet):
-    """VMM does not tell how fast a host copies; the simulated one does."""
-    return replace(fleet, hosts=tuple(replace(host, mb_per_s=None) for host in fleet.hosts))
+def comparable(fleet):
+    """VMM does not tell how fast a host copies, and only hosts that are asked tell switches; the
+    simulated one tells both."""
+    hosts = [replace(host, mb_per_s=None, switches=None) for host in fleet.hosts]
+    vms = [replace(vm, switches=()) for vm in fleet.vms]
+    return replace(fleet, hosts=tuple(hosts), vms=tuple(vms))
 
 
 @pytest.mark.parametrize("asked", [[], [HV1], [HV1, HV2, HV3], ["HV01.CORP.EXAMPLE", "nowhere"]])
 def test_an_observation_over_the_wire_is_the_simulated_one(wired, asked):
-    assert wired.port.observe(asked) == speedless(wired.sim.observe(asked))
+    assert comparable(wired.port.observe(asked)) == comparable(wired.sim.observe(asked))
 
 
 def test_hosts_that_vmm_re_read_are_fresh_and_stay_known_as_such(wired):
@@ -207,7 +214,7 @@ def told(vmm, **changes):
 def shown(**changes):
     """One VM as Hyper-V shows it."""
     row = {"id": "ID-1", "name": "web01", "state": "Running", "status": ["Ok"], "replica": False}
-    return row | changes
+    return row | {"switches": None} | changes
 
 
 def observe(wired, vms, states):
@@ -221,7 +228,7 @@ def observe(wired, vms, states):
 
     ours["Get-VmfFleet"] = with_rows
     for name, rows in states.items():
-        state = {"live_limit": 1, "storage_limit": 9, "vms": rows}
+        state = {"live_limit": 1, "storage_limit": 9, "switches": ["LS-Main"], "vms": rows}
         wired.hosts[name].modules["VMFerry.Host"]["Get-VmfHostState"] = lambda asked, state=state: (
             good(state)
         )
@@ -260,6 +267,37 @@ def test_of_two_limits_the_smaller_one_holds(wired):
     assert (host.live_limit, host.storage_limit) == (1, 2)
 
 
+def test_what_a_host_has_to_give_is_told_by_vmm_and_by_itself(wired):
+    ours = wired.vmm.modules["VMFerry.Vmm"]
+    fleet = ours["Get-VmfFleet"]
+
+    def with_room(asked):
+        data = json.loads(fleet(asked))["data"]
+        room = {"free_memory_mb": 8000, "volumes": [{"name": "D:", "free_mb": 70}]}
+        first, *others = data["hosts"]
+        others = [host | {"free_memory_mb": None, "volumes": None} for host in others]
+        return good(data | {"hosts": [first | room, *others]})
+
+    ours["Get-VmfFleet"] = with_room
+    state = {"live_limit": 1, "storage_limit": 1, "switches": ["LS-Main", "LS-Other"], "vms": []}
+    wired.hosts[HV1].modules["VMFerry.Host"]["Get-VmfHostState"] = lambda asked: good(state)
+    told = wired.port.observe([HV1])
+
+    first, second = told.host(HV1), told.host(HV2)
+    assert (first.free_memory_mb, first.volumes) == (8000, (Volume("D:", 70),))
+    assert first.switches == ("LS-Main", "LS-Other")
+    assert (second.free_memory_mb, second.volumes, second.switches) == (None, None, None)
+
+
+def test_a_vm_uses_the_switches_that_hyperv_shows(wired):
+    states = {HV1: [shown(switches=["LS-Main"]), shown(id="ID-2", switches=["LS-B", "LS-A"])]}
+    first, second = observe(wired, [told(wired)], states).vms
+
+    assert (first.switches, second.switches) == (("LS-Main",), ("LS-B", "LS-A"))
+    (unseen,) = observe(wired, [told(wired)], {HV2: []}).vms
+    assert unseen.switches == ()
+
+
 def test_version_and_rights_are_told_in_words(wired):
     assert wired.port.version() == "VMM 10.22.1287 on vmm01, PowerShell 5.1.20348, module 1"
     assert wired.port.rights(HV1) is None
@@ -279,7 +317,7 @@ def test_networks_of_both_sides_are_one(wired):
 PORT = {
     "id": "P1", "mac": "001DD8000001", "name": "Network Adapter", "switch": None,
     "connected": False, "vlan": 0, "trunk": [], "native_vlan": 0, "isolation": 0,
-    "spoofing": None, "guards": None, "acls": [],
+    "spoofing": None, "guards": None, "acls": [], "classic_acls": [],
 }  # fmt: skip
 MODEL = {
     "id": "M1", "mac": "00:1D:D8:00:00:01", "network": "VM-Net-10", "subnet": None,
@@ -330,17 +368,12 @@ def test_a_repair_is_split_between_vmm_and_the_host(wired):
     before = wired.port.networks(HV1, [vm])[vm]
     state = wired.world.state.vms[vm]
     state.nics = [
-        replace(nic, switch=None, network=None, vlan=0, trunk=(), native_vlan=0, acls=())
+        replace(unplugged(nic), connected=True, acls=(), classic_acls=(), guards=None)
         for nic in state.nics
     ]
+    found = wired.port.networks(HV1, [vm])[vm]
     wired.vmm.asked.clear()
-    repairs = tuple(
-        AdapterRepair(
-            nic.id, nic.mac, nic.network, nic.switch, nic.vlan, nic.trunk, nic.native_vlan, nic.acls
-        )
-        for nic in before.adapters
-    )
-    wired.port.repair_network(vm, Repair(HV1, repairs))
+    wired.port.repair_network(vm, network.repair(HV1, before, found))
 
     assert wired.port.networks(HV1, [vm])[vm] == before
     (asked, *_) = wired.vmm.asked
@@ -365,6 +398,27 @@ def test_only_the_side_that_has_something_to_put_back_is_asked(wired):
     assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "by_vmm"),
+    [
+        ({"subnet": "Subnet 10"}, True),
+        ({"classification": "Fast"}, True),
+        ({"port_acl": "Web"}, True),
+        ({"isolation": 7}, False),
+        ({"spoofing": "On"}, False),
+        ({"guards": "dhcp"}, False),
+        ({"classic_acls": ("Deny Inbound remote ANY",)}, False),
+    ],
+)
+def test_each_setting_is_put_back_by_the_side_that_keeps_it(wired, wanted, by_vmm):
+    vm = wired.vm("web01")
+    nic = wired.world.state.vms[vm].nics[1]
+    wired.port.repair_network(vm, Repair(HV1, (AdapterRepair(nic.id, **wanted),)))
+
+    assert (len(wired.vmm.asked), len(wired.hosts[HV1].asked)) == (by_vmm, not by_vmm)
+    assert wired.world.state.vms[vm].nics[1] == replace(nic, **wanted)
+
+
 def test_rules_are_put_back_even_where_vmm_refuses_the_switch(wired):
     vm = wired.vm("web01")
     state = wired.world.state.vms[vm]
@@ -382,7 +436,8 @@ def test_rules_are_put_back_even_where_vmm_refuses_the_switch(wired):
 
 def test_a_start_says_everything_that_the_guard_compares(wired):
     vm, at = wired.vm("db 01; Stop-Computer $(x)"), wired.world.start + 60.25
-    pin = Network((Adapter("A", "00:1D", "VM-Net-10", switch="LS-Main", vlan=10),))
+    nic = Adapter("A", "00:1D", "VM-Net-10", "Subnet 10", "LS-Main", 10, classification="Fast")
+    pin = Network((nic,))
     job = wired.port.start_move(vm, HV1, HV2, r"D:\VMs; x", "down", pin, at)
     (asked,) = wired.vmm.asked
 
@@ -390,11 +445,22 @@ def test_a_start_says_everything_that_the_guard_compares(wired):
     assert asked["Path"] == r"D:\VMs; x"
     assert (asked["Source"], asked["Destination"], asked["Power"]) == (HV1, HV2, "down")
     assert json.loads(asked["Pin"]) == [
-        {"id": "A", "mac": "00:1D", "network": "VM-Net-10", "switch": "LS-Main", "vlan": 10}
+        {"id": "A", "mac": "00:1D", "network": "VM-Net-10", "subnet": "Subnet 10"}
+        | {"switch": "LS-Main", "vlan": 10, "classification": "Fast"}
     ]
     assert datetime.fromisoformat(asked["NotAfter"]) == datetime.fromtimestamp(at, UTC)
     assert asked["NotAfter"].endswith(".250Z")
     assert (asked["VmmServer"], asked["Port"]) == ("localhost", 8100)
+
+
+def test_a_trunk_is_never_pinned_as_an_access_vlan(wired):
+    vm = wired.vm("db 01; Stop-Computer $(x)")
+    pin = Network((Adapter("A", "00:1D", switch="LS-Main", vlan=1, trunk=(1, 2), native_vlan=1),))
+    wired.port.start_move(vm, HV1, HV2, None, "down", pin, wired.world.start + 60)
+    (row,) = json.loads(wired.vmm.asked[0]["Pin"])
+
+    assert row["vlan"] is None
+    assert "trunk" not in row
 
 
 def test_what_is_not_said_is_no_parameter(wired):
@@ -495,7 +561,7 @@ def test_a_whole_run_over_the_wire_ends_as_the_simulated_one(ground, tmp_path):
         "web01": "done",
         "db 01; Stop-Computer $(x)": "done",
     }
-    assert {repair["what"] for repair in moves["web01"]["repairs"]} == {"acl"}
+    assert {repair["what"] for repair in moves["web01"]["repairs"]} == {*("acl", "classic_acl")}
     assert over == alone
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from engine.clock import Clock
@@ -105,6 +106,8 @@ class Answering:
                     "error": host.error,
                     "maintenance": host.maintenance,
                     "path": host.path,
+                    "free_memory_mb": host.free_memory_mb,
+                    "volumes": host.volumes and [asdict(one) for one in host.volumes],
                 }
                 for host in fleet.hosts
             ],
@@ -154,7 +157,7 @@ class Answering:
         pin = None
         if asked["Pin"]:
             rows = json.loads(str(asked["Pin"]))
-            pin = Network(tuple(Adapter(**row) for row in rows))
+            pin = Network(tuple(Adapter(**row | {"vlan": row["vlan"] or 0}) for row in rows))
         job = self.world.start_move(
             self.now,
             str(asked["VmId"]),
@@ -171,7 +174,16 @@ class Answering:
         rows = json.loads(str(asked["Adapters"]))
         here = str(asked["HostName"])
         repairs = tuple(
-            AdapterRepair(row["id"], row["mac"], row["network"], row["switch"], row["vlan"])
+            AdapterRepair(
+                row["id"],
+                row["mac"],
+                row["network"],
+                row["switch"],
+                row["vlan"],
+                subnet=row["subnet"],
+                classification=row["classification"],
+                port_acl=row["port_acl"],
+            )
             for row in rows
         )
         self.world.repair_network(self.now, vm_id, Repair(here, repairs))
@@ -185,6 +197,10 @@ class Answering:
                 trunk=tuple(row["trunk"]),
                 native_vlan=row["native_vlan"],
                 acls=tuple(Acl(**acl) for acl in row["acls"]),
+                classic_acls=tuple(row["classic_acls"]),
+                isolation=row["isolation"],
+                spoofing=row["spoofing"],
+                guards=row["guards"],
             )
             for row in rows
         )
@@ -200,6 +216,7 @@ class Answering:
             "time": iso(self.now),
             "live_limit": host.live_limit,
             "storage_limit": host.storage_limit,
+            "switches": host.switches,
             "vms": [
                 {
                     "id": vm.id,
@@ -207,6 +224,7 @@ class Answering:
                     "state": str(vm.hyperv_state),
                     "status": list(vm.hyperv_status),
                     "replica": False,
+                    "switches": vm.switches,
                 }
                 for vm in fleet.vms
                 if name in vm.seen_on
@@ -257,6 +275,7 @@ def port_of(nic: Adapter) -> Mapping[str, object]:
         "spoofing": nic.spoofing,
         "guards": nic.guards,
         "acls": [rule_of(acl) for acl in nic.acls],
+        "classic_acls": list(nic.classic_acls),
     }
 
 

@@ -222,7 +222,7 @@ function Get-VmfHostState {
     .DESCRIPTION
     Changes nothing. Only Hyper-V's operational status shows a backup: VMM goes on saying Running.
     .OUTPUTS
-    One JSON text; data is {host, time, live_limit, storage_limit, vms}.
+    One JSON text; data is {host, time, live_limit, storage_limit, switches, vms}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
@@ -230,12 +230,15 @@ function Get-VmfHostState {
     try {
         $time = ConvertTo-VmfTime -Date (Get-Date)
         $vmHost = Hyper-V\Get-VMHost
-        $vms = [object[]]@(foreach ($vm in (Hyper-V\Get-VM)) { ConvertTo-VmfHostVm -Vm $vm })
+        $there = @(foreach ($vm in (Hyper-V\Get-VM)) { $vm })
+        $used = Get-VmfUsedSwitch -Vms $there
+        $vms = [object[]]@(foreach ($vm in $there) { ConvertTo-VmfHostVm -Vm $vm -Used $used })
         ConvertTo-VmfReply -Data ([ordered]@{
                 host          = Get-VmfHostName -VmHost $vmHost
                 time          = $time
                 live_limit    = [int] $vmHost.MaximumVirtualMachineMigrations
                 storage_limit = [int] $vmHost.MaximumStorageMigrations
+                switches      = Get-VmfSwitchList
                 vms           = $vms
             })
     }
@@ -258,9 +261,9 @@ function Get-VmfHostName {
 function ConvertTo-VmfHostVm {
     <#
     .SYNOPSIS
-    One VM: its power state and operational status in Hyper-V's own words.
+    One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
     #>
-    param($Vm)
+    param($Vm, $Used)
     $words = [System.Collections.ArrayList]@()
     foreach ($word in (Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @())) { $null = $words.Add([string] $word) }
     if ($words.Count -eq 0) {
@@ -270,13 +273,67 @@ function ConvertTo-VmfHostVm {
         }
     }
     $mode = [string] (Get-VmfProperty -InputObject $Vm -Name 'ReplicationMode' -Default 'None')
+    $id = ConvertTo-VmfId -Id $Vm.Id
+    $switches = $null
+    if ($null -ne $Used) { $switches = [object[]]@() }
+    if ($null -ne $Used -and $Used.ContainsKey($id)) { $switches = [object[]] $Used[$id].ToArray() }
     [ordered]@{
-        id      = ConvertTo-VmfId -Id $Vm.Id
-        name    = [string] $Vm.Name
-        state   = [string] $Vm.State
-        status  = [object[]] $words.ToArray()
-        replica = @('None', 'Primary') -notcontains $mode
+        id       = $id
+        name     = [string] $Vm.Name
+        state    = [string] $Vm.State
+        status   = [object[]] $words.ToArray()
+        replica  = @('None', 'Primary') -notcontains $mode
+        switches = $switches
     }
+}
+
+function Get-VmfUsedSwitch {
+    <#
+    .SYNOPSIS
+    A table from VM id to the switches of its connected adapters; null where Hyper-V refuses to say.
+    .DESCRIPTION
+    A VM may be gone by now. That the others are here is worth more than their switches.
+    #>
+    param([object[]] $Vms)
+    $used = @{}
+    if ($Vms.Count -eq 0) { return $used }
+    try {
+        foreach ($adapter in (Hyper-V\Get-VMNetworkAdapter -VM $Vms)) {
+            $name = [string] $adapter.SwitchName
+            if (-not $adapter.Connected -or $name.Length -eq 0) { continue }
+            $id = ConvertTo-VmfId -Id $adapter.VMId
+            if (-not $used.ContainsKey($id)) { $used[$id] = [System.Collections.ArrayList]@() }
+            if ($used[$id] -notcontains $name) { $null = $used[$id].Add($name) }
+        }
+    }
+    catch {
+        if (Test-VmfLost -ErrorRecord $_) { throw }
+        return $null
+    }
+    $used
+}
+
+function Get-VmfSwitchList {
+    <#
+    .SYNOPSIS
+    The names of this host's virtual switches; null where Hyper-V refuses to say.
+    #>
+    try { $names = [object[]]@(foreach ($one in (Hyper-V\Get-VMSwitch)) { [string] $one.Name }) }
+    catch {
+        if (Test-VmfLost -ErrorRecord $_) { throw }
+        return $null
+    }
+    , $names
+}
+
+function Test-VmfLost {
+    <#
+    .SYNOPSIS
+    Does this error say more than no: did Hyper-V not answer at all?
+    #>
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $code = Get-VmfErrorCode -FullId ([string] $ErrorRecord.FullyQualifiedErrorId) -Message ([string] $ErrorRecord.Exception.Message)
+    (Get-VmfErrorClass -Code $code -ErrorRecord $ErrorRecord) -ne 'refused'
 }
 
 function Find-VmfHostVm {
@@ -296,7 +353,7 @@ function Find-VmfHostVm {
 function Get-VmfHostNetwork {
     <#
     .SYNOPSIS
-    The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, extended ACLs.
+    The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, ACLs of both kinds.
     .DESCRIPTION
     Changes nothing. VMs that are not on this host are left out.
     .PARAMETER VmIds
@@ -329,20 +386,21 @@ function ConvertTo-VmfHostAdapter {
     $spoofing = $null
     if ([string] (Get-VmfProperty -InputObject $Adapter -Name 'MacAddressSpoofing' -Default 'Off') -eq 'On') { $spoofing = 'On' }
     [ordered]@{
-        id          = ConvertTo-VmfAdapterId -Id $Adapter.Id
-        mac         = ConvertTo-VmfMac -Mac $Adapter.MacAddress
-        name        = [string] $Adapter.Name
-        switch      = ConvertTo-VmfText -Value $Adapter.SwitchName
-        connected   = [bool] $Adapter.Connected
-        vlan        = $lan['vlan']
-        trunk       = $lan['trunk']
-        native_vlan = $lan['native_vlan']
-        isolation   = Get-VmfIsolation -Adapter $Adapter
-        spoofing    = $spoofing
-        guards      = Get-VmfGuard -Adapter $Adapter
-        acls        = [object[]]@(foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
+        id           = ConvertTo-VmfAdapterId -Id $Adapter.Id
+        mac          = ConvertTo-VmfMac -Mac $Adapter.MacAddress
+        name         = [string] $Adapter.Name
+        switch       = ConvertTo-VmfText -Value $Adapter.SwitchName
+        connected    = [bool] $Adapter.Connected
+        vlan         = $lan['vlan']
+        trunk        = $lan['trunk']
+        native_vlan  = $lan['native_vlan']
+        isolation    = Get-VmfIsolation -Adapter $Adapter
+        spoofing     = $spoofing
+        guards       = Get-VmfGuard -Adapter $Adapter
+        acls         = [object[]]@(foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
                 ConvertTo-VmfAcl -Acl $acl
             })
+        classic_acls = [object[]]@(Get-VmfClassicRule -Adapter $Adapter)
     }
 }
 
@@ -415,6 +473,26 @@ function ConvertTo-VmfAcl {
     }
 }
 
+function Get-VmfClassicRule {
+    <#
+    .SYNOPSIS
+    The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
+    .DESCRIPTION
+    A rule for both directions is listed once for each. Metering rules come and go with the metering of
+    a VM and let everything pass.
+    #>
+    param($Adapter)
+    foreach ($acl in (Hyper-V\Get-VMNetworkAdapterAcl -VMNetworkAdapter $Adapter)) {
+        if ([string] $acl.Action -eq 'Meter') { continue }
+        $sides = @(foreach ($side in @('Local', 'Remote')) {
+                $address = ConvertTo-VmfAny -Value (Get-VmfProperty -InputObject $acl -Name ($side + 'Address') -Default '')
+                if ($address -ne 'ANY') { $side.ToLowerInvariant() + ' ' + $address.ToUpperInvariant() }
+            })
+        if ($sides.Count -eq 0) { $sides = @('remote ANY') }
+        "$($acl.Action) $($acl.Direction) $($sides -join ' ')"
+    }
+}
+
 function ConvertTo-VmfAny {
     <#
     .SYNOPSIS
@@ -429,15 +507,18 @@ function ConvertTo-VmfAny {
 function Add-VmfHostNetwork {
     <#
     .SYNOPSIS
-    Put extended ACLs, trunks and, where asked for, switch and access VLAN back on adapters of a VM.
+    Put back on adapters of a VM what Hyper-V keeps at their ports.
     .DESCRIPTION
-    Idempotent: what is there already is left alone. A rule of the same direction and weight with
-    another body is never overwritten: that is refused, and what was put back before stays.
+    ACLs of both kinds, trunk, isolation, spoofing, guards and, where asked for, switch and access VLAN.
+    Idempotent: what is there already is left alone. A rule of the same direction and weight (of a
+    classic one: direction and address) with another body is never overwritten: that is refused, and
+    what was put back before stays. Nothing is turned off.
     .PARAMETER VmId
     The Hyper-V id of the VM.
     .PARAMETER Adapters
-    JSON text: [{id, mac, acls, vlan, trunk, native_vlan, switch}]; null and empty leave alone, VLAN 0 is
-    untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
+    JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
+    guards}]; null and empty leave alone, VLAN 0 is untagged. An adapter is found by id, else by its MAC
+    where that is unique and not zero.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -464,6 +545,8 @@ function Add-VmfHostNetwork {
                 throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
             }
             Set-VmfConnection -Adapter $adapter -Repair $repair
+            Set-VmfPort -Adapter $adapter -Repair $repair
+            Add-VmfClassicRule -Adapter $adapter -Rules (Get-VmfField -InputObject $repair -Name 'classic_acls') -Label $label
             Add-VmfAcl -Adapter $adapter -Acls (Get-VmfField -InputObject $repair -Name 'acls') -Label $label
         }
         ConvertTo-VmfReply -Data ([ordered]@{})
@@ -497,6 +580,75 @@ function Set-VmfConnection {
     if ((Get-VmfIsolation -Adapter $Adapter) -ne 0) { return }
     if ($vlan -eq 0) { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Untagged }
     else { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Access -VlanId $vlan }
+}
+
+function Set-VmfPort {
+    <#
+    .SYNOPSIS
+    Isolation by VLAN, spoofing and guards, where they are named and differ.
+    #>
+    param($Adapter, $Repair)
+    $isolation = Get-VmfField -InputObject $Repair -Name 'isolation'
+    if ($null -ne $isolation -and (Get-VmfIsolation -Adapter $Adapter) -ne $isolation) {
+        # The id is that of untagged traffic: without letting it in, the id would be of no use.
+        $null = Hyper-V\Set-VMNetworkAdapterIsolation -VMNetworkAdapter $Adapter -IsolationMode Vlan -DefaultIsolationID $isolation -AllowUntaggedTraffic $true
+    }
+    $wanted = @(([string] (Get-VmfField -InputObject $Repair -Name 'guards')) -split ',')
+    $on = @{}
+    if ([string] (Get-VmfField -InputObject $Repair -Name 'spoofing') -eq 'On') { $on['MacAddressSpoofing'] = 'On' }
+    if ($wanted -contains 'dhcp') { $on['DhcpGuard'] = 'On' }
+    if ($wanted -contains 'router') { $on['RouterGuard'] = 'On' }
+    foreach ($name in @($on.Keys)) {
+        if ([string] (Get-VmfProperty -InputObject $Adapter -Name $name -Default 'Off') -eq 'On') { $on.Remove($name) }
+    }
+    if ($on.Count -gt 0) { $null = Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $Adapter @on }
+}
+
+function Add-VmfClassicRule {
+    <#
+    .SYNOPSIS
+    Add those of these classic rules that are not there, in the order given.
+    #>
+    param($Adapter, $Rules, [string] $Label)
+    # By direction and address: the action, since the two make the whole rule.
+    $there = @{}
+    foreach ($text in (Get-VmfClassicRule -Adapter $Adapter)) {
+        $action, $key = $text -split ' ', 2
+        $there[$key] = $action
+    }
+    foreach ($text in $Rules) {
+        if ($null -eq $text) { continue }
+        if ([string] $text -notmatch '^(Allow|Deny) ((Inbound|Outbound)(?= )(?: local (\S+))?(?: remote (\S+))?)$') {
+            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "This is no classic rule: $text")
+        }
+        $action, $key, $direction, $local, $remote = @(foreach ($n in 1..5) { [string] $Matches[$n] })
+        if (-not $there.ContainsKey($key)) {
+            $addresses = Get-VmfAddressParameter -Local $local -Remote $remote
+            $null = Hyper-V\Add-VMNetworkAdapterAcl -VMNetworkAdapter $Adapter -Action $action -Direction $direction @addresses
+            $there[$key] = $action
+        }
+        elseif ($there[$key] -ne $action) {
+            $text = "$key on adapter $Label is another rule already: $($there[$key]) $key"
+            throw (New-VmfError -Class 'refused' -Code 'acl_conflict' -Message $text)
+        }
+    }
+}
+
+function Get-VmfAddressParameter {
+    <#
+    .SYNOPSIS
+    The parameters for the addresses of a classic rule: six pairs of digits are a MAC address.
+    #>
+    param([string] $Local, [string] $Remote)
+    $found = @{}
+    $sides = @{ Local = $Local; Remote = $Remote }
+    foreach ($side in $sides.Keys) {
+        if ($sides[$side].Length -eq 0) { continue }
+        $kind = 'IPAddress'
+        if ($sides[$side] -match '^[0-9A-F]{2}([-:]?[0-9A-F]{2}){5}$') { $kind = 'MacAddress' }
+        $found["$side$kind"] = $sides[$side]
+    }
+    $found
 }
 
 function Add-VmfAcl {
@@ -593,9 +745,9 @@ function Test-VmfRights {
     .SYNOPSIS
     May we read and write extended ACLs on this host? Changes nothing.
     .DESCRIPTION
-    Reading is tried, on the first adapter there is. Writing cannot be tried without writing: the
-    caller must be an administrator of this host or of its Hyper-V, and Hyper-V must take the call
-    with -WhatIf. On a host without any VM only the first of the two can be said.
+    Reading is tried, on the first adapter there is: of a VM, else the host's own. Writing cannot be
+    tried without writing: the caller must be an administrator of this host or of its Hyper-V, and
+    Hyper-V must take the call with -WhatIf. Without any adapter only the first can be said.
     .OUTPUTS
     One JSON text; data is {readable, writable, why}.
     #>
@@ -608,6 +760,9 @@ function Test-VmfRights {
         foreach ($vm in (Hyper-V\Get-VM)) {
             foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $adapter = $one; break }
             if ($null -ne $adapter) { break }
+        }
+        if ($null -eq $adapter) {
+            foreach ($one in (Hyper-V\Get-VMNetworkAdapter -ManagementOS)) { $adapter = $one; break }
         }
         if ($null -ne $adapter) { $null = Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $adapter }
         $readable = $true

@@ -482,16 +482,53 @@ function ConvertTo-VmfHost {
     $path = $null
     if ($paths.Count -gt 0) { $path = $paths[0] }
     [ordered]@{
-        name          = $name
-        live_limit    = [int] $VmHost.LiveMigrationMaximum
-        storage_limit = [int] $VmHost.LiveStorageMigrationMaximum
-        refreshed     = [bool] $note['refreshed']
-        locked        = [bool] $note['locked']
-        responding    = $responds
-        error         = $problem
-        maintenance   = $states -contains 'MaintenanceMode'
-        path          = $path
+        name           = $name
+        live_limit     = [int] $VmHost.LiveMigrationMaximum
+        storage_limit  = [int] $VmHost.LiveStorageMigrationMaximum
+        refreshed      = [bool] $note['refreshed']
+        locked         = [bool] $note['locked']
+        responding     = $responds
+        error          = $problem
+        maintenance    = $states -contains 'MaintenanceMode'
+        path           = $path
+        free_memory_mb = Get-VmfFreeMemory -VmHost $VmHost
+        volumes        = Get-VmfVolumeList -VmHost $VmHost
     }
+}
+
+function Get-VmfFreeMemory {
+    <#
+    .SYNOPSIS
+    MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
+    #>
+    param($VmHost)
+    $free = Get-VmfProperty -InputObject $VmHost -Name 'AvailableMemory' -Default $null
+    if ($null -eq $free) { return $null }
+    $reserve = Get-VmfProperty -InputObject $VmHost -Name 'MemoryReserveMB' -Default 0
+    [math]::Max([long] 0, [long] $free - [long] $reserve)
+}
+
+function Get-VmfVolumeList {
+    <#
+    .SYNOPSIS
+    The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
+    .DESCRIPTION
+    All of them or none: one that was left out would look like one that is not there.
+    #>
+    param($VmHost)
+    $reserve = [long] (Get-VmfProperty -InputObject $VmHost -Name 'DiskSpaceReserveMB' -Default 0)
+    $rows = [System.Collections.ArrayList]@()
+    foreach ($volume in (Get-VmfProperty -InputObject $VmHost -Name 'DiskVolumes' -Default @())) {
+        $free = Get-VmfProperty -InputObject $volume -Name 'FreeSpace' -Default $null
+        if ($null -eq $free) { return $null }
+        $megabytes = [long] [math]::Floor(([double] $free) / 1048576) - $reserve
+        $null = $rows.Add([ordered]@{
+                name    = ([string] $volume.Name).TrimEnd([char] '\')
+                free_mb = [math]::Max([long] 0, $megabytes)
+            })
+    }
+    if ($rows.Count -eq 0) { return $null }
+    , [object[]] $rows.ToArray()
 }
 
 function ConvertTo-VmfVm {
@@ -755,19 +792,46 @@ function Find-VmfVmNetwork {
     The VM network of exactly this name; none, or several, are refused.
     #>
     param($Server, [string] $Name)
-    $found = @(foreach ($network in (Get-SCVMNetwork -VMMServer $Server)) {
-            if ([string] $network.Name -eq $Name) { $network }
-        })
+    Find-VmfNamed -Objects @(Get-SCVMNetwork -VMMServer $Server) -Name $Name -Kind 'VM network' -Code 'no_network'
+}
+
+function Find-VmfNamed {
+    <#
+    .SYNOPSIS
+    The one of these objects that has exactly this name; none, or several, are refused.
+    #>
+    param([object[]] $Objects, [string] $Name, [string] $Kind, [string] $Code)
+    $found = @(foreach ($one in $Objects) { if ([string] $one.Name -eq $Name) { $one } })
     if ($found.Count -eq 1) { return $found[0] }
-    $count = 'no VM network'
-    if ($found.Count -gt 1) { $count = 'several VM networks' }
-    throw (New-VmfError -Class 'refused' -Code 'no_network' -Message "VMM knows $count named '$Name'")
+    $count = "no $Kind"
+    if ($found.Count -gt 1) { $count = "several ${Kind}s" }
+    throw (New-VmfError -Class 'refused' -Code $Code -Message "VMM knows $count named '$Name'")
+}
+
+function Add-VmfModelChange {
+    <#
+    .SYNOPSIS
+    Add subnet and port classification by their names to a change, where it does not have them yet.
+    .DESCRIPTION
+    Names of subnets are unique in their VM network only.
+    #>
+    param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
+    if ($Subnet.Length -gt 0 -and (Get-VmfName -Named $Change['VMSubnet']) -ne $Subnet) {
+        $within = @{}
+        if ($null -ne $Change['VMNetwork']) { $within['VMNetwork'] = $Change['VMNetwork'] }
+        $subnets = @(Get-SCVMSubnet -VMMServer $Server @within)
+        $Change['VMSubnet'] = Find-VmfNamed -Objects $subnets -Name $Subnet -Kind 'VM subnet' -Code 'no_subnet'
+    }
+    if ($Classification.Length -gt 0 -and (Get-VmfName -Named $Change['PortClassification']) -ne $Classification) {
+        $classes = @(Get-SCPortClassification -VMMServer $Server)
+        $Change['PortClassification'] = Find-VmfNamed -Objects $classes -Name $Classification -Kind 'port classification' -Code 'no_classification'
+    }
 }
 
 function Repair-VmfNetwork {
     <#
     .SYNOPSIS
-    Put VM network, switch and access VLAN back on adapters of a VM. Idempotent.
+    Put back on adapters of a VM what VMM models of them. Idempotent.
     .DESCRIPTION
     VMM re-reads the VM first. Where it is not on the named host nothing is done: what was lost there
     is not to be put back elsewhere.
@@ -776,8 +840,8 @@ function Repair-VmfNetwork {
     .PARAMETER HostName
     The full name of the host where it must be.
     .PARAMETER Adapters
-    JSON text: [{id, mac, network, switch, vlan}]; null leaves alone, VLAN 0 is untagged. An adapter is
-    found by id, else by its MAC where that is unique and not zero.
+    JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null leaves alone,
+    VLAN 0 is untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
     .PARAMETER VmmServer
     The VMM server as seen from here.
     .PARAMETER Port
@@ -812,16 +876,38 @@ function Repair-VmfNetwork {
                 $label = Get-VmfLabel -Id $id -Mac $mac
                 throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
             }
-            $network = [string] (Get-VmfField -InputObject $repair -Name 'network')
-            $switchName = [string] (Get-VmfField -InputObject $repair -Name 'switch')
-            $change = Get-VmfConnectionChange -Server $server -Adapter $adapter -Network $network -SwitchName $switchName
-            $vlan = Get-VmfField -InputObject $repair -Name 'vlan'
-            if ($null -ne $vlan) { Add-VmfVlanChange -Change $change -Vlan $vlan }
+            $change = Get-VmfRepairChange -Server $server -Adapter $adapter -Repair $repair
             if ($change.Count -gt 0) { $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter @change }
         }
         ConvertTo-VmfReply -Data ([ordered]@{})
     }
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Get-VmfRepairChange {
+    <#
+    .SYNOPSIS
+    The parameters that put back on an adapter what the caller names, and nothing else.
+    #>
+    param($Server, $Adapter, $Repair)
+    $network = [string] (Get-VmfField -InputObject $Repair -Name 'network')
+    $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
+    $subnet = [string] (Get-VmfField -InputObject $Repair -Name 'subnet')
+    $classification = [string] (Get-VmfField -InputObject $Repair -Name 'classification')
+    $portAcl = [string] (Get-VmfField -InputObject $Repair -Name 'port_acl')
+    $vlan = Get-VmfField -InputObject $Repair -Name 'vlan'
+    # VMM takes a subnet, and a classification, for a connection that is named with it.
+    if ($network.Length -eq 0 -and $subnet.Length + $classification.Length -gt 0) {
+        $network = [string] (Get-VmfName -Named $Adapter.VMNetwork)
+    }
+    $change = Get-VmfConnectionChange -Server $Server -Adapter $Adapter -Network $network -SwitchName $switchName
+    Add-VmfModelChange -Server $Server -Change $change -Subnet $subnet -Classification $classification
+    if ($portAcl.Length -gt 0) {
+        $known = @(Get-SCPortACL -VMMServer $Server)
+        $change['PortACL'] = Find-VmfNamed -Objects $known -Name $portAcl -Kind 'port ACL' -Code 'no_port_acl'
+    }
+    if ($null -ne $vlan) { Add-VmfVlanChange -Change $change -Vlan $vlan }
+    $change
 }
 
 function Add-VmfVlanChange {
@@ -856,8 +942,9 @@ function Start-VmfMove {
     .PARAMETER Power
     running, or down (off, saved or paused).
     .PARAMETER Pin
-    JSON text: [{id, mac, network, switch, vlan}], the adapters to bind into the job of a powered-down
-    VM. All of them go into one fresh job group with the move.
+    JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into the
+    job of a powered-down VM; VLAN null binds none (a trunk). All go into one fresh job group with the
+    move.
     .PARAMETER NotAfter
     ISO 8601: when the caller's decision becomes void.
     .PARAMETER VmmServer
@@ -1027,7 +1114,8 @@ function Set-VmfPin {
     .SYNOPSIS
     Queue the connections of these adapters into a job group; says whether there were any.
     .DESCRIPTION
-    An adapter that is gone meanwhile is left out: comparing after the move tells it. VLAN 0 leaves
+    An adapter that is gone meanwhile is left out: comparing after the move tells it. So is a subnet
+    or port classification that VMM does not know any more: no reason not to move. VLAN 0 leaves
     a VLAN alone that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
     #>
     param($Server, $Vm, [string] $Pin, [guid] $JobGroup)
@@ -1039,16 +1127,34 @@ function Set-VmfPin {
         $mac = [string] (Get-VmfField -InputObject $wanted -Name 'mac')
         $network = [string] (Get-VmfField -InputObject $wanted -Name 'network')
         $switchName = [string] (Get-VmfField -InputObject $wanted -Name 'switch')
-        $vlan = [int] (Get-VmfField -InputObject $wanted -Name 'vlan')
+        $vlan = Get-VmfField -InputObject $wanted -Name 'vlan'
+        $subnet = [string] (Get-VmfField -InputObject $wanted -Name 'subnet')
+        $classification = [string] (Get-VmfField -InputObject $wanted -Name 'classification')
         $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Id $id -Mac $mac
         if ($null -eq $adapter) { continue }
         $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Network $network -SwitchName $switchName
-        if ($vlan -eq 0 -and $adapter.VLanEnabled) { $vlan = [int] $adapter.VLanID }
-        Add-VmfVlanChange -Change $change -Vlan $vlan
+        Add-VmfPinnedModel -Server $Server -Change $change -Subnet $subnet
+        Add-VmfPinnedModel -Server $Server -Change $change -Classification $classification
+        if ($null -ne $vlan) {
+            if ($vlan -eq 0 -and $adapter.VLanEnabled) { $vlan = [int] $adapter.VLanID }
+            Add-VmfVlanChange -Change $change -Vlan $vlan
+        }
         $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter -JobGroup $JobGroup @change
         $any = $true
     }
     $any
+}
+
+function Add-VmfPinnedModel {
+    <#
+    .SYNOPSIS
+    As Add-VmfModelChange, but a name that VMM does not know is left out.
+    #>
+    param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
+    try { Add-VmfModelChange -Server $Server -Change $Change -Subnet $Subnet -Classification $Classification }
+    catch {
+        if ([string] $_.FullyQualifiedErrorId -notmatch '^Vmf\.refused\.no_(subnet|classification)(,|$)') { throw }
+    }
 }
 
 function Wait-VmfJobVariable {

@@ -62,6 +62,12 @@ namespace Microsoft.SystemCenter.VirtualMachineManager
     public class PortClassification : ClientObject { }
     public class PortACL : ClientObject { }
 
+    public class HostVolume : ClientObject
+    {
+        public ulong Capacity { get; set; }
+        public ulong? FreeSpace { get; set; }
+    }
+
     public class Host : ClientObject
     {
         public string FullyQualifiedDomainName { get; set; }
@@ -73,6 +79,10 @@ namespace Microsoft.SystemCenter.VirtualMachineManager
         public uint LiveStorageMigrationMaximum { get; set; }
         public bool EnableLiveMigration { get; set; }
         public bool MaintenanceHost { get; set; }
+        public uint? AvailableMemory { get; set; }
+        public uint? MemoryReserveMB { get; set; }
+        public uint? DiskSpaceReserveMB { get; set; }
+        public HostVolume[] DiskVolumes { get; set; }
         public string[] VMPaths { get; set; }
     }
 
@@ -149,6 +159,8 @@ namespace Microsoft.HyperV.PowerShell
     public enum OnOffState { On = 0, Off = 1 }
     public enum VMNetworkAdapterExtendedAclAction : byte { Allow = 1, Deny = 2 }
     public enum VMNetworkAdapterExtendedAclDirection : byte { Inbound = 1, Outbound = 2 }
+    public enum VMNetworkAdapterAclAction : byte { Allow = 1, Deny = 2, Meter = 3 }
+    public enum VMNetworkAdapterAclDirection : byte { Inbound = 1, Outbound = 2, Both = 3 }
     public enum VMNetworkAdapterVlanMode { Untagged = 0, Access = 1, Trunk = 2, Private = 3 }
     public enum VMNetworkAdapterIsolationMode { None = 0, NativeVirtualSubnet = 1, ExternalVirtualSubnet = 2, Vlan = 3 }
 
@@ -177,6 +189,12 @@ namespace Microsoft.HyperV.PowerShell
         public override string ToString() { return "VirtualMachine (Name = '" + Name + "') [Id = '" + Id + "']"; }
     }
 
+    public class VMSwitch
+    {
+        public Guid Id { get; set; }
+        public string Name { get; set; }
+    }
+
     public abstract class VMNetworkAdapterBase
     {
         public string Id { get; set; }
@@ -185,6 +203,7 @@ namespace Microsoft.HyperV.PowerShell
 
     public class VMNetworkAdapter : VMNetworkAdapterBase
     {
+        public Guid VMId { get; set; }
         public string VMName { get; set; }
         public string MacAddress { get; set; }
         public string SwitchName { get; set; }
@@ -206,6 +225,14 @@ namespace Microsoft.HyperV.PowerShell
     {
         public VMNetworkAdapterIsolationMode IsolationMode { get; set; }
         public int DefaultIsolationID { get; set; }
+    }
+
+    public class VMNetworkAdapterAclSetting
+    {
+        public VMNetworkAdapterAclDirection Direction { get; set; }
+        public VMNetworkAdapterAclAction Action { get; set; }
+        public string LocalAddress { get; set; }
+        public string RemoteAddress { get; set; }
     }
 
     public class VMNetworkAdapterExtendedAclSetting

@@ -1,0 +1,174 @@
+"""Answers the verbs that are typed: those that only look, and those that change something.
+
+A verb that had begun when the bot was killed is not carried out a second time where the audit
+shows that it was: one person's rows are worked off one by one, so what this person did since the
+row began is what the row did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from bot.slack import sentences
+from bot.slack.people import Deciders
+from bot.slack.rows import Sight, report_lines, see
+from bot.slack.tables import Inbound
+from engine import grammar, naming, verbs
+from engine.clock import Clock
+from engine.grammar import Ask
+from engine.model import Event, Run, short
+from engine.service import Service
+from engine.settings import Settings
+from engine.store import events, queries
+from engine.vocabulary import VERBS
+
+LISTED, LINES = 20, 15
+FOR_EVERYBODY = frozenset({"pause", "stop"})
+DECISIONS = frozenset({"approve", "deny", "withdraw"})
+CHANGING = frozenset(verb.name for verb in VERBS if verb.changes)
+FOR_STARTERS = CHANGING - FOR_EVERYBODY - DECISIONS
+
+#: The events by which a verb that was carried out is known again.
+TRACES: Mapping[str, frozenset[str]] = {
+    "pause": frozenset({"run.paused"}),
+    "resume": frozenset({"run.active"}),
+    "stop": frozenset({"run.stopping", "run.rejected"}),
+    "abort": frozenset({"run.stopping", "run.rejected", "run.changed"}),
+    "retry": frozenset({"run.active", "move.pending", "move.restoring"}),
+    "skip": frozenset({"move.skipped"}),
+    "set": frozenset({"run.changed"}),
+    "own": frozenset({"run.changed"}),
+    "settle": frozenset({"move.settled"}),
+    "go-on": frozenset({"host.cleared"}),
+    "approve": frozenset({"approval.granted"}),
+    "deny": frozenset({"approval.denied"}),
+    "withdraw": frozenset({"approval.withdrawn"}),
+}
+
+
+class Verbs:
+    """What is said to one person about a verb. Everything is read from rows."""
+
+    def __init__(
+        self, service: Service, settings: Settings, clock: Clock, deciders: Deciders
+    ) -> None:
+        self.service, self.settings, self.clock = service, settings, clock
+        self.store, self.deciders = service.store, deciders
+        self.command = settings.slack.command
+
+    def answer(self, row: Inbound, ask: Ask) -> str:
+        """Look or change; raises ``Refused``."""
+        word = ask.words[0] if ask.words else ""
+        match ask.verb:
+            case "help":
+                return sentences.help_text(self.command, word)
+            case "list":
+                return self._list()
+            case "approvals":
+                return self._approvals()
+            case "events":
+                return self._events(word)
+            case "status" | "report":
+                return self._one(word) if word else self._status()
+        return self._change(row, ask)
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def _see(self, run: int) -> Sight:
+        seen = see(self.store, self.settings, run, self.clock.now())
+        assert seen is not None
+        return seen
+
+    def _status(self) -> str:
+        unfinished = queries.runs(self.store, unfinished=True)
+        return sentences.status([self._see(run.id).board for run in unfinished], self.command)
+
+    def _one(self, word: str) -> str:
+        """A run as it stands: the board, and after its end the report."""
+        seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
+        if seen.record.run.over:
+            lines = report_lines(self.store, seen.record, self.clock.now())
+            return sentences.report(lines, self.command)
+        return sentences.one_status(seen.board, self.deciders, self.command)
+
+    def _list(self) -> str:
+        """Those that need a person, then those that go on, then those that ended; newest first."""
+        runs = queries.runs(self.store)
+        boards = {run.id: self._see(run.id).board for run in runs if not run.over}
+        helpless = {doubt.run for doubt in queries.doubts(self.store, self.service.vmm)}
+        helpless |= {damage.run for damage in queries.damages(self.store, self.service.vmm)}
+        needy = helpless | {n for n, board in boards.items() if board.questions or board.needs}
+        ordered = sorted(runs, key=lambda run: (run.id not in needy, run.over, -run.id))
+        shown = [boards.get(run.id) or self._see(run.id).board for run in ordered[:LISTED]]
+        return sentences.listing(shown, helpless, len(ordered) - len(shown), self.command)
+
+    def _approvals(self) -> str:
+        asked = []
+        for approval in queries.open_approvals(self.store):
+            seen = self._see(approval.run)
+            names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
+            vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
+            asked.append((approval, seen.board, vms))
+        return sentences.open_questions(asked, self.deciders, self.command)
+
+    def _events(self, word: str) -> str:
+        run = naming.find_run(word, queries.runs(self.store)) if word else None
+        lines = events.latest(self.store, LINES, run.id if run else None)
+        acting = {event.by for event in lines if event.by is not None}
+        return sentences.happened(lines, acting | set(people_of([run] if run else ())))
+
+    # --- changing ---------------------------------------------------------------------------
+
+    def _change(self, row: Inbound, ask: Ask) -> str:
+        done = self._done_before(row, ask)
+        if done:
+            return sentences.carried_out_before(done, row.by)
+        people = self.deciders.people()
+        said = verbs.carry_out(self.service, ask, by=row.by, deciders=people)
+        if not said.accepted:
+            return self._undecided(ask, said.sentence)
+        owners = people_of(queries.runs(self.store, unfinished=True))
+        return sentences.carried_out(said.sentence, owners, self.command)
+
+    def _undecided(self, ask: Ask, sentence: str) -> str:
+        asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
+        run = queries.run(self.store, asked.run) if asked else None
+        assert asked is not None
+        assert run is not None
+        return sentences.undecided(sentence, asked, run, self.deciders)
+
+    def _done_before(self, row: Inbound, ask: Ask) -> list[Event]:
+        """What this row did before a kill; nothing where it had not begun, or did nothing."""
+        if row.begun is None:
+            return []
+        for run, approval in self._meant(ask):
+            done = [
+                event
+                for event in events.since(self.store, run=run)
+                if event.by == row.by
+                and event.at >= row.begun
+                and event.kind in TRACES[ask.verb]
+                and (approval is None or event.detail.get("approval") == approval)
+            ]
+            if done:
+                return done
+        return []
+
+    def _meant(self, ask: Ask) -> Iterator[tuple[int, int | None]]:
+        """The runs (and the approval) that the first word may have meant when it was said."""
+        if ask.verb in DECISIONS:
+            asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
+            if asked is not None:
+                yield asked.run, asked.id
+            return
+        word = ask.words[0].casefold()
+        for run in reversed(queries.runs(self.store)):
+            hosts = (*run.sources, *run.destinations)
+            known = (run.label, str(run.id), *hosts, *map(short, hosts))
+            if word in (name.casefold() for name in known):
+                yield run.id, None
+
+
+def people_of(runs: Iterable[Run]) -> list[str]:
+    """Everybody whom the engine may name when it speaks of these runs."""
+    return list(dict.fromkeys(by for run in runs for by in (run.by, run.told, *run.steered)))

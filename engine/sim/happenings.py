@@ -1,0 +1,138 @@
+"""Carries out one happening of a story: what people say and decide, and what befalls the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from engine import grammar, verbs
+from engine.errors import Refused
+from engine.model import Request
+from engine.service import Service
+from engine.sim.faults import Fault, FaultyPort, Kill
+from engine.sim.story_file import Happening, Story
+from engine.sim.world import World
+from engine.store import queries
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What happenings act on: the story's people, the service in front of them, the world."""
+
+    story: Story
+    service: Service
+    port: FaultyPort
+
+    @property
+    def world(self) -> World:
+        return self.port.world
+
+
+def carry_out(stage: Stage, it: Happening, now: float) -> None:
+    """Let it happen. Raises ``Refused`` for names that do not exist at this moment."""
+    seconds = it.words.get("for")
+    lasting = float(seconds) if isinstance(seconds, int | float) else 0.0
+    world = stage.world
+    match it.do:
+        case "say":
+            _say(stage, it.text("by"), it.text("text"))
+        case "decide":
+            _decide(stage, it)
+        case "backup":
+            world.backup(now, it.text("vm"), lasting)
+        case "lock":
+            world.lock(now, it.text("host"), lasting)
+        case "down":
+            world.down(now, "vmm" if it.words["vmm"] else it.text("host"), lasting)
+        case "restart":
+            world.restart(now, lasting)
+        case "fault":
+            stage.port.faults.append(_fault(world, it))
+        case "kill":
+            stage.port.mortality.kill = _kill(it)
+        case _:
+            _change(world, it, now)
+
+
+def _change(world: World, it: Happening, now: float) -> None:
+    """What somebody does to hosts and VMs, and what the next migrations of a VM come to."""
+    words = it.words
+    match it.do:
+        case "delete":
+            world.delete(now, it.text("vm"))
+        case "create":
+            world.create(now, cast("Mapping[str, object]", words["vm"]))
+        case "power":
+            world.power(now, it.text("vm"), it.text("status"))
+        case "foreign":
+            world.foreign(now, it.text("vm"), it.text("to"))
+        case "limit":
+            world.limit(now, it.text("host"), _count(words["live"]), _count(words["storage"]))
+        case "outcome":
+            at = words["at"]
+            job: Literal["ok", "failed"] = "failed" if it.text("job") == "failed" else "ok"
+            place = str(at) if at is not None else None
+            world.outcome(now, it.text("vm"), job, place, _count(words["times"]) or 1)
+        case "lose":
+            acls: Any = words["acls"] if isinstance(words["acls"], int) else "all"
+            world.lose(now, it.text("vm"), acls, bool(words["nics"]))
+
+
+def _say(stage: Stage, by: str, text: str) -> None:
+    service = stage.service
+    try:
+        command = grammar.parse(text)
+        if isinstance(command, Request):
+            service.submit(command, by=by)
+        else:
+            verbs.carry_out(service, command, by=by, deciders=stage.story.approvers)
+    except Refused as error:
+        service.refuse(by, text, error)
+
+
+def _decide(stage: Stage, it: Happening) -> None:
+    service, by, named = stage.service, it.text("by"), it.words.get("approval")
+    waiting = queries.open_approvals(service.store)
+    if named is not None:
+        number = grammar.approval_number(str(named))
+    else:
+        number = waiting[0].id if waiting else 0
+    granted = it.text("verdict") == "approve"
+    verdict: Literal["approve", "deny"] = "approve" if granted else "deny"
+    chosen = cast("tuple[str, ...]", it.words.get("vms") or ())
+    try:
+        service.decide(
+            number,
+            verdict,
+            by=by,
+            deciders=stage.story.approvers,
+            reason=it.text("reason"),
+            vms=chosen or None,
+        )
+    except Refused as error:
+        service.refuse(by, f"{verdict} A{number} {' '.join(chosen)}".strip(), error)
+
+
+def _fault(world: World, it: Happening) -> Fault:
+    words = it.words
+    host, vm = words["host"], words["vm"]
+    return Fault(
+        call=it.text("call"),
+        how=cast("Any", words["how"]),
+        host=world.state.host(str(host)).name if host else None,
+        vm_id=world.state.vm(str(vm)).id if vm else None,
+        times=_count(words["times"]) or 1,
+        code=it.text("code"),
+        delay=cast("float", words["delay"]),
+    )
+
+
+def _kill(it: Happening) -> Kill:
+    call = it.words["call"]
+    point: Literal["before", "after"] = "before" if it.text("point") == "before" else "after"
+    return Kill(point, str(call) if call else None, _count(it.words["write"]) or 0)
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None

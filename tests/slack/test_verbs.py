@@ -1,0 +1,459 @@
+"""Verbs as commands: what they come to, who may say them, and what stands in the channel then."""
+
+from __future__ import annotations
+
+import pytest
+from slack_bolt import BoltRequest
+
+from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, LISTED, TRACES
+from engine import grammar, verbs
+from engine.model import ApprovalState, MoveState, RunState
+from engine.store import events, queries
+
+PAIR = """
+format = 1
+[[host]]
+name = "hv01"
+[[host]]
+name = "hv02"
+"""
+
+
+def vms(*names, status="Running"):
+    return PAIR + "".join(
+        f"[[vm]]\nname = '{name}'\nhost = 'hv01'\nminutes = 2.0\nstatus = '{status}'\n"
+        for name in names
+    )
+
+
+def of_kind(night, kind):
+    return [e for e in events.since(night.store) if e.kind == kind]
+
+
+def state_of(night, vm):
+    moves = queries.record(night.store, 1).moves
+    return next(m.move.state for m in moves if m.move.vm == vm)
+
+
+# --- changing ------------------------------------------------------------------------------------
+
+
+def test_pause_and_resume_are_answered_and_the_board_says_who_and_how_to_go_on(night):
+    night.ask_for()
+
+    night.say("pause R1", by=night.mei)
+
+    assert "R1 is paused." in night.told(night.mei, "Go on with: /migrate resume R1")
+    shown = night.board_shows("Paused").shown
+    assert f"R1 was paused by <@{night.mei}>. Go on with: /migrate resume R1" in shown
+    night.say("resume hv01")
+    assert night.told(night.dana, "R1 goes on.") == "R1 goes on."
+    night.board_shows("Moving")
+    assert night.run().state is RunState.ACTIVE
+
+
+def test_what_changes_nothing_and_what_cannot_be_is_said_so_and_only_the_latter_audited(night):
+    night.ask_for()
+
+    night.say("resume 1")
+    night.say("settle R1 web01")
+    night.say("pause R9")
+
+    assert night.told(night.dana, "not paused") == "R1 is not paused. Nothing changed."
+    assert "There is nothing to settle" in night.told(night.dana, "settle")
+    assert night.told(night.dana, "no run R9") == (
+        "There is no run R9. Nothing changed. The last one is R1."
+    )
+    assert [e.detail["text"] for e in of_kind(night, "refused")] == ["settle R1 web01", "pause R9"]
+    assert {e.by for e in of_kind(night, "refused")} == {f"@{night.dana}"}
+
+
+def test_set_skip_and_stop_do_what_they_say(night):
+    night.ask_for()
+
+    night.say("set R1 parallel 1")
+    night.say("skip R1 old-crm")
+    night.say("stop R1", by=night.mei)
+
+    assert night.told(night.dana, "parallel") == "R1 has parallel 1 now."
+    assert night.told(night.dana, "old-crm") == "old-crm stays where it is."
+    assert "R1 starts nothing more." in night.told(night.mei, "R1")
+    assert night.run().options.parallel == 1
+    assert state_of(night, "old-crm") is MoveState.SKIPPED
+    night.board_shows("Stopping")
+
+
+def test_abort_needs_its_yes_and_says_how_to_type_it_here(night):
+    night.ask_for()
+
+    night.say("abort R1")
+    assert "type: /migrate abort R1 yes" in night.told(night.dana, "mid-copy")
+    assert night.run().state is RunState.ACTIVE
+
+    night.say("abort R1 yes")
+    assert night.told(night.dana, "R1 is aborted.")
+    assert night.run().aborting
+
+
+def test_a_name_in_an_answer_pings_nobody(make_night):
+    night = make_night(fleet=vms("<!channel>", "@U0RAVI"))
+    night.start()
+    night.ask_for("host hv01 to hv02 now")
+
+    night.say("skip R1")
+    night.say("events R1")
+
+    assert "&lt;!channel&gt;, @U0RAVI stay where they are." in night.told(night.dana, "stay where")
+    told = night.told(night.dana, "left it out")
+    assert "@U0RAVI stays where it is" in told
+    assert f"&lt;!channel&gt; stays where it is: <@{night.dana}> left it out" in told
+    assert "<@U0RAVI>" not in told
+
+
+# --- who may -------------------------------------------------------------------------------------
+
+
+def test_what_only_starters_may_say_is_refused_to_others_and_audited(make_night):
+    night = make_night(starters=("U0DANA",))
+    night.start()
+    night.ask_for()
+    said = {"set": "set R1 parallel 3", "settle": "settle R1 web01", "go-on": "go-on R1 hv02"}
+
+    for verb in sorted(FOR_STARTERS):
+        night.say(said.get(verb, f"{verb} R1"), by=night.mei)
+        assert night.told(night.mei, f"not say {verb};") == (
+            f"You may not say {verb}; these people may: <@{night.dana}>. "
+            "Everybody may pause and stop. Nothing changed."
+        )
+
+    assert {"retry", "resume", "abort", "set", "own", "skip", "settle", "go-on"} == FOR_STARTERS
+    assert len(of_kind(night, "refused")) == len(FOR_STARTERS)
+    assert night.run().told == f"@{night.dana}"
+
+
+def test_pause_stop_and_looking_are_for_everybody_in_the_channel(make_night):
+    night = make_night(starters=("U0DANA",), channels=("C0OPS",))
+    night.start()
+    night.ask_for()
+    other = night.slack.channel("random")
+
+    night.say("stop R1", by=night.mei, channel=other)
+    assert "I work only in <#C0OPS>. Nothing changed." in night.told(night.mei, "work only")
+    assert night.run().state is RunState.ACTIVE
+    assert [e.by for e in of_kind(night, "refused")] == [f"@{night.mei}"]
+
+    for text in ("pause R1", "list", "events", "approvals", "report R1", "status"):
+        night.say(text, by=night.mei)
+    night.settled()
+    assert len(night.slack.ephemerals(night.mei)) == 7
+    assert not any("You may not" in e.text for e in night.slack.ephemerals(night.mei))
+    assert night.run().state is RunState.PAUSED
+
+
+# --- decisions -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(make_night):
+    night = make_night(
+        fleet=vms("old-a", "old-b", "old-c", status="PowerOff"), starters=("U0DANA",)
+    )
+    night.start()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.card(board)
+    return night, board
+
+
+def test_some_of_a_card_are_approved_by_name_and_the_card_says_which_stay(asked):
+    night, board = asked
+
+    night.say("approve A1 old-a old-c", by=night.ravi)
+
+    assert night.told(night.ravi, "A1") == "A1 is approved: 2 of 3 VMs may move."
+    shown = night.reply_with("Approved 2 of 3 by", board).shown
+    assert f"Approved 2 of 3 by <@{night.ravi}>" in shown
+    assert "R1 · old-a, old-c\n" in shown
+    assert "old-b stays on hv01." in shown
+
+
+def test_a_denial_carries_its_reason_to_the_card(asked):
+    night, board = asked
+
+    night.say("deny 1 not <!here>, tonight", by=night.ravi)
+
+    assert night.told(night.ravi, "A1") == "A1 is denied: 3 VMs stay where they are."
+    assert ': "not &lt;!here&gt;, tonight"' in night.reply_with("Denied by", board).shown
+
+
+def test_a_yes_is_taken_back_and_the_card_says_by_whom_and_why(asked):
+    night, board = asked
+    night.say("pause R1")
+    night.say("approve A1", by=night.ravi)
+    night.reply_with("Approved by", board)
+
+    night.say("withdraw A1 wrong night", by=night.ravi)
+
+    assert "A1 is withdrawn" in night.told(night.ravi, "withdrawn")
+    shown = night.reply_with("Withdrawn by", board).shown
+    assert f"Withdrawn by <@{night.ravi}>" in shown
+    assert ': "wrong night"' in shown
+    assert "3 VMs stay on hv01." in shown
+
+
+def test_who_may_not_decide_is_told_who_may_and_it_is_audited_once(asked):
+    night, _ = asked
+
+    night.say("approve A1", by=night.mei)
+    night.say("approve A1", by=night.dana)
+
+    assert night.told(night.mei, "A1") == (
+        f"Nothing changed on A1: not one of those who may decide. May decide: <@{night.ravi}>."
+    )
+    assert "whoever asked for a run" in night.told(night.dana, "A1")
+    assert [e.by for e in of_kind(night, "refused")] == [f"@{night.mei}", f"@{night.dana}"]
+    assert queries.open_approvals(night.store)
+
+
+def test_a_second_decision_is_told_who_made_the_first(asked):
+    night, _ = asked
+    night.say("deny A1", by=night.ravi)
+
+    night.say("approve A1", by=night.ravi)
+
+    assert f"It is denied by <@{night.ravi}>" in night.told(night.ravi, "decided before")
+    assert queries.approval(night.store, 1).state is ApprovalState.DENIED
+
+
+def test_who_had_it_go_on_is_no_longer_named_among_those_who_may_decide(make_night):
+    night = make_night(fleet=vms("old-a", status="PowerOff"))
+    night.start()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.say("pause R1")
+    night.say("resume R1", by=night.ravi)
+    night.told(night.ravi, "goes on")
+
+    card = night.card(board)
+
+    shown = night.slack.wait_for(lambda: night.slack.message(card.ts).shown)
+    assert f"who cannot decide, nor can <@{night.ravi}>, who had it go on." in shown
+    assert "May decide" not in shown
+    night.slack.click(night.ravi, card.ts, "approve")
+    assert "You had R1 go on, so you cannot decide on it." in night.told(night.ravi, "You had")
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def test_the_list_puts_first_what_needs_a_person_and_counts_what_it_leaves_out(night):
+    night.ask_for("vm web01 to hv02 now")
+    for number in range(2, LISTED + 2):
+        night.say("vm web02 to hv03 now")
+        night.board_shows("Moving", f"R{number} ")
+        night.say(f"stop R{number}")
+        night.told(night.dana, f"R{number} starts nothing more")
+        night.step(until=lambda: all(run.over for run in queries.runs(night.store)[1:]))
+    night.say("pause R1", by=night.ravi)
+
+    night.say("list", by=night.mei)
+
+    lines = night.told(night.mei, "more").splitlines()
+    assert len(lines) == LISTED + 1
+    assert lines[0].startswith("R1 · hv01 → hv02 · Paused")
+    assert lines[0].endswith("needs a person")
+    assert lines[1].startswith(f"R{LISTED + 1} · ")
+    assert lines[-1] == "… and 1 run more"
+
+
+def test_open_questions_are_listed_with_who_may_decide_and_how(asked):
+    night, _ = asked
+
+    night.say("approvals", by=night.mei)
+
+    first, how = night.told(night.mei, "A1").splitlines()
+    assert first.startswith("A1 · R1 · hv01 → hv02 · old-a, old-b, old-c · needed by <!date^")
+    assert first.endswith(f"may decide: <@{night.ravi}>")
+    assert how == "Click on the card, or type: /migrate approve A1"
+
+
+def test_without_a_question_and_without_a_run_it_is_said_so(night):
+    night.say("approvals")
+    night.say("list")
+
+    assert night.told(night.dana, "Nothing waits for a yes or no.")
+    assert night.told(night.dana, "There is no run yet. Start with: /migrate host")
+
+
+def test_the_last_events_are_told_with_people_as_mentions(night):
+    night.ask_for()
+    night.say("pause R1", by=night.mei)
+    night.say("resume R1")
+    night.told(night.dana, "goes on")
+
+    night.say("events R1")
+    night.say("events", by=night.mei)
+
+    lines = night.told(night.dana, "was paused").splitlines()
+    assert f"R1 goes on: resumed by <@{night.dana}>." in lines[-1]
+    assert f"R1 was paused by <@{night.mei}>." in lines[-2]
+    assert len(night.told(night.mei, "was paused").splitlines()) <= 15
+
+
+def test_status_of_a_host_is_that_of_its_run_and_a_word_that_is_no_run_gets_a_hint(night):
+    night.ask_for()
+
+    night.say("status hv03")
+    night.say("report nonsense")
+
+    assert "R1 · hv01 → hv02, hv03 · Moving" in night.told(night.dana, "as of")
+    assert night.told(night.dana, "nonsense") == (
+        '"nonsense" is not a run. Runs are written R214 or 214; see: /migrate status'
+    )
+
+
+# --- what stands in the channel ------------------------------------------------------------------
+
+
+def test_a_run_that_is_retried_after_its_end_is_told_about_again_to_its_new_end(make_night):
+    night = make_night(fleet=vms("web01"))
+    night.start()
+    night.world.outcome(night.clock.now(), "web01", job="failed", at="source", times=2)
+    board = night.ask_for("host hv01 to hv02 attempts 1 now")
+    night.to_the_end()
+    night.reply_with("0 of 1 moved", board)
+    night.settled()
+    assert night.side.tables.watched() == ()
+
+    night.say("retry R1", by=night.ravi)
+    night.board_shows("Moving")
+    night.to_the_end()
+    night.board_shows("Ended, not complete")
+    night.settled()
+    night.say("retry R1", by=night.ravi)
+    night.board_shows("Moving")
+    night.to_the_end()
+    night.board_shows("Completed")
+    night.settled()
+
+    shown = [m.shown for m in night.slack.thread(night.ops, board.ts)]
+    assert len([text for text in shown if text.startswith("❌")]) == 2
+    ends = [m for m in night.slack.thread(night.ops, board.ts) if "R1 ended" in m.shown]
+    assert [("0 of 1 moved" in m.shown, "1 of 1 moved" in m.shown) for m in ends] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+    assert all(m.broadcast for m in ends)
+    assert len([m for m in night.slack.messages(night.ops) if m.thread_ts is None]) == 1
+
+
+def test_whoever_takes_a_run_over_is_pinged_instead_of_who_asked(make_night):
+    night = make_night(fleet=vms("web01"))
+    night.start()
+    night.world.outcome(night.clock.now(), "web01", job="failed", at="source", times=1)
+    board = night.ask_for("host hv01 to hv02 attempts 1 now")
+
+    night.say("own R1", by=night.mei)
+
+    assert night.told(night.mei, "R1") == f"R1 is <@{night.mei}>'s now."
+    night.board_shows(f"taken over by <@{night.mei}>")
+    night.to_the_end()
+    assert night.reply_with("❌", board).shown.startswith(f"❌ <@{night.mei}> web01 did not move")
+    assert "/migrate retry R1 web01" in night.reply_with("❌", board).shown
+    last = night.reply_with("R1 ended", board).text
+    assert last.startswith(f"⚠️ <@{night.mei}> R1 ended")
+    assert f"Asked by <@{night.dana}>" in last
+
+
+def test_a_run_that_is_stopped_before_its_board_stands_never_begins(night):
+    night.slack.order("chat.postMessage", "internal_error", times=10_000)
+    night.say("host hv01 to hv02 now")
+    night.slack.wait_for(lambda: night.side.tables.watched())
+
+    night.say("stop R1", by=night.mei)
+
+    assert night.told(night.mei, "R1") == "R1 was stopped before it began."
+    assert night.run().state is RunState.REJECTED
+
+
+# --- after a kill --------------------------------------------------------------------------------
+
+
+def interrupted(night, text, by):
+    """A command that was accepted and begun; the bot is down."""
+    night.settled()
+    night.side.stop()
+    payload = night.slack.command_payload(by, night.ops, text)
+    night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
+    row = night.side.tables.next_inbound()
+    night.side.tables.begin(row.id, night.clock.now())
+    return row
+
+
+def carried_out(night, row, deciders=frozenset()):
+    ask = grammar.parse(row.body["text"])
+    verbs.carry_out(night.service, ask, by=row.by, deciders=deciders)
+
+
+def again(night):
+    night.side = night.new_side()
+    night.start()
+
+
+def test_a_pause_that_was_carried_out_before_a_kill_is_not_carried_out_again(night):
+    night.ask_for()
+    row = interrupted(night, "pause hv02", night.mei)
+    carried_out(night, row)
+    verbs.carry_out(night.service, grammar.parse("resume R1"), by="terminal:ann", deciders=None)
+
+    again(night)
+
+    assert night.told(night.mei, "R1") == f"R1 was paused by <@{night.mei}>."
+    assert night.run().state is RunState.ACTIVE
+    assert len(of_kind(night, "run.paused")) == 1
+
+
+def test_a_verb_that_had_begun_but_done_nothing_is_carried_out_after_the_kill(night):
+    night.ask_for()
+    night.say("pause R1", by=night.mei)
+    night.say("resume R1", by=night.mei)
+    night.told(night.mei, "goes on")
+    night.clock.jump(night.clock.now() + 1)
+    interrupted(night, "pause R1", night.mei)
+
+    again(night)
+
+    night.slack.wait_for(lambda: night.run().state is RunState.PAUSED)
+    assert len(of_kind(night, "run.paused")) == 2
+
+
+def test_what_somebody_else_did_meanwhile_is_not_taken_for_ones_own(night):
+    night.ask_for()
+    interrupted(night, "pause R1", night.mei)
+    verbs.carry_out(night.service, grammar.parse("pause R1"), by="terminal:ann", deciders=None)
+
+    again(night)
+
+    assert night.told(night.mei, "R1") == "R1 is paused already. Nothing changed."
+
+
+def test_a_stop_a_skip_and_a_decision_are_answered_from_the_audit_after_a_kill(make_night):
+    night = make_night(fleet=vms("old-a", "old-b", status="PowerOff"))
+    night.start()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.card(board)
+    people = frozenset({f"@{night.ravi}"})
+    for text, by, answer in (
+        ("skip R1 old-b", night.mei, f"old-b stays where it is: <@{night.mei}> left it out."),
+        ("approve A1 old-a", night.ravi, f"A1 approved for 1 of 2 VMs by <@{night.ravi}>"),
+        ("stop R1", night.mei, f"R1 is stopped by <@{night.mei}>."),
+    ):
+        carried_out(night, interrupted(night, text, by), people)
+        again(night)
+        assert answer in night.told(by, answer)
+        night.settled()
+    assert of_kind(night, "refused") == []
+
+
+def test_every_verb_that_changes_something_is_known_again_by_its_traces():
+    assert set(TRACES) == CHANGING
+    assert CHANGING > DECISIONS

@@ -1,0 +1,82 @@
+"""The defects of the original module, each with the tests that show that ours does not have it.
+
+SCVMReliableMigration is where VMFerry's behaviour comes from. What went wrong there is listed here
+in a sentence, beside the names of tests and stories that would be red if it went wrong here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+DEFECTS = {
+    "A VM with an incomplete configuration went round for ever: the attempt was written, the limit "
+    "never looked at": ["52_incomplete_again_and_again", "test_repairs_are_paced_and_counted"],
+    "A move that failed but left the VM on the destination skipped the repair of its ACLs": [
+        "07_failed_but_moved",
+        "test_where_the_vm_is_counts_and_the_job_only_explains",
+    ],
+    "Rules were compared by reference: all of them looked missing, and were added again": [
+        "test_only_what_is_missing_is_a_difference",
+        "test_a_second_repair_finds_nothing_to_do",
+        "test_a_rule_under_the_same_key_is_never_overwritten",
+    ],
+    "Rules were put back by the VM's name: on all of its adapters, and on its namesakes": [
+        "53_namesakes",
+        "02_lost_acls_are_put_back",
+    ],
+    "ACLs were compared after cold moves only": ["02_lost_acls_are_put_back"],
+    "Only the first adapter of a powered-down VM was pinned; none at all was an error": [
+        "51_every_field_of_a_network",
+        "62_nothing_to_pin",
+        "03_powered_down_keeps_its_network",
+    ],
+    "Several reasons of a VM that cannot move had no branch, or one that was never reached": [
+        "test_every_outcome_occurs_in_a_story",
+        "test_every_cell_of_the_truth_table_has_a_row",
+    ],
+    "Slots were counted for both hosts together against the smaller limit": [
+        "63_a_third_host_takes_no_slot",
+        "test_each_sign_alone_takes_a_slot_on_both_hosts",
+    ],
+    "The storage limit was not looked at": ["test_a_move_needs_a_live_and_a_storage_slot"],
+    "The limits were read once a run": [
+        "test_limits_are_those_of_this_observation",
+        "46_changed_in_mid_run",
+    ],
+    "One VM in backup held up every powered-down one": ["61_a_backup_holds_up_nobody"],
+    "Sixty seconds of sleep after each round, and VMs in whatever order they came": [
+        "test_a_plan_fills_the_slots_and_no_more",
+    ],
+    "A host that could not be re-read for any reason but one number ended the run": [
+        "24_a_locked_host",
+        "test_a_host_is_tried_again_whatever_went_wrong_with_its_re_reading",
+    ],
+    "An exception of VMM ended the run": ["19_vmm_is_silent", "57_what_is_charged"],
+    "Jobs were found by the name of the VM": ["53_namesakes", "12_status_lies_and_jobs_come_late"],
+    "A backup was seen only where two of Hyper-V's words stood in one order": [
+        "test_only_hyper_v_shows_a_backup_and_a_migration_started_in_it_fails_quickly",
+    ],
+    "A failed state of VMM stuck to the VM": ["05_a_failure_is_tried_again"],
+    "A host was restarted with a VM on it": [
+        "test_a_source_is_called_empty_after_two_looks_thirty_seconds_apart",
+        "test_what_is_not_proven_empty_is_never_called_so",
+    ],
+}
+
+
+def names() -> set[str]:
+    """Every test function and every story folder there is."""
+    tests = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    found = {name for text in tests for name in re.findall(r"^def (test_\w+)", text, re.M)}
+    return found | {path.parent.name for path in (ROOT / "tests" / "stories").glob("*/story.toml")}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_of_the_original_has_tests_that_would_show_it_here(defect):
+    assert [name for name in DEFECTS[defect] if name not in names()] == []
+    assert DEFECTS[defect]

@@ -1,0 +1,234 @@
+"""The engine as a whole: silence of VMM, gaps, people who act while it plans, jobs to stop."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from engine import grammar, verbs
+from engine.clock import VirtualClock
+from engine.errors import Overtaken, VmmUnavailable
+from engine.grammar import Ask
+from engine.model import MoveState, RunState, Wait
+from engine.reconciler import Engine
+from engine.service import Service
+from engine.settings import Settings
+from engine.sim.fleet_file import parse
+from engine.sim.port import SimPort, open_world
+from engine.store import events, queries
+from engine.store.deeds import writing
+from engine.store.store import Store
+
+FLEET = """
+format = 1
+host = [{ name = "hv01" }, { name = "hv02" }]
+vm = [
+  { name = "web01", host = "hv01", minutes = 5 },
+  { name = "web02", host = "hv01", minutes = 5, backup = [["0s", "3h"]] },
+]
+"""
+
+
+class Place:
+    """An engine on a simulated fleet in virtual time, and what people type."""
+
+    def __init__(self, folder) -> None:
+        opened = open_world(parse(FLEET), None, speed=math.inf)
+        self.world, self.clock = opened.world, VirtualClock(opened.world.now)
+        self.store = Store(folder / "vmferry.db", durable=False)
+        self.service = Service(self.store, self.clock, Settings())
+        self.port = SimPort(self.world, self.clock)
+        self.engine = self.new_engine()
+        self.engine.look()
+        self.service.submit(grammar.parse("host hv01 to hv02"), by="@ann")
+
+    def new_engine(self) -> Engine:
+        engine = Engine(self.store, self.port, self.clock, Settings(), lanes=1)
+        engine.take_over()
+        return engine
+
+    def ticks(self, count: int = 1, seconds: float = 5.0) -> None:
+        for _ in range(count):
+            self.engine.advance()
+            self.clock.jump(self.clock.now() + seconds)
+
+    def say(self, text: str, by: str = "@ann") -> str:
+        command = grammar.parse(text, "terminal")
+        assert isinstance(command, Ask)
+        return verbs.carry_out(self.service, command, by=by, deciders=None).sentence
+
+    @property
+    def record(self):
+        return queries.record(self.store, 1)
+
+    def move(self, name: str = "web01"):
+        return next(m.move for m in self.record.moves if m.move.vm == name)
+
+    def kinds(self) -> list[str]:
+        return [e.kind for e in events.since(self.store)]
+
+    def called(self, name: str) -> int:
+        return sum(call["call"] == name for call in self.port.calls)
+
+
+@pytest.fixture
+def place(tmp_path):
+    made = Place(tmp_path)
+    yield made
+    made.engine.close()
+    made.store.close()
+
+
+# --- VMM is silent --------------------------------------------------------------------------------
+
+
+def test_while_vmm_is_silent_what_waits_says_so_and_what_moves_moves(place):
+    place.ticks(3)
+    place.world.down(place.clock.now(), "vmm", 600)
+    place.ticks(2)
+
+    assert place.move("web02").wait is Wait.VMM_DOWN
+    assert "does not answer" in place.move("web02").wait_text
+    assert (place.move().state, place.move().wait) == (MoveState.MOVING, None)
+
+
+def test_a_backup_is_waited_for_as_long_as_before_once_vmm_is_back(place):
+    place.ticks(240)
+    place.world.down(place.clock.now(), "vmm", 1200)
+    place.ticks(242)
+    move = place.move("web02")
+
+    assert move.wait is Wait.BACKUP
+    assert 1100 <= move.wait_credit <= 1300
+
+
+def test_silence_of_vmm_for_hours_pauses_nothing(place):
+    place.world.down(place.clock.now(), "vmm", 4 * 3600)
+    place.ticks(100, 180)
+
+    assert "run.paused" not in place.kinds()
+    assert place.record.run.state is not RunState.PAUSED
+
+
+# --- gaps -----------------------------------------------------------------------------------------
+
+
+def test_an_engine_that_was_away_for_an_hour_pauses_and_says_what_changed(place):
+    place.ticks(3)
+    place.engine.close()
+    place.world.create(place.clock.now(), {"name": "new01", "host": "hv01"})
+    place.clock.jump(place.clock.now() + 3600)
+    place.engine = place.new_engine()
+    place.ticks(2)
+
+    assert place.record.run.state is RunState.PAUSED
+    assert "for 1 h" in place.record.run.said
+    assert "new01 is new" in place.record.run.said
+    assert place.move().state is not MoveState.PENDING
+    place.say("resume R1")
+    place.ticks(80)
+    assert place.move("new01").state is MoveState.DONE
+
+
+def test_a_wait_does_not_expire_at_the_first_look_after_a_gap(place):
+    place.ticks(3)
+    before = place.move("web02")
+    place.engine.close()
+    place.clock.jump(place.clock.now() + 1700)
+    place.engine = place.new_engine()
+    place.ticks(1)
+    move = place.move("web02")
+
+    assert (before.wait, move.wait) == (Wait.BACKUP, Wait.BACKUP)
+    assert move.wait_credit == pytest.approx(-1700, abs=30)
+
+
+# --- people act while it plans --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["pause R1", "skip R1 web01", "stop R1", "set R1 parallel 1"])
+def test_what_was_planned_before_a_person_spoke_is_not_written(word, place):
+    planned_on = place.record
+    place.say(word)
+
+    with pytest.raises(Overtaken), writing(place.store, place.clock.now()) as pen:
+        pen.expect([planned_on])
+
+
+def test_where_nobody_spoke_it_is_written(place):
+    with writing(place.store, place.clock.now()) as pen:
+        pen.expect([place.record])
+
+
+class Interrupted(SimPort):
+    """A world in which somebody speaks just when VMM is asked whether we have rights."""
+
+    speak = staticmethod(lambda: None)
+
+    def rights(self, host):
+        self.speak()
+        return super().rights(host)
+
+
+def test_a_pause_in_mid_step_is_obeyed_in_the_next_one(place):
+    port = Interrupted(place.world, place.clock)
+    place.engine.port = port
+    port.speak = lambda: (setattr(port, "speak", lambda: None), place.say("pause R1"))
+    place.ticks(4)
+
+    assert place.record.run.state is RunState.PAUSED
+    assert place.move().wait is Wait.PAUSED
+    assert "start_move" not in [call["call"] for call in port.calls]
+
+
+# --- abort ----------------------------------------------------------------------------------------
+
+
+def test_abort_stops_the_job_once_a_pass_and_leaves_the_vm_where_it_was(place):
+    place.ticks(4)
+    assert place.move().state is MoveState.MOVING
+    said = place.say("abort R1 yes")
+    place.ticks(6)
+
+    assert said == "R1 is aborted. VMM is asked to stop web01."
+    assert place.called("stop_job") == 1
+    assert (place.move().state, place.move().outcome) == (MoveState.SKIPPED, "STOPPED")
+    assert place.record.run.state is RunState.STOPPED
+
+
+def test_a_job_that_does_not_stop_is_asked_again_after_a_pass(place):
+    class Deaf(SimPort):
+        def stop_job(self, job_id):
+            self.calls.append({"call": "stop_job"})
+            raise VmmUnavailable("no answer")
+
+    place.ticks(4)
+    place.engine.port = Deaf(place.world, place.clock)
+    place.say("abort R1 yes")
+    place.ticks(14)
+
+    assert [call["call"] for call in place.engine.port.calls].count("stop_job") == 2
+    assert "attempt.stopping" in place.kinds()
+
+
+# --- rights ---------------------------------------------------------------------------------------
+
+
+def test_rights_are_asked_once_a_host_and_run_and_before_the_first_start(place):
+    place.ticks(4)
+    calls = [call["call"] for call in place.port.calls]
+
+    assert calls.count("rights") == 2
+    assert max(i for i, c in enumerate(calls) if c == "rights") < calls.index("start_move")
+
+
+def test_a_run_that_goes_on_after_it_had_ended_asks_for_the_rights_again(place):
+    place.ticks(4)
+    place.say("stop R1")
+    place.ticks(70)
+    assert place.record.run.state is RunState.STOPPED
+    place.say("retry R1 web02")
+    place.ticks(2)
+
+    assert place.called("rights") == 4
