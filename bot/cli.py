@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from bot.terminal import reading, running
+from bot.terminal import reading, running, verbs
 from bot.terminal.report_page import page
-from engine import grammar
+from engine import grammar, naming
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
 from engine.model import Request
 from engine.report import spreadsheet
@@ -208,7 +208,11 @@ def status(ctx: click.Context, run: str | None) -> None:
     place = cast(_Lazy, ctx.obj).place()
     store = place.reading()
     try:
-        chosen = [reading.find_run(store, run)] if run else queries.runs(store, unfinished=True)
+        chosen = (
+            [naming.find_run(run, queries.runs(store))]
+            if run
+            else queries.runs(store, unfinished=True)
+        )
         boards = [reading.status_of(place, store, one) for one in chosen]
     finally:
         store.close()
@@ -230,7 +234,7 @@ def report(ctx: click.Context, run: str, as_json: bool, as_csv: bool) -> None:
     place = cast(_Lazy, ctx.obj).place()
     store = place.reading()
     try:
-        document = reading.report_of(place, store, reading.find_run(store, run))
+        document = reading.report_of(place, store, naming.find_run(run, queries.runs(store)))
     finally:
         store.close()
     if as_json:
@@ -298,6 +302,9 @@ def demo() -> None:
     from bot.terminal.demo import main as play
 
     sys.exit(play())
+
+
+verbs.register(cli, lambda ctx: cast(_Lazy, ctx.obj).place())
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

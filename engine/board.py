@@ -10,6 +10,7 @@ from engine.model import (
     ApprovalState,
     AttemptKind,
     Fleet,
+    Move,
     MoveRecord,
     MoveState,
     Outcome,
@@ -109,9 +110,25 @@ def _needs(record: RunRecord) -> tuple[str, ...]:
     told = {record.run.said: None} if record.run.state is RunState.PAUSED else {}
     for entry in record.moves:
         move = entry.move
-        if not move.over and move.wait in _FOR_PEOPLE and "somebody" in move.wait_text:
+        if not move.over and _is_for_people(move):
             told.setdefault(f"{move.wait_text[:1].upper()}{move.wait_text[1:]}")
     return tuple(said for said in told if said)
+
+
+def _is_for_people(move: Move) -> bool:
+    """Another run ends by itself; a doubt or damage does not: their texts ask somebody."""
+    return move.wait in _FOR_PEOPLE and "somebody" in move.wait_text
+
+
+def stands_still(record: RunRecord) -> bool:
+    """Does nothing of this run go on before a person types something?"""
+    open_moves = [entry.move for entry in record.moves if not entry.move.over]
+    flying = (MoveState.MOVING, MoveState.RESTORING)
+    if record.run.over or any(move.state in flying for move in open_moves):
+        return False
+    if record.run.state is RunState.PAUSED:
+        return True
+    return bool(open_moves) and all(map(_is_for_people, open_moves))
 
 
 def percent(entry: MoveRecord, fleet: Fleet | None) -> int | None:

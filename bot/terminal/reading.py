@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bot.terminal.board import board_lines, safe
-from engine import grammar, report
+from engine import report
 from engine.board import board
 from engine.clock import SystemClock
 from engine.errors import Refused
-from engine.model import Run, same_host, short
+from engine.model import Run
 from engine.settings import Settings
 from engine.sim.port import Opened, open_world
 from engine.store import queries
@@ -48,29 +48,6 @@ class Place:
     def saved_world(self) -> Opened | None:
         """The simulated world beside the database as it is now; nothing is written."""
         return open_world(None, self.world) if self.world.exists() else None
-
-
-def find_run(store: Store, word: str) -> Run:
-    """The run of this number, or the one unfinished run that this host belongs to."""
-    unfinished = queries.runs(store, unfinished=True)
-    by_host = [run for run in unfinished if _has_host(run, word)]
-    if len(by_host) == 1:
-        return by_host[0]
-    if by_host:
-        labels = ", ".join(run.label for run in by_host)
-        raise Refused(f"{word} belongs to {labels}.", what=word, hint="Name one of them.")
-    number = grammar.run_number(word)
-    run = queries.run(store, number)
-    if run is not None:
-        return run
-    known = queries.runs(store)
-    hint = f"The last one is {known[-1].label}." if known else "There is no run yet."
-    raise Refused(f"There is no run R{number}.", what=word, hint=hint)
-
-
-def _has_host(run: Run, word: str) -> bool:
-    hosts = (*run.sources, *run.destinations)
-    return any(same_host(host, word) or same_host(short(host), word) for host in hosts)
 
 
 def report_of(place: Place, store: Store, one: Run) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bot.terminal.board import LiveScreen, PlainScreen, Screen
 from bot.terminal.reading import Place, report_lines, truth_of
 from bot.terminal.watch import Watch, user
 from engine import report
+from engine.board import stands_still
 from engine.clock import Clock, SystemClock, VirtualClock
 from engine.errors import Refused, UsageError
 from engine.model import Request, Run, RunState
@@ -182,6 +183,11 @@ class Session:
         run = queries.run(self.store, run_id)
         return run is None or run.over
 
+    def stands_still(self, run_id: int) -> bool:
+        """Does it wait for what only a person can type elsewhere?"""
+        record = queries.record(self.store, run_id)
+        return record is not None and stands_still(record)
+
     def document(self, current: Run) -> dict[str, Any]:
         """The report of one run, as the public contract describes it."""
         now, opened = self.world.clock.now(), self.world.opened
@@ -204,6 +210,8 @@ def run(place: Place, wish: Wish) -> tuple[int, Mapping[str, Any]]:
         if attached:
             watch.skip()
             screen.say([f"{current.label} goes on: {current.request}"])
+            if current.state is RunState.PAUSED:
+                screen.say([current.said, f"In another window: vmferry resume {current.label}"])
         try:
             _drive(session, watch)
         except KeyboardInterrupt:
@@ -212,6 +220,9 @@ def run(place: Place, wish: Wish) -> tuple[int, Mapping[str, Any]]:
             screen.close()
         document = session.document(current)
         result = document["runs"][0]
+        if not document["ended"]:
+            said = f"{current.label} stands still: time does not pass before somebody answers."
+            screen.say(["", said, f"See: vmferry status {current.label}"])
         screen.say(["", *report_lines(result)])
         return int(result["exit"]), document
 
@@ -245,7 +256,7 @@ def _drive(session: Session, watch: Watch) -> None:
 
 def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -> None:
     watch.look()
-    while not session.is_over(watch.run.id):
+    while not session.is_over(watch.run.id) and not session.stands_still(watch.run.id):
         advanced = session.engine.advance()
         watch.look()
         while watch.asked is not None:  # time stands still while a person thinks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.report.as_csv import spreadsheet
-from engine.report.as_json import document, exit_of, tries
+from engine.report.as_json import document, event_body, exit_of, tries
 from engine.report.in_words import (
     counted,
     headline,
@@ -17,6 +17,7 @@ from engine.report.pace import lower_bound
 __all__ = [
     "counted",
     "document",
+    "event_body",
     "exit_of",
     "headline",
     "idle_line",

@@ -67,7 +67,7 @@ def document(
         "approvals": [
             _approval(store, record, a, origin) for record in records for a in record.approvals
         ],
-        "events": [_event(e, origin) for e in told],
+        "events": [event_body(e, origin) for e in told],
         "calls": [_shifted(c, origin, "t", "ended") for c in world["calls"]],
         "fleet": world["fleet"],
         "violations": None
@@ -190,7 +190,8 @@ def _missing(entry: MoveRecord) -> list[Json]:
     return [{"adapter": d.adapter, "what": d.what, "value": d.value} for d in lacking]
 
 
-def _event(event: Event, origin: float) -> Json:
+def event_body(event: Event, origin: float) -> Json:
+    """One event as the document shows it; its time is seconds since ``origin``."""
     return {
         "seq": event.seq,
         "t": _at(event.at, origin),

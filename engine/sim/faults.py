@@ -1,209 +1,291 @@
-"""Faults that a story wishes: calls that go wrong, and an engine that dies.
+"""Calls that go wrong because a story says so: a world whose answers are bent, call by call.
 
-The faults lie between the engine and the world: the world itself does what it is asked, or is not
-asked at all. Death is no error that anybody may catch: it ends everything up to the player.
+The world itself stays honest: a fault either keeps a call from reaching it, lets it happen and
+loses the answer, cuts it in half, or lets it happen later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from sqlite_utils import Database
-
-from engine.clock import Clock
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import Fleet, Repair, same_host, short
-from engine.sim.port import SimPort
+from engine.model import AdapterRepair, Fleet, Network, Power, Repair, same_host
+from engine.sim import judge
+from engine.sim.state import State, places
 from engine.sim.world import World
-from engine.store.store import Store
+
+How = Literal["refused", "locked", "timeout_before", "timeout_after", "half", "delayed"]
+HOWS: tuple[How, ...] = (
+    *("refused", "locked", "timeout_before"),
+    *("timeout_after", "half", "delayed"),
+)
+CALLS = (
+    *("observe", "networks", "rights", "start_move"),
+    *("repair_network", "dismiss", "refresh", "stop_job"),
+)
+READING = ("observe", "networks", "rights")
+"""Calls that change nothing: they can fail, but not come true later."""
+NAMELESS = ("observe", "rights")
+"""Calls that name no VM."""
 
 Reply = TypeVar("Reply")
-How = Literal["refused", "locked", "timeout_before", "timeout_after", "half", "delayed"]
-CALLS = (
-    "observe",
-    "networks",
-    "rights",
-    "start_move",
-    "repair_network",
-    "dismiss",
-    "refresh",
-    "stop_job",
-)
-HOWS = ("refused", "locked", "timeout_before", "timeout_after", "half", "delayed")
-
-
-class Dead(BaseException):
-    """The engine dies here: nothing of it may catch this."""
+Act = Callable[[float], Reply]
 
 
 @dataclass
 class Fault:
-    """What goes wrong with the next ``times`` calls of this name, to this host, about this VM."""
+    """How the next ``times`` calls of this name go wrong, of one host or VM where it is named.
+
+    ``host`` is a full name, ``vm`` an id. ``code`` is VMM's number. ``delay`` is in seconds.
+    """
 
     call: str
     how: How
-    host: str | None = None
-    vm_id: str | None = None
     times: int = 1
+    host: str | None = None
+    vm: str | None = None
     code: str = ""
-    delay: float = 30.0
+    delay: float = 0.0
 
-    def error(self, name: str) -> VmmError:
-        """What the caller is told."""
-        if self.how == "refused":
-            return VmmRefused(f"VMM refused {name}", code=self.code)
+    def strikes(self, call: str, hosts: Sequence[str], vms: Sequence[str]) -> bool:
+        """Does this call go wrong by it? ``hosts`` and ``vms`` are those that it is about."""
+        if self.times <= 0 or call != self.call:
+            return False
+        if self.host is not None and not _named(self.host, hosts):
+            return False
+        return self.vm is None or self.vm in vms
+
+    def no_answer(self) -> VmmUnavailable:
+        """Nobody knows whether it happened."""
+        return VmmUnavailable(f"The connection broke during {self.call}", code=self.code)
+
+    def refusal(self) -> VmmError:
+        """VMM's own no, before anything happens."""
         if self.how == "locked":
             return VmmLocked("The object is locked by another job", code=self.code or "2606")
-        return VmmUnavailable(f"The connection broke during {name}", code=self.code)
+        if self.how == "refused":
+            return VmmRefused(f"VMM refused {self.call}", code=self.code)
+        return self.no_answer()
 
 
-@dataclass
-class Kill:
-    """When the engine dies next: before or after a call of the port, or its n-th transaction."""
+class FaultyWorld(World):
+    """A world on whose way to us things go wrong. A story's own: it is never saved."""
 
-    point: Literal["before", "after"]
-    call: str | None = None
-    write: int = 0
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._faults: list[Fault] = []
+        self._later: list[tuple[float, Act[object]]] = []
 
+    def add_fault(self, fault: Fault) -> None:
+        """From now on; an earlier fault of the same call comes first."""
+        self._faults.append(fault)
 
-@dataclass
-class Mortality:
-    """What is to kill the engine; shared by its port and its store."""
+    def advance(self, now: float) -> None:
+        """Settle what happened up to now, delayed calls at their time too."""
+        while due := min((one for one in self._later if one[0] <= now), default=None, key=_when):
+            self._later.remove(due)
+            with suppress(VmmError):  # nobody is there to hear it
+                due[1](due[0])
+        super().advance(now)
 
-    kill: Kill | None = None
+    def next_change(self, now: float) -> float | None:
+        """As the world's own, delayed calls included."""
+        change = super().next_change(now)
+        known = [at for at, _ in self._later]
+        return min(known if change is None else [change, *known], default=None)
 
-    def at_call(self, point: str, name: str) -> None:
-        """Die here, if this call was named. Raises ``Dead``."""
-        kill = self.kill
-        if kill is not None and kill.call == name and kill.point == point:
-            self.kill = None
-            raise Dead(f"{point} {name}")
+    # --- the port's calls --------------------------------------------------------------------
 
-    def at_write(self, point: str) -> None:
-        """Die here, if this is the transaction that was counted to. Raises ``Dead``."""
-        kill = self.kill
-        if kill is None or not kill.write:
-            return
-        if point == "before":
-            kill.write -= 1
-            due = kill.write == 0 and kill.point == "before"
-            kill.write = kill.write or -1
-        else:
-            due = kill.write == -1 and kill.point == "after"
-        if due:
-            self.kill = None
-            raise Dead(f"{point} a write")
-
-
-class MortalStore(Store):
-    """The engine's store, in which it may die before or after it writes."""
-
-    def __init__(self, path: Path, mortality: Mortality) -> None:
-        self._mortality = mortality
-        super().__init__(path, durable=False)
-
-    @contextmanager
-    def transaction(self) -> Iterator[Database]:
-        """See ``Store``."""
-        self._mortality.at_write("before")
-        with super().transaction() as db:
-            yield db
-        self._mortality.at_write("after")
-
-
-class FaultyPort(SimPort):
-    """The simulated port with the faults of a story."""
-
-    def __init__(self, world: World, clock: Clock, mortality: Mortality) -> None:
-        super().__init__(world, clock)
-        self.mortality = mortality
-        self.faults: list[Fault] = []
-
-    def repair_network(self, vm_id: str, repair: Repair) -> None:
-        """See ``VmmPort``; a fault ``half`` puts back only the first half."""
-        fault = self._next("repair_network", repair.host, [vm_id], how="half")
-        if fault is None:
-            super().repair_network(vm_id, repair)
-            return
-        super().repair_network(vm_id, _half_of(repair))
-        raise fault.error("repair_network")
-
-    def _call(
+    def observe(
         self,
-        name: str,
-        act: Callable[[float], Reply],
-        *,
-        host: str | None = None,
-        vms: Sequence[str] = (),
-        changes: bool = True,
-        result: Callable[[Reply], str | None] = lambda _: None,
-    ) -> Reply:
-        self.mortality.at_call("before", name)
-        fault = self._next(name, host, vms)
-        made = act if fault is None else lambda now: self._gone_wrong(fault, name, act, now)
-        reply = super()._call(name, made, host=host, vms=vms, changes=changes, result=result)
-        self.mortality.at_call("after", name)
-        return reply
+        now: float,
+        hosts: Sequence[str] = (),
+        jobs: Sequence[str] = (),
+        refresh: Sequence[str] = (),
+    ) -> Fleet:
+        """One host is silent, cannot be re-read, or VMM itself does not answer."""
+        fault = self._strike_looking(now, hosts, refresh)
+        if fault is None:
+            return super().observe(now, hosts, jobs, refresh)
+        if fault.how in ("refused", "locked"):
+            vain = [h for h in refresh if fault.host is None or same_host(fault.host, h)]
+            kept = [h for h in refresh if h not in vain]
+            fleet = super().observe(now, hosts, jobs, kept)
+            return _not_reread(fleet, vain, fault)
+        if fault.host is None and fault.how != "half":
+            looked = super().observe
+            return self._bent(fault, now, lambda at: looked(at, hosts, jobs, refresh))
+        silent = [fault.host] if fault.host else list(dict.fromkeys(hosts))[len(set(hosts)) // 2 :]
+        if fault.how == "timeout_before" or fault.how == "half":
+            refresh = [h for h in refresh if not _named(h, silent)]
+        answering = [h for h in hosts if not _named(h, silent)]
+        return _silenced(super().observe(now, answering, jobs, refresh), silent, fault)
 
-    def _next(
-        self, name: str, host: str | None, vms: Sequence[str], how: str | None = None
+    def networks(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """Half: the second half of the VMs is not in the answer."""
+        fault = self._strike("networks", now, [host], vm_ids)
+        if fault is not None and fault.how == "half":
+            return super().networks(now, host, list(vm_ids)[: len(vm_ids) // 2])
+        read = super().networks
+        return self._bent(fault, now, lambda at: read(at, host, vm_ids))
+
+    def rights(self, now: float, host: str) -> str | None:
+        """See ``World.rights``."""
+        fault, ask = self._strike("rights", now, [host]), super().rights
+        return self._bent(fault, now, lambda at: ask(at, host))
+
+    def start_move(
+        self,
+        now: float,
+        vm_id: str,
+        source: str,
+        destination: str,
+        power: Power,
+        pin: Network | None,
+        not_after: float,
+        path: str | None = None,
+    ) -> str | None:
+        """A start that is sent is judged, whatever becomes of it on its way."""
+        fault = self._strike("start_move", now, [source, destination], [vm_id])
+        if fault is not None and fault.how in ("refused", "locked", "timeout_before"):
+            judge.sent(self.state, now, vm_id, source, destination)
+        start, late = super().start_move, fault is not None and fault.how == "delayed"
+
+        def begin(at: float) -> str | None:
+            return start(at, vm_id, source, destination, power, pin, not_after, path)
+
+        if fault is None or not late:
+            return self._bent(fault, now, begin)
+        self.state.late = fault.delay  # VMM holds what it was asked until then
+        try:
+            return begin(now)
+        except VmmUnavailable:
+            raise fault.no_answer() from None
+        finally:
+            self.state.late = None
+
+    def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
+        """Half: the connection breaks when half of it is put back."""
+        fault = self._strike("repair_network", now, [repair.host], [vm_id])
+        put_back = super().repair_network
+        if fault is not None and fault.how == "half":
+            repair = _first_half(repair)
+        self._bent(fault, now, lambda at: put_back(at, vm_id, repair))
+
+    def dismiss(self, now: float, vm_id: str) -> None:
+        """See ``World.dismiss``."""
+        fault, act = self._strike("dismiss", now, self._places(vm_id), [vm_id]), super().dismiss
+        self._bent(fault, now, lambda at: act(at, vm_id))
+
+    def refresh(self, now: float, vm_id: str) -> None:
+        """See ``World.refresh``."""
+        fault, act = self._strike("refresh", now, self._places(vm_id), [vm_id]), super().refresh
+        self._bent(fault, now, lambda at: act(at, vm_id))
+
+    def stop_job(self, now: float, job_id: str) -> None:
+        """See ``World.stop_job``."""
+        job = next((m for m in self.state.open if m.id == job_id), None)
+        hosts, vms = ([job.source, job.destination], [job.vm_id]) if job else ([], [])
+        fault, act = self._strike("stop_job", now, hosts, vms), super().stop_job
+        self._bent(fault, now, lambda at: act(at, job_id))
+
+    # --- how it goes wrong --------------------------------------------------------------------
+
+    def _strike(
+        self, call: str, now: float, hosts: Sequence[str], vms: Sequence[str] = ()
     ) -> Fault | None:
-        """The fault that this call meets, used up by it."""
-        for fault in self.faults:
-            halves = name == "repair_network" and fault.how == "half"
-            fits = fault.call == name and (fault.how == how if how else not halves)
-            here = name == "observe" or fault.host is None or same_host(fault.host, host)
-            if fits and here and (fault.vm_id is None or fault.vm_id in vms):
+        """The fault of this call, counted down. While VMM is down no call arrives to go wrong."""
+        self.advance(now)
+        if now < self.state.vmm_down_until:
+            return None
+        fault = next((f for f in self._faults if f.strikes(call, hosts, vms)), None)
+        if fault is not None:
+            fault.times -= 1
+        return fault
+
+    def _strike_looking(
+        self, now: float, hosts: Sequence[str], refresh: Sequence[str]
+    ) -> Fault | None:
+        """A look is refused or meets a lock only where a host is to be re-read; else any look."""
+        self.advance(now)
+        if now < self.state.vmm_down_until:
+            return None
+        for fault in self._faults:
+            about = refresh if fault.how in ("refused", "locked") else hosts
+            if about and fault.strikes("observe", about, ()):
                 fault.times -= 1
-                if fault.times <= 0:
-                    self.faults.remove(fault)
                 return fault
         return None
 
-    def _gone_wrong(
-        self, fault: Fault, name: str, act: Callable[[float], Reply], now: float
-    ) -> Reply:
-        if name == "observe" and (fault.host or fault.how == "half"):
-            seen: Any = act(now)
-            return _half_seen(seen, fault.host)  # type: ignore[return-value]
-        if name == "networks" and fault.how == "half":
-            found: Any = act(now)
-            return _half_read(found)  # type: ignore[return-value]
+    def _places(self, vm_id: str) -> list[str]:
+        vm = self.state.vms.get(vm_id)
+        return places(vm) if vm else []
+
+    def _bent(self, fault: Fault | None, now: float, act: Act[Reply]) -> Reply:
+        """Make the call, or not, or later; what is lost is the answer."""
+        if fault is None:
+            return act(now)
         if fault.how in ("refused", "locked", "timeout_before"):
-            raise fault.error(name)
+            raise fault.refusal()
         if fault.how == "delayed":
-            self.world.state.late = fault.delay
-        act(now)
-        raise fault.error(name)
+            self._later.append((now + fault.delay, act))
+        else:
+            with suppress(VmmError):  # its answer is lost as well
+                act(now)
+        raise fault.no_answer()
 
 
-def _half_seen(fleet: Fleet, host: str | None) -> Fleet:
-    """The fleet as it is seen when one host, or the second half of those asked, is silent."""
-    asked = [h.name for h in fleet.hosts if h.seen_at is not None]
-    silent = {host} if host else set(asked[(len(asked) + 1) // 2 :])
-    hosts = tuple(
-        replace(h, seen_at=None, error=f"{short(h.name)} did not answer") if h.name in silent else h
+def _when(one: tuple[float, Act[object]]) -> float:
+    return one[0]
+
+
+def _named(host: str, hosts: Sequence[str]) -> bool:
+    return any(same_host(host, one) for one in hosts)
+
+
+def _silenced(fleet: Fleet, silent: Sequence[str], fault: Fault) -> Fleet:
+    """These hosts gave no answer: they say nothing about anything."""
+    why = fault.no_answer()
+    hosts = (
+        replace(h, seen_at=None, error=str(why)) if _named(h.name, silent) else h
         for h in fleet.hosts
     )
-    vms = []
-    for vm in fleet.vms:
-        seen = tuple(name for name in vm.seen_on if name not in silent)
-        unseen = replace(vm, seen_on=seen, hyperv_state=None, hyperv_status=())
-        vms.append(vm if seen else unseen)
-    return replace(fleet, hosts=hosts, vms=tuple(vms))
+    return replace(fleet, hosts=tuple(hosts))
 
 
-def _half_read(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    return dict(list(found.items())[: len(found) // 2])
+def _not_reread(fleet: Fleet, vain: Sequence[str], fault: Fault) -> Fleet:
+    """VMM could not re-read these hosts: a job holds them, or it says another no."""
+    locked = fault.how == "locked"
+    hosts = (
+        replace(h, locked=locked, error=h.error if locked else str(fault.refusal()))
+        if _named(h.name, vain)
+        else h
+        for h in fleet.hosts
+    )
+    return replace(fleet, hosts=tuple(hosts))
 
 
-def _half_of(repair: Repair) -> Repair:
-    """The first half of the adapters; of a single one, the first half of its rules."""
-    if len(repair.adapters) > 1:
-        return replace(repair, adapters=repair.adapters[: len(repair.adapters) // 2])
-    [one] = repair.adapters
-    return replace(repair, adapters=(replace(one, acls=one.acls[: len(one.acls) // 2]),))
+def _first_half(repair: Repair) -> Repair:
+    """The first half of what is to be put back, rounded down: connections, then rules."""
+    left = sum(map(_size, repair.adapters)) // 2
+    kept = []
+    for one in repair.adapters:
+        if left <= 0:
+            break
+        connects = _connects(one)
+        rules = one.acls[: left - connects]
+        kept.append(replace(one, acls=rules))
+        left -= connects + len(rules)
+    return replace(repair, adapters=tuple(kept))
+
+
+def _size(one: AdapterRepair) -> int:
+    return _connects(one) + len(one.acls)
+
+
+def _connects(one: AdapterRepair) -> bool:
+    """Is more than rules put back on it?"""
+    return bool(one.network or one.switch or one.trunk) or one.vlan is not None

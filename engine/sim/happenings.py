@@ -10,9 +10,9 @@ from engine import grammar, verbs
 from engine.errors import Refused
 from engine.model import Request
 from engine.service import Service
-from engine.sim.faults import Fault, FaultyPort, Kill
+from engine.sim.deaths import Deaths, Kill, Point
+from engine.sim.faults import Fault, FaultyWorld, How
 from engine.sim.story_file import Happening, Story
-from engine.sim.world import World
 from engine.store import queries
 
 
@@ -22,11 +22,8 @@ class Stage:
 
     story: Story
     service: Service
-    port: FaultyPort
-
-    @property
-    def world(self) -> World:
-        return self.port.world
+    world: FaultyWorld
+    deaths: Deaths
 
 
 def carry_out(stage: Stage, it: Happening, now: float) -> None:
@@ -48,21 +45,21 @@ def carry_out(stage: Stage, it: Happening, now: float) -> None:
         case "restart":
             world.restart(now, lasting)
         case "fault":
-            stage.port.faults.append(_fault(world, it))
+            world.add_fault(_fault(world, it))
         case "kill":
-            stage.port.mortality.kill = _kill(it)
+            stage.deaths.arm(_kill(it, lasting))
         case _:
             _change(world, it, now)
 
 
-def _change(world: World, it: Happening, now: float) -> None:
+def _change(world: FaultyWorld, it: Happening, now: float) -> None:
     """What somebody does to hosts and VMs, and what the next migrations of a VM come to."""
     words = it.words
     match it.do:
         case "delete":
             world.delete(now, it.text("vm"))
         case "create":
-            world.create(now, cast("Mapping[str, object]", words["vm"]))
+            world.create(now, cast(Mapping[str, object], words["vm"]))
         case "power":
             world.power(now, it.text("vm"), it.text("status"))
         case "foreign":
@@ -100,7 +97,7 @@ def _decide(stage: Stage, it: Happening) -> None:
         number = waiting[0].id if waiting else 0
     granted = it.text("verdict") == "approve"
     verdict: Literal["approve", "deny"] = "approve" if granted else "deny"
-    chosen = cast("tuple[str, ...]", it.words.get("vms") or ())
+    chosen = cast(tuple[str, ...], it.words.get("vms") or ())
     try:
         service.decide(
             number,
@@ -114,24 +111,28 @@ def _decide(stage: Stage, it: Happening) -> None:
         service.refuse(by, f"{verdict} A{number} {' '.join(chosen)}".strip(), error)
 
 
-def _fault(world: World, it: Happening) -> Fault:
+def _fault(world: FaultyWorld, it: Happening) -> Fault:
     words = it.words
     host, vm = words["host"], words["vm"]
     return Fault(
         call=it.text("call"),
-        how=cast("Any", words["how"]),
+        how=cast(How, words["how"]),
         host=world.state.host(str(host)).name if host else None,
-        vm_id=world.state.vm(str(vm)).id if vm else None,
+        vm=world.state.vm(str(vm)).id if vm else None,
         times=_count(words["times"]) or 1,
         code=it.text("code"),
-        delay=cast("float", words["delay"]),
+        delay=cast(float, words["delay"]),
     )
 
 
-def _kill(it: Happening) -> Kill:
+def _kill(it: Happening, seconds: float) -> Kill:
     call = it.words["call"]
-    point: Literal["before", "after"] = "before" if it.text("point") == "before" else "after"
-    return Kill(point, str(call) if call else None, _count(it.words["write"]) or 0)
+    return Kill(
+        point=cast(Point, it.text("point")),
+        seconds=seconds,
+        call=str(call) if call else None,
+        write=_count(it.words["write"]) or 0,
+    )
 
 
 def _count(value: object) -> int | None:

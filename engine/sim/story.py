@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from engine.policy.waits import Rules
 from engine.reconciler import Engine
 from engine.service import Service
 from engine.sim import pace, story_file
-from engine.sim.faults import Dead, FaultyPort, Mortality, MortalStore
+from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
+from engine.sim.faults import FaultyWorld
 from engine.sim.happenings import Stage, carry_out
-from engine.sim.port import open_world
+from engine.sim.port import Reply, SimPort, open_world
 from engine.sim.story_file import Happening, Story
 from engine.sim.world import World
 from engine.store import events, queries
@@ -60,19 +61,26 @@ def play(folder: Path, seed: int | None = None) -> Played:
             player.close()
 
 
-class JudgedPort(FaultyPort):
-    """The simulated port, with an eye on what only rows can tell: was this cold move granted?"""
+@dataclass(frozen=True)
+class Death:
+    """A death of the engine: of what, when, and until when nobody takes over."""
+
+    kill: Kill
+    at: float
+    until: float
+
+
+class JudgedPort(SimPort):
+    """The simulated port, with an eye on what only rows can tell: was this cold move granted?
+
+    It is also where an engine dies in mid-call: with the call made and recorded, or not at all.
+    """
 
     def __init__(
-        self,
-        world: World,
-        clock: VirtualClock,
-        store: Store,
-        story: Story,
-        mortality: Mortality,
+        self, world: World, clock: VirtualClock, store: Store, rules: Rules, deaths: Deaths
     ) -> None:
-        super().__init__(world, clock, mortality)
-        self._store, self._rules = store, story.settings.rules()
+        super().__init__(world, clock)
+        self._store, self._rules, self._deaths = store, rules, deaths
 
     def start_move(
         self,
@@ -89,6 +97,22 @@ class JudgedPort(FaultyPort):
             self.world.add_violation(now, "ungranted_cold", vm_id, destination)
         return super().start_move(vm_id, source, destination, path, power, pin, not_after)
 
+    def _call(
+        self,
+        name: str,
+        act: Callable[[float], Reply],
+        *,
+        host: str | None = None,
+        vms: Sequence[str] = (),
+        changes: bool = True,
+        result: Callable[[Reply], str | None] = lambda _: None,
+    ) -> Reply:
+        self._deaths.at_call("before", name)
+        try:
+            return super()._call(name, act, host=host, vms=vms, changes=changes, result=result)
+        finally:
+            self._deaths.at_call("after", name)
+
 
 def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> bool:
     """Does a living grant of an unfinished run name this VM?"""
@@ -101,39 +125,49 @@ def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> 
 
 @dataclass
 class Player:
-    """One playing of a story on a database of its own."""
+    """One playing of a story on a database of its own.
+
+    The engine has connections of its own to that database, which die with it; people and the
+    world go on while it is dead.
+    """
 
     story: Story
     path: Path
     seed: int | None = None
     _due: list[tuple[float, int, Happening]] = field(default_factory=list)
+    _planned: int = 0
     _told: int = 0
     _asked: int = 0
-    _rest: float = 0.0
-    _died: float = 0.0
-    _died_where: str = ""
-    _dead_until: float | None = None
+    _death: Death | None = None
 
     def __post_init__(self) -> None:
         opened = open_world(self.story.fleet, None, seed=self.seed, speed=math.inf)
-        self.start = opened.start
+        self.start, settings = opened.start, self.story.settings
         self.clock = VirtualClock(opened.start)
         self.store = Store(self.path, durable=False)
-        self.mortality = Mortality()
-        self.port = JudgedPort(opened.world, self.clock, self.store, self.story, self.mortality)
+        self.deaths = Deaths()
+        world, rules = FaultyWorld(opened.world.state), settings.rules()
+        self.port = JudgedPort(world, self.clock, self.store, rules, self.deaths)
         self.engine = self._new_engine()
-        settings, vmm = self.story.settings, self.story.fleet.vmm
-        self.service = Service(self.store, self.clock, settings, vmm)
-        self.stage = Stage(self.story, self.service, self.port)
+        self.service = Service(self.store, self.clock, settings, self.story.fleet.vmm)
+        self.stage = Stage(self.story, self.service, world, self.deaths)
         for happening in self.story.happenings:
             if not happening.on:
                 self._plan(happening, self.start)
 
+    def _new_engine(self) -> Engine:
+        store = MortalStore(self.path, self.deaths)
+        settings, vmm = self.story.settings, self.story.fleet.vmm
+        return Engine(store, self.port, self.clock, settings, vmm=vmm, lanes=1)
+
     def close(self) -> None:
         """Let go of the database."""
-        self.engine.close()
-        self._engine_store.close()
+        self._let_engine_go()
         self.store.close()
+
+    def _let_engine_go(self) -> None:
+        self.engine.close()
+        self.engine.store.close()
 
     def play(self) -> bool:
         """Play until every run is over and nothing more is to come; False: ``until`` came first."""
@@ -142,16 +176,49 @@ class Player:
         ends = self.start + self.story.until
         while True:
             self._let_happen()
-            acted, due = self._advance()
+            due = self._advance()
             self._notice()
-            if not self._due and not queries.runs(self.store, unfinished=True):
+            if self._is_over():
                 return True
-            after = self._next(acted, due)
+            after = self._next(due)
             if after > ends:
                 break
             self.clock.jump(after)
         self.clock.jump(ends)
         return False
+
+    def _is_over(self) -> bool:
+        if self._due or self._death is not None:
+            return False
+        return not queries.runs(self.store, unfinished=True)
+
+    # --- the engine lives and dies ------------------------------------------------------------
+
+    def _advance(self) -> Sequence[float | None]:
+        """What the engine does at this tick; the moments at which there may be more to do."""
+        now = self.clock.now()
+        if self._death is not None and now < self._death.until:
+            return (self._death.until,)
+        try:
+            if self._death is not None:
+                self._replace(self._death)
+            advanced = self.engine.advance()
+        except Killed as killed:
+            self._let_engine_go()
+            self._death = Death(killed.kill, now, now + killed.kill.seconds)
+            return (self._death.until,)
+        if advanced.acted:
+            return (now,)
+        return (advanced.next_due, self.port.world.next_change(now))
+
+    def _replace(self, death: Death) -> None:
+        """Another engine takes over from the dead one, on connections of its own."""
+        text = f"The engine died {death.kill}; the next one took over."
+        with writing(self.store, self.clock.now()) as pen:
+            pen.event("engine.killed", text, detail={"died": round(death.at - self.start, 1)})
+        self._death = None
+        self.engine = self._new_engine()
+        self.engine.take_over()
 
     def document(self, ended: bool) -> dict[str, Any]:
         """The JSON of the contract."""
@@ -172,18 +239,17 @@ class Player:
         )
         return {**made, "ended": ended}
 
-    def _next(self, acted: bool, due: float | None) -> float:
+    def _next(self, due: Sequence[float | None]) -> float:
         """The next tick; further on where nothing can change before."""
-        now, tick = self.clock.now(), self.engine.rules.tick
         scripted = self._due[0][0] if self._due else None
-        change = self.port.world.next_change(now)
-        moments = (now,) if acted else (due, change, scripted)
-        return pace.next_tick(now, self.start, tick, *moments)
+        now, tick = self.clock.now(), self.engine.rules.tick
+        return pace.next_tick(now, self.start, tick, *due, scripted)
 
     # --- what happens ------------------------------------------------------------------------
 
     def _plan(self, happening: Happening, since: float) -> None:
-        heapq.heappush(self._due, (since + happening.t, len(self._due), happening))
+        self._planned += 1
+        heapq.heappush(self._due, (since + happening.t, self._planned, happening))
 
     def _let_happen(self) -> None:
         while self._due and self._due[0][0] <= self.clock.now():
@@ -191,47 +257,7 @@ class Player:
             self._do(happening)
 
     def _do(self, it: Happening) -> None:
-        seconds = it.words.get("for")
-        if it.do == "kill" and isinstance(seconds, int | float):
-            self._rest = float(seconds)
         carry_out(self.stage, it, self.clock.now())
-
-    # --- death -------------------------------------------------------------------------------
-
-    def _new_engine(self) -> Engine:
-        """An engine with nothing in its head but what the rows say."""
-        self._engine_store = MortalStore(self.path, self.mortality)
-        settings, vmm = self.story.settings, self.story.fleet.vmm
-        return Engine(self._engine_store, self.port, self.clock, settings, vmm=vmm, lanes=1)
-
-    def _advance(self) -> tuple[bool, float | None]:
-        """One step of the engine, if it lives or comes back now: did it act, when is it due."""
-        now = self.clock.now()
-        if self._dead_until is not None:
-            if now < self._dead_until:
-                return False, self._dead_until
-            self._come_back()
-        try:
-            advanced = self.engine.advance()
-        except Dead as death:
-            self._die(str(death))
-            return False, self._dead_until
-        return advanced.acted, advanced.next_due
-
-    def _die(self, where: str) -> None:
-        self.engine.close()
-        self._engine_store.close()
-        self._died, self._died_where = self.clock.now(), where
-        self._dead_until = self._died + self._rest
-
-    def _come_back(self) -> None:
-        died = self._died
-        self._dead_until = None
-        self.engine = self._new_engine()
-        self.engine.take_over()
-        text = f"The engine died {self._died_where}; the next one took over."
-        with writing(self.store, self.clock.now()) as pen:
-            pen.event("engine.killed", text, detail={"died": round(died - self.start, 1)})
 
     # --- what follows from it -------------------------------------------------------------------
 

@@ -11,11 +11,13 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from engine.errors import Refused
+from engine.model import same_host
 from engine.settings import Settings, from_mapping
 from engine.sim import fleet_file
-from engine.sim.faults import CALLS, HOWS
+from engine.sim.faults import CALLS, HOWS, NAMELESS, READING
 from engine.sim.fleet_file import FleetFile
 from engine.sim.table import Table, suggestion
 
@@ -86,7 +88,7 @@ def _story(folder: Path, top: Table, values: Mapping[str, object]) -> Story:
         fleet=fleet,
         people=people,
         settings=from_mapping(_sections(values.get("settings", {})), f"in {folder.name}"),
-        happenings=tuple(_happening(table, people) for table in top.tables("at")),
+        happenings=tuple(_happening(table, people, fleet) for table in top.tables("at")),
         expected=golden.read_text(encoding="utf-8") if golden.exists() else None,
     )
     top.done()
@@ -120,11 +122,17 @@ def _say(table: Table) -> dict[str, object]:
 
 
 def _decide(table: Table) -> dict[str, object]:
+    verdict = table.choice("verdict", None, ("approve", "deny"))
+    vms = table.texts("vms", ())
+    if table.has("vms") and not vms:
+        _refuse(table, "vms", "names no VM.", "Leave it out to decide on all of them.")
+    if vms and verdict == "deny":
+        _refuse(table, "vms", "goes with approve: a deny is for every VM of the question.")
     return {
-        "verdict": table.choice("verdict", None, ("approve", "deny")),
+        "verdict": verdict,
         "approval": table.optional("approval"),
         "reason": table.text("reason", ""),
-        "vms": table.texts("vms", ()),
+        "vms": vms,
     }
 
 
@@ -169,43 +177,46 @@ def _create(table: Table) -> dict[str, object]:
 
 
 def _down(table: Table) -> dict[str, object]:
-    vmm, host = table.flag("vmm", False), table.optional("host")
-    if vmm == (host is not None):
+    vmm, host = table.flag_or_text("vmm"), table.optional("host")
+    if bool(vmm) == (host is not None):
         hint = 'Write host = "hv01", or vmm = true.'
-        sentence = f"{table.path('host')}: either a host or VMM is down."
-        raise Refused(sentence, what="host", hint=hint)
+        _refuse(table, "host", "or vmm is down: one of them, not both and not none.", hint)
     return {"vmm": vmm, "host": host, "for": table.seconds("for", 0.0)}
 
 
 def _fault(table: Table) -> dict[str, object]:
-    call = table.choice("call", None, CALLS)
-    how = table.choice("how", None, HOWS)
-    if how == "delayed" and call != "start_move":
-        raise Refused(f"{table.path('how')}: only start_move can be delayed.", what="delayed")
-    return {
-        "call": call,
-        "how": how,
-        "host": table.optional("host"),
-        "vm": table.optional("vm"),
-        "times": table.count("times", 1),
-        "code": table.word("code", ""),
-        "delay": table.seconds("delay", 30.0),
-    }
+    call, how = table.choice("call", None, CALLS), table.choice("how", None, HOWS)
+    host, vm = table.optional("host"), table.optional("vm")
+    times, code = table.count("times", 1), table.word("code", "")
+    delay = table.seconds("delay", 0.0)
+    if not times:
+        _refuse(table, "times", "must be 1 or more.")
+    if vm and call in NAMELESS:
+        _refuse(table, "vm", f"does not go with {call}, which is about whole hosts.")
+    if how == "delayed" and call in READING:
+        _refuse(table, "how", f"cannot be delayed: {call} only reads.")
+    if how == "delayed" and not table.has("delay"):
+        table.missing("delay")
+    if how != "delayed" and table.has("delay"):
+        _refuse(table, "delay", f'goes with how = "delayed", not with "{how}".')
+    words = {"call": call, "how": how, "host": host, "vm": vm}
+    return {**words, "times": times, "code": code, "delay": delay}
 
 
 def _kill(table: Table) -> dict[str, object]:
-    call = table.choice("call", "", ("", *CALLS)) if table.has("call") else None
+    point = table.choice("point", None, ("before", "after"))
+    call = table.choice("call", None, CALLS) if table.has("call") else None
     write = table.count("write", 0)
+    if table.has("write") and not write:
+        _refuse(table, "write", "must be 1 or more: writes are counted from this moment.")
     if bool(call) == bool(write):
         hint = 'Write call = "start_move", or write = 3.'
-        sentence = f"{table.path('call')}: the engine dies at a call or at a write."
-        raise Refused(sentence, what="call", hint=hint)
-    return {
-        "point": table.choice("point", None, ("before", "after")),
-        "call": call,
-        "write": write,
-        "for": table.seconds("for", 0.0),
-    }
+        _refuse(table, "call", "or write kills the engine: one of them, not both.", hint)
+    return {"point": point, "call": call, "write": write, "for": table.seconds("for", 0.0)}
+
+
+def _refuse(table: Table, key: str, why: str, hint: str = "") -> NoReturn:
+    raise Refused(f"{table.path(key)} {why}", what=key, hint=hint)
 
 
 #: Every ``do`` that the player knows, and how its words are read.
@@ -228,7 +239,7 @@ DOINGS: Mapping[str, Reader] = {
 }
 
 
-def _happening(table: Table, people: Mapping[str, tuple[str, ...]]) -> Happening:
+def _happening(table: Table, people: Mapping[str, tuple[str, ...]], fleet: FleetFile) -> Happening:
     do = table.choice("do", None, tuple(DOINGS))
     on = table.text("on", "")
     if on and not _TRIGGER.fullmatch(on):
@@ -245,4 +256,14 @@ def _happening(table: Table, people: Mapping[str, tuple[str, ...]]) -> Happening
             hint = suggestion(by, tuple(people)) or "Name everybody under [people]."
             raise Refused(f'{table.path("by")}: nobody is named "{by}".', what=by, hint=hint)
     table.done()
+    _refuse_strangers(table, words, fleet)
     return Happening(t, do, on, words)
+
+
+def _refuse_strangers(table: Table, words: Mapping[str, object], fleet: FleetFile) -> None:
+    """Say here what is wrong with a VM that comes later, or with the name of the VMM server."""
+    vm, vmm = words.get("vm"), words.get("vmm")
+    if isinstance(vm, Mapping):
+        fleet_file.parse_vm(vm, [host.name for host in fleet.hosts], 0, table.path("vm"))
+    if isinstance(vmm, str) and not same_host(vmm, fleet.vmm):
+        _refuse(table, "vmm", f'is "{vmm}"; the server is {fleet.vmm}.', "Write vmm = true.")

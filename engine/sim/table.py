@@ -79,6 +79,13 @@ class Table:
         value = self._get(key, default)
         return value if isinstance(value, bool) else self._wrong(key, "true or false", value)
 
+    def flag_or_text(self, key: str) -> bool | str:
+        """A truth value or a string; false where the file is silent."""
+        value = self._get(key, False)
+        if isinstance(value, bool) or (isinstance(value, str) and value.strip()):
+            return value
+        return self._wrong(key, "true or a name in quotes", value)
+
     def count(self, key: str, default: int | None, most: int | None = None) -> int:
         """A whole number from 0 (to ``most``); required where there is no default."""
         value = self._get(key, default)

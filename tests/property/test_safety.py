@@ -123,8 +123,8 @@ def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
         "create": {"vm": {"name": "late", "host": HOSTS[0], "minutes": 3.0}},
         "fault": {
             "call": draw(st.sampled_from(CALLS)),
-            "how": draw(st.sampled_from([h for h in HOWS if h != "delayed"])),
-            "host": None,
+            "how": draw(st.sampled_from(HOWS)),
+            "host": draw(st.sampled_from([None, host])),
             "vm": None,
             "times": draw(st.integers(1, 4)),
             "code": "",

@@ -1,0 +1,217 @@
+"""The verbs beside ``run``: list, events, approvals, and everything that steers a run.
+
+They work on the rows alone, beside a running engine or without one, and never make a database.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from bot.terminal.ask import card_lines
+from bot.terminal.board import STATES, event_line, safe
+from bot.terminal.reading import Place
+from bot.terminal.watch import user
+from engine import naming, report
+from engine.board import Board, board
+from engine.clock import SystemClock
+from engine.errors import Refused
+from engine.grammar import Ask, parse_words
+from engine.model import Event, Run
+from engine.service import Service
+from engine.store import events, queries
+from engine.store.store import Store
+from engine.verbs import carry_out
+from engine.vocabulary import VERBS, Verb
+
+LOOK_EVERY = 0.5
+REFUSED = 2
+Places = Callable[[click.Context], Place]
+
+
+def register(group: click.Group, place_of: Places) -> None:
+    """Add these verbs to the command line. ``place_of`` gives the database of a call."""
+    group.add_command(_listing(place_of))
+    group.add_command(_happened(place_of))
+    group.add_command(_questions(place_of))
+    for verb in VERBS:
+        if verb.changes:
+            group.add_command(_changing(verb, place_of))
+
+
+@contextmanager
+def _service(place: Place) -> Iterator[Service]:
+    """The front door of an existing database, on the clock of its world."""
+    store = place.reading()
+    try:
+        world = place.saved_world()
+        clock = world.clock() if world else SystemClock()
+        vmm = world.world.state.vmm if world else place.settings.vmm.server or "vmm01"
+        yield Service(store, clock, place.settings, vmm)
+    finally:
+        store.close()
+
+
+# --- what changes something ---------------------------------------------------------------------
+
+
+def _changing(verb: Verb, place_of: Places) -> click.Command:
+    """The command of one verb that changes something: its words are those of Slack."""
+
+    @click.pass_context
+    def run(ctx: click.Context, /, words: tuple[str, ...], **said: object) -> None:
+        reason, sure = said.get("reason"), bool(said.get("yes"))
+        with _service(place_of(ctx)) as service:
+            text = " ".join((verb.name, *words))
+            try:
+                command = _command(verb, words, reason, sure)
+                made = carry_out(service, command, by=user(), deciders=None)
+            except Refused as error:
+                service.refuse(user(), text, error)
+                raise
+        click.echo(safe(made.sentence))
+        ctx.exit(0 if made.accepted else REFUSED)
+
+    usage = verb.usage.removeprefix(verb.name).replace(" yes", "").replace(" [WHY]", "").strip()
+    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
+    if verb.free:
+        params.append(click.Option(["--reason"], metavar="TEXT", help="Why; kept in the audit."))
+    if verb.name == "abort":
+        params.append(click.Option(["--yes"], is_flag=True, help="Do not ask whether it is meant."))
+    about = f"{verb.about[:1].upper()}{verb.about[1:]}."
+    return click.Command(verb.name, callback=run, params=params, help=about)
+
+
+def _command(verb: Verb, words: Sequence[str], reason: object, sure: bool) -> Ask:
+    """The words as a command. Raises ``UsageError`` that points at the wrong one."""
+    command = parse_words([verb.name, *words])
+    assert isinstance(command, Ask)
+    if isinstance(reason, str) and reason.strip():
+        command = Ask(command.verb, (*command.words[:1], reason.strip()))
+    if verb.name == "abort" and len(command.words) == 1:
+        command = Ask(command.verb, (*command.words, *(["yes"] if sure or _is_meant() else [])))
+    return command
+
+
+def _is_meant() -> bool:
+    """Ask whether jobs are to be stopped in mid-copy; without a terminal nobody can say so."""
+    if not sys.stdin.isatty():
+        hint = "Add --yes, if that is meant."
+        raise Refused("abort stops jobs in mid-copy; their VMs stay where they were.", hint=hint)
+    return click.confirm("Stop jobs in mid-copy? Their VMs stay where they were.")
+
+
+# --- what only looks ------------------------------------------------------------------------------
+
+
+def _listing(place_of: Places) -> click.Command:
+    @click.command("list")
+    @click.pass_context
+    def listing(ctx: click.Context) -> None:
+        """Show all runs, those that need a person first."""
+        with _service(place_of(ctx)) as service:
+            for line in _runs(service):
+                click.echo(safe(line))
+
+    return listing
+
+
+def _runs(service: Service) -> Iterator[str]:
+    """Runs in three groups, newest first, a line each."""
+    store = service.store
+    runs = queries.runs(store)
+    if not runs:
+        yield "There is no run yet."
+        return
+    doubtful = {doubt.run for doubt in queries.doubts(store, service.vmm)}
+    damaged = {damage.run for damage in queries.damages(store, service.vmm)}
+    groups: dict[str, list[str]] = {"Needs a person:": [], "Going on:": [], "Ended:": []}
+    for run in reversed(runs):
+        record = queries.record(store, run.id)
+        assert record is not None
+        shown = board(record, None, service.clock.now())
+        why = _why(shown, run.id in doubtful, run.id in damaged)
+        group = "Needs a person:" if why else "Ended:" if run.over else "Going on:"
+        moved = f"{shown.moved} of {shown.total} moved"
+        line = f"  {run.label:<5} {STATES[run.state]:<10} {moved:<16} {run.request} ({run.told})"
+        groups[group].append(line + (f": {why}" if why else ""))
+    for title, lines in groups.items():
+        if lines:
+            yield from (title, *lines)
+
+
+def _why(shown: Board, doubtful: bool, damaged: bool) -> str:
+    """What a person has to do about a run, in a few words; empty: nothing."""
+    asked = ", ".join(question.label for question in shown.questions)
+    told = [f"approve {asked}"] if asked else []
+    told += ["a VM was lost sight of"] if doubtful else []
+    told += ["a VM is damaged"] if damaged else []
+    return "; ".join([*told, *shown.needs])
+
+
+def _questions(place_of: Places) -> click.Command:
+    @click.command("approvals")
+    @click.pass_context
+    def approvals(ctx: click.Context) -> None:
+        """Show what waits for a yes or no."""
+        with _service(place_of(ctx)) as service:
+            asked = queries.open_approvals(service.store)
+            fleet = queries.fleet(service.store, service.vmm)
+            for number, question in enumerate(asked):
+                record = queries.record(service.store, question.run)
+                assert record is not None
+                lines = card_lines(question, record, fleet)
+                label = question.label
+                lines.append(
+                    f"Type: vmferry approve {label}, or: vmferry deny {label} --reason TEXT"
+                )
+                click.echo(("\n" if number else "") + "\n".join(map(safe, lines)))
+            if not asked:
+                click.echo("Nothing waits for a yes or no.")
+
+    return approvals
+
+
+def _happened(place_of: Places) -> click.Command:
+    @click.command("events")
+    @click.option("--follow", is_flag=True, help="Wait for more, until Ctrl-C or the run is over.")
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+    @click.argument("run", metavar="[RUN]", required=False)
+    @click.pass_context
+    def happened(ctx: click.Context, run: str | None, follow: bool, as_json: bool) -> None:
+        """Show what happened, line by line."""
+        with _service(place_of(ctx)) as service:
+            runs = queries.runs(service.store)
+            one = naming.find_run(run, runs) if run else None
+            first = one or (runs[0] if runs else None)
+            start = first.created if first else service.clock.now()
+            for event in _events(service.store, one, follow):
+                click.echo(_json(event, start) if as_json else event_line(event, start))
+
+    return happened
+
+
+def _events(store: Store, run: Run | None, follow: bool) -> Iterator[Event]:
+    seen = 0
+    while True:
+        over = not follow or (run is not None and _is_over(store, run.id))
+        for event in events.since(store, seen, run=run.id if run else None):
+            seen = event.seq
+            yield event
+        if over:
+            return
+        threading.Event().wait(LOOK_EVERY)
+
+
+def _is_over(store: Store, run_id: int) -> bool:
+    run = queries.run(store, run_id)
+    return run is None or run.over
+
+
+def _json(event: Event, start: float) -> str:
+    return json.dumps(report.event_body(event, start), sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""The death of an engine: before or after which call or write it comes, and how it is felt.
+
+``Killed`` is no ``Exception``, so that nothing in the engine can swallow it, as nothing survives
+a SIGKILL. Whatever was written is there, whatever was not written is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlite_utils import Database
+
+from engine.store.store import Store
+
+Point = Literal["before", "after"]
+
+
+@dataclass(eq=False)
+class Kill:
+    """One death to come: at the next call of this name, or at the ``write``-th write from now.
+
+    ``seconds`` later another engine takes over.
+    """
+
+    point: Point
+    seconds: float
+    call: str | None = None
+    write: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.point} {self.call or 'a write'}"
+
+
+class Killed(BaseException):
+    """The engine is dead. Only the player catches it."""
+
+    def __init__(self, kill: Kill) -> None:
+        super().__init__(f"killed {kill}")
+        self.kill = kill
+
+
+class Deaths:
+    """The kills that are still to come."""
+
+    def __init__(self) -> None:
+        self._armed: list[Kill] = []
+
+    def arm(self, kill: Kill) -> None:
+        """From now on; writes are counted from here."""
+        self._armed.append(kill)
+
+    def at_call(self, point: Point, call: str) -> None:
+        """This call is about to be made, or was made. Raises ``Killed``."""
+        self._die([k for k in self._armed if k.call == call and k.point == point][:1])
+
+    def before_write(self) -> None:
+        """A transaction is about to begin. Raises ``Killed``."""
+        self._die([k for k in self._armed if k.write == 1 and k.point == "before"])
+
+    def after_write(self) -> None:
+        """A transaction was committed. Raises ``Killed``."""
+        writes = [k for k in self._armed if k.write]
+        for kill in writes:
+            kill.write = max(1, kill.write - 1) if kill.point == "before" else kill.write - 1
+        self._die([k for k in writes if not k.write])
+
+    def _die(self, due: list[Kill]) -> None:
+        if due:
+            self._armed = [kill for kill in self._armed if kill not in due]
+            raise Killed(due[0])
+
+
+class MortalStore(Store):
+    """The engine's own connections to the database; they die with it."""
+
+    def __init__(self, path: Path, deaths: Deaths) -> None:
+        self._deaths: Deaths | None = None
+        super().__init__(path, durable=False)
+        self._deaths = deaths  # opening is no write of the engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """As ``Store.transaction``, if it comes to that."""
+        if self._deaths is not None:
+            self._deaths.before_write()
+        with super().transaction() as db:
+            yield db
+        if self._deaths is not None:
+            self._deaths.after_write()

@@ -1,0 +1,631 @@
+"""What a story can do to a night: faults at every call, the engine's death, and people's words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import Refused, VMFerryError, VmmLocked, VmmRefused, VmmUnavailable
+from engine.model import Acl, AdapterRepair, Repair
+from engine.sim import story_file
+from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
+from engine.sim.faults import CALLS, HOWS, NAMELESS, READING, Fault, FaultyWorld
+from engine.sim.fleet_file import parse
+from engine.sim.state import new_state
+from engine.sim.story import Played, play
+
+HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
+FLEET = """
+format = 1
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 5.0
+[[vm.nic]]
+[[vm.nic.acl]]
+action = "Allow"
+direction = "Inbound"
+weight = 10
+[[vm.nic.acl]]
+action = "Deny"
+direction = "Inbound"
+weight = 20
+[[vm]]
+name = "web02"
+host = "hv01"
+minutes = 5.0
+"""
+ASK = 'do = "say"\nby = "ann"\ntext = "host hv01 to hv02"'
+START = (HV01, HV02, "running", None, 1e12)
+
+
+class Teller:
+    """Writes a story of happenings, one text each, and plays it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.fleet, self.head = folder, FLEET, ""
+
+    def write(self, *happenings: str) -> Path:
+        (self.folder / "fleet.toml").write_text(self.fleet)
+        people = '[people]\nann = ["operator"]\nbob = ["approver"]\n'
+        told = "".join(f"[[at]]\n{one}\n" for one in happenings)
+        (self.folder / "story.toml").write_text(f'about = "one"\n{self.head}\n{people}{told}')
+        return self.folder
+
+    def plays(self, *happenings: str) -> dict[str, Any]:
+        played = play(self.write(*happenings))
+        assert played.document["violations"] == []
+        return played.document
+
+    def played(self, *happenings: str) -> Played:
+        return play(self.write(*happenings))
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Teller:
+    return Teller(tmp_path)
+
+
+def moves(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {move["vm"]: move for run in document["runs"] for move in run["moves"]}
+
+
+def outcomes(document: Mapping[str, Any]) -> dict[str, str]:
+    return {vm: move["outcome"] for vm, move in moves(document).items()}
+
+
+def told(document: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [event for event in document["events"] if event["kind"] == kind]
+
+
+def calls(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return [call for call in document["calls"] if call["call"] == name]
+
+
+# --- people and misfortune ---------------------------------------------------------------------
+
+
+def test_a_vm_that_is_created_in_mid_run_joins_it(story: Teller):
+    late = '{ name = "late", host = "hv01", minutes = 2.0 }'
+    document = story.plays(ASK, f't = "1m"\ndo = "create"\nvm = {late}')
+
+    assert moves(document)["late"]["adopted"]
+    assert outcomes(document) == {"web01": "MOVED", "web02": "MOVED", "late": "MOVED"}
+
+
+def test_a_host_that_is_down_is_waited_for(story: Teller):
+    document = story.plays(ASK, 'do = "down"\nhost = "hv02"\nfor = "10m"')
+
+    assert outcomes(document)["web01"] == "MOVED"
+    assert moves(document)["web01"]["waited"]["HOST_DOWN"] >= 540
+    assert calls(document, "start_move")[0]["t"] >= 600
+
+
+@pytest.mark.parametrize("vmm", ["true", '"vmm01"', '"VMM01"'])
+def test_a_vmm_that_is_down_is_waited_for(story: Teller, vmm: str):
+    document = story.plays(ASK, f't = "2m"\ndo = "down"\nvmm = {vmm}\nfor = "10m"')
+
+    silent = [c for c in calls(document, "observe") if c["error"]]
+    assert silent
+    assert all(120 <= c["t"] < 720 for c in silent)
+    assert set(outcomes(document).values()) == {"MOVED"}
+
+
+def test_a_restart_of_vmm_kills_its_jobs_and_they_are_begun_again(story: Teller):
+    document = story.plays(ASK, 't = "1m"\ndo = "restart"\nfor = "1m"')
+
+    assert len([c for c in calls(document, "start_move") if c["vms"] == ["web01"]]) == 2
+    assert set(outcomes(document).values()) == {"MOVED"}
+
+
+def test_people_say_verbs_and_what_they_may_not_is_in_the_audit(story: Teller):
+    document = story.plays(
+        ASK,
+        't = "10s"\ndo = "say"\nby = "ann"\ntext = "pause R1"',
+        't = "20m"\ndo = "say"\nby = "bob"\ntext = "resume R1"',
+        't = "21m"\ndo = "say"\nby = "ann"\ntext = "retry R7"',
+    )
+
+    assert [e["t"] for e in told(document, "run.paused")] == [10.0]
+    assert told(document, "refused")[0]["detail"]["text"] == "retry R7"
+    assert document["runs"][0]["state"] == "completed"
+
+
+def test_only_the_vms_that_were_named_are_approved(story: Teller):
+    story.fleet = FLEET.replace('host = "hv01"', 'host = "hv01"\nstatus = "PowerOff"')
+    document = story.plays(
+        ASK, 'on = "ask:1"\ndo = "decide"\nby = "bob"\nverdict = "approve"\nvms = ["web02"]'
+    )
+
+    (asked,) = document["approvals"]
+    assert asked["state"] == "granted"
+    assert outcomes(document)["web02"] == "MOVED"
+    assert outcomes(document)["web01"] != "MOVED"
+
+
+def test_two_happenings_of_one_instant_come_in_the_order_in_which_they_were_planned(
+    story: Teller,
+):
+    """Whatever else was waiting when each of them was: one other, both times."""
+    document = story.plays(
+        ASK,
+        't = "20s"\ndo = "limit"\nhost = "hv01"\nlive = 2',
+        'on = "start:web01"\nt = "395s"\ndo = "say"\nby = "ann"\ntext = "retry R7"',
+        'on = "arrive:web01"\nt = "95s"\ndo = "say"\nby = "ann"\ntext = "retry R8"',
+    )
+
+    said = [(e["t"], e["detail"]["text"]) for e in told(document, "refused")]
+    assert said == [(400.0, "retry R7"), (400.0, "retry R8")]
+
+
+# --- faults, at the port ------------------------------------------------------------------------
+
+
+class Line:
+    """A world on whose way things go wrong, and its one VM with two rules."""
+
+    def __init__(self) -> None:
+        self.world = FaultyWorld(new_state(parse(FLEET)))
+        self.now = self.world.start
+        self.vm = self.world.state.vm("web01").id
+        self.other = self.world.state.vm("web02").id
+
+    def ask(self, call: str) -> Any:
+        """Make a call that would succeed."""
+        world, now = self.world, self.now
+        acts: dict[str, Callable[[], Any]] = {
+            "observe": lambda: world.observe(now, [HV01, HV02], refresh=[HV01, HV02]),
+            "networks": lambda: world.networks(now, HV01, [self.vm, self.other]),
+            "rights": lambda: world.rights(now, HV01),
+            "start_move": lambda: world.start_move(now, self.vm, *START),
+            "repair_network": lambda: world.repair_network(now, self.vm, self.repair()),
+            "dismiss": lambda: world.dismiss(now, self.vm),
+            "refresh": lambda: world.refresh(now, self.vm),
+            "stop_job": lambda: world.stop_job(now, world.state.open[0].id),
+        }
+        if call == "stop_job" and not world.state.open:
+            world.start_move(now, self.vm, *START)
+        return acts[call]()
+
+    def repair(self) -> Repair:
+        nic = self.world.state.vms[self.vm].nics[0]
+        rules = tuple(Acl("Allow", "Outbound", weight) for weight in (1, 2, 3))
+        return Repair(HV01, (AdapterRepair(nic.id, vlan=77, acls=rules),))
+
+    def network(self) -> tuple[int, int]:
+        nic = self.world.state.vms[self.vm].nics[0]
+        return nic.vlan, len(nic.acls)
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_fault_strikes_so_many_times_and_then_all_is_well(line: Line, call: str):
+    line.world.add_fault(Fault(call, "timeout_before", times=2))
+
+    for _ in range(2):
+        with pytest.raises(VmmUnavailable):
+            line.ask(call)
+    line.ask(call)
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
+@pytest.mark.parametrize(("how", "error"), [("refused", VmmRefused), ("locked", VmmLocked)])
+def test_vmm_says_no_with_the_code_that_the_story_names(line: Line, call, how, error):
+    line.world.add_fault(Fault(call, how, code="12711"))
+
+    with pytest.raises(error) as raised:
+        line.ask(call)
+
+    assert raised.value.code == "12711"
+
+
+def test_a_lock_has_vmms_own_number_where_the_story_names_none(line: Line):
+    line.world.add_fault(Fault("refresh", "locked"))
+
+    with pytest.raises(VmmLocked, match=r"\(2606\)"):
+        line.ask("refresh")
+
+
+@pytest.mark.parametrize(
+    ("how", "started"), [("timeout_before", 0), ("timeout_after", 1), ("half", 1), ("refused", 0)]
+)
+def test_a_start_happens_or_not_whatever_is_answered(line: Line, how: Any, started: int):
+    line.world.add_fault(Fault("start_move", how))
+
+    with pytest.raises(VMFerryError):
+        line.ask("start_move")
+
+    assert len(line.world.state.open) == started
+
+
+def test_an_answer_that_is_lost_is_lost_even_where_it_was_a_no(line: Line):
+    line.ask("start_move")
+    line.world.add_fault(Fault("dismiss", "timeout_after"))
+
+    with pytest.raises(VmmUnavailable):  # the VM is locked by its migration
+        line.ask("dismiss")
+
+
+def test_a_start_that_was_refused_on_its_way_was_sent_all_the_same(line: Line):
+    line.ask("start_move")
+    line.world.add_fault(Fault("start_move", "refused"))
+
+    with pytest.raises(VmmRefused):
+        line.ask("start_move")
+
+    assert [v["kind"] for v in line.world.violations] == ["double"]
+
+
+def test_a_delayed_start_begins_when_it_was_to(line: Line):
+    line.world.add_fault(Fault("start_move", "delayed", delay=40.0, code="2927"))
+
+    with pytest.raises(VmmUnavailable) as raised:
+        line.ask("start_move")
+    assert raised.value.code == "2927"
+    line.world.advance(line.now + 39)
+    (before,) = line.world.state.open
+    assert before.started is None
+    assert line.world.next_change(line.now + 39) == line.now + 40
+    line.world.advance(line.now + 41)
+    assert before.started == line.now + 40
+
+
+def test_a_delay_that_met_a_locked_host_does_not_fall_on_the_next_start(line: Line):
+    line.world.lock(line.now, HV02, 10)
+    line.world.add_fault(Fault("start_move", "delayed", delay=40.0))
+    with pytest.raises(VmmLocked):
+        line.ask("start_move")
+
+    line.now += 20
+
+    assert line.ask("start_move")
+
+
+def test_a_delayed_repair_comes_true_later(line: Line):
+    line.world.add_fault(Fault("repair_network", "delayed", delay=40.0))
+
+    with pytest.raises(VmmUnavailable):
+        line.ask("repair_network")
+
+    assert line.network() == (10, 2)
+    assert line.world.next_change(line.now) == line.now + 40
+    line.world.advance(line.now + 40)
+    assert line.network() == (77, 5)
+
+
+def test_half_a_repair_puts_back_the_first_half(line: Line):
+    line.world.add_fault(Fault("repair_network", "half"))
+
+    with pytest.raises(VmmUnavailable):
+        line.ask("repair_network")
+    assert line.network() == (77, 3)  # of a VLAN and three rules: the VLAN and one rule
+
+    line.ask("repair_network")
+    assert line.network() == (77, 5)
+
+
+def test_half_an_answer_about_networks_leaves_vms_out(line: Line):
+    line.world.add_fault(Fault("networks", "half"))
+
+    assert list(line.ask("networks")) == [line.vm]
+    assert list(line.ask("networks")) == [line.vm, line.other]
+
+
+def test_of_half_a_look_the_second_half_of_the_hosts_is_silent(line: Line):
+    line.world.add_fault(Fault("observe", "half"))
+
+    fleet = line.ask("observe")
+
+    seen = {host.name: (host.seen_at is not None, host.error is not None) for host in fleet.hosts}
+    assert seen == {HV01: (True, False), HV02: (False, True)}
+
+
+def test_one_host_is_silent_and_its_vms_are_not_seen(line: Line):
+    line.world.add_fault(Fault("observe", "timeout_before", host=HV01))
+
+    fleet = line.ask("observe")
+
+    assert fleet.host(HV01).seen_at is None
+    assert fleet.host(HV01).error
+    assert fleet.host(HV02).seen_at == line.now
+    assert [vm.seen_on for vm in fleet.vms] == [(), ()]
+
+
+@pytest.mark.parametrize(("how", "locked"), [("locked", True), ("refused", False)])
+def test_a_host_cannot_be_reread_and_the_look_goes_on(line: Line, how: Any, locked: bool):
+    """VMM's own no to a re-reading is about that host; the port raises only when VMM is silent."""
+    line.world.add_fault(Fault("observe", how, host=HV01))
+    line.world.observe(line.now, [HV01, HV02])  # asks nobody to re-read: meets no fault
+
+    fleet = line.ask("observe")
+
+    assert (fleet.host(HV01).locked, bool(fleet.host(HV01).error)) == (locked, not locked)
+    assert fleet.host(HV01).refreshed_at is None
+    assert fleet.host(HV02).refreshed_at == line.now
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
+def test_a_fault_of_another_host_strikes_nothing(line: Line, call: str):
+    line.world.add_fault(Fault(call, "refused", host="hv09.corp.example"))
+
+    line.ask(call)
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
+def test_a_fault_of_this_host_strikes_every_call_about_it(line: Line, call: str):
+    line.world.add_fault(Fault(call, "refused", host=HV01.upper()))
+
+    with pytest.raises(VmmRefused):
+        line.ask(call)
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call not in NAMELESS])
+def test_a_fault_of_a_vm_strikes_that_vm_only(line: Line, call: str):
+    line.world.add_fault(Fault(call, "refused", vm="somebody else"))
+    line.ask(call)
+
+    line = Line()
+    line.world.add_fault(Fault(call, "refused", vm=line.vm))
+    with pytest.raises(VmmRefused):
+        line.ask(call)
+
+
+def test_while_vmm_is_down_no_fault_is_used_up(line: Line):
+    line.world.add_fault(Fault("refresh", "refused"))
+    line.world.down(line.now, "vmm", 10)
+    with pytest.raises(VmmUnavailable):
+        line.ask("refresh")
+
+    line.now += 20
+
+    with pytest.raises(VmmRefused):
+        line.ask("refresh")
+
+
+# --- faults, in a night -------------------------------------------------------------------------
+
+PAIRS = [
+    (call, how)
+    for call, how in itertools.product(CALLS, HOWS)
+    if not (how == "delayed" and call in READING)
+]
+
+
+@pytest.mark.parametrize(("call", "how"), PAIRS)
+def test_a_night_gets_over_any_fault(story: Teller, call: str, how: str):
+    """Whatever goes wrong twice: all come over with their rules, and nothing is done twice."""
+    delay = '\ndelay = "30s"' if how == "delayed" else ""
+    document = story.plays(
+        ASK,
+        'do = "lose"\nvm = "web01"\nacls = "all"',
+        f'do = "fault"\ncall = "{call}"\nhow = "{how}"\ntimes = 2{delay}',
+    )
+
+    assert outcomes(document) == {"web01": "MOVED", "web02": "MOVED"}
+    (rules,) = [vm["nic"][0]["acl"] for vm in document["fleet"]["vm"] if vm["name"] == "web01"]
+    assert sorted(rule["weight"] for rule in rules) == [10, 20]
+
+
+def test_a_fault_says_in_the_list_of_calls_what_went_wrong(story: Teller):
+    fault = 'do = "fault"\ncall = "start_move"\nhow = "refused"\nvm = "web02"\ncode = 12711'
+    document = story.plays(ASK, fault)
+
+    wrong = [c for c in calls(document, "start_move") if c["error"]]
+    assert [(c["vms"], c["error"].endswith("(12711)")) for c in wrong] == [(["web02"], True)]
+
+
+# --- death --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("call", ["observe", "networks", "rights", "start_move"])
+@pytest.mark.parametrize("dead", ["0s", "7m"])
+def test_an_engine_that_dies_at_a_call_is_replaced_and_nothing_is_done_twice(
+    story: Teller, call: str, point: str, dead: str
+):
+    kill = f'do = "kill"\npoint = "{point}"\ncall = "{call}"\nfor = "{dead}"'
+    document = story.plays(ASK, kill)
+
+    (killed,) = told(document, "engine.killed")
+    last = max(c["t"] for c in document["calls"] if c["t"] <= killed["detail"]["died"])
+    gap = [c for c in document["calls"] if killed["detail"]["died"] < c["t"] < killed["t"]]
+    assert gap == []
+    assert (last == killed["detail"]["died"]) or point == "before"
+    assert killed["t"] - killed["detail"]["died"] == pytest.approx(
+        420 if dead == "7m" else 5, abs=5
+    )
+    assert set(outcomes(document).values()) == {"MOVED"}
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("write", range(1, 16))
+def test_an_engine_that_dies_at_any_write_is_replaced(story: Teller, write: int, point: str):
+    kill = f'do = "kill"\npoint = "{point}"\nwrite = {write}\nfor = "1m"'
+    document = story.plays(ASK, 'do = "lose"\nvm = "web01"\nacls = "all"', kill)
+
+    assert len(told(document, "engine.killed")) == 1
+    assert len(told(document, "engine.started")) == 2
+    assert "epoch 2" in told(document, "engine.started")[1]["text"]
+    assert set(outcomes(document).values()) == {"MOVED"}
+
+
+def test_an_engine_that_dies_before_a_start_has_not_made_it(story: Teller):
+    kill = 'do = "kill"\npoint = "before"\ncall = "start_move"\nfor = "3m"'
+    document = story.plays(ASK, kill)
+
+    (killed,) = told(document, "engine.killed")
+    assert all(c["t"] >= killed["t"] for c in calls(document, "start_move"))
+    assert len(calls(document, "start_move")) == 2
+
+
+def test_an_engine_that_dies_after_a_call_that_failed_is_dead_too(story: Teller):
+    fault = 'do = "fault"\ncall = "start_move"\nhow = "timeout_after"'
+    kill = 'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "1m"'
+    document = story.plays(ASK, fault, kill)
+
+    (killed,) = told(document, "engine.killed")
+    (made,) = [c for c in calls(document, "start_move") if c["t"] < killed["t"]]
+    assert made["error"]
+    assert killed["detail"]["died"] == made["t"]
+
+
+def test_the_world_and_the_people_go_on_while_the_engine_is_dead(story: Teller):
+    kill = 'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "20m"'
+    said = 't = "5m"\ndo = "say"\nby = "ann"\ntext = "set R1 parallel 1"'
+    document = story.plays(ASK, kill, said)
+
+    (killed,) = told(document, "engine.killed")
+    changed = told(document, "run.changed")[0]
+    assert killed["detail"]["died"] < changed["t"] < killed["t"]
+    (arrived,) = [e for e in told(document, "move.restoring") if e["vm"] == "web01"]
+    assert arrived["t"] == killed["t"]  # it had arrived long before anybody looked
+
+
+def test_an_engine_may_die_while_it_takes_over_from_a_dead_one(story: Teller):
+    first = 'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "2m"'
+    second = 't = "1m"\ndo = "kill"\npoint = "before"\nwrite = 1\nfor = "3m"'
+    third = 't = "1m"\ndo = "kill"\npoint = "after"\nwrite = 1\nfor = "4m"'
+    document = story.plays(ASK, first, second, third)
+    assert len(told(document, "engine.killed")) == 3
+    assert set(outcomes(document).values()) == {"MOVED"}
+
+
+def test_each_death_has_its_own_time(story: Teller):
+    document = story.plays(
+        ASK,
+        'do = "kill"\npoint = "after"\ncall = "networks"\nfor = "2m"',
+        'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "9m"',
+    )
+
+    gaps = [e["t"] - e["detail"]["died"] for e in told(document, "engine.killed")]
+    assert gaps == [pytest.approx(120, abs=5), pytest.approx(540, abs=5)]
+
+
+def test_a_story_does_not_end_before_a_dead_engine_is_replaced(story: Teller):
+    """No run is left, and still the audit says that the engine died."""
+    last = 'do = "kill"\npoint = "after"\ncall = "observe"\nfor = "1h"'
+    document = story.plays(last, 't = "70s"\ndo = "lock"\nhost = "hv01"\nfor = "1s"')
+
+    (killed,) = told(document, "engine.killed")
+    assert killed["t"] - killed["detail"]["died"] == 3600
+
+
+def test_the_telling_says_that_the_engine_died(story: Teller):
+    played = story.played(ASK, 'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "2m"')
+
+    assert (
+        "engine.killed      The engine died after start_move; the next one took over."
+        in played.text
+    )
+    assert "engine.started" not in played.text
+
+
+def test_the_same_story_with_deaths_and_faults_gives_the_same_bytes(story: Teller):
+    happenings = (
+        ASK,
+        'do = "kill"\npoint = "after"\nwrite = 5\nfor = "2m"',
+        'do = "fault"\ncall = "start_move"\nhow = "delayed"\ndelay = "20s"',
+    )
+
+    assert story.played(*happenings).document == story.played(*happenings).document
+
+
+def test_a_write_that_was_rolled_back_is_no_write(tmp_path: Path):
+    deaths = Deaths()
+    store = MortalStore(tmp_path / "a.db", deaths)
+    deaths.arm(Kill("after", 0.0, write=1))
+    with pytest.raises(VMFerryError), store.transaction():
+        raise VMFerryError("a person decided meanwhile")
+
+    with pytest.raises(Killed), store.transaction() as db:
+        db.execute("CREATE TABLE kept (one)")
+
+    assert "kept" in store.database().table_names()
+    store.close()
+
+
+def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
+    deaths = Deaths()
+    store = MortalStore(tmp_path / "a.db", deaths)
+    deaths.arm(Kill("before", 0.0, write=2))
+    with store.transaction() as db:
+        db.execute("CREATE TABLE first (one)")
+
+    with pytest.raises(Killed), store.transaction() as db:
+        db.execute("CREATE TABLE second (one)")
+
+    assert {"first", "second"} & set(store.database().table_names()) == {"first"}
+    store.close()
+
+
+# --- strictness ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("happening", "sentence"),
+    [
+        ('do = "falt"', 'Did you mean "fault"'),
+        ('do = "fault"\ncall = "start_mov"\nhow = "half"', 'Did you mean "start_move"'),
+        ('do = "fault"\ncall = "start_move"\nhow = "haf"', 'Did you mean "half"'),
+        ('do = "fault"\ncall = "start_move"\nhow = "half"\nhots = "hv01"', 'Did you mean "host"'),
+        ('do = "fault"\nhow = "half"', "call is required"),
+        ('do = "fault"\ncall = "start_move"', "how is required"),
+        ('do = "fault"\ncall = "rights"\nhow = "refused"\nvm = "web01"', "about whole hosts"),
+        ('do = "fault"\ncall = "networks"\nhow = "delayed"\ndelay = "1m"', "only reads"),
+        ('do = "fault"\ncall = "refresh"\nhow = "delayed"', "delay is required"),
+        ('do = "fault"\ncall = "refresh"\nhow = "half"\ndelay = "1m"', "goes with how"),
+        ('do = "fault"\ncall = "refresh"\nhow = "half"\ntimes = 0', "1 or more"),
+        ('do = "kill"\npoint = "after"\ncall = "observ"', 'Did you mean "observe"'),
+        ('do = "kill"\npoint = "afer"\ncall = "observe"', 'Did you mean "after"'),
+        ('do = "kill"\npoint = "after"\ncall = "observe"\nwrite = 2', "one of them, not both"),
+        ('do = "kill"\npoint = "after"', "one of them, not both"),
+        ('do = "kill"\npoint = "after"\nwrite = 0', "1 or more"),
+        ('do = "down"\nfor = "1m"', "one of them"),
+        ('do = "down"\nhost = "hv01"\nvmm = true\nfor = "1m"', "one of them"),
+        ('do = "down"\nvmm = false\nfor = "1m"', "one of them"),
+        ('do = "down"\nvmm = "vmm02"\nfor = "1m"', "the server is vmm01"),
+        ('do = "restart"\nhost = "hv01"', "not a key"),
+        ('do = "create"', "vm is required"),
+        ('do = "create"\nvm = "web03"', "must be a table"),
+        ('do = "create"\nvm = { name = "x" }', "host is required"),
+        ('do = "create"\nvm = { name = "x", host = "hv03" }', 'Did you mean "hv0'),
+        ('do = "create"\nvm = { name = "x", host = "hv01", memroy_gb = 2 }', "memory_gb"),
+        ('do = "decide"\nby = "bob"\nverdict = "deny"\nvms = ["web01"]', "goes with approve"),
+        ('do = "decide"\nby = "bob"\nverdict = "approve"\nvms = []', "names no VM"),
+        ('do = "decide"\nby = "bob"\nverdict = "approve"\nvms = "web01"', "a list"),
+    ],
+)
+def test_what_fits_nothing_is_refused_when_the_story_is_read(
+    story: Teller, happening: str, sentence: str
+):
+    with pytest.raises(Refused) as raised:
+        story_file.load(story.write(happening))
+
+    assert sentence in str(raised.value)
+    assert "at[0]" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "happening",
+    [
+        'do = "down"\nhost = "hv09"\nfor = "1m"',
+        'do = "fault"\ncall = "refresh"\nhow = "half"\nvm = "web09"',
+        'do = "fault"\ncall = "refresh"\nhow = "half"\nhost = "hv09"',
+        'do = "create"\nvm = { name = "web01", host = "hv01" }',
+    ],
+)
+def test_a_name_that_does_not_exist_at_its_moment_ends_the_playing(story: Teller, happening: str):
+    with pytest.raises(Refused, match=r"web0\d|hv0\d"):
+        story.plays(ASK, happening)
