@@ -172,27 +172,13 @@ def begin(state: State, migration: Migration, vm: VmState, now: float) -> None:
     exact = vm.copy_seconds
     migration.whole = size_mb / min(h.mb_per_s for h in ends) if exact is None else exact
     migration.kind = "live" if migration.power == "running" else "cold"
-    migration.fate = _cut_off(state, migration, now) or lies.fate(state, vm, migration, now)
+    migration.fate = lies.fate(state, vm, migration, now)
     length = migration.whole if migration.fate.seconds is None else migration.fate.seconds
     migration.ends = now + length
     if migration.phase == "waiting":
         _show(state, migration, now)
     migration.phase, migration.started = "running", now
     changed(state, vm, now)
-
-
-def _cut_off(state: State, migration: Migration, now: float) -> Fate | None:
-    """How it ends that somebody else sends to or from a host that does not answer."""
-    for name in (migration.source, migration.destination):
-        if now < state.hosts[name].down_until:
-            return Fate("failed", "source", _lost(name), seconds=lies.SOON, hopeless=True)
-    return None
-
-
-def _lost(host: str) -> str:
-    return (
-        f"VMM is unable to complete the request. The connection to the agent {host} was lost (2916)"
-    )
 
 
 def _show(state: State, migration: Migration, now: float) -> None:
@@ -216,14 +202,6 @@ def kill_jobs(state: State, now: float) -> None:
             continue
         error = "The job was cancelled because the VMM service restarted (1711)"
         _break(state, migration, now, error)
-
-
-def lose_host(state: State, now: float, host: str) -> None:
-    """A host dies: what VMM moves to or from it fails, and the VMs stay where they were."""
-    for migration in list(state.open):
-        if migration.phase != "waiting" and migration.touches(host):
-            _break(state, migration, now, _lost(host))
-    release(state, now)
 
 
 def _break(state: State, migration: Migration, now: float, error: str) -> None:

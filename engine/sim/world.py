@@ -271,14 +271,12 @@ class World:
         self.state.host(host).locked_until = now + seconds
 
     def down(self, now: float, what: str, seconds: float) -> None:
-        """VMM does not answer, while what runs goes on; or a host, whose migrations fail."""
+        """A host, or ``vmm`` itself, does not answer; what runs goes on."""
         self.advance(now)
         if what.casefold() in {"vmm", self.state.vmm.casefold()}:
             self.state.vmm_down_until = now + seconds
         else:
-            host = self.state.host(what)
-            host.down_until = now + seconds
-            migrations.lose_host(self.state, now, host.name)
+            self.state.host(what).down_until = now + seconds
 
     def restart(self, now: float, seconds: float) -> None:
         """The VMM service restarts: its jobs die, and it does not answer for a while."""

@@ -748,38 +748,6 @@ def test_a_host_that_is_down_proves_nothing_and_starts_nothing() -> None:
     room.start()
 
 
-def test_what_runs_to_or_from_a_host_that_dies_fails_and_the_vm_stays() -> None:
-    room = Room(host="live = 9\nstorage = 9")
-    there, elsewhere = room.start(), room.start("web02", HV3)
-    room.at(60).world.down(room.now, "hv02", 600)
-    failed = room.job(there)
-    assert failed
-    assert failed.state == "failed"
-    assert str(failed.error).endswith(f"The connection to the agent {HV2} was lost (2916)")
-    vm = room.vm("web01")
-    assert (vm.seen_on, vm.vmm_status) == ((HV1,), "MigrationFailed")
-    assert room.at(300).vm("web02").seen_on == (HV3,)
-    arrived = room.job(elsewhere)
-    assert arrived
-    assert arrived.state == "completed"
-
-
-def test_what_somebody_else_starts_to_a_dead_host_fails_and_what_queued_elsewhere_begins() -> None:
-    room = Room(host="live = 1")
-    room.world.foreign(room.now, "web01", "hv02")
-    queued = room.world.foreign(room.now, "web02", "hv03")
-    room.at(60).world.down(room.now, "hv02", 600)
-    running = room.job(queued)
-    assert running
-    assert running.started == START + 60
-    room.at(400)
-    late = room.world.foreign(room.now, "web03", "hv02")
-    failed = room.at(410).job(late)
-    assert failed
-    assert failed.state == "failed"
-    assert "(2916)" in str(failed.error)
-
-
 def test_when_vmm_is_down_what_runs_goes_on() -> None:
     room = Room()
     room.start()
