@@ -201,8 +201,13 @@ def kill_jobs(state: State, now: float) -> None:
             _close(state, migration, "void", now)
             continue
         error = "The job was cancelled because the VMM service restarted (1711)"
-        migration.fate = Fate("failed", "source", error)
-        _finish(state, migration, now, "failed")
+        _break(state, migration, now, error)
+
+
+def _break(state: State, migration: Migration, now: float, error: str) -> None:
+    """It fails on its way. The queue stays as it is: what waits there may be broken next."""
+    migration.fate = Fate("failed", "source", error)
+    _end(state, migration, now, "failed")
 
 
 def refresh_vm(state: State, now: float, vm: VmState) -> None:
@@ -271,6 +276,11 @@ def _settle(state: State, migration: Migration, now: float) -> None:
 
 
 def _finish(state: State, migration: Migration, now: float, phase: Phase) -> None:
+    _end(state, migration, now, phase)
+    release(state, now)
+
+
+def _end(state: State, migration: Migration, now: float, phase: Phase) -> None:
     migration.progress = 100 if phase == "completed" else progress(migration, now)
     _close(state, migration, phase, now)
     vm = state.vms.get(migration.vm_id)
@@ -278,7 +288,6 @@ def _finish(state: State, migration: Migration, now: float, phase: Phase) -> Non
         migration.phase, migration.fate.error = "failed", "The virtual machine was not found (801)"
     else:
         _land(state, migration, vm, now)
-    release(state, now)
 
 
 def _close(state: State, migration: Migration, phase: Phase, now: float) -> None:

@@ -458,6 +458,24 @@ def test_a_restart_of_vmm_kills_its_jobs() -> None:
     assert "(1711)" in str(dead.error)
 
 
+def test_a_restart_kills_queued_jobs_before_they_begin() -> None:
+    room = Room(host="live = 1")
+    running, queued = (room.world.foreign(room.now, name, "hv02") for name in ("web01", "web02"))
+    room.world.outcome(room.now, "web02", "ok", "both")
+    room.at(60).world.restart(room.now, 30)
+    room.at(90)
+    for job in (running, queued):
+        dead = room.job(job)
+        assert dead
+        assert dead.state == "failed"
+        assert "(1711)" in str(dead.error)
+    assert room.world.state.open == []
+    assert room.vm("web02").seen_on == (HV1,)
+    room.port.dismiss(room.id("web02"))
+    room.start("web02")
+    assert room.at(400).vm("web02").seen_on == (HV2, HV1), "the wish is still to come true"
+
+
 # --- calls that break ---------------------------------------------------------------------
 
 
@@ -728,6 +746,13 @@ def test_a_host_that_is_down_proves_nothing_and_starts_nothing() -> None:
         room.port.networks(HV2, ())
     assert room.at(60).look().jobs == ()
     room.start()
+
+
+def test_when_vmm_is_down_what_runs_goes_on() -> None:
+    room = Room()
+    room.start()
+    room.at(60).world.down(room.now, "vmm", 600)
+    assert room.at(660).vm("web01").seen_on == (HV2,)
 
 
 def test_when_vmm_is_down_every_call_says_so() -> None:
