@@ -1,0 +1,239 @@
+"""The verbs of the command line beside a running engine and without one: words to exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bot import cli
+from engine.store import queries
+from engine.store.store import Store
+from engine.vocabulary import VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+FLEET = """
+format = 1
+host = [{ name = "hv01.corp.example" }, { name = "hv02.corp.example" }]
+vm = [
+  { name = "web01", host = "hv01", minutes = 30 },
+  { name = "web02", host = "hv01", minutes = 30 },
+  { name = "web03", host = "hv01", minutes = 30 },
+  { name = "db 01", host = "hv01", minutes = 3, status = "PowerOff" },
+]
+"""
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("VMFERRY_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    return tmp_path
+
+
+def vmferry(*words):
+    """Exit code and what was printed, both streams."""
+    runner = CliRunner()
+    with runner.isolation() as (out, err, _):
+        code = 0
+        try:
+            cli.main(list(words))
+        except SystemExit as left:
+            code = left.code
+        return code, out.getvalue().decode() + err.getvalue().decode()
+
+
+def process(*words):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "bot.cli", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment,
+    )
+
+
+def told(child, what):
+    """Wait until the child says this."""
+    for line in child.stdout:
+        if what in line:
+            return line
+    raise AssertionError(f"{what} was not told: {child.stderr.read()}")
+
+
+@pytest.fixture
+def engine(desk):
+    """A run with web01 and web02 on their way, and an engine that goes on with it."""
+    child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
+    told(child, "move.moving web02")
+    yield child
+    child.kill()
+    child.communicate(timeout=30)
+
+
+def run_state(desk):
+    store = Store(desk / "vmferry.db")
+    try:
+        return str(queries.run(store, 1).state)
+    finally:
+        store.close()
+
+
+# --- beside a running engine ------------------------------------------------------------------
+
+
+def test_a_run_is_paused_and_resumed_beside_the_engine_that_carries_it_out(engine, desk):
+    code, out = vmferry("pause", "R1")
+    told(engine, "move.waiting web03 waits: the run is paused")
+
+    assert (code, run_state(desk)) == (0, "paused")
+    assert "web01, web02 are still on their way and are watched to the end." in out
+    assert "Needs a person: R1 was paused by terminal:" in vmferry("status")[1]
+
+    assert vmferry("resume", "hv01") == (0, "R1 goes on.\n")
+    told(engine, "run.active")
+
+
+def test_abort_asks_first_and_has_the_jobs_stopped(engine, desk):
+    code, out = vmferry("abort", "R1")
+    assert (code, run_state(desk)) == (2, "active")
+    assert "Add --yes" in out
+
+    assert vmferry("abort", "R1", "--yes")[0] == 0
+    told(engine, "attempt.stopping web01")
+    told(engine, "R1 ended: 0 of 4 moved")
+    assert engine.wait(timeout=30) == 1
+
+
+def test_events_follow_a_run_to_its_end(engine, desk):
+    following = process("events", "R1", "--follow", "--json")
+    first = json.loads(following.stdout.readline())
+    vmferry("abort", "R1", "--yes")
+    rest = [json.loads(line) for line in following.stdout]
+
+    assert (first["kind"], first["run"], first["t"]) == ("run.active", "R1", 0.0)
+    assert rest[-1]["kind"] == "run.stopped"
+    assert following.wait(timeout=30) == 0
+
+
+def test_following_all_runs_ends_with_ctrl_c(engine):
+    following = process("events", "--follow")
+    told(following, "move.moving web02")
+    following.send_signal(signal.SIGINT)
+    _, err = following.communicate(timeout=30)
+
+    assert following.returncode == 130
+    assert "Traceback" not in err
+
+
+# --- without an engine ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ended(desk):
+    """R1 ended: the powered-down VM was denied."""
+    vmferry("run", "--fleet", "fleet.toml", "--speed", "max", "host", "hv01", "to", "hv02")
+
+
+def test_a_denied_vm_is_asked_about_again_and_approved_by_name(ended, desk):
+    assert vmferry("retry", "R1", "db 01") == (0, "db 01 is tried again.\n")
+    process_ = process("run", "--speed", "1")  # asks and, without a terminal, says no
+    process_.communicate(timeout=60)
+    code, out = vmferry("list")
+
+    assert code == 0
+    assert out.splitlines()[0] == "Ended:"
+    assert "Ended, not everything moved" in out
+
+
+def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
+    child = process("run", "--fleet", "fleet.toml", "--speed", "1", "--approve", "ask", "vm",
+                    "db 01", "to", "hv02")  # fmt: skip
+    child.communicate(timeout=60)
+    assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
+
+    store = Store(desk / "vmferry.db")
+    approval = queries.approval(store, 1)
+    store.close()
+    assert str(approval.state) == "denied"
+    code, out = vmferry("approve", "A1")
+    assert (code, out) == (2, "Nothing changed on A1: it was decided before.\n")
+
+
+def test_list_puts_what_needs_a_person_first(ended, desk):
+    vmferry("retry", "R1")
+    vmferry("pause", "R1")
+    code, out = vmferry("list")
+
+    assert code == 0
+    assert out.splitlines()[0] == "Needs a person:"
+    assert "R1 was paused by terminal:" in out
+
+
+def test_events_of_a_run_as_lines(ended):
+    code, out = vmferry("events", "R1")
+
+    assert code == 0
+    assert out.splitlines()[0] == "0:00:00 R1 run.active host hv01 to hv02"
+    assert vmferry("events", "R9")[0] == 2
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.changes])
+def test_no_verb_makes_a_database(verb, desk):
+    code, out = vmferry(verb.name, *["R1", "web01", "x"][: max(1, verb.least)])
+
+    assert code == 2
+    assert "There is no database vmferry.db yet." in out
+    assert not (desk / "vmferry.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("pause", "R9"), "There is no run R9. The last one is R1."),
+        (("pause",), "pause needs a word more."),
+        (("pause", "R1", "R2"), '"R2" is too much here.'),
+        (("retry", "R1", "web09"), "R1 has no VM web09."),
+        (("skip", "R1"), "R1 cannot skip: it has ended"),
+        (("set", "R1", "parallel"), "set needs a word more."),
+        (("go-on", "R1", "hv02"), "R1 damaged no VM on hv02."),
+        (("settle", "R1", "web01"), "There is nothing to settle: web01 has moved."),
+        (("deny", "A7"), "There is no approval A7."),
+        (("puase", "R1"), "Did you mean pause?"),
+    ],
+)
+def test_what_is_wrong_is_named_and_changes_nothing(words, why, ended):
+    code, out = vmferry(*words)
+
+    assert code == 2
+    assert why in out
+    assert vmferry("report", "R1")[1].splitlines()[0].startswith("R1 ended")
+
+
+def test_time_does_not_pass_for_a_run_that_only_a_person_can_let_go_on(ended):
+    vmferry("retry", "R1")
+    vmferry("pause", "R1")
+    code, out = vmferry("run", "--speed", "max")
+
+    assert code == 1
+    assert "R1 was paused by terminal:" in out
+    assert "In another window: vmferry resume R1" in out
+    assert "R1 stands still" in out
+
+
+def test_a_reason_is_kept_in_the_audit(ended, desk):
+    vmferry("retry", "R1")
+    store = Store(desk / "vmferry.db")
+    store.close()
+    code, _ = vmferry("withdraw", "A1", "--reason", "not tonight")
+
+    assert code == 2
+    assert "wanted to withdraw A1" in vmferry("events", "R1")[1]
