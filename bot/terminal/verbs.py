@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import click
 
 from bot.terminal.ask import card_lines
-from bot.terminal.board import STATES, event_line, safe
+from bot.terminal.board import event_line, safe
 from bot.terminal.reading import Place
 from bot.terminal.watch import user
 from engine import naming, report
@@ -138,7 +138,7 @@ def _runs(service: Service) -> Iterator[str]:
         why = _why(shown, run.id in doubtful, run.id in damaged)
         group = "Needs a person:" if why else "Ended:" if run.over else "Going on:"
         moved = f"{shown.moved} of {shown.total} moved"
-        line = f"  {run.label:<5} {STATES[run.state]:<10} {moved:<16} {run.request} ({run.told})"
+        line = f"  {run.label:<5} {run.state:<10} {moved:<16} {run.request} ({run.told})"
         groups[group].append(line + (f": {why}" if why else ""))
     for title, lines in groups.items():
         if lines:

@@ -253,7 +253,7 @@ def _power(view: View) -> Verdict | None:
     question = approval.open_question(vm.id, view.approvals)
     if question is not None:
         return hold(view, Wait.APPROVAL, f"powered down; asked in {question.label}")
-    may_ask = approval.may_ask_at(view.approvals, view.rules)
+    may_ask = approval.may_ask_at(view.approvals, view.rules, since)
     due = may_ask if may_ask > now else None
     verdict = hold(view, Wait.APPROVAL, "powered down; somebody on call has to approve", due)
     return Verdict(verdict.step, due=due, asks=may_ask <= now)
