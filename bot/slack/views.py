@@ -57,6 +57,7 @@ WAITS = {
     Wait.BACKUP: "in backup since {}",
     Wait.RUNNING_FIRST: "powered down, after the running VMs",
     Wait.BACKOFF: "to be tried again ({})",
+    Wait.PAUSED: "while the run is paused",
 }
 LISTED, NAME = 8, 120
 NEXT = 800  # of what a person is to do

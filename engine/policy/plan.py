@@ -62,10 +62,13 @@ def plan(
     draft = Draft(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
     doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
     owners = _owners(living)
+    broken: dict[float, Breakers] = {}
     ready: list[Ready] = []
     for record in living:
-        broken = breakers(living, now, rules, record.run.resumed or 0.0)
-        ground = _Ground(fleet, now, rules, facts, broken, owners, doubted)
+        since = record.run.resumed or 0.0
+        if since not in broken:
+            broken[since] = breakers(living, now, rules, since)
+        ground = _Ground(fleet, now, rules, facts, broken[since], owners, doubted)
         climbed = _climb(record, ground, draft)
         if _goes_on(record, climbed, draft):
             ready.extend(climbed)
