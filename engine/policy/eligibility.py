@@ -186,7 +186,7 @@ def _source_without_rights(view: View) -> Verdict | None:
 
 def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
     """Dismiss or re-read it: as often as attempts are allowed, not faster than the refreshes."""
-    tries = view.record.counted(kind)
+    tries = view.record.since_move(kind)
     options = view.run.options
     done = [a for a in tries if a.result not in FREE]
     last = tries[-1] if tries else None
