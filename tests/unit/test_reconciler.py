@@ -232,3 +232,13 @@ def test_a_run_that_goes_on_after_it_had_ended_asks_for_the_rights_again(place):
     place.ticks(2)
 
     assert place.called("rights") == 4
+
+
+def test_a_wait_in_mid_move_ends_when_its_reason_does(place):
+    place.ticks(4)
+    with writing(place.store, place.clock.now()) as pen:
+        pen.hold(place.move(), Wait.HOST_DOWN, "hv02 does not answer")
+    place.ticks(1)
+
+    assert place.move().state is MoveState.MOVING
+    assert (place.move().wait, place.move().wait_since, place.move().wait_text) == (None, None, "")

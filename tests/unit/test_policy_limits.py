@@ -1,0 +1,34 @@
+"""Limits of waits: what counts against them, and what must not."""
+
+from __future__ import annotations
+
+from engine.model import MoveState, Wait
+from engine.policy.steps import Finish, Hold, Unhold
+
+HOUR = 3600.0
+
+
+def flying(scene, **changes):
+    """web01 is on its way from hv01 to hv02."""
+    return scene.move(state=MoveState.MOVING, destination="hv02", **changes).attempt(job="job-1")
+
+
+# --- on its way --------------------------------------------------------------------------------
+
+
+def test_a_host_that_answers_again_in_mid_move_has_its_whole_hour_the_next_time(scene):
+    flying(scene).waiting(Wait.HOST_DOWN, 3 * HOUR).job(id="job-1")
+
+    assert [s.move.vm for s in scene.steps(Unhold)] == ["web01"]
+
+    scene.jobs.clear()
+    scene.job(id="job-1", state="completed").silent("hv02")
+    scene.move(wait=None, wait_since=None)
+    assert scene.steps(Finish) == []
+    assert [s.wait for s in scene.steps(Hold)] == [Wait.HOST_DOWN]
+
+
+def test_a_move_that_waits_for_nothing_is_left_alone(scene):
+    flying(scene).job(id="job-1")
+
+    assert scene.plan().steps == ()
