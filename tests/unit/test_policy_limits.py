@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from engine.model import MoveState, Wait
+import pytest
+
+from engine.model import MoveState, Result, RunState, Wait
 from engine.policy.steps import Finish, Hold, Unhold
 
 HOUR = 3600.0
@@ -32,3 +34,25 @@ def test_a_move_that_waits_for_nothing_is_left_alone(scene):
     flying(scene).job(id="job-1")
 
     assert scene.plan().steps == ()
+
+
+# --- paused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wait", "change"),
+    [
+        (Wait.HOST_DOWN, lambda s: s.silent("hv01").gone()),
+        (Wait.MISSING, lambda s: s.gone()),
+        (Wait.FOREIGN, lambda s: s.job()),
+        (Wait.TWO_PLACES, lambda s: s.seen_on("hv01", "hv02")),
+    ],
+)
+def test_nothing_that_waits_ends_while_the_run_is_paused(wait, change, scene):
+    change(scene).run(state=RunState.PAUSED).waiting(wait, 9 * HOUR)
+
+    assert scene.steps(Finish) == []
+    assert [s.wait for s in scene.steps(Hold)] == [wait]
+    assert scene.plan().due is None
+
+    assert len(scene.run(state=RunState.ACTIVE).steps(Finish)) == 1
