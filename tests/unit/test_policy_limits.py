@@ -56,3 +56,13 @@ def test_nothing_that_waits_ends_while_the_run_is_paused(wait, change, scene):
     assert scene.plan().due is None
 
     assert len(scene.run(state=RunState.ACTIVE).steps(Finish)) == 1
+
+
+# --- starts that were void ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("result", [Result.LOCKED, Result.STALE])
+def test_one_void_start_hours_ago_is_no_reason_to_give_up(result, scene, told):
+    scene.attempt(result, begun=scene.now - 2 * HOUR, ended=scene.now - 2 * HOUR, error="locked")
+
+    assert told(scene.pending()) == "starts live"
