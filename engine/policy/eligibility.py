@@ -278,7 +278,7 @@ def _pace(view: View) -> Verdict | None:
     options = view.run.options
     tries = view.record.counted(*MIGRATIONS)
     again = waits.requeue_at(tries, options, view.rules)
-    void = waits.refused_for(tries, view.now, view.run.back)
+    void = waits.refused_for(tries, view.rules, view.now)
     if void >= view.rules.limits[Wait.HOST_LOCKED]:
         return Verdict(stuck(view, f"every start was void: {tries[-1].error}"))
     if again <= view.now:

@@ -40,6 +40,7 @@ from engine.policy.steps import (
     SeePower,
     Step,
     TurnRun,
+    Unhold,
 )
 from engine.policy.waits import Rules
 
@@ -204,7 +205,10 @@ def _wants_renewal(view: View) -> bool:
 
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
-        return ladder.moving(view)
+        verdict = ladder.moving(view)
+        if verdict.step is None and view.move.wait is not None:
+            return replace(verdict, step=Unhold(view.move))
+        return verdict
     if view.move.state is MoveState.RESTORING:
         return restoring.restoring(view)
     return eligibility.pending(view)

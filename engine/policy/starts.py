@@ -22,6 +22,7 @@ from engine.model import (
     Move,
     MoveState,
     Outcome,
+    Result,
     RunRecord,
     Wait,
 )
@@ -315,8 +316,12 @@ def _has_fresh_baseline(view: View, rules: Rules) -> bool:
 
 def _save_first(view: View) -> Verdict | None:
     """May its network be read now? ``None``: yes; else the wait or the end."""
-    tries = view.record.counted(AttemptKind.BASELINE)
-    bad = [a for a in tries if a.result is not None and a.result.value != "ok"]
+    bad: list[Attempt] = []
+    for attempt in view.record.counted(AttemptKind.BASELINE):
+        if attempt.result is Result.OK:
+            bad.clear()  # what can be read may be slow to answer now and then in a long night
+        elif attempt.result is not None:
+            bad.append(attempt)
     if not bad:
         return None
     last = bad[-1]

@@ -307,7 +307,7 @@ def test_the_backup_limit_is_a_word_of_the_request(scene):
 
 @pytest.mark.parametrize("free", [Result.BUSY, Result.LOCKED, Result.STALE])
 def test_what_is_not_charged_uses_up_nothing(free, scene, told):
-    for _ in range(9):
+    for _ in range(8):
         scene.attempt(free, ended=scene.now - HOUR)
 
     assert told(scene.pending()) == "starts live"
