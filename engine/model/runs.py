@@ -407,6 +407,13 @@ class MoveRecord:
         return tuple(a for a in self.of(*kinds) if a.begun >= (self.move.retried or 0.0))
 
     @property
+    def looked_at_again(self) -> bool:
+        """Is it a damaged VM whose network a person has had checked once more?"""
+        move = self.move
+        checked = move.state is MoveState.RESTORING and move.retried is not None
+        return checked and not self.counted(*MIGRATIONS)
+
+    @property
     def open_migration(self) -> Attempt | None:
         """The LIVE or COLD attempt whose outcome is still open."""
         return next((a for a in self.of(*MIGRATIONS) if a.open), None)

@@ -135,11 +135,15 @@ def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
 
 
 def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
-    """VMs that were damaged on a host, of all runs, about which nobody has said go on."""
+    """VMs that were damaged on a host, of all runs, about which nobody has said go on; those that
+    are looked at again (``MoveRecord.looked_at_again``), too: nobody knows yet."""
     rows = store.database().query(
         """SELECT moves.run, moves.vm, moves.host FROM moves JOIN runs ON runs.id = moves.run
-           WHERE moves.state = 'damaged' AND moves.cleared IS NULL AND runs.vmm = ?
-           AND moves.host IS NOT NULL ORDER BY moves.id""",
+           WHERE moves.cleared IS NULL AND runs.vmm = ? AND moves.host IS NOT NULL
+           AND (moves.state = 'damaged' OR moves.state = 'restoring' AND moves.retried IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.move = moves.id
+               AND attempts.kind IN ('live', 'cold') AND attempts.begun >= moves.retried))
+           ORDER BY moves.id""",
         [vmm],
     )
     return tuple(Damage(row["run"], row["vm"], row["host"]) for row in rows)
