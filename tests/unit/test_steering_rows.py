@@ -123,3 +123,15 @@ def test_an_arrival_is_no_damage(rows):
     rows.turn(MoveState.MOVING, MoveState.RESTORING)
 
     assert rows.damage() == []
+
+
+# --- doubt -------------------------------------------------------------------------------------
+
+
+def test_what_another_run_came_to_before_settles_no_doubt(rows):
+    rows.run("web01")
+    rows.run("web01")
+    rows.turn(MoveState.FAILED, run=2)
+    rows.turn(MoveState.MOVING, UNKNOWN, run=1)
+
+    assert [(d.vm_id, d.run) for d in queries.doubts(rows.store, "vmm01")] == [("id-web01", 1)]
