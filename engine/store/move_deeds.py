@@ -103,6 +103,8 @@ class MoveDeeds(AttemptDeeds):
         }
         if state is MoveState.DAMAGED:
             change["cleared"] = None  # go on was said about what was known then
+        if state is MoveState.UNKNOWN:
+            change["settled"] = None  # somebody has to look once more
         if outcome is not None:
             change |= {"outcome": str(outcome), "sentence": text, "next": next_step}
         self.update("moves", move.id, change)

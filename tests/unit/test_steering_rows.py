@@ -135,3 +135,15 @@ def test_what_another_run_came_to_before_settles_no_doubt(rows):
     rows.turn(MoveState.MOVING, UNKNOWN, run=1)
 
     assert [(d.vm_id, d.run) for d in queries.doubts(rows.store, "vmm01")] == [("id-web01", 1)]
+
+
+def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again(rows):
+    rows.run("web01")
+    rows.turn(MoveState.MOVING, UNKNOWN)
+    rows.steering.settle("R1", "web01", by="@ann")
+    assert queries.doubts(rows.store, "vmm01") == ()
+    rows.turn(UNKNOWN)
+
+    assert [d.vm_id for d in queries.doubts(rows.store, "vmm01")] == ["id-web01"]
+    rows.steering.settle("R1", "web01", by="@ann")
+    assert rows.move().state is MoveState.RESTORING
