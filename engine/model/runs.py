@@ -204,8 +204,12 @@ class Run:
     @property
     def anew(self) -> float:
         """When it began, or last began anew."""
-        began = self.started if self.started is not None else self.created
-        return max(began, self.resumed or 0.0)
+        return max(self.began, self.resumed or 0.0)
+
+    @property
+    def began(self) -> float:
+        """When it began; before that, when it was asked for."""
+        return self.started if self.started is not None else self.created
 
     @property
     def over(self) -> bool:
