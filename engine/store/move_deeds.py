@@ -101,6 +101,9 @@ class MoveDeeds(AttemptDeeds):
             "kind": str(kind or move.kind) if kind or move.kind else None,
             **_NO_WAIT,
         }
+        if state is MoveState.UNKNOWN:
+            # A person looked at it once; now it is lost again, and somebody has to look again.
+            change["settled"] = None
         if outcome is not None:
             change |= {"outcome": str(outcome), "sentence": text, "next": next_step}
         self.update("moves", move.id, change)
