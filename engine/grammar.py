@@ -166,7 +166,10 @@ def option_value(name: str, value: str) -> Value:
 
 
 def _sentence(said: Sequence[Word]) -> tuple[str, ...]:
-    """Free text again, as one text; none where nothing was said."""
+    """Free text again, as one text; none where nothing was said. ``--reason`` before it, as at
+    the terminal, is no part of it."""
+    if said and said[0].key in ("--reason", "-reason"):
+        said = said[1:]
     text = ""
     for word in said:
         text += "," if word.comma else f" {word.text}"

@@ -218,9 +218,13 @@ class Steering:
             if said:
                 return said
             run = record.run
-            [entry] = naming.moves_named([vm], record.moves, run.label)[:1]
+            named = naming.moves_named([vm], record.moves, run.label)
+            if len(named) > 1:
+                sentence = f"{vm} names {len(named)} VMs of {run.label}."
+                raise Refused(sentence, what=vm, hint="Settle one at a time, once it is looked at.")
+            [entry] = named
             move = entry.move
-            if move.state is not MoveState.UNKNOWN or move.settled is not None:
+            if move.state is not MoveState.UNKNOWN:
                 raise Refused(f"There is nothing to settle: {_stands(move)}.", what=vm)
             self._refuse_flying(run, [entry])
             for attempt in entry.of(*MIGRATIONS):
@@ -363,6 +367,8 @@ def _refuse_skip(move: Move) -> None:
     hint = ""
     if move.state in (MoveState.MOVING, MoveState.RESTORING):
         hint = f"Wait for it, or: abort R{move.run}"
+    if move.state is MoveState.UNKNOWN:
+        hint = f"Look for it, then: settle R{move.run} {move.vm}"
     raise Refused(f"It cannot be left out: {_stands(move)}.", what=move.vm, hint=hint)
 
 
@@ -374,7 +380,7 @@ _STANDS = {
     MoveState.DAMAGED: "is damaged",
     MoveState.FAILED: "did not move",
     MoveState.SKIPPED: "was left where it is",
-    MoveState.UNKNOWN: "was settled already",
+    MoveState.UNKNOWN: "was lost sight of",
 }
 
 

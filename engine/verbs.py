@@ -93,5 +93,6 @@ def _accepted(made: Decision) -> str:
         return (
             f"{asked.label} is approved: {len(asked.granted)} of {len(asked.vms)} {vms} may move."
         )
-    stay = f"{len(asked.vms)} {'VM stays' if len(asked.vms) == 1 else 'VMs stay'}"
-    return f"{asked.label} is {made.code}: {stay} where they are."
+    one = len(asked.vms) == 1
+    stay = "1 VM stays where it is" if one else f"{len(asked.vms)} VMs stay where they are"
+    return f"{asked.label} is {made.code}: {stay}."

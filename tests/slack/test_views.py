@@ -227,7 +227,10 @@ def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report(state):
 
 
 def test_who_paused_a_run_is_a_mention_and_other_needs_are_only_escaped():
-    needs = ("R214 was paused by @U2.", "No way by @U2. Mend <that>, then: resume R214")
+    needs = (
+        "R214 was paused by @U2. Go on with: resume R214",
+        "No way by @U2. Mend <that>, then: resume R214",
+    )
 
     text = board_view(board_of(4, needs=needs), LISTED, "/move").text
 

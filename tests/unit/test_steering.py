@@ -448,6 +448,39 @@ def test_only_what_was_lost_sight_of_can_be_settled(state, desk):
             desk.say("settle R1 web01")
 
 
+def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again_until_it_is_settled_again(desk):
+    """Else another run would start it though nobody knows where it is."""
+    desk.ask()
+    desk.put(MoveState.UNKNOWN)
+    desk.say("settle R1 web01")
+    with writing(desk.store, desk.clock.now()) as pen:
+        pen.turn_move(desk.move(), MoveState.UNKNOWN, "lost again", outcome=Outcome.UNKNOWN)
+
+    assert [doubt.vm_id for doubt in queries.doubts(desk.store, "vmm01")] == ["id-web01"]
+    desk.say("settle R1 web01")
+    assert queries.doubts(desk.store, "vmm01") == ()
+
+
+def test_one_vm_is_settled_at_a_time(desk):
+    """A person has looked at one: no wildcard settles others, or one of several in silence."""
+    desk.ask()
+    desk.put(MoveState.UNKNOWN, "web01")
+    desk.put(MoveState.UNKNOWN, "web02")
+    before = desk.rows()
+
+    with pytest.raises(Refused, match=r"web\* names 3 VMs"):
+        desk.say("settle R1 web*")
+    assert desk.rows() == before
+
+
+def test_a_vm_that_was_lost_sight_of_is_not_left_out_and_that_is_why(desk):
+    desk.ask()
+    desk.put(MoveState.UNKNOWN)
+
+    with pytest.raises(Refused, match=r"web01 was lost sight of.*settle R1 web01"):
+        desk.say("skip R1 web01")
+
+
 def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
     desk.ask()
     desk.attempt("web01")
@@ -491,10 +524,12 @@ def test_a_vm_that_is_not_on_the_card_is_refused_and_the_question_stays_open(des
     assert desk.record.approvals[0].state is ApprovalState.REQUESTED
 
 
-def test_a_no_keeps_its_reason(desk):
+@pytest.mark.parametrize("said", ["", "--reason ", "\u2014reason "])
+def test_a_no_keeps_its_reason(said, desk):
+    """Typed as at the terminal too, with the dashes that Slack makes of it."""
     desk.ask()
     desk.question("web01")
-    desk.say("deny A1 vendor works on it, until Monday", by="@bob")
+    desk.say(f"deny A1 {said}vendor works on it, until Monday", by="@bob")
 
     assert desk.record.approvals[0].reason == "vendor works on it, until Monday"
 
