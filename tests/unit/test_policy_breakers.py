@@ -126,6 +126,12 @@ def test_when_no_way_is_left_the_run_pauses_and_asks(scene):
     assert scene.steps(Start) == []
 
 
+def test_a_silent_host_is_no_way_that_is_left(scene):
+    spent(scene.run(destinations=("hv02", "hv03"))).silent("hv03")
+
+    assert [s.state for s in scene.steps(TurnRun)] == [RunState.PAUSED]
+
+
 def test_resume_begins_anew(scene):
     spent(scene).run(resumed=scene.now - 1)
     for name in ("hv01", "hv02"):
