@@ -79,3 +79,21 @@ def test_who_has_a_run_go_on_during_a_gap_does_not_shorten_it(scene):
 
     assert [s.gap for s in scene.steps(ComeBack)] == [3 * HOUR]
     assert scene.steps(Finish) == []
+
+
+# --- another run has it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (RunState.ACTIVE, "waits OTHER_RUN"),
+        (RunState.PAUSED, "waits OTHER_RUN"),
+        # The other run may be paused for days.
+        (RunState.STOPPING, "skipped STOPPED"),
+    ],
+)
+def test_a_run_that_stops_does_not_wait_for_another_one(state, says, scene, told):
+    scene.owned_by(2).job().run(state=state)
+
+    assert told(scene.pending()) == says
