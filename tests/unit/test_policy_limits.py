@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.model import MoveState, Result, RunState, Wait
-from engine.policy.steps import ComeBack, Finish, Hold, Unhold
+from engine.model import MoveState, Outcome, Result, RunState, Wait
+from engine.policy.steps import ComeBack, Finish, Hold, SeeEmpty, TurnRun, Unhold
 
 HOUR = 3600.0
 
@@ -97,3 +97,16 @@ def test_a_run_that_stops_does_not_wait_for_another_one(state, says, scene, told
     scene.owned_by(2).job().run(state=state)
 
     assert told(scene.pending()) == says
+
+
+# --- empty -------------------------------------------------------------------------------------
+
+
+def test_a_source_that_was_empty_once_and_is_not_now_is_not_called_so_at_the_end(scene):
+    scene.move(state=MoveState.DONE, outcome=Outcome.MOVED).run(empty=("hv01.corp.example",))
+    scene.vm(at="hv02").vm("late").move("late", state=MoveState.FAILED, outcome=Outcome.BLOCKED)
+
+    [seen] = scene.steps(SeeEmpty)
+    assert (seen.hosts, seen.first, seen.proven) == ((), None, False)
+    assert scene.steps(TurnRun) == []
+    assert [s.state for s in scene.run(empty=()).steps(TurnRun)] == [RunState.INCOMPLETE]
