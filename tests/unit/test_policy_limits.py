@@ -110,3 +110,31 @@ def test_a_source_that_was_empty_once_and_is_not_now_is_not_called_so_at_the_end
     assert (seen.hosts, seen.first, seen.proven) == ((), None, False)
     assert scene.steps(TurnRun) == []
     assert [s.state for s in scene.run(empty=()).steps(TurnRun)] == [RunState.INCOMPLETE]
+
+
+# --- what to type ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [MoveState.PENDING, MoveState.MOVING, MoveState.RESTORING])
+@pytest.mark.parametrize(
+    ("wait", "change"),
+    [
+        (Wait.FOREIGN, lambda s: s.job(id="foreign")),
+        (Wait.FOREIGN, lambda s: s.vm(vmm_status="UnderMigration")),
+        (Wait.TWO_PLACES, lambda s: s.seen_on("hv01", "hv02")),
+        (Wait.MISSING, lambda s: s.seen_on()),
+        (Wait.HOST_DOWN, lambda s: s.silent("hv01", "hv02")),
+    ],
+    ids=["foreign", "endless", "two places", "missing", "silent"],
+)
+def test_a_vm_that_nobody_knows_the_place_of_is_never_retried_but_settled(
+    wait, change, state, scene
+):
+    """``retry`` of such a VM is refused: to be told to type it leads nowhere."""
+    scene.move(state=state, destination="hv02").attempt(None if state == "moving" else Result.LOST)
+    change(scene).waiting(wait, 9 * HOUR)
+    hints = [(s.state, s.next) for s in scene.steps(Finish)]
+
+    for end, hint in hints:
+        verb = "settle" if end is MoveState.UNKNOWN else "retry"
+        assert f"{verb} R1 web01" in hint
