@@ -168,11 +168,14 @@ class Engine:
         news = False
         with self._writing() as pen:
             pen.keep_beat(self.vmm)
+            last = queries.fleet(self.store, self.vmm)
+            seen = last.at if last else None
             for record in queries.records(self.store, self.vmm):
                 for entry in record.moves if record.run.state in LIVING else ():
                     if entry.move.state in (MoveState.PENDING, MoveState.RESTORING):
                         news = news or entry.move.wait is not Wait.VMM_DOWN
-                        pen.hold(entry.move, Wait.VMM_DOWN, f"VMM cannot be used: {error}")
+                        text = f"VMM cannot be used: {error}"
+                        pen.hold(entry.move, Wait.VMM_DOWN, text, seen)
         return news
 
     def _idle(self) -> Advanced:

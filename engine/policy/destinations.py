@@ -141,8 +141,8 @@ def closed(view: View) -> Verdict | None:
     if wait is Wait.BREAKER:
         dues = [gate.due for gate in found if gate.due is not None]
         held = hold(view, wait, text)
-        # A host that does not answer is no way that is left.
-        given_up = all(gate.spent or gate.wait is Wait.HOST_DOWN for gate in found)
+        # A host that is down or damaged besides is no reason to wait for ever.
+        given_up = all(gate.spent or gate.wait is not Wait.BREAKER for gate in found)
         return Verdict(held.step, due=min(dues, default=None), pauses=text if given_up else "")
     return hold_or(view, wait, text, stuck(view, text))
 

@@ -63,6 +63,8 @@ def _place(view: View) -> Verdict | None:
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.EXCLUDED, text))
     if view.owner is not None and view.owner != view.run.id:
         # Not ours to judge: the run that has it looks after it, and checks its network.
+        if view.run.state is RunState.STOPPING:
+            return Verdict(_left(view))
         return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
     if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
         # It may be on a host that nobody could look at, or on two: a person has to look.
@@ -124,14 +126,20 @@ def _permission(view: View) -> Verdict | None:
     """Is it this run's to move, and is the run moving?"""
     move, run = view.move, view.run
     if run.state is RunState.STOPPING:
-        text = f"{move.vm} was not started: the run was stopped."
-        if view.record.counted(*MIGRATIONS):
-            how = "aborted" if run.aborting else "stopped"
-            text = f"{move.vm} is where it was, its network unchanged: the run was {how}."
-        return Verdict(Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text))
+        return Verdict(_left(view))
     if run.state is RunState.PAUSED:
         return hold(view, Wait.PAUSED, "the run is paused")
     return None
+
+
+def _left(view: View) -> Finish:
+    """The run stops, and has not got it on its way."""
+    move = view.move
+    text = f"{move.vm} was not started: the run was stopped."
+    if view.record.counted(*MIGRATIONS):
+        how = "aborted" if view.run.aborting else "stopped"
+        text = f"{move.vm} is where it was, its network unchanged: the run was {how}."
+    return Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text)
 
 
 def _condition(view: View) -> Verdict | None:

@@ -208,6 +208,8 @@ def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> P
     hosts = tuple(s for s in run.sources if is_empty(s, fleet))
     if run.empty_first is not None and not set(run.empty_seen) <= set(hosts):
         return Plan((SeeEmpty(run.id, (), None, proven=False),))
+    if not set(run.empty) <= set(hosts):  # proven before a retry, or in the tick before this one
+        return Plan((SeeEmpty(run.id, (), None, proven=False),))
     ended = max(_last_end(record), run.back or 0.0)
     silent = any(not _answers(s, fleet) for s in run.sources)
     if silent and now - ended < rules.limits[Wait.HOST_DOWN]:

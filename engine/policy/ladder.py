@@ -125,6 +125,11 @@ def retry(move: Move) -> str:
     return typed("retry", move.run, move)
 
 
+def settle(move: Move) -> str:
+    """What to type once somebody has found out where it is; before that no run starts it."""
+    return typed("settle", move.run, move)
+
+
 def typed(verb: str, run: int, move: Move) -> str:
     """A verb about one VM as it can be typed: ``settle R7 "db 01"``."""
     return f"{verb} R{run} {quoted(move.vm, KEYWORDS)}"
@@ -159,7 +164,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
         Outcome.UNKNOWN,
         f"{names} did not answer for too long; nobody knows where {move.vm} is.",
         f"Find {move.vm} on {names} by its id {move.vm_id}; no run starts it before you type: "
-        + typed("settle", move.run, move),
+        + settle(move),
     )
     if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
         ending = Finish(
@@ -182,7 +187,8 @@ def hold_two_places(view: View) -> Verdict:
         MoveState.UNKNOWN,
         Outcome.TWO_PLACES,
         f"{move.vm} is on {places} by Hyper-V's own word.",
-        f"Find out which copy is the true one; never start both. Its id is {move.vm_id}.",
+        "Find out which copy is the true one; never start both. Its id is "
+        f"{move.vm_id}. Then: {settle(move)}",
     )
     verdict = hold_or(view, Wait.TWO_PLACES, f"on {places} at once", ending)
     return Verdict(verdict.step, refresh=seen, due=verdict.due)
@@ -205,7 +211,7 @@ def hold_missing(view: View) -> Verdict:
             MoveState.UNKNOWN,
             Outcome.UNKNOWN,
             f"{move.vm} is on neither host after its move, though VMM still knows it.",
-            f"Look for it by its id {move.vm_id} before anything else.",
+            f"Look for it by its id {move.vm_id} before anything else, then: {settle(move)}",
             settle=_lost(view),
         )
     return hold_or(view, Wait.MISSING, "not found on any host", ending)
@@ -226,7 +232,8 @@ def hold_foreign(view: View) -> Verdict:
         MoveState.FAILED if move.state is MoveState.PENDING else MoveState.UNKNOWN,
         Outcome.STUCK if move.state is MoveState.PENDING else Outcome.UNKNOWN,
         f"{move.vm} has been migrating{to} for too long by somebody else's hand.",
-        f"Find the job in VMM, end it, then: {retry(move)}",
+        "Find the job in VMM, end it, then: "
+        + (retry(move) if move.state is MoveState.PENDING else settle(move)),
     )
     return hold_or(view, Wait.FOREIGN, f"somebody else is moving it{to}", ending)
 
@@ -295,7 +302,7 @@ def _hold_endless(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdic
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
         f"VMM says for too long that {move.vm} is migrating, though no job of it runs.",
-        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}.",
+        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}. Then: {settle(move)}",
     )
     verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
     return Verdict(verdict.step, refresh=both, due=verdict.due)

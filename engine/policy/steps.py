@@ -131,7 +131,7 @@ class Expire:
 class SeeEmpty:
     """Both VMM and Hyper-V show no VM on these hosts, for the first or the second time.
 
-    ``hosts`` empty and ``first`` ``None``: it was not so after all.
+    ``hosts`` empty and ``first`` ``None``: it was not so after all, or is no longer.
     """
 
     run: int

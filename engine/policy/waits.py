@@ -74,14 +74,15 @@ def too_long(move: Move, wait: Wait, rules: Rules, options: Options, now: float)
     return limit is not None and waited(move, wait, now) >= limit
 
 
-def begin(move: Move, wait: Wait, now: float) -> Move:
+def begin(move: Move, wait: Wait, now: float, seen: float | None = None) -> Move:
     """The move as it waits for something else from now on. What it waited for before a pause
-    goes on where it was."""
+    goes on where it was: until ``seen``, when it was last looked at (``None``: now)."""
     kept, credit = None, 0.0
     if wait in INTERRUPTING:
         kept, credit = move.wait_kept, move.wait_credit
         if move.wait is not None and move.wait not in INTERRUPTING:
-            kept, credit = move.wait, waited(move, move.wait, now)
+            until = now if seen is None else max(seen, move.wait_since or seen)
+            kept, credit = move.wait, waited(move, move.wait, min(until, now))
     elif move.wait in INTERRUPTING and move.wait_kept is wait:
         credit = move.wait_credit
     return replace(

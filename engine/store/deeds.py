@@ -137,6 +137,7 @@ class Pen(MoveDeeds):
             "quiet_since": None,
             "empty_first": None,
             "empty_seen": "[]",
+            "empty": "[]",
             "aborting": 0,
         }
         self.update("runs", run.id, change)
@@ -191,7 +192,9 @@ class Pen(MoveDeeds):
     ) -> None:
         """A first or second look at empty sources, or that they were not empty after all."""
         if not proven:
-            self.update("runs", run.id, {"empty_first": first, "empty_seen": codec.dumps(hosts)})
+            change = {"empty_first": first, "empty_seen": codec.dumps(hosts)}
+            forgotten = {} if hosts else {"empty": "[]"}
+            self.update("runs", run.id, {**change, **forgotten})
             return
         known = tuple(dict.fromkeys((*run.empty, *hosts)))
         change = {"empty": codec.dumps(known), "empty_first": None, "empty_seen": "[]"}

@@ -49,13 +49,14 @@ class MoveDeeds(AttemptDeeds):
         """The first look at a VM's power, or a change since."""
         self.update("moves", move.id, {"power": power, "down_since": down_since})
 
-    def hold(self, move: Move, wait: Wait, text: str) -> None:
-        """The move waits. Only a changed code makes an event."""
+    def hold(self, move: Move, wait: Wait, text: str, seen: float | None = None) -> None:
+        """The move waits. Only a changed code makes an event. ``seen``: when it was last looked
+        at, where that was not now."""
         if move.wait is wait:
             if move.wait_text != text:
                 self.update("moves", move.id, {"wait_text": text, "wait_noted": self.now})
             return
-        begun = waits.begin(move, wait, self.now)
+        begun = waits.begin(move, wait, self.now, seen)
         change = {
             "wait": str(wait),
             "wait_since": begun.wait_since,

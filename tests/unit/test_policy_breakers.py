@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.model import Result, RunState
+from engine.model import Damage, Result, RunState
 from engine.policy.breakers import breakers
 from engine.policy.steps import Start, TurnRun
 
@@ -139,3 +139,18 @@ def test_resume_begins_anew(scene):
 
     assert scene.steps(TurnRun) == []
     assert scene.steps(Start)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.silent("hv03"),
+        lambda s: s.host("hv03", maintenance=True),
+        lambda s: s.knowing(damages=(Damage(7, "x", "hv03.corp.example"),)),
+    ],
+    ids=["silent", "in maintenance", "damaged"],
+)
+def test_a_destination_that_takes_no_vms_is_no_way_that_is_left(change, scene):
+    change(spent(scene.run(destinations=("hv02", "hv03"))))
+
+    assert [s.state for s in scene.steps(TurnRun)] == [RunState.PAUSED]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.model import MoveState, Result, RunState, Wait
-from engine.policy.steps import ComeBack, Finish, Hold, Unhold
+from engine.model import MoveState, Outcome, Result, RunState, Wait
+from engine.policy.steps import ComeBack, Finish, Hold, SeeEmpty, TurnRun, Unhold
 
 HOUR = 3600.0
 
@@ -79,3 +79,62 @@ def test_who_has_a_run_go_on_during_a_gap_does_not_shorten_it(scene):
 
     assert [s.gap for s in scene.steps(ComeBack)] == [3 * HOUR]
     assert scene.steps(Finish) == []
+
+
+# --- another run has it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (RunState.ACTIVE, "waits OTHER_RUN"),
+        (RunState.PAUSED, "waits OTHER_RUN"),
+        # The other run may be paused for days.
+        (RunState.STOPPING, "skipped STOPPED"),
+    ],
+)
+def test_a_run_that_stops_does_not_wait_for_another_one(state, says, scene, told):
+    scene.owned_by(2).job().run(state=state)
+
+    assert told(scene.pending()) == says
+
+
+# --- empty -------------------------------------------------------------------------------------
+
+
+def test_a_source_that_was_empty_once_and_is_not_now_is_not_called_so_at_the_end(scene):
+    scene.move(state=MoveState.DONE, outcome=Outcome.MOVED).run(empty=("hv01.corp.example",))
+    scene.vm(at="hv02").vm("late").move("late", state=MoveState.FAILED, outcome=Outcome.BLOCKED)
+
+    [seen] = scene.steps(SeeEmpty)
+    assert (seen.hosts, seen.first, seen.proven) == ((), None, False)
+    assert scene.steps(TurnRun) == []
+    assert [s.state for s in scene.run(empty=()).steps(TurnRun)] == [RunState.INCOMPLETE]
+
+
+# --- what to type ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [MoveState.PENDING, MoveState.MOVING, MoveState.RESTORING])
+@pytest.mark.parametrize(
+    ("wait", "change"),
+    [
+        (Wait.FOREIGN, lambda s: s.job(id="foreign")),
+        (Wait.FOREIGN, lambda s: s.vm(vmm_status="UnderMigration")),
+        (Wait.TWO_PLACES, lambda s: s.seen_on("hv01", "hv02")),
+        (Wait.MISSING, lambda s: s.seen_on()),
+        (Wait.HOST_DOWN, lambda s: s.silent("hv01", "hv02")),
+    ],
+    ids=["foreign", "endless", "two places", "missing", "silent"],
+)
+def test_a_vm_that_nobody_knows_the_place_of_is_never_retried_but_settled(
+    wait, change, state, scene
+):
+    """``retry`` of such a VM is refused: to be told to type it leads nowhere."""
+    scene.move(state=state, destination="hv02").attempt(None if state == "moving" else Result.LOST)
+    change(scene).waiting(wait, 9 * HOUR)
+    hints = [(s.state, s.next) for s in scene.steps(Finish)]
+
+    for end, hint in hints:
+        verb = "settle" if end is MoveState.UNKNOWN else "retry"
+        assert f"{verb} R1 web01" in hint

@@ -27,7 +27,7 @@ RUNGS = [
         "skipped EXCLUDED",
         {"except"},
     ),
-    ("another run's", lambda s: s.owned_by(7), "waits OTHER_RUN", {"owner"}),
+    ("another run's", lambda s: s.owned_by(7), "waits OTHER_RUN", {"owner", "run"}),
     ("not in the fleet", lambda s: s.gone(), "waits MISSING", {"place", "vmm", "power", "hyperv"}),
     ("in two places", lambda s: s.seen_on("hv01", "hv02"), "waits TWO_PLACES", {"place"}),
     (

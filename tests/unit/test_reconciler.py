@@ -267,3 +267,22 @@ def test_rights_that_were_given_are_seen_by_a_retry_in_a_run_that_goes_on(place,
     place.say("retry R1 web01")
     place.ticks(4)
     assert place.move().state is MoveState.MOVING
+
+
+def test_the_time_in_which_vmm_did_not_answer_a_look_counts_against_no_limit(place, monkeypatch):
+    place.ticks(1)
+    with writing(place.store, place.clock.now()) as pen:
+        pen.hold(place.move("web02"), Wait.MISSING, "not found on any host")
+    place.ticks(12)
+    seen = waits.waited(place.move("web02"), place.move("web02").wait, place.clock.now() - 5)
+
+    def slow(**_):
+        place.clock.jump(place.clock.now() + 1200)
+        raise VmmUnavailable("no answer for 20 min")
+
+    monkeypatch.setattr(place.port, "observe", slow)
+    place.engine.advance()
+    kept = place.move("web02").wait_kept
+    assert place.move("web02").wait is Wait.VMM_DOWN
+    assert kept is not None
+    assert waits.waited(place.move("web02"), kept, place.clock.now()) == seen

@@ -147,3 +147,29 @@ def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again(rows):
     assert [d.vm_id for d in queries.doubts(rows.store, "vmm01")] == ["id-web01"]
     rows.steering.settle("R1", "web01", by="@ann")
     assert rows.move().state is MoveState.RESTORING
+
+
+# --- empty -------------------------------------------------------------------------------------
+
+
+def test_what_was_proven_empty_before_a_retry_is_proven_anew(rows):
+    rows.run("web01")
+    rows.turn(MoveState.FAILED)
+    run = queries.run(rows.store, 1)
+    with rows.writing() as pen:
+        pen.note_empty(run, (HV01,), rows.clock.now() - 30, proven=True)
+        pen.turn_run(run, RunState.INCOMPLETE, "so it is")
+    assert queries.run(rows.store, 1).empty == (HV01,)
+    rows.steering.retry("R1", by="@ann")
+
+    assert queries.run(rows.store, 1).empty == ()
+
+
+def test_what_is_no_longer_empty_is_forgotten(rows):
+    rows.run("web01")
+    with rows.writing() as pen:
+        pen.note_empty(queries.run(rows.store, 1), (HV01,), rows.clock.now() - 30, proven=True)
+    with rows.writing() as pen:
+        pen.note_empty(queries.run(rows.store, 1), (), None, proven=False)
+
+    assert queries.run(rows.store, 1).empty == ()
