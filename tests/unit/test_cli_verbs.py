@@ -151,7 +151,7 @@ def test_a_denied_vm_is_asked_about_again_and_approved_by_name(ended, desk):
 
     assert code == 0
     assert out.splitlines()[0] == "Ended:"
-    assert "Ended, not everything moved" in out
+    assert "incomplete 3 of 4 moved" in out
 
 
 def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
