@@ -107,7 +107,11 @@ _FOR_PEOPLE = (Wait.DAMAGE, Wait.OTHER_RUN)
 
 def _needs(record: RunRecord) -> tuple[str, ...]:
     """What only a person can let go on, beside the open questions: a sentence each."""
-    told = {record.run.said: None} if record.run.state is RunState.PAUSED else {}
+    told: dict[str, None] = {}
+    if record.run.state is RunState.PAUSED:
+        go_on = f"Go on with: resume {record.run.label}"
+        said = record.run.said
+        told[said if f"resume {record.run.label}" in said else f"{said} {go_on}"] = None
     for entry in record.moves:
         move = entry.move
         if not move.over and _is_for_people(move):

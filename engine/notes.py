@@ -22,6 +22,7 @@ from engine.policy.steps import (
     SeePower,
     Step,
     TurnRun,
+    Unhold,
 )
 from engine.store.deeds import Pen
 
@@ -37,6 +38,8 @@ def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord], fleet: Fleet
             pen.hold(step.move, step.wait, step.text)
         case CallOut():
             pen.call_out(step.move, step.text)
+        case Unhold():
+            pen.end_wait(step.move)
         case Arrive():
             _arrive(pen, step)
         case Return():

@@ -89,6 +89,9 @@ def _accepted(made: Decision) -> str:
     asked = made.approval
     assert asked is not None
     if made.code == "granted":
-        return f"{asked.label} is approved: {len(asked.granted)} of {len(asked.vms)} VMs may move."
+        vms = "VM" if len(asked.vms) == 1 else "VMs"
+        return (
+            f"{asked.label} is approved: {len(asked.granted)} of {len(asked.vms)} {vms} may move."
+        )
     stay = f"{len(asked.vms)} {'VM stays' if len(asked.vms) == 1 else 'VMs stay'}"
     return f"{asked.label} is {made.code}: {stay} where they are."

@@ -57,11 +57,12 @@ WAITS = {
     Wait.BACKUP: "in backup since {}",
     Wait.RUNNING_FIRST: "powered down, after the running VMs",
     Wait.BACKOFF: "to be tried again ({})",
+    Wait.PAUSED: "while the run is paused",
 }
 LISTED, NAME = 8, 120
 NEXT = 800  # of what a person is to do
 SAID = " Hyper-V said: "
-PAUSED_BY = re.compile(r"(R\d+) was paused by (\S+)\.")
+PAUSED_BY = re.compile(r"(R\d+) was paused by (\S+)\. Go on with: resume \1")
 URGENT = ("Damaged:", "Needs a person:", "Not moved:")  # lines of the report, in this order
 
 

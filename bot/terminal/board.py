@@ -46,6 +46,7 @@ WAITS = {
     Wait.BACKUP: "in backup since {}",
     Wait.RUNNING_FIRST: "powered down, after the running VMs",
     Wait.BACKOFF: "to be tried again ({})",
+    Wait.PAUSED: "while the run is paused",
 }
 BAR = 20
 SHOWN_FAILURES = 8

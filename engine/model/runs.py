@@ -406,6 +406,13 @@ class MoveRecord:
         """As ``of``, without those of before a person had it tried again."""
         return tuple(a for a in self.of(*kinds) if a.begun >= (self.move.retried or 0.0))
 
+    def since_move(self, kind: AttemptKind) -> tuple[Attempt, ...]:
+        """Repairs of this kind since the last LIVE or COLD attempt ended: each one that fails
+        leaves something new to repair."""
+        ends = (a.ended for a in self.counted(*MIGRATIONS) if a.ended is not None)
+        last = max(ends, default=0.0)
+        return tuple(a for a in self.counted(kind) if a.begun >= last)
+
     @property
     def open_migration(self) -> Attempt | None:
         """The LIVE or COLD attempt whose outcome is still open."""

@@ -100,9 +100,11 @@ def open_question(vm_id: str, approvals: Iterable[Approval]) -> Approval | None:
     return next(asked, None)
 
 
-def may_ask_at(approvals: Iterable[Approval], rules: Rules) -> float:
-    """VMs that turn up later share one further card per half hour; the first goes at once."""
-    return max((a.requested + rules.card_gap for a in approvals), default=0.0)
+def may_ask_at(approvals: Iterable[Approval], rules: Rules, since: float = 0.0) -> float:
+    """VMs that turn up later share one further card per half hour; the first goes at once, and so
+    does the first after a person had them tried again (``since``)."""
+    cards = (a.requested for a in approvals if a.requested >= since)
+    return max((at + rules.card_gap for at in cards), default=0.0)
 
 
 #: Why a click changes nothing, in words for the audit.

@@ -186,7 +186,7 @@ def _source_without_rights(view: View) -> Verdict | None:
 
 def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
     """Dismiss or re-read it: as often as attempts are allowed, not faster than the refreshes."""
-    tries = view.record.counted(kind)
+    tries = view.record.since_move(kind)
     options = view.run.options
     done = [a for a in tries if a.result not in FREE]
     last = tries[-1] if tries else None
@@ -253,7 +253,7 @@ def _power(view: View) -> Verdict | None:
     question = approval.open_question(vm.id, view.approvals)
     if question is not None:
         return hold(view, Wait.APPROVAL, f"powered down; asked in {question.label}")
-    may_ask = approval.may_ask_at(view.approvals, view.rules)
+    may_ask = approval.may_ask_at(view.approvals, view.rules, since)
     due = may_ask if may_ask > now else None
     verdict = hold(view, Wait.APPROVAL, "powered down; somebody on call has to approve", due)
     return Verdict(verdict.step, due=due, asks=may_ask <= now)
@@ -278,7 +278,7 @@ def _pace(view: View) -> Verdict | None:
     options = view.run.options
     tries = view.record.counted(*MIGRATIONS)
     again = waits.requeue_at(tries, options, view.rules)
-    void = waits.refused_for(tries, view.now, view.run.back)
+    void = waits.refused_for(tries, view.rules, view.now)
     if void >= view.rules.limits[Wait.HOST_LOCKED]:
         return Verdict(stuck(view, f"every start was void: {tries[-1].error}"))
     if again <= view.now:

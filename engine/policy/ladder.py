@@ -22,6 +22,7 @@ from engine.model import (
     Outcome,
     Result,
     Run,
+    RunState,
     Vm,
     Wait,
     same_host,
@@ -139,7 +140,10 @@ def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict
 
 
 def hold_or(view: View, wait: Wait, text: str, ending: Finish) -> Verdict:
-    """Wait for this, or end the move when it has waited for too long."""
+    """Wait for this, or end the move when it has waited for too long. In a paused run nothing ends
+    by itself but what was on its way already."""
+    if view.run.state is RunState.PAUSED and view.move.state is MoveState.PENDING:
+        return Verdict(Hold(view.move, wait, text))
     if waits.too_long(view.move, wait, view.rules, view.run.options, view.now):
         return Verdict(ending)
     return hold(view, wait, text)

@@ -40,6 +40,7 @@ from engine.policy.steps import (
     SeePower,
     Step,
     TurnRun,
+    Unhold,
 )
 from engine.policy.waits import Rules
 
@@ -62,10 +63,13 @@ def plan(
     draft = Draft(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
     doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
     owners = _owners(living)
+    broken: dict[float, Breakers] = {}
     ready: list[Ready] = []
     for record in living:
-        broken = breakers(living, now, rules, record.run.resumed or 0.0)
-        ground = _Ground(fleet, now, rules, facts, broken, owners, doubted)
+        since = record.run.resumed or 0.0
+        if since not in broken:
+            broken[since] = breakers(living, now, rules, since)
+        ground = _Ground(fleet, now, rules, facts, broken[since], owners, doubted)
         climbed = _climb(record, ground, draft)
         if _goes_on(record, climbed, draft):
             ready.extend(climbed)
@@ -201,7 +205,10 @@ def _wants_renewal(view: View) -> bool:
 
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
-        return ladder.moving(view)
+        verdict = ladder.moving(view)
+        if verdict.step is None and view.move.wait is not None:
+            return replace(verdict, step=Unhold(view.move))
+        return verdict
     if view.move.state is MoveState.RESTORING:
         return restoring.restoring(view)
     return eligibility.pending(view)

@@ -117,7 +117,7 @@ def _restores(record: MoveRecord) -> tuple[Attempt, ...]:
 def may_repair_vm(view: View, kind: AttemptKind) -> bool:
     """May VMM be asked to dismiss or re-read it now? As often as attempts are allowed, locks and
     the like not counted, and after such a one only when some ticks have passed."""
-    tries = view.record.counted(kind)
+    tries = view.record.since_move(kind)
     if sum(a.result not in FREE for a in tries) >= view.run.options.attempts:
         return False
     last = tries[-1] if tries else None

@@ -22,6 +22,7 @@ from engine.model import (
     Move,
     MoveState,
     Outcome,
+    Result,
     RunRecord,
     Wait,
 )
@@ -71,13 +72,7 @@ def hand_out(
         cold=Counter(a.run for a in flying if a.kind is AttemptKind.COLD),
         room=room.room(fleet, living, landed),
         landed=_last_landings(living),
-        failed={
-            (a.source, a.destination)
-            for s in draft.steps
-            if isinstance(s, Arrive) and s.settle and s.settle[0] in CHARGED
-            for a in (_open_attempt(living, s.move.id),)
-            if a is not None and a.destination is not None
-        },
+        failed=_failed_ways(living, draft),
         damaged={
             (s.move.host or "").casefold()
             for s in draft.steps
@@ -86,9 +81,15 @@ def hand_out(
     ).serve(ready, mb_per_s)
 
 
-def _open_attempt(living: Sequence[RunRecord], move: int) -> Attempt | None:
-    entries = (entry for record in living for entry in record.moves)
-    return next((entry.open_migration for entry in entries if entry.move.id == move), None)
+def _failed_ways(living: Sequence[RunRecord], draft: Draft) -> set[tuple[str, str]]:
+    """Source and destination of every attempt that this very plan found to have failed."""
+    failing = {
+        s.move.id
+        for s in draft.steps
+        if isinstance(s, Arrive) and s.settle is not None and s.settle[0] in CHARGED
+    }
+    flying = _flying(living, landed=set()) if failing else []
+    return {(a.source, a.destination) for a in flying if a.move in failing and a.destination}
 
 
 def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
@@ -315,8 +316,12 @@ def _has_fresh_baseline(view: View, rules: Rules) -> bool:
 
 def _save_first(view: View) -> Verdict | None:
     """May its network be read now? ``None``: yes; else the wait or the end."""
-    tries = view.record.counted(AttemptKind.BASELINE)
-    bad = [a for a in tries if a.result is not None and a.result.value != "ok"]
+    bad: list[Attempt] = []
+    for attempt in view.record.counted(AttemptKind.BASELINE):
+        if attempt.result is Result.OK:
+            bad.clear()  # what can be read may be slow to answer now and then in a long night
+        elif attempt.result is not None:
+            bad.append(attempt)
     if not bad:
         return None
     last = bad[-1]

@@ -56,6 +56,14 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Unhold:
+    """What a move that is on its way waited for is over: should it come again, its limit begins
+    anew."""
+
+    move: Move
+
+
+@dataclass(frozen=True)
 class Arrive:
     """Where an attempt ended, or where a VM was found: its network is checked there next.
 
@@ -279,6 +287,7 @@ Note = (
     Adopt
     | SeePower
     | Hold
+    | Unhold
     | Arrive
     | Return
     | Finish

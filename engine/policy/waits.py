@@ -111,8 +111,7 @@ def requeue_at(attempts: tuple[Attempt, ...], options: Options, rules: Rules) ->
         return at + backoff(tuple(a for a in ended if a.charged), options, rules)
     if last.result is Result.OK:
         return 0.0
-    pause = 3 * rules.tick * 2.0 ** (len(_void(attempts)) - 1)
-    return at + min(pause, rules.backoff_max)
+    return at + _void_pause(len(_void(attempts)), rules)
 
 
 def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
@@ -125,10 +124,18 @@ def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     return tuple(row)
 
 
-def refused_for(attempts: tuple[Attempt, ...], now: float, back: float | None = None) -> float:
-    """For how long every start has been void by a lock or a stale look, since we could see again
-    (``back``). A lost race for a slot has no limit: slots come free."""
+def refused_for(attempts: tuple[Attempt, ...], rules: Rules, now: float) -> float:
+    """For how long every start has been void by a lock or a stale look: the pauses after them, not
+    what was waited for in between (a slot, a person, sight). A lost race for a slot has no limit:
+    slots come free."""
     row = _void(attempts)
-    if not row or any(a.result is Result.BUSY for a in row):
+    if any(a.result is Result.BUSY for a in row):
         return 0.0
-    return now - max(row[0].begun, back or 0.0)
+    pauses = [_void_pause(number, rules) for number in range(1, len(row))]
+    latest = now - (row[-1].ended or now) if row else 0.0
+    return sum(pauses) + min(latest, _void_pause(len(row), rules))
+
+
+def _void_pause(number: int, rules: Rules) -> float:
+    """Seconds after so many void starts in a row: three ticks, doubling, at most 15 min."""
+    return min(3 * rules.tick * 2.0 ** (number - 1), rules.backoff_max)

@@ -140,6 +140,12 @@ class Pen(MoveDeeds):
             "aborting": 0,
         }
         self.update("runs", run.id, change)
+        # What was waited for through the pause has its whole limit from now on.
+        self.db.execute(
+            """UPDATE moves SET wait_credit = wait_since - :now WHERE run = :run
+               AND state = 'pending' AND wait NOT IN ('PAUSED', 'VMM_DOWN')""",
+            {"now": self.now, "run": run.id},
+        )
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
 
     def note_steered(self, run: Run, by: str) -> None:

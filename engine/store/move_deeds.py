@@ -9,6 +9,16 @@ from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait,
 from engine.policy import states, waits
 from engine.store.attempt_deeds import AttemptDeeds
 
+#: The columns of a move that waits for nothing.
+_NO_WAIT: Mapping[str, object] = {
+    "wait": None,
+    "wait_since": None,
+    "wait_text": "",
+    "wait_noted": None,
+    "wait_kept": None,
+    "wait_credit": 0.0,
+}
+
 
 class MoveDeeds(AttemptDeeds):
     """Every change of a move, checked against ``states.MOVE``."""
@@ -57,6 +67,10 @@ class MoveDeeds(AttemptDeeds):
         self.update("moves", move.id, change)
         self.move_event(move, "move.waiting", f"{move.vm} waits: {text}", {"wait": str(wait)})
 
+    def end_wait(self, move: Move) -> None:
+        """What it waited for is over, and it goes on as before."""
+        self.update("moves", move.id, _NO_WAIT)
+
     def call_out(self, move: Move, text: str) -> None:
         """It has waited long without any change: people are told once, and it goes on waiting."""
         self.update("moves", move.id, {"wait_noted": None})
@@ -85,12 +99,7 @@ class MoveDeeds(AttemptDeeds):
             "host": host or move.host,
             "destination": destination or move.destination,
             "kind": str(kind or move.kind) if kind or move.kind else None,
-            "wait": None,
-            "wait_since": None,
-            "wait_text": "",
-            "wait_noted": None,
-            "wait_kept": None,
-            "wait_credit": 0.0,
+            **_NO_WAIT,
         }
         if outcome is not None:
             change |= {"outcome": str(outcome), "sentence": text, "next": next_step}

@@ -510,7 +510,7 @@ def test_the_waits_of_restoring_end_with_a_person(change, wait, limit, ends, arr
 def test_a_failed_state_that_no_dismissal_clears_does_not_hide_the_network(arrived, told):
     arrived.vm(vmm_status="MigrationFailed")
     for _ in range(3):
-        arrived.attempt(Result.OK, AttemptKind.DISMISS)
+        arrived.attempt(Result.OK, AttemptKind.DISMISS, begun=arrived.now - 9)
 
     assert told(arrived.restoring()) == "ReadNetworks"
 

@@ -307,7 +307,7 @@ def test_the_backup_limit_is_a_word_of_the_request(scene):
 
 @pytest.mark.parametrize("free", [Result.BUSY, Result.LOCKED, Result.STALE])
 def test_what_is_not_charged_uses_up_nothing(free, scene, told):
-    for _ in range(9):
+    for _ in range(8):
         scene.attempt(free, ended=scene.now - HOUR)
 
     assert told(scene.pending()) == "starts live"
@@ -586,3 +586,12 @@ def test_what_only_others_can_end_is_waited_for_without_a_limit(wait, scene, tol
 
     assert told(verdict) == f"waits {wait}"
     assert verdict.due is None
+
+
+def test_each_move_that_failed_has_its_own_repairs(scene, told):
+    """A VM that VMM's restarts fail again and again is not given up for the repairs in between."""
+    scene.options(attempts=1).vm(vmm_status="MigrationFailed")
+    scene.attempt(Result.OK, AttemptKind.DISMISS, begun=scene.now - 900, ended=scene.now - 899)
+    scene.attempt(Result.STALE, begun=scene.now - 800, ended=scene.now - 700)
+
+    assert told(scene.pending()) == "Dismiss"

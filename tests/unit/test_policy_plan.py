@@ -434,7 +434,8 @@ def test_a_network_is_not_saved_for_a_vm_that_may_not_start(scene):
         ((Result.LOST, Result.LOST, Result.LOST), 15, "ends"),
         ((Result.STALE,) * 9, 15, "saves"),
         ((Result.LOCKED,) * 9, 15, "saves"),
-        ((Result.REFUSED, Result.OK, Result.REFUSED, Result.REFUSED), 15, "ends"),
+        ((Result.REFUSED, Result.OK, Result.REFUSED, Result.REFUSED), 15, "saves"),
+        ((Result.OK, Result.REFUSED, Result.LOST, Result.REFUSED), 15, "ends"),
     ],
 )
 def test_a_network_that_cannot_be_saved_ends_the_move(results, seconds_ago, says, scene):

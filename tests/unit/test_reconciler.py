@@ -11,6 +11,7 @@ from engine.clock import VirtualClock
 from engine.errors import Overtaken, VmmUnavailable
 from engine.grammar import Ask
 from engine.model import MoveState, RunState, Wait
+from engine.policy import waits
 from engine.reconciler import Engine
 from engine.service import Service
 from engine.settings import Settings
@@ -232,3 +233,24 @@ def test_a_run_that_goes_on_after_it_had_ended_asks_for_the_rights_again(place):
     place.ticks(2)
 
     assert place.called("rights") == 4
+
+
+def test_a_wait_in_mid_move_ends_when_its_reason_does(place):
+    place.ticks(4)
+    with writing(place.store, place.clock.now()) as pen:
+        pen.hold(place.move(), Wait.HOST_DOWN, "hv02 does not answer")
+    place.ticks(1)
+
+    assert place.move().state is MoveState.MOVING
+    assert (place.move().wait, place.move().wait_since, place.move().wait_text) == (None, None, "")
+
+
+def test_what_was_missed_through_a_pause_has_its_whole_limit_afterwards(place):
+    place.ticks(1)
+    place.say("pause R1")
+    with writing(place.store, place.clock.now()) as pen:
+        pen.hold(place.move("web02"), Wait.HOST_DOWN, "hv01 does not answer")
+    place.clock.jump(place.clock.now() + 7200)
+    place.say("resume R1")
+
+    assert waits.waited(place.move("web02"), Wait.HOST_DOWN, place.clock.now()) == 0
