@@ -241,7 +241,7 @@ class Steering:
             if said:
                 return said
             run = record.run
-            damaged = [m.move for m in record.moves if _is_damaged(m.move)]
+            damaged = [m.move for m in record.moves if _is_damaged(m)]
             there = [m for m in damaged if _is_host(host, m.host)]
             if not there:
                 places = ", ".join(sorted({short(m.host) for m in damaged}))
@@ -382,8 +382,9 @@ def _stands(move: Move) -> str:
     return f"{move.vm} {_STANDS[move.state]}"
 
 
-def _is_damaged(move: Move) -> bool:
-    return move.state is MoveState.DAMAGED and move.cleared is None
+def _is_damaged(entry: MoveRecord) -> bool:
+    damaged = entry.move.state is MoveState.DAMAGED or entry.looked_at_again
+    return damaged and entry.move.cleared is None
 
 
 def _is_host(word: str, host: str | None) -> bool:

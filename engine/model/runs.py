@@ -204,8 +204,12 @@ class Run:
     @property
     def anew(self) -> float:
         """When it began, or last began anew."""
-        began = self.started if self.started is not None else self.created
-        return max(began, self.resumed or 0.0)
+        return max(self.began, self.resumed or 0.0)
+
+    @property
+    def began(self) -> float:
+        """When it began; before that, when it was asked for."""
+        return self.started if self.started is not None else self.created
 
     @property
     def over(self) -> bool:
@@ -412,6 +416,13 @@ class MoveRecord:
         ends = (a.ended for a in self.counted(*MIGRATIONS) if a.ended is not None)
         last = max(ends, default=0.0)
         return tuple(a for a in self.counted(kind) if a.begun >= last)
+
+    @property
+    def looked_at_again(self) -> bool:
+        """Is it a damaged VM whose network a person has had checked once more?"""
+        move = self.move
+        checked = move.state is MoveState.RESTORING and move.retried is not None
+        return checked and not self.counted(*MIGRATIONS)
 
     @property
     def open_migration(self) -> Attempt | None:

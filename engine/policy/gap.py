@@ -39,7 +39,7 @@ def resume_from(
     before = facts.before
     for record in records:
         # A run that began after the last look has missed nothing before it began.
-        gap = fleet.at - max(before.at, record.run.anew) if before is not None else 0.0
+        gap = fleet.at - max(before.at, record.run.began) if before is not None else 0.0
         if gap > rules.gap:
             record = _shifted(record, gap, now)
             steps.append(ComeBack(record.run.id, gap))

@@ -149,9 +149,11 @@ class Pen(MoveDeeds):
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
 
     def note_steered(self, run: Run, by: str) -> None:
-        """Somebody had it go on in part: they do not decide on it."""
+        """Somebody had it go on in part: they do not decide on it. What they mended is looked at
+        anew: rights, and ways that were broken."""
         steered = tuple(dict.fromkeys((*run.steered, by)))
-        self.update("runs", run.id, {"steered": codec.dumps(steered)})
+        change = {"steered": codec.dumps(steered), "resumed": self.now}
+        self.update("runs", run.id, change)
 
     def abort_run(self, run: Run) -> None:
         """What is in flight is to be stopped, too."""

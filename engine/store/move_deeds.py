@@ -101,6 +101,10 @@ class MoveDeeds(AttemptDeeds):
             "kind": str(kind or move.kind) if kind or move.kind else None,
             **_NO_WAIT,
         }
+        if state is MoveState.DAMAGED:
+            change["cleared"] = None  # go on was said about what was known then
+        if state is MoveState.UNKNOWN:
+            change["settled"] = None  # somebody has to look once more
         if outcome is not None:
             change |= {"outcome": str(outcome), "sentence": text, "next": next_step}
         self.update("moves", move.id, change)

@@ -120,14 +120,12 @@ def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
 
 
 def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
-    """VMs whose last move that ended did so UNKNOWN and was not settled, with all hosts of its
-    run."""
+    """VMs that a move lost sight of and that nobody has settled, with all hosts of its run. What
+    another run came to says nothing: a move with a later number may have ended long before."""
     rows = store.database().query(
         """SELECT moves.vm_id, moves.run, moves.host, runs.sources, runs.destinations
            FROM moves JOIN runs ON runs.id = moves.run
-           WHERE moves.state = 'unknown' AND moves.settled IS NULL AND runs.vmm = ? AND NOT EXISTS (
-             SELECT 1 FROM moves AS later WHERE later.vm_id = moves.vm_id
-             AND later.id > moves.id AND later.state IN ('done', 'damaged', 'failed'))
+           WHERE moves.state = 'unknown' AND moves.settled IS NULL AND runs.vmm = ?
            ORDER BY moves.id""",
         [vmm],
     )
@@ -135,11 +133,15 @@ def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
 
 
 def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
-    """VMs that were damaged on a host, of all runs, about which nobody has said go on."""
+    """VMs that were damaged on a host, of all runs, about which nobody has said go on; those that
+    are looked at again (``MoveRecord.looked_at_again``), too: nobody knows yet."""
     rows = store.database().query(
         """SELECT moves.run, moves.vm, moves.host FROM moves JOIN runs ON runs.id = moves.run
-           WHERE moves.state = 'damaged' AND moves.cleared IS NULL AND runs.vmm = ?
-           AND moves.host IS NOT NULL ORDER BY moves.id""",
+           WHERE moves.cleared IS NULL AND runs.vmm = ? AND moves.host IS NOT NULL
+           AND (moves.state = 'damaged' OR moves.state = 'restoring' AND moves.retried IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.move = moves.id
+               AND attempts.kind IN ('live', 'cold') AND attempts.begun >= moves.retried))
+           ORDER BY moves.id""",
         [vmm],
     )
     return tuple(Damage(row["run"], row["vm"], row["host"]) for row in rows)

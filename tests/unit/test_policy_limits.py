@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.model import MoveState, Result, RunState, Wait
-from engine.policy.steps import Finish, Hold, Unhold
+from engine.policy.steps import ComeBack, Finish, Hold, Unhold
 
 HOUR = 3600.0
 
@@ -66,3 +66,16 @@ def test_one_void_start_hours_ago_is_no_reason_to_give_up(result, scene, told):
     scene.attempt(result, begun=scene.now - 2 * HOUR, ended=scene.now - 2 * HOUR, error="locked")
 
     assert told(scene.pending()) == "starts live"
+
+
+# --- gaps --------------------------------------------------------------------------------------
+
+
+def test_who_has_a_run_go_on_during_a_gap_does_not_shorten_it(scene):
+    flying(scene).silent("hv02").waiting(Wait.HOST_DOWN, 1800)
+    before = scene.fleet()
+    scene.later(3 * HOUR).run(resumed=scene.now - 60).silent("hv02")
+    scene.knowing(before=before, beat=scene.now - 5)
+
+    assert [s.gap for s in scene.steps(ComeBack)] == [3 * HOUR]
+    assert scene.steps(Finish) == []

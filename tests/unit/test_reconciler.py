@@ -254,3 +254,16 @@ def test_what_was_missed_through_a_pause_has_its_whole_limit_afterwards(place):
     place.say("resume R1")
 
     assert waits.waited(place.move("web02"), Wait.HOST_DOWN, place.clock.now()) == 0
+
+
+def test_rights_that_were_given_are_seen_by_a_retry_in_a_run_that_goes_on(place, monkeypatch):
+    why = "Access is denied"
+    monkeypatch.setattr(place.port, "rights", lambda host: why or None)
+    place.ticks(2)
+    assert place.move().outcome == "BLOCKED"
+    assert not place.record.run.over
+
+    why = ""
+    place.say("retry R1 web01")
+    place.ticks(4)
+    assert place.move().state is MoveState.MOVING
