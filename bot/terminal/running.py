@@ -233,7 +233,10 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
     if not hasattr(os, "tcgetpgrp"):
         return True
-    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # not our controlling terminal: no job control, whoever reads may read
+        return True
 
 
 def _screen(stream: TextIO, current: Run) -> Screen:

@@ -15,10 +15,10 @@ import click
 
 from bot.terminal.ask import card_lines
 from bot.terminal.board import event_line, safe
+from bot.terminal.listing import list_lines
 from bot.terminal.reading import Place
 from bot.terminal.watch import user
 from engine import naming, report
-from engine.board import Board, board
 from engine.clock import SystemClock
 from engine.errors import Refused
 from engine.grammar import Ask, parse_words
@@ -94,16 +94,22 @@ def _command(verb: Verb, words: Sequence[str], reason: object, sure: bool) -> As
     if isinstance(reason, str) and reason.strip():
         command = Ask(command.verb, (*command.words[:1], reason.strip()))
     if verb.name == "abort" and len(command.words) == 1:
-        command = Ask(command.verb, (*command.words, *(["yes"] if sure or _is_meant() else [])))
+        if not sure:
+            _refuse_unmeant(command.words[0])
+        command = Ask(command.verb, (*command.words, "yes"))
     return command
 
 
-def _is_meant() -> bool:
+def _refuse_unmeant(run: str) -> None:
     """Ask whether jobs are to be stopped in mid-copy; without a terminal nobody can say so."""
-    if not sys.stdin.isatty():
-        hint = "Add --yes, if that is meant."
-        raise Refused("abort stops jobs in mid-copy; their VMs stay where they were.", hint=hint)
-    return click.confirm("Stop jobs in mid-copy? Their VMs stay where they were.")
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise Refused(
+            "abort stops jobs in mid-copy; their VMs stay where they were.",
+            what=run,
+            hint="Add --yes, if that is meant.",
+        )
+    if not click.confirm("Stop jobs in mid-copy? Their VMs stay where they were."):
+        raise Refused("Nothing was aborted.", what=run)
 
 
 # --- what only looks ------------------------------------------------------------------------------
@@ -115,43 +121,10 @@ def _listing(place_of: Places) -> click.Command:
     def listing(ctx: click.Context) -> None:
         """Show all runs, those that need a person first."""
         with _service(place_of(ctx)) as service:
-            for line in _runs(service):
-                click.echo(safe(line))
+            for line in list_lines(service):
+                click.echo(line)
 
     return listing
-
-
-def _runs(service: Service) -> Iterator[str]:
-    """Runs in three groups, newest first, a line each."""
-    store = service.store
-    runs = queries.runs(store)
-    if not runs:
-        yield "There is no run yet."
-        return
-    doubtful = {doubt.run for doubt in queries.doubts(store, service.vmm)}
-    damaged = {damage.run for damage in queries.damages(store, service.vmm)}
-    groups: dict[str, list[str]] = {"Needs a person:": [], "Going on:": [], "Ended:": []}
-    for run in reversed(runs):
-        record = queries.record(store, run.id)
-        assert record is not None
-        shown = board(record, None, service.clock.now())
-        why = _why(shown, run.id in doubtful, run.id in damaged)
-        group = "Needs a person:" if why else "Ended:" if run.over else "Going on:"
-        moved = f"{shown.moved} of {shown.total} moved"
-        line = f"  {run.label:<5} {run.state:<10} {moved:<16} {run.request} ({run.told})"
-        groups[group].append(line + (f": {why}" if why else ""))
-    for title, lines in groups.items():
-        if lines:
-            yield from (title, *lines)
-
-
-def _why(shown: Board, doubtful: bool, damaged: bool) -> str:
-    """What a person has to do about a run, in a few words; empty: nothing."""
-    asked = ", ".join(question.label for question in shown.questions)
-    told = [f"approve {asked}"] if asked else []
-    told += ["a VM was lost sight of"] if doubtful else []
-    told += ["a VM is damaged"] if damaged else []
-    return "; ".join([*told, *shown.needs])
 
 
 def _questions(place_of: Places) -> click.Command:

@@ -1,0 +1,389 @@
+"""Lists, questions and answers at the terminal, on rows and beside a real engine that asks."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bot import cli
+from engine import grammar
+from engine.clock import VirtualClock
+from engine.model import Fleet, Host, HyperVState, MoveState, Outcome, RunState, Vm
+from engine.policy import approval as approvals
+from engine.service import Service
+from engine.settings import Settings
+from engine.store import queries
+from engine.store.deeds import writing
+from engine.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = 1_767_650_400.0
+HOSTS = tuple(f"hv0{n}.corp.example" for n in range(1, 8))
+NAMES = ("web01", "web02", "web03", "web04", "db 01", "web06")
+FLEET = """
+format = 1
+host = [{ name = "hv01.corp.example" }, { name = "hv02.corp.example" }]
+vm = [
+  { name = "web01", host = "hv01", minutes = 30 },
+  { name = "old01", host = "hv01", minutes = 1, status = "PowerOff" },
+  { name = "old02", host = "hv01", minutes = 1, status = "PowerOff" },
+]
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "UTC")
+    for name in [name for name in os.environ if name.startswith("VMFERRY_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def vmferry(*words):
+    """Exit code and what was printed, both streams."""
+    with CliRunner().isolation() as (out, err, _):
+        code = 0
+        try:
+            cli.main(list(words))
+        except SystemExit as left:
+            code = left.code
+        return code, out.getvalue().decode() + err.getvalue().decode()
+
+
+class Rows:
+    """A database as an engine leaves it: each of ``NAMES`` on a host of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder / "vmferry.db", durable=False)
+        self.clock = VirtualClock(NOW)
+        self.service = Service(self.store, self.clock, Settings())
+        hosts = tuple(Host(name, seen_at=NOW) for name in HOSTS)
+        vms = tuple(
+            Vm(f"id-{name}", name, host, "Running", (host,), HyperVState.RUNNING, ("Ok",))
+            for name, host in zip(NAMES, HOSTS, strict=False)
+        )
+        with writing(self.store, NOW) as pen:
+            pen.keep_fleet(Fleet("vmm01", NOW, NOW, hosts, vms))
+
+    def ask(self, text: str, by: str = "terminal:ann") -> int:
+        self.clock.jump(self.clock.now() + 60)
+        return self.service.submit(grammar.parse(text), by=by).run.id
+
+    def end(self, run: int, how: MoveState, outcome: Outcome, last: RunState) -> None:
+        """Its VMs move, and end so; then the run ends so."""
+        way = {MoveState.DONE: (MoveState.MOVING, MoveState.RESTORING),
+               MoveState.DAMAGED: (MoveState.MOVING, MoveState.RESTORING),
+               MoveState.UNKNOWN: (MoveState.MOVING,)}.get(how, ())  # fmt: skip
+        self.clock.jump(self.clock.now() + 60)
+        for entry in queries.record(self.store, run).moves:
+            for state in (*way, how):
+                now = queries.record(self.store, run)
+                move = next(m.move for m in now.moves if m.move.id == entry.move.id)
+                ends = outcome if state is how else None
+                with writing(self.store, self.clock.now()) as pen:
+                    pen.turn_move(move, state, f"it is {state}", host=HOSTS[6], outcome=ends)
+        with writing(self.store, self.clock.now()) as pen:
+            if last is RunState.STOPPED:
+                pen.turn_run(queries.run(self.store, run), RunState.STOPPING, "it is stopped")
+            pen.turn_run(queries.run(self.store, run), last, f"it is {last}")
+
+    def question(self, run: int, *names: str) -> int:
+        ids = tuple(f"id-{name}" for name in names)
+        one = queries.run(self.store, run)
+        with writing(self.store, self.clock.now()) as pen:
+            return pen.ask(run, ids, names, approvals.digest(one, ids))
+
+
+@pytest.fixture
+def rows(folder):
+    made = Rows(folder)
+    yield made
+    made.store.close()
+
+
+def groups(out):
+    """The titles of a list, each with the labels below it; and every line that is a run."""
+    found, lines = {}, {}
+    for line in out.splitlines():
+        if not line.startswith(" "):
+            title = line
+        elif not line.startswith("      "):
+            label = line.split()[0]
+            found.setdefault(title, []).append(label)
+            lines[label] = line
+    return found, lines
+
+
+# --- the list ------------------------------------------------------------
+
+
+def test_whatever_needs_a_person_comes_first_and_says_what_to_type(rows):
+    ended, going = RunState.INCOMPLETE, rows.ask("vm web06 to hv07")
+    paused, asked = rows.ask("vm web01 to hv07"), rows.ask("vm web02 to hv07")
+    rows.end(rows.ask("vm web03 to hv07"), MoveState.DAMAGED, Outcome.NETWORK, ended)
+    rows.end(rows.ask('vm "db 01" to hv07'), MoveState.UNKNOWN, Outcome.UNKNOWN, ended)
+    rows.end(rows.ask("vm web04 to hv07"), MoveState.FAILED, Outcome.STUCK, RunState.STOPPED)
+    rows.question(asked, "web02")
+    vmferry("pause", f"R{paused}")
+    code, out = vmferry("list")
+    found, _ = groups(out)
+
+    assert code == 0
+    assert list(found) == ["Needs a person:", "Going on:"]
+    assert set(found["Needs a person:"]) == {"R2", "R3", "R4", "R5", "R6"}
+    assert found["Going on:"] == [f"R{going}"]
+    for said in (
+        "R2 was paused by terminal:",
+        "A1 waits for a yes or no: approvals",
+        "web03 is damaged on hv07: report R4, then: go-on R4 hv07",
+        'settle R5 "db 01"',
+        "web04 did not move: report R6, then: retry R6",
+    ):
+        assert said in " ".join(out.split())
+
+
+def test_what_a_person_has_dealt_with_needs_nobody_any_more(rows):
+    short, damaged = rows.ask("vm web04 to hv07"), rows.ask("vm web03 to hv07")
+    rows.end(short, MoveState.FAILED, Outcome.STUCK, RunState.INCOMPLETE)
+    rows.end(damaged, MoveState.DAMAGED, Outcome.NETWORK, RunState.INCOMPLETE)
+    assert groups(vmferry("list")[1])[0] == {"Needs a person:": ["R2", "R1"]}
+
+    again = rows.ask("vm web04 to hv07")  # R1 failed, and its VM is somebody's again
+    rows.end(again, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
+    assert vmferry("go-on", "R2", "hv07") == (0, "hv07 takes VMs again.\n")
+    assert groups(vmferry("list")[1])[0] == {"Ended:": ["R3", "R2", "R1"]}
+
+
+def test_what_was_left_by_somebodys_own_word_is_just_ended(rows):
+    run = rows.ask("vm web04 to hv07")
+    rows.end(run, MoveState.SKIPPED, Outcome.DENIED, RunState.INCOMPLETE)
+
+    assert groups(vmferry("list")[1])[0] == {"Ended:": ["R1"]}
+
+
+def test_ended_runs_are_listed_by_when_they_ended_and_not_by_their_number(rows):
+    first, second = rows.ask("vm web01 to hv07"), rows.ask("vm web02 to hv07")
+    rows.end(second, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
+    rows.end(first, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
+
+    assert groups(vmferry("list")[1])[0] == {"Ended:": ["R1", "R2"]}
+
+
+def test_a_run_is_one_line_with_state_request_count_person_and_time(rows):
+    rows.ask("vm web01 to hv07")
+    _, lines = groups(vmferry("list")[1])
+
+    assert " ".join(lines["R1"].split()).startswith("R1 active 0 of 1 moved 20")
+    assert lines["R1"].endswith(" ann vm web01 to hv07")
+
+
+def test_no_line_of_the_list_is_wider_than_a_terminal(rows):
+    everything = ",".join(f'"{name}"' for name in NAMES)
+    rows.ask(f"vm {everything} to hv07", by="terminal:somebody.with.a.long.name")
+    rows.end(1, MoveState.FAILED, Outcome.STUCK, RunState.INCOMPLETE)
+    _, out = vmferry("list")
+
+    assert max(map(len, out.splitlines())) <= 80
+    assert "web01, web02, web03 and 3 more did not move" in " ".join(out.split())
+    assert "somebody.wi…" in out
+
+
+def test_a_list_without_runs_says_so(rows):
+    assert vmferry("list") == (0, "There is no run yet.\n")
+
+
+# --- questions on rows ------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(rows):
+    """A1 of R1 asks about two VMs."""
+    rows.ask('vm web01,web02,"db 01" to hv07')
+    rows.question(1, "web01", "db 01")
+    return rows
+
+
+def approval(rows):
+    return queries.approval(rows.store, 1)
+
+
+def test_an_open_question_shows_its_vms_and_what_to_type(asked):
+    code, out = vmferry("approvals")
+
+    assert code == 0
+    assert "A1: approve moving 2 powered-down VMs?" in out
+    assert "web01" in out
+    assert "db 01" in out
+    assert "web02" not in out
+    assert "Type: vmferry approve A1, or: vmferry deny A1 --reason TEXT" in out
+
+
+def test_a_question_is_approved_for_some_by_name_and_only_once(asked):
+    assert vmferry("approve", "A1", "db 01") == (0, "A1 is approved: 1 of 2 VMs may move.\n")
+    assert approval(asked).granted == ("id-db 01",)
+
+    code, out = vmferry("deny", "A1", "--reason", "too late")
+    assert (code, str(approval(asked).state)) == (2, "granted")
+    assert out == "Nothing changed on A1: it was decided before.\n"
+
+
+def test_a_reason_for_a_no_is_kept(asked):
+    assert vmferry("deny", "A1", "--reason", "not tonight, please")[0] == 0
+    assert approval(asked).reason == "not tonight, please"
+    assert '"not tonight, please"' in vmferry("events", "R1")[1]
+
+
+def test_a_yes_can_be_withdrawn_before_its_vms_are_started(asked):
+    vmferry("approve", "A1")
+    code, _ = vmferry("withdraw", "A1", "--reason", "wrong window")
+
+    assert (code, str(approval(asked).state)) == (0, "withdrawn")
+    assert approval(asked).reason == "wrong window"
+
+
+def test_a_vm_that_is_not_asked_about_cannot_be_approved(asked):
+    code, out = vmferry("approve", "A1", "web02")
+
+    assert (code, str(approval(asked).state)) == (2, "requested")
+    assert "A1 has no VM web02." in out
+
+
+# --- exit codes ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", [("list",), ("events",), ("approvals",), ("pause", "R1"), ("approve", "A1")]
+)
+def test_a_file_that_is_no_database_is_left_alone(words, folder):
+    (folder / "vmferry.db").write_bytes(b"a letter to the editor" * 100)
+
+    assert vmferry(*words)[0] == 4
+    assert (folder / "vmferry.db").read_bytes() == b"a letter to the editor" * 100
+
+
+def test_what_was_refused_stands_in_the_audit_with_who_said_it(rows):
+    rows.ask("vm web01 to hv07")
+    assert vmferry("resume", "R1") == (0, "R1 is not paused. Nothing changed.\n")
+    assert vmferry("go-on", "R1", "hv07")[0] == 2
+    assert "- refused R1 damaged no VM on hv07." in vmferry("events")[1].splitlines()[-1]
+
+
+# --- in front of a person ------------------------------------------------------------
+
+
+class Desk:
+    """The command in a terminal of its own: what it prints, and a keyboard."""
+
+    def __init__(self, *words: str) -> None:
+        self.keyboard, inside = pty.openpty()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "bot.cli", *words],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(inside)
+        self.shown, self.news = "", threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                part = os.read(self.keyboard, 4096)
+            except OSError:  # its end of the terminal is closed
+                return
+            with self.news:
+                self.shown += part.decode(errors="replace")
+                self.news.notify_all()
+
+    def wait_for(self, what: str) -> None:
+        with self.news:
+            assert self.news.wait_for(lambda: what in self.shown, 60), self.shown
+
+    def type(self, text: str) -> None:
+        os.write(self.keyboard, text.encode())
+
+    def interrupt(self) -> int:
+        """Ctrl-C, and again where it came just before the keyboard was read: the exit code."""
+        for _ in range(30):
+            self.child.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                return self.child.wait(timeout=2)
+        raise AssertionError(self.shown)
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait(timeout=30)
+        os.close(self.keyboard)
+
+
+@pytest.fixture
+def at_desk():
+    made: list[Desk] = []
+
+    def open_desk(*words: str) -> Desk:
+        made.append(Desk(*words))
+        return made[-1]
+
+    yield open_desk
+    for desk in made:
+        desk.close()
+
+
+@pytest.mark.parametrize(("answer", "code", "state"), [("n", 2, "active"), ("y", 0, "stopping")])
+def test_abort_is_asked_back_at_a_terminal(answer, code, state, rows, at_desk):
+    rows.ask("vm web01 to hv07")
+    desk = at_desk("abort", "R1")
+    desk.wait_for("Stop jobs in mid-copy?")
+    assert str(queries.run(rows.store, 1).state) == "active"
+    desk.type(f"{answer}\n")
+
+    assert desk.child.wait(timeout=60) == code
+    assert str(queries.run(rows.store, 1).state) == state
+    desk.wait_for("Nothing was aborted." if answer == "n" else "R1 is aborted.")
+    assert "abort R1 yes" not in desk.shown
+
+
+def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(rows, at_desk):
+    rows.ask("vm web01 to hv07")
+    desk = at_desk("abort", "R1")
+    desk.wait_for("Stop jobs in mid-copy?")
+
+    assert desk.interrupt() == 130
+    assert str(queries.run(rows.store, 1).state) == "active"
+
+
+def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder, at_desk):
+    (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    desk = at_desk(
+        "run", "--fleet", "fleet.toml", "--speed", "60", "vm", "old01,old02", "to", "hv02"
+    )
+    desk.wait_for("Approve 2?")
+    assert "A1: approve moving 2 powered-down VMs?" in vmferry("approvals")[1]
+    assert "A1 waits for a yes or no" in vmferry("list")[1]
+
+    assert vmferry("approve", "A1", "old01") == (0, "A1 is approved: 1 of 2 VMs may move.\n")
+    assert desk.child.wait(timeout=60) == 1  # old02 was not approved
+    assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
+    said = vmferry("report", "R1")[1]
+    assert said.startswith("R1 ended: 1 of 2 moved")
+
+
+def test_the_board_of_a_run_that_was_paused_elsewhere_says_by_whom(folder, at_desk):
+    (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    desk = at_desk("run", "--fleet", "fleet.toml", "--speed", "20", "vm", "web01", "to", "hv02")
+    desk.wait_for("Moving: web01")
+    vmferry("pause", "R1")
+
+    desk.wait_for("Needs a person: R1 was paused by terminal:")
