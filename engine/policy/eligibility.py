@@ -124,7 +124,7 @@ def is_excluded(view: View) -> bool:
 
 def _permission(view: View) -> Verdict | None:
     """Is it this run's to move, and is the run moving?"""
-    move, run = view.move, view.run
+    run = view.run
     if run.state is RunState.STOPPING:
         return Verdict(_left(view))
     if run.state is RunState.PAUSED:

@@ -166,7 +166,9 @@ def test_only_a_yes_is_asked_for_again_when_it_runs_out(granted, asked, scene):
 def test_once_settled_it_is_believed_where_it_is_seen_though_its_old_host_is_dead(
     settled, says, scene, told
 ):
-    scene.move(state=MoveState.RESTORING, destination="hv02", settled=scene.now if settled else None)
+    scene.move(
+        state=MoveState.RESTORING, destination="hv02", settled=scene.now if settled else None
+    )
     scene.attempt(Result.LOST).seen_on("hv02").silent("hv01")
 
     assert told(scene.restoring()) == says
