@@ -10,7 +10,7 @@ from engine.model import AttemptKind, MoveState, Options, Outcome, RunState, Vm
 from engine.service import Service
 from engine.settings import Settings
 from engine.steering import Steering
-from engine.store import queries
+from engine.store import events, queries
 from engine.store.deeds import writing
 from engine.store.store import Store
 
@@ -173,3 +173,17 @@ def test_what_is_no_longer_empty_is_forgotten(rows):
         pen.note_empty(queries.run(rows.store, 1), (), None, proven=False)
 
     assert queries.run(rows.store, 1).empty == ()
+
+
+def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(rows):
+    rows.run("web01")
+    rows.turn(MoveState.MOVING, UNKNOWN)
+    [attempt] = queries.lost_attempts(rows.store, "vmm01")  # as a plan read it
+    rows.steering.settle("R1", "web01", by="@ann")
+    with rows.writing() as pen:
+        pen.let_go(attempt)
+
+    ends = [e for e in events.since(rows.store) if e.kind == "attempt.ended"]
+    [kept] = queries.record(rows.store, 1).moves[0].attempts
+    assert len(ends) == 1
+    assert kept.error == "Settled by @ann"
