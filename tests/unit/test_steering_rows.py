@@ -26,7 +26,7 @@ class Rows:
         self.store, self.clock = store, VirtualClock(NOW)
         self.steering = Steering(Service(store, self.clock, Settings()))
 
-    def run(self, *names: str) -> int:
+    def run(self, *names: str, **options: object) -> int:
         """A run of these VMs; the first is R1."""
         with self.writing() as pen:
             number = pen.open_run(
@@ -35,7 +35,7 @@ class Rows:
                 request="host hv01 to hv02",
                 sources=(HV01,),
                 destinations=(HV02,),
-                options=Options(),
+                options=Options(**options),
                 by="@ann",
                 state=RunState.ACTIVE,
             )
@@ -187,3 +187,27 @@ def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(row
     [kept] = queries.record(rows.store, 1).moves[0].attempts
     assert len(ends) == 1
     assert kept.error == "Settled by @ann"
+
+
+# --- stop-on-failure ---------------------------------------------------------------------------
+
+
+def test_one_of_two_failures_is_not_retried_where_the_other_would_stop_the_run_at_once(rows):
+    rows.run("web01", "web02", stop_on_failure=True)
+    for name in ("web01", "web02"):
+        rows.turn(MoveState.FAILED, name=name)
+
+    with pytest.raises(Refused, match="web01 still is one"):
+        rows.steering.retry("R1", ["web02"], by="@ann")
+    assert rows.move("web02").state is MoveState.FAILED
+    rows.steering.retry("R1", by="@ann")
+    assert rows.move("web02").state is MoveState.PENDING
+
+
+def test_one_of_two_failures_may_be_retried_where_a_run_goes_on(rows):
+    rows.run("web01", "web02")
+    for name in ("web01", "web02"):
+        rows.turn(MoveState.FAILED, name=name)
+    rows.steering.retry("R1", ["web02"], by="@ann")
+
+    assert rows.move("web01").state is MoveState.FAILED
