@@ -164,10 +164,16 @@ def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -
             raise Refused(f"{where} has no VM {word}.", what=word, hint=hint)
         several = len(fitting) > 1 and not any(c in word for c in "*?")
         if several:
-            ways = " or ".join(f"id:{entry.move.vm_id}" for entry in fitting)
-            raise Refused(f"{where} has {len(fitting)} VMs {word}.", what=word, hint=ways)
+            ways = " or ".join(_by_id(entry) for entry in fitting)
+            sentence, hint = f"{where} has {len(fitting)} VMs {word}.", f"Write {ways}."
+            raise Refused(sentence, what=word, hint=hint)
         found.update({entry.move.id: entry for entry in fitting})
     return list(found.values())
+
+
+def _by_id(entry: MoveRecord) -> str:
+    move = entry.move
+    return f"id:{move.vm_id} ({short(move.source)} → {short(move.host or move.source)})"
 
 
 def _is_named(word: str, entry: MoveRecord) -> bool:

@@ -29,6 +29,7 @@ from engine.model import (
     short,
 )
 from engine.policy import approval as approvals
+from engine.policy.ladder import typed
 from engine.service import Decision, Service, refuse_crossing
 from engine.store import queries
 from engine.store.deeds import Pen, writing
@@ -185,10 +186,7 @@ class Steering:
                 again = "looked at" if entry.move.state is MoveState.DAMAGED else "tried"
                 pen.retry_move(entry.move, f"{entry.move.vm} is {again} again: {by} said so.", by)
         paused = f" {run.label} is still paused: resume {run.label}"
-        return self._done(
-            f"{names} {'is' if len(chosen) == 1 else 'are'} tried again."
-            + (paused if run.state is RunState.PAUSED else "")
-        )
+        return self._done(_tried(chosen) + (paused if run.state is RunState.PAUSED else ""))
 
     def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
         """Leave VMs where they are: those that wait, or failed."""
@@ -310,7 +308,7 @@ class Steering:
         if rule.startswith("= "):
             return record, f"{run.label} {rule[2:]}. Nothing changed."
         why = rule.format(run=run.label)
-        raise Refused(f"{run.label} cannot {verb}: {why}.", what=word)
+        raise Refused(f"{verb} changes nothing on {run.label}: {why}.", what=word)
 
     def _refuse_crossing(self, run: Run) -> None:
         others = [r for r in queries.runs(self.store, unfinished=True) if r.id != run.id]
@@ -342,17 +340,31 @@ def _to_retry(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
     if not vms:
         chosen = [m for m in record.moves if _may_retry(m.move, _BY_ITSELF)]
         if not chosen:
-            raise Refused(f"Nothing of {run.label} can be tried again.", what=run.label)
+            lost = [m.move for m in record.moves if m.move.state is MoveState.UNKNOWN]
+            hint = (
+                f"Look for {lost[0].vm}, then: {typed('settle', run.id, lost[0])}" if lost else ""
+            )
+            raise Refused(f"Nothing of {run.label} can be tried again.", what=run.label, hint=hint)
         return chosen
     named = naming.moves_named(vms, record.moves, run.label)
     for entry in named:
         move = entry.move
         if move.state is MoveState.UNKNOWN:
-            hint = f"Look for it, then: settle {run.label} {move.vm}"
+            hint = f"Look for it, then: {typed('settle', run.id, move)}"
             raise Refused(f"Nobody knows where {move.vm} is.", what=move.vm, hint=hint)
         if not _may_retry(move, _RETRIED):
             raise Refused(f"There is nothing to try again: {_stands(move)}.", what=move.vm)
     return named
+
+
+def _tried(chosen: Sequence[MoveRecord]) -> str:
+    """What a retry comes to: a damaged VM is not moved again."""
+    told = []
+    for how, damaged in (("tried", False), ("looked at", True)):
+        moves = [m.move for m in chosen if (m.move.state is MoveState.DAMAGED) is damaged]
+        if moves:
+            told.append(f"{_names(moves)} {'is' if len(moves) == 1 else 'are'} {how} again.")
+    return " ".join(told)
 
 
 def _may_retry(move: Move, skipped: frozenset[Outcome]) -> bool:
@@ -368,7 +380,7 @@ def _refuse_skip(move: Move) -> None:
     if move.state in (MoveState.MOVING, MoveState.RESTORING):
         hint = f"Wait for it, or: abort R{move.run}"
     if move.state is MoveState.UNKNOWN:
-        hint = f"Look for it, then: settle R{move.run} {move.vm}"
+        hint = f"Look for it, then: {typed('settle', move.run, move)}"
     raise Refused(f"It cannot be left out: {_stands(move)}.", what=move.vm, hint=hint)
 
 
