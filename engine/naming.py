@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 from engine import grammar
 from engine.errors import Refused
-from engine.model import Fleet, MoveRecord, Request, Run, Vm, same_host, short
+from engine.model import Fleet, Move, MoveRecord, MoveState, Request, Run, Vm, same_host, short
+
+_STANDS = {
+    MoveState.PENDING: "waits for its turn",
+    MoveState.MOVING: "is on its way",
+    MoveState.RESTORING: "has its network checked",
+    MoveState.DONE: "has moved",
+    MoveState.DAMAGED: "is damaged",
+    MoveState.FAILED: "did not move",
+    MoveState.SKIPPED: "was left where it is",
+    MoveState.UNKNOWN: "was lost sight of",
+}
 
 
 @dataclass(frozen=True)
@@ -164,10 +175,16 @@ def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -
             raise Refused(f"{where} has no VM {word}.", what=word, hint=hint)
         several = len(fitting) > 1 and not any(c in word for c in "*?")
         if several:
-            ways = " or ".join(f"id:{entry.move.vm_id}" for entry in fitting)
-            raise Refused(f"{where} has {len(fitting)} VMs {word}.", what=word, hint=ways)
+            ways = " or ".join(_by_id(entry) for entry in fitting)
+            sentence, hint = f"{where} has {len(fitting)} VMs {word}.", f"Write {ways}."
+            raise Refused(sentence, what=word, hint=hint)
         found.update({entry.move.id: entry for entry in fitting})
     return list(found.values())
+
+
+def _by_id(entry: MoveRecord) -> str:
+    move = entry.move
+    return f"id:{move.vm_id} ({short(move.source)} → {short(move.host or move.source)})"
 
 
 def _is_named(word: str, entry: MoveRecord) -> bool:
@@ -179,3 +196,14 @@ def _is_named(word: str, entry: MoveRecord) -> bool:
         places = (move.host or move.source, move.source)
         return any(same_host(host, p) or same_host(host, short(p)) for p in places)
     return grammar.matches(word, move.vm)
+
+
+def stands(move: Move) -> str:
+    """How a move stands, in words: ``db01 did not move``."""
+    return f"{move.vm} {_STANDS[move.state]}"
+
+
+def names(moves: Sequence[Move]) -> str:
+    """The names of these moves' VMs, five at most."""
+    more = f" and {len(moves) - 5} more" if len(moves) > 5 else ""
+    return ", ".join(move.vm for move in moves[:5]) + more

@@ -152,7 +152,7 @@ class Service:
             pen.vote(asked.id, by, verdict, answer)
             if answer != "ok":
                 why = approvals.ANSWERS[answer]
-                text = f"{by} clicked {verdict} on {asked.label}. Nothing changed: {why}."
+                text = f"{by} wanted to {verdict} {asked.label}. Nothing changed: {why}."
                 pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
                 return Decision(False, answer, asked, run, asked.by, asked.decided)
             granted = verdict == "approve"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from engine import grammar, naming
+from engine import grammar, naming, retrying
 from engine.errors import Refused
 from engine.model import (
     MIGRATIONS,
@@ -21,7 +21,6 @@ from engine.model import (
     MoveRecord,
     MoveState,
     Options,
-    Outcome,
     Run,
     RunRecord,
     RunState,
@@ -29,7 +28,7 @@ from engine.model import (
     short,
 )
 from engine.policy import approval as approvals
-from engine.policy.ending import BAD
+from engine.policy.ladder import typed
 from engine.service import Decision, Service, refuse_crossing
 from engine.store import queries
 from engine.store.deeds import Pen, writing
@@ -58,10 +57,6 @@ RULES: Mapping[str, Mapping[RunState, str]] = {
         "go-on": (_BEGIN, DO, DO, DO, DO, _DONE, DO, _NEVER),
     }.items()
 }
-
-#: Ways to be skipped that a person may want to have tried again after all.
-_RETRIED = frozenset({Outcome.DENIED, Outcome.EXPIRED, Outcome.STOPPED, Outcome.EXCLUDED})
-_BY_ITSELF = _RETRIED - {Outcome.EXCLUDED}
 
 
 class Steering:
@@ -121,7 +116,7 @@ class Steering:
                 pen.event("run.changed", text, run=run.id, by=by)
         if run.state is RunState.SCHEDULED:
             return self._done(_stopped(record))
-        flying = _names(_moving(record))
+        flying = naming.names(_moving(record))
         stopped = f" VMM is asked to stop {flying}." if flying else " Nothing is on its way."
         return self._done(f"{run.label} is aborted.{stopped}")
 
@@ -170,10 +165,10 @@ class Steering:
             if said:
                 return said
             run = record.run
-            chosen = _to_retry(record, vms)
+            chosen = retrying.chosen(record, vms)
             self._refuse_flying(run, chosen)
-            _refuse_stopping_again(record, chosen)
-            names = _names([entry.move for entry in chosen])
+            retrying.refuse_stopping_again(record, chosen)
+            names = naming.names([entry.move for entry in chosen])
             if run.over:
                 self._refuse_crossing(run)
                 pen.resume_run(run, f"{run.label} goes on: {by} has {names} tried again.", by)
@@ -187,10 +182,7 @@ class Steering:
                 again = "looked at" if entry.move.state is MoveState.DAMAGED else "tried"
                 pen.retry_move(entry.move, f"{entry.move.vm} is {again} again: {by} said so.", by)
         paused = f" {run.label} is still paused: resume {run.label}"
-        return self._done(
-            f"{names} {'is' if len(chosen) == 1 else 'are'} tried again."
-            + (paused if run.state is RunState.PAUSED else "")
-        )
+        return self._done(retrying.tried(chosen) + (paused if run.state is RunState.PAUSED else ""))
 
     def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
         """Leave VMs where they are: those that wait, or failed."""
@@ -207,7 +199,7 @@ class Steering:
             for entry in named:
                 left = f"{entry.move.vm} stays where it is: {by} left it out."
                 pen.leave_move(entry.move, left, by)
-        names = _names([entry.move for entry in named])
+        names = naming.names([entry.move for entry in named])
         stay = "stays where it is" if len(named) == 1 else "stay where they are"
         return self._done(f"{names} {stay}.")
 
@@ -227,7 +219,7 @@ class Steering:
             [entry] = named
             move = entry.move
             if move.state is not MoveState.UNKNOWN:
-                raise Refused(f"There is nothing to settle: {_stands(move)}.", what=vm)
+                raise Refused(f"There is nothing to settle: {naming.stands(move)}.", what=vm)
             self._refuse_flying(run, [entry])
             for attempt in entry.of(*MIGRATIONS):
                 if attempt.open:
@@ -312,7 +304,7 @@ class Steering:
         if rule.startswith("= "):
             return record, f"{run.label} {rule[2:]}. Nothing changed."
         why = rule.format(run=run.label)
-        raise Refused(f"{run.label} cannot {verb}: {why}.", what=word)
+        raise Refused(f"{verb} changes nothing on {run.label}: {why}.", what=word)
 
     def _refuse_crossing(self, run: Run) -> None:
         others = [r for r in queries.runs(self.store, unfinished=True) if r.id != run.id]
@@ -338,45 +330,6 @@ def _with(options: Options, field: str, read: object) -> Options:
     raise TypeError(f"{field} is not {read!r}")
 
 
-def _to_retry(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
-    """The moves that are tried again: those named, else all that a retry could help."""
-    run = record.run
-    if not vms:
-        chosen = [m for m in record.moves if _may_retry(m.move, _BY_ITSELF)]
-        if not chosen:
-            raise Refused(f"Nothing of {run.label} can be tried again.", what=run.label)
-        return chosen
-    named = naming.moves_named(vms, record.moves, run.label)
-    for entry in named:
-        move = entry.move
-        if move.state is MoveState.UNKNOWN:
-            hint = f"Look for it, then: settle {run.label} {move.vm}"
-            raise Refused(f"Nobody knows where {move.vm} is.", what=move.vm, hint=hint)
-        if not _may_retry(move, _RETRIED):
-            raise Refused(f"There is nothing to try again: {_stands(move)}.", what=move.vm)
-    return named
-
-
-def _refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> None:
-    """A run that stops at the first failure would stop at once at one that stays."""
-    run, again = record.run, {entry.move.id for entry in chosen}
-    stays = [m.move for m in record.moves if m.move.state in BAD and m.move.id not in again]
-    if not run.options.stop_on_failure or not stays:
-        return
-    move = stays[0]
-    hint = f"Have it tried as well: retry {run.label}"
-    if move.state is MoveState.UNKNOWN:
-        hint = f"Look for it, then: settle {run.label} {move.vm}"
-    sentence = f"{run.label} stops at the first failure, and {move.vm} still is one."
-    raise Refused(sentence, what=move.vm, hint=hint)
-
-
-def _may_retry(move: Move, skipped: frozenset[Outcome]) -> bool:
-    if move.state in (MoveState.FAILED, MoveState.DAMAGED):
-        return True
-    return move.state is MoveState.SKIPPED and move.outcome in skipped
-
-
 def _refuse_skip(move: Move) -> None:
     if move.state in (MoveState.PENDING, MoveState.FAILED):
         return
@@ -384,24 +337,8 @@ def _refuse_skip(move: Move) -> None:
     if move.state in (MoveState.MOVING, MoveState.RESTORING):
         hint = f"Wait for it, or: abort R{move.run}"
     if move.state is MoveState.UNKNOWN:
-        hint = f"Look for it, then: settle R{move.run} {move.vm}"
-    raise Refused(f"It cannot be left out: {_stands(move)}.", what=move.vm, hint=hint)
-
-
-_STANDS = {
-    MoveState.PENDING: "waits for its turn",
-    MoveState.MOVING: "is on its way",
-    MoveState.RESTORING: "has its network checked",
-    MoveState.DONE: "has moved",
-    MoveState.DAMAGED: "is damaged",
-    MoveState.FAILED: "did not move",
-    MoveState.SKIPPED: "was left where it is",
-    MoveState.UNKNOWN: "was lost sight of",
-}
-
-
-def _stands(move: Move) -> str:
-    return f"{move.vm} {_STANDS[move.state]}"
+        hint = f"Look for it, then: {typed('settle', move.run, move)}"
+    raise Refused(f"It cannot be left out: {naming.stands(move)}.", what=move.vm, hint=hint)
 
 
 def _is_damaged(entry: MoveRecord) -> bool:
@@ -436,16 +373,10 @@ def _flying(record: RunRecord) -> str:
     if not moving:
         return ""
     verb = "is still on its way and is" if len(moving) == 1 else "are still on their way and are"
-    return f" {_names(moving)} {verb} watched to the end."
+    return f" {naming.names(moving)} {verb} watched to the end."
 
 
 def _stopped(record: RunRecord) -> str:
     if record.run.state is RunState.SCHEDULED:
         return f"{record.run.label} was stopped before it began."
     return f"{record.run.label} starts nothing more.{_flying(record)}"
-
-
-def _names(moves: Sequence[Move]) -> str:
-    names = [move.vm for move in moves]
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

@@ -81,7 +81,8 @@ def _decide(
     if made.accepted:
         return Said(_accepted(made))
     if made.approval is None:
-        raise Refused(f"There is no approval A{number}.", what=command.words[0])
+        sentence, hint = f"There is no approval A{number}.", "For the open ones see: approvals"
+        raise Refused(sentence, what=command.words[0], hint=hint)
     return Said(f"Nothing changed on {made.approval.label}: {approvals.ANSWERS[made.code]}.", False)
 
 

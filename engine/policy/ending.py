@@ -154,7 +154,7 @@ def _expired(move: Move) -> Finish:
 def unreadable(move: Move, error: str) -> Verdict:
     """No baseline, no move: a VM whose network cannot be saved is never started."""
     text = f"The network of {move.vm} could not be saved, so it was not moved: {error}"
-    hint = f"Give the service account rights on {short(move.source)}, then: retry R{move.run}"
+    hint = f"Mend that (rights, WinRM on {short(move.source)}), then: {retry(move)}"
     return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
 
 

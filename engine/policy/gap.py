@@ -86,7 +86,7 @@ def _told(
     since = "; ".join(changed) if changed else "nothing that it needs has changed"
     return (
         f"{run.label} is paused: nobody looked after it for {took(away)}. Since then: {since}. "
-        f"Continue with: resume {run.label}"
+        f"Go on with: resume {run.label}"
     )
 
 

@@ -125,14 +125,14 @@ def retry(move: Move) -> str:
     return typed("retry", move.run, move)
 
 
-def settle(move: Move) -> str:
-    """What to type once somebody has found out where it is; before that no run starts it."""
-    return typed("settle", move.run, move)
-
-
 def typed(verb: str, run: int, move: Move) -> str:
     """A verb about one VM as it can be typed: ``settle R7 "db 01"``."""
     return f"{verb} R{run} {quoted(move.vm, KEYWORDS)}"
+
+
+def settle(move: Move) -> str:
+    """What opens a VM again whose place nobody knows: no run starts it before."""
+    return f"No run starts it before you type: {typed('settle', move.run, move)}"
 
 
 def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict:
@@ -163,8 +163,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
         f"{names} did not answer for too long; nobody knows where {move.vm} is.",
-        f"Find {move.vm} on {names} by its id {move.vm_id}; no run starts it before you type: "
-        + settle(move),
+        f"Find {move.vm} on {names} by its id {move.vm_id}. {settle(move)}",
     )
     if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
         ending = Finish(
@@ -172,7 +171,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
             MoveState.FAILED,
             Outcome.STUCK,
             f"{names} did not answer for too long; nothing was started.",
-            f"Bring {names} back, then ask again.",
+            f"Bring {names} back, then: {retry(move)}",
         )
     return hold_or(view, Wait.HOST_DOWN, f"{names} does not answer", ending)
 
@@ -187,8 +186,8 @@ def hold_two_places(view: View) -> Verdict:
         MoveState.UNKNOWN,
         Outcome.TWO_PLACES,
         f"{move.vm} is on {places} by Hyper-V's own word.",
-        "Find out which copy is the true one; never start both. Its id is "
-        f"{move.vm_id}. Then: {settle(move)}",
+        "Find out which copy is the true one; never start both. "
+        f"Its id is {move.vm_id}. {settle(move)}",
     )
     verdict = hold_or(view, Wait.TWO_PLACES, f"on {places} at once", ending)
     return Verdict(verdict.step, refresh=seen, due=verdict.due)
@@ -214,7 +213,7 @@ def hold_missing(view: View) -> Verdict:
             MoveState.UNKNOWN,
             Outcome.UNKNOWN,
             f"{move.vm} is on neither host after its move, though VMM still knows it.",
-            f"Look for it by its id {move.vm_id} before anything else, then: {settle(move)}",
+            f"Look for it by its id {move.vm_id} before anything else. {settle(move)}",
             settle=_lost(view),
         )
     return hold_or(view, Wait.MISSING, "not found on any host", ending)
@@ -230,13 +229,14 @@ def hold_foreign(view: View) -> Verdict:
     move = view.move
     job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
     to = f" to {short(job.target)}" if job is not None and job.target else ""
+    pending = move.state is MoveState.PENDING
+    then = f"then: {retry(move)}" if pending else f"and see where it is. {settle(move)}"
     ending = Finish(
         move,
-        MoveState.FAILED if move.state is MoveState.PENDING else MoveState.UNKNOWN,
-        Outcome.STUCK if move.state is MoveState.PENDING else Outcome.UNKNOWN,
+        MoveState.FAILED if pending else MoveState.UNKNOWN,
+        Outcome.STUCK if pending else Outcome.UNKNOWN,
         f"{move.vm} has been migrating{to} for too long by somebody else's hand.",
-        "Find the job in VMM, end it, then: "
-        + (retry(move) if move.state is MoveState.PENDING else settle(move)),
+        f"Find the job in VMM, end it, {then}",
     )
     return hold_or(view, Wait.FOREIGN, f"somebody else is moving it{to}", ending)
 
@@ -305,7 +305,7 @@ def _hold_endless(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdic
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
         f"VMM says for too long that {move.vm} is migrating, though no job of it runs.",
-        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}. Then: {settle(move)}",
+        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}. {settle(move)}",
     )
     verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
     return Verdict(verdict.step, refresh=both, due=verdict.due)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.grammar import took as spell_time
-from engine.model import RUN_ENDS, RunState, Wait, short
+from engine.model import RUN_ENDS, Outcome, RunState, Wait, short
 from engine.report.as_json import tries
 
 
@@ -21,10 +21,20 @@ def headline(run: Mapping[str, Any]) -> str:
     if not _is_over(run):
         return f"{run['id']} is {run['state']}: {moved} of {len(moves)} moved so far"
     hosts = [
-        f"{short(host)} is {'empty' if empty else 'not empty'}"
+        f"{short(host)} is {'empty' if empty else _not_empty(run, host)}"
         for host, empty in run["empty"].items()
     ]
     return ", ".join([f"{run['id']} ended: {moved} of {len(moves)} moved", *hosts])
+
+
+def _not_empty(run: Mapping[str, Any], host: str) -> str:
+    """A VM that stayed is a fact; a run that was stopped, or a host that was silent, only proved
+    nothing."""
+    stayed = [m for m in run["moves"] if m["state"] in ("failed", "skipped")]
+    on_it = any(
+        (m["host"] or m["source"]) == host and m["outcome"] != Outcome.VANISHED for m in stayed
+    )
+    return "not empty" if on_it else "not proven empty"
 
 
 def summary(run: Mapping[str, Any]) -> list[str]:
@@ -42,7 +52,8 @@ def summary(run: Mapping[str, Any]) -> list[str]:
     if retried:
         names = [f"{m['vm']} ({tries(m)} attempts)" for m in retried]
         lines.append(f"Retried: {_some(names)}")
-    lines.append(_network_line(moved))
+    if moved:
+        lines.append(_network_line(moved))
     for move in moves:
         if move["state"] in ("failed", "unknown", "damaged", "skipped"):
             lines.append(f"{_WORDS[move['state']]} {move['sentence']} {move['next']}".strip())

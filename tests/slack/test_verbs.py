@@ -406,7 +406,7 @@ def test_after_damage_the_thread_says_what_to_type_and_the_list_puts_the_run_fir
     night.say("go-on R1 hv02", by=night.ravi)
     assert night.told(night.ravi, "hv02") == "hv02 takes VMs again."
     night.say("retry R1", by=night.ravi)
-    assert night.told(night.ravi, "web03") == "web03 is tried again."
+    assert night.told(night.ravi, "web03") == "web03 is looked at again."
 
     night.to_the_end()
 

@@ -202,7 +202,7 @@ def test_no_verb_makes_a_database(verb, desk):
         (("pause",), "pause needs a word more."),
         (("pause", "R1", "R2"), '"R2" is too much here.'),
         (("retry", "R1", "web09"), "R1 has no VM web09."),
-        (("skip", "R1"), "R1 cannot skip: it has ended"),
+        (("skip", "R1"), "skip changes nothing on R1: it has ended"),
         (("set", "R1", "parallel"), "set needs a word more."),
         (("go-on", "R1", "hv02"), "R1 damaged no VM on hv02."),
         (("settle", "R1", "web01"), "There is nothing to settle: web01 has moved."),

@@ -17,7 +17,7 @@ from engine.model import (
     Wait,
 )
 from engine.policy import outcome, waits
-from engine.policy.steps import Expire, Hold, LetGo, Start
+from engine.policy.steps import Expire, Finish, Hold, LetGo, Start
 
 
 def lost(scene, vm="web01", **changes) -> Attempt:
@@ -202,3 +202,39 @@ def test_a_vm_in_doubt_is_not_called_arrived_either(scene):
     made = scene.knowing(unknown=(doubt,)).plan()
 
     assert [s.wait for s in made.steps if isinstance(s, Hold)] == [Wait.OTHER_RUN]
+
+
+# --- what is told to whoever has to look -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "wait", "befalls"),
+    [
+        pytest.param(
+            MoveState.PENDING,
+            Wait.TWO_PLACES,
+            lambda s: s.seen_on("hv01", "hv02"),
+            id="on two hosts",
+        ),
+        pytest.param(
+            MoveState.RESTORING, Wait.FOREIGN, lambda s: s.job(), id="somebody else's migration"
+        ),
+        pytest.param(
+            MoveState.MOVING, Wait.HOST_DOWN, lambda s: s.silent("hv02"), id="a silent host"
+        ),
+        pytest.param(MoveState.RESTORING, Wait.MISSING, lambda s: s.seen_on(), id="on no host"),
+        pytest.param(
+            MoveState.MOVING,
+            Wait.FOREIGN,
+            lambda s: s.vm(vmm_status="UnderMigration").job(id="job-1", state="completed"),
+            id="VMM says it migrates for ever",
+        ),
+    ],
+)
+def test_whoever_has_to_look_for_a_vm_is_told_what_to_type_then(state, wait, befalls, scene):
+    befalls(scene.move(state=state, destination="hv02").attempt(job="job-1"))
+    [ending] = scene.waiting(wait, 9 * 3600.0).steps(Finish)
+
+    assert ending.state is MoveState.UNKNOWN
+    assert ending.next.endswith("No run starts it before you type: settle R1 web01")
+    assert "retry" not in ending.next, "it is refused for a VM that was lost sight of"

@@ -173,7 +173,7 @@ def test_every_verb_in_every_state_of_a_run(verb, state, desk):
         assert desk.say(text, by).sentence == f"R1 {rule[2:]}. Nothing changed."
         assert desk.rows() == before
     else:
-        with pytest.raises(Refused, match=f"R1 cannot {verb}: "):
+        with pytest.raises(Refused, match=f"{verb} changes nothing on R1: "):
             desk.say(text, by)
         assert desk.rows() == before
 
@@ -459,6 +459,25 @@ def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again_until_it_is_settled_
     assert [doubt.vm_id for doubt in queries.doubts(desk.store, "vmm01")] == ["id-web01"]
     desk.say("settle R1 web01")
     assert queries.doubts(desk.store, "vmm01") == ()
+
+
+def test_a_damaged_vm_is_looked_at_and_not_said_to_be_tried(desk):
+    desk.ask()
+    desk.put(MoveState.DAMAGED, "web01")
+    desk.put(MoveState.FAILED, "web02")
+
+    assert desk.say("retry R1").sentence == "web02 is tried again. web01 is looked at again."
+
+
+@pytest.mark.parametrize("text", ['retry R1 "db 01"', 'skip R1 "db 01"', "retry R1"])
+def test_what_is_told_to_be_typed_about_a_lost_vm_can_be_typed(text, desk):
+    desk.ask()
+    desk.put(MoveState.UNKNOWN, "db 01")
+
+    with pytest.raises(Refused) as refused:
+        desk.say(text)
+    told = str(refused.value).partition("then: ")[2]
+    assert "db 01 is settled" in desk.say(told).sentence
 
 
 def test_one_vm_is_settled_at_a_time(desk):
