@@ -68,6 +68,8 @@ class _Verbs(click.Group):
             hint = f"Did you mean {near}?" if near else f"There are: {', '.join(known)}."
             if args[0].casefold() in ("host", "vm"):
                 hint = f"Did you mean: vmferry run {' '.join(args)}"
+            if args[0].casefold() == "help":
+                hint = f"Type: vmferry {' '.join([*args[1:2], '--help'])}"
             raise click.UsageError(f'I do not know the verb "{args[0]}". {hint}', ctx)
         return super().resolve_command(ctx, args)
 
@@ -89,7 +91,7 @@ def _request_usage() -> str:
     "--db",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="VMFERRY_DB",
-    default=Path("vmferry.db"),
+    default=reading.DEFAULT_DB,
     show_default=True,
     help="The database of runs.",
 )
@@ -141,7 +143,7 @@ class _Lazy:
     help="Powered-down VMs: ask here, or answer every question so. Without a terminal ask is no.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON; progress on stderr.")
-@click.argument("words", metavar="REQUEST...", nargs=-1, type=click.UNPROCESSED)
+@click.argument("words", metavar="[REQUEST...]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -198,7 +200,7 @@ def _request(ctx: click.Context, words: tuple[str, ...]) -> Request:
 
 
 @cli.command()
-@click.argument("run", metavar="RUN", required=False)
+@click.argument("run", metavar="[RUN]", required=False)
 @click.pass_context
 def status(ctx: click.Context, run: str | None) -> None:
     """Show what moves and why the rest waits.
@@ -214,12 +216,15 @@ def status(ctx: click.Context, run: str | None) -> None:
             else queries.runs(store, unfinished=True)
         )
         boards = [reading.status_of(place, store, one) for one in chosen]
+        warning = place.idle_warning(store)
     finally:
         store.close()
     for number, lines in enumerate(boards):
         click.echo(("\n" if number else "") + "\n".join(lines))
     if not boards:
         click.echo("No run is unfinished.")
+    if warning:
+        click.echo(warning, err=True)
 
 
 @cli.command()
@@ -318,6 +323,15 @@ def main(argv: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     try:
         code = cli.main(argv, prog_name="vmferry", standalone_mode=False)
+    except click.NoSuchOption as error:
+        shown: click.ClickException = error
+        if error.option_name in ("--db", "--config"):
+            way = (
+                f"{error.option_name} stands before the verb: vmferry {error.option_name} FILE ..."
+            )
+            shown = click.UsageError(way, error.ctx)
+        shown.show()
+        sys.exit(shown.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

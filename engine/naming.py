@@ -184,7 +184,9 @@ def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -
 
 def _by_id(entry: MoveRecord) -> str:
     move = entry.move
-    return f"id:{move.vm_id} ({short(move.source)} → {short(move.host or move.source)})"
+    host = move.host or move.source
+    came = "" if same_host(host, move.source) else f", from {short(move.source)}"
+    return f"id:{move.vm_id} (on {short(host)}{came})"
 
 
 def _is_named(word: str, entry: MoveRecord) -> bool:

@@ -20,7 +20,10 @@ from engine.model import Run
 from engine.settings import Settings
 from engine.sim.port import Opened, open_world
 from engine.store import queries
+from engine.store.leases import is_advanced
 from engine.store.store import Store
+
+DEFAULT_DB = Path("vmferry.db")
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,21 @@ class Place:
         """The database of a command that only reads: it is not made by looking."""
         if not self.db.exists():
             raise Refused(
-                f"There is no database {self.db} yet.",
+                f"There is no database {self.db.absolute()} yet.",
                 what=str(self.db),
-                hint="Start with: vmferry run, or name another file with --db.",
+                hint="Start with: vmferry run, or name another one: vmferry --db FILE ...",
             )
         return Store(self.db)
+
+    def idle_warning(self, store: Store) -> str:
+        """What to type where runs are unfinished and nothing carries them out; empty: it does."""
+        if not queries.runs(store, unfinished=True) or is_advanced(store):
+            return ""
+        other = "" if self.db == DEFAULT_DB else f"--db {self.db} "
+        return (
+            f"No vmferry run is at work on {self.db}: what people say is kept, and nothing goes on "
+            f"before somebody types: vmferry {other}run"
+        )
 
     def saved_world(self) -> Opened | None:
         """The simulated world beside the database as it is now; nothing is written."""

@@ -66,7 +66,8 @@ def _changing(verb: Verb, place_of: Places) -> click.Command:
     @click.pass_context
     def run(ctx: click.Context, /, words: tuple[str, ...], **said: object) -> None:
         reason, sure = said.get("reason"), bool(said.get("yes"))
-        with _service(place_of(ctx)) as service:
+        place = place_of(ctx)
+        with _service(place) as service:
             text = " ".join((verb.name, *words))
             try:
                 command = _command(verb, words, reason, sure)
@@ -74,9 +75,12 @@ def _changing(verb: Verb, place_of: Places) -> click.Command:
             except Refused as error:
                 service.refuse(user(), text, error)
                 raise
-        click.echo(safe(made.sentence))
+            click.echo(safe(made.sentence))
+            _warn(place, service)
         ctx.exit(0 if made.accepted else REFUSED)
 
+    # "parallel -1" has to be refused as a number, not as an option.
+    context = {"ignore_unknown_options": True} if verb.name == "set" else {}
     usage = verb.usage.removeprefix(verb.name).replace(" yes", "").replace(" [WHY]", "").strip()
     params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
     if verb.free:
@@ -84,7 +88,29 @@ def _changing(verb: Verb, place_of: Places) -> click.Command:
     if verb.name == "abort":
         params.append(click.Option(["--yes"], is_flag=True, help="Do not ask whether it is meant."))
     about = f"{verb.about[:1].upper()}{verb.about[1:]}."
-    return click.Command(verb.name, callback=run, params=params, help=about)
+    named = " ".join(told for word, told in _NAMED.items() if word in usage.split())
+    return click.Command(
+        verb.name,
+        callback=run,
+        params=params,
+        help=about,
+        epilog=named or None,
+        context_settings=context,
+    )
+
+
+#: What the words of the usage may be.
+_NAMED = {
+    "RUN": "RUN is R12, 12, or a host that only one unfinished run has.",
+    "APPROVAL": "APPROVAL is A3 or 3; the open ones: vmferry approvals",
+}
+
+
+def _warn(place: Place, service: Service) -> None:
+    """Say so where nothing carries out what was said; not among what a script reads."""
+    warning = place.idle_warning(service.store)
+    if warning:
+        click.echo(warning, err=True)
 
 
 def _command(verb: Verb, words: Sequence[str], reason: object, sure: bool) -> Ask:
@@ -120,9 +146,11 @@ def _listing(place_of: Places) -> click.Command:
     @click.pass_context
     def listing(ctx: click.Context) -> None:
         """Show all runs, those that need a person first."""
-        with _service(place_of(ctx)) as service:
+        place = place_of(ctx)
+        with _service(place) as service:
             for line in list_lines(service):
                 click.echo(line)
+            _warn(place, service)
 
     return listing
 

@@ -27,7 +27,16 @@ class Stage:
 
 
 def carry_out(stage: Stage, it: Happening, now: float) -> None:
-    """Let it happen. Raises ``Refused`` for names that do not exist at this moment."""
+    """Let it happen. Raises ``Refused``, with its place in the file, for names that do not exist
+    at this moment."""
+    try:
+        _let_happen(stage, it, now)
+    except Refused as error:
+        place = f"{it.where} ({it.do}): " if it.where else ""
+        raise Refused(f"{place}{error.sentence}", what=error.what, hint=error.hint) from None
+
+
+def _let_happen(stage: Stage, it: Happening, now: float) -> None:
     seconds = it.words.get("for")
     lasting = float(seconds) if isinstance(seconds, int | float) else 0.0
     world = stage.world

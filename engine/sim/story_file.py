@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from engine.errors import Refused
-from engine.model import same_host
+from engine.model import same_host, short
 from engine.settings import Settings, from_mapping
 from engine.sim import fleet_file
 from engine.sim.faults import CALLS, HOWS, NAMELESS, READING
-from engine.sim.fleet_file import FleetFile
+from engine.sim.fleet_file import STATUSES, FleetFile
 from engine.sim.table import Table, suggestion
+from engine.sim.world import PLACES
 
 ROLES = ("operator", "approver")
-_TRIGGER = re.compile(r"(start|arrive|ask):(.+)")
+_TRIGGER = re.compile(r"(?:start|arrive):(?P<vm>.+)|ask:[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Happening:
     do: str
     on: str = ""
     words: Mapping[str, object] = field(default_factory=dict)
+    where: str = ""
 
     def text(self, key: str, default: str = "") -> str:
         """A word of it, as text."""
@@ -87,8 +89,8 @@ def _story(folder: Path, top: Table, values: Mapping[str, object]) -> Story:
         until=top.seconds("until", 12 * 3600.0),
         fleet=fleet,
         people=people,
-        settings=from_mapping(_sections(values.get("settings", {})), f"in {folder.name}"),
-        happenings=tuple(_happening(table, people, fleet) for table in top.tables("at")),
+        settings=from_mapping(_sections(values.get("settings", {})), f"in {folder / 'story.toml'}"),
+        happenings=_happenings(top, people, fleet),
         expected=golden.read_text(encoding="utf-8") if golden.exists() else None,
     )
     top.done()
@@ -140,7 +142,13 @@ def _limit(table: Table) -> dict[str, object]:
     found: dict[str, object] = {"host": table.required("host")}
     for key in ("live", "storage"):
         found[key] = table.count(key, 0) if table.has(key) else None
+    if found["live"] is None and found["storage"] is None:
+        _refuse(table, "live", "or storage is required: a limit that changes.")
     return found
+
+
+def _power(table: Table) -> dict[str, object]:
+    return {"vm": table.required("vm"), "status": table.choice("status", None, STATUSES)}
 
 
 def _outcome(table: Table) -> dict[str, object]:
@@ -228,7 +236,7 @@ DOINGS: Mapping[str, Reader] = {
     "limit": _limit,
     "foreign": _words("vm", "to"),
     "delete": _words("vm"),
-    "power": _words("vm", "status"),
+    "power": _power,
     "outcome": _outcome,
     "lose": _lose,
     "create": _create,
@@ -237,6 +245,23 @@ DOINGS: Mapping[str, Reader] = {
     "fault": _fault,
     "kill": _kill,
 }
+
+
+def _happenings(
+    top: Table, people: Mapping[str, tuple[str, ...]], fleet: FleetFile
+) -> tuple[Happening, ...]:
+    found = tuple(_happening(table, people, fleet) for table in top.tables("at"))
+    created = [it.words["vm"] for it in found if it.do == "create"]
+    names = [vm.name for vm in fleet.vms]
+    names += [str(vm.get("name")) for vm in created if isinstance(vm, Mapping)]
+    for it in found:
+        trigger = _TRIGGER.fullmatch(it.on)
+        vm = trigger["vm"] if trigger else None
+        if vm and vm.casefold() not in [name.casefold() for name in names]:
+            raise Refused(
+                f'{it.where}: on: there is no VM "{vm}".', what=vm, hint=suggestion(vm, names)
+            )
+    return found
 
 
 def _happening(table: Table, people: Mapping[str, tuple[str, ...]], fleet: FleetFile) -> Happening:
@@ -257,12 +282,16 @@ def _happening(table: Table, people: Mapping[str, tuple[str, ...]], fleet: Fleet
             raise Refused(f'{table.path("by")}: nobody is named "{by}".', what=by, hint=hint)
     table.done()
     _refuse_strangers(table, words, fleet)
-    return Happening(t, do, on, words)
+    return Happening(t, do, on, words, table.place)
 
 
 def _refuse_strangers(table: Table, words: Mapping[str, object], fleet: FleetFile) -> None:
     """Say here what is wrong with a VM that comes later, or with the name of the VMM server."""
-    vm, vmm = words.get("vm"), words.get("vmm")
+    vm, vmm, at = words.get("vm"), words.get("vmm"), words.get("at")
+    hosts = [name for host in fleet.hosts for name in (host.name, short(host.name))]
+    if isinstance(at, str) and at.casefold() not in [w.casefold() for w in (*PLACES, *hosts)]:
+        known = suggestion(at, (*PLACES, *hosts)) or f"Known: {', '.join(PLACES)}, or a host."
+        raise Refused(f'{table.path("at")} cannot be "{at}".', what=at, hint=known)
     if isinstance(vm, Mapping):
         fleet_file.parse_vm(vm, [host.name for host in fleet.hosts], 0, table.path("vm"))
     if isinstance(vmm, str) and not same_host(vmm, fleet.vmm):

@@ -28,6 +28,11 @@ class Table:
         """Where this key stands, for messages."""
         return f"{self._where}{self._mark}{key}"
 
+    @property
+    def place(self) -> str:
+        """Which table of the file this is, for messages."""
+        return self._where
+
     def has(self, key: str) -> bool:
         """Is this key in the file?"""
         return key in self._values

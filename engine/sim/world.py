@@ -196,7 +196,10 @@ class World:
         if self.state.migration_of(found.id):
             raise Refused(f"{found.name} is migrating already.", what=vm)
         if not found.hosts or destination in found.hosts:
-            raise Refused(f"{found.name} cannot be moved to {destination} from there.", what=to)
+            raise Refused(
+                f"{found.name} cannot be migrated to {destination}: it is there, or nowhere.",
+                what=to,
+            )
         return migrations.foreign(self.state, now, found, destination).id
 
     def outcome(

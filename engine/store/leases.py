@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from sqlite_utils import Database
@@ -67,3 +68,17 @@ class Advancing:
     def release(self) -> None:
         """Let the next engine in. Idempotent."""
         self._lock.release()
+
+
+def is_advanced(store: Store) -> bool:
+    """Does an engine work on this database now? Where the lock cannot be tried, we say yes."""
+    path = Path(f"{store.path}.lock")
+    if not path.exists():
+        return False
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False

@@ -274,7 +274,7 @@ def test_a_wrong_word_is_pointed_at_with_a_caret():
         (["run", "--speed", "nan"], "neither a number above 0 nor max"),
         (["run", "--approve", "maybe"], "maybe"),
         (["run", "--fleet", "none.toml", "host", "a", "to", "b"], "none.toml cannot be read"),
-        (["status"], "There is no database vmferry.db yet."),
+        (["status"], "vmferry.db yet. Start with"),
         (["report"], "RUN"),
         (["--db", "no/x.db", "status"], "There is no folder no"),
         (["--config", "none.toml", "status"], "none.toml cannot be read"),

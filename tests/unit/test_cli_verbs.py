@@ -102,6 +102,20 @@ def test_a_run_is_paused_and_resumed_beside_the_engine_that_carries_it_out(engin
     told(engine, "run.active")
 
 
+def test_what_is_said_while_nothing_carries_it_out_says_so(engine, desk):
+    assert "at work" not in vmferry("status")[1] + vmferry("list")[1]
+    engine.kill()
+    engine.communicate(timeout=30)
+
+    warning = "No vmferry run is at work on vmferry.db"
+    for words in (("status",), ("list",), ("pause", "R1"), ("resume", "R1"), ("set", "R1")):
+        code, out = vmferry(*words, *(("parallel", "2") if words[0] == "set" else ()))
+        assert code == 0
+        assert f"{warning}: what people say is kept, and nothing goes on before" in out
+    elsewhere = vmferry("--db", str(desk / "vmferry.db"), "status")[1]
+    assert elsewhere.endswith(f"somebody types: vmferry --db {desk / 'vmferry.db'} run\n")
+
+
 def test_abort_asks_first_and_has_the_jobs_stopped(engine, desk):
     code, out = vmferry("abort", "R1")
     assert (code, run_state(desk)) == (2, "active")
@@ -144,7 +158,9 @@ def ended(desk):
 
 
 def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(ended, desk):
-    assert vmferry("retry", "R1", "db 01") == (0, "db 01 is tried again.\n")
+    code, out = vmferry("retry", "R1", "db 01")
+    assert (code, out.splitlines()[0]) == (0, "db 01 is tried again.")
+    assert out.endswith("nothing goes on before somebody types: vmferry run\n")
     process_ = process("run", "--speed", "1")  # asks and, without a terminal, says no
     process_.communicate(timeout=60)
     code, out = vmferry("list")
@@ -191,7 +207,7 @@ def test_no_verb_makes_a_database(verb, desk):
     code, out = vmferry(verb.name, *["R1", "web01", "x"][: max(1, verb.least)])
 
     assert code == 2
-    assert "There is no database vmferry.db yet." in out
+    assert f"There is no database {desk / 'vmferry.db'} yet." in out
     assert not (desk / "vmferry.db").exists()
 
 
@@ -237,3 +253,24 @@ def test_a_reason_is_kept_in_the_audit(ended, desk):
 
     assert code == 2
     assert "wanted to withdraw A1" in vmferry("events", "R1")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("list", "--db", "x"), "--db stands before the verb: vmferry --db FILE ..."),
+        (("status", "--config", "x"), "--config stands before the verb: vmferry --config FILE"),
+        (("help", "pause"), "Type: vmferry pause --help"),
+        (("help",), "Type: vmferry --help"),
+        (("set", "R1", "parallel", "-1"), "parallel needs a whole number"),
+        (("status",), "vmferry.db yet. Start with: vmferry run, or name another one"),
+    ],
+)
+def test_words_in_the_wrong_place_are_told_where_they_belong(words, why, desk):
+    if words[0] == "set":
+        vmferry("run", "--fleet", "fleet.toml", "--speed", "max", "host", "hv01", "to", "hv02")
+    code, out = vmferry(*words)
+
+    assert (code, why in out) == (2, True), out
+    if words == ("status",):
+        assert str(desk) in out, "an operator in the wrong folder sees it"

@@ -605,6 +605,11 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
         ('do = "decide"\nby = "bob"\nverdict = "deny"\nvms = ["web01"]', "goes with approve"),
         ('do = "decide"\nby = "bob"\nverdict = "approve"\nvms = []', "names no VM"),
         ('do = "decide"\nby = "bob"\nverdict = "approve"\nvms = "web01"', "a list"),
+        ('do = "limit"\nhost = "hv01"', "live or storage is required"),
+        ('do = "power"\nvm = "web01"\nstatus = "Powerof"', 'Did you mean "PowerOff"'),
+        ('do = "outcome"\nvm = "web01"\nat = "sorce"', 'Did you mean "source"'),
+        ('on = "ask:first"\ndo = "restart"', "start:VM, arrive:VM or ask:1"),
+        ('on = "arrive:web04"\ndo = "restart"', 'no VM "web04". Did you mean "web0'),
     ],
 )
 def test_what_fits_nothing_is_refused_when_the_story_is_read(
@@ -627,5 +632,18 @@ def test_what_fits_nothing_is_refused_when_the_story_is_read(
     ],
 )
 def test_a_name_that_does_not_exist_at_its_moment_ends_the_playing(story: Teller, happening: str):
-    with pytest.raises(Refused, match=r"web0\d|hv0\d"):
+    with pytest.raises(Refused, match=r"story.toml: at\[1\] \(\w+\): .*(web0\d|hv0\d)"):
         story.plays(ASK, happening)
+
+
+def test_a_trigger_may_name_a_vm_that_is_created_on_the_way(story: Teller):
+    made = 'do = "create"\nvm = { name = "late01", host = "hv01" }'
+
+    assert story_file.load(story.write(made, 'on = "start:late01"\ndo = "restart"')).happenings
+
+
+def test_a_wrong_setting_is_told_with_its_file(story: Teller):
+    story.head = "[settings.run]\natempts = 2"
+
+    with pytest.raises(Refused, match=r"run\.atempts.*story\.toml\).*attempts"):
+        story_file.load(story.write(ASK))
