@@ -165,7 +165,8 @@ def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -
         several = len(fitting) > 1 and not any(c in word for c in "*?")
         if several:
             ways = " or ".join(f"id:{entry.move.vm_id}" for entry in fitting)
-            raise Refused(f"{where} has {len(fitting)} VMs {word}.", what=word, hint=ways)
+            sentence = f"{where} has {len(fitting)} VMs {word}."
+            raise Refused(sentence, what=word, hint=f"Write {ways}.")
         found.update({entry.move.id: entry for entry in fitting})
     return list(found.values())
 

@@ -252,6 +252,10 @@ class Steering:
                 hint = f"There was damage on {places}." if places else ""
                 raise Refused(f"{run.label} damaged no VM on {host}.", what=host, hint=hint)
             name = there[0].host
+            if any(not same_host(name, move.host) for move in there):
+                full = " or ".join(sorted({str(move.host) for move in there}))
+                sentence = f'"{host}" may be {full}.'
+                raise Refused(sentence, what=host, hint="Write the full name.")
             for move in there:
                 pen.clear_damage(move)
             text = f"{short(name)} takes VMs again: {by} said go on."
@@ -384,8 +388,15 @@ _STANDS = {
 }
 
 
+_GONE = {
+    Outcome.ELSEWHERE: "is on a host that is not part of the run",
+    Outcome.VANISHED: "is nowhere any more",
+}
+
+
 def _stands(move: Move) -> str:
-    return f"{move.vm} {_STANDS[move.state]}"
+    said = _STANDS[move.state]
+    return f"{move.vm} {_GONE.get(move.outcome, said) if move.outcome else said}"
 
 
 def _is_damaged(entry: MoveRecord) -> bool:
