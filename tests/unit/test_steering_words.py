@@ -529,6 +529,9 @@ def test_exactly_the_vms_that_were_named_are_granted(words, granted, counter):
     assert said.sentence == f"A1 is approved: {len(granted)} of 3 VMs may move."
     others = [vm for vm in asked.vms if vm not in granted]
     assert [vm for vm in asked.vms if approvals.denial(vm, [asked])] == others
+    now = counter.clock.now()
+    bound = [vm for vm in asked.vms if is_cold_move_granted(counter.store, vm, Rules(), now)]
+    assert bound == granted
 
 
 def test_a_yes_to_no_vm_at_all_is_none(counter):
