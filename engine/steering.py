@@ -29,6 +29,7 @@ from engine.model import (
     short,
 )
 from engine.policy import approval as approvals
+from engine.policy.ending import BAD
 from engine.service import Decision, Service, refuse_crossing
 from engine.store import queries
 from engine.store.deeds import Pen, writing
@@ -171,6 +172,7 @@ class Steering:
             run = record.run
             chosen = _to_retry(record, vms)
             self._refuse_flying(run, chosen)
+            _refuse_stopping_again(record, chosen)
             names = _names([entry.move for entry in chosen])
             if run.over:
                 self._refuse_crossing(run)
@@ -357,6 +359,20 @@ def _to_retry(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
         if not _may_retry(move, _RETRIED):
             raise Refused(f"There is nothing to try again: {_stands(move)}.", what=move.vm)
     return named
+
+
+def _refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> None:
+    """A run that stops at the first failure would stop at once at one that stays."""
+    run, again = record.run, {entry.move.id for entry in chosen}
+    stays = [m.move for m in record.moves if m.move.state in BAD and m.move.id not in again]
+    if not run.options.stop_on_failure or not stays:
+        return
+    move = stays[0]
+    hint = f"Have it tried as well: retry {run.label}"
+    if move.state is MoveState.UNKNOWN:
+        hint = f"Look for it, then: settle {run.label} {move.vm}"
+    sentence = f"{run.label} stops at the first failure, and {move.vm} still is one."
+    raise Refused(sentence, what=move.vm, hint=hint)
 
 
 def _may_retry(move: Move, skipped: frozenset[Outcome]) -> bool:

@@ -80,6 +80,8 @@ def is_running_out(
     last = _last_word(vm_id, approvals, since)
     if last is None or last.state is not ApprovalState.GRANTED or last.decided is None:
         return False
+    if vm_id not in last.granted:  # others were chosen
+        return False
     ends = last.decided + rules.grant_life
     return now >= ends - rules.grant_renewal and open_question(vm_id, approvals) is None
 

@@ -195,14 +195,17 @@ def hold_two_places(view: View) -> Verdict:
 
 
 def hold_missing(view: View) -> Verdict:
-    """Neither VMM nor Hyper-V shows it, in complete answers."""
+    """No Hyper-V shows it, in complete answers; where VMM still knows a VM that we had started, a
+    person has to look. Once somebody has, that nobody shows it is believed."""
     move = view.move
-    lost_in_move = bool(view.record.of(*MIGRATIONS)) and view.vm is not None
+    known = view.vm is not None
+    lost_in_move = bool(view.record.of(*MIGRATIONS)) and known and move.settled is None
+    shows = "no Hyper-V shows" if known else "neither VMM nor Hyper-V shows"
     ending = Finish(
         move,
         MoveState.SKIPPED,
         Outcome.VANISHED,
-        f"{move.vm} is gone: neither VMM nor Hyper-V shows its id {move.vm_id}.",
+        f"{move.vm} is gone: {shows} its id {move.vm_id}.",
         settle=_lost(view),
     )
     if lost_in_move:

@@ -44,6 +44,9 @@ def restoring(view: View) -> Verdict:
     host = move.host or move.source
     if vm is None or (not vm.seen_on and view.answers(host)):
         return hold_missing(view)
+    if not view.answers(host) and move.settled is not None and len(vm.seen_on) == 1:
+        # A person has looked: the host that is silent for good is not waited for.
+        return Verdict(Arrive(move, vm.seen_on[0]))
     if not view.answers(host):
         return hold_silent(view, (host,))
     if len(vm.seen_on) > 1:

@@ -138,7 +138,8 @@ def _unfinished(living: Sequence[RunRecord]) -> list[tuple[Move, Sequence[str]]]
 @dataclass
 class _Allotment:
     """The slots of one plan while they are handed out. ``landed`` is when a move to each host
-    last ended; ``failed`` and ``damaged`` are ways and hosts on which this very plan found a move
+    last ended; ``tried`` are hosts that this plan sends one VM to, to see whether it gets there;
+    ``failed`` and ``damaged`` are ways and hosts on which this very plan found a move
     failed or a VM damaged."""
 
     fleet: Fleet
@@ -155,7 +156,7 @@ class _Allotment:
     unsaved: dict[str, list[Move]] = field(default_factory=dict)
     turns: Counter[str] = field(default_factory=Counter)
     running_now: set[str] = field(default_factory=set)
-    tried: set[tuple[str, str]] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
 
     def serve(self, ready: Sequence[Ready], mb_per_s: float) -> None:
         """Every ready move in order, running VMs first."""
@@ -197,7 +198,7 @@ class _Allotment:
         self.room.take(target, self._weight(view, kind, target))
         self.flying[view.run.id] += 1
         if any(gate.host == target and gate.half_open for gate in gates):
-            self.tried.add((source, target))
+            self.tried.add(target)
 
     def _start(self, view: View, kind: AttemptKind, target: str) -> None:
         """Start it, if its network is saved and our rights at both ends are known."""
@@ -226,7 +227,8 @@ class _Allotment:
         ways = [gate.host for gate in gates if gate.host.casefold() not in self.damaged]
         if not ways:
             return ladder.hold(view, Wait.DAMAGE, "a VM was damaged there just now")
-        untried = [h for h in ways if (source, h) not in self.tried]
+        half_open = {gate.host for gate in gates if gate.half_open}
+        untried = [h for h in ways if h not in half_open & self.tried]
         if not untried:
             return ladder.hold(view, Wait.BREAKER, "one VM is tried first, after the failures")
         untried = [h for h in untried if (source, h) not in self.failed]

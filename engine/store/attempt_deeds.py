@@ -76,7 +76,13 @@ class AttemptDeeds(BarePen):
         self.move_event(move, "attempt.ended", text, body)
 
     def let_go(self, attempt: Attempt) -> None:
-        """Close a start that outlived its move: nothing of it runs or can begin any more."""
+        """Close a start that outlived its move: nothing of it runs or can begin any more. Whoever
+        comes second (a person's settle, the engine's look) changes nothing."""
+        open_still = self.db.query(
+            "SELECT id FROM attempts WHERE id = ? AND ended IS NULL", [attempt.id]
+        )
+        if next(open_still, None) is None:
+            return
         error = attempt.error or "Nothing of it runs any more"
         change = {"ended": self.now, "result": str(Result.LOST), "error": error}
         self.update("attempts", attempt.id, change)

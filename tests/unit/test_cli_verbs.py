@@ -143,7 +143,7 @@ def ended(desk):
     vmferry("run", "--fleet", "fleet.toml", "--speed", "max", "host", "hv01", "to", "hv02")
 
 
-def test_a_denied_vm_is_asked_about_again_and_approved_by_name(ended, desk):
+def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(ended, desk):
     assert vmferry("retry", "R1", "db 01") == (0, "db 01 is tried again.\n")
     process_ = process("run", "--speed", "1")  # asks and, without a terminal, says no
     process_.communicate(timeout=60)

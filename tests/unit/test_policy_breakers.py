@@ -154,3 +154,14 @@ def test_a_destination_that_takes_no_vms_is_no_way_that_is_left(change, scene):
     change(spent(scene.run(destinations=("hv02", "hv03"))))
 
     assert [s.state for s in scene.steps(TurnRun)] == [RunState.PAUSED]
+
+
+def test_of_two_sources_one_vm_is_tried_where_the_destination_is_broken(scene):
+    scene.run(sources=("hv01", "hv03"))
+    failures(scene, VMS[:2], ended=1000)
+    scene.vm("d", at="hv03").add("d", source="hv03")
+    at = scene.now - 1000
+    scene.attempt(Result.FAILED, name="d", source="hv03", begun=at - 60, ended=at, error="no route")
+
+    assert state(scene) == state(scene, source="hv03.corp.example") == "half_open"
+    assert len(scene.steps(Start)) == 1

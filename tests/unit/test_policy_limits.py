@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.model import MoveState, Outcome, Result, RunState, Wait
-from engine.policy.steps import ComeBack, Finish, Hold, SeeEmpty, TurnRun, Unhold
+from engine.model import ApprovalState, MoveState, Outcome, Result, RunState, Wait
+from engine.policy.steps import Ask, ComeBack, Finish, Hold, SeeEmpty, TurnRun, Unhold
 
 HOUR = 3600.0
 
@@ -138,3 +138,44 @@ def test_a_vm_that_nobody_knows_the_place_of_is_never_retried_but_settled(
     for end, hint in hints:
         verb = "settle" if end is MoveState.UNKNOWN else "retry"
         assert f"{verb} R1 web01" in hint
+
+
+# --- grants that run out -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("granted", "asked"), [(("id-web01",), 1), (("id-web02",), 0)])
+def test_only_a_yes_is_asked_for_again_when_it_runs_out(granted, asked, scene):
+    """In backup for a day, so that nobody got as far as to say that it was left out."""
+    scene.down().vm(hyperv_status=("Ok", "BackingUpVirtualMachine")).add("web02")
+    scene.approval(
+        ApprovalState.GRANTED,
+        "web01",
+        "web02",
+        granted=granted,
+        requested=scene.now - 23.6 * HOUR,
+        decided=scene.now - 23.5 * HOUR,
+    )
+
+    assert len(scene.steps(Ask)) == asked
+
+
+# --- settled -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("settled", "says"), [(True, "Arrive"), (False, "waits HOST_DOWN")])
+def test_once_settled_it_is_believed_where_it_is_seen_though_its_old_host_is_dead(
+    settled, says, scene, told
+):
+    scene.move(
+        state=MoveState.RESTORING, destination="hv02", settled=scene.now if settled else None
+    )
+    scene.attempt(Result.LOST).seen_on("hv02").silent("hv01")
+
+    assert told(scene.restoring()) == says
+
+
+def test_what_is_seen_nowhere_is_not_believed_to_be_anywhere(scene, told):
+    scene.move(state=MoveState.RESTORING, destination="hv02", settled=scene.now)
+    scene.attempt(Result.LOST).seen_on().silent("hv01")
+
+    assert told(scene.restoring()) == "waits HOST_DOWN"

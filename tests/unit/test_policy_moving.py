@@ -142,6 +142,14 @@ def test_after_the_limit_a_person_has_to_look(place, limit, ends, flying, told):
     assert "id-web01" in after.step.next
 
 
+def test_once_a_person_has_looked_a_vm_that_nobody_shows_is_gone(flying, told):
+    flying.seen_on().job(state="failed").move(settled=flying.now - 700)
+    verdict = flying.waiting(Wait.MISSING, 10 * MINUTE).moving()
+
+    assert told(verdict) == "skipped VANISHED"
+    assert "no Hyper-V shows its id" in verdict.step.sentence
+
+
 def test_a_vm_deleted_in_mid_move_has_vanished(flying, told):
     verdict = flying.gone().waiting(Wait.MISSING, 10 * MINUTE).moving()
 

@@ -10,7 +10,7 @@ from engine.model import AttemptKind, MoveState, Options, Outcome, RunState, Vm
 from engine.service import Service
 from engine.settings import Settings
 from engine.steering import Steering
-from engine.store import queries
+from engine.store import events, queries
 from engine.store.deeds import writing
 from engine.store.store import Store
 
@@ -26,7 +26,7 @@ class Rows:
         self.store, self.clock = store, VirtualClock(NOW)
         self.steering = Steering(Service(store, self.clock, Settings()))
 
-    def run(self, *names: str) -> int:
+    def run(self, *names: str, **options: object) -> int:
         """A run of these VMs; the first is R1."""
         with self.writing() as pen:
             number = pen.open_run(
@@ -35,7 +35,7 @@ class Rows:
                 request="host hv01 to hv02",
                 sources=(HV01,),
                 destinations=(HV02,),
-                options=Options(),
+                options=Options(**options),
                 by="@ann",
                 state=RunState.ACTIVE,
             )
@@ -173,3 +173,41 @@ def test_what_is_no_longer_empty_is_forgotten(rows):
         pen.note_empty(queries.run(rows.store, 1), (), None, proven=False)
 
     assert queries.run(rows.store, 1).empty == ()
+
+
+def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(rows):
+    rows.run("web01")
+    rows.turn(MoveState.MOVING, UNKNOWN)
+    [attempt] = queries.lost_attempts(rows.store, "vmm01")  # as a plan read it
+    rows.steering.settle("R1", "web01", by="@ann")
+    with rows.writing() as pen:
+        pen.let_go(attempt)
+
+    ends = [e for e in events.since(rows.store) if e.kind == "attempt.ended"]
+    [kept] = queries.record(rows.store, 1).moves[0].attempts
+    assert len(ends) == 1
+    assert kept.error == "Settled by @ann"
+
+
+# --- stop-on-failure ---------------------------------------------------------------------------
+
+
+def test_one_of_two_failures_is_not_retried_where_the_other_would_stop_the_run_at_once(rows):
+    rows.run("web01", "web02", stop_on_failure=True)
+    for name in ("web01", "web02"):
+        rows.turn(MoveState.FAILED, name=name)
+
+    with pytest.raises(Refused, match="web01 still is one"):
+        rows.steering.retry("R1", ["web02"], by="@ann")
+    assert rows.move("web02").state is MoveState.FAILED
+    rows.steering.retry("R1", by="@ann")
+    assert rows.move("web02").state is MoveState.PENDING
+
+
+def test_one_of_two_failures_may_be_retried_where_a_run_goes_on(rows):
+    rows.run("web01", "web02")
+    for name in ("web01", "web02"):
+        rows.turn(MoveState.FAILED, name=name)
+    rows.steering.retry("R1", ["web02"], by="@ann")
+
+    assert rows.move("web01").state is MoveState.FAILED
