@@ -74,6 +74,19 @@ def host_named(word: str, fleet: Fleet) -> str:
     raise Refused(f"No host {word}.", what=word, hint=f"{hint} Nothing started.")
 
 
+def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
+    """The one of these hosts that this full or short name fits; ``None``: none of them. Raises
+    ``Refused`` where it fits several."""
+    known = {host.casefold(): host for host in hosts if host is not None}.values()
+    exact = [h for h in known if same_host(h, word)]
+    found = exact or sorted(h for h in known if same_host(short(h), word))
+    if len(found) > 1:
+        raise Refused(
+            f'"{word}" may be {" or ".join(found)}.', what=word, hint="Write the full name."
+        )
+    return found[0] if found else None
+
+
 def _named_vms(request: Request, fleet: Fleet) -> tuple[tuple[Vm, str], ...]:
     """The VMs that the words name. A plain name must name exactly one."""
     chosen: dict[str, tuple[Vm, str]] = {}

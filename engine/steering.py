@@ -248,18 +248,14 @@ class Steering:
                 return said
             run = record.run
             damaged = [m.move for m in record.moves if _is_damaged(m)]
-            there = [m for m in damaged if _is_host(host, m.host)]
-            if not there:
+            name = naming.host_among(host, [move.host for move in damaged])
+            if name is None:
                 places = ", ".join(sorted({short(m.host) for m in damaged}))
                 hint = f"There was damage on {places}." if places else ""
                 raise Refused(f"{run.label} damaged no VM on {host}.", what=host, hint=hint)
-            name = there[0].host
-            if any(not same_host(name, move.host) for move in there):
-                full = " or ".join(sorted({str(move.host) for move in there}))
-                sentence = f'"{host}" may be {full}.'
-                raise Refused(sentence, what=host, hint="Write the full name.")
-            for move in there:
-                pen.clear_damage(move)
+            for move in damaged:
+                if same_host(move.host, name):
+                    pen.clear_damage(move)
             text = f"{short(name)} takes VMs again: {by} said go on."
             pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
         return self._done(f"{short(name)} takes VMs again.")
@@ -402,12 +398,7 @@ _STANDS = {
     MoveState.SKIPPED: "was left where it is",
     MoveState.UNKNOWN: "was lost sight of",
 }
-
-
-_GONE = {
-    Outcome.ELSEWHERE: "is on a host that is not part of the run",
-    Outcome.VANISHED: "is nowhere any more",
-}
+_GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "is nowhere any more"}
 
 
 def _stands(move: Move) -> str:
@@ -418,10 +409,6 @@ def _stands(move: Move) -> str:
 def _is_damaged(entry: MoveRecord) -> bool:
     damaged = entry.move.state is MoveState.DAMAGED or entry.looked_at_again
     return damaged and entry.move.cleared is None
-
-
-def _is_host(word: str, host: str | None) -> bool:
-    return same_host(word, host) or same_host(word, short(host))
 
 
 def _has_started(record: RunRecord, approval_id: int) -> bool:

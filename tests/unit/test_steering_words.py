@@ -435,7 +435,7 @@ def test_a_reopened_run_ends_grants_keeps_denials_and_is_no_longer_aborting(coun
 @pytest.mark.parametrize(
     ("outcome", "stands"),
     [
-        (Outcome.ELSEWHERE, "web01 is on a host that is not part of the run"),
+        (Outcome.ELSEWHERE, "web01 is on another host"),
         (Outcome.VANISHED, "web01 is nowhere any more"),
     ],
 )
@@ -495,8 +495,9 @@ def test_a_short_name_that_two_hosts_with_damage_share_is_not_guessed(counter):
     error = counter.refused("go-on R1 hv02")
 
     assert str(error) == f'"hv02" may be {HV02} or {LAB02}. Write the full name.'
-    counter.say(f"go-on R1 {LAB02}")
+    counter.say(f"go-on R1 {LAB02.upper()}")
     assert [d.host for d in queries.damages(counter.store, "vmm01")] == [HV02]
+    assert counter.say("go-on R1 hv02").sentence == "hv02 takes VMs again."
 
 
 def test_a_run_may_come_back_to_whoever_asked_for_it(counter):
