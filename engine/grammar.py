@@ -158,11 +158,9 @@ def _spell(option: Option, value: Value) -> str:
 
 def option_value(name: str, value: str) -> Value:
     """The value of an option that was said on its own: ``parallel`` ``2``. Raises as ``parse``."""
-    text = f"{name} {lexicon.quoted(value, KEYWORDS)}"
-    reader = _Reader(lexicon.split(text, bold=False), text, "terminal")
-    said = reader.take()
-    assert said is not None
-    return reader.value(BY_WORD[name], said)
+    said = Word(name, name, 0)
+    word = Word(value, value, len(name) + 1, quoted=True)
+    return _Reader((word,), f"{name} {value}", "terminal").value(BY_WORD[name], said)
 
 
 def _sentence(said: Sequence[Word]) -> tuple[str, ...]:

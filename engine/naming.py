@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 from engine import grammar
 from engine.errors import Refused
-from engine.model import Fleet, Move, MoveRecord, MoveState, Request, Run, Vm, same_host, short
+from engine.model import (
+    Fleet,
+    Move,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Request,
+    Run,
+    Vm,
+    same_host,
+    short,
+)
 
 _STANDS = {
     MoveState.PENDING: "waits for its turn",
@@ -22,6 +33,7 @@ _STANDS = {
     MoveState.SKIPPED: "was left where it is",
     MoveState.UNKNOWN: "was lost sight of",
 }
+_GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "is nowhere any more"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,19 @@ def host_named(word: str, fleet: Fleet) -> str:
     near = grammar.nearest(word, [short(n) for n in names])
     hint = f"Nearest: {near}." if near else f"There are: {', '.join(map(short, names[:8]))}."
     raise Refused(f"No host {word}.", what=word, hint=f"{hint} Nothing started.")
+
+
+def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
+    """The one of these hosts that this full or short name fits; ``None``: none of them. Raises
+    ``Refused`` where it fits several."""
+    known = {host.casefold(): host for host in hosts if host is not None}.values()
+    exact = [h for h in known if same_host(h, word)]
+    found = exact or sorted(h for h in known if same_host(short(h), word))
+    if len(found) > 1:
+        raise Refused(
+            f'"{word}" may be {" or ".join(found)}.', what=word, hint="Write the full name."
+        )
+    return found[0] if found else None
 
 
 def _named_vms(request: Request, fleet: Fleet) -> tuple[tuple[Vm, str], ...]:
@@ -202,7 +227,8 @@ def _is_named(word: str, entry: MoveRecord) -> bool:
 
 def stands(move: Move) -> str:
     """How a move stands, in words: ``db01 did not move``."""
-    return f"{move.vm} {_STANDS[move.state]}"
+    said = _STANDS[move.state]
+    return f"{move.vm} {_GONE.get(move.outcome, said) if move.outcome else said}"
 
 
 def names(moves: Sequence[Move]) -> str:

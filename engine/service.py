@@ -138,7 +138,8 @@ class Service:
         vms: Sequence[str] | None = None,
     ) -> Decision:
         """One click on an approval. Exactly one counts; every one is kept. ``vms``: names of the
-        card's VMs, of which alone is approved; raises ``Refused`` for one that is not on it.
+        card's VMs, which alone are approved; raises ``Refused`` for one that is not on it, and for
+        none at all.
 
         ``deciders`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
         the button showed. Never raises for a click that may not decide: the answer says why.
@@ -178,6 +179,9 @@ class Service:
         """The VMs of the card that are approved: all, or those that were named."""
         if names is None:
             return asked.vms
+        if not names:
+            hint = f"Name one, or deny {asked.label}."
+            raise Refused(f"No VM of {asked.label} was chosen.", hint=hint)
         record = queries.record(self.store, asked.run)
         on_card = [m for m in record.moves if m.move.vm_id in asked.vms] if record else []
         wanted = {m.move.vm_id for m in moves_named(names, on_card, asked.label)}

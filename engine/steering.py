@@ -240,14 +240,14 @@ class Steering:
                 return said
             run = record.run
             damaged = [m.move for m in record.moves if _is_damaged(m)]
-            there = [m for m in damaged if _is_host(host, m.host)]
-            if not there:
+            name = naming.host_among(host, [move.host for move in damaged])
+            if name is None:
                 places = ", ".join(sorted({short(m.host) for m in damaged}))
                 hint = f"There was damage on {places}." if places else ""
                 raise Refused(f"{run.label} damaged no VM on {host}.", what=host, hint=hint)
-            name = there[0].host
-            for move in there:
-                pen.clear_damage(move)
+            for move in damaged:
+                if same_host(move.host, name):
+                    pen.clear_damage(move)
             text = f"{short(name)} takes VMs again: {by} said go on."
             pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
         return self._done(f"{short(name)} takes VMs again.")
@@ -344,10 +344,6 @@ def _refuse_skip(move: Move) -> None:
 def _is_damaged(entry: MoveRecord) -> bool:
     damaged = entry.move.state is MoveState.DAMAGED or entry.looked_at_again
     return damaged and entry.move.cleared is None
-
-
-def _is_host(word: str, host: str | None) -> bool:
-    return same_host(word, host) or same_host(word, short(host))
 
 
 def _has_started(record: RunRecord, approval_id: int) -> bool:

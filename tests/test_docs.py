@@ -42,6 +42,7 @@ from engine.settings import Settings, load
 from engine.sim import faults, fleet_file, story_file
 from engine.sim.fleet_file import FleetFile, HostSpec, Lies, VmSpec
 from engine.sim.story import play
+from engine.steering import DO, RULES
 from engine.store.store import Store
 from engine.vocabulary import OPTIONS, VERBS
 
@@ -137,6 +138,30 @@ def test_every_verb_of_the_grammar_is_in_the_contract():
     said = section(CONTRACT, "Requests")
 
     assert [verb.name for verb in VERBS if not re.search(rf"\b{verb.name} ", said)] == []
+
+
+def test_the_contracts_table_of_verbs_and_states_is_the_engines():
+    said = section(CONTRACT, "Requests")
+    table = re.search(r"^\| verb \| not begun .*?\n\n", said, re.DOTALL | re.MULTILINE)
+    assert table
+    _, _, *lines = table[0].strip().splitlines()
+    shown = {}
+    for line in lines:
+        verbs, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        shown |= {verb.strip(): [cell == "refused" for cell in cells] for verb in verbs.split(",")}
+    ended = (RunState.STOPPED, RunState.INCOMPLETE)
+    states = [(RunState.SCHEDULED,), (RunState.ACTIVE,), (RunState.PAUSED,), (RunState.STOPPING,)]
+    assert shown == {
+        verb: [all(_is_refusal(row[one]) for one in each) for each in [*states, ended]]
+        for verb, row in RULES.items()
+    }
+    nothing_left = (RunState.COMPLETED, RunState.REJECTED)
+    allowed = {v for v, row in RULES.items() for s in nothing_left if not _is_refusal(row[s])}
+    assert allowed == {"stop", "abort"}
+
+
+def _is_refusal(rule: str) -> bool:
+    return rule != DO and not rule.startswith("= ")
 
 
 # --- settings --------------------------------------------------------------------------------

@@ -100,24 +100,25 @@ def _say(stage: Stage, by: str, text: str) -> None:
 def _decide(stage: Stage, it: Happening) -> None:
     service, by, named = stage.service, it.text("by"), it.words.get("approval")
     waiting = queries.open_approvals(service.store)
-    if named is not None:
-        number = grammar.approval_number(str(named))
-    else:
-        number = waiting[0].id if waiting else 0
     granted = it.text("verdict") == "approve"
     verdict: Literal["approve", "deny"] = "approve" if granted else "deny"
     chosen = cast(tuple[str, ...], it.words.get("vms") or ())
+    label = str(named or (waiting[0].label if waiting else ""))
     try:
-        service.decide(
-            number,
+        if not label:
+            raise Refused("There is no open question.")
+        made = service.decide(
+            grammar.approval_number(label),
             verdict,
             by=by,
             deciders=stage.story.approvers,
             reason=it.text("reason"),
             vms=chosen or None,
         )
+        if made.code == "unknown":
+            raise Refused(f"There is no approval {label}.", what=label)
     except Refused as error:
-        service.refuse(by, f"{verdict} A{number} {' '.join(chosen)}".strip(), error)
+        service.refuse(by, " ".join([verdict, label, *chosen]), error)
 
 
 def _fault(world: FaultyWorld, it: Happening) -> Fault:

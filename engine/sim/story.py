@@ -115,11 +115,15 @@ class JudgedPort(SimPort):
 
 
 def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> bool:
-    """Does a living grant of an unfinished run name this VM?"""
+    """Does a living grant of an unfinished run name this VM, given since it was last retried?"""
     return any(
-        approval.is_granted(record.run, vm_id, record.approvals, rules, now)
+        approval.is_granted(
+            record.run, vm_id, record.approvals, rules, now, entry.move.retried or 0.0
+        )
         for run in queries.runs(store, unfinished=True)
         if (record := queries.record(store, run.id)) is not None
+        for entry in record.moves
+        if entry.move.vm_id == vm_id
     )
 
 

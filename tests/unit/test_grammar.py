@@ -11,6 +11,7 @@ from engine.grammar import (
     duration,
     matches,
     nearest,
+    option_value,
     parse,
     parse_words,
     render,
@@ -187,6 +188,90 @@ def test_verbs_keep_their_words(text, asked):
     assert parse(text) == asked
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("pause R1", Ask("pause", ("R1",))),
+        ("GO-ON R1 HV02", Ask("go-on", ("R1", "HV02"))),
+        ("go\u2013on R1 HV02", Ask("go-on", ("R1", "HV02"))),
+        ("abort R1 yes", Ask("abort", ("R1", "yes"))),
+        ("set R1 parallel 0", Ask("set", ("R1", "parallel", "0"))),
+        ('settle R1 "db 01"', Ask("settle", ("R1", "db 01"))),
+        ("retry R1", Ask("retry", ("R1",))),
+        ('retry R1 web01, "db 01"', Ask("retry", ("R1", "web01", "db 01"))),
+        ("retry R1 web01 web02", Ask("retry", ("R1", "web01", "web02"))),
+        ("skip R1 web*,web01@hv03", Ask("skip", ("R1", "web*", "web01@hv03"))),
+        ('skip R1 "a,b"', Ask("skip", ("R1", "a,b"))),
+        ("approve A1 id:5f1c , to", Ask("approve", ("A1", "id:5f1c", "to"))),
+        ("approve A1", Ask("approve", ("A1",))),
+        ("deny A1", Ask("deny", ("A1",))),
+    ],
+)
+def test_a_verb_takes_names_with_and_without_commas(text, asked):
+    assert parse(text) == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("deny A1 vendor works on it, until Monday", "vendor works on it, until Monday"),
+        ("withdraw A1 wrong card", "wrong card"),
+        ("deny A1  two   spaces ,and a comma", "two spaces, and a comma"),
+        ("deny A1 host hv01 to hv02 now", "host hv01 to hv02 now"),
+        ("deny A1 it's Ann's VM", "it's Ann's VM"),
+        ('deny A1 she said "never"', "she said never"),
+        ("deny A1 see <https://wiki.example/x|the wiki> &amp; ask", "see the wiki & ask"),
+        ("deny A1 --reason not tonight", "not tonight"),
+        ("deny A1 no --reason", "no --reason"),
+    ],
+)
+def test_what_follows_a_no_is_one_text(text, reason):
+    assert parse(text) == Ask(text.split()[0], ("A1", reason))
+
+
+def test_a_shells_reason_is_one_text_as_well():
+    said = ["deny", "A1", "vendor works on it, until Monday"]
+
+    assert parse_words(said) == Ask("deny", ("A1", "vendor works on it, until Monday"))
+    assert parse_words(["retry", "R1", "db 01", "web01"]) == Ask("retry", ("R1", "db 01", "web01"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("parallel", "2", 2),
+        ("parallel", "0", 0),
+        ("backup", "90m", 5400.0),
+        ("backup", "0s", 0.0),
+    ],
+)
+def test_the_value_of_an_option_can_be_said_on_its_own(name, value, meant):
+    assert option_value(name, value) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("parallel", "-1", 'parallel needs a whole number, 0 or more; "-1" is not one.'),
+        ("parallel", "now", '"now" is not one.'),
+        ("parallel", "2 3", '"2 3" is not one.'),
+        ("parallel", "2,3", '"2,3" is not one.'),
+        ("parallel", "", '"" is not one.'),
+        ("backup", "20", 'backup needs a length of time; "20" is not one.'),
+        ("backup", "to", '"to" is not one.'),
+        ("backup", "400d", "longer than a year"),
+    ],
+)
+def test_a_wrong_value_is_shown_as_it_was_typed(name, value, sentence):
+    with pytest.raises(UsageError) as caught:
+        option_value(name, value)
+    error = caught.value
+
+    assert sentence in str(error)
+    assert error.what == value
+    assert error.text[error.at :] == value
+
+
 # --- what is refused -----------------------------------------------------------------------
 
 
@@ -229,6 +314,13 @@ def test_verbs_keep_their_words(text, asked):
         ("host a to b now, b", ",", "A comma cannot stand here."),
         ("status R1 R2", "R2", '"R2" is too much here. Type: status [RUN]'),
         ("status ,", ",", "A name is missing here."),
+        ("pause R1, R2", ",", '"," is too much here. Type: pause RUN'),
+        ("settle R1 db 01", "01", '"01" is too much here. Type: settle RUN VM'),
+        ("abort R1 yes yes", "yes", "Type: abort RUN yes"),
+        ("set R1 backup 1h now", "now", "Type: set RUN parallel|backup VALUE"),
+        ('retry R1 ""', '""', "A name is missing here. Type: retry RUN [VM...]"),
+        ("pasue R1", "pasue", "Did you mean pause?"),
+        ("goon R1 hv02", "goon", "Did you mean go-on?"),
     ],
 )
 def test_an_error_names_the_wrong_word_its_place_and_the_way_out(text, what, sentence):
@@ -253,6 +345,10 @@ def test_an_error_names_the_wrong_word_its_place_and_the_way_out(text, what, sen
         ("host a to b parallel", "there is none."),
         ("host a to b except", 'There is no VM after "except".'),
         ("report", "report needs a word more. Type: report RUN"),
+        ("deny", "deny needs a word more. Type: deny APPROVAL [WHY]"),
+        ("approve ,", "approve needs a word more. Type: approve APPROVAL [VM...]"),
+        ("set R1 parallel", "set needs a word more. Type: set RUN parallel|backup VALUE"),
+        ("go-on R1", "go-on needs a word more. Type: go-on RUN HOST"),
     ],
 )
 def test_a_missing_word_is_pointed_at_behind_the_text(text, sentence):

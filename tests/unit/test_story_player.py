@@ -166,6 +166,114 @@ def test_two_happenings_of_one_instant_come_in_the_order_in_which_they_were_plan
     assert said == [(400.0, "retry R7"), (400.0, "retry R8")]
 
 
+OFF = FLEET.replace('host = "hv01"', 'host = "hv01"\nstatus = "PowerOff"')
+NO = 'on = "ask:1"\nt = "10s"\ndo = "decide"\nby = "bob"\nverdict = "deny"'
+
+
+@pytest.mark.parametrize(
+    ("click", "typed", "why"),
+    [
+        ('approval = "A9"', "approve A9", "There is no approval A9."),
+        ('approval = "first"', "approve first", '"first" is not an approval.'),
+        ('vms = ["web09"]', "approve A1 web09", "A1 has no VM web09. Nearest: web0"),
+        ('approval = "A1"\nvms = ["web01", "x"]', "approve A1 web01 x", "A1 has no VM x."),
+    ],
+)
+def test_a_click_that_fits_nothing_is_in_the_audit_and_decides_nothing(
+    story: Teller, click: str, typed: str, why: str
+):
+    story.fleet = OFF
+    document = story.plays(
+        ASK, f'on = "ask:1"\ndo = "decide"\nby = "bob"\nverdict = "approve"\n{click}', NO
+    )
+
+    (refused,) = told(document, "refused")
+    assert (refused["by"], refused["detail"]["text"]) == ("bob", typed)
+    assert refused["text"].startswith(why)
+    assert [(vote["verdict"], vote["by"]) for vote in document["approvals"][0]["votes"]] == [
+        ("deny", "bob")
+    ]
+
+
+def test_a_click_where_nobody_is_asked_is_in_the_audit(story: Teller):
+    document = story.plays(ASK, 't = "1m"\ndo = "decide"\nby = "bob"\nverdict = "approve"')
+
+    assert [e["text"] for e in told(document, "refused")] == ["There is no open question."]
+
+
+def test_of_two_open_questions_a_click_is_for_the_older_unless_it_names_one(story: Teller):
+    story.fleet = OFF
+    yes = 'do = "decide"\nby = "bob"\nverdict = "approve"'
+    late = '{ name = "late", host = "hv01", status = "PowerOff", minutes = 2.0 }'
+    document = story.plays(
+        ASK,
+        f't = "1m"\ndo = "create"\nvm = {late}',
+        f'on = "ask:2"\n{yes}\napproval = "2"',
+        f'on = "ask:2"\nt = "1m"\n{yes}',
+    )
+
+    granted = [event["detail"]["approval"] for event in told(document, "approval.granted")]
+    assert granted == [2, 1]
+    assert set(outcomes(document).values()) == {"MOVED"}
+
+
+def test_what_was_denied_is_asked_about_again_once_somebody_has_it_tried_again(story: Teller):
+    """And whoever had it tried again is not the one who says yes."""
+    story.fleet = OFF
+    yes = 'do = "decide"\nverdict = "approve"'
+    bob = '[people]\nann = ["operator"]\nbob = ["approver"]\ncy = ["approver"]'
+    folder = story.write(
+        ASK,
+        NO,
+        'on = "ask:1"\nt = "10m"\ndo = "say"\nby = "bob"\ntext = "retry R1 web02"',
+        f'on = "ask:2"\n{yes}\nby = "bob"',
+        f'on = "ask:2"\nt = "1m"\n{yes}\nby = "cy"',
+    )
+    text = (folder / "story.toml").read_text()
+    people = '[people]\nann = ["operator"]\nbob = ["approver"]'
+    (folder / "story.toml").write_text(text.replace(people, bob))
+    document = play(folder).document
+
+    assert document["violations"] == []
+    assert [asked["vms"] for asked in document["approvals"]] == [["web01", "web02"], ["web02"]]
+    assert [asked["state"] for asked in document["approvals"]] == ["denied", "granted"]
+    assert "bob wanted to approve A2" in told(document, "refused")[0]["text"]
+    assert outcomes(document) == {"web01": "DENIED", "web02": "MOVED"}
+
+
+def test_triggers_count_from_the_event_that_they_wait_for(story: Teller):
+    again = 'do = "say"\nby = "ann"\ntext = "retry'
+    document = story.plays(
+        ASK,
+        f'on = "start:WEB01"\nt = "20s"\n{again} R7"',
+        f'on = "arrive:web02"\nt = "30s"\n{again} R8"',
+        f'on = "ask:1"\n{again} R9"',
+    )
+
+    (started,) = [e["t"] for e in told(document, "attempt.issued") if e["vm"] == "web01"]
+    (arrived,) = [e["t"] for e in told(document, "move.restoring") if e["vm"] == "web02"]
+    said = {e["detail"]["text"]: e["t"] for e in told(document, "refused")}
+    assert said == {"retry R7": started + 20, "retry R8": arrived + 30}
+
+
+def test_each_start_pulls_its_trigger(story: Teller):
+    failed = 'do = "outcome"\nvm = "web01"\njob = "failed"'
+    said = 'on = "start:web01"\nt = "10s"\ndo = "say"\nby = "ann"\ntext = "retry R7"'
+    document = story.plays(ASK, failed, said)
+
+    starts = [call for call in calls(document, "start_move") if call["vms"] == ["web01"]]
+    assert len(starts) == len(told(document, "refused")) == 2
+
+
+def test_a_story_that_does_not_end_in_time_says_so(story: Teller):
+    story.head = 'until = "3m"'
+    played = story.played(ASK)
+
+    assert (played.document["ended"], played.document["exit"]) == (False, 1)
+    assert played.text.endswith("The story did not end in time.\n")
+    assert max(event["t"] for event in played.document["events"]) <= 180
+
+
 # --- faults, at the port ------------------------------------------------------------------------
 
 
@@ -647,3 +755,53 @@ def test_a_wrong_setting_is_told_with_its_file(story: Teller):
 
     with pytest.raises(Refused, match=r"run\.atempts.*story\.toml\).*attempts"):
         story_file.load(story.write(ASK))
+
+
+@pytest.mark.parametrize(
+    ("happening", "sentence"),
+    [
+        (f'{ASK}\non = "begin:web01"', "Write start:VM, arrive:VM or ask:1."),
+        (f'{ASK}\nt = "soon"', "at[0]: t is not a duration"),
+        (f'{ASK}\nt = "-5s"', "at[0]: t must not be negative"),
+        ('do = "say"\nby = "anne"\ntext = "list"', 'nobody is named "anne". Did you mean "ann"?'),
+        ('do = "say"\nby = "ann"', "at[0]: text is required"),
+        ('do = "say"\nby = "ann"\ntext = "list"\nvms = ["web01"]', "vms is not a key"),
+        ('do = "lose"\nvm = "web01"\nacls = "al"', 'Did you mean "all"?'),
+        ('do = "outcome"\nvm = "web01"\njob = "fail"', 'Did you mean "failed"?'),
+        ('do = "restart"\nfor = 60', "must be a duration"),
+    ],
+)
+def test_when_and_who_are_read_as_strictly(story: Teller, happening: str, sentence: str):
+    with pytest.raises(Refused) as raised:
+        story_file.load(story.write(happening))
+
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ('untill = "1h"', 'Did you mean "until"?'),
+        ('fleet = "none.toml"', "none.toml cannot be read"),
+        ("until = 3600", "must be a duration"),
+        ("format = 1", "format is not a key"),
+        ("until", "is not TOML"),
+    ],
+)
+def test_what_stands_before_the_happenings_is_read_as_strictly(
+    story: Teller, head: str, sentence: str
+):
+    story.head = head
+    with pytest.raises(Refused) as raised:
+        story_file.load(story.write(ASK))
+
+    assert sentence in str(raised.value)
+
+
+def test_a_role_that_nobody_has_and_a_folder_without_a_story_are_refused(story: Teller):
+    text = (story.write(ASK) / "story.toml").read_text()
+    (story.folder / "story.toml").write_text(text.replace('"approver"', '"aprover"'))
+    with pytest.raises(Refused, match=r'"aprover" is not a role\. Did you mean "approver"\?'):
+        story_file.load(story.folder)
+    with pytest.raises(Refused, match=r"A story is a folder with story\.toml and"):
+        story_file.load(story.folder / "nothing")
