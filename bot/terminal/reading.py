@@ -58,14 +58,16 @@ class Place:
             f"before somebody types: vmferry {other}run"
         )
 
-    def saved_world(self) -> Opened | None:
+    def saved_world(self, store: Store) -> Opened | None:
         """The simulated world beside the database as it is now; nothing is written."""
-        return open_world(None, self.world) if self.world.exists() else None
+        if not self.world.exists():
+            return None
+        return open_world(None, self.world, after=queries.newest(store))
 
 
 def report_of(place: Place, store: Store, one: Run) -> dict[str, Any]:
     """The document about one run, while an engine works or while none does."""
-    world = place.saved_world()
+    world = place.saved_world(store)
     if world is None:
         return report.document(store, one.vmm, SystemClock().now(), run_id=one.id)
     now = world.clock().now()
@@ -84,7 +86,7 @@ def status_of(place: Place, store: Store, one: Run) -> list[str]:
     record = queries.record(store, one.id)
     if record is None:
         return []
-    world = place.saved_world()
+    world = place.saved_world(store)
     now = world.clock().now() if world else SystemClock().now()
     fleet = queries.fleet(store, one.vmm)
     return board_lines(board(record, fleet, now, place.settings.engine.mb_per_s))

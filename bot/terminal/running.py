@@ -59,7 +59,7 @@ def opened(place: Place, wish: Wish) -> Iterator[Session]:
     made = [path for path in (place.db, place.world, *beside) if not path.exists()]
     store = Store(place.db)
     try:
-        with behind(place, wish) as world:
+        with behind(place, store, wish) as world:
             yield from _session(place, store, world)
     except Refused:
         if place.db in made:
@@ -83,7 +83,7 @@ class World:
 
 
 @contextmanager
-def behind(place: Place, wish: Wish) -> Iterator[World]:
+def behind(place: Place, store: Store, wish: Wish) -> Iterator[World]:
     """The simulated fleet that the words or the database name, else the VMM server of the
     settings."""
     server = place.settings.vmm.server
@@ -98,7 +98,8 @@ def behind(place: Place, wish: Wish) -> Iterator[World]:
             yield world
         return
     fleet = fleet_file.load(wish.fleet) if wish.fleet else None
-    opened = open_world(fleet, place.world, seed=wish.seed, speed=wish.speed)
+    after = queries.newest(store)
+    opened = open_world(fleet, place.world, seed=wish.seed, speed=wish.speed, after=after)
     clock = opened.clock()
     port = SimPort(opened.world, clock, opened.saved)
     yield World(opened.world.state.vmm, port, clock, opened, port.calls)

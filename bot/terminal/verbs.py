@@ -49,7 +49,7 @@ def _service(place: Place) -> Iterator[Service]:
     """The front door of an existing database, on the clock of its world."""
     store = place.reading()
     try:
-        world = place.saved_world()
+        world = place.saved_world(store)
         clock = world.clock() if world else SystemClock()
         vmm = world.world.state.vmm if world else place.settings.vmm.server or "vmm01"
         yield Service(store, clock, place.settings, vmm)

@@ -79,16 +79,18 @@ def open_world(
     seed: int | None = None,
     speed: float | None = None,
     wall: float | None = None,
+    after: float = 0.0,
 ) -> Opened:
     """The world saved in ``save``, else a new one of ``fleet`` (saved there, if anywhere).
 
     ``fleet`` may be missing only where a world is saved, and must be the one it was made of.
     ``speed`` ``None`` keeps the saved one (1 for a new world), ``math.inf`` means virtual time.
+    ``after``: a saved world is at least this old, whenever it was saved; no time comes twice.
     Raises ``Refused``.
     """
     wall = SystemClock().now() if wall is None else wall
     if save is not None and save.exists():
-        opened = _resume(fleet, save, speed, wall)
+        opened = _resume(fleet, save, speed, wall, after)
         if seed is not None and seed != opened.world.state.seed:
             raise Refused(
                 f"{save} holds a world with seed {opened.world.state.seed}.",
@@ -106,7 +108,9 @@ def open_world(
     return Opened(world, fleet.start, wall, pace, saved)
 
 
-def _resume(fleet: FleetFile | None, save: Path, speed: float | None, wall: float) -> Opened:
+def _resume(
+    fleet: FleetFile | None, save: Path, speed: float | None, wall: float, after: float
+) -> Opened:
     try:
         document = json.loads(save.read_text(encoding="utf-8"))
         digest, start, since = document["fleet"], document["start"], document["wall"]
@@ -124,6 +128,8 @@ def _resume(fleet: FleetFile | None, save: Path, speed: float | None, wall: floa
             what=fleet.name,
             hint="Leave --fleet out to go on with it, or take another --db.",
         )
+    if math.isinf(before):
+        world.advance(max(world.now, after))
     pace = before if speed is None else speed
     if pace != before:
         start = world.now if math.isinf(before) else start + (wall - since) * before

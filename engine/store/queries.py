@@ -172,6 +172,12 @@ def beat(store: Store, vmm: str) -> float | None:
     return row["beat"] if row else None
 
 
+def newest(store: Store) -> float:
+    """When the newest event of this database happened; 0: there is none."""
+    (at,) = store.database().execute("SELECT coalesce(max(at), 0) FROM events").fetchone()
+    return float(at)
+
+
 def fleet(store: Store, vmm: str) -> Fleet | None:
     """The last observation of this VMM server: names, pickers and views read it."""
     row = next(store.database().query("SELECT body FROM fleets WHERE vmm = ?", [vmm]), None)

@@ -170,6 +170,16 @@ def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(en
     assert "incomplete 3 of 4 moved" in out
 
 
+def test_no_time_comes_twice_for_a_run_that_goes_on(ended):
+    vmferry("retry", "R1")
+    vmferry("run", "--speed", "max")
+    _, out = vmferry("events", "R1", "--json")
+    times = [json.loads(line)["t"] for line in out.splitlines()]
+
+    assert "run.incomplete" in out
+    assert times == sorted(times)
+
+
 def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
     child = process("run", "--fleet", "fleet.toml", "--speed", "1", "--approve", "ask", "vm",
                     "db 01", "to", "hv02")  # fmt: skip
