@@ -17,7 +17,7 @@ from engine.model import Approval, Fleet, Move, RunRecord, short
 Verdict = Literal["approve", "deny"]
 Policy = Literal["ask", "yes", "no"]
 
-NO_TERMINAL = "nobody could be asked: there is no terminal"
+NO_TERMINAL = "nobody could be asked: there is no terminal, nor --approve yes"
 SAID_NO = "--approve no was given"
 CLOSED = "the terminal was closed before an answer"
 
