@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from bot.terminal import reading, running, verbs
+from bot.terminal import reading, running, serving, verbs
 from bot.terminal.report_page import page
 from engine import grammar, naming
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
@@ -310,6 +310,7 @@ def demo() -> None:
 
 
 verbs.register(cli, lambda ctx: cast(_Lazy, ctx.obj).place())
+serving.register(cli, lambda ctx: load(cast(_Lazy, ctx.obj).config))
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

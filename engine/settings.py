@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -64,6 +66,15 @@ def _names(value: object) -> object:
 
 def _secret(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
+
+
+def _api_url(value: str) -> str:
+    """With a slash at its end. The token goes there: encrypted, or on this machine."""
+    parts = urlsplit(value)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not parts.hostname or not (parts.scheme == "https" or local):
+        raise ValueError("it begins with https://")
+    return value.rstrip("/") + "/"
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
@@ -132,10 +143,17 @@ class SlackSettings(Section):
     """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``).
 
     Empty ``channels`` means every channel, empty ``starters`` everyone; ``approvers`` are listed.
+    ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
+    requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
 
+    mode: Literal["socket", "http"] = "socket"
     bot_token: Token = SecretStr("")
     app_token: Token = SecretStr("")
+    signing_secret: Token = SecretStr("")
+    listen: str = "127.0.0.1"
+    port: Port = 3000
+    api_url: Annotated[str, AfterValidator(_api_url)] = "https://slack.com/api/"
     command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
     channels: Names = ()
     starters: Names = ()
@@ -326,7 +344,7 @@ def _refusal(error: ErrorDetails, where: str) -> Refused:
 def _is_secret(place: list[str], said: object) -> bool:
     """May this not be shown? Tokens, passwords, and whole sections, which may hold one."""
     return not isinstance(said, str | int | float) or any(
-        word in part for part in place for word in ("token", "password")
+        word in part for part in place for word in ("token", "password", "secret")
     )
 
 

@@ -24,6 +24,8 @@ from slack_sdk import WebClient
 from bot import cli
 from bot.slack.app import build_app
 from bot.slack.listeners import Listeners
+from bot.slack.manifest import SCOPES
+from bot.slack.manifest import manifest as manifest_text
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Tables
 from engine import grammar
@@ -569,7 +571,27 @@ def test_the_manifest_declares_what_the_app_listens_to(app: App):
     assert manifest["settings"]["interactivity"]["is_enabled"]
     assert manifest["settings"]["socket_mode_enabled"]
     assert "event_subscriptions" not in manifest["settings"]
-    assert {"commands", "chat:write"} == set(manifest["oauth_config"]["scopes"]["bot"])
+    assert set(SCOPES) == set(manifest["oauth_config"]["scopes"]["bot"])
+
+
+def test_the_manifest_beside_the_readme_is_the_one_that_is_printed():
+    assert (ROOT / "manifest.yml").read_text(encoding="utf-8") == manifest_text()
+
+
+def test_the_manifest_for_http_says_where_commands_and_clicks_go():
+    manifest = yaml.safe_load(manifest_text("/move", "https://vmferry.example.com/"))
+    (command,) = manifest["features"]["slash_commands"]
+
+    assert command["command"] == "/move"
+    assert command["url"] == "https://vmferry.example.com/slack/events"
+    assert manifest["settings"]["interactivity"]["request_url"] == command["url"]
+    assert manifest["settings"]["socket_mode_enabled"] is False
+
+
+@pytest.mark.parametrize("address", ["vmferry.example.com", "http://a.example", 'https://a"b/'])
+def test_an_address_that_slack_would_not_call_is_refused(address):
+    with pytest.raises(Refused, match="is no address that Slack can call"):
+        manifest_text(http=address)
 
 
 def test_the_hint_of_the_slash_command_is_understood():

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from aiohttp import ClientError
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.web.slack_response import SlackResponse
 from slack_sdk.webhook import WebhookClient
 
@@ -86,11 +88,49 @@ def _local(url: str | None) -> bool:
     return urlsplit(url or "").hostname in ("127.0.0.1", "localhost", "::1")
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Whose token it is. ``scopes`` is ``None`` where Slack did not say."""
+
+    team: str
+    user: str
+    scopes: frozenset[str] | None
+
+
+async def socket_address(client: AsyncWebClient, app_token: str) -> str:
+    """Where the next socket connects to; used once. Raises ``SlackLater`` and ``SlackNever``."""
+    with _Translated():
+        answer = await client.apps_connections_open(app_token=app_token)
+        return str(answer["url"])
+
+
 class SlackApi:
-    """Post, update, and tell one person."""
+    """Post, update, tell one person, and look up what is checked at a start."""
 
     def __init__(self, client: WebClient) -> None:
         self.client = client
+
+    def identity(self) -> Identity:
+        """Whose token this is, and what it may do."""
+        with _Translated():
+            answer = self.client.auth_test()
+            said = _header(answer.headers, "x-oauth-scopes")
+            scopes = frozenset(one.strip() for one in said.split(",")) if said is not None else None
+            return Identity(str(answer.get("team", "")), str(answer.get("user", "")), scopes)
+
+    def channel_trouble(self, channel: str) -> str:
+        """Slack's word for why nothing can be said in this channel; empty: it can."""
+        with _Translated():
+            answer = self.client.conversations_info(channel=channel)
+        found: Mapping[str, object] = answer.get("channel") or {}
+        if found.get("is_archived"):
+            return "is_archived"
+        return "" if found.get("is_member") else "not_in_channel"
+
+    def try_app_token(self, app_token: str) -> None:
+        """Ask for a socket and do not use it: is this an app-level token that may?"""
+        with _Translated():
+            self.client.apps_connections_open(app_token=app_token)
 
     def post(
         self,
@@ -159,14 +199,14 @@ class _Translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, SlackApiError):
             raise _translated(error) from error
-        if isinstance(error, (OSError, http.client.HTTPException, SlackClientError)):
+        if isinstance(error, (OSError, http.client.HTTPException, SlackClientError, ClientError)):
             raise SlackLater(type(error).__name__) from error
 
 
 def _translated(error: SlackApiError) -> SlackTrouble:
     answer = error.response
-    status = answer.status_code if isinstance(answer, SlackResponse) else 200
-    headers = answer.headers if isinstance(answer, SlackResponse) else {}
+    heard = isinstance(answer, SlackResponse | AsyncSlackResponse)
+    status, headers = (answer.status_code, answer.headers) if heard else (200, {})
     code = str(_field(answer, "error") or f"HTTP {status}")
     if status == 429 or code in SLOW_DOWN:
         return SlackLater("ratelimited", _seconds(headers))
@@ -177,19 +217,24 @@ def _translated(error: SlackApiError) -> SlackTrouble:
     return SlackNever(code)
 
 
-def _field(answer: SlackResponse | dict[str, object], name: str) -> object:
-    data = answer.data if isinstance(answer, SlackResponse) else answer
+def _field(answer: object, name: str) -> object:
+    data = answer.data if isinstance(answer, SlackResponse | AsyncSlackResponse) else answer
     return data.get(name) if isinstance(data, dict) else None
 
 
 def _seconds(headers: Mapping[str, object]) -> float:
     """Retry-After, whatever the case of the header; 30 s where Slack does not say."""
-    said = next((v for k, v in headers.items() if k.casefold() == "retry-after"), "30")
-    text = said[0] if isinstance(said, (list, tuple)) and said else said
     try:
-        return max(1.0, float(str(text)))
+        return max(1.0, float(_header(headers, "retry-after") or "30"))
     except ValueError:
         return 30.0
+
+
+def _header(headers: Mapping[str, object], name: str) -> str | None:
+    """The header of that name, whatever its case; ``None``: there is none."""
+    said = next((v for k, v in headers.items() if k.casefold() == name), None)
+    text = said[0] if isinstance(said, (list, tuple)) and said else said
+    return None if text is None else str(text)
 
 
 @dataclass

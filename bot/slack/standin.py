@@ -72,6 +72,8 @@ class Standin:
         self._halt = asyncio.Event()
         self._port = 0
         self._sockets: list[web.WebSocketResponse] = []
+        self._silent: set[web.WebSocketResponse] = set()
+        self.others = 0
         self._acks: dict[str, list[Acked]] = {}
         self._numbers = iter(range(1, 1 << 62))
 
@@ -127,6 +129,19 @@ class Standin:
         for socket in open_now:
             asyncio.run_coroutine_threadsafe(socket.close(), self._loop)
         self.wait_for(lambda: not set(open_now) & set(self._sockets))
+
+    def fall_silent(self) -> None:
+        """Pull the cable: sockets stay open, and what is sent over them arrives nowhere."""
+        with self._changed:
+            self._silent |= set(self._sockets)
+
+    def say_disconnect(self, reason: str = "refresh_requested") -> None:
+        """Ask whoever is connected to connect anew."""
+        with self._changed:
+            open_now = tuple(self._sockets)
+        frame = {"type": "disconnect", "reason": reason}
+        for socket in open_now:
+            asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(10)
 
     # --- the workspace --------------------------------------------------------------------
 
@@ -328,6 +343,7 @@ class Standin:
         app = web.Application()
         app.router.add_post("/api/apps.connections.open", self._open)
         app.router.add_post("/api/{method}", self._api)
+        app.router.add_get("/api/{method}", self._api)
         app.router.add_post("/response/{token}", self._respond)
         app.router.add_get("/link", self._link)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -341,8 +357,11 @@ class Standin:
         await runner.cleanup()
 
     async def _open(self, request: web.Request) -> web.Response:
-        if _bearer(request) != self.workspace.app_token:
-            answer: dict[str, object] = {"ok": False, "error": "invalid_auth"}
+        order = self.workspace.next_order("apps.connections.open")
+        if order.error:
+            answer: dict[str, object] = {"ok": False, "error": order.error}
+        elif _bearer(request) != self.workspace.app_token:
+            answer = {"ok": False, "error": "invalid_auth"}
         else:
             answer = {"ok": True, "url": f"ws://127.0.0.1:{self._port}/link"}
         self.workspace.record("apps.connections.open", {}, answer)
@@ -352,7 +371,8 @@ class Standin:
         method, args = request.match_info["method"], await _arguments(request)
         answer, order = self.workspace.answer(method, args, _bearer(request))
         limited = order.error == "ratelimited"
-        headers = {"Retry-After": str(order.retry_after or 1)} if limited else {}
+        headers = {"X-OAuth-Scopes": self.workspace.scopes} if answer["ok"] else {}
+        headers |= {"Retry-After": str(order.retry_after or 1)} if limited else {}
         return web.json_response(answer, status=429 if limited else 200, headers=headers)
 
     async def _respond(self, request: web.Request) -> web.Response:
@@ -361,25 +381,30 @@ class Standin:
         return web.Response(status=404, text="expired_url")
 
     async def _link(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         with self._changed:
             self._sockets.append(socket)
         await socket.send_json(
             {
                 "type": "hello",
-                "num_connections": len(self._sockets),
+                "num_connections": len(self._sockets) + self.others,
                 "debug_info": {"host": "stand-in", "approximate_connection_time": 18060},
                 "connection_info": {"app_id": "A0VMFERRY"},
             }
         )
         try:
             async for frame in socket:
+                if socket in self._silent:
+                    continue
+                if frame.type == WSMsgType.PING:
+                    await socket.pong(frame.data)
                 if frame.type == WSMsgType.TEXT:
                     self._acked(frame.data)
         finally:
             with self._changed:
                 self._sockets.remove(socket)
+                self._silent.discard(socket)
                 self._changed.notify_all()
         return socket
 
@@ -395,7 +420,8 @@ class Standin:
         with self._changed:
             socket = self._sockets[0]
             self._sockets.append(self._sockets.pop(0))  # any of them may get the next one
-        await socket.send_json(frame)
+        if socket not in self._silent:
+            await socket.send_json(frame)
 
 
 def _bearer(request: web.Request) -> str:
@@ -403,6 +429,8 @@ def _bearer(request: web.Request) -> str:
 
 
 async def _arguments(request: web.Request) -> dict[str, object]:
+    if request.method == "GET":
+        return dict(request.query)
     if request.content_type == "application/json":
         text = await request.text()
         try:

@@ -130,6 +130,7 @@ class Workspace:
         self.team, self.bot_user, self.bot = "T0STANDIN", "U0VMFERRY", "B0VMFERRY"
         self.users: dict[str, str] = {self.bot_user: "vmferry"}
         self.channels: dict[str, Channel] = {}
+        self.scopes = "channels:read,chat:write,commands,groups:read"
         self.calls: list[Call] = []
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemerals: list[Ephemeral] = []
@@ -138,6 +139,7 @@ class Workspace:
         self._last_ts = 0.0
         self._methods: dict[str, Callable[[Json], dict[str, object]]] = {
             "auth.test": self._auth_test,
+            "conversations.info": self._info,
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "chat.postEphemeral": self._post_ephemeral,
@@ -146,8 +148,7 @@ class Workspace:
     def answer(self, method: str, args: Json, token: str) -> tuple[dict[str, object], Scripted]:
         """Carry out one Web API call and record it; also say which scripted answer it got."""
         with self.changed:
-            orders = self.orders[method]
-            order = orders.popleft() if orders else Scripted("")
+            order = self.next_order(method)
             if order.error:
                 response: dict[str, object] = {"ok": False, "error": order.error}
             elif token != self.bot_token:
@@ -158,6 +159,12 @@ class Workspace:
                 response = self._methods[method](args)
             self.record(method, args, response)
             return response, order
+
+    def next_order(self, method: str) -> Scripted:
+        """The answer that was ordered for the next call of this method; none: empty."""
+        with self.changed:
+            orders = self.orders[method]
+            return orders.popleft() if orders else Scripted("")
 
     def record(self, method: str, args: Json, response: Json) -> None:
         """Write a call down and wake whoever waits for it."""
@@ -228,11 +235,24 @@ class Workspace:
     def _auth_test(self, args: Json) -> dict[str, object]:
         return {
             "ok": True,
+            "team": "Stand-in",
             "team_id": self.team,
             "user_id": self.bot_user,
             "bot_id": self.bot,
             "user": "vmferry",
         }
+
+    def _info(self, args: Json) -> dict[str, object]:
+        channel = self.channels.get(str(args.get("channel") or ""))
+        if channel is None:
+            return {"ok": False, "error": "channel_not_found"}
+        shown = {
+            "id": channel.id,
+            "name": channel.name,
+            "is_archived": channel.archived,
+            "is_member": self.bot_user in channel.members,
+        }
+        return {"ok": True, "channel": shown}
 
     def _refused(self, method: str, args: Json) -> dict[str, object] | None:
         channel = self.channels.get(str(args.get("channel") or ""))

@@ -116,6 +116,7 @@ def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
         ('[run]\npass = "0s"', "run.pass", "greater than 0"),
         ("[waits]\nforeign = inf", "waits.foreign", "finite"),
         ('[slack]\ncommand = "migrate"', "slack.command", "pattern"),
+        ('[slack]\napi_url = "http://slack.com/api/"', "slack.api_url", "https://"),
         ("run = 3", "run", "Write it as [run]."),
     ],
 )

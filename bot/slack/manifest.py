@@ -1,0 +1,84 @@
+"""The Slack app's manifest: what the bot is called, hears and may do; ``manifest.yml`` is one.
+
+Socket Mode needs no address. For HTTP mode Slack is told where the commands and the clicks go.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from engine.errors import Refused
+
+PATH = "/slack/events"
+SCOPES = {
+    "channels:read": "see at the start whether it is in its channels",
+    "chat:write": "write and update messages",
+    "commands": "hear the slash command",
+    "groups:read": "the same for private channels",
+}
+"""The scopes of the bot token, and what each is for."""
+
+_TEXT = """\
+# The Slack app: https://api.slack.com/apps -> Create New App -> From a manifest.
+# Then: {then}
+_metadata:
+  major_version: 2
+  minor_version: 1
+display_information:
+  name: VMFerry
+  description: Move Hyper-V VMs between hosts, with their networks intact.
+  background_color: "#1d3557"
+features:
+  bot_user:
+    display_name: vmferry
+    always_online: false
+  slash_commands:
+    - command: {command}
+{command_url}      description: Move VMs between Hyper-V hosts
+      usage_hint: "host HV01 to HV02 | vm web01,web* to HV02 | status | help"
+      should_escape: false
+oauth_config:
+  scopes:
+    bot:
+{scopes}
+settings:
+  interactivity:
+    is_enabled: true
+{clicks_url}  org_deploy_enabled: false
+  socket_mode_enabled: {socket}
+  token_rotation_enabled: false
+"""
+
+
+def manifest(command: str = "/migrate", http: str = "") -> str:
+    """The manifest as YAML. ``http``: the public address for HTTP mode; empty: Socket Mode.
+
+    Raises ``Refused`` for an address that Slack would not call.
+    """
+    url = _request_url(http) if http else ""
+    then = (
+        "an app-level token with connections:write, install, and put both tokens in the settings."
+    )
+    if url:
+        then = "install, and put the bot token and the signing secret in the settings."
+    return _TEXT.format(
+        then=then,
+        command=command,
+        command_url=f'      url: "{url}"\n' if url else "",
+        scopes="\n".join(f"      - {scope}" for scope in SCOPES),
+        clicks_url=f'    request_url: "{url}"\n' if url else "",
+        socket="false" if url else "true",
+    )
+
+
+def _request_url(http: str) -> str:
+    """Where Slack sends everything: the address that was named, with our path if it has none."""
+    address = urlsplit(http)
+    plain = not address.query and not address.fragment and not set(http) & set(' "\\')
+    if address.scheme != "https" or not address.hostname or not plain:
+        raise Refused(
+            f"{http} is no address that Slack can call.",
+            what=http,
+            hint="Type: vmferry manifest --http https://vmferry.example.com",
+        )
+    return http if address.path.strip("/") else http.rstrip("/") + PATH

@@ -1,0 +1,106 @@
+"""What is missing is named before anything starts: all of it at once, each with what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.slack.checks import refuse_unless_ready
+from engine.errors import Refused
+from engine.settings import SlackSettings
+
+
+def settings(slack, **other):
+    said = {
+        "bot_token": slack.bot_token,
+        "app_token": slack.app_token,
+        "api_url": slack.base_url,
+        **other,
+    }
+    return SlackSettings(**said)
+
+
+def refusal(slack, **other):
+    with pytest.raises(Refused) as refused:
+        refuse_unless_ready(settings(slack, **other))
+    return str(refused.value)
+
+
+def test_where_nothing_is_missing_the_workspace_is_known(slack):
+    ops = slack.channel("ops")
+
+    identity = refuse_unless_ready(settings(slack, channels=(ops,)))
+
+    assert identity is not None
+    assert (identity.team, identity.user) == ("Stand-in", "vmferry")
+
+
+def test_everything_that_is_missing_is_named_at_once(slack):
+    slack.workspace.scopes = "chat:write,groups:read"
+    uninvited, old = slack.channel("uninvited", bot=False), slack.channel("old", archived=True)
+
+    said = refusal(slack, app_token="", channels=(uninvited, old, "C0NOWHERE"))
+
+    assert said.startswith("5 things are missing:")
+    assert "slack.app_token is not set. Set VMFERRY_SLACK__APP_TOKEN" in said
+    assert "lacks the scopes channels:read" in said
+    assert "commands (to hear the slash command)" in said
+    assert "chat:write" not in said
+    assert f"cannot see the channel {uninvited} of slack.channels (not_in_channel)" in said
+    assert "/invite @vmferry" in said
+    assert f"The channel {old} of slack.channels is archived" in said
+    assert "cannot see the channel C0NOWHERE of slack.channels (channel_not_found)" in said
+
+
+def test_both_tokens_that_are_missing_are_named_without_asking_slack(slack):
+    said = refusal(slack, bot_token="", app_token="xoxb-the-wrong-one")
+
+    assert "slack.bot_token is not set" in said
+    assert "slack.app_token is no token that begins with xapp-" in said
+    assert "xoxb-the-wrong-one" not in said
+    assert slack.calls() == ()
+
+
+def test_tokens_that_slack_does_not_take_are_both_named_and_never_shown(slack):
+    said = refusal(slack, bot_token="xoxb-mistyped", app_token="xapp-mistyped")
+
+    assert "does not take slack.bot_token (invalid_auth)" in said
+    assert "does not take slack.app_token (invalid_auth)" in said
+    assert "mistyped" not in said
+
+
+def test_a_bot_that_was_removed_is_to_be_installed_again(slack):
+    slack.order("auth.test", "account_inactive")
+
+    assert "Install the app again" in refusal(slack)
+
+
+def test_an_app_token_that_gets_no_socket_is_told_with_slacks_word(slack):
+    slack.order("apps.connections.open", "missing_scope")
+
+    assert "no socket for slack.app_token (missing_scope)" in refusal(slack)
+
+
+def test_http_mode_wants_the_signing_secret_and_no_app_token(slack):
+    said = refusal(slack, mode="http", app_token="")
+
+    assert said.startswith("The setting slack.signing_secret is not set.")
+    assert "app_token" not in said
+    assert refuse_unless_ready(settings(slack, mode="http", app_token="", signing_secret="s"))
+
+
+def test_a_slack_that_does_not_answer_stops_nobody_from_starting(slack, caplog):
+    slack.order("auth.test", "internal_error")
+    slack.order("apps.connections.open", "ratelimited")
+
+    assert refuse_unless_ready(settings(slack)) is None
+    assert "The bot token, its scopes and the channels could not be checked" in caplog.text
+
+
+def test_a_scope_that_hides_the_channels_is_told_once_by_its_name(slack):
+    slack.order("conversations.info", "missing_scope")
+    slack.workspace.scopes = "chat:write,commands,groups:read"
+
+    said = refusal(slack, channels=(slack.channel("ops"),))
+
+    assert said.startswith("The bot token lacks the scope channels:read (to see")
+    assert "missing_scope" not in said
