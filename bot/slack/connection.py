@@ -1,75 +1,47 @@
-"""Socket Mode: aiohttp's client, which notices dead sockets, in front of the sync Bolt app.
+"""Socket Mode: two sockets in front of the sync Bolt app, each replaced when it is lost.
 
-Theory of operation. A thread of its own runs an event loop with the socket. Each envelope is
-handed to one dispatching thread, in the order of arrival, so that waiting for the database never
-delays a ping. ``stop`` first lets the envelopes in hand be acked, then closes: an envelope that
-is in flight at a close would never be acked.
+Theory of operation. A thread of its own runs an event loop with the sockets. Slack sends each
+envelope over any one of them; each is handed to one dispatching thread, in the order of arrival,
+so that waiting for the database never delays a ping. A keeper per place watches the age of the last
+pong: a socket that is closed, silent or asked to leave is replaced, with restraint. The old one
+closes behind it, once what it has in hand is acked: an envelope that is in flight at a close would
+never be.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import time
 
-from aiohttp import WSMessage, WSMsgType
+from aiohttp import ClientError
 from slack_bolt import App, BoltRequest
-from slack_bolt.adapter.socket_mode.aiohttp import SocketModeHandler
 from slack_bolt.adapter.socket_mode.async_internals import send_async_response
 from slack_bolt.adapter.socket_mode.internals import build_headers
-from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack.app import dispatch
-from bot.slack.slack_api import socket_client
+from bot.slack.link import FULL, Link
+from bot.slack.restraint import WITHIN, Restraint
+from bot.slack.slack_api import SlackLater, SlackTrouble, socket_client
 
 log = logging.getLogger(__name__)
 
-PING = 2.0
+LINKS = 2
+PING = 1.0
+LOOK = 0.25
+LATE = 1.0
+OPENING = 10.0
+PROVEN = 30.0
 DRAIN = 5.0
-LONGEST_PAUSE = 30.0
-
-
-class _Handler(SocketModeHandler):
-    """Dispatches in one thread beside the event loop and counts what is in hand."""
-
-    def __init__(self, app: App, app_token: str, base_url: str | None) -> None:
-        client = socket_client(base_url)
-        super().__init__(app, app_token, web_client=client, ping_interval=PING)
-        self.client.proxy = client.proxy
-        self.in_hand = 0
-        self._dispatching = ThreadPoolExecutor(1, thread_name_prefix="slack-dispatch")
-
-    async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]
-        """One envelope: run the app, ack."""
-        begun = time()  # only Bolt's debug line shows it
-        self.in_hand += 1
-        try:
-            loop = asyncio.get_running_loop()
-            request = BoltRequest(mode="socket_mode", body=req.payload, headers=build_headers(req))
-            answer = await loop.run_in_executor(self._dispatching, dispatch, self.app, request)
-            await send_async_response(client, req, answer, begun)
-        finally:
-            self.in_hand -= 1
-
-    async def drain(self) -> None:
-        """Wait until nothing is in hand; called before a close."""
-        quiet = 0
-        for _ in range(int(DRAIN / 0.01)):
-            idle = not self.in_hand and self.client.message_queue.empty()
-            quiet = quiet + 1 if idle else 0
-            if quiet == 3:  # an envelope may be between the queue and the count
-                break
-            await asyncio.sleep(0.01)
-        self._dispatching.shutdown(wait=True)
 
 
 class Connection:
-    """One Socket Mode connection. ``connected`` is set once Slack has said hello; whether the
-    socket is alive right now only the age of its last pong tells."""
+    """``connected`` is set once Slack has said hello; ``num_connections`` is what it counted at
+    the last hello."""
 
     def __init__(self, app: App, app_token: str, base_url: str | None = None) -> None:
         self.connected = threading.Event()
@@ -77,16 +49,20 @@ class Connection:
         self._app, self._app_token, self._base_url = app, app_token, base_url
         self._loop = asyncio.new_event_loop()
         self._halt = asyncio.Event()
-        self._handler: _Handler | None = None
+        self._links: set[Link] = set()
+        self._closing: dict[Link, asyncio.Task[None]] = {}
+        self._lost_at = -WITHIN
+        self._opening = asyncio.Lock()
+        self._dispatching = ThreadPoolExecutor(1, thread_name_prefix="slack-dispatch")
         self._thread = threading.Thread(target=self._run, name="slack-socket", daemon=True)
 
     @property
     def in_hand(self) -> int:
         """Envelopes that were received and are not acked yet."""
-        return self._handler.in_hand if self._handler else 0
+        return sum(link.in_hand for link in tuple(self._links))
 
     def start(self) -> None:
-        """Connect in the background, and again whenever the connection is lost."""
+        """Connect in the background, and again whenever a socket is lost."""
         self._thread.start()
 
     def stop(self, timeout: float = 15.0) -> None:
@@ -104,48 +80,136 @@ class Connection:
         except Exception:
             log.exception("the connection to Slack ended")
         finally:
+            self._dispatching.shutdown(wait=True)
             self._loop.close()
 
     async def _live(self) -> None:
-        handler = self._handler = _Handler(self._app, self._app_token, self._base_url)
-        handler.client.on_message_listeners.append(self._heard)
+        keepers = [asyncio.create_task(self._keep()) for _ in range(LINKS)]
         try:
-            await self._connect(handler)
             await self._halt.wait()
-            await handler.drain()
         finally:
-            await _close(handler)
+            await _cancel(keepers)
+            await asyncio.gather(*(self._retire(link) for link in tuple(self._links)))
+            await _cancel([t for t in asyncio.all_tasks() if t is not asyncio.current_task()])
 
-    async def _connect(self, handler: _Handler) -> None:
-        """The first connection; later ones are the client's own business."""
-        pause = 1.0
-        while not self._halt.is_set():
-            try:
-                await handler.connect_async()  # type: ignore[no-untyped-call]
-                return
-            except Exception as error:
-                log.warning("Slack cannot be reached (%s), trying again in %.0f s", error, pause)
-            try:
-                await asyncio.wait_for(self._halt.wait(), pause)
-            except TimeoutError:
-                pause = min(pause * 2, LONGEST_PAUSE)
+    # --- one place ----------------------------------------------------------------------------
 
-    async def _heard(self, message: WSMessage) -> None:
-        if message.type != WSMsgType.TEXT or '"hello"' not in message.data:
-            return
-        frame = json.loads(message.data)
-        if frame.get("type") == "hello":
-            self.num_connections = int(frame.get("num_connections") or 0)
-            self.connected.set()
+    async def _keep(self) -> None:
+        """Keep one socket open."""
+        restraint = Restraint()
+        link = await self._open(restraint)
+        while True:
+            trouble = await self._watch(link, restraint)
+            log.info("a socket to Slack is replaced: %s", trouble)
+            self._lost_at = self._loop.time()
+            useful = link.leaving not in ("", FULL)  # it may still bring something
+            if not useful:
+                self._retire(link)
+            fresh = await self._open(restraint)
+            self._retire(link)
+            link = fresh
+
+    async def _open(self, restraint: Restraint) -> Link:
+        """A socket that Slack has greeted, however long it takes; one is opened at a time."""
+        while True:
+            await asyncio.sleep(restraint.pause(self._loop.time()))
+            async with self._opening:
+                link = await self._try(restraint)
+            if link is not None:
+                return link
+
+    async def _try(self, restraint: Restraint) -> Link | None:
+        link = Link(self._app_token, socket_client(self._base_url), self._handle)
+        self._links.add(link)
+        restraint.tries(self._loop.time())
+        try:
+            async with asyncio.timeout(OPENING):
+                await link.connect()
+        except (SlackTrouble, OSError, ClientError) as error:
+            self._unreachable(error, restraint, link)
+            return None
+        restraint.opened(greeted=self._as_expected(link))
+        return link
+
+    def _unreachable(self, error: Exception, restraint: Restraint, link: Link) -> None:
+        self._retire(link)
+        if link.current_session is not None:
+            restraint.opened(greeted=False)
+        if isinstance(error, SlackLater) and error.seconds is not None:
+            restraint.told_to_wait(self._loop.time() + error.seconds)
+        pause = restraint.pause(self._loop.time())
+        why = str(error) or type(error).__name__
+        log.warning("Slack cannot be reached (%s), trying again in %.0f s", why, pause)
+
+    def _as_expected(self, link: Link) -> bool:
+        """Does Slack count only our sockets? One that was lost may be in its books for a while."""
+        ours = sum(one.welcomed.is_set() for one in self._links)
+        self.num_connections = link.num_connections
+        self.connected.set()
+        log.info("Slack said hello: connection %d with this app token", link.num_connections)
+        lately = self._loop.time() - self._lost_at < WITHIN
+        if link.num_connections <= ours + lately:
+            return True
+        log.warning(
+            "Slack counts %d connections with this app token, and %d are ours. Does another VMFerry"
+            " use it? Each command and click goes to one of them only: what another one takes never"
+            " comes here. Give each its own app.",
+            link.num_connections,
+            ours,
+        )
+        return False
+
+    async def _watch(self, link: Link, restraint: Restraint) -> str:
+        """Why the socket has to be replaced, as soon as it has to be."""
+        opened = looked = self._loop.time()
+        pinged = 0.0
+        while True:
+            now = self._loop.time()
+            if now - looked > LATE:
+                link.forgive(now)
+            looked = now
+            trouble = link.trouble(now)
+            if trouble:
+                return trouble
+            if now - pinged >= PING:
+                pinged = now
+                if not await link.greet():
+                    return "nothing can be sent over it"
+            if now - opened > PROVEN:
+                restraint.lasted()
+            await asyncio.sleep(LOOK)
+
+    # --- the end of a socket --------------------------------------------------------------------
+
+    def _retire(self, link: Link) -> asyncio.Task[None]:
+        """Close it in the background. Idempotent."""
+        if link not in self._closing:
+            self._closing[link] = asyncio.create_task(self._close(link))
+        return self._closing[link]
+
+    async def _close(self, link: Link) -> None:
+        """Have what is in hand acked, then close."""
+        until = self._loop.time() + DRAIN
+        while link.in_hand and self._loop.time() < until:
+            await asyncio.sleep(0.01)
+        try:
+            await link.close()  # type: ignore[no-untyped-call]
+        except Exception as error:  # the client's own state, which is known to break here
+            log.warning("closing a socket to Slack: %s", error)
+        self._links.discard(link)
+        self._closing.pop(link, None)
+
+    # --- what comes over it -----------------------------------------------------------------------
+
+    async def _handle(self, client: AsyncBaseSocketModeClient, req: SocketModeRequest) -> None:
+        """One envelope: run the app, ack."""
+        begun = time()  # only Bolt's debug line shows it
+        request = BoltRequest(mode="socket_mode", body=req.payload, headers=build_headers(req))
+        answer = await self._loop.run_in_executor(self._dispatching, dispatch, self._app, request)
+        await send_async_response(client, req, answer, begun)
 
 
-async def _close(handler: _Handler) -> None:
-    """Close, and wait for what the client leaves behind: its cancelled loops."""
-    try:
-        await handler.close_async()  # type: ignore[no-untyped-call]
-    except Exception as error:
-        log.warning("closing the connection to Slack: %s", error)
-    left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-    for one in left:
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for one in tasks:
         one.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,168 @@
+"""The sockets to Slack: two of them, replaced as soon as they are lost, and never in a storm."""
+
+from __future__ import annotations
+
+import logging
+import time
+from itertools import pairwise
+
+import pytest
+
+from bot.slack.restraint import Restraint
+from bot.slack.standin import NotAcked
+
+NOTICED = 5.0
+
+
+@pytest.fixture
+def linked(night):
+    """A night whose two sockets stand."""
+    night.slack.wait_for(lambda: night.slack.sockets == 2)
+    return night
+
+
+def opened(night):
+    return len(night.slack.calls("apps.connections.open"))
+
+
+def test_two_sockets_are_opened_and_either_brings_commands(linked):
+    linked.slack.wait_for(lambda: linked.side.connection.num_connections == 2)
+
+    for _ in range(4):
+        assert linked.say("hsot hv01").startswith("I do not know")
+
+
+def test_a_silent_socket_is_noticed_within_five_seconds_and_replaced(linked):
+    linked.slack.fall_silent()
+    silent_since = time.monotonic()
+    with pytest.raises(NotAcked):
+        linked.slack.deliver("slash_commands", linked.slack.command_payload("U", "C", "list"))
+
+    linked.slack.wait_for(lambda: opened(linked) == 4)
+
+    assert time.monotonic() - silent_since < NOTICED
+    linked.slack.wait_for(lambda: linked.slack.sockets == 2)
+    assert linked.say("hsot hv01").startswith("I do not know")
+    assert linked.say("hsot hv01").startswith("I do not know")
+
+
+def test_a_socket_that_slack_closes_is_replaced_at_once(linked):
+    begun = time.monotonic()
+
+    linked.slack.hang_up()
+    linked.slack.wait_for(lambda: linked.slack.sockets == 2)
+
+    assert time.monotonic() - begun < 2.0
+
+
+def test_a_socket_that_slack_wants_back_stays_until_the_next_one_stands(linked):
+    fewest = []
+    linked.slack.say_disconnect()
+
+    def replaced():
+        fewest.append(linked.slack.sockets)
+        return opened(linked) == 4 and linked.slack.sockets == 2
+
+    linked.slack.wait_for(replaced)
+
+    assert min(fewest) == 2
+    assert linked.say("hsot hv01").startswith("I do not know")
+
+
+def test_where_there_are_too_many_sockets_the_old_one_goes_first(linked):
+    most = []
+    linked.slack.say_disconnect("too_many_websockets")
+
+    def replaced():
+        most.append(linked.slack.sockets)
+        return opened(linked) == 4 and linked.slack.sockets == 2
+
+    linked.slack.wait_for(replaced)
+
+    assert max(most) == 2
+
+
+def test_others_with_the_same_app_token_are_warned_of(make_night, caplog):
+    night = make_night()
+    night.slack.others = 1
+    night.start()
+
+    night.slack.wait_for(lambda: "Does another VMFerry use it?" in caplog.text)
+
+    assert "Slack counts 2 connections with this app token, and 1 are ours" in caplog.text
+
+
+def test_alone_nobody_is_warned_of_not_even_after_a_socket_was_lost(linked, caplog):
+    caplog.set_level(logging.INFO)
+    linked.slack.hang_up()
+    linked.slack.wait_for(lambda: linked.slack.sockets == 2)
+
+    linked.slack.wait_for(lambda: caplog.text.count("Slack said hello") >= 2)
+
+    assert "Does another VMFerry use it?" not in caplog.text
+
+
+def test_a_slack_that_gives_no_socket_is_asked_again_when_it_says(make_night):
+    night = make_night()
+    night.slack.order("apps.connections.open", "internal_error", times=1)
+
+    night.start()
+
+    night.slack.wait_for(lambda: night.slack.sockets == 2)
+    assert opened(night) == 3
+
+
+# --- restraint --------------------------------------------------------------------------------
+
+
+def losing(restraint, now, times, *, greeted):
+    """The moments of so many tries, of sockets that are lost as soon as they stand."""
+    moments = []
+    for _ in range(times):
+        now += restraint.pause(now)
+        moments.append(now)
+        restraint.tries(now)
+        restraint.opened(greeted=greeted)
+    return moments
+
+
+def test_sockets_that_slack_does_not_greet_come_three_in_ten_minutes_and_then_one_a_minute():
+    moments = losing(Restraint(), 0.0, 6, greeted=False)
+
+    assert moments[2] < 5.0
+    assert [b - a for a, b in pairwise(moments[2:])] == [60.0, 60.0, 60.0]
+
+
+def test_sockets_that_do_not_last_come_ever_slower():
+    moments = losing(Restraint(), 0.0, 10, greeted=True)
+    apart = [b - a for a, b in pairwise(moments)]
+
+    assert apart == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_after_a_socket_that_lasted_the_next_one_comes_at_once():
+    restraint = Restraint()
+    last = losing(restraint, 0.0, 8, greeted=True)[-1]
+
+    restraint.lasted()
+
+    assert restraint.pause(last) == 0.0
+
+
+def test_what_slack_did_not_greet_is_not_forgiven_by_one_that_lasted():
+    restraint = Restraint()
+    last = losing(restraint, 0.0, 4, greeted=False)[-1]
+
+    restraint.lasted()
+
+    assert restraint.pause(last) == 60.0
+    assert restraint.pause(last + 601.0) == 0.0
+
+
+def test_the_moment_that_slack_names_is_waited_for():
+    restraint = Restraint()
+    restraint.tries(0.0)
+
+    restraint.told_to_wait(45.0)
+
+    assert restraint.pause(1.0) == 44.0
