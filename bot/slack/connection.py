@@ -102,8 +102,9 @@ class Connection:
             trouble = await self._watch(link, restraint)
             log.info("a socket to Slack is replaced: %s", trouble)
             self._lost_at = self._loop.time()
-            useful = link.leaving not in ("", FULL)  # it may still bring something
-            if not useful:
+            if link.leaving == FULL:
+                await self._retire(link)
+            elif not link.leaving:  # it brings nothing any more, and its end may take a while
                 self._retire(link)
             fresh = await self._open(restraint)
             self._retire(link)
