@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 
 from slack_bolt import App, BoltRequest, BoltResponse
 from slack_bolt.authorization import AuthorizeResult
@@ -16,12 +17,19 @@ log = logging.getLogger(__name__)
 ANYTHING = re.compile(".*", re.DOTALL)
 
 
-def build_app(listeners: Listeners, client: WebClient, bot_token: str, command: str) -> App:
+def build_app(
+    listeners: Listeners,
+    client: WebClient,
+    bot_token: str,
+    command: str,
+    signing_secret: str = "",
+) -> App:
     """An app that answers in the thread that received the payload and calls nobody before it.
 
     ``process_before_response``: the ack leaves as soon as the listener returns, not at Bolt's
     next 10 ms poll. ``authorize`` answers from what we have: without it Bolt would call auth.test
     before the first ack. ``client`` carries no token: Bolt would only warn about it.
+    ``signing_secret`` is for HTTP mode; envelopes of a socket carry no signature.
     """
 
     def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
@@ -32,7 +40,8 @@ def build_app(listeners: Listeners, client: WebClient, bot_token: str, command: 
         client=client,
         authorize=authorize,
         process_before_response=True,
-        request_verification_enabled=False,  # Socket Mode needs no signature
+        signing_secret=signing_secret,
+        request_verification_enabled=bool(signing_secret),
     )
     app.error(_last_resort)
     app.command(command)(listeners.command)
@@ -40,11 +49,11 @@ def build_app(listeners: Listeners, client: WebClient, bot_token: str, command: 
     return app
 
 
-def dispatch(app: App, request: BoltRequest) -> BoltResponse:
-    """Run the app. Bolt itself raises on some payloads (a click without an action), even out of
-    its own error handling; the socket must survive that."""
+def dispatch(app: App, request: Callable[[], BoltRequest]) -> BoltResponse:
+    """Read a request and run the app. Bolt itself raises on some payloads (no JSON, a click without
+    an action), even out of its own error handling; the connection must survive that."""
     try:
-        return app.dispatch(request)
+        return app.dispatch(request())
     except Exception as error:
         return _last_resort(error)
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from time import time
 
 from aiohttp import ClientError
@@ -23,7 +21,7 @@ from slack_bolt.adapter.socket_mode.internals import build_headers
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.app import dispatch
+from bot.slack.background import Background
 from bot.slack.link import FULL, Link
 from bot.slack.restraint import WITHIN, Restraint
 from bot.slack.slack_api import SlackLater, SlackTrouble, socket_client
@@ -39,49 +37,23 @@ PROVEN = 30.0
 DRAIN = 5.0
 
 
-class Connection:
+class Connection(Background):
     """``connected`` is set once Slack has said hello; ``num_connections`` is what it counted at
     the last hello."""
 
     def __init__(self, app: App, app_token: str, base_url: str | None = None) -> None:
-        self.connected = threading.Event()
+        super().__init__(app, "slack-socket")
         self.num_connections = 0
-        self._app, self._app_token, self._base_url = app, app_token, base_url
-        self._loop = asyncio.new_event_loop()
-        self._halt = asyncio.Event()
+        self._app_token, self._base_url = app_token, base_url
         self._links: set[Link] = set()
         self._closing: dict[Link, asyncio.Task[None]] = {}
         self._lost_at = -WITHIN
         self._opening = asyncio.Lock()
-        self._dispatching = ThreadPoolExecutor(1, thread_name_prefix="slack-dispatch")
-        self._thread = threading.Thread(target=self._run, name="slack-socket", daemon=True)
 
     @property
     def in_hand(self) -> int:
         """Envelopes that were received and are not acked yet."""
         return sum(link.in_hand for link in tuple(self._links))
-
-    def start(self) -> None:
-        """Connect in the background, and again whenever a socket is lost."""
-        self._thread.start()
-
-    def stop(self, timeout: float = 15.0) -> None:
-        """Ack what is in hand, close, end the thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._halt.set)
-            self._thread.join(timeout)
-        self.connected.clear()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._live())
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        except Exception:
-            log.exception("the connection to Slack ended")
-        finally:
-            self._dispatching.shutdown(wait=True)
-            self._loop.close()
 
     async def _live(self) -> None:
         keepers = [asyncio.create_task(self._keep()) for _ in range(LINKS)]
@@ -205,8 +177,9 @@ class Connection:
     async def _handle(self, client: AsyncBaseSocketModeClient, req: SocketModeRequest) -> None:
         """One envelope: run the app, ack."""
         begun = time()  # only Bolt's debug line shows it
-        request = BoltRequest(mode="socket_mode", body=req.payload, headers=build_headers(req))
-        answer = await self._loop.run_in_executor(self._dispatching, dispatch, self._app, request)
+        answer = await self._dispatch(
+            lambda: BoltRequest(mode="socket_mode", body=req.payload, headers=build_headers(req))
+        )
         await send_async_response(client, req, answer, begun)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from types import TracebackType
 
+from bot.slack import checks
 from bot.slack.app import build_app
 from bot.slack.connection import Connection
+from bot.slack.http_mode import HttpMode
 from bot.slack.listeners import Listeners
 from bot.slack.outbox import Outbox, Rhythm
 from bot.slack.slack_api import ReplyUrls, SlackApi, web_client
@@ -13,7 +16,6 @@ from bot.slack.tables import Tables
 from bot.slack.teller import Teller
 from bot.slack.worker import Worker
 from engine.clock import Clock, SystemClock
-from engine.errors import Refused
 from engine.service import Service
 from engine.settings import Settings
 from engine.store.store import Store
@@ -23,7 +25,7 @@ class SlackSide:
     """Connection, worker, teller and outbox around one store.
 
     ``clock`` is the engine's; Slack itself is paced by the wall (``rhythm``). ``base_url`` names
-    another Slack than Slack's own: the stand-in. Raises ``Refused`` where a token is missing.
+    another Slack than that of the settings. Raises ``Refused`` where a token is missing.
     """
 
     def __init__(
@@ -37,33 +39,47 @@ class SlackSide:
         rhythm: Rhythm | None = None,
     ) -> None:
         wall, pace = SystemClock(), rhythm or Rhythm()
+        self._wall = wall
         urls = ReplyUrls()
-        bot_token, app_token = _tokens(settings)
-        client = web_client(bot_token, base_url)
+        slack = settings.slack
+        checks.refuse([*checks.missing(slack).values()])
+        bot_token, url = slack.bot_token.get_secret_value(), base_url or slack.api_url
+        client = web_client(bot_token, url)
         self.tables = Tables(store)
         self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, self._posted)
         self.teller = Teller(
             self.tables, service, settings, clock, wall, pace, self.outbox.loop.knock
         )
         self.worker = Worker(self.tables, service, settings, clock, self._worked)
-        command = settings.slack.command
-        listeners = Listeners(self.tables, urls, clock, command, self.worker.loop.knock)
-        self.app = build_app(listeners, web_client(None, base_url), bot_token, command)
-        self.connection = Connection(self.app, app_token, base_url)
+        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock)
+        by_http = slack.mode == "http"
+        secret = slack.signing_secret.get_secret_value() if by_http else ""
+        self.app = build_app(listeners, web_client(None, url), bot_token, slack.command, secret)
+        self.connection: Connection | HttpMode
+        if by_http:
+            self.connection = HttpMode(self.app, slack.listen, slack.port)
+        else:
+            self.connection = Connection(self.app, slack.app_token.get_secret_value(), url)
 
     def start(self) -> None:
-        """Say what is still to be said, then listen. ``connection.connected`` tells when."""
+        """Listen, and say what is still to be said. ``connection.connected`` tells when. Raises
+        ``Refused`` where the address for HTTP mode cannot be had."""
+        self.connection.start()
         for loop in (self.outbox.loop, self.teller.loop, self.worker.loop):
             loop.start()
-        self.connection.start()
 
-    def stop(self) -> None:
+    def stop(self, last_words: float = 0.0) -> None:
         """Listen no more (what is in hand is acked), finish the row in hand, end the threads.
 
-        Rows that are left are worked off at the next start.
+        ``last_words``: for so many seconds at most what waits to be said is still sent. Rows that
+        are left are worked off at the next start.
         """
         self.connection.stop()
-        for loop in (self.worker.loop, self.teller.loop, self.outbox.loop):
+        self.worker.loop.stop()
+        until = self._wall.monotonic() + last_words
+        while self.tables.outbound() and self._wall.monotonic() < until:
+            self._wall.wait(threading.Event(), 0.05)
+        for loop in (self.teller.loop, self.outbox.loop):
             loop.stop()
 
     def __enter__(self) -> SlackSide:
@@ -89,20 +105,3 @@ class SlackSide:
 
     def _posted(self, run: int | None) -> None:
         self.teller.look_at(run)
-
-
-def _tokens(settings: Settings) -> tuple[str, str]:
-    """Bot token and app token, or which one is missing and where it belongs."""
-    bot_token = settings.slack.bot_token.get_secret_value()
-    app_token = settings.slack.app_token.get_secret_value()
-    for name, value, start in (
-        ("bot_token", bot_token, "xoxb-"),
-        ("app_token", app_token, "xapp-"),
-    ):
-        if not value.startswith(start):
-            raise Refused(
-                f"The setting slack.{name} is no token that begins with {start}.",
-                what=name,
-                hint=f"Set VMFERRY_SLACK__{name.upper()}.",
-            )
-    return bot_token, app_token

@@ -18,7 +18,7 @@ NOTICED = 5.0
 @pytest.fixture
 def linked(night):
     """A night whose two sockets stand."""
-    night.slack.wait_for(lambda: night.slack.sockets == 2)
+    night.slack.wait_for(lambda: night.side.connection.num_connections == 2)
     return night
 
 
