@@ -310,7 +310,12 @@ def demo() -> None:
 
 
 verbs.register(cli, lambda ctx: cast(_Lazy, ctx.obj).place())
-serving.register(cli, lambda ctx: load(cast(_Lazy, ctx.obj).config))
+serving.register(
+    cli,
+    lambda ctx: cast(_Lazy, ctx.obj).place(),
+    lambda ctx: load(cast(_Lazy, ctx.obj).config),
+    _Pace(),
+)
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

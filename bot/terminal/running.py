@@ -53,14 +53,17 @@ class Wish:
 
 
 @contextmanager
-def opened(place: Place, wish: Wish) -> Iterator[Session]:
-    """Everything that a run needs. What was made for a request that is refused is taken away."""
+def opened(place: Place, wish: Wish, *, look: bool = True) -> Iterator[Session]:
+    """Everything that a run needs. What was made for a request that is refused is taken away.
+
+    ``look``: VMM has to answer now.
+    """
     beside = (Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock"))
     made = [path for path in (place.db, place.world, *beside) if not path.exists()]
     store = Store(place.db)
     try:
         with behind(place, store, wish) as world:
-            yield from _session(place, store, world)
+            yield from _session(place, store, world, look)
     except Refused:
         if place.db in made:
             store.close()
@@ -131,12 +134,13 @@ def _real(place: Place, wish: Wish) -> Iterator[World]:
         port.close()
 
 
-def _session(place: Place, store: Store, world: World) -> Iterator[Session]:
+def _session(place: Place, store: Store, world: World, look: bool) -> Iterator[Session]:
     lanes = 1 if isinstance(world.clock, VirtualClock) else None  # the same seed, the same night
     engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm, lanes=lanes)
     engine.take_over()
     try:
-        engine.look()
+        if look:
+            engine.look()
         service = Service(store, world.clock, place.settings, world.vmm)
         yield Session(store, world, engine, service)
     finally:

@@ -1,17 +1,66 @@
-"""The verbs of the Slack bot: ``manifest`` describes the app."""
+"""The verbs of the Slack bot: ``serve`` runs it beside the engine, ``manifest`` describes the app.
+
+The engine comes first and goes last: runs go on while Slack is away. One queue holds every reason
+to end (a signal, an engine that was replaced), and the main thread waits for the first one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import math
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
 
 import click
 
 from bot.slack.manifest import manifest
+from bot.terminal.reading import Place
+from bot.terminal.running import INTERRUPTED, Session, Wish, opened
+from engine.clock import SystemClock, VirtualClock
+from engine.errors import Refused
+from engine.scheduler import Loop
 from engine.settings import Settings
 
+log = logging.getLogger(__name__)
 
-def register(group: click.Group, settings_of: Callable[[click.Context], Settings]) -> None:
-    """Add these verbs to the command line."""
+HEALTH_EVERY = 1.0
+LAST_WORDS = 3.0
+FIRST_STEP = 5.0
+WALL = SystemClock()
+Reasons = SimpleQueue[int | BaseException]
+
+
+def register(
+    group: click.Group,
+    place_of: Callable[[click.Context], Place],
+    settings_of: Callable[[click.Context], Settings],
+    pace: click.ParamType[float],
+) -> None:
+    """Add these verbs to the command line. ``pace`` reads ``--speed``."""
+
+    @group.command(name="serve")
+    @click.option(
+        "--fleet",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Move on a simulated fleet, described by this file; kept beside the database.",
+    )
+    @click.option("--speed", type=pace, help="Times faster than the clock. Default: 1.")
+    @click.option("--seed", type=int, help="Chance of the simulated fleet; default: the fleet's.")
+    @click.pass_context
+    def _serve(
+        ctx: click.Context, fleet: Path | None, speed: float | None, seed: int | None
+    ) -> None:
+        """Run the Slack bot and the engine until SIGTERM or Ctrl-C.
+
+        What the settings or the workspace lack is named before anything starts.
+        """
+        ctx.exit(serve(place_of(ctx), Wish(None, fleet, speed, seed)))
 
     @group.command(name="manifest")
     @click.option("--http", metavar="URL", default="", help="For HTTP mode: the public address.")
@@ -22,3 +71,121 @@ def register(group: click.Group, settings_of: Callable[[click.Context], Settings
         Without --http it is for Socket Mode, which needs no public address.
         """
         click.echo(manifest(settings_of(ctx).slack.command, http), nl=False)
+
+
+def serve(place: Place, wish: Wish) -> int:
+    """Carry out what people ask for in Slack, until a signal; returns the exit code.
+
+    Raises ``Refused`` before anything was changed, ``StoreError`` where another engine has the
+    database.
+    """
+    from bot.slack.checks import refuse_unless_ready  # slow to load, and needed only here
+
+    _log_to_stderr()
+    if wish.speed is not None and math.isinf(wish.speed):
+        raise _no_clock()
+    with _reasons() as reasons:
+        identity = refuse_unless_ready(place.settings.slack)
+        with opened(place, wish, look=False) as session:
+            if isinstance(session.world.clock, VirtualClock):
+                raise _no_clock()
+            with _engine(session, reasons) as loop:
+                where = f"{identity.team} as @{identity.user}" if identity else "Slack"
+                code = _talk(place.settings, session, loop, reasons, where)
+    click.echo("Ended. Runs go on at the next start; what is on its way VMM brings to its end.")
+    return code
+
+
+def _no_clock() -> Refused:
+    return Refused(
+        "People need a world whose time goes on by itself.",
+        what="--speed",
+        hint="Name a number: --speed 60.",
+    )
+
+
+def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, where: str) -> int:
+    """Slack, from the first hello to the last word. Raises what ended the engine."""
+    from bot.slack.serve import SlackSide
+
+    side = SlackSide(session.store, session.service, settings, session.world.clock)
+    side.start()
+    said = False
+    health = ""
+    try:
+        while True:
+            if side.connection.connected.is_set() and not said:
+                said = True
+                click.echo(f"In {where}: {settings.slack.command} is heard. Ctrl-C ends it.")
+            if loop.health != health:
+                health = loop.health
+                log.warning("%s", health or "The engine is well again.")
+            try:
+                reason = reasons.get(timeout=HEALTH_EVERY if said else 0.05)
+            except Empty:
+                continue
+            if isinstance(reason, BaseException):
+                raise reason
+            click.echo("Ending: what is in hand is finished.")
+            return INTERRUPTED if reason == signal.SIGINT else 0
+    finally:
+        side.stop(LAST_WORDS)
+
+
+@contextmanager
+def _engine(session: Session, reasons: Reasons) -> Iterator[Loop]:
+    """The engine in its thread. It ends after the step in hand."""
+    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            loop.run(lambda: False, stop)
+        except BaseException as error:  # raised again in the main thread
+            reasons.put(error)
+
+    thread = threading.Thread(target=work, name="engine", daemon=True)
+    thread.start()
+    try:
+        _await_first_step(loop)
+        yield loop
+    finally:
+        stop.set()
+        session.service.wake.set()
+        thread.join()
+
+
+def _await_first_step(loop: Loop) -> None:
+    """From the first command on names can be looked up; a silent VMM is not waited for."""
+    until = WALL.monotonic() + FIRST_STEP
+    while loop.last is None and not loop.health and WALL.monotonic() < until:
+        WALL.wait(threading.Event(), 0.05)
+
+
+@contextmanager
+def _reasons() -> Iterator[Reasons]:
+    """Signals, in a queue; a second one of the same kind ends the program as it stands, which
+    loses nothing that was acked."""
+    reasons: Reasons = SimpleQueue()
+    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def heard(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        reasons.put(number)  # safe even where this interrupts a get
+
+    for number in usual:
+        signal.signal(number, heard)
+    try:
+        yield reasons
+    finally:
+        for number, before in usual.items():
+            signal.signal(number, before)
+
+
+def _log_to_stderr() -> None:
+    """Our own news, and what is wrong in the libraries: their news would tell payloads."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for ours in ("bot", "engine"):
+        logging.getLogger(ours).setLevel(logging.INFO)

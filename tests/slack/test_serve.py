@@ -1,0 +1,305 @@
+"""The real process of ``vmferry serve`` against the stand-in: started, killed, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
+
+import pytest
+from slack_sdk.signature import SignatureVerifier
+
+from bot.slack.standin import NotAcked, Standin
+from engine.store import queries
+from engine.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+FLEET = """
+format = 1
+host = [{ name = "hv01" }, { name = "hv02" }]
+vm = [{ name = "web01", host = "hv01", minutes = 5.0 }]
+"""
+SECRET = "a-signing-secret"
+
+
+class Served:
+    """One process of the bot, whose lines are kept as they come."""
+
+    def __init__(self, folder: Path, slack: Standin, *words: str, **settings: str) -> None:
+        said = {
+            "BOT_TOKEN": slack.bot_token,
+            "APP_TOKEN": slack.app_token,
+            "API_URL": slack.base_url,
+            **settings,
+        }
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("VMFERRY_")}
+        env = {f"VMFERRY_SLACK__{key}": value for key, value in said.items()}
+        self.lines: list[str] = []
+        self._came = threading.Condition()
+        command = [sys.executable, "-m", "bot.cli", "--db", str(folder / "night.db"), "serve"]
+        self.popen = subprocess.Popen(
+            [*command, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env={**plain, **env, "PYTHONPATH": str(ROOT)},
+        )
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            with self._came:
+                self.lines.append(line)
+                self._came.notify_all()
+        with self._came:
+            self._came.notify_all()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.lines)
+
+    def says(self, words: str) -> None:
+        """Wait until it has told this."""
+        with self._came:
+            told = self._came.wait_for(
+                lambda: words in self.text or not self._reading.is_alive(), timeout=60
+            )
+        assert told, self.text
+        assert words in self.text, self.text
+
+    def ends(self) -> int:
+        """Wait for its end; the exit code."""
+        code = self.popen.wait(timeout=60)
+        self._reading.join(timeout=10)
+        return code
+
+    def end(self, number: int) -> int:
+        self.popen.send_signal(number)
+        return self.ends()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, slack: Standin) -> Iterator[Callable[..., Served]]:
+    """Starts the bot on a simulated fleet; what is left at the end is killed."""
+    (tmp_path / "fleet.toml").write_text(FLEET)
+    started: list[Served] = []
+
+    def start(*words: str, **settings: str) -> Served:
+        simulated = words or ("--fleet", str(tmp_path / "fleet.toml"))
+        started.append(Served(tmp_path, slack, *simulated, **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.popen.kill()
+        one.ends()
+
+
+@pytest.fixture
+def dana(slack: Standin) -> str:
+    slack.channel("ops")
+    return slack.user("dana")
+
+
+def test_a_command_moves_vms_and_sigterm_ends_it_cleanly(serve, slack, dana, tmp_path):
+    bot = serve("--fleet", str(tmp_path / "fleet.toml"), "--speed", "100")
+    bot.says("In Stand-in as @vmferry: /migrate is heard.")
+
+    assert slack.command(dana, "C0OPS", "host hv01 to hv02 now") == ""
+    slack.wait_for(lambda: any("1 of 1 moved" in m.text for m in slack.messages("C0OPS")), 60)
+
+    assert bot.end(signal.SIGTERM) == 0, bot.text
+    assert slack.sockets == 0
+    assert "Traceback" not in bot.text
+    assert slack.bot_token not in bot.text
+    assert slack.app_token not in bot.text
+
+
+def test_ctrl_c_ends_it_with_130(serve, slack):
+    bot = serve()
+    bot.says("is heard")
+
+    assert bot.end(signal.SIGINT) == 130
+    assert "Traceback" not in bot.text
+
+
+def test_what_was_acked_before_sigterm_is_answered_before_the_end(serve, slack, dana):
+    bot = serve()
+    bot.says("is heard")
+    for number in range(1000, 1030):
+        assert slack.command(dana, "C0OPS", f"status R{number}") == ""
+
+    assert bot.end(signal.SIGTERM) == 0
+
+    told = "\n".join(e.text for e in slack.ephemerals(dana))
+    assert [number for number in range(1000, 1030) if f"R{number}" not in told] == []
+
+
+def test_no_acked_command_is_lost_by_a_kill_in_mid_burst(serve, slack, dana):
+    bot = serve()
+    bot.says("is heard")
+    slack.wait_for(lambda: slack.sockets == 2)
+    acked: list[int] = []
+    enough = threading.Event()
+
+    def ask(number: int) -> None:
+        try:
+            slack.command(dana, "C0OPS", f"status R{number}")
+        except NotAcked:
+            return
+        acked.append(number)
+        if len(acked) == 25:
+            enough.set()
+
+    with ThreadPoolExecutor(8) as people:
+        asked = [people.submit(ask, number) for number in range(1000, 1200)]
+        assert enough.wait(30)
+        bot.end(signal.SIGKILL)
+        slack.ack_within = 0.1
+        for one in asked:
+            one.result(timeout=60)
+    assert 25 <= len(acked) < 200, "the kill came too late to prove anything"
+    again = serve()
+    again.says("is heard")
+
+    def unanswered() -> list[int]:
+        told = "\n".join(e.text for e in slack.ephemerals(dana))
+        return [number for number in acked if f"R{number}" not in told]
+
+    slack.wait_for(lambda: not unanswered(), 60)
+    assert again.end(signal.SIGTERM) == 0
+
+
+def test_a_run_goes_on_after_a_kill(serve, slack, dana, tmp_path):
+    fast = ("--fleet", str(tmp_path / "fleet.toml"), "--speed", "40")
+    bot = serve(*fast)
+    bot.says("is heard")
+    slack.command(dana, "C0OPS", "host hv01 to hv02 now")
+    slack.wait_for(lambda: any("1 moving" in m.shown for m in slack.messages("C0OPS")), 60)
+    bot.end(signal.SIGKILL)
+
+    again = serve(*fast)
+
+    slack.wait_for(lambda: any("1 of 1 moved" in m.text for m in slack.messages("C0OPS")), 60)
+    assert again.end(signal.SIGTERM) == 0
+    store = Store(tmp_path / "night.db")
+    assert len(queries.runs(store)) == 1
+    store.close()
+
+
+# --- what it refuses ----------------------------------------------------------------------------
+
+
+def test_all_that_is_missing_is_named_and_nothing_is_made(serve, slack, tmp_path):
+    uninvited = slack.channel("ops", bot=False)
+    slack.workspace.scopes = "chat:write"
+
+    bot = serve(APP_TOKEN="", CHANNELS=uninvited)
+
+    assert bot.ends() == 2
+    assert bot.text.startswith("3 things are missing:\n- The setting slack.app_token is not set.")
+    assert "lacks the scopes channels:read" in bot.text
+    assert "/invite @vmferry" in bot.text
+    assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
+
+
+def test_a_world_whose_time_only_jumps_is_refused(serve, tmp_path):
+    bot = serve("--fleet", str(tmp_path / "fleet.toml"), "--speed", "max")
+
+    assert bot.ends() == 2
+    assert "Name a number: --speed 60." in bot.text
+
+
+def test_a_second_one_on_the_same_database_is_refused(serve, slack):
+    serve().says("is heard")
+
+    second = serve()
+
+    assert second.ends() == 4
+    assert "Another VMFerry advances" in second.text
+
+
+def test_runs_go_on_where_slack_does_not_answer(serve, slack, dana, tmp_path):
+    slack.order("auth.test", "internal_error")
+    slack.order("apps.connections.open", "internal_error", times=2)
+
+    bot = serve()
+
+    bot.says("could not be checked, Slack does not answer: internal_error")
+    bot.says("In Slack: /migrate is heard.")
+    assert slack.command(dana, "C0OPS", "list") == ""
+
+
+# --- HTTP mode ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def post(port: int, payload: dict[str, object], secret: str = SECRET, age: float = 0) -> tuple:
+    """What Slack sends, signed ``age`` seconds ago; the status and the text that come back."""
+    body = urlencode(payload)
+    stamp = str(int(time.time() - age))
+    signed = SignatureVerifier(secret).generate_signature(timestamp=stamp, body=body)
+    return raw(port, body, {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": signed})
+
+
+def raw(port: int, body: str, headers: dict[str, str]) -> tuple[int, str]:
+    request = Request(
+        f"http://127.0.0.1:{port}/slack/events",
+        body.encode(),
+        {"Content-Type": "application/x-www-form-urlencoded", **headers},
+    )
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_over_http_only_what_slack_has_signed_just_now_is_heard(serve, slack, dana, port):
+    bot = serve(MODE="http", APP_TOKEN="", SIGNING_SECRET=SECRET, PORT=str(port))
+    bot.says("is heard")
+    payload = slack.command_payload(dana, "C0OPS", "status R77")
+
+    assert post(port, payload, secret="another")[0] == 401
+    assert post(port, payload, age=301)[0] == 401
+    assert raw(port, urlencode(payload), {})[0] == 401
+    assert raw(port, "payload={", {"X-Slack-Request-Timestamp": "soon"})[0] == 401
+    assert post(port, payload) == (200, "")
+
+    slack.wait_for(lambda: any("R77" in e.text for e in slack.ephemerals(dana)))
+    wrong = slack.command_payload(dana, "C0OPS", "hsot hv01")
+    status, text = post(port, wrong)
+    assert (status, "Did you mean host?" in text) == (200, True)
+    assert post(port, {"payload": "{"})[0] == 400
+    assert slack.calls("apps.connections.open") == ()
+    assert bot.end(signal.SIGTERM) == 0
+    assert "Traceback" not in bot.text
+
+
+def test_an_address_that_is_taken_is_refused(serve, tmp_path, port):
+    with socket.create_server(("127.0.0.1", port)):
+        bot = serve(MODE="http", APP_TOKEN="", SIGNING_SECRET=SECRET, PORT=str(port))
+
+        assert bot.ends() == 2
+
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in bot.text
+    assert "Set another slack.port" in bot.text
