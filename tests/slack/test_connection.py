@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from bot.slack.outbox import Rhythm
 from bot.slack.restraint import Restraint
 from bot.slack.standin import NotAcked
 
@@ -160,3 +161,25 @@ def test_the_moment_that_slack_names_is_waited_for():
     restraint.told_to_wait(45.0)
 
     assert restraint.pause(1.0) == 44.0
+
+
+# --- the end ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("last_words", "told"), [(0.0, False), (5.0, True)])
+def test_what_waits_to_be_said_is_sent_before_the_end_for_as_long_as_is_allowed(
+    make_night, last_words, told
+):
+    night = make_night()
+    night.side = night.new_side(Rhythm(post=0.0, board=0.0, look=0.02, again=0.5))
+    night.slack.order("chat.postEphemeral", "internal_error")
+    night.start()
+    payload = night.slack.command_payload(night.dana, night.ops, "status R77")
+    del payload["response_url"]
+    night.slack.deliver("slash_commands", payload)
+    night.slack.wait_for(lambda: night.slack.calls("chat.postEphemeral"))
+
+    night.side.stop(last_words)
+
+    assert bool(night.slack.ephemerals(night.dana)) is told
+    assert bool(night.side.tables.outbound()) is not told, "what was not said waits in its row"
