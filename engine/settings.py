@@ -129,9 +129,10 @@ class EngineSettings(Section):
 
 
 class SlackSettings(Section):
-    """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``).
+    """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``, ``S0123``).
 
-    Empty ``channels`` means every channel, empty ``starters`` everyone; ``approvers`` are listed.
+    Empty ``channels`` means every channel, empty ``starters`` everyone. Who is in ``approvers``, or
+    now in one of the user groups ``oncall`` or ``escalation``, decides.
     """
 
     bot_token: Token = SecretStr("")
@@ -140,6 +141,8 @@ class SlackSettings(Section):
     channels: Names = ()
     starters: Names = ()
     approvers: Names = ()
+    oncall: Names = ()
+    escalation: Names = ()
 
 
 class VmmSettings(Section):

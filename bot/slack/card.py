@@ -33,6 +33,8 @@ from bot.slack.views import (
 )
 from engine.model import Approval, ApprovalState, Fleet, Run, RunRecord, short
 
+_WHO = {False: "May decide", True: "On call now"}
+
 
 @dataclass(frozen=True)
 class Question:
@@ -70,7 +72,9 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
         f"Without approval {left} on {hosts(run.sources, ' or ')}; the others still move.",
     ]
     who = f"Asked by {mention(run.by)}, who cannot decide{_steered(run)}. " + (
-        f"May decide: {mentions(able)}" if able else f"At present {nobody(run)}."
+        f"{_WHO[bool(deciders.groups)]}: {mentions(able)}"
+        if able
+        else f"At present {nobody(run, deciders)}."
     )
     ping = f"{mentions(able)} " if able else ""
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.slack.loops import Loop
+from bot.slack.roster import Lookups
 from bot.slack.slack_api import ReplyUrls, SlackApi, SlackLater, SlackNever
 from bot.slack.tables import FIRST, SECOND, Outbound, Sent, Tables
 from engine.clock import Clock
@@ -85,6 +86,7 @@ class Outbox:
     ) -> None:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
         self.pace = Pace(rhythm)
+        self.lookups = Lookups(tables, clock)
         self.after = after
         self.loop = Loop("slack-outbox", self.send_due)
         self._tries: dict[str, int] = {}
@@ -92,11 +94,18 @@ class Outbox:
     def send_due(self) -> float | None:
         """Send everything that may go now; the seconds until the next may."""
         while True:
+            asked = self.lookups.ask(self.api)
+            if asked:
+                self.after(None)
             waiting = self._in_order()
+            if asked and not waiting:
+                continue  # more may be wanted
             if not waiting:
                 return None
             now = self.clock.monotonic()
             ready = next((w for w in waiting if w[2] <= now), None)
+            if asked and ready is None:
+                continue
             if ready is None:
                 return max(0.01, min(at for _, _, at in waiting) - now)
             out, sent, _ = ready

@@ -130,14 +130,23 @@ class Standin:
 
     # --- the workspace --------------------------------------------------------------------
 
-    def user(self, name: str) -> str:
-        """The id of a member of that name, who joins every channel there is and will be."""
+    def user(self, name: str, **profile: object) -> str:
+        """The id of a member of that name, who joins every channel there is and will be;
+        ``profile``: what users.info says differently, such as ``is_restricted=True``."""
         with self._changed:
             user = f"U0{''.join(c for c in name.upper() if c.isalnum())}"
             self.workspace.users[user] = name
+            self.workspace.profiles[user] = profile
             for channel in self.workspace.channels.values():
                 channel.members.add(user)
             return user
+
+    def group(self, name: str, *users: str) -> str:
+        """The id of the user group of that name, in which exactly these are from now on."""
+        with self._changed:
+            group = f"S0{name.upper()}"
+            self.workspace.groups[group] = users
+            return group
 
     def channel(self, name: str, *, bot: bool = True, archived: bool = False) -> str:
         """The id of a channel of that name; ``bot``: has the bot been invited?"""

@@ -129,6 +129,8 @@ class Workspace:
         self.changed = threading.Condition(threading.RLock())
         self.team, self.bot_user, self.bot = "T0STANDIN", "U0VMFERRY", "B0VMFERRY"
         self.users: dict[str, str] = {self.bot_user: "vmferry"}
+        self.profiles: dict[str, dict[str, object]] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
         self.channels: dict[str, Channel] = {}
         self.calls: list[Call] = []
         self.messages: dict[tuple[str, str], Message] = {}
@@ -141,6 +143,8 @@ class Workspace:
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "chat.postEphemeral": self._post_ephemeral,
+            "users.info": self._user,
+            "usergroups.users.list": self._group,
         }
 
     def answer(self, method: str, args: Json, token: str) -> tuple[dict[str, object], Scripted]:
@@ -233,6 +237,27 @@ class Workspace:
             "bot_id": self.bot,
             "user": "vmferry",
         }
+
+    def _user(self, args: Json) -> dict[str, object]:
+        user = str(args.get("user") or "")
+        if user not in self.users:
+            return {"ok": False, "error": "user_not_found"}
+        usual = {
+            "id": user,
+            "team_id": self.team,
+            "name": self.users[user],
+            "deleted": False,
+            "is_bot": user == self.bot_user,
+            "is_restricted": False,
+            "is_ultra_restricted": False,
+        }
+        return {"ok": True, "user": usual | self.profiles.get(user, {})}
+
+    def _group(self, args: Json) -> dict[str, object]:
+        group = str(args.get("usergroup") or "")
+        if group not in self.groups:
+            return {"ok": False, "error": "no_such_subteam"}
+        return {"ok": True, "users": list(self.groups[group])}
 
     def _refused(self, method: str, args: Json) -> dict[str, object] | None:
         channel = self.channels.get(str(args.get("channel") or ""))

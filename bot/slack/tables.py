@@ -56,6 +56,16 @@ def m002_boards_that_wait_for_slack(db: Database) -> None:
     db.execute("ALTER TABLE slack_runs ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
 
 
+@migrations()
+def m003_lookups(db: Database) -> None:
+    """What Slack said when it was asked who is in a group or who somebody is, and when (wall
+    clock); ``wanted``: since when it is to be asked (again)."""
+    db.execute(
+        "CREATE TABLE slack_lookups (name TEXT PRIMARY KEY, wanted REAL, at REAL, answer TEXT,"
+        " error TEXT NOT NULL DEFAULT '') STRICT"
+    )
+
+
 FIRST, SECOND, LAST = 0, 1, 2
 
 
@@ -267,6 +277,12 @@ class Tables:
             None if thread is None else str(thread),
             str(row["fingerprint"]),
         )
+
+    def is_known(self, key: str) -> bool:
+        """Was this message ever put into the outbox?"""
+        waits = "SELECT key FROM slack_outbox WHERE key = ?"
+        stands = "SELECT key FROM slack_messages WHERE key = ?"
+        return bool(self._rows(f"{waits} UNION {stands}", [key, key]))
 
     # --- runs that are told about -----------------------------------------------------------
 

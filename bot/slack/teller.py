@@ -17,7 +17,7 @@ from bot.slack import sentences
 from bot.slack.card import Question, card_view
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
-from bot.slack.people import Deciders
+from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
 from bot.slack.views import (
@@ -32,7 +32,7 @@ from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunRecord, RunState
 from engine.service import Service
 from engine.settings import Settings
-from engine.store import events
+from engine.store import events, queries
 
 CURSOR = "teller"
 GOES_ON = f"run.{RunState.ACTIVE}"  # begun, resumed, or retried after its end
@@ -55,7 +55,8 @@ class Teller:
     ) -> None:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
-        self.deciders = Deciders(settings.slack.approvers)
+        self.roster = Roster(tables, settings.slack, wall)
+        self.deciders = self.roster.deciders()
         self.told = told
         self.loop = Loop("slack-teller", self.look)
         self._asked: set[int] = set()
@@ -83,13 +84,19 @@ class Teller:
         everything = now >= self._all_at
         if everything:
             self._all_at = now + self.rhythm.board
+        self.deciders = self.roster.deciders()
         watched = self.tables.watched()
         changed = [self._try_to_tell(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
-        if any(changed):
+        asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
+        if any(changed) or asks:
             self.told()
         return self.rhythm.look
+
+    def _anything_is_asked(self) -> bool:
+        watched = {w.run for w in self.tables.watched()}
+        return any(a.run in watched for a in queries.open_approvals(self.store))
 
     def _try_to_tell(self, watched: Watched) -> bool:
         """A bug in the telling of one run must not silence the others; it is looked at again."""

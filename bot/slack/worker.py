@@ -16,13 +16,14 @@ from typing import Literal
 from bot.slack import sentences
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
-from bot.slack.people import Deciders, slack_id
+from bot.slack.people import slack_id
+from bot.slack.roster import Roster, Sure
 from bot.slack.tables import Inbound, Tables
-from bot.slack.verbs import CHANGING, FOR_STARTERS, Verbs, people_of
+from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, Verbs, people_of
 from bot.slack.views import APPROVE, DENY
 from bot.slack.wording import named
 from engine import grammar
-from engine.clock import Clock
+from engine.clock import Clock, SystemClock
 from engine.errors import Refused
 from engine.grammar import Ask, Command
 from engine.model import Request, Run, RunState
@@ -33,6 +34,7 @@ from engine.store import queries
 log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
+ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
 VERDICTS: dict[str, Literal["approve", "deny"]] = {APPROVE: "approve", DENY: "deny"}
 
 
@@ -54,18 +56,24 @@ class Worker:
         settings: Settings,
         clock: Clock,
         done: Callable[[int | None], None],
+        wall: Clock | None = None,
     ) -> None:
         self.tables, self.service, self.settings, self.clock = tables, service, settings, clock
         self.store = service.store
-        self.deciders = Deciders(settings.slack.approvers)
+        self.wall = wall or SystemClock()
+        self.roster = Roster(tables, settings.slack, self.wall)
+        self.deciders = self.roster.deciders()
         self.verbs = Verbs(service, settings, clock, self.deciders)
         self.done = done
+        self._asked: tuple[int, float] = (0, 0.0)
         self.loop = Loop("slack-worker", self.work_off)
 
     def work_off(self) -> float | None:
         """Carry out every row that waits."""
         while (row := self.tables.next_inbound()) is not None:
             try:
+                if self._waits_for_slack(row):
+                    return ASKED_AGAIN
                 run = self._carry_out(row)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
@@ -84,9 +92,49 @@ class Worker:
             if unheard and not self.tables.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
+    def _waits_for_slack(self, row: Inbound) -> bool:
+        """Must Slack be asked first who may decide? Not for longer than somebody waits."""
+        kind = self._about(row)
+        if kind is None:
+            return False
+        user = slack_id(row.by) if kind == "decision" else None
+        sure = self.roster.sure_of(user)[0] if user else self.roster.sure_of_groups()
+        if sure is Sure.YES:
+            return False
+        inbox, until = self._asked
+        now = self.wall.monotonic()
+        if inbox != row.id:
+            self._asked = (row.id, now + PATIENCE)
+            self.roster.ask_about(user)
+            self.done(None)
+            return True
+        return sure is Sure.ASKING and now < until
+
+    def _about(self, row: Inbound) -> Literal["decision", "start"] | None:
+        """Does this row decide, or start something that somebody may have to decide on?"""
+        if row.kind != COMMAND:
+            return "decision"
+        try:
+            command = grammar.parse(str(row.body.get("text", "")))
+        except Refused:
+            return None
+        if isinstance(command, Request):
+            return "start"
+        return "decision" if command.verb in DECISIONS else None
+
+    def _unsure(self, row: Inbound, what: str) -> str:
+        """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
+        sure, error = self.roster.sure_of(slack_id(row.by))
+        if sure is Sure.YES:
+            return ""
+        said = sentences.unsure(error, row.by, self.deciders)
+        self.service.refuse(row.by, what, Refused(said))
+        return said
+
     def _carry_out(self, row: Inbound) -> int | None:
         if row.begun is None:
             self.tables.begin(row.id, self.clock.now())
+        self.deciders = self.verbs.deciders = self.roster.deciders()
         try:
             outcome = self._command(row) if row.kind == COMMAND else self._click(row)
         except Exception as error:
@@ -113,7 +161,8 @@ class Worker:
                     self.service.refuse(row.by, text, Refused("This person may not say this here."))
                 return Outcome(forbidden)
             if isinstance(command, Ask):
-                return Outcome(self.verbs.answer(row, command))
+                unsure = self._unsure(row, text) if command.verb in DECISIONS else ""
+                return Outcome(unsure or self.verbs.answer(row, command))
             return self._start(row, command)
         except Refused as error:
             if _changes(command):
@@ -151,7 +200,7 @@ class Worker:
             return Outcome(sentences.attached(run))
         if self.deciders.eligible(run):
             return Outcome(run=run)
-        return Outcome(sentences.started_without_deciders(run), run)
+        return Outcome(sentences.started_without_deciders(run, self.deciders), run)
 
     def _unfinished(self) -> tuple[Run, ...]:
         return queries.runs(self.store, unfinished=True)
@@ -166,6 +215,9 @@ class Worker:
             return Outcome(sentences.unknown_button(command))
         if len(number) > 15:
             return Outcome(sentences.unknown_button(command))
+        unsure = self._unsure(row, f"{verdict} A{number}")
+        if unsure:
+            return Outcome(unsure)
         answer = self.service.decide(
             int(number), verdict, by=row.by, deciders=self.deciders.people(), digest=digest
         )
