@@ -178,11 +178,11 @@ class Roster:
 
     def sure_of_groups(self) -> Sure:
         """Is it known who is on call?"""
-        return self._sure(self._stale(self.settings.oncall))[0]
+        return self._sure(self._stale(self.groups))[0]
 
     def ask_about(self, user: str | None) -> None:
         """Have Slack asked for what is missing to be sure of this user; ``None``: of the groups."""
-        missing = self._stale(self.settings.oncall) if user is None else self._missing(user)
+        missing = self._stale(self.groups) if user is None else self._missing(user)
         self.lookups.want([row.name for row in missing if not row.wanted])
 
     def keep_fresh(self) -> bool:

@@ -51,9 +51,11 @@ def attached(run: Run) -> str:
 
 def started_without_deciders(run: Run, deciders: Deciders) -> str:
     """Said to the requester at once, so that nobody waits all night for an impossible click."""
+    others = deciders.stand_ins(run)
+    instead = f" I will ask {mentions(others)} instead." if others else ""
     return (
         f"{run.label} starts, but {nobody(run, deciders)}. "
-        "VMs that are powered down will wait; running VMs move."
+        f"VMs that are powered down will wait; running VMs move.{instead}"
     )
 
 

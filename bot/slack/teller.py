@@ -17,6 +17,7 @@ from bot.slack import sentences
 from bot.slack.card import Question, card_view
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
+from bot.slack.reminders import due
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
@@ -154,6 +155,7 @@ class Teller:
             )
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
+            yield from self._again(question)
         for name, stuck in _by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
             yield f"failure:{run.label}:{name}", told, FIRST
@@ -161,6 +163,13 @@ class Teller:
             lines = report_lines(self.store, record, self.clock.now())
             last = report_view(record, lines, events.head(self.store), command)
             yield f"report:{run.label}{_round(run.resumed)}", last, SECOND
+
+    def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
+        """Reminders and the escalation: once each, so what was put before is left as it is."""
+        now, settings = self.clock.now(), self.settings.slack
+        for key, told in due(question, self.deciders, settings, now):
+            if not self.tables.is_known(key):
+                yield key, told, FIRST
 
     def _past(self, approval: Approval) -> Decided:
         """Looked up once for each decision."""
