@@ -98,6 +98,11 @@ def failed_inside(inbox: int, command: str) -> str:
     )
 
 
+def form_too_late(code: str) -> str:
+    """A form that Slack did not open."""
+    return f"The form did not open in time ({escape(code)}). {NOTHING} Click again."
+
+
 def not_saved() -> str:
     """The row could not be written, so nothing was promised."""
     return (
@@ -125,6 +130,8 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
             return f"This card is older than the question. {NOTHING} Use the newest card."
         case "expired":
             return f"This question is closed: nobody decided in time. {NOTHING}"
+        case "started":
+            return f"A VM of it has been started since, so the yes stands. {NOTHING}"
         case "withdrawn":
             return f"This question was withdrawn. {NOTHING}"
     return f"I do not know this question any more. {NOTHING} Type: {command} status"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from bot.slack.standin_forms import Form, Trigger, trigger_error, view_refusal
 from bot.slack.standin_rules import refusal
 from engine.clock import Clock, SystemClock
 
@@ -137,12 +138,15 @@ class Workspace:
         self.ephemerals: list[Ephemeral] = []
         self.response_urls: dict[str, ResponseUrl] = {}
         self.orders: defaultdict[str, deque[Scripted]] = defaultdict(deque)
+        self.triggers: dict[str, Trigger] = {}
+        self.forms: list[Form] = []
         self._last_ts = 0.0
         self._methods: dict[str, Callable[[Json], dict[str, object]]] = {
             "auth.test": self._auth_test,
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "chat.postEphemeral": self._post_ephemeral,
+            "views.open": self._open_view,
             "users.info": self._user,
             "usergroups.users.list": self._group,
         }
@@ -237,6 +241,22 @@ class Workspace:
             "bot_id": self.bot,
             "user": "vmferry",
         }
+
+    def _open_view(self, args: Json) -> dict[str, object]:
+        trigger = self.triggers.get(str(args.get("trigger_id") or ""))
+        error = trigger_error(trigger, self.clock.now())
+        if error or trigger is None:
+            return {"ok": False, "error": error}
+        view = args.get("view")
+        broken = view_refusal(view)
+        if broken or not isinstance(view, Mapping):
+            where = broken.where if broken else ""
+            messages = {"messages": [f"[ERROR] {where}"]}
+            return {"ok": False, "error": "invalid_arguments", "response_metadata": messages}
+        trigger.used = True
+        form = Form(f"V{len(self.forms) + 1}", trigger.user, view)
+        self.forms.append(form)
+        return {"ok": True, "view": {**view, "id": form.id}}
 
     def _user(self, args: Json) -> dict[str, object]:
         user = str(args.get("user") or "")

@@ -237,6 +237,31 @@ class Tables:
             ),
         )
 
+    def open_form(self, db: Database, row: Inbound, form: Mapping[str, object]) -> None:
+        """Have a form opened for whoever clicked; its ``text`` is what lets it be opened."""
+        self.put(
+            db,
+            Outbound(
+                key=f"form:{row.id}",
+                kind="form",
+                channel=row.channel,
+                text=str(row.body.get("trigger") or ""),
+                blocks=(form,),
+                user=row.by.removeprefix("@"),
+                inbox=row.id,
+                thread_ts=str(row.body.get("thread_ts") or "") or None,
+                priority=FIRST,
+            ),
+        )
+
+    def form_failed(self, out: Outbound, text: str) -> None:
+        """A form could not be opened: whoever clicked is told instead."""
+        body: dict[str, object] = {"thread_ts": out.thread_ts}
+        clicked = Inbound(out.inbox or 0, "", out.user or "", out.channel, body, 0.0)
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
+            self.reply(db, clicked, text)
+
     def outbound(self) -> tuple[Outbound, ...]:
         """Everything that is still to be sent, most urgent first."""
         rows = self._rows("SELECT * FROM slack_outbox ORDER BY priority, id")

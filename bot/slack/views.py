@@ -38,7 +38,7 @@ from engine.model import (
     short,
 )
 
-APPROVE, DENY = "approve", "deny"
+APPROVE, DENY, AGAIN = "approve", "deny", "again"
 COMMAND = "/migrate"
 
 STATE = {

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.slack import sentences
+from bot.slack import clicks, sentences
+from bot.slack.blocks import Block
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
 from bot.slack.people import slack_id
 from bot.slack.roster import Roster, Sure
 from bot.slack.tables import Inbound, Tables
 from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, Verbs, people_of
-from bot.slack.views import APPROVE, DENY
+from bot.slack.views import AGAIN
 from bot.slack.wording import named
 from engine import grammar
 from engine.clock import Clock, SystemClock
@@ -35,15 +36,16 @@ log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
 ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
-VERDICTS: dict[str, Literal["approve", "deny"]] = {APPROVE: "approve", DENY: "deny"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is said to the person (empty: nothing), and the run to tell about from now on."""
+    """What is said to the person (empty: nothing), the run to tell about from now on, and the
+    form that is opened."""
 
     reply: str = ""
     run: Run | None = None
+    form: Block | None = None
 
 
 class Worker:
@@ -64,6 +66,7 @@ class Worker:
         self.roster = Roster(tables, settings.slack, self.wall)
         self.deciders = self.roster.deciders()
         self.verbs = Verbs(service, settings, clock, self.deciders)
+        self.clicks = clicks.Clicks(service, settings.slack.command)
         self.done = done
         self._asked: tuple[int, float] = (0, 0.0)
         self.loop = Loop("slack-worker", self.work_off)
@@ -113,7 +116,8 @@ class Worker:
     def _about(self, row: Inbound) -> Literal["decision", "start"] | None:
         """Does this row decide, or start something that somebody may have to decide on?"""
         if row.kind != COMMAND:
-            return "decision"
+            clicked = clicks.read(row)
+            return "decision" if clicked and clicked.action != AGAIN else None
         try:
             command = grammar.parse(str(row.body.get("text", "")))
         except Refused:
@@ -146,6 +150,8 @@ class Worker:
             if outcome.run is not None:
                 self.tables.watch(db, outcome.run.id, row)
             self.tables.reply(db, row, outcome.reply)
+            if outcome.form is not None:
+                self.tables.open_form(db, row, outcome.form)
             self.tables.finish(db, row.id, self.clock.now())
         return outcome.run.id if outcome.run else None
 
@@ -208,23 +214,22 @@ class Worker:
     # --- clicks -----------------------------------------------------------------------------
 
     def _click(self, row: Inbound) -> Outcome:
-        command = self.settings.slack.command
-        verdict = VERDICTS.get(str(row.body.get("action")))
-        number, _, digest = str(row.body.get("value")).partition(".")
-        if verdict is None or not (number.isascii() and number.isdigit() and digest):
-            return Outcome(sentences.unknown_button(command))
-        if len(number) > 15:
-            return Outcome(sentences.unknown_button(command))
-        unsure = self._unsure(row, f"{verdict} A{number}")
-        if unsure:
-            return Outcome(unsure)
-        answer = self.service.decide(
-            int(number), verdict, by=row.by, deciders=self.deciders.people(), digest=digest
-        )
-        own = answer.code == "already" and answer.by == row.by and row.begun is not None
-        if own and answer.at is not None and answer.at >= row.received:
-            return Outcome()  # carried out before a kill; the card says it
-        return Outcome(sentences.decision(answer, row.by, row.received, self.deciders, command))
+        clicked = clicks.read(row)
+        if clicked is None:
+            return Outcome(sentences.unknown_button(self.settings.slack.command))
+        try:
+            if clicked.action == AGAIN:
+                said = self._forbidden(row, Ask("retry"))
+            else:
+                said = self._unsure(row, clicked.what)
+            if said:
+                return Outcome(said)
+            answer = self.clicks.answer(row, clicked, self.deciders)
+            reply = named(answer.reply, people_of(self._unfinished()))
+            return Outcome(reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, clicked.what, error)
+            return Outcome(self._refused(error, Ask("retry")))
 
 
 def _changes(command: Command | None) -> bool:
