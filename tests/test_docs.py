@@ -569,7 +569,8 @@ def test_the_manifest_declares_what_the_app_listens_to(app: App):
     assert manifest["settings"]["interactivity"]["is_enabled"]
     assert manifest["settings"]["socket_mode_enabled"]
     assert "event_subscriptions" not in manifest["settings"]
-    assert {"commands", "chat:write"} == set(manifest["oauth_config"]["scopes"]["bot"])
+    scopes = {"commands", "chat:write", "usergroups:read", "users:read"}
+    assert scopes == set(manifest["oauth_config"]["scopes"]["bot"])
 
 
 def test_the_hint_of_the_slash_command_is_understood():

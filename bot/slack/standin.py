@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from aiohttp import WSMsgType, web
 
+from bot.slack.standin_forms import Form, Trigger, submission
 from bot.slack.standin_workspace import (
     Call,
     Channel,
@@ -130,14 +131,23 @@ class Standin:
 
     # --- the workspace --------------------------------------------------------------------
 
-    def user(self, name: str) -> str:
-        """The id of a member of that name, who joins every channel there is and will be."""
+    def user(self, name: str, **profile: object) -> str:
+        """The id of a member of that name, who joins every channel there is and will be;
+        ``profile``: what users.info says differently, such as ``is_restricted=True``."""
         with self._changed:
             user = f"U0{''.join(c for c in name.upper() if c.isalnum())}"
             self.workspace.users[user] = name
+            self.workspace.profiles[user] = profile
             for channel in self.workspace.channels.values():
                 channel.members.add(user)
             return user
+
+    def group(self, name: str, *users: str) -> str:
+        """The id of the user group of that name, in which exactly these are from now on."""
+        with self._changed:
+            group = f"S0{name.upper()}"
+            self.workspace.groups[group] = users
+            return group
 
     def channel(self, name: str, *, bot: bool = True, archived: bool = False) -> str:
         """The id of a channel of that name; ``bot``: has the bot been invited?"""
@@ -178,6 +188,15 @@ class Standin:
         """
         return self.deliver("interactive", self.click_payload(user, message_ts, action_id, value))
 
+    def form(self, user: str) -> Form:
+        """The form that this person was shown last; waits for the first one."""
+        return self.wait_for(lambda: [f for f in self.workspace.forms if f.user == user])[-1]
+
+    def submit(self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()) -> Acked:
+        """Fill a form in and send it; the ack's payload holds what is wrong, if anything is."""
+        filled = submission(form, self.workspace.team, reason, chosen)
+        return self.deliver("interactive", filled)
+
     def deliver(self, kind: str, payload: Json, envelope: str | None = None) -> Acked:
         """Send one envelope over one of the sockets and wait for its ack.
 
@@ -192,7 +211,8 @@ class Standin:
             "envelope_id": envelope,
             "type": kind,
             "payload": payload,
-            "accepts_response_payload": kind == "slash_commands",
+            "accepts_response_payload": kind == "slash_commands"
+            or payload.get("type") == "view_submission",
         }
         asyncio.run_coroutine_threadsafe(self._send(frame), self._loop)
         try:
@@ -303,13 +323,15 @@ class Standin:
 
     def _common(self, user: str, channel: str, thread_ts: str | None) -> dict[str, object]:
         number = next(self._numbers)
+        trigger = f"{number}.{number}.stand-in"
         with self._changed:
+            self.workspace.triggers[trigger] = Trigger(user, self.workspace.clock.now())
             until = self.workspace.clock.now() + RESPONSE_URL_LIFE
             self.workspace.response_urls[str(number)] = ResponseUrl(user, channel, thread_ts, until)
         return {
             "token": "verification-token",
             "api_app_id": "A0VMFERRY",
-            "trigger_id": f"{number}.{number}.stand-in",
+            "trigger_id": trigger,
             "response_url": f"http://127.0.0.1:{self._port}/response/{number}",
         }
 
