@@ -37,6 +37,7 @@ def build_app(listeners: Listeners, client: WebClient, bot_token: str, command: 
     app.error(_last_resort)
     app.command(command)(listeners.command)
     app.action(ANYTHING)(listeners.click)  # the last listener: buttons of any version get an answer
+    app.view(ANYTHING)(listeners.submitted)
     return app
 
 

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.app import ANYTHING
-from bot.slack.listeners import Listeners
 from bot.slack.outbox import Rhythm
 from bot.slack.serve import SlackSide
-from bot.slack.slack_api import ReplyUrls
 from bot.slack.standin import Standin
 from bot.slack.standin_workspace import Message
 from engine.clock import VirtualClock
@@ -86,7 +83,7 @@ class Night:
         self.side = self.new_side()
 
     def new_side(self, rhythm: Rhythm = HURRIED) -> SlackSide:
-        side = SlackSide(
+        return SlackSide(
             self.store,
             self.service,
             self.settings,
@@ -94,8 +91,6 @@ class Night:
             base_url=self.slack.base_url,
             rhythm=rhythm,
         )
-        hear_forms(side, self)
-        return side
 
     def start(self) -> None:
         self.side.start()
@@ -174,18 +169,6 @@ class Night:
 
     def to_the_end(self, number: int = 1) -> None:
         self.step(until=lambda: self.run(number).over, most=20_000)
-
-
-def hear_forms(side: SlackSide, night: Night) -> None:
-    """Forms that were filled in go to the listeners: ``build_app`` does not register them yet."""
-    listeners = Listeners(
-        side.tables,
-        ReplyUrls(),
-        night.clock,
-        night.settings.slack.command,
-        side.worker.loop.knock,
-    )
-    side.app.view(ANYTHING)(listeners.submitted)
 
 
 @pytest.fixture
