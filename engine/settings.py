@@ -83,6 +83,7 @@ AtLeast0 = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Leads = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_names)]
 Token = Annotated[SecretStr, BeforeValidator(_secret)]
 
 
@@ -140,9 +141,11 @@ class EngineSettings(Section):
 
 
 class SlackSettings(Section):
-    """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``).
+    """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``, ``S0123``).
 
-    Empty ``channels`` means every channel, empty ``starters`` everyone; ``approvers`` are listed.
+    Empty ``channels`` means every channel, empty ``starters`` everyone. Who is in ``approvers``, or
+    now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
+    ``escalate`` are seconds before a yes is needed.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
     requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
@@ -158,6 +161,10 @@ class SlackSettings(Section):
     channels: Names = ()
     starters: Names = ()
     approvers: Names = ()
+    oncall: Names = ()
+    escalation: Names = ()
+    reminders: Leads = (900.0,)
+    escalate: Positive = 300.0
 
 
 class VmmSettings(Section):

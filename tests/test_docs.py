@@ -567,7 +567,7 @@ def test_the_manifest_declares_what_the_app_listens_to(app: App):
     listeners = {one.ack_function.__name__ for one in app._listeners}
 
     assert commands == [Settings().slack.command]
-    assert listeners == {"command", "click"}
+    assert listeners == {"command", "click", "submitted"}
     assert manifest["settings"]["interactivity"]["is_enabled"]
     assert manifest["settings"]["socket_mode_enabled"]
     assert "event_subscriptions" not in manifest["settings"]

@@ -46,6 +46,7 @@ def build_app(
     app.error(_last_resort)
     app.command(command)(listeners.command)
     app.action(ANYTHING)(listeners.click)  # the last listener: buttons of any version get an answer
+    app.view(ANYTHING)(listeners.submitted)
     return app
 
 

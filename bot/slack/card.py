@@ -18,8 +18,10 @@ from bot.slack.blocks import (
     section,
     size,
 )
+from bot.slack.forms import CHOOSE, WITHDRAW, may_choose
 from bot.slack.people import Deciders, mention, mentions
 from bot.slack.views import (
+    AGAIN,
     APPROVE,
     DENY,
     Rendered,
@@ -31,7 +33,19 @@ from bot.slack.views import (
     route,
     several,
 )
-from engine.model import Approval, ApprovalState, Fleet, Run, RunRecord, short
+from engine.model import (
+    MIGRATIONS,
+    Approval,
+    ApprovalState,
+    Fleet,
+    MoveState,
+    Outcome,
+    Run,
+    RunRecord,
+    short,
+)
+
+_WHO = {False: "May decide", True: "On call now"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,8 @@ def card_view(question: Question, deciders: Deciders) -> Rendered:
         coarse = replace(question, needed_by=coarse_time(question.needed_by))
         return rendered(*_open_card(question, deciders), _open_card(coarse, deciders))
     lines = _closed_card(question)
-    return rendered("\n".join(lines), [section("\n".join(lines))])
+    more = _later_buttons(question)
+    return rendered("\n".join(lines), [section("\n".join(lines)), *more])
 
 
 def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]]:
@@ -70,7 +85,9 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
         f"Without approval {left} on {hosts(run.sources, ' or ')}; the others still move.",
     ]
     who = f"Asked by {mention(run.by)}, who cannot decide{_steered(run)}. " + (
-        f"May decide: {mentions(able)}" if able else f"At present {nobody(run)}."
+        f"{_WHO[bool(deciders.groups)]}: {mentions(able)}"
+        if able
+        else f"At present {nobody(run, deciders)}."
     )
     ping = f"{mentions(able)} " if able else ""
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
@@ -116,10 +133,55 @@ def _decision_buttons(approval: Approval, run: Run) -> Block:
     sources = " or ".join(short(s) for s in run.sources)
     yes = f"Approve {number}"
     sure = confirm(f"Approve {number}", f"Move {what} from {sources}?", yes, "Go back")
-    return actions(
+    buttons = [
         button(yes, APPROVE, value, style="primary", about=f"Approve moving {what}", confirm=sure),
-        button("Deny", DENY, value, style="danger", about=f"Deny moving {what}"),
+        button("Deny…", DENY, value, style="danger", about=f"Deny moving {what}"),
+    ]
+    if may_choose(number):
+        about = f"Choose which of {what} may move"
+        buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
+    return actions(*buttons)
+
+
+def _later_buttons(question: Question) -> list[Block]:
+    """What can still be done about a decision: take it back before its first start, ask again."""
+    approval, record = question.approval, question.record
+    value = f"{approval.id}.{approval.digest}"
+    buttons = []
+    if approval.state is ApprovalState.GRANTED and _has_not_begun(approval, record):
+        about = f"Take back the yes to {approval.label}"
+        buttons.append(button("Withdraw…", WITHDRAW, value, about=about))
+    if left_behind(approval, record):
+        about = f"Have somebody decide again on the VMs of {approval.label}"
+        buttons.append(button("Ask again", AGAIN, value, about=about))
+    return [actions(*buttons)] if buttons else []
+
+
+def _has_not_begun(approval: Approval, record: RunRecord) -> bool:
+    """Has no VM that it approved been started since, and may one still be?"""
+    if record.run.over:
+        return False
+    decided = approval.decided or 0.0
+    return not any(
+        attempt.begun >= decided
+        for entry in record.moves
+        if entry.move.vm_id in approval.granted
+        for attempt in entry.of(*MIGRATIONS)
     )
+
+
+def left_behind(approval: Approval, record: RunRecord) -> list[str]:
+    """The VMs of a card that stayed for want of a yes, and that no later card asks about."""
+    if approval.state is ApprovalState.REQUESTED:
+        return []
+    later = {vm for a in record.approvals if a.id > approval.id for vm in a.vms}
+    stayed = {
+        entry.move.vm_id
+        for entry in record.moves
+        if entry.move.state is MoveState.SKIPPED
+        and entry.move.outcome in (Outcome.DENIED, Outcome.EXPIRED)
+    }
+    return [vm_id for vm_id in approval.vms if vm_id in stayed and vm_id not in later]
 
 
 def _vm_rows(question: Question) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from slack_bolt import Ack, BoltResponse
 
-from bot.slack import sentences
+from bot.slack import forms, sentences
 from bot.slack.blocks import fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
@@ -21,6 +21,7 @@ from bot.slack.tables import Inbound, Tables
 from engine import grammar
 from engine.clock import Clock
 from engine.errors import UsageError
+from engine.store import queries
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,43 @@ class Listeners:
             return BoltResponse(status=503)
         return ack()
 
+    def submitted(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A form that was filled in: what is wrong is shown in it, else it is written down."""
+        try:
+            wrong = self._submitted(body)
+        except Exception:
+            log.exception("a form could not be accepted")
+            return BoltResponse(status=503)
+        return ack(response_action="errors", errors=wrong) if wrong else ack()
+
+    def _submitted(self, body: Payload) -> dict[str, str]:
+        view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
+        kind = _text(view, "callback_id")
+        place = forms.read_place(_text(view, "private_metadata"))
+        said = forms.read(_part(view, "state").get("values"))
+        number, _, digest = place.value.partition(".")
+        asked = queries.approval(self.tables.store, int(number))
+        run = queries.run(self.tables.store, asked.run) if asked else None
+        wrong = forms.mistake(kind, said, digest, asked, run)
+        if wrong:
+            return dict([wrong])
+        row = Inbound(
+            0,
+            CLICK,
+            user,
+            place.channel,
+            {
+                "action": f"{kind}{forms.SAID}",
+                "value": place.value,
+                "reason": said.reason.encode("utf-8", "replace").decode(),
+                "vms": list(said.vms),
+                "thread_ts": place.thread_ts,
+            },
+            self.clock.now(),
+        )
+        self._keep(row, f"form:{_text(view, 'id')}:{user}", body)
+        return {}
+
     def _command(self, body: Payload) -> str:
         text = _text(body, "text")
         if len(text) > LONGEST:
@@ -95,6 +133,7 @@ class Listeners:
                 "value": value,
                 "message_ts": _text(container, "message_ts"),
                 "thread_ts": _text(container, "thread_ts"),
+                "trigger": _text(body, "trigger_id"),
             },
             self.clock.now(),
         )

@@ -14,7 +14,9 @@ SCOPES = {
     "channels:read": "see at the start whether it is in its channels",
     "chat:write": "write and update messages",
     "commands": "hear the slash command",
-    "groups:read": "the same for private channels",
+    "groups:read": "see the same of private channels",
+    "usergroups:read": "know who is on call",
+    "users:read": "know guests and bots, who may not decide",
 }
 """The scopes of the bot token, and what each is for."""
 

@@ -16,8 +16,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bot.slack import sentences
 from bot.slack.loops import Loop
-from bot.slack.slack_api import ReplyUrls, SlackApi, SlackLater, SlackNever
+from bot.slack.roster import Lookups
+from bot.slack.slack_api import ReplyUrls, SlackApi, SlackLater, SlackNever, SlackTrouble
 from bot.slack.tables import FIRST, SECOND, Outbound, Sent, Tables
 from engine.clock import Clock
 
@@ -85,6 +87,7 @@ class Outbox:
     ) -> None:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
         self.pace = Pace(rhythm)
+        self.lookups = Lookups(tables, clock)
         self.after = after
         self.loop = Loop("slack-outbox", self.send_due)
         self._tries: dict[str, int] = {}
@@ -92,11 +95,18 @@ class Outbox:
     def send_due(self) -> float | None:
         """Send everything that may go now; the seconds until the next may."""
         while True:
+            asked = self.lookups.ask(self.api)
+            if asked:
+                self.after(None)
             waiting = self._in_order()
+            if asked and not waiting:
+                continue  # more may be wanted
             if not waiting:
                 return None
             now = self.clock.monotonic()
             ready = next((w for w in waiting if w[2] <= now), None)
+            if asked and ready is None:
+                continue
             if ready is None:
                 return max(0.01, min(at for _, _, at in waiting) - now)
             out, sent, _ = ready
@@ -120,22 +130,32 @@ class Outbox:
     def _send(self, out: Outbound, sent: Sent | None) -> None:
         method = _method(out, sent)
         try:
-            if out.kind == "reply":
+            if out.kind == "form":
+                self.api.open_view(out.text, out.blocks[0])
+                stands = None
+            elif out.kind == "reply":
                 self._reply(out)
                 stands = None
             else:
                 stands = self._message(out, sent)
-        except SlackLater as later:
-            self._later(method, out, later)
-            return
-        except SlackNever as never:
-            self._never(out, sent, never)
+        except SlackTrouble as trouble:
+            self._failed(method, out, sent, trouble)
             return
         self.pace.sent(method, out, self.clock.monotonic())
         self._tries.pop(out.key, None)
         self.tables.sent(out, stands)
         if stands is not None and sent is None:
             self.after(out.run)
+
+    def _failed(self, method: str, out: Outbound, sent: Sent | None, trouble: SlackTrouble) -> None:
+        if out.kind == "form":
+            # Its trigger is good for 3 s: there is no later.
+            log.warning("%s was not opened: %s", out.key, trouble.code)
+            self.tables.form_failed(out, sentences.form_too_late(trouble.code))
+        elif isinstance(trouble, SlackLater):
+            self._later(method, out, trouble)
+        elif isinstance(trouble, SlackNever):
+            self._never(out, sent, trouble)
 
     def _message(self, out: Outbound, sent: Sent | None) -> Sent:
         if sent is not None:
@@ -194,6 +214,8 @@ class Outbox:
 
 
 def _method(out: Outbound, sent: Sent | None) -> str:
+    if out.kind == "form":
+        return "views.open"
     if out.kind == "reply":
         return "chat.postEphemeral"
     return "chat.postMessage" if sent is None else "chat.update"

@@ -43,18 +43,53 @@ def barred(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys((run.by, *run.steered)))
 
 
+def bare(user: str) -> str:
+    """A Slack user id as settings may spell it, without the ``@``."""
+    return user.removeprefix("@")
+
+
+def calls(groups: Iterable[str]) -> str:
+    """User groups, pinged."""
+    return " ".join(f"<!subteam^{group}>" for group in groups)
+
+
 @dataclass(frozen=True)
 class Deciders:
-    """Who may approve: the listed users; later those who are on call now."""
+    """Who may decide: the listed users, those on call now, and those whom an escalation asks.
+
+    ``unfit`` are guests, bots, deactivated people and those of other organisations: never.
+    ``known``: has Slack ever said who is on call (``groups``)?
+    """
 
     listed: tuple[str, ...] = ()
+    on_call: tuple[str, ...] = ()
+    backup: tuple[str, ...] = ()
+    unfit: frozenset[str] = frozenset()
+    groups: tuple[str, ...] = ()
+    known: bool = True
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All of them by Slack's ids, fit or not."""
+        named = map(bare, (*self.listed, *self.on_call, *self.backup))
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Those who are asked first: listed or on call, and fit."""
+        first = dict.fromkeys(map(bare, (*self.listed, *self.on_call)))
+        return tuple(user for user in first if user not in self.unfit)
 
     def people(self) -> frozenset[str]:
-        """All of them as the engine names them."""
-        return frozenset(person(user.removeprefix("@")) for user in self.listed)
+        """All who may decide, as the engine names them."""
+        return frozenset(person(user) for user in self.everybody if user not in self.unfit)
 
     def eligible(self, run: Run | None) -> tuple[str, ...]:
-        """Those who may decide on this run: everybody listed who did not have it go."""
+        """Those who are asked about this run: everybody of them who did not have it go."""
         not_they = {slack_id(by) for by in barred(run)} if run else set()
-        users = (user.removeprefix("@") for user in self.listed)
-        return tuple(user for user in users if user not in not_they)
+        return tuple(user for user in self.asked if user not in not_they)
+
+    def stand_ins(self, run: Run) -> tuple[str, ...]:
+        """Those of the escalation who may decide on this run."""
+        not_they = {slack_id(by) for by in barred(run)} | self.unfit
+        return tuple(user for user in self.backup if user not in not_they)

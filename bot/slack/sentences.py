@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
-from bot.slack.people import Deciders, mention, mentions
+from bot.slack.people import Deciders, bare, mention, mentions, slack_id
 from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
 from bot.slack.wording import acted, named, typed
 from engine.board import Board
@@ -49,11 +49,13 @@ def attached(run: Run) -> str:
     return f"{run.label} does this already ({asked}). {NOT_STARTED}"
 
 
-def started_without_deciders(run: Run) -> str:
+def started_without_deciders(run: Run, deciders: Deciders) -> str:
     """Said to the requester at once, so that nobody waits all night for an impossible click."""
+    others = deciders.stand_ins(run)
+    instead = f" I will ask {mentions(others)} instead." if others else ""
     return (
-        f"{run.label} starts, but {nobody(run)}. "
-        "VMs that are powered down will wait; running VMs move."
+        f"{run.label} starts, but {nobody(run, deciders)}. "
+        f"VMs that are powered down will wait; running VMs move.{instead}"
     )
 
 
@@ -96,6 +98,11 @@ def failed_inside(inbox: int, command: str) -> str:
     )
 
 
+def form_too_late(code: str) -> str:
+    """A form that Slack did not open."""
+    return f"The form did not open in time ({escape(code)}). {NOTHING} Click again."
+
+
 def not_saved() -> str:
     """The row could not be written, so nothing was promised."""
     return (
@@ -118,15 +125,43 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
             why = f"You asked for {run}" if asked else f"You had {run} go on"
             return f"{why}, so you cannot decide on it. {others} {NOTHING}"
         case "not_a_decider":
-            others = f"{able} may" if able else "nobody is listed"
-            return f"You may not decide on this ({others}). Your click is recorded. {NOTHING}"
+            return f"{_not_they(by, able, deciders)} Your click is recorded. {NOTHING}"
         case "stale":
             return f"This card is older than the question. {NOTHING} Use the newest card."
         case "expired":
             return f"This question is closed: nobody decided in time. {NOTHING}"
+        case "started":
+            return f"A VM of it has been started since, so the yes stands. {NOTHING}"
         case "withdrawn":
             return f"This question was withdrawn. {NOTHING}"
     return f"I do not know this question any more. {NOTHING} Type: {command} status"
+
+
+def _not_they(by: str, able: str, deciders: Deciders) -> str:
+    """Why this person may not decide, and who may."""
+    user = slack_id(by)
+    if user in deciders.unfit and user in deciders.everybody:
+        others = f"These people may: {able}." if able else "Nobody else may at present."
+        return f"You may not decide: guests, bots and people from elsewhere never do. {others}"
+    if deciders.groups:
+        others = f"those who are: {able}" if able else "at present nobody is"
+        return f"You are not on call now ({others})."
+    return f"You may not decide on this ({f'{able} may' if able else 'nobody is listed'})."
+
+
+def unsure(error: str, by: str, deciders: Deciders) -> str:
+    """Slack did not say whether this person may decide, so nothing was decided."""
+    listed = (slack_id(by) or "") in [bare(user) for user in deciders.listed]
+    what = "whether you may decide" if listed else "who is on call"
+    if error in ("", "no answer"):
+        again = "Try again in a minute; the card stays open."
+        return f"I cannot check {what}: Slack did not answer. {again}"
+    fix = (
+        "The app lacks a scope of manifest.yml: add it and install the app again."
+        if error == "missing_scope"
+        else "Look at the settings slack.oncall and slack.escalation."
+    )
+    return f"I cannot check {what}: Slack says {escape(error)}. {fix} The card stays open."
 
 
 def _earlier(answer: Decision, by: str, clicked: float) -> str:
@@ -205,7 +240,7 @@ def undecided(sentence: str, asked: Approval, run: Run, deciders: Deciders) -> s
         return escape(sentence)
     able = deciders.eligible(run)
     return f"{escape(sentence)} " + (
-        f"May decide: {mentions(able)}." if able else f"At present {nobody(run)}."
+        f"May decide: {mentions(able)}." if able else f"At present {nobody(run, deciders)}."
     )
 
 
@@ -225,7 +260,7 @@ def _open_question(
 ) -> str:
     run, able = board.run, deciders.eligible(board.run)
     by = f" · needed by {date(board.needed_by)}" if board.needed_by else ""
-    who = f"may decide: {mentions(able)}" if able else nobody(run)
+    who = f"may decide: {mentions(able)}" if able else nobody(run, deciders)
     return f"{approval.label} · {run.label} · {route(run)} · {several(names)}{by} · {who}"
 
 

@@ -6,6 +6,7 @@ outbox's business.
 
 from __future__ import annotations
 
+import copy
 import http.client
 import threading
 from collections import OrderedDict
@@ -23,7 +24,7 @@ from slack_sdk.webhook import WebhookClient
 
 Block = Mapping[str, object]
 
-TIMEOUT = 10
+TIMEOUT, QUICK = 10, 2
 REPLIES, REPLIES_FOR = 5, 29 * 60.0
 SLOW_DOWN = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 AUTH = frozenset(
@@ -105,10 +106,12 @@ async def socket_address(client: AsyncWebClient, app_token: str) -> str:
 
 
 class SlackApi:
-    """Post, update, tell one person, and look up what is checked at a start."""
+    """Post, update, tell one person, open a form; look up people and what is checked at a start."""
 
     def __init__(self, client: WebClient) -> None:
         self.client = client
+        self._quick = copy.copy(client)  # for what somebody waits for, finger on the button
+        self._quick.timeout = QUICK
 
     def identity(self) -> Identity:
         """Whose token this is, and what it may do."""
@@ -188,6 +191,29 @@ class SlackApi:
             raise SlackLater("ratelimited", _seconds(answer.headers))
         if answer.status_code != 200:
             raise SlackNever(f"response_url {answer.status_code}")
+
+    def open_view(self, trigger: str, view: Block) -> None:
+        """A form for whoever clicked; ``trigger`` opens one, within 3 s of the click."""
+        with _Translated():
+            self._quick.views_open(trigger_id=trigger, view=dict(view))
+
+    def members(self, group: str) -> tuple[str, ...]:
+        """The user ids that are in a user group now."""
+        with _Translated():
+            users = self._quick.usergroups_users_list(usergroup=group).get("users")
+        return tuple(map(str, users)) if isinstance(users, list) else ()
+
+    def profile(self, user: str) -> Mapping[str, object]:
+        """What Slack knows of a user."""
+        with _Translated():
+            found = self._quick.users_info(user=user).get("user")
+        return found if isinstance(found, Mapping) else {}
+
+    def home(self) -> tuple[str, str]:
+        """Our own team, and its organisation (empty where it has none)."""
+        with _Translated():
+            answer = self._quick.auth_test()
+        return str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or "")
 
 
 class _Translated:

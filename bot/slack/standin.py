@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +18,8 @@ from typing import TypeVar
 
 from aiohttp import WSMsgType, web
 
+from bot.slack.standin_forms import Form, Trigger, submission
+from bot.slack.standin_requests import arguments, bearer
 from bot.slack.standin_workspace import (
     Call,
     Channel,
@@ -26,6 +28,7 @@ from bot.slack.standin_workspace import (
     ResponseUrl,
     Scripted,
     Workspace,
+    buttons,
     raw,
 )
 from engine.clock import Clock, SystemClock
@@ -145,14 +148,23 @@ class Standin:
 
     # --- the workspace --------------------------------------------------------------------
 
-    def user(self, name: str) -> str:
-        """The id of a member of that name, who joins every channel there is and will be."""
+    def user(self, name: str, **profile: object) -> str:
+        """The id of a member of that name, who joins every channel there is and will be;
+        ``profile``: what users.info says differently, such as ``is_restricted=True``."""
         with self._changed:
             user = f"U0{''.join(c for c in name.upper() if c.isalnum())}"
             self.workspace.users[user] = name
+            self.workspace.profiles[user] = profile
             for channel in self.workspace.channels.values():
                 channel.members.add(user)
             return user
+
+    def group(self, name: str, *users: str) -> str:
+        """The id of the user group of that name, in which exactly these are from now on."""
+        with self._changed:
+            group = f"S0{name.upper()}"
+            self.workspace.groups[group] = users
+            return group
 
     def channel(self, name: str, *, bot: bool = True, archived: bool = False) -> str:
         """The id of a channel of that name; ``bot``: has the bot been invited?"""
@@ -193,6 +205,15 @@ class Standin:
         """
         return self.deliver("interactive", self.click_payload(user, message_ts, action_id, value))
 
+    def form(self, user: str) -> Form:
+        """The form that this person was shown last; waits for the first one."""
+        return self.wait_for(lambda: [f for f in self.workspace.forms if f.user == user])[-1]
+
+    def submit(self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()) -> Acked:
+        """Fill a form in and send it; the ack's payload holds what is wrong, if anything is."""
+        filled = submission(form, self.workspace.team, reason, chosen)
+        return self.deliver("interactive", filled)
+
     def deliver(self, kind: str, payload: Json, envelope: str | None = None) -> Acked:
         """Send one envelope over one of the sockets and wait for its ack.
 
@@ -207,7 +228,8 @@ class Standin:
             "envelope_id": envelope,
             "type": kind,
             "payload": payload,
-            "accepts_response_payload": kind == "slash_commands",
+            "accepts_response_payload": kind == "slash_commands"
+            or payload.get("type") == "view_submission",
         }
         asyncio.run_coroutine_threadsafe(self._send(frame), self._loop)
         try:
@@ -243,7 +265,7 @@ class Standin:
     ) -> dict[str, object]:
         """What Slack sends for a click on a button of a message."""
         message = self.message(message_ts)
-        button = next((b for b in _buttons(message) if b.get("action_id") == action_id), None)
+        button = next((b for b in buttons(message) if b.get("action_id") == action_id), None)
         if button is None and value is None:
             raise LookupError(f"no button {action_id} in: {message.shown}")
         number = next(self._numbers)
@@ -318,13 +340,15 @@ class Standin:
 
     def _common(self, user: str, channel: str, thread_ts: str | None) -> dict[str, object]:
         number = next(self._numbers)
+        trigger = f"{number}.{number}.stand-in"
         with self._changed:
+            self.workspace.triggers[trigger] = Trigger(user, self.workspace.clock.now())
             until = self.workspace.clock.now() + RESPONSE_URL_LIFE
             self.workspace.response_urls[str(number)] = ResponseUrl(user, channel, thread_ts, until)
         return {
             "token": "verification-token",
             "api_app_id": "A0VMFERRY",
-            "trigger_id": f"{number}.{number}.stand-in",
+            "trigger_id": trigger,
             "response_url": f"http://127.0.0.1:{self._port}/response/{number}",
         }
 
@@ -360,7 +384,7 @@ class Standin:
         order = self.workspace.next_order("apps.connections.open")
         if order.error:
             answer: dict[str, object] = {"ok": False, "error": order.error}
-        elif _bearer(request) != self.workspace.app_token:
+        elif bearer(request) != self.workspace.app_token:
             answer = {"ok": False, "error": "invalid_auth"}
         else:
             answer = {"ok": True, "url": f"ws://127.0.0.1:{self._port}/link"}
@@ -368,15 +392,15 @@ class Standin:
         return web.json_response(answer)
 
     async def _api(self, request: web.Request) -> web.Response:
-        method, args = request.match_info["method"], await _arguments(request)
-        answer, order = self.workspace.answer(method, args, _bearer(request))
+        method, args = request.match_info["method"], await arguments(request)
+        answer, order = self.workspace.answer(method, args, bearer(request))
         limited = order.error == "ratelimited"
         headers = {"X-OAuth-Scopes": self.workspace.scopes} if answer["ok"] else {}
         headers |= {"Retry-After": str(order.retry_after or 1)} if limited else {}
         return web.json_response(answer, status=429 if limited else 200, headers=headers)
 
     async def _respond(self, request: web.Request) -> web.Response:
-        if self.workspace.respond(request.match_info["token"], await _arguments(request)):
+        if self.workspace.respond(request.match_info["token"], await arguments(request)):
             return web.Response(text="ok")
         return web.Response(status=404, text="expired_url")
 
@@ -422,29 +446,3 @@ class Standin:
             self._sockets.append(self._sockets.pop(0))  # any of them may get the next one
         if socket not in self._silent:
             await socket.send_json(frame)
-
-
-def _bearer(request: web.Request) -> str:
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
-
-
-async def _arguments(request: web.Request) -> dict[str, object]:
-    if request.method == "GET":
-        return dict(request.query)
-    if request.content_type == "application/json":
-        text = await request.text()
-        try:
-            body = json.loads(text or "{}")
-        except ValueError:
-            body = None  # Slack says what is missing, not that it could not read
-        return body if isinstance(body, dict) else {}
-    form = await request.post()
-    return {key: value for key, value in form.items() if isinstance(value, str)}
-
-
-def _buttons(message: Message) -> Iterator[Json]:
-    for block in message.blocks:
-        elements = block.get("elements")
-        for element in elements if isinstance(elements, (list, tuple)) else ():
-            if isinstance(element, Mapping) and element.get("type") == "button":
-                yield element

@@ -52,7 +52,7 @@ def _blocks(blocks: object) -> Refusal | None:
     if len(blocks) > BLOCKS:
         return Refusal("invalid_blocks", f"{len(blocks)} blocks of {BLOCKS}")
     for number, block in enumerate(blocks):
-        complaint = next(_complaints(block), None)
+        complaint = next(complaints(block), None)
         if complaint:
             return Refusal("invalid_blocks", f"/blocks/{number}: {complaint}")
     size = len(json.dumps(blocks, ensure_ascii=False))
@@ -61,7 +61,8 @@ def _blocks(blocks: object) -> Refusal | None:
     return None
 
 
-def _complaints(block: object) -> Iterator[str]:
+def complaints(block: object) -> Iterator[str]:
+    """What is wrong about one block of a message or a form."""
     if not isinstance(block, Mapping):
         yield "no object"
         return
@@ -128,6 +129,11 @@ def _button(element: object) -> Iterator[str]:
     if isinstance(confirm, Mapping):
         for part, longest in CONFIRM.items():
             yield from _text(confirm.get(part), longest, f"confirm {part}")
+
+
+def plain(thing: object, longest: int, what: str) -> Iterator[str]:
+    """What is wrong about a plain text."""
+    yield from _text(thing, longest, what, ("plain_text",))
 
 
 def _text(

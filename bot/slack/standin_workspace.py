@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from bot.slack.manifest import SCOPES
+from bot.slack.standin_forms import Form, Trigger, trigger_error, view_refusal
 from bot.slack.standin_rules import refusal
 from engine.clock import Clock, SystemClock
 
@@ -109,6 +111,15 @@ class Scripted:
     retry_after: int | None = None
 
 
+def buttons(message: Message) -> Iterator[Json]:
+    """Every button that a message shows."""
+    for block in message.blocks:
+        elements = block.get("elements")
+        for element in elements if isinstance(elements, (list, tuple)) else ():
+            if isinstance(element, Mapping) and element.get("type") == "button":
+                yield element
+
+
 def words(block: object) -> str:
     """Every text in a block, in order: what a person reads of it."""
     if isinstance(block, Mapping):
@@ -129,13 +140,17 @@ class Workspace:
         self.changed = threading.Condition(threading.RLock())
         self.team, self.bot_user, self.bot = "T0STANDIN", "U0VMFERRY", "B0VMFERRY"
         self.users: dict[str, str] = {self.bot_user: "vmferry"}
+        self.profiles: dict[str, dict[str, object]] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
         self.channels: dict[str, Channel] = {}
-        self.scopes = "channels:read,chat:write,commands,groups:read"
+        self.scopes = ",".join(SCOPES)
         self.calls: list[Call] = []
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemerals: list[Ephemeral] = []
         self.response_urls: dict[str, ResponseUrl] = {}
         self.orders: defaultdict[str, deque[Scripted]] = defaultdict(deque)
+        self.triggers: dict[str, Trigger] = {}
+        self.forms: list[Form] = []
         self._last_ts = 0.0
         self._methods: dict[str, Callable[[Json], dict[str, object]]] = {
             "auth.test": self._auth_test,
@@ -143,6 +158,9 @@ class Workspace:
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "chat.postEphemeral": self._post_ephemeral,
+            "views.open": self._open_view,
+            "users.info": self._user,
+            "usergroups.users.list": self._group,
         }
 
     def answer(self, method: str, args: Json, token: str) -> tuple[dict[str, object], Scripted]:
@@ -253,6 +271,43 @@ class Workspace:
             "is_member": self.bot_user in channel.members,
         }
         return {"ok": True, "channel": shown}
+
+    def _open_view(self, args: Json) -> dict[str, object]:
+        trigger = self.triggers.get(str(args.get("trigger_id") or ""))
+        error = trigger_error(trigger, self.clock.now())
+        if error or trigger is None:
+            return {"ok": False, "error": error}
+        view = args.get("view")
+        broken = view_refusal(view)
+        if broken or not isinstance(view, Mapping):
+            where = broken.where if broken else ""
+            messages = {"messages": [f"[ERROR] {where}"]}
+            return {"ok": False, "error": "invalid_arguments", "response_metadata": messages}
+        trigger.used = True
+        form = Form(f"V{len(self.forms) + 1}", trigger.user, view)
+        self.forms.append(form)
+        return {"ok": True, "view": {**view, "id": form.id}}
+
+    def _user(self, args: Json) -> dict[str, object]:
+        user = str(args.get("user") or "")
+        if user not in self.users:
+            return {"ok": False, "error": "user_not_found"}
+        usual = {
+            "id": user,
+            "team_id": self.team,
+            "name": self.users[user],
+            "deleted": False,
+            "is_bot": user == self.bot_user,
+            "is_restricted": False,
+            "is_ultra_restricted": False,
+        }
+        return {"ok": True, "user": usual | self.profiles.get(user, {})}
+
+    def _group(self, args: Json) -> dict[str, object]:
+        group = str(args.get("usergroup") or "")
+        if group not in self.groups:
+            return {"ok": False, "error": "no_such_subteam"}
+        return {"ok": True, "users": list(self.groups[group])}
 
     def _refused(self, method: str, args: Json) -> dict[str, object] | None:
         channel = self.channels.get(str(args.get("channel") or ""))

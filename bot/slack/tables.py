@@ -56,6 +56,16 @@ def m002_boards_that_wait_for_slack(db: Database) -> None:
     db.execute("ALTER TABLE slack_runs ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
 
 
+@migrations()
+def m003_lookups(db: Database) -> None:
+    """What Slack said when it was asked who is in a group or who somebody is, and when (wall
+    clock); ``wanted``: since when it is to be asked (again)."""
+    db.execute(
+        "CREATE TABLE slack_lookups (name TEXT PRIMARY KEY, wanted REAL, at REAL, answer TEXT,"
+        " error TEXT NOT NULL DEFAULT '') STRICT"
+    )
+
+
 FIRST, SECOND, LAST = 0, 1, 2
 
 
@@ -227,6 +237,31 @@ class Tables:
             ),
         )
 
+    def open_form(self, db: Database, row: Inbound, form: Mapping[str, object]) -> None:
+        """Have a form opened for whoever clicked; its ``text`` is what lets it be opened."""
+        self.put(
+            db,
+            Outbound(
+                key=f"form:{row.id}",
+                kind="form",
+                channel=row.channel,
+                text=str(row.body.get("trigger") or ""),
+                blocks=(form,),
+                user=row.by.removeprefix("@"),
+                inbox=row.id,
+                thread_ts=str(row.body.get("thread_ts") or "") or None,
+                priority=FIRST,
+            ),
+        )
+
+    def form_failed(self, out: Outbound, text: str) -> None:
+        """A form could not be opened: whoever clicked is told instead."""
+        body: dict[str, object] = {"thread_ts": out.thread_ts}
+        clicked = Inbound(out.inbox or 0, "", out.user or "", out.channel, body, 0.0)
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
+            self.reply(db, clicked, text)
+
     def outbound(self) -> tuple[Outbound, ...]:
         """Everything that is still to be sent, most urgent first."""
         rows = self._rows("SELECT * FROM slack_outbox ORDER BY priority, id")
@@ -267,6 +302,12 @@ class Tables:
             None if thread is None else str(thread),
             str(row["fingerprint"]),
         )
+
+    def is_known(self, key: str) -> bool:
+        """Was this message ever put into the outbox?"""
+        waits = "SELECT key FROM slack_outbox WHERE key = ?"
+        stands = "SELECT key FROM slack_messages WHERE key = ?"
+        return bool(self._rows(f"{waits} UNION {stands}", [key, key]))
 
     # --- runs that are told about -----------------------------------------------------------
 

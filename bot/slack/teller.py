@@ -17,7 +17,8 @@ from bot.slack import sentences
 from bot.slack.card import Question, card_view
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
-from bot.slack.people import Deciders
+from bot.slack.reminders import due
+from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
 from bot.slack.views import (
@@ -32,7 +33,7 @@ from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunRecord, RunState
 from engine.service import Service
 from engine.settings import Settings
-from engine.store import events
+from engine.store import events, queries
 
 CURSOR = "teller"
 GOES_ON = f"run.{RunState.ACTIVE}"  # begun, resumed, or retried after its end
@@ -55,7 +56,8 @@ class Teller:
     ) -> None:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
-        self.deciders = Deciders(settings.slack.approvers)
+        self.roster = Roster(tables, settings.slack, wall)
+        self.deciders = self.roster.deciders()
         self.told = told
         self.loop = Loop("slack-teller", self.look)
         self._asked: set[int] = set()
@@ -83,13 +85,19 @@ class Teller:
         everything = now >= self._all_at
         if everything:
             self._all_at = now + self.rhythm.board
+        self.deciders = self.roster.deciders()
         watched = self.tables.watched()
         changed = [self._try_to_tell(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
-        if any(changed):
+        asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
+        if any(changed) or asks:
             self.told()
         return self.rhythm.look
+
+    def _anything_is_asked(self) -> bool:
+        watched = {w.run for w in self.tables.watched()}
+        return any(a.run in watched for a in queries.open_approvals(self.store))
 
     def _try_to_tell(self, watched: Watched) -> bool:
         """A bug in the telling of one run must not silence the others; it is looked at again."""
@@ -147,6 +155,7 @@ class Teller:
             )
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
+            yield from self._again(question)
         for name, stuck in _by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
             yield f"failure:{run.label}:{name}", told, FIRST
@@ -154,6 +163,13 @@ class Teller:
             lines = report_lines(self.store, record, self.clock.now())
             last = report_view(record, lines, events.head(self.store), command)
             yield f"report:{run.label}{_round(run.resumed)}", last, SECOND
+
+    def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
+        """Reminders and the escalation: once each, so what was put before is left as it is."""
+        now, settings = self.clock.now(), self.settings.slack
+        for key, told in due(question, self.deciders, settings, now):
+            if not self.tables.is_known(key):
+                yield key, told, FIRST
 
     def _past(self, approval: Approval) -> Decided:
         """Looked up once for each decision."""

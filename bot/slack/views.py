@@ -38,7 +38,7 @@ from engine.model import (
     short,
 )
 
-APPROVE, DENY = "approve", "deny"
+APPROVE, DENY, AGAIN = "approve", "deny", "again"
 COMMAND = "/migrate"
 
 STATE = {
@@ -216,11 +216,16 @@ def _needs(board: Board, question: Approval, deciders: Deciders) -> str:
     what = f"approve {count(len(question.vms), 'powered-down VM')}{by}"
     if deciders.eligible(board.run):
         return f"Needs a person: {what}, see the card in the thread"
-    return f"Needs a person: {what}, but {nobody(board.run)}"
+    return f"Needs a person: {what}, but {nobody(board.run, deciders)}"
 
 
-def nobody(run: Run) -> str:
+def nobody(run: Run, deciders: Deciders) -> str:
     """Why nobody can decide, and what to do."""
+    if not deciders.known:
+        return "Slack has not said yet who is on call (setting slack.oncall)"
+    if deciders.groups:
+        both = "settings slack.oncall and slack.approvers"
+        return f"nobody who is on call or listed may decide on {run.label} ({both})"
     return f"nobody except {mentions(barred(run))} is listed to decide (setting slack.approvers)"
 
 
@@ -247,7 +252,7 @@ def failure_view(
     """One reply per distinct cause; more VMs of the same cause are added to it."""
     first, others = stuck[0], stuck[1:]
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
-    called = mentions(deciders.listed) if urgent and deciders.listed else mention(run.told)
+    called = mentions(deciders.asked) if urgent and deciders.asked else mention(run.told)
     told = escape(first.sentence)
     for word in (" Why: ", " Missing: ", SAID):
         told = told.replace(word, f"\n{word.strip()} ", 1)

@@ -13,16 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.slack import sentences
+from bot.slack import clicks, sentences
+from bot.slack.blocks import Block
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
-from bot.slack.people import Deciders, slack_id
+from bot.slack.people import slack_id
+from bot.slack.roster import Roster, Sure
 from bot.slack.tables import Inbound, Tables
-from bot.slack.verbs import CHANGING, FOR_STARTERS, Verbs, people_of
-from bot.slack.views import APPROVE, DENY
+from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, Verbs, people_of
+from bot.slack.views import AGAIN
 from bot.slack.wording import named
 from engine import grammar
-from engine.clock import Clock
+from engine.clock import Clock, SystemClock
 from engine.errors import Refused
 from engine.grammar import Ask, Command
 from engine.model import Request, Run, RunState
@@ -33,15 +35,17 @@ from engine.store import queries
 log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
-VERDICTS: dict[str, Literal["approve", "deny"]] = {APPROVE: "approve", DENY: "deny"}
+ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is said to the person (empty: nothing), and the run to tell about from now on."""
+    """What is said to the person (empty: nothing), the run to tell about from now on, and the
+    form that is opened."""
 
     reply: str = ""
     run: Run | None = None
+    form: Block | None = None
 
 
 class Worker:
@@ -54,18 +58,25 @@ class Worker:
         settings: Settings,
         clock: Clock,
         done: Callable[[int | None], None],
+        wall: Clock | None = None,
     ) -> None:
         self.tables, self.service, self.settings, self.clock = tables, service, settings, clock
         self.store = service.store
-        self.deciders = Deciders(settings.slack.approvers)
+        self.wall = wall or SystemClock()
+        self.roster = Roster(tables, settings.slack, self.wall)
+        self.deciders = self.roster.deciders()
         self.verbs = Verbs(service, settings, clock, self.deciders)
+        self.clicks = clicks.Clicks(service, settings.slack.command)
         self.done = done
+        self._asked: tuple[int, float] = (0, 0.0)
         self.loop = Loop("slack-worker", self.work_off)
 
     def work_off(self) -> float | None:
         """Carry out every row that waits."""
         while (row := self.tables.next_inbound()) is not None:
             try:
+                if self._waits_for_slack(row):
+                    return ASKED_AGAIN
                 run = self._carry_out(row)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
@@ -84,9 +95,50 @@ class Worker:
             if unheard and not self.tables.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
+    def _waits_for_slack(self, row: Inbound) -> bool:
+        """Must Slack be asked first who may decide? Not for longer than somebody waits."""
+        kind = self._about(row)
+        if kind is None:
+            return False
+        user = slack_id(row.by) if kind == "decision" else None
+        sure = self.roster.sure_of(user)[0] if user else self.roster.sure_of_groups()
+        if sure is Sure.YES:
+            return False
+        inbox, until = self._asked
+        now = self.wall.monotonic()
+        if inbox != row.id:
+            self._asked = (row.id, now + PATIENCE)
+            self.roster.ask_about(user)
+            self.done(None)
+            return True
+        return sure is Sure.ASKING and now < until
+
+    def _about(self, row: Inbound) -> Literal["decision", "start"] | None:
+        """Does this row decide, or start something that somebody may have to decide on?"""
+        if row.kind != COMMAND:
+            clicked = clicks.read(row)
+            return "decision" if clicked and clicked.action != AGAIN else None
+        try:
+            command = grammar.parse(str(row.body.get("text", "")))
+        except Refused:
+            return None
+        if isinstance(command, Request):
+            return "start"
+        return "decision" if command.verb in DECISIONS else None
+
+    def _unsure(self, row: Inbound, what: str) -> str:
+        """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
+        sure, error = self.roster.sure_of(slack_id(row.by))
+        if sure is Sure.YES:
+            return ""
+        said = sentences.unsure(error, row.by, self.deciders)
+        self.service.refuse(row.by, what, Refused(said))
+        return said
+
     def _carry_out(self, row: Inbound) -> int | None:
         if row.begun is None:
             self.tables.begin(row.id, self.clock.now())
+        self.deciders = self.verbs.deciders = self.roster.deciders()
         try:
             outcome = self._command(row) if row.kind == COMMAND else self._click(row)
         except Exception as error:
@@ -98,6 +150,8 @@ class Worker:
             if outcome.run is not None:
                 self.tables.watch(db, outcome.run.id, row)
             self.tables.reply(db, row, outcome.reply)
+            if outcome.form is not None:
+                self.tables.open_form(db, row, outcome.form)
             self.tables.finish(db, row.id, self.clock.now())
         return outcome.run.id if outcome.run else None
 
@@ -113,7 +167,8 @@ class Worker:
                     self.service.refuse(row.by, text, Refused("This person may not say this here."))
                 return Outcome(forbidden)
             if isinstance(command, Ask):
-                return Outcome(self.verbs.answer(row, command))
+                unsure = self._unsure(row, text) if command.verb in DECISIONS else ""
+                return Outcome(unsure or self.verbs.answer(row, command))
             return self._start(row, command)
         except Refused as error:
             if _changes(command):
@@ -151,7 +206,7 @@ class Worker:
             return Outcome(sentences.attached(run))
         if self.deciders.eligible(run):
             return Outcome(run=run)
-        return Outcome(sentences.started_without_deciders(run), run)
+        return Outcome(sentences.started_without_deciders(run, self.deciders), run)
 
     def _unfinished(self) -> tuple[Run, ...]:
         return queries.runs(self.store, unfinished=True)
@@ -159,20 +214,22 @@ class Worker:
     # --- clicks -----------------------------------------------------------------------------
 
     def _click(self, row: Inbound) -> Outcome:
-        command = self.settings.slack.command
-        verdict = VERDICTS.get(str(row.body.get("action")))
-        number, _, digest = str(row.body.get("value")).partition(".")
-        if verdict is None or not (number.isascii() and number.isdigit() and digest):
-            return Outcome(sentences.unknown_button(command))
-        if len(number) > 15:
-            return Outcome(sentences.unknown_button(command))
-        answer = self.service.decide(
-            int(number), verdict, by=row.by, deciders=self.deciders.people(), digest=digest
-        )
-        own = answer.code == "already" and answer.by == row.by and row.begun is not None
-        if own and answer.at is not None and answer.at >= row.received:
-            return Outcome()  # carried out before a kill; the card says it
-        return Outcome(sentences.decision(answer, row.by, row.received, self.deciders, command))
+        clicked = clicks.read(row)
+        if clicked is None:
+            return Outcome(sentences.unknown_button(self.settings.slack.command))
+        try:
+            if clicked.action == AGAIN:
+                said = self._forbidden(row, Ask("retry"))
+            else:
+                said = self._unsure(row, clicked.what)
+            if said:
+                return Outcome(said)
+            answer = self.clicks.answer(row, clicked, self.deciders)
+            reply = named(answer.reply, people_of(self._unfinished()))
+            return Outcome(reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, clicked.what, error)
+            return Outcome(self._refused(error, Ask("retry")))
 
 
 def _changes(command: Command | None) -> bool:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from slack_bolt import BoltRequest
 
+from bot.slack.forms import Place, form
+from bot.slack.standin import NotAcked
+from bot.slack.standin_forms import view_refusal
 from engine.model import ApprovalState
+from engine.steering import Steering
 from engine.store import events, queries
 
 
@@ -18,6 +24,10 @@ def asked(night):
 def button(card, action):
     elements = [e for b in card.blocks if b["type"] == "actions" for e in b["elements"]]
     return next(e for e in elements if e["action_id"] == action)
+
+
+def actions_of(card):
+    return [e["action_id"] for b in card.blocks if b["type"] == "actions" for e in b["elements"]]
 
 
 def refusals(night):
@@ -77,7 +87,7 @@ def test_a_grant_shows_who_and_takes_the_buttons_away(asked):
     assert "R1 · old-crm" in shown.shown
     decided = [e for e in events.since(night.store) if e.kind == "approval.granted"]
     assert f"Audit {decided[0].hash[:8]}" in shown.shown
-    assert all(block["type"] != "actions" for block in shown.blocks)
+    assert actions_of(shown) == ["withdraw"]
     assert night.slack.ephemerals(night.ravi) == ()
 
 
@@ -88,7 +98,7 @@ def test_a_second_click_is_told_who_was_first_and_when(asked):
     night.clock.jump(night.clock.now() + 12)
 
     old = button(card, "deny")["value"]
-    night.slack.click(night.mei, card.ts, "deny", value=old)
+    night.slack.click(night.mei, card.ts, "deny", value=old)  # no form: it is decided
 
     assert night.told(night.mei, "approved this") == (
         f"<@{night.ravi}> approved this 12 s before your click. Nothing changed."
@@ -96,13 +106,16 @@ def test_a_second_click_is_told_who_was_first_and_when(asked):
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
 
 
-def test_a_denial_leaves_the_vm_and_the_rest_moves(asked):
+def test_a_denial_says_why_leaves_the_vm_and_the_rest_moves(asked):
     night, board, card = asked
-
     night.slack.click(night.ravi, card.ts, "deny")
 
+    sent = night.slack.submit(night.slack.form(night.ravi), reason="vendor is <!here> until Monday")
+
+    assert sent.payload == {}
     shown = night.reply_with("Denied by", board)
     assert f"⛔ Denied by <@{night.ravi}>" in shown.shown
+    assert ': "vendor is &lt;!here&gt; until Monday"' in shown.shown
     assert "1 VM stays on hv01." in shown.shown
     night.to_the_end()
     assert "2 of 3 moved, hv01 is not empty" in night.reply_with("R1 ended", board).text
@@ -172,3 +185,252 @@ def test_a_click_that_was_carried_out_before_a_kill_is_not_told_that_it_came_lat
     night.reply_with("Approved by", board)
     night.settled()
     assert night.slack.ephemerals(night.ravi) == ()
+
+
+# --- forms ----------------------------------------------------------------------------------
+
+SEVERAL = """
+format = 1
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+[[vm]]
+name = "web01"
+host = "hv01"
+minutes = 30.0
+[[vm]]
+name = "old-crm"
+host = "hv01"
+status = "PowerOff"
+minutes = 3.0
+[[vm]]
+name = "db 01"
+host = "hv01"
+status = "PowerOff"
+minutes = 3.0
+[[vm]]
+name = "test:smile:"
+host = "hv01"
+status = "PowerOff"
+minutes = 3.0
+"""
+
+
+@pytest.fixture
+def three(make_night):
+    night = make_night(fleet=SEVERAL)
+    night.start()
+    board = night.ask_for("host hv01 to hv02 now")
+    return night, board, night.card(board)
+
+
+def open_form(night, card, action):
+    night.slack.click(night.ravi, card.ts, action)
+    return night.slack.form(night.ravi)
+
+
+def wrong(acked):
+    assert acked.payload["response_action"] == "errors"
+    return acked.payload["errors"]
+
+
+def test_a_card_of_one_vm_leaves_no_choice(asked):
+    assert actions_of(asked[2]) == ["approve", "deny"]
+
+
+def test_a_card_of_several_vms_leaves_the_choice(three):
+    assert actions_of(three[2]) == ["approve", "deny", "choose"]
+
+
+def test_a_denial_without_a_reason_is_told_so_in_the_form_and_can_be_sent_again(asked):
+    night, board, card = asked
+    form = open_form(night, card, "deny")
+
+    assert wrong(night.slack.submit(form, reason="  ")) == {
+        "reason": "Say why in a few words: whoever asked has to know."
+    }
+    assert queries.open_approvals(night.store)
+    night.slack.submit(form, reason="no")
+    night.reply_with("Denied by", board)
+
+
+def test_some_are_chosen_and_only_those_move(three):
+    night, board, card = three
+    form = open_form(night, card, "choose")
+    assert wrong(night.slack.submit(form)) == {
+        "vms": "Choose at least one VM, or go back and deny."
+    }
+
+    night.slack.submit(form, chosen=["db 01", "test:smile:"])
+
+    shown = night.reply_with("Approved 2 of 3", board).shown
+    assert "db 01, test:smile:" in shown
+    night.to_the_end()
+    assert "3 of 4 moved, hv01 is not empty" in night.reply_with("R1 ended", board).text
+
+
+def test_a_form_that_was_open_while_somebody_else_decided_says_so(asked):
+    night, board, card = asked
+    form = open_form(night, card, "deny")
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.reply_with("Approved by", board)
+
+    told = wrong(night.slack.submit(form, reason="too late"))
+
+    assert told == {"reason": "A1 is granted already. Go back; the card says by whom."}
+    assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
+
+
+def test_a_form_is_opened_only_for_those_who_may_decide(asked):
+    night, _, card = asked
+
+    night.slack.click(night.mei, card.ts, "deny")
+
+    assert "You may not decide" in night.told(night.mei, "may not decide")
+    assert night.slack.workspace.forms == []
+    assert [e.by for e in refusals(night)] == [f"@{night.mei}"]
+
+
+def test_a_form_that_came_too_late_is_told_and_the_card_stays(asked):
+    night, _, card = asked
+    night.slack.order("views.open", "expired_trigger_id")
+
+    night.slack.click(night.ravi, card.ts, "deny")
+
+    told = night.told(night.ravi, "did not open")
+    assert told.endswith("(expired_trigger_id). Nothing changed. Click again.")
+    assert open_form(night, card, "deny")
+
+
+def test_what_was_said_in_a_form_survives_a_kill_before_it_was_carried_out(asked):
+    night, board, card = asked
+    form = open_form(night, card, "deny")
+    night.settled()
+    night.side.worker.loop.stop()
+
+    night.slack.submit(form, reason="month-end")
+    night.slack.submit(form, reason="month-end")
+    night.side.stop()
+    night.side = night.new_side()
+    night.start()
+
+    assert "month-end" in night.reply_with("Denied by", board).shown
+    denied = [e for e in events.since(night.store) if e.kind == "approval.denied"]
+    assert len(denied) == 1
+
+
+def test_a_form_that_cannot_be_written_down_is_not_promised(asked):
+    night, _, card = asked
+    form = open_form(night, card, "deny")
+    broken = {"type": "view_submission", "user": {"id": night.ravi}, "view": {"id": form.id}}
+
+    with pytest.raises(NotAcked):
+        night.slack.deliver("interactive", broken)
+
+
+def test_a_yes_is_taken_back_before_the_first_start(three):
+    night, board, card = three
+    night.slack.click(night.ravi, card.ts, "approve")
+    shown = night.reply_with("Approved by", board)
+
+    night.slack.submit(open_form(night, shown, "withdraw"), reason="wait for the vendor")
+
+    taken = night.reply_with("Withdrawn by", board)
+    assert ': "wait for the vendor"' in taken.shown
+    assert queries.approval(night.store, 1).state is ApprovalState.WITHDRAWN
+
+
+def test_after_the_first_start_the_yes_stands_and_its_button_is_gone(asked):
+    night, board, card = asked
+    night.slack.click(night.ravi, card.ts, "approve")
+    shown = night.reply_with("Approved by", board)
+    form = open_form(night, shown, "withdraw")
+    value = button(shown, "withdraw")["value"]
+    night.step(until=lambda: "old-crm" in [m.vm for m in moving(night)], most=20_000)
+    night.side.teller.look_at(1)
+
+    night.slack.wait_for(lambda: actions_of(night.slack.message(card.ts)) == [])
+    night.slack.submit(form, reason="late")
+
+    assert "has been started since" in night.told(night.ravi, "started")
+    night.slack.click(night.ravi, card.ts, "withdraw", value=value)
+    assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
+
+
+def moving(night):
+    return [m.move for m in queries.record(night.store, 1).moves if m.move.state == "moving"]
+
+
+def denied(night, board, card):
+    night.slack.submit(open_form(night, card, "deny"), reason="not now")
+    night.reply_with("Denied by", board)
+    night.step(until=lambda: "again" in actions_of(night.slack.message(card.ts)))
+    return night.slack.message(card.ts)
+
+
+def test_what_was_denied_is_asked_again_but_not_of_whoever_had_it_asked(asked):
+    night, board, card = asked
+    shown = denied(night, board, card)
+
+    night.slack.click(night.mei, shown.ts, "again")
+
+    assert "old-crm is tried again" in night.told(night.mei, "tried again")
+    night.step(until=lambda: bool(queries.open_approvals(night.store)))
+    second = night.reply_with("Approve moving", board)
+    assert second.ts != card.ts
+    assert f"nor can <@{night.mei}>, who had it go on" in second.shown
+    night.slack.wait_for(lambda: actions_of(night.slack.message(card.ts)) == [])
+
+
+def test_only_starters_have_it_asked_again(make_night, slack):
+    night = make_night(starters=(slack.user("dana"),))
+    night.start()
+    board = night.ask_for()
+    shown = denied(night, board, night.card(board))
+
+    night.slack.click(night.mei, shown.ts, "again")
+
+    assert "You may not say retry" in night.told(night.mei, "may not say")
+    assert queries.open_approvals(night.store) == ()
+
+
+def test_a_withdrawal_by_a_button_of_another_question_changes_nothing(three):
+    night, board, card = three
+    night.slack.click(night.ravi, card.ts, "approve")
+    shown = night.reply_with("Approved by", board)
+
+    night.slack.click(night.ravi, shown.ts, "withdraw", value="1.0123456789abcdef")
+
+    assert "older than the question" in night.told(night.ravi, "older")
+    assert night.slack.workspace.forms == []
+    assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
+
+
+def test_asking_again_that_was_carried_out_before_a_kill_is_not_done_or_refused_twice(asked):
+    night, board, card = asked
+    shown = denied(night, board, card)
+    payload = night.slack.click_payload(night.mei, shown.ts, "again")
+    night.side.stop()
+    night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
+    night.side.tables.begin(night.side.tables.next_inbound().id, night.clock.now())
+    Steering(night.service).retry("R1", ["old-crm"], by=f"@{night.mei}")
+
+    night.side = night.new_side()
+    night.start()
+
+    night.settled()
+    assert night.slack.ephemerals(night.mei) == ()
+    assert refusals(night) == []
+
+
+@pytest.mark.parametrize("number", [2, 100, 101, 1000])
+def test_a_form_fits_slacks_limits_whatever_is_on_the_card(asked, number):
+    night, _, _ = asked
+    approval = queries.open_approvals(night.store)[0]
+    many = replace(approval, vms=tuple(f"{n:036}" for n in range(number)))
+    names = ["<!channel> ünïcode " * 9] * number
+
+    for kind in ("deny", "choose", "withdraw"):
+        made = form(kind, many, names, night.run(), Place("1.0123456789abcdef", night.ops))
+        assert view_refusal(made) is None

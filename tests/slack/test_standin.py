@@ -156,3 +156,84 @@ def test_the_whole_message_is_posted_once_and_never_repeated_by_the_sdk(slack):
         api.post("board:R1", ops, "x", [], None, False)
 
     assert len(slack.calls("chat.postMessage")) == 1
+
+
+# --- people and forms -----------------------------------------------------------------------
+
+
+def modal(**change):
+    reason = {"type": "plain_text_input", "action_id": "reason"}
+    label = {"type": "plain_text", "text": "Why?"}
+    made = {
+        "type": "modal",
+        "title": label,
+        "submit": {"type": "plain_text", "text": "Deny"},
+        "blocks": [{"type": "input", "block_id": "reason", "label": label, "element": reason}],
+    }
+    return {name: part for name, part in (made | change).items() if part is not None}
+
+
+@pytest.fixture
+def trigger(slack):
+    ann, ops = slack.user("ann"), slack.channel("ops")
+    return lambda: slack.command_payload(ann, ops, "status")["trigger_id"]
+
+
+def test_a_trigger_opens_one_form_and_no_other_opens_any(slack, client, trigger):
+    once = trigger()
+
+    client.views_open(trigger_id=once, view=modal())
+
+    assert error_of(client.views_open, trigger_id=once, view=modal()) == "exchanged_trigger_id"
+    assert error_of(client.views_open, trigger_id="7.7", view=modal()) == "invalid_trigger_id"
+    assert slack.form(slack.user("ann")).view["title"]["text"] == "Why?"
+
+
+def test_a_trigger_is_good_for_three_seconds(slack, client, trigger):
+    late = trigger()
+    slack.workspace.triggers[late].at -= 3.5
+
+    assert error_of(client.views_open, trigger_id=late, view=modal()) == "expired_trigger_id"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"title": {"type": "plain_text", "text": "x" * 25}},
+        {"title": {"type": "mrkdwn", "text": "x"}},
+        {"submit": None},
+        {"private_metadata": "x" * 3001},
+        {"blocks": [section("x" * 3001)]},
+        {"blocks": []},
+        {"type": "home"},
+    ],
+)
+def test_forms_that_slack_would_not_open_are_refused(client, trigger, change):
+    broken = modal(**change)
+
+    assert error_of(client.views_open, trigger_id=trigger(), view=broken) == "invalid_arguments"
+
+
+def choice(options):
+    select = {"type": "multi_static_select", "action_id": "vms", "options": options}
+    label = {"type": "plain_text", "text": "VMs"}
+    return modal(blocks=[{"type": "input", "block_id": "vms", "label": label, "element": select}])
+
+
+def test_a_choice_of_none_or_of_more_than_a_hundred_is_refused(client, trigger):
+    option = {"text": {"type": "plain_text", "text": "a"}, "value": "0"}
+
+    client.views_open(trigger_id=trigger(), view=choice([option] * 100))
+    for options in ([option] * 101, []):
+        broken = choice(options)
+        assert error_of(client.views_open, trigger_id=trigger(), view=broken) == "invalid_arguments"
+
+
+def test_it_knows_its_people_and_groups(slack, client):
+    ann = slack.user("ann", is_restricted=True)
+    group = slack.group("oncall", ann)
+
+    assert client.users_info(user=ann)["user"]["is_restricted"]
+    assert client.usergroups_users_list(usergroup=group)["users"] == [ann]
+    assert error_of(client.users_info, user="U404") == "user_not_found"
+    assert error_of(client.usergroups_users_list, usergroup="S404") == "no_such_subteam"

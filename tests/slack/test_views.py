@@ -157,10 +157,14 @@ def test_time_alone_and_small_progress_are_not_worth_an_update():
     assert board_view(replace(board, moved=2), LISTED).fingerprint != first.fingerprint
 
 
-def test_a_card_has_buttons_only_while_it_is_open():
+def test_a_card_can_be_decided_on_only_while_it_is_open():
     for state in ApprovalState:
-        kinds = [b["type"] for b in card_view(question_of(3, state), LISTED).blocks]
-        assert ("actions" in kinds) == (state is ApprovalState.REQUESTED)
+        shown = card_view(question_of(3, state), LISTED).blocks
+        buttons = [e["action_id"] for b in shown if b["type"] == "actions" for e in b["elements"]]
+        if state is ApprovalState.REQUESTED:
+            assert buttons == ["approve", "deny", "choose"]
+        else:
+            assert buttons == (["withdraw"] if state is ApprovalState.GRANTED else [])
     over = question_of(3)
     over = replace(over, record=replace(over.record, run=replace(RUN, state=RunState.STOPPED)))
     assert "Nobody decided in time" in card_view(over, LISTED).text

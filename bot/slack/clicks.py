@@ -1,0 +1,164 @@
+"""What a click comes to: a decision, a form to be filled in, or a question that is asked again.
+
+Everything is bound to the digest on the button: what was shown is what is decided. A row that
+had begun when the bot was killed takes what stands in the rows as its own success.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.slack import sentences
+from bot.slack.blocks import Block
+from bot.slack.card import left_behind
+from bot.slack.forms import CHOOSE, FORMS, SAID, WITHDRAW, Place, form
+from bot.slack.people import Deciders
+from bot.slack.tables import Inbound
+from bot.slack.views import AGAIN, APPROVE, DENY
+from engine.errors import Refused
+from engine.model import Approval, RunRecord
+from engine.policy import approval as approvals
+from engine.service import Decision, Service
+from engine.steering import Steering
+from engine.store import events, queries
+
+KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)})
+
+
+@dataclass(frozen=True)
+class Clicked:
+    """What a button says: its action, the approval and the digest that it showed."""
+
+    action: str
+    number: int
+    digest: str
+
+    @property
+    def what(self) -> str:
+        """For the audit: ``deny A3``."""
+        return f"{self.action.removesuffix(SAID)} A{self.number}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said to the person (empty: the card says it), or the form that opens."""
+
+    reply: str = ""
+    form: Block | None = None
+
+
+def read(row: Inbound) -> Clicked | None:
+    """What was clicked; ``None`` for a button that we did not make."""
+    action = str(row.body.get("action"))
+    number, _, digest = str(row.body.get("value")).partition(".")
+    whole = number.isascii() and number.isdigit() and len(number) <= 15 and digest
+    return Clicked(action, int(number), digest) if whole and action in KNOWN else None
+
+
+class Clicks:
+    """Carries out clicks. ``deciders`` is as it was when the row was taken up."""
+
+    def __init__(self, service: Service, command: str) -> None:
+        self.service, self.store, self.command = service, service.store, command
+        self.steering = Steering(service)
+
+    def answer(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
+        """Decide, open a form, or ask again. Raises ``Refused``."""
+        if clicked.action == AGAIN:
+            return Answer(self._ask_again(row, clicked))
+        if clicked.action in FORMS:
+            opened = self._form(row, clicked, deciders)
+            if opened is not None:
+                return Answer(form=opened)
+        made = self._decide(row, clicked, deciders)
+        own = made.code in ("already", "withdrawn") and made.by == row.by and row.begun is not None
+        if own and made.at is not None and made.at >= row.received:
+            return Answer()  # carried out before a kill; the card says it
+        return Answer(sentences.decision(made, row.by, row.received, deciders, self.command))
+
+    # --- decisions --------------------------------------------------------------------------
+
+    def _decide(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
+        people, reason = deciders.people(), str(row.body.get("reason") or "")
+        if clicked.action.startswith(WITHDRAW):
+            return self._withdraw(row, clicked, people, reason)
+        verdict: Literal["approve", "deny"] = "approve"
+        if clicked.action.startswith(DENY):
+            verdict = "deny"
+        return self.service.decide(
+            clicked.number,
+            verdict,
+            by=row.by,
+            deciders=people,
+            digest=clicked.digest,
+            reason=reason,
+            vms=self._chosen(row, clicked),
+        )
+
+    def _withdraw(
+        self, row: Inbound, clicked: Clicked, people: frozenset[str], reason: str
+    ) -> Decision:
+        asked = queries.approval(self.store, clicked.number)
+        if asked is not None and asked.digest != clicked.digest:
+            run = queries.run(self.store, asked.run)
+            return Decision(False, "stale", asked, run)
+        return self.steering.withdraw(clicked.number, by=row.by, deciders=people, reason=reason)
+
+    def _chosen(self, row: Inbound, clicked: Clicked) -> list[str] | None:
+        """The ids of the VMs that were chosen in the form; ``None``: all of them."""
+        asked = queries.approval(self.store, clicked.number)
+        numbers = row.body.get("vms")
+        if clicked.action != f"{CHOOSE}{SAID}" or asked is None or not isinstance(numbers, list):
+            return None
+        return [f"id:{asked.vms[n]}" for n in map(int, numbers) if n < len(asked.vms)]
+
+    # --- forms ------------------------------------------------------------------------------
+
+    def _form(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Block | None:
+        """The form, for somebody who may decide; ``None``: the decision itself will say why not."""
+        asked, record = self._asked(clicked)
+        if asked is None or record is None:
+            return None
+        run, people = record.run, deciders.people()
+        if clicked.action == WITHDRAW:
+            word = approvals.judge_withdrawal(asked, run, row.by, people, started=False)
+            word = "stale" if asked.digest != clicked.digest else word
+        else:
+            word = approvals.judge_click(asked, run, row.by, clicked.digest, people)
+        if word != "ok":
+            return None
+        names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
+        place = Place(
+            f"{asked.id}.{asked.digest}", row.channel, str(row.body.get("thread_ts") or "")
+        )
+        shown = [names.get(vm_id, vm_id) for vm_id in asked.vms]
+        return form(clicked.action, asked, shown, run, place)
+
+    def _asked(self, clicked: Clicked) -> tuple[Approval | None, RunRecord | None]:
+        asked = queries.approval(self.store, clicked.number)
+        return asked, queries.record(self.store, asked.run) if asked else None
+
+    # --- asking again -----------------------------------------------------------------------
+
+    def _ask_again(self, row: Inbound, clicked: Clicked) -> str:
+        """Have what was denied or expired asked about anew: those VMs are tried again."""
+        asked, record = self._asked(clicked)
+        if asked is None or record is None:
+            raise Refused("I do not know this question any more.")
+        if self._asked_before(row, asked.run):
+            return ""
+        left = left_behind(asked, record)
+        if asked.digest != clicked.digest or not left:
+            raise Refused(f"Nothing of {asked.label} is left to ask about.")
+        words = [f"id:{vm_id}" for vm_id in left]
+        return self.steering.retry(record.run.label, words, by=row.by)
+
+    def _asked_before(self, row: Inbound, run: int) -> bool:
+        """Did this row do it before a kill?"""
+        if row.begun is None:
+            return False
+        return any(
+            event.by == row.by and event.at >= row.begun and event.kind == "move.pending"
+            for event in events.since(self.store, run=run)
+        )

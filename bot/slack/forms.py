@@ -1,0 +1,164 @@
+"""The forms behind Deny, Choose VMs and Withdraw: how they look, what was said in them. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.slack.blocks import BUTTON, Block, fit, section
+from bot.slack.views import DENY, count, hosts, several
+from engine.model import Approval, ApprovalState, Run
+
+CHOOSE, WITHDRAW = "choose", "withdraw"
+FORMS = frozenset({DENY, CHOOSE, WITHDRAW})
+SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
+REASON, VMS = "reason", "vms"
+REASON_LONGEST, OPTIONS, MOST = 500, 100, 1_000
+_WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the card stands, so that an answer can be given there, and what its button said."""
+
+    value: str
+    channel: str
+    thread_ts: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody filled in: a reason, and which VMs of the card by their number on it."""
+
+    reason: str = ""
+    vms: tuple[int, ...] = ()
+
+
+def may_choose(number: int) -> bool:
+    """Is there a choice, and does a form hold it?"""
+    return 1 < number <= MOST
+
+
+def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: Place) -> Block:
+    """The form of that kind for this card; ``names`` are those of its VMs, in their order."""
+    number = len(approval.vms)
+    vms = count(number, "powered-down VM")
+    stay = f"{'It stays' if number == 1 else 'They stay'} on {hosts(run.sources, ' or ')}"
+    about = f"{several(names)} · {run.label}"
+    match kind:
+        case "deny":
+            text = f"Deny moving {vms}? {stay}; the others still move.\n{about}"
+            fields = [_reason("Why? Whoever asked reads it on the card.", optional=False)]
+        case "choose":
+            text = f"Which of the {vms} of {run.label} may move? Those not chosen stay."
+            fields = [_choice(names)]
+        case _:
+            text = f"Take this back? What has been started is not stopped.\n{about}"
+            fields = [_reason("Why?", optional=True)]
+    return {
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": json.dumps(
+            {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
+        ),
+        "title": _plain(f"{_WORD[kind]} {approval.label}", 24),
+        "submit": _plain(_WORD[kind], 24),
+        "close": _plain("Go back", 24),
+        "blocks": [section(text), *fields],
+    }
+
+
+def _plain(text: str, longest: int) -> Block:
+    return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
+
+
+def _reason(label: str, *, optional: bool) -> Block:
+    field: Block = {
+        "type": "plain_text_input",
+        "action_id": REASON,
+        "max_length": REASON_LONGEST,
+    }
+    return _input(REASON, label, field, optional)
+
+
+def _choice(names: Sequence[str]) -> Block:
+    options = [
+        {"text": _plain(name, BUTTON), "value": str(number)} for number, name in enumerate(names)
+    ]
+    field: Block = {"type": "multi_static_select", "action_id": VMS}
+    if len(options) <= OPTIONS:
+        field["options"] = options
+    else:
+        field["option_groups"] = [
+            {
+                "label": _plain(f"{at + 1} to {min(at + OPTIONS, len(options))}", BUTTON),
+                "options": options[at : at + OPTIONS],
+            }
+            for at in range(0, len(options), OPTIONS)
+        ]
+    return _input(VMS, "VMs that may move", field, optional=False)
+
+
+def _input(name: str, label: str, field: Block, optional: bool) -> Block:
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": _plain(label, 2_000),
+        "element": field,
+        "optional": optional,
+    }
+
+
+def read_place(private_metadata: str) -> Place:
+    """Where the form came from. Raises ``ValueError`` for what we did not write."""
+    kept = json.loads(private_metadata)
+    if not isinstance(kept, dict):
+        raise ValueError("private_metadata is no object")
+    return Place(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
+
+
+def read(values: object) -> Said:
+    """What was filled in, out of the state of a view."""
+    reason = _field(values, REASON).get("value")
+    chosen = _field(values, VMS).get("selected_options")
+    numbers = [
+        str(one.get("value"))
+        for one in (chosen if isinstance(chosen, list) else [])
+        if isinstance(one, Mapping)
+    ]
+    return Said(
+        reason.strip() if isinstance(reason, str) else "",
+        tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 6),
+    )
+
+
+def _field(values: object, name: str) -> Mapping[str, object]:
+    block = values.get(name) if isinstance(values, Mapping) else None
+    field = block.get(name) if isinstance(block, Mapping) else None
+    return field if isinstance(field, Mapping) else {}
+
+
+def mistake(
+    kind: str, said: Said, digest: str, asked: Approval | None, run: Run | None
+) -> tuple[str, str] | None:
+    """The field that is wrong and what about it; ``None`` where it can be carried out."""
+    field = VMS if kind == CHOOSE else REASON
+    if asked is None or run is None:
+        return field, "I do not know this question any more. Go back; nothing changed."
+    if digest != asked.digest:
+        return field, "The question has changed. Go back and use the newest card."
+    open_still = {ApprovalState.REQUESTED}
+    if kind == WITHDRAW:
+        open_still.add(ApprovalState.GRANTED)
+    if asked.state not in open_still:
+        return field, f"{asked.label} is {asked.state} already. Go back; the card says by whom."
+    if run.over:
+        return field, f"{run.label} has ended. Go back; nothing changed."
+    if kind == DENY and not said.reason:
+        return field, "Say why in a few words: whoever asked has to know."
+    if kind == CHOOSE and not said.vms:
+        return field, "Choose at least one VM, or go back and deny."
+    if any(number >= len(asked.vms) for number in said.vms):
+        return field, "One of these is not on the card. Go back and choose again."
+    return None

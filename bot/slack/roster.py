@@ -1,0 +1,251 @@
+"""Who is on call and who people are: what Slack said when it was asked, as rows with their age.
+
+The worker and the teller say what they want to know; the outbox, which alone speaks to Slack,
+asks. Whoever decides needs an answer that is not too old: without one nobody is believed to be
+on call, and nobody to be a full member.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bot.slack.people import Deciders, bare
+from bot.slack.slack_api import SlackApi, SlackLater, SlackNever, SlackTrouble
+from bot.slack.tables import Tables
+from engine.clock import Clock
+from engine.settings import SlackSettings
+
+log = logging.getLogger(__name__)
+
+GROUP_LASTS, PERSON_LASTS = 60.0, 3_600.0  # seconds of the wall
+AT_ONCE = 5  # look-ups between two messages
+AGAIN = 15.0  # before an answer that did not come is asked for again by itself
+AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
+NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
+
+Answer = Mapping[str, object]
+
+
+class Sure(StrEnum):
+    """Is it known whether somebody may decide?"""
+
+    YES = "yes"
+    ASKING = "asking"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What is known of one group or user. ``wanted``: Slack is still to be asked."""
+
+    name: str
+    at: float | None = None
+    answer: Answer = field(default_factory=dict)
+    error: str = ""
+    wanted: bool = False
+
+    def fresh(self, now: float, share: float = 1.0) -> bool:
+        """Is the answer young enough to act on (or so far from its end)?"""
+        lasts = GROUP_LASTS if self.name.startswith("S") else PERSON_LASTS
+        return self.at is not None and 0 <= now - self.at <= lasts * share
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Those in the group."""
+        users = self.answer.get("users")
+        return tuple(map(str, users)) if isinstance(users, list) else ()
+
+    @property
+    def unfit(self) -> str:
+        """Why this user never decides; empty: a full member."""
+        return str(self.answer.get("unfit") or "")
+
+
+class Lookups:
+    """The rows. Safe to share between threads."""
+
+    def __init__(self, tables: Tables, wall: Clock) -> None:
+        self.store, self.wall = tables.store, wall
+        self._home: tuple[str, str] | None = None
+        self._not_before: dict[bool, float] = {}  # groups or users, while Slack says: slower
+
+    def of(self, names: Iterable[str]) -> dict[str, Lookup]:
+        """What is known of each of these."""
+        known = {row.name: row for row in self._all()}
+        return {name: known.get(name, Lookup(name)) for name in names}
+
+    def people(self) -> tuple[Lookup, ...]:
+        """Every user who was ever looked up."""
+        return tuple(row for row in self._all() if not row.name.startswith("S"))
+
+    def want(self, names: Iterable[str]) -> None:
+        """Have Slack asked about these; what it said last stays until it answers."""
+        with self.store.transaction() as db:
+            for name in names:
+                db.execute(
+                    "INSERT INTO slack_lookups (name, wanted) VALUES (?, ?) ON CONFLICT (name)"
+                    " DO UPDATE SET wanted = excluded.wanted, error = ''",
+                    [name, self.wall.now()],
+                )
+
+    def ask(self, api: SlackApi) -> bool:
+        """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
+        wanted = [row.name for row in self._all() if row.wanted]
+        for name in wanted[:AT_ONCE]:
+            error, answer, group = "", None, name.startswith("S")
+            try:
+                if self.wall.monotonic() < self._not_before.get(group, 0.0):
+                    raise SlackLater("ratelimited")
+                answer = self._answer(api, name)
+            except SlackTrouble as trouble:
+                error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
+                if isinstance(trouble, SlackLater) and trouble.seconds:
+                    self._not_before[group] = self.wall.monotonic() + trouble.seconds
+                log.warning("Slack does not say who is %s: %s", name, trouble.code)
+            self._keep(name, answer, error)
+        return bool(wanted)
+
+    def _answer(self, api: SlackApi, name: str) -> Answer:
+        if name.startswith("S"):
+            return {"users": list(api.members(name))}
+        try:
+            profile = api.profile(name)
+        except SlackNever as never:
+            if never.code in NOBODY_THERE:
+                return {"unfit": "nobody whom I can see"}
+            raise
+        if self._home is None:
+            self._home = api.home()
+        return {"unfit": unfit(profile, *self._home)}
+
+    def _keep(self, name: str, answer: Answer | None, error: str) -> None:
+        with self.store.transaction() as db:
+            if answer is None:
+                db.execute(
+                    "UPDATE slack_lookups SET wanted = NULL, error = ? WHERE name = ?",
+                    [error, name],
+                )
+                return
+            db.execute(
+                "UPDATE slack_lookups SET wanted = NULL, error = '', at = ?, answer = ?"
+                " WHERE name = ?",
+                [self.wall.now(), json.dumps(answer), name],
+            )
+
+    def _all(self) -> list[Lookup]:
+        rows = self.store.database().query("SELECT * FROM slack_lookups ORDER BY name")
+        return [
+            Lookup(
+                str(row["name"]),
+                row["at"],
+                json.loads(row["answer"]) if row["answer"] else {},
+                str(row["error"]),
+                row["wanted"] is not None,
+            )
+            for row in rows
+        ]
+
+
+class Roster:
+    """Who may decide, by the settings and by what Slack said last."""
+
+    def __init__(self, tables: Tables, settings: SlackSettings, wall: Clock) -> None:
+        self.settings, self.wall = settings, wall
+        self.lookups = Lookups(tables, wall)
+        self.listed = tuple(bare(user) for user in settings.approvers)
+        self.groups = (*settings.oncall, *settings.escalation)
+        self._next = 0.0
+
+    def deciders(self) -> Deciders:
+        """As far as is known now, however old that is: for what is shown."""
+        rows = self.lookups.of(self.groups)
+        return Deciders(
+            listed=self.listed,
+            on_call=_users(rows[group] for group in self.settings.oncall),
+            backup=_users(rows[group] for group in self.settings.escalation),
+            unfit=frozenset(row.name for row in self.lookups.people() if row.unfit),
+            groups=self.settings.oncall,
+            known=all(rows[group].at is not None for group in self.settings.oncall),
+        )
+
+    def sure_of(self, user: str | None) -> tuple[Sure, str]:
+        """Is it known well enough whether this user may decide, and what Slack said instead?"""
+        return self._sure(self._missing(user))
+
+    def sure_of_groups(self) -> Sure:
+        """Is it known who is on call?"""
+        return self._sure(self._stale(self.groups))[0]
+
+    def ask_about(self, user: str | None) -> None:
+        """Have Slack asked for what is missing to be sure of this user; ``None``: of the groups."""
+        missing = self._stale(self.groups) if user is None else self._missing(user)
+        self.lookups.want([row.name for row in missing if not row.wanted])
+
+    def keep_fresh(self) -> bool:
+        """While a question is open: have Slack asked again ahead of time. Whether it is."""
+        if self.wall.monotonic() < self._next:
+            return False
+        deciders = self.deciders()
+        rows = self.lookups.of((*self.groups, *deciders.everybody)).values()
+        now = self.wall.now()
+        # What Slack refused is asked again when somebody clicks, not all night.
+        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or _refused(r))]
+        if due:
+            self.lookups.want(due)
+            if any(row.error for row in rows):
+                self._next = self.wall.monotonic() + AGAIN
+        return bool(due)
+
+    def _missing(self, user: str | None) -> list[Lookup]:
+        """What has to be asked before it is known whether this user may decide."""
+        if user is None:
+            return []
+        if user not in self.listed:
+            rows = self.lookups.of(self.groups)
+            now = self.wall.now()
+            there = any(r.fresh(now) and user in r.users for r in rows.values())
+            stale = [] if there else self._stale(self.groups)
+            if stale or not there:
+                return stale
+        return self._stale([user])
+
+    def _stale(self, names: Iterable[str]) -> list[Lookup]:
+        now = self.wall.now()
+        return [row for row in self.lookups.of(names).values() if not row.fresh(now)]
+
+    def _sure(self, missing: list[Lookup]) -> tuple[Sure, str]:
+        if not missing:
+            return Sure.YES, ""
+        if any(row.wanted for row in missing):
+            return Sure.ASKING, ""
+        return Sure.NO, next((row.error for row in missing if row.error), "")
+
+
+def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(user for row in rows for user in row.users))
+
+
+def _refused(row: Lookup) -> bool:
+    return row.error not in ("", "no answer")
+
+
+def unfit(profile: Answer, team: str, organisation: str) -> str:
+    """Why this user never decides: guest, bot, deactivated, of another organisation; or empty."""
+    if profile.get("deleted"):
+        return "deactivated"
+    if profile.get("is_bot"):
+        return "a bot"
+    if profile.get("is_restricted") or profile.get("is_ultra_restricted"):
+        return "a guest"
+    if profile.get("is_stranger"):
+        return "of another organisation"
+    grid = profile.get("enterprise_user")
+    theirs = str(grid.get("enterprise_id") or "") if isinstance(grid, Mapping) else ""
+    if organisation and theirs == organisation:
+        return ""
+    home = str(profile.get("team_id") or "")
+    return "" if home in (team, organisation) and home else "of another organisation"

@@ -1,0 +1,177 @@
+"""Who may decide: those on call now, as Slack said at most a minute ago; never guests."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.slack.people import Deciders
+from bot.slack.roster import unfit
+from engine.store import events, queries
+
+
+@pytest.fixture
+def on_call(make_night, slack):
+    """A night whose only decider is ravi, by way of the on-call group."""
+    group = slack.group("oncall", slack.user("ravi"), slack.user("dana"))
+    night = make_night(approvers=(), oncall=(group,))
+    night.start()
+    return night
+
+
+def age(night, seconds):
+    """All that Slack said about people was said so long ago."""
+    with night.store.transaction() as db:
+        db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
+
+
+def asked_about_groups(night):
+    return len(night.slack.calls("usergroups.users.list"))
+
+
+def test_the_card_asks_those_who_are_on_call(on_call):
+    card = on_call.card(on_call.ask_for())
+
+    assert f"On call now: <@{on_call.ravi}>" in card.shown
+    assert f"who cannot decide. On call now: <@{on_call.dana}>" not in card.shown
+
+
+def test_whoever_is_on_call_decides(on_call):
+    board = on_call.ask_for()
+    card = on_call.card(board)
+
+    on_call.slack.click(on_call.ravi, card.ts, "approve")
+
+    assert f"✅ Approved by <@{on_call.ravi}>" in on_call.reply_with("Approved by", board).shown
+
+
+def test_whoever_came_on_duty_meanwhile_decides_and_who_left_does_not(on_call):
+    board = on_call.ask_for()
+    card = on_call.card(board)
+    on_call.slack.group("oncall", on_call.mei)
+    age(on_call, 61)
+
+    on_call.slack.click(on_call.ravi, card.ts, "approve")
+
+    assert on_call.told(on_call.ravi, "not on call") == (
+        f"You are not on call now (those who are: <@{on_call.mei}>). "
+        "Your click is recorded. Nothing changed."
+    )
+    on_call.slack.click(on_call.mei, card.ts, "approve")
+    on_call.reply_with("Approved by", board)
+
+
+def test_an_answer_of_this_minute_is_not_asked_for_again(on_call):
+    card = on_call.card(on_call.ask_for())
+    on_call.settled()
+    before = asked_about_groups(on_call)
+
+    on_call.slack.click(on_call.mei, card.ts, "approve")
+
+    on_call.told(on_call.mei, "not on call")
+    assert asked_about_groups(on_call) == before
+
+
+def test_where_slack_does_not_say_who_is_on_call_nobody_decides_and_the_card_stays(on_call):
+    board = on_call.ask_for()
+    card = on_call.card(board)
+    on_call.slack.order("usergroups.users.list", "internal_error", times=50)
+    age(on_call, 61)
+
+    on_call.slack.click(on_call.ravi, card.ts, "approve")
+
+    assert on_call.told(on_call.ravi, "cannot check") == (
+        "I cannot check who is on call: Slack did not answer. "
+        "Try again in a minute; the card stays open."
+    )
+    assert queries.open_approvals(on_call.store)
+    refused = [e for e in events.since(on_call.store) if e.kind == "refused"]
+    assert [e.by for e in refused] == [f"@{on_call.ravi}"]
+
+    on_call.slack.workspace.orders.clear()
+    on_call.slack.click(on_call.ravi, card.ts, "approve")
+    on_call.reply_with("Approved by", board)
+
+
+def test_a_typed_decision_is_checked_as_a_click_is(on_call):
+    on_call.card(on_call.ask_for())
+    on_call.slack.order("usergroups.users.list", "internal_error", times=50)
+    age(on_call, 61)
+
+    on_call.say("approve A1", by=on_call.ravi)
+
+    assert "Slack did not answer" in on_call.told(on_call.ravi, "cannot check")
+    assert queries.open_approvals(on_call.store)
+
+
+def test_a_group_that_does_not_exist_is_named_as_a_matter_of_settings(make_night):
+    night = make_night(approvers=(), oncall=("S0GONE",))
+    night.start()
+    card = night.card(night.ask_for())
+
+    night.slack.click(night.ravi, card.ts, "approve")
+
+    told = night.told(night.ravi, "cannot check")
+    assert "Slack says no_such_subteam. Look at the settings slack.oncall" in told
+
+
+def test_while_a_card_is_open_the_answer_is_kept_fresh(on_call):
+    on_call.card(on_call.ask_for())
+    on_call.settled()
+    before = asked_about_groups(on_call)
+
+    age(on_call, 45)
+
+    on_call.slack.wait_for(lambda: asked_about_groups(on_call) > before)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"is_restricted": True},
+        {"is_ultra_restricted": True},
+        {"is_bot": True},
+        {"deleted": True},
+        {"is_stranger": True},
+        {"team_id": "T0OTHER"},
+    ],
+)
+def test_guests_bots_and_strangers_never_decide_though_listed(make_night, slack, profile):
+    eve = slack.user("eve", **profile)
+    night = make_night(approvers=(eve, slack.user("ravi")))
+    night.start()
+    card = night.card(night.ask_for())
+
+    night.slack.click(eve, card.ts, "approve")
+
+    told = night.told(eve, "may not decide")
+    assert "guests, bots and people from elsewhere never do" in told
+    assert f"<@{eve}>" not in told
+    assert queries.open_approvals(night.store)
+
+
+def test_a_listed_person_whom_slack_does_not_describe_decides_nothing(night):
+    card = night.card(night.ask_for())
+    night.settled()
+    night.slack.order("users.info", "missing_scope", times=50)
+    age(night, 3601)
+
+    night.slack.click(night.ravi, card.ts, "approve")
+
+    told = night.told(night.ravi, "cannot check whether you may decide")
+    assert "Slack says missing_scope. The app lacks a scope of manifest.yml" in told
+    assert queries.open_approvals(night.store)
+
+
+def test_somebody_of_another_team_of_our_organisation_is_one_of_us():
+    profile = {"team_id": "T2", "enterprise_user": {"enterprise_id": "E1"}}
+
+    assert unfit(profile, "T1", "E1") == ""
+    assert unfit(profile, "T1", "") == "of another organisation"
+    assert unfit({}, "T1", "") == "of another organisation"
+
+
+def test_those_of_the_escalation_may_decide_but_are_not_asked_first():
+    deciders = Deciders(on_call=("U1",), backup=("U2",), groups=("S1",))
+
+    assert deciders.eligible(None) == ("U1",)
+    assert deciders.people() == {"@U1", "@U2"}

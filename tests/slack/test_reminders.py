@@ -1,0 +1,148 @@
+"""Who is asked again before a yes is needed, and when the escalation is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.slack.rows import see
+from engine.store import queries
+
+LONG = """
+format = 1
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+[[vm]]
+name = "big01"
+host = "hv01"
+disk_gb = 4000
+minutes = 120.0
+[[vm]]
+name = "old-crm"
+host = "hv01"
+status = "PowerOff"
+disk_gb = 10
+minutes = 3.0
+"""
+
+
+@pytest.fixture
+def long_night(make_night):
+    """One VM that takes two hours, and one that needs a yes after it; ravi may decide."""
+
+    def make(**options):
+        night = make_night(fleet=LONG, **options)
+        night.start()
+        return night
+
+    return make
+
+
+def asked_again(night, board, mark):
+    return [m for m in night.slack.thread(night.ops, board.ts) if mark in m.shown]
+
+
+def at(night, seconds_before):
+    """Step until the yes is needed in less than this."""
+
+    def near():
+        seen = see(night.store, night.settings, 1, night.clock.now())
+        return seen.board.needed_by - night.clock.now() <= seconds_before
+
+    night.step(until=near, most=20_000)
+    looked_at(night)
+
+
+def looked_at(night):
+    """The teller has seen the run as it stands, and what it had to say was sent."""
+    night.side.teller.look_at(1)
+    night.slack.wait_for(lambda: not night.side.teller._asked)
+    night.settled()
+
+
+def test_nobody_is_asked_again_long_before_a_yes_is_needed(long_night):
+    night = long_night()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.card(board)
+
+    at(night, 1800)
+
+    assert asked_again(night, board, "⏰") == []
+
+
+def test_those_who_may_decide_are_asked_again_once_and_after_a_restart_not_twice(long_night):
+    night = long_night()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.card(board)
+
+    at(night, 890)
+
+    again = night.reply_with("⏰", board)
+    assert again.text.startswith(
+        f"⏰ <@{night.ravi}> A1 waits for a yes or no: 1 powered-down VM of R1 · hv01 → hv02, "
+        "needed by <!date^"
+    )
+    night.side.stop()
+    night.side = night.new_side()
+    night.start()
+    at(night, 600)
+    [only] = asked_again(night, board, "⏰")
+    assert len(only.versions) == 1
+
+
+def test_the_escalation_is_asked_when_nobody_has_decided_shortly_before(long_night, slack):
+    boss = slack.user("boss")
+    group = slack.group("bosses", boss)
+    night = long_night(escalation=(group,))
+    board = night.ask_for("host hv01 to hv02 now")
+    card = night.card(board)
+    at(night, 600)
+    assert asked_again(night, board, "📣") == []
+
+    at(night, 290)
+
+    told = night.reply_with("📣", board).text
+    assert told.startswith(f"📣 <!subteam^{group}> A1 waits for a yes or no")
+    assert told.endswith("Nobody has decided yet.")
+    night.slack.click(boss, card.ts, "approve")
+    night.reply_with("Approved by", board)
+
+
+def test_after_a_decision_nobody_is_asked_again(long_night):
+    night = long_night()
+    board = night.ask_for("host hv01 to hv02 now")
+    card = night.card(board)
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.reply_with("Approved by", board)
+
+    night.to_the_end()
+    night.reply_with("R1 ended", board)
+
+    assert asked_again(night, board, "⏰") == []
+
+
+def test_where_nobody_else_may_decide_the_escalation_is_asked_at_once(long_night, slack):
+    boss = slack.user("boss")
+    night = long_night(approvers=(slack.user("dana"),), escalation=(slack.group("bosses", boss),))
+    board = night.ask_for("host hv01 to hv02 now")
+
+    night.card(board)
+
+    assert f"I will ask <@{boss}> instead." in night.told(night.dana, "R1 starts")
+    told = night.reply_with("📣", board).text
+    assert f"Nobody except <@{night.dana}> is listed to decide" in told
+    assert queries.open_approvals(night.store)
+
+
+def test_a_card_that_is_needed_at_once_is_left_alone_for_five_minutes(night):
+    board = night.ask_for("vm web01,web02,old-crm to hv02 now")
+    night.card(board)
+    asked = queries.open_approvals(night.store)[0].requested
+
+    night.step(until=lambda: night.clock.now() >= asked + 290)
+    looked_at(night)
+    assert asked_again(night, board, "⏰") == []
+
+    night.step(until=lambda: night.clock.now() >= asked + 300)
+    assert night.reply_with("⏰", board)
