@@ -192,7 +192,7 @@ def make_night(tmp_path: Path, slack: Standin) -> Iterator[Callable[..., Night]]
     made: list[Night] = []
 
     def make(**options: object) -> Night:
-        made.append(Night(tmp_path, slack, **options))  # type: ignore[arg-type]
+        made.append(Night(tmp_path, slack, **options))
         return made[-1]
 
     yield make
