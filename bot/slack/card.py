@@ -34,7 +34,6 @@ from bot.slack.views import (
     several,
 )
 from engine.model import (
-    MIGRATIONS,
     Approval,
     ApprovalState,
     Fleet,
@@ -44,6 +43,7 @@ from engine.model import (
     RunRecord,
     short,
 )
+from engine.policy.approval import has_started
 
 _WHO = {False: "May decide", True: "On call now"}
 
@@ -161,13 +161,7 @@ def _has_not_begun(approval: Approval, record: RunRecord) -> bool:
     """Has no VM that it approved been started since, and may one still be?"""
     if record.run.over:
         return False
-    decided = approval.decided or 0.0
-    return not any(
-        attempt.begun >= decided
-        for entry in record.moves
-        if entry.move.vm_id in approval.granted
-        for attempt in entry.of(*MIGRATIONS)
-    )
+    return not has_started(approval, record.moves)
 
 
 def left_behind(approval: Approval, record: RunRecord) -> list[str]:
