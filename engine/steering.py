@@ -260,6 +260,7 @@ class Steering:
         *,
         by: str,
         deciders: frozenset[str] | None = None,
+        digest: str | None = None,
         reason: str = "",
     ) -> Decision:
         """Take back a yes before the first of its VMs is started, or a question. As ``decide``."""
@@ -268,7 +269,7 @@ class Steering:
             record = queries.record(self.store, asked.run) if asked else None
             run = record.run if record else None
             started = bool(asked and record and approvals.has_started(asked, record.moves))
-            answer = approvals.judge_withdrawal(asked, run, by, deciders, started)
+            answer = approvals.judge_withdrawal(asked, run, by, digest, deciders, started)
             if asked is None or run is None:
                 return Decision(False, "unknown")
             pen.vote(asked.id, by, "withdraw", answer)

@@ -168,6 +168,7 @@ def judge_withdrawal(
     approval: Approval | None,
     run: Run | None,
     by: str,
+    shown: str | None,
     deciders: frozenset[str] | None,
     started: bool,
 ) -> str:
@@ -183,6 +184,8 @@ def judge_withdrawal(
         return "expired"
     if word := _may_not(run, by, deciders):
         return word
+    if shown is not None and shown != approval.digest:
+        return "stale"
     return "started" if started else "ok"
 
 

@@ -283,6 +283,14 @@ def test_a_database_of_a_newer_version_is_left_alone(desk):
     assert "newer VMFerry" in said.err
 
 
+def test_a_refusal_does_not_steer_the_terminal_either(desk):
+    said = vmferry("run", "--fleet", "\x1b[2Jx.toml", "vm", "web01", "to", "hv02")
+
+    assert said.code == 2
+    assert "\ufffd[2Jx.toml" in said.err
+    assert "\x1b" not in said.err
+
+
 # --- settings ----------------------------------------------------------------------------------
 
 
