@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 
 from bot.terminal import reading, running, serving, verbs
+from bot.terminal.board import safe
 from bot.terminal.report_page import page
 from engine import grammar, naming
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
@@ -353,9 +354,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _words(error: VMFerryError) -> str:
-    if isinstance(error, UsageError):
-        return error.pointed()
-    return str(error)
+    text = error.pointed() if isinstance(error, UsageError) else str(error)
+    return "\n".join(map(safe, text.split("\n")))
 
 
 def _exit_code(error: VMFerryError) -> int:

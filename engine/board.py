@@ -93,7 +93,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         failed=tuple(_stuck(m) for m in moves if m.move.state in _BAD),
         skipped=sum(m.move.state is MoveState.SKIPPED for m in moves),
         questions=open_questions,
-        needs=_needs(record),
+        needs=needs_of(record),
         needed_by=_ends(record, fleet, rate, now, running_only=True) if open_questions else None,
         progress=_progress(moves, fleet),
         done_about=None if record.run.over else _ends(record, fleet, rate, now),
@@ -105,7 +105,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
 _FOR_PEOPLE = (Wait.DAMAGE, Wait.OTHER_RUN)
 
 
-def _needs(record: RunRecord) -> tuple[str, ...]:
+def needs_of(record: RunRecord) -> tuple[str, ...]:
     """What only a person can let go on, beside the open questions: a sentence each."""
     told: dict[str, None] = {}
     if record.run.state is RunState.PAUSED:

@@ -48,7 +48,8 @@ Value = str | int | float | tuple[str, ...] | None
 
 def parse(text: str, where: Where = "slack") -> Command:
     """Read free text as it comes from Slack or a story."""
-    return _Reader(lexicon.split(text, bold=where == "slack"), text, where).command()
+    words = lexicon.split(text, bold=where == "slack", prose=_is_prose(text))
+    return _Reader(words, text, where).command()
 
 
 def parse_words(words: Sequence[str]) -> Command:
@@ -59,7 +60,15 @@ def parse_words(words: Sequence[str]) -> Command:
     if len(words) == 1:
         return parse(words[0], "terminal")
     shown = " ".join(words)
-    return _Reader(lexicon.split_each(words, shown), shown, "terminal").command()
+    split = lexicon.split_each(words, shown, prose=_is_prose(shown))
+    return _Reader(split, shown, "terminal").command()
+
+
+def _is_prose(text: str) -> bool:
+    """Does the verb take a reason in people's own words?"""
+    return (
+        text.lstrip().casefold().startswith(tuple(f"{verb.name} " for verb in VERBS if verb.free))
+    )
 
 
 def render(request: Request) -> str:

@@ -19,6 +19,7 @@ from engine.model import (
     Request,
     Run,
     Vm,
+    is_called,
     same_host,
     short,
 )
@@ -83,15 +84,9 @@ def _hosts(words: tuple[str, ...], fleet: Fleet) -> tuple[str, ...]:
 def host_named(word: str, fleet: Fleet) -> str:
     """The one host of this FQDN or short name."""
     names = [h.name for h in fleet.hosts]
-    exact = [n for n in names if same_host(n, word)]
-    by_short = [n for n in names if same_host(short(n), word)]
-    found = exact or by_short
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
-        raise Refused(
-            f'"{word}" may be {" or ".join(found)}.', what=word, hint="Write the full name."
-        )
+    found = host_among(word, names)
+    if found is not None:
+        return found
     near = grammar.nearest(word, [short(n) for n in names])
     hint = f"Nearest: {near}." if near else f"There are: {', '.join(map(short, names[:8]))}."
     raise Refused(f"No host {word}.", what=word, hint=f"{hint} Nothing started.")
@@ -102,7 +97,7 @@ def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
     ``Refused`` where it fits several."""
     known = {host.casefold(): host for host in hosts if host is not None}.values()
     exact = [h for h in known if same_host(h, word)]
-    found = exact or sorted(h for h in known if same_host(short(h), word))
+    found = exact or sorted(h for h in known if is_called(h, word))
     if len(found) > 1:
         raise Refused(
             f'"{word}" may be {" or ".join(found)}.', what=word, hint="Write the full name."
@@ -184,8 +179,7 @@ def find_run(word: str, runs: Sequence[Run]) -> Run:
 
 
 def _has_host(run: Run, word: str) -> bool:
-    hosts = (*run.sources, *run.destinations)
-    return any(same_host(host, word) or same_host(short(host), word) for host in hosts)
+    return any(is_called(host, word) for host in (*run.sources, *run.destinations))
 
 
 def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -> list[MoveRecord]:
@@ -220,8 +214,7 @@ def _is_named(word: str, entry: MoveRecord) -> bool:
         return move.vm_id.casefold() == word[3:].strip().casefold()
     name, at, host = word.rpartition("@")
     if at and name and grammar.matches(name, move.vm):
-        places = (move.host or move.source, move.source)
-        return any(same_host(host, p) or same_host(host, short(p)) for p in places)
+        return is_called(move.host or move.source, host) or is_called(move.source, host)
     return grammar.matches(word, move.vm)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.errors import Overtaken
-from engine.model import ApprovalState, Difference, Fleet, Move, MoveState, Result, RunRecord
+from engine.model import ApprovalState, Difference, Move, MoveState, Result, RunRecord, short
 from engine.policy.steps import (
     Adopt,
     Arrive,
@@ -27,7 +26,7 @@ from engine.policy.steps import (
 from engine.store.deeds import Pen
 
 
-def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord], fleet: Fleet) -> None:
+def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
     """Write one note. ``runs`` are the records that the plan was made of."""
     match step:
         case Adopt():
@@ -80,7 +79,7 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
 
 def _arrive(pen: Pen, step: Arrive) -> None:
     _settle(pen, step.move, step.settle)
-    text = f"{step.move.vm} is on {step.host.split('.', 1)[0]}; its network is checked"
+    text = f"{step.move.vm} is on {short(step.host)}; its network is checked"
     pen.turn_move(step.move, MoveState.RESTORING, text, host=step.host)
 
 
@@ -99,12 +98,8 @@ def _repaired(pen: Pen, move: Move, repaired: tuple[Difference, ...]) -> None:
 
 
 def _expire(pen: Pen, step: Expire, runs: Mapping[int, RunRecord]) -> None:
-    """Only what is still open expires: a person may have decided since the plan was made."""
     for record in runs.values():
         for approval in record.approvals:
-            if approval.id != step.approval:
-                continue
-            if not pen.is_still(approval):
-                raise Overtaken(f"{approval.label} was decided meanwhile; planning again.")
-            text = f"{approval.label} expired: {step.why}."
-            pen.turn_approval(approval, ApprovalState.EXPIRED, text)
+            if approval.id == step.approval:
+                text = f"{approval.label} expired: {step.why}."
+                pen.turn_approval(approval, ApprovalState.EXPIRED, text)

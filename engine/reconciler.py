@@ -38,6 +38,7 @@ from engine.model import (
     Rights,
     RunRecord,
     Wait,
+    short,
 )
 from engine.notes import write_note
 from engine.policy import rereading
@@ -264,7 +265,7 @@ class Engine:
             pen.keep_fleet(fleet)
             for step in steps:
                 if not is_call(step):
-                    write_note(pen, step, runs, fleet)
+                    write_note(pen, step, runs)
             return [_open(pen, call) for call in calls]
 
     def _write_answer(self, call: Call, attempts: list[tuple[Move, int]], answer: Answer) -> None:
@@ -307,7 +308,7 @@ def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
         attempt = pen.begin_attempt(
             call.move, call.kind, call.source, call.destination, call.not_after
         )
-        text = f"{call.move.vm} moves to {call.destination.split('.', 1)[0]} ({call.kind})"
+        text = f"{call.move.vm} moves to {short(call.destination)} ({call.kind})"
         pen.turn_move(
             call.move,
             MoveState.MOVING,

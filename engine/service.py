@@ -29,7 +29,7 @@ from engine.naming import Chosen, moves_named, resolve
 from engine.policy import approval as approvals
 from engine.settings import Settings
 from engine.store import queries
-from engine.store.deeds import writing
+from engine.store.deeds import Pen, writing
 from engine.store.store import Store
 
 
@@ -46,7 +46,7 @@ class Decision:
     """What a click came to.
 
     ``code``: granted, denied, already (``by`` decided at ``at``), not_a_decider, own_run, stale,
-    expired, withdrawn, unknown. Only granted and denied changed anything.
+    expired, withdrawn, started, unknown. Only granted and denied changed anything.
     """
 
     accepted: bool
@@ -152,10 +152,7 @@ class Service:
                 return Decision(False, "unknown")
             pen.vote(asked.id, by, verdict, answer)
             if answer != "ok":
-                why = approvals.ANSWERS[answer]
-                text = f"{by} wanted to {verdict} {asked.label}. Nothing changed: {why}."
-                pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
-                return Decision(False, answer, asked, run, asked.by, asked.decided)
+                return keep_refused(pen, asked, verdict, by, answer, run)
             granted = verdict == "approve"
             chosen = self._chosen(asked, vms) if granted else ()
             state = ApprovalState.GRANTED if granted else ApprovalState.DENIED
@@ -186,6 +183,14 @@ class Service:
         on_card = [m for m in record.moves if m.move.vm_id in asked.vms] if record else []
         wanted = {m.move.vm_id for m in moves_named(names, on_card, asked.label)}
         return tuple(vm for vm in asked.vms if vm in wanted)
+
+
+def keep_refused(pen: Pen, asked: Approval, verb: str, by: str, answer: str, run: Run) -> Decision:
+    """A decision that changes nothing, kept in the audit. ``answer``: one of ``ANSWERS``."""
+    why = approvals.ANSWERS[answer]
+    text = f"{by} wanted to {verb} {asked.label}. Nothing changed: {why}."
+    pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
+    return Decision(False, answer, asked, run, asked.by, asked.decided)
 
 
 def _is_same(record: RunRecord, request: Request, options: Options, chosen: Chosen) -> bool:

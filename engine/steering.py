@@ -29,7 +29,7 @@ from engine.model import (
 )
 from engine.policy import approval as approvals
 from engine.policy.ladder import typed
-from engine.service import Decision, Service, refuse_crossing
+from engine.service import Decision, Service, keep_refused, refuse_crossing
 from engine.store import queries
 from engine.store.deeds import Pen, writing
 
@@ -260,6 +260,7 @@ class Steering:
         *,
         by: str,
         deciders: frozenset[str] | None = None,
+        digest: str | None = None,
         reason: str = "",
     ) -> Decision:
         """Take back a yes before the first of its VMs is started, or a question. As ``decide``."""
@@ -267,16 +268,13 @@ class Steering:
             asked = queries.approval(self.store, approval_id)
             record = queries.record(self.store, asked.run) if asked else None
             run = record.run if record else None
-            started = record is not None and asked is not None and _has_started(record, asked.id)
-            answer = approvals.judge_withdrawal(asked, run, by, deciders, started)
+            started = bool(asked and record and approvals.has_started(asked, record.moves))
+            answer = approvals.judge_withdrawal(asked, run, by, digest, deciders, started)
             if asked is None or run is None:
                 return Decision(False, "unknown")
             pen.vote(asked.id, by, "withdraw", answer)
             if answer != "ok":
-                why = approvals.ANSWERS[answer]
-                text = f"{by} wanted to withdraw {asked.label}. Nothing changed: {why}."
-                pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
-                return Decision(False, answer, asked, run, asked.by, asked.decided)
+                return keep_refused(pen, asked, "withdraw", by, answer, run)
             why = f': "{reason}"' if reason else ""
             text = f"{asked.label} withdrawn by {by}{why}"
             pen.turn_approval(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
@@ -344,19 +342,6 @@ def _refuse_skip(move: Move) -> None:
 def _is_damaged(entry: MoveRecord) -> bool:
     damaged = entry.move.state is MoveState.DAMAGED or entry.looked_at_again
     return damaged and entry.move.cleared is None
-
-
-def _has_started(record: RunRecord, approval_id: int) -> bool:
-    """Has a VM that this approval granted been started since?"""
-    asked = next(a for a in record.approvals if a.id == approval_id)
-    if asked.state is not ApprovalState.GRANTED or asked.decided is None:
-        return False
-    return any(
-        attempt.begun >= asked.decided
-        for entry in record.moves
-        if entry.move.vm_id in asked.granted
-        for attempt in entry.of(*MIGRATIONS)
-    )
 
 
 def _moving(record: RunRecord) -> list[Move]:

@@ -117,17 +117,18 @@ def _instead(match: re.Match[str]) -> str:
     return INSTEAD[match.lastgroup or "nothing"]
 
 
-def split(text: str, *, bold: bool) -> tuple[Word, ...]:
-    """The words of free text. ``bold``: ``*web01*`` is Slack's bold, not a wildcard."""
-    return tuple(_Scanner(plain(text), text, 0, spaces=True, bold=bold).words())
+def split(text: str, *, bold: bool, prose: bool = False) -> tuple[Word, ...]:
+    """The words of free text. ``bold``: ``*web01*`` is Slack's bold, not a wildcard. ``prose``: a
+    quotation mark that is never closed is an apostrophe, not a mistake."""
+    return tuple(_Scanner(plain(text), text, 0, spaces=True, bold=bold, prose=prose).words())
 
 
-def split_each(texts: Sequence[str], shown: str) -> tuple[Word, ...]:
+def split_each(texts: Sequence[str], shown: str, *, prose: bool = False) -> tuple[Word, ...]:
     """The words of a shell's arguments, whose spaces are kept. ``shown`` is them, joined."""
     words: list[Word] = []
     offset = 0
     for text in texts:
-        words += _Scanner(plain(text), shown, offset, spaces=False, bold=False).words()
+        words += _Scanner(plain(text), shown, offset, spaces=False, bold=False, prose=prose).words()
         offset += len(text) + 1
     return tuple(words)
 
@@ -136,11 +137,11 @@ class _Scanner:
     """Reads one piece of cleaned text from left to right."""
 
     def __init__(
-        self, cleaned: Plain, shown: str, offset: int, *, spaces: bool, bold: bool
+        self, cleaned: Plain, shown: str, offset: int, *, spaces: bool, bold: bool, prose: bool
     ) -> None:
         self.cleaned, self.text = cleaned, cleaned.text
         self.shown, self.offset = shown, offset
-        self.spaces, self.bold = spaces, bold
+        self.spaces, self.bold, self.prose = spaces, bold, prose
 
     def words(self) -> Iterator[Word]:
         position = self._after_spaces(0)
@@ -195,6 +196,8 @@ class _Scanner:
                 position += 2
             else:
                 return letters, position + 1
+        if self.prose:
+            return mark, start + 1
         word = self._word("", start, start + 1)
         raise UsageError(
             f"The quotation mark {word.typed} is opened but never closed.",

@@ -72,7 +72,7 @@ def block(text: str, mark: str) -> str:
 def rows(title: str) -> dict[str, str]:
     """The rows of the contract's table in that section, by the first name in their first cell."""
     lines = [one for one in section(CONTRACT, title).splitlines() if one.startswith("| `")]
-    return {re.match(r"\| `([^`\s|]+)", one)[1]: one for one in lines}  # type: ignore[index]
+    return {re.match(r"\| `([^`\s|]+)", one)[1]: one for one in lines}
 
 
 def names(row: str) -> set[str]:

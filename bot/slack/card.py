@@ -18,7 +18,7 @@ from bot.slack.blocks import (
     section,
     size,
 )
-from bot.slack.forms import CHOOSE, WITHDRAW, may_choose
+from bot.slack.forms import CHOOSE, WITHDRAW, may_choose, value_of
 from bot.slack.people import Deciders, mention, mentions
 from bot.slack.views import (
     AGAIN,
@@ -34,7 +34,6 @@ from bot.slack.views import (
     several,
 )
 from engine.model import (
-    MIGRATIONS,
     Approval,
     ApprovalState,
     Fleet,
@@ -44,6 +43,7 @@ from engine.model import (
     RunRecord,
     short,
 )
+from engine.policy.approval import has_started
 
 _WHO = {False: "May decide", True: "On call now"}
 
@@ -127,7 +127,7 @@ def _chunked(rows: Sequence[str], longest: int = 2_800) -> list[str]:
 
 
 def _decision_buttons(approval: Approval, run: Run) -> Block:
-    value = f"{approval.id}.{approval.digest}"
+    value = value_of(approval)
     number = len(approval.vms)
     what = count(number, "powered-down VM")
     sources = " or ".join(short(s) for s in run.sources)
@@ -146,7 +146,7 @@ def _decision_buttons(approval: Approval, run: Run) -> Block:
 def _later_buttons(question: Question) -> list[Block]:
     """What can still be done about a decision: take it back before its first start, ask again."""
     approval, record = question.approval, question.record
-    value = f"{approval.id}.{approval.digest}"
+    value = value_of(approval)
     buttons = []
     if approval.state is ApprovalState.GRANTED and _has_not_begun(approval, record):
         about = f"Take back the yes to {approval.label}"
@@ -161,13 +161,7 @@ def _has_not_begun(approval: Approval, record: RunRecord) -> bool:
     """Has no VM that it approved been started since, and may one still be?"""
     if record.run.over:
         return False
-    decided = approval.decided or 0.0
-    return not any(
-        attempt.begun >= decided
-        for entry in record.moves
-        if entry.move.vm_id in approval.granted
-        for attempt in entry.of(*MIGRATIONS)
-    )
+    return not has_started(approval, record.moves)
 
 
 def left_behind(approval: Approval, record: RunRecord) -> list[str]:

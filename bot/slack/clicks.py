@@ -12,7 +12,16 @@ from typing import Literal
 from bot.slack import sentences
 from bot.slack.blocks import Block
 from bot.slack.card import left_behind
-from bot.slack.forms import CHOOSE, FORMS, SAID, WITHDRAW, Place, form
+from bot.slack.forms import (
+    CHOOSE,
+    FORMS,
+    SAID,
+    WITHDRAW,
+    Place,
+    form,
+    read_value,
+    value_of,
+)
 from bot.slack.people import Deciders
 from bot.slack.tables import Inbound
 from bot.slack.views import AGAIN, APPROVE, DENY
@@ -51,9 +60,8 @@ class Answer:
 def read(row: Inbound) -> Clicked | None:
     """What was clicked; ``None`` for a button that we did not make."""
     action = str(row.body.get("action"))
-    number, _, digest = str(row.body.get("value")).partition(".")
-    whole = number.isascii() and number.isdigit() and len(number) <= 15 and digest
-    return Clicked(action, int(number), digest) if whole and action in KNOWN else None
+    shown = read_value(str(row.body.get("value")))
+    return Clicked(action, *shown) if shown is not None and action in KNOWN else None
 
 
 class Clicks:
@@ -82,7 +90,13 @@ class Clicks:
     def _decide(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
         people, reason = deciders.people(), str(row.body.get("reason") or "")
         if clicked.action.startswith(WITHDRAW):
-            return self._withdraw(row, clicked, people, reason)
+            return self.steering.withdraw(
+                clicked.number,
+                by=row.by,
+                deciders=people,
+                digest=clicked.digest,
+                reason=reason,
+            )
         verdict: Literal["approve", "deny"] = "approve"
         if clicked.action.startswith(DENY):
             verdict = "deny"
@@ -96,21 +110,14 @@ class Clicks:
             vms=self._chosen(row, clicked),
         )
 
-    def _withdraw(
-        self, row: Inbound, clicked: Clicked, people: frozenset[str], reason: str
-    ) -> Decision:
-        asked = queries.approval(self.store, clicked.number)
-        if asked is not None and asked.digest != clicked.digest:
-            run = queries.run(self.store, asked.run)
-            return Decision(False, "stale", asked, run)
-        return self.steering.withdraw(clicked.number, by=row.by, deciders=people, reason=reason)
-
     def _chosen(self, row: Inbound, clicked: Clicked) -> list[str] | None:
-        """The ids of the VMs that were chosen in the form; ``None``: all of them."""
+        """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
+        if not clicked.action.startswith(CHOOSE):
+            return None
         asked = queries.approval(self.store, clicked.number)
         numbers = row.body.get("vms")
-        if clicked.action != f"{CHOOSE}{SAID}" or asked is None or not isinstance(numbers, list):
-            return None
+        if asked is None or not isinstance(numbers, list):
+            return []
         return [f"id:{asked.vms[n]}" for n in map(int, numbers) if n < len(asked.vms)]
 
     # --- forms ------------------------------------------------------------------------------
@@ -122,16 +129,15 @@ class Clicks:
             return None
         run, people = record.run, deciders.people()
         if clicked.action == WITHDRAW:
-            word = approvals.judge_withdrawal(asked, run, row.by, people, started=False)
-            word = "stale" if asked.digest != clicked.digest else word
+            started = approvals.has_started(asked, record.moves)
+            digest = clicked.digest
+            word = approvals.judge_withdrawal(asked, run, row.by, digest, people, started)
         else:
             word = approvals.judge_click(asked, run, row.by, clicked.digest, people)
         if word != "ok":
             return None
         names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
-        place = Place(
-            f"{asked.id}.{asked.digest}", row.channel, str(row.body.get("thread_ts") or "")
-        )
+        place = Place(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
         shown = [names.get(vm_id, vm_id) for vm_id in asked.vms]
         return form(clicked.action, asked, shown, run, place)
 

@@ -35,6 +35,18 @@ class Said:
     vms: tuple[int, ...] = ()
 
 
+def value_of(approval: Approval) -> str:
+    """What a button of this card carries: the question, and the digest of what was shown."""
+    return f"{approval.id}.{approval.digest}"
+
+
+def read_value(value: str) -> tuple[int, str] | None:
+    """The number and the digest on a button; ``None`` for one that we did not make."""
+    number, _, digest = value.partition(".")
+    whole = number.isascii() and number.isdigit() and len(number) <= 15 and digest
+    return (int(number), digest) if whole else None
+
+
 def may_choose(number: int) -> bool:
     """Is there a choice, and does a form hold it?"""
     return 1 < number <= MOST

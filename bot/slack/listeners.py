@@ -76,8 +76,11 @@ class Listeners:
         kind = _text(view, "callback_id")
         place = forms.read_place(_text(view, "private_metadata"))
         said = forms.read(_part(view, "state").get("values"))
-        number, _, digest = place.value.partition(".")
-        asked = queries.approval(self.tables.store, int(number))
+        shown = forms.read_value(place.value)
+        if shown is None:
+            raise ValueError(f"the form of no question: {place.value[:40]}")
+        number, digest = shown
+        asked = queries.approval(self.tables.store, number)
         run = queries.run(self.tables.store, asked.run) if asked else None
         wrong = forms.mistake(kind, said, digest, asked, run)
         if wrong:
@@ -123,6 +126,8 @@ class Listeners:
         user, channel = _part(body, "user"), _part(body, "channel")
         container, pressed = _part(body, "container"), _first(body.get("actions"))
         action, value = _text(pressed, "action_id"), _text(pressed, "value")[:LONGEST]
+        if action.endswith(forms.SAID):
+            action = ""  # said in a form, and no button says it
         row = Inbound(
             0,
             CLICK,

@@ -151,7 +151,7 @@ class Outbox:
         if out.kind == "form":
             # Its trigger is good for 3 s: there is no later.
             log.warning("%s was not opened: %s", out.key, trouble.code)
-            self.tables.form_failed(out, sentences.form_too_late(trouble.code))
+            self.tables.form_failed(out, sentences.form_not_opened(trouble.code))
         elif isinstance(trouble, SlackLater):
             self._later(method, out, trouble)
         elif isinstance(trouble, SlackNever):

@@ -30,6 +30,11 @@ NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
 Answer = Mapping[str, object]
 
 
+def _is_group(name: str) -> bool:
+    """Is this the id of a user group, and not of a user?"""
+    return name.startswith("S")
+
+
 class Sure(StrEnum):
     """Is it known whether somebody may decide?"""
 
@@ -50,7 +55,7 @@ class Lookup:
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
         """Is the answer young enough to act on (or so far from its end)?"""
-        lasts = GROUP_LASTS if self.name.startswith("S") else PERSON_LASTS
+        lasts = GROUP_LASTS if _is_group(self.name) else PERSON_LASTS
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
@@ -80,7 +85,7 @@ class Lookups:
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if not row.name.startswith("S"))
+        return tuple(row for row in self._all() if not _is_group(row.name))
 
     def want(self, names: Iterable[str]) -> None:
         """Have Slack asked about these; what it said last stays until it answers."""
@@ -96,7 +101,7 @@ class Lookups:
         """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
         wanted = [row.name for row in self._all() if row.wanted]
         for name in wanted[:AT_ONCE]:
-            error, answer, group = "", None, name.startswith("S")
+            error, answer, group = "", None, _is_group(name)
             try:
                 if self.wall.monotonic() < self._not_before.get(group, 0.0):
                     raise SlackLater("ratelimited")
@@ -110,7 +115,7 @@ class Lookups:
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> Answer:
-        if name.startswith("S"):
+        if _is_group(name):
             return {"users": list(api.members(name))}
         try:
             profile = api.profile(name)

@@ -16,16 +16,17 @@ from engine.vocabulary import OPTIONS, VERBS
 
 NOTHING = "Nothing changed."
 NOT_STARTED = "Nothing started."
+TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
 
 
 def usage(error: UsageError, command: str) -> str:
     """Which word is wrong, what was typed, and what to type instead."""
     shown = f"\n```{escape(_pointer(error))}```" if error.at >= 0 and error.text else ""
-    return fit(_told(error, command), 2_000) + shown
+    return fit(refused(error, command), 2_000) + shown
 
 
-def _told(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
-    """What is wrong, that nothing happened, what to do last."""
+def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
+    """What is wrong, that nothing happened (``nothing``; empty: of a look), what to do last."""
     if not nothing or "Nothing" in error.sentence + error.hint:
         return typed(escape(f"{error}"), command)
     return typed(escape(f"{error.sentence} {nothing} {error.hint}".strip()), command)
@@ -36,11 +37,6 @@ def _pointer(error: UsageError) -> str:
     start = max(0, error.at - 60)
     shown = error.text[start : start + 120].replace("\n", " ").replace("`", "'")
     return f"{shown}\n{' ' * (error.at - start)}{'^' * max(1, min(len(error.what), 60))}"
-
-
-def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
-    """What cannot be carried out; ``nothing`` says that nothing happened (empty: of a look)."""
-    return _told(error, command, nothing)
 
 
 def attached(run: Run) -> str:
@@ -98,9 +94,11 @@ def failed_inside(inbox: int, command: str) -> str:
     )
 
 
-def form_too_late(code: str) -> str:
+def form_not_opened(code: str) -> str:
     """A form that Slack did not open."""
-    return f"The form did not open in time ({escape(code)}). {NOTHING} Click again."
+    late = code in TOO_LATE
+    again = "Click again." if late else "Click again, or type it: approve, deny or withdraw."
+    return f"The form did not open{' in time' if late else ''} ({escape(code)}). {NOTHING} {again}"
 
 
 def not_saved() -> str:

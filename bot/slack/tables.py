@@ -262,6 +262,10 @@ class Tables:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             self.reply(db, clicked, text)
 
+    def unsay(self, db: Database, prefix: str) -> None:
+        """Messages whose key begins so and that were not sent yet are not sent any more."""
+        db.execute("DELETE FROM slack_outbox WHERE substr(key, 1, ?) = ?", [len(prefix), prefix])
+
     def outbound(self) -> tuple[Outbound, ...]:
         """Everything that is still to be sent, most urgent first."""
         rows = self._rows("SELECT * FROM slack_outbox ORDER BY priority, id")

@@ -13,11 +13,10 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import sentences
+from bot.slack import reminders, sentences
 from bot.slack.card import Question, card_view
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
-from bot.slack.reminders import due
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
@@ -124,6 +123,10 @@ class Teller:
         messages = list(self._messages(seen))
         with self.store.transaction() as db:
             changed = [self._put(db, watched, *message) for message in messages]
+            for approval in seen.record.approvals:
+                if approval.state is not ApprovalState.REQUESTED:
+                    for prefix in reminders.keys_of(approval):
+                        self.tables.unsay(db, prefix)
             if run.over:
                 self.tables.told(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
@@ -167,7 +170,7 @@ class Teller:
     def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
         """Reminders and the escalation: once each, so what was put before is left as it is."""
         now, settings = self.clock.now(), self.settings.slack
-        for key, told in due(question, self.deciders, settings, now):
+        for key, told in reminders.due(question, self.deciders, settings, now):
             if not self.tables.is_known(key):
                 yield key, told, FIRST
 

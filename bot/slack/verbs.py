@@ -16,7 +16,8 @@ from bot.slack.tables import Inbound
 from engine import grammar, naming, verbs
 from engine.clock import Clock
 from engine.grammar import Ask
-from engine.model import Event, Run, short
+from engine.model import Event, Run, is_called
+from engine.needs import needs
 from engine.service import Service
 from engine.settings import Settings
 from engine.store import events, queries
@@ -49,15 +50,13 @@ TRACES: Mapping[str, frozenset[str]] = {
 class Verbs:
     """What is said to one person about a verb. Everything is read from rows."""
 
-    def __init__(
-        self, service: Service, settings: Settings, clock: Clock, deciders: Deciders
-    ) -> None:
+    def __init__(self, service: Service, settings: Settings, clock: Clock) -> None:
         self.service, self.settings, self.clock = service, settings, clock
-        self.store, self.deciders = service.store, deciders
+        self.store = service.store
         self.command = settings.slack.command
 
-    def answer(self, row: Inbound, ask: Ask) -> str:
-        """Look or change; raises ``Refused``."""
+    def answer(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
+        """Look or change; raises ``Refused``. ``deciders`` as they are known now."""
         word = ask.words[0] if ask.words else ""
         match ask.verb:
             case "help":
@@ -65,12 +64,12 @@ class Verbs:
             case "list":
                 return self._list()
             case "approvals":
-                return self._approvals()
+                return self._approvals(deciders)
             case "events":
                 return self._events(word)
             case "status" | "report":
-                return self._one(word) if word else self._status()
-        return self._change(row, ask)
+                return self._one(word, deciders) if word else self._status()
+        return self._change(row, ask, deciders)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -83,33 +82,33 @@ class Verbs:
         unfinished = queries.runs(self.store, unfinished=True)
         return sentences.status([self._see(run.id).board for run in unfinished], self.command)
 
-    def _one(self, word: str) -> str:
+    def _one(self, word: str, deciders: Deciders) -> str:
         """A run as it stands: the board, and after its end the report."""
         seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
             return sentences.report(lines, self.command)
-        return sentences.one_status(seen.board, self.deciders, self.command)
+        return sentences.one_status(seen.board, deciders, self.command)
 
     def _list(self) -> str:
         """Those that need a person, then those that go on, then those that ended; newest first."""
         runs = queries.runs(self.store)
-        boards = {run.id: self._see(run.id).board for run in runs if not run.over}
-        helpless = {doubt.run for doubt in queries.doubts(self.store, self.service.vmm)}
-        helpless |= {damage.run for damage in queries.damages(self.store, self.service.vmm)}
-        needy = helpless | {n for n, board in boards.items() if board.questions or board.needs}
+        seen = {run.id: self._see(run.id) for run in runs}
+        reasons = needs(self.store, self.service.vmm, [sight.record for sight in seen.values()])
+        helpless = {run for run, why in reasons.items() if why}
+        needy = helpless | {number for number, sight in seen.items() if sight.board.questions}
         ordered = sorted(runs, key=lambda run: (run.id not in needy, run.over, -run.id))
-        shown = [boards.get(run.id) or self._see(run.id).board for run in ordered[:LISTED]]
+        shown = [seen[run.id].board for run in ordered[:LISTED]]
         return sentences.listing(shown, helpless, len(ordered) - len(shown), self.command)
 
-    def _approvals(self) -> str:
+    def _approvals(self, deciders: Deciders) -> str:
         asked = []
         for approval in queries.open_approvals(self.store):
             seen = self._see(approval.run)
             names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
             vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
             asked.append((approval, seen.board, vms))
-        return sentences.open_questions(asked, self.deciders, self.command)
+        return sentences.open_questions(asked, deciders, self.command)
 
     def _events(self, word: str) -> str:
         run = naming.find_run(word, queries.runs(self.store)) if word else None
@@ -119,23 +118,23 @@ class Verbs:
 
     # --- changing ---------------------------------------------------------------------------
 
-    def _change(self, row: Inbound, ask: Ask) -> str:
+    def _change(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
         done = self._done_before(row, ask)
         if done:
             return sentences.carried_out_before(done, row.by)
-        people = self.deciders.people()
+        people = deciders.people()
         said = verbs.carry_out(self.service, ask, by=row.by, deciders=people)
         if not said.accepted:
-            return self._undecided(ask, said.sentence)
+            return self._undecided(ask, said.sentence, deciders)
         owners = people_of(queries.runs(self.store, unfinished=True))
         return sentences.carried_out(said.sentence, owners, self.command)
 
-    def _undecided(self, ask: Ask, sentence: str) -> str:
+    def _undecided(self, ask: Ask, sentence: str, deciders: Deciders) -> str:
         asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
         run = queries.run(self.store, asked.run) if asked else None
         assert asked is not None
         assert run is not None
-        return sentences.undecided(sentence, asked, run, self.deciders)
+        return sentences.undecided(sentence, asked, run, deciders)
 
     def _done_before(self, row: Inbound, ask: Ask) -> list[Event]:
         """What this row did before a kill; nothing where it had not begun, or did nothing."""
@@ -161,11 +160,11 @@ class Verbs:
             if asked is not None:
                 yield asked.run, asked.id
             return
-        word = ask.words[0].casefold()
+        word = ask.words[0]
         for run in reversed(queries.runs(self.store)):
             hosts = (*run.sources, *run.destinations)
-            known = (run.label, str(run.id), *hosts, *map(short, hosts))
-            if word in (name.casefold() for name in known):
+            by_number = word.casefold() in (run.label.casefold(), str(run.id))
+            if by_number or any(is_called(host, word) for host in hosts):
                 yield run.id, None
 
 

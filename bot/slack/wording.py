@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 
+from bot.slack.blocks import escape
 from bot.slack.people import mention
 from engine.vocabulary import VERBS
 
 _VERB = "|".join(verb.name for verb in VERBS)
 _TYPED = re.compile(rf"\b(?:[Tt]ype|see): (?=(?:{_VERB})\b)|: (?=(?:{_VERB}) [RA]\d)")
-_NAMED = ("asked by {}", "is {}'s")
 
 
 def typed(text: str, command: str) -> str:
@@ -23,14 +24,22 @@ def typed(text: str, command: str) -> str:
 
 def named(text: str, people: Iterable[str]) -> str:
     """An answer with mentions where the engine names one of these people."""
-    for by in people:
-        for form in _NAMED:
-            text = text.replace(form.format(by), form.format(mention(by)))
-    return text
+    return _mentioned(text, people, r"(?<=asked by ){}(?![\w@])|(?<=is ){}(?='s\b)")
 
 
 def acted(text: str, people: Iterable[str]) -> str:
     """A line of the audit with mentions for these people, wherever it names them."""
-    for by in people:
-        text = re.sub(rf"(?<![\w@<:]){re.escape(by)}(?!\w)", mention(by), text)
+    return _mentioned(text, people, r"(?<![\w@<:]){}(?!\w)")
+
+
+def _mentioned(text: str, people: Iterable[str], place: str) -> str:
+    """Mentions where these people stand in such a place; of two that begin alike the longer one
+    first."""
+    for by in sorted(people, key=len, reverse=True):
+        name = re.escape(escape(by))
+        text = re.sub(place.replace("{}", name), partial(_mention, by), text)
     return text
+
+
+def _mention(by: str, _: re.Match[str]) -> str:
+    return mention(by)

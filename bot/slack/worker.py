@@ -64,8 +64,7 @@ class Worker:
         self.store = service.store
         self.wall = wall or SystemClock()
         self.roster = Roster(tables, settings.slack, self.wall)
-        self.deciders = self.roster.deciders()
-        self.verbs = Verbs(service, settings, clock, self.deciders)
+        self.verbs = Verbs(service, settings, clock)
         self.clicks = clicks.Clicks(service, settings.slack.command)
         self.done = done
         self._asked: tuple[int, float] = (0, 0.0)
@@ -131,14 +130,13 @@ class Worker:
         sure, error = self.roster.sure_of(slack_id(row.by))
         if sure is Sure.YES:
             return ""
-        said = sentences.unsure(error, row.by, self.deciders)
+        said = sentences.unsure(error, row.by, self.roster.deciders())
         self.service.refuse(row.by, what, Refused(said))
         return said
 
     def _carry_out(self, row: Inbound) -> int | None:
         if row.begun is None:
             self.tables.begin(row.id, self.clock.now())
-        self.deciders = self.verbs.deciders = self.roster.deciders()
         try:
             outcome = self._command(row) if row.kind == COMMAND else self._click(row)
         except Exception as error:
@@ -161,29 +159,35 @@ class Worker:
         text, command = str(row.body["text"]), None
         try:
             command = grammar.parse(text)
-            forbidden = self._forbidden(row, command)
+            forbidden = self._forbidden(row, command, text)
             if forbidden:
-                if _changes(command):
-                    self.service.refuse(row.by, text, Refused("This person may not say this here."))
                 return Outcome(forbidden)
             if isinstance(command, Ask):
                 unsure = self._unsure(row, text) if command.verb in DECISIONS else ""
-                return Outcome(unsure or self.verbs.answer(row, command))
+                # Who may decide is read after it is sure that what is known of it is fresh.
+                return Outcome(unsure or self.verbs.answer(row, command, self.roster.deciders()))
             return self._start(row, command)
         except Refused as error:
             if _changes(command):
                 self.service.refuse(row.by, text, error)
-            return Outcome(self._refused(error, command))
+            nothing = sentences.NOT_STARTED
+            if isinstance(command, Ask):
+                nothing = sentences.NOTHING if _changes(command) else ""
+            return Outcome(self._refused(error, nothing))
 
-    def _refused(self, error: Refused, command: Command | None) -> str:
+    def _refused(self, error: Refused, nothing: str) -> str:
         """The engine's sentences name people by id; only people of runs become mentions."""
-        nothing = sentences.NOT_STARTED
-        if isinstance(command, Ask):
-            nothing = sentences.NOTHING if _changes(command) else ""
         told = sentences.refused(error, self.settings.slack.command, nothing)
         return named(told, people_of(self._unfinished()))
 
-    def _forbidden(self, row: Inbound, command: Command) -> str:
+    def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
+        """Why this person may not say this here, kept in the audit; or nothing."""
+        said = self._may_not(row, command)
+        if said and _changes(command):
+            self.service.refuse(row.by, text, Refused("This person may not say this here."))
+        return said
+
+    def _may_not(self, row: Inbound, command: Command) -> str:
         """Why this person may not say this here, or nothing. Help is for everybody."""
         slack = self.settings.slack
         verb = command.verb if isinstance(command, Ask) else ""
@@ -204,9 +208,10 @@ class Worker:
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
             return Outcome(sentences.attached(run))
-        if self.deciders.eligible(run):
+        deciders = self.roster.deciders()
+        if deciders.eligible(run):
             return Outcome(run=run)
-        return Outcome(sentences.started_without_deciders(run, self.deciders), run)
+        return Outcome(sentences.started_without_deciders(run, deciders), run)
 
     def _unfinished(self) -> tuple[Run, ...]:
         return queries.runs(self.store, unfinished=True)
@@ -219,17 +224,17 @@ class Worker:
             return Outcome(sentences.unknown_button(self.settings.slack.command))
         try:
             if clicked.action == AGAIN:
-                said = self._forbidden(row, Ask("retry"))
+                said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
                 said = self._unsure(row, clicked.what)
             if said:
                 return Outcome(said)
-            answer = self.clicks.answer(row, clicked, self.deciders)
+            answer = self.clicks.answer(row, clicked, self.roster.deciders())
             reply = named(answer.reply, people_of(self._unfinished()))
             return Outcome(reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
-            return Outcome(self._refused(error, Ask("retry")))
+            return Outcome(self._refused(error, sentences.NOTHING))
 
 
 def _changes(command: Command | None) -> bool:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rich.cells import cell_len, set_cell_size
+
 from bot.terminal.board import safe
+from bot.terminal.report_page import WIDTH, wrapped
 from engine.board import board
-from engine.model import MoveState, Run, RunRecord, short
+from engine.model import Run
+from engine.needs import needs
 from engine.service import Service
 from engine.store import queries
-from engine.vocabulary import KEYWORDS
-from engine.words import quoted
 
-WIDTH = 80
 WHO = 12
 """Columns for whose run it is; longer names are cut."""
 
@@ -50,9 +49,7 @@ def list_lines(service: Service) -> list[str]:
         for row in group:
             lines.append(_line(row, rows))
             for need in row.needs:
-                lines += textwrap.wrap(
-                    safe(need), WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 8
-                )
+                lines += wrapped(need, " " * 6)
     return lines
 
 
@@ -67,53 +64,18 @@ def _line(row: _Row, rows: Sequence[_Row]) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    """The text in so many columns."""
+    return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
 
 
 def _rows(service: Service) -> list[_Row]:
-    store = service.store
+    store, now = service.store, service.clock.now()
     found = [queries.record(store, run.id) for run in queries.runs(store)]
     records = [record for record in found if record is not None]
-    lost: defaultdict[int, set[str]] = defaultdict(set)
-    for doubt in queries.doubts(store, service.vmm):
-        lost[doubt.run].add(doubt.vm_id)
-    damaged: defaultdict[int, list[str]] = defaultdict(list)
-    for one in queries.damages(store, service.vmm):
-        label, host = f"R{one.run}", short(one.host)
-        looked = f"report {label}, then: go-on {label} {host}"
-        damaged[one.run].append(f"{one.vm} is damaged on {host}: {looked}")
-    latest = {entry.move.vm_id: record.run.id for record in records for entry in record.moves}
-    now, rows = service.clock.now(), []
+    reasons, rows = needs(store, service.vmm, records), []
     for record in records:
-        run, shown = record.run, board(record, None, now)
-        needs = [f"{asked.label} waits for a yes or no: approvals" for asked in shown.questions]
-        needs += [*shown.needs, *damaged[run.id], *_lost(record, lost[run.id])]
-        needs += _left(record, latest)
-        rows.append(_Row(run, f"{shown.moved} of {shown.total} moved", tuple(needs)))
+        shown = board(record, None, now)
+        asked = [f"{one.label} waits for a yes or no: approvals" for one in shown.questions]
+        moved = f"{shown.moved} of {shown.total} moved"
+        rows.append(_Row(record.run, moved, (*asked, *reasons[record.run.id])))
     return rows
-
-
-def _lost(record: RunRecord, vm_ids: set[str]) -> list[str]:
-    lost = [entry.move.vm for entry in record.moves if entry.move.vm_id in vm_ids]
-    settle = f"settle {record.run.label}"
-    return [
-        f"Nobody knows where {vm} is. Look for it, then: {settle} {quoted(vm, KEYWORDS)}"
-        for vm in lost
-    ]
-
-
-def _left(record: RunRecord, latest: dict[str, int]) -> list[str]:
-    """An ended run that stopped short: VMs failed, and no later run has taken them up. What
-    people denied or left out stays by their own word."""
-    run = record.run
-    if not run.over:
-        return []
-    failed = [
-        entry.move.vm
-        for entry in record.moves
-        if entry.move.state is MoveState.FAILED and latest[entry.move.vm_id] == run.id
-    ]
-    if not failed:
-        return []
-    names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
-    return [f"{names} did not move: report {run.label}, then: retry {run.label}"]

@@ -20,6 +20,7 @@ from engine.model.fleet import (
     Power,
     Vm,
     Volume,
+    is_called,
     same_host,
     short,
 )
@@ -100,6 +101,7 @@ __all__ = [
     "Volume",
     "Wait",
     "classic_rule",
+    "is_called",
     "same_host",
     "short",
 ]

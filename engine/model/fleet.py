@@ -18,6 +18,11 @@ def short(host: str | None) -> str:
     return (host or "?").split(".", 1)[0]
 
 
+def is_called(host: str, word: str | None) -> bool:
+    """Does this word name this host: its full name, or its short one?"""
+    return same_host(host, word) or same_host(short(host), word)
+
+
 class HyperVState(StrEnum):
     """What Hyper-V says of a VM's power; every word we have no use for is OTHER."""
 
@@ -154,6 +159,11 @@ class Fleet:
     def host(self, name: str | None) -> Host | None:
         """The host of that name, or ``None``."""
         return self._hosts.get(name.casefold()) if name else None
+
+    def answers(self, name: str | None) -> bool:
+        """Did the Hyper-V of this host give a complete answer?"""
+        host = self.host(name)
+        return host is not None and host.seen_at is not None
 
     def vm(self, vm_id: str) -> Vm | None:
         """The VM of that Hyper-V id, or ``None``. Stored (library) VMs never match."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from engine.model import Approval, ApprovalState, Run
+from engine.model import MIGRATIONS, Approval, ApprovalState, MoveRecord, Run
 from engine.policy.waits import Rules
 
 
@@ -109,6 +109,19 @@ def may_ask_at(approvals: Iterable[Approval], rules: Rules, since: float = 0.0) 
     return max((at + rules.card_gap for at in cards), default=0.0)
 
 
+def has_started(approval: Approval, moves: Iterable[MoveRecord]) -> bool:
+    """Has a VM that this approval granted been started since?"""
+    decided = approval.decided
+    if approval.state is not ApprovalState.GRANTED or decided is None:
+        return False
+    return any(
+        attempt.begun >= decided
+        for entry in moves
+        if entry.move.vm_id in approval.granted
+        for attempt in entry.of(*MIGRATIONS)
+    )
+
+
 #: Why a click changes nothing, in words for the audit.
 ANSWERS = {
     "unknown": "there is no such question",
@@ -155,6 +168,7 @@ def judge_withdrawal(
     approval: Approval | None,
     run: Run | None,
     by: str,
+    shown: str | None,
     deciders: frozenset[str] | None,
     started: bool,
 ) -> str:
@@ -170,6 +184,8 @@ def judge_withdrawal(
         return "expired"
     if word := _may_not(run, by, deciders):
         return word
+    if shown is not None and shown != approval.digest:
+        return "stale"
     return "started" if started else "ok"
 
 

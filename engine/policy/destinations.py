@@ -59,11 +59,6 @@ def gates(view: View) -> tuple[Gate, ...]:
     return found
 
 
-def usable(view: View) -> tuple[str, ...]:
-    """The destinations that are open to it now."""
-    return tuple(gate.host for gate in gates(view) if gate.open)
-
-
 def _gate(view: View, name: str, here: str | None) -> Gate:
     host = view.fleet.host(name)
     if host is None or host.seen_at is None:

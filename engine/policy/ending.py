@@ -185,15 +185,9 @@ def _last_words(record: RunRecord, state: RunState) -> str:
     return f"{record.run.label} ended {state}: {moved} of {len(record.moves)} moved."
 
 
-def _answers(name: str, fleet: Fleet) -> bool:
-    host = fleet.host(name)
-    return host is not None and host.seen_at is not None
-
-
 def is_empty(host: str, fleet: Fleet) -> bool:
     """Do VMM and a complete answer of Hyper-V both show no VM there?"""
-    seen = fleet.host(host)
-    if seen is None or seen.seen_at is None:
+    if not fleet.answers(host):
         return False
     return not any(
         same_host(vm.vmm_host, host) or any(same_host(s, host) for s in vm.seen_on)
@@ -211,7 +205,7 @@ def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> P
     if not set(run.empty) <= set(hosts):  # proven before a retry, or in the tick before this one
         return Plan((SeeEmpty(run.id, (), None, proven=False),))
     ended = max(_last_end(record), run.back or 0.0)
-    silent = any(not _answers(s, fleet) for s in run.sources)
+    silent = any(not fleet.answers(s) for s in run.sources)
     if silent and now - ended < rules.limits[Wait.HOST_DOWN]:
         return Plan(due=now + run.options.pass_)
     stale = _only_in_vmm(run.sources, fleet)
@@ -231,8 +225,7 @@ def _only_in_vmm(sources: Sequence[str], fleet: Fleet) -> tuple[str, ...]:
     """Sources that Hyper-V shows empty while VMM has not caught up."""
     stale = []
     for source in sources:
-        host = fleet.host(source)
-        if host is None or host.seen_at is None:
+        if not fleet.answers(source):
             continue
         in_vmm = any(same_host(v.vmm_host, source) and not v.stored for v in fleet.vms)
         on_host = any(same_host(s, source) for v in fleet.vms for s in v.seen_on)

@@ -23,6 +23,7 @@ from engine.model import (
     same_host,
     short,
 )
+from engine.policy.adoption import newcomers
 from engine.policy.facts import Facts
 from engine.policy.steps import ComeBack, Step, TurnRun
 from engine.policy.waits import INTERRUPTING, Rules
@@ -98,7 +99,7 @@ def changes(
     if before is not None:
         told += [line for entry in record.moves for line in _vm_changes(entry, before, fleet)]
         told = _some(told)
-        told += _arrivals(record, fleet)
+        told += _some([f"{vm.name} is new" for vm, _ in newcomers(record, fleet)])
         told += [line for d in record.run.destinations for line in _host_changes(d, before, fleet)]
     for approval in record.approvals:
         decided = approval.decided or now
@@ -121,20 +122,6 @@ def _vm_changes(entry: MoveRecord, before: Fleet, fleet: Fleet) -> list[str]:
     if move.state is MoveState.PENDING and was.seen_on and was.down != is_.down:
         return [f"{move.vm} is {'powered down' if is_.down else 'running'}"]
     return []
-
-
-def _arrivals(record: RunRecord, fleet: Fleet) -> list[str]:
-    if record.run.kind != "host":
-        return []
-    known = {entry.move.vm_id for entry in record.moves}
-    new = [
-        vm.name
-        for vm in fleet.vms
-        if vm.id not in known
-        and not vm.stored
-        and any(same_host(vm.seen_on[0], s) for s in record.run.sources if len(vm.seen_on) == 1)
-    ]
-    return _some([f"{name} is new" for name in new])
 
 
 def _host_changes(name: str, before: Fleet, fleet: Fleet) -> list[str]:

@@ -1,8 +1,8 @@
-"""One move, read from top to bottom: the moving, restoring and shared rungs.
+"""One move, read from top to bottom: the moving rungs, and those that all ladders share.
 
 Each ladder looks at one move and one observation and says the first thing that is true. The
-order is the policy. The pending ladder stands in ``eligibility.py``; starts, slots and the end
-of the run are decided across moves in ``plan.py``.
+order is the policy. The pending ladder stands in ``eligibility.py``, the restoring one in
+``restoring.py``; starts, slots and the end of the run are decided across moves in ``plan.py``.
 """
 
 from __future__ import annotations
@@ -79,14 +79,9 @@ class View:
             same_host(host, s) for s in self.run.sources
         )
 
-    def answers(self, name: str | None) -> bool:
-        """Did the Hyper-V of this host give a complete answer?"""
-        host = self.fleet.host(name)
-        return host is not None and host.seen_at is not None
-
     def silent(self, *names: str) -> tuple[str, ...]:
         """Those of these hosts that did not answer."""
-        return tuple(n for n in dict.fromkeys(names) if not self.answers(n))
+        return tuple(n for n in dict.fromkeys(names) if not self.fleet.answers(n))
 
     def unasked(self) -> tuple[str, ...]:
         """The host that VMM names, if nobody asked its Hyper-V in this observation."""
@@ -276,7 +271,7 @@ def moving(view: View) -> Verdict:
     if not view.is_fresh(*both):
         return Verdict(refresh=both)
     if says_moving:
-        return _hold_endless(view, attempt, both)
+        return _hold_endless(view, both)
     return _where_it_ended(view, attempt)
 
 
@@ -297,7 +292,7 @@ def _stop(view: View, attempt: Attempt) -> Verdict:
     return Verdict(StopJob(view.move, jobs[0].id, attempt.source))
 
 
-def _hold_endless(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
+def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
     """No job runs and Hyper-V is at rest, but VMM goes on saying UnderMigration."""
     move = view.move
     ending = Finish(

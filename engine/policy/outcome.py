@@ -53,8 +53,7 @@ def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
     """Where the VM of this attempt is, by Hyper-V's own word."""
     seen = vm.seen_on if vm else ()
     for name in (attempt.source, attempt.destination):
-        host = fleet.host(name)
-        if host is None or host.seen_at is None:
+        if not fleet.answers(name):
             return Found(Place.HOST_SILENT, silent=name)
     if len(seen) > 1:
         return Found(Place.BOTH)

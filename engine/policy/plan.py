@@ -19,10 +19,9 @@ from engine.model import (
     MoveState,
     RunRecord,
     RunState,
-    Vm,
-    same_host,
 )
 from engine.policy import approval, eligibility, ending, gap, ladder, outcome, restoring
+from engine.policy.adoption import newcomers
 from engine.policy.breakers import Breakers, breakers
 from engine.policy.draft import Draft
 from engine.policy.facts import Facts
@@ -98,7 +97,7 @@ def _check_rights(
         for name in dict.fromkeys(hosts):
             host, found = fleet.host(name), facts.rights_on(name, record.run)
             asked = found is not None and (found.ok is not None or now - found.at < 3 * rules.tick)
-            if host is not None and host.seen_at is not None and not asked:
+            if host is not None and fleet.answers(name) and not asked:
                 wanted.setdefault(host.name, CheckRights(host.name))
     return list(wanted.values())
 
@@ -215,24 +214,10 @@ def _ladder(view: View) -> Verdict:
 
 
 def _adopt(record: RunRecord, fleet: Fleet) -> list[Step]:
-    """VMs that appeared on a source of an active host run since it began."""
-    run = record.run
-    if run.kind != "host" or run.state is not RunState.ACTIVE:
+    """VMs that appeared on a source of an active host run join it."""
+    if record.run.state is not RunState.ACTIVE:
         return []
-    known = {entry.move.vm_id for entry in record.moves}
-    steps: list[Step] = []
-    for vm in fleet.vms:
-        source = _source_of(vm, run.sources)
-        if source is not None and vm.id not in known and not vm.stored:
-            steps.append(Adopt(run.id, vm, source))
-    return steps
-
-
-def _source_of(vm: Vm, sources: Sequence[str]) -> str | None:
-    """The source that Hyper-V shows this VM on, alone; what only VMM says may be stale."""
-    if len(vm.seen_on) != 1:
-        return None
-    return next((s for s in sources if same_host(s, vm.seen_on[0])), None)
+    return [Adopt(record.run.id, vm, source) for vm, source in newcomers(record, fleet)]
 
 
 def _see_power(

@@ -42,12 +42,12 @@ def restoring(view: View) -> Verdict:
     """Wherever the VM is now: is its network as it was saved, and if not, put it back."""
     move, vm = view.move, view.vm
     host = move.host or move.source
-    if vm is None or (not vm.seen_on and view.answers(host)):
+    if vm is None or (not vm.seen_on and view.fleet.answers(host)):
         return hold_missing(view)
-    if not view.answers(host) and move.settled is not None and len(vm.seen_on) == 1:
+    if not view.fleet.answers(host) and move.settled is not None and len(vm.seen_on) == 1:
         # A person has looked: the host that is silent for good is not waited for.
         return Verdict(Arrive(move, vm.seen_on[0]))
-    if not view.answers(host):
+    if not view.fleet.answers(host):
         return hold_silent(view, (host,))
     if len(vm.seen_on) > 1:
         return hold_two_places(view)

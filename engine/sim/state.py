@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from engine.errors import Refused
-from engine.model import Adapter, HyperVState, Network, Power, same_host
+from engine.model import Adapter, HyperVState, Network, Power, is_called, same_host
 from engine.sim.fleet_file import NAMESPACE, FleetFile, HostSpec, Lies, VmSpec, find_host
 from engine.sim.table import suggestion
 
@@ -327,4 +327,4 @@ def _at(vm: VmState) -> str:
 
 
 def _is(word: str, host: str) -> bool:
-    return same_host(word, host) or same_host(word, host.split(".", 1)[0])
+    return is_called(host, word)

@@ -24,11 +24,14 @@ from engine.model import (
     RunState,
     short,
 )
-from engine.policy import states
+from engine.policy import states, waits
 from engine.store import codec
 from engine.store.leases import Fence
 from engine.store.move_deeds import MoveDeeds
 from engine.store.store import Store
+
+#: ``waits.INTERRUPTING`` in SQL's words.
+_INTERRUPTING = ", ".join(f"'{wait}'" for wait in sorted(waits.INTERRUPTING))
 
 
 @contextmanager
@@ -143,8 +146,8 @@ class Pen(MoveDeeds):
         self.update("runs", run.id, change)
         # What was waited for through the pause has its whole limit from now on.
         self.db.execute(
-            """UPDATE moves SET wait_credit = wait_since - :now WHERE run = :run
-               AND state = 'pending' AND wait NOT IN ('PAUSED', 'VMM_DOWN')""",
+            f"""UPDATE moves SET wait_credit = wait_since - :now WHERE run = :run
+               AND state = 'pending' AND wait NOT IN ({_INTERRUPTING})""",
             {"now": self.now, "run": run.id},
         )
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
@@ -177,8 +180,8 @@ class Pen(MoveDeeds):
             [self.now, gap, run],
         )
         self.db.execute(
-            """UPDATE moves SET down_since = down_since + :gap, wait_credit = wait_credit -
-               CASE WHEN wait IS NULL OR wait IN ('PAUSED', 'VMM_DOWN') THEN 0 ELSE :gap END
+            f"""UPDATE moves SET down_since = down_since + :gap, wait_credit = wait_credit -
+               CASE WHEN wait IS NULL OR wait IN ({_INTERRUPTING}) THEN 0 ELSE :gap END
                WHERE run = :run""",
             {"gap": gap, "run": run},
         )
@@ -245,11 +248,6 @@ class Pen(MoveDeeds):
         self.update("approvals", approval.id, change)
         detail = {"approval": approval.id, "reason": reason}
         self.event(f"approval.{state}", text, run=approval.run, by=by, detail=detail)
-
-    def is_still(self, approval: Approval) -> bool:
-        """Is it in the state that was read?"""
-        row = next(self.db.query("SELECT state FROM approvals WHERE id = ?", [approval.id]), None)
-        return row is not None and row["state"] == str(approval.state)
 
     def vote(self, approval: int, by: str, verdict: str, answer: str) -> None:
         """One click; ``answer`` is ``ok`` or why it changed nothing. Both are kept."""

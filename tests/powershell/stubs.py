@@ -154,7 +154,7 @@ def _type(declared: str | None) -> str:
 
 
 def _function(name: str, spec: Mapping[str, object]) -> str:
-    sets: Mapping[str, str] = spec["sets"]  # type: ignore[assignment]
+    sets: Mapping[str, str] = spec["sets"]
     binding = []
     if any("[-WhatIf]" in syntax for syntax in sets.values()):
         binding.append("SupportsShouldProcess")
@@ -181,7 +181,7 @@ def _function(name: str, spec: Mapping[str, object]) -> str:
 def _attributes(
     name: str, parameter: Parameter, spec: Mapping[str, object], *, single: bool
 ) -> Iterator[str]:
-    pipeline = spec.get("pipeline", {}).get(name)  # type: ignore[attr-defined]
+    pipeline = spec.get("pipeline", {}).get(name)
     for heading, (mandatory, place) in parameter.sets.items():
         arguments = [] if single else [f"ParameterSetName = '{heading}'"]
         arguments += ["Mandatory"] if mandatory else []
@@ -189,10 +189,10 @@ def _attributes(
         arguments += ["ValueFromPipeline"] if pipeline in ("value", "both") else []
         arguments += ["ValueFromPipelineByPropertyName"] if pipeline in ("property", "both") else []
         yield f"[Parameter({', '.join(arguments)})]"
-    if aliases := spec.get("aliases", {}).get(name):  # type: ignore[attr-defined]
+    if aliases := spec.get("aliases", {}).get(name):
         yield "[Alias(" + ", ".join(f"'{alias}'" for alias in aliases) + ")]"
     kind = _type(parameter.kind)
-    values = spec.get("values", {}).get(name)  # type: ignore[attr-defined]
+    values = spec.get("values", {}).get(name)
     if values and kind in ("object", "String"):
         yield "[ValidateSet(" + ", ".join(f"'{value}'" for value in values) + ")]"
     if kind == "String" and parameter.kind == "String":

@@ -122,7 +122,7 @@ class WorldServer:
 
     def answer(self, request: Row) -> Row:
         """One request: recorded, done, answered; an error of the world is an answer too."""
-        bound = {k: v for k, v in dict(request["bound"]).items() if k != "WhatIf"}  # type: ignore[call-overload]
+        bound = {k: v for k, v in dict(request["bound"]).items() if k != "WhatIf"}
         call = Call(
             str(request["shell"]),
             str(request["cmdlet"]),

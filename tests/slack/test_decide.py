@@ -393,6 +393,7 @@ def test_only_starters_have_it_asked_again(make_night, slack):
 
     assert "You may not say retry" in night.told(night.mei, "may not say")
     assert queries.open_approvals(night.store) == ()
+    assert [(e.by, e.detail["text"]) for e in refusals(night)] == [(f"@{night.mei}", "again A1")]
 
 
 def test_a_withdrawal_by_a_button_of_another_question_changes_nothing(three):
@@ -405,6 +406,19 @@ def test_a_withdrawal_by_a_button_of_another_question_changes_nothing(three):
     assert "older than the question" in night.told(night.ravi, "older")
     assert night.slack.workspace.forms == []
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
+    assert [e.by for e in refusals(night)] == [f"@{night.ravi}"]
+    assert [v["answer"] for v in queries.votes(night.store, 1)] == ["ok", "stale"]
+
+
+@pytest.mark.parametrize("action", ["choose.said", "deny.said", "withdraw.said"])
+def test_what_is_said_in_a_form_is_not_said_by_a_button(action, three):
+    night, _, card = three
+    asked = queries.approval(night.store, 1)
+
+    night.slack.click(night.ravi, card.ts, action, value=f"1.{asked.digest}")
+
+    assert night.told(night.ravi, "another version")
+    assert queries.approval(night.store, 1).state is ApprovalState.REQUESTED
 
 
 def test_asking_again_that_was_carried_out_before_a_kill_is_not_done_or_refused_twice(asked):

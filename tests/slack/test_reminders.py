@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.rows import see
+from bot.slack.tables import Outbound
 from engine.store import queries
 
 LONG = """
@@ -146,3 +147,22 @@ def test_a_card_that_is_needed_at_once_is_left_alone_for_five_minutes(night):
 
     night.step(until=lambda: night.clock.now() >= asked + 300)
     assert night.reply_with("⏰", board)
+
+
+def test_who_was_to_be_asked_again_is_not_asked_once_it_is_decided(long_night):
+    night = long_night()
+    night.card(night.ask_for("host hv01 to hv02 now"))
+    night.settled()
+    night.slack.order("chat.postMessage", "ratelimited", retry_after=3_600)
+    reminder = Outbound(
+        "remind:A1:900", "message", night.ops, "x", (), "f", run=1, parent="board:R1"
+    )
+    tables = night.side.tables
+    with night.store.transaction() as db:
+        tables.put(db, reminder)
+    assert tables.is_known("remind:A1:900")
+
+    night.service.decide(1, "approve", by="terminal:ravi")
+
+    night.slack.wait_for(lambda: not tables.is_known("remind:A1:900"))
+    assert night.side.outbox.loop.bugs == 0

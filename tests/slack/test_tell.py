@@ -116,6 +116,7 @@ def test_a_decision_does_not_wait_for_the_pace_of_its_card(make_night):
 
 def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
     night = make_night()
+    night.trips = True
     night.start()
     night.ask_for("vm web01 to hv02 now")
     night.settled()
@@ -134,6 +135,7 @@ def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
 def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_night):
     """A row that no version of ours would have written: Slack's SDK itself trips over it."""
     night = make_night()
+    night.trips = True
     odd = Outbound("failure:R9:odd", "message", night.ops, "x", (7,), "f", priority=FIRST)
     with night.store.transaction() as db:
         night.side.tables.put(db, odd)

@@ -264,6 +264,26 @@ def test_the_list_puts_first_what_needs_a_person_and_counts_what_it_leaves_out(n
     assert lines[-1] == "… and 1 run more"
 
 
+def test_a_run_that_left_failed_vms_behind_needs_a_person_until_another_takes_them_up(night):
+    night.ask_for("vm web02 to hv03 now")
+    night.say("stop R1")
+    night.step(until=lambda: queries.run(night.store, 1).over)
+    with night.store.transaction() as db:
+        db.execute("UPDATE moves SET state = 'failed' WHERE run = 1")
+    night.say("vm web01 to hv02 now")
+    night.board_shows("Moving", "R2")
+
+    night.say("list", by=night.mei)
+    first = night.told(night.mei, "R2 · ").splitlines()[0]
+    night.say("vm web02 to hv03 now")
+    night.board_shows("Moving", "R3")
+    night.say("list", by=night.ravi)
+
+    assert first.startswith("R1 · ")
+    assert "needs a person" in first
+    assert "needs a person" not in night.told(night.ravi, "R3 · ")
+
+
 def test_open_questions_are_listed_with_who_may_decide_and_how(asked):
     night, _ = asked
 

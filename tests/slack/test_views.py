@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.slack import blocks
+from bot.slack.blocks import escape
 from bot.slack.card import Question, card_view
 from bot.slack.people import Deciders
 from bot.slack.standin_rules import refusal
@@ -20,6 +21,7 @@ from bot.slack.views import (
     failure_view,
     report_view,
 )
+from bot.slack.wording import acted, named
 from engine.board import Board, Moving, Stuck, WaitGroup
 from engine.model import (
     Approval,
@@ -378,3 +380,24 @@ def test_fit_never_leaves_half_an_entity_or_mention(text, longest):
     assert cut.count("<") == cut.count(">")
     for piece in cut.split("&")[1:]:
         assert piece.split(";")[0] in ("amp", "lt", "gt")
+
+
+SAME = ["terminal:ann", "terminal:anna", "terminal:CORP\\sue", "terminal:r&d", "@U1"]
+
+
+@pytest.mark.parametrize(
+    ("by", "shown"),
+    [
+        ("terminal:ann", "ann (terminal)"),
+        ("terminal:anna", "anna (terminal)"),
+        ("terminal:CORP\\sue", "CORP\\sue (terminal)"),
+        ("terminal:r&d", "r&amp;d (terminal)"),
+        ("@U1", "<@U1>"),
+    ],
+)
+def test_people_are_mentioned_by_their_whole_names(by, shown):
+    paused = escape(f"R1 was paused by {by}.")
+    refused = escape(f"R1 (host hv01 to hv02, asked by {by}) is {by}'s.")
+
+    assert acted(paused, SAME) == f"R1 was paused by {shown}."
+    assert named(refused, SAME) == f"R1 (host hv01 to hv02, asked by {shown}) is {shown}'s."

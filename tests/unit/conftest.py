@@ -109,7 +109,7 @@ class Scene:
         )
         for side in ("sources", "destinations"):
             if side in changes:
-                changes[side] = tuple(map(fqdn, changes[side]))  # type: ignore[arg-type]
+                changes[side] = tuple(map(fqdn, changes[side]))
         self.runs[number] = replace(known, **changes)
         return self
 

@@ -1,20 +1,14 @@
 """The command line, from words to exit code: in process, and as a real process where it counts."""
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from bot import cli
 from engine.vocabulary import OPTIONS, VERBS
+from tests.console import Said, process, sit_down, vmferry
 
-ROOT = Path(__file__).resolve().parents[2]
 FLEET = """
 format = 1
 [[host]]
@@ -58,42 +52,8 @@ MOVE = ("run", "--fleet", "fleet.toml", "--speed", "max")
 @pytest.fixture(autouse=True)
 def desk(tmp_path, monkeypatch):
     """A folder of our own with a fleet in it, where every command works."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("VMFERRY_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    sit_down(tmp_path, monkeypatch, FLEET)
     return tmp_path
-
-
-class Said:
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-        self.lines = out.splitlines()
-
-
-def vmferry(*words, capsys=None):
-    """The console script itself, in this process."""
-    runner = CliRunner()
-    with runner.isolation() as (out, err, _):
-        code = 0
-        try:
-            cli.main(list(words))
-        except SystemExit as left:
-            code = left.code
-        return Said(code, out.getvalue().decode(), err.getvalue().decode())
-
-
-def process(*words, **more):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "bot.cli", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=environment,
-        **more,
-    )
 
 
 def finished(*words):
@@ -321,6 +281,14 @@ def test_a_database_of_a_newer_version_is_left_alone(desk):
 
     assert said.code == 4
     assert "newer VMFerry" in said.err
+
+
+def test_a_refusal_does_not_steer_the_terminal_either(desk):
+    said = vmferry("run", "--fleet", "\x1b[2Jx.toml", "vm", "web01", "to", "hv02")
+
+    assert said.code == 2
+    assert "\ufffd[2Jx.toml" in said.err
+    assert "\x1b" not in said.err
 
 
 # --- settings ----------------------------------------------------------------------------------

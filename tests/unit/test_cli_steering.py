@@ -10,9 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from bot import cli
 from engine import grammar
 from engine.clock import VirtualClock
 from engine.model import Fleet, Host, HyperVState, MoveState, Outcome, RunState, Vm
@@ -22,8 +20,9 @@ from engine.settings import Settings
 from engine.store import queries
 from engine.store.deeds import writing
 from engine.store.store import Store
+from tests.console import ROOT, sit_down
+from tests.console import both_streams as vmferry
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_767_650_400.0
 HOSTS = tuple(f"hv0{n}.corp.example" for n in range(1, 8))
 NAMES = ("web01", "web02", "web03", "web04", "db 01", "web06")
@@ -40,22 +39,9 @@ vm = [
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    sit_down(tmp_path, monkeypatch)
     monkeypatch.setenv("TZ", "UTC")
-    for name in [name for name in os.environ if name.startswith("VMFERRY_")]:
-        monkeypatch.delenv(name)
     return tmp_path
-
-
-def vmferry(*words):
-    """Exit code and what was printed, both streams."""
-    with CliRunner().isolation() as (out, err, _):
-        code = 0
-        try:
-            cli.main(list(words))
-        except SystemExit as left:
-            code = left.code
-        return code, out.getvalue().decode() + err.getvalue().decode()
 
 
 class Rows:

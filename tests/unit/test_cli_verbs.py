@@ -1,21 +1,16 @@
 """The verbs of the command line beside a running engine and without one: words to exit codes."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from bot import cli
 from engine.store import queries
 from engine.store.store import Store
 from engine.vocabulary import VERBS
+from tests.console import both_streams as vmferry
+from tests.console import process, sit_down
 
-ROOT = Path(__file__).resolve().parents[2]
 FLEET = """
 format = 1
 host = [{ name = "hv01.corp.example" }, { name = "hv02.corp.example" }]
@@ -30,35 +25,8 @@ vm = [
 
 @pytest.fixture(autouse=True)
 def desk(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("VMFERRY_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "fleet.toml").write_text(FLEET, encoding="utf-8")
+    sit_down(tmp_path, monkeypatch, FLEET)
     return tmp_path
-
-
-def vmferry(*words):
-    """Exit code and what was printed, both streams."""
-    runner = CliRunner()
-    with runner.isolation() as (out, err, _):
-        code = 0
-        try:
-            cli.main(list(words))
-        except SystemExit as left:
-            code = left.code
-        return code, out.getvalue().decode() + err.getvalue().decode()
-
-
-def process(*words):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "bot.cli", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=environment,
-    )
 
 
 def told(child, what):

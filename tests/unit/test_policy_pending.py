@@ -11,7 +11,7 @@ from itertools import combinations
 import pytest
 
 from engine.model import ApprovalState, AttemptKind, HyperVState, Result, RunState, Wait
-from engine.policy.destinations import usable
+from engine.policy.destinations import gates
 from engine.policy.steps import Finish
 from engine.policy.waits import backoff
 
@@ -433,6 +433,10 @@ def test_a_denial_is_told_with_who_and_why(scene):
 
 
 # --- its hosts and its pace ----------------------------------------------------------------
+
+
+def usable(view):
+    return tuple(gate.host for gate in gates(view) if gate.open)
 
 
 def test_one_destination_that_answers_is_enough(scene, told):

@@ -70,7 +70,7 @@ class Counter:
             pen.keep_fleet(Fleet("vmm01", NOW, NOW, tuple(map(Host, (HV01, HV02, HV03))), vms))
 
     def run(self, state: RunState = RunState.ACTIVE, text: str = "host hv01 to hv02") -> Counter:
-        made = self.service.submit(grammar.parse(text), by="@ann", scheduled=True).run  # type: ignore[arg-type]
+        made = self.service.submit(grammar.parse(text), by="@ann", scheduled=True).run
         self.turn(state, made.id)
         return self
 

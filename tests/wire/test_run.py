@@ -5,12 +5,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from click.testing import CliRunner
 
-from bot import cli
 from engine.clock import SystemClock
 from engine.sim import fleet_file
 from engine.sim.world import World
+from tests import console
 from tests.wire.conftest import PASSWORD
 from tests.wire.endpoint import Reaction
 from tests.wire.world import Answering
@@ -80,12 +79,8 @@ def desk(ground, tmp_path, monkeypatch):
 
 
 def vmferry(*words):
-    """The console script in this process: exit code, output, errors."""
-    runner = CliRunner()
-    with runner.isolation() as (out, err, _):
-        with pytest.raises(SystemExit) as left:
-            cli.main(list(words))
-        return left.value.code, out.getvalue().decode(), err.getvalue().decode()
+    said = console.vmferry(*words)
+    return said.code, said.out, said.err
 
 
 def test_a_run_moves_what_the_settings_name(desk, monkeypatch):
