@@ -146,6 +146,8 @@ class SlackSettings(Section):
     Empty ``channels`` means every channel, empty ``starters`` everyone. Who is in ``approvers``, or
     now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
     ``escalate`` are seconds before a yes is needed.
+    ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and more than
+    five VMs; a number: for more VMs than that; false: never.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
     requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
@@ -165,6 +167,7 @@ class SlackSettings(Section):
     escalation: Names = ()
     reminders: Leads = (900.0,)
     escalate: Positive = 300.0
+    confirm: bool | AtLeast0 = True
 
 
 class VmmSettings(Section):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
@@ -19,7 +20,7 @@ from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Inbound, Tables
 from engine import grammar
-from engine.clock import Clock
+from engine.clock import Clock, SystemClock
 from engine.errors import UsageError
 from engine.store import queries
 
@@ -40,8 +41,10 @@ class Listeners:
         clock: Clock,
         name: str,
         accepted: Callable[[], None],
+        wall: Clock | None = None,
     ) -> None:
         self.tables, self.urls, self.clock = tables, urls, clock
+        self.wall = wall or SystemClock()
         self.name, self.accepted = name, accepted
 
     def command(self, ack: Ack, body: Payload) -> BoltResponse:
@@ -146,12 +149,12 @@ class Listeners:
         self._keep(row, f"click:{action}:{value}:{row.by}:{moment}", body)
 
     def _keep(self, row: Inbound, key: str, body: Payload) -> None:
-        inbox = self.tables.accept(row, key)
+        inbox = self.tables.accept(replace(row, heard=self.wall.now()), key)
         if inbox is None:
             return  # a second delivery of what is written down already
         address = _text(body, "response_url")
         if address:
-            self.urls.keep(inbox, address, self.clock.monotonic())
+            self.urls.keep(inbox, address, self.wall.monotonic())
         self.accepted()
 
 

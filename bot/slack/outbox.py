@@ -170,11 +170,11 @@ class Outbox:
         url = self.urls.use(out.inbox, self.clock.monotonic())
         if url is not None:
             try:
-                self.api.respond(url, out.text, out.thread_ts)
+                self.api.respond(url, out.text, out.thread_ts, out.blocks, out.replaces)
                 return
             except SlackNever as never:
                 log.warning("response_url of inbox %s failed: %s", out.inbox, never.code)
-        self.api.ephemeral(out.channel, out.user or "", out.text, out.thread_ts)
+        self.api.ephemeral(out.channel, out.user or "", out.text, out.thread_ts, out.blocks)
 
     def _next_try(self, out: Outbound) -> float:
         """Counts a try that failed; the seconds until the next one."""

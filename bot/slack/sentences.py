@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
+from bot.slack.drafts import DraftState
 from bot.slack.people import Deciders, bare, mention, mentions, slack_id
 from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
 from bot.slack.wording import acted, named, typed
@@ -43,6 +44,52 @@ def attached(run: Run) -> str:
     """The same request is on its way already."""
     asked = f"asked by {mention(run.by)} {date(run.created)}"
     return f"{run.label} does this already ({asked}). {NOT_STARTED}"
+
+
+def as_typed(text: str, command: str) -> str:
+    """What somebody typed, within a sentence."""
+    return "`" + escape(fit(f"{command} {text}", 300).replace("`", "'")) + "`"
+
+
+def started(run: Run) -> str:
+    """Said in the place of a preview whose Start was clicked."""
+    return f"{run.label} starts; its board comes in the channel."
+
+
+def carried_out_now() -> str:
+    """Said in the place of a question whose yes came to something that is shown elsewhere."""
+    return "Done."
+
+
+def dropped() -> str:
+    """Said in the place of a question that was answered with no."""
+    return f"Dropped. {NOTHING}"
+
+
+def not_your_question(by: str) -> str:
+    """Somebody else's preview: only who asked says yes to it."""
+    return f"Only {mention(by)}, who asked, can answer this. {NOTHING}"
+
+
+def answered_before(state: DraftState, run: Run | None) -> str:
+    """A second click on a question that has its answer."""
+    match state:
+        case DraftState.REPLACED:
+            return f"There is a newer version of this question. {NOTHING} Use that one."
+        case DraftState.DROPPED:
+            return f"You dropped this before. {NOTHING} Type it again if you want it after all."
+    told = f"This was started before, as {run.label}." if run else "This was done before."
+    return f"{told} {NOTHING}"
+
+
+def preview_is_old() -> str:
+    """Why a preview is shown again."""
+    return "That preview was more than 15 min old; this is how it stands now."
+
+
+def preview_differs() -> str:
+    """Why a preview is shown again."""
+    return "The VMs are not those of that preview any more; this is how it stands now."
 
 
 def started_without_deciders(run: Run, deciders: Deciders) -> str:

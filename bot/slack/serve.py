@@ -51,7 +51,7 @@ class SlackSide:
             self.tables, service, settings, clock, wall, pace, self.outbox.loop.knock
         )
         self.worker = Worker(self.tables, service, settings, clock, self._worked)
-        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock)
+        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock, wall)
         by_http = slack.mode == "http"
         secret = slack.signing_secret.get_secret_value() if by_http else ""
         self.app = build_app(listeners, web_client(None, url), bot_token, slack.command, secret)

@@ -166,20 +166,41 @@ class SlackApi:
                 channel=channel, ts=ts, text=text, blocks=[dict(block) for block in blocks]
             )
 
-    def ephemeral(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
+    def ephemeral(
+        self,
+        channel: str,
+        user: str,
+        text: str,
+        thread_ts: str | None,
+        blocks: Sequence[Block] = (),
+    ) -> None:
         """Something that only this person sees; a second time does no harm."""
         with _Translated():
             self.client.chat_postEphemeral(
-                channel=channel, user=user, text=text, thread_ts=thread_ts
+                channel=channel,
+                user=user,
+                text=text,
+                thread_ts=thread_ts,
+                blocks=[dict(block) for block in blocks] or None,
             )
 
-    def respond(self, url: str, text: str, thread_ts: str | None) -> None:
-        """The same through the response_url of what the person did."""
+    def respond(
+        self,
+        url: str,
+        text: str,
+        thread_ts: str | None,
+        blocks: Sequence[Block] = (),
+        replaces: bool = False,
+    ) -> None:
+        """The same through the response_url of what the person did; ``replaces``: in the place of
+        what only this person sees and has clicked."""
         body: dict[str, object] = {
             "text": text,
             "response_type": "ephemeral",
-            "replace_original": False,
+            "replace_original": replaces,
         }
+        if blocks:
+            body["blocks"] = [dict(block) for block in blocks]
         if thread_ts:
             body["thread_ts"] = thread_ts
         hook = WebhookClient(url, timeout=TIMEOUT, retry_handlers=[])

@@ -29,6 +29,7 @@ from bot.slack.standin_workspace import (
     Scripted,
     Workspace,
     buttons,
+    pressable,
     raw,
 )
 from engine.clock import Clock, SystemClock
@@ -204,6 +205,34 @@ class Standin:
         then it is somebody whose client still shows an older version of the message.
         """
         return self.deliver("interactive", self.click_payload(user, message_ts, action_id, value))
+
+    def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
+        """Click a button of what only this person sees: of the last such that has it, or with the
+        ``value`` of an earlier one. Raises ``LookupError``."""
+        seen = [e for e in self.ephemerals(user) if pressable(e.blocks, action_id)]
+        if not seen:
+            raise LookupError(f"{user} sees no button {action_id}")
+        shown = seen[-1]
+        number = next(self._numbers)
+        pressed = {**pressable(shown.blocks, action_id)[0], "action_ts": f"{shown.at}{number}"}
+        if value is not None:
+            pressed["value"] = value
+        container = {
+            "type": "message",
+            "message_ts": f"{shown.at:.6f}",
+            "channel_id": shown.channel,
+            "is_ephemeral": True,
+        }
+        payload = self._common(user, shown.channel, shown.thread_ts) | {
+            "type": "block_actions",
+            "user": {"id": user, "username": self.name(user), "team_id": self.workspace.team},
+            "team": {"id": self.workspace.team, "domain": "stand-in"},
+            "container": container,
+            "channel": {"id": shown.channel, "name": shown.channel},
+            "state": {"values": {}},
+            "actions": [pressed],
+        }
+        return self.deliver("interactive", payload)
 
     def form(self, user: str) -> Form:
         """The form that this person was shown last; waits for the first one."""

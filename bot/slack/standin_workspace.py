@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -113,7 +113,16 @@ class Scripted:
 
 def buttons(message: Message) -> Iterator[Json]:
     """Every button that a message shows."""
-    for block in message.blocks:
+    yield from _buttons(message.blocks)
+
+
+def pressable(blocks: Sequence[Json], action_id: str) -> list[Json]:
+    """The buttons of that action among these blocks."""
+    return [one for one in _buttons(blocks) if one.get("action_id") == action_id]
+
+
+def _buttons(blocks: Sequence[Json]) -> Iterator[Json]:
+    for block in blocks:
         elements = block.get("elements")
         for element in elements if isinstance(elements, (list, tuple)) else ():
             if isinstance(element, Mapping) and element.get("type") == "button":

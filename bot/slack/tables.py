@@ -66,6 +66,13 @@ def m003_lookups(db: Database) -> None:
     )
 
 
+@migrations()
+def m004_when_a_row_was_heard(db: Database) -> None:
+    """When a row came in by the wall clock: the engine's may be a simulated one."""
+    db.execute("ALTER TABLE slack_inbox ADD COLUMN heard REAL")
+    db.execute("UPDATE slack_inbox SET heard = received")
+
+
 FIRST, SECOND, LAST = 0, 1, 2
 
 
@@ -74,7 +81,7 @@ class Inbound:
     """One thing that a person did, in the order in which it came.
 
     ``begun`` is set before it is carried out: a row that has begun and is not done was
-    interrupted by a kill.
+    interrupted by a kill. ``received`` is of the engine's clock, ``heard`` of the wall.
     """
 
     id: int
@@ -84,6 +91,7 @@ class Inbound:
     body: Mapping[str, object]
     received: float
     begun: float | None = None
+    heard: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ class Outbound:
     """One message (or reply to one person) that is to be sent; the latest wins per ``key``.
 
     ``parent`` is the key of the message in whose thread it belongs; ``thread_ts`` says the same
-    for replies, whose thread is known. ``priority`` 0 goes first.
+    for replies, whose thread is known. ``priority`` 0 goes first. ``replaces``: the reply takes the
+    place of the question that was clicked.
     """
 
     key: str
@@ -107,6 +116,7 @@ class Outbound:
     thread_ts: str | None = None
     broadcast: bool = False
     priority: int = LAST
+    replaces: bool = False
     id: int = field(default=0, compare=False)
 
 
@@ -152,9 +162,17 @@ class Tables:
         """Write down what a person did, once per ``key``; ``None`` when it is known already."""
         with self.store.transaction() as db:
             written = db.execute(
-                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                [key, row.kind, row.by, row.channel, json.dumps(row.body), row.received],
+                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received,"
+                " heard) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    key,
+                    row.kind,
+                    row.by,
+                    row.channel,
+                    json.dumps(row.body),
+                    row.received,
+                    row.heard,
+                ],
             )
             return int(written.lastrowid or 0) if written.rowcount == 1 else None
 
@@ -172,6 +190,7 @@ class Tables:
             json.loads(str(row["body"])),
             _float(row["received"]),
             None if row["begun"] is None else _float(row["begun"]),
+            None if row["heard"] is None else _float(row["heard"]),
         )
 
     def begin(self, inbox: int, at: float) -> None:
@@ -194,7 +213,7 @@ class Tables:
         if sent and sent[0]["fingerprint"] == out.fingerprint:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             return False
-        body = json.dumps({"text": out.text, "blocks": out.blocks})
+        body = json.dumps({"text": out.text, "blocks": out.blocks, "replaces": out.replaces})
         db.execute(
             "INSERT INTO slack_outbox (key, kind, channel, run, user, inbox, parent, thread_ts,"
             " broadcast, priority, body, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -217,7 +236,15 @@ class Tables:
         )
         return True
 
-    def reply(self, db: Database, row: Inbound, text: str) -> None:
+    def reply(
+        self,
+        db: Database,
+        row: Inbound,
+        text: str,
+        blocks: tuple[Mapping[str, object], ...] = (),
+        *,
+        replaces: bool = False,
+    ) -> None:
         """Have one person told something about what they did; an empty text is nothing."""
         if not text:
             return
@@ -229,11 +256,13 @@ class Tables:
                 kind="reply",
                 channel=row.channel,
                 text=text,
+                blocks=blocks,
                 fingerprint=fingerprint(text),
                 user=row.by.removeprefix("@"),
                 inbox=row.id,
                 thread_ts=str(thread) if thread else None,
                 priority=FIRST,
+                replaces=replaces,
             ),
         )
 
@@ -410,6 +439,7 @@ def _outbound(row: Row) -> Outbound:
         thread_ts=text("thread_ts"),
         broadcast=bool(row["broadcast"]),
         priority=_int(row["priority"]),
+        replaces=bool(body.get("replaces")),
         id=_int(row["id"]),
     )
 

@@ -119,7 +119,7 @@ class Verbs:
     # --- changing ---------------------------------------------------------------------------
 
     def _change(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
-        done = self._done_before(row, ask)
+        done = self.done_before(row, ask)
         if done:
             return sentences.carried_out_before(done, row.by)
         people = deciders.people()
@@ -136,7 +136,7 @@ class Verbs:
         assert run is not None
         return sentences.undecided(sentence, asked, run, deciders)
 
-    def _done_before(self, row: Inbound, ask: Ask) -> list[Event]:
+    def done_before(self, row: Inbound, ask: Ask) -> list[Event]:
         """What this row did before a kill; nothing where it had not begun, or did nothing."""
         if row.begun is None:
             return []

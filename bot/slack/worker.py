@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal
 
 from bot.slack import clicks, sentences
-from bot.slack.blocks import Block
+from bot.slack.asking_back import AskBack, Taken
+from bot.slack.drafts import Drafts, DraftState, Settled
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
+from bot.slack.outcomes import Outcome
 from bot.slack.people import slack_id
 from bot.slack.roster import Roster, Sure
 from bot.slack.tables import Inbound, Tables
@@ -26,6 +28,7 @@ from bot.slack.wording import named
 from engine import grammar
 from engine.clock import Clock, SystemClock
 from engine.errors import Refused
+from engine.forecast import Forecast
 from engine.grammar import Ask, Command
 from engine.model import Request, Run, RunState
 from engine.service import Service
@@ -36,16 +39,6 @@ log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
 ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is said to the person (empty: nothing), the run to tell about from now on, and the
-    form that is opened."""
-
-    reply: str = ""
-    run: Run | None = None
-    form: Block | None = None
 
 
 class Worker:
@@ -66,6 +59,8 @@ class Worker:
         self.roster = Roster(tables, settings.slack, self.wall)
         self.verbs = Verbs(service, settings, clock)
         self.clicks = clicks.Clicks(service, settings.slack.command)
+        self.drafts = Drafts(service.store)
+        self.back = AskBack(service, settings.slack, self.drafts, self.wall)
         self.done = done
         self._asked: tuple[int, float] = (0, 0.0)
         self.loop = Loop("slack-worker", self.work_off)
@@ -114,6 +109,7 @@ class Worker:
 
     def _about(self, row: Inbound) -> Literal["decision", "start"] | None:
         """Does this row decide, or start something that somebody may have to decide on?"""
+        row = self.back.behind(row)
         if row.kind != COMMAND:
             clicked = clicks.read(row)
             return "decision" if clicked and clicked.action != AGAIN else None
@@ -138,42 +134,73 @@ class Worker:
         if row.begun is None:
             self.tables.begin(row.id, self.clock.now())
         try:
-            outcome = self._command(row) if row.kind == COMMAND else self._click(row)
+            outcome = self._outcome(row)
         except Exception as error:
             if _is_busy(error):
                 raise
             log.exception("inbox %s (%s) failed", row.id, row.kind)
-            outcome = Outcome(sentences.failed_inside(row.id, self.settings.slack.command))
+            said = sentences.failed_inside(row.id, self.settings.slack.command)
+            outcome = Outcome(said, done=False)
         with self.store.transaction() as db:
             if outcome.run is not None:
                 self.tables.watch(db, outcome.run.id, row)
-            self.tables.reply(db, row, outcome.reply)
+            replaces = outcome.settled is not None
+            self.tables.reply(db, row, outcome.reply, outcome.blocks, replaces=replaces)
+            if outcome.settled is not None:
+                self.drafts.settle(db, outcome.settled)
+            if outcome.draft is not None:
+                self.drafts.keep(db, outcome.draft)
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
             self.tables.finish(db, row.id, self.clock.now())
         return outcome.run.id if outcome.run else None
 
+    def _outcome(self, row: Inbound) -> Outcome:
+        """Carry out what the row says, or what it says yes to."""
+        taken = self.back.taken(row)
+        if isinstance(taken, Outcome):
+            return taken
+        command = taken.row.kind == COMMAND
+        outcome = self._command(taken) if command else self._click(taken)
+        if taken.draft is None or not outcome.done or outcome.form is not None:
+            return outcome
+        run = outcome.run
+        reply = outcome.reply or (sentences.started(run) if run else sentences.carried_out_now())
+        settled = Settled(taken.draft.id, DraftState.DONE, run.id if run else None)
+        return replace(outcome, reply=reply, settled=settled)
+
     # --- commands ---------------------------------------------------------------------------
 
-    def _command(self, row: Inbound) -> Outcome:
+    def _command(self, taken: Taken) -> Outcome:
+        row = taken.row
         text, command = str(row.body["text"]), None
         try:
             command = grammar.parse(text)
             forbidden = self._forbidden(row, command, text)
             if forbidden:
-                return Outcome(forbidden)
+                return Outcome(forbidden, done=False)
             if isinstance(command, Ask):
-                unsure = self._unsure(row, text) if command.verb in DECISIONS else ""
-                # Who may decide is read after it is sure that what is known of it is fresh.
-                return Outcome(unsure or self.verbs.answer(row, command, self.roster.deciders()))
-            return self._start(row, command)
+                return self._verb(taken, command, text)
+            return self._start(taken, command)
         except Refused as error:
             if _changes(command):
                 self.service.refuse(row.by, text, error)
             nothing = sentences.NOT_STARTED
             if isinstance(command, Ask):
                 nothing = sentences.NOTHING if _changes(command) else ""
-            return Outcome(self._refused(error, nothing))
+            return Outcome(self._refused(error, nothing), done=False)
+
+    def _verb(self, taken: Taken, ask: Ask, text: str) -> Outcome:
+        """Look, change or decide."""
+        row = taken.row
+        if taken.waited and _changes(ask) and not self.verbs.done_before(row, ask):
+            typed = sentences.as_typed(text, self.settings.slack.command)
+            return self.back.late(taken, typed)
+        unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
+        if unsure:
+            return Outcome(unsure, done=False)
+        # Who may decide is read after it is sure that what is known of it is fresh.
+        return Outcome(self.verbs.answer(row, ask, self.roster.deciders()))
 
     def _refused(self, error: Refused, nothing: str) -> str:
         """The engine's sentences name people by id; only people of runs become mentions."""
@@ -202,13 +229,19 @@ class Worker:
             return sentences.not_a_starter(starters, verb)
         return ""
 
-    def _start(self, row: Inbound, request: Request) -> Outcome:
+    def _start(self, taken: Taken, request: Request) -> Outcome:
+        """Start it, or show first what it would do."""
+        row, deciders = taken.row, self.roster.deciders()
+        found = self.service.foresee(request)
+        if isinstance(found, Forecast):
+            preview = self.back.preview(taken, request, found, deciders)
+            if preview is not None:
+                return preview
         submitted = self.service.submit(request, by=row.by, scheduled=True)
         run = submitted.run
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
             return Outcome(sentences.attached(run))
-        deciders = self.roster.deciders()
         if deciders.eligible(run):
             return Outcome(run=run)
         return Outcome(sentences.started_without_deciders(run, deciders), run)
@@ -218,23 +251,26 @@ class Worker:
 
     # --- clicks -----------------------------------------------------------------------------
 
-    def _click(self, row: Inbound) -> Outcome:
+    def _click(self, taken: Taken) -> Outcome:
+        row = taken.row
         clicked = clicks.read(row)
         if clicked is None:
-            return Outcome(sentences.unknown_button(self.settings.slack.command))
+            return Outcome(sentences.unknown_button(self.settings.slack.command), done=False)
+        if taken.waited and not self.clicks.done_before(row, clicked):
+            return self.back.late(taken, clicked.what)
         try:
             if clicked.action == AGAIN:
                 said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
                 said = self._unsure(row, clicked.what)
             if said:
-                return Outcome(said)
+                return Outcome(said, done=False)
             answer = self.clicks.answer(row, clicked, self.roster.deciders())
             reply = named(answer.reply, people_of(self._unfinished()))
             return Outcome(reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
-            return Outcome(self._refused(error, sentences.NOTHING))
+            return Outcome(self._refused(error, sentences.NOTHING), done=False)
 
 
 def _changes(command: Command | None) -> bool:
