@@ -19,6 +19,7 @@ from typing import TypeVar
 from aiohttp import WSMsgType, web
 
 from bot.slack.standin_forms import Form, Trigger, submission
+from bot.slack.standin_private import private_button, private_click
 from bot.slack.standin_requests import arguments, bearer
 from bot.slack.standin_workspace import (
     Call,
@@ -29,7 +30,6 @@ from bot.slack.standin_workspace import (
     Scripted,
     Workspace,
     buttons,
-    pressable,
     raw,
 )
 from engine.clock import Clock, SystemClock
@@ -209,30 +209,10 @@ class Standin:
     def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
         """Click a button of what only this person sees: of the last such that has it, or with the
         ``value`` of an earlier one. Raises ``LookupError``."""
-        seen = [e for e in self.ephemerals(user) if pressable(e.blocks, action_id)]
-        if not seen:
-            raise LookupError(f"{user} sees no button {action_id}")
-        shown = seen[-1]
-        number = next(self._numbers)
-        pressed = {**pressable(shown.blocks, action_id)[0], "action_ts": f"{shown.at}{number}"}
-        if value is not None:
-            pressed["value"] = value
-        container = {
-            "type": "message",
-            "message_ts": f"{shown.at:.6f}",
-            "channel_id": shown.channel,
-            "is_ephemeral": True,
-        }
-        payload = self._common(user, shown.channel, shown.thread_ts) | {
-            "type": "block_actions",
-            "user": {"id": user, "username": self.name(user), "team_id": self.workspace.team},
-            "team": {"id": self.workspace.team, "domain": "stand-in"},
-            "container": container,
-            "channel": {"id": shown.channel, "name": shown.channel},
-            "state": {"values": {}},
-            "actions": [pressed],
-        }
-        return self.deliver("interactive", payload)
+        shown, pressed = private_button(self.ephemerals(user), action_id, value)
+        common = self._common(user, shown.channel, shown.thread_ts)
+        clicked = private_click(self.workspace, shown, pressed, next(self._numbers))
+        return self.deliver("interactive", common | clicked)
 
     def form(self, user: str) -> Form:
         """The form that this person was shown last; waits for the first one."""

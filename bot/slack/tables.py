@@ -161,18 +161,11 @@ class Tables:
     def accept(self, row: Inbound, key: str) -> int | None:
         """Write down what a person did, once per ``key``; ``None`` when it is known already."""
         with self.store.transaction() as db:
+            body, times = json.dumps(row.body), (row.received, row.heard)
             written = db.execute(
-                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received,"
-                " heard) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    key,
-                    row.kind,
-                    row.by,
-                    row.channel,
-                    json.dumps(row.body),
-                    row.received,
-                    row.heard,
-                ],
+                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received, heard)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [key, row.kind, row.by, row.channel, body, *times],
             )
             return int(written.lastrowid or 0) if written.rowcount == 1 else None
 
