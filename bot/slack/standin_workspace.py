@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bot.slack.manifest import SCOPES
+from bot.slack.standin_arguments import argument_refusal
 from bot.slack.standin_forms import Form, Trigger
 from bot.slack.standin_messages import (
     Call,
@@ -23,6 +24,7 @@ from bot.slack.standin_messages import (
     ResponseUrl,
     Scripted,
     blocks_of,
+    refused,
 )
 from bot.slack.standin_tiers import Limits
 from engine.clock import Clock, SystemClock
@@ -92,22 +94,25 @@ class Workspace:
         orders = self.orders[method]
         if orders:
             order = orders.popleft()
-            return Answer({"ok": False, "error": order.error}, order.retry_after or 1)
+            return Answer(refused(order.error), order.retry_after or 1)
         expected = self.app_token if method == OPEN else self.bot_token
         if not token:
-            return Answer({"ok": False, "error": "not_authed"})
+            return Answer(refused("not_authed"))
         if token != expected:
-            return Answer({"ok": False, "error": "invalid_auth"})
+            return Answer(refused("invalid_auth"))
         if self.revoked and method != OPEN:
-            return Answer({"ok": False, "error": "token_revoked"})
+            return Answer(refused("token_revoked"))
         if method not in self.methods:
-            return Answer({"ok": False, "error": "unknown_method", "req_method": method})
+            return Answer(refused("unknown_method"))
         wait = 0
         if self.limits is not None:
             channel = str(args.get("channel") or "")
             wait = self.limits.take(method, channel, self.clock.now())
         if wait:
-            return Answer({"ok": False, "error": "ratelimited"}, wait)
+            return Answer(refused("ratelimited"), wait)
+        broken = argument_refusal(method, args)
+        if broken:
+            return Answer(refused(broken.code, broken.where))
         return Answer(self.methods[method](args))
 
     @staticmethod
