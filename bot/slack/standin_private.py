@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.slack.standin_workspace import Ephemeral, Json, Workspace, pressable
+from bot.slack.standin_messages import Ephemeral, Json, buttons_of
 
 
 def private_button(
@@ -13,21 +13,18 @@ def private_button(
     """The newest of these with such a button, and the button; ``value``: that of an older one.
     Raises ``LookupError``."""
     for shown in reversed(seen):
-        found = pressable(shown.blocks, action_id)
+        found = [b for b in buttons_of(shown.blocks) if b.get("action_id") == action_id]
         if found:
             return shown, found[0] if value is None else {**found[0], "value": value}
     raise LookupError(f"nobody sees a button {action_id}")
 
 
-def private_click(
-    workspace: Workspace, shown: Ephemeral, pressed: Json, number: int
-) -> dict[str, object]:
+def private_click(who: Json, shown: Ephemeral, pressed: Json, number: int) -> dict[str, object]:
     """What Slack sends of such a click beside what all interactions have; no message is in it."""
-    user = shown.user
     return {
         "type": "block_actions",
-        "user": {"id": user, "username": workspace.users.get(user), "team_id": workspace.team},
-        "team": {"id": workspace.team, "domain": "stand-in"},
+        "user": who,
+        "team": {"id": who["team_id"], "domain": "stand-in"},
         "container": {
             "type": "message",
             "message_ts": f"{shown.at:.6f}",
