@@ -143,7 +143,8 @@ class EngineSettings(Section):
 class SlackSettings(Section):
     """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``, ``S0123``).
 
-    Empty ``channels`` means every channel, empty ``starters`` everyone. Who is in ``approvers``, or
+    Empty ``channels`` means every channel, empty ``starters`` (people and user groups) every full
+    member. Who is in ``approvers``, or
     now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
     ``escalate`` are seconds before a yes is needed.
     ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and more than

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.slack.manifest import SCOPES
+from bot.slack.roster import kind_of
 from bot.slack.slack_api import AUTH, Identity, SlackApi, SlackLater, SlackTrouble, web_client
 from engine.errors import Refused
 from engine.settings import SlackSettings
@@ -33,6 +34,7 @@ def refuse_unless_ready(slack: SlackSettings) -> Identity | None:
     if identity is not None:
         found += _scopes(identity)
         found += _channels(api, slack)
+        found += _groups(api, slack)
     if slack.mode == "socket" and "app_token" not in absent:
         found += _app_token(api, slack.app_token.get_secret_value())
     refuse([*absent.values(), *found])
@@ -130,6 +132,22 @@ def _channel(api: SlackApi, channel: str) -> str:
         f"The bot cannot see the channel {channel} of slack.channels ({code}). Type there: "
         "/invite @vmferry. An id looks like C0123; it stands at the end of the channel's details."
     )
+
+
+def _groups(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
+    """User groups that do not exist: nobody of them could decide or start."""
+    named = {"oncall": slack.oncall, "escalation": slack.escalation, "starters": slack.starters}
+    for setting, names in named.items():
+        for group in (name for name in names if kind_of(name) == "group"):
+            try:
+                api.members(group)
+            except SlackTrouble as trouble:
+                if trouble.code == "missing_scope" or _silent(trouble, f"The group {group}"):
+                    continue
+                yield (
+                    f"There is no user group {group} of slack.{setting} ({trouble.code}). An id "
+                    "looks like S0123; it stands at the end of the group's address in a browser."
+                )
 
 
 def _app_token(api: SlackApi, app_token: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who is on call and who people are: what Slack said when it was asked, as rows with their age.
+"""Who is on call, who people are, what channels are: what Slack said, as rows with their age.
 
 The worker and the teller say what they want to know; the outbox, which alone speaks to Slack,
 asks. Whoever decides needs an answer that is not too old: without one nobody is believed to be
@@ -21,18 +21,19 @@ from engine.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
-GROUP_LASTS, PERSON_LASTS = 60.0, 3_600.0  # seconds of the wall
+LASTS = {"group": 60.0, "person": 3_600.0, "place": 600.0}  # seconds of the wall
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
+UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
 Answer = Mapping[str, object]
 
 
-def _is_group(name: str) -> bool:
-    """Is this the id of a user group, and not of a user?"""
-    return name.startswith("S")
+def kind_of(name: str) -> str:
+    """Is this the id of a user group, of a channel (``place``) or of a person?"""
+    return {"S": "group", "C": "place", "G": "place"}.get(name[:1], "person")
 
 
 class Sure(StrEnum):
@@ -45,7 +46,7 @@ class Sure(StrEnum):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What is known of one group or user. ``wanted``: Slack is still to be asked."""
+    """What is known of one group, user or channel. ``wanted``: Slack is still to be asked."""
 
     name: str
     at: float | None = None
@@ -55,7 +56,7 @@ class Lookup:
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
         """Is the answer young enough to act on (or so far from its end)?"""
-        lasts = GROUP_LASTS if _is_group(self.name) else PERSON_LASTS
+        lasts = LASTS[kind_of(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
@@ -69,6 +70,11 @@ class Lookup:
         """Why this user never decides; empty: a full member."""
         return str(self.answer.get("unfit") or "")
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
+        return str(self.answer.get("trouble") or "")
+
 
 class Lookups:
     """The rows. Safe to share between threads."""
@@ -76,7 +82,7 @@ class Lookups:
     def __init__(self, tables: Tables, wall: Clock) -> None:
         self.store, self.wall = tables.store, wall
         self._home: tuple[str, str] | None = None
-        self._not_before: dict[bool, float] = {}  # groups or users, while Slack says: slower
+        self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
 
     def of(self, names: Iterable[str]) -> dict[str, Lookup]:
         """What is known of each of these."""
@@ -85,7 +91,7 @@ class Lookups:
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if not _is_group(row.name))
+        return tuple(row for row in self._all() if kind_of(row.name) == "person")
 
     def want(self, names: Iterable[str]) -> None:
         """Have Slack asked about these; what it said last stays until it answers."""
@@ -101,22 +107,24 @@ class Lookups:
         """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
         wanted = [row.name for row in self._all() if row.wanted]
         for name in wanted[:AT_ONCE]:
-            error, answer, group = "", None, _is_group(name)
+            error, answer, kind = "", None, kind_of(name)
             try:
-                if self.wall.monotonic() < self._not_before.get(group, 0.0):
+                if self.wall.monotonic() < self._not_before.get(kind, 0.0):
                     raise SlackLater("ratelimited")
                 answer = self._answer(api, name)
             except SlackTrouble as trouble:
                 error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
                 if isinstance(trouble, SlackLater) and trouble.seconds:
-                    self._not_before[group] = self.wall.monotonic() + trouble.seconds
-                log.warning("Slack does not say who is %s: %s", name, trouble.code)
+                    self._not_before[kind] = self.wall.monotonic() + trouble.seconds
+                log.warning("Slack does not say who or what %s is: %s", name, trouble.code)
             self._keep(name, answer, error)
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> Answer:
-        if _is_group(name):
+        if kind_of(name) == "group":
             return {"users": list(api.members(name))}
+        if kind_of(name) == "place":
+            return {"trouble": _place_trouble(api, name)}
         try:
             profile = api.profile(name)
         except SlackNever as never:
@@ -181,14 +189,21 @@ class Roster:
         """Is it known well enough whether this user may decide, and what Slack said instead?"""
         return self._sure(self._missing(user))
 
-    def sure_of_groups(self) -> Sure:
-        """Is it known who is on call?"""
-        return self._sure(self._stale(self.groups))[0]
+    def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
+        """Are these known well enough to act on, and what did Slack say instead?"""
+        return self._sure(self._stale(names))
 
-    def ask_about(self, user: str | None) -> None:
-        """Have Slack asked for what is missing to be sure of this user; ``None``: of the groups."""
-        missing = self._stale(self.groups) if user is None else self._missing(user)
+    def missing(self, names: Iterable[str], decider: str | None) -> list[Lookup]:
+        """What Slack has to be asked: about these, and whether this user may decide."""
+        return [*self._stale(names), *self._missing(decider)]
+
+    def ask_about(self, missing: Iterable[Lookup]) -> None:
+        """Have Slack asked."""
         self.lookups.want([row.name for row in missing if not row.wanted])
+
+    def asking(self, missing: Iterable[Lookup]) -> Sure:
+        """Is any of it still being asked for?"""
+        return self._sure(list(missing))[0]
 
     def keep_fresh(self) -> bool:
         """While a question is open: have Slack asked again ahead of time. Whether it is."""
@@ -228,6 +243,15 @@ class Roster:
         if any(row.wanted for row in missing):
             return Sure.ASKING, ""
         return Sure.NO, next((row.error for row in missing if row.error), "")
+
+
+def _place_trouble(api: SlackApi, channel: str) -> str:
+    try:
+        return api.place_trouble(channel)
+    except SlackNever as never:
+        if never.code in UNSEEN:
+            return never.code
+        raise
 
 
 def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:

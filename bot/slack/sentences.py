@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.drafts import DraftState
-from bot.slack.people import Deciders, bare, mention, mentions, slack_id
+from bot.slack.people import Deciders, bare, calls, mention, mentions, slack_id
 from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
 from bot.slack.wording import acted, named, typed
 from engine.board import Board
@@ -108,9 +108,51 @@ def not_here(channels: Sequence[str], nothing: str = NOT_STARTED) -> str:
     return f"I work only in {places}. {nothing}"
 
 
+def _places(channels: Sequence[str]) -> str:
+    """Where it can be said instead."""
+    if not channels:
+        return "Type it in a channel where I am; /invite @vmferry brings me into one."
+    return f"Type it in {', '.join(f'<#{channel}>' for channel in channels)}."
+
+
+def not_in_private(channels: Sequence[str], nothing: str) -> str:
+    """To the bot alone one may look and ask for help: a run belongs where others see it."""
+    return f"Here I answer status, list, report and help only. {nothing} {_places(channels)}"
+
+
+def shared_channel(channels: Sequence[str], nothing: str) -> str:
+    """People of another organisation read here."""
+    why = "This channel is shared with another organisation, and VM names are customers' names."
+    return f"{why} {nothing} {_places(channels)}"
+
+
+def unseen_channel(nothing: str) -> str:
+    """A private channel without the bot."""
+    invite = "Type here: /invite @vmferry, then ask again."
+    return f"I cannot see this channel, so I could post nothing here. {nothing} {invite}"
+
+
+def not_a_member(unfit: str, nothing: str) -> str:
+    """A guest, a bot, somebody who left or who is from elsewhere."""
+    is_so = f"Slack says that you are {unfit}."
+    return f"Only full members of this workspace may do this. {is_so} {nothing} Ask one of them."
+
+
+def cannot_check(what: str, error: str, nothing: str) -> str:
+    """Slack does not say what has to be known first."""
+    if error in ("", "no answer"):
+        return f"I cannot check {what}: Slack did not answer. {nothing} Try again in a minute."
+    fix = "Look at the setting slack.starters."
+    if error == "missing_scope":
+        fix = "The app lacks a scope of manifest.yml: add it and install the app again."
+    return f"I cannot check {what}: Slack says {escape(error)}. {nothing} {fix}"
+
+
 def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
     """The person may look, pause and stop, but not start; and not say this verb."""
-    able = f"these people may: {mentions(starters)}."
+    groups = [name for name in starters if name.startswith("S")]
+    people = [name for name in starters if name not in groups]
+    able = f"these people may: {', '.join(filter(None, [mentions(people), calls(groups)]))}."
     if not verb:
         return f"You may not start moves; {able} {NOT_STARTED}"
     return f"You may not say {verb}; {able} Everybody may pause and stop. {NOTHING}"

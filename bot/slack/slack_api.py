@@ -130,6 +130,13 @@ class SlackApi:
             return "is_archived"
         return "" if found.get("is_member") else "not_in_channel"
 
+    def place_trouble(self, channel: str) -> str:
+        """``shared``, where people of other organisations read this channel or soon will."""
+        with _Translated():
+            found = self._quick.conversations_info(channel=channel).get("channel") or {}
+        others = ("is_ext_shared", "is_pending_ext_shared")
+        return "shared" if any(found.get(word) for word in others) else ""
+
     def try_app_token(self, app_token: str) -> None:
         """Ask for a socket and do not use it: is this an app-level token that may?"""
         with _Translated():

@@ -11,7 +11,6 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 from bot.slack import clicks, sentences
 from bot.slack.asking_back import AskBack, Taken
@@ -20,9 +19,10 @@ from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
 from bot.slack.outcomes import Outcome
 from bot.slack.people import slack_id
-from bot.slack.roster import Roster, Sure
+from bot.slack.permits import Permits
+from bot.slack.roster import Lookup, Roster, Sure
 from bot.slack.tables import Inbound, Tables
-from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, Verbs, people_of
+from bot.slack.verbs import CHANGING, DECISIONS, Verbs, people_of
 from bot.slack.views import AGAIN
 from bot.slack.wording import named
 from engine import grammar
@@ -57,6 +57,7 @@ class Worker:
         self.store = service.store
         self.wall = wall or SystemClock()
         self.roster = Roster(tables, settings.slack, self.wall)
+        self.permits = Permits(settings.slack, self.roster)
         self.verbs = Verbs(service, settings, clock)
         self.clicks = clicks.Clicks(service, settings.slack.command)
         self.drafts = Drafts(service.store)
@@ -90,36 +91,42 @@ class Worker:
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
     def _waits_for_slack(self, row: Inbound) -> bool:
-        """Must Slack be asked first who may decide? Not for longer than somebody waits."""
-        kind = self._about(row)
-        if kind is None:
-            return False
-        user = slack_id(row.by) if kind == "decision" else None
-        sure = self.roster.sure_of(user)[0] if user else self.roster.sure_of_groups()
-        if sure is Sure.YES:
+        """Must Slack be asked first who may do this? Not for longer than somebody waits."""
+        missing = self._missing(row)
+        if not missing:
             return False
         inbox, until = self._asked
         now = self.wall.monotonic()
         if inbox != row.id:
             self._asked = (row.id, now + PATIENCE)
-            self.roster.ask_about(user)
+            self.roster.ask_about(missing)
             self.done(None)
             return True
-        return sure is Sure.ASKING and now < until
+        return self.roster.asking(missing) is Sure.ASKING and now < until
 
-    def _about(self, row: Inbound) -> Literal["decision", "start"] | None:
-        """Does this row decide, or start something that somebody may have to decide on?"""
+    def _missing(self, row: Inbound) -> list[Lookup]:
+        """What Slack has to say before this row is carried out."""
         row = self.back.behind(row)
-        if row.kind != COMMAND:
+        if row.kind != COMMAND and self._says(row) is None:
             clicked = clicks.read(row)
-            return "decision" if clicked and clicked.action != AGAIN else None
+            return self.roster.missing([], slack_id(row.by)) if clicked else []
+        command = self._says(row)
+        if command is None:
+            return []
+        names = self.permits.needed(row, command)
+        if isinstance(command, Request):
+            return self.roster.missing([*names, *self.roster.groups], None)
+        decides = command.verb in DECISIONS
+        return self.roster.missing(names, slack_id(row.by) if decides else None)
+
+    def _says(self, row: Inbound) -> Command | None:
+        """The command that was typed, or that a button stands for."""
+        if row.kind != COMMAND:
+            return Ask("retry") if row.body.get("action") == AGAIN and clicks.read(row) else None
         try:
-            command = grammar.parse(str(row.body.get("text", "")))
+            return grammar.parse(str(row.body.get("text", "")))
         except Refused:
             return None
-        if isinstance(command, Request):
-            return "start"
-        return "decision" if command.verb in DECISIONS else None
 
     def _unsure(self, row: Inbound, what: str) -> str:
         """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
@@ -209,25 +216,10 @@ class Worker:
 
     def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
         """Why this person may not say this here, kept in the audit; or nothing."""
-        said = self._may_not(row, command)
+        said = self.permits.why_not(row, command)
         if said and _changes(command):
             self.service.refuse(row.by, text, Refused("This person may not say this here."))
         return said
-
-    def _may_not(self, row: Inbound, command: Command) -> str:
-        """Why this person may not say this here, or nothing. Help is for everybody."""
-        slack = self.settings.slack
-        verb = command.verb if isinstance(command, Ask) else ""
-        if verb == "help":
-            return ""
-        if slack.channels and row.channel not in slack.channels:
-            nothing = sentences.NOTHING if verb in CHANGING else sentences.NOT_STARTED
-            return sentences.not_here(slack.channels, nothing)
-        starters = [s.removeprefix("@") for s in slack.starters]
-        starts = not verb or verb in FOR_STARTERS
-        if starts and starters and slack_id(row.by) not in starters:
-            return sentences.not_a_starter(starters, verb)
-        return ""
 
     def _start(self, taken: Taken, request: Request) -> Outcome:
         """Start it, or show first what it would do."""
