@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from bot.slack import sentences
 from bot.slack.drafts import Draft, Drafts, DraftState, Kind, Settled
 from bot.slack.forms import read_value
+from bot.slack.links import Links
 from bot.slack.listeners import CLICK
 from bot.slack.outcomes import Outcome
 from bot.slack.people import Deciders
@@ -42,9 +43,15 @@ class AskBack:
     """Questions to whoever asked, and their answers."""
 
     def __init__(
-        self, service: Service, settings: SlackSettings, drafts: Drafts, wall: Clock
+        self,
+        service: Service,
+        settings: SlackSettings,
+        drafts: Drafts,
+        links: Links,
+        wall: Clock,
     ) -> None:
-        self.service, self.settings, self.drafts, self.wall = service, settings, drafts, wall
+        self.service, self.settings, self.drafts = service, settings, drafts
+        self.links, self.wall = links, wall
 
     def taken(self, row: Inbound) -> Taken | Outcome:
         """What this row wants carried out: itself, or what it says yes to. An outcome, where it
@@ -58,7 +65,8 @@ class AskBack:
             return Outcome(sentences.not_your_question(draft.row.by), done=False)
         if draft.state is not DraftState.OPEN:
             run = queries.run(self.service.store, draft.run) if draft.run else None
-            return Outcome(sentences.answered_before(draft.state, run))
+            link = self.links.to_board(run.id) if run else ""
+            return Outcome(sentences.answered_before(draft.state, run, link))
         if row.body.get("action") == NO:
             return Outcome(sentences.dropped(), settled=Settled(draft.id, DraftState.DROPPED))
         return Taken(_as_if_now(draft.row, row), self._waited(row), draft)

@@ -21,7 +21,8 @@ from engine.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
-LASTS = {"group": 60.0, "person": 3_600.0, "place": 600.0}  # seconds of the wall
+LASTS = {"group": 60.0, "person": 3_600.0, "place": 600.0, "home": 86_400.0}  # of the wall
+HOME = "T"  # the workspace itself
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
@@ -32,8 +33,8 @@ Answer = Mapping[str, object]
 
 
 def kind_of(name: str) -> str:
-    """Is this the id of a user group, of a channel (``place``) or of a person?"""
-    return {"S": "group", "C": "place", "G": "place"}.get(name[:1], "person")
+    """Whose id is this: of a user group, a channel (``place``), a person, our workspace?"""
+    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
 
 
 class Sure(StrEnum):
@@ -125,6 +126,8 @@ class Lookups:
             return {"users": list(api.members(name))}
         if kind_of(name) == "place":
             return {"trouble": _place_trouble(api, name)}
+        if kind_of(name) == "home":
+            return {"url": api.address()}
         try:
             profile = api.profile(name)
         except SlackNever as never:
@@ -192,6 +195,10 @@ class Roster:
     def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
         """Are these known well enough to act on, and what did Slack say instead?"""
         return self._sure(self._stale(names))
+
+    def want_home(self) -> None:
+        """Have Slack asked where the workspace is, unless it said so today."""
+        self.ask_about(self._stale([HOME]))
 
     def missing(self, names: Iterable[str], decider: str | None) -> list[Lookup]:
         """What Slack has to be asked: about these, and whether this user may decide."""

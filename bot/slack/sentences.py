@@ -40,10 +40,11 @@ def _pointer(error: UsageError) -> str:
     return f"{shown}\n{' ' * (error.at - start)}{'^' * max(1, min(len(error.what), 60))}"
 
 
-def attached(run: Run) -> str:
-    """The same request is on its way already."""
+def attached(run: Run, link: str = "") -> str:
+    """The same request is on its way already; ``link``: to its board."""
     asked = f"asked by {mention(run.by)} {date(run.created)}"
-    return f"{run.label} does this already ({asked}). {NOT_STARTED}"
+    see = f"; see {link}" if link else ""
+    return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
 
 
 def as_typed(text: str, command: str) -> str:
@@ -71,14 +72,15 @@ def not_your_question(by: str) -> str:
     return f"Only {mention(by)}, who asked, can answer this. {NOTHING}"
 
 
-def answered_before(state: DraftState, run: Run | None) -> str:
-    """A second click on a question that has its answer."""
+def answered_before(state: DraftState, run: Run | None, link: str = "") -> str:
+    """A second click on a question that has its answer; ``link``: to the board of its run."""
     match state:
         case DraftState.REPLACED:
             return f"There is a newer version of this question. {NOTHING} Use that one."
         case DraftState.DROPPED:
             return f"You dropped this before. {NOTHING} Type it again if you want it after all."
-    told = f"This was started before, as {run.label}." if run else "This was done before."
+    see = f"; see {link}" if link else ""
+    told = f"This was started before, as {run.label}{see}." if run else "This was done before."
     return f"{told} {NOTHING}"
 
 

@@ -65,6 +65,7 @@ class SlackSide:
         """Listen, and say what is still to be said. ``connection.connected`` tells when. Raises
         ``Refused`` where the address for HTTP mode cannot be had."""
         self.connection.start()
+        self.teller.roster.want_home()
         for loop in (self.outbox.loop, self.teller.loop, self.worker.loop):
             loop.start()
 

@@ -243,6 +243,11 @@ class SlackApi:
             answer = self._quick.auth_test()
         return str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or "")
 
+    def address(self) -> str:
+        """Where the workspace is, such as ``https://example.slack.com/``."""
+        with _Translated():
+            return str(self._quick.auth_test().get("url") or "")
+
 
 class _Translated:
     """Turns what the SDK raises into ``SlackLater`` or ``SlackNever``."""

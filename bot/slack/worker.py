@@ -15,6 +15,7 @@ from dataclasses import replace
 from bot.slack import clicks, sentences
 from bot.slack.asking_back import AskBack, Taken
 from bot.slack.drafts import Drafts, DraftState, Settled
+from bot.slack.links import Links
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
 from bot.slack.outcomes import Outcome
@@ -60,8 +61,9 @@ class Worker:
         self.permits = Permits(settings.slack, self.roster)
         self.verbs = Verbs(service, settings, clock)
         self.clicks = clicks.Clicks(service, settings.slack.command)
+        self.links = Links(tables, self.roster.lookups)
         self.drafts = Drafts(service.store)
-        self.back = AskBack(service, settings.slack, self.drafts, self.wall)
+        self.back = AskBack(service, settings.slack, self.drafts, self.links, self.wall)
         self.done = done
         self._asked: tuple[int, float] = (0, 0.0)
         self.loop = Loop("slack-worker", self.work_off)
@@ -233,7 +235,7 @@ class Worker:
         run = submitted.run
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
-            return Outcome(sentences.attached(run))
+            return Outcome(sentences.attached(run, self.links.to_board(run.id)))
         if deciders.eligible(run):
             return Outcome(run=run)
         return Outcome(sentences.started_without_deciders(run, deciders), run)

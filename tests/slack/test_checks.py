@@ -51,6 +51,17 @@ def test_everything_that_is_missing_is_named_at_once(slack):
     assert "cannot see the channel C0NOWHERE of slack.channels (channel_not_found)" in said
 
 
+def test_a_user_group_that_does_not_exist_is_named_with_its_setting(slack):
+    there = slack.group("oncall", slack.user("ravi"))
+
+    said = refusal(slack, oncall=(there,), escalation=("S0GONE",), starters=("S0LEFT", "U0RAVI"))
+
+    assert "no user group S0GONE of slack.escalation (no_such_subteam)" in said
+    assert "no user group S0LEFT of slack.starters" in said
+    assert there not in said
+    assert "U0RAVI" not in said
+
+
 def test_both_tokens_that_are_missing_are_named_without_asking_slack(slack):
     said = refusal(slack, bot_token="", app_token="xoxb-the-wrong-one")
 
