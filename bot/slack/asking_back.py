@@ -71,11 +71,6 @@ class AskBack:
             return Outcome(sentences.dropped(), settled=Settled(draft.id, DraftState.DROPPED))
         return Taken(_as_if_now(draft.row, row), self._waited(row), draft)
 
-    def behind(self, row: Inbound) -> Inbound:
-        """The row that this one would have carried out, for whoever only looks at it."""
-        draft = self._draft(row) if _is_answer(row) else None
-        return row if draft is None else _as_if_now(draft.row, row)
-
     def preview(
         self, taken: Taken, request: Request, found: Forecast, deciders: Deciders
     ) -> Outcome | None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
-from bot.slack import forms, sentences
+from bot.slack import forms, mentions, sentences
 from bot.slack.blocks import fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
@@ -27,7 +27,7 @@ from engine.store import queries
 log = logging.getLogger(__name__)
 
 Payload = Mapping[str, object]
-COMMAND, CLICK = "command", "click"
+COMMAND, CLICK, MENTION, SHORTCUT = "command", "click", "mention", "shortcut"
 LONGEST = 4_000
 
 
@@ -74,6 +74,46 @@ class Listeners:
             return BoltResponse(status=503)
         return ack(response_action="errors", errors=wrong) if wrong else ack()
 
+    def mention(self, ack: Ack, body: Payload) -> BoltResponse:
+        """Somebody wrote to the bot. Slack sends an event again until it is acked."""
+        try:
+            self._mention(body)
+        except Exception:
+            log.exception("a mention could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def shortcut(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A shortcut in the menu of a message: written down as a click is."""
+        try:
+            self._shortcut(body)
+        except Exception:
+            log.exception("a shortcut could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def _mention(self, body: Payload) -> None:
+        event = _part(body, "event")
+        user, text = _text(event, "user"), _text(event, "text")
+        said = mentions.said_to(text, _text(_first(body.get("authorizations")), "user_id"))
+        if said is None or not user or event.get("bot_id"):
+            return  # it is spoken about, or by a bot
+        channel, ts = _text(event, "channel"), _text(event, "ts")
+        shown = {"text": said} if len(said) <= LONGEST else {"text": "", "long": "yes"}
+        place = {"ts": ts, "thread_ts": _text(event, "thread_ts")}
+        row = Inbound(0, MENTION, person(user), channel, {**shown, **place}, self.clock.now())
+        moment = _text(event, "event_ts") or ts
+        self._keep(row, f"event:{channel}:{moment}:{_text(event, 'type')}", body)
+
+    def _shortcut(self, body: Payload) -> None:
+        user, channel = _text(_part(body, "user"), "id"), _text(_part(body, "channel"), "id")
+        message, name = _part(body, "message"), _text(body, "callback_id")
+        ts = _text(body, "message_ts") or _text(message, "ts")
+        shown = {"name": name, "ts": ts, "thread_ts": _text(message, "thread_ts") or ts}
+        row = Inbound(0, SHORTCUT, person(user), channel, shown, self.clock.now())
+        moment = _text(body, "action_ts") or _text(body, "trigger_id") or str(row.received)
+        self._keep(row, f"shortcut:{name}:{channel}:{ts}:{user}:{moment}", body)
+
     def _submitted(self, body: Payload) -> dict[str, str]:
         view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
         kind = _text(view, "callback_id")
@@ -108,7 +148,7 @@ class Listeners:
     def _command(self, body: Payload) -> str:
         text = _text(body, "text")
         if len(text) > LONGEST:
-            return f"That is longer than {LONGEST} characters. {sentences.NOT_STARTED}"
+            return sentences.too_long(LONGEST)
         try:
             grammar.parse(text)
         except UsageError as error:

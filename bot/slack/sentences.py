@@ -47,6 +47,34 @@ def attached(run: Run, link: str = "") -> str:
     return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
 
 
+def too_long(longest: int) -> str:
+    """More than anybody types."""
+    return f"That is longer than {longest} characters. {NOT_STARTED}"
+
+
+def no_run_here(command: str) -> str:
+    """A shortcut on a message that is none of ours."""
+    return f"This message belongs to no run. Choose one of mine, or type: {command} status"
+
+
+def on_the_card(links: Sequence[str], command: str) -> str:
+    """A decision that was said in a thread."""
+    if not links:
+        return f"Nothing waits for a yes or no here. {NOTHING} For all: {command} approvals"
+    return f"That is decided on the card: {', '.join(links)}. {NOTHING}"
+
+
+def sure_to_stop(run: Run) -> str:
+    """Asked before a run is stopped by a word in a thread."""
+    return f"Stop {run.label} ({route(run)})? Nothing more is started; what is on its way goes on."
+
+
+def sure_to_abort(run: Run) -> str:
+    """Asked before a run is aborted by a word in a thread."""
+    stay = "What is on its way is stopped, too; those VMs stay where they were."
+    return f"Abort {run.label} ({route(run)})? {stay}"
+
+
 def as_typed(text: str, command: str) -> str:
     """What somebody typed, within a sentence."""
     return "`" + escape(fit(f"{command} {text}", 300).replace("`", "'")) + "`"

@@ -16,17 +16,18 @@ from bot.slack import clicks, sentences
 from bot.slack.asking_back import AskBack, Taken
 from bot.slack.drafts import Drafts, DraftState, Settled
 from bot.slack.links import Links
-from bot.slack.listeners import COMMAND
+from bot.slack.listeners import COMMAND, MENTION, SHORTCUT
 from bot.slack.loops import Loop
 from bot.slack.outcomes import Outcome
 from bot.slack.people import slack_id
 from bot.slack.permits import Permits
 from bot.slack.roster import Lookup, Roster, Sure
 from bot.slack.tables import Inbound, Tables
+from bot.slack.threads import Threads
 from bot.slack.verbs import CHANGING, DECISIONS, Verbs, people_of
 from bot.slack.views import AGAIN
 from bot.slack.wording import named
-from engine import grammar
+from engine import grammar, naming
 from engine.clock import Clock, SystemClock
 from engine.errors import Refused
 from engine.forecast import Forecast
@@ -39,6 +40,7 @@ from engine.store import queries
 log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
+STOPS = frozenset({"stop", "abort"})
 ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
 
 
@@ -62,6 +64,7 @@ class Worker:
         self.verbs = Verbs(service, settings, clock)
         self.clicks = clicks.Clicks(service, settings.slack.command)
         self.links = Links(tables, self.roster.lookups)
+        self.threads = Threads(self.store, self.links, settings.slack.command)
         self.drafts = Drafts(service.store)
         self.back = AskBack(service, settings.slack, self.drafts, self.links, self.wall)
         self.done = done
@@ -108,13 +111,14 @@ class Worker:
 
     def _missing(self, row: Inbound) -> list[Lookup]:
         """What Slack has to say before this row is carried out."""
-        row = self.back.behind(row)
-        if row.kind != COMMAND and self._says(row) is None:
-            clicked = clicks.read(row)
-            return self.roster.missing([], slack_id(row.by)) if clicked else []
+        taken = self._meant(row)
+        if isinstance(taken, Outcome):
+            return []
+        row = taken.row
         command = self._says(row)
         if command is None:
-            return []
+            decides = row.kind != COMMAND and clicks.read(row) is not None
+            return self.roster.missing([], slack_id(row.by) if decides else None)
         names = self.permits.needed(row, command)
         if isinstance(command, Request):
             return self.roster.missing([*names, *self.roster.groups], None)
@@ -166,7 +170,7 @@ class Worker:
 
     def _outcome(self, row: Inbound) -> Outcome:
         """Carry out what the row says, or what it says yes to."""
-        taken = self.back.taken(row)
+        taken = self._meant(row)
         if isinstance(taken, Outcome):
             return taken
         command = taken.row.kind == COMMAND
@@ -177,6 +181,13 @@ class Worker:
         reply = outcome.reply or (sentences.started(run) if run else sentences.carried_out_now())
         settled = Settled(taken.draft.id, DraftState.DONE, run.id if run else None)
         return replace(outcome, reply=reply, settled=settled)
+
+    def _meant(self, row: Inbound) -> Taken | Outcome:
+        """What this row wants carried out: for a mention, a shortcut or a yes, a row behind it."""
+        if row.kind in (MENTION, SHORTCUT):
+            meant = self.threads.as_command(row)
+            return meant if isinstance(meant, Outcome) else self.back.taken(meant)
+        return self.back.taken(row)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -208,8 +219,19 @@ class Worker:
         unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
         if unsure:
             return Outcome(unsure, done=False)
+        if ask.verb in STOPS and row.body.get("spoken") and taken.draft is None:
+            return self._sure(taken, ask)
         # Who may decide is read after it is sure that what is known of it is fresh.
         return Outcome(self.verbs.answer(row, ask, self.roster.deciders()))
+
+    def _sure(self, taken: Taken, ask: Ask) -> Outcome:
+        """A stop that was said in a thread is asked about: it is easily said in the wrong one."""
+        run = naming.find_run(ask.words[0], queries.runs(self.store))
+        text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
+        row = replace(taken.row, body={**taken.row.body, "text": text})
+        what = sentences.sure_to_stop if ask.verb == "stop" else sentences.sure_to_abort
+        label = f"{ask.verb.capitalize()} {run.label}"
+        return self.back.sure(replace(taken, row=row), what(run), label)
 
     def _refused(self, error: Refused, nothing: str) -> str:
         """The engine's sentences name people by id; only people of runs become mentions."""
