@@ -169,9 +169,10 @@ class Tables:
             )
             return int(written.lastrowid or 0) if written.rowcount == 1 else None
 
-    def next_inbound(self) -> Inbound | None:
-        """The oldest row that is not done."""
-        rows = self._rows("SELECT * FROM slack_inbox WHERE done IS NULL ORDER BY id LIMIT 1")
+    def next_inbound(self, after: int = 0) -> Inbound | None:
+        """The oldest row that is not done, of those with a higher number than ``after``."""
+        query = "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1"
+        rows = self._rows(query, [after])
         if not rows:
             return None
         row = rows[0]

@@ -1,4 +1,4 @@
-"""Carries out what stands in the inbox, one row after the other, and says what came of it.
+"""Carries out what stands in the inbox, each about its run in turn, and says what came of it.
 
 A row is marked ``begun`` before and ``done`` after, the latter in one transaction with the reply.
 A kill in between has it carried out again: the engine answers such a second time with what is
@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.slack import clicks, sentences
+from bot.slack import clicks, sentences, turns
 from bot.slack.asking_back import AskBack, Taken
 from bot.slack.drafts import Drafts, DraftState, Settled
 from bot.slack.links import Links
@@ -24,6 +24,7 @@ from bot.slack.permits import Permits
 from bot.slack.roster import Lookup, Roster, Sure
 from bot.slack.tables import Inbound, Tables
 from bot.slack.threads import Threads
+from bot.slack.turns import Subject
 from bot.slack.verbs import CHANGING, DECISIONS, Verbs, people_of
 from bot.slack.views import AGAIN
 from bot.slack.wording import named
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
 STOPS = frozenset({"stop", "abort"})
+ROUND = 0.1  # seconds after which those that wait are looked at again
 ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
 
 
@@ -68,24 +70,45 @@ class Worker:
         self.drafts = Drafts(service.store)
         self.back = AskBack(service, settings.slack, self.drafts, self.links, self.wall)
         self.done = done
-        self._asked: tuple[int, float] = (0, 0.0)
+        self._asked: dict[int, float] = {}
         self.loop = Loop("slack-worker", self.work_off)
 
     def work_off(self) -> float | None:
-        """Carry out every row that waits."""
-        while (row := self.tables.next_inbound()) is not None:
+        """Carry out every row that waits for nothing; seconds until the next look, if any does."""
+        held: set[Subject] = set()
+        begun, row = self.wall.monotonic(), self.tables.next_inbound()
+        while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
             try:
-                if self._waits_for_slack(row):
-                    return ASKED_AGAIN
-                run = self._carry_out(row)
+                subjects, waits = self._standing(row, held)
+                if waits:
+                    held |= subjects
+                else:
+                    self.done(self._carry_out(row))
+                    self._asked.pop(row.id, None)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
                     raise
                 log.warning("inbox %s waits for the database: %s", row.id, error)
                 return BUSY_AGAIN
-            self.done(run)
+            row = self.tables.next_inbound(row.id)
+        if held:
+            return ASKED_AGAIN
         self._reject_unwatched()
         return None
+
+    def _standing(self, row: Inbound, held: set[Subject]) -> tuple[frozenset[Subject], bool]:
+        """What the row is about, and whether it has to wait: for an earlier one, or for Slack."""
+        try:
+            meant = self._meant(row)
+            inner = row if isinstance(meant, Outcome) else meant.row
+            subjects = turns.subjects(self.store, inner)
+            return subjects, bool(subjects & held) or self._waits_for_slack(row.id, meant)
+        except sqlite3.OperationalError:
+            raise
+        except Exception:
+            # Carrying it out fails in the same way, and says so to its person.
+            log.exception("inbox %s cannot be read", row.id)
+            return frozenset(), False
 
     def _reject_unwatched(self) -> None:
         """A run of somebody in Slack that still waits for its board though nothing in the inbox
@@ -95,27 +118,22 @@ class Worker:
             if unheard and not self.tables.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
-    def _waits_for_slack(self, row: Inbound) -> bool:
+    def _waits_for_slack(self, inbox: int, meant: Taken | Outcome) -> bool:
         """Must Slack be asked first who may do this? Not for longer than somebody waits."""
-        missing = self._missing(row)
+        missing = [] if isinstance(meant, Outcome) else self._missing(meant.row)
         if not missing:
             return False
-        inbox, until = self._asked
         now = self.wall.monotonic()
-        if inbox != row.id:
-            self._asked = (row.id, now + PATIENCE)
+        if inbox not in self._asked:
+            self._asked[inbox] = now + PATIENCE
             self.roster.ask_about(missing)
             self.done(None)
             return True
-        return self.roster.asking(missing) is Sure.ASKING and now < until
+        return self.roster.asking(missing) is Sure.ASKING and now < self._asked[inbox]
 
     def _missing(self, row: Inbound) -> list[Lookup]:
         """What Slack has to say before this row is carried out."""
-        taken = self._meant(row)
-        if isinstance(taken, Outcome):
-            return []
-        row = taken.row
-        command = self._says(row)
+        command = turns.says(row)
         if command is None:
             decides = row.kind != COMMAND and clicks.read(row) is not None
             return self.roster.missing([], slack_id(row.by) if decides else None)
@@ -124,15 +142,6 @@ class Worker:
             return self.roster.missing([*names, *self.roster.groups], None)
         decides = command.verb in DECISIONS
         return self.roster.missing(names, slack_id(row.by) if decides else None)
-
-    def _says(self, row: Inbound) -> Command | None:
-        """The command that was typed, or that a button stands for."""
-        if row.kind != COMMAND:
-            return Ask("retry") if row.body.get("action") == AGAIN and clicks.read(row) else None
-        try:
-            return grammar.parse(str(row.body.get("text", "")))
-        except Refused:
-            return None
 
     def _unsure(self, row: Inbound, what: str) -> str:
         """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
