@@ -26,6 +26,7 @@ from bot.slack.standin_messages import (
     blocks_of,
     refused,
 )
+from bot.slack.standin_scopes import lacking_scope
 from bot.slack.standin_tiers import Limits
 from engine.clock import Clock, SystemClock
 
@@ -110,6 +111,11 @@ class Workspace:
             wait = self.limits.take(method, channel, self.clock.now())
         if wait:
             return Answer(refused("ratelimited"), wait)
+        room = self.channels.get(str(args.get("channel") or ""))
+        needed = lacking_scope(method, room, self.scopes)
+        if needed:
+            scopes = {"needed": needed, "provided": self.scopes}
+            return Answer(refused("missing_scope") | scopes)
         broken = argument_refusal(method, args)
         if broken:
             return Answer(refused(broken.code, broken.where))
