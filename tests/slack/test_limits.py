@@ -32,11 +32,13 @@ def wait_said(call, **args):
     """The seconds of Retry-After; 0 where the call went through."""
     try:
         call(**args)
-    except SlackApiError as limited:
-        assert limited.response.status_code == 429
-        assert limited.response.data == {"ok": False, "error": "ratelimited"}
-        return int(limited.response.headers["Retry-After"])
-    return 0
+    except SlackApiError as error:
+        limited = error.response
+    else:
+        return 0
+    assert limited.status_code == 429
+    assert limited.data == {"ok": False, "error": "ratelimited"}
+    return int(limited.headers["Retry-After"])
 
 
 def calls_of(slack, client):
