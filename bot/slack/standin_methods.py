@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bot.slack.standin_conversations import Conversations, refused
+from bot.slack.standin_conversations import Conversations
 from bot.slack.standin_forms import Form, trigger_error, view_refusal
-from bot.slack.standin_messages import Channel, Ephemeral, Message, Version, blocks_of, raw
+from bot.slack.standin_messages import Channel, Ephemeral, Message, Version, blocks_of, raw, refused
 from bot.slack.standin_rules import TEXT_ON_POST, refusal
 from bot.slack.standin_workspace import Workspace
 
