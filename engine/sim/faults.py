@@ -269,23 +269,26 @@ def _not_reread(fleet: Fleet, vain: Sequence[str], fault: Fault) -> Fleet:
 
 
 def _first_half(repair: Repair) -> Repair:
-    """The first half of what is to be put back, rounded down: connections, then rules."""
+    """The first half of what is to be put back, rounded down: of each adapter its settings, then
+    the extended rules, then the classic ones."""
     left = sum(map(_size, repair.adapters)) // 2
     kept = []
     for one in repair.adapters:
         if left <= 0:
             break
-        connects = _connects(one)
-        rules = one.acls[: left - connects]
-        kept.append(replace(one, acls=rules))
-        left -= connects + len(rules)
+        rules = left - _sets(one)
+        classic = one.classic_acls[: max(0, rules - len(one.acls))]
+        one = replace(one, acls=one.acls[:rules], classic_acls=classic)
+        kept.append(one)
+        left -= _size(one)
     return replace(repair, adapters=tuple(kept))
 
 
 def _size(one: AdapterRepair) -> int:
-    return _connects(one) + len(one.acls)
+    return _sets(one) + len(one.acls) + len(one.classic_acls)
 
 
-def _connects(one: AdapterRepair) -> bool:
+def _sets(one: AdapterRepair) -> bool:
     """Is more than rules put back on it?"""
-    return bool(one.network or one.switch or one.trunk) or one.vlan is not None
+    bare = AdapterRepair(one.adapter_id, one.mac)
+    return replace(one, acls=(), classic_acls=()) != bare
