@@ -151,12 +151,16 @@ def _power(table: Table) -> dict[str, object]:
     return {"vm": table.required("vm"), "status": table.choice("status", None, STATUSES)}
 
 
+def _times(table: Table) -> int:
+    return table.count("times", 1) or _refuse(table, "times", "must be 1 or more.")
+
+
 def _outcome(table: Table) -> dict[str, object]:
     return {
         "vm": table.required("vm"),
         "job": table.choice("job", "ok", ("ok", "failed")),
         "at": table.optional("at"),
-        "times": table.count("times", 1),
+        "times": _times(table),
     }
 
 
@@ -195,10 +199,8 @@ def _down(table: Table) -> dict[str, object]:
 def _fault(table: Table) -> dict[str, object]:
     call, how = table.choice("call", None, CALLS), table.choice("how", None, HOWS)
     host, vm = table.optional("host"), table.optional("vm")
-    times, code = table.count("times", 1), table.word("code", "")
+    times, code = _times(table), table.word("code", "")
     delay = table.seconds("delay", 0.0)
-    if not times:
-        _refuse(table, "times", "must be 1 or more.")
     if vm and call in NAMELESS:
         _refuse(table, "vm", f"does not go with {call}, which is about whole hosts.")
     if how == "delayed" and call in READING:

@@ -751,6 +751,7 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
         ('do = "limit"\nhost = "hv01"', "live or storage is required"),
         ('do = "power"\nvm = "web01"\nstatus = "Powerof"', 'Did you mean "PowerOff"'),
         ('do = "outcome"\nvm = "web01"\nat = "sorce"', 'Did you mean "source"'),
+        ('do = "outcome"\nvm = "web01"\ntimes = 0', "at[0]: times must be 1 or more"),
         ('on = "ask:first"\ndo = "restart"', "start:VM, arrive:VM or ask:1"),
         ('on = "arrive:web04"\ndo = "restart"', 'no VM "web04". Did you mean "web0'),
     ],
