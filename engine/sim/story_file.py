@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engine.errors import Refused
 from engine.model import same_host, short
@@ -33,7 +33,7 @@ class Happening:
     t: float
     do: str
     on: str = ""
-    words: Mapping[str, object] = field(default_factory=dict)
+    words: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
 
     def text(self, key: str, default: str = "") -> str:
@@ -253,9 +253,8 @@ def _happenings(
     top: Table, people: Mapping[str, tuple[str, ...]], fleet: FleetFile
 ) -> tuple[Happening, ...]:
     found = tuple(_happening(table, people, fleet) for table in top.tables("at"))
-    created = [it.words["vm"] for it in found if it.do == "create"]
     names = [vm.name for vm in fleet.vms]
-    names += [str(vm.get("name")) for vm in created if isinstance(vm, Mapping)]
+    names += [it.words["vm"]["name"] for it in found if it.do == "create"]
     for it in found:
         trigger = _TRIGGER.fullmatch(it.on)
         vm = trigger["vm"] if trigger else None

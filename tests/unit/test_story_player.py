@@ -713,6 +713,13 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
     store.close()
 
 
+def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Teller, monkeypatch):
+    monkeypatch.setitem(story_file.DOINGS, "dance", lambda table: {})
+
+    with pytest.raises(NotImplementedError, match="dance"):
+        story.plays('do = "dance"')
+
+
 # --- strictness ---------------------------------------------------------------------------------
 
 
