@@ -203,10 +203,5 @@ def _ends(
         work[move.source] += left
         for target in targets:
             work[target] += left / len(targets)
-    slots = {name: _slots(name, fleet) for name in work}
+    slots = {name: estimate.slots(name, fleet) for name in work}
     return now + max([longest, *(seconds / slots[name] for name, seconds in work.items())])
-
-
-def _slots(name: str, fleet: Fleet | None) -> int:
-    host = fleet.host(name) if fleet else None
-    return max(1, min(host.live_limit, host.storage_limit)) if host else 2

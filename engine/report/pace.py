@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from engine.model import MIGRATIONS, Attempt, Event, Fleet, Result, RunRecord, same_host
+from engine.policy import estimate
 from engine.report import waits
 
 
@@ -40,7 +41,7 @@ def lower_bound(
         for a, ended in ran
     ]
     hosts = {host for copy in copies for host in copy.hosts}
-    slots = {host: max(_slots(host, fleet), _at_once(host, ran)) for host in hosts}
+    slots = {host: max(estimate.slots(host, fleet), _at_once(host, ran)) for host in hosts}
     return least(copies, slots, releases or {})
 
 
@@ -97,11 +98,6 @@ def _at_once(host: str, ran: Sequence[tuple[Attempt, float]]) -> int:
     return max(accumulate((change for _, change in edges), initial=0))
 
 
-def _slots(name: str, fleet: Fleet | None) -> int:
-    host = fleet.host(name) if fleet else None
-    return max(1, min(host.live_limit, host.storage_limit)) if host else 2
-
-
 def releases(
     record: RunRecord, told: Mapping[str, Sequence[Event]], began: float, end: float
 ) -> dict[int, float]:
@@ -134,7 +130,7 @@ def idle(
         for left, right in pairwise(ordered):
             busy = sum(c.begun <= left and (c.ended or end) >= right for c in copies)
             waiting = [code for code, a, b in spans if a <= left and b >= right]
-            free = _slots(source, fleet) - busy
+            free = estimate.slots(source, fleet) - busy
             if free > 0 and waiting:
                 cause = max(sorted(set(waiting)), key=waiting.count)
                 total[cause] += min(free, len(waiting)) * (right - left)
