@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.grammar import took as spell_time
-from engine.model import RUN_ENDS, Outcome, RunState, Wait, short
+from engine.model import MOVED, RUN_ENDS, Outcome, RunState, Wait, short
 from engine.report.as_json import tries
 
 
 def headline(run: Mapping[str, Any]) -> str:
     """The first line of the final report: ``R214 ended: 41 of 42 moved, HV01 is not empty``."""
     moves = run["moves"]
-    moved = sum(m["state"] in ("done", "damaged") for m in moves)
+    moved = sum(m["state"] in MOVED for m in moves)
     if not _is_over(run):
         return f"{run['id']} is {run['state']}: {moved} of {len(moves)} moved so far"
     hosts = [
@@ -40,7 +40,7 @@ def _not_empty(run: Mapping[str, Any], host: str) -> str:
 def summary(run: Mapping[str, Any]) -> list[str]:
     """The final report of one run, a fact a line, what to do last. Terminal and Slack share it."""
     moves = run["moves"]
-    moved = [m for m in moves if m["state"] in ("done", "damaged")]
+    moved = [m for m in moves if m["state"] in MOVED]
     live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
     took = spell_time(run["makespan"])
     pace = _pace(run) if _is_over(run) else " until now"
