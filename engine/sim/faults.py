@@ -147,25 +147,19 @@ class FaultyWorld(World):
         pin: Network | None,
         not_after: float,
         path: str | None = None,
+        late: float | None = None,
     ) -> str | None:
         """A start that is sent is judged, whatever becomes of it on its way."""
         fault = self._strike("start_move", now, [source, destination], [vm_id])
         if fault is not None and fault.how in ("refused", "locked", "timeout_before"):
             judge.sent(self.state, now, vm_id, source, destination)
-        start, late = super().start_move, fault is not None and fault.how == "delayed"
-
-        def begin(at: float) -> str | None:
-            return start(at, vm_id, source, destination, power, pin, not_after, path)
-
-        if fault is None or not late:
-            return self._bent(fault, now, begin)
-        self.state.late = fault.delay  # VMM holds what it was asked until then
+        start, words = super().start_move, (vm_id, source, destination, power, pin, not_after, path)
+        if fault is None or fault.how != "delayed":
+            return self._bent(fault, now, lambda at: start(at, *words, late))
         try:
-            return begin(now)
+            return start(now, *words, fault.delay)  # VMM holds what it was asked until then
         except VmmUnavailable:
             raise fault.no_answer() from None
-        finally:
-            self.state.late = None
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
         """Half: the connection breaks when half of it is put back."""
