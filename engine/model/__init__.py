@@ -31,7 +31,9 @@ from engine.model.network import (
     Difference,
     Network,
     Repair,
+    classic_key,
     classic_rule,
+    guards_of,
 )
 from engine.model.runs import (
     CHARGED,
@@ -102,7 +104,9 @@ __all__ = [
     "Vm",
     "Volume",
     "Wait",
+    "classic_key",
     "classic_rule",
+    "guards_of",
     "is_called",
     "same_host",
     "short",
