@@ -5,7 +5,7 @@ Everything here is read from one run of the JSON document, so that words and doc
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -91,18 +91,15 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
     saved = [m for m in moved if any(a["kind"] == "baseline" for a in m["attempts"])]
     intact = sum(not m["missing"] for m in saved)
     line = f"Network: {intact} of {len(saved)} match their saved state"
-    vms: defaultdict[str, set[str]] = defaultdict(set)
-    counts: defaultdict[str, int] = defaultdict(int)
+    vms: defaultdict[str, list[str]] = defaultdict(list)
     for move in moved:
         for repair in move["repairs"]:
-            counts[repair["what"]] += 1
-            vms[repair["what"]].add(move["vm"])
-    if counts:
-        told = "; ".join(
-            f"{_count(counts[what], what)} on {_some(sorted(vms[what]))}" for what in sorted(counts)
-        )
-        line += f"; put back {told}"
-    return line
+            vms[repair["what"]].append(move["vm"])
+    told = [
+        f"{_count(len(names), what)} on {_some(sorted(set(names)))}"
+        for what, names in sorted(vms.items())
+    ]
+    return f"{line}; put back {'; '.join(told)}" if told else line
 
 
 NAMES = {
@@ -129,10 +126,8 @@ def _count(number: int, what: str) -> str:
 
 def counted(repairs: Sequence[Mapping[str, Any]]) -> str:
     """What was put back on one VM: ``3 extended ACLs, 1 VLAN``."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for repair in repairs:
-        counts[repair["what"]] += 1
-    return ", ".join(_count(counts[what], what) for what in sorted(counts))
+    counts = Counter(repair["what"] for repair in repairs)
+    return ", ".join(_count(number, what) for what, number in sorted(counts.items()))
 
 
 def lack(missing: Mapping[str, Any]) -> str:
