@@ -1,8 +1,12 @@
-"""A scene for the policy: one VM that is ready to move, changed a little by each row of a table."""
+"""A scene for the policy: one VM that is ready to move, changed a little by each row of a table.
+
+And terminals, for those who type.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
@@ -36,6 +40,7 @@ from engine.policy.ladder import Verdict, View
 from engine.policy.plan import plan
 from engine.policy.steps import Finish, Hold, Plan
 from engine.policy.waits import Rules
+from tests.console import Seat
 
 NOW = 1_767_650_400.0
 
@@ -331,6 +336,13 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
+
+
+@pytest.fixture
+def at_terminal() -> Iterator[Callable[..., Seat]]:
+    """Opens terminals with a command in each; what still runs at the end is killed."""
+    with ExitStack() as seats:
+        yield lambda *words: seats.enter_context(closing(Seat(*words)))
 
 
 @pytest.fixture

@@ -1,12 +1,5 @@
 """Lists, questions and answers at the terminal, on rows and beside a real engine that asks."""
 
-import os
-import pty
-import signal
-import subprocess
-import sys
-import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,8 +13,8 @@ from engine.settings import Settings
 from engine.store import queries
 from engine.store.deeds import writing
 from engine.store.store import Store
-from tests.console import ROOT, sit_down
 from tests.console import both_streams as vmferry
+from tests.console import sit_down
 
 NOW = 1_767_650_400.0
 HOSTS = tuple(f"hv0{n}.corp.example" for n in range(1, 8))
@@ -267,111 +260,49 @@ def test_what_was_refused_stands_in_the_audit_with_who_said_it(rows):
 # --- in front of a person ------------------------------------------------------------
 
 
-class Desk:
-    """The command in a terminal of its own: what it prints, and a keyboard."""
-
-    def __init__(self, *words: str) -> None:
-        self.keyboard, inside = pty.openpty()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "bot.cli", *words],
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(inside)
-        self.shown, self.news = "", threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                part = os.read(self.keyboard, 4096)
-            except OSError:  # its end of the terminal is closed
-                return
-            with self.news:
-                self.shown += part.decode(errors="replace")
-                self.news.notify_all()
-
-    def wait_for(self, what: str) -> None:
-        with self.news:
-            assert self.news.wait_for(lambda: what in self.shown, 60), self.shown
-
-    def type(self, text: str) -> None:
-        os.write(self.keyboard, text.encode())
-
-    def interrupt(self) -> int:
-        """Ctrl-C, and again where it came just before the keyboard was read: the exit code."""
-        for _ in range(30):
-            self.child.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                return self.child.wait(timeout=2)
-        raise AssertionError(self.shown)
-
-    def close(self) -> None:
-        self.child.kill()
-        self.child.wait(timeout=30)
-        os.close(self.keyboard)
-
-
-@pytest.fixture
-def at_desk():
-    made: list[Desk] = []
-
-    def open_desk(*words: str) -> Desk:
-        made.append(Desk(*words))
-        return made[-1]
-
-    yield open_desk
-    for desk in made:
-        desk.close()
-
-
 @pytest.mark.parametrize(("answer", "code", "state"), [("n", 2, "active"), ("y", 0, "stopping")])
-def test_abort_is_asked_back_at_a_terminal(answer, code, state, rows, at_desk):
+def test_abort_is_asked_back_at_a_terminal(answer, code, state, rows, at_terminal):
     rows.ask("vm web01 to hv07")
-    desk = at_desk("abort", "R1")
-    desk.wait_for("Stop jobs in mid-copy?")
+    seat = at_terminal("abort", "R1")
+    seat.sees(r"Stop jobs in mid-copy\?")
     assert str(queries.run(rows.store, 1).state) == "active"
-    desk.type(f"{answer}\n")
+    seat.types(f"{answer}\n")
 
-    assert desk.child.wait(timeout=60) == code
+    assert seat.leaves() == code
     assert str(queries.run(rows.store, 1).state) == state
-    desk.wait_for("Nothing was aborted." if answer == "n" else "R1 is aborted.")
-    assert "abort R1 yes" not in desk.shown
+    seat.sees(r"Nothing was aborted\." if answer == "n" else r"R1 is aborted\.")
+    assert "abort R1 yes" not in seat.shown
 
 
-def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(rows, at_desk):
+def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(rows, at_terminal):
     rows.ask("vm web01 to hv07")
-    desk = at_desk("abort", "R1")
-    desk.wait_for("Stop jobs in mid-copy?")
+    seat = at_terminal("abort", "R1")
+    seat.sees(r"Stop jobs in mid-copy\?")
 
-    assert desk.interrupt() == 130
+    assert seat.interrupt() == 130
     assert str(queries.run(rows.store, 1).state) == "active"
 
 
-def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder, at_desk):
+def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder, at_terminal):
     (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
-    desk = at_desk(
+    seat = at_terminal(
         "run", "--fleet", "fleet.toml", "--speed", "60", "vm", "old01,old02", "to", "hv02"
     )
-    desk.wait_for("Approve 2?")
+    seat.sees(r"Approve 2\?")
     assert "A1: approve moving 2 powered-down VMs?" in vmferry("approvals")[1]
     assert "A1 waits for a yes or no" in vmferry("list")[1]
 
     assert vmferry("approve", "A1", "old01") == (0, "A1 is approved: 1 of 2 VMs may move.\n")
-    assert desk.child.wait(timeout=60) == 1  # old02 was not approved
+    assert seat.leaves() == 1  # old02 was not approved
     assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
     said = vmferry("report", "R1")[1]
     assert said.startswith("R1 ended: 1 of 2 moved")
 
 
-def test_the_board_of_a_run_that_was_paused_elsewhere_says_by_whom(folder, at_desk):
+def test_the_board_of_a_run_that_was_paused_elsewhere_says_by_whom(folder, at_terminal):
     (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
-    desk = at_desk("run", "--fleet", "fleet.toml", "--speed", "20", "vm", "web01", "to", "hv02")
-    desk.wait_for("Moving: web01")
+    seat = at_terminal("run", "--fleet", "fleet.toml", "--speed", "20", "vm", "web01", "to", "hv02")
+    seat.sees("Moving: web01")
     vmferry("pause", "R1")
 
-    desk.wait_for("Needs a person: R1 was paused by terminal:")
+    seat.sees("Needs a person: R1 was paused by terminal:")
