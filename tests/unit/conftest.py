@@ -1,6 +1,6 @@
 """A scene for the policy: one VM that is ready to move, changed a little by each row of a table.
 
-And terminals, for those who type.
+And a desk and terminals, for those who type.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,7 @@ from engine.policy.plan import plan
 from engine.policy.steps import Finish, Hold, Plan
 from engine.policy.waits import Rules
 from tests.console import Seat
+from tests.unit.desk import Desk
 
 NOW = 1_767_650_400.0
 
@@ -343,6 +345,13 @@ def at_terminal() -> Iterator[Callable[..., Seat]]:
     """Opens terminals with a command in each; what still runs at the end is killed."""
     with ExitStack() as seats:
         yield lambda *words: seats.enter_context(closing(Seat(*words)))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.store.close()
 
 
 @pytest.fixture
