@@ -147,6 +147,7 @@ class SlackSettings(Section):
     member. Who is in ``approvers``, or
     now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
     ``escalate`` are seconds before a yes is needed.
+    ``fallback`` is the channel where a run is told about whose own channel is gone.
     ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and more than
     five VMs; a number: for more VMs than that; false: never.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
@@ -162,6 +163,7 @@ class SlackSettings(Section):
     api_url: Annotated[str, AfterValidator(_api_url)] = "https://slack.com/api/"
     command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
     channels: Names = ()
+    fallback: str = ""
     starters: Names = ()
     approvers: Names = ()
     oncall: Names = ()

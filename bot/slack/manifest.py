@@ -16,9 +16,11 @@ EVENTS = {"app_mention": "hear @vmferry in threads, where no slash command can b
 SHORTCUT = "run_status"
 SCOPES = {
     "app_mentions:read": "hear @vmferry in threads",
+    "channels:history": "find a message whose answer was lost before it is posted again",
     "channels:read": "see whether it is in its channels, and who else reads there",
     "chat:write": "write and update messages",
     "commands": "hear the slash command",
+    "groups:history": "find the same in private channels",
     "groups:read": "see the same of private channels",
     "usergroups:read": "know who is on call",
     "users:read": "know guests and bots, who may not decide",

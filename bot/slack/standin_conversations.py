@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from bot.slack.standin_messages import Channel, Message, raw, refused
@@ -9,6 +10,7 @@ from bot.slack.standin_workspace import Workspace
 
 Json = Mapping[str, object]
 PAGE, MOST = 100, 999
+MOMENT = re.compile(r"\d+(\.\d+)?")
 
 
 class Conversations:
@@ -74,6 +76,9 @@ class Conversations:
             return None, refused("channel_not_found")
         if self.workspace.bot_user not in room.members:
             return None, refused("not_in_channel")
+        for end in ("oldest", "latest"):
+            if not MOMENT.fullmatch(str(args.get(end) or "0")):
+                return None, refused(f"invalid_ts_{end}")
         return room, {}
 
     def _lines(self, room: Channel) -> list[Message]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.slack import previews
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
 from bot.terminal.telling import Telling
