@@ -62,7 +62,8 @@ class AskBack:
         if draft is None:
             return Outcome(sentences.unknown_button(self.settings.command), done=False)
         if draft.row.by != row.by:
-            return Outcome(sentences.not_your_question(draft.row.by), done=False)
+            said, what = sentences.not_your_question(draft.row.by), f"answer question {draft.id}"
+            return Outcome(said, done=False, refused=what)
         if draft.state is not DraftState.OPEN:
             run = queries.run(self.service.store, draft.run) if draft.run else None
             link = self.links.to_board(run.id) if run else ""

@@ -16,7 +16,8 @@ class Outcome:
 
     ``blocks``: what is said, with buttons. ``draft``: what waits for the person's own yes.
     ``settled``: what such a yes or no came to; the question is then replaced by the answer.
-    ``done``: it was carried out, or was so before; not: refused.
+    ``done``: it was carried out, or was so before; not: refused. ``refused``: what of, for the
+    audit, where nobody else writes it there.
     """
 
     reply: str = ""
@@ -26,3 +27,4 @@ class Outcome:
     draft: Draft | None = None
     settled: Settled | None = None
     done: bool = True
+    refused: str = ""

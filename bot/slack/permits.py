@@ -42,10 +42,11 @@ class Permits:
         return next(filter(None, (rung(row, command, nothing) for rung in rungs)), "")
 
     def _by_settings(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Is this a channel where the bot works? To the bot alone one may look."""
+        """Is this a channel where the bot works? To the bot alone one may look, stop, decide."""
         channels = self.settings.channels
         if is_direct(row.channel):
-            return sentences.not_in_private(channels, nothing) if _changes(command) else ""
+            barred = _is_for_starters(command)
+            return sentences.not_in_private(channels, nothing) if barred else ""
         if channels and row.channel not in channels:
             return sentences.not_here(channels, nothing)
         return ""

@@ -147,8 +147,9 @@ def _places(channels: Sequence[str]) -> str:
 
 
 def not_in_private(channels: Sequence[str], nothing: str) -> str:
-    """To the bot alone one may look and ask for help: a run belongs where others see it."""
-    return f"Here I answer status, list, report and help only. {nothing} {_places(channels)}"
+    """What is said to the bot alone: a run belongs where others see it."""
+    why = "Here nobody else would see it, so I only look, pause, stop and decide."
+    return f"{why} {nothing} {_places(channels)}"
 
 
 def shared_channel(channels: Sequence[str], nothing: str) -> str:

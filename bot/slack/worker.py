@@ -41,6 +41,7 @@ from engine.store import queries
 log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
+NOT_THEIRS = "This question was for somebody else."
 STOPS = frozenset({"stop", "abort"})
 ROUND = 0.1  # seconds after which those that wait are looked at again
 ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
@@ -181,6 +182,8 @@ class Worker:
         """Carry out what the row says, or what it says yes to."""
         taken = self._meant(row)
         if isinstance(taken, Outcome):
+            if taken.refused:
+                self.service.refuse(row.by, taken.refused, Refused(NOT_THEIRS))
             return taken
         command = taken.row.kind == COMMAND
         outcome = self._command(taken) if command else self._click(taken)

@@ -122,6 +122,8 @@ def test_only_whoever_asked_can_start_it(night):
     assert night.told(night.ravi, f"Only <@{night.dana}>, who asked, can answer this.")
     night.settled()
     assert started(night) == []
+    refused = [e for e in events.since(night.store) if e.kind == "refused"]
+    assert [(e.by, e.detail["text"]) for e in refused] == [(f"@{night.ravi}", "answer question 1")]
 
 
 @pytest.mark.parametrize("shown", ["77.0123456789abcdef", "1.0123456789abcdef", "x", ""])

@@ -35,7 +35,9 @@ def test_where_nothing_is_missing_the_workspace_is_known(slack):
 
 
 def test_everything_that_is_missing_is_named_at_once(slack):
-    slack.workspace.scopes = "channels:read,chat:write,groups:read,usergroups:read"
+    slack.workspace.scopes = (
+        "app_mentions:read,channels:read,chat:write,groups:read,usergroups:read"
+    )
     here = slack.group("here", slack.user("ravi"))
     uninvited, old = slack.channel("uninvited", bot=False), slack.channel("old", archived=True)
 

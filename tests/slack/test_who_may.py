@@ -197,9 +197,21 @@ def test_to_the_bot_alone_one_may_look_and_a_start_is_told_where(make_night, sla
     assert night.told(night.dana, "/migrate host")
     night.say(START, channel=alone)
 
-    told = night.told(night.dana, "Here I answer status")
+    told = night.told(night.dana, "Here nobody else would see it")
     assert told.endswith("Nothing started. Type it in <#C0OPS>.")
     assert runs(night) == 0
+
+
+def test_to_the_bot_alone_a_full_member_pauses_and_a_guest_does_not(night, slack):
+    eve = slack.user("eve", is_restricted=True)
+    night.ask_for("vm web01 to hv03 now")
+
+    night.say("pause R1", by=eve, channel=slack.direct(eve))
+    assert night.told(eve, "Only full members")
+    assert night.run().state == "active"
+
+    night.say("pause R1", by=night.mei, channel=slack.direct(night.mei))
+    night.board_shows("Paused")
 
 
 def test_a_guest_sees_nothing_by_asking_the_bot_alone(make_night, slack):
