@@ -71,17 +71,23 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: P
     return {
         "type": "modal",
         "callback_id": kind,
-        "private_metadata": json.dumps(
-            {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
-        ),
-        "title": _plain(f"{_WORD[kind]} {approval.label}", 24),
-        "submit": _plain(_WORD[kind], 24),
-        "close": _plain("Go back", 24),
+        "private_metadata": metadata(place),
+        "title": plain(f"{_WORD[kind]} {approval.label}", 24),
+        "submit": plain(_WORD[kind], 24),
+        "close": plain("Go back", 24),
         "blocks": [section(text), *fields],
     }
 
 
-def _plain(text: str, longest: int) -> Block:
+def metadata(place: Place) -> str:
+    """What a form carries, so that its answer comes back with it."""
+    return json.dumps(
+        {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
+    )
+
+
+def plain(text: str, longest: int) -> Block:
+    """A text without marks, in which nothing becomes an emoji."""
     return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
 
 
@@ -96,7 +102,7 @@ def _reason(label: str, *, optional: bool) -> Block:
 
 def _choice(names: Sequence[str]) -> Block:
     options = [
-        {"text": _plain(name, BUTTON), "value": str(number)} for number, name in enumerate(names)
+        {"text": plain(name, BUTTON), "value": str(number)} for number, name in enumerate(names)
     ]
     field: Block = {"type": "multi_static_select", "action_id": VMS}
     if len(options) <= OPTIONS:
@@ -104,7 +110,7 @@ def _choice(names: Sequence[str]) -> Block:
     else:
         field["option_groups"] = [
             {
-                "label": _plain(f"{at + 1} to {min(at + OPTIONS, len(options))}", BUTTON),
+                "label": plain(f"{at + 1} to {min(at + OPTIONS, len(options))}", BUTTON),
                 "options": options[at : at + OPTIONS],
             }
             for at in range(0, len(options), OPTIONS)
@@ -116,7 +122,7 @@ def _input(name: str, label: str, field: Block, optional: bool) -> Block:
     return {
         "type": "input",
         "block_id": name,
-        "label": _plain(label, 2_000),
+        "label": plain(label, 2_000),
         "element": field,
         "optional": optional,
     }

@@ -13,21 +13,21 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import reminders, sentences
+from bot.slack import controls, reminders, sentences
 from bot.slack.card import Question, card_view
+from bot.slack.causes import again, by_cause
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
+from bot.slack.standing import Standing
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
 from bot.slack.views import (
     Rendered,
     board_view,
-    cause,
     failure_view,
     report_view,
 )
-from engine.board import Stuck
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunRecord, RunState
 from engine.service import Service
@@ -35,7 +35,8 @@ from engine.settings import Settings
 from engine.store import events, queries
 
 CURSOR = "teller"
-GOES_ON = f"run.{RunState.ACTIVE}"  # begun, resumed, or retried after its end
+#: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again.
+GOES_ON = frozenset({f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared"})
 BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
@@ -56,6 +57,7 @@ class Teller:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
         self.roster = Roster(tables, settings.slack, wall)
+        self.standing = Standing(self.store)
         self.deciders = self.roster.deciders()
         self.told = told
         self.loop = Loop("slack-teller", self.look)
@@ -78,7 +80,7 @@ class Teller:
         with self._lock:
             wanted = self._asked | {e.run for e in news if e.run is not None}
             self._asked = set()
-        for run in {e.run for e in news if e.run is not None and e.kind == GOES_ON}:
+        for run in {e.run for e in news if e.run is not None and e.kind in GOES_ON}:
             self.tables.watch_again(run)
         now = self.wall.monotonic()
         everything = now >= self._all_at
@@ -122,7 +124,8 @@ class Teller:
             return self._tell_rejected(watched, seen.record)
         messages = list(self._messages(seen))
         with self.store.transaction() as db:
-            changed = [self._put(db, watched, *message) for message in messages]
+            gone = self.standing.turn_over(db, run.id, messages, self.clock.now())
+            changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
             for approval in seen.record.approvals:
                 if approval.state is not ApprovalState.REQUESTED:
                     for prefix in reminders.keys_of(approval):
@@ -150,7 +153,8 @@ class Teller:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
         command = self.settings.slack.command
-        yield f"board:{run.label}", board_view(board, self.deciders, command), LAST
+        shown = board_view(board, self.deciders, command)
+        yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
         for approval in record.approvals:
             past = self._past(approval)
             question = Question(
@@ -159,13 +163,15 @@ class Teller:
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
             yield from self._again(question)
-        for name, stuck in _by_cause(board.failed, record).items():
+        for name, stuck in by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
+            told = controls.equipped(told, controls.on_failure(record, name, stuck))
             yield f"failure:{run.label}:{name}", told, FIRST
         if run.over:
             lines = report_lines(self.store, record, self.clock.now())
             last = report_view(record, lines, events.head(self.store), command)
-            yield f"report:{run.label}{_round(run.resumed)}", last, SECOND
+            last = controls.equipped(last, controls.on_report(record))
+            yield f"report:{run.label}{again(run.resumed)}", last, SECOND
 
     def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
         """Reminders and the escalation: once each, so what was put before is left as it is."""
@@ -209,18 +215,3 @@ class Teller:
             self.tables.reply(db, asked, text)
             self.tables.told(db, watched.run)
         return True
-
-
-def _by_cause(failed: tuple[Stuck, ...], record: RunRecord) -> dict[str, list[Stuck]]:
-    """What failed, by what makes a message of its own: the cause, and the try of a person."""
-    retried = {entry.move.vm_id: entry.move.retried for entry in record.moves}
-    groups: dict[str, list[Stuck]] = {}
-    for stuck in failed:
-        name = f"{cause(stuck)[:8]}{_round(retried.get(stuck.vm_id))}"
-        groups.setdefault(name, []).append(stuck)
-    return groups
-
-
-def _round(again: float | None) -> str:
-    """What is told anew after a person had it go on is another message: somebody waits for it."""
-    return "" if again is None else f":{int(again)}"

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.slack import clicks, sentences
+from bot.slack import clicks, pressed, sentences
 from bot.slack.blocks import Block
+from bot.slack.controls import Control
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
 from bot.slack.people import slack_id
@@ -66,6 +67,7 @@ class Worker:
         self.roster = Roster(tables, settings.slack, self.wall)
         self.verbs = Verbs(service, settings, clock)
         self.clicks = clicks.Clicks(service, settings.slack.command)
+        self.pressed = pressed.Pressed(self.verbs)
         self.done = done
         self._asked: tuple[int, float] = (0, 0.0)
         self.loop = Loop("slack-worker", self.work_off)
@@ -218,7 +220,22 @@ class Worker:
 
     # --- clicks -----------------------------------------------------------------------------
 
+    def _press(self, row: Inbound, control: Control) -> Outcome:
+        """A button that acts on a run: whoever may type its verb may click it."""
+        try:
+            said = self._forbidden(row, Ask(control.verb, (control.label,)), control.what)
+            if said:
+                return Outcome(said)
+            answer = self.pressed.answer(row, control, self.roster.deciders())
+            return Outcome(answer.reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, control.what, error)
+            return Outcome(self._refused(error, sentences.NOTHING))
+
     def _click(self, row: Inbound) -> Outcome:
+        control = pressed.read(row)
+        if control is not None:
+            return self._press(row, control)
         clicked = clicks.read(row)
         if clicked is None:
             return Outcome(sentences.unknown_button(self.settings.slack.command))

@@ -425,6 +425,12 @@ class MoveRecord:
         return checked and not self.counted(*MIGRATIONS)
 
     @property
+    def holds_its_host_up(self) -> bool:
+        """Was it damaged where it is, and has nobody said go on? Its host takes no further VM."""
+        damaged = self.move.state is MoveState.DAMAGED or self.looked_at_again
+        return damaged and self.move.cleared is None
+
+    @property
     def open_migration(self) -> Attempt | None:
         """The LIVE or COLD attempt whose outcome is still open."""
         return next((a for a in self.of(*MIGRATIONS) if a.open), None)
