@@ -110,11 +110,14 @@ def _scopes(identity: Identity) -> list[str]:
 
 
 def _channels(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
+    named = [(channel, "slack.channels") for channel in slack.channels]
+    if slack.approvals_channel:
+        named.append((slack.approvals_channel, "slack.approvals_channel"))
     with ThreadPoolExecutor(AT_ONCE) as asking:
-        yield from filter(None, asking.map(lambda one: _channel(api, one), slack.channels))
+        yield from filter(None, asking.map(lambda one: _channel(api, *one), named))
 
 
-def _channel(api: SlackApi, channel: str) -> str:
+def _channel(api: SlackApi, channel: str, setting: str) -> str:
     try:
         code = api.channel_trouble(channel)
     except SlackTrouble as trouble:
@@ -125,9 +128,9 @@ def _channel(api: SlackApi, channel: str) -> str:
     if code == "":
         return ""
     if code == "is_archived":
-        return f"The channel {channel} of slack.channels is archived. Take it out or unarchive it."
+        return f"The channel {channel} of {setting} is archived. Take it out or unarchive it."
     return (
-        f"The bot cannot see the channel {channel} of slack.channels ({code}). Type there: "
+        f"The bot cannot see the channel {channel} of {setting} ({code}). Type there: "
         "/invite @vmferry. An id looks like C0123; it stands at the end of the channel's details."
     )
 

@@ -15,6 +15,7 @@ SCOPES = {
     "chat:write": "write and update messages",
     "commands": "hear the slash command",
     "groups:read": "see the same of private channels",
+    "im:write": "ask deciders who are not in the channel",
     "usergroups:read": "know who is on call",
     "users:read": "know guests and bots, who may not decide",
 }

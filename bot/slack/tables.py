@@ -307,6 +307,11 @@ class Tables:
             str(row["fingerprint"]),
         )
 
+    def posted(self, prefix: str) -> tuple[str, ...]:
+        """The keys that begin so and whose messages stand in Slack."""
+        select = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ? ORDER BY key"
+        return tuple(str(row["key"]) for row in self._rows(select, [len(prefix), prefix]))
+
     def is_known(self, key: str) -> bool:
         """Was this message ever put into the outbox?"""
         waits = "SELECT key FROM slack_outbox WHERE key = ?"

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import controls, reminders, sentences
+from bot.slack import controls, copies, reminders, sentences
 from bot.slack.card import Question, card_view
 from bot.slack.causes import again, by_cause
 from bot.slack.loops import Loop
@@ -58,6 +58,7 @@ class Teller:
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
         self.roster = Roster(tables, settings.slack, wall)
         self.standing = Standing(self.store)
+        self.copies = copies.Copies(tables, settings.slack, self.roster.lookups, wall)
         self.deciders = self.roster.deciders()
         self.told = told
         self.loop = Loop("slack-teller", self.look)
@@ -122,7 +123,7 @@ class Teller:
             return self._tell(watched)
         if watched.error and run.state is RunState.REJECTED:
             return self._tell_rejected(watched, seen.record)
-        messages = list(self._messages(seen))
+        messages = list(self._messages(seen, watched.channel))
         with self.store.transaction() as db:
             gone = self.standing.turn_over(db, run.id, messages, self.clock.now())
             changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
@@ -130,6 +131,7 @@ class Teller:
                 if approval.state is not ApprovalState.REQUESTED:
                     for prefix in reminders.keys_of(approval):
                         self.tables.unsay(db, prefix)
+                    self.copies.unsay(db, approval)
             if run.over:
                 self.tables.told(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
@@ -149,7 +151,7 @@ class Teller:
         self.tables.unposted(watched.run, error)
         return replace(watched, error=error)
 
-    def _messages(self, seen: Sight) -> Iterator[tuple[str, Rendered, int]]:
+    def _messages(self, seen: Sight, channel: str) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
         command = self.settings.slack.command
@@ -162,6 +164,7 @@ class Teller:
             )
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
+            yield from self.copies.of(question, self.deciders, channel)
             yield from self._again(question)
         for name, stuck in by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
@@ -190,18 +193,18 @@ class Teller:
     def _put(
         self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
     ) -> bool:
-        is_board = key.startswith("board:")
+        is_board, elsewhere = key.startswith("board:"), copies.place_of(key)
         return self.tables.put(
             db,
             Outbound(
                 key=key,
                 kind="message",
-                channel=watched.channel,
+                channel=elsewhere or watched.channel,
                 text=content.text,
                 blocks=content.blocks,
                 fingerprint=content.fingerprint,
                 run=watched.run,
-                parent=None if is_board else f"board:R{watched.run}",
+                parent=None if is_board or elsewhere else f"board:R{watched.run}",
                 broadcast=key.startswith("report:"),
                 priority=priority,
             ),

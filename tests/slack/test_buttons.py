@@ -229,7 +229,7 @@ def test_a_double_click_on_retry_is_one_retry_and_one_truthful_answer(stuck):
 
 
 def test_an_old_retry_button_does_not_retry_what_failed_anew(stuck):
-    night, board, post = stuck
+    night, _, post = stuck
     old = element(post, "do.retry")["value"]
     Steering(night.service).retry("R1", ["erp01"], by="@U0RAVI")
     night.step(until=lambda: state_of(night, "erp01") is MoveState.FAILED)
@@ -269,7 +269,7 @@ def test_a_button_for_three_vms_does_not_act_when_one_of_them_is_dealt_with(make
 
 
 def test_skip_leaves_the_vm_and_the_report_offers_what_is_left(stuck):
-    night, board, post = stuck
+    night, _, post = stuck
     night.slack.click(night.mei, post.ts, "do.skip")
 
     assert night.told(night.mei, "stays") == "erp01 stays where it is."
