@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from bot.slack.blocks import BUTTON, Block, fit, section
 from bot.slack.views import DENY, count, hosts, several
 from engine.model import Approval, ApprovalState, Run
+from engine.policy.approval import REASON_LEAST
 
-CHOOSE, WITHDRAW = "choose", "withdraw"
-FORMS = frozenset({DENY, CHOOSE, WITHDRAW})
+CHOOSE, WITHDRAW, BREAK = "choose", "withdraw", "break"
+FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK})
 SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
-REASON, VMS = "reason", "vms"
+REASON, VMS, LABEL = "reason", "vms", "label"
 REASON_LONGEST, OPTIONS, MOST = 500, 100, 1_000
-_WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw"}
+_WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Said:
 
     reason: str = ""
     vms: tuple[int, ...] = ()
+    label: str = ""
 
 
 def value_of(approval: Approval) -> str:
@@ -65,6 +67,12 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: P
         case "choose":
             text = f"Which of the {vms} of {run.label} may move? Those not chosen stay."
             fields = [_choice(names)]
+        case "break":
+            text = (
+                f"Approve moving {vms} though you may not decide on {run.label}? Those on call and "
+                f"those of the escalation are told at once, and the audit keeps it.\n{about}"
+            )
+            fields = [_label(run), _reason(_WHY_BREAK, optional=False)]
         case _:
             text = f"Take this back? What has been started is not stopped.\n{about}"
             fields = [_reason("Why?", optional=True)]
@@ -98,6 +106,14 @@ def _reason(label: str, *, optional: bool) -> Block:
         "max_length": REASON_LONGEST,
     }
     return _input(REASON, label, field, optional)
+
+
+_WHY_BREAK = f"Why can it not wait? {REASON_LEAST} characters at least."
+
+
+def _label(run: Run) -> Block:
+    field: Block = {"type": "plain_text_input", "action_id": LABEL, "max_length": 20}
+    return _input(LABEL, f"Type {run.label}, the run that this is about", field, optional=False)
 
 
 def _choice(names: Sequence[str]) -> Block:
@@ -138,7 +154,7 @@ def read_place(private_metadata: str) -> Place:
 
 def read(values: object) -> Said:
     """What was filled in, out of the state of a view."""
-    reason = _field(values, REASON).get("value")
+    reason, label = (_field(values, name).get("value") for name in (REASON, LABEL))
     chosen = _field(values, VMS).get("selected_options")
     numbers = [
         str(one.get("value"))
@@ -148,6 +164,7 @@ def read(values: object) -> Said:
     return Said(
         reason.strip() if isinstance(reason, str) else "",
         tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 6),
+        label.strip() if isinstance(label, str) else "",
     )
 
 
@@ -175,6 +192,10 @@ def mistake(
         return field, f"{run.label} has ended. Go back; nothing changed."
     if kind == DENY and not said.reason:
         return field, "Say why in a few words: whoever asked has to know."
+    if kind == BREAK and said.label.casefold() != run.label.casefold():
+        return LABEL, f"This is about {run.label}. Type {run.label}, or go back."
+    if kind == BREAK and len(said.reason) < REASON_LEAST:
+        return REASON, f"Say why in {REASON_LEAST} characters at least: everybody reads it."
     if kind == CHOOSE and not said.vms:
         return field, "Choose at least one VM, or go back and deny."
     if any(number >= len(asked.vms) for number in said.vms):

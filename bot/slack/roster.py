@@ -217,17 +217,18 @@ class Roster:
             known=all(rows[group].at is not None for group in self.settings.oncall),
         )
 
-    def sure_of(self, user: str | None) -> tuple[Sure, str]:
-        """Is it known well enough whether this user may decide, and what Slack said instead?"""
-        return self._sure(self._missing(user))
+    def sure_of(self, user: str | None, breaks: bool = False) -> tuple[Sure, str]:
+        """Is it known well enough whether this user may decide (``breaks``: may break the glass),
+        and what Slack said instead?"""
+        return self._sure(self._missing(user, breaks))
 
     def sure_of_groups(self) -> Sure:
         """Is it known who is on call?"""
         return self._sure(self._stale(self.groups))[0]
 
-    def ask_about(self, user: str | None) -> None:
+    def ask_about(self, user: str | None, breaks: bool = False) -> None:
         """Have Slack asked for what is missing to be sure of this user; ``None``: of the groups."""
-        missing = self._stale(self.groups) if user is None else self._missing(user)
+        missing = self._stale(self.groups) if user is None else self._missing(user, breaks)
         self.lookups.want([row.name for row in missing if not row.wanted])
 
     def keep_fresh(self) -> bool:
@@ -245,10 +246,13 @@ class Roster:
                 self._next = self.wall.monotonic() + AGAIN
         return bool(due)
 
-    def _missing(self, user: str | None) -> list[Lookup]:
-        """What has to be asked before it is known whether this user may decide."""
+    def _missing(self, user: str | None, breaks: bool) -> list[Lookup]:
+        """What has to be asked before it is known whether this user may decide; whoever breaks the
+        glass may be nobody of those, so everything."""
         if user is None:
             return []
+        if breaks:
+            return self._stale((*self.groups, user))
         if user not in self.listed:
             rows = self.lookups.of(self.groups)
             now = self.wall.now()

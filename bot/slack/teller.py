@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import controls, copies, reminders, sentences
+from bot.slack import broken_glass, controls, copies, reminders, sentences
 from bot.slack.card import Question, card_view
 from bot.slack.causes import again, by_cause
 from bot.slack.loops import Loop
@@ -154,18 +154,19 @@ class Teller:
     def _messages(self, seen: Sight, channel: str) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
-        command = self.settings.slack.command
+        command, glass = self.settings.slack.command, self.settings.slack.break_glass
         shown = board_view(board, self.deciders, command)
         yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
         for approval in record.approvals:
             past = self._past(approval)
             question = Question(
-                approval, record, seen.fleet, board.needed_by, past.mark, past.granter
+                approval, record, seen.fleet, board.needed_by, past.mark, past.granter, glass
             )
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
             yield from self.copies.of(question, self.deciders, channel)
             yield from self._again(question)
+            yield from broken_glass.told(question, self.settings.slack, self.deciders)
         for name, stuck in by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
             told = controls.equipped(told, controls.on_failure(record, name, stuck))

@@ -66,7 +66,7 @@ class Worker:
         self.wall = wall or SystemClock()
         self.roster = Roster(tables, settings.slack, self.wall)
         self.verbs = Verbs(service, settings, clock)
-        self.clicks = clicks.Clicks(service, settings.slack.command)
+        self.clicks = clicks.Clicks(service, settings.slack)
         self.pressed = pressed.Pressed(self.verbs)
         self.done = done
         self._asked: tuple[int, float] = (0, 0.0)
@@ -101,15 +101,15 @@ class Worker:
         kind = self._about(row)
         if kind is None:
             return False
-        user = slack_id(row.by) if kind == "decision" else None
-        sure = self.roster.sure_of(user)[0] if user else self.roster.sure_of_groups()
+        user, breaks = slack_id(row.by) if kind == "decision" else None, _breaks(row)
+        sure = self.roster.sure_of(user, breaks)[0] if user else self.roster.sure_of_groups()
         if sure is Sure.YES:
             return False
         inbox, until = self._asked
         now = self.wall.monotonic()
         if inbox != row.id:
             self._asked = (row.id, now + PATIENCE)
-            self.roster.ask_about(user)
+            self.roster.ask_about(user, breaks)
             self.done(None)
             return True
         return sure is Sure.ASKING and now < until
@@ -129,7 +129,7 @@ class Worker:
 
     def _unsure(self, row: Inbound, what: str) -> str:
         """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
-        sure, error = self.roster.sure_of(slack_id(row.by))
+        sure, error = self.roster.sure_of(slack_id(row.by), _breaks(row))
         if sure is Sure.YES:
             return ""
         said = sentences.unsure(error, row.by, self.roster.deciders())
@@ -252,6 +252,12 @@ class Worker:
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
             return Outcome(self._refused(error, sentences.NOTHING))
+
+
+def _breaks(row: Inbound) -> bool:
+    """Is it a click that breaks the glass?"""
+    clicked = clicks.read(row) if row.kind != COMMAND else None
+    return clicked is not None and clicked.breaks
 
 
 def _changes(command: Command | None) -> bool:

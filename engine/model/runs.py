@@ -359,7 +359,8 @@ class Reading:
 @dataclass(frozen=True)
 class Approval:
     """One question to on-call engineers. ``vms`` are Hyper-V ids; only what ``digest``
-    covers may move, and only the VMs in ``granted``."""
+    covers may move, and only the VMs in ``granted``. ``glass``: granted by somebody whom the
+    rules bar, who broke the glass."""
 
     id: int
     run: int
@@ -371,6 +372,7 @@ class Approval:
     decided: float | None = None
     by: str | None = None
     reason: str = ""
+    glass: bool = False
 
     @property
     def label(self) -> str:
