@@ -96,7 +96,8 @@ class Deciders:
     def may_be_passed_over(self, run: Run) -> bool:
         """Is there somebody who may break the glass: because nobody can decide, or barred only
         because they had the run go?"""
-        return not self.others(run) or bool(self.people() & set(barred(run)))
+        nobody = self.known and not self.others(run)
+        return nobody or bool(self.people() & set(barred(run)))
 
     def stand_ins(self, run: Run) -> tuple[str, ...]:
         """Those of the escalation who may decide on this run."""

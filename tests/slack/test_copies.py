@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from bot.slack.forms import WITHDRAW
-from engine.model import ApprovalState
+from bot.slack.tables import Outbound
 from engine.store import events, queries
 
 from .test_decide import actions_of
@@ -147,24 +147,21 @@ def test_after_a_restart_the_copy_that_stands_is_closed_and_not_sent_again(outsi
     assert len(night.slack.messages(copy.channel)) == 1
 
 
-def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(make_night, slack):
-    night = make_night(approvers=("U0RAVI", "U0MEI"))
-    leave(night, night.ravi)
-    place = slack.direct(night.ravi)
-    night.start()
-    board = night.ask_for()
-    slack.order("chat.postMessage", "ratelimited", retry_after=1, times=0)
-    night.step(until=lambda: bool(queries.open_approvals(night.store)))
-    card = night.reply_with("Approve moving", board)
-    copy = copy_in(night, place)
-    key = next(k for k in night.side.tables.posted("card:A1@"))
-    assert key == f"card:A1@{place}"
-    night.slack.click(night.mei, card.ts, "approve")
+def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(outside):
+    night, _, _, copy = outside
+    night.side.outbox.loop.stop()
+    tables, copies = night.side.tables, night.side.teller.copies
+    unsent = Outbound("card:A1@D0MEI", "message", "D0MEI", "Approve?", fingerprint="x")
+    posted = Outbound(f"card:A1@{copy.channel}", "message", copy.channel, "y", fingerprint="y")
+    with night.store.transaction() as db:
+        tables.put(db, unsent)
+        tables.put(db, posted)
+        copies.unsay(db, queries.approval(night.store, 1))
 
-    copy_in(night, place, "Approved by")
+    keys = [out.key for out in tables.outbound()]
 
-    assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
-    assert copy.channel == place
+    assert unsent.key not in keys
+    assert posted.key in keys
 
 
 def test_the_end_of_a_run_closes_a_copy_that_nobody_answered(outside):
