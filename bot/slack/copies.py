@@ -43,6 +43,7 @@ class Copies:
     ) -> None:
         self.tables, self.settings, self.lookups, self.wall = tables, settings, lookups, wall
         self._asked: dict[str, float] = {}
+        self._asks = False
 
     def of(
         self, question: Question, deciders: Deciders, channel: str
@@ -59,6 +60,11 @@ class Copies:
         shown = _copied(question, card_view(question, deciders), channel)
         for place in places:
             yield f"{prefix}{place}", shown, SECOND if is_open else FIRST
+
+    def asks(self) -> bool:
+        """Is Slack to be asked for something since this was asked last? Then knock."""
+        asked, self._asks = self._asks, False
+        return asked
 
     def unsay(self, db: Database, approval: Approval) -> None:
         """What was decided before its copy was sent is not asked there any more."""
@@ -90,6 +96,7 @@ class Copies:
         if due and not row.wanted and not row.fresh(self.wall.now()):
             self._asked[name] = now + ASKED_AGAIN
             self.lookups.want([name])
+            self._asks = True
         return row if row.at is not None else None
 
 

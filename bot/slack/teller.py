@@ -93,7 +93,7 @@ class Teller:
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
         asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
-        if any(changed) or asks:
+        if any([*changed, asks, self.copies.asks()]):
             self.told()
         return self.rhythm.look
 
