@@ -22,9 +22,18 @@ from engine.settings import SlackSettings
 log = logging.getLogger(__name__)
 
 GROUP_LASTS, PERSON_LASTS = 60.0, 3_600.0  # seconds of the wall
+ROOM_LASTS, DIRECT_LASTS = 600.0, 30 * 86_400.0
+_ROOM, _DIRECT = "in:", "dm:"
+_LASTS = {"group": GROUP_LASTS, "user": PERSON_LASTS, _ROOM: ROOM_LASTS, _DIRECT: DIRECT_LASTS}
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
+_UNTOLD = {
+    "group": "Slack does not say who is in %s: %s",
+    "user": "Slack does not say who is %s: %s",
+    _ROOM: "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
+    _DIRECT: "Slack does not say where to write to %s: %s; no copy of a card goes there",
+}
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
 
 Answer = Mapping[str, object]
@@ -33,6 +42,23 @@ Answer = Mapping[str, object]
 def _is_group(name: str) -> bool:
     """Is this the id of a user group, and not of a user?"""
     return name.startswith("S")
+
+
+def room(channel: str) -> str:
+    """The name under which it is known who is in a channel."""
+    return f"{_ROOM}{channel}"
+
+
+def direct(user: str) -> str:
+    """The name under which it is known where a user is written to directly."""
+    return f"{_DIRECT}{user}"
+
+
+def _kind(name: str) -> str:
+    """What Slack is asked for: calls of one kind wait together when it says: slower."""
+    if name.startswith((_ROOM, _DIRECT)):
+        return name.partition(":")[0] + ":"
+    return "group" if _is_group(name) else "user"
 
 
 class Sure(StrEnum):
@@ -55,12 +81,12 @@ class Lookup:
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
         """Is the answer young enough to act on (or so far from its end)?"""
-        lasts = GROUP_LASTS if _is_group(self.name) else PERSON_LASTS
+        lasts = _LASTS[_kind(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
     def users(self) -> tuple[str, ...]:
-        """Those in the group."""
+        """Those in the group or channel."""
         users = self.answer.get("users")
         return tuple(map(str, users)) if isinstance(users, list) else ()
 
@@ -69,6 +95,16 @@ class Lookup:
         """Why this user never decides; empty: a full member."""
         return str(self.answer.get("unfit") or "")
 
+    @property
+    def channel(self) -> str:
+        """Where this user is written to directly."""
+        return str(self.answer.get("channel") or "")
+
+    @property
+    def refused(self) -> bool:
+        """Did Slack say no, rather than nothing?"""
+        return self.error not in ("", "no answer")
+
 
 class Lookups:
     """The rows. Safe to share between threads."""
@@ -76,7 +112,7 @@ class Lookups:
     def __init__(self, tables: Tables, wall: Clock) -> None:
         self.store, self.wall = tables.store, wall
         self._home: tuple[str, str] | None = None
-        self._not_before: dict[bool, float] = {}  # groups or users, while Slack says: slower
+        self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
 
     def of(self, names: Iterable[str]) -> dict[str, Lookup]:
         """What is known of each of these."""
@@ -85,7 +121,7 @@ class Lookups:
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if not _is_group(row.name))
+        return tuple(row for row in self._all() if _kind(row.name) == "user")
 
     def want(self, names: Iterable[str]) -> None:
         """Have Slack asked about these; what it said last stays until it answers."""
@@ -101,22 +137,26 @@ class Lookups:
         """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
         wanted = [row.name for row in self._all() if row.wanted]
         for name in wanted[:AT_ONCE]:
-            error, answer, group = "", None, _is_group(name)
+            error, answer, kind = "", None, _kind(name)
             try:
-                if self.wall.monotonic() < self._not_before.get(group, 0.0):
+                if self.wall.monotonic() < self._not_before.get(kind, 0.0):
                     raise SlackLater("ratelimited")
                 answer = self._answer(api, name)
             except SlackTrouble as trouble:
                 error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
                 if isinstance(trouble, SlackLater) and trouble.seconds:
-                    self._not_before[group] = self.wall.monotonic() + trouble.seconds
-                log.warning("Slack does not say who is %s: %s", name, trouble.code)
+                    self._not_before[kind] = self.wall.monotonic() + trouble.seconds
+                log.warning(_UNTOLD[kind], name.partition(":")[2] or name, trouble.code)
             self._keep(name, answer, error)
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> Answer:
         if _is_group(name):
             return {"users": list(api.members(name))}
+        if name.startswith(_ROOM):
+            return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
+        if name.startswith(_DIRECT):
+            return {"channel": api.direct(name.removeprefix(_DIRECT))}
         try:
             profile = api.profile(name)
         except SlackNever as never:
@@ -177,17 +217,18 @@ class Roster:
             known=all(rows[group].at is not None for group in self.settings.oncall),
         )
 
-    def sure_of(self, user: str | None) -> tuple[Sure, str]:
-        """Is it known well enough whether this user may decide, and what Slack said instead?"""
-        return self._sure(self._missing(user))
+    def sure_of(self, user: str | None, breaks: bool = False) -> tuple[Sure, str]:
+        """Is it known well enough whether this user may decide (``breaks``: may break the glass),
+        and what Slack said instead?"""
+        return self._sure(self._missing(user, breaks))
 
     def sure_of_groups(self) -> Sure:
         """Is it known who is on call?"""
         return self._sure(self._stale(self.groups))[0]
 
-    def ask_about(self, user: str | None) -> None:
+    def ask_about(self, user: str | None, breaks: bool = False) -> None:
         """Have Slack asked for what is missing to be sure of this user; ``None``: of the groups."""
-        missing = self._stale(self.groups) if user is None else self._missing(user)
+        missing = self._stale(self.groups) if user is None else self._missing(user, breaks)
         self.lookups.want([row.name for row in missing if not row.wanted])
 
     def keep_fresh(self) -> bool:
@@ -198,17 +239,20 @@ class Roster:
         rows = self.lookups.of((*self.groups, *deciders.everybody)).values()
         now = self.wall.now()
         # What Slack refused is asked again when somebody clicks, not all night.
-        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or _refused(r))]
+        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or r.refused)]
         if due:
             self.lookups.want(due)
             if any(row.error for row in rows):
                 self._next = self.wall.monotonic() + AGAIN
         return bool(due)
 
-    def _missing(self, user: str | None) -> list[Lookup]:
-        """What has to be asked before it is known whether this user may decide."""
+    def _missing(self, user: str | None, breaks: bool) -> list[Lookup]:
+        """What has to be asked before it is known whether this user may decide; whoever breaks the
+        glass may be nobody of those, so everything."""
         if user is None:
             return []
+        if breaks:
+            return self._stale((*self.groups, user))
         if user not in self.listed:
             rows = self.lookups.of(self.groups)
             now = self.wall.now()
@@ -232,10 +276,6 @@ class Roster:
 
 def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(user for row in rows for user in row.users))
-
-
-def _refused(row: Lookup) -> bool:
-    return row.error not in ("", "no answer")
 
 
 def unfit(profile: Answer, team: str, organisation: str) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.slack import clicks, sentences
+from bot.slack import clicks, pressed, sentences
 from bot.slack.blocks import Block
+from bot.slack.controls import Control
 from bot.slack.listeners import COMMAND
 from bot.slack.loops import Loop
 from bot.slack.people import slack_id
@@ -65,7 +66,8 @@ class Worker:
         self.wall = wall or SystemClock()
         self.roster = Roster(tables, settings.slack, self.wall)
         self.verbs = Verbs(service, settings, clock)
-        self.clicks = clicks.Clicks(service, settings.slack.command)
+        self.clicks = clicks.Clicks(service, settings.slack)
+        self.pressed = pressed.Pressed(self.verbs)
         self.done = done
         self._asked: tuple[int, float] = (0, 0.0)
         self.loop = Loop("slack-worker", self.work_off)
@@ -99,15 +101,15 @@ class Worker:
         kind = self._about(row)
         if kind is None:
             return False
-        user = slack_id(row.by) if kind == "decision" else None
-        sure = self.roster.sure_of(user)[0] if user else self.roster.sure_of_groups()
+        user, breaks = slack_id(row.by) if kind == "decision" else None, _breaks(row)
+        sure = self.roster.sure_of(user, breaks)[0] if user else self.roster.sure_of_groups()
         if sure is Sure.YES:
             return False
         inbox, until = self._asked
         now = self.wall.monotonic()
         if inbox != row.id:
             self._asked = (row.id, now + PATIENCE)
-            self.roster.ask_about(user)
+            self.roster.ask_about(user, breaks)
             self.done(None)
             return True
         return sure is Sure.ASKING and now < until
@@ -127,7 +129,7 @@ class Worker:
 
     def _unsure(self, row: Inbound, what: str) -> str:
         """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
-        sure, error = self.roster.sure_of(slack_id(row.by))
+        sure, error = self.roster.sure_of(slack_id(row.by), _breaks(row))
         if sure is Sure.YES:
             return ""
         said = sentences.unsure(error, row.by, self.roster.deciders())
@@ -218,7 +220,22 @@ class Worker:
 
     # --- clicks -----------------------------------------------------------------------------
 
+    def _press(self, row: Inbound, control: Control) -> Outcome:
+        """A button that acts on a run: whoever may type its verb may click it."""
+        try:
+            said = self._forbidden(row, Ask(control.verb, (control.label,)), control.what)
+            if said:
+                return Outcome(said)
+            answer = self.pressed.answer(row, control, self.roster.deciders())
+            return Outcome(answer.reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, control.what, error)
+            return Outcome(self._refused(error, sentences.NOTHING))
+
     def _click(self, row: Inbound) -> Outcome:
+        control = pressed.read(row)
+        if control is not None:
+            return self._press(row, control)
         clicked = clicks.read(row)
         if clicked is None:
             return Outcome(sentences.unknown_button(self.settings.slack.command))
@@ -235,6 +252,12 @@ class Worker:
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
             return Outcome(self._refused(error, sentences.NOTHING))
+
+
+def _breaks(row: Inbound) -> bool:
+    """Is it a click that breaks the glass?"""
+    clicked = clicks.read(row) if row.kind != COMMAND else None
+    return clicked is not None and clicked.breaks
 
 
 def _changes(command: Command | None) -> bool:
