@@ -155,6 +155,9 @@ class Methods:
         if user not in room.members:
             return refused("user_not_in_channel")
         thread = args.get("thread_ts")
+        sent = {"ok": True, "message_ts": self.workspace.next_ts()}
+        if thread and not self.workspace.is_thread(room.id, str(thread)):
+            return sent  # Slack says yes, and shows it to nobody
         self.workspace.show_only(
             Ephemeral(
                 self.workspace.clock.now(),
@@ -166,7 +169,7 @@ class Methods:
                 "chat.postEphemeral",
             )
         )
-        return {"ok": True, "message_ts": self.workspace.next_ts()}
+        return sent
 
     def _permalink(self, args: Json) -> dict[str, object]:
         room, ts = self.workspace.found(args.get("channel")), str(args.get("message_ts") or "")

@@ -166,6 +166,11 @@ class Workspace:
         with self.changed:
             return sorted(self.messages.values(), key=lambda m: float(m.ts))
 
+    def is_thread(self, channel: str, ts: str) -> bool:
+        """Has anybody replied to that message?"""
+        with self.changed:
+            return any(m.channel == channel and m.thread_ts == ts for m in self.messages.values())
+
     # --- what changes ---------------------------------------------------------------------
 
     def keep(self, message: Message) -> None:
