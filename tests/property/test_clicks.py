@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from bot.slack.forms import SAID
@@ -223,6 +223,13 @@ def is_true(card: Card, inbox: int, said: str) -> bool:
     return "was withdrawn" in said and "approval.withdrawn" in decided
 
 
+#: The second is interrupted after it began: what is there then is what the first one did.
+TWO_OF_ONE = (
+    Click("RAVI", "approve", stale=False, twice=False),
+    Click("RAVI", f"deny{SAID}", stale=False, twice=False),
+)
+
+
 @settings(
     max_examples=int(os.environ.get("VMFERRY_CLICKS", "150")),
     deadline=None,
@@ -230,6 +237,8 @@ def is_true(card: Card, inbox: int, said: str) -> bool:
     derandomize="VMFERRY_CLICKS" not in os.environ,
 )
 @given(st.lists(steps, min_size=3, max_size=24))
+@example([*TWO_OF_ONE, Work(4)])
+@example([*TWO_OF_ONE, Work(5), Work(1)])
 def test_one_decision_and_one_true_sentence_for_every_other_click(schedule):
     with tempfile.TemporaryDirectory() as folder:
         card = Card(Path(folder))
