@@ -28,7 +28,7 @@ class Peer:
     def __init__(self) -> None:
         self.told: list[dict[str, str]] = []
         self.answers: list[int] = []
-        self.calls = 0
+        self.calls = self.strays = 0
         self.holds = threading.Event()
         self.holds.set()
         peer = self
@@ -50,6 +50,12 @@ class Peer:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
+            def do_GET(self) -> None:
+                peer.strays += 1
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def log_message(self, *args: object) -> None:
                 pass
 
@@ -63,6 +69,7 @@ def peer():
     made = Peer()
     yield made
     made.holds.set()
+    assert made.strays == 0
     made.server.shutdown()
     made.server.server_close()
 
