@@ -88,9 +88,11 @@ class Clicks:
             if opened is not None:
                 return Answer(form=opened)
         made = self._decide(row, clicked, deciders)
-        own = made.code in ("already", "withdrawn") and made.by == row.by and row.begun is not None
-        if own and made.at is not None and made.at >= row.received:
-            return Answer()  # carried out before a kill; the card says it
+        own = made.code in ("already", "withdrawn") and made.by == row.by
+        if own and row.begun is not None and made.at is not None and made.at >= row.begun:
+            # Carried out before a kill; the card says it. What the same person clicked before this
+            # was decided before this row began: rows are worked off one by one.
+            return Answer()
         return Answer(sentences.decision(made, row.by, row.received, deciders, self.command))
 
     # --- decisions --------------------------------------------------------------------------

@@ -194,7 +194,9 @@ def _earlier(answer: Decision, by: str, clicked: float) -> str:
     who = "You" if answer.by == by else mention(answer.by)
     if answer.at is None:
         return f"{who} {verb} this before."
-    return f"{who} {verb} this {_span(max(0.0, clicked - answer.at))} before your click."
+    if clicked < answer.at:
+        return f"{who} {verb} this while your click was on its way."
+    return f"{who} {verb} this {_span(clicked - answer.at)} before your click."
 
 
 def _span(seconds: float) -> str:

@@ -15,12 +15,13 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import broken_glass, controls, copies, reminders, sentences
+from bot.slack import broken_glass, controls, copies, reminders, sentences, waking
 from bot.slack.away import Absences
 from bot.slack.card import Question, card_view
 from bot.slack.causes import again, by_cause
 from bot.slack.loops import Loop
 from bot.slack.pace import Rhythm
+from bot.slack.pager import Page, Pages
 from bot.slack.people import slack_id
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
@@ -68,6 +69,8 @@ class Teller:
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
         self.roster = Roster(tables, settings.slack, wall)
         self.standing = Standing(self.store)
+        wakes = bool(settings.slack.pager_url.get_secret_value())
+        self.pages = Pages(self.store, wall, wakes)
         self.copies = copies.Copies(tables, settings.slack, self.roster.lookups, wall)
         self.deciders = self.roster.deciders()
         self.absences = Absences(self.store)
@@ -139,6 +142,7 @@ class Teller:
             watched = self._elsewhere(watched, seen)
         messages = list(self._messages(seen, watched))
         with self.store.transaction() as db:
+            paged = [self.pages.put(db, page) for page in self._pages(seen)]
             gone = self.standing.turn_over(db, run.id, messages, self.clock.now())
             changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
             self.tables.unsay_others(db, run.id, [key for key, _, _ in messages])
@@ -147,7 +151,7 @@ class Teller:
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
             self.service.activate(run.id)
             return self._tell(watched)
-        return any(changed)
+        return any([*changed, *paged])
 
     def _given_up(self, watched: Watched) -> Watched:
         """The row with an error in it where Slack has not taken the board for too long."""
@@ -234,6 +238,16 @@ class Teller:
         for key, told in reminders.due(question, self.deciders, settings, now):
             if self.tables.message(key) is None:
                 yield key, told, FIRST
+
+    def _pages(self, seen: Sight) -> Iterator[Page]:
+        """Whatever somebody is to be woken for."""
+        record, needed_by = seen.record, seen.board.needed_by
+        if self.pages.wanted:
+            yield from waking.for_run(record)
+            for approval in record.approvals:
+                question = Question(approval, record, None, needed_by)
+                now, settings = self.clock.now(), self.settings.slack
+                yield from waking.for_question(question, self.deciders, settings, now)
 
     def _past(self, approval: Approval) -> Decided:
         """Looked up once for each decision."""

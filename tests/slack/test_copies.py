@@ -168,6 +168,8 @@ def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(outside):
 
 def test_the_end_of_a_run_closes_a_copy_that_nobody_answered(outside):
     night, _, _, copy = outside
+    night.say("stop R1")
+    night.board_shows("Stopping")
 
     night.to_the_end()
 
