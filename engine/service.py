@@ -166,37 +166,46 @@ class Service:
         digest: str | None = None,
         reason: str = "",
         vms: Sequence[str] | None = None,
+        glass: approvals.Glass | None = None,
     ) -> Decision:
         """One click on an approval. Exactly one counts; every one is kept. ``vms``: names of the
         card's VMs, which alone are approved; raises ``Refused`` for one that is not on it, and for
         none at all.
 
         ``deciders`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
-        the button showed. Never raises for a click that may not decide: the answer says why.
+        the button showed. ``glass``: it is broken by somebody whom the rules bar, and what has to
+        be known of them; then only yes counts. Never raises for a click that may not decide: the
+        answer says why.
         """
         with writing(self.store, self.clock.now()) as pen:
             asked = queries.approval(self.store, approval_id)
             run = queries.run(self.store, asked.run) if asked else None
-            answer = approvals.judge_click(asked, run, by, digest, deciders)
+            if glass is None:
+                answer = approvals.judge_click(asked, run, by, digest, deciders)
+            else:
+                may = deciders or frozenset()
+                answer = approvals.judge_breaking(asked, run, by, digest, may, glass, reason)
             if asked is None or run is None:
                 return Decision(False, "unknown")
             pen.vote(asked.id, by, verdict, answer)
             if answer != "ok":
                 return keep_refused(pen, asked, verdict, by, answer, run)
-            granted = verdict == "approve"
+            granted = verdict == "approve" or glass is not None
             chosen = self._chosen(asked, vms) if granted else ()
             state = ApprovalState.GRANTED if granted else ApprovalState.DENIED
             word = "approved" if granted else "denied"
             if granted and len(chosen) < len(asked.vms):
                 word = f"approved for {len(chosen)} of {len(asked.vms)} VMs"
+            whom = f"{by}, who broke the glass" if glass else by
             why = f': "{reason}"' if reason else ""
             pen.turn_approval(
                 asked,
                 state,
-                f"{asked.label} {word} by {by}{why}",
+                f"{asked.label} {word} by {whom}{why}",
                 by=by,
                 granted=chosen,
                 reason=reason,
+                glass=glass is not None,
             )
         decided = queries.approval(self.store, approval_id)
         self.wake.set()

@@ -18,7 +18,7 @@ from bot.slack.blocks import (
     section,
     size,
 )
-from bot.slack.forms import CHOOSE, WITHDRAW, may_choose, value_of
+from bot.slack.forms import BREAK, CHOOSE, WITHDRAW, may_choose, value_of
 from bot.slack.people import Deciders, mention, mentions
 from bot.slack.views import (
     AGAIN,
@@ -50,7 +50,8 @@ _WHO = {False: "May decide", True: "On call now"}
 
 @dataclass(frozen=True)
 class Question:
-    """What a card is drawn from: the approval and what it is about. ``granter`` had said yes."""
+    """What a card is drawn from: the approval and what it is about. ``granter`` had said yes.
+    ``glass``: somebody whom the rules bar may break it."""
 
     approval: Approval
     record: RunRecord
@@ -58,6 +59,7 @@ class Question:
     needed_by: float | None = None
     audit: str = ""
     granter: str | None = None
+    glass: bool = False
 
 
 def card_view(question: Question, deciders: Deciders) -> Rendered:
@@ -92,7 +94,7 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
     ping = f"{mentions(able)} " if able else ""
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
     head = section(f"{ping}*{ask}*\n{where}")
-    tail = [section("\n".join(rules)), context(who), _decision_buttons(approval, run)]
+    tail = [section("\n".join(rules)), context(who), _decision_buttons(question, deciders)]
     return text, [head, *_list_blocks(rows, MESSAGE - size([head, *tail])), *tail]
 
 
@@ -126,7 +128,8 @@ def _chunked(rows: Sequence[str], longest: int = 2_800) -> list[str]:
     return ["\n".join(rows) for rows in paragraphs]
 
 
-def _decision_buttons(approval: Approval, run: Run) -> Block:
+def _decision_buttons(question: Question, deciders: Deciders) -> Block:
+    approval, run = question.approval, question.record.run
     value = value_of(approval)
     number = len(approval.vms)
     what = count(number, "powered-down VM")
@@ -140,6 +143,9 @@ def _decision_buttons(approval: Approval, run: Run) -> Block:
     if may_choose(number):
         about = f"Choose which of {what} may move"
         buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
+    if question.glass and deciders.may_be_passed_over(run):
+        about = f"Approve moving {what} without the right to"
+        buttons.append(button("Break glass…", BREAK, value, about=about))
     return actions(*buttons)
 
 
@@ -228,6 +234,8 @@ def _granted_card(question: Question, by: str, audit: str) -> list[str]:
     goes = f"{they} after the running VMs."
     rest = [vm_id for vm_id in approval.vms if vm_id not in approval.granted]
     names = several(_vm_names(question, approval.granted))
+    if approval.glass:
+        goes = f'The glass was broken: "{escape(approval.reason)}". {goes}'
     if not rest:
         return [f"✅ Approved {by} · {names}", goes + audit]
     some = f"{len(approval.granted)} of {len(approval.vms)}"

@@ -122,8 +122,9 @@ def _named(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
     """The channels and user groups of the settings that Slack does not show us."""
     asked: list[tuple[Callable[[SlackApi, str, str], str], str, str]] = []
     asked += [(_channel, one, "slack.channels") for one in slack.channels]
-    if slack.fallback:
-        asked.append((_channel, slack.fallback, "slack.fallback"))
+    for name in ("fallback", "approvals_channel"):
+        if getattr(slack, name):
+            asked.append((_channel, getattr(slack, name), f"slack.{name}"))
     asked += [(_group, one, "slack.oncall") for one in slack.oncall]
     asked += [(_group, one, "slack.escalation") for one in slack.escalation]
     groups = [one for one in slack.starters if kind_of(one) == "group"]

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
-from bot.slack import forms, mentions, sentences
+from bot.slack import forms, mentions, run_forms, sentences
 from bot.slack.blocks import fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
@@ -118,6 +118,12 @@ class Listeners:
         view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
         kind = _text(view, "callback_id")
         place = forms.read_place(_text(view, "private_metadata"))
+        if kind == run_forms.ABORT:
+            action, value = run_forms.pressed(place)
+            said_there: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
+            row = Inbound(0, CLICK, user, place.channel, said_there, self.clock.now())
+            self._keep(row, f"form:{_text(view, 'id')}:{user}", body)
+            return {}
         said = forms.read(_part(view, "state").get("values"))
         shown = forms.read_value(place.value)
         if shown is None:
@@ -168,7 +174,9 @@ class Listeners:
     def _click(self, body: Payload) -> None:
         user, channel = _part(body, "user"), _part(body, "channel")
         container, pressed = _part(body, "container"), _first(body.get("actions"))
-        action, value = _text(pressed, "action_id"), _text(pressed, "value")[:LONGEST]
+        chosen = _part(pressed, "selected_option")  # of a menu
+        value = (_text(pressed, "value") or _text(chosen, "value"))[:LONGEST]
+        action = _text(pressed, "action_id")
         if action.endswith(forms.SAID):
             action = ""  # said in a form, and no button says it
         row = Inbound(

@@ -89,6 +89,16 @@ class Deciders:
         not_they = {slack_id(by) for by in barred(run)} if run else set()
         return tuple(user for user in self.asked if user not in not_they)
 
+    def others(self, run: Run | None) -> bool:
+        """Can anybody decide on this run: on call, listed, or of the escalation?"""
+        return bool(self.eligible(run) or (run is not None and self.stand_ins(run)))
+
+    def may_be_passed_over(self, run: Run) -> bool:
+        """Is there somebody who may break the glass: because nobody can decide, or barred only
+        because they had the run go?"""
+        nobody = self.known and not self.others(run)
+        return nobody or bool(self.people() & set(barred(run)))
+
     def stand_ins(self, run: Run) -> tuple[str, ...]:
         """Those of the escalation who may decide on this run."""
         not_they = {slack_id(by) for by in barred(run)} | self.unfit

@@ -21,11 +21,29 @@ from engine.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
-LASTS = {"group": 60.0, "person": 3_600.0, "place": 600.0, "home": 86_400.0}  # of the wall
+GROUP_LASTS, PERSON_LASTS = 60.0, 3_600.0  # seconds of the wall
+ROOM_LASTS, DIRECT_LASTS = 600.0, 30 * 86_400.0
 HOME = "T"  # the workspace itself
+_ROOM, _DIRECT = "in:", "dm:"
+_LASTS = {
+    "group": GROUP_LASTS,
+    "user": PERSON_LASTS,
+    "place": 600.0,
+    "home": 86_400.0,
+    _ROOM: ROOM_LASTS,
+    _DIRECT: DIRECT_LASTS,
+}
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
+_UNTOLD = {
+    "group": "Slack does not say who is in %s: %s",
+    "user": "Slack does not say who is %s: %s",
+    "place": "Slack does not say what channel %s is: %s",
+    "home": "Slack does not say where the workspace is (%s): %s",
+    _ROOM: "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
+    _DIRECT: "Slack does not say where to write to %s: %s; no copy of a card goes there",
+}
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
 UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
@@ -33,8 +51,20 @@ Answer = Mapping[str, object]
 
 
 def kind_of(name: str) -> str:
-    """Whose id is this: of a user group, a channel (``place``), a person, our workspace?"""
-    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
+    """What Slack is asked for: calls of one kind wait together when it says: slower."""
+    if name.startswith((_ROOM, _DIRECT)):
+        return name.partition(":")[0] + ":"
+    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "user")
+
+
+def room(channel: str) -> str:
+    """The name under which it is known who is in a channel."""
+    return f"{_ROOM}{channel}"
+
+
+def direct(user: str) -> str:
+    """The name under which it is known where a user is written to directly."""
+    return f"{_DIRECT}{user}"
 
 
 class Sure(StrEnum):
@@ -57,12 +87,12 @@ class Lookup:
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
         """Is the answer young enough to act on (or so far from its end)?"""
-        lasts = LASTS[kind_of(self.name)]
+        lasts = _LASTS[kind_of(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
     def users(self) -> tuple[str, ...]:
-        """Those in the group."""
+        """Those in the group or channel."""
         users = self.answer.get("users")
         return tuple(map(str, users)) if isinstance(users, list) else ()
 
@@ -75,6 +105,16 @@ class Lookup:
     def trouble(self) -> str:
         """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
         return str(self.answer.get("trouble") or "")
+
+    @property
+    def channel(self) -> str:
+        """Where this user is written to directly."""
+        return str(self.answer.get("channel") or "")
+
+    @property
+    def refused(self) -> bool:
+        """Did Slack say no, rather than nothing?"""
+        return self.error not in ("", "no answer")
 
 
 class Lookups:
@@ -92,7 +132,7 @@ class Lookups:
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if kind_of(row.name) == "person")
+        return tuple(row for row in self._all() if kind_of(row.name) == "user")
 
     def want(self, names: Iterable[str]) -> None:
         """Have Slack asked about these; what it said last stays until it answers."""
@@ -117,7 +157,7 @@ class Lookups:
                 error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
                 if isinstance(trouble, SlackLater) and trouble.seconds:
                     self._not_before[kind] = self.wall.monotonic() + trouble.seconds
-                log.warning("Slack does not say who or what %s is: %s", name, trouble.code)
+                log.warning(_UNTOLD[kind], name.partition(":")[2] or name, trouble.code)
             self._keep(name, answer, error)
         return bool(wanted)
 
@@ -128,6 +168,10 @@ class Lookups:
             return {"trouble": _place_trouble(api, name)}
         if kind_of(name) == "home":
             return {"url": api.address()}
+        if name.startswith(_ROOM):
+            return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
+        if name.startswith(_DIRECT):
+            return {"channel": api.direct(name.removeprefix(_DIRECT))}
         try:
             profile = api.profile(name)
         except SlackNever as never:
@@ -188,9 +232,10 @@ class Roster:
             known=all(rows[group].at is not None for group in self.settings.oncall),
         )
 
-    def sure_of(self, user: str | None) -> tuple[Sure, str]:
-        """Is it known well enough whether this user may decide, and what Slack said instead?"""
-        return self._sure(self._missing(user))
+    def sure_of(self, user: str | None, breaks: bool = False) -> tuple[Sure, str]:
+        """Is it known well enough whether this user may decide (``breaks``: may break the glass),
+        and what Slack said instead?"""
+        return self._sure(self._missing(user, breaks))
 
     def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
         """Are these known well enough to act on, and what did Slack say instead?"""
@@ -200,9 +245,12 @@ class Roster:
         """Have Slack asked where the workspace is, unless it said so today."""
         self.ask_about(self._stale([HOME]))
 
-    def missing(self, names: Iterable[str], decider: str | None) -> list[Lookup]:
-        """What Slack has to be asked: about these, and whether this user may decide."""
-        return [*self._stale(names), *self._missing(decider)]
+    def missing(
+        self, names: Iterable[str], decider: str | None, breaks: bool = False
+    ) -> list[Lookup]:
+        """What Slack has to be asked: about these, and whether this user may decide (``breaks``:
+        may break the glass)."""
+        return [*self._stale(names), *self._missing(decider, breaks)]
 
     def ask_about(self, missing: Iterable[Lookup]) -> None:
         """Have Slack asked."""
@@ -220,17 +268,20 @@ class Roster:
         rows = self.lookups.of((*self.groups, *deciders.everybody)).values()
         now = self.wall.now()
         # What Slack refused is asked again when somebody clicks, not all night.
-        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or _refused(r))]
+        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or r.refused)]
         if due:
             self.lookups.want(due)
             if any(row.error for row in rows):
                 self._next = self.wall.monotonic() + AGAIN
         return bool(due)
 
-    def _missing(self, user: str | None) -> list[Lookup]:
-        """What has to be asked before it is known whether this user may decide."""
+    def _missing(self, user: str | None, breaks: bool) -> list[Lookup]:
+        """What has to be asked before it is known whether this user may decide; whoever breaks the
+        glass may be nobody of those, so everything."""
         if user is None:
             return []
+        if breaks:
+            return self._stale((*self.groups, user))
         if user not in self.listed:
             rows = self.lookups.of(self.groups)
             now = self.wall.now()
@@ -263,10 +314,6 @@ def _place_trouble(api: SlackApi, channel: str) -> str:
 
 def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(user for row in rows for user in row.users))
-
-
-def _refused(row: Lookup) -> bool:
-    return row.error not in ("", "no answer")
 
 
 def unfit(profile: Answer, team: str, organisation: str) -> str:

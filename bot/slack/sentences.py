@@ -259,7 +259,26 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
             return f"A VM of it has been started since, so the yes stands. {NOTHING}"
         case "withdrawn":
             return f"This question was withdrawn. {NOTHING}"
+        case "no_break_glass" | "unfit" | "may_decide" | "others_may" | "no_reason":
+            return f"{_unbroken(answer.code, able)} {NOTHING}"
     return f"I do not know this question any more. {NOTHING} Type: {command} status"
+
+
+def _unbroken(code: str, able: str) -> str:
+    """Why the glass is not broken."""
+    match code:
+        case "no_break_glass":
+            return (
+                "Breaking the glass is not allowed to you here (settings slack.break_glass and "
+                "slack.starters)."
+            )
+        case "unfit":
+            return "Guests, bots and people from elsewhere never break the glass."
+        case "may_decide":
+            return "You may decide: click Approve instead."
+        case "no_reason":
+            return "The reason is too short."
+    return f"Somebody who may decide is there: {able or 'those of the escalation'}."
 
 
 def _not_they(by: str, able: str, deciders: Deciders) -> str:
@@ -295,7 +314,9 @@ def _earlier(answer: Decision, by: str, clicked: float) -> str:
     who = "You" if answer.by == by else mention(answer.by)
     if answer.at is None:
         return f"{who} {verb} this before."
-    return f"{who} {verb} this {_span(max(0.0, clicked - answer.at))} before your click."
+    if clicked < answer.at:
+        return f"{who} {verb} this while your click was on its way."
+    return f"{who} {verb} this {_span(clicked - answer.at)} before your click."
 
 
 def _span(seconds: float) -> str:

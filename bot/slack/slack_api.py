@@ -274,6 +274,29 @@ class SlackApi:
             users = self._quick.usergroups_users_list(usergroup=group).get("users")
         return tuple(map(str, users)) if isinstance(users, list) else ()
 
+    def in_channel(self, channel: str) -> tuple[str, ...]:
+        """The user ids that are in a channel. Raises ``SlackNever`` where it has too many."""
+        found: list[str] = []
+        cursor = ""
+        for _ in range(PAGES):
+            with _Translated():
+                answer = self._quick.conversations_members(
+                    channel=channel, limit=PAGE, cursor=cursor or None
+                )
+            users: object = answer.get("members")
+            found += map(str, users) if isinstance(users, list) else []
+            more: object = answer.get("response_metadata")
+            cursor = str(more.get("next_cursor") or "") if isinstance(more, Mapping) else ""
+            if not cursor:
+                return tuple(found)
+        raise SlackNever("too_many_members")
+
+    def direct(self, user: str) -> str:
+        """The channel in which this user is written to directly."""
+        with _Translated():
+            found = self._quick.conversations_open(users=user).get("channel")
+        return str(found.get("id") or "") if isinstance(found, Mapping) else ""
+
     def profile(self, user: str) -> Mapping[str, object]:
         """What Slack knows of a user."""
         with _Translated():

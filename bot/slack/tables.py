@@ -269,26 +269,37 @@ class Tables:
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
 
-    def sent(self, out: Outbound, message: Sent | None) -> None:
-        """It was sent (or never will be, where the message is ``None``). A newer version that
-        was put meanwhile stays."""
+    def posted_as(self, out: Outbound, message: Sent) -> None:
+        """It stands now. A newer version that was put meanwhile stays in the outbox."""
         with self.store.transaction() as db:
-            if message is not None:
-                db.execute(
-                    "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts,"
-                    " fingerprint) VALUES (?, ?, ?, ?, ?)",
-                    [
-                        message.key,
-                        message.channel,
-                        message.ts,
-                        message.thread_ts,
-                        message.fingerprint,
-                    ],
-                )
             db.execute(
-                "DELETE FROM slack_outbox WHERE key = ? AND fingerprint = ?",
-                [out.key, out.fingerprint],
+                "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts, fingerprint)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    message.key,
+                    message.channel,
+                    message.ts,
+                    message.thread_ts,
+                    message.fingerprint,
+                ],
             )
+            _drop(db, out.key, message.fingerprint)
+
+    def updated(self, out: Outbound, sent: Sent) -> None:
+        """It stands like that now, or can never. Nothing, where it does not stand there any more
+        (it begins anew elsewhere); a newer version that was put meanwhile stays."""
+        with self.store.transaction() as db:
+            changed = db.execute(
+                "UPDATE slack_messages SET fingerprint = ? WHERE key = ? AND ts = ?",
+                [out.fingerprint, out.key, sent.ts],
+            )
+            if changed.rowcount == 1:
+                _drop(db, out.key, out.fingerprint)
+
+    def done(self, out: Outbound) -> None:
+        """It was said, or never will be: nothing of it stands in a channel."""
+        with self.store.transaction() as db:
+            _drop(db, out.key, out.fingerprint)
 
     def message(self, key: str) -> Sent | None:
         """Where this message stands, if it was posted."""
@@ -303,6 +314,11 @@ class Tables:
             _str_or_none(row["thread_ts"]),
             str(row["fingerprint"]),
         )
+
+    def posted(self, prefix: str) -> tuple[str, ...]:
+        """The keys that begin so and whose messages stand in Slack."""
+        select = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ? ORDER BY key"
+        return tuple(str(row["key"]) for row in self._rows(select, [len(prefix), prefix]))
 
     # --- cursors ----------------------------------------------------------------------------
 
@@ -322,6 +338,10 @@ class Tables:
 
     def _rows(self, query: str, values: list[object] | None = None) -> list[Row]:
         return list(self.store.database().query(query, values or []))
+
+
+def _drop(db: Database, key: str, version: str) -> None:
+    db.execute("DELETE FROM slack_outbox WHERE key = ? AND fingerprint = ?", [key, version])
 
 
 def _outbound(row: Row) -> Outbound:

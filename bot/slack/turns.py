@@ -10,7 +10,7 @@ run yet may name the one that a request before it begins.
 
 from __future__ import annotations
 
-from bot.slack import clicks
+from bot.slack import clicks, pressed
 from bot.slack.listeners import COMMAND
 from bot.slack.tables import Inbound
 from bot.slack.verbs import DECISIONS
@@ -30,6 +30,9 @@ LOOKS_AT_NONE = frozenset({"help", "list", "approvals"})
 def says(row: Inbound) -> Command | None:
     """The command that was typed, or that a button stands for; ``None``: a decision, or nothing
     that we know."""
+    control = pressed.read(row) if row.kind != COMMAND else None
+    if control is not None:
+        return Ask(control.verb, (control.label,))
     if row.kind != COMMAND:
         return Ask("retry") if row.body.get("action") == AGAIN and clicks.read(row) else None
     try:

@@ -121,7 +121,7 @@ class Verbs:
     def _change(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
         done = self.done_before(row, ask)
         if done:
-            return sentences.carried_out_before(done, row.by)
+            return self.said_before(done, row.by)
         people = deciders.people()
         said = verbs.carry_out(self.service, ask, by=row.by, deciders=people)
         if not said.accepted:
@@ -135,6 +135,10 @@ class Verbs:
         assert asked is not None
         assert run is not None
         return sentences.undecided(sentence, asked, run, deciders)
+
+    def said_before(self, done: list[Event], by: str) -> str:
+        """The answer of a row that was carried out before a kill."""
+        return sentences.carried_out_before(done, by)
 
     def done_before(self, row: Inbound, ask: Ask) -> list[Event]:
         """What this row did before a kill; nothing where it had not begun, or did nothing."""

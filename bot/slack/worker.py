@@ -12,8 +12,9 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.slack import clicks, sentences, turns
+from bot.slack import clicks, pressed, sentences, turns
 from bot.slack.asking_back import AskBack, Taken
+from bot.slack.controls import Control
 from bot.slack.drafts import Drafts, DraftState, Settled
 from bot.slack.links import Links
 from bot.slack.listeners import COMMAND, MENTION, SHORTCUT
@@ -65,7 +66,8 @@ class Worker:
         self.roster = Roster(tables, settings.slack, self.wall)
         self.permits = Permits(settings.slack, self.roster)
         self.verbs = Verbs(service, settings, clock)
-        self.clicks = clicks.Clicks(service, settings.slack.command)
+        self.clicks = clicks.Clicks(service, settings.slack)
+        self.pressed = pressed.Pressed(self.verbs)
         self.links = Links(tables, self.roster.lookups)
         self.threads = Threads(self.store, self.links, settings.slack.command)
         self.drafts = Drafts(service.store)
@@ -137,7 +139,7 @@ class Worker:
         command = turns.says(row)
         if command is None:
             decides = row.kind != COMMAND and clicks.read(row) is not None
-            return self.roster.missing([], slack_id(row.by) if decides else None)
+            return self.roster.missing([], slack_id(row.by) if decides else None, _breaks(row))
         names = self.permits.needed(row, command)
         if isinstance(command, Request):
             return self.roster.missing([*names, *self.roster.groups], None)
@@ -146,7 +148,7 @@ class Worker:
 
     def _unsure(self, row: Inbound, what: str) -> str:
         """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
-        sure, error = self.roster.sure_of(slack_id(row.by))
+        sure, error = self.roster.sure_of(slack_id(row.by), _breaks(row))
         if sure is Sure.YES:
             return ""
         said = sentences.unsure(error, row.by, self.roster.deciders())
@@ -279,8 +281,26 @@ class Worker:
 
     # --- clicks -----------------------------------------------------------------------------
 
+    def _press(self, taken: Taken, control: Control) -> Outcome:
+        """A button that acts on a run: whoever may type its verb may click it."""
+        row, ask = taken.row, Ask(control.verb, (control.label,))
+        if taken.waited and _changes(ask) and not self.verbs.done_before(row, ask):
+            return self.back.late(taken, f"{control.verb} {control.label}")
+        try:
+            said = self._forbidden(row, ask, control.what)
+            if said:
+                return Outcome(said, done=False)
+            answer = self.pressed.answer(row, control, self.roster.deciders())
+            return Outcome(answer.reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, control.what, error)
+            return Outcome(self._refused(error, sentences.NOTHING), done=False)
+
     def _click(self, taken: Taken) -> Outcome:
         row = taken.row
+        control = pressed.read(row)
+        if control is not None:
+            return self._press(taken, control)
         clicked = clicks.read(row)
         if clicked is None:
             return Outcome(sentences.unknown_button(self.settings.slack.command), done=False)
@@ -299,6 +319,12 @@ class Worker:
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
             return Outcome(self._refused(error, sentences.NOTHING), done=False)
+
+
+def _breaks(row: Inbound) -> bool:
+    """Is it a click that breaks the glass?"""
+    clicked = clicks.read(row) if row.kind != COMMAND else None
+    return clicked is not None and clicked.breaks
 
 
 def _changes(command: Command | None) -> bool:

@@ -97,7 +97,7 @@ def clock():
 
 @pytest.fixture
 def slack(clock):
-    with Standin(clock=clock, ack_within=0.15) as standin:
+    with Standin(clock=clock) as standin:
         standin.channel("ops")
         standin.user("ann")
         yield standin
@@ -116,6 +116,7 @@ def app(slack):
 
 
 OPS, ANN = "C0OPS", "U0ANN"
+SOON = 0.1
 
 
 # --- sockets ----------------------------------------------------------------------------------
@@ -143,6 +144,7 @@ def test_a_socket_breaks_in_each_of_slacks_ways(slack, app, breaks, ended):
 def test_over_a_half_open_socket_nothing_comes_and_nothing_ends(slack, app):
     connected = app()
     slack.fall_silent()
+    slack.ack_within = SOON
 
     with pytest.raises(NotAcked):
         slack.command(ANN, OPS, "status")
@@ -176,7 +178,7 @@ def test_an_address_lets_one_socket_in(slack, app):
 
 
 def test_ghosts_are_counted_and_what_goes_to_them_is_lost(slack, app):
-    slack.others = 1
+    slack.others, slack.ack_within = 1, 1.0
     connected = app()
 
     outcomes = []
@@ -244,7 +246,7 @@ def test_where_the_bot_is_not_nobody_tells_it_of_mentions(slack, app):
 
 
 def test_an_event_nobody_acks_comes_again_at_once_and_after_one_and_five_minutes(slack, app, clock):
-    deaf = app(acks=False)
+    deaf, slack.ack_within = app(acks=False), SOON
 
     sent = slack.event({"type": "channel_archive", "channel": OPS})
     slack.wait_for(lambda: len(deaf.envelopes()) == 2)
@@ -261,9 +263,11 @@ def test_an_event_nobody_acks_comes_again_at_once_and_after_one_and_five_minutes
 
 
 def test_an_event_that_nobody_was_there_for_comes_once_somebody_is(slack, app, clock):
+    patience, slack.ack_within = slack.ack_within, SOON
     sent = slack.event({"type": "app_uninstalled"})
     slack.wait_for(lambda: len(sent.envelopes) == 2)
 
+    slack.ack_within = patience
     connected = app()
     clock.jump(clock.now() + 60)
 
@@ -286,7 +290,7 @@ def test_the_same_envelope_and_the_same_event_can_come_twice(slack, app):
 
 
 def test_clicks_commands_and_shortcuts_never_come_again(slack, app, clock):
-    deaf = app(acks=False)
+    deaf, slack.ack_within = app(acks=False), SOON
     top = slack.say(ANN, OPS, "top")
 
     for deed in (
