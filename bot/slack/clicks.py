@@ -23,7 +23,7 @@ from bot.slack.forms import (
     read_value,
     value_of,
 )
-from bot.slack.people import Deciders, bare, slack_id
+from bot.slack.people import Deciders, slack_id
 from bot.slack.tables import Inbound
 from bot.slack.views import AGAIN, APPROVE, DENY
 from engine.errors import Refused
@@ -148,8 +148,7 @@ class Clicks:
 
     def _glass(self, by: str, deciders: Deciders, record: RunRecord | None) -> approvals.Glass:
         user = slack_id(by)
-        starters = [bare(one) for one in self.slack.starters]
-        trusted = not starters or user in starters or user in deciders.everybody
+        trusted = not self.slack.starters or user in (*deciders.starters, *deciders.everybody)
         return approvals.Glass(
             allowed=self.slack.break_glass and trusted,
             fit=user is not None and user not in deciders.unfit,

@@ -58,7 +58,8 @@ class Deciders:
     """Who may decide: the listed users, those on call now, and those whom an escalation asks.
 
     ``unfit`` are guests, bots, deactivated people and those of other organisations: never.
-    ``known``: has Slack ever said who is on call (``groups``)?
+    ``known``: has Slack ever said who is on call (``groups``)? ``starters`` may start moves, where
+    not everybody may.
     """
 
     listed: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Deciders:
     unfit: frozenset[str] = frozenset()
     groups: tuple[str, ...] = ()
     known: bool = True
+    starters: tuple[str, ...] = ()
 
     @property
     def everybody(self) -> tuple[str, ...]:

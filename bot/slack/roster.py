@@ -218,17 +218,22 @@ class Roster:
         self.lookups = Lookups(tables, wall)
         self.listed = tuple(bare(user) for user in settings.approvers)
         self.groups = (*settings.oncall, *settings.escalation)
+        self.starting = tuple(name for name in settings.starters if kind_of(name) == "group")
         self._next = 0.0
 
     def deciders(self) -> Deciders:
         """As far as is known now, however old that is: for what is shown."""
-        rows = self.lookups.of(self.groups)
+        rows = self.lookups.of((*self.groups, *self.starting))
         return Deciders(
             listed=self.listed,
             on_call=_users(rows[group] for group in self.settings.oncall),
             backup=_users(rows[group] for group in self.settings.escalation),
             unfit=frozenset(row.name for row in self.lookups.people() if row.unfit),
             groups=self.settings.oncall,
+            starters=(
+                *map(bare, self.settings.starters),
+                *_users(rows[group] for group in self.starting),
+            ),
             known=all(rows[group].at is not None for group in self.settings.oncall),
         )
 
@@ -281,7 +286,7 @@ class Roster:
         if user is None:
             return []
         if breaks:
-            return self._stale((*self.groups, user))
+            return self._stale((*self.groups, *self.starting, user))
         if user not in self.listed:
             rows = self.lookups.of(self.groups)
             now = self.wall.now()

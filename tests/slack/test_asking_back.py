@@ -330,6 +330,18 @@ def test_a_decision_that_waited_too_long_asks_before_it_counts(night):
     assert night.reply_with("Approved by", board)
 
 
+def test_a_button_of_a_run_that_was_clicked_too_long_ago_asks_before_it_acts(night):
+    board = night.ask_for()
+    kept_waiting(night, lambda: night.slack.click(night.mei, board.ts, "do.pause"))
+
+    next_start(night)
+
+    assert night.told(night.mei, "You asked 42 min ago for: pause R1.")
+    assert night.run().state == "active"
+    night.slack.click_private(night.mei, YES)
+    night.board_shows("Paused")
+
+
 def test_a_look_that_waited_too_long_is_simply_answered(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("status"))

@@ -162,6 +162,20 @@ def test_only_starters_break_it_where_they_are_named(make_night, slack):
     assert "slack.starters" in night.told(night.mei, "Breaking the glass")
 
 
+def test_people_of_a_starters_group_break_it_and_others_do_not(make_night, slack):
+    movers = slack.group("movers", slack.user("dana"), slack.user("mei"))
+    night = make_night(approvers=("U0DANA",), starters=(movers,), break_glass=True)
+    night.start()
+    board = night.ask_for()
+    card = night.card(board)
+
+    night.slack.click(night.ravi, card.ts, BREAK)
+    assert "slack.starters" in night.told(night.ravi, "Breaking the glass")
+    fill(night, open_form(night, night.mei, card))
+
+    assert f"Approved by <@{night.mei}>" in night.reply_with("Approved by", board).shown
+
+
 def test_two_who_break_it_are_one_decision_and_one_answer(alone):
     night, board, card = alone
     forms = [open_form(night, user, card) for user in (night.dana, night.mei)]

@@ -149,6 +149,16 @@ def test_every_full_member_pauses_and_stops_whoever_may_start(make_night, slack)
     assert night.told(night.mei, "You may not say resume")
 
 
+def test_a_guest_changes_nothing_by_a_button_either(night, slack):
+    eve = slack.user("eve", is_restricted=True)
+    board = night.ask_for("vm web01 to hv03 now")
+
+    night.slack.click(eve, board.ts, "do.pause")
+
+    assert night.told(eve, "Slack says that you are a guest. Nothing changed.")
+    assert night.run().state == "active"
+
+
 def test_in_a_channel_that_is_shared_with_another_organisation_nothing_starts(make_night, slack):
     night = make_night(channels=("C0OPS", "C0JOINT"))
     night.start()
