@@ -152,12 +152,15 @@ class EngineSettings(Section):
 class SlackSettings(Section):
     """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``, ``S0123``).
 
-    Empty ``channels`` means every channel, empty ``starters`` everyone. Who is in ``approvers``, or
+    Empty ``channels`` means every channel, empty ``starters`` (people and user groups) every full
+    member. Who is in ``approvers``, or
     now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
     ``escalate`` are seconds before a yes is needed. Copies of cards go to ``approvals_channel``;
     where that is empty, to deciders outside the run's channel. ``break_glass`` lets somebody decide
     whom the rules bar; ``pager_url`` is called when somebody has to be woken.
     ``fallback`` is the channel where a run is told about whose own channel is gone.
+    ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and more than
+    five VMs; a number: for more VMs than that; false: never.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
     requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
@@ -181,6 +184,7 @@ class SlackSettings(Section):
     approvals_channel: str = ""
     break_glass: bool = False
     pager_url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
+    confirm: bool | AtLeast0 = True
 
 
 class VmmSettings(Section):

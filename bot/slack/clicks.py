@@ -95,6 +95,17 @@ class Clicks:
             return Answer()
         return Answer(sentences.decision(made, row.by, row.received, deciders, self.command))
 
+    def done_before(self, row: Inbound, clicked: Clicked) -> bool:
+        """Did this row come to something before a kill?"""
+        if row.begun is None:
+            return False
+        asked = queries.approval(self.store, clicked.number)
+        if asked is None:
+            return False
+        if clicked.action == AGAIN:
+            return self._asked_before(row, asked.run)
+        return asked.by == row.by and asked.decided is not None and asked.decided >= row.begun
+
     # --- decisions --------------------------------------------------------------------------
 
     def _decide(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:

@@ -190,16 +190,16 @@ class Outbox:
         url = self.urls.use(out.inbox, self.clock.monotonic())
         if url is not None:
             try:
-                self.api.respond(url, out.text, out.thread_ts)
+                self.api.respond(url, out.text, out.thread_ts, out.blocks, out.replaces)
                 return
             except SlackNever as never:
                 log.warning("response_url of inbox %s failed: %s", out.inbox, never.code)
         user = out.user or ""
         try:
-            self.api.ephemeral(out.channel, user, out.text, out.thread_ts)
+            self.api.ephemeral(out.channel, user, out.text, out.thread_ts, out.blocks)
         except SlackNever as never:
             log.warning("%s is told by a message: %s", user, never.code)
-            self.api.post((out.key, out.fingerprint), user, out.text, (), None, False)
+            self.api.post((out.key, out.fingerprint), user, out.text, out.blocks, None, False)
 
     # --- what did not go out ------------------------------------------------------------------
 

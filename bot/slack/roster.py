@@ -1,4 +1,4 @@
-"""Who is on call and who people are: what Slack said when it was asked, as rows with their age.
+"""Who is on call, who people are, what channels are: what Slack said, as rows with their age.
 
 The worker and the teller say what they want to know; the outbox, which alone speaks to Slack,
 asks. Whoever decides needs an answer that is not too old: without one nobody is believed to be
@@ -21,27 +21,40 @@ from engine.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
-GROUP_LASTS, PERSON_LASTS = 60.0, 3_600.0  # seconds of the wall
-ROOM_LASTS, DIRECT_LASTS = 600.0, 30 * 86_400.0
 _ROOM, _DIRECT = "in:", "dm:"
-_LASTS = {"group": GROUP_LASTS, "user": PERSON_LASTS, _ROOM: ROOM_LASTS, _DIRECT: DIRECT_LASTS}
+HOME = "T"  # the workspace itself
+#: How long an answer is good, in seconds of the wall, by what was asked about.
+LASTS = {
+    "group": 60.0,
+    "person": 3_600.0,
+    "place": 600.0,
+    "room": 600.0,
+    "home": 86_400.0,
+    "direct": 30 * 86_400.0,
+}
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
 _UNTOLD = {
     "group": "Slack does not say who is in %s: %s",
-    "user": "Slack does not say who is %s: %s",
-    _ROOM: "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
-    _DIRECT: "Slack does not say where to write to %s: %s; no copy of a card goes there",
+    "room": "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
+    "direct": "Slack does not say where to write to %s: %s; no copy of a card goes there",
 }
+_UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
+UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
 Answer = Mapping[str, object]
 
 
-def _is_group(name: str) -> bool:
-    """Is this the id of a user group, and not of a user?"""
-    return name.startswith("S")
+def kind_of(name: str) -> str:
+    """What is asked about: a user group, a channel (``place``), who is in it (``room``), a person,
+    where a person is written to (``direct``), our workspace (``home``)? Calls of one kind wait
+    together when Slack says: slower."""
+    for beginning, kind in ((_ROOM, "room"), (_DIRECT, "direct")):
+        if name.startswith(beginning):
+            return kind
+    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
 
 
 def room(channel: str) -> str:
@@ -54,13 +67,6 @@ def direct(user: str) -> str:
     return f"{_DIRECT}{user}"
 
 
-def _kind(name: str) -> str:
-    """What Slack is asked for: calls of one kind wait together when it says: slower."""
-    if name.startswith((_ROOM, _DIRECT)):
-        return name.partition(":")[0] + ":"
-    return "group" if _is_group(name) else "user"
-
-
 class Sure(StrEnum):
     """Is it known whether somebody may decide?"""
 
@@ -71,7 +77,7 @@ class Sure(StrEnum):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What is known of one group or user. ``wanted``: Slack is still to be asked."""
+    """What is known of one group, user or channel. ``wanted``: Slack is still to be asked."""
 
     name: str
     at: float | None = None
@@ -81,7 +87,7 @@ class Lookup:
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
         """Is the answer young enough to act on (or so far from its end)?"""
-        lasts = _LASTS[_kind(self.name)]
+        lasts = LASTS[kind_of(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
@@ -105,6 +111,11 @@ class Lookup:
         """Did Slack say no, rather than nothing?"""
         return self.error not in ("", "no answer")
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
+        return str(self.answer.get("trouble") or "")
+
 
 class Lookups:
     """The rows. Safe to share between threads."""
@@ -121,7 +132,7 @@ class Lookups:
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if _kind(row.name) == "user")
+        return tuple(row for row in self._all() if kind_of(row.name) == "person")
 
     def want(self, names: Iterable[str]) -> None:
         """Have Slack asked about these; what it said last stays until it answers."""
@@ -137,7 +148,7 @@ class Lookups:
         """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
         wanted = [row.name for row in self._all() if row.wanted]
         for name in wanted[:AT_ONCE]:
-            error, answer, kind = "", None, _kind(name)
+            error, answer, kind = "", None, kind_of(name)
             try:
                 if self.wall.monotonic() < self._not_before.get(kind, 0.0):
                     raise SlackLater("ratelimited")
@@ -146,17 +157,23 @@ class Lookups:
                 error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
                 if isinstance(trouble, SlackLater) and trouble.seconds:
                     self._not_before[kind] = self.wall.monotonic() + trouble.seconds
-                log.warning(_UNTOLD[kind], name.partition(":")[2] or name, trouble.code)
+                log.warning(
+                    _UNTOLD.get(kind, _UNTOLD_ELSE), name.partition(":")[2] or name, trouble.code
+                )
             self._keep(name, answer, error)
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> Answer:
-        if _is_group(name):
+        if kind_of(name) == "group":
             return {"users": list(api.members(name))}
-        if name.startswith(_ROOM):
+        if kind_of(name) == "room":
             return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
-        if name.startswith(_DIRECT):
+        if kind_of(name) == "direct":
             return {"channel": api.direct(name.removeprefix(_DIRECT))}
+        if kind_of(name) == "place":
+            return {"trouble": _place_trouble(api, name)}
+        if kind_of(name) == "home":
+            return {"url": api.address()}
         try:
             profile = api.profile(name)
         except SlackNever as never:
@@ -222,14 +239,28 @@ class Roster:
         and what Slack said instead?"""
         return self._sure(self._missing(user, breaks))
 
-    def sure_of_groups(self) -> Sure:
-        """Is it known who is on call?"""
-        return self._sure(self._stale(self.groups))[0]
+    def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
+        """Are these known well enough to act on, and what did Slack say instead?"""
+        return self._sure(self._stale(names))
 
-    def ask_about(self, user: str | None, breaks: bool = False) -> None:
-        """Have Slack asked for what is missing to be sure of this user; ``None``: of the groups."""
-        missing = self._stale(self.groups) if user is None else self._missing(user, breaks)
+    def want_home(self) -> None:
+        """Have Slack asked where the workspace is, unless it said so today."""
+        self.ask_about(self._stale([HOME]))
+
+    def missing(
+        self, names: Iterable[str], decider: str | None, breaks: bool = False
+    ) -> list[Lookup]:
+        """What Slack has to be asked: about these, and whether this user may decide (``breaks``:
+        may break the glass)."""
+        return [*self._stale(names), *self._missing(decider, breaks)]
+
+    def ask_about(self, missing: Iterable[Lookup]) -> None:
+        """Have Slack asked."""
         self.lookups.want([row.name for row in missing if not row.wanted])
+
+    def asking(self, missing: Iterable[Lookup]) -> Sure:
+        """Is any of it still being asked for?"""
+        return self._sure(list(missing))[0]
 
     def keep_fresh(self) -> bool:
         """While a question is open: have Slack asked again ahead of time. Whether it is."""
@@ -272,6 +303,15 @@ class Roster:
         if any(row.wanted for row in missing):
             return Sure.ASKING, ""
         return Sure.NO, next((row.error for row in missing if row.error), "")
+
+
+def _place_trouble(api: SlackApi, channel: str) -> str:
+    try:
+        return api.place_trouble(channel)
+    except SlackNever as never:
+        if never.code in UNSEEN:
+            return never.code
+        raise
 
 
 def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class SlackSide:
         url_of_pager = slack.pager_url.get_secret_value()
         self.pager = Pager(self.teller.pages, url_of_pager, pace.again)
         self.worker = Worker(self.tables, service, settings, clock, self._worked)
-        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock)
+        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock, wall)
         by_http = slack.mode == "http"
         secret = slack.signing_secret.get_secret_value() if by_http else ""
         self.app = build_app(listeners, web_client(None, url), bot_token, slack.command, secret)
@@ -67,6 +67,7 @@ class SlackSide:
         """Listen, and say what is still to be said. ``connection.connected`` tells when. Raises
         ``Refused`` where the address for HTTP mode cannot be had."""
         self.connection.start()
+        self.teller.roster.want_home()
         for loop in (self.outbox.loop, self.teller.loop, self.worker.loop, self.pager.loop):
             loop.start()
 

@@ -25,6 +25,7 @@ from bot.slack.standin_messages import (
     options,
     words,
 )
+from bot.slack.standin_private import private_button, private_click
 from bot.slack.standin_sockets import Acked, NotAcked
 
 __all__ = ["Acked", "NotAcked", "Standin"]
@@ -94,6 +95,14 @@ class Standin(Events):
         then it is somebody whose client still shows an older version of the message.
         """
         return self.deliver("interactive", self.click_payload(user, message_ts, action_id, value))
+
+    def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
+        """Click a button of what only this person sees: of the last such that has it, or with the
+        ``value`` of an earlier one. Raises ``LookupError``."""
+        shown, pressed = private_button(self.ephemerals(user), action_id, value)
+        common = self._common(user, shown.channel, shown.thread_ts)
+        clicked = private_click(self._who(user), shown, pressed, next(self._numbers))
+        return self.deliver("interactive", common | clicked)
 
     def choose(self, user: str, message_ts: str, action_id: str, option: str) -> Acked:
         """Choose an option of a menu by its words; returns when it is acked. ``LookupError``
