@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import acks
+from tests.bench import acks, economy
 from tests.bench.children import ROOT
 from tests.bench.table import Row, page, table
 
@@ -24,6 +24,10 @@ def sections(seconds: float, quick: bool) -> dict[str, Section]:
         "acks": (
             f"Acks while {runs} runs are going and no host answers",
             lambda folder: acks.measure(folder, seconds, burst, runs),
+        ),
+        "economy": (
+            "Calls of Slack's Web API",
+            lambda folder: economy.measure(folder, *(economy.TINY if quick else economy.ALL)),
         ),
     }
 

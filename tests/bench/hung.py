@@ -13,49 +13,43 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bot.cli import main
+from bot.terminal import running
 from engine.model import Fleet, Network
 from engine.sim.port import SimPort
 
 
-class Hung:
-    """What stands between the engine and its simulated hosts."""
+class HungPort(SimPort):
+    """Simulated hosts that answer until ``hosts`` of them are looked at together."""
 
-    def __init__(self, folder: Path, hosts: int) -> None:
-        self.held, self.count, self.hosts = folder / "held", folder / "hangs", hosts
-        self.began = False
-        self.hangs = False
-        self._lock = threading.Lock()
-        self._hanging = 0
-        self._observe, self._networks = SimPort.observe, SimPort.networks
+    folder = Path()
+    hosts = 0
+    began = hangs = False
+    hanging = 0
+    counting = threading.Lock()
 
     def observe(
-        self,
-        port: SimPort,
-        hosts: Sequence[str] = (),
-        jobs: Sequence[str] = (),
-        refresh: Sequence[str] = (),
+        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
     ) -> Fleet:
-        """A look, after all runs are there; from then on everything else hangs."""
-        while self.held.exists():
+        """A look, which is held where it is to be held."""
+        while (self.folder / "held").exists():
             self.began = True
             threading.Event().wait(0.02)
         if self.began and len(hosts) >= self.hosts:
             self.hangs = True
-        return self._observe(port, hosts, jobs, refresh)
+        return super().observe(hosts, jobs, refresh)
 
-    def networks(self, port: SimPort, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
         """The first thing that a run asks of its hosts."""
         if self.hangs:
-            with self._lock:
-                self._hanging += 1
-                self.count.write_text(str(self._hanging))
+            with self.counting:
+                self.hanging += 1
+                (self.folder / "hangs").write_text(str(self.hanging))
             threading.Event().wait()
-        return self._networks(port, host, vm_ids)
+        return super().networks(host, vm_ids)
 
 
 if __name__ == "__main__":
-    hung = Hung(Path(sys.argv[1]), int(sys.argv[2]))
-    SimPort.observe = lambda self, *a, **k: hung.observe(self, *a, **k)  # type: ignore[method-assign]
-    SimPort.networks = lambda self, *a: hung.networks(self, *a)  # type: ignore[method-assign]
+    HungPort.folder, HungPort.hosts = Path(sys.argv[1]), int(sys.argv[2])
+    running.SimPort = HungPort
     del sys.argv[1:3]
     main()
