@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from bot.slack.standin import Standin
-from bot.slack.standin_workspace import Ephemeral, Message
+from bot.slack.standin_messages import Ephemeral, Message
 from engine.grammar import took
 from engine.model import Event
 

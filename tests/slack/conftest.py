@@ -11,7 +11,7 @@ import pytest
 from bot.slack.outbox import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
-from bot.slack.standin_workspace import Message
+from bot.slack.standin_messages import Message
 from engine.clock import VirtualClock
 from engine.model import Run
 from engine.reconciler import Engine

@@ -1,0 +1,74 @@
+"""The stand-in's Events API: events come again while nobody acks them; clicks never do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bot.slack import standin_payloads
+from bot.slack.standin_sockets import NotAcked
+from bot.slack.standin_troubles import Troubles
+
+Json = Mapping[str, object]
+AGAIN = (0.0, 60.0, 300.0)
+LOOK = 0.02
+
+
+@dataclass
+class Sent:
+    """An event, and the envelopes in which it was sent so far."""
+
+    event_id: str
+    envelopes: list[str] = field(default_factory=list)
+    given_up: bool = False
+
+
+class Events(Troubles):
+    """A server that tells apps what happens."""
+
+    def event(self, event: Json, *, event_id: str = "", envelope: str = "") -> Sent:
+        """Deliver an event and wait for its ack as long as Slack does. Without one it comes again
+        at once, after one and after five minutes of the clock, in an envelope of its own."""
+        now = self.workspace.clock.now()
+        sent = Sent(event_id or f"Ev0{next(self._numbers)}")
+        made = standin_payloads.event_callback(
+            self.workspace.team,
+            self.workspace.bot_user,
+            {"event_ts": f"{now:.6f}", **event},
+            sent.event_id,
+            now,
+        )
+        sent.envelopes.append(envelope or self._new_envelope())
+        try:
+            self.deliver("events_api", made, sent.envelopes[0])
+        except NotAcked:
+            asyncio.run_coroutine_threadsafe(self._insist(sent, made, now), self._loop)
+        return sent
+
+    def heard(self, sent: Sent) -> bool:
+        """Has it been acked by now?"""
+        return any(self.acks(envelope) for envelope in sent.envelopes)
+
+    async def _insist(self, sent: Sent, payload: Json, begun: float) -> None:
+        for attempt, after in enumerate(AGAIN, 1):
+            while self.workspace.clock.now() < begun + after:
+                await asyncio.sleep(LOOK)
+            if self.heard(sent):
+                return
+            sent.envelopes.append(self._new_envelope())
+            frame = {
+                "envelope_id": sent.envelopes[-1],
+                "type": "events_api",
+                "payload": payload,
+                "accepts_response_payload": False,
+                "retry_attempt": attempt,
+                "retry_reason": "timeout",
+            }
+            await self._send(frame)
+            until = self._loop.time() + self.ack_within
+            while self._loop.time() < until and not self.heard(sent):
+                await asyncio.sleep(LOOK)
+        with self._changed:
+            sent.given_up = not self.heard(sent)
+            self._changed.notify_all()
