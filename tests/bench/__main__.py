@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import acks, economy
+from tests.bench import acks, economy, gaps
 from tests.bench.children import ROOT
 from tests.bench.table import Row, page, table
 
@@ -29,6 +29,10 @@ def sections(seconds: float, quick: bool) -> dict[str, Section]:
             "Calls of Slack's Web API",
             lambda folder: economy.measure(folder, *(economy.TINY if quick else economy.ALL)),
         ),
+        "gaps": (
+            "After all sockets have died at once",
+            lambda folder: gaps.measure(folder, gaps.QUICK if quick else gaps.DEATHS),
+        ),
     }
 
 
@@ -38,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     reader.add_argument("--seconds", type=float, default=60.0, help="of clicks at 50 a second")
     reader.add_argument("--quick", action="store_true", help="tiny numbers: does it run?")
     reader.add_argument("--out", type=Path, default=PAGE)
-    reader.add_argument("--only", default="", help="acks,economy,gap,ready; nothing is written")
+    reader.add_argument("--only", default="", help="acks,economy,gaps,ready; nothing is written")
     said = reader.parse_args(words)
     known = sections(said.seconds, said.quick)
     wanted = [word for word in said.only.split(",") if word] or list(known)

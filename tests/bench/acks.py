@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from bot.slack.standin_workspace import Message, buttons
+from bot.slack.standin_messages import Message, buttons
 from bot.slack.views import APPROVE
 from tests.bench.children import Child
 from tests.bench.crowd import Crowd, Json

@@ -7,9 +7,6 @@ and right after its ack was read: what lies between is VMFerry's, the wire's and
 from __future__ import annotations
 
 import asyncio
-import socket as sockets
-import struct
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,7 +15,6 @@ from aiohttp import web
 from bot.slack.standin import Standin
 
 Json = Mapping[str, object]
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, not FIN
 
 
 class Crowd(Standin):
@@ -29,7 +25,6 @@ class Crowd(Standin):
         self.delays: dict[str, float] = {}
         self.written: dict[str, float] = {}
         self._begun: dict[str, float] = {}
-        self._wires: dict[web.WebSocketResponse, web.Request] = {}
 
     # --- at a pace ------------------------------------------------------------------------------
 
@@ -68,55 +63,36 @@ class Crowd(Standin):
 
     # --- sockets that die -----------------------------------------------------------------------
 
-    async def _link(self, request: web.Request) -> web.WebSocketResponse:
-        # The wire of a socket is only known while it is served.
-        before = set(self._sockets)
-        serving = asyncio.ensure_future(super()._link(request))
-        while not serving.done() and not set(self._sockets) - before:
-            await asyncio.sleep(0)
-        for made in set(self._sockets) - before:
-            self._wires.setdefault(made, request)
-        return await serving
-
-    def cut(self, *, reset: bool) -> None:
-        """End every connection below the WebSocket: with FIN, or with RST."""
-        done = threading.Event()
-
-        def now() -> None:
-            for socket in tuple(self._sockets):
-                wire = self._wires[socket].transport
-                assert wire is not None
-                if reset:
-                    raw = wire.get_extra_info("socket")
-                    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, RESET)
-                    wire.abort()
-                else:
-                    wire.close()
-            done.set()
-
-        self._loop.call_soon_threadsafe(now)
-        assert done.wait(10)
-
     def gap(self, break_it: Callable[[], None], payload: Callable[[], Json], most: float) -> float:
         """Break what is open; seconds until an envelope that is sent over a newer socket is acked.
         ``most`` where there is none for so long."""
-        old = set(self._sockets)
+        old = self._open_now()
         begun = time.perf_counter()
         break_it()
         while time.perf_counter() - begun < most:
-            alive = [one for one in tuple(self._sockets) if one not in old]
-            if alive and self._answers(alive[0], payload()):
+            if self.answers(payload(), but=old):
                 return time.perf_counter() - begun
             time.sleep(0.01)
         return most
 
-    def _answers(self, socket: web.WebSocketResponse, payload: Json) -> bool:
-        name = f"again-{next(self._numbers)}"
+    def heard(self, payload: Callable[[], Json], most: float = 60.0) -> None:
+        """Wait until somebody acks what is sent."""
+        until = time.monotonic() + most
+        while not self.answers(payload()):
+            assert time.monotonic() < until, f"nobody acks anything within {most} s"
+            time.sleep(0.01)
+
+    def answers(self, payload: Json, but: Sequence[web.WebSocketResponse] = ()) -> bool:
+        """Is an envelope acked within a second, over a socket that is none of ``but``?"""
+        newer = [one for one in self._open_now() if one not in but]
+        if not newer:
+            return False
+        name = self._new_envelope()
         self._begun[name] = time.perf_counter()
         frame = {"envelope_id": name, "type": "interactive", "payload": payload}
         frame["accepts_response_payload"] = False
         try:
-            asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(5)
+            asyncio.run_coroutine_threadsafe(newer[0].send_json(frame), self._loop).result(5)
         except (ConnectionError, RuntimeError):
             return False
         until = time.perf_counter() + 1.0

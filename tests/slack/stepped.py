@@ -112,8 +112,7 @@ class Stepped:
         if self.service.wake.is_set() or self.clock.now() >= self._tick:
             self.service.wake.clear()
             self.engine.advance()
-            change = self.world.next_change(self.clock.now()) or math.inf
-            self._tick = min(self.clock.now() + self.settings.engine.tick, change)
+            self._tick = self.clock.now() + self.settings.engine.tick
         self.turns()
         if not self.service.wake.is_set():
             self.clock.jump(min(self._tick, *self._due.values()))
