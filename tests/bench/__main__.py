@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench import acks, economy, gaps
-from tests.bench.children import ROOT
 from tests.bench.table import Row, page, table
+from tests.served import ROOT
 
 Section = tuple[str, Callable[[Path], Sequence[Row]]]
 PAGE = ROOT / "docs" / "benchmarks.md"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bot.slack.standin_messages import Message, buttons
 from bot.slack.views import APPROVE
-from tests.bench.children import Child
 from tests.bench.crowd import Crowd, Json
 from tests.bench.table import Row, at_most, exactly, quantile, told
+from tests.served import OnSlack
 
 LANES = 8
 P99, MAX = 50.0, 500.0  # milliseconds
@@ -39,7 +39,7 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
         channels = [slack.channel(f"ops{number}") for number in range(runs)]
         words = ["tests.bench.hung", str(folder), str(2 * runs), "--db", str(folder / "night.db")]
         words += ["serve", "--fleet", str(folder / "fleet.toml")]
-        with Child(folder, slack, *words, APPROVERS=",".join(people)) as bot:
+        with OnSlack(folder, slack, *words, APPROVERS=",".join(people)) as bot:
             slack.wait_for(lambda: slack.sockets == 2 and "is heard" in bot.text, 60)
             (folder / "held").touch()
             for number, channel in enumerate(channels, 1):
@@ -52,7 +52,7 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
             paced = slack.press("interactive", list(islice(clicks, round(50 * seconds))), 50.0)
             at_once = slack.press("interactive", list(islice(clicks, burst)), None)
             still = hanging(folder)
-            bot.ends(signal.SIGKILL)
+            bot.end(signal.SIGKILL)
     return rows(paced, at_once, seconds, burst, still)
 
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench.children import Child
 from tests.bench.crowd import Crowd, Json
 from tests.bench.table import Row
+from tests.served import OnSlack, Served
 
 FLEET = """
 format = 1
@@ -39,20 +39,19 @@ DEATHS: Sequence[Death] = (
 QUICK = DEATHS[3:]
 
 
-def ours(folder: Path, slack: Crowd) -> Child:
+def ours(folder: Path, slack: Crowd) -> OnSlack:
     """The real process, on two sockets."""
     (folder / "fleet.toml").write_text(FLEET)
-    words = ["--db", str(folder / "night.db"), "serve", "--fleet", str(folder / "fleet.toml")]
-    return Child(folder, slack, "bot.cli", *words)
+    return Served(folder, slack, "--fleet", str(folder / "fleet.toml"))
 
 
-def stock(folder: Path, slack: Crowd) -> Child:
+def stock(folder: Path, slack: Crowd) -> OnSlack:
     """Bolt as it comes, on one socket."""
-    return Child(folder, slack, "tests.bench.stock")
+    return OnSlack(folder, slack, "tests.bench.stock")
 
 
 @contextmanager
-def connected(make: Callable[[Path, Crowd], Child], folder: Path, sockets: int):
+def connected(make: Callable[[Path, Crowd], OnSlack], folder: Path, sockets: int):
     """A child on a Slack of its own, with a channel and a person in it."""
     with Crowd() as slack:
         slack.channel("ops")
@@ -71,12 +70,12 @@ def press(slack: Crowd) -> Json:
     return slack.click_payload("U0DANA", board.ts, "bench", "0")
 
 
-def gap(make: Callable[[Path, Crowd], Child], folder: Path, sockets: int, death: Death) -> float:
+def gap(make: Callable[[Path, Crowd], OnSlack], folder: Path, sockets: int, death: Death) -> float:
     """Seconds until a click is acked again."""
     folder.mkdir()
     with connected(make, folder, sockets) as (slack, child):
         seconds = slack.gap(lambda: death.happens(slack), lambda: press(slack), LONGEST)
-        child.ends(signal.SIGKILL)
+        child.end(signal.SIGKILL)
         return seconds
 
 
