@@ -294,7 +294,9 @@ def one_event_per_verb(store: Store, slack: Standin, accepted: Sequence[Deed]) -
     for deed in of(accepted, VERB):
         did = [e for e in changed if deed.about in e.text.split(" to ", 1)[-1]]
         assert [e.by for e in did] == [f"@{deed.user}"], (deed, did)
-        assert told(slack, deed.user, deed.about), deed
+        heard = [e.text for e in slack.ephemerals(deed.user) if deed.about in e.text]
+        assert heard, deed
+        assert not any("Nothing changed" in text for text in heard), (deed, heard)
     assert len(changed) == len(list(of(accepted, VERB)))
 
 
