@@ -146,6 +146,7 @@ class SlackSettings(Section):
     Empty ``channels`` means every channel, empty ``starters`` everyone. Who is in ``approvers``, or
     now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
     ``escalate`` are seconds before a yes is needed.
+    ``fallback`` is the channel where a run is told about whose own channel is gone.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
     requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
@@ -159,6 +160,7 @@ class SlackSettings(Section):
     api_url: Annotated[str, AfterValidator(_api_url)] = "https://slack.com/api/"
     command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
     channels: Names = ()
+    fallback: str = ""
     starters: Names = ()
     approvers: Names = ()
     oncall: Names = ()

@@ -98,8 +98,7 @@ class Standin(Events):
 
     def submit(self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()) -> Acked:
         """Fill a form in and send it; the ack's payload holds what is wrong, if anything is."""
-        filled = submission(form, self.workspace.team, reason, chosen)
-        return self.deliver("interactive", filled | {"trigger_id": self._trigger(form.user)})
+        return self.deliver("interactive", self.submit_payload(form, reason, chosen))
 
     def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
         """Write a message, or a reply to one."""
@@ -153,6 +152,13 @@ class Standin(Events):
         room = self.workspace.channels[message.channel]
         common = self._common(user, message.channel, message.thread_ts)
         return standin_payloads.block_actions(common, self._who(user), room, message, pressed)
+
+    def submit_payload(
+        self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()
+    ) -> dict[str, object]:
+        """What Slack sends for a form; its trigger opens one more."""
+        filled = submission(form, self.workspace.team, reason, chosen)
+        return filled | {"trigger_id": self._trigger(form.user)}
 
     # --- what people see ------------------------------------------------------------------
 

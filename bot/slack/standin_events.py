@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bot.slack import standin_payloads
@@ -57,18 +58,28 @@ class Events(Troubles):
             if self.heard(sent):
                 return
             sent.envelopes.append(self._new_envelope())
-            frame = {
-                "envelope_id": sent.envelopes[-1],
-                "type": "events_api",
-                "payload": payload,
-                "accepts_response_payload": False,
-                "retry_attempt": attempt,
-                "retry_reason": "timeout",
-            }
-            await self._send(frame)
-            until = self._loop.time() + self.ack_within
-            while self._loop.time() < until and not self.heard(sent):
-                await asyncio.sleep(LOOK)
+            await self._once_more(sent.envelopes[-1], payload, attempt)
         with self._changed:
             sent.given_up = not self.heard(sent)
             self._changed.notify_all()
+
+    async def _once_more(self, envelope: str, payload: Json, attempt: int) -> None:
+        """One more try, for as long as Slack waits for an ack."""
+        if self.http is not None:
+            with suppress(NotAcked):
+                await asyncio.to_thread(
+                    self._post, "events_api", payload, envelope, self.http, attempt
+                )
+            return
+        frame = {
+            "envelope_id": envelope,
+            "type": "events_api",
+            "payload": payload,
+            "accepts_response_payload": False,
+            "retry_attempt": attempt,
+            "retry_reason": "timeout",
+        }
+        await self._send(frame)
+        until = self._loop.time() + self.ack_within
+        while self._loop.time() < until and not self.acks(envelope):
+            await asyncio.sleep(LOOK)

@@ -143,3 +143,9 @@ def blocks_of(args: Json) -> tuple[Json, ...]:
     """The blocks among the arguments of a call."""
     blocks = args.get("blocks")
     return tuple(blocks) if isinstance(blocks, (list, tuple)) else ()
+
+
+def refused(code: str, where: str = "") -> dict[str, object]:
+    """Slack's no, and what about the arguments was wrong."""
+    no: dict[str, object] = {"ok": False, "error": code}
+    return no | ({"response_metadata": {"messages": [f"[ERROR] {where}"]}} if where else {})

@@ -7,32 +7,41 @@ a restart costs nothing but a moment.
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sqlite_utils import Database
 
 from bot.slack import reminders, sentences
+from bot.slack.away import Absences
 from bot.slack.card import Question, card_view
 from bot.slack.loops import Loop
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
+from bot.slack.people import slack_id
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
-from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
+from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables
+from bot.slack.told import Watched
 from bot.slack.views import (
     Rendered,
+    away_view,
     board_view,
     cause,
     failure_view,
+    moved_here,
     report_view,
 )
-from engine.board import Stuck
+from engine.board import Board, Stuck
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunRecord, RunState
 from engine.service import Service
 from engine.settings import Settings
 from engine.store import events, queries
+
+log = logging.getLogger(__name__)
 
 CURSOR = "teller"
 GOES_ON = f"run.{RunState.ACTIVE}"  # begun, resumed, or retried after its end
@@ -57,6 +66,7 @@ class Teller:
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
         self.roster = Roster(tables, settings.slack, wall)
         self.deciders = self.roster.deciders()
+        self.absences = Absences(self.store)
         self.told = told
         self.loop = Loop("slack-teller", self.look)
         self._asked: set[int] = set()
@@ -79,23 +89,24 @@ class Teller:
             wanted = self._asked | {e.run for e in news if e.run is not None}
             self._asked = set()
         for run in {e.run for e in news if e.run is not None and e.kind == GOES_ON}:
-            self.tables.watch_again(run)
+            self.tables.runs.watch_again(run)
         now = self.wall.monotonic()
         everything = now >= self._all_at
         if everything:
             self._all_at = now + self.rhythm.board
         self.deciders = self.roster.deciders()
-        watched = self.tables.watched()
+        caught_up = self._catch_up()
+        watched = self.tables.runs.watched()
         changed = [self._try_to_tell(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
         asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
-        if any(changed) or asks:
+        if any(changed) or asks or caught_up:
             self.told()
         return self.rhythm.look
 
     def _anything_is_asked(self) -> bool:
-        watched = {w.run for w in self.tables.watched()}
+        watched = {w.run for w in self.tables.runs.watched()}
         return any(a.run in watched for a in queries.open_approvals(self.store))
 
     def _try_to_tell(self, watched: Watched) -> bool:
@@ -120,15 +131,14 @@ class Teller:
             return self._tell(watched)
         if watched.error and run.state is RunState.REJECTED:
             return self._tell_rejected(watched, seen.record)
-        messages = list(self._messages(seen))
+        if watched.lost:
+            watched = self._elsewhere(watched, seen)
+        messages = list(self._messages(seen, watched))
         with self.store.transaction() as db:
             changed = [self._put(db, watched, *message) for message in messages]
-            for approval in seen.record.approvals:
-                if approval.state is not ApprovalState.REQUESTED:
-                    for prefix in reminders.keys_of(approval):
-                        self.tables.unsay(db, prefix)
+            self.tables.unsay_others(db, run.id, [key for key, _, _ in messages])
             if run.over:
-                self.tables.told(db, run.id)
+                self.tables.runs.told(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
             self.service.activate(run.id)
             return self._tell(watched)
@@ -138,19 +148,59 @@ class Teller:
         """The row with an error in it where Slack has not taken the board for too long."""
         now = self.wall.now()
         if watched.since is None:
-            self.tables.waits_since(watched.run, now)
+            self.tables.runs.waits_since(watched.run, now)
             return watched
         if now - watched.since < BOARD_WAITS or self.tables.message(f"board:R{watched.run}"):
             return watched
         error = f"{watched.trouble or 'no answer'} for {BOARD_WAITS / 60:.0f} min"
-        self.tables.unposted(watched.run, error)
+        self.tables.runs.unposted(watched.run, error)
         return replace(watched, error=error)
 
-    def _messages(self, seen: Sight) -> Iterator[tuple[str, Rendered, int]]:
+    def _elsewhere(self, watched: Watched, seen: Sight) -> Watched:
+        """Its channel is gone: tell about the run in the fall-back channel, else to its owner."""
+        owner = slack_id(seen.record.run.told)
+        places = [self.settings.slack.fallback, owner or ""]
+        if watched.channel in places:
+            places = places[places.index(watched.channel) + 1 :]
+        place = next(filter(None, places), "")
+        if not place:
+            log.error("R%s can be told about nowhere: %s", watched.run, watched.lost)
+            self.tables.runs.stay(watched.run)
+            return replace(watched, lost="")
+        here = replace(watched, channel=place, lost="")
+        here = replace(here, moved_from=watched.channel, moved_for=watched.lost)
+        past = {f"card:{a.label}" for a in seen.record.approvals if a.decided is not None}
+        anew = [key for key, _, _ in self._messages(seen, here) if key not in past]
+        with self.store.transaction() as db:
+            self.tables.runs.move(db, watched, place, anew)
+        self.service.note(watched.run, sentences.told_elsewhere(seen.record.run, watched, place))
+        return here
+
+    def _catch_up(self) -> bool:
+        """After Slack was away: say in each channel once what its runs did meanwhile."""
+        absence = self.absences.latest()
+        if absence is None or absence.until is None:
+            return False
+        news = {e.run for e in events.since(self.store, absence.seq)}
+        boards: defaultdict[str, list[Board]] = defaultdict(list)
+        for run, channel in self.tables.runs.told_in():
+            seen = see(self.store, self.settings, run, self.clock.now())
+            if seen is not None and run in news:
+                boards[channel].append(seen.board)
+        with self.store.transaction() as db:
+            for channel, told in boards.items():
+                view = away_view(absence.since, absence.until, absence.error, told)
+                key = f"away:{int(absence.since)}:{channel}"
+                self.tables.put(db, _message(key, channel, view, SECOND))
+            self.absences.told(db)
+        return bool(boards)
+
+    def _messages(self, seen: Sight, watched: Watched) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
         command = self.settings.slack.command
-        yield f"board:{run.label}", board_view(board, self.deciders, command), LAST
+        moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
+        yield f"board:{run.label}", board_view(board, self.deciders, command, moved), LAST
         for approval in record.approvals:
             past = self._past(approval)
             question = Question(
@@ -171,7 +221,7 @@ class Teller:
         """Reminders and the escalation: once each, so what was put before is left as it is."""
         now, settings = self.clock.now(), self.settings.slack
         for key, told in reminders.due(question, self.deciders, settings, now):
-            if not self.tables.is_known(key):
+            if self.tables.message(key) is None:
                 yield key, told, FIRST
 
     def _past(self, approval: Approval) -> Decided:
@@ -184,21 +234,11 @@ class Teller:
     def _put(
         self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
     ) -> bool:
-        is_board = key.startswith("board:")
+        out = _message(key, watched.channel, content, priority)
+        parent = None if key.startswith("board:") else f"board:R{watched.run}"
+        broadcast = key.startswith("report:")
         return self.tables.put(
-            db,
-            Outbound(
-                key=key,
-                kind="message",
-                channel=watched.channel,
-                text=content.text,
-                blocks=content.blocks,
-                fingerprint=content.fingerprint,
-                run=watched.run,
-                parent=None if is_board else f"board:R{watched.run}",
-                broadcast=key.startswith("report:"),
-                priority=priority,
-            ),
+            db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )
 
     def _tell_rejected(self, watched: Watched, record: RunRecord) -> bool:
@@ -207,8 +247,20 @@ class Teller:
         with self.store.transaction() as db:
             text = sentences.not_posted(record.run, watched.channel, watched.error)
             self.tables.reply(db, asked, text)
-            self.tables.told(db, watched.run)
+            self.tables.runs.told(db, watched.run)
         return True
+
+
+def _message(key: str, channel: str, content: Rendered, priority: int) -> Outbound:
+    return Outbound(
+        key=key,
+        kind="message",
+        channel=channel,
+        text=content.text,
+        blocks=content.blocks,
+        fingerprint=content.fingerprint,
+        priority=priority,
+    )
 
 
 def _by_cause(failed: tuple[Stuck, ...], record: RunRecord) -> dict[str, list[Stuck]]:

@@ -35,14 +35,14 @@ def test_where_nothing_is_missing_the_workspace_is_known(slack):
 
 
 def test_everything_that_is_missing_is_named_at_once(slack):
-    slack.workspace.scopes = "chat:write,groups:read"
+    slack.workspace.scopes = "channels:read,chat:write,groups:read"
     uninvited, old = slack.channel("uninvited", bot=False), slack.channel("old", archived=True)
 
     said = refusal(slack, app_token="", channels=(uninvited, old, "C0NOWHERE"))
 
     assert said.startswith("5 things are missing:")
     assert "slack.app_token is not set. Set VMFERRY_SLACK__APP_TOKEN" in said
-    assert "lacks the scopes channels:read" in said
+    assert "lacks the scopes channels:history" in said
     assert "commands (to hear the slash command)" in said
     assert "chat:write" not in said
     assert f"cannot see the channel {uninvited} of slack.channels (not_in_channel)" in said

@@ -143,13 +143,13 @@ def test_a_run_goes_on_after_a_kill(serve, slack, dana, tmp_path):
 
 def test_all_that_is_missing_is_named_and_nothing_is_made(serve, slack, tmp_path):
     uninvited = slack.channel("ops", bot=False)
-    slack.workspace.scopes = "chat:write"
+    slack.workspace.scopes = "channels:read"
 
     bot = serve(APP_TOKEN="", CHANNELS=uninvited)
 
     assert bot.ends() == 2
     assert bot.text.startswith("3 things are missing:\n- The setting slack.app_token is not set.")
-    assert "lacks the scopes channels:read" in bot.text
+    assert "lacks the scopes channels:history" in bot.text
     assert "/invite @vmferry" in bot.text
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
 
