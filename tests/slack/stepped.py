@@ -53,7 +53,7 @@ class Stepped:
 
     def begin(self) -> None:
         """A process starts: everything is made anew around what the database holds."""
-        self.store = Store(self.path, durable=False)
+        self.store = self.opened()
         self.service = Service(self.store, self.clock, self.settings)
         port = SimPort(self.world, self.clock)
         self.engine = Engine(self.store, port, self.clock, self.settings, lanes=1)
@@ -72,6 +72,10 @@ class Stepped:
         self.loops = (side.worker.loop, side.teller.loop, side.outbox.loop)
         self._due: dict[Loop, float] = dict.fromkeys(self.loops, -math.inf)
         self._tick = self.clock.now()
+
+    def opened(self) -> Store:
+        """The database."""
+        return Store(self.path, durable=False)
 
     def drop(self) -> None:
         """The process is gone, with whatever was only in its memory."""
@@ -103,9 +107,13 @@ class Stepped:
             due = next((one for one in self.loops if one.knocked or self._due[one] <= now), None)
             if due is None:
                 return
-            wait = due.turn()
+            wait = self.turn(due)
             self._due[due] = math.inf if wait is None else now + wait
         raise AssertionError(f"the loops do not come to rest: {self.slack.workspace.dump()}")
+
+    def turn(self, loop: Loop) -> float | None:
+        """One step of one loop."""
+        return loop.turn()
 
     def step(self) -> None:
         """Whatever is due now, then on to the next moment at which something is."""
