@@ -146,9 +146,8 @@ class Outbox:
 
     def _post(self, out: Outbound) -> Sent:
         """A new message; or the one that stands already, where an answer was lost."""
-        parent = self.tables.message(out.parent) if out.parent else None
-        thread = parent.ts if parent else None
-        place = parent.channel if parent else out.channel
+        parent = self._parent(out)
+        thread, place = parent.ts if parent else None, self._place(out, None)
         found = self._look_for(out, place, thread)
         if found is not None:
             return found
@@ -161,6 +160,14 @@ class Outbox:
                 self.tables.not_posted(out)
             raise
         return Sent(out.key, channel, ts, thread, out.fingerprint)
+
+    def _parent(self, out: Outbound) -> Sent | None:
+        return self.tables.message(out.parent) if out.parent else None
+
+    def _place(self, out: Outbound, sent: Sent | None) -> str:
+        """The channel in which it stands or will stand; a person's is only known by then."""
+        standing = sent or self._parent(out)
+        return standing.channel if standing else out.channel
 
     def _look_for(self, out: Outbound, place: str, thread: str | None) -> Sent | None:
         """The message that an earlier try left in the channel, if it did."""
@@ -266,10 +273,11 @@ class Outbox:
             self.tables.runs.unposted(out.run, never.code)
             self.after(out.run)
             return
-        if never.code in UNREACHABLE and out.run is not None:
-            self.tables.runs.lose(out.run, sent.channel if sent else out.channel, never.code)
-            self.after(out.run)
-        if sent is None:
+        lost = out.run if never.code in UNREACHABLE else None
+        if lost is not None:
+            self.tables.runs.lose(lost, self._place(out, sent), never.code)
+            self.after(lost)
+        if sent is None or lost is not None:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
             wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
             self.pace.failed(out, self.clock.monotonic() + wait)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import http.client
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ Marks = tuple[str, str]  # key and version of a message
 TIMEOUT, QUICK = 10, 2
 MARKED, PAGE, PAGES = "vmferry_message", 200, 5
 REPLIES, REPLIES_FOR = 5, 29 * 60.0
+WORD = re.compile(r"\w+")  # Slack's own names of what is wrong
 SLOW_DOWN = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 AUTH = frozenset(
     {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
@@ -274,7 +276,9 @@ def _translated(error: SlackApiError) -> SlackTrouble:
     answer = error.response
     heard = isinstance(answer, SlackResponse | AsyncSlackResponse)
     status, headers = (answer.status_code, answer.headers) if heard else (200, {})
-    code = str(_field(answer, "error") or f"HTTP {status}")
+    code = str(_field(answer, "error") or "")
+    if not WORD.fullmatch(code):
+        code = f"HTTP {status}"  # a page instead of an answer
     if status == 429 or code in SLOW_DOWN:
         return SlackLater("ratelimited", _seconds(headers), refused=True)
     if code in AUTH:

@@ -250,7 +250,11 @@ def nobody(run: Run, deciders: Deciders) -> str:
 
 def moved_here(channel: str, error: str) -> str:
     """Why a run is told about elsewhere than it was asked for."""
-    why = {"is_archived": "is archived", "not_in_channel": "no longer has me in it"}
+    why = {
+        "is_archived": "is archived",
+        "is_inactive": "is archived",
+        "not_in_channel": "no longer has me in it",
+    }
     if error in why:
         return f"Told here because <#{channel}> {why[error]}."
     return f"Told here because Slack takes nothing for <#{channel}> any more ({escape(error)})."

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -136,6 +137,21 @@ def test_a_run_goes_on_after_a_kill(serve, slack, dana, tmp_path):
     store = Store(tmp_path / "night.db")
     assert len(queries.runs(store)) == 1
     store.close()
+
+
+def test_a_token_that_was_revoked_meanwhile_stops_no_run(serve, slack, dana, tmp_path):
+    fast = ("--fleet", str(tmp_path / "fleet.toml"), "--speed", "40")
+    bot = serve(*fast)
+    bot.says("is heard")
+    slack.command(dana, "C0OPS", "host hv01 to hv02 now")
+    slack.wait_for(lambda: any("1 moving" in m.shown for m in slack.messages("C0OPS")), 60)
+    bot.end(signal.SIGKILL)
+    slack.revoke()
+
+    serve(*fast).says("Runs go on all the same: Slack says token_revoked to slack.bot_token.")
+
+    with closing(Store(tmp_path / "night.db")) as store:
+        slack.wait_for(lambda: queries.runs(store)[0].over, 60)
 
 
 # --- what it refuses ----------------------------------------------------------------------------
