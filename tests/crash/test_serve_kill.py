@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bot.slack.pace import RATES
 from bot.slack.standin import NotAcked, Standin
 from bot.slack.standin_messages import Message, buttons
 from bot.slack.views import APPROVE
@@ -28,9 +29,7 @@ from tests.served import Served
 
 KILLS = int(os.environ.get("VMFERRY_KILLS", "5"))
 ANSWERED_WITHIN = 5.0
-#: A post whose answer was lost in a kill is looked up before it is repeated. Until the outbox
-#: does that, such a post may stand twice.
-POSTS_ARE_LOOKED_UP = False
+ANSWERS = RATES["chat.postEphemeral"]  # how answers go out once their response URLs are lost
 STATUS, VERB, RUN, CLICK = "status", "verb", "run", "click"
 CHANNELS, PEOPLE, DECIDERS = 4, 8, 4
 
@@ -151,7 +150,7 @@ class Night:
     """What the kills came to."""
 
     in_mid_burst: int = 0
-    waited: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)  # beyond what Slack's limit costs
 
 
 def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
@@ -179,13 +178,12 @@ def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
     with capsys.disabled():
         print(
             f"\n{KILLS} kills, {night.in_mid_burst} of them in mid-burst: {acked} of "
-            f"{len(crowd.deeds)} deeds acked, none lost, none doubled; answered after at most "
-            f"{max(night.waited):.2f} s; {len(doubles)} posts stand twice"
+            f"{len(crowd.deeds)} deeds acked, none lost, none carried out twice; "
+            f"answered after at most {max(night.waited):.2f} s; {len(doubles)} posts stand twice"
         )
-    assert night.in_mid_burst >= KILLS / 3, "the kills came too early or too late to prove anything"
+    assert night.in_mid_burst >= KILLS / 2, "the kills came too late to prove anything"
     assert max(night.waited) <= ANSWERED_WITHIN
-    if POSTS_ARE_LOOKED_UP:
-        assert doubles == []
+    assert doubles == []
 
 
 def served(folder: Path, slack: Standin, crowd: Crowd) -> Served:
@@ -210,28 +208,35 @@ def is_killed_at_its_start(folder: Path, slack: Standin, crowd: Crowd) -> None:
 def is_killed_in_mid_burst(bot: Served, crowd: Crowd, night: Night) -> None:
     """Everybody at once, and somewhere among it SIGKILL: no handler, no goodbye."""
     deeds = crowd.burst()
-    after = crowd.chance.uniform(0.0, 0.35)
+    slack, enough = crowd.slack, crowd.chance.randrange(1, len(deeds))
+
+    def acked() -> int:
+        return sum(bool(slack.acks(deed.envelope)) for deed in deeds)
+
     with ThreadPoolExecutor(len(crowd.people)) as people:
         for deed in deeds:
             people.submit(crowd.does, deed)
-        threading.Event().wait(after)
+        slack.wait_for(lambda: acked() >= enough, 30)
+        threading.Event().wait(crowd.chance.uniform(0.0, 0.03))
         bot.end(signal.SIGKILL)
-    acked = sum(bool(crowd.slack.acks(deed.envelope)) for deed in deeds)
-    night.in_mid_burst += 0 < acked < len(deeds)
+    night.in_mid_burst += acked() < len(deeds)
 
 
 def catches_up(folder: Path, slack: Standin, crowd: Crowd, night: Night) -> None:
-    """What was acked before the kill is in the rows, and is answered."""
+    """What was acked before the kill is in the rows, and is answered: at once as far as Slack's
+    own limit of such answers lets it, and then as fast as that."""
     begun = time.monotonic()
     rows = Rows(folder / "night.db")
     try:
         assert {deed.key for deed in crowd.acked()} <= set(rows.keys())
+        left = rows.unanswered()
         while rows.unanswered():
-            assert time.monotonic() - begun < 30, slack.workspace.dump()
+            assert time.monotonic() - begun < 60, slack.workspace.dump()
             threading.Event().wait(0.02)
     finally:
         rows.close()
-    night.waited.append(time.monotonic() - begun)
+    queued = max(0, left - ANSWERS.at_once) * 60.0 / ANSWERS.per_minute
+    night.waited.append(time.monotonic() - begun - queued)
 
 
 def unsaid(folder: Path) -> bool:
