@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import acks, economy, gaps
+from tests.bench import acks, economy, gaps, ready
 from tests.bench.table import Row, page, table
 from tests.served import ROOT
 
@@ -32,6 +32,10 @@ def sections(seconds: float, quick: bool) -> dict[str, Section]:
         "gaps": (
             "After all sockets have died at once",
             lambda folder: gaps.measure(folder, gaps.QUICK if quick else gaps.DEATHS),
+        ),
+        "ready": (
+            "Restart, and the cost of writing down",
+            lambda folder: ready.measure(folder, *((1, 20) if quick else (5, 500))),
         ),
     }
 

@@ -34,9 +34,13 @@ DEATHS: Sequence[Death] = (
     Death("RST", 5.0, lambda slack: slack.drop(reset=True)),
     Death("half-open: silence", 5.0, lambda slack: slack.fall_silent()),
     Death("CLOSE frame", 2.0, lambda slack: slack.hang_up()),
-    Death("Slack asks for a new one", 0.5, lambda slack: slack.say_disconnect()),
+    Death(
+        "Slack asks for a new one and keeps the old one open",
+        0.5,
+        lambda slack: slack.say_disconnect(),
+    ),
 )
-QUICK = DEATHS[3:]
+QUICK = DEATHS[4:]
 
 
 def ours(folder: Path, slack: Crowd) -> OnSlack:

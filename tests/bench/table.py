@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import ceil
 from os import cpu_count
 
 HEAD = ("What", "Measured", "Target", "")
@@ -55,7 +56,7 @@ def quantile(values: Sequence[float], part: float) -> float:
     if not values:
         return float("inf")
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(part * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, ceil(part * len(ordered) - 1e-9) - 1)]
 
 
 def table(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
