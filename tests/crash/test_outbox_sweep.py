@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 
 from bot.slack.loops import Loop
 from bot.slack.outbox import Rhythm
@@ -20,8 +19,8 @@ from bot.slack.standin import Standin
 from bot.slack.standin_messages import Message
 from bot.slack.views import APPROVE
 from engine.sim.fleet_file import parse
-from engine.store.store import Store
-from tests.slack.stepped import Stepped, beginning
+from tests.slack.mortal import Mortal
+from tests.slack.stepped import beginning
 
 PARTS = 4  # of the sweep, each a test of its own
 SLOW = Rhythm(board=30.0, look=5.0)
@@ -36,56 +35,11 @@ vm = [
 HOURS = 3600.0
 
 
-class Killed(BaseException):
-    """SIGKILL, as far as this process is concerned: nobody catches it."""
+class Sweep(Mortal):
+    """A night in which only the outbox can be killed."""
 
-
-class Traced(Store):
-    """A database that says which statement comes next."""
-
-    seen: Callable[[str], None] = staticmethod(lambda _: None)
-
-    def _connect(self) -> Database:
-        database = super()._connect()
-        database._tracer = lambda sql, _: self.seen(sql)
-        return database
-
-
-class Sweep(Stepped):
-    """A night in which the outbox counts its statements, and is killed before the one that was
-    chosen. A row of reads counts once: nothing changes between them."""
-
-    chosen = -1
-    points = 0
-    _is_outbox = False
-    _last_was_read = False
-
-    def opened(self) -> Store:
-        store = Traced(self.path, durable=False)
-        store.seen = self.seen
-        return store
-
-    def turn(self, loop: Loop) -> float | None:
-        self._is_outbox = loop is self.side.outbox.loop
-        try:
-            return super().turn(loop)
-        except Killed:
-            self.drop()
-            self.begin()
-            return None
-        finally:
-            self._is_outbox = False
-
-    def seen(self, sql: str) -> None:
-        if not self._is_outbox:
-            return
-        reads = sql.lstrip().upper().startswith("SELECT")
-        counts = not (reads and self._last_was_read)
-        self._last_was_read = reads
-        if counts:
-            self.points += 1
-            if self.points == self.chosen:
-                raise Killed
+    def can_die(self, loop: Loop | None) -> bool:
+        return loop is self.side.outbox.loop
 
 
 def play(night: Sweep) -> None:

@@ -22,7 +22,7 @@ from engine.clock import VirtualClock
 from engine.model import Run
 from engine.reconciler import Engine
 from engine.service import Service
-from engine.settings import Settings, SlackSettings
+from engine.settings import Settings, SlackSettings, WaitLimits
 from engine.sim.fleet_file import START, FleetFile
 from engine.sim.port import SimPort
 from engine.sim.world import World
@@ -42,11 +42,12 @@ class Stepped:
         clock: VirtualClock,
         fleet: FleetFile,
         rhythm: Rhythm | None = None,
+        waits: WaitLimits | None = None,
         **said: object,
     ) -> None:
         self.path, self.slack, self.clock, self.rhythm = folder / "night.db", slack, clock, rhythm
         tokens = {"bot_token": slack.bot_token, "app_token": slack.app_token}
-        self.settings = Settings(slack=SlackSettings(**tokens, **said))
+        self.settings = Settings(slack=SlackSettings(**tokens, **said), waits=waits or WaitLimits())
         self.world = World.of(fleet)
         self.bugs = 0
         self.begin()
@@ -115,12 +116,16 @@ class Stepped:
         """One step of one loop."""
         return loop.turn()
 
+    def advance(self) -> None:
+        """One step of the engine."""
+        self.engine.advance()
+
     def step(self) -> None:
         """Whatever is due now, then on to the next moment at which something is."""
         if self.service.wake.is_set() or self.clock.now() >= self._tick:
             self.service.wake.clear()
-            self.engine.advance()
             self._tick = self.clock.now() + self.settings.engine.tick
+            self.advance()
         self.turns()
         if not self.service.wake.is_set():
             self.clock.jump(min(self._tick, *self._due.values()))
