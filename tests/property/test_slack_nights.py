@@ -119,12 +119,15 @@ class SlackNight(Mortal):
                 return
 
     def play(self, all_acts: list[Act]) -> None:
+        workspace = self.slack.workspace
         self.hears(self.slack.command_payload("U0DANA", self.ops, TEXTS[0]))
         for act in all_acts:
             self.pass_time(act.after)
             getattr(self, f"do_{act.do}")(act, f"U0{act.who.upper()}")
         self.chosen = -1
         self.slack.up()
+        for ordered in (workspace.orders, workspace.lose_answer, workspace.lose_request):
+            ordered.clear()
         self.come_to_an_end()
 
     def pass_time(self, seconds: float) -> None:
@@ -256,7 +259,8 @@ def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
         db.execute("UPDATE slack_runs SET told = 0")
     night.drop()
     night.begin()
-    night.pass_time(120.0)
+    night.pass_time(60.0)
+    night.until(night.quiet, DAY)
     again = {key: m for key, m in marked(night.slack) if before.get(key) != m}
     needed = {key for key in before if key.startswith(("board:", "card:"))}
     assert needed <= set(again), needed - set(again)
