@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from bot.terminal import reading, running, serving, verbs
+from bot.terminal import audit, reading, running, serving, verbs
 from bot.terminal.board import safe
 from bot.terminal.report_page import page
 from engine import grammar, naming
@@ -311,6 +311,7 @@ def demo() -> None:
 
 
 verbs.register(cli, lambda ctx: cast(_Lazy, ctx.obj).place())
+audit.register(cli, lambda ctx: cast(_Lazy, ctx.obj).place())
 serving.register(
     cli,
     lambda ctx: cast(_Lazy, ctx.obj).place(),

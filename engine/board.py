@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from engine.model import (
+    MOVED,
     Approval,
     ApprovalState,
     AttemptKind,
@@ -20,8 +21,7 @@ from engine.model import (
     Wait,
 )
 from engine.policy import estimate
-
-_BAD = frozenset({MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN})
+from engine.policy.ending import BAD
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
     return Board(
         run=record.run,
         total=len(moves),
-        moved=sum(m.move.state in (MoveState.DONE, MoveState.DAMAGED) for m in moves),
+        moved=sum(m.move.state in MOVED for m in moves),
         moving=tuple(_moving(m, fleet) for m in moves if m.move.state is MoveState.MOVING),
         waiting=_waiting(moves),
         restoring=tuple(m.move.vm for m in moves if m.move.state is MoveState.RESTORING),
@@ -103,7 +103,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
 
 def failed(record: RunRecord) -> tuple[Stuck, ...]:
     """What ended badly, in the order of the moves."""
-    return tuple(_stuck(m) for m in record.moves if m.move.state in _BAD)
+    return tuple(_stuck(m) for m in record.moves if m.move.state in BAD)
 
 
 #: Waits that only a person's word ends; their texts say which.
@@ -208,10 +208,5 @@ def _ends(
         work[move.source] += left
         for target in targets:
             work[target] += left / len(targets)
-    slots = {name: _slots(name, fleet) for name in work}
+    slots = {name: estimate.slots(name, fleet) for name in work}
     return now + max([longest, *(seconds / slots[name] for name, seconds in work.items())])
-
-
-def _slots(name: str, fleet: Fleet | None) -> int:
-    host = fleet.host(name) if fleet else None
-    return max(1, min(host.live_limit, host.storage_limit)) if host else 2

@@ -110,6 +110,11 @@ class Service:
         with writing(self.store, self.clock.now()) as pen:
             pen.event("refused", f"{error}", by=by, detail={"text": text, "what": error.what})
 
+    def note(self, run_id: int, text: str) -> None:
+        """Keep in the audit what happened around a run, outside of the engine."""
+        with writing(self.store, self.clock.now()) as pen:
+            pen.event("run.noted", text, run=run_id)
+
     def activate(self, run_id: int) -> None:
         """Its board is posted: a scheduled run begins. Idempotent."""
         self._turn(run_id, RunState.ACTIVE, "begins")

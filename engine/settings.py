@@ -157,6 +157,7 @@ class SlackSettings(Section):
     ``escalate`` are seconds before a yes is needed. Copies of cards go to ``approvals_channel``;
     where that is empty, to deciders outside the run's channel. ``break_glass`` lets somebody decide
     whom the rules bar; ``pager_url`` is called when somebody has to be woken.
+    ``fallback`` is the channel where a run is told about whose own channel is gone.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
     requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
@@ -170,6 +171,7 @@ class SlackSettings(Section):
     api_url: Annotated[str, AfterValidator(_api_url)] = "https://slack.com/api/"
     command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
     channels: Names = ()
+    fallback: str = ""
     starters: Names = ()
     approvers: Names = ()
     oncall: Names = ()

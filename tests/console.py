@@ -1,10 +1,16 @@
-"""The command line as tests type it: in this process, or as a process of its own."""
+"""The command line as tests type it: in this process, as a process of its own, at a terminal."""
 
 from __future__ import annotations
 
+import codecs
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +61,66 @@ def process(*words: str, **more: object) -> subprocess.Popen[str]:
         env=environment,
         **more,
     )
+
+
+class Seat:
+    """A person at a terminal of their own: reads what a command prints, types, presses Ctrl-C."""
+
+    def __init__(self, *words: str) -> None:
+        self._keyboard, inside = pty.openpty()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "bot.cli", *words],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(inside)
+        self.shown, self._seen, self._news = "", 0, threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while True:
+            try:
+                part = os.read(self._keyboard, 4096)
+            except OSError:  # its end of the terminal is closed
+                return
+            with self._news:
+                self.shown += decoder.decode(part)
+                self._news.notify_all()
+
+    def sees(self, pattern: str) -> None:
+        """Waits until it is shown, after what was seen before."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._finds(pattern), 60), self.shown
+
+    def _finds(self, pattern: str) -> bool:
+        found = re.compile(pattern).search(self.shown, self._seen)
+        self._seen = found.end() if found else self._seen
+        return found is not None
+
+    def types(self, text: str) -> None:
+        os.write(self._keyboard, text.encode())
+
+    def interrupt(self) -> int:
+        """Ctrl-C, and again where it came just before the keyboard was read: the exit code."""
+        for _ in range(30):
+            self.child.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                return self.child.wait(timeout=2)
+        raise AssertionError(self.shown)
+
+    def leaves(self) -> int:
+        """The exit code, once the program has ended by itself."""
+        return self.child.wait(timeout=60)
+
+    def close(self) -> None:
+        self.child.kill()
+        self.child.wait(timeout=30)
+        os.close(self._keyboard)
 
 
 def sit_down(folder: Path, monkeypatch: pytest.MonkeyPatch, fleet: str = "") -> None:

@@ -5,10 +5,7 @@ README.md is for people, docs/contract.md is the interface. What the contract ma
 """
 
 import ast
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -47,6 +44,7 @@ from engine.sim.story import play
 from engine.steering import DO, RULES
 from engine.store.store import Store
 from engine.vocabulary import OPTIONS, VERBS
+from tests.console import process, sit_down
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -512,27 +510,20 @@ def tries() -> Iterator[tuple[str, list[str]]]:
             yield command, [line for line in printed if line != "..."]
 
 
-def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path):
-    (tmp_path / "fleet.toml").write_text(block(README, "file: fleet.toml"))
+def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path, monkeypatch):
+    sit_down(tmp_path, monkeypatch, block(README, "file: fleet.toml"))
     (tmp_path / "tests").symlink_to(ROOT / "tests")
-    env = {key: value for key, value in os.environ.items() if not key.startswith("VMFERRY_")}
     shown = list(tries())
 
     assert len(shown) >= 4
     for command, printed in shown:
         program, *words = command.split()
         assert program == "vmferry"
-        done = subprocess.run(
-            [sys.executable, "-m", "bot.cli", *words],
-            cwd=tmp_path,
-            env={**env, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
+        done = process(*words)
+        out, err = done.communicate(timeout=120)
         denied = "--approve no" in command  # then not everything moves
-        assert done.returncode == (1 if denied else 0), done.stderr
-        told = iter(done.stdout.splitlines())
+        assert done.returncode == (1 if denied else 0), err
+        told = iter(out.splitlines())
         assert [line for line in printed if line not in told] == [], command
 
 

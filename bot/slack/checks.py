@@ -6,7 +6,7 @@ Slack that does not answer is no reason to refuse: runs go on without it, and so
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.slack.manifest import SCOPES
@@ -21,9 +21,13 @@ GONE = frozenset({"token_revoked", "token_expired", "account_inactive"})
 AT_ONCE = 8
 
 
-def refuse_unless_ready(slack: SlackSettings) -> Identity | None:
-    """Whose token it is; ``None`` where Slack does not answer. Raises ``Refused``, which names
-    everything that is missing, each with what to do."""
+def refuse_unless_ready(slack: SlackSettings, *, runs_wait: bool = False) -> Identity | None:
+    """Whose token it is; ``None`` where Slack does not say. Raises ``Refused``, which names
+    everything that is missing, each with what to do.
+
+    ``runs_wait``: runs are unfinished, and nobody watches them. Then what Slack finds wrong is only
+    logged: moves go on without Slack, and what it lacks can be put right meanwhile.
+    """
     absent = missing(slack)
     api = SlackApi(web_client(slack.bot_token.get_secret_value(), slack.api_url))
     found: list[str] = []
@@ -32,9 +36,13 @@ def refuse_unless_ready(slack: SlackSettings) -> Identity | None:
         identity = _identity(api, found)
     if identity is not None:
         found += _scopes(identity)
-        found += _channels(api, slack)
+        found += _named(api, slack)
     if slack.mode == "socket" and "app_token" not in absent:
         found += _app_token(api, slack.app_token.get_secret_value())
+    if runs_wait and not absent:
+        for sentence in found:
+            log.error("Runs go on all the same: %s", sentence)
+        return identity
     refuse([*absent.values(), *found])
     return identity
 
@@ -72,7 +80,7 @@ def _identity(api: SlackApi, found: list[str]) -> Identity | None:
     try:
         return api.identity()
     except SlackTrouble as trouble:
-        if _silent(trouble, "The bot token, its scopes and the channels"):
+        if _silent(trouble, "The bot token, its scopes, channels and groups"):
             return None
         found.append(_token_sentence("bot_token", trouble.code))
         return None
@@ -109,22 +117,21 @@ def _scopes(identity: Identity) -> list[str]:
     ]
 
 
-def _channels(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
-    named = [(channel, "slack.channels") for channel in slack.channels]
-    if slack.approvals_channel:
-        named.append((slack.approvals_channel, "slack.approvals_channel"))
+def _named(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
+    """The channels and user groups of the settings that Slack does not show us."""
+    asked: list[tuple[Callable[[SlackApi, str, str], str], str, str]] = []
+    asked += [(_channel, one, "slack.channels") for one in slack.channels]
+    for name in ("fallback", "approvals_channel"):
+        if getattr(slack, name):
+            asked.append((_channel, getattr(slack, name), f"slack.{name}"))
+    asked += [(_group, one, "slack.oncall") for one in slack.oncall]
+    asked += [(_group, one, "slack.escalation") for one in slack.escalation]
     with ThreadPoolExecutor(AT_ONCE) as asking:
-        yield from filter(None, asking.map(lambda one: _channel(api, *one), named))
+        yield from filter(None, asking.map(lambda one: one[0](api, *one[1:]), asked))
 
 
 def _channel(api: SlackApi, channel: str, setting: str) -> str:
-    try:
-        code = api.channel_trouble(channel)
-    except SlackTrouble as trouble:
-        # A missing scope is told once, by its name.
-        if trouble.code == "missing_scope" or _silent(trouble, f"The channel {channel}"):
-            return ""
-        code = trouble.code
+    code = _answer(lambda: api.channel_trouble(channel), f"The channel {channel}")
     if code == "":
         return ""
     if code == "is_archived":
@@ -133,6 +140,28 @@ def _channel(api: SlackApi, channel: str, setting: str) -> str:
         f"The bot cannot see the channel {channel} of {setting} ({code}). Type there: "
         "/invite @vmferry. An id looks like C0123; it stands at the end of the channel's details."
     )
+
+
+def _group(api: SlackApi, group: str, setting: str) -> str:
+    code = _answer(lambda: "" if api.members(group) else "no members", f"The group {group}")
+    if code == "":
+        return ""
+    return (
+        f"Slack does not say who is in the user group {group} of {setting} ({code}). An id looks "
+        "like S0123; it stands behind the three dots of the group's page. Without it nobody of "
+        "that group can decide."
+    )
+
+
+def _answer(ask: Callable[[], str], what: str) -> str:
+    """What is wrong with something that the settings name; empty: nothing that Slack says."""
+    try:
+        return ask()
+    except SlackTrouble as trouble:
+        # A missing scope is told once, by its name.
+        if trouble.code == "missing_scope" or _silent(trouble, what):
+            return ""
+        return trouble.code
 
 
 def _app_token(api: SlackApi, app_token: str) -> list[str]:

@@ -202,8 +202,7 @@ def _more(record: RunRecord) -> Block:
         about = f"Details of {run.label}, for you alone"
         return _button(record, DETAILS, RUN, (), "Details", about=about)
     options = [{"text": plain(word, BUTTON), "value": control.value} for word, control in entries]
-    about = f"More about {run.label}: {', '.join(word for word, _ in entries)}"
-    return {"type": "overflow", "action_id": MORE, "options": options, "accessibility_label": about}
+    return {"type": "overflow", "action_id": MORE, "options": options}
 
 
 def on_failure(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlite_utils import Database
-
 from bot.slack.blocks import Block, context, fingerprint, fit_blocks
 from bot.slack.card import Question, card_view
 from bot.slack.people import Deciders
@@ -65,15 +63,6 @@ class Copies:
         """Is Slack to be asked for something since this was asked last? Then knock."""
         asked, self._asks = self._asks, False
         return asked
-
-    def unsay(self, db: Database, approval: Approval) -> None:
-        """What was decided before its copy was sent is not asked there any more."""
-        prefix = _prefix(approval)
-        db.execute(
-            "DELETE FROM slack_outbox WHERE substr(key, 1, ?) = ?"
-            " AND key NOT IN (SELECT key FROM slack_messages)",
-            [len(prefix), prefix],
-        )
 
     def _places(self, question: Question, deciders: Deciders, channel: str) -> list[str]:
         """Where somebody has to be asked who does not see the card itself."""

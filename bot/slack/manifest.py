@@ -11,9 +11,11 @@ from engine.errors import Refused
 
 PATH = "/slack/events"
 SCOPES = {
+    "channels:history": "find a message whose answer was lost before it is posted again",
     "channels:read": "see at the start whether it is in its channels",
     "chat:write": "write and update messages",
     "commands": "hear the slash command",
+    "groups:history": "find the same in private channels",
     "groups:read": "see the same of private channels",
     "im:write": "ask deciders who are not in the channel",
     "usergroups:read": "know who is on call",

@@ -1,80 +1,62 @@
 """The one sender: posts and updates in order of urgency, paced, the latest version only.
 
-A row leaves the outbox in the transaction that writes down where its message stands. Decisions,
-answers and failures go first; a first post before any update; updates of boards and of open cards
-are coalesced. A 429
-pauses its method (for posts: the channel) for exactly as long as Slack says. What Slack will
-never take is dropped with a line in the log; a board that cannot be posted is written down, so
-that its run can be rejected.
+How it works. A row leaves the outbox in the transaction that writes down where its message stands.
+Decisions, answers and failures go first; a first post before any update; updates of boards and of
+open cards are coalesced. Every method keeps a budget of its own (``pace``), and a 429 is obeyed to
+the second.
 
-A post whose answer was lost is sent again, so it may stand twice: nothing looks it up yet.
+A post is written down as tried before it goes out. Where its answer is lost, or we are killed over
+it, it is looked for in the channel before it is sent again, by the key and version that it carries
+as metadata; a message that cannot be looked for (the scope is missing) may then stand twice, which
+is better than not at all.
+
+While Slack does not answer, one call at a time is tried, ever more rarely, and nothing is given up.
+What Slack will never take is dropped with a line in the log. Where a channel is gone, its run is
+told elsewhere; a run that has not begun is rejected instead.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bot.slack import sentences
+from bot.slack.away import Absences
 from bot.slack.loops import Loop
+from bot.slack.pace import LONGEST_SILENCE, Pace, Rhythm
 from bot.slack.roster import Lookups
-from bot.slack.slack_api import ReplyUrls, SlackApi, SlackLater, SlackNever, SlackTrouble
-from bot.slack.tables import FIRST, SECOND, Outbound, Sent, Tables
+from bot.slack.slack_api import AUTH, ReplyUrls, SlackApi, SlackLater, SlackNever, SlackTrouble
+from bot.slack.tables import SECOND, Outbound, Sent, Tables
 from engine.clock import Clock
+from engine.store import queries
 
 log = logging.getLogger(__name__)
 
-REPLY_TRIES = 10
+REPLY_TRIES = 40  # about as long as somebody waits for an answer: half an hour
 LONGEST_WAIT = 900.0
-
-
-@dataclass(frozen=True)
-class Rhythm:
-    """How often Slack is spoken to, in seconds of the wall."""
-
-    post: float = 1.0  # between two posts in one channel
-    board: float = 5.0  # between two versions of one board or open card
-    look: float = 0.25  # between two looks for events
-    again: float = 5.0  # before a call that failed for now is tried again
-
-
-class Pace:
-    """When the next call of a kind may go out. Time is an argument."""
-
-    def __init__(self, rhythm: Rhythm) -> None:
-        self.rhythm = rhythm
-        self._not_before: dict[tuple[str, str], float] = {}
-
-    def ready_at(self, method: str, out: Outbound) -> float:
-        """The earliest moment for this call."""
-        names = [(method, ""), (method, out.channel), ("key", out.key)]
-        if out.priority != FIRST:
-            names.append(("paced", out.key))
-        return max(self._not_before.get(name, 0.0) for name in names)
-
-    def sent(self, method: str, out: Outbound, now: float) -> None:
-        """A call went out: room for the next one of its kind."""
-        if method == "chat.postMessage":
-            self._not_before[(method, out.channel)] = now + self.rhythm.post
-        if out.key.startswith(("board:", "card:")):
-            self._not_before[("paced", out.key)] = now + self.rhythm.board
-        elif out.kind == "reply":
-            self._not_before.pop(("key", out.key), None)
-
-    def limited(self, method: str, out: Outbound, until: float) -> None:
-        """Slack said 429: nothing of this kind until then. Other methods go on."""
-        channel = out.channel if method == "chat.postMessage" else ""
-        self._not_before[(method, channel)] = until
-
-    def failed(self, out: Outbound, until: float) -> None:
-        """This one call failed for now; the others go on."""
-        self._not_before[("key", out.key)] = until
+AT_ONCE = 10  # calls between two looks at what is most urgent
+SKEW = 600.0  # seconds by which Slack's clock may differ from ours
+UNEDITABLE = 1_800.0  # between two new messages in the place of one that may not be edited
+GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+UNREACHABLE = frozenset(
+    {
+        "channel_not_found",
+        "is_archived",
+        "is_inactive",
+        "no_permission",
+        "not_in_channel",
+        "restricted_action",
+        "restricted_action_non_threadable_channel",
+        "restricted_action_read_only_channel",
+        "restricted_action_thread_locked",
+        "restricted_action_thread_only_channel",
+    }
+)
 
 
 class Outbox:
     """Sends what stands in the outbox. ``after`` is called with the run when a message of a run
-    was posted or given up."""
+    was posted or given up, and with ``None`` when Slack answers again."""
 
     def __init__(
         self,
@@ -88,9 +70,15 @@ class Outbox:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
         self.pace = Pace(rhythm)
         self.lookups = Lookups(tables, clock)
+        self.absences = Absences(tables.store)
         self.after = after
         self.loop = Loop("slack-outbox", self.send_due)
         self._tries: dict[str, int] = {}
+        self._unheard = 0  # calls in a row that Slack did not answer
+        self._unheard_since = 0.0
+        self._reposted: dict[str, float] = {}
+        known = self.absences.latest()
+        self._away = known is not None and known.until is None
 
     def send_due(self) -> float | None:
         """Send everything that may go now; the seconds until the next may."""
@@ -99,74 +87,106 @@ class Outbox:
             if asked:
                 self.after(None)
             waiting = self._in_order()
-            if asked and not waiting:
-                continue  # more may be wanted
+            now = self.clock.monotonic()
+            ready = [out_sent[:2] for out_sent in waiting if out_sent[2] <= now]
+            for out, sent in ready[:AT_ONCE]:
+                self._send_if_due(out, sent)
+            if ready or asked:
+                continue  # more may be due, or wanted, by now
             if not waiting:
                 return None
-            now = self.clock.monotonic()
-            ready = next((w for w in waiting if w[2] <= now), None)
-            if asked and ready is None:
-                continue
-            if ready is None:
-                return max(0.01, min(at for _, _, at in waiting) - now)
-            out, sent, _ = ready
-            try:
-                self._send(out, sent)
-            except Exception:
-                self.loop.bug(out.key)
-                self.pace.failed(out, self.clock.monotonic() + self._next_try(out))
+            return max(0.01, min(at for _, _, at in waiting) - now)
 
     def _in_order(self) -> list[tuple[Outbound, Sent | None, float]]:
-        """What could be sent, most urgent first, with the moment when it may. Replies in a
-        thread wait for their parent."""
-        rows = []
-        for out in self.tables.outbound():
-            sent = self.tables.message(out.key)
-            if out.parent and sent is None and self.tables.message(out.parent) is None:
-                continue
-            rows.append((out, sent, self.pace.ready_at(_method(out, sent), out)))
+        """What could be sent, most urgent first, with the moment when it may."""
+        rows = [
+            (out, sent, self.pace.ready_at(self._method(out, sent), out))
+            for out, sent in self.tables.sendable()
+        ]
         return sorted(rows, key=lambda row: (_urgency(row[0], row[1]), row[0].id))
 
-    def _send(self, out: Outbound, sent: Sent | None) -> None:
-        method = _method(out, sent)
+    def _send_if_due(self, out: Outbound, sent: Sent | None) -> None:
+        """Send it, unless another call of the same look used up its turn, or it was taken back."""
+        method = self._method(out, sent)
+        now = self.clock.monotonic()
+        if self.pace.ready_at(method, out) > now or not self.tables.still_wanted(out):
+            return
+        self.pace.called(method, out, now)
+        try:
+            self._send(method, out, sent)
+        except Exception:
+            self.loop.bug(out.key)
+            self.pace.failed(out, self.clock.monotonic() + self._next_try(out))
+
+    def _send(self, method: str, out: Outbound, sent: Sent | None) -> None:
         try:
             if out.kind == "form":
                 self.api.open_view(out.text, out.blocks[0])
-                stands = None
+                self.tables.done(out)
             elif out.kind == "reply":
                 self._reply(out)
-                stands = None
+                self.tables.done(out)
+            elif sent is not None:
+                self.api.update(sent.channel, sent.ts, out.text, out.blocks)
+                self.tables.updated(out, sent)
             else:
-                stands = self._message(out, sent)
+                self.tables.posted_as(out, self._post(out))
+                self.after(out.run)
         except SlackTrouble as trouble:
             self._failed(method, out, sent, trouble)
             return
-        self.pace.sent(method, out, self.clock.monotonic())
+        self._heard()
+        self.pace.sent(out, self.clock.monotonic())
         self._tries.pop(out.key, None)
-        self.tables.sent(out, stands)
-        if stands is not None and sent is None:
-            self.after(out.run)
 
-    def _failed(self, method: str, out: Outbound, sent: Sent | None, trouble: SlackTrouble) -> None:
-        if out.kind == "form":
-            # Its trigger is good for 3 s: there is no later.
-            log.warning("%s was not opened: %s", out.key, trouble.code)
-            self.tables.form_failed(out, sentences.form_not_opened(trouble.code))
-        elif isinstance(trouble, SlackLater):
-            self._later(method, out, trouble)
-        elif isinstance(trouble, SlackNever):
-            self._never(out, sent, trouble)
+    # --- posts --------------------------------------------------------------------------------
 
-    def _message(self, out: Outbound, sent: Sent | None) -> Sent:
-        if sent is not None:
-            self.api.update(sent.channel, sent.ts, out.text, out.blocks)
-            return Sent(out.key, sent.channel, sent.ts, sent.thread_ts, out.fingerprint)
-        parent = self.tables.message(out.parent) if out.parent else None
-        thread = parent.ts if parent else None
-        ts = self.api.post(out.key, out.channel, out.text, out.blocks, thread, out.broadcast)
-        return Sent(out.key, out.channel, ts, thread, out.fingerprint)
+    def _post(self, out: Outbound) -> Sent:
+        """A new message; or the one that stands already, where an answer was lost."""
+        parent = self._parent(out)
+        thread, place = parent.ts if parent else None, self._place(out, None)
+        found = self._look_for(out, place, thread)
+        if found is not None:
+            return found
+        self.tables.trying(out, self.clock.now())
+        marks = (out.key, out.fingerprint)
+        try:
+            channel, ts = self.api.post(marks, place, out.text, out.blocks, thread, out.broadcast)
+        except SlackTrouble as trouble:
+            if trouble.refused:
+                self.tables.not_posted(out)
+            raise
+        return Sent(out.key, channel, ts, thread, out.fingerprint)
+
+    def _parent(self, out: Outbound) -> Sent | None:
+        return self.tables.message(out.parent) if out.parent else None
+
+    def _place(self, out: Outbound, sent: Sent | None) -> str:
+        """The channel in which it stands or will stand; a person's is only known by then."""
+        standing = sent or self._parent(out)
+        return standing.channel if standing else out.channel
+
+    def _look_for(self, out: Outbound, place: str, thread: str | None) -> Sent | None:
+        """The message that an earlier try left in the channel, if it did."""
+        if out.tried is None:
+            return None
+        marks, oldest = (out.key, out.tried_as), out.tried - SKEW
+        try:
+            ts = self.api.find(marks, place, thread, oldest)
+        except SlackNever as never:
+            log.warning("%s may stand twice, it cannot be looked for: %s", out.key, never.code)
+            return None
+        except SlackLater as later:
+            # Not the limit of posts: they go on.
+            why = f"looking for it: {later.code}"
+            raise SlackLater(why, later.seconds, refused=later.refused) from later
+        if ts is None:
+            return None
+        log.info("%s stands already: its answer was lost", out.key)
+        return Sent(out.key, place, ts, thread, out.tried_as)
 
     def _reply(self, out: Outbound) -> None:
+        """Through the response URL while it lives, else in the channel, else as a message."""
         url = self.urls.use(out.inbox, self.clock.monotonic())
         if url is not None:
             try:
@@ -174,7 +194,26 @@ class Outbox:
                 return
             except SlackNever as never:
                 log.warning("response_url of inbox %s failed: %s", out.inbox, never.code)
-        self.api.ephemeral(out.channel, out.user or "", out.text, out.thread_ts)
+        user = out.user or ""
+        try:
+            self.api.ephemeral(out.channel, user, out.text, out.thread_ts)
+        except SlackNever as never:
+            log.warning("%s is told by a message: %s", user, never.code)
+            self.api.post((out.key, out.fingerprint), user, out.text, (), None, False)
+
+    # --- what did not go out ------------------------------------------------------------------
+
+    def _failed(self, method: str, out: Outbound, sent: Sent | None, trouble: SlackTrouble) -> None:
+        if trouble.refused and trouble.code not in AUTH:
+            self._heard()
+        if out.kind == "form":
+            # Its trigger is good for 3 s: there is no later.
+            log.warning("%s was not opened: %s", out.key, trouble.code)
+            self.tables.form_failed(out, sentences.form_not_opened(trouble.code))
+        elif isinstance(trouble, SlackLater):
+            self._later(method, out, trouble)
+        else:
+            self._never(out, sent, trouble)
 
     def _next_try(self, out: Outbound) -> float:
         """Counts a try that failed; the seconds until the next one."""
@@ -184,10 +223,10 @@ class Outbox:
     def _later(self, method: str, out: Outbound, later: SlackLater) -> None:
         wait = self._next_try(out)
         if out.key.startswith("board:") and out.run is not None:
-            self.tables.trouble(out.run, later.code)
+            self.tables.runs.trouble(out.run, later.code)
         if out.kind == "reply" and self._tries[out.key] >= REPLY_TRIES:
             log.warning("%s could not be told: %s", out.user, later.code)
-            self.tables.sent(out, None)
+            self.tables.done(out)
             return
         now = self.clock.monotonic()
         if later.code == "ratelimited" and later.seconds is not None:
@@ -195,30 +234,79 @@ class Outbox:
             return
         log.warning("%s of %s failed for now: %s", method, out.key, later.code)
         self.pace.failed(out, now + (later.seconds or wait))
+        if not later.refused or later.code in AUTH:
+            self._not_heard(later)
 
-    def _never(self, out: Outbound, sent: Sent | None, never: SlackNever) -> None:
+    def _not_heard(self, later: SlackLater) -> None:
+        """Slack did not answer, or does not know us any more. A second time in a row, nothing else
+        is tried for a while either."""
+        self._unheard += 1
+        if self._unheard == 1:
+            self._unheard_since = self.clock.now()
+            return
+        if not self._away:
+            self._away = True
+            self.absences.begin(self._unheard_since, later.code)
+            unknown = "install the app again; " if later.code in AUTH else ""
+            log.error("Slack is away (%s): %sruns go on without it", later.code, unknown)
+        again = min(self.pace.rhythm.again * (self._unheard - 1), LONGEST_SILENCE)
+        self.pace.silent(self.clock.monotonic() + again)
+
+    def _heard(self) -> None:
+        self._unheard = 0
+        if not self._away:
+            return
+        self._away = False
+        log.warning("Slack is back")
+        self.absences.end(self.clock.now())
+        self.after(None)
+
+    def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
         log.warning("%s cannot be sent: %s", out.key, never.code)
-        if sent is not None:
-            # The old version stays; without this the same content would be tried for ever.
-            kept = Sent(out.key, sent.channel, sent.ts, sent.thread_ts, out.fingerprint)
-            self.tables.sent(out, kept)
-        elif out.key.startswith("board:") and out.run is not None:
-            self.tables.unposted(out.run, never.code)
+        if out.kind == "reply":
+            self.tables.done(out)
+            return
+        if out.run is not None and out.key == f"board:R{out.run}" and self._not_begun(out.run):
+            self.tables.runs.unposted(out.run, never.code)
             self.after(out.run)
-        elif out.kind == "reply":
-            self.tables.sent(out, None)
-        else:
+            return
+        lost = out.run is not None and never.code in UNREACHABLE
+        if out.run is not None and lost:
+            lost = self.tables.runs.lose(out.run, self._place(out, sent), never.code)
+            self.after(out.run)
+        if sent is None or lost:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
             wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
             self.pace.failed(out, self.clock.monotonic() + wait)
+        elif never.code in GONE:
+            self._anew(out, never.code)
+        else:
+            # The old version stays; without this the same content would be tried for ever.
+            self.tables.updated(out, sent)
 
+    def _not_begun(self, number: int) -> bool:
+        """Does this run wait for its board, or did it in vain?"""
+        run = queries.run(self.tables.store, number)
+        return run is not None and run.started is None
 
-def _method(out: Outbound, sent: Sent | None) -> str:
-    if out.kind == "form":
-        return "views.open"
-    if out.kind == "reply":
-        return "chat.postEphemeral"
-    return "chat.postMessage" if sent is None else "chat.update"
+    def _anew(self, out: Outbound, code: str) -> None:
+        """Somebody deleted it, or it may not be edited: its next version is a new message. Not
+        again and again, where the workspace lets nobody edit."""
+        now = self.clock.monotonic()
+        last = self._reposted.get(out.key)
+        if last is not None and now - last < UNEDITABLE and code != "message_not_found":
+            self.pace.failed(out, last + UNEDITABLE)
+            return
+        self._reposted[out.key] = now
+        self.tables.forget(out.key)
+
+    def _method(self, out: Outbound, sent: Sent | None) -> str:
+        if out.kind == "form":
+            return "views.open"
+        if out.kind == "reply":
+            known = self.urls.has(out.inbox, self.clock.monotonic())
+            return "response_url" if known else "chat.postEphemeral"
+        return "chat.postMessage" if sent is None else "chat.update"
 
 
 def _urgency(out: Outbound, sent: Sent | None) -> int:

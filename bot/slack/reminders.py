@@ -12,7 +12,7 @@ from bot.slack.blocks import date, section
 from bot.slack.card import Question
 from bot.slack.people import Deciders, calls, mentions
 from bot.slack.views import Rendered, count, nobody, rendered, route
-from engine.model import Approval, ApprovalState, RunState
+from engine.model import ApprovalState, RunState
 from engine.settings import SlackSettings
 
 REST = 300.0  # seconds for which a new card is left alone before somebody is asked again
@@ -25,7 +25,6 @@ def due(
     approval, run = question.approval, question.record.run
     if approval.state is not ApprovalState.REQUESTED or run.state is not RunState.ACTIVE:
         return
-    again, late_one = keys_of(approval)
     left = (question.needed_by or now) - now
     stood = now - approval.requested
     able = deciders.eligible(run)
@@ -34,12 +33,12 @@ def due(
         # Of several that are due only the last is said: the others came too late.
         lead = min(leads)
         words = f"⏰ {mentions(able)} {_still(question)}"
-        yield f"{again}{lead:g}", _told(words)
+        yield f"remind:{approval.label}:{lead:g}", _told(words)
     helpless = is_helpless(question, deciders)
     if settings.escalation and (helpless or is_late(question, settings, now)):
         why = f"{nobody(run, deciders)}." if helpless else "Nobody has decided yet."
         words = f"📣 {calls(settings.escalation)} {_still(question)} {why[0].upper()}{why[1:]}"
-        yield late_one, _told(words)
+        yield f"escalate:{approval.label}:", _told(words)
 
 
 def is_helpless(question: Question, deciders: Deciders) -> bool:
@@ -51,11 +50,6 @@ def is_late(question: Question, settings: SlackSettings, now: float) -> bool:
     """Is it so near to the need that the escalation is due?"""
     left = (question.needed_by or now) - now
     return left <= settings.escalate and now - question.approval.requested >= settings.escalate
-
-
-def keys_of(approval: Approval) -> tuple[str, str]:
-    """How the keys of its reminders and of its escalation begin."""
-    return f"remind:{approval.label}:", f"escalate:{approval.label}:"
 
 
 def _still(question: Question) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.people import Deciders, bare, mention, mentions, slack_id
+from bot.slack.told import Watched
 from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
 from bot.slack.wording import acted, named, typed
 from engine.board import Board
@@ -79,6 +80,12 @@ def not_posted(run: Run, channel: str, error: str) -> str:
     }
     reason = why.get(error, f"Slack refused the message ({escape(error)}).")
     return f"{run.label} was rejected: {reason} {NOT_STARTED}"
+
+
+def told_elsewhere(run: Run, watched: Watched, place: str) -> str:
+    """For the audit, which knows no mentions."""
+    gone = f"{watched.channel} ({watched.lost})"
+    return f"{run.label} is told about in {place} from now on, and no longer in {gone}"
 
 
 def unknown_button(command: str) -> str:

@@ -10,7 +10,8 @@ from bot.slack.app import build_app
 from bot.slack.connection import Connection
 from bot.slack.http_mode import HttpMode
 from bot.slack.listeners import Listeners
-from bot.slack.outbox import Outbox, Rhythm
+from bot.slack.outbox import Outbox
+from bot.slack.pace import Rhythm
 from bot.slack.pager import Pager
 from bot.slack.slack_api import ReplyUrls, SlackApi, web_client
 from bot.slack.tables import Tables

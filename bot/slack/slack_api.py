@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import http.client
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -23,10 +24,12 @@ from slack_sdk.web.slack_response import SlackResponse
 from slack_sdk.webhook import WebhookClient
 
 Block = Mapping[str, object]
+Marks = tuple[str, str]  # key and version of a message
 
 TIMEOUT, QUICK = 10, 2
+MARKED, PAGE, PAGES = "vmferry_message", 200, 5
 REPLIES, REPLIES_FOR = 5, 29 * 60.0
-PAGES, PAGE = 5, 900  # of the members of a channel
+WORD = re.compile(r"\w+")  # Slack's own names of what is wrong
 SLOW_DOWN = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 AUTH = frozenset(
     {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
@@ -45,19 +48,19 @@ PASSING = frozenset(
 
 
 class SlackTrouble(Exception):
-    """A call that did not succeed; ``code`` is Slack's word."""
+    """A call that did not succeed; ``code`` is Slack's word. ``refused``: Slack said no, so it did
+    not happen; otherwise nobody knows."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, *, refused: bool = True) -> None:
         super().__init__(code)
-        self.code = code
+        self.code, self.refused = code, refused
 
 
 class SlackLater(SlackTrouble):
-    """Try again, in ``seconds`` where Slack says so; whether it happened is unknown where Slack
-    did not answer."""
+    """Try again, in ``seconds`` where Slack says so."""
 
-    def __init__(self, code: str, seconds: float | None = None) -> None:
-        super().__init__(code)
+    def __init__(self, code: str, seconds: float | None = None, *, refused: bool = False) -> None:
+        super().__init__(code, refused=refused)
         self.seconds = seconds
 
 
@@ -138,15 +141,16 @@ class SlackApi:
 
     def post(
         self,
-        key: str,
+        marks: Marks,
         channel: str,
         text: str,
         blocks: Sequence[Block],
         thread_ts: str | None,
         broadcast: bool,
-    ) -> str:
-        """A new message; returns its ts. ``key`` goes along as metadata, so that a post whose
-        answer was lost can be found. Not idempotent."""
+    ) -> tuple[str, str]:
+        """A new message, in a channel or to a person; returns where it stands: channel and ts.
+        ``marks`` go along, so that a post whose answer was lost can be found. Not idempotent."""
+        key, version = marks
         with _Translated():
             answer = self.client.chat_postMessage(
                 channel=channel,
@@ -156,9 +160,47 @@ class SlackApi:
                 reply_broadcast=broadcast or None,
                 unfurl_links=False,
                 unfurl_media=False,
-                metadata={"event_type": "vmferry_message", "event_payload": {"key": key}},
+                metadata={"event_type": MARKED, "event_payload": {"key": key, "version": version}},
             )
-            return str(answer["ts"])
+            return str(answer["channel"]), str(answer["ts"])
+
+    def find(self, marks: Marks, channel: str, thread_ts: str | None, oldest: float) -> str | None:
+        """The ts of the message of ours with these marks, not older than ``oldest`` (Slack's
+        time). Needs the scopes channels:history or groups:history."""
+        cursor, sought = "", {"key": marks[0], "version": marks[1]}
+        for _ in range(PAGES):
+            with _Translated():
+                answer = self._page(channel, thread_ts, oldest, cursor)
+            for message in _dicts(answer.get("messages")):
+                metadata = message.get("metadata")
+                if isinstance(metadata, dict) and metadata.get("event_payload") == sought:
+                    return str(message["ts"])
+            further = answer.get("response_metadata")
+            cursor = str(further.get("next_cursor") or "") if isinstance(further, dict) else ""
+            if not cursor:
+                break
+        return None
+
+    def _page(
+        self, channel: str, thread_ts: str | None, oldest: float, cursor: str
+    ) -> SlackResponse:
+        since = f"{oldest:.6f}"
+        if thread_ts is None:
+            return self.client.conversations_history(
+                channel=channel,
+                oldest=since,
+                include_all_metadata=True,
+                limit=PAGE,
+                cursor=cursor or None,
+            )
+        return self.client.conversations_replies(
+            channel=channel,
+            ts=thread_ts,
+            oldest=since,
+            include_all_metadata=True,
+            limit=PAGE,
+            cursor=cursor or None,
+        )
 
     def update(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> None:
         """Another content for a message. Idempotent."""
@@ -189,7 +231,7 @@ class SlackApi:
         with _Translated():
             answer = hook.send_dict(body)
         if answer.status_code == 429:
-            raise SlackLater("ratelimited", _seconds(answer.headers))
+            raise SlackLater("ratelimited", _seconds(answer.headers), refused=True)
         if answer.status_code != 200:
             raise SlackNever(f"response_url {answer.status_code}")
 
@@ -257,11 +299,13 @@ def _translated(error: SlackApiError) -> SlackTrouble:
     answer = error.response
     heard = isinstance(answer, SlackResponse | AsyncSlackResponse)
     status, headers = (answer.status_code, answer.headers) if heard else (200, {})
-    code = str(_field(answer, "error") or f"HTTP {status}")
+    code = str(_field(answer, "error") or "")
+    if not WORD.fullmatch(code):
+        code = f"HTTP {status}"  # a page instead of an answer
     if status == 429 or code in SLOW_DOWN:
-        return SlackLater("ratelimited", _seconds(headers))
+        return SlackLater("ratelimited", _seconds(headers), refused=True)
     if code in AUTH:
-        return SlackLater(code, 60.0)
+        return SlackLater(code, 60.0, refused=True)
     if status >= 500 or code in PASSING or code.startswith("HTTP"):
         return SlackLater(code)
     return SlackNever(code)
@@ -270,6 +314,10 @@ def _translated(error: SlackApiError) -> SlackTrouble:
 def _field(answer: object, name: str) -> object:
     data = answer.data if isinstance(answer, SlackResponse | AsyncSlackResponse) else answer
     return data.get(name) if isinstance(data, dict) else None
+
+
+def _dicts(values: object) -> list[dict[str, object]]:
+    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
 
 
 def _seconds(headers: Mapping[str, object]) -> float:
@@ -311,6 +359,12 @@ class ReplyUrls:
             self._urls[inbox] = _Url(address, now + REPLIES_FOR)
             while len(self._urls) > self._most:
                 self._urls.popitem(last=False)
+
+    def has(self, inbox: int | None, now: float) -> bool:
+        """Is there an address for this row that can still be used?"""
+        with self._lock:
+            url = self._urls.get(inbox) if inbox is not None else None
+            return url is not None and url.left > 0 and url.until >= now
 
     def use(self, inbox: int | None, now: float) -> str | None:
         """An address that can still be used, counted; ``None`` where there is none."""

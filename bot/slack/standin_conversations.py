@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
-from bot.slack.standin_messages import Channel, Message, raw
+from bot.slack.standin_messages import Channel, Message, raw, refused
 from bot.slack.standin_workspace import Workspace
 
 Json = Mapping[str, object]
 PAGE, MOST = 100, 999
-
-
-def refused(code: str, where: str = "") -> dict[str, object]:
-    """Slack's no, and what about the arguments was wrong."""
-    no: dict[str, object] = {"ok": False, "error": code}
-    return no | ({"response_metadata": {"messages": [f"[ERROR] {where}"]}} if where else {})
+MOMENT = re.compile(r"\d+(\.\d+)?")
 
 
 class Conversations:
@@ -32,7 +28,14 @@ class Conversations:
 
     def open(self, args: Json) -> dict[str, object]:
         """What one person and the bot say to each other."""
-        users = str(args.get("users") or "").split(",")
+        if args.get("channel"):
+            room = self.workspace.found(args["channel"])
+            if room is None or not room.im:
+                return refused("channel_not_found")
+            return {"ok": True, "channel": {"id": room.id}}
+        if not args.get("users"):
+            return refused("users_list_not_supplied")
+        users = str(args["users"]).split(",")
         if len(users) > 1:
             return refused("method_not_supported_for_channel_type")
         if users[0] not in self.workspace.users:
@@ -73,6 +76,9 @@ class Conversations:
             return None, refused("channel_not_found")
         if self.workspace.bot_user not in room.members:
             return None, refused("not_in_channel")
+        for end in ("oldest", "latest"):
+            if not MOMENT.fullmatch(str(args.get(end) or "0")):
+                return None, refused(f"invalid_ts_{end}")
         return room, {}
 
     def _lines(self, room: Channel) -> list[Message]:

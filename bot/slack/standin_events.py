@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bot.slack import standin_payloads
@@ -17,11 +18,11 @@ LOOK = 0.02
 
 @dataclass
 class Sent:
-    """An event, and the envelopes in which it was sent so far."""
+    """An event, and the envelopes in which it was sent so far. ``over``: it comes no more."""
 
     event_id: str
     envelopes: list[str] = field(default_factory=list)
-    given_up: bool = False
+    over: bool = False
 
 
 class Events(Troubles):
@@ -42,6 +43,7 @@ class Events(Troubles):
         sent.envelopes.append(envelope or self._new_envelope())
         try:
             self.deliver("events_api", made, sent.envelopes[0])
+            sent.over = True
         except NotAcked:
             asyncio.run_coroutine_threadsafe(self._insist(sent, made, now), self._loop)
         return sent
@@ -55,20 +57,30 @@ class Events(Troubles):
             while self.workspace.clock.now() < begun + after:
                 await asyncio.sleep(LOOK)
             if self.heard(sent):
-                return
+                break
             sent.envelopes.append(self._new_envelope())
-            frame = {
-                "envelope_id": sent.envelopes[-1],
-                "type": "events_api",
-                "payload": payload,
-                "accepts_response_payload": False,
-                "retry_attempt": attempt,
-                "retry_reason": "timeout",
-            }
-            await self._send(frame)
-            until = self._loop.time() + self.ack_within
-            while self._loop.time() < until and not self.heard(sent):
-                await asyncio.sleep(LOOK)
+            await self._once_more(sent.envelopes[-1], payload, attempt)
         with self._changed:
-            sent.given_up = not self.heard(sent)
+            sent.over = True
             self._changed.notify_all()
+
+    async def _once_more(self, envelope: str, payload: Json, attempt: int) -> None:
+        """One more try, for as long as Slack waits for an ack."""
+        if self.http is not None:
+            with suppress(NotAcked):
+                await asyncio.to_thread(
+                    self._post, "events_api", payload, envelope, self.http, attempt
+                )
+            return
+        frame = {
+            "envelope_id": envelope,
+            "type": "events_api",
+            "payload": payload,
+            "accepts_response_payload": False,
+            "retry_attempt": attempt,
+            "retry_reason": "timeout",
+        }
+        await self._send(frame)
+        until = self._loop.time() + self.ack_within
+        while self._loop.time() < until and not self.acks(envelope):
+            await asyncio.sleep(LOOK)

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.slack.standin_rules import Refusal, complaints, plain
+from bot.slack.standin_blocks import modal
+from bot.slack.standin_rules import Refusal
+from bot.slack.standin_shapes import wrong
 
 Json = Mapping[str, object]
 
 TRIGGER_LIFE = 3.0
-VIEW_BLOCKS, VIEW_SIZE, METADATA, IDENTIFIER = 100, 250_000, 3_000, 255
-LABEL, OPTIONS, OPTION_TEXT, OPTION_VALUE = 2_000, 100, 75, 150
-WORDS = {"title": 24, "submit": 24, "close": 24}
+VIEW_SIZE = 250_000
 
 
 @dataclass
@@ -55,64 +55,18 @@ def view_refusal(view: object) -> Refusal | None:
 
 
 def _complaints(view: object) -> Iterator[str]:
-    if not isinstance(view, Mapping) or view.get("type") != "modal":
-        yield "view is no modal"
+    yield from modal(view, "/view")
+    if not isinstance(view, Mapping):
         return
-    for part, longest in WORDS.items():
-        if part == "title" or part in view:
-            yield from plain(view.get(part), longest, part)
-    if len(str(view.get("private_metadata", ""))) > METADATA:
-        yield f"private_metadata over {METADATA}"
-    if len(str(view.get("callback_id", ""))) > IDENTIFIER:
-        yield f"callback_id over {IDENTIFIER}"
     if len(json.dumps(view)) > VIEW_SIZE:
-        yield "view too large"
+        yield wrong(f"must be less than {VIEW_SIZE} characters", "/view")
     blocks = view.get("blocks")
-    if not isinstance(blocks, Sequence) or not 1 <= len(blocks) <= VIEW_BLOCKS:
-        yield f"blocks must be 1 to {VIEW_BLOCKS}"
-        return
-    if any(_is_input(block) for block in blocks) and "submit" not in view:
-        yield "input blocks need submit"
-    for block in blocks:
-        yield from _input(block) if _is_input(block) else complaints(block)
+    if "submit" not in view and isinstance(blocks, Sequence) and any(map(_is_input, blocks)):
+        yield wrong("missing required field: submit", "/view")
 
 
 def _is_input(block: object) -> bool:
     return isinstance(block, Mapping) and block.get("type") == "input"
-
-
-def _input(block: Json) -> Iterator[str]:
-    yield from plain(block.get("label"), LABEL, "label")
-    field = block.get("element")
-    if not isinstance(field, Mapping):
-        yield "input without element"
-        return
-    if field.get("type") == "plain_text_input":
-        return
-    if field.get("type") != "multi_static_select":
-        yield f"unknown element {field.get('type')}"
-        return
-    if ("options" in field) == ("option_groups" in field):
-        yield "either options or option_groups"
-        return
-    groups = field.get("option_groups", [{"options": field.get("options")}])
-    if not isinstance(groups, Sequence) or not 1 <= len(groups) <= OPTIONS:
-        yield f"option_groups must be 1 to {OPTIONS}"
-        return
-    for group in groups:
-        if "label" in group:
-            yield from plain(group["label"], OPTION_TEXT, "group")
-        yield from _options(group.get("options"))
-
-
-def _options(options: object) -> Iterator[str]:
-    if not isinstance(options, Sequence) or not 1 <= len(options) <= OPTIONS:
-        yield f"options must be 1 to {OPTIONS}"
-        return
-    for option in options:
-        yield from plain(option.get("text"), OPTION_TEXT, "option")
-        if not 1 <= len(str(option.get("value", ""))) <= OPTION_VALUE:
-            yield f"option value must have 1 to {OPTION_VALUE} characters"
 
 
 def submission(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from bot.slack.standin_conversations import Conversations, refused
+from bot.slack.standin_conversations import Conversations
 from bot.slack.standin_forms import Form, trigger_error, view_refusal
-from bot.slack.standin_messages import Channel, Ephemeral, Message, Version, blocks_of, raw
+from bot.slack.standin_messages import Channel, Ephemeral, Message, Version, blocks_of, raw, refused
 from bot.slack.standin_rules import TEXT_ON_POST, refusal
 from bot.slack.standin_workspace import Workspace
 
@@ -155,6 +155,9 @@ class Methods:
         if user not in room.members:
             return refused("user_not_in_channel")
         thread = args.get("thread_ts")
+        sent = {"ok": True, "message_ts": self.workspace.next_ts()}
+        if thread and not self.workspace.is_thread(room.id, str(thread)):
+            return sent  # Slack says yes, and shows it to nobody
         self.workspace.show_only(
             Ephemeral(
                 self.workspace.clock.now(),
@@ -166,7 +169,7 @@ class Methods:
                 "chat.postEphemeral",
             )
         )
-        return {"ok": True, "message_ts": self.workspace.next_ts()}
+        return sent
 
     def _permalink(self, args: Json) -> dict[str, object]:
         room, ts = self.workspace.found(args.get("channel")), str(args.get("message_ts") or "")

@@ -144,6 +144,6 @@ class Server(Sockets):
         return web.json_response(answer.body, status=answer.status, headers=headers)
 
     async def _respond(self, request: web.Request) -> web.Response:
-        if self.workspace.respond(request.match_info["token"], await arguments(request)):
-            return web.Response(text="ok")
-        return web.Response(status=404, text="expired_url")
+        error = self.workspace.respond(request.match_info["token"], await arguments(request))
+        status = 404 if error == "expired_url" else 400 if error else 200
+        return web.Response(status=status, text=error or "ok")

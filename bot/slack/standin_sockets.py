@@ -13,10 +13,12 @@ from typing import TypeVar
 
 from aiohttp import WSMsgType, web
 
-from bot.slack.standin_workspace import Workspace
+from bot.slack.standin_signed import posted, request_of
+from bot.slack.standin_workspace import WALL, Workspace
 
 Json = Mapping[str, object]
 T = TypeVar("T")
+MOST = 10
 AT_ONCE = struct.pack("ii", 1, 0)
 ANSWERED = ("slash_commands", "view_submission", "block_suggestion")
 
@@ -38,14 +40,20 @@ class Acked:
         return str(self.payload.get("text") or "")
 
 
+def _goodbye(reason: str) -> dict[str, object]:
+    return {"type": "disconnect", "reason": reason, "debug_info": {"host": "stand-in"}}
+
+
 class Sockets:
     """The open connections. ``others`` are sockets of other processes, or ghosts of our own, in
-    Slack's books: they are counted, they get their turn, and what is sent to them is lost."""
+    Slack's books: they are counted, they get their turn, and what is sent to them is lost.
+    ``http``: where everything is posted instead, and the secret that signs it."""
 
     def __init__(self, workspace: Workspace, ack_within: float) -> None:
         self.workspace = workspace
         self.ack_within = ack_within
         self.others = 0
+        self.http: tuple[str, str] | None = None
         self._changed = workspace.changed
         self._loop = asyncio.new_event_loop()
         self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
@@ -72,6 +80,8 @@ class Sockets:
         The same ``envelope`` again is a second delivery of it. Raises ``NotAcked``.
         """
         envelope = envelope or self._new_envelope()
+        if self.http is not None:
+            return self._post(kind, payload, envelope, self.http)
         answered = kind == "slash_commands" or payload.get("type") in ANSWERED
         frame = {
             "envelope_id": envelope,
@@ -79,6 +89,8 @@ class Sockets:
             "payload": payload,
             "accepts_response_payload": answered,
         }
+        if kind == "events_api":
+            frame |= {"retry_attempt": 0, "retry_reason": ""}
         with self._changed:
             before = len(self._acks.get(envelope, ()))
         if not self._sockets:
@@ -94,6 +106,25 @@ class Sockets:
         """Every ack that came for one envelope."""
         with self._changed:
             return tuple(self._acks.get(envelope, ()))
+
+    def _post(
+        self, kind: str, payload: Json, envelope: str, where: tuple[str, str], attempt: int = 0
+    ) -> Acked:
+        url, secret = where
+        body, headers = request_of(kind, payload, secret, WALL.now())
+        if attempt:
+            headers |= {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "http_timeout"}
+        said = posted(url, body, headers, self.ack_within)
+        if said is None:
+            raise NotAcked(f"{url} did not ack {envelope}")
+        return self._heard(envelope, said)
+
+    def _heard(self, envelope: str, payload: Json) -> Acked:
+        with self._changed:
+            acked = Acked(self.workspace.clock.now(), payload)
+            self._acks.setdefault(envelope, []).append(acked)
+            self._changed.notify_all()
+            return acked
 
     def _new_envelope(self) -> str:
         return f"envelope-{next(self._numbers)}"
@@ -130,7 +161,7 @@ class Sockets:
     def say_disconnect(self, reason: str = "refresh_requested") -> None:
         """Tell whoever is connected: ``warning``, ``refresh_requested``, ``link_disabled``,
         ``too_many_websockets``. Closing the socket is up to them."""
-        frame = {"type": "disconnect", "reason": reason, "debug_info": {"host": "stand-in"}}
+        frame = _goodbye(reason)
         for socket in self._open_now():
             asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(10)
 
@@ -167,7 +198,13 @@ class Sockets:
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         with self._changed:
-            self._sockets[socket] = request.transport
+            full = len(self._sockets) + self.others >= MOST
+            if not full:
+                self._sockets[socket] = request.transport
+        if full:
+            await socket.send_json(_goodbye("too_many_websockets"))
+            await socket.close()
+            return socket
         await socket.send_json(
             {
                 "type": "hello",
@@ -194,7 +231,4 @@ class Sockets:
     def _acked(self, text: str) -> None:
         frame = json.loads(text)
         payload = frame.get("payload")
-        with self._changed:
-            acked = Acked(self.workspace.clock.now(), payload if isinstance(payload, dict) else {})
-            self._acks.setdefault(str(frame.get("envelope_id")), []).append(acked)
-            self._changed.notify_all()
+        self._heard(str(frame.get("envelope_id")), payload if isinstance(payload, dict) else {})

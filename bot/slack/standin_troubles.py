@@ -44,13 +44,14 @@ class Troubles(Server):
         """It is as it was."""
         self._change(channel, lambda room: setattr(room, "archived", False))
 
-    def kick(self, channel: str) -> None:
-        """Remove the bot."""
-        self._change(channel, lambda room: room.members.discard(self.workspace.bot_user))
+    def kick(self, channel: str, user: str = "") -> None:
+        """Remove the bot, or somebody else."""
+        who = user or self.workspace.bot_user
+        self._change(channel, lambda room: room.members.discard(who))
 
-    def invite(self, channel: str) -> None:
-        """Let the bot in."""
-        self._change(channel, lambda room: room.members.add(self.workspace.bot_user))
+    def invite(self, channel: str, user: str = "") -> None:
+        """Let the bot in, or somebody else."""
+        self._change(channel, lambda room: room.members.add(user or self.workspace.bot_user))
 
     def share(self, channel: str) -> None:
         """Share it with another organisation."""

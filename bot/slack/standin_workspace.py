@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bot.slack.manifest import SCOPES
+from bot.slack.standin_arguments import argument_refusal
 from bot.slack.standin_forms import Form, Trigger
 from bot.slack.standin_messages import (
     Call,
@@ -23,7 +24,10 @@ from bot.slack.standin_messages import (
     ResponseUrl,
     Scripted,
     blocks_of,
+    refused,
 )
+from bot.slack.standin_rules import refusal
+from bot.slack.standin_scopes import lacking_scope
 from bot.slack.standin_tiers import Limits
 from engine.clock import Clock, SystemClock
 
@@ -92,22 +96,30 @@ class Workspace:
         orders = self.orders[method]
         if orders:
             order = orders.popleft()
-            return Answer({"ok": False, "error": order.error}, order.retry_after or 1)
+            return Answer(refused(order.error), order.retry_after or 1)
         expected = self.app_token if method == OPEN else self.bot_token
         if not token:
-            return Answer({"ok": False, "error": "not_authed"})
+            return Answer(refused("not_authed"))
         if token != expected:
-            return Answer({"ok": False, "error": "invalid_auth"})
+            return Answer(refused("invalid_auth"))
         if self.revoked and method != OPEN:
-            return Answer({"ok": False, "error": "token_revoked"})
+            return Answer(refused("token_revoked"))
         if method not in self.methods:
-            return Answer({"ok": False, "error": "unknown_method", "req_method": method})
+            return Answer(refused("unknown_method"))
         wait = 0
         if self.limits is not None:
             channel = str(args.get("channel") or "")
             wait = self.limits.take(method, channel, self.clock.now())
         if wait:
-            return Answer({"ok": False, "error": "ratelimited"}, wait)
+            return Answer(refused("ratelimited"), wait)
+        room = self.channels.get(str(args.get("channel") or ""))
+        needed = lacking_scope(method, room, self.scopes)
+        if needed:
+            scopes = {"needed": needed, "provided": self.scopes}
+            return Answer(refused("missing_scope") | scopes)
+        broken = argument_refusal(method, args)
+        if broken:
+            return Answer(refused(broken.code, broken.where))
         return Answer(self.methods[method](args))
 
     @staticmethod
@@ -154,6 +166,11 @@ class Workspace:
         with self.changed:
             return sorted(self.messages.values(), key=lambda m: float(m.ts))
 
+    def is_thread(self, channel: str, ts: str) -> bool:
+        """Has anybody replied to that message?"""
+        with self.changed:
+            return any(m.channel == channel and m.thread_ts == ts for m in self.messages.values())
+
     # --- what changes ---------------------------------------------------------------------
 
     def keep(self, message: Message) -> None:
@@ -168,13 +185,16 @@ class Workspace:
             self.ephemerals.append(shown)
             self.changed.notify_all()
 
-    def respond(self, token: str, args: Json) -> bool:
-        """One use of a response_url; ``False`` when it is used up, too old or was never given."""
+    def respond(self, token: str, args: Json) -> str:
+        """One use of a response_url; says why not, where it is used up, too old, was never given
+        or cannot be shown."""
         with self.changed:
             url = self.response_urls.get(token)
             if url is None or url.uses < 1 or url.until < self.clock.now():
-                self.record("response_url", args, {"ok": False, "error": "expired_url"}, 404)
-                return False
+                return self._not_told(args, "expired_url", 404)
+            broken = refusal("chat.postMessage", args)
+            if broken:
+                return self._not_told(args, broken.code, 400)
             url.uses -= 1
             thread = args.get("thread_ts") or url.thread_ts
             self.record("response_url", args, {"ok": True})
@@ -189,7 +209,11 @@ class Workspace:
                     "response_url",
                 )
             )
-            return True
+            return ""
+
+    def _not_told(self, args: Json, error: str, status: int) -> str:
+        self.record("response_url", args, refused(error), status)
+        return error
 
     def next_ts(self) -> str:
         """The ts of the next message: later than any before."""

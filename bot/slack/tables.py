@@ -1,69 +1,22 @@
 """Slack's own rows: what came in, what goes out, where every message stands.
 
-They live in the engine's database but in migrations of their own. Tokens and response URLs are
-never in a row. Functions that take ``db`` write inside the caller's transaction.
+Functions that take ``db`` write inside the caller's transaction.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from bot.slack.blocks import fingerprint
+from bot.slack.schema import migrations
+from bot.slack.told import ToldRuns
 from engine.store.store import Store
 
-migrations = Migrations("vmferry.slack")
 Row = Mapping[str, object]
-
-
-@migrations()
-def m001_inbox_and_outbox(db: Database) -> None:
-    """What people did, what we still have to say, and the messages that stand."""
-    for statement in _FIRST:
-        db.execute(statement)
-
-
-_FIRST = (
-    """CREATE TABLE slack_inbox (
-         id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
-         by TEXT NOT NULL, channel TEXT NOT NULL, body TEXT NOT NULL, received REAL NOT NULL,
-         begun REAL, done REAL) STRICT""",
-    "CREATE INDEX slack_inbox_open ON slack_inbox (id) WHERE done IS NULL",
-    """CREATE TABLE slack_outbox (
-         id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
-         channel TEXT NOT NULL, run INTEGER, user TEXT, inbox INTEGER, parent TEXT,
-         thread_ts TEXT, broadcast INTEGER NOT NULL, priority INTEGER NOT NULL,
-         body TEXT NOT NULL, fingerprint TEXT NOT NULL) STRICT""",
-    """CREATE TABLE slack_messages (
-         key TEXT PRIMARY KEY, channel TEXT NOT NULL, ts TEXT NOT NULL, thread_ts TEXT,
-         fingerprint TEXT NOT NULL) STRICT""",
-    """CREATE TABLE slack_runs (
-         run INTEGER PRIMARY KEY, channel TEXT NOT NULL, by TEXT NOT NULL,
-         inbox INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '',
-         told INTEGER NOT NULL DEFAULT 0) STRICT""",
-    "CREATE TABLE slack_cursors (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT",
-)
-
-
-@migrations()
-def m002_boards_that_wait_for_slack(db: Database) -> None:
-    """Since when (wall clock) a board waits to be posted, and what Slack said last."""
-    db.execute("ALTER TABLE slack_runs ADD COLUMN since REAL")
-    db.execute("ALTER TABLE slack_runs ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
-
-
-@migrations()
-def m003_lookups(db: Database) -> None:
-    """What Slack said when it was asked who is in a group or who somebody is, and when (wall
-    clock); ``wanted``: since when it is to be asked (again)."""
-    db.execute(
-        "CREATE TABLE slack_lookups (name TEXT PRIMARY KEY, wanted REAL, at REAL, answer TEXT,"
-        " error TEXT NOT NULL DEFAULT '') STRICT"
-    )
 
 
 FIRST, SECOND, LAST = 0, 1, 2
@@ -91,7 +44,8 @@ class Outbound:
     """One message (or reply to one person) that is to be sent; the latest wins per ``key``.
 
     ``parent`` is the key of the message in whose thread it belongs; ``thread_ts`` says the same
-    for replies, whose thread is known. ``priority`` 0 goes first.
+    for replies, whose thread is known. ``priority`` 0 goes first. ``tried``: it was posted (as the
+    version ``tried_as``), and whether it stands is not known yet.
     """
 
     key: str
@@ -108,6 +62,8 @@ class Outbound:
     broadcast: bool = False
     priority: int = LAST
     id: int = field(default=0, compare=False)
+    tried: float | None = None
+    tried_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,28 +77,11 @@ class Sent:
     fingerprint: str
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A run that is told about in a channel until ``told``.
-
-    ``since`` is when its board was first looked at, by the wall clock: the engine's may be a
-    simulated one. ``trouble`` is what Slack last said instead of posting it.
-    """
-
-    run: int
-    channel: str
-    by: str
-    inbox: int
-    error: str = ""
-    since: float | None = None
-    trouble: str = ""
-
-
 class Tables:
     """Reads and writes of these tables. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
+        self.store, self.runs = store, ToldRuns(store)
         with store.transaction() as db:
             migrations.apply(db)
 
@@ -262,35 +201,89 @@ class Tables:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             self.reply(db, clicked, text)
 
-    def unsay(self, db: Database, prefix: str) -> None:
-        """Messages whose key begins so and that were not sent yet are not sent any more."""
-        db.execute("DELETE FROM slack_outbox WHERE substr(key, 1, ?) = ?", [len(prefix), prefix])
+    def unsay_others(self, db: Database, run: int, keys: Iterable[str]) -> None:
+        """What was to be posted about this run but is none of these keys is not said any more:
+        it is over, or asked elsewhere. What stands already is left alone."""
+        db.execute(
+            "DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'"
+            " AND key NOT IN (SELECT value FROM json_each(?))"
+            " AND key NOT IN (SELECT key FROM slack_messages)",
+            [run, json.dumps([*keys])],
+        )
 
     def outbound(self) -> tuple[Outbound, ...]:
         """Everything that is still to be sent, most urgent first."""
         rows = self._rows("SELECT * FROM slack_outbox ORDER BY priority, id")
         return tuple(_outbound(row) for row in rows)
 
-    def sent(self, out: Outbound, message: Sent | None) -> None:
-        """It was sent (or never will be, where the message is ``None``). A newer version that
-        was put meanwhile stays."""
+    def sendable(self) -> tuple[tuple[Outbound, Sent | None], ...]:
+        """What could be sent, each with the message that stands; a reply whose parent does not
+        stand yet has to wait for it."""
+        rows = self._rows(
+            "SELECT o.*, m.channel AS in_channel, m.ts, m.thread_ts AS in_thread,"
+            " m.fingerprint AS as_version FROM slack_outbox o"
+            " LEFT JOIN slack_messages m ON m.key = o.key"
+            " WHERE o.parent IS NULL OR m.key IS NOT NULL"
+            " OR o.parent IN (SELECT key FROM slack_messages) ORDER BY o.priority, o.id"
+        )
+        return tuple((_outbound(row), _standing(row)) for row in rows)
+
+    def still_wanted(self, out: Outbound) -> bool:
+        """Is this very version still to be sent?"""
+        query = "SELECT key FROM slack_outbox WHERE key = ? AND fingerprint = ?"
+        return bool(self._rows(query, [out.key, out.fingerprint]))
+
+    def trying(self, out: Outbound, at: float) -> None:
+        """It is posted now: from here on it may stand, whatever becomes of the answer or us."""
         with self.store.transaction() as db:
-            if message is not None:
-                db.execute(
-                    "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts,"
-                    " fingerprint) VALUES (?, ?, ?, ?, ?)",
-                    [
-                        message.key,
-                        message.channel,
-                        message.ts,
-                        message.thread_ts,
-                        message.fingerprint,
-                    ],
-                )
             db.execute(
-                "DELETE FROM slack_outbox WHERE key = ? AND fingerprint = ?",
-                [out.key, out.fingerprint],
+                "UPDATE slack_outbox SET tried = ?, tried_as = ? WHERE key = ?",
+                [at, out.fingerprint, out.key],
             )
+
+    def not_posted(self, out: Outbound) -> None:
+        """Slack said that it did not take it, or it was looked for and does not stand."""
+        with self.store.transaction() as db:
+            db.execute(
+                "UPDATE slack_outbox SET tried = NULL, tried_as = NULL WHERE key = ?", [out.key]
+            )
+
+    def forget(self, key: str) -> None:
+        """This message does not stand any more: its next version is a new message."""
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
+
+    def posted_as(self, out: Outbound, message: Sent) -> None:
+        """It stands now. A newer version that was put meanwhile stays in the outbox."""
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts, fingerprint)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    message.key,
+                    message.channel,
+                    message.ts,
+                    message.thread_ts,
+                    message.fingerprint,
+                ],
+            )
+            _drop(db, out.key, message.fingerprint)
+
+    def updated(self, out: Outbound, sent: Sent) -> None:
+        """It stands like that now, or can never. Nothing, where it does not stand there any more
+        (it begins anew elsewhere); a newer version that was put meanwhile stays."""
+        with self.store.transaction() as db:
+            changed = db.execute(
+                "UPDATE slack_messages SET fingerprint = ? WHERE key = ? AND ts = ?",
+                [out.fingerprint, out.key, sent.ts],
+            )
+            if changed.rowcount == 1:
+                _drop(db, out.key, out.fingerprint)
+
+    def done(self, out: Outbound) -> None:
+        """It was said, or never will be: nothing of it stands in a channel."""
+        with self.store.transaction() as db:
+            _drop(db, out.key, out.fingerprint)
 
     def message(self, key: str) -> Sent | None:
         """Where this message stands, if it was posted."""
@@ -298,12 +291,11 @@ class Tables:
         if not rows:
             return None
         row = rows[0]
-        thread = row["thread_ts"]
         return Sent(
             str(row["key"]),
             str(row["channel"]),
             str(row["ts"]),
-            None if thread is None else str(thread),
+            _str_or_none(row["thread_ts"]),
             str(row["fingerprint"]),
         )
 
@@ -311,66 +303,6 @@ class Tables:
         """The keys that begin so and whose messages stand in Slack."""
         select = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ? ORDER BY key"
         return tuple(str(row["key"]) for row in self._rows(select, [len(prefix), prefix]))
-
-    def is_known(self, key: str) -> bool:
-        """Was this message ever put into the outbox?"""
-        waits = "SELECT key FROM slack_outbox WHERE key = ?"
-        stands = "SELECT key FROM slack_messages WHERE key = ?"
-        return bool(self._rows(f"{waits} UNION {stands}", [key, key]))
-
-    # --- runs that are told about -----------------------------------------------------------
-
-    def watch(self, db: Database, run: int, row: Inbound) -> None:
-        """Tell about this run where it was asked for."""
-        db.execute(
-            "INSERT OR IGNORE INTO slack_runs (run, channel, by, inbox) VALUES (?, ?, ?, ?)",
-            [run, row.channel, row.by, row.id],
-        )
-
-    def watched(self) -> tuple[Watched, ...]:
-        """The runs whose last word has not been put into the outbox."""
-        rows = self._rows("SELECT * FROM slack_runs WHERE told = 0 ORDER BY run")
-        return tuple(
-            Watched(
-                _int(row["run"]),
-                str(row["channel"]),
-                str(row["by"]),
-                _int(row["inbox"]),
-                str(row["error"]),
-                None if row["since"] is None else _float(row["since"]),
-                str(row["trouble"]),
-            )
-            for row in rows
-        )
-
-    def watches(self, run: int) -> bool:
-        """Is or was this run told about in Slack?"""
-        return bool(self._rows("SELECT run FROM slack_runs WHERE run = ?", [run]))
-
-    def waits_since(self, run: int, at: float) -> None:
-        """The board of this run waits to be posted from now on."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE slack_runs SET since = ? WHERE run = ?", [at, run])
-
-    def trouble(self, run: int, error: str) -> None:
-        """What Slack said when the board of this run could not be sent for now."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE slack_runs SET trouble = ? WHERE run = ?", [error, run])
-
-    def unposted(self, run: int, error: str) -> None:
-        """The board of this run cannot be posted; whatever else was to follow is dropped."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE slack_runs SET error = ? WHERE run = ?", [error, run])
-            db.execute("DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'", [run])
-
-    def told(self, db: Database, run: int) -> None:
-        """The last word about this run is in the outbox."""
-        db.execute("UPDATE slack_runs SET told = 1 WHERE run = ?", [run])
-
-    def watch_again(self, run: int) -> None:
-        """A run goes on after its end: there is more to tell, if it was ever told about."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE slack_runs SET told = 0 WHERE run = ? AND told = 1", [run])
 
     # --- cursors ----------------------------------------------------------------------------
 
@@ -392,11 +324,12 @@ class Tables:
         return list(self.store.database().query(query, values or []))
 
 
+def _drop(db: Database, key: str, version: str) -> None:
+    db.execute("DELETE FROM slack_outbox WHERE key = ? AND fingerprint = ?", [key, version])
+
+
 def _outbound(row: Row) -> Outbound:
     body = json.loads(str(row["body"]))
-
-    def text(name: str) -> str | None:
-        return None if row[name] is None else str(row[name])
 
     def number(name: str) -> int | None:
         return None if row[name] is None else _int(row[name])
@@ -409,14 +342,33 @@ def _outbound(row: Row) -> Outbound:
         blocks=tuple(body["blocks"]),
         fingerprint=str(row["fingerprint"]),
         run=number("run"),
-        user=text("user"),
+        user=_str_or_none(row["user"]),
         inbox=number("inbox"),
-        parent=text("parent"),
-        thread_ts=text("thread_ts"),
+        parent=_str_or_none(row["parent"]),
+        thread_ts=_str_or_none(row["thread_ts"]),
         broadcast=bool(row["broadcast"]),
         priority=_int(row["priority"]),
         id=_int(row["id"]),
+        tried=None if row["tried"] is None else _float(row["tried"]),
+        tried_as=str(row["tried_as"] or ""),
     )
+
+
+def _standing(row: Row) -> Sent | None:
+    """The message of a row that was joined with it."""
+    if row["ts"] is None:
+        return None
+    return Sent(
+        str(row["key"]),
+        str(row["in_channel"]),
+        str(row["ts"]),
+        _str_or_none(row["in_thread"]),
+        str(row["as_version"]),
+    )
+
+
+def _str_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _int(value: object) -> int:

@@ -7,33 +7,43 @@ a restart costs nothing but a moment.
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sqlite_utils import Database
 
 from bot.slack import broken_glass, controls, copies, reminders, sentences, waking
+from bot.slack.away import Absences
 from bot.slack.card import Question, card_view
 from bot.slack.causes import again, by_cause
 from bot.slack.loops import Loop
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.pager import Page, Pages
+from bot.slack.people import slack_id
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
 from bot.slack.standing import Standing
-from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables, Watched
+from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables
+from bot.slack.told import Watched
 from bot.slack.views import (
     Rendered,
+    away_view,
     board_view,
     failure_view,
+    moved_here,
     report_view,
 )
+from engine.board import Board
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunRecord, RunState
 from engine.service import Service
 from engine.settings import Settings
 from engine.store import events, queries
+
+log = logging.getLogger(__name__)
 
 CURSOR = "teller"
 #: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again.
@@ -63,6 +73,7 @@ class Teller:
         self.pages = Pages(self.store, wall, wakes)
         self.copies = copies.Copies(tables, settings.slack, self.roster.lookups, wall)
         self.deciders = self.roster.deciders()
+        self.absences = Absences(self.store)
         self.told = told
         self.loop = Loop("slack-teller", self.look)
         self._asked: set[int] = set()
@@ -85,23 +96,24 @@ class Teller:
             wanted = self._asked | {e.run for e in news if e.run is not None}
             self._asked = set()
         for run in {e.run for e in news if e.run is not None and e.kind in GOES_ON}:
-            self.tables.watch_again(run)
+            self.tables.runs.watch_again(run)
         now = self.wall.monotonic()
         everything = now >= self._all_at
         if everything:
             self._all_at = now + self.rhythm.board
         self.deciders = self.roster.deciders()
-        watched = self.tables.watched()
+        caught_up = self._catch_up()
+        watched = self.tables.runs.watched()
         changed = [self._try_to_tell(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
         asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
-        if any([*changed, asks, self.copies.asks()]):
+        if any([*changed, asks, caught_up, self.copies.asks()]):
             self.told()
         return self.rhythm.look
 
     def _anything_is_asked(self) -> bool:
-        watched = {w.run for w in self.tables.watched()}
+        watched = {w.run for w in self.tables.runs.watched()}
         return any(a.run in watched for a in queries.open_approvals(self.store))
 
     def _try_to_tell(self, watched: Watched) -> bool:
@@ -126,18 +138,16 @@ class Teller:
             return self._tell(watched)
         if watched.error and run.state is RunState.REJECTED:
             return self._tell_rejected(watched, seen.record)
-        messages = list(self._messages(seen, watched.channel))
+        if watched.lost:
+            watched = self._elsewhere(watched, seen)
+        messages = list(self._messages(seen, watched))
         with self.store.transaction() as db:
             paged = [self.pages.put(db, page) for page in self._pages(seen)]
             gone = self.standing.turn_over(db, run.id, messages, self.clock.now())
             changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
-            for approval in seen.record.approvals:
-                if approval.state is not ApprovalState.REQUESTED:
-                    for prefix in reminders.keys_of(approval):
-                        self.tables.unsay(db, prefix)
-                    self.copies.unsay(db, approval)
+            self.tables.unsay_others(db, run.id, [key for key, _, _ in messages])
             if run.over:
-                self.tables.told(db, run.id)
+                self.tables.runs.told(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
             self.service.activate(run.id)
             return self._tell(watched)
@@ -147,19 +157,60 @@ class Teller:
         """The row with an error in it where Slack has not taken the board for too long."""
         now = self.wall.now()
         if watched.since is None:
-            self.tables.waits_since(watched.run, now)
+            self.tables.runs.waits_since(watched.run, now)
             return watched
         if now - watched.since < BOARD_WAITS or self.tables.message(f"board:R{watched.run}"):
             return watched
         error = f"{watched.trouble or 'no answer'} for {BOARD_WAITS / 60:.0f} min"
-        self.tables.unposted(watched.run, error)
+        self.tables.runs.unposted(watched.run, error)
         return replace(watched, error=error)
 
-    def _messages(self, seen: Sight, channel: str) -> Iterator[tuple[str, Rendered, int]]:
+    def _elsewhere(self, watched: Watched, seen: Sight) -> Watched:
+        """Its channel is gone: tell about the run in the fall-back channel, else to its owner."""
+        owner = slack_id(seen.record.run.told)
+        places = [self.settings.slack.fallback, owner or ""]
+        if watched.channel in places:
+            places = places[places.index(watched.channel) + 1 :]
+        place = next(filter(None, places), "")
+        if not place:
+            log.error("R%s can be told about nowhere: %s", watched.run, watched.lost)
+            self.tables.runs.stay(watched.run)
+            return replace(watched, lost="")
+        here = replace(watched, channel=place, lost="")
+        here = replace(here, moved_from=watched.channel, moved_for=watched.lost)
+        stays = {f"card:{a.label}" for a in seen.record.approvals if a.decided is not None}
+        keys = [key for key, _, _ in self._messages(seen, here)]
+        anew = [key for key in keys if key not in stays and not copies.place_of(key)]
+        with self.store.transaction() as db:
+            self.tables.runs.move(db, watched, place, anew)
+        self.service.note(watched.run, sentences.told_elsewhere(seen.record.run, watched, place))
+        return here
+
+    def _catch_up(self) -> bool:
+        """After Slack was away: say in each channel once what its runs did meanwhile."""
+        absence = self.absences.latest()
+        if absence is None or absence.until is None:
+            return False
+        news = {e.run for e in events.since(self.store, absence.seq)}
+        boards: defaultdict[str, list[Board]] = defaultdict(list)
+        for run, channel in self.tables.runs.told_in():
+            seen = see(self.store, self.settings, run, self.clock.now())
+            if seen is not None and run in news:
+                boards[channel].append(seen.board)
+        with self.store.transaction() as db:
+            for channel, told in boards.items():
+                view = away_view(absence.since, absence.until, absence.error, told)
+                key = f"away:{int(absence.since)}:{channel}"
+                self.tables.put(db, _message(key, channel, view, SECOND))
+            self.absences.told(db)
+        return bool(boards)
+
+    def _messages(self, seen: Sight, watched: Watched) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
         command, glass = self.settings.slack.command, self.settings.slack.break_glass
-        shown = board_view(board, self.deciders, command)
+        moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
+        shown = board_view(board, self.deciders, command, moved)
         yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
         for approval in record.approvals:
             past = self._past(approval)
@@ -168,7 +219,7 @@ class Teller:
             )
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
-            yield from self.copies.of(question, self.deciders, channel)
+            yield from self.copies.of(question, self.deciders, watched.channel)
             yield from self._again(question)
             yield from broken_glass.told(question, self.settings.slack, self.deciders)
         for name, stuck in by_cause(board.failed, record).items():
@@ -185,7 +236,7 @@ class Teller:
         """Reminders and the escalation: once each, so what was put before is left as it is."""
         now, settings = self.clock.now(), self.settings.slack
         for key, told in reminders.due(question, self.deciders, settings, now):
-            if not self.tables.is_known(key):
+            if self.tables.message(key) is None:
                 yield key, told, FIRST
 
     def _pages(self, seen: Sight) -> Iterator[Page]:
@@ -208,21 +259,13 @@ class Teller:
     def _put(
         self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
     ) -> bool:
-        is_board, elsewhere = key.startswith("board:"), copies.place_of(key)
+        elsewhere = copies.place_of(key)
+        out = _message(key, elsewhere or watched.channel, content, priority)
+        alone = elsewhere or key.startswith("board:")
+        parent = None if alone else f"board:R{watched.run}"
+        broadcast = key.startswith("report:")
         return self.tables.put(
-            db,
-            Outbound(
-                key=key,
-                kind="message",
-                channel=elsewhere or watched.channel,
-                text=content.text,
-                blocks=content.blocks,
-                fingerprint=content.fingerprint,
-                run=watched.run,
-                parent=None if is_board or elsewhere else f"board:R{watched.run}",
-                broadcast=key.startswith("report:"),
-                priority=priority,
-            ),
+            db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )
 
     def _tell_rejected(self, watched: Watched, record: RunRecord) -> bool:
@@ -231,5 +274,17 @@ class Teller:
         with self.store.transaction() as db:
             text = sentences.not_posted(record.run, watched.channel, watched.error)
             self.tables.reply(db, asked, text)
-            self.tables.told(db, watched.run)
+            self.tables.runs.told(db, watched.run)
         return True
+
+
+def _message(key: str, channel: str, content: Rendered, priority: int) -> Outbound:
+    return Outbound(
+        key=key,
+        kind="message",
+        channel=channel,
+        text=content.text,
+        blocks=content.blocks,
+        fingerprint=content.fingerprint,
+        priority=priority,
+    )

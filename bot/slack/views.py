@@ -60,6 +60,8 @@ WAITS = {
     Wait.PAUSED: "while the run is paused",
 }
 LISTED, NAME = 8, 120
+HEARTBEAT = 300.0  # seconds
+MANY = 20  # VMs, from which on a board no longer follows each of them
 NEXT = 800  # of what a person is to do
 SAID = " Hyper-V said: "
 PAUSED_BY = re.compile(r"(R\d+) was paused by (\S+)\. Go on with: resume \1")
@@ -104,25 +106,42 @@ def count(number: int, noun: str) -> str:
 # --- the board ------------------------------------------------------------------------------
 
 
-def board_view(board: Board, deciders: Deciders, command: str = COMMAND) -> Rendered:
-    """The one message of a run, updated in place."""
-    text, blocks = _board(board, deciders, command)
-    worth = _board(_coarse(board), deciders, command)
+def board_view(
+    board: Board, deciders: Deciders, command: str = COMMAND, moved: str = ""
+) -> Rendered:
+    """The one message of a run, updated in place. ``moved``: why it stands where it does."""
+    text, blocks = _board(board, deciders, command, moved)
+    worth = _board(_coarse(board), deciders, command, moved)
     return rendered(text, blocks, worth)
 
 
 def _coarse(board: Board) -> Board:
-    """The board with everything rounded that is not worth an update of its own."""
-    return replace(
+    """The board with everything rounded that is not worth an update of its own.
+
+    Of many VMs each single one is not: their board follows in steps of one in a hundred. What
+    people have to act on always is; and a board that goes on says so every five minutes.
+    """
+    still = board.run.over or board.run.state is RunState.PAUSED
+    coarse = replace(
         board,
-        moving=tuple(
-            replace(m, percent=None if m.percent is None else m.percent // 5 * 5)
-            for m in board.moving
-        ),
+        moving=tuple(replace(m, percent=None) for m in board.moving),
+        waiting=tuple(replace(group, text="", since=0.0) for group in board.waiting),
         progress=int(board.progress * 20) / 20,
-        done_about=coarse_time(board.done_about),
+        done_about=None,
         needed_by=coarse_time(board.needed_by),
-        as_of=0.0,
+        as_of=0.0 if still else board.as_of // HEARTBEAT,
+    )
+    if board.total <= MANY:
+        return coarse
+    step = max(1, board.total // 100)
+    return replace(
+        coarse,
+        moved=board.moved // step,
+        moving=(),
+        restoring=(),
+        waiting=tuple(replace(group, count=0, vms=()) for group in coarse.waiting),
+        progress=0.0,
+        skipped=board.skipped // step,
     )
 
 
@@ -131,10 +150,10 @@ def coarse_time(at: float | None) -> float | None:
     return None if at is None else at // 600 * 600
 
 
-def _board(board: Board, deciders: Deciders, command: str) -> tuple[str, list[Block]]:
+def _board(board: Board, deciders: Deciders, command: str, moved: str) -> tuple[str, list[Block]]:
     head = f"{board.run.label} · {route(board.run)} · {STATE[board.run.state]}"
     counts = _counts(board)
-    lines = _board_lines(board, deciders, command)
+    lines = [*_board_lines(board, deciders, command), *([moved] if moved else [])]
     foot = f"{_whose(board.run)} · as of {date(board.as_of, '{time_secs}')}"
     blocks = [section("\n".join([f"*{head}*", counts, *_bar(board)]))]
     if lines:
@@ -227,6 +246,34 @@ def nobody(run: Run, deciders: Deciders) -> str:
         both = "settings slack.oncall and slack.approvers"
         return f"nobody who is on call or listed may decide on {run.label} ({both})"
     return f"nobody except {mentions(barred(run))} is listed to decide (setting slack.approvers)"
+
+
+def moved_here(channel: str, error: str) -> str:
+    """Why a run is told about elsewhere than it was asked for."""
+    why = {
+        "is_archived": "is archived",
+        "is_inactive": "is archived",
+        "not_in_channel": "no longer has me in it",
+    }
+    if error in why:
+        return f"Told here because <#{channel}> {why[error]}."
+    return f"Told here because Slack takes nothing for <#{channel}> any more ({escape(error)})."
+
+
+def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -> Rendered:
+    """What a channel missed while Slack was away, in one message."""
+    lines = [
+        f"Slack did not take my messages from {date(since)} to {date(until)} ({escape(error)}). "
+        "Moves went on meanwhile:"
+    ]
+    for board in boards:
+        person = " · needs a person" if board.questions or board.needs else ""
+        state = STATE[board.run.state]
+        lines.append(
+            f"• {board.run.label} · {route(board.run)} · {state} · {_counts(board)}{person}"
+        )
+    text = fit_lines(lines, 2_900)
+    return rendered(text, [section(text)])
 
 
 # --- failures and the report ----------------------------------------------------------------

@@ -93,7 +93,7 @@ class Worker:
         asks for it: it was interrupted before it could be told about, and never would begin."""
         for run in self._unfinished():
             unheard = run.state is RunState.SCHEDULED and run.by.startswith("@")
-            if unheard and not self.tables.watches(run.id):
+            if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
     def _waits_for_slack(self, row: Inbound) -> bool:
@@ -148,7 +148,7 @@ class Worker:
             outcome = Outcome(sentences.failed_inside(row.id, self.settings.slack.command))
         with self.store.transaction() as db:
             if outcome.run is not None:
-                self.tables.watch(db, outcome.run.id, row)
+                self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
             self.tables.reply(db, row, outcome.reply)
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)

@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
 from bot.terminal.telling import Telling

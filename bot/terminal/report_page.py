@@ -10,14 +10,13 @@ from rich.cells import cell_len
 
 from bot.terminal.board import safe
 from engine import report
-from engine.model import short
+from engine.model import MOVED, short
 
 WIDTH = 80
 HOST = 12
 """The widest column of hosts; of a longer name the end is shown, where they differ."""
 HEADS = ("VM", "from", "to", "kind", "attempts", "minutes", "outcome")
 NUMBERS = ("attempts", "minutes")
-MOVED = ("done", "damaged")
 BREAK = re.compile(r" (?!(?:s|min|h|d)\b)|(?<!\d) ")
 """Where a line may end: not between a number and its unit."""
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -26,6 +26,7 @@ from engine.clock import SystemClock, VirtualClock
 from engine.errors import Refused
 from engine.scheduler import Loop
 from engine.settings import Settings
+from engine.store import queries
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def serve(place: Place, wish: Wish) -> int:
     if wish.speed is not None and math.isinf(wish.speed):
         raise _no_clock()
     with _reasons() as reasons:
-        identity = refuse_unless_ready(place.settings.slack)
+        identity = refuse_unless_ready(place.settings.slack, runs_wait=_runs_wait(place))
         with opened(place, wish, look=False) as session:
             if isinstance(session.world.clock, VirtualClock):
                 raise _no_clock()
@@ -94,6 +95,14 @@ def serve(place: Place, wish: Wish) -> int:
                 code = _talk(place.settings, session, loop, reasons, where)
     click.echo("Ended. Runs go on at the next start; what is on its way VMM brings to its end.")
     return code
+
+
+def _runs_wait(place: Place) -> bool:
+    """Are runs unfinished, which nobody watches before we do?"""
+    if not place.db.exists():
+        return False
+    with closing(place.reading()) as store:
+        return bool(queries.runs(store, unfinished=True))
 
 
 def _no_clock() -> Refused:

@@ -74,6 +74,11 @@ class Host:
     tried_at: float | None = None
     tries: int = 0
 
+    @property
+    def slots(self) -> int:
+        """The smaller of both limits: a shared-nothing move takes one of each."""
+        return min(self.live_limit, self.storage_limit)
+
 
 @dataclass(frozen=True)
 class Vm:

@@ -59,6 +59,16 @@ def classic_rule(text: str) -> str | None:
     return " ".join((found[1].capitalize(), found[2].capitalize(), *(told or ["remote ANY"])))
 
 
+def classic_key(rule: str) -> str:
+    """What makes a classic rule unique on one adapter: everything but the action."""
+    return rule.partition(" ")[2]
+
+
+def guards_of(text: str | None) -> set[str]:
+    """The single guards of ``dhcp,router``, case ignored."""
+    return {word.strip().casefold() for word in (text or "").split(",")} - {""}
+
+
 @dataclass(frozen=True)
 class Adapter:
     """One virtual network adapter as both VMM and Hyper-V know it.

@@ -227,6 +227,8 @@ MOVE_ENDS = frozenset(
         MoveState.UNKNOWN,
     }
 )
+MOVED = frozenset({MoveState.DONE, MoveState.DAMAGED})
+"""The ends of a VM that came where it should, whatever its network is like."""
 
 
 @dataclass(frozen=True)

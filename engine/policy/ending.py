@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.model import (
+    MOVED,
     ApprovalState,
     Fleet,
     Move,
@@ -181,7 +182,7 @@ def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
 
 
 def _last_words(record: RunRecord, state: RunState) -> str:
-    moved = sum(m.move.state in (MoveState.DONE, MoveState.DAMAGED) for m in record.moves)
+    moved = sum(m.move.state in MOVED for m in record.moves)
     return f"{record.run.label} ended {state}: {moved} of {len(record.moves)} moved."
 
 

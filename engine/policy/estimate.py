@@ -1,11 +1,11 @@
-"""How long a move will take, from its size and from what this run has seen so far."""
+"""How long moves will take, from their size, the slots and what this run has seen so far."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import median
 
-from engine.model import MIGRATIONS, Move, MoveRecord, Result
+from engine.model import MIGRATIONS, Fleet, Host, Move, MoveRecord, Result
 
 
 def seconds(move: Move, mb_per_s: float) -> float:
@@ -29,3 +29,10 @@ def rate(records: Iterable[MoveRecord], default: float) -> float:
         and record.move.size_mb > 0
     ]
     return median(rates) if len(rates) >= 3 else default
+
+
+def slots(name: str, fleet: Fleet | None) -> int:
+    """How many moves at once to reckon with there: one at least, and as many as a host allows by
+    default where the fleet does not show it."""
+    host = fleet.host(name) if fleet else None
+    return max(1, (host or Host(name)).slots)

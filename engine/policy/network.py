@@ -20,7 +20,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from engine.model import Acl, Adapter, AdapterRepair, Difference, Network, Repair, classic_rule
+from engine.model import (
+    Acl,
+    Adapter,
+    AdapterRepair,
+    Difference,
+    Network,
+    Repair,
+    classic_key,
+    classic_rule,
+    guards_of,
+)
 
 _ZERO_MAC = {"", "000000000000"}
 _GUARDS = {"dhcp", "router"}
@@ -118,7 +128,7 @@ def _lost_texts(saved: Adapter, now: Adapter) -> dict[str, str | None]:
         is_: str | None = getattr(now, field)
         match field:
             case "guards":
-                if missing := _guards(was) - _guards(is_):
+                if missing := guards_of(was) - guards_of(is_):
                     lost[field] = ",".join(sorted(missing)) if missing <= _GUARDS else None
             case "spoofing":
                 if was and was.casefold() != (is_ or "").casefold():
@@ -127,10 +137,6 @@ def _lost_texts(saved: Adapter, now: Adapter) -> dict[str, str | None]:
                 if was and was != is_:
                     lost[field] = was if _is_connected(saved) else None
     return lost
-
-
-def _guards(text: str | None) -> set[str]:
-    return {word.strip().casefold() for word in (text or "").split(",")} - {""}
 
 
 def _spell(value: object) -> str:
@@ -157,9 +163,9 @@ def _lost_classic(saved: Adapter, now: Adapter) -> tuple[str, ...]:
 
 
 def _other_classic(rule: str, now: Adapter) -> str | None:
-    """A rule of the same key, which is everything but the action, if there is one."""
-    key = rule.partition(" ")[2]
-    return next((other for other in now.classic_acls if other.partition(" ")[2] == key), None)
+    """A rule of the same key, if there is one."""
+    key = classic_key(rule)
+    return next((other for other in now.classic_acls if classic_key(other) == key), None)
 
 
 def _missing_classic(saved: Adapter, now: Adapter) -> tuple[str, ...]:

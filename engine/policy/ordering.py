@@ -28,7 +28,7 @@ def loads(
             work[destination.casefold()] += seconds / len(destinations)
     for name in work:
         host = slots.fleet.host(name)
-        work[name] /= max(1, slots.limit(host)) if host else 1
+        work[name] /= max(1, host.slots) if host else 1
     return work
 
 

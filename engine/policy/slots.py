@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from engine.model import Attempt, Fleet, Host
+from engine.model import Attempt, Fleet
 
 
 @dataclass
@@ -25,16 +25,12 @@ class Slots:
         """Names of the VMs that hold a slot of this host, sorted."""
         return tuple(sorted(self.held.get(host.casefold(), {}).values()))
 
-    def limit(self, host: Host) -> int:
-        """The smaller of both limits: a shared-nothing move needs one of each."""
-        return min(host.live_limit, host.storage_limit)
-
     def free(self, name: str) -> int:
         """Free slots on this host; a host that the fleet does not show has none."""
         host = self.fleet.host(name)
         if host is None:
             return 0
-        return max(0, self.limit(host) - len(self.held.get(name.casefold(), {})))
+        return max(0, host.slots - len(self.held.get(name.casefold(), {})))
 
     def hold(self, host: str | None, vm_id: str, name: str) -> None:
         """Count this VM on that host, once."""
@@ -56,7 +52,7 @@ class Slots:
             return f"{name} is not in the fleet"
         holders = self.holders(name)
         names = f": {', '.join(holders)}" if holders else ""
-        return f"{len(holders)} of {self.limit(host)} on {name.split('.', 1)[0]}{names}"
+        return f"{len(holders)} of {host.slots} on {name.split('.', 1)[0]}{names}"
 
 
 def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:

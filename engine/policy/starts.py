@@ -287,7 +287,7 @@ class _Allotment:
         """Have its network saved, if it is among the next of its host; False: it cannot be now,
         and the draft says why."""
         host = self.fleet.host(here(view))
-        next_ones = 2 * max(1, self.ledger.limit(host)) if host is not None else 0
+        next_ones = 2 * max(1, host.slots) if host is not None else 0
         if not has_slot and self.turns[here(view)] > next_ones:
             return True
         verdict = _save_first(view)

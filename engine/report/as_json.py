@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.model import (
     MIGRATIONS,
+    MOVED,
     Approval,
     Attempt,
     Event,
@@ -28,7 +29,6 @@ from engine.store import events, queries
 from engine.store.store import Store
 
 FORMAT = 1
-MOVED = frozenset({MoveState.DONE, MoveState.DAMAGED})
 Json = dict[str, Any]
 
 

@@ -5,19 +5,19 @@ Everything here is read from one run of the JSON document, so that words and doc
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.grammar import took as spell_time
-from engine.model import RUN_ENDS, Outcome, RunState, Wait, short
+from engine.model import MOVED, RUN_ENDS, Outcome, RunState, Wait, short
 from engine.report.as_json import tries
 
 
 def headline(run: Mapping[str, Any]) -> str:
     """The first line of the final report: ``R214 ended: 41 of 42 moved, HV01 is not empty``."""
     moves = run["moves"]
-    moved = sum(m["state"] in ("done", "damaged") for m in moves)
+    moved = sum(m["state"] in MOVED for m in moves)
     if not _is_over(run):
         return f"{run['id']} is {run['state']}: {moved} of {len(moves)} moved so far"
     hosts = [
@@ -40,7 +40,7 @@ def _not_empty(run: Mapping[str, Any], host: str) -> str:
 def summary(run: Mapping[str, Any]) -> list[str]:
     """The final report of one run, a fact a line, what to do last. Terminal and Slack share it."""
     moves = run["moves"]
-    moved = [m for m in moves if m["state"] in ("done", "damaged")]
+    moved = [m for m in moves if m["state"] in MOVED]
     live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
     took = spell_time(run["makespan"])
     pace = _pace(run) if _is_over(run) else " until now"
@@ -91,18 +91,15 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
     saved = [m for m in moved if any(a["kind"] == "baseline" for a in m["attempts"])]
     intact = sum(not m["missing"] for m in saved)
     line = f"Network: {intact} of {len(saved)} match their saved state"
-    vms: defaultdict[str, set[str]] = defaultdict(set)
-    counts: defaultdict[str, int] = defaultdict(int)
+    vms: defaultdict[str, list[str]] = defaultdict(list)
     for move in moved:
         for repair in move["repairs"]:
-            counts[repair["what"]] += 1
-            vms[repair["what"]].add(move["vm"])
-    if counts:
-        told = "; ".join(
-            f"{_count(counts[what], what)} on {_some(sorted(vms[what]))}" for what in sorted(counts)
-        )
-        line += f"; put back {told}"
-    return line
+            vms[repair["what"]].append(move["vm"])
+    told = [
+        f"{_count(len(names), what)} on {_some(sorted(set(names)))}"
+        for what, names in sorted(vms.items())
+    ]
+    return f"{line}; put back {'; '.join(told)}" if told else line
 
 
 NAMES = {
@@ -129,10 +126,8 @@ def _count(number: int, what: str) -> str:
 
 def counted(repairs: Sequence[Mapping[str, Any]]) -> str:
     """What was put back on one VM: ``3 extended ACLs, 1 VLAN``."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    for repair in repairs:
-        counts[repair["what"]] += 1
-    return ", ".join(_count(counts[what], what) for what in sorted(counts))
+    counts = Counter(repair["what"] for repair in repairs)
+    return ", ".join(_count(number, what) for what, number in sorted(counts.items()))
 
 
 def lack(missing: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from engine.model import MIGRATIONS, Attempt, Event, Fleet, Result, RunRecord, same_host
+from engine.policy import estimate
 from engine.report import waits
 
 
@@ -36,11 +37,11 @@ def lower_bound(
     """Seconds that no schedule could beat. ``releases``: by move, seconds after the start."""
     ran = _ran(record)
     copies = [
-        Copy(a.move, tuple(h for h in (a.source, a.destination) if h), _until(a) - a.begun)
-        for a in ran
+        Copy(a.move, tuple(h for h in (a.source, a.destination) if h), ended - a.begun)
+        for a, ended in ran
     ]
     hosts = {host for copy in copies for host in copy.hosts}
-    slots = {host: max(_slots(host, fleet), _at_once(host, ran)) for host in hosts}
+    slots = {host: max(estimate.slots(host, fleet), _at_once(host, ran)) for host in hosts}
     return least(copies, slots, releases or {})
 
 
@@ -76,34 +77,25 @@ def _shared(longest: Sequence[float], slots: int) -> float:
     return max([upto[-1] / slots, *crowded])
 
 
-def _ran(record: RunRecord) -> list[Attempt]:
-    """The LIVE and COLD attempts that ran, failed ones too: each held a slot at both hosts."""
+def _ran(record: RunRecord) -> list[tuple[Attempt, float]]:
+    """The LIVE and COLD attempts that ran, failed ones too, each with its end: it held a slot at
+    both hosts until then."""
     ran = (Result.OK, Result.FAILED)
     return [
-        a
+        (a, a.ended)
         for m in record.moves
         for a in m.attempts
         if a.kind in MIGRATIONS and a.result in ran and a.ended is not None
     ]
 
 
-def _until(attempt: Attempt) -> float:
-    return attempt.begun if attempt.ended is None else attempt.ended
-
-
-def _at_once(host: str, ran: Sequence[Attempt]) -> int:
+def _at_once(host: str, ran: Sequence[tuple[Attempt, float]]) -> int:
     """The most copies that were there together: the limit may have been higher then than now."""
-    here = [a for a in ran if host in (a.source, a.destination)]
+    here = [(a.begun, ended) for a, ended in ran if host in (a.source, a.destination)]
     edges = sorted(
-        [(a.begun, 1) for a in here if _until(a) > a.begun]
-        + [(_until(a), -1) for a in here if _until(a) > a.begun]
+        edge for begun, ended in here if ended > begun for edge in ((begun, 1), (ended, -1))
     )
     return max(accumulate((change for _, change in edges), initial=0))
-
-
-def _slots(name: str, fleet: Fleet | None) -> int:
-    host = fleet.host(name) if fleet else None
-    return max(1, min(host.live_limit, host.storage_limit)) if host else 2
 
 
 def releases(
@@ -138,7 +130,7 @@ def idle(
         for left, right in pairwise(ordered):
             busy = sum(c.begun <= left and (c.ended or end) >= right for c in copies)
             waiting = [code for code, a, b in spans if a <= left and b >= right]
-            free = _slots(source, fleet) - busy
+            free = estimate.slots(source, fleet) - busy
             if free > 0 and waiting:
                 cause = max(sorted(set(waiting)), key=waiting.count)
                 total[cause] += min(free, len(waiting)) * (right - left)

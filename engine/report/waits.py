@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.model import Event
+from engine.model import Event, Wait
 
 Span = tuple[str, float, float]
 """A wait: its code, since when, until when (Unix seconds)."""
@@ -45,7 +45,7 @@ def waited(told: Sequence[Event], end: float) -> dict[str, float]:
     return {code: round(seconds, 1) for code, seconds in sorted(total.items())}
 
 
-OUTSIDE = frozenset({"BACKUP", "APPROVAL", "FOREIGN", "TRANSIENT"})
+OUTSIDE = frozenset({Wait.BACKUP, Wait.APPROVAL, Wait.FOREIGN, Wait.TRANSIENT})
 """What nobody of us can shorten: a backup, a person's answer, somebody else's migration, a VM
 between two states."""
 

@@ -147,25 +147,19 @@ class FaultyWorld(World):
         pin: Network | None,
         not_after: float,
         path: str | None = None,
+        late: float | None = None,
     ) -> str | None:
         """A start that is sent is judged, whatever becomes of it on its way."""
         fault = self._strike("start_move", now, [source, destination], [vm_id])
         if fault is not None and fault.how in ("refused", "locked", "timeout_before"):
             judge.sent(self.state, now, vm_id, source, destination)
-        start, late = super().start_move, fault is not None and fault.how == "delayed"
-
-        def begin(at: float) -> str | None:
-            return start(at, vm_id, source, destination, power, pin, not_after, path)
-
-        if fault is None or not late:
-            return self._bent(fault, now, begin)
-        self.state.late = fault.delay  # VMM holds what it was asked until then
+        start, words = super().start_move, (vm_id, source, destination, power, pin, not_after, path)
+        if fault is None or fault.how != "delayed":
+            return self._bent(fault, now, lambda at: start(at, *words, late))
         try:
-            return begin(now)
+            return start(now, *words, fault.delay)  # VMM holds what it was asked until then
         except VmmUnavailable:
             raise fault.no_answer() from None
-        finally:
-            self.state.late = None
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
         """Half: the connection breaks when half of it is put back."""
@@ -269,23 +263,26 @@ def _not_reread(fleet: Fleet, vain: Sequence[str], fault: Fault) -> Fleet:
 
 
 def _first_half(repair: Repair) -> Repair:
-    """The first half of what is to be put back, rounded down: connections, then rules."""
+    """The first half of what is to be put back, rounded down: of each adapter its settings, then
+    the extended rules, then the classic ones."""
     left = sum(map(_size, repair.adapters)) // 2
     kept = []
     for one in repair.adapters:
         if left <= 0:
             break
-        connects = _connects(one)
-        rules = one.acls[: left - connects]
-        kept.append(replace(one, acls=rules))
-        left -= connects + len(rules)
+        rules = left - _sets(one)
+        classic = one.classic_acls[: max(0, rules - len(one.acls))]
+        one = replace(one, acls=one.acls[:rules], classic_acls=classic)
+        kept.append(one)
+        left -= _size(one)
     return replace(repair, adapters=tuple(kept))
 
 
 def _size(one: AdapterRepair) -> int:
-    return _connects(one) + len(one.acls)
+    return _sets(one) + len(one.acls) + len(one.classic_acls)
 
 
-def _connects(one: AdapterRepair) -> bool:
+def _sets(one: AdapterRepair) -> bool:
     """Is more than rules put back on it?"""
-    return bool(one.network or one.switch or one.trunk) or one.vlan is not None
+    bare = AdapterRepair(one.adapter_id, one.mac)
+    return replace(one, acls=(), classic_acls=()) != bare

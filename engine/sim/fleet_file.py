@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.errors import Refused
-from engine.model import Acl, Adapter, classic_rule
+from engine.model import Acl, Adapter, classic_key, classic_rule
 from engine.policy.preflight import drive_of
 from engine.sim.table import Table, suggestion
 
@@ -272,7 +272,7 @@ def _classic(table: Table) -> tuple[str, ...]:
                 what=text,
             )
         rules.append(rule)
-    keys = [rule.partition(" ")[2] for rule in rules]
+    keys = [classic_key(rule) for rule in rules]
     _refuse_twice(keys, table.path("classic_acl") + ": direction and address", keys)
     return tuple(rules)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
 
 from engine import grammar, verbs
 from engine.errors import Refused
 from engine.model import Request
 from engine.service import Service
-from engine.sim.deaths import Deaths, Kill, Point
-from engine.sim.faults import Fault, FaultyWorld, How
+from engine.sim.deaths import Deaths, Kill
+from engine.sim.faults import Fault, FaultyWorld
 from engine.sim.story_file import Happening, Story
 from engine.store import queries
 
@@ -37,9 +35,7 @@ def carry_out(stage: Stage, it: Happening, now: float) -> None:
 
 
 def _let_happen(stage: Stage, it: Happening, now: float) -> None:
-    seconds = it.words.get("for")
-    lasting = float(seconds) if isinstance(seconds, int | float) else 0.0
-    world = stage.world
+    lasting, world = it.words.get("for", 0.0), stage.world
     match it.do:
         case "say":
             _say(stage, it.text("by"), it.text("text"))
@@ -68,21 +64,19 @@ def _change(world: FaultyWorld, it: Happening, now: float) -> None:
         case "delete":
             world.delete(now, it.text("vm"))
         case "create":
-            world.create(now, cast(Mapping[str, object], words["vm"]))
+            world.create(now, words["vm"])
         case "power":
             world.power(now, it.text("vm"), it.text("status"))
         case "foreign":
             world.foreign(now, it.text("vm"), it.text("to"))
         case "limit":
-            world.limit(now, it.text("host"), _count(words["live"]), _count(words["storage"]))
+            world.limit(now, it.text("host"), words["live"], words["storage"])
         case "outcome":
-            at = words["at"]
-            job: Literal["ok", "failed"] = "failed" if it.text("job") == "failed" else "ok"
-            place = str(at) if at is not None else None
-            world.outcome(now, it.text("vm"), job, place, _count(words["times"]) or 1)
+            world.outcome(now, it.text("vm"), words["job"], words["at"], words["times"])
         case "lose":
-            acls: Any = words["acls"] if isinstance(words["acls"], int) else "all"
-            world.lose(now, it.text("vm"), acls, bool(words["nics"]))
+            world.lose(now, it.text("vm"), words["acls"], words["nics"])
+        case _:
+            raise NotImplementedError(it.do)
 
 
 def _say(stage: Stage, by: str, text: str) -> None:
@@ -98,12 +92,10 @@ def _say(stage: Stage, by: str, text: str) -> None:
 
 
 def _decide(stage: Stage, it: Happening) -> None:
-    service, by, named = stage.service, it.text("by"), it.words.get("approval")
+    service, by, verdict = stage.service, it.text("by"), it.words["verdict"]
     waiting = queries.open_approvals(service.store)
-    granted = it.text("verdict") == "approve"
-    verdict: Literal["approve", "deny"] = "approve" if granted else "deny"
-    chosen = cast(tuple[str, ...], it.words.get("vms") or ())
-    label = str(named or (waiting[0].label if waiting else ""))
+    label = it.words.get("approval") or (waiting[0].label if waiting else "")
+    chosen = it.words.get("vms", ())
     try:
         if not label:
             raise Refused("There is no open question.")
@@ -126,24 +118,15 @@ def _fault(world: FaultyWorld, it: Happening) -> Fault:
     host, vm = words["host"], words["vm"]
     return Fault(
         call=it.text("call"),
-        how=cast(How, words["how"]),
-        host=world.state.host(str(host)).name if host else None,
-        vm=world.state.vm(str(vm)).id if vm else None,
-        times=_count(words["times"]) or 1,
+        how=words["how"],
+        host=world.state.host(host).name if host else None,
+        vm=world.state.vm(vm).id if vm else None,
+        times=words["times"],
         code=it.text("code"),
-        delay=cast(float, words["delay"]),
+        delay=words["delay"],
     )
 
 
 def _kill(it: Happening, seconds: float) -> Kill:
-    call = it.words["call"]
-    return Kill(
-        point=cast(Point, it.text("point")),
-        seconds=seconds,
-        call=str(call) if call else None,
-        write=_count(it.words["write"]) or 0,
-    )
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    words = it.words
+    return Kill(words["point"], seconds, call=words["call"], write=words["write"])

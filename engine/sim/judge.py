@@ -15,7 +15,7 @@ def looked(state: State, fleet: Fleet) -> None:
     jobs = {job.id for job in fleet.jobs}
     moving = {vm.id for vm in fleet.vms if vm.migrating}
     state.judged = Judged(
-        limits={h.name: min(h.live_limit, h.storage_limit) for h in fleet.hosts},
+        limits={h.name: h.slots for h in fleet.hosts},
         moving=[
             (m.id, m.source, m.destination)
             for m in state.open

@@ -19,7 +19,10 @@ DELAY = (5.0, 75.0)
 
 @dataclass(frozen=True)
 class Start:
-    """The arguments of ``VmmPort.start_move``, hosts by their full names."""
+    """The arguments of ``VmmPort.start_move``, hosts by their full names.
+
+    ``late``: VMM begins it so many seconds later, and nobody hears of it; ``None``: as chance will.
+    """
 
     vm_id: str
     source: str
@@ -28,6 +31,7 @@ class Start:
     pin: Network | None
     not_after: float
     path: str | None = None
+    late: float | None = None
 
 
 def reach(state: State, now: float, *hosts: str) -> None:
@@ -61,9 +65,8 @@ def start(state: State, now: float, move: Start) -> str:
     if state.chance(state.lies.timeout_before):
         raise VmmUnavailable("The connection broke while the call was sent")
     migration = _ours(state, now, move)
-    late, state.late = state.late, None
-    if late is not None or state.chance(state.lies.delayed):
-        migration.begins = now + (state.between(DELAY) if late is None else late)
+    if move.late is not None or state.chance(state.lies.delayed):
+        migration.begins = now + (state.between(DELAY) if move.late is None else move.late)
         state.open.append(migration)
         judge.started(state, migration)
         raise VmmUnavailable("The connection broke before VMM answered")

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from engine.errors import VmmRefused
-from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, short
+from engine.model import (
+    Acl,
+    Adapter,
+    AdapterRepair,
+    Network,
+    Repair,
+    classic_key,
+    guards_of,
+    short,
+)
 from engine.sim.lies import find_adapter, lacks_network, lacks_switch
 from engine.sim.state import HostState, State, VmState
 
@@ -86,7 +95,7 @@ def _modelled(nic: Adapter, wanted: AdapterRepair) -> Adapter:
 
 def _set(nic: Adapter, wanted: AdapterRepair) -> Adapter:
     """The host's settings that are named, set; guards are only turned on."""
-    on = {word for text in (nic.guards, wanted.guards) if text for word in text.split(",")}
+    on = guards_of(nic.guards) | guards_of(wanted.guards)
     if wanted.trunk:
         nic = replace(nic, vlan=0, trunk=wanted.trunk, native_vlan=wanted.native_vlan)
     return replace(
@@ -100,9 +109,9 @@ def _set(nic: Adapter, wanted: AdapterRepair) -> Adapter:
 def _with_classic(nic: Adapter, rule: str) -> Adapter:
     if rule in nic.classic_acls:
         return nic
-    key = rule.partition(" ")[2]
+    key = classic_key(rule)
     for other in nic.classic_acls:
-        if other.partition(" ")[2] == key:
+        if classic_key(other) == key:
             raise VmmRefused(f"{key} on adapter {nic.label} is another rule already: {other}")
     return replace(nic, classic_acls=(*nic.classic_acls, rule))
 

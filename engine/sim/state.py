@@ -183,7 +183,6 @@ class State:
     rolls: int = 0
     created: int = 0
     vmm_down_until: float = 0.0
-    late: float | None = None
     hosts: dict[str, HostState] = field(default_factory=dict)
     vms: dict[str, VmState] = field(default_factory=dict)
     open: list[Migration] = field(default_factory=list)

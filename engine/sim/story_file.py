@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engine.errors import Refused
 from engine.model import same_host, short
@@ -33,7 +33,7 @@ class Happening:
     t: float
     do: str
     on: str = ""
-    words: Mapping[str, object] = field(default_factory=dict)
+    words: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
 
     def text(self, key: str, default: str = "") -> str:
@@ -151,12 +151,16 @@ def _power(table: Table) -> dict[str, object]:
     return {"vm": table.required("vm"), "status": table.choice("status", None, STATUSES)}
 
 
+def _times(table: Table) -> int:
+    return table.count("times", 1) or _refuse(table, "times", "must be 1 or more.")
+
+
 def _outcome(table: Table) -> dict[str, object]:
     return {
         "vm": table.required("vm"),
         "job": table.choice("job", "ok", ("ok", "failed")),
         "at": table.optional("at"),
-        "times": table.count("times", 1),
+        "times": _times(table),
     }
 
 
@@ -195,10 +199,8 @@ def _down(table: Table) -> dict[str, object]:
 def _fault(table: Table) -> dict[str, object]:
     call, how = table.choice("call", None, CALLS), table.choice("how", None, HOWS)
     host, vm = table.optional("host"), table.optional("vm")
-    times, code = table.count("times", 1), table.word("code", "")
+    times, code = _times(table), table.word("code", "")
     delay = table.seconds("delay", 0.0)
-    if not times:
-        _refuse(table, "times", "must be 1 or more.")
     if vm and call in NAMELESS:
         _refuse(table, "vm", f"does not go with {call}, which is about whole hosts.")
     if how == "delayed" and call in READING:
@@ -251,9 +253,8 @@ def _happenings(
     top: Table, people: Mapping[str, tuple[str, ...]], fleet: FleetFile
 ) -> tuple[Happening, ...]:
     found = tuple(_happening(table, people, fleet) for table in top.tables("at"))
-    created = [it.words["vm"] for it in found if it.do == "create"]
     names = [vm.name for vm in fleet.vms]
-    names += [str(vm.get("name")) for vm in created if isinstance(vm, Mapping)]
+    names += [it.words["vm"]["name"] for it in found if it.do == "create"]
     for it in found:
         trigger = _TRIGGER.fullmatch(it.on)
         vm = trigger["vm"] if trigger else None

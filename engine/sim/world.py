@@ -126,12 +126,14 @@ class World:
         pin: Network | None,
         not_after: float,
         path: str | None = None,
+        late: float | None = None,
     ) -> str | None:
-        """See ``VmmPort.start_move``; without ``path`` the destination's own."""
+        """See ``VmmPort.start_move``; without ``path`` the destination's own. ``late``: see
+        ``migrations.Start``."""
         self.advance(now)
         ends = [self.state.known_host(host) for host in (source, destination)]
         names = [h.name if h else name for h, name in zip(ends, (source, destination), strict=True)]
-        move = Start(vm_id, names[0], names[1], power, pin, not_after, path)
+        move = Start(vm_id, names[0], names[1], power, pin, not_after, path, late)
         return migrations.start(self.state, now, move)
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:

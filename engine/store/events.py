@@ -83,6 +83,15 @@ def head(store: Store) -> str:
     return str(row["hash"]) if row else GENESIS
 
 
+def marked(store: Store, mark: str) -> Event | None:
+    """The event whose hash begins so (lower-case hexadecimal)."""
+    rows = store.database().query(
+        "SELECT * FROM events WHERE substr(hash, 1, ?) = ? ORDER BY seq DESC LIMIT 1",
+        [len(mark), mark],
+    )
+    return next((codec.event(row) for row in rows), None)
+
+
 def verify(store: Store) -> int:
     """Walk the whole chain; returns the number of events. Raises ``AuditBroken``."""
     prev, count = GENESIS, 0

@@ -5,16 +5,15 @@ started twice. The simulated world lives beside the database and goes on while t
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from engine.store import events, queries
 from engine.store.store import Store
+from tests.console import process
 
 FLEET = """
 format = 1
@@ -41,27 +40,21 @@ REQUEST = ["host", "hv01", "to", "hv02"]
 
 def vmferry(folder: Path, *words: str) -> subprocess.Popen[str]:
     """The real command, as a person starts it."""
-    command = [sys.executable, "-u", "-m", "bot.cli", "--db", str(folder / "night.db"), "run"]
-    return subprocess.Popen(
-        [*command, "--json", "--approve", "no", *words, *REQUEST],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-    )
+    run = ("--db", str(folder / "night.db"), "run", "--json", "--approve", "no")
+    return process(*run, *words, *REQUEST)
 
 
-def kill_when(process: subprocess.Popen[str], seen: str) -> None:
+def kill_when(engine: subprocess.Popen[str], seen: str) -> None:
     """Read what it tells until the line comes, then SIGKILL: no handler, no goodbye."""
-    assert process.stderr is not None
-    for line in process.stderr:
+    assert engine.stderr is not None
+    for line in engine.stderr:
         if seen in line:
             break
     else:
         pytest.fail(f'the process ended before it said "{seen}"')
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    engine.send_signal(signal.SIGKILL)
+    engine.communicate()
+    assert engine.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
 from bot.slack.standin_messages import Message
@@ -22,7 +22,7 @@ from engine.sim.port import SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
 
-HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05)
+HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05, rates={})
 
 FLEET = """
 format = 1

@@ -35,14 +35,24 @@ def test_where_nothing_is_missing_the_workspace_is_known(slack):
 
 
 def test_everything_that_is_missing_is_named_at_once(slack):
-    slack.workspace.scopes = "chat:write,groups:read"
+    slack.workspace.scopes = "channels:read,chat:write,groups:read,usergroups:read"
+    here = slack.group("here", slack.user("ravi"))
     uninvited, old = slack.channel("uninvited", bot=False), slack.channel("old", archived=True)
 
-    said = refusal(slack, app_token="", channels=(uninvited, old, "C0NOWHERE"))
+    said = refusal(
+        slack,
+        app_token="",
+        channels=(uninvited, old, "C0NOWHERE"),
+        fallback="C0FALL",
+        oncall=(here, "S0GONE"),
+    )
 
-    assert said.startswith("5 things are missing:")
+    assert said.startswith("7 things are missing:")
+    assert "the channel C0FALL of slack.fallback (channel_not_found)" in said
+    assert "who is in the user group S0GONE of slack.oncall (no_such_subteam)" in said
+    assert here not in said
     assert "slack.app_token is not set. Set VMFERRY_SLACK__APP_TOKEN" in said
-    assert "lacks the scopes channels:read" in said
+    assert "lacks the scopes channels:history" in said
     assert "commands (to hear the slash command)" in said
     assert "chat:write" not in said
     assert f"cannot see the channel {uninvited} of slack.channels (not_in_channel)" in said
@@ -93,7 +103,7 @@ def test_a_slack_that_does_not_answer_stops_nobody_from_starting(slack, caplog):
     slack.order("apps.connections.open", "ratelimited")
 
     assert refuse_unless_ready(settings(slack)) is None
-    assert "The bot token, its scopes and the channels could not be checked" in caplog.text
+    assert "The bot token, its scopes, channels and groups could not be checked" in caplog.text
 
 
 def test_a_scope_that_hides_the_channels_is_told_once_by_its_name(slack):
@@ -104,3 +114,14 @@ def test_a_scope_that_hides_the_channels_is_told_once_by_its_name(slack):
 
     assert said.startswith("The bot token lacks the scope channels:read (to see")
     assert "missing_scope" not in said
+
+
+def test_where_runs_wait_to_be_watched_what_slack_lacks_is_named_and_stops_nothing(slack, caplog):
+    old = slack.channel("old", archived=True)
+
+    identity = refuse_unless_ready(settings(slack, channels=(old,)), runs_wait=True)
+
+    assert identity is not None
+    assert f"Runs go on all the same: The channel {old} of slack.channels is arch" in caplog.text
+    with pytest.raises(Refused, match="app_token is not set"):
+        refuse_unless_ready(settings(slack, app_token=""), runs_wait=True)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.restraint import Restraint
 from bot.slack.standin import NotAcked
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.slack.forms import WITHDRAW
 from bot.slack.tables import Outbound
-from engine.store import events, queries
+from engine.store import events
 
 from .test_decide import actions_of
 
@@ -150,17 +150,19 @@ def test_after_a_restart_the_copy_that_stands_is_closed_and_not_sent_again(outsi
 def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(outside):
     night, _, _, copy = outside
     night.side.outbox.loop.stop()
-    tables, copies = night.side.tables, night.side.teller.copies
-    unsent = Outbound("card:A1@D0MEI", "message", "D0MEI", "Approve?", fingerprint="x")
+    tables = night.side.tables
+    unsent = Outbound("card:A1@D0MEI", "message", "D0MEI", "Approve?", fingerprint="x", run=1)
     posted = Outbound(f"card:A1@{copy.channel}", "message", copy.channel, "y", fingerprint="y")
     with night.store.transaction() as db:
         tables.put(db, unsent)
         tables.put(db, posted)
-        copies.unsay(db, queries.approval(night.store, 1))
+    night.service.decide(1, "approve", by="terminal:ann")
 
-    keys = [out.key for out in tables.outbound()]
+    night.side.teller.look_at(1)
 
-    assert unsent.key not in keys
+    keys = night.slack.wait_for(
+        lambda: [k for k in [[o.key for o in tables.outbound()]] if unsent.key not in k]
+    )[0]
     assert posted.key in keys
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -200,18 +201,33 @@ def test_a_run_goes_on_after_a_kill(serve, slack, dana, tmp_path):
     store.close()
 
 
+def test_a_token_that_was_revoked_meanwhile_stops_no_run(serve, slack, dana, tmp_path):
+    fast = ("--fleet", str(tmp_path / "fleet.toml"), "--speed", "40")
+    bot = serve(*fast)
+    bot.says("is heard")
+    slack.command(dana, "C0OPS", "host hv01 to hv02 now")
+    slack.wait_for(lambda: any("1 moving" in m.shown for m in slack.messages("C0OPS")), 60)
+    bot.end(signal.SIGKILL)
+    slack.revoke()
+
+    serve(*fast).says("Runs go on all the same: Slack says token_revoked to slack.bot_token.")
+
+    with closing(Store(tmp_path / "night.db")) as store:
+        slack.wait_for(lambda: queries.runs(store)[0].over, 60)
+
+
 # --- what it refuses ----------------------------------------------------------------------------
 
 
 def test_all_that_is_missing_is_named_and_nothing_is_made(serve, slack, tmp_path):
     uninvited = slack.channel("ops", bot=False)
-    slack.workspace.scopes = "chat:write"
+    slack.workspace.scopes = "channels:read"
 
     bot = serve(APP_TOKEN="", CHANNELS=uninvited)
 
     assert bot.ends() == 2
     assert bot.text.startswith("3 things are missing:\n- The setting slack.app_token is not set.")
-    assert "lacks the scopes channels:read" in bot.text
+    assert "lacks the scopes channels:history" in bot.text
     assert "/invite @vmferry" in bot.text
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
 

@@ -135,13 +135,13 @@ def test_failures_are_told_apart_into_later_and_never(slack):
     seconds = []
     for _ in range(2):
         with pytest.raises(SlackLater) as later:
-            api.post("board:R1", ops, "x", [], None, False)
+            api.post(("board:R1", "v1"), ops, "x", [], None, False)
         seconds.append(later.value.seconds)
     with pytest.raises(SlackNever) as never:
-        api.post("board:R1", "C404", "x", [], None, False)
+        api.post(("board:R1", "v1"), "C404", "x", [], None, False)
     gone = SlackApi(web_client(slack.bot_token, "http://127.0.0.1:9/api/"))
     with pytest.raises(SlackLater):
-        gone.post("board:R1", ops, "x", [], None, False)
+        gone.post(("board:R1", "v1"), ops, "x", [], None, False)
 
     assert seconds == [17.0, None]
     assert never.value.code == "channel_not_found"
@@ -153,7 +153,7 @@ def test_the_whole_message_is_posted_once_and_never_repeated_by_the_sdk(slack):
     slack.order("chat.postMessage", "internal_error")
 
     with pytest.raises(SlackLater):
-        api.post("board:R1", ops, "x", [], None, False)
+        api.post(("board:R1", "v1"), ops, "x", [], None, False)
 
     assert len(slack.calls("chat.postMessage")) == 1
 

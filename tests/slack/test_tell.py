@@ -8,9 +8,11 @@ from time import monotonic
 
 from slack_bolt import BoltRequest
 
-from bot.slack.outbox import Pace, Rhythm
+from bot.slack.pace import Pace, Rhythm
+from bot.slack.schema import migrations
 from bot.slack.slack_api import REPLIES
-from bot.slack.tables import FIRST, SECOND, Outbound, Tables, Watched, migrations
+from bot.slack.tables import FIRST, SECOND, Outbound, Tables
+from bot.slack.told import Watched
 from engine import grammar
 from engine.model import RunState
 from engine.store import events
@@ -93,7 +95,7 @@ def test_a_board_waits_for_its_interval_and_only_its_latest_version_is_sent(make
 def test_an_open_card_is_paced_and_a_decision_goes_out_at_once():
     pace = Pace(Rhythm(board=5.0))
     card = Outbound("card:A1", "message", "C1", "asked", priority=SECOND)
-    pace.sent("chat.update", card, now=100.0)
+    pace.sent(card, now=100.0)
 
     assert pace.ready_at("chat.update", card) == 105.0
     assert pace.ready_at("chat.update", replace(card, priority=FIRST)) <= 100.0
@@ -107,7 +109,7 @@ def test_a_decision_does_not_wait_for_the_pace_of_its_card(make_night):
     card = night.card(board)
     night.side.outbox.pace.rhythm = Rhythm(post=0.0, board=600.0)
     night.settled()
-    night.side.outbox.pace.sent("chat.update", Outbound("card:A1", "message", "", ""), monotonic())
+    night.side.outbox.pace.sent(Outbound("card:A1", "message", "", ""), monotonic())
 
     night.slack.click(night.ravi, card.ts, "approve")
 
@@ -151,7 +153,8 @@ def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_nig
 def test_a_board_that_slack_does_not_take_for_a_quarter_of_an_hour_rejects_the_run(night):
     night.slack.order("chat.postMessage", "internal_error", times=10_000)
     night.say("host hv01 to hv02")
-    night.slack.wait_for(lambda: any(w.since and w.trouble for w in night.side.tables.watched()))
+    watched = night.side.tables.runs.watched
+    night.slack.wait_for(lambda: any(w.since and w.trouble for w in watched()))
     assert night.run().state is RunState.SCHEDULED
 
     with night.store.transaction() as db:
@@ -187,7 +190,7 @@ def test_rows_of_the_first_version_are_still_read(tmp_path):
         migrations.apply(db, stop_before="m002_boards_that_wait_for_slack")
         db.execute("INSERT INTO slack_runs (run, channel, by, inbox) VALUES (1, 'C1', '@U1', 3)")
 
-    assert Tables(store).watched() == (Watched(1, "C1", "@U1", 3),)
+    assert Tables(store).runs.watched() == (Watched(1, "C1", "@U1", 3),)
     store.close()
 
 
@@ -315,4 +318,7 @@ def test_an_answer_to_a_click_in_a_thread_is_in_the_thread(night):
 def test_every_post_carries_its_key_so_that_it_can_be_found_again(night):
     board = night.ask_for()
 
-    assert board.metadata == {"event_type": "vmferry_message", "event_payload": {"key": "board:R1"}}
+    assert board.metadata["event_type"] == "vmferry_message"
+    marks = board.metadata["event_payload"]
+    assert marks == {"key": "board:R1", "version": marks["version"]}
+    assert marks["version"]

@@ -341,7 +341,7 @@ def test_a_run_that_is_retried_after_its_end_is_told_about_again_to_its_new_end(
     night.to_the_end()
     night.reply_with("0 of 1 moved", board)
     night.settled()
-    assert night.side.tables.watched() == ()
+    assert night.side.tables.runs.watched() == ()
 
     night.say("retry R1", by=night.ravi)
     night.board_shows("Moving")
@@ -387,7 +387,7 @@ def test_whoever_takes_a_run_over_is_pinged_instead_of_who_asked(make_night):
 def test_a_run_that_is_stopped_before_its_board_stands_never_begins(night):
     night.slack.order("chat.postMessage", "internal_error", times=10_000)
     night.say("host hv01 to hv02 now")
-    night.slack.wait_for(lambda: night.side.tables.watched())
+    night.slack.wait_for(lambda: night.side.tables.runs.watched())
 
     night.say("stop R1", by=night.mei)
 

@@ -151,12 +151,33 @@ def test_time_alone_and_small_progress_are_not_worth_an_update():
     board = board_of(3)
     first = board_view(board, LISTED)
 
-    later = board_view(replace(board, as_of=500.0, progress=0.46, done_about=9100.0), LISTED)
+    later = board_view(replace(board, as_of=290.0, progress=0.46, done_about=9100.0), LISTED)
 
     assert later.blocks != first.blocks
     assert later.fingerprint == first.fingerprint
     assert board_view(replace(board, progress=0.51), LISTED).fingerprint != first.fingerprint
     assert board_view(replace(board, moved=2), LISTED).fingerprint != first.fingerprint
+
+
+def test_a_board_says_every_five_minutes_that_it_is_alive_unless_it_stands_still():
+    def fingerprints(**change):
+        board = board_of(3, run=replace(RUN, **change))
+        return {board_view(replace(board, as_of=at), LISTED).fingerprint for at in (60.0, 700.0)}
+
+    assert len(fingerprints()) == 2
+    assert len(fingerprints(state=RunState.PAUSED)) == 1
+    assert len(fingerprints(state=RunState.STOPPED)) == 1
+
+
+def test_the_board_of_many_follows_in_steps_of_one_in_a_hundred_but_what_is_to_be_done_at_once():
+    board = board_of(1_000, moved=500, failed=(), skipped=0)
+    first = board_view(board, LISTED).fingerprint
+
+    for same in ({"moved": 509}, {"moving": ()}, {"waiting": board.waiting}, {"progress": 0.51}):
+        assert board_view(replace(board, **same), LISTED).fingerprint == first, same
+    one = board_of(4).failed
+    for news in ({"moved": 510}, {"failed": one}, {"questions": ()}, {"needs": ("Say so.",)}):
+        assert board_view(replace(board, **news), LISTED).fingerprint != first, news
 
 
 def test_a_card_can_be_decided_on_only_while_it_is_open():

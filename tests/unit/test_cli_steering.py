@@ -1,30 +1,12 @@
 """Lists, questions and answers at the terminal, on rows and beside a real engine that asks."""
 
-import os
-import pty
-import signal
-import subprocess
-import sys
-import threading
-from contextlib import suppress
-from pathlib import Path
-
 import pytest
 
-from engine import grammar
-from engine.clock import VirtualClock
-from engine.model import Fleet, Host, HyperVState, MoveState, Outcome, RunState, Vm
-from engine.policy import approval as approvals
-from engine.service import Service
-from engine.settings import Settings
-from engine.store import queries
-from engine.store.deeds import writing
-from engine.store.store import Store
-from tests.console import ROOT, sit_down
+from engine.model import MoveState, Outcome, RunState
 from tests.console import both_streams as vmferry
+from tests.console import sit_down
+from tests.unit.desk import HOSTS, Desk
 
-NOW = 1_767_650_400.0
-HOSTS = tuple(f"hv0{n}.corp.example" for n in range(1, 8))
 NAMES = ("web01", "web02", "web03", "web04", "db 01", "web06")
 FLEET = """
 format = 1
@@ -44,55 +26,19 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-class Rows:
-    """A database as an engine leaves it: each of ``NAMES`` on a host of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = Store(folder / "vmferry.db", durable=False)
-        self.clock = VirtualClock(NOW)
-        self.service = Service(self.store, self.clock, Settings())
-        hosts = tuple(Host(name, seen_at=NOW) for name in HOSTS)
-        vms = tuple(
-            Vm(f"id-{name}", name, host, "Running", (host,), HyperVState.RUNNING, ("Ok",))
-            for name, host in zip(NAMES, HOSTS, strict=False)
-        )
-        with writing(self.store, NOW) as pen:
-            pen.keep_fleet(Fleet("vmm01", NOW, NOW, hosts, vms))
-
-    def ask(self, text: str, by: str = "terminal:ann") -> int:
-        self.clock.jump(self.clock.now() + 60)
-        return self.service.submit(grammar.parse(text), by=by).run.id
-
-    def end(self, run: int, how: MoveState, outcome: Outcome, last: RunState) -> None:
-        """Its VMs move, and end so; then the run ends so."""
-        way = {MoveState.DONE: (MoveState.MOVING, MoveState.RESTORING),
-               MoveState.DAMAGED: (MoveState.MOVING, MoveState.RESTORING),
-               MoveState.UNKNOWN: (MoveState.MOVING,)}.get(how, ())  # fmt: skip
-        self.clock.jump(self.clock.now() + 60)
-        for entry in queries.record(self.store, run).moves:
-            for state in (*way, how):
-                now = queries.record(self.store, run)
-                move = next(m.move for m in now.moves if m.move.id == entry.move.id)
-                ends = outcome if state is how else None
-                with writing(self.store, self.clock.now()) as pen:
-                    pen.turn_move(move, state, f"it is {state}", host=HOSTS[6], outcome=ends)
-        with writing(self.store, self.clock.now()) as pen:
-            if last is RunState.STOPPED:
-                pen.turn_run(queries.run(self.store, run), RunState.STOPPING, "it is stopped")
-            pen.turn_run(queries.run(self.store, run), last, f"it is {last}")
-
-    def question(self, run: int, *names: str) -> int:
-        ids = tuple(f"id-{name}" for name in names)
-        one = queries.run(self.store, run)
-        with writing(self.store, self.clock.now()) as pen:
-            return pen.ask(run, ids, names, approvals.digest(one, ids))
-
-
 @pytest.fixture
-def rows(folder):
-    made = Rows(folder)
+def desk(folder):
+    """Each of ``NAMES`` on a host of its own; the terminal's own user asks."""
+    made = Desk(folder, dict(zip(NAMES, HOSTS, strict=False)), by="terminal:ann")
     yield made
     made.store.close()
+
+
+def end(desk, run, how, outcome, last):
+    """The VMs of a run move, and end so; then the run ends so."""
+    for entry in desk.record(run).moves:
+        desk.put(how, entry.move.vm, outcome, HOSTS[6], run)
+    desk.turn(last, run)
 
 
 def groups(out):
@@ -111,13 +57,13 @@ def groups(out):
 # --- the list ------------------------------------------------------------
 
 
-def test_whatever_needs_a_person_comes_first_and_says_what_to_type(rows):
-    ended, going = RunState.INCOMPLETE, rows.ask("vm web06 to hv07")
-    paused, asked = rows.ask("vm web01 to hv07"), rows.ask("vm web02 to hv07")
-    rows.end(rows.ask("vm web03 to hv07"), MoveState.DAMAGED, Outcome.NETWORK, ended)
-    rows.end(rows.ask('vm "db 01" to hv07'), MoveState.UNKNOWN, Outcome.UNKNOWN, ended)
-    rows.end(rows.ask("vm web04 to hv07"), MoveState.FAILED, Outcome.STUCK, RunState.STOPPED)
-    rows.question(asked, "web02")
+def test_whatever_needs_a_person_comes_first_and_says_what_to_type(desk):
+    ended, going = RunState.INCOMPLETE, desk.ask("vm web06 to hv07")
+    paused, asked = desk.ask("vm web01 to hv07"), desk.ask("vm web02 to hv07")
+    end(desk, desk.ask("vm web03 to hv07"), MoveState.DAMAGED, Outcome.NETWORK, ended)
+    end(desk, desk.ask('vm "db 01" to hv07'), MoveState.UNKNOWN, Outcome.UNKNOWN, ended)
+    end(desk, desk.ask("vm web04 to hv07"), MoveState.FAILED, Outcome.STUCK, RunState.STOPPED)
+    desk.question("web02", run=asked)
     vmferry("pause", f"R{paused}")
     code, out = vmferry("list")
     found, _ = groups(out)
@@ -136,45 +82,45 @@ def test_whatever_needs_a_person_comes_first_and_says_what_to_type(rows):
         assert said in " ".join(out.split())
 
 
-def test_what_a_person_has_dealt_with_needs_nobody_any_more(rows):
-    short, damaged = rows.ask("vm web04 to hv07"), rows.ask("vm web03 to hv07")
-    rows.end(short, MoveState.FAILED, Outcome.STUCK, RunState.INCOMPLETE)
-    rows.end(damaged, MoveState.DAMAGED, Outcome.NETWORK, RunState.INCOMPLETE)
+def test_what_a_person_has_dealt_with_needs_nobody_any_more(desk):
+    short, damaged = desk.ask("vm web04 to hv07"), desk.ask("vm web03 to hv07")
+    end(desk, short, MoveState.FAILED, Outcome.STUCK, RunState.INCOMPLETE)
+    end(desk, damaged, MoveState.DAMAGED, Outcome.NETWORK, RunState.INCOMPLETE)
     assert groups(vmferry("list")[1])[0] == {"Needs a person:": ["R2", "R1"]}
 
-    again = rows.ask("vm web04 to hv07")  # R1 failed, and its VM is somebody's again
-    rows.end(again, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
+    again = desk.ask("vm web04 to hv07")  # R1 failed, and its VM is somebody's again
+    end(desk, again, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
     assert vmferry("go-on", "R2", "hv07") == (0, "hv07 takes VMs again.\n")
     assert groups(vmferry("list")[1])[0] == {"Ended:": ["R3", "R2", "R1"]}
 
 
-def test_what_was_left_by_somebodys_own_word_is_just_ended(rows):
-    run = rows.ask("vm web04 to hv07")
-    rows.end(run, MoveState.SKIPPED, Outcome.DENIED, RunState.INCOMPLETE)
+def test_what_was_left_by_somebodys_own_word_is_just_ended(desk):
+    run = desk.ask("vm web04 to hv07")
+    end(desk, run, MoveState.SKIPPED, Outcome.DENIED, RunState.INCOMPLETE)
 
     assert groups(vmferry("list")[1])[0] == {"Ended:": ["R1"]}
 
 
-def test_ended_runs_are_listed_by_when_they_ended_and_not_by_their_number(rows):
-    first, second = rows.ask("vm web01 to hv07"), rows.ask("vm web02 to hv07")
-    rows.end(second, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
-    rows.end(first, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
+def test_ended_runs_are_listed_by_when_they_ended_and_not_by_their_number(desk):
+    first, second = desk.ask("vm web01 to hv07"), desk.ask("vm web02 to hv07")
+    end(desk, second, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
+    end(desk, first, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
 
     assert groups(vmferry("list")[1])[0] == {"Ended:": ["R1", "R2"]}
 
 
-def test_a_run_is_one_line_with_state_request_count_person_and_time(rows):
-    rows.ask("vm web01 to hv07")
+def test_a_run_is_one_line_with_state_request_count_person_and_time(desk):
+    desk.ask("vm web01 to hv07")
     _, lines = groups(vmferry("list")[1])
 
     assert " ".join(lines["R1"].split()).startswith("R1 active 0 of 1 moved 20")
     assert lines["R1"].endswith(" ann vm web01 to hv07")
 
 
-def test_no_line_of_the_list_is_wider_than_a_terminal(rows):
+def test_no_line_of_the_list_is_wider_than_a_terminal(desk):
     everything = ",".join(f'"{name}"' for name in NAMES)
-    rows.ask(f"vm {everything} to hv07", by="terminal:somebody.with.a.long.name")
-    rows.end(1, MoveState.FAILED, Outcome.STUCK, RunState.INCOMPLETE)
+    desk.ask(f"vm {everything} to hv07", by="terminal:somebody.with.a.long.name")
+    end(desk, 1, MoveState.FAILED, Outcome.STUCK, RunState.INCOMPLETE)
     _, out = vmferry("list")
 
     assert max(map(len, out.splitlines())) <= 80
@@ -182,7 +128,7 @@ def test_no_line_of_the_list_is_wider_than_a_terminal(rows):
     assert "somebody.wi…" in out
 
 
-def test_a_list_without_runs_says_so(rows):
+def test_a_list_without_runs_says_so(desk):
     assert vmferry("list") == (0, "There is no run yet.\n")
 
 
@@ -190,15 +136,11 @@ def test_a_list_without_runs_says_so(rows):
 
 
 @pytest.fixture
-def asked(rows):
+def asked(desk):
     """A1 of R1 asks about two VMs."""
-    rows.ask('vm web01,web02,"db 01" to hv07')
-    rows.question(1, "web01", "db 01")
-    return rows
-
-
-def approval(rows):
-    return queries.approval(rows.store, 1)
+    desk.ask('vm web01,web02,"db 01" to hv07')
+    desk.question("web01", "db 01")
+    return desk
 
 
 def test_an_open_question_shows_its_vms_and_what_to_type(asked):
@@ -215,16 +157,16 @@ def test_an_open_question_shows_its_vms_and_what_to_type(asked):
 def test_a_question_is_approved_for_some_by_name_and_only_once(asked):
     code, out = vmferry("approve", "A1", "db 01")
     assert (code, out.splitlines()[0]) == (0, "A1 is approved: 1 of 2 VMs may move.")
-    assert approval(asked).granted == ("id-db 01",)
+    assert asked.asked().granted == ("id-db 01",)
 
     code, out = vmferry("deny", "A1", "--reason", "too late")
-    assert (code, str(approval(asked).state)) == (2, "granted")
+    assert (code, str(asked.asked().state)) == (2, "granted")
     assert out.splitlines()[0] == "Nothing changed on A1: it was decided before."
 
 
 def test_a_reason_for_a_no_is_kept(asked):
     assert vmferry("deny", "A1", "--reason", "not tonight, please")[0] == 0
-    assert approval(asked).reason == "not tonight, please"
+    assert asked.asked().reason == "not tonight, please"
     assert '"not tonight, please"' in vmferry("events", "R1")[1]
 
 
@@ -232,14 +174,14 @@ def test_a_yes_can_be_withdrawn_before_its_vms_are_started(asked):
     vmferry("approve", "A1")
     code, _ = vmferry("withdraw", "A1", "--reason", "wrong window")
 
-    assert (code, str(approval(asked).state)) == (0, "withdrawn")
-    assert approval(asked).reason == "wrong window"
+    assert (code, str(asked.asked().state)) == (0, "withdrawn")
+    assert asked.asked().reason == "wrong window"
 
 
 def test_a_vm_that_is_not_asked_about_cannot_be_approved(asked):
     code, out = vmferry("approve", "A1", "web02")
 
-    assert (code, str(approval(asked).state)) == (2, "requested")
+    assert (code, str(asked.asked().state)) == (2, "requested")
     assert "A1 has no VM web02." in out
 
 
@@ -256,8 +198,8 @@ def test_a_file_that_is_no_database_is_left_alone(words, folder):
     assert (folder / "vmferry.db").read_bytes() == b"a letter to the editor" * 100
 
 
-def test_what_was_refused_stands_in_the_audit_with_who_said_it(rows):
-    rows.ask("vm web01 to hv07")
+def test_what_was_refused_stands_in_the_audit_with_who_said_it(desk):
+    desk.ask("vm web01 to hv07")
     code, out = vmferry("resume", "R1")
     assert (code, out.splitlines()[0]) == (0, "R1 is not paused. Nothing changed.")
     assert vmferry("go-on", "R1", "hv07")[0] == 2
@@ -267,111 +209,49 @@ def test_what_was_refused_stands_in_the_audit_with_who_said_it(rows):
 # --- in front of a person ------------------------------------------------------------
 
 
-class Desk:
-    """The command in a terminal of its own: what it prints, and a keyboard."""
-
-    def __init__(self, *words: str) -> None:
-        self.keyboard, inside = pty.openpty()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "bot.cli", *words],
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(inside)
-        self.shown, self.news = "", threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                part = os.read(self.keyboard, 4096)
-            except OSError:  # its end of the terminal is closed
-                return
-            with self.news:
-                self.shown += part.decode(errors="replace")
-                self.news.notify_all()
-
-    def wait_for(self, what: str) -> None:
-        with self.news:
-            assert self.news.wait_for(lambda: what in self.shown, 60), self.shown
-
-    def type(self, text: str) -> None:
-        os.write(self.keyboard, text.encode())
-
-    def interrupt(self) -> int:
-        """Ctrl-C, and again where it came just before the keyboard was read: the exit code."""
-        for _ in range(30):
-            self.child.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                return self.child.wait(timeout=2)
-        raise AssertionError(self.shown)
-
-    def close(self) -> None:
-        self.child.kill()
-        self.child.wait(timeout=30)
-        os.close(self.keyboard)
-
-
-@pytest.fixture
-def at_desk():
-    made: list[Desk] = []
-
-    def open_desk(*words: str) -> Desk:
-        made.append(Desk(*words))
-        return made[-1]
-
-    yield open_desk
-    for desk in made:
-        desk.close()
-
-
 @pytest.mark.parametrize(("answer", "code", "state"), [("n", 2, "active"), ("y", 0, "stopping")])
-def test_abort_is_asked_back_at_a_terminal(answer, code, state, rows, at_desk):
-    rows.ask("vm web01 to hv07")
-    desk = at_desk("abort", "R1")
-    desk.wait_for("Stop jobs in mid-copy?")
-    assert str(queries.run(rows.store, 1).state) == "active"
-    desk.type(f"{answer}\n")
+def test_abort_is_asked_back_at_a_terminal(answer, code, state, desk, at_terminal):
+    desk.ask("vm web01 to hv07")
+    seat = at_terminal("abort", "R1")
+    seat.sees(r"Stop jobs in mid-copy\?")
+    assert str(desk.run().state) == "active"
+    seat.types(f"{answer}\n")
 
-    assert desk.child.wait(timeout=60) == code
-    assert str(queries.run(rows.store, 1).state) == state
-    desk.wait_for("Nothing was aborted." if answer == "n" else "R1 is aborted.")
-    assert "abort R1 yes" not in desk.shown
-
-
-def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(rows, at_desk):
-    rows.ask("vm web01 to hv07")
-    desk = at_desk("abort", "R1")
-    desk.wait_for("Stop jobs in mid-copy?")
-
-    assert desk.interrupt() == 130
-    assert str(queries.run(rows.store, 1).state) == "active"
+    assert seat.leaves() == code
+    assert str(desk.run().state) == state
+    seat.sees(r"Nothing was aborted\." if answer == "n" else r"R1 is aborted\.")
+    assert "abort R1 yes" not in seat.shown
 
 
-def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder, at_desk):
+def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(desk, at_terminal):
+    desk.ask("vm web01 to hv07")
+    seat = at_terminal("abort", "R1")
+    seat.sees(r"Stop jobs in mid-copy\?")
+
+    assert seat.interrupt() == 130
+    assert str(desk.run().state) == "active"
+
+
+def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder, at_terminal):
     (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
-    desk = at_desk(
+    seat = at_terminal(
         "run", "--fleet", "fleet.toml", "--speed", "60", "vm", "old01,old02", "to", "hv02"
     )
-    desk.wait_for("Approve 2?")
+    seat.sees(r"Approve 2\?")
     assert "A1: approve moving 2 powered-down VMs?" in vmferry("approvals")[1]
     assert "A1 waits for a yes or no" in vmferry("list")[1]
 
     assert vmferry("approve", "A1", "old01") == (0, "A1 is approved: 1 of 2 VMs may move.\n")
-    assert desk.child.wait(timeout=60) == 1  # old02 was not approved
+    assert seat.leaves() == 1  # old02 was not approved
     assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
     said = vmferry("report", "R1")[1]
     assert said.startswith("R1 ended: 1 of 2 moved")
 
 
-def test_the_board_of_a_run_that_was_paused_elsewhere_says_by_whom(folder, at_desk):
+def test_the_board_of_a_run_that_was_paused_elsewhere_says_by_whom(folder, at_terminal):
     (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
-    desk = at_desk("run", "--fleet", "fleet.toml", "--speed", "20", "vm", "web01", "to", "hv02")
-    desk.wait_for("Moving: web01")
+    seat = at_terminal("run", "--fleet", "fleet.toml", "--speed", "20", "vm", "web01", "to", "hv02")
+    seat.sees("Moving: web01")
     vmferry("pause", "R1")
 
-    desk.wait_for("Needs a person: R1 was paused by terminal:")
+    seat.sees("Needs a person: R1 was paused by terminal:")

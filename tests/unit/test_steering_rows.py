@@ -4,187 +4,121 @@ from __future__ import annotations
 
 import pytest
 
-from engine.clock import VirtualClock
 from engine.errors import Refused
-from engine.model import AttemptKind, MoveState, Options, Outcome, RunState, Vm
-from engine.service import Service
-from engine.settings import Settings
-from engine.steering import Steering
-from engine.store import events, queries
-from engine.store.deeds import writing
-from engine.store.store import Store
+from engine.model import AttemptKind, MoveState, Outcome, RunState
+from engine.store import queries
+from tests.unit.desk import HV01, HV02, Desk
 
-NOW = 1_767_650_400.0
-HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
 DAMAGED, UNKNOWN = MoveState.DAMAGED, MoveState.UNKNOWN
+DAMAGE = [("web01", HV02)]
 
 
-class Rows:
-    """Runs whose moves end as they are told to, and people who steer them; no engine."""
-
-    def __init__(self, store: Store) -> None:
-        self.store, self.clock = store, VirtualClock(NOW)
-        self.steering = Steering(Service(store, self.clock, Settings()))
-
-    def run(self, *names: str, **options: object) -> int:
-        """A run of these VMs; the first is R1."""
-        with self.writing() as pen:
-            number = pen.open_run(
-                vmm="vmm01",
-                kind="host",
-                request="host hv01 to hv02",
-                sources=(HV01,),
-                destinations=(HV02,),
-                options=Options(**options),
-                by="@ann",
-                state=RunState.ACTIVE,
-            )
-            for name in names:
-                pen.open_move(number, Vm(f"id-{name}", name, HV01, "Running"), HV01)
-        return number
-
-    def writing(self):
-        self.clock.jump(self.clock.now() + 1)
-        return writing(self.store, self.clock.now())
-
-    def move(self, name: str = "web01", run: int = 1):
-        record = queries.record(self.store, run)
-        return next(m.move for m in record.moves if m.move.vm == name)
-
-    def turn(self, *states: MoveState, name: str = "web01", run: int = 1, host: str = HV02) -> None:
-        """Through these states; MOVING with an attempt, an end with an outcome."""
-        for state in states:
-            move = self.move(name, run)
-            with self.writing() as pen:
-                if state is MoveState.MOVING:
-                    pen.begin_attempt(move, AttemptKind.LIVE, HV01, HV02)
-                outcome = {DAMAGED: Outcome.NETWORK, UNKNOWN: Outcome.UNKNOWN}.get(state)
-                if state is MoveState.FAILED:
-                    outcome = Outcome.BLOCKED
-                pen.turn_move(move, state, "so it is", host=host, outcome=outcome)
-
-    def damage(self) -> list[str]:
-        return [d.vm for d in queries.damages(self.store, "vmm01")]
+def started(desk: Desk, state: MoveState) -> Desk:
+    """R1 has started web01, and it came to this."""
+    desk.ask("vm web01 to hv02")
+    desk.attempt(kind=AttemptKind.LIVE)
+    return desk.put(state)
 
 
-@pytest.fixture
-def rows(tmp_path):
-    store = Store(tmp_path / "vmferry.db", durable=False)
-    yield Rows(store)
-    store.close()
+def test_while_damage_is_looked_at_again_its_host_stays_closed(desk):
+    started(desk, DAMAGED).say("retry R1")
+
+    assert desk.move().state is MoveState.RESTORING
+    assert desk.damage() == DAMAGE
 
 
-def damaged(rows: Rows) -> Rows:
-    rows.run("web01")
-    rows.turn(MoveState.MOVING, MoveState.RESTORING, DAMAGED)
-    return rows
+def test_go_on_can_be_said_while_damage_is_looked_at_again(desk):
+    started(desk, DAMAGED).say("retry R1")
+    desk.say("go-on R1 hv02", by="@bob")
+
+    assert desk.damage() == []
 
 
-def test_while_damage_is_looked_at_again_its_host_stays_closed(rows):
-    damaged(rows).clock.jump(NOW + 60)
-    rows.steering.retry("R1", by="@ann")
+def test_damage_that_is_found_to_be_mended_is_none(desk):
+    started(desk, DAMAGED).say("retry R1")
+    desk.put(MoveState.DONE)
 
-    assert rows.move().state is MoveState.RESTORING
-    assert rows.damage() == ["web01"]
-
-
-def test_go_on_can_be_said_while_damage_is_looked_at_again(rows):
-    damaged(rows).clock.jump(NOW + 60)
-    rows.steering.retry("R1", by="@ann")
-    rows.steering.go_on("R1", "hv02", by="@bob")
-
-    assert rows.damage() == []
+    assert desk.move().state is MoveState.DONE
+    assert desk.damage() == []
 
 
-def test_damage_that_is_found_to_be_mended_is_none(rows):
-    damaged(rows).clock.jump(NOW + 60)
-    rows.steering.retry("R1", by="@ann")
-    rows.turn(MoveState.DONE)
+def test_go_on_is_said_about_the_damage_that_was_known_not_about_what_is_found_later(desk):
+    started(desk, DAMAGED).say("go-on R1 hv02", by="@bob")
+    desk.say("retry R1")
+    assert desk.damage() == []
+    desk.put(DAMAGED)
 
-    assert rows.damage() == []
-
-
-def test_go_on_is_said_about_the_damage_that_was_known_not_about_what_is_found_later(rows):
-    damaged(rows).clock.jump(NOW + 60)
-    rows.steering.go_on("R1", "hv02", by="@bob")
-    rows.steering.retry("R1", by="@ann")
-    assert rows.damage() == []
-    rows.turn(DAMAGED)
-
-    assert rows.damage() == ["web01"]
-    rows.steering.go_on("R1", "hv02", by="@bob")
-    assert rows.damage() == []
+    assert desk.damage() == DAMAGE
+    desk.say("go-on R1 hv02", by="@bob")
+    assert desk.damage() == []
     with pytest.raises(Refused, match="damaged no VM"):
-        rows.steering.go_on("R1", "hv02", by="@bob")
+        desk.say("go-on R1 hv02", by="@bob")
 
 
-def test_an_arrival_is_no_damage(rows):
-    rows.run("web01")
-    rows.turn(MoveState.MOVING, MoveState.RESTORING)
+def test_an_arrival_is_no_damage(desk):
+    started(desk, MoveState.RESTORING)
 
-    assert rows.damage() == []
+    assert desk.damage() == []
 
 
 # --- doubt -------------------------------------------------------------------------------------
 
 
-def test_what_another_run_came_to_before_settles_no_doubt(rows):
-    rows.run("web01")
-    rows.run("web01")
-    rows.turn(MoveState.FAILED, run=2)
-    rows.turn(MoveState.MOVING, UNKNOWN, run=1)
+def test_what_another_run_came_to_before_settles_no_doubt(desk):
+    desk.ask("vm web01 to hv02")
+    desk.ask("vm web01 to hv03")
+    desk.put(MoveState.FAILED, run=2)
+    desk.attempt(kind=AttemptKind.LIVE)
+    desk.put(UNKNOWN)
 
-    assert [(d.vm_id, d.run) for d in queries.doubts(rows.store, "vmm01")] == [("id-web01", 1)]
+    assert desk.doubts() == [("id-web01", 1)]
 
 
-def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again(rows):
-    rows.run("web01")
-    rows.turn(MoveState.MOVING, UNKNOWN)
-    rows.steering.settle("R1", "web01", by="@ann")
-    assert queries.doubts(rows.store, "vmm01") == ()
-    rows.turn(UNKNOWN)
+def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again(desk):
+    started(desk, UNKNOWN).say("settle R1 web01")
+    assert desk.doubts() == []
+    with desk.writing() as pen:
+        pen.turn_move(desk.move(), UNKNOWN, "so it is", host=HV02, outcome=Outcome.UNKNOWN)
 
-    assert [d.vm_id for d in queries.doubts(rows.store, "vmm01")] == ["id-web01"]
-    rows.steering.settle("R1", "web01", by="@ann")
-    assert rows.move().state is MoveState.RESTORING
+    assert desk.doubts() == [("id-web01", 1)]
+    desk.say("settle R1 web01")
+    assert desk.move().state is MoveState.RESTORING
 
 
 # --- empty -------------------------------------------------------------------------------------
 
 
-def test_what_was_proven_empty_before_a_retry_is_proven_anew(rows):
-    rows.run("web01")
-    rows.turn(MoveState.FAILED)
-    run = queries.run(rows.store, 1)
-    with rows.writing() as pen:
-        pen.note_empty(run, (HV01,), rows.clock.now() - 30, proven=True)
-        pen.turn_run(run, RunState.INCOMPLETE, "so it is")
-    assert queries.run(rows.store, 1).empty == (HV01,)
-    rows.steering.retry("R1", by="@ann")
+def test_what_was_proven_empty_before_a_retry_is_proven_anew(desk):
+    desk.ask()
+    desk.put(MoveState.FAILED)
+    with desk.writing() as pen:
+        pen.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
+        pen.turn_run(desk.run(), RunState.INCOMPLETE, "so it is")
+    assert desk.run().empty == (HV01,)
+    desk.say("retry R1")
 
-    assert queries.run(rows.store, 1).empty == ()
-
-
-def test_what_is_no_longer_empty_is_forgotten(rows):
-    rows.run("web01")
-    with rows.writing() as pen:
-        pen.note_empty(queries.run(rows.store, 1), (HV01,), rows.clock.now() - 30, proven=True)
-    with rows.writing() as pen:
-        pen.note_empty(queries.run(rows.store, 1), (), None, proven=False)
-
-    assert queries.run(rows.store, 1).empty == ()
+    assert desk.run().empty == ()
 
 
-def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(rows):
-    rows.run("web01")
-    rows.turn(MoveState.MOVING, UNKNOWN)
-    [attempt] = queries.lost_attempts(rows.store, "vmm01")  # as a plan read it
-    rows.steering.settle("R1", "web01", by="@ann")
-    with rows.writing() as pen:
+def test_what_is_no_longer_empty_is_forgotten(desk):
+    desk.ask()
+    with desk.writing() as pen:
+        pen.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
+    with desk.writing() as pen:
+        pen.note_empty(desk.run(), (), None, proven=False)
+
+    assert desk.run().empty == ()
+
+
+def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(desk):
+    started(desk, UNKNOWN)
+    [attempt] = queries.lost_attempts(desk.store, "vmm01")  # as a plan read it
+    desk.say("settle R1 web01")
+    with desk.writing() as pen:
         pen.let_go(attempt)
 
-    ends = [e for e in events.since(rows.store) if e.kind == "attempt.ended"]
-    [kept] = queries.record(rows.store, 1).moves[0].attempts
+    ends = [e for e in desk.told() if e.kind == "attempt.ended"]
+    [kept] = desk.record().moves[0].attempts
     assert len(ends) == 1
     assert kept.error == "Settled by @ann"
 
@@ -192,22 +126,21 @@ def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(row
 # --- stop-on-failure ---------------------------------------------------------------------------
 
 
-def test_one_of_two_failures_is_not_retried_where_the_other_would_stop_the_run_at_once(rows):
-    rows.run("web01", "web02", stop_on_failure=True)
-    for name in ("web01", "web02"):
-        rows.turn(MoveState.FAILED, name=name)
+def test_one_of_two_failures_is_not_retried_where_the_other_would_stop_the_run_at_once(desk):
+    desk.ask("vm web01,web02 to hv02 stop-on-failure")
+    desk.put(MoveState.FAILED, "web01").put(MoveState.FAILED, "web02")
 
     with pytest.raises(Refused, match="web01 still is one"):
-        rows.steering.retry("R1", ["web02"], by="@ann")
-    assert rows.move("web02").state is MoveState.FAILED
-    rows.steering.retry("R1", by="@ann")
-    assert rows.move("web02").state is MoveState.PENDING
+        desk.say("retry R1 web02")
+    assert desk.move("web02").state is MoveState.FAILED
+    desk.say("retry R1")
+    assert desk.move("web02").state is MoveState.PENDING
 
 
-def test_one_of_two_failures_may_be_retried_where_a_run_goes_on(rows):
-    rows.run("web01", "web02")
-    for name in ("web01", "web02"):
-        rows.turn(MoveState.FAILED, name=name)
-    rows.steering.retry("R1", ["web02"], by="@ann")
+def test_one_of_two_failures_may_be_retried_where_a_run_goes_on(desk):
+    desk.ask("vm web01,web02 to hv02")
+    desk.put(MoveState.FAILED, "web01").put(MoveState.FAILED, "web02")
+    desk.say("retry R1 web02")
 
-    assert rows.move("web01").state is MoveState.FAILED
+    assert desk.move("web01").state is MoveState.FAILED
+    assert desk.move("web02").state is MoveState.PENDING

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.errors import Refused, VMFerryError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import Acl, AdapterRepair, Repair
+from engine.model import Acl, Adapter, AdapterRepair, Repair
 from engine.sim import story_file
 from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
 from engine.sim.faults import CALLS, HOWS, NAMELESS, READING, Fault, FaultyWorld
@@ -308,6 +308,15 @@ class Line:
         rules = tuple(Acl("Allow", "Outbound", weight) for weight in (1, 2, 3))
         return Repair(HV01, (AdapterRepair(nic.id, vlan=77, acls=rules),))
 
+    def puts_back(self, **wanted: Any) -> Adapter:
+        """A repair whose answer is lost, and the adapter after it."""
+        nic = self.world.state.vms[self.vm].nics[0]
+        with pytest.raises(VmmUnavailable):
+            self.world.repair_network(
+                self.now, self.vm, Repair(HV01, (AdapterRepair(nic.id, **wanted),))
+            )
+        return self.world.state.vms[self.vm].nics[0]
+
     def network(self) -> tuple[int, int]:
         nic = self.world.state.vms[self.vm].nics[0]
         return nic.vlan, len(nic.acls)
@@ -422,6 +431,32 @@ def test_half_a_repair_puts_back_the_first_half(line: Line):
 
     line.ask("repair_network")
     assert line.network() == (77, 5)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *({"subnet": "Web"}, {"classification": "Fast"}, {"port_acl": "Shut"}, {"isolation": 30}),
+        *({"spoofing": "On"}, {"guards": "dhcp"}, {"trunk": (5, 6)}, {"vlan": 0}),
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_of_any_setting_and_a_rule_the_setting_is_the_first_half(line: Line, setting: dict):
+    line.world.add_fault(Fault("repair_network", "half"))
+
+    nic = line.puts_back(classic_acls=("Deny Inbound remote ANY",), **setting)
+
+    assert {name: getattr(nic, name) for name in setting} == setting
+    assert nic.classic_acls == ()
+
+
+def test_classic_rules_are_counted_and_come_after_the_extended_ones(line: Line):
+    line.world.add_fault(Fault("repair_network", "half"))
+    classic = tuple(f"Allow Inbound remote 10.0.0.{number}" for number in range(5))
+
+    nic = line.puts_back(acls=(Acl("Allow", "Outbound", 1),), classic_acls=classic)
+
+    assert (len(nic.acls), nic.classic_acls) == (3, classic[:2])  # 3 of 6; two were there
 
 
 def test_half_an_answer_about_networks_leaves_vms_out(line: Line):
@@ -678,6 +713,13 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
     store.close()
 
 
+def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Teller, monkeypatch):
+    monkeypatch.setitem(story_file.DOINGS, "dance", lambda table: {})
+
+    with pytest.raises(NotImplementedError, match="dance"):
+        story.plays('do = "dance"')
+
+
 # --- strictness ---------------------------------------------------------------------------------
 
 
@@ -716,6 +758,7 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
         ('do = "limit"\nhost = "hv01"', "live or storage is required"),
         ('do = "power"\nvm = "web01"\nstatus = "Powerof"', 'Did you mean "PowerOff"'),
         ('do = "outcome"\nvm = "web01"\nat = "sorce"', 'Did you mean "source"'),
+        ('do = "outcome"\nvm = "web01"\ntimes = 0', "at[0]: times must be 1 or more"),
         ('on = "ask:first"\ndo = "restart"', "start:VM, arrive:VM or ask:1"),
         ('on = "arrive:web04"\ndo = "restart"', 'no VM "web04". Did you mean "web0'),
     ],

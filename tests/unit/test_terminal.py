@@ -2,14 +2,8 @@
 
 import io
 import os
-import pty
-import re
-import select
 import signal
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -52,8 +46,8 @@ from engine.model import (
     Vm,
     Wait,
 )
+from tests.console import sit_down
 
-ROOT = Path(__file__).resolve().parents[2]
 START = 1767650400.0
 RUN = Run(
     id=214,
@@ -287,53 +281,13 @@ minutes = 1
 """
 
 
-class Seat:
-    """A person at a pseudo-terminal: waits for words, types, presses Ctrl-C."""
-
-    def __init__(self, folder, *words):
-        self.shown = ""
-        self.pid, self.screen = pty.fork()
-        if self.pid == 0:
-            os.chdir(folder)
-            os.environ |= {"TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
-            os.execv(sys.executable, [sys.executable, "-m", "bot.cli", *words])
-
-    def sees(self, pattern, seconds=20.0):
-        deadline = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.shown)):
-            self._read(deadline, f"never saw {pattern!r}")
-        self.shown = self.shown[found.end() :]
-
-    def _read(self, deadline, otherwise):
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([self.screen], [], [], left)[0]:
-            os.kill(self.pid, signal.SIGKILL)
-            pytest.fail(f"{otherwise} in:\n{self.shown}")
-        self.shown += os.read(self.screen, 65536).decode(errors="replace")
-
-    def types(self, text):
-        os.write(self.screen, text.encode())
-
-    def leaves(self, seconds=20.0):
-        """The exit code, once the program has ended by itself."""
-        deadline = time.monotonic() + seconds
-        try:
-            while True:
-                self._read(deadline, "it did not end")
-        except OSError:  # how Linux says that nobody is at the other end any more
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            os.close(self.screen)
-            return code
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    sit_down(tmp_path, monkeypatch, FLEET)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "fleet.toml").write_text(FLEET, encoding="utf-8")
-    return tmp_path
-
-
-def test_at_a_terminal_the_question_is_asked_and_the_answer_counts(folder):
-    seat = Seat(folder, "run", "--fleet", "fleet.toml", "--speed", "300", "host hv01 to hv02")
+def test_at_a_terminal_the_question_is_asked_and_the_answer_counts(at_terminal):
+    seat = at_terminal("run", "--fleet", "fleet.toml", "--speed", "300", "host hv01 to hv02")
     seat.sees("db 01  Off .* GB")
     seat.sees("then Enter:")
     seat.types("perhaps\n")
@@ -360,9 +314,8 @@ def test_what_was_typed_before_the_question_is_no_answer_to_it():
     assert typed.answer() == Answer("deny", CLOSED)
 
 
-def test_ctrl_c_at_a_terminal_says_what_is_in_flight(folder):
-    seat = Seat(
-        folder,
+def test_ctrl_c_at_a_terminal_says_what_is_in_flight(at_terminal):
+    seat = at_terminal(
         "run",
         "--fleet",
         "fleet.toml",
@@ -373,15 +326,15 @@ def test_ctrl_c_at_a_terminal_says_what_is_in_flight(folder):
         "vm web01 to hv02",
     )
     seat.sees("Moving: web01")
-    os.kill(seat.pid, signal.SIGINT)
+    seat.child.send_signal(signal.SIGINT)
     seat.sees("R1: web01 → hv02 is moving. VMM goes on with them")
 
     assert seat.leaves() == 130
 
 
-def test_time_stands_still_while_a_person_thinks(folder):
-    seat = Seat(
-        folder, "run", "--fleet", "fleet.toml", "--speed", "max", "vm", "db 01", "to", "hv02"
+def test_time_stands_still_while_a_person_thinks(at_terminal):
+    seat = at_terminal(
+        "run", "--fleet", "fleet.toml", "--speed", "max", "vm", "db 01", "to", "hv02"
     )
     seat.sees("then Enter:")
     seat.types("n not tonight\n")

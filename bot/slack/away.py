@@ -1,0 +1,54 @@
+"""When Slack was away: from the first call that it did not answer to the next one that it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from engine.store import events
+from engine.store.store import Store
+
+WORTH_TELLING = 600.0  # seconds of the wall
+
+
+@dataclass(frozen=True)
+class Absence:
+    """``since`` and ``until`` by the wall clock; ``seq`` is the last event before it."""
+
+    since: float
+    until: float | None
+    seq: int
+    error: str
+
+
+class Absences:
+    """The latest absence, as a row. Safe to share between threads."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def latest(self) -> Absence | None:
+        """The one that goes on, or that is over and was not told yet."""
+        rows = self.store.database().query("SELECT since, until, seq, error FROM slack_away")
+        return next((Absence(**row) for row in rows), None)
+
+    def begin(self, since: float, error: str) -> None:
+        """Slack does not answer. One that was over and not told yet simply goes on."""
+        last = events.latest(self.store, 1)
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT INTO slack_away (id, since, seq, error) VALUES (1, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET until = NULL",
+                [since, last[-1].seq if last else 0, error],
+            )
+
+    def end(self, at: float) -> None:
+        """Slack answers again. What was too short to be noticed is forgotten."""
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM slack_away WHERE ? - since < ?", [at, WORTH_TELLING])
+            db.execute("UPDATE slack_away SET until = ?", [at])
+
+    def told(self, db: Database) -> None:
+        """What was missed is in the outbox (within the caller's transaction)."""
+        db.execute("DELETE FROM slack_away WHERE until IS NOT NULL")

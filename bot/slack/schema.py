@@ -1,0 +1,72 @@
+"""The tables of the Slack side: they live in the engine's database, in migrations of their own.
+
+Tokens and response URLs are never in a row.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("vmferry.slack")
+
+
+@migrations()
+def m001_inbox_and_outbox(db: Database) -> None:
+    """What people did, what we still have to say, and the messages that stand."""
+    for statement in _FIRST:
+        db.execute(statement)
+
+
+_FIRST = (
+    """CREATE TABLE slack_inbox (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+         by TEXT NOT NULL, channel TEXT NOT NULL, body TEXT NOT NULL, received REAL NOT NULL,
+         begun REAL, done REAL) STRICT""",
+    "CREATE INDEX slack_inbox_open ON slack_inbox (id) WHERE done IS NULL",
+    """CREATE TABLE slack_outbox (
+         id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
+         channel TEXT NOT NULL, run INTEGER, user TEXT, inbox INTEGER, parent TEXT,
+         thread_ts TEXT, broadcast INTEGER NOT NULL, priority INTEGER NOT NULL,
+         body TEXT NOT NULL, fingerprint TEXT NOT NULL) STRICT""",
+    """CREATE TABLE slack_messages (
+         key TEXT PRIMARY KEY, channel TEXT NOT NULL, ts TEXT NOT NULL, thread_ts TEXT,
+         fingerprint TEXT NOT NULL) STRICT""",
+    """CREATE TABLE slack_runs (
+         run INTEGER PRIMARY KEY, channel TEXT NOT NULL, by TEXT NOT NULL,
+         inbox INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '',
+         told INTEGER NOT NULL DEFAULT 0) STRICT""",
+    "CREATE TABLE slack_cursors (name TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT",
+)
+
+
+@migrations()
+def m002_boards_that_wait_for_slack(db: Database) -> None:
+    """Since when (wall clock) a board waits to be posted, and what Slack said last."""
+    db.execute("ALTER TABLE slack_runs ADD COLUMN since REAL")
+    db.execute("ALTER TABLE slack_runs ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
+
+
+@migrations()
+def m003_lookups(db: Database) -> None:
+    """What Slack said when it was asked who is in a group or who somebody is, and when (wall
+    clock); ``wanted``: since when it is to be asked (again)."""
+    db.execute(
+        "CREATE TABLE slack_lookups (name TEXT PRIMARY KEY, wanted REAL, at REAL, answer TEXT,"
+        " error TEXT NOT NULL DEFAULT '') STRICT"
+    )
+
+
+@migrations()
+def m004_slack_that_does_not_take_it(db: Database) -> None:
+    """Posts whose answer was lost: when they were tried (wall clock) and as which version. Runs
+    that are told elsewhere than they were asked for, and why. When Slack was away (wall clock)."""
+    db.execute("ALTER TABLE slack_outbox ADD COLUMN tried REAL")
+    db.execute("ALTER TABLE slack_outbox ADD COLUMN tried_as TEXT")
+    db.execute("ALTER TABLE slack_runs ADD COLUMN lost TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE slack_runs ADD COLUMN moved_from TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE slack_runs ADD COLUMN moved_for TEXT NOT NULL DEFAULT ''")
+    db.execute(
+        "CREATE TABLE slack_away (id INTEGER PRIMARY KEY CHECK (id = 1), since REAL NOT NULL,"
+        " until REAL, seq INTEGER NOT NULL, error TEXT NOT NULL) STRICT"
+    )

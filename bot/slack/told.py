@@ -1,0 +1,125 @@
+"""The runs that are told about in Slack: where, since when, and what stands in the way.
+
+Functions that take ``db`` write inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from engine.store.store import Store
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A run that is told about in a channel until ``told``.
+
+    ``since`` is when its board was first looked at, by the wall clock: the engine's may be a
+    simulated one. ``trouble`` is what Slack last said instead of posting it. ``lost``: why nothing
+    can be told in ``channel`` any more; ``moved_from`` and ``moved_for``: where it was told before,
+    and why no longer.
+    """
+
+    run: int
+    channel: str
+    by: str
+    inbox: int
+    error: str = ""
+    since: float | None = None
+    trouble: str = ""
+    lost: str = ""
+    moved_from: str = ""
+    moved_for: str = ""
+
+
+class ToldRuns:
+    """Reads and writes of these rows. Safe to share between threads."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def watch(self, db: Database, run: int, channel: str, by: str, inbox: int) -> None:
+        """Tell about this run where it was asked for."""
+        db.execute(
+            "INSERT OR IGNORE INTO slack_runs (run, channel, by, inbox) VALUES (?, ?, ?, ?)",
+            [run, channel, by, inbox],
+        )
+
+    def watched(self) -> tuple[Watched, ...]:
+        """The runs whose last word has not been put into the outbox."""
+        rows = self.store.database().query(
+            "SELECT run, channel, by, inbox, error, since, trouble, lost, moved_from, moved_for"
+            " FROM slack_runs WHERE told = 0 ORDER BY run"
+        )
+        return tuple(Watched(**row) for row in rows)
+
+    def told_in(self) -> tuple[tuple[int, str], ...]:
+        """Every run that is or was told about, with its channel."""
+        rows = self.store.database().query("SELECT run, channel FROM slack_runs ORDER BY run")
+        return tuple((row["run"], row["channel"]) for row in rows)
+
+    def watches(self, run: int) -> bool:
+        """Is or was this run told about in Slack?"""
+        rows = self.store.database().query("SELECT run FROM slack_runs WHERE run = ?", [run])
+        return any(True for _ in rows)
+
+    def waits_since(self, run: int, at: float) -> None:
+        """The board of this run waits to be posted from now on."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET since = ? WHERE run = ?", [at, run])
+
+    def trouble(self, run: int, error: str) -> None:
+        """What Slack said when the board of this run could not be sent for now."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET trouble = ? WHERE run = ?", [error, run])
+
+    def unposted(self, run: int, error: str) -> None:
+        """The board of this run cannot be posted; whatever else was to follow is dropped."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET error = ? WHERE run = ?", [error, run])
+            db.execute("DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'", [run])
+
+    def lose(self, run: int, channel: str, error: str) -> bool:
+        """Nothing can be told about this run in this channel any more, Slack says why; not even
+        its last word, if that was to be said. ``False``: it is not told about there."""
+        with self.store.transaction() as db:
+            lost = db.execute(
+                "UPDATE slack_runs SET lost = ?, told = 0 WHERE run = ? AND channel = ?",
+                [error, run, channel],
+            )
+            return lost.rowcount == 1
+
+    def stay(self, run: int) -> None:
+        """There is no other place to tell about this run: it is tried here again."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET lost = '' WHERE run = ?", [run])
+
+    def move(self, db: Database, watched: Watched, channel: str, keys: Iterable[str]) -> None:
+        """Tell about this run in another channel; the messages with these keys begin anew there."""
+        db.execute(
+            "UPDATE slack_runs SET channel = ?, lost = '', moved_from = ?, moved_for = ?"
+            " WHERE run = ?",
+            [channel, watched.channel, watched.lost, watched.run],
+        )
+        db.execute(
+            "DELETE FROM slack_messages WHERE key IN (SELECT value FROM json_each(?))",
+            [json.dumps([*keys])],
+        )
+        db.execute(
+            "UPDATE slack_outbox SET channel = ?, tried = NULL, tried_as = NULL"
+            " WHERE run = ? AND channel = ? AND kind = 'message'",
+            [channel, watched.run, watched.channel],
+        )
+
+    def told(self, db: Database, run: int) -> None:
+        """The last word about this run is in the outbox; unless its channel was lost just now."""
+        db.execute("UPDATE slack_runs SET told = 1 WHERE run = ? AND lost = ''", [run])
+
+    def watch_again(self, run: int) -> None:
+        """A run goes on after its end: there is more to tell, if it was ever told about."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET told = 0 WHERE run = ? AND told = 1", [run])

@@ -1,0 +1,425 @@
+"""Socket Mode, events and signed requests of the stand-in, heard by an app of a few lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import struct
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from slack_sdk.signature import SignatureVerifier
+
+from bot.slack.slack_api import web_client
+from bot.slack.standin import NotAcked, Standin
+from engine.clock import VirtualClock
+
+TEXT, CLOSE = 0x1, 0x8
+
+
+class App:
+    """One socket, read by hand: the frames that came, and how it ended."""
+
+    def __init__(self, slack: Standin, *, acks: bool = True) -> None:
+        client = web_client(None, slack.base_url)
+        self.url = client.apps_connections_open(app_token=slack.app_token)["url"]
+        self.acks, self.frames, self.ended = acks, [], ""
+        self.stream, self.status = connect(self.url)
+        self.file = self.stream.makefile("rb")
+        self.reading = threading.Thread(target=self._read, daemon=True)
+        self.reading.start()
+
+    def _read(self) -> None:
+        try:
+            while True:
+                kind, text = self._frame()
+                if kind == CLOSE:
+                    self.ended = "close frame"
+                    return
+                self.frames.append(json.loads(text))
+                if self.acks and "envelope_id" in self.frames[-1]:
+                    self.send({"envelope_id": self.frames[-1]["envelope_id"]})
+        except EOFError:
+            self.ended = "fin"
+        except ConnectionResetError:
+            self.ended = "reset"
+        finally:
+            self.stream.close()
+            self.file.close()
+
+    def _frame(self) -> tuple[int, bytes]:
+        head = self.file.read(2)
+        if len(head) < 2:
+            raise EOFError
+        size = head[1]
+        if size == 126:
+            (size,) = struct.unpack("!H", self.file.read(2))
+        return head[0] & 0xF, self.file.read(size)
+
+    def send(self, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self.stream.sendall(bytes([0x80 | TEXT, 0x80 | len(body), 0, 0, 0, 0]) + body)
+
+    def end(self) -> str:
+        self.reading.join(10)
+        return self.ended
+
+    def envelopes(self, key: str = "envelope_id") -> list[object]:
+        return [frame[key] for frame in self.frames if "envelope_id" in frame]
+
+
+def connect(url: str) -> tuple[socket.socket, bytes]:
+    """A WebSocket's stream behind its handshake, and the line of its answer."""
+    where = urlsplit(url)
+    stream = socket.create_connection((where.hostname, where.port), timeout=10)
+    key = base64.b64encode(os.urandom(16)).decode()
+    stream.sendall(
+        f"GET {where.path}?{where.query} HTTP/1.1\r\nHost: {where.netloc}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        "".encode()
+    )
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += stream.recv(1)
+    return stream, answer.split(b"\r\n")[0]
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock(1_700_000_000.0)
+
+
+@pytest.fixture
+def slack(clock):
+    with Standin(clock=clock) as standin:
+        standin.channel("ops")
+        standin.user("ann")
+        yield standin
+
+
+@pytest.fixture
+def app(slack):
+    """Opens sockets that have heard hello."""
+
+    def opened(**how):
+        made = App(slack, **how)
+        slack.wait_for(lambda: made.frames)
+        return made
+
+    return opened
+
+
+OPS, ANN = "C0OPS", "U0ANN"
+SOON = 0.1
+
+
+# --- sockets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("breaks", "ended"),
+    [
+        (lambda slack: slack.hang_up(), "close frame"),
+        (lambda slack: slack.drop(), "reset"),
+        (lambda slack: slack.drop(reset=False), "fin"),
+    ],
+)
+def test_a_socket_breaks_in_each_of_slacks_ways(slack, app, breaks, ended):
+    connected = app()
+
+    breaks(slack)
+
+    assert connected.end() == ended
+    assert slack.sockets == 0
+    with pytest.raises(NotAcked):
+        slack.command(ANN, OPS, "status")
+
+
+def test_over_a_half_open_socket_nothing_comes_and_nothing_ends(slack, app):
+    connected = app()
+    slack.fall_silent()
+    slack.ack_within = SOON
+
+    with pytest.raises(NotAcked):
+        slack.command(ANN, OPS, "status")
+
+    assert connected.envelopes() == []
+    assert connected.ended == ""
+    assert slack.sockets == 1
+
+
+@pytest.mark.parametrize(
+    "reason", ["warning", "refresh_requested", "link_disabled", "too_many_websockets"]
+)
+def test_slack_asks_to_connect_anew_and_leaves_the_socket_open(slack, app, reason):
+    connected = app()
+
+    slack.say_disconnect(reason)
+
+    slack.wait_for(lambda: [f for f in connected.frames if f.get("type") == "disconnect"])
+    assert connected.frames[-1]["reason"] == reason
+    assert slack.command(ANN, OPS, "status") == ""
+
+
+def test_an_address_lets_one_socket_in(slack, app):
+    connected = app()
+
+    stream, status = connect(connected.url)
+
+    stream.close()
+    assert b"404" in status
+    assert slack.sockets == 1
+
+
+def test_ghosts_are_counted_and_what_goes_to_them_is_lost(slack, app):
+    slack.others, slack.ack_within = 1, 1.0
+    connected = app()
+
+    outcomes = []
+    for _ in range(4):
+        try:
+            slack.command(ANN, OPS, "status")
+            outcomes.append("acked")
+        except NotAcked:
+            outcomes.append("lost")
+
+    assert connected.frames[0]["num_connections"] == 2
+    assert outcomes == ["acked", "lost"] * 2
+    assert len(connected.envelopes()) == 2
+
+
+def test_the_eleventh_socket_is_sent_away(slack, app):
+    slack.others = 9
+    app()
+
+    eleventh = app()
+
+    assert eleventh.frames[0]["type"] == "disconnect"
+    assert eleventh.frames[0]["reason"] == "too_many_websockets"
+    assert eleventh.end() == "close frame"
+    assert slack.sockets == 1
+
+
+def test_every_socket_gets_its_turn(slack, app):
+    one, two = app(), app()
+
+    for _ in range(4):
+        slack.command(ANN, OPS, "status")
+
+    assert [len(one.envelopes()), len(two.envelopes())] == [2, 2]
+
+
+# --- events -----------------------------------------------------------------------------------
+
+
+def test_a_mention_stands_in_the_thread_and_the_app_hears_of_it_once(slack, app, clock):
+    connected = app()
+    top = slack.say(ANN, OPS, "top")
+
+    said = slack.mention(ANN, OPS, "status R1", top.ts)
+
+    clock.jump(clock.now() + 600)
+    slack.mention(ANN, OPS, "status R2")
+    slack.wait_for(lambda: len(connected.envelopes()) == 2)
+    first, second = connected.envelopes("payload")
+    event = first["event"]
+    assert (event["type"], event["channel"], event["user"]) == ("app_mention", OPS, ANN)
+    assert (event["ts"], event["thread_ts"]) == (said.ts, top.ts)
+    assert event["text"] == "<@U0VMFERRY> status R1"
+    assert "thread_ts" not in second["event"]
+    assert [m.text for m in slack.thread(OPS, top.ts)] == [event["text"]]
+
+
+def test_where_the_bot_is_not_nobody_tells_it_of_mentions(slack, app):
+    connected, den = app(), slack.channel("den", bot=False)
+
+    slack.mention(ANN, den, "status")
+
+    slack.mention(ANN, OPS, "status")
+    assert [payload["event"]["channel"] for payload in connected.envelopes("payload")] == [OPS]
+
+
+def test_an_event_nobody_acks_comes_again_at_once_and_after_one_and_five_minutes(slack, app, clock):
+    deaf, slack.ack_within = app(acks=False), SOON
+
+    sent = slack.event({"type": "channel_archive", "channel": OPS})
+    slack.wait_for(lambda: len(deaf.envelopes()) == 2)
+    clock.jump(clock.now() + 60)
+    slack.wait_for(lambda: len(deaf.envelopes()) == 3)
+    clock.jump(clock.now() + 240)
+    slack.wait_for(lambda: sent.over)
+
+    assert deaf.envelopes("retry_attempt") == [0, 1, 2, 3]
+    assert deaf.envelopes("retry_reason") == ["", "timeout", "timeout", "timeout"]
+    assert len(set(deaf.envelopes())) == 4
+    assert {payload["event_id"] for payload in deaf.envelopes("payload")} == {sent.event_id}
+    assert not slack.heard(sent)
+
+
+def test_an_event_that_nobody_was_there_for_comes_once_somebody_is(slack, app, clock):
+    patience, slack.ack_within = slack.ack_within, SOON
+    sent = slack.event({"type": "app_uninstalled"})
+    slack.wait_for(lambda: len(sent.envelopes) == 2)
+
+    slack.ack_within = patience
+    connected = app()
+    clock.jump(clock.now() + 60)
+
+    slack.wait_for(lambda: slack.heard(sent))
+    assert connected.envelopes("retry_attempt") == [2]
+    clock.jump(clock.now() + 3600)
+    slack.wait_for(lambda: sent.over)
+    assert len(connected.envelopes()) == 1
+
+
+def test_the_same_envelope_and_the_same_event_can_come_twice(slack, app):
+    connected = app()
+
+    for _ in range(2):
+        slack.event({"type": "app_mention"}, event_id="Ev1", envelope="again")
+
+    assert connected.envelopes() == ["again", "again"]
+    assert [payload["event_id"] for payload in connected.envelopes("payload")] == ["Ev1", "Ev1"]
+    assert len(slack.acks("again")) == 2
+
+
+def test_clicks_commands_and_shortcuts_never_come_again(slack, app, clock):
+    deaf, slack.ack_within = app(acks=False), SOON
+    top = slack.say(ANN, OPS, "top")
+
+    for deed in (
+        lambda: slack.command(ANN, OPS, "status"),
+        lambda: slack.click(ANN, top.ts, "go", "1"),
+        lambda: slack.shortcut(ANN, top.ts, "status"),
+    ):
+        with pytest.raises(NotAcked):
+            deed()
+    clock.jump(clock.now() + 600)
+    sent = slack.event({"type": "app_mention"})
+
+    slack.wait_for(lambda: len(sent.envelopes) == 2)
+    slack.wait_for(lambda: len(deaf.envelopes()) == 5)
+    kinds = [frame["type"] for frame in deaf.frames[1:]]
+    assert kinds == ["slash_commands", "interactive", "interactive", "events_api", "events_api"]
+
+
+def test_a_shortcut_tells_of_which_message_it_was_chosen(slack, app):
+    connected = app()
+    top = slack.say(ANN, OPS, "top")
+
+    slack.shortcut(ANN, top.ts, "vm_status")
+
+    (payload,) = connected.envelopes("payload")
+    assert (payload["type"], payload["callback_id"]) == ("message_action", "vm_status")
+    assert (payload["channel"]["id"], payload["user"]["id"]) == (OPS, ANN)
+    assert (payload["message_ts"], payload["message"]["text"]) == (top.ts, "top")
+    assert payload["trigger_id"] in slack.workspace.triggers
+    assert payload["response_url"]
+
+
+def test_a_menu_tells_what_was_chosen_from_it(slack, app):
+    connected, client = app(), web_client(slack.bot_token, slack.base_url)
+    option = {"text": {"type": "plain_text", "text": "Pause"}, "value": "R1"}
+    other = {"text": {"type": "plain_text", "text": "Stop"}, "value": "R1"}
+    menu = {"type": "overflow", "action_id": "more", "options": [option, other]}
+    shown = [{"type": "actions", "elements": [menu]}]
+    ts = client.chat_postMessage(channel=OPS, text="board", blocks=shown)["ts"]
+
+    slack.choose(ANN, ts, "more", "Stop")
+
+    (payload,) = connected.envelopes("payload")
+    (pressed,) = payload["actions"]
+    assert (pressed["type"], pressed["action_id"]) == ("overflow", "more")
+    assert pressed["selected_option"] == other
+    with pytest.raises(LookupError):
+        slack.choose(ANN, ts, "more", "Abort")
+
+
+@pytest.mark.parametrize(
+    ("private", "name"), [(False, "ops-night"), (True, "privategroup")], ids=["public", "private"]
+)
+def test_a_command_names_its_channel_only_where_it_is_public(slack, private, name):
+    made = slack.channel("ops-night", private=private)
+
+    assert slack.command_payload(ANN, made, "status")["channel_name"] == name
+    direct = slack.command_payload(ANN, slack.direct(ANN), "status")
+    assert direct["channel_name"] == "directmessage"
+
+
+# --- HTTP mode --------------------------------------------------------------------------------
+
+SECRET = "shhh"
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Checks the signature as an app does, and answers what the test wants."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        good = SignatureVerifier(SECRET).is_valid_request(body, dict(self.headers))
+        self.server.heard.append((good, self.headers, body))
+        status, text = self.server.answers[next(self.server.turns) % len(self.server.answers)]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        """Nothing is printed."""
+
+
+@contextmanager
+def receiving(slack, *answers):
+    """An app in HTTP mode that gives these answers in turn."""
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    server.heard, server.answers, server.turns = [], answers, count()
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    slack.http = (f"http://127.0.0.1:{server.server_port}/slack/events", SECRET)
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def test_over_http_all_is_signed_and_the_answer_is_the_ack(slack):
+    top = slack.say(ANN, OPS, "top")
+
+    with receiving(slack, (200, "not so"), (200, ""), (200, "")) as server:
+        assert slack.command(ANN, OPS, "status") == "not so"
+        assert slack.click(ANN, top.ts, "go", "1").text == ""
+        slack.mention(ANN, OPS, "status")
+
+    assert all(good for good, _, _ in server.heard)
+    command, click, mention = (body for _, _, body in server.heard)
+    assert parse_qs(command)["text"] == ["status"]
+    assert json.loads(parse_qs(click)["payload"][0])["type"] == "block_actions"
+    assert json.loads(mention)["event"]["type"] == "app_mention"
+
+
+def test_over_http_events_come_again_too(slack, clock):
+    with receiving(slack, (503, ""), (503, ""), (200, "")) as server:
+        sent = slack.event({"type": "app_mention"})
+        slack.wait_for(lambda: len(server.heard) == 2)
+        clock.jump(clock.now() + 60)
+        slack.wait_for(lambda: slack.heard(sent))
+
+    numbers = [headers["X-Slack-Retry-Num"] for _, headers, _ in server.heard]
+    assert numbers == [None, "1", "2"]
+
+
+def test_over_http_a_click_that_fails_is_not_acked(slack):
+    top = slack.say(ANN, OPS, "top")
+
+    with receiving(slack, (503, "")) as server, pytest.raises(NotAcked):
+        slack.click(ANN, top.ts, "go", "1")
+
+    assert len(server.heard) == 1

@@ -1,0 +1,189 @@
+"""A desk where people ask, type and decide, a second apart: rows as they are, and no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from engine import grammar, verbs
+from engine.clock import VirtualClock
+from engine.errors import Refused
+from engine.grammar import Ask
+from engine.model import (
+    MOVE_ENDS,
+    Approval,
+    AttemptKind,
+    Event,
+    Fleet,
+    Host,
+    HyperVState,
+    Move,
+    MoveState,
+    Outcome,
+    Run,
+    RunRecord,
+    RunState,
+    Vm,
+)
+from engine.policy import approval as approvals
+from engine.service import Service
+from engine.settings import Settings
+from engine.store import events, queries
+from engine.store.deeds import Pen, writing
+from engine.store.store import Store
+from engine.verbs import Said
+
+NOW = 1_767_650_400.0
+HOSTS = tuple(f"hv0{number}.corp.example" for number in range(1, 8))
+HV01, HV02, HV03, *_ = HOSTS
+NAMES = ("web01", "web02", "web03", "db 01")
+DECIDERS = frozenset({"@bob", "@cy"})
+EMPTY = "host hv01 to hv02"
+#: How a run comes into each state, by steps that the tables allow.
+RUN_WAY = {
+    RunState.SCHEDULED: "",
+    RunState.ACTIVE: "active",
+    RunState.PAUSED: "active paused",
+    RunState.STOPPING: "active stopping",
+    RunState.STOPPED: "active stopping stopped",
+    RunState.COMPLETED: "active completed",
+    RunState.INCOMPLETE: "active incomplete",
+    RunState.REJECTED: "rejected",
+}
+#: How a move does.
+MOVE_WAY = {
+    MoveState.PENDING: "",
+    MoveState.MOVING: "moving",
+    MoveState.RESTORING: "moving restoring",
+    MoveState.DONE: "moving restoring done",
+    MoveState.DAMAGED: "moving restoring damaged",
+    MoveState.FAILED: "failed",
+    MoveState.SKIPPED: "skipped",
+    MoveState.UNKNOWN: "moving unknown",
+}
+#: How it ends there, where a test does not say it.
+ENDED = {MoveState.DAMAGED: Outcome.NETWORK, MoveState.UNKNOWN: Outcome.UNKNOWN}
+
+
+class Desk:
+    """A fleet in which each of ``vms`` runs on its host, and people who type; ``by`` asks."""
+
+    def __init__(
+        self, folder: Path, vms: Mapping[str, str] | None = None, by: str = "@ann"
+    ) -> None:
+        self.store, self.clock = Store(folder / "vmferry.db", durable=False), VirtualClock(NOW)
+        self.service, self.by = Service(self.store, self.clock, Settings()), by
+        found = tuple(
+            Vm(f"id-{name}", name, host, "Running", (host,), HyperVState.RUNNING, ("Ok",))
+            for name, host in (vms or dict.fromkeys(NAMES, HV01)).items()
+        )
+        hosts = tuple(Host(name, seen_at=NOW) for name in HOSTS)
+        with writing(self.store, NOW) as pen:
+            pen.keep_fleet(Fleet("vmm01", NOW, NOW, hosts, found))
+
+    # --- what people do ---------------------------------------------------------------------
+
+    def ask(self, text: str = EMPTY, by: str = "", begun: bool = True) -> int:
+        """A run; the first is R1."""
+        self._tick()
+        request = grammar.parse(text)
+        return self.service.submit(request, by=by or self.by, scheduled=not begun).run.id
+
+    def say(self, text: str, by: str = "", deciders: frozenset[str] | None = DECIDERS) -> Said:
+        self._tick()
+        command = grammar.parse(text)
+        assert isinstance(command, Ask)
+        return verbs.carry_out(self.service, command, by=by or self.by, deciders=deciders)
+
+    def refused(self, text: str, by: str = "") -> Refused:
+        """The refusal of what is said: nothing is written, nobody is woken."""
+        before = self.rows(), len(self.told())
+        self.service.wake.clear()
+        with pytest.raises(Refused) as raised:
+            self.say(text, by)
+        assert (self.rows(), len(self.told())) == before
+        assert not self.service.wake.is_set()
+        return raised.value
+
+    # --- what an engine would do ------------------------------------------------------------
+
+    def writing(self) -> AbstractContextManager[Pen]:
+        self._tick()
+        return writing(self.store, self.clock.now())
+
+    def run_in(self, state: RunState = RunState.ACTIVE, text: str = EMPTY) -> Desk:
+        """A run that came into this state."""
+        self.turn(state, self.ask(text, begun=False))
+        return self
+
+    def turn(self, state: RunState, run: int = 1) -> None:
+        """Through every step that leads there; those behind it already are left out."""
+        for step in _ahead(RUN_WAY[state].split(), self.run(run).state):
+            with self.writing() as pen:
+                pen.turn_run(self.run(run), RunState(step), f"it is {step}")
+
+    def put(
+        self,
+        state: MoveState,
+        name: str = "web01",
+        outcome: Outcome | None = None,
+        host: str = HV02,
+        run: int = 1,
+    ) -> Desk:
+        """As ``turn``, for the move of this VM; with an outcome where it ends."""
+        for step in map(MoveState, _ahead(MOVE_WAY[state].split(), self.move(name, run).state)):
+            ends = outcome or ENDED.get(step, Outcome.STUCK) if step in MOVE_ENDS else None
+            with self.writing() as pen:
+                move = self.move(name, run)
+                pen.turn_move(move, step, f"it is {step}", host=host, outcome=ends)
+        return self
+
+    def question(self, *names: str, run: int = 1) -> Desk:
+        """An open question about these VMs."""
+        ids = tuple(f"id-{name}" for name in names)
+        with self.writing() as pen:
+            pen.ask(run, ids, names, approvals.digest(self.run(run), ids))
+        return self
+
+    def attempt(self, name: str = "web01", kind: AttemptKind = AttemptKind.COLD) -> int:
+        with self.writing() as pen:
+            return pen.begin_attempt(self.move(name), kind, HV01, HV02)
+
+    # --- what stands in the rows ------------------------------------------------------------
+
+    def record(self, run: int = 1) -> RunRecord:
+        return queries.record(self.store, run)
+
+    def run(self, number: int = 1) -> Run:
+        return queries.run(self.store, number)
+
+    def move(self, name: str = "web01", run: int = 1) -> Move:
+        return next(m.move for m in self.record(run).moves if m.move.vm == name)
+
+    def asked(self, number: int = 1) -> Approval:
+        return queries.approval(self.store, number)
+
+    def damage(self) -> list[tuple[str, str]]:
+        """Which VM was damaged where."""
+        return [(d.vm, d.host) for d in queries.damages(self.store, "vmm01")]
+
+    def doubts(self) -> list[tuple[str, int]]:
+        """Which VM was lost sight of in which run."""
+        return [(d.vm_id, d.run) for d in queries.doubts(self.store, "vmm01")]
+
+    def rows(self) -> list[object]:
+        """Everything that a verb could change."""
+        return [queries.record(self.store, run.id) for run in queries.runs(self.store)]
+
+    def told(self) -> Sequence[Event]:
+        return events.since(self.store)
+
+    def _tick(self) -> None:
+        self.clock.jump(self.clock.now() + 1)
+
+
+def _ahead(way: Sequence[str], now: str) -> Sequence[str]:
+    return way[way.index(now) + 1 :] if now in way else way
