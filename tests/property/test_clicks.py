@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from bot.slack.forms import SAID
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.tables import Inbound, Tables
 from bot.slack.teller import Teller
 from bot.slack.worker import Worker
