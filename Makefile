@@ -1,4 +1,4 @@
-# make demo: see what VMFerry does.   make test: prove it.
+# make demo: see what VMFerry does.   make test: prove it.   make bench: measure it.
 # The first call makes .venv with the exact versions of constraints.txt; later calls reuse it.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint bench docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
@@ -19,6 +19,10 @@ lint: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
+
+# One table, printed and written to docs/benchmarks.md. Takes a while and the machine for itself.
+bench: $(READY)
+	@$(BIN)/python -m tests.bench
 
 # What is drawn from the code.
 docs: $(READY)

@@ -181,10 +181,10 @@ class SlackSettings(Section):
     escalation: Names = ()
     reminders: Leads = (900.0,)
     escalate: Positive = 300.0
-    confirm: bool | AtLeast0 = True
     approvals_channel: str = ""
     break_glass: bool = False
     pager_url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
+    confirm: bool | AtLeast0 = True
 
 
 class VmmSettings(Section):

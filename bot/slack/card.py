@@ -14,6 +14,7 @@ from bot.slack.blocks import (
     context,
     date,
     escape,
+    fit,
     fit_lines,
     section,
     size,
@@ -45,6 +46,7 @@ from engine.model import (
 )
 from engine.policy.approval import has_started
 
+NAME, CHUNKS = 300, 3  # characters of a name; paragraphs of names in a message
 _WHO = {False: "May decide", True: "On call now"}
 
 
@@ -66,13 +68,15 @@ def card_view(question: Question, deciders: Deciders) -> Rendered:
     """The question to those who may decide, or what became of it."""
     if question.approval.state is ApprovalState.REQUESTED and not question.record.run.over:
         coarse = replace(question, needed_by=coarse_time(question.needed_by))
-        return rendered(*_open_card(question, deciders), _open_card(coarse, deciders))
+        text, blocks, _ = _open_card(question, deciders)
+        return rendered(text, blocks, _open_card(coarse, deciders))
     lines = _closed_card(question)
     more = _later_buttons(question)
     return rendered("\n".join(lines), [section("\n".join(lines)), *more])
 
 
-def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]]:
+def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block], int]:
+    """Text, blocks, and how many VMs there was no room for."""
     approval, run = question.approval, question.record.run
     able = deciders.eligible(run)
     number = count(len(approval.vms), "powered-down VM")
@@ -95,7 +99,26 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
     head = section(f"{ping}*{ask}*\n{where}")
     tail = [section("\n".join(rules)), context(who), _decision_buttons(question, deciders)]
-    return text, [head, *_list_blocks(rows, MESSAGE - size([head, *tail])), *tail]
+    listed, hidden = _list_blocks(rows, MESSAGE - size([head, *tail]))
+    return text, [head, *listed, *tail], hidden
+
+
+def list_views(question: Question, deciders: Deciders) -> tuple[Rendered, ...]:
+    """The names of all VMs of an open card, in as many messages as it takes, where the card itself
+    cannot show them all: nobody says yes to what they could not read."""
+    if not _open_card(question, deciders)[2]:
+        return ()
+    asked = question.approval
+    chunks = _chunked([f"• {fit(escape(name), NAME)}" for name in _vm_names(question)])
+    parts = [chunks[n : n + CHUNKS] for n in range(0, len(chunks), CHUNKS)]
+    heads = [
+        f"All {count(len(asked.vms), 'VM')} of {asked.label}, part {n} of {len(parts)}"
+        for n in range(1, len(parts) + 1)
+    ]
+    return tuple(
+        rendered("\n".join([head, *part]), [section(head), *map(section, part)])
+        for head, part in zip(heads, parts, strict=True)
+    )
 
 
 def _steered(run: Run) -> str:
@@ -104,15 +127,15 @@ def _steered(run: Run) -> str:
     return f", nor can {mentions(others)}, who had it go on" if others else ""
 
 
-def _list_blocks(rows: Sequence[str], room: int) -> list[Block]:
-    """As many rows as there is room for; the others are counted."""
+def _list_blocks(rows: Sequence[str], room: int) -> tuple[list[Block], int]:
+    """As many rows as there is room for; and the number of the others."""
     shown = min(len(rows), MESSAGE // 20)
     while True:
         hidden = len(rows) - shown
-        more = [f"… and {count(hidden, 'VM')} more"] if hidden else []
+        more = [f"… and {count(hidden, 'VM')} more, all listed in the thread"] if hidden else []
         blocks = [section(text) for text in [*_chunked(rows[:shown]), *more]]
         if not shown or size(blocks) <= room:
-            return blocks
+            return blocks, hidden
         shown = shown * 9 // 10
 
 

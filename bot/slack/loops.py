@@ -34,6 +34,21 @@ class Loop:
         """There is something to do. May be called from any thread, any number of times."""
         self._knocked.set()
 
+    @property
+    def knocked(self) -> bool:
+        """Is there something to do that no step has seen?"""
+        return self._knocked.is_set()
+
+    def turn(self) -> float | None:
+        """One step as the thread takes it, and the seconds until the next; for whoever lets time
+        pass without threads."""
+        self._knocked.clear()
+        try:
+            return self._step()
+        except Exception:
+            self.bug("a step")
+            return AFTER_A_BUG
+
     def bug(self, what: str) -> None:
         """Count and log the exception in hand: the step goes on with the rest of its work."""
         self.bugs += 1
@@ -57,9 +72,4 @@ class Loop:
             self._knocked.wait(wait)
             if self._stopped.is_set():
                 return
-            self._knocked.clear()
-            try:
-                wait = self._step()
-            except Exception:
-                self.bug("a step")
-                wait = AFTER_A_BUG
+            wait = self.turn()

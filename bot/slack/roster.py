@@ -21,29 +21,26 @@ from engine.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
-GROUP_LASTS, PERSON_LASTS = 60.0, 3_600.0  # seconds of the wall
-ROOM_LASTS, DIRECT_LASTS = 600.0, 30 * 86_400.0
-HOME = "T"  # the workspace itself
 _ROOM, _DIRECT = "in:", "dm:"
-_LASTS = {
-    "group": GROUP_LASTS,
-    "user": PERSON_LASTS,
+HOME = "T"  # the workspace itself
+#: How long an answer is good, in seconds of the wall, by what was asked about.
+LASTS = {
+    "group": 60.0,
+    "person": 3_600.0,
     "place": 600.0,
+    "room": 600.0,
     "home": 86_400.0,
-    _ROOM: ROOM_LASTS,
-    _DIRECT: DIRECT_LASTS,
+    "direct": 30 * 86_400.0,
 }
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
 _UNTOLD = {
     "group": "Slack does not say who is in %s: %s",
-    "user": "Slack does not say who is %s: %s",
-    "place": "Slack does not say what channel %s is: %s",
-    "home": "Slack does not say where the workspace is (%s): %s",
-    _ROOM: "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
-    _DIRECT: "Slack does not say where to write to %s: %s; no copy of a card goes there",
+    "room": "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
+    "direct": "Slack does not say where to write to %s: %s; no copy of a card goes there",
 }
+_UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
 UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
@@ -51,10 +48,13 @@ Answer = Mapping[str, object]
 
 
 def kind_of(name: str) -> str:
-    """What Slack is asked for: calls of one kind wait together when it says: slower."""
-    if name.startswith((_ROOM, _DIRECT)):
-        return name.partition(":")[0] + ":"
-    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "user")
+    """What is asked about: a user group, a channel (``place``), who is in it (``room``), a person,
+    where a person is written to (``direct``), our workspace (``home``)? Calls of one kind wait
+    together when Slack says: slower."""
+    for beginning, kind in ((_ROOM, "room"), (_DIRECT, "direct")):
+        if name.startswith(beginning):
+            return kind
+    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
 
 
 def room(channel: str) -> str:
@@ -87,7 +87,7 @@ class Lookup:
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
         """Is the answer young enough to act on (or so far from its end)?"""
-        lasts = _LASTS[kind_of(self.name)]
+        lasts = LASTS[kind_of(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
@@ -102,11 +102,6 @@ class Lookup:
         return str(self.answer.get("unfit") or "")
 
     @property
-    def trouble(self) -> str:
-        """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
-        return str(self.answer.get("trouble") or "")
-
-    @property
     def channel(self) -> str:
         """Where this user is written to directly."""
         return str(self.answer.get("channel") or "")
@@ -115,6 +110,11 @@ class Lookup:
     def refused(self) -> bool:
         """Did Slack say no, rather than nothing?"""
         return self.error not in ("", "no answer")
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
+        return str(self.answer.get("trouble") or "")
 
 
 class Lookups:
@@ -132,7 +132,7 @@ class Lookups:
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if kind_of(row.name) == "user")
+        return tuple(row for row in self._all() if kind_of(row.name) == "person")
 
     def want(self, names: Iterable[str]) -> None:
         """Have Slack asked about these; what it said last stays until it answers."""
@@ -157,21 +157,23 @@ class Lookups:
                 error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
                 if isinstance(trouble, SlackLater) and trouble.seconds:
                     self._not_before[kind] = self.wall.monotonic() + trouble.seconds
-                log.warning(_UNTOLD[kind], name.partition(":")[2] or name, trouble.code)
+                log.warning(
+                    _UNTOLD.get(kind, _UNTOLD_ELSE), name.partition(":")[2] or name, trouble.code
+                )
             self._keep(name, answer, error)
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> Answer:
         if kind_of(name) == "group":
             return {"users": list(api.members(name))}
+        if kind_of(name) == "room":
+            return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
+        if kind_of(name) == "direct":
+            return {"channel": api.direct(name.removeprefix(_DIRECT))}
         if kind_of(name) == "place":
             return {"trouble": _place_trouble(api, name)}
         if kind_of(name) == "home":
             return {"url": api.address()}
-        if name.startswith(_ROOM):
-            return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
-        if name.startswith(_DIRECT):
-            return {"channel": api.direct(name.removeprefix(_DIRECT))}
         try:
             profile = api.profile(name)
         except SlackNever as never:

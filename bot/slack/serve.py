@@ -26,8 +26,9 @@ from engine.store.store import Store
 class SlackSide:
     """Connection, worker, teller and outbox around one store.
 
-    ``clock`` is the engine's; Slack itself is paced by the wall (``rhythm``). ``base_url`` names
-    another Slack than that of the settings. Raises ``Refused`` where a token is missing.
+    ``clock`` is the engine's; Slack itself is paced by ``wall`` (the machine's clock) in this
+    ``rhythm``. ``base_url`` names another Slack than that of the settings. Raises ``Refused`` where
+    a token is missing.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class SlackSide:
         *,
         base_url: str | None = None,
         rhythm: Rhythm | None = None,
+        wall: Clock | None = None,
     ) -> None:
-        wall, pace = SystemClock(), rhythm or Rhythm()
+        wall, pace = wall or SystemClock(), rhythm or Rhythm()
         self._wall = wall
         urls = ReplyUrls()
         slack = settings.slack
@@ -52,7 +54,7 @@ class SlackSide:
         self.teller = Teller(self.tables, service, settings, clock, wall, pace, self._told)
         url_of_pager = slack.pager_url.get_secret_value()
         self.pager = Pager(self.teller.pages, url_of_pager, pace.again)
-        self.worker = Worker(self.tables, service, settings, clock, self._worked)
+        self.worker = Worker(self.tables, service, settings, clock, self._worked, wall)
         listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock, wall)
         by_http = slack.mode == "http"
         secret = slack.signing_secret.get_secret_value() if by_http else ""

@@ -46,20 +46,28 @@ class Standing:
         """Keep which of a run's failures and reports stand with buttons; those of before that are
         no longer among its messages, without them."""
         current = {key: content for key, content, _ in messages}
-        gone = []
         rows = db.query("SELECT key, text, blocks FROM slack_standing WHERE run = ?", [run])
-        for row in list(rows):
-            if row["key"] not in current:
-                gone.append((row["key"], _over(row["key"], row["text"], row["blocks"], now), FIRST))
-        db.execute("DELETE FROM slack_standing WHERE run = ?", [run])
-        for key, content in current.items():
-            bare = [block for block in content.blocks if block["type"] != "actions"]
-            if key.startswith(("failure:", "report:")) and len(bare) < len(content.blocks):
+        known = {row["key"]: (row["text"], row["blocks"]) for row in list(rows)}
+        stand = {key: said for key, content in current.items() if (said := _said(key, content))}
+        for key in known.keys() - stand.keys():
+            db.execute("DELETE FROM slack_standing WHERE key = ?", [key])
+        for key, said in stand.items():
+            if known.get(key) != said:  # nothing is written where nothing changed
                 db.execute(
-                    "INSERT INTO slack_standing (key, run, text, blocks) VALUES (?, ?, ?, ?)",
-                    [key, run, content.text, json.dumps(bare)],
+                    "INSERT OR REPLACE INTO slack_standing (key, run, text, blocks)"
+                    " VALUES (?, ?, ?, ?)",
+                    [key, run, *said],
                 )
-        return gone
+        gone = sorted(known.keys() - current.keys())
+        return [(key, _over(key, *known[key], now), FIRST) for key in gone]
+
+
+def _said(key: str, content: Rendered) -> tuple[str, str] | None:
+    """What a failure or a report with buttons says without them; ``None`` for anything else."""
+    bare = [block for block in content.blocks if block["type"] != "actions"]
+    if not key.startswith(("failure:", "report:")) or len(bare) == len(content.blocks):
+        return None
+    return content.text, json.dumps(bare)
 
 
 def _over(key: str, text: str, blocks: str, now: float) -> Rendered:

@@ -17,7 +17,7 @@ from sqlite_utils import Database
 
 from bot.slack import broken_glass, controls, copies, reminders, sentences, waking
 from bot.slack.away import Absences
-from bot.slack.card import Question, card_view
+from bot.slack.card import Question, card_view, list_views
 from bot.slack.causes import again, by_cause
 from bot.slack.loops import Loop
 from bot.slack.pace import Rhythm
@@ -217,6 +217,10 @@ class Teller:
             question = Question(
                 approval, record, seen.fleet, board.needed_by, past.mark, past.granter, glass
             )
+            lists = self._lists(question)
+            yield from lists
+            if any(self.tables.message(key) is None for key, _, _ in lists):
+                continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
             yield from self.copies.of(question, self.deciders, watched.channel)
@@ -231,6 +235,14 @@ class Teller:
             last = report_view(record, lines, events.head(self.store), command)
             last = controls.equipped(last, controls.on_report(record))
             yield f"report:{run.label}{again(run.resumed)}", last, SECOND
+
+    def _lists(self, question: Question) -> list[tuple[str, Rendered, int]]:
+        """What stands above an open card that cannot name all its VMs."""
+        approval = question.approval
+        if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
+            return []
+        parts = list_views(question, self.deciders)
+        return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
     def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
         """Reminders and the escalation: once each, so what was put before is left as it is."""

@@ -30,10 +30,10 @@ LOOKS_AT_NONE = frozenset({"help", "list", "approvals"})
 def says(row: Inbound) -> Command | None:
     """The command that was typed, or that a button stands for; ``None``: a decision, or nothing
     that we know."""
-    control = pressed.read(row) if row.kind != COMMAND else None
-    if control is not None:
-        return Ask(control.verb, (control.label,))
     if row.kind != COMMAND:
+        control = pressed.read(row)
+        if control is not None:
+            return Ask(control.verb, (control.label,))
         return Ask("retry") if row.body.get("action") == AGAIN and clicks.read(row) else None
     try:
         return grammar.parse(str(row.body.get("text", "")))

@@ -138,17 +138,19 @@ class Worker:
         """What Slack has to say before this row is carried out."""
         command = turns.says(row)
         if command is None:
-            decides = row.kind != COMMAND and clicks.read(row) is not None
-            return self.roster.missing([], slack_id(row.by) if decides else None, _breaks(row))
+            clicked = clicks.read(row) if row.kind != COMMAND else None
+            if clicked is None:
+                return []
+            return self.roster.missing([], slack_id(row.by), clicked.breaks)
         names = self.permits.needed(row, command)
         if isinstance(command, Request):
             return self.roster.missing([*names, *self.roster.groups], None)
         decides = command.verb in DECISIONS
         return self.roster.missing(names, slack_id(row.by) if decides else None)
 
-    def _unsure(self, row: Inbound, what: str) -> str:
+    def _unsure(self, row: Inbound, what: str, breaks: bool = False) -> str:
         """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
-        sure, error = self.roster.sure_of(slack_id(row.by), _breaks(row))
+        sure, error = self.roster.sure_of(slack_id(row.by), breaks)
         if sure is Sure.YES:
             return ""
         said = sentences.unsure(error, row.by, self.roster.deciders())
@@ -297,8 +299,7 @@ class Worker:
             return Outcome(self._refused(error, sentences.NOTHING), done=False)
 
     def _click(self, taken: Taken) -> Outcome:
-        row = taken.row
-        control = pressed.read(row)
+        row, control = taken.row, pressed.read(taken.row)
         if control is not None:
             return self._press(taken, control)
         clicked = clicks.read(row)
@@ -310,7 +311,7 @@ class Worker:
             if clicked.action == AGAIN:
                 said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
-                said = self._unsure(row, clicked.what)
+                said = self._unsure(row, clicked.what, clicked.breaks)
             if said:
                 return Outcome(said, done=False)
             answer = self.clicks.answer(row, clicked, self.roster.deciders())
@@ -319,12 +320,6 @@ class Worker:
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
             return Outcome(self._refused(error, sentences.NOTHING), done=False)
-
-
-def _breaks(row: Inbound) -> bool:
-    """Is it a click that breaks the glass?"""
-    clicked = clicks.read(row) if row.kind != COMMAND else None
-    return clicked is not None and clicked.breaks
 
 
 def _changes(command: Command | None) -> bool:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from bot.slack.forms import SAID
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.tables import Inbound, Tables
 from bot.slack.teller import Teller
 from bot.slack.worker import Worker
@@ -118,7 +118,7 @@ class Card:
         with writing(self.store, NOW) as pen:
             self.number = pen.ask(run, ids, ("one", "two"), self.digest)
         with self.store.transaction() as db:
-            self.tables.watch(db, run, Inbound(0, "", "@U0DANA", "C0OPS", {}, NOW))
+            self.tables.runs.watch(db, run, "C0OPS", "@U0DANA", 0)
             for user in PEOPLE:
                 db.execute(
                     "INSERT OR REPLACE INTO slack_lookups (name, at, answer) VALUES (?, ?, '{}')",

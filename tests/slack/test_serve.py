@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,73 +20,14 @@ from slack_sdk.signature import SignatureVerifier
 from bot.slack.standin import NotAcked, Standin
 from engine.store import queries
 from engine.store.store import Store
+from tests.served import Served
 
-ROOT = Path(__file__).resolve().parents[2]
 FLEET = """
 format = 1
 host = [{ name = "hv01" }, { name = "hv02" }]
 vm = [{ name = "web01", host = "hv01", minutes = 5.0 }]
 """
 SECRET = "a-signing-secret"
-
-
-class Served:
-    """One process of the bot, whose lines are kept as they come."""
-
-    def __init__(self, folder: Path, slack: Standin, *words: str, **settings: str) -> None:
-        said = {
-            "BOT_TOKEN": slack.bot_token,
-            "APP_TOKEN": slack.app_token,
-            "API_URL": slack.base_url,
-            **settings,
-        }
-        plain = {k: v for k, v in os.environ.items() if not k.startswith("VMFERRY_")}
-        env = {f"VMFERRY_SLACK__{key}": value for key, value in said.items()}
-        self.lines: list[str] = []
-        self._came = threading.Condition()
-        command = [sys.executable, "-m", "bot.cli", "--db", str(folder / "night.db"), "serve"]
-        self.popen = subprocess.Popen(
-            [*command, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=folder,
-            env={**plain, **env, "PYTHONPATH": str(ROOT)},
-        )
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
-
-    def _read(self) -> None:
-        assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            with self._came:
-                self.lines.append(line)
-                self._came.notify_all()
-        with self._came:
-            self._came.notify_all()
-
-    @property
-    def text(self) -> str:
-        return "".join(self.lines)
-
-    def says(self, words: str) -> None:
-        """Wait until it has told this."""
-        with self._came:
-            told = self._came.wait_for(
-                lambda: words in self.text or not self._reading.is_alive(), timeout=60
-            )
-        assert told, self.text
-        assert words in self.text, self.text
-
-    def ends(self) -> int:
-        """Wait for its end; the exit code."""
-        code = self.popen.wait(timeout=60)
-        self._reading.join(timeout=10)
-        return code
-
-    def end(self, number: int) -> int:
-        self.popen.send_signal(number)
-        return self.ends()
 
 
 @pytest.fixture

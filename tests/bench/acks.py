@@ -1,0 +1,104 @@
+"""How fast a click is acked while 20 runs are going and no host answers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+
+from bot.slack.standin_messages import Message, buttons
+from bot.slack.views import APPROVE
+from tests.bench.crowd import Crowd, Json
+from tests.bench.table import Row, at_most, exactly, quantile, told
+from tests.served import OnSlack
+
+LANES = 8
+P99, MAX = 50.0, 500.0  # milliseconds
+
+
+def fleet(runs: int) -> str:
+    """For each run a source and a destination of its own, two VMs and one that is powered down."""
+    lines = ["format = 1"]
+    for number in range(1, runs + 1):
+        lines += [f'[[host]]\nname = "a{number:02}"', f'[[host]]\nname = "b{number:02}"']
+        for vm, status in (("web", "Running"), ("db", "Running"), ("old", "PowerOff")):
+            lines.append(
+                f'[[vm]]\nname = "{vm}{number:02}"\nhost = "a{number:02}"\n'
+                f'status = "{status}"\nminutes = 60.0'
+            )
+    return "\n".join(lines)
+
+
+def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Row]:
+    """Clicks at 50 a second for so many seconds, then ``burst`` of them at once."""
+    lanes = min(LANES, runs - 1)  # the first run may have begun before the others came
+    (folder / "fleet.toml").write_text(fleet(runs))
+    with Crowd() as slack:
+        people = [slack.user(f"person{number}") for number in range(10)]
+        channels = [slack.channel(f"ops{number}") for number in range(runs)]
+        words = ["tests.bench.hung", str(folder), str(2 * runs), "--db", str(folder / "night.db")]
+        words += ["serve", "--fleet", str(folder / "fleet.toml")]
+        with OnSlack(folder, slack, *words, APPROVERS=",".join(people)) as bot:
+            slack.wait_for(lambda: slack.sockets == 2 and "is heard" in bot.text, 60)
+            (folder / "held").touch()
+            for number, channel in enumerate(channels, 1):
+                slack.command(people[0], channel, f"host a{number:02} to b{number:02} now")
+            slack.wait_for(lambda: all(boards(slack, c, "Moving") for c in channels), 60)
+            (folder / "held").unlink()
+            cards = slack.wait_for(lambda: open_cards(slack, runs), 60)
+            slack.wait_for(lambda: hanging(folder) >= lanes, 60)
+            clicks = presses(slack, people, cards)
+            paced = slack.press("interactive", list(islice(clicks, round(50 * seconds))), 50.0)
+            at_once = slack.press("interactive", list(islice(clicks, burst)), None)
+            still = hanging(folder)
+            bot.end(signal.SIGKILL)
+    return rows(paced, at_once, seconds, burst, still)
+
+
+def rows(
+    paced: list[float], at_once: list[float], seconds: float, burst: int, still: int
+) -> list[Row]:
+    """The numbers with their targets."""
+    sent = round(50 * seconds)
+    return [
+        told("Calls to hosts that hang meanwhile (lanes of the engine)", f"{still} of {LANES}"),
+        exactly(f"Clicks acked, 50 a second for {seconds:g} s", len(paced), sent),
+        told("Ack, median", f"{1000 * quantile(paced, 0.5):.1f} ms"),
+        at_most("Ack, p99", 1000 * quantile(paced, 0.99), P99, "ms"),
+        at_most("Ack, longest", 1000 * quantile(paced, 1.0), MAX, "ms"),
+        exactly(f"Clicks acked, {burst:,} at once", len(at_once), burst),
+        at_most("Ack of the last one of them", quantile(at_once, 1.0), 3.0, "s", 2),
+    ]
+
+
+def boards(slack: Crowd, channel: str, words: str) -> list[Message]:
+    """The boards in a channel that show these words."""
+    return [m for m in slack.messages(channel) if words in m.shown]
+
+
+def open_cards(slack: Crowd, number: int) -> list[Message]:
+    """All open cards, once there are so many."""
+    cards = [
+        m
+        for m in slack.workspace.in_order()
+        if any(b.get("action_id") == APPROVE for b in buttons(m))
+    ]
+    return cards if len(cards) >= number else []
+
+
+def hanging(folder: Path) -> int:
+    """How many calls wait for ever."""
+    count = folder / "hangs"
+    return int(count.read_text() or 0) if count.exists() else 0
+
+
+def presses(slack: Crowd, people: list[str], cards: list[Message]) -> Iterator[Json]:
+    """Clicks of everybody on every card as it was when its buttons were still there."""
+    shown = {
+        card.ts: next(str(b["value"]) for b in buttons(card) if b.get("action_id") == APPROVE)
+        for card in cards
+    }
+    for number, ts in enumerate(cycle(shown)):
+        user = people[number // len(shown) % len(people)]
+        yield slack.click_payload(user, ts, APPROVE, shown[ts])

@@ -1,0 +1,101 @@
+"""The stand-in with a crowd: envelopes at a set pace, each ack's delay, sockets that die.
+
+Times are taken in the stand-in's own event loop, right before an envelope is written to its socket
+and right after its ack was read: what lies between is VMFerry's, the wire's and the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from aiohttp import web
+
+from bot.slack.standin import Standin
+
+Json = Mapping[str, object]
+
+
+class Crowd(Standin):
+    """``delays``: seconds from envelope to ack, of everything that was acked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delays: dict[str, float] = {}
+        self.written: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+
+    # --- at a pace ------------------------------------------------------------------------------
+
+    def press(self, kind: str, payloads: Sequence[Json], a_second: float | None) -> list[float]:
+        """Send all of them, whether or not those before are acked, ``None``: at once. Returns the
+        delays once everything is acked, of what was acked within a minute of the last one."""
+        first = len(self.written)
+        names = [f"crowd-{first + number}" for number in range(len(payloads))]
+        pairs = list(zip(names, payloads, strict=True))
+        sending = self._send_all(kind, pairs, a_second)
+        asyncio.run_coroutine_threadsafe(sending, self._loop).result(None)
+        until = time.monotonic() + 60.0
+        while time.monotonic() < until and not all(name in self.delays for name in names):
+            time.sleep(0.05)
+        return [self.delays[name] for name in names if name in self.delays]
+
+    async def _send_all(
+        self, kind: str, pairs: Sequence[tuple[str, Json]], a_second: float | None
+    ) -> None:
+        begun = time.perf_counter()
+        for number, (name, payload) in enumerate(pairs):
+            if a_second is not None:
+                await asyncio.sleep(max(0.0, begun + number / a_second - time.perf_counter()))
+            frame = {"envelope_id": name, "type": kind, "payload": payload}
+            # At once means that all of them wait from the first moment on.
+            self._begun[name] = begun if a_second is None else time.perf_counter()
+            self.written[name] = time.time()
+            await self._send(frame | {"accepts_response_payload": kind == "slash_commands"})
+
+    def _acked(self, text: str) -> None:
+        at = time.perf_counter()
+        super()._acked(text)
+        name = text.partition('"envelope_id"')[2].split('"', 2)[1]
+        if name in self._begun:
+            self.delays[name] = at - self._begun.pop(name)
+
+    # --- sockets that die -----------------------------------------------------------------------
+
+    def gap(self, break_it: Callable[[], None], payload: Callable[[], Json], most: float) -> float:
+        """Break what is open; seconds until an envelope that is sent over a newer socket is acked.
+        ``most`` where there is none for so long."""
+        old = self._open_now()
+        begun = time.perf_counter()
+        break_it()
+        while time.perf_counter() - begun < most:
+            if self.answers(payload(), but=old):
+                return time.perf_counter() - begun
+            time.sleep(0.01)
+        return most
+
+    def heard(self, payload: Callable[[], Json], most: float = 60.0) -> None:
+        """Wait until somebody acks what is sent."""
+        until = time.monotonic() + most
+        while not self.answers(payload()):
+            assert time.monotonic() < until, f"nobody acks anything within {most} s"
+            time.sleep(0.01)
+
+    def answers(self, payload: Json, but: Sequence[web.WebSocketResponse] = ()) -> bool:
+        """Is an envelope acked within a second, over a socket that is none of ``but``?"""
+        newer = [one for one in self._open_now() if one not in but]
+        if not newer:
+            return False
+        name = self._new_envelope()
+        self._begun[name] = time.perf_counter()
+        frame = {"envelope_id": name, "type": "interactive", "payload": payload}
+        frame["accepts_response_payload"] = False
+        try:
+            asyncio.run_coroutine_threadsafe(newer[0].send_json(frame), self._loop).result(5)
+        except (ConnectionError, RuntimeError):
+            return False
+        until = time.perf_counter() + 1.0
+        while time.perf_counter() < until and name not in self.delays:
+            time.sleep(0.005)
+        return name in self.delays

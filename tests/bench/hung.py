@@ -1,0 +1,55 @@
+"""``vmferry`` whose hosts do not answer any more: ``python -m tests.bench.hung FOLDER NUMBER ...``
+
+The real command with its real threads; only the calls of the simulated port wait for ever, as those
+of a hung WinRM would. While ``FOLDER/held`` exists the engine is held in its look, so that all runs
+begin together; after that everything that is not a look hangs, and ``FOLDER/hangs`` counts.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bot.cli import main
+from bot.terminal import running
+from engine.model import Fleet, Network
+from engine.sim.port import SimPort
+
+
+class HungPort(SimPort):
+    """Simulated hosts that answer until ``hosts`` of them are looked at together."""
+
+    folder = Path()
+    hosts = 0
+    began = hangs = False
+    hanging = 0
+    counting = threading.Lock()
+
+    def observe(
+        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
+    ) -> Fleet:
+        """A look, which is held where it is to be held."""
+        while (self.folder / "held").exists():
+            self.began = True
+            threading.Event().wait(0.02)
+        if self.began and len(hosts) >= self.hosts:
+            self.hangs = True
+        return super().observe(hosts, jobs, refresh)
+
+    def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
+        """The first thing that a run asks of its hosts."""
+        if self.hangs:
+            with self.counting:
+                self.hanging += 1
+                (self.folder / "hangs").write_text(str(self.hanging))
+            threading.Event().wait()
+        return super().networks(host, vm_ids)
+
+
+if __name__ == "__main__":
+    HungPort.folder, HungPort.hosts = Path(sys.argv[1]), int(sys.argv[2])
+    running.SimPort = HungPort
+    del sys.argv[1:3]
+    main()

@@ -1,0 +1,83 @@
+"""The one table of the benchmark: rows with their target beside them, and the page they go to."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from math import ceil
+from os import cpu_count
+
+HEAD = ("What", "Measured", "Target", "")
+LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "sqlite-utils")
+TITLE = "# Benchmarks"
+ABOUT = """\
+What `make bench` measures, against the Slack that stands in for the real one on this machine
+(`bot/slack/standin.py`): nothing here has crossed a network. Numbers of different machines do not
+compare; ratios of one run do.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number. ``met`` is ``None`` where there is no target, only something to compare with."""
+
+    what: str
+    measured: str
+    target: str = ""
+    met: bool | None = None
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """As they stand in the table."""
+        verdict = {True: "met", False: "**missed**", None: ""}[self.met]
+        return self.what, self.measured, self.target, verdict
+
+
+def at_most(what: str, value: float, limit: float, unit: str, digits: int = 1) -> Row:
+    """A number that should not be larger than its target."""
+    shown = f"{value:,.{digits}f} {unit}".strip()
+    return Row(what, shown, f"≤ {limit:,g} {unit}".strip(), value <= limit)
+
+
+def exactly(what: str, value: int, wanted: int, unit: str = "") -> Row:
+    """A count of which only one value is right."""
+    return Row(what, f"{value:,} {unit}".strip(), f"{wanted:,}", value == wanted)
+
+
+def told(what: str, measured: str) -> Row:
+    """Something that has no target."""
+    return Row(what, measured)
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """The value below which that part of all values lies (nearest rank); infinite for none."""
+    if not values:
+        return float("inf")
+    ordered = sorted(values)
+    return ordered[max(0, ceil(part * len(ordered) - 1e-9) - 1)]
+
+
+def table(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
+    """All rows as one table; the name of a section stands in a row of its own."""
+    lines = [_line(HEAD), "|---|---|---|---|"]
+    for name, rows in sections:
+        lines.append(_line((f"**{name}**", "", "", "")))
+        lines.extend(_line(row.cells) for row in rows)
+    return "\n".join(lines) + "\n"
+
+
+def page(sections: Iterable[tuple[str, Sequence[Row]]], day: str, command: str) -> str:
+    """What stands in docs/benchmarks.md."""
+    made = (
+        f"Measured on {day} by `{command}` on {cpu_count()} cores, {platform.system()} "
+        f"{platform.machine()}, Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+        + "."
+    )
+    return "\n".join([TITLE, "", ABOUT, made, "", table(sections)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,145 @@
+"""The outbox, killed before every single statement that it makes, and left without the answer to
+every single call: nothing that was to be said is lost, and nothing stands twice.
+
+Not a sample but all of them, on virtual time: first a night without trouble is counted, then it is
+played once for each point.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.slack.loops import Loop
+from bot.slack.pace import Rhythm
+from bot.slack.standin import Standin
+from bot.slack.standin_messages import Message
+from bot.slack.views import APPROVE
+from engine.sim.fleet_file import parse
+from tests.slack.mortal import Mortal
+from tests.slack.stepped import beginning
+
+PARTS = 4  # of the sweep, each a test of its own
+SLOW = Rhythm(board=30.0, look=5.0)
+FLEET = """
+format = 1
+host = [{ name = "hv01" }, { name = "hv02" }]
+vm = [
+  { name = "web01", host = "hv01", minutes = 1.0 },
+  { name = "old01", host = "hv01", minutes = 1.0, status = "PowerOff" },
+]
+"""
+HOURS = 3600.0
+
+
+class Sweep(Mortal):
+    """A night in which only the outbox can be killed."""
+
+    def can_die(self, loop: Loop | None) -> bool:
+        return loop is self.side.outbox.loop
+
+
+def play(night: Sweep) -> None:
+    """Two questions, an answer to each, a run with a card that somebody approves, its report."""
+    slack = night.slack
+    dana, ravi, ops = slack.user("dana"), slack.user("ravi"), slack.channel("ops")
+    night.say(dana, ops, "status R77")
+    night.say(dana, ops, "host hv01 to hv02 now")
+    night.until(lambda: card(slack) is not None, HOURS)
+    asked = card(slack)
+    assert asked is not None
+    night.click(ravi, asked.ts, APPROVE)
+    night.say(ravi, ops, "status R78")
+    night.until(lambda: night.ended(1), 10 * HOURS)
+    night.drop()
+    assert night.bugs == 0
+
+
+def card(slack: Standin) -> Message | None:
+    return next((m for m in slack.workspace.in_order() if "Approve moving" in m.shown), None)
+
+
+def keys(slack: Standin) -> Counter[str]:
+    """How often each message stands, by the key that it carries."""
+    return Counter(
+        str(payload.get("key"))
+        for m in slack.workspace.in_order()
+        if isinstance(payload := m.metadata.get("event_payload"), dict)
+    )
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Callable[..., Iterator[tuple[Sweep, Standin]]]:
+    """Fresh nights, one after the other."""
+    numbers = iter(range(10_000))
+
+    def one(**chosen: int) -> Iterator[tuple[Sweep, Standin]]:
+        room = tmp_path / str(next(numbers))
+        room.mkdir()
+        clock = beginning()
+        with Standin(clock=clock) as slack:
+            night = Sweep(room, slack, clock, parse(FLEET), SLOW, approvers=("U0RAVI",))
+            for name, value in chosen.items():
+                setattr(night, name, value)
+            yield night, slack
+
+    return one
+
+
+def played(nights, **chosen: int) -> tuple[Sweep, Standin]:
+    for night, slack in nights(**chosen):
+        play(night)
+        return night, slack
+    raise AssertionError
+
+
+def assert_all_is_said(slack: Standin, usual: Counter[str], where: str) -> None:
+    """As in a night without trouble: every message, every answer, the board up to date."""
+    found = keys(slack)
+    assert found == usual, where
+    (board, *_) = slack.messages("C0OPS")
+    assert "Completed" in board.shown, where
+    report = next(m for m in slack.workspace.in_order() if m.broadcast)
+    assert "2 of 2 moved" in report.text, where
+    for user, words in (("U0DANA", "R77"), ("U0RAVI", "R78")):
+        assert [e for e in slack.ephemerals(user) if words in e.text], where
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_before_any_statement_the_outbox_still_says_everything(nights, part):
+    whole, slack = played(nights)
+    usual = keys(slack)
+    assert whole.points > 40, "the night is too quiet to prove anything"
+    assert set(usual.values()) == {1}
+
+    for point in range(1 + part, whole.points + 1, PARTS):
+        _, slack = played(nights, chosen=point)
+        assert_all_is_said(slack, usual, f"killed before statement {point} of {whole.points}")
+
+
+def test_an_answer_that_is_lost_at_any_call_costs_no_message(nights):
+    _, slack = played(nights)
+    usual, methods = keys(slack), [call.method for call in slack.calls()]
+
+    for number, method in enumerate(methods):
+        if not method.startswith("chat."):
+            continue  # who somebody is, is asked again; until then nobody decides
+        for night, other in nights():
+            lose(other, number)
+            play(night)
+            assert_all_is_said(other, usual, f"no answer to call {number}, {method}")
+
+
+def lose(slack: Standin, number: int) -> None:
+    """Carry the call of that number out, and drop its connection without an answer."""
+    answer = slack.workspace.answer
+
+    def lost(method: str, args: dict[str, object], token: str) -> object:
+        if len(slack.workspace.calls) == number:
+            slack.workspace.lose_answer[method] += 1
+        return answer(method, args, token)
+
+    slack.workspace.answer = lost

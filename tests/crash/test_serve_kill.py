@@ -1,0 +1,338 @@
+"""The real process of ``vmferry serve``, killed in the middle of a burst of commands and clicks.
+
+What was acked is in the rows and is answered after the restart; nothing is carried out twice; what
+came into no row has had no effect. ``VMFERRY_KILLS=200`` is for the long night.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bot.slack.pace import RATES
+from bot.slack.standin import NotAcked, Standin
+from bot.slack.standin_messages import Message, buttons
+from bot.slack.views import APPROVE
+from engine.store import events, queries
+from engine.store.store import Store
+from tests.served import Served
+
+KILLS = int(os.environ.get("VMFERRY_KILLS", "5"))
+ANSWERED_WITHIN = 5.0
+ANSWERS = RATES["chat.postEphemeral"]  # how answers go out once their response URLs are lost
+STATUS, VERB, RUN, CLICK = "status", "verb", "run", "click"
+CHANNELS, PEOPLE, DECIDERS = 4, 8, 4
+
+
+def fleet(vms: int) -> str:
+    """``long`` moves all night long, so that there is a run to steer; of the others every other
+    one is powered down and has to be asked about."""
+    lines = ["format = 1"]
+    lines += [f'[[host]]\nname = "hv0{n}"\nlive = 30\nstorage = 30' for n in (1, 2)]
+    lines.append('[[vm]]\nname = "long"\nhost = "hv01"\nminutes = 100000.0')
+    for number in range(vms):
+        status = "PowerOff" if number % 2 else "Running"
+        lines.append(
+            f'[[vm]]\nname = "vm{number:04}"\nhost = "hv01"\nstatus = "{status}"\n'
+            "minutes = 1.0\nmemory_gb = 0.1\ndisk_gb = 0.1"
+        )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One thing that a person did: what it is about, and the key of its row."""
+
+    kind: str
+    user: str
+    about: str
+    key: str
+    envelope: str
+    payload: dict[str, object] = field(hash=False)
+
+
+class Crowd:
+    """The people, everything they did, and what came of it."""
+
+    def __init__(self, slack: Standin, seed: int) -> None:
+        self.slack, self.chance = slack, random.Random(seed)
+        self.channels = [slack.channel(f"ops{number}") for number in range(CHANNELS)]
+        self.people = [slack.user(f"person{number}") for number in range(PEOPLE)]
+        self.deeds: list[Deed] = []
+        self._numbers = iter(range(1000, 80_000))
+        self._vms = iter(range(10_000))
+
+    def deed(self, kind: str, user: str, about: str, payload: dict[str, object]) -> Deed:
+        if kind == CLICK:
+            (pressed,) = payload["actions"]  # type: ignore[misc]
+            key = f"click:{APPROVE}:{pressed['value']}:@{user}:{pressed['action_ts']}"
+        else:
+            key = f"command:{payload['trigger_id']}"
+        made = Deed(kind, user, about, key, f"burst-{len(self.deeds)}", payload)
+        self.deeds.append(made)
+        return made
+
+    def types(self, kind: str, user: str, about: str, text: str) -> Deed:
+        payload = self.slack.command_payload(user, self.chance.choice(self.channels), text)
+        return self.deed(kind, user, about, payload)
+
+    def burst(self) -> list[Deed]:
+        """Some of everything, in any order; all buttons that are open are clicked by several."""
+        deeds = []
+        for number in (next(self._numbers) for _ in range(24)):
+            user = self.chance.choice(self.people)
+            deeds.append(self.types(STATUS, user, f"R{number}", f"status R{number}"))
+        for number in (next(self._numbers) for _ in range(8)):
+            user = self.chance.choice(self.people)
+            deeds.append(self.types(VERB, user, f"{number}s", f"set R1 backup {number}s"))
+        for vm in (f"vm{next(self._vms):04}" for _ in range(2)):
+            user = self.chance.choice(self.people)
+            deeds.append(self.types(RUN, user, vm, f"vm {vm} to hv02 now"))
+        for card in self.open_cards()[:3]:
+            shown = next(b for b in buttons(card) if b.get("action_id") == APPROVE)
+            for user in self.chance.sample(self.people, 6):
+                payload = self.slack.click_payload(user, card.ts, APPROVE)
+                about = str(shown["value"]).partition(".")[0]
+                deeds.append(self.deed(CLICK, user, about, payload))
+        self.chance.shuffle(deeds)
+        return deeds
+
+    def open_cards(self) -> list[Message]:
+        return [
+            m
+            for m in self.slack.workspace.in_order()
+            if any(b.get("action_id") == APPROVE for b in buttons(m))
+        ]
+
+    def does(self, deed: Deed) -> None:
+        kind = "interactive" if deed.kind == CLICK else "slash_commands"
+        try:
+            self.slack.deliver(kind, deed.payload, deed.envelope)
+        except NotAcked:
+            return
+
+    def acked(self) -> list[Deed]:
+        """What was acked, however late: whoever did it saw no error."""
+        return [deed for deed in self.deeds if self.slack.acks(deed.envelope)]
+
+
+class Rows:
+    """The database, as anybody may read it beside the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
+
+    def keys(self) -> list[str]:
+        return [key for (key,) in self._db.execute("SELECT key FROM slack_inbox")]
+
+    def unanswered(self) -> int:
+        """Rows that are not done, and answers that are not sent."""
+        todo = "SELECT count(*) FROM slack_inbox WHERE done IS NULL"
+        unsaid = "SELECT count(*) FROM slack_outbox WHERE kind = 'reply'"
+        return sum(self._db.execute(query).fetchone()[0] for query in (todo, unsaid))
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@dataclass
+class Night:
+    """What the kills came to."""
+
+    in_mid_burst: int = 0
+    waited: list[float] = field(default_factory=list)  # beyond what Slack's limit costs
+
+
+def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
+    (tmp_path / "fleet.toml").write_text(fleet(2 * KILLS + 2))
+    night = Night()
+    with Standin(ack_within=0.5) as slack:
+        crowd = Crowd(slack, seed=KILLS)
+        first = crowd.types(RUN, crowd.people[0], "long", "vm long to hv02 now")
+        for number in range(KILLS):
+            with heard(tmp_path, slack, crowd) as bot:
+                if number == 0:
+                    crowd.does(first)
+                    slack.wait_for(lambda: boards(slack), 30)
+                catches_up(tmp_path, slack, crowd, night)
+                is_killed_in_mid_burst(bot, crowd, night)
+            if number % 4 == 3:
+                is_killed_at_its_start(tmp_path, slack, crowd)
+        with heard(tmp_path, slack, crowd) as bot:
+            catches_up(tmp_path, slack, crowd, night)
+            slack.wait_for(lambda: not unsaid(tmp_path), 60)
+            assert bot.end(signal.SIGTERM) == 0, bot.text
+        judge(tmp_path, slack, crowd)
+        doubles = posted_twice(slack)
+    acked = len(crowd.acked())
+    with capsys.disabled():
+        print(
+            f"\n{KILLS} kills, {night.in_mid_burst} of them in mid-burst: {acked} of "
+            f"{len(crowd.deeds)} deeds acked, none lost, none carried out twice; "
+            f"answered after at most {max(night.waited):.2f} s; {len(doubles)} posts stand twice"
+        )
+    assert night.in_mid_burst >= KILLS / 2, "the kills came too late to prove anything"
+    assert max(night.waited) <= ANSWERED_WITHIN
+    assert doubles == []
+
+
+def served(folder: Path, slack: Standin, crowd: Crowd) -> Served:
+    words = ("--fleet", str(folder / "fleet.toml"), "--speed", "30")
+    return Served(folder, slack, *words, APPROVERS=",".join(crowd.people[:DECIDERS]))
+
+
+def heard(folder: Path, slack: Standin, crowd: Crowd) -> Served:
+    """A process that people can talk to."""
+    bot = served(folder, slack, crowd)
+    bot.says("is heard")
+    return bot
+
+
+def is_killed_at_its_start(folder: Path, slack: Standin, crowd: Crowd) -> None:
+    """While it works off what the one before has left."""
+    with served(folder, slack, crowd) as bot:
+        threading.Event().wait(crowd.chance.uniform(0.5, 2.0))
+        bot.end(signal.SIGKILL)
+
+
+def is_killed_in_mid_burst(bot: Served, crowd: Crowd, night: Night) -> None:
+    """Everybody at once, and somewhere among it SIGKILL: no handler, no goodbye."""
+    deeds = crowd.burst()
+    slack, enough = crowd.slack, crowd.chance.randrange(1, len(deeds))
+
+    def acked() -> int:
+        return sum(bool(slack.acks(deed.envelope)) for deed in deeds)
+
+    with ThreadPoolExecutor(len(crowd.people)) as people:
+        for deed in deeds:
+            people.submit(crowd.does, deed)
+        slack.wait_for(lambda: acked() >= enough, 30)
+        threading.Event().wait(crowd.chance.uniform(0.0, 0.03))
+        bot.end(signal.SIGKILL)
+    night.in_mid_burst += acked() < len(deeds)
+
+
+def catches_up(folder: Path, slack: Standin, crowd: Crowd, night: Night) -> None:
+    """What was acked before the kill is in the rows, and is answered: at once as far as Slack's
+    own limit of such answers lets it, and then as fast as that."""
+    begun = time.monotonic()
+    rows = Rows(folder / "night.db")
+    try:
+        assert {deed.key for deed in crowd.acked()} <= set(rows.keys())
+        left = rows.unanswered()
+        while rows.unanswered():
+            assert time.monotonic() - begun < 60, slack.workspace.dump()
+            threading.Event().wait(0.02)
+    finally:
+        rows.close()
+    queued = max(0, left - ANSWERS.at_once) * 60.0 / ANSWERS.per_minute
+    night.waited.append(time.monotonic() - begun - queued)
+
+
+def unsaid(folder: Path) -> bool:
+    """Is anything left in the outbox?"""
+    with sqlite3.connect(f"file:{folder / 'night.db'}?mode=ro", uri=True) as db:
+        return bool(db.execute("SELECT count(*) FROM slack_outbox").fetchone()[0])
+
+
+def boards(slack: Standin) -> list[Message]:
+    """The messages in the channels themselves."""
+    return [m for m in slack.workspace.in_order() if m.thread_ts is None]
+
+
+# --- what came of it ------------------------------------------------------------------------------
+
+
+def judge(folder: Path, slack: Standin, crowd: Crowd) -> None:
+    """Once everything has come to rest."""
+    rows = Rows(folder / "night.db")
+    keys = Counter(rows.keys())
+    rows.close()
+    assert set(keys) <= {deed.key for deed in crowd.deeds}, "a row of nothing that anybody did"
+    assert max(keys.values()) == 1
+    accepted = [deed for deed in crowd.deeds if deed.key in keys]
+    store = Store(folder / "night.db")
+    try:
+        assert events.verify(store) > 0
+        one_run_per_command(store, slack, accepted)
+        one_event_per_verb(store, slack, accepted)
+        one_decision_per_card(store, slack, accepted)
+    finally:
+        store.close()
+    for deed in of(accepted, STATUS):
+        assert told(slack, deed.user, deed.about), deed
+    world = json.loads((folder / "night.db.world.json").read_text())["world"]
+    assert world["violations"] == []
+
+
+def of(deeds: Sequence[Deed], kind: str) -> Iterator[Deed]:
+    return (deed for deed in deeds if deed.kind == kind)
+
+
+def told(slack: Standin, user: str, words: str) -> bool:
+    return any(words in e.text for e in slack.ephemerals(user))
+
+
+def one_run_per_command(store: Store, slack: Standin, accepted: Sequence[Deed]) -> None:
+    runs = queries.runs(store)
+    asked = Counter(run.request for run in runs)
+
+    assert asked == {f"vm {deed.about} to hv02": 1 for deed in of(accepted, RUN)}
+    for run in runs:
+        standing = [m for m in boards(slack) if m.shown.startswith(f"*{run.label} ")]
+        assert standing, f"no board of {run.label}"
+
+
+def one_event_per_verb(store: Store, slack: Standin, accepted: Sequence[Deed]) -> None:
+    changed = [e for e in events.since(store) if e.kind == "run.changed"]
+
+    for deed in of(accepted, VERB):
+        did = [e for e in changed if deed.about in e.text.split(" to ", 1)[-1]]
+        assert [e.by for e in did] == [f"@{deed.user}"], (deed, did)
+        heard = [e.text for e in slack.ephemerals(deed.user) if deed.about in e.text]
+        assert heard, deed
+        assert not any("Nothing changed" in text for text in heard), (deed, heard)
+    assert len(changed) == len(list(of(accepted, VERB)))
+
+
+def one_decision_per_card(store: Store, slack: Standin, accepted: Sequence[Deed]) -> None:
+    made = [e for e in events.since(store) if e.kind == "approval.granted"]
+    winners = {str(e.detail["approval"]): e.by for e in made}
+    clicks = list(of(accepted, CLICK))
+    owed: Counter[str] = Counter()
+
+    assert len(made) == len(winners), "decided twice"
+    for deed in clicks:
+        won = winners.get(deed.about) == f"@{deed.user}"
+        owed[deed.user] += not won
+    assert set(winners) <= {deed.about for deed in clicks}
+    for user, number in owed.items():
+        answers = [e for e in slack.ephemerals(user) if says_why(e.text)]
+        assert len(answers) >= number, (user, number, answers)
+
+
+def says_why(text: str) -> bool:
+    """Is this the answer to a click that decided nothing?"""
+    return any(
+        words in text for words in ("before your click", "You may not decide", "cannot decide")
+    )
+
+
+def posted_twice(slack: Standin) -> list[str]:
+    """The keys of messages of which there are two."""
+    keys = Counter(
+        str(payload.get("key"))
+        for m in slack.workspace.in_order()
+        if isinstance(payload := m.metadata.get("event_payload"), dict)
+    )
+    return [key for key, number in keys.items() if number > 1]

@@ -1,0 +1,81 @@
+"""A stepped night that can die before any statement it makes, and begins again on what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlite_utils import Database
+
+from bot.slack.loops import Loop
+from engine.store.store import Store
+from tests.slack.stepped import Stepped
+
+
+class Killed(BaseException):
+    """SIGKILL, as far as this process is concerned: nobody catches it."""
+
+
+class Traced(Store):
+    """A database that says which statement comes next."""
+
+    seen: Callable[[str], None] = staticmethod(lambda _: None)
+
+    def _connect(self) -> Database:
+        database = super()._connect()
+        database._tracer = lambda sql, _: self.seen(sql)
+        return database
+
+
+class Mortal(Stepped):
+    """Counts its statements in ``points`` and is killed before number ``chosen``. A row of reads
+    counts once: nothing changes between them."""
+
+    chosen = -1
+    points = 0
+    deaths = 0
+    _mortal = False
+    _last_was_read = False
+
+    def opened(self) -> Store:
+        store = Traced(self.path, durable=False)
+        store.seen = self.seen
+        return store
+
+    def can_die(self, loop: Loop | None) -> bool:
+        """May it be killed in a step of this loop (``None``: of the engine, or a listener)?"""
+        return True
+
+    def turn(self, loop: Loop) -> float | None:
+        with self.dying(loop):
+            return super().turn(loop)
+        return None  # it was killed
+
+    def advance(self) -> None:
+        with self.dying():
+            super().advance()
+
+    @contextmanager
+    def dying(self, loop: Loop | None = None) -> Iterator[None]:
+        """What happens in it can be cut short by a kill."""
+        self._mortal = self.can_die(loop)
+        try:
+            yield
+        except Killed:
+            self._mortal = False
+            self.deaths += 1
+            self.drop()
+            self.begin()
+        finally:
+            self._mortal = False
+
+    def seen(self, sql: str) -> None:
+        if not self._mortal:
+            return
+        reads = sql.lstrip().upper().startswith("SELECT")
+        counts = not (reads and self._last_was_read)
+        self._last_was_read = reads
+        if counts:
+            self.points += 1
+            if self.points == self.chosen:
+                raise Killed

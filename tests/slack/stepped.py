@@ -1,0 +1,157 @@
+"""A whole night on one thread and one virtual clock: engine, worker, teller, outbox and Slack.
+
+The loops are those of ``SlackSide``; here nobody sleeps between their steps: each takes its turn
+when it was knocked at or when the seconds are over that it asked for. What people do goes through
+the Bolt app as it would come from a socket. Web API calls go over real HTTP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from slack_bolt import BoltRequest, BoltResponse
+
+from bot.slack.app import dispatch
+from bot.slack.loops import Loop
+from bot.slack.pace import Rhythm
+from bot.slack.serve import SlackSide
+from bot.slack.standin import Standin
+from engine.clock import VirtualClock
+from engine.model import Run
+from engine.reconciler import Engine
+from engine.service import Service
+from engine.settings import Settings, SlackSettings, WaitLimits
+from engine.sim.fleet_file import START, FleetFile
+from engine.sim.port import SimPort
+from engine.sim.world import World
+from engine.store import queries
+from engine.store.store import Store
+
+TURNS = 2_000  # of loops at one moment, before it counts as a loop without end
+
+
+class Stepped:
+    """``slack`` has to be a stand-in on the same ``clock``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        slack: Standin,
+        clock: VirtualClock,
+        fleet: FleetFile,
+        rhythm: Rhythm | None = None,
+        waits: WaitLimits | None = None,
+        **said: object,
+    ) -> None:
+        self.path, self.slack, self.clock, self.rhythm = folder / "night.db", slack, clock, rhythm
+        tokens = {"bot_token": slack.bot_token, "app_token": slack.app_token}
+        self.settings = Settings(slack=SlackSettings(**tokens, **said), waits=waits or WaitLimits())
+        self.world = World.of(fleet)
+        self.bugs = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A process starts: everything is made anew around what the database holds."""
+        self.store = self.opened()
+        self.service = Service(self.store, self.clock, self.settings)
+        port = SimPort(self.world, self.clock)
+        self.engine = Engine(self.store, port, self.clock, self.settings, lanes=1)
+        self.engine.take_over()
+        self.engine.look()
+        self.side = SlackSide(
+            self.store,
+            self.service,
+            self.settings,
+            self.clock,
+            base_url=self.slack.base_url,
+            rhythm=self.rhythm,
+            wall=self.clock,
+        )
+        side = self.side
+        self.loops = (side.worker.loop, side.teller.loop, side.outbox.loop)
+        self._due: dict[Loop, float] = dict.fromkeys(self.loops, -math.inf)
+        self._tick = self.clock.now()
+
+    def opened(self) -> Store:
+        """The database."""
+        return Store(self.path, durable=False)
+
+    def drop(self) -> None:
+        """The process is gone, with whatever was only in its memory."""
+        self.bugs += self.side.bugs
+        self.engine.close()
+        self.store.close()
+
+    # --- what people do ---------------------------------------------------------------------
+
+    def say(self, user: str, channel: str, text: str) -> BoltResponse:
+        """Type a command; the answer is its ack."""
+        return self.deliver(self.slack.command_payload(user, channel, text))
+
+    def click(self, user: str, ts: str, action: str, value: str | None = None) -> BoltResponse:
+        """Click a button of a message."""
+        return self.deliver(self.slack.click_payload(user, ts, action, value))
+
+    def deliver(self, payload: Mapping[str, object]) -> BoltResponse:
+        """What comes over a socket, and its ack."""
+        request = BoltRequest(mode="socket_mode", body=dict(payload))
+        return dispatch(self.side.app, lambda: request)
+
+    # --- time -------------------------------------------------------------------------------
+
+    def turns(self) -> None:
+        """Every loop takes its turns, until none has anything to do at this moment."""
+        for _ in range(TURNS):
+            now = self.clock.now()
+            due = next((one for one in self.loops if one.knocked or self._due[one] <= now), None)
+            if due is None:
+                return
+            wait = self.turn(due)
+            self._due[due] = math.inf if wait is None else now + wait
+        raise AssertionError(f"the loops do not come to rest: {self.slack.workspace.dump()}")
+
+    def turn(self, loop: Loop) -> float | None:
+        """One step of one loop."""
+        return loop.turn()
+
+    def advance(self) -> None:
+        """One step of the engine."""
+        self.engine.advance()
+
+    def step(self) -> None:
+        """Whatever is due now, then on to the next moment at which something is."""
+        if self.service.wake.is_set() or self.clock.now() >= self._tick:
+            self.service.wake.clear()
+            self._tick = self.clock.now() + self.settings.engine.tick
+            self.advance()
+        self.turns()
+        if not self.service.wake.is_set():
+            self.clock.jump(min(self._tick, *self._due.values()))
+
+    def until(self, question: Callable[[], bool], seconds: float) -> None:
+        """Step until it is so."""
+        latest = self.clock.now() + seconds
+        while not question():
+            assert self.clock.now() < latest, self.slack.workspace.dump()
+            self.step()
+
+    def quiet(self) -> bool:
+        """Is everything carried out that was accepted, and sent what was to be said?"""
+        tables = self.side.tables
+        return tables.next_inbound() is None and not tables.outbound()
+
+    def run(self, number: int) -> Run | None:
+        """The run of that number, if there is one yet."""
+        return queries.run(self.store, number)
+
+    def ended(self, runs: int) -> bool:
+        """Have so many runs come to their end, with the last word said?"""
+        found = queries.runs(self.store)
+        return len(found) == runs and all(run.over for run in found) and self.quiet()
+
+
+def beginning() -> VirtualClock:
+    """The clock of a night that has not begun."""
+    return VirtualClock(START)
