@@ -222,6 +222,7 @@ def everything_is_answered_once(night: SlackNight) -> None:
     boards = {inbox for (inbox,) in db.execute("SELECT inbox FROM slack_runs")}
     db.close()
     deciders = {e.by for e in events.since(night.store) if e.kind.startswith("approval.")}
+    assert len(rows) <= len({id(payload) for payload in night.sent}), "said again, done again"
     for number, kind, by, body, done in rows:
         assert done is not None, body
         most = 2 if number in forms else 1  # a form that could not be opened is told of
