@@ -152,7 +152,8 @@ class SlackNight(Mortal):
             self.pass_time(600.0)
 
     def over(self) -> bool:
-        return self.quiet() and not queries.runs(self.store, unfinished=True)
+        going = queries.runs(self.store, unfinished=True) or self.side.tables.runs.watched()
+        return self.quiet() and not going
 
     def cards(self) -> list[Message]:
         return [m for m in self.pressable() if "Approve moving" in m.shown]
