@@ -22,7 +22,7 @@ from engine.clock import VirtualClock
 from engine.model import Run
 from engine.reconciler import Engine
 from engine.service import Service
-from engine.settings import Settings, SlackSettings, WaitLimits
+from engine.settings import EngineSettings, Settings, SlackSettings, WaitLimits
 from engine.sim.fleet_file import START, FleetFile
 from engine.sim.port import SimPort
 from engine.sim.world import World
@@ -43,11 +43,16 @@ class Stepped:
         fleet: FleetFile,
         rhythm: Rhythm | None = None,
         waits: WaitLimits | None = None,
+        tick: float = 5.0,
         **said: object,
     ) -> None:
         self.path, self.slack, self.clock, self.rhythm = folder / "night.db", slack, clock, rhythm
         tokens = {"bot_token": slack.bot_token, "app_token": slack.app_token}
-        self.settings = Settings(slack=SlackSettings(**tokens, **said), waits=waits or WaitLimits())
+        self.settings = Settings(
+            slack=SlackSettings(**tokens, **said),
+            waits=waits or WaitLimits(),
+            engine=EngineSettings(tick=tick),
+        )
         self.world = World.of(fleet)
         self.bugs = 0
         self.begin()
