@@ -240,9 +240,11 @@ def catches_up(folder: Path, slack: Standin, crowd: Crowd, night: Night) -> None
 
 
 def unsaid(folder: Path) -> bool:
-    """Is anything left in the outbox?"""
+    """Is anything left in the outbox, or a run whose board is not even there yet?"""
     with sqlite3.connect(f"file:{folder / 'night.db'}?mode=ro", uri=True) as db:
-        return bool(db.execute("SELECT count(*) FROM slack_outbox").fetchone()[0])
+        left = "SELECT count(*) FROM slack_outbox"
+        unshown = "SELECT count(*) FROM runs WHERE state = 'scheduled'"
+        return any(db.execute(query).fetchone()[0] for query in (left, unshown))
 
 
 def boards(slack: Standin) -> list[Message]:
