@@ -90,7 +90,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         moving=tuple(_moving(m, fleet) for m in moves if m.move.state is MoveState.MOVING),
         waiting=_waiting(moves),
         restoring=tuple(m.move.vm for m in moves if m.move.state is MoveState.RESTORING),
-        failed=tuple(_stuck(m) for m in moves if m.move.state in BAD),
+        failed=failed(record),
         skipped=sum(m.move.state is MoveState.SKIPPED for m in moves),
         questions=open_questions,
         needs=needs_of(record),
@@ -99,6 +99,11 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         done_about=None if record.run.over else _ends(record, fleet, rate, now),
         as_of=now,
     )
+
+
+def failed(record: RunRecord) -> tuple[Stuck, ...]:
+    """What ended badly, in the order of the moves."""
+    return tuple(_stuck(m) for m in record.moves if m.move.state in BAD)
 
 
 #: Waits that only a person's word ends; their texts say which.

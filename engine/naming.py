@@ -186,8 +186,14 @@ def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -
     """The moves of a run or card that these words name (wildcards, ``web01@hv01``, ``id:``);
     ``where`` is how the run or card is called. Raises ``Refused``."""
     found: dict[int, MoveRecord] = {}
+    by_id: dict[str, list[MoveRecord]] = {}  # a button may name thousands of them
+    for entry in moves:
+        by_id.setdefault(entry.move.vm_id.casefold(), []).append(entry)
     for word in words:
-        fitting = [entry for entry in moves if _is_named(word, entry)]
+        if word.casefold().startswith("id:"):
+            fitting = by_id.get(word[3:].strip().casefold(), [])
+        else:
+            fitting = [entry for entry in moves if _is_named(word, entry)]
         if not fitting:
             near = grammar.nearest(word, [entry.move.vm for entry in moves])
             hint = f"Nearest: {near}." if near else ""
@@ -210,8 +216,6 @@ def _by_id(entry: MoveRecord) -> str:
 
 def _is_named(word: str, entry: MoveRecord) -> bool:
     move = entry.move
-    if word.casefold().startswith("id:"):
-        return move.vm_id.casefold() == word[3:].strip().casefold()
     name, at, host = word.rpartition("@")
     if at and name and grammar.matches(name, move.vm):
         return is_called(move.host or move.source, host) or is_called(move.source, host)

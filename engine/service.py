@@ -15,9 +15,11 @@ from typing import Literal
 from engine import grammar
 from engine.clock import Clock
 from engine.errors import Refused
+from engine.forecast import Forecast, forecast
 from engine.model import (
     Approval,
     ApprovalState,
+    Fleet,
     Options,
     Request,
     Run,
@@ -70,22 +72,13 @@ class Service:
         ``scheduled``: it waits for :meth:`activate` (Slack: until its board is posted). Raises
         ``Refused``; then nothing was written.
         """
-        fleet = queries.fleet(self.store, self.vmm)
-        if fleet is None:
-            raise Refused(
-                f"{self.vmm} was not looked at yet, so no name can be checked.",
-                hint="Try again in a minute.",
-            )
+        fleet = self._fleet()
         chosen = resolve(request, fleet)
         options = replace(self.settings.options_for(request), now=False)
         with writing(self.store, self.clock.now()) as pen:
-            unfinished = queries.runs(self.store, unfinished=True)
-            records = queries.records(self.store, self.vmm)
-            alike = (r.run for r in records if _is_same(r, request, options, chosen))
-            same = next(alike, None)
+            same = self._same(request, chosen, options)
             if same is not None:
                 return Submitted(same, attached=True)
-            refuse_crossing(request.kind, chosen.sources, chosen.destinations, unfinished)
             number = pen.open_run(
                 vmm=self.vmm,
                 kind=request.kind,
@@ -104,6 +97,38 @@ class Service:
         assert run is not None
         self.wake.set()
         return Submitted(run, attached=False)
+
+    def foresee(self, request: Request) -> Forecast | Run:
+        """What a request would do now, or the unfinished run that does it already. Writes
+        nothing; raises ``Refused`` as :meth:`submit` does."""
+        fleet = self._fleet()
+        chosen = resolve(request, fleet)
+        options = self.settings.options_for(request)
+        same = self._same(request, chosen, replace(options, now=False))
+        if same is not None:
+            return same
+        others = queries.records(self.store, self.vmm)
+        mb_per_s = self.settings.engine.mb_per_s
+        return forecast(request, chosen, options, fleet, others, mb_per_s)
+
+    def _fleet(self) -> Fleet:
+        """The last observation. Raises ``Refused`` where there is none."""
+        fleet = queries.fleet(self.store, self.vmm)
+        if fleet is None:
+            raise Refused(
+                f"{self.vmm} was not looked at yet, so no name can be checked.",
+                hint="Try again in a minute.",
+            )
+        return fleet
+
+    def _same(self, request: Request, chosen: Chosen, options: Options) -> Run | None:
+        """The unfinished run of this very request. Raises ``Refused`` where it crosses another."""
+        records = queries.records(self.store, self.vmm)
+        same = next((r.run for r in records if _is_same(r, request, options, chosen)), None)
+        if same is None:
+            unfinished = queries.runs(self.store, unfinished=True)
+            refuse_crossing(request.kind, chosen.sources, chosen.destinations, unfinished)
+        return same
 
     def refuse(self, by: str, text: str, error: Refused) -> None:
         """Keep in the audit what somebody asked for in vain."""
@@ -141,37 +166,46 @@ class Service:
         digest: str | None = None,
         reason: str = "",
         vms: Sequence[str] | None = None,
+        glass: approvals.Glass | None = None,
     ) -> Decision:
         """One click on an approval. Exactly one counts; every one is kept. ``vms``: names of the
         card's VMs, which alone are approved; raises ``Refused`` for one that is not on it, and for
         none at all.
 
         ``deciders`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
-        the button showed. Never raises for a click that may not decide: the answer says why.
+        the button showed. ``glass``: it is broken by somebody whom the rules bar, and what has to
+        be known of them; then only yes counts. Never raises for a click that may not decide: the
+        answer says why.
         """
         with writing(self.store, self.clock.now()) as pen:
             asked = queries.approval(self.store, approval_id)
             run = queries.run(self.store, asked.run) if asked else None
-            answer = approvals.judge_click(asked, run, by, digest, deciders)
+            if glass is None:
+                answer = approvals.judge_click(asked, run, by, digest, deciders)
+            else:
+                may = deciders or frozenset()
+                answer = approvals.judge_breaking(asked, run, by, digest, may, glass, reason)
             if asked is None or run is None:
                 return Decision(False, "unknown")
             pen.vote(asked.id, by, verdict, answer)
             if answer != "ok":
                 return keep_refused(pen, asked, verdict, by, answer, run)
-            granted = verdict == "approve"
+            granted = verdict == "approve" or glass is not None
             chosen = self._chosen(asked, vms) if granted else ()
             state = ApprovalState.GRANTED if granted else ApprovalState.DENIED
             word = "approved" if granted else "denied"
             if granted and len(chosen) < len(asked.vms):
                 word = f"approved for {len(chosen)} of {len(asked.vms)} VMs"
+            whom = f"{by}, who broke the glass" if glass else by
             why = f': "{reason}"' if reason else ""
             pen.turn_approval(
                 asked,
                 state,
-                f"{asked.label} {word} by {by}{why}",
+                f"{asked.label} {word} by {whom}{why}",
                 by=by,
                 granted=chosen,
                 reason=reason,
+                glass=glass is not None,
             )
         decided = queries.approval(self.store, approval_id)
         self.wake.set()

@@ -77,6 +77,15 @@ def _api_url(value: str) -> str:
     return value.rstrip("/") + "/"
 
 
+def _pager(value: SecretStr) -> SecretStr:
+    """Where the pager is called: encrypted, or on this machine. It may hold a key, so no error
+    shows it."""
+    said = value.get_secret_value()
+    if said:
+        _api_url(said)
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
 AtLeast0 = Annotated[int, Field(ge=0)]
@@ -143,10 +152,15 @@ class EngineSettings(Section):
 class SlackSettings(Section):
     """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``, ``S0123``).
 
-    Empty ``channels`` means every channel, empty ``starters`` everyone. Who is in ``approvers``, or
+    Empty ``channels`` means every channel, empty ``starters`` (people and user groups) every full
+    member. Who is in ``approvers``, or
     now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
-    ``escalate`` are seconds before a yes is needed.
+    ``escalate`` are seconds before a yes is needed. Copies of cards go to ``approvals_channel``;
+    where that is empty, to deciders outside the run's channel. ``break_glass`` lets somebody decide
+    whom the rules bar; ``pager_url`` is called when somebody has to be woken.
     ``fallback`` is the channel where a run is told about whose own channel is gone.
+    ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and more than
+    five VMs; a number: for more VMs than that; false: never.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
     requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
@@ -167,6 +181,10 @@ class SlackSettings(Section):
     escalation: Names = ()
     reminders: Leads = (900.0,)
     escalate: Positive = 300.0
+    approvals_channel: str = ""
+    break_glass: bool = False
+    pager_url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
+    confirm: bool | AtLeast0 = True
 
 
 class VmmSettings(Section):
@@ -353,7 +371,7 @@ def _refusal(error: ErrorDetails, where: str) -> Refused:
 def _is_secret(place: list[str], said: object) -> bool:
     """May this not be shown? Tokens, passwords, and whole sections, which may hold one."""
     return not isinstance(said, str | int | float) or any(
-        word in part for part in place for word in ("token", "password", "secret")
+        word in part for part in place for word in ("token", "password", "secret", "pager_url")
     )
 
 

@@ -239,7 +239,7 @@ class Steering:
             if said:
                 return said
             run = record.run
-            damaged = [m.move for m in record.moves if _is_damaged(m)]
+            damaged = [m.move for m in record.moves if m.holds_its_host_up]
             name = naming.host_among(host, [move.host for move in damaged])
             if name is None:
                 places = ", ".join(sorted({short(m.host) for m in damaged}))
@@ -337,11 +337,6 @@ def _refuse_skip(move: Move) -> None:
     if move.state is MoveState.UNKNOWN:
         hint = f"Look for it, then: {typed('settle', move.run, move)}"
     raise Refused(f"It cannot be left out: {naming.stands(move)}.", what=move.vm, hint=hint)
-
-
-def _is_damaged(entry: MoveRecord) -> bool:
-    damaged = entry.move.state is MoveState.DAMAGED or entry.looked_at_again
-    return damaged and entry.move.cleared is None
 
 
 def _moving(record: RunRecord) -> list[Move]:

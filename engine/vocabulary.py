@@ -94,7 +94,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("backup", "backup", "duration", "how long to wait for a backup"),
     Option("bulletproof", "bulletproof", "flag", "refresh hosts and VMs at every look"),
     Option("stop-on-failure", "stop_on_failure", "flag", "stop at the first VM that cannot move"),
-    Option("now", "now", "flag", "Slack: do not ask the requester first"),
+    Option("now", "now", "flag", "Slack: do not show first what it would do"),
     Option("pass", "pass_", "duration", "time between host refreshes", 1, terminal_only=True),
     Option("lookups", "lookups", "count", "looks for a lost job", 1, terminal_only=True),
     Option(

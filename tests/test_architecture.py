@@ -227,8 +227,8 @@ def test_the_manifest_asks_for_no_more_than_is_used():
     scopes = re.search(r"scopes:\n\s+bot:\n((?:\s+- \S+\n)+)", text)
 
     assert scopes is not None
-    used = ["channels:history", "channels:read", "chat:write", "commands"]
-    used += ["groups:history", "groups:read"]
+    used = ["app_mentions:read", "channels:history", "channels:read", "chat:write", "commands"]
+    used += ["groups:history", "groups:read", "im:write"]
     used += ["usergroups:read", "users:read"]
     assert [scope for scope in scopes[1].split() if scope != "-"] == used
     assert "should_escape: false" in text

@@ -21,7 +21,7 @@ from slack_sdk import WebClient
 from bot import cli
 from bot.slack.app import build_app
 from bot.slack.listeners import Listeners
-from bot.slack.manifest import SCOPES
+from bot.slack.manifest import EVENTS, SCOPES
 from bot.slack.manifest import manifest as manifest_text
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Tables
@@ -558,10 +558,14 @@ def test_the_manifest_declares_what_the_app_listens_to(app: App):
     listeners = {one.ack_function.__name__ for one in app._listeners}
 
     assert commands == [Settings().slack.command]
-    assert listeners == {"command", "click", "submitted"}
+    assert listeners == {"command", "click", "submitted", "shortcut", "mention"}
     assert manifest["settings"]["interactivity"]["is_enabled"]
     assert manifest["settings"]["socket_mode_enabled"]
-    assert "event_subscriptions" not in manifest["settings"]
+    (shortcut,) = manifest["features"]["shortcuts"]
+    assert shortcut["type"] == "message"
+    assert len(shortcut["name"]) <= 24
+    assert set(EVENTS) == set(manifest["settings"]["event_subscriptions"]["bot_events"])
+    assert all({**SCOPES, **EVENTS}.values())
     assert set(SCOPES) == set(manifest["oauth_config"]["scopes"]["bot"])
 
 

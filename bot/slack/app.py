@@ -11,6 +11,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk import WebClient
 
 from bot.slack.listeners import Listeners
+from bot.slack.manifest import EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ def build_app(
     app.command(command)(listeners.command)
     app.action(ANYTHING)(listeners.click)  # the last listener: buttons of any version get an answer
     app.view(ANYTHING)(listeners.submitted)
+    app.shortcut(ANYTHING)(listeners.shortcut)
+    for event in EVENTS:
+        app.event(event)(listeners.mention)
     return app
 
 

@@ -83,7 +83,7 @@ def button(
     """One button. ``about`` is what a screen reader says; ``style`` primary, danger or none."""
     made: Block = {
         "type": "button",
-        "text": {"type": "plain_text", "text": fit(label, BUTTON)},
+        "text": {"type": "plain_text", "text": fit(label, BUTTON), "emoji": False},
         "action_id": action_id,
         "value": value,
     }
@@ -100,7 +100,7 @@ def confirm(title: str, text: str, yes: str, no: str) -> Block:
     """The question that Slack asks before a click counts."""
     words = {"title": title, "text": text, "confirm": yes, "deny": no}
     return {
-        part: {"type": "plain_text", "text": fit(words[part], longest)}
+        part: {"type": "plain_text", "text": fit(words[part], longest), "emoji": False}
         for part, longest in CONFIRM.items()
     }
 

@@ -14,11 +14,12 @@ from bot.slack.blocks import (
     context,
     date,
     escape,
+    fit,
     fit_lines,
     section,
     size,
 )
-from bot.slack.forms import CHOOSE, WITHDRAW, may_choose, value_of
+from bot.slack.forms import BREAK, CHOOSE, WITHDRAW, may_choose, value_of
 from bot.slack.people import Deciders, mention, mentions
 from bot.slack.views import (
     AGAIN,
@@ -45,12 +46,14 @@ from engine.model import (
 )
 from engine.policy.approval import has_started
 
+NAME, CHUNKS = 300, 3  # characters of a name; paragraphs of names in a message
 _WHO = {False: "May decide", True: "On call now"}
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a card is drawn from: the approval and what it is about. ``granter`` had said yes."""
+    """What a card is drawn from: the approval and what it is about. ``granter`` had said yes.
+    ``glass``: somebody whom the rules bar may break it."""
 
     approval: Approval
     record: RunRecord
@@ -58,19 +61,22 @@ class Question:
     needed_by: float | None = None
     audit: str = ""
     granter: str | None = None
+    glass: bool = False
 
 
 def card_view(question: Question, deciders: Deciders) -> Rendered:
     """The question to those who may decide, or what became of it."""
     if question.approval.state is ApprovalState.REQUESTED and not question.record.run.over:
         coarse = replace(question, needed_by=coarse_time(question.needed_by))
-        return rendered(*_open_card(question, deciders), _open_card(coarse, deciders))
+        text, blocks, _ = _open_card(question, deciders)
+        return rendered(text, blocks, _open_card(coarse, deciders))
     lines = _closed_card(question)
     more = _later_buttons(question)
     return rendered("\n".join(lines), [section("\n".join(lines)), *more])
 
 
-def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]]:
+def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block], int]:
+    """Text, blocks, and how many VMs there was no room for."""
     approval, run = question.approval, question.record.run
     able = deciders.eligible(run)
     number = count(len(approval.vms), "powered-down VM")
@@ -92,8 +98,27 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
     ping = f"{mentions(able)} " if able else ""
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
     head = section(f"{ping}*{ask}*\n{where}")
-    tail = [section("\n".join(rules)), context(who), _decision_buttons(approval, run)]
-    return text, [head, *_list_blocks(rows, MESSAGE - size([head, *tail])), *tail]
+    tail = [section("\n".join(rules)), context(who), _decision_buttons(question, deciders)]
+    listed, hidden = _list_blocks(rows, MESSAGE - size([head, *tail]))
+    return text, [head, *listed, *tail], hidden
+
+
+def list_views(question: Question, deciders: Deciders) -> tuple[Rendered, ...]:
+    """The names of all VMs of an open card, in as many messages as it takes, where the card itself
+    cannot show them all: nobody says yes to what they could not read."""
+    if not _open_card(question, deciders)[2]:
+        return ()
+    asked = question.approval
+    chunks = _chunked([f"• {fit(escape(name), NAME)}" for name in _vm_names(question)])
+    parts = [chunks[n : n + CHUNKS] for n in range(0, len(chunks), CHUNKS)]
+    heads = [
+        f"All {count(len(asked.vms), 'VM')} of {asked.label}, part {n} of {len(parts)}"
+        for n in range(1, len(parts) + 1)
+    ]
+    return tuple(
+        rendered("\n".join([head, *part]), [section(head), *map(section, part)])
+        for head, part in zip(heads, parts, strict=True)
+    )
 
 
 def _steered(run: Run) -> str:
@@ -102,15 +127,15 @@ def _steered(run: Run) -> str:
     return f", nor can {mentions(others)}, who had it go on" if others else ""
 
 
-def _list_blocks(rows: Sequence[str], room: int) -> list[Block]:
-    """As many rows as there is room for; the others are counted."""
+def _list_blocks(rows: Sequence[str], room: int) -> tuple[list[Block], int]:
+    """As many rows as there is room for; and the number of the others."""
     shown = min(len(rows), MESSAGE // 20)
     while True:
         hidden = len(rows) - shown
-        more = [f"… and {count(hidden, 'VM')} more"] if hidden else []
+        more = [f"… and {count(hidden, 'VM')} more, all listed in the thread"] if hidden else []
         blocks = [section(text) for text in [*_chunked(rows[:shown]), *more]]
         if not shown or size(blocks) <= room:
-            return blocks
+            return blocks, hidden
         shown = shown * 9 // 10
 
 
@@ -126,7 +151,8 @@ def _chunked(rows: Sequence[str], longest: int = 2_800) -> list[str]:
     return ["\n".join(rows) for rows in paragraphs]
 
 
-def _decision_buttons(approval: Approval, run: Run) -> Block:
+def _decision_buttons(question: Question, deciders: Deciders) -> Block:
+    approval, run = question.approval, question.record.run
     value = value_of(approval)
     number = len(approval.vms)
     what = count(number, "powered-down VM")
@@ -140,6 +166,9 @@ def _decision_buttons(approval: Approval, run: Run) -> Block:
     if may_choose(number):
         about = f"Choose which of {what} may move"
         buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
+    if question.glass and deciders.may_be_passed_over(run):
+        about = f"Approve moving {what} without the right to"
+        buttons.append(button("Break glass…", BREAK, value, about=about))
     return actions(*buttons)
 
 
@@ -228,6 +257,8 @@ def _granted_card(question: Question, by: str, audit: str) -> list[str]:
     goes = f"{they} after the running VMs."
     rest = [vm_id for vm_id in approval.vms if vm_id not in approval.granted]
     names = several(_vm_names(question, approval.granted))
+    if approval.glass:
+        goes = f'The glass was broken: "{escape(approval.reason)}". {goes}'
     if not rest:
         return [f"✅ Approved {by} · {names}", goes + audit]
     some = f"{len(approval.granted)} of {len(approval.vms)}"

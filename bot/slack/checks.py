@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.slack.manifest import SCOPES
+from bot.slack.roster import kind_of
 from bot.slack.slack_api import AUTH, Identity, SlackApi, SlackLater, SlackTrouble, web_client
 from engine.errors import Refused
 from engine.settings import SlackSettings
@@ -121,10 +122,13 @@ def _named(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
     """The channels and user groups of the settings that Slack does not show us."""
     asked: list[tuple[Callable[[SlackApi, str, str], str], str, str]] = []
     asked += [(_channel, one, "slack.channels") for one in slack.channels]
-    if slack.fallback:
-        asked.append((_channel, slack.fallback, "slack.fallback"))
+    for name in ("fallback", "approvals_channel"):
+        if getattr(slack, name):
+            asked.append((_channel, getattr(slack, name), f"slack.{name}"))
     asked += [(_group, one, "slack.oncall") for one in slack.oncall]
     asked += [(_group, one, "slack.escalation") for one in slack.escalation]
+    groups = [one for one in slack.starters if kind_of(one) == "group"]
+    asked += [(_group, one, "slack.starters") for one in groups]
     with ThreadPoolExecutor(AT_ONCE) as asking:
         yield from filter(None, asking.map(lambda one: one[0](api, *one[1:]), asked))
 
@@ -148,7 +152,7 @@ def _group(api: SlackApi, group: str, setting: str) -> str:
     return (
         f"Slack does not say who is in the user group {group} of {setting} ({code}). An id looks "
         "like S0123; it stands behind the three dots of the group's page. Without it nobody of "
-        "that group can decide."
+        "that group can decide or start."
     )
 
 

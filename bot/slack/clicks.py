@@ -13,6 +13,7 @@ from bot.slack import sentences
 from bot.slack.blocks import Block
 from bot.slack.card import left_behind
 from bot.slack.forms import (
+    BREAK,
     CHOOSE,
     FORMS,
     SAID,
@@ -22,13 +23,14 @@ from bot.slack.forms import (
     read_value,
     value_of,
 )
-from bot.slack.people import Deciders
+from bot.slack.people import Deciders, slack_id
 from bot.slack.tables import Inbound
 from bot.slack.views import AGAIN, APPROVE, DENY
 from engine.errors import Refused
 from engine.model import Approval, RunRecord
 from engine.policy import approval as approvals
 from engine.service import Decision, Service
+from engine.settings import SlackSettings
 from engine.steering import Steering
 from engine.store import events, queries
 
@@ -42,6 +44,11 @@ class Clicked:
     action: str
     number: int
     digest: str
+
+    @property
+    def breaks(self) -> bool:
+        """Does it break the glass?"""
+        return self.action.startswith(BREAK)
 
     @property
     def what(self) -> str:
@@ -67,8 +74,9 @@ def read(row: Inbound) -> Clicked | None:
 class Clicks:
     """Carries out clicks. ``deciders`` is as it was when the row was taken up."""
 
-    def __init__(self, service: Service, command: str) -> None:
-        self.service, self.store, self.command = service, service.store, command
+    def __init__(self, service: Service, slack: SlackSettings) -> None:
+        self.service, self.store, self.slack = service, service.store, slack
+        self.command = slack.command
         self.steering = Steering(service)
 
     def answer(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
@@ -80,10 +88,23 @@ class Clicks:
             if opened is not None:
                 return Answer(form=opened)
         made = self._decide(row, clicked, deciders)
-        own = made.code in ("already", "withdrawn") and made.by == row.by and row.begun is not None
-        if own and made.at is not None and made.at >= row.received:
-            return Answer()  # carried out before a kill; the card says it
+        own = made.code in ("already", "withdrawn") and made.by == row.by
+        if own and row.begun is not None and made.at is not None and made.at >= row.begun:
+            # Carried out before a kill; the card says it. What the same person clicked before this
+            # was decided before this row began: rows are worked off one by one.
+            return Answer()
         return Answer(sentences.decision(made, row.by, row.received, deciders, self.command))
+
+    def done_before(self, row: Inbound, clicked: Clicked) -> bool:
+        """Did this row come to something before a kill?"""
+        if row.begun is None:
+            return False
+        asked = queries.approval(self.store, clicked.number)
+        if asked is None:
+            return False
+        if clicked.action == AGAIN:
+            return self._asked_before(row, asked.run)
+        return asked.by == row.by and asked.decided is not None and asked.decided >= row.begun
 
     # --- decisions --------------------------------------------------------------------------
 
@@ -97,6 +118,8 @@ class Clicks:
                 digest=clicked.digest,
                 reason=reason,
             )
+        if clicked.breaks:
+            return self._break(row, clicked, deciders)
         verdict: Literal["approve", "deny"] = "approve"
         if clicked.action.startswith(DENY):
             verdict = "deny"
@@ -108,6 +131,28 @@ class Clicks:
             digest=clicked.digest,
             reason=reason,
             vms=self._chosen(row, clicked),
+        )
+
+    def _break(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
+        """A yes of somebody whom the rules bar."""
+        _, record = self._asked(clicked)
+        return self.service.decide(
+            clicked.number,
+            "approve",
+            by=row.by,
+            deciders=deciders.people(),
+            digest=clicked.digest,
+            reason=str(row.body.get("reason") or ""),
+            glass=self._glass(row.by, deciders, record),
+        )
+
+    def _glass(self, by: str, deciders: Deciders, record: RunRecord | None) -> approvals.Glass:
+        user = slack_id(by)
+        trusted = not self.slack.starters or user in (*deciders.starters, *deciders.everybody)
+        return approvals.Glass(
+            allowed=self.slack.break_glass and trusted,
+            fit=user is not None and user not in deciders.unfit,
+            others=deciders.others(record.run if record else None),
         )
 
     def _chosen(self, row: Inbound, clicked: Clicked) -> list[str] | None:
@@ -132,6 +177,11 @@ class Clicks:
             started = approvals.has_started(asked, record.moves)
             digest = clicked.digest
             word = approvals.judge_withdrawal(asked, run, row.by, digest, people, started)
+        elif clicked.breaks:
+            glass, filled = self._glass(row.by, deciders, record), "x" * approvals.REASON_LEAST
+            word = approvals.judge_breaking(
+                asked, run, row.by, clicked.digest, people, glass, filled
+            )
         else:
             word = approvals.judge_click(asked, run, row.by, clicked.digest, people)
         if word != "ok":

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from bot.slack.blocks import BUTTON, Block, fit, section
 from bot.slack.views import DENY, count, hosts, several
 from engine.model import Approval, ApprovalState, Run
+from engine.policy.approval import REASON_LEAST
 
-CHOOSE, WITHDRAW = "choose", "withdraw"
-FORMS = frozenset({DENY, CHOOSE, WITHDRAW})
+CHOOSE, WITHDRAW, BREAK = "choose", "withdraw", "break"
+FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK})
 SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
-REASON, VMS = "reason", "vms"
+REASON, VMS, LABEL = "reason", "vms", "label"
 REASON_LONGEST, OPTIONS, MOST = 500, 100, 1_000
-_WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw"}
+_WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Said:
 
     reason: str = ""
     vms: tuple[int, ...] = ()
+    label: str = ""
 
 
 def value_of(approval: Approval) -> str:
@@ -65,23 +67,35 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: P
         case "choose":
             text = f"Which of the {vms} of {run.label} may move? Those not chosen stay."
             fields = [_choice(names)]
+        case "break":
+            text = (
+                f"Approve moving {vms} though you may not decide on {run.label}? Those on call and "
+                f"those of the escalation are told at once, and the audit keeps it.\n{about}"
+            )
+            fields = [_label(run), _reason(_WHY_BREAK, optional=False)]
         case _:
             text = f"Take this back? What has been started is not stopped.\n{about}"
             fields = [_reason("Why?", optional=True)]
     return {
         "type": "modal",
         "callback_id": kind,
-        "private_metadata": json.dumps(
-            {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
-        ),
-        "title": _plain(f"{_WORD[kind]} {approval.label}", 24),
-        "submit": _plain(_WORD[kind], 24),
-        "close": _plain("Go back", 24),
+        "private_metadata": metadata(place),
+        "title": plain(f"{_WORD[kind]} {approval.label}", 24),
+        "submit": plain(_WORD[kind], 24),
+        "close": plain("Go back", 24),
         "blocks": [section(text), *fields],
     }
 
 
-def _plain(text: str, longest: int) -> Block:
+def metadata(place: Place) -> str:
+    """What a form carries, so that its answer comes back with it."""
+    return json.dumps(
+        {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
+    )
+
+
+def plain(text: str, longest: int) -> Block:
+    """A text without marks, in which nothing becomes an emoji."""
     return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
 
 
@@ -94,9 +108,17 @@ def _reason(label: str, *, optional: bool) -> Block:
     return _input(REASON, label, field, optional)
 
 
+_WHY_BREAK = f"Why can it not wait? {REASON_LEAST} characters at least."
+
+
+def _label(run: Run) -> Block:
+    field: Block = {"type": "plain_text_input", "action_id": LABEL, "max_length": 20}
+    return _input(LABEL, f"Type {run.label}, the run that this is about", field, optional=False)
+
+
 def _choice(names: Sequence[str]) -> Block:
     options = [
-        {"text": _plain(name, BUTTON), "value": str(number)} for number, name in enumerate(names)
+        {"text": plain(name, BUTTON), "value": str(number)} for number, name in enumerate(names)
     ]
     field: Block = {"type": "multi_static_select", "action_id": VMS}
     if len(options) <= OPTIONS:
@@ -104,7 +126,7 @@ def _choice(names: Sequence[str]) -> Block:
     else:
         field["option_groups"] = [
             {
-                "label": _plain(f"{at + 1} to {min(at + OPTIONS, len(options))}", BUTTON),
+                "label": plain(f"{at + 1} to {min(at + OPTIONS, len(options))}", BUTTON),
                 "options": options[at : at + OPTIONS],
             }
             for at in range(0, len(options), OPTIONS)
@@ -116,7 +138,7 @@ def _input(name: str, label: str, field: Block, optional: bool) -> Block:
     return {
         "type": "input",
         "block_id": name,
-        "label": _plain(label, 2_000),
+        "label": plain(label, 2_000),
         "element": field,
         "optional": optional,
     }
@@ -132,7 +154,7 @@ def read_place(private_metadata: str) -> Place:
 
 def read(values: object) -> Said:
     """What was filled in, out of the state of a view."""
-    reason = _field(values, REASON).get("value")
+    reason, label = (_field(values, name).get("value") for name in (REASON, LABEL))
     chosen = _field(values, VMS).get("selected_options")
     numbers = [
         str(one.get("value"))
@@ -142,6 +164,7 @@ def read(values: object) -> Said:
     return Said(
         reason.strip() if isinstance(reason, str) else "",
         tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 6),
+        label.strip() if isinstance(label, str) else "",
     )
 
 
@@ -169,6 +192,10 @@ def mistake(
         return field, f"{run.label} has ended. Go back; nothing changed."
     if kind == DENY and not said.reason:
         return field, "Say why in a few words: whoever asked has to know."
+    if kind == BREAK and said.label.casefold() != run.label.casefold():
+        return LABEL, f"This is about {run.label}. Type {run.label}, or go back."
+    if kind == BREAK and len(said.reason) < REASON_LEAST:
+        return REASON, f"Say why in {REASON_LEAST} characters at least: everybody reads it."
     if kind == CHOOSE and not said.vms:
         return field, "Choose at least one VM, or go back and deny."
     if any(number >= len(asked.vms) for number in said.vms):

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
-from bot.slack import forms, sentences
+from bot.slack import forms, mentions, run_forms, sentences
 from bot.slack.blocks import fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Inbound, Tables
 from engine import grammar
-from engine.clock import Clock
+from engine.clock import Clock, SystemClock
 from engine.errors import UsageError
 from engine.store import queries
 
 log = logging.getLogger(__name__)
 
 Payload = Mapping[str, object]
-COMMAND, CLICK = "command", "click"
+COMMAND, CLICK, MENTION, SHORTCUT = "command", "click", "mention", "shortcut"
 LONGEST = 4_000
 
 
@@ -40,8 +41,10 @@ class Listeners:
         clock: Clock,
         name: str,
         accepted: Callable[[], None],
+        wall: Clock | None = None,
     ) -> None:
         self.tables, self.urls, self.clock = tables, urls, clock
+        self.wall = wall or SystemClock()
         self.name, self.accepted = name, accepted
 
     def command(self, ack: Ack, body: Payload) -> BoltResponse:
@@ -71,10 +74,56 @@ class Listeners:
             return BoltResponse(status=503)
         return ack(response_action="errors", errors=wrong) if wrong else ack()
 
+    def mention(self, ack: Ack, body: Payload) -> BoltResponse:
+        """Somebody wrote to the bot. Slack sends an event again until it is acked."""
+        try:
+            self._mention(body)
+        except Exception:
+            log.exception("a mention could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def shortcut(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A shortcut in the menu of a message: written down as a click is."""
+        try:
+            self._shortcut(body)
+        except Exception:
+            log.exception("a shortcut could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def _mention(self, body: Payload) -> None:
+        event = _part(body, "event")
+        user, text = _text(event, "user"), _text(event, "text")
+        said = mentions.said_to(text, _text(_first(body.get("authorizations")), "user_id"))
+        if said is None or not user or event.get("bot_id"):
+            return  # it is spoken about, or by a bot
+        channel, ts = _text(event, "channel"), _text(event, "ts")
+        shown = {"text": said} if len(said) <= LONGEST else {"text": "", "long": "yes"}
+        place = {"ts": ts, "thread_ts": _text(event, "thread_ts")}
+        row = Inbound(0, MENTION, person(user), channel, {**shown, **place}, self.clock.now())
+        moment = _text(event, "event_ts") or ts
+        self._keep(row, f"event:{channel}:{moment}:{_text(event, 'type')}", body)
+
+    def _shortcut(self, body: Payload) -> None:
+        user, channel = _text(_part(body, "user"), "id"), _text(_part(body, "channel"), "id")
+        message, name = _part(body, "message"), _text(body, "callback_id")
+        ts = _text(body, "message_ts") or _text(message, "ts")
+        shown = {"name": name, "ts": ts, "thread_ts": _text(message, "thread_ts") or ts}
+        row = Inbound(0, SHORTCUT, person(user), channel, shown, self.clock.now())
+        moment = _text(body, "action_ts") or _text(body, "trigger_id") or str(row.received)
+        self._keep(row, f"shortcut:{name}:{channel}:{ts}:{user}:{moment}", body)
+
     def _submitted(self, body: Payload) -> dict[str, str]:
         view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
         kind = _text(view, "callback_id")
         place = forms.read_place(_text(view, "private_metadata"))
+        if kind == run_forms.ABORT:
+            action, value = run_forms.pressed(place)
+            said_there: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
+            row = Inbound(0, CLICK, user, place.channel, said_there, self.clock.now())
+            self._keep(row, f"form:{_text(view, 'id')}:{user}", body)
+            return {}
         said = forms.read(_part(view, "state").get("values"))
         shown = forms.read_value(place.value)
         if shown is None:
@@ -105,7 +154,7 @@ class Listeners:
     def _command(self, body: Payload) -> str:
         text = _text(body, "text")
         if len(text) > LONGEST:
-            return f"That is longer than {LONGEST} characters. {sentences.NOT_STARTED}"
+            return sentences.too_long(LONGEST)
         try:
             grammar.parse(text)
         except UsageError as error:
@@ -125,7 +174,9 @@ class Listeners:
     def _click(self, body: Payload) -> None:
         user, channel = _part(body, "user"), _part(body, "channel")
         container, pressed = _part(body, "container"), _first(body.get("actions"))
-        action, value = _text(pressed, "action_id"), _text(pressed, "value")[:LONGEST]
+        chosen = _part(pressed, "selected_option")  # of a menu
+        value = (_text(pressed, "value") or _text(chosen, "value"))[:LONGEST]
+        action = _text(pressed, "action_id")
         if action.endswith(forms.SAID):
             action = ""  # said in a form, and no button says it
         row = Inbound(
@@ -146,12 +197,12 @@ class Listeners:
         self._keep(row, f"click:{action}:{value}:{row.by}:{moment}", body)
 
     def _keep(self, row: Inbound, key: str, body: Payload) -> None:
-        inbox = self.tables.accept(row, key)
+        inbox = self.tables.accept(replace(row, heard=self.wall.now()), key)
         if inbox is None:
             return  # a second delivery of what is written down already
         address = _text(body, "response_url")
         if address:
-            self.urls.keep(inbox, address, self.clock.monotonic())
+            self.urls.keep(inbox, address, self.wall.monotonic())
         self.accepted()
 
 

@@ -10,13 +10,19 @@ from urllib.parse import urlsplit
 from engine.errors import Refused
 
 PATH = "/slack/events"
+EVENTS = {"app_mention": "hear @vmferry in threads, where no slash command can be typed"}
+"""What the app is told of without being called, and why."""
+
+SHORTCUT = "run_status"
 SCOPES = {
+    "app_mentions:read": "hear @vmferry in threads",
     "channels:history": "find a message whose answer was lost before it is posted again",
-    "channels:read": "see at the start whether it is in its channels",
+    "channels:read": "see whether it is in its channels, and who else reads there",
     "chat:write": "write and update messages",
     "commands": "hear the slash command",
     "groups:history": "find the same in private channels",
     "groups:read": "see the same of private channels",
+    "im:write": "ask deciders who are not in the channel",
     "usergroups:read": "know who is on call",
     "users:read": "know guests and bots, who may not decide",
 }
@@ -41,11 +47,19 @@ features:
 {command_url}      description: Move VMs between Hyper-V hosts
       usage_hint: "host HV01 to HV02 | vm web01,web* to HV02 | status | help"
       should_escape: false
+  shortcuts:
+    - name: Status of this run
+      type: message
+      callback_id: {shortcut}
+      description: What moves and why the rest waits, shown to you alone
 oauth_config:
   scopes:
     bot:
 {scopes}
 settings:
+  event_subscriptions:
+{events_url}    bot_events:
+{events}
   interactivity:
     is_enabled: true
 {clicks_url}  org_deploy_enabled: false
@@ -70,6 +84,9 @@ def manifest(command: str = "/migrate", http: str = "") -> str:
         command=command,
         command_url=f'      url: "{url}"\n' if url else "",
         scopes="\n".join(f"      - {scope}" for scope in SCOPES),
+        shortcut=SHORTCUT,
+        events="\n".join(f"      - {event}" for event in EVENTS),
+        events_url=f'    request_url: "{url}"\n' if url else "",
         clicks_url=f'    request_url: "{url}"\n' if url else "",
         socket="false" if url else "true",
     )

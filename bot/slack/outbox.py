@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from bot.slack import sentences
 from bot.slack.away import Absences
@@ -120,27 +119,25 @@ class Outbox:
             self.pace.failed(out, self.clock.monotonic() + self._next_try(out))
 
     def _send(self, method: str, out: Outbound, sent: Sent | None) -> None:
-        stands = None
         try:
             if out.kind == "form":
                 self.api.open_view(out.text, out.blocks[0])
+                self.tables.done(out)
             elif out.kind == "reply":
                 self._reply(out)
+                self.tables.done(out)
             elif sent is not None:
                 self.api.update(sent.channel, sent.ts, out.text, out.blocks)
-                stands = replace(sent, fingerprint=out.fingerprint)
+                self.tables.updated(out, sent)
             else:
-                stands = self._post(out)
+                self.tables.posted_as(out, self._post(out))
+                self.after(out.run)
         except SlackTrouble as trouble:
             self._failed(method, out, sent, trouble)
             return
         self._heard()
         self.pace.sent(out, self.clock.monotonic())
         self._tries.pop(out.key, None)
-        version = stands.fingerprint if stands is not None else out.fingerprint
-        self.tables.sent(replace(out, fingerprint=version), stands)
-        if stands is not None and sent is None:
-            self.after(out.run)
 
     # --- posts --------------------------------------------------------------------------------
 
@@ -193,16 +190,16 @@ class Outbox:
         url = self.urls.use(out.inbox, self.clock.monotonic())
         if url is not None:
             try:
-                self.api.respond(url, out.text, out.thread_ts)
+                self.api.respond(url, out.text, out.thread_ts, out.blocks, out.replaces)
                 return
             except SlackNever as never:
                 log.warning("response_url of inbox %s failed: %s", out.inbox, never.code)
         user = out.user or ""
         try:
-            self.api.ephemeral(out.channel, user, out.text, out.thread_ts)
+            self.api.ephemeral(out.channel, user, out.text, out.thread_ts, out.blocks)
         except SlackNever as never:
             log.warning("%s is told by a message: %s", user, never.code)
-            self.api.post((out.key, out.fingerprint), user, out.text, (), None, False)
+            self.api.post((out.key, out.fingerprint), user, out.text, out.blocks, None, False)
 
     # --- what did not go out ------------------------------------------------------------------
 
@@ -229,7 +226,7 @@ class Outbox:
             self.tables.runs.trouble(out.run, later.code)
         if out.kind == "reply" and self._tries[out.key] >= REPLY_TRIES:
             log.warning("%s could not be told: %s", out.user, later.code)
-            self.tables.sent(out, None)
+            self.tables.done(out)
             return
         now = self.clock.monotonic()
         if later.code == "ratelimited" and later.seconds is not None:
@@ -267,17 +264,17 @@ class Outbox:
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
         log.warning("%s cannot be sent: %s", out.key, never.code)
         if out.kind == "reply":
-            self.tables.sent(out, None)
+            self.tables.done(out)
             return
         if out.run is not None and out.key == f"board:R{out.run}" and self._not_begun(out.run):
             self.tables.runs.unposted(out.run, never.code)
             self.after(out.run)
             return
-        lost = out.run if never.code in UNREACHABLE else None
-        if lost is not None:
-            self.tables.runs.lose(lost, self._place(out, sent), never.code)
-            self.after(lost)
-        if sent is None or lost is not None:
+        lost = out.run is not None and never.code in UNREACHABLE
+        if out.run is not None and lost:
+            lost = self.tables.runs.lose(out.run, self._place(out, sent), never.code)
+            self.after(out.run)
+        if sent is None or lost:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
             wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
             self.pace.failed(out, self.clock.monotonic() + wait)
@@ -285,7 +282,7 @@ class Outbox:
             self._anew(out, never.code)
         else:
             # The old version stays; without this the same content would be tried for ever.
-            self.tables.sent(out, replace(sent, fingerprint=out.fingerprint))
+            self.tables.updated(out, sent)
 
     def _not_begun(self, number: int) -> bool:
         """Does this run wait for its board, or did it in vain?"""

@@ -58,7 +58,8 @@ class Deciders:
     """Who may decide: the listed users, those on call now, and those whom an escalation asks.
 
     ``unfit`` are guests, bots, deactivated people and those of other organisations: never.
-    ``known``: has Slack ever said who is on call (``groups``)?
+    ``known``: has Slack ever said who is on call (``groups``)? ``starters`` may start moves, where
+    not everybody may.
     """
 
     listed: tuple[str, ...] = ()
@@ -67,6 +68,7 @@ class Deciders:
     unfit: frozenset[str] = frozenset()
     groups: tuple[str, ...] = ()
     known: bool = True
+    starters: tuple[str, ...] = ()
 
     @property
     def everybody(self) -> tuple[str, ...]:
@@ -88,6 +90,16 @@ class Deciders:
         """Those who are asked about this run: everybody of them who did not have it go."""
         not_they = {slack_id(by) for by in barred(run)} if run else set()
         return tuple(user for user in self.asked if user not in not_they)
+
+    def others(self, run: Run | None) -> bool:
+        """Can anybody decide on this run: on call, listed, or of the escalation?"""
+        return bool(self.eligible(run) or (run is not None and self.stand_ins(run)))
+
+    def may_be_passed_over(self, run: Run) -> bool:
+        """Is there somebody who may break the glass: because nobody can decide, or barred only
+        because they had the run go?"""
+        nobody = self.known and not self.others(run)
+        return nobody or bool(self.people() & set(barred(run)))
 
     def stand_ins(self, run: Run) -> tuple[str, ...]:
         """Those of the escalation who may decide on this run."""

@@ -34,14 +34,22 @@ def due(
         lead = min(leads)
         words = f"⏰ {mentions(able)} {_still(question)}"
         yield f"remind:{approval.label}:{lead:g}", _told(words)
-    if not settings.escalation:
-        return
-    helpless = deciders.known and not able
-    late = left <= settings.escalate and stood >= settings.escalate
-    if helpless or late:
+    helpless = is_helpless(question, deciders)
+    if settings.escalation and (helpless or is_late(question, settings, now)):
         why = f"{nobody(run, deciders)}." if helpless else "Nobody has decided yet."
         words = f"📣 {calls(settings.escalation)} {_still(question)} {why[0].upper()}{why[1:]}"
         yield f"escalate:{approval.label}:", _told(words)
+
+
+def is_helpless(question: Question, deciders: Deciders) -> bool:
+    """Can nobody of those who are asked first decide?"""
+    return deciders.known and not deciders.eligible(question.record.run)
+
+
+def is_late(question: Question, settings: SlackSettings, now: float) -> bool:
+    """Is it so near to the need that the escalation is due?"""
+    left = (question.needed_by or now) - now
+    return left <= settings.escalate and now - question.approval.requested >= settings.escalate
 
 
 def _still(question: Question) -> str:

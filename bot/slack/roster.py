@@ -1,4 +1,4 @@
-"""Who is on call and who people are: what Slack said when it was asked, as rows with their age.
+"""Who is on call, who people are, what channels are: what Slack said, as rows with their age.
 
 The worker and the teller say what they want to know; the outbox, which alone speaks to Slack,
 asks. Whoever decides needs an answer that is not too old: without one nobody is believed to be
@@ -21,18 +21,50 @@ from engine.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
-GROUP_LASTS, PERSON_LASTS = 60.0, 3_600.0  # seconds of the wall
+_ROOM, _DIRECT = "in:", "dm:"
+HOME = "T"  # the workspace itself
+#: How long an answer is good, in seconds of the wall, by what was asked about.
+LASTS = {
+    "group": 60.0,
+    "person": 3_600.0,
+    "place": 600.0,
+    "room": 600.0,
+    "home": 86_400.0,
+    "direct": 30 * 86_400.0,
+}
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
+_UNTOLD = {
+    "group": "Slack does not say who is in %s: %s",
+    "room": "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
+    "direct": "Slack does not say where to write to %s: %s; no copy of a card goes there",
+}
+_UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
+UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
 Answer = Mapping[str, object]
 
 
-def _is_group(name: str) -> bool:
-    """Is this the id of a user group, and not of a user?"""
-    return name.startswith("S")
+def kind_of(name: str) -> str:
+    """What is asked about: a user group, a channel (``place``), who is in it (``room``), a person,
+    where a person is written to (``direct``), our workspace (``home``)? Calls of one kind wait
+    together when Slack says: slower."""
+    for beginning, kind in ((_ROOM, "room"), (_DIRECT, "direct")):
+        if name.startswith(beginning):
+            return kind
+    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
+
+
+def room(channel: str) -> str:
+    """The name under which it is known who is in a channel."""
+    return f"{_ROOM}{channel}"
+
+
+def direct(user: str) -> str:
+    """The name under which it is known where a user is written to directly."""
+    return f"{_DIRECT}{user}"
 
 
 class Sure(StrEnum):
@@ -45,7 +77,7 @@ class Sure(StrEnum):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What is known of one group or user. ``wanted``: Slack is still to be asked."""
+    """What is known of one group, user or channel. ``wanted``: Slack is still to be asked."""
 
     name: str
     at: float | None = None
@@ -55,12 +87,12 @@ class Lookup:
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
         """Is the answer young enough to act on (or so far from its end)?"""
-        lasts = GROUP_LASTS if _is_group(self.name) else PERSON_LASTS
+        lasts = LASTS[kind_of(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
     def users(self) -> tuple[str, ...]:
-        """Those in the group."""
+        """Those in the group or channel."""
         users = self.answer.get("users")
         return tuple(map(str, users)) if isinstance(users, list) else ()
 
@@ -69,6 +101,21 @@ class Lookup:
         """Why this user never decides; empty: a full member."""
         return str(self.answer.get("unfit") or "")
 
+    @property
+    def channel(self) -> str:
+        """Where this user is written to directly."""
+        return str(self.answer.get("channel") or "")
+
+    @property
+    def refused(self) -> bool:
+        """Did Slack say no, rather than nothing?"""
+        return self.error not in ("", "no answer")
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
+        return str(self.answer.get("trouble") or "")
+
 
 class Lookups:
     """The rows. Safe to share between threads."""
@@ -76,7 +123,7 @@ class Lookups:
     def __init__(self, tables: Tables, wall: Clock) -> None:
         self.store, self.wall = tables.store, wall
         self._home: tuple[str, str] | None = None
-        self._not_before: dict[bool, float] = {}  # groups or users, while Slack says: slower
+        self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
 
     def of(self, names: Iterable[str]) -> dict[str, Lookup]:
         """What is known of each of these."""
@@ -85,7 +132,7 @@ class Lookups:
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if not _is_group(row.name))
+        return tuple(row for row in self._all() if kind_of(row.name) == "person")
 
     def want(self, names: Iterable[str]) -> None:
         """Have Slack asked about these; what it said last stays until it answers."""
@@ -101,22 +148,32 @@ class Lookups:
         """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
         wanted = [row.name for row in self._all() if row.wanted]
         for name in wanted[:AT_ONCE]:
-            error, answer, group = "", None, _is_group(name)
+            error, answer, kind = "", None, kind_of(name)
             try:
-                if self.wall.monotonic() < self._not_before.get(group, 0.0):
+                if self.wall.monotonic() < self._not_before.get(kind, 0.0):
                     raise SlackLater("ratelimited")
                 answer = self._answer(api, name)
             except SlackTrouble as trouble:
                 error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
                 if isinstance(trouble, SlackLater) and trouble.seconds:
-                    self._not_before[group] = self.wall.monotonic() + trouble.seconds
-                log.warning("Slack does not say who is %s: %s", name, trouble.code)
+                    self._not_before[kind] = self.wall.monotonic() + trouble.seconds
+                log.warning(
+                    _UNTOLD.get(kind, _UNTOLD_ELSE), name.partition(":")[2] or name, trouble.code
+                )
             self._keep(name, answer, error)
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> Answer:
-        if _is_group(name):
+        if kind_of(name) == "group":
             return {"users": list(api.members(name))}
+        if kind_of(name) == "room":
+            return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
+        if kind_of(name) == "direct":
+            return {"channel": api.direct(name.removeprefix(_DIRECT))}
+        if kind_of(name) == "place":
+            return {"trouble": _place_trouble(api, name)}
+        if kind_of(name) == "home":
+            return {"url": api.address()}
         try:
             profile = api.profile(name)
         except SlackNever as never:
@@ -163,32 +220,52 @@ class Roster:
         self.lookups = Lookups(tables, wall)
         self.listed = tuple(bare(user) for user in settings.approvers)
         self.groups = (*settings.oncall, *settings.escalation)
+        self.starting = tuple(name for name in settings.starters if kind_of(name) == "group")
         self._next = 0.0
 
     def deciders(self) -> Deciders:
         """As far as is known now, however old that is: for what is shown."""
-        rows = self.lookups.of(self.groups)
+        rows = self.lookups.of((*self.groups, *self.starting))
         return Deciders(
             listed=self.listed,
             on_call=_users(rows[group] for group in self.settings.oncall),
             backup=_users(rows[group] for group in self.settings.escalation),
             unfit=frozenset(row.name for row in self.lookups.people() if row.unfit),
             groups=self.settings.oncall,
+            starters=(
+                *map(bare, self.settings.starters),
+                *_users(rows[group] for group in self.starting),
+            ),
             known=all(rows[group].at is not None for group in self.settings.oncall),
         )
 
-    def sure_of(self, user: str | None) -> tuple[Sure, str]:
-        """Is it known well enough whether this user may decide, and what Slack said instead?"""
-        return self._sure(self._missing(user))
+    def sure_of(self, user: str | None, breaks: bool = False) -> tuple[Sure, str]:
+        """Is it known well enough whether this user may decide (``breaks``: may break the glass),
+        and what Slack said instead?"""
+        return self._sure(self._missing(user, breaks))
 
-    def sure_of_groups(self) -> Sure:
-        """Is it known who is on call?"""
-        return self._sure(self._stale(self.groups))[0]
+    def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
+        """Are these known well enough to act on, and what did Slack say instead?"""
+        return self._sure(self._stale(names))
 
-    def ask_about(self, user: str | None) -> None:
-        """Have Slack asked for what is missing to be sure of this user; ``None``: of the groups."""
-        missing = self._stale(self.groups) if user is None else self._missing(user)
+    def want_home(self) -> None:
+        """Have Slack asked where the workspace is, unless it said so today."""
+        self.ask_about(self._stale([HOME]))
+
+    def missing(
+        self, names: Iterable[str], decider: str | None, breaks: bool = False
+    ) -> list[Lookup]:
+        """What Slack has to be asked: about these, and whether this user may decide (``breaks``:
+        may break the glass)."""
+        return [*self._stale(names), *self._missing(decider, breaks)]
+
+    def ask_about(self, missing: Iterable[Lookup]) -> None:
+        """Have Slack asked."""
         self.lookups.want([row.name for row in missing if not row.wanted])
+
+    def asking(self, missing: Iterable[Lookup]) -> Sure:
+        """Is any of it still being asked for?"""
+        return self._sure(list(missing))[0]
 
     def keep_fresh(self) -> bool:
         """While a question is open: have Slack asked again ahead of time. Whether it is."""
@@ -198,17 +275,20 @@ class Roster:
         rows = self.lookups.of((*self.groups, *deciders.everybody)).values()
         now = self.wall.now()
         # What Slack refused is asked again when somebody clicks, not all night.
-        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or _refused(r))]
+        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or r.refused)]
         if due:
             self.lookups.want(due)
             if any(row.error for row in rows):
                 self._next = self.wall.monotonic() + AGAIN
         return bool(due)
 
-    def _missing(self, user: str | None) -> list[Lookup]:
-        """What has to be asked before it is known whether this user may decide."""
+    def _missing(self, user: str | None, breaks: bool) -> list[Lookup]:
+        """What has to be asked before it is known whether this user may decide; whoever breaks the
+        glass may be nobody of those, so everything."""
         if user is None:
             return []
+        if breaks:
+            return self._stale((*self.groups, *self.starting, user))
         if user not in self.listed:
             rows = self.lookups.of(self.groups)
             now = self.wall.now()
@@ -230,12 +310,17 @@ class Roster:
         return Sure.NO, next((row.error for row in missing if row.error), "")
 
 
+def _place_trouble(api: SlackApi, channel: str) -> str:
+    try:
+        return api.place_trouble(channel)
+    except SlackNever as never:
+        if never.code in UNSEEN:
+            return never.code
+        raise
+
+
 def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(user for row in rows for user in row.users))
-
-
-def _refused(row: Lookup) -> bool:
-    return row.error not in ("", "no answer")
 
 
 def unfit(profile: Answer, team: str, organisation: str) -> str:

@@ -70,3 +70,10 @@ def m004_slack_that_does_not_take_it(db: Database) -> None:
         "CREATE TABLE slack_away (id INTEGER PRIMARY KEY CHECK (id = 1), since REAL NOT NULL,"
         " until REAL, seq INTEGER NOT NULL, error TEXT NOT NULL) STRICT"
     )
+
+
+@migrations()
+def m005_when_a_row_was_heard(db: Database) -> None:
+    """When a row came in by the wall clock: the engine's may be a simulated one."""
+    db.execute("ALTER TABLE slack_inbox ADD COLUMN heard REAL")
+    db.execute("UPDATE slack_inbox SET heard = received")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
-from bot.slack.people import Deciders, bare, mention, mentions, slack_id
+from bot.slack.drafts import DraftState
+from bot.slack.people import Deciders, bare, calls, mention, mentions, slack_id
 from bot.slack.told import Watched
 from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
 from bot.slack.wording import acted, named, typed
@@ -40,10 +41,86 @@ def _pointer(error: UsageError) -> str:
     return f"{shown}\n{' ' * (error.at - start)}{'^' * max(1, min(len(error.what), 60))}"
 
 
-def attached(run: Run) -> str:
-    """The same request is on its way already."""
+def attached(run: Run, link: str = "") -> str:
+    """The same request is on its way already; ``link``: to its board."""
     asked = f"asked by {mention(run.by)} {date(run.created)}"
-    return f"{run.label} does this already ({asked}). {NOT_STARTED}"
+    see = f"; see {link}" if link else ""
+    return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
+
+
+def too_long(longest: int) -> str:
+    """More than anybody types."""
+    return f"That is longer than {longest} characters. {NOT_STARTED}"
+
+
+def no_run_here(command: str) -> str:
+    """A shortcut on a message that is none of ours."""
+    return f"This message belongs to no run. Choose one of mine, or type: {command} status"
+
+
+def on_the_card(links: Sequence[str], command: str) -> str:
+    """A decision that was said in a thread."""
+    if not links:
+        return f"Nothing waits for a yes or no here. {NOTHING} For all: {command} approvals"
+    return f"That is decided on the card: {', '.join(links)}. {NOTHING}"
+
+
+def sure_to_stop(run: Run) -> str:
+    """Asked before a run is stopped by a word in a thread."""
+    return f"Stop {run.label} ({route(run)})? Nothing more is started; what is on its way goes on."
+
+
+def sure_to_abort(run: Run) -> str:
+    """Asked before a run is aborted by a word in a thread."""
+    stay = "What is on its way is stopped, too; those VMs stay where they were."
+    return f"Abort {run.label} ({route(run)})? {stay}"
+
+
+def as_typed(text: str, command: str) -> str:
+    """What somebody typed, within a sentence."""
+    return "`" + escape(fit(f"{command} {text}", 300).replace("`", "'")) + "`"
+
+
+def started(run: Run) -> str:
+    """Said in the place of a preview whose Start was clicked."""
+    return f"{run.label} starts; its board comes in the channel."
+
+
+def carried_out_now() -> str:
+    """Said in the place of a question whose yes came to something that is shown elsewhere."""
+    return "Done."
+
+
+def dropped() -> str:
+    """Said in the place of a question that was answered with no."""
+    return f"Dropped. {NOTHING}"
+
+
+def not_your_question(by: str) -> str:
+    """Somebody else's preview: only who asked says yes to it."""
+    return f"Only {mention(by)}, who asked, can answer this. {NOTHING}"
+
+
+def answered_before(state: DraftState, run: Run | None, link: str = "") -> str:
+    """A second click on a question that has its answer; ``link``: to the board of its run."""
+    match state:
+        case DraftState.REPLACED:
+            return f"There is a newer version of this question. {NOTHING} Use that one."
+        case DraftState.DROPPED:
+            return f"You dropped this before. {NOTHING} Type it again if you want it after all."
+    see = f"; see {link}" if link else ""
+    told = f"This was started before, as {run.label}{see}." if run else "This was done before."
+    return f"{told} {NOTHING}"
+
+
+def preview_is_old() -> str:
+    """Why a preview is shown again."""
+    return "That preview was more than 15 min old; this is how it stands now."
+
+
+def preview_differs() -> str:
+    """Why a preview is shown again."""
+    return "The VMs are not those of that preview any more; this is how it stands now."
 
 
 def started_without_deciders(run: Run, deciders: Deciders) -> str:
@@ -62,9 +139,52 @@ def not_here(channels: Sequence[str], nothing: str = NOT_STARTED) -> str:
     return f"I work only in {places}. {nothing}"
 
 
+def _places(channels: Sequence[str]) -> str:
+    """Where it can be said instead."""
+    if not channels:
+        return "Type it in a channel where I am; /invite @vmferry brings me into one."
+    return f"Type it in {', '.join(f'<#{channel}>' for channel in channels)}."
+
+
+def not_in_private(channels: Sequence[str], nothing: str) -> str:
+    """What is said to the bot alone: a run belongs where others see it."""
+    why = "Here nobody else would see it, so I only look, pause, stop and decide."
+    return f"{why} {nothing} {_places(channels)}"
+
+
+def shared_channel(channels: Sequence[str], nothing: str) -> str:
+    """People of another organisation read here."""
+    why = "This channel is shared with another organisation, and VM names are customers' names."
+    return f"{why} {nothing} {_places(channels)}"
+
+
+def unseen_channel(nothing: str) -> str:
+    """A private channel without the bot."""
+    invite = "Type here: /invite @vmferry, then ask again."
+    return f"I cannot see this channel, so I could post nothing here. {nothing} {invite}"
+
+
+def not_a_member(unfit: str, nothing: str) -> str:
+    """A guest, a bot, somebody who left or who is from elsewhere."""
+    is_so = f"Slack says that you are {unfit}."
+    return f"Only full members of this workspace may do this. {is_so} {nothing} Ask one of them."
+
+
+def cannot_check(what: str, error: str, nothing: str) -> str:
+    """Slack does not say what has to be known first."""
+    if error in ("", "no answer"):
+        return f"I cannot check {what}: Slack did not answer. {nothing} Try again in a minute."
+    fix = "Look at the setting slack.starters."
+    if error == "missing_scope":
+        fix = "The app lacks a scope of manifest.yml: add it and install the app again."
+    return f"I cannot check {what}: Slack says {escape(error)}. {nothing} {fix}"
+
+
 def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
     """The person may look, pause and stop, but not start; and not say this verb."""
-    able = f"these people may: {mentions(starters)}."
+    groups = [name for name in starters if name.startswith("S")]
+    people = [name for name in starters if name not in groups]
+    able = f"these people may: {', '.join(filter(None, [mentions(people), calls(groups)]))}."
     if not verb:
         return f"You may not start moves; {able} {NOT_STARTED}"
     return f"You may not say {verb}; {able} Everybody may pause and stop. {NOTHING}"
@@ -139,7 +259,26 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
             return f"A VM of it has been started since, so the yes stands. {NOTHING}"
         case "withdrawn":
             return f"This question was withdrawn. {NOTHING}"
+        case "no_break_glass" | "unfit" | "may_decide" | "others_may" | "no_reason":
+            return f"{_unbroken(answer.code, able)} {NOTHING}"
     return f"I do not know this question any more. {NOTHING} Type: {command} status"
+
+
+def _unbroken(code: str, able: str) -> str:
+    """Why the glass is not broken."""
+    match code:
+        case "no_break_glass":
+            return (
+                "Breaking the glass is not allowed to you here (settings slack.break_glass and "
+                "slack.starters)."
+            )
+        case "unfit":
+            return "Guests, bots and people from elsewhere never break the glass."
+        case "may_decide":
+            return "You may decide: click Approve instead."
+        case "no_reason":
+            return "The reason is too short."
+    return f"Somebody who may decide is there: {able or 'those of the escalation'}."
 
 
 def _not_they(by: str, able: str, deciders: Deciders) -> str:
@@ -175,7 +314,9 @@ def _earlier(answer: Decision, by: str, clicked: float) -> str:
     who = "You" if answer.by == by else mention(answer.by)
     if answer.at is None:
         return f"{who} {verb} this before."
-    return f"{who} {verb} this {_span(max(0.0, clicked - answer.at))} before your click."
+    if clicked < answer.at:
+        return f"{who} {verb} this while your click was on its way."
+    return f"{who} {verb} this {_span(clicked - answer.at)} before your click."
 
 
 def _span(seconds: float) -> str:

@@ -12,6 +12,7 @@ from bot.slack.http_mode import HttpMode
 from bot.slack.listeners import Listeners
 from bot.slack.outbox import Outbox
 from bot.slack.pace import Rhythm
+from bot.slack.pager import Pager
 from bot.slack.slack_api import ReplyUrls, SlackApi, web_client
 from bot.slack.tables import Tables
 from bot.slack.teller import Teller
@@ -50,11 +51,11 @@ class SlackSide:
         client = web_client(bot_token, url)
         self.tables = Tables(store)
         self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, self._posted)
-        self.teller = Teller(
-            self.tables, service, settings, clock, wall, pace, self.outbox.loop.knock
-        )
+        self.teller = Teller(self.tables, service, settings, clock, wall, pace, self._told)
+        url_of_pager = slack.pager_url.get_secret_value()
+        self.pager = Pager(self.teller.pages, url_of_pager, pace.again)
         self.worker = Worker(self.tables, service, settings, clock, self._worked, wall)
-        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock)
+        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock, wall)
         by_http = slack.mode == "http"
         secret = slack.signing_secret.get_secret_value() if by_http else ""
         self.app = build_app(listeners, web_client(None, url), bot_token, slack.command, secret)
@@ -68,7 +69,8 @@ class SlackSide:
         """Listen, and say what is still to be said. ``connection.connected`` tells when. Raises
         ``Refused`` where the address for HTTP mode cannot be had."""
         self.connection.start()
-        for loop in (self.outbox.loop, self.teller.loop, self.worker.loop):
+        self.teller.roster.want_home()
+        for loop in (self.outbox.loop, self.teller.loop, self.worker.loop, self.pager.loop):
             loop.start()
 
     def stop(self, last_words: float = 0.0) -> None:
@@ -82,7 +84,7 @@ class SlackSide:
         until = self._wall.monotonic() + last_words
         while self.tables.outbound() and self._wall.monotonic() < until:
             self._wall.wait(threading.Event(), 0.05)
-        for loop in (self.teller.loop, self.outbox.loop):
+        for loop in (self.teller.loop, self.outbox.loop, self.pager.loop):
             loop.stop()
 
     def __enter__(self) -> SlackSide:
@@ -100,7 +102,12 @@ class SlackSide:
     @property
     def bugs(self) -> int:
         """How many steps of the threads failed in a way that nobody foresaw."""
-        return self.worker.loop.bugs + self.teller.loop.bugs + self.outbox.loop.bugs
+        loops = (self.worker.loop, self.teller.loop, self.outbox.loop, self.pager.loop)
+        return sum(loop.bugs for loop in loops)
+
+    def _told(self) -> None:
+        self.outbox.loop.knock()
+        self.pager.loop.knock()
 
     def _worked(self, run: int | None) -> None:
         self.outbox.loop.knock()

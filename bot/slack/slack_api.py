@@ -134,6 +134,13 @@ class SlackApi:
             return "is_archived"
         return "" if found.get("is_member") else "not_in_channel"
 
+    def place_trouble(self, channel: str) -> str:
+        """``shared``, where people of other organisations read this channel or soon will."""
+        with _Translated():
+            found = self._quick.conversations_info(channel=channel).get("channel") or {}
+        others = ("is_ext_shared", "is_pending_ext_shared")
+        return "shared" if any(found.get(word) for word in others) else ""
+
     def try_app_token(self, app_token: str) -> None:
         """Ask for a socket and do not use it: is this an app-level token that may?"""
         with _Translated():
@@ -209,20 +216,41 @@ class SlackApi:
                 channel=channel, ts=ts, text=text, blocks=[dict(block) for block in blocks]
             )
 
-    def ephemeral(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
+    def ephemeral(
+        self,
+        channel: str,
+        user: str,
+        text: str,
+        thread_ts: str | None,
+        blocks: Sequence[Block] = (),
+    ) -> None:
         """Something that only this person sees; a second time does no harm."""
         with _Translated():
             self.client.chat_postEphemeral(
-                channel=channel, user=user, text=text, thread_ts=thread_ts
+                channel=channel,
+                user=user,
+                text=text,
+                thread_ts=thread_ts,
+                blocks=[dict(block) for block in blocks] or None,
             )
 
-    def respond(self, url: str, text: str, thread_ts: str | None) -> None:
-        """The same through the response_url of what the person did."""
+    def respond(
+        self,
+        url: str,
+        text: str,
+        thread_ts: str | None,
+        blocks: Sequence[Block] = (),
+        replaces: bool = False,
+    ) -> None:
+        """The same through the response_url of what the person did; ``replaces``: in the place of
+        what only this person sees and has clicked."""
         body: dict[str, object] = {
             "text": text,
             "response_type": "ephemeral",
-            "replace_original": False,
+            "replace_original": replaces,
         }
+        if blocks:
+            body["blocks"] = [dict(block) for block in blocks]
         if thread_ts:
             body["thread_ts"] = thread_ts
         hook = WebhookClient(url, timeout=TIMEOUT, retry_handlers=[])
@@ -246,6 +274,29 @@ class SlackApi:
             users = self._quick.usergroups_users_list(usergroup=group).get("users")
         return tuple(map(str, users)) if isinstance(users, list) else ()
 
+    def in_channel(self, channel: str) -> tuple[str, ...]:
+        """The user ids that are in a channel. Raises ``SlackNever`` where it has too many."""
+        found: list[str] = []
+        cursor = ""
+        for _ in range(PAGES):
+            with _Translated():
+                answer = self._quick.conversations_members(
+                    channel=channel, limit=PAGE, cursor=cursor or None
+                )
+            users: object = answer.get("members")
+            found += map(str, users) if isinstance(users, list) else []
+            more: object = answer.get("response_metadata")
+            cursor = str(more.get("next_cursor") or "") if isinstance(more, Mapping) else ""
+            if not cursor:
+                return tuple(found)
+        raise SlackNever("too_many_members")
+
+    def direct(self, user: str) -> str:
+        """The channel in which this user is written to directly."""
+        with _Translated():
+            found = self._quick.conversations_open(users=user).get("channel")
+        return str(found.get("id") or "") if isinstance(found, Mapping) else ""
+
     def profile(self, user: str) -> Mapping[str, object]:
         """What Slack knows of a user."""
         with _Translated():
@@ -257,6 +308,11 @@ class SlackApi:
         with _Translated():
             answer = self._quick.auth_test()
         return str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or "")
+
+    def address(self) -> str:
+        """Where the workspace is, such as ``https://example.slack.com/``."""
+        with _Translated():
+            return str(self._quick.auth_test().get("url") or "")
 
 
 class _Translated:

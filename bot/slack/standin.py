@@ -21,7 +21,11 @@ from bot.slack.standin_messages import (
     ResponseUrl,
     Version,
     buttons,
+    elements,
+    options,
+    words,
 )
+from bot.slack.standin_private import private_button, private_click
 from bot.slack.standin_sockets import Acked, NotAcked
 
 __all__ = ["Acked", "NotAcked", "Standin"]
@@ -92,6 +96,25 @@ class Standin(Events):
         """
         return self.deliver("interactive", self.click_payload(user, message_ts, action_id, value))
 
+    def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
+        """Click a button of what only this person sees: of the last such that has it, or with the
+        ``value`` of an earlier one. Raises ``LookupError``."""
+        shown, pressed = private_button(self.ephemerals(user), action_id, value)
+        common = self._common(user, shown.channel, shown.thread_ts)
+        clicked = private_click(self._who(user), shown, pressed, next(self._numbers))
+        return self.deliver("interactive", common | clicked)
+
+    def choose(self, user: str, message_ts: str, action_id: str, option: str) -> Acked:
+        """Choose an option of a menu by its words; returns when it is acked. ``LookupError``
+        when the message shows no such option."""
+        message = self.message(message_ts)
+        menus = [e for e in elements(message.blocks) if e.get("action_id") == action_id]
+        chosen = next((o for menu in menus for o in options(menu) if words(o) == option), None)
+        if chosen is None:
+            raise LookupError(f"no option {option} of {action_id} in: {message.shown}")
+        pressed = {"type": menus[0]["type"], "action_id": action_id, "selected_option": chosen}
+        return self.deliver("interactive", self._pressing(user, message, pressed))
+
     def form(self, user: str) -> Form:
         """The form that this person was shown last; waits for the first one."""
         return self.wait_for(lambda: [f for f in self.workspace.forms if f.user == user])[-1]
@@ -140,18 +163,20 @@ class Standin(Events):
         button = next((b for b in buttons(message) if b.get("action_id") == action_id), None)
         if button is None and value is None:
             raise LookupError(f"no button {action_id} in: {message.shown}")
-        number = next(self._numbers)
         pressed = {
             "type": "button",
             "action_id": action_id,
-            "block_id": f"block-{number}",
             "text": (button or {}).get("text", {"type": "plain_text", "text": action_id}),
             "value": value if value is not None else (button or {}).get("value"),
-            "action_ts": f"{self.workspace.clock.now():.6f}{number}",
         }
+        return self._pressing(user, message, pressed)
+
+    def _pressing(self, user: str, message: Message, pressed: Json) -> dict[str, object]:
+        number, now = next(self._numbers), self.workspace.clock.now()
+        moment = {"block_id": f"block-{number}", "action_ts": f"{now:.6f}{number}"}
         room = self.workspace.channels[message.channel]
-        common = self._common(user, message.channel, message.thread_ts)
-        return standin_payloads.block_actions(common, self._who(user), room, message, pressed)
+        common, who = self._common(user, message.channel, message.thread_ts), self._who(user)
+        return standin_payloads.block_actions(common, who, room, message, {**pressed, **moment})
 
     def submit_payload(
         self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()

@@ -18,11 +18,11 @@ LOOK = 0.02
 
 @dataclass
 class Sent:
-    """An event, and the envelopes in which it was sent so far."""
+    """An event, and the envelopes in which it was sent so far. ``over``: it comes no more."""
 
     event_id: str
     envelopes: list[str] = field(default_factory=list)
-    given_up: bool = False
+    over: bool = False
 
 
 class Events(Troubles):
@@ -43,6 +43,7 @@ class Events(Troubles):
         sent.envelopes.append(envelope or self._new_envelope())
         try:
             self.deliver("events_api", made, sent.envelopes[0])
+            sent.over = True
         except NotAcked:
             asyncio.run_coroutine_threadsafe(self._insist(sent, made, now), self._loop)
         return sent
@@ -56,11 +57,11 @@ class Events(Troubles):
             while self.workspace.clock.now() < begun + after:
                 await asyncio.sleep(LOOK)
             if self.heard(sent):
-                return
+                break
             sent.envelopes.append(self._new_envelope())
             await self._once_more(sent.envelopes[-1], payload, attempt)
         with self._changed:
-            sent.given_up = not self.heard(sent)
+            sent.over = True
             self._changed.notify_all()
 
     async def _once_more(self, envelope: str, payload: Json, attempt: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Json = Mapping[str, object]
@@ -106,11 +106,32 @@ class Scripted:
 
 def buttons(message: Message) -> Iterator[Json]:
     """Every button that a message shows."""
-    for block in message.blocks:
-        elements = block.get("elements")
-        for element in elements if isinstance(elements, (list, tuple)) else ():
-            if isinstance(element, Mapping) and element.get("type") == "button":
-                yield element
+    yield from buttons_of(message.blocks)
+
+
+def buttons_of(blocks: Sequence[Json]) -> Iterator[Json]:
+    """Every button among these blocks."""
+    for element in elements(blocks):
+        if element.get("type") == "button":
+            yield element
+
+
+def elements(blocks: Sequence[Json]) -> Iterator[Json]:
+    """Everything that can be pressed or chosen from, and what stands beside it."""
+    for block in blocks:
+        listed = block.get("elements")
+        for each in (
+            *(listed if isinstance(listed, (list, tuple)) else ()),
+            block.get("accessory"),
+        ):
+            if isinstance(each, Mapping):
+                yield each
+
+
+def options(menu: Json) -> Sequence[Json]:
+    """What can be chosen from a menu."""
+    listed = menu.get("options")
+    return listed if isinstance(listed, (list, tuple)) else ()
 
 
 def words(block: object) -> str:

@@ -27,7 +27,7 @@ class Inbound:
     """One thing that a person did, in the order in which it came.
 
     ``begun`` is set before it is carried out: a row that has begun and is not done was
-    interrupted by a kill.
+    interrupted by a kill. ``received`` is of the engine's clock, ``heard`` of the wall.
     """
 
     id: int
@@ -37,6 +37,7 @@ class Inbound:
     body: Mapping[str, object]
     received: float
     begun: float | None = None
+    heard: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Outbound:
 
     ``parent`` is the key of the message in whose thread it belongs; ``thread_ts`` says the same
     for replies, whose thread is known. ``priority`` 0 goes first. ``tried``: it was posted (as the
-    version ``tried_as``), and whether it stands is not known yet.
+    version ``tried_as``), and whether it stands is not known yet. ``replaces``: the reply takes the
+    place of the question that was clicked.
     """
 
     key: str
@@ -61,6 +63,7 @@ class Outbound:
     thread_ts: str | None = None
     broadcast: bool = False
     priority: int = LAST
+    replaces: bool = False
     id: int = field(default=0, compare=False)
     tried: float | None = None
     tried_as: str = ""
@@ -90,16 +93,18 @@ class Tables:
     def accept(self, row: Inbound, key: str) -> int | None:
         """Write down what a person did, once per ``key``; ``None`` when it is known already."""
         with self.store.transaction() as db:
+            body, times = json.dumps(row.body), (row.received, row.heard)
             written = db.execute(
-                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                [key, row.kind, row.by, row.channel, json.dumps(row.body), row.received],
+                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received, heard)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [key, row.kind, row.by, row.channel, body, *times],
             )
             return int(written.lastrowid or 0) if written.rowcount == 1 else None
 
-    def next_inbound(self) -> Inbound | None:
-        """The oldest row that is not done."""
-        rows = self._rows("SELECT * FROM slack_inbox WHERE done IS NULL ORDER BY id LIMIT 1")
+    def next_inbound(self, after: int = 0) -> Inbound | None:
+        """The oldest row that is not done, of those with a higher number than ``after``."""
+        query = "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1"
+        rows = self._rows(query, [after])
         if not rows:
             return None
         row = rows[0]
@@ -111,6 +116,7 @@ class Tables:
             json.loads(str(row["body"])),
             _float(row["received"]),
             None if row["begun"] is None else _float(row["begun"]),
+            None if row["heard"] is None else _float(row["heard"]),
         )
 
     def begin(self, inbox: int, at: float) -> None:
@@ -133,7 +139,7 @@ class Tables:
         if sent and sent[0]["fingerprint"] == out.fingerprint:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             return False
-        body = json.dumps({"text": out.text, "blocks": out.blocks})
+        body = json.dumps({"text": out.text, "blocks": out.blocks, "replaces": out.replaces})
         db.execute(
             "INSERT INTO slack_outbox (key, kind, channel, run, user, inbox, parent, thread_ts,"
             " broadcast, priority, body, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -156,7 +162,15 @@ class Tables:
         )
         return True
 
-    def reply(self, db: Database, row: Inbound, text: str) -> None:
+    def reply(
+        self,
+        db: Database,
+        row: Inbound,
+        text: str,
+        blocks: tuple[Mapping[str, object], ...] = (),
+        *,
+        replaces: bool = False,
+    ) -> None:
         """Have one person told something about what they did; an empty text is nothing."""
         if not text:
             return
@@ -168,11 +182,13 @@ class Tables:
                 kind="reply",
                 channel=row.channel,
                 text=text,
+                blocks=blocks,
                 fingerprint=fingerprint(text),
                 user=row.by.removeprefix("@"),
                 inbox=row.id,
                 thread_ts=str(thread) if thread else None,
                 priority=FIRST,
+                replaces=replaces,
             ),
         )
 
@@ -253,26 +269,37 @@ class Tables:
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
 
-    def sent(self, out: Outbound, message: Sent | None) -> None:
-        """It was sent (or never will be, where the message is ``None``). A newer version that
-        was put meanwhile stays."""
+    def posted_as(self, out: Outbound, message: Sent) -> None:
+        """It stands now. A newer version that was put meanwhile stays in the outbox."""
         with self.store.transaction() as db:
-            if message is not None:
-                db.execute(
-                    "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts,"
-                    " fingerprint) VALUES (?, ?, ?, ?, ?)",
-                    [
-                        message.key,
-                        message.channel,
-                        message.ts,
-                        message.thread_ts,
-                        message.fingerprint,
-                    ],
-                )
             db.execute(
-                "DELETE FROM slack_outbox WHERE key = ? AND fingerprint = ?",
-                [out.key, out.fingerprint],
+                "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts, fingerprint)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    message.key,
+                    message.channel,
+                    message.ts,
+                    message.thread_ts,
+                    message.fingerprint,
+                ],
             )
+            _drop(db, out.key, message.fingerprint)
+
+    def updated(self, out: Outbound, sent: Sent) -> None:
+        """It stands like that now, or can never. Nothing, where it does not stand there any more
+        (it begins anew elsewhere); a newer version that was put meanwhile stays."""
+        with self.store.transaction() as db:
+            changed = db.execute(
+                "UPDATE slack_messages SET fingerprint = ? WHERE key = ? AND ts = ?",
+                [out.fingerprint, out.key, sent.ts],
+            )
+            if changed.rowcount == 1:
+                _drop(db, out.key, out.fingerprint)
+
+    def done(self, out: Outbound) -> None:
+        """It was said, or never will be: nothing of it stands in a channel."""
+        with self.store.transaction() as db:
+            _drop(db, out.key, out.fingerprint)
 
     def message(self, key: str) -> Sent | None:
         """Where this message stands, if it was posted."""
@@ -287,6 +314,11 @@ class Tables:
             _str_or_none(row["thread_ts"]),
             str(row["fingerprint"]),
         )
+
+    def posted(self, prefix: str) -> tuple[str, ...]:
+        """The keys that begin so and whose messages stand in Slack."""
+        select = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ? ORDER BY key"
+        return tuple(str(row["key"]) for row in self._rows(select, [len(prefix), prefix]))
 
     # --- cursors ----------------------------------------------------------------------------
 
@@ -306,6 +338,10 @@ class Tables:
 
     def _rows(self, query: str, values: list[object] | None = None) -> list[Row]:
         return list(self.store.database().query(query, values or []))
+
+
+def _drop(db: Database, key: str, version: str) -> None:
+    db.execute("DELETE FROM slack_outbox WHERE key = ? AND fingerprint = ?", [key, version])
 
 
 def _outbound(row: Row) -> Outbound:
@@ -328,6 +364,7 @@ def _outbound(row: Row) -> Outbound:
         thread_ts=_str_or_none(row["thread_ts"]),
         broadcast=bool(row["broadcast"]),
         priority=_int(row["priority"]),
+        replaces=bool(body.get("replaces")),
         id=_int(row["id"]),
         tried=None if row["tried"] is None else _float(row["tried"]),
         tried_as=str(row["tried_as"] or ""),

@@ -15,26 +15,28 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import reminders, sentences
+from bot.slack import broken_glass, controls, copies, reminders, sentences, waking
 from bot.slack.away import Absences
-from bot.slack.card import Question, card_view
+from bot.slack.card import Question, card_view, list_views
+from bot.slack.causes import again, by_cause
 from bot.slack.loops import Loop
 from bot.slack.pace import Rhythm
+from bot.slack.pager import Page, Pages
 from bot.slack.people import slack_id
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, report_lines, see
+from bot.slack.standing import Standing
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables
 from bot.slack.told import Watched
 from bot.slack.views import (
     Rendered,
     away_view,
     board_view,
-    cause,
     failure_view,
     moved_here,
     report_view,
 )
-from engine.board import Board, Stuck
+from engine.board import Board
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunRecord, RunState
 from engine.service import Service
@@ -44,7 +46,8 @@ from engine.store import events, queries
 log = logging.getLogger(__name__)
 
 CURSOR = "teller"
-GOES_ON = f"run.{RunState.ACTIVE}"  # begun, resumed, or retried after its end
+#: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again.
+GOES_ON = frozenset({f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared"})
 BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
@@ -65,6 +68,10 @@ class Teller:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
         self.roster = Roster(tables, settings.slack, wall)
+        self.standing = Standing(self.store)
+        wakes = bool(settings.slack.pager_url.get_secret_value())
+        self.pages = Pages(self.store, wall, wakes)
+        self.copies = copies.Copies(tables, settings.slack, self.roster.lookups, wall)
         self.deciders = self.roster.deciders()
         self.absences = Absences(self.store)
         self.told = told
@@ -88,7 +95,7 @@ class Teller:
         with self._lock:
             wanted = self._asked | {e.run for e in news if e.run is not None}
             self._asked = set()
-        for run in {e.run for e in news if e.run is not None and e.kind == GOES_ON}:
+        for run in {e.run for e in news if e.run is not None and e.kind in GOES_ON}:
             self.tables.runs.watch_again(run)
         now = self.wall.monotonic()
         everything = now >= self._all_at
@@ -101,7 +108,7 @@ class Teller:
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
         asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
-        if any(changed) or asks or caught_up:
+        if any([*changed, asks, caught_up, self.copies.asks()]):
             self.told()
         return self.rhythm.look
 
@@ -135,14 +142,16 @@ class Teller:
             watched = self._elsewhere(watched, seen)
         messages = list(self._messages(seen, watched))
         with self.store.transaction() as db:
-            changed = [self._put(db, watched, *message) for message in messages]
+            paged = [self.pages.put(db, page) for page in self._pages(seen)]
+            gone = self.standing.turn_over(db, run.id, messages, self.clock.now())
+            changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
             self.tables.unsay_others(db, run.id, [key for key, _, _ in messages])
             if run.over:
                 self.tables.runs.told(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
             self.service.activate(run.id)
             return self._tell(watched)
-        return any(changed)
+        return any([*changed, *paged])
 
     def _given_up(self, watched: Watched) -> Watched:
         """The row with an error in it where Slack has not taken the board for too long."""
@@ -169,8 +178,9 @@ class Teller:
             return replace(watched, lost="")
         here = replace(watched, channel=place, lost="")
         here = replace(here, moved_from=watched.channel, moved_for=watched.lost)
-        past = {f"card:{a.label}" for a in seen.record.approvals if a.decided is not None}
-        anew = [key for key, _, _ in self._messages(seen, here) if key not in past]
+        stays = {f"card:{a.label}" for a in seen.record.approvals if a.decided is not None}
+        keys = [key for key, _, _ in self._messages(seen, here)]
+        anew = [key for key in keys if key not in stays and not copies.place_of(key)]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
         self.service.note(watched.run, sentences.told_elsewhere(seen.record.run, watched, place))
@@ -198,24 +208,41 @@ class Teller:
     def _messages(self, seen: Sight, watched: Watched) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
-        command = self.settings.slack.command
+        command, glass = self.settings.slack.command, self.settings.slack.break_glass
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
-        yield f"board:{run.label}", board_view(board, self.deciders, command, moved), LAST
+        shown = board_view(board, self.deciders, command, moved)
+        yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
         for approval in record.approvals:
             past = self._past(approval)
             question = Question(
-                approval, record, seen.fleet, board.needed_by, past.mark, past.granter
+                approval, record, seen.fleet, board.needed_by, past.mark, past.granter, glass
             )
+            lists = self._lists(question)
+            yield from lists
+            if any(self.tables.message(key) is None for key, _, _ in lists):
+                continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
+            yield from self.copies.of(question, self.deciders, watched.channel)
             yield from self._again(question)
-        for name, stuck in _by_cause(board.failed, record).items():
+            yield from broken_glass.told(question, self.settings.slack, self.deciders)
+        for name, stuck in by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
+            told = controls.equipped(told, controls.on_failure(record, name, stuck))
             yield f"failure:{run.label}:{name}", told, FIRST
         if run.over:
             lines = report_lines(self.store, record, self.clock.now())
             last = report_view(record, lines, events.head(self.store), command)
-            yield f"report:{run.label}{_round(run.resumed)}", last, SECOND
+            last = controls.equipped(last, controls.on_report(record))
+            yield f"report:{run.label}{again(run.resumed)}", last, SECOND
+
+    def _lists(self, question: Question) -> list[tuple[str, Rendered, int]]:
+        """What stands above an open card that cannot name all its VMs."""
+        approval = question.approval
+        if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
+            return []
+        parts = list_views(question, self.deciders)
+        return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
     def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
         """Reminders and the escalation: once each, so what was put before is left as it is."""
@@ -223,6 +250,16 @@ class Teller:
         for key, told in reminders.due(question, self.deciders, settings, now):
             if self.tables.message(key) is None:
                 yield key, told, FIRST
+
+    def _pages(self, seen: Sight) -> Iterator[Page]:
+        """Whatever somebody is to be woken for."""
+        record, needed_by = seen.record, seen.board.needed_by
+        if self.pages.wanted:
+            yield from waking.for_run(record)
+            for approval in record.approvals:
+                question = Question(approval, record, None, needed_by)
+                now, settings = self.clock.now(), self.settings.slack
+                yield from waking.for_question(question, self.deciders, settings, now)
 
     def _past(self, approval: Approval) -> Decided:
         """Looked up once for each decision."""
@@ -234,8 +271,10 @@ class Teller:
     def _put(
         self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
     ) -> bool:
-        out = _message(key, watched.channel, content, priority)
-        parent = None if key.startswith("board:") else f"board:R{watched.run}"
+        elsewhere = copies.place_of(key)
+        out = _message(key, elsewhere or watched.channel, content, priority)
+        alone = elsewhere or key.startswith("board:")
+        parent = None if alone else f"board:R{watched.run}"
         broadcast = key.startswith("report:")
         return self.tables.put(
             db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
@@ -261,18 +300,3 @@ def _message(key: str, channel: str, content: Rendered, priority: int) -> Outbou
         fingerprint=content.fingerprint,
         priority=priority,
     )
-
-
-def _by_cause(failed: tuple[Stuck, ...], record: RunRecord) -> dict[str, list[Stuck]]:
-    """What failed, by what makes a message of its own: the cause, and the try of a person."""
-    retried = {entry.move.vm_id: entry.move.retried for entry in record.moves}
-    groups: dict[str, list[Stuck]] = {}
-    for stuck in failed:
-        name = f"{cause(stuck)[:8]}{_round(retried.get(stuck.vm_id))}"
-        groups.setdefault(name, []).append(stuck)
-    return groups
-
-
-def _round(again: float | None) -> str:
-    """What is told anew after a person had it go on is another message: somebody waits for it."""
-    return "" if again is None else f":{int(again)}"

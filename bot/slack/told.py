@@ -83,14 +83,15 @@ class ToldRuns:
             db.execute("UPDATE slack_runs SET error = ? WHERE run = ?", [error, run])
             db.execute("DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'", [run])
 
-    def lose(self, run: int, channel: str, error: str) -> None:
+    def lose(self, run: int, channel: str, error: str) -> bool:
         """Nothing can be told about this run in this channel any more, Slack says why; not even
-        its last word, if that was to be said."""
+        its last word, if that was to be said. ``False``: it is not told about there."""
         with self.store.transaction() as db:
-            db.execute(
+            lost = db.execute(
                 "UPDATE slack_runs SET lost = ?, told = 0 WHERE run = ? AND channel = ?",
                 [error, run, channel],
             )
+            return lost.rowcount == 1
 
     def stay(self, run: int) -> None:
         """There is no other place to tell about this run: it is tried here again."""
@@ -115,8 +116,8 @@ class ToldRuns:
         )
 
     def told(self, db: Database, run: int) -> None:
-        """The last word about this run is in the outbox."""
-        db.execute("UPDATE slack_runs SET told = 1 WHERE run = ?", [run])
+        """The last word about this run is in the outbox; unless its channel was lost just now."""
+        db.execute("UPDATE slack_runs SET told = 1 WHERE run = ? AND lost = ''", [run])
 
     def watch_again(self, run: int) -> None:
         """A run goes on after its end: there is more to tell, if it was ever told about."""

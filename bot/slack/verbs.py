@@ -119,9 +119,9 @@ class Verbs:
     # --- changing ---------------------------------------------------------------------------
 
     def _change(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
-        done = self._done_before(row, ask)
+        done = self.done_before(row, ask)
         if done:
-            return sentences.carried_out_before(done, row.by)
+            return self.said_before(done, row.by)
         people = deciders.people()
         said = verbs.carry_out(self.service, ask, by=row.by, deciders=people)
         if not said.accepted:
@@ -136,7 +136,11 @@ class Verbs:
         assert run is not None
         return sentences.undecided(sentence, asked, run, deciders)
 
-    def _done_before(self, row: Inbound, ask: Ask) -> list[Event]:
+    def said_before(self, done: list[Event], by: str) -> str:
+        """The answer of a row that was carried out before a kill."""
+        return sentences.carried_out_before(done, by)
+
+    def done_before(self, row: Inbound, ask: Ask) -> list[Event]:
         """What this row did before a kill; nothing where it had not begun, or did nothing."""
         if row.begun is None:
             return []

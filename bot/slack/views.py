@@ -326,7 +326,7 @@ def report_view(
     foot = " · ".join(
         [_whose(run)]
         + [
-            f"approved by {mention(a.by)} {date(a.decided)}"
+            f"approved by {mention(a.by)} {date(a.decided)}{_GLASS if a.glass else ''}"
             for a in record.approvals
             if a.state is ApprovalState.GRANTED and a.decided is not None
         ]
@@ -336,6 +336,9 @@ def report_view(
     blocks = [section(f"{mark} {mention(run.told)} *{head}*"), context(foot)]
     blocks[1:1] = map(section, told)
     return rendered(text, blocks)
+
+
+_GLASS = ", who broke the glass"
 
 
 def urgent_first(lines: Sequence[str]) -> list[str]:

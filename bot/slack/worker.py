@@ -1,4 +1,4 @@
-"""Carries out what stands in the inbox, one row after the other, and says what came of it.
+"""Carries out what stands in the inbox, each about its run in turn, and says what came of it.
 
 A row is marked ``begun`` before and ``done`` after, the latter in one transaction with the reply.
 A kill in between has it carried out again: the engine answers such a second time with what is
@@ -10,22 +10,29 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-from bot.slack import clicks, sentences
-from bot.slack.blocks import Block
-from bot.slack.listeners import COMMAND
+from bot.slack import clicks, pressed, sentences, turns
+from bot.slack.asking_back import AskBack, Taken
+from bot.slack.controls import Control
+from bot.slack.drafts import Drafts, DraftState, Settled
+from bot.slack.links import Links
+from bot.slack.listeners import COMMAND, MENTION, SHORTCUT
 from bot.slack.loops import Loop
+from bot.slack.outcomes import Outcome
 from bot.slack.people import slack_id
-from bot.slack.roster import Roster, Sure
+from bot.slack.permits import Permits
+from bot.slack.roster import Lookup, Roster, Sure
 from bot.slack.tables import Inbound, Tables
-from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, Verbs, people_of
+from bot.slack.threads import Threads
+from bot.slack.turns import Subject
+from bot.slack.verbs import CHANGING, DECISIONS, Verbs, people_of
 from bot.slack.views import AGAIN
 from bot.slack.wording import named
-from engine import grammar
+from engine import grammar, naming
 from engine.clock import Clock, SystemClock
 from engine.errors import Refused
+from engine.forecast import Forecast
 from engine.grammar import Ask, Command
 from engine.model import Request, Run, RunState
 from engine.service import Service
@@ -35,17 +42,10 @@ from engine.store import queries
 log = logging.getLogger(__name__)
 
 BUSY_AGAIN = 1.0
+NOT_THEIRS = "This question was for somebody else."
+STOPS = frozenset({"stop", "abort"})
+ROUND = 0.1  # seconds after which those that wait are looked at again
 ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is said to the person (empty: nothing), the run to tell about from now on, and the
-    form that is opened."""
-
-    reply: str = ""
-    run: Run | None = None
-    form: Block | None = None
 
 
 class Worker:
@@ -64,27 +64,54 @@ class Worker:
         self.store = service.store
         self.wall = wall or SystemClock()
         self.roster = Roster(tables, settings.slack, self.wall)
+        self.permits = Permits(settings.slack, self.roster)
         self.verbs = Verbs(service, settings, clock)
-        self.clicks = clicks.Clicks(service, settings.slack.command)
+        self.clicks = clicks.Clicks(service, settings.slack)
+        self.pressed = pressed.Pressed(self.verbs)
+        self.links = Links(tables, self.roster.lookups)
+        self.threads = Threads(self.store, self.links, settings.slack.command)
+        self.drafts = Drafts(service.store)
+        self.back = AskBack(service, settings.slack, self.drafts, self.links, self.wall)
         self.done = done
-        self._asked: tuple[int, float] = (0, 0.0)
+        self._asked: dict[int, float] = {}
         self.loop = Loop("slack-worker", self.work_off)
 
     def work_off(self) -> float | None:
-        """Carry out every row that waits."""
-        while (row := self.tables.next_inbound()) is not None:
+        """Carry out every row that waits for nothing; seconds until the next look, if any does."""
+        held: set[Subject] = set()
+        begun, row = self.wall.monotonic(), self.tables.next_inbound()
+        while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
             try:
-                if self._waits_for_slack(row):
-                    return ASKED_AGAIN
-                run = self._carry_out(row)
+                subjects, waits = self._standing(row, held)
+                if waits:
+                    held |= subjects
+                else:
+                    self.done(self._carry_out(row))
+                    self._asked.pop(row.id, None)
             except sqlite3.OperationalError as error:
                 if not _is_busy(error):
                     raise
                 log.warning("inbox %s waits for the database: %s", row.id, error)
                 return BUSY_AGAIN
-            self.done(run)
+            row = self.tables.next_inbound(row.id)
+        if held:
+            return ASKED_AGAIN
         self._reject_unwatched()
         return None
+
+    def _standing(self, row: Inbound, held: set[Subject]) -> tuple[frozenset[Subject], bool]:
+        """What the row is about, and whether it has to wait: for an earlier one, or for Slack."""
+        try:
+            meant = self._meant(row)
+            inner = row if isinstance(meant, Outcome) else meant.row
+            subjects = turns.subjects(self.store, inner)
+            return subjects, bool(subjects & held) or self._waits_for_slack(row.id, meant)
+        except sqlite3.OperationalError:
+            raise
+        except Exception:
+            # Carrying it out fails in the same way, and says so to its person.
+            log.exception("inbox %s cannot be read", row.id)
+            return frozenset(), False
 
     def _reject_unwatched(self) -> None:
         """A run of somebody in Slack that still waits for its board though nothing in the inbox
@@ -94,40 +121,36 @@ class Worker:
             if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
-    def _waits_for_slack(self, row: Inbound) -> bool:
-        """Must Slack be asked first who may decide? Not for longer than somebody waits."""
-        kind = self._about(row)
-        if kind is None:
+    def _waits_for_slack(self, inbox: int, meant: Taken | Outcome) -> bool:
+        """Must Slack be asked first who may do this? Not for longer than somebody waits."""
+        missing = [] if isinstance(meant, Outcome) else self._missing(meant.row)
+        if not missing:
             return False
-        user = slack_id(row.by) if kind == "decision" else None
-        sure = self.roster.sure_of(user)[0] if user else self.roster.sure_of_groups()
-        if sure is Sure.YES:
-            return False
-        inbox, until = self._asked
         now = self.wall.monotonic()
-        if inbox != row.id:
-            self._asked = (row.id, now + PATIENCE)
-            self.roster.ask_about(user)
+        if inbox not in self._asked:
+            self._asked[inbox] = now + PATIENCE
+            self.roster.ask_about(missing)
             self.done(None)
             return True
-        return sure is Sure.ASKING and now < until
+        return self.roster.asking(missing) is Sure.ASKING and now < self._asked[inbox]
 
-    def _about(self, row: Inbound) -> Literal["decision", "start"] | None:
-        """Does this row decide, or start something that somebody may have to decide on?"""
-        if row.kind != COMMAND:
-            clicked = clicks.read(row)
-            return "decision" if clicked and clicked.action != AGAIN else None
-        try:
-            command = grammar.parse(str(row.body.get("text", "")))
-        except Refused:
-            return None
+    def _missing(self, row: Inbound) -> list[Lookup]:
+        """What Slack has to say before this row is carried out."""
+        command = turns.says(row)
+        if command is None:
+            clicked = clicks.read(row) if row.kind != COMMAND else None
+            if clicked is None:
+                return []
+            return self.roster.missing([], slack_id(row.by), clicked.breaks)
+        names = self.permits.needed(row, command)
         if isinstance(command, Request):
-            return "start"
-        return "decision" if command.verb in DECISIONS else None
+            return self.roster.missing([*names, *self.roster.groups], None)
+        decides = command.verb in DECISIONS
+        return self.roster.missing(names, slack_id(row.by) if decides else None)
 
-    def _unsure(self, row: Inbound, what: str) -> str:
+    def _unsure(self, row: Inbound, what: str, breaks: bool = False) -> str:
         """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
-        sure, error = self.roster.sure_of(slack_id(row.by))
+        sure, error = self.roster.sure_of(slack_id(row.by), breaks)
         if sure is Sure.YES:
             return ""
         said = sentences.unsure(error, row.by, self.roster.deciders())
@@ -138,42 +161,93 @@ class Worker:
         if row.begun is None:
             self.tables.begin(row.id, self.clock.now())
         try:
-            outcome = self._command(row) if row.kind == COMMAND else self._click(row)
+            outcome = self._outcome(row)
         except Exception as error:
             if _is_busy(error):
                 raise
             log.exception("inbox %s (%s) failed", row.id, row.kind)
-            outcome = Outcome(sentences.failed_inside(row.id, self.settings.slack.command))
+            said = sentences.failed_inside(row.id, self.settings.slack.command)
+            outcome = Outcome(said, done=False)
         with self.store.transaction() as db:
             if outcome.run is not None:
                 self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
-            self.tables.reply(db, row, outcome.reply)
+            replaces = outcome.settled is not None
+            self.tables.reply(db, row, outcome.reply, outcome.blocks, replaces=replaces)
+            if outcome.settled is not None:
+                self.drafts.settle(db, outcome.settled)
+            if outcome.draft is not None:
+                self.drafts.keep(db, outcome.draft)
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
             self.tables.finish(db, row.id, self.clock.now())
         return outcome.run.id if outcome.run else None
 
+    def _outcome(self, row: Inbound) -> Outcome:
+        """Carry out what the row says, or what it says yes to."""
+        taken = self._meant(row)
+        if isinstance(taken, Outcome):
+            if taken.refused:
+                self.service.refuse(row.by, taken.refused, Refused(NOT_THEIRS))
+            return taken
+        command = taken.row.kind == COMMAND
+        outcome = self._command(taken) if command else self._click(taken)
+        if taken.draft is None or not outcome.done or outcome.form is not None:
+            return outcome
+        run = outcome.run
+        reply = outcome.reply or (sentences.started(run) if run else sentences.carried_out_now())
+        settled = Settled(taken.draft.id, DraftState.DONE, run.id if run else None)
+        return replace(outcome, reply=reply, settled=settled)
+
+    def _meant(self, row: Inbound) -> Taken | Outcome:
+        """What this row wants carried out: for a mention, a shortcut or a yes, a row behind it."""
+        if row.kind in (MENTION, SHORTCUT):
+            meant = self.threads.as_command(row)
+            return meant if isinstance(meant, Outcome) else self.back.taken(meant)
+        return self.back.taken(row)
+
     # --- commands ---------------------------------------------------------------------------
 
-    def _command(self, row: Inbound) -> Outcome:
+    def _command(self, taken: Taken) -> Outcome:
+        row = taken.row
         text, command = str(row.body["text"]), None
         try:
             command = grammar.parse(text)
             forbidden = self._forbidden(row, command, text)
             if forbidden:
-                return Outcome(forbidden)
+                return Outcome(forbidden, done=False)
             if isinstance(command, Ask):
-                unsure = self._unsure(row, text) if command.verb in DECISIONS else ""
-                # Who may decide is read after it is sure that what is known of it is fresh.
-                return Outcome(unsure or self.verbs.answer(row, command, self.roster.deciders()))
-            return self._start(row, command)
+                return self._verb(taken, command, text)
+            return self._start(taken, command)
         except Refused as error:
             if _changes(command):
                 self.service.refuse(row.by, text, error)
             nothing = sentences.NOT_STARTED
             if isinstance(command, Ask):
                 nothing = sentences.NOTHING if _changes(command) else ""
-            return Outcome(self._refused(error, nothing))
+            return Outcome(self._refused(error, nothing), done=False)
+
+    def _verb(self, taken: Taken, ask: Ask, text: str) -> Outcome:
+        """Look, change or decide."""
+        row = taken.row
+        if taken.waited and _changes(ask) and not self.verbs.done_before(row, ask):
+            typed = sentences.as_typed(text, self.settings.slack.command)
+            return self.back.late(taken, typed)
+        unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
+        if unsure:
+            return Outcome(unsure, done=False)
+        if ask.verb in STOPS and row.body.get("spoken") and taken.draft is None:
+            return self._sure(taken, ask)
+        # Who may decide is read after it is sure that what is known of it is fresh.
+        return Outcome(self.verbs.answer(row, ask, self.roster.deciders()))
+
+    def _sure(self, taken: Taken, ask: Ask) -> Outcome:
+        """A stop that was said in a thread is asked about: it is easily said in the wrong one."""
+        run = naming.find_run(ask.words[0], queries.runs(self.store))
+        text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
+        row = replace(taken.row, body={**taken.row.body, "text": text})
+        what = sentences.sure_to_stop if ask.verb == "stop" else sentences.sure_to_abort
+        label = f"{ask.verb.capitalize()} {run.label}"
+        return self.back.sure(replace(taken, row=row), what(run), label)
 
     def _refused(self, error: Refused, nothing: str) -> str:
         """The engine's sentences name people by id; only people of runs become mentions."""
@@ -182,33 +256,24 @@ class Worker:
 
     def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
         """Why this person may not say this here, kept in the audit; or nothing."""
-        said = self._may_not(row, command)
+        said = self.permits.why_not(row, command)
         if said and _changes(command):
             self.service.refuse(row.by, text, Refused("This person may not say this here."))
         return said
 
-    def _may_not(self, row: Inbound, command: Command) -> str:
-        """Why this person may not say this here, or nothing. Help is for everybody."""
-        slack = self.settings.slack
-        verb = command.verb if isinstance(command, Ask) else ""
-        if verb == "help":
-            return ""
-        if slack.channels and row.channel not in slack.channels:
-            nothing = sentences.NOTHING if verb in CHANGING else sentences.NOT_STARTED
-            return sentences.not_here(slack.channels, nothing)
-        starters = [s.removeprefix("@") for s in slack.starters]
-        starts = not verb or verb in FOR_STARTERS
-        if starts and starters and slack_id(row.by) not in starters:
-            return sentences.not_a_starter(starters, verb)
-        return ""
-
-    def _start(self, row: Inbound, request: Request) -> Outcome:
+    def _start(self, taken: Taken, request: Request) -> Outcome:
+        """Start it, or show first what it would do."""
+        row, deciders = taken.row, self.roster.deciders()
+        found = self.service.foresee(request)
+        if isinstance(found, Forecast):
+            preview = self.back.preview(taken, request, found, deciders)
+            if preview is not None:
+                return preview
         submitted = self.service.submit(request, by=row.by, scheduled=True)
         run = submitted.run
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
-            return Outcome(sentences.attached(run))
-        deciders = self.roster.deciders()
+            return Outcome(sentences.attached(run, self.links.to_board(run.id)))
         if deciders.eligible(run):
             return Outcome(run=run)
         return Outcome(sentences.started_without_deciders(run, deciders), run)
@@ -218,23 +283,43 @@ class Worker:
 
     # --- clicks -----------------------------------------------------------------------------
 
-    def _click(self, row: Inbound) -> Outcome:
+    def _press(self, taken: Taken, control: Control) -> Outcome:
+        """A button that acts on a run: whoever may type its verb may click it."""
+        row, ask = taken.row, Ask(control.verb, (control.label,))
+        if taken.waited and _changes(ask) and not self.verbs.done_before(row, ask):
+            return self.back.late(taken, f"{control.verb} {control.label}")
+        try:
+            said = self._forbidden(row, ask, control.what)
+            if said:
+                return Outcome(said, done=False)
+            answer = self.pressed.answer(row, control, self.roster.deciders())
+            return Outcome(answer.reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, control.what, error)
+            return Outcome(self._refused(error, sentences.NOTHING), done=False)
+
+    def _click(self, taken: Taken) -> Outcome:
+        row, control = taken.row, pressed.read(taken.row)
+        if control is not None:
+            return self._press(taken, control)
         clicked = clicks.read(row)
         if clicked is None:
-            return Outcome(sentences.unknown_button(self.settings.slack.command))
+            return Outcome(sentences.unknown_button(self.settings.slack.command), done=False)
+        if taken.waited and not self.clicks.done_before(row, clicked):
+            return self.back.late(taken, clicked.what)
         try:
             if clicked.action == AGAIN:
                 said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
-                said = self._unsure(row, clicked.what)
+                said = self._unsure(row, clicked.what, clicked.breaks)
             if said:
-                return Outcome(said)
+                return Outcome(said, done=False)
             answer = self.clicks.answer(row, clicked, self.roster.deciders())
             reply = named(answer.reply, people_of(self._unfinished()))
             return Outcome(reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
-            return Outcome(self._refused(error, sentences.NOTHING))
+            return Outcome(self._refused(error, sentences.NOTHING), done=False)
 
 
 def _changes(command: Command | None) -> bool:

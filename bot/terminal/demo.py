@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bot.slack import previews
 from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
@@ -177,12 +178,15 @@ def _play(night: Night) -> None:
     _types(night, dana, "host HV0I to HV02")
     night.wait_for(lambda: any("No host" in e.text for e in slack.ephemerals(dana)), "a refusal")
     _types(night, dana, REQUEST)
+    night.wait_for(lambda: any("would move" in e.text for e in slack.ephemerals(dana)), "a preview")
+    night.telling.person(slack.name(dana), "clicks [Start]", night.now())
+    slack.click_private(dana, previews.YES)
     night.wait_for(lambda: slack.messages(night.ops), "the board")
     night.wait_for(lambda: _card(night), "the question")
     _clicks(night, eve, "Approve 2")
     night.wait_for(lambda: slack.ephemerals(eve), "an answer to a click by somebody else")
     _clicks(night, dana, "Approve 2")
-    night.wait_for(lambda: len(slack.ephemerals(dana)) > 1, "an answer to the requester's click")
+    night.wait_for(lambda: len(slack.ephemerals(dana)) > 3, "an answer to the requester's click")
     _clicks(night, ravi, "Approve 2")
     night.wait_for(lambda: night.thread_has("Approved by"), "the decision")
     night.wait_for(lambda: night.thread_has("R1 ended"), "the final report")

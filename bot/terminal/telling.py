@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from bot.slack.standin import Standin
-from bot.slack.standin_messages import Ephemeral, Message
+from bot.slack.standin_messages import Ephemeral, Message, buttons_of, words
 from engine.grammar import took
 from engine.model import Event
 
@@ -133,7 +133,9 @@ class Telling:
         self._said(who, f"{_without(text, labels)}\n{buttons}".strip(), now)
 
     def _whisper(self, slack: Standin, whisper: Ephemeral, name: str, now: float) -> None:
-        self._said(f"VMFerry to @{name} alone", self._plain(slack, whisper.text), now)
+        labels = [words(one["text"]) for one in buttons_of(whisper.blocks)]
+        text = "\n".join([whisper.text, *([" ".join(f"[{b}]" for b in labels)] if labels else [])])
+        self._said(f"VMFerry to @{name} alone", self._plain(slack, text), now)
 
     def _said(self, who: str, text: str, now: float) -> None:
         self._line("")

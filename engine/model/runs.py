@@ -361,7 +361,8 @@ class Reading:
 @dataclass(frozen=True)
 class Approval:
     """One question to on-call engineers. ``vms`` are Hyper-V ids; only what ``digest``
-    covers may move, and only the VMs in ``granted``."""
+    covers may move, and only the VMs in ``granted``. ``glass``: granted by somebody whom the
+    rules bar, who broke the glass."""
 
     id: int
     run: int
@@ -373,6 +374,7 @@ class Approval:
     decided: float | None = None
     by: str | None = None
     reason: str = ""
+    glass: bool = False
 
     @property
     def label(self) -> str:
@@ -425,6 +427,12 @@ class MoveRecord:
         move = self.move
         checked = move.state is MoveState.RESTORING and move.retried is not None
         return checked and not self.counted(*MIGRATIONS)
+
+    @property
+    def holds_its_host_up(self) -> bool:
+        """Was it damaged where it is, and has nobody said go on? Its host takes no further VM."""
+        damaged = self.move.state is MoveState.DAMAGED or self.looked_at_again
+        return damaged and self.move.cleared is None
 
     @property
     def open_migration(self) -> Attempt | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from engine.model import MIGRATIONS, Approval, ApprovalState, MoveRecord, Run
 from engine.policy.waits import Rules
@@ -122,6 +123,19 @@ def has_started(approval: Approval, moves: Iterable[MoveRecord]) -> bool:
     )
 
 
+REASON_LEAST = 15  # characters of a reason for breaking the glass
+
+
+@dataclass(frozen=True)
+class Glass:
+    """What has to be known of somebody who breaks the glass: is that configured, is this a full
+    member of our own organisation, and can anybody else decide?"""
+
+    allowed: bool
+    fit: bool
+    others: bool
+
+
 #: Why a click changes nothing, in words for the audit.
 ANSWERS = {
     "unknown": "there is no such question",
@@ -132,6 +146,11 @@ ANSWERS = {
     "not_a_decider": "not one of those who may decide",
     "stale": "the question has changed since that button was shown",
     "started": "a VM that it approved has been started since",
+    "no_break_glass": "breaking the glass is not configured",
+    "unfit": "guests, bots, deactivated people and those of other organisations never decide",
+    "may_decide": "whoever may decide needs not break the glass",
+    "others_may": "somebody who may decide is there",
+    "no_reason": f"a reason has {REASON_LEAST} characters at least",
 }
 
 
@@ -187,6 +206,32 @@ def judge_withdrawal(
     if shown is not None and shown != approval.digest:
         return "stale"
     return "started" if started else "ok"
+
+
+def judge_breaking(
+    approval: Approval | None,
+    run: Run | None,
+    by: str,
+    shown: str | None,
+    deciders: frozenset[str],
+    glass: Glass,
+    reason: str,
+) -> str:
+    """As ``judge_click``, for a yes of somebody whom the rules bar: because nobody else can
+    decide, or only because they had the run go. Guests and strangers never."""
+    word = judge_click(approval, run, by, shown, None)
+    if word != "ok" or run is None:
+        return word
+    if not glass.allowed:
+        return "no_break_glass"
+    if not glass.fit:
+        return "unfit"
+    barred = _may_not(run, by, deciders)
+    if not barred:
+        return "may_decide"
+    if glass.others and not (barred == "own_run" and by in deciders):
+        return "others_may"
+    return "ok" if len(reason.strip()) >= REASON_LEAST else "no_reason"
 
 
 def _may_not(run: Run, by: str, deciders: frozenset[str] | None) -> str:

@@ -211,6 +211,7 @@ def _approval(store: Store, record: RunRecord, approval: Approval, origin: float
         "run": record.run.label,
         "state": str(approval.state),
         "vms": [names.get(v, v) for v in approval.vms],
+        "break_glass": approval.glass,
         "votes": [
             {"by": v["by"], "verdict": v["verdict"], "t": _at(float(str(v["at"])), origin)}
             for v in queries.votes(store, approval.id)

@@ -203,6 +203,7 @@ def approval(row: Row) -> Approval:
             "state": ApprovalState(row["state"]),
             "vms": tuple(json.loads(row["vms"])),
             "granted": tuple(json.loads(row["granted"])),
+            "glass": bool(row["glass"]),
         }
     )
 

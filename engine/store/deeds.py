@@ -235,18 +235,23 @@ class Pen(MoveDeeds):
         by: str | None = None,
         granted: tuple[str, ...] = (),
         reason: str = "",
+        glass: bool = False,
     ) -> None:
-        """Decide, expire or withdraw."""
+        """Decide, expire or withdraw. ``glass``: by somebody whom the rules bar."""
         states.check("approval", states.APPROVAL, approval.state, state)
-        change = {
+        change: dict[str, object] = {
             "state": str(state),
             "decided": self.now,
             "by": by,
             "granted": codec.dumps(granted),
             "reason": reason,
         }
+        if glass:
+            change["glass"] = 1
         self.update("approvals", approval.id, change)
-        detail = {"approval": approval.id, "reason": reason}
+        detail: dict[str, object] = {"approval": approval.id, "reason": reason}
+        if glass:
+            detail["break_glass"] = True
         self.event(f"approval.{state}", text, run=approval.run, by=by, detail=detail)
 
     def vote(self, approval: int, by: str, verdict: str, answer: str) -> None:

@@ -59,6 +59,12 @@ def m004_steering(db: Database) -> None:
     )
 
 
+@migrations()
+def m005_broken_glass(db: Database) -> None:
+    """A decision of somebody whom the rules bar."""
+    db.execute("ALTER TABLE approvals ADD COLUMN glass INTEGER NOT NULL DEFAULT 0")
+
+
 _STEERING = {
     "runs": (
         "owner TEXT",

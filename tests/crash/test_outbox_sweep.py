@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bot.slack.loops import Loop
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.standin import Standin
 from bot.slack.standin_messages import Message
 from bot.slack.views import APPROVE

@@ -240,17 +240,11 @@ def catches_up(folder: Path, slack: Standin, crowd: Crowd, night: Night) -> None
 
 
 def unsaid(folder: Path) -> bool:
-    """Is anything left to be sent, or a run whose board was not drawn yet?"""
-    left = "SELECT count(*) FROM slack_outbox"
-    undrawn = (
-        "SELECT count(*) FROM slack_runs WHERE NOT EXISTS"
-        " (SELECT 1 FROM slack_messages WHERE key = 'board:R' || run)"
-    )
-    rows = sqlite3.connect(f"file:{folder / 'night.db'}?mode=ro", uri=True)
-    try:
-        return any(rows.execute(query).fetchone()[0] for query in (left, undrawn))
-    finally:
-        rows.close()
+    """Is anything left in the outbox, or a run whose board is not even there yet?"""
+    with sqlite3.connect(f"file:{folder / 'night.db'}?mode=ro", uri=True) as db:
+        left = "SELECT count(*) FROM slack_outbox"
+        unshown = "SELECT count(*) FROM runs WHERE state = 'scheduled'"
+        return any(db.execute(query).fetchone()[0] for query in (left, unshown))
 
 
 def boards(slack: Standin) -> list[Message]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.standin import Standin
 from bot.slack.standin_messages import Message, buttons
 from bot.slack.views import APPROVE

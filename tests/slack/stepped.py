@@ -15,7 +15,7 @@ from slack_bolt import BoltRequest, BoltResponse
 
 from bot.slack.app import dispatch
 from bot.slack.loops import Loop
-from bot.slack.outbox import Rhythm
+from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
 from engine.clock import VirtualClock

@@ -72,6 +72,29 @@ def test_the_same_request_again_is_answered_with_the_run_that_does_it(night):
     assert len(queries.runs(night.store)) == 1
 
 
+def test_the_answer_to_the_same_request_links_to_the_board(night):
+    board = night.ask_for("host hv01 to hv02 now")
+    night.settled()
+
+    night.say("host HV01 to hv02 now", by=night.mei)
+
+    link = night.side.outbox.api.client.chat_getPermalink(channel=night.ops, message_ts=board.ts)
+    told = night.told(night.mei, "does this already")
+    assert f"; see <{link['permalink']}|the board of R1>. Nothing started." in told
+
+
+def test_where_the_address_of_the_workspace_is_not_known_the_channel_is_named(make_night, slack):
+    night = make_night()
+    slack.order("auth.test", "internal_error")
+    night.start()
+    slack.wait_for(lambda: slack.calls("auth.test"))
+    night.ask_for("host hv01 to hv02 now")
+
+    night.say("host HV01 to hv02 now", by=night.mei)
+
+    assert f"see the board of R1 in <#{night.ops}>." in night.told(night.mei, "already")
+
+
 def test_no_token_and_no_response_url_is_ever_in_a_row(night, tmp_path: Path):
     night.ask_for()
     night.say("status")

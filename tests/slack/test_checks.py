@@ -35,7 +35,9 @@ def test_where_nothing_is_missing_the_workspace_is_known(slack):
 
 
 def test_everything_that_is_missing_is_named_at_once(slack):
-    slack.workspace.scopes = "channels:read,chat:write,groups:read,usergroups:read"
+    slack.workspace.scopes = (
+        "app_mentions:read,channels:read,chat:write,groups:read,usergroups:read"
+    )
     here = slack.group("here", slack.user("ravi"))
     uninvited, old = slack.channel("uninvited", bot=False), slack.channel("old", archived=True)
 
@@ -59,6 +61,17 @@ def test_everything_that_is_missing_is_named_at_once(slack):
     assert "/invite @vmferry" in said
     assert f"The channel {old} of slack.channels is archived" in said
     assert "cannot see the channel C0NOWHERE of slack.channels (channel_not_found)" in said
+
+
+def test_a_user_group_that_does_not_exist_is_named_with_its_setting(slack):
+    there = slack.group("oncall", slack.user("ravi"))
+
+    said = refusal(slack, oncall=(there,), escalation=("S0GONE",), starters=("S0LEFT", "U0RAVI"))
+
+    assert "the user group S0GONE of slack.escalation (no_such_subteam)" in said
+    assert "the user group S0LEFT of slack.starters" in said
+    assert there not in said
+    assert "U0RAVI" not in said
 
 
 def test_both_tokens_that_are_missing_are_named_without_asking_slack(slack):

@@ -448,3 +448,26 @@ def test_a_form_fits_slacks_limits_whatever_is_on_the_card(asked, number):
     for kind in ("deny", "choose", "withdraw"):
         made = form(kind, many, names, night.run(), Place("1.0123456789abcdef", night.ops))
         assert view_refusal(made) is None
+
+
+def test_of_many_vms_every_name_stands_in_the_thread_before_anybody_can_say_yes(make_night):
+    cold = "".join(
+        f"[[vm]]\nname = 'old{n:03}'\nhost = 'hv01'\nminutes = 2.0\nstatus = 'PowerOff'\n"
+        for n in range(600)
+    )
+    night = make_night(fleet=f"format = 1\nhost = [{{name = 'hv01'}}, {{name = 'hv02'}}]\n{cold}")
+    night.start()
+    night.slack.order("chat.postMessage", "internal_error")
+    board = night.ask_for("host hv01 to hv02 now")
+
+    card = night.card(board)
+
+    thread = night.slack.thread(night.ops, board.ts)
+    lists, cards = thread[:-1], thread[-1:]
+    assert [m.ts for m in cards] == [card.ts]
+    told = "".join(m.shown for m in lists)
+    assert all(f"old{n:03}" in told for n in range(600))
+    assert f"All 600 VMs of A1, part 1 of {len(lists)}" in told
+    assert "more, all listed in the thread" in card.shown
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.reply_with("Approved by", board)

@@ -7,6 +7,8 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack.slack_api import web_client
 from bot.slack.standin import Standin
+from bot.slack.standin_arguments import METHODS
+from bot.slack.standin_tiers import TIERS
 from engine.clock import VirtualClock
 
 START = 1_700_000_000.25
@@ -104,8 +106,10 @@ def test_every_method_keeps_its_tier_and_no_call_more(slack, client, clock, meth
     assert [c.status for c in slack.calls(method)][-1] == 429
 
 
-def test_there_is_no_method_without_a_tier(slack, client):
-    assert set(calls_of(slack, client)) == set(slack.workspace.methods)
+def test_there_is_no_method_without_a_tier_and_arguments(slack, client):
+    known = set(slack.workspace.methods)
+
+    assert set(calls_of(slack, client)) == set(TIERS) == set(METHODS) == known
 
 
 def test_whoever_waits_as_long_as_slack_says_is_let_in_and_nobody_earlier(slack, client, clock):

@@ -159,7 +159,7 @@ def test_a_token_that_was_revoked_meanwhile_stops_no_run(serve, slack, dana, tmp
 
 def test_all_that_is_missing_is_named_and_nothing_is_made(serve, slack, tmp_path):
     uninvited = slack.channel("ops", bot=False)
-    slack.workspace.scopes = "channels:read"
+    slack.workspace.scopes = "app_mentions:read,channels:read"
 
     bot = serve(APP_TOKEN="", CHANNELS=uninvited)
 

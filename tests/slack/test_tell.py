@@ -152,7 +152,7 @@ def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_nig
 
 def test_a_board_that_slack_does_not_take_for_a_quarter_of_an_hour_rejects_the_run(night):
     night.slack.order("chat.postMessage", "internal_error", times=10_000)
-    night.say("host hv01 to hv02")
+    night.say("host hv01 to hv02 now")
     watched = night.side.tables.runs.watched
     night.slack.wait_for(lambda: any(w.since and w.trouble for w in watched()))
     assert night.run().state is RunState.SCHEDULED
@@ -197,7 +197,7 @@ def test_rows_of_the_first_version_are_still_read(tmp_path):
 def test_where_the_bot_is_not_invited_the_run_is_rejected_and_says_what_to_do(night):
     den = night.slack.channel("den", bot=False)
 
-    night.say("host hv01 to hv02", channel=den)
+    night.say("host hv01 to hv02 now", channel=den)
 
     told = night.told(night.dana, "R1 was rejected")
     assert f"I am not in <#{den}>. Type there: /invite @vmferry" in told
@@ -210,7 +210,7 @@ def test_where_the_bot_is_not_invited_the_run_is_rejected_and_says_what_to_do(ni
 def test_an_archived_channel_rejects_the_run(night):
     attic = night.slack.channel("attic", archived=True)
 
-    night.say("host hv01 to hv02", channel=attic)
+    night.say("host hv01 to hv02 now", channel=attic)
 
     assert "is archived" in night.told(night.dana, "R1 was rejected")
 
@@ -218,7 +218,7 @@ def test_an_archived_channel_rejects_the_run(night):
 def test_a_limit_is_obeyed_and_does_not_delay_another_method(night):
     night.slack.order("chat.postMessage", "ratelimited", retry_after=1)
 
-    night.say("host hv01 to hv02")
+    night.say("host hv01 to hv02 now")
     night.say("status")
 
     assert night.told(night.dana, "R1")  # the answer did not wait for the post
@@ -232,7 +232,7 @@ def test_a_limit_is_obeyed_and_does_not_delay_another_method(night):
 def test_what_slack_does_not_take_just_now_is_tried_again(night):
     night.slack.order("chat.postMessage", "internal_error")
 
-    night.say("host hv01 to hv02")
+    night.say("host hv01 to hv02 now")
 
     night.board_shows("Moving")
 

@@ -253,6 +253,7 @@ def test_the_list_puts_first_what_needs_a_person_and_counts_what_it_leaves_out(n
         night.told(night.dana, f"R{number} starts nothing more")
         night.step(until=lambda: all(run.over for run in queries.runs(night.store)[1:]))
     night.say("pause R1", by=night.ravi)
+    night.board_shows("Paused", "R1 ")
 
     night.say("list", by=night.mei)
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from bot.slack import blocks
 from bot.slack.blocks import escape
-from bot.slack.card import Question, card_view
+from bot.slack.card import Question, card_view, list_views
 from bot.slack.people import Deciders
+from bot.slack.standin_messages import words
 from bot.slack.standin_rules import refusal
 from bot.slack.views import (
     STATE,
@@ -100,6 +101,7 @@ def messages_about(number):
     yield board_view(board, LISTED)
     for state in ApprovalState:
         yield card_view(question_of(number, state), LISTED)
+    yield from list_views(question_of(number), LISTED)
     if board.failed:
         yield failure_view(RUN, board.failed, LISTED)
     lines = ["R214 ended: 1 of 2 moved", *(f"Not moved: {name_of(n)}" for n in range(number))]
@@ -191,6 +193,19 @@ def test_a_card_can_be_decided_on_only_while_it_is_open():
     over = question_of(3)
     over = replace(over, record=replace(over.record, run=replace(RUN, state=RunState.STOPPED)))
     assert "Nobody decided in time" in card_view(over, LISTED).text
+
+
+@pytest.mark.parametrize("number", [1, 30, 120, 1000, 10_000])
+def test_whoever_decides_can_read_every_name_in_the_card_or_above_it(number):
+    question = question_of(number)
+    card, lists = card_view(question, LISTED), list_views(question, LISTED)
+
+    told = "".join(map(words, card.blocks if not lists else [b for v in lists for b in v.blocks]))
+
+    for n in range(number):
+        assert blocks.escape(name_of(n))[:250] in told, n
+    assert ("all listed in the thread" in str(card.blocks)) == bool(lists)
+    assert not lists or f"part 1 of {len(lists)}" in lists[0].text
 
 
 def test_a_denial_shows_its_reason_harmlessly():

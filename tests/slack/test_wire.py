@@ -97,7 +97,7 @@ def clock():
 
 @pytest.fixture
 def slack(clock):
-    with Standin(clock=clock, ack_within=0.15) as standin:
+    with Standin(clock=clock) as standin:
         standin.channel("ops")
         standin.user("ann")
         yield standin
@@ -116,6 +116,7 @@ def app(slack):
 
 
 OPS, ANN = "C0OPS", "U0ANN"
+SOON = 0.1
 
 
 # --- sockets ----------------------------------------------------------------------------------
@@ -143,6 +144,7 @@ def test_a_socket_breaks_in_each_of_slacks_ways(slack, app, breaks, ended):
 def test_over_a_half_open_socket_nothing_comes_and_nothing_ends(slack, app):
     connected = app()
     slack.fall_silent()
+    slack.ack_within = SOON
 
     with pytest.raises(NotAcked):
         slack.command(ANN, OPS, "status")
@@ -176,7 +178,7 @@ def test_an_address_lets_one_socket_in(slack, app):
 
 
 def test_ghosts_are_counted_and_what_goes_to_them_is_lost(slack, app):
-    slack.others = 1
+    slack.others, slack.ack_within = 1, 1.0
     connected = app()
 
     outcomes = []
@@ -244,14 +246,14 @@ def test_where_the_bot_is_not_nobody_tells_it_of_mentions(slack, app):
 
 
 def test_an_event_nobody_acks_comes_again_at_once_and_after_one_and_five_minutes(slack, app, clock):
-    deaf = app(acks=False)
+    deaf, slack.ack_within = app(acks=False), SOON
 
     sent = slack.event({"type": "channel_archive", "channel": OPS})
     slack.wait_for(lambda: len(deaf.envelopes()) == 2)
     clock.jump(clock.now() + 60)
     slack.wait_for(lambda: len(deaf.envelopes()) == 3)
     clock.jump(clock.now() + 240)
-    slack.wait_for(lambda: sent.given_up)
+    slack.wait_for(lambda: sent.over)
 
     assert deaf.envelopes("retry_attempt") == [0, 1, 2, 3]
     assert deaf.envelopes("retry_reason") == ["", "timeout", "timeout", "timeout"]
@@ -261,17 +263,19 @@ def test_an_event_nobody_acks_comes_again_at_once_and_after_one_and_five_minutes
 
 
 def test_an_event_that_nobody_was_there_for_comes_once_somebody_is(slack, app, clock):
+    patience, slack.ack_within = slack.ack_within, SOON
     sent = slack.event({"type": "app_uninstalled"})
     slack.wait_for(lambda: len(sent.envelopes) == 2)
 
+    slack.ack_within = patience
     connected = app()
     clock.jump(clock.now() + 60)
 
     slack.wait_for(lambda: slack.heard(sent))
     assert connected.envelopes("retry_attempt") == [2]
     clock.jump(clock.now() + 3600)
-    assert slack.event({"type": "tokens_revoked"}).given_up is False
-    assert len(connected.envelopes()) == 2
+    slack.wait_for(lambda: sent.over)
+    assert len(connected.envelopes()) == 1
 
 
 def test_the_same_envelope_and_the_same_event_can_come_twice(slack, app):
@@ -286,7 +290,7 @@ def test_the_same_envelope_and_the_same_event_can_come_twice(slack, app):
 
 
 def test_clicks_commands_and_shortcuts_never_come_again(slack, app, clock):
-    deaf = app(acks=False)
+    deaf, slack.ack_within = app(acks=False), SOON
     top = slack.say(ANN, OPS, "top")
 
     for deed in (
@@ -317,6 +321,24 @@ def test_a_shortcut_tells_of_which_message_it_was_chosen(slack, app):
     assert (payload["message_ts"], payload["message"]["text"]) == (top.ts, "top")
     assert payload["trigger_id"] in slack.workspace.triggers
     assert payload["response_url"]
+
+
+def test_a_menu_tells_what_was_chosen_from_it(slack, app):
+    connected, client = app(), web_client(slack.bot_token, slack.base_url)
+    option = {"text": {"type": "plain_text", "text": "Pause"}, "value": "R1"}
+    other = {"text": {"type": "plain_text", "text": "Stop"}, "value": "R1"}
+    menu = {"type": "overflow", "action_id": "more", "options": [option, other]}
+    shown = [{"type": "actions", "elements": [menu]}]
+    ts = client.chat_postMessage(channel=OPS, text="board", blocks=shown)["ts"]
+
+    slack.choose(ANN, ts, "more", "Stop")
+
+    (payload,) = connected.envelopes("payload")
+    (pressed,) = payload["actions"]
+    assert (pressed["type"], pressed["action_id"]) == ("overflow", "more")
+    assert pressed["selected_option"] == other
+    with pytest.raises(LookupError):
+        slack.choose(ANN, ts, "more", "Abort")
 
 
 @pytest.mark.parametrize(

@@ -528,3 +528,34 @@ def test_what_was_understood_renders_to_the_same_request(name):
         return
     if words.plain(words.plain(name).text).text == words.plain(name).text:
         assert again == first
+
+
+GAPS = ("  ", "\u00a0", "\r\n", "\t", "\u2009", " \u200b", "\u202f")
+MARKS = ('""', "''", "``", "\u201c\u201d", "\u201e\u201c", "\u2018\u2019", "\u00ab\u00bb")
+PLAIN = st.from_regex(r"[a-z][a-z0-9-]{0,8}[0-9]", fullmatch=True)
+
+
+@st.composite
+def mangled(draw):
+    """A request as it is typed, and the same as an editor, a phone or Slack makes it."""
+    plain_words, odd_words = ["vm"], ["vm"]
+    names = [draw(PLAIN) for _ in range(draw(st.integers(1, 3)))]
+    for name in names:
+        odd = draw(st.sampled_from([name, f"<http://{name}|{name}>", f"<https://{name}/>"]))
+        if odd == name:
+            first, last = draw(st.sampled_from(MARKS))
+            odd = f"{first}{name}{last}"
+        plain_words[-1] += f" {name}" if plain_words == ["vm"] else f",{name}"
+        odd_words[-1] += f" {odd}" if odd_words == ["vm"] else f",{odd}"
+    tail = ["stop-on-failure", "parallel", "2", "to", "hv02"]
+    dash = draw(st.sampled_from(words.DASHES))
+    odd_tail = [word.replace("-", dash) for word in tail]
+    gap = draw(st.sampled_from(GAPS))
+    return " ".join([*plain_words, *tail]), gap.join([*odd_words, *odd_tail]) + gap
+
+
+@given(mangled())
+def test_a_request_means_the_same_however_it_was_mangled(pair):
+    typed, odd = pair
+
+    assert parse(odd) == parse(typed)

@@ -1,0 +1,67 @@
+"""What is said to the bot in a message: ``@vmferry status`` in the thread of a run. Pure.
+
+Slash commands cannot be typed in threads. In one the run need not be named: it is the thread's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from engine import grammar, words
+from engine.errors import UsageError
+from engine.grammar import Ask, Command
+from engine.vocabulary import VERBS
+
+_TO_SOMEBODY = re.compile(r"\s*<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>[\s:,]*")
+_FIRST_WORD = re.compile(r"\s*\S+")
+_NUMBER = re.compile(r"[rR]?[0-9]+")
+_OF_A_RUN = frozenset(v.name for v in VERBS if v.usage.split()[1:2] in (["RUN"], ["[RUN]"]))
+
+
+def said_to(text: str, bot: str) -> str | None:
+    """What is said to the bot; ``None`` where the message does not begin with its name."""
+    found = _TO_SOMEBODY.match(text)
+    return text[found.end() :] if found is not None and found[1] == bot else None
+
+
+def first_word(text: str) -> str:
+    """The verb, if it is one, as the grammar reads it."""
+    said = words.split(text, bold=True, prose=True)
+    return said[0].key if said else ""
+
+
+def read(text: str, label: str, is_host: Callable[[str], bool]) -> tuple[Command, str]:
+    """The command, and its text with the run of the thread in it where none was named. ``label``
+    is that run (empty: none); ``is_host``: does this word name the host of a run? Raises
+    ``UsageError``."""
+    try:
+        command = grammar.parse(text)
+    except UsageError:
+        with_run = _with_run(text, label)
+        if with_run is None:
+            raise
+        return with_run
+    if _names_its_run(command, is_host):
+        return command, text
+    return _with_run(text, label) or (command, text)
+
+
+def _names_its_run(command: Command, is_host: Callable[[str], bool]) -> bool:
+    if not isinstance(command, Ask) or command.verb not in _OF_A_RUN:
+        return True
+    word = command.words[0] if command.words else ""
+    return bool(word) and (_NUMBER.fullmatch(word) is not None or is_host(word))
+
+
+def _with_run(text: str, label: str) -> tuple[Command, str] | None:
+    """The same with the run behind the verb, if that is a command."""
+    if not label or first_word(text) not in _OF_A_RUN:
+        return None
+    found = _FIRST_WORD.match(text)
+    assert found is not None
+    longer = f"{found[0]} {label}{text[found.end() :]}"
+    try:
+        return grammar.parse(longer), longer
+    except UsageError:
+        return None

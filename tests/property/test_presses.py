@@ -1,0 +1,141 @@
+"""Buttons that act on a run, pressed by many in any order, with kills between any two steps: each
+does what it says at most once, and each is answered exactly once, with what is so."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bot.slack import controls
+from bot.slack.causes import by_cause
+from bot.slack.tables import Inbound
+from engine.board import failed
+from engine.model import MoveState, Outcome
+from engine.store import events, queries
+from engine.store.deeds import writing
+
+from .test_clicks import PEOPLE, Card, Work
+
+VERBS = ("pause", "resume", "stop", "retry", "skip")
+#: What was done, by the audit, and how the one who did it is told so: at once, or after a kill.
+DEEDS = {
+    "pause": ("run.paused", ("R1 is paused.", "was paused by")),
+    "resume": ("run.active", ("R1 goes on.", "R1 goes on: resumed by")),
+    "stop": ("run.stopping", ("R1 starts nothing more.", "R1 is stopped by")),
+    "retry": ("move.pending", ("one is tried again.", "one is tried again: ")),
+    "skip": ("move.skipped", ("one stays where it is.", "one stays where it is: ")),
+}
+
+
+@dataclass(frozen=True)
+class Press:
+    by: str
+    verb: str
+    old: bool
+
+
+presses = st.builds(
+    Press, st.sampled_from(PEOPLE), st.sampled_from(VERBS), st.sampled_from([False] * 4 + [True])
+)
+steps = st.one_of(
+    presses,
+    presses,
+    st.builds(Work, st.sampled_from([None, 0, 1, 2, 3, 4, 5, 6])),
+    st.sampled_from(["tell", "restart", "fail"]),
+)
+
+
+class Board(Card):
+    """The same run, with a VM that fails and may be tried again or left."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.pressed: dict[int, Press] = {}
+        self.shown: dict[str, str] = {}
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO slack_lookups (name, at, answer) VALUES ('C0OPS', ?, '{}')",
+                [self.wall.now()],
+            )
+        self.fail()
+
+    def fail(self) -> None:
+        """The engine's word: one did not move."""
+        record = queries.record(self.store, 1)
+        assert record is not None
+        move = record.moves[0].move
+        if move.state is MoveState.PENDING and not record.run.over:
+            with writing(self.store, self.clock.now()) as pen:
+                pen.turn_move(move, MoveState.FAILED, "one did not move.", outcome=Outcome.STUCK)
+
+    def press(self, press: Press) -> None:
+        """What the listener writes for a button as it is shown now, or as it was once."""
+        record = queries.record(self.store, 1)
+        assert record is not None
+        subject = controls.RUN
+        if press.verb in ("retry", "skip"):
+            subject = next(iter(by_cause(failed(record), record)), "0123abcd")
+        bare = controls.Control(press.verb, 1, subject)
+        moves = controls.aimed(bare, record)
+        value = f"{press.verb}.1.{subject}.{controls.version(bare, record.run, moves)}"
+        if press.old:
+            value = self.shown.get(press.verb, value)
+        self.shown.setdefault(press.verb, value)
+        body = {"action": f"do.{press.verb}", "value": value}
+        row = Inbound(0, "click", f"@U0{press.by}", "C0OPS", body, self.clock.now())
+        inbox = self.tables.accept(row, f"press:{len(self.pressed)}")
+        assert inbox is not None
+        self.pressed[inbox] = press
+
+    def do(self, step):
+        match step:
+            case Press():
+                self.press(step)
+            case "fail":
+                self.fail()
+            case _:
+                super().do(step)
+
+
+TWICE = (Press("RAVI", "retry", old=False), Press("RAVI", "retry", old=False))
+
+
+@settings(
+    max_examples=int(os.environ.get("VMFERRY_CLICKS", "150")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize="VMFERRY_CLICKS" not in os.environ,
+)
+@given(st.lists(steps, min_size=3, max_size=24))
+@example([*TWICE, Work(2), "fail", Work(None)])
+@example([*TWICE, Work(None), "fail", Press("RAVI", "retry", old=True)])
+@example([Press("MEI", "pause", old=False), Work(2), Press("MEI", "resume", old=False)])
+def test_every_press_is_done_at_most_once_and_answered_once_with_what_is_so(schedule):
+    with tempfile.TemporaryDirectory() as folder:
+        board = Board(Path(folder))
+        before = len(events.since(board.store))
+        for step in schedule:
+            board.do(step)
+        board.work(None)
+        board.teller.look()
+        told, news = board.told(), events.since(board.store)[before:]
+        idle = board.tables.next_inbound() is None
+        bugs = board.worker.loop.bugs + board.teller.loop.bugs
+
+        assert idle
+        assert bugs == 0
+        assert set(told) == set(board.pressed)
+        for verb, (kind, words) in DEEDS.items():
+            done = sorted(str(e.by) for e in news if e.kind == kind)
+            claimed = sorted(
+                f"@U0{press.by}"
+                for inbox, press in board.pressed.items()
+                if press.verb == verb and any(said in told[inbox] for said in words)
+            )
+            assert claimed == done, (verb, told)
+        board.store.close()

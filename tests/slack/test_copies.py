@@ -1,0 +1,176 @@
+"""Copies of a card for those who cannot see the channel: one decision closes all."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from bot.slack.forms import WITHDRAW
+from bot.slack.tables import Outbound
+from engine.store import events
+
+from .test_decide import actions_of
+
+
+def leave(night, user, channel=None):
+    night.slack.workspace.channels[channel or night.ops].members.discard(user)
+
+
+def copy_in(night, channel, words="Approve moving"):
+    return night.slack.wait_for(
+        lambda: next((m for m in night.slack.messages(channel) if words in m.shown), None)
+    )
+
+
+@pytest.fixture
+def outside(make_night):
+    """ravi may decide and is not in the channel; mei may and is."""
+    night = make_night(approvers=("U0RAVI", "U0MEI"))
+    leave(night, night.ravi)
+    night.start()
+    board = night.ask_for()
+    card = night.card(board)
+    return night, board, card, copy_in(night, night.slack.direct(night.ravi))
+
+
+def test_who_is_not_in_the_channel_is_sent_a_copy_that_says_where_the_thread_is(outside):
+    night, _, card, copy = outside
+
+    assert actions_of(copy) == actions_of(card)
+    assert f"thread of R1 in <#{night.ops}>" in copy.shown
+    assert copy.text.startswith("Approve moving 1 powered-down VM?")
+    assert night.slack.messages(night.slack.direct(night.mei)) == ()
+    assert night.slack.messages(night.slack.direct(night.dana)) == ()
+
+
+def test_a_click_on_a_copy_decides_and_closes_the_card_and_the_copy(outside):
+    night, board, card, copy = outside
+
+    night.slack.click(night.ravi, copy.ts, "approve")
+
+    assert night.reply_with("Approved by", board).ts == card.ts
+    closed = copy_in(night, copy.channel, "Approved by")
+    assert closed.ts == copy.ts
+    assert actions_of(closed) == [WITHDRAW]
+    assert night.slack.ephemerals(night.ravi) == ()
+
+
+def test_a_decision_on_the_card_closes_the_copy_and_a_late_click_there_is_answered(outside):
+    night, _, card, copy = outside
+    old = next(e["value"] for b in copy.blocks if b["type"] == "actions" for e in b["elements"])
+    night.slack.click(night.mei, card.ts, "approve")
+    copy_in(night, copy.channel, "Approved by")
+    night.clock.jump(night.clock.now() + 12)
+
+    night.slack.click(night.ravi, copy.ts, "approve", value=old)
+
+    assert f"<@{night.mei}> approved this 12 s before" in night.told(night.ravi, "approved")
+    granted = [e for e in events.since(night.store) if e.kind == "approval.granted"]
+    assert len(granted) == 1
+
+
+def test_a_form_opened_from_a_copy_is_answered_there(outside):
+    night, board, _, copy = outside
+    night.slack.click(night.ravi, copy.ts, "deny")
+
+    night.slack.submit(night.slack.form(night.ravi), reason="not tonight")
+
+    night.reply_with("Denied by", board)
+    night.step(until=lambda: "again" in str(night.slack.thread(night.ops, board.ts)))
+    night.settled()
+    assert actions_of(copy_in(night, copy.channel, "Denied by")) == []
+
+
+def test_a_copy_goes_to_the_channel_that_is_set_for_it(make_night, slack):
+    place = slack.channel("approvals")
+    night = make_night(approvals_channel=place)
+    leave(night, night.ravi)
+    night.start()
+    board = night.ask_for()
+    night.card(board)
+
+    copy = copy_in(night, place)
+
+    assert night.slack.messages(night.slack.direct(night.ravi)) == ()
+    night.slack.click(night.ravi, copy.ts, "approve")
+    night.reply_with("Approved by", board)
+    copy_in(night, place, "Approved by")
+    assert len(night.slack.messages(place)) == 1
+
+
+def test_where_the_run_is_in_the_channel_for_approvals_there_is_one_card(make_night, slack):
+    night = make_night(approvals_channel=slack.channel("ops"))
+    night.start()
+    board = night.ask_for()
+    night.card(board)
+    night.settled()
+
+    cards = [m for m in night.slack.workspace.in_order() if "Approve moving" in m.shown]
+
+    assert len(cards) == 1
+
+
+@pytest.mark.parametrize("error", ["missing_scope", "fatal_error"])
+def test_where_slack_does_not_say_who_is_there_no_copies_go_out_and_the_log_says_so(
+    make_night, slack, error, caplog
+):
+    night = make_night()
+    leave(night, night.ravi)
+    slack.order("conversations.members", error, times=3)
+    night.start()
+
+    with caplog.at_level(logging.WARNING):
+        night.card(night.ask_for())
+        slack.wait_for(lambda: slack.calls("conversations.members"))
+        night.settled()
+
+    assert slack.messages(slack.direct(night.ravi)) == ()
+    said = [r.message for r in caplog.records if "nobody outside is sent" in r.message]
+    assert said == [
+        f"Slack does not say who is in {night.ops}: {error}; "
+        "nobody outside is sent a copy of a card"
+    ]
+    assert night.slack.calls("conversations.open") == ()
+
+
+def test_after_a_restart_the_copy_that_stands_is_closed_and_not_sent_again(outside):
+    night, _, card, copy = outside
+    night.side.stop()
+    night.side = night.new_side()
+    night.start()
+    night.settled()
+
+    night.slack.click(night.mei, card.ts, "approve")
+
+    copy_in(night, copy.channel, "Approved by")
+    assert len(night.slack.messages(copy.channel)) == 1
+
+
+def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(outside):
+    night, _, _, copy = outside
+    night.side.outbox.loop.stop()
+    tables = night.side.tables
+    unsent = Outbound("card:A1@D0MEI", "message", "D0MEI", "Approve?", fingerprint="x", run=1)
+    posted = Outbound(f"card:A1@{copy.channel}", "message", copy.channel, "y", fingerprint="y")
+    with night.store.transaction() as db:
+        tables.put(db, unsent)
+        tables.put(db, posted)
+    night.service.decide(1, "approve", by="terminal:ann")
+
+    night.side.teller.look_at(1)
+
+    keys = night.slack.wait_for(
+        lambda: [k for k in [[o.key for o in tables.outbound()]] if unsent.key not in k]
+    )[0]
+    assert posted.key in keys
+
+
+def test_the_end_of_a_run_closes_a_copy_that_nobody_answered(outside):
+    night, _, _, copy = outside
+    night.say("stop R1")
+    night.board_shows("Stopping")
+
+    night.to_the_end()
+
+    assert actions_of(copy_in(night, copy.channel, "Nobody decided")) == []

@@ -1,0 +1,288 @@
+"""The pager: called once for each cause, again until it answers, and never in anybody's way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from bot.slack.pager import TRIES, Page, Pager, Pages
+from engine.clock import VirtualClock
+from engine.errors import Refused
+from engine.model import MoveState
+from engine.settings import from_mapping
+from engine.store import queries
+from engine.store.store import Store
+
+from .test_buttons import DAMAGE
+
+KEY = "s3cret-routing-key"
+
+
+class Peer:
+    """A pager on this machine: what it was told, and what it answers next (200 else)."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, str]] = []
+        self.answers: list[int] = []
+        self.calls = self.strays = 0
+        self.holds = threading.Event()
+        self.holds.set()
+        peer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                peer.calls += 1
+                peer.holds.wait(20)
+                status = peer.answers.pop(0) if peer.answers else 200
+                if status == 200:
+                    peer.told.append(json.loads(body))
+                if status == 0:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", peer.url + "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def do_GET(self) -> None:
+                peer.strays += 1
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/{KEY}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def peer():
+    made = Peer()
+    yield made
+    made.holds.set()
+    assert made.strays == 0
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def heard(night, peer, event):
+    return night.slack.wait_for(
+        lambda: next((said for said in peer.told if said["event"] == event), None)
+    )
+
+
+def rows(store):
+    return list(store.database().query("SELECT * FROM slack_pages ORDER BY key"))
+
+
+def damaged(make_night, **options):
+    night = make_night(fleet=DAMAGE, **options)
+    night.start()
+    night.world.lose(night.clock.now(), "web03", nics=True)
+    board = night.ask_for("host hv01 to hv02 now")
+    return night, board
+
+
+def state_of(night, vm):
+    return next(m.move.state for m in queries.record(night.store, 1).moves if m.move.vm == vm)
+
+
+def to_damage(night):
+    night.step(until=lambda: state_of(night, "web03") is MoveState.DAMAGED, most=20_000)
+
+
+def test_a_damaged_vm_wakes_somebody_once(make_night, peer):
+    night, _ = damaged(make_night, pager_url=peer.url)
+    to_damage(night)
+
+    said = heard(night, peer, "damaged")
+
+    assert set(said) == {"key", "event", "run", "text"}
+    assert said["run"] == "R1"
+    assert said["key"].startswith("damaged:R1:")
+    assert said["text"].startswith("R1 on hv02: web03")
+    night.to_the_end()
+    night.settled()
+    assert len(peer.told) == 1
+
+
+def test_a_card_that_nobody_can_decide_wakes_somebody_at_once(make_night, peer):
+    night = make_night(approvers=("U0DANA",), pager_url=peer.url)
+    night.start()
+    night.card(night.ask_for())
+
+    said = heard(night, peer, "nobody_may_decide")
+
+    assert said["key"] == "nobody:A1"
+    assert said["text"].startswith("A1 waits for a yes or no: 1 powered-down VM of R1, needed by ")
+
+
+def test_a_card_that_nobody_has_decided_wakes_somebody_shortly_before_the_need(make_night, peer):
+    night = make_night(pager_url=peer.url)
+    night.start()
+    night.card(night.ask_for())
+    night.settled()
+    assert peer.told == []
+
+    until = night.clock.now() + 400
+    night.step(until=lambda: night.clock.now() >= until)
+
+    assert heard(night, peer, "escalation")["key"] == "escalate:A1"
+
+
+def test_without_a_pager_nothing_is_written(make_night):
+    night, _ = damaged(make_night)
+    to_damage(night)
+    night.settled()
+
+    assert rows(night.store) == []
+
+
+def test_a_pager_that_hangs_holds_up_no_message_and_no_click(make_night, peer):
+    peer.holds.clear()
+    night, board = damaged(make_night, pager_url=peer.url)
+    to_damage(night)
+    night.slack.wait_for(lambda: peer.calls)
+
+    post = night.reply_with("🛑", board)
+    night.slack.click(night.ravi, post.ts, "do.go-on")
+
+    assert night.told(night.ravi, "hv02 takes VMs again.")
+    peer.holds.set()
+    heard(night, peer, "damaged")
+
+
+@pytest.mark.parametrize("answer", [0, 302, 404, 429, 500])
+def test_what_the_pager_did_not_take_is_told_again(make_night, peer, answer):
+    peer.answers += [answer, answer]
+    night, _ = damaged(make_night, pager_url=peer.url)
+    to_damage(night)
+
+    heard(night, peer, "damaged")
+
+    assert peer.calls == 3
+    assert len(peer.told) == 1
+
+
+def test_what_was_not_told_before_a_restart_is_told_after_it(make_night, peer):
+    peer.answers += [500] * 1_000
+    night, _ = damaged(make_night, pager_url=peer.url)
+    to_damage(night)
+    night.slack.wait_for(lambda: peer.calls)
+    night.side.stop()
+    peer.answers.clear()
+
+    night.side = night.new_side()
+    night.start()
+
+    assert heard(night, peer, "damaged")["run"] == "R1"
+
+
+@pytest.fixture
+def alone(tmp_path, peer):
+    """A pager on a clock of its own."""
+    clock = VirtualClock(1_000.0)
+    store = Store(tmp_path / "vmferry.db", durable=False)
+    pages = Pages(store, clock, wanted=True)
+    yield clock, pages, Pager(pages, peer.url)
+    store.close()
+
+
+def put(pages, page):
+    with pages.store.transaction() as db:
+        return pages.put(db, page)
+
+
+PAGE = Page("damaged:R1:x", "damaged", "R1", "web03 is not well")
+
+
+def test_pauses_grow_and_at_last_it_is_given_up(alone, peer, caplog):
+    clock, pages, pager = alone
+    peer.answers += [503] * 100
+    put(pages, PAGE)
+
+    pauses = []
+    with caplog.at_level(logging.WARNING):
+        while (wait := pager.send_due()) is not None:
+            pauses.append(wait)
+            clock.jump(clock.now() + wait)
+
+    assert peer.calls == TRIES
+    assert pauses[:4] == [5.0, 10.0, 20.0, 40.0]
+    assert max(pauses) == 900.0
+    assert 3 * 3_600 < sum(pauses) < 5 * 3_600
+    assert "was not reached for damaged:R1:x in 20 tries: HTTP 503" in caplog.text
+
+
+def test_one_that_is_not_taken_does_not_hold_up_the_next(alone, peer):
+    _, pages, pager = alone
+    peer.answers += [500]
+    put(pages, PAGE)
+    put(pages, Page("damaged:R2:y", "damaged", "R2", "another"))
+
+    assert pager.send_due() == 5.0
+
+    assert [said["run"] for said in peer.told] == ["R2"]
+
+
+def test_the_same_cause_is_told_once(alone, peer):
+    _, pages, pager = alone
+
+    assert put(pages, PAGE)
+    pager.send_due()
+    assert not put(pages, PAGE)
+    pager.send_due()
+
+    assert peer.calls == 1
+
+
+def test_a_kill_between_the_call_and_its_row_tells_it_again_under_the_same_key(alone, peer):
+    _, pages, pager = alone
+    put(pages, PAGE)
+    pager.send_due()
+    with pages.store.transaction() as db:
+        db.execute("UPDATE slack_pages SET done = NULL")
+
+    Pager(pages, peer.url).send_due()
+
+    assert [said["key"] for said in peer.told] == [PAGE.key, PAGE.key]
+
+
+def test_its_address_is_in_no_row_no_log_and_no_error(make_night, peer, caplog):
+    peer.answers += [500, 0]
+    with caplog.at_level(logging.DEBUG):
+        night, _ = damaged(make_night, pager_url=peer.url)
+        to_damage(night)
+        heard(night, peer, "damaged")
+        night.settled()
+    dump = "\n".join(night.store.database().conn.iterdump())
+
+    assert "slack_pages" in dump
+    assert KEY not in dump
+    assert KEY not in caplog.text
+    assert KEY not in repr(night.settings)
+    with pytest.raises(Refused) as refused:
+        from_mapping({"slack": {"pager_url": f"http://pager.example.com/{KEY}"}}, "in a test")
+    assert KEY not in f"{refused.value}"
+    assert "slack.pager_url" in f"{refused.value}"
+
+
+def test_an_address_that_nobody_answers_is_a_matter_of_the_log(alone, peer, caplog):
+    _, pages, _ = alone
+    put(pages, PAGE)
+    dead = Pager(pages, f"http://127.0.0.1:9/{KEY}")
+
+    with caplog.at_level(logging.WARNING):
+        assert dead.send_due() == 5.0
+
+    assert "ConnectionRefusedError" in caplog.text
+    assert KEY not in caplog.text

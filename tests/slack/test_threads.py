@@ -1,0 +1,293 @@
+"""In threads, where no slash command can be typed: mentions of the bot, and a shortcut."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from slack_bolt import BoltRequest
+
+from bot.slack import mentions
+from bot.slack.manifest import EVENTS, SHORTCUT, manifest
+from bot.slack.previews import NO, YES
+from bot.slack.standin_payloads import app_mention, event_callback
+from engine.errors import UsageError
+from engine.grammar import Ask
+from engine.model import Request
+from engine.store import queries
+
+BOT = "U0VMFERRY"
+
+
+def inbox(night):
+    return list(night.store.database().query("SELECT * FROM slack_inbox ORDER BY id"))
+
+
+def private(night, user):
+    return [e.text for e in night.slack.ephemerals(user)]
+
+
+@pytest.fixture
+def board(night):
+    return night.ask_for("vm web01 to hv02 now")
+
+
+# --- mentions ------------------------------------------------------------------------------------
+
+
+def test_status_in_the_thread_of_a_run_means_that_run(night, board):
+    night.say("vm web02 to hv03 now")
+    night.board_shows("Moving", "R2")
+
+    night.slack.mention(night.mei, night.ops, "status", board.ts)
+
+    assert night.told(night.mei, "R1 · hv01 → hv02 · Moving")
+    shown = night.slack.ephemerals(night.mei)[-1]
+    assert shown.thread_ts == board.ts
+    assert "R2" not in shown.text
+
+
+def test_status_outside_of_threads_means_all_runs(night, board):
+    night.slack.mention(night.mei, night.ops, "status")
+
+    assert night.told(night.mei, "R1 · hv01 → hv02 · Moving")
+    assert night.slack.ephemerals(night.mei)[-1].thread_ts is None
+
+
+def test_pause_in_a_thread_pauses_its_run(night, board):
+    night.slack.mention(night.mei, night.ops, "pause", board.ts)
+
+    night.board_shows("Paused")
+
+
+def test_a_run_that_is_named_counts_more_than_the_thread(night, board):
+    night.say("vm web02 to hv03 now")
+    night.board_shows("Moving", "R2")
+
+    night.slack.mention(night.mei, night.ops, "pause R2", board.ts)
+
+    night.board_shows("Paused", "R2")
+    assert night.run(1).state == "active"
+
+
+@pytest.mark.parametrize("word", ["stop", "abort"])
+def test_a_stop_in_a_thread_asks_first_and_the_button_does_it_once(night, board, word):
+    night.slack.mention(night.mei, night.ops, word, board.ts)
+
+    told = night.told(night.mei, f"{word.capitalize()} R1 (hv01 → hv02)?")
+    assert told.endswith("Nothing changed yet.")
+    night.settled()
+    assert night.run().state == "active"
+    night.slack.click_private(night.mei, YES)
+    night.slack.wait_for(lambda: night.run().state != "active")
+    night.slack.click_private(night.mei, YES)
+    assert night.told(night.mei, "This was done before.")
+
+
+def test_who_goes_back_from_a_stop_has_changed_nothing(night, board):
+    night.slack.mention(night.mei, night.ops, "stop", board.ts)
+    night.told(night.mei, "Stop R1")
+
+    night.slack.click_private(night.mei, NO)
+
+    assert night.told(night.mei, "Dropped.")
+    assert night.run().state == "active"
+
+
+def test_approve_in_a_thread_is_answered_with_the_link_to_the_card(night):
+    board = night.ask_for()
+    card = night.card(board)
+    night.settled()
+
+    night.slack.mention(night.ravi, night.ops, "approve", board.ts)
+
+    told = night.told(night.ravi, "decided on the card")
+    link = night.side.outbox.api.client.chat_getPermalink(channel=night.ops, message_ts=card.ts)
+    escaped = link["permalink"].replace("&", "&amp;")
+    assert link["permalink"] in told or escaped in told
+    assert "the card of A1" in told
+    assert queries.open_approvals(night.store)
+
+
+def test_approve_where_nothing_is_asked_says_so(night, board):
+    night.slack.mention(night.ravi, night.ops, "approve A7", board.ts)
+
+    assert night.told(night.ravi, "Nothing waits for a yes or no here.")
+
+
+def test_an_event_that_comes_again_is_carried_out_once(night, board):
+    said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
+    event = app_mention(night.slack.workspace.team, said)
+
+    for number in range(3):
+        night.slack.event(event, event_id=f"Ev{number}")
+
+    night.board_shows("Paused")
+    assert [row["kind"] for row in inbox(night)].count("mention") == 1
+
+
+def test_what_is_no_command_changes_nothing_and_is_answered_to_its_author_alone(night, board):
+    night.slack.mention(night.mei, night.ops, "please stop that thing", board.ts)
+
+    assert night.told(night.mei, "I do not know the word")
+    night.settled()
+    assert night.run().state == "active"
+    assert night.slack.ephemerals(night.ravi) == ()
+
+
+def test_what_is_only_about_the_bot_is_no_business_of_it(night, board):
+    said = night.slack.say(night.mei, night.ops, f"ask <@{BOT}> to stop R1", board.ts)
+    before = len(inbox(night))
+
+    night.slack.event(app_mention(night.slack.workspace.team, said))
+
+    assert len(inbox(night)) == before
+    assert private(night, night.mei) == []
+
+
+def test_a_bot_is_not_listened_to(night, board):
+    said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
+    before = len(inbox(night))
+
+    event = app_mention(night.slack.workspace.team, said) | {"bot_id": "B0OTHER"}
+    night.slack.event(event)
+
+    assert len(inbox(night)) == before
+
+
+def test_a_request_in_a_mention_is_shown_first_as_a_command_is(night):
+    night.slack.mention(night.dana, night.ops, "host <http://hv01|hv01> to hv02")
+
+    assert night.told(night.dana, "hv01 → hv02 would move 3 VMs")
+
+
+def test_a_guest_changes_nothing_by_a_mention_either(night, board, slack):
+    eve = slack.user("eve", is_restricted=True)
+
+    night.slack.mention(eve, night.ops, "pause", board.ts)
+
+    assert night.told(eve, "Only full members")
+    assert night.run().state == "active"
+
+
+def test_a_mention_that_cannot_be_written_down_is_not_acked_and_comes_again(night, board):
+    db = night.store.database()
+    db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
+    night.slack.ack_within = 0.5
+
+    said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
+    event = app_mention(night.slack.workspace.team, said)
+    sent = night.slack.event(event)
+    assert not night.slack.heard(sent)
+    db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
+    night.slack.event(event)
+
+    night.board_shows("Paused")
+
+
+# --- the shortcut --------------------------------------------------------------------------------
+
+
+def test_the_shortcut_tells_how_the_run_of_a_message_stands(night):
+    board = night.ask_for()
+    card = night.card(board)
+
+    night.slack.shortcut(night.mei, board.ts, SHORTCUT)
+    assert night.told(night.mei, "R1 · hv01 → hv02, hv03 · Moving")
+    night.slack.shortcut(night.ravi, card.ts, SHORTCUT)
+    assert night.told(night.ravi, "R1 · hv01 → hv02, hv03 · Moving")
+
+
+def test_the_shortcut_on_another_message_says_that_it_belongs_to_no_run(night):
+    said = night.slack.say(night.mei, night.ops, "lunch?")
+
+    night.slack.shortcut(night.mei, said.ts, SHORTCUT)
+
+    assert night.told(night.mei, "This message belongs to no run.")
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("status", Ask("status", ("R1",))),
+        ("STATUS", Ask("status", ("R1",))),
+        ("status R2", Ask("status", ("R2",))),
+        ("status 2", Ask("status", ("2",))),
+        ("status hv02", Ask("status", ("hv02",))),
+        ("status hv99", Ask("status", ("hv99",))),
+        ("retry web01", Ask("retry", ("R1", "web01"))),
+        ("retry", Ask("retry", ("R1",))),
+        ("retry R2 web01", Ask("retry", ("R2", "web01"))),
+        ("set parallel 2", Ask("set", ("R1", "parallel", "2"))),
+        ("go-on hv02", Ask("go-on", ("R1", "hv02"))),
+        ("go\u2010on\u00a0hv02", Ask("go-on", ("R1", "hv02"))),
+        ("settle \u201cdb 01\u201d", Ask("settle", ("R1", "db 01"))),
+        ("*pause*", Ask("pause", ("R1",))),
+        ("list", Ask("list")),
+        ("help host", Ask("help", ("host",))),
+        ("\u00a0pause ", Ask("pause", ("R1",))),
+    ],
+)
+def test_in_a_thread_the_run_need_not_be_named(text, command):
+    read, _ = mentions.read(text, "R1", lambda word: word == "hv02")
+
+    assert read == command
+
+
+def test_a_request_stays_a_request():
+    read, _ = mentions.read("vm web01 to hv02", "R1", lambda _: False)
+
+    assert isinstance(read, Request)
+
+
+@pytest.mark.parametrize("text", ["thanks", "", "pause the run please", "status R1 R2 R3"])
+def test_what_is_no_command_is_none_in_a_thread_either(text):
+    with pytest.raises(UsageError):
+        mentions.read(text, "R1", lambda _: False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"<@{BOT}> status", "status"),
+        (f"  <@{BOT}|vmferry>: status", "status"),
+        (f"<@{BOT}>\u00a0status", "status"),
+        ("<@U0OTHER> status", None),
+        (f"hey <@{BOT}> status", None),
+        ("status", None),
+        ("", None),
+    ],
+)
+def test_only_a_message_that_begins_with_the_name_of_the_bot_is_said_to_it(text, said):
+    assert mentions.said_to(text, BOT) == said
+
+
+# --- the manifest --------------------------------------------------------------------------------
+
+OTHER_EVENTS = (
+    "message",
+    "reaction_added",
+    "app_home_opened",
+    "member_joined_channel",
+    "pin_added",
+)
+
+
+def test_the_app_hears_the_events_of_its_manifest_and_no_others(night):
+    def answer(kind):
+        event = {"type": kind, "user": "U1", "channel": "C1", "ts": "1.1", "text": "x"}
+        body = event_callback("T1", BOT, event, "Ev1", 0.0)
+        return night.side.app.dispatch(BoltRequest(mode="socket_mode", body=body)).status
+
+    declared = yaml.safe_load(manifest())["settings"]["event_subscriptions"]["bot_events"]
+
+    assert [kind for kind in (*EVENTS, *OTHER_EVENTS) if answer(kind) == 200] == declared
+
+
+def test_the_shortcut_of_the_manifest_is_answered(night):
+    (declared,) = yaml.safe_load(manifest())["features"]["shortcuts"]
+    body = {"type": "message_action", "callback_id": declared["callback_id"], "user": {"id": "U1"}}
+
+    assert night.side.app.dispatch(BoltRequest(mode="socket_mode", body=body)).status == 200

@@ -1,0 +1,121 @@
+"""Rows about one run are carried out in the order they came; nobody waits for another one's."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from bot.slack.tables import Inbound
+from bot.slack.turns import STARTS, subjects
+from engine.store import events
+
+
+def rows(night):
+    return list(night.store.database().query("SELECT * FROM slack_inbox ORDER BY id"))
+
+
+def forget(night, *users):
+    """What Slack said of these people is too old."""
+    with night.store.transaction() as db:
+        for user in users:
+            db.execute("UPDATE slack_lookups SET at = at - 3601 WHERE name = ?", [user])
+
+
+def typed(night, text, by="@U0DANA"):
+    return Inbound(1, "command", by, night.ops, {"text": text}, 0.0)
+
+
+@pytest.fixture
+def two_runs(night):
+    """R1 by dana, R2 by mei, and Slack has said who both are."""
+    night.ask_for("vm web01 to hv02 now")
+    night.say("vm web02 to hv03 now", by=night.mei)
+    night.board_shows("Moving", "R2")
+    night.settled()
+    return night
+
+
+def test_who_waits_for_slack_holds_up_no_other_run_and_no_other_person(two_runs):
+    night = two_runs
+    night.side.outbox.loop.stop()  # nobody asks Slack any more
+    forget(night, night.dana)
+
+    night.say("pause R1")
+    night.say("pause R2", by=night.mei)
+
+    night.slack.wait_for(lambda: rows(night)[-1]["done"])
+    assert rows(night)[-2]["done"] is None
+    assert (night.run(1).state, night.run(2).state) == ("active", "paused")
+
+
+def test_what_comes_later_about_the_same_run_or_of_the_same_person_waits_behind_it(two_runs):
+    night = two_runs
+    night.side.outbox.loop.stop()
+    forget(night, night.dana)
+
+    night.say("set R1 parallel 3")
+    night.say("pause R1", by=night.mei)
+    night.say("pause R2")
+
+    night.slack.wait_for(lambda: all(row["done"] for row in rows(night)))
+    told = [(e.kind, e.run) for e in events.since(night.store) if e.kind == "run.paused"]
+    assert told == [("run.paused", 1)]  # dana could not be checked: both of hers are refused
+    refused = [e for e in events.since(night.store) if e.kind == "refused"]
+    paused = next(e for e in events.since(night.store) if e.kind == "run.paused")
+    assert [e.seq < paused.seq for e in refused] == [True, False]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_said_about_one_run_is_carried_out_in_the_order_it_came(two_runs, seed):
+    night, chance = two_runs, random.Random(seed)
+    people = [night.dana, night.ravi, night.mei]
+    said = {1: [], 2: []}
+
+    for number in range(3, 33):
+        run, by = chance.choice((1, 2)), chance.choice(people)
+        if chance.random() < 0.4:
+            forget(night, chance.choice(people))
+        night.say(f"set R{run} parallel {number}", by=by)
+        said[run].append(number)
+
+    night.settled()
+    # What is forgotten in the very moment of its judgement is refused, and out of the order.
+    refused = [e.detail["text"] for e in events.since(night.store) if e.kind == "refused"]
+    assert len(refused) < 10
+    for run, numbers in said.items():
+        numbers = [n for n in numbers if f"set R{run} parallel {n}" not in refused]
+        changed = [e for e in events.since(night.store, run=run) if e.kind == "run.changed"]
+        assert [int(e.text.split()[3]) for e in changed] == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("pause R1", ("run", 1)),
+        ("pause 1", ("run", 1)),
+        ("pause hv02", ("run", 1)),
+        ("status R2", ("run", 2)),
+        ("vm web01 to hv03", STARTS),
+        ("pause hv09", STARTS),
+        ("pause R9", STARTS),
+    ],
+)
+def test_a_row_is_about_the_run_that_it_names_or_may_begin(two_runs, text, about):
+    night = two_runs
+
+    assert subjects(night.store, typed(night, text)) == {("by", "@U0DANA"), about}
+
+
+def test_a_decision_is_about_the_run_of_its_question(night):
+    card = night.card(night.ask_for())
+    value = card.blocks[-1]["elements"][0]["value"]
+    click = Inbound(1, "click", "@U1", night.ops, {"action": "approve", "value": value}, 0.0)
+
+    assert subjects(night.store, click) == {("by", "@U1"), ("run", 1)}
+    assert subjects(night.store, typed(night, "deny A1", "@U1")) == {("by", "@U1"), ("run", 1)}
+
+
+@pytest.mark.parametrize("text", ["status", "list", "help host", "what"])
+def test_a_look_at_everything_waits_for_nothing_but_its_own_person(night, text):
+    assert subjects(night.store, typed(night, text)) == {("by", "@U0DANA")}

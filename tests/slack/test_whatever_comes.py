@@ -1,0 +1,322 @@
+"""Whatever Slack sends and whatever the database does: nothing escapes a listener, one answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from slack_bolt import Ack, BoltRequest, BoltResponse
+from slack_sdk import WebClient
+
+from bot.slack import mentions, sentences
+from bot.slack.app import build_app, dispatch
+from bot.slack.drafts import Draft, Kind
+from bot.slack.listeners import Listeners
+from bot.slack.people import Deciders
+from bot.slack.previews import late_view, preview_view
+from bot.slack.slack_api import ReplyUrls
+from bot.slack.standin_rules import refusal
+from bot.slack.tables import Inbound, Tables
+from engine import grammar
+from engine.clock import SystemClock
+from engine.errors import UsageError
+from engine.forecast import Forecast, Hindered
+from engine.model import Options
+from engine.store.store import Store
+
+KINDS = ("command", "click", "submitted", "mention", "shortcut")
+BOT = "U0VMFERRY"
+FIXED = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+class Counted(Ack):
+    """Bolt's own ack, counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acks = 0
+
+    def __call__(self, *args: object, **said: object) -> BoltResponse:
+        self.acks += 1
+        return super().__call__(*args, **said)
+
+
+@dataclass
+class Door:
+    """The listeners over a real database."""
+
+    store: Store
+    listeners: Listeners
+
+    def knock(self, kind: str, body: object) -> tuple[BoltResponse, int]:
+        ack = Counted()
+        return getattr(self.listeners, kind)(ack, body), ack.acks
+
+    @property
+    def written(self) -> int:
+        return next(self.store.database().query("SELECT count(*) n FROM slack_inbox"))["n"]
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    store = Store(tmp_path / "vmferry.db", durable=False)
+    tables = Tables(store)
+    yield Door(
+        store, Listeners(tables, ReplyUrls(), SystemClock(), "/migrate", accepted=lambda: None)
+    )
+    store.close()
+
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
+"""Any characters, halves of some among them."""
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+HUGE = st.sampled_from(["x" * 100_000, "\ud800" * 5_000, "host " * 2_000, "9" * 5_000])
+
+
+def part(**parts: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    """A part of a payload: as Slack sends it, with parts missing or wrong, or something else."""
+    fields = {name: given_ | JUNK | HUGE for name, given_ in parts.items()}
+    return st.fixed_dictionaries({}, optional=fields) | JUNK
+
+
+ID = st.sampled_from(["U0DANA", "C0OPS", "D0DANA", "", "1767650400.000100"]) | TEXT
+SAID = st.sampled_from(["status", "host hv01 to hv02 now", "pause R1", f"<@{BOT}> status"]) | TEXT
+ACTION = st.sampled_from(["approve", "deny", "deny.said", "draft.yes", "draft.no", "again"])
+VALUE = st.sampled_from(["1.abc", "1.", "²." + "x", "9" * 400 + ".x", '{"value": "1.x"}'])
+USER, CHANNEL = part(id=ID), part(id=ID)
+BODY = part(
+    text=SAID,
+    user_id=ID,
+    channel_id=ID,
+    trigger_id=ID,
+    response_url=SAID,
+    user=USER,
+    channel=CHANNEL,
+    container=part(channel_id=ID, message_ts=ID, thread_ts=ID, is_ephemeral=st.booleans()),
+    actions=st.lists(part(action_id=ACTION, value=VALUE, action_ts=ID), max_size=2),
+    view=part(
+        id=ID,
+        callback_id=ACTION,
+        private_metadata=VALUE,
+        state=part(values=part(reason=part(reason=part(value=SAID)), vms=part(vms=JUNK))),
+    ),
+    event=part(
+        type=st.just("app_mention"),
+        user=ID,
+        text=SAID,
+        channel=ID,
+        ts=ID,
+        event_ts=ID,
+        thread_ts=ID,
+        bot_id=ID,
+    ),
+    authorizations=st.lists(part(user_id=st.just(BOT)), max_size=2),
+    message=part(ts=ID, thread_ts=ID),
+    message_ts=ID,
+    callback_id=ACTION,
+).filter(lambda body: isinstance(body, dict))
+
+
+@FIXED
+@given(kind=st.sampled_from(KINDS), body=BODY)
+def test_no_payload_whatsoever_gets_anything_but_one_ack_or_an_honest_error(door, kind, body):
+    before = door.written
+
+    answer, acks = door.knock(kind, body)
+
+    written = door.written - before
+    assert (answer.status, acks) in ((200, 1), (503, 0))
+    assert written <= 1
+    assert not written or answer.status == 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_payload_that_is_nested_without_end_is_survived(door, kind):
+    body: dict[str, object] = {}
+    for _ in range(5_000):
+        body = {"user": body, "event": body, "view": body, "actions": [body], "text": [body]}
+
+    answer, acks = door.knock(kind, body)
+
+    assert (answer.status, acks) in ((200, 1), (503, 0))
+
+
+def bodies(kind: str) -> dict[str, object]:
+    """What is worth a row, of each kind."""
+    who = {"user": {"id": "U1"}, "channel": {"id": "C1"}, "user_id": "U1", "channel_id": "C1"}
+    said = {"type": "app_mention", "user": "U1", "channel": "C1", "ts": "1.1", "event_ts": "1.1"}
+    return who | {
+        "text": "host hv01 to hv02",
+        "trigger_id": f"t-{kind}",
+        "actions": [{"action_id": "approve", "value": "1.abc", "action_ts": "1.2"}],
+        "event": {**said, "text": f"<@{BOT}> status"},
+        "authorizations": [{"user_id": BOT}],
+        "callback_id": "run_status",
+        "message_ts": "1.1",
+    }
+
+
+@contextmanager
+def busy(door: Door) -> Iterator[None]:
+    """Somebody else writes, and does not come to an end."""
+    db = door.store.database()
+    (path,) = [row["file"] for row in db.query("PRAGMA database_list") if row["name"] == "main"]
+    db.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.close()
+
+
+@contextmanager
+def full(door: Door) -> Iterator[None]:
+    """The disk takes no page more."""
+    first = Inbound(0, "command", "@U1", "C1", {"text": "x" * 3_800}, 0.0)
+    door.listeners.tables.accept(first, "fills the first page of the table")
+    db = door.store.database()
+    pages = next(db.query("PRAGMA page_count"))["page_count"]
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    yield
+    db.execute("PRAGMA max_page_count = 1000000")
+
+
+@contextmanager
+def gone(door: Door) -> Iterator[None]:
+    """Somebody has moved the table away."""
+    db = door.store.database()
+    db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
+    yield
+    db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
+
+
+@pytest.mark.parametrize("trouble", [busy, full, gone])
+@pytest.mark.parametrize("kind", ["command", "click", "mention", "shortcut"])
+def test_what_the_database_does_not_take_is_not_promised(door, kind, trouble):
+    big = bodies(kind) | {"text": "vm " + "x" * 3_900 + " to hv02"}
+    big["event"] = {**bodies(kind)["event"], "text": f"<@{BOT}> " + "x" * 3_900}
+    big["actions"] = [{"action_id": "approve", "value": "1." + "x" * 3_900, "action_ts": "1.2"}]
+    big["message_ts"] = "1" * 3_900
+    with trouble(door):
+        answer, acks = door.knock(kind, big)
+
+    if kind == "command":
+        assert (answer.status, acks) == (200, 1)
+        assert "could not write this down" in answer.body
+    else:
+        assert (answer.status, acks) == (503, 0)
+
+
+@pytest.mark.parametrize("kind", ["command", "click", "mention", "shortcut"])
+def test_after_the_store_was_closed_what_is_acked_is_written_all_the_same(door, kind):
+    door.store.close()
+
+    answer, acks = door.knock(kind, bodies(kind))
+
+    assert (answer.status, acks, door.written) in ((200, 1, 1), (503, 0, 0))
+
+
+@pytest.mark.parametrize("kind", ["command", "click", "mention", "shortcut"])
+def test_a_healthy_database_takes_each_once(door, kind):
+    for _ in range(2):
+        answer, acks = door.knock(kind, bodies(kind))
+        assert (answer.status, acks) == (200, 1)
+
+    assert door.written == 1
+
+
+@FIXED
+@given(
+    body=BODY,
+    kind=st.sampled_from(
+        ["block_actions", "view_submission", "message_action", "event_callback", "command"]
+    ),
+)
+def test_no_payload_gets_past_bolt_as_an_exception(door, body, kind):
+    app = build_app(door.listeners, WebClient(), "xoxb-1", "/migrate")
+    named = {"command": "/migrate"} if kind == "command" else {"type": kind}
+
+    answer = dispatch(app, lambda: BoltRequest(mode="socket_mode", body={**body, **named}))
+
+    assert isinstance(answer, BoltResponse)
+    assert answer.status in (200, 404, 503)
+
+
+# --- nothing pings -------------------------------------------------------------------------------
+
+PINGS = ("<!", "<@", "<#")
+NAMES = TEXT.filter(bool) | st.sampled_from(
+    ["<!channel>", "<!here>", "<@U0RAVI>", "@here", "<http://evil.example|web01>", "a" * 255, "`x`"]
+)
+
+
+def pings(text: str) -> list[str]:
+    """Whom a text would ping, beside dates."""
+    return [one for one in PINGS if one in text.replace("<!date^", "")]
+
+
+@FIXED
+@given(text=TEXT | NAMES)
+def test_no_text_that_is_refused_pings_in_its_refusal(text):
+    for said in (text, f"vm {text} to hv02", f"host {text}"):
+        try:
+            grammar.parse(said)
+        except UsageError as error:
+            told = sentences.usage(error, "/migrate")
+            assert pings(told) == []
+            assert len(told) < 4_000
+        assert pings(sentences.as_typed(said, "/migrate")) == []
+
+
+@FIXED
+@given(text=TEXT | NAMES | SAID, bot=st.just(BOT))
+def test_no_mention_is_anything_but_read_or_refused(text, bot):
+    said = mentions.said_to(text, bot)
+    for one in (text, said or ""):
+        mentions.first_word(one)
+        with suppress(UsageError):
+            mentions.read(one, "R1", lambda word: word == "hv01")
+
+
+@FIXED
+@given(names=st.lists(NAMES, min_size=1, max_size=60), whys=st.lists(NAMES, max_size=4))
+def test_a_preview_of_any_names_pings_nobody_and_fits(names, whys):
+    row = Inbound(1, "command", "@U1", "C1", {"text": "x"}, 0.0)
+    draft = Draft(Kind.PREVIEW, row, "0" * 16, 0.0, 1)
+    stuck = tuple(Hindered(name, why) for name, why in zip(names, whys * 60, strict=False))
+    found = Forecast(
+        kind="vm",
+        sources=tuple(names[:3]),
+        destinations=("hv02",),
+        options=Options(),
+        moving=tuple(names),
+        size_mb=10_000,
+        seconds=400.0,
+        down=tuple(names),
+        stuck=stuck,
+        held=stuck,
+        there=tuple(names),
+        excluded=1,
+        hosts=tuple(Hindered(name, "does not answer") for name in names[:2]),
+        as_of=0.0,
+        digest="0" * 16,
+    )
+
+    for shown in (preview_view(found, draft, Deciders(), 0.0), late_view("x" * 300, draft, 2520.0)):
+        assert pings(shown.text) == []
+        assert [p for b in shown.blocks for p in pings(str(b))] == []
+        text = {"channel": "C1", "user": "U1", "text": shown.text, "blocks": list(shown.blocks)}
+        assert refusal("chat.postEphemeral", text) is None
+        assert shown.blocks[-1]["type"] == "actions"

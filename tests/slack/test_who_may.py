@@ -1,0 +1,246 @@
+"""Who may say what, and where; whoever may not is told why, and nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.store import events, queries
+
+START = "host hv01 to hv02 now"
+
+
+def runs(night):
+    night.settled()
+    return len(queries.runs(night.store))
+
+
+def refusals(night):
+    return [(e.by, e.text) for e in events.since(night.store) if e.kind == "refused"]
+
+
+def age(night, seconds):
+    with night.store.transaction() as db:
+        db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"),
+    [
+        ({"is_restricted": True}, "a guest"),
+        ({"is_ultra_restricted": True}, "a guest"),
+        ({"is_bot": True}, "a bot"),
+        ({"deleted": True}, "deactivated"),
+        ({"is_stranger": True}, "of another organisation"),
+        ({"team_id": "T0OTHER"}, "of another organisation"),
+    ],
+)
+@pytest.mark.parametrize("text", [START, "pause R1", "skip R1 web01"])
+def test_guests_bots_and_strangers_start_and_change_nothing(night, slack, profile, why, text):
+    eve = slack.user("eve", **profile)
+    night.ask_for("vm web01 to hv03 now")
+
+    night.say(text, by=eve)
+
+    told = night.told(eve, "Only full members")
+    assert f"Slack says that you are {why}. Nothing" in told
+    assert runs(night) == 1
+    assert night.run().state == "active"
+    assert [by for by, _ in refusals(night)] == [f"@{eve}"]
+
+
+def test_a_guest_may_look_in_an_allowed_channel(night, slack):
+    eve = slack.user("eve", is_restricted=True)
+
+    night.say("status", by=eve)
+
+    assert night.told(eve, "Nothing moves.")
+
+
+def test_while_slack_does_not_describe_a_person_nothing_starts_and_then_it_does(night):
+    night.slack.order("users.info", "internal_error", times=50)
+
+    night.say(START)
+
+    told = night.told(night.dana, "I cannot check who you are")
+    assert told.endswith("Slack did not answer. Nothing started. Try again in a minute.")
+    assert runs(night) == 0
+    night.slack.workspace.orders.clear()
+    night.say(START)
+    night.board_shows("Moving")
+
+
+def test_a_missing_scope_is_named(night):
+    night.slack.order("conversations.info", "missing_scope", times=50)
+
+    night.say(START)
+
+    told = night.told(night.dana, "I cannot check this channel: Slack says missing_scope.")
+    assert "add it and install the app again" in told
+    assert runs(night) == 0
+
+
+def test_what_slack_said_lately_is_not_asked_for_again(night):
+    night.ask_for("vm web01 to hv03 now")
+    night.settled()
+    before = len(night.slack.calls("conversations.info")), len(night.slack.calls("users.info"))
+
+    night.say("vm web02 to hv03 now")
+    night.board_shows("Moving", "R2")
+
+    after = len(night.slack.calls("conversations.info")), len(night.slack.calls("users.info"))
+    assert after == before
+
+
+def test_people_of_a_starters_group_start_and_others_do_not(make_night, slack):
+    group = slack.group("movers", slack.user("ravi"))
+    night = make_night(starters=(group,), approvers=(slack.user("mei"),))
+    night.start()
+
+    night.say(START)
+    told = night.told(night.dana, "You may not start moves")
+    assert f"these people may: <!subteam^{group}>." in told
+    assert runs(night) == 0
+
+    night.say(START, by=night.ravi)
+    night.board_shows("Moving")
+
+
+def test_a_listed_starter_needs_no_answer_about_the_groups(make_night, slack):
+    night = make_night(starters=("S0GONE", slack.user("dana")))
+    night.start()
+
+    assert night.ask_for(START)
+
+
+def test_where_slack_does_not_say_who_is_in_the_group_nobody_of_it_starts(make_night, slack):
+    night = make_night(starters=("S0GONE",))
+    night.start()
+
+    night.say(START)
+
+    told = night.told(night.dana, "I cannot check who may start: Slack says no_such_subteam.")
+    assert "setting slack.starters" in told
+    assert runs(night) == 0
+
+
+def test_whoever_left_the_group_does_not_start_a_minute_later(make_night, slack):
+    group = slack.group("movers", slack.user("dana"))
+    night = make_night(starters=(group,))
+    night.start()
+    night.ask_for("vm web01 to hv03 now")
+    slack.group("movers", night.ravi)
+    age(night, 61)
+
+    night.say("vm web02 to hv03 now")
+
+    assert night.told(night.dana, "You may not start moves")
+    assert runs(night) == 1
+
+
+def test_every_full_member_pauses_and_stops_whoever_may_start(make_night, slack):
+    night = make_night(starters=(slack.user("dana"),))
+    night.start()
+    night.ask_for("vm web01 to hv03 now")
+
+    night.say("pause R1", by=night.mei)
+    night.board_shows("Paused")
+    night.say("resume R1", by=night.mei)
+
+    assert night.told(night.mei, "You may not say resume")
+
+
+def test_a_guest_changes_nothing_by_a_button_either(night, slack):
+    eve = slack.user("eve", is_restricted=True)
+    board = night.ask_for("vm web01 to hv03 now")
+
+    night.slack.click(eve, board.ts, "do.pause")
+
+    assert night.told(eve, "Slack says that you are a guest. Nothing changed.")
+    assert night.run().state == "active"
+
+
+def test_in_a_channel_that_is_shared_with_another_organisation_nothing_starts(make_night, slack):
+    night = make_night(channels=("C0OPS", "C0JOINT"))
+    night.start()
+    joint = slack.channel("joint")
+    slack.share(joint)
+
+    night.say(START, channel=joint)
+
+    told = night.told(night.dana, "shared with another organisation")
+    assert "VM names are customers' names. Nothing started. Type it in <#C0OPS>." in told
+    assert runs(night) == 0
+    assert [by for by, _ in refusals(night)] == [f"@{night.dana}"]
+
+
+def test_a_channel_that_was_shared_since_starts_nothing_ten_minutes_later(night):
+    night.ask_for("vm web01 to hv03 now")
+    night.slack.share(night.ops)
+    age(night, 601)
+
+    night.say("vm web02 to hv03 now")
+
+    assert night.told(night.dana, "shared with another organisation")
+    assert runs(night) == 1
+    night.say("pause R1")
+    night.board_shows("Paused")
+
+
+def test_in_a_private_channel_without_the_bot_it_says_what_to_do(night, slack):
+    den = slack.channel("den", bot=False, private=True)
+
+    night.say(START, channel=den)
+
+    told = night.told(night.dana, "I cannot see this channel")
+    assert told.endswith("Nothing started. Type here: /invite @vmferry, then ask again.")
+    assert runs(night) == 0
+
+
+def test_to_the_bot_alone_one_may_look_and_a_start_is_told_where(make_night, slack):
+    night = make_night(channels=("C0OPS",))
+    night.start()
+    alone = slack.direct(night.dana)
+
+    night.say("status", channel=alone)
+    assert night.told(night.dana, "Nothing moves.")
+    night.say("help", channel=alone)
+    assert night.told(night.dana, "/migrate host")
+    night.say(START, channel=alone)
+
+    told = night.told(night.dana, "Here nobody else would see it")
+    assert told.endswith("Nothing started. Type it in <#C0OPS>.")
+    assert runs(night) == 0
+
+
+def test_to_the_bot_alone_a_full_member_pauses_and_a_guest_does_not(night, slack):
+    eve = slack.user("eve", is_restricted=True)
+    night.ask_for("vm web01 to hv03 now")
+
+    night.say("pause R1", by=eve, channel=slack.direct(eve))
+    assert night.told(eve, "Only full members")
+    assert night.run().state == "active"
+
+    night.say("pause R1", by=night.mei, channel=slack.direct(night.mei))
+    night.board_shows("Paused")
+
+
+def test_a_guest_sees_nothing_by_asking_the_bot_alone(make_night, slack):
+    night = make_night(channels=("C0OPS",))
+    eve = slack.user("eve", is_restricted=True)
+    night.start()
+
+    night.say("status", by=eve, channel=slack.direct(eve))
+
+    assert night.told(eve, "Only full members")
+
+
+def test_whoever_may_not_start_may_not_say_yes_to_a_preview_either(night):
+    night.say("host hv01 to hv02")
+    night.told(night.dana, "would move")
+    night.slack.workspace.profiles[night.dana] = {"is_restricted": True}
+    age(night, 3_601)
+
+    night.slack.click_private(night.dana, "draft.yes")
+
+    assert night.told(night.dana, "Slack says that you are a guest. Nothing started.")
+    assert runs(night) == 0

@@ -1,0 +1,199 @@
+"""Who may decide: every answer to a click, and what makes a grant void."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.model import Approval, ApprovalState, Options, Run, RunState
+from engine.policy import approval as approvals
+from engine.policy.approval import ANSWERS, REASON_LEAST, Glass
+from engine.policy.waits import Rules
+
+RUN = Run(
+    id=7,
+    vmm="vmm01",
+    kind="host",
+    request="host hv01 to hv02",
+    sources=("hv01.corp.example",),
+    destinations=("hv02.corp.example",),
+    options=Options(path="D:\\VMs"),
+    by="@dana",
+    state=RunState.ACTIVE,
+    created=0.0,
+    steered=("@omar",),
+)
+VMS = ("id-1", "id-2")
+ASKED = Approval(1, 7, ApprovalState.REQUESTED, approvals.digest(RUN, VMS), VMS, requested=0.0)
+GRANTED = replace(ASKED, state=ApprovalState.GRANTED, granted=VMS, decided=10.0, by="@ravi")
+MAY = frozenset({"@ravi", "@dana", "@omar"})
+WHY = "the storage is on fire"
+OPEN = Glass(allowed=True, fit=True, others=False)
+
+#: What a grant binds, each with another value; the rest of a run is not on the card.
+BOUND = {
+    "id": 8,
+    "sources": ("hv09.corp.example",),
+    "destinations": ("hv02.corp.example", "hv03.corp.example"),
+}
+FREE = {f.name for f in fields(Run)} - set(BOUND) - {"options"}
+FREE_OPTIONS = {f.name for f in fields(Options)} - {"path"}
+
+
+@pytest.mark.parametrize(("field", "value"), sorted(BOUND.items()))
+def test_a_grant_is_void_when_what_was_shown_changes(field, value):
+    changed = replace(RUN, **{field: value})
+
+    assert approvals.covers(RUN, GRANTED, Rules(), 20.0)
+    assert not approvals.covers(changed, GRANTED, Rules(), 20.0)
+    assert not approvals.is_granted(changed, "id-1", [GRANTED], Rules(), 20.0)
+
+
+@pytest.mark.parametrize("path", [None, "", "E:\\VMs", "d:\\VMs", "D:\\VMs\\"])
+def test_a_grant_is_void_when_the_path_changes(path):
+    changed = replace(RUN, options=replace(RUN.options, path=path))
+
+    assert not approvals.is_granted(changed, "id-1", [GRANTED], Rules(), 20.0)
+
+
+@pytest.mark.parametrize(
+    "vms", [("id-1",), ("id-1", "id-2", "id-3"), ("id-1", "id-3"), ("ID-1", "id-2"), ()]
+)
+def test_a_grant_is_void_when_its_vms_are_not_those_that_were_shown(vms):
+    forged = replace(GRANTED, vms=vms, granted=vms)
+
+    assert not approvals.covers(RUN, forged, Rules(), 20.0)
+    assert not any(approvals.is_granted(RUN, vm, [forged], Rules(), 20.0) for vm in vms)
+
+
+def test_a_vm_that_was_not_shown_is_not_granted():
+    assert not approvals.is_granted(RUN, "id-3", [GRANTED], Rules(), 20.0)
+
+
+def test_every_field_of_a_run_is_bound_or_known_to_be_free():
+    """A new field has to be put on one side: shown on the card and bound, or neither."""
+    assert {
+        *("vmm", "kind", "request", "by", "state", "created", "started", "ended", "said"),
+        *("quiet_since", "empty_first", "empty_seen", "empty", "resumed", "steered", "aborting"),
+        *("back", "owner"),
+    } == FREE
+    assert {
+        *("parallel", "attempts", "backup", "bulletproof", "stop_on_failure", "now"),
+        *("pass_", "lookups", "lookup_interval", "refreshes", "refresh_interval", "excluding"),
+    } == FREE_OPTIONS
+
+
+@given(st.sampled_from(sorted({"sources", "destinations"})), st.data())
+def test_another_set_of_hosts_has_another_digest(field, data):
+    hosts = st.lists(st.sampled_from(["hv01", "hv02", "hv03", "hv04"]), unique=True, min_size=1)
+    one, other = data.draw(hosts), data.draw(hosts)
+
+    digests = {approvals.digest(replace(RUN, **{field: tuple(each)}), VMS) for each in (one, other)}
+
+    assert (len(digests) == 1) == (set(one) == set(other))
+
+
+# --- breaking the glass -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("by", "glass", "reason", "word"),
+    [
+        pytest.param("@mei", OPEN, WHY, "ok", id="nobody can decide, anybody of us may"),
+        pytest.param("@dana", replace(OPEN, others=True), WHY, "ok", id="barred: asked for it"),
+        pytest.param("@omar", replace(OPEN, others=True), WHY, "ok", id="barred: had it go on"),
+        pytest.param("@mei", replace(OPEN, others=True), WHY, "others_may", id="others are there"),
+        pytest.param("@ravi", OPEN, WHY, "may_decide", id="may decide anyway"),
+        pytest.param("@mei", replace(OPEN, fit=False), WHY, "unfit", id="a guest"),
+        pytest.param("@dana", replace(OPEN, fit=False), WHY, "unfit", id="a barred guest"),
+        pytest.param("@mei", replace(OPEN, allowed=False), WHY, "no_break_glass", id="not set"),
+        pytest.param("@mei", OPEN, "too short", "no_reason", id="no reason"),
+        pytest.param("@mei", OPEN, " " * REASON_LEAST, "no_reason", id="blanks"),
+    ],
+)
+def test_who_breaks_the_glass(by, glass, reason, word):
+    told = approvals.judge_breaking(ASKED, RUN, by, ASKED.digest, MAY, glass, reason)
+
+    assert told == word
+
+
+def test_whoever_asked_and_is_no_decider_is_not_barred_only_by_that():
+    run = replace(RUN, by="@zoe")
+    asked = replace(ASKED, digest=approvals.digest(run, VMS))
+    others = replace(OPEN, others=True)
+
+    told = approvals.judge_breaking(asked, run, "@zoe", asked.digest, MAY, others, WHY)
+
+    assert told == "others_may"
+
+
+@pytest.mark.parametrize(
+    ("state", "over", "shown", "word"),
+    [
+        (ApprovalState.GRANTED, False, "same", "already"),
+        (ApprovalState.DENIED, False, "same", "already"),
+        (ApprovalState.EXPIRED, False, "same", "expired"),
+        (ApprovalState.WITHDRAWN, False, "same", "withdrawn"),
+        (ApprovalState.REQUESTED, True, "same", "expired"),
+        (ApprovalState.REQUESTED, False, "other", "stale"),
+    ],
+)
+def test_a_broken_glass_opens_no_closed_question(state, over, shown, word):
+    asked = replace(ASKED, state=state)
+    run = replace(RUN, state=RunState.COMPLETED) if over else RUN
+    digest = ASKED.digest if shown == "same" else "other"
+
+    assert approvals.judge_breaking(asked, run, "@mei", digest, MAY, OPEN, WHY) == word
+
+
+def test_a_question_that_never_was_is_not_broken_open():
+    assert approvals.judge_breaking(None, None, "@mei", "x", MAY, OPEN, WHY) == "unknown"
+
+
+def test_every_word_of_every_judge_has_its_sentence():
+    everything = itertools.product(
+        [None, *(replace(ASKED, state=state) for state in ApprovalState)],
+        [None, RUN, replace(RUN, state=RunState.STOPPED)],
+        ["@mei", "@ravi", "@dana", "@omar"],
+        [None, ASKED.digest, "other"],
+        [frozenset(), MAY],
+        [False, True],
+    )
+    for asked, run, by, shown, may, flag in everything:
+        glass = Glass(flag, not flag, flag)
+        words = {
+            approvals.judge_click(asked, run, by, shown, may),
+            approvals.judge_withdrawal(asked, run, by, shown, may, flag),
+            approvals.judge_breaking(asked, run, by, shown, may, glass, WHY),
+            approvals.judge_breaking(asked, run, by, shown, may, OPEN, "no"),
+        }
+        assert words - {"ok"} <= set(ANSWERS)
+
+
+@given(
+    by=st.sampled_from(["@mei", "@ravi", "@dana", "@omar"]),
+    glass=st.builds(Glass, st.booleans(), st.booleans(), st.booleans()),
+    state=st.sampled_from(ApprovalState),
+    shown=st.sampled_from([ASKED.digest, "other", None]),
+    may=st.frozensets(st.sampled_from(["@mei", "@ravi", "@dana", "@omar"])),
+)
+def test_no_click_ever_counts_that_must_not(by, glass, state, shown, may):
+    asked = replace(ASKED, state=state)
+
+    plain = approvals.judge_click(asked, RUN, by, shown, may)
+    broken = approvals.judge_breaking(asked, RUN, by, shown, may, glass, WHY)
+
+    if plain == "ok":
+        assert state is ApprovalState.REQUESTED
+        assert by in may - {"@dana", "@omar"}
+        assert shown != "other"
+    if broken == "ok":
+        assert state is ApprovalState.REQUESTED
+        assert glass.allowed
+        assert glass.fit
+        assert shown != "other"
+        assert plain != "ok"
