@@ -194,8 +194,14 @@ class Teller:
         news = {e.run for e in events.since(self.store, absence.seq)}
         boards: defaultdict[str, list[Board]] = defaultdict(list)
         for run, channel in self.tables.runs.told_in():
-            seen = see(self.store, self.settings, run, self.clock.now())
-            if seen is not None and run in news:
+            if run not in news:
+                continue
+            try:
+                seen = see(self.store, self.settings, run, self.clock.now())
+            except Exception:
+                self.loop.bug(f"R{run}")
+                continue  # what became of the others is said
+            if seen is not None:
                 boards[channel].append(seen.board)
         with self.store.transaction() as db:
             for channel, told in boards.items():

@@ -154,6 +154,30 @@ def test_without_the_right_to_look_it_is_said_twice_rather_than_not_at_all(night
     assert "board:R1 may stand twice, it cannot be looked for: missing_scope" in caplog.text
 
 
+def test_what_is_so_again_is_said_where_nobody_knows_what_stands(make_night):
+    """The answer to an update was lost, and meanwhile it is as it was before."""
+    night = make_night()
+    night.side = night.new_side(Rhythm(post=0.0, board=0.0, look=0.02, again=0.5, rates={}))
+    night.start()
+
+    def say(words):
+        with night.store.transaction() as db:
+            now = Outbound("note:1", "message", night.ops, words, fingerprint=words)
+            night.side.tables.put(db, now)
+        night.side.outbox.loop.knock()
+
+    say("well")
+    night.settled()
+    night.slack.lose_answer("chat.update")
+    say("not well")
+    night.slack.wait_for(lambda: [m for m in tops(night, night.ops) if m.text == "not well"])
+
+    say("well")
+
+    night.settled()
+    assert [m.text for m in tops(night, night.ops)] == ["well"]
+
+
 # --- messages and channels that are gone -------------------------------------------------------
 
 
