@@ -196,6 +196,20 @@ def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
     night.board_shows("Moving")
 
 
+def test_a_row_that_cannot_even_be_answered_holds_up_nobody(night):
+    """Half a character, which no database takes, where its answer would be sent to."""
+    odd = {"text": "status", "thread_ts": "\ud800"}
+    night.side.tables.accept(
+        Inbound(0, COMMAND, f"@{night.dana}", night.ops, odd, night.clock.now()), "odd"
+    )
+
+    night.say("host hv01 to hv02 now", by=night.mei)
+
+    night.board_shows("Moving")
+    night.settled()
+    assert [row["done"] is not None for row in rows(night, "slack_inbox")] == [True, True]
+
+
 def test_outside_its_channels_only_help_is_answered(make_night):
     night = make_night(channels=("C0OPS",))
     night.start()
