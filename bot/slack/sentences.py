@@ -9,7 +9,7 @@ from bot.slack.drafts import DraftState
 from bot.slack.people import Deciders, bare, calls, mention, mentions, slack_id
 from bot.slack.told import Watched
 from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
-from bot.slack.wording import acted, named, typed
+from bot.slack.wording import acted, named, reported, typed
 from engine.board import Board
 from engine.errors import Refused, UsageError
 from engine.model import Approval, ApprovalState, Event, Run
@@ -360,9 +360,11 @@ def one_status(board: Board, deciders: Deciders, command: str) -> str:
     return board_view(board, deciders, command).text
 
 
-def report(lines: Sequence[str], command: str) -> str:
-    """The report of one run, to one person."""
-    return fit_lines([typed(escape(line), command) for line in urgent_first(lines)], TEXT)
+def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
+    """The report of one run, to one person; ``people`` are those whom it names."""
+    known = list(people)
+    shown = [reported(typed(escape(line), command), known) for line in urgent_first(lines)]
+    return fit_lines(shown, TEXT)
 
 
 def carried_out(sentence: str, people: Iterable[str], command: str) -> str:

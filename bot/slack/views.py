@@ -25,7 +25,7 @@ from bot.slack.blocks import (
     section,
 )
 from bot.slack.people import Deciders, barred, mention, mentions
-from bot.slack.wording import typed
+from bot.slack.wording import reported, typed
 from engine.board import Board, Stuck, WaitGroup
 from engine.model import (
     Approval,
@@ -315,12 +315,17 @@ def failure_view(
 
 
 def report_view(
-    record: RunRecord, lines: Sequence[str], audit: str = "", command: str = COMMAND
+    record: RunRecord,
+    lines: Sequence[str],
+    audit: str = "",
+    command: str = COMMAND,
+    people: Sequence[str] = (),
 ) -> Rendered:
-    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own."""
+    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own, and
+    ``people`` those whom they name."""
     run = record.run
     mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
-    shown = [typed(escape(line), command) for line in urgent_first(lines)]
+    shown = [reported(typed(escape(line), command), people) for line in urgent_first(lines)]
     head, *rest = shown or [f"{run.label} ended"]
     told = [fit_lines(rest, 2_900)] if rest else []
     foot = " · ".join(
