@@ -254,7 +254,7 @@ def test_failures_of_one_cause_are_one_reply_and_the_next_one_is_added(make_nigh
     assert "\nWhy: " in failures[0].shown
     assert "\nDo: " in failures[0].shown
     assert "The same with web02." in failures[0].shown
-    assert "Failed: web01, web02, see thread" in night.slack.message(board.ts).shown
+    assert "Failed: web01, web02, see the thread" in night.slack.message(board.ts).shown
 
 
 def test_a_new_process_goes_on_with_the_messages_that_stand(night):
