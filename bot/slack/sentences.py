@@ -8,8 +8,18 @@ from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.drafts import DraftState
 from bot.slack.people import Deciders, bare, calls, mention, mentions, slack_id
 from bot.slack.told import Watched
-from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
-from bot.slack.wording import acted, named, typed
+from bot.slack.views import (
+    ENDS,
+    STATE,
+    badly_ended,
+    board_view,
+    count,
+    nobody,
+    route,
+    several,
+    urgent_first,
+)
+from bot.slack.wording import acted, named, reported, typed
 from engine.board import Board
 from engine.errors import Refused, UsageError
 from engine.model import Approval, ApprovalState, Event, Run
@@ -62,7 +72,7 @@ def on_the_card(links: Sequence[str], command: str) -> str:
     """A decision that was said in a thread."""
     if not links:
         return f"Nothing waits for a yes or no here. {NOTHING} For all: {command} approvals"
-    return f"That is decided on the card: {', '.join(links)}. {NOTHING}"
+    return f"That is decided on {', '.join(links)}. {NOTHING}"
 
 
 def sure_to_stop(run: Run) -> str:
@@ -350,8 +360,7 @@ def _status_line(board: Board, needy: bool = False) -> str:
         parts.append("needs an approval")
     if needy or board.needs:
         parts.append("needs a person")
-    if board.failed:
-        parts.append(f"{len(board.failed)} failed")
+    parts += [f"{len(vms)} {ENDS[state]}" for state, vms in badly_ended(board)]
     return " · ".join(parts)
 
 
@@ -360,9 +369,11 @@ def one_status(board: Board, deciders: Deciders, command: str) -> str:
     return board_view(board, deciders, command).text
 
 
-def report(lines: Sequence[str], command: str) -> str:
-    """The report of one run, to one person."""
-    return fit_lines([typed(escape(line), command) for line in urgent_first(lines)], TEXT)
+def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
+    """The report of one run, to one person; ``people`` are those whom it names."""
+    known = list(people)
+    shown = [reported(typed(escape(line), command), known) for line in urgent_first(lines)]
+    return fit_lines(shown, TEXT)
 
 
 def carried_out(sentence: str, people: Iterable[str], command: str) -> str:
@@ -429,5 +440,5 @@ def help_text(command: str, topic: str = "") -> str:
     if not asked or asked[0].request:
         options = ", ".join(o.word for o in OPTIONS if not o.terminal_only)
         lines.append(f"Then, as you like: {options}")
-    lines.append("In threads slash commands do not work: type them in the channel.")
+    lines.append("In threads slash commands do not work: write there @vmferry status, for example.")
     return "\n".join(lines)

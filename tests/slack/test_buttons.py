@@ -324,6 +324,9 @@ def test_damage_is_checked_again_or_gone_on_with_after_a_question(make_night):
     board = night.ask_for("host hv01 to hv02 now")
     night.step(until=lambda: state_of(night, "web03") is MoveState.DAMAGED, most=20_000)
     post = night.reply_with("🛑", board)
+    shown = night.board_shows("1 damaged").text
+    assert "Damaged: web03, see the thread" in shown
+    assert "failed" not in shown.casefold()
     assert buttons(post) == ["do.retry", "do.go-on"]
     assert element(post, "do.retry")["text"]["text"] == "Check again"
     assert element(post, "do.go-on")["text"]["text"] == "Go on with hv02"

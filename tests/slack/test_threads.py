@@ -100,7 +100,7 @@ def test_approve_in_a_thread_is_answered_with_the_link_to_the_card(night):
 
     night.slack.mention(night.ravi, night.ops, "approve", board.ts)
 
-    told = night.told(night.ravi, "decided on the card")
+    told = night.told(night.ravi, "That is decided on")
     link = night.side.outbox.api.client.chat_getPermalink(channel=night.ops, message_ts=card.ts)
     escaped = link["permalink"].replace("&", "&amp;")
     assert link["permalink"] in told or escaped in told
