@@ -330,6 +330,8 @@ class Worker:
             return self._press(taken, control)
         clicked = clicks.read(row)
         if clicked is None:
+            what = f"click on {str(row.body.get('action'))[:40]}"
+            self.service.refuse(row.by, what, Refused("This version has no such button."))
             return Outcome(sentences.unknown_button(self.settings.slack.command), done=False)
         before = self.clicks.done_before(row, clicked)
         if taken.waited and not before:

@@ -14,7 +14,7 @@ from bot.slack.standin import NotAcked
 from bot.slack.tables import Inbound
 from engine import grammar
 from engine.errors import Refused
-from engine.store import queries
+from engine.store import events, queries
 
 
 def rows(night, table):
@@ -164,6 +164,9 @@ def test_a_button_of_another_version_gets_an_answer(night):
     night.slack.click(night.ravi, board.ts, "teleport", value="R1")
 
     assert "another version" in night.told(night.ravi, "button")
+    last = events.since(night.store)[-1]
+    assert (last.kind, last.by) == ("refused", f"@{night.ravi}")
+    assert last.detail["text"] == "click on teleport"
 
 
 def test_what_cannot_be_written_down_is_not_promised(night):
