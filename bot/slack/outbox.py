@@ -129,9 +129,11 @@ class Outbox:
             elif sent is not None:
                 self.api.update(sent.channel, sent.ts, out.text, out.blocks)
                 self.tables.updated(out, sent)
-            else:
-                self.tables.posted_as(out, self._post(out))
+            elif (stands := self._post(out)) is not None:
+                self.tables.posted_as(out, stands)
                 self.after(out.run)
+            else:
+                self.tables.done(out)
         except SlackTrouble as trouble:
             self._failed(method, out, sent, trouble)
             return
@@ -141,12 +143,14 @@ class Outbox:
 
     # --- posts --------------------------------------------------------------------------------
 
-    def _post(self, out: Outbound) -> Sent:
-        """A new message; or the one that stands already, where an answer was lost."""
+    def _post(self, out: Outbound) -> Sent | None:
+        """A new message; or the one that stands already, where an answer was lost. ``None``: it
+        does not stand, and its run was given up meanwhile."""
         parent = self._parent(out)
         thread, place = parent.ts if parent else None, self._place(out, None)
         found = self._look_for(out, place, thread)
-        if found is not None:
+        given_up = out.run is not None and self.tables.runs.given_up(out.run)
+        if found is not None or given_up:
             return found
         self.tables.trying(out, self.clock.now())
         marks = (out.key, out.fingerprint)

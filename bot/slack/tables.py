@@ -256,6 +256,15 @@ class Tables:
                 [at, out.fingerprint, out.key],
             )
 
+    def may_stand(self, db: Database, key: str) -> bool:
+        """Does this message stand, or was it tried to an end that nobody knows?"""
+        found = db.query(
+            "SELECT key FROM slack_messages WHERE key = :key UNION ALL"
+            " SELECT key FROM slack_outbox WHERE key = :key AND tried IS NOT NULL",
+            {"key": key},
+        )
+        return any(True for _ in found)
+
     def not_posted(self, out: Outbound) -> None:
         """Slack said that it did not take it, or it was looked for and does not stand."""
         with self.store.transaction() as db:
