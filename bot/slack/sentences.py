@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
@@ -28,6 +29,7 @@ from engine.vocabulary import OPTIONS, VERBS
 
 NOTHING = "Nothing changed."
 NOT_STARTED = "Nothing started."
+_NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b")
 TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
 
 
@@ -39,7 +41,7 @@ def usage(error: UsageError, command: str) -> str:
 
 def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
     """What is wrong, that nothing happened (``nothing``; empty: of a look), what to do last."""
-    if not nothing or "Nothing" in error.sentence + error.hint:
+    if not nothing or _NOTHING_SAID.search(f"{error}"):
         return typed(escape(f"{error}"), command)
     return typed(escape(f"{error.sentence} {nothing} {error.hint}".strip()), command)
 
