@@ -58,7 +58,7 @@ def _lines(found: Forecast, by: str, deciders: Deciders, now: float) -> list[str
     if found.down:
         lines.append(_down(found, by, deciders))
     lines += [f"{_number(names)} cannot move: {why}." for why, names in _by_why(found.stuck)]
-    lines += [f"{_number(names, 'not in it')}: {why}." for why, names in _by_why(found.held)]
+    lines += [f"{_number(names)} would wait: {why}." for why, names in _by_why(found.held)]
     if found.there:
         lines.append(f"{_number(found.there, 'there already')}.")
     if found.excluded:

@@ -24,7 +24,7 @@ from bot.slack.blocks import (
     fit_lines,
     section,
 )
-from bot.slack.people import Deciders, barred, mention, mentions
+from bot.slack.people import Deciders, barred, mention, mentions, slack_id
 from bot.slack.wording import reported, typed
 from engine.board import Board, Stuck, WaitGroup
 from engine.model import (
@@ -258,7 +258,9 @@ def nobody(run: Run, deciders: Deciders) -> str:
     if deciders.groups:
         both = "settings slack.oncall and slack.approvers"
         return f"nobody who is on call or listed may decide on {run.label} ({both})"
-    return f"nobody except {mentions(barred(run))} is listed to decide (setting slack.approvers)"
+    listed = [by for by in barred(run) if slack_id(by) in deciders.everybody]
+    but = f" except {mentions(listed)}" if listed else ""
+    return f"nobody{but} is listed to decide (setting slack.approvers)"
 
 
 def moved_here(channel: str, error: str) -> str:

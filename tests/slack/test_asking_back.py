@@ -230,6 +230,24 @@ switch = "Tenant-B"
     assert "<!channel>" not in told
 
 
+def test_what_another_run_moves_waits_for_it_and_is_not_said_to_be_left_out(night):
+    night.ask_for("vm web01 to hv02 now")
+
+    told = preview(night, text="vm web* to hv03")
+
+    assert "1 (web01) would wait: R1 moves it already." in told
+
+
+def test_a_refusal_always_says_that_nothing_changed(night):
+    night.ask_for("vm web01 to hv02 now")
+
+    night.say("retry R1")
+
+    assert night.told(night.dana, "tried again") == (
+        "Nothing of R1 can be tried again. Nothing changed."
+    )
+
+
 def test_where_nobody_may_decide_the_preview_says_so(make_night):
     night = make_night(approvers=("U0DANA",))
     night.start()
