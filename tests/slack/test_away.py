@@ -1,4 +1,4 @@
-"""What is said without a run, and what happens to telling while Slack is away or says odd things."""
+"""What is said without a run, and telling while Slack is away or says odd things."""
 
 from __future__ import annotations
 
