@@ -38,6 +38,7 @@ AT_ONCE = 10  # calls between two looks at what is most urgent
 SKEW = 600.0  # seconds by which Slack's clock may differ from ours
 UNEDITABLE = 1_800.0  # between two new messages in the place of one that may not be edited
 GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+NO_THREAD = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
 UNREACHABLE = frozenset(
     {
         "channel_not_found",
@@ -278,6 +279,8 @@ class Outbox:
         if out.run is not None and lost:
             lost = self.tables.runs.lose(out.run, self._place(out, sent), never.code)
             self.after(out.run)
+        if sent is None and out.parent and never.code in NO_THREAD and self._rehang(out):
+            return
         if sent is None or lost:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
             wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
@@ -303,6 +306,19 @@ class Outbox:
             return
         self._reposted[out.key] = now
         self.tables.forget(out.key)
+
+    def _rehang(self, out: Outbound) -> bool:
+        """Somebody deleted the message in whose thread it belongs: that one is posted anew, and it
+        follows. ``False``: so it was not long ago, which did not help."""
+        now, parent = self.clock.monotonic(), out.parent or ""
+        if now - self._reposted.get(parent, -UNEDITABLE) < UNEDITABLE:
+            return False
+        self._reposted[parent] = now
+        self.tables.forget(parent)
+        if out.run is not None:
+            self.tables.runs.watch_again(out.run)
+        self.after(out.run)
+        return True
 
     def _method(self, out: Outbound, sent: Sent | None) -> str:
         if out.kind == "form":

@@ -194,6 +194,22 @@ def test_a_board_that_somebody_deleted_is_posted_again(night):
     assert "Completed" in new.shown
 
 
+def test_a_question_whose_board_somebody_deleted_is_asked_under_a_new_one(night):
+    board = night.ask_for("vm old-crm to hv02 now")
+    night.settled()
+    del night.slack.workspace.messages[night.ops, board.ts]
+
+    night.step(until=lambda: bool(queries.open_approvals(night.store)))
+
+    again = night.board_shows("Moving")
+    assert again.ts != board.ts
+    card = night.reply_with("Approve moving", again)
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.reply_with("Approved by", again)
+    night.settled()
+    assert len(tops(night, night.ops)) == 1
+
+
 def test_a_board_that_may_not_be_edited_is_posted_again_but_not_at_every_change(night):
     night.ask_for()
     night.settled()
