@@ -134,23 +134,6 @@ def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
     )
 
 
-def test_a_run_that_cannot_be_read_does_not_silence_what_is_said_after_slack_was_away(make_night):
-    night = make_night()
-    night.trips = True
-    night.start()
-    night.ask_for("vm web01 to hv02 now")
-    night.settled()
-    with night.store.transaction() as db:
-        db.execute("UPDATE runs SET state = 'completed', options = '[]' WHERE id = 1")
-        db.execute("INSERT INTO slack_away VALUES (1, 0, 900, 0, 'HTTP 503')")
-
-    night.say("vm web02 to hv03 now")
-
-    night.board_shows("Moving", "R2")
-    night.board_shows("did not take my messages", "R2")
-    assert night.side.outbox.absences.latest() is None
-
-
 def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_night):
     """A row that no version of ours would have written: Slack's SDK itself trips over it."""
     night = make_night()
