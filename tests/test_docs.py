@@ -569,6 +569,15 @@ def test_the_manifest_declares_what_the_app_listens_to(app: App):
     assert set(SCOPES) == set(manifest["oauth_config"]["scopes"]["bot"])
 
 
+def test_the_manifest_lets_the_bot_write_to_people_and_them_type_commands_to_it():
+    """Without its tab Slack takes no direct message (``messages_tab_disabled``)."""
+    manifest = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))
+
+    tab = manifest["features"]["app_home"]
+    assert tab["messages_tab_enabled"] is True
+    assert tab["messages_tab_read_only_enabled"] is False
+
+
 def test_the_manifest_beside_the_readme_is_the_one_that_is_printed():
     assert (ROOT / "manifest.yml").read_text(encoding="utf-8") == manifest_text()
 

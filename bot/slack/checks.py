@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.slack.manifest import SCOPES
+from bot.slack.people import slack_id
 from bot.slack.roster import kind_of
 from bot.slack.slack_api import AUTH, Identity, SlackApi, SlackLater, SlackTrouble, web_client
 from engine.errors import Refused
@@ -31,7 +32,7 @@ def refuse_unless_ready(slack: SlackSettings, *, runs_wait: bool = False) -> Ide
     """
     absent = missing(slack)
     api = SlackApi(web_client(slack.bot_token.get_secret_value(), slack.api_url))
-    found: list[str] = []
+    found = _nobodies(slack)
     identity = None
     if "bot_token" not in absent:
         identity = _identity(api, found)
@@ -66,6 +67,23 @@ def missing(slack: SlackSettings) -> dict[str, str]:
                 f"on the page of the app ({PAGE}) under {place}."
             )
     return sentences
+
+
+def _nobodies(slack: SlackSettings) -> list[str]:
+    """Whoever the settings name as Slack names nobody. A name in the place of an id would leave
+    nobody who may start or decide, and nothing would say so before the night."""
+    starters = [one for one in slack.starters if kind_of(one) != "group"]
+    named = [("starters", one) for one in starters]
+    named += [("approvers", one) for one in slack.approvers]
+    return [
+        f"{one} of slack.{setting} is nobody's id. An id looks like U0123; it stands behind the "
+        f"three dots of the person's profile, Copy member ID.{_GROUP[kind_of(one) == 'group']}"
+        for setting, one in named
+        if slack_id(one) is None
+    ]
+
+
+_GROUP = {False: "", True: " User groups that decide stand in slack.oncall."}
 
 
 def refuse(sentences: list[str]) -> None:

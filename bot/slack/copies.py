@@ -7,11 +7,11 @@ one decision closes all. Where Slack does not say who is in the channel, none is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bot.slack.blocks import Block, context, fingerprint, fit_blocks
 from bot.slack.card import Question, card_view
-from bot.slack.people import Deciders
+from bot.slack.people import Deciders, mention, slack_id
 from bot.slack.roster import Lookup, Lookups, direct, room
 from bot.slack.tables import FIRST, SECOND, Tables
 from bot.slack.views import AGAIN, Rendered
@@ -70,12 +70,19 @@ class Copies:
         if named:
             return [named] if named != channel else []
         able = deciders.eligible(question.record.run)
-        there = self._known(room(channel)) if able else None
+        there = self._readers(channel) if able else None
         if there is None:
             return []
-        outside = [user for user in able if user not in there.users][:MOST]
+        outside = [user for user in able if user not in there][:MOST]
         opened = [self._known(direct(user)) for user in outside]
         return [row.channel for row in opened if row is not None and row.channel]
+
+    def _readers(self, channel: str) -> Sequence[str] | None:
+        """Who sees the card itself. A run without a channel is told to its owner alone."""
+        if slack_id(channel):
+            return [channel]
+        there = self._known(room(channel))
+        return None if there is None else there.users
 
     def _known(self, name: str) -> Lookup | None:
         """What Slack said, be it old; it is asked for again where that is due."""
@@ -92,7 +99,8 @@ class Copies:
 def _copied(question: Question, card: Rendered, channel: str) -> Rendered:
     """The card as it stands elsewhere. Asking again is for those who see the run."""
     label = question.record.run.label
-    where = f"A copy of the card in the thread of {label} in <#{channel}>. One decision closes all."
+    place = f"for {mention(channel)} alone" if slack_id(channel) else f"in <#{channel}>"
+    where = f"A copy of the card in the thread of {label} {place}. One decision closes all."
     blocks = [*filter(None, map(_without_again, card.blocks)), context(where)]
     text = f"{card.text}\n{where}"
     return Rendered(text, fit_blocks(blocks), fingerprint(card.fingerprint, where))

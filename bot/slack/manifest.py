@@ -39,6 +39,10 @@ display_information:
   description: Move Hyper-V VMs between hosts, with their networks intact.
   background_color: "#1d3557"
 features:
+  app_home:
+    home_tab_enabled: false
+    messages_tab_enabled: true
+    messages_tab_read_only_enabled: false
   bot_user:
     display_name: vmferry
     always_online: false

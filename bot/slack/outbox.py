@@ -182,9 +182,10 @@ class Outbox:
             log.warning("%s may stand twice, it cannot be looked for: %s", out.key, never.code)
             return None
         except SlackLater as later:
+            if later.code != "ratelimited":
+                raise
             # Not the limit of posts: they go on.
-            why = f"looking for it: {later.code}"
-            raise SlackLater(why, later.seconds, refused=later.refused) from later
+            raise SlackLater("looking for it", later.seconds, refused=True) from later
         if ts is None:
             return None
         log.info("%s stands already: its answer was lost", out.key)
@@ -268,7 +269,8 @@ class Outbox:
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
         log.warning("%s cannot be sent: %s", out.key, never.code)
-        if out.kind == "reply":
+        alone = out.run is None and never.code in UNREACHABLE
+        if out.kind == "reply" or alone:
             self.tables.done(out)
             return
         if out.run is not None and out.key == f"board:R{out.run}" and self._not_begun(out.run):

@@ -32,12 +32,14 @@ def due(
     if able and leads:
         # Of several that are due only the last is said: the others came too late.
         lead = min(leads)
-        words = f"⏰ {mentions(able)} {_still(question)}"
+        words = f"⏰ {mentions(able)} {_still(question)} {_do(question, settings)}"
         yield f"remind:{approval.label}:{lead:g}", _told(words)
     helpless = is_helpless(question, deciders)
     if settings.escalation and (helpless or is_late(question, settings, now)):
         why = f"{nobody(run, deciders)}." if helpless else "Nobody has decided yet."
         words = f"📣 {calls(settings.escalation)} {_still(question)} {why[0].upper()}{why[1:]}"
+        if deciders.others(run):
+            words += f" {_do(question, settings)}"
         yield f"escalate:{approval.label}:", _told(words)
 
 
@@ -57,6 +59,13 @@ def _still(question: Question) -> str:
     vms = count(len(approval.vms), "powered-down VM")
     by = f", needed by {date(question.needed_by)}" if question.needed_by else ""
     return f"{approval.label} waits for a yes or no: {vms} of {run.label} · {route(run)}{by}."
+
+
+def _do(question: Question, settings: SlackSettings) -> str:
+    return (
+        "Decide on the card in this thread, or type in a channel: "
+        f"{settings.command} approve {question.approval.label}"
+    )
 
 
 def _told(words: str) -> Rendered:

@@ -44,6 +44,7 @@ _UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
 UNKNOWN, ELSEWHERE = "nobody whom I can see", "of another organisation"
 STRANGERS = frozenset({UNKNOWN, ELSEWHERE})
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
+SLACKBOT = "USLACKBOT"  # Slack calls it no bot, and it says what anybody has it say
 UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
 Answer = Mapping[str, object]
@@ -329,7 +330,7 @@ def unfit(profile: Answer, team: str, organisation: str) -> str:
     """Why this user never decides: guest, bot, deactivated, of another organisation; or empty."""
     if profile.get("deleted"):
         return "deactivated"
-    if profile.get("is_bot"):
+    if profile.get("is_bot") or profile.get("id") == SLACKBOT:
         return "a bot"
     if profile.get("is_restricted") or profile.get("is_ultra_restricted"):
         return "a guest"

@@ -38,6 +38,13 @@ def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
     return [line for line in report.summary(document["runs"][0]) if line != asked]
 
 
+def people_in(store: Store, record: RunRecord) -> list[str]:
+    """Everybody whom the report may name. A VM that is named like a person stays a VM."""
+    vms = [entry.move.vm for entry in record.moves]
+    acting = {e.by for e in events.since(store, run=record.run.id) if e.by is not None}
+    return sorted(by for by in acting if not any(by in vm for vm in vms))
+
+
 @dataclass(frozen=True)
 class Decided:
     """What the audit knows of an approval: the beginning of the hash of the event that brought it

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.drafts import DraftState
 from bot.slack.people import Deciders, bare, calls, mention, mentions, slack_id
 from bot.slack.told import Watched
-from bot.slack.views import STATE, board_view, count, nobody, route, several, urgent_first
-from bot.slack.wording import acted, named, typed
+from bot.slack.views import (
+    ENDS,
+    STATE,
+    badly_ended,
+    board_view,
+    count,
+    nobody,
+    route,
+    several,
+    urgent_first,
+)
+from bot.slack.wording import acted, named, reported, typed
 from engine.board import Board
 from engine.errors import Refused, UsageError
 from engine.model import Approval, ApprovalState, Event, Run
@@ -18,6 +29,7 @@ from engine.vocabulary import OPTIONS, VERBS
 
 NOTHING = "Nothing changed."
 NOT_STARTED = "Nothing started."
+_NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b|\bchanges nothing\b")
 TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
 
 
@@ -29,7 +41,7 @@ def usage(error: UsageError, command: str) -> str:
 
 def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
     """What is wrong, that nothing happened (``nothing``; empty: of a look), what to do last."""
-    if not nothing or "Nothing" in error.sentence + error.hint:
+    if not nothing or _NOTHING_SAID.search(f"{error}"):
         return typed(escape(f"{error}"), command)
     return typed(escape(f"{error.sentence} {nothing} {error.hint}".strip()), command)
 
@@ -62,7 +74,7 @@ def on_the_card(links: Sequence[str], command: str) -> str:
     """A decision that was said in a thread."""
     if not links:
         return f"Nothing waits for a yes or no here. {NOTHING} For all: {command} approvals"
-    return f"That is decided on the card: {', '.join(links)}. {NOTHING}"
+    return f"That is decided on {', '.join(links)}. {NOTHING}"
 
 
 def sure_to_stop(run: Run) -> str:
@@ -240,12 +252,12 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
     if answer.accepted:
         return ""
     run = answer.run.label if answer.run else "this run"
-    able = mentions(deciders.eligible(answer.run))
+    able = mentions(_able(answer.run, deciders))
     match answer.code:
         case "already":
             return f"{_earlier(answer, by, clicked)} {NOTHING}"
         case "own_run":
-            others = f"These people may: {able}." if able else "Nobody else is listed to decide."
+            others = f"These people may: {able}." if able else "Nobody else may decide at present."
             asked = answer.run is None or answer.run.by == by
             why = f"You asked for {run}" if asked else f"You had {run} go on"
             return f"{why}, so you cannot decide on it. {others} {NOTHING}"
@@ -262,6 +274,11 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
         case "no_break_glass" | "unfit" | "may_decide" | "others_may" | "no_reason":
             return f"{_unbroken(answer.code, able)} {NOTHING}"
     return f"I do not know this question any more. {NOTHING} Type: {command} status"
+
+
+def _able(run: Run | None, deciders: Deciders) -> tuple[str, ...]:
+    """Those who may decide on it; of the escalation only where nobody else may."""
+    return deciders.eligible(run) or (deciders.stand_ins(run) if run is not None else ())
 
 
 def _unbroken(code: str, able: str) -> str:
@@ -288,8 +305,7 @@ def _not_they(by: str, able: str, deciders: Deciders) -> str:
         others = f"These people may: {able}." if able else "Nobody else may at present."
         return f"You may not decide: guests, bots and people from elsewhere never do. {others}"
     if deciders.groups:
-        others = f"those who are: {able}" if able else "at present nobody is"
-        return f"You are not on call now ({others})."
+        return f"You are not on call now ({f'{able} may decide' if able else 'nobody else may'})."
     return f"You may not decide on this ({f'{able} may' if able else 'nobody is listed'})."
 
 
@@ -350,8 +366,7 @@ def _status_line(board: Board, needy: bool = False) -> str:
         parts.append("needs an approval")
     if needy or board.needs:
         parts.append("needs a person")
-    if board.failed:
-        parts.append(f"{len(board.failed)} failed")
+    parts += [f"{len(vms)} {ENDS[state]}" for state, vms in badly_ended(board)]
     return " · ".join(parts)
 
 
@@ -360,9 +375,11 @@ def one_status(board: Board, deciders: Deciders, command: str) -> str:
     return board_view(board, deciders, command).text
 
 
-def report(lines: Sequence[str], command: str) -> str:
-    """The report of one run, to one person."""
-    return fit_lines([typed(escape(line), command) for line in urgent_first(lines)], TEXT)
+def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
+    """The report of one run, to one person; ``people`` are those whom it names."""
+    known = list(people)
+    shown = [reported(typed(escape(line), command), known) for line in urgent_first(lines)]
+    return fit_lines(shown, TEXT)
 
 
 def carried_out(sentence: str, people: Iterable[str], command: str) -> str:
@@ -384,7 +401,7 @@ def undecided(sentence: str, asked: Approval, run: Run, deciders: Deciders) -> s
         return f"{escape(sentence)} It is {asked.state} by {mention(asked.by)} {at}."
     if asked.state is not ApprovalState.REQUESTED or run.over:
         return escape(sentence)
-    able = deciders.eligible(run)
+    able = _able(run, deciders)
     return f"{escape(sentence)} " + (
         f"May decide: {mentions(able)}." if able else f"At present {nobody(run, deciders)}."
     )
@@ -404,7 +421,7 @@ def open_questions(
 def _open_question(
     approval: Approval, board: Board, names: Sequence[str], deciders: Deciders
 ) -> str:
-    run, able = board.run, deciders.eligible(board.run)
+    run, able = board.run, _able(board.run, deciders)
     by = f" · needed by {date(board.needed_by)}" if board.needed_by else ""
     who = f"may decide: {mentions(able)}" if able else nobody(run, deciders)
     return f"{approval.label} · {run.label} · {route(run)} · {several(names)}{by} · {who}"
@@ -429,5 +446,5 @@ def help_text(command: str, topic: str = "") -> str:
     if not asked or asked[0].request:
         options = ", ".join(o.word for o in OPTIONS if not o.terminal_only)
         lines.append(f"Then, as you like: {options}")
-    lines.append("In threads slash commands do not work: type them in the channel.")
+    lines.append("In threads slash commands do not work: write there @vmferry status, for example.")
     return "\n".join(lines)

@@ -24,7 +24,7 @@ from bot.slack.pace import Rhythm
 from bot.slack.pager import Page, Pages
 from bot.slack.people import slack_id
 from bot.slack.roster import Roster
-from bot.slack.rows import Decided, Sight, decided, report_lines, see
+from bot.slack.rows import Decided, Sight, decided, people_in, report_lines, see
 from bot.slack.standing import Standing
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables
 from bot.slack.told import Watched
@@ -238,7 +238,8 @@ class Teller:
             yield f"failure:{run.label}:{name}", told, FIRST
         if run.over:
             lines = report_lines(self.store, record, self.clock.now())
-            last = report_view(record, lines, events.head(self.store), command)
+            people = people_in(self.store, record)
+            last = report_view(record, lines, events.head(self.store), command, people)
             last = controls.equipped(last, controls.on_report(record))
             yield f"report:{run.label}{again(run.resumed)}", last, SECOND
 

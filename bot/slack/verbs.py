@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from bot.slack import sentences
 from bot.slack.people import Deciders
-from bot.slack.rows import Sight, report_lines, see
+from bot.slack.rows import Sight, people_in, report_lines, see
 from bot.slack.tables import Inbound
 from engine import grammar, naming, verbs
 from engine.clock import Clock
@@ -87,7 +87,7 @@ class Verbs:
         seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
-            return sentences.report(lines, self.command)
+            return sentences.report(lines, people_in(self.store, seen.record), self.command)
         return sentences.one_status(seen.board, deciders, self.command)
 
     def _list(self) -> str:

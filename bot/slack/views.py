@@ -24,8 +24,8 @@ from bot.slack.blocks import (
     fit_lines,
     section,
 )
-from bot.slack.people import Deciders, barred, mention, mentions
-from bot.slack.wording import typed
+from bot.slack.people import Deciders, barred, mention, mentions, slack_id
+from bot.slack.wording import reported, typed
 from engine.board import Board, Stuck, WaitGroup
 from engine.model import (
     Approval,
@@ -51,9 +51,14 @@ STATE = {
     RunState.INCOMPLETE: "Ended, not complete",
     RunState.REJECTED: "Rejected",
 }
+ENDS = {
+    MoveState.FAILED: "failed",
+    MoveState.DAMAGED: "damaged",
+    MoveState.UNKNOWN: "lost sight of",
+}
 WAITS = {
     Wait.SLOT: "no slot ({})",
-    Wait.APPROVAL: "powered down, need approval",
+    Wait.APPROVAL: "powered down, approval needed",
     Wait.BACKUP: "in backup since {}",
     Wait.RUNNING_FIRST: "powered down, after the running VMs",
     Wait.BACKOFF: "to be tried again ({})",
@@ -175,10 +180,17 @@ def _counts(board: Board) -> str:
         (len(board.moving), "moving"),
         (len(board.restoring), "being checked"),
         (waiting, "waiting"),
-        (len(board.failed), "failed"),
+        *((len(ended), ENDS[state]) for state, ended in badly_ended(board)),
         (board.skipped, "skipped"),
     )
     return " · ".join(parts + [f"{number} {word}" for number, word in numbers if number])
+
+
+def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
+    """The VMs that ended badly, by how: one that is damaged has moved, and one that is lost sight
+    of may have."""
+    by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
+    return [(state, vms) for state, vms in by_state if vms]
 
 
 def _bar(board: Board) -> list[str]:
@@ -199,8 +211,9 @@ def _board_lines(board: Board, deciders: Deciders, command: str) -> list[str]:
         lines.append(f"Network being checked: {several(board.restoring)}")
     if board.waiting:
         lines.append(f"Waiting: {' · '.join(map(_waiting, board.waiting))}")
-    if board.failed:
-        lines.append(f"Failed: {several([s.vm for s in board.failed])}, see thread")
+    for state, ended in badly_ended(board):
+        word = ENDS[state]
+        lines.append(f"{word[0].upper()}{word[1:]}: {several(ended)}, see the thread")
     return lines
 
 
@@ -245,7 +258,9 @@ def nobody(run: Run, deciders: Deciders) -> str:
     if deciders.groups:
         both = "settings slack.oncall and slack.approvers"
         return f"nobody who is on call or listed may decide on {run.label} ({both})"
-    return f"nobody except {mentions(barred(run))} is listed to decide (setting slack.approvers)"
+    listed = [by for by in barred(run) if slack_id(by) in deciders.everybody]
+    but = f" except {mentions(listed)}" if listed else ""
+    return f"nobody{but} is listed to decide (setting slack.approvers)"
 
 
 def moved_here(channel: str, error: str) -> str:
@@ -315,12 +330,17 @@ def failure_view(
 
 
 def report_view(
-    record: RunRecord, lines: Sequence[str], audit: str = "", command: str = COMMAND
+    record: RunRecord,
+    lines: Sequence[str],
+    audit: str = "",
+    command: str = COMMAND,
+    people: Sequence[str] = (),
 ) -> Rendered:
-    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own."""
+    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own, and
+    ``people`` those whom they name."""
     run = record.run
     mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
-    shown = [typed(escape(line), command) for line in urgent_first(lines)]
+    shown = [reported(typed(escape(line), command), people) for line in urgent_first(lines)]
     head, *rest = shown or [f"{run.label} ended"]
     told = [fit_lines(rest, 2_900)] if rest else []
     foot = " · ".join(

@@ -27,6 +27,12 @@ def named(text: str, people: Iterable[str]) -> str:
     return _mentioned(text, people, r"(?<=asked by ){}(?![\w@])|(?<=is ){}(?='s\b)")
 
 
+def reported(text: str, people: Iterable[str]) -> str:
+    """A line of the report with mentions of these people, where it says that they left VMs."""
+    did = "left it out|said no|took the approval back|approved others only"
+    return _mentioned(text, people, rf"(?<=: ){{}}(?= (?:{did})\b)")
+
+
 def acted(text: str, people: Iterable[str]) -> str:
     """A line of the audit with mentions for these people, wherever it names them."""
     return _mentioned(text, people, r"(?<![\w@<:]){}(?!\w)")

@@ -168,6 +168,20 @@ class Worker:
             log.exception("inbox %s (%s) failed", row.id, row.kind)
             said = sentences.failed_inside(row.id, self.settings.slack.command)
             outcome = Outcome(said, done=False)
+        try:
+            self._close(row, outcome)
+        except sqlite3.OperationalError:
+            raise  # it is tried again
+        except Exception:
+            # What cannot even be answered must not hold up everybody else for ever.
+            log.exception("inbox %s (%s) cannot be answered", row.id, row.kind)
+            with self.store.transaction() as db:
+                self.tables.finish(db, row.id, self.clock.now())
+            return None
+        return outcome.run.id if outcome.run else None
+
+    def _close(self, row: Inbound, outcome: Outcome) -> None:
+        """The row is done, and what came of it is kept, in one transaction."""
         with self.store.transaction() as db:
             if outcome.run is not None:
                 self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
@@ -180,7 +194,6 @@ class Worker:
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
             self.tables.finish(db, row.id, self.clock.now())
-        return outcome.run.id if outcome.run else None
 
     def _outcome(self, row: Inbound) -> Outcome:
         """Carry out what the row says, or what it says yes to."""
@@ -317,6 +330,8 @@ class Worker:
             return self._press(taken, control)
         clicked = clicks.read(row)
         if clicked is None:
+            what = f"click on {str(row.body.get('action'))[:40]}"
+            self.service.refuse(row.by, what, Refused("This version has no such button."))
             return Outcome(sentences.unknown_button(self.settings.slack.command), done=False)
         before = self.clicks.done_before(row, clicked)
         if taken.waited and not before:

@@ -42,7 +42,7 @@ STYLES = {
 }
 WAITS = {
     Wait.SLOT: "no slot ({})",
-    Wait.APPROVAL: "powered down, need approval",
+    Wait.APPROVAL: "powered down, approval needed",
     Wait.BACKUP: "in backup since {}",
     Wait.RUNNING_FIRST: "powered down, after the running VMs",
     Wait.BACKOFF: "to be tried again ({})",

@@ -1,4 +1,4 @@
-"""What is said without a run, and what happens to telling while Slack is away or says odd things."""
+"""What is said without a run, and telling while Slack is away or says odd things."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ def test_a_run_that_cannot_be_read_does_not_silence_the_others_after_slack_was_a
     night.settled()
     with night.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'completed', options = '[]' WHERE id = 1")
+    night.say("vm web02 to hv03 now")
+    night.board_shows("Moving", "R2")
+
+    with night.store.transaction() as db:
         db.execute(
             "INSERT INTO slack_away (id, since, until, seq, error) VALUES (1, 1.0, 5000.0, 0, 'x')"
         )
 
-    night.say("vm web02 to hv03 now")
-
-    night.board_shows("Moving", "R2")
     assert night.side.bugs > 0
     told = night.slack.wait_for(
         lambda: [m for m in night.slack.messages(night.ops) if "did not take" in m.shown]

@@ -324,6 +324,9 @@ def test_damage_is_checked_again_or_gone_on_with_after_a_question(make_night):
     board = night.ask_for("host hv01 to hv02 now")
     night.step(until=lambda: state_of(night, "web03") is MoveState.DAMAGED, most=20_000)
     post = night.reply_with("🛑", board)
+    shown = night.board_shows("1 damaged").text
+    assert "Damaged: web03, see the thread" in shown
+    assert "failed" not in shown.casefold()
     assert buttons(post) == ["do.retry", "do.go-on"]
     assert element(post, "do.retry")["text"]["text"] == "Check again"
     assert element(post, "do.go-on")["text"]["text"] == "Go on with hv02"
@@ -531,6 +534,18 @@ def test_a_button_is_shown_only_where_its_verb_does_something(state, kind):
         assert read is not None
         assert not controls.is_stale(read, record.run, controls.aimed(read, record))
     assert values or not may_act(state)
+
+
+def test_an_old_settle_button_does_not_settle_a_vm_that_was_lost_sight_of_again():
+    """Somebody looked where it was then, not where it is now."""
+    before = record_of(move(1, MoveState.UNKNOWN))
+    after = record_of(move(1, MoveState.UNKNOWN, settled=60.0))
+
+    [button] = failure_blocks(before)[0]["elements"]
+    control = controls.read(button["action_id"], button["value"])
+
+    assert not controls.is_stale(control, before.run, controls.aimed(control, before))
+    assert controls.is_stale(control, after.run, controls.aimed(control, after))
 
 
 @pytest.mark.parametrize("kind", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])

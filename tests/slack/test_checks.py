@@ -74,6 +74,16 @@ def test_a_user_group_that_does_not_exist_is_named_with_its_setting(slack):
     assert "U0RAVI" not in said
 
 
+def test_a_name_in_the_place_of_an_id_is_refused_before_nobody_can_decide(slack):
+    said = refusal(slack, starters=("dana", "@U0DANA"), approvers=("@ravi", "U0RAVI", "S0OPS"))
+
+    assert said.startswith("3 things are missing:")
+    assert "dana of slack.starters is nobody's id. An id looks like U0123" in said
+    assert "@ravi of slack.approvers is nobody's id." in said
+    assert said.endswith("User groups that decide stand in slack.oncall.")
+    assert "U0RAVI" not in said
+
+
 def test_both_tokens_that_are_missing_are_named_without_asking_slack(slack):
     said = refusal(slack, bot_token="", app_token="xoxb-the-wrong-one")
 

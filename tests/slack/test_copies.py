@@ -8,7 +8,7 @@ import pytest
 
 from bot.slack.forms import WITHDRAW
 from bot.slack.tables import Outbound
-from engine.store import events
+from engine.store import events, queries
 
 from .test_decide import actions_of
 
@@ -174,3 +174,20 @@ def test_the_end_of_a_run_closes_a_copy_that_nobody_answered(outside):
     night.to_the_end()
 
     assert actions_of(copy_in(night, copy.channel, "Nobody decided")) == []
+
+
+def test_a_run_that_only_its_owner_is_told_of_is_still_decided_by_those_who_may(night):
+    night.ask_for()
+    night.settled()
+    night.slack.kick(night.ops)
+
+    night.step(until=lambda: bool(queries.open_approvals(night.store)))
+
+    copy = copy_in(night, night.slack.direct(night.ravi))
+    assert f"thread of R1 for <@{night.dana}> alone" in copy.shown
+    night.slack.click(night.ravi, copy.ts, "approve")
+    copy_in(night, copy.channel, "Approved by")
+    told = copy_in(night, night.slack.direct(night.dana), "Told here because")
+    night.slack.wait_for(
+        lambda: any("Approved by" in m.shown for m in night.slack.thread(told.channel, told.ts))
+    )

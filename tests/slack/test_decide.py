@@ -170,15 +170,35 @@ def test_two_clicks_at_once_are_one_decision(asked):
     assert all("You approved this" in e.text for e in night.slack.ephemerals(night.ravi))
 
 
-@pytest.mark.parametrize("approvers", [(), ("U0DANA",)])
-def test_where_nobody_may_decide_the_requester_the_board_and_the_card_say_so(make_night, approvers):
+def test_where_only_the_escalation_may_decide_it_is_named_to_whoever_may_not(make_night, slack):
+    boss = slack.user("boss")
+    duty, above = slack.group("oncall", slack.user("dana")), slack.group("above", boss)
+    night = make_night(approvers=(), oncall=(duty,), escalation=(above,))
+    night.start()
+    card = night.card(night.ask_for())
+
+    night.slack.click(night.mei, card.ts, "approve")
+    night.slack.click(night.dana, card.ts, "approve")
+    night.say("approvals", by=night.mei)
+
+    assert "not on call now (<@U0BOSS> may decide)." in night.told(night.mei, "You are")
+    assert "These people may: <@U0BOSS>." in night.told(night.dana, "You asked for R1")
+    assert "may decide: <@U0BOSS>" in night.told(night.mei, "A1 · R1")
+
+
+@pytest.mark.parametrize(
+    ("approvers", "nobody"), [((), "nobody"), (("U0DANA",), "nobody except <@U0DANA>")]
+)
+def test_where_nobody_may_decide_the_requester_the_board_and_the_card_say_so(
+    make_night, approvers, nobody
+):
     night = make_night(approvers=approvers)
     night.start()
     board = night.ask_for()
 
     card = night.card(board)
 
-    words = f"nobody except <@{night.dana}> is listed to decide (setting slack.approvers)"
+    words = f" {nobody} is listed to decide (setting slack.approvers)"
     assert words in night.told(night.dana, "R1 starts")
     assert words in night.board_shows("Needs a person").text
     assert words in card.shown

@@ -53,7 +53,7 @@ def test_whoever_came_on_duty_meanwhile_decides_and_who_left_does_not(on_call):
     on_call.slack.click(on_call.ravi, card.ts, "approve")
 
     assert on_call.told(on_call.ravi, "not on call") == (
-        f"You are not on call now (those who are: <@{on_call.mei}>). "
+        f"You are not on call now (<@{on_call.mei}> may decide). "
         "Your click is recorded. Nothing changed."
     )
     on_call.slack.click(on_call.mei, card.ts, "approve")

@@ -134,23 +134,6 @@ def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
     )
 
 
-def test_a_run_that_cannot_be_read_does_not_silence_what_is_said_after_slack_was_away(make_night):
-    night = make_night()
-    night.trips = True
-    night.start()
-    night.ask_for("vm web01 to hv02 now")
-    night.settled()
-    with night.store.transaction() as db:
-        db.execute("UPDATE runs SET state = 'completed', options = '[]' WHERE id = 1")
-        db.execute("INSERT INTO slack_away VALUES (1, 0, 900, 0, 'HTTP 503')")
-
-    night.say("vm web02 to hv03 now")
-
-    night.board_shows("Moving", "R2")
-    night.board_shows("did not take my messages", "R2")
-    assert night.side.outbox.absences.latest() is None
-
-
 def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_night):
     """A row that no version of ours would have written: Slack's SDK itself trips over it."""
     night = make_night()
@@ -288,7 +271,7 @@ def test_failures_of_one_cause_are_one_reply_and_the_next_one_is_added(make_nigh
     assert "\nWhy: " in failures[0].shown
     assert "\nDo: " in failures[0].shown
     assert "The same with web02." in failures[0].shown
-    assert "Failed: web01, web02, see thread" in night.slack.message(board.ts).shown
+    assert "Failed: web01, web02, see the thread" in night.slack.message(board.ts).shown
 
 
 def test_a_new_process_goes_on_with_the_messages_that_stand(night):
@@ -356,3 +339,20 @@ def test_every_post_carries_its_key_so_that_it_can_be_found_again(night):
     marks = board.metadata["event_payload"]
     assert marks == {"key": "board:R1", "version": marks["version"]}
     assert marks["version"]
+
+
+def test_the_report_names_people_as_slack_does(night):
+    board = night.ask_for()
+    night.card(board)
+    night.say("skip R1 web02", night.mei)
+    night.settled()
+    night.service.decide(1, "deny", by=f"@{night.ravi}", reason="vendor")
+    night.to_the_end()
+
+    shown = night.reply_with("R1 ended", board).text
+    night.say("report R1")
+
+    for text in (shown, night.told(night.dana, "R1 ended")):
+        assert f"web02 stays where it is: <@{night.mei}> left it out." in text
+        assert f'old-crm stays: <@{night.ravi}> said no: "vendor".' in text
+        assert "@U0RAVI said" not in text.replace("<@", "")

@@ -261,7 +261,9 @@ def test_where_the_bot_was_removed_and_there_is_no_other_channel_the_owner_is_to
     told = night.slack.wait_for(lambda: tops(night, night.slack.direct(night.dana)))[0]
     assert f"<#{night.ops}> no longer has me in it" in told.shown
     night.slack.wait_for(lambda: "Completed" in night.slack.message(told.ts).shown)
-    assert any("R1 ended" in m.shown for m in night.slack.thread(told.channel, told.ts))
+    night.slack.wait_for(
+        lambda: any("R1 ended" in m.shown for m in night.slack.thread(told.channel, told.ts))
+    )
 
 
 def test_a_channel_that_closes_before_the_last_word_does_not_swallow_it(make_night, slack):

@@ -422,7 +422,7 @@ def test_after_damage_the_thread_says_what_to_type_and_the_list_puts_the_run_fir
     assert "then: /migrate retry R1 web03." in shown
     assert "/migrate go-on R1 hv02" in shown
     night.say("list")
-    assert "needs a person · 1 failed" in night.told(night.dana, "R1 · ")
+    assert "needs a person · 1 damaged" in night.told(night.dana, "R1 · ")
 
     night.say("go-on R1 hv02", by=night.ravi)
     assert night.told(night.ravi, "hv02") == "hv02 takes VMs again."

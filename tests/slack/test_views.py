@@ -141,9 +141,9 @@ def test_the_board_says_what_the_reference_says():
         "Needs a person: approve 4 powered-down VMs by <!date^7200^{time}|02:00 UTC>, "
         "see the card in the thread",
         "Moving: web07 → hv02 61 %",
-        "Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, need approval · "
+        "Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, approval needed · "
         "1 in backup since <!date^60^{time}|00:01 UTC>",
-        "Failed: erp01, see thread",
+        "Failed: erp01, see the thread",
         "Asked by <@U1> <!date^0^{time}|00:00 UTC> · as of <!date^60^{time_secs}|00:01 UTC>",
     ]
     assert "▓▓▓▓░░░░░░ 45 % · done about" in str(board_view(board, LISTED).blocks)

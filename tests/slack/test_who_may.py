@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bot.slack.roster import unfit
 from engine.store import events, queries
 
 START = "host hv01 to hv02 now"
@@ -21,6 +22,14 @@ def refusals(night):
 def age(night, seconds):
     with night.store.transaction() as db:
         db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
+
+
+def test_slackbot_is_a_bot_though_slack_does_not_say_so():
+    """It says what anybody, guests too, has it say: by a custom response, or a reminder."""
+    slackbot = {"id": "USLACKBOT", "is_bot": False, "team_id": "T1"}
+
+    assert unfit(slackbot, "T1", "") == "a bot"
+    assert unfit(slackbot | {"id": "U0DANA"}, "T1", "") == ""
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_the_board_says_what_the_one_in_slack_says():
         f"Needs a person: approve 2 powered-down VMs by {at(START + 3600)} (A3)",
         "Moving: web07 → hv02 61 %, sql02 → hv03",
         "Network: web01",
-        f"Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, need approval · "
+        f"Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, approval needed · "
         f"1 in backup since {at(START + 60)}",
         "Failed: erp01: hv02 has no such switch.",
         "  Do: Add it.",
