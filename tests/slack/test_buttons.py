@@ -336,6 +336,9 @@ def test_damage_is_checked_again_or_gone_on_with_after_a_question(make_night):
 
     assert night.told(night.ravi, "hv02") == "hv02 takes VMs again."
     shown = stands(night, post, "do.retry")
+    assert "No further VM" in post.text
+    assert "No further VM" not in shown.text
+    assert shown.text.endswith(": /migrate retry R1 web03.")
     night.slack.click(night.ravi, shown.ts, "do.retry")
     assert night.told(night.ravi, "web03") == "web03 is looked at again."
     stands(night, post)
