@@ -578,6 +578,15 @@ def test_neither_names_nor_ids_of_vms_stand_on_a_button():
             assert len(each["value"]) < 60
 
 
+def test_the_report_counts_what_it_has_tried_again_and_does_not_call_it_failed():
+    """It may as well have been denied."""
+    record = record_of(move(1), move(2), state=RunState.INCOMPLETE)
+
+    [shown] = all_of(controls.on_report(record))
+
+    assert shown["text"]["text"] == "Retry 2 VMs"
+
+
 def test_a_message_changes_when_only_its_buttons_do():
     told = rendered("x", [])
 
