@@ -70,7 +70,7 @@ def card_view(question: Question, deciders: Deciders) -> Rendered:
         coarse = replace(question, needed_by=coarse_time(question.needed_by))
         text, blocks, _ = _open_card(question, deciders)
         return rendered(text, blocks, _open_card(coarse, deciders))
-    lines = _closed_card(question)
+    lines = [line for line in _closed_card(question) if line]
     more = _later_buttons(question)
     return rendered("\n".join(lines), [section("\n".join(lines)), *more])
 
@@ -234,7 +234,7 @@ def _closed_card(question: Question) -> list[str]:
     who, at = mention(approval.by), date(approval.decided or approval.requested)
     about = f"{run.label} · {names}"
     why = f': "{escape(approval.reason)}"' if approval.reason else ""
-    stay = _stay(count(len(approval.vms), "VM"), len(approval.vms), run)
+    stay = _asked_again(question) or _stay(count(len(approval.vms), "VM"), len(approval.vms), run)
     audit = f" Audit {question.audit}" if question.audit else ""
     match approval.state:
         case ApprovalState.GRANTED:
@@ -254,16 +254,24 @@ def _granted_card(question: Question, by: str, audit: str) -> list[str]:
     """A yes to all, or to some: then which ones stay."""
     approval, run = question.approval, question.record.run
     they = "It moves" if len(approval.granted) == 1 else "They move"
-    goes = f"{they} after the running VMs."
+    goes = "" if run.over else f"{they} after the running VMs."
     rest = [vm_id for vm_id in approval.vms if vm_id not in approval.granted]
     names = several(_vm_names(question, approval.granted))
     if approval.glass:
-        goes = f'The glass was broken: "{escape(approval.reason)}". {goes}'
+        goes = f'The glass was broken: "{escape(approval.reason)}". {goes}'.rstrip()
     if not rest:
-        return [f"✅ Approved {by} · {names}", goes + audit]
+        return [f"✅ Approved {by} · {names}", f"{goes}{audit}".strip()]
     some = f"{len(approval.granted)} of {len(approval.vms)}"
-    stay = _stay(several(_vm_names(question, rest)), len(rest), run)
-    return [f"✅ Approved {some} {by} · {names}", f"{goes} {stay}{audit}"]
+    stay = _asked_again(question) or _stay(several(_vm_names(question, rest)), len(rest), run)
+    return [f"✅ Approved {some} {by} · {names}", f"{goes} {stay}{audit}".strip()]
+
+
+def _asked_again(question: Question) -> str:
+    """Which later cards ask about those that stayed; empty: none does."""
+    asked, later = question.approval, question.record.approvals
+    rest = set(asked.vms).difference(asked.granted)
+    cards = [a.label for a in later if a.id > asked.id and rest.intersection(a.vms)]
+    return f"Asked about again: {', '.join(cards)}." if cards else ""
 
 
 def _stay(who: str, number: int, run: Run) -> str:

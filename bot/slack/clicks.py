@@ -191,7 +191,8 @@ class Clicks:
             return None
         names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
         place = Place(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
-        shown = [names.get(vm_id, vm_id) for vm_id in asked.vms]
+        meant = asked.granted if clicked.action == WITHDRAW and asked.granted else asked.vms
+        shown = [names.get(vm_id, vm_id) for vm_id in meant]
         return form(clicked.action, asked, shown, run, place)
 
     def _asked(self, clicked: Clicked) -> tuple[Approval | None, RunRecord | None]:

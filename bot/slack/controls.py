@@ -266,7 +266,7 @@ def on_report(record: RunRecord) -> list[Block]:
     left = _left(record) if record.run.over else []
     if not left:
         return []
-    what = left[0].move.vm if len(left) == 1 else "what failed"
+    what = left[0].move.vm if len(left) == 1 else count(len(left), "VM")
     about = f"Have {count(len(left), 'VM')} of {record.run.label} tried again"
     return [actions(_button(record, "retry", RUN, left, f"Retry {what}", about=about))]
 

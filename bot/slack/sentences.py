@@ -337,7 +337,7 @@ def _earlier(answer: Decision, by: str, clicked: float) -> str:
 
 def _span(seconds: float) -> str:
     if seconds < 120:
-        return f"{int(seconds)} s"
+        return f"{int(seconds)} s" if seconds >= 1 else "a moment"
     return f"{int(seconds // 60)} min" if seconds < 7200 else f"{int(seconds // 3600)} h"
 
 

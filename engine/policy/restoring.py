@@ -95,7 +95,15 @@ def _unchecked(view: View, host: str) -> Finish:
 def _no_further(move: Move, host: str) -> str:
     """Damage may happen to the next one as well: a person says when to go on."""
     go_on = f"go-on R{move.run} {short(host)}"
-    return f"No further VM is sent to {short(host)} before somebody types: {go_on}"
+    return f"{_HELD}{short(host)} before somebody types: {go_on}"
+
+
+def once_cleared(todo: str) -> str:
+    """What is left to do about a damaged VM once somebody said go on with its host."""
+    return todo.partition(_HELD)[0].rstrip()
+
+
+_HELD = "No further VM is sent to "
 
 
 def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait, short
-from engine.policy import states, waits
+from engine.policy import restoring, states, waits
 from engine.store.attempt_deeds import AttemptDeeds
 
 #: The columns of a move that waits for nothing.
@@ -149,7 +149,8 @@ class MoveDeeds(AttemptDeeds):
 
     def clear_damage(self, move: Move) -> None:
         """Somebody said go on: its host takes VMs again."""
-        self.update("moves", move.id, {"cleared": self.now})
+        todo = restoring.once_cleared(move.next)
+        self.update("moves", move.id, {"cleared": self.now, "next": todo})
 
     def note_stop(self, move: Move, job: str, text: str) -> None:
         """VMM was asked to stop its job; whether it did is observed."""

@@ -336,6 +336,9 @@ def test_damage_is_checked_again_or_gone_on_with_after_a_question(make_night):
 
     assert night.told(night.ravi, "hv02") == "hv02 takes VMs again."
     shown = stands(night, post, "do.retry")
+    assert "No further VM" in post.text
+    assert "No further VM" not in shown.text
+    assert shown.text.endswith(": /migrate retry R1 web03.")
     night.slack.click(night.ravi, shown.ts, "do.retry")
     assert night.told(night.ravi, "web03") == "web03 is looked at again."
     stands(night, post)
@@ -585,6 +588,15 @@ def test_neither_names_nor_ids_of_vms_stand_on_a_button():
             assert "smile" not in each["value"]
             assert f"{1:034}"[:30] not in each["value"]
             assert len(each["value"]) < 60
+
+
+def test_the_report_counts_what_it_has_tried_again_and_does_not_call_it_failed():
+    """It may as well have been denied."""
+    record = record_of(move(1), move(2), state=RunState.INCOMPLETE)
+
+    [shown] = all_of(controls.on_report(record))
+
+    assert shown["text"]["text"] == "Retry 2 VMs"
 
 
 def test_a_message_changes_when_only_its_buttons_do():

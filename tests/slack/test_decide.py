@@ -168,6 +168,7 @@ def test_two_clicks_at_once_are_one_decision(asked):
     assert len(granted) == 1
     assert len(night.slack.ephemerals(night.ravi)) == 4
     assert all("You approved this" in e.text for e in night.slack.ephemerals(night.ravi))
+    assert not any(" 0 s before" in e.text for e in night.slack.ephemerals(night.ravi))
 
 
 def test_where_only_the_escalation_may_decide_it_is_named_to_whoever_may_not(make_night, slack):
@@ -392,6 +393,23 @@ def test_after_the_first_start_the_yes_stands_and_its_button_is_gone(asked):
     assert "has been started since" in night.told(night.ravi, "started")
     night.slack.click(night.ravi, card.ts, "withdraw", value=value)
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
+
+
+def test_the_form_that_takes_a_yes_back_names_those_that_it_was_for(three):
+    night, board, card = three
+    chosen = open_form(night, card, "choose")
+    names = [o["text"]["text"] for o in chosen.view["blocks"][1]["element"]["options"]]
+    night.slack.submit(chosen, chosen=names[:1])
+    shown = night.reply_with("Approved 1 of 3", board)
+
+    night.slack.click(night.ravi, shown.ts, "withdraw")
+
+    form = night.slack.wait_for(
+        lambda: next((f for f in night.slack.workspace.forms if f is not chosen), None)
+    )
+    told = form.view["blocks"][0]["text"]["text"]
+    assert names[0] in told
+    assert names[1] not in told
 
 
 def moving(night):

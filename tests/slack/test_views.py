@@ -228,6 +228,19 @@ def test_a_yes_to_some_says_how_many_and_who_stays():
     assert "stay" not in whole
 
 
+def test_a_decided_card_says_nothing_that_is_no_longer_so():
+    some = question_of(3, ApprovalState.GRANTED, by="@U2", granted=("id-1", "id-2"))
+    later = replace(some.approval, id=8, state=ApprovalState.REQUESTED, vms=("id-0",))
+    record = replace(some.record, approvals=(some.approval, later))
+    over = replace(record, run=replace(record.run, state=RunState.INCOMPLETE))
+
+    asked = card_view(replace(some, record=record), LISTED).text
+    ended = card_view(replace(some, record=over), LISTED).text
+
+    assert asked.endswith("They move after the running VMs. Asked about again: A8.")
+    assert ended.endswith("\nAsked about again: A8.")
+
+
 def test_a_withdrawal_says_who_and_why():
     taken = question_of(2, ApprovalState.WITHDRAWN, by="@U2", reason="<!here> wrong night")
 
