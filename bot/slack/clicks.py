@@ -88,9 +88,6 @@ class Clicks:
             if opened is not None:
                 return Answer(form=opened)
         made = self._decide(row, clicked, deciders)
-        if made.code == "unknown":
-            hint = f"Type: {self.command} status"
-            raise Refused("I do not know this question any more.", hint=hint)
         own = made.code in ("already", "withdrawn") and made.by == row.by
         if own and row.begun is not None and made.at is not None and made.at >= row.begun:
             # Carried out before a kill; the card says it. What the same person clicked before this
