@@ -11,6 +11,7 @@ from engine.grammar import Ask
 from engine.policy import approval as approvals
 from engine.service import Decision, Service
 from engine.steering import Steering
+from engine.store import queries
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ def _decide(
 ) -> Said:
     number = grammar.approval_number(command.words[0])
     rest = command.words[1:]
+    if queries.approval(service.store, number) is None:
+        sentence, hint = f"There is no approval A{number}.", "For the open ones see: approvals"
+        raise Refused(sentence, what=command.words[0], hint=hint)
     if command.verb == "approve":
         made = service.decide(number, "approve", by=by, deciders=deciders, vms=rest or None)
     elif command.verb == "deny":
@@ -80,10 +84,7 @@ def _decide(
         made = steer.withdraw(number, by=by, deciders=deciders, reason=" ".join(rest))
     if made.accepted:
         return Said(_accepted(made))
-    if made.approval is None:
-        sentence, hint = f"There is no approval A{number}.", "For the open ones see: approvals"
-        raise Refused(sentence, what=command.words[0], hint=hint)
-    return Said(f"Nothing changed on {made.approval.label}: {approvals.ANSWERS[made.code]}.", False)
+    return Said(f"Nothing changed on A{number}: {approvals.ANSWERS[made.code]}.", False)
 
 
 def _accepted(made: Decision) -> str:
