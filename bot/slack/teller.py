@@ -246,7 +246,10 @@ class Teller:
         return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
     def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
-        """Reminders and the escalation: once each, so what was put before is left as it is."""
+        """Reminders and the escalation: once each, so what was put before is left as it is; and only
+        under the card that they are about, which is less urgent than they are."""
+        if self.tables.message(f"card:{question.approval.label}") is None:
+            return
         now, settings = self.clock.now(), self.settings.slack
         for key, told in reminders.due(question, self.deciders, settings, now):
             if self.tables.message(key) is None:
