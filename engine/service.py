@@ -186,7 +186,7 @@ class Service:
                 may = deciders or frozenset()
                 answer = approvals.judge_breaking(asked, run, by, digest, may, glass, reason)
             if asked is None or run is None:
-                return Decision(False, "unknown")
+                return keep_unknown(pen, approval_id, verdict, by)
             pen.vote(asked.id, by, verdict, answer)
             if answer != "ok":
                 return keep_refused(pen, asked, verdict, by, answer, run)
@@ -222,6 +222,13 @@ class Service:
         on_card = [m for m in record.moves if m.move.vm_id in asked.vms] if record else []
         wanted = {m.move.vm_id for m in moves_named(names, on_card, asked.label)}
         return tuple(vm for vm in asked.vms if vm in wanted)
+
+
+def keep_unknown(pen: Pen, number: int, verb: str, by: str) -> Decision:
+    """A decision on a question that was never asked, kept in the audit."""
+    text = f"{by} wanted to {verb} A{number}. Nothing changed: {approvals.ANSWERS['unknown']}."
+    pen.event("refused", text, by=by, detail={"approval": number})
+    return Decision(False, "unknown")
 
 
 def keep_refused(pen: Pen, asked: Approval, verb: str, by: str, answer: str, run: Run) -> Decision:

@@ -29,7 +29,7 @@ from engine.model import (
 )
 from engine.policy import approval as approvals
 from engine.policy.ladder import typed
-from engine.service import Decision, Service, keep_refused, refuse_crossing
+from engine.service import Decision, Service, keep_refused, keep_unknown, refuse_crossing
 from engine.store import queries
 from engine.store.deeds import Pen, writing
 
@@ -271,7 +271,7 @@ class Steering:
             started = bool(asked and record and approvals.has_started(asked, record.moves))
             answer = approvals.judge_withdrawal(asked, run, by, digest, deciders, started)
             if asked is None or run is None:
-                return Decision(False, "unknown")
+                return keep_unknown(pen, approval_id, "withdraw", by)
             pen.vote(asked.id, by, "withdraw", answer)
             if answer != "ok":
                 return keep_refused(pen, asked, "withdraw", by, answer, run)

@@ -70,7 +70,10 @@ class AskBack:
             return Outcome(sentences.answered_before(draft.state, run, link))
         if row.body.get("action") == NO:
             return Outcome(sentences.dropped(), settled=Settled(draft.id, DraftState.DROPPED))
-        return Taken(_as_if_now(draft.row, row), self._waited(row), draft)
+        waited = self._waited(row)
+        if draft.kind is not Kind.PREVIEW:  # a preview is compared with what is shown now
+            waited = waited or self._stood(draft)
+        return Taken(_as_if_now(draft.row, row), waited, draft)
 
     def preview(
         self, taken: Taken, request: Request, found: Forecast, deciders: Deciders
@@ -87,7 +90,8 @@ class AskBack:
     def late(self, taken: Taken, what: str) -> Outcome:
         """Is it still meant? ``what``: what was asked for, escaped."""
         draft = self._new(Kind.LATE, taken, "late")
-        return _question(draft, late_view(what, draft, taken.waited), taken.draft)
+        asked = taken.draft is not None and not self._waited(taken.row)
+        return _question(draft, late_view(what, draft, taken.waited, asked=asked), taken.draft)
 
     def sure(self, taken: Taken, what: str, label: str) -> Outcome:
         """A question before something is stopped that was said where Slack asks none."""
@@ -116,6 +120,12 @@ class AskBack:
         """Seconds that it waited, where that is too long."""
         waited = self.wall.now() - row.heard if row.heard is not None else 0.0
         return waited if waited > LATE else 0.0
+
+    def _stood(self, draft: Draft) -> float:
+        """Seconds that this question stood, where that is too long: the words in it may mean
+        another run now."""
+        stood = self.wall.now() - draft.made
+        return stood if stood > LATE else 0.0
 
 
 def _is_answer(row: Inbound) -> bool:

@@ -14,7 +14,6 @@ import asyncio
 import logging
 from time import time
 
-from aiohttp import ClientError
 from slack_bolt import App, BoltRequest
 from slack_bolt.adapter.socket_mode.async_internals import send_async_response
 from slack_bolt.adapter.socket_mode.internals import build_headers
@@ -98,7 +97,7 @@ class Connection(Background):
         try:
             async with asyncio.timeout(OPENING):
                 await link.connect()
-        except (SlackTrouble, OSError, ClientError) as error:
+        except Exception as error:  # whatever it is: who gives up here hears nothing any more
             self._unreachable(error, restraint, link)
             return None
         restraint.opened(greeted=self._as_expected(link))
@@ -111,7 +110,8 @@ class Connection(Background):
         if isinstance(error, SlackLater) and error.seconds is not None:
             restraint.told_to_wait(self._loop.time() + error.seconds)
         pause = restraint.pause(self._loop.time())
-        why = str(error) or type(error).__name__
+        # Others may tell the address of the socket, which holds the ticket that lets it in.
+        why = f"{error}" if isinstance(error, SlackTrouble) else type(error).__name__
         log.warning("Slack cannot be reached (%s), trying again in %.0f s", why, pause)
 
     def _as_expected(self, link: Link) -> bool:

@@ -27,6 +27,7 @@ from engine import retrying
 from engine.board import Stuck, failed
 from engine.errors import Refused
 from engine.model import (
+    Move,
     MoveRecord,
     MoveState,
     Run,
@@ -129,8 +130,13 @@ def _goes_on(record: RunRecord, chosen: Sequence[MoveRecord]) -> bool:
 def version(control: Control, run: Run, moves: Sequence[MoveRecord]) -> str:
     """The short word that changes with what a click would be about."""
     whole = run.resumed if control.subject in (RUN, FORM) else None
-    told = [(e.move.id, str(e.move.state), e.move.retried, e.move.cleared) for e in moves]
+    told = [_told(entry.move) for entry in moves]
     return fingerprint(whole, told)[:12]
+
+
+def _told(move: Move) -> tuple[object, ...]:
+    """What of a VM was shown; a doubt or damage that came back after a person's word is another."""
+    return move.id, str(move.state), move.retried, move.settled, move.cleared
 
 
 def is_stale(control: Control, run: Run, moves: Sequence[MoveRecord]) -> bool:

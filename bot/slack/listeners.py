@@ -102,8 +102,9 @@ class Listeners:
         shown = {"text": said} if len(said) <= LONGEST else {"text": "", "long": "yes"}
         place = {"ts": ts, "thread_ts": _text(event, "thread_ts")}
         row = Inbound(0, MENTION, person(user), channel, {**shown, **place}, self.clock.now())
-        moment = _text(event, "event_ts") or ts
-        self._keep(row, f"event:{channel}:{moment}:{_text(event, 'type')}", body)
+        # Slack tells of an edited message again; only where it says something else is it new.
+        moment = ts or _text(event, "event_ts")
+        self._keep(row, f"event:{channel}:{moment}:{user}:{fingerprint(said.split())}", body)
 
     def _shortcut(self, body: Payload) -> None:
         user, channel = _text(_part(body, "user"), "id"), _text(_part(body, "channel"), "id")

@@ -38,6 +38,7 @@ AT_ONCE = 10  # calls between two looks at what is most urgent
 SKEW = 600.0  # seconds by which Slack's clock may differ from ours
 UNEDITABLE = 1_800.0  # between two new messages in the place of one that may not be edited
 GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+NO_THREAD = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
 UNREACHABLE = frozenset(
     {
         "channel_not_found",
@@ -129,9 +130,11 @@ class Outbox:
             elif sent is not None:
                 self.api.update(sent.channel, sent.ts, out.text, out.blocks)
                 self.tables.updated(out, sent)
-            else:
-                self.tables.posted_as(out, self._post(out))
+            elif (stands := self._post(out)) is not None:
+                self.tables.posted_as(out, stands)
                 self.after(out.run)
+            else:
+                self.tables.done(out)
         except SlackTrouble as trouble:
             self._failed(method, out, sent, trouble)
             return
@@ -141,12 +144,14 @@ class Outbox:
 
     # --- posts --------------------------------------------------------------------------------
 
-    def _post(self, out: Outbound) -> Sent:
-        """A new message; or the one that stands already, where an answer was lost."""
+    def _post(self, out: Outbound) -> Sent | None:
+        """A new message; or the one that stands already, where an answer was lost. ``None``: it
+        does not stand, and its run was given up meanwhile."""
         parent = self._parent(out)
         thread, place = parent.ts if parent else None, self._place(out, None)
         found = self._look_for(out, place, thread)
-        if found is not None:
+        given_up = out.run is not None and self.tables.runs.given_up(out.run)
+        if found is not None or given_up:
             return found
         self.tables.trying(out, self.clock.now())
         marks = (out.key, out.fingerprint)
@@ -177,9 +182,10 @@ class Outbox:
             log.warning("%s may stand twice, it cannot be looked for: %s", out.key, never.code)
             return None
         except SlackLater as later:
+            if later.code != "ratelimited":
+                raise
             # Not the limit of posts: they go on.
-            why = f"looking for it: {later.code}"
-            raise SlackLater(why, later.seconds, refused=later.refused) from later
+            raise SlackLater("looking for it", later.seconds, refused=True) from later
         if ts is None:
             return None
         log.info("%s stands already: its answer was lost", out.key)
@@ -263,7 +269,8 @@ class Outbox:
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
         log.warning("%s cannot be sent: %s", out.key, never.code)
-        if out.kind == "reply":
+        alone = out.run is None and never.code in UNREACHABLE
+        if out.kind == "reply" or alone:
             self.tables.done(out)
             return
         if out.run is not None and out.key == f"board:R{out.run}" and self._not_begun(out.run):
@@ -274,6 +281,8 @@ class Outbox:
         if out.run is not None and lost:
             lost = self.tables.runs.lose(out.run, self._place(out, sent), never.code)
             self.after(out.run)
+        if sent is None and out.parent and never.code in NO_THREAD and self._rehang(out):
+            return
         if sent is None or lost:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
             wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
@@ -299,6 +308,19 @@ class Outbox:
             return
         self._reposted[out.key] = now
         self.tables.forget(out.key)
+
+    def _rehang(self, out: Outbound) -> bool:
+        """Somebody deleted the message in whose thread it belongs: that one is posted anew, and it
+        follows. ``False``: so it was not long ago, which did not help."""
+        now, parent = self.clock.monotonic(), out.parent or ""
+        if now - self._reposted.get(parent, -UNEDITABLE) < UNEDITABLE:
+            return False
+        self._reposted[parent] = now
+        self.tables.forget(parent)
+        if out.run is not None:
+            self.tables.runs.watch_again(out.run)
+        self.after(out.run)
+        return True
 
     def _method(self, out: Outbound, sent: Sent | None) -> str:
         if out.kind == "form":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bot.slack import sentences
 from bot.slack.people import bare, slack_id
-from bot.slack.roster import Roster, Sure, kind_of
+from bot.slack.roster import STRANGERS, Roster, Sure, kind_of
 from bot.slack.tables import Inbound
 from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS
 from engine.grammar import Ask, Command
@@ -26,7 +26,7 @@ class Permits:
     def needed(self, row: Inbound, command: Command) -> list[str]:
         """Those of whom Slack must have spoken lately: the person, their groups, the channel."""
         user, names = slack_id(row.by), []
-        if user and _needs_member(row, command):
+        if user and (_needs_member(row, command) or _is_spoken(row, command)):
             names.append(user)
         if _is_for_starters(command):
             names += self._groups(user)
@@ -67,8 +67,10 @@ class Permits:
         return sentences.unseen_channel(nothing) if trouble else ""
 
     def _by_person(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Guests, bots, deactivated people and those from elsewhere start and change nothing."""
-        if not _needs_member(row, command):
+        """Guests, bots, deactivated people and those from elsewhere start and change nothing. In a
+        shared channel those from elsewhere can mention the bot, and are told no names."""
+        member = _needs_member(row, command)
+        if not (member or _is_spoken(row, command)):
             return ""
         user = slack_id(row.by)
         if user is None:
@@ -77,6 +79,8 @@ class Permits:
         if sure is not Sure.YES:
             return sentences.cannot_check("who you are", error, nothing)
         unfit = self.roster.lookups.of([user])[user].unfit
+        if not member and unfit not in STRANGERS:
+            return ""
         return sentences.not_a_member(unfit, nothing) if unfit else ""
 
     def _by_starters(self, row: Inbound, command: Command, nothing: str) -> str:
@@ -114,6 +118,11 @@ def _changes(command: Command) -> bool:
 
 def _is_for_starters(command: Command) -> bool:
     return not isinstance(command, Ask) or command.verb in FOR_STARTERS
+
+
+def _is_spoken(row: Inbound, command: Command) -> bool:
+    """Is it a look that was asked for in a message?"""
+    return bool(row.body.get("spoken")) and not _changes(command) and _verb(command) != "help"
 
 
 def _needs_member(row: Inbound, command: Command) -> bool:

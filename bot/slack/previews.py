@@ -121,13 +121,14 @@ def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
 # --- what came late, and what is confirmed ----------------------------------------------------
 
 
-def late_view(what: str, draft: Draft, waited: float) -> Rendered:
-    """Something was asked for so long ago that it may not be meant any more. ``what``: in words,
-    escaped."""
-    text = (
-        f"You asked {took(_coarse(waited))} ago for: {what}. I could not take it up until now. "
-        "Nothing has happened. Shall I still do it?"
-    )
+def late_view(what: str, draft: Draft, waited: float, *, asked: bool = False) -> Rendered:
+    """Something was asked for so long ago that it may not be meant any more; or its person was
+    ``asked`` so long ago. ``what``: in words, escaped."""
+    ago = took(_coarse(waited))
+    told = f"You asked {ago} ago for: {what}. I could not take it up until now."
+    if asked:
+        told = f"You were asked {ago} ago about: {what}. What it is about may be other than then."
+    text = f"{told} Nothing has happened. Shall I still do it?"
     return _asked(text, _buttons(draft, "Do it", "Drop it", "Do it now", "Do nothing"))
 
 

@@ -41,7 +41,10 @@ _UNTOLD = {
     "direct": "Slack does not say where to write to %s: %s; no copy of a card goes there",
 }
 _UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
+UNKNOWN, ELSEWHERE = "nobody whom I can see", "of another organisation"
+STRANGERS = frozenset({UNKNOWN, ELSEWHERE})
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
+SLACKBOT = "USLACKBOT"  # Slack calls it no bot, and it says what anybody has it say
 UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
 Answer = Mapping[str, object]
@@ -178,7 +181,7 @@ class Lookups:
             profile = api.profile(name)
         except SlackNever as never:
             if never.code in NOBODY_THERE:
-                return {"unfit": "nobody whom I can see"}
+                return {"unfit": UNKNOWN}
             raise
         if self._home is None:
             self._home = api.home()
@@ -327,15 +330,15 @@ def unfit(profile: Answer, team: str, organisation: str) -> str:
     """Why this user never decides: guest, bot, deactivated, of another organisation; or empty."""
     if profile.get("deleted"):
         return "deactivated"
-    if profile.get("is_bot"):
+    if profile.get("is_bot") or profile.get("id") == SLACKBOT:
         return "a bot"
     if profile.get("is_restricted") or profile.get("is_ultra_restricted"):
         return "a guest"
     if profile.get("is_stranger"):
-        return "of another organisation"
+        return ELSEWHERE
     grid = profile.get("enterprise_user")
     theirs = str(grid.get("enterprise_id") or "") if isinstance(grid, Mapping) else ""
     if organisation and theirs == organisation:
         return ""
     home = str(profile.get("team_id") or "")
-    return "" if home in (team, organisation) and home else "of another organisation"
+    return "" if home in (team, organisation) and home else ELSEWHERE

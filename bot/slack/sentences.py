@@ -29,7 +29,7 @@ from engine.vocabulary import OPTIONS, VERBS
 
 NOTHING = "Nothing changed."
 NOT_STARTED = "Nothing started."
-_NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b")
+_NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b|\bchanges nothing\b")
 TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
 
 

@@ -131,13 +131,12 @@ class Tables:
     # --- outbox ---------------------------------------------------------------------------
 
     def put(self, db: Database, out: Outbound) -> bool:
-        """Have a message sent unless it stands like that already; whether anything changed."""
+        """Have a message sent unless it stands like that already; whether anything changed. A
+        version that waits may have been tried, so what stood before it is said again."""
         rows = list(db.query("SELECT fingerprint FROM slack_outbox WHERE key = ?", [out.key]))
-        if rows and rows[0]["fingerprint"] == out.fingerprint:
-            return False
         sent = list(db.query("SELECT fingerprint FROM slack_messages WHERE key = ?", [out.key]))
-        if sent and sent[0]["fingerprint"] == out.fingerprint:
-            db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
+        last = rows or sent
+        if last and last[0]["fingerprint"] == out.fingerprint:
             return False
         body = json.dumps({"text": out.text, "blocks": out.blocks, "replaces": out.replaces})
         db.execute(
@@ -256,6 +255,15 @@ class Tables:
                 "UPDATE slack_outbox SET tried = ?, tried_as = ? WHERE key = ?",
                 [at, out.fingerprint, out.key],
             )
+
+    def may_stand(self, db: Database, key: str) -> bool:
+        """Does this message stand, or was it tried to an end that nobody knows?"""
+        found = db.query(
+            "SELECT key FROM slack_messages WHERE key = :key UNION ALL"
+            " SELECT key FROM slack_outbox WHERE key = :key AND tried IS NOT NULL",
+            {"key": key},
+        )
+        return any(True for _ in found)
 
     def not_posted(self, out: Outbound) -> None:
         """Slack said that it did not take it, or it was looked for and does not stand."""

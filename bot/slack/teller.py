@@ -38,7 +38,7 @@ from bot.slack.views import (
 )
 from engine.board import Board
 from engine.clock import Clock
-from engine.model import Approval, ApprovalState, RunRecord, RunState
+from engine.model import Approval, ApprovalState, RunState
 from engine.service import Service
 from engine.settings import Settings
 from engine.store import events, queries
@@ -137,7 +137,7 @@ class Teller:
             self.service.reject(run.id, place + invite)
             return self._tell(watched)
         if watched.error and run.state is RunState.REJECTED:
-            return self._tell_rejected(watched, seen.record)
+            return self._tell_rejected(watched, seen)
         if watched.lost:
             watched = self._elsewhere(watched, seen)
         messages = list(self._messages(seen, watched))
@@ -194,8 +194,14 @@ class Teller:
         news = {e.run for e in events.since(self.store, absence.seq)}
         boards: defaultdict[str, list[Board]] = defaultdict(list)
         for run, channel in self.tables.runs.told_in():
-            seen = see(self.store, self.settings, run, self.clock.now())
-            if seen is not None and run in news:
+            if run not in news:
+                continue
+            try:
+                seen = see(self.store, self.settings, run, self.clock.now())
+            except Exception:
+                self.loop.bug(f"R{run}")
+                continue  # what became of the others is said
+            if seen is not None:
                 boards[channel].append(seen.board)
         with self.store.transaction() as db:
             for channel, told in boards.items():
@@ -284,12 +290,17 @@ class Teller:
             db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )
 
-    def _tell_rejected(self, watched: Watched, record: RunRecord) -> bool:
-        """The requester is told where they asked; nothing can be posted there."""
-        asked = Inbound(watched.inbox, "", watched.by, watched.channel, {}, record.run.created)
+    def _tell_rejected(self, watched: Watched, seen: Sight) -> bool:
+        """The requester is told where they asked; nothing can be posted there. A board whose
+        answer was lost may stand all the same, and then says so, too."""
+        run = seen.record.run
+        asked = Inbound(watched.inbox, "", watched.by, watched.channel, {}, run.created)
+        board = next(self._messages(seen, watched))
         with self.store.transaction() as db:
-            text = sentences.not_posted(record.run, watched.channel, watched.error)
+            text = sentences.not_posted(run, watched.channel, watched.error)
             self.tables.reply(db, asked, text)
+            if self.tables.may_stand(db, board[0]):
+                self._put(db, watched, *board)
             self.tables.runs.told(db, watched.run)
         return True
 

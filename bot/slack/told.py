@@ -78,10 +78,22 @@ class ToldRuns:
             db.execute("UPDATE slack_runs SET trouble = ? WHERE run = ?", [error, run])
 
     def unposted(self, run: int, error: str) -> None:
-        """The board of this run cannot be posted; whatever else was to follow is dropped."""
+        """The board of this run cannot be posted; whatever else was to follow is dropped, but for
+        what may stand already."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET error = ? WHERE run = ?", [error, run])
-            db.execute("DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'", [run])
+            db.execute(
+                "DELETE FROM slack_outbox WHERE run = ? AND kind = 'message' AND tried IS NULL",
+                [run],
+            )
+
+    def given_up(self, run: int) -> bool:
+        """Was this run rejected because its board could not be posted?"""
+        query = (
+            "SELECT run FROM slack_runs JOIN runs ON runs.id = run"
+            " WHERE run = ? AND error <> '' AND state = 'rejected'"
+        )
+        return any(True for _ in self.store.database().query(query, [run]))
 
     def lose(self, run: int, channel: str, error: str) -> bool:
         """Nothing can be told about this run in this channel any more, Slack says why; not even

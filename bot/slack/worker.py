@@ -168,6 +168,20 @@ class Worker:
             log.exception("inbox %s (%s) failed", row.id, row.kind)
             said = sentences.failed_inside(row.id, self.settings.slack.command)
             outcome = Outcome(said, done=False)
+        try:
+            self._close(row, outcome)
+        except sqlite3.OperationalError:
+            raise  # it is tried again
+        except Exception:
+            # What cannot even be answered must not hold up everybody else for ever.
+            log.exception("inbox %s (%s) cannot be answered", row.id, row.kind)
+            with self.store.transaction() as db:
+                self.tables.finish(db, row.id, self.clock.now())
+            return None
+        return outcome.run.id if outcome.run else None
+
+    def _close(self, row: Inbound, outcome: Outcome) -> None:
+        """The row is done, and what came of it is kept, in one transaction."""
         with self.store.transaction() as db:
             if outcome.run is not None:
                 self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
@@ -180,7 +194,6 @@ class Worker:
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
             self.tables.finish(db, row.id, self.clock.now())
-        return outcome.run.id if outcome.run else None
 
     def _outcome(self, row: Inbound) -> Outcome:
         """Carry out what the row says, or what it says yes to."""
@@ -212,6 +225,9 @@ class Worker:
         text, command = str(row.body["text"]), None
         try:
             command = grammar.parse(text)
+            before = self._said_before(row, command)
+            if before:
+                return Outcome(before)
             forbidden = self._forbidden(row, command, text)
             if forbidden:
                 return Outcome(forbidden, done=False)
@@ -226,10 +242,17 @@ class Worker:
                 nothing = sentences.NOTHING if _changes(command) else ""
             return Outcome(self._refused(error, nothing), done=False)
 
+    def _said_before(self, row: Inbound, command: Command) -> str:
+        """What this row did before a kill, whatever its person may do by now; else nothing."""
+        if not isinstance(command, Ask) or not _changes(command):
+            return ""
+        done = self.verbs.done_before(row, command)
+        return self.verbs.said_before(done, row.by) if done else ""
+
     def _verb(self, taken: Taken, ask: Ask, text: str) -> Outcome:
         """Look, change or decide."""
         row = taken.row
-        if taken.waited and _changes(ask) and not self.verbs.done_before(row, ask):
+        if taken.waited and _changes(ask):
             typed = sentences.as_typed(text, self.settings.slack.command)
             return self.back.late(taken, typed)
         unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
@@ -286,7 +309,10 @@ class Worker:
     def _press(self, taken: Taken, control: Control) -> Outcome:
         """A button that acts on a run: whoever may type its verb may click it."""
         row, ask = taken.row, Ask(control.verb, (control.label,))
-        if taken.waited and _changes(ask) and not self.verbs.done_before(row, ask):
+        before = self._said_before(row, ask)
+        if before:
+            return Outcome(before)
+        if taken.waited and _changes(ask):
             return self.back.late(taken, f"{control.verb} {control.label}")
         try:
             said = self._forbidden(row, ask, control.what)
@@ -304,11 +330,16 @@ class Worker:
             return self._press(taken, control)
         clicked = clicks.read(row)
         if clicked is None:
+            what = f"click on {str(row.body.get('action'))[:40]}"
+            self.service.refuse(row.by, what, Refused("This version has no such button."))
             return Outcome(sentences.unknown_button(self.settings.slack.command), done=False)
-        if taken.waited and not self.clicks.done_before(row, clicked):
+        before = self.clicks.done_before(row, clicked)
+        if taken.waited and not before:
             return self.back.late(taken, clicked.what)
         try:
-            if clicked.action == AGAIN:
+            if before:
+                said = ""  # whoever may not do it any more did it
+            elif clicked.action == AGAIN:
                 said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
                 said = self._unsure(row, clicked.what, clicked.breaks)

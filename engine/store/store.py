@@ -53,10 +53,10 @@ class Store:
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
+            db.conn.commit()
         except BaseException:
-            db.conn.rollback()
+            db.conn.rollback()  # of a commit that failed as well: else this thread begins none more
             raise
-        db.conn.commit()
 
     def close(self) -> None:
         """Close every thread's connection."""

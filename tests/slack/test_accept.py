@@ -14,7 +14,7 @@ from bot.slack.standin import NotAcked
 from bot.slack.tables import Inbound
 from engine import grammar
 from engine.errors import Refused
-from engine.store import queries
+from engine.store import events, queries
 
 
 def rows(night, table):
@@ -164,6 +164,9 @@ def test_a_button_of_another_version_gets_an_answer(night):
     night.slack.click(night.ravi, board.ts, "teleport", value="R1")
 
     assert "another version" in night.told(night.ravi, "button")
+    last = events.since(night.store)[-1]
+    assert (last.kind, last.by) == ("refused", f"@{night.ravi}")
+    assert last.detail["text"] == "click on teleport"
 
 
 def test_what_cannot_be_written_down_is_not_promised(night):
@@ -194,6 +197,20 @@ def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
     told = night.told(night.dana, "went wrong inside VMFerry (inbox 1 in its log)")
     assert "Look with /migrate status before you type it again." in told
     night.board_shows("Moving")
+
+
+def test_a_row_that_cannot_even_be_answered_holds_up_nobody(night):
+    """Half a character, which no database takes, where its answer would be sent to."""
+    odd = {"text": "status", "thread_ts": "\ud800"}
+    night.side.tables.accept(
+        Inbound(0, COMMAND, f"@{night.dana}", night.ops, odd, night.clock.now()), "odd"
+    )
+
+    night.say("host hv01 to hv02 now", by=night.mei)
+
+    night.board_shows("Moving")
+    night.settled()
+    assert [row["done"] is not None for row in rows(night, "slack_inbox")] == [True, True]
 
 
 def test_outside_its_channels_only_help_is_answered(make_night):

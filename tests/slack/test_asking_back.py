@@ -383,6 +383,40 @@ def test_a_yes_that_itself_waited_too_long_asks_anew(night):
     assert night.run().state == "active"
 
 
+def test_a_question_that_stood_for_too_long_is_asked_anew_before_its_yes_counts(night):
+    """A word that named one run then may name another now."""
+    night.ask_for("vm web01 to hv02 now")
+    kept_waiting(night, lambda: night.say("stop hv02"))
+    next_start(night)
+    night.told(night.dana, "You asked 42 min ago for: `/migrate stop hv02`.")
+    first = value(night)
+    night.to_the_end()
+    night.say("vm web02 to hv02 now")
+    night.board_shows("Moving", "R2")
+    age_drafts(night)
+
+    night.slack.click_private(night.dana, YES, first)
+
+    assert night.told(night.dana, "You were asked 42 min ago about: `/migrate stop hv02`.")
+    assert night.run(2).state == "active"
+    night.slack.click_private(night.dana, YES)
+    night.board_shows("Stop", "R2")
+
+
+def test_a_stop_in_a_thread_that_was_asked_about_long_ago_is_asked_about_anew(night):
+    board = night.ask_for()
+    night.slack.mention(night.dana, night.ops, "stop", board.ts)
+    night.told(night.dana, "Nothing changed yet.")
+    age_drafts(night)
+
+    night.slack.click_private(night.dana, YES)
+
+    assert night.told(night.dana, "You were asked 42 min ago about: `/migrate stop R1`.")
+    assert night.run().state == "active"
+    night.slack.click_private(night.dana, YES)
+    night.board_shows("Stop")
+
+
 def test_what_was_done_before_a_kill_and_a_long_night_is_not_asked_about(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("pause R1"))

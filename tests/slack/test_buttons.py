@@ -539,6 +539,18 @@ def test_a_button_is_shown_only_where_its_verb_does_something(state, kind):
     assert values or not may_act(state)
 
 
+def test_an_old_settle_button_does_not_settle_a_vm_that_was_lost_sight_of_again():
+    """Somebody looked where it was then, not where it is now."""
+    before = record_of(move(1, MoveState.UNKNOWN))
+    after = record_of(move(1, MoveState.UNKNOWN, settled=60.0))
+
+    [button] = failure_blocks(before)[0]["elements"]
+    control = controls.read(button["action_id"], button["value"])
+
+    assert not controls.is_stale(control, before.run, controls.aimed(control, before))
+    assert controls.is_stale(control, after.run, controls.aimed(control, after))
+
+
 @pytest.mark.parametrize("kind", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])
 def test_at_most_two_buttons_stand_under_a_failure(kind):
     record = record_of(*(move(n, kind) for n in range(1, 4)))

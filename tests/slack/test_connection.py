@@ -12,6 +12,7 @@ import pytest
 from bot.slack.pace import Rhythm
 from bot.slack.restraint import Restraint
 from bot.slack.standin import NotAcked
+from bot.slack.standin_workspace import OPEN
 
 NOTICED = 5.0
 
@@ -105,6 +106,48 @@ def test_a_slack_that_gives_no_socket_is_asked_again_when_it_says(make_night):
 
     night.slack.wait_for(lambda: night.slack.sockets == 2)
     assert opened(night) == 3
+
+
+class NoObject(list):
+    """Goes over the wire as a list: no answer of Slack's, but perhaps of something in between."""
+
+    def get(self, _):
+        return None
+
+    def __getitem__(self, _):
+        return False
+
+
+def test_where_the_answer_makes_no_sense_slack_is_asked_again(make_night):
+    night = make_night()
+    right = night.slack.workspace.methods[OPEN]
+    odd = iter([NoObject([("ok", "?")])] * 2)
+    night.slack.workspace.methods[OPEN] = lambda args: next(odd, None) or right(args)
+
+    night.start()
+
+    night.slack.wait_for(lambda: night.slack.sockets == 2)
+    assert opened(night) == 4
+
+
+def test_the_ticket_of_a_socket_that_slack_does_not_let_in_is_in_no_log(make_night, caplog):
+    caplog.set_level(logging.INFO)
+    night = make_night()
+    right, used_up = night.slack.workspace.methods[OPEN], []
+
+    def first_used_up(args):
+        answer = right(args)
+        if not used_up:
+            used_up.append(answer["url"].partition("ticket=")[2])
+            night.slack._tickets.discard(used_up[0])
+        return answer
+
+    night.slack.workspace.methods[OPEN] = first_used_up
+    night.start()
+
+    night.slack.wait_for(lambda: night.slack.sockets == 2)
+    assert "Slack cannot be reached (" in caplog.text
+    assert used_up[0] not in caplog.text
 
 
 # --- restraint --------------------------------------------------------------------------------

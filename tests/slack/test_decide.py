@@ -10,6 +10,7 @@ from slack_bolt import BoltRequest
 from bot.slack.forms import Place, form
 from bot.slack.standin import NotAcked
 from bot.slack.standin_forms import view_refusal
+from bot.slack.tables import Inbound
 from engine.model import ApprovalState
 from engine.steering import Steering
 from engine.store import events, queries
@@ -136,6 +137,24 @@ def test_a_question_that_never_was_gets_an_answer(asked):
     night.slack.click(night.ravi, card.ts, "approve", value="77.0123456789abcdef")
 
     assert "do not know this question" in night.told(night.ravi, "question")
+
+
+@pytest.mark.parametrize(
+    ("action", "verb"),
+    [("approve", "approve"), ("withdraw.said", "withdraw"), ("break.said", "approve")],
+)
+def test_a_decision_on_a_question_that_never_was_is_audited(asked, action, verb):
+    night, _, _ = asked
+    body = {"action": action, "value": "77.0123456789abcdef", "reason": "because I say so today"}
+    row = Inbound(0, "click", f"@{night.ravi}", night.ops, body, night.clock.now())
+
+    assert night.side.tables.accept(row, "invented") is not None
+    night.side.worker.loop.knock()
+
+    assert "do not know this question" in night.told(night.ravi, "question")
+    [refused] = refusals(night)
+    assert refused.by == f"@{night.ravi}"
+    assert refused.text.startswith(f"@{night.ravi} wanted to {verb} A77. Nothing changed")
 
 
 def test_two_clicks_at_once_are_one_decision(asked):

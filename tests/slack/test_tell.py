@@ -169,6 +169,23 @@ def test_a_board_that_slack_does_not_take_for_a_quarter_of_an_hour_rejects_the_r
     night.settled()
 
 
+def test_a_board_that_may_stand_though_its_run_was_rejected_does_not_say_that_it_starts(night):
+    night.slack.lose_answer("chat.postMessage")
+    night.slack.order("conversations.history", "internal_error", times=10_000)
+    night.say("host hv01 to hv02 now")
+    watched = night.side.tables.runs.watched
+    night.slack.wait_for(lambda: any(w.since and w.trouble for w in watched()))
+    board = night.board_shows("Starting")
+    with night.store.transaction() as db:
+        db.execute("UPDATE slack_runs SET since = since - 15 * 60")
+    night.told(night.dana, "R1 was rejected")
+
+    night.slack.workspace.orders["conversations.history"].clear()
+
+    assert night.board_shows("Rejected").ts == board.ts
+    night.settled()
+
+
 def test_a_run_killed_before_it_was_watched_is_rejected_at_the_next_start(make_night):
     night = make_night()
     request = grammar.parse("host hv01 to hv02")

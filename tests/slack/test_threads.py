@@ -125,6 +125,32 @@ def test_an_event_that_comes_again_is_carried_out_once(night, board):
     assert [row["kind"] for row in inbox(night)].count("mention") == 1
 
 
+def test_an_edit_that_leaves_the_command_as_it_is_does_not_say_it_again(night, board):
+    said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
+    event = app_mention(night.slack.workspace.team, said)
+    night.slack.event(event)
+    night.board_shows("Paused")
+    night.say("resume R1", by=night.ravi)
+    night.board_shows("Moving")
+
+    edited = {"edited": {"user": night.mei, "ts": "9999999999.000001"}}
+    night.slack.event(event | edited | {"event_ts": "9999999999.000001"})
+
+    night.settled()
+    assert night.run().state == "active"
+
+
+def test_a_command_that_is_corrected_by_an_edit_is_carried_out(night, board):
+    said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pouse", board.ts)
+    event = app_mention(night.slack.workspace.team, said)
+    night.slack.event(event)
+    assert night.told(night.mei, "I do not know the word")
+
+    night.slack.event(event | {"text": f"<@{BOT}> pause", "event_ts": "9999999999.000001"})
+
+    night.board_shows("Paused")
+
+
 def test_what_is_no_command_changes_nothing_and_is_answered_to_its_author_alone(night, board):
     night.slack.mention(night.mei, night.ops, "please stop that thing", board.ts)
 

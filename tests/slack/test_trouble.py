@@ -154,6 +154,30 @@ def test_without_the_right_to_look_it_is_said_twice_rather_than_not_at_all(night
     assert "board:R1 may stand twice, it cannot be looked for: missing_scope" in caplog.text
 
 
+def test_what_is_so_again_is_said_where_nobody_knows_what_stands(make_night):
+    """The answer to an update was lost, and meanwhile it is as it was before."""
+    night = make_night()
+    night.side = night.new_side(Rhythm(post=0.0, board=0.0, look=0.02, again=0.5, rates={}))
+    night.start()
+
+    def say(words):
+        with night.store.transaction() as db:
+            now = Outbound("note:1", "message", night.ops, words, fingerprint=words)
+            night.side.tables.put(db, now)
+        night.side.outbox.loop.knock()
+
+    say("well")
+    night.settled()
+    night.slack.lose_answer("chat.update")
+    say("not well")
+    night.slack.wait_for(lambda: [m for m in tops(night, night.ops) if m.text == "not well"])
+
+    say("well")
+
+    night.settled()
+    assert [m.text for m in tops(night, night.ops)] == ["well"]
+
+
 # --- messages and channels that are gone -------------------------------------------------------
 
 
@@ -168,6 +192,22 @@ def test_a_board_that_somebody_deleted_is_posted_again(night):
     old, new = tops(night, night.ops)
     assert old.ts == board.ts
     assert "Completed" in new.shown
+
+
+def test_a_question_whose_board_somebody_deleted_is_asked_under_a_new_one(night):
+    board = night.ask_for("vm old-crm to hv02 now")
+    night.settled()
+    del night.slack.workspace.messages[night.ops, board.ts]
+
+    night.step(until=lambda: bool(queries.open_approvals(night.store)))
+
+    again = night.board_shows("Moving")
+    assert again.ts != board.ts
+    card = night.reply_with("Approve moving", again)
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.reply_with("Approved by", again)
+    night.settled()
+    assert len(tops(night, night.ops)) == 1
 
 
 def test_a_board_that_may_not_be_edited_is_posted_again_but_not_at_every_change(night):
@@ -221,7 +261,9 @@ def test_where_the_bot_was_removed_and_there_is_no_other_channel_the_owner_is_to
     told = night.slack.wait_for(lambda: tops(night, night.slack.direct(night.dana)))[0]
     assert f"<#{night.ops}> no longer has me in it" in told.shown
     night.slack.wait_for(lambda: "Completed" in night.slack.message(told.ts).shown)
-    assert any("R1 ended" in m.shown for m in night.slack.thread(told.channel, told.ts))
+    night.slack.wait_for(
+        lambda: any("R1 ended" in m.shown for m in night.slack.thread(told.channel, told.ts))
+    )
 
 
 def test_a_channel_that_closes_before_the_last_word_does_not_swallow_it(make_night, slack):

@@ -516,6 +516,25 @@ def test_a_stop_a_skip_and_a_decision_are_answered_from_the_audit_after_a_kill(m
     assert of_kind(night, "refused") == []
 
 
+def test_what_was_carried_out_before_a_kill_is_told_though_it_may_not_be_said_any_more(night):
+    board = night.ask_for()
+    card = night.card(board)
+    for text, by, answer in (
+        ("pause R1", night.mei, f"R1 was paused by <@{night.mei}>."),
+        ("approve A1", night.ravi, f"A1 approved by <@{night.ravi}>"),
+    ):
+        row = interrupted(night, text, by)
+        carried_out(night, row, frozenset({f"@{night.ravi}"}))
+        night.slack.workspace.profiles[by] = {"is_restricted": True}
+        with night.store.transaction() as db:
+            db.execute("DELETE FROM slack_lookups")
+        again(night)
+        assert answer in night.told(by, "1")
+        night.settled()
+    assert "Approved" in night.slack.message(card.ts).shown
+    assert of_kind(night, "refused") == []
+
+
 def test_every_verb_that_changes_something_is_known_again_by_its_traces():
     assert set(TRACES) == CHANGING
     assert CHANGING > DECISIONS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bot.slack.roster import unfit
 from engine.store import events, queries
 
 START = "host hv01 to hv02 now"
@@ -21,6 +22,14 @@ def refusals(night):
 def age(night, seconds):
     with night.store.transaction() as db:
         db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
+
+
+def test_slackbot_is_a_bot_though_slack_does_not_say_so():
+    """It says what anybody, guests too, has it say: by a custom response, or a reminder."""
+    slackbot = {"id": "USLACKBOT", "is_bot": False, "team_id": "T1"}
+
+    assert unfit(slackbot, "T1", "") == "a bot"
+    assert unfit(slackbot | {"id": "U0DANA"}, "T1", "") == ""
 
 
 @pytest.mark.parametrize(
@@ -244,3 +253,18 @@ def test_whoever_may_not_start_may_not_say_yes_to_a_preview_either(night):
 
     assert night.told(night.dana, "Slack says that you are a guest. Nothing started.")
     assert runs(night) == 0
+
+
+def test_in_a_shared_channel_a_stranger_who_mentions_the_bot_learns_no_names(night, slack):
+    eve, gus = slack.user("eve", is_stranger=True), slack.user("gus", is_restricted=True)
+    night.ask_for("vm web01 to hv03 now")
+    night.slack.share(night.ops)
+
+    night.slack.mention(eve, night.ops, "list")
+    night.slack.mention(gus, night.ops, "list")
+
+    told = night.told(eve, "Only full members")
+    assert "Slack says that you are of another organisation." in told
+    assert night.told(gus, "hv03")
+    assert not [e for e in slack.ephemerals(eve) if "hv03" in e.text]
+    night.settled()

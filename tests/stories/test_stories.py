@@ -52,6 +52,7 @@ def test_each_of_the_four_problems_has_a_story():
 IN_TABLES = {
     "run.scheduled": "tests/unit/test_service.py",
     "run.rejected": "tests/unit/test_steering_words.py",
+    "run.noted": "tests/slack/test_trouble.py",
 }
 
 

@@ -550,10 +550,13 @@ def test_a_question_of_a_run_that_has_ended_has_expired(asked):
     assert state(asked) is ApprovalState.REQUESTED
 
 
-def test_a_question_that_was_never_asked_is_unknown(asked):
+def test_a_question_that_was_never_asked_is_unknown_and_that_is_kept(asked):
     decision = asked.decide(7, "approve", by="@bob", deciders=MAY)
 
     assert (decision.accepted, decision.code, decision.approval) == (False, "unknown", None)
+    last = events.latest(asked.store, 1)[0]
+    assert (last.kind, last.by) == ("refused", "@bob")
+    assert last.text == "@bob wanted to approve A7. Nothing changed: there is no such question."
 
 
 def test_whoever_asked_is_told_so_even_where_they_may_decide_others(asked):

@@ -259,6 +259,16 @@ def test_a_transaction_is_all_or_nothing(error, store):
     assert len(queries.runs(store)) == 1
 
 
+def test_a_commit_that_fails_leaves_nothing_behind_and_holds_up_nobody(store):
+    with pytest.raises(sqlite3.IntegrityError), store.transaction() as db:
+        db.execute("PRAGMA defer_foreign_keys=ON")  # so that only the commit finds it
+        db.execute("INSERT INTO networks VALUES (7, 'id-web01', 'before', 'hv01', '{}', 0)")
+
+    with writing(store, NOW) as pen:
+        number = open_run(pen)
+    assert queries.run(store, number) is not None
+
+
 def test_every_thread_has_its_own_connection(store):
     mine = store.database()
     theirs = []

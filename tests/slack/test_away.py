@@ -1,0 +1,76 @@
+"""What is said without a run, and telling while Slack is away or says odd things."""
+
+from __future__ import annotations
+
+import time
+
+from bot.slack.away import WORTH_TELLING
+from bot.slack.tables import Outbound
+
+
+def put(night, *outs):
+    with night.store.transaction() as db:
+        for out in outs:
+            night.side.tables.put(db, out)
+
+
+def waiting(night):
+    return [out.key for out in night.side.tables.outbound()]
+
+
+def test_what_was_missed_is_not_said_for_ever_in_a_channel_that_is_gone(night):
+    night.side.outbox.loop.stop()
+    night.slack.archive(night.ops)
+    put(night, Outbound(f"away:1:{night.ops}", "message", night.ops, "x", fingerprint="f"))
+
+    night.side.outbox.send_due()
+
+    assert waiting(night) == []
+
+
+def test_slack_is_not_back_because_it_refuses_to_let_us_look(night, caplog):
+    """A post whose answer was lost is looked for with a token that is good for nothing."""
+    night.side.outbox.loop.stop()
+    board = Outbound("board:R1", "message", night.ops, "x", fingerprint="f", run=1)
+    put(night, board)
+    night.side.tables.trying(board, time.time())
+    outbox = night.side.outbox
+    outbox._away = True
+    outbox.absences.begin(time.time() - WORTH_TELLING, "token_revoked")
+    night.slack.revoke()
+
+    outbox.send_due()
+
+    assert "Slack is back" not in caplog.text
+    assert outbox.absences.latest() is None or outbox.absences.latest().until is None
+    assert night.slack.calls("conversations.history")
+
+
+def test_a_run_that_cannot_be_read_does_not_silence_the_others_after_slack_was_away(make_night):
+    night = make_night()
+    night.trips = True
+    night.start()
+    night.ask_for("vm web01 to hv02 now")
+    night.settled()
+    with night.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'completed', options = '[]' WHERE id = 1")
+    night.say("vm web02 to hv03 now")
+    night.board_shows("Moving", "R2")
+
+    with night.store.transaction() as db:
+        db.execute(
+            "INSERT INTO slack_away (id, since, until, seq, error) VALUES (1, 1.0, 5000.0, 0, 'x')"
+        )
+
+    assert night.side.bugs > 0
+    told = night.slack.wait_for(
+        lambda: [m for m in night.slack.messages(night.ops) if "did not take" in m.shown]
+    )
+    assert "R2" in told[0].shown
+
+
+def test_an_odd_answer_to_a_question_of_ours_does_not_silence_the_outbox(night):
+    night.side.outbox.loop.stop()
+    night.slack.workspace.methods = None
+    night.side.teller.roster.lookups.want(["C0ODD"])
+    put(night, Outbound("away:1:C", "message", night.ops, "x", fingerprint="f"))
