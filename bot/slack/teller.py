@@ -252,7 +252,10 @@ class Teller:
         return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
     def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
-        """Reminders and the escalation: once each, so what was put before is left as it is."""
+        """Reminders and the escalation: once each, so what was put before is left as it is; and
+        under the card that they are about, though they are more urgent."""
+        if self.tables.message(f"card:{question.approval.label}") is None:
+            return
         now, settings = self.clock.now(), self.settings.slack
         for key, told in reminders.due(question, self.deciders, settings, now):
             if self.tables.message(key) is None:

@@ -51,7 +51,9 @@ def register(
         type=click.Path(path_type=Path, dir_okay=False),
         help="Move on a simulated fleet, described by this file; kept beside the database.",
     )
-    @click.option("--speed", type=pace, help="Times faster than the clock. Default: 1.")
+    @click.option(
+        "--speed", type=pace, metavar="N", help="Times faster than the clock. Default: 1."
+    )
     @click.option("--seed", type=int, help="Chance of the simulated fleet; default: the fleet's.")
     @click.pass_context
     def _serve(

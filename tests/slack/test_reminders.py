@@ -130,10 +130,12 @@ def test_where_nobody_else_may_decide_the_escalation_is_asked_at_once(long_night
     night = long_night(approvers=(slack.user("dana"),), escalation=(slack.group("bosses", boss),))
     board = night.ask_for("host hv01 to hv02 now")
 
-    night.card(board)
+    card = night.card(board)
 
     assert f"I will ask <@{boss}> instead." in night.told(night.dana, "R1 starts")
-    told = night.reply_with("📣", board).text
+    asked = night.reply_with("📣", board)
+    assert float(asked.ts) > float(card.ts), "it speaks of a card that does not stand yet"
+    told = asked.text
     assert f"Nobody except <@{night.dana}> is listed to decide" in told
     assert queries.open_approvals(night.store)
 
