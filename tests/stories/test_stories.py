@@ -95,4 +95,4 @@ def test_every_end_of_a_run_and_of_a_move_occurs_in_a_story():
     kinds = {e["kind"] for e in happened()}
     ends = {f"move.{state}" for state in MoveState} | {f"run.{state}" for state in RunState}
 
-    assert ends - kinds == set(IN_TABLES)
+    assert ends - kinds == ends & set(IN_TABLES)
