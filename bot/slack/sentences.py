@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bot.slack.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.drafts import DraftState
@@ -427,15 +427,15 @@ def _open_question(
     return f"{approval.label} · {run.label} · {route(run)} · {several(names)}{by} · {who}"
 
 
-def happened(lines: Sequence[Event], people: Iterable[str]) -> str:
+def happened(lines: Sequence[Event], people: Collection[str]) -> str:
     """The last lines of the audit, oldest first. A VM that is named like a person stays a VM."""
-    known = frozenset(people)
-    told = [f"{date(e.at, '{time_secs}')} {acted(escape(e.text), _named(e, known))}" for e in lines]
+    told = [f"{date(e.at, '{time_secs}')} {_happened(e, people)}" for e in lines]
     return fit_lines(told, TEXT) or "Nothing has happened yet."
 
 
-def _named(event: Event, people: frozenset[str]) -> list[str]:
-    return [by for by in sorted(people) if event.by is not None and by not in (event.vm or "")]
+def _happened(event: Event, people: Collection[str]) -> str:
+    known = [by for by in sorted(people) if by not in (event.vm or "")]
+    return (reported if event.by is None else acted)(escape(event.text), known)
 
 
 def help_text(command: str, topic: str = "") -> str:

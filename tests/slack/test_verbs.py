@@ -319,6 +319,17 @@ def test_the_last_events_are_told_with_people_as_mentions(night):
     assert len(night.told(night.mei, "was paused").splitlines()) <= 15
 
 
+def test_what_the_engine_concluded_from_a_decision_names_people_as_mentions_too(night):
+    night.card(night.ask_for())
+    night.service.decide(1, "deny", by=f"@{night.ravi}", reason="vendor")
+    night.step(until=lambda: state_of(night, "old-crm") is MoveState.SKIPPED)
+
+    night.say("events R1")
+
+    told = night.told(night.dana, "old-crm stays")
+    assert f'old-crm stays: <@{night.ravi}> said no: "vendor".' in told
+
+
 def test_status_of_a_host_is_that_of_its_run_and_a_word_that_is_no_run_gets_a_hint(night):
     night.ask_for()
 
