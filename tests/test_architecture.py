@@ -228,7 +228,7 @@ def test_the_manifest_asks_for_no_more_than_is_used():
 
     assert scopes is not None
     used = ["app_mentions:read", "channels:history", "channels:read", "chat:write", "commands"]
-    used += ["groups:history", "groups:read", "im:write"]
+    used += ["groups:history", "groups:read", "im:history", "im:write"]
     used += ["usergroups:read", "users:read"]
     assert [scope for scope in scopes[1].split() if scope != "-"] == used
     assert "should_escape: false" in text

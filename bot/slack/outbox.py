@@ -146,14 +146,15 @@ class Outbox:
 
     def _post(self, out: Outbound) -> Sent | None:
         """A new message; or the one that stands already, where an answer was lost. ``None``: it
-        does not stand, and its run was given up meanwhile."""
+        does not stand, and it was taken back or its run was given up meanwhile."""
         parent = self._parent(out)
         thread, place = parent.ts if parent else None, self._place(out, None)
         found = self._look_for(out, place, thread)
         given_up = out.run is not None and self.tables.runs.given_up(out.run)
         if found is not None or given_up:
             return found
-        self.tables.trying(out, self.clock.now())
+        if not self.tables.trying(out, self.clock.now()):
+            return None
         marks = (out.key, out.fingerprint)
         try:
             channel, ts = self.api.post(marks, place, out.text, out.blocks, thread, out.broadcast)

@@ -163,6 +163,10 @@ class Lookups:
                 log.warning(
                     _UNTOLD.get(kind, _UNTOLD_ELSE), name.partition(":")[2] or name, trouble.code
                 )
+            except Exception:
+                # One odd answer must not hold up everything that is to be said.
+                error = "no answer"
+                log.exception("what Slack said of %s cannot be read", name)
             self._keep(name, answer, error)
         return bool(wanted)
 

@@ -248,13 +248,15 @@ class Tables:
         query = "SELECT key FROM slack_outbox WHERE key = ? AND fingerprint = ?"
         return bool(self._rows(query, [out.key, out.fingerprint]))
 
-    def trying(self, out: Outbound, at: float) -> None:
-        """It is posted now: from here on it may stand, whatever becomes of the answer or us."""
+    def trying(self, out: Outbound, at: float) -> bool:
+        """It is posted now: from here on it may stand, whatever becomes of the answer or us.
+        ``False``: it was taken back just before."""
         with self.store.transaction() as db:
-            db.execute(
+            tried = db.execute(
                 "UPDATE slack_outbox SET tried = ?, tried_as = ? WHERE key = ?",
                 [at, out.fingerprint, out.key],
             )
+            return tried.rowcount == 1
 
     def may_stand(self, db: Database, key: str) -> bool:
         """Does this message stand, or was it tried to an end that nobody knows?"""
@@ -324,9 +326,11 @@ class Tables:
         )
 
     def posted(self, prefix: str) -> tuple[str, ...]:
-        """The keys that begin so and whose messages stand in Slack."""
-        select = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ? ORDER BY key"
-        return tuple(str(row["key"]) for row in self._rows(select, [len(prefix), prefix]))
+        """The keys that begin so and whose messages stand in Slack, or may."""
+        stand = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ?"
+        may = "SELECT key FROM slack_outbox WHERE substr(key, 1, ?) = ? AND tried IS NOT NULL"
+        rows = self._rows(f"{stand} UNION {may} ORDER BY key", [len(prefix), prefix] * 2)
+        return tuple(str(row["key"]) for row in rows)
 
     # --- cursors ----------------------------------------------------------------------------
 

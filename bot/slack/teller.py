@@ -145,7 +145,8 @@ class Teller:
             paged = [self.pages.put(db, page) for page in self._pages(seen)]
             gone = self.standing.turn_over(db, run.id, messages, self.clock.now())
             changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
-            self.tables.unsay_others(db, run.id, [key for key, _, _ in messages])
+            closed = [key for key, _, _ in gone if self.tables.may_stand(db, key)]
+            self.tables.unsay_others(db, run.id, [*(key for key, _, _ in messages), *closed])
             if run.over:
                 self.tables.runs.told(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):

@@ -69,8 +69,21 @@ def test_a_run_that_cannot_be_read_does_not_silence_the_others_after_slack_was_a
     assert "R2" in told[0].shown
 
 
-def test_an_odd_answer_to_a_question_of_ours_does_not_silence_the_outbox(night):
+def test_an_odd_answer_to_a_look_up_does_not_silence_the_outbox(night):
     night.side.outbox.loop.stop()
-    night.slack.workspace.methods = None
+    night.slack.workspace.methods["conversations.info"] = lambda _: {"ok": True, "channel": ["?"]}
     night.side.teller.roster.lookups.want(["C0ODD"])
     put(night, Outbound("away:1:C", "message", night.ops, "x", fingerprint="f"))
+
+    night.side.outbox.send_due()
+
+    assert [m.text for m in night.slack.messages(night.ops)] == ["x"]
+
+
+def test_what_was_taken_back_just_before_its_post_is_not_posted(night):
+    night.side.outbox.loop.stop()
+    gone = Outbound("remind:A9:1", "message", night.ops, "x", fingerprint="f")
+
+    assert night.side.outbox._post(gone) is None
+
+    assert night.slack.messages(night.ops) == ()

@@ -191,3 +191,25 @@ def test_a_run_that_only_its_owner_is_told_of_is_still_decided_by_those_who_may(
     night.slack.wait_for(
         lambda: any("Approved by" in m.shown for m in night.slack.thread(told.channel, told.ts))
     )
+
+
+def test_a_copy_whose_answer_was_lost_is_closed_by_a_decision_made_meanwhile(outside):
+    night, board, _, copy = outside
+    night.settled()
+    night.side.stop()
+    tables, key = night.side.tables, f"card:A1@{copy.channel}"
+    version = copy.metadata["event_payload"]["version"]
+    tables.forget(key)  # as it stood before the answer was written down
+    again = Outbound(key, "message", copy.channel, "x", fingerprint=version, run=1)
+    with night.store.transaction() as db:
+        tables.put(db, again)
+    tables.trying(again, night.side.outbox.clock.now())
+    night.service.decide(1, "approve", by="terminal:ann")
+    night.side.teller.look()
+
+    night.side = night.new_side()
+    night.start()
+
+    night.reply_with("Approved by", board)
+    night.settled()
+    assert "Approved by" in night.slack.message(copy.ts).shown
