@@ -258,6 +258,11 @@ class Tables:
             )
             return tried.rowcount == 1
 
+    def waits(self, db: Database, key: str) -> bool:
+        """Is a message of this key in the outbox?"""
+        found = db.query("SELECT key FROM slack_outbox WHERE key = ?", [key])
+        return any(True for _ in found)
+
     def may_stand(self, db: Database, key: str) -> bool:
         """Does this message stand, or was it tried to an end that nobody knows?"""
         found = db.query(

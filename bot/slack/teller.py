@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 CURSOR = "teller"
 #: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again.
 GOES_ON = frozenset({f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared"})
+ONCE = ("remind:", "escalate:")
 BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
@@ -282,6 +283,8 @@ class Teller:
     def _put(
         self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
     ) -> bool:
+        if key.startswith(ONCE) and self.tables.waits(db, key):
+            return False  # it may be on its way: said once, in the words of that moment
         elsewhere = copies.place_of(key)
         out = _message(key, elsewhere or watched.channel, content, priority)
         alone = elsewhere or key.startswith("board:")

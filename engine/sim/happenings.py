@@ -99,16 +99,17 @@ def _decide(stage: Stage, it: Happening) -> None:
     try:
         if not label:
             raise Refused("There is no open question.")
-        made = service.decide(
-            grammar.approval_number(label),
+        number = grammar.approval_number(label)
+        if queries.approval(service.store, number) is None:
+            raise Refused(f"There is no approval {label}.", what=label)
+        service.decide(
+            number,
             verdict,
             by=by,
             deciders=stage.story.approvers,
             reason=it.text("reason"),
             vms=chosen or None,
         )
-        if made.code == "unknown":
-            raise Refused(f"There is no approval {label}.", what=label)
     except Refused as error:
         service.refuse(by, " ".join([verdict, label, *chosen]), error)
 

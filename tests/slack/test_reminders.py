@@ -172,3 +172,28 @@ def test_who_was_to_be_asked_again_is_not_asked_once_it_is_decided(long_night):
     assert "remind:A1:900" not in [out.key for out in tables.outbound()]
     assert tables.message("remind:A1:900") is None
     assert night.side.outbox.loop.bugs == 0
+
+
+def test_a_reminder_that_is_on_its_way_is_not_said_in_other_words(long_night):
+    night = long_night()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.card(board)
+    night.settled()
+    night.side.outbox.loop.stop()
+    night.side.teller.loop.stop()
+    teller = night.side.teller
+    first = Outbound("remind:A1:900", "message", night.ops, "x", fingerprint="f", run=1)
+    with night.store.transaction() as db:
+        night.side.tables.put(db, first)
+
+    def near():
+        seen = see(night.store, night.settings, 1, night.clock.now())
+        return seen.board.needed_by - night.clock.now() <= 890
+
+    night.step(until=near, most=20_000)
+
+    teller.look_at(1)
+    teller.look()
+
+    [waits] = [out for out in night.side.tables.outbound() if out.key == "remind:A1:900"]
+    assert waits.text == "x"
