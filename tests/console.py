@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,34 +50,58 @@ def both_streams(*words: str) -> tuple[int, str]:
     return said.code, said.out + said.err
 
 
-def process(*words: str, **more: object) -> subprocess.Popen[str]:
-    """The command as a process without a terminal."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "bot.cli", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        env=environment,
-        **more,
-    )
+def surroundings(interrupted: bool, **more: str) -> dict[str, str]:
+    """The environment of a child. One that will be interrupted is not measured for coverage:
+    Ctrl-C inside of coverage's own lock leaves it held, and the child waits for it for ever."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not (interrupted and name.startswith("COVERAGE_PROCESS_"))
+    }
+    return {**kept, "PYTHONPATH": str(ROOT), **more}
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Children begun in here hear Ctrl-C also where the tests are a job in the background,
+    which ignores it and would have them ignore it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def process(*words: str, interrupted: bool = False, **more: object) -> subprocess.Popen[str]:
+    """The command as a process without a terminal; say if Ctrl-C will be pressed."""
+    with heard():
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "bot.cli", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=surroundings(interrupted, PYTHONIOENCODING="utf-8"),
+            **more,
+        )
 
 
 class Seat:
     """A person at a terminal of their own: reads what a command prints, types, presses Ctrl-C."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, interrupted: bool = False) -> None:
         self._keyboard, inside = pty.openpty()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "bot.cli", *words],
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            env=environment,
-            start_new_session=True,
-        )
+        with heard():
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", "bot.cli", *words],
+                stdin=inside,
+                stdout=inside,
+                stderr=inside,
+                env=surroundings(interrupted, TERM="xterm", COLUMNS="100"),
+                start_new_session=True,
+            )
         os.close(inside)
         self.shown, self._seen, self._news = "", 0, threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()

@@ -87,6 +87,10 @@ class OnSlack:
     ) -> None:
         if self.popen.poll() is None:
             self.end(signal.SIGKILL)
+        self._reading.join(timeout=10)
+        if not self._reading.is_alive():  # a child of its own may hold the other end
+            assert self.popen.stdout is not None
+            self.popen.stdout.close()
         if error is not None:
             print(self.text, file=sys.stderr)
 

@@ -19,10 +19,11 @@ log = logging.getLogger(__name__)
 class Background(ABC):
     """A way by which Slack reaches the app. ``connected`` is set once it does."""
 
+    _loop: asyncio.AbstractEventLoop
+
     def __init__(self, app: App, name: str) -> None:
         self.connected = threading.Event()
         self._app = app
-        self._loop = asyncio.new_event_loop()
         self._halt = asyncio.Event()
         self._dispatching = ThreadPoolExecutor(1, thread_name_prefix="slack-dispatch")
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -38,6 +39,7 @@ class Background(ABC):
 
     def start(self) -> None:
         """Begin to listen."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def stop(self, timeout: float = 15.0) -> None:

@@ -165,10 +165,7 @@ class Connection(Background):
         until = self._loop.time() + DRAIN
         while link.in_hand and self._loop.time() < until:
             await asyncio.sleep(0.01)
-        try:
-            await link.close()  # type: ignore[no-untyped-call]
-        except Exception as error:  # the client's own state, which is known to break here
-            log.warning("closing a socket to Slack: %s", error)
+        await link.close()
         self._links.discard(link)
         self._closing.pop(link, None)
 

@@ -20,6 +20,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.slack_api import socket_address
 
+log = logging.getLogger(__name__)
+
 CLOSING = 2.0
 SILENT = 3.5
 FULL = "too_many_websockets"
@@ -75,6 +77,20 @@ class Link(SocketModeClient):
         except (OSError, ClientError, RuntimeError):
             return False
         return True
+
+    async def close(self) -> None:
+        """Say goodbye and end. Nothing stays open, also where the goodbye fails or is not taken:
+        the client's own close ends there, with its connection and its tasks as they were."""
+        self.closed = True
+        try:
+            async with asyncio.timeout(2 * CLOSING):
+                await self.disconnect()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            log.warning("closing a socket to Slack: %s", type(error).__name__)
+        for task in (self.message_processor, self.message_receiver):
+            if task is not None:
+                task.cancel()
+        await self.aiohttp_client_session.close()
 
     def forgive(self, now: float) -> None:
         """We were late ourselves: what was not read says nothing about Slack."""

@@ -50,6 +50,7 @@ class Server(Sockets):
 
     def start(self: S) -> S:
         """Listen on a free port of 127.0.0.1."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._port = self._listening.result(timeout=10)
         return self

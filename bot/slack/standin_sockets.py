@@ -49,13 +49,14 @@ class Sockets:
     Slack's books: they are counted, they get their turn, and what is sent to them is lost.
     ``http``: where everything is posted instead, and the secret that signs it."""
 
+    _loop: asyncio.AbstractEventLoop
+
     def __init__(self, workspace: Workspace, ack_within: float) -> None:
         self.workspace = workspace
         self.ack_within = ack_within
         self.others = 0
         self.http: tuple[str, str] | None = None
         self._changed = workspace.changed
-        self._loop = asyncio.new_event_loop()
         self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
         self._silent: set[web.WebSocketResponse] = set()
         self._tickets: set[str] = set()

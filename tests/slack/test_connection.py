@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import stat
 import time
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -76,6 +79,31 @@ def test_a_socket_that_slack_wants_back_stays_until_the_next_one_stands(linked, 
 
 def test_where_there_are_too_many_sockets_the_old_one_goes_first(linked, caplog):
     assert max(replaced_after(linked, caplog, "too_many_websockets")) <= 2
+
+
+def open_sockets():
+    """How many this process has, which is both ends."""
+    count = 0
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own is gone again
+            count += stat.S_ISSOCK(os.fstat(int(number)).st_mode)
+    return count
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
+def test_sockets_that_were_lost_leave_nothing_open_behind(make_night):
+    night = make_night()
+    with_none = open_sockets()
+    night.start()
+    for lose in (night.slack.hang_up, night.slack.drop, night.slack.fall_silent):
+        night.slack.wait_for(lambda: night.slack.sockets == 2)
+        so_far = opened(night)
+        lose()
+        night.slack.wait_for(lambda before=so_far: opened(night) == before + 2)
+
+    night.side.stop()
+
+    night.slack.wait_for(lambda: open_sockets() == with_none)
 
 
 def test_others_with_the_same_app_token_are_warned_of(make_night, caplog):

@@ -344,7 +344,7 @@ def scene() -> Scene:
 def at_terminal() -> Iterator[Callable[..., Seat]]:
     """Opens terminals with a command in each; what still runs at the end is killed."""
     with ExitStack() as seats:
-        yield lambda *words: seats.enter_context(closing(Seat(*words)))
+        yield lambda *words, **more: seats.enter_context(closing(Seat(*words, **more)))
 
 
 @pytest.fixture

@@ -125,7 +125,8 @@ def test_what_is_to_be_done_already_is_a_success(desk):
 
 
 def test_ctrl_c_says_what_is_moving_and_the_same_command_goes_on_with_it():
-    child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
+    words = ("--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
+    child = process("run", *words, interrupted=True)
     assert child.stdout is not None
     told = []
     for line in child.stdout:

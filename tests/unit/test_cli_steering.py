@@ -225,7 +225,7 @@ def test_abort_is_asked_back_at_a_terminal(answer, code, state, desk, at_termina
 
 def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(desk, at_terminal):
     desk.ask("vm web01 to hv07")
-    seat = at_terminal("abort", "R1")
+    seat = at_terminal("abort", "R1", interrupted=True)
     seat.sees(r"Stop jobs in mid-copy\?")
 
     assert seat.interrupt() == 130

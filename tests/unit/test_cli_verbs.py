@@ -107,7 +107,7 @@ def test_events_follow_a_run_to_its_end(engine, desk):
 
 
 def test_following_all_runs_ends_with_ctrl_c(engine):
-    following = process("events", "--follow")
+    following = process("events", "--follow", interrupted=True)
     told(following, "move.moving web02")
     following.send_signal(signal.SIGINT)
     _, err = following.communicate(timeout=30)

@@ -324,6 +324,7 @@ def test_ctrl_c_at_a_terminal_says_what_is_in_flight(at_terminal):
         "--approve",
         "no",
         "vm web01 to hv02",
+        interrupted=True,
     )
     seat.sees("Moving: web01")
     seat.child.send_signal(signal.SIGINT)
