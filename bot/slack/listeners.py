@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
-from bot.slack import forms, mentions, run_forms, sentences
+from bot.slack import forms, mentions, review_form, run_forms, sentences
 from bot.slack.blocks import fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
@@ -132,7 +132,10 @@ class Listeners:
         number, digest = shown
         asked = queries.approval(self.tables.store, number)
         run = queries.run(self.tables.store, asked.run) if asked else None
-        wrong = forms.mistake(kind, said, digest, asked, run)
+        if kind == forms.REVIEW:
+            wrong = review_form.mistake(said, queries.review(self.tables.store, number))
+        else:
+            wrong = forms.mistake(kind, said, digest, asked, run)
         if wrong:
             return dict([wrong])
         row = Inbound(
@@ -145,6 +148,7 @@ class Listeners:
                 "value": place.value,
                 "reason": said.reason.encode("utf-8", "replace").decode(),
                 "vms": list(said.vms),
+                "verdict": said.verdict,
                 "thread_ts": place.thread_ts,
             },
             self.clock.now(),

@@ -39,6 +39,7 @@ from bot.slack.views import (
 from engine.board import Board
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunState
+from engine.policy.review import reminders_due
 from engine.service import Service
 from engine.settings import Settings
 from engine.store import events, queries
@@ -46,9 +47,12 @@ from engine.store import events, queries
 log = logging.getLogger(__name__)
 
 CURSOR = "teller"
-#: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again.
-GOES_ON = frozenset({f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared"})
-ONCE = ("remind:", "escalate:")
+#: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again; somebody
+#: has looked at a broken glass.
+GOES_ON = frozenset(
+    {f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared", "glass.reviewed"}
+)
+ONCE = ("remind:", "escalate:", "look:")
 BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
@@ -102,6 +106,7 @@ class Teller:
         everything = now >= self._all_at
         if everything:
             self._all_at = now + self.rhythm.board
+            self._ask_for_reviews()
         self.deciders = self.roster.deciders()
         caught_up = self._catch_up()
         watched = self.tables.runs.watched()
@@ -112,6 +117,14 @@ class Teller:
         if any([*changed, asks, caught_up, self.copies.asks()]):
             self.told()
         return self.rhythm.look
+
+    def _ask_for_reviews(self) -> None:
+        """A broken glass is asked about long after its run is over: there is more to tell."""
+        for review in queries.open_reviews(self.store):
+            number = reminders_due(review, self.clock.now())
+            key = broken_glass.reminder_key(review, number)
+            if number and self.tables.message(key) is None:
+                self.tables.runs.watch_again(review.run)
 
     def _anything_is_asked(self) -> bool:
         watched = {w.run for w in self.tables.runs.watched()}
@@ -262,6 +275,9 @@ class Teller:
         for key, told in reminders.due(question, self.deciders, settings, now):
             if self.tables.message(key) is None:
                 yield key, told, FIRST
+        for message in broken_glass.reminder(question, settings, self.deciders, now):
+            if self.tables.message(message[0]) is None:
+                yield message
 
     def _pages(self, seen: Sight) -> Iterator[Page]:
         """Whatever somebody is to be woken for."""
