@@ -15,7 +15,7 @@ CHOOSE, WITHDRAW, BREAK, REVIEW = "choose", "withdraw", "break", "review"
 FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK, REVIEW})
 SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
 REASON, VMS, LABEL, VERDICT = "reason", "vms", "label", "verdict"
-REASON_LONGEST, OPTIONS, MOST = 500, 100, 1_000
+REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 _WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
 
 
@@ -52,8 +52,8 @@ def read_value(value: str) -> tuple[int, str] | None:
 
 
 def may_choose(number: int) -> bool:
-    """Is there a choice, and does a form hold it?"""
-    return 1 < number <= MOST
+    """Is there a choice?"""
+    return number > 1
 
 
 def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: Place) -> Block:
@@ -120,9 +120,12 @@ def _label(run: Run) -> Block:
 
 
 def _choice(names: Sequence[str]) -> Block:
-    options = [
-        {"text": plain(name, BUTTON), "value": str(number)} for number, name in enumerate(names)
-    ]
+    """A menu of the VMs; where a form cannot hold them all, one that asks us as people type."""
+    if len(names) > LISTED:
+        hint = plain("Type a part of a name", 150)
+        asks: Block = {"type": "multi_external_select", "action_id": VMS, "placeholder": hint}
+        return field(VMS, "VMs that may move", {**asks, "min_query_length": 0}, optional=False)
+    options = [_option(number, name) for number, name in enumerate(names)]
     menu: Block = {"type": "multi_static_select", "action_id": VMS}
     if len(options) <= OPTIONS:
         menu["options"] = options
@@ -135,6 +138,19 @@ def _choice(names: Sequence[str]) -> Block:
             for at in range(0, len(options), OPTIONS)
         ]
     return field(VMS, "VMs that may move", menu, optional=False)
+
+
+def _option(number: int, name: str) -> Block:
+    return {"text": plain(name, BUTTON), "value": str(number)}
+
+
+def offered(names: Sequence[str], typed: str) -> list[Block]:
+    """The options for what somebody has typed so far: VMs whose names begin with it, then those
+    that have it elsewhere; as many as Slack takes."""
+    wanted = typed.strip().strip("*").casefold()
+    found = [(number, name) for number, name in enumerate(names) if wanted in name.casefold()]
+    found.sort(key=lambda one: not one[1].casefold().startswith(wanted))
+    return [_option(*one) for one in found[:OPTIONS]]
 
 
 def field(name: str, label: str, element: Block, *, optional: bool) -> Block:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from slack_bolt import Ack, BoltResponse
 
 from bot.slack import forms, mentions, review_form, run_forms, sentences
-from bot.slack.blocks import fingerprint
+from bot.slack.blocks import Block, fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Inbound, Tables
@@ -73,6 +73,15 @@ class Listeners:
             log.exception("a form could not be accepted")
             return BoltResponse(status=503)
         return ack(response_action="errors", errors=wrong) if wrong else ack()
+
+    def offered(self, ack: Ack, body: Payload) -> BoltResponse:
+        """What a menu offers for what somebody has typed into it, from rows; nothing is kept."""
+        try:
+            found = self._offered(body)
+        except Exception:
+            log.exception("options could not be found")
+            found = []
+        return ack(options=found)
 
     def mention(self, ack: Ack, body: Payload) -> BoltResponse:
         """Somebody wrote to the bot. Slack sends an event again until it is acked."""
@@ -155,6 +164,12 @@ class Listeners:
         )
         self._keep(row, f"form:{_text(view, 'id')}:{user}", body)
         return {}
+
+    def _offered(self, body: Payload) -> list[Block]:
+        place = forms.read_place(_text(_part(body, "view"), "private_metadata"))
+        shown = forms.read_value(place.value)
+        names = queries.names_on(self.tables.store, shown[0]) if shown else ()
+        return forms.offered(names, _text(body, "value"))
 
     def _command(self, body: Payload) -> str:
         text = _text(body, "text")

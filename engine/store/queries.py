@@ -195,6 +195,16 @@ def approval(store: Store, approval_id: int) -> Approval | None:
     return codec.approval(row) if row else None
 
 
+def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
+    """The names of the VMs that a question is about, in its order; nothing else is read."""
+    asked = approval(store, approval_id)
+    if asked is None:
+        return ()
+    rows = store.database().query("SELECT vm_id, vm FROM moves WHERE run = ?", [asked.run])
+    names = {row["vm_id"]: row["vm"] for row in rows}
+    return tuple(names.get(vm_id, vm_id) for vm_id in asked.vms)
+
+
 def open_approvals(store: Store) -> tuple[Approval, ...]:
     """Questions that nobody has decided yet, oldest first."""
     rows = store.database().query("SELECT * FROM approvals WHERE state = 'requested' ORDER BY id")
