@@ -296,7 +296,9 @@ class Worker:
             preview = self.back.preview(taken, request, found, deciders)
             if preview is not None:
                 return preview
-        submitted = self.service.submit(request, by=row.by, scheduled=True)
+        clicked = taken.draft is not None
+        shown = found.digest if clicked and isinstance(found, Forecast) else None
+        submitted = self.service.submit(request, by=row.by, scheduled=True, shown=shown)
         run = submitted.run
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
