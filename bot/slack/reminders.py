@@ -25,7 +25,7 @@ def due(
     approval, run = question.approval, question.record.run
     if approval.state is not ApprovalState.REQUESTED or run.state is not RunState.ACTIVE:
         return
-    left = (question.needed_by or now) - now
+    left = (question.estimate or now) - now
     stood = now - approval.requested
     able = deciders.eligible(run)
     leads = [lead for lead in settings.reminders if left <= lead and stood >= min(lead, REST)]
@@ -50,7 +50,7 @@ def is_helpless(question: Question, deciders: Deciders) -> bool:
 
 def is_late(question: Question, settings: SlackSettings, now: float) -> bool:
     """Is it so near to the need that the escalation is due?"""
-    left = (question.needed_by or now) - now
+    left = (question.estimate or now) - now
     return left <= settings.escalate and now - question.approval.requested >= settings.escalate
 
 

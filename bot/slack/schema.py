@@ -77,3 +77,9 @@ def m005_when_a_row_was_heard(db: Database) -> None:
     """When a row came in by the wall clock: the engine's may be a simulated one."""
     db.execute("ALTER TABLE slack_inbox ADD COLUMN heard REAL")
     db.execute("UPDATE slack_inbox SET heard = received")
+
+
+@migrations()
+def m006_by_when_a_yes_is_needed(db: Database) -> None:
+    """The moment that all messages of a run say (the engine's clock)."""
+    db.execute("ALTER TABLE slack_runs ADD COLUMN needed_by REAL")

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import broken_glass, controls, copies, reminders, sentences, waking
+from bot.slack import broken_glass, controls, copies, needed, reminders, sentences, waking
 from bot.slack.away import Absences
 from bot.slack.card import Question, card_view, list_views
 from bot.slack.causes import again, by_cause
@@ -139,6 +139,7 @@ class Teller:
             return self._tell(watched)
         if watched.error and run.state is RunState.REJECTED:
             return self._tell_rejected(watched, seen)
+        seen = self._by_when(seen)
         if watched.lost:
             watched = self._elsewhere(watched, seen)
         messages = list(self._messages(seen, watched))
@@ -154,6 +155,15 @@ class Teller:
             self.service.activate(run.id)
             return self._tell(watched)
         return any([*changed, *paged])
+
+    def _by_when(self, seen: Sight) -> Sight:
+        """The run as all of its messages tell it, with one moment by which a yes is needed."""
+        run = seen.record.run.id
+        said = self.tables.runs.needed_by(run)
+        told = needed.told(seen, said, self.clock.now())
+        if told.board.needed_by != said:
+            self.tables.runs.say_needed_by(run, told.board.needed_by)
+        return told
 
     def _given_up(self, watched: Watched) -> Watched:
         """The row with an error in it where Slack has not taken the board for too long."""
@@ -216,15 +226,12 @@ class Teller:
     def _messages(self, seen: Sight, watched: Watched) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
-        command, glass = self.settings.slack.command, self.settings.slack.break_glass
+        command = self.settings.slack.command
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
         shown = board_view(board, self.deciders, command, moved)
         yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
         for approval in record.approvals:
-            past = self._past(approval)
-            question = Question(
-                approval, record, seen.fleet, board.needed_by, past.mark, past.granter, glass
-            )
+            question = self._question(seen, approval)
             lists = self._lists(question)
             yield from lists
             if any(self.tables.message(key) is None for key, _, _ in lists):
@@ -244,6 +251,11 @@ class Teller:
             last = report_view(record, lines, events.head(self.store), command, people)
             last = controls.equipped(last, controls.on_report(record))
             yield f"report:{run.label}{again(run.resumed)}", last, SECOND
+
+    def _question(self, seen: Sight, approval: Approval) -> Question:
+        past, glass = self._past(approval), self.settings.slack.break_glass
+        about = (approval, seen.record, seen.fleet, seen.board.needed_by)
+        return Question(*about, past.mark, past.granter, glass, seen.estimate)
 
     def _lists(self, question: Question) -> list[tuple[str, Rendered, int]]:
         """What stands above an open card that cannot name all its VMs."""
@@ -265,11 +277,10 @@ class Teller:
 
     def _pages(self, seen: Sight) -> Iterator[Page]:
         """Whatever somebody is to be woken for."""
-        record, needed_by = seen.record, seen.board.needed_by
         if self.pages.wanted:
-            yield from waking.for_run(record)
-            for approval in record.approvals:
-                question = Question(approval, record, None, needed_by)
+            yield from waking.for_run(seen.record)
+            for approval in seen.record.approvals:
+                question = self._question(seen, approval)
                 now, settings = self.clock.now(), self.settings.slack
                 yield from waking.for_question(question, self.deciders, settings, now)
 
