@@ -238,9 +238,9 @@ class Teller:
                 continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
-            yield from self.copies.of(question, self.deciders, watched.channel)
-            yield from self._again(question)
-            yield from broken_glass.told(question, self.settings.slack, self.deciders)
+            yield from self._copies(question, watched.channel)
+            yield from self._again(question, watched.channel)
+            yield from self._broken(question)
         for name, stuck in by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
             told = controls.equipped(told, controls.on_failure(record, name, stuck))
@@ -265,15 +265,37 @@ class Teller:
         parts = list_views(question, self.deciders)
         return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
-    def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
-        """Reminders and the escalation: once each, so what was put before is left as it is; and
-        under the card that they are about, though they are more urgent."""
+    def _copies(self, question: Question, channel: str) -> Iterator[tuple[str, Rendered, int]]:
+        now, settings = self.clock.now(), self.settings.slack
+        users = reminders.asked(question, self.deciders, settings, now)
+        yield from self.copies.of(question, self.deciders, users, channel)
+
+    def _again(self, question: Question, channel: str) -> Iterator[tuple[str, Rendered, int]]:
+        """Reminders and the escalation: once each in each place, so what was put before is left as
+        it is; and under the card that they are about, though they are more urgent."""
         if self.tables.message(f"card:{question.approval.label}") is None:
             return
         now, settings = self.clock.now(), self.settings.slack
-        for key, told in reminders.due(question, self.deciders, settings, now):
-            if self.tables.message(key) is None:
-                yield key, told, FIRST
+        for due in reminders.due(question, self.deciders, settings, now):
+            if self.tables.message(due.key) is None:
+                yield due.key, due.in_thread(), FIRST
+            for place in self.copies.standing(question.approval):
+                key = copies.at(due.key, place)
+                if self.tables.message(key) is not None:
+                    continue
+                users = self.copies.news_to(due.users, place, channel)
+                if users != ():
+                    yield key, due.at_copy(users), SECOND
+
+    def _broken(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
+        """That the glass was broken: in the thread, and under every copy, for whoever reads there
+        may be the only one who can take it back."""
+        for key, content, urgency in broken_glass.told(
+            question, self.settings.slack, self.deciders
+        ):
+            yield key, content, urgency
+            for place in self.copies.standing(question.approval):
+                yield copies.at(key, place), content, urgency
 
     def _pages(self, seen: Sight) -> Iterator[Page]:
         """Whatever somebody is to be woken for."""
@@ -298,9 +320,9 @@ class Teller:
             return False  # it may be on its way: said once, in the words of that moment
         elsewhere = copies.place_of(key)
         out = _message(key, elsewhere or watched.channel, content, priority)
-        alone = elsewhere or key.startswith("board:")
-        parent = None if alone else f"board:R{watched.run}"
-        broadcast = key.startswith("report:")
+        above = copies.copy_of(key) if elsewhere else f"board:R{watched.run}"
+        parent = None if key.startswith("board:") else above or None
+        broadcast = key.startswith("report:") or bool(above and copies.is_direct(elsewhere))
         return self.tables.put(
             db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )
