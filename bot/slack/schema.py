@@ -83,3 +83,10 @@ def m005_when_a_row_was_heard(db: Database) -> None:
 def m006_by_when_a_yes_is_needed(db: Database) -> None:
     """The moment that all messages of a run say (the engine's clock)."""
     db.execute("ALTER TABLE slack_runs ADD COLUMN needed_by REAL")
+
+
+@migrations()
+def m007_what_slack_does_not_take(db: Database) -> None:
+    """The version of a message that is said in words alone, and the one that was given up."""
+    db.execute("ALTER TABLE slack_outbox ADD COLUMN plain TEXT")
+    db.execute("ALTER TABLE slack_outbox ADD COLUMN refused TEXT")
