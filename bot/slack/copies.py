@@ -53,6 +53,11 @@ def is_direct(place: str) -> bool:
     return place.startswith("D")
 
 
+def stands_out(key: str) -> bool:
+    """Is the message of that key shown in the conversation, too, and not in a thread alone?"""
+    return is_direct(place_of(key)) and not key.startswith(("card:", "list:"))
+
+
 def _prefix(approval: Approval) -> str:
     return at(f"card:{approval.label}", "")
 
@@ -68,10 +73,16 @@ class Copies:
         self._asks = False
 
     def of(
-        self, question: Question, deciders: Deciders, users: Sequence[str], channel: str
+        self,
+        question: Question,
+        deciders: Deciders,
+        users: Sequence[str],
+        channel: str,
+        lists: Sequence[str] = (),
     ) -> Iterator[tuple[str, Rendered, int]]:
         """Key, content and urgency of every copy of the card that stands in ``channel``: those that
-        were posted, and those for ``users`` who do not see the card itself."""
+        were posted, and those for ``users`` who do not see the card itself. It has buttons once the
+        messages ``lists`` stand under it: nobody says yes to what they could not read."""
         approval = question.approval
         is_open = approval.state is ApprovalState.REQUESTED
         is_news = is_open or (approval.glass and approval.state is ApprovalState.GRANTED)
@@ -79,9 +90,10 @@ class Copies:
         places = list(dict.fromkeys([*self._posted(approval), *wanted]))
         if not places:
             return
-        shown = _copied(question, card_view(question, deciders), channel)
-        is_open = is_open and not question.record.run.over
+        card, is_open = card_view(question, deciders), is_open and not question.record.run.over
         for place in places:
+            is_whole = all(self.tables.message(at(key, place)) is not None for key in lists)
+            shown = _copied(question, card, channel, is_whole)
             yield f"{_prefix(approval)}{place}", shown, SECOND if is_open else FIRST
 
     def standing(self, approval: Approval) -> list[str]:
@@ -143,14 +155,21 @@ class Copies:
         return row if row.at is not None else None
 
 
-def _copied(question: Question, card: Rendered, channel: str) -> Rendered:
+def _copied(question: Question, card: Rendered, channel: str, is_whole: bool) -> Rendered:
     """The card as it stands elsewhere. Asking again is for those who see the run."""
     label = question.record.run.label
     place = f"for {mention(channel)} alone" if slack_id(channel) else f"in <#{channel}>"
     where = f"A copy of the card in the thread of {label} {place}. One decision closes all."
-    blocks = [*filter(None, map(_without_again, card.blocks)), context(where)]
+    if not is_whole:
+        where += " Its buttons follow once all its VMs are listed in the thread of this message."
+    kept = (_without_again(block) if is_whole else _without_buttons(block) for block in card.blocks)
+    blocks = [*filter(None, kept), context(where)]
     text = f"{card.text}\n{where}"
     return Rendered(text, fit_blocks(blocks), fingerprint(card.fingerprint, where))
+
+
+def _without_buttons(block: Block) -> Block | None:
+    return None if block["type"] == "actions" else block
 
 
 def _without_again(block: Block) -> Block | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from sqlite_utils import Database
@@ -25,7 +25,7 @@ from bot.slack.pager import Page, Pages
 from bot.slack.people import slack_id
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, people_in, report_lines, see
-from bot.slack.standing import Standing
+from bot.slack.standing import Message, Standing
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables
 from bot.slack.told import Watched
 from bot.slack.views import (
@@ -223,7 +223,7 @@ class Teller:
             self.absences.told(db)
         return bool(boards)
 
-    def _messages(self, seen: Sight, watched: Watched) -> Iterator[tuple[str, Rendered, int]]:
+    def _messages(self, seen: Sight, watched: Watched) -> Iterator[Message]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
         command = self.settings.slack.command
@@ -238,7 +238,7 @@ class Teller:
                 continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
-            yield from self._copies(question, watched.channel)
+            yield from self._copies(question, lists, watched.channel)
             yield from self._again(question, watched.channel)
             yield from self._broken(question)
         for name, stuck in by_cause(board.failed, record).items():
@@ -257,7 +257,7 @@ class Teller:
         about = (approval, seen.record, seen.fleet, seen.board.needed_by)
         return Question(*about, past.mark, past.granter, glass, seen.estimate)
 
-    def _lists(self, question: Question) -> list[tuple[str, Rendered, int]]:
+    def _lists(self, question: Question) -> list[Message]:
         """What stands above an open card that cannot name all its VMs."""
         approval = question.approval
         if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
@@ -265,12 +265,18 @@ class Teller:
         parts = list_views(question, self.deciders)
         return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
-    def _copies(self, question: Question, channel: str) -> Iterator[tuple[str, Rendered, int]]:
+    def _copies(
+        self, question: Question, lists: Sequence[Message], channel: str
+    ) -> Iterator[Message]:
+        """The copies of a card, and under each what the card cannot name."""
         now, settings = self.clock.now(), self.settings.slack
         users = reminders.asked(question, self.deciders, settings, now)
-        yield from self.copies.of(question, self.deciders, users, channel)
+        keys = [key for key, _, _ in lists]
+        yield from self.copies.of(question, self.deciders, users, channel, keys)
+        for place in self.copies.standing(question.approval) if lists else ():
+            yield from ((copies.at(key, place), part, urgency) for key, part, urgency in lists)
 
-    def _again(self, question: Question, channel: str) -> Iterator[tuple[str, Rendered, int]]:
+    def _again(self, question: Question, channel: str) -> Iterator[Message]:
         """Reminders and the escalation: once each in each place, so what was put before is left as
         it is; and under the card that they are about, though they are more urgent."""
         if self.tables.message(f"card:{question.approval.label}") is None:
@@ -287,7 +293,7 @@ class Teller:
                 if users != ():
                     yield key, due.at_copy(users), SECOND
 
-    def _broken(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
+    def _broken(self, question: Question) -> Iterator[Message]:
         """That the glass was broken: in the thread, and under every copy, for whoever reads there
         may be the only one who can take it back."""
         for key, content, urgency in broken_glass.told(
@@ -322,7 +328,7 @@ class Teller:
         out = _message(key, elsewhere or watched.channel, content, priority)
         above = copies.copy_of(key) if elsewhere else f"board:R{watched.run}"
         parent = None if key.startswith("board:") else above or None
-        broadcast = key.startswith("report:") or bool(above and copies.is_direct(elsewhere))
+        broadcast = key.startswith("report:") or copies.stands_out(key)
         return self.tables.put(
             db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )

@@ -183,6 +183,31 @@ def test_a_mention_in_the_thread_of_a_copy_means_its_run(split, slack):
     assert night.run().state is RunState.PAUSED
 
 
+def test_of_many_vms_every_name_stands_under_a_copy_before_anybody_can_say_yes_on_it(make_night):
+    cold = "".join(
+        f"[[vm]]\nname = 'old{n:03}'\nhost = 'hv01'\nminutes = 2.0\nstatus = 'PowerOff'\n"
+        for n in range(600)
+    )
+    night = make_night(fleet=f"format = 1\nhost = [{{name = 'hv01'}}, {{name = 'hv02'}}]\n{cold}")
+    leave(night, night.ravi)
+    night.start()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.card(board)
+
+    copy = copy_in(night, night.slack.direct(night.ravi))
+    night.slack.wait_for(lambda: actions_of(night.slack.message(copy.ts)))
+
+    first, last = night.slack.message(copy.ts).versions
+    assert [block for block in first.blocks if block["type"] == "actions"] == []
+    assert "buttons follow" in first.text
+    lists = under(night, copy, "VMs of A1")
+    told = "".join(m.shown for m in lists)
+    assert all(f"old{n:03}" in told for n in range(600))
+    assert all(m.versions[0].at <= last.at and not m.broadcast for m in lists)
+    night.slack.click(night.ravi, copy.ts, "approve")
+    night.reply_with("Approved by", board)
+
+
 # --- the escalation ----------------------------------------------------------------------------
 
 
