@@ -82,7 +82,7 @@ def forecast(
         if any(same_host(source, name) for name in chosen.destinations):
             there.append(vm.name)
         elif vm.id in owners:
-            held.append(Hindered(vm.name, f"{owners[vm.id]} moves it already"))
+            held.append(Hindered(vm.name, f"already in {owners[vm.id]}"))
         elif hindered:
             stuck.append(Hindered(vm.name, hindered))
         else:
@@ -123,7 +123,7 @@ def _is_excluded(vm: Vm, options: Options) -> bool:
 def _hindered(vm: Vm, destinations: Iterable[str], options: Options, fleet: Fleet) -> str:
     """Why it can go to none of the destinations until a person changes something; or nothing."""
     if vm.blocks:
-        return preflight.block(vm)[0].partition(": ")[2].rstrip(".")
+        return preflight.block_in_short(vm)
     lacking = []
     for name in destinations:
         host = fleet.host(name)

@@ -223,7 +223,9 @@ class _Reader:
         if word.key in known:
             return known[word.key]
         near = nearest(word.text, known)
-        hint = f"Did you mean {near}?" if near else f"Start with one of: {', '.join(known)}."
+        hint = f"Did you mean {near}?" if near else "Start with host, vm or status; or type: help"
+        if not near and any(later.key == "to" for later in self.words[self.position :]):
+            hint = f"Say what it is: host {word.typed} to ..., or vm {word.typed} to ..."
         raise self.wrong(word, f'I do not know the word "{word.text}".', hint)
 
     def ask(self, verb: Verb) -> Ask:

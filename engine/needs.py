@@ -1,7 +1,8 @@
 """What only a person can let go on, run by run: the reasons why ``list`` puts a run first.
 
 A run needs a person beside its open questions when it is paused, lost sight of a VM, damaged one
-(until ``go-on``), or ended with failed VMs that no later run has taken up. What people denied or
+(until ``go-on``), or ended with failed VMs that no later run has taken up; and when the glass was
+broken and nobody else has looked at that. What people denied or
 left out stays by their own word.
 """
 
@@ -25,6 +26,11 @@ def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tup
         found[damage.run].append(f"{damage.vm} is damaged on {host}: {looked}")
     lost = {(doubt.run, doubt.vm_id) for doubt in queries.doubts(store, vmm)}
     latest = {entry.move.vm_id: record.run.id for record in records for entry in record.moves}
+    for review in queries.open_reviews(store):
+        found[review.run].append(
+            f"{review.broken_by} broke the glass for {review.label}. Somebody else has to look at "
+            f"that: Review in the thread of R{review.run}"
+        )
     for record in records:
         found[record.run.id] += _lost(record, lost) + _left(record, latest)
     return {run: tuple(reasons) for run, reasons in found.items()}

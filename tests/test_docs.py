@@ -558,7 +558,7 @@ def test_the_manifest_declares_what_the_app_listens_to(app: App):
     listeners = {one.ack_function.__name__ for one in app._listeners}
 
     assert commands == [Settings().slack.command]
-    assert listeners == {"command", "click", "submitted", "shortcut", "mention"}
+    assert listeners == {"command", "click", "submitted", "offered", "shortcut", "mention"}
     assert manifest["settings"]["interactivity"]["is_enabled"]
     assert manifest["settings"]["socket_mode_enabled"]
     (shortcut,) = manifest["features"]["shortcuts"]
@@ -588,7 +588,8 @@ def test_the_manifest_for_http_says_where_commands_and_clicks_go():
 
     assert command["command"] == "/move"
     assert command["url"] == "https://vmferry.example.com/slack/events"
-    assert manifest["settings"]["interactivity"]["request_url"] == command["url"]
+    clicks = manifest["settings"]["interactivity"]
+    assert clicks["request_url"] == clicks["message_menu_options_url"] == command["url"]
     assert manifest["settings"]["socket_mode_enabled"] is False
 
 

@@ -48,6 +48,7 @@ def build_app(
     app.command(command)(listeners.command)
     app.action(ANYTHING)(listeners.click)  # the last listener: buttons of any version get an answer
     app.view(ANYTHING)(listeners.submitted)
+    app.options(ANYTHING)(listeners.offered)
     app.shortcut(ANYTHING)(listeners.shortcut)
     for event in EVENTS:
         app.event(event)(listeners.mention)

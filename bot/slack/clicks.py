@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.slack import sentences
+from bot.slack import review_form, sentences
 from bot.slack.blocks import Block
 from bot.slack.card import left_behind
 from bot.slack.forms import (
     BREAK,
     CHOOSE,
     FORMS,
+    REVIEW,
     SAID,
     WITHDRAW,
     Place,
@@ -26,9 +27,12 @@ from bot.slack.forms import (
 from bot.slack.people import Deciders, slack_id
 from bot.slack.tables import Inbound
 from bot.slack.views import AGAIN, APPROVE, DENY
+from engine import reviewing
 from engine.errors import Refused
 from engine.model import Approval, RunRecord
 from engine.policy import approval as approvals
+from engine.policy import review as reviews
+from engine.policy.review import Reviewer
 from engine.service import Decision, Service
 from engine.settings import SlackSettings
 from engine.steering import Steering
@@ -49,6 +53,17 @@ class Clicked:
     def breaks(self) -> bool:
         """Does it break the glass?"""
         return self.action.startswith(BREAK)
+
+    @property
+    def reviews(self) -> bool:
+        """Is it about a glass that was broken?"""
+        return self.action.startswith(REVIEW)
+
+    @property
+    def by_outsiders(self) -> bool:
+        """May it come from somebody who may decide on nothing? Then who they are has to be known
+        all the better."""
+        return self.breaks or self.reviews
 
     @property
     def what(self) -> str:
@@ -83,6 +98,8 @@ class Clicks:
         """Decide, open a form, or ask again. Raises ``Refused``."""
         if clicked.action == AGAIN:
             return Answer(self._ask_again(row, clicked))
+        if clicked.reviews:
+            return self._review(row, clicked, deciders)
         if clicked.action in FORMS:
             opened = self._form(row, clicked, deciders)
             if opened is not None:
@@ -99,6 +116,11 @@ class Clicks:
         """Did this row come to something before a kill?"""
         if row.begun is None:
             return False
+        if clicked.reviews:
+            seen = queries.review(self.store, clicked.number)
+            if seen is None or seen.at is None:
+                return False
+            return seen.by == row.by and seen.at >= row.begun
         asked = queries.approval(self.store, clicked.number)
         if asked is None:
             return False
@@ -147,13 +169,16 @@ class Clicks:
         )
 
     def _glass(self, by: str, deciders: Deciders, record: RunRecord | None) -> approvals.Glass:
-        user = slack_id(by)
-        trusted = not self.slack.starters or user in (*deciders.starters, *deciders.everybody)
         return approvals.Glass(
-            allowed=self.slack.break_glass and trusted,
-            fit=user is not None and user not in deciders.unfit,
+            allowed=self.slack.break_glass and self._is_trusted(by, deciders),
+            fit=_is_fit(by, deciders),
             others=deciders.others(record.run if record else None),
         )
+
+    def _is_trusted(self, by: str, deciders: Deciders) -> bool:
+        """May they start runs, or decide?"""
+        known = (*deciders.starters, *deciders.everybody)
+        return not self.slack.starters or slack_id(by) in known
 
     def _chosen(self, row: Inbound, clicked: Clicked) -> list[str] | None:
         """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
@@ -192,6 +217,37 @@ class Clicks:
         shown = [names.get(vm_id, vm_id) for vm_id in meant]
         return form(clicked.action, asked, shown, run, place)
 
+    # --- a glass that was broken --------------------------------------------------------------
+
+    def _review(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
+        """The form, for somebody who may review; else what it comes to, or why it does not."""
+        who = Reviewer(fit=_is_fit(row.by, deciders), trusted=self._is_trusted(row.by, deciders))
+        if self.done_before(row, clicked):
+            return Answer()
+        opened = self._review_form(row, clicked, who) if clicked.action == REVIEW else None
+        if opened is not None:
+            return Answer(form=opened)
+        made = reviewing.review(
+            self.service,
+            clicked.number,
+            row.body.get("verdict") == review_form.IN_ORDER,
+            by=row.by,
+            who=who,
+            note=str(row.body.get("reason") or ""),
+        )
+        return Answer(review_form.answered(made, row.by))
+
+    def _review_form(self, row: Inbound, clicked: Clicked, who: Reviewer) -> Block | None:
+        """The form; ``None`` for somebody who may not: the review itself will say why."""
+        asked, record = self._asked(clicked)
+        found = queries.review(self.store, clicked.number)
+        if asked is None or record is None or found is None:
+            return None
+        if reviews.judge(found, record.run, row.by, who, True, "") != "ok":
+            return None
+        place = Place(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
+        return review_form.review_form(found, asked, record, place)
+
     def _asked(self, clicked: Clicked) -> tuple[Approval | None, RunRecord | None]:
         asked = queries.approval(self.store, clicked.number)
         return asked, queries.record(self.store, asked.run) if asked else None
@@ -219,3 +275,9 @@ class Clicks:
             event.by == row.by and event.at >= row.begun and event.kind == "move.pending"
             for event in events.since(self.store, run=run)
         )
+
+
+def _is_fit(by: str, deciders: Deciders) -> bool:
+    """Is this somebody in Slack, and no guest, bot or stranger?"""
+    user = slack_id(by)
+    return user is not None and user not in deciders.unfit

@@ -1,4 +1,4 @@
-"""The forms behind Deny, Choose VMs and Withdraw: how they look, what was said in them. Pure."""
+"""The forms behind a card's buttons: how they look, what was said in them. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bot.slack.views import DENY, count, hosts, several
 from engine.model import Approval, ApprovalState, Run
 from engine.policy.approval import REASON_LEAST
 
-CHOOSE, WITHDRAW, BREAK = "choose", "withdraw", "break"
-FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK})
+CHOOSE, WITHDRAW, BREAK, REVIEW = "choose", "withdraw", "break", "review"
+FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK, REVIEW})
 SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
-REASON, VMS, LABEL = "reason", "vms", "label"
-REASON_LONGEST, OPTIONS, MOST = 500, 100, 1_000
+REASON, VMS, LABEL, VERDICT = "reason", "vms", "label", "verdict"
+REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 _WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
 
 
@@ -30,11 +30,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody filled in: a reason, and which VMs of the card by their number on it."""
+    """What somebody filled in: a reason, which VMs of the card by their number on it, the label
+    that was to be typed, and which of two answers."""
 
     reason: str = ""
     vms: tuple[int, ...] = ()
     label: str = ""
+    verdict: str = ""
 
 
 def value_of(approval: Approval) -> str:
@@ -50,8 +52,8 @@ def read_value(value: str) -> tuple[int, str] | None:
 
 
 def may_choose(number: int) -> bool:
-    """Is there a choice, and does a form hold it?"""
-    return 1 < number <= MOST
+    """Is there a choice?"""
+    return number > 1
 
 
 def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: Place) -> Block:
@@ -63,7 +65,7 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: P
     match kind:
         case "deny":
             text = f"Deny moving {vms}? {stay}; the others still move.\n{about}"
-            fields = [_reason("Why? Whoever asked reads it on the card.", optional=False)]
+            fields = [reason("Why? Whoever asked reads it on the card.", optional=False)]
         case "choose":
             text = f"Which of the {vms} of {run.label} may move? Those not chosen stay."
             fields = [_choice(names)]
@@ -72,10 +74,10 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: P
                 f"Approve moving {vms} though you may not decide on {run.label}? Those on call and "
                 f"those of the escalation are told at once, and the audit keeps it.\n{about}"
             )
-            fields = [_label(run), _reason(_WHY_BREAK, optional=False)]
+            fields = [_label(run), reason(_WHY_BREAK, optional=False)]
         case _:
             text = f"Take this back? What has been started is not stopped.\n{about}"
-            fields = [_reason("Why?", optional=True)]
+            fields = [reason("Why?", optional=True)]
     return {
         "type": "modal",
         "callback_id": kind,
@@ -99,47 +101,65 @@ def plain(text: str, longest: int) -> Block:
     return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
 
 
-def _reason(label: str, *, optional: bool) -> Block:
-    field: Block = {
+def reason(label: str, *, optional: bool) -> Block:
+    """A line for a reason, in somebody's own words."""
+    line: Block = {
         "type": "plain_text_input",
         "action_id": REASON,
         "max_length": REASON_LONGEST,
     }
-    return _input(REASON, label, field, optional)
+    return field(REASON, label, line, optional=optional)
 
 
 _WHY_BREAK = f"Why can it not wait? {REASON_LEAST} characters at least."
 
 
 def _label(run: Run) -> Block:
-    field: Block = {"type": "plain_text_input", "action_id": LABEL, "max_length": 20}
-    return _input(LABEL, f"Type {run.label}, the run that this is about", field, optional=False)
+    line: Block = {"type": "plain_text_input", "action_id": LABEL, "max_length": 20}
+    return field(LABEL, f"Type {run.label}, the run that this is about", line, optional=False)
 
 
 def _choice(names: Sequence[str]) -> Block:
-    options = [
-        {"text": plain(name, BUTTON), "value": str(number)} for number, name in enumerate(names)
-    ]
-    field: Block = {"type": "multi_static_select", "action_id": VMS}
+    """A menu of the VMs; where a form cannot hold them all, one that asks us as people type."""
+    if len(names) > LISTED:
+        hint = plain("Type a part of a name", 150)
+        asks: Block = {"type": "multi_external_select", "action_id": VMS, "placeholder": hint}
+        return field(VMS, "VMs that may move", {**asks, "min_query_length": 0}, optional=False)
+    options = [_option(number, name) for number, name in enumerate(names)]
+    menu: Block = {"type": "multi_static_select", "action_id": VMS}
     if len(options) <= OPTIONS:
-        field["options"] = options
+        menu["options"] = options
     else:
-        field["option_groups"] = [
+        menu["option_groups"] = [
             {
                 "label": plain(f"{at + 1} to {min(at + OPTIONS, len(options))}", BUTTON),
                 "options": options[at : at + OPTIONS],
             }
             for at in range(0, len(options), OPTIONS)
         ]
-    return _input(VMS, "VMs that may move", field, optional=False)
+    return field(VMS, "VMs that may move", menu, optional=False)
 
 
-def _input(name: str, label: str, field: Block, optional: bool) -> Block:
+def _option(number: int, name: str) -> Block:
+    return {"text": plain(name, BUTTON), "value": str(number)}
+
+
+def offered(names: Sequence[str], typed: str) -> list[Block]:
+    """The options for what somebody has typed so far: VMs whose names begin with it, then those
+    that have it elsewhere; as many as Slack takes."""
+    wanted = typed.strip().strip("*").casefold()
+    found = [(number, name) for number, name in enumerate(names) if wanted in name.casefold()]
+    found.sort(key=lambda one: not one[1].casefold().startswith(wanted))
+    return [_option(*one) for one in found[:OPTIONS]]
+
+
+def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
+    """A line of a form that is filled in."""
     return {
         "type": "input",
         "block_id": name,
         "label": plain(label, 2_000),
-        "element": field,
+        "element": element,
         "optional": optional,
     }
 
@@ -154,17 +174,20 @@ def read_place(private_metadata: str) -> Place:
 
 def read(values: object) -> Said:
     """What was filled in, out of the state of a view."""
-    reason, label = (_field(values, name).get("value") for name in (REASON, LABEL))
+    why, label = (_field(values, name).get("value") for name in (REASON, LABEL))
     chosen = _field(values, VMS).get("selected_options")
     numbers = [
         str(one.get("value"))
         for one in (chosen if isinstance(chosen, list) else [])
         if isinstance(one, Mapping)
     ]
+    option = _field(values, VERDICT).get("selected_option")
+    verdict = option.get("value") if isinstance(option, Mapping) else None
     return Said(
-        reason.strip() if isinstance(reason, str) else "",
+        why.strip() if isinstance(why, str) else "",
         tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 6),
         label.strip() if isinstance(label, str) else "",
+        verdict if isinstance(verdict, str) else "",
     )
 
 
@@ -178,26 +201,26 @@ def mistake(
     kind: str, said: Said, digest: str, asked: Approval | None, run: Run | None
 ) -> tuple[str, str] | None:
     """The field that is wrong and what about it; ``None`` where it can be carried out."""
-    field = VMS if kind == CHOOSE else REASON
+    spot = VMS if kind == CHOOSE else REASON
     if asked is None or run is None:
-        return field, "I do not know this question any more. Go back; nothing changed."
+        return spot, "I do not know this question any more. Go back; nothing changed."
     if digest != asked.digest:
-        return field, "The question has changed. Go back and use the newest card."
+        return spot, "The question has changed. Go back and use the newest card."
     open_still = {ApprovalState.REQUESTED}
     if kind == WITHDRAW:
         open_still.add(ApprovalState.GRANTED)
     if asked.state not in open_still:
-        return field, f"{asked.label} is {asked.state} already. Go back; the card says by whom."
+        return spot, f"{asked.label} is {asked.state} already. Go back; the card says by whom."
     if run.over:
-        return field, f"{run.label} has ended. Go back; nothing changed."
+        return spot, f"{run.label} has ended. Go back; nothing changed."
     if kind == DENY and not said.reason:
-        return field, "Say why in a few words: whoever asked has to know."
+        return spot, "Say why in a few words: whoever asked has to know."
     if kind == BREAK and said.label.casefold() != run.label.casefold():
         return LABEL, f"This is about {run.label}. Type {run.label}, or go back."
     if kind == BREAK and len(said.reason) < REASON_LEAST:
         return REASON, f"Say why in {REASON_LEAST} characters at least: everybody reads it."
     if kind == CHOOSE and not said.vms:
-        return field, "Choose at least one VM, or go back and deny."
+        return spot, "Choose at least one VM, or go back and deny."
     if any(number >= len(asked.vms) for number in said.vms):
-        return field, "One of these is not on the card. Go back and choose again."
+        return spot, "One of these is not on the card. Go back and choose again."
     return None

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
-from bot.slack import forms, mentions, run_forms, sentences
-from bot.slack.blocks import fingerprint
+from bot.slack import forms, mentions, review_form, run_forms, sentences
+from bot.slack.blocks import Block, fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Inbound, Tables
@@ -73,6 +73,15 @@ class Listeners:
             log.exception("a form could not be accepted")
             return BoltResponse(status=503)
         return ack(response_action="errors", errors=wrong) if wrong else ack()
+
+    def offered(self, ack: Ack, body: Payload) -> BoltResponse:
+        """What a menu offers for what somebody has typed into it, from rows; nothing is kept."""
+        try:
+            found = self._offered(body)
+        except Exception:
+            log.exception("options could not be found")
+            found = []
+        return ack(options=found)
 
     def mention(self, ack: Ack, body: Payload) -> BoltResponse:
         """Somebody wrote to the bot. Slack sends an event again until it is acked."""
@@ -132,7 +141,10 @@ class Listeners:
         number, digest = shown
         asked = queries.approval(self.tables.store, number)
         run = queries.run(self.tables.store, asked.run) if asked else None
-        wrong = forms.mistake(kind, said, digest, asked, run)
+        if kind == forms.REVIEW:
+            wrong = review_form.mistake(said, queries.review(self.tables.store, number))
+        else:
+            wrong = forms.mistake(kind, said, digest, asked, run)
         if wrong:
             return dict([wrong])
         row = Inbound(
@@ -145,12 +157,19 @@ class Listeners:
                 "value": place.value,
                 "reason": said.reason.encode("utf-8", "replace").decode(),
                 "vms": list(said.vms),
+                "verdict": said.verdict,
                 "thread_ts": place.thread_ts,
             },
             self.clock.now(),
         )
         self._keep(row, f"form:{_text(view, 'id')}:{user}", body)
         return {}
+
+    def _offered(self, body: Payload) -> list[Block]:
+        place = forms.read_place(_text(_part(body, "view"), "private_metadata"))
+        shown = forms.read_value(place.value)
+        names = queries.names_on(self.tables.store, shown[0]) if shown else ()
+        return forms.offered(names, _text(body, "value"))
 
     def _command(self, body: Payload) -> str:
         text = _text(body, "text")

@@ -92,9 +92,12 @@ def manifest(command: str = "/migrate", http: str = "") -> str:
         shortcut=SHORTCUT,
         events="\n".join(f"      - {event}" for event in EVENTS),
         events_url=f'    request_url: "{url}"\n' if url else "",
-        clicks_url=f'    request_url: "{url}"\n' if url else "",
+        clicks_url=_CLICKS.format(url=url) if url else "",
         socket="false" if url else "true",
     )
+
+
+_CLICKS = '    request_url: "{url}"\n    message_menu_options_url: "{url}"\n'
 
 
 def _request_url(http: str) -> str:

@@ -12,7 +12,7 @@ is better than not at all.
 
 While Slack does not answer, one call at a time is tried, ever more rarely, and nothing is given up.
 Where a channel is gone, its run is told elsewhere; a run that has not begun is rejected instead.
-What Slack refuses for its content is said once more in words alone (``plain``); what it does not
+What Slack refuses for its content is said once more in words alone (``in_words``); what it does not
 take like that either is given up until it changes, with a line in the log and a note in the audit.
 """
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from bot.slack import plain, sentences
+from bot.slack import in_words, sentences
 from bot.slack.away import Absences
 from bot.slack.loops import Loop
 from bot.slack.pace import LONGEST_SILENCE, Pace, Rhythm
@@ -133,7 +133,7 @@ class Outbox:
                 self._reply(out)
                 self.tables.done(out)
             elif sent is not None:
-                self.api.update(sent.channel, sent.ts, *plain.content(out, self.command))
+                self.api.update(sent.channel, sent.ts, *in_words.content(out, self.command))
                 self.tables.updated(out, sent)
             elif (stands := self._post(out)) is not None:
                 self.tables.posted_as(out, stands)
@@ -160,7 +160,7 @@ class Outbox:
             return found
         if not self.tables.trying(out, self.clock.now()):
             return None
-        marks, said = (out.key, out.fingerprint), plain.content(out, self.command)
+        marks, said = (out.key, out.fingerprint), in_words.content(out, self.command)
         try:
             channel, ts = self.api.post(marks, place, *said, thread, out.broadcast)
         except SlackTrouble as trouble:
@@ -200,7 +200,7 @@ class Outbox:
     def _reply(self, out: Outbound) -> None:
         """Through the response URL while it lives, else in the channel, else as a message."""
         url = self.urls.use(out.inbox, self.clock.monotonic())
-        text, blocks = plain.content(out, self.command)
+        text, blocks = in_words.content(out, self.command)
         if url is not None:
             try:
                 self.api.respond(url, text, out.thread_ts, blocks, out.replaces)
@@ -211,7 +211,7 @@ class Outbox:
         try:
             self.api.ephemeral(out.channel, user, text, out.thread_ts, blocks)
         except SlackNever as never:
-            if never.code in plain.CONTENT:
+            if never.code in in_words.CONTENT:
                 raise
             log.warning("%s is told by a message: %s", user, never.code)
             self.api.post((out.key, out.fingerprint), user, text, blocks, None, False)
@@ -277,7 +277,7 @@ class Outbox:
         self.after(None)
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
-        if never.code in plain.CONTENT and out.blocks and not out.in_words:
+        if never.code in in_words.CONTENT and out.blocks and not out.in_words:
             log.warning("Slack does not take the blocks of %s: %s", out.key, never.code)
             self.tables.say_in_words(out)
             return
@@ -296,7 +296,7 @@ class Outbox:
             self.after(out.run)
         if sent is None and out.parent and never.code in NO_THREAD and self._rehang(out):
             return
-        if never.code in plain.CONTENT:
+        if never.code in in_words.CONTENT:
             self._give_up(out, sent, never.code)
         elif sent is None or lost:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
@@ -312,7 +312,7 @@ class Outbox:
         """Slack takes this version in no way. What stands stays; the audit says what does not."""
         if out.run is not None and out.key not in self._noted:
             self._noted.add(out.key)
-            self.note(out.run, plain.given_up(out, code))
+            self.note(out.run, in_words.given_up(out, code))
         if sent is not None:
             self.tables.updated(out, sent)
         elif out.run is not None:

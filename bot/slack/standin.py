@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.slack import standin_payloads
 from bot.slack.standin_events import Events
-from bot.slack.standin_forms import Form, Trigger, submission
+from bot.slack.standin_forms import Form, Trigger, option_refusal, submission, suggestion
 from bot.slack.standin_messages import (
     Call,
     Channel,
@@ -123,6 +123,18 @@ class Standin(Events):
         """Fill a form in and send it; the ack's payload holds what is wrong, if anything is."""
         return self.deliver("interactive", self.submit_payload(form, reason, chosen))
 
+    def type_into(self, form: Form, typed: str) -> list[str]:
+        """Type into the menu of a form that asks us for options; what it offers then, in words.
+        ``AssertionError`` for an answer of which Slack would show nothing."""
+        asked = suggestion(form, self.workspace.team, typed)
+        answer = self.deliver("interactive", asked).payload
+        assert not option_refusal(answer), option_refusal(answer)
+        found = answer["options"]
+        assert isinstance(found, list)
+        with self._changed:
+            self.workspace.suggested.setdefault(form.id, []).extend(found)
+        return [words(option) for option in found]
+
     def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
         """Write a message, or a reply to one."""
         now = self.workspace.clock.now()
@@ -182,7 +194,8 @@ class Standin(Events):
         self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()
     ) -> dict[str, object]:
         """What Slack sends for a form; its trigger opens one more."""
-        filled = submission(form, self.workspace.team, reason, chosen)
+        found = self.workspace.suggested.get(form.id, ())
+        filled = submission(form, self.workspace.team, reason, chosen, found)
         return filled | {"trigger_id": self._trigger(form.user)}
 
     # --- what people see ------------------------------------------------------------------

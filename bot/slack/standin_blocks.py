@@ -102,6 +102,17 @@ _OVERFLOW = shape(
 )
 _STATIC = _select(initial_option=_CHOICE)
 _MULTI = _select(initial_options=_CHOICES, max_selected_items=whole(1, OPTIONS))
+_ASKING = shape(
+    action_id=ident,
+    min_query_length=whole(0, 100),
+    initial_options=_CHOICES,
+    max_selected_items=whole(1, OPTIONS),
+    placeholder=_plain(PLACEHOLDER),
+    confirm=_CONFIRM,
+    focus_on_load=flag,
+)
+#: What an app answers when a menu asks it for options; none are fine.
+offered = shape("options", options=listed(_CHOICE, 0, OPTIONS))
 _CHECKBOXES = shape(
     "options",
     action_id=ident,
@@ -138,6 +149,7 @@ _FILLED = {
     "plain_text_input": _LINE,
     "static_select": _STATIC,
     "multi_static_select": _MULTI,
+    "multi_external_select": _ASKING,
     "checkboxes": _CHECKBOXES,
     "radio_buttons": _RADIO,
 }

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.slack.standin_blocks import modal
+from bot.slack.standin_blocks import modal, offered
 from bot.slack.standin_rules import Refusal
 from bot.slack.standin_shapes import wrong
 
 Json = Mapping[str, object]
 
+ASKING = "multi_external_select"
 TRIGGER_LIFE = 3.0
 VIEW_SIZE = 250_000
 
@@ -65,14 +66,20 @@ def _complaints(view: object) -> Iterator[str]:
         yield wrong("missing required field: submit", "/view")
 
 
+def option_refusal(answer: object) -> str:
+    """Why Slack would show none of these options; empty: it shows them."""
+    return next(offered(answer, "/options"), "")
+
+
 def _is_input(block: object) -> bool:
     return isinstance(block, Mapping) and block.get("type") == "input"
 
 
 def submission(
-    form: Form, team: str, reason: str | None, chosen: Sequence[str]
+    form: Form, team: str, reason: str | None, chosen: Sequence[str], found: Sequence[Json] = ()
 ) -> dict[str, object]:
-    """What Slack sends when a person fills this form in; ``chosen`` are texts of options."""
+    """What Slack sends when a person fills this form in; ``chosen`` are texts of options, of those
+    in the form or of those that were ``found`` while somebody typed."""
     values: dict[str, object] = {}
     blocks = form.view["blocks"]
     for block in blocks if isinstance(blocks, Sequence) else ():
@@ -81,8 +88,9 @@ def submission(
         field = block["element"]
         assert isinstance(field, Mapping)
         said: dict[str, object] = {"type": field["type"], "value": reason}
-        if field["type"] == "multi_static_select":
-            options = [o for o in _all_options(field) if _text(o) in chosen]
+        if field["type"] in ("multi_static_select", ASKING):
+            of = found if field["type"] == ASKING else _all_options(field)
+            options = [o for o in of if _text(o) in chosen]
             said = {"type": field["type"], "selected_options": options}
         values[block["block_id"]] = {field["action_id"]: said}
     return {
@@ -93,6 +101,30 @@ def submission(
         "token": "verification-token",
         "view": {**form.view, "id": form.id, "team_id": team, "state": {"values": values}},
         "response_urls": [],
+        "is_enterprise_install": False,
+        "enterprise": None,
+    }
+
+
+def suggestion(form: Form, team: str, typed: str) -> dict[str, object]:
+    """What Slack sends while a person types into the menu of this form that asks for options.
+    Raises ``LookupError`` where it has none."""
+    blocks = form.view["blocks"]
+    inputs = [b for b in (blocks if isinstance(blocks, Sequence) else ()) if _is_input(b)]
+    asking = next((b for b in inputs if b["element"]["type"] == ASKING), None)
+    if asking is None:
+        raise LookupError(f"no menu that asks in: {form.shown}")
+    return {
+        "type": "block_suggestion",
+        "team": {"id": team, "domain": "stand-in"},
+        "user": {"id": form.user, "team_id": team},
+        "api_app_id": "A0VMFERRY",
+        "token": "verification-token",
+        "container": {"type": "view", "view_id": form.id},
+        "action_id": asking["element"]["action_id"],
+        "block_id": asking["block_id"],
+        "value": typed,
+        "view": {**form.view, "id": form.id, "team_id": team, "state": {"values": {}}},
         "is_enterprise_install": False,
         "enterprise": None,
     }

@@ -74,6 +74,7 @@ class Workspace:
         self.lose_answer: Counter[str] = Counter()
         self.triggers: dict[str, Trigger] = {}
         self.forms: list[Form] = []
+        self.suggested: dict[str, list[Mapping[str, object]]] = {}
         self.methods: dict[str, Callable[[Json], dict[str, object]]] = {}
         self._last_ts = 0.0
 

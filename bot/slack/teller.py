@@ -39,6 +39,7 @@ from bot.slack.views import (
 from engine.board import Board
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunState
+from engine.policy.review import reminders_due
 from engine.service import Service
 from engine.settings import Settings
 from engine.store import events, queries
@@ -46,9 +47,12 @@ from engine.store import events, queries
 log = logging.getLogger(__name__)
 
 CURSOR = "teller"
-#: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again.
-GOES_ON = frozenset({f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared"})
-ONCE = ("remind:", "escalate:")
+#: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again; somebody
+#: has looked at a broken glass.
+GOES_ON = frozenset(
+    {f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared", "glass.reviewed"}
+)
+ONCE = ("remind:", "escalate:", "look:")
 BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
@@ -102,6 +106,7 @@ class Teller:
         everything = now >= self._all_at
         if everything:
             self._all_at = now + self.rhythm.board
+            self._ask_for_reviews()
         self.deciders = self.roster.deciders()
         caught_up = self._catch_up()
         watched = self.tables.runs.watched()
@@ -112,6 +117,14 @@ class Teller:
         if any([*changed, asks, caught_up, self.copies.asks()]):
             self.told()
         return self.rhythm.look
+
+    def _ask_for_reviews(self) -> None:
+        """A broken glass is asked about long after its run is over: there is more to tell."""
+        for review in queries.open_reviews(self.store):
+            number = reminders_due(review, self.clock.now())
+            key = broken_glass.reminder_key(review, number)
+            if number and self.tables.message(key) is None:
+                self.tables.runs.watch_again(review.run)
 
     def _anything_is_asked(self) -> bool:
         watched = {w.run for w in self.tables.runs.watched()}
@@ -294,14 +307,15 @@ class Teller:
                     yield key, due.at_copy(users), SECOND
 
     def _broken(self, question: Question) -> Iterator[Message]:
-        """That the glass was broken: in the thread, and under every copy, for whoever reads there
-        may be the only one who can take it back."""
-        for key, content, urgency in broken_glass.told(
-            question, self.settings.slack, self.deciders
-        ):
-            yield key, content, urgency
-            for place in self.copies.standing(question.approval):
-                yield copies.at(key, place), content, urgency
+        """That the glass was broken, and what its review comes to: in the thread, and under every
+        copy, for whoever reads there may be the only one who can take it back."""
+        about = (question, self.settings.slack, self.deciders)
+        said = [*broken_glass.told(*about), *broken_glass.reminder(*about, self.clock.now())]
+        places = self.copies.standing(question.approval) if said else []
+        for key, content, urgency in said:
+            for here in (key, *(copies.at(key, place) for place in places)):
+                if not key.startswith(ONCE) or self.tables.message(here) is None:
+                    yield here, content, urgency
 
     def _pages(self, seen: Sight) -> Iterator[Page]:
         """Whatever somebody is to be woken for."""

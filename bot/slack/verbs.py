@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from bot.slack import needed, sentences
+from bot.slack import broken_glass, needed, sentences
 from bot.slack.people import Deciders
 from bot.slack.rows import Sight, people_in, report_lines, see
 from bot.slack.tables import Inbound
@@ -109,7 +109,9 @@ class Verbs:
             names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
             vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
             asked.append((approval, seen.board, vms))
-        return sentences.open_questions(asked, deciders, self.command)
+        said = sentences.open_questions(asked, deciders, self.command)
+        reviews = broken_glass.waiting(queries.open_reviews(self.store))
+        return f"{said}\n{reviews}".rstrip()
 
     def _events(self, word: str) -> str:
         run = naming.find_run(word, queries.runs(self.store)) if word else None

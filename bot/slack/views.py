@@ -347,7 +347,7 @@ def report_view(
     foot = " · ".join(
         [_whose(run)]
         + [
-            f"approved by {mention(a.by)} {date(a.decided)}{_GLASS if a.glass else ''}"
+            f"approved by {mention(a.by)} {date(a.decided)}{_glass(a, record)}"
             for a in record.approvals
             if a.state is ApprovalState.GRANTED and a.decided is not None
         ]
@@ -359,7 +359,15 @@ def report_view(
     return rendered(text, blocks)
 
 
-_GLASS = ", who broke the glass"
+def _glass(approval: Approval, record: RunRecord) -> str:
+    """That the glass was broken for it, and whether somebody else has looked at that."""
+    if not approval.glass:
+        return ""
+    review = next((one for one in record.reviews if one.approval == approval.id), None)
+    if review is None or review.is_open:
+        return ", who broke the glass (nobody has reviewed that)"
+    said = "in order" if review.in_order else "not in order"
+    return f", who broke the glass ({said}, says {mention(review.by)})"
 
 
 def urgent_first(lines: Sequence[str]) -> list[str]:

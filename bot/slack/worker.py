@@ -141,7 +141,7 @@ class Worker:
             clicked = clicks.read(row) if row.kind != COMMAND else None
             if clicked is None:
                 return []
-            return self.roster.missing([], slack_id(row.by), clicked.breaks)
+            return self.roster.missing([], slack_id(row.by), clicked.by_outsiders)
         names = self.permits.needed(row, command)
         if isinstance(command, Request):
             return self.roster.missing([*names, *self.roster.groups], None)
@@ -342,7 +342,7 @@ class Worker:
             elif clicked.action == AGAIN:
                 said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
-                said = self._unsure(row, clicked.what, clicked.breaks)
+                said = self._unsure(row, clicked.what, clicked.by_outsiders)
             if said:
                 return Outcome(said, done=False)
             answer = self.clicks.answer(row, clicked, self.roster.deciders())

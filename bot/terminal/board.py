@@ -173,6 +173,9 @@ class Screen(Protocol):
         """Draw no more; words may still be said. Idempotent."""
 
 
+_BAD = ("move.damaged", "move.failed")
+
+
 class LiveScreen:
     """The board, drawn again in place; for a terminal."""
 
@@ -193,7 +196,7 @@ class LiveScreen:
 
     def tell(self, events: Iterable[Event]) -> None:
         """The board shows what events say; only what must not be missed is kept above it."""
-        kept = ("approval.", "host.empty", "network.repaired", "move.damaged", "move.failed")
+        kept = ("approval.", "glass.", "host.empty", "network.repaired", *_BAD)
         self.say(safe(event.text) for event in events if event.kind.startswith(kept))
 
     def say(self, lines: Iterable[str]) -> None:

@@ -174,6 +174,12 @@ def _questions(place_of: Places) -> click.Command:
                 click.echo(("\n" if number else "") + "\n".join(map(safe, lines)))
             if not asked:
                 click.echo("Nothing waits for a yes or no.")
+            for review in queries.open_reviews(service.store):
+                who = safe(review.broken_by)
+                click.echo(
+                    f"{who} broke the glass for {review.label} of R{review.run}: somebody else "
+                    "looks at that with Review in its thread in Slack."
+                )
 
     return approvals
 

@@ -10,6 +10,7 @@ Everything here is frozen and does no I/O. Rules of the house:
 
 from __future__ import annotations
 
+from engine.model.approvals import Approval, ApprovalState, Review
 from engine.model.fleet import (
     DOWN,
     Fleet,
@@ -41,8 +42,6 @@ from engine.model.runs import (
     MOVE_ENDS,
     MOVED,
     RUN_ENDS,
-    Approval,
-    ApprovalState,
     Attempt,
     AttemptKind,
     Damage,
@@ -97,6 +96,7 @@ __all__ = [
     "Repair",
     "Request",
     "Result",
+    "Review",
     "Rights",
     "Run",
     "RunRecord",

@@ -122,8 +122,9 @@ class Difference:
     repairable: bool = False
 
     def __str__(self) -> str:
+        """Without its adapter: ``vlan 10 (found untagged)``."""
         found = f" (found {self.found})" if self.found else ""
-        return f"adapter {self.adapter}, {self.what} {self.value}{found}"
+        return f"{self.what} {self.value}{found}"
 
 
 @dataclass(frozen=True)

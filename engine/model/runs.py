@@ -1,4 +1,4 @@
-"""Runs, moves, attempts, approvals and events: the nouns that become rows."""
+"""Runs, moves, attempts and events: the nouns that become rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from engine.model.approvals import Approval, Review
 from engine.model.fleet import Power
 from engine.model.network import Network
 
@@ -108,16 +109,6 @@ class Outcome(StrEnum):
     NETWORK = "NETWORK"
     TWO_PLACES = "TWO_PLACES"
     UNKNOWN = "UNKNOWN"
-
-
-class ApprovalState(StrEnum):
-    """The life of an approval: requested -> granted | denied | expired | withdrawn."""
-
-    REQUESTED = "requested"
-    GRANTED = "granted"
-    DENIED = "denied"
-    EXPIRED = "expired"
-    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True)
@@ -359,30 +350,6 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Approval:
-    """One question to on-call engineers. ``vms`` are Hyper-V ids; only what ``digest``
-    covers may move, and only the VMs in ``granted``. ``glass``: granted by somebody whom the
-    rules bar, who broke the glass."""
-
-    id: int
-    run: int
-    state: ApprovalState
-    digest: str
-    vms: tuple[str, ...]
-    requested: float
-    granted: tuple[str, ...] = ()
-    decided: float | None = None
-    by: str | None = None
-    reason: str = ""
-    glass: bool = False
-
-    @property
-    def label(self) -> str:
-        """``A3``: how people name it."""
-        return f"A{self.id}"
-
-
-@dataclass(frozen=True)
 class Event:
     """One line of the audit: what changed, when, by whom, in words."""
 
@@ -442,8 +409,9 @@ class MoveRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run with its moves and approvals."""
+    """A run with its moves and approvals, and the reviews of those that broke the glass."""
 
     run: Run
     moves: tuple[MoveRecord, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    reviews: tuple[Review, ...] = ()

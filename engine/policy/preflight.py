@@ -9,22 +9,44 @@ import re
 
 from engine.model import Host, Vm, short
 
-#: What stands in the way of any move between stand-alone hosts, and what to do about it.
+#: What stands in the way of any move between stand-alone hosts: in short, as a sentence about the
+#: VM, and what to do about it.
 _BLOCKS = {
-    "replica": ("it is a replica copy", "Move the primary VM, then set up replication anew."),
-    "ha": ("it is highly available", "Remove it from its cluster first."),
-    "pass_through": ("it has a pass-through disk", "Convert the disk to a virtual one."),
-    "shared_disk": ("it shares a virtual disk", "Detach the shared disk."),
-    "fibre_channel": ("it has a virtual fibre channel adapter", "Remove that adapter."),
+    "replica": (
+        "replica copy",
+        "it is a replica copy",
+        "Move the primary VM, then set up replication anew.",
+    ),
+    "ha": ("highly available", "it is highly available", "Remove it from its cluster first."),
+    "pass_through": (
+        "pass-through disk",
+        "it has a pass-through disk",
+        "Convert the disk to a virtual one.",
+    ),
+    "shared_disk": ("shared disk", "it shares a virtual disk", "Detach the shared disk."),
+    "fibre_channel": (
+        "virtual fibre channel adapter",
+        "it has a virtual fibre channel adapter",
+        "Remove that adapter.",
+    ),
 }
 
 
 def block(vm: Vm) -> tuple[str, str]:
     """Why a VM that has ``blocks`` can never move as it is, and what to do."""
-    known = [_BLOCKS.get(word, (word, f"Remove: {word}.")) for word in vm.blocks]
-    why = ", ".join(reason for reason, _ in known)
+    known = [_known(word) for word in vm.blocks]
+    why = ", ".join(reason for _, reason, _ in known)
     text = f"{vm.name} cannot be moved between stand-alone hosts: {why}."
-    return text, " ".join(hint for _, hint in known)
+    return text, " ".join(hint for _, _, hint in known)
+
+
+def block_in_short(vm: Vm) -> str:
+    """The same in words that fit one VM and many: ``replica copy, pass-through disk``."""
+    return ", ".join(_known(word)[0] for word in vm.blocks)
+
+
+def _known(word: str) -> tuple[str, str, str]:
+    return _BLOCKS.get(word, (word, word, f"Remove: {word}."))
 
 
 def misfit(vm: Vm, host: Host, path: str | None) -> str:

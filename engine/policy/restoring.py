@@ -7,6 +7,7 @@ its network intact may be tried again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from engine.model import (
@@ -152,7 +153,7 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
     move = view.move
     restores = _restores(view.record)
     said = next((a.error for a in reversed(restores) if a.error), "")
-    what = "; ".join(map(str, differences))
+    what = "; ".join(_by_adapter(differences))
     return Finish(
         move,
         MoveState.DAMAGED,
@@ -163,6 +164,16 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
         + _no_further(move, host),
         repaired=put_back(view.record, differences),
     )
+
+
+def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
+    """``adapter 00:1D:D8:5E:B0:EA: switch LS-Main (found none), vlan 10``, one for each adapter."""
+    groups: dict[str, list[Difference]] = {}
+    for one in differences:
+        groups.setdefault(one.adapter, []).append(one)
+    for adapter, lacks in groups.items():
+        things = ", ".join(map(str, lacks))
+        yield things if lacks[0].what == "adapter" else f"adapter {adapter}: {things}"
 
 
 def _is_stale(view: View) -> bool:

@@ -204,6 +204,15 @@ def event_body(event: Event, origin: float) -> Json:
     }
 
 
+def _review(record: RunRecord, approval: Approval, origin: float) -> Json | None:
+    """Who looked at a broken glass, and what they say of it."""
+    found = next((one for one in record.reviews if one.approval == approval.id), None)
+    if found is None:
+        return None
+    t = None if found.at is None else _at(found.at, origin)
+    return {"in_order": found.in_order, "by": found.by, "t": t, "note": found.note}
+
+
 def _approval(store: Store, record: RunRecord, approval: Approval, origin: float) -> Json:
     names = {m.move.vm_id: m.move.vm for m in record.moves}
     return {
@@ -212,6 +221,7 @@ def _approval(store: Store, record: RunRecord, approval: Approval, origin: float
         "state": str(approval.state),
         "vms": [names.get(v, v) for v in approval.vms],
         "break_glass": approval.glass,
+        "review": _review(record, approval, origin),
         "votes": [
             {"by": v["by"], "verdict": v["verdict"], "t": _at(float(str(v["at"])), origin)}
             for v in queries.votes(store, approval.id)

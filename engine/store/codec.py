@@ -27,6 +27,7 @@ from engine.model import (
     Outcome,
     Reading,
     Result,
+    Review,
     Rights,
     Run,
     RunState,
@@ -206,6 +207,12 @@ def approval(row: Row) -> Approval:
             "glass": bool(row["glass"]),
         }
     )
+
+
+def review(row: Row) -> Review:
+    """A row of ``reviews``."""
+    in_order = row["in_order"]
+    return Review(**{**row, "in_order": None if in_order is None else bool(in_order)})
 
 
 def event(row: Row) -> Event:

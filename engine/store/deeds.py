@@ -18,6 +18,7 @@ from engine.model import (
     ApprovalState,
     Fleet,
     Options,
+    Review,
     Rights,
     Run,
     RunRecord,
@@ -237,7 +238,8 @@ class Pen(MoveDeeds):
         reason: str = "",
         glass: bool = False,
     ) -> None:
-        """Decide, expire or withdraw. ``glass``: by somebody whom the rules bar."""
+        """Decide, expire or withdraw. ``glass``: by somebody whom the rules bar, which opens a
+        review by somebody else."""
         states.check("approval", states.APPROVAL, approval.state, state)
         change: dict[str, object] = {
             "state": str(state),
@@ -252,7 +254,24 @@ class Pen(MoveDeeds):
         detail: dict[str, object] = {"approval": approval.id, "reason": reason}
         if glass:
             detail["break_glass"] = True
+            self._open_review(approval, by or "", reason)
         self.event(f"approval.{state}", text, run=approval.run, by=by, detail=detail)
+
+    def _open_review(self, approval: Approval, by: str, why: str) -> None:
+        row = {"approval": approval.id, "run": approval.run, "broken_by": by, "why": why}
+        self.db.table("reviews").insert({**row, "broken": self.now})
+        text = f'{by} broke the glass for {approval.label}: "{why}". A second person reviews that.'
+        detail = {"approval": approval.id, "reason": why}
+        self.event("glass.broken", text, run=approval.run, by=by, detail=detail)
+
+    def review(self, review: Review, text: str, *, by: str, in_order: bool, note: str) -> None:
+        """A second person has looked at a broken glass."""
+        if not review.is_open:
+            raise Overtaken(f"{review.label} was reviewed before.")
+        change = {"by": by, "at": self.now, "in_order": int(in_order), "note": note}
+        self.update("reviews", review.approval, change)
+        detail = {"approval": review.approval, "in_order": in_order, "note": note}
+        self.event("glass.reviewed", text, run=review.run, by=by, detail=detail)
 
     def vote(self, approval: int, by: str, verdict: str, answer: str) -> None:
         """One click; ``answer`` is ``ok`` or why it changed nothing. Both are kept."""

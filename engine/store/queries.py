@@ -15,6 +15,7 @@ from engine.model import (
     Move,
     MoveRecord,
     Reading,
+    Review,
     Rights,
     Run,
     RunRecord,
@@ -51,7 +52,7 @@ def records(store: Store, vmm: str) -> tuple[RunRecord, ...]:
 
 
 def _records(store: Store, chosen: Iterable[Run]) -> list[RunRecord]:
-    """Four reads for any number of runs, seen at one moment."""
+    """Five reads for any number of runs, seen at one moment."""
     chosen = list(chosen)
     ids = [r.id for r in chosen]
     if not ids:
@@ -65,11 +66,12 @@ def _records(store: Store, chosen: Iterable[Run]) -> list[RunRecord]:
         moves = [codec.move(r) for r in db.query(_sql("moves", marks, "id"), ids)]
         attempts = [codec.attempt(r) for r in db.query(_sql("attempts", marks, "id"), ids)]
         networks = list(db.query(_sql("networks", marks, "vm_id"), ids))
+        reviews = [codec.review(r) for r in db.query(_sql("reviews", marks, "approval"), ids)]
         approvals = [codec.approval(r) for r in db.query(_sql("approvals", marks, "id"), ids)]
     finally:
         if not inside:
             db.conn.rollback()
-    return [_assemble(one, moves, attempts, networks, approvals) for one in chosen]
+    return [_assemble(one, moves, attempts, networks, approvals, reviews) for one in chosen]
 
 
 def _sql(table: str, marks: str, order: str) -> str:
@@ -82,6 +84,7 @@ def _assemble(
     attempts: list[Attempt],
     networks: list[dict[str, object]],
     approvals: list[Approval],
+    reviews: list[Review],
 ) -> RunRecord:
     by_move: defaultdict[int, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
@@ -102,6 +105,7 @@ def _assemble(
             if move.run == one.id
         ),
         approvals=tuple(a for a in approvals if a.run == one.id),
+        reviews=tuple(r for r in reviews if r.run == one.id),
     )
 
 
@@ -191,10 +195,32 @@ def approval(store: Store, approval_id: int) -> Approval | None:
     return codec.approval(row) if row else None
 
 
+def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
+    """The names of the VMs that a question is about, in its order; nothing else is read."""
+    asked = approval(store, approval_id)
+    if asked is None:
+        return ()
+    rows = store.database().query("SELECT vm_id, vm FROM moves WHERE run = ?", [asked.run])
+    names = {row["vm_id"]: row["vm"] for row in rows}
+    return tuple(names.get(vm_id, vm_id) for vm_id in asked.vms)
+
+
 def open_approvals(store: Store) -> tuple[Approval, ...]:
     """Questions that nobody has decided yet, oldest first."""
     rows = store.database().query("SELECT * FROM approvals WHERE state = 'requested' ORDER BY id")
     return tuple(codec.approval(row) for row in rows)
+
+
+def review(store: Store, approval_id: int) -> Review | None:
+    """The review of this approval, where the glass was broken for it."""
+    rows = store.database().query("SELECT * FROM reviews WHERE approval = ?", [approval_id])
+    return next(map(codec.review, rows), None)
+
+
+def open_reviews(store: Store) -> tuple[Review, ...]:
+    """Broken glasses that no second person has looked at, the oldest first."""
+    rows = store.database().query("SELECT * FROM reviews WHERE at IS NULL ORDER BY approval")
+    return tuple(map(codec.review, rows))
 
 
 def votes(store: Store, approval_id: int) -> tuple[dict[str, object], ...]:

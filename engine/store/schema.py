@@ -65,6 +65,25 @@ def m005_broken_glass(db: Database) -> None:
     db.execute("ALTER TABLE approvals ADD COLUMN glass INTEGER NOT NULL DEFAULT 0")
 
 
+@migrations()
+def m006_reviews(db: Database) -> None:
+    """A second person looks at every broken glass, also at those of before."""
+    db.execute(
+        """CREATE TABLE reviews (
+             approval INTEGER PRIMARY KEY REFERENCES approvals (id),
+             run INTEGER NOT NULL REFERENCES runs (id), broken_by TEXT NOT NULL,
+             broken REAL NOT NULL, why TEXT NOT NULL, by TEXT, at REAL, in_order INTEGER,
+             note TEXT NOT NULL DEFAULT '') STRICT"""
+    )
+    db.execute(
+        """INSERT INTO reviews (approval, run, broken_by, broken, why)
+             SELECT json_extract(detail, '$.approval'), run, by, at,
+                    json_extract(detail, '$.reason')
+             FROM events
+             WHERE kind = 'approval.granted' AND json_extract(detail, '$.break_glass')"""
+    )
+
+
 _STEERING = {
     "runs": (
         "owner TEXT",

@@ -236,7 +236,7 @@ def test_what_another_run_moves_waits_for_it_and_is_not_said_to_be_left_out(nigh
 
     told = preview(night, text="vm web* to hv03")
 
-    assert "1 (web01) would wait: R1 moves it already." in told
+    assert "1 (web01) would wait: already in R1." in told
 
 
 def test_a_refusal_always_says_that_nothing_changed(night):

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from bot.slack import plain
+from bot.slack import in_words
 from bot.slack.blocks import TEXT, actions, button, section
 from bot.slack.tables import Outbound
 from engine.model import ApprovalState, RunState
@@ -184,13 +184,13 @@ def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
     blocks = (section("x"), actions(button("Approve 1", "approve", "1.abc")))
     long = Outbound("card:A1@D0RAVI", "message", "C1", "x" * TEXT, blocks, in_words=True)
 
-    text, none = plain.content(long, "/migrate")
+    text, none = in_words.content(long, "/migrate")
 
     assert none == ()
     assert len(text) <= TEXT
     assert text.endswith("/migrate approve A1 or /migrate deny A1")
     bare = Outbound("remind:A1:900", "message", "C1", "do it", (section("x"),), in_words=True)
-    assert plain.content(bare, "/migrate") == ("do it", ())
+    assert in_words.content(bare, "/migrate") == ("do it", ())
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
     ],
 )
 def test_the_audit_names_what_was_not_told(key, told):
-    said = plain.given_up(Outbound(key, "message", "C1", "x", run=3), "invalid_blocks")
+    said = in_words.given_up(Outbound(key, "message", "C1", "x", run=3), "invalid_blocks")
 
     assert said.startswith(f"R3: Slack took {told} neither with blocks nor in words alone (invalid")
     assert "read it with: " in said

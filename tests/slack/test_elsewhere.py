@@ -14,6 +14,7 @@ from .test_break_glass import fill, open_form
 from .test_copies import copy_in, leave
 from .test_decide import actions_of
 from .test_reminders import LONG, asked_again, at, looked_at
+from .test_review import review_form, say
 
 COPY = "Decide on the card above."
 
@@ -176,6 +177,7 @@ def test_a_mention_in_the_thread_of_a_copy_means_its_run(split, slack):
     place = slack.channel("approvals")
     night, _ = split(approvals_channel=place)
     copy = copy_in(night, place)
+    night.settled()
 
     slack.mention(night.mei, place, "pause", copy.ts)
 
@@ -281,3 +283,23 @@ def test_that_the_glass_was_broken_is_told_to_those_outside_who_can_take_it_back
     slack.click(boss, new.ts, WITHDRAW)
     slack.form(boss)
     assert queries.approval(night.store, 1).glass
+
+
+def test_a_broken_glass_is_asked_about_and_reviewed_under_a_copy(split, slack):
+    night, board = split(approvers=("U0DANA", "U0RAVI"), break_glass=True)
+    copy = copy_in(night, slack.direct(night.ravi))
+    fill(night, open_form(night, night.dana, night.reply_with("Approve moving", board)))
+    notice = said(night, copy, "🚨")
+    night.to_the_end()
+    night.reply_with("R1 ended", board)
+    [review] = queries.open_reviews(night.store)
+
+    night.clock.jump(review.broken + 25 * 3_600.0)
+
+    said(night, copy, "nobody has looked at that")
+    night.reply_with("nobody has looked at that", board)
+    say(night, review_form(night, night.ravi, notice), "in_order")
+    said(night, copy, "🔎")
+    night.settled()
+    assert actions_of(slack.message(notice.ts)) == []
+    assert len(under(night, copy, "nobody has looked at that")) == 1

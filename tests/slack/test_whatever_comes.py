@@ -30,7 +30,7 @@ from engine.forecast import Forecast, Hindered
 from engine.model import Options
 from engine.store.store import Store
 
-KINDS = ("command", "click", "submitted", "mention", "shortcut")
+KINDS = ("command", "click", "submitted", "offered", "mention", "shortcut")
 BOT = "U0VMFERRY"
 FIXED = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -241,7 +241,14 @@ def test_a_healthy_database_takes_each_once(door, kind):
 @given(
     body=BODY,
     kind=st.sampled_from(
-        ["block_actions", "view_submission", "message_action", "event_callback", "command"]
+        [
+            "block_actions",
+            "view_submission",
+            "block_suggestion",
+            "message_action",
+            "event_callback",
+            "command",
+        ]
     ),
 )
 def test_no_payload_gets_past_bolt_as_an_exception(door, body, kind):

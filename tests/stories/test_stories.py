@@ -53,6 +53,8 @@ IN_TABLES = {
     "run.scheduled": "tests/unit/test_service.py",
     "run.rejected": "tests/unit/test_steering_words.py",
     "run.noted": "tests/slack/test_trouble.py",
+    "glass.broken": "tests/slack/test_review.py",
+    "glass.reviewed": "tests/slack/test_review.py",
 }
 
 

@@ -219,7 +219,7 @@ KEYS = {
     "violation": "t kind vm host",
 }
 #: What we say beyond the contract; adding is no breaking change, dropping is.
-ADDED = {"document": "audit", "move": "adopted sentence minutes", "approval": "break_glass"}
+ADDED = {"document": "audit", "move": "adopted sentence minutes", "approval": "break_glass review"}
 
 RULE = Acl("Allow", "Inbound", 10)
 NIC = Adapter("nic-1", "001DD8B71C00", "VM-Net-10", None, "LS-Main", 10, acls=(RULE,))
@@ -441,6 +441,7 @@ def test_approvals_name_vms_and_show_only_the_votes_that_counted(night):
             "state": "granted",
             "vms": ["old-crm"],
             "break_glass": False,
+            "review": None,
             "votes": [{"by": "@bob", "verdict": "approve", "t": 330.0}],
         }
     ]

@@ -282,7 +282,8 @@ def test_a_wrong_value_is_shown_as_it_was_typed(name, value, sentence):
     ("text", "what", "sentence"),
     [
         ("hots a to b", "hots", 'I do not know the word "hots". Did you mean host?'),
-        ("xyzzy", "xyzzy", "Start with one of: host, vm, status, list,"),
+        ("xyzzy", "xyzzy", "Start with host, vm or status; or type: help"),
+        ("xyzzy to hv02", "xyzzy", "Say what it is: host xyzzy to ..., or vm xyzzy to ..."),
         ("host a to b paralel 2", "paralel", "Did you mean parallel?"),
         ("host a tp b", "tp", 'I do not know the word "tp". Did you mean to?'),
         ("host HV01 HV02", "HV02", "Type: host HV01 to HV02"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.model import HyperVState, Result, Volume, Wait
+from engine.model import HyperVState, Result, Vm, Volume, Wait
+from engine.policy import preflight
 from engine.policy.steps import CheckRights, Finish, Hold, SaveBaselines, Start
 
 GB = 1024
@@ -145,21 +146,27 @@ def test_switches_are_compared_without_case_and_unknown_ones_prove_nothing(scene
 
 
 @pytest.mark.parametrize(
-    ("word", "why"),
+    ("word", "why", "short"),
     [
-        ("replica", "it is a replica copy"),
-        ("ha", "it is highly available"),
-        ("pass_through", "it has a pass-through disk"),
-        ("shared_disk", "it shares a virtual disk"),
-        ("fibre_channel", "it has a virtual fibre channel adapter"),
-        ("gpu", "gpu"),
+        ("replica", "it is a replica copy", "replica copy"),
+        ("ha", "it is highly available", "highly available"),
+        ("pass_through", "it has a pass-through disk", "pass-through disk"),
+        ("shared_disk", "it shares a virtual disk", "shared disk"),
+        (
+            "fibre_channel",
+            "it has a virtual fibre channel adapter",
+            "virtual fibre channel adapter",
+        ),
+        ("gpu", "gpu", "gpu"),
     ],
 )
-def test_what_can_never_move_is_told_in_words(word, why, scene, told):
+def test_what_can_never_move_is_told_in_words(word, why, short, scene, told):
     verdict = scene.vm(blocks=(word,)).pending()
 
     assert told(verdict) == "failed BLOCKED"
     assert f"stand-alone hosts: {why}." in verdict.step.sentence
+    blocked = Vm("id", "web01", "hv01", "Running", blocks=(word, "gpu"))
+    assert preflight.block_in_short(blocked) == f"{short}, gpu"
     assert verdict.step.next
 
 

@@ -28,6 +28,7 @@ from engine.model import (
     Options,
     Outcome,
     Result,
+    Review,
     RunState,
     Vm,
     Wait,
@@ -88,11 +89,29 @@ def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
 
     assert set(strict) == {
         "runs", "moves", "attempts", "networks", "approvals", "votes", "events", "leases", "fleets",
-        "rights",
+        "rights", "reviews",
     }  # fmt: skip
     assert all(strict.values())
     assert events.verify(store) == 0
     assert events.head(store) == events.GENESIS
+
+
+def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_reviewed(tmp_path):
+    path = tmp_path / "old.db"
+    with Store(path, durable=False).transaction() as db:
+        pen = Pen(db, NOW)
+        number = open_run(pen)
+        asked = pen.ask(number, ("id-web01",), ("web01",), "digest")
+        detail = {"approval": asked, "reason": "the storage is on fire", "break_glass": True}
+        pen.event("approval.granted", "A1 approved", run=number, by="@mei", detail=detail)
+        db.execute("DROP TABLE reviews")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm006_reviews'")
+
+    store = Store(path, durable=False)
+
+    [review] = queries.open_reviews(store)
+    store.close()
+    assert review == Review(asked, number, "@mei", NOW, "the storage is on fire")
 
 
 def test_opening_it_again_changes_nothing(tmp_path, run, store):

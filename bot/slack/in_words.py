@@ -43,6 +43,8 @@ _WHAT = {
     "remind": ("a reminder of {about}", "approvals"),
     "escalate": ("the call of the escalation for {about}", "approvals"),
     "glass": ("that the glass was broken for {about}", "events {run}"),
+    "look": ("a reminder of the review of {about}", "approvals"),
+    "review": ("the review of {about}", "events {run}"),
     "report": ("its report", "report {run}"),
 }
 _ELSE = ("what failed", "status {run}")

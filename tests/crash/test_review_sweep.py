@@ -1,0 +1,97 @@
+"""Breaking the glass and its review, killed before every statement of the worker: each counts
+once, and whoever did it is not told that somebody else did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.slack.forms import BREAK, REVIEW, Place, metadata, value_of
+from bot.slack.loops import Loop
+from bot.slack.pace import Rhythm
+from bot.slack.standin import Standin
+from engine.sim.fleet_file import parse
+from engine.store import events, queries
+from tests.slack.mortal import Mortal
+from tests.slack.stepped import beginning
+
+SLOW = Rhythm(board=30.0, look=5.0)
+FLEET = """
+format = 1
+host = [{ name = "hv01" }, { name = "hv02" }]
+vm = [
+  { name = "web01", host = "hv01", minutes = 1.0 },
+  { name = "old01", host = "hv01", minutes = 1.0, status = "PowerOff" },
+]
+"""
+HOURS = 3600.0
+WHY, NOTE = "the storage of hv01 is on fire", "the storage was not on fire at all"
+
+
+class Sweep(Mortal):
+    """A night in which only the worker can be killed."""
+
+    def can_die(self, loop: Loop | None) -> bool:
+        return loop is self.side.worker.loop
+
+
+def fill(night: Sweep, user: str, kind: str, **said: dict[str, object]) -> None:
+    """Send a form that this person has before them."""
+    asked = queries.approval(night.store, 1)
+    assert asked is not None
+    values = {name: {name: value} for name, value in said.items()}
+    view = {
+        "id": f"V{kind}",
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": metadata(Place(value_of(asked), "C0OPS")),
+        "state": {"values": values},
+    }
+    night.deliver({"type": "view_submission", "user": {"id": user}, "view": view, "team": {}})
+
+
+def play(night: Sweep) -> None:
+    """Dana asks, mei breaks the glass, ravi reviews that, and says it once more."""
+    slack = night.slack
+    dana, mei, ravi = (slack.user(name) for name in ("dana", "mei", "ravi"))
+    night.say(dana, slack.channel("ops"), "host hv01 to hv02 now")
+    night.until(lambda: bool(queries.open_approvals(night.store)), HOURS)
+    fill(night, mei, BREAK, label={"value": "R1"}, reason={"value": WHY})
+    night.until(lambda: queries.review(night.store, 1) is not None and night.quiet(), HOURS)
+    option = {"value": "not_in_order"}
+    fill(night, ravi, REVIEW, verdict={"selected_option": option}, reason={"value": NOTE})
+    night.until(lambda: not queries.open_reviews(night.store) and night.quiet(), HOURS)
+    night.until(lambda: night.ended(1), 10 * HOURS)
+    night.drop()
+    assert night.bugs == 0
+
+
+def played(room: Path, chosen: int) -> tuple[Sweep, Standin]:
+    """One night, killed before that statement."""
+    room.mkdir()
+    clock = beginning()
+    with Standin(clock=clock) as slack:
+        night = Sweep(
+            room, slack, clock, parse(FLEET), SLOW, approvers=("U0DANA",), break_glass=True
+        )
+        night.chosen = chosen
+        play(night)
+        night.begin()
+        told = [event.kind for event in events.since(night.store)]
+        assert [told.count(kind) for kind in ("glass.broken", "glass.reviewed")] == [1, 1], chosen
+        assert events.verify(night.store) == len(told), chosen
+        night.drop()
+        return night, slack
+
+
+def test_killed_before_any_statement_of_the_worker_each_counts_once_and_is_told_once(tmp_path):
+    whole, _ = played(tmp_path / "whole", -1)
+    assert whole.points > 20, "the night is too quiet to prove anything"
+
+    for point in range(1, whole.points + 1):
+        night, slack = played(tmp_path / str(point), point)
+        where = f"killed before statement {point} of {whole.points}"
+        assert night.deaths == 1, where
+        shown = [m.text for m in slack.workspace.in_order()]
+        assert sum("broke the glass and approved" in text for text in shown) == 1, where
+        assert sum(text.startswith("🔎") for text in shown) == 1, where
+        assert not [e.text for u in ("U0MEI", "U0RAVI") for e in slack.ephemerals(u)], where

@@ -1,0 +1,85 @@
+"""Choosing some of very many VMs: the form asks us what to offer while people type."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.slack.forms import OPTIONS, offered
+from engine.model import ApprovalState
+from engine.store import queries
+
+from .test_decide import actions_of, open_form
+
+MANY = 1_200
+FLEET = """
+format = 1
+[[host]]
+name = "hv01.corp.example"
+[[host]]
+name = "hv02.corp.example"
+""" + "\n".join(
+    f'[[vm]]\nname = "crm{n:04}"\nhost = "hv01"\nstatus = "PowerOff"\ndisk_gb = 1'
+    for n in range(MANY)
+)
+
+
+@pytest.fixture
+def very_many(make_night):
+    night = make_night(fleet=FLEET)
+    night.start()
+    board = night.ask_for("host hv01 to hv02 now")
+    return night, board, night.card(board)
+
+
+def test_of_very_many_some_are_chosen_by_typing_parts_of_their_names(very_many):
+    night, board, card = very_many
+    assert actions_of(card) == ["approve", "deny", "choose"]
+    form = open_form(night, card, "choose")
+    assert len(night.slack.type_into(form, "")) == OPTIONS
+    assert night.slack.type_into(form, "CRM1150") == ["crm1150"]
+    assert night.slack.type_into(form, "nowhere") == []
+
+    night.slack.type_into(form, "crm00")
+    night.slack.submit(form, chosen=["crm1150", "crm0007"])
+
+    assert "crm0007, crm1150" in night.reply_with(f"Approved 2 of {MANY}", board).shown
+    granted = queries.approval(night.store, 1)
+    names = queries.names_on(night.store, 1)
+    assert granted.state is ApprovalState.GRANTED
+    assert [names[granted.vms.index(vm)] for vm in granted.granted] == ["crm0007", "crm1150"]
+
+
+def test_what_is_typed_is_kept_nowhere(very_many):
+    night, _, card = very_many
+    form = open_form(night, card, "choose")
+    night.settled()
+    count = "SELECT count(*) AS n FROM slack_inbox"
+    before = next(night.store.database().query(count))["n"]
+
+    night.slack.type_into(form, "crm1")
+
+    assert next(night.store.database().query(count))["n"] == before
+
+
+NAMES = ["web01", "db-web", "WEB02", "crm", "*odd*"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("", ["web01", "db-web", "WEB02", "crm", "*odd*"]),
+        ("web", ["web01", "WEB02", "db-web"]),
+        ("WEB*", ["web01", "WEB02", "db-web"]),
+        (" crm ", ["crm"]),
+        ("x", []),
+    ],
+)
+def test_names_that_begin_with_what_was_typed_come_first(typed, found):
+    options = offered(NAMES, typed)
+
+    assert [option["text"]["text"] for option in options] == found
+    assert [NAMES[int(option["value"])] for option in options] == found
+
+
+def test_more_than_slack_takes_is_never_offered():
+    assert len(offered([f"vm{n}" for n in range(10_000)], "vm")) == OPTIONS
