@@ -52,8 +52,9 @@ _WHO = {False: "May decide", True: "On call now"}
 
 @dataclass(frozen=True)
 class Question:
-    """What a card is drawn from: the approval and what it is about. ``granter`` had said yes.
-    ``glass``: somebody whom the rules bar may break it."""
+    """What a card is drawn from: the approval and what it is about. ``needed_by`` is what all
+    messages say, ``estimate`` what the engine reckons now. ``granter`` had said yes. ``glass``:
+    somebody whom the rules bar may break it."""
 
     approval: Approval
     record: RunRecord
@@ -62,6 +63,7 @@ class Question:
     audit: str = ""
     granter: str | None = None
     glass: bool = False
+    estimate: float | None = None
 
 
 def card_view(question: Question, deciders: Deciders) -> Rendered:

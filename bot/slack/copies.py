@@ -3,10 +3,16 @@
 Into the channel that the settings name for it, else to each decider who is not a member of the
 run's channel, in a direct message. A copy that was posted is kept up to date wherever it stands:
 one decision closes all. Where Slack does not say who is in the channel, none is sent.
+
+Whatever else is said about a card can be said under its copies as well, as a message whose key is
+``at`` that place: a reply in the thread of the copy, so that whoever follows it sees the card and
+its buttons on top. In a channel those are notified whom it names. In a direct message nobody need
+follow a thread, so there it is shown in the conversation, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from bot.slack.blocks import Block, context, fingerprint, fit_blocks
@@ -19,18 +25,41 @@ from engine.clock import Clock
 from engine.model import Approval, ApprovalState
 from engine.settings import SlackSettings
 
-MOST = 10  # deciders who are written to
+MOST = 10  # people who are written to directly
 ASKED_AGAIN = 15.0  # seconds of the wall before Slack is asked again what it did not answer
 _AT = "@"
 
 
+def at(key: str, place: str) -> str:
+    """The key of the message of that key as it is said in another place than the run's thread."""
+    return f"{key}{_AT}{place}"
+
+
 def place_of(key: str) -> str:
-    """The channel in which the copy of that key stands; empty: it is no copy."""
-    return key.partition(_AT)[2] if key.startswith("card:") else ""
+    """The channel in which the message of that key stands; empty: in the run's own."""
+    return key.partition(_AT)[2]
+
+
+def copy_of(key: str) -> str:
+    """The key of the copy under which the message of that key is said; empty: it is a copy, or is
+    said in the run's own channel."""
+    what, _, about = key.partition(":")
+    place = place_of(key)
+    return at(f"card:{re.split('[:@]', about)[0]}", place) if place and what != "card" else ""
+
+
+def is_direct(place: str) -> bool:
+    """Is it a direct message to somebody?"""
+    return place.startswith("D")
+
+
+def stands_out(key: str) -> bool:
+    """Is the message of that key shown in the conversation, too, and not in a thread alone?"""
+    return is_direct(place_of(key)) and not key.startswith(("card:", "list:"))
 
 
 def _prefix(approval: Approval) -> str:
-    return f"card:{approval.label}{_AT}"
+    return at(f"card:{approval.label}", "")
 
 
 class Copies:
@@ -44,36 +73,66 @@ class Copies:
         self._asks = False
 
     def of(
-        self, question: Question, deciders: Deciders, channel: str
+        self,
+        question: Question,
+        deciders: Deciders,
+        users: Sequence[str],
+        channel: str,
+        lists: Sequence[str] = (),
     ) -> Iterator[tuple[str, Rendered, int]]:
-        """Key, content and urgency of every copy of the card that stands in ``channel``."""
-        prefix = _prefix(question.approval)
-        posted = [key.removeprefix(prefix) for key in self.tables.posted(prefix)]
-        is_open = question.approval.state is ApprovalState.REQUESTED
-        is_open = is_open and not question.record.run.over
-        wanted = self._places(question, deciders, channel) if is_open else []
-        places = list(dict.fromkeys([*posted, *wanted]))
+        """Key, content and urgency of every copy of the card that stands in ``channel``: those that
+        were posted, and those for ``users`` who do not see the card itself. It has buttons once the
+        messages ``lists`` stand under it: nobody says yes to what they could not read."""
+        approval = question.approval
+        is_open = approval.state is ApprovalState.REQUESTED
+        is_news = is_open or (approval.glass and approval.state is ApprovalState.GRANTED)
+        wanted = self._places(users, channel) if is_news and not question.record.run.over else []
+        places = list(dict.fromkeys([*self._posted(approval), *wanted]))
         if not places:
             return
-        shown = _copied(question, card_view(question, deciders), channel)
+        card, is_open = card_view(question, deciders), is_open and not question.record.run.over
         for place in places:
-            yield f"{prefix}{place}", shown, SECOND if is_open else FIRST
+            is_whole = all(self.tables.message(at(key, place)) is not None for key in lists)
+            shown = _copied(question, card, channel, is_whole)
+            yield f"{_prefix(approval)}{place}", shown, SECOND if is_open else FIRST
+
+    def standing(self, approval: Approval) -> list[str]:
+        """The places in which a copy of the card stands by now, so that it can be spoken of."""
+        places = self._posted(approval)
+        prefix = _prefix(approval)
+        return [place for place in places if self.tables.message(f"{prefix}{place}") is not None]
+
+    def news_to(self, users: Sequence[str], place: str, channel: str) -> tuple[str, ...] | None:
+        """To whom of these what is said in ``channel`` about a card is news in ``place``, where its
+        copy stands; ``None``: to all who read there, for nobody knows. Who reads ``channel`` is
+        told there."""
+        there = self._readers(channel)
+        outside = tuple(user for user in users if user not in (there or ()))
+        if is_direct(place):
+            rows = self.lookups.of(map(direct, outside))
+            return tuple(user for user in outside if rows[direct(user)].channel == place)
+        if there is not None and users:
+            return outside
+        return () if self.lookups.of([room(channel)])[room(channel)].wanted else None
 
     def asks(self) -> bool:
         """Is Slack to be asked for something since this was asked last? Then knock."""
         asked, self._asks = self._asks, False
         return asked
 
-    def _places(self, question: Question, deciders: Deciders, channel: str) -> list[str]:
+    def _posted(self, approval: Approval) -> list[str]:
+        """The places in which a copy stands, or may."""
+        return [place_of(key) for key in self.tables.posted(_prefix(approval))]
+
+    def _places(self, users: Sequence[str], channel: str) -> list[str]:
         """Where somebody has to be asked who does not see the card itself."""
         named = self.settings.approvals_channel
         if named:
             return [named] if named != channel else []
-        able = deciders.eligible(question.record.run)
-        there = self._readers(channel) if able else None
+        there = self._readers(channel) if users else None
         if there is None:
             return []
-        outside = [user for user in able if user not in there][:MOST]
+        outside = [user for user in users if user not in there][:MOST]
         opened = [self._known(direct(user)) for user in outside]
         return [row.channel for row in opened if row is not None and row.channel]
 
@@ -96,14 +155,21 @@ class Copies:
         return row if row.at is not None else None
 
 
-def _copied(question: Question, card: Rendered, channel: str) -> Rendered:
+def _copied(question: Question, card: Rendered, channel: str, is_whole: bool) -> Rendered:
     """The card as it stands elsewhere. Asking again is for those who see the run."""
     label = question.record.run.label
     place = f"for {mention(channel)} alone" if slack_id(channel) else f"in <#{channel}>"
     where = f"A copy of the card in the thread of {label} {place}. One decision closes all."
-    blocks = [*filter(None, map(_without_again, card.blocks)), context(where)]
+    if not is_whole:
+        where += " Its buttons follow once all its VMs are listed in the thread of this message."
+    kept = (_without_again(block) if is_whole else _without_buttons(block) for block in card.blocks)
+    blocks = [*filter(None, kept), context(where)]
     text = f"{card.text}\n{where}"
     return Rendered(text, fit_blocks(blocks), fingerprint(card.fingerprint, where))
+
+
+def _without_buttons(block: Block) -> Block | None:
+    return None if block["type"] == "actions" else block
 
 
 def _without_again(block: Block) -> Block | None:

@@ -39,6 +39,11 @@ class Loop:
         """Is there something to do that no step has seen?"""
         return self._knocked.is_set()
 
+    @property
+    def stopped(self) -> bool:
+        """Is it to end? For steps that take long."""
+        return self._stopped.is_set()
+
     def turn(self) -> float | None:
         """One step as the thread takes it, and the seconds until the next; for whoever lets time
         pass without threads."""

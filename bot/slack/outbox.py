@@ -11,8 +11,9 @@ as metadata; a message that cannot be looked for (the scope is missing) may then
 is better than not at all.
 
 While Slack does not answer, one call at a time is tried, ever more rarely, and nothing is given up.
-What Slack will never take is dropped with a line in the log. Where a channel is gone, its run is
-told elsewhere; a run that has not begun is rejected instead.
+Where a channel is gone, its run is told elsewhere; a run that has not begun is rejected instead.
+What Slack refuses for its content is said once more in words alone (``in_words``); what it does not
+take like that either is given up until it changes, with a line in the log and a note in the audit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from bot.slack import sentences
+from bot.slack import in_words, sentences
 from bot.slack.away import Absences
 from bot.slack.loops import Loop
 from bot.slack.pace import LONGEST_SILENCE, Pace, Rhythm
@@ -57,7 +58,8 @@ UNREACHABLE = frozenset(
 
 class Outbox:
     """Sends what stands in the outbox. ``after`` is called with the run when a message of a run
-    was posted or given up, and with ``None`` when Slack answers again."""
+    was posted or given up, and with ``None`` when Slack answers again. ``note`` writes about a run
+    into the audit; ``command`` is how commands begin."""
 
     def __init__(
         self,
@@ -67,18 +69,21 @@ class Outbox:
         clock: Clock,
         rhythm: Rhythm,
         after: Callable[[int | None], None],
+        note: Callable[[int, str], None],
+        command: str,
     ) -> None:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
         self.pace = Pace(rhythm)
         self.lookups = Lookups(tables, clock)
         self.absences = Absences(tables.store)
-        self.after = after
+        self.after, self.note, self.command = after, note, command
         self.loop = Loop("slack-outbox", self.send_due)
         self._tries: dict[str, int] = {}
         self._unheard = 0  # calls in a row that Slack did not answer
         self._unheard_since = 0.0
         self._reposted: dict[str, float] = {}
         self._unseen: set[str] = set()  # replies whose person is not where they acted
+        self._noted: set[str] = set()  # messages that were given up
         known = self.absences.latest()
         self._away = known is not None and known.until is None
 
@@ -129,7 +134,7 @@ class Outbox:
                 if self._reply(method, out):
                     self.tables.done(out)
             elif sent is not None:
-                self.api.update(sent.channel, sent.ts, out.text, out.blocks)
+                self.api.update(sent.channel, sent.ts, *in_words.content(out, self.command))
                 self.tables.updated(out, sent)
             elif (stands := self._post(out)) is not None:
                 self.tables.posted_as(out, stands)
@@ -156,9 +161,9 @@ class Outbox:
             return found
         if not self.tables.trying(out, self.clock.now()):
             return None
-        marks = (out.key, out.fingerprint)
+        marks, said = (out.key, out.fingerprint), in_words.content(out, self.command)
         try:
-            channel, ts = self.api.post(marks, place, out.text, out.blocks, thread, out.broadcast)
+            channel, ts = self.api.post(marks, place, *said, thread, out.broadcast)
         except SlackTrouble as trouble:
             if trouble.refused:
                 self.tables.not_posted(out)
@@ -197,20 +202,20 @@ class Outbox:
         """Through the response URL while it lives, else in the channel, else as a message: one way
         at a time, each within its own budget. ``False``: this way is closed, the next one is due.
         """
-        user = out.user or ""
+        user, (text, blocks) = out.user or "", in_words.content(out, self.command)
         try:
             if method == "response_url":
                 url = self.urls.use(out.inbox, self.clock.monotonic())
                 if url is None:
                     return False
-                self.api.respond(url, out.text, out.thread_ts, out.blocks, out.replaces)
+                self.api.respond(url, text, out.thread_ts, blocks, out.replaces)
             elif method == "chat.postEphemeral":
-                self.api.ephemeral(out.channel, user, out.text, out.thread_ts, out.blocks)
+                self.api.ephemeral(out.channel, user, text, out.thread_ts, blocks)
             else:
                 marks = (out.key, out.fingerprint)
-                self.api.post(marks, user, out.text, out.blocks, None, False)
+                self.api.post(marks, user, text, blocks, None, False)
         except SlackNever as never:
-            if method == "chat.postMessage":
+            if method == "chat.postMessage" or never.code in in_words.CONTENT:
                 raise
             log.warning("%s of %s failed: %s", method, out.key, never.code)
             if method == "response_url":
@@ -282,6 +287,10 @@ class Outbox:
         self.after(None)
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
+        if never.code in in_words.CONTENT and out.blocks and not out.in_words:
+            log.warning("Slack does not take the blocks of %s: %s", out.key, never.code)
+            self.tables.say_in_words(out)
+            return
         log.warning("%s cannot be sent: %s", out.key, never.code)
         alone = out.run is None and never.code in UNREACHABLE
         if out.kind == "reply" or alone:
@@ -297,7 +306,9 @@ class Outbox:
             self.after(out.run)
         if sent is None and out.parent and never.code in NO_THREAD and self._rehang(out):
             return
-        if sent is None or lost:
+        if never.code in in_words.CONTENT:
+            self._give_up(out, sent, never.code)
+        elif sent is None or lost:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
             wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
             self.pace.failed(out, self.clock.monotonic() + wait)
@@ -306,6 +317,18 @@ class Outbox:
         else:
             # The old version stays; without this the same content would be tried for ever.
             self.tables.updated(out, sent)
+
+    def _give_up(self, out: Outbound, sent: Sent | None, code: str) -> None:
+        """Slack takes this version in no way. What stands stays; the audit says what does not."""
+        if out.run is not None and out.key not in self._noted:
+            self._noted.add(out.key)
+            self.note(out.run, in_words.given_up(out, code))
+        if sent is not None:
+            self.tables.updated(out, sent)
+        elif out.run is not None:
+            self.tables.give_up(out)
+        else:
+            self.tables.done(out)
 
     def _not_begun(self, number: int) -> bool:
         """Does this run wait for its board, or did it in vain?"""

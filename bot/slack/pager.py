@@ -79,9 +79,14 @@ class Pages:
         return written.rowcount == 1
 
     def next_due(self) -> tuple[str, str, float, int] | None:
-        """Key, body, when and how often tried of the page that is to be sent next."""
+        """Key, body, when and how often tried of the page that is to be sent next: the one that is
+        due first. No pause is so long that a page is due later than ``LONGEST`` from now: then the
+        clock was set back, and it is due at once."""
+        now = self.wall.now()
         rows = self.store.database().query(
-            "SELECT key, body, due, tries FROM slack_pages WHERE done IS NULL ORDER BY due LIMIT 1"
+            "SELECT key, body, tries, CASE WHEN due > :latest THEN :now ELSE due END AS due"
+            " FROM slack_pages WHERE done IS NULL ORDER BY 4, rowid LIMIT 1",
+            {"now": now, "latest": now + LONGEST},
         )
         row = next(iter(rows), None)
         return (row["key"], row["body"], row["due"], row["tries"]) if row else None
@@ -108,9 +113,10 @@ class Pager:
         self.loop = Loop("slack-pager", self.send_due)
 
     def send_due(self) -> float | None:
-        """Send every page that is due; the seconds until the next is."""
+        """Send every page that is due; the seconds until the next is. Where somebody stops us, no
+        more are begun: a pager that hangs takes seconds for each."""
         wall = self.pages.wall
-        while self._url and (page := self.pages.next_due()) is not None:
+        while self._url and not self.loop.stopped and (page := self.pages.next_due()) is not None:
             key, body, due, tries = page
             wait = due - wall.now()
             if wait > 0:

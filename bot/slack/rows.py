@@ -14,11 +14,13 @@ from engine.store.store import Store
 
 @dataclass(frozen=True)
 class Sight:
-    """One run as it stands at one moment."""
+    """One run as it stands at one moment. ``estimate``: by when a yes is needed, as the engine
+    reckons now, whatever the board says."""
 
     record: RunRecord
     fleet: Fleet | None
     board: Board
+    estimate: float | None = None
 
 
 def see(store: Store, settings: Settings, run: int, now: float) -> Sight | None:
@@ -27,7 +29,8 @@ def see(store: Store, settings: Settings, run: int, now: float) -> Sight | None:
     if record is None:
         return None
     fleet = queries.fleet(store, record.run.vmm)
-    return Sight(record, fleet, board(record, fleet, now, settings.engine.mb_per_s))
+    shown = board(record, fleet, now, settings.engine.mb_per_s)
+    return Sight(record, fleet, shown, shown.needed_by)
 
 
 def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:

@@ -77,3 +77,16 @@ def m005_when_a_row_was_heard(db: Database) -> None:
     """When a row came in by the wall clock: the engine's may be a simulated one."""
     db.execute("ALTER TABLE slack_inbox ADD COLUMN heard REAL")
     db.execute("UPDATE slack_inbox SET heard = received")
+
+
+@migrations()
+def m006_by_when_a_yes_is_needed(db: Database) -> None:
+    """The moment that all messages of a run say (the engine's clock)."""
+    db.execute("ALTER TABLE slack_runs ADD COLUMN needed_by REAL")
+
+
+@migrations()
+def m007_what_slack_does_not_take(db: Database) -> None:
+    """The version of a message that is said in words alone, and the one that was given up."""
+    db.execute("ALTER TABLE slack_outbox ADD COLUMN plain TEXT")
+    db.execute("ALTER TABLE slack_outbox ADD COLUMN refused TEXT")

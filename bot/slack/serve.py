@@ -50,7 +50,8 @@ class SlackSide:
         bot_token, url = slack.bot_token.get_secret_value(), base_url or slack.api_url
         client = web_client(bot_token, url)
         self.tables = Tables(store)
-        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, self._posted)
+        told = (self._posted, service.note, slack.command)
+        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, *told)
         self.teller = Teller(self.tables, service, settings, clock, wall, pace, self._told)
         url_of_pager = slack.pager_url.get_secret_value()
         self.pager = Pager(self.teller.pages, url_of_pager, pace.again)

@@ -20,6 +20,7 @@ Row = Mapping[str, object]
 
 
 FIRST, SECOND, LAST = 0, 1, 2
+_LIVES = "o.refused IS NOT o.fingerprint"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Outbound:
     ``parent`` is the key of the message in whose thread it belongs; ``thread_ts`` says the same
     for replies, whose thread is known. ``priority`` 0 goes first. ``tried``: it was posted (as the
     version ``tried_as``), and whether it stands is not known yet. ``replaces``: the reply takes the
-    place of the question that was clicked.
+    place of the question that was clicked. ``in_words``: Slack did not take its blocks.
     """
 
     key: str
@@ -67,6 +68,7 @@ class Outbound:
     id: int = field(default=0, compare=False)
     tried: float | None = None
     tried_as: str = ""
+    in_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ class Tables:
 
     def outbound(self) -> tuple[Outbound, ...]:
         """Everything that is still to be sent, most urgent first."""
-        rows = self._rows("SELECT * FROM slack_outbox ORDER BY priority, id")
+        rows = self._rows(f"SELECT * FROM slack_outbox o WHERE {_LIVES} ORDER BY priority, id")
         return tuple(_outbound(row) for row in rows)
 
     def sendable(self) -> tuple[tuple[Outbound, Sent | None], ...]:
@@ -241,8 +243,8 @@ class Tables:
             "SELECT o.*, m.channel AS in_channel, m.ts, m.thread_ts AS in_thread,"
             " m.fingerprint AS as_version FROM slack_outbox o"
             " LEFT JOIN slack_messages m ON m.key = o.key"
-            " WHERE o.parent IS NULL OR m.key IS NOT NULL"
-            " OR o.parent IN (SELECT key FROM slack_messages) ORDER BY o.priority, o.id"
+            f" WHERE {_LIVES} AND (o.parent IS NULL OR m.key IS NOT NULL"
+            " OR o.parent IN (SELECT key FROM slack_messages)) ORDER BY o.priority, o.id"
         )
         return tuple((_outbound(row), _standing(row)) for row in rows)
 
@@ -280,6 +282,22 @@ class Tables:
         with self.store.transaction() as db:
             db.execute(
                 "UPDATE slack_outbox SET tried = NULL, tried_as = NULL WHERE key = ?", [out.key]
+            )
+
+    def say_in_words(self, out: Outbound) -> None:
+        """Slack does not take the blocks of this version: its words are sent alone."""
+        self._mark("plain", out)
+
+    def give_up(self, out: Outbound) -> None:
+        """Slack takes this version in no way: it stays as what was not said, and is not sent. A
+        newer one is."""
+        self._mark("refused", out)
+
+    def _mark(self, column: str, out: Outbound) -> None:
+        with self.store.transaction() as db:
+            db.execute(
+                f"UPDATE slack_outbox SET {column} = fingerprint WHERE key = ? AND fingerprint = ?",
+                [out.key, out.fingerprint],
             )
 
     def forget(self, key: str) -> None:
@@ -388,6 +406,7 @@ def _outbound(row: Row) -> Outbound:
         id=_int(row["id"]),
         tried=None if row["tried"] is None else _float(row["tried"]),
         tried_as=str(row["tried_as"] or ""),
+        in_words=row["plain"] == row["fingerprint"],
     )
 
 

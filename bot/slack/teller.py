@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from sqlite_utils import Database
 
-from bot.slack import broken_glass, controls, copies, reminders, sentences, waking
+from bot.slack import broken_glass, controls, copies, needed, reminders, sentences, waking
 from bot.slack.away import Absences
 from bot.slack.card import Question, card_view, list_views
 from bot.slack.causes import again, by_cause
@@ -25,7 +25,7 @@ from bot.slack.pager import Page, Pages
 from bot.slack.people import slack_id
 from bot.slack.roster import Roster
 from bot.slack.rows import Decided, Sight, decided, people_in, report_lines, see
-from bot.slack.standing import Standing
+from bot.slack.standing import Message, Standing
 from bot.slack.tables import FIRST, LAST, SECOND, Inbound, Outbound, Tables
 from bot.slack.told import Watched
 from bot.slack.views import (
@@ -152,6 +152,7 @@ class Teller:
             return self._tell(watched)
         if watched.error and run.state is RunState.REJECTED:
             return self._tell_rejected(watched, seen)
+        seen = self._by_when(seen)
         if watched.lost:
             watched = self._elsewhere(watched, seen)
         messages = list(self._messages(seen, watched))
@@ -167,6 +168,15 @@ class Teller:
             self.service.activate(run.id)
             return self._tell(watched)
         return any([*changed, *paged])
+
+    def _by_when(self, seen: Sight) -> Sight:
+        """The run as all of its messages tell it, with one moment by which a yes is needed."""
+        run = seen.record.run.id
+        said = self.tables.runs.needed_by(run)
+        told = needed.told(seen, said, self.clock.now())
+        if told.board.needed_by != said:
+            self.tables.runs.say_needed_by(run, told.board.needed_by)
+        return told
 
     def _given_up(self, watched: Watched) -> Watched:
         """The row with an error in it where Slack has not taken the board for too long."""
@@ -226,27 +236,24 @@ class Teller:
             self.absences.told(db)
         return bool(boards)
 
-    def _messages(self, seen: Sight, watched: Watched) -> Iterator[tuple[str, Rendered, int]]:
+    def _messages(self, seen: Sight, watched: Watched) -> Iterator[Message]:
         """Key, content and urgency of every message of a run."""
         record, board, run = seen.record, seen.board, seen.record.run
-        command, glass = self.settings.slack.command, self.settings.slack.break_glass
+        command = self.settings.slack.command
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
         shown = board_view(board, self.deciders, command, moved)
         yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
         for approval in record.approvals:
-            past = self._past(approval)
-            question = Question(
-                approval, record, seen.fleet, board.needed_by, past.mark, past.granter, glass
-            )
+            question = self._question(seen, approval)
             lists = self._lists(question)
             yield from lists
             if any(self.tables.message(key) is None for key, _, _ in lists):
                 continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield f"card:{approval.label}", card_view(question, self.deciders), urgency
-            yield from self.copies.of(question, self.deciders, watched.channel)
-            yield from self._again(question)
-            yield from broken_glass.told(question, self.settings.slack, self.deciders)
+            yield from self._copies(question, lists, watched.channel)
+            yield from self._again(question, watched.channel)
+            yield from self._broken(question)
         for name, stuck in by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.deciders, command)
             told = controls.equipped(told, controls.on_failure(record, name, stuck))
@@ -258,7 +265,12 @@ class Teller:
             last = controls.equipped(last, controls.on_report(record))
             yield f"report:{run.label}{again(run.resumed)}", last, SECOND
 
-    def _lists(self, question: Question) -> list[tuple[str, Rendered, int]]:
+    def _question(self, seen: Sight, approval: Approval) -> Question:
+        past, glass = self._past(approval), self.settings.slack.break_glass
+        about = (approval, seen.record, seen.fleet, seen.board.needed_by)
+        return Question(*about, past.mark, past.granter, glass, seen.estimate)
+
+    def _lists(self, question: Question) -> list[Message]:
         """What stands above an open card that cannot name all its VMs."""
         approval = question.approval
         if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
@@ -266,26 +278,51 @@ class Teller:
         parts = list_views(question, self.deciders)
         return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
-    def _again(self, question: Question) -> Iterator[tuple[str, Rendered, int]]:
-        """Reminders and the escalation: once each, so what was put before is left as it is; and
-        under the card that they are about, though they are more urgent."""
+    def _copies(
+        self, question: Question, lists: Sequence[Message], channel: str
+    ) -> Iterator[Message]:
+        """The copies of a card, and under each what the card cannot name."""
+        now, settings = self.clock.now(), self.settings.slack
+        users = reminders.asked(question, self.deciders, settings, now)
+        keys = [key for key, _, _ in lists]
+        yield from self.copies.of(question, self.deciders, users, channel, keys)
+        for place in self.copies.standing(question.approval) if lists else ():
+            yield from ((copies.at(key, place), part, urgency) for key, part, urgency in lists)
+
+    def _again(self, question: Question, channel: str) -> Iterator[Message]:
+        """Reminders and the escalation: once each in each place, so what was put before is left as
+        it is; and under the card that they are about, though they are more urgent."""
         if self.tables.message(f"card:{question.approval.label}") is None:
             return
         now, settings = self.clock.now(), self.settings.slack
-        for key, told in reminders.due(question, self.deciders, settings, now):
-            if self.tables.message(key) is None:
-                yield key, told, FIRST
-        for message in broken_glass.reminder(question, settings, self.deciders, now):
-            if self.tables.message(message[0]) is None:
-                yield message
+        for due in reminders.due(question, self.deciders, settings, now):
+            if self.tables.message(due.key) is None:
+                yield due.key, due.in_thread(), FIRST
+            for place in self.copies.standing(question.approval):
+                key = copies.at(due.key, place)
+                if self.tables.message(key) is not None:
+                    continue
+                users = self.copies.news_to(due.users, place, channel)
+                if users != ():
+                    yield key, due.at_copy(users), SECOND
+
+    def _broken(self, question: Question) -> Iterator[Message]:
+        """That the glass was broken, and what its review comes to: in the thread, and under every
+        copy, for whoever reads there may be the only one who can take it back."""
+        about = (question, self.settings.slack, self.deciders)
+        said = [*broken_glass.told(*about), *broken_glass.reminder(*about, self.clock.now())]
+        places = self.copies.standing(question.approval) if said else []
+        for key, content, urgency in said:
+            for here in (key, *(copies.at(key, place) for place in places)):
+                if not key.startswith(ONCE) or self.tables.message(here) is None:
+                    yield here, content, urgency
 
     def _pages(self, seen: Sight) -> Iterator[Page]:
         """Whatever somebody is to be woken for."""
-        record, needed_by = seen.record, seen.board.needed_by
         if self.pages.wanted:
-            yield from waking.for_run(record)
-            for approval in record.approvals:
-                question = Question(approval, record, None, needed_by)
+            yield from waking.for_run(seen.record)
+            for approval in seen.record.approvals:
+                question = self._question(seen, approval)
                 now, settings = self.clock.now(), self.settings.slack
                 yield from waking.for_question(question, self.deciders, settings, now)
 
@@ -303,9 +340,9 @@ class Teller:
             return False  # it may be on its way: said once, in the words of that moment
         elsewhere = copies.place_of(key)
         out = _message(key, elsewhere or watched.channel, content, priority)
-        alone = elsewhere or key.startswith("board:")
-        parent = None if alone else f"board:R{watched.run}"
-        broadcast = key.startswith("report:")
+        above = copies.copy_of(key) if elsewhere else f"board:R{watched.run}"
+        parent = None if key.startswith("board:") else above or None
+        broadcast = key.startswith("report:") or copies.stands_out(key)
         return self.tables.put(
             db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )

@@ -57,8 +57,9 @@ class Threads:
         return None
 
     def _run_of_key(self, key: str) -> Run | None:
-        """``board:R1`` and ``failure:R1:…`` name a run, ``card:A3`` a question of one."""
-        word = key.split(":")[1] if ":" in key else ""
+        """``board:R1`` and ``failure:R1:…`` name a run, ``card:A3`` and its copy ``card:A3@…`` a
+        question of one."""
+        word = key.partition("@")[0].split(":")[1] if ":" in key else ""
         number = word[1:]
         if not (number.isascii() and number.isdigit()):
             return None

@@ -67,6 +67,16 @@ class ToldRuns:
         rows = self.store.database().query("SELECT run FROM slack_runs WHERE run = ?", [run])
         return any(True for _ in rows)
 
+    def needed_by(self, run: int) -> float | None:
+        """By when a yes is needed, as the messages of this run say; ``None``: they say nothing."""
+        rows = self.store.database().query("SELECT needed_by FROM slack_runs WHERE run = ?", [run])
+        return next((row["needed_by"] for row in rows), None)
+
+    def say_needed_by(self, run: int, at: float | None) -> None:
+        """From now on they say this."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_runs SET needed_by = ? WHERE run = ?", [at, run])
+
     def waits_since(self, run: int, at: float) -> None:
         """The board of this run waits to be posted from now on."""
         with self.store.transaction() as db:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from bot.slack import broken_glass, sentences
+from bot.slack import broken_glass, needed, sentences
 from bot.slack.people import Deciders
 from bot.slack.rows import Sight, people_in, report_lines, see
 from bot.slack.tables import Inbound
+from bot.slack.told import ToldRuns
 from bot.slack.wording import spelled
 from engine import grammar, naming, verbs
 from engine.clock import Clock
@@ -53,7 +54,7 @@ class Verbs:
 
     def __init__(self, service: Service, settings: Settings, clock: Clock) -> None:
         self.service, self.settings, self.clock = service, settings, clock
-        self.store = service.store
+        self.store, self.told_runs = service.store, ToldRuns(service.store)
         self.command = settings.slack.command
 
     def answer(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
@@ -77,7 +78,7 @@ class Verbs:
     def _see(self, run: int) -> Sight:
         seen = see(self.store, self.settings, run, self.clock.now())
         assert seen is not None
-        return seen
+        return needed.told(seen, self.told_runs.needed_by(run), self.clock.now())
 
     def _status(self, command: str) -> str:
         unfinished = queries.runs(self.store, unfinished=True)

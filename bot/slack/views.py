@@ -66,6 +66,7 @@ WAITS = {
 }
 LISTED, NAME = 8, 120
 HEARTBEAT = 300.0  # seconds
+STEP = 600.0  # seconds by which an estimate has to move before it is told anew
 MANY = 20  # VMs, from which on a board no longer follows each of them
 NEXT = 800  # of what a person is to do
 SAID = " Hyper-V said: "
@@ -152,7 +153,7 @@ def _coarse(board: Board) -> Board:
 
 def coarse_time(at: float | None) -> float | None:
     """An estimate in steps of ten minutes."""
-    return None if at is None else at // 600 * 600
+    return None if at is None else at // STEP * STEP
 
 
 def _board(board: Board, deciders: Deciders, command: str, moved: str) -> tuple[str, list[Block]]:

@@ -29,7 +29,7 @@ class Peer:
         self.told: list[dict[str, str]] = []
         self.answers: list[int] = []
         self.calls = self.strays = 0
-        self.holds = threading.Event()
+        self.called, self.holds = threading.Event(), threading.Event()
         self.holds.set()
         peer = self
 
@@ -37,6 +37,7 @@ class Peer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 peer.calls += 1
+                peer.called.set()
                 peer.holds.wait(20)
                 status = peer.answers.pop(0) if peer.answers else 200
                 if status == 200:
@@ -232,6 +233,58 @@ def test_one_that_is_not_taken_does_not_hold_up_the_next(alone, peer):
     assert pager.send_due() == 5.0
 
     assert [said["run"] for said in peer.told] == ["R2"]
+
+
+def test_whatever_is_due_first_is_told_first(alone, peer):
+    clock, pages, pager = alone
+    peer.answers += [500]
+    put(pages, PAGE)
+    pager.send_due()  # due again in five seconds
+    for number in (2, 3):
+        clock.jump(clock.now() + 1)
+        put(pages, Page(f"damaged:R{number}:y", "damaged", f"R{number}", "another"))
+    clock.jump(clock.now() + 10)
+    put(pages, Page("damaged:R4:y", "damaged", "R4", "another"))
+
+    assert pager.send_due() is None
+
+    assert [said["run"] for said in peer.told] == ["R2", "R3", "R1", "R4"]
+
+
+@pytest.mark.parametrize("back", [60.0, 3_600.0, 86_400.0])
+def test_a_clock_that_was_set_back_delays_no_page_for_longer_than_a_pause(alone, peer, back):
+    clock, pages, pager = alone
+    clock.jump(1_000_000.0)
+    peer.answers += [500]
+    put(pages, PAGE)
+    pager.send_due()
+    clock.time -= back
+
+    waited = 0.0
+    while (wait := pager.send_due()) is not None:
+        waited += wait
+        clock.jump(clock.now() + wait)
+
+    assert waited <= 900.0
+    assert [said["run"] for said in peer.told] == ["R1"]
+
+
+def test_with_many_pages_that_a_pager_does_not_take_it_still_stops_after_the_one_in_hand(
+    alone, peer
+):
+    _, pages, pager = alone
+    for number in range(50):
+        put(pages, Page(f"damaged:R{number}:y", "damaged", f"R{number}", "x"))
+    peer.holds.clear()
+    pager.loop.start()
+    assert peer.called.wait(10)
+
+    pager.loop.stop(0)
+    peer.holds.set()
+    pager.loop.stop(10)
+
+    assert not pager.loop.alive
+    assert peer.calls == 1
 
 
 def test_the_same_cause_is_told_once(alone, peer):

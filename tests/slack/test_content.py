@@ -1,0 +1,213 @@
+"""What Slack refuses for its content: said in words alone, else given up and noted; never lost."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from bot.slack import in_words
+from bot.slack.blocks import TEXT, actions, button, section
+from bot.slack.tables import Outbound
+from engine.model import ApprovalState, RunState
+from engine.store import events, queries
+
+from .test_decide import actions_of
+
+POST, UPDATE = "chat.postMessage", "chat.update"
+
+
+def tries(night, key, method=POST):
+    found = []
+    for call in night.slack.calls(method):
+        metadata = call.args.get("metadata") or {}
+        if metadata.get("event_payload", {}).get("key") == key:
+            found.append(call)
+    return found
+
+
+def notes(night):
+    return [e.text for e in events.since(night.store) if e.kind == "run.noted"]
+
+
+@pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long"])
+def test_a_card_whose_blocks_slack_does_not_take_is_asked_in_words_that_say_what_to_type(
+    night, error
+):
+    board = night.ask_for()
+    night.settled()
+    night.slack.order(POST, error)
+
+    card = night.card(board)
+
+    assert card.blocks == ()
+    assert card.text.startswith("Approve moving 1 powered-down VM?")
+    assert card.text.endswith(
+        "Slack did not take the buttons. Type in a channel: /migrate approve A1 or /migrate deny A1"
+    )
+    assert len(tries(night, "card:A1")) == 2
+    assert notes(night) == []
+    night.say("approve A1", by=night.ravi)
+    closed = night.reply_with("Approved by", board)
+    assert closed.ts == card.ts
+    assert closed.blocks != (), "what it says next may be taken as it is"
+
+
+@pytest.fixture
+def refused(night):
+    """A run whose card Slack takes in no way."""
+    board = night.ask_for()
+    night.settled()
+    night.slack.order(POST, "invalid_blocks", times=2)
+    night.step(until=lambda: bool(queries.open_approvals(night.store)))
+    night.slack.wait_for(lambda: notes(night))
+    night.settled()
+    return night, board
+
+
+def test_what_slack_takes_in_no_way_is_given_up_and_noted_once(refused, caplog):
+    night, board = refused
+    with caplog.at_level(logging.WARNING):
+        for _ in range(5):
+            night.side.teller.look_at(1)
+            night.slack.wait_for(lambda: not night.side.teller._asked)
+            night.side.outbox.send_due()
+
+    assert len(tries(night, "card:A1")) == 2
+    assert notes(night) == [
+        "R1: Slack took the card of A1 neither with blocks nor in words alone "
+        "(invalid_blocks); read it with: approvals"
+    ]
+    assert "card:A1" not in caplog.text
+    assert night.slack.thread(night.ops, board.ts) == ()
+
+
+def test_what_was_given_up_is_not_tried_again_by_the_next_process(refused):
+    night, _ = refused
+    night.side.stop()
+    night.side = night.new_side()
+    night.start()
+    night.settled()
+
+    assert len(tries(night, "card:A1")) == 2
+    assert len(notes(night)) == 1
+
+
+def test_what_becomes_of_what_was_given_up_is_said_again(refused):
+    night, board = refused
+
+    night.say("approve A1", by=night.ravi)
+
+    assert "Approved by" in night.reply_with("Approved by", board).shown
+    assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
+    night.to_the_end()
+    night.reply_with("R1 ended", board)
+
+
+def test_the_next_version_that_slack_takes_in_no_way_either_is_not_noted_again(refused):
+    night, board = refused
+    night.slack.order(POST, "invalid_blocks", times=2)
+
+    night.say("approve A1", by=night.ravi)
+
+    night.slack.wait_for(lambda: len(tries(night, "card:A1")) == 4)
+    night.settled()
+    assert len(notes(night)) == 1
+    assert night.slack.thread(night.ops, board.ts) == ()
+
+
+def test_a_run_begins_under_a_board_in_words_alone(night):
+    night.slack.order(POST, "invalid_blocks")
+
+    night.say("host hv01 to hv02 now")
+
+    board = night.board_shows("R1 · hv01 → hv02")
+    night.board_shows("Moving")
+    assert board.versions[0].blocks == ()
+    assert night.run().state is RunState.ACTIVE
+
+
+def test_a_run_whose_board_slack_takes_in_no_way_does_not_begin_and_says_why(night):
+    night.slack.order(POST, "invalid_blocks", times=2)
+
+    night.say("host hv01 to hv02 now")
+
+    assert "invalid_blocks" in night.told(night.dana, "R1")
+    assert night.run().state is RunState.REJECTED
+
+
+def test_a_card_that_cannot_be_closed_as_it_should_loses_its_buttons_all_the_same(night):
+    board = night.ask_for()
+    card = night.card(board)
+    night.settled()
+    night.side.teller.loop.stop()
+    night.slack.order(UPDATE, "invalid_blocks", times=1)
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.slack.wait_for(lambda: not queries.open_approvals(night.store))
+    night.slack.wait_for(lambda: night.side.tables.next_inbound() is None)
+
+    night.side.teller.look()
+    night.side.outbox.loop.knock()
+
+    closed = night.reply_with("Approved by", board)
+    assert actions_of(closed) == []
+    assert "Slack did not take the buttons." in closed.text
+
+
+def test_a_new_version_that_slack_takes_in_no_way_is_noted_and_the_old_one_stays(night):
+    board = night.ask_for("vm web01 to hv02 now")
+    night.settled()
+    night.slack.order(UPDATE, "msg_blocks_too_long", times=2)
+    night.to_the_end()
+    night.reply_with("R1 ended", board)
+    night.settled()
+
+    assert "R1: Slack took its board neither with blocks nor in words alone" in notes(night)[0]
+    assert len(notes(night)) == 1
+
+
+def test_an_answer_whose_blocks_slack_does_not_take_is_given_in_words(night):
+    night.side.outbox.urls.keep = lambda *_: None
+    night.slack.order("chat.postEphemeral", "invalid_blocks")
+
+    night.say("host hv01 to hv02,hv03")
+
+    said = night.told(night.dana, "hv01")
+    assert said.endswith("What can be typed instead tells: /migrate help")
+    assert night.slack.messages(night.slack.direct(night.dana)) == ()
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
+    blocks = (section("x"), actions(button("Approve 1", "approve", "1.abc")))
+    long = Outbound("card:A1@D0RAVI", "message", "C1", "x" * TEXT, blocks, in_words=True)
+
+    text, none = in_words.content(long, "/migrate")
+
+    assert none == ()
+    assert len(text) <= TEXT
+    assert text.endswith("/migrate approve A1 or /migrate deny A1")
+    bare = Outbound("remind:A1:900", "message", "C1", "do it", (section("x"),), in_words=True)
+    assert in_words.content(bare, "/migrate") == ("do it", ())
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("board:R3", "its board"),
+        ("card:A7@D0RAVI", "the card of A7 in D0RAVI"),
+        ("list:A7:0", "the VMs of A7"),
+        ("remind:A7:900@D0RAVI", "a reminder of A7 in D0RAVI"),
+        ("escalate:A7:", "the call of the escalation for A7"),
+        ("glass:A7", "that the glass was broken for A7"),
+        ("failure:R3:abc", "what failed"),
+        ("report:R3:17", "its report"),
+    ],
+)
+def test_the_audit_names_what_was_not_told(key, told):
+    said = in_words.given_up(Outbound(key, "message", "C1", "x", run=3), "invalid_blocks")
+
+    assert said.startswith(f"R3: Slack took {told} neither with blocks nor in words alone (invalid")
+    assert "read it with: " in said

@@ -1,0 +1,305 @@
+"""Who only has a copy of a card is asked again, called and told under that copy."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.slack.forms import BREAK, WITHDRAW
+from bot.slack.rows import see
+from bot.slack.tables import SECOND, Outbound
+from engine.model import RunState
+from engine.store import queries
+
+from .test_break_glass import fill, open_form
+from .test_copies import copy_in, leave
+from .test_decide import actions_of
+from .test_reminders import LONG, asked_again, at, looked_at
+from .test_review import review_form, say
+
+COPY = "Decide on the card above."
+
+
+def under(night, copy, mark):
+    """What stands with this mark in the thread of a copy."""
+    return [m for m in night.slack.thread(copy.channel, copy.ts) if mark in m.shown]
+
+
+def said(night, copy, mark):
+    return night.slack.wait_for(lambda: under(night, copy, mark))[0]
+
+
+@pytest.fixture
+def split(make_night):
+    """ravi may decide and is not in the run's channel, nor are these ``others``; mei may and is."""
+
+    def make(*others, **options):
+        options.setdefault("approvers", ("U0RAVI", "U0MEI"))
+        night = make_night(fleet=LONG, **options)
+        for user in (night.ravi, *others):
+            leave(night, user)
+        night.start()
+        board = night.ask_for("host hv01 to hv02 now")
+        night.card(board)
+        return night, board
+
+    return make
+
+
+def near(night, seconds_before):
+    seen = see(night.store, night.settings, 1, night.clock.now())
+    return seen.estimate - night.clock.now() <= seconds_before
+
+
+# --- reminders ---------------------------------------------------------------------------------
+
+
+def test_who_has_a_copy_is_asked_again_under_it_alone_and_after_a_restart_not_twice(split):
+    night, board = split()
+    copy = copy_in(night, night.slack.direct(night.ravi))
+    at(night, 890)
+
+    again = said(night, copy, "⏰")
+
+    assert again.text.startswith(f"⏰ <@{night.ravi}> A1 waits for a yes or no: 1 powered-down VM")
+    assert again.text.endswith(f". {COPY}")
+    assert night.mei not in again.text
+    assert again.broadcast, "nobody need follow a thread in a direct message"
+    assert f"<@{night.ravi}>, <@{night.mei}>" in night.reply_with("⏰", board).text
+    night.side.stop()
+    night.side = night.new_side()
+    night.start()
+    at(night, 600)
+    [only] = under(night, copy, "⏰")
+    assert len(only.versions) == 1
+    assert len(night.slack.messages(copy.channel)) == 2
+    assert len(asked_again(night, board, "⏰")) == 1
+
+
+def test_in_the_channel_for_approvals_those_are_named_who_do_not_read_the_runs(split, slack):
+    place = slack.channel("approvals")
+    night, _ = split(approvals_channel=place)
+    copy = copy_in(night, place)
+    at(night, 890)
+
+    again = said(night, copy, "⏰")
+
+    assert again.text.startswith(f"⏰ <@{night.ravi}> A1 waits")
+    assert again.text.endswith(COPY)
+    assert night.mei not in again.text
+    assert not again.broadcast
+
+
+def test_where_everybody_reads_the_runs_channel_the_one_for_approvals_is_left_alone(split, slack):
+    place = slack.channel("approvals")
+    night, board = split(approvals_channel=place, approvers=("U0MEI",))
+    copy = copy_in(night, place)
+
+    at(night, 890)
+
+    night.reply_with("⏰", board)
+    looked_at(night)
+    assert under(night, copy, "⏰") == []
+
+
+def test_where_slack_does_not_say_who_reads_the_runs_channel_all_are_named(split, slack):
+    place = slack.channel("approvals")
+    slack.order("conversations.members", "fatal_error", times=1_000)
+    night, _ = split(approvals_channel=place)
+    copy = copy_in(night, place)
+    at(night, 890)
+
+    again = said(night, copy, "⏰")
+
+    assert again.text.startswith(f"⏰ <@{night.ravi}>, <@{night.mei}> A1 waits")
+
+
+def test_who_has_come_into_the_runs_channel_is_asked_again_there_and_not_twice(split):
+    night, board = split()
+    copy = copy_in(night, night.slack.direct(night.ravi))
+    night.slack.invite(night.ops, night.ravi)
+    lookups, name = night.side.teller.roster.lookups, f"in:{night.ops}"
+    lookups.want([name])  # what is asked anew every ten minutes
+    night.side.outbox.loop.knock()
+    night.slack.wait_for(lambda: night.ravi in lookups.of([name])[name].users)
+
+    at(night, 890)
+
+    night.reply_with("⏰", board)
+    looked_at(night)
+    assert under(night, copy, "⏰") == []
+
+
+def test_what_was_to_be_said_under_a_copy_is_not_once_it_is_decided(split):
+    night, _ = split()
+    copy = copy_in(night, night.slack.direct(night.ravi))
+    night.settled()
+    night.side.outbox.loop.stop()
+    tables = night.side.tables
+    at_copy = f"remind:A1:900@{copy.channel}"
+
+    def waiting():
+        return {out.key: out for out in tables.outbound()}
+
+    night.side.teller.loop.stop()  # its looks are ours from here on
+    night.step(until=lambda: near(night, 890), most=20_000)
+    night.side.teller.look_at(1)
+    night.side.teller.look()
+    assert waiting()[at_copy].priority == SECOND, "decisions go first"
+    assert waiting()[at_copy].parent == f"card:A1@{copy.channel}"
+
+    night.service.decide(1, "approve", by="terminal:ann")
+    night.side.teller.look()
+
+    assert at_copy not in waiting()
+    assert f"card:A1@{copy.channel}" in waiting()
+
+
+def test_one_that_is_on_its_way_under_a_copy_keeps_its_words(split):
+    night, _ = split()
+    copy = copy_in(night, night.slack.direct(night.ravi))
+    night.settled()
+    night.side.outbox.loop.stop()
+    night.side.teller.loop.stop()
+    key = f"remind:A1:900@{copy.channel}"
+    first = Outbound(key, "message", copy.channel, "x", fingerprint="f", run=1)
+    with night.store.transaction() as db:
+        night.side.tables.put(db, first)
+
+    night.step(until=lambda: near(night, 890), most=20_000)
+    night.side.teller.look_at(1)
+    night.side.teller.look()
+
+    [waits] = [out for out in night.side.tables.outbound() if out.key == key]
+    assert waits.text == "x"
+
+
+def test_a_mention_in_the_thread_of_a_copy_means_its_run(split, slack):
+    place = slack.channel("approvals")
+    night, _ = split(approvals_channel=place)
+    copy = copy_in(night, place)
+    night.settled()
+
+    slack.mention(night.mei, place, "pause", copy.ts)
+
+    assert "R1" in night.told(night.mei, "pause")
+    assert night.run().state is RunState.PAUSED
+
+
+def test_of_many_vms_every_name_stands_under_a_copy_before_anybody_can_say_yes_on_it(make_night):
+    cold = "".join(
+        f"[[vm]]\nname = 'old{n:03}'\nhost = 'hv01'\nminutes = 2.0\nstatus = 'PowerOff'\n"
+        for n in range(600)
+    )
+    night = make_night(fleet=f"format = 1\nhost = [{{name = 'hv01'}}, {{name = 'hv02'}}]\n{cold}")
+    leave(night, night.ravi)
+    night.start()
+    board = night.ask_for("host hv01 to hv02 now")
+    night.card(board)
+
+    copy = copy_in(night, night.slack.direct(night.ravi))
+    night.slack.wait_for(lambda: actions_of(night.slack.message(copy.ts)))
+
+    first, last = night.slack.message(copy.ts).versions
+    assert [block for block in first.blocks if block["type"] == "actions"] == []
+    assert "buttons follow" in first.text
+    lists = under(night, copy, "VMs of A1")
+    told = "".join(m.shown for m in lists)
+    assert all(f"old{n:03}" in told for n in range(600))
+    assert all(m.versions[0].at <= last.at and not m.broadcast for m in lists)
+    night.slack.click(night.ravi, copy.ts, "approve")
+    night.reply_with("Approved by", board)
+
+
+# --- the escalation ----------------------------------------------------------------------------
+
+
+def test_who_is_called_and_cannot_see_the_channel_gets_a_copy_and_decides_on_it(split, slack):
+    boss, chief = slack.user("boss"), slack.user("chief")
+    group = slack.group("bosses", boss, chief)
+    night, board = split(boss, escalation=(group,))
+    at(night, 600)
+    assert slack.messages(slack.direct(boss)) == ()
+
+    at(night, 290)
+
+    copy = copy_in(night, slack.direct(boss))
+    call = said(night, copy, "📣")
+    assert call.text.startswith(f"📣 <@{boss}> A1 waits for a yes or no")
+    assert call.text.endswith(f"Nobody has decided yet. {COPY}")
+    assert night.reply_with("📣", board).text.startswith(f"📣 <!subteam^{group}> A1")
+    assert slack.messages(slack.direct(chief)) == ()
+    other = copy_in(night, slack.direct(night.ravi))
+    assert under(night, other, "📣") == [], "it calls others"
+    slack.click(boss, copy.ts, "approve")
+    night.reply_with("Approved by", board)
+    assert copy_in(night, other.channel, "Approved by").ts == other.ts
+    assert copy_in(night, copy.channel, "Approved by").ts == copy.ts
+
+
+def test_where_nobody_else_may_decide_the_copy_goes_to_the_escalation_at_once(split, slack):
+    boss = slack.user("boss")
+    group = slack.group("bosses", boss)
+    night, _ = split(boss, approvers=("U0DANA",), escalation=(group,))
+
+    copy = copy_in(night, slack.direct(boss))
+
+    call = said(night, copy, "📣").text
+    assert f"Nobody except <@{night.dana}> is listed to decide" in call
+    assert call.endswith(COPY)
+
+
+def test_in_the_channel_for_approvals_the_group_is_called_whose_people_nobody_knows(split, slack):
+    place = slack.channel("approvals")
+    group = slack.group("bosses", slack.user("boss"))
+    slack.order("usergroups.users.list", "fatal_error", times=1_000)
+    night, _ = split(approvals_channel=place, escalation=(group,))
+    copy = copy_in(night, place)
+    at(night, 290)
+
+    call = said(night, copy, "📣")
+
+    assert call.text.startswith(f"📣 <!subteam^{group}> A1 waits")
+
+
+# --- the broken glass --------------------------------------------------------------------------
+
+
+def test_that_the_glass_was_broken_is_told_to_those_outside_who_can_take_it_back(split, slack):
+    boss = slack.user("boss")
+    late = slack.group("late", boss)
+    night, board = split(boss, approvers=("U0DANA", "U0RAVI"), escalation=(late,), break_glass=True)
+    had = copy_in(night, slack.direct(night.ravi))
+    card = night.reply_with("Approve moving", board)
+    assert BREAK in actions_of(card)
+
+    fill(night, open_form(night, night.dana, card))
+
+    night.reply_with("broke the glass", board)
+    assert "broke the glass and approved A1" in said(night, had, "🚨").shown
+    new = copy_in(night, slack.direct(boss), "Approved by")
+    assert actions_of(new) == [WITHDRAW]
+    notice = said(night, new, "🚨")
+    assert notice.broadcast
+    slack.click(boss, new.ts, WITHDRAW)
+    slack.form(boss)
+    assert queries.approval(night.store, 1).glass
+
+
+def test_a_broken_glass_is_asked_about_and_reviewed_under_a_copy(split, slack):
+    night, board = split(approvers=("U0DANA", "U0RAVI"), break_glass=True)
+    copy = copy_in(night, slack.direct(night.ravi))
+    fill(night, open_form(night, night.dana, night.reply_with("Approve moving", board)))
+    notice = said(night, copy, "🚨")
+    night.to_the_end()
+    night.reply_with("R1 ended", board)
+    [review] = queries.open_reviews(night.store)
+
+    night.clock.jump(review.broken + 25 * 3_600.0)
+
+    said(night, copy, "nobody has looked at that")
+    night.reply_with("nobody has looked at that", board)
+    say(night, review_form(night, night.ravi, notice), "in_order")
+    said(night, copy, "🔎")
+    night.settled()
+    assert actions_of(slack.message(notice.ts)) == []
+    assert len(under(night, copy, "nobody has looked at that")) == 1
