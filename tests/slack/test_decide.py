@@ -310,6 +310,25 @@ def test_some_are_chosen_and_only_those_move(three):
     assert "3 of 4 moved, hv01 is not empty" in night.reply_with("R1 ended", board).text
 
 
+def test_a_click_that_counted_before_a_kill_is_not_asked_about_when_it_is_taken_up_late(asked):
+    night, board, card = asked
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.reply_with("Approved by", board)
+    night.settled()
+    night.side.stop()
+    # As if the bot had been killed before the row was marked as done, and stood still for an hour.
+    night.store.database().execute(
+        "UPDATE slack_inbox SET done = NULL, heard = heard - 3600 WHERE body LIKE '%\"approve\"%'"
+    )
+
+    night.side = night.new_side()
+    night.start()
+    night.settled()
+
+    assert night.slack.ephemerals(night.ravi) == ()
+    assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
+
+
 def test_a_form_that_was_open_while_somebody_else_decided_says_so(asked):
     night, board, card = asked
     form = open_form(night, card, "deny")

@@ -93,6 +93,25 @@ def test_those_who_may_decide_are_asked_again_once_and_after_a_restart_not_twice
     assert len(only.versions) == 1
 
 
+def test_what_was_said_once_stays_as_it_was_said_though_somebody_else_comes_on_call(
+    long_night, slack
+):
+    oncall = slack.group("oncall", slack.user("ravi"))
+    night = long_night(approvers=(), oncall=(oncall,))
+    board = night.ask_for("host hv01 to hv02 now")
+    card = night.card(board)
+    at(night, 890)
+    night.reply_with(f"⏰ <@{night.ravi}>", board)
+
+    slack.group("oncall", night.ravi, slack.user("zoe"))
+    night.store.database().execute("UPDATE slack_lookups SET at = 0")
+    night.slack.wait_for(lambda: "U0ZOE" in night.slack.message(card.ts).shown)
+    looked_at(night)
+
+    [only] = asked_again(night, board, "⏰")
+    assert len(only.versions) == 1
+
+
 def test_the_escalation_is_asked_when_nobody_has_decided_shortly_before(long_night, slack):
     boss = slack.user("boss")
     group = slack.group("bosses", boss)
