@@ -8,6 +8,7 @@ from bot.slack.forms import BREAK, REVIEW
 from engine.needs import needs
 from engine.report import document
 from engine.store import events, queries
+from tests.console import vmferry
 
 from .test_break_glass import WHY, alone, fill, open_form  # noqa: F401 a fixture
 from .test_decide import actions_of, button, refusals
@@ -208,6 +209,8 @@ def test_an_open_review_is_seen_wherever_people_look(broken):
         f"@{night.mei} broke the glass for A1. Somebody else has to look at that: "
         "Review in the thread of R1"
     )
+    for verb, words in (("approvals", "broke the glass for A1 of R1"), ("list", "Somebody else has to look")):
+        assert words in vmferry("--db", str(night.store.path), verb).out
     whole = document(night.store, "vmm01", night.clock.now(), run_id=1)
     assert whole["approvals"][0]["review"] == {"in_order": None, "by": None, "t": None, "note": ""}
 
