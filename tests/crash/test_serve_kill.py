@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bot.slack.blocks import fingerprint
 from bot.slack.pace import RATES
 from bot.slack.standin import NotAcked, Standin
 from bot.slack.standin_messages import Message, buttons
@@ -77,7 +78,7 @@ class Crowd:
             (pressed,) = payload["actions"]  # type: ignore[misc]
             key = f"click:{APPROVE}:{pressed['value']}:@{user}:{pressed['action_ts']}"
         else:
-            key = f"command:{payload['trigger_id']}"
+            key = f"command:{fingerprint(payload['trigger_id'])}"
         made = Deed(kind, user, about, key, f"burst-{len(self.deeds)}", payload)
         self.deeds.append(made)
         return made

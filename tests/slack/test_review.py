@@ -209,7 +209,10 @@ def test_an_open_review_is_seen_wherever_people_look(broken):
         f"@{night.mei} broke the glass for A1. Somebody else has to look at that: "
         "Review in the thread of R1"
     )
-    for verb, words in (("approvals", "broke the glass for A1 of R1"), ("list", "Somebody else has to look")):
+    for verb, words in (
+        ("approvals", "broke the glass for A1 of R1"),
+        ("list", "Somebody else has to look"),
+    ):
         assert words in vmferry("--db", str(night.store.path), verb).out
     whole = document(night.store, "vmm01", night.clock.now(), run_id=1)
     assert whole["approvals"][0]["review"] == {"in_order": None, "by": None, "t": None, "note": ""}

@@ -338,7 +338,7 @@ def test_what_is_missing_is_put_back_where_the_vm_is(arrived):
     assert isinstance(step, PutBack)
     assert step.repair.host == "hv02.corp.example"
     assert step.repair.adapters[0].acls == (RULE,)
-    assert [str(d) for d in step.differences] == [f"adapter 001DD8B71C00, acl {RULE}"]
+    assert [(d.adapter, str(d)) for d in step.differences] == [("001DD8B71C00", f"acl {RULE}")]
 
 
 def restored(scene, result=Result.OK, ended=5.0, error=""):
@@ -377,7 +377,7 @@ def test_damage_is_told_with_the_exact_difference_and_hyper_vs_words(arrived):
         restored(arrived, Result.REFUSED, error="Access is denied")
     finish = arrived.reading(LOST).restoring().step
 
-    assert f"adapter 001DD8B71C00, acl {RULE}" in finish.sentence
+    assert f"adapter 001DD8B71C00: acl {RULE}" in finish.sentence
     assert "Hyper-V said: Access is denied." in finish.sentence
     assert "hv02" in finish.next
 
