@@ -102,7 +102,7 @@ def forecast(
         excluded=len(chosen.vms) - len(named),
         hosts=tuple(_closed(chosen.destinations, fleet)),
         as_of=fleet.at,
-        digest=_digest(chosen, options),
+        digest=shown_digest(chosen, options),
     )
 
 
@@ -176,7 +176,7 @@ def _seconds(
     return 0.0 if done is None else done - fleet.at
 
 
-def _digest(chosen: Chosen, options: Options) -> str:
+def shown_digest(chosen: Chosen, options: Options) -> str:
     """VM ids, hosts and path in one hash."""
     shown = {
         "vms": sorted(vm.id for vm, _ in chosen.vms if not _is_excluded(vm, options)),

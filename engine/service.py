@@ -15,7 +15,7 @@ from typing import Literal
 from engine import grammar
 from engine.clock import Clock
 from engine.errors import Refused
-from engine.forecast import Forecast, forecast
+from engine.forecast import Forecast, forecast, shown_digest
 from engine.model import (
     Approval,
     ApprovalState,
@@ -66,15 +66,22 @@ class Service:
         self.store, self.clock, self.settings, self.vmm = store, clock, settings, vmm
         self.wake = threading.Event()
 
-    def submit(self, request: Request, *, by: str, scheduled: bool = False) -> Submitted:
+    def submit(
+        self, request: Request, *, by: str, scheduled: bool = False, shown: str | None = None
+    ) -> Submitted:
         """Make a run of a request. The request of an unfinished run is answered with that run.
 
-        ``scheduled``: it waits for :meth:`activate` (Slack: until its board is posted). Raises
-        ``Refused``; then nothing was written.
+        ``scheduled``: it waits for :meth:`activate` (Slack: until its board is posted). ``shown``:
+        the digest of the forecast to which somebody said yes. Raises ``Refused``, also where it
+        would be another one by now; then nothing was written.
         """
         fleet = self._fleet()
         chosen = resolve(request, fleet)
-        options = replace(self.settings.options_for(request), now=False)
+        options = self.settings.options_for(request)
+        if shown not in (None, shown_digest(chosen, options)):
+            hint = "Ask again to see what it would do."
+            raise Refused("What this would move has just changed. Nothing started.", hint=hint)
+        options = replace(options, now=False)
         with writing(self.store, self.clock.now()) as pen:
             same = self._same(request, chosen, options)
             if same is not None:

@@ -232,8 +232,9 @@ class Steering:
             pen.settle_move(move, text, by)
         return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
 
-    def go_on(self, word: str, host: str, *, by: str) -> str:
-        """Send VMs to a host again on which one was damaged."""
+    def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
+        """Send VMs to a host again on which one was damaged. ``shown``: those whose damage whoever
+        says it has seen, as ``id:...``; with another one since then nothing is done."""
         with self._writing() as pen:
             record, said = self._record("go-on", word)
             if said:
@@ -245,9 +246,14 @@ class Steering:
                 places = ", ".join(sorted({short(m.host) for m in damaged}))
                 hint = f"There was damage on {places}." if places else ""
                 raise Refused(f"{run.label} damaged no VM on {host}.", what=host, hint=hint)
-            for move in damaged:
-                if same_host(move.host, name):
-                    pen.clear_damage(move)
+            there = [move for move in damaged if same_host(move.host, name)]
+            fresh = [move.vm for move in there if shown and f"id:{move.vm_id}" not in shown]
+            if fresh:
+                more = ", ".join(fresh)
+                hint = f"Read: report {run.label}"
+                raise Refused(f"{more} was damaged there, too, since that was shown.", hint=hint)
+            for move in there:
+                pen.clear_damage(move)
             text = f"{short(name)} takes VMs again: {by} said go on."
             pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
         return self._done(f"{short(name)} takes VMs again.")

@@ -91,7 +91,7 @@ class Drafts:
                 row.by,
                 row.channel,
                 row.kind,
-                json.dumps(row.body),
+                json.dumps({name: said for name, said in row.body.items() if name != "trigger"}),
                 row.received,
                 row.heard,
                 draft.digest,

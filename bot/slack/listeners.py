@@ -121,7 +121,7 @@ class Listeners:
         ts = _text(body, "message_ts") or _text(message, "ts")
         shown = {"name": name, "ts": ts, "thread_ts": _text(message, "thread_ts") or ts}
         row = Inbound(0, SHORTCUT, person(user), channel, shown, self.clock.now())
-        moment = _text(body, "action_ts") or _text(body, "trigger_id") or str(row.received)
+        moment = _text(body, "action_ts") or _hidden(body) or str(row.received)
         self._keep(row, f"shortcut:{name}:{channel}:{ts}:{user}:{moment}", body)
 
     def _submitted(self, body: Payload) -> dict[str, str]:
@@ -187,7 +187,7 @@ class Listeners:
             {"text": text},
             self.clock.now(),
         )
-        unique = _text(body, "trigger_id") or fingerprint(row.by, row.channel, text, row.received)
+        unique = _hidden(body) or fingerprint(row.by, row.channel, text, row.received)
         self._keep(row, f"command:{unique}", body)
         return ""
 
@@ -213,7 +213,7 @@ class Listeners:
             },
             self.clock.now(),
         )
-        moment = _text(pressed, "action_ts") or _text(body, "trigger_id") or str(row.received)
+        moment = _text(pressed, "action_ts") or _hidden(body) or str(row.received)
         self._keep(row, f"click:{action}:{value}:{row.by}:{moment}", body)
 
     def _keep(self, row: Inbound, key: str, body: Payload) -> None:
@@ -232,6 +232,12 @@ def _text(part: Payload, name: str) -> str:
     if not isinstance(value, str):
         return ""
     return value.encode("utf-8", "replace").decode()
+
+
+def _hidden(body: Payload) -> str:
+    """What is the trigger's alone and does not tell it, since it opens forms; empty: no trigger."""
+    trigger = _text(body, "trigger_id")
+    return fingerprint(trigger) if trigger else ""
 
 
 def _part(body: Payload, name: str) -> Payload:

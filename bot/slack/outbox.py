@@ -83,6 +83,7 @@ class Outbox:
         self._unheard_since = 0.0
         self._reposted: dict[str, float] = {}
         self._noted: set[str] = set()  # messages that were given up
+        self._unseen: set[str] = set()  # replies whose person is not where they acted
         known = self.absences.latest()
         self._away = known is not None and known.until is None
 
@@ -130,8 +131,8 @@ class Outbox:
                 self.api.open_view(out.text, out.blocks[0])
                 self.tables.done(out)
             elif out.kind == "reply":
-                self._reply(out)
-                self.tables.done(out)
+                if self._reply(method, out):
+                    self.tables.done(out)
             elif sent is not None:
                 self.api.update(sent.channel, sent.ts, *in_words.content(out, self.command))
                 self.tables.updated(out, sent)
@@ -197,24 +198,34 @@ class Outbox:
         log.info("%s stands already: its answer was lost", out.key)
         return Sent(out.key, place, ts, thread, out.tried_as)
 
-    def _reply(self, out: Outbound) -> None:
-        """Through the response URL while it lives, else in the channel, else as a message."""
-        url = self.urls.use(out.inbox, self.clock.monotonic())
-        text, blocks = in_words.content(out, self.command)
-        if url is not None:
-            try:
-                self.api.respond(url, text, out.thread_ts, blocks, out.replaces)
-                return
-            except SlackNever as never:
-                log.warning("response_url of inbox %s failed: %s", out.inbox, never.code)
+    def _reply(self, method: str, out: Outbound) -> bool:
+        """Through the response URL while it lives, else in the channel, else as a message: one way
+        at a time, each within its own budget. ``False``: this way is closed, the next one is due.
+        """
         user = out.user or ""
+        text, blocks = in_words.content(out, self.command)
         try:
-            self.api.ephemeral(out.channel, user, text, out.thread_ts, blocks)
+            if method == "response_url":
+                url = self.urls.use(out.inbox, self.clock.monotonic())
+                if url is None:
+                    return False
+                self.api.respond(url, text, out.thread_ts, blocks, out.replaces)
+            elif method == "chat.postEphemeral":
+                self.api.ephemeral(out.channel, user, text, out.thread_ts, blocks)
+            else:
+                marks = (out.key, out.fingerprint)
+                self.api.post(marks, user, text, blocks, None, False)
         except SlackNever as never:
-            if never.code in in_words.CONTENT:
+            if method == "chat.postMessage" or never.code in in_words.CONTENT:
                 raise
-            log.warning("%s is told by a message: %s", user, never.code)
-            self.api.post((out.key, out.fingerprint), user, text, blocks, None, False)
+            log.warning("%s of %s failed: %s", method, out.key, never.code)
+            if method == "response_url":
+                self.urls.drop(out.inbox)
+            else:
+                self._unseen.add(out.key)
+            return False
+        self._unseen.discard(out.key)
+        return True
 
     # --- what did not go out ------------------------------------------------------------------
 
@@ -353,8 +364,9 @@ class Outbox:
         if out.kind == "form":
             return "views.open"
         if out.kind == "reply":
-            known = self.urls.has(out.inbox, self.clock.monotonic())
-            return "response_url" if known else "chat.postEphemeral"
+            if self.urls.has(out.inbox, self.clock.monotonic()):
+                return "response_url"
+            return "chat.postMessage" if out.key in self._unseen else "chat.postEphemeral"
         return "chat.postMessage" if sent is None else "chat.update"
 
 

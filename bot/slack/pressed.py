@@ -83,7 +83,7 @@ def _words(control: Control, moves: list[MoveRecord]) -> tuple[str, ...]:
         case "abort":
             return control.label, "yes"
         case "go-on":
-            return control.label, str(moves[0].move.host) if moves else "?"
+            return control.label, str(moves[0].move.host) if moves else "?", *ids
         case "settle":
             return control.label, ids[0] if ids else "?"
         case "retry" | "skip":

@@ -1,4 +1,8 @@
-"""The form behind Abort in the menu of a board: a menu cannot ask for one of its entries. Pure."""
+"""The form behind Abort in the menu of a board: a menu cannot ask for one of its entries. Pure.
+
+It is about the run, not about the jobs that it names: whoever pulls the emergency brake means what
+has begun in the meantime, too, and is not refused because a job has ended.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,12 @@ def abort_form(record: RunRecord, place: Place) -> Block:
     """The question before jobs are stopped in mid-copy; ``place.value`` is the button's own."""
     run = record.run
     flying = [e.move.vm for e in record.moves if e.move.state is MoveState.MOVING]
-    told = "Nothing is on its way now. "
+    told = "Nothing is on its way now; what begins before you confirm is stopped, too. "
     if flying:
-        told = f"VMM is asked to stop {count(len(flying), 'job')} in mid-copy: {several(flying)}. "
+        told = (
+            "VMM is asked to stop what is in mid-copy when you confirm, now "
+            f"{count(len(flying), 'job')}: {several(flying)}. "
+        )
     stay = "Their VMs stay where they were. " if flying else ""
     return {
         "type": "modal",

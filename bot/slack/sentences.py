@@ -20,7 +20,7 @@ from bot.slack.views import (
     several,
     urgent_first,
 )
-from bot.slack.wording import acted, named, reported, typed
+from bot.slack.wording import SPOKEN, acted, named, reported, typed
 from engine.board import Board
 from engine.errors import Refused, UsageError
 from engine.model import Approval, ApprovalState, Event, Run
@@ -446,5 +446,5 @@ def help_text(command: str, topic: str = "") -> str:
     if not asked or asked[0].request:
         options = ", ".join(o.word for o in OPTIONS if not o.terminal_only)
         lines.append(f"Then, as you like: {options}")
-    lines.append("In threads slash commands do not work: write there @vmferry status, for example.")
-    return "\n".join(lines)
+    hint = f"In threads slash commands do not work: write there {SPOKEN} status, for example."
+    return "\n".join(lines if command == SPOKEN else [*lines, hint])

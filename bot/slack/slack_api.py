@@ -399,6 +399,12 @@ class ReplyUrls:
             url = self._urls.get(inbox) if inbox is not None else None
             return url is not None and url.left > 0 and url.until >= now
 
+    def drop(self, inbox: int | None) -> None:
+        """It does not work. Idempotent."""
+        with self._lock:
+            if inbox is not None:
+                self._urls.pop(inbox, None)
+
     def use(self, inbox: int | None, now: float) -> str | None:
         """An address that can still be used, counted; ``None`` where there is none."""
         with self._lock:

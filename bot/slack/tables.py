@@ -127,8 +127,11 @@ class Tables:
             db.execute("UPDATE slack_inbox SET begun = ? WHERE id = ?", [at, inbox])
 
     def finish(self, db: Database, inbox: int, at: float) -> None:
-        """The row is done."""
-        db.execute("UPDATE slack_inbox SET done = ? WHERE id = ?", [at, inbox])
+        """The row is done. What would have opened a form is of no use any more."""
+        db.execute(
+            "UPDATE slack_inbox SET done = ?, body = json_remove(body, '$.trigger') WHERE id = ?",
+            [at, inbox],
+        )
 
     # --- outbox ---------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from bot.slack.listeners import COMMAND, LONGEST, SHORTCUT
 from bot.slack.outcomes import Outcome
 from bot.slack.tables import Inbound
 from bot.slack.verbs import DECISIONS
+from bot.slack.wording import SPOKEN
 from engine import grammar
 from engine.errors import UsageError
 from engine.model import Approval, Run, is_called
@@ -24,15 +25,15 @@ from engine.store.store import Store
 class Threads:
     """Reads rows only."""
 
-    def __init__(self, store: Store, links: Links, command: str) -> None:
-        self.store, self.links, self.command = store, links, command
+    def __init__(self, store: Store, links: Links) -> None:
+        self.store, self.links = store, links
 
     def as_command(self, row: Inbound) -> Inbound | Outcome:
         """The command that a mention or a shortcut stands for, or what is said instead."""
         run = self._run_of(row)
         if row.kind == SHORTCUT:
             if run is None:
-                return Outcome(sentences.no_run_here(self.command), done=False)
+                return Outcome(sentences.no_run_here(SPOKEN), done=False)
             return _command(row, f"status {run.label}")
         text = str(row.body.get("text"))
         if row.body.get("long"):
@@ -42,7 +43,7 @@ class Threads:
         try:
             _, said = mentions.read(text, run.label if run else "", self._is_host)
         except UsageError as error:
-            return Outcome(sentences.usage(error, self.command), done=False)
+            return Outcome(sentences.usage(error, SPOKEN), done=False)
         return _command(row, said)
 
     def _run_of(self, row: Inbound) -> Run | None:
@@ -76,7 +77,7 @@ class Threads:
         word = (text.split()[1:2] or [""])[0]
         asked = [a for a in queries.open_approvals(self.store) if _is_meant(a, word, run)]
         links = [self.links.to(f"card:{a.label}", f"the card of {a.label}") for a in asked]
-        return sentences.on_the_card([link for link in links if link], self.command)
+        return sentences.on_the_card([link for link in links if link], SPOKEN)
 
 
 def _is_meant(asked: Approval, word: str, run: Run | None) -> bool:

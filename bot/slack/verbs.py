@@ -14,6 +14,7 @@ from bot.slack.people import Deciders
 from bot.slack.rows import Sight, people_in, report_lines, see
 from bot.slack.tables import Inbound
 from bot.slack.told import ToldRuns
+from bot.slack.wording import spelled
 from engine import grammar, naming, verbs
 from engine.clock import Clock
 from engine.grammar import Ask
@@ -58,18 +59,18 @@ class Verbs:
 
     def answer(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
         """Look or change; raises ``Refused``. ``deciders`` as they are known now."""
-        word = ask.words[0] if ask.words else ""
+        word, command = ask.words[0] if ask.words else "", spelled(row, self.command)
         match ask.verb:
             case "help":
-                return sentences.help_text(self.command, word)
+                return sentences.help_text(command, word)
             case "list":
-                return self._list()
+                return self._list(command)
             case "approvals":
-                return self._approvals(deciders)
+                return self._approvals(deciders, command)
             case "events":
                 return self._events(word)
             case "status" | "report":
-                return self._one(word, deciders) if word else self._status()
+                return self._one(word, deciders, command) if word else self._status(command)
         return self._change(row, ask, deciders)
 
     # --- looking ----------------------------------------------------------------------------
@@ -79,19 +80,19 @@ class Verbs:
         assert seen is not None
         return needed.told(seen, self.told_runs.needed_by(run), self.clock.now())
 
-    def _status(self) -> str:
+    def _status(self, command: str) -> str:
         unfinished = queries.runs(self.store, unfinished=True)
-        return sentences.status([self._see(run.id).board for run in unfinished], self.command)
+        return sentences.status([self._see(run.id).board for run in unfinished], command)
 
-    def _one(self, word: str, deciders: Deciders) -> str:
+    def _one(self, word: str, deciders: Deciders, command: str) -> str:
         """A run as it stands: the board, and after its end the report."""
         seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
-            return sentences.report(lines, people_in(self.store, seen.record), self.command)
-        return sentences.one_status(seen.board, deciders, self.command)
+            return sentences.report(lines, people_in(self.store, seen.record), command)
+        return sentences.one_status(seen.board, deciders, command)
 
-    def _list(self) -> str:
+    def _list(self, command: str) -> str:
         """Those that need a person, then those that go on, then those that ended; newest first."""
         runs = queries.runs(self.store)
         seen = {run.id: self._see(run.id) for run in runs}
@@ -100,16 +101,16 @@ class Verbs:
         needy = helpless | {number for number, sight in seen.items() if sight.board.questions}
         ordered = sorted(runs, key=lambda run: (run.id not in needy, run.over, -run.id))
         shown = [seen[run.id].board for run in ordered[:LISTED]]
-        return sentences.listing(shown, helpless, len(ordered) - len(shown), self.command)
+        return sentences.listing(shown, helpless, len(ordered) - len(shown), command)
 
-    def _approvals(self, deciders: Deciders) -> str:
+    def _approvals(self, deciders: Deciders, command: str) -> str:
         asked = []
         for approval in queries.open_approvals(self.store):
             seen = self._see(approval.run)
             names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
             vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
             asked.append((approval, seen.board, vms))
-        said = sentences.open_questions(asked, deciders, self.command)
+        said = sentences.open_questions(asked, deciders, command)
         reviews = broken_glass.waiting(queries.open_reviews(self.store))
         return f"{said}\n{reviews}".rstrip()
 
@@ -130,7 +131,7 @@ class Verbs:
         if not said.accepted:
             return self._undecided(ask, said.sentence, deciders)
         owners = people_of(queries.runs(self.store, unfinished=True))
-        return sentences.carried_out(said.sentence, owners, self.command)
+        return sentences.carried_out(said.sentence, owners, spelled(row, self.command))
 
     def _undecided(self, ask: Ask, sentence: str, deciders: Deciders) -> str:
         asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))

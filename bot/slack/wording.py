@@ -11,10 +11,19 @@ from functools import partial
 
 from bot.slack.blocks import escape
 from bot.slack.people import mention
+from bot.slack.tables import Inbound
 from engine.vocabulary import VERBS
 
 _VERB = "|".join(verb.name for verb in VERBS)
 _TYPED = re.compile(rf"\b(?:[Tt]ype|see): (?=(?:{_VERB})\b)|: (?=(?:{_VERB}) [RA]\d)")
+
+
+SPOKEN = "@vmferry"
+
+
+def spelled(row: Inbound, command: str) -> str:
+    """How commands begin where this one was said: in threads Slack takes no slash command."""
+    return SPOKEN if row.body.get("spoken") else command
 
 
 def typed(text: str, command: str) -> str:

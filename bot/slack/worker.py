@@ -28,7 +28,7 @@ from bot.slack.threads import Threads
 from bot.slack.turns import Subject
 from bot.slack.verbs import CHANGING, DECISIONS, Verbs, people_of
 from bot.slack.views import AGAIN
-from bot.slack.wording import named
+from bot.slack.wording import named, spelled
 from engine import grammar, naming
 from engine.clock import Clock, SystemClock
 from engine.errors import Refused
@@ -69,7 +69,7 @@ class Worker:
         self.clicks = clicks.Clicks(service, settings.slack)
         self.pressed = pressed.Pressed(self.verbs)
         self.links = Links(tables, self.roster.lookups)
-        self.threads = Threads(self.store, self.links, settings.slack.command)
+        self.threads = Threads(self.store, self.links)
         self.drafts = Drafts(service.store)
         self.back = AskBack(service, settings.slack, self.drafts, self.links, self.wall)
         self.done = done
@@ -166,7 +166,7 @@ class Worker:
             if _is_busy(error):
                 raise
             log.exception("inbox %s (%s) failed", row.id, row.kind)
-            said = sentences.failed_inside(row.id, self.settings.slack.command)
+            said = sentences.failed_inside(row.id, self._spelled(row))
             outcome = Outcome(said, done=False)
         try:
             self._close(row, outcome)
@@ -240,7 +240,7 @@ class Worker:
             nothing = sentences.NOT_STARTED
             if isinstance(command, Ask):
                 nothing = sentences.NOTHING if _changes(command) else ""
-            return Outcome(self._refused(error, nothing), done=False)
+            return Outcome(self._refused(row, error, nothing), done=False)
 
     def _said_before(self, row: Inbound, command: Command) -> str:
         """What this row did before a kill, whatever its person may do by now; else nothing."""
@@ -253,7 +253,7 @@ class Worker:
         """Look, change or decide."""
         row = taken.row
         if taken.waited and _changes(ask):
-            typed = sentences.as_typed(text, self.settings.slack.command)
+            typed = sentences.as_typed(text, self._spelled(row))
             return self.back.late(taken, typed)
         unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
         if unsure:
@@ -272,9 +272,13 @@ class Worker:
         label = f"{ask.verb.capitalize()} {run.label}"
         return self.back.sure(replace(taken, row=row), what(run), label)
 
-    def _refused(self, error: Refused, nothing: str) -> str:
+    def _spelled(self, row: Inbound) -> str:
+        """How commands begin where this row came from."""
+        return spelled(row, self.settings.slack.command)
+
+    def _refused(self, row: Inbound, error: Refused, nothing: str) -> str:
         """The engine's sentences name people by id; only people of runs become mentions."""
-        told = sentences.refused(error, self.settings.slack.command, nothing)
+        told = sentences.refused(error, self._spelled(row), nothing)
         return named(told, people_of(self._unfinished()))
 
     def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
@@ -292,7 +296,9 @@ class Worker:
             preview = self.back.preview(taken, request, found, deciders)
             if preview is not None:
                 return preview
-        submitted = self.service.submit(request, by=row.by, scheduled=True)
+        clicked = taken.draft is not None
+        shown = found.digest if clicked and isinstance(found, Forecast) else None
+        submitted = self.service.submit(request, by=row.by, scheduled=True, shown=shown)
         run = submitted.run
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
@@ -322,7 +328,7 @@ class Worker:
             return Outcome(answer.reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, control.what, error)
-            return Outcome(self._refused(error, sentences.NOTHING), done=False)
+            return Outcome(self._refused(row, error, sentences.NOTHING), done=False)
 
     def _click(self, taken: Taken) -> Outcome:
         row, control = taken.row, pressed.read(taken.row)
@@ -350,7 +356,7 @@ class Worker:
             return Outcome(reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
-            return Outcome(self._refused(error, sentences.NOTHING), done=False)
+            return Outcome(self._refused(row, error, sentences.NOTHING), done=False)
 
 
 def _changes(command: Command | None) -> bool:

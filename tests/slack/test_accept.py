@@ -95,16 +95,20 @@ def test_where_the_address_of_the_workspace_is_not_known_the_channel_is_named(ma
     assert f"see the board of R1 in <#{night.ops}>." in night.told(night.mei, "already")
 
 
-def test_no_token_and_no_response_url_is_ever_in_a_row(night, tmp_path: Path):
-    night.ask_for()
+def test_no_token_response_url_or_used_trigger_stays_in_a_row(night, tmp_path: Path):
+    night.say("host hv01 to hv02,hv03")
+    night.told(night.dana, "would move")
+    card = night.card(night.ask_for())
     night.say("status")
     night.told(night.dana, "R1")
+    night.slack.click(night.ravi, card.ts, "deny")
+    night.slack.form(night.ravi)
     night.settled()
 
     dump = "\n".join(night.store.database().conn.iterdump())
 
     assert "slack_inbox" in dump
-    for secret in ("xoxb", "xapp", "/response/", "verification-token"):
+    for secret in ("xoxb", "xapp", "/response/", "verification-token", ".stand-in"):
         assert secret not in dump
 
 

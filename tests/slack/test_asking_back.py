@@ -412,7 +412,7 @@ def test_a_stop_in_a_thread_that_was_asked_about_long_ago_is_asked_about_anew(ni
 
     night.slack.click_private(night.dana, YES)
 
-    assert night.told(night.dana, "You were asked 42 min ago about: `/migrate stop R1`.")
+    assert night.told(night.dana, "You were asked 42 min ago about: `@vmferry stop R1`.")
     assert night.run().state == "active"
     night.slack.click_private(night.dana, YES)
     night.board_shows("Stop")

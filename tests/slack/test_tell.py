@@ -320,6 +320,38 @@ def test_after_a_restart_an_answer_goes_as_an_ephemeral_message(make_night):
     assert [e.via for e in night.slack.ephemerals(night.dana)] == ["chat.postEphemeral"]
 
 
+def ask_where_nothing_can_be_answered(night):
+    """Dana asks for something, and the address that comes with it is of no use."""
+    payload = night.slack.command_payload(night.dana, night.ops, "status")
+    address = str(payload["response_url"]).rpartition("/")[0]
+    night.slack.deliver("slash_commands", payload | {"response_url": f"{address}/0"})
+
+
+def test_a_limit_of_one_way_to_answer_holds_up_no_other_way(night):
+    night.slack.order("chat.postEphemeral", "ratelimited", retry_after=3_600)
+    ask_where_nothing_can_be_answered(night)
+    night.slack.wait_for(lambda: night.slack.calls("chat.postEphemeral"))
+
+    night.say("status", by=night.mei)
+
+    assert night.told(night.mei, "Nothing moves")
+    assert night.slack.ephemerals(night.dana) == ()
+
+
+def test_who_is_not_in_the_channel_any_more_is_answered_by_a_message(night):
+    night.slack.order("chat.postEphemeral", "user_not_in_channel")
+
+    ask_where_nothing_can_be_answered(night)
+
+    night.slack.wait_for(
+        lambda: [c for c in night.slack.calls("chat.postMessage") if c.args["channel"] == "U0DANA"]
+    )
+    night.settled()
+    assert len(night.slack.calls("chat.postEphemeral")) == 1
+    ways = [c.method for c in night.slack.calls() if c.method.startswith(("chat.", "response"))]
+    assert ways == ["response_url", "chat.postEphemeral", "chat.postMessage"]
+
+
 def test_an_answer_to_a_click_in_a_thread_is_in_the_thread(night):
     board = night.ask_for()
     card = night.card(board)

@@ -114,6 +114,31 @@ def test_approve_where_nothing_is_asked_says_so(night, board):
     assert night.told(night.ravi, "Nothing waits for a yes or no here.")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "help", "help host", "status", "list", "approvals", "report", "pouse", "xyzzy", "retry",
+        "skip web09", "settle web01", "go-on", "set parallel x", "own", "resume", "status R77",
+        "host hv01 to hv09", "vm web01 to hv02", "host hv02 to hv01", "approve", "deny A9 no", "",
+        "stop R5", "abort R5",
+    ],
+)  # fmt: skip
+def test_no_answer_in_a_thread_tells_people_to_type_what_slack_does_not_take_there(
+    night, board, said
+):
+    night.slack.mention(night.mei, night.ops, said, board.ts)
+
+    told = night.told(night.mei, " ")
+    assert "/migrate" not in told, told
+
+
+def test_what_is_typed_in_a_thread_is_spelled_as_it_works_there(night, board):
+    night.slack.mention(night.mei, night.ops, "xyzzy", board.ts)
+    assert "or type: @vmferry help" in night.told(night.mei, "I do not know the word")
+
+    assert "or type: /migrate help" in night.say("xyzzy", by=night.ravi)
+
+
 def test_an_event_that_comes_again_is_carried_out_once(night, board):
     said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
     event = app_mention(night.slack.workspace.team, said)

@@ -288,6 +288,22 @@ def test_a_typed_word_outweighs_the_settings(service):
     assert submit(service, "host hv01 to hv02 attempts 3").run.options.attempts == 3
 
 
+def test_what_was_shown_is_what_starts_or_nothing_does(service):
+    shown = service.foresee(grammar.parse("host hv01 to hv02")).digest
+    with writing(service.store, NOW) as pen:
+        now = fleet()
+        [one, *others] = [vm for vm in now.vms if vm.vmm_host == HOSTS[0]]
+        pen.keep_fleet(replace(now, vms=tuple(vm for vm in now.vms if vm != one)))
+
+    with pytest.raises(Refused, match=r"has just changed\. Nothing started\. Ask again"):
+        submit(service, "host hv01 to hv02", shown=shown)
+
+    assert queries.runs(service.store) == ()
+    again = service.foresee(grammar.parse("host hv01 to hv02")).digest
+    made = submit(service, "host hv01 to hv02", shown=again)
+    assert len(moved(service, made.run.id)) == len(others)
+
+
 def test_a_host_without_vms_is_a_run_too(service):
     """It is proven empty, which is what was asked for."""
     made = submit(service, "host hv03.lab.example to hv02")

@@ -13,7 +13,7 @@ from engine.model import (
     Outcome,
     RunState,
 )
-from engine.steering import DO, RULES
+from engine.steering import DO, RULES, Steering
 from engine.store import queries
 from tests.unit.desk import HV01, HV03
 
@@ -398,6 +398,19 @@ def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
     assert queries.lost_attempts(desk.store, "vmm01") == ()
     [attempt] = desk.record().moves[0].attempts
     assert (attempt.result, attempt.error) == ("lost", "Settled by @ann")
+
+
+def test_go_on_is_about_the_damage_that_was_shown_and_not_about_more(desk):
+    desk.ask()
+    desk.put(MoveState.DAMAGED).put(MoveState.DAMAGED, "web02")
+    steer = Steering(desk.service)
+
+    with pytest.raises(Refused, match="web02 was damaged there, too, since that was shown"):
+        steer.go_on("R1", "hv02", "id:id-web01", by="@ann")
+    assert len(desk.damage()) == 2
+
+    steer.go_on("R1", "hv02", "id:id-web01", "id:id-web02", "id:id-web03", by="@ann")
+    assert desk.damage() == []
 
 
 def test_go_on_is_for_one_host_and_says_where_there_was_damage(desk):
