@@ -82,8 +82,8 @@ class Outbox:
         self._unheard = 0  # calls in a row that Slack did not answer
         self._unheard_since = 0.0
         self._reposted: dict[str, float] = {}
-        self._noted: set[str] = set()  # messages that were given up
         self._unseen: set[str] = set()  # replies whose person is not where they acted
+        self._noted: set[str] = set()  # messages that were given up
         known = self.absences.latest()
         self._away = known is not None and known.until is None
 
@@ -202,8 +202,7 @@ class Outbox:
         """Through the response URL while it lives, else in the channel, else as a message: one way
         at a time, each within its own budget. ``False``: this way is closed, the next one is due.
         """
-        user = out.user or ""
-        text, blocks = in_words.content(out, self.command)
+        user, (text, blocks) = out.user or "", in_words.content(out, self.command)
         try:
             if method == "response_url":
                 url = self.urls.use(out.inbox, self.clock.monotonic())
