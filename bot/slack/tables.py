@@ -293,6 +293,11 @@ class Tables:
         newer one is."""
         self._mark("refused", out)
 
+    def gave_up(self, key: str) -> bool:
+        """Is this message one that Slack takes in no way?"""
+        query = "SELECT key FROM slack_outbox WHERE key = ? AND refused = fingerprint"
+        return bool(self._rows(query, [key]))
+
     def _mark(self, column: str, out: Outbound) -> None:
         with self.store.transaction() as db:
             db.execute(

@@ -291,8 +291,10 @@ class Teller:
 
     def _again(self, question: Question, channel: str) -> Iterator[Message]:
         """Reminders and the escalation: once each in each place, so what was put before is left as
-        it is; and under the card that they are about, though they are more urgent."""
-        if self.tables.message(f"card:{question.approval.label}") is None:
+        it is; and under the card that they are about, though they are more urgent. Where Slack does
+        not take the card itself, they alone say that something is asked."""
+        card = f"card:{question.approval.label}"
+        if self.tables.message(card) is None and not self.tables.gave_up(card):
             return
         now, settings = self.clock.now(), self.settings.slack
         for due in reminders.due(question, self.deciders, settings, now):

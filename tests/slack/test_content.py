@@ -93,6 +93,17 @@ def test_what_was_given_up_is_not_tried_again_by_the_next_process(refused):
     assert len(notes(night)) == 1
 
 
+def test_who_may_decide_is_asked_though_slack_does_not_take_the_card(refused):
+    night, board = refused
+    asked = queries.open_approvals(night.store)[0].requested
+
+    night.step(until=lambda: night.clock.now() >= asked + 300)
+
+    said = night.reply_with("⏰", board).text
+    assert said.startswith(f"⏰ <@{night.ravi}> A1 waits for a yes or no")
+    assert said.endswith("type in a channel: /migrate approve A1")
+
+
 def test_what_becomes_of_what_was_given_up_is_said_again(refused):
     night, board = refused
 
