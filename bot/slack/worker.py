@@ -35,7 +35,7 @@ from engine.errors import Refused
 from engine.forecast import Forecast
 from engine.grammar import Ask, Command
 from engine.model import Request, Run, RunState
-from engine.service import Service
+from engine.service import Service, Submitted
 from engine.settings import Settings
 from engine.store import queries
 
@@ -296,9 +296,11 @@ class Worker:
             preview = self.back.preview(taken, request, found, deciders)
             if preview is not None:
                 return preview
-        clicked = taken.draft is not None
-        shown = found.digest if clicked and isinstance(found, Forecast) else None
-        submitted = self.service.submit(request, by=row.by, scheduled=True, shown=shown)
+            shown = found.digest if taken.draft is not None else None
+            submitted = self.service.submit(request, by=row.by, scheduled=True, shown=shown)
+        else:
+            # Not submitted: if it ends just now, another would start that nobody was shown.
+            submitted = Submitted(found, attached=True)
         run = submitted.run
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
@@ -338,7 +340,7 @@ class Worker:
         if clicked is None:
             what = f"click on {str(row.body.get('action'))[:40]}"
             self.service.refuse(row.by, what, Refused("This version has no such button."))
-            return Outcome(sentences.unknown_button(self.settings.slack.command), done=False)
+            return Outcome(sentences.unknown_button(self._spelled(row)), done=False)
         before = self.clicks.done_before(row, clicked)
         if taken.waited and not before:
             return self.back.late(taken, clicked.what)

@@ -7,6 +7,8 @@ import pytest
 from bot.slack.previews import NO, YES
 from engine import grammar, verbs
 from engine.grammar import Ask
+from engine.model import Run
+from engine.service import Service
 from engine.store import events, queries
 
 LATE = 42 * 60.0
@@ -125,6 +127,28 @@ def test_only_whoever_asked_can_start_it(night):
     assert started(night) == []
     refused = [e for e in events.since(night.store) if e.kind == "refused"]
     assert [(e.by, e.detail["text"]) for e in refused] == [(f"@{night.ravi}", "answer question 1")]
+
+
+class EndsMeanwhile(Service):
+    """The run that does it already ends right after it was found."""
+
+    def foresee(self, request):
+        found = super().foresee(request)
+        if isinstance(found, Run):
+            self.reject(found.id, "its board cannot be posted")
+        return found
+
+
+def test_what_a_run_did_already_is_not_started_unseen_when_that_run_ends_meanwhile(night):
+    request = "host hv01 to hv02,hv03"
+    night.service.submit(grammar.parse(request), by="terminal:ann", scheduled=True)
+    night.side.worker.service = EndsMeanwhile(night.store, night.clock, night.settings)
+
+    night.say(request)
+
+    assert night.told(night.dana, "R1 does this already").endswith("Nothing started.")
+    night.settled()
+    assert started(night) == [request]
 
 
 @pytest.mark.parametrize("shown", ["77.0123456789abcdef", "1.0123456789abcdef", "x", ""])
