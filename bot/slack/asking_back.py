@@ -19,6 +19,7 @@ from bot.slack.people import Deciders
 from bot.slack.previews import NO, YES, asked_at, is_asked, late_view, preview_view, sure_view
 from bot.slack.tables import Inbound
 from bot.slack.views import Rendered
+from bot.slack.wording import spelled
 from engine.clock import Clock
 from engine.forecast import Forecast
 from engine.model import Request
@@ -60,7 +61,9 @@ class AskBack:
             return Taken(row, self._waited(row))
         draft = self._draft(row)
         if draft is None:
-            return Outcome(sentences.unknown_button(self.settings.command), done=False)
+            return Outcome(
+                sentences.unknown_button(spelled(row, self.settings.command)), done=False
+            )
         if draft.row.by != row.by:
             said, what = sentences.not_your_question(draft.row.by), f"answer question {draft.id}"
             return Outcome(said, done=False, refused=what)

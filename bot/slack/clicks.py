@@ -27,6 +27,7 @@ from bot.slack.forms import (
 from bot.slack.people import Deciders, slack_id
 from bot.slack.tables import Inbound
 from bot.slack.views import AGAIN, APPROVE, DENY
+from bot.slack.wording import spelled
 from engine import reviewing
 from engine.errors import Refused
 from engine.model import Approval, RunRecord
@@ -91,7 +92,6 @@ class Clicks:
 
     def __init__(self, service: Service, slack: SlackSettings) -> None:
         self.service, self.store, self.slack = service, service.store, slack
-        self.command = slack.command
         self.steering = Steering(service)
 
     def answer(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
@@ -110,7 +110,8 @@ class Clicks:
             # Carried out before a kill; the card says it. What the same person clicked before this
             # was decided before this row began: rows are worked off one by one.
             return Answer()
-        return Answer(sentences.decision(made, row.by, row.received, deciders, self.command))
+        command = spelled(row, self.slack.command)
+        return Answer(sentences.decision(made, row.by, row.received, deciders, command))
 
     def done_before(self, row: Inbound, clicked: Clicked) -> bool:
         """Did this row come to something before a kill?"""

@@ -14,6 +14,7 @@ from bot.slack.blocks import TEXT, fit
 from bot.slack.copies import place_of
 from bot.slack.tables import Outbound
 from bot.slack.views import APPROVE
+from bot.slack.wording import SPOKEN
 
 #: Slack's words for content that it will not take, whenever it is asked.
 CONTENT = frozenset(
@@ -69,7 +70,8 @@ def _hint(out: Outbound, command: str) -> str:
             f"Slack did not take the buttons. Type in a channel: {command} approve {label} or "
             f"{command} deny {label}"
         )
-    return f"Slack did not take the buttons. What can be typed instead tells: {command} help"
+    said = SPOKEN if out.thread_ts or out.parent else command
+    return f"Slack did not take the buttons. What can be typed instead tells: {said} help"
 
 
 def _elements(out: Outbound) -> Iterator[dict[str, object]]:

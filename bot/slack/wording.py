@@ -17,13 +17,14 @@ from engine.vocabulary import VERBS
 _VERB = "|".join(verb.name for verb in VERBS)
 _TYPED = re.compile(rf"\b(?:[Tt]ype|see): (?=(?:{_VERB})\b)|: (?=(?:{_VERB}) [RA]\d)")
 
-
+#: How commands begin in a thread, where Slack takes no slash command.
 SPOKEN = "@vmferry"
 
 
 def spelled(row: Inbound, command: str) -> str:
-    """How commands begin where this one was said: in threads Slack takes no slash command."""
-    return SPOKEN if row.body.get("spoken") else command
+    """How commands begin where this row is answered: what was said to the bot, or clicked in a
+    thread, is answered there."""
+    return SPOKEN if row.body.get("spoken") or row.body.get("thread_ts") else command
 
 
 def typed(text: str, command: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from slack_bolt import BoltRequest
@@ -14,6 +16,7 @@ from engine.errors import UsageError
 from engine.grammar import Ask
 from engine.model import Request
 from engine.store import queries
+from engine.vocabulary import VERBS
 
 BOT = "U0VMFERRY"
 
@@ -137,6 +140,63 @@ def test_what_is_typed_in_a_thread_is_spelled_as_it_works_there(night, board):
     assert "or type: @vmferry help" in night.told(night.mei, "I do not know the word")
 
     assert "or type: /migrate help" in night.say("xyzzy", by=night.ravi)
+
+
+def wordings():
+    """Every verb bare, with words that are wrong, and about a run and a question."""
+    for verb in VERBS:
+        if verb.where in ("both", "slack"):
+            for rest in ("", "xyzzy", "R1", "R1 web09", "R77 web01", "A77"):
+                yield f"{verb.name} {rest}".strip()
+
+
+TO_TYPE = re.compile(r"\b[Tt]ype: (\S+)|: (\S+) (?:retry|status|report|settle|go-on|resume) R\d")
+
+
+@pytest.mark.parametrize("state", ["moving", "over"])
+def test_whatever_is_said_in_a_thread_or_in_a_channel_is_answered_with_what_works_there(
+    night, board, state
+):
+    if state == "over":
+        night.to_the_end()
+    begins = {"thread": set(), "channel": set()}
+    for said in wordings():
+        at_once = night.say(said, by=night.mei)
+        begins["channel"] |= {a or b for a, b in TO_TYPE.findall(at_once)}
+        assert "@vmferry" not in at_once
+        night.slack.mention(night.mei, night.ops, said, board.ts)
+        night.settled()
+    for shown in night.slack.ephemerals(night.mei):
+        place = "thread" if shown.thread_ts else "channel"
+        begins[place] |= {a or b for a, b in TO_TYPE.findall(shown.text)}
+        if place == "thread":
+            assert "/migrate" not in shown.text, shown.text
+
+    assert begins == {"thread": {"@vmferry"}, "channel": {"/migrate"}}
+
+
+@pytest.mark.parametrize(
+    ("action", "value", "words"),
+    [
+        ("do.retry", "retry.1.0123abcd.0", "@vmferry status R1"),
+        ("approve", "77.0123456789abcdef", "Type: @vmferry status"),
+        ("approve.all", "1.0123456789abcdef", "Type: @vmferry status"),
+        (YES, "77.0123456789abcdef", "Type: @vmferry status"),
+    ],
+)
+def test_a_click_in_a_thread_is_answered_with_what_works_there(night, action, value, words):
+    card = night.card(night.ask_for())
+
+    night.slack.click(night.mei, card.ts, action, value)
+
+    assert words in night.told(night.mei, "Nothing changed")
+    assert night.slack.ephemerals(night.mei)[-1].thread_ts == card.thread_ts
+
+
+def test_a_click_on_a_board_is_answered_with_what_works_in_its_channel(night, board):
+    night.slack.click(night.mei, board.ts, "approve", "77.0123456789abcdef")
+
+    assert "Type: /migrate status" in night.told(night.mei, "Nothing changed")
 
 
 def test_an_event_that_comes_again_is_carried_out_once(night, board):
