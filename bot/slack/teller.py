@@ -36,6 +36,7 @@ from bot.slack.views import (
     moved_here,
     report_view,
 )
+from bot.slack.wording import SPOKEN
 from engine.board import Board
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState, RunState
@@ -255,7 +256,7 @@ class Teller:
             yield from self._again(question, watched.channel)
             yield from self._broken(question)
         for name, stuck in by_cause(board.failed, record).items():
-            told = failure_view(run, stuck, self.deciders, command)
+            told = failure_view(run, stuck, self.deciders, SPOKEN)
             told = controls.equipped(told, controls.on_failure(record, name, stuck))
             yield f"failure:{run.label}:{name}", told, FIRST
         if run.over:

@@ -338,7 +338,7 @@ def test_damage_is_checked_again_or_gone_on_with_after_a_question(make_night):
     shown = stands(night, post, "do.retry")
     assert "No further VM" in post.text
     assert "No further VM" not in shown.text
-    assert shown.text.endswith(": /migrate retry R1 web03.")
+    assert shown.text.endswith(": @vmferry retry R1 web03.")
     night.slack.click(night.ravi, shown.ts, "do.retry")
     assert night.told(night.ravi, "web03") == "web03 is looked at again."
     stands(night, post)

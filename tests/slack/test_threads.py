@@ -199,6 +199,18 @@ def test_a_click_on_a_board_is_answered_with_what_works_in_its_channel(night, bo
     assert "Type: /migrate status" in night.told(night.mei, "Nothing changed")
 
 
+def test_what_to_do_about_a_failure_is_spelled_as_it_works_in_its_thread(night):
+    night.world.outcome(night.clock.now(), "web01", job="lost", at="source", times=9)
+    board = night.ask_for("vm web01 to hv02 attempts 1 now")
+    night.to_the_end()
+    night.reply_with("R1 ended", board)
+    night.settled()
+
+    failures = [m for m in night.slack.thread(night.ops, board.ts) if m.shown[0] in "❌🛑"]
+    assert failures
+    assert not [m.shown for m in failures if "/migrate" in m.shown]
+
+
 def test_an_event_that_comes_again_is_carried_out_once(night, board):
     said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
     event = app_mention(night.slack.workspace.team, said)

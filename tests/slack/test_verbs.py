@@ -390,7 +390,7 @@ def test_whoever_takes_a_run_over_is_pinged_instead_of_who_asked(make_night):
     night.board_shows(f"taken over by <@{night.mei}>")
     night.to_the_end()
     assert night.reply_with("❌", board).shown.startswith(f"❌ <@{night.mei}> web01 did not move")
-    assert "/migrate retry R1 web01" in night.reply_with("❌", board).shown
+    assert "@vmferry retry R1 web01" in night.reply_with("❌", board).shown
     last = night.reply_with("R1 ended", board).text
     assert last.startswith(f"⚠️ <@{night.mei}> R1 ended")
     assert f"Asked by <@{night.dana}>" in last
@@ -430,8 +430,8 @@ def test_after_damage_the_thread_says_what_to_type_and_the_list_puts_the_run_fir
     board = night.ask_for("host hv01 to hv02 now")
     night.to_the_end()
     shown = night.reply_with("🛑", board).shown
-    assert "then: /migrate retry R1 web03." in shown
-    assert "/migrate go-on R1 hv02" in shown
+    assert "then: @vmferry retry R1 web03." in shown
+    assert "@vmferry go-on R1 hv02" in shown
     night.say("list")
     assert "needs a person · 1 damaged" in night.told(night.dana, "R1 · ")
 
