@@ -222,3 +222,18 @@ def test_the_audit_names_what_was_not_told(key, told):
 
     assert said.startswith(f"R3: Slack took {told} neither with blocks nor in words alone (invalid")
     assert "read it with: " in said
+
+
+@pytest.mark.parametrize(
+    ("place", "begins"),
+    [
+        ({}, "/migrate help"),
+        ({"thread_ts": "1.2"}, "@vmferry help"),
+        ({"parent": "board:R1"}, "@vmferry help"),
+    ],
+)
+def test_what_has_lost_its_buttons_says_what_can_be_typed_where_it_stands(place, begins):
+    blocks = ({"type": "actions", "elements": [{"type": "button", "action_id": "do.retry"}]},)
+    out = Outbound("failure:R1:x", "message", "C1", "x", blocks, in_words=True, **place)
+
+    assert in_words.content(out, "/migrate")[0].endswith(f"instead tells: {begins}")
