@@ -124,7 +124,7 @@ def test_the_seconds_are_read_whatever_the_case_of_the_header(name):
     assert _seconds({name: "17"}) == 17.0
 
 
-# --- forms, which cannot wait ----------------------------------------------------------------------
+# --- forms, which cannot wait --------------------------------------------------------------------
 
 
 def test_a_form_that_slack_does_not_open_just_now_is_told_at_once_and_the_limit_is_obeyed(night):
@@ -148,7 +148,7 @@ def test_a_form_that_slack_does_not_open_just_now_is_told_at_once_and_the_limit_
     assert len(times(night, "views.open")) == 2
 
 
-# --- what else the sender must not forget ------------------------------------------------------------
+# --- what else the sender must not forget --------------------------------------------------------
 
 
 def test_a_version_that_came_while_another_one_was_sent_is_sent_as_well(night):
