@@ -80,6 +80,17 @@ def test_what_was_refused_does_not_stand_and_is_not_looked_for(night):
     assert night.slack.calls("conversations.history") == ()
 
 
+def test_an_answer_that_came_too_fast_goes_out_when_slack_says(night):
+    night.slack.order("response_url", "ratelimited", retry_after=25)
+    night.say("U0DANA", "C0OPS", "status")
+
+    wait(night, 40)
+
+    refused, again = times(night, "response_url")
+    assert 25.0 <= again - refused < 26.0
+    assert len(night.slack.ephemerals("U0DANA")) == 1
+
+
 def test_who_may_not_look_does_not_look_for_anything_else_either(night):
     """Of two posts nobody knows whether they stand, and Slack lets nobody look for a while."""
     for key, channel in zip(("one", "two"), CHANNELS, strict=True):

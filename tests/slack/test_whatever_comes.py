@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -255,6 +256,19 @@ def test_two_people_who_click_in_the_same_moment_are_two_clicks(door):
         door.knock("click", bodies("click") | {"user": {"id": user}})
 
     assert door.written == 2
+
+
+@pytest.mark.parametrize("kind", ["block_actions", "command"])
+def test_a_listener_runs_at_once_in_the_thread_that_brings_the_payload(door, kind):
+    """And not in Bolt's own five, where its answer waits for the next poll."""
+    ran: list[threading.Thread] = []
+    door.listeners.accepted = lambda: ran.append(threading.current_thread())
+    app = build_app(door.listeners, WebClient(), "xoxb-1", "/migrate")
+    named = {"command": "/migrate"} if kind == "command" else {"type": kind}
+
+    dispatch(app, lambda: BoltRequest(mode="socket_mode", body={**bodies("click"), **named}))
+
+    assert ran == [threading.current_thread()]
 
 
 @FIXED
