@@ -96,6 +96,8 @@ class Clicks:
 
     def answer(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
         """Decide, open a form, or ask again. Raises ``Refused``."""
+        if self.done_before(row, clicked):
+            return Answer()  # the card says it; a second try would stand in the audit as refused
         if clicked.action == AGAIN:
             return Answer(self._ask_again(row, clicked))
         if clicked.reviews:
@@ -105,16 +107,12 @@ class Clicks:
             if opened is not None:
                 return Answer(form=opened)
         made = self._decide(row, clicked, deciders)
-        own = made.code in ("already", "withdrawn") and made.by == row.by
-        if own and row.begun is not None and made.at is not None and made.at >= row.begun:
-            # Carried out before a kill; the card says it. What the same person clicked before this
-            # was decided before this row began: rows are worked off one by one.
-            return Answer()
         command = spelled(row, self.slack.command)
         return Answer(sentences.decision(made, row.by, row.received, deciders, command))
 
     def done_before(self, row: Inbound, clicked: Clicked) -> bool:
-        """Did this row come to something before a kill?"""
+        """Did this row come to something before a kill? What the same person clicked earlier was
+        decided before this row began: rows are worked off one by one."""
         if row.begun is None:
             return False
         if clicked.reviews:
@@ -223,8 +221,6 @@ class Clicks:
     def _review(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
         """The form, for somebody who may review; else what it comes to, or why it does not."""
         who = Reviewer(fit=_is_fit(row.by, deciders), trusted=self._is_trusted(row.by, deciders))
-        if self.done_before(row, clicked):
-            return Answer()
         opened = self._review_form(row, clicked, who) if clicked.action == REVIEW else None
         if opened is not None:
             return Answer(form=opened)
@@ -260,8 +256,6 @@ class Clicks:
         asked, record = self._asked(clicked)
         if asked is None or record is None:
             raise Refused("I do not know this question any more.")
-        if self._asked_before(row, asked.run):
-            return ""
         left = left_behind(asked, record)
         if asked.digest != clicked.digest or not left:
             raise Refused(f"Nothing of {asked.label} is left to ask about.")

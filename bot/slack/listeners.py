@@ -221,7 +221,7 @@ class Listeners:
         if inbox is None:
             return  # a second delivery of what is written down already
         address = _text(body, "response_url")
-        if address:
+        if address.startswith(("https://", "http://")):  # the library logs any other in full
             self.urls.keep(inbox, address, self.wall.monotonic())
         self.accepted()
 

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 REPLY_TRIES = 40  # about as long as somebody waits for an answer: half an hour
 LONGEST_WAIT = 900.0
 AT_ONCE = 10  # calls between two looks at what is most urgent
+TRIGGER = 3.0  # seconds after the click in which a form can be opened
 SKEW = 600.0  # seconds by which Slack's clock may differ from ours
 UNEDITABLE = 1_800.0  # between two new messages in the place of one that may not be edited
 GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
@@ -81,6 +82,7 @@ class Outbox:
         self._tries: dict[str, int] = {}
         self._unheard = 0  # calls in a row that Slack did not answer
         self._unheard_since = 0.0
+        self._looks_at = 0.0  # not before may a message be looked for
         self._reposted: dict[str, float] = {}
         self._unseen: set[str] = set()  # replies whose person is not where they acted
         self._noted: set[str] = set()  # messages that were given up
@@ -98,7 +100,10 @@ class Outbox:
             ready = [out_sent[:2] for out_sent in waiting if out_sent[2] <= now]
             for out, sent in ready[:AT_ONCE]:
                 self._send_if_due(out, sent)
-            if ready or asked:
+            late = [out for out, _, at in waiting if out.kind == "form" and at > now + TRIGGER]
+            for out in late:
+                self._not_opened(out, "ratelimited")
+            if ready or asked or late:
                 continue  # more may be due, or wanted, by now
             if not waiting:
                 return None
@@ -106,17 +111,18 @@ class Outbox:
 
     def _in_order(self) -> list[tuple[Outbound, Sent | None, float]]:
         """What could be sent, most urgent first, with the moment when it may."""
-        rows = [
-            (out, sent, self.pace.ready_at(self._method(out, sent), out))
-            for out, sent in self.tables.sendable()
-        ]
+        rows = [(out, sent, self._ready_at(out, sent)) for out, sent in self.tables.sendable()]
         return sorted(rows, key=lambda row: (_urgency(row[0], row[1]), row[0].id))
+
+    def _ready_at(self, out: Outbound, sent: Sent | None) -> float:
+        at = self.pace.ready_at(self._method(out, sent), out)
+        return max(at, self._looks_at) if sent is None and out.tried is not None else at
 
     def _send_if_due(self, out: Outbound, sent: Sent | None) -> None:
         """Send it, unless another call of the same look used up its turn, or it was taken back."""
         method = self._method(out, sent)
         now = self.clock.monotonic()
-        if self.pace.ready_at(method, out) > now or not self.tables.still_wanted(out):
+        if self._ready_at(out, sent) > now or not self.tables.still_wanted(out):
             return
         self.pace.called(method, out, now)
         try:
@@ -192,6 +198,7 @@ class Outbox:
             if later.code != "ratelimited":
                 raise
             # Not the limit of posts: they go on.
+            self._looks_at = self.clock.monotonic() + (later.seconds or 0.0)
             raise SlackLater("looking for it", later.seconds, refused=True) from later
         if ts is None:
             return None
@@ -233,12 +240,17 @@ class Outbox:
             self._heard()
         if out.kind == "form":
             # Its trigger is good for 3 s: there is no later.
-            log.warning("%s was not opened: %s", out.key, trouble.code)
-            self.tables.form_failed(out, sentences.form_not_opened(trouble.code))
+            if isinstance(trouble, SlackLater) and trouble.seconds:
+                self.pace.limited(method, out, self.clock.monotonic() + trouble.seconds)
+            self._not_opened(out, trouble.code)
         elif isinstance(trouble, SlackLater):
             self._later(method, out, trouble)
         else:
             self._never(out, sent, trouble)
+
+    def _not_opened(self, out: Outbound, code: str) -> None:
+        log.warning("%s was not opened: %s", out.key, code)
+        self.tables.form_failed(out, sentences.form_not_opened(code))
 
     def _next_try(self, out: Outbound) -> float:
         """Counts a try that failed; the seconds until the next one."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from bot.slack.standin_messages import refused
 from bot.slack.standin_methods import Methods
 from bot.slack.standin_requests import arguments, bearer
 from bot.slack.standin_sockets import Sockets
@@ -20,6 +21,7 @@ from engine.clock import Clock, SystemClock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 S = TypeVar("S", bound="Server")
+RESPONSE = "response_url"
 SORRY = "<!DOCTYPE html><html><body><h1>Server error</h1><p>Something went wrong.</p></body></html>"
 
 
@@ -127,7 +129,7 @@ class Server(Sockets):
         if not self._down:
             return await handler(request)
         method = request.match_info.get("method") or request.path.split("/")[1]
-        method = "response_url" if method == "response" else method
+        method = RESPONSE if method == "response" else method
         self.workspace.record(method, await arguments(request), {}, 503)
         return web.Response(status=503, text=SORRY, content_type="text/html")
 
@@ -145,6 +147,12 @@ class Server(Sockets):
         return web.json_response(answer.body, status=answer.status, headers=headers)
 
     async def _respond(self, request: web.Request) -> web.Response:
-        error = self.workspace.respond(request.match_info["token"], await arguments(request))
+        args, ordered = await arguments(request), self.workspace.orders[RESPONSE]
+        if ordered:
+            order = ordered.popleft()
+            self.workspace.record(RESPONSE, args, refused(order.error), 429)
+            wait = {"Retry-After": str(order.retry_after or 1)}
+            return web.Response(status=429, text=order.error, headers=wait)
+        error = self.workspace.respond(request.match_info["token"], args)
         status = 404 if error == "expired_url" else 400 if error else 200
         return web.Response(status=status, text=error or "ok")

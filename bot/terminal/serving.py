@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 HEALTH_EVERY = 1.0
 LAST_WORDS = 3.0
 FIRST_STEP = 5.0
+HANGS = 30.0  # seconds for which the engine's step in hand is waited for at the end
 WALL = SystemClock()
 Reasons = SimpleQueue[int | BaseException]
 
@@ -145,7 +146,7 @@ def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, wh
 
 @contextmanager
 def _engine(session: Session, reasons: Reasons) -> Iterator[Loop]:
-    """The engine in its thread. It ends after the step in hand."""
+    """The engine in its thread. It ends after the step in hand, unless that hangs."""
     loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
     stop = threading.Event()
 
@@ -163,7 +164,20 @@ def _engine(session: Session, reasons: Reasons) -> Iterator[Loop]:
     finally:
         stop.set()
         session.service.wake.set()
-        thread.join()
+        thread.join(HANGS)
+        if thread.is_alive():
+            _end_as_killed()
+
+
+def _end_as_killed() -> None:
+    """VMM does not come back, and the threads that wait for it cannot be ended. A kill between any
+    two statements loses nothing, so it is done here rather than by whoever waits for us."""
+    click.echo(
+        "VMM does not answer; the step in hand is not waited for. Runs go on at the next start."
+    )
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _await_first_step(loop: Loop) -> None:

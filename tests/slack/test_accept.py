@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -110,6 +111,33 @@ def test_no_token_response_url_or_used_trigger_stays_in_a_row(night, tmp_path: P
     assert "slack_inbox" in dump
     for secret in ("xoxb", "xapp", "/response/", "verification-token", ".stand-in"):
         assert secret not in dump
+
+
+def test_no_token_trigger_or_address_of_an_answer_is_in_the_log_whatever_goes_wrong(night, caplog):
+    caplog.set_level(logging.INFO)
+    board = night.ask_for()
+    card = night.card(board)
+    night.settled()
+    asked = night.slack.command_payload(night.dana, night.ops, "status")
+    address = str(asked["response_url"])
+    for error in ("ratelimited", "internal_error"):
+        night.slack.order("response_url", error)
+    for method in ("chat.postMessage", "chat.update", "chat.postEphemeral", "views.open"):
+        night.slack.order(method, "fatal_error")
+        night.slack.order(method, "ratelimited")
+    night.slack.lose_answer("users.info")
+    night.slack.deliver("slash_commands", asked)
+    night.slack.deliver("slash_commands", {**asked, "trigger_id": "1.2", "response_url": "x:/1/y"})
+    used_up = {**asked, "trigger_id": "1.3", "response_url": f"{address}0"}
+    night.slack.deliver("slash_commands", used_up)
+    night.slack.click(night.ravi, card.ts, "deny")
+    night.slack.click(night.ravi, card.ts, "deny")
+    night.slack.hang_up()
+    night.settled()
+
+    for secret in ("xoxb", "xapp", "/response/", "x:/1/y", "verification-token", ".stand-in"):
+        assert secret not in caplog.text
+    assert len(caplog.records) > 5
 
 
 GARBAGE_COMMANDS = [

@@ -46,11 +46,13 @@ def test_everything_that_is_missing_is_named_at_once(slack):
         app_token="",
         channels=(uninvited, old, "C0NOWHERE"),
         fallback="C0FALL",
+        approvals_channel="C0ASK",
         oncall=(here, "S0GONE"),
     )
 
-    assert said.startswith("7 things are missing:")
+    assert said.startswith("8 things are missing:")
     assert "the channel C0FALL of slack.fallback (channel_not_found)" in said
+    assert "the channel C0ASK of slack.approvals_channel (channel_not_found)" in said
     assert "who is in the user group S0GONE of slack.oncall (no_such_subteam)" in said
     assert here not in said
     assert "slack.app_token is not set. Set VMFERRY_SLACK__APP_TOKEN" in said

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
 
@@ -62,6 +64,22 @@ def test_a_socket_that_slack_closes_is_replaced(linked):
 
     linked.slack.wait_for(lambda: linked.slack.sockets == 2)
     assert opened(linked) == 4
+
+
+def test_while_a_listener_waits_for_the_database_sockets_are_still_minded(linked):
+    held = linked.store.database()
+    held.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(1) as people:
+        said = people.submit(linked.say, "host hv01 to hv02 now")
+        linked.slack.wait_for(lambda: linked.side.connection.in_hand == 1)
+
+        pinged = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), linked.side.connection._loop)
+
+        try:
+            pinged.result(timeout=1)
+        finally:
+            held.conn.rollback()
+        assert said.result(timeout=10) == ""
 
 
 def replaced_after(night, caplog, reason):

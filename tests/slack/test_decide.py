@@ -382,10 +382,42 @@ def test_what_was_said_in_a_form_survives_a_kill_before_it_was_carried_out(asked
 def test_a_form_that_cannot_be_written_down_is_not_promised(asked):
     night, _, card = asked
     form = open_form(night, card, "deny")
-    broken = {"type": "view_submission", "user": {"id": night.ravi}, "view": {"id": form.id}}
+    night.settled()
+    db = night.store.database()
+    db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
+    night.slack.ack_within = 1.0
 
     with pytest.raises(NotAcked):
-        night.slack.deliver("interactive", broken)
+        night.slack.submit(form, reason="not tonight")
+
+    db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
+    night.slack.ack_within = 3.0
+    assert night.slack.submit(form, reason="not tonight").payload == {}
+    night.slack.wait_for(lambda: not queries.open_approvals(night.store))
+
+
+def test_a_form_that_comes_twice_is_one_decision_and_nobody_is_told_that_it_came_late(asked):
+    night, _, card = asked
+    form = open_form(night, card, "deny")
+    said = night.slack.submit_payload(form, "not tonight")
+
+    for _ in range(2):
+        assert night.slack.deliver("interactive", said, envelope="same").payload in ({}, None)
+
+    night.settled()
+    assert queries.approval(night.store, 1).state is ApprovalState.DENIED
+    assert night.slack.ephemerals(night.ravi) == ()
+
+
+def test_a_form_of_no_question_is_not_promised(asked):
+    night, _, card = asked
+    said = night.slack.submit_payload(open_form(night, card, "deny"), "not tonight")
+    night.slack.ack_within = 1.0
+
+    with pytest.raises(NotAcked):
+        night.slack.deliver(
+            "interactive", {**said, "view": {**said["view"], "private_metadata": ""}}
+        )
 
 
 def test_a_yes_is_taken_back_before_the_first_start(three):

@@ -20,7 +20,7 @@ from slack_sdk.signature import SignatureVerifier
 from bot.slack.standin import NotAcked, Standin
 from engine.store import queries
 from engine.store.store import Store
-from tests.served import Served
+from tests.served import OnSlack, Served
 
 FLEET = """
 format = 1
@@ -85,6 +85,51 @@ def test_what_was_acked_before_sigterm_is_answered_before_the_end(serve, slack, 
 
     told = "\n".join(e.text for e in slack.ephemerals(dana))
     assert [number for number in range(1000, 1030) if f"R{number}" not in told] == []
+
+
+def test_what_slack_takes_a_second_later_is_still_said_before_the_end(serve, slack, dana):
+    bot = serve()
+    bot.says("is heard")
+    slack.order("chat.postEphemeral", "ratelimited", retry_after=1)
+    asked = slack.command_payload(dana, "C0OPS", "status R77")
+    slack.deliver("slash_commands", {**asked, "response_url": ""})
+    slack.wait_for(lambda: slack.calls("chat.postEphemeral"))
+
+    assert bot.end(signal.SIGTERM) == 0
+
+    assert ["R77" in e.text for e in slack.ephemerals(dana)] == [True]
+
+
+def test_sigterm_ends_it_while_slack_is_down(serve, slack, dana):
+    bot = serve()
+    bot.says("is heard")
+    slack.down(close=True)
+    bot.says("Slack cannot be reached")
+
+    assert bot.end(signal.SIGTERM) == 0
+    assert "Traceback" not in bot.text
+
+
+def test_sigterm_ends_it_while_vmm_hangs_and_the_run_goes_on_afterwards(
+    serve, slack, dana, tmp_path
+):
+    held, hangs = tmp_path / "held", tmp_path / "hangs"
+    fleet = ("--fleet", str(tmp_path / "fleet.toml"))
+    words = (str(tmp_path), "2", "--db", str(tmp_path / "night.db"), "serve", *fleet)
+    with OnSlack(tmp_path, slack, "tests.bench.hung", *words) as bot:
+        bot.says("is heard")
+        held.touch()
+        slack.command(dana, "C0OPS", "host hv01 to hv02 now")
+        slack.wait_for(lambda: any("Moving" in m.shown for m in slack.messages("C0OPS")), 60)
+        held.unlink()
+        slack.wait_for(hangs.exists, 60)
+
+        assert bot.end(signal.SIGTERM) == -signal.SIGTERM
+
+    assert "VMM does not answer; the step in hand is not waited for." in bot.text
+    assert slack.sockets == 0
+    serve(*fleet, "--speed", "100").says("is heard")
+    slack.wait_for(lambda: any("1 of 1 moved" in m.text for m in slack.messages("C0OPS")), 60)
 
 
 def test_no_acked_command_is_lost_by_a_kill_in_mid_burst(serve, slack, dana):

@@ -53,6 +53,7 @@ def test_a_vm_named_like_a_ping_pings_nobody(make_night):
     assert "<!here" not in told
     calls = night.slack.calls("chat.postMessage")
     assert all(c.args["unfurl_links"] is False for c in calls)
+    assert all(c.args["unfurl_media"] is False for c in calls)
     assert not any("link_names" in c.args or "parse" in c.args for c in night.slack.calls())
 
 

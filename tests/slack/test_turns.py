@@ -66,6 +66,20 @@ def test_what_comes_later_about_the_same_run_or_of_the_same_person_waits_behind_
     assert [e.seq < paused.seq for e in refused] == [True, False]
 
 
+def test_what_is_said_in_the_thread_of_a_run_waits_behind_what_was_typed_about_it(two_runs):
+    night = two_runs
+    board = night.board_shows("Moving")
+    night.side.outbox.loop.stop()
+    forget(night, night.dana)
+
+    night.say("set R1 parallel 3")  # dana has to be asked about first
+    night.slack.mention(night.mei, night.ops, "pause", board.ts)
+
+    night.slack.wait_for(lambda: all(row["done"] for row in rows(night)))
+    kinds = [e.kind for e in events.since(night.store) if e.kind in ("refused", "run.paused")]
+    assert kinds == ["refused", "run.paused"]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_said_about_one_run_is_carried_out_in_the_order_it_came(two_runs, seed):
     night, chance = two_runs, random.Random(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from slack_sdk import WebClient
 
 from bot.slack import mentions, sentences
 from bot.slack.app import build_app, dispatch
+from bot.slack.controls import RUN, Control
 from bot.slack.drafts import Draft, Kind
+from bot.slack.forms import Place, metadata
 from bot.slack.listeners import Listeners
 from bot.slack.people import Deciders
 from bot.slack.previews import late_view, preview_view
+from bot.slack.run_forms import ABORT
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.standin_rules import refusal
 from bot.slack.tables import Inbound, Tables
@@ -30,7 +34,9 @@ from engine.forecast import Forecast, Hindered
 from engine.model import Options
 from engine.store.store import Store
 
-KINDS = ("command", "click", "submitted", "offered", "mention", "shortcut")
+KEPT = ("command", "click", "submitted", "mention", "shortcut")
+"""What is worth a row; options are only offered."""
+KINDS = (*KEPT, "offered")
 BOT = "U0VMFERRY"
 FIXED = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -166,7 +172,14 @@ def bodies(kind: str) -> dict[str, object]:
         "authorizations": [{"user_id": BOT}],
         "callback_id": "run_status",
         "message_ts": "1.1",
+        "view": abort_form("R1"),
     }
+
+
+def abort_form(where: str) -> dict[str, object]:
+    """A form that was filled in, which came from this thread."""
+    place = Place(Control(ABORT, 1, RUN, "0" * 8).value, "C1", where)
+    return {"id": "V1", "callback_id": ABORT, "private_metadata": metadata(place)}
 
 
 @contextmanager
@@ -203,12 +216,13 @@ def gone(door: Door) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("trouble", [busy, full, gone])
-@pytest.mark.parametrize("kind", ["command", "click", "mention", "shortcut"])
+@pytest.mark.parametrize("kind", KEPT)
 def test_what_the_database_does_not_take_is_not_promised(door, kind, trouble):
     big = bodies(kind) | {"text": "vm " + "x" * 3_900 + " to hv02"}
     big["event"] = {**bodies(kind)["event"], "text": f"<@{BOT}> " + "x" * 3_900}
     big["actions"] = [{"action_id": "approve", "value": "1." + "x" * 3_900, "action_ts": "1.2"}]
     big["message_ts"] = "1" * 3_900
+    big["view"] = abort_form("1" * 3_900)
     with trouble(door):
         answer, acks = door.knock(kind, big)
 
@@ -219,7 +233,7 @@ def test_what_the_database_does_not_take_is_not_promised(door, kind, trouble):
         assert (answer.status, acks) == (503, 0)
 
 
-@pytest.mark.parametrize("kind", ["command", "click", "mention", "shortcut"])
+@pytest.mark.parametrize("kind", KEPT)
 def test_after_the_store_was_closed_what_is_acked_is_written_all_the_same(door, kind):
     door.store.close()
 
@@ -228,13 +242,33 @@ def test_after_the_store_was_closed_what_is_acked_is_written_all_the_same(door, 
     assert (answer.status, acks, door.written) in ((200, 1, 1), (503, 0, 0))
 
 
-@pytest.mark.parametrize("kind", ["command", "click", "mention", "shortcut"])
+@pytest.mark.parametrize("kind", KEPT)
 def test_a_healthy_database_takes_each_once(door, kind):
     for _ in range(2):
         answer, acks = door.knock(kind, bodies(kind))
         assert (answer.status, acks) == (200, 1)
 
     assert door.written == 1
+
+
+def test_two_people_who_click_in_the_same_moment_are_two_clicks(door):
+    for user in ("U1", "U2"):
+        door.knock("click", bodies("click") | {"user": {"id": user}})
+
+    assert door.written == 2
+
+
+@pytest.mark.parametrize("kind", ["block_actions", "command"])
+def test_a_listener_runs_at_once_in_the_thread_that_brings_the_payload(door, kind):
+    """And not in Bolt's own five, where its answer waits for the next poll."""
+    ran: list[threading.Thread] = []
+    door.listeners.accepted = lambda: ran.append(threading.current_thread())
+    app = build_app(door.listeners, WebClient(), "xoxb-1", "/migrate")
+    named = {"command": "/migrate"} if kind == "command" else {"type": kind}
+
+    dispatch(app, lambda: BoltRequest(mode="socket_mode", body={**bodies("click"), **named}))
+
+    assert ran == [threading.current_thread()]
 
 
 @FIXED

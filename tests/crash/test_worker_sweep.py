@@ -1,0 +1,119 @@
+"""What people type and click, killed before every statement of the worker, and once more while it
+is taken up again: each counts once, and whoever did it is told once that it was they.
+
+A restart takes a while, so what was done before it lies before what is done after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bot.slack.loops import Loop
+from bot.slack.pace import Rhythm
+from bot.slack.standin import Standin
+from bot.slack.views import APPROVE
+from engine.sim.fleet_file import parse
+from engine.store import events, queries
+from tests.slack.mortal import Mortal
+from tests.slack.stepped import beginning
+
+PARTS = 4  # of the sweep, each a test of its own
+SLOW = Rhythm(board=30.0, look=5.0)
+RESTART = 7.0  # seconds
+FLEET = """
+format = 1
+host = [{ name = "hv01" }, { name = "hv02" }]
+vm = [
+  { name = "web01", host = "hv01", minutes = 40.0 },
+  { name = "web02", host = "hv01", minutes = 40.0 },
+  { name = "web03", host = "hv01", minutes = 40.0 },
+  { name = "old01", host = "hv01", minutes = 1.0, status = "PowerOff" },
+]
+"""
+HOURS = 3600.0
+MOMENTS = re.compile(r"<!date\^\d+\^[^>]*>|\d+ s ago")
+
+
+class Sweep(Mortal):
+    """A night in which only the worker can be killed; ``gap``: once more, so many statements
+    later; 0: not."""
+
+    gap = 0
+
+    def can_die(self, loop: Loop | None) -> bool:
+        return loop is self.side.worker.loop
+
+    def begin(self) -> None:
+        if self.deaths:
+            self.clock.jump(self.clock.now() + RESTART)
+        if self.deaths == 1 and self.gap:
+            self.chosen = self.points + self.gap
+        super().begin()
+
+    def does(self, user: str, text: str) -> None:
+        """Somebody types this, and it is carried out and answered."""
+        self.say(user, "C0OPS", text)
+        self.until(self.quiet, HOURS)
+
+
+def play(night: Sweep) -> None:
+    """A run that is asked for, steered, decided on, taken back and stopped."""
+    slack = night.slack
+    dana, ravi, mei = (slack.user(name) for name in ("dana", "ravi", "mei"))
+    slack.channel("ops")
+    night.does(dana, "host hv01 to hv02 now")
+    night.until(lambda: bool(queries.open_approvals(night.store)) and night.quiet(), HOURS)
+    night.does(dana, "host hv01 to hv02 now")  # the same again
+    for by, text in ((mei, "pause R1"), (mei, "resume R1"), (dana, "set R1 parallel 1")):
+        night.does(by, text)
+    card = next(m for m in slack.workspace.in_order() if "Approve moving" in m.shown)
+    night.click(ravi, card.ts, APPROVE)
+    night.until(night.quiet, HOURS)
+    for by, text in ((ravi, "withdraw A1 wait"), (dana, "skip R1 web03"), (mei, "stop R1")):
+        night.does(by, text)
+    night.until(lambda: night.ended(1), 10 * HOURS)
+
+
+Told = Counter[tuple[str, str]]
+
+
+def played(room: Path, chosen: int = -1, gap: int = 0) -> tuple[Sweep, Counter[str], Told]:
+    """One night: what the audit holds of it, and what was told to whom."""
+    room.mkdir()
+    clock = beginning()
+    with Standin(clock=clock) as slack:
+        night = Sweep(room, slack, clock, parse(FLEET), SLOW, approvers=("U0RAVI",))
+        night.chosen, night.gap = chosen, gap
+        play(night)
+        kept = events.since(night.store)
+        assert events.verify(night.store) == len(kept)
+        done = Counter(f"{e.kind} by {e.by}" for e in kept if e.by is not None)
+        users = ("U0DANA", "U0RAVI", "U0MEI")
+        told = Counter(
+            (user, MOMENTS.sub("then", e.text)) for user in users for e in slack.ephemerals(user)
+        )
+        night.drop()
+        assert night.bugs == 0
+        return night, done, told
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_before_any_statement_of_the_worker_each_counts_once_and_is_told_once(
+    tmp_path, part
+):
+    whole, done, told = played(tmp_path / "whole")
+    assert whole.points > 80, "the night is too quiet to prove anything"
+
+    for point in range(1 + part, whole.points + 1, PARTS):
+        gap = point // PARTS % 7
+        where = f"killed before statement {point} of {whole.points}, and {gap} after that"
+        night, again, said = played(tmp_path / f"{point}-{gap}", point, gap)
+        assert night.deaths >= 1, where
+        assert again == done, where
+        assert Counter(user for user, _ in said) == Counter(user for user, _ in told), where
+        # What was done before the kill is told out of the audit.
+        assert [one for one in said - told if f"<@{one[0]}>" not in one[1]] == [], where

@@ -1,0 +1,251 @@
+"""When Slack says: slower. Its word is obeyed to the second, and by that method alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.slack.pace import Pace, Rhythm
+from bot.slack.roster import Lookup
+from bot.slack.slack_api import SlackApi, _seconds, web_client
+from bot.slack.standin import Standin
+from bot.slack.tables import Outbound, Sent
+from bot.slack.views import DENY
+from engine.sim.fleet_file import parse
+from engine.store import queries
+from tests.slack.stepped import Stepped, beginning
+
+FLEET = """
+format = 1
+host = [{ name = "hv01" }, { name = "hv02" }]
+vm = [{ name = "old01", host = "hv01", status = "PowerOff" }]
+"""
+CHANNELS = ("C0OPS", "C0LAB")
+
+
+@pytest.fixture
+def night(tmp_path):
+    """A night on one thread, with Slack on its virtual clock."""
+    clock = beginning()
+    with Standin(clock=clock) as slack:
+        for name in ("dana", "ravi"):
+            slack.user(name)
+        for name in ("ops", "lab"):
+            slack.channel(name)
+        made = Stepped(tmp_path, slack, clock, parse(FLEET), approvers=("U0RAVI",))
+        yield made
+        made.drop()
+        assert made.bugs == 0
+
+
+def put(night, key, channel="C0OPS", words="x", **more):
+    out = Outbound(key, "message", channel, words, fingerprint=words, **more)
+    with night.store.transaction() as db:
+        night.side.tables.put(db, out)
+    night.side.outbox.loop.knock()
+    return out
+
+
+def wait(night, seconds):
+    """Let so many seconds pass, with everything that is due in them."""
+    until = night.clock.now() + seconds
+    while night.clock.now() < until:
+        night.step()
+
+
+def times(night, method):
+    return [call.at for call in night.slack.calls(method)]
+
+
+def test_a_channel_that_is_over_its_limit_does_not_stop_the_others(night):
+    night.slack.order("chat.postMessage", "ratelimited", retry_after=30)
+    put(night, "one", "C0OPS")
+    put(night, "two", "C0LAB")
+
+    wait(night, 40)
+
+    here, there = (night.slack.messages(channel) for channel in CHANNELS)
+    refused, other, again = times(night, "chat.postMessage")
+    assert other - refused < 2.0
+    assert 30.0 <= again - refused < 31.0
+    assert (len(here), len(there)) == (1, 1)
+
+
+def test_what_was_refused_does_not_stand_and_is_not_looked_for(night):
+    night.slack.order("chat.postMessage", "ratelimited", retry_after=3)
+    put(night, "one")
+
+    wait(night, 10)
+
+    assert len(night.slack.messages("C0OPS")) == 1
+    assert night.slack.calls("conversations.history") == ()
+
+
+def test_an_answer_that_came_too_fast_goes_out_when_slack_says(night):
+    night.slack.order("response_url", "ratelimited", retry_after=25)
+    night.say("U0DANA", "C0OPS", "status")
+
+    wait(night, 40)
+
+    refused, again = times(night, "response_url")
+    assert 25.0 <= again - refused < 26.0
+    assert len(night.slack.ephemerals("U0DANA")) == 1
+
+
+def test_who_may_not_look_does_not_look_for_anything_else_either(night):
+    """Of two posts nobody knows whether they stand, and Slack lets nobody look for a while."""
+    for key, channel in zip(("one", "two"), CHANNELS, strict=True):
+        night.side.tables.trying(put(night, key, channel), night.clock.now())
+    night.slack.order("conversations.history", "ratelimited", retry_after=30)
+
+    wait(night, 60)
+
+    refused, *later = times(night, "conversations.history")
+    assert len(later) == 2
+    assert min(later) - refused >= 30.0
+
+
+def test_a_look_up_that_came_too_fast_waits_and_others_go_on(night):
+    night.slack.order("usergroups.users.list", "ratelimited", retry_after=20)
+    lookups = night.side.teller.roster.lookups
+    wanted = ["S0ONE", "S0TWO", "U0DANA"]
+    for _ in range(30):
+        lookups.want(wanted)
+        night.side.outbox.loop.knock()
+        wait(night, 1)
+        if len(times(night, "usergroups.users.list")) > 1:
+            break
+
+    refused, *later = times(night, "usergroups.users.list")
+    assert min(later) - refused >= 20.0
+    assert night.slack.calls("users.info")
+
+
+def test_between_look_ups_what_is_to_be_said_goes_out(night):
+    night.side.teller.roster.lookups.want([f"U0{number:02}" for number in range(30)])
+    put(night, "one", priority=0)
+
+    night.step()
+
+    before = [c for c in night.slack.calls() if c.method in ("users.info", "chat.postMessage")]
+    assert [c.method for c in before].index("chat.postMessage") < 10
+
+
+@pytest.mark.parametrize("name", ["Retry-After", "retry-after", "RETRY-AFTER"])
+def test_the_seconds_are_read_whatever_the_case_of_the_header(name):
+    assert _seconds({name: "17"}) == 17.0
+
+
+# --- forms, which cannot wait --------------------------------------------------------------------
+
+
+def test_a_form_that_slack_does_not_open_just_now_is_told_at_once_and_the_limit_is_obeyed(night):
+    night.say("U0DANA", "C0OPS", "host hv01 to hv02 now")
+    night.until(lambda: bool(queries.open_approvals(night.store)) and night.quiet(), 3600)
+    card = next(m for m in night.slack.workspace.in_order() if "Approve moving" in m.shown)
+    night.slack.order("views.open", "ratelimited", retry_after=30)
+    begun = night.clock.now()
+
+    for _ in range(2):
+        night.click("U0RAVI", card.ts, DENY)
+        wait(night, 1)
+
+    told = night.slack.ephemerals("U0RAVI")
+    assert ["The form did not open (ratelimited)" in e.text for e in told] == [True, True]
+    assert max(e.at for e in told) - begun < 3.0
+    assert len(times(night, "views.open")) == 1
+    wait(night, 30)
+    night.click("U0RAVI", card.ts, DENY)
+    night.until(night.quiet, 60)
+    assert len(times(night, "views.open")) == 2
+
+
+# --- what else the sender must not forget --------------------------------------------------------
+
+
+def test_a_version_that_came_while_another_one_was_sent_is_sent_as_well(night):
+    tables = night.side.tables
+    first = put(night, "board:R9", words="first")
+    stands = Sent("board:R9", "C0OPS", "1.1", None, "first")
+    second = put(night, "board:R9", words="second")
+    tables.posted_as(first, stands)
+    assert [out.text for out in tables.outbound()] == ["second"]
+
+    put(night, "board:R9", words="third")
+    tables.updated(second, stands)
+
+    assert [out.text for out in tables.outbound()] == ["third"]
+
+
+def test_the_message_that_is_looked_for_is_the_version_that_was_tried(night):
+    """An older one of the same key, which may not be edited any more, stands in the channel."""
+    put(night, "board:R9", words="old")
+    night.until(night.quiet, 60)
+    night.slack.order("chat.update", "edit_window_closed")
+    night.slack.lose_request("chat.postMessage")
+    put(night, "board:R9", words="new")
+
+    night.until(night.quiet, 600)
+
+    assert [m.text for m in night.slack.messages("C0OPS")] == ["old", "new"]
+
+
+def test_a_message_is_found_behind_hundreds_of_newer_ones(night):
+    api = SlackApi(web_client(night.slack.bot_token, night.slack.base_url))
+    marks = ("board:R9", "v1")
+    _, ts = api.post(marks, "C0OPS", "x", [], None, False)
+    for _ in range(450):
+        night.slack.say("U0DANA", "C0OPS", "y")
+
+    assert api.find(marks, "C0OPS", None, 0.0) == ts
+
+
+def test_while_slack_is_away_it_is_asked_ever_more_rarely(night):
+    put(night, "one")
+    night.until(night.quiet, 60)
+    night.slack.down()
+    before = len(night.slack.calls())
+    for number in range(20):
+        put(night, f"more:{number}", CHANNELS[number % 2])
+
+    wait(night, 7200)
+
+    assert len(night.slack.calls()) - before <= 150  # about one a minute
+    night.slack.up()
+    wait(night, 300)
+    assert night.quiet()
+
+
+def test_that_slack_was_away_is_told_though_the_bot_was_started_anew_meanwhile(night):
+    night.say("U0DANA", "C0OPS", "host hv01 to hv02 now")
+    night.until(lambda: bool(queries.open_approvals(night.store)) and night.quiet(), 3600)
+    night.slack.down()
+    night.service.decide(1, "deny", by="terminal:ann")
+    wait(night, 1800)
+
+    night.drop()
+    night.begin()
+    night.slack.up()
+    wait(night, 300)
+
+    told = [m for m in night.slack.messages("C0OPS") if "did not take my messages" in m.shown]
+    assert len(told) == 1
+
+
+def test_an_answer_from_the_future_is_not_fresh():
+    """The clock was set back: nobody knows how old it is."""
+    said = Lookup("S0ONCALL", at=1_000.0)
+
+    assert [said.fresh(now) for now in (999.0, 1_000.0, 1_060.0, 1_061.0)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_moment_that_slack_names_is_of_one_channel_where_it_is_about_posts():
+    pace = Pace(Rhythm())
+    pace.limited("chat.postMessage", Outbound("a", "message", "C1", "x"), 130.0)
+
+    assert pace.ready_at("chat.postMessage", Outbound("b", "message", "C1", "x")) == 130.0
+    assert pace.ready_at("chat.postMessage", Outbound("b", "message", "C2", "x")) <= 100.0
