@@ -1,38 +1,32 @@
 """The command line: words to calls, results to text or JSON, errors to exit codes.
 
-Exit codes are part of the public contract: 0 every move done, 1 anything else, 2 refused and
-nothing changed, 3 VMM unreachable, 4 database locked, newer or corrupt, 5 golden differs,
-130 interrupted.
+Every command is defined here. Its function imports what it needs when it is called: ``--help``
+and a mistyped verb answer before settings, database and simulated world have been loaded.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bot.terminal import audit, reading, running, serving, verbs
-from bot.terminal.board import safe
-from bot.terminal.report_page import page
-from engine import grammar, naming
+from bot import exit_codes
+from bot.terminal import DEFAULT_DB
+from engine import grammar
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
-from engine.model import Request
-from engine.report import spreadsheet
-from engine.settings import Settings, load
-from engine.store import queries
-from engine.vocabulary import OPTIONS, VERBS
+from engine.vocabulary import OPTIONS, VERBS, Verb
 
 if TYPE_CHECKING:
+    from bot.terminal.reading import Place
+    from engine.model import Request
+    from engine.settings import Settings
     from engine.sim.story import Played
-
-REFUSED, UNREACHABLE, NO_STORE, DIFFERS = 2, 3, 4, 5
 
 
 class _Pace(click.ParamType[float]):
@@ -81,6 +75,35 @@ def _request_usage() -> str:
     return "\n\n".join("\b\n" + "\n".join(part) for part in (["REQUEST:", *verbs], options))
 
 
+class _Where:
+    """The files that a command works with. Only commands that need them read them."""
+
+    def __init__(self, config: Path | None, db: Path) -> None:
+        self.config, self.db = config, db
+
+    def settings(self) -> Settings:
+        """Read the settings. Raises ``Refused``."""
+        from engine.settings import load
+
+        return load(self.config)
+
+    def place(self) -> Place:
+        """Read the settings and find the database's folder. Raises ``Refused``."""
+        from bot.terminal.reading import Place
+
+        settings = self.settings()
+        if not self.db.parent.is_dir():
+            raise Refused(
+                f"There is no folder {self.db.parent} for the database.",
+                what=str(self.db),
+                hint="Make it, or name another file with --db.",
+            )
+        return Place(self.db, settings)
+
+
+_where = click.make_pass_decorator(_Where)
+
+
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
@@ -92,7 +115,7 @@ def _request_usage() -> str:
     "--db",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="VMFERRY_DB",
-    default=reading.DEFAULT_DB,
+    default=DEFAULT_DB,
     show_default=True,
     help="The database of runs.",
 )
@@ -102,25 +125,7 @@ def cli(ctx: click.Context, config: Path | None, db: Path) -> None:
     """Move virtual machines between Hyper-V hosts, with their networks intact."""
     usual = Path("settings.toml")
     path = config if config is not None else usual if usual.exists() else None
-    ctx.obj = _Lazy(path, db)
-
-
-class _Lazy:
-    """The place of a command, whose settings are read only by commands that need them."""
-
-    def __init__(self, config: Path | None, db: Path) -> None:
-        self.config, self.db = config, db
-
-    def place(self) -> reading.Place:
-        """Database and settings. Raises ``Refused``."""
-        settings: Settings = load(self.config)
-        if not self.db.parent.is_dir():
-            raise Refused(
-                f"There is no folder {self.db.parent} for the database.",
-                what=str(self.db),
-                hint="Make it, or name another file with --db.",
-            )
-        return reading.Place(self.db, settings)
+    ctx.obj = _Where(path, db)
 
 
 @cli.command(
@@ -145,9 +150,11 @@ class _Lazy:
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON; progress on stderr.")
 @click.argument("words", metavar="[REQUEST...]", nargs=-1, type=click.UNPROCESSED)
+@_where
 @click.pass_context
 def run(
     ctx: click.Context,
+    where: _Where,
     fleet: Path | None,
     speed: float | None,
     seed: int | None,
@@ -159,9 +166,11 @@ def run(
 
     Without a request it goes on with the only unfinished run.
     """
+    from bot.terminal import running
+
     request = _request(ctx, words) if words else None
     wish = running.Wish(request, fleet, speed, seed, approve, as_json)
-    code, document = running.run(cast(_Lazy, ctx.obj).place(), wish)
+    code, document = running.run(where.place(), wish)
     if as_json and document:
         _print_json(document)
     ctx.exit(code)
@@ -189,7 +198,7 @@ def _request(ctx: click.Context, words: tuple[str, ...]) -> Request:
                 at=shown.index(name),
             )
     command = grammar.parse_words(words)
-    if isinstance(command, Request):
+    if not isinstance(command, grammar.Ask):
         return command
     raise UsageError(
         f'"{command.verb}" is no request.',
@@ -202,53 +211,37 @@ def _request(ctx: click.Context, words: tuple[str, ...]) -> Request:
 
 @cli.command()
 @click.argument("run", metavar="[RUN]", required=False)
-@click.pass_context
-def status(ctx: click.Context, run: str | None) -> None:
+@_where
+def status(where: _Where, run: str | None) -> None:
     """Show what moves and why the rest waits.
 
     RUN is R214, 214, or a host that only one unfinished run has; default: all unfinished runs.
     """
-    place = cast(_Lazy, ctx.obj).place()
-    store = place.reading()
-    try:
-        chosen = (
-            [naming.find_run(run, queries.runs(store))]
-            if run
-            else queries.runs(store, unfinished=True)
-        )
-        boards = [reading.status_of(place, store, one) for one in chosen]
-        warning = place.idle_warning(store)
-    finally:
-        store.close()
-    for number, lines in enumerate(boards):
-        click.echo(("\n" if number else "") + "\n".join(lines))
-    if not boards:
-        click.echo("No run is unfinished.")
-    if warning:
-        click.echo(warning, err=True)
+    from bot.terminal import reading
+
+    reading.show_status(where.place(), run)
 
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, a row per VM; for a spreadsheet.")
 @click.argument("run", metavar="RUN")
+@_where
 @click.pass_context
-def report(ctx: click.Context, run: str, as_json: bool, as_csv: bool) -> None:
+def report(ctx: click.Context, where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
     """Show what became of every VM of a run."""
     if as_json and as_csv:
         raise click.UsageError("--json and --csv cannot be used together.", ctx)
-    place = cast(_Lazy, ctx.obj).place()
-    store = place.reading()
-    try:
-        document = reading.report_of(place, store, naming.find_run(run, queries.runs(store)))
-    finally:
-        store.close()
+    from bot.terminal import reading, report_page
+    from engine.report import spreadsheet
+
+    document = reading.find_report(where.place(), run)
     if as_json:
         _print_json(document)
     elif as_csv:
         click.echo(spreadsheet(document["runs"][0]).encode("utf-8", "replace"), nl=False)
     else:
-        click.echo("\n".join(page(document["runs"][0])))
+        click.echo("\n".join(report_page.page(document["runs"][0])))
 
 
 @cli.command()
@@ -292,10 +285,12 @@ def story(
         )
     for folder in unfinished:
         click.echo(f"{folder}: did not play to its end as it should.", err=True)
-    ctx.exit(DIFFERS if differing else 1 if unfinished else 0)
+    ctx.exit(exit_codes.DIFFERS if differing else 1 if unfinished else 0)
 
 
 def _print_difference(folder: Path, played: Played) -> None:
+    import difflib
+
     before, after = (played.expected or "").splitlines(), played.text.splitlines()
     names = (str(folder / "expect.txt"), "played")
     for line in difflib.unified_diff(before, after, *names, lineterm=""):
@@ -310,14 +305,150 @@ def demo() -> None:
     sys.exit(play())
 
 
-verbs.register(cli, lambda ctx: cast(_Lazy, ctx.obj).place())
-audit.register(cli, lambda ctx: cast(_Lazy, ctx.obj).place())
-serving.register(
-    cli,
-    lambda ctx: cast(_Lazy, ctx.obj).place(),
-    lambda ctx: load(cast(_Lazy, ctx.obj).config),
-    _Pace(),
+# --- beside a run -------------------------------------------------------------------------------
+
+
+@cli.command("list")
+@_where
+def list_(where: _Where) -> None:
+    """Show all runs, those that need a person first."""
+    from bot.terminal import verbs
+
+    verbs.list_runs(where.place())
+
+
+@cli.command()
+@click.option("--follow", is_flag=True, help="Wait for more, until Ctrl-C or the run is over.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.argument("run", metavar="[RUN]", required=False)
+@_where
+def events(where: _Where, run: str | None, follow: bool, as_json: bool) -> None:
+    """Show what happened, line by line."""
+    from bot.terminal import verbs
+
+    verbs.show_events(where.place(), run, follow=follow, as_json=as_json)
+
+
+@cli.command()
+@_where
+def approvals(where: _Where) -> None:
+    """Show what waits for a yes or no."""
+    from bot.terminal import verbs
+
+    verbs.show_approvals(where.place())
+
+
+#: What the words of a usage may be.
+_NAMED = {
+    "RUN": "RUN is R12, 12, or a host that only one unfinished run has.",
+    "APPROVAL": "APPROVAL is A3 or 3; the open ones: vmferry approvals",
+}
+
+
+def _changing(verb: Verb) -> click.Command:
+    """The command of one verb that changes something: its words are those of Slack."""
+
+    @_where
+    @click.pass_context
+    def change(
+        ctx: click.Context,
+        where: _Where,
+        /,
+        words: tuple[str, ...],
+        reason: str | None = None,
+        yes: bool = False,
+    ) -> None:
+        from bot.terminal import verbs
+
+        ctx.exit(verbs.change(where.place(), verb, words, reason, sure=yes))
+
+    # "parallel -1" has to be refused as a number, not as an option.
+    context = {"ignore_unknown_options": True} if verb.name == "set" else {}
+    usage = verb.usage.removeprefix(verb.name).replace(" yes", "").replace(" [WHY]", "").strip()
+    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
+    if verb.free:
+        params.append(click.Option(["--reason"], metavar="TEXT", help="Why; kept in the audit."))
+    if verb.name == "abort":
+        params.append(click.Option(["--yes"], is_flag=True, help="Do not ask whether it is meant."))
+    about = f"{verb.about[:1].upper()}{verb.about[1:]}."
+    named = " ".join(told for word, told in _NAMED.items() if word in usage.split())
+    return click.Command(
+        verb.name,
+        callback=change,
+        params=params,
+        help=about,
+        epilog=named or None,
+        context_settings=context,
+    )
+
+
+for _verb in VERBS:
+    if _verb.changes:
+        cli.add_command(_changing(_verb))
+
+
+@cli.group()
+def audit() -> None:
+    """Check the audit."""
+
+
+@audit.command()
+@click.argument("mark", metavar="[MARK]", default="")
+@_where
+@click.pass_context
+def verify(ctx: click.Context, where: _Where, mark: str) -> None:
+    """Walk the whole chain of events.
+
+    An event that was edited, deleted or moved breaks the chain. Events that are missing at its
+    end do not: for that, name a MARK that was told elsewhere, such as the "audit 7f3a91c2" of a
+    report in Slack. It is looked for.
+    """
+    from bot.terminal import audit
+
+    ctx.exit(audit.verify(where.place(), mark.casefold()))
+
+
+# --- Slack --------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Move on a simulated fleet, described by this file; kept beside the database.",
 )
+@click.option("--speed", type=_Pace(), metavar="N", help="Times faster than the clock. Default: 1.")
+@click.option("--seed", type=int, help="Chance of the simulated fleet; default: the fleet's.")
+@_where
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    where: _Where,
+    fleet: Path | None,
+    speed: float | None,
+    seed: int | None,
+) -> None:
+    """Run the Slack bot and the engine until SIGTERM or Ctrl-C.
+
+    What the settings or the workspace lack is named before anything starts.
+    """
+    from bot.terminal.running import Wish
+    from bot.terminal.serving import serve
+
+    ctx.exit(serve(where.place(), Wish(None, fleet, speed, seed)))
+
+
+@cli.command()
+@click.option("--http", metavar="URL", default="", help="For HTTP mode: the public address.")
+@_where
+def manifest(where: _Where, http: str) -> None:
+    """Print the Slack app's manifest, to paste into a new app.
+
+    Without --http it is for Socket Mode, which needs no public address.
+    """
+    from bot.slack.manifest import manifest
+
+    click.echo(manifest(where.settings().slack.command, http), nl=False)
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
@@ -344,7 +475,7 @@ def main(argv: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(running.INTERRUPTED)
+        sys.exit(exit_codes.INTERRUPTED)
     except BrokenPipeError:  # whoever read our lines has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -355,16 +486,18 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _words(error: VMFerryError) -> str:
+    from bot.terminal.board import safe
+
     text = error.pointed() if isinstance(error, UsageError) else str(error)
     return "\n".join(map(safe, text.split("\n")))
 
 
 def _exit_code(error: VMFerryError) -> int:
     if isinstance(error, Refused):
-        return REFUSED
+        return exit_codes.REFUSED
     if isinstance(error, VmmError):
-        return UNREACHABLE
-    return NO_STORE if isinstance(error, StoreError) else 1
+        return exit_codes.UNREACHABLE
+    return exit_codes.NO_STORE if isinstance(error, StoreError) else exit_codes.OTHERWISE
 
 
 if __name__ == "__main__":

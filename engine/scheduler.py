@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from engine.clock import Clock
@@ -41,7 +41,9 @@ class Bell:
         if self.is_alive():
             return
         scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(1)},
+            # The ring is made in the scheduler's own thread. In a pool a busy machine starts the
+            # next ring before the last one has ended, which APScheduler reports as a warning.
+            executors={"default": DebugExecutor()},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )

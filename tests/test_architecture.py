@@ -29,7 +29,7 @@ CMDLET = re.compile(
     r"\b(?:Get|Set|New|Add|Remove|Move|Read|Repair|Stop|Start|Restart|Test|Import|Export|Grant|"
     r"Revoke|Suspend|Resume|Save|Find|Register)-(?:SC[A-Z]|VM|Hyper)\w*"
 )
-LONGEST_MODULE = 450
+LONGEST_MODULE = 700
 BANNED_NAMES = re.compile(r"manager|helper|utils?(?:_|$)|common|misc")
 BANNED_WORDS = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b")
 

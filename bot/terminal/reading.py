@@ -7,12 +7,16 @@ clock is the one that counts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
+from bot.terminal import DEFAULT_DB
 from bot.terminal.board import board_lines, safe
-from engine import report
+from engine import naming, report
 from engine.board import board
 from engine.clock import SystemClock
 from engine.errors import Refused
@@ -22,8 +26,6 @@ from engine.sim.port import Opened, open_world
 from engine.store import queries
 from engine.store.leases import is_advanced
 from engine.store.store import Store
-
-DEFAULT_DB = Path("vmferry.db")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,30 @@ class Place:
         if not self.world.exists():
             return None
         return open_world(None, self.world, after=queries.newest(store))
+
+
+def show_status(place: Place, named: str | None) -> None:
+    """Print the board of the run that is named so, or of every unfinished run."""
+    with closing(place.reading()) as store:
+        chosen = (
+            [naming.find_run(named, queries.runs(store))]
+            if named
+            else queries.runs(store, unfinished=True)
+        )
+        boards = [status_of(place, store, one) for one in chosen]
+        warning = place.idle_warning(store)
+    for number, lines in enumerate(boards):
+        click.echo(("\n" if number else "") + "\n".join(lines))
+    if not boards:
+        click.echo("No run is unfinished.")
+    if warning:
+        click.echo(warning, err=True)
+
+
+def find_report(place: Place, named: str) -> dict[str, Any]:
+    """The document about the run that is named so. Raises ``Refused``."""
+    with closing(place.reading()) as store:
+        return report_of(place, store, naming.find_run(named, queries.runs(store)))
 
 
 def report_of(place: Place, store: Store, one: Run) -> dict[str, Any]:

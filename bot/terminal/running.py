@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
+from bot.exit_codes import INTERRUPTED
 from bot.terminal.ask import Policy
 from bot.terminal.board import LiveScreen, PlainScreen, Screen
 from bot.terminal.reading import Place, report_lines, truth_of
@@ -37,7 +38,6 @@ from engine.store.store import Store
 from engine.vmm.port import VmmPort
 
 LOOK_EVERY = 0.25
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The verbs of the Slack bot: ``serve`` runs it beside the engine, ``manifest`` describes the app.
+"""``serve``: the Slack bot beside the engine, until a signal.
 
 The engine comes first and goes last: runs go on while Slack is away. One queue holds every reason
 to end (a signal, an engine that was replaced), and the main thread waits for the first one.
@@ -11,17 +11,16 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 
 import click
 
-from bot.slack.manifest import manifest
+from bot.exit_codes import DONE, INTERRUPTED
 from bot.terminal.reading import Place
-from bot.terminal.running import INTERRUPTED, Session, Wish, opened
+from bot.terminal.running import Session, Wish, opened
 from engine.clock import SystemClock, VirtualClock
 from engine.errors import Refused
 from engine.scheduler import Loop
@@ -36,45 +35,6 @@ FIRST_STEP = 5.0
 HANGS = 30.0  # seconds for which the engine's step in hand is waited for at the end
 WALL = SystemClock()
 Reasons = SimpleQueue[int | BaseException]
-
-
-def register(
-    group: click.Group,
-    place_of: Callable[[click.Context], Place],
-    settings_of: Callable[[click.Context], Settings],
-    pace: click.ParamType[float],
-) -> None:
-    """Add these verbs to the command line. ``pace`` reads ``--speed``."""
-
-    @group.command(name="serve")
-    @click.option(
-        "--fleet",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Move on a simulated fleet, described by this file; kept beside the database.",
-    )
-    @click.option(
-        "--speed", type=pace, metavar="N", help="Times faster than the clock. Default: 1."
-    )
-    @click.option("--seed", type=int, help="Chance of the simulated fleet; default: the fleet's.")
-    @click.pass_context
-    def _serve(
-        ctx: click.Context, fleet: Path | None, speed: float | None, seed: int | None
-    ) -> None:
-        """Run the Slack bot and the engine until SIGTERM or Ctrl-C.
-
-        What the settings or the workspace lack is named before anything starts.
-        """
-        ctx.exit(serve(place_of(ctx), Wish(None, fleet, speed, seed)))
-
-    @group.command(name="manifest")
-    @click.option("--http", metavar="URL", default="", help="For HTTP mode: the public address.")
-    @click.pass_context
-    def _manifest(ctx: click.Context, http: str) -> None:
-        """Print the Slack app's manifest, to paste into a new app.
-
-        Without --http it is for Socket Mode, which needs no public address.
-        """
-        click.echo(manifest(settings_of(ctx).slack.command, http), nl=False)
 
 
 def serve(place: Place, wish: Wish) -> int:
@@ -139,7 +99,7 @@ def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, wh
             if isinstance(reason, BaseException):
                 raise reason
             click.echo("Ending: what is in hand is finished.")
-            return INTERRUPTED if reason == signal.SIGINT else 0
+            return INTERRUPTED if reason == signal.SIGINT else DONE
     finally:
         side.stop(LAST_WORDS)
 

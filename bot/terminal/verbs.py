@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
 
+from bot.exit_codes import DONE, REFUSED
 from bot.terminal.ask import card_lines
 from bot.terminal.board import event_line, safe
 from bot.terminal.listing import list_lines
@@ -27,21 +28,9 @@ from engine.service import Service
 from engine.store import events, queries
 from engine.store.store import Store
 from engine.verbs import carry_out
-from engine.vocabulary import VERBS, Verb
+from engine.vocabulary import Verb
 
 LOOK_EVERY = 0.5
-REFUSED = 2
-Places = Callable[[click.Context], Place]
-
-
-def register(group: click.Group, place_of: Places) -> None:
-    """Add these verbs to the command line. ``place_of`` gives the database of a call."""
-    group.add_command(_listing(place_of))
-    group.add_command(_happened(place_of))
-    group.add_command(_questions(place_of))
-    for verb in VERBS:
-        if verb.changes:
-            group.add_command(_changing(verb, place_of))
 
 
 @contextmanager
@@ -60,50 +49,24 @@ def _service(place: Place) -> Iterator[Service]:
 # --- what changes something ---------------------------------------------------------------------
 
 
-def _changing(verb: Verb, place_of: Places) -> click.Command:
-    """The command of one verb that changes something: its words are those of Slack."""
+def change(
+    place: Place, verb: Verb, words: Sequence[str], reason: str | None, *, sure: bool
+) -> int:
+    """Carry out a verb that changes something, in the words of Slack; returns the exit code.
 
-    @click.pass_context
-    def run(ctx: click.Context, /, words: tuple[str, ...], **said: object) -> None:
-        reason, sure = said.get("reason"), bool(said.get("yes"))
-        place = place_of(ctx)
-        with _service(place) as service:
-            text = " ".join((verb.name, *words))
-            try:
-                command = _command(verb, words, reason, sure)
-                made = carry_out(service, command, by=user(), deciders=None)
-            except Refused as error:
-                service.refuse(user(), text, error)
-                raise
-            click.echo(safe(made.sentence))
-            _warn(place, service)
-        ctx.exit(0 if made.accepted else REFUSED)
-
-    # "parallel -1" has to be refused as a number, not as an option.
-    context = {"ignore_unknown_options": True} if verb.name == "set" else {}
-    usage = verb.usage.removeprefix(verb.name).replace(" yes", "").replace(" [WHY]", "").strip()
-    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
-    if verb.free:
-        params.append(click.Option(["--reason"], metavar="TEXT", help="Why; kept in the audit."))
-    if verb.name == "abort":
-        params.append(click.Option(["--yes"], is_flag=True, help="Do not ask whether it is meant."))
-    about = f"{verb.about[:1].upper()}{verb.about[1:]}."
-    named = " ".join(told for word, told in _NAMED.items() if word in usage.split())
-    return click.Command(
-        verb.name,
-        callback=run,
-        params=params,
-        help=about,
-        epilog=named or None,
-        context_settings=context,
-    )
-
-
-#: What the words of the usage may be.
-_NAMED = {
-    "RUN": "RUN is R12, 12, or a host that only one unfinished run has.",
-    "APPROVAL": "APPROVAL is A3 or 3; the open ones: vmferry approvals",
-}
+    ``sure``: ``abort`` asks nothing. Raises ``Refused``, which the audit keeps.
+    """
+    with _service(place) as service:
+        text = " ".join((verb.name, *words))
+        try:
+            command = _command(verb, words, reason, sure)
+            made = carry_out(service, command, by=user(), deciders=None)
+        except Refused as error:
+            service.refuse(user(), text, error)
+            raise
+        click.echo(safe(made.sentence))
+        _warn(place, service)
+    return DONE if made.accepted else REFUSED
 
 
 def _warn(place: Place, service: Service) -> None:
@@ -113,11 +76,11 @@ def _warn(place: Place, service: Service) -> None:
         click.echo(warning, err=True)
 
 
-def _command(verb: Verb, words: Sequence[str], reason: object, sure: bool) -> Ask:
+def _command(verb: Verb, words: Sequence[str], reason: str | None, sure: bool) -> Ask:
     """The words as a command. Raises ``UsageError`` that points at the wrong one."""
     command = parse_words([verb.name, *words])
     assert isinstance(command, Ask)
-    if isinstance(reason, str) and reason.strip():
+    if reason and reason.strip():
         command = Ask(command.verb, (*command.words[:1], reason.strip()))
     if verb.name == "abort" and len(command.words) == 1:
         if not sure:
@@ -141,66 +104,45 @@ def _refuse_unmeant(run: str) -> None:
 # --- what only looks ------------------------------------------------------------------------------
 
 
-def _listing(place_of: Places) -> click.Command:
-    @click.command("list")
-    @click.pass_context
-    def listing(ctx: click.Context) -> None:
-        """Show all runs, those that need a person first."""
-        place = place_of(ctx)
-        with _service(place) as service:
-            for line in list_lines(service):
-                click.echo(line)
-            _warn(place, service)
-
-    return listing
+def list_runs(place: Place) -> None:
+    """Print all runs, those that need a person first."""
+    with _service(place) as service:
+        for line in list_lines(service):
+            click.echo(line)
+        _warn(place, service)
 
 
-def _questions(place_of: Places) -> click.Command:
-    @click.command("approvals")
-    @click.pass_context
-    def approvals(ctx: click.Context) -> None:
-        """Show what waits for a yes or no."""
-        with _service(place_of(ctx)) as service:
-            asked = queries.open_approvals(service.store)
-            fleet = queries.fleet(service.store, service.vmm)
-            for number, question in enumerate(asked):
-                record = queries.record(service.store, question.run)
-                assert record is not None
-                lines = card_lines(question, record, fleet)
-                label = question.label
-                lines.append(
-                    f"Type: vmferry approve {label}, or: vmferry deny {label} --reason TEXT"
-                )
-                click.echo(("\n" if number else "") + "\n".join(map(safe, lines)))
-            if not asked:
-                click.echo("Nothing waits for a yes or no.")
-            for review in queries.open_reviews(service.store):
-                who = safe(review.broken_by)
-                click.echo(
-                    f"{who} broke the glass for {review.label} of R{review.run}: somebody else "
-                    "looks at that with Review in its thread in Slack."
-                )
-
-    return approvals
+def show_approvals(place: Place) -> None:
+    """Print the open approvals, and the break-glass approvals that nobody has reviewed."""
+    with _service(place) as service:
+        asked = queries.open_approvals(service.store)
+        fleet = queries.fleet(service.store, service.vmm)
+        for number, question in enumerate(asked):
+            record = queries.record(service.store, question.run)
+            assert record is not None
+            lines = card_lines(question, record, fleet)
+            label = question.label
+            lines.append(f"Type: vmferry approve {label}, or: vmferry deny {label} --reason TEXT")
+            click.echo(("\n" if number else "") + "\n".join(map(safe, lines)))
+        if not asked:
+            click.echo("Nothing waits for a yes or no.")
+        for review in queries.open_reviews(service.store):
+            who = safe(review.broken_by)
+            click.echo(
+                f"{who} broke the glass for {review.label} of R{review.run}: somebody else "
+                "looks at that with Review in its thread in Slack."
+            )
 
 
-def _happened(place_of: Places) -> click.Command:
-    @click.command("events")
-    @click.option("--follow", is_flag=True, help="Wait for more, until Ctrl-C or the run is over.")
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-    @click.argument("run", metavar="[RUN]", required=False)
-    @click.pass_context
-    def happened(ctx: click.Context, run: str | None, follow: bool, as_json: bool) -> None:
-        """Show what happened, line by line."""
-        with _service(place_of(ctx)) as service:
-            runs = queries.runs(service.store)
-            one = naming.find_run(run, runs) if run else None
-            first = one or (runs[0] if runs else None)
-            start = first.created if first else service.clock.now()
-            for event in _events(service.store, one, follow):
-                click.echo(_json(event, start) if as_json else event_line(event, start))
-
-    return happened
+def show_events(place: Place, run: str | None, *, follow: bool, as_json: bool) -> None:
+    """Print the events of a run, or of all; with ``follow`` wait for more until it is over."""
+    with _service(place) as service:
+        runs = queries.runs(service.store)
+        one = naming.find_run(run, runs) if run else None
+        first = one or (runs[0] if runs else None)
+        start = first.created if first else service.clock.now()
+        for event in _events(service.store, one, follow):
+            click.echo(_json(event, start) if as_json else event_line(event, start))
 
 
 def _events(store: Store, run: Run | None, follow: bool) -> Iterator[Event]:
