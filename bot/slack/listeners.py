@@ -126,13 +126,13 @@ class Listeners:
 
     def _submitted(self, body: Payload) -> dict[str, str]:
         view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
-        kind = _text(view, "callback_id")
+        kind, key = _text(view, "callback_id"), f"form:{_text(view, 'id')}:{user}"
         place = forms.read_place(_text(view, "private_metadata"))
         if kind == run_forms.ABORT:
             action, value = run_forms.pressed(place)
             said_there: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
             row = Inbound(0, CLICK, user, place.channel, said_there, self.clock.now())
-            self._keep(row, f"form:{_text(view, 'id')}:{user}", body)
+            self._keep(row, key, body)
             return {}
         said = forms.read(_part(view, "state").get("values"))
         shown = forms.read_value(place.value)
@@ -146,7 +146,9 @@ class Listeners:
         else:
             wrong = forms.mistake(kind, said, digest, asked, run)
         if wrong:
-            return dict([wrong])
+            # Slack may deliver a submission again after the first delivery has taken effect, and
+            # its own effect is what makes it wrong now. Asked last: what took effect is stored.
+            return {} if self.tables.is_accepted(key) else dict([wrong])
         row = Inbound(
             0,
             CLICK,
@@ -162,7 +164,7 @@ class Listeners:
             },
             self.clock.now(),
         )
-        self._keep(row, f"form:{_text(view, 'id')}:{user}", body)
+        self._keep(row, key, body)
         return {}
 
     def _offered(self, body: Payload) -> list[Block]:

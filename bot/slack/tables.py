@@ -103,6 +103,10 @@ class Tables:
             )
             return int(written.lastrowid or 0) if written.rowcount == 1 else None
 
+    def is_accepted(self, key: str) -> bool:
+        """Is a row of this key in the inbox, carried out or not?"""
+        return bool(self._rows("SELECT 1 FROM slack_inbox WHERE key = ?", [key]))
+
     def next_inbound(self, after: int = 0) -> Inbound | None:
         """The oldest row that is not done, of those with a higher number than ``after``."""
         query = "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1"

@@ -1,0 +1,119 @@
+"""Slack may deliver every click and every form again after the first delivery has taken effect.
+
+Each journey is made twice: with a Slack that delivers once, and with one that delivers everything
+a second time. People see the same, and the audit holds the same.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.slack.forms import BREAK, REVIEW
+from bot.slack.review_form import IN_ORDER
+from bot.slack.standin import Standin
+from engine.model import MoveState
+from engine.store import events
+
+from .conftest import Night
+from .test_break_glass import fill
+from .test_buttons import choose as choose_in_menu
+from .test_buttons import state_of
+from .test_decide import SEVERAL
+from .test_review import looked_at, say
+
+
+class Insistent(Standin):
+    """A Slack that delivers everything again once the first delivery has been carried out."""
+
+    night: Night | None = None
+
+    def deliver(self, kind, payload, **more):
+        first = super().deliver(kind, payload, **more)
+        if kind != "interactive" or self.night is None:
+            return first
+        self.night.settled()
+        again = super().deliver(kind, payload, **more)
+        assert again.payload == first.payload
+        self.night.settled()
+        return first
+
+
+def open_form(night, user, message, action):
+    night.slack.click(user, message.ts, action)
+    return night.slack.form(user)
+
+
+def approve(night, board, card):
+    night.slack.click(night.ravi, card.ts, "approve")
+    night.reply_with("Approved by", board)
+
+
+def deny(night, board, card):
+    form = open_form(night, night.ravi, card, "deny")
+    night.slack.submit(form, reason=" ")
+    night.slack.submit(form, reason="not tonight")
+    night.reply_with("Denied by", board)
+
+
+def choose(night, board, card):
+    form = open_form(night, night.ravi, card, "choose")
+    names = [o["text"]["text"] for o in form.view["blocks"][1]["element"]["options"]]
+    night.slack.submit(form, chosen=names[:1])
+    night.reply_with("Approved 1 of 3", board)
+
+
+def withdraw(night, board, card):
+    night.slack.click(night.ravi, card.ts, "approve")
+    approved = night.reply_with("Approved by", board)
+    night.slack.submit(open_form(night, night.ravi, approved, "withdraw"), reason="wait")
+    night.reply_with("Withdrawn by", board)
+
+
+def break_and_review(night, board, card):
+    fill(night, open_form(night, night.mei, card, BREAK))
+    broken = night.reply_with("broke the glass", board)
+    say(night, open_form(night, night.ravi, broken, REVIEW), IN_ORDER)
+    night.reply_with("Review: in order", board)
+
+
+def pause_and_resume(night, board, card):
+    night.slack.click(night.dana, board.ts, "do.pause")
+    night.slack.click(night.dana, night.board_shows("Paused").ts, "do.resume")
+    night.board_shows("Moving")
+
+
+def abort(night, board, card):
+    night.step(until=lambda: state_of(night, "web01") is MoveState.MOVING)
+    choose_in_menu(night, night.dana, board, "Abort…")
+    night.slack.submit(night.slack.form(night.dana))
+    night.board_shows("Stopping")
+
+
+def everything_seen(night):
+    looked_at(night)
+    private = {u: [e.text for e in night.slack.ephemerals(u)] for u in night.slack.workspace.users}
+    public = [m.shown for m in night.slack.workspace.in_order()]
+    return private, public, [(e.kind, e.by) for e in events.since(night.store)]
+
+
+@pytest.mark.parametrize(
+    "journey", [approve, deny, choose, withdraw, break_and_review, pause_and_resume, abort]
+)
+def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(journey, tmp_path):
+    seen = []
+    for kind in (Standin, Insistent):
+        folder = tmp_path / kind.__name__
+        folder.mkdir()
+        alone = {"approvers": ("U0DANA",), "break_glass": True}
+        options = alone if journey is break_and_review else {}
+        with kind() as slack:
+            night = Night(folder, slack, fleet=SEVERAL, **options)
+            night.start()
+            board = night.ask_for("host hv01 to hv02 now")
+            card = night.card(board)
+            slack.night = night
+            journey(night, board, card)
+            seen.append(everything_seen(night))
+            night.stop()
+
+    assert seen[0] == seen[1]
