@@ -14,6 +14,7 @@ import pytest
 from engine.store import events, queries
 from engine.store.store import Store
 from tests.console import process
+from tests.prove import spread
 
 FLEET = """
 format = 1
@@ -57,16 +58,17 @@ def kill_when(engine: subprocess.Popen[str], seen: str) -> None:
     assert engine.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "attempt.begun web0",
-        "move.moving web0",
-        "attempt.issued web0",
-        "move.restoring web0",
-        "move.done web0",
-    ],
+MOMENTS = (
+    "attempt.begun web0",
+    "move.moving web0",
+    "attempt.issued web0",
+    "move.restoring web0",
+    "move.done web0",
 )
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("moment", spread(MOMENTS, 2, 5))
 def test_a_killed_engine_goes_on_and_starts_nothing_twice(tmp_path: Path, moment: str):
     (tmp_path / "fleet.toml").write_text(FLEET)
     simulated = ["--fleet", str(tmp_path / "fleet.toml"), "--speed", "300"]

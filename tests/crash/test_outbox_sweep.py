@@ -1,8 +1,8 @@
 """The outbox, killed before every single statement that it makes, and left without the answer to
 every single call: nothing that was to be said is lost, and nothing stands twice.
 
-Not a sample but all of them, on virtual time: first a night without trouble is counted, then it is
-played once for each point.
+On virtual time: first a night without trouble is counted, then it is played once for each point;
+``make prove`` plays all of them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from bot.slack.standin import Standin
 from bot.slack.standin_messages import Message
 from bot.slack.views import APPROVE
 from engine.sim.fleet_file import parse
+from tests.prove import size, spread
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
 
-PARTS = 4  # of the sweep, each a test of its own
+pytestmark = pytest.mark.prove
+
+PARTS = size(1, 4, 4)  # of the sweep, each a test of its own
 SLOW = Rhythm(board=30.0, look=5.0)
 FLEET = """
 format = 1
@@ -115,7 +118,7 @@ def test_killed_before_any_statement_the_outbox_still_says_everything(nights, pa
     assert whole.points > 40, "the night is too quiet to prove anything"
     assert set(usual.values()) == {1}
 
-    for point in range(1 + part, whole.points + 1, PARTS):
+    for point in spread(range(1 + part, whole.points + 1, PARTS), 8, 8):
         _, slack = played(nights, chosen=point)
         assert_all_is_said(slack, usual, f"killed before statement {point} of {whole.points}")
 
@@ -124,9 +127,9 @@ def test_an_answer_that_is_lost_at_any_call_costs_no_message(nights):
     _, slack = played(nights)
     usual, methods = keys(slack), [call.method for call in slack.calls()]
 
-    for number, method in enumerate(methods):
-        if not method.startswith("chat."):
-            continue  # who somebody is, is asked again; until then nobody decides
+    # Who somebody is, is asked again; until then nobody decides.
+    said = [(n, method) for n, method in enumerate(methods) if method.startswith("chat.")]
+    for number, method in spread(said, 4, 12):
         for night, other in nights():
             lose(other, number)
             play(night)

@@ -1,13 +1,12 @@
 """The real process of ``vmferry serve``, killed in the middle of a burst of commands and clicks.
 
 What was acked is in the rows and is answered after the restart; nothing is carried out twice; what
-came into no row has had no effect. ``VMFERRY_KILLS=200`` is for the long night.
+came into no row has had no effect.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import sqlite3
@@ -19,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from bot.slack.blocks import fingerprint
 from bot.slack.pace import RATES
 from bot.slack.standin import NotAcked, Standin
@@ -26,9 +27,10 @@ from bot.slack.standin_messages import Message, buttons
 from bot.slack.views import APPROVE
 from engine.store import events, queries
 from engine.store.store import Store
+from tests.prove import size
 from tests.served import Served
 
-KILLS = int(os.environ.get("VMFERRY_KILLS", "5"))
+KILLS = size(2, 5, 100)
 PATIENCE = 30.0  # seconds: longer is a hang; how long it takes is printed, and meant to be 5
 ANSWERS = RATES["chat.postEphemeral"]  # how answers go out once their response URLs are lost
 STATUS, VERB, RUN, CLICK = "status", "verb", "run", "click"
@@ -154,6 +156,7 @@ class Night:
     waited: list[float] = field(default_factory=list)  # beyond what Slack's limit costs
 
 
+@pytest.mark.prove
 def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
     (tmp_path / "fleet.toml").write_text(fleet(2 * KILLS + 2))
     night = Night()

@@ -18,19 +18,22 @@ from bot.slack.standin import Standin
 from bot.slack.views import APPROVE
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
+from tests.prove import size, spread
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
 
-PARTS = 4  # of the sweep, each a test of its own
+pytestmark = pytest.mark.prove
+
+PARTS = size(1, 4, 4)  # of the sweep, each a test of its own
 SLOW = Rhythm(board=30.0, look=5.0)
 RESTART = 7.0  # seconds
 FLEET = """
 format = 1
 host = [{ name = "hv01" }, { name = "hv02" }]
 vm = [
-  { name = "web01", host = "hv01", minutes = 40.0 },
-  { name = "web02", host = "hv01", minutes = 40.0 },
-  { name = "web03", host = "hv01", minutes = 40.0 },
+  { name = "web01", host = "hv01", minutes = 12.0 },
+  { name = "web02", host = "hv01", minutes = 12.0 },
+  { name = "web03", host = "hv01", minutes = 12.0 },
   { name = "old01", host = "hv01", minutes = 1.0, status = "PowerOff" },
 ]
 """
@@ -108,8 +111,8 @@ def test_killed_before_any_statement_of_the_worker_each_counts_once_and_is_told_
     whole, done, told = played(tmp_path / "whole")
     assert whole.points > 80, "the night is too quiet to prove anything"
 
-    for point in range(1 + part, whole.points + 1, PARTS):
-        gap = point // PARTS % 7
+    for point in spread(range(1 + part, whole.points + 1, PARTS), 5, 10):
+        gap = point // 4 % 7
         where = f"killed before statement {point} of {whole.points}, and {gap} after that"
         night, again, said = played(tmp_path / f"{point}-{gap}", point, gap)
         assert night.deaths >= 1, where

@@ -7,12 +7,12 @@ clock that kills it at a chosen moment, the real teller tells.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +29,7 @@ from engine.settings import Settings, SlackSettings
 from engine.store import events, queries
 from engine.store.deeds import writing
 from engine.store.store import Store
+from tests.prove import REPEATABLE, size
 
 NOW = 1_767_650_400.0
 DECIDERS = ("RAVI", "MEI", "OMAR")  # dana asked, gus is nobody
@@ -230,11 +231,12 @@ TWO_OF_ONE = (
 )
 
 
+@pytest.mark.prove
 @settings(
-    max_examples=int(os.environ.get("VMFERRY_CLICKS", "150")),
+    max_examples=size(40, 150, 2000),
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize="VMFERRY_CLICKS" not in os.environ,
+    derandomize=REPEATABLE,
 )
 @given(st.lists(steps, min_size=3, max_size=24))
 @example([*TWO_OF_ONE, Work(4)])

@@ -3,11 +3,11 @@ does what it says at most once, and each is answered exactly once, with what is 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from engine.board import failed
 from engine.model import MoveState, Outcome
 from engine.store import events, queries
 from engine.store.deeds import writing
+from tests.prove import REPEATABLE, size
 
 from .test_clicks import PEOPLE, Card, Work
 
@@ -105,11 +106,12 @@ class Board(Card):
 TWICE = (Press("RAVI", "retry", old=False), Press("RAVI", "retry", old=False))
 
 
+@pytest.mark.prove
 @settings(
-    max_examples=int(os.environ.get("VMFERRY_CLICKS", "150")),
+    max_examples=size(40, 150, 2000),
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize="VMFERRY_CLICKS" not in os.environ,
+    derandomize=REPEATABLE,
 )
 @given(st.lists(steps, min_size=3, max_size=24))
 @example([*TWICE, Work(2), "fail", Work(None)])

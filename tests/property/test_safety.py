@@ -7,10 +7,10 @@ that the engine uses.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +22,7 @@ from engine.sim.fleet_file import START, FleetFile, HostSpec, Lies, VmSpec, adap
 from engine.sim.story import Player
 from engine.sim.story_file import Happening, Story
 from engine.store import events
+from tests.prove import REPEATABLE, size
 
 HOSTS = ("hv01.corp.example", "hv02.corp.example", "hv03.corp.example")
 PEOPLE = {"ann": ("operator",), "bob": ("approver",)}
@@ -261,11 +262,12 @@ class Night(Player):
         return "\n" + "\n".join(lines)
 
 
+@pytest.mark.prove
 @settings(
-    max_examples=int(os.environ.get("VMFERRY_NIGHTS", "60")),
+    max_examples=size(15, 60, 1000),
     deadline=None,
     # The same nights every time, unless somebody asks for more of them.
-    derandomize="VMFERRY_NIGHTS" not in os.environ,
+    derandomize=REPEATABLE,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
 )

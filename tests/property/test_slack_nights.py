@@ -2,12 +2,10 @@
 
 However it went: no safety rule is broken, everything that was accepted is answered once, what
 stands in the channel is what would be drawn from the rows now, and no secret is in a row.
-``VMFERRY_NIGHTS`` is how many.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import tempfile
@@ -15,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from bot.slack.views import APPROVE
 from engine.settings import WaitLimits
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
+from tests.prove import REPEATABLE, size
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
 
@@ -277,11 +277,12 @@ def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
         assert NOW.sub("", again[key].shown) == NOW.sub("", before[key].shown), key
 
 
+@pytest.mark.prove
 @settings(
-    max_examples=int(os.environ.get("VMFERRY_NIGHTS", "15")),
+    max_examples=size(6, 15, 300),
     deadline=None,
     # The same nights every time, unless somebody asks for more of them.
-    derandomize="VMFERRY_NIGHTS" not in os.environ,
+    derandomize=REPEATABLE,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,
 )

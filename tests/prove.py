@@ -1,0 +1,33 @@
+"""How much is played of what could be played for ever: random nights, kill sweeps, floods.
+
+``make test`` plays a small fixed part, continuous integration a middle one, ``make prove`` the full
+one, with other nights each time. ``VMFERRY_PROVE`` is ``small``, ``middle``, ``full``, or a number:
+that many times the full size, for a hunt over a weekend.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+SIZE = os.environ.get("VMFERRY_PROVE", "small")
+#: Random nights are the same ones each time, unless somebody hunts.
+REPEATABLE = SIZE in ("small", "middle")
+
+T = TypeVar("T")
+
+
+def size(small: int, middle: int, full: int) -> int:
+    """How many to play."""
+    if SIZE in ("small", "middle", "full"):
+        return {"small": small, "middle": middle, "full": full}[SIZE]
+    return int(full * float(SIZE))
+
+
+def spread(everything: Sequence[T], small: int, middle: int) -> Sequence[T]:
+    """Evenly spaced ones of everything, the first and the last among them; all of it in full."""
+    wanted, there = size(small, middle, len(everything)), len(everything)
+    if wanted >= there:
+        return everything
+    return [everything[round(n * (there - 1) / (wanted - 1))] for n in range(wanted)]
