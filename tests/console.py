@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from bot import cli
+from tests.hangs import HANGS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -120,7 +121,7 @@ class Seat:
     def sees(self, pattern: str) -> None:
         """Waits until it is shown, after what was seen before."""
         with self._news:
-            assert self._news.wait_for(lambda: self._finds(pattern), 60), self.shown
+            assert self._news.wait_for(lambda: self._finds(pattern), HANGS), self.shown
 
     def _finds(self, pattern: str) -> bool:
         found = re.compile(pattern).search(self.shown, self._seen)
@@ -140,11 +141,11 @@ class Seat:
 
     def leaves(self) -> int:
         """The exit code, once the program has ended by itself."""
-        return self.child.wait(timeout=60)
+        return self.child.wait(timeout=HANGS)
 
     def close(self) -> None:
         self.child.kill()
-        self.child.wait(timeout=30)
+        self.child.wait(timeout=HANGS)
         os.close(self._keyboard)
 
 

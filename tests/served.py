@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bot.slack.standin import Standin
+from tests.hangs import HANGS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,15 +60,17 @@ class OnSlack:
         """Wait until it has told this."""
         with self._came:
             told = self._came.wait_for(
-                lambda: words in self.text or not self._reading.is_alive(), timeout=60
+                lambda: words in self.text or not self._reading.is_alive(), timeout=HANGS
             )
         assert told, self.text
         assert words in self.text, self.text
 
     def ends(self) -> int:
         """Wait for its end; the exit code."""
-        code = self.popen.wait(timeout=60)
-        self._reading.join(timeout=10)
+        code = self.popen.wait(timeout=HANGS)
+        self._reading.join(timeout=HANGS)
+        assert self.popen.stdout is not None
+        self.popen.stdout.close()
         return code
 
     def end(self, number: int) -> int:
@@ -86,11 +88,8 @@ class OnSlack:
         tb: TracebackType | None,
     ) -> None:
         if self.popen.poll() is None:
-            self.end(signal.SIGKILL)
-        self._reading.join(timeout=10)
-        if not self._reading.is_alive():  # a child of its own may hold the other end
-            assert self.popen.stdout is not None
-            self.popen.stdout.close()
+            self.popen.kill()
+        self.ends()
         if error is not None:
             print(self.text, file=sys.stderr)
 

@@ -45,6 +45,7 @@ from engine.steering import DO, RULES
 from engine.store.store import Store
 from engine.vocabulary import OPTIONS, VERBS
 from tests.console import process, sit_down
+from tests.hangs import HANGS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -520,7 +521,7 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path, monkeypa
         program, *words = command.split()
         assert program == "vmferry"
         done = process(*words)
-        out, err = done.communicate(timeout=120)
+        out, err = done.communicate(timeout=HANGS)
         denied = "--approve no" in command  # then not everything moves
         assert done.returncode == (1 if denied else 0), err
         told = iter(out.splitlines())

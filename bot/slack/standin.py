@@ -245,7 +245,9 @@ class Standin(Events):
         number = next(self._numbers)
         trigger = f"{number}.{number}.stand-in"
         with self._changed:
-            self.workspace.triggers[trigger] = Trigger(user, self.workspace.clock.now())
+            self.workspace.triggers[trigger] = Trigger(
+                user, self.workspace.clock.now() + self.trigger_life
+            )
         return trigger
 
     def _common(self, user: str, channel: str, thread_ts: str | None) -> dict[str, object]:

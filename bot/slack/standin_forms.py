@@ -13,16 +13,15 @@ from bot.slack.standin_shapes import wrong
 Json = Mapping[str, object]
 
 ASKING = "multi_external_select"
-TRIGGER_LIFE = 3.0
 VIEW_SIZE = 250_000
 
 
 @dataclass
 class Trigger:
-    """What lets an app open one form, for 3 seconds after an interaction."""
+    """What lets an app open one form shortly after an interaction."""
 
     user: str
-    at: float
+    until: float
     used: bool = False
 
 
@@ -46,7 +45,7 @@ def trigger_error(trigger: Trigger | None, now: float) -> str:
         return "invalid_trigger_id"
     if trigger.used:
         return "exchanged_trigger_id"
-    return "expired_trigger_id" if now - trigger.at > TRIGGER_LIFE else ""
+    return "expired_trigger_id" if now > trigger.until else ""
 
 
 def view_refusal(view: object) -> Refusal | None:

@@ -35,10 +35,17 @@ class Server(Sockets):
         bot_token: str = "xoxb-stand-in",
         app_token: str = "xapp-stand-in",
         ack_within: float = 3.0,
+        trigger_life: float = 3.0,
+        patience: float = 10.0,
         limits: bool = False,
     ) -> None:
-        """``limits``: every method keeps its published tier, on the clock."""
-        super().__init__(Workspace(clock or SystemClock(), bot_token, app_token), ack_within)
+        """Make a Slack that is as impatient as the real one.
+
+        ``ack_within`` and ``trigger_life`` are Slack's limits in seconds, ``patience`` is how long
+        ``wait_for`` waits; ``limits``: every method keeps its published tier, on the clock.
+        """
+        workspace = Workspace(clock or SystemClock(), bot_token, app_token)
+        super().__init__(workspace, ack_within, trigger_life, patience)
         Methods(self.workspace)
         self.workspace.methods[OPEN] = lambda _: {"ok": True, "url": self._address()}
         self.workspace.limits = Limits() if limits else None
@@ -54,14 +61,14 @@ class Server(Sockets):
         """Listen on a free port of 127.0.0.1."""
         self._loop = asyncio.new_event_loop()
         self._thread.start()
-        self._port = self._listening.result(timeout=10)
+        self._port = self._listening.result(self.patience)
         return self
 
     def stop(self) -> None:
         """Close every socket and the port."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._halt.set)
-            self._thread.join(timeout=10)
+            self._thread.join(self.patience)
 
     def __enter__(self: S) -> S:
         return self.start()
@@ -103,6 +110,7 @@ class Server(Sockets):
                 self._listening.set_exception(error)
             raise
         finally:
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
 
     async def _listen(self) -> None:

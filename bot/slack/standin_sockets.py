@@ -51,9 +51,12 @@ class Sockets:
 
     _loop: asyncio.AbstractEventLoop
 
-    def __init__(self, workspace: Workspace, ack_within: float) -> None:
+    def __init__(
+        self, workspace: Workspace, ack_within: float, trigger_life: float, patience: float
+    ) -> None:
         self.workspace = workspace
-        self.ack_within = ack_within
+        self.ack_within, self.trigger_life = ack_within, trigger_life
+        self.patience = patience
         self.others = 0
         self.http: tuple[str, str] | None = None
         self._changed = workspace.changed
@@ -69,9 +72,9 @@ class Sockets:
         """How many Socket Mode connections are open."""
         return len(self._sockets)
 
-    def wait_for(self, question: Callable[[], T], timeout: float = 10.0) -> T:
+    def wait_for(self, question: Callable[[], T], timeout: float | None = None) -> T:
         """The first true answer to ``question``; ``AssertionError`` with all that is seen."""
-        return self.workspace.wait_for(question, timeout)
+        return self.workspace.wait_for(question, self.patience if timeout is None else timeout)
 
     # --- envelopes ------------------------------------------------------------------------
 

@@ -141,10 +141,11 @@ class Workspace:
     def wait_for(self, question: Callable[[], T], timeout: float) -> T:
         """The first true answer to ``question``, asked again at every change.
 
-        Not everything that a test waits for happens here, so it is also asked four times a
-        second. Fails with what stands in the channels when the time is over.
+        Not everything that a test waits for happens here, so it is also asked again and again,
+        ever more rarely, at least four times a second. Fails with what stands in the channels when
+        the time is over.
         """
-        until = WALL.monotonic() + timeout
+        until, pause = WALL.monotonic() + timeout, 0.005
         with self.changed:
             while True:
                 answer = question()
@@ -153,7 +154,8 @@ class Workspace:
                 left = until - WALL.monotonic()
                 if left <= 0:
                     raise AssertionError(f"not seen within {timeout} s; seen:\n{self.dump()}")
-                self.changed.wait(min(left, 0.25))
+                self.changed.wait(min(left, pause))
+                pause = min(2 * pause, 0.25)
 
     def dump(self) -> str:
         """Everything people see, for a failing test."""

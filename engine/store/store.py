@@ -37,7 +37,11 @@ class Store:
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._refuse_foreign()
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()  # nobody gets a store to close
+            raise
 
     def database(self) -> Database:
         """This thread's connection."""
@@ -69,11 +73,11 @@ class Store:
     def _connect(self) -> Database:
         # Closing happens in whichever thread stops the program; using stays thread-local.
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        with self._lock:
+            self._all.append(connection)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'OFF'}")
         connection.execute("PRAGMA foreign_keys=ON")
-        with self._lock:
-            self._all.append(connection)
         return Database(connection)
 
     def _refuse_foreign(self) -> None:
@@ -96,7 +100,8 @@ class Store:
                 f"{self.path} is a database of something else. Nothing was changed. "
                 "Name another file with --db."
             )
-        known = {m.name for m in migrations.pending(Database(memory=True))}
+        with closing(sqlite3.connect(":memory:")) as connection:
+            known = {m.name for m in migrations.pending(Database(connection))}
         unknown = sorted(applied - known)
         if unknown:
             raise StoreNewer(

@@ -36,14 +36,13 @@ from types import TracebackType
 
 from engine.settings import Settings, from_mapping
 from engine.vmm.powershell import MODULES
+from tests.hangs import HANGS
 from tests.powershell import stubs
 from tests.powershell.pwsh import PWSH
 from tests.powershell.scene import imported
 from tests.wire.endpoint import ABORTED, DEFAULT, NO_SHELL, Endpoint, Fault, Outbox, Server, Shell
 
 USER, PASSWORD = "ferry", "only for these tests"
-PATIENCE = 30.0
-"""Seconds for one acknowledgement."""
 _ITSELF = "00000000-0000-0000-0000-000000000000"
 _CONSTRAINED = """
 $functions = @((Get-Module -Name 'VMFerry.*').ExportedFunctions.Keys)
@@ -115,7 +114,7 @@ class PowerShell(Shell):
                 assert self.process.stdin is not None
                 self.process.stdin.write(line.encode() + b"\n")
                 self.process.stdin.flush()
-                answered = self._acknowledged.get(timeout=PATIENCE)
+                answered = self._acknowledged.get(timeout=HANGS)
             except (OSError, ValueError):
                 raise Fault(NO_SHELL, f"PowerShell is gone: {self._why}") from None
             except queue.Empty:

@@ -14,6 +14,7 @@ import pytest
 from engine.store import events, queries
 from engine.store.store import Store
 from tests.console import process
+from tests.hangs import HANGS
 from tests.prove import spread
 
 FLEET = """
@@ -76,7 +77,7 @@ def test_a_killed_engine_goes_on_and_starts_nothing_twice(tmp_path: Path, moment
     kill_when(vmferry(tmp_path, *simulated), moment)
     kill_when(vmferry(tmp_path, *simulated), "attempt.issued")
     last = vmferry(tmp_path)
-    out, told = last.communicate(timeout=120)
+    out, told = last.communicate(timeout=HANGS)
 
     assert last.returncode == 0, told
     document = json.loads(out)

@@ -19,6 +19,7 @@ from bot.slack.standin import Standin
 from bot.slack.standin_messages import Message
 from bot.slack.views import APPROVE
 from engine.sim.fleet_file import parse
+from tests.patient import patient_slack
 from tests.prove import size, spread
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
@@ -83,7 +84,7 @@ def nights(tmp_path: Path) -> Callable[..., Iterator[tuple[Sweep, Standin]]]:
         room = tmp_path / str(next(numbers))
         room.mkdir()
         clock = beginning()
-        with Standin(clock=clock) as slack:
+        with patient_slack(clock) as slack:
             night = Sweep(room, slack, clock, parse(FLEET), SLOW, approvers=("U0RAVI",))
             for name, value in chosen.items():
                 setattr(night, name, value)

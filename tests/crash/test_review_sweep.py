@@ -13,6 +13,7 @@ from bot.slack.pace import Rhythm
 from bot.slack.standin import Standin
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
+from tests.patient import patient_slack
 from tests.prove import spread
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
@@ -74,7 +75,7 @@ def played(room: Path, chosen: int) -> tuple[Sweep, Standin]:
     """One night, killed before that statement."""
     room.mkdir()
     clock = beginning()
-    with Standin(clock=clock) as slack:
+    with patient_slack(clock) as slack:
         night = Sweep(
             room, slack, clock, parse(FLEET), SLOW, approvers=("U0DANA",), break_glass=True
         )

@@ -14,10 +14,10 @@ import pytest
 
 from bot.slack.loops import Loop
 from bot.slack.pace import Rhythm
-from bot.slack.standin import Standin
 from bot.slack.views import APPROVE
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
+from tests.patient import patient_slack
 from tests.prove import size, spread
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
@@ -88,7 +88,7 @@ def played(room: Path, chosen: int = -1, gap: int = 0) -> tuple[Sweep, Counter[s
     """One night: what the audit holds of it, and what was told to whom."""
     room.mkdir()
     clock = beginning()
-    with Standin(clock=clock) as slack:
+    with patient_slack(clock) as slack:
         night = Sweep(room, slack, clock, parse(FLEET), SLOW, approvers=("U0RAVI",))
         night.chosen, night.gap = chosen, gap
         play(night)

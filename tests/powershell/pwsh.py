@@ -18,6 +18,8 @@ from types import TracebackType
 
 import pytest
 
+from tests.hangs import HANGS
+
 ROOT = Path(__file__).resolve().parents[2]
 _BESIDE = ROOT.parent / "shared" / "pwsh" / "pwsh"
 
@@ -47,7 +49,7 @@ def check(commands: Path, *files: Path) -> str:
     """What the signature check finds in these files; empty: nothing."""
     assert PWSH is not None
     arguments = [PWSH, "-Check", "-Commands", str(commands), *map(str, files)]
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=HANGS).stdout
 
 
 @dataclass(frozen=True)

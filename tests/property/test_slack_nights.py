@@ -24,6 +24,7 @@ from bot.slack.views import APPROVE
 from engine.settings import WaitLimits
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
+from tests.patient import patient_slack
 from tests.prove import REPEATABLE, size
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
@@ -289,7 +290,7 @@ def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
 @given(fleets(), acts())
 def test_no_night_in_slack_loses_doubles_or_betrays_anything(fleet: str, happens: list[Act]):
     clock = beginning()
-    with tempfile.TemporaryDirectory() as room, Standin(clock=clock, limits=True) as slack:
+    with tempfile.TemporaryDirectory() as room, patient_slack(clock, limits=True) as slack:
         deciders = ("U0RAVI", "U0MEI", LEE)
         night = SlackNight(Path(room), slack, clock, parse(fleet), QUIET, SHORT, approvers=deciders)
         night.prepare()

@@ -18,9 +18,12 @@ from engine.reconciler import Engine
 from engine.service import Service
 from engine.settings import RunDefaults, Settings, SlackSettings
 from engine.sim.fleet_file import parse
+from engine.sim.pace import next_tick
 from engine.sim.port import SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
+from tests.hangs import HANGS
+from tests.patient import patient_slack
 
 HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05, rates={})
 
@@ -76,7 +79,7 @@ class Night:
         self.world = opened.world
         clock = opened.clock()
         assert isinstance(clock, VirtualClock)
-        self.clock = clock
+        self.clock, self.began = clock, clock.now()
         self.store = Store(folder / "vmferry.db", durable=False)
         self.service = Service(self.store, clock, self.settings)
         self.engine = Engine(
@@ -84,7 +87,11 @@ class Night:
         )
         self.engine.take_over()
         self.engine.look()
-        self.side = self.new_side()
+        try:
+            self.side = self.new_side()
+        except BaseException:  # what is refused leaves nobody a night to stop
+            self.close()
+            raise
 
     def new_side(self, rhythm: Rhythm = HURRIED) -> SlackSide:
         return SlackSide(
@@ -98,10 +105,13 @@ class Night:
 
     def start(self) -> None:
         self.side.start()
-        assert self.side.connection.connected.wait(10)
+        assert self.side.connection.connected.wait(HANGS)
 
     def stop(self) -> None:
         self.side.stop()
+        self.close()
+
+    def close(self) -> None:
         self.engine.close()
         self.store.close()
 
@@ -157,18 +167,20 @@ class Night:
         assert run is not None
         return run
 
-    def step(self, until: Callable[[], bool], most: int = 3000) -> None:
-        """Advance on virtual time until ``until`` is true."""
+    def step(self, until: Callable[[], bool], most: int = 3000, at_most: float = 30.0) -> None:
+        """Advance on virtual time until ``until`` is true.
+
+        Ticks at which nothing can change are left out, but time never jumps further than
+        ``at_most`` seconds: that is how exactly a moment can be waited for.
+        """
         for _ in range(most):
             if until():
                 return
+            now, tick = self.clock.now(), self.engine.rules.tick
             advanced = self.engine.advance()
             assert advanced.error is None
-            times = [self.clock.now() + 5.0]
-            change = self.world.next_change(self.clock.now())
-            if change is not None and change > self.clock.now():
-                times.append(change)
-            self.clock.jump(min(times))
+            moments = (now,) if advanced.acted else (advanced.next_due, self.world.next_change(now))
+            self.clock.jump(min(now + at_most, next_tick(now, self.began, tick, *moments)))
         raise AssertionError(f"still not so at {self.clock.now()}: {self.slack.workspace.dump()}")
 
     def to_the_end(self, number: int = 1) -> None:
@@ -177,7 +189,7 @@ class Night:
 
 @pytest.fixture
 def slack() -> Iterator[Standin]:
-    with Standin() as standin:
+    with patient_slack() as standin:
         yield standin
 
 

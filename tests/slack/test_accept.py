@@ -16,6 +16,8 @@ from bot.slack.tables import Inbound
 from engine import grammar
 from engine.errors import Refused
 from engine.store import events, queries
+from tests.hangs import HANGS
+from tests.patient import not_acked
 
 
 def rows(night, table):
@@ -181,12 +183,9 @@ def test_no_click_however_broken_goes_without_its_one_ack(night, part):
 
 @pytest.mark.parametrize("actions", [[], [None], ["approve"]])
 def test_a_payload_that_bolt_cannot_read_is_not_acked_and_the_next_one_is(night, actions):
-    night.slack.ack_within = 1.0
-
-    with pytest.raises(NotAcked):
+    with not_acked(night.slack), pytest.raises(NotAcked):
         night.slack.deliver("interactive", {"type": "block_actions", "actions": actions})
 
-    night.slack.ack_within = 3.0
     assert night.say("status") == ""
 
 
@@ -201,18 +200,17 @@ def test_a_button_of_another_version_gets_an_answer(night):
     assert last.detail["text"] == "click on teleport"
 
 
-def test_what_cannot_be_written_down_is_not_promised(night):
+def test_what_cannot_be_written_down_is_not_promised(night, caplog):
     board = night.ask_for()
     card = night.card(board)
     night.settled()
     db = night.store.database()
     db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
-    night.slack.ack_within = 1.0
 
     answer = night.say("host hv01 to hv02")
-    with pytest.raises(NotAcked):
+    with not_acked(night.slack), pytest.raises(NotAcked):
         night.slack.click(night.ravi, card.ts, "approve")
-    night.slack.ack_within = 3.0
+    night.slack.wait_for(lambda: "a click could not be accepted" in caplog.text)
 
     assert "could not write this down" in answer
     db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
@@ -331,8 +329,8 @@ def test_what_is_in_hand_at_a_stop_is_acked_before_the_socket_closes(night):
         stopped = people.submit(night.side.connection.stop)
         held.conn.rollback()
 
-        assert said.result(timeout=10) == ""
-        stopped.result(timeout=10)
+        assert said.result(timeout=HANGS) == ""
+        stopped.result(timeout=HANGS)
 
     assert len(rows(night, "slack_inbox")) == 1
 

@@ -19,6 +19,8 @@ from bot.slack.pace import Rhythm
 from bot.slack.restraint import Restraint
 from bot.slack.standin import NotAcked
 from bot.slack.standin_workspace import OPEN
+from tests.hangs import HANGS
+from tests.patient import not_acked
 
 NOTICED = 5.0
 
@@ -49,7 +51,7 @@ def test_a_socket_is_given_up_five_seconds_after_its_last_sign_of_life():
 
 def test_a_silent_socket_is_noticed_and_replaced(linked):
     linked.slack.fall_silent()
-    with pytest.raises(NotAcked):
+    with not_acked(linked.slack), pytest.raises(NotAcked):
         linked.slack.deliver("slash_commands", linked.slack.command_payload("U", "C", "list"))
 
     linked.slack.wait_for(lambda: opened(linked) == 4)
@@ -76,10 +78,10 @@ def test_while_a_listener_waits_for_the_database_sockets_are_still_minded(linked
         pinged = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), linked.side.connection._loop)
 
         try:
-            pinged.result(timeout=1)
+            pinged.result(timeout=HANGS)
         finally:
             held.conn.rollback()
-        assert said.result(timeout=10) == ""
+        assert said.result(timeout=HANGS) == ""
 
 
 def replaced_after(night, caplog, reason):

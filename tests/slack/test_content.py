@@ -26,6 +26,12 @@ def tries(night, key, method=POST):
     return found
 
 
+def look(night):
+    night.side.teller.look_at(1)
+    night.side.teller.look()
+    night.side.outbox.loop.knock()
+
+
 def notes(night):
     return [e.text for e in events.since(night.store) if e.kind == "run.noted"]
 
@@ -168,8 +174,14 @@ def test_a_card_that_cannot_be_closed_as_it_should_loses_its_buttons_all_the_sam
 def test_a_new_version_that_slack_takes_in_no_way_is_noted_and_the_old_one_stays(night):
     board = night.ask_for("vm web01 to hv02 now")
     night.settled()
+    night.side.teller.loop.stop()  # its looks are ours: else a newer version may take the refusal
     night.slack.order(UPDATE, "msg_blocks_too_long", times=2)
+    night.clock.jump(night.clock.now() + 60)
+    night.engine.advance()
+    look(night)
+    night.slack.wait_for(lambda: notes(night))
     night.to_the_end()
+    look(night)
     night.reply_with("R1 ended", board)
     night.settled()
 

@@ -14,6 +14,7 @@ from bot.slack.tables import Inbound
 from engine.model import ApprovalState
 from engine.steering import Steering
 from engine.store import events, queries
+from tests.patient import not_acked
 
 
 @pytest.fixture
@@ -379,19 +380,18 @@ def test_what_was_said_in_a_form_survives_a_kill_before_it_was_carried_out(asked
     assert len(denied) == 1
 
 
-def test_a_form_that_cannot_be_written_down_is_not_promised(asked):
+def test_a_form_that_cannot_be_written_down_is_not_promised(asked, caplog):
     night, _, card = asked
     form = open_form(night, card, "deny")
     night.settled()
     db = night.store.database()
     db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
-    night.slack.ack_within = 1.0
 
-    with pytest.raises(NotAcked):
+    with not_acked(night.slack), pytest.raises(NotAcked):
         night.slack.submit(form, reason="not tonight")
 
+    night.slack.wait_for(lambda: "a form could not be accepted" in caplog.text)
     db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
-    night.slack.ack_within = 3.0
     assert night.slack.submit(form, reason="not tonight").payload == {}
     night.slack.wait_for(lambda: not queries.open_approvals(night.store))
 
@@ -412,9 +412,8 @@ def test_a_form_that_comes_twice_is_one_decision_and_nobody_is_told_that_it_came
 def test_a_form_of_no_question_is_not_promised(asked):
     night, _, card = asked
     said = night.slack.submit_payload(open_form(night, card, "deny"), "not tonight")
-    night.slack.ack_within = 1.0
 
-    with pytest.raises(NotAcked):
+    with not_acked(night.slack), pytest.raises(NotAcked):
         night.slack.deliver(
             "interactive", {**said, "view": {**said["view"], "private_metadata": ""}}
         )

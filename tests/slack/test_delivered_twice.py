@@ -13,6 +13,7 @@ from bot.slack.review_form import IN_ORDER
 from bot.slack.standin import Standin
 from engine.model import MoveState
 from engine.store import events
+from tests.hangs import HANGS
 
 from .conftest import Night
 from .test_break_glass import fill
@@ -106,7 +107,7 @@ def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(
         folder.mkdir()
         alone = {"approvers": ("U0DANA",), "break_glass": True}
         options = alone if journey is break_and_review else {}
-        with kind() as slack:
+        with kind(ack_within=HANGS, trigger_life=HANGS, patience=HANGS) as slack:
             night = Night(folder, slack, fleet=SEVERAL, **options)
             night.start()
             board = night.ask_for("host hv01 to hv02 now")

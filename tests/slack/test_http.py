@@ -14,6 +14,7 @@ from slack_sdk.signature import SignatureVerifier
 
 from bot.slack.manifest import PATH
 from bot.slack.standin_payloads import app_mention, event_callback
+from tests.hangs import HANGS
 
 SECRET = "a-signing-secret"
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
@@ -44,7 +45,7 @@ def signed(body: bytes, age: float = 0.0, secret: str = SECRET) -> dict[str, str
 
 def send(port: int, body: bytes, headers: dict[str, str], kind: str = FORM) -> tuple[int, str]:
     """The status and the text that come back."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANGS)
     try:
         connection.request("POST", PATH, body, {"Content-Type": kind, **headers})
         answer = connection.getresponse()
@@ -161,7 +162,7 @@ def test_what_is_in_hand_at_a_stop_is_answered(night, port):
         time.sleep(0.3)  # the stop has begun, and waits
         held.conn.rollback()
 
-        assert said.result(timeout=10) == (200, "")
-        stopped.result(timeout=10)
+        assert said.result(timeout=HANGS) == (200, "")
+        stopped.result(timeout=HANGS)
 
     assert written(night) == 1

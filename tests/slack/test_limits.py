@@ -6,10 +6,10 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.slack_api import web_client
-from bot.slack.standin import Standin
 from bot.slack.standin_arguments import METHODS
 from bot.slack.standin_tiers import TIERS
 from engine.clock import VirtualClock
+from tests.patient import patient_slack
 
 START = 1_700_000_000.25
 
@@ -21,7 +21,7 @@ def clock():
 
 @pytest.fixture
 def slack(clock):
-    with Standin(clock=clock, limits=True) as standin:
+    with patient_slack(clock, limits=True) as standin:
         yield standin
 
 
@@ -169,7 +169,7 @@ def test_one_method_over_its_limit_does_not_stop_another(slack, client):
 
 
 def test_without_limits_nobody_waits():
-    with Standin() as slack:
+    with patient_slack() as slack:
         ops, client = slack.channel("ops"), web_client(slack.bot_token, slack.base_url)
 
         assert [wait_said(client.chat_postMessage, channel=ops, text="x") for _ in range(8)] == [

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from bot.slack.needed import moment
 from bot.slack.rows import see
-from bot.slack.standin import Standin
 from bot.slack.views import STEP, coarse_time
 from engine.sim.fleet_file import parse
+from tests.patient import patient_slack
 from tests.slack.stepped import Stepped, beginning
 
 from .test_reminders import LONG, looked_at
@@ -93,9 +93,11 @@ def test_board_card_reminder_escalation_and_answers_say_the_same_moment(make_nig
 def versions_of_the_card(folder, fleet, hours):
     """How the card stood in the course of a night in which nobody decides for so long."""
     clock = beginning()
-    with Standin(clock=clock, limits=True) as slack:
+    with patient_slack(clock, limits=True) as slack:
         ravi = slack.user("ravi")
-        night = Stepped(folder, slack, clock, parse(fleet), approvers=(ravi,), reminders=())
+        night = Stepped(
+            folder, slack, clock, parse(fleet), tick=30.0, approvers=(ravi,), reminders=()
+        )
         night.say(slack.user("dana"), slack.channel("ops"), "host hv01 to hv02 now")
         end = clock.now() + hours * 3_600.0
         night.until(lambda: clock.now() >= end, hours * 3_600.0 + 60.0)

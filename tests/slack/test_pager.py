@@ -16,6 +16,7 @@ from engine.model import MoveState
 from engine.settings import from_mapping
 from engine.store import queries
 from engine.store.store import Store
+from tests.hangs import HANGS
 
 from .test_buttons import DAMAGE
 
@@ -38,7 +39,7 @@ class Peer:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 peer.calls += 1
                 peer.called.set()
-                peer.holds.wait(20)
+                peer.holds.wait(HANGS)
                 status = peer.answers.pop(0) if peer.answers else 200
                 if status == 200:
                     peer.told.append(json.loads(body))
@@ -277,7 +278,7 @@ def test_with_many_pages_that_a_pager_does_not_take_it_still_stops_after_the_one
         put(pages, Page(f"damaged:R{number}:y", "damaged", f"R{number}", "x"))
     peer.holds.clear()
     pager.loop.start()
-    assert peer.called.wait(10)
+    assert peer.called.wait(HANGS)
 
     pager.loop.stop(0)
     peer.holds.set()

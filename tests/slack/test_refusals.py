@@ -10,6 +10,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from bot.slack.slack_api import web_client
+from tests.hangs import HANGS
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def sent(slack, method, body, kind="application/json"):
     address = method if method.startswith("http") else slack.base_url + method
     request = Request(address, body.encode(), headers)
     try:
-        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+        with build_opener(ProxyHandler({})).open(request, timeout=HANGS) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()

@@ -164,11 +164,11 @@ def test_a_card_that_is_needed_at_once_is_left_alone_for_five_minutes(night):
     night.card(board)
     asked = queries.open_approvals(night.store)[0].requested
 
-    night.step(until=lambda: night.clock.now() >= asked + 290)
+    night.step(until=lambda: night.clock.now() >= asked + 290, at_most=5.0)
     looked_at(night)
     assert asked_again(night, board, "⏰") == []
 
-    night.step(until=lambda: night.clock.now() >= asked + 300)
+    night.step(until=lambda: night.clock.now() >= asked + 300, at_most=5.0)
     assert night.reply_with("⏰", board)
 
 

@@ -7,11 +7,11 @@ import pytest
 from bot.slack.pace import Pace, Rhythm
 from bot.slack.roster import Lookup
 from bot.slack.slack_api import SlackApi, _seconds, web_client
-from bot.slack.standin import Standin
 from bot.slack.tables import Outbound, Sent
 from bot.slack.views import DENY
 from engine.sim.fleet_file import parse
 from engine.store import queries
+from tests.patient import patient_slack
 from tests.slack.stepped import Stepped, beginning
 
 FLEET = """
@@ -26,7 +26,7 @@ CHANNELS = ("C0OPS", "C0LAB")
 def night(tmp_path):
     """A night on one thread, with Slack on its virtual clock."""
     clock = beginning()
-    with Standin(clock=clock) as slack:
+    with patient_slack(clock) as slack:
         for name in ("dana", "ravi"):
             slack.user(name)
         for name in ("ops", "lab"):

@@ -7,7 +7,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.slack_api import SlackApi, SlackLater, SlackNever, web_client
-from bot.slack.standin import NotAcked
+from bot.slack.standin import NotAcked, Standin
 
 
 @pytest.fixture
@@ -190,8 +190,9 @@ def test_a_trigger_opens_one_form_and_no_other_opens_any(slack, client, trigger)
 
 
 def test_a_trigger_is_good_for_three_seconds(slack, client, trigger):
+    slack.trigger_life = Standin().trigger_life
     late = trigger()
-    slack.workspace.triggers[late].at -= 3.5
+    slack.workspace.triggers[late].until -= 3.5
 
     assert error_of(client.views_open, trigger_id=late, view=modal()) == "expired_trigger_id"
 

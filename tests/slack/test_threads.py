@@ -17,6 +17,7 @@ from engine.grammar import Ask
 from engine.model import Request
 from engine.store import queries
 from engine.vocabulary import VERBS
+from tests.patient import not_acked
 
 BOT = "U0VMFERRY"
 
@@ -292,14 +293,15 @@ def test_a_guest_changes_nothing_by_a_mention_either(night, board, slack):
     assert night.run().state == "active"
 
 
-def test_a_mention_that_cannot_be_written_down_is_not_acked_and_comes_again(night, board):
+def test_a_mention_that_cannot_be_written_down_is_not_acked_and_comes_again(night, board, caplog):
     db = night.store.database()
     db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
-    night.slack.ack_within = 0.5
 
     said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
     event = app_mention(night.slack.workspace.team, said)
-    sent = night.slack.event(event)
+    with not_acked(night.slack):
+        sent = night.slack.event(event)
+    night.slack.wait_for(lambda: "a mention could not be accepted" in caplog.text)
     assert not night.slack.heard(sent)
     db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
     night.slack.event(event)

@@ -335,6 +335,6 @@ def test_a_form_that_is_sent_brings_a_trigger_that_opens_one_more(slack, client,
     assert error_of(client.views_open, trigger_id=first, view=modal()) == ""
     again = error_of(client.views_open, trigger_id=first, view=modal())
     assert again == "exchanged_trigger_id"
-    slack.workspace.triggers[second].at -= 3.5
+    slack.workspace.triggers[second].until = 0.0
     late = error_of(client.views_open, trigger_id=second, view=modal())
     assert late == "expired_trigger_id"

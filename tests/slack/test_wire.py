@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +19,8 @@ from slack_sdk.signature import SignatureVerifier
 from bot.slack.slack_api import web_client
 from bot.slack.standin import NotAcked, Standin
 from engine.clock import VirtualClock
+from tests.hangs import HANGS
+from tests.patient import patient_slack
 
 TEXT, CLOSE = 0x1, 0x8
 
@@ -66,8 +68,14 @@ class App:
         body = json.dumps(answer).encode()
         self.stream.sendall(bytes([0x80 | TEXT, 0x80 | len(body), 0, 0, 0, 0]) + body)
 
+    def hang_up(self) -> None:
+        """End it from this side, unless it has ended."""
+        with suppress(OSError):
+            self.stream.shutdown(socket.SHUT_RDWR)
+        self.reading.join(HANGS)
+
     def end(self) -> str:
-        self.reading.join(10)
+        self.reading.join(HANGS)
         return self.ended
 
     def envelopes(self, key: str = "envelope_id") -> list[object]:
@@ -77,7 +85,7 @@ class App:
 def connect(url: str) -> tuple[socket.socket, bytes]:
     """A WebSocket's stream behind its handshake, and the line of its answer."""
     where = urlsplit(url)
-    stream = socket.create_connection((where.hostname, where.port), timeout=10)
+    stream = socket.create_connection((where.hostname, where.port), timeout=HANGS)
     key = base64.b64encode(os.urandom(16)).decode()
     stream.sendall(
         f"GET {where.path}?{where.query} HTTP/1.1\r\nHost: {where.netloc}\r\nUpgrade: websocket\r\n"
@@ -97,7 +105,7 @@ def clock():
 
 @pytest.fixture
 def slack(clock):
-    with Standin(clock=clock) as standin:
+    with patient_slack(clock) as standin:
         standin.channel("ops")
         standin.user("ann")
         yield standin
@@ -107,12 +115,16 @@ def slack(clock):
 def app(slack):
     """Opens sockets that have heard hello."""
 
-    def opened(**how):
-        made = App(slack, **how)
-        slack.wait_for(lambda: made.frames)
-        return made
+    made = []
 
-    return opened
+    def opened(**how):
+        made.append(App(slack, **how))
+        slack.wait_for(lambda: made[-1].frames)
+        return made[-1]
+
+    yield opened
+    for one in made:
+        one.hang_up()
 
 
 OPS, ANN = "C0OPS", "U0ANN"

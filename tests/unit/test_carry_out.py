@@ -23,8 +23,7 @@ from engine.policy.steps import (
     SaveBaselines,
     Start,
 )
-
-PATIENCE = 20.0
+from tests.hangs import HANGS
 
 
 def move(name: str) -> Move:
@@ -69,7 +68,7 @@ class Room:
             self.here += 1
             self.most = max(self.most, self.here)
             self._door.notify_all()
-            assert self._door.wait_for(lambda: self.most >= self.crowd, PATIENCE)
+            assert self._door.wait_for(lambda: self.most >= self.crowd, HANGS)
             for host in {h.casefold() for h in hosts}:
                 self.inside[host] -= 1
             self.here -= 1
@@ -182,7 +181,7 @@ def test_answers_come_in_step_order_however_late_the_calls_come_back():
     class Slow(Room):
         def start_move(self, vm_id, *rest):
             if vm_id == "id-a":
-                assert first_may_leave.wait(PATIENCE)
+                assert first_may_leave.wait(HANGS)
             elif vm_id == "id-c":
                 first_may_leave.set()
             return f"job of {vm_id}"

@@ -8,6 +8,7 @@ import pytest
 
 from engine.vocabulary import OPTIONS, VERBS
 from tests.console import Said, process, sit_down, vmferry
+from tests.hangs import HANGS
 
 FLEET = """
 format = 1
@@ -58,7 +59,7 @@ def desk(tmp_path, monkeypatch):
 
 def finished(*words):
     child = process(*words)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=HANGS)
     return Said(child.returncode, out, err)
 
 
@@ -134,7 +135,7 @@ def test_ctrl_c_says_what_is_moving_and_the_same_command_goes_on_with_it():
         if "move.moving web02" in line:
             break
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=30)
+    out, err = child.communicate(timeout=HANGS)
 
     assert child.returncode == 130
     assert "web02 → hv02" in out
@@ -156,7 +157,7 @@ def test_without_a_request_it_goes_on_with_the_only_unfinished_run():
     assert child.stdout is not None
     next(line for line in child.stdout if "move.moving" in line)
     child.kill()
-    child.communicate(timeout=30)
+    child.communicate(timeout=HANGS)
 
     said = vmferry("run", "--speed", "max")
 
@@ -180,7 +181,7 @@ def test_a_second_engine_is_refused_while_status_and_report_work_beside_the_firs
     status = vmferry("status", "R1")
     report = vmferry("report", "R1", "--json")
     child.kill()
-    child.communicate(timeout=30)
+    child.communicate(timeout=HANGS)
 
     assert second.code == 4
     assert "Another VMFerry advances vmferry.db already" in second.err
@@ -428,7 +429,7 @@ def test_a_reader_that_goes_away_ends_the_output_quietly():
     assert child.stderr is not None
     child.stdout.close()
     child.stdout = None
-    child.wait(timeout=60)
+    child.wait(timeout=HANGS)
 
     assert child.returncode in (0, 1)
     assert "Traceback" not in child.stderr.read()

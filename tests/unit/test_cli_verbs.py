@@ -10,6 +10,7 @@ from engine.store.store import Store
 from engine.vocabulary import VERBS
 from tests.console import both_streams as vmferry
 from tests.console import process, sit_down
+from tests.hangs import HANGS
 
 FLEET = """
 format = 1
@@ -44,7 +45,7 @@ def engine(desk):
     told(child, "move.moving web02")
     yield child
     child.kill()
-    child.communicate(timeout=30)
+    child.communicate(timeout=HANGS)
 
 
 def run_state(desk):
@@ -73,7 +74,7 @@ def test_a_run_is_paused_and_resumed_beside_the_engine_that_carries_it_out(engin
 def test_what_is_said_while_nothing_carries_it_out_says_so(engine, desk):
     assert "at work" not in vmferry("status")[1] + vmferry("list")[1]
     engine.kill()
-    engine.communicate(timeout=30)
+    engine.communicate(timeout=HANGS)
 
     warning = "No vmferry run is at work on vmferry.db"
     for words in (("status",), ("list",), ("pause", "R1"), ("resume", "R1"), ("set", "R1")):
@@ -92,7 +93,8 @@ def test_abort_asks_first_and_has_the_jobs_stopped(engine, desk):
     assert vmferry("abort", "R1", "--yes")[0] == 0
     told(engine, "attempt.stopping web01")
     told(engine, "R1 ended: 0 of 4 moved")
-    assert engine.wait(timeout=30) == 1
+    engine.communicate(timeout=HANGS)
+    assert engine.returncode == 1
 
 
 def test_events_follow_a_run_to_its_end(engine, desk):
@@ -101,16 +103,18 @@ def test_events_follow_a_run_to_its_end(engine, desk):
     vmferry("abort", "R1", "--yes")
     rest = [json.loads(line) for line in following.stdout]
 
+    following.communicate(timeout=HANGS)
+
     assert (first["kind"], first["run"], first["t"]) == ("run.active", "R1", 0.0)
     assert rest[-1]["kind"] == "run.stopped"
-    assert following.wait(timeout=30) == 0
+    assert following.returncode == 0
 
 
 def test_following_all_runs_ends_with_ctrl_c(engine):
     following = process("events", "--follow", interrupted=True)
     told(following, "move.moving web02")
     following.send_signal(signal.SIGINT)
-    _, err = following.communicate(timeout=30)
+    _, err = following.communicate(timeout=HANGS)
 
     assert following.returncode == 130
     assert "Traceback" not in err
@@ -130,7 +134,7 @@ def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(en
     assert (code, out.splitlines()[0]) == (0, "db 01 is tried again.")
     assert out.endswith("nothing goes on before somebody types: vmferry run\n")
     process_ = process("run", "--speed", "1")  # asks and, without a terminal, says no
-    process_.communicate(timeout=60)
+    process_.communicate(timeout=HANGS)
     code, out = vmferry("list")
 
     assert code == 0
@@ -151,7 +155,7 @@ def test_no_time_comes_twice_for_a_run_that_goes_on(ended):
 def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
     child = process("run", "--fleet", "fleet.toml", "--speed", "1", "--approve", "ask", "vm",
                     "db 01", "to", "hv02")  # fmt: skip
-    child.communicate(timeout=60)
+    child.communicate(timeout=HANGS)
     assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
 
     store = Store(desk / "vmferry.db")

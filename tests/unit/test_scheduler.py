@@ -21,8 +21,8 @@ from engine.sim.port import SimPort, open_world
 from engine.store import queries
 from engine.store.leases import Advancing
 from engine.store.store import Store
+from tests.hangs import HANGS
 
-PATIENCE = 20.0
 FLEET = """
 format = 1
 [[host]]
@@ -99,7 +99,7 @@ def died(bell: Bell) -> None:
 
     scheduler._process_jobs = fail
     scheduler.wakeup()
-    thread.join(PATIENCE)
+    thread.join(HANGS)
     assert not thread.is_alive()
     assert scheduler.running
 
@@ -196,9 +196,9 @@ def test_the_bell_rings_by_itself():
     bell = Bell(0.05, rang)
     bell.start()
     try:
-        assert rang.wait(PATIENCE)
+        assert rang.wait(HANGS)
         rang.clear()
-        assert rang.wait(PATIENCE)
+        assert rang.wait(HANGS)
     finally:
         bell.stop()
 
@@ -214,7 +214,7 @@ def test_a_bell_that_was_replaced_rings_again():
     bell.start()
     try:
         rang.clear()
-        assert rang.wait(PATIENCE)
+        assert rang.wait(HANGS)
     finally:
         bell.stop()
 
@@ -249,14 +249,14 @@ def test_what_people_want_is_begun_at_once_and_not_at_the_next_tick(tmp_path):
     thread = threading.Thread(target=house.loop.run, args=(lambda: False, stop))
     thread.start()
     try:
-        assert stepped.acquire(timeout=PATIENCE)
+        assert stepped.acquire(timeout=HANGS)
         house.ask()
-        assert stepped.acquire(timeout=PATIENCE)
+        assert stepped.acquire(timeout=HANGS)
         assert queries.record(house.store, 1).moves[0].attempts != ()
     finally:
         stop.set()
         house.service.wake.set()
-        thread.join(PATIENCE)
+        thread.join(HANGS)
         house.engine.close()
         house.store.close()
     assert not thread.is_alive()

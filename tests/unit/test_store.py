@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ from engine.store.deeds import Pen, writing
 from engine.store.leases import Advancing
 from engine.store.schema import migrations
 from engine.store.store import Store
+from tests.hangs import HANGS
 
 NOW = 1_767_650_400.0
 HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
@@ -98,7 +100,7 @@ def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
 
 def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_reviewed(tmp_path):
     path = tmp_path / "old.db"
-    with Store(path, durable=False).transaction() as db:
+    with closing(Store(path, durable=False)) as old, old.transaction() as db:
         pen = Pen(db, NOW)
         number = open_run(pen)
         asked = pen.ask(number, ("id-web01",), ("web01",), "digest")
@@ -146,7 +148,8 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         Store(path)
     monkeypatch.undo()
 
-    assert sqlite3.connect(path).execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    with closing(sqlite3.connect(path)) as left:
+        assert left.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     Store(path).close()
 
 
@@ -317,7 +320,7 @@ def test_threads_that_write_at_once_lose_nothing(store, run):
     together = threading.Barrier(4)
 
     def write() -> None:
-        together.wait(10)
+        together.wait(HANGS)
         for _ in range(10):
             with writing(store, NOW) as pen:
                 pen.event("refused", threading.current_thread().name)
@@ -433,7 +436,7 @@ def test_a_second_engine_in_another_process_is_refused_while_reading_and_asking_
     lock = Advancing(store)
     fence = lock.acquire("vmm01", NOW)
     with another_process(store) as other:
-        out, _ = other.communicate("\n", timeout=30)
+        out, _ = other.communicate("\n", timeout=HANGS)
     runs, answer = out.splitlines()
 
     assert runs == "1"
@@ -453,7 +456,7 @@ def test_an_engine_that_died_leaves_the_lock_to_the_next(store, run):
         with pytest.raises(StoreLocked):
             Advancing(store).acquire("vmm01", NOW)
         other.kill()
-        other.wait(30)
+        other.wait(HANGS)
     lock = Advancing(store)
 
     assert lock.acquire("vmm01", NOW).epoch == 2

@@ -47,6 +47,7 @@ from engine.model import (
     Wait,
 )
 from tests.console import sit_down
+from tests.hangs import HANGS
 
 START = 1767650400.0
 RUN = Run(
@@ -250,15 +251,16 @@ def test_a_question_is_put_to_a_person_only_where_there_is_one(policy, terminal,
 
 def test_lines_are_taken_as_they_are_typed_and_a_closed_terminal_is_a_no():
     reader, writer = os.pipe()
-    typed = Typed(os.fdopen(reader, encoding="utf-8"))
-    typed.listen()
-    with os.fdopen(writer, "w", encoding="utf-8") as keyboard:
-        keyboard.write("perhaps\nn not tonight\n")
+    with os.fdopen(reader, encoding="utf-8") as keyboard:
+        typed = Typed(keyboard)
+        typed.listen()
+        os.write(writer, b"perhaps\nn not tonight\n")
+        os.close(writer)
 
-    assert typed.answer(5.0) == "perhaps"
-    assert typed.answer(5.0) == Answer("deny", "not tonight")
-    assert typed.answer(5.0) == Answer("deny", CLOSED)
-    assert typed.answer() == Answer("deny", CLOSED)
+        assert typed.answer(HANGS) == "perhaps"
+        assert typed.answer(HANGS) == Answer("deny", "not tonight")
+        assert typed.answer(HANGS) == Answer("deny", CLOSED)
+        assert typed.answer() == Answer("deny", CLOSED)
 
 
 # --- a real terminal -----------------------------------------------------------------------------
@@ -302,14 +304,15 @@ def test_at_a_terminal_the_question_is_asked_and_the_answer_counts(at_terminal):
 
 def test_what_was_typed_before_the_question_is_no_answer_to_it():
     reader, writer = os.pipe()
-    typed = Typed(os.fdopen(reader, encoding="utf-8"))
-    typed._lines.put("y\n")
-    typed.forget()
-    typed.listen()
+    with os.fdopen(reader, encoding="utf-8") as keyboard:
+        typed = Typed(keyboard)
+        typed._lines.put("y\n")
+        typed.forget()
+        typed.listen()
 
-    assert typed.answer() is None
-    os.close(writer)
-    assert typed.answer(5.0) == Answer("deny", CLOSED)
+        assert typed.answer() is None
+        os.close(writer)
+        assert typed.answer(HANGS) == Answer("deny", CLOSED)
     typed.forget()
     assert typed.answer() == Answer("deny", CLOSED)
 

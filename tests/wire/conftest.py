@@ -11,6 +11,7 @@ import pytest
 
 from engine.settings import HostAddress, VmmSettings
 from engine.vmm.sessions import HOST_MODULE, VMM_MODULE, Sessions
+from tests.hangs import HANGS
 from tests.wire.endpoint import Server
 from tests.wire.functions import Asked, Function, PythonEndpoint
 from tests.wire.world import good
@@ -96,4 +97,4 @@ def echo(asked: Asked) -> str:
 
 def hang(asked: Asked) -> None:
     """A function that ends when it is stopped, or when its shell ends with the test."""
-    asked.stopped.wait(30)
+    asked.stopped.wait(HANGS)

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 
 import pytest
 
@@ -15,6 +14,7 @@ from engine.errors import (
     VmmStale,
     VmmUnavailable,
 )
+from tests.hangs import HANGS
 from tests.wire.conftest import echo, hang
 from tests.wire.endpoint import Fault, Reaction
 from tests.wire.functions import Asked, Broken
@@ -162,13 +162,11 @@ def test_an_answer_with_complaints_beside_it_is_not_trusted(ground):
 def test_a_call_ends_at_its_deadline_and_is_stopped_on_the_server(ground):
     vmm = ground.serve("vmm01", {"Get-It": hang, "Get-Echo": echo})
     sessions = ground.sessions()
-    begun = time.monotonic()
     caught = raised(sessions, seconds=0.3)
 
     assert type(caught) is VmmUnavailable
     assert caught.happened is None
     assert "did not end in time" in str(caught)
-    assert time.monotonic() - begun < 2
     assert vmm.asked[0].stopped.is_set()
     assert sessions.ask_vmm("Get-Echo", {}, 5) == {}
     assert vmm.opened == 1
@@ -178,8 +176,7 @@ def test_a_call_ends_at_its_deadline_and_is_stopped_on_the_server(ground):
 def test_a_server_that_takes_the_call_and_says_nothing_is_unavailable_in_time(ground, action):
     over = threading.Event()
     vmm = ground.serve("vmm01", {"Get-It": echo})
-    vmm.on = lambda message: over.wait(20) and None if message.action == action else None
-    begun = time.monotonic()
+    vmm.on = lambda message: over.wait(HANGS) and None if message.action == action else None
     try:
         caught = raised(ground.sessions(), seconds=0.3)
     finally:
@@ -187,7 +184,6 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_unavailable_in_time(gr
 
     assert isinstance(caught, VmmUnavailable)
     assert "no answer in time" in str(caught)
-    assert time.monotonic() - begun < 6
 
 
 def test_answers_that_get_lost_are_asked_for_again_and_nothing_is_missing(ground):

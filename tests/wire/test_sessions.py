@@ -19,6 +19,7 @@ from engine.settings import load
 from engine.vmm.powershell import module_text
 from engine.vmm.psrp import AccountRefused, Deadline, Session, Target
 from engine.vmm.sessions import LOCKOUT, PAUSE, STALE, Breaker
+from tests.hangs import HANGS
 from tests.wire.conftest import PASSWORD, RealClock, StoppedClock, echo
 from tests.wire.endpoint import DEFAULT, Reaction
 from tests.wire.functions import Asked
@@ -53,14 +54,14 @@ def test_a_session_that_is_in_use_is_closed_when_it_comes_back(ground):
 
     def wait(asked: Asked) -> str:
         begun.set()
-        over.wait(10)
+        over.wait(HANGS)
         return good({})
 
     vmm = ground.serve("vmm01", {"Get-It": wait})
     sessions = ground.sessions()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(sessions.ask_vmm, "Get-It", {}, 10)
-        assert begun.wait(10)
+        assert begun.wait(HANGS)
         sessions.close()
         assert len(vmm.shells) == 1
         over.set()
@@ -146,7 +147,7 @@ def test_a_session_that_was_idle_and_died_is_replaced_before_the_call(ground, ha
 
 
 def test_no_two_callers_share_a_session_and_the_cap_holds(ground):
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=HANGS)
     users: dict[str, set[str]] = {}
 
     def meet(asked: Asked) -> str:
@@ -168,14 +169,14 @@ def test_who_finds_all_sessions_busy_waits_no_longer_than_the_deadline(ground):
 
     def wait(asked: Asked) -> str:
         begun.set()
-        over.wait(10)
+        over.wait(HANGS)
         return good({})
 
     ground.serve("vmm01", {"Get-It": wait})
     sessions = ground.sessions(sessions=1)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(sessions.ask_vmm, "Get-It", {}, 10)
-        assert begun.wait(10)
+        assert begun.wait(HANGS)
         caught = failed(sessions.ask_vmm, "Get-It", seconds=0.1)
         over.set()
         first.result()

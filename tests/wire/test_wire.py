@@ -25,6 +25,7 @@ from engine.sim.world import World
 from engine.store import queries
 from engine.store.store import Store
 from engine.vmm.wire import WirePort
+from tests.hangs import HANGS
 from tests.wire.endpoint import Reaction
 from tests.wire.functions import Asked
 from tests.wire.world import Answering, bad, good
@@ -188,7 +189,7 @@ def test_a_fleet_of_another_contract_is_refused_by_its_field(wired):
 
 
 def test_hosts_are_asked_side_by_side(wired):
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=HANGS)
     for host in wired.hosts.values():
         answer = host.modules["VMFerry.Host"]["Get-VmfHostState"]
 

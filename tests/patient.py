@@ -1,0 +1,33 @@
+"""A Slack in process that lets a busy machine take its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bot.slack.standin import Standin
+from engine.clock import Clock
+from tests.hangs import HANGS
+
+NOT_ACKED = 0.2
+"""Seconds for which an ack is waited for that never comes."""
+
+
+def patient_slack(clock: Clock | None = None, *, limits: bool = False) -> Standin:
+    """Make one that waits for acks and answers until something hangs.
+
+    Without a ``clock`` of the test its triggers live as long, too: Slack's three seconds would
+    then be three seconds of the wall.
+    """
+    life = 3.0 if clock else HANGS
+    return Standin(clock=clock, ack_within=HANGS, trigger_life=life, patience=HANGS, limits=limits)
+
+
+@contextmanager
+def not_acked(slack: Standin) -> Iterator[None]:
+    """Everything that is delivered in here is not acked."""
+    before, slack.ack_within = slack.ack_within, NOT_ACKED
+    try:
+        yield
+    finally:
+        slack.ack_within = before
