@@ -1,26 +1,33 @@
-"""What every test has to leave behind as it found it."""
+"""What every test leaves as it found it, and which tests share a worker."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
-import traceback
 import warnings
 from collections.abc import Iterator
 
 import pytest
 
+#: Fixtures that take seconds to set up. Tests with the same one share a worker and pay once.
+SHARED = ("wire", "begin", "there", "lying", "open_scene", "scene")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that share a PowerShell a worker, with pytest-xdist's ``--dist loadgroup``."""
+    for item in items:
+        if set(SHARED) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+
 
 class _Watched(sqlite3.Connection):
-    """A connection that warns where nobody closed it, as Python 3.13 does by itself."""
+    """A connection that warns if nobody closed it, as Python 3.13 does by itself.
+
+    ``python -X tracemalloc=20 -m pytest`` shows where it was made.
+    """
 
     closed = False
-
-    def __init__(self, *a, **k):
-        super().__init__(*a, **k)
-        if os.environ.get("WHERE"):
-            self.where = "".join(traceback.format_stack(limit=9)[:-1])
 
     def close(self) -> None:
         self.closed = True
@@ -28,13 +35,11 @@ class _Watched(sqlite3.Connection):
 
     def __del__(self) -> None:
         if not self.closed:
-            warnings.warn(
-                f"unclosed database {getattr(self, 'where', '')}", ResourceWarning, source=self
-            )
+            warnings.warn("unclosed database", ResourceWarning, stacklevel=1, source=self)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def databases_are_closed() -> Iterator[None]:
+def _databases_are_closed() -> Iterator[None]:
     connect = sqlite3.connect
 
     def watched(*args: object, **words: object) -> sqlite3.Connection:
@@ -46,9 +51,10 @@ def databases_are_closed() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def threads_end(request: pytest.FixtureRequest) -> Iterator[None]:
+def _threads_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads that a session's fixture started in the test may go on; all others have ended."""
     before = set(threading.enumerate())
     yield
-    left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
-    if left:
-        pytest.fail(f"threads outlive their test: {left}")
+    if not set(SHARED) & set(request.fixturenames):
+        left = [thread for thread in threading.enumerate() if thread not in before]
+        assert left == [], "threads outlive their test"

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -245,7 +246,7 @@ def catches_up(folder: Path, slack: Standin, crowd: Crowd, night: Night) -> None
 
 def unsaid(folder: Path) -> bool:
     """Is anything left in the outbox, or a run whose board is not even there yet?"""
-    with sqlite3.connect(f"file:{folder / 'night.db'}?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{folder / 'night.db'}?mode=ro", uri=True)) as db:
         left = "SELECT count(*) FROM slack_outbox"
         unshown = "SELECT count(*) FROM runs WHERE state = 'scheduled'"
         return any(db.execute(query).fetchone()[0] for query in (left, unshown))

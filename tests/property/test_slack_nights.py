@@ -10,6 +10,7 @@ import re
 import sqlite3
 import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class SlackNight(Mortal):
         self.ops = self.slack.channel("ops")
         self.sent: list[dict[str, object]] = []
         self.up_at: float | None = None
-        with sqlite3.connect(self.path) as db:
+        with closing(sqlite3.connect(self.path)) as db:
             db.executescript(ANSWERS)
 
     def hears(self, payload: dict[str, object]) -> None:
@@ -236,7 +237,7 @@ def everything_is_answered_once(night: SlackNight) -> None:
 
 
 def no_secret_is_in_any_row(night: SlackNight) -> None:
-    with sqlite3.connect(night.path) as db:
+    with closing(sqlite3.connect(night.path)) as db:
         text = "\n".join(db.iterdump())
     secrets = ["verification-token", "/response/", night.slack.bot_token, night.slack.app_token]
     assert [secret for secret in secrets if secret in text] == []
@@ -259,7 +260,7 @@ def marked(slack: Standin) -> list[tuple[str, Message]]:
 def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
     """Slack's ids are forgotten and everything is drawn again: it is what stood there before."""
     before = dict(marked(night.slack))
-    with sqlite3.connect(night.path) as db:
+    with closing(sqlite3.connect(night.path)) as db, db:
         db.execute("DELETE FROM slack_messages")
         db.execute("UPDATE slack_runs SET told = 0")
     night.drop()

@@ -9,7 +9,7 @@ import pytest
 from bot.slack import in_words
 from bot.slack.blocks import TEXT, actions, button, section
 from bot.slack.tables import Outbound
-from engine.model import ApprovalState, RunState
+from engine.model import ApprovalState, MoveState, RunState
 from engine.store import events, queries
 
 from .test_decide import actions_of
@@ -30,6 +30,10 @@ def look(night):
     night.side.teller.look_at(1)
     night.side.teller.look()
     night.side.outbox.loop.knock()
+
+
+def shown_as(night, vm):
+    return next(m.move.state for m in queries.record(night.store, 1).moves if m.move.vm == vm)
 
 
 def notes(night):
@@ -66,7 +70,7 @@ def refused(night):
     night.settled()
     night.slack.order(POST, "invalid_blocks", times=2)
     night.step(until=lambda: bool(queries.open_approvals(night.store)))
-    night.slack.wait_for(lambda: notes(night))
+    night.slack.wait_for(lambda: look(night) or notes(night))
     night.settled()
     return night, board
 
@@ -176,10 +180,8 @@ def test_a_new_version_that_slack_takes_in_no_way_is_noted_and_the_old_one_stays
     night.settled()
     night.side.teller.loop.stop()  # its looks are ours: else a newer version may take the refusal
     night.slack.order(UPDATE, "msg_blocks_too_long", times=2)
-    night.clock.jump(night.clock.now() + 60)
-    night.engine.advance()
-    look(night)
-    night.slack.wait_for(lambda: notes(night))
+    night.step(until=lambda: shown_as(night, "web01") is MoveState.MOVING)
+    night.slack.wait_for(lambda: look(night) or notes(night))
     night.to_the_end()
     look(night)
     night.reply_with("R1 ended", board)

@@ -271,7 +271,7 @@ def test_a_file_that_is_no_database_is_left_alone(desk, verb):
 
 def test_a_database_of_a_newer_version_is_left_alone(desk):
     vmferry(*MOVE, "vm", "web01", "to", "hv02")
-    with sqlite3.connect(desk / "vmferry.db") as db:
+    with closing(sqlite3.connect(desk / "vmferry.db")) as db, db:
         table = "_sqlite_migrations"
         columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         row = dict(zip(columns, db.execute(f"SELECT * FROM {table}").fetchone(), strict=True))

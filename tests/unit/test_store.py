@@ -179,7 +179,7 @@ def torn(path: Path) -> None:
 
 
 def of_something_else(path: Path) -> None:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE tickets (id INTEGER)")
 
 

@@ -13,6 +13,7 @@ before it is acted on, and may raise a :class:`Fault`, wait, or return a :class:
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import socket
 import threading
@@ -340,22 +341,38 @@ class _Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     """HTTP in front of one endpoint, on a free port of loopback."""
 
-    daemon_threads = True
+    daemon_threads = False  # the end waits for them
     request_queue_size = 128
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.endpoint = endpoint
         self.port = int(self.server_address[1])
+        self._open: set[socket.socket] = set()
+        self._serving = threading.Thread(target=self.serve_forever, args=[0.005], daemon=True)
 
     def __enter__(self) -> Server:
-        threading.Thread(target=self.serve_forever, args=[0.005], daemon=True).start()
+        self._serving.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.endpoint.kill_shells()
         self.shutdown()
+        self._serving.join()
+        for connection in tuple(self._open):  # a client that keeps its own alive
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
+
+    def process_request(self, request: socket.socket, client_address: object) -> None:
+        """Note the connection, so that the end can end it."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: socket.socket) -> None:
+        """The connection is over."""
+        self._open.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no error here."""
