@@ -37,7 +37,11 @@ class Store:
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._refuse_foreign()
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     def database(self) -> Database:
         """This thread's connection."""
@@ -96,7 +100,8 @@ class Store:
                 f"{self.path} is a database of something else. Nothing was changed. "
                 "Name another file with --db."
             )
-        known = {m.name for m in migrations.pending(Database(memory=True))}
+        with closing(sqlite3.connect(":memory:")) as empty:
+            known = {m.name for m in migrations.pending(Database(empty))}
         unknown = sorted(applied - known)
         if unknown:
             raise StoreNewer(
