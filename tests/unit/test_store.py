@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,8 @@ def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
 
 def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_reviewed(tmp_path):
     path = tmp_path / "old.db"
-    with Store(path, durable=False).transaction() as db:
+    old = Store(path, durable=False)
+    with old.transaction() as db:
         pen = Pen(db, NOW)
         number = open_run(pen)
         asked = pen.ask(number, ("id-web01",), ("web01",), "digest")
@@ -106,6 +108,7 @@ def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_review
         pen.event("approval.granted", "A1 approved", run=number, by="@mei", detail=detail)
         db.execute("DROP TABLE reviews")
         db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm006_reviews'")
+    old.close()
 
     store = Store(path, durable=False)
 
@@ -146,7 +149,8 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         Store(path)
     monkeypatch.undo()
 
-    assert sqlite3.connect(path).execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     Store(path).close()
 
 
@@ -199,8 +203,9 @@ def torn(path: Path) -> None:
 
 
 def of_something_else(path: Path) -> None:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE tickets (id INTEGER)")
+        db.commit()
 
 
 @pytest.mark.parametrize("what", [not_a_database, torn, of_something_else])
