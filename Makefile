@@ -1,12 +1,16 @@
 # make demo: see what VMFerry does.   make test: prove it.   make bench: measure it.
-# The first call makes .venv with the exact versions of constraints.txt; later calls reuse it.
+# The first call makes .venv from requirements/dev.txt: exact versions, checked by their hashes.
 
 PYTHON ?= python3
 VENV   := .venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+LOCK   := requirements/dev.txt
+BIN     = $(VENV)/bin
+READY   = $(VENV)/.ready
 
-.PHONY: demo test lint bench docs clean
+# What `make lowest` and `make newest` run, after $(BIN)/python.
+QUICK_TESTS := -m pytest -q tests/unit tests/test_dependencies.py
+
+.PHONY: demo test lint bench docs lowest newest other-versions lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
@@ -28,20 +32,51 @@ bench: $(READY)
 docs: $(READY)
 	@$(BIN)/python docs/make_states.py
 
+# The quick tests with the oldest versions that pyproject.toml allows.
+lowest:
+	@$(MAKE) --no-print-directory other-versions VENV=.venv-lowest LOCK=requirements/lowest.txt
+
+# The quick tests with the newest Python on this machine.
+newest:
+	@newest=$$($(PYTHON) .ci/newest_python.py) || exit 1; \
+	[ -n "$$newest" ] || \
+	  { echo "make newest: skipped, there is no Python newer than $$($(PYTHON) --version)"; exit 0; }; \
+	$(MAKE) --no-print-directory other-versions PYTHON="$$newest" \
+	  VENV=".venv-$$("$$newest" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+
+other-versions: $(READY)
+	@echo "$$($(BIN)/python --version), $(LOCK):"
+	@$(BIN)/python $(QUICK_TESTS)
+
+# Write the exact versions again. What is locked stays as it is while pyproject.toml allows it;
+# `make lock UV_FLAGS=--upgrade` takes the newest of everything.
+UV         := uv==0.13.9
+UV_FLAGS   :=
+UV_COMPILE  = .venv-lock/bin/uv pip compile pyproject.toml --extra dev --universal \
+  --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' --quiet
+
+lock:
+	@[ -d .venv-lock ] || $(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '$(UV)'
+	@$(UV_COMPILE) $(UV_FLAGS) --output-file requirements/dev.txt
+	@$(UV_COMPILE) --upgrade --resolution lowest-direct --output-file requirements/lowest.txt
+
 clean:
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
 	@rm -f .coverage .coverage.*
 	@find bot engine tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(LOCK)
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "VMFerry needs Python 3.11 or newer; there is no $(PYTHON). Try: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "VMFerry needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments. Try: sudo apt-get install python3-venv"; exit 1; }
-	@echo "Installing into $(VENV) (once)..."
+	@echo "Installing $(LOCK) into $(VENV) (once)..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
+	  --no-deps --require-hashes --requirement $(LOCK)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -50,6 +50,8 @@ from tests.hangs import HANGS
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 UNBUILT = "(not built yet)"
 SOURCES = sorted(path for top in ("engine", "bot") for path in (ROOT / top).rglob("*.py"))
 
@@ -174,6 +176,15 @@ def test_the_settings_in_both_documents_are_the_defaults(tmp_path: Path):
 
     assert load(tmp_path / "settings.toml", env={}) == Settings()
     assert block(README, "settings") == shown
+
+
+def test_the_example_file_is_the_settings_of_the_documents_under_a_comment():
+    example = ROOT / "settings.example.toml"
+    head, _, settings = example.read_text(encoding="utf-8").partition("\n\n")
+
+    assert settings == block(CONTRACT, "settings")
+    assert [line for line in head.splitlines() if not line.startswith("#")] == []
+    assert load(example, env={}) == Settings()
 
 
 def test_every_setting_is_shown():
@@ -477,7 +488,7 @@ def test_every_file_that_the_readme_names_exists():
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_every_test_that_the_readme_names_exists():
+def test_every_test_that_the_readme_and_the_guarantees_name_exists():
     defined = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
@@ -487,7 +498,9 @@ def test_every_test_that_the_readme_names_exists():
     stories = re.findall(r"`(\d\d_\w+)`", promised)
 
     named = re.findall(r"`(test_\w+)`", promised)
-    assert [name for name in named if name not in defined] == []
+    guaranteed = re.findall(r"`(test_\w+)`", section(SECURITY, "Guarantees"))
+    assert [name for name in (*named, *guaranteed) if name not in defined] == []
+    assert len(guaranteed) > 10
     assert [name for name in stories if not (ROOT / "tests" / "stories" / name).is_dir()] == []
     assert len(named) > 10
     assert len(stories) > 4
@@ -528,14 +541,30 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path, monkeypa
         assert [line for line in printed if line not in told] == [], command
 
 
+TO_COME = {"quick", "prove"}
+"""Targets of ``make`` that CONTRIBUTING.md names already."""
+
+
+def test_every_target_of_make_that_is_named_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+
+    for text in (README, CONTRACT, CONTRIBUTING, SECURITY):
+        named = set(re.findall(r"`(?:.*? )?make ([a-z][\w-]*)", text))
+        assert named - targets - TO_COME == set()
+
+
 def test_links_inside_the_repository_lead_somewhere():
-    for name, text in (("README.md", README), ("docs/contract.md", CONTRACT)):
+    documents = {"README.md": README, "docs/contract.md": CONTRACT}
+    documents |= {"CONTRIBUTING.md": CONTRIBUTING, "SECURITY.md": SECURITY}
+    for name, text in documents.items():
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
             assert ((ROOT / name).parent / target).exists(), target
 
 
 def test_the_documents_do_not_shout():
-    for text in (README, CONTRACT, (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for text in (README, CONTRACT, CONTRIBUTING, SECURITY, changelog):
         prose = re.sub(r"```.*?```|<!--.*?-->|`[^`]*`|!\[", "", text, flags=re.DOTALL)
         assert "!" not in prose
 

@@ -153,6 +153,29 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     Store(path).close()
 
 
+def test_no_connection_stays_open_behind_a_database_that_was_closed_or_refused(
+    tmp_path, monkeypatch
+):
+    opened, connect = [], sqlite3.connect
+
+    def remembered(*args, **kwargs):
+        opened.append(connect(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr("engine.store.store.sqlite3.connect", remembered)
+    for _ in range(2):
+        Store(tmp_path / "vmferry.db").close()
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.store.schema._FIRST", ("CREATE TABLE runs (broken",))
+        with pytest.raises(StoreCorrupt):
+            Store(tmp_path / "other.db")
+
+    assert len(opened) > 4
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
 def test_a_database_of_a_newer_version_is_refused_and_not_touched(store):
     with store.transaction() as db:
         db.execute(
@@ -181,6 +204,7 @@ def torn(path: Path) -> None:
 def of_something_else(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE tickets (id INTEGER)")
+        db.commit()
 
 
 @pytest.mark.parametrize("what", [not_a_database, torn, of_something_else])
