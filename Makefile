@@ -1,4 +1,5 @@
-# make demo: see what VMFerry does.   make test: prove it.   make bench: measure it.
+# make demo: see what VMFerry does.   make test: test it.   make quick: at each save.
+# make prove: hunt for what breaks it.   make bench: measure it.
 # The first call makes .venv from requirements/dev.txt: exact versions, checked by their hashes.
 
 PYTHON ?= python3
@@ -7,17 +8,37 @@ LOCK   := requirements/dev.txt
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
-# What `make lowest` and `make newest` run, after $(BIN)/python.
-QUICK_TESTS := -m pytest -q tests/unit tests/test_dependencies.py
+# Tests start hundreds of Python processes: each loads what the first one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench docs lowest newest other-versions lock clean
+# Tests wait for each other, for PowerShell and for processes: more workers than processors.
+PYTEST  = $(BIN)/python -m pytest
+WORKERS = -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)')
+
+.PHONY: demo test coverage quick prove lint bench docs lowest newest other-versions lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
 	@$(BIN)/vmferry demo
 
+# Everything, with a few of the nights, kills and floods that `make prove` plays.
 test: lint
-	@$(BIN)/python -m pytest --cov
+	@$(PYTEST) $(WORKERS)
+
+# `make test` with the coverage and its floor. Takes twice as long.
+coverage: lint
+	@$(PYTEST) $(WORKERS) --cov
+
+# At each save: lint and the tests of what decides. They start no Slack, PowerShell or process.
+quick: lint
+	@$(PYTEST) $(WORKERS) $(QUICK)
+QUICK = -m "not prove" tests/unit tests/test_architecture.py tests/test_dependencies.py \
+  --ignore tests/unit/test_cli.py --ignore tests/unit/test_cli_verbs.py \
+  --ignore tests/unit/test_terminal.py
+
+# Random nights, kill sweeps and floods: VMFERRY_PROVE=small, middle, full, or N times full.
+prove: $(READY)
+	@VMFERRY_PROVE=$${VMFERRY_PROVE:-full} $(PYTEST) $(WORKERS) -m prove --durations=10
 
 lint: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
@@ -46,7 +67,7 @@ newest:
 
 other-versions: $(READY)
 	@echo "$$($(BIN)/python --version), $(LOCK):"
-	@$(BIN)/python $(QUICK_TESTS)
+	@$(PYTEST) $(WORKERS) $(QUICK)
 
 # Write the exact versions again. What is locked stays as it is while pyproject.toml allows it;
 # `make lock UV_FLAGS=--upgrade` takes the newest of everything.

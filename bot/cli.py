@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bot import exit_codes
+from bot import exit_codes, logs
 from bot.terminal import DEFAULT_DB
 from engine import grammar
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
@@ -460,6 +460,7 @@ def main(argv: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    logs.hide_library_warnings()
     try:
         code = cli.main(argv, prog_name="vmferry", standalone_mode=False)
     except click.NoSuchOption as error:

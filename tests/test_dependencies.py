@@ -24,11 +24,11 @@ SOURCES = sorted(path for top in ("bot", "engine") for path in (ROOT / top).rglo
 TESTS = sorted(path for top in ("tests", "docs", ".ci") for path in (ROOT / top).rglob("*.py"))
 OURS = {"bot", "engine", "tests", *(path.stem for path in TESTS)}
 
-MODULES = {"pyyaml": "yaml"}
+MODULES = {"pyyaml": "yaml", "pytest-xdist": "xdist"}
 """What a project is imported as, if not by its own name."""
 PARTS = {"pydantic_core": "pydantic"}
 """Imports that come with another project, which asks for exactly one version of them."""
-TOOLS = {"mypy", "pytest-cov", "pytest-random-order", "pytest-xdist", "ruff", "setuptools"}
+TOOLS = {"mypy", "pytest-cov", "pytest-random-order", "ruff", "setuptools"}
 """Development dependencies that are run, and never imported."""
 PRIVATE = {
     "apscheduler": ["apscheduler.schedulers.background:BackgroundScheduler._thread"],

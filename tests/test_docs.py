@@ -541,17 +541,13 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path: Path, monkeypa
         assert [line for line in printed if line not in told] == [], command
 
 
-TO_COME = {"quick", "prove"}
-"""Targets of ``make`` that CONTRIBUTING.md names already."""
-
-
 def test_every_target_of_make_that_is_named_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
 
     for text in (README, CONTRACT, CONTRIBUTING, SECURITY):
         named = set(re.findall(r"`(?:.*? )?make ([a-z][\w-]*)", text))
-        assert named - targets - TO_COME == set()
+        assert named - targets == set()
 
 
 def test_links_inside_the_repository_lead_somewhere():

@@ -106,10 +106,15 @@ class Night:
         return any(words in m.text for m in self.slack.thread(self.ops, board.ts))
 
 
+def _patient() -> Standin:
+    """A Slack that lets a busy machine take its time."""
+    return Standin(ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE)
+
+
 @contextmanager
 def _night(telling: Telling) -> Iterator[Night]:
     """Everything set up, everything closed again."""
-    with tempfile.TemporaryDirectory(prefix="vmferry-demo-") as room, Standin() as slack:
+    with tempfile.TemporaryDirectory(prefix="vmferry-demo-") as room, _patient() as slack:
         ops = slack.channel("ops-migrations")
         people = {name: slack.user(name) for name in ("dana", "eve", "ravi")}
         settings = _settings(slack, people["ravi"])
@@ -131,7 +136,7 @@ def _night(telling: Telling) -> Iterator[Night]:
         worker.start()
         try:
             with side:
-                if not side.connection.connected.wait(10):
+                if not side.connection.connected.wait(PATIENCE):
                     raise NotAsTold("the bot could not connect to the stand-in")
                 yield night
         finally:

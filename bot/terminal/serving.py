@@ -19,6 +19,7 @@ from types import FrameType
 import click
 
 from bot.exit_codes import DONE, INTERRUPTED
+from bot.logs import log_to_stderr
 from bot.terminal.reading import Place
 from bot.terminal.running import Session, Wish, opened
 from engine.clock import SystemClock, VirtualClock
@@ -45,7 +46,7 @@ def serve(place: Place, wish: Wish) -> int:
     """
     from bot.slack.checks import refuse_unless_ready  # slow to load, and needed only here
 
-    _log_to_stderr()
+    log_to_stderr()
     if wish.speed is not None and math.isinf(wish.speed):
         raise _no_clock()
     with _reasons() as reasons:
@@ -165,12 +166,3 @@ def _reasons() -> Iterator[Reasons]:
     finally:
         for number, before in usual.items():
             signal.signal(number, before)
-
-
-def _log_to_stderr() -> None:
-    """Our own news, and what is wrong in the libraries: their news would tell payloads."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    for ours in ("bot", "engine"):
-        logging.getLogger(ours).setLevel(logging.INFO)

@@ -27,6 +27,7 @@ from engine.store import events, queries
 from engine.store.store import Store
 from tests.contract.conftest import DB01, FLEET, SIMULATED, WIRED, Begin, Scene, Wire
 from tests.powershell.pwsh import ROOT, needs_checks
+from tests.prove import spread
 
 pytestmark = needs_checks
 
@@ -143,7 +144,8 @@ TOLD = (
 """The stories in which the world does something that has to come through the wire."""
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.prove
+@pytest.mark.parametrize("name", spread(TOLD, 7, len(TOLD)))
 def test_a_story_is_told_over_the_wire_as_it_is_simulated(name, wire: Wire, tmp_path: Path):
     story = story_file.load(ROOT / "tests" / "stories" / name)
     documents = []

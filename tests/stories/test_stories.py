@@ -15,8 +15,6 @@ from engine.sim.story import Played, play
 FOLDERS = sorted(path.parent for path in Path(__file__).parent.glob("*/story.toml"))
 CONTRACT = Path(__file__).resolve().parents[2] / "docs" / "contract.md"
 
-pytestmark = pytest.mark.xdist_group("stories")  # each is played once, in one process
-
 
 @cache
 def told(folder: Path) -> Played:

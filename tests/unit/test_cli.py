@@ -3,12 +3,14 @@
 import json
 import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 
 from engine.vocabulary import OPTIONS, VERBS
-from tests.console import Said, process, sit_down, vmferry
+from tests.console import ROOT, Said, process, sit_down, vmferry
 from tests.hangs import HANGS
 
 FLEET = """
@@ -453,3 +455,21 @@ def test_a_simulated_fleet_is_never_mistaken_for_the_server_of_the_settings(desk
     assert said.code == 2
     assert "holds a simulated fleet, and the settings name vmm01.corp.example" in said.err
     assert "another --db" in said.err
+
+
+def test_what_libraries_warn_of_reaches_nobody_and_what_we_warn_of_does():
+    said = """
+import logging, sys, warnings
+from bot.cli import main
+try:
+    main(["--version"])
+except SystemExit:
+    pass
+logging.getLogger("apscheduler.scheduler").warning("an overlap")
+warnings.warn("an insecure request")
+logging.getLogger("apscheduler.scheduler").error("a failure")
+logging.getLogger("engine.scheduler").warning("ours")
+"""
+    child = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, cwd=ROOT)
+
+    assert child.stderr.splitlines() == ["a failure", "ours"]

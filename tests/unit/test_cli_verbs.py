@@ -133,7 +133,7 @@ def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(en
     code, out = vmferry("retry", "R1", "db 01")
     assert (code, out.splitlines()[0]) == (0, "db 01 is tried again.")
     assert out.endswith("nothing goes on before somebody types: vmferry run\n")
-    process_ = process("run", "--speed", "1")  # asks and, without a terminal, says no
+    process_ = process("run", "--speed", "20")  # asks and, without a terminal, says no
     process_.communicate(timeout=HANGS)
     code, out = vmferry("list")
 
@@ -153,7 +153,7 @@ def test_no_time_comes_twice_for_a_run_that_goes_on(ended):
 
 
 def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
-    child = process("run", "--fleet", "fleet.toml", "--speed", "1", "--approve", "ask", "vm",
+    child = process("run", "--fleet", "fleet.toml", "--speed", "20", "--approve", "ask", "vm",
                     "db 01", "to", "hv02")  # fmt: skip
     child.communicate(timeout=HANGS)
     assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
