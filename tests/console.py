@@ -105,7 +105,8 @@ class Seat:
             )
         os.close(inside)
         self.shown, self._seen, self._news = "", 0, threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
 
     def _read(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -146,6 +147,7 @@ class Seat:
     def close(self) -> None:
         self.child.kill()
         self.child.wait(timeout=HANGS)
+        self._reading.join(HANGS)  # the terminal ended with the program
         os.close(self._keyboard)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, classic_rule
@@ -534,7 +534,6 @@ def applied(found: Network, work: Repair) -> Network:
 pairs = networks.flatmap(lambda saved: st.tuples(st.just(saved), losses(saved)))
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_after_a_repair_nothing_repairable_is_left(pair):
     saved, found = pair
@@ -543,7 +542,6 @@ def test_after_a_repair_nothing_repairable_is_left(pair):
     assert [str(d) for d in compare(saved, healed) if d.repairable] == []
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_a_second_repair_finds_nothing_to_do(pair):
     saved, found = pair
@@ -552,7 +550,6 @@ def test_a_second_repair_finds_nothing_to_do(pair):
     assert repair(HOST, saved, healed) == Repair(HOST)
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_a_repair_removes_nothing_and_adds_only_what_was_saved(pair):
     saved, found = pair
@@ -571,13 +568,11 @@ def test_a_repair_removes_nothing_and_adds_only_what_was_saved(pair):
         assert len(set(keys)) == len(keys)
 
 
-@settings(deadline=None)
 @given(networks)
 def test_a_network_contains_itself(network):
     assert compare(network, network) == ()
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_what_is_repairable_and_what_is_repaired_are_the_same(pair):
     saved, found = pair

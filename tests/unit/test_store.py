@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
@@ -919,13 +919,11 @@ fleets = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(networks)
 def test_a_network_comes_back_as_it_was(network):
     assert codec.network_from_json(codec.network_to_json(network)) == network
 
 
-@settings(deadline=None)
 @given(fleets)
 def test_a_fleet_comes_back_as_it_was(fleet):
     assert codec.fleet_from_json(codec.fleet_to_json(fleet)) == fleet
