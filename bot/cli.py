@@ -18,15 +18,15 @@ import click
 
 from bot import exit_codes, logs
 from bot.terminal import DEFAULT_DB
-from engine import grammar
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
-from engine.vocabulary import OPTIONS, VERBS, Verb
+from engine.language import grammar
+from engine.language.vocabulary import OPTIONS, VERBS, Verb
 
 if TYPE_CHECKING:
     from bot.terminal.reading import Place
     from engine.model import Request
     from engine.settings import Settings
-    from engine.sim.story import Played
+    from engine.stories.story import Played
 
 
 class _Pace(click.ParamType[float]):
@@ -233,7 +233,7 @@ def report(ctx: click.Context, where: _Where, run: str, as_json: bool, as_csv: b
     if as_json and as_csv:
         raise click.UsageError("--json and --csv cannot be used together.", ctx)
     from bot.terminal import reading, report_page
-    from engine.report import spreadsheet
+    from engine.views.report import spreadsheet
 
     document = reading.find_report(where.place(), run)
     if as_json:
@@ -260,7 +260,7 @@ def story(
     ctx: click.Context, seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ...]
 ) -> None:
     """Play stories and compare each with its expect.txt."""
-    from engine.sim.story import play
+    from engine.stories.story import play
 
     if as_json and update:
         raise click.UsageError("--json and --update cannot be used together.", ctx)

@@ -36,10 +36,10 @@ from pydantic_settings import (
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from engine.errors import Refused, UsageError
-from engine.grammar import duration, nearest
+from engine.language.grammar import duration, nearest
+from engine.language.vocabulary import BY_WORD
 from engine.model import Options, Request
 from engine.policy.waits import DEFAULT_LIMITS, Rules
-from engine.vocabulary import BY_WORD
 
 PREFIX = "VMFERRY_"
 

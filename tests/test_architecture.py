@@ -12,16 +12,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(path for top in ("engine", "bot") for path in (ROOT / top).rglob("*.py"))
 CODE = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 
-PURE = ("engine/policy/", "engine/model/", "engine/errors.py", "engine/grammar.py")
-PURE += ("engine/words.py", "engine/vocabulary.py")
+PURE = ("engine/policy/", "engine/model/", "engine/language/", "engine/errors.py")
 PURE_MAY_IMPORT = {
     # Values and text; nothing that reads a clock, a file, the network or chance.
     "__future__", "collections", "dataclasses", "decimal", "difflib", "enum", "fnmatch",
     "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "textwrap",
     "statistics", "typing",
 }  # fmt: skip
-PURE_MAY_IMPORT_OURS = ("engine.policy", "engine.model", "engine.errors", "engine.grammar")
-PURE_MAY_IMPORT_OURS += ("engine.words", "engine.vocabulary")
+PURE_MAY_IMPORT_OURS = ("engine.policy", "engine.model", "engine.language", "engine.errors")
 
 PYPSRP_ONLY_IN = ("engine/vmm/psrp.py", "engine/vmm/sessions.py")
 CMDLET = re.compile(

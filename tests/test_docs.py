@@ -25,9 +25,11 @@ from bot.slack.manifest import EVENTS, SCOPES
 from bot.slack.manifest import manifest as manifest_text
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Tables
-from engine import grammar
 from engine.clock import SystemClock
+from engine.commands.steering import DO, RULES
 from engine.errors import Refused
+from engine.language import grammar
+from engine.language.vocabulary import OPTIONS, VERBS
 from engine.model import (
     ApprovalState,
     AttemptKind,
@@ -38,12 +40,11 @@ from engine.model import (
     Wait,
 )
 from engine.settings import Settings, load
-from engine.sim import faults, fleet_file, story_file
+from engine.sim import faults, fleet_file
 from engine.sim.fleet_file import FleetFile, HostSpec, Lies, VmSpec
-from engine.sim.story import play
-from engine.steering import DO, RULES
 from engine.store.store import Store
-from engine.vocabulary import OPTIONS, VERBS
+from engine.stories import story_file
+from engine.stories.story import play
 from tests.console import process, sit_down
 from tests.hangs import HANGS
 

@@ -21,9 +21,9 @@ from bot.slack.tables import Inbound
 from bot.slack.views import Rendered
 from bot.slack.wording import spelled
 from engine.clock import Clock
-from engine.forecast import Forecast
+from engine.commands.forecast import Forecast
+from engine.commands.service import Service
 from engine.model import Request
-from engine.service import Service
 from engine.settings import SlackSettings
 from engine.store import queries
 

@@ -12,7 +12,7 @@ from bot.slack.people import Deciders, calls, mention, mentions
 from bot.slack.tables import FIRST, SECOND
 from bot.slack.views import Rendered, count, rendered, route
 from engine.model import Review, RunRecord
-from engine.policy.review import reminders_due
+from engine.policy.approvals.review import reminders_due
 from engine.settings import SlackSettings
 
 WAITING = 10  # reviews that are listed

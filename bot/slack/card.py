@@ -44,7 +44,7 @@ from engine.model import (
     RunRecord,
     short,
 )
-from engine.policy.approval import has_started
+from engine.policy.approvals.approval import has_started
 
 NAME, CHUNKS = 300, 3  # characters of a name; paragraphs of names in a message
 _WHO = {False: "May decide", True: "On call now"}

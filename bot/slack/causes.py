@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.slack.views import cause
-from engine.board import Stuck
 from engine.model import RunRecord
+from engine.views.board import Stuck
 
 
 def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck]]:

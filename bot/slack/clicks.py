@@ -28,15 +28,15 @@ from bot.slack.people import Deciders, slack_id
 from bot.slack.tables import Inbound
 from bot.slack.views import AGAIN, APPROVE, DENY
 from bot.slack.wording import spelled
-from engine import reviewing
+from engine.commands import reviewing
+from engine.commands.service import Decision, Service
+from engine.commands.steering import Steering
 from engine.errors import Refused
 from engine.model import Approval, RunRecord
-from engine.policy import approval as approvals
-from engine.policy import review as reviews
-from engine.policy.review import Reviewer
-from engine.service import Decision, Service
+from engine.policy.approvals import approval as approvals
+from engine.policy.approvals import review as reviews
+from engine.policy.approvals.review import Reviewer
 from engine.settings import SlackSettings
-from engine.steering import Steering
 from engine.store import events, queries
 
 KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)})

@@ -23,8 +23,8 @@ from bot.slack.blocks import (
 from bot.slack.causes import by_cause
 from bot.slack.forms import plain
 from bot.slack.views import Rendered, count
-from engine import retrying
-from engine.board import Stuck, failed
+from engine.commands import retrying
+from engine.commands.steering import DO, RULES
 from engine.errors import Refused
 from engine.model import (
     Move,
@@ -36,7 +36,7 @@ from engine.model import (
     same_host,
     short,
 )
-from engine.steering import DO, RULES
+from engine.views.board import Stuck, failed
 
 RUN, FORM = "run", "form"  # what a button is about, where it is not a cause; FORM asks first
 PREFIX, MORE = "do.", "more"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bot.slack.blocks import BUTTON, Block, fit, section
 from bot.slack.views import DENY, count, hosts, several
 from engine.model import Approval, ApprovalState, Run
-from engine.policy.approval import REASON_LEAST
+from engine.policy.approvals.approval import REASON_LEAST
 
 CHOOSE, WITHDRAW, BREAK, REVIEW = "choose", "withdraw", "break", "review"
 FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK, REVIEW})

@@ -19,9 +19,9 @@ from bot.slack.blocks import Block, fingerprint
 from bot.slack.people import person
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.tables import Inbound, Tables
-from engine import grammar
 from engine.clock import Clock, SystemClock
 from engine.errors import UsageError
+from engine.language import grammar
 from engine.store import queries
 
 log = logging.getLogger(__name__)

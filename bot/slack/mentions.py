@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from engine import grammar, words
 from engine.errors import UsageError
-from engine.grammar import Ask, Command
-from engine.vocabulary import VERBS
+from engine.language import grammar
+from engine.language import text as words
+from engine.language.grammar import Ask, Command
+from engine.language.vocabulary import VERBS
 
 _TO_SOMEBODY = re.compile(r"\s*<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>[\s:,]*")
 _FIRST_WORD = re.compile(r"\s*\S+")

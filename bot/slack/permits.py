@@ -12,7 +12,7 @@ from bot.slack.people import bare, slack_id
 from bot.slack.roster import STRANGERS, Roster, Sure, kind_of
 from bot.slack.tables import Inbound
 from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS
-from engine.grammar import Ask, Command
+from engine.language.grammar import Ask, Command
 from engine.settings import SlackSettings
 
 

@@ -16,7 +16,7 @@ from bot.slack.people import Deciders
 from bot.slack.tables import Inbound
 from bot.slack.verbs import Verbs
 from engine.errors import Refused
-from engine.grammar import Ask
+from engine.language.grammar import Ask
 from engine.model import MoveRecord, RunRecord
 from engine.store import queries
 

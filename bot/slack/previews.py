@@ -19,8 +19,8 @@ from bot.slack.blocks import (
 from bot.slack.drafts import Draft
 from bot.slack.people import Deciders, mentions, person, slack_id
 from bot.slack.views import Rendered, count, hosts, rendered, several
-from engine.forecast import Forecast, Hindered
-from engine.grammar import took
+from engine.commands.forecast import Forecast, Hindered
+from engine.language.grammar import took
 from engine.model import Request
 
 YES, NO = "draft.yes", "draft.no"

@@ -6,9 +6,9 @@ from bot.slack.blocks import Block, date, escape, section
 from bot.slack.forms import REASON, REVIEW, VERDICT, Place, Said, field, metadata, plain, reason
 from bot.slack.people import mention
 from bot.slack.views import count, route, several
+from engine.commands.reviewing import Reviewed
 from engine.model import MOVED, Approval, Review, RunRecord
-from engine.policy.review import NOTE_LEAST
-from engine.reviewing import Reviewed
+from engine.policy.approvals.review import NOTE_LEAST
 
 IN_ORDER, NOT_IN_ORDER = "in_order", "not_in_order"
 _SAID = {IN_ORDER: "In order", NOT_IN_ORDER: "Not in order"}

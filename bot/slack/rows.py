@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine import report
-from engine.board import Board, board
 from engine.model import Approval, ApprovalState, Fleet, RunRecord
 from engine.settings import Settings
 from engine.store import events, queries
 from engine.store.store import Store
+from engine.views import report
+from engine.views.board import Board, board
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from bot.slack.views import (
     urgent_first,
 )
 from bot.slack.wording import SPOKEN, acted, named, reported, typed
-from engine.board import Board
+from engine.commands.service import Decision
 from engine.errors import Refused, UsageError
+from engine.language.vocabulary import OPTIONS, VERBS
 from engine.model import Approval, ApprovalState, Event, Run
-from engine.service import Decision
-from engine.vocabulary import OPTIONS, VERBS
+from engine.views.board import Board
 
 NOTHING = "Nothing changed."
 NOT_STARTED = "Nothing started."

@@ -18,7 +18,7 @@ from bot.slack.tables import Tables
 from bot.slack.teller import Teller
 from bot.slack.worker import Worker
 from engine.clock import Clock, SystemClock
-from engine.service import Service
+from engine.commands.service import Service
 from engine.settings import Settings
 from engine.store.store import Store
 

@@ -37,13 +37,13 @@ from bot.slack.views import (
     report_view,
 )
 from bot.slack.wording import SPOKEN
-from engine.board import Board
 from engine.clock import Clock
+from engine.commands.service import Service
 from engine.model import Approval, ApprovalState, RunState
-from engine.policy.review import reminders_due
-from engine.service import Service
+from engine.policy.approvals.review import reminders_due
 from engine.settings import Settings
 from engine.store import events, queries
+from engine.views.board import Board
 
 log = logging.getLogger(__name__)
 

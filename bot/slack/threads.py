@@ -15,8 +15,8 @@ from bot.slack.outcomes import Outcome
 from bot.slack.tables import Inbound
 from bot.slack.verbs import DECISIONS
 from bot.slack.wording import SPOKEN
-from engine import grammar
 from engine.errors import UsageError
+from engine.language import grammar
 from engine.model import Approval, Run, is_called
 from engine.store import queries
 from engine.store.store import Store

@@ -15,9 +15,9 @@ from bot.slack.listeners import COMMAND
 from bot.slack.tables import Inbound
 from bot.slack.verbs import DECISIONS
 from bot.slack.views import AGAIN
-from engine import grammar, naming
 from engine.errors import Refused
-from engine.grammar import Ask, Command
+from engine.language import grammar, names
+from engine.language.grammar import Ask, Command
 from engine.model import Request
 from engine.store import queries
 from engine.store.store import Store
@@ -58,7 +58,7 @@ def _about(store: Store, row: Inbound) -> set[Subject]:
     try:
         if command.verb in DECISIONS:
             return _of_approval(store, grammar.approval_number(command.words[0]))
-        return {("run", naming.find_run(command.words[0], queries.runs(store)).id)}
+        return {("run", names.find_run(command.words[0], queries.runs(store)).id)}
     except Refused:
         return {STARTS}
 

@@ -15,15 +15,17 @@ from bot.slack.rows import Sight, people_in, report_lines, see
 from bot.slack.tables import Inbound
 from bot.slack.told import ToldRuns
 from bot.slack.wording import spelled
-from engine import grammar, naming, verbs
 from engine.clock import Clock
-from engine.grammar import Ask
+from engine.commands import verbs
+from engine.commands.service import Service
+from engine.language import grammar
+from engine.language import names as naming
+from engine.language.grammar import Ask
+from engine.language.vocabulary import VERBS
 from engine.model import Event, Run, is_called
-from engine.needs import needs
-from engine.service import Service
 from engine.settings import Settings
 from engine.store import events, queries
-from engine.vocabulary import VERBS
+from engine.views.needs import needs
 
 LISTED, LINES = 20, 15
 FOR_EVERYBODY = frozenset({"pause", "stop"})

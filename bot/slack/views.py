@@ -26,7 +26,6 @@ from bot.slack.blocks import (
 )
 from bot.slack.people import Deciders, barred, mention, mentions, slack_id
 from bot.slack.wording import reported, typed
-from engine.board import Board, Stuck, WaitGroup
 from engine.model import (
     Approval,
     ApprovalState,
@@ -37,6 +36,7 @@ from engine.model import (
     Wait,
     short,
 )
+from engine.views.board import Board, Stuck, WaitGroup
 
 APPROVE, DENY, AGAIN = "approve", "deny", "again"
 COMMAND = "/migrate"

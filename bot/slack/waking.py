@@ -12,9 +12,9 @@ from bot.slack.causes import by_cause
 from bot.slack.pager import Page
 from bot.slack.people import Deciders
 from bot.slack.views import count
-from engine.board import failed
 from engine.model import ApprovalState, MoveState, RunRecord, RunState, short
 from engine.settings import SlackSettings
+from engine.views.board import failed
 
 BAD = (MoveState.DAMAGED, MoveState.UNKNOWN)
 TEXT = 1_000

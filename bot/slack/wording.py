@@ -12,7 +12,7 @@ from functools import partial
 from bot.slack.blocks import escape
 from bot.slack.people import mention
 from bot.slack.tables import Inbound
-from engine.vocabulary import VERBS
+from engine.language.vocabulary import VERBS
 
 _VERB = "|".join(verb.name for verb in VERBS)
 _TYPED = re.compile(rf"\b(?:[Tt]ype|see): (?=(?:{_VERB})\b)|: (?=(?:{_VERB}) [RA]\d)")

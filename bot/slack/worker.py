@@ -29,13 +29,14 @@ from bot.slack.turns import Subject
 from bot.slack.verbs import CHANGING, DECISIONS, Verbs, people_of
 from bot.slack.views import AGAIN
 from bot.slack.wording import named, spelled
-from engine import grammar, naming
 from engine.clock import Clock, SystemClock
+from engine.commands.forecast import Forecast
+from engine.commands.service import Service, Submitted
 from engine.errors import Refused
-from engine.forecast import Forecast
-from engine.grammar import Ask, Command
+from engine.language import grammar
+from engine.language import names as naming
+from engine.language.grammar import Ask, Command
 from engine.model import Request, Run, RunState
-from engine.service import Service, Submitted
 from engine.settings import Settings
 from engine.store import queries
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from engine.board import Board, Stuck, WaitGroup
 from engine.model import Event, MoveState, Run, RunState, Wait, short
+from engine.views.board import Board, Stuck, WaitGroup
 
 STATES = {
     RunState.SCHEDULED: "Not started",

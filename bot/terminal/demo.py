@@ -23,16 +23,16 @@ from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
 from bot.terminal.telling import Telling
-from engine import report
+from engine.advance.engine import Engine
+from engine.advance.loop import Loop
+from engine.commands.service import Service
 from engine.errors import VMFerryError
-from engine.reconciler import Engine
-from engine.scheduler import Loop
-from engine.service import Service
 from engine.settings import Settings, from_mapping
 from engine.sim import fleet_file
 from engine.sim.port import Opened, SimPort, open_world
 from engine.store import events, queries
 from engine.store.store import Store
+from engine.views import report
 
 SPEED = 60.0
 PATIENCE = 100.0

@@ -10,11 +10,11 @@ from rich.cells import cell_len, set_cell_size
 
 from bot.terminal.board import safe
 from bot.terminal.report_page import WIDTH, wrapped
-from engine.board import board
+from engine.commands.service import Service
 from engine.model import Run
-from engine.needs import needs
-from engine.service import Service
 from engine.store import queries
+from engine.views.board import board
+from engine.views.needs import needs
 
 WHO = 12
 """Columns for whose run it is; longer names are cut."""

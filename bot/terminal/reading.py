@@ -16,16 +16,17 @@ import click
 
 from bot.terminal import DEFAULT_DB
 from bot.terminal.board import board_lines, safe
-from engine import naming, report
-from engine.board import board
 from engine.clock import SystemClock
 from engine.errors import Refused
+from engine.language import names
 from engine.model import Run
 from engine.settings import Settings
 from engine.sim.port import Opened, open_world
 from engine.store import queries
 from engine.store.leases import is_advanced
 from engine.store.store import Store
+from engine.views import report
+from engine.views.board import board
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def show_status(place: Place, named: str | None) -> None:
     """Print the board of the run that is named so, or of every unfinished run."""
     with closing(place.reading()) as store:
         chosen = (
-            [naming.find_run(named, queries.runs(store))]
+            [names.find_run(named, queries.runs(store))]
             if named
             else queries.runs(store, unfinished=True)
         )
@@ -88,7 +89,7 @@ def show_status(place: Place, named: str | None) -> None:
 def find_report(place: Place, named: str) -> dict[str, Any]:
     """The document about the run that is named so. Raises ``Refused``."""
     with closing(place.reading()) as store:
-        return report_of(place, store, naming.find_run(named, queries.runs(store)))
+        return report_of(place, store, names.find_run(named, queries.runs(store)))
 
 
 def report_of(place: Place, store: Store, one: Run) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 from rich.cells import cell_len
 
 from bot.terminal.board import safe
-from engine import report
 from engine.model import MOVED, short
+from engine.views import report
 
 WIDTH = 80
 HOST = 12

@@ -23,18 +23,19 @@ from bot.terminal.ask import Policy
 from bot.terminal.board import LiveScreen, PlainScreen, Screen
 from bot.terminal.reading import Place, report_lines, truth_of
 from bot.terminal.watch import Watch, user
-from engine import report
-from engine.board import stands_still
+from engine.advance.engine import Advanced, Engine
+from engine.advance.loop import Loop
 from engine.clock import Clock, SystemClock, VirtualClock
+from engine.commands.service import Service
 from engine.errors import Refused, UsageError
 from engine.model import Request, Run, RunState
-from engine.reconciler import Advanced, Engine
-from engine.scheduler import Loop
-from engine.service import Service
-from engine.sim import fleet_file, pace
+from engine.sim import fleet_file
 from engine.sim.port import Call, Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
+from engine.stories import next_tick
+from engine.views import report
+from engine.views.board import stands_still
 from engine.vmm.port import VmmPort
 
 LOOK_EVERY = 0.25
@@ -276,7 +277,7 @@ def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -
 def _next_tick(session: Session, opened: Opened, now: float, advanced: Advanced) -> float:
     """The next tick at which the world or a deadline can have changed."""
     moments = (now,) if advanced.acted else (advanced.next_due, opened.world.next_change(now))
-    return pace.next_tick(now, opened.start, session.tick, *moments)
+    return next_tick.next_tick(now, opened.start, session.tick, *moments)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:

@@ -22,9 +22,9 @@ from bot.exit_codes import DONE, INTERRUPTED
 from bot.logs import log_to_stderr
 from bot.terminal.reading import Place
 from bot.terminal.running import Session, Wish, opened
+from engine.advance.loop import Loop
 from engine.clock import SystemClock, VirtualClock
 from engine.errors import Refused
-from engine.scheduler import Loop
 from engine.settings import Settings
 from engine.store import queries
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from bot.slack.standin import Standin
 from bot.slack.standin_messages import Ephemeral, Message, buttons_of, words
-from engine.grammar import took
+from engine.language.grammar import took
 from engine.model import Event
 
 _DATE = re.compile(r"<!date\^(\d+)\^\{(\w+)\}[^|>]*\|[^>]*>")

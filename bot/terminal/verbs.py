@@ -19,16 +19,17 @@ from bot.terminal.board import event_line, safe
 from bot.terminal.listing import list_lines
 from bot.terminal.reading import Place
 from bot.terminal.watch import user
-from engine import naming, report
 from engine.clock import SystemClock
+from engine.commands.service import Service
+from engine.commands.verbs import carry_out
 from engine.errors import Refused
-from engine.grammar import Ask, parse_words
+from engine.language import names
+from engine.language.grammar import Ask, parse_words
+from engine.language.vocabulary import Verb
 from engine.model import Event, Run
-from engine.service import Service
 from engine.store import events, queries
 from engine.store.store import Store
-from engine.verbs import carry_out
-from engine.vocabulary import Verb
+from engine.views import report
 
 LOOK_EVERY = 0.5
 
@@ -138,7 +139,7 @@ def show_events(place: Place, run: str | None, *, follow: bool, as_json: bool) -
     """Print the events of a run, or of all; with ``follow`` wait for more until it is over."""
     with _service(place) as service:
         runs = queries.runs(service.store)
-        one = naming.find_run(run, runs) if run else None
+        one = names.find_run(run, runs) if run else None
         first = one or (runs[0] if runs else None)
         start = first.created if first else service.clock.now()
         for event in _events(service.store, one, follow):

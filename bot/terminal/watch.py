@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 from bot.terminal.ask import Answer, Policy, Typed, card_lines, prompt, settled
 from bot.terminal.board import Screen, safe
-from engine.board import board
+from engine.commands.service import Service
 from engine.model import Approval, MoveState, Run, short
-from engine.service import Service
 from engine.store import events, queries
+from engine.views.board import board
 
 DRAW_EVERY = 4  # looks without news between two drawings of the board
 

@@ -20,13 +20,15 @@ from engine.model import (
     RunRecord,
     RunState,
 )
-from engine.policy import approval, eligibility, ending, gap, ladder, outcome, restoring
-from engine.policy.adoption import newcomers
-from engine.policy.breakers import Breakers, breakers
-from engine.policy.draft import Draft
+from engine.policy.approvals import approval
 from engine.policy.facts import Facts
-from engine.policy.ladder import Verdict, View
-from engine.policy.starts import Ready, hand_out
+from engine.policy.judging import arrival
+from engine.policy.ladders import moving, pending, restoring
+from engine.policy.plan_builder import Draft
+from engine.policy.runs import ending, gap
+from engine.policy.runs.adoption import newcomers
+from engine.policy.starts.breakers import Breakers, breakers
+from engine.policy.starts.starts import Ready, hand_out
 from engine.policy.steps import (
     Adopt,
     Ask,
@@ -41,6 +43,7 @@ from engine.policy.steps import (
     TurnRun,
     Unhold,
 )
+from engine.policy.verdict import Verdict, View
 from engine.policy.waits import Rules
 
 LIVING = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
@@ -58,7 +61,7 @@ def plan(
     facts = facts or Facts()
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_from(lively, fleet, now, rules, facts)
-    doubts = [a for a in facts.lost if outcome.is_in_doubt(a, fleet)]
+    doubts = [a for a in facts.lost if arrival.is_in_doubt(a, fleet)]
     draft = Draft(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
     doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
     owners = _owners(living)
@@ -204,13 +207,13 @@ def _wants_renewal(view: View) -> bool:
 
 def _ladder(view: View) -> Verdict:
     if view.move.state is MoveState.MOVING:
-        verdict = ladder.moving(view)
+        verdict = moving.moving(view)
         if verdict.step is None and view.move.wait is not None:
             return replace(verdict, step=Unhold(view.move))
         return verdict
     if view.move.state is MoveState.RESTORING:
         return restoring.restoring(view)
-    return eligibility.pending(view)
+    return pending.pending(view)
 
 
 def _adopt(record: RunRecord, fleet: Fleet) -> list[Step]:

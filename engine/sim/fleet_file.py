@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engine.errors import Refused
 from engine.model import Acl, Adapter, classic_key, classic_rule
-from engine.policy.preflight import drive_of
+from engine.policy.starts.preflight import drive_of
 from engine.sim.table import Table, suggestion
 
 FORMAT = 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.model import Adapter, HyperVState, Network
-from engine.sim import room
+from engine.sim import capacity
 from engine.sim.state import Fate, HostState, Loss, Migration, State, VmState
 
 SOON = 10.0
@@ -56,7 +56,7 @@ def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> st
                 f"Live migration of '{vm.name}' failed: Could not find Ethernet switch "
                 f"'{nic.switch}' (33012)"
             )
-    return room.lacks_disk(state, vm, migration) or room.lacks_memory(state, vm, migration)
+    return capacity.lacks_disk(state, vm, migration) or capacity.lacks_memory(state, vm, migration)
 
 
 def lacks_switch(state: State, host: HostState, nic: Adapter) -> bool:

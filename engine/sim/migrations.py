@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.model import Network, Power, short
-from engine.sim import judge, lies, room
+from engine.sim import capacity, judge, lies
 from engine.sim.state import Fate, Migration, Phase, State, VmState
 from engine.sim.views import REFRESHER, catch_up, changed, progress, reread
 
@@ -144,7 +144,7 @@ def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
         return f"'{vm.name}' is in the state {vm.overlay} and cannot be migrated"
     if vm.spec.blocks:
         return f"'{vm.name}' cannot be migrated: {', '.join(vm.spec.blocks)}"
-    return room.lacks_disk(state, vm, migration)
+    return capacity.lacks_disk(state, vm, migration)
 
 
 def foreign(state: State, now: float, vm: VmState, destination: str) -> Migration:
@@ -322,7 +322,7 @@ def _store(state: State, migration: Migration, vm: VmState, before: list[str]) -
     vm.drives = {host: drive for host, drive in vm.drives.items() if host in vm.hosts}
     destination = migration.destination
     if destination in vm.hosts and destination not in before:
-        vm.drives[destination] = room.drive_to(migration, state.hosts[destination])
+        vm.drives[destination] = capacity.drive_to(migration, state.hosts[destination])
 
 
 def _places(migration: Migration, vm: VmState) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NoReturn
 
 from engine.errors import Refused
-from engine.grammar import duration, nearest
+from engine.language.grammar import duration, nearest
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:

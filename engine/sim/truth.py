@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.grammar import spell_duration
+from engine.language.grammar import spell_duration
 from engine.model import Acl, Adapter
 from engine.sim.state import HostState, State, VmState, places
 from engine.sim.views import true_status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.model import Fleet, Host, HyperVState, Job, JobState, Vm, same_host
-from engine.sim import room
+from engine.sim import capacity
 from engine.sim.state import WORDS, HostState, Migration, State, VmState
 
 REFRESHER = 120.0
@@ -111,8 +111,8 @@ def _host(
         maintenance=host.spec.maintenance,
         path=host.spec.path,
         mb_per_s=host.spec.mb_per_s,
-        free_memory_mb=room.free_memory_mb(state, host),
-        volumes=room.volumes(state, host),
+        free_memory_mb=capacity.free_memory_mb(state, host),
+        volumes=capacity.volumes(state, host),
         switches=(*host.spec.switches, *everywhere),
     )
 

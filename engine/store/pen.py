@@ -1,42 +1,287 @@
-"""A pen: one transaction's writing, with the audit's event beside each change."""
+"""Writing: every change of a row, its check against the state tables, and its event, together.
+
+A :class:`Pen` lives for one transaction. Nothing else in VMFerry writes runs, moves, attempts,
+networks, rights, approvals or events. A pen of the engine carries a fence; a pen of a person does
+not. What is written about moves stands in ``move_deeds.py``, about attempts in
+``attempt_deeds.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-from sqlite_utils import Database
+from engine.errors import Overtaken
+from engine.model import (
+    Approval,
+    ApprovalState,
+    Fleet,
+    Options,
+    Review,
+    Rights,
+    Run,
+    RunRecord,
+    RunState,
+    short,
+)
+from engine.policy import states, waits
+from engine.store import codec
+from engine.store.leases import Fence
+from engine.store.pen_moves import MoveDeeds
+from engine.store.store import Store
 
-from engine.store import events
+#: ``waits.INTERRUPTING`` in SQL's words.
+_INTERRUPTING = ", ".join(f"'{wait}'" for wait in sorted(waits.INTERRUPTING))
 
 
-class BarePen:
-    """What every deed needs: the transaction, the time, the audit."""
+@contextmanager
+def writing(store: Store, now: float, fence: Fence | None = None) -> Iterator[Pen]:
+    """One transaction. With a ``fence`` it raises ``Fenced`` if another engine took over."""
+    with store.transaction() as db:
+        if fence is not None:
+            fence.check(db)
+        yield Pen(db, now)
 
-    def __init__(self, db: Database, now: float) -> None:
-        self.db, self.now = db, now
 
-    def event(
+class Pen(MoveDeeds):
+    """Writes one transaction's changes, each with its event."""
+
+    # --- fleets ------------------------------------------------------------------------------
+
+    def keep_fleet(self, fleet: Fleet) -> None:
+        """The last observation, for names and views."""
+        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.fleet_to_json(fleet)}
+        self.db.table("fleets").upsert(row, pk="vmm")
+
+    def expect(self, records: Sequence[RunRecord]) -> None:
+        """Raise ``Overtaken`` if a person changed what a plan was made of: a run, a move, an
+        approval. What was decided on is then no longer so."""
+        for record in records:
+            run = record.run
+            row = next(self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id]))
+            same = (row["state"], row["options"]) == (
+                str(run.state),
+                codec.options_to_json(run.options),
+            )
+            moves = {m.move.id: str(m.move.state) for m in record.moves}
+            asked = {a.id: str(a.state) for a in record.approvals}
+            if not same or self._states("moves", run.id) != moves:
+                raise Overtaken(f"{run.label} was changed meanwhile; planning again.")
+            if self._states("approvals", run.id) != asked:
+                raise Overtaken(f"{run.label} was decided on meanwhile; planning again.")
+
+    def _states(self, table: str, run: int) -> dict[int, str]:
+        rows = self.db.query(f"SELECT id, state FROM {table} WHERE run = ?", [run])
+        return {row["id"]: row["state"] for row in rows}
+
+    def keep_beat(self, vmm: str) -> None:
+        """An engine advances this VMM server, or tries to, right now."""
+        self.db.execute("UPDATE leases SET beat = ? WHERE vmm = ?", [self.now, vmm])
+
+    def keep_rights(self, vmm: str, rights: Rights) -> None:
+        """What was found of our rights on one host."""
+        ok = None if rights.ok is None else int(rights.ok)
+        row = {"vmm": vmm, "host": rights.host, "at": rights.at, "ok": ok, "why": rights.why}
+        self.db.table("rights").upsert(row, pk=("vmm", "host"))
+
+    # --- runs --------------------------------------------------------------------------------
+
+    def open_run(
         self,
-        kind: str,
-        text: str,
         *,
-        run: int | None = None,
-        vm: str | None = None,
-        by: str | None = None,
-        detail: Mapping[str, object] | None = None,
-    ) -> None:
-        """Append to the audit."""
-        events.append(
-            self.db, at=self.now, kind=kind, text=text, run=run, vm=vm, by=by, detail=detail
+        vmm: str,
+        kind: str,
+        request: str,
+        sources: tuple[str, ...],
+        destinations: tuple[str, ...],
+        options: Options,
+        by: str,
+        state: RunState,
+    ) -> int:
+        """A new run; returns its number."""
+        row = {
+            "vmm": vmm,
+            "kind": kind,
+            "request": request,
+            "sources": codec.dumps(sources),
+            "destinations": codec.dumps(destinations),
+            "options": codec.options_to_json(options),
+            "by": by,
+            "state": str(state),
+            "created": self.now,
+            "started": self.now if state is RunState.ACTIVE else None,
+        }
+        run = self.insert("runs", row)
+        self.event(f"run.{state}", request, run=run, by=by)
+        return run
+
+    def turn_run(self, run: Run, state: RunState, text: str, by: str | None = None) -> None:
+        """Change the state of a run."""
+        states.check("run", states.RUN, run.state, state)
+        change: dict[str, object] = {"state": str(state), "said": text}
+        if state is RunState.ACTIVE and run.started is None:
+            change["started"] = self.now
+        if replace(run, state=state).over or run.over:
+            change["ended"] = self.now if replace(run, state=state).over else None
+        self.update("runs", run.id, change)
+        self.event(f"run.{state}", text, run=run.id, by=by)
+
+    def resume_run(self, run: Run, text: str, by: str) -> None:
+        """A person has a paused or ended run go on: rights, breakers and grants begin anew, and
+        who says so does not decide on it."""
+        states.check("run", states.RUN, run.state, RunState.ACTIVE)
+        steered = tuple(dict.fromkeys((*run.steered, by)))
+        change = {
+            "state": str(RunState.ACTIVE),
+            "said": text,
+            "resumed": self.now,
+            "steered": codec.dumps(steered),
+            "ended": None,
+            "quiet_since": None,
+            "empty_first": None,
+            "empty_seen": "[]",
+            "empty": "[]",
+            "aborting": 0,
+        }
+        self.update("runs", run.id, change)
+        # What was waited for through the pause has its whole limit from now on.
+        self.db.execute(
+            f"""UPDATE moves SET wait_credit = wait_since - :now WHERE run = :run
+               AND state = 'pending' AND wait NOT IN ({_INTERRUPTING})""",
+            {"now": self.now, "run": run.id},
+        )
+        self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
+
+    def note_steered(self, run: Run, by: str) -> None:
+        """Somebody had it go on in part: they do not decide on it. What they mended is looked at
+        anew: rights, and ways that were broken."""
+        steered = tuple(dict.fromkeys((*run.steered, by)))
+        change = {"steered": codec.dumps(steered), "resumed": self.now}
+        self.update("runs", run.id, change)
+
+    def abort_run(self, run: Run) -> None:
+        """What is in flight is to be stopped, too."""
+        self.update("runs", run.id, {"aborting": 1})
+
+    def change_run(self, run: Run, options: Options, text: str, by: str) -> None:
+        """Other options from now on."""
+        self.update("runs", run.id, {"options": codec.options_to_json(options)})
+        self.event("run.changed", text, run=run.id, by=by)
+
+    def hand_over(self, run: Run, owner: str, text: str) -> None:
+        """Somebody else is told and pinged from now on."""
+        self.update("runs", run.id, {"owner": owner})
+        self.event("run.changed", text, run=run.id, by=owner)
+
+    def note_back(self, run: int, gap: float) -> None:
+        """Seen again after ``gap`` seconds: they count against no limit."""
+        self.db.execute(
+            "UPDATE runs SET back = ?, quiet_since = quiet_since + ? WHERE id = ?",
+            [self.now, gap, run],
+        )
+        self.db.execute(
+            f"""UPDATE moves SET down_since = down_since + :gap, wait_credit = wait_credit -
+               CASE WHEN wait IS NULL OR wait IN ({_INTERRUPTING}) THEN 0 ELSE :gap END
+               WHERE run = :run""",
+            {"gap": gap, "run": run},
         )
 
-    def update(self, table: str, key: int, change: Mapping[str, object]) -> None:
-        """Change a row by its number."""
-        self.db.table(table).update(key, dict(change))
+    def note_quiet(self, run: int, at: float | None) -> None:
+        """Since when this run waits for nothing but people."""
+        self.update("runs", run, {"quiet_since": at})
 
-    def insert(self, table: str, row: Mapping[str, object]) -> int:
-        """Insert and say the new row's number."""
-        key = self.db.table(table).insert(dict(row)).last_pk
-        if not isinstance(key, int):
-            raise TypeError(f"{table} gave no number for a new row")
-        return key
+    def note_empty(
+        self, run: Run, hosts: tuple[str, ...], first: float | None, proven: bool
+    ) -> None:
+        """A first or second look at empty sources, or that they were not empty after all."""
+        if not proven:
+            change = {"empty_first": first, "empty_seen": codec.dumps(hosts)}
+            forgotten = {} if hosts else {"empty": "[]"}
+            self.update("runs", run.id, {**change, **forgotten})
+            return
+        known = tuple(dict.fromkeys((*run.empty, *hosts)))
+        change = {"empty": codec.dumps(known), "empty_first": None, "empty_seen": "[]"}
+        self.update("runs", run.id, change)
+        for host in hosts:
+            if host in run.empty:
+                continue
+            apart = f", {round(self.now - first)} s apart" if first is not None else ""
+            text = f"{short(host)} is empty: VMM and Hyper-V showed no VM, twice{apart}."
+            self.event("host.empty", text, run=run.id, detail={"host": host, "first": first})
+
+    # --- approvals ---------------------------------------------------------------------------
+
+    def ask(self, run: int, vm_ids: tuple[str, ...], names: tuple[str, ...], digest: str) -> int:
+        """A question to on-call engineers; returns its number."""
+        row = {
+            "run": run,
+            "state": str(ApprovalState.REQUESTED),
+            "digest": digest,
+            "vms": codec.dumps(vm_ids),
+            "requested": self.now,
+        }
+        approval = self.insert("approvals", row)
+        text = f"A{approval}: approve moving powered-down {', '.join(names)}?"
+        detail = {"approval": approval, "vms": list(names), "digest": digest}
+        self.event("approval.requested", text, run=run, detail=detail)
+        return approval
+
+    def turn_approval(
+        self,
+        approval: Approval,
+        state: ApprovalState,
+        text: str,
+        *,
+        by: str | None = None,
+        granted: tuple[str, ...] = (),
+        reason: str = "",
+        glass: bool = False,
+    ) -> None:
+        """Decide, expire or withdraw. ``glass``: by somebody whom the rules bar, which opens a
+        review by somebody else."""
+        states.check("approval", states.APPROVAL, approval.state, state)
+        change: dict[str, object] = {
+            "state": str(state),
+            "decided": self.now,
+            "by": by,
+            "granted": codec.dumps(granted),
+            "reason": reason,
+        }
+        if glass:
+            change["glass"] = 1
+        self.update("approvals", approval.id, change)
+        detail: dict[str, object] = {"approval": approval.id, "reason": reason}
+        if glass:
+            detail["break_glass"] = True
+            self._open_review(approval, by or "", reason)
+        self.event(f"approval.{state}", text, run=approval.run, by=by, detail=detail)
+
+    def _open_review(self, approval: Approval, by: str, why: str) -> None:
+        row = {"approval": approval.id, "run": approval.run, "broken_by": by, "why": why}
+        self.db.table("reviews").insert({**row, "broken": self.now})
+        text = f'{by} broke the glass for {approval.label}: "{why}". A second person reviews that.'
+        detail = {"approval": approval.id, "reason": why}
+        self.event("glass.broken", text, run=approval.run, by=by, detail=detail)
+
+    def review(self, review: Review, text: str, *, by: str, in_order: bool, note: str) -> None:
+        """A second person has looked at a broken glass."""
+        if not review.is_open:
+            raise Overtaken(f"{review.label} was reviewed before.")
+        change = {"by": by, "at": self.now, "in_order": int(in_order), "note": note}
+        self.update("reviews", review.approval, change)
+        detail = {"approval": review.approval, "in_order": in_order, "note": note}
+        self.event("glass.reviewed", text, run=review.run, by=by, detail=detail)
+
+    def vote(self, approval: int, by: str, verdict: str, answer: str) -> None:
+        """One click; ``answer`` is ``ok`` or why it changed nothing. Both are kept."""
+        self.db.table("votes").insert(
+            {
+                "approval": approval,
+                "by": by,
+                "verdict": verdict,
+                "at": self.now,
+                "counted": int(answer == "ok"),
+                "answer": answer,
+            }
+        )

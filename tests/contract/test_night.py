@@ -14,17 +14,18 @@ from typing import Any
 
 import pytest
 
-from engine import grammar, report
+from engine.advance.engine import Engine
+from engine.commands.service import Service
+from engine.language import grammar
 from engine.model import Request
-from engine.reconciler import Engine
-from engine.service import Service
 from engine.settings import Settings
-from engine.sim import pace, story_file
 from engine.sim.fleet_file import parse
-from engine.sim.story import Player
 from engine.sim.world import World
 from engine.store import events, queries
 from engine.store.store import Store
+from engine.stories import next_tick, story_file
+from engine.stories.story import Player
+from engine.views import report
 from tests.contract.conftest import DB01, FLEET, SIMULATED, WIRED, Begin, Scene, Wire
 from tests.powershell.pwsh import ROOT, needs_checks
 from tests.prove import spread
@@ -56,7 +57,7 @@ def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]
             done = engine.advance()
             assert done.error is None
             due = (clock.now(),) if done.acted else (done.next_due, world.next_change(clock.now()))
-            clock.jump(pace.next_tick(clock.now(), start, settings.engine.tick, *due, answers))
+            clock.jump(next_tick.next_tick(clock.now(), start, settings.engine.tick, *due, answers))
         happened = {"calls": [], "fleet": world.truth(), "violations": world.violations}
         return report.document(store, "vmm01", clock.now(), start=start, world=happened)
     finally:

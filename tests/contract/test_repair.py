@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
 from engine.model import Acl, Adapter, AdapterRepair, Network, Repair
-from engine.policy import network
+from engine.policy.judging import network
 from engine.sim.fleet_file import parse
 from engine.sim.lies import unplugged
 from tests.contract.conftest import (

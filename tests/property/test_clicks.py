@@ -22,12 +22,12 @@ from bot.slack.tables import Inbound, Tables
 from bot.slack.teller import Teller
 from bot.slack.worker import Worker
 from engine.clock import VirtualClock
+from engine.commands.service import Service
 from engine.model import ApprovalState, HyperVState, Options, RunState, Vm
-from engine.policy import approval as approvals
-from engine.service import Service
+from engine.policy.approvals import approval as approvals
 from engine.settings import Settings, SlackSettings
 from engine.store import events, queries
-from engine.store.deeds import writing
+from engine.store.pen import writing
 from engine.store.store import Store
 from tests.prove import REPEATABLE, size
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from bot.slack import controls
 from bot.slack.causes import by_cause
 from bot.slack.tables import Inbound
-from engine.board import failed
 from engine.model import MoveState, Outcome
 from engine.store import events, queries
-from engine.store.deeds import writing
+from engine.store.pen import writing
+from engine.views.board import failed
 from tests.prove import REPEATABLE, size
 
 from .test_clicks import PEOPLE, Card, Work

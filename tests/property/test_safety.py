@@ -19,9 +19,9 @@ from engine.model import Acl, Adapter
 from engine.settings import Settings
 from engine.sim.faults import CALLS, HOWS
 from engine.sim.fleet_file import START, FleetFile, HostSpec, Lies, VmSpec, adapter_id
-from engine.sim.story import Player
-from engine.sim.story_file import Happening, Story
 from engine.store import events
+from engine.stories.story import Player
+from engine.stories.story_file import Happening, Story
 from tests.prove import REPEATABLE, size
 
 HOSTS = ("hv01.corp.example", "hv02.corp.example", "hv03.corp.example")

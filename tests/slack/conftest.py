@@ -12,16 +12,16 @@ from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
 from bot.slack.standin_messages import Message
+from engine.advance.engine import Engine
 from engine.clock import VirtualClock
+from engine.commands.service import Service
 from engine.model import Run
-from engine.reconciler import Engine
-from engine.service import Service
 from engine.settings import RunDefaults, Settings, SlackSettings
 from engine.sim.fleet_file import parse
-from engine.sim.pace import next_tick
 from engine.sim.port import SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
+from engine.stories.next_tick import next_tick
 from tests.hangs import HANGS
 from tests.patient import patient_slack
 

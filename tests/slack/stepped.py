@@ -18,10 +18,10 @@ from bot.slack.loops import Loop
 from bot.slack.pace import Rhythm
 from bot.slack.serve import SlackSide
 from bot.slack.standin import Standin
+from engine.advance.engine import Engine
 from engine.clock import VirtualClock
+from engine.commands.service import Service
 from engine.model import Run
-from engine.reconciler import Engine
-from engine.service import Service
 from engine.settings import EngineSettings, Settings, SlackSettings, WaitLimits
 from engine.sim.fleet_file import START, FleetFile
 from engine.sim.port import SimPort

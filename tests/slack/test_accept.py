@@ -13,8 +13,8 @@ from slack_bolt import BoltRequest
 from bot.slack.listeners import COMMAND
 from bot.slack.standin import NotAcked
 from bot.slack.tables import Inbound
-from engine import grammar
 from engine.errors import Refused
+from engine.language import grammar
 from engine.store import events, queries
 from tests.hangs import HANGS
 from tests.patient import not_acked

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.previews import NO, YES
-from engine import grammar, verbs
-from engine.grammar import Ask
+from engine.commands import verbs
+from engine.commands.service import Service
+from engine.language import grammar
+from engine.language.grammar import Ask
 from engine.model import Run
-from engine.service import Service
 from engine.store import events, queries
 
 LATE = 42 * 60.0

@@ -12,10 +12,10 @@ from bot.slack import controls
 from bot.slack.people import Deciders
 from bot.slack.standin_rules import refusal
 from bot.slack.views import Rendered, board_view, failure_view, rendered, report_view
-from engine.board import board, failed
+from engine.commands.steering import DO, RULES, Steering
 from engine.model import Move, MoveRecord, MoveState, Options, Outcome, Run, RunRecord, RunState
-from engine.steering import DO, RULES, Steering
 from engine.store import events, queries
+from engine.views.board import board, failed
 
 HOSTS = """
 format = 1

@@ -11,8 +11,8 @@ from bot.slack.forms import Place, form
 from bot.slack.standin import NotAcked
 from bot.slack.standin_forms import view_refusal
 from bot.slack.tables import Inbound
+from engine.commands.steering import Steering
 from engine.model import ApprovalState
-from engine.steering import Steering
 from engine.store import events, queries
 from tests.patient import not_acked
 

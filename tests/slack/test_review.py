@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.forms import BREAK, REVIEW
-from engine.needs import needs
-from engine.report import document
 from engine.store import events, queries
+from engine.views.needs import needs
+from engine.views.report import document
 from tests.console import vmferry
 
 from .test_break_glass import WHY, alone, fill, open_form  # noqa: F401 a fixture

@@ -13,7 +13,7 @@ from bot.slack.schema import migrations
 from bot.slack.slack_api import REPLIES
 from bot.slack.tables import FIRST, SECOND, Outbound, Tables
 from bot.slack.told import Watched
-from engine import grammar
+from engine.language import grammar
 from engine.model import RunState
 from engine.store import events
 from engine.store.store import Store

@@ -13,10 +13,10 @@ from bot.slack.manifest import EVENTS, SHORTCUT, manifest
 from bot.slack.previews import NO, YES
 from bot.slack.standin_payloads import app_mention, event_callback
 from engine.errors import UsageError
-from engine.grammar import Ask
+from engine.language.grammar import Ask
+from engine.language.vocabulary import VERBS
 from engine.model import Request
 from engine.store import queries
-from engine.vocabulary import VERBS
 from tests.patient import not_acked
 
 BOT = "U0VMFERRY"

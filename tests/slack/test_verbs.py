@@ -6,7 +6,8 @@ import pytest
 from slack_bolt import BoltRequest
 
 from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, LISTED, TRACES
-from engine import grammar, verbs
+from engine.commands import verbs
+from engine.language import grammar
 from engine.model import ApprovalState, MoveState, RunState
 from engine.store import events, queries
 

@@ -23,7 +23,6 @@ from bot.slack.views import (
     report_view,
 )
 from bot.slack.wording import acted, named
-from engine.board import Board, Moving, Stuck, WaitGroup
 from engine.model import (
     Approval,
     ApprovalState,
@@ -37,6 +36,7 @@ from engine.model import (
     RunState,
     Wait,
 )
+from engine.views.board import Board, Moving, Stuck, WaitGroup
 
 RUN = Run(
     id=214,

@@ -27,10 +27,10 @@ from bot.slack.run_forms import ABORT
 from bot.slack.slack_api import ReplyUrls
 from bot.slack.standin_rules import refusal
 from bot.slack.tables import Inbound, Tables
-from engine import grammar
 from engine.clock import SystemClock
+from engine.commands.forecast import Forecast, Hindered
 from engine.errors import UsageError
-from engine.forecast import Forecast, Hindered
+from engine.language import grammar
 from engine.model import Options
 from engine.store.store import Store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.model import MoveState, Outcome, RunState, Wait
-from engine.sim.story import Played, play
+from engine.stories.story import Played, play
 
 FOLDERS = sorted(path.parent for path in Path(__file__).parent.glob("*/story.toml"))
 CONTRACT = Path(__file__).resolve().parents[2] / "docs" / "contract.md"

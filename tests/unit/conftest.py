@@ -33,13 +33,14 @@ from engine.model import (
     RunState,
     Vm,
 )
-from engine.policy import approval as approvals
-from engine.policy import eligibility, ladder, restoring
-from engine.policy.breakers import breakers
+from engine.policy.approvals import approval as approvals
 from engine.policy.facts import Facts
-from engine.policy.ladder import Verdict, View
+from engine.policy.ladders import moving, restoring
+from engine.policy.ladders import pending as eligibility
 from engine.policy.plan import plan
+from engine.policy.starts.breakers import breakers
 from engine.policy.steps import Finish, Hold, Plan
+from engine.policy.verdict import Verdict, View
 from engine.policy.waits import Rules
 from tests.console import Seat
 from tests.unit.desk import Desk
@@ -315,7 +316,7 @@ class Scene:
         return eligibility.pending(self.view())
 
     def moving(self) -> Verdict:
-        return ladder.moving(self.view())
+        return moving.moving(self.view())
 
     def restoring(self) -> Verdict:
         return restoring.restoring(self.view())

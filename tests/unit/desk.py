@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import grammar, verbs
 from engine.clock import VirtualClock
+from engine.commands import verbs
+from engine.commands.service import Service
+from engine.commands.verbs import Said
 from engine.errors import Refused
-from engine.grammar import Ask
+from engine.language import grammar
+from engine.language.grammar import Ask
 from engine.model import (
     MOVE_ENDS,
     Approval,
@@ -28,13 +31,11 @@ from engine.model import (
     RunState,
     Vm,
 )
-from engine.policy import approval as approvals
-from engine.service import Service
+from engine.policy.approvals import approval as approvals
 from engine.settings import Settings
 from engine.store import events, queries
-from engine.store.deeds import Pen, writing
+from engine.store.pen import Pen, writing
 from engine.store.store import Store
-from engine.verbs import Said
 
 NOW = 1_767_650_400.0
 HOSTS = tuple(f"hv0{number}.corp.example" for number in range(1, 8))

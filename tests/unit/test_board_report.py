@@ -10,7 +10,6 @@ import pytest
 from rich.cells import cell_len
 
 from bot.terminal.report_page import page, wrapped
-from engine.board import board
 from engine.model import (
     Acl,
     Adapter,
@@ -27,7 +26,11 @@ from engine.model import (
     Vm,
     Wait,
 )
-from engine.report import (
+from engine.store import events, queries
+from engine.store.pen import writing
+from engine.store.store import Store
+from engine.views.board import board
+from engine.views.report import (
     document,
     exit_of,
     headline,
@@ -37,9 +40,6 @@ from engine.report import (
     spreadsheet,
     summary,
 )
-from engine.store import events, queries
-from engine.store.deeds import writing
-from engine.store.store import Store
 
 T0 = 1_767_650_400.0
 HV01, HV02, HV03 = (f"{name}.corp.example" for name in ("hv01", "hv02", "hv03"))

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from engine.carry_out import Answer, in_order, make, make_all
+from engine.advance.calls import Answer, in_order, make, make_all
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.model import AttemptKind, Move, Network, Repair
 from engine.policy.steps import (

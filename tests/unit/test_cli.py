@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from engine.vocabulary import OPTIONS, VERBS
+from engine.language.vocabulary import OPTIONS, VERBS
 from tests.console import ROOT, Said, process, sit_down, vmferry
 from tests.hangs import HANGS
 
@@ -468,7 +468,7 @@ except SystemExit:
 logging.getLogger("apscheduler.scheduler").warning("an overlap")
 warnings.warn("an insecure request")
 logging.getLogger("apscheduler.scheduler").error("a failure")
-logging.getLogger("engine.scheduler").warning("ours")
+logging.getLogger("engine.advance.loop").warning("ours")
 """
     child = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, cwd=ROOT)
 

@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
+from engine.language.vocabulary import VERBS
 from engine.store import queries
 from engine.store.store import Store
-from engine.vocabulary import VERBS
 from tests.console import both_streams as vmferry
 from tests.console import process, sit_down
 from tests.hangs import HANGS

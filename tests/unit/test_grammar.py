@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import words
 from engine.errors import UsageError
-from engine.grammar import (
+from engine.language import text as words
+from engine.language.grammar import (
     Ask,
     duration,
     matches,
@@ -18,8 +18,8 @@ from engine.grammar import (
     run_number,
     spell_duration,
 )
+from engine.language.vocabulary import KEYWORDS, VERBS
 from engine.model import Options, Request
-from engine.vocabulary import KEYWORDS, VERBS
 
 
 def request(text: str) -> Request:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.report.pace import Copy, least
+from engine.views.report.lower_bound import Copy, least
 
 SLOTS = {"hv01": 2, "hv02": 2, "hv03": 1}
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.model import Approval, ApprovalState, Options, Run, RunState
-from engine.policy import approval as approvals
-from engine.policy.approval import ANSWERS, REASON_LEAST, Glass
+from engine.policy.approvals import approval as approvals
+from engine.policy.approvals.approval import ANSWERS, REASON_LEAST, Glass
 from engine.policy.waits import Rules
 
 RUN = Run(

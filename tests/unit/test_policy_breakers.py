@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.model import Damage, Result, RunState
-from engine.policy.breakers import breakers
+from engine.policy.starts.breakers import breakers
 from engine.policy.steps import Start, TurnRun
 
 HV1, HV2 = "hv01.corp.example", "hv02.corp.example"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.model import AttemptKind, MoveState, Result
-from engine.policy.causes import Cause, cause_of, result_of
+from engine.policy.judging.causes import Cause, cause_of, result_of
 
 SLOT_FULL = (
     "Migration timeout because: Storage migration for 'web01' was not finished because maximum "

@@ -16,7 +16,8 @@ from engine.model import (
     Result,
     Wait,
 )
-from engine.policy import outcome, waits
+from engine.policy import waits
+from engine.policy.judging import arrival
 from engine.policy.steps import Expire, Finish, Hold, LetGo, Start
 
 
@@ -50,18 +51,18 @@ def planned(scene, *attempts):
     ],
 )
 def test_it_is_in_doubt_until_both_hosts_show_it_at_rest(doubtful, scene):
-    before = outcome.is_in_doubt(lost(scene), scene.fleet())
+    before = arrival.is_in_doubt(lost(scene), scene.fleet())
     doubtful(scene)
 
     assert not before
-    assert outcome.is_in_doubt(lost(scene), scene.fleet())
+    assert arrival.is_in_doubt(lost(scene), scene.fleet())
 
 
 def test_it_is_in_doubt_as_long_as_the_guard_would_let_it_begin(scene):
     open_until = scene.fleet().server_time
 
-    assert outcome.is_in_doubt(lost(scene, not_after=open_until), scene.fleet())
-    assert not outcome.is_in_doubt(lost(scene, not_after=open_until - 1), scene.fleet())
+    assert arrival.is_in_doubt(lost(scene, not_after=open_until), scene.fleet())
+    assert not arrival.is_in_doubt(lost(scene, not_after=open_until - 1), scene.fleet())
 
 
 def test_no_run_starts_a_vm_that_is_in_doubt(scene):
@@ -92,7 +93,7 @@ def test_a_start_in_doubt_keeps_its_slot_for_other_vms(scene):
 def test_what_rests_holds_no_slot_wherever_it_is(odd, scene):
     odd(scene)
 
-    assert not outcome.is_in_doubt(lost(scene), scene.fleet())
+    assert not arrival.is_in_doubt(lost(scene), scene.fleet())
 
 
 def test_once_it_is_seen_at_rest_it_may_be_moved_again(scene):

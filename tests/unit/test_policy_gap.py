@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from engine.model import ApprovalState, HyperVState, MoveState, RunState, Wait
-from engine.policy import rereading, waits
+from engine.policy import waits
+from engine.policy.runs import rereading
 from engine.policy.steps import (
     Ask,
     CallOut,

@@ -21,8 +21,8 @@ from engine.model import (
     Wait,
 )
 from engine.model.fleet import JobState
-from engine.policy import outcome
-from engine.policy.outcome import Place
+from engine.policy.judging import arrival
+from engine.policy.judging.arrival import Place
 from engine.policy.plan import plan
 from engine.policy.steps import Arrive, Finish, PutBack, ReadNetworks, Return, Start
 
@@ -170,7 +170,7 @@ def test_a_vm_deleted_in_mid_move_has_vanished(flying, told):
     ],
 )
 def test_the_cause_is_told_without_what_vmm_wraps_it_in(said, told):
-    assert outcome.plain(said) == told
+    assert arrival.plain(said) == told
 
 
 # --- still on its way ----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, classic_rule
-from engine.policy.network import compare, match, pinned, repair
+from engine.policy.judging.network import compare, match, pinned, repair
 
 HOST = "hv02.corp.example"
 MAC = "00:1D:D8:B7:1C:00"

@@ -11,7 +11,7 @@ from itertools import combinations
 import pytest
 
 from engine.model import ApprovalState, AttemptKind, HyperVState, Result, RunState, Wait
-from engine.policy.destinations import gates
+from engine.policy.starts.destinations import gates
 from engine.policy.steps import Finish
 from engine.policy.waits import backoff
 

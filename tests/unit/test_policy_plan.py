@@ -20,8 +20,9 @@ from engine.model import (
     RunState,
     Wait,
 )
-from engine.policy import approval, estimate, ordering, slots
+from engine.policy.approvals import approval
 from engine.policy.plan import plan
+from engine.policy.starts import estimate, ordering, slots
 from engine.policy.steps import (
     Adopt,
     Ask,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from engine.model import Options, Review, Run, RunState
-from engine.policy.review import ANSWERS, EVERY, Reviewer, judge, reminders_due
+from engine.policy.approvals.review import ANSWERS, EVERY, Reviewer, judge, reminders_due
 
 RUN = Run(1, "vmm01", "host", "host hv01 to hv02", ("hv01",), ("hv02",), Options(), "@dana",
           RunState.ACTIVE, 0.0)  # fmt: skip

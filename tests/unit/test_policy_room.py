@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.model import HyperVState, Result, Vm, Volume, Wait
-from engine.policy import preflight
+from engine.policy.starts import preflight
 from engine.policy.steps import CheckRights, Finish, Hold, SaveBaselines, Start
 
 GB = 1024

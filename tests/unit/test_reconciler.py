@@ -6,19 +6,20 @@ import math
 
 import pytest
 
-from engine import grammar, verbs
+from engine.advance.engine import Engine
 from engine.clock import VirtualClock
+from engine.commands import verbs
+from engine.commands.service import Service
 from engine.errors import Overtaken, VmmUnavailable
-from engine.grammar import Ask
+from engine.language import grammar
+from engine.language.grammar import Ask
 from engine.model import MoveState, RunState, Wait
 from engine.policy import waits
-from engine.reconciler import Engine
-from engine.service import Service
 from engine.settings import Settings
 from engine.sim.fleet_file import parse
 from engine.sim.port import SimPort, open_world
 from engine.store import events, queries
-from engine.store.deeds import writing
+from engine.store.pen import writing
 from engine.store.store import Store
 
 FLEET = """

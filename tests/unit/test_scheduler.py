@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from engine import grammar
+from engine.advance.engine import Engine
+from engine.advance.loop import Bell, Loop
 from engine.clock import SystemClock, VirtualClock
+from engine.commands.service import Service
 from engine.errors import Fenced, VmmUnavailable
-from engine.reconciler import Engine
-from engine.scheduler import Bell, Loop
-from engine.service import Service
+from engine.language import grammar
 from engine.settings import EngineSettings, Settings
 from engine.sim.fleet_file import parse
 from engine.sim.port import SimPort, open_world

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from engine import grammar
 from engine.clock import VirtualClock
+from engine.commands.service import Service
 from engine.errors import Refused
+from engine.language import grammar
 from engine.model import ApprovalState, Fleet, Host, MoveState, Options, RunState, Vm
-from engine.policy.approval import digest
-from engine.service import Service
+from engine.policy.approvals.approval import digest
 from engine.settings import RunDefaults, Settings
 from engine.store import events, queries
-from engine.store.deeds import writing
+from engine.store.pen import writing
 from engine.store.store import Store
 
 NOW = 1_767_650_400.0

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import Refused
-from engine.grammar import parse, parse_words
+from engine.language.grammar import parse, parse_words
 from engine.model import Options, Request
 from engine.settings import Settings, load
 

@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from engine.commands.steering import DO, RULES, Steering
 from engine.errors import Refused
 from engine.model import (
     ApprovalState,
@@ -13,7 +14,6 @@ from engine.model import (
     Outcome,
     RunState,
 )
-from engine.steering import DO, RULES, Steering
 from engine.store import queries
 from tests.unit.desk import HV01, HV03
 
@@ -73,7 +73,7 @@ def test_the_table_says_something_for_every_state():
 
 
 def test_every_verb_that_changes_something_is_carried_out():
-    from engine.vocabulary import VERBS
+    from engine.language.vocabulary import VERBS
 
     named = {verb.name for verb in VERBS if verb.changes}
     assert named == set(RULES) | {"approve", "deny", "withdraw"}

@@ -7,7 +7,9 @@ import re
 
 import pytest
 
+from engine.commands.steering import RULES
 from engine.errors import Refused
+from engine.language.vocabulary import VERBS
 from engine.model import (
     ApprovalState,
     AttemptKind,
@@ -17,12 +19,10 @@ from engine.model import (
     RunState,
     Vm,
 )
-from engine.policy import approval as approvals
+from engine.policy.approvals import approval as approvals
 from engine.policy.waits import Rules
-from engine.sim.story import is_cold_move_granted
-from engine.steering import RULES
 from engine.store import queries
-from engine.vocabulary import VERBS
+from engine.stories.story import is_cold_move_granted
 from tests.unit.desk import DECIDERS, HV01, HV02, HV03, Desk
 
 LAB02 = "hv02.lab.example"

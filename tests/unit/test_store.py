@@ -34,12 +34,12 @@ from engine.model import (
     Vm,
     Wait,
 )
-from engine.policy import gap
 from engine.policy.facts import Facts
+from engine.policy.runs import gap
 from engine.policy.waits import Rules
 from engine.store import codec, events, queries
-from engine.store.deeds import Pen, writing
 from engine.store.leases import Advancing
+from engine.store.pen import Pen, writing
 from engine.store.schema import migrations
 from engine.store.store import Store
 from tests.hangs import HANGS
@@ -428,7 +428,7 @@ ELSEWHERE = """
 import sys
 from engine.errors import StoreLocked
 from engine.store import queries
-from engine.store.deeds import writing
+from engine.store.pen import writing
 from engine.store.leases import Advancing
 from engine.store.store import Store
 

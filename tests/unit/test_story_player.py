@@ -11,12 +11,12 @@ import pytest
 
 from engine.errors import Refused, VMFerryError, VmmLocked, VmmRefused, VmmUnavailable
 from engine.model import Acl, Adapter, AdapterRepair, Repair
-from engine.sim import story_file
 from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
 from engine.sim.faults import CALLS, HOWS, NAMELESS, READING, Fault, FaultyWorld
 from engine.sim.fleet_file import parse
 from engine.sim.state import new_state
-from engine.sim.story import Played, play
+from engine.stories import story_file
+from engine.stories.story import Played, play
 
 HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
 FLEET = """

@@ -28,7 +28,6 @@ from bot.terminal.board import (
     safe,
     since_start,
 )
-from engine.board import Board, Moving, Stuck, WaitGroup
 from engine.model import (
     Approval,
     ApprovalState,
@@ -46,6 +45,7 @@ from engine.model import (
     Vm,
     Wait,
 )
+from engine.views.board import Board, Moving, Stuck, WaitGroup
 from tests.console import sit_down
 from tests.hangs import HANGS
 

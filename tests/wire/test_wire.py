@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from engine import report
+from engine.advance.engine import Engine
 from engine.clock import VirtualClock
+from engine.commands.service import Service
 from engine.errors import ContractError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
-from engine.grammar import parse
+from engine.language.grammar import parse
 from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Network, Repair, Volume
-from engine.policy import network
-from engine.reconciler import Engine
-from engine.service import Service
+from engine.policy.judging import network
 from engine.settings import HostAddress, Settings
 from engine.sim import fleet_file
 from engine.sim.lies import unplugged
@@ -24,6 +23,7 @@ from engine.sim.port import SimPort
 from engine.sim.world import World
 from engine.store import queries
 from engine.store.store import Store
+from engine.views import report
 from engine.vmm.wire import WirePort
 from tests.hangs import HANGS
 from tests.wire.endpoint import Reaction

@@ -1,0 +1,408 @@
+"""``advance``: observe, plan, write, carry out, write what came of it. The whole engine's step.
+
+How it works: one observation, one pure plan. Where the plan needs hosts re-read before it can
+judge, they are re-read and the plan is made again. Then one transaction writes every note and
+the attempt of every call; then the calls are made; then each result is written, in step order.
+
+Rules: a start is written before it is done, and whether it happened is observed, never assumed.
+No state is kept between calls: a second engine on the same rows would do the same. Every write
+checks the fence, so that an engine that was replaced writes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from engine.advance import calls as carry_out
+from engine.advance.calls import Answer
+from engine.advance.row_steps import write_note
+from engine.clock import Clock
+from engine.errors import (
+    Overtaken,
+    VmmBusy,
+    VmmError,
+    VmmLocked,
+    VmmRefused,
+    VmmStale,
+    VmmUnavailable,
+)
+from engine.model import (
+    MIGRATIONS,
+    AttemptKind,
+    Fleet,
+    Move,
+    MoveState,
+    Result,
+    Rights,
+    RunRecord,
+    Wait,
+    short,
+)
+from engine.policy.facts import Facts
+from engine.policy.plan import LIVING, plan
+from engine.policy.runs import rereading
+from engine.policy.steps import (
+    Call,
+    CheckRights,
+    Dismiss,
+    Hold,
+    Plan,
+    PutBack,
+    ReadNetworks,
+    RefreshVm,
+    SaveBaselines,
+    Start,
+    Step,
+    StopJob,
+    is_call,
+)
+from engine.settings import Settings
+from engine.store import queries
+from engine.store.leases import Advancing, Fence
+from engine.store.pen import Pen, writing
+from engine.store.store import Store
+from engine.vmm.port import VmmPort
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What one step came to: did anything change, when must the next be at the latest
+    (``None``: when somebody wants something), and the error if VMM did not answer."""
+
+    acted: bool
+    next_due: float | None
+    error: VmmError | None = None
+
+
+class Engine:
+    """The engine of one VMM server. Call :meth:`take_over` once, then :meth:`advance` for ever."""
+
+    def __init__(
+        self,
+        store: Store,
+        port: VmmPort,
+        clock: Clock,
+        settings: Settings,
+        *,
+        vmm: str = "vmm01",
+        lanes: int | None = None,
+    ) -> None:
+        self.store, self.port, self.clock, self.vmm = store, port, clock, vmm
+        self.rules = settings.rules()
+        self.lanes = lanes if lanes is not None else settings.engine.lanes
+        self.sweep = settings.engine.sweep
+        self._advancing = Advancing(store)
+        self._fence: Fence | None = None
+
+    def take_over(self) -> None:
+        """Become the one engine of this database. Raises ``StoreLocked``. What an engine before
+        us left open is closed by the next :meth:`advance`."""
+        self._fence = self._advancing.acquire(self.vmm, self.clock.now())
+        with writing(self.store, self.clock.now(), self._fence) as pen:
+            pen.event(
+                "engine.started", f"The engine of {self.vmm} started (epoch {self._fence.epoch})."
+            )
+
+    def close(self) -> None:
+        """Let the next engine in. Idempotent."""
+        self._advancing.release()
+
+    def look(self) -> Fleet:
+        """Observe everything and keep it for names and views. Raises ``VmmUnavailable``."""
+        known = queries.fleet(self.store, self.vmm)
+        hosts = [h.name for h in known.hosts] if known else []
+        fleet = self.port.observe(hosts=hosts)
+        if not known:
+            fleet = self.port.observe(hosts=[h.name for h in fleet.hosts])
+        with self._writing() as pen:
+            pen.keep_fleet(fleet)
+        return fleet
+
+    def advance(self) -> Advanced:
+        """One step for this VMM server. Idempotent: on an unchanged world it changes nothing."""
+        try:
+            return self._advance()
+        except Overtaken as error:
+            log.info("%s", error)
+            return Advanced(True, self.clock.now())
+        except VmmError as error:  # of the look itself: without it nothing can be decided
+            news = self._hold_all(error)
+            log.log(
+                logging.WARNING if news else logging.DEBUG,
+                "VMM %s cannot be used: %s",
+                self.vmm,
+                error,
+            )
+            return Advanced(False, self.clock.now() + 3 * self.rules.tick, error)
+
+    def _advance(self) -> Advanced:
+        records = queries.records(self.store, self.vmm)
+        living = [r for r in records if r.run.state in LIVING]
+        if not living:
+            return self._idle()
+        self._close_interrupted(living)
+        last = queries.fleet(self.store, self.vmm)
+        facts = self._facts(last)
+        fleet = self._observe(living, last, rereading.due(living, last, self.clock.now()))
+        looked_for = {r.run.id for r in living}
+        everything = queries.records(self.store, self.vmm)
+        # A run that was asked for while we looked is planned with the next look.
+        records = tuple(r for r in everything if r.run.id in looked_for)
+        made = plan(records, fleet, self.clock.now(), self.rules, facts)
+        if made.refresh:
+            fleet = self._observe(living, fleet, made.refresh)
+            made = plan(records, fleet, self.clock.now(), self.rules, facts)
+        calls = carry_out.in_order([step for step in made.steps if is_call(step)])
+        opened = self._write(records, fleet, made.steps, calls)
+        answers = carry_out.make_all(calls, self.port, self.lanes)
+        for call, attempts, answer in zip(calls, opened, answers, strict=True):
+            self._write_answer(call, attempts, answer)
+        return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
+
+    def _hold_all(self, error: VmmError) -> bool:
+        """VMM does not answer: what is not on its way waits for it, and says so. Is that new?"""
+        news = False
+        with self._writing() as pen:
+            pen.keep_beat(self.vmm)
+            last = queries.fleet(self.store, self.vmm)
+            seen = last.at if last else None
+            for record in queries.records(self.store, self.vmm):
+                for entry in record.moves if record.run.state in LIVING else ():
+                    if entry.move.state in (MoveState.PENDING, MoveState.RESTORING):
+                        news = news or entry.move.wait is not Wait.VMM_DOWN
+                        text = f"VMM cannot be used: {error}"
+                        pen.hold(entry.move, Wait.VMM_DOWN, text, seen)
+        return news
+
+    def _idle(self) -> Advanced:
+        """Nothing to do: keep the names fresh, no more often than the sweep."""
+        now = self.clock.now()
+        known = queries.fleet(self.store, self.vmm)
+        if known is None or now - known.at >= self.sweep:
+            self.look()
+            return Advanced(False, now + self.sweep)
+        return Advanced(False, known.at + self.sweep)
+
+    def _writing(self) -> AbstractContextManager[Pen]:
+        return writing(self.store, self.clock.now(), self._fence)
+
+    def _observe(
+        self, living: Sequence[RunRecord], last: Fleet | None, refresh: Sequence[str]
+    ) -> Fleet:
+        hosts = dict.fromkeys((*_hosts_to_ask(living, last), *self._doubtful_hosts(living)))
+        jobs = [a.job for r in living for m in r.moves for a in m.attempts if a.open and a.job]
+        seen = self.port.observe(hosts=list(hosts), jobs=jobs, refresh=list(refresh))
+        return rereading.carry_on(seen, last, refresh)
+
+    def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
+        """Where starts that nobody saw the end of, and VMs that were lost sight of, may be."""
+        wanted = {m.move.vm_id for r in living for m in r.moves if not m.move.over}
+        lost = queries.lost_attempts(self.store, self.vmm)
+        hosts = [h for a in lost for h in (a.source, a.destination) if h]
+        unknown = queries.doubts(self.store, self.vmm)
+        return hosts + [h for d in unknown if d.vm_id in wanted for h in d.hosts]
+
+    def _facts(self, last: Fleet | None) -> Facts:
+        return Facts(
+            lost=queries.lost_attempts(self.store, self.vmm),
+            unknown=queries.doubts(self.store, self.vmm),
+            damages=queries.damages(self.store, self.vmm),
+            rights={r.host.casefold(): r for r in queries.rights(self.store, self.vmm)},
+            verdicts=queries.verdicts(self.store, self.vmm),
+            before=last,
+            beat=queries.beat(self.store, self.vmm),
+        )
+
+    def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
+        """The plan's own deadline, the next pass over the hosts, or the next sweep."""
+        due = [fleet.at + self.sweep, *([made.due] if made.due is not None else [])]
+        for record in living:
+            for name in (*record.run.sources, *record.run.destinations):
+                host = fleet.host(name)
+                if host is not None and host.tries:
+                    due.append(rereading.next_try(host, record.run.options))
+                elif host is not None and host.refreshed_at is not None:
+                    due.append(host.refreshed_at + record.run.options.pass_)
+        return min(due)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _close_interrupted(self, living: Sequence[RunRecord]) -> None:
+        """Calls of an engine that died in mid-call: they are idempotent, so they are done again.
+        LIVE and COLD stay open: whether they happened is observed."""
+        cut = [
+            (record.move, attempt)
+            for run in living
+            for record in run.moves
+            for attempt in record.attempts
+            if attempt.open and attempt.kind not in MIGRATIONS
+        ]
+        if not cut:
+            return
+        with self._writing() as pen:
+            for move, attempt in cut:
+                pen.end_attempt(
+                    move, attempt.id, attempt.kind, Result.STALE, "The engine ended in mid-call"
+                )
+
+    def _write(
+        self,
+        records: Sequence[RunRecord],
+        fleet: Fleet,
+        steps: Sequence[Step],
+        calls: Sequence[Call],
+    ) -> list[list[tuple[Move, int]]]:
+        """All notes, and the attempt of every call before it is made, in one transaction."""
+        runs = {r.run.id: r for r in records}
+        with self._writing() as pen:
+            pen.expect(records)
+            pen.keep_beat(self.vmm)
+            pen.keep_fleet(fleet)
+            for step in steps:
+                if not is_call(step):
+                    write_note(pen, step, runs)
+            return [_open(pen, call) for call in calls]
+
+    def _write_answer(self, call: Call, attempts: list[tuple[Move, int]], answer: Answer) -> None:
+        with self._writing() as pen:
+            if isinstance(call, Start):
+                _write_start(pen, call, attempts[0][1], answer)
+                return
+            if isinstance(call, SaveBaselines | ReadNetworks):
+                _write_networks(pen, call, attempts, answer)
+                return
+            if isinstance(call, CheckRights):
+                pen.keep_rights(self.vmm, _rights(call, answer, self.clock.now()))
+                return
+            if isinstance(call, StopJob):
+                said = f" VMM said: {answer.error}" if answer.error else ""
+                text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
+                pen.note_stop(call.move, call.job, text)
+                return
+            detail = {}
+            if isinstance(call, PutBack):
+                detail = {"differences": [[d.adapter, d.what, d.value] for d in call.differences]}
+            for move, attempt in attempts:
+                result, error = _result(answer.error)
+                pen.end_attempt(move, attempt, _KINDS[type(call)], result, error, detail)
+
+
+_KINDS: dict[type, AttemptKind] = {
+    SaveBaselines: AttemptKind.BASELINE,
+    PutBack: AttemptKind.RESTORE,
+    Dismiss: AttemptKind.DISMISS,
+    RefreshVm: AttemptKind.REFRESH,
+}
+
+
+def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
+    """The attempts of one call; what only looks or stops has none."""
+    if isinstance(call, ReadNetworks | CheckRights | StopJob):
+        return []
+    if isinstance(call, Start):
+        attempt = pen.begin_attempt(
+            call.move, call.kind, call.source, call.destination, call.not_after
+        )
+        text = f"{call.move.vm} moves to {short(call.destination)} ({call.kind})"
+        pen.turn_move(
+            call.move,
+            MoveState.MOVING,
+            text,
+            host=call.source,
+            destination=call.destination,
+            kind=call.kind,
+        )
+        return [(call.move, attempt)]
+    moves = call.moves if isinstance(call, SaveBaselines) else (call.move,)
+    host = call.repair.host if isinstance(call, PutBack) else call.host
+    return [(move, pen.begin_attempt(move, _KINDS[type(call)], host)) for move in moves]
+
+
+def _result(error: VmmError | None) -> tuple[Result, str]:
+    """What a synchronous call came to."""
+    if error is None:
+        return Result.OK, ""
+    if isinstance(error, VmmLocked):
+        return Result.LOCKED, str(error)
+    if isinstance(error, VmmBusy):
+        return Result.BUSY, str(error)
+    if isinstance(error, VmmStale) or _never_left(error):
+        return Result.STALE, str(error)
+    if isinstance(error, VmmRefused):
+        return Result.REFUSED, str(error)
+    return Result.LOST, str(error)
+
+
+def _never_left(error: VmmError) -> bool:
+    """Did the question not even reach the server? Then nothing can have happened."""
+    return isinstance(error, VmmUnavailable) and error.happened is False
+
+
+def _rights(call: CheckRights, answer: Answer, now: float) -> Rights:
+    if answer.error is not None:
+        return Rights(call.host, now, None, str(answer.error))
+    return Rights(call.host, now, answer.why is None, answer.why or "")
+
+
+def _write_start(pen: Pen, call: Start, attempt: int, answer: Answer) -> None:
+    """Accepted: VMM's job. Said no: back to pending. No answer: it stays open and keeps its
+    slot until an observation shows what became of it."""
+    error = answer.error
+    if error is None:
+        pen.issue_attempt(call.move, attempt, answer.job)
+        return
+    result, text = _result(error)
+    if result is Result.LOST:
+        pen.doubt_attempt(call.move, attempt, text)
+        return
+    pen.end_attempt(call.move, attempt, call.kind, result, text)
+    pen.return_move(call.move, f"{call.move.vm} was not started: {text}", call.source)
+
+
+def _write_networks(
+    pen: Pen,
+    call: SaveBaselines | ReadNetworks,
+    attempts: list[tuple[Move, int]],
+    answer: Answer,
+) -> None:
+    found = answer.networks or {}
+    role = "baseline" if isinstance(call, SaveBaselines) else "reading"
+    for move in call.moves:
+        if move.vm_id in found:
+            pen.keep_network(move.run, move.vm_id, role, call.host, found[move.vm_id])
+        elif role == "reading":
+            why = str(answer.error) if answer.error else "Hyper-V did not show it"
+            pen.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")
+    for move, attempt in attempts:
+        result, error = _result(answer.error)
+        if answer.error is None and move.vm_id not in found:
+            result, error = Result.STALE, "The VM was not there when its network was read"
+        pen.end_attempt(move, attempt, AttemptKind.BASELINE, result, error)
+
+
+# --- what to ask --------------------------------------------------------------------------
+
+
+def _changes(step: Step) -> bool:
+    """Is this more than waiting on for the same reason?"""
+    return not (isinstance(step, Hold) and step.move.wait is step.wait)
+
+
+def _hosts_to_ask(living: Sequence[RunRecord], last: Fleet | None) -> list[str]:
+    """The hosts of all runs, and wherever VMM last said that one of their VMs is."""
+    names: dict[str, str] = {}
+    for record in living:
+        for name in (*record.run.sources, *record.run.destinations):
+            names.setdefault(name.casefold(), name)
+        for entry in record.moves:
+            vm = last.vm(entry.move.vm_id) if last and not entry.move.over else None
+            if vm is not None and vm.vmm_host:
+                names.setdefault(vm.vmm_host.casefold(), vm.vmm_host)
+            if not entry.move.over:
+                names.setdefault(entry.move.source.casefold(), entry.move.source)
+    return list(names.values())

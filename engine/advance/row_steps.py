@@ -1,0 +1,105 @@
+"""Writing the notes of a plan: each step that only changes rows, as deeds of one pen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.model import ApprovalState, Difference, Move, MoveState, Result, RunRecord, short
+from engine.policy.steps import (
+    Adopt,
+    Arrive,
+    Ask,
+    CallOut,
+    ComeBack,
+    Expire,
+    Finish,
+    Hold,
+    LetGo,
+    Quiet,
+    Return,
+    SeeEmpty,
+    SeePower,
+    Step,
+    TurnRun,
+    Unhold,
+)
+from engine.store.pen import Pen
+
+
+def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
+    """Write one note. ``runs`` are the records that the plan was made of."""
+    match step:
+        case Adopt():
+            pen.open_move(step.run, step.vm, step.source, adopted=True)
+        case SeePower():
+            pen.note_power(step.move, step.power, step.down_since)
+        case Hold():
+            pen.hold(step.move, step.wait, step.text)
+        case CallOut():
+            pen.call_out(step.move, step.text)
+        case Unhold():
+            pen.end_wait(step.move)
+        case Arrive():
+            _arrive(pen, step)
+        case Return():
+            _repaired(pen, step.move, step.repaired)
+            pen.return_move(
+                step.move, f"{step.move.vm} is where it was, its network intact. {step.why}", None
+            )
+        case Finish():
+            _settle(pen, step.move, step.settle)
+            _repaired(pen, step.move, step.repaired)
+            pen.turn_move(
+                step.move, step.state, step.sentence, outcome=step.outcome, next_step=step.next
+            )
+        case _:
+            _write_run_note(pen, step, runs)
+
+
+def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
+    match step:
+        case LetGo():
+            pen.let_go(step.attempt)
+        case Ask():
+            names = {m.move.vm_id: m.move.vm for m in runs[step.run].moves}
+            pen.ask(step.run, step.vms, tuple(names[v] for v in step.vms), step.digest)
+        case Expire():
+            _expire(pen, step, runs)
+        case SeeEmpty():
+            pen.note_empty(runs[step.run].run, step.hosts, step.first, step.proven)
+        case Quiet():
+            pen.note_quiet(step.run, step.at)
+        case ComeBack():
+            pen.note_back(step.run, step.gap)
+        case TurnRun():
+            pen.turn_run(runs[step.run].run, step.state, step.text)
+        case _:
+            raise TypeError(f"{type(step).__name__} is not a note")
+
+
+def _arrive(pen: Pen, step: Arrive) -> None:
+    _settle(pen, step.move, step.settle)
+    text = f"{step.move.vm} is on {short(step.host)}; its network is checked"
+    pen.turn_move(step.move, MoveState.RESTORING, text, host=step.host)
+
+
+def _settle(pen: Pen, move: Move, settle: tuple[Result, str] | None) -> None:
+    """End the open LIVE or COLD attempt as it was observed to have ended."""
+    if settle is None:
+        return
+    attempt = pen.open_attempt(move)
+    if attempt is not None:
+        pen.end_attempt(move, attempt.id, attempt.kind, *settle)
+
+
+def _repaired(pen: Pen, move: Move, repaired: tuple[Difference, ...]) -> None:
+    for difference in repaired:
+        pen.note_repair(move, difference.adapter, difference.what, difference.value)
+
+
+def _expire(pen: Pen, step: Expire, runs: Mapping[int, RunRecord]) -> None:
+    for record in runs.values():
+        for approval in record.approvals:
+            if approval.id == step.approval:
+                text = f"{approval.label} expired: {step.why}."
+                pen.turn_approval(approval, ApprovalState.EXPIRED, text)

@@ -1,0 +1,1 @@
+"""What people want, as rows: requests, verbs, reviews, previews."""

@@ -1,0 +1,188 @@
+"""What a request would do now, from the last observation alone: shown before anything starts.
+
+Pure. It judges by the same rules as the plan where one look suffices (what can never move, what
+lies powered down) and says how old that look is. What passes by itself is not foretold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from engine.language.grammar import matches
+from engine.language.names import Chosen
+from engine.model import (
+    Fleet,
+    Move,
+    MoveRecord,
+    Options,
+    Request,
+    Run,
+    RunRecord,
+    RunState,
+    Vm,
+    same_host,
+    short,
+)
+from engine.policy.starts import preflight
+from engine.views.board import board
+
+NOBODY = "nobody"
+SILENT, MAINTENANCE = "does not answer", "is in maintenance mode"
+
+
+@dataclass(frozen=True)
+class Hindered:
+    """A VM that would not be moved, and why: a sentence without its name."""
+
+    vm: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What would move and what would not. ``seconds``: about how long it takes, by the busiest
+    host. ``held`` are VMs of unfinished runs, ``there`` those that are on a destination already,
+    ``hosts`` destinations that take nothing now. ``digest``: what was shown is what starts."""
+
+    kind: str
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    options: Options
+    moving: tuple[str, ...]
+    size_mb: int
+    seconds: float
+    down: tuple[str, ...]
+    stuck: tuple[Hindered, ...]
+    held: tuple[Hindered, ...]
+    there: tuple[str, ...]
+    excluded: int
+    hosts: tuple[Hindered, ...]
+    as_of: float
+    digest: str
+
+
+def forecast(
+    request: Request,
+    chosen: Chosen,
+    options: Options,
+    fleet: Fleet,
+    others: Iterable[RunRecord],
+    mb_per_s: float,
+) -> Forecast:
+    """The forecast of a request whose words stand for ``chosen``; ``others``: unfinished runs."""
+    owners = _owners(others)
+    moving: list[tuple[Vm, str]] = []
+    stuck, held, there = [], [], []
+    named = [pair for pair in chosen.vms if not _is_excluded(pair[0], options)]
+    for vm, source in named:
+        hindered = _hindered(vm, chosen.destinations, options, fleet)
+        if any(same_host(source, name) for name in chosen.destinations):
+            there.append(vm.name)
+        elif vm.id in owners:
+            held.append(Hindered(vm.name, f"already in {owners[vm.id]}"))
+        elif hindered:
+            stuck.append(Hindered(vm.name, hindered))
+        else:
+            moving.append((vm, source))
+    return Forecast(
+        kind=request.kind,
+        sources=chosen.sources,
+        destinations=chosen.destinations,
+        options=options,
+        moving=tuple(vm.name for vm, _ in moving),
+        size_mb=sum(vm.memory_mb + vm.disk_mb for vm, _ in moving),
+        seconds=_seconds(request, chosen, options, moving, fleet, mb_per_s),
+        down=tuple(vm.name for vm, _ in moving if vm.down),
+        stuck=tuple(stuck),
+        held=tuple(held),
+        there=tuple(there),
+        excluded=len(chosen.vms) - len(named),
+        hosts=tuple(_closed(chosen.destinations, fleet)),
+        as_of=fleet.at,
+        digest=shown_digest(chosen, options),
+    )
+
+
+def _owners(others: Iterable[RunRecord]) -> Mapping[str, str]:
+    """The label of the first unfinished run that has each VM."""
+    found: dict[str, str] = {}
+    for record in others:
+        for entry in record.moves:
+            if not entry.move.over:
+                found.setdefault(entry.move.vm_id, record.run.label)
+    return found
+
+
+def _is_excluded(vm: Vm, options: Options) -> bool:
+    return any(matches(word, vm.name) for word in options.excluding)
+
+
+def _hindered(vm: Vm, destinations: Iterable[str], options: Options, fleet: Fleet) -> str:
+    """Why it can go to none of the destinations until a person changes something; or nothing."""
+    if vm.blocks:
+        return preflight.block_in_short(vm)
+    lacking = []
+    for name in destinations:
+        host = fleet.host(name)
+        misfit = preflight.misfit(vm, host, options.path) if host is not None else ""
+        if not misfit:
+            return ""
+        lacking.append(misfit)
+    return "; ".join(lacking)
+
+
+def _closed(destinations: Iterable[str], fleet: Fleet) -> Iterable[Hindered]:
+    """Destinations that take nothing now, which may pass."""
+    for name in destinations:
+        host = fleet.host(name)
+        if host is None or host.seen_at is None:
+            yield Hindered(short(name), SILENT)
+        elif host.maintenance:
+            yield Hindered(short(name), MAINTENANCE)
+
+
+def _seconds(
+    request: Request,
+    chosen: Chosen,
+    options: Options,
+    moving: Iterable[tuple[Vm, str]],
+    fleet: Fleet,
+    mb_per_s: float,
+) -> float:
+    """As the board of such a run would say it at its start."""
+    run = Run(
+        id=0,
+        vmm=fleet.vmm,
+        kind=request.kind,
+        request="",
+        sources=chosen.sources,
+        destinations=chosen.destinations,
+        options=options,
+        by=NOBODY,
+        state=RunState.ACTIVE,
+        created=fleet.at,
+    )
+    moves = [
+        Move(n, 0, vm.id, vm.name, source, memory_mb=vm.memory_mb, disk_mb=vm.disk_mb)
+        for n, (vm, source) in enumerate(moving)
+    ]
+    if not moves:
+        return 0.0
+    record = RunRecord(run, tuple(MoveRecord(move) for move in moves))
+    done = board(record, fleet, fleet.at, mb_per_s).done_about
+    return 0.0 if done is None else done - fleet.at
+
+
+def shown_digest(chosen: Chosen, options: Options) -> str:
+    """VM ids, hosts and path in one hash."""
+    shown = {
+        "vms": sorted(vm.id for vm, _ in chosen.vms if not _is_excluded(vm, options)),
+        "sources": sorted(name.casefold() for name in chosen.sources),
+        "destinations": sorted(name.casefold() for name in chosen.destinations),
+        "path": options.path,
+    }
+    text = json.dumps(shown, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""Which moves of a run a retry takes up, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.errors import Refused
+from engine.language import names
+from engine.model import Move, MoveRecord, MoveState, Outcome, RunRecord
+from engine.policy.runs.ending import BAD
+from engine.policy.verdict import typed
+
+#: Ways to be skipped that a person may want to have tried again after all.
+_RETRIED = frozenset({Outcome.DENIED, Outcome.EXPIRED, Outcome.STOPPED, Outcome.EXCLUDED})
+_BY_ITSELF = _RETRIED - {Outcome.EXCLUDED}
+
+
+def chosen(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
+    """The moves that are tried again: those named, else all that a retry could help.
+
+    Raises ``Refused`` where nothing, or a named VM, cannot be tried again."""
+    run = record.run
+    if not vms:
+        moves = [m for m in record.moves if _may_retry(m.move, _BY_ITSELF)]
+        if not moves:
+            lost = [m.move for m in record.moves if m.move.state is MoveState.UNKNOWN]
+            hint = (
+                f"Look for {lost[0].vm}, then: {typed('settle', run.id, lost[0])}" if lost else ""
+            )
+            raise Refused(f"Nothing of {run.label} can be tried again.", what=run.label, hint=hint)
+        return moves
+    named = names.moves_named(vms, record.moves, run.label)
+    for entry in named:
+        move = entry.move
+        if move.state is MoveState.UNKNOWN:
+            hint = f"Look for it, then: {typed('settle', run.id, move)}"
+            raise Refused(f"Nobody knows where {move.vm} is.", what=move.vm, hint=hint)
+        if not _may_retry(move, _RETRIED):
+            raise Refused(f"There is nothing to try again: {names.stands(move)}.", what=move.vm)
+    return named
+
+
+def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> None:
+    """A run that stops at the first failure would stop at once at one that stays.
+
+    Raises ``Refused``."""
+    run, again = record.run, {entry.move.id for entry in chosen}
+    stays = [m.move for m in record.moves if m.move.state in BAD and m.move.id not in again]
+    if not run.options.stop_on_failure or not stays:
+        return
+    move = stays[0]
+    hint = f"Have it tried as well: retry {run.label}"
+    if move.state is MoveState.UNKNOWN:
+        hint = f"Look for it, then: {typed('settle', run.id, move)}"
+    sentence = f"{run.label} stops at the first failure, and {move.vm} still is one."
+    raise Refused(sentence, what=move.vm, hint=hint)
+
+
+def tried(chosen: Sequence[MoveRecord]) -> str:
+    """What a retry comes to: a damaged VM is not moved again."""
+    told = []
+    for how, damaged in (("tried", False), ("looked at", True)):
+        moves = [m.move for m in chosen if (m.move.state is MoveState.DAMAGED) is damaged]
+        if moves:
+            told.append(f"{names.names(moves)} {'is' if len(moves) == 1 else 'are'} {how} again.")
+    return " ".join(told)
+
+
+def _may_retry(move: Move, skipped: frozenset[Outcome]) -> bool:
+    if move.state in (MoveState.FAILED, MoveState.DAMAGED):
+        return True
+    return move.state is MoveState.SKIPPED and move.outcome in skipped

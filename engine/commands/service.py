@@ -1,0 +1,282 @@
+"""The front door: what people ask for becomes rows. Nothing here talks to the world.
+
+Names are looked up in the last observation. A request that cannot be carried out is refused
+before anything is written, with the word that is wrong and the nearest thing that exists.
+Every method is one transaction; afterwards :attr:`Service.wake` is set.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from engine.clock import Clock
+from engine.commands.forecast import Forecast, forecast, shown_digest
+from engine.errors import Refused
+from engine.language import grammar
+from engine.language.names import Chosen, moves_named, resolve
+from engine.model import (
+    Approval,
+    ApprovalState,
+    Fleet,
+    Options,
+    Request,
+    Run,
+    RunRecord,
+    RunState,
+    short,
+)
+from engine.policy.approvals import approval as approvals
+from engine.settings import Settings
+from engine.store import queries
+from engine.store.pen import Pen, writing
+from engine.store.store import Store
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run, and whether it was there already: then nothing was started."""
+
+    run: Run
+    attached: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a click came to.
+
+    ``code``: granted, denied, already (``by`` decided at ``at``), not_a_decider, own_run, stale,
+    expired, withdrawn, started, unknown. Only granted and denied changed anything.
+    """
+
+    accepted: bool
+    code: str
+    approval: Approval | None = None
+    run: Run | None = None
+    by: str | None = None
+    at: float | None = None
+
+
+class Service:
+    """Intents of people, for one VMM server."""
+
+    def __init__(self, store: Store, clock: Clock, settings: Settings, vmm: str = "vmm01") -> None:
+        self.store, self.clock, self.settings, self.vmm = store, clock, settings, vmm
+        self.wake = threading.Event()
+
+    def submit(
+        self, request: Request, *, by: str, scheduled: bool = False, shown: str | None = None
+    ) -> Submitted:
+        """Make a run of a request. The request of an unfinished run is answered with that run.
+
+        ``scheduled``: it waits for :meth:`activate` (Slack: until its board is posted). ``shown``:
+        the digest of the forecast to which somebody said yes. Raises ``Refused``, also where it
+        would be another one by now; then nothing was written.
+        """
+        fleet = self._fleet()
+        chosen = resolve(request, fleet)
+        options = self.settings.options_for(request)
+        if shown not in (None, shown_digest(chosen, options)):
+            hint = "Ask again to see what it would do."
+            raise Refused("What this would move has just changed. Nothing started.", hint=hint)
+        options = replace(options, now=False)
+        with writing(self.store, self.clock.now()) as pen:
+            same = self._same(request, chosen, options)
+            if same is not None:
+                return Submitted(same, attached=True)
+            number = pen.open_run(
+                vmm=self.vmm,
+                kind=request.kind,
+                request=grammar.render(
+                    replace(request, options=replace(request.options, now=False))
+                ),
+                sources=chosen.sources,
+                destinations=chosen.destinations,
+                options=options,
+                by=by,
+                state=RunState.SCHEDULED if scheduled else RunState.ACTIVE,
+            )
+            for vm, source in chosen.vms:
+                pen.open_move(number, vm, source)
+        run = queries.run(self.store, number)
+        assert run is not None
+        self.wake.set()
+        return Submitted(run, attached=False)
+
+    def foresee(self, request: Request) -> Forecast | Run:
+        """What a request would do now, or the unfinished run that does it already. Writes
+        nothing; raises ``Refused`` as :meth:`submit` does."""
+        fleet = self._fleet()
+        chosen = resolve(request, fleet)
+        options = self.settings.options_for(request)
+        same = self._same(request, chosen, replace(options, now=False))
+        if same is not None:
+            return same
+        others = queries.records(self.store, self.vmm)
+        mb_per_s = self.settings.engine.mb_per_s
+        return forecast(request, chosen, options, fleet, others, mb_per_s)
+
+    def _fleet(self) -> Fleet:
+        """The last observation. Raises ``Refused`` where there is none."""
+        fleet = queries.fleet(self.store, self.vmm)
+        if fleet is None:
+            raise Refused(
+                f"{self.vmm} was not looked at yet, so no name can be checked.",
+                hint="Try again in a minute.",
+            )
+        return fleet
+
+    def _same(self, request: Request, chosen: Chosen, options: Options) -> Run | None:
+        """The unfinished run of this very request. Raises ``Refused`` where it crosses another."""
+        records = queries.records(self.store, self.vmm)
+        same = next((r.run for r in records if _is_same(r, request, options, chosen)), None)
+        if same is None:
+            unfinished = queries.runs(self.store, unfinished=True)
+            refuse_crossing(request.kind, chosen.sources, chosen.destinations, unfinished)
+        return same
+
+    def refuse(self, by: str, text: str, error: Refused) -> None:
+        """Keep in the audit what somebody asked for in vain."""
+        with writing(self.store, self.clock.now()) as pen:
+            pen.event("refused", f"{error}", by=by, detail={"text": text, "what": error.what})
+
+    def note(self, run_id: int, text: str) -> None:
+        """Keep in the audit what happened around a run, outside of the engine."""
+        with writing(self.store, self.clock.now()) as pen:
+            pen.event("run.noted", text, run=run_id)
+
+    def activate(self, run_id: int) -> None:
+        """Its board is posted: a scheduled run begins. Idempotent."""
+        self._turn(run_id, RunState.ACTIVE, "begins")
+
+    def reject(self, run_id: int, why: str) -> None:
+        """Its board cannot be posted: a scheduled run ends before it began. Idempotent."""
+        self._turn(run_id, RunState.REJECTED, f"was not started: {why}")
+
+    def _turn(self, run_id: int, state: RunState, words: str) -> None:
+        with writing(self.store, self.clock.now()) as pen:
+            run = queries.run(self.store, run_id)
+            if run is None or run.state is not RunState.SCHEDULED:
+                return
+            pen.turn_run(run, state, f"{run.label} {words}")
+        self.wake.set()
+
+    def decide(
+        self,
+        approval_id: int,
+        verdict: Literal["approve", "deny"],
+        *,
+        by: str,
+        deciders: frozenset[str] | None = None,
+        digest: str | None = None,
+        reason: str = "",
+        vms: Sequence[str] | None = None,
+        glass: approvals.Glass | None = None,
+    ) -> Decision:
+        """One click on an approval. Exactly one counts; every one is kept. ``vms``: names of the
+        card's VMs, which alone are approved; raises ``Refused`` for one that is not on it, and for
+        none at all.
+
+        ``deciders`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
+        the button showed. ``glass``: it is broken by somebody whom the rules bar, and what has to
+        be known of them; then only yes counts. Never raises for a click that may not decide: the
+        answer says why.
+        """
+        with writing(self.store, self.clock.now()) as pen:
+            asked = queries.approval(self.store, approval_id)
+            run = queries.run(self.store, asked.run) if asked else None
+            if glass is None:
+                answer = approvals.judge_click(asked, run, by, digest, deciders)
+            else:
+                may = deciders or frozenset()
+                answer = approvals.judge_breaking(asked, run, by, digest, may, glass, reason)
+            if asked is None or run is None:
+                return keep_unknown(pen, approval_id, verdict, by)
+            pen.vote(asked.id, by, verdict, answer)
+            if answer != "ok":
+                return keep_refused(pen, asked, verdict, by, answer, run)
+            granted = verdict == "approve" or glass is not None
+            chosen = self._chosen(asked, vms) if granted else ()
+            state = ApprovalState.GRANTED if granted else ApprovalState.DENIED
+            word = "approved" if granted else "denied"
+            if granted and len(chosen) < len(asked.vms):
+                word = f"approved for {len(chosen)} of {len(asked.vms)} VMs"
+            whom = f"{by}, who broke the glass" if glass else by
+            why = f': "{reason}"' if reason else ""
+            pen.turn_approval(
+                asked,
+                state,
+                f"{asked.label} {word} by {whom}{why}",
+                by=by,
+                granted=chosen,
+                reason=reason,
+                glass=glass is not None,
+            )
+        decided = queries.approval(self.store, approval_id)
+        self.wake.set()
+        return Decision(True, str(state), decided, run, by, decided.decided if decided else None)
+
+    def _chosen(self, asked: Approval, names: Sequence[str] | None) -> tuple[str, ...]:
+        """The VMs of the card that are approved: all, or those that were named."""
+        if names is None:
+            return asked.vms
+        if not names:
+            hint = f"Name one, or deny {asked.label}."
+            raise Refused(f"No VM of {asked.label} was chosen.", hint=hint)
+        record = queries.record(self.store, asked.run)
+        on_card = [m for m in record.moves if m.move.vm_id in asked.vms] if record else []
+        wanted = {m.move.vm_id for m in moves_named(names, on_card, asked.label)}
+        return tuple(vm for vm in asked.vms if vm in wanted)
+
+
+def keep_unknown(pen: Pen, number: int, verb: str, by: str) -> Decision:
+    """A decision on a question that was never asked, kept in the audit."""
+    text = f"{by} wanted to {verb} A{number}. Nothing changed: {approvals.ANSWERS['unknown']}."
+    pen.event("refused", text, by=by, detail={"approval": number})
+    return Decision(False, "unknown")
+
+
+def keep_refused(pen: Pen, asked: Approval, verb: str, by: str, answer: str, run: Run) -> Decision:
+    """A decision that changes nothing, kept in the audit. ``answer``: one of ``ANSWERS``."""
+    why = approvals.ANSWERS[answer]
+    text = f"{by} wanted to {verb} {asked.label}. Nothing changed: {why}."
+    pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
+    return Decision(False, answer, asked, run, asked.by, asked.decided)
+
+
+def _is_same(record: RunRecord, request: Request, options: Options, chosen: Chosen) -> bool:
+    """Was exactly this asked for already, however it was spelled?"""
+    run = record.run
+    if run.kind != request.kind or set(run.destinations) != set(chosen.destinations):
+        return False
+    if _spelled(run.options) != _spelled(options):
+        return False
+    if request.kind == "host":
+        return set(run.sources) == set(chosen.sources)
+    return {m.move.vm_id for m in record.moves} == {vm.id for vm, _ in chosen.vms}
+
+
+def _spelled(options: Options) -> Options:
+    """Options with what is spelled freely in one spelling."""
+    return replace(options, excluding=tuple(sorted(w.casefold() for w in options.excluding)))
+
+
+def refuse_crossing(
+    kind: str, sources: Sequence[str], destinations: Sequence[str], unfinished: Iterable[Run]
+) -> None:
+    """A host that is being emptied takes no VMs, and a host that takes VMs is not emptied."""
+    for run in unfinished:
+        both: set[str] = set()
+        if run.kind == "host":
+            both |= set(run.sources) & set(destinations)
+        if kind == "host":
+            both |= set(sources) & set(run.destinations)
+        if both:
+            name = short(min(both))
+            raise Refused(
+                f"{name} is on the other side of {run.label} ({run.request}, asked by {run.by}).",
+                what=name,
+                hint=f"Wait for {run.label} to end, or name another host. Nothing started.",
+            )

@@ -1,0 +1,366 @@
+"""What people do to a run that is there: pause, resume, stop, abort, retry, skip, settle and more.
+
+What each verb does in each state stands in one table, ``RULES``. Every method is one transaction,
+answers with one sentence of what it came to, and wakes the engine. Nothing here talks to the
+world: a person's word becomes rows, and the next plan acts on them. Raises ``Refused``; then
+nothing was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from engine.commands import retrying
+from engine.commands.service import Decision, Service, keep_refused, keep_unknown, refuse_crossing
+from engine.errors import Refused
+from engine.language import grammar
+from engine.language import names as naming
+from engine.model import (
+    MIGRATIONS,
+    ApprovalState,
+    Move,
+    MoveRecord,
+    MoveState,
+    Options,
+    Run,
+    RunRecord,
+    RunState,
+    same_host,
+    short,
+)
+from engine.policy.approvals import approval as approvals
+from engine.policy.verdict import typed
+from engine.store import queries
+from engine.store.pen import Pen, writing
+
+DO = "do"
+_BEGIN = "it has not begun; stop it with: stop {run}"
+_STOPPING = "it is being stopped; when it has ended: retry {run}"
+_OVER = "it has ended; have what is left tried again with: retry {run}"
+_DONE = "it has ended and left nothing to do"
+_NEVER = "it was never started; ask again"
+
+#: verb -> state of the run -> ``do``, ``= sentence`` (so already, nothing changes), or why not.
+RULES: Mapping[str, Mapping[RunState, str]] = {
+    verb: dict(zip(RunState, said, strict=True))
+    for verb, said in {
+        # scheduled, active, paused, stopping, stopped, completed, incomplete, rejected
+        "pause": (_BEGIN, DO, "= is paused already", _STOPPING, _OVER, _DONE, _OVER, _NEVER),
+        "resume": (_BEGIN, "= is not paused", DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
+        "stop": (DO, DO, DO, "= is being stopped already", *["= has ended already"] * 4),
+        "abort": (DO, DO, DO, DO, *["= has ended already"] * 4),
+        "retry": (_BEGIN, DO, DO, _STOPPING, DO, _DONE, DO, _NEVER),
+        "skip": (_BEGIN, DO, DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
+        "set": (DO, DO, DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
+        "own": (DO, DO, DO, DO, _OVER, _DONE, _OVER, _NEVER),
+        "settle": (_BEGIN, DO, DO, DO, DO, _DONE, DO, _NEVER),
+        "go-on": (_BEGIN, DO, DO, DO, DO, _DONE, DO, _NEVER),
+    }.items()
+}
+
+
+class Steering:
+    """Intents of people about runs that are there. ``by`` is who says it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.store, self.clock = service, service.store, service.clock
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def pause(self, word: str, *, by: str) -> str:
+        """Start nothing more for now. What is on its way is watched to its end."""
+        with self._writing() as pen:
+            record, said = self._record("pause", word)
+            if said:
+                return said
+            run = record.run
+            pen.turn_run(run, RunState.PAUSED, f"{run.label} was paused by {by}.", by)
+        return self._done(f"{run.label} is paused.{_flying(record)} Go on with: resume {run.label}")
+
+    def resume(self, word: str, *, by: str) -> str:
+        """Go on with a paused run. Breakers, rights and the like begin anew."""
+        with self._writing() as pen:
+            record, said = self._record("resume", word)
+            if said:
+                return said
+            run = record.run
+            self._refuse_crossing(run)
+            pen.resume_run(run, f"{run.label} goes on: resumed by {by}.", by)
+        return self._done(f"{run.label} goes on.")
+
+    def stop(self, word: str, *, by: str) -> str:
+        """Start nothing more and end. Nothing is aborted: what is on its way is watched to its
+        end, its network put back."""
+        with self._writing() as pen:
+            record, said = self._record("stop", word)
+            if said:
+                return said
+            run = record.run
+            self._turn_to_end(pen, run, by)
+        return self._done(_stopped(record))
+
+    def abort(self, word: str, *, by: str) -> str:
+        """As ``stop``, and VMM is asked to stop the jobs of what is on its way."""
+        with self._writing() as pen:
+            record, said = self._record("abort", word)
+            if said:
+                return said
+            run = record.run
+            if run.aborting:
+                return f"{run.label} is being aborted already. Nothing changed."
+            if run.state is not RunState.STOPPING:
+                self._turn_to_end(pen, run, by)
+            if run.state is not RunState.SCHEDULED:
+                pen.abort_run(run)
+                text = f"{run.label} is aborted by {by}: jobs of what is on its way are stopped."
+                pen.event("run.changed", text, run=run.id, by=by)
+        if run.state is RunState.SCHEDULED:
+            return self._done(_stopped(record))
+        flying = naming.names(_moving(record))
+        stopped = f" VMM is asked to stop {flying}." if flying else " Nothing is on its way."
+        return self._done(f"{run.label} is aborted.{stopped}")
+
+    def _turn_to_end(self, pen: Pen, run: Run, by: str) -> None:
+        if run.state is RunState.SCHEDULED:
+            text = f"{run.label} was stopped by {by} before it began."
+            pen.turn_run(run, RunState.REJECTED, text, by)
+            return
+        pen.turn_run(run, RunState.STOPPING, f"{run.label} is stopped by {by}.", by)
+
+    def own(self, word: str, *, by: str) -> str:
+        """Hand a run over to whoever says so: they are told how it goes."""
+        with self._writing() as pen:
+            record, said = self._record("own", word)
+            run = record.run
+            if said or run.told == by:
+                return said or f"{run.label} is {by}'s already. Nothing changed."
+            pen.hand_over(run, by, f"{run.label} was taken over by {by} from {run.told}.")
+        return self._done(f"{run.label} is {by}'s now.")
+
+    def set(self, word: str, name: str, value: str, *, by: str) -> str:
+        """Change ``parallel`` or ``backup`` of a run."""
+        if name.casefold() not in ("parallel", "backup"):
+            near = grammar.nearest(name, ("parallel", "backup")) or "parallel or backup"
+            raise Refused(f"{name} cannot be set.", what=name, hint=f"Did you mean {near}?")
+        read = grammar.option_value(name.casefold(), value)
+        with self._writing() as pen:
+            record, said = self._record("set", word)
+            if said:
+                return said
+            run, field = record.run, name.casefold()
+            options = _with(run.options, field, read)
+            if options == run.options:
+                return f"{run.label} has {field} {value} already. Nothing changed."
+            text = f"{run.label} has {field} {value} now, set by {by}."
+            pen.change_run(run, options, text, by)
+        return self._done(f"{run.label} has {field} {value} now.")
+
+    # --- its VMs ------------------------------------------------------------------------------
+
+    def retry(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
+        """Have what did not move tried again, with a new count of attempts; damaged VMs are
+        looked at again where they are. An ended run goes on."""
+        with self._writing() as pen:
+            record, said = self._record("retry", word)
+            if said:
+                return said
+            run = record.run
+            chosen = retrying.chosen(record, vms)
+            self._refuse_flying(run, chosen)
+            retrying.refuse_stopping_again(record, chosen)
+            names = naming.names([entry.move for entry in chosen])
+            if run.over:
+                self._refuse_crossing(run)
+                pen.resume_run(run, f"{run.label} goes on: {by} has {names} tried again.", by)
+                for old in record.approvals:
+                    if old.state is ApprovalState.GRANTED:
+                        text = f"{old.label} expired: the run had ended."
+                        pen.turn_approval(old, ApprovalState.EXPIRED, text)
+            else:
+                pen.note_steered(run, by)
+            for entry in chosen:
+                again = "looked at" if entry.move.state is MoveState.DAMAGED else "tried"
+                pen.retry_move(entry.move, f"{entry.move.vm} is {again} again: {by} said so.", by)
+        paused = f" {run.label} is still paused: resume {run.label}"
+        return self._done(retrying.tried(chosen) + (paused if run.state is RunState.PAUSED else ""))
+
+    def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
+        """Leave VMs where they are: those that wait, or failed."""
+        with self._writing() as pen:
+            record, said = self._record("skip", word)
+            if said:
+                return said
+            waiting = [m for m in record.moves if m.move.state is MoveState.PENDING]
+            named = naming.moves_named(vms, record.moves, record.run.label) if vms else waiting
+            for entry in named:
+                _refuse_skip(entry.move)
+            if not named:
+                raise Refused(f"Nothing of {record.run.label} waits.", what=word)
+            for entry in named:
+                left = f"{entry.move.vm} stays where it is: {by} left it out."
+                pen.leave_move(entry.move, left, by)
+        names = naming.names([entry.move for entry in named])
+        stay = "stays where it is" if len(named) == 1 else "stay where they are"
+        return self._done(f"{names} {stay}.")
+
+    def settle(self, word: str, vm: str, *, by: str) -> str:
+        """A person has looked at a VM that was lost sight of: what the next complete observation
+        shows is believed. Its network is checked where it is then, and runs may start it again; a
+        run that has ended looks, but moves it no more."""
+        with self._writing() as pen:
+            record, said = self._record("settle", word)
+            if said:
+                return said
+            run = record.run
+            named = naming.moves_named([vm], record.moves, run.label)
+            if len(named) > 1:
+                sentence = f"{vm} names {len(named)} VMs of {run.label}."
+                raise Refused(sentence, what=vm, hint="Settle one at a time, once it is looked at.")
+            [entry] = named
+            move = entry.move
+            if move.state is not MoveState.UNKNOWN:
+                raise Refused(f"There is nothing to settle: {naming.stands(move)}.", what=vm)
+            self._refuse_flying(run, [entry])
+            for attempt in entry.of(*MIGRATIONS):
+                if attempt.open:
+                    pen.let_go(replace(attempt, error=f"Settled by {by}"))
+            text = f"{move.vm} was settled by {by}: what the next look shows is believed."
+            if run.over:
+                # It looks, and starts nothing: what it finds at rest on a source stays there.
+                looks = f"{run.label} looks at {move.vm} once more: settled by {by}."
+                pen.turn_run(run, RunState.STOPPING, looks, by)
+            pen.settle_move(move, text, by)
+        return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
+
+    def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
+        """Send VMs to a host again on which one was damaged. ``shown``: those whose damage whoever
+        says it has seen, as ``id:...``; with another one since then nothing is done."""
+        with self._writing() as pen:
+            record, said = self._record("go-on", word)
+            if said:
+                return said
+            run = record.run
+            damaged = [m.move for m in record.moves if m.holds_its_host_up]
+            name = naming.host_among(host, [move.host for move in damaged])
+            if name is None:
+                places = ", ".join(sorted({short(m.host) for m in damaged}))
+                hint = f"There was damage on {places}." if places else ""
+                raise Refused(f"{run.label} damaged no VM on {host}.", what=host, hint=hint)
+            there = [move for move in damaged if same_host(move.host, name)]
+            fresh = [move.vm for move in there if shown and f"id:{move.vm_id}" not in shown]
+            if fresh:
+                more = ", ".join(fresh)
+                hint = f"Read: report {run.label}"
+                raise Refused(f"{more} was damaged there, too, since that was shown.", hint=hint)
+            for move in there:
+                pen.clear_damage(move)
+            text = f"{short(name)} takes VMs again: {by} said go on."
+            pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
+        return self._done(f"{short(name)} takes VMs again.")
+
+    # --- approvals ----------------------------------------------------------------------------
+
+    def withdraw(
+        self,
+        approval_id: int,
+        *,
+        by: str,
+        deciders: frozenset[str] | None = None,
+        digest: str | None = None,
+        reason: str = "",
+    ) -> Decision:
+        """Take back a yes before the first of its VMs is started, or a question. As ``decide``."""
+        with self._writing() as pen:
+            asked = queries.approval(self.store, approval_id)
+            record = queries.record(self.store, asked.run) if asked else None
+            run = record.run if record else None
+            started = bool(asked and record and approvals.has_started(asked, record.moves))
+            answer = approvals.judge_withdrawal(asked, run, by, digest, deciders, started)
+            if asked is None or run is None:
+                return keep_unknown(pen, approval_id, "withdraw", by)
+            pen.vote(asked.id, by, "withdraw", answer)
+            if answer != "ok":
+                return keep_refused(pen, asked, "withdraw", by, answer, run)
+            why = f': "{reason}"' if reason else ""
+            text = f"{asked.label} withdrawn by {by}{why}"
+            pen.turn_approval(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
+        self.service.wake.set()
+        now = queries.approval(self.store, approval_id)
+        return Decision(True, "withdrawn", now, run, by, now.decided if now else None)
+
+    # --- what they share ----------------------------------------------------------------------
+
+    def _writing(self) -> AbstractContextManager[Pen]:
+        return writing(self.store, self.clock.now())
+
+    def _done(self, sentence: str) -> str:
+        self.service.wake.set()
+        return sentence
+
+    def _record(self, verb: str, word: str) -> tuple[RunRecord, str]:
+        """The run and, where the verb changes nothing, what to say. Raises ``Refused``."""
+        run = naming.find_run(word, queries.runs(self.store))
+        record = queries.record(self.store, run.id)
+        assert record is not None
+        rule = RULES[verb][run.state]
+        if rule == DO:
+            return record, ""
+        if rule.startswith("= "):
+            return record, f"{run.label} {rule[2:]}. Nothing changed."
+        why = rule.format(run=run.label)
+        raise Refused(f"{verb} changes nothing on {run.label}: {why}.", what=word)
+
+    def _refuse_crossing(self, run: Run) -> None:
+        others = [r for r in queries.runs(self.store, unfinished=True) if r.id != run.id]
+        refuse_crossing(run.kind, run.sources, run.destinations, others)
+
+    def _refuse_flying(self, run: Run, chosen: Sequence[MoveRecord]) -> None:
+        """What another run has on its way is that run's to look after."""
+        wanted = {entry.move.vm_id for entry in chosen}
+        for record in queries.records(self.store, run.vmm):
+            for entry in record.moves if record.run.id != run.id else ():
+                on_its_way = entry.move.state in (MoveState.MOVING, MoveState.RESTORING)
+                if on_its_way and entry.move.vm_id in wanted:
+                    label = record.run.label
+                    sentence = f"{label} has {entry.move.vm} on its way."
+                    raise Refused(sentence, what=entry.move.vm, hint=f"Wait for {label}.")
+
+
+def _with(options: Options, field: str, read: object) -> Options:
+    if field == "parallel" and isinstance(read, int):
+        return replace(options, parallel=read)
+    if field == "backup" and isinstance(read, float):
+        return replace(options, backup=read)
+    raise TypeError(f"{field} is not {read!r}")
+
+
+def _refuse_skip(move: Move) -> None:
+    if move.state in (MoveState.PENDING, MoveState.FAILED):
+        return
+    hint = ""
+    if move.state in (MoveState.MOVING, MoveState.RESTORING):
+        hint = f"Wait for it, or: abort R{move.run}"
+    if move.state is MoveState.UNKNOWN:
+        hint = f"Look for it, then: {typed('settle', move.run, move)}"
+    raise Refused(f"It cannot be left out: {naming.stands(move)}.", what=move.vm, hint=hint)
+
+
+def _moving(record: RunRecord) -> list[Move]:
+    return [m.move for m in record.moves if m.move.state is MoveState.MOVING]
+
+
+def _flying(record: RunRecord) -> str:
+    """What goes on without us, as a sentence; empty: nothing."""
+    moving = _moving(record)
+    if not moving:
+        return ""
+    verb = "is still on its way and is" if len(moving) == 1 else "are still on their way and are"
+    return f" {naming.names(moving)} {verb} watched to the end."
+
+
+def _stopped(record: RunRecord) -> str:
+    if record.run.state is RunState.SCHEDULED:
+        return f"{record.run.label} was stopped before it began."
+    return f"{record.run.label} starts nothing more.{_flying(record)}"

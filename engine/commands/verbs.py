@@ -1,0 +1,100 @@
+"""Verbs that change something, for terminal, Slack and stories: words in, one sentence out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.commands.service import Decision, Service
+from engine.commands.steering import Steering
+from engine.errors import Refused
+from engine.language import grammar
+from engine.language.grammar import Ask
+from engine.policy.approvals import approval as approvals
+from engine.store import queries
+
+
+@dataclass(frozen=True)
+class Said:
+    """One sentence of what a verb came to. ``accepted``: not a decision that changed nothing."""
+
+    sentence: str
+    accepted: bool = True
+
+
+def carry_out(service: Service, command: Ask, *, by: str, deciders: frozenset[str] | None) -> Said:
+    """Carry out a verb that changes something. ``deciders`` as in ``Service.decide``.
+
+    Raises ``Refused`` for words that fit nothing and for what may not be done now; then nothing
+    was changed. A decision that changes nothing is kept in the audit and answered.
+    """
+    steer, words = Steering(service), command.words
+    simple: dict[str, Callable[..., str]] = {
+        "pause": steer.pause,
+        "resume": steer.resume,
+        "stop": steer.stop,
+        "own": steer.own,
+        "set": steer.set,
+        "settle": steer.settle,
+        "go-on": steer.go_on,
+    }
+    if command.verb in simple:
+        return Said(simple[command.verb](*words, by=by))
+    match command.verb:
+        case "abort":
+            return Said(_abort(steer, words, by))
+        case "retry":
+            return Said(steer.retry(words[0], words[1:], by=by))
+        case "skip":
+            return Said(steer.skip(words[0], words[1:], by=by))
+        case "approve" | "deny" | "withdraw":
+            return _decide(service, steer, command, by, deciders)
+    raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
+
+
+def _abort(steer: Steering, words: tuple[str, ...], by: str) -> str:
+    if len(words) > 1 and words[1].casefold() == "yes":
+        return steer.abort(words[0], by=by)
+    if len(words) > 1:
+        raise Refused(f'"{words[1]}" is too much here.', what=words[1], hint="Type: abort RUN yes")
+    raise Refused(
+        "abort stops jobs in mid-copy; their VMs stay where they were.",
+        what=words[0],
+        hint=f"If that is meant, type: abort {words[0]} yes",
+    )
+
+
+def _decide(
+    service: Service,
+    steer: Steering,
+    command: Ask,
+    by: str,
+    deciders: frozenset[str] | None,
+) -> Said:
+    number = grammar.approval_number(command.words[0])
+    rest = command.words[1:]
+    if queries.approval(service.store, number) is None:
+        sentence, hint = f"There is no approval A{number}.", "For the open ones see: approvals"
+        raise Refused(sentence, what=command.words[0], hint=hint)
+    if command.verb == "approve":
+        made = service.decide(number, "approve", by=by, deciders=deciders, vms=rest or None)
+    elif command.verb == "deny":
+        made = service.decide(number, "deny", by=by, deciders=deciders, reason=" ".join(rest))
+    else:
+        made = steer.withdraw(number, by=by, deciders=deciders, reason=" ".join(rest))
+    if made.accepted:
+        return Said(_accepted(made))
+    return Said(f"Nothing changed on A{number}: {approvals.ANSWERS[made.code]}.", False)
+
+
+def _accepted(made: Decision) -> str:
+    asked = made.approval
+    assert asked is not None
+    if made.code == "granted":
+        vms = "VM" if len(asked.vms) == 1 else "VMs"
+        return (
+            f"{asked.label} is approved: {len(asked.granted)} of {len(asked.vms)} {vms} may move."
+        )
+    one = len(asked.vms) == 1
+    stay = "1 VM stays where it is" if one else f"{len(asked.vms)} VMs stay where they are"
+    return f"{asked.label} is {made.code}: {stay}."

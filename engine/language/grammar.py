@@ -1,0 +1,412 @@
+"""The request grammar: words <-> Request, by the tables of ``vocabulary.py``.
+
+::
+
+    host H[,H] to H[,H] [option...]      vm V[,V*] to H[,H] [option...]      verb [word...]
+
+Everything that is wrong is a :class:`UsageError` that names the wrong word and its place in the
+text as it was typed, and says what to type instead. Nothing is looked up here: whether a host
+exists is not a question of grammar.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from engine.errors import UsageError
+from engine.language import text as lexicon
+from engine.language.text import Word
+from engine.language.vocabulary import BY_WORD, KEYWORDS, OPTIONS, VERBS, Option, Verb
+from engine.model import Options, Request
+
+Where = Literal["terminal", "slack"]
+
+
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", re.IGNORECASE)
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+LONGEST = 366 * 86400.0
+COUNT = re.compile(r"[0-9]{1,6}")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A verb with its words that is not a request: ``status R1``, ``help host``."""
+
+    verb: str
+    words: tuple[str, ...] = ()
+
+
+Command = Request | Ask
+Value = str | int | float | tuple[str, ...] | None
+
+
+def parse(text: str, where: Where = "slack") -> Command:
+    """Read free text as it comes from Slack or a story."""
+    words = lexicon.split(text, bold=where == "slack", prose=_is_prose(text))
+    return _Reader(words, text, where).command()
+
+
+def parse_words(words: Sequence[str]) -> Command:
+    """Read a shell's arguments: each is one word, spaces inside are kept.
+
+    A single argument is read as free text: people put a whole request in quotes.
+    """
+    if len(words) == 1:
+        return parse(words[0], "terminal")
+    shown = " ".join(words)
+    split = lexicon.split_each(words, shown, prose=_is_prose(shown))
+    return _Reader(split, shown, "terminal").command()
+
+
+def _is_prose(text: str) -> bool:
+    """Does the verb take a reason in people's own words?"""
+    return (
+        text.lstrip().casefold().startswith(tuple(f"{verb.name} " for verb in VERBS if verb.free))
+    )
+
+
+def render(request: Request) -> str:
+    """The request in canonical words; ``parse(render(r), "terminal") == r``, ``given`` aside."""
+    names = request.sources if request.kind == "host" else request.vms
+    said = [request.kind, _list(names), "to", _list(request.destinations)]
+    usual = Options()
+    for option in OPTIONS:
+        value = getattr(request.options, option.field)
+        if value == getattr(usual, option.field) and option.word not in request.given:
+            continue
+        if option.takes == "flag":
+            said += [option.word] if value else []
+        elif value is not None and value != ():
+            said += [option.word, _spell(option, value)]
+    return " ".join(said)
+
+
+def duration(text: str) -> float:
+    """Seconds of ``90s``, ``10m``, ``1h``, ``1d``."""
+    match = DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f'"{text}" is not a length of time.', what=text, hint="Write it as 90s, 10m, 1h or 1d."
+        )
+    seconds = float(match[1]) * UNITS[match[2].lower()]
+    if seconds > LONGEST:
+        raise UsageError(f'"{text}" is longer than a year.', what=text, hint="Take 366d at most.")
+    return seconds
+
+
+def spell_duration(seconds: float) -> str:
+    """``1h`` for 3600: the largest unit that divides it exactly."""
+    for unit, size in UNITS.items():
+        if seconds and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{Decimal(repr(float(seconds))):f}s" if seconds else "0s"
+
+
+def run_number(word: str) -> int:
+    """214 for ``R214`` or ``214``."""
+    match = re.fullmatch(r"[rR]?([1-9][0-9]{0,8})", word.strip())
+    if match is None:
+        raise UsageError(
+            f'"{word}" is not a run.', what=word, hint="Runs are written R214 or 214; see: status"
+        )
+    return int(match[1])
+
+
+def approval_number(word: str) -> int:
+    """3 for ``A3`` or ``3``."""
+    match = re.fullmatch(r"[aA]?([1-9][0-9]{0,8})", word.strip())
+    if match is None:
+        raise UsageError(
+            f'"{word}" is not an approval.', what=word, hint="Approvals are written A3 or 3."
+        )
+    return int(match[1])
+
+
+def took(seconds: float) -> str:
+    """How people say a time span: ``45 s``, ``17 min 55 s``, ``6 h 31 min``, ``2 d 3 h``."""
+    whole = round(seconds)
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min")]
+    said = [f"{count} {unit}" for count, unit in [*parts, (whole % 60, "s")] if count]
+    return " ".join(said[:2]) or "0 s"
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Do the pattern's ``*`` and ``?`` fit this name? Case is ignored, brackets are letters."""
+    return fnmatchcase(name.casefold(), pattern.casefold().replace("[", "[[]"))
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that looks most like the word, or ``None`` where none looks like it."""
+    by_key = {_look(choice): choice for choice in choices}
+    found = difflib.get_close_matches(_look(word), list(by_key), n=1, cutoff=0.6)
+    return by_key[found[0]] if found else None
+
+
+def _look(word: str) -> str:
+    """How a word looks at a glance: HV0I and hv01 are the same."""
+    return word.casefold().translate(str.maketrans("oil", "011"))
+
+
+def _list(names: Sequence[str]) -> str:
+    return ",".join(lexicon.quoted(name, KEYWORDS) for name in names)
+
+
+def _spell(option: Option, value: Value) -> str:
+    if isinstance(value, tuple):
+        return _list(value)
+    if option.takes == "duration" and isinstance(value, int | float):
+        return spell_duration(value)
+    return lexicon.quoted(str(value), KEYWORDS)
+
+
+def option_value(name: str, value: str) -> Value:
+    """The value of an option that was said on its own: ``parallel`` ``2``. Raises as ``parse``."""
+    said = Word(name, name, 0)
+    word = Word(value, value, len(name) + 1, quoted=True)
+    return _Reader((word,), f"{name} {value}", "terminal").value(BY_WORD[name], said)
+
+
+def _sentence(said: Sequence[Word]) -> tuple[str, ...]:
+    """Free text again, as one text; none where nothing was said. ``--reason`` before it, as at
+    the terminal, is no part of it."""
+    if said and said[0].key in ("--reason", "-reason"):
+        said = said[1:]
+    text = ""
+    for word in said:
+        text += "," if word.comma else f" {word.text}"
+    return (text.strip(),) if text.strip() else ()
+
+
+class _Reader:
+    """Reads the words of one command from left to right."""
+
+    def __init__(self, words: tuple[Word, ...], text: str, where: Where) -> None:
+        self.words, self.text, self.where = words, text, where
+        self.position = 0
+        self.previous = ""  # the clause that stands before the current word
+
+    # --- looking at words --------------------------------------------------------------
+
+    def peek(self) -> Word | None:
+        return self.words[self.position] if self.position < len(self.words) else None
+
+    def take(self) -> Word | None:
+        word = self.peek()
+        self.position += 1
+        return word
+
+    def wrong(self, word: Word | None, sentence: str, hint: str) -> UsageError:
+        """A refusal that points at the word, or behind the text where a word is missing."""
+        at = word.at if word else len(self.text)
+        what = word.typed if word else ""
+        return UsageError(sentence, what=what, hint=hint, text=self.text, at=at)
+
+    # --- commands ----------------------------------------------------------------------
+
+    def command(self) -> Command:
+        first = self.take()
+        if first is None or not (first.text or first.comma):
+            raise UsageError("Nothing was asked.", hint="Type: host HV01 to HV02, or: help")
+        verb = self.verb(first)
+        if verb.request:
+            return self.request("host" if verb.name == "host" else "vm")
+        return self.ask(verb)
+
+    def verb(self, word: Word) -> Verb:
+        known = {verb.name: verb for verb in VERBS if verb.where in ("both", self.where)}
+        if word.key in known:
+            return known[word.key]
+        near = nearest(word.text, known)
+        hint = f"Did you mean {near}?" if near else "Start with host, vm or status; or type: help"
+        if not near and any(later.key == "to" for later in self.words[self.position :]):
+            hint = f"Say what it is: host {word.typed} to ..., or vm {word.typed} to ..."
+        raise self.wrong(word, f'I do not know the word "{word.text}".', hint)
+
+    def ask(self, verb: Verb) -> Ask:
+        said = self.words[self.position :]
+        if verb.free and said:
+            return Ask(verb.name, (said[0].text, *_sentence(said[1:])))
+        if verb.names:
+            said = tuple(word for word in said if not word.comma)
+        if len(said) < verb.least:
+            raise self.wrong(None, f"{verb.name} needs a word more.", f"Type: {verb.usage}")
+        if len(said) > verb.most:
+            extra = said[verb.most]
+            raise self.wrong(extra, f'"{extra.text}" is too much here.', f"Type: {verb.usage}")
+        for word in said:
+            if word.comma or not word.text:
+                raise self.wrong(word, "A name is missing here.", f"Type: {verb.usage}")
+        return Ask(verb.name, tuple(word.text for word in said))
+
+    def request(self, kind: Literal["host", "vm"]) -> Request:
+        names = self.names(kind, hosts=kind == "host")
+        destinations: tuple[str, ...] = ()
+        values: dict[str, Any] = {}
+        given: set[str] = set()
+        while (word := self.take()) is not None:
+            if word.key not in KEYWORDS:
+                raise self.unknown(word, seen=given)
+            if word.key in given:
+                hint = "Say it once." if word.key != "to" else "Join the hosts: to HV02,HV03"
+                raise self.wrong(word, f"{word.key} is said twice.", hint)
+            given.add(word.key)
+            self.previous = word.key
+            if word.key == "to":
+                destinations = self.names("to", hosts=True)
+            else:
+                option = BY_WORD[word.key]
+                values[option.field] = self.value(option, word)
+        if not destinations:
+            example = f"{kind} {_list(names)} to HV02"
+            raise self.wrong(
+                None, 'The word "to" and a destination are missing.', f"Type: {example}"
+            )
+        return Request(
+            kind=kind,
+            sources=names if kind == "host" else (),
+            vms=names if kind == "vm" else (),
+            destinations=destinations,
+            options=replace(Options(), **values),
+            given=frozenset(given - {"to"}),
+        )
+
+    # --- what follows a word -----------------------------------------------------------
+
+    def names(self, after: str, *, hosts: bool) -> tuple[str, ...]:
+        """One or more names with commas between them."""
+        self.previous = after
+        found = [self.name(after, hosts=hosts)]
+        while (word := self.peek()) is not None and word.comma:
+            self.take()
+            found.append(self.name(",", hosts=hosts))
+        return tuple(found)
+
+    def name(self, after: str, *, hosts: bool) -> str:
+        word = self.take()
+        noun = "host" if hosts else "VM"
+        place = "the comma" if after == "," else f'"{after}"'
+        example = {"host": "host HV01 to HV02", "vm": "vm web01,web02 to HV02", "to": "to HV02"}
+        hint = f"Type: {example.get(after, 'except web01,web02')}"
+        if after == ",":
+            hint = f"Name one more {noun}, or leave the comma out"
+        if word is None or word.comma:
+            raise self.wrong(word, f"There is no {noun} after {place}.", hint)
+        if word.key in KEYWORDS:
+            hint += f'; if a {noun} is called "{word.text}", put it in quotation marks.'
+            raise self.wrong(word, f"There is no {noun} after {place}.", hint)
+        if not word.text.strip():
+            raise self.wrong(word, f"The name of a {noun} is empty.", hint)
+        if hosts and set(word.text) & set("*?"):
+            raise self.wrong(
+                word, f'Hosts have no wildcards: "{word.text}".', "List them: HV01,HV02"
+            )
+        if not hosts:
+            self.check_vm(word)
+        return word.text
+
+    def check_vm(self, word: Word) -> None:
+        """``name@host`` and ``id:GUID`` need both halves."""
+        if word.text.casefold() == "id:":
+            raise self.wrong(
+                word, "There is no id after id:.", "Type the VM's id directly behind it."
+            )
+        name, at, host = word.text.rpartition("@")
+        if at and not (name and host):
+            missing = "VM before" if not name else "host after"
+            raise self.wrong(
+                word, f'There is no {missing} the @ of "{word.text}".', "Type: web01@hv03"
+            )
+
+    def value(self, option: Option, said: Word) -> Value:
+        if option.terminal_only and self.where != "terminal":
+            hint = "Leave it out, or set it in the settings file."
+            raise self.wrong(said, f"{option.word} can be said on the command line only.", hint)
+        if option.takes == "flag":
+            return True
+        if option.takes == "names":
+            return self.names(option.word, hosts=False)
+        word = self.take()
+        if option.takes == "path":
+            return self.path(word)
+        return self.count(option, word) if option.takes == "count" else self.time(option, word)
+
+    def path(self, word: Word | None) -> str:
+        hint = r"Type: path 'D:\VMs'"
+        if word is None or word.comma or word.key in KEYWORDS or not word.text.strip():
+            raise self.wrong(word, "There is no folder after path.", hint)
+        if re.match(r"[A-Za-z]:(?![\\/]|$)", word.text):
+            sentence = f'"{word.text}" has no \\ after the drive.'
+            raise self.wrong(word, sentence, f"{hint} (in a shell, quotation marks keep the \\).")
+        return word.text
+
+    def count(self, option: Option, word: Word | None) -> int:
+        needs = f"{option.word} needs a whole number, {option.least} or more"
+        hint = f"Type: {option.word} {max(2, option.least)}"
+        if word is None or word.comma or word.key in KEYWORDS:
+            raise self.wrong(word, f"{needs}; there is none.", hint)
+        if COUNT.fullmatch(word.text) is None or int(word.text) < option.least:
+            raise self.wrong(word, f'{needs}; "{word.text}" is not one.', hint)
+        return int(word.text)
+
+    def time(self, option: Option, word: Word | None) -> float:
+        needs = f"{option.word} needs a length of time"
+        hint = f"Write it as 90s, 10m, 1h or 1d: {option.word} 10m"
+        if word is None or word.comma or word.key in KEYWORDS:
+            raise self.wrong(word, f"{needs}; there is none.", hint)
+        try:
+            seconds = duration(word.text)
+        except UsageError as error:
+            sentence = f'{needs}; "{word.text}" is not one.'
+            longer = "longer" in error.sentence
+            raise self.wrong(word, error.sentence if longer else sentence, hint) from None
+        if seconds < option.least:
+            raise self.wrong(word, f"{option.word} cannot be shorter than {option.least}s.", hint)
+        return seconds
+
+    # --- words that do not belong ------------------------------------------------------
+
+    def unknown(self, word: Word, seen: set[str]) -> UsageError:
+        sentence = f'I do not know the word "{word.text}".'
+        if word.comma:
+            return self.wrong(
+                word, "A comma cannot stand here.", "Commas stand between names only."
+            )
+        near = nearest(word.text, KEYWORDS)
+        if near:
+            return self.wrong(word, sentence, f"Did you mean {near}?")
+        if self.previous == "path":
+            return self.wrong(
+                word, sentence, r"Put a path with spaces in quotation marks: 'D:\My VMs'"
+            )
+        if self.previous in ("host", "vm", "to", "except"):
+            return self.wrong(word, sentence, self.instead_of(word, seen))
+        words = ", ".join(
+            o.word for o in OPTIONS if self.where == "terminal" or not o.terminal_only
+        )
+        return self.wrong(word, sentence, f"What may follow: {words}.")
+
+    def instead_of(self, word: Word, seen: set[str]) -> str:
+        """What was meant by a name after a name: a forgotten "to", comma or quotation mark."""
+        before = self.words[: self.position - 1]
+        later = self.words[self.position :]
+        if "to" not in seen and all(one.key != "to" for one in later):
+            if (
+                len(word.text) <= 2
+                and later
+                and not later[0].comma
+                and later[0].key not in KEYWORDS
+            ):
+                return "Did you mean to?"
+            names = _list([early.text for early in before[1:] if not early.comma])
+            return f"Type: {before[0].key} {names} to {word.text}"
+        last = before[-1].text
+        return (
+            f"Names have a comma between them: {last},{word.text}. "
+            f'A name with a space stands in quotation marks: "{last} {word.text}".'
+        )

@@ -1,0 +1,234 @@
+"""What people's words stand for: hosts, VMs and runs, looked up in the last observation and rows.
+
+Every word that fits nothing, or several things, is refused with what to type instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.errors import Refused
+from engine.language import grammar
+from engine.model import (
+    Fleet,
+    Move,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Request,
+    Run,
+    Vm,
+    is_called,
+    same_host,
+    short,
+)
+
+_STANDS = {
+    MoveState.PENDING: "waits for its turn",
+    MoveState.MOVING: "is on its way",
+    MoveState.RESTORING: "has its network checked",
+    MoveState.DONE: "has moved",
+    MoveState.DAMAGED: "is damaged",
+    MoveState.FAILED: "did not move",
+    MoveState.SKIPPED: "was left where it is",
+    MoveState.UNKNOWN: "was lost sight of",
+}
+_GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "is nowhere any more"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a request's words stand for in this fleet."""
+
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    vms: tuple[tuple[Vm, str], ...]
+
+
+def resolve(request: Request, fleet: Fleet) -> Chosen:
+    """Hosts and VMs of a request. Raises ``Refused``."""
+    destinations = _hosts(request.destinations, fleet)
+    if request.kind == "host":
+        sources = _hosts(request.sources, fleet)
+        twice = next((s for s in sources if s in destinations), None)
+        if twice is not None:
+            raise Refused(
+                f"{short(twice)} is both source and destination.",
+                what=twice,
+                hint="Name another host after `to`.",
+            )
+        on = [(vm, _place(vm)) for vm in fleet.vms if not vm.stored]
+        vms = tuple(
+            (vm, next(s for s in sources if same_host(s, place)))
+            for vm, place in on
+            if any(same_host(s, place) for s in sources)
+        )
+        _check_exceptions(request, [vm for vm, _ in vms])
+        return Chosen(sources, destinations, vms)
+    vms = _named_vms(request, fleet)
+    sources = tuple(dict.fromkeys(place for _, place in vms))
+    return Chosen(sources, destinations, vms)
+
+
+def _place(vm: Vm) -> str | None:
+    """Where it is, by Hyper-V's word where we have it, else by VMM's."""
+    return vm.seen_on[0] if len(vm.seen_on) == 1 else vm.vmm_host
+
+
+def _hosts(words: tuple[str, ...], fleet: Fleet) -> tuple[str, ...]:
+    """FQDNs, each once, in the order in which they were named."""
+    return tuple(dict.fromkeys(host_named(word, fleet) for word in words))
+
+
+def host_named(word: str, fleet: Fleet) -> str:
+    """The one host of this FQDN or short name."""
+    names = [h.name for h in fleet.hosts]
+    found = host_among(word, names)
+    if found is not None:
+        return found
+    near = grammar.nearest(word, [short(n) for n in names])
+    hint = f"Nearest: {near}." if near else f"There are: {', '.join(map(short, names[:8]))}."
+    raise Refused(f"No host {word}.", what=word, hint=f"{hint} Nothing started.")
+
+
+def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
+    """The one of these hosts that this full or short name fits; ``None``: none of them. Raises
+    ``Refused`` where it fits several."""
+    known = {host.casefold(): host for host in hosts if host is not None}.values()
+    exact = [h for h in known if same_host(h, word)]
+    found = exact or sorted(h for h in known if is_called(h, word))
+    if len(found) > 1:
+        raise Refused(
+            f'"{word}" may be {" or ".join(found)}.', what=word, hint="Write the full name."
+        )
+    return found[0] if found else None
+
+
+def _named_vms(request: Request, fleet: Fleet) -> tuple[tuple[Vm, str], ...]:
+    """The VMs that the words name. A plain name must name exactly one."""
+    chosen: dict[str, tuple[Vm, str]] = {}
+    known = [(vm, place) for vm in fleet.vms if not vm.stored and (place := _place(vm))]
+    for word in request.vms:
+        for vm, place in _match(word, known, fleet):
+            chosen.setdefault(vm.id, (vm, place))
+    _check_exceptions(request, [vm for vm, _ in chosen.values()])
+    return tuple(chosen.values())
+
+
+def _match(word: str, known: list[tuple[Vm, str]], fleet: Fleet) -> list[tuple[Vm, str]]:
+    if word.casefold().startswith("id:"):
+        found = [(vm, p) for vm, p in known if vm.id.casefold() == word[3:].casefold()]
+        if not found:
+            raise Refused(f"No VM has the id {word[3:]}.", what=word, hint="Nothing started.")
+        return found
+    name, _, at = word.rpartition("@")
+    name = name or word
+    host = host_named(at, fleet) if "@" in word else None
+    found = [
+        (vm, place)
+        for vm, place in known
+        if grammar.matches(name, vm.name) and (not host or same_host(place, host))
+    ]
+    if not found:
+        raise _no_vm(word, name, host, known)
+    if len(found) > 1 and not any(c in name for c in "*?"):
+        ways = " or ".join(f"{name}@{short(place)}" for _, place in found)
+        if len({place for _, place in found}) < len(found):
+            ways = " or ".join(f"id:{vm.id}" for vm, _ in found)
+        raise Refused(f"{len(found)} VMs are named {name}.", what=word, hint=f"Write {ways}.")
+    return found
+
+
+def _no_vm(word: str, name: str, host: str | None, known: list[tuple[Vm, str]]) -> Refused:
+    """Nothing matches: the nearest name that exists, and where."""
+    near = grammar.nearest(name, [vm.name for vm, _ in known])
+    where = next((place for vm, place in known if vm.name == near), None)
+    hint = f"Nearest: {near} on {short(where)}. Nothing started." if near else "Nothing started."
+    on = f" on {short(host)}" if host else ""
+    if any(c in name for c in "*?"):
+        return Refused(f'No VM{on} matches "{name}".', what=word, hint=hint)
+    return Refused(f"No VM {name}{on}.", what=word, hint=hint)
+
+
+def _check_exceptions(request: Request, vms: list[Vm]) -> None:
+    """A name after `except` that names nothing is a typo, and a typo would move the VM."""
+    names = [vm.name for vm in vms]
+    for word in request.options.excluding:
+        if any(grammar.matches(word, n) for n in names):
+            continue
+        near = grammar.nearest(word, names)
+        hint = f"Nearest: {near}. Nothing started." if near else "Nothing started."
+        raise Refused(f'No VM of this request matches "{word}" after except.', what=word, hint=hint)
+
+
+def find_run(word: str, runs: Sequence[Run]) -> Run:
+    """The run ``R12`` or ``12``, or the one unfinished run that this host belongs to."""
+    by_host = [run for run in runs if not run.over and _has_host(run, word)]
+    if len(by_host) == 1:
+        return by_host[0]
+    if by_host:
+        labels = ", ".join(run.label for run in by_host)
+        raise Refused(f"{word} belongs to {labels}.", what=word, hint="Name one of them.")
+    number = grammar.run_number(word)
+    run = next((run for run in runs if run.id == number), None)
+    if run is not None:
+        return run
+    hint = f"The last one is {runs[-1].label}." if runs else "There is no run yet."
+    raise Refused(f"There is no run R{number}.", what=word, hint=hint)
+
+
+def _has_host(run: Run, word: str) -> bool:
+    return any(is_called(host, word) for host in (*run.sources, *run.destinations))
+
+
+def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -> list[MoveRecord]:
+    """The moves of a run or card that these words name (wildcards, ``web01@hv01``, ``id:``);
+    ``where`` is how the run or card is called. Raises ``Refused``."""
+    found: dict[int, MoveRecord] = {}
+    by_id: dict[str, list[MoveRecord]] = {}  # a button may name thousands of them
+    for entry in moves:
+        by_id.setdefault(entry.move.vm_id.casefold(), []).append(entry)
+    for word in words:
+        if word.casefold().startswith("id:"):
+            fitting = by_id.get(word[3:].strip().casefold(), [])
+        else:
+            fitting = [entry for entry in moves if _is_named(word, entry)]
+        if not fitting:
+            near = grammar.nearest(word, [entry.move.vm for entry in moves])
+            hint = f"Nearest: {near}." if near else ""
+            raise Refused(f"{where} has no VM {word}.", what=word, hint=hint)
+        several = len(fitting) > 1 and not any(c in word for c in "*?")
+        if several:
+            ways = " or ".join(_by_id(entry) for entry in fitting)
+            sentence, hint = f"{where} has {len(fitting)} VMs {word}.", f"Write {ways}."
+            raise Refused(sentence, what=word, hint=hint)
+        found.update({entry.move.id: entry for entry in fitting})
+    return list(found.values())
+
+
+def _by_id(entry: MoveRecord) -> str:
+    move = entry.move
+    host = move.host or move.source
+    came = "" if same_host(host, move.source) else f", from {short(move.source)}"
+    return f"id:{move.vm_id} (on {short(host)}{came})"
+
+
+def _is_named(word: str, entry: MoveRecord) -> bool:
+    move = entry.move
+    name, at, host = word.rpartition("@")
+    if at and name and grammar.matches(name, move.vm):
+        return is_called(move.host or move.source, host) or is_called(move.source, host)
+    return grammar.matches(word, move.vm)
+
+
+def stands(move: Move) -> str:
+    """How a move stands, in words: ``db01 did not move``."""
+    said = _STANDS[move.state]
+    return f"{move.vm} {_GONE.get(move.outcome, said) if move.outcome else said}"
+
+
+def names(moves: Sequence[Move]) -> str:
+    """The names of these moves' VMs, five at most."""
+    more = f" and {len(moves) - 5} more" if len(moves) > 5 else ""
+    return ", ".join(move.vm for move in moves[:5]) + more

@@ -1,0 +1,1 @@
+"""Who may decide on powered-down VMs, and who reviews it."""

@@ -1,0 +1,1 @@
+"""What observations mean: arrivals, causes of failures, networks."""

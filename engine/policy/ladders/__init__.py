@@ -1,0 +1,1 @@
+"""One ladder of early returns for each state of a move that has not ended."""

@@ -1,0 +1,121 @@
+"""The ladder of a move that VMM has been asked to make: seen, overdue, ended, lost.."""
+
+from __future__ import annotations
+
+from engine.model import (
+    Attempt,
+    MoveState,
+    Outcome,
+    Wait,
+    same_host,
+)
+from engine.policy.judging import arrival
+from engine.policy.judging.arrival import Place
+from engine.policy.steps import (
+    Arrive,
+    Finish,
+    StopJob,
+)
+from engine.policy.verdict import (
+    Verdict,
+    View,
+    hold_missing,
+    hold_or,
+    hold_silent,
+    hold_two_places,
+    settle,
+)
+
+
+def moving(view: View) -> Verdict:
+    """A start was written: watch it to its end, then look where the VM is."""
+    attempt = view.record.open_migration
+    if attempt is None:
+        return Verdict(Arrive(view.move, view.move.host or view.move.source))
+    job = view.fleet.job(attempt.job)
+    if arrival.is_in_flight(view.vm, job, view.fleet, view.move.vm_id):
+        return _stop(view, attempt) if view.run.aborting else Verdict()
+    both = tuple(h for h in (attempt.source, attempt.destination) if h is not None)
+    says_moving = view.vm is not None and view.vm.migrating
+    silent = view.silent(*both)
+    if silent:
+        return hold_silent(view, silent)
+    if job is None and not _is_overdue(view, attempt):
+        return _look_for_arrival(view, attempt, both)
+    if not view.is_fresh(*both):
+        return Verdict(refresh=both)
+    if says_moving:
+        return _hold_endless(view, both)
+    return _where_it_ended(view, attempt)
+
+
+def _stop(view: View, attempt: Attempt) -> Verdict:
+    """A person aborts: VMM is asked to stop the job, once a pass until it is over."""
+    jobs = [j for j in view.fleet.running_jobs(attempt.vm_id) if j.id == attempt.job]
+    if attempt.job is None:
+        jobs = [
+            job
+            for job in view.fleet.running_jobs(attempt.vm_id)
+            if same_host(job.source, attempt.source) and same_host(job.target, attempt.destination)
+        ]
+    if not jobs:
+        return Verdict()
+    asked = view.move.stop_asked
+    if asked is not None and view.now - asked < view.run.options.pass_:
+        return Verdict(due=asked + view.run.options.pass_)
+    return Verdict(StopJob(view.move, jobs[0].id, attempt.source))
+
+
+def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
+    """No job runs and Hyper-V is at rest, but VMM goes on saying UnderMigration."""
+    move = view.move
+    ending = Finish(
+        move,
+        MoveState.UNKNOWN,
+        Outcome.UNKNOWN,
+        f"VMM says for too long that {move.vm} is migrating, though no job of it runs.",
+        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}. {settle(move)}",
+    )
+    verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
+    return Verdict(verdict.step, refresh=both, due=verdict.due)
+
+
+def _is_overdue(view: View, attempt: Attempt) -> bool:
+    """May we conclude that a start whose job nobody sees will never begin?
+
+    The guard at VMM refuses to begin it after ``not_after`` on the server's clock, and VMM
+    shows a job within ``lookups`` x ``lookup-interval`` (the original's look-up).
+    """
+    return view.fleet.server_time > _lookup_deadline(view, attempt)
+
+
+def _lookup_deadline(view: View, attempt: Attempt) -> float:
+    options = view.run.options
+    begun_by = attempt.not_after if attempt.not_after is not None else attempt.begun
+    return begun_by + options.lookups * options.lookup_interval
+
+
+def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
+    """No job to be seen yet: only an arrival proves anything before the look-ups are over."""
+    deadline = view.now + _lookup_deadline(view, attempt) - view.fleet.server_time
+    due = max(deadline + 0.001, view.now + view.rules.tick)
+    found = arrival.find(attempt, view.vm, view.fleet)
+    if found.place is not Place.DESTINATION:
+        return Verdict(due=due)
+    if not view.is_fresh(*both):
+        return Verdict(refresh=both, due=due)
+    return _where_it_ended(view, attempt)
+
+
+def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
+    """The truth table: where the VM is x what the job said."""
+    found = arrival.find(attempt, view.vm, view.fleet)
+    if found.place is Place.HOST_SILENT:
+        return hold_silent(view, (found.silent or "?",))
+    if found.place is Place.BOTH:
+        return hold_two_places(view)
+    if found.host is None:
+        unasked = view.unasked()
+        return Verdict(refresh=unasked) if unasked else hold_missing(view)
+    ended = arrival.settle(attempt, found.place, view.fleet.job(attempt.job), view.move.vm)
+    return Verdict(Arrive(view.move, found.host, ended))

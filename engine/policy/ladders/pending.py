@@ -1,0 +1,317 @@
+"""The pending ladder: may this VM start now, and if not, why not.
+
+Read from top to bottom; the first true rung speaks. Slots, order and baselines follow in
+``plan.py``, because they are decided across moves.
+"""
+
+from __future__ import annotations
+
+from engine.language.grammar import matches
+from engine.model import (
+    MIGRATIONS,
+    Approval,
+    ApprovalState,
+    AttemptKind,
+    MoveState,
+    Outcome,
+    RunState,
+    Vm,
+    Wait,
+    same_host,
+    short,
+)
+from engine.policy import waits
+from engine.policy.approvals import approval
+from engine.policy.starts import destinations, preflight
+from engine.policy.starts.destinations import stuck
+from engine.policy.steps import Arrive, Dismiss, Finish, RefreshVm
+from engine.policy.verdict import (
+    FREE,
+    Verdict,
+    View,
+    elsewhere,
+    hold,
+    hold_foreign,
+    hold_missing,
+    hold_or,
+    hold_silent,
+    hold_two_places,
+    retry,
+    typed,
+)
+
+#: VMM's words for a VM that rests: everything else passes, or is *Failed, or incomplete.
+_RESTING = frozenset({"Running", "PowerOff", "Saved", "Paused", "UnderMigration"})
+
+#: Hyper-V's operational words that do not stand in the way of a move.
+_AT_EASE = frozenset({"Ok", "InService", "BackingUpVirtualMachine", "Degraded"})
+
+
+def pending(view: View) -> Verdict:
+    """The first rung that is true for a move that has not started."""
+    for rung in (_place, _permission, _condition, _power, _pace):
+        verdict = rung(view)
+        if verdict is not None:
+            return verdict
+    vm = view.vm
+    return Verdict(ready=AttemptKind.COLD if vm is not None and vm.down else AttemptKind.LIVE)
+
+
+def _place(view: View) -> Verdict | None:
+    """Where is it? Only a VM that rests on a source may go on down the ladder."""
+    move, vm = view.move, view.vm
+    if is_excluded(view):
+        text = f"{move.vm} was left out by the request."
+        return Verdict(Finish(move, MoveState.SKIPPED, Outcome.EXCLUDED, text))
+    if view.owner is not None and view.owner != view.run.id:
+        # Not ours to judge: the run that has it looks after it, and checks its network.
+        if view.run.state is RunState.STOPPING:
+            return Verdict(_left(view))
+        return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
+    if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
+        # It may be on a host that nobody could look at, or on two: a person has to look.
+        settle = typed("settle", view.doubted_by, move)
+        text = f"R{view.doubted_by} lost sight of it; somebody has to look, then: {settle}"
+        return hold(view, Wait.OTHER_RUN, text)
+    silent = view.silent(move.source)
+    if vm is None:
+        return hold_silent(view, silent) if silent else hold_missing(view)
+    if len(vm.seen_on) > 1:
+        return hold_two_places(view)
+    if vm.migrating or view.fleet.running_jobs(vm.id):
+        return hold_foreign(view)
+    if not vm.seen_on and "replica" in vm.blocks:
+        # No host's word counts for a replica copy: that none shows it means nothing.
+        return _blocked(view, vm)
+    if not vm.seen_on:
+        unasked = view.unasked()
+        if unasked:
+            return Verdict(refresh=unasked)
+        silent = view.silent(move.source, *((vm.vmm_host,) if vm.vmm_host else ()))
+        return hold_silent(view, silent) if silent else hold_missing(view)
+    host = vm.seen_on[0]
+    if view.is_destination(host):
+        return _already_there(view, host)
+    if view.is_source(host):
+        return None
+    if view.record.baseline is not None:
+        return Verdict(Arrive(move, host))
+    return Verdict(elsewhere(move, host))
+
+
+def _already_there(view: View, host: str) -> Verdict:
+    """On an approved destination by whatever way: a success, once its network is checked."""
+    move = view.move
+    if view.record.baseline is not None:
+        return Verdict(Arrive(move, host))
+    if view.is_destination(move.source):
+        text = f"{move.vm} was on {short(host)} already."
+        return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
+    other = view.facts.verdicts.get(move.vm_id)
+    if other is not None and other.run != move.run and same_host(other.host, host):
+        damaged = other.state is MoveState.DAMAGED
+        text = f"{move.vm} was moved to {short(host)} by R{other.run}"
+        text += ", where it is damaged." if damaged else ", its network as saved."
+        hint = other.next if damaged else ""
+        return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
+    text = f"{move.vm} came to {short(host)} by another hand before its network was saved."
+    hint = "Compare its network yourself; there is nothing to compare it with."
+    return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
+
+
+def is_excluded(view: View) -> bool:
+    """Does the request's ``except`` name it?"""
+    return any(matches(word, view.move.vm) for word in view.run.options.excluding)
+
+
+def _permission(view: View) -> Verdict | None:
+    """Is it this run's to move, and is the run moving?"""
+    run = view.run
+    if run.state is RunState.STOPPING:
+        return Verdict(_left(view))
+    if run.state is RunState.PAUSED:
+        return hold(view, Wait.PAUSED, "the run is paused")
+    return None
+
+
+def _left(view: View) -> Finish:
+    """The run stops, and has not got it on its way."""
+    move = view.move
+    text = f"{move.vm} was not started: the run was stopped."
+    if view.record.counted(*MIGRATIONS):
+        how = "aborted" if view.run.aborting else "stopped"
+        text = f"{move.vm} is where it was, its network unchanged: the run was {how}."
+    return Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text)
+
+
+def _condition(view: View) -> Verdict | None:
+    """Is the VM itself in a condition to be moved?"""
+    vm = view.vm
+    assert vm is not None
+    if vm.failed:
+        return _repair_first(view, AttemptKind.DISMISS, f"VMM says {vm.vmm_status}")
+    if vm.vmm_status == "IncompleteVMConfig":
+        return _repair_first(view, AttemptKind.REFRESH, "VMM says its configuration is incomplete")
+    passing = _passing(vm)
+    if passing:
+        return hold_or(view, Wait.TRANSIENT, passing, stuck(view, passing))
+    if vm.blocks:
+        return _blocked(view, vm)
+    misfit = _source_without_rights(view) or destinations.blocked(view)
+    if misfit is not None:
+        return misfit
+    if vm.backing_up:
+        return _in_backup(view)
+    return _used_up(view)
+
+
+def _passing(vm: Vm) -> str:
+    """What goes on with it that should be over soon; empty: nothing."""
+    if vm.vmm_status not in _RESTING:
+        return f"VMM says {vm.vmm_status}"
+    busy = [word for word in vm.hyperv_status if word not in _AT_EASE]
+    if busy:
+        return f"Hyper-V says {', '.join(busy)}"
+    if vm.hyperv_state is None or (vm.hyperv_state.value == "Other"):
+        return "Hyper-V shows it between two power states"
+    return ""
+
+
+def _blocked(view: View, vm: Vm) -> Verdict:
+    """It can never move as it is."""
+    return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *preflight.block(vm)))
+
+
+def _source_without_rights(view: View) -> Verdict | None:
+    """No rights on its own host, no baseline, no move."""
+    vm = view.vm
+    assert vm is not None
+    rights = view.facts.rights_on(vm.seen_on[0], view.run)
+    if rights is None or rights.ok is not False:
+        return None
+    text = f"{vm.name} cannot move: its network cannot be saved. {rights.why}."
+    hint = f"Give the service account rights on {short(rights.host)}, then: retry {view.run.label}"
+    return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
+
+
+def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
+    """Dismiss or re-read it: as often as attempts are allowed, not faster than the refreshes."""
+    tries = view.record.since_move(kind)
+    options = view.run.options
+    done = [a for a in tries if a.result not in FREE]
+    last = tries[-1] if tries else None
+    if last is not None and last.ended is not None:
+        due = last.ended + (
+            3 * view.rules.tick if last.result in FREE else options.refresh_interval
+        )
+        if due > view.now:
+            text = f"{why}; looked after {len(done)} of {options.attempts} times"
+            return hold(view, Wait.TRANSIENT, text, due)
+    if len(done) >= options.attempts:
+        return Verdict(stuck(view, f"{why}, after {len(done)} repairs"))
+    if waits.too_long(view.move, Wait.TRANSIENT, view.rules, options, view.now):
+        return Verdict(stuck(view, why))
+    host = view.vm.seen_on[0] if view.vm and view.vm.seen_on else view.move.source
+    step = Dismiss if kind is AttemptKind.DISMISS else RefreshVm
+    return Verdict(step(view.move, host))
+
+
+def _in_backup(view: View) -> Verdict:
+    """It waits without a slot. Past the limit it is still tried, if the backup ends before the
+    rest of the run does."""
+    overdue = waits.too_long(view.move, Wait.BACKUP, view.rules, view.run.options, view.now)
+    text = f"in backup{', longer than the request allows' if overdue else ''}"
+    verdict = hold(view, Wait.BACKUP, text)
+    return Verdict(verdict.step, due=None if overdue else verdict.due)
+
+
+def _used_up(view: View) -> Verdict | None:
+    charged = [a for a in view.record.counted(*MIGRATIONS) if a.charged]
+    attempts = view.run.options.attempts
+    if len(charged) < attempts:
+        return None
+    move, last = view.move, charged[-1]
+    where = short(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else "?"
+    return Verdict(
+        Finish(
+            move,
+            MoveState.FAILED,
+            Outcome.ATTEMPTS,
+            f"{move.vm} did not move ({len(charged)} of {attempts} attempts). It is on {where}, "
+            f"network unchanged. Why: {last.error.rstrip('.')}.",
+            f"Mend the cause, then: {retry(move)}",
+        )
+    )
+
+
+def _power(view: View) -> Verdict | None:
+    """Powered down is what Hyper-V says at the first look, or for ten minutes without a break."""
+    vm, move, now = view.vm, view.move, view.now
+    assert vm is not None
+    if not vm.down:
+        return None
+    if move.power != "down":
+        began = move.down_since if move.down_since is not None else now
+        sure = began + view.rules.down_after
+        return hold(view, Wait.TRANSIENT, "powered down a moment ago; perhaps a reboot", sure)
+    since = move.retried or 0.0
+    if approval.is_granted(view.run, vm.id, view.approvals, view.rules, now, since):
+        return None
+    no = approval.denial(vm.id, view.approvals, since)
+    if no is not None:
+        return Verdict(_denied(view, no))
+    question = approval.open_question(vm.id, view.approvals)
+    if question is not None:
+        return hold(view, Wait.APPROVAL, f"powered down; asked in {question.label}")
+    may_ask = approval.may_ask_at(view.approvals, view.rules, since)
+    due = may_ask if may_ask > now else None
+    verdict = hold(view, Wait.APPROVAL, "powered down; somebody on call has to approve", due)
+    return Verdict(verdict.step, due=due, asks=may_ask <= now)
+
+
+def _denied(view: View, no: Approval) -> Finish:
+    said = {
+        ApprovalState.GRANTED: "approved others only",
+        ApprovalState.WITHDRAWN: "took the approval back",
+    }.get(no.state, "said no")
+    why = f': "{no.reason}"' if no.reason else ""
+    text = f"{view.move.vm} stays: {no.by} {said}{why}."
+    hint = f"Ask again: {retry(view.move)}"
+    return Finish(view.move, MoveState.SKIPPED, Outcome.DENIED, text, hint)
+
+
+def _pace(view: View) -> Verdict | None:
+    """Are its hosts there, and has it waited long enough since the last try?"""
+    closed = destinations.closed(view) or _closed_here(view)
+    if closed is not None:
+        return closed
+    options = view.run.options
+    tries = view.record.counted(*MIGRATIONS)
+    again = waits.requeue_at(tries, options, view.rules)
+    void = waits.refused_for(tries, view.rules, view.now)
+    if void >= view.rules.limits[Wait.HOST_LOCKED]:
+        return Verdict(stuck(view, f"every start was void: {tries[-1].error}"))
+    if again <= view.now:
+        return None
+    charged = sum(a.charged for a in tries)
+    last = max(tries, key=lambda a: a.ended or 0.0)
+    text = f"after {last.result}: {last.error}".rstrip(": ")
+    if last.charged:
+        text = f"{charged} of {options.attempts} attempts used; {last.error}"
+    return hold(view, Wait.BACKOFF, text, again)
+
+
+def _closed_here(view: View) -> Verdict | None:
+    """Has another VMM job locked the host that it is on, or can our rights there not be found?"""
+    here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
+    if here is None:
+        return None
+    rights = view.facts.rights_on(here.name, view.run)
+    if rights is not None and rights.ok is None:
+        text = f"our rights on {short(here.name)} cannot be checked: {rights.why}"
+        return hold_or(view, Wait.HOST_DOWN, text, stuck(view, text))
+    if not here.locked:
+        return None
+    tries = f", re-read {here.tries} times in vain" if here.tries > 1 else ""
+    text = f"{short(here.name)} is locked by another VMM job{tries}"
+    return hold_or(view, Wait.HOST_LOCKED, text, stuck(view, text))

@@ -1,0 +1,203 @@
+"""The restoring ladder: wherever a VM came to rest, is its network as it was saved?
+
+What is missing is put back, as often as the rules allow, and read again to be sure; what cannot
+be put back makes the VM damaged, with the exact difference. A VM that is still on its source with
+its network intact may be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from engine.model import (
+    MIGRATIONS,
+    Attempt,
+    AttemptKind,
+    Difference,
+    Move,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Wait,
+    same_host,
+    short,
+)
+from engine.policy import waits
+from engine.policy.judging import arrival, network
+from engine.policy.steps import Arrive, Dismiss, Finish, PutBack, ReadNetworks, Return
+from engine.policy.verdict import (
+    FREE,
+    Verdict,
+    View,
+    elsewhere,
+    hold_foreign,
+    hold_missing,
+    hold_or,
+    hold_silent,
+    hold_two_places,
+    retry,
+)
+
+
+def restoring(view: View) -> Verdict:
+    """Wherever the VM is now: is its network as it was saved, and if not, put it back."""
+    move, vm = view.move, view.vm
+    host = move.host or move.source
+    if vm is None or (not vm.seen_on and view.fleet.answers(host)):
+        return hold_missing(view)
+    if not view.fleet.answers(host) and move.settled is not None and len(vm.seen_on) == 1:
+        # A person has looked: the host that is silent for good is not waited for.
+        return Verdict(Arrive(move, vm.seen_on[0]))
+    if not view.fleet.answers(host):
+        return hold_silent(view, (host,))
+    if len(vm.seen_on) > 1:
+        return hold_two_places(view)
+    if arrival.is_in_flight(vm, None, view.fleet, vm.id):
+        return hold_foreign(view)
+    if not same_host(vm.seen_on[0], host):
+        return Verdict(Arrive(move, vm.seen_on[0]))
+    if vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
+        return Verdict(Dismiss(move, host))
+    if view.record.baseline is None:
+        return _conclude(view, host, ())
+    return _check_network(view, host)
+
+
+def _check_network(view: View, host: str) -> Verdict:
+    record, move = view.record, view.move
+    baseline, reading = record.baseline, record.reading
+    assert baseline is not None
+    if reading is None or not same_host(reading.host, host) or _is_stale(view):
+        if waits.too_long(move, Wait.HOST_DOWN, view.rules, view.run.options, view.now):
+            return Verdict(_unchecked(view, host))
+        return Verdict(ReadNetworks(host, (move,)))
+    differences = network.compare(baseline.network, reading.network)
+    if not differences:
+        return _conclude(view, host, put_back(record, ()))
+    repair = network.repair(host, baseline.network, reading.network)
+    restores = _restores(record)
+    if repair.adapters and sum(a.result not in FREE for a in restores) < view.rules.restores:
+        ending = _damaged(view, host, differences)
+        return _put_back(view, PutBack(move, repair, differences), ending)
+    return Verdict(_damaged(view, host, differences))
+
+
+def _unchecked(view: View, host: str) -> Finish:
+    move = view.move
+    return Finish(
+        move,
+        MoveState.DAMAGED,
+        Outcome.NETWORK,
+        f"{move.vm} is on {short(host)}, but its network could not be checked: {move.wait_text}.",
+        f"Compare it on {short(host)} by hand. {_no_further(move, host)}",
+    )
+
+
+def _no_further(move: Move, host: str) -> str:
+    """Damage may happen to the next one as well: a person says when to go on."""
+    go_on = f"go-on R{move.run} {short(host)}"
+    return f"{_HELD}{short(host)} before somebody types: {go_on}"
+
+
+def once_cleared(todo: str) -> str:
+    """What is left to do about a damaged VM once somebody said go on with its host."""
+    return todo.partition(_HELD)[0].rstrip()
+
+
+_HELD = "No further VM is sent to "
+
+
+def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
+    """Repair at once, but after a lock only every few ticks."""
+    last = next(iter(reversed(_restores(view.record))), None)
+    if last is not None and last.result in FREE:
+        again = (last.ended or view.now) + 3 * view.rules.tick
+        text = f"its network waits to be put back: {last.error}"
+        verdict = hold_or(view, Wait.HOST_LOCKED, text, ending)
+        if again > view.now or isinstance(verdict.step, Finish):
+            return replace(verdict, due=min(again, verdict.due or again))
+    return Verdict(step)
+
+
+def _restores(record: MoveRecord) -> tuple[Attempt, ...]:
+    """The repairs of its network since it last arrived somewhere."""
+    arrived = max((a.ended or a.begun for a in record.of(*MIGRATIONS)), default=0.0)
+    arrived = max(arrived, record.move.retried or 0.0)
+    return tuple(a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= arrived)
+
+
+def may_repair_vm(view: View, kind: AttemptKind) -> bool:
+    """May VMM be asked to dismiss or re-read it now? As often as attempts are allowed, locks and
+    the like not counted, and after such a one only when some ticks have passed."""
+    tries = view.record.since_move(kind)
+    if sum(a.result not in FREE for a in tries) >= view.run.options.attempts:
+        return False
+    last = tries[-1] if tries else None
+    if last is None or last.result not in FREE:
+        return True
+    return view.now >= (last.ended or view.now) + 3 * view.rules.tick
+
+
+def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
+    """What our repairs set out to put back and a later reading shows to be there again."""
+    gone = {(d.adapter, d.what, d.value) for d in missing}
+    tried: dict[tuple[str, str, str], Difference] = {}
+    for attempt in _restores(record):
+        for adapter, what, value in attempt.detail.get("differences", ()):
+            if (adapter, what, value) not in gone:
+                tried[adapter, what, value] = Difference(adapter, what, value)
+    return tuple(tried.values())
+
+
+def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
+    move = view.move
+    restores = _restores(view.record)
+    said = next((a.error for a in reversed(restores) if a.error), "")
+    what = "; ".join(_by_adapter(differences))
+    return Finish(
+        move,
+        MoveState.DAMAGED,
+        Outcome.NETWORK,
+        f"{move.vm} is on {short(host)}, but its network is not as saved. Missing: {what}."
+        + (f" Hyper-V said: {said}." if said else ""),
+        f"Put back on {short(host)} by hand what is missing, then: {retry(move)}. "
+        + _no_further(move, host),
+        repaired=put_back(view.record, differences),
+    )
+
+
+def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
+    """``adapter 00:1D:D8:5E:B0:EA: switch LS-Main (found none), vlan 10``, one for each adapter."""
+    groups: dict[str, list[Difference]] = {}
+    for one in differences:
+        groups.setdefault(one.adapter, []).append(one)
+    for adapter, lacks in groups.items():
+        things = ", ".join(map(str, lacks))
+        yield things if lacks[0].what == "adapter" else f"adapter {adapter}: {things}"
+
+
+def _is_stale(view: View) -> bool:
+    """Was the network read before the last thing we did to it?"""
+    reading = view.record.reading
+    kinds = (*MIGRATIONS, AttemptKind.RESTORE)
+    last = max((a.ended or 0.0 for a in view.record.of(*kinds)), default=0.0)
+    # After a person had it looked at again, what was read before does not count.
+    last = max(last, view.move.retried or 0.0, view.move.settled or 0.0)
+    return reading is None or reading.taken <= last
+
+
+def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdict:
+    """The network is as saved (or never was): what does being here mean?"""
+    move = view.move
+    migrations = view.record.of(*MIGRATIONS)
+    if view.is_destination(host):
+        # Whoever moved it: it was on its source, it is here now, and its network is as saved.
+        by_others = "" if migrations else ", moved by somebody else"
+        text = f"{move.vm} is on {short(host)}{by_others}."
+        return Verdict(Finish(move, MoveState.DONE, Outcome.MOVED, text, repaired=repaired))
+    if view.is_source(host):
+        last = migrations[-1] if migrations else None
+        why = last.error if last is not None and last.error else "It is still on its source."
+        return Verdict(Return(move, why, repaired))
+    return Verdict(replace(elsewhere(move, host), repaired=repaired))

@@ -1,0 +1,31 @@
+"""A plan in the making: what the ladders said so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.policy.steps import Step
+from engine.policy.verdict import Verdict
+
+
+@dataclass
+class Draft:
+    """Steps so far, hosts to re-read, the earliest time at which the plan would change, and why
+    the moves of a run have no way left."""
+
+    steps: list[Step] = field(default_factory=list)
+    refresh: set[str] = field(default_factory=set)
+    due: float | None = None
+    given_up: dict[int, str] = field(default_factory=dict)
+
+    def add(self, verdict: Verdict) -> None:
+        """Take over what a ladder said."""
+        if verdict.step is not None:
+            self.steps.append(verdict.step)
+        self.refresh.update(verdict.refresh)
+        self.look_at(verdict.due)
+
+    def look_at(self, at: float | None) -> None:
+        """The plan comes out differently at ``at``, if nothing changes before."""
+        if at is not None:
+            self.due = at if self.due is None else min(self.due, at)

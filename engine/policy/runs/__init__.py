@@ -1,0 +1,1 @@
+"""Rules about a whole run: its end, gaps, adoption, re-reading hosts."""

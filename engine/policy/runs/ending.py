@@ -1,0 +1,240 @@
+"""How a run ends: nothing left to do, questions run out, the source proven empty twice.
+
+A run ends only when every move has ended. "The host is empty" is said only when VMM and Hyper-V
+both show no VM in complete answers, twice, 30 s apart; a host that does not answer is never empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.model import (
+    MOVED,
+    ApprovalState,
+    Fleet,
+    Move,
+    MoveState,
+    Outcome,
+    RunRecord,
+    RunState,
+    Wait,
+    same_host,
+    short,
+)
+from engine.policy import waits
+from engine.policy.steps import (
+    Adopt,
+    Arrive,
+    Expire,
+    Finish,
+    Hold,
+    Plan,
+    Quiet,
+    Return,
+    SeeEmpty,
+    Step,
+    TurnRun,
+)
+from engine.policy.verdict import Verdict, retry
+from engine.policy.waits import Rules
+
+#: Outcomes that leave nothing for a person to do.
+GOOD = frozenset(
+    {
+        Outcome.MOVED,
+        Outcome.ALREADY_THERE,
+        Outcome.EXCLUDED,
+        Outcome.ELSEWHERE,
+        Outcome.VANISHED,
+    }
+)
+
+#: States of moves that leave something for a person to do.
+BAD = frozenset({MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN})
+
+
+def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequence[Step]) -> Plan:
+    """The steps that bring this run closer to its end, given what is planned for its moves."""
+    if record.run.state is RunState.PAUSED or _pauses(record, steps):
+        return Plan()
+    stop = _stop_on_failure(record)
+    if stop is not None:
+        return Plan((stop,))
+    if any(isinstance(s, Adopt) and s.run == record.run.id for s in steps):
+        return Plan()
+    open_moves = [entry.move for entry in record.moves if not entry.move.over]
+    if not open_moves:
+        return _finish(record, fleet, now, rules)
+    idle = _are_idle(record, open_moves, now, steps)
+    if not idle:
+        return Plan((Quiet(record.run.id, None),)) if record.run.quiet_since is not None else Plan()
+    return _wait_for_people(record, open_moves, now, rules, steps)
+
+
+def _pauses(record: RunRecord, steps: Sequence[Step]) -> bool:
+    """Does this very plan turn the run already?"""
+    return any(isinstance(s, TurnRun) and s.run == record.run.id for s in steps)
+
+
+def _stop_on_failure(record: RunRecord) -> TurnRun | None:
+    """The request wants nothing more started after the first VM that could not be moved.
+    What is in flight is watched to its end all the same."""
+    run = record.run
+    if run.state is not RunState.ACTIVE or not run.options.stop_on_failure:
+        return None
+    first = next((m.move for m in record.moves if m.move.state in BAD), None)
+    if first is None:
+        return None
+    text = f"{run.label} starts nothing more: {first.vm} could not be moved (stop-on-failure)."
+    return TurnRun(run.id, RunState.STOPPING, text)
+
+
+def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Sequence[Step]) -> bool:
+    """Does every open move wait for a person, or for a backup past its limit?"""
+    holds = {s.move.id: s for s in steps if isinstance(s, Hold)}
+    busy = {s.move.id for s in steps if isinstance(s, Arrive | Return | Finish)}
+    for move in moves:
+        held = holds.get(move.id)
+        if move.id in busy or held is None:
+            return False
+        if held.wait in (Wait.APPROVAL, Wait.DAMAGE):
+            continue
+        waited = waits.waited(move, Wait.BACKUP, now)
+        if held.wait is not Wait.BACKUP or waited < record.run.options.backup:
+            return False
+    return True
+
+
+def _wait_for_people(
+    record: RunRecord, moves: Sequence[Move], now: float, rules: Rules, steps: Sequence[Step]
+) -> Plan:
+    """Nothing else is left: approvals have eight more hours, long backups end with the run."""
+    run = record.run
+    asked = [m for m in moves if _waits_for(m, Wait.APPROVAL, steps)]
+    if not asked:
+        late = [m for m in moves if _waits_for(m, Wait.BACKUP, steps)]
+        return Plan(tuple(_backup_too_long(m) for m in late))
+    if run.quiet_since is None:
+        return Plan((Quiet(run.id, now),), due=now + rules.limits[Wait.APPROVAL])
+    newest = max((a.requested for a in record.approvals), default=run.quiet_since)
+    ends = max(run.quiet_since, newest) + rules.limits[Wait.APPROVAL]
+    if now < ends:
+        return Plan(due=ends)
+    expired = tuple(
+        Expire(a.id, "nobody decided in time")
+        for a in record.approvals
+        if a.state is ApprovalState.REQUESTED
+    )
+    return Plan(expired + tuple(_expired(m) for m in asked))
+
+
+def _waits_for(move: Move, wait: Wait, steps: Sequence[Step]) -> bool:
+    return any(isinstance(s, Hold) and s.move.id == move.id and s.wait is wait for s in steps)
+
+
+def _backup_too_long(move: Move) -> Finish:
+    return Finish(
+        move,
+        MoveState.FAILED,
+        Outcome.BACKUP_TOO_LONG,
+        f"{move.vm} was in backup for longer than the request allows.",
+        f"When the backup is over: {retry(move)}",
+    )
+
+
+def _expired(move: Move) -> Finish:
+    return Finish(
+        move,
+        MoveState.SKIPPED,
+        Outcome.EXPIRED,
+        f"{move.vm} stays on {short(move.source)}: nobody approved moving it powered down.",
+        f"Ask again: {retry(move)}",
+    )
+
+
+def unreadable(move: Move, error: str) -> Verdict:
+    """No baseline, no move: a VM whose network cannot be saved is never started."""
+    text = f"The network of {move.vm} could not be saved, so it was not moved: {error}"
+    hint = f"Mend that (rights, WinRM on {short(move.source)}), then: {retry(move)}"
+    return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
+
+
+# --- the end -------------------------------------------------------------------------------
+
+
+def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
+    """Every move has ended: prove the sources empty, then close the run."""
+    run = record.run
+    closing: tuple[Step, ...] = tuple(
+        Expire(a.id, "the run ended")
+        for a in record.approvals
+        if a.state is ApprovalState.REQUESTED
+    )
+    if run.state is RunState.STOPPING:
+        return Plan((*closing, TurnRun(run.id, RunState.STOPPED, f"{run.label} was stopped.")))
+    if run.kind == "host":
+        proof = _prove_empty(record, fleet, now, rules)
+        if proof is not None:
+            return Plan(closing + proof.steps, proof.refresh, proof.due)
+    good = all(entry.move.outcome in GOOD for entry in record.moves)
+    state = RunState.COMPLETED if good else RunState.INCOMPLETE
+    return Plan((*closing, TurnRun(run.id, state, _last_words(record, state))))
+
+
+def _last_words(record: RunRecord, state: RunState) -> str:
+    moved = sum(m.move.state in MOVED for m in record.moves)
+    return f"{record.run.label} ended {state}: {moved} of {len(record.moves)} moved."
+
+
+def is_empty(host: str, fleet: Fleet) -> bool:
+    """Do VMM and a complete answer of Hyper-V both show no VM there?"""
+    if not fleet.answers(host):
+        return False
+    return not any(
+        same_host(vm.vmm_host, host) or any(same_host(s, host) for s in vm.seen_on)
+        for vm in fleet.vms
+        if not vm.stored
+    )
+
+
+def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan | None:
+    """The next step of the proof, or ``None`` when all that can be proven has been."""
+    run = record.run
+    hosts = tuple(s for s in run.sources if is_empty(s, fleet))
+    if run.empty_first is not None and not set(run.empty_seen) <= set(hosts):
+        return Plan((SeeEmpty(run.id, (), None, proven=False),))
+    if not set(run.empty) <= set(hosts):  # proven before a retry, or in the tick before this one
+        return Plan((SeeEmpty(run.id, (), None, proven=False),))
+    ended = max(_last_end(record), run.back or 0.0)
+    silent = any(not fleet.answers(s) for s in run.sources)
+    if silent and now - ended < rules.limits[Wait.HOST_DOWN]:
+        return Plan(due=now + run.options.pass_)
+    stale = _only_in_vmm(run.sources, fleet)
+    if stale and now - ended < rules.limits[Wait.MISSING]:
+        return Plan(refresh=stale, due=now + run.options.pass_)
+    if set(hosts) <= set(run.empty):
+        return None
+    if run.empty_first is None:
+        again = now + rules.empty_gap
+        return Plan((SeeEmpty(run.id, hosts, now, proven=False),), refresh=hosts, due=again)
+    if now - run.empty_first < rules.empty_gap:
+        return Plan(due=run.empty_first + rules.empty_gap)
+    return Plan((SeeEmpty(run.id, run.empty_seen, run.empty_first, proven=True),))
+
+
+def _only_in_vmm(sources: Sequence[str], fleet: Fleet) -> tuple[str, ...]:
+    """Sources that Hyper-V shows empty while VMM has not caught up."""
+    stale = []
+    for source in sources:
+        if not fleet.answers(source):
+            continue
+        in_vmm = any(same_host(v.vmm_host, source) and not v.stored for v in fleet.vms)
+        on_host = any(same_host(s, source) for v in fleet.vms for s in v.seen_on)
+        if in_vmm and not on_host:
+            stale.append(source)
+    return tuple(stale)
+
+
+def _last_end(record: RunRecord) -> float:
+    ends = [a.ended for m in record.moves for a in m.attempts if a.ended is not None]
+    return max(ends, default=record.run.created)

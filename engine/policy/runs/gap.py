@@ -1,0 +1,148 @@
+"""Gaps: nobody could see for a while. Limits stand still, and after half an hour a person decides.
+
+A gap is told by rows, not by memory: how long ago the last observation was, and how long ago an
+engine last advanced or tried to. While VMM is silent an engine tries; while no engine runs, nobody
+does. Only the latter pauses a run: then people did not know that it stood still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.language.grammar import took
+from engine.model import (
+    ApprovalState,
+    Fleet,
+    Move,
+    MoveRecord,
+    MoveState,
+    Run,
+    RunRecord,
+    RunState,
+    same_host,
+    short,
+)
+from engine.policy.facts import Facts
+from engine.policy.runs.adoption import newcomers
+from engine.policy.steps import ComeBack, Step, TurnRun
+from engine.policy.waits import INTERRUPTING, Rules
+
+_NAMED = 5
+
+
+def resume_from(
+    records: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
+) -> tuple[list[RunRecord], list[Step]]:
+    """The runs as they are after a gap, if there was one, and the steps that write it down."""
+    seen: list[RunRecord] = []
+    steps: list[Step] = []
+    before = facts.before
+    for record in records:
+        # A run that began after the last look has missed nothing before it began.
+        gap = fleet.at - max(before.at, record.run.began) if before is not None else 0.0
+        if gap > rules.gap:
+            record = _shifted(record, gap, now)
+            steps.append(ComeBack(record.run.id, gap))
+        away = _away(record.run, facts, now)
+        if away >= rules.away and record.run.state is RunState.ACTIVE:
+            text = _told(record, before, fleet, away, now, rules)
+            steps.append(TurnRun(record.run.id, RunState.PAUSED, text))
+            record = replace(record, run=replace(record.run, state=RunState.PAUSED))
+        seen.append(record)
+    return seen, steps
+
+
+def _away(run: Run, facts: Facts, now: float) -> float:
+    """Seconds in which no engine looked after this run."""
+    return 0.0 if facts.beat is None else now - max(facts.beat, run.anew)
+
+
+def _shifted(record: RunRecord, gap: float, now: float) -> RunRecord:
+    """These seconds count against no limit. ``Pen.note_back`` writes the same."""
+    run = record.run
+    quiet = None if run.quiet_since is None else run.quiet_since + gap
+    moves = tuple(replace(entry, move=_later(entry.move, gap)) for entry in record.moves)
+    return replace(record, run=replace(run, quiet_since=quiet, back=now), moves=moves)
+
+
+def _later(move: Move, gap: float) -> Move:
+    credit = move.wait_credit
+    if move.wait is not None and move.wait not in INTERRUPTING:
+        credit -= gap
+    down = None if move.down_since is None else move.down_since + gap
+    return replace(move, wait_credit=credit, down_since=down)
+
+
+def _told(
+    record: RunRecord,
+    before: Fleet | None,
+    fleet: Fleet,
+    away: float,
+    now: float,
+    rules: Rules,
+) -> str:
+    run = record.run
+    changed = changes(record, before, fleet, now, rules)
+    since = "; ".join(changed) if changed else "nothing that it needs has changed"
+    return (
+        f"{run.label} is paused: nobody looked after it for {took(away)}. Since then: {since}. "
+        f"Go on with: resume {run.label}"
+    )
+
+
+def changes(
+    record: RunRecord, before: Fleet | None, fleet: Fleet, now: float, rules: Rules
+) -> list[str]:
+    """What is otherwise than when the run was last looked at: VMs, destinations, grants."""
+    told = []
+    if before is not None:
+        told += [line for entry in record.moves for line in _vm_changes(entry, before, fleet)]
+        told = _some(told)
+        told += _some([f"{vm.name} is new" for vm, _ in newcomers(record, fleet)])
+        told += [line for d in record.run.destinations for line in _host_changes(d, before, fleet)]
+    for approval in record.approvals:
+        decided = approval.decided or now
+        if approval.state is ApprovalState.GRANTED and now - decided >= rules.grant_life:
+            told.append(f"the grant {approval.label} is over")
+    return told
+
+
+def _vm_changes(entry: MoveRecord, before: Fleet, fleet: Fleet) -> list[str]:
+    move = entry.move
+    if move.over:
+        return []
+    was, is_ = before.vm(move.vm_id), fleet.vm(move.vm_id)
+    if is_ is None:
+        return [f"{move.vm} is gone"] if was is not None else []
+    if was is None or not is_.seen_on:
+        return []
+    if was.seen_on and not same_host(was.seen_on[0], is_.seen_on[0]):
+        return [f"{move.vm} is on {short(is_.seen_on[0])}"]
+    if move.state is MoveState.PENDING and was.seen_on and was.down != is_.down:
+        return [f"{move.vm} is {'powered down' if is_.down else 'running'}"]
+    return []
+
+
+def _host_changes(name: str, before: Fleet, fleet: Fleet) -> list[str]:
+    was, is_ = before.host(name), fleet.host(name)
+    if is_ is None:
+        return [f"VMM no longer knows {short(name)}"]
+    told = []
+    if is_.seen_at is None:
+        told.append(f"{short(name)} does not answer")
+    elif is_.maintenance and not (was and was.maintenance):
+        told.append(f"{short(name)} is in maintenance mode")
+    if was is not None and (was.live_limit, was.storage_limit) != (
+        is_.live_limit,
+        is_.storage_limit,
+    ):
+        limits = f"{is_.live_limit} live, {is_.storage_limit} storage"
+        told.append(f"the limits of {short(name)} are {limits}")
+    return told
+
+
+def _some(lines: Sequence[str]) -> list[str]:
+    """The first few; the rest as a number."""
+    more = [f"and {len(lines) - _NAMED} more VMs"] if len(lines) > _NAMED else []
+    return [*lines[:_NAMED], *more]

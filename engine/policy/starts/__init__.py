@@ -1,0 +1,1 @@
+"""Which ready move starts where: order, slots, capacity, breakers."""

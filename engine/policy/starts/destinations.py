@@ -1,0 +1,150 @@
+"""Where a VM may go now: every destination of its run, open or closed, and why.
+
+A destination is bound only when a move starts, among those that are open then. What a person has
+to change first (a missing switch) closes it for good; everything else is a wait with its code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.model import MIGRATIONS, Host, MoveState, Outcome, Wait, same_host, short
+from engine.policy import verdict
+from engine.policy.judging.causes import Cause, cause_of
+from engine.policy.starts import preflight
+from engine.policy.steps import Finish
+from engine.policy.verdict import Verdict, View, hold, hold_or, hold_silent
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One destination as one VM sees it. Open: no ``wait`` and not ``hopeless``.
+
+    ``hopeless``: closed until a person changes something. ``spent``: its breaker will not try
+    again by itself; ``half_open``: one VM may be tried. ``due``: when it opens by itself.
+    """
+
+    host: str
+    wait: Wait | None = None
+    text: str = ""
+    due: float | None = None
+    hopeless: bool = False
+    spent: bool = False
+    half_open: bool = False
+    silent: bool = False
+
+    @property
+    def open(self) -> bool:
+        """May it start there, if a slot and room are free?"""
+        return self.wait is None and not self.hopeless
+
+
+#: Which of several reasons is told and counted: what passes soonest, else what has no limit.
+_FIRST = (Wait.HOST_LOCKED, Wait.BREAKER, Wait.DAMAGE, Wait.HOST_DOWN)
+
+
+def gates(view: View) -> tuple[Gate, ...]:
+    """The destinations of the request, without the host that the VM is on.
+
+    VMs on one host with the same switches, none of which has failed yet, see the same gates: with a
+    thousand VMs they are worked out once a host, not once a VM.
+    """
+    vm = view.vm
+    here = vm.seen_on[0] if vm and vm.seen_on else None
+    failed = any(attempt.charged for attempt in view.record.counted(*MIGRATIONS))
+    key = ("gates", view.move.id if failed else here, vm.switches if vm else ())
+    found: tuple[Gate, ...] | None = view.known.get(key)
+    if found is None:
+        names = (name for name in view.run.destinations if not same_host(name, here))
+        found = view.known[key] = tuple(_gate(view, name, here) for name in names)
+    return found
+
+
+def _gate(view: View, name: str, here: str | None) -> Gate:
+    host = view.fleet.host(name)
+    if host is None or host.seen_at is None:
+        return Gate(name, Wait.HOST_DOWN, f"{short(name)} does not answer", silent=True)
+    lacking = _lacks(view, host)
+    if lacking:
+        return Gate(host.name, text=lacking, hopeless=True)
+    rights = view.facts.rights_on(host.name, view.run)
+    if rights is not None and rights.ok is None:
+        text = f"our rights on {short(name)} cannot be checked: {rights.why}"
+        return Gate(host.name, Wait.HOST_DOWN, text)
+    if host.maintenance:
+        return Gate(host.name, Wait.HOST_DOWN, f"{short(name)} is in maintenance mode")
+    if host.locked:
+        return Gate(host.name, Wait.HOST_LOCKED, f"{short(name)} is locked by another VMM job")
+    damage = view.facts.damage_on(host.name)
+    if damage is not None:
+        text = (
+            f"{damage.vm} of R{damage.run} was damaged on {short(name)}; no further VM goes there "
+            f"until somebody says: go-on R{damage.run} {short(name)}"
+        )
+        return Gate(host.name, Wait.DAMAGE, text)
+    return _breaker(view, host, here)
+
+
+def _lacks(view: View, host: Host) -> str:
+    """What a person has to change before this VM can go there; empty: nothing."""
+    if view.vm is not None:
+        lacking = preflight.misfit(view.vm, host, view.run.options.path)
+        if lacking:
+            return lacking
+    rights = view.facts.rights_on(host.name, view.run)
+    if rights is not None and rights.ok is False:
+        return f"{short(host.name)}: {rights.why}"
+    for attempt in view.record.counted(*MIGRATIONS):
+        to_it = attempt.charged and same_host(attempt.destination, host.name)
+        if to_it and cause_of(attempt.error, view.move.vm) is Cause.CONFIGURATION:
+            return f"{short(host.name)}: {attempt.error.rstrip('.')}"
+    return ""
+
+
+def _breaker(view: View, host: Host, here: str | None) -> Gate:
+    broken = view.breakers.between(here or view.move.source, host.name)
+    if broken is None:
+        return Gate(host.name)
+    if broken.state == "half_open":
+        return Gate(host.name, half_open=True)
+    due = broken.until if broken.state == "open" and broken.until > view.now else None
+    spent = broken.state == "spent"
+    return Gate(host.name, Wait.BREAKER, broken.text, due=due, spent=spent)
+
+
+def blocked(view: View) -> Verdict | None:
+    """Is every destination closed for good? Then it fails at once, with what each one lacks."""
+    found = gates(view)
+    if not found or not all(gate.hopeless for gate in found):
+        return None
+    move = view.move
+    where = short(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else short(move.source)
+    why = "; ".join(gate.text for gate in found)
+    text = f"{move.vm} cannot move: {why}. It is on {where}, network unchanged."
+    hint = f"Mend that, then: {verdict.retry(move)}"
+    return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
+
+
+def closed(view: View) -> Verdict | None:
+    """What it waits for while no destination is open; ``None``: one is."""
+    found = [gate for gate in gates(view) if not gate.hopeless]
+    if any(gate.open for gate in found):
+        return None
+    if all(gate.silent for gate in found):
+        return hold_silent(view, tuple(gate.host for gate in found))
+    wait = next(one for one in _FIRST if any(gate.wait is one for gate in found))
+    text = "; ".join(gate.text for gate in found)
+    if wait is Wait.BREAKER:
+        dues = [gate.due for gate in found if gate.due is not None]
+        held = hold(view, wait, text)
+        # A host that is down or damaged besides is no reason to wait for ever.
+        given_up = all(gate.spent or gate.wait is not Wait.BREAKER for gate in found)
+        return Verdict(held.step, due=min(dues, default=None), pauses=text if given_up else "")
+    return hold_or(view, wait, text, stuck(view, text))
+
+
+def stuck(view: View, why: str) -> Finish:
+    """What it waited for did not come."""
+    text = f"{view.move.vm} waited for too long: {why.rstrip('.')}."
+    hint = f"Look at it in VMM, then: {verdict.retry(view.move)}"
+    return Finish(view.move, MoveState.FAILED, Outcome.STUCK, text, hint)

@@ -1,0 +1,331 @@
+"""Starts: ready moves compete for slots, across runs, in one order.
+
+Each ready move starts, has its network saved first, or waits for a slot. Running VMs are served
+before powered-down ones, the busiest host's longest first. A move whose network is being saved
+holds its place: a later one must not take the slot that it waits for. Nothing starts that this
+very observation does not show a free slot for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engine.language.grammar import took
+from engine.model import (
+    CHARGED,
+    MIGRATIONS,
+    Attempt,
+    AttemptKind,
+    Fleet,
+    Move,
+    MoveState,
+    Outcome,
+    Result,
+    RunRecord,
+    Wait,
+)
+from engine.policy import verdict as ladder
+from engine.policy import waits
+from engine.policy.judging import network
+from engine.policy.plan_builder import Draft
+from engine.policy.runs import ending
+from engine.policy.starts import capacity as room
+from engine.policy.starts import destinations, estimate, ordering, slots
+from engine.policy.starts.capacity import Load, Room
+from engine.policy.starts.destinations import Gate
+from engine.policy.steps import Arrive, CallOut, Finish, Hold, SaveBaselines, Start
+from engine.policy.verdict import Verdict, View
+from engine.policy.waits import Rules
+
+Ready = tuple[View, AttemptKind]
+
+
+def hand_out(
+    living: Sequence[RunRecord],
+    ready: Sequence[Ready],
+    fleet: Fleet,
+    rules: Rules,
+    doubts: Sequence[Attempt],
+    draft: Draft,
+) -> None:
+    """Add to the draft what becomes of every ready move. ``doubts`` are attempts of moves that
+    ended without anybody knowing where their VM is: they keep their slots."""
+    landed = _landed(draft)
+    flying = _flying(living, landed)
+    records = [entry for record in living for entry in record.moves]
+    mb_per_s = estimate.rate(records, rules.mb_per_s)
+    ledger = slots.ledger(fleet, [*flying, *doubts])
+    _Allotment(
+        fleet=fleet,
+        rules=rules,
+        draft=draft,
+        ledger=ledger,
+        load=ordering.loads(_unfinished(living), ledger, mb_per_s),
+        flying=Counter(attempt.run for attempt in flying),
+        cold=Counter(a.run for a in flying if a.kind is AttemptKind.COLD),
+        room=room.room(fleet, living, landed),
+        landed=_last_landings(living),
+        failed=_failed_ways(living, draft),
+        damaged={
+            (s.move.host or "").casefold()
+            for s in draft.steps
+            if isinstance(s, Finish) and s.state is MoveState.DAMAGED
+        },
+    ).serve(ready, mb_per_s)
+
+
+def _failed_ways(living: Sequence[RunRecord], draft: Draft) -> set[tuple[str, str]]:
+    """Source and destination of every attempt that this very plan found to have failed."""
+    failing = {
+        s.move.id
+        for s in draft.steps
+        if isinstance(s, Arrive) and s.settle is not None and s.settle[0] in CHARGED
+    }
+    flying = _flying(living, landed=set()) if failing else []
+    return {(a.source, a.destination) for a in flying if a.move in failing and a.destination}
+
+
+def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
+    """When a LIVE or COLD attempt to each host last ended, by host, case folded."""
+    last: dict[str, float] = {}
+    for record in living:
+        for entry in record.moves:
+            for attempt in entry.of(*MIGRATIONS):
+                if attempt.destination and attempt.ended is not None:
+                    host = attempt.destination.casefold()
+                    last[host] = max(last.get(host, 0.0), attempt.ended)
+    return last
+
+
+def _landed(draft: Draft) -> set[int]:
+    """Moves whose open attempt this observation shows to be over."""
+    return {
+        s.move.id
+        for s in draft.steps
+        if isinstance(s, Arrive) or (isinstance(s, Finish) and s.settle is not None)
+    }
+
+
+def _flying(living: Sequence[RunRecord], landed: set[int]) -> list[Attempt]:
+    """Open LIVE and COLD attempts, without those that this observation shows to be over."""
+    return [
+        entry.open_migration
+        for record in living
+        for entry in record.moves
+        if entry.open_migration and entry.move.id not in landed
+    ]
+
+
+def _unfinished(living: Sequence[RunRecord]) -> list[tuple[Move, Sequence[str]]]:
+    return [
+        (
+            entry.move,
+            (entry.move.destination,) if entry.move.destination else record.run.destinations,
+        )
+        for record in living
+        for entry in record.moves
+        if entry.move.state in (MoveState.PENDING, MoveState.MOVING)
+    ]
+
+
+@dataclass
+class _Allotment:
+    """The slots of one plan while they are handed out. ``landed`` is when a move to each host
+    last ended; ``tried`` are hosts that this plan sends one VM to, to see whether it gets there;
+    ``failed`` and ``damaged`` are ways and hosts on which this very plan found a move
+    failed or a VM damaged."""
+
+    fleet: Fleet
+    rules: Rules
+    draft: Draft
+    ledger: slots.Slots
+    load: Mapping[str, float]
+    flying: Counter[int]
+    cold: Counter[int]
+    room: Room
+    landed: Mapping[str, float]
+    failed: set[tuple[str, str]]
+    damaged: set[str]
+    unsaved: dict[str, list[Move]] = field(default_factory=dict)
+    turns: Counter[str] = field(default_factory=Counter)
+    running_now: set[str] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
+
+    def serve(self, ready: Sequence[Ready], mb_per_s: float) -> None:
+        """Every ready move in order, running VMs first."""
+        views = {view.move.id: view for view, _ in ready}
+        for wanted in (AttemptKind.LIVE, AttemptKind.COLD):
+            group = [(view, _open(view)) for view, kind in ready if kind is wanted]
+            choices = {view.move.id: gates for view, gates in group}
+            moves = [(view.move, [gate.host for gate in gates]) for view, gates in group]
+            for move in ordering.first_to_last(moves, self.load, mb_per_s):
+                self._serve_one(views[move.id], wanted, choices[move.id])
+        for name, unsaved in self.unsaved.items():
+            self.draft.steps.append(SaveBaselines(name, tuple(unsaved)))
+
+    def _serve_one(self, view: View, kind: AttemptKind, gates: Sequence[Gate]) -> None:
+        source = here(view)
+        if kind is AttemptKind.COLD and source in self.running_now:
+            text = "running VMs of its host go first"
+            self.draft.add(ladder.hold(view, Wait.RUNNING_FIRST, text))
+            return
+        chosen = self._choose(view, kind, gates)
+        target = chosen if isinstance(chosen, str) else None
+        self.turns[source] += 1
+        if not _has_fresh_baseline(view, self.rules) and not self._save(view, target is not None):
+            return
+        if isinstance(chosen, Verdict):
+            self.draft.add(chosen)
+            return
+        self._take(view, kind, chosen, gates)
+        self._start(view, kind, chosen)
+
+    def _take(self, view: View, kind: AttemptKind, target: str, gates: Sequence[Gate]) -> None:
+        """Its slots and its room are gone for those that come after it."""
+        source = here(view)
+        if kind is AttemptKind.LIVE:
+            self.running_now.add(source)
+        else:
+            self.cold[view.run.id] += 1
+        self.ledger.take(view.move.vm_id, view.move.vm, source, target)
+        self.room.take(target, self._weight(view, kind, target))
+        self.flying[view.run.id] += 1
+        if any(gate.host == target and gate.half_open for gate in gates):
+            self.tried.add(target)
+
+    def _start(self, view: View, kind: AttemptKind, target: str) -> None:
+        """Start it, if its network is saved and our rights at both ends are known."""
+        saved, source = view.record.baseline, here(view)
+        if saved is None or not _has_fresh_baseline(view, self.rules):
+            return
+        if any(view.facts.rights_on(name, view.run) is None for name in (source, target)):
+            return
+        self.draft.steps.append(
+            Start(
+                move=view.move,
+                kind=kind,
+                source=source,
+                destination=target,
+                path=view.run.options.path,
+                pin=network.pinned(saved.network) if kind is AttemptKind.COLD else None,
+                not_after=view.fleet.server_time + self.rules.start_window,
+            )
+        )
+
+    # --- where to ----------------------------------------------------------------------------
+
+    def _choose(self, view: View, kind: AttemptKind, gates: Sequence[Gate]) -> str | Verdict:
+        """The destination that it could start to now, or what it waits for."""
+        source = here(view)
+        ways = [gate.host for gate in gates if gate.host.casefold() not in self.damaged]
+        if not ways:
+            return ladder.hold(view, Wait.DAMAGE, "a VM was damaged there just now")
+        half_open = {gate.host for gate in gates if gate.half_open}
+        untried = [h for h in ways if h not in half_open & self.tried]
+        if not untried:
+            return ladder.hold(view, Wait.BREAKER, "one VM is tried first, after the failures")
+        untried = [h for h in untried if (source, h) not in self.failed]
+        if not untried:
+            return Verdict()  # what just failed is looked at before the next one is sent there
+        full = self._own_limit(view, kind)
+        if full or self.ledger.free(source) < 1:
+            return self._slot(view, full or self.ledger.says(source))
+        lacks = {h: self.room.lacks(h, self._weight(view, kind, h)) for h in untried}
+        fitting = [h for h in untried if not lacks[h]]
+        if not fitting:
+            return self._no_room(view, untried, "; ".join(lacks.values()))
+        best = ordering.best_destination(fitting, self.ledger, self.load)
+        return best or self._slot(view, "; ".join(self.ledger.says(h) for h in fitting))
+
+    def _own_limit(self, view: View, kind: AttemptKind) -> str:
+        """Which limit of the run itself is reached, in words; empty: none."""
+        limit = view.run.options.parallel
+        if limit > 0 and self.flying[view.run.id] >= limit:
+            return f"{limit} of {limit} moves that the request allows"
+        cold = self.rules.max_parallel_cold
+        if kind is AttemptKind.COLD and 0 < cold <= self.cold[view.run.id]:
+            return f"{cold} of {cold} powered-down moves at once"
+        return ""
+
+    def _weight(self, view: View, kind: AttemptKind, target: str) -> Load:
+        host = self.fleet.host(target)
+        return room.load_of(view.record, kind, view.run.options.path, host)
+
+    def _slot(self, view: View, text: str) -> Verdict:
+        """No slot: which limit, with its holders. Called out once, if nothing changes for long."""
+        move, notice = view.move, self.rules.slot_notice
+        if move.wait is not Wait.SLOT or move.wait_text != text:
+            return ladder.hold(view, Wait.SLOT, text, view.now + notice)
+        if move.wait_noted is None:  # called out already
+            return ladder.hold(view, Wait.SLOT, text)
+        if view.now - move.wait_noted < notice:
+            return ladder.hold(view, Wait.SLOT, text, move.wait_noted + notice)
+        return Verdict(CallOut(move, f"{text}, without change for {took(notice)}"))
+
+    def _no_room(self, view: View, hosts: Sequence[str], text: str) -> Verdict:
+        """It fits nowhere. While something is on its way there that may change; after ten minutes
+        of quiet a person has to make room."""
+        move, limit = view.move, self.rules.limits[Wait.ROOM]
+        if not all(self.room.is_quiet(host) for host in hosts):
+            return Verdict(Hold(move, Wait.ROOM, text))
+        last = max((self.landed.get(host.casefold(), 0.0) for host in hosts), default=0.0)
+        waited = min(waits.waited(move, Wait.ROOM, view.now), view.now - last)
+        if waited < limit:
+            return Verdict(Hold(move, Wait.ROOM, text), due=view.now + limit - waited)
+        sentence = f"{move.vm} fits nowhere: {text}."
+        hint = f"Make room or name another host, then: {ladder.retry(move)}"
+        return Verdict(Finish(move, MoveState.FAILED, Outcome.NO_ROOM, sentence, hint))
+
+    def _save(self, view: View, has_slot: bool) -> bool:
+        """Have its network saved, if it is among the next of its host; False: it cannot be now,
+        and the draft says why."""
+        host = self.fleet.host(here(view))
+        next_ones = 2 * max(1, host.slots) if host is not None else 0
+        if not has_slot and self.turns[here(view)] > next_ones:
+            return True
+        verdict = _save_first(view)
+        if verdict is not None:
+            self.draft.add(verdict)
+            return False
+        self.unsaved.setdefault(here(view), []).append(view.move)
+        return True
+
+
+def _open(view: View) -> list[Gate]:
+    return [gate for gate in destinations.gates(view) if gate.open]
+
+
+def here(view: View) -> str:
+    """The host that the VM is on: its source, or another source of the run."""
+    vm = view.vm
+    return vm.seen_on[0] if vm is not None and vm.seen_on else view.move.source
+
+
+def _has_fresh_baseline(view: View, rules: Rules) -> bool:
+    """Saved at most ten minutes ago, or frozen by the first start."""
+    saved = view.record.baseline
+    if saved is None:
+        return False
+    return bool(view.record.counted(*MIGRATIONS)) or view.now - saved.taken <= rules.baseline_age
+
+
+def _save_first(view: View) -> Verdict | None:
+    """May its network be read now? ``None``: yes; else the wait or the end."""
+    bad: list[Attempt] = []
+    for attempt in view.record.counted(AttemptKind.BASELINE):
+        if attempt.result is Result.OK:
+            bad.clear()  # what can be read may be slow to answer now and then in a long night
+        elif attempt.result is not None:
+            bad.append(attempt)
+    if not bad:
+        return None
+    last = bad[-1]
+    charged = [a for a in bad if a.charged]
+    if len(charged) >= view.run.options.attempts:
+        return ending.unreadable(view.move, last.error)
+    again = (last.ended or view.now) + 3 * view.rules.tick
+    if again <= view.now:
+        return None
+    return ladder.hold(view, Wait.BACKOFF, f"its network could not be saved: {last.error}", again)

@@ -1,0 +1,249 @@
+"""One move, read from top to bottom: the moving rungs, and those that all ladders share.
+
+Each ladder looks at one move and one observation and says the first thing that is true. The
+order is the policy. The pending ladder stands in ``eligibility.py``, the restoring one in
+``restoring.py``; starts, slots and the end of the run are decided across moves in ``plan.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.language.text import quoted
+from engine.language.vocabulary import KEYWORDS
+from engine.model import (
+    MIGRATIONS,
+    Approval,
+    AttemptKind,
+    Fleet,
+    Move,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Result,
+    Run,
+    RunState,
+    Vm,
+    Wait,
+    same_host,
+    short,
+)
+from engine.policy import waits
+from engine.policy.facts import Facts
+from engine.policy.starts.breakers import Breakers
+from engine.policy.steps import (
+    Finish,
+    Hold,
+    Step,
+)
+from engine.policy.waits import Rules
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a rung may look at. ``known`` holds what was worked out for other moves of the same
+    run on the same observation and is true for this one, too."""
+
+    run: Run
+    record: MoveRecord
+    approvals: tuple[Approval, ...]
+    fleet: Fleet
+    rules: Rules
+    now: float
+    owner: int | None = None
+    doubted_by: int | None = None
+    facts: Facts = field(default_factory=Facts)
+    breakers: Breakers = field(default_factory=Breakers)
+    known: dict[object, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def move(self) -> Move:
+        return self.record.move
+
+    @property
+    def vm(self) -> Vm | None:
+        return self.fleet.vm(self.move.vm_id)
+
+    def is_destination(self, host: str | None) -> bool:
+        """Is this one of the hosts that the request approved?"""
+        return any(same_host(host, d) for d in self.run.destinations)
+
+    def is_source(self, host: str | None) -> bool:
+        """Is this where the VM was, or another source of the run?"""
+        return same_host(host, self.move.source) or any(
+            same_host(host, s) for s in self.run.sources
+        )
+
+    def silent(self, *names: str) -> tuple[str, ...]:
+        """Those of these hosts that did not answer."""
+        return tuple(n for n in dict.fromkeys(names) if not self.fleet.answers(n))
+
+    def unasked(self) -> tuple[str, ...]:
+        """The host that VMM names, if nobody asked its Hyper-V in this observation."""
+        host = self.fleet.host(self.vm.vmm_host) if self.vm else None
+        if host is None or host.seen_at is not None or host.error is not None:
+            return ()
+        return (host.name,)
+
+    def is_fresh(self, *names: str | None) -> bool:
+        """Did VMM re-read these hosts for this very observation, or try to in vain?"""
+        for name in names:
+            host = self.fleet.host(name)
+            if host is None or host.locked or host.error is not None:
+                continue
+            if host.refreshed_at is None or host.refreshed_at < self.fleet.at:
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a ladder says: a step, or that the move is ready to start, or that it must be asked
+    for; the hosts to re-read before the next look; when the answer would change by itself.
+    ``pauses``: why nothing of it can go on before a person says so."""
+
+    step: Step | None = None
+    refresh: tuple[str, ...] = ()
+    due: float | None = None
+    ready: AttemptKind | None = None
+    asks: bool = False
+    pauses: str = ""
+
+
+def retry(move: Move) -> str:
+    """What to type to have it tried again."""
+    return typed("retry", move.run, move)
+
+
+def typed(verb: str, run: int, move: Move) -> str:
+    """A verb about one VM as it can be typed: ``settle R7 "db 01"``."""
+    return f"{verb} R{run} {quoted(move.vm, KEYWORDS)}"
+
+
+def settle(move: Move) -> str:
+    """What opens a VM again whose place nobody knows: no run starts it before."""
+    return f"No run starts it before you type: {typed('settle', move.run, move)}"
+
+
+def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict:
+    """Wait for this, with the wait's own limit as the time to look again."""
+    limit = view.rules.limit(wait, view.run.options)
+    if limit is not None:
+        ends = view.now + limit - waits.waited(view.move, wait, view.now)
+        due = ends if due is None else min(due, ends)
+    return Verdict(Hold(view.move, wait, text), due=due)
+
+
+def hold_or(view: View, wait: Wait, text: str, ending: Finish) -> Verdict:
+    """Wait for this, or end the move when it has waited for too long. In a paused run nothing ends
+    by itself but what was on its way already."""
+    if view.run.state is RunState.PAUSED and view.move.state is MoveState.PENDING:
+        return Verdict(Hold(view.move, wait, text))
+    if waits.too_long(view.move, wait, view.rules, view.run.options, view.now):
+        return Verdict(ending)
+    return hold(view, wait, text)
+
+
+def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
+    """A host does not answer: that proves nothing. After the limit a person has to look."""
+    names = ", ".join(short(h) for h in hosts)
+    move = view.move
+    ending = Finish(
+        move,
+        MoveState.UNKNOWN,
+        Outcome.UNKNOWN,
+        f"{names} did not answer for too long; nobody knows where {move.vm} is.",
+        f"Find {move.vm} on {names} by its id {move.vm_id}. {settle(move)}",
+    )
+    if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
+        ending = Finish(
+            move,
+            MoveState.FAILED,
+            Outcome.STUCK,
+            f"{names} did not answer for too long; nothing was started.",
+            f"Bring {names} back, then: {retry(move)}",
+        )
+    return hold_or(view, Wait.HOST_DOWN, f"{names} does not answer", ending)
+
+
+def hold_two_places(view: View) -> Verdict:
+    """Hyper-V shows it on two hosts: touch nothing, re-read, then a person."""
+    move, vm = view.move, view.vm
+    seen = vm.seen_on if vm else ()
+    places = " and ".join(short(h) for h in seen)
+    ending = Finish(
+        move,
+        MoveState.UNKNOWN,
+        Outcome.TWO_PLACES,
+        f"{move.vm} is on {places} by Hyper-V's own word.",
+        "Find out which copy is the true one; never start both. "
+        f"Its id is {move.vm_id}. {settle(move)}",
+    )
+    verdict = hold_or(view, Wait.TWO_PLACES, f"on {places} at once", ending)
+    return Verdict(verdict.step, refresh=seen, due=verdict.due)
+
+
+def hold_missing(view: View) -> Verdict:
+    """No Hyper-V shows it, in complete answers; where VMM still knows a VM that we had started, a
+    person has to look. Once somebody has, that nobody shows it is believed."""
+    move = view.move
+    known = view.vm is not None
+    lost_in_move = bool(view.record.of(*MIGRATIONS)) and known and move.settled is None
+    shows = "no Hyper-V shows" if known else "neither VMM nor Hyper-V shows"
+    ending = Finish(
+        move,
+        MoveState.SKIPPED,
+        Outcome.VANISHED,
+        f"{move.vm} is gone: {shows} its id {move.vm_id}.",
+        settle=_lost(view),
+    )
+    if lost_in_move:
+        ending = Finish(
+            move,
+            MoveState.UNKNOWN,
+            Outcome.UNKNOWN,
+            f"{move.vm} is on neither host after its move, though VMM still knows it.",
+            f"Look for it by its id {move.vm_id} before anything else. {settle(move)}",
+            settle=_lost(view),
+        )
+    return hold_or(view, Wait.MISSING, "not found on any host", ending)
+
+
+def _lost(view: View) -> tuple[Result, str] | None:
+    """How the open attempt of a VM that cannot be found ends."""
+    return (Result.LOST, "The VM was not found again.") if view.record.open_migration else None
+
+
+def hold_foreign(view: View) -> Verdict:
+    """Somebody else moves it: wait, and look where it ends."""
+    move = view.move
+    job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
+    to = f" to {short(job.target)}" if job is not None and job.target else ""
+    pending = move.state is MoveState.PENDING
+    then = f"then: {retry(move)}" if pending else f"and see where it is. {settle(move)}"
+    ending = Finish(
+        move,
+        MoveState.FAILED if pending else MoveState.UNKNOWN,
+        Outcome.STUCK if pending else Outcome.UNKNOWN,
+        f"{move.vm} has been migrating{to} for too long by somebody else's hand.",
+        f"Find the job in VMM, end it, {then}",
+    )
+    return hold_or(view, Wait.FOREIGN, f"somebody else is moving it{to}", ending)
+
+
+def elsewhere(move: Move, host: str) -> Finish:
+    """Somebody took it to a host that the request does not name."""
+    return Finish(
+        move,
+        MoveState.SKIPPED,
+        Outcome.ELSEWHERE,
+        f"{move.vm} is on {short(host)}, which is neither a source nor a destination.",
+    )
+
+
+#: Results of a repair that did not happen and costs nothing.
+FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
+
+
+# --- moving --------------------------------------------------------------------------------

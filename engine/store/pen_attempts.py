@@ -1,0 +1,133 @@
+"""Writing attempts: what is tried on a VM, before it is done, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from engine.model import Attempt, AttemptKind, Move, Network, Result, short
+from engine.store import codec
+from engine.store.pen_base import BarePen
+
+
+class AttemptDeeds(BarePen):
+    """Attempts, networks that were read, and the events of both."""
+
+    def move_event(
+        self,
+        move: Move,
+        kind: str,
+        text: str,
+        detail: Mapping[str, object],
+        by: str | None = None,
+    ) -> None:
+        """An event about one VM of a run."""
+        body = {"vm_id": move.vm_id, **detail}
+        self.event(kind, text, run=move.run, vm=move.vm, by=by, detail=body)
+
+    # --- attempts ----------------------------------------------------------------------------
+
+    def begin_attempt(
+        self,
+        move: Move,
+        kind: AttemptKind,
+        source: str,
+        destination: str | None = None,
+        not_after: float | None = None,
+    ) -> int:
+        """Written before it is done; returns the attempt's number."""
+        row = {
+            "run": move.run,
+            "move": move.id,
+            "vm_id": move.vm_id,
+            "kind": str(kind),
+            "source": source,
+            "destination": destination,
+            "begun": self.now,
+            "not_after": not_after,
+        }
+        attempt = self.insert("attempts", row)
+        detail = {"attempt": attempt, "attempt_kind": str(kind), "destination": destination}
+        where = (
+            f" {short(source)} → {short(destination)}" if destination else f" on {short(source)}"
+        )
+        self.move_event(move, "attempt.begun", f"{move.vm}: {kind}{where}", detail)
+        return attempt
+
+    def issue_attempt(self, move: Move, attempt: int, job: str | None) -> None:
+        """The start was accepted; VMM's job, where it said one."""
+        self.update("attempts", attempt, {"job": job})
+        detail = {"attempt": attempt, "job": job}
+        self.move_event(move, "attempt.issued", f"{move.vm}: VMM runs job {job or '?'}", detail)
+
+    def end_attempt(
+        self,
+        move: Move,
+        attempt: int,
+        kind: AttemptKind,
+        result: Result,
+        error: str = "",
+        detail: Mapping[str, object] | None = None,
+    ) -> None:
+        """The outcome of an attempt, as observed."""
+        change = {"ended": self.now, "result": str(result), "error": error}
+        self.update("attempts", attempt, {**change, "detail": codec.dumps(detail or {})})
+        text = f"{move.vm}: {kind} {result}" + (f". {error}" if error else "")
+        body = {"attempt": attempt, "attempt_kind": str(kind), "result": str(result)}
+        self.move_event(move, "attempt.ended", text, body)
+
+    def let_go(self, attempt: Attempt) -> None:
+        """Close a start that outlived its move: nothing of it runs or can begin any more. Whoever
+        comes second (a person's settle, the engine's look) changes nothing."""
+        open_still = self.db.query(
+            "SELECT id FROM attempts WHERE id = ? AND ended IS NULL", [attempt.id]
+        )
+        if next(open_still, None) is None:
+            return
+        error = attempt.error or "Nothing of it runs any more"
+        change = {"ended": self.now, "result": str(Result.LOST), "error": error}
+        self.update("attempts", attempt.id, change)
+        row = next(self.db.query("SELECT vm FROM moves WHERE id = ?", [attempt.move]))
+        text = f"{row['vm']}: {attempt.kind} lost. {error}"
+        detail = {
+            "vm_id": attempt.vm_id,
+            "attempt": attempt.id,
+            "attempt_kind": str(attempt.kind),
+            "result": str(Result.LOST),
+        }
+        self.event("attempt.ended", text, run=attempt.run, vm=row["vm"], detail=detail)
+
+    def doubt_attempt(self, move: Move, attempt: int, error: str) -> None:
+        """A start that nobody answered: it stays open until it is seen what became of it."""
+        self.update("attempts", attempt, {"error": error})
+        text = f"{move.vm}: no answer to the start; looking what became of it. {error}"
+        self.move_event(move, "attempt.issued", text, {"attempt": attempt, "job": None})
+
+    def open_attempt(self, move: Move) -> Attempt | None:
+        """The LIVE or COLD attempt of this move whose outcome is open."""
+        rows = self.db.query(
+            """SELECT * FROM attempts WHERE move = ? AND ended IS NULL
+               AND kind IN ('live', 'cold') ORDER BY id DESC LIMIT 1""",
+            [move.id],
+        )
+        row = next(rows, None)
+        return codec.attempt(row) if row else None
+
+    def note_repair(self, move: Move, adapter: str, what: str, value: str) -> None:
+        """One thing of the network that was put back."""
+        text = f"{move.vm}: {what} of adapter {adapter} put back: {value}"
+        detail = {"adapter": adapter, "what": what, "value": value}
+        self.move_event(move, "network.repaired", text, detail)
+
+    # --- networks ----------------------------------------------------------------------------
+
+    def keep_network(self, run: int, vm_id: str, role: str, host: str, network: Network) -> None:
+        """The saved (``baseline``) or last read (``reading``) network of a VM."""
+        row = {
+            "run": run,
+            "vm_id": vm_id,
+            "role": role,
+            "host": host,
+            "network": codec.network_to_json(network),
+            "taken": self.now,
+        }
+        self.db.table("networks").upsert(row, pk=("run", "vm_id", "role"))

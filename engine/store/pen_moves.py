@@ -1,0 +1,164 @@
+"""Writing moves: their states, their waits, and what people do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait, short
+from engine.policy import states, waits
+from engine.policy.ladders import restoring
+from engine.store.pen_attempts import AttemptDeeds
+
+#: The columns of a move that waits for nothing.
+_NO_WAIT: Mapping[str, object] = {
+    "wait": None,
+    "wait_since": None,
+    "wait_text": "",
+    "wait_noted": None,
+    "wait_kept": None,
+    "wait_credit": 0.0,
+}
+
+
+class MoveDeeds(AttemptDeeds):
+    """Every change of a move, checked against ``states.MOVE``."""
+
+    # --- moves -------------------------------------------------------------------------------
+
+    def open_move(self, run: int, vm: Vm, source: str, *, adopted: bool = False) -> int:
+        """A VM of a run; returns the number of its move."""
+        row = {
+            "run": run,
+            "vm_id": vm.id,
+            "vm": vm.name,
+            "source": source,
+            "host": source,
+            "state": str(MoveState.PENDING),
+            "adopted": int(adopted),
+            "memory_mb": vm.memory_mb,
+            "disk_mb": vm.disk_mb,
+            "created": self.now,
+        }
+        move = self.insert("moves", row)
+        if adopted:
+            text = f"{vm.name} appeared on {short(source)} and joins the run."
+            self.event("move.adopted", text, run=run, vm=vm.name, detail={"vm_id": vm.id})
+        return move
+
+    def note_power(self, move: Move, power: Power, down_since: float | None) -> None:
+        """The first look at a VM's power, or a change since."""
+        self.update("moves", move.id, {"power": power, "down_since": down_since})
+
+    def hold(self, move: Move, wait: Wait, text: str, seen: float | None = None) -> None:
+        """The move waits. Only a changed code makes an event. ``seen``: when it was last looked
+        at, where that was not now."""
+        if move.wait is wait:
+            if move.wait_text != text:
+                self.update("moves", move.id, {"wait_text": text, "wait_noted": self.now})
+            return
+        begun = waits.begin(move, wait, self.now, seen)
+        change = {
+            "wait": str(wait),
+            "wait_since": begun.wait_since,
+            "wait_text": text,
+            "wait_noted": begun.wait_noted,
+            "wait_kept": str(begun.wait_kept) if begun.wait_kept else None,
+            "wait_credit": begun.wait_credit,
+        }
+        self.update("moves", move.id, change)
+        self.move_event(move, "move.waiting", f"{move.vm} waits: {text}", {"wait": str(wait)})
+
+    def end_wait(self, move: Move) -> None:
+        """What it waited for is over, and it goes on as before."""
+        self.update("moves", move.id, _NO_WAIT)
+
+    def call_out(self, move: Move, text: str) -> None:
+        """It has waited long without any change: people are told once, and it goes on waiting."""
+        self.update("moves", move.id, {"wait_noted": None})
+        detail = {"wait": str(move.wait), "called_out": True}
+        self.move_event(move, "move.waiting", f"{move.vm} still waits: {text}", detail)
+
+    def turn_move(
+        self,
+        move: Move,
+        state: MoveState,
+        text: str,
+        *,
+        host: str | None = None,
+        destination: str | None = None,
+        kind: AttemptKind | None = None,
+        outcome: Outcome | None = None,
+        next_step: str = "",
+        by: str | None = None,
+    ) -> None:
+        """Change the state of a move; a wait ends with it. The same state again only corrects
+        the host."""
+        if state is not move.state:
+            states.check("move", states.MOVE, move.state, state)
+        change: dict[str, object] = {
+            "state": str(state),
+            "host": host or move.host,
+            "destination": destination or move.destination,
+            "kind": str(kind or move.kind) if kind or move.kind else None,
+            **_NO_WAIT,
+        }
+        if state is MoveState.DAMAGED:
+            change["cleared"] = None  # go on was said about what was known then
+        if state is MoveState.UNKNOWN:
+            change["settled"] = None  # somebody has to look once more
+        if outcome is not None:
+            change |= {"outcome": str(outcome), "sentence": text, "next": next_step}
+        self.update("moves", move.id, change)
+        detail = {"outcome": str(outcome)} if outcome else {}
+        self.move_event(move, f"move.{state}", text, {**detail, "host": host or move.host}, by)
+
+    def return_move(self, move: Move, text: str, host: str | None) -> None:
+        """Back to pending, to be tried again."""
+        now = replace(move, state=self._state_of(move))
+        self.turn_move(now, MoveState.PENDING, text, host=host)
+
+    # --- what people do -----------------------------------------------------------------------
+
+    def retry_move(self, move: Move, text: str, by: str) -> None:
+        """Have it tried again: a new count of attempts. A damaged one is looked at again where
+        it is, against the network that was saved; it is never moved again."""
+        damaged = move.state is MoveState.DAMAGED
+        state = MoveState.RESTORING if damaged else MoveState.PENDING
+        self._reopen(move, state, {"retried": self.now})
+        self.move_event(move, f"move.{state}", text, {"host": move.host}, by)
+
+    def settle_move(self, move: Move, text: str, by: str) -> None:
+        """A person has looked at a VM that was lost sight of: what the next complete observation
+        shows is believed, and its network is checked where it is then."""
+        self.move_event(move, "move.settled", text, {"host": move.host}, by)
+        self._reopen(move, MoveState.RESTORING, {"settled": self.now})
+        seen = f"{move.vm} is looked for, and its network checked where it is"
+        self.move_event(move, f"move.{MoveState.RESTORING}", seen, {"host": move.host})
+
+    def _reopen(self, move: Move, state: MoveState, change: Mapping[str, object]) -> None:
+        """A move that had ended goes on."""
+        states.check("move", states.MOVE, move.state, state)
+        blank = {"state": str(state), "outcome": None, "sentence": "", "next": ""}
+        ask = {"stop_asked": None, "down_since": None, "power": None}
+        self.update("moves", move.id, {**blank, **ask, **change})
+
+    def leave_move(self, move: Move, text: str, by: str) -> None:
+        """Leave it where it is: a person takes it out of the run."""
+        left = Outcome.EXCLUDED
+        self.turn_move(move, MoveState.SKIPPED, text, outcome=left, by=by)
+
+    def clear_damage(self, move: Move) -> None:
+        """Somebody said go on: its host takes VMs again."""
+        todo = restoring.once_cleared(move.next)
+        self.update("moves", move.id, {"cleared": self.now, "next": todo})
+
+    def note_stop(self, move: Move, job: str, text: str) -> None:
+        """VMM was asked to stop its job; whether it did is observed."""
+        self.update("moves", move.id, {"stop_asked": self.now})
+        self.move_event(move, "attempt.stopping", text, {"job": job})
+
+    def _state_of(self, move: Move) -> MoveState:
+        """A move turned earlier in this step is no longer in the state that the plan saw."""
+        row = next(self.db.query("SELECT state FROM moves WHERE id = ?", [move.id]))
+        return MoveState(row["state"])

@@ -1,0 +1,309 @@
+"""Plays a story: people speak, misfortune strikes, virtual time jumps, the engine does its work.
+
+The player is what a person would be who sits between the engine and the world: it judges what
+neither can (a powered-down VM moved without a grant), and writes everything down as text that is
+compared with the story's ``expect.txt``. The same story and seed give the same bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.advance.engine import Engine
+from engine.clock import VirtualClock
+from engine.commands.service import Service
+from engine.model import Event, Network, Power
+from engine.policy.approvals import approval
+from engine.policy.waits import Rules
+from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
+from engine.sim.faults import FaultyWorld
+from engine.sim.port import Reply, SimPort, open_world
+from engine.sim.world import World
+from engine.store import events, queries
+from engine.store.pen import writing
+from engine.store.store import Store
+from engine.stories import next_tick, story_file
+from engine.stories.happenings import Stage, carry_out
+from engine.stories.story_file import Happening, Story
+from engine.views import report
+
+
+@dataclass(frozen=True)
+class Played:
+    """A played story: the JSON document, its telling, and what was expected (``None``: nothing)."""
+
+    document: dict[str, Any]
+    text: str
+    expected: str | None
+
+    @property
+    def differs(self) -> bool:
+        """Is the telling another than the golden one?"""
+        return self.expected is not None and self.expected != self.text
+
+
+def play(folder: Path, seed: int | None = None) -> Played:
+    """Play a story folder to its end. Raises ``Refused`` for what cannot be read."""
+    story = story_file.load(folder)
+    with tempfile.TemporaryDirectory(prefix="vmferry-story-") as room:
+        player = Player(story, Path(room) / "story.db", seed)
+        try:
+            ended = player.play()
+            document = player.document(ended)
+            return Played(document, tell(story, document), story.expected)
+        finally:
+            player.close()
+
+
+@dataclass(frozen=True)
+class Death:
+    """A death of the engine: of what, when, and until when nobody takes over."""
+
+    kill: Kill
+    at: float
+    until: float
+
+
+class JudgedPort(SimPort):
+    """The simulated port, with an eye on what only rows can tell: was this cold move granted?
+
+    It is also where an engine dies in mid-call: with the call made and recorded, or not at all.
+    """
+
+    def __init__(
+        self, world: World, clock: VirtualClock, store: Store, rules: Rules, deaths: Deaths
+    ) -> None:
+        super().__init__(world, clock)
+        self._store, self._rules, self._deaths = store, rules, deaths
+
+    def start_move(
+        self,
+        vm_id: str,
+        source: str,
+        destination: str,
+        path: str | None,
+        power: Power,
+        pin: Network | None,
+        not_after: float,
+    ) -> str | None:
+        now = self.clock.now()
+        if power == "down" and not is_cold_move_granted(self._store, vm_id, self._rules, now):
+            self.world.add_violation(now, "ungranted_cold", vm_id, destination)
+        return super().start_move(vm_id, source, destination, path, power, pin, not_after)
+
+    def _call(
+        self,
+        name: str,
+        act: Callable[[float], Reply],
+        *,
+        host: str | None = None,
+        vms: Sequence[str] = (),
+        changes: bool = True,
+        result: Callable[[Reply], str | None] = lambda _: None,
+    ) -> Reply:
+        self._deaths.at_call("before", name)
+        try:
+            return super()._call(name, act, host=host, vms=vms, changes=changes, result=result)
+        finally:
+            self._deaths.at_call("after", name)
+
+
+def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> bool:
+    """Does a living grant of an unfinished run name this VM, given since it was last retried?"""
+    return any(
+        approval.is_granted(
+            record.run, vm_id, record.approvals, rules, now, entry.move.retried or 0.0
+        )
+        for run in queries.runs(store, unfinished=True)
+        if (record := queries.record(store, run.id)) is not None
+        for entry in record.moves
+        if entry.move.vm_id == vm_id
+    )
+
+
+@dataclass
+class Player:
+    """One playing of a story on a database of its own.
+
+    The engine has connections of its own to that database, which die with it; people and the
+    world go on while it is dead.
+    """
+
+    story: Story
+    path: Path
+    seed: int | None = None
+    _due: list[tuple[float, int, Happening]] = field(default_factory=list)
+    _planned: int = 0
+    _told: int = 0
+    _asked: int = 0
+    _death: Death | None = None
+
+    def __post_init__(self) -> None:
+        opened = open_world(self.story.fleet, None, seed=self.seed, speed=math.inf)
+        self.start, settings = opened.start, self.story.settings
+        self.clock = VirtualClock(opened.start)
+        self.store = Store(self.path, durable=False)
+        self.deaths = Deaths()
+        world, rules = FaultyWorld(opened.world.state), settings.rules()
+        self.port = JudgedPort(world, self.clock, self.store, rules, self.deaths)
+        self.engine = self._new_engine()
+        self.service = Service(self.store, self.clock, settings, self.story.fleet.vmm)
+        self.stage = Stage(self.story, self.service, world, self.deaths)
+        for happening in self.story.happenings:
+            if not happening.on:
+                self._plan(happening, self.start)
+
+    def _new_engine(self) -> Engine:
+        store = MortalStore(self.path, self.deaths)
+        settings, vmm = self.story.settings, self.story.fleet.vmm
+        return Engine(store, self.port, self.clock, settings, vmm=vmm, lanes=1)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._let_engine_go()
+        self.store.close()
+
+    def _let_engine_go(self) -> None:
+        self.engine.close()
+        self.engine.store.close()
+
+    def play(self) -> bool:
+        """Play until every run is over and nothing more is to come; False: ``until`` came first."""
+        self.engine.take_over()
+        self.engine.look()
+        ends = self.start + self.story.until
+        while True:
+            self._let_happen()
+            due = self._advance()
+            self._notice()
+            if self._is_over():
+                return True
+            after = self._next(due)
+            if after > ends:
+                break
+            self.clock.jump(after)
+        self.clock.jump(ends)
+        return False
+
+    def _is_over(self) -> bool:
+        if self._due or self._death is not None:
+            return False
+        return not queries.runs(self.store, unfinished=True)
+
+    # --- the engine lives and dies ------------------------------------------------------------
+
+    def _advance(self) -> Sequence[float | None]:
+        """What the engine does at this tick; the moments at which there may be more to do."""
+        now = self.clock.now()
+        if self._death is not None and now < self._death.until:
+            return (self._death.until,)
+        try:
+            if self._death is not None:
+                self._replace(self._death)
+            advanced = self.engine.advance()
+        except Killed as killed:
+            self._let_engine_go()
+            self._death = Death(killed.kill, now, now + killed.kill.seconds)
+            return (self._death.until,)
+        if advanced.acted:
+            return (now,)
+        return (advanced.next_due, self.port.world.next_change(now))
+
+    def _replace(self, death: Death) -> None:
+        """Another engine takes over from the dead one, on connections of its own."""
+        text = f"The engine died {death.kill}; the next one took over."
+        with writing(self.store, self.clock.now()) as pen:
+            pen.event("engine.killed", text, detail={"died": round(death.at - self.start, 1)})
+        self._death = None
+        self.engine = self._new_engine()
+        self.engine.take_over()
+
+    def document(self, ended: bool) -> dict[str, Any]:
+        """The JSON of the contract."""
+        world = {
+            "calls": self.port.calls,
+            "fleet": self.port.world.truth(),
+            "violations": self.port.world.violations,
+        }
+        made = report.document(
+            self.store,
+            self.story.fleet.vmm,
+            self.clock.now(),
+            start=self.start,
+            story=self.story.name,
+            seed=self.port.world.state.seed,
+            exit_code=0 if ended else 1,
+            world=world,
+        )
+        return {**made, "ended": ended}
+
+    def _next(self, due: Sequence[float | None]) -> float:
+        """The next tick; further on where nothing can change before."""
+        scripted = self._due[0][0] if self._due else None
+        now, tick = self.clock.now(), self.engine.rules.tick
+        return next_tick.next_tick(now, self.start, tick, *due, scripted)
+
+    # --- what happens ------------------------------------------------------------------------
+
+    def _plan(self, happening: Happening, since: float) -> None:
+        self._planned += 1
+        heapq.heappush(self._due, (since + happening.t, self._planned, happening))
+
+    def _let_happen(self) -> None:
+        while self._due and self._due[0][0] <= self.clock.now():
+            _, _, happening = heapq.heappop(self._due)
+            self._do(happening)
+
+    def _do(self, it: Happening) -> None:
+        carry_out(self.stage, it, self.clock.now())
+
+    # --- what follows from it -------------------------------------------------------------------
+
+    def _notice(self) -> None:
+        """New events pull the triggers that wait for them."""
+        for event in events.since(self.store, self._told):
+            self._told = event.seq
+            trigger = self._trigger(event)
+            for happening in self.story.happenings:
+                if trigger and happening.on.casefold() == trigger:
+                    self._plan(happening, event.at)
+
+    def _trigger(self, event: Event) -> str:
+        if event.kind == "attempt.issued":
+            return f"start:{event.vm}".casefold()
+        if event.kind == "move.restoring":
+            return f"arrive:{event.vm}".casefold()
+        if event.kind == "approval.requested":
+            self._asked += 1
+            return f"ask:{self._asked}"
+        return ""
+
+
+def tell(story: Story, document: Mapping[str, Any]) -> str:
+    """The story as text: a line an event, the reports, and what went wrong, if anything."""
+    lines = [f"# {story.name}: {story.about}", ""]
+    for event in document["events"]:
+        if event["kind"] == "engine.started":
+            continue
+        lines.append(f"{event['t']:9.1f}  {event['kind']:18} {event['text']}")
+    for run in document["runs"]:
+        lines += ["", *report.summary(run)]
+    lines += ["", _calls(document)]
+    lines += [f"VIOLATION at {v['t']}: {v['kind']} {v['vm']}" for v in document["violations"]]
+    if not document["ended"]:
+        lines.append("The story did not end in time.")
+    return "\n".join(lines) + "\n"
+
+
+def _calls(document: Mapping[str, Any]) -> str:
+    """How often the world was asked: a change here is a change of cost."""
+    counts: dict[str, int] = {}
+    for call in document["calls"]:
+        counts[call["call"]] = counts.get(call["call"], 0) + 1
+    return "calls: " + ", ".join(f"{name} {counts[name]}" for name in sorted(counts))

@@ -1,0 +1,212 @@
+"""A run as it stands right now, for terminal and Slack: counts, what moves, why the rest waits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from engine.model import (
+    MOVED,
+    Approval,
+    ApprovalState,
+    AttemptKind,
+    Fleet,
+    Move,
+    MoveRecord,
+    MoveState,
+    Outcome,
+    Run,
+    RunRecord,
+    RunState,
+    Wait,
+)
+from engine.policy.runs.ending import BAD
+from engine.policy.starts import estimate
+
+
+@dataclass(frozen=True)
+class WaitGroup:
+    """VMs that wait for the same thing, with the numbers and since when the first of them does."""
+
+    wait: Wait
+    count: int
+    text: str
+    since: float
+    vms: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Moving:
+    """One VM on its way; ``percent`` is VMM's own figure, where it shows one."""
+
+    vm: str
+    destination: str
+    percent: int | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """One VM that ended badly: what happened and what a person should do."""
+
+    vm: str
+    vm_id: str
+    state: MoveState
+    outcome: Outcome
+    sentence: str
+    next: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything that the one message about a run says. Times are Unix seconds UTC."""
+
+    run: Run
+    total: int
+    moved: int
+    moving: tuple[Moving, ...]
+    waiting: tuple[WaitGroup, ...]
+    restoring: tuple[str, ...]
+    failed: tuple[Stuck, ...]
+    skipped: int
+    questions: tuple[Approval, ...]
+    needed_by: float | None
+    progress: float
+    done_about: float | None
+    as_of: float
+    needs: tuple[str, ...] = ()
+
+
+def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 400.0) -> Board:
+    """The board of one run from its rows and the last observation; changes nothing."""
+    moves = record.moves
+    open_questions = tuple(a for a in record.approvals if a.state is ApprovalState.REQUESTED)
+    rate = estimate.rate(moves, mb_per_s)
+    return Board(
+        run=record.run,
+        total=len(moves),
+        moved=sum(m.move.state in MOVED for m in moves),
+        moving=tuple(_moving(m, fleet) for m in moves if m.move.state is MoveState.MOVING),
+        waiting=_waiting(moves),
+        restoring=tuple(m.move.vm for m in moves if m.move.state is MoveState.RESTORING),
+        failed=failed(record),
+        skipped=sum(m.move.state is MoveState.SKIPPED for m in moves),
+        questions=open_questions,
+        needs=needs_of(record),
+        needed_by=_ends(record, fleet, rate, now, running_only=True) if open_questions else None,
+        progress=_progress(moves, fleet),
+        done_about=None if record.run.over else _ends(record, fleet, rate, now),
+        as_of=now,
+    )
+
+
+def failed(record: RunRecord) -> tuple[Stuck, ...]:
+    """What ended badly, in the order of the moves."""
+    return tuple(_stuck(m) for m in record.moves if m.move.state in BAD)
+
+
+#: Waits that only a person's word ends; their texts say which.
+_FOR_PEOPLE = (Wait.DAMAGE, Wait.OTHER_RUN)
+
+
+def needs_of(record: RunRecord) -> tuple[str, ...]:
+    """What only a person can let go on, beside the open questions: a sentence each."""
+    told: dict[str, None] = {}
+    if record.run.state is RunState.PAUSED:
+        go_on = f"Go on with: resume {record.run.label}"
+        said = record.run.said
+        told[said if f"resume {record.run.label}" in said else f"{said} {go_on}"] = None
+    for entry in record.moves:
+        move = entry.move
+        if not move.over and _is_for_people(move):
+            told.setdefault(f"{move.wait_text[:1].upper()}{move.wait_text[1:]}")
+    return tuple(said for said in told if said)
+
+
+def _is_for_people(move: Move) -> bool:
+    """Another run ends by itself; a doubt or damage does not: their texts ask somebody."""
+    return move.wait in _FOR_PEOPLE and "somebody" in move.wait_text
+
+
+def stands_still(record: RunRecord) -> bool:
+    """Does nothing of this run go on before a person types something?"""
+    open_moves = [entry.move for entry in record.moves if not entry.move.over]
+    flying = (MoveState.MOVING, MoveState.RESTORING)
+    if record.run.over or any(move.state in flying for move in open_moves):
+        return False
+    if record.run.state is RunState.PAUSED:
+        return True
+    return bool(open_moves) and all(map(_is_for_people, open_moves))
+
+
+def percent(entry: MoveRecord, fleet: Fleet | None) -> int | None:
+    """VMM's figure for the job of this move's open attempt."""
+    attempt = entry.open_migration
+    job = fleet.job(attempt.job) if fleet and attempt else None
+    return job.progress if job is not None else None
+
+
+def _moving(entry: MoveRecord, fleet: Fleet | None) -> Moving:
+    move = entry.move
+    return Moving(move.vm, move.destination or "?", percent(entry, fleet), str(move.kind or "live"))
+
+
+def _stuck(entry: MoveRecord) -> Stuck:
+    move = entry.move
+    outcome = move.outcome or Outcome.UNKNOWN
+    host = move.host or move.source
+    return Stuck(move.vm, move.vm_id, move.state, outcome, move.sentence, move.next, host)
+
+
+def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
+    """Grouped by code, the largest group first; the text is that of the longest wait."""
+    groups: defaultdict[Wait, list[MoveRecord]] = defaultdict(list)
+    for entry in moves:
+        if not entry.move.over and entry.move.wait is not None:
+            groups[entry.move.wait].append(entry)
+    found = []
+    for wait, entries in groups.items():
+        first = min(entries, key=lambda m: m.move.wait_since or 0.0).move
+        names = tuple(m.move.vm for m in entries)
+        since = first.wait_since or first.created
+        found.append(WaitGroup(wait, len(entries), first.wait_text, since, names))
+    return tuple(sorted(found, key=lambda g: (-g.count, g.wait)))
+
+
+def _progress(moves: tuple[MoveRecord, ...], fleet: Fleet | None) -> float:
+    """Copied so far, by size, of what was not skipped; 1.0 when nothing is left to copy."""
+    moves = tuple(m for m in moves if m.move.state is not MoveState.SKIPPED)
+    total = sum(max(1, m.move.size_mb) for m in moves)
+    if not total:
+        return 1.0
+    copied = 0.0
+    for entry in moves:
+        size = max(1, entry.move.size_mb)
+        if entry.move.over or entry.move.state is MoveState.RESTORING:
+            copied += size
+        elif entry.move.state is MoveState.MOVING:
+            copied += size * (percent(entry, fleet) or 0) / 100
+    return copied / total
+
+
+def _ends(
+    record: RunRecord, fleet: Fleet | None, rate: float, now: float, running_only: bool = False
+) -> float:
+    """About when the work that is left will be done, by the busiest host."""
+    work: defaultdict[str, float] = defaultdict(float)
+    longest = 0.0
+    for entry in record.moves:
+        move = entry.move
+        if move.state not in (MoveState.PENDING, MoveState.MOVING):
+            continue
+        if running_only and (move.power == "down" or move.kind is AttemptKind.COLD):
+            continue
+        left = estimate.seconds(move, rate) * (1 - (percent(entry, fleet) or 0) / 100)
+        longest = max(longest, left)
+        targets = (move.destination,) if move.destination else record.run.destinations
+        work[move.source] += left
+        for target in targets:
+            work[target] += left / len(targets)
+    slots = {name: estimate.slots(name, fleet) for name in work}
+    return now + max([longest, *(seconds / slots[name] for name, seconds in work.items())])

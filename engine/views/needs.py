@@ -1,0 +1,60 @@
+"""What only a person can let go on, run by run: the reasons why ``list`` puts a run first.
+
+A run needs a person beside its open questions when it is paused, lost sight of a VM, damaged one
+(until ``go-on``), or ended with failed VMs that no later run has taken up; and when the glass was
+broken and nobody else has looked at that. What people denied or
+left out stays by their own word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from engine.model import MoveState, RunRecord, short
+from engine.policy.verdict import typed
+from engine.store import queries
+from engine.store.store import Store
+from engine.views.board import needs_of
+
+
+def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tuple[str, ...]]:
+    """The reasons by run, each a sentence that says what to type. ``records``: all runs."""
+    found = {record.run.id: list(needs_of(record)) for record in records}
+    for damage in queries.damages(store, vmm):
+        label, host = f"R{damage.run}", short(damage.host)
+        looked = f"report {label}, then: go-on {label} {host}"
+        found[damage.run].append(f"{damage.vm} is damaged on {host}: {looked}")
+    lost = {(doubt.run, doubt.vm_id) for doubt in queries.doubts(store, vmm)}
+    latest = {entry.move.vm_id: record.run.id for record in records for entry in record.moves}
+    for review in queries.open_reviews(store):
+        found[review.run].append(
+            f"{review.broken_by} broke the glass for {review.label}. Somebody else has to look at "
+            f"that: Review in the thread of R{review.run}"
+        )
+    for record in records:
+        found[record.run.id] += _lost(record, lost) + _left(record, latest)
+    return {run: tuple(reasons) for run, reasons in found.items()}
+
+
+def _lost(record: RunRecord, lost: set[tuple[int, str]]) -> list[str]:
+    moves = [entry.move for entry in record.moves if (record.run.id, entry.move.vm_id) in lost]
+    return [
+        f"Nobody knows where {move.vm} is. Look for it, then: {typed('settle', move.run, move)}"
+        for move in moves
+    ]
+
+
+def _left(record: RunRecord, latest: Mapping[str, int]) -> list[str]:
+    """An ended run that stopped short: VMs failed, and no later run has taken them up."""
+    run = record.run
+    if not run.over:
+        return []
+    failed = [
+        entry.move.vm
+        for entry in record.moves
+        if entry.move.state is MoveState.FAILED and latest[entry.move.vm_id] == run.id
+    ]
+    if not failed:
+        return []
+    names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
+    return [f"{names} did not move: report {run.label}, then: retry {run.label}"]

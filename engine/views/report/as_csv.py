@@ -1,0 +1,64 @@
+"""The report as CSV (RFC 4180), a row per VM, that a spreadsheet opens without running anything."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from engine.views.report.as_json import tries
+
+COLUMNS = (
+    "run",
+    "vm",
+    "vm_id",
+    "source",
+    "destination",
+    "host",
+    "state",
+    "outcome",
+    "kind",
+    "adopted",
+    "attempts",
+    "minutes",
+    "waited",
+    "repairs",
+    "missing",
+    "sentence",
+    "next",
+)
+#: What makes a spreadsheet read a cell as a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def spreadsheet(run: Mapping[str, Any]) -> str:
+    """One run of the document as CSV: a header and a row per VM, lines end in CR LF."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\r\n")
+    rows.writerow(COLUMNS)
+    for move in run["moves"]:
+        cells = {**move, "run": run["id"], **_lists(move)}
+        rows.writerow(_cell(cells[column]) for column in COLUMNS)
+    return text.getvalue()
+
+
+def _lists(move: Mapping[str, Any]) -> dict[str, object]:
+    """What is a list or a table in the document, each in one cell."""
+    return {
+        "adopted": "yes" if move["adopted"] else "no",
+        "attempts": tries(move),
+        "waited": "; ".join(f"{code}={seconds}" for code, seconds in move["waited"].items()),
+        "repairs": _things(move["repairs"]),
+        "missing": _things(move["missing"]),
+    }
+
+
+def _things(things: Iterable[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{one['what']} of {one['adapter']}: {one['value']}" for one in things)
+
+
+def _cell(value: object) -> str:
+    """Names come from people: one that begins like a formula gets an apostrophe before it."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text

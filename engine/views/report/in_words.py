@@ -1,0 +1,178 @@
+"""The report in words for people: the summary that terminal and Slack share, and its phrases.
+
+Everything here is read from one run of the JSON document, so that words and document agree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.language.grammar import took as spell_time
+from engine.model import MOVED, RUN_ENDS, Outcome, RunState, Wait, short
+from engine.views.report.as_json import tries
+
+
+def headline(run: Mapping[str, Any]) -> str:
+    """The first line of the final report: ``R214 ended: 41 of 42 moved, HV01 is not empty``."""
+    moves = run["moves"]
+    moved = sum(m["state"] in MOVED for m in moves)
+    if not _is_over(run):
+        return f"{run['id']} is {run['state']}: {moved} of {len(moves)} moved so far"
+    hosts = [
+        f"{short(host)} is {'empty' if empty else _not_empty(run, host)}"
+        for host, empty in run["empty"].items()
+    ]
+    return ", ".join([f"{run['id']} ended: {moved} of {len(moves)} moved", *hosts])
+
+
+def _not_empty(run: Mapping[str, Any], host: str) -> str:
+    """A VM that stayed is a fact; a run that was stopped, or a host that was silent, only proved
+    nothing."""
+    stayed = [m for m in run["moves"] if m["state"] in ("failed", "skipped")]
+    on_it = any(
+        (m["host"] or m["source"]) == host and m["outcome"] != Outcome.VANISHED for m in stayed
+    )
+    return "not empty" if on_it else "not proven empty"
+
+
+def summary(run: Mapping[str, Any]) -> list[str]:
+    """The final report of one run, a fact a line, what to do last. Terminal and Slack share it."""
+    moves = run["moves"]
+    moved = [m for m in moves if m["state"] in MOVED]
+    live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
+    took = spell_time(run["makespan"])
+    pace = _pace(run) if _is_over(run) else " until now"
+    lines = [headline(run), f"{live} live, {cold} powered down, {took}{pace}"]
+    for host, empty in run["empty"].items():
+        if empty:
+            lines.append(f"{short(host)}: VMM and Hyper-V both showed no VM, twice")
+    retried = [m for m in moved if tries(m) > 1]
+    if retried:
+        names = [f"{m['vm']} ({tries(m)} attempts)" for m in retried]
+        lines.append(f"Retried: {_some(names)}")
+    if moved:
+        lines.append(_network_line(moved))
+    for move in moves:
+        if move["state"] in ("failed", "unknown", "damaged", "skipped"):
+            lines.append(f"{_WORDS[move['state']]} {move['sentence']} {move['next']}".strip())
+    lines.append(f"Asked by {run['by']}")
+    return lines
+
+
+def _is_over(run: Mapping[str, Any]) -> bool:
+    return RunState(run["state"]) in RUN_ENDS
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names; the rest as a number, so that what follows is still read."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+_NAMED = 8
+_WORDS = {
+    "failed": "Not moved:",
+    "unknown": "Needs a person:",
+    "damaged": "Damaged:",
+    "skipped": "Left:",
+}
+
+
+def _pace(run: Mapping[str, Any]) -> str:
+    bound = run["bound"]
+    if bound <= 0:
+        return ""
+    return f" ({run['makespan'] / bound:.2f} x the lower bound of {spell_time(bound)})"
+
+
+def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
+    saved = [m for m in moved if any(a["kind"] == "baseline" for a in m["attempts"])]
+    intact = sum(not m["missing"] for m in saved)
+    line = f"Network: {intact} of {len(saved)} match their saved state"
+    vms: defaultdict[str, list[str]] = defaultdict(list)
+    for move in moved:
+        for repair in move["repairs"]:
+            vms[repair["what"]].append(move["vm"])
+    told = [
+        f"{_count(len(names), what)} on {_some(sorted(set(names)))}"
+        for what, names in sorted(vms.items())
+    ]
+    return f"{line}; put back {'; '.join(told)}" if told else line
+
+
+NAMES = {
+    "acl": "extended ACL",
+    "classic_acl": "classic ACL",
+    "network": "VM network",
+    "subnet": "subnet",
+    "switch": "switch",
+    "vlan": "VLAN",
+    "isolation": "isolation setting",
+    "classification": "port classification",
+    "port_acl": "port ACL",
+    "spoofing": "spoofing setting",
+    "guards": "guard setting",
+}
+
+
+def _count(number: int, what: str) -> str:
+    name = NAMES.get(what, what)
+    if number == 1:
+        return f"1 {name}"
+    return f"{number} {name}{'es' if name.endswith('h') else 's'}"
+
+
+def counted(repairs: Sequence[Mapping[str, Any]]) -> str:
+    """What was put back on one VM: ``3 extended ACLs, 1 VLAN``."""
+    counts = Counter(repair["what"] for repair in repairs)
+    return ", ".join(_count(number, what) for what, number in sorted(counts.items()))
+
+
+def lack(missing: Mapping[str, Any]) -> str:
+    """One thing that could not be put back: ``VLAN of adapter 00:1D:D8:01:B9:A3: 10``."""
+    what = NAMES.get(missing["what"], missing["what"])
+    return f"{what} of adapter {missing['adapter']}: {missing['value']}"
+
+
+#: What was waited for, after a number of minutes.
+WAITED = {
+    Wait.SLOT: "for a slot at both ends",
+    Wait.ROOM: "for room",
+    Wait.BACKUP: "in backup",
+    Wait.APPROVAL: "for approval",
+    Wait.RUNNING_FIRST: "for the running VMs to go first",
+    Wait.BACKOFF: "between attempts",
+    Wait.HOST_LOCKED: "for a locked host",
+    Wait.HOST_DOWN: "for a host that does not answer",
+    Wait.BREAKER: "for a host that failed too often",
+    Wait.TRANSIENT: "between two states",
+    Wait.MISSING: "shown by no host",
+    Wait.FOREIGN: "for somebody else's migration",
+    Wait.TWO_PLACES: "shown on two hosts",
+    Wait.OTHER_RUN: "for another run",
+    Wait.DAMAGE: "for a word after damage",
+    Wait.PAUSED: "paused",
+    Wait.WINDOW: "for the hours of the request",
+    Wait.VMM_DOWN: "for VMM to answer",
+}
+
+
+def span_words(waited: Mapping[str, float]) -> str:
+    """Seconds by code in words, the longest first: ``9 min in backup, 3 min for approval``."""
+    long = [one for one in waited.items() if round(one[1]) > 0]
+    longest = sorted(long, key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{spell_time(seconds)} {WAITED[Wait(code)]}" for code, seconds in longest)
+
+
+def idle_line(run: Mapping[str, Any]) -> str:
+    """``Slots of hv01 stood idle for 12 min: 9 min in backup, 3 min for approval``, or nothing.
+
+    Two free slots for a minute are two minutes.
+    """
+    causes = span_words(run["idle"])
+    if not causes:
+        return ""
+    hosts, total = _some([short(host) for host in run["sources"]]), sum(run["idle"].values())
+    return f"Slots of {hosts} stood idle for {spell_time(total)}: {causes}"

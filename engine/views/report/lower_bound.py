@@ -1,0 +1,137 @@
+"""How good a run was: the seconds that no schedule could beat, and the slots that stood idle.
+
+The bound takes the copies as they were, failed ones too, and asks how early the last of them
+could have ended. Each of four arguments gives a time that nobody beats; the latest one counts:
+
+* A VM's copies come one after the other, and none before the VM was free.
+* A host's copies share its slots: together they take the sum of their lengths over the slots.
+* Of the ``k * slots + 1`` longest copies of a host, some slot takes ``k + 1``, at best those that
+  are shortest.
+* The last two hold for what became free at a moment or later, counted from that moment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from engine.model import MIGRATIONS, Attempt, Event, Fleet, Result, RunRecord, same_host
+from engine.policy.starts import estimate
+from engine.views.report import waited
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One migration that ran: for ``seconds`` it held a slot at each of ``hosts``."""
+
+    move: int
+    hosts: tuple[str, ...]
+    seconds: float
+
+
+def lower_bound(
+    record: RunRecord, fleet: Fleet | None, releases: Mapping[int, float] | None = None
+) -> float:
+    """Seconds that no schedule could beat. ``releases``: by move, seconds after the start."""
+    ran = _ran(record)
+    copies = [
+        Copy(a.move, tuple(h for h in (a.source, a.destination) if h), ended - a.begun)
+        for a, ended in ran
+    ]
+    hosts = {host for copy in copies for host in copy.hosts}
+    slots = {host: max(estimate.slots(host, fleet), _at_once(host, ran)) for host in hosts}
+    return least(copies, slots, releases or {})
+
+
+def least(copies: Sequence[Copy], slots: Mapping[str, int], releases: Mapping[int, float]) -> float:
+    """Seconds before which no schedule of these copies has ended, see the module."""
+    chains = defaultdict(float, releases)
+    at_host: defaultdict[str, list[Copy]] = defaultdict(list)
+    for copy in copies:
+        chains[copy.move] += copy.seconds
+        for host in copy.hosts:
+            at_host[host].append(copy)
+    busy = [_busy(found, slots[host], releases) for host, found in at_host.items()]
+    return max([0.0, *chains.values(), *busy])
+
+
+def _busy(copies: Sequence[Copy], slots: int, releases: Mapping[int, float]) -> float:
+    """One host, looked at from every moment at which a copy became free."""
+    longest = sorted(copies, key=lambda copy: copy.seconds, reverse=True)
+    free = [(releases.get(copy.move, 0.0), copy.seconds) for copy in longest]
+    return max(
+        moment + _shared([seconds for since, seconds in free if since >= moment], slots)
+        for moment in {since for since, _ in free}
+    )
+
+
+def _shared(longest: Sequence[float], slots: int) -> float:
+    """Copies of one host, longest first, that could all begin at once."""
+    upto = [0.0, *accumulate(longest)]
+    crowded = [
+        upto[count] - upto[count - k - 1]
+        for k, count in enumerate(range(slots + 1, len(longest) + 1, slots), 1)
+    ]
+    return max([upto[-1] / slots, *crowded])
+
+
+def _ran(record: RunRecord) -> list[tuple[Attempt, float]]:
+    """The LIVE and COLD attempts that ran, failed ones too, each with its end: it held a slot at
+    both hosts until then."""
+    ran = (Result.OK, Result.FAILED)
+    return [
+        (a, a.ended)
+        for m in record.moves
+        for a in m.attempts
+        if a.kind in MIGRATIONS and a.result in ran and a.ended is not None
+    ]
+
+
+def _at_once(host: str, ran: Sequence[tuple[Attempt, float]]) -> int:
+    """The most copies that were there together: the limit may have been higher then than now."""
+    here = [(a.begun, ended) for a, ended in ran if host in (a.source, a.destination)]
+    edges = sorted(
+        edge for begun, ended in here if ended > begun for edge in ((begun, 1), (ended, -1))
+    )
+    return max(accumulate((change for _, change in edges), initial=0))
+
+
+def releases(
+    record: RunRecord, told: Mapping[str, Sequence[Event]], began: float, end: float
+) -> dict[int, float]:
+    """Seconds after the start before which each move could not begin. ``told``: by VM id."""
+    return {
+        m.move.id: max(0.0, waited.free_at(told.get(m.move.vm_id, ()), m.move.created, end) - began)
+        for m in record.moves
+    }
+
+
+def idle(
+    record: RunRecord,
+    fleet: Fleet | None,
+    told: Mapping[str, Sequence[Event]],
+    began: float,
+    end: float,
+) -> dict[str, float]:
+    """Slot seconds of the sources that nobody used while VMs there waited, by what for.
+
+    Where several things are waited for, the one that most VMs wait for is named.
+    """
+    total: defaultdict[str, float] = defaultdict(float)
+    for source in record.run.sources:
+        here = [m for m in record.moves if same_host(m.move.source, source)]
+        spans = [s for m in here for s in waited.spans(told.get(m.move.vm_id, ()), end)]
+        copies = [a for m in here for a in m.attempts if a.kind in MIGRATIONS]
+        edges = {began, end, *(t for _, a, b in spans for t in (a, b))}
+        edges |= {t for c in copies for t in (c.begun, c.ended or end)}
+        ordered = sorted(t for t in edges if began <= t <= end)
+        for left, right in pairwise(ordered):
+            busy = sum(c.begun <= left and (c.ended or end) >= right for c in copies)
+            waiting = [code for code, a, b in spans if a <= left and b >= right]
+            free = estimate.slots(source, fleet) - busy
+            if free > 0 and waiting:
+                cause = max(sorted(set(waiting)), key=waiting.count)
+                total[cause] += min(free, len(waiting)) * (right - left)
+    return {code: round(seconds, 1) for code, seconds in sorted(total.items()) if seconds > 0}
