@@ -300,7 +300,7 @@ def _print_difference(folder: Path, played: Played) -> None:
 @cli.command()
 def demo() -> None:
     """Tell a night of migrations, in half a minute."""
-    from bot.terminal.demo import main as play
+    from bot.demo.night import main as play
 
     sys.exit(play())
 
@@ -433,7 +433,7 @@ def serve(
     What the settings or the workspace lack is named before anything starts.
     """
     from bot.terminal.running import Wish
-    from bot.terminal.serving import serve
+    from bot.terminal.serve import serve
 
     ctx.exit(serve(where.place(), Wish(None, fleet, speed, seed)))
 
@@ -446,7 +446,7 @@ def manifest(where: _Where, http: str) -> None:
 
     Without --http it is for Socket Mode, which needs no public address.
     """
-    from bot.slack.manifest import manifest
+    from bot.slack.setup.manifest import manifest
 
     click.echo(manifest(where.settings().slack.command, http), nl=False)
 

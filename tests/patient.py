@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bot.slack.standin import Standin
+from bot.standin.slack import Standin
 from engine.clock import Clock
 from tests.hangs import HANGS
 

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from bot.slack.standin import Standin
+from bot.standin.slack import Standin
 from tests.hangs import HANGS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,12 +19,12 @@ from slack_bolt import App
 from slack_sdk import WebClient
 
 from bot import cli, exit_codes
-from bot.slack.app import build_app
-from bot.slack.listeners import Listeners
-from bot.slack.manifest import EVENTS, SCOPES
-from bot.slack.manifest import manifest as manifest_text
-from bot.slack.slack_api import ReplyUrls
-from bot.slack.tables import Tables
+from bot.slack.connection.bolt_app import build_app
+from bot.slack.inbox.listeners import Listeners
+from bot.slack.outbox.rows import Tables
+from bot.slack.setup.manifest import EVENTS, SCOPES
+from bot.slack.setup.manifest import manifest as manifest_text
+from bot.slack.web_api.client import ReplyUrls
 from engine.clock import SystemClock
 from engine.commands.steering import DO, RULES
 from engine.errors import Refused

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from bot.slack.standin_messages import Message, buttons
-from bot.slack.views import APPROVE
+from bot.slack.messages.board import APPROVE
+from bot.standin.values import Message, buttons
 from tests.bench.crowd import Crowd, Json
 from tests.bench.table import Row, at_most, exactly, quantile, told
 from tests.served import OnSlack

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
-from bot.slack.standin import Standin
+from bot.standin.slack import Standin
 
 Json = Mapping[str, object]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.slack.standin import Standin
-from bot.slack.standin_messages import Call
+from bot.standin.slack import Standin
+from bot.standin.values import Call
 from engine.sim.fleet_file import parse
 from tests.bench.table import Row, exactly, told
 from tests.slack.stepped import Stepped, beginning

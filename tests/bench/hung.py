@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bot.cli import main
-from bot.terminal import running, serving
+from bot.terminal import running, serve
 from engine.model import Fleet, Network
 from engine.sim.port import SimPort
 
@@ -51,6 +51,6 @@ class HungPort(SimPort):
 if __name__ == "__main__":
     HungPort.folder, HungPort.hosts = Path(sys.argv[1]), int(sys.argv[2])
     running.SimPort = HungPort
-    serving.HANGS = 1.0
+    serve.HANGS = 1.0
     del sys.argv[1:3]
     main()

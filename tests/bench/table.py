@@ -14,7 +14,7 @@ LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "sqlite-utils")
 TITLE = "# Benchmarks"
 ABOUT = """\
 What `make bench` measures, against the Slack that stands in for the real one on this machine
-(`bot/slack/standin.py`): nothing here has crossed a network. Numbers of different machines do not
+(`bot/standin/slack.py`): nothing here has crossed a network. Numbers of different machines do not
 compare; ratios of one run do.
 """
 

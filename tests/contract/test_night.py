@@ -32,7 +32,7 @@ from tests.prove import spread
 
 pytestmark = needs_checks
 
-DEMO = files("bot.terminal").joinpath("demo_fleet.toml").read_text(encoding="utf-8")
+DEMO = files("bot.demo").joinpath("demo_fleet.toml").read_text(encoding="utf-8")
 THINKING = 60.0
 """Seconds until on-call has read the question."""
 

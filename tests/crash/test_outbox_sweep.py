@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.loops import Loop
-from bot.slack.pace import Rhythm
-from bot.slack.standin import Standin
-from bot.slack.standin_messages import Message
-from bot.slack.views import APPROVE
+from bot.slack.kit.loop import Loop
+from bot.slack.messages.board import APPROVE
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.standin.slack import Standin
+from bot.standin.values import Message
 from engine.sim.fleet_file import parse
 from tests.patient import patient_slack
 from tests.prove import size, spread

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.forms import BREAK, REVIEW, Place, metadata, value_of
-from bot.slack.loops import Loop
-from bot.slack.pace import Rhythm
-from bot.slack.standin import Standin
+from bot.slack.kit.loop import Loop
+from bot.slack.modals.decision import BREAK, REVIEW, Place, metadata, value_of
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.standin.slack import Standin
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
 from tests.patient import patient_slack

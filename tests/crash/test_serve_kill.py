@@ -21,11 +21,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.blocks import fingerprint
-from bot.slack.pace import RATES
-from bot.slack.standin import NotAcked, Standin
-from bot.slack.standin_messages import Message, buttons
-from bot.slack.views import APPROVE
+from bot.slack.kit.blocks import fingerprint
+from bot.slack.messages.board import APPROVE
+from bot.slack.outbox.rate_limits import RATES
+from bot.standin.slack import NotAcked, Standin
+from bot.standin.values import Message, buttons
 from engine.store import events, queries
 from engine.store.store import Store
 from tests.hangs import HANGS

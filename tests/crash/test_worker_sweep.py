@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.loops import Loop
-from bot.slack.pace import Rhythm
-from bot.slack.views import APPROVE
+from bot.slack.kit.loop import Loop
+from bot.slack.messages.board import APPROVE
+from bot.slack.outbox.rate_limits import Rhythm
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
 from tests.patient import patient_slack

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
-from bot.slack.forms import SAID
-from bot.slack.pace import Rhythm
-from bot.slack.tables import Inbound, Tables
-from bot.slack.teller import Teller
-from bot.slack.worker import Worker
+from bot.slack.handlers.worker import Worker
+from bot.slack.messages.publisher import Teller
+from bot.slack.modals.decision import SAID
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.slack.outbox.rows import Inbound, Tables
 from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.model import ApprovalState, HyperVState, Options, RunState, Vm

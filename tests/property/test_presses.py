@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bot.slack import controls
-from bot.slack.causes import by_cause
-from bot.slack.tables import Inbound
+from bot.slack.messages import controls
+from bot.slack.messages.failures import by_cause
+from bot.slack.outbox.rows import Inbound
 from engine.model import MoveState, Outcome
 from engine.store import events, queries
 from engine.store.pen import writing

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.slack.pace import Rhythm
-from bot.slack.standin import Standin
-from bot.slack.standin_messages import Message, buttons
-from bot.slack.views import APPROVE
+from bot.slack.messages.board import APPROVE
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.standin.slack import Standin
+from bot.standin.values import Message, buttons
 from engine.settings import WaitLimits
 from engine.sim.fleet_file import parse
 from engine.store import events, queries

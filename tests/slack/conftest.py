@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.slack.pace import Rhythm
-from bot.slack.serve import SlackSide
-from bot.slack.standin import Standin
-from bot.slack.standin_messages import Message
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.slack.slack_side import SlackSide
+from bot.standin.slack import Standin
+from bot.standin.values import Message
 from engine.advance.engine import Engine
 from engine.clock import VirtualClock
 from engine.commands.service import Service

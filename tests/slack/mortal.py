@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlite_utils import Database
 
-from bot.slack.loops import Loop
+from bot.slack.kit.loop import Loop
 from engine.store.store import Store
 from tests.slack.stepped import Stepped
 

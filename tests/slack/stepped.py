@@ -13,11 +13,11 @@ from pathlib import Path
 
 from slack_bolt import BoltRequest, BoltResponse
 
-from bot.slack.app import dispatch
-from bot.slack.loops import Loop
-from bot.slack.pace import Rhythm
-from bot.slack.serve import SlackSide
-from bot.slack.standin import Standin
+from bot.slack.connection.bolt_app import dispatch
+from bot.slack.kit.loop import Loop
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.slack.slack_side import SlackSide
+from bot.standin.slack import Standin
 from engine.advance.engine import Engine
 from engine.clock import VirtualClock
 from engine.commands.service import Service

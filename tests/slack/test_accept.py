@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from slack_bolt import BoltRequest
 
-from bot.slack.listeners import COMMAND
-from bot.slack.standin import NotAcked
-from bot.slack.tables import Inbound
+from bot.slack.inbox.listeners import COMMAND
+from bot.slack.outbox.rows import Inbound
+from bot.standin.slack import NotAcked
 from engine.errors import Refused
 from engine.language import grammar
 from engine.store import events, queries

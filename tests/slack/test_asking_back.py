@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.previews import NO, YES
+from bot.slack.handlers.previews import NO, YES
 from engine.commands import verbs
 from engine.commands.service import Service
 from engine.language import grammar

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from bot.slack.away import WORTH_TELLING
-from bot.slack.tables import Outbound
+from bot.slack.outbox.outage import WORTH_TELLING
+from bot.slack.outbox.rows import Outbound
 
 
 def put(night, *outs):

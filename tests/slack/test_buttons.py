@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from slack_bolt import BoltRequest
 
-from bot.slack import controls
-from bot.slack.people import Deciders
-from bot.slack.standin_rules import refusal
-from bot.slack.views import Rendered, board_view, failure_view, rendered, report_view
+from bot.slack.messages import controls
+from bot.slack.messages.board import Rendered, board_view, failure_view, rendered, report_view
+from bot.slack.people.approvers import Deciders
+from bot.standin.refusals import refusal
 from engine.commands.steering import DO, RULES, Steering
 from engine.model import Move, MoveRecord, MoveState, Options, Outcome, Run, RunRecord, RunState
 from engine.store import events, queries

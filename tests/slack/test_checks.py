@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.checks import refuse_unless_ready
+from bot.slack.setup.checks import refuse_unless_ready
 from engine.errors import Refused
 from engine.settings import SlackSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.forms import OPTIONS, offered
+from bot.slack.modals.decision import OPTIONS, offered
 from engine.model import ApprovalState
 from engine.store import queries
 

@@ -13,12 +13,12 @@ from itertools import pairwise
 
 import pytest
 
-from bot.slack.connection import LOOK, PING
-from bot.slack.link import SILENT
-from bot.slack.pace import Rhythm
-from bot.slack.restraint import Restraint
-from bot.slack.standin import NotAcked
-from bot.slack.standin_workspace import OPEN
+from bot.slack.connection.restraint import Restraint
+from bot.slack.connection.socket_mode import LOOK, PING
+from bot.slack.connection.websocket import SILENT
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.standin.slack import NotAcked
+from bot.standin.workspace import OPEN
 from tests.hangs import HANGS
 from tests.patient import not_acked
 

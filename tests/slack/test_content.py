@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from bot.slack import in_words
-from bot.slack.blocks import TEXT, actions, button, section
-from bot.slack.tables import Outbound
+from bot.slack.kit.blocks import TEXT, actions, button, section
+from bot.slack.outbox import plain_text
+from bot.slack.outbox.rows import Outbound
 from engine.model import ApprovalState, MoveState, RunState
 from engine.store import events, queries
 
@@ -209,13 +209,13 @@ def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
     blocks = (section("x"), actions(button("Approve 1", "approve", "1.abc")))
     long = Outbound("card:A1@D0RAVI", "message", "C1", "x" * TEXT, blocks, in_words=True)
 
-    text, none = in_words.content(long, "/migrate")
+    text, none = plain_text.content(long, "/migrate")
 
     assert none == ()
     assert len(text) <= TEXT
     assert text.endswith("/migrate approve A1 or /migrate deny A1")
     bare = Outbound("remind:A1:900", "message", "C1", "do it", (section("x"),), in_words=True)
-    assert in_words.content(bare, "/migrate") == ("do it", ())
+    assert plain_text.content(bare, "/migrate") == ("do it", ())
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
     ],
 )
 def test_the_audit_names_what_was_not_told(key, told):
-    said = in_words.given_up(Outbound(key, "message", "C1", "x", run=3), "invalid_blocks")
+    said = plain_text.given_up(Outbound(key, "message", "C1", "x", run=3), "invalid_blocks")
 
     assert said.startswith(f"R3: Slack took {told} neither with blocks nor in words alone (invalid")
     assert "read it with: " in said
@@ -250,4 +250,4 @@ def test_what_has_lost_its_buttons_says_what_can_be_typed_where_it_stands(place,
     blocks = ({"type": "actions", "elements": [{"type": "button", "action_id": "do.retry"}]},)
     out = Outbound("failure:R1:x", "message", "C1", "x", blocks, in_words=True, **place)
 
-    assert in_words.content(out, "/migrate")[0].endswith(f"instead tells: {begins}")
+    assert plain_text.content(out, "/migrate")[0].endswith(f"instead tells: {begins}")

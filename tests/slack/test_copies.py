@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from bot.slack.forms import WITHDRAW
-from bot.slack.tables import Outbound
+from bot.slack.modals.decision import WITHDRAW
+from bot.slack.outbox.rows import Outbound
 from engine.store import events, queries
 
 from .test_decide import actions_of

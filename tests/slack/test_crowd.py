@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from bot.slack.standin import NotAcked
+from bot.standin.slack import NotAcked
 from engine.model import ApprovalState
 from engine.store import events, queries
 

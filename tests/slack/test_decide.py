@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from slack_bolt import BoltRequest
 
-from bot.slack.forms import Place, form
-from bot.slack.standin import NotAcked
-from bot.slack.standin_forms import view_refusal
-from bot.slack.tables import Inbound
+from bot.slack.modals.decision import Place, form
+from bot.slack.outbox.rows import Inbound
+from bot.standin.forms import view_refusal
+from bot.standin.slack import NotAcked
 from engine.commands.steering import Steering
 from engine.model import ApprovalState
 from engine.store import events, queries

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.forms import BREAK, REVIEW
-from bot.slack.review_form import IN_ORDER
-from bot.slack.standin import Standin
+from bot.slack.modals.decision import BREAK, REVIEW
+from bot.slack.modals.review import IN_ORDER
+from bot.standin.slack import Standin
 from engine.model import MoveState
 from engine.store import events
 from tests.hangs import HANGS

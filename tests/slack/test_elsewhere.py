@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.forms import BREAK, WITHDRAW
-from bot.slack.rows import see
-from bot.slack.tables import SECOND, Outbound
+from bot.slack.messages.snapshot import see
+from bot.slack.modals.decision import BREAK, WITHDRAW
+from bot.slack.outbox.rows import SECOND, Outbound
 from engine.model import RunState
 from engine.store import queries
 

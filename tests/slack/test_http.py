@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
-from bot.slack.manifest import PATH
-from bot.slack.standin_payloads import app_mention, event_callback
+from bot.slack.setup.manifest import PATH
+from bot.standin.payloads import app_mention, event_callback
 from tests.hangs import HANGS
 
 SECRET = "a-signing-secret"

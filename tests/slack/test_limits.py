@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot.slack.slack_api import web_client
-from bot.slack.standin_arguments import METHODS
-from bot.slack.standin_tiers import TIERS
+from bot.slack.web_api.client import web_client
+from bot.standin.catalogue import METHODS
+from bot.standin.tiers import TIERS
 from engine.clock import VirtualClock
 from tests.patient import patient_slack
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bot.slack.pager import TRIES, Page, Pager, Pages
+from bot.pager import TRIES, Page, Pager, Pages
 from engine.clock import VirtualClock
 from engine.errors import Refused
 from engine.model import MoveState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.people import Deciders
-from bot.slack.roster import unfit
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.roster import unfit
 from engine.store import events, queries
 
 

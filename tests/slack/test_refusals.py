@@ -9,7 +9,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
-from bot.slack.slack_api import web_client
+from bot.slack.web_api.client import web_client
 from tests.hangs import HANGS
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.rows import see
-from bot.slack.tables import Outbound
+from bot.slack.messages.snapshot import see
+from bot.slack.outbox.rows import Outbound
 from engine.store import queries
 
 LONG = """

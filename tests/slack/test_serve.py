@@ -17,7 +17,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
-from bot.slack.standin import NotAcked, Standin
+from bot.standin.slack import NotAcked, Standin
 from engine.store import queries
 from engine.store.store import Store
 from tests.hangs import HANGS

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.pace import Pace, Rhythm
-from bot.slack.roster import Lookup
-from bot.slack.slack_api import SlackApi, _seconds, web_client
-from bot.slack.tables import Outbound, Sent
-from bot.slack.views import DENY
+from bot.slack.messages.board import DENY
+from bot.slack.outbox.rate_limits import Pace, Rhythm
+from bot.slack.outbox.rows import Outbound, Sent
+from bot.slack.people.roster import Lookup
+from bot.slack.web_api.client import SlackApi, _seconds, web_client
 from engine.sim.fleet_file import parse
 from engine.store import queries
 from tests.patient import patient_slack

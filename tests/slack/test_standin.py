@@ -6,8 +6,8 @@ import pytest
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from bot.slack.slack_api import SlackApi, SlackLater, SlackNever, web_client
-from bot.slack.standin import NotAcked, Standin
+from bot.slack.web_api.client import SlackApi, SlackLater, SlackNever, web_client
+from bot.standin.slack import NotAcked, Standin
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from time import monotonic
 
 from slack_bolt import BoltRequest
 
-from bot.slack.pace import Pace, Rhythm
+from bot.slack.outbox.rate_limits import Pace, Rhythm
+from bot.slack.outbox.rows import FIRST, SECOND, Outbound, Tables
+from bot.slack.outbox.watched_runs import Watched
 from bot.slack.schema import migrations
-from bot.slack.slack_api import REPLIES
-from bot.slack.tables import FIRST, SECOND, Outbound, Tables
-from bot.slack.told import Watched
+from bot.slack.web_api.client import REPLIES
 from engine.language import grammar
 from engine.model import RunState
 from engine.store import events

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from slack_bolt import BoltRequest
 
-from bot.slack import mentions
-from bot.slack.manifest import EVENTS, SHORTCUT, manifest
-from bot.slack.previews import NO, YES
-from bot.slack.standin_payloads import app_mention, event_callback
+from bot.slack.handlers.previews import NO, YES
+from bot.slack.inbox import mentions
+from bot.slack.setup.manifest import EVENTS, SHORTCUT, manifest
+from bot.standin.payloads import app_mention, event_callback
 from engine.errors import UsageError
 from engine.language.grammar import Ask
 from engine.language.vocabulary import VERBS

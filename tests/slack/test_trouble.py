@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bot.slack.away import WORTH_TELLING
-from bot.slack.pace import RATES, Pace, Rate, Rhythm
-from bot.slack.tables import FIRST, LAST, Outbound
+from bot.slack.outbox.outage import WORTH_TELLING
+from bot.slack.outbox.rate_limits import RATES, Pace, Rate, Rhythm
+from bot.slack.outbox.rows import FIRST, LAST, Outbound
 from engine.model import RunState
 from engine.store import events, queries
 

@@ -8,8 +8,8 @@ from urllib.error import URLError
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot.slack.slack_api import SlackApi, SlackLater, SlackNever, web_client
-from bot.slack.standin import NotAcked
+from bot.slack.web_api.client import SlackApi, SlackLater, SlackNever, web_client
+from bot.standin.slack import NotAcked
 
 MARKED = {"event_type": "posted", "event_payload": {"key": "board:R1"}}
 

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from bot.slack.tables import Inbound
-from bot.slack.turns import STARTS, subjects
+from bot.slack.handlers.order import STARTS, subjects
+from bot.slack.outbox.rows import Inbound
 from engine.store import events
 
 

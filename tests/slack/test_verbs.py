@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from slack_bolt import BoltRequest
 
-from bot.slack.verbs import CHANGING, DECISIONS, FOR_STARTERS, LISTED, TRACES
+from bot.slack.handlers.verbs import CHANGING, DECISIONS, FOR_STARTERS, LISTED, TRACES
 from engine.commands import verbs
 from engine.language import grammar
 from engine.model import ApprovalState, MoveState, RunState

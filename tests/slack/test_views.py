@@ -9,20 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.slack import blocks
-from bot.slack.blocks import escape
-from bot.slack.card import Question, card_view, list_views
-from bot.slack.people import Deciders
-from bot.slack.standin_messages import words
-from bot.slack.standin_rules import refusal
-from bot.slack.views import (
-    STATE,
-    board_view,
-    cause,
-    failure_view,
-    report_view,
-)
-from bot.slack.wording import acted, named
+from bot.slack.kit import blocks
+from bot.slack.kit.blocks import escape
+from bot.slack.messages.board import STATE, board_view, cause, failure_view, report_view
+from bot.slack.messages.card import Question, card_view, list_views
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.mentions import acted, named
+from bot.standin.refusals import refusal
+from bot.standin.values import words
 from engine.model import (
     Approval,
     ApprovalState,

@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 from slack_bolt import Ack, BoltRequest, BoltResponse
 from slack_sdk import WebClient
 
-from bot.slack import mentions, sentences
-from bot.slack.app import build_app, dispatch
-from bot.slack.controls import RUN, Control
-from bot.slack.drafts import Draft, Kind
-from bot.slack.forms import Place, metadata
-from bot.slack.listeners import Listeners
-from bot.slack.people import Deciders
-from bot.slack.previews import late_view, preview_view
-from bot.slack.run_forms import ABORT
-from bot.slack.slack_api import ReplyUrls
-from bot.slack.standin_rules import refusal
-from bot.slack.tables import Inbound, Tables
+from bot.slack.connection.bolt_app import build_app, dispatch
+from bot.slack.handlers import answers
+from bot.slack.handlers.confirmations import Draft, Kind
+from bot.slack.handlers.previews import late_view, preview_view
+from bot.slack.inbox import mentions
+from bot.slack.inbox.listeners import Listeners
+from bot.slack.messages.controls import RUN, Control
+from bot.slack.modals.abort import ABORT
+from bot.slack.modals.decision import Place, metadata
+from bot.slack.outbox.rows import Inbound, Tables
+from bot.slack.people.approvers import Deciders
+from bot.slack.web_api.client import ReplyUrls
+from bot.standin.refusals import refusal
 from engine.clock import SystemClock
 from engine.commands.forecast import Forecast, Hindered
 from engine.errors import UsageError
@@ -315,10 +316,10 @@ def test_no_text_that_is_refused_pings_in_its_refusal(text):
         try:
             grammar.parse(said)
         except UsageError as error:
-            told = sentences.usage(error, "/migrate")
+            told = answers.usage(error, "/migrate")
             assert pings(told) == []
             assert len(told) < 4_000
-        assert pings(sentences.as_typed(said, "/migrate")) == []
+        assert pings(answers.as_typed(said, "/migrate")) == []
 
 
 @FIXED

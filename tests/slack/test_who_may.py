@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.roster import unfit
+from bot.slack.people.roster import unfit
 from engine.store import events, queries
 
 START = "host hv01 to hv02 now"

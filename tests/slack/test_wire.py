@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
-from bot.slack.slack_api import web_client
-from bot.slack.standin import NotAcked, Standin
+from bot.slack.web_api.client import web_client
+from bot.standin.slack import NotAcked, Standin
 from engine.clock import VirtualClock
 from tests.hangs import HANGS
 from tests.patient import patient_slack

@@ -1,0 +1,1 @@
+"""The demo: one night told as a conversation."""

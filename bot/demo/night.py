@@ -1,0 +1,261 @@
+"""The demo: one night told as a conversation in a channel, all of it real but the fleet and Slack.
+
+The real Bolt app speaks Socket Mode with a stand-in of Slack in this process; the real engine
+moves VMs of a simulated fleet, sixty times faster than the clock. What is printed is what the
+channel shows. In the end the night is checked, and a night that did not come out as told here is
+an error: exit 1.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bot.demo.transcript import Telling
+from bot.slack.handlers import previews
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.slack.slack_side import SlackSide
+from bot.standin.slack import Standin
+from engine.advance.engine import Engine
+from engine.advance.loop import Loop
+from engine.commands.service import Service
+from engine.errors import VMFerryError
+from engine.settings import Settings, from_mapping
+from engine.sim import fleet_file
+from engine.sim.port import Opened, SimPort, open_world
+from engine.store import events, queries
+from engine.store.store import Store
+from engine.views import report
+
+SPEED = 60.0
+PATIENCE = 100.0
+HURRIED = Rhythm(post=0.05, board=0.15, look=0.03)
+REQUEST = "host HV01 to HV02"
+
+
+class NotAsTold(VMFerryError):
+    """The night did not come out as it should: something is broken."""
+
+
+def main() -> int:
+    """Tell the night; returns the exit code."""
+    telling = Telling(sys.stdout)
+    try:
+        with _night(telling) as night:
+            _play(night)
+            problems = _check(night)
+    except (NotAsTold, AssertionError, VMFerryError) as error:
+        print(f"\nThe demo broke off: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(f"\nNot as told: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+@dataclass
+class Night:
+    """The channel, its people, the world and the engine behind it."""
+
+    slack: Standin
+    telling: Telling
+    opened: Opened
+    port: SimPort
+    store: Store
+    ops: str
+    people: dict[str, str]
+    broken: list[BaseException] = field(default_factory=list)
+    heard: int = 0
+
+    def wait_for(self, seen: Callable[[], Any], what: str) -> Any:
+        """Tell what the channel shows until ``seen`` is true. Raises ``NotAsTold``."""
+
+        def look() -> Any:
+            if self.broken:
+                raise NotAsTold(f"the engine ended: {self.broken[0]}")
+            self.tell()
+            return seen()
+
+        try:
+            found = self.slack.wait_for(look, PATIENCE)
+        except AssertionError:
+            raise NotAsTold(f"the channel never showed {what}") from None
+        self.tell()
+        return found
+
+    def tell(self) -> None:
+        """Everything that is new, in the channel and behind it."""
+        news = events.since(self.store, self.heard)
+        self.heard = news[-1].seq if news else self.heard
+        self.telling.aside(news)
+        self.telling.tell(self.slack, self.ops, self.now())
+
+    def now(self) -> float:
+        """The world's time."""
+        return self.opened.clock().now()
+
+    def thread_has(self, words: str) -> bool:
+        """Does a reply in the run's thread say this?"""
+        board = self.slack.messages(self.ops)[0]
+        return any(words in m.text for m in self.slack.thread(self.ops, board.ts))
+
+
+def _patient() -> Standin:
+    """A Slack that lets a busy machine take its time."""
+    return Standin(ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE)
+
+
+@contextmanager
+def _night(telling: Telling) -> Iterator[Night]:
+    """Everything set up, everything closed again."""
+    with tempfile.TemporaryDirectory(prefix="vmferry-demo-") as room, _patient() as slack:
+        ops = slack.channel("ops-migrations")
+        people = {name: slack.user(name) for name in ("dana", "eve", "ravi")}
+        settings = _settings(slack, people["ravi"])
+        text = files("bot.demo").joinpath("demo_fleet.toml").read_text(encoding="utf-8")
+        fleet = fleet_file.parse(text, "demo_fleet.toml")
+        opened = open_world(fleet, None, speed=SPEED)
+        clock = opened.clock()
+        port = SimPort(opened.world, clock)
+        store = Store(Path(room) / "vmferry.db")
+        engine = Engine(store, port, clock, settings)
+        service = Service(store, clock, settings)
+        side = SlackSide(store, service, settings, clock, base_url=slack.base_url, rhythm=HURRIED)
+        night = Night(slack, telling, opened, port, store, ops, people)
+        engine.take_over()
+        engine.look()
+        stop = threading.Event()
+        loop = Loop(engine, clock, service.wake, settings.engine.tick)
+        worker = threading.Thread(target=_drive, args=(loop, stop, night), name="engine")
+        worker.start()
+        try:
+            with side:
+                if not side.connection.connected.wait(PATIENCE):
+                    raise NotAsTold("the bot could not connect to the stand-in")
+                yield night
+        finally:
+            stop.set()
+            service.wake.set()
+            worker.join()
+            engine.close()
+            store.close()
+
+
+def _settings(slack: Standin, approver: str) -> Settings:
+    return from_mapping(
+        {
+            "slack": {
+                "bot_token": slack.bot_token,
+                "app_token": slack.app_token,
+                "approvers": approver,
+            }
+        },
+        "in the demo",
+    )
+
+
+def _drive(loop: Loop, stop: threading.Event, night: Night) -> None:
+    try:
+        loop.run(lambda: False, stop)
+    except BaseException as error:  # told by the thread that people look at
+        night.broken.append(error)
+
+
+# --- the night --------------------------------------------------------------------------------
+
+
+def _play(night: Night) -> None:
+    """Who types and clicks what, and what the world does behind everybody's back."""
+    dana, eve, ravi = (night.people[name] for name in ("dana", "eve", "ravi"))
+    world, slack, telling = night.opened.world, night.slack, night.telling
+    telling.opening(night.opened.start)
+    now = night.now()
+    world.foreign(now, "guest07", "HV03")
+    world.outcome(now, "erp01", "failed", "source")
+    world.lose(now, "shop01", acls="all")
+    world.lose(now, "old-crm", acls="all", nics=True)
+    _types(night, dana, "host HV0I to HV02")
+    night.wait_for(lambda: any("No host" in e.text for e in slack.ephemerals(dana)), "a refusal")
+    _types(night, dana, REQUEST)
+    night.wait_for(lambda: any("would move" in e.text for e in slack.ephemerals(dana)), "a preview")
+    night.telling.person(slack.name(dana), "clicks [Start]", night.now())
+    slack.click_private(dana, previews.YES)
+    night.wait_for(lambda: slack.messages(night.ops), "the board")
+    night.wait_for(lambda: _card(night), "the question")
+    _clicks(night, eve, "Approve 2")
+    night.wait_for(lambda: slack.ephemerals(eve), "an answer to a click by somebody else")
+    _clicks(night, dana, "Approve 2")
+    night.wait_for(lambda: len(slack.ephemerals(dana)) > 3, "an answer to the requester's click")
+    _clicks(night, ravi, "Approve 2")
+    night.wait_for(lambda: night.thread_has("Approved by"), "the decision")
+    night.wait_for(lambda: night.thread_has("R1 ended"), "the final report")
+    night.wait_for(lambda: "Completed" in slack.messages(night.ops)[0].shown, "the last board")
+
+
+def _types(night: Night, user: str, text: str) -> None:
+    night.telling.person(night.slack.name(user), f"/migrate {text}", night.now())
+    night.slack.command(user, night.ops, text)
+
+
+def _card(night: Night) -> str:
+    """The ts of the approval card, or nothing yet."""
+    boards = night.slack.messages(night.ops)
+    replies = night.slack.thread(night.ops, boards[0].ts) if boards else ()
+    return next((m.ts for m in replies if m.text.startswith("Approve moving")), "")
+
+
+def _clicks(night: Night, user: str, label: str) -> None:
+    night.telling.person(night.slack.name(user), f"clicks [{label}]", night.now())
+    night.slack.click(user, _card(night), "approve")
+
+
+# --- did it come out? ---------------------------------------------------------------------------
+
+
+def _check(night: Night) -> list[str]:
+    """What is not as told, in words; and the closing lines of the telling."""
+    document = report.document(night.store, "vmm01", night.now())
+    run = document["runs"][0]
+    moves = {m["vm"]: m for m in run["moves"]}
+    told = events.since(night.store)
+    kinds = [e.kind for e in told]
+    clicks = [e for e in told if e.kind == "refused" and "approval" in e.detail]
+    verified = events.verify(night.store)
+    checks = {
+        "every VM moved": run["exit"] == 0 and all(m["state"] == "done" for m in moves.values()),
+        "HV01 proven empty, twice": "host.empty" in kinds,
+        "no start without a free slot, no VM moved twice": not night.opened.world.violations,
+        "problem 1, the limit: VMs waited for a slot": any(
+            "SLOT" in m["waited"] for m in moves.values()
+        ),
+        "problem 2, extended ACLs: shop01's were put back": _repairs(moves["shop01"]) == {"acl"},
+        "problem 3, powered-down networks: old-crm's came back": _repairs(moves["old-crm"])
+        == {"acl", "network", "switch", "vlan"},
+        "problem 4, the backup: sql02 waited for it": "BACKUP" in moves["sql02"]["waited"],
+        "a failure and its retry: erp01": len(_tries(moves["erp01"])) == 2,
+        "powered-down VMs moved only with ravi's approval": _granted_by(night)
+        == [f"@{night.people['ravi']}"],
+        "two clicks by people who may not were refused and kept": len(clicks) == 2,
+    }
+    calls = len(night.slack.calls("chat.postMessage")) + len(night.slack.calls("chat.update"))
+    night.telling.closing(run, list(checks.items()), verified, len(night.port.calls), calls)
+    return [what for what, is_so in checks.items() if not is_so]
+
+
+def _repairs(move: dict[str, Any]) -> set[str]:
+    return {repair["what"] for repair in move["repairs"]}
+
+
+def _tries(move: dict[str, Any]) -> list[dict[str, Any]]:
+    return [a for a in move["attempts"] if a["kind"] in ("live", "cold")]
+
+
+def _granted_by(night: Night) -> list[str | None]:
+    record = queries.record(night.store, 1)
+    return [a.by for a in record.approvals if a.granted] if record else []

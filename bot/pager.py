@@ -1,0 +1,163 @@
+"""Wakes somebody outside Slack: a Slack ping wakes nobody under Do Not Disturb.
+
+One HTTP POST for each distinct cause, out of a row of its own and in a thread of its own, so that
+a pager that does not answer holds up nothing. It is called again until it takes the call, at
+growing intervals, and given up after some hours. A kill between call and row calls once more:
+``key`` in the body tells the pager that it is the same. Its address may hold a key, so it is
+neither in a row nor in the log.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from bot.slack.kit.loop import Loop
+from engine.clock import Clock
+from engine.store.store import Store
+
+log = logging.getLogger(__name__)
+migrations = Migrations("vmferry.slack.pager")
+
+TIMEOUT = 5.0
+TRIES, LONGEST = 20, 900.0  # about three and a half hours
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@migrations()
+def m001_pages(db: Database) -> None:
+    """What the pager is told; ``due`` by the wall clock; ``done`` once it took it or was given
+    up."""
+    db.execute(
+        "CREATE TABLE slack_pages (key TEXT PRIMARY KEY, body TEXT NOT NULL,"
+        " due REAL NOT NULL, tries INTEGER NOT NULL DEFAULT 0, done REAL) STRICT"
+    )
+    db.execute("CREATE INDEX slack_pages_open ON slack_pages (due) WHERE done IS NULL")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One cause to wake somebody: ``key`` is the same however often it is told."""
+
+    key: str
+    event: str
+    run: str
+    text: str
+
+    @property
+    def body(self) -> Mapping[str, str]:
+        """What is sent."""
+        return {"key": self.key, "event": self.event, "run": self.run, "text": self.text}
+
+
+class Pages:
+    """The rows. Without a pager none is written."""
+
+    def __init__(self, store: Store, wall: Clock, wanted: bool) -> None:
+        self.store, self.wall, self.wanted = store, wall, wanted
+        with store.transaction() as db:
+            migrations.apply(db)
+
+    def put(self, db: Database, page: Page) -> bool:
+        """Have somebody woken, once for each key; whether it is new. Writes inside the caller's
+        transaction."""
+        if not self.wanted:
+            return False
+        written = db.execute(
+            "INSERT OR IGNORE INTO slack_pages (key, body, due) VALUES (?, ?, ?)",
+            [page.key, json.dumps(page.body), self.wall.now()],
+        )
+        return written.rowcount == 1
+
+    def next_due(self) -> tuple[str, str, float, int] | None:
+        """Key, body, when and how often tried of the page that is to be sent next: the one that is
+        due first. No pause is so long that a page is due later than ``LONGEST`` from now: then the
+        clock was set back, and it is due at once."""
+        now = self.wall.now()
+        rows = self.store.database().query(
+            "SELECT key, body, tries, CASE WHEN due > :latest THEN :now ELSE due END AS due"
+            " FROM slack_pages WHERE done IS NULL ORDER BY 4, rowid LIMIT 1",
+            {"now": now, "latest": now + LONGEST},
+        )
+        row = next(iter(rows), None)
+        return (row["key"], row["body"], row["due"], row["tries"]) if row else None
+
+    def sent(self, key: str) -> None:
+        """The pager took it."""
+        self._set("done = ?", self.wall.now(), key)
+
+    def failed(self, key: str, again: float) -> None:
+        """It did not; to be tried again at ``again``."""
+        self._set("tries = tries + 1, due = ?", again, key)
+
+    def _set(self, change: str, value: float, key: str) -> None:
+        with self.store.transaction() as db:
+            db.execute(f"UPDATE slack_pages SET {change} WHERE key = ?", [value, key])
+
+
+class Pager:
+    """Sends what is due. ``again`` are the seconds before the second try."""
+
+    def __init__(self, pages: Pages, url: str, again: float = 5.0) -> None:
+        self.pages, self.again = pages, again
+        self._url = url
+        self.loop = Loop("slack-pager", self.send_due)
+
+    def send_due(self) -> float | None:
+        """Send every page that is due; the seconds until the next is. Where somebody stops us, no
+        more are begun: a pager that hangs takes seconds for each."""
+        wall = self.pages.wall
+        while self._url and not self.loop.stopped and (page := self.pages.next_due()) is not None:
+            key, body, due, tries = page
+            wait = due - wall.now()
+            if wait > 0:
+                return wait
+            trouble = self._post(body)
+            if not trouble:
+                self.pages.sent(key)
+            elif tries + 1 >= TRIES:
+                log.error("the pager was not reached for %s in %d tries: %s", key, TRIES, trouble)
+                self.pages.sent(key)
+            else:
+                log.warning("the pager was not reached for %s: %s", key, trouble)
+                pause = min(self.again * 2**tries, LONGEST)
+                self.pages.failed(key, wall.now() + pause)
+        return None
+
+    def _post(self, body: str) -> str:
+        """One call; why it was not taken, without the address. Empty: it was."""
+        request = urllib.request.Request(
+            self._url,
+            data=body.encode(),
+            headers={"Content-Type": "application/json", "User-Agent": "vmferry"},
+            method="POST",
+        )
+        local = urlsplit(self._url).hostname in LOCAL
+        proxies = [urllib.request.ProxyHandler({})] if local else []
+        opener = urllib.request.build_opener(_NoRedirect, *proxies)
+        try:
+            with opener.open(request, timeout=TIMEOUT) as answer:
+                return "" if 200 <= answer.status < 300 else f"HTTP {answer.status}"
+        except urllib.error.HTTPError as error:
+            error.close()
+            return f"HTTP {error.code}"
+        except urllib.error.URLError as error:
+            return type(error.reason).__name__
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return type(error).__name__
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Another address was not set by anybody: it is not called."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None

@@ -1,0 +1,1 @@
+"""How Slack reaches us: two sockets or HTTP, in front of one Bolt app."""

@@ -1,0 +1,87 @@
+"""HTTP mode: Slack's requests, checked by Bolt, in front of the same app as the sockets.
+
+Bolt refuses what is not signed with our secret, and what was signed more than five minutes ago.
+TLS is the business of a proxy in front.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+
+from aiohttp import web
+from slack_bolt import App, BoltRequest
+from slack_bolt.adapter.aiohttp import to_aiohttp_response
+
+from bot.slack.connection.background import Background
+from bot.slack.setup.manifest import PATH
+from engine.errors import Refused
+
+DRAIN = 5.0
+STAMP, SIGNATURE = "x-slack-request-timestamp", "x-slack-signature"
+SECONDS = re.compile(r"[0-9]{1,12}")
+
+
+class HttpMode(Background):
+    """A server on ``listen`` and ``port``."""
+
+    def __init__(self, app: App, listen: str, port: int) -> None:
+        super().__init__(app, "slack-http")
+        self._listen, self._port = listen, port
+        self._socket: socket.socket | None = None
+        self._requests = 0
+
+    @property
+    def in_hand(self) -> int:
+        """Requests that are not answered yet."""
+        return self._requests
+
+    def start(self) -> None:
+        """Listen. Raises ``Refused`` where the address cannot be had."""
+        try:
+            family = socket.AF_INET6 if ":" in self._listen else socket.AF_INET
+            self._socket = socket.create_server((self._listen, self._port), family=family)
+        except OSError as error:
+            raise Refused(
+                f"{self._listen}:{self._port} cannot be listened on: {error.strerror or error}.",
+                what="slack.port",
+                hint="Set another slack.port or slack.listen.",
+            ) from None
+        super().start()
+
+    async def _live(self) -> None:
+        server = web.Application()
+        server.router.add_post(PATH, self._answer)
+        runner = web.AppRunner(server, access_log=None, shutdown_timeout=DRAIN)
+        await runner.setup()
+        assert self._socket is not None
+        try:
+            await web.SockSite(runner, self._socket).start()
+            self.connected.set()
+            await self._halt.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        if not _is_signed(request):
+            return web.Response(status=401)
+        text = (await request.read()).decode("utf-8", "replace")
+        headers: dict[str, str | Sequence[str]] = dict(request.headers)
+        try:
+            asked = BoltRequest(body=text, headers=headers)
+        except (ValueError, TypeError, AttributeError, LookupError):
+            # Bolt reads before it checks: not worth a line in the log.
+            return web.Response(status=400)
+        self._requests += 1
+        try:
+            return await to_aiohttp_response(await self._dispatch(lambda: asked))
+        finally:
+            self._requests -= 1
+
+
+def _is_signed(request: web.Request) -> bool:
+    """Could these headers be Slack's? Over others Bolt would stumble, with a trace in the log for
+    whoever sends them."""
+    stamp, signature = (request.headers.get(name, "") for name in (STAMP, SIGNATURE))
+    return SECONDS.fullmatch(stamp) is not None and signature.isascii() and signature != ""

@@ -1,0 +1,186 @@
+"""Socket Mode: two sockets in front of the sync Bolt app, each replaced when it is lost.
+
+Theory of operation. A thread of its own runs an event loop with the sockets. Slack sends each
+envelope over any one of them; each is handed to one dispatching thread, in the order of arrival,
+so that waiting for the database never delays a ping. A keeper per place watches the age of the last
+pong: a socket that is closed, silent or asked to leave is replaced, with restraint. The old one
+closes behind it, once what it has in hand is acked: an envelope that is in flight at a close would
+never be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import time
+
+from slack_bolt import App, BoltRequest
+from slack_bolt.adapter.socket_mode.async_internals import send_async_response
+from slack_bolt.adapter.socket_mode.internals import build_headers
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+
+from bot.slack.connection.background import Background
+from bot.slack.connection.restraint import WITHIN, Restraint
+from bot.slack.connection.websocket import FULL, Link
+from bot.slack.web_api.client import SlackLater, SlackTrouble, socket_client
+
+log = logging.getLogger(__name__)
+
+LINKS = 2
+PING = 1.0
+LOOK = 0.25
+LATE = 1.0
+OPENING = 10.0
+PROVEN = 30.0
+DRAIN = 5.0
+
+
+class Connection(Background):
+    """``connected`` is set once Slack has said hello; ``num_connections`` is what it counted at
+    the last hello."""
+
+    def __init__(self, app: App, app_token: str, base_url: str | None = None) -> None:
+        super().__init__(app, "slack-socket")
+        self.num_connections = 0
+        self._app_token, self._base_url = app_token, base_url
+        self._links: set[Link] = set()
+        self._closing: dict[Link, asyncio.Task[None]] = {}
+        self._lost_at = -WITHIN
+        self._opening = asyncio.Lock()
+
+    @property
+    def in_hand(self) -> int:
+        """Envelopes that were received and are not acked yet."""
+        return sum(link.in_hand for link in tuple(self._links))
+
+    async def _live(self) -> None:
+        keepers = [asyncio.create_task(self._keep()) for _ in range(LINKS)]
+        try:
+            await self._halt.wait()
+        finally:
+            await _cancel(keepers)
+            await asyncio.gather(*(self._retire(link) for link in tuple(self._links)))
+            await _cancel([t for t in asyncio.all_tasks() if t is not asyncio.current_task()])
+
+    # --- one place ----------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Keep one socket open."""
+        restraint = Restraint()
+        link = await self._open(restraint)
+        while True:
+            trouble = await self._watch(link, restraint)
+            log.info("a socket to Slack is replaced: %s", trouble)
+            self._lost_at = self._loop.time()
+            if link.leaving == FULL:
+                await self._retire(link)
+            elif not link.leaving:  # it brings nothing any more, and its end may take a while
+                self._retire(link)
+            fresh = await self._open(restraint)
+            self._retire(link)
+            link = fresh
+
+    async def _open(self, restraint: Restraint) -> Link:
+        """A socket that Slack has greeted, however long it takes; one is opened at a time."""
+        while True:
+            await asyncio.sleep(restraint.pause(self._loop.time()))
+            async with self._opening:
+                link = await self._try(restraint)
+            if link is not None:
+                return link
+
+    async def _try(self, restraint: Restraint) -> Link | None:
+        link = Link(self._app_token, socket_client(self._base_url), self._handle)
+        self._links.add(link)
+        restraint.tries(self._loop.time())
+        try:
+            async with asyncio.timeout(OPENING):
+                await link.connect()
+        except Exception as error:  # whatever it is: who gives up here hears nothing any more
+            self._unreachable(error, restraint, link)
+            return None
+        restraint.opened(greeted=self._as_expected(link))
+        return link
+
+    def _unreachable(self, error: Exception, restraint: Restraint, link: Link) -> None:
+        self._retire(link)
+        if link.current_session is not None:
+            restraint.opened(greeted=False)
+        if isinstance(error, SlackLater) and error.seconds is not None:
+            restraint.told_to_wait(self._loop.time() + error.seconds)
+        pause = restraint.pause(self._loop.time())
+        # Others may tell the address of the socket, which holds the ticket that lets it in.
+        why = f"{error}" if isinstance(error, SlackTrouble) else type(error).__name__
+        log.warning("Slack cannot be reached (%s), trying again in %.0f s", why, pause)
+
+    def _as_expected(self, link: Link) -> bool:
+        """Does Slack count only our sockets? One that was lost may be in its books for a while."""
+        ours = sum(one.welcomed.is_set() for one in self._links)
+        self.num_connections = link.num_connections
+        self.connected.set()
+        log.info("Slack said hello: connection %d with this app token", link.num_connections)
+        lately = self._loop.time() - self._lost_at < WITHIN
+        if link.num_connections <= ours + lately:
+            return True
+        log.warning(
+            "Slack counts %d connections with this app token, and %d are ours. Does another VMFerry"
+            " use it? Each command and click goes to one of them only: what another one takes never"
+            " comes here. Give each its own app.",
+            link.num_connections,
+            ours,
+        )
+        return False
+
+    async def _watch(self, link: Link, restraint: Restraint) -> str:
+        """Why the socket has to be replaced, as soon as it has to be."""
+        opened = looked = self._loop.time()
+        pinged = 0.0
+        while True:
+            now = self._loop.time()
+            if now - looked > LATE:
+                link.forgive(now)
+            looked = now
+            trouble = link.trouble(now)
+            if trouble:
+                return trouble
+            if now - pinged >= PING:
+                pinged = now
+                if not await link.greet():
+                    return "nothing can be sent over it"
+            if now - opened > PROVEN:
+                restraint.lasted()
+            await asyncio.sleep(LOOK)
+
+    # --- the end of a socket --------------------------------------------------------------------
+
+    def _retire(self, link: Link) -> asyncio.Task[None]:
+        """Close it in the background. Idempotent."""
+        if link not in self._closing:
+            self._closing[link] = asyncio.create_task(self._close(link))
+        return self._closing[link]
+
+    async def _close(self, link: Link) -> None:
+        """Have what is in hand acked, then close."""
+        until = self._loop.time() + DRAIN
+        while link.in_hand and self._loop.time() < until:
+            await asyncio.sleep(0.01)
+        await link.close()
+        self._links.discard(link)
+        self._closing.pop(link, None)
+
+    # --- what comes over it -----------------------------------------------------------------------
+
+    async def _handle(self, client: AsyncBaseSocketModeClient, req: SocketModeRequest) -> None:
+        """One envelope: run the app, ack."""
+        begun = time()  # only Bolt's debug line shows it
+        answer = await self._dispatch(
+            lambda: BoltRequest(mode="socket_mode", body=req.payload, headers=build_headers(req))
+        )
+        await send_async_response(client, req, answer, begun)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for one in tasks:
+        one.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""What a row of the inbox comes to: read, permitted, done, answered."""

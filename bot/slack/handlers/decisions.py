@@ -1,0 +1,279 @@
+"""What a click comes to: a decision, a form to be filled in, or a question that is asked again.
+
+Everything is bound to the digest on the button: what was shown is what is decided. A row that
+had begun when the bot was killed takes what stands in the rows as its own success.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bot.slack.handlers import answers
+from bot.slack.kit.blocks import Block
+from bot.slack.messages.board import AGAIN, APPROVE, DENY
+from bot.slack.messages.card import left_behind
+from bot.slack.modals import review
+from bot.slack.modals.decision import (
+    BREAK,
+    CHOOSE,
+    FORMS,
+    REVIEW,
+    SAID,
+    WITHDRAW,
+    Place,
+    form,
+    read_value,
+    value_of,
+)
+from bot.slack.outbox.rows import Inbound
+from bot.slack.people.approvers import Deciders, slack_id
+from bot.slack.people.mentions import spelled
+from engine.commands import reviewing
+from engine.commands.service import Decision, Service
+from engine.commands.steering import Steering
+from engine.errors import Refused
+from engine.model import Approval, RunRecord
+from engine.policy.approvals import approval as approvals
+from engine.policy.approvals import review as reviews
+from engine.policy.approvals.review import Reviewer
+from engine.settings import SlackSettings
+from engine.store import events, queries
+
+KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)})
+
+
+@dataclass(frozen=True)
+class Clicked:
+    """What a button says: its action, the approval and the digest that it showed."""
+
+    action: str
+    number: int
+    digest: str
+
+    @property
+    def breaks(self) -> bool:
+        """Does it break the glass?"""
+        return self.action.startswith(BREAK)
+
+    @property
+    def reviews(self) -> bool:
+        """Is it about a glass that was broken?"""
+        return self.action.startswith(REVIEW)
+
+    @property
+    def by_outsiders(self) -> bool:
+        """May it come from somebody who may decide on nothing? Then who they are has to be known
+        all the better."""
+        return self.breaks or self.reviews
+
+    @property
+    def what(self) -> str:
+        """For the audit: ``deny A3``."""
+        return f"{self.action.removesuffix(SAID)} A{self.number}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said to the person (empty: the card says it), or the form that opens."""
+
+    reply: str = ""
+    form: Block | None = None
+
+
+def read(row: Inbound) -> Clicked | None:
+    """What was clicked; ``None`` for a button that we did not make."""
+    action = str(row.body.get("action"))
+    shown = read_value(str(row.body.get("value")))
+    return Clicked(action, *shown) if shown is not None and action in KNOWN else None
+
+
+class Clicks:
+    """Carries out clicks. ``deciders`` is as it was when the row was taken up."""
+
+    def __init__(self, service: Service, slack: SlackSettings) -> None:
+        self.service, self.store, self.slack = service, service.store, slack
+        self.steering = Steering(service)
+
+    def answer(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
+        """Decide, open a form, or ask again. Raises ``Refused``."""
+        if self.done_before(row, clicked):
+            return Answer()  # the card says it; a second try would stand in the audit as refused
+        if clicked.action == AGAIN:
+            return Answer(self._ask_again(row, clicked))
+        if clicked.reviews:
+            return self._review(row, clicked, deciders)
+        if clicked.action in FORMS:
+            opened = self._form(row, clicked, deciders)
+            if opened is not None:
+                return Answer(form=opened)
+        made = self._decide(row, clicked, deciders)
+        command = spelled(row, self.slack.command)
+        return Answer(answers.decision(made, row.by, row.received, deciders, command))
+
+    def done_before(self, row: Inbound, clicked: Clicked) -> bool:
+        """Did this row come to something before a kill? What the same person clicked earlier was
+        decided before this row began: rows are worked off one by one."""
+        if row.begun is None:
+            return False
+        if clicked.reviews:
+            seen = queries.review(self.store, clicked.number)
+            if seen is None or seen.at is None:
+                return False
+            return seen.by == row.by and seen.at >= row.begun
+        asked = queries.approval(self.store, clicked.number)
+        if asked is None:
+            return False
+        if clicked.action == AGAIN:
+            return self._asked_before(row, asked.run)
+        return asked.by == row.by and asked.decided is not None and asked.decided >= row.begun
+
+    # --- decisions --------------------------------------------------------------------------
+
+    def _decide(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
+        people, reason = deciders.people(), str(row.body.get("reason") or "")
+        if clicked.action.startswith(WITHDRAW):
+            return self.steering.withdraw(
+                clicked.number,
+                by=row.by,
+                deciders=people,
+                digest=clicked.digest,
+                reason=reason,
+            )
+        if clicked.breaks:
+            return self._break(row, clicked, deciders)
+        verdict: Literal["approve", "deny"] = "approve"
+        if clicked.action.startswith(DENY):
+            verdict = "deny"
+        return self.service.decide(
+            clicked.number,
+            verdict,
+            by=row.by,
+            deciders=people,
+            digest=clicked.digest,
+            reason=reason,
+            vms=self._chosen(row, clicked),
+        )
+
+    def _break(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
+        """A yes of somebody whom the rules bar."""
+        _, record = self._asked(clicked)
+        return self.service.decide(
+            clicked.number,
+            "approve",
+            by=row.by,
+            deciders=deciders.people(),
+            digest=clicked.digest,
+            reason=str(row.body.get("reason") or ""),
+            glass=self._glass(row.by, deciders, record),
+        )
+
+    def _glass(self, by: str, deciders: Deciders, record: RunRecord | None) -> approvals.Glass:
+        return approvals.Glass(
+            allowed=self.slack.break_glass and self._is_trusted(by, deciders),
+            fit=_is_fit(by, deciders),
+            others=deciders.others(record.run if record else None),
+        )
+
+    def _is_trusted(self, by: str, deciders: Deciders) -> bool:
+        """May they start runs, or decide?"""
+        known = (*deciders.starters, *deciders.everybody)
+        return not self.slack.starters or slack_id(by) in known
+
+    def _chosen(self, row: Inbound, clicked: Clicked) -> list[str] | None:
+        """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
+        if not clicked.action.startswith(CHOOSE):
+            return None
+        asked = queries.approval(self.store, clicked.number)
+        numbers = row.body.get("vms")
+        if asked is None or not isinstance(numbers, list):
+            return []
+        return [f"id:{asked.vms[n]}" for n in map(int, numbers) if n < len(asked.vms)]
+
+    # --- forms ------------------------------------------------------------------------------
+
+    def _form(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Block | None:
+        """The form, for somebody who may decide; ``None``: the decision itself will say why not."""
+        asked, record = self._asked(clicked)
+        if asked is None or record is None:
+            return None
+        run, people = record.run, deciders.people()
+        if clicked.action == WITHDRAW:
+            started = approvals.has_started(asked, record.moves)
+            digest = clicked.digest
+            word = approvals.judge_withdrawal(asked, run, row.by, digest, people, started)
+        elif clicked.breaks:
+            glass, filled = self._glass(row.by, deciders, record), "x" * approvals.REASON_LEAST
+            word = approvals.judge_breaking(
+                asked, run, row.by, clicked.digest, people, glass, filled
+            )
+        else:
+            word = approvals.judge_click(asked, run, row.by, clicked.digest, people)
+        if word != "ok":
+            return None
+        names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
+        place = Place(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
+        meant = asked.granted if clicked.action == WITHDRAW and asked.granted else asked.vms
+        shown = [names.get(vm_id, vm_id) for vm_id in meant]
+        return form(clicked.action, asked, shown, run, place)
+
+    # --- a glass that was broken --------------------------------------------------------------
+
+    def _review(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
+        """The form, for somebody who may review; else what it comes to, or why it does not."""
+        who = Reviewer(fit=_is_fit(row.by, deciders), trusted=self._is_trusted(row.by, deciders))
+        opened = self._review_form(row, clicked, who) if clicked.action == REVIEW else None
+        if opened is not None:
+            return Answer(form=opened)
+        made = reviewing.review(
+            self.service,
+            clicked.number,
+            row.body.get("verdict") == review.IN_ORDER,
+            by=row.by,
+            who=who,
+            note=str(row.body.get("reason") or ""),
+        )
+        return Answer(review.answered(made, row.by))
+
+    def _review_form(self, row: Inbound, clicked: Clicked, who: Reviewer) -> Block | None:
+        """The form; ``None`` for somebody who may not: the review itself will say why."""
+        asked, record = self._asked(clicked)
+        found = queries.review(self.store, clicked.number)
+        if asked is None or record is None or found is None:
+            return None
+        if reviews.judge(found, record.run, row.by, who, True, "") != "ok":
+            return None
+        place = Place(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
+        return review.review_form(found, asked, record, place)
+
+    def _asked(self, clicked: Clicked) -> tuple[Approval | None, RunRecord | None]:
+        asked = queries.approval(self.store, clicked.number)
+        return asked, queries.record(self.store, asked.run) if asked else None
+
+    # --- asking again -----------------------------------------------------------------------
+
+    def _ask_again(self, row: Inbound, clicked: Clicked) -> str:
+        """Have what was denied or expired asked about anew: those VMs are tried again."""
+        asked, record = self._asked(clicked)
+        if asked is None or record is None:
+            raise Refused("I do not know this question any more.")
+        left = left_behind(asked, record)
+        if asked.digest != clicked.digest or not left:
+            raise Refused(f"Nothing of {asked.label} is left to ask about.")
+        words = [f"id:{vm_id}" for vm_id in left]
+        return self.steering.retry(record.run.label, words, by=row.by)
+
+    def _asked_before(self, row: Inbound, run: int) -> bool:
+        """Did this row do it before a kill?"""
+        if row.begun is None:
+            return False
+        return any(
+            event.by == row.by and event.at >= row.begun and event.kind == "move.pending"
+            for event in events.since(self.store, run=run)
+        )
+
+
+def _is_fit(by: str, deciders: Deciders) -> bool:
+    """Is this somebody in Slack, and no guest, bot or stranger?"""
+    user = slack_id(by)
+    return user is not None and user not in deciders.unfit

@@ -1,0 +1,92 @@
+"""What a click on a button that acts on a run comes to: the typed verb, said about what was shown.
+
+Who may say it, what it does and its sentence are those of the verb. A row that had begun when the
+bot was killed is answered with what it did then: the version on its button is no longer that of
+the rows, because of itself.
+"""
+
+from __future__ import annotations
+
+from bot.slack.handlers.decisions import Answer
+from bot.slack.handlers.verbs import Verbs
+from bot.slack.kit.blocks import Block
+from bot.slack.messages import controls
+from bot.slack.messages.controls import DETAILS, FORM, RUN, Control
+from bot.slack.modals import abort
+from bot.slack.modals.decision import Place
+from bot.slack.outbox.rows import Inbound
+from bot.slack.people.approvers import Deciders
+from engine.errors import Refused
+from engine.language.grammar import Ask
+from engine.model import MoveRecord, RunRecord
+from engine.store import queries
+
+
+def read(row: Inbound) -> Control | None:
+    """What was clicked; ``None`` for any other button."""
+    return controls.read(str(row.body.get("action")), str(row.body.get("value")))
+
+
+class Pressed:
+    """Carries out clicks on these buttons by way of the typed verbs."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        self.verbs, self.store = verbs, verbs.store
+
+    def answer(self, row: Inbound, control: Control, deciders: Deciders) -> Answer:
+        """What is said to whoever clicked, or the form that opens. Raises ``Refused``."""
+        record = queries.record(self.store, control.run)
+        if record is None:
+            raise Refused(f"I do not know {control.label} any more.")
+        if control.verb == DETAILS:
+            return Answer(self.verbs.answer(row, Ask(DETAILS, (control.label,)), deciders))
+        before = self.verbs.done_before(row, Ask(control.verb, (control.label,)))
+        if before:
+            return Answer(self.verbs.said_before(before, row.by))
+        moves = controls.aimed(control, record)
+        self._refuse_stale(control, record, moves)
+        if control.subject == FORM:
+            return Answer(form=self._form(row, control, record))
+        ask = Ask(control.verb, _words(control, moves))
+        return Answer(self.verbs.answer(row, ask, deciders))
+
+    def _refuse_stale(self, control: Control, record: RunRecord, moves: list[MoveRecord]) -> None:
+        """What has nothing to do any more, or is about something else than it showed."""
+        run = record.run
+        if not controls.may(control.verb, run):
+            return  # the verb itself says why, or that it is so already
+        about_vms = control.subject not in (RUN, FORM)
+        if about_vms and not moves:
+            raise Refused(
+                f"What this button was about is no longer so in {run.label}.",
+                hint=f"See how it stands with: status {run.label}",
+            )
+        if controls.is_stale(control, run, moves):
+            raise Refused(
+                f"{run.label} has changed since this button was shown.",
+                hint="Read the message as it is now, and click again if it is still meant.",
+            )
+
+    def _form(self, row: Inbound, control: Control, record: RunRecord) -> Block:
+        place = Place(
+            Control(control.verb, control.run, RUN, control.version).value,
+            row.channel,
+            str(row.body.get("thread_ts") or ""),
+        )
+        return abort.abort_form(record, place)
+
+
+def _words(control: Control, moves: list[MoveRecord]) -> tuple[str, ...]:
+    """The typed verb's words; VMs by their ids, out of the rows. Where there is none any more the
+    state of the run is what the verb refuses."""
+    ids = [f"id:{entry.move.vm_id}" for entry in moves]
+    match control.verb:
+        case "abort":
+            return control.label, "yes"
+        case "go-on":
+            return control.label, str(moves[0].move.host) if moves else "?", *ids
+        case "settle":
+            return control.label, ids[0] if ids else "?"
+        case "retry" | "skip":
+            return control.label, *ids
+    return (control.label,)

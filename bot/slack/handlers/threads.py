@@ -1,0 +1,92 @@
+"""Mentions and shortcuts as the commands that they stand for: the message says which run is meant.
+
+Decisions are not made by word of mouth in a thread: they are answered with a link to the card,
+whose button is bound to what it shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bot.slack.handlers import answers
+from bot.slack.handlers.outcomes import Outcome
+from bot.slack.handlers.verbs import DECISIONS
+from bot.slack.inbox import mentions
+from bot.slack.inbox.listeners import COMMAND, LONGEST, SHORTCUT
+from bot.slack.messages.links import Links
+from bot.slack.outbox.rows import Inbound
+from bot.slack.people.mentions import SPOKEN
+from engine.errors import UsageError
+from engine.language import grammar
+from engine.model import Approval, Run, is_called
+from engine.store import queries
+from engine.store.store import Store
+
+
+class Threads:
+    """Reads rows only."""
+
+    def __init__(self, store: Store, links: Links) -> None:
+        self.store, self.links = store, links
+
+    def as_command(self, row: Inbound) -> Inbound | Outcome:
+        """The command that a mention or a shortcut stands for, or what is said instead."""
+        run = self._run_of(row)
+        if row.kind == SHORTCUT:
+            if run is None:
+                return Outcome(answers.no_run_here(SPOKEN), done=False)
+            return _command(row, f"status {run.label}")
+        text = str(row.body.get("text"))
+        if row.body.get("long"):
+            return Outcome(answers.too_long(LONGEST), done=False)
+        if mentions.first_word(text) in DECISIONS:
+            return Outcome(self._cards(text, run), done=False)
+        try:
+            _, said = mentions.read(text, run.label if run else "", self._is_host)
+        except UsageError as error:
+            return Outcome(answers.usage(error, SPOKEN), done=False)
+        return _command(row, said)
+
+    def _run_of(self, row: Inbound) -> Run | None:
+        """The run whose message this is, or in whose thread it stands."""
+        for ts in (row.body.get("thread_ts"), row.body.get("ts")):
+            query = "SELECT key FROM slack_messages WHERE channel = ? AND ts = ?"
+            found = next(self.store.database().query(query, [row.channel, str(ts)]), None)
+            run = self._run_of_key(str(found["key"])) if found else None
+            if run is not None:
+                return run
+        return None
+
+    def _run_of_key(self, key: str) -> Run | None:
+        """``board:R1`` and ``failure:R1:…`` name a run, ``card:A3`` and its copy ``card:A3@…`` a
+        question of one."""
+        word = key.partition("@")[0].split(":")[1] if ":" in key else ""
+        number = word[1:]
+        if not (number.isascii() and number.isdigit()):
+            return None
+        if word[0] == "A":
+            asked = queries.approval(self.store, int(number))
+            return queries.run(self.store, asked.run) if asked else None
+        return queries.run(self.store, int(number)) if word[0] == "R" else None
+
+    def _is_host(self, word: str) -> bool:
+        unfinished = queries.runs(self.store, unfinished=True)
+        return any(is_called(h, word) for run in unfinished for h in run.sources + run.destinations)
+
+    def _cards(self, text: str, run: Run | None) -> str:
+        """Where the questions are that this may be about."""
+        word = (text.split()[1:2] or [""])[0]
+        asked = [a for a in queries.open_approvals(self.store) if _is_meant(a, word, run)]
+        links = [self.links.to(f"card:{a.label}", f"the card of {a.label}") for a in asked]
+        return answers.on_the_card([link for link in links if link], SPOKEN)
+
+
+def _is_meant(asked: Approval, word: str, run: Run | None) -> bool:
+    try:
+        return asked.id == grammar.approval_number(word)
+    except UsageError:
+        return run is None or asked.run == run.id
+
+
+def _command(row: Inbound, text: str) -> Inbound:
+    return replace(row, kind=COMMAND, body={**row.body, "text": text, "spoken": True})

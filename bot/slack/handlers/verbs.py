@@ -1,0 +1,184 @@
+"""Answers the verbs that are typed: those that only look, and those that change something.
+
+A verb that had begun when the bot was killed is not carried out a second time where the audit
+shows that it was: one person's rows are worked off one by one, so what this person did since the
+row began is what the row did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from bot.slack.handlers import answers
+from bot.slack.messages import break_glass, deadline
+from bot.slack.messages.snapshot import Sight, people_in, report_lines, see
+from bot.slack.outbox.rows import Inbound
+from bot.slack.outbox.watched_runs import ToldRuns
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.mentions import spelled
+from engine.clock import Clock
+from engine.commands import verbs
+from engine.commands.service import Service
+from engine.language import grammar
+from engine.language import names as naming
+from engine.language.grammar import Ask
+from engine.language.vocabulary import VERBS
+from engine.model import Event, Run, is_called
+from engine.settings import Settings
+from engine.store import events, queries
+from engine.views.needs import needs
+
+LISTED, LINES = 20, 15
+FOR_EVERYBODY = frozenset({"pause", "stop"})
+DECISIONS = frozenset({"approve", "deny", "withdraw"})
+CHANGING = frozenset(verb.name for verb in VERBS if verb.changes)
+FOR_STARTERS = CHANGING - FOR_EVERYBODY - DECISIONS
+
+#: The events by which a verb that was carried out is known again.
+TRACES: Mapping[str, frozenset[str]] = {
+    "pause": frozenset({"run.paused"}),
+    "resume": frozenset({"run.active"}),
+    "stop": frozenset({"run.stopping", "run.rejected"}),
+    "abort": frozenset({"run.stopping", "run.rejected", "run.changed"}),
+    "retry": frozenset({"run.active", "move.pending", "move.restoring"}),
+    "skip": frozenset({"move.skipped"}),
+    "set": frozenset({"run.changed"}),
+    "own": frozenset({"run.changed"}),
+    "settle": frozenset({"move.settled"}),
+    "go-on": frozenset({"host.cleared"}),
+    "approve": frozenset({"approval.granted"}),
+    "deny": frozenset({"approval.denied"}),
+    "withdraw": frozenset({"approval.withdrawn"}),
+}
+
+
+class Verbs:
+    """What is said to one person about a verb. Everything is read from rows."""
+
+    def __init__(self, service: Service, settings: Settings, clock: Clock) -> None:
+        self.service, self.settings, self.clock = service, settings, clock
+        self.store, self.told_runs = service.store, ToldRuns(service.store)
+        self.command = settings.slack.command
+
+    def answer(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
+        """Look or change; raises ``Refused``. ``deciders`` as they are known now."""
+        word, command = ask.words[0] if ask.words else "", spelled(row, self.command)
+        match ask.verb:
+            case "help":
+                return answers.help_text(command, word)
+            case "list":
+                return self._list(command)
+            case "approvals":
+                return self._approvals(deciders, command)
+            case "events":
+                return self._events(word)
+            case "status" | "report":
+                return self._one(word, deciders, command) if word else self._status(command)
+        return self._change(row, ask, deciders)
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def _see(self, run: int) -> Sight:
+        seen = see(self.store, self.settings, run, self.clock.now())
+        assert seen is not None
+        return deadline.told(seen, self.told_runs.needed_by(run), self.clock.now())
+
+    def _status(self, command: str) -> str:
+        unfinished = queries.runs(self.store, unfinished=True)
+        return answers.status([self._see(run.id).board for run in unfinished], command)
+
+    def _one(self, word: str, deciders: Deciders, command: str) -> str:
+        """A run as it stands: the board, and after its end the report."""
+        seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
+        if seen.record.run.over:
+            lines = report_lines(self.store, seen.record, self.clock.now())
+            return answers.report(lines, people_in(self.store, seen.record), command)
+        return answers.one_status(seen.board, deciders, command)
+
+    def _list(self, command: str) -> str:
+        """Those that need a person, then those that go on, then those that ended; newest first."""
+        runs = queries.runs(self.store)
+        seen = {run.id: self._see(run.id) for run in runs}
+        reasons = needs(self.store, self.service.vmm, [sight.record for sight in seen.values()])
+        helpless = {run for run, why in reasons.items() if why}
+        needy = helpless | {number for number, sight in seen.items() if sight.board.questions}
+        ordered = sorted(runs, key=lambda run: (run.id not in needy, run.over, -run.id))
+        shown = [seen[run.id].board for run in ordered[:LISTED]]
+        return answers.listing(shown, helpless, len(ordered) - len(shown), command)
+
+    def _approvals(self, deciders: Deciders, command: str) -> str:
+        asked = []
+        for approval in queries.open_approvals(self.store):
+            seen = self._see(approval.run)
+            names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
+            vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
+            asked.append((approval, seen.board, vms))
+        said = answers.open_questions(asked, deciders, command)
+        reviews = break_glass.waiting(queries.open_reviews(self.store))
+        return f"{said}\n{reviews}".rstrip()
+
+    def _events(self, word: str) -> str:
+        run = naming.find_run(word, queries.runs(self.store)) if word else None
+        lines = events.latest(self.store, LINES, run.id if run else None)
+        acting = {event.by for event in lines if event.by is not None}
+        return answers.happened(lines, acting | set(people_of([run] if run else ())))
+
+    # --- changing ---------------------------------------------------------------------------
+
+    def _change(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
+        done = self.done_before(row, ask)
+        if done:
+            return self.said_before(done, row.by)
+        people = deciders.people()
+        said = verbs.carry_out(self.service, ask, by=row.by, deciders=people)
+        if not said.accepted:
+            return self._undecided(ask, said.sentence, deciders)
+        owners = people_of(queries.runs(self.store, unfinished=True))
+        return answers.carried_out(said.sentence, owners, spelled(row, self.command))
+
+    def _undecided(self, ask: Ask, sentence: str, deciders: Deciders) -> str:
+        asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
+        run = queries.run(self.store, asked.run) if asked else None
+        assert asked is not None
+        assert run is not None
+        return answers.undecided(sentence, asked, run, deciders)
+
+    def said_before(self, done: list[Event], by: str) -> str:
+        """The answer of a row that was carried out before a kill."""
+        return answers.carried_out_before(done, by)
+
+    def done_before(self, row: Inbound, ask: Ask) -> list[Event]:
+        """What this row did before a kill; nothing where it had not begun, or did nothing."""
+        if row.begun is None:
+            return []
+        for run, approval in self._meant(ask):
+            done = [
+                event
+                for event in events.since(self.store, run=run)
+                if event.by == row.by
+                and event.at >= row.begun
+                and event.kind in TRACES[ask.verb]
+                and (approval is None or event.detail.get("approval") == approval)
+            ]
+            if done:
+                return done
+        return []
+
+    def _meant(self, ask: Ask) -> Iterator[tuple[int, int | None]]:
+        """The runs (and the approval) that the first word may have meant when it was said."""
+        if ask.verb in DECISIONS:
+            asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
+            if asked is not None:
+                yield asked.run, asked.id
+            return
+        word = ask.words[0]
+        for run in reversed(queries.runs(self.store)):
+            hosts = (*run.sources, *run.destinations)
+            by_number = word.casefold() in (run.label.casefold(), str(run.id))
+            if by_number or any(is_called(host, word) for host in hosts):
+                yield run.id, None
+
+
+def people_of(runs: Iterable[Run]) -> list[str]:
+    """Everybody whom the engine may name when it speaks of these runs."""
+    return list(dict.fromkeys(by for run in runs for by in (run.by, run.told, *run.steered)))

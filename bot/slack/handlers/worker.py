@@ -1,0 +1,372 @@
+"""Carries out what stands in the inbox, each about its run in turn, and says what came of it.
+
+A row is marked ``begun`` before and ``done`` after, the latter in one transaction with the reply.
+A kill in between has it carried out again: the engine answers such a second time with what is
+there already, and a row that had begun takes that as its own success.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+
+from bot.slack.handlers import answers, decisions, order, run_buttons
+from bot.slack.handlers.confirm import AskBack, Taken
+from bot.slack.handlers.confirmations import Drafts, DraftState, Settled
+from bot.slack.handlers.order import Subject
+from bot.slack.handlers.outcomes import Outcome
+from bot.slack.handlers.permits import Permits
+from bot.slack.handlers.threads import Threads
+from bot.slack.handlers.verbs import CHANGING, DECISIONS, Verbs, people_of
+from bot.slack.inbox.listeners import COMMAND, MENTION, SHORTCUT
+from bot.slack.kit.loop import Loop
+from bot.slack.messages.board import AGAIN
+from bot.slack.messages.controls import Control
+from bot.slack.messages.links import Links
+from bot.slack.outbox.rows import Inbound, Tables
+from bot.slack.people.approvers import slack_id
+from bot.slack.people.mentions import named, spelled
+from bot.slack.people.roster import Lookup, Roster, Sure
+from engine.clock import Clock, SystemClock
+from engine.commands.forecast import Forecast
+from engine.commands.service import Service, Submitted
+from engine.errors import Refused
+from engine.language import grammar
+from engine.language import names as naming
+from engine.language.grammar import Ask, Command
+from engine.model import Request, Run, RunState
+from engine.settings import Settings
+from engine.store import queries
+
+log = logging.getLogger(__name__)
+
+BUSY_AGAIN = 1.0
+NOT_THEIRS = "This question was for somebody else."
+STOPS = frozenset({"stop", "abort"})
+ROUND = 0.1  # seconds after which those that wait are looked at again
+ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
+
+
+class Worker:
+    """``done`` is called after each row, with the run that it touched, if any."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        service: Service,
+        settings: Settings,
+        clock: Clock,
+        done: Callable[[int | None], None],
+        wall: Clock | None = None,
+    ) -> None:
+        self.tables, self.service, self.settings, self.clock = tables, service, settings, clock
+        self.store = service.store
+        self.wall = wall or SystemClock()
+        self.roster = Roster(tables, settings.slack, self.wall)
+        self.permits = Permits(settings.slack, self.roster)
+        self.verbs = Verbs(service, settings, clock)
+        self.clicks = decisions.Clicks(service, settings.slack)
+        self.pressed = run_buttons.Pressed(self.verbs)
+        self.links = Links(tables, self.roster.lookups)
+        self.threads = Threads(self.store, self.links)
+        self.drafts = Drafts(service.store)
+        self.back = AskBack(service, settings.slack, self.drafts, self.links, self.wall)
+        self.done = done
+        self._asked: dict[int, float] = {}
+        self.loop = Loop("slack-worker", self.work_off)
+
+    def work_off(self) -> float | None:
+        """Carry out every row that waits for nothing; seconds until the next look, if any does."""
+        held: set[Subject] = set()
+        begun, row = self.wall.monotonic(), self.tables.next_inbound()
+        while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
+            try:
+                subjects, waits = self._standing(row, held)
+                if waits:
+                    held |= subjects
+                else:
+                    self.done(self._carry_out(row))
+                    self._asked.pop(row.id, None)
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                log.warning("inbox %s waits for the database: %s", row.id, error)
+                return BUSY_AGAIN
+            row = self.tables.next_inbound(row.id)
+        if held:
+            return ASKED_AGAIN
+        self._reject_unwatched()
+        return None
+
+    def _standing(self, row: Inbound, held: set[Subject]) -> tuple[frozenset[Subject], bool]:
+        """What the row is about, and whether it has to wait: for an earlier one, or for Slack."""
+        try:
+            meant = self._meant(row)
+            inner = row if isinstance(meant, Outcome) else meant.row
+            subjects = order.subjects(self.store, inner)
+            return subjects, bool(subjects & held) or self._waits_for_slack(row.id, meant)
+        except sqlite3.OperationalError:
+            raise
+        except Exception:
+            # Carrying it out fails in the same way, and says so to its person.
+            log.exception("inbox %s cannot be read", row.id)
+            return frozenset(), False
+
+    def _reject_unwatched(self) -> None:
+        """A run of somebody in Slack that still waits for its board though nothing in the inbox
+        asks for it: it was interrupted before it could be told about, and never would begin."""
+        for run in self._unfinished():
+            unheard = run.state is RunState.SCHEDULED and run.by.startswith("@")
+            if unheard and not self.tables.runs.watches(run.id):
+                self.service.reject(run.id, "Slack could not be told of it; ask again")
+
+    def _waits_for_slack(self, inbox: int, meant: Taken | Outcome) -> bool:
+        """Must Slack be asked first who may do this? Not for longer than somebody waits."""
+        missing = [] if isinstance(meant, Outcome) else self._missing(meant.row)
+        if not missing:
+            return False
+        now = self.wall.monotonic()
+        if inbox not in self._asked:
+            self._asked[inbox] = now + PATIENCE
+            self.roster.ask_about(missing)
+            self.done(None)
+            return True
+        return self.roster.asking(missing) is Sure.ASKING and now < self._asked[inbox]
+
+    def _missing(self, row: Inbound) -> list[Lookup]:
+        """What Slack has to say before this row is carried out."""
+        command = order.says(row)
+        if command is None:
+            clicked = decisions.read(row) if row.kind != COMMAND else None
+            if clicked is None:
+                return []
+            return self.roster.missing([], slack_id(row.by), clicked.by_outsiders)
+        names = self.permits.needed(row, command)
+        if isinstance(command, Request):
+            return self.roster.missing([*names, *self.roster.groups], None)
+        decides = command.verb in DECISIONS
+        return self.roster.missing(names, slack_id(row.by) if decides else None)
+
+    def _unsure(self, row: Inbound, what: str, breaks: bool = False) -> str:
+        """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
+        sure, error = self.roster.sure_of(slack_id(row.by), breaks)
+        if sure is Sure.YES:
+            return ""
+        said = answers.unsure(error, row.by, self.roster.deciders())
+        self.service.refuse(row.by, what, Refused(said))
+        return said
+
+    def _carry_out(self, row: Inbound) -> int | None:
+        if row.begun is None:
+            self.tables.begin(row.id, self.clock.now())
+        try:
+            outcome = self._outcome(row)
+        except Exception as error:
+            if _is_busy(error):
+                raise
+            log.exception("inbox %s (%s) failed", row.id, row.kind)
+            said = answers.failed_inside(row.id, self._spelled(row))
+            outcome = Outcome(said, done=False)
+        try:
+            self._close(row, outcome)
+        except sqlite3.OperationalError:
+            raise  # it is tried again
+        except Exception:
+            # What cannot even be answered must not hold up everybody else for ever.
+            log.exception("inbox %s (%s) cannot be answered", row.id, row.kind)
+            with self.store.transaction() as db:
+                self.tables.finish(db, row.id, self.clock.now())
+            return None
+        return outcome.run.id if outcome.run else None
+
+    def _close(self, row: Inbound, outcome: Outcome) -> None:
+        """The row is done, and what came of it is kept, in one transaction."""
+        with self.store.transaction() as db:
+            if outcome.run is not None:
+                self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
+            replaces = outcome.settled is not None
+            self.tables.reply(db, row, outcome.reply, outcome.blocks, replaces=replaces)
+            if outcome.settled is not None:
+                self.drafts.settle(db, outcome.settled)
+            if outcome.draft is not None:
+                self.drafts.keep(db, outcome.draft)
+            if outcome.form is not None:
+                self.tables.open_form(db, row, outcome.form)
+            self.tables.finish(db, row.id, self.clock.now())
+
+    def _outcome(self, row: Inbound) -> Outcome:
+        """Carry out what the row says, or what it says yes to."""
+        taken = self._meant(row)
+        if isinstance(taken, Outcome):
+            if taken.refused:
+                self.service.refuse(row.by, taken.refused, Refused(NOT_THEIRS))
+            return taken
+        command = taken.row.kind == COMMAND
+        outcome = self._command(taken) if command else self._click(taken)
+        if taken.draft is None or not outcome.done or outcome.form is not None:
+            return outcome
+        run = outcome.run
+        reply = outcome.reply or (answers.started(run) if run else answers.carried_out_now())
+        settled = Settled(taken.draft.id, DraftState.DONE, run.id if run else None)
+        return replace(outcome, reply=reply, settled=settled)
+
+    def _meant(self, row: Inbound) -> Taken | Outcome:
+        """What this row wants carried out: for a mention, a shortcut or a yes, a row behind it."""
+        if row.kind in (MENTION, SHORTCUT):
+            meant = self.threads.as_command(row)
+            return meant if isinstance(meant, Outcome) else self.back.taken(meant)
+        return self.back.taken(row)
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def _command(self, taken: Taken) -> Outcome:
+        row = taken.row
+        text, command = str(row.body["text"]), None
+        try:
+            command = grammar.parse(text)
+            before = self._said_before(row, command)
+            if before:
+                return Outcome(before)
+            forbidden = self._forbidden(row, command, text)
+            if forbidden:
+                return Outcome(forbidden, done=False)
+            if isinstance(command, Ask):
+                return self._verb(taken, command, text)
+            return self._start(taken, command)
+        except Refused as error:
+            if _changes(command):
+                self.service.refuse(row.by, text, error)
+            nothing = answers.NOT_STARTED
+            if isinstance(command, Ask):
+                nothing = answers.NOTHING if _changes(command) else ""
+            return Outcome(self._refused(row, error, nothing), done=False)
+
+    def _said_before(self, row: Inbound, command: Command) -> str:
+        """What this row did before a kill, whatever its person may do by now; else nothing."""
+        if not isinstance(command, Ask) or not _changes(command):
+            return ""
+        done = self.verbs.done_before(row, command)
+        return self.verbs.said_before(done, row.by) if done else ""
+
+    def _verb(self, taken: Taken, ask: Ask, text: str) -> Outcome:
+        """Look, change or decide."""
+        row = taken.row
+        if taken.waited and _changes(ask):
+            typed = answers.as_typed(text, self._spelled(row))
+            return self.back.late(taken, typed)
+        unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
+        if unsure:
+            return Outcome(unsure, done=False)
+        if ask.verb in STOPS and row.body.get("spoken") and taken.draft is None:
+            return self._sure(taken, ask)
+        # Who may decide is read after it is sure that what is known of it is fresh.
+        return Outcome(self.verbs.answer(row, ask, self.roster.deciders()))
+
+    def _sure(self, taken: Taken, ask: Ask) -> Outcome:
+        """A stop that was said in a thread is asked about: it is easily said in the wrong one."""
+        run = naming.find_run(ask.words[0], queries.runs(self.store))
+        text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
+        row = replace(taken.row, body={**taken.row.body, "text": text})
+        what = answers.sure_to_stop if ask.verb == "stop" else answers.sure_to_abort
+        label = f"{ask.verb.capitalize()} {run.label}"
+        return self.back.sure(replace(taken, row=row), what(run), label)
+
+    def _spelled(self, row: Inbound) -> str:
+        """How commands begin where this row came from."""
+        return spelled(row, self.settings.slack.command)
+
+    def _refused(self, row: Inbound, error: Refused, nothing: str) -> str:
+        """The engine's sentences name people by id; only people of runs become mentions."""
+        told = answers.refused(error, self._spelled(row), nothing)
+        return named(told, people_of(self._unfinished()))
+
+    def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
+        """Why this person may not say this here, kept in the audit; or nothing."""
+        said = self.permits.why_not(row, command)
+        if said and _changes(command):
+            self.service.refuse(row.by, text, Refused("This person may not say this here."))
+        return said
+
+    def _start(self, taken: Taken, request: Request) -> Outcome:
+        """Start it, or show first what it would do."""
+        row, deciders = taken.row, self.roster.deciders()
+        found = self.service.foresee(request)
+        if isinstance(found, Forecast):
+            preview = self.back.preview(taken, request, found, deciders)
+            if preview is not None:
+                return preview
+            shown = found.digest if taken.draft is not None else None
+            submitted = self.service.submit(request, by=row.by, scheduled=True, shown=shown)
+        else:
+            # Not submitted: if it ends just now, another would start that nobody was shown.
+            submitted = Submitted(found, attached=True)
+        run = submitted.run
+        again = row.begun is not None and run.by == row.by and run.created >= row.received
+        if submitted.attached and not again:
+            return Outcome(answers.attached(run, self.links.to_board(run.id)))
+        if deciders.eligible(run):
+            return Outcome(run=run)
+        return Outcome(answers.started_without_deciders(run, deciders), run)
+
+    def _unfinished(self) -> tuple[Run, ...]:
+        return queries.runs(self.store, unfinished=True)
+
+    # --- clicks -----------------------------------------------------------------------------
+
+    def _press(self, taken: Taken, control: Control) -> Outcome:
+        """A button that acts on a run: whoever may type its verb may click it."""
+        row, ask = taken.row, Ask(control.verb, (control.label,))
+        before = self._said_before(row, ask)
+        if before:
+            return Outcome(before)
+        if taken.waited and _changes(ask):
+            return self.back.late(taken, f"{control.verb} {control.label}")
+        try:
+            said = self._forbidden(row, ask, control.what)
+            if said:
+                return Outcome(said, done=False)
+            answer = self.pressed.answer(row, control, self.roster.deciders())
+            return Outcome(answer.reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, control.what, error)
+            return Outcome(self._refused(row, error, answers.NOTHING), done=False)
+
+    def _click(self, taken: Taken) -> Outcome:
+        row, control = taken.row, run_buttons.read(taken.row)
+        if control is not None:
+            return self._press(taken, control)
+        clicked = decisions.read(row)
+        if clicked is None:
+            what = f"click on {str(row.body.get('action'))[:40]}"
+            self.service.refuse(row.by, what, Refused("This version has no such button."))
+            return Outcome(answers.unknown_button(self._spelled(row)), done=False)
+        before = self.clicks.done_before(row, clicked)
+        if taken.waited and not before:
+            return self.back.late(taken, clicked.what)
+        try:
+            if before:
+                said = ""  # whoever may not do it any more did it
+            elif clicked.action == AGAIN:
+                said = self._forbidden(row, Ask("retry"), clicked.what)
+            else:
+                said = self._unsure(row, clicked.what, clicked.by_outsiders)
+            if said:
+                return Outcome(said, done=False)
+            answer = self.clicks.answer(row, clicked, self.roster.deciders())
+            reply = named(answer.reply, people_of(self._unfinished()))
+            return Outcome(reply, form=answer.form)
+        except Refused as error:
+            self.service.refuse(row.by, clicked.what, error)
+            return Outcome(self._refused(row, error, answers.NOTHING), done=False)
+
+
+def _changes(command: Command | None) -> bool:
+    """Would it start or change anything? What was refused then belongs into the audit."""
+    return isinstance(command, Request) or (command is not None and command.verb in CHANGING)
+
+
+def _is_busy(error: Exception) -> bool:
+    """Did somebody else hold the database for too long? Then the row simply waits."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)

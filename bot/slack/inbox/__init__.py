@@ -1,0 +1,1 @@
+"""What people did, accepted: parse, one insert, ack."""

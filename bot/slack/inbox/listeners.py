@@ -1,0 +1,254 @@
+"""Accept: parse, one durable insert, ack. Nothing else happens before Slack has its answer.
+
+A listener never raises: Bolt would throw the ack away (measured: 3 s and an error for the person,
+although the work is done). It acks exactly once, with one exception: a click that could not be
+written down is not acked at all, because an ack is the promise that it is not lost; Slack then
+shows the person that it failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from slack_bolt import Ack, BoltResponse
+
+from bot.slack.handlers import answers
+from bot.slack.inbox import mentions
+from bot.slack.kit.blocks import Block, fingerprint
+from bot.slack.modals import abort, decision, review
+from bot.slack.outbox.rows import Inbound, Tables
+from bot.slack.people.approvers import person
+from bot.slack.web_api.client import ReplyUrls
+from engine.clock import Clock, SystemClock
+from engine.errors import UsageError
+from engine.language import grammar
+from engine.store import queries
+
+log = logging.getLogger(__name__)
+
+Payload = Mapping[str, object]
+COMMAND, CLICK, MENTION, SHORTCUT = "command", "click", "mention", "shortcut"
+LONGEST = 4_000
+
+
+class Listeners:
+    """What Bolt calls. ``accepted`` is called after each new inbox row."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        urls: ReplyUrls,
+        clock: Clock,
+        name: str,
+        accepted: Callable[[], None],
+        wall: Clock | None = None,
+    ) -> None:
+        self.tables, self.urls, self.clock = tables, urls, clock
+        self.wall = wall or SystemClock()
+        self.name, self.accepted = name, accepted
+
+    def command(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A slash command: usage errors are answered at once, everything else is written down."""
+        try:
+            answer = self._command(body)
+        except Exception:
+            log.exception("a command could not be accepted")
+            answer = answers.not_saved()
+        return ack(answer)
+
+    def click(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A click on any button, known or not: written down for the worker."""
+        try:
+            self._click(body)
+        except Exception:
+            log.exception("a click could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def submitted(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A form that was filled in: what is wrong is shown in it, else it is written down."""
+        try:
+            wrong = self._submitted(body)
+        except Exception:
+            log.exception("a form could not be accepted")
+            return BoltResponse(status=503)
+        return ack(response_action="errors", errors=wrong) if wrong else ack()
+
+    def offered(self, ack: Ack, body: Payload) -> BoltResponse:
+        """What a menu offers for what somebody has typed into it, from rows; nothing is kept."""
+        try:
+            found = self._offered(body)
+        except Exception:
+            log.exception("options could not be found")
+            found = []
+        return ack(options=found)
+
+    def mention(self, ack: Ack, body: Payload) -> BoltResponse:
+        """Somebody wrote to the bot. Slack sends an event again until it is acked."""
+        try:
+            self._mention(body)
+        except Exception:
+            log.exception("a mention could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def shortcut(self, ack: Ack, body: Payload) -> BoltResponse:
+        """A shortcut in the menu of a message: written down as a click is."""
+        try:
+            self._shortcut(body)
+        except Exception:
+            log.exception("a shortcut could not be accepted")
+            return BoltResponse(status=503)
+        return ack()
+
+    def _mention(self, body: Payload) -> None:
+        event = _part(body, "event")
+        user, text = _text(event, "user"), _text(event, "text")
+        said = mentions.said_to(text, _text(_first(body.get("authorizations")), "user_id"))
+        if said is None or not user or event.get("bot_id"):
+            return  # it is spoken about, or by a bot
+        channel, ts = _text(event, "channel"), _text(event, "ts")
+        shown = {"text": said} if len(said) <= LONGEST else {"text": "", "long": "yes"}
+        place = {"ts": ts, "thread_ts": _text(event, "thread_ts")}
+        row = Inbound(0, MENTION, person(user), channel, {**shown, **place}, self.clock.now())
+        # Slack tells of an edited message again; only where it says something else is it new.
+        moment = ts or _text(event, "event_ts")
+        self._keep(row, f"event:{channel}:{moment}:{user}:{fingerprint(said.split())}", body)
+
+    def _shortcut(self, body: Payload) -> None:
+        user, channel = _text(_part(body, "user"), "id"), _text(_part(body, "channel"), "id")
+        message, name = _part(body, "message"), _text(body, "callback_id")
+        ts = _text(body, "message_ts") or _text(message, "ts")
+        shown = {"name": name, "ts": ts, "thread_ts": _text(message, "thread_ts") or ts}
+        row = Inbound(0, SHORTCUT, person(user), channel, shown, self.clock.now())
+        moment = _text(body, "action_ts") or _hidden(body) or str(row.received)
+        self._keep(row, f"shortcut:{name}:{channel}:{ts}:{user}:{moment}", body)
+
+    def _submitted(self, body: Payload) -> dict[str, str]:
+        view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
+        kind, key = _text(view, "callback_id"), f"form:{_text(view, 'id')}:{user}"
+        place = decision.read_place(_text(view, "private_metadata"))
+        if kind == abort.ABORT:
+            action, value = abort.pressed(place)
+            said_there: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
+            row = Inbound(0, CLICK, user, place.channel, said_there, self.clock.now())
+            self._keep(row, key, body)
+            return {}
+        said = decision.read(_part(view, "state").get("values"))
+        shown = decision.read_value(place.value)
+        if shown is None:
+            raise ValueError(f"the form of no question: {place.value[:40]}")
+        number, digest = shown
+        asked = queries.approval(self.tables.store, number)
+        run = queries.run(self.tables.store, asked.run) if asked else None
+        if kind == decision.REVIEW:
+            wrong = review.mistake(said, queries.review(self.tables.store, number))
+        else:
+            wrong = decision.mistake(kind, said, digest, asked, run)
+        if wrong:
+            # Slack may deliver a submission again after the first delivery has taken effect, and
+            # its own effect is what makes it wrong now. Asked last: what took effect is stored.
+            return {} if self.tables.is_accepted(key) else dict([wrong])
+        row = Inbound(
+            0,
+            CLICK,
+            user,
+            place.channel,
+            {
+                "action": f"{kind}{decision.SAID}",
+                "value": place.value,
+                "reason": said.reason.encode("utf-8", "replace").decode(),
+                "vms": list(said.vms),
+                "verdict": said.verdict,
+                "thread_ts": place.thread_ts,
+            },
+            self.clock.now(),
+        )
+        self._keep(row, key, body)
+        return {}
+
+    def _offered(self, body: Payload) -> list[Block]:
+        place = decision.read_place(_text(_part(body, "view"), "private_metadata"))
+        shown = decision.read_value(place.value)
+        names = queries.names_on(self.tables.store, shown[0]) if shown else ()
+        return decision.offered(names, _text(body, "value"))
+
+    def _command(self, body: Payload) -> str:
+        text = _text(body, "text")
+        if len(text) > LONGEST:
+            return answers.too_long(LONGEST)
+        try:
+            grammar.parse(text)
+        except UsageError as error:
+            return answers.usage(error, self.name)
+        row = Inbound(
+            0,
+            COMMAND,
+            person(_text(body, "user_id")),
+            _text(body, "channel_id"),
+            {"text": text},
+            self.clock.now(),
+        )
+        unique = _hidden(body) or fingerprint(row.by, row.channel, text, row.received)
+        self._keep(row, f"command:{unique}", body)
+        return ""
+
+    def _click(self, body: Payload) -> None:
+        user, channel = _part(body, "user"), _part(body, "channel")
+        container, pressed = _part(body, "container"), _first(body.get("actions"))
+        chosen = _part(pressed, "selected_option")  # of a menu
+        value = (_text(pressed, "value") or _text(chosen, "value"))[:LONGEST]
+        action = _text(pressed, "action_id")
+        if action.endswith(decision.SAID):
+            action = ""  # said in a form, and no button says it
+        row = Inbound(
+            0,
+            CLICK,
+            person(_text(user, "id")),
+            _text(channel, "id") or _text(container, "channel_id"),
+            {
+                "action": action,
+                "value": value,
+                "message_ts": _text(container, "message_ts"),
+                "thread_ts": _text(container, "thread_ts"),
+                "trigger": _text(body, "trigger_id"),
+            },
+            self.clock.now(),
+        )
+        moment = _text(pressed, "action_ts") or _hidden(body) or str(row.received)
+        self._keep(row, f"click:{action}:{value}:{row.by}:{moment}", body)
+
+    def _keep(self, row: Inbound, key: str, body: Payload) -> None:
+        inbox = self.tables.accept(replace(row, heard=self.wall.now()), key)
+        if inbox is None:
+            return  # a second delivery of what is written down already
+        address = _text(body, "response_url")
+        if address.startswith(("https://", "http://")):  # the library logs any other in full
+            self.urls.keep(inbox, address, self.wall.monotonic())
+        self.accepted()
+
+
+def _text(part: Payload, name: str) -> str:
+    """The text of that name; half characters, which no database takes, are replaced."""
+    value = part.get(name)
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf-8", "replace").decode()
+
+
+def _hidden(body: Payload) -> str:
+    """What is the trigger's alone and does not tell it, since it opens forms; empty: no trigger."""
+    trigger = _text(body, "trigger_id")
+    return fingerprint(trigger) if trigger else ""
+
+
+def _part(body: Payload, name: str) -> Payload:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _first(values: object) -> Payload:
+    found = values[0] if isinstance(values, (list, tuple)) and values else None
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,1 @@
+"""Small parts that every room of the Slack side uses."""

@@ -1,0 +1,280 @@
+"""The approval card: the question to those who may decide, and what became of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.slack.kit.blocks import (
+    MESSAGE,
+    Block,
+    actions,
+    button,
+    confirm,
+    context,
+    date,
+    escape,
+    fit,
+    fit_lines,
+    section,
+    size,
+)
+from bot.slack.messages.board import (
+    AGAIN,
+    APPROVE,
+    DENY,
+    Rendered,
+    coarse_time,
+    count,
+    hosts,
+    nobody,
+    rendered,
+    route,
+    several,
+)
+from bot.slack.modals.decision import BREAK, CHOOSE, WITHDRAW, may_choose, value_of
+from bot.slack.people.approvers import Deciders, mention, mentions
+from engine.model import (
+    Approval,
+    ApprovalState,
+    Fleet,
+    MoveState,
+    Outcome,
+    Run,
+    RunRecord,
+    short,
+)
+from engine.policy.approvals.approval import has_started
+
+NAME, CHUNKS = 300, 3  # characters of a name; paragraphs of names in a message
+_WHO = {False: "May decide", True: "On call now"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a card is drawn from: the approval and what it is about. ``needed_by`` is what all
+    messages say, ``estimate`` what the engine reckons now. ``granter`` had said yes. ``glass``:
+    somebody whom the rules bar may break it."""
+
+    approval: Approval
+    record: RunRecord
+    fleet: Fleet | None
+    needed_by: float | None = None
+    audit: str = ""
+    granter: str | None = None
+    glass: bool = False
+    estimate: float | None = None
+
+
+def card_view(question: Question, deciders: Deciders) -> Rendered:
+    """The question to those who may decide, or what became of it."""
+    if question.approval.state is ApprovalState.REQUESTED and not question.record.run.over:
+        coarse = replace(question, needed_by=coarse_time(question.needed_by))
+        text, blocks, _ = _open_card(question, deciders)
+        return rendered(text, blocks, _open_card(coarse, deciders))
+    lines = [line for line in _closed_card(question) if line]
+    more = _later_buttons(question)
+    return rendered("\n".join(lines), [section("\n".join(lines)), *more])
+
+
+def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block], int]:
+    """Text, blocks, and how many VMs there was no room for."""
+    approval, run = question.approval, question.record.run
+    able = deciders.eligible(run)
+    number = count(len(approval.vms), "powered-down VM")
+    by = f" Needed by {date(question.needed_by)}" if question.needed_by else ""
+    ask = f"Approve moving {number}?{by}"
+    where = f"{run.label} · {route(run, ' or ')} · {escape(run.options.path or 'default path')}"
+    rows = _vm_rows(question)
+    left = "it stays" if len(rows) == 1 else "they stay"
+    rules = [
+        f"{left[0].upper()}{left[1:]} powered down. "
+        "Network and extended ACLs are saved first, checked after.",
+        f"Without approval {left} on {hosts(run.sources, ' or ')}; the others still move.",
+    ]
+    who = f"Asked by {mention(run.by)}, who cannot decide{_steered(run)}. " + (
+        f"{_WHO[bool(deciders.groups)]}: {mentions(able)}"
+        if able
+        else f"At present {nobody(run, deciders)}."
+    )
+    ping = f"{mentions(able)} " if able else ""
+    text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
+    head = section(f"{ping}*{ask}*\n{where}")
+    tail = [section("\n".join(rules)), context(who), _decision_buttons(question, deciders)]
+    listed, hidden = _list_blocks(rows, MESSAGE - size([head, *tail]))
+    return text, [head, *listed, *tail], hidden
+
+
+def list_views(question: Question, deciders: Deciders) -> tuple[Rendered, ...]:
+    """The names of all VMs of an open card, in as many messages as it takes, where the card itself
+    cannot show them all: nobody says yes to what they could not read."""
+    if not _open_card(question, deciders)[2]:
+        return ()
+    asked = question.approval
+    chunks = _chunked([f"• {fit(escape(name), NAME)}" for name in _vm_names(question)])
+    parts = [chunks[n : n + CHUNKS] for n in range(0, len(chunks), CHUNKS)]
+    heads = [
+        f"All {count(len(asked.vms), 'VM')} of {asked.label}, part {n} of {len(parts)}"
+        for n in range(1, len(parts) + 1)
+    ]
+    return tuple(
+        rendered("\n".join([head, *part]), [section(head), *map(section, part)])
+        for head, part in zip(heads, parts, strict=True)
+    )
+
+
+def _steered(run: Run) -> str:
+    """Others who cannot decide, because they had it go on."""
+    others = [by for by in run.steered if by != run.by]
+    return f", nor can {mentions(others)}, who had it go on" if others else ""
+
+
+def _list_blocks(rows: Sequence[str], room: int) -> tuple[list[Block], int]:
+    """As many rows as there is room for; and the number of the others."""
+    shown = min(len(rows), MESSAGE // 20)
+    while True:
+        hidden = len(rows) - shown
+        more = [f"… and {count(hidden, 'VM')} more, all listed in the thread"] if hidden else []
+        blocks = [section(text) for text in [*_chunked(rows[:shown]), *more]]
+        if not shown or size(blocks) <= room:
+            return blocks, hidden
+        shown = shown * 9 // 10
+
+
+def _chunked(rows: Sequence[str], longest: int = 2_800) -> list[str]:
+    """The rows in paragraphs that Slack takes."""
+    if not rows:
+        return []
+    paragraphs: list[list[str]] = [[]]
+    for row in rows:
+        if paragraphs[-1] and sum(len(r) + 1 for r in paragraphs[-1]) + len(row) > longest:
+            paragraphs.append([])
+        paragraphs[-1].append(row)
+    return ["\n".join(rows) for rows in paragraphs]
+
+
+def _decision_buttons(question: Question, deciders: Deciders) -> Block:
+    approval, run = question.approval, question.record.run
+    value = value_of(approval)
+    number = len(approval.vms)
+    what = count(number, "powered-down VM")
+    sources = " or ".join(short(s) for s in run.sources)
+    yes = f"Approve {number}"
+    sure = confirm(f"Approve {number}", f"Move {what} from {sources}?", yes, "Go back")
+    buttons = [
+        button(yes, APPROVE, value, style="primary", about=f"Approve moving {what}", confirm=sure),
+        button("Deny…", DENY, value, style="danger", about=f"Deny moving {what}"),
+    ]
+    if may_choose(number):
+        about = f"Choose which of {what} may move"
+        buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
+    if question.glass and deciders.may_be_passed_over(run):
+        about = f"Approve moving {what} without the right to"
+        buttons.append(button("Break glass…", BREAK, value, about=about))
+    return actions(*buttons)
+
+
+def _later_buttons(question: Question) -> list[Block]:
+    """What can still be done about a decision: take it back before its first start, ask again."""
+    approval, record = question.approval, question.record
+    value = value_of(approval)
+    buttons = []
+    if approval.state is ApprovalState.GRANTED and _has_not_begun(approval, record):
+        about = f"Take back the yes to {approval.label}"
+        buttons.append(button("Withdraw…", WITHDRAW, value, about=about))
+    if left_behind(approval, record):
+        about = f"Have somebody decide again on the VMs of {approval.label}"
+        buttons.append(button("Ask again", AGAIN, value, about=about))
+    return [actions(*buttons)] if buttons else []
+
+
+def _has_not_begun(approval: Approval, record: RunRecord) -> bool:
+    """Has no VM that it approved been started since, and may one still be?"""
+    if record.run.over:
+        return False
+    return not has_started(approval, record.moves)
+
+
+def left_behind(approval: Approval, record: RunRecord) -> list[str]:
+    """The VMs of a card that stayed for want of a yes, and that no later card asks about."""
+    if approval.state is ApprovalState.REQUESTED:
+        return []
+    later = {vm for a in record.approvals if a.id > approval.id for vm in a.vms}
+    stayed = {
+        entry.move.vm_id
+        for entry in record.moves
+        if entry.move.state is MoveState.SKIPPED
+        and entry.move.outcome in (Outcome.DENIED, Outcome.EXPIRED)
+    }
+    return [vm_id for vm_id in approval.vms if vm_id in stayed and vm_id not in later]
+
+
+def _vm_rows(question: Question) -> list[str]:
+    """One line a VM: name, power, adapters, size, as far as the last observation tells."""
+    seen = {vm.id: vm for vm in question.fleet.vms if not vm.stored} if question.fleet else {}
+    rows = []
+    for vm_id, name in zip(question.approval.vms, _vm_names(question), strict=True):
+        vm = seen.get(vm_id)
+        row = f"• {escape(name)}"
+        if vm is not None:
+            power = vm.hyperv_state.value if vm.hyperv_state else vm.vmm_status
+            size = f"{max(1, round(vm.disk_mb / 1024))} GB"
+            row += f"  {power}  {count(vm.adapters, 'adapter')}  {size}"
+        rows.append(row)
+    return rows
+
+
+def _vm_names(question: Question, chosen: Sequence[str] | None = None) -> list[str]:
+    names = {m.move.vm_id: m.move.vm for m in question.record.moves}
+    ids = question.approval.vms if chosen is None else chosen
+    return [names.get(vm_id, vm_id) for vm_id in ids]
+
+
+def _closed_card(question: Question) -> list[str]:
+    approval, run = question.approval, question.record.run
+    names = several(_vm_names(question))
+    who, at = mention(approval.by), date(approval.decided or approval.requested)
+    about = f"{run.label} · {names}"
+    why = f': "{escape(approval.reason)}"' if approval.reason else ""
+    stay = _asked_again(question) or _stay(count(len(approval.vms), "VM"), len(approval.vms), run)
+    audit = f" Audit {question.audit}" if question.audit else ""
+    match approval.state:
+        case ApprovalState.GRANTED:
+            return _granted_card(question, f"by {who} {at} · {run.label}", audit)
+        case ApprovalState.DENIED:
+            return [f"⛔ Denied by {who} {at} · {about}{why}", stay + audit]
+        case ApprovalState.WITHDRAWN:
+            return [f"↩️ Withdrawn by {who} {at} · {about}{why}", stay + audit]
+    ended = date(approval.decided or run.ended or approval.requested)
+    if question.granter is not None:
+        again = "VMs of it that have not moved are asked about again." + audit
+        return [f"⌛ The yes of {mention(question.granter)} ended {ended} · {about}", again]
+    return [f"⌛ Nobody decided in time {ended} · {about}", stay]
+
+
+def _granted_card(question: Question, by: str, audit: str) -> list[str]:
+    """A yes to all, or to some: then which ones stay."""
+    approval, run = question.approval, question.record.run
+    they = "It moves" if len(approval.granted) == 1 else "They move"
+    goes = "" if run.over else f"{they} after the running VMs."
+    rest = [vm_id for vm_id in approval.vms if vm_id not in approval.granted]
+    names = several(_vm_names(question, approval.granted))
+    if approval.glass:
+        goes = f'The glass was broken: "{escape(approval.reason)}". {goes}'.rstrip()
+    if not rest:
+        return [f"✅ Approved {by} · {names}", f"{goes}{audit}".strip()]
+    some = f"{len(approval.granted)} of {len(approval.vms)}"
+    stay = _asked_again(question) or _stay(several(_vm_names(question, rest)), len(rest), run)
+    return [f"✅ Approved {some} {by} · {names}", f"{goes} {stay}{audit}".strip()]
+
+
+def _asked_again(question: Question) -> str:
+    """Which later cards ask about those that stayed; empty: none does."""
+    asked, later = question.approval, question.record.approvals
+    rest = set(asked.vms).difference(asked.granted)
+    cards = [a.label for a in later if a.id > asked.id and rest.intersection(a.vms)]
+    return f"Asked about again: {', '.join(cards)}." if cards else ""
+
+
+def _stay(who: str, number: int, run: Run) -> str:
+    return f"{who} {'stays' if number == 1 else 'stay'} on {hosts(run.sources)}."

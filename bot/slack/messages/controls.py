@@ -1,0 +1,303 @@
+"""Buttons that act on a run: which are shown, and what stands on them. Pure.
+
+A button is shown only where its verb would do something now. It carries names of rows and a
+version: what was shown is what is done. Nothing of what it does stands on it, so a button of any
+age is judged by the rows as they are when it is clicked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.slack.kit.blocks import (
+    BUTTON,
+    Block,
+    actions,
+    button,
+    confirm,
+    fingerprint,
+    fit,
+    fit_blocks,
+)
+from bot.slack.messages.board import Rendered, count
+from bot.slack.messages.failures import by_cause
+from bot.slack.modals.decision import plain
+from engine.commands import retrying
+from engine.commands.steering import DO, RULES
+from engine.errors import Refused
+from engine.model import (
+    Move,
+    MoveRecord,
+    MoveState,
+    Run,
+    RunRecord,
+    RunState,
+    same_host,
+    short,
+)
+from engine.views.board import Stuck, failed
+
+RUN, FORM = "run", "form"  # what a button is about, where it is not a cause; FORM asks first
+PREFIX, MORE = "do.", "more"
+DETAILS = "status"
+VERBS = frozenset({DETAILS, "pause", "resume", "stop", "abort", "retry", "skip", "settle", "go-on"})
+#: These say the same whatever has happened since the button was shown.
+ANYTIME = frozenset({DETAILS, "pause", "stop"})
+GO_BACK = "Go back"
+
+
+@dataclass(frozen=True)
+class Control:
+    """What one button stands for: a verb, the run, what of it, and the version that was shown."""
+
+    verb: str
+    run: int
+    subject: str = RUN
+    version: str = ""
+
+    @property
+    def value(self) -> str:
+        """As it stands on the button."""
+        return f"{self.verb}.{self.run}.{self.subject}.{self.version}"
+
+    @property
+    def label(self) -> str:
+        """The run, as people call it."""
+        return f"R{self.run}"
+
+    @property
+    def what(self) -> str:
+        """For the audit: ``retry R3 (button)``."""
+        return f"{self.verb} {self.label} (button)"
+
+
+def read(action: str, value: str) -> Control | None:
+    """What was clicked; ``None`` for a button that is not one of these."""
+    if action != MORE and not action.startswith(PREFIX):
+        return None
+    parts = value.split(".")
+    if len(parts) != 4 or parts[0] not in VERBS:
+        return None
+    verb, run, subject, version = parts
+    if action not in (MORE, f"{PREFIX}{verb}"):
+        return None
+    number = run.isascii() and run.isdigit() and len(run) <= 15
+    return Control(verb, int(run), subject, version) if number else None
+
+
+# --- what a button is about -----------------------------------------------------------------
+
+
+def aimed(control: Control, record: RunRecord) -> list[MoveRecord]:
+    """The VMs that a click on it would be about now; none: it has nothing to do any more."""
+    if control.subject in (RUN, FORM):
+        return _left(record) if control.verb == "retry" else []
+    group = by_cause(failed(record), record).get(control.subject, [])
+    return _about(control.verb, record, group)
+
+
+def _about(verb: str, record: RunRecord, group: Sequence[Stuck]) -> list[MoveRecord]:
+    """What a verb on the VMs of one cause is about: them, the first of them (one is looked at at
+    a time), or everything that holds their host up."""
+    ids = {stuck.vm_id for stuck in (group[:1] if verb == "settle" else group)}
+    if verb == "go-on" and group:
+        host = group[0].host
+        return [e for e in record.moves if e.holds_its_host_up and same_host(e.move.host, host)]
+    return [entry for entry in record.moves if entry.move.vm_id in ids]
+
+
+def _left(record: RunRecord) -> list[MoveRecord]:
+    """What a retry of the run would take up; nothing where it would be refused."""
+    if not may("retry", record.run):
+        return []
+    try:
+        chosen = retrying.chosen(record, ())
+    except Refused:
+        return []
+    return chosen if _goes_on(record, chosen) else []
+
+
+def _goes_on(record: RunRecord, chosen: Sequence[MoveRecord]) -> bool:
+    """Would the run not stop at once at another failure?"""
+    try:
+        retrying.refuse_stopping_again(record, chosen)
+    except Refused:
+        return False
+    return True
+
+
+def version(control: Control, run: Run, moves: Sequence[MoveRecord]) -> str:
+    """The short word that changes with what a click would be about."""
+    whole = run.resumed if control.subject in (RUN, FORM) else None
+    told = [_told(entry.move) for entry in moves]
+    return fingerprint(whole, told)[:12]
+
+
+def _told(move: Move) -> tuple[object, ...]:
+    """What of a VM was shown; a doubt or damage that came back after a person's word is another."""
+    return move.id, str(move.state), move.retried, move.settled, move.cleared
+
+
+def is_stale(control: Control, run: Run, moves: Sequence[MoveRecord]) -> bool:
+    """Has what it is about changed since it was shown?"""
+    return control.verb not in ANYTIME and control.version != version(control, run, moves)
+
+
+def may(verb: str, run: Run) -> bool:
+    """Would this verb do something to a run in this state?"""
+    if verb == "abort" and run.aborting:
+        return False
+    return verb == DETAILS or RULES[verb][run.state] == DO
+
+
+# --- where they are shown -------------------------------------------------------------------
+
+
+def equipped(content: Rendered, buttons: Sequence[Block]) -> Rendered:
+    """A message with its buttons, within what a message may hold."""
+    if not buttons:
+        return content
+    blocks = fit_blocks([*content.blocks, *buttons])
+    return replace(content, blocks=blocks, fingerprint=fingerprint(content.fingerprint, buttons))
+
+
+def on_board(record: RunRecord) -> list[Block]:
+    """Pause or Resume, Stop, and what is needed less often behind the three dots."""
+    run, label = record.run, record.run.label
+    if run.over:
+        return []
+    shown = []
+    if may("pause", run):
+        about = f"Start nothing more of {label} for now"
+        shown.append(_button(record, "pause", RUN, (), "Pause", about=about))
+    if may("resume", run):
+        about = f"Go on with {label}"
+        shown.append(_button(record, "resume", RUN, (), "Resume", about=about, style="primary"))
+    ending = run.state is RunState.STOPPING
+    if ending and may("abort", run):
+        shown.append(_ends(record, "abort"))
+    if not ending and may("stop", run):
+        shown.append(_ends(record, "stop"))
+    return [actions(*shown, _more(record))]
+
+
+_ENDS = {
+    "stop": "Nothing more is started. What is on its way is watched to its end.",
+    "abort": "VMM is asked to stop jobs in mid-copy. Their VMs stay where they were.",
+}
+
+
+def _ends(record: RunRecord, verb: str) -> Block:
+    """A button that ends the run, after a question."""
+    what = f"{verb.capitalize()} {record.run.label}"
+    sure = confirm(f"{what}?", _ENDS[verb], what, GO_BACK)
+    label = f"{verb.capitalize()}…"
+    return _button(record, verb, RUN, (), label, about=what, style="danger", confirm=sure)
+
+
+def _more(record: RunRecord) -> Block:
+    """The menu behind the three dots; where it holds one thing only, a button."""
+    run, left = record.run, _left(record)
+    entries = [("Details", _control(record, DETAILS))]
+    if left:
+        entries.append(("Retry failed", _control(record, "retry", RUN, left)))
+    if may("abort", run) and run.state is not RunState.STOPPING:
+        entries.append(("Abort…", _control(record, "abort", FORM)))
+    if len(entries) == 1:
+        about = f"Details of {run.label}, for you alone"
+        return _button(record, DETAILS, RUN, (), "Details", about=about)
+    options = [{"text": plain(word, BUTTON), "value": control.value} for word, control in entries]
+    return {"type": "overflow", "action_id": MORE, "options": options}
+
+
+def on_failure(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:
+    """What can be done about this cause; ``name`` is that of the group."""
+    if not group:
+        return []
+    match group[0].state:
+        case MoveState.DAMAGED:
+            shown = _for_damage(record, name, group)
+        case MoveState.UNKNOWN:
+            shown = _for_doubt(record, name, group)
+        case _:
+            shown = _for_failure(record, name, group)
+    return [actions(*shown)] if shown else []
+
+
+def _for_failure(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:
+    who, moves = _called(group), _about("retry", record, group)
+    shown = []
+    if may("retry", record.run) and _goes_on(record, moves):
+        shown.append(_button(record, "retry", name, moves, f"Retry {who}"))
+    if may("skip", record.run):
+        shown.append(_button(record, "skip", name, moves, f"Skip {who}"))
+    return shown
+
+
+def _for_damage(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:
+    run, host = record.run, short(group[0].host)
+    moves, holding = _about("retry", record, group), _about("go-on", record, group)
+    shown = []
+    if may("retry", run) and _goes_on(record, moves):
+        about = f"Look at the network of {_called(group)} again"
+        shown.append(_button(record, "retry", name, moves, "Check again", about=about))
+    if may("go-on", run) and holding:
+        again = f"Go on with {host}"
+        told = f"{run.label} sends VMs to {host} again. {fit(_called(group), 80)} stays as it is."
+        sure = confirm(f"{again}?", told, "Go on", GO_BACK)
+        go_on = _button(record, "go-on", name, holding, again, style="danger", confirm=sure)
+        shown.append(go_on)
+    return shown
+
+
+def _for_doubt(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:
+    """One at a time, once it is looked at."""
+    if not may("settle", record.run):
+        return []
+    vm, moves = group[0].vm, _about("settle", record, group)
+    told = f"Have you looked where {fit(vm, 100)} is? What the next look shows is believed."
+    sure = confirm("You have looked?", told, "I have looked", GO_BACK)
+    return [_button(record, "settle", name, moves, f"Settle {vm}", confirm=sure)]
+
+
+def on_report(record: RunRecord) -> list[Block]:
+    """Have what did not move tried again, where anything could be."""
+    left = _left(record) if record.run.over else []
+    if not left:
+        return []
+    what = left[0].move.vm if len(left) == 1 else count(len(left), "VM")
+    about = f"Have {count(len(left), 'VM')} of {record.run.label} tried again"
+    return [actions(_button(record, "retry", RUN, left, f"Retry {what}", about=about))]
+
+
+def _called(group: Sequence[Stuck]) -> str:
+    return group[0].vm if len(group) == 1 else count(len(group), "VM")
+
+
+def _control(
+    record: RunRecord, verb: str, subject: str = RUN, moves: Sequence[MoveRecord] = ()
+) -> Control:
+    bare = Control(verb, record.run.id, subject)
+    return replace(bare, version=version(bare, record.run, moves))
+
+
+def _button(
+    record: RunRecord,
+    verb: str,
+    subject: str,
+    moves: Sequence[MoveRecord],
+    label: str,
+    *,
+    about: str = "",
+    style: str = "",
+    confirm: Block | None = None,
+) -> Block:
+    return button(
+        label,
+        f"{PREFIX}{verb}",
+        _control(record, verb, subject, moves).value,
+        style=style,
+        about=about or label,
+        confirm=confirm,
+    )

@@ -1,0 +1,180 @@
+"""Copies of an approval card for deciders who cannot see the run's channel: where they go.
+
+Into the channel that the settings name for it, else to each decider who is not a member of the
+run's channel, in a direct message. A copy that was posted is kept up to date wherever it stands:
+one decision closes all. Where Slack does not say who is in the channel, none is sent.
+
+Whatever else is said about a card can be said under its copies as well, as a message whose key is
+``at`` that place: a reply in the thread of the copy, so that whoever follows it sees the card and
+its buttons on top. In a channel those are notified whom it names. In a direct message nobody need
+follow a thread, so there it is shown in the conversation, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from bot.slack.kit.blocks import Block, context, fingerprint, fit_blocks
+from bot.slack.messages.board import AGAIN, Rendered
+from bot.slack.messages.card import Question, card_view
+from bot.slack.outbox.rows import FIRST, SECOND, Tables
+from bot.slack.people.approvers import Deciders, mention, slack_id
+from bot.slack.people.roster import Lookup, Lookups, direct, room
+from engine.clock import Clock
+from engine.model import Approval, ApprovalState
+from engine.settings import SlackSettings
+
+MOST = 10  # people who are written to directly
+ASKED_AGAIN = 15.0  # seconds of the wall before Slack is asked again what it did not answer
+_AT = "@"
+
+
+def at(key: str, place: str) -> str:
+    """The key of the message of that key as it is said in another place than the run's thread."""
+    return f"{key}{_AT}{place}"
+
+
+def place_of(key: str) -> str:
+    """The channel in which the message of that key stands; empty: in the run's own."""
+    return key.partition(_AT)[2]
+
+
+def copy_of(key: str) -> str:
+    """The key of the copy under which the message of that key is said; empty: it is a copy, or is
+    said in the run's own channel."""
+    what, _, about = key.partition(":")
+    place = place_of(key)
+    return at(f"card:{re.split('[:@]', about)[0]}", place) if place and what != "card" else ""
+
+
+def is_direct(place: str) -> bool:
+    """Is it a direct message to somebody?"""
+    return place.startswith("D")
+
+
+def stands_out(key: str) -> bool:
+    """Is the message of that key shown in the conversation, too, and not in a thread alone?"""
+    return is_direct(place_of(key)) and not key.startswith(("card:", "list:"))
+
+
+def _prefix(approval: Approval) -> str:
+    return at(f"card:{approval.label}", "")
+
+
+class Copies:
+    """Which copies there are of a card, as messages with their keys."""
+
+    def __init__(
+        self, tables: Tables, settings: SlackSettings, lookups: Lookups, wall: Clock
+    ) -> None:
+        self.tables, self.settings, self.lookups, self.wall = tables, settings, lookups, wall
+        self._asked: dict[str, float] = {}
+        self._asks = False
+
+    def of(
+        self,
+        question: Question,
+        deciders: Deciders,
+        users: Sequence[str],
+        channel: str,
+        lists: Sequence[str] = (),
+    ) -> Iterator[tuple[str, Rendered, int]]:
+        """Key, content and urgency of every copy of the card that stands in ``channel``: those that
+        were posted, and those for ``users`` who do not see the card itself. It has buttons once the
+        messages ``lists`` stand under it: nobody says yes to what they could not read."""
+        approval = question.approval
+        is_open = approval.state is ApprovalState.REQUESTED
+        is_news = is_open or (approval.glass and approval.state is ApprovalState.GRANTED)
+        wanted = self._places(users, channel) if is_news and not question.record.run.over else []
+        places = list(dict.fromkeys([*self._posted(approval), *wanted]))
+        if not places:
+            return
+        card, is_open = card_view(question, deciders), is_open and not question.record.run.over
+        for place in places:
+            is_whole = all(self.tables.message(at(key, place)) is not None for key in lists)
+            shown = _copied(question, card, channel, is_whole)
+            yield f"{_prefix(approval)}{place}", shown, SECOND if is_open else FIRST
+
+    def standing(self, approval: Approval) -> list[str]:
+        """The places in which a copy of the card stands by now, so that it can be spoken of."""
+        places = self._posted(approval)
+        prefix = _prefix(approval)
+        return [place for place in places if self.tables.message(f"{prefix}{place}") is not None]
+
+    def news_to(self, users: Sequence[str], place: str, channel: str) -> tuple[str, ...] | None:
+        """To whom of these what is said in ``channel`` about a card is news in ``place``, where its
+        copy stands; ``None``: to all who read there, for nobody knows. Who reads ``channel`` is
+        told there."""
+        there = self._readers(channel)
+        outside = tuple(user for user in users if user not in (there or ()))
+        if is_direct(place):
+            rows = self.lookups.of(map(direct, outside))
+            return tuple(user for user in outside if rows[direct(user)].channel == place)
+        if there is not None and users:
+            return outside
+        return () if self.lookups.of([room(channel)])[room(channel)].wanted else None
+
+    def asks(self) -> bool:
+        """Is Slack to be asked for something since this was asked last? Then knock."""
+        asked, self._asks = self._asks, False
+        return asked
+
+    def _posted(self, approval: Approval) -> list[str]:
+        """The places in which a copy stands, or may."""
+        return [place_of(key) for key in self.tables.posted(_prefix(approval))]
+
+    def _places(self, users: Sequence[str], channel: str) -> list[str]:
+        """Where somebody has to be asked who does not see the card itself."""
+        named = self.settings.approvals_channel
+        if named:
+            return [named] if named != channel else []
+        there = self._readers(channel) if users else None
+        if there is None:
+            return []
+        outside = [user for user in users if user not in there][:MOST]
+        opened = [self._known(direct(user)) for user in outside]
+        return [row.channel for row in opened if row is not None and row.channel]
+
+    def _readers(self, channel: str) -> Sequence[str] | None:
+        """Who sees the card itself. A run without a channel is told to its owner alone."""
+        if slack_id(channel):
+            return [channel]
+        there = self._known(room(channel))
+        return None if there is None else there.users
+
+    def _known(self, name: str) -> Lookup | None:
+        """What Slack said, be it old; it is asked for again where that is due."""
+        row = self.lookups.of([name])[name]
+        now = self.wall.monotonic()
+        due = now >= self._asked.get(name, 0.0) and not row.refused
+        if due and not row.wanted and not row.fresh(self.wall.now()):
+            self._asked[name] = now + ASKED_AGAIN
+            self.lookups.want([name])
+            self._asks = True
+        return row if row.at is not None else None
+
+
+def _copied(question: Question, card: Rendered, channel: str, is_whole: bool) -> Rendered:
+    """The card as it stands elsewhere. Asking again is for those who see the run."""
+    label = question.record.run.label
+    place = f"for {mention(channel)} alone" if slack_id(channel) else f"in <#{channel}>"
+    where = f"A copy of the card in the thread of {label} {place}. One decision closes all."
+    if not is_whole:
+        where += " Its buttons follow once all its VMs are listed in the thread of this message."
+    kept = (_without_again(block) if is_whole else _without_buttons(block) for block in card.blocks)
+    blocks = [*filter(None, kept), context(where)]
+    text = f"{card.text}\n{where}"
+    return Rendered(text, fit_blocks(blocks), fingerprint(card.fingerprint, where))
+
+
+def _without_buttons(block: Block) -> Block | None:
+    return None if block["type"] == "actions" else block
+
+
+def _without_again(block: Block) -> Block | None:
+    elements = block.get("elements")
+    if block["type"] != "actions" or not isinstance(elements, list):
+        return block
+    kept = [each for each in elements if each.get("action_id") != AGAIN]
+    return {**block, "elements": kept} if kept else None

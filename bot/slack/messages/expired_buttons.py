@@ -1,0 +1,79 @@
+"""Messages that stand with buttons that act on a run: their buttons go when there is nothing left
+to do about them, though nothing renders them any more.
+
+A failure that was retried is no failure; its message stays, as what was said then, and says that
+it is no longer so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from bot.slack.kit.blocks import TEXT, context, date, fingerprint, fit
+from bot.slack.messages.board import Rendered
+from bot.slack.outbox.rows import FIRST
+from engine.store.store import Store
+
+migrations = Migrations("vmferry.slack.standing")
+
+Message = tuple[str, Rendered, int]
+
+
+@migrations()
+def m001_messages_with_buttons(db: Database) -> None:
+    """What a message said, without its buttons."""
+    db.execute(
+        "CREATE TABLE slack_standing (key TEXT PRIMARY KEY, run INTEGER NOT NULL,"
+        " text TEXT NOT NULL, blocks TEXT NOT NULL) STRICT"
+    )
+    db.execute("CREATE INDEX slack_standing_run ON slack_standing (run)")
+
+
+class Standing:
+    """The rows. Functions that take ``db`` write inside the caller's transaction."""
+
+    def __init__(self, store: Store) -> None:
+        with store.transaction() as db:
+            migrations.apply(db)
+
+    def turn_over(
+        self, db: Database, run: int, messages: Iterable[Message], now: float
+    ) -> list[Message]:
+        """Keep which of a run's failures and reports stand with buttons; those of before that are
+        no longer among its messages, without them."""
+        current = {key: content for key, content, _ in messages}
+        rows = db.query("SELECT key, text, blocks FROM slack_standing WHERE run = ?", [run])
+        known = {row["key"]: (row["text"], row["blocks"]) for row in list(rows)}
+        stand = {key: said for key, content in current.items() if (said := _said(key, content))}
+        for key in known.keys() - stand.keys():
+            db.execute("DELETE FROM slack_standing WHERE key = ?", [key])
+        for key, said in stand.items():
+            if known.get(key) != said:  # nothing is written where nothing changed
+                db.execute(
+                    "INSERT OR REPLACE INTO slack_standing (key, run, text, blocks)"
+                    " VALUES (?, ?, ?, ?)",
+                    [key, run, *said],
+                )
+        gone = sorted(known.keys() - current.keys())
+        return [(key, _over(key, *known[key], now), FIRST) for key in gone]
+
+
+def _said(key: str, content: Rendered) -> tuple[str, str] | None:
+    """What a failure or a report with buttons says without them; ``None`` for anything else."""
+    bare = [block for block in content.blocks if block["type"] != "actions"]
+    if not key.startswith(("failure:", "report:")) or len(bare) == len(content.blocks):
+        return None
+    return content.text, json.dumps(bare)
+
+
+def _over(key: str, text: str, blocks: str, now: float) -> Rendered:
+    report = f"It went on {date(now)}; another report follows."
+    failure = f"No longer so since {date(now)}; the board tells how it goes on."
+    said = report if key.startswith("report:") else failure
+    shown = [*json.loads(blocks), context(said)]
+    whole = fit(f"{said}\n{text}", TEXT)
+    return Rendered(whole, tuple(shown), fingerprint(whole, shown))

@@ -1,0 +1,54 @@
+"""What somebody is woken for: a yes that nobody gives, a VM that is damaged or lost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from bot.pager import Page
+from bot.slack.kit.blocks import fit
+from bot.slack.messages import reminders
+from bot.slack.messages.board import count
+from bot.slack.messages.card import Question
+from bot.slack.messages.failures import by_cause
+from bot.slack.people.approvers import Deciders
+from engine.model import ApprovalState, MoveState, RunRecord, RunState, short
+from engine.settings import SlackSettings
+from engine.views.board import failed
+
+BAD = (MoveState.DAMAGED, MoveState.UNKNOWN)
+TEXT = 1_000
+
+
+def for_question(
+    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+) -> Iterator[Page]:
+    """A card that nobody can decide, and one that nobody has decided shortly before the need."""
+    approval, run = question.approval, question.record.run
+    if approval.state is not ApprovalState.REQUESTED or run.state is not RunState.ACTIVE:
+        return
+    vms = count(len(approval.vms), "powered-down VM")
+    told = f"{approval.label} waits for a yes or no: {vms} of {run.label}{_by(question)}."
+    if reminders.is_helpless(question, deciders):
+        text = f"{told} Nobody who is on call or listed may decide."
+        yield Page(f"nobody:{approval.label}", "nobody_may_decide", run.label, text)
+    elif reminders.is_late(question, settings, now):
+        text = f"{told} Nobody has decided yet."
+        yield Page(f"escalate:{approval.label}", "escalation", run.label, text)
+
+
+def _by(question: Question) -> str:
+    if not question.needed_by:
+        return ""
+    return f", needed by {datetime.fromtimestamp(question.needed_by, UTC):%H:%M} UTC"
+
+
+def for_run(record: RunRecord) -> Iterator[Page]:
+    """VMs that are damaged or that nobody can find: once for each cause."""
+    run = record.run
+    bad = tuple(stuck for stuck in failed(record) if stuck.state in BAD)
+    for name, group in by_cause(bad, record).items():
+        first, more = group[0], len(group) - 1
+        same = f" The same with {count(more, 'more VM')}." if more else ""
+        text = f"{run.label} on {short(first.host)}: {fit(first.sentence, TEXT)}{same}"
+        yield Page(f"{first.state}:{run.label}:{name}", str(first.state), run.label, text)

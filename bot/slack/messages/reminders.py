@@ -1,0 +1,126 @@
+"""Asks again before a yes is needed, and then asks the escalation: when, whom, in which words.
+
+Pure. Counted back from the moment when the powered-down VMs would start, so that nobody is woken
+at 23:00 for 06:00. Each is said once in each place: its key stands in the rows from then on.
+
+Where: in the thread of the run, where all who are meant are called; and in the thread of each copy
+of the card, where only those are named who do not read the run's channel. Once the escalation is
+asked, its people outside of the channel get a copy, too: nobody is called to what they cannot see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bot.slack.kit.blocks import date, section
+from bot.slack.messages.board import Rendered, count, nobody, rendered, route
+from bot.slack.messages.card import Question
+from bot.slack.people.approvers import Deciders, calls, mentions
+from engine.model import ApprovalState, RunState
+from engine.settings import SlackSettings
+
+REST = 300.0  # seconds for which a new card is left alone before somebody is asked again
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be said now, under ``key``: to ``users``, who are called as ``called`` where all
+    are meant. ``do``: what they can do, in the thread of the run; empty: nothing."""
+
+    key: str
+    mark: str
+    users: tuple[str, ...]
+    called: str
+    said: str
+    do: str
+
+    def in_thread(self) -> Rendered:
+        """As it is said in the thread of the run."""
+        return _told(f"{self.mark} {self.called}", self.said, self.do)
+
+    def at_copy(self, users: Sequence[str] | None) -> Rendered:
+        """As it is said in the thread of a copy of the card, where it is news to these ``users``;
+        ``None``: nobody knows to whom, so all are called."""
+        called = self.called if users is None else mentions(users)
+        return _told(f"{self.mark} {called}", self.said, self.do and "Decide on the card above.")
+
+
+def due(
+    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+) -> Iterator[Due]:
+    """What is due about this question at ``now`` (Unix seconds, engine's)."""
+    approval, run = question.approval, question.record.run
+    if not _is_asked(question):
+        return
+    left = (question.estimate or now) - now
+    stood = now - approval.requested
+    able, still, do = deciders.eligible(run), _still(question), _do(question, settings)
+    leads = [lead for lead in settings.reminders if left <= lead and stood >= min(lead, REST)]
+    if able and leads:
+        # Of several that are due only the last is said: the others came too late.
+        key = f"remind:{approval.label}:{min(leads):g}"
+        yield Due(key, "⏰", able, mentions(able), still, do)
+    if asks_others(question, deciders, settings, now):
+        helpless = is_helpless(question, deciders)
+        why = f"{nobody(run, deciders)}." if helpless else "Nobody has decided yet."
+        said = f"{still} {why[0].upper()}{why[1:]}"
+        called, others = calls(settings.escalation), deciders.stand_ins(run)
+        do = do if deciders.others(run) else ""
+        yield Due(f"escalate:{approval.label}:", "📣", others, called, said, do)
+
+
+def asked(
+    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+) -> tuple[str, ...]:
+    """Who is to see the card, wherever they read: those who are asked first, then the escalation.
+    Where the glass was broken all of them: they can take it back."""
+    run = question.record.run
+    first, others = deciders.eligible(run), deciders.stand_ins(run)
+    if question.approval.glass or asks_others(question, deciders, settings, now):
+        return tuple(dict.fromkeys((*first, *others)))
+    return first
+
+
+def asks_others(
+    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+) -> bool:
+    """Is the escalation asked, because those who are asked first cannot decide or do not?"""
+    if not settings.escalation or not _is_asked(question):
+        return False
+    return is_helpless(question, deciders) or is_late(question, settings, now)
+
+
+def is_helpless(question: Question, deciders: Deciders) -> bool:
+    """Can nobody of those who are asked first decide?"""
+    return deciders.known and not deciders.eligible(question.record.run)
+
+
+def is_late(question: Question, settings: SlackSettings, now: float) -> bool:
+    """Is it so near to the need that the escalation is due?"""
+    left = (question.estimate or now) - now
+    return left <= settings.escalate and now - question.approval.requested >= settings.escalate
+
+
+def _is_asked(question: Question) -> bool:
+    is_open = question.approval.state is ApprovalState.REQUESTED
+    return is_open and question.record.run.state is RunState.ACTIVE
+
+
+def _still(question: Question) -> str:
+    approval, run = question.approval, question.record.run
+    vms = count(len(approval.vms), "powered-down VM")
+    by = f", needed by {date(question.needed_by)}" if question.needed_by else ""
+    return f"{approval.label} waits for a yes or no: {vms} of {run.label} · {route(run)}{by}."
+
+
+def _do(question: Question, settings: SlackSettings) -> str:
+    return (
+        "Decide on the card in this thread, or type in a channel: "
+        f"{settings.command} approve {question.approval.label}"
+    )
+
+
+def _told(*parts: str) -> Rendered:
+    words = " ".join(filter(None, parts))
+    return rendered(words, [section(words)])

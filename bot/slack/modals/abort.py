@@ -1,0 +1,46 @@
+"""The form behind Abort in the menu of a board: a menu cannot ask for one of its entries. Pure.
+
+It is about the run, not about the jobs that it names: whoever pulls the emergency brake means what
+has begun in the meantime, too, and is not refused because a job has ended.
+"""
+
+from __future__ import annotations
+
+from bot.slack.kit.blocks import Block, section
+from bot.slack.messages import controls
+from bot.slack.messages.board import count, several
+from bot.slack.modals.decision import Place, metadata, plain
+from engine.model import MoveState, RunRecord
+
+ABORT = "abort"
+
+
+def abort_form(record: RunRecord, place: Place) -> Block:
+    """The question before jobs are stopped in mid-copy; ``place.value`` is the button's own."""
+    run = record.run
+    flying = [e.move.vm for e in record.moves if e.move.state is MoveState.MOVING]
+    told = "Nothing is on its way now; what begins before you confirm is stopped, too. "
+    if flying:
+        told = (
+            "VMM is asked to stop what is in mid-copy when you confirm, now "
+            f"{count(len(flying), 'job')}: {several(flying)}. "
+        )
+    stay = "Their VMs stay where they were. " if flying else ""
+    return {
+        "type": "modal",
+        "callback_id": ABORT,
+        "private_metadata": metadata(place),
+        "title": plain(f"Abort {run.label}", 24),
+        "submit": plain("Abort", 24),
+        "close": plain("Go back", 24),
+        "blocks": [section(f"{told}{stay}{run.label} ends; nothing more is started.")],
+    }
+
+
+def pressed(place: Place) -> tuple[str, str]:
+    """The action and the value of the button for which the form stands. Raises ``ValueError``
+    for what we did not write."""
+    action = f"{controls.PREFIX}{ABORT}"
+    if controls.read(action, place.value) is None:
+        raise ValueError(f"the form of no run: {place.value[:40]}")
+    return action, place.value

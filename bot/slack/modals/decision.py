@@ -1,0 +1,226 @@
+"""The forms behind a card's buttons: how they look, what was said in them. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.slack.kit.blocks import BUTTON, Block, fit, section
+from bot.slack.messages.board import DENY, count, hosts, several
+from engine.model import Approval, ApprovalState, Run
+from engine.policy.approvals.approval import REASON_LEAST
+
+CHOOSE, WITHDRAW, BREAK, REVIEW = "choose", "withdraw", "break", "review"
+FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK, REVIEW})
+SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
+REASON, VMS, LABEL, VERDICT = "reason", "vms", "label", "verdict"
+REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
+_WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the card stands, so that an answer can be given there, and what its button said."""
+
+    value: str
+    channel: str
+    thread_ts: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody filled in: a reason, which VMs of the card by their number on it, the label
+    that was to be typed, and which of two answers."""
+
+    reason: str = ""
+    vms: tuple[int, ...] = ()
+    label: str = ""
+    verdict: str = ""
+
+
+def value_of(approval: Approval) -> str:
+    """What a button of this card carries: the question, and the digest of what was shown."""
+    return f"{approval.id}.{approval.digest}"
+
+
+def read_value(value: str) -> tuple[int, str] | None:
+    """The number and the digest on a button; ``None`` for one that we did not make."""
+    number, _, digest = value.partition(".")
+    whole = number.isascii() and number.isdigit() and len(number) <= 15 and digest
+    return (int(number), digest) if whole else None
+
+
+def may_choose(number: int) -> bool:
+    """Is there a choice?"""
+    return number > 1
+
+
+def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: Place) -> Block:
+    """The form of that kind for this card; ``names`` are those of its VMs, in their order."""
+    number = len(approval.vms)
+    vms = count(number, "powered-down VM")
+    stay = f"{'It stays' if number == 1 else 'They stay'} on {hosts(run.sources, ' or ')}"
+    about = f"{several(names)} · {run.label}"
+    match kind:
+        case "deny":
+            text = f"Deny moving {vms}? {stay}; the others still move.\n{about}"
+            fields = [reason("Why? Whoever asked reads it on the card.", optional=False)]
+        case "choose":
+            text = f"Which of the {vms} of {run.label} may move? Those not chosen stay."
+            fields = [_choice(names)]
+        case "break":
+            text = (
+                f"Approve moving {vms} though you may not decide on {run.label}? Those on call and "
+                f"those of the escalation are told at once, and the audit keeps it.\n{about}"
+            )
+            fields = [_label(run), reason(_WHY_BREAK, optional=False)]
+        case _:
+            text = f"Take this back? What has been started is not stopped.\n{about}"
+            fields = [reason("Why?", optional=True)]
+    return {
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": metadata(place),
+        "title": plain(f"{_WORD[kind]} {approval.label}", 24),
+        "submit": plain(_WORD[kind], 24),
+        "close": plain("Go back", 24),
+        "blocks": [section(text), *fields],
+    }
+
+
+def metadata(place: Place) -> str:
+    """What a form carries, so that its answer comes back with it."""
+    return json.dumps(
+        {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
+    )
+
+
+def plain(text: str, longest: int) -> Block:
+    """A text without marks, in which nothing becomes an emoji."""
+    return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
+
+
+def reason(label: str, *, optional: bool) -> Block:
+    """A line for a reason, in somebody's own words."""
+    line: Block = {
+        "type": "plain_text_input",
+        "action_id": REASON,
+        "max_length": REASON_LONGEST,
+    }
+    return field(REASON, label, line, optional=optional)
+
+
+_WHY_BREAK = f"Why can it not wait? {REASON_LEAST} characters at least."
+
+
+def _label(run: Run) -> Block:
+    line: Block = {"type": "plain_text_input", "action_id": LABEL, "max_length": 20}
+    return field(LABEL, f"Type {run.label}, the run that this is about", line, optional=False)
+
+
+def _choice(names: Sequence[str]) -> Block:
+    """A menu of the VMs; where a form cannot hold them all, one that asks us as people type."""
+    if len(names) > LISTED:
+        hint = plain("Type a part of a name", 150)
+        asks: Block = {"type": "multi_external_select", "action_id": VMS, "placeholder": hint}
+        return field(VMS, "VMs that may move", {**asks, "min_query_length": 0}, optional=False)
+    options = [_option(number, name) for number, name in enumerate(names)]
+    menu: Block = {"type": "multi_static_select", "action_id": VMS}
+    if len(options) <= OPTIONS:
+        menu["options"] = options
+    else:
+        menu["option_groups"] = [
+            {
+                "label": plain(f"{at + 1} to {min(at + OPTIONS, len(options))}", BUTTON),
+                "options": options[at : at + OPTIONS],
+            }
+            for at in range(0, len(options), OPTIONS)
+        ]
+    return field(VMS, "VMs that may move", menu, optional=False)
+
+
+def _option(number: int, name: str) -> Block:
+    return {"text": plain(name, BUTTON), "value": str(number)}
+
+
+def offered(names: Sequence[str], typed: str) -> list[Block]:
+    """The options for what somebody has typed so far: VMs whose names begin with it, then those
+    that have it elsewhere; as many as Slack takes."""
+    wanted = typed.strip().strip("*").casefold()
+    found = [(number, name) for number, name in enumerate(names) if wanted in name.casefold()]
+    found.sort(key=lambda one: not one[1].casefold().startswith(wanted))
+    return [_option(*one) for one in found[:OPTIONS]]
+
+
+def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
+    """A line of a form that is filled in."""
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": plain(label, 2_000),
+        "element": element,
+        "optional": optional,
+    }
+
+
+def read_place(private_metadata: str) -> Place:
+    """Where the form came from. Raises ``ValueError`` for what we did not write."""
+    kept = json.loads(private_metadata)
+    if not isinstance(kept, dict):
+        raise ValueError("private_metadata is no object")
+    return Place(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
+
+
+def read(values: object) -> Said:
+    """What was filled in, out of the state of a view."""
+    why, label = (_field(values, name).get("value") for name in (REASON, LABEL))
+    chosen = _field(values, VMS).get("selected_options")
+    numbers = [
+        str(one.get("value"))
+        for one in (chosen if isinstance(chosen, list) else [])
+        if isinstance(one, Mapping)
+    ]
+    option = _field(values, VERDICT).get("selected_option")
+    verdict = option.get("value") if isinstance(option, Mapping) else None
+    return Said(
+        why.strip() if isinstance(why, str) else "",
+        tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 6),
+        label.strip() if isinstance(label, str) else "",
+        verdict if isinstance(verdict, str) else "",
+    )
+
+
+def _field(values: object, name: str) -> Mapping[str, object]:
+    block = values.get(name) if isinstance(values, Mapping) else None
+    field = block.get(name) if isinstance(block, Mapping) else None
+    return field if isinstance(field, Mapping) else {}
+
+
+def mistake(
+    kind: str, said: Said, digest: str, asked: Approval | None, run: Run | None
+) -> tuple[str, str] | None:
+    """The field that is wrong and what about it; ``None`` where it can be carried out."""
+    spot = VMS if kind == CHOOSE else REASON
+    if asked is None or run is None:
+        return spot, "I do not know this question any more. Go back; nothing changed."
+    if digest != asked.digest:
+        return spot, "The question has changed. Go back and use the newest card."
+    open_still = {ApprovalState.REQUESTED}
+    if kind == WITHDRAW:
+        open_still.add(ApprovalState.GRANTED)
+    if asked.state not in open_still:
+        return spot, f"{asked.label} is {asked.state} already. Go back; the card says by whom."
+    if run.over:
+        return spot, f"{run.label} has ended. Go back; nothing changed."
+    if kind == DENY and not said.reason:
+        return spot, "Say why in a few words: whoever asked has to know."
+    if kind == BREAK and said.label.casefold() != run.label.casefold():
+        return LABEL, f"This is about {run.label}. Type {run.label}, or go back."
+    if kind == BREAK and len(said.reason) < REASON_LEAST:
+        return REASON, f"Say why in {REASON_LEAST} characters at least: everybody reads it."
+    if kind == CHOOSE and not said.vms:
+        return spot, "Choose at least one VM, or go back and deny."
+    if any(number >= len(asked.vms) for number in said.vms):
+        return spot, "One of these is not on the card. Go back and choose again."
+    return None

@@ -1,0 +1,1 @@
+"""What is to be sent, and the one sender that sends it."""

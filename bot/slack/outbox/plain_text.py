@@ -1,0 +1,94 @@
+"""A message in words alone, where Slack does not take its blocks; and what is noted where it takes
+neither. Pure.
+
+Slack refuses some content for ever: the same call again changes nothing. Its words without blocks
+say the same, but have no buttons, so they say what to type instead. Where Slack does not take those
+either, that version is given up, and the audit of its run tells where it can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bot.slack.kit.blocks import TEXT, fit
+from bot.slack.messages.board import APPROVE
+from bot.slack.messages.copies import place_of
+from bot.slack.outbox.rows import Outbound
+from bot.slack.people.mentions import SPOKEN
+
+#: Slack's words for content that it will not take, whenever it is asked.
+CONTENT = frozenset(
+    {
+        "block_mismatch",
+        "invalid_arguments",
+        "invalid_array_arg",
+        "invalid_attachments",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "json_not_object",
+        "markdown_text_conflict",
+        "metadata_too_large",
+        "msg_blocks_too_long",
+        "msg_too_long",
+        "no_text",
+        "too_many_attachments",
+    }
+)
+#: What the messages are that a key begins with, and what shows the same.
+_WHAT = {
+    "board": ("its board", "status {run}"),
+    "card": ("the card of {about}", "approvals"),
+    "list": ("the VMs of {about}", "approvals"),
+    "remind": ("a reminder of {about}", "approvals"),
+    "escalate": ("the call of the escalation for {about}", "approvals"),
+    "glass": ("that the glass was broken for {about}", "events {run}"),
+    "look": ("a reminder of the review of {about}", "approvals"),
+    "review": ("the review of {about}", "events {run}"),
+    "report": ("its report", "report {run}"),
+}
+_ELSE = ("what failed", "status {run}")
+
+
+def content(out: Outbound, command: str) -> tuple[str, tuple[Mapping[str, object], ...]]:
+    """Text and blocks as they are to be sent."""
+    if not out.in_words:
+        return out.text, out.blocks
+    hint = _hint(out, command)
+    return (f"{fit(out.text, TEXT - len(hint) - 1)}\n{hint}" if hint else out.text), ()
+
+
+def _hint(out: Outbound, command: str) -> str:
+    """What to type, where there were buttons."""
+    pressed = [str(one.get("action_id")) for one in _elements(out)]
+    if not pressed:
+        return ""
+    label = out.key.partition(":")[2].partition("@")[0]
+    if APPROVE in pressed:
+        return (
+            f"Slack did not take the buttons. Type in a channel: {command} approve {label} or "
+            f"{command} deny {label}"
+        )
+    said = SPOKEN if out.thread_ts or out.parent else command
+    return f"Slack did not take the buttons. What can be typed instead tells: {said} help"
+
+
+def _elements(out: Outbound) -> Iterator[dict[str, object]]:
+    for block in out.blocks:
+        listed = block.get("elements") if block.get("type") == "actions" else None
+        if isinstance(listed, list):
+            yield from (one for one in listed if isinstance(one, dict))
+
+
+def given_up(out: Outbound, code: str) -> str:
+    """For the audit: what is not told in Slack, and where it can be read."""
+    run = f"R{out.run}"
+    kind, _, about = out.key.partition(":")
+    what, verb = _WHAT.get(kind, _ELSE)
+    what = what.format(about=about.partition("@")[0].split(":")[0])
+    where = f" in {place_of(out.key)}" if place_of(out.key) else ""
+    return (
+        f"{run}: Slack took {what}{where} neither with blocks nor in words alone ({code}); "
+        f"read it with: {verb.format(run=run)}"
+    )

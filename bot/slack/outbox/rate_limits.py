@@ -1,0 +1,118 @@
+"""When the next call to Slack may go out. Pure: time is an argument, in seconds that never go back.
+
+Slack counts calls per method, posts also per channel. Its published numbers are kept with a margin,
+so that it never has to say no; where it does (429), its word is obeyed to the second, and nothing
+but that method waits. A share of every budget is kept for what people wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bot.slack.outbox.rows import FIRST, Outbound
+
+KEPT = 0.3  # of every budget, for what is urgent
+LONGEST_SILENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``per_minute`` calls, of which ``at_once`` may come in one go."""
+
+    per_minute: float
+    at_once: int
+
+
+#: Slack's tiers for one app in one workspace, less a margin; posts: "several hundred" a minute.
+RATES: Mapping[str, Rate] = {
+    "chat.postMessage": Rate(100, 20),
+    "chat.postEphemeral": Rate(80, 20),
+    "chat.update": Rate(40, 10),
+    "views.open": Rate(80, 20),
+}
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often Slack is spoken to, in seconds of the wall."""
+
+    post: float = 1.0  # between two posts in one channel
+    board: float = 5.0  # between two versions of one board or open card
+    look: float = 0.25  # between two looks for events
+    again: float = 5.0  # before a call that failed for now is tried again
+    rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
+
+
+class Meter:
+    """A budget that fills up evenly."""
+
+    def __init__(self, rate: Rate, share: float = 1.0) -> None:
+        self._each = 60.0 / (rate.per_minute * share)
+        self._ahead = self._each * (max(1, int(rate.at_once * share)) - 1)
+        self._full_at = 0.0
+
+    @property
+    def ready_at(self) -> float:
+        """The earliest moment for the next call."""
+        return self._full_at - self._ahead
+
+    def take(self, now: float) -> None:
+        """A call went out."""
+        self._full_at = max(self._full_at, now) + self._each
+
+
+class Pace:
+    """What went out lately, and what follows from it for the next call."""
+
+    def __init__(self, rhythm: Rhythm) -> None:
+        self.rhythm = rhythm
+        self._not_before: dict[tuple[str, str], float] = {}
+        self._meters = {
+            method: (Meter(rate), Meter(rate, 1.0 - KEPT)) for method, rate in rhythm.rates.items()
+        }
+        self._silent_until = 0.0
+
+    def ready_at(self, method: str, out: Outbound) -> float:
+        """The earliest moment for this call."""
+        names = [(method, ""), (method, out.channel), _tried(out)]
+        if out.priority != FIRST:
+            names.append(("paced", out.key))
+        moments = [self._silent_until, *(self._not_before.get(name, 0.0) for name in names)]
+        if method in self._meters:
+            whole, ordinary = self._meters[method]
+            moments.append(whole.ready_at)
+            if out.priority != FIRST:
+                moments.append(ordinary.ready_at)
+        return max(moments)
+
+    def called(self, method: str, out: Outbound, now: float) -> None:
+        """A call goes out, whatever comes of it."""
+        for meter in self._meters.get(method, ())[: 1 if out.priority == FIRST else 2]:
+            meter.take(now)
+        if method == "chat.postMessage":
+            self._not_before[(method, out.channel)] = now + self.rhythm.post
+
+    def sent(self, out: Outbound, now: float) -> None:
+        """It was taken."""
+        self._not_before.pop(_tried(out), None)
+        if out.key.startswith(("board:", "card:")):
+            self._not_before[("paced", out.key)] = now + self.rhythm.board
+
+    def limited(self, method: str, out: Outbound, until: float) -> None:
+        """Slack said 429: nothing of this kind until then. Other methods go on."""
+        channel = out.channel if method == "chat.postMessage" else ""
+        self._not_before[(method, channel)] = until
+
+    def failed(self, out: Outbound, until: float) -> None:
+        """This one call failed for now; the others go on."""
+        self._not_before[_tried(out)] = until
+
+    def silent(self, until: float) -> None:
+        """Slack does not answer at all: nothing is tried until then."""
+        self._silent_until = until
+
+
+def _tried(out: Outbound) -> tuple[str, str]:
+    """One message in one place: elsewhere it may go out at once."""
+    return f"tried in {out.channel}", out.key

@@ -1,0 +1,444 @@
+"""Slack's own rows: what came in, what goes out, where every message stands.
+
+Functions that take ``db`` write inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sqlite_utils import Database
+
+from bot.slack.kit.blocks import fingerprint
+from bot.slack.outbox.watched_runs import ToldRuns
+from bot.slack.schema import migrations
+from engine.store.store import Store
+
+Row = Mapping[str, object]
+
+
+FIRST, SECOND, LAST = 0, 1, 2
+_LIVES = "o.refused IS NOT o.fingerprint"
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """One thing that a person did, in the order in which it came.
+
+    ``begun`` is set before it is carried out: a row that has begun and is not done was
+    interrupted by a kill. ``received`` is of the engine's clock, ``heard`` of the wall.
+    """
+
+    id: int
+    kind: str
+    by: str
+    channel: str
+    body: Mapping[str, object]
+    received: float
+    begun: float | None = None
+    heard: float | None = None
+
+
+@dataclass(frozen=True)
+class Outbound:
+    """One message (or reply to one person) that is to be sent; the latest wins per ``key``.
+
+    ``parent`` is the key of the message in whose thread it belongs; ``thread_ts`` says the same
+    for replies, whose thread is known. ``priority`` 0 goes first. ``tried``: it was posted (as the
+    version ``tried_as``), and whether it stands is not known yet. ``replaces``: the reply takes the
+    place of the question that was clicked. ``in_words``: Slack did not take its blocks.
+    """
+
+    key: str
+    kind: str
+    channel: str
+    text: str
+    blocks: tuple[Mapping[str, object], ...] = ()
+    fingerprint: str = ""
+    run: int | None = None
+    user: str | None = None
+    inbox: int | None = None
+    parent: str | None = None
+    thread_ts: str | None = None
+    broadcast: bool = False
+    priority: int = LAST
+    replaces: bool = False
+    id: int = field(default=0, compare=False)
+    tried: float | None = None
+    tried_as: str = ""
+    in_words: bool = False
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that stands in Slack."""
+
+    key: str
+    channel: str
+    ts: str
+    thread_ts: str | None
+    fingerprint: str
+
+
+class Tables:
+    """Reads and writes of these tables. Safe to share between threads."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.runs = store, ToldRuns(store)
+        with store.transaction() as db:
+            migrations.apply(db)
+
+    # --- inbox ----------------------------------------------------------------------------
+
+    def accept(self, row: Inbound, key: str) -> int | None:
+        """Write down what a person did, once per ``key``; ``None`` when it is known already."""
+        with self.store.transaction() as db:
+            body, times = json.dumps(row.body), (row.received, row.heard)
+            written = db.execute(
+                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received, heard)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [key, row.kind, row.by, row.channel, body, *times],
+            )
+            return int(written.lastrowid or 0) if written.rowcount == 1 else None
+
+    def is_accepted(self, key: str) -> bool:
+        """Is a row of this key in the inbox, carried out or not?"""
+        return bool(self._rows("SELECT 1 FROM slack_inbox WHERE key = ?", [key]))
+
+    def next_inbound(self, after: int = 0) -> Inbound | None:
+        """The oldest row that is not done, of those with a higher number than ``after``."""
+        query = "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1"
+        rows = self._rows(query, [after])
+        if not rows:
+            return None
+        row = rows[0]
+        return Inbound(
+            _int(row["id"]),
+            str(row["kind"]),
+            str(row["by"]),
+            str(row["channel"]),
+            json.loads(str(row["body"])),
+            _float(row["received"]),
+            None if row["begun"] is None else _float(row["begun"]),
+            None if row["heard"] is None else _float(row["heard"]),
+        )
+
+    def begin(self, inbox: int, at: float) -> None:
+        """From here on the row may have had effects."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_inbox SET begun = ? WHERE id = ?", [at, inbox])
+
+    def finish(self, db: Database, inbox: int, at: float) -> None:
+        """The row is done. What would have opened a form is of no use any more."""
+        db.execute(
+            "UPDATE slack_inbox SET done = ?, body = json_remove(body, '$.trigger') WHERE id = ?",
+            [at, inbox],
+        )
+
+    # --- outbox ---------------------------------------------------------------------------
+
+    def put(self, db: Database, out: Outbound) -> bool:
+        """Have a message sent unless it stands like that already; whether anything changed. A
+        version that waits may have been tried, so what stood before it is said again."""
+        rows = list(db.query("SELECT fingerprint FROM slack_outbox WHERE key = ?", [out.key]))
+        sent = list(db.query("SELECT fingerprint FROM slack_messages WHERE key = ?", [out.key]))
+        last = rows or sent
+        if last and last[0]["fingerprint"] == out.fingerprint:
+            return False
+        body = json.dumps({"text": out.text, "blocks": out.blocks, "replaces": out.replaces})
+        db.execute(
+            "INSERT INTO slack_outbox (key, kind, channel, run, user, inbox, parent, thread_ts,"
+            " broadcast, priority, body, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET body = excluded.body,"
+            " priority = excluded.priority, fingerprint = excluded.fingerprint",
+            [
+                out.key,
+                out.kind,
+                out.channel,
+                out.run,
+                out.user,
+                out.inbox,
+                out.parent,
+                out.thread_ts,
+                int(out.broadcast),
+                out.priority,
+                body,
+                out.fingerprint,
+            ],
+        )
+        return True
+
+    def reply(
+        self,
+        db: Database,
+        row: Inbound,
+        text: str,
+        blocks: tuple[Mapping[str, object], ...] = (),
+        *,
+        replaces: bool = False,
+    ) -> None:
+        """Have one person told something about what they did; an empty text is nothing."""
+        if not text:
+            return
+        thread = row.body.get("thread_ts")
+        self.put(
+            db,
+            Outbound(
+                key=f"reply:{row.id}",
+                kind="reply",
+                channel=row.channel,
+                text=text,
+                blocks=blocks,
+                fingerprint=fingerprint(text),
+                user=row.by.removeprefix("@"),
+                inbox=row.id,
+                thread_ts=str(thread) if thread else None,
+                priority=FIRST,
+                replaces=replaces,
+            ),
+        )
+
+    def open_form(self, db: Database, row: Inbound, form: Mapping[str, object]) -> None:
+        """Have a form opened for whoever clicked; its ``text`` is what lets it be opened."""
+        self.put(
+            db,
+            Outbound(
+                key=f"form:{row.id}",
+                kind="form",
+                channel=row.channel,
+                text=str(row.body.get("trigger") or ""),
+                blocks=(form,),
+                user=row.by.removeprefix("@"),
+                inbox=row.id,
+                thread_ts=str(row.body.get("thread_ts") or "") or None,
+                priority=FIRST,
+            ),
+        )
+
+    def form_failed(self, out: Outbound, text: str) -> None:
+        """A form could not be opened: whoever clicked is told instead."""
+        body: dict[str, object] = {"thread_ts": out.thread_ts}
+        clicked = Inbound(out.inbox or 0, "", out.user or "", out.channel, body, 0.0)
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
+            self.reply(db, clicked, text)
+
+    def unsay_others(self, db: Database, run: int, keys: Iterable[str]) -> None:
+        """What was to be posted about this run but is none of these keys is not said any more:
+        it is over, or asked elsewhere. What stands already is left alone."""
+        db.execute(
+            "DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'"
+            " AND key NOT IN (SELECT value FROM json_each(?))"
+            " AND key NOT IN (SELECT key FROM slack_messages)",
+            [run, json.dumps([*keys])],
+        )
+
+    def outbound(self) -> tuple[Outbound, ...]:
+        """Everything that is still to be sent, most urgent first."""
+        rows = self._rows(f"SELECT * FROM slack_outbox o WHERE {_LIVES} ORDER BY priority, id")
+        return tuple(_outbound(row) for row in rows)
+
+    def sendable(self) -> tuple[tuple[Outbound, Sent | None], ...]:
+        """What could be sent, each with the message that stands; a reply whose parent does not
+        stand yet has to wait for it."""
+        rows = self._rows(
+            "SELECT o.*, m.channel AS in_channel, m.ts, m.thread_ts AS in_thread,"
+            " m.fingerprint AS as_version FROM slack_outbox o"
+            " LEFT JOIN slack_messages m ON m.key = o.key"
+            f" WHERE {_LIVES} AND (o.parent IS NULL OR m.key IS NOT NULL"
+            " OR o.parent IN (SELECT key FROM slack_messages)) ORDER BY o.priority, o.id"
+        )
+        return tuple((_outbound(row), _standing(row)) for row in rows)
+
+    def still_wanted(self, out: Outbound) -> bool:
+        """Is this very version still to be sent?"""
+        query = "SELECT key FROM slack_outbox WHERE key = ? AND fingerprint = ?"
+        return bool(self._rows(query, [out.key, out.fingerprint]))
+
+    def trying(self, out: Outbound, at: float) -> bool:
+        """It is posted now: from here on it may stand, whatever becomes of the answer or us.
+        ``False``: it was taken back just before."""
+        with self.store.transaction() as db:
+            tried = db.execute(
+                "UPDATE slack_outbox SET tried = ?, tried_as = ? WHERE key = ?",
+                [at, out.fingerprint, out.key],
+            )
+            return tried.rowcount == 1
+
+    def waits(self, db: Database, key: str) -> bool:
+        """Is a message of this key in the outbox?"""
+        found = db.query("SELECT key FROM slack_outbox WHERE key = ?", [key])
+        return any(True for _ in found)
+
+    def may_stand(self, db: Database, key: str) -> bool:
+        """Does this message stand, or was it tried to an end that nobody knows?"""
+        found = db.query(
+            "SELECT key FROM slack_messages WHERE key = :key UNION ALL"
+            " SELECT key FROM slack_outbox WHERE key = :key AND tried IS NOT NULL",
+            {"key": key},
+        )
+        return any(True for _ in found)
+
+    def not_posted(self, out: Outbound) -> None:
+        """Slack said that it did not take it, or it was looked for and does not stand."""
+        with self.store.transaction() as db:
+            db.execute(
+                "UPDATE slack_outbox SET tried = NULL, tried_as = NULL WHERE key = ?", [out.key]
+            )
+
+    def say_in_words(self, out: Outbound) -> None:
+        """Slack does not take the blocks of this version: its words are sent alone."""
+        self._mark("plain", out)
+
+    def give_up(self, out: Outbound) -> None:
+        """Slack takes this version in no way: it stays as what was not said, and is not sent. A
+        newer one is."""
+        self._mark("refused", out)
+
+    def gave_up(self, key: str) -> bool:
+        """Is this message one that Slack takes in no way?"""
+        query = "SELECT key FROM slack_outbox WHERE key = ? AND refused = fingerprint"
+        return bool(self._rows(query, [key]))
+
+    def _mark(self, column: str, out: Outbound) -> None:
+        with self.store.transaction() as db:
+            db.execute(
+                f"UPDATE slack_outbox SET {column} = fingerprint WHERE key = ? AND fingerprint = ?",
+                [out.key, out.fingerprint],
+            )
+
+    def forget(self, key: str) -> None:
+        """This message does not stand any more: its next version is a new message."""
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
+
+    def posted_as(self, out: Outbound, message: Sent) -> None:
+        """It stands now. A newer version that was put meanwhile stays in the outbox."""
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts, fingerprint)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    message.key,
+                    message.channel,
+                    message.ts,
+                    message.thread_ts,
+                    message.fingerprint,
+                ],
+            )
+            _drop(db, out.key, message.fingerprint)
+
+    def updated(self, out: Outbound, sent: Sent) -> None:
+        """It stands like that now, or can never. Nothing, where it does not stand there any more
+        (it begins anew elsewhere); a newer version that was put meanwhile stays."""
+        with self.store.transaction() as db:
+            changed = db.execute(
+                "UPDATE slack_messages SET fingerprint = ? WHERE key = ? AND ts = ?",
+                [out.fingerprint, out.key, sent.ts],
+            )
+            if changed.rowcount == 1:
+                _drop(db, out.key, out.fingerprint)
+
+    def done(self, out: Outbound) -> None:
+        """It was said, or never will be: nothing of it stands in a channel."""
+        with self.store.transaction() as db:
+            _drop(db, out.key, out.fingerprint)
+
+    def message(self, key: str) -> Sent | None:
+        """Where this message stands, if it was posted."""
+        rows = self._rows("SELECT * FROM slack_messages WHERE key = ?", [key])
+        if not rows:
+            return None
+        row = rows[0]
+        return Sent(
+            str(row["key"]),
+            str(row["channel"]),
+            str(row["ts"]),
+            _str_or_none(row["thread_ts"]),
+            str(row["fingerprint"]),
+        )
+
+    def posted(self, prefix: str) -> tuple[str, ...]:
+        """The keys that begin so and whose messages stand in Slack, or may."""
+        stand = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ?"
+        may = "SELECT key FROM slack_outbox WHERE substr(key, 1, ?) = ? AND tried IS NOT NULL"
+        rows = self._rows(f"{stand} UNION {may} ORDER BY key", [len(prefix), prefix] * 2)
+        return tuple(str(row["key"]) for row in rows)
+
+    # --- cursors ----------------------------------------------------------------------------
+
+    def cursor(self, name: str) -> int:
+        """The last event that this reader has seen."""
+        rows = self._rows("SELECT seq FROM slack_cursors WHERE name = ?", [name])
+        return _int(rows[0]["seq"]) if rows else 0
+
+    def advance(self, name: str, seq: int) -> None:
+        """This reader has seen everything up to ``seq``."""
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT INTO slack_cursors (name, seq) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",
+                [name, seq],
+            )
+
+    def _rows(self, query: str, values: list[object] | None = None) -> list[Row]:
+        return list(self.store.database().query(query, values or []))
+
+
+def _drop(db: Database, key: str, version: str) -> None:
+    db.execute("DELETE FROM slack_outbox WHERE key = ? AND fingerprint = ?", [key, version])
+
+
+def _outbound(row: Row) -> Outbound:
+    body = json.loads(str(row["body"]))
+
+    def number(name: str) -> int | None:
+        return None if row[name] is None else _int(row[name])
+
+    return Outbound(
+        key=str(row["key"]),
+        kind=str(row["kind"]),
+        channel=str(row["channel"]),
+        text=body["text"],
+        blocks=tuple(body["blocks"]),
+        fingerprint=str(row["fingerprint"]),
+        run=number("run"),
+        user=_str_or_none(row["user"]),
+        inbox=number("inbox"),
+        parent=_str_or_none(row["parent"]),
+        thread_ts=_str_or_none(row["thread_ts"]),
+        broadcast=bool(row["broadcast"]),
+        priority=_int(row["priority"]),
+        replaces=bool(body.get("replaces")),
+        id=_int(row["id"]),
+        tried=None if row["tried"] is None else _float(row["tried"]),
+        tried_as=str(row["tried_as"] or ""),
+        in_words=row["plain"] == row["fingerprint"],
+    )
+
+
+def _standing(row: Row) -> Sent | None:
+    """The message of a row that was joined with it."""
+    if row["ts"] is None:
+        return None
+    return Sent(
+        str(row["key"]),
+        str(row["in_channel"]),
+        str(row["ts"]),
+        _str_or_none(row["in_thread"]),
+        str(row["as_version"]),
+    )
+
+
+def _str_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _int(value: object) -> int:
+    return int(str(value))
+
+
+def _float(value: object) -> float:
+    return float(str(value))

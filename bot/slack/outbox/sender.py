@@ -1,0 +1,387 @@
+"""The one sender: posts and updates in order of urgency, paced, the latest version only.
+
+How it works. A row leaves the outbox in the transaction that writes down where its message stands.
+Decisions, answers and failures go first; a first post before any update; updates of boards and of
+open cards are coalesced. Every method keeps a budget of its own (``pace``), and a 429 is obeyed to
+the second.
+
+A post is written down as tried before it goes out. Where its answer is lost, or we are killed over
+it, it is looked for in the channel before it is sent again, by the key and version that it carries
+as metadata; a message that cannot be looked for (the scope is missing) may then stand twice, which
+is better than not at all.
+
+While Slack does not answer, one call at a time is tried, ever more rarely, and nothing is given up.
+Where a channel is gone, its run is told elsewhere; a run that has not begun is rejected instead.
+What Slack refuses for its content is said once more in words alone (``in_words``); what it does not
+take like that either is given up until it changes, with a line in the log and a note in the audit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from bot.slack.handlers import answers
+from bot.slack.kit.loop import Loop
+from bot.slack.outbox import plain_text
+from bot.slack.outbox.outage import Absences
+from bot.slack.outbox.rate_limits import LONGEST_SILENCE, Pace, Rhythm
+from bot.slack.outbox.rows import SECOND, Outbound, Sent, Tables
+from bot.slack.people.roster import Lookups
+from bot.slack.web_api.client import AUTH, ReplyUrls, SlackApi, SlackLater, SlackNever, SlackTrouble
+from engine.clock import Clock
+from engine.store import queries
+
+log = logging.getLogger(__name__)
+
+REPLY_TRIES = 40  # about as long as somebody waits for an answer: half an hour
+LONGEST_WAIT = 900.0
+AT_ONCE = 10  # calls between two looks at what is most urgent
+TRIGGER = 3.0  # seconds after the click in which a form can be opened
+SKEW = 600.0  # seconds by which Slack's clock may differ from ours
+UNEDITABLE = 1_800.0  # between two new messages in the place of one that may not be edited
+GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+NO_THREAD = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
+UNREACHABLE = frozenset(
+    {
+        "channel_not_found",
+        "is_archived",
+        "is_inactive",
+        "no_permission",
+        "not_in_channel",
+        "restricted_action",
+        "restricted_action_non_threadable_channel",
+        "restricted_action_read_only_channel",
+        "restricted_action_thread_locked",
+        "restricted_action_thread_only_channel",
+    }
+)
+
+
+class Outbox:
+    """Sends what stands in the outbox. ``after`` is called with the run when a message of a run
+    was posted or given up, and with ``None`` when Slack answers again. ``note`` writes about a run
+    into the audit; ``command`` is how commands begin."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        api: SlackApi,
+        urls: ReplyUrls,
+        clock: Clock,
+        rhythm: Rhythm,
+        after: Callable[[int | None], None],
+        note: Callable[[int, str], None],
+        command: str,
+    ) -> None:
+        self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
+        self.pace = Pace(rhythm)
+        self.lookups = Lookups(tables, clock)
+        self.absences = Absences(tables.store)
+        self.after, self.note, self.command = after, note, command
+        self.loop = Loop("slack-outbox", self.send_due)
+        self._tries: dict[str, int] = {}
+        self._unheard = 0  # calls in a row that Slack did not answer
+        self._unheard_since = 0.0
+        self._looks_at = 0.0  # not before may a message be looked for
+        self._reposted: dict[str, float] = {}
+        self._unseen: set[str] = set()  # replies whose person is not where they acted
+        self._noted: set[str] = set()  # messages that were given up
+        known = self.absences.latest()
+        self._away = known is not None and known.until is None
+
+    def send_due(self) -> float | None:
+        """Send everything that may go now; the seconds until the next may."""
+        while True:
+            asked = self.lookups.ask(self.api)
+            if asked:
+                self.after(None)
+            waiting = self._in_order()
+            now = self.clock.monotonic()
+            ready = [out_sent[:2] for out_sent in waiting if out_sent[2] <= now]
+            for out, sent in ready[:AT_ONCE]:
+                self._send_if_due(out, sent)
+            late = [out for out, _, at in waiting if out.kind == "form" and at > now + TRIGGER]
+            for out in late:
+                self._not_opened(out, "ratelimited")
+            if ready or asked or late:
+                continue  # more may be due, or wanted, by now
+            if not waiting:
+                return None
+            return max(0.01, min(at for _, _, at in waiting) - now)
+
+    def _in_order(self) -> list[tuple[Outbound, Sent | None, float]]:
+        """What could be sent, most urgent first, with the moment when it may."""
+        rows = [(out, sent, self._ready_at(out, sent)) for out, sent in self.tables.sendable()]
+        return sorted(rows, key=lambda row: (_urgency(row[0], row[1]), row[0].id))
+
+    def _ready_at(self, out: Outbound, sent: Sent | None) -> float:
+        at = self.pace.ready_at(self._method(out, sent), out)
+        return max(at, self._looks_at) if sent is None and out.tried is not None else at
+
+    def _send_if_due(self, out: Outbound, sent: Sent | None) -> None:
+        """Send it, unless another call of the same look used up its turn, or it was taken back."""
+        method = self._method(out, sent)
+        now = self.clock.monotonic()
+        if self._ready_at(out, sent) > now or not self.tables.still_wanted(out):
+            return
+        self.pace.called(method, out, now)
+        try:
+            self._send(method, out, sent)
+        except Exception:
+            self.loop.bug(out.key)
+            self.pace.failed(out, self.clock.monotonic() + self._next_try(out))
+
+    def _send(self, method: str, out: Outbound, sent: Sent | None) -> None:
+        try:
+            if out.kind == "form":
+                self.api.open_view(out.text, out.blocks[0])
+                self.tables.done(out)
+            elif out.kind == "reply":
+                if self._reply(method, out):
+                    self.tables.done(out)
+            elif sent is not None:
+                self.api.update(sent.channel, sent.ts, *plain_text.content(out, self.command))
+                self.tables.updated(out, sent)
+            elif (stands := self._post(out)) is not None:
+                self.tables.posted_as(out, stands)
+                self.after(out.run)
+            else:
+                self.tables.done(out)
+        except SlackTrouble as trouble:
+            self._failed(method, out, sent, trouble)
+            return
+        self._heard()
+        self.pace.sent(out, self.clock.monotonic())
+        self._tries.pop(out.key, None)
+
+    # --- posts --------------------------------------------------------------------------------
+
+    def _post(self, out: Outbound) -> Sent | None:
+        """A new message; or the one that stands already, where an answer was lost. ``None``: it
+        does not stand, and it was taken back or its run was given up meanwhile."""
+        parent = self._parent(out)
+        thread, place = parent.ts if parent else None, self._place(out, None)
+        found = self._look_for(out, place, thread)
+        given_up = out.run is not None and self.tables.runs.given_up(out.run)
+        if found is not None or given_up:
+            return found
+        if not self.tables.trying(out, self.clock.now()):
+            return None
+        marks, said = (out.key, out.fingerprint), plain_text.content(out, self.command)
+        try:
+            channel, ts = self.api.post(marks, place, *said, thread, out.broadcast)
+        except SlackTrouble as trouble:
+            if trouble.refused:
+                self.tables.not_posted(out)
+            raise
+        return Sent(out.key, channel, ts, thread, out.fingerprint)
+
+    def _parent(self, out: Outbound) -> Sent | None:
+        return self.tables.message(out.parent) if out.parent else None
+
+    def _place(self, out: Outbound, sent: Sent | None) -> str:
+        """The channel in which it stands or will stand; a person's is only known by then."""
+        standing = sent or self._parent(out)
+        return standing.channel if standing else out.channel
+
+    def _look_for(self, out: Outbound, place: str, thread: str | None) -> Sent | None:
+        """The message that an earlier try left in the channel, if it did."""
+        if out.tried is None:
+            return None
+        marks, oldest = (out.key, out.tried_as), out.tried - SKEW
+        try:
+            ts = self.api.find(marks, place, thread, oldest)
+        except SlackNever as never:
+            log.warning("%s may stand twice, it cannot be looked for: %s", out.key, never.code)
+            return None
+        except SlackLater as later:
+            if later.code != "ratelimited":
+                raise
+            # Not the limit of posts: they go on.
+            self._looks_at = self.clock.monotonic() + (later.seconds or 0.0)
+            raise SlackLater("looking for it", later.seconds, refused=True) from later
+        if ts is None:
+            return None
+        log.info("%s stands already: its answer was lost", out.key)
+        return Sent(out.key, place, ts, thread, out.tried_as)
+
+    def _reply(self, method: str, out: Outbound) -> bool:
+        """Through the response URL while it lives, else in the channel, else as a message: one way
+        at a time, each within its own budget. ``False``: this way is closed, the next one is due.
+        """
+        user, (text, blocks) = out.user or "", plain_text.content(out, self.command)
+        try:
+            if method == "response_url":
+                url = self.urls.use(out.inbox, self.clock.monotonic())
+                if url is None:
+                    return False
+                self.api.respond(url, text, out.thread_ts, blocks, out.replaces)
+            elif method == "chat.postEphemeral":
+                self.api.ephemeral(out.channel, user, text, out.thread_ts, blocks)
+            else:
+                marks = (out.key, out.fingerprint)
+                self.api.post(marks, user, text, blocks, None, False)
+        except SlackNever as never:
+            if method == "chat.postMessage" or never.code in plain_text.CONTENT:
+                raise
+            log.warning("%s of %s failed: %s", method, out.key, never.code)
+            if method == "response_url":
+                self.urls.drop(out.inbox)
+            else:
+                self._unseen.add(out.key)
+            return False
+        self._unseen.discard(out.key)
+        return True
+
+    # --- what did not go out ------------------------------------------------------------------
+
+    def _failed(self, method: str, out: Outbound, sent: Sent | None, trouble: SlackTrouble) -> None:
+        if trouble.refused and trouble.code not in AUTH:
+            self._heard()
+        if out.kind == "form":
+            # Its trigger is good for 3 s: there is no later.
+            if isinstance(trouble, SlackLater) and trouble.seconds:
+                self.pace.limited(method, out, self.clock.monotonic() + trouble.seconds)
+            self._not_opened(out, trouble.code)
+        elif isinstance(trouble, SlackLater):
+            self._later(method, out, trouble)
+        else:
+            self._never(out, sent, trouble)
+
+    def _not_opened(self, out: Outbound, code: str) -> None:
+        log.warning("%s was not opened: %s", out.key, code)
+        self.tables.form_failed(out, answers.form_not_opened(code))
+
+    def _next_try(self, out: Outbound) -> float:
+        """Counts a try that failed; the seconds until the next one."""
+        tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
+        return min(self.pace.rhythm.again * tries, 60.0)
+
+    def _later(self, method: str, out: Outbound, later: SlackLater) -> None:
+        wait = self._next_try(out)
+        if out.key.startswith("board:") and out.run is not None:
+            self.tables.runs.trouble(out.run, later.code)
+        if out.kind == "reply" and self._tries[out.key] >= REPLY_TRIES:
+            log.warning("%s could not be told: %s", out.user, later.code)
+            self.tables.done(out)
+            return
+        now = self.clock.monotonic()
+        if later.code == "ratelimited" and later.seconds is not None:
+            self.pace.limited(method, out, now + later.seconds)
+            return
+        log.warning("%s of %s failed for now: %s", method, out.key, later.code)
+        self.pace.failed(out, now + (later.seconds or wait))
+        if not later.refused or later.code in AUTH:
+            self._not_heard(later)
+
+    def _not_heard(self, later: SlackLater) -> None:
+        """Slack did not answer, or does not know us any more. A second time in a row, nothing else
+        is tried for a while either."""
+        self._unheard += 1
+        if self._unheard == 1:
+            self._unheard_since = self.clock.now()
+            return
+        if not self._away:
+            self._away = True
+            self.absences.begin(self._unheard_since, later.code)
+            unknown = "install the app again; " if later.code in AUTH else ""
+            log.error("Slack is away (%s): %sruns go on without it", later.code, unknown)
+        again = min(self.pace.rhythm.again * (self._unheard - 1), LONGEST_SILENCE)
+        self.pace.silent(self.clock.monotonic() + again)
+
+    def _heard(self) -> None:
+        self._unheard = 0
+        if not self._away:
+            return
+        self._away = False
+        log.warning("Slack is back")
+        self.absences.end(self.clock.now())
+        self.after(None)
+
+    def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
+        if never.code in plain_text.CONTENT and out.blocks and not out.in_words:
+            log.warning("Slack does not take the blocks of %s: %s", out.key, never.code)
+            self.tables.say_in_words(out)
+            return
+        log.warning("%s cannot be sent: %s", out.key, never.code)
+        alone = out.run is None and never.code in UNREACHABLE
+        if out.kind == "reply" or alone:
+            self.tables.done(out)
+            return
+        if out.run is not None and out.key == f"board:R{out.run}" and self._not_begun(out.run):
+            self.tables.runs.unposted(out.run, never.code)
+            self.after(out.run)
+            return
+        lost = out.run is not None and never.code in UNREACHABLE
+        if out.run is not None and lost:
+            lost = self.tables.runs.lose(out.run, self._place(out, sent), never.code)
+            self.after(out.run)
+        if sent is None and out.parent and never.code in NO_THREAD and self._rehang(out):
+            return
+        if never.code in plain_text.CONTENT:
+            self._give_up(out, sent, never.code)
+        elif sent is None or lost:
+            tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
+            wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
+            self.pace.failed(out, self.clock.monotonic() + wait)
+        elif never.code in GONE:
+            self._anew(out, never.code)
+        else:
+            # The old version stays; without this the same content would be tried for ever.
+            self.tables.updated(out, sent)
+
+    def _give_up(self, out: Outbound, sent: Sent | None, code: str) -> None:
+        """Slack takes this version in no way. What stands stays; the audit says what does not."""
+        if out.run is not None and out.key not in self._noted:
+            self._noted.add(out.key)
+            self.note(out.run, plain_text.given_up(out, code))
+        if sent is not None:
+            self.tables.updated(out, sent)
+        elif out.run is not None:
+            self.tables.give_up(out)
+        else:
+            self.tables.done(out)
+
+    def _not_begun(self, number: int) -> bool:
+        """Does this run wait for its board, or did it in vain?"""
+        run = queries.run(self.tables.store, number)
+        return run is not None and run.started is None
+
+    def _anew(self, out: Outbound, code: str) -> None:
+        """Somebody deleted it, or it may not be edited: its next version is a new message. Not
+        again and again, where the workspace lets nobody edit."""
+        now = self.clock.monotonic()
+        last = self._reposted.get(out.key)
+        if last is not None and now - last < UNEDITABLE and code != "message_not_found":
+            self.pace.failed(out, last + UNEDITABLE)
+            return
+        self._reposted[out.key] = now
+        self.tables.forget(out.key)
+
+    def _rehang(self, out: Outbound) -> bool:
+        """Somebody deleted the message in whose thread it belongs: that one is posted anew, and it
+        follows. ``False``: so it was not long ago, which did not help."""
+        now, parent = self.clock.monotonic(), out.parent or ""
+        if now - self._reposted.get(parent, -UNEDITABLE) < UNEDITABLE:
+            return False
+        self._reposted[parent] = now
+        self.tables.forget(parent)
+        if out.run is not None:
+            self.tables.runs.watch_again(out.run)
+        self.after(out.run)
+        return True
+
+    def _method(self, out: Outbound, sent: Sent | None) -> str:
+        if out.kind == "form":
+            return "views.open"
+        if out.kind == "reply":
+            if self.urls.has(out.inbox, self.clock.monotonic()):
+                return "response_url"
+            return "chat.postMessage" if out.key in self._unseen else "chat.postEphemeral"
+        return "chat.postMessage" if sent is None else "chat.update"
+
+
+def _urgency(out: Outbound, sent: Sent | None) -> int:
+    """A first post is never mere decoration: somebody waits for it."""
+    return out.priority if sent is not None else min(out.priority, SECOND)

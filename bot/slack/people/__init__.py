@@ -1,0 +1,1 @@
+"""Who is who, who approves, how people are mentioned."""

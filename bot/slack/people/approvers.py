@@ -1,0 +1,107 @@
+"""People as the engine names them (``@U1``, ``terminal:ann``) and as Slack does; who decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bot.slack.kit.blocks import escape
+from engine.model import Run
+
+SLACK_ID = re.compile(r"@?([UW][A-Z0-9]+)")
+
+
+def person(user: str) -> str:
+    """A Slack user id as the engine names that person."""
+    return f"@{user}"
+
+
+def slack_id(by: str | None) -> str | None:
+    """The Slack user behind a person, or ``None`` for people from elsewhere."""
+    found = SLACK_ID.fullmatch(by or "")
+    return found[1] if found else None
+
+
+def mention(by: str | None) -> str:
+    """How a person is named in a message; Slack people are pinged by it."""
+    user = slack_id(by)
+    if user:
+        return f"<@{user}>"
+    if by and by.startswith("terminal:"):
+        return f"{escape(by.removeprefix('terminal:'))} (terminal)"
+    return escape(by or "somebody")
+
+
+def mentions(users: Iterable[str]) -> str:
+    """Several people with commas between them."""
+    return ", ".join(mention(user) for user in users)
+
+
+def barred(run: Run) -> tuple[str, ...]:
+    """Those who may not decide on a run: who asked for it, and who resumed or retried it."""
+    return tuple(dict.fromkeys((run.by, *run.steered)))
+
+
+def bare(user: str) -> str:
+    """A Slack user id as settings may spell it, without the ``@``."""
+    return user.removeprefix("@")
+
+
+def calls(groups: Iterable[str]) -> str:
+    """User groups, pinged."""
+    return " ".join(f"<!subteam^{group}>" for group in groups)
+
+
+@dataclass(frozen=True)
+class Deciders:
+    """Who may decide: the listed users, those on call now, and those whom an escalation asks.
+
+    ``unfit`` are guests, bots, deactivated people and those of other organisations: never.
+    ``known``: has Slack ever said who is on call (``groups``)? ``starters`` may start moves, where
+    not everybody may.
+    """
+
+    listed: tuple[str, ...] = ()
+    on_call: tuple[str, ...] = ()
+    backup: tuple[str, ...] = ()
+    unfit: frozenset[str] = frozenset()
+    groups: tuple[str, ...] = ()
+    known: bool = True
+    starters: tuple[str, ...] = ()
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All of them by Slack's ids, fit or not."""
+        named = map(bare, (*self.listed, *self.on_call, *self.backup))
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Those who are asked first: listed or on call, and fit."""
+        first = dict.fromkeys(map(bare, (*self.listed, *self.on_call)))
+        return tuple(user for user in first if user not in self.unfit)
+
+    def people(self) -> frozenset[str]:
+        """All who may decide, as the engine names them."""
+        return frozenset(person(user) for user in self.everybody if user not in self.unfit)
+
+    def eligible(self, run: Run | None) -> tuple[str, ...]:
+        """Those who are asked about this run: everybody of them who did not have it go."""
+        not_they = {slack_id(by) for by in barred(run)} if run else set()
+        return tuple(user for user in self.asked if user not in not_they)
+
+    def others(self, run: Run | None) -> bool:
+        """Can anybody decide on this run: on call, listed, or of the escalation?"""
+        return bool(self.eligible(run) or (run is not None and self.stand_ins(run)))
+
+    def may_be_passed_over(self, run: Run) -> bool:
+        """Is there somebody who may break the glass: because nobody can decide, or barred only
+        because they had the run go?"""
+        nobody = self.known and not self.others(run)
+        return nobody or bool(self.people() & set(barred(run)))
+
+    def stand_ins(self, run: Run) -> tuple[str, ...]:
+        """Those of the escalation who may decide on this run."""
+        not_they = {slack_id(by) for by in barred(run)} | self.unfit
+        return tuple(user for user in self.backup if user not in not_they)

@@ -1,0 +1,348 @@
+"""Who is on call, who people are, what channels are: what Slack said, as rows with their age.
+
+The worker and the teller say what they want to know; the outbox, which alone speaks to Slack,
+asks. Whoever decides needs an answer that is not too old: without one nobody is believed to be
+on call, and nobody to be a full member.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bot.slack.outbox.rows import Tables
+from bot.slack.people.approvers import Deciders, bare
+from bot.slack.web_api.client import SlackApi, SlackLater, SlackNever, SlackTrouble
+from engine.clock import Clock
+from engine.settings import SlackSettings
+
+log = logging.getLogger(__name__)
+
+_ROOM, _DIRECT = "in:", "dm:"
+HOME = "T"  # the workspace itself
+#: How long an answer is good, in seconds of the wall, by what was asked about.
+LASTS = {
+    "group": 60.0,
+    "person": 3_600.0,
+    "place": 600.0,
+    "room": 600.0,
+    "home": 86_400.0,
+    "direct": 30 * 86_400.0,
+}
+AT_ONCE = 5  # look-ups between two messages
+AGAIN = 15.0  # before an answer that did not come is asked for again by itself
+AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
+_UNTOLD = {
+    "group": "Slack does not say who is in %s: %s",
+    "room": "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
+    "direct": "Slack does not say where to write to %s: %s; no copy of a card goes there",
+}
+_UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
+UNKNOWN, ELSEWHERE = "nobody whom I can see", "of another organisation"
+STRANGERS = frozenset({UNKNOWN, ELSEWHERE})
+NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
+SLACKBOT = "USLACKBOT"  # Slack calls it no bot, and it says what anybody has it say
+UNSEEN = frozenset({"channel_not_found", "no_permission"})
+
+Answer = Mapping[str, object]
+
+
+def kind_of(name: str) -> str:
+    """What is asked about: a user group, a channel (``place``), who is in it (``room``), a person,
+    where a person is written to (``direct``), our workspace (``home``)? Calls of one kind wait
+    together when Slack says: slower."""
+    for beginning, kind in ((_ROOM, "room"), (_DIRECT, "direct")):
+        if name.startswith(beginning):
+            return kind
+    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
+
+
+def room(channel: str) -> str:
+    """The name under which it is known who is in a channel."""
+    return f"{_ROOM}{channel}"
+
+
+def direct(user: str) -> str:
+    """The name under which it is known where a user is written to directly."""
+    return f"{_DIRECT}{user}"
+
+
+class Sure(StrEnum):
+    """Is it known whether somebody may decide?"""
+
+    YES = "yes"
+    ASKING = "asking"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What is known of one group, user or channel. ``wanted``: Slack is still to be asked."""
+
+    name: str
+    at: float | None = None
+    answer: Answer = field(default_factory=dict)
+    error: str = ""
+    wanted: bool = False
+
+    def fresh(self, now: float, share: float = 1.0) -> bool:
+        """Is the answer young enough to act on (or so far from its end)?"""
+        lasts = LASTS[kind_of(self.name)]
+        return self.at is not None and 0 <= now - self.at <= lasts * share
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Those in the group or channel."""
+        users = self.answer.get("users")
+        return tuple(map(str, users)) if isinstance(users, list) else ()
+
+    @property
+    def unfit(self) -> str:
+        """Why this user never decides; empty: a full member."""
+        return str(self.answer.get("unfit") or "")
+
+    @property
+    def channel(self) -> str:
+        """Where this user is written to directly."""
+        return str(self.answer.get("channel") or "")
+
+    @property
+    def refused(self) -> bool:
+        """Did Slack say no, rather than nothing?"""
+        return self.error not in ("", "no answer")
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
+        return str(self.answer.get("trouble") or "")
+
+
+class Lookups:
+    """The rows. Safe to share between threads."""
+
+    def __init__(self, tables: Tables, wall: Clock) -> None:
+        self.store, self.wall = tables.store, wall
+        self._home: tuple[str, str] | None = None
+        self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
+
+    def of(self, names: Iterable[str]) -> dict[str, Lookup]:
+        """What is known of each of these."""
+        known = {row.name: row for row in self._all()}
+        return {name: known.get(name, Lookup(name)) for name in names}
+
+    def people(self) -> tuple[Lookup, ...]:
+        """Every user who was ever looked up."""
+        return tuple(row for row in self._all() if kind_of(row.name) == "person")
+
+    def want(self, names: Iterable[str]) -> None:
+        """Have Slack asked about these; what it said last stays until it answers."""
+        with self.store.transaction() as db:
+            for name in names:
+                db.execute(
+                    "INSERT INTO slack_lookups (name, wanted) VALUES (?, ?) ON CONFLICT (name)"
+                    " DO UPDATE SET wanted = excluded.wanted, error = ''",
+                    [name, self.wall.now()],
+                )
+
+    def ask(self, api: SlackApi) -> bool:
+        """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
+        wanted = [row.name for row in self._all() if row.wanted]
+        for name in wanted[:AT_ONCE]:
+            error, answer, kind = "", None, kind_of(name)
+            try:
+                if self.wall.monotonic() < self._not_before.get(kind, 0.0):
+                    raise SlackLater("ratelimited")
+                answer = self._answer(api, name)
+            except SlackTrouble as trouble:
+                error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
+                if isinstance(trouble, SlackLater) and trouble.seconds:
+                    self._not_before[kind] = self.wall.monotonic() + trouble.seconds
+                log.warning(
+                    _UNTOLD.get(kind, _UNTOLD_ELSE), name.partition(":")[2] or name, trouble.code
+                )
+            except Exception:
+                # One odd answer must not hold up everything that is to be said.
+                error = "no answer"
+                log.exception("what Slack said of %s cannot be read", name)
+            self._keep(name, answer, error)
+        return bool(wanted)
+
+    def _answer(self, api: SlackApi, name: str) -> Answer:
+        if kind_of(name) == "group":
+            return {"users": list(api.members(name))}
+        if kind_of(name) == "room":
+            return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
+        if kind_of(name) == "direct":
+            return {"channel": api.direct(name.removeprefix(_DIRECT))}
+        if kind_of(name) == "place":
+            return {"trouble": _place_trouble(api, name)}
+        if kind_of(name) == "home":
+            return {"url": api.address()}
+        try:
+            profile = api.profile(name)
+        except SlackNever as never:
+            if never.code in NOBODY_THERE:
+                return {"unfit": UNKNOWN}
+            raise
+        if self._home is None:
+            self._home = api.home()
+        return {"unfit": unfit(profile, *self._home)}
+
+    def _keep(self, name: str, answer: Answer | None, error: str) -> None:
+        with self.store.transaction() as db:
+            if answer is None:
+                db.execute(
+                    "UPDATE slack_lookups SET wanted = NULL, error = ? WHERE name = ?",
+                    [error, name],
+                )
+                return
+            db.execute(
+                "UPDATE slack_lookups SET wanted = NULL, error = '', at = ?, answer = ?"
+                " WHERE name = ?",
+                [self.wall.now(), json.dumps(answer), name],
+            )
+
+    def _all(self) -> list[Lookup]:
+        rows = self.store.database().query("SELECT * FROM slack_lookups ORDER BY name")
+        return [
+            Lookup(
+                str(row["name"]),
+                row["at"],
+                json.loads(row["answer"]) if row["answer"] else {},
+                str(row["error"]),
+                row["wanted"] is not None,
+            )
+            for row in rows
+        ]
+
+
+class Roster:
+    """Who may decide, by the settings and by what Slack said last."""
+
+    def __init__(self, tables: Tables, settings: SlackSettings, wall: Clock) -> None:
+        self.settings, self.wall = settings, wall
+        self.lookups = Lookups(tables, wall)
+        self.listed = tuple(bare(user) for user in settings.approvers)
+        self.groups = (*settings.oncall, *settings.escalation)
+        self.starting = tuple(name for name in settings.starters if kind_of(name) == "group")
+        self._next = 0.0
+
+    def deciders(self) -> Deciders:
+        """As far as is known now, however old that is: for what is shown."""
+        rows = self.lookups.of((*self.groups, *self.starting))
+        return Deciders(
+            listed=self.listed,
+            on_call=_users(rows[group] for group in self.settings.oncall),
+            backup=_users(rows[group] for group in self.settings.escalation),
+            unfit=frozenset(row.name for row in self.lookups.people() if row.unfit),
+            groups=self.settings.oncall,
+            starters=(
+                *map(bare, self.settings.starters),
+                *_users(rows[group] for group in self.starting),
+            ),
+            known=all(rows[group].at is not None for group in self.settings.oncall),
+        )
+
+    def sure_of(self, user: str | None, breaks: bool = False) -> tuple[Sure, str]:
+        """Is it known well enough whether this user may decide (``breaks``: may break the glass),
+        and what Slack said instead?"""
+        return self._sure(self._missing(user, breaks))
+
+    def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
+        """Are these known well enough to act on, and what did Slack say instead?"""
+        return self._sure(self._stale(names))
+
+    def want_home(self) -> None:
+        """Have Slack asked where the workspace is, unless it said so today."""
+        self.ask_about(self._stale([HOME]))
+
+    def missing(
+        self, names: Iterable[str], decider: str | None, breaks: bool = False
+    ) -> list[Lookup]:
+        """What Slack has to be asked: about these, and whether this user may decide (``breaks``:
+        may break the glass)."""
+        return [*self._stale(names), *self._missing(decider, breaks)]
+
+    def ask_about(self, missing: Iterable[Lookup]) -> None:
+        """Have Slack asked."""
+        self.lookups.want([row.name for row in missing if not row.wanted])
+
+    def asking(self, missing: Iterable[Lookup]) -> Sure:
+        """Is any of it still being asked for?"""
+        return self._sure(list(missing))[0]
+
+    def keep_fresh(self) -> bool:
+        """While a question is open: have Slack asked again ahead of time. Whether it is."""
+        if self.wall.monotonic() < self._next:
+            return False
+        deciders = self.deciders()
+        rows = self.lookups.of((*self.groups, *deciders.everybody)).values()
+        now = self.wall.now()
+        # What Slack refused is asked again when somebody clicks, not all night.
+        due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or r.refused)]
+        if due:
+            self.lookups.want(due)
+            if any(row.error for row in rows):
+                self._next = self.wall.monotonic() + AGAIN
+        return bool(due)
+
+    def _missing(self, user: str | None, breaks: bool) -> list[Lookup]:
+        """What has to be asked before it is known whether this user may decide; whoever breaks the
+        glass may be nobody of those, so everything."""
+        if user is None:
+            return []
+        if breaks:
+            return self._stale((*self.groups, *self.starting, user))
+        if user not in self.listed:
+            rows = self.lookups.of(self.groups)
+            now = self.wall.now()
+            there = any(r.fresh(now) and user in r.users for r in rows.values())
+            stale = [] if there else self._stale(self.groups)
+            if stale or not there:
+                return stale
+        return self._stale([user])
+
+    def _stale(self, names: Iterable[str]) -> list[Lookup]:
+        now = self.wall.now()
+        return [row for row in self.lookups.of(names).values() if not row.fresh(now)]
+
+    def _sure(self, missing: list[Lookup]) -> tuple[Sure, str]:
+        if not missing:
+            return Sure.YES, ""
+        if any(row.wanted for row in missing):
+            return Sure.ASKING, ""
+        return Sure.NO, next((row.error for row in missing if row.error), "")
+
+
+def _place_trouble(api: SlackApi, channel: str) -> str:
+    try:
+        return api.place_trouble(channel)
+    except SlackNever as never:
+        if never.code in UNSEEN:
+            return never.code
+        raise
+
+
+def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(user for row in rows for user in row.users))
+
+
+def unfit(profile: Answer, team: str, organisation: str) -> str:
+    """Why this user never decides: guest, bot, deactivated, of another organisation; or empty."""
+    if profile.get("deleted"):
+        return "deactivated"
+    if profile.get("is_bot") or profile.get("id") == SLACKBOT:
+        return "a bot"
+    if profile.get("is_restricted") or profile.get("is_ultra_restricted"):
+        return "a guest"
+    if profile.get("is_stranger"):
+        return ELSEWHERE
+    grid = profile.get("enterprise_user")
+    theirs = str(grid.get("enterprise_id") or "") if isinstance(grid, Mapping) else ""
+    if organisation and theirs == organisation:
+        return ""
+    home = str(profile.get("team_id") or "")
+    return "" if home in (team, organisation) and home else ELSEWHERE

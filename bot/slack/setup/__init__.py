@@ -1,0 +1,1 @@
+"""The app's manifest, and the checks before the start."""

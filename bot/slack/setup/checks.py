@@ -1,0 +1,200 @@
+"""What has to be so before the bot starts; everything that is missing is named at once.
+
+Slack that does not answer is no reason to refuse: runs go on without it, and so must a start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from bot.slack.people.approvers import slack_id
+from bot.slack.people.roster import kind_of
+from bot.slack.setup.manifest import SCOPES
+from bot.slack.web_api.client import AUTH, Identity, SlackApi, SlackLater, SlackTrouble, web_client
+from engine.errors import Refused
+from engine.settings import SlackSettings
+
+log = logging.getLogger(__name__)
+
+PAGE = "https://api.slack.com/apps"
+GONE = frozenset({"token_revoked", "token_expired", "account_inactive"})
+AT_ONCE = 8
+
+
+def refuse_unless_ready(slack: SlackSettings, *, runs_wait: bool = False) -> Identity | None:
+    """Whose token it is; ``None`` where Slack does not say. Raises ``Refused``, which names
+    everything that is missing, each with what to do.
+
+    ``runs_wait``: runs are unfinished, and nobody watches them. Then what Slack finds wrong is only
+    logged: moves go on without Slack, and what it lacks can be put right meanwhile.
+    """
+    absent = missing(slack)
+    api = SlackApi(web_client(slack.bot_token.get_secret_value(), slack.api_url))
+    found = _nobodies(slack)
+    identity = None
+    if "bot_token" not in absent:
+        identity = _identity(api, found)
+    if identity is not None:
+        found += _scopes(identity)
+        found += _named(api, slack)
+    if slack.mode == "socket" and "app_token" not in absent:
+        found += _app_token(api, slack.app_token.get_secret_value())
+    if runs_wait and not absent:
+        for sentence in found:
+            log.error("Runs go on all the same: %s", sentence)
+        return identity
+    refuse([*absent.values(), *found])
+    return identity
+
+
+def missing(slack: SlackSettings) -> dict[str, str]:
+    """The settings without which no connection can be tried, each with its sentence."""
+    wanted = {
+        "bot_token": ("xoxb-", "OAuth & Permissions, Bot User OAuth Token"),
+        "app_token": ("xapp-", "Basic Information, App-Level Tokens, with connections:write"),
+        "signing_secret": ("", "Basic Information, Signing Secret"),
+    }
+    del wanted["signing_secret" if slack.mode == "socket" else "app_token"]
+    sentences = {}
+    for name, (begin, place) in wanted.items():
+        value = getattr(slack, name).get_secret_value()
+        wrong = "is not set" if not value else f"is no token that begins with {begin}"
+        if not value or not value.startswith(begin):
+            sentences[name] = (
+                f"The setting slack.{name} {wrong}. Set VMFERRY_SLACK__{name.upper()}; it stands "
+                f"on the page of the app ({PAGE}) under {place}."
+            )
+    return sentences
+
+
+def _nobodies(slack: SlackSettings) -> list[str]:
+    """Whoever the settings name as Slack names nobody. A name in the place of an id would leave
+    nobody who may start or decide, and nothing would say so before the night."""
+    starters = [one for one in slack.starters if kind_of(one) != "group"]
+    named = [("starters", one) for one in starters]
+    named += [("approvers", one) for one in slack.approvers]
+    return [
+        f"{one} of slack.{setting} is nobody's id. An id looks like U0123; it stands behind the "
+        f"three dots of the person's profile, Copy member ID.{_GROUP[kind_of(one) == 'group']}"
+        for setting, one in named
+        if slack_id(one) is None
+    ]
+
+
+_GROUP = {False: "", True: " User groups that decide stand in slack.oncall."}
+
+
+def refuse(sentences: list[str]) -> None:
+    """Raise ``Refused`` with all of them; nothing, where there are none."""
+    if len(sentences) == 1:
+        raise Refused(sentences[0], what="slack")
+    if sentences:
+        listed = "".join(f"\n- {one}" for one in sentences)
+        raise Refused(f"{len(sentences)} things are missing:{listed}", what="slack")
+
+
+def _identity(api: SlackApi, found: list[str]) -> Identity | None:
+    try:
+        return api.identity()
+    except SlackTrouble as trouble:
+        if _silent(trouble, "The bot token, its scopes, channels and groups"):
+            return None
+        found.append(_token_sentence("bot_token", trouble.code))
+        return None
+
+
+def _token_sentence(name: str, code: str) -> str:
+    if code in GONE:
+        return f"Slack says {code} to slack.{name}. Install the app again and set the new token."
+    return (
+        f"Slack does not take slack.{name} ({code}). Copy it again from the page of the app "
+        f"({PAGE}) into VMFERRY_SLACK__{name.upper()}."
+    )
+
+
+def _silent(trouble: SlackTrouble, what: str) -> bool:
+    """Did Slack not answer, rather than say no?"""
+    if not isinstance(trouble, SlackLater) or trouble.code in AUTH:
+        return False
+    log.warning("%s could not be checked, Slack does not answer: %s", what, trouble.code)
+    return True
+
+
+def _scopes(identity: Identity) -> list[str]:
+    if identity.scopes is None:
+        return []
+    lacking = [scope for scope in SCOPES if scope not in identity.scopes]
+    if not lacking:
+        return []
+    shown = "; ".join(f"{scope} (to {SCOPES[scope]})" for scope in lacking)
+    noun = "scope" if len(lacking) == 1 else "scopes"
+    return [
+        f"The bot token lacks the {noun} {shown}. Add what is missing under OAuth & Permissions, "
+        "or paste the manifest again (vmferry manifest), and install the app again."
+    ]
+
+
+def _named(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
+    """The channels and user groups of the settings that Slack does not show us."""
+    asked: list[tuple[Callable[[SlackApi, str, str], str], str, str]] = []
+    asked += [(_channel, one, "slack.channels") for one in slack.channels]
+    for name in ("fallback", "approvals_channel"):
+        if getattr(slack, name):
+            asked.append((_channel, getattr(slack, name), f"slack.{name}"))
+    asked += [(_group, one, "slack.oncall") for one in slack.oncall]
+    asked += [(_group, one, "slack.escalation") for one in slack.escalation]
+    groups = [one for one in slack.starters if kind_of(one) == "group"]
+    asked += [(_group, one, "slack.starters") for one in groups]
+    with ThreadPoolExecutor(AT_ONCE) as asking:
+        yield from filter(None, asking.map(lambda one: one[0](api, *one[1:]), asked))
+
+
+def _channel(api: SlackApi, channel: str, setting: str) -> str:
+    code = _answer(lambda: api.channel_trouble(channel), f"The channel {channel}")
+    if code == "":
+        return ""
+    if code == "is_archived":
+        return f"The channel {channel} of {setting} is archived. Take it out or unarchive it."
+    return (
+        f"The bot cannot see the channel {channel} of {setting} ({code}). Type there: "
+        "/invite @vmferry. An id looks like C0123; it stands at the end of the channel's details."
+    )
+
+
+def _group(api: SlackApi, group: str, setting: str) -> str:
+    code = _answer(lambda: "" if api.members(group) else "no members", f"The group {group}")
+    if code == "":
+        return ""
+    return (
+        f"Slack does not say who is in the user group {group} of {setting} ({code}). An id looks "
+        "like S0123; it stands behind the three dots of the group's page. Without it nobody of "
+        "that group can decide or start."
+    )
+
+
+def _answer(ask: Callable[[], str], what: str) -> str:
+    """What is wrong with something that the settings name; empty: nothing that Slack says."""
+    try:
+        return ask()
+    except SlackTrouble as trouble:
+        # A missing scope is told once, by its name.
+        if trouble.code == "missing_scope" or _silent(trouble, what):
+            return ""
+        return trouble.code
+
+
+def _app_token(api: SlackApi, app_token: str) -> list[str]:
+    try:
+        api.try_app_token(app_token)
+    except SlackTrouble as trouble:
+        if _silent(trouble, "The app token"):
+            return []
+        if trouble.code in AUTH:
+            return [_token_sentence("app_token", trouble.code)]
+        return [
+            f"Slack gives no socket for slack.app_token ({trouble.code}). Switch Socket Mode on, "
+            f"and take an app-level token with connections:write, on the page of the app ({PAGE})."
+        ]
+    return []

@@ -1,0 +1,118 @@
+"""The Slack side of VMFerry as one object: started after the engine, stopped before it."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from bot.pager import Pager
+from bot.slack.connection.bolt_app import build_app
+from bot.slack.connection.http_mode import HttpMode
+from bot.slack.connection.socket_mode import Connection
+from bot.slack.handlers.worker import Worker
+from bot.slack.inbox.listeners import Listeners
+from bot.slack.messages.publisher import Teller
+from bot.slack.outbox.rate_limits import Rhythm
+from bot.slack.outbox.rows import Tables
+from bot.slack.outbox.sender import Outbox
+from bot.slack.setup import checks
+from bot.slack.web_api.client import ReplyUrls, SlackApi, web_client
+from engine.clock import Clock, SystemClock
+from engine.commands.service import Service
+from engine.settings import Settings
+from engine.store.store import Store
+
+
+class SlackSide:
+    """Connection, worker, teller and outbox around one store.
+
+    ``clock`` is the engine's; Slack itself is paced by ``wall`` (the machine's clock) in this
+    ``rhythm``. ``base_url`` names another Slack than that of the settings. Raises ``Refused`` where
+    a token is missing.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        service: Service,
+        settings: Settings,
+        clock: Clock,
+        *,
+        base_url: str | None = None,
+        rhythm: Rhythm | None = None,
+        wall: Clock | None = None,
+    ) -> None:
+        wall, pace = wall or SystemClock(), rhythm or Rhythm()
+        self._wall = wall
+        urls = ReplyUrls()
+        slack = settings.slack
+        checks.refuse([*checks.missing(slack).values()])
+        bot_token, url = slack.bot_token.get_secret_value(), base_url or slack.api_url
+        client = web_client(bot_token, url)
+        self.tables = Tables(store)
+        told = (self._posted, service.note, slack.command)
+        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, *told)
+        self.teller = Teller(self.tables, service, settings, clock, wall, pace, self._told)
+        url_of_pager = slack.pager_url.get_secret_value()
+        self.pager = Pager(self.teller.pages, url_of_pager, pace.again)
+        self.worker = Worker(self.tables, service, settings, clock, self._worked, wall)
+        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock, wall)
+        by_http = slack.mode == "http"
+        secret = slack.signing_secret.get_secret_value() if by_http else ""
+        self.app = build_app(listeners, web_client(None, url), bot_token, slack.command, secret)
+        self.connection: Connection | HttpMode
+        if by_http:
+            self.connection = HttpMode(self.app, slack.listen, slack.port)
+        else:
+            self.connection = Connection(self.app, slack.app_token.get_secret_value(), url)
+
+    def start(self) -> None:
+        """Listen, and say what is still to be said. ``connection.connected`` tells when. Raises
+        ``Refused`` where the address for HTTP mode cannot be had."""
+        self.connection.start()
+        self.teller.roster.want_home()
+        for loop in (self.outbox.loop, self.teller.loop, self.worker.loop, self.pager.loop):
+            loop.start()
+
+    def stop(self, last_words: float = 0.0) -> None:
+        """Listen no more (what is in hand is acked), finish the row in hand, end the threads.
+
+        ``last_words``: for so many seconds at most what waits to be said is still sent. Rows that
+        are left are worked off at the next start.
+        """
+        self.connection.stop()
+        self.worker.loop.stop()
+        until = self._wall.monotonic() + last_words
+        while self.tables.outbound() and self._wall.monotonic() < until:
+            self._wall.wait(threading.Event(), 0.05)
+        for loop in (self.teller.loop, self.outbox.loop, self.pager.loop):
+            loop.stop()
+
+    def __enter__(self) -> SlackSide:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def bugs(self) -> int:
+        """How many steps of the threads failed in a way that nobody foresaw."""
+        loops = (self.worker.loop, self.teller.loop, self.outbox.loop, self.pager.loop)
+        return sum(loop.bugs for loop in loops)
+
+    def _told(self) -> None:
+        self.outbox.loop.knock()
+        self.pager.loop.knock()
+
+    def _worked(self, run: int | None) -> None:
+        self.outbox.loop.knock()
+        self.teller.look_at(run)
+
+    def _posted(self, run: int | None) -> None:
+        self.teller.look_at(run)

@@ -1,0 +1,1 @@
+"""A Slack in process, for the demo and the tests."""

@@ -1,0 +1,144 @@
+"""What ``conversations.*`` says of the stand-in's channels, and what was said in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from bot.standin.values import Channel, Message, raw, refused
+from bot.standin.workspace import Workspace
+
+Json = Mapping[str, object]
+PAGE, MOST = 100, 999
+MOMENT = re.compile(r"\d+(\.\d+)?")
+
+
+class Conversations:
+    """The methods of that name."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def info(self, args: Json) -> dict[str, object]:
+        """What a channel is."""
+        room = self.workspace.found(args.get("channel"))
+        if room is None:
+            return refused("channel_not_found")
+        return {"ok": True, "channel": self._shown(room)}
+
+    def open(self, args: Json) -> dict[str, object]:
+        """What one person and the bot say to each other."""
+        if args.get("channel"):
+            room = self.workspace.found(args["channel"])
+            if room is None or not room.im:
+                return refused("channel_not_found")
+            return {"ok": True, "channel": {"id": room.id}}
+        if not args.get("users"):
+            return refused("users_list_not_supplied")
+        users = str(args["users"]).split(",")
+        if len(users) > 1:
+            return refused("method_not_supported_for_channel_type")
+        if users[0] not in self.workspace.users:
+            return refused("user_not_found")
+        if users[0] == self.workspace.bot_user:
+            return refused("cannot_dm_bot")
+        return {"ok": True, "channel": {"id": self.workspace.direct(users[0]).id}}
+
+    def members(self, args: Json) -> dict[str, object]:
+        """Who is in a channel, page by page."""
+        room = self.workspace.found(args.get("channel"))
+        if room is None:
+            return refused("channel_not_found")
+        return self._page("members", sorted(room.members), args)
+
+    def history(self, args: Json) -> dict[str, object]:
+        """What stands in a channel itself, the newest first."""
+        room, no = self._readable(args)
+        if no or room is None:
+            return no
+        lines = [m for m in self._lines(room) if m.thread_ts is None or m.broadcast]
+        return self._told(lines[::-1], args)
+
+    def replies(self, args: Json) -> dict[str, object]:
+        """A message and the replies to it, the oldest first."""
+        room, no = self._readable(args)
+        if no or room is None:
+            return no
+        top = self.workspace.messages.get((room.id, str(args.get("ts") or "")))
+        if top is None:
+            return refused("thread_not_found")
+        lines = [m for m in self._lines(room) if m.thread_ts == top.ts]
+        return self._told(lines, args, top)
+
+    def _readable(self, args: Json) -> tuple[Channel | None, dict[str, object]]:
+        room = self.workspace.found(args.get("channel"))
+        if room is None:
+            return None, refused("channel_not_found")
+        if self.workspace.bot_user not in room.members:
+            return None, refused("not_in_channel")
+        for end in ("oldest", "latest"):
+            if not MOMENT.fullmatch(str(args.get(end) or "0")):
+                return None, refused(f"invalid_ts_{end}")
+        return room, {}
+
+    def _lines(self, room: Channel) -> list[Message]:
+        return [m for m in self.workspace.in_order() if m.channel == room.id]
+
+    def _told(
+        self, lines: Sequence[Message], args: Json, top: Message | None = None
+    ) -> dict[str, object]:
+        """The lines between ``oldest`` and ``latest``; a thread's first message always."""
+        oldest, latest = float(str(args.get("oldest") or 0)), str(args.get("latest") or "inf")
+        inclusive = _yes(args.get("inclusive"))
+        kept = [
+            m
+            for m in lines
+            if oldest < float(m.ts) < float(latest)
+            or (inclusive and float(m.ts) in (oldest, float(latest)))
+        ]
+        wanted = _yes(args.get("include_all_metadata"))
+        told = [self._raw(m, wanted) for m in ([top] if top else []) + kept]
+        return self._page("messages", told, args)
+
+    def _raw(self, message: Message, with_metadata: bool) -> dict[str, object]:
+        metadata = {"metadata": message.metadata} if with_metadata and message.metadata else {}
+        return raw(message) | metadata
+
+    def _page(self, name: str, rows: Sequence[object], args: Json) -> dict[str, object]:
+        start, most = str(args.get("cursor") or "0"), str(args.get("limit") or PAGE)
+        if not start.isdecimal():
+            return refused("invalid_cursor")
+        if not most.isdecimal() or not 1 <= int(most) <= MOST:
+            return refused("invalid_limit")
+        end = int(start) + int(most)
+        more = end < len(rows)
+        return {
+            "ok": True,
+            name: list(rows[int(start) : end]),
+            "has_more": more,
+            "response_metadata": {"next_cursor": str(end) if more else ""},
+        }
+
+    def _shown(self, room: Channel) -> dict[str, object]:
+        if room.im:
+            return {"id": room.id, "is_im": True, "user": room.im, "is_archived": room.archived}
+        return {
+            "id": room.id,
+            "name": room.name,
+            "is_channel": not room.private,
+            "is_group": room.private,
+            "is_im": False,
+            "is_mpim": False,
+            "is_private": room.private,
+            "is_archived": room.archived,
+            "is_member": self.workspace.bot_user in room.members,
+            "is_shared": room.shared,
+            "is_ext_shared": room.shared,
+            "is_org_shared": False,
+            "is_pending_ext_shared": False,
+        }
+
+
+def _yes(value: object) -> bool:
+    """A flag, as JSON or as a form writes it."""
+    return str(value).casefold() in ("true", "1")

@@ -1,0 +1,263 @@
+"""A Slack in process, on 127.0.0.1 only: Web API over HTTP, Socket Mode over WebSocket, people.
+
+Tests and the demo talk to the real Bolt app through it. It refuses what Slack refuses
+(``standin_rules``), keeps Slack's limits if told to (``standin_tiers``), breaks on order
+(``standin_troubles``), records every call and every message as it stood, and plays the people: who
+types a command, who clicks a button, and what each of them sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bot.standin import payloads
+from bot.standin.forms import Form, Trigger, option_refusal, submission, suggestion
+from bot.standin.private import private_button, private_click
+from bot.standin.transport.events import Events
+from bot.standin.transport.sockets import Acked, NotAcked
+from bot.standin.values import (
+    Call,
+    Channel,
+    Ephemeral,
+    Message,
+    ResponseUrl,
+    Version,
+    buttons,
+    elements,
+    options,
+    words,
+)
+
+__all__ = ["Acked", "NotAcked", "Standin"]
+
+Json = Mapping[str, object]
+RESPONSE_URL_LIFE = 30 * 60.0
+
+
+class Standin(Events):
+    """The server and the people. ``with Standin() as slack:`` starts and stops it."""
+
+    # --- the workspace --------------------------------------------------------------------
+
+    def user(self, name: str, **profile: object) -> str:
+        """The id of a member of that name, who joins every channel there is and will be;
+        ``profile``: what users.info says differently, such as ``is_restricted=True``."""
+        with self._changed:
+            user = f"U0{''.join(c for c in name.upper() if c.isalnum())}"
+            self.workspace.users[user] = name
+            self.workspace.profiles[user] = profile
+            for channel in self.workspace.channels.values():
+                if not channel.im:
+                    channel.members.add(user)
+            return user
+
+    def group(self, name: str, *users: str) -> str:
+        """The id of the user group of that name, in which exactly these are from now on."""
+        with self._changed:
+            group = f"S0{name.upper()}"
+            self.workspace.groups[group] = users
+            return group
+
+    def channel(
+        self, name: str, *, bot: bool = True, archived: bool = False, private: bool = False
+    ) -> str:
+        """The id of a channel of that name; ``bot``: has the bot been invited?"""
+        with self._changed:
+            made = f"C0{''.join(c for c in name.upper() if c.isalnum())}"
+            members = set(self.workspace.users)
+            if not bot:
+                members.discard(self.workspace.bot_user)
+            self.workspace.channels[made] = Channel(made, name, members, archived, private)
+            return made
+
+    def name(self, user: str) -> str:
+        """How people call this user."""
+        return self.workspace.users.get(user, user)
+
+    def direct(self, user: str) -> str:
+        """The id of what this person and the bot say to each other."""
+        return self.workspace.direct(user).id
+
+    # --- what people do -------------------------------------------------------------------
+
+    def command(self, user: str, channel: str, text: str, command: str = "/migrate") -> str:
+        """Type a slash command; returns what the ack shows the person ("" for a bare ack)."""
+        acked = self.deliver("slash_commands", self.command_payload(user, channel, text, command))
+        if acked.text:
+            seen = Ephemeral(acked.at, user, channel, acked.text, (), None, "ack")
+            self.workspace.show_only(seen)
+        return acked.text
+
+    def click(self, user: str, message_ts: str, action_id: str, value: str | None = None) -> Acked:
+        """Click a button of a message; returns when it is acked.
+
+        Raises ``LookupError`` when the message shows no such button, unless ``value`` is given:
+        then it is somebody whose client still shows an older version of the message.
+        """
+        return self.deliver("interactive", self.click_payload(user, message_ts, action_id, value))
+
+    def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
+        """Click a button of what only this person sees: of the last such that has it, or with the
+        ``value`` of an earlier one. Raises ``LookupError``."""
+        shown, pressed = private_button(self.ephemerals(user), action_id, value)
+        common = self._common(user, shown.channel, shown.thread_ts)
+        clicked = private_click(self._who(user), shown, pressed, next(self._numbers))
+        return self.deliver("interactive", common | clicked)
+
+    def choose(self, user: str, message_ts: str, action_id: str, option: str) -> Acked:
+        """Choose an option of a menu by its words; returns when it is acked. ``LookupError``
+        when the message shows no such option."""
+        message = self.message(message_ts)
+        menus = [e for e in elements(message.blocks) if e.get("action_id") == action_id]
+        chosen = next((o for menu in menus for o in options(menu) if words(o) == option), None)
+        if chosen is None:
+            raise LookupError(f"no option {option} of {action_id} in: {message.shown}")
+        pressed = {"type": menus[0]["type"], "action_id": action_id, "selected_option": chosen}
+        return self.deliver("interactive", self._pressing(user, message, pressed))
+
+    def form(self, user: str) -> Form:
+        """The form that this person was shown last; waits for the first one."""
+        return self.wait_for(lambda: [f for f in self.workspace.forms if f.user == user])[-1]
+
+    def submit(self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()) -> Acked:
+        """Fill a form in and send it; the ack's payload holds what is wrong, if anything is."""
+        return self.deliver("interactive", self.submit_payload(form, reason, chosen))
+
+    def type_into(self, form: Form, typed: str) -> list[str]:
+        """Type into the menu of a form that asks us for options; what it offers then, in words.
+        ``AssertionError`` for an answer of which Slack would show nothing."""
+        asked = suggestion(form, self.workspace.team, typed)
+        answer = self.deliver("interactive", asked).payload
+        assert not option_refusal(answer), option_refusal(answer)
+        found = answer["options"]
+        assert isinstance(found, list)
+        with self._changed:
+            self.workspace.suggested.setdefault(form.id, []).extend(found)
+        return [words(option) for option in found]
+
+    def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
+        """Write a message, or a reply to one."""
+        now = self.workspace.clock.now()
+        ts = self.workspace.next_ts()
+        said = Message(channel, ts, thread_ts, user, False, (Version(now, text, ()),))
+        self.workspace.keep(said)
+        return said
+
+    def mention(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
+        """Write to the bot, ``text`` as Slack writes it in payloads; returns the message. The bot
+        hears of it where it has been invited."""
+        said = self.say(user, channel, f"<@{self.workspace.bot_user}> {text}", thread_ts)
+        if self.workspace.bot_user in self.workspace.channels[channel].members:
+            self.event(payloads.app_mention(self.workspace.team, said))
+        return said
+
+    def shortcut(self, user: str, message_ts: str, callback_id: str) -> Acked:
+        """Choose a shortcut in the menu of a message; returns when it is acked."""
+        message = self.message(message_ts)
+        room, now = self.workspace.channels[message.channel], self.workspace.clock.now()
+        common = self._common(user, message.channel, message.thread_ts)
+        who = self._who(user)
+        chosen = payloads.message_action(common, who, room, message, callback_id, now)
+        return self.deliver("interactive", chosen)
+
+    def command_payload(
+        self, user: str, channel: str, text: str, command: str = "/migrate"
+    ) -> dict[str, object]:
+        """What Slack sends for a slash command."""
+        room, common = self.workspace.channels.get(channel), self._common(user, channel, None)
+        return payloads.command(common, self._who(user), room, channel, command, text)
+
+    def click_payload(
+        self, user: str, message_ts: str, action_id: str, value: str | None = None
+    ) -> dict[str, object]:
+        """What Slack sends for a click on a button of a message."""
+        message = self.message(message_ts)
+        button = next((b for b in buttons(message) if b.get("action_id") == action_id), None)
+        if button is None and value is None:
+            raise LookupError(f"no button {action_id} in: {message.shown}")
+        pressed = {
+            "type": "button",
+            "action_id": action_id,
+            "text": (button or {}).get("text", {"type": "plain_text", "text": action_id}),
+            "value": value if value is not None else (button or {}).get("value"),
+        }
+        return self._pressing(user, message, pressed)
+
+    def _pressing(self, user: str, message: Message, pressed: Json) -> dict[str, object]:
+        number, now = next(self._numbers), self.workspace.clock.now()
+        moment = {"block_id": f"block-{number}", "action_ts": f"{now:.6f}{number}"}
+        room = self.workspace.channels[message.channel]
+        common, who = self._common(user, message.channel, message.thread_ts), self._who(user)
+        return payloads.block_actions(common, who, room, message, {**pressed, **moment})
+
+    def submit_payload(
+        self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()
+    ) -> dict[str, object]:
+        """What Slack sends for a form; its trigger opens one more."""
+        found = self.workspace.suggested.get(form.id, ())
+        filled = submission(form, self.workspace.team, reason, chosen, found)
+        return filled | {"trigger_id": self._trigger(form.user)}
+
+    # --- what people see ------------------------------------------------------------------
+
+    def messages(self, channel: str) -> tuple[Message, ...]:
+        """What stands in the channel itself, oldest first: no replies but broadcast ones."""
+        return tuple(
+            m
+            for m in self.workspace.in_order()
+            if m.channel == channel and (m.thread_ts is None or m.broadcast)
+        )
+
+    def thread(self, channel: str, ts: str) -> tuple[Message, ...]:
+        """The replies to a message, oldest first."""
+        return tuple(
+            m for m in self.workspace.in_order() if m.channel == channel and m.thread_ts == ts
+        )
+
+    def message(self, ts: str) -> Message:
+        """The message of that ts as it stands. Raises ``LookupError``."""
+        found = next((m for m in self.workspace.in_order() if m.ts == ts), None)
+        if found is None:
+            raise LookupError(f"no message {ts}")
+        return found
+
+    def ephemerals(self, user: str) -> tuple[Ephemeral, ...]:
+        """What only this person saw, oldest first: acks with text among them."""
+        with self._changed:
+            return tuple(e for e in self.workspace.ephemerals if e.user == user)
+
+    def calls(self, method: str = "") -> tuple[Call, ...]:
+        """Every recorded call, or those of one method (``response_url`` is one)."""
+        with self._changed:
+            return tuple(c for c in self.workspace.calls if method in ("", c.method))
+
+    # --- what comes along with an interaction ---------------------------------------------
+
+    def _who(self, user: str) -> dict[str, object]:
+        return {
+            "id": user,
+            "username": self.name(user),
+            "name": self.name(user),
+            "team_id": self.workspace.team,
+        }
+
+    def _trigger(self, user: str) -> str:
+        number = next(self._numbers)
+        trigger = f"{number}.{number}.stand-in"
+        with self._changed:
+            self.workspace.triggers[trigger] = Trigger(
+                user, self.workspace.clock.now() + self.trigger_life
+            )
+        return trigger
+
+    def _common(self, user: str, channel: str, thread_ts: str | None) -> dict[str, object]:
+        number = next(self._numbers)
+        with self._changed:
+            until = self.workspace.clock.now() + RESPONSE_URL_LIFE
+            self.workspace.response_urls[str(number)] = ResponseUrl(user, channel, thread_ts, until)
+        return {
+            "token": "verification-token",
+            "api_app_id": payloads.APP,
+            "trigger_id": self._trigger(user),
+            "response_url": f"http://127.0.0.1:{self._port}/response/{number}",
+        }

@@ -1,0 +1,1 @@
+"""The stand-in's ports: HTTP, sockets, events, and how they break."""

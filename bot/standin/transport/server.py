@@ -1,0 +1,166 @@
+"""The stand-in's port: Web API, response URLs and sockets on 127.0.0.1, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import TypeVar
+
+from aiohttp import web
+
+from bot.standin.methods import Methods
+from bot.standin.tiers import Limits
+from bot.standin.transport.requests import arguments, bearer
+from bot.standin.transport.sockets import Sockets
+from bot.standin.values import refused
+from bot.standin.workspace import OPEN, Workspace
+from engine.clock import Clock, SystemClock
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+S = TypeVar("S", bound="Server")
+RESPONSE = "response_url"
+SORRY = "<!DOCTYPE html><html><body><h1>Server error</h1><p>Something went wrong.</p></body></html>"
+
+
+class Server(Sockets):
+    """The server. ``with`` starts and stops it."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        bot_token: str = "xoxb-stand-in",
+        app_token: str = "xapp-stand-in",
+        ack_within: float = 3.0,
+        trigger_life: float = 3.0,
+        patience: float = 10.0,
+        limits: bool = False,
+    ) -> None:
+        """Make a Slack that is as impatient as the real one.
+
+        ``ack_within`` and ``trigger_life`` are Slack's limits in seconds, ``patience`` is how long
+        ``wait_for`` waits; ``limits``: every method keeps its published tier, on the clock.
+        """
+        workspace = Workspace(clock or SystemClock(), bot_token, app_token)
+        super().__init__(workspace, ack_within, trigger_life, patience)
+        Methods(self.workspace)
+        self.workspace.methods[OPEN] = lambda _: {"ok": True, "url": self._address()}
+        self.workspace.limits = Limits() if limits else None
+        self._thread = threading.Thread(target=self._serve, name="slack-stand-in", daemon=True)
+        self._listening: Future[int] = Future()
+        self._halt = asyncio.Event()
+        self._port = 0
+        self._down = False
+
+    # --- life -----------------------------------------------------------------------------
+
+    def start(self: S) -> S:
+        """Listen on a free port of 127.0.0.1."""
+        self._loop = asyncio.new_event_loop()
+        self._thread.start()
+        self._port = self._listening.result(self.patience)
+        return self
+
+    def stop(self) -> None:
+        """Close every socket and the port."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._halt.set)
+            self._thread.join(self.patience)
+
+    def __enter__(self: S) -> S:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def base_url(self) -> str:
+        """What a WebClient takes as ``base_url``."""
+        return f"http://127.0.0.1:{self._port}/api/"
+
+    @property
+    def bot_token(self) -> str:
+        """The token of the installed bot."""
+        return self.workspace.bot_token
+
+    @property
+    def app_token(self) -> str:
+        """The app-level token for Socket Mode."""
+        return self.workspace.app_token
+
+    # --- the wire -------------------------------------------------------------------------
+
+    def _address(self) -> str:
+        return f"ws://127.0.0.1:{self._port}/link?ticket={self._ticket()}"
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._listen())
+        except BaseException as error:
+            if not self._listening.done():
+                self._listening.set_exception(error)
+            raise
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    async def _listen(self) -> None:
+        app = web.Application(middlewares=[self._outage])
+        app.router.add_post("/api/{method}", self._api)
+        app.router.add_get("/api/{method}", self._api)
+        app.router.add_post("/response/{token}", self._respond)
+        app.router.add_get("/link", self._link)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self._listening.set_result(int(runner.addresses[0][1]))
+        await self._halt.wait()
+        for socket in tuple(self._sockets):
+            await socket.close()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        await runner.cleanup()
+        for task in rest:
+            task.cancel()
+
+    @web.middleware
+    async def _outage(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not self._down:
+            return await handler(request)
+        method = request.match_info.get("method") or request.path.split("/")[1]
+        method = RESPONSE if method == "response" else method
+        self.workspace.record(method, await arguments(request), {}, 503)
+        return web.Response(status=503, text=SORRY, content_type="text/html")
+
+    async def _api(self, request: web.Request) -> web.Response:
+        method, args = request.match_info["method"], await arguments(request)
+        token = str(args.pop("token", "")) or bearer(request)
+        answer = self.workspace.answer(method, args, token)
+        if answer.lost:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        headers = {"X-OAuth-Scopes": self.workspace.scopes} if answer.body["ok"] else {}
+        if answer.status == 429:
+            headers["Retry-After"] = str(answer.retry_after or 1)
+        return web.json_response(answer.body, status=answer.status, headers=headers)
+
+    async def _respond(self, request: web.Request) -> web.Response:
+        args, ordered = await arguments(request), self.workspace.orders[RESPONSE]
+        if ordered:
+            order = ordered.popleft()
+            self.workspace.record(RESPONSE, args, refused(order.error), 429)
+            wait = {"Retry-After": str(order.retry_after or 1)}
+            return web.Response(status=429, text=order.error, headers=wait)
+        error = self.workspace.respond(request.match_info["token"], args)
+        status = 404 if error == "expired_url" else 400 if error else 200
+        return web.Response(status=status, text=error or "ok")

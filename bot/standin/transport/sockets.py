@@ -1,0 +1,238 @@
+"""The stand-in's Socket Mode: who is connected, what is sent over which socket, how they break."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import socket as sockets_of_the_system
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiohttp import WSMsgType, web
+
+from bot.standin.transport.signed import posted, request_of
+from bot.standin.workspace import WALL, Workspace
+
+Json = Mapping[str, object]
+T = TypeVar("T")
+MOST = 10
+AT_ONCE = struct.pack("ii", 1, 0)
+ANSWERED = ("slash_commands", "view_submission", "block_suggestion")
+
+
+class NotAcked(Exception):
+    """Nobody acked in time: in Slack the person sees that the app did not respond."""
+
+
+@dataclass(frozen=True)
+class Acked:
+    """The answer to one envelope."""
+
+    at: float
+    payload: Json
+
+    @property
+    def text(self) -> str:
+        """What the person sees at once; empty for a bare ack."""
+        return str(self.payload.get("text") or "")
+
+
+def _goodbye(reason: str) -> dict[str, object]:
+    return {"type": "disconnect", "reason": reason, "debug_info": {"host": "stand-in"}}
+
+
+class Sockets:
+    """The open connections. ``others`` are sockets of other processes, or ghosts of our own, in
+    Slack's books: they are counted, they get their turn, and what is sent to them is lost.
+    ``http``: where everything is posted instead, and the secret that signs it."""
+
+    _loop: asyncio.AbstractEventLoop
+
+    def __init__(
+        self, workspace: Workspace, ack_within: float, trigger_life: float, patience: float
+    ) -> None:
+        self.workspace = workspace
+        self.ack_within, self.trigger_life = ack_within, trigger_life
+        self.patience = patience
+        self.others = 0
+        self.http: tuple[str, str] | None = None
+        self._changed = workspace.changed
+        self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
+        self._silent: set[web.WebSocketResponse] = set()
+        self._tickets: set[str] = set()
+        self._acks: dict[str, list[Acked]] = {}
+        self._turns = itertools.count()
+        self._numbers = itertools.count(1)
+
+    @property
+    def sockets(self) -> int:
+        """How many Socket Mode connections are open."""
+        return len(self._sockets)
+
+    def wait_for(self, question: Callable[[], T], timeout: float | None = None) -> T:
+        """The first true answer to ``question``; ``AssertionError`` with all that is seen."""
+        return self.workspace.wait_for(question, self.patience if timeout is None else timeout)
+
+    # --- envelopes ------------------------------------------------------------------------
+
+    def deliver(self, kind: str, payload: Json, envelope: str | None = None) -> Acked:
+        """Send one envelope over one of the sockets and wait for its ack.
+
+        The same ``envelope`` again is a second delivery of it. Raises ``NotAcked``.
+        """
+        envelope = envelope or self._new_envelope()
+        if self.http is not None:
+            return self._post(kind, payload, envelope, self.http)
+        answered = kind == "slash_commands" or payload.get("type") in ANSWERED
+        frame = {
+            "envelope_id": envelope,
+            "type": kind,
+            "payload": payload,
+            "accepts_response_payload": answered,
+        }
+        if kind == "events_api":
+            frame |= {"retry_attempt": 0, "retry_reason": ""}
+        with self._changed:
+            before = len(self._acks.get(envelope, ()))
+        if not self._sockets:
+            raise NotAcked("no socket is open")
+        asyncio.run_coroutine_threadsafe(self._send(frame), self._loop)
+        try:
+            self.wait_for(lambda: len(self._acks.get(envelope, ())) > before, self.ack_within)
+        except AssertionError as late:
+            raise NotAcked(f"{envelope} was not acked within {self.ack_within} s") from late
+        return self._acks[envelope][-1]
+
+    def acks(self, envelope: str) -> tuple[Acked, ...]:
+        """Every ack that came for one envelope."""
+        with self._changed:
+            return tuple(self._acks.get(envelope, ()))
+
+    def _post(
+        self, kind: str, payload: Json, envelope: str, where: tuple[str, str], attempt: int = 0
+    ) -> Acked:
+        url, secret = where
+        body, headers = request_of(kind, payload, secret, WALL.now())
+        if attempt:
+            headers |= {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "http_timeout"}
+        said = posted(url, body, headers, self.ack_within)
+        if said is None:
+            raise NotAcked(f"{url} did not ack {envelope}")
+        return self._heard(envelope, said)
+
+    def _heard(self, envelope: str, payload: Json) -> Acked:
+        with self._changed:
+            acked = Acked(self.workspace.clock.now(), payload)
+            self._acks.setdefault(envelope, []).append(acked)
+            self._changed.notify_all()
+            return acked
+
+    def _new_envelope(self) -> str:
+        return f"envelope-{next(self._numbers)}"
+
+    async def _send(self, frame: Json) -> None:
+        with self._changed:
+            open_now = list(self._sockets)
+            turn = next(self._turns) % max(1, len(open_now) + self.others)
+        if turn >= len(open_now) or open_now[turn] in self._silent:
+            return
+        await open_now[turn].send_json(frame)
+
+    # --- how they break -------------------------------------------------------------------
+
+    def hang_up(self) -> None:
+        """Close every socket, as Slack does when it wants clients to connect anew."""
+        open_now = self._open_now()
+        for socket in open_now:
+            asyncio.run_coroutine_threadsafe(socket.close(), self._loop)
+        self.wait_for(lambda: not set(open_now) & set(self._sockets))
+
+    def fall_silent(self) -> None:
+        """Pull the cable: sockets stay open, and what is sent over them arrives nowhere."""
+        with self._changed:
+            self._silent |= set(self._sockets)
+
+    def drop(self, *, reset: bool = True) -> None:
+        """Break every connection without a close frame: by RST, or else by FIN."""
+        open_now = self._open_now()
+        for socket in open_now:
+            self._loop.call_soon_threadsafe(self._break, socket, reset)
+        self.wait_for(lambda: not set(open_now) & set(self._sockets))
+
+    def say_disconnect(self, reason: str = "refresh_requested") -> None:
+        """Tell whoever is connected: ``warning``, ``refresh_requested``, ``link_disabled``,
+        ``too_many_websockets``. Closing the socket is up to them."""
+        frame = _goodbye(reason)
+        for socket in self._open_now():
+            asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(10)
+
+    def _open_now(self) -> tuple[web.WebSocketResponse, ...]:
+        with self._changed:
+            return tuple(self._sockets)
+
+    def _break(self, socket: web.WebSocketResponse, reset: bool) -> None:
+        transport = self._sockets.get(socket)
+        if transport is None:
+            return
+        if not reset:
+            transport.close()
+            return
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(sockets_of_the_system.SOL_SOCKET, sockets_of_the_system.SO_LINGER, AT_ONCE)
+        transport.abort()
+
+    # --- one connection -------------------------------------------------------------------
+
+    def _ticket(self) -> str:
+        """What lets one socket in, once."""
+        with self._changed:
+            ticket = f"ticket-{next(self._numbers)}"
+            self._tickets.add(ticket)
+            return ticket
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        with self._changed:
+            ticket = request.query.get("ticket", "")
+            if ticket not in self._tickets:
+                return web.Response(status=404, text="expired_wss_url")
+            self._tickets.discard(ticket)
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        with self._changed:
+            full = len(self._sockets) + self.others >= MOST
+            if not full:
+                self._sockets[socket] = request.transport
+        if full:
+            await socket.send_json(_goodbye("too_many_websockets"))
+            await socket.close()
+            return socket
+        await socket.send_json(
+            {
+                "type": "hello",
+                "num_connections": len(self._sockets) + self.others,
+                "debug_info": {"host": "stand-in", "approximate_connection_time": 18060},
+                "connection_info": {"app_id": "A0VMFERRY"},
+            }
+        )
+        try:
+            async for frame in socket:
+                if socket in self._silent:
+                    continue
+                if frame.type == WSMsgType.PING:
+                    await socket.pong(frame.data)
+                if frame.type == WSMsgType.TEXT:
+                    self._acked(frame.data)
+        finally:
+            with self._changed:
+                self._sockets.pop(socket, None)
+                self._silent.discard(socket)
+                self._changed.notify_all()
+        return socket
+
+    def _acked(self, text: str) -> None:
+        frame = json.loads(text)
+        payload = frame.get("payload")
+        self._heard(str(frame.get("envelope_id")), payload if isinstance(payload, dict) else {})

@@ -1,0 +1,241 @@
+"""The stand-in's workspace: its people, channels and messages, and who is let in.
+
+Nothing here knows HTTP or sockets. One condition guards everything and is notified at every
+change, so that a test waits for what it wants to see and never for time. What a call of the Web
+API does is in ``standin_methods``; here it is only decided whether it comes so far.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bot.slack.setup.manifest import SCOPES
+from bot.standin.catalogue import argument_refusal
+from bot.standin.forms import Form, Trigger
+from bot.standin.refusals import refusal
+from bot.standin.scopes import lacking_scope
+from bot.standin.tiers import Limits
+from bot.standin.values import (
+    Call,
+    Channel,
+    Ephemeral,
+    Message,
+    ResponseUrl,
+    Scripted,
+    blocks_of,
+    refused,
+)
+from engine.clock import Clock, SystemClock
+
+Json = Mapping[str, object]
+T = TypeVar("T")
+WALL = SystemClock()
+OPEN = "apps.connections.open"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back over HTTP. ``lost``: nothing does, the connection is dropped."""
+
+    body: Json
+    retry_after: int | None = None
+    lost: bool = False
+
+    @property
+    def status(self) -> int:
+        """Slack says almost everything with 200."""
+        return 429 if self.body.get("error") == "ratelimited" else 200
+
+
+class Workspace:
+    """A team with one installed bot."""
+
+    def __init__(self, clock: Clock, bot_token: str, app_token: str) -> None:
+        self.clock, self.bot_token, self.app_token = clock, bot_token, app_token
+        self.changed = threading.Condition(threading.RLock())
+        self.team, self.bot_user, self.bot = "T0STANDIN", "U0VMFERRY", "B0VMFERRY"
+        self.users: dict[str, str] = {self.bot_user: "vmferry"}
+        self.profiles: dict[str, dict[str, object]] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
+        self.channels: dict[str, Channel] = {}
+        self.scopes = ",".join(SCOPES)
+        self.revoked = False
+        self.limits: Limits | None = None
+        self.calls: list[Call] = []
+        self.messages: dict[tuple[str, str], Message] = {}
+        self.ephemerals: list[Ephemeral] = []
+        self.response_urls: dict[str, ResponseUrl] = {}
+        self.orders: defaultdict[str, deque[Scripted]] = defaultdict(deque)
+        self.lose_request: Counter[str] = Counter()
+        self.lose_answer: Counter[str] = Counter()
+        self.triggers: dict[str, Trigger] = {}
+        self.forms: list[Form] = []
+        self.suggested: dict[str, list[Mapping[str, object]]] = {}
+        self.methods: dict[str, Callable[[Json], dict[str, object]]] = {}
+        self._last_ts = 0.0
+
+    # --- the Web API's door ---------------------------------------------------------------
+
+    def answer(self, method: str, args: Json, token: str) -> Answer:
+        """Carry out one Web API call and record it."""
+        with self.changed:
+            if self._takes(self.lose_request, method):
+                self.record(method, args, {}, 0)
+                return Answer({}, lost=True)
+            answer = self._answer(method, args, token)
+            if self._takes(self.lose_answer, method):
+                self.record(method, args, answer.body, 0)
+                return Answer(answer.body, lost=True)
+            self.record(method, args, answer.body, answer.status)
+            return answer
+
+    def _answer(self, method: str, args: Json, token: str) -> Answer:
+        orders = self.orders[method]
+        if orders:
+            order = orders.popleft()
+            return Answer(refused(order.error), order.retry_after or 1)
+        expected = self.app_token if method == OPEN else self.bot_token
+        if not token:
+            return Answer(refused("not_authed"))
+        if token != expected:
+            return Answer(refused("invalid_auth"))
+        if self.revoked and method != OPEN:
+            return Answer(refused("token_revoked"))
+        if method not in self.methods:
+            return Answer(refused("unknown_method"))
+        wait = 0
+        if self.limits is not None:
+            channel = str(args.get("channel") or "")
+            wait = self.limits.take(method, channel, self.clock.now())
+        if wait:
+            return Answer(refused("ratelimited"), wait)
+        room = self.channels.get(str(args.get("channel") or ""))
+        needed = lacking_scope(method, room, self.scopes)
+        if needed:
+            scopes = {"needed": needed, "provided": self.scopes}
+            return Answer(refused("missing_scope") | scopes)
+        broken = argument_refusal(method, args)
+        if broken:
+            return Answer(refused(broken.code, broken.where))
+        return Answer(self.methods[method](args))
+
+    @staticmethod
+    def _takes(ordered: Counter[str], method: str) -> bool:
+        if ordered[method] < 1:
+            return False
+        ordered[method] -= 1
+        return True
+
+    def record(self, method: str, args: Json, response: Json, status: int = 200) -> None:
+        """Write a call down and wake whoever waits for it."""
+        with self.changed:
+            self.calls.append(Call(self.clock.now(), method, dict(args), dict(response), status))
+            self.changed.notify_all()
+
+    # --- what is seen ---------------------------------------------------------------------
+
+    def wait_for(self, question: Callable[[], T], timeout: float) -> T:
+        """The first true answer to ``question``, asked again at every change.
+
+        Not everything that a test waits for happens here, so it is also asked again and again,
+        ever more rarely, at least four times a second. Fails with what stands in the channels when
+        the time is over.
+        """
+        until, pause = WALL.monotonic() + timeout, 0.005
+        with self.changed:
+            while True:
+                answer = question()
+                if answer:
+                    return answer
+                left = until - WALL.monotonic()
+                if left <= 0:
+                    raise AssertionError(f"not seen within {timeout} s; seen:\n{self.dump()}")
+                self.changed.wait(min(left, pause))
+                pause = min(2 * pause, 0.25)
+
+    def dump(self) -> str:
+        """Everything people see, for a failing test."""
+        lines = [f"[{m.ts} in {m.thread_ts or m.channel}] {m.shown}" for m in self.in_order()]
+        lines += [f"[only {e.user}, {e.via}] {e.text}" for e in self.ephemerals]
+        lines += [f"{c.method} -> {c.response}" for c in self.calls if not c.response.get("ok")]
+        return "\n".join(lines) or "nothing"
+
+    def in_order(self) -> list[Message]:
+        """All messages, oldest first."""
+        with self.changed:
+            return sorted(self.messages.values(), key=lambda m: float(m.ts))
+
+    def is_thread(self, channel: str, ts: str) -> bool:
+        """Has anybody replied to that message?"""
+        with self.changed:
+            return any(m.channel == channel and m.thread_ts == ts for m in self.messages.values())
+
+    # --- what changes ---------------------------------------------------------------------
+
+    def keep(self, message: Message) -> None:
+        """Put a message, or what has become of it, where people see it."""
+        with self.changed:
+            self.messages[message.channel, message.ts] = message
+            self.changed.notify_all()
+
+    def show_only(self, shown: Ephemeral) -> None:
+        """Show something to one person."""
+        with self.changed:
+            self.ephemerals.append(shown)
+            self.changed.notify_all()
+
+    def respond(self, token: str, args: Json) -> str:
+        """One use of a response_url; says why not, where it is used up, too old, was never given
+        or cannot be shown."""
+        with self.changed:
+            url = self.response_urls.get(token)
+            if url is None or url.uses < 1 or url.until < self.clock.now():
+                return self._not_told(args, "expired_url", 404)
+            broken = refusal("chat.postMessage", args)
+            if broken:
+                return self._not_told(args, broken.code, 400)
+            url.uses -= 1
+            thread = args.get("thread_ts") or url.thread_ts
+            self.record("response_url", args, {"ok": True})
+            self.show_only(
+                Ephemeral(
+                    self.clock.now(),
+                    url.user,
+                    url.channel,
+                    str(args.get("text") or ""),
+                    blocks_of(args),
+                    str(thread) if thread else None,
+                    "response_url",
+                )
+            )
+            return ""
+
+    def _not_told(self, args: Json, error: str, status: int) -> str:
+        self.record("response_url", args, refused(error), status)
+        return error
+
+    def next_ts(self) -> str:
+        """The ts of the next message: later than any before."""
+        with self.changed:
+            self._last_ts = max(self.clock.now(), self._last_ts + 0.000_100)
+            return f"{self._last_ts:.6f}"
+
+    def direct(self, user: str) -> Channel:
+        """What this person and the bot say to each other: the same one every time."""
+        with self.changed:
+            made = f"D0{user.removeprefix('U0')}"
+            if made not in self.channels:
+                people = {user, self.bot_user}
+                self.channels[made] = Channel(made, user, people, private=True, im=user)
+            return self.channels[made]
+
+    def found(self, channel: object) -> Channel | None:
+        """The channel as the bot sees it: not one that is private without it."""
+        room = self.channels.get(str(channel or ""))
+        if room is None or (room.private and self.bot_user not in room.members):
+            return None
+        return room

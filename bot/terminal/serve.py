@@ -1,0 +1,168 @@
+"""``serve``: the Slack bot beside the engine, until a signal.
+
+The engine comes first and goes last: runs go on while Slack is away. One queue holds every reason
+to end (a signal, an engine that was replaced), and the main thread waits for the first one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+import click
+
+from bot.exit_codes import DONE, INTERRUPTED
+from bot.logs import log_to_stderr
+from bot.terminal.reading import Place
+from bot.terminal.running import Session, Wish, opened
+from engine.advance.loop import Loop
+from engine.clock import SystemClock, VirtualClock
+from engine.errors import Refused
+from engine.settings import Settings
+from engine.store import queries
+
+log = logging.getLogger(__name__)
+
+HEALTH_EVERY = 1.0
+LAST_WORDS = 3.0
+FIRST_STEP = 5.0
+HANGS = 30.0  # seconds for which the engine's step in hand is waited for at the end
+WALL = SystemClock()
+Reasons = SimpleQueue[int | BaseException]
+
+
+def serve(place: Place, wish: Wish) -> int:
+    """Carry out what people ask for in Slack, until a signal; returns the exit code.
+
+    Raises ``Refused`` before anything was changed, ``StoreError`` where another engine has the
+    database.
+    """
+    from bot.slack.setup.checks import refuse_unless_ready  # slow to load, and needed only here
+
+    log_to_stderr()
+    if wish.speed is not None and math.isinf(wish.speed):
+        raise _no_clock()
+    with _reasons() as reasons:
+        identity = refuse_unless_ready(place.settings.slack, runs_wait=_runs_wait(place))
+        with opened(place, wish, look=False) as session:
+            if isinstance(session.world.clock, VirtualClock):
+                raise _no_clock()
+            with _engine(session, reasons) as loop:
+                where = f"{identity.team} as @{identity.user}" if identity else "Slack"
+                code = _talk(place.settings, session, loop, reasons, where)
+    click.echo("Ended. Runs go on at the next start; what is on its way VMM brings to its end.")
+    return code
+
+
+def _runs_wait(place: Place) -> bool:
+    """Are runs unfinished, which nobody watches before we do?"""
+    if not place.db.exists():
+        return False
+    with closing(place.reading()) as store:
+        return bool(queries.runs(store, unfinished=True))
+
+
+def _no_clock() -> Refused:
+    return Refused(
+        "People need a world whose time goes on by itself.",
+        what="--speed",
+        hint="Name a number: --speed 60.",
+    )
+
+
+def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, where: str) -> int:
+    """Slack, from the first hello to the last word. Raises what ended the engine."""
+    from bot.slack.slack_side import SlackSide
+
+    side = SlackSide(session.store, session.service, settings, session.world.clock)
+    side.start()
+    said = False
+    health = ""
+    try:
+        while True:
+            if side.connection.connected.is_set() and not said:
+                said = True
+                click.echo(f"In {where}: {settings.slack.command} is heard. Ctrl-C ends it.")
+            if loop.health != health:
+                health = loop.health
+                log.warning("%s", health or "The engine is well again.")
+            try:
+                reason = reasons.get(timeout=HEALTH_EVERY if said else 0.05)
+            except Empty:
+                continue
+            if isinstance(reason, BaseException):
+                raise reason
+            click.echo("Ending: what is in hand is finished.")
+            return INTERRUPTED if reason == signal.SIGINT else DONE
+    finally:
+        side.stop(LAST_WORDS)
+
+
+@contextmanager
+def _engine(session: Session, reasons: Reasons) -> Iterator[Loop]:
+    """The engine in its thread. It ends after the step in hand, unless that hangs."""
+    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            loop.run(lambda: False, stop)
+        except BaseException as error:  # raised again in the main thread
+            reasons.put(error)
+
+    thread = threading.Thread(target=work, name="engine", daemon=True)
+    thread.start()
+    try:
+        _await_first_step(loop)
+        yield loop
+    finally:
+        stop.set()
+        session.service.wake.set()
+        thread.join(HANGS)
+        if thread.is_alive():
+            _end_as_killed()
+
+
+def _end_as_killed() -> None:
+    """VMM does not come back, and the threads that wait for it cannot be ended. A kill between any
+    two statements loses nothing, so it is done here rather than by whoever waits for us."""
+    click.echo(
+        "VMM does not answer; the step in hand is not waited for. Runs go on at the next start."
+    )
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _await_first_step(loop: Loop) -> None:
+    """From the first command on names can be looked up; a silent VMM is not waited for."""
+    until = WALL.monotonic() + FIRST_STEP
+    while loop.last is None and not loop.health and WALL.monotonic() < until:
+        WALL.wait(threading.Event(), 0.05)
+
+
+@contextmanager
+def _reasons() -> Iterator[Reasons]:
+    """Signals, in a queue; a second one of the same kind ends the program as it stands, which
+    loses nothing that was acked."""
+    reasons: Reasons = SimpleQueue()
+    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def heard(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        reasons.put(number)  # safe even where this interrupts a get
+
+    for number in usual:
+        signal.signal(number, heard)
+    try:
+        yield reasons
+    finally:
+        for number, before in usual.items():
+            signal.signal(number, before)
