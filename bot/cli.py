@@ -403,9 +403,9 @@ def verify(ctx: click.Context, where: _Where, mark: str) -> None:
     end do not: for that, name a MARK that was told elsewhere, such as the "audit 7f3a91c2" of a
     report in Slack. It is looked for.
     """
-    from bot.terminal import audit
+    from bot.terminal import verbs
 
-    ctx.exit(audit.verify(where.place(), mark.casefold()))
+    ctx.exit(verbs.verify(where.place(), mark.casefold()))
 
 
 # --- Slack --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import Standin
 from engine.clock import Clock
 from tests.hangs import HANGS
@@ -20,7 +21,14 @@ def patient_slack(clock: Clock | None = None, *, limits: bool = False) -> Standi
     then be three seconds of the wall.
     """
     life = 3.0 if clock else HANGS
-    return Standin(clock=clock, ack_within=HANGS, trigger_life=life, patience=HANGS, limits=limits)
+    return Standin(
+        clock=clock,
+        ack_within=HANGS,
+        trigger_life=life,
+        patience=HANGS,
+        limits=limits,
+        scopes=SCOPES,
+    )
 
 
 @contextmanager

@@ -8,6 +8,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from docs.rooms import House, cycles
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(path for top in ("engine", "bot") for path in (ROOT / top).rglob("*.py"))
 CODE = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
@@ -215,3 +219,117 @@ def test_the_manifest_asks_for_no_more_than_is_used():
     assert [scope for scope in scopes[1].split() if scope != "-"] == used
     assert "should_escape: false" in text
     assert "socket_mode_enabled: true" in text
+
+
+# --- rooms --------------------------------------------------------------------------------------
+
+#: From low to high. A room imports its own layer and lower ones.
+LAYERS = (
+    ("engine.errors", "engine.clock", "engine.model"),
+    ("engine.language",),
+    ("engine.policy",),
+    ("engine.settings",),
+    ("engine.store",),
+    ("engine.vmm", "engine.sim"),
+    ("engine.views",),
+    ("engine.commands",),
+    ("engine.advance",),
+    ("engine.stories",),
+    ("bot",),
+)
+FREE = ("engine.model", "engine.errors", "bot.slack.kit")
+"""Rooms of small parts, which do not count as something that a module depends on."""
+MOST_IMPORTS, MOST_IMPORTS_OF_A_ROOT, MOST_MODULES, LONGEST_FUNCTION = 12, 20, 16, 40
+ROOTS = {
+    "bot.cli": "every command",
+    "bot.demo.night": "a whole installation in one process",
+    "bot.slack.handlers.decisions": "every click on a card",
+    "bot.slack.handlers.verbs": "every verb that is typed",
+    "bot.slack.slack_side": "the Slack side as one object",
+    "bot.terminal.running": "a whole installation in one process",
+    "bot.terminal.verbs": "every verb that is typed",
+    "engine.advance.engine": "one step: look, plan, write, call",
+    "engine.policy.plan": "every judgement about all runs",
+    "engine.stories.story": "a whole installation in one process",
+}
+"""Modules that put others together, and what."""
+TOO_WIDE = {"bot.slack.messages.publisher": 26, "bot.slack.handlers.worker": 21}
+"""Modules that still import too much, and how much. The numbers may only shrink."""
+ONE_IMPORTER = 51
+"""Modules that a single other one imports. The number may only shrink."""
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    return House(ROOT)
+
+
+def layer_of(module: str) -> int:
+    for number, parts in enumerate(LAYERS):
+        if any(f"{module}.".startswith(f"{part}.") for part in parts):
+            return number
+    return len(LAYERS) if module == "engine" else pytest.fail(f"{module} is in no layer")
+
+
+def test_no_room_imports_a_higher_one(house):
+    found = [
+        f"{name} imports {other}"
+        for name, imported in house.imports.items()
+        for other in imported
+        if layer_of(other) > layer_of(name)
+    ]
+
+    assert found == []
+
+
+def test_nothing_is_imported_in_a_circle(house):
+    assert cycles(house.rooms) == []
+    assert cycles(house.imports) == []
+
+
+def test_the_stand_in_of_slack_knows_nothing_of_the_bot_that_talks_to_it(house):
+    found = [
+        f"{name} imports {other}"
+        for name, imported in house.imports.items()
+        if name.startswith("bot.standin")
+        for other in imported
+        if not other.startswith(("bot.standin", "engine.clock"))
+    ]
+
+    assert found == []
+
+
+def test_no_package_has_more_modules_than_one_sees_at_a_glance(house):
+    assert [name for name, number in house.packages().items() if number > MOST_MODULES] == []
+
+
+def test_no_module_depends_on_too_many_others(house):
+    found = {}
+    for name, imported in house.imports.items():
+        number = sum(not other.startswith(FREE) for other in imported)
+        if number > (MOST_IMPORTS_OF_A_ROOT if name in ROOTS else MOST_IMPORTS):
+            found[name] = number
+
+    assert found == TOO_WIDE
+
+
+def test_a_module_with_a_single_importer_is_rare(house):
+    single = [
+        name
+        for name, path in house.paths.items()
+        if path.name != "__init__.py" and len(house.importers(name)) == 1
+    ]
+
+    assert len(single) == ONE_IMPORTER
+
+
+def test_no_function_is_longer_than_a_screen():
+    found = [
+        f"{where(path, node.lineno)} {node.name}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= LONGEST_FUNCTION
+    ]
+
+    assert found == []

@@ -22,7 +22,7 @@ LOCKS = ("requirements/dev.txt", "requirements/lowest.txt")
 
 SOURCES = sorted(path for top in ("bot", "engine") for path in (ROOT / top).rglob("*.py"))
 TESTS = sorted(path for top in ("tests", "docs", ".ci") for path in (ROOT / top).rglob("*.py"))
-OURS = {"bot", "engine", "tests", *(path.stem for path in TESTS)}
+OURS = {"bot", "docs", "engine", "tests", *(path.stem for path in TESTS)}
 
 MODULES = {"pyyaml": "yaml", "pytest-xdist": "xdist"}
 """What a project is imported as, if not by its own name."""

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bot.demo.transcript import Telling
-from bot.slack.handlers import previews
+from bot.slack.kit import buttons
 from bot.slack.outbox.rate_limits import Rhythm
+from bot.slack.setup.manifest import SCOPES
 from bot.slack.slack_side import SlackSide
 from bot.standin.slack import Standin
 from engine.advance.engine import Engine
@@ -108,7 +109,7 @@ class Night:
 
 def _patient() -> Standin:
     """A Slack that lets a busy machine take its time."""
-    return Standin(ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE)
+    return Standin(ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE, scopes=SCOPES)
 
 
 @contextmanager
@@ -185,7 +186,7 @@ def _play(night: Night) -> None:
     _types(night, dana, REQUEST)
     night.wait_for(lambda: any("would move" in e.text for e in slack.ephemerals(dana)), "a preview")
     night.telling.person(slack.name(dana), "clicks [Start]", night.now())
-    slack.click_private(dana, previews.YES)
+    slack.click_private(dana, buttons.YES)
     night.wait_for(lambda: slack.messages(night.ops), "the board")
     night.wait_for(lambda: _card(night), "the question")
     _clicks(night, eve, "Approve 2")

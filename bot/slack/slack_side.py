@@ -16,7 +16,8 @@ from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables
 from bot.slack.outbox.sender import Outbox
 from bot.slack.setup import checks
-from bot.slack.web_api.client import ReplyUrls, SlackApi, web_client
+from bot.slack.web_api.client import SlackApi, web_client
+from bot.slack.web_api.reply_urls import ReplyUrls
 from engine.clock import Clock, SystemClock
 from engine.commands.service import Service
 from engine.settings import Settings
@@ -56,7 +57,9 @@ class SlackSide:
         url_of_pager = slack.pager_url.get_secret_value()
         self.pager = Pager(self.teller.pages, url_of_pager, pace.again)
         self.worker = Worker(self.tables, service, settings, clock, self._worked, wall)
-        listeners = Listeners(self.tables, urls, clock, slack.command, self.worker.loop.knock, wall)
+        listeners = Listeners(
+            self.tables.inbox, urls, clock, slack.command, self.worker.loop.knock, wall
+        )
         by_http = slack.mode == "http"
         secret = slack.signing_secret.get_secret_value() if by_http else ""
         self.app = build_app(listeners, web_client(None, url), bot_token, slack.command, secret)

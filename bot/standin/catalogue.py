@@ -6,11 +6,14 @@ ignores; the stand-in refuses that too, because we would believe that it does so
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bot.standin.refusals import Refusal
 from bot.standin.shapes import wrong
+from bot.standin.values import Channel
 
 Json = Mapping[str, object]
 Kind = Callable[[object], bool]
@@ -126,3 +129,93 @@ def argument_refusal(method: str, args: Json) -> Refusal | None:
             words = f"missing required field: {name}"
             return Refusal(takes.missing.get(name, "invalid_arguments"), words)
     return None
+
+
+NEEDS = {
+    "chat.postEphemeral": "chat:write",
+    "chat.postMessage": "chat:write",
+    "chat.update": "chat:write",
+    "conversations.history": "{kind}:history",
+    "conversations.info": "{kind}:read",
+    "conversations.members": "{kind}:read",
+    "conversations.open": "im:write",
+    "conversations.replies": "{kind}:history",
+    "usergroups.users.list": "usergroups:read",
+    "users.info": "users:read",
+}
+
+
+EVERY_SCOPE = frozenset(
+    scope.format(kind=kind) for scope in NEEDS.values() for kind in ("channels", "groups", "im")
+)
+"""The scopes with which every method here can be called."""
+
+
+def lacking_scope(method: str, room: Channel | None, granted: str) -> str:
+    """The scope that is missing for a call about this channel; empty: none is."""
+    kind = "im" if room and room.im else "groups" if room and room.private else "channels"
+    needed = NEEDS.get(method, "").format(kind=kind)
+    return "" if needed in ["", *granted.split(",")] else needed
+
+
+@dataclass(frozen=True)
+class Window:
+    """At most ``calls`` in any ``seconds``; ``each`` channel for itself or the workspace."""
+
+    calls: int
+    seconds: float = 60.0
+    each: bool = False
+
+
+T1 = Window(5, 300.0)  # one a minute, and "a small amount of burst behavior is tolerated"
+T2, T3, T4, SPECIAL = (Window(calls) for calls in (20, 50, 100, 600))
+ROUNDING = 1e-6
+A_SECOND_WITH_BURSTS = Window(5, 5.0, each=True)
+
+
+SEVERAL_HUNDRED = Window(300)
+
+
+TIERS: dict[str, tuple[Window, ...]] = {
+    "apps.connections.open": (T1,),
+    "auth.test": (SPECIAL,),
+    "chat.getPermalink": (SPECIAL,),
+    "chat.postEphemeral": (T4,),
+    "chat.postMessage": (A_SECOND_WITH_BURSTS, SEVERAL_HUNDRED),
+    "chat.update": (T3,),
+    "conversations.history": (T3,),
+    "conversations.info": (T3,),
+    "conversations.members": (T4,),
+    "conversations.open": (T3,),
+    "conversations.replies": (T3,),
+    "usergroups.users.list": (T2,),
+    "users.info": (T4,),
+    "views.open": (T4,),
+}
+
+
+class Limits:
+    """What was called when, as far back as it counts. Calls that were refused do not count."""
+
+    def __init__(self) -> None:
+        self._taken: defaultdict[tuple[str, Window, str], deque[float]] = defaultdict(deque)
+
+    def take(self, method: str, channel: str, now: float) -> int:
+        """Count a call; 0, or after how many whole seconds it would be taken."""
+        books = [
+            (window, self._taken[method, window, channel if window.each else ""])
+            for window in TIERS.get(method, (T3,))
+        ]
+        for window, taken in books:
+            while taken and taken[0] <= now - window.seconds + ROUNDING:
+                taken.popleft()
+        free = [
+            taken[-window.calls] + window.seconds
+            for window, taken in books
+            if len(taken) >= window.calls
+        ]
+        if free:
+            return max(1, math.ceil(max(free) - now - ROUNDING))
+        for _, taken in books:
+            taken.append(now)
+        return 0

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from bot.standin import payloads
 from bot.standin.forms import Form, Trigger, option_refusal, submission, suggestion
-from bot.standin.private import private_button, private_click
+from bot.standin.payloads import private_button, private_click
 from bot.standin.transport.events import Events
 from bot.standin.transport.sockets import Acked, NotAcked
 from bot.standin.values import (

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.slack.setup.manifest import SCOPES
-from bot.standin.catalogue import argument_refusal
+from bot.standin.catalogue import Limits, argument_refusal, lacking_scope
 from bot.standin.forms import Form, Trigger
 from bot.standin.refusals import refusal
-from bot.standin.scopes import lacking_scope
-from bot.standin.tiers import Limits
 from bot.standin.values import (
     Call,
     Channel,
@@ -54,7 +51,7 @@ class Answer:
 class Workspace:
     """A team with one installed bot."""
 
-    def __init__(self, clock: Clock, bot_token: str, app_token: str) -> None:
+    def __init__(self, clock: Clock, bot_token: str, app_token: str, scopes: Iterable[str]) -> None:
         self.clock, self.bot_token, self.app_token = clock, bot_token, app_token
         self.changed = threading.Condition(threading.RLock())
         self.team, self.bot_user, self.bot = "T0STANDIN", "U0VMFERRY", "B0VMFERRY"
@@ -62,7 +59,7 @@ class Workspace:
         self.profiles: dict[str, dict[str, object]] = {}
         self.groups: dict[str, tuple[str, ...]] = {}
         self.channels: dict[str, Channel] = {}
-        self.scopes = ",".join(SCOPES)
+        self.scopes = ",".join(scopes)
         self.revoked = False
         self.limits: Limits | None = None
         self.calls: list[Call] = []

@@ -9,11 +9,11 @@ import json
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import click
 
-from bot.exit_codes import DONE, REFUSED
+from bot.exit_codes import DIFFERS, DONE, REFUSED
 from bot.terminal.ask import card_lines
 from bot.terminal.board import event_line, safe
 from bot.terminal.listing import list_lines
@@ -165,3 +165,37 @@ def _is_over(store: Store, run_id: int) -> bool:
 
 def _json(event: Event, start: float) -> str:
     return json.dumps(report.event_body(event, start), sort_keys=True, ensure_ascii=False)
+
+
+SHORTEST = 8  # characters of a mark, as reports and cards show them
+
+
+def verify(place: Place, mark: str) -> int:
+    """Walk the chain of events, look for ``mark`` unless it is empty; returns the exit code.
+
+    Raises ``Refused`` for a mark that cannot be one.
+    """
+    if mark and (len(mark) < SHORTEST or not set(mark) <= set("0123456789abcdef")):
+        raise Refused(
+            f"{mark} is no mark of an event.",
+            what=mark,
+            hint="A mark has 8 or more of the characters 0-9 and a-f: audit verify 7f3a91c2",
+        )
+    with closing(place.reading()) as store:
+        try:
+            number = events.verify(store)
+        except events.AuditBroken as broken:
+            click.echo(str(broken), err=True)
+            return DIFFERS
+        found = events.marked(store, mark) if mark else None
+        if mark and found is None:
+            click.echo(
+                f"The chain of {number} events holds, but none of them is {mark}: events are "
+                "missing at its end, or the mark is of another database.",
+                err=True,
+            )
+            return DIFFERS
+        tail = f", and event {found.seq} is {mark}" if found else ""
+        head = events.head(store)[:SHORTEST]
+        click.echo(f"The audit is whole: {number} events, the last is {head}{tail}.")
+        return DONE

@@ -198,22 +198,8 @@ class Service:
             if answer != "ok":
                 return keep_refused(pen, asked, verdict, by, answer, run)
             granted = verdict == "approve" or glass is not None
-            chosen = self._chosen(asked, vms) if granted else ()
-            state = ApprovalState.GRANTED if granted else ApprovalState.DENIED
-            word = "approved" if granted else "denied"
-            if granted and len(chosen) < len(asked.vms):
-                word = f"approved for {len(chosen)} of {len(asked.vms)} VMs"
-            whom = f"{by}, who broke the glass" if glass else by
-            why = f': "{reason}"' if reason else ""
-            pen.turn_approval(
-                asked,
-                state,
-                f"{asked.label} {word} by {whom}{why}",
-                by=by,
-                granted=chosen,
-                reason=reason,
-                glass=glass is not None,
-            )
+            chosen = self._chosen(asked, vms) if granted else None
+            state = _write_decision(pen, asked, chosen, by, reason, broken=glass is not None)
         decided = queries.approval(self.store, approval_id)
         self.wake.set()
         return Decision(True, str(state), decided, run, by, decided.decided if decided else None)
@@ -280,3 +266,18 @@ def refuse_crossing(
                 what=name,
                 hint=f"Wait for {run.label} to end, or name another host. Nothing started.",
             )
+
+
+def _write_decision(
+    pen: Pen, asked: Approval, chosen: tuple[str, ...] | None, by: str, reason: str, *, broken: bool
+) -> ApprovalState:
+    """Grant ``chosen``, or deny all for ``None``; ``broken``: by breaking the glass."""
+    state = ApprovalState.DENIED if chosen is None else ApprovalState.GRANTED
+    word = "denied" if chosen is None else "approved"
+    if chosen is not None and len(chosen) < len(asked.vms):
+        word = f"approved for {len(chosen)} of {len(asked.vms)} VMs"
+    whom = f"{by}, who broke the glass" if broken else by
+    why = f': "{reason}"' if reason else ""
+    text = f"{asked.label} {word} by {whom}{why}"
+    pen.turn_approval(asked, state, text, by=by, granted=chosen or (), reason=reason, glass=broken)
+    return state

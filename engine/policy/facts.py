@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from engine.model import Attempt, Damage, Doubt, Fleet, Move, Rights, Run, same_host
+from engine.model import (
+    Attempt,
+    Damage,
+    Doubt,
+    Fleet,
+    Move,
+    Rights,
+    Run,
+    same_host,
+)
 
 
 @dataclass(frozen=True)
@@ -32,3 +42,28 @@ class Facts:
         """What was found there since this run began or began anew; ``None``: not looked yet."""
         found = self.rights.get(host.casefold())
         return found if found is not None and found.at >= run.anew else None
+
+
+Way = tuple[str, str]
+"""(source, destination), case folded; an empty source: from anywhere."""
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """One way that is broken. ``until``: when one VM may be tried; ``spent``: that was in vain."""
+
+    state: Literal["open", "half_open", "spent"]
+    until: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Breakers:
+    """All ways that are broken now, as one run sees them."""
+
+    broken: Mapping[Way, Breaker] = field(default_factory=dict)
+
+    def between(self, source: str, destination: str) -> Breaker | None:
+        """What is broken on this way: the pair's breaker, else the destination's."""
+        pair = self.broken.get((source.casefold(), destination.casefold()))
+        return pair or self.broken.get(("", destination.casefold()))

@@ -21,13 +21,13 @@ from engine.model import (
     RunState,
 )
 from engine.policy.approvals import approval
-from engine.policy.facts import Facts
+from engine.policy.facts import Breakers, Facts
 from engine.policy.judging import arrival
 from engine.policy.ladders import moving, pending, restoring
 from engine.policy.plan_builder import Draft
 from engine.policy.runs import ending, gap
 from engine.policy.runs.adoption import newcomers
-from engine.policy.starts.breakers import Breakers, breakers
+from engine.policy.starts.breakers import breakers
 from engine.policy.starts.starts import Ready, hand_out
 from engine.policy.steps import (
     Adopt,

@@ -30,8 +30,7 @@ from engine.model import (
     short,
 )
 from engine.policy import waits
-from engine.policy.facts import Facts
-from engine.policy.starts.breakers import Breakers
+from engine.policy.facts import Breakers, Facts
 from engine.policy.steps import (
     Finish,
     Hold,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from bot.slack.messages.board import APPROVE
+from bot.slack.kit.buttons import APPROVE
 from bot.standin.values import Message, buttons
 from tests.bench.crowd import Crowd, Json
 from tests.bench.table import Row, at_most, exactly, quantile, told

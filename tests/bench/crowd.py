@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
+from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import Standin
 
 Json = Mapping[str, object]
@@ -21,7 +22,7 @@ class Crowd(Standin):
     """``delays``: seconds from envelope to ack, of everything that was acked."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(scopes=SCOPES)
         self.delays: dict[str, float] = {}
         self.written: dict[str, float] = {}
         self._begun: dict[str, float] = {}

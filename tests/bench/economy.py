@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import Standin
 from bot.standin.values import Call
 from engine.sim.fleet_file import parse
@@ -89,7 +90,7 @@ class Counted:
 def count(folder: Path, asked: Asked) -> Counted:
     """Play the night until the last word is said."""
     clock = beginning()
-    with Standin(clock=clock, limits=True) as slack:
+    with Standin(clock=clock, limits=True, scopes=SCOPES) as slack:
         dana = slack.user("dana")
         night = Stepped(
             folder,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.slack.kit.buttons import APPROVE
 from bot.slack.kit.loop import Loop
-from bot.slack.messages.board import APPROVE
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.standin.slack import Standin
 from bot.standin.values import Message

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.slack.kit.buttons import BREAK, REVIEW, value_of
 from bot.slack.kit.loop import Loop
-from bot.slack.modals.decision import BREAK, REVIEW, Place, metadata, value_of
+from bot.slack.modals.fields import Place, metadata
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.standin.slack import Standin
 from engine.sim.fleet_file import parse

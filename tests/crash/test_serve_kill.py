@@ -22,8 +22,9 @@ from pathlib import Path
 import pytest
 
 from bot.slack.kit.blocks import fingerprint
-from bot.slack.messages.board import APPROVE
+from bot.slack.kit.buttons import APPROVE
 from bot.slack.outbox.rate_limits import RATES
+from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import NotAcked, Standin
 from bot.standin.values import Message, buttons
 from engine.store import events, queries
@@ -161,7 +162,7 @@ class Night:
 def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
     (tmp_path / "fleet.toml").write_text(fleet(2 * KILLS + 2))
     night = Night()
-    with Standin(ack_within=0.5) as slack:
+    with Standin(ack_within=0.5, scopes=SCOPES) as slack:
         crowd = Crowd(slack, seed=KILLS)
         first = crowd.types(RUN, crowd.people[0], "long", "vm long to hv02 now")
         for number in range(KILLS):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.slack.kit.buttons import APPROVE
 from bot.slack.kit.loop import Loop
-from bot.slack.messages.board import APPROVE
 from bot.slack.outbox.rate_limits import Rhythm
 from engine.sim.fleet_file import parse
 from engine.store import events, queries

@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from bot.slack.handlers.worker import Worker
+from bot.slack.inbox.rows import Inbound
+from bot.slack.kit.buttons import SAID
 from bot.slack.messages.publisher import Teller
-from bot.slack.modals.decision import SAID
 from bot.slack.outbox.rate_limits import Rhythm
-from bot.slack.outbox.rows import Inbound, Tables
+from bot.slack.outbox.rows import Tables
 from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.model import ApprovalState, HyperVState, Options, RunState, Vm
@@ -154,11 +155,11 @@ class Card:
         }
         row = Inbound(0, "click", f"@U0{click.by}", "C0OPS", body, self.clock.now())
         key = f"click:{len(self.clicked)}"
-        inbox = self.tables.accept(row, key)
+        inbox = self.tables.inbox.accept(row, key)
         assert inbox is not None
         self.clicked[inbox] = click
         if click.twice:
-            assert self.tables.accept(row, key) is None
+            assert self.tables.inbox.accept(row, key) is None
 
     def work(self, looks: int | None) -> None:
         """Work off what waits; after so many looks at the clock the process dies."""
@@ -252,7 +253,7 @@ def test_one_decision_and_one_true_sentence_for_every_other_click(schedule):
         decisions = [e for e in events.since(card.store) if e.kind in KINDS.values()]
         bugs = card.worker.loop.bugs + card.teller.loop.bugs
         refused = [e for e in events.since(card.store) if e.kind == "refused"]
-        answered = card.tables.next_inbound() is None
+        answered = card.tables.inbox.next_inbound() is None
 
         made = sorted((e.kind, e.by) for e in decisions)
         silent = [c for inbox, c in card.clicked.items() if inbox not in told]

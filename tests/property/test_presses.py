@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bot.slack.inbox.rows import Inbound
+from bot.slack.kit import buttons
 from bot.slack.messages import controls
 from bot.slack.messages.failures import by_cause
-from bot.slack.outbox.rows import Inbound
 from engine.model import MoveState, Outcome
 from engine.store import events, queries
 from engine.store.pen import writing
@@ -78,18 +79,18 @@ class Board(Card):
         """What the listener writes for a button as it is shown now, or as it was once."""
         record = queries.record(self.store, 1)
         assert record is not None
-        subject = controls.RUN
+        subject = buttons.RUN
         if press.verb in ("retry", "skip"):
             subject = next(iter(by_cause(failed(record), record)), "0123abcd")
-        bare = controls.Control(press.verb, 1, subject)
+        bare = buttons.Control(press.verb, 1, subject)
         moves = controls.aimed(bare, record)
-        value = f"{press.verb}.1.{subject}.{controls.version(bare, record.run, moves)}"
+        value = f"{press.verb}.1.{subject}.{buttons.version(bare, record.run, moves)}"
         if press.old:
             value = self.shown.get(press.verb, value)
         self.shown.setdefault(press.verb, value)
         body = {"action": f"do.{press.verb}", "value": value}
         row = Inbound(0, "click", f"@U0{press.by}", "C0OPS", body, self.clock.now())
-        inbox = self.tables.accept(row, f"press:{len(self.pressed)}")
+        inbox = self.tables.inbox.accept(row, f"press:{len(self.pressed)}")
         assert inbox is not None
         self.pressed[inbox] = press
 
@@ -126,7 +127,7 @@ def test_every_press_is_done_at_most_once_and_answered_once_with_what_is_so(sche
         board.work(None)
         board.teller.look()
         told, news = board.told(), events.since(board.store)[before:]
-        idle = board.tables.next_inbound() is None
+        idle = board.tables.inbox.next_inbound() is None
         bugs = board.worker.loop.bugs + board.teller.loop.bugs
 
         assert idle

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.slack.messages.board import APPROVE
+from bot.slack.kit.buttons import APPROVE
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.standin.slack import Standin
 from bot.standin.values import Message, buttons

@@ -158,7 +158,7 @@ class Night:
     def settled(self) -> None:
         """Everything accepted was carried out, and everything to be said was sent."""
         tables = self.side.tables
-        self.slack.wait_for(lambda: tables.next_inbound() is None and not tables.outbound())
+        self.slack.wait_for(lambda: tables.inbox.next_inbound() is None and not tables.outbound())
 
     # --- the engine -----------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ class Stepped:
     def quiet(self) -> bool:
         """Is everything carried out that was accepted, and sent what was to be said?"""
         tables = self.side.tables
-        return tables.next_inbound() is None and not tables.outbound()
+        return tables.inbox.next_inbound() is None and not tables.outbound()
 
     def run(self, number: int) -> Run | None:
         """The run of that number, if there is one yet."""

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from slack_bolt import BoltRequest
 
-from bot.slack.inbox.listeners import COMMAND
-from bot.slack.outbox.rows import Inbound
+from bot.slack.inbox.rows import COMMAND, Inbound
 from bot.standin.slack import NotAcked
 from engine.errors import Refused
 from engine.language import grammar
@@ -220,7 +219,7 @@ def test_what_cannot_be_written_down_is_not_promised(night, caplog):
 def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
     """A row that no listener of this version would have written."""
     odd = Inbound(0, COMMAND, f"@{night.dana}", night.ops, {}, night.clock.now())
-    night.side.tables.accept(odd, "odd")
+    night.side.tables.inbox.accept(odd, "odd")
 
     night.say("host hv01 to hv02 now")
 
@@ -232,7 +231,7 @@ def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
 def test_a_row_that_cannot_even_be_answered_holds_up_nobody(night):
     """Half a character, which no database takes, where its answer would be sent to."""
     odd = {"text": "status", "thread_ts": "\ud800"}
-    night.side.tables.accept(
+    night.side.tables.inbox.accept(
         Inbound(0, COMMAND, f"@{night.dana}", night.ops, odd, night.clock.now()), "odd"
     )
 
@@ -297,8 +296,8 @@ def test_a_row_that_was_interrupted_after_it_began_is_carried_out_once(make_nigh
     listener = night.side.app
     payload = night.slack.command_payload(night.dana, night.ops, "host hv01 to hv02 now")
     listener.dispatch(BoltRequest(mode="socket_mode", body=payload))
-    row = night.side.tables.next_inbound()
-    night.side.tables.begin(row.id, night.clock.now())
+    row = night.side.tables.inbox.next_inbound()
+    night.side.tables.inbox.begin(row.id, night.clock.now())
 
     night.service.submit(grammar.parse(row.body["text"]), by=row.by, scheduled=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.handlers.previews import NO, YES
+from bot.slack.kit.buttons import NO, YES
 from engine.commands import verbs
 from engine.commands.service import Service
 from engine.language import grammar
@@ -299,8 +299,8 @@ def test_a_start_that_was_interrupted_by_a_kill_starts_once(make_night):
     preview(night)
     night.side.worker.loop.stop()
     night.slack.click_private(night.dana, YES)
-    row = night.side.tables.next_inbound()
-    night.side.tables.begin(row.id, night.clock.now())
+    row = night.side.tables.inbox.next_inbound()
+    night.side.tables.inbox.begin(row.id, night.clock.now())
     request = grammar.parse("host hv01 to hv02,hv03")
     night.service.submit(request, by=row.by, scheduled=True)
 
@@ -446,8 +446,8 @@ def test_a_stop_in_a_thread_that_was_asked_about_long_ago_is_asked_about_anew(ni
 def test_what_was_done_before_a_kill_and_a_long_night_is_not_asked_about(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("pause R1"))
-    row = night.side.tables.next_inbound()
-    night.side.tables.begin(row.id, night.clock.now())
+    row = night.side.tables.inbox.next_inbound()
+    night.side.tables.inbox.begin(row.id, night.clock.now())
     verbs.carry_out(night.service, Ask("pause", ("R1",)), by=row.by, deciders=None)
 
     next_start(night)

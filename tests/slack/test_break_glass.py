@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.modals.decision import BREAK
+from bot.slack.kit.buttons import BREAK
 from engine.model import ApprovalState
 from engine.store import events, queries
 

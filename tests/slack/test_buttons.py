@@ -8,8 +8,12 @@ from dataclasses import replace
 import pytest
 from slack_bolt import BoltRequest
 
+from bot.slack.kit import buttons as buttons_
+from bot.slack.kit.phrases import Rendered, rendered
 from bot.slack.messages import controls
-from bot.slack.messages.board import Rendered, board_view, failure_view, rendered, report_view
+from bot.slack.messages.board import board_view
+from bot.slack.messages.failures import failure_view
+from bot.slack.messages.report import report_view
 from bot.slack.people.approvers import Deciders
 from bot.standin.refusals import refusal
 from engine.commands.steering import DO, RULES, Steering
@@ -390,11 +394,11 @@ def test_a_button_of_a_run_that_is_not_there_any_more_is_answered(going):
     assert night.told(night.ravi, "R77") == "I do not know R77 any more. Nothing changed."
 
 
-VERBS = sorted(controls.VERBS - {controls.DETAILS})
+VERBS = sorted(buttons_.VERBS - {buttons_.DETAILS})
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("subject", [controls.RUN, "0123abcd", "0123abcd:77"])
+@pytest.mark.parametrize("subject", [buttons_.RUN, "0123abcd", "0123abcd:77"])
 def test_every_button_of_any_age_is_answered_in_every_state_of_a_run(going, verb, subject):
     night, board = going
     states = {
@@ -410,7 +414,7 @@ def test_every_button_of_any_age_is_answered_in_every_state_of_a_run(going, verb
         night.slack.click(night.ravi, board.ts, f"do.{verb}", value=f"{verb}.1.{subject}.old")
         told = night.slack.wait_for(lambda n=number: night.slack.ephemerals(night.ravi)[n - 1 :])
         assert told[-1].text
-        if verb not in controls.ANYTIME and before is state:
+        if verb not in buttons_.ANYTIME and before is state:
             assert night.run().state is before
     night.to_the_end()
     night.slack.click(night.ravi, board.ts, f"do.{verb}", value=f"{verb}.1.{subject}.old")
@@ -444,8 +448,8 @@ def test_what_was_carried_out_before_a_kill_is_answered_and_not_done_twice(
     night.side.stop()
     payload = night.slack.click_payload(night.ravi, board.ts, f"do.{verb}", value=value)
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
-    row = night.side.tables.next_inbound()
-    night.side.tables.begin(row.id, night.clock.now())
+    row = night.side.tables.inbox.next_inbound()
+    night.side.tables.inbox.begin(row.id, night.clock.now())
     if verb == "retry":
         steering.retry("R1", ["erp01"], by=row.by)
     else:
@@ -532,10 +536,10 @@ def test_a_button_is_shown_only_where_its_verb_does_something(state, kind):
     ]
     for value in values:
         verb = value.partition(".")[0]
-        assert verb == controls.DETAILS or RULES[verb][state] == DO
-        read = controls.read(f"do.{verb}", value)
+        assert verb == buttons_.DETAILS or RULES[verb][state] == DO
+        read = buttons_.read(f"do.{verb}", value)
         assert read is not None
-        assert not controls.is_stale(read, record.run, controls.aimed(read, record))
+        assert not buttons_.is_stale(read, record.run, controls.aimed(read, record))
     assert values or not may_act(state)
 
 
@@ -545,10 +549,10 @@ def test_an_old_settle_button_does_not_settle_a_vm_that_was_lost_sight_of_again(
     after = record_of(move(1, MoveState.UNKNOWN, settled=60.0))
 
     [button] = failure_blocks(before)[0]["elements"]
-    control = controls.read(button["action_id"], button["value"])
+    control = buttons_.read(button["action_id"], button["value"])
 
-    assert not controls.is_stale(control, before.run, controls.aimed(control, before))
-    assert controls.is_stale(control, after.run, controls.aimed(control, after))
+    assert not buttons_.is_stale(control, before.run, controls.aimed(control, before))
+    assert buttons_.is_stale(control, after.run, controls.aimed(control, after))
 
 
 @pytest.mark.parametrize("kind", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])
@@ -610,5 +614,5 @@ def test_a_message_changes_when_only_its_buttons_do():
 
 
 def test_every_verb_of_a_button_is_one_that_the_engine_has():
-    assert controls.VERBS - {controls.DETAILS} <= set(RULES)
+    assert buttons_.VERBS - {buttons_.DETAILS} <= set(RULES)
     assert list(itertools.filterfalse(RULES.__contains__, VERBS)) == []

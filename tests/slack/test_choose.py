@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.modals.decision import OPTIONS, offered
+from bot.slack.modals.decision import offered
+from bot.slack.modals.fields import OPTIONS
 from engine.model import ApprovalState
 from engine.store import queries
 

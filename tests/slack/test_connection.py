@@ -13,8 +13,7 @@ from itertools import pairwise
 
 import pytest
 
-from bot.slack.connection.restraint import Restraint
-from bot.slack.connection.socket_mode import LOOK, PING
+from bot.slack.connection.socket_mode import LOOK, PING, Restraint
 from bot.slack.connection.websocket import SILENT
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.standin.slack import NotAcked

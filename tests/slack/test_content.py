@@ -165,7 +165,7 @@ def test_a_card_that_cannot_be_closed_as_it_should_loses_its_buttons_all_the_sam
     night.slack.order(UPDATE, "invalid_blocks", times=1)
     night.slack.click(night.ravi, card.ts, "approve")
     night.slack.wait_for(lambda: not queries.open_approvals(night.store))
-    night.slack.wait_for(lambda: night.side.tables.next_inbound() is None)
+    night.slack.wait_for(lambda: night.side.tables.inbox.next_inbound() is None)
 
     night.side.teller.look()
     night.side.outbox.loop.knock()

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from bot.slack.modals.decision import WITHDRAW
+from bot.slack.kit.buttons import WITHDRAW
 from bot.slack.outbox.rows import Outbound
 from engine.store import events, queries
 

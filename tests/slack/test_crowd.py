@@ -43,7 +43,7 @@ def crowd(night, card, seed, clicks=3):
 
 def judged(night, acked):
     """One decision; one sentence for every other click, and each is true."""
-    night.slack.wait_for(lambda: night.side.tables.next_inbound() is None)
+    night.slack.wait_for(lambda: night.side.tables.inbox.next_inbound() is None)
     night.settled()
     granted = [e for e in events.since(night.store) if e.kind == "approval.granted"]
     assert len(granted) == 1

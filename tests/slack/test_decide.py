@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from slack_bolt import BoltRequest
 
-from bot.slack.modals.decision import Place, form
-from bot.slack.outbox.rows import Inbound
+from bot.slack.inbox.rows import Inbound
+from bot.slack.modals.decision import form
+from bot.slack.modals.fields import Place
 from bot.standin.forms import view_refusal
 from bot.standin.slack import NotAcked
 from engine.commands.steering import Steering
@@ -149,7 +150,7 @@ def test_a_decision_on_a_question_that_never_was_is_audited(asked, action, verb)
     body = {"action": action, "value": "77.0123456789abcdef", "reason": "because I say so today"}
     row = Inbound(0, "click", f"@{night.ravi}", night.ops, body, night.clock.now())
 
-    assert night.side.tables.accept(row, "invented") is not None
+    assert night.side.tables.inbox.accept(row, "invented") is not None
     night.side.worker.loop.knock()
 
     assert "do not know this question" in night.told(night.ravi, "question")
@@ -214,8 +215,8 @@ def test_a_click_that_was_carried_out_before_a_kill_is_not_told_that_it_came_lat
     payload = night.slack.click_payload(night.ravi, card.ts, "approve")
     night.side.stop()
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
-    row = night.side.tables.next_inbound()
-    night.side.tables.begin(row.id, night.clock.now())
+    row = night.side.tables.inbox.next_inbound()
+    night.side.tables.inbox.begin(row.id, night.clock.now())
     number, _, digest = row.body["value"].partition(".")
     people = frozenset({f"@{night.ravi}"})
     night.service.decide(int(number), "approve", by=row.by, deciders=people, digest=digest)
@@ -534,7 +535,7 @@ def test_asking_again_that_was_carried_out_before_a_kill_is_not_done_or_refused_
     payload = night.slack.click_payload(night.mei, shown.ts, "again")
     night.side.stop()
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
-    night.side.tables.begin(night.side.tables.next_inbound().id, night.clock.now())
+    night.side.tables.inbox.begin(night.side.tables.inbox.next_inbound().id, night.clock.now())
     Steering(night.service).retry("R1", ["old-crm"], by=f"@{night.mei}")
 
     night.side = night.new_side()

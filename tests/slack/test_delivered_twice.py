@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.modals.decision import BREAK, REVIEW
+from bot.slack.kit.buttons import BREAK, REVIEW
 from bot.slack.modals.review import IN_ORDER
 from bot.standin.slack import Standin
 from engine.model import MoveState

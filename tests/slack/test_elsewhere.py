@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bot.slack.kit.buttons import BREAK, WITHDRAW
 from bot.slack.messages.snapshot import see
-from bot.slack.modals.decision import BREAK, WITHDRAW
 from bot.slack.outbox.rows import SECOND, Outbound
 from engine.model import RunState
 from engine.store import queries

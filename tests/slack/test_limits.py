@@ -6,8 +6,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.web_api.client import web_client
-from bot.standin.catalogue import METHODS
-from bot.standin.tiers import TIERS
+from bot.standin.catalogue import METHODS, TIERS
 from engine.clock import VirtualClock
 from tests.patient import patient_slack
 

@@ -7,8 +7,7 @@ import re
 from itertools import pairwise
 
 from bot.slack.messages.board import STEP, coarse_time
-from bot.slack.messages.deadline import moment
-from bot.slack.messages.snapshot import see
+from bot.slack.messages.snapshot import moment, see
 from engine.sim.fleet_file import parse
 from tests.patient import patient_slack
 from tests.slack.stepped import Stepped, beginning

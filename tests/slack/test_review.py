@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.modals.decision import BREAK, REVIEW
+from bot.slack.kit.buttons import BREAK, REVIEW
 from engine.store import events, queries
 from engine.views.needs import needs
 from engine.views.report import document

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.messages.board import DENY
+from bot.slack.kit.buttons import DENY
 from bot.slack.outbox.rate_limits import Pace, Rhythm
 from bot.slack.outbox.rows import Outbound, Sent
 from bot.slack.people.roster import Lookup
-from bot.slack.web_api.client import SlackApi, _seconds, web_client
+from bot.slack.web_api.client import SlackApi, web_client
+from bot.slack.web_api.errors import seconds_of
 from engine.sim.fleet_file import parse
 from engine.store import queries
 from tests.patient import patient_slack
@@ -132,7 +133,7 @@ def test_between_look_ups_what_is_to_be_said_goes_out(night):
 
 @pytest.mark.parametrize("name", ["Retry-After", "retry-after", "RETRY-AFTER"])
 def test_the_seconds_are_read_whatever_the_case_of_the_header(name):
-    assert _seconds({name: "17"}) == 17.0
+    assert seconds_of({name: "17"}) == 17.0
 
 
 # --- forms, which cannot wait --------------------------------------------------------------------

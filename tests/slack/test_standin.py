@@ -6,7 +6,8 @@ import pytest
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from bot.slack.web_api.client import SlackApi, SlackLater, SlackNever, web_client
+from bot.slack.web_api.client import SlackApi, web_client
+from bot.slack.web_api.errors import SlackLater, SlackNever
 from bot.standin.slack import NotAcked, Standin
 
 

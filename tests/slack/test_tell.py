@@ -12,7 +12,7 @@ from bot.slack.outbox.rate_limits import Pace, Rhythm
 from bot.slack.outbox.rows import FIRST, SECOND, Outbound, Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.schema import migrations
-from bot.slack.web_api.client import REPLIES
+from bot.slack.web_api.reply_urls import REPLIES
 from engine.language import grammar
 from engine.model import RunState
 from engine.store import events

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from slack_bolt import BoltRequest
 
-from bot.slack.handlers.previews import NO, YES
 from bot.slack.inbox import mentions
+from bot.slack.kit.buttons import NO, YES
 from bot.slack.setup.manifest import EVENTS, SHORTCUT, manifest
 from bot.standin.payloads import app_mention, event_callback
 from engine.errors import UsageError

@@ -8,7 +8,8 @@ from urllib.error import URLError
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot.slack.web_api.client import SlackApi, SlackLater, SlackNever, web_client
+from bot.slack.web_api.client import SlackApi, web_client
+from bot.slack.web_api.errors import SlackLater, SlackNever
 from bot.standin.slack import NotAcked
 
 MARKED = {"event_type": "posted", "event_payload": {"key": "board:R1"}}

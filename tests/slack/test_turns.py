@@ -7,7 +7,7 @@ import random
 import pytest
 
 from bot.slack.handlers.order import STARTS, subjects
-from bot.slack.outbox.rows import Inbound
+from bot.slack.inbox.rows import Inbound
 from engine.store import events
 
 

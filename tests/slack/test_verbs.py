@@ -458,8 +458,8 @@ def interrupted(night, text, by):
     night.side.stop()
     payload = night.slack.command_payload(by, night.ops, text)
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
-    row = night.side.tables.next_inbound()
-    night.side.tables.begin(row.id, night.clock.now())
+    row = night.side.tables.inbox.next_inbound()
+    night.side.tables.inbox.begin(row.id, night.clock.now())
     return row
 
 

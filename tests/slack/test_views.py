@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from bot.slack.kit import blocks
 from bot.slack.kit.blocks import escape
-from bot.slack.messages.board import STATE, board_view, cause, failure_view, report_view
+from bot.slack.messages.board import STATE, board_view
 from bot.slack.messages.card import Question, card_view, list_views
+from bot.slack.messages.failures import cause, failure_view
+from bot.slack.messages.report import report_view
 from bot.slack.people.approvers import Deciders
 from bot.slack.people.mentions import acted, named
 from bot.standin.refusals import refusal

@@ -16,17 +16,16 @@ from slack_bolt import Ack, BoltRequest, BoltResponse
 from slack_sdk import WebClient
 
 from bot.slack.connection.bolt_app import build_app, dispatch
-from bot.slack.handlers import answers
-from bot.slack.handlers.confirmations import Draft, Kind
-from bot.slack.handlers.previews import late_view, preview_view
+from bot.slack.handlers.confirm import Draft, Kind, late_view, preview_view
 from bot.slack.inbox import mentions
 from bot.slack.inbox.listeners import Listeners
-from bot.slack.messages.controls import RUN, Control
-from bot.slack.modals.abort import ABORT
-from bot.slack.modals.decision import Place, metadata
-from bot.slack.outbox.rows import Inbound, Tables
+from bot.slack.inbox.rows import Inbound
+from bot.slack.kit import refusals
+from bot.slack.kit.buttons import ABORT, RUN, Control
+from bot.slack.modals.fields import Place, metadata
+from bot.slack.outbox.rows import Tables
 from bot.slack.people.approvers import Deciders
-from bot.slack.web_api.client import ReplyUrls
+from bot.slack.web_api.reply_urls import ReplyUrls
 from bot.standin.refusals import refusal
 from engine.clock import SystemClock
 from engine.commands.forecast import Forecast, Hindered
@@ -77,7 +76,8 @@ def door(tmp_path: Path) -> Iterator[Door]:
     store = Store(tmp_path / "vmferry.db", durable=False)
     tables = Tables(store)
     yield Door(
-        store, Listeners(tables, ReplyUrls(), SystemClock(), "/migrate", accepted=lambda: None)
+        store,
+        Listeners(tables.inbox, ReplyUrls(), SystemClock(), "/migrate", accepted=lambda: None),
     )
     store.close()
 
@@ -199,7 +199,7 @@ def busy(door: Door) -> Iterator[None]:
 def full(door: Door) -> Iterator[None]:
     """The disk takes no page more."""
     first = Inbound(0, "command", "@U1", "C1", {"text": "x" * 3_800}, 0.0)
-    door.listeners.tables.accept(first, "fills the first page of the table")
+    door.listeners.inbox.accept(first, "fills the first page of the table")
     db = door.store.database()
     pages = next(db.query("PRAGMA page_count"))["page_count"]
     db.execute(f"PRAGMA max_page_count = {pages}")
@@ -316,10 +316,10 @@ def test_no_text_that_is_refused_pings_in_its_refusal(text):
         try:
             grammar.parse(said)
         except UsageError as error:
-            told = answers.usage(error, "/migrate")
+            told = refusals.usage(error, "/migrate")
             assert pings(told) == []
             assert len(told) < 4_000
-        assert pings(answers.as_typed(said, "/migrate")) == []
+        assert pings(refusals.as_typed(said, "/migrate")) == []
 
 
 @FIXED

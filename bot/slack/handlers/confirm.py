@@ -7,33 +7,43 @@ not be carried out can be said again. A draft is settled once: who says yes twic
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from bot.slack.handlers import answers
-from bot.slack.handlers.confirmations import Draft, Drafts, DraftState, Kind, Settled
-from bot.slack.handlers.outcomes import Outcome
-from bot.slack.handlers.previews import (
-    NO,
-    YES,
-    asked_at,
-    is_asked,
-    late_view,
-    preview_view,
-    sure_view,
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from bot.slack.inbox.rows import CLICK, Inbound, spelled
+from bot.slack.kit import refusals
+from bot.slack.kit.blocks import (
+    BUTTON,
+    Block,
+    actions,
+    button,
+    date,
+    escape,
+    fit,
+    fit_lines,
+    section,
 )
-from bot.slack.inbox.listeners import CLICK
-from bot.slack.messages.board import Rendered
+from bot.slack.kit.buttons import NO, YES, read_value
+from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
+from bot.slack.kit.refusals import NOTHING
 from bot.slack.messages.links import Links
-from bot.slack.modals.decision import read_value
-from bot.slack.outbox.rows import Inbound
 from bot.slack.people.approvers import Deciders
-from bot.slack.people.mentions import spelled
+from bot.slack.people.ids import person, slack_id
+from bot.slack.people.mentions import mention, mentions
 from engine.clock import Clock
-from engine.commands.forecast import Forecast
+from engine.commands.forecast import Forecast, Hindered
 from engine.commands.service import Service
-from engine.model import Request
+from engine.language.grammar import took
+from engine.model import Request, Run
 from engine.settings import SlackSettings
 from engine.store import queries
+from engine.store.store import Store
 
 LATE = 15 * 60.0  # seconds of the wall after which nothing is done without asking again
 
@@ -69,16 +79,16 @@ class AskBack:
             return Taken(row, self._waited(row))
         draft = self._draft(row)
         if draft is None:
-            return Outcome(answers.unknown_button(spelled(row, self.settings.command)), done=False)
+            return Outcome(refusals.unknown_button(spelled(row, self.settings.command)), done=False)
         if draft.row.by != row.by:
-            said, what = answers.not_your_question(draft.row.by), f"answer question {draft.id}"
+            said, what = not_your_question(draft.row.by), f"answer question {draft.id}"
             return Outcome(said, done=False, refused=what)
         if draft.state is not DraftState.OPEN:
             run = queries.run(self.service.store, draft.run) if draft.run else None
             link = self.links.to_board(run.id) if run else ""
-            return Outcome(answers.answered_before(draft.state, run, link))
+            return Outcome(answered_before(draft.state, run, link))
         if row.body.get("action") == NO:
-            return Outcome(answers.dropped(), settled=Settled(draft.id, DraftState.DROPPED))
+            return Outcome(dropped(), settled=Settled(draft.id, DraftState.DROPPED))
         waited = self._waited(row)
         if draft.kind is not Kind.PREVIEW:  # a preview is compared with what is shown now
             waited = waited or self._stood(draft)
@@ -113,8 +123,8 @@ class AskBack:
         if draft is None or draft.kind is not Kind.PREVIEW:
             return asked_at(taken.waited) if taken.waited else ""
         if max(self.wall.now() - draft.made, taken.waited) > LATE:
-            return answers.preview_is_old()
-        return answers.preview_differs() if draft.digest != found.digest else ""
+            return preview_is_old()
+        return preview_differs() if draft.digest != found.digest else ""
 
     def _new(self, kind: Kind, taken: Taken, digest: str) -> Draft:
         return Draft(kind, taken.row, digest, self.wall.now(), taken.row.id)
@@ -150,3 +160,320 @@ def _as_if_now(asked: Inbound, answer: Inbound) -> Inbound:
 def _question(draft: Draft, shown: Rendered, before: Draft | None) -> Outcome:
     settled = Settled(before.id, DraftState.REPLACED) if before else None
     return Outcome(shown.text, blocks=shown.blocks, draft=draft, settled=settled, done=False)
+
+
+def sure_to_stop(run: Run) -> str:
+    """Asked before a run is stopped by a word in a thread."""
+    return f"Stop {run.label} ({route(run)})? Nothing more is started; what is on its way goes on."
+
+
+def sure_to_abort(run: Run) -> str:
+    """Asked before a run is aborted by a word in a thread."""
+    stay = "What is on its way is stopped, too; those VMs stay where they were."
+    return f"Abort {run.label} ({route(run)})? {stay}"
+
+
+def carried_out_now() -> str:
+    """Said in the place of a question whose yes came to something that is shown elsewhere."""
+    return "Done."
+
+
+def dropped() -> str:
+    """Said in the place of a question that was answered with no."""
+    return f"Dropped. {NOTHING}"
+
+
+def not_your_question(by: str) -> str:
+    """Somebody else's preview: only who asked says yes to it."""
+    return f"Only {mention(by)}, who asked, can answer this. {NOTHING}"
+
+
+def answered_before(state: DraftState, run: Run | None, link: str = "") -> str:
+    """A second click on a question that has its answer; ``link``: to the board of its run."""
+    match state:
+        case DraftState.REPLACED:
+            return f"There is a newer version of this question. {NOTHING} Use that one."
+        case DraftState.DROPPED:
+            return f"You dropped this before. {NOTHING} Type it again if you want it after all."
+    see = f"; see {link}" if link else ""
+    told = f"This was started before, as {run.label}{see}." if run else "This was done before."
+    return f"{told} {NOTHING}"
+
+
+def preview_is_old() -> str:
+    """Why a preview is shown again."""
+    return "That preview was more than 15 min old; this is how it stands now."
+
+
+def preview_differs() -> str:
+    """Why a preview is shown again."""
+    return "The VMs are not those of that preview any more; this is how it stands now."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is said to the person (empty: nothing), the run to tell about from now on, and the
+    form that is opened.
+
+    ``blocks``: what is said, with buttons. ``draft``: what waits for the person's own yes.
+    ``settled``: what such a yes or no came to; the question is then replaced by the answer.
+    ``done``: it was carried out, or was so before; not: refused. ``refused``: what of, for the
+    audit, where nobody else writes it there.
+    """
+
+    reply: str = ""
+    run: Run | None = None
+    form: Block | None = None
+    blocks: tuple[Block, ...] = ()
+    draft: Draft | None = None
+    settled: Settled | None = None
+    done: bool = True
+    refused: str = ""
+
+
+migrations = Migrations("vmferry.slack.drafts")
+
+
+@migrations()
+def m001_drafts(db: Database) -> None:
+    """What waits for a yes, and what became of it; ``made`` is of the wall."""
+    db.execute(
+        "CREATE TABLE slack_drafts (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, by TEXT NOT NULL,"
+        " channel TEXT NOT NULL, row_kind TEXT NOT NULL, body TEXT NOT NULL,"
+        " received REAL NOT NULL, heard REAL, digest TEXT NOT NULL, made REAL NOT NULL,"
+        " state TEXT NOT NULL DEFAULT 'open', run INTEGER) STRICT"
+    )
+
+
+class Kind(StrEnum):
+    """Why somebody is asked back."""
+
+    PREVIEW = "preview"
+    LATE = "late"
+    SURE = "sure"
+
+
+class DraftState(StrEnum):
+    """What became of it. ``REPLACED``: it was asked anew, with newer numbers."""
+
+    OPEN = "open"
+    DONE = "done"
+    DROPPED = "dropped"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """``row`` is what was asked for, as it came; ``run`` what it came to, if it began a run."""
+
+    kind: Kind
+    row: Inbound
+    digest: str
+    made: float
+    id: int = 0
+    state: DraftState = DraftState.OPEN
+    run: int | None = None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A draft that is open no more."""
+
+    draft: int
+    state: DraftState
+    run: int | None = None
+
+
+class Drafts:
+    """The rows. Functions that take ``db`` write inside the caller's transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        with store.transaction() as db:
+            migrations.apply(db)
+
+    def keep(self, db: Database, draft: Draft) -> None:
+        """Write it down, once."""
+        row = draft.row
+        db.execute(
+            "INSERT OR IGNORE INTO slack_drafts (id, kind, by, channel, row_kind, body, received,"
+            " heard, digest, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                draft.id,
+                str(draft.kind),
+                row.by,
+                row.channel,
+                row.kind,
+                json.dumps({name: said for name, said in row.body.items() if name != "trigger"}),
+                row.received,
+                row.heard,
+                draft.digest,
+                draft.made,
+            ],
+        )
+
+    def settle(self, db: Database, settled: Settled) -> None:
+        """It is open no more."""
+        db.execute(
+            "UPDATE slack_drafts SET state = ?, run = ? WHERE id = ? AND state = 'open'",
+            [str(settled.state), settled.run, settled.draft],
+        )
+
+    def of(self, number: int) -> Draft | None:
+        """The draft of that number, or ``None``."""
+        query = "SELECT * FROM slack_drafts WHERE id = ?"
+        row = next(self.store.database().query(query, [number]), None)
+        return None if row is None else _draft(row)
+
+
+def _draft(row: Mapping[str, object]) -> Draft:
+    asked = Inbound(
+        id=int(str(row["id"])),
+        kind=str(row["row_kind"]),
+        by=str(row["by"]),
+        channel=str(row["channel"]),
+        body=json.loads(str(row["body"])),
+        received=float(str(row["received"])),
+        heard=None if row["heard"] is None else float(str(row["heard"])),
+    )
+    return Draft(
+        kind=Kind(str(row["kind"])),
+        row=asked,
+        digest=str(row["digest"]),
+        made=float(str(row["made"])),
+        id=asked.id,
+        state=DraftState(str(row["state"])),
+        run=None if row["run"] is None else int(str(row["run"])),
+    )
+
+
+MANY = 5  # VMs that are moved without a question
+
+
+GB, TB = 1024, 1024 * 1024
+
+
+def value_of(draft: Draft) -> str:
+    """What its buttons carry."""
+    return f"{draft.id}.{draft.digest}"
+
+
+def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
+    """Is the requester shown first what it would do? ``confirm`` as in the settings."""
+    if confirm is False or found.options.now:
+        return False
+    if confirm is not True:
+        return len(found.moving) > confirm
+    wild = any(set(word) & set("*?") for word in request.vms)
+    return request.kind == "host" or wild or len(found.moving) > MANY
+
+
+def preview_view(
+    found: Forecast, draft: Draft, deciders: Deciders, now: float, first: str = ""
+) -> Rendered:
+    """What a request would do; ``first``: why it is shown (again)."""
+    lines = [*([first] if first else []), *_lines(found, draft.row.by, deciders, now)]
+    buttons = _buttons(draft, "Start", "Cancel", "Start these moves", "Start nothing")
+    return _asked(fit_lines(lines, 2_900), buttons)
+
+
+def _lines(found: Forecast, by: str, deciders: Deciders, now: float) -> list[str]:
+    where = f"{hosts(found.sources)} → {hosts(found.destinations)}"
+    lines = [f"{where} would move {_amount(found, now)}."]
+    if found.down:
+        lines.append(_down(found, by, deciders))
+    lines += [f"{_number(names)} cannot move: {why}." for why, names in _by_why(found.stuck)]
+    lines += [f"{_number(names)} would wait: {why}." for why, names in _by_why(found.held)]
+    if found.there:
+        lines.append(f"{_number(found.there, 'there already')}.")
+    if found.excluded:
+        lines.append(f"{count(found.excluded, 'VM')} left out, as you said.")
+    lines += [f"{escape(host.vm)} {host.why} now; its VMs would wait." for host in found.hosts]
+    lines.append(f"Seen {date(found.as_of, '{time_secs}')}. Nothing has started yet.")
+    return lines
+
+
+def _amount(found: Forecast, now: float) -> str:
+    if not found.moving:
+        also = ", and those that come there" if found.kind == "host" else ""
+        return f"no VM now{also}"
+    done = f"about {took(_coarse(found.seconds))}, done about {date(now + found.seconds)}"
+    return f"{count(len(found.moving), 'VM')} ({_size(found.size_mb)}), {done}"
+
+
+def _coarse(seconds: float) -> float:
+    """An estimate in whole minutes, and above two hours in quarters of one."""
+    step = 60 if seconds < 7_200 else 900
+    return max(60.0, round(seconds / step) * float(step))
+
+
+def _size(mb: int) -> str:
+    return f"{mb / TB:.1f} TB" if mb >= TB else f"{max(1, round(mb / GB))} GB"
+
+
+def _down(found: Forecast, by: str, deciders: Deciders) -> str:
+    number = len(found.down)
+    verb = "is" if number == 1 else "are"
+    need = "needs" if number == 1 else "need"
+    able = [user for user in deciders.asked if person(user) != by]
+    if able:
+        who = f"deciders now: {mentions(able)}"
+    elif not deciders.known:
+        who = "Slack has not said yet who is on call"
+    else:
+        others = [user for user in deciders.backup if user != slack_id(by)]
+        who = "at present nobody may decide; settings slack.oncall and slack.approvers"
+        if others:
+            who += f"; I will ask {mentions(others)}"
+    return f"{number} {verb} powered down and {need} approval ({who}): {several(found.down)}."
+
+
+def _number(names: Sequence[str], how: str = "") -> str:
+    """``1 (erp01)``, and ``is`` how it is."""
+    told = f"{len(names)} ({several(names)})"
+    return f"{told} {'is' if len(names) == 1 else 'are'} {how}" if how else told
+
+
+def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
+    """The VMs of each reason; the most frequent reason first."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for one in hindered:
+        groups[one.why].append(one.vm)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [(escape(why), names) for why, names in ordered]
+
+
+def late_view(what: str, draft: Draft, waited: float, *, asked: bool = False) -> Rendered:
+    """Something was asked for so long ago that it may not be meant any more; or its person was
+    ``asked`` so long ago. ``what``: in words, escaped."""
+    ago = took(_coarse(waited))
+    told = f"You asked {ago} ago for: {what}. I could not take it up until now."
+    if asked:
+        told = f"You were asked {ago} ago about: {what}. What it is about may be other than then."
+    text = f"{told} Nothing has happened. Shall I still do it?"
+    return _asked(text, _buttons(draft, "Do it", "Drop it", "Do it now", "Do nothing"))
+
+
+def sure_view(what: str, label: str, draft: Draft) -> Rendered:
+    """A stop or an abort that was said in a thread: ``what`` it does, ``label`` of the button."""
+    buttons = _buttons(draft, label, "Go back", label, "Change nothing", style="danger")
+    return _asked(f"{what} Nothing changed yet.", buttons)
+
+
+def asked_at(waited: float) -> str:
+    """The first line of a preview of what came late."""
+    return f"You asked for this {took(_coarse(waited))} ago; I could not take it up until now."
+
+
+def _asked(text: str, buttons: Block) -> Rendered:
+    return rendered(text, [section(text), buttons])
+
+
+def _buttons(
+    draft: Draft, yes: str, no: str, about: str, about_no: str, style: str = "primary"
+) -> Block:
+    value = value_of(draft)
+    return actions(
+        button(fit(yes, BUTTON), YES, value, style=style, about=about),
+        button(no, NO, value, about=about_no),
+    )

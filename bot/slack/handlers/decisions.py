@@ -10,25 +10,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bot.slack.handlers import answers
+from bot.slack.inbox.rows import Inbound, spelled
 from bot.slack.kit.blocks import Block
-from bot.slack.messages.board import AGAIN, APPROVE, DENY
-from bot.slack.messages.card import left_behind
-from bot.slack.modals import review
-from bot.slack.modals.decision import (
+from bot.slack.kit.buttons import (
+    AGAIN,
+    APPROVE,
     BREAK,
     CHOOSE,
+    DENY,
     FORMS,
     REVIEW,
     SAID,
     WITHDRAW,
-    Place,
-    form,
     read_value,
     value_of,
 )
-from bot.slack.outbox.rows import Inbound
-from bot.slack.people.approvers import Deciders, slack_id
-from bot.slack.people.mentions import spelled
+from bot.slack.messages.card import left_behind
+from bot.slack.modals import review
+from bot.slack.modals.decision import form
+from bot.slack.modals.fields import Place
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.ids import slack_id
 from engine.commands import reviewing
 from engine.commands.service import Decision, Service
 from engine.commands.steering import Steering

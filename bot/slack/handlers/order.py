@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from bot.slack.handlers import decisions, run_buttons
 from bot.slack.handlers.verbs import DECISIONS
-from bot.slack.inbox.listeners import COMMAND
-from bot.slack.messages.board import AGAIN
-from bot.slack.outbox.rows import Inbound
+from bot.slack.inbox.rows import COMMAND, Inbound
+from bot.slack.kit.buttons import AGAIN
 from engine.errors import Refused
 from engine.language import grammar, names
 from engine.language.grammar import Ask, Command

@@ -7,10 +7,15 @@ something go wrong must not be held up.
 
 from __future__ import annotations
 
-from bot.slack.handlers import answers
+from collections.abc import Sequence
+
 from bot.slack.handlers.verbs import CHANGING, DECISIONS, FOR_STARTERS
-from bot.slack.outbox.rows import Inbound
-from bot.slack.people.approvers import bare, slack_id
+from bot.slack.inbox.rows import Inbound
+from bot.slack.kit import refusals
+from bot.slack.kit.blocks import escape
+from bot.slack.kit.refusals import NOT_STARTED, NOTHING
+from bot.slack.people.ids import bare, slack_id
+from bot.slack.people.mentions import calls, mentions
 from bot.slack.people.roster import STRANGERS, Roster, Sure, kind_of
 from engine.language.grammar import Ask, Command
 from engine.settings import SlackSettings
@@ -37,7 +42,7 @@ class Permits:
         """Why this person may not say this here, or nothing. Help is for everybody."""
         if _verb(command) == "help":
             return ""
-        nothing = answers.NOTHING if _verb(command) in CHANGING else answers.NOT_STARTED
+        nothing = refusals.NOTHING if _verb(command) in CHANGING else refusals.NOT_STARTED
         rungs = (self._by_settings, self._by_place, self._by_person, self._by_starters)
         return next(filter(None, (rung(row, command, nothing) for rung in rungs)), "")
 
@@ -46,9 +51,9 @@ class Permits:
         channels = self.settings.channels
         if is_direct(row.channel):
             barred = _is_for_starters(command)
-            return answers.not_in_private(channels, nothing) if barred else ""
+            return not_in_private(channels, nothing) if barred else ""
         if channels and row.channel not in channels:
-            return answers.not_here(channels, nothing)
+            return not_here(channels, nothing)
         return ""
 
     def _by_place(self, row: Inbound, command: Command, nothing: str) -> str:
@@ -56,15 +61,15 @@ class Permits:
         if not _is_for_starters(command):
             return ""
         if kind_of(row.channel) != "place":
-            return answers.not_in_private(self.settings.channels, nothing)
+            return not_in_private(self.settings.channels, nothing)
         sure, error = self.roster.sure_that([row.channel])
         if sure is not Sure.YES:
-            return answers.cannot_check("this channel", error, nothing)
+            return cannot_check("this channel", error, nothing)
         trouble = self.roster.lookups.of([row.channel])[row.channel].trouble
         if trouble == "shared":
             elsewhere = [one for one in self.settings.channels if one != row.channel]
-            return answers.shared_channel(elsewhere, nothing)
-        return answers.unseen_channel(nothing) if trouble else ""
+            return shared_channel(elsewhere, nothing)
+        return unseen_channel(nothing) if trouble else ""
 
     def _by_person(self, row: Inbound, command: Command, nothing: str) -> str:
         """Guests, bots, deactivated people and those from elsewhere start and change nothing. In a
@@ -74,14 +79,14 @@ class Permits:
             return ""
         user = slack_id(row.by)
         if user is None:
-            return answers.not_a_member("nobody whom I can see", nothing)
+            return not_a_member("nobody whom I can see", nothing)
         sure, error = self.roster.sure_that([user])
         if sure is not Sure.YES:
-            return answers.cannot_check("who you are", error, nothing)
+            return cannot_check("who you are", error, nothing)
         unfit = self.roster.lookups.of([user])[user].unfit
         if not member and unfit not in STRANGERS:
             return ""
-        return answers.not_a_member(unfit, nothing) if unfit else ""
+        return not_a_member(unfit, nothing) if unfit else ""
 
     def _by_starters(self, row: Inbound, command: Command, nothing: str) -> str:
         """Is this person listed, or in a group that is, where not everybody starts?"""
@@ -92,10 +97,10 @@ class Permits:
         known = self.roster.lookups.of(groups).values()
         sure, error = self.roster.sure_that(groups)
         if sure is not Sure.YES:
-            return answers.cannot_check("who may start", error, nothing)
+            return cannot_check("who may start", error, nothing)
         if any(user in group.users for group in known):
             return ""
-        return answers.not_a_starter(self.starters, _verb(command))
+        return not_a_starter(self.starters, _verb(command))
 
     def _groups(self, user: str | None) -> list[str]:
         """The groups that say whether this user may start."""
@@ -131,3 +136,60 @@ def _needs_member(row: Inbound, command: Command) -> bool:
     if verb in DECISIONS or verb == "help":
         return False
     return _changes(command) or is_direct(row.channel)
+
+
+def not_here(channels: Sequence[str], nothing: str = NOT_STARTED) -> str:
+    """The channel is not one where the bot works."""
+    places = ", ".join(f"<#{channel}>" for channel in channels)
+    return f"I work only in {places}. {nothing}"
+
+
+def _places(channels: Sequence[str]) -> str:
+    """Where it can be said instead."""
+    if not channels:
+        return "Type it in a channel where I am; /invite @vmferry brings me into one."
+    return f"Type it in {', '.join(f'<#{channel}>' for channel in channels)}."
+
+
+def not_in_private(channels: Sequence[str], nothing: str) -> str:
+    """What is said to the bot alone: a run belongs where others see it."""
+    why = "Here nobody else would see it, so I only look, pause, stop and decide."
+    return f"{why} {nothing} {_places(channels)}"
+
+
+def shared_channel(channels: Sequence[str], nothing: str) -> str:
+    """People of another organisation read here."""
+    why = "This channel is shared with another organisation, and VM names are customers' names."
+    return f"{why} {nothing} {_places(channels)}"
+
+
+def unseen_channel(nothing: str) -> str:
+    """A private channel without the bot."""
+    invite = "Type here: /invite @vmferry, then ask again."
+    return f"I cannot see this channel, so I could post nothing here. {nothing} {invite}"
+
+
+def not_a_member(unfit: str, nothing: str) -> str:
+    """A guest, a bot, somebody who left or who is from elsewhere."""
+    is_so = f"Slack says that you are {unfit}."
+    return f"Only full members of this workspace may do this. {is_so} {nothing} Ask one of them."
+
+
+def cannot_check(what: str, error: str, nothing: str) -> str:
+    """Slack does not say what has to be known first."""
+    if error in ("", "no answer"):
+        return f"I cannot check {what}: Slack did not answer. {nothing} Try again in a minute."
+    fix = "Look at the setting slack.starters."
+    if error == "missing_scope":
+        fix = "The app lacks a scope of manifest.yml: add it and install the app again."
+    return f"I cannot check {what}: Slack says {escape(error)}. {nothing} {fix}"
+
+
+def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
+    """The person may look, pause and stop, but not start; and not say this verb."""
+    groups = [name for name in starters if name.startswith("S")]
+    people = [name for name in starters if name not in groups]
+    able = f"these people may: {', '.join(filter(None, [mentions(people), calls(groups)]))}."
+    if not verb:
+        return f"You may not start moves; {able} {NOT_STARTED}"
+    return f"You may not say {verb}; {able} Everybody may pause and stop. {NOTHING}"

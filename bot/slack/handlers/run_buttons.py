@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from bot.slack.handlers.decisions import Answer
 from bot.slack.handlers.verbs import Verbs
+from bot.slack.inbox.rows import Inbound
+from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block
+from bot.slack.kit.buttons import DETAILS, FORM, RUN, Control
 from bot.slack.messages import controls
-from bot.slack.messages.controls import DETAILS, FORM, RUN, Control
 from bot.slack.modals import abort
-from bot.slack.modals.decision import Place
-from bot.slack.outbox.rows import Inbound
+from bot.slack.modals.fields import Place
 from bot.slack.people.approvers import Deciders
 from engine.errors import Refused
 from engine.language.grammar import Ask
@@ -24,7 +25,7 @@ from engine.store import queries
 
 def read(row: Inbound) -> Control | None:
     """What was clicked; ``None`` for any other button."""
-    return controls.read(str(row.body.get("action")), str(row.body.get("value")))
+    return buttons.read(str(row.body.get("action")), str(row.body.get("value")))
 
 
 class Pressed:
@@ -61,7 +62,7 @@ class Pressed:
                 f"What this button was about is no longer so in {run.label}.",
                 hint=f"See how it stands with: status {run.label}",
             )
-        if controls.is_stale(control, run, moves):
+        if buttons.is_stale(control, run, moves):
             raise Refused(
                 f"{run.label} has changed since this button was shown.",
                 hint="Read the message as it is now, and click again if it is still meant.",

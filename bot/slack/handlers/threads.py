@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.slack.handlers import answers
-from bot.slack.handlers.outcomes import Outcome
+from bot.slack.handlers.confirm import Outcome
 from bot.slack.handlers.verbs import DECISIONS
 from bot.slack.inbox import mentions
-from bot.slack.inbox.listeners import COMMAND, LONGEST, SHORTCUT
+from bot.slack.inbox.rows import COMMAND, LONGEST, SHORTCUT, Inbound
+from bot.slack.kit import refusals
+from bot.slack.kit.phrases import SPOKEN
 from bot.slack.messages.links import Links
-from bot.slack.outbox.rows import Inbound
-from bot.slack.people.mentions import SPOKEN
 from engine.errors import UsageError
 from engine.language import grammar
 from engine.model import Approval, Run, is_called
@@ -38,13 +38,13 @@ class Threads:
             return _command(row, f"status {run.label}")
         text = str(row.body.get("text"))
         if row.body.get("long"):
-            return Outcome(answers.too_long(LONGEST), done=False)
+            return Outcome(refusals.too_long(LONGEST), done=False)
         if mentions.first_word(text) in DECISIONS:
             return Outcome(self._cards(text, run), done=False)
         try:
             _, said = mentions.read(text, run.label if run else "", self._is_host)
         except UsageError as error:
-            return Outcome(answers.usage(error, SPOKEN), done=False)
+            return Outcome(refusals.usage(error, SPOKEN), done=False)
         return _command(row, said)
 
     def _run_of(self, row: Inbound) -> Run | None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from bot.slack.handlers import answers
-from bot.slack.messages import break_glass, deadline
+from bot.slack.handlers import answers, looks
+from bot.slack.inbox.rows import Inbound, spelled
+from bot.slack.messages import break_glass, snapshot
 from bot.slack.messages.snapshot import Sight, people_in, report_lines, see
-from bot.slack.outbox.rows import Inbound
 from bot.slack.outbox.watched_runs import ToldRuns
 from bot.slack.people.approvers import Deciders
-from bot.slack.people.mentions import spelled
 from engine.clock import Clock
 from engine.commands import verbs
 from engine.commands.service import Service
@@ -65,7 +64,7 @@ class Verbs:
         word, command = ask.words[0] if ask.words else "", spelled(row, self.command)
         match ask.verb:
             case "help":
-                return answers.help_text(command, word)
+                return looks.help_text(command, word)
             case "list":
                 return self._list(command)
             case "approvals":
@@ -81,19 +80,19 @@ class Verbs:
     def _see(self, run: int) -> Sight:
         seen = see(self.store, self.settings, run, self.clock.now())
         assert seen is not None
-        return deadline.told(seen, self.told_runs.needed_by(run), self.clock.now())
+        return snapshot.told(seen, self.told_runs.needed_by(run), self.clock.now())
 
     def _status(self, command: str) -> str:
         unfinished = queries.runs(self.store, unfinished=True)
-        return answers.status([self._see(run.id).board for run in unfinished], command)
+        return looks.status([self._see(run.id).board for run in unfinished], command)
 
     def _one(self, word: str, deciders: Deciders, command: str) -> str:
         """A run as it stands: the board, and after its end the report."""
         seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
-            return answers.report(lines, people_in(self.store, seen.record), command)
-        return answers.one_status(seen.board, deciders, command)
+            return looks.report(lines, people_in(self.store, seen.record), command)
+        return looks.one_status(seen.board, deciders, command)
 
     def _list(self, command: str) -> str:
         """Those that need a person, then those that go on, then those that ended; newest first."""
@@ -104,7 +103,7 @@ class Verbs:
         needy = helpless | {number for number, sight in seen.items() if sight.board.questions}
         ordered = sorted(runs, key=lambda run: (run.id not in needy, run.over, -run.id))
         shown = [seen[run.id].board for run in ordered[:LISTED]]
-        return answers.listing(shown, helpless, len(ordered) - len(shown), command)
+        return looks.listing(shown, helpless, len(ordered) - len(shown), command)
 
     def _approvals(self, deciders: Deciders, command: str) -> str:
         asked = []
@@ -113,7 +112,7 @@ class Verbs:
             names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
             vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
             asked.append((approval, seen.board, vms))
-        said = answers.open_questions(asked, deciders, command)
+        said = looks.open_questions(asked, deciders, command)
         reviews = break_glass.waiting(queries.open_reviews(self.store))
         return f"{said}\n{reviews}".rstrip()
 
@@ -121,7 +120,7 @@ class Verbs:
         run = naming.find_run(word, queries.runs(self.store)) if word else None
         lines = events.latest(self.store, LINES, run.id if run else None)
         acting = {event.by for event in lines if event.by is not None}
-        return answers.happened(lines, acting | set(people_of([run] if run else ())))
+        return looks.happened(lines, acting | set(people_of([run] if run else ())))
 
     # --- changing ---------------------------------------------------------------------------
 

@@ -12,22 +12,20 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.slack.handlers import answers, decisions, order, run_buttons
-from bot.slack.handlers.confirm import AskBack, Taken
-from bot.slack.handlers.confirmations import Drafts, DraftState, Settled
+from bot.slack.handlers import answers, confirm, decisions, order, run_buttons
+from bot.slack.handlers.confirm import AskBack, Drafts, DraftState, Outcome, Settled, Taken
 from bot.slack.handlers.order import Subject
-from bot.slack.handlers.outcomes import Outcome
 from bot.slack.handlers.permits import Permits
 from bot.slack.handlers.threads import Threads
 from bot.slack.handlers.verbs import CHANGING, DECISIONS, Verbs, people_of
-from bot.slack.inbox.listeners import COMMAND, MENTION, SHORTCUT
+from bot.slack.inbox.rows import COMMAND, MENTION, SHORTCUT, Inbound, spelled
+from bot.slack.kit import refusals
+from bot.slack.kit.buttons import AGAIN, Control
 from bot.slack.kit.loop import Loop
-from bot.slack.messages.board import AGAIN
-from bot.slack.messages.controls import Control
 from bot.slack.messages.links import Links
-from bot.slack.outbox.rows import Inbound, Tables
-from bot.slack.people.approvers import slack_id
-from bot.slack.people.mentions import named, spelled
+from bot.slack.outbox.rows import Tables
+from bot.slack.people.ids import slack_id
+from bot.slack.people.mentions import named
 from bot.slack.people.roster import Lookup, Roster, Sure
 from engine.clock import Clock, SystemClock
 from engine.commands.forecast import Forecast
@@ -64,7 +62,7 @@ class Worker:
         self.tables, self.service, self.settings, self.clock = tables, service, settings, clock
         self.store = service.store
         self.wall = wall or SystemClock()
-        self.roster = Roster(tables, settings.slack, self.wall)
+        self.roster = Roster(tables.store, settings.slack, self.wall)
         self.permits = Permits(settings.slack, self.roster)
         self.verbs = Verbs(service, settings, clock)
         self.clicks = decisions.Clicks(service, settings.slack)
@@ -80,7 +78,7 @@ class Worker:
     def work_off(self) -> float | None:
         """Carry out every row that waits for nothing; seconds until the next look, if any does."""
         held: set[Subject] = set()
-        begun, row = self.wall.monotonic(), self.tables.next_inbound()
+        begun, row = self.wall.monotonic(), self.tables.inbox.next_inbound()
         while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
             try:
                 subjects, waits = self._standing(row, held)
@@ -94,7 +92,7 @@ class Worker:
                     raise
                 log.warning("inbox %s waits for the database: %s", row.id, error)
                 return BUSY_AGAIN
-            row = self.tables.next_inbound(row.id)
+            row = self.tables.inbox.next_inbound(row.id)
         if held:
             return ASKED_AGAIN
         self._reject_unwatched()
@@ -160,14 +158,14 @@ class Worker:
 
     def _carry_out(self, row: Inbound) -> int | None:
         if row.begun is None:
-            self.tables.begin(row.id, self.clock.now())
+            self.tables.inbox.begin(row.id, self.clock.now())
         try:
             outcome = self._outcome(row)
         except Exception as error:
             if _is_busy(error):
                 raise
             log.exception("inbox %s (%s) failed", row.id, row.kind)
-            said = answers.failed_inside(row.id, self._spelled(row))
+            said = refusals.failed_inside(row.id, self._spelled(row))
             outcome = Outcome(said, done=False)
         try:
             self._close(row, outcome)
@@ -177,7 +175,7 @@ class Worker:
             # What cannot even be answered must not hold up everybody else for ever.
             log.exception("inbox %s (%s) cannot be answered", row.id, row.kind)
             with self.store.transaction() as db:
-                self.tables.finish(db, row.id, self.clock.now())
+                self.tables.inbox.finish(db, row.id, self.clock.now())
             return None
         return outcome.run.id if outcome.run else None
 
@@ -194,7 +192,7 @@ class Worker:
                 self.drafts.keep(db, outcome.draft)
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
-            self.tables.finish(db, row.id, self.clock.now())
+            self.tables.inbox.finish(db, row.id, self.clock.now())
 
     def _outcome(self, row: Inbound) -> Outcome:
         """Carry out what the row says, or what it says yes to."""
@@ -208,7 +206,7 @@ class Worker:
         if taken.draft is None or not outcome.done or outcome.form is not None:
             return outcome
         run = outcome.run
-        reply = outcome.reply or (answers.started(run) if run else answers.carried_out_now())
+        reply = outcome.reply or (answers.started(run) if run else confirm.carried_out_now())
         settled = Settled(taken.draft.id, DraftState.DONE, run.id if run else None)
         return replace(outcome, reply=reply, settled=settled)
 
@@ -238,9 +236,9 @@ class Worker:
         except Refused as error:
             if _changes(command):
                 self.service.refuse(row.by, text, error)
-            nothing = answers.NOT_STARTED
+            nothing = refusals.NOT_STARTED
             if isinstance(command, Ask):
-                nothing = answers.NOTHING if _changes(command) else ""
+                nothing = refusals.NOTHING if _changes(command) else ""
             return Outcome(self._refused(row, error, nothing), done=False)
 
     def _said_before(self, row: Inbound, command: Command) -> str:
@@ -254,7 +252,7 @@ class Worker:
         """Look, change or decide."""
         row = taken.row
         if taken.waited and _changes(ask):
-            typed = answers.as_typed(text, self._spelled(row))
+            typed = refusals.as_typed(text, self._spelled(row))
             return self.back.late(taken, typed)
         unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
         if unsure:
@@ -269,7 +267,7 @@ class Worker:
         run = naming.find_run(ask.words[0], queries.runs(self.store))
         text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
         row = replace(taken.row, body={**taken.row.body, "text": text})
-        what = answers.sure_to_stop if ask.verb == "stop" else answers.sure_to_abort
+        what = confirm.sure_to_stop if ask.verb == "stop" else confirm.sure_to_abort
         label = f"{ask.verb.capitalize()} {run.label}"
         return self.back.sure(replace(taken, row=row), what(run), label)
 
@@ -279,7 +277,7 @@ class Worker:
 
     def _refused(self, row: Inbound, error: Refused, nothing: str) -> str:
         """The engine's sentences name people by id; only people of runs become mentions."""
-        told = answers.refused(error, self._spelled(row), nothing)
+        told = refusals.refused(error, self._spelled(row), nothing)
         return named(told, people_of(self._unfinished()))
 
     def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
@@ -331,7 +329,7 @@ class Worker:
             return Outcome(answer.reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, control.what, error)
-            return Outcome(self._refused(row, error, answers.NOTHING), done=False)
+            return Outcome(self._refused(row, error, refusals.NOTHING), done=False)
 
     def _click(self, taken: Taken) -> Outcome:
         row, control = taken.row, run_buttons.read(taken.row)
@@ -341,7 +339,7 @@ class Worker:
         if clicked is None:
             what = f"click on {str(row.body.get('action'))[:40]}"
             self.service.refuse(row.by, what, Refused("This version has no such button."))
-            return Outcome(answers.unknown_button(self._spelled(row)), done=False)
+            return Outcome(refusals.unknown_button(self._spelled(row)), done=False)
         before = self.clicks.done_before(row, clicked)
         if taken.waited and not before:
             return self.back.late(taken, clicked.what)
@@ -359,7 +357,7 @@ class Worker:
             return Outcome(reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, clicked.what, error)
-            return Outcome(self._refused(row, error, answers.NOTHING), done=False)
+            return Outcome(self._refused(row, error, refusals.NOTHING), done=False)
 
 
 def _changes(command: Command | None) -> bool:

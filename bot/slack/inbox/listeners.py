@@ -14,13 +14,13 @@ from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
-from bot.slack.handlers import answers
 from bot.slack.inbox import mentions
+from bot.slack.inbox.rows import CLICK, COMMAND, LONGEST, MENTION, SHORTCUT, Inbound, Inbox
+from bot.slack.kit import buttons, refusals
 from bot.slack.kit.blocks import Block, fingerprint
-from bot.slack.modals import abort, decision, review
-from bot.slack.outbox.rows import Inbound, Tables
-from bot.slack.people.approvers import person
-from bot.slack.web_api.client import ReplyUrls
+from bot.slack.modals import abort, decision, fields, review
+from bot.slack.people.ids import person
+from bot.slack.web_api.reply_urls import ReplyUrls
 from engine.clock import Clock, SystemClock
 from engine.errors import UsageError
 from engine.language import grammar
@@ -29,8 +29,6 @@ from engine.store import queries
 log = logging.getLogger(__name__)
 
 Payload = Mapping[str, object]
-COMMAND, CLICK, MENTION, SHORTCUT = "command", "click", "mention", "shortcut"
-LONGEST = 4_000
 
 
 class Listeners:
@@ -38,14 +36,14 @@ class Listeners:
 
     def __init__(
         self,
-        tables: Tables,
+        inbox: Inbox,
         urls: ReplyUrls,
         clock: Clock,
         name: str,
         accepted: Callable[[], None],
         wall: Clock | None = None,
     ) -> None:
-        self.tables, self.urls, self.clock = tables, urls, clock
+        self.inbox, self.urls, self.clock = inbox, urls, clock
         self.wall = wall or SystemClock()
         self.name, self.accepted = name, accepted
 
@@ -55,7 +53,7 @@ class Listeners:
             answer = self._command(body)
         except Exception:
             log.exception("a command could not be accepted")
-            answer = answers.not_saved()
+            answer = refusals.not_saved()
         return ack(answer)
 
     def click(self, ack: Ack, body: Payload) -> BoltResponse:
@@ -129,35 +127,29 @@ class Listeners:
     def _submitted(self, body: Payload) -> dict[str, str]:
         view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
         kind, key = _text(view, "callback_id"), f"form:{_text(view, 'id')}:{user}"
-        place = decision.read_place(_text(view, "private_metadata"))
-        if kind == abort.ABORT:
+        place = fields.read_place(_text(view, "private_metadata"))
+        if kind == buttons.ABORT:
             action, value = abort.pressed(place)
             said_there: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
             row = Inbound(0, CLICK, user, place.channel, said_there, self.clock.now())
             self._keep(row, key, body)
             return {}
         said = decision.read(_part(view, "state").get("values"))
-        shown = decision.read_value(place.value)
+        shown = buttons.read_value(place.value)
         if shown is None:
             raise ValueError(f"the form of no question: {place.value[:40]}")
-        number, digest = shown
-        asked = queries.approval(self.tables.store, number)
-        run = queries.run(self.tables.store, asked.run) if asked else None
-        if kind == decision.REVIEW:
-            wrong = review.mistake(said, queries.review(self.tables.store, number))
-        else:
-            wrong = decision.mistake(kind, said, digest, asked, run)
+        wrong = self._mistake(kind, said, *shown)
         if wrong:
             # Slack may deliver a submission again after the first delivery has taken effect, and
             # its own effect is what makes it wrong now. Asked last: what took effect is stored.
-            return {} if self.tables.is_accepted(key) else dict([wrong])
+            return {} if self.inbox.is_accepted(key) else dict([wrong])
         row = Inbound(
             0,
             CLICK,
             user,
             place.channel,
             {
-                "action": f"{kind}{decision.SAID}",
+                "action": f"{kind}{buttons.SAID}",
                 "value": place.value,
                 "reason": said.reason.encode("utf-8", "replace").decode(),
                 "vms": list(said.vms),
@@ -169,20 +161,30 @@ class Listeners:
         self._keep(row, key, body)
         return {}
 
+    def _mistake(
+        self, kind: str, said: fields.Said, number: int, digest: str
+    ) -> tuple[str, str] | None:
+        """The field of a form that is wrong, and what about it; ``None`` for a good form."""
+        if kind == buttons.REVIEW:
+            return review.mistake(said, queries.review(self.inbox.store, number))
+        asked = queries.approval(self.inbox.store, number)
+        run = queries.run(self.inbox.store, asked.run) if asked else None
+        return decision.mistake(kind, said, digest, asked, run)
+
     def _offered(self, body: Payload) -> list[Block]:
-        place = decision.read_place(_text(_part(body, "view"), "private_metadata"))
-        shown = decision.read_value(place.value)
-        names = queries.names_on(self.tables.store, shown[0]) if shown else ()
+        place = fields.read_place(_text(_part(body, "view"), "private_metadata"))
+        shown = buttons.read_value(place.value)
+        names = queries.names_on(self.inbox.store, shown[0]) if shown else ()
         return decision.offered(names, _text(body, "value"))
 
     def _command(self, body: Payload) -> str:
         text = _text(body, "text")
         if len(text) > LONGEST:
-            return answers.too_long(LONGEST)
+            return refusals.too_long(LONGEST)
         try:
             grammar.parse(text)
         except UsageError as error:
-            return answers.usage(error, self.name)
+            return refusals.usage(error, self.name)
         row = Inbound(
             0,
             COMMAND,
@@ -201,7 +203,7 @@ class Listeners:
         chosen = _part(pressed, "selected_option")  # of a menu
         value = (_text(pressed, "value") or _text(chosen, "value"))[:LONGEST]
         action = _text(pressed, "action_id")
-        if action.endswith(decision.SAID):
+        if action.endswith(buttons.SAID):
             action = ""  # said in a form, and no button says it
         row = Inbound(
             0,
@@ -221,7 +223,7 @@ class Listeners:
         self._keep(row, f"click:{action}:{value}:{row.by}:{moment}", body)
 
     def _keep(self, row: Inbound, key: str, body: Payload) -> None:
-        inbox = self.tables.accept(replace(row, heard=self.wall.now()), key)
+        inbox = self.inbox.accept(replace(row, heard=self.wall.now()), key)
         if inbox is None:
             return  # a second delivery of what is written down already
         address = _text(body, "response_url")

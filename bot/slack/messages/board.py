@@ -9,36 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bot.slack.kit.blocks import (
-    SECTION,
-    TEXT,
     Block,
     context,
     date,
     escape,
-    fingerprint,
-    fit,
-    fit_blocks,
     fit_lines,
     section,
 )
-from bot.slack.people.approvers import Deciders, barred, mention, mentions, slack_id
-from bot.slack.people.mentions import reported, typed
+from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, several, typed
+from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.mentions import mention
 from engine.model import (
     Approval,
-    ApprovalState,
     MoveState,
     Run,
-    RunRecord,
     RunState,
     Wait,
     short,
 )
-from engine.views.board import Board, Stuck, WaitGroup
+from engine.views.board import Board, WaitGroup
 
-APPROVE, DENY, AGAIN = "approve", "deny", "again"
 COMMAND = "/migrate"
 
 STATE = {
@@ -64,49 +57,10 @@ WAITS = {
     Wait.BACKOFF: "to be tried again ({})",
     Wait.PAUSED: "while the run is paused",
 }
-LISTED, NAME = 8, 120
 HEARTBEAT = 300.0  # seconds
 STEP = 600.0  # seconds by which an estimate has to move before it is told anew
 MANY = 20  # VMs, from which on a board no longer follows each of them
-NEXT = 800  # of what a person is to do
-SAID = " Hyper-V said: "
 PAUSED_BY = re.compile(r"(R\d+) was paused by (\S+)\. Go on with: resume \1")
-URGENT = ("Damaged:", "Needs a person:", "Not moved:")  # lines of the report, in this order
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A message ready to be sent, and the word that tells whether it has to be."""
-
-    text: str
-    blocks: tuple[Block, ...]
-    fingerprint: str
-
-
-def rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:
-    """A message within Slack's limits; ``worth``: what is worth an update, where not all is."""
-    return Rendered(fit(text, TEXT), fit_blocks(blocks), fingerprint(*(worth or (text, blocks))))
-
-
-def several(names: Sequence[str]) -> str:
-    """The first few names; the rest as a number."""
-    shown = ", ".join(fit(escape(name), NAME) for name in names[:LISTED])
-    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
-
-
-def hosts(names: Sequence[str], join: str = ", ") -> str:
-    """The short names of hosts."""
-    return join.join(escape(short(name)) for name in names)
-
-
-def route(run: Run, join: str = ", ") -> str:
-    """``hv01 → hv02, hv03``."""
-    return f"{hosts(run.sources)} → {hosts(run.destinations, join)}".removeprefix(" ")
-
-
-def count(number: int, noun: str) -> str:
-    """``1 VM``, ``4 VMs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 # --- the board ------------------------------------------------------------------------------
@@ -160,7 +114,7 @@ def _board(board: Board, deciders: Deciders, command: str, moved: str) -> tuple[
     head = f"{board.run.label} · {route(board.run)} · {STATE[board.run.state]}"
     counts = _counts(board)
     lines = [*_board_lines(board, deciders, command), *([moved] if moved else [])]
-    foot = f"{_whose(board.run)} · as of {date(board.as_of, '{time_secs}')}"
+    foot = f"{whose(board.run)} · as of {date(board.as_of, '{time_secs}')}"
     blocks = [section("\n".join([f"*{head}*", counts, *_bar(board)]))]
     if lines:
         blocks.append(section(fit_lines(lines, 2_900)))
@@ -168,7 +122,7 @@ def _board(board: Board, deciders: Deciders, command: str, moved: str) -> tuple[
     return "\n".join([head, counts, *lines, foot]), blocks
 
 
-def _whose(run: Run) -> str:
+def whose(run: Run) -> str:
     """Who asked for it and when, and who has taken it over since."""
     owner = "" if run.told == run.by else f" · taken over by {mention(run.told)}"
     return f"Asked by {mention(run.by)} {date(run.created)}{owner}"
@@ -252,18 +206,6 @@ def _needs(board: Board, question: Approval, deciders: Deciders) -> str:
     return f"Needs a person: {what}, but {nobody(board.run, deciders)}"
 
 
-def nobody(run: Run, deciders: Deciders) -> str:
-    """Why nobody can decide, and what to do."""
-    if not deciders.known:
-        return "Slack has not said yet who is on call (setting slack.oncall)"
-    if deciders.groups:
-        both = "settings slack.oncall and slack.approvers"
-        return f"nobody who is on call or listed may decide on {run.label} ({both})"
-    listed = [by for by in barred(run) if slack_id(by) in deciders.everybody]
-    but = f" except {mentions(listed)}" if listed else ""
-    return f"nobody{but} is listed to decide (setting slack.approvers)"
-
-
 def moved_here(channel: str, error: str) -> str:
     """Why a run is told about elsewhere than it was asked for."""
     why = {
@@ -293,87 +235,3 @@ def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -
 
 
 # --- failures and the report ----------------------------------------------------------------
-
-
-def cause(stuck: Stuck) -> str:
-    """What makes two failures the same: everything but the VM's own name. What a damaged VM
-    misses is its own (a MAC, a VLAN); the cause is what Hyper-V said when it was put back."""
-    if stuck.state is MoveState.DAMAGED:
-        said = _unnamed(stuck.sentence.partition(SAID)[2], stuck)
-        return fingerprint(stuck.state, stuck.outcome, stuck.host, said)
-    told = _unnamed(stuck.sentence, stuck) + _unnamed(stuck.next, stuck)
-    return fingerprint(stuck.state, stuck.outcome, told)
-
-
-def _unnamed(text: str, stuck: Stuck) -> str:
-    return text.replace(stuck.vm_id, "").replace(stuck.vm, "") if stuck.vm else text
-
-
-def failure_view(
-    run: Run, stuck: Sequence[Stuck], deciders: Deciders, command: str = COMMAND
-) -> Rendered:
-    """One reply per distinct cause; more VMs of the same cause are added to it."""
-    first, others = stuck[0], stuck[1:]
-    urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
-    called = mentions(deciders.asked) if urgent and deciders.asked else mention(run.told)
-    told = escape(first.sentence)
-    for word in (" Why: ", " Missing: ", SAID):
-        told = told.replace(word, f"\n{word.strip()} ", 1)
-    tail = []
-    if others:
-        own = " What each misses is in the report." if first.state is MoveState.DAMAGED else ""
-        tail.append(f"The same with {several([one.vm for one in others])}.{own}")
-    if first.next:
-        tail.append(f"Do: {fit(typed(escape(first.next), command), NEXT)}")
-    head = fit(f"{'🛑' if urgent else '❌'} {called} {told}", SECTION - len("\n".join(tail)) - 1)
-    text = "\n".join([head, *tail])
-    return rendered(text, [section(text)])
-
-
-def report_view(
-    record: RunRecord,
-    lines: Sequence[str],
-    audit: str = "",
-    command: str = COMMAND,
-    people: Sequence[str] = (),
-) -> Rendered:
-    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own, and
-    ``people`` those whom they name."""
-    run = record.run
-    mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
-    shown = [reported(typed(escape(line), command), people) for line in urgent_first(lines)]
-    head, *rest = shown or [f"{run.label} ended"]
-    told = [fit_lines(rest, 2_900)] if rest else []
-    foot = " · ".join(
-        [_whose(run)]
-        + [
-            f"approved by {mention(a.by)} {date(a.decided)}{_glass(a, record)}"
-            for a in record.approvals
-            if a.state is ApprovalState.GRANTED and a.decided is not None
-        ]
-        + ([f"audit {audit[:8]}"] if audit else [])
-    )
-    text = "\n".join([f"{mark} {mention(run.told)} {head}", *told, foot])
-    blocks = [section(f"{mark} {mention(run.told)} *{head}*"), context(foot)]
-    blocks[1:1] = map(section, told)
-    return rendered(text, blocks)
-
-
-def _glass(approval: Approval, record: RunRecord) -> str:
-    """That the glass was broken for it, and whether somebody else has looked at that."""
-    if not approval.glass:
-        return ""
-    review = next((one for one in record.reviews if one.approval == approval.id), None)
-    if review is None or review.is_open:
-        return ", who broke the glass (nobody has reviewed that)"
-    said = "in order" if review.in_order else "not in order"
-    return f", who broke the glass ({said}, says {mention(review.by)})"
-
-
-def urgent_first(lines: Sequence[str]) -> list[str]:
-    """The report's lines with those right after the headline that need somebody."""
-
-    def rank(line: str) -> int:
-        return next((n for n, word in enumerate(URGENT) if line.startswith(word)), len(URGENT))
-
-    return [*lines[:1], *sorted(lines[1:], key=rank)]

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.slack.kit.blocks import actions, button, date, escape, section
-from bot.slack.messages.board import Rendered, count, rendered, route
+from bot.slack.kit.buttons import REVIEW, value_of
+from bot.slack.kit.phrases import Rendered, count, rendered, route
 from bot.slack.messages.card import Question
-from bot.slack.modals.decision import REVIEW, value_of
 from bot.slack.outbox.rows import FIRST, SECOND
-from bot.slack.people.approvers import Deciders, calls, mention, mentions
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.mentions import calls, mention, mentions
 from engine.model import Review, RunRecord
 from engine.policy.approvals.review import reminders_due
 from engine.settings import SlackSettings

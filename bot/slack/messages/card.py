@@ -19,21 +19,12 @@ from bot.slack.kit.blocks import (
     section,
     size,
 )
-from bot.slack.messages.board import (
-    AGAIN,
-    APPROVE,
-    DENY,
-    Rendered,
-    coarse_time,
-    count,
-    hosts,
-    nobody,
-    rendered,
-    route,
-    several,
-)
-from bot.slack.modals.decision import BREAK, CHOOSE, WITHDRAW, may_choose, value_of
-from bot.slack.people.approvers import Deciders, mention, mentions
+from bot.slack.kit.buttons import AGAIN, APPROVE, BREAK, CHOOSE, DENY, WITHDRAW, value_of
+from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
+from bot.slack.messages.board import coarse_time
+from bot.slack.modals.decision import may_choose
+from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.mentions import mention, mentions
 from engine.model import (
     Approval,
     ApprovalState,

@@ -8,7 +8,7 @@ age is judged by the rows as they are when it is clicked.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bot.slack.kit.blocks import (
     BUTTON,
@@ -20,14 +20,14 @@ from bot.slack.kit.blocks import (
     fit,
     fit_blocks,
 )
-from bot.slack.messages.board import Rendered, count
+from bot.slack.kit.buttons import DETAILS, FORM, MORE, PREFIX, RUN, Control, version
+from bot.slack.kit.phrases import Rendered, count
 from bot.slack.messages.failures import by_cause
-from bot.slack.modals.decision import plain
+from bot.slack.modals.fields import plain
 from engine.commands import retrying
 from engine.commands.steering import DO, RULES
 from engine.errors import Refused
 from engine.model import (
-    Move,
     MoveRecord,
     MoveState,
     Run,
@@ -38,52 +38,7 @@ from engine.model import (
 )
 from engine.views.board import Stuck, failed
 
-RUN, FORM = "run", "form"  # what a button is about, where it is not a cause; FORM asks first
-PREFIX, MORE = "do.", "more"
-DETAILS = "status"
-VERBS = frozenset({DETAILS, "pause", "resume", "stop", "abort", "retry", "skip", "settle", "go-on"})
-#: These say the same whatever has happened since the button was shown.
-ANYTIME = frozenset({DETAILS, "pause", "stop"})
 GO_BACK = "Go back"
-
-
-@dataclass(frozen=True)
-class Control:
-    """What one button stands for: a verb, the run, what of it, and the version that was shown."""
-
-    verb: str
-    run: int
-    subject: str = RUN
-    version: str = ""
-
-    @property
-    def value(self) -> str:
-        """As it stands on the button."""
-        return f"{self.verb}.{self.run}.{self.subject}.{self.version}"
-
-    @property
-    def label(self) -> str:
-        """The run, as people call it."""
-        return f"R{self.run}"
-
-    @property
-    def what(self) -> str:
-        """For the audit: ``retry R3 (button)``."""
-        return f"{self.verb} {self.label} (button)"
-
-
-def read(action: str, value: str) -> Control | None:
-    """What was clicked; ``None`` for a button that is not one of these."""
-    if action != MORE and not action.startswith(PREFIX):
-        return None
-    parts = value.split(".")
-    if len(parts) != 4 or parts[0] not in VERBS:
-        return None
-    verb, run, subject, version = parts
-    if action not in (MORE, f"{PREFIX}{verb}"):
-        return None
-    number = run.isascii() and run.isdigit() and len(run) <= 15
-    return Control(verb, int(run), subject, version) if number else None
 
 
 # --- what a button is about -----------------------------------------------------------------
@@ -125,23 +80,6 @@ def _goes_on(record: RunRecord, chosen: Sequence[MoveRecord]) -> bool:
     except Refused:
         return False
     return True
-
-
-def version(control: Control, run: Run, moves: Sequence[MoveRecord]) -> str:
-    """The short word that changes with what a click would be about."""
-    whole = run.resumed if control.subject in (RUN, FORM) else None
-    told = [_told(entry.move) for entry in moves]
-    return fingerprint(whole, told)[:12]
-
-
-def _told(move: Move) -> tuple[object, ...]:
-    """What of a VM was shown; a doubt or damage that came back after a person's word is another."""
-    return move.id, str(move.state), move.retried, move.settled, move.cleared
-
-
-def is_stale(control: Control, run: Run, moves: Sequence[MoveRecord]) -> bool:
-    """Has what it is about changed since it was shown?"""
-    return control.verb not in ANYTIME and control.version != version(control, run, moves)
 
 
 def may(verb: str, run: Run) -> bool:

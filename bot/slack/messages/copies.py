@@ -12,14 +12,17 @@ follow a thread, so there it is shown in the conversation, too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from bot.slack.kit.blocks import Block, context, fingerprint, fit_blocks
-from bot.slack.messages.board import AGAIN, Rendered
+from bot.slack.kit.buttons import AGAIN
+from bot.slack.kit.message_kinds import at, is_direct, place_of
+from bot.slack.kit.phrases import Rendered
 from bot.slack.messages.card import Question, card_view
 from bot.slack.outbox.rows import FIRST, SECOND, Tables
-from bot.slack.people.approvers import Deciders, mention, slack_id
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.ids import slack_id
+from bot.slack.people.mentions import mention
 from bot.slack.people.roster import Lookup, Lookups, direct, room
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState
@@ -27,35 +30,6 @@ from engine.settings import SlackSettings
 
 MOST = 10  # people who are written to directly
 ASKED_AGAIN = 15.0  # seconds of the wall before Slack is asked again what it did not answer
-_AT = "@"
-
-
-def at(key: str, place: str) -> str:
-    """The key of the message of that key as it is said in another place than the run's thread."""
-    return f"{key}{_AT}{place}"
-
-
-def place_of(key: str) -> str:
-    """The channel in which the message of that key stands; empty: in the run's own."""
-    return key.partition(_AT)[2]
-
-
-def copy_of(key: str) -> str:
-    """The key of the copy under which the message of that key is said; empty: it is a copy, or is
-    said in the run's own channel."""
-    what, _, about = key.partition(":")
-    place = place_of(key)
-    return at(f"card:{re.split('[:@]', about)[0]}", place) if place and what != "card" else ""
-
-
-def is_direct(place: str) -> bool:
-    """Is it a direct message to somebody?"""
-    return place.startswith("D")
-
-
-def stands_out(key: str) -> bool:
-    """Is the message of that key shown in the conversation, too, and not in a thread alone?"""
-    return is_direct(place_of(key)) and not key.startswith(("card:", "list:"))
 
 
 def _prefix(approval: Approval) -> str:

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from bot.slack.kit.blocks import TEXT, context, date, fingerprint, fit
-from bot.slack.messages.board import Rendered
+from bot.slack.kit.phrases import Rendered
 from bot.slack.outbox.rows import FIRST
 from engine.store.store import Store
 

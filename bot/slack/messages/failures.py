@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.slack.messages.board import cause
-from engine.model import RunRecord
+from bot.slack.kit.blocks import (
+    SECTION,
+    escape,
+    fingerprint,
+    fit,
+    section,
+)
+from bot.slack.kit.message_kinds import again
+from bot.slack.kit.phrases import Rendered, rendered, several, typed
+from bot.slack.messages.board import COMMAND
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.mentions import mention, mentions
+from engine.model import (
+    MoveState,
+    Run,
+    RunRecord,
+)
 from engine.views.board import Stuck
 
 
@@ -19,6 +34,42 @@ def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck
     return groups
 
 
-def again(at: float | None) -> str:
-    """What is told anew after a person had it go on is another message: somebody waits for it."""
-    return "" if at is None else f":{int(at)}"
+NEXT = 800  # of what a person is to do
+
+
+SAID = " Hyper-V said: "
+
+
+def cause(stuck: Stuck) -> str:
+    """What makes two failures the same: everything but the VM's own name. What a damaged VM
+    misses is its own (a MAC, a VLAN); the cause is what Hyper-V said when it was put back."""
+    if stuck.state is MoveState.DAMAGED:
+        said = _unnamed(stuck.sentence.partition(SAID)[2], stuck)
+        return fingerprint(stuck.state, stuck.outcome, stuck.host, said)
+    told = _unnamed(stuck.sentence, stuck) + _unnamed(stuck.next, stuck)
+    return fingerprint(stuck.state, stuck.outcome, told)
+
+
+def _unnamed(text: str, stuck: Stuck) -> str:
+    return text.replace(stuck.vm_id, "").replace(stuck.vm, "") if stuck.vm else text
+
+
+def failure_view(
+    run: Run, stuck: Sequence[Stuck], deciders: Deciders, command: str = COMMAND
+) -> Rendered:
+    """One reply per distinct cause; more VMs of the same cause are added to it."""
+    first, others = stuck[0], stuck[1:]
+    urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
+    called = mentions(deciders.asked) if urgent and deciders.asked else mention(run.told)
+    told = escape(first.sentence)
+    for word in (" Why: ", " Missing: ", SAID):
+        told = told.replace(word, f"\n{word.strip()} ", 1)
+    tail = []
+    if others:
+        own = " What each misses is in the report." if first.state is MoveState.DAMAGED else ""
+        tail.append(f"The same with {several([one.vm for one in others])}.{own}")
+    if first.next:
+        tail.append(f"Do: {fit(typed(escape(first.next), command), NEXT)}")
+    head = fit(f"{'🛑' if urgent else '❌'} {called} {told}", SECTION - len("\n".join(tail)) - 1)
+    text = "\n".join([head, *tail])
+    return rendered(text, [section(text)])

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from bot.pager import Page
 from bot.slack.kit.blocks import fit
+from bot.slack.kit.phrases import count
 from bot.slack.messages import reminders
-from bot.slack.messages.board import count
 from bot.slack.messages.card import Question
 from bot.slack.messages.failures import by_cause
 from bot.slack.people.approvers import Deciders

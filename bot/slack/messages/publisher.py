@@ -16,31 +16,29 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from bot.pager import Page, Pages
-from bot.slack.handlers import answers
+from bot.slack.inbox.rows import Inbound
+from bot.slack.kit import message_kinds
+from bot.slack.kit.blocks import escape
 from bot.slack.kit.loop import Loop
-from bot.slack.messages import break_glass, controls, copies, deadline, pages, reminders
-from bot.slack.messages.board import (
-    Rendered,
-    away_view,
-    board_view,
-    failure_view,
-    moved_here,
-    report_view,
-)
+from bot.slack.kit.message_kinds import ONCE, again
+from bot.slack.kit.phrases import SPOKEN, Rendered
+from bot.slack.kit.refusals import NOT_STARTED
+from bot.slack.messages import break_glass, controls, copies, pages, reminders, snapshot
+from bot.slack.messages.board import away_view, board_view, moved_here
 from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.expired_buttons import Message, Standing
-from bot.slack.messages.failures import again, by_cause
+from bot.slack.messages.failures import by_cause, failure_view
+from bot.slack.messages.report import report_view
 from bot.slack.messages.snapshot import Decided, Sight, decided, people_in, report_lines, see
 from bot.slack.outbox.outage import Absences
 from bot.slack.outbox.rate_limits import Rhythm
-from bot.slack.outbox.rows import FIRST, LAST, SECOND, Inbound, Outbound, Tables
+from bot.slack.outbox.rows import FIRST, LAST, SECOND, Outbound, Tables
 from bot.slack.outbox.watched_runs import Watched
-from bot.slack.people.approvers import slack_id
-from bot.slack.people.mentions import SPOKEN
+from bot.slack.people.ids import slack_id
 from bot.slack.people.roster import Roster
 from engine.clock import Clock
 from engine.commands.service import Service
-from engine.model import Approval, ApprovalState, RunState
+from engine.model import Approval, ApprovalState, Run, RunState
 from engine.policy.approvals.review import reminders_due
 from engine.settings import Settings
 from engine.store import events, queries
@@ -54,7 +52,6 @@ CURSOR = "teller"
 GOES_ON = frozenset(
     {f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared", "glass.reviewed"}
 )
-ONCE = ("remind:", "escalate:", "look:")
 BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
@@ -74,7 +71,7 @@ class Teller:
     ) -> None:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
-        self.roster = Roster(tables, settings.slack, wall)
+        self.roster = Roster(tables.store, settings.slack, wall)
         self.standing = Standing(self.store)
         wakes = bool(settings.slack.pager_url.get_secret_value())
         self.pages = Pages(self.store, wall, wakes)
@@ -175,7 +172,7 @@ class Teller:
         """The run as all of its messages tell it, with one moment by which a yes is needed."""
         run = seen.record.run.id
         said = self.tables.runs.needed_by(run)
-        told = deadline.told(seen, said, self.clock.now())
+        told = snapshot.told(seen, said, self.clock.now())
         if told.board.needed_by != said:
             self.tables.runs.say_needed_by(run, told.board.needed_by)
         return told
@@ -207,10 +204,10 @@ class Teller:
         here = replace(here, moved_from=watched.channel, moved_for=watched.lost)
         stays = {f"card:{a.label}" for a in seen.record.approvals if a.decided is not None}
         keys = [key for key, _, _ in self._messages(seen, here)]
-        anew = [key for key in keys if key not in stays and not copies.place_of(key)]
+        anew = [key for key in keys if key not in stays and not message_kinds.place_of(key)]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
-        self.service.note(watched.run, answers.told_elsewhere(seen.record.run, watched, place))
+        self.service.note(watched.run, told_elsewhere(seen.record.run, watched, place))
         return here
 
     def _catch_up(self) -> bool:
@@ -289,7 +286,9 @@ class Teller:
         keys = [key for key, _, _ in lists]
         yield from self.copies.of(question, self.deciders, users, channel, keys)
         for place in self.copies.standing(question.approval) if lists else ():
-            yield from ((copies.at(key, place), part, urgency) for key, part, urgency in lists)
+            yield from (
+                (message_kinds.at(key, place), part, urgency) for key, part, urgency in lists
+            )
 
     def _again(self, question: Question, channel: str) -> Iterator[Message]:
         """Reminders and the escalation: once each in each place, so what was put before is left as
@@ -303,7 +302,7 @@ class Teller:
             if self.tables.message(due.key) is None:
                 yield due.key, due.in_thread(), FIRST
             for place in self.copies.standing(question.approval):
-                key = copies.at(due.key, place)
+                key = message_kinds.at(due.key, place)
                 if self.tables.message(key) is not None:
                     continue
                 users = self.copies.news_to(due.users, place, channel)
@@ -317,7 +316,7 @@ class Teller:
         said = [*break_glass.told(*about), *break_glass.reminder(*about, self.clock.now())]
         places = self.copies.standing(question.approval) if said else []
         for key, content, urgency in said:
-            for here in (key, *(copies.at(key, place) for place in places)):
+            for here in (key, *(message_kinds.at(key, place) for place in places)):
                 if not key.startswith(ONCE) or self.tables.message(here) is None:
                     yield here, content, urgency
 
@@ -342,11 +341,11 @@ class Teller:
     ) -> bool:
         if key.startswith(ONCE) and self.tables.waits(db, key):
             return False  # it may be on its way: said once, in the words of that moment
-        elsewhere = copies.place_of(key)
+        elsewhere = message_kinds.place_of(key)
         out = _message(key, elsewhere or watched.channel, content, priority)
-        above = copies.copy_of(key) if elsewhere else f"board:R{watched.run}"
+        above = message_kinds.copy_of(key) if elsewhere else f"board:R{watched.run}"
         parent = None if key.startswith("board:") else above or None
-        broadcast = key.startswith("report:") or copies.stands_out(key)
+        broadcast = key.startswith("report:") or message_kinds.stands_out(key)
         return self.tables.put(
             db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )
@@ -358,7 +357,7 @@ class Teller:
         asked = Inbound(watched.inbox, "", watched.by, watched.channel, {}, run.created)
         board = next(self._messages(seen, watched))
         with self.store.transaction() as db:
-            text = answers.not_posted(run, watched.channel, watched.error)
+            text = not_posted(run, watched.channel, watched.error)
             self.tables.reply(db, asked, text)
             if self.tables.may_stand(db, board[0]):
                 self._put(db, watched, *board)
@@ -376,3 +375,21 @@ def _message(key: str, channel: str, content: Rendered, priority: int) -> Outbou
         fingerprint=content.fingerprint,
         priority=priority,
     )
+
+
+def not_posted(run: Run, channel: str, error: str) -> str:
+    """The board could not be posted, so the run does not start."""
+    invite = "Type there: /invite @vmferry, then ask again."
+    why = {
+        "is_archived": f"<#{channel}> is archived. Ask again in another channel.",
+        "not_in_channel": f"I am not in <#{channel}>. {invite}",
+        "channel_not_found": f"I cannot see <#{channel}>. {invite}",
+    }
+    reason = why.get(error, f"Slack refused the message ({escape(error)}).")
+    return f"{run.label} was rejected: {reason} {NOT_STARTED}"
+
+
+def told_elsewhere(run: Run, watched: Watched, place: str) -> str:
+    """For the audit, which knows no mentions."""
+    gone = f"{watched.channel} ({watched.lost})"
+    return f"{run.label} is told about in {place} from now on, and no longer in {gone}"

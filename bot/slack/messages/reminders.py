@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.slack.kit.blocks import date, section
-from bot.slack.messages.board import Rendered, count, nobody, rendered, route
+from bot.slack.kit.phrases import Rendered, count, rendered, route
 from bot.slack.messages.card import Question
-from bot.slack.people.approvers import Deciders, calls, mentions
+from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.mentions import calls, mentions
 from engine.model import ApprovalState, RunState
 from engine.settings import SlackSettings
 

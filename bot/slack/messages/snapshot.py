@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bot.slack.messages.board import STEP
 from engine.model import Approval, ApprovalState, Fleet, RunRecord
 from engine.settings import Settings
 from engine.store import events, queries
@@ -70,3 +71,18 @@ def decided(store: Store, approval: Approval) -> Decided:
         if event.kind == f"approval.{approval.state}":
             mark = event.hash[:8]
     return Decided(mark, granter)
+
+
+def moment(said: float | None, estimate: float | None, now: float) -> float | None:
+    """What is said from now on, where ``said`` was said before; ``None``: no yes is needed."""
+    if said is None or estimate is None:
+        return estimate
+    if said <= now and estimate <= now:
+        return said  # it is needed since then: a moment that has come does not move along
+    return said if abs(estimate - said) < STEP else estimate
+
+
+def told(seen: Sight, said: float | None, now: float) -> Sight:
+    """The run with the moment that is said. Its ``estimate`` stays the engine's."""
+    board = replace(seen.board, needed_by=moment(said, seen.estimate, now))
+    return replace(seen, board=board)

@@ -6,13 +6,12 @@ has begun in the meantime, too, and is not refused because a job has ended.
 
 from __future__ import annotations
 
+from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block, section
-from bot.slack.messages import controls
-from bot.slack.messages.board import count, several
-from bot.slack.modals.decision import Place, metadata, plain
+from bot.slack.kit.buttons import ABORT
+from bot.slack.kit.phrases import count, several
+from bot.slack.modals.fields import Place, metadata, plain
 from engine.model import MoveState, RunRecord
-
-ABORT = "abort"
 
 
 def abort_form(record: RunRecord, place: Place) -> Block:
@@ -40,7 +39,7 @@ def abort_form(record: RunRecord, place: Place) -> Block:
 def pressed(place: Place) -> tuple[str, str]:
     """The action and the value of the button for which the form stands. Raises ``ValueError``
     for what we did not write."""
-    action = f"{controls.PREFIX}{ABORT}"
-    if controls.read(action, place.value) is None:
+    action = f"{buttons.PREFIX}{ABORT}"
+    if buttons.read(action, place.value) is None:
         raise ValueError(f"the form of no run: {place.value[:40]}")
     return action, place.value

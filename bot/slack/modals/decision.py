@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from bot.slack.kit.blocks import BUTTON, Block, fit, section
-from bot.slack.messages.board import DENY, count, hosts, several
+from bot.slack.kit.blocks import BUTTON, Block, section
+from bot.slack.kit.buttons import BREAK, CHOOSE, DENY, WITHDRAW
+from bot.slack.kit.phrases import count, hosts, several
+from bot.slack.modals.fields import (
+    LABEL,
+    LISTED,
+    OPTIONS,
+    REASON,
+    VERDICT,
+    VMS,
+    Place,
+    Said,
+    _field,
+    field,
+    metadata,
+    plain,
+    reason,
+)
 from engine.model import Approval, ApprovalState, Run
 from engine.policy.approvals.approval import REASON_LEAST
 
-CHOOSE, WITHDRAW, BREAK, REVIEW = "choose", "withdraw", "break", "review"
-FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK, REVIEW})
-SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
-REASON, VMS, LABEL, VERDICT = "reason", "vms", "label", "verdict"
-REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 _WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the card stands, so that an answer can be given there, and what its button said."""
-
-    value: str
-    channel: str
-    thread_ts: str = ""
-
-
-@dataclass(frozen=True)
-class Said:
-    """What somebody filled in: a reason, which VMs of the card by their number on it, the label
-    that was to be typed, and which of two answers."""
-
-    reason: str = ""
-    vms: tuple[int, ...] = ()
-    label: str = ""
-    verdict: str = ""
-
-
-def value_of(approval: Approval) -> str:
-    """What a button of this card carries: the question, and the digest of what was shown."""
-    return f"{approval.id}.{approval.digest}"
-
-
-def read_value(value: str) -> tuple[int, str] | None:
-    """The number and the digest on a button; ``None`` for one that we did not make."""
-    number, _, digest = value.partition(".")
-    whole = number.isascii() and number.isdigit() and len(number) <= 15 and digest
-    return (int(number), digest) if whole else None
 
 
 def may_choose(number: int) -> bool:
@@ -87,28 +64,6 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: P
         "close": plain("Go back", 24),
         "blocks": [section(text), *fields],
     }
-
-
-def metadata(place: Place) -> str:
-    """What a form carries, so that its answer comes back with it."""
-    return json.dumps(
-        {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
-    )
-
-
-def plain(text: str, longest: int) -> Block:
-    """A text without marks, in which nothing becomes an emoji."""
-    return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
-
-
-def reason(label: str, *, optional: bool) -> Block:
-    """A line for a reason, in somebody's own words."""
-    line: Block = {
-        "type": "plain_text_input",
-        "action_id": REASON,
-        "max_length": REASON_LONGEST,
-    }
-    return field(REASON, label, line, optional=optional)
 
 
 _WHY_BREAK = f"Why can it not wait? {REASON_LEAST} characters at least."
@@ -153,25 +108,6 @@ def offered(names: Sequence[str], typed: str) -> list[Block]:
     return [_option(*one) for one in found[:OPTIONS]]
 
 
-def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
-    """A line of a form that is filled in."""
-    return {
-        "type": "input",
-        "block_id": name,
-        "label": plain(label, 2_000),
-        "element": element,
-        "optional": optional,
-    }
-
-
-def read_place(private_metadata: str) -> Place:
-    """Where the form came from. Raises ``ValueError`` for what we did not write."""
-    kept = json.loads(private_metadata)
-    if not isinstance(kept, dict):
-        raise ValueError("private_metadata is no object")
-    return Place(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
-
-
 def read(values: object) -> Said:
     """What was filled in, out of the state of a view."""
     why, label = (_field(values, name).get("value") for name in (REASON, LABEL))
@@ -189,12 +125,6 @@ def read(values: object) -> Said:
         label.strip() if isinstance(label, str) else "",
         verdict if isinstance(verdict, str) else "",
     )
-
-
-def _field(values: object, name: str) -> Mapping[str, object]:
-    block = values.get(name) if isinstance(values, Mapping) else None
-    field = block.get(name) if isinstance(block, Mapping) else None
-    return field if isinstance(field, Mapping) else {}
 
 
 def mistake(

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from bot.slack.kit.blocks import Block, date, escape, section
-from bot.slack.messages.board import count, route, several
-from bot.slack.modals.decision import (
-    REASON,
-    REVIEW,
-    VERDICT,
-    Place,
-    Said,
-    field,
-    metadata,
-    plain,
-    reason,
-)
-from bot.slack.people.approvers import mention
+from bot.slack.kit.buttons import REVIEW
+from bot.slack.kit.phrases import count, route, several
+from bot.slack.modals.fields import REASON, VERDICT, Place, Said, field, metadata, plain, reason
+from bot.slack.people.mentions import mention
 from engine.commands.reviewing import Reviewed
 from engine.model import MOVED, Approval, Review, RunRecord
 from engine.policy.approvals.review import NOTE_LEAST

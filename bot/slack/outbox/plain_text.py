@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bot.slack.kit.blocks import TEXT, fit
-from bot.slack.messages.board import APPROVE
-from bot.slack.messages.copies import place_of
+from bot.slack.kit.buttons import APPROVE
+from bot.slack.kit.message_kinds import _ELSE, _WHAT, place_of
+from bot.slack.kit.phrases import SPOKEN
 from bot.slack.outbox.rows import Outbound
-from bot.slack.people.mentions import SPOKEN
 
 #: Slack's words for content that it will not take, whenever it is asked.
 CONTENT = frozenset(
@@ -36,19 +36,6 @@ CONTENT = frozenset(
         "too_many_attachments",
     }
 )
-#: What the messages are that a key begins with, and what shows the same.
-_WHAT = {
-    "board": ("its board", "status {run}"),
-    "card": ("the card of {about}", "approvals"),
-    "list": ("the VMs of {about}", "approvals"),
-    "remind": ("a reminder of {about}", "approvals"),
-    "escalate": ("the call of the escalation for {about}", "approvals"),
-    "glass": ("that the glass was broken for {about}", "events {run}"),
-    "look": ("a reminder of the review of {about}", "approvals"),
-    "review": ("the review of {about}", "events {run}"),
-    "report": ("its report", "report {run}"),
-}
-_ELSE = ("what failed", "status {run}")
 
 
 def content(out: Outbound, command: str) -> tuple[str, tuple[Mapping[str, object], ...]]:

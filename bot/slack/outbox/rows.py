@@ -11,34 +11,15 @@ from dataclasses import dataclass, field
 
 from sqlite_utils import Database
 
+from bot.slack.inbox.rows import Inbound, Inbox
 from bot.slack.kit.blocks import fingerprint
+from bot.slack.kit.columns import Row, as_float, as_int, as_text
 from bot.slack.outbox.watched_runs import ToldRuns
 from bot.slack.schema import migrations
 from engine.store.store import Store
 
-Row = Mapping[str, object]
-
-
 FIRST, SECOND, LAST = 0, 1, 2
 _LIVES = "o.refused IS NOT o.fingerprint"
-
-
-@dataclass(frozen=True)
-class Inbound:
-    """One thing that a person did, in the order in which it came.
-
-    ``begun`` is set before it is carried out: a row that has begun and is not done was
-    interrupted by a kill. ``received`` is of the engine's clock, ``heard`` of the wall.
-    """
-
-    id: int
-    kind: str
-    by: str
-    channel: str
-    body: Mapping[str, object]
-    received: float
-    begun: float | None = None
-    heard: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,56 +67,9 @@ class Tables:
     """Reads and writes of these tables. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.runs = store, ToldRuns(store)
+        self.store, self.inbox, self.runs = store, Inbox(store), ToldRuns(store)
         with store.transaction() as db:
             migrations.apply(db)
-
-    # --- inbox ----------------------------------------------------------------------------
-
-    def accept(self, row: Inbound, key: str) -> int | None:
-        """Write down what a person did, once per ``key``; ``None`` when it is known already."""
-        with self.store.transaction() as db:
-            body, times = json.dumps(row.body), (row.received, row.heard)
-            written = db.execute(
-                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received, heard)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [key, row.kind, row.by, row.channel, body, *times],
-            )
-            return int(written.lastrowid or 0) if written.rowcount == 1 else None
-
-    def is_accepted(self, key: str) -> bool:
-        """Is a row of this key in the inbox, carried out or not?"""
-        return bool(self._rows("SELECT 1 FROM slack_inbox WHERE key = ?", [key]))
-
-    def next_inbound(self, after: int = 0) -> Inbound | None:
-        """The oldest row that is not done, of those with a higher number than ``after``."""
-        query = "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1"
-        rows = self._rows(query, [after])
-        if not rows:
-            return None
-        row = rows[0]
-        return Inbound(
-            _int(row["id"]),
-            str(row["kind"]),
-            str(row["by"]),
-            str(row["channel"]),
-            json.loads(str(row["body"])),
-            _float(row["received"]),
-            None if row["begun"] is None else _float(row["begun"]),
-            None if row["heard"] is None else _float(row["heard"]),
-        )
-
-    def begin(self, inbox: int, at: float) -> None:
-        """From here on the row may have had effects."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE slack_inbox SET begun = ? WHERE id = ?", [at, inbox])
-
-    def finish(self, db: Database, inbox: int, at: float) -> None:
-        """The row is done. What would have opened a form is of no use any more."""
-        db.execute(
-            "UPDATE slack_inbox SET done = ?, body = json_remove(body, '$.trigger') WHERE id = ?",
-            [at, inbox],
-        )
 
     # --- outbox ---------------------------------------------------------------------------
 
@@ -356,7 +290,7 @@ class Tables:
             str(row["key"]),
             str(row["channel"]),
             str(row["ts"]),
-            _str_or_none(row["thread_ts"]),
+            as_text(row["thread_ts"]),
             str(row["fingerprint"]),
         )
 
@@ -372,7 +306,7 @@ class Tables:
     def cursor(self, name: str) -> int:
         """The last event that this reader has seen."""
         rows = self._rows("SELECT seq FROM slack_cursors WHERE name = ?", [name])
-        return _int(rows[0]["seq"]) if rows else 0
+        return as_int(rows[0]["seq"]) if rows else 0
 
     def advance(self, name: str, seq: int) -> None:
         """This reader has seen everything up to ``seq``."""
@@ -395,7 +329,7 @@ def _outbound(row: Row) -> Outbound:
     body = json.loads(str(row["body"]))
 
     def number(name: str) -> int | None:
-        return None if row[name] is None else _int(row[name])
+        return None if row[name] is None else as_int(row[name])
 
     return Outbound(
         key=str(row["key"]),
@@ -405,15 +339,15 @@ def _outbound(row: Row) -> Outbound:
         blocks=tuple(body["blocks"]),
         fingerprint=str(row["fingerprint"]),
         run=number("run"),
-        user=_str_or_none(row["user"]),
+        user=as_text(row["user"]),
         inbox=number("inbox"),
-        parent=_str_or_none(row["parent"]),
-        thread_ts=_str_or_none(row["thread_ts"]),
+        parent=as_text(row["parent"]),
+        thread_ts=as_text(row["thread_ts"]),
         broadcast=bool(row["broadcast"]),
-        priority=_int(row["priority"]),
+        priority=as_int(row["priority"]),
         replaces=bool(body.get("replaces")),
-        id=_int(row["id"]),
-        tried=None if row["tried"] is None else _float(row["tried"]),
+        id=as_int(row["id"]),
+        tried=None if row["tried"] is None else as_float(row["tried"]),
         tried_as=str(row["tried_as"] or ""),
         in_words=row["plain"] == row["fingerprint"],
     )
@@ -427,18 +361,6 @@ def _standing(row: Row) -> Sent | None:
         str(row["key"]),
         str(row["in_channel"]),
         str(row["ts"]),
-        _str_or_none(row["in_thread"]),
+        as_text(row["in_thread"]),
         str(row["as_version"]),
     )
-
-
-def _str_or_none(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _int(value: object) -> int:
-    return int(str(value))
-
-
-def _float(value: object) -> float:
-    return float(str(value))

@@ -21,14 +21,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from bot.slack.handlers import answers
+from bot.slack.kit.blocks import escape
 from bot.slack.kit.loop import Loop
+from bot.slack.kit.refusals import NOTHING
 from bot.slack.outbox import plain_text
 from bot.slack.outbox.outage import Absences
 from bot.slack.outbox.rate_limits import LONGEST_SILENCE, Pace, Rhythm
 from bot.slack.outbox.rows import SECOND, Outbound, Sent, Tables
 from bot.slack.people.roster import Lookups
-from bot.slack.web_api.client import AUTH, ReplyUrls, SlackApi, SlackLater, SlackNever, SlackTrouble
+from bot.slack.web_api.client import SlackApi
+from bot.slack.web_api.errors import AUTH, SlackLater, SlackNever, SlackTrouble
+from bot.slack.web_api.reply_urls import ReplyUrls
 from engine.clock import Clock
 from engine.store import queries
 
@@ -76,7 +79,7 @@ class Outbox:
     ) -> None:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
         self.pace = Pace(rhythm)
-        self.lookups = Lookups(tables, clock)
+        self.lookups = Lookups(tables.store, clock)
         self.absences = Absences(tables.store)
         self.after, self.note, self.command = after, note, command
         self.loop = Loop("slack-outbox", self.send_due)
@@ -251,7 +254,7 @@ class Outbox:
 
     def _not_opened(self, out: Outbound, code: str) -> None:
         log.warning("%s was not opened: %s", out.key, code)
-        self.tables.form_failed(out, answers.form_not_opened(code))
+        self.tables.form_failed(out, form_not_opened(code))
 
     def _next_try(self, out: Outbound) -> float:
         """Counts a try that failed; the seconds until the next one."""
@@ -385,3 +388,13 @@ class Outbox:
 def _urgency(out: Outbound, sent: Sent | None) -> int:
     """A first post is never mere decoration: somebody waits for it."""
     return out.priority if sent is not None else min(out.priority, SECOND)
+
+
+TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
+
+
+def form_not_opened(code: str) -> str:
+    """A form that Slack did not open."""
+    late = code in TOO_LATE
+    again = "Click again." if late else "Click again, or type it: approve, deny or withdraw."
+    return f"The form did not open{' in time' if late else ''} ({escape(code)}). {NOTHING} {again}"

@@ -2,55 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.slack.kit.blocks import escape
-from engine.model import Run
-
-SLACK_ID = re.compile(r"@?([UW][A-Z0-9]+)")
-
-
-def person(user: str) -> str:
-    """A Slack user id as the engine names that person."""
-    return f"@{user}"
-
-
-def slack_id(by: str | None) -> str | None:
-    """The Slack user behind a person, or ``None`` for people from elsewhere."""
-    found = SLACK_ID.fullmatch(by or "")
-    return found[1] if found else None
-
-
-def mention(by: str | None) -> str:
-    """How a person is named in a message; Slack people are pinged by it."""
-    user = slack_id(by)
-    if user:
-        return f"<@{user}>"
-    if by and by.startswith("terminal:"):
-        return f"{escape(by.removeprefix('terminal:'))} (terminal)"
-    return escape(by or "somebody")
-
-
-def mentions(users: Iterable[str]) -> str:
-    """Several people with commas between them."""
-    return ", ".join(mention(user) for user in users)
+from bot.slack.people.ids import bare, person, slack_id
+from bot.slack.people.mentions import mentions
+from engine.model import (
+    Run,
+)
 
 
 def barred(run: Run) -> tuple[str, ...]:
     """Those who may not decide on a run: who asked for it, and who resumed or retried it."""
     return tuple(dict.fromkeys((run.by, *run.steered)))
-
-
-def bare(user: str) -> str:
-    """A Slack user id as settings may spell it, without the ``@``."""
-    return user.removeprefix("@")
-
-
-def calls(groups: Iterable[str]) -> str:
-    """User groups, pinged."""
-    return " ".join(f"<!subteam^{group}>" for group in groups)
 
 
 @dataclass(frozen=True)
@@ -105,3 +68,15 @@ class Deciders:
         """Those of the escalation who may decide on this run."""
         not_they = {slack_id(by) for by in barred(run)} | self.unfit
         return tuple(user for user in self.backup if user not in not_they)
+
+
+def nobody(run: Run, deciders: Deciders) -> str:
+    """Why nobody can decide, and what to do."""
+    if not deciders.known:
+        return "Slack has not said yet who is on call (setting slack.oncall)"
+    if deciders.groups:
+        both = "settings slack.oncall and slack.approvers"
+        return f"nobody who is on call or listed may decide on {run.label} ({both})"
+    listed = [by for by in barred(run) if slack_id(by) in deciders.everybody]
+    but = f" except {mentions(listed)}" if listed else ""
+    return f"nobody{but} is listed to decide (setting slack.approvers)"

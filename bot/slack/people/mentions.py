@@ -10,26 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from bot.slack.kit.blocks import escape
-from bot.slack.outbox.rows import Inbound
-from bot.slack.people.approvers import mention
-from engine.language.vocabulary import VERBS
-
-_VERB = "|".join(verb.name for verb in VERBS)
-_TYPED = re.compile(rf"\b(?:[Tt]ype|see): (?=(?:{_VERB})\b)|: (?=(?:{_VERB}) [RA]\d)")
-
-#: How commands begin in a thread, where Slack takes no slash command.
-SPOKEN = "@vmferry"
-
-
-def spelled(row: Inbound, command: str) -> str:
-    """How commands begin where this row is answered: what was said to the bot, or clicked in a
-    thread, is answered there."""
-    return SPOKEN if row.body.get("spoken") or row.body.get("thread_ts") else command
-
-
-def typed(text: str, command: str) -> str:
-    """``with: resume R1`` as ``with: /migrate resume R1``."""
-    return _TYPED.sub(lambda found: f"{found[0]}{command} ", text)
+from bot.slack.people.ids import slack_id
 
 
 def named(text: str, people: Iterable[str]) -> str:
@@ -59,3 +40,23 @@ def _mentioned(text: str, people: Iterable[str], place: str) -> str:
 
 def _mention(by: str, _: re.Match[str]) -> str:
     return mention(by)
+
+
+def mention(by: str | None) -> str:
+    """How a person is named in a message; Slack people are pinged by it."""
+    user = slack_id(by)
+    if user:
+        return f"<@{user}>"
+    if by and by.startswith("terminal:"):
+        return f"{escape(by.removeprefix('terminal:'))} (terminal)"
+    return escape(by or "somebody")
+
+
+def mentions(users: Iterable[str]) -> str:
+    """Several people with commas between them."""
+    return ", ".join(mention(user) for user in users)
+
+
+def calls(groups: Iterable[str]) -> str:
+    """User groups, pinged."""
+    return " ".join(f"<!subteam^{group}>" for group in groups)

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bot.slack.outbox.rows import Tables
-from bot.slack.people.approvers import Deciders, bare
-from bot.slack.web_api.client import SlackApi, SlackLater, SlackNever, SlackTrouble
+from bot.slack.people.approvers import Deciders
+from bot.slack.people.ids import bare
+from bot.slack.web_api.client import SlackApi
+from bot.slack.web_api.errors import SlackLater, SlackNever, SlackTrouble
 from engine.clock import Clock
 from engine.settings import SlackSettings
+from engine.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +125,8 @@ class Lookup:
 class Lookups:
     """The rows. Safe to share between threads."""
 
-    def __init__(self, tables: Tables, wall: Clock) -> None:
-        self.store, self.wall = tables.store, wall
+    def __init__(self, store: Store, wall: Clock) -> None:
+        self.store, self.wall = store, wall
         self._home: tuple[str, str] | None = None
         self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
 
@@ -222,9 +224,9 @@ class Lookups:
 class Roster:
     """Who may decide, by the settings and by what Slack said last."""
 
-    def __init__(self, tables: Tables, settings: SlackSettings, wall: Clock) -> None:
+    def __init__(self, store: Store, settings: SlackSettings, wall: Clock) -> None:
         self.settings, self.wall = settings, wall
-        self.lookups = Lookups(tables, wall)
+        self.lookups = Lookups(store, wall)
         self.listed = tuple(bare(user) for user in settings.approvers)
         self.groups = (*settings.oncall, *settings.escalation)
         self.starting = tuple(name for name in settings.starters if kind_of(name) == "group")

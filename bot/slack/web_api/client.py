@@ -7,65 +7,22 @@ outbox's business.
 from __future__ import annotations
 
 import copy
-import http.client
-import re
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from aiohttp import ClientError
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.web.slack_response import SlackResponse
 from slack_sdk.webhook import WebhookClient
+
+from bot.slack.web_api.errors import SlackLater, SlackNever, Translated, header, seconds_of
 
 Block = Mapping[str, object]
 Marks = tuple[str, str]  # key and version of a message
 
 TIMEOUT, QUICK = 10, 2
 MARKED, PAGE, PAGES = "vmferry_message", 200, 5
-REPLIES, REPLIES_FOR = 5, 29 * 60.0
-WORD = re.compile(r"\w+")  # Slack's own names of what is wrong
-SLOW_DOWN = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
-AUTH = frozenset(
-    {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
-)
-PASSING = frozenset(
-    {
-        "fatal_error",
-        "internal_error",
-        "service_unavailable",
-        "request_timeout",
-        "team_added_to_org",
-        "external_channel_migrating",
-        "update_failed",
-    }
-)
-
-
-class SlackTrouble(Exception):
-    """A call that did not succeed; ``code`` is Slack's word. ``refused``: Slack said no, so it did
-    not happen; otherwise nobody knows."""
-
-    def __init__(self, code: str, *, refused: bool = True) -> None:
-        super().__init__(code)
-        self.code, self.refused = code, refused
-
-
-class SlackLater(SlackTrouble):
-    """Try again, in ``seconds`` where Slack says so."""
-
-    def __init__(self, code: str, seconds: float | None = None, *, refused: bool = False) -> None:
-        super().__init__(code, refused=refused)
-        self.seconds = seconds
-
-
-class SlackNever(SlackTrouble):
-    """It did not happen, and trying again will not help."""
 
 
 def web_client(token: str | None, base_url: str | None = None) -> WebClient:
@@ -104,7 +61,7 @@ class Identity:
 
 async def socket_address(client: AsyncWebClient, app_token: str) -> str:
     """Where the next socket connects to; used once. Raises ``SlackLater`` and ``SlackNever``."""
-    with _Translated():
+    with Translated():
         answer = await client.apps_connections_open(app_token=app_token)
         return str(answer["url"])
 
@@ -119,15 +76,15 @@ class SlackApi:
 
     def identity(self) -> Identity:
         """Whose token this is, and what it may do."""
-        with _Translated():
+        with Translated():
             answer = self.client.auth_test()
-            said = _header(answer.headers, "x-oauth-scopes")
+            said = header(answer.headers, "x-oauth-scopes")
             scopes = frozenset(one.strip() for one in said.split(",")) if said is not None else None
             return Identity(str(answer.get("team", "")), str(answer.get("user", "")), scopes)
 
     def channel_trouble(self, channel: str) -> str:
         """Slack's word for why nothing can be said in this channel; empty: it can."""
-        with _Translated():
+        with Translated():
             answer = self.client.conversations_info(channel=channel)
         found: Mapping[str, object] = answer.get("channel") or {}
         if found.get("is_archived"):
@@ -136,14 +93,14 @@ class SlackApi:
 
     def place_trouble(self, channel: str) -> str:
         """``shared``, where people of other organisations read this channel or soon will."""
-        with _Translated():
+        with Translated():
             found = self._quick.conversations_info(channel=channel).get("channel") or {}
         others = ("is_ext_shared", "is_pending_ext_shared")
         return "shared" if any(found.get(word) for word in others) else ""
 
     def try_app_token(self, app_token: str) -> None:
         """Ask for a socket and do not use it: is this an app-level token that may?"""
-        with _Translated():
+        with Translated():
             self.client.apps_connections_open(app_token=app_token)
 
     def post(
@@ -158,7 +115,7 @@ class SlackApi:
         """A new message, in a channel or to a person; returns where it stands: channel and ts.
         ``marks`` go along, so that a post whose answer was lost can be found. Not idempotent."""
         key, version = marks
-        with _Translated():
+        with Translated():
             answer = self.client.chat_postMessage(
                 channel=channel,
                 text=text,
@@ -176,7 +133,7 @@ class SlackApi:
         time). Needs the scopes channels:history or groups:history."""
         cursor, sought = "", {"key": marks[0], "version": marks[1]}
         for _ in range(PAGES):
-            with _Translated():
+            with Translated():
                 answer = self._page(channel, thread_ts, oldest, cursor)
             for message in _dicts(answer.get("messages")):
                 metadata = message.get("metadata")
@@ -211,7 +168,7 @@ class SlackApi:
 
     def update(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> None:
         """Another content for a message. Idempotent."""
-        with _Translated():
+        with Translated():
             self.client.chat_update(
                 channel=channel, ts=ts, text=text, blocks=[dict(block) for block in blocks]
             )
@@ -225,7 +182,7 @@ class SlackApi:
         blocks: Sequence[Block] = (),
     ) -> None:
         """Something that only this person sees; a second time does no harm."""
-        with _Translated():
+        with Translated():
             self.client.chat_postEphemeral(
                 channel=channel,
                 user=user,
@@ -256,21 +213,21 @@ class SlackApi:
         hook = WebhookClient(url, timeout=TIMEOUT, retry_handlers=[])
         if _local(url):
             hook.proxy = None
-        with _Translated():
+        with Translated():
             answer = hook.send_dict(body)
         if answer.status_code == 429:
-            raise SlackLater("ratelimited", _seconds(answer.headers), refused=True)
+            raise SlackLater("ratelimited", seconds_of(answer.headers), refused=True)
         if answer.status_code != 200:
             raise SlackNever(f"response_url {answer.status_code}")
 
     def open_view(self, trigger: str, view: Block) -> None:
         """A form for whoever clicked; ``trigger`` opens one, within 3 s of the click."""
-        with _Translated():
+        with Translated():
             self._quick.views_open(trigger_id=trigger, view=dict(view))
 
     def members(self, group: str) -> tuple[str, ...]:
         """The user ids that are in a user group now."""
-        with _Translated():
+        with Translated():
             users = self._quick.usergroups_users_list(usergroup=group).get("users")
         return tuple(map(str, users)) if isinstance(users, list) else ()
 
@@ -279,7 +236,7 @@ class SlackApi:
         found: list[str] = []
         cursor = ""
         for _ in range(PAGES):
-            with _Translated():
+            with Translated():
                 answer = self._quick.conversations_members(
                     channel=channel, limit=PAGE, cursor=cursor or None
                 )
@@ -293,123 +250,27 @@ class SlackApi:
 
     def direct(self, user: str) -> str:
         """The channel in which this user is written to directly."""
-        with _Translated():
+        with Translated():
             found = self._quick.conversations_open(users=user).get("channel")
         return str(found.get("id") or "") if isinstance(found, Mapping) else ""
 
     def profile(self, user: str) -> Mapping[str, object]:
         """What Slack knows of a user."""
-        with _Translated():
+        with Translated():
             found = self._quick.users_info(user=user).get("user")
         return found if isinstance(found, Mapping) else {}
 
     def home(self) -> tuple[str, str]:
         """Our own team, and its organisation (empty where it has none)."""
-        with _Translated():
+        with Translated():
             answer = self._quick.auth_test()
         return str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or "")
 
     def address(self) -> str:
         """Where the workspace is, such as ``https://example.slack.com/``."""
-        with _Translated():
+        with Translated():
             return str(self._quick.auth_test().get("url") or "")
-
-
-class _Translated:
-    """Turns what the SDK raises into ``SlackLater`` or ``SlackNever``."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SlackApiError):
-            raise _translated(error) from error
-        if isinstance(error, (OSError, http.client.HTTPException, SlackClientError, ClientError)):
-            raise SlackLater(type(error).__name__) from error
-
-
-def _translated(error: SlackApiError) -> SlackTrouble:
-    answer = error.response
-    heard = isinstance(answer, SlackResponse | AsyncSlackResponse)
-    status, headers = (answer.status_code, answer.headers) if heard else (200, {})
-    code = str(_field(answer, "error") or "")
-    if not WORD.fullmatch(code):
-        code = f"HTTP {status}"  # a page instead of an answer
-    if status == 429 or code in SLOW_DOWN:
-        return SlackLater("ratelimited", _seconds(headers), refused=True)
-    if code in AUTH:
-        return SlackLater(code, 60.0, refused=True)
-    if status >= 500 or code in PASSING or code.startswith("HTTP"):
-        return SlackLater(code)
-    return SlackNever(code)
-
-
-def _field(answer: object, name: str) -> object:
-    data = answer.data if isinstance(answer, SlackResponse | AsyncSlackResponse) else answer
-    return data.get(name) if isinstance(data, dict) else None
 
 
 def _dicts(values: object) -> list[dict[str, object]]:
     return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
-
-
-def _seconds(headers: Mapping[str, object]) -> float:
-    """Retry-After, whatever the case of the header; 30 s where Slack does not say."""
-    try:
-        return max(1.0, float(_header(headers, "retry-after") or "30"))
-    except ValueError:
-        return 30.0
-
-
-def _header(headers: Mapping[str, object], name: str) -> str | None:
-    """The header of that name, whatever its case; ``None``: there is none."""
-    said = next((v for k, v in headers.items() if k.casefold() == name), None)
-    text = said[0] if isinstance(said, (list, tuple)) and said else said
-    return None if text is None else str(text)
-
-
-@dataclass
-class _Url:
-    address: str
-    until: float
-    left: int = REPLIES
-
-
-class ReplyUrls:
-    """The response URLs of the last interactions, in memory only: they are secrets.
-
-    Five uses within 30 minutes each; after a restart people are told by ``chat.postEphemeral``.
-    """
-
-    def __init__(self, most: int = 2_000) -> None:
-        self._urls: OrderedDict[int, _Url] = OrderedDict()
-        self._lock = threading.Lock()
-        self._most = most
-
-    def keep(self, inbox: int, address: str, now: float) -> None:
-        """Remember where this row can be answered. ``now`` is monotonic."""
-        with self._lock:
-            self._urls[inbox] = _Url(address, now + REPLIES_FOR)
-            while len(self._urls) > self._most:
-                self._urls.popitem(last=False)
-
-    def has(self, inbox: int | None, now: float) -> bool:
-        """Is there an address for this row that can still be used?"""
-        with self._lock:
-            url = self._urls.get(inbox) if inbox is not None else None
-            return url is not None and url.left > 0 and url.until >= now
-
-    def drop(self, inbox: int | None) -> None:
-        """It does not work. Idempotent."""
-        with self._lock:
-            if inbox is not None:
-                self._urls.pop(inbox, None)
-
-    def use(self, inbox: int | None, now: float) -> str | None:
-        """An address that can still be used, counted; ``None`` where there is none."""
-        with self._lock:
-            url = self._urls.get(inbox) if inbox is not None else None
-            if url is None or url.left < 1 or url.until < now:
-                return None
-            url.left -= 1
-            return url.address

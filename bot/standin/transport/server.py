@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TypeVar
 
 from aiohttp import web
 
+from bot.standin.catalogue import EVERY_SCOPE, Limits
 from bot.standin.methods import Methods
-from bot.standin.tiers import Limits
-from bot.standin.transport.requests import arguments, bearer
 from bot.standin.transport.sockets import Sockets
 from bot.standin.values import refused
 from bot.standin.workspace import OPEN, Workspace
@@ -38,13 +38,15 @@ class Server(Sockets):
         trigger_life: float = 3.0,
         patience: float = 10.0,
         limits: bool = False,
+        scopes: Iterable[str] = EVERY_SCOPE,
     ) -> None:
         """Make a Slack that is as impatient as the real one.
 
         ``ack_within`` and ``trigger_life`` are Slack's limits in seconds, ``patience`` is how long
         ``wait_for`` waits; ``limits``: every method keeps its published tier, on the clock.
+        ``scopes`` are those that the app was given.
         """
-        workspace = Workspace(clock or SystemClock(), bot_token, app_token)
+        workspace = Workspace(clock or SystemClock(), bot_token, app_token, scopes)
         super().__init__(workspace, ack_within, trigger_life, patience)
         Methods(self.workspace)
         self.workspace.methods[OPEN] = lambda _: {"ok": True, "url": self._address()}
@@ -164,3 +166,38 @@ class Server(Sockets):
         error = self.workspace.respond(request.match_info["token"], args)
         status = 404 if error == "expired_url" else 400 if error else 200
         return web.Response(status=status, text=error or "ok")
+
+
+IN_JSON = ("blocks", "metadata", "view")
+
+
+def bearer(request: web.Request) -> str:
+    """The token of a Web API call."""
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+async def arguments(request: web.Request) -> dict[str, object]:
+    """Its arguments, from the query, from JSON or from a form."""
+    if request.method == "GET":
+        return _read(dict(request.query))
+    if request.content_type == "application/json":
+        text = await request.text()
+        try:
+            body = json.loads(text or "{}")
+        except ValueError:
+            body = None  # Slack says what is missing, not that it could not read
+        return _read(body) if isinstance(body, dict) else {}
+    form = await request.post()
+    return _read({key: value for key, value in form.items() if isinstance(value, str)})
+
+
+def _read(args: Mapping[str, object]) -> dict[str, object]:
+    """Lists and objects may come as text; what cannot be read stays one."""
+    return {name: _parsed(value) if name in IN_JSON else value for name, value in args.items()}
+
+
+def _parsed(value: object) -> object:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -1,4 +1,4 @@
-"""The ladder of a move that VMM has been asked to make: seen, overdue, ended, lost.."""
+"""The ladder of a move that VMM has been asked to make: seen, overdue, ended, lost."""
 
 from __future__ import annotations
 

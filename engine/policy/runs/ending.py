@@ -35,7 +35,7 @@ from engine.policy.steps import (
     Step,
     TurnRun,
 )
-from engine.policy.verdict import Verdict, retry
+from engine.policy.verdict import retry
 from engine.policy.waits import Rules
 
 #: Outcomes that leave nothing for a person to do.
@@ -150,13 +150,6 @@ def _expired(move: Move) -> Finish:
         f"{move.vm} stays on {short(move.source)}: nobody approved moving it powered down.",
         f"Ask again: {retry(move)}",
     )
-
-
-def unreadable(move: Move, error: str) -> Verdict:
-    """No baseline, no move: a VM whose network cannot be saved is never started."""
-    text = f"The network of {move.vm} could not be saved, so it was not moved: {error}"
-    hint = f"Mend that (rights, WinRM on {short(move.source)}), then: {retry(move)}"
-    return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
 
 
 # --- the end -------------------------------------------------------------------------------

@@ -9,36 +9,11 @@ failed there: a pair that cannot talk (delegation, path) does not close it for t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
 from engine.model import MIGRATIONS, Attempt, Result, RunRecord, Wait, short
+from engine.policy.facts import Breaker, Breakers, Way
 from engine.policy.waits import Rules
-
-Way = tuple[str, str]
-"""(source, destination), case folded; an empty source: from anywhere."""
-
-
-@dataclass(frozen=True)
-class Breaker:
-    """One way that is broken. ``until``: when one VM may be tried; ``spent``: that was in vain."""
-
-    state: Literal["open", "half_open", "spent"]
-    until: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Breakers:
-    """All ways that are broken now, as one run sees them."""
-
-    broken: Mapping[Way, Breaker] = field(default_factory=dict)
-
-    def between(self, source: str, destination: str) -> Breaker | None:
-        """What is broken on this way: the pair's breaker, else the destination's."""
-        pair = self.broken.get((source.casefold(), destination.casefold()))
-        return pair or self.broken.get(("", destination.casefold()))
 
 
 def breakers(

@@ -25,18 +25,25 @@ from engine.model import (
     Result,
     RunRecord,
     Wait,
+    short,
 )
 from engine.policy import verdict as ladder
 from engine.policy import waits
 from engine.policy.judging import network
 from engine.policy.plan_builder import Draft
-from engine.policy.runs import ending
 from engine.policy.starts import capacity as room
 from engine.policy.starts import destinations, estimate, ordering, slots
 from engine.policy.starts.capacity import Load, Room
 from engine.policy.starts.destinations import Gate
-from engine.policy.steps import Arrive, CallOut, Finish, Hold, SaveBaselines, Start
-from engine.policy.verdict import Verdict, View
+from engine.policy.steps import (
+    Arrive,
+    CallOut,
+    Finish,
+    Hold,
+    SaveBaselines,
+    Start,
+)
+from engine.policy.verdict import Verdict, View, retry
 from engine.policy.waits import Rules
 
 Ready = tuple[View, AttemptKind]
@@ -324,8 +331,15 @@ def _save_first(view: View) -> Verdict | None:
     last = bad[-1]
     charged = [a for a in bad if a.charged]
     if len(charged) >= view.run.options.attempts:
-        return ending.unreadable(view.move, last.error)
+        return unreadable(view.move, last.error)
     again = (last.ended or view.now) + 3 * view.rules.tick
     if again <= view.now:
         return None
     return ladder.hold(view, Wait.BACKOFF, f"its network could not be saved: {last.error}", again)
+
+
+def unreadable(move: Move, error: str) -> Verdict:
+    """No baseline, no move: a VM whose network cannot be saved is never started."""
+    text = f"The network of {move.vm} could not be saved, so it was not moved: {error}"
+    hint = f"Mend that (rights, WinRM on {short(move.source)}), then: {retry(move)}"
+    return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))

@@ -55,7 +55,6 @@ def document(
     told = events.since(store, run=run_id)
     records = [_record(store, run) for run in runs]
     bodies = [_run(record, fleet, told, origin, now) for record in records]
-    world = world or {"calls": [], "fleet": None, "violations": None}
     worst = max((body["exit"] for body in bodies), default=0)
     return {
         "format": FORMAT,
@@ -68,12 +67,20 @@ def document(
             _approval(store, record, a, origin) for record in records for a in record.approvals
         ],
         "events": [event_body(e, origin) for e in told],
+        **_world(world, origin),
+        "audit": events.head(store)[:8],
+    }
+
+
+def _world(world: Json | None, origin: float) -> Json:
+    """What a simulated world says of itself; nothing of a real one."""
+    if world is None:
+        return {"calls": [], "fleet": None, "violations": None}
+    broken = world["violations"]
+    return {
         "calls": [_shifted(c, origin, "t", "ended") for c in world["calls"]],
         "fleet": world["fleet"],
-        "violations": None
-        if world["violations"] is None
-        else [_shifted(v, origin, "t") for v in world["violations"]],
-        "audit": events.head(store)[:8],
+        "violations": None if broken is None else [_shifted(v, origin, "t") for v in broken],
     }
 
 

@@ -1,0 +1,100 @@
+"""Answers to verbs that only look."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from bot.slack.handlers.answers import eligible_for
+from bot.slack.kit.blocks import TEXT, date, escape, fit_lines
+from bot.slack.kit.phrases import SPOKEN, count, route, several, typed
+from bot.slack.messages.board import ENDS, STATE, badly_ended, board_view
+from bot.slack.messages.report import urgent_first
+from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.mentions import acted, mentions, reported
+from engine.language.vocabulary import OPTIONS, VERBS
+from engine.model import Approval, Event
+from engine.views.board import Board
+
+
+def status(boards: Sequence[Board], command: str) -> str:
+    """One line a run, what needs a person first."""
+    if not boards:
+        return f"Nothing moves. Start with: {command} host HV01 to HV02"
+    ordered = sorted(boards, key=lambda b: (not b.questions, b.run.id))
+    return fit_lines([_status_line(board) for board in ordered], TEXT)
+
+
+def listing(boards: Sequence[Board], needy: Iterable[int], hidden: int, command: str) -> str:
+    """One line a run in the order given; ``needy`` are runs that only a person can help on."""
+    if not boards:
+        return f"There is no run yet. Start with: {command} host HV01 to HV02"
+    helpless = frozenset(needy)
+    lines = [_status_line(board, board.run.id in helpless) for board in boards]
+    return fit_lines([*lines, *([f"… and {count(hidden, 'run')} more"] if hidden else [])], TEXT)
+
+
+def _status_line(board: Board, needy: bool = False) -> str:
+    run = board.run
+    parts = [f"{run.label} · {route(run)} · {STATE[run.state]}"]
+    parts.append(f"{board.moved} of {board.total} moved")
+    if board.questions and not run.over:
+        parts.append("needs an approval")
+    if needy or board.needs:
+        parts.append("needs a person")
+    parts += [f"{len(vms)} {ENDS[state]}" for state, vms in badly_ended(board)]
+    return " · ".join(parts)
+
+
+def one_status(board: Board, deciders: Deciders, command: str) -> str:
+    """The board of one run, to one person, in words."""
+    return board_view(board, deciders, command).text
+
+
+def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
+    """The report of one run, to one person; ``people`` are those whom it names."""
+    known = list(people)
+    shown = [reported(typed(escape(line), command), known) for line in urgent_first(lines)]
+    return fit_lines(shown, TEXT)
+
+
+def open_questions(
+    asked: Sequence[tuple[Approval, Board, Sequence[str]]], deciders: Deciders, command: str
+) -> str:
+    """What waits for a yes or no, a line each, and how to say it."""
+    if not asked:
+        return "Nothing waits for a yes or no."
+    lines = [_open_question(*one, deciders) for one in asked]
+    how = f"Click on the card, or type: {command} approve {asked[0][0].label}"
+    return f"{fit_lines(lines, TEXT - len(how) - 1)}\n{how}"
+
+
+def _open_question(
+    approval: Approval, board: Board, names: Sequence[str], deciders: Deciders
+) -> str:
+    run, able = board.run, eligible_for(board.run, deciders)
+    by = f" · needed by {date(board.needed_by)}" if board.needed_by else ""
+    who = f"may decide: {mentions(able)}" if able else nobody(run, deciders)
+    return f"{approval.label} · {run.label} · {route(run)} · {several(names)}{by} · {who}"
+
+
+def happened(lines: Sequence[Event], people: Collection[str]) -> str:
+    """The last lines of the audit, oldest first. A VM that is named like a person stays a VM."""
+    told = [f"{date(e.at, '{time_secs}')} {_happened(e, people)}" for e in lines]
+    return fit_lines(told, TEXT) or "Nothing has happened yet."
+
+
+def _happened(event: Event, people: Collection[str]) -> str:
+    known = [by for by in sorted(people) if by not in (event.vm or "")]
+    return (reported if event.by is None else acted)(escape(event.text), known)
+
+
+def help_text(command: str, topic: str = "") -> str:
+    """What can be typed, out of the one table of verbs."""
+    verbs = [v for v in VERBS if v.where in ("both", "slack")]
+    asked = [v for v in verbs if v.name == topic.casefold()]
+    lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]
+    if not asked or asked[0].request:
+        options = ", ".join(o.word for o in OPTIONS if not o.terminal_only)
+        lines.append(f"Then, as you like: {options}")
+    hint = f"In threads slash commands do not work: write there {SPOKEN} status, for example."
+    return "\n".join(lines if command == SPOKEN else [*lines, hint])

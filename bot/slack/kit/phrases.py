@@ -1,0 +1,73 @@
+"""Phrases that several messages share: counts, hosts, routes, names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.slack.kit.blocks import (
+    TEXT,
+    Block,
+    escape,
+    fingerprint,
+    fit,
+    fit_blocks,
+)
+from engine.language.vocabulary import VERBS
+from engine.model import (
+    Run,
+    short,
+)
+
+_VERB = "|".join(verb.name for verb in VERBS)
+
+
+_TYPED = re.compile(rf"\b(?:[Tt]ype|see): (?=(?:{_VERB})\b)|: (?=(?:{_VERB}) [RA]\d)")
+
+
+#: How commands begin in a thread, where Slack takes no slash command.
+SPOKEN = "@vmferry"
+
+
+def typed(text: str, command: str) -> str:
+    """``with: resume R1`` as ``with: /migrate resume R1``."""
+    return _TYPED.sub(lambda found: f"{found[0]}{command} ", text)
+
+
+LISTED, NAME = 8, 120
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A message ready to be sent, and the word that tells whether it has to be."""
+
+    text: str
+    blocks: tuple[Block, ...]
+    fingerprint: str
+
+
+def rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:
+    """A message within Slack's limits; ``worth``: what is worth an update, where not all is."""
+    return Rendered(fit(text, TEXT), fit_blocks(blocks), fingerprint(*(worth or (text, blocks))))
+
+
+def several(names: Sequence[str]) -> str:
+    """The first few names; the rest as a number."""
+    shown = ", ".join(fit(escape(name), NAME) for name in names[:LISTED])
+    return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def hosts(names: Sequence[str], join: str = ", ") -> str:
+    """The short names of hosts."""
+    return join.join(escape(short(name)) for name in names)
+
+
+def route(run: Run, join: str = ", ") -> str:
+    """``hv01 → hv02, hv03``."""
+    return f"{hosts(run.sources)} → {hosts(run.destinations, join)}".removeprefix(" ")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 VM``, ``4 VMs``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,67 @@
+"""Sentences for what was refused or failed inside."""
+
+from __future__ import annotations
+
+import re
+
+from bot.slack.kit.blocks import escape, fit
+from bot.slack.kit.phrases import typed
+from engine.errors import Refused, UsageError
+
+NOTHING = "Nothing changed."
+
+
+NOT_STARTED = "Nothing started."
+
+
+_NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b|\bchanges nothing\b")
+
+
+def usage(error: UsageError, command: str) -> str:
+    """Which word is wrong, what was typed, and what to type instead."""
+    shown = f"\n```{escape(_pointer(error))}```" if error.at >= 0 and error.text else ""
+    return fit(refused(error, command), 2_000) + shown
+
+
+def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
+    """What is wrong, that nothing happened (``nothing``; empty: of a look), what to do last."""
+    if not nothing or _NOTHING_SAID.search(f"{error}"):
+        return typed(escape(f"{error}"), command)
+    return typed(escape(f"{error.sentence} {nothing} {error.hint}".strip()), command)
+
+
+def _pointer(error: UsageError) -> str:
+    """The text with a caret under the wrong word, cut so that the caret stays in sight."""
+    start = max(0, error.at - 60)
+    shown = error.text[start : start + 120].replace("\n", " ").replace("`", "'")
+    return f"{shown}\n{' ' * (error.at - start)}{'^' * max(1, min(len(error.what), 60))}"
+
+
+def too_long(longest: int) -> str:
+    """More than anybody types."""
+    return f"That is longer than {longest} characters. {NOT_STARTED}"
+
+
+def as_typed(text: str, command: str) -> str:
+    """What somebody typed, within a sentence."""
+    return "`" + escape(fit(f"{command} {text}", 300).replace("`", "'")) + "`"
+
+
+def unknown_button(command: str) -> str:
+    """A button that this version does not have, or one with a value that we did not make."""
+    return f"This button is from another version of VMFerry. {NOTHING} Type: {command} status"
+
+
+def failed_inside(inbox: int, command: str) -> str:
+    """Our own fault."""
+    return (
+        f"Something went wrong inside VMFerry (inbox {inbox} in its log). "
+        f"Look with {command} status before you type it again."
+    )
+
+
+def not_saved() -> str:
+    """The row could not be written, so nothing was promised."""
+    return (
+        f"I could not write this down, so I do not do it. {NOT_STARTED} Type it again in a minute."
+    )

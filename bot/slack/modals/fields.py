@@ -1,0 +1,81 @@
+"""Fields that forms share, and where a form was opened. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.slack.kit.blocks import Block, fit
+
+REASON, VMS, LABEL, VERDICT = "reason", "vms", "label", "verdict"
+
+
+REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the card stands, so that an answer can be given there, and what its button said."""
+
+    value: str
+    channel: str
+    thread_ts: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What somebody filled in: a reason, which VMs of the card by their number on it, the label
+    that was to be typed, and which of two answers."""
+
+    reason: str = ""
+    vms: tuple[int, ...] = ()
+    label: str = ""
+    verdict: str = ""
+
+
+def metadata(place: Place) -> str:
+    """What a form carries, so that its answer comes back with it."""
+    return json.dumps(
+        {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
+    )
+
+
+def plain(text: str, longest: int) -> Block:
+    """A text without marks, in which nothing becomes an emoji."""
+    return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
+
+
+def reason(label: str, *, optional: bool) -> Block:
+    """A line for a reason, in somebody's own words."""
+    line: Block = {
+        "type": "plain_text_input",
+        "action_id": REASON,
+        "max_length": REASON_LONGEST,
+    }
+    return field(REASON, label, line, optional=optional)
+
+
+def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
+    """A line of a form that is filled in."""
+    return {
+        "type": "input",
+        "block_id": name,
+        "label": plain(label, 2_000),
+        "element": element,
+        "optional": optional,
+    }
+
+
+def read_place(private_metadata: str) -> Place:
+    """Where the form came from. Raises ``ValueError`` for what we did not write."""
+    kept = json.loads(private_metadata)
+    if not isinstance(kept, dict):
+        raise ValueError("private_metadata is no object")
+    return Place(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
+
+
+def _field(values: object, name: str) -> Mapping[str, object]:
+    block = values.get(name) if isinstance(values, Mapping) else None
+    field = block.get(name) if isinstance(block, Mapping) else None
+    return field if isinstance(field, Mapping) else {}

@@ -1,0 +1,56 @@
+"""Response URLs: who may be answered through which, and for how long."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+REPLIES, REPLIES_FOR = 5, 29 * 60.0
+
+
+@dataclass
+class _Url:
+    address: str
+    until: float
+    left: int = REPLIES
+
+
+class ReplyUrls:
+    """The response URLs of the last interactions, in memory only: they are secrets.
+
+    Five uses within 30 minutes each; after a restart people are told by ``chat.postEphemeral``.
+    """
+
+    def __init__(self, most: int = 2_000) -> None:
+        self._urls: OrderedDict[int, _Url] = OrderedDict()
+        self._lock = threading.Lock()
+        self._most = most
+
+    def keep(self, inbox: int, address: str, now: float) -> None:
+        """Remember where this row can be answered. ``now`` is monotonic."""
+        with self._lock:
+            self._urls[inbox] = _Url(address, now + REPLIES_FOR)
+            while len(self._urls) > self._most:
+                self._urls.popitem(last=False)
+
+    def has(self, inbox: int | None, now: float) -> bool:
+        """Is there an address for this row that can still be used?"""
+        with self._lock:
+            url = self._urls.get(inbox) if inbox is not None else None
+            return url is not None and url.left > 0 and url.until >= now
+
+    def drop(self, inbox: int | None) -> None:
+        """It does not work. Idempotent."""
+        with self._lock:
+            if inbox is not None:
+                self._urls.pop(inbox, None)
+
+    def use(self, inbox: int | None, now: float) -> str | None:
+        """An address that can still be used, counted; ``None`` where there is none."""
+        with self._lock:
+            url = self._urls.get(inbox) if inbox is not None else None
+            if url is None or url.left < 1 or url.until < now:
+                return None
+            url.left -= 1
+            return url.address
