@@ -32,9 +32,7 @@ coverage: lint
 # At each save: lint and the tests of what decides. They start no Slack, PowerShell or process.
 quick: lint
 	@$(PYTEST) $(WORKERS) $(QUICK)
-QUICK = -m "not prove" tests/unit tests/test_architecture.py tests/test_dependencies.py \
-  --ignore tests/unit/test_cli.py --ignore tests/unit/test_cli_verbs.py \
-  --ignore tests/unit/test_terminal.py
+QUICK = tests/engine tests/test_architecture.py tests/test_dependencies.py
 
 # Random nights, kill sweeps and floods: VMFERRY_PROVE=small, middle, full, or N times full.
 prove: $(READY)

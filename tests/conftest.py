@@ -5,12 +5,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.console import Seat
+from tests.desk import Desk
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,7 +34,7 @@ class _Together(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = Path(nodeid.split("::")[0]).parent.name
+        folder = nodeid.split("/")[1]
         return folder if folder in TOGETHER else nodeid
 
 
@@ -80,3 +84,17 @@ def _threads_end(request: pytest.FixtureRequest) -> Iterator[None]:
     if not LASTING & set(request.fixturenames):
         left = [thread for thread in threading.enumerate() if thread not in before]
         assert left == [], "threads outlive their test"
+
+
+@pytest.fixture
+def at_terminal() -> Iterator[Callable[..., Seat]]:
+    """Opens terminals with a command in each; what still runs at the end is killed."""
+    with ExitStack() as seats:
+        yield lambda *words, **more: seats.enter_context(closing(Seat(*words, **more)))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.store.close()

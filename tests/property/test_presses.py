@@ -19,9 +19,8 @@ from engine.model import MoveState, Outcome
 from engine.store import events, queries
 from engine.store.pen import writing
 from engine.views.board import failed
+from tests.property.test_clicks import PEOPLE, Card, Work
 from tests.prove import REPEATABLE, size
-
-from .test_clicks import PEOPLE, Card, Work
 
 VERBS = ("pause", "resume", "stop", "retry", "skip")
 #: What was done, by the audit, and how the one who did it is told so: at once, or after a kill.

@@ -17,8 +17,7 @@ from engine.settings import from_mapping
 from engine.store import queries
 from engine.store.store import Store
 from tests.hangs import HANGS
-
-from .test_buttons import DAMAGE
+from tests.slack.handlers.test_run_buttons import DAMAGE
 
 KEY = "s3cret-routing-key"
 

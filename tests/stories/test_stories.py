@@ -50,11 +50,11 @@ def test_each_of_the_four_problems_has_a_story():
 
 #: What only Slack brings about, and the table that shows it.
 IN_TABLES = {
-    "run.scheduled": "tests/unit/test_service.py",
-    "run.rejected": "tests/unit/test_steering_words.py",
-    "run.noted": "tests/slack/test_trouble.py",
-    "glass.broken": "tests/slack/test_review.py",
-    "glass.reviewed": "tests/slack/test_review.py",
+    "run.scheduled": "tests/engine/commands/test_service.py",
+    "run.rejected": "tests/engine/commands/test_steering_words.py",
+    "run.noted": "tests/slack/outbox/test_outbox_under_trouble.py",
+    "glass.broken": "tests/slack/handlers/test_review.py",
+    "glass.reviewed": "tests/slack/handlers/test_review.py",
 }
 
 

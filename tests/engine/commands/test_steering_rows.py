@@ -7,7 +7,7 @@ import pytest
 from engine.errors import Refused
 from engine.model import AttemptKind, MoveState, Outcome, RunState
 from engine.store import queries
-from tests.unit.desk import HV01, HV02, Desk
+from tests.desk import HV01, HV02, Desk
 
 DAMAGED, UNKNOWN = MoveState.DAMAGED, MoveState.UNKNOWN
 DAMAGE = [("web01", HV02)]

@@ -11,8 +11,7 @@ from bot.slack.outbox import plain_text
 from bot.slack.outbox.rows import Outbound
 from engine.model import ApprovalState, MoveState, RunState
 from engine.store import events, queries
-
-from .test_decide import actions_of
+from tests.slack.handlers.test_decisions import actions_of
 
 POST, UPDATE = "chat.postMessage", "chat.update"
 

@@ -8,8 +8,7 @@ from bot.slack.modals.decision import offered
 from bot.slack.modals.fields import OPTIONS
 from engine.model import ApprovalState
 from engine.store import queries
-
-from .test_decide import actions_of, open_form
+from tests.slack.handlers.test_decisions import actions_of, open_form
 
 MANY = 1_200
 FLEET = """

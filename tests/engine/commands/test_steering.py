@@ -15,7 +15,7 @@ from engine.model import (
     RunState,
 )
 from engine.store import queries
-from tests.unit.desk import HV01, HV03
+from tests.desk import HV01, HV03
 
 #: Words after ``R1`` that make a whole command of a verb.
 MORE = {"set": " parallel 2", "settle": " web01", "go-on": " hv02", "abort": " yes"}

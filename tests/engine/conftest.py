@@ -1,14 +1,9 @@
-"""A scene for the policy: one VM that is ready to move, changed a little by each row of a table.
-
-And a desk and terminals, for those who type.
-"""
+"""A scene for the policy: one VM that is ready to move, changed a little by each row of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -42,8 +37,6 @@ from engine.policy.starts.breakers import breakers
 from engine.policy.steps import Finish, Hold, Plan
 from engine.policy.verdict import Verdict, View
 from engine.policy.waits import Rules
-from tests.console import Seat
-from tests.unit.desk import Desk
 
 NOW = 1_767_650_400.0
 
@@ -339,20 +332,6 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
-
-
-@pytest.fixture
-def at_terminal() -> Iterator[Callable[..., Seat]]:
-    """Opens terminals with a command in each; what still runs at the end is killed."""
-    with ExitStack() as seats:
-        yield lambda *words, **more: seats.enter_context(closing(Seat(*words, **more)))
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from bot.slack.messages.board import STEP, coarse_time
 from bot.slack.messages.snapshot import moment, see
 from engine.sim.fleet_file import parse
 from tests.patient import patient_slack
+from tests.slack.messages.test_reminders import LONG, looked_at
 from tests.slack.stepped import Stepped, beginning
-
-from .test_reminders import LONG, looked_at
 
 MOMENT = re.compile(r"(?:[Nn]eeded by|powered-down VMs? by) <!date\^(\d+)\^")
 WAITS = LONG.replace("disk_gb = 4000\nminutes = 120.0", "disk_gb = 40\nminutes = 3.0")

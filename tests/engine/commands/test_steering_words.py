@@ -23,7 +23,7 @@ from engine.policy.approvals import approval as approvals
 from engine.policy.waits import Rules
 from engine.store import queries
 from engine.stories.story import is_cold_move_granted
-from tests.unit.desk import DECIDERS, HV01, HV02, HV03, Desk
+from tests.desk import DECIDERS, HV01, HV02, HV03, Desk
 
 LAB02 = "hv02.lab.example"
 NAMES = ("web01", "web02", "db 01")

@@ -9,8 +9,7 @@ import pytest
 from bot.slack.kit.buttons import WITHDRAW
 from bot.slack.outbox.rows import Outbound
 from engine.store import events, queries
-
-from .test_decide import actions_of
+from tests.slack.handlers.test_decisions import actions_of
 
 
 def leave(night, user, channel=None):

@@ -276,3 +276,19 @@ def test_what_waits_to_be_said_is_sent_before_the_end_for_as_long_as_is_allowed(
 
     assert bool(night.slack.ephemerals(night.dana)) is told
     assert bool(night.side.tables.outbound()) is not told, "what was not said waits in its row"
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_while_slack_is_down_open_sockets_stay_or_are_closed(night, close):
+    night.slack.wait_for(lambda: night.slack.sockets == 2)
+
+    night.slack.down(close=close)
+
+    if close:
+        with pytest.raises(NotAcked):
+            night.say("hsot hv01")
+    else:
+        assert night.say("hsot hv01").startswith("I do not know")
+    night.slack.up()
+    night.slack.wait_for(lambda: night.slack.sockets == 2)
+    assert night.say("hsot hv01").startswith("I do not know")

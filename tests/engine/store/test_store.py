@@ -42,6 +42,7 @@ from engine.store.leases import Advancing
 from engine.store.pen import Pen, writing
 from engine.store.schema import migrations
 from engine.store.store import Store
+from tests.console import ROOT
 from tests.hangs import HANGS
 
 NOW = 1_767_650_400.0
@@ -452,7 +453,7 @@ def another_process(store: Store) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
     )
 
 

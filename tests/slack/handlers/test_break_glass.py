@@ -7,8 +7,7 @@ import pytest
 from bot.slack.kit.buttons import BREAK
 from engine.model import ApprovalState
 from engine.store import events, queries
-
-from .test_decide import actions_of, button, refusals
+from tests.slack.handlers.test_decisions import actions_of, button, refusals
 
 WHY = "the storage of hv01 is on fire"
 

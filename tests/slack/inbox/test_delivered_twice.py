@@ -14,13 +14,12 @@ from bot.standin.slack import Standin
 from engine.model import MoveState
 from engine.store import events
 from tests.hangs import HANGS
-
-from .conftest import Night
-from .test_break_glass import fill
-from .test_buttons import choose as choose_in_menu
-from .test_buttons import state_of
-from .test_decide import SEVERAL
-from .test_review import looked_at, say
+from tests.slack.conftest import Night
+from tests.slack.handlers.test_break_glass import fill
+from tests.slack.handlers.test_decisions import SEVERAL
+from tests.slack.handlers.test_review import looked_at, say
+from tests.slack.handlers.test_run_buttons import choose as choose_in_menu
+from tests.slack.handlers.test_run_buttons import state_of
 
 
 class Insistent(Standin):

@@ -5,7 +5,7 @@ import pytest
 from engine.model import MoveState, Outcome, RunState
 from tests.console import both_streams as vmferry
 from tests.console import sit_down
-from tests.unit.desk import HOSTS, Desk
+from tests.desk import HOSTS, Desk
 
 NAMES = ("web01", "web02", "web03", "web04", "db 01", "web06")
 FLEET = """

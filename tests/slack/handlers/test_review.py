@@ -9,9 +9,8 @@ from engine.store import events, queries
 from engine.views.needs import needs
 from engine.views.report import document
 from tests.console import vmferry
-
-from .test_break_glass import WHY, alone, fill, open_form  # noqa: F401 a fixture
-from .test_decide import actions_of, button, refusals
+from tests.slack.handlers.test_break_glass import WHY, alone, fill, open_form  # noqa: F401 a fixture
+from tests.slack.handlers.test_decisions import actions_of, button, refusals
 
 FOUND = "the storage was not on fire at all"
 DAY = 24 * 3600.0

@@ -10,7 +10,6 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack.web_api.client import SlackApi, web_client
 from bot.slack.web_api.errors import SlackLater, SlackNever
-from bot.standin.slack import NotAcked
 
 MARKED = {"event_type": "posted", "event_payload": {"key": "board:R1"}}
 
@@ -290,22 +289,6 @@ def test_a_slack_that_is_down_answers_with_a_page_and_does_nothing(slack, ops, a
     slack.up()
     api.respond(url, "x", None)
     assert [e.text for e in slack.ephemerals(ann)] == ["x"]
-
-
-@pytest.mark.parametrize("close", [False, True])
-def test_while_slack_is_down_open_sockets_stay_or_are_closed(night, close):
-    night.slack.wait_for(lambda: night.slack.sockets == 2)
-
-    night.slack.down(close=close)
-
-    if close:
-        with pytest.raises(NotAcked):
-            night.say("hsot hv01")
-    else:
-        assert night.say("hsot hv01").startswith("I do not know")
-    night.slack.up()
-    night.slack.wait_for(lambda: night.slack.sockets == 2)
-    assert night.say("hsot hv01").startswith("I do not know")
 
 
 def test_nothing_is_answered_once_it_is_stopped(slack, client):

@@ -9,12 +9,11 @@ from bot.slack.messages.snapshot import see
 from bot.slack.outbox.rows import SECOND, Outbound
 from engine.model import RunState
 from engine.store import queries
-
-from .test_break_glass import fill, open_form
-from .test_copies import copy_in, leave
-from .test_decide import actions_of
-from .test_reminders import LONG, asked_again, at, looked_at
-from .test_review import review_form, say
+from tests.slack.handlers.test_break_glass import fill, open_form
+from tests.slack.handlers.test_decisions import actions_of
+from tests.slack.handlers.test_review import review_form, say
+from tests.slack.messages.test_copies import copy_in, leave
+from tests.slack.messages.test_reminders import LONG, asked_again, at, looked_at
 
 COPY = "Decide on the card above."
 
