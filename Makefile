@@ -11,7 +11,7 @@ READY   = $(VENV)/.ready
 # Tests start hundreds of Python processes: each loads what the first one has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests wait for each other, for PowerShell and for processes: more workers than processors.
+# Tests wait for PowerShell, for processes and for threads: more workers than processors.
 PYTEST  = $(BIN)/python -m pytest
 WORKERS = -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)')
 
@@ -29,7 +29,7 @@ test: lint
 coverage: lint
 	@$(PYTEST) $(WORKERS) -m "not prove" --cov
 
-# At each save: lint and the tests of what decides. They start no Slack, PowerShell or process.
+# At each save: lint and the tests of what decides. They need no Slack and no PowerShell.
 quick: lint
 	@$(PYTEST) $(WORKERS) $(QUICK)
 QUICK = tests/engine tests/test_architecture.py tests/test_dependencies.py
@@ -83,7 +83,7 @@ lock:
 clean:
 	@rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov
 	@rm -f .coverage .coverage.*
-	@find bot engine tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find bot engine tests docs .ci -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml $(LOCK)
 	@command -v $(PYTHON) >/dev/null || \

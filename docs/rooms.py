@@ -75,6 +75,10 @@ class House:
                         yield full
                     elif node.module in self.paths:
                         yield node.module
+            elif isinstance(node, ast.Call) and _is_import_call(node):
+                (first, *_) = node.args
+                name = first.value if isinstance(first, ast.Constant) else ""
+                yield from {name} & set(self.paths)
 
 
 def cycles(graph: Graph) -> list[list[str]]:
@@ -124,6 +128,12 @@ def table(house: House) -> list[tuple[str, str]]:
         ("longest module", f"{lines} lines in {longest}"),
         ("lines", str(sum(house.lines.values()))),
     ]
+
+
+def _is_import_call(node: ast.Call) -> bool:
+    """Tell whether a module is imported by a call."""
+    name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    return name in ("import_module", "__import__") and bool(node.args)
 
 
 def _reachable(graph: Graph, start: str) -> set[str]:

@@ -23,8 +23,8 @@ settings.load_profile("patient")
 #: Folders whose tests share a set-up of many seconds (a PowerShell on each computer, all stories
 #: played once): one worker runs all of a folder, and pays once.
 TOGETHER = ("contract", "powershell", "stories")
-#: Fixtures that last longer than a test, and so do their threads.
-LASTING = {"wire", "begin", "there", "lying", "open_scene", "scene"}
+#: Folders whose fixtures last longer than a test, and so do their threads.
+LASTING = ("contract", "powershell")
 
 
 class _Together(LoadScopeScheduling):
@@ -81,7 +81,7 @@ def _threads_end(request: pytest.FixtureRequest) -> Iterator[None]:
     """Threads that a session's fixture started in the test may go on; all others have ended."""
     before = set(threading.enumerate())
     yield
-    if not LASTING & set(request.fixturenames):
+    if request.path.parent.name not in LASTING:
         left = [thread for thread in threading.enumerate() if thread not in before]
         assert left == [], "threads outlive their test"
 

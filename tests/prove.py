@@ -22,7 +22,7 @@ def size(small: int, middle: int, full: int) -> int:
     """How many to play."""
     if SIZE in ("small", "middle", "full"):
         return {"small": small, "middle": middle, "full": full}[SIZE]
-    return int(full * float(SIZE))
+    return max(2, int(full * float(SIZE)))
 
 
 def spread(everything: Sequence[T], small: int, middle: int) -> Sequence[T]:

@@ -299,6 +299,16 @@ def test_the_stand_in_of_slack_knows_nothing_of_the_bot_that_talks_to_it(house):
     assert found == []
 
 
+def test_only_the_demo_comes_with_a_slack_of_its_own(house):
+    found = [
+        name
+        for name, imported in house.imports.items()
+        if any(other.startswith("bot.standin") for other in imported)
+    ]
+
+    assert [name for name in found if not name.startswith(("bot.standin", "bot.demo"))] == []
+
+
 def test_no_package_has_more_modules_than_one_sees_at_a_glance(house):
     assert [name for name, number in house.packages().items() if number > MOST_MODULES] == []
 
@@ -320,7 +330,7 @@ def test_a_module_with_a_single_importer_is_rare(house):
         if path.name != "__init__.py" and len(house.importers(name)) == 1
     ]
 
-    assert len(single) == ONE_IMPORTER
+    assert len(single) == ONE_IMPORTER, single
 
 
 def test_no_function_is_longer_than_a_screen():

@@ -162,7 +162,7 @@ class Night:
 def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
     (tmp_path / "fleet.toml").write_text(fleet(2 * KILLS + 2))
     night = Night()
-    with Standin(ack_within=0.5, scopes=SCOPES) as slack:
+    with Standin(ack_within=0.5, patience=HANGS, scopes=SCOPES) as slack:
         crowd = Crowd(slack, seed=KILLS)
         first = crowd.types(RUN, crowd.people[0], "long", "vm long to hv02 now")
         for number in range(KILLS):
@@ -172,7 +172,7 @@ def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
                     slack.wait_for(lambda: boards(slack))
                 catches_up(tmp_path, slack, crowd, night)
                 is_killed_in_mid_burst(bot, crowd, night)
-            if number % 4 == 3:
+            if number % 4 == 3 or number == KILLS - 1:
                 is_killed_at_its_start(tmp_path, slack, crowd)
         with heard(tmp_path, slack, crowd) as bot:
             catches_up(tmp_path, slack, crowd, night)
@@ -188,7 +188,6 @@ def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
             f"answered after at most {max(night.waited):.2f} s; {len(doubles)} posts stand twice"
         )
     assert night.in_mid_burst >= KILLS / 2, "the kills came too late to prove anything"
-    assert max(night.waited) <= HANGS
     assert doubles == []
 
 
@@ -237,7 +236,7 @@ def catches_up(folder: Path, slack: Standin, crowd: Crowd, night: Night) -> None
         assert {deed.key for deed in crowd.acked()} <= set(rows.keys())
         left = rows.unanswered()
         while rows.unanswered():
-            assert time.monotonic() - begun < 60, slack.workspace.dump()
+            assert time.monotonic() - begun < HANGS, slack.workspace.dump()
             threading.Event().wait(0.02)
     finally:
         rows.close()

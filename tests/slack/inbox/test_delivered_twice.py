@@ -1,7 +1,7 @@
 """Slack may deliver every click and every form again after the first delivery has taken effect.
 
-Each journey is made twice: with a Slack that delivers once, and with one that delivers everything
-a second time. People see the same, and the audit holds the same.
+Each journey is made twice: with a Slack that delivers once, and with one that delivers each click
+and each form a second time. People see the same, and the audit holds the same.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import pytest
 
 from bot.slack.kit.buttons import BREAK, REVIEW
 from bot.slack.modals.review import IN_ORDER
+from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import Standin
 from engine.model import MoveState
 from engine.store import events
@@ -107,7 +108,7 @@ def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(
         folder.mkdir()
         alone = {"approvers": ("U0DANA",), "break_glass": True}
         options = alone if journey is break_and_review else {}
-        with kind(ack_within=HANGS, trigger_life=HANGS, patience=HANGS) as slack:
+        with kind(ack_within=HANGS, trigger_life=HANGS, patience=HANGS, scopes=SCOPES) as slack:
             night = Night(folder, slack, fleet=SEVERAL, **options)
             night.start()
             board = night.ask_for("host hv01 to hv02 now")
