@@ -1,7 +1,7 @@
-"""What people see of the logs: our own warnings, and no warning of a library.
+"""Logs for people: our own warnings, and no warning of a library.
 
-A library warns its programmers. Whoever runs a command can act on none of it, and it would stand
-in the middle of a board.
+A library warns its programmers. A person who runs a command can act on none of it, and it would
+stand in the middle of a board.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ OURS = ("bot", "engine")
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Is it ours, or did a library fail?"""
+    """Tell whether the record is ours, or a library failed."""
     return record.name.split(".")[0] in OURS or record.levelno >= logging.ERROR
 
 

@@ -1,4 +1,4 @@
-"""Wakes somebody outside Slack: a Slack ping wakes nobody under Do Not Disturb.
+"""Pager outside Slack: a Slack ping wakes nobody under Do Not Disturb.
 
 One HTTP POST for each distinct cause, out of a row of its own and in a thread of its own, so that
 a pager that does not answer holds up nothing. It is called again until it takes the call, at
@@ -35,8 +35,8 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @migrations()
 def m001_pages(db: Database) -> None:
-    """What the pager is told; ``due`` by the wall clock; ``done`` once it took it or was given
-    up."""
+    """Create the pages; ``due`` is wall-clock time; ``done`` is when the pager took the page or it
+    was given up."""
     db.execute(
         "CREATE TABLE slack_pages (key TEXT PRIMARY KEY, body TEXT NOT NULL,"
         " due REAL NOT NULL, tries INTEGER NOT NULL DEFAULT 0, done REAL) STRICT"
@@ -55,7 +55,7 @@ class Page:
 
     @property
     def body(self) -> Mapping[str, str]:
-        """What is sent."""
+        """Body that is sent."""
         return {"key": self.key, "event": self.event, "run": self.run, "text": self.text}
 
 
@@ -68,7 +68,7 @@ class Pages:
             migrations.apply(db)
 
     def put(self, db: Database, page: Page) -> bool:
-        """Have somebody woken, once for each key; whether it is new. Writes inside the caller's
+        """Page somebody, once for each key; whether the page is new. Writes inside the caller's
         transaction."""
         if not self.wanted:
             return False
@@ -96,7 +96,7 @@ class Pages:
         self._set("done = ?", self.wall.now(), key)
 
     def failed(self, key: str, again: float) -> None:
-        """It did not; to be tried again at ``again``."""
+        """Note that the pager did not take the page; it is to be tried again at ``again``."""
         self._set("tries = tries + 1, due = ?", again, key)
 
     def _set(self, change: str, value: float, key: str) -> None:
@@ -105,7 +105,7 @@ class Pages:
 
 
 class Pager:
-    """Sends what is due. ``again`` are the seconds before the second try."""
+    """Thread that sends pages that are due. ``again`` are the seconds before the second try."""
 
     def __init__(self, pages: Pages, url: str, again: float = 5.0) -> None:
         self.pages, self.again = pages, again

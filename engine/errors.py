@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as sentences with fields.
+"""Errors, as sentences with fields.
 
 ::
 

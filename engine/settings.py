@@ -69,7 +69,7 @@ def _secret(value: object) -> object:
 
 
 def _api_url(value: str) -> str:
-    """With a slash at its end. The token goes there: encrypted, or on this machine."""
+    """Address with a slash at its end. The token goes there: encrypted, or on this machine."""
     parts = urlsplit(value)
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
     if not parts.hostname or not (parts.scheme == "https" or local):
@@ -78,8 +78,8 @@ def _api_url(value: str) -> str:
 
 
 def _pager(value: SecretStr) -> SecretStr:
-    """Where the pager is called: encrypted, or on this machine. It may hold a key, so no error
-    shows it."""
+    """Check the address where the pager is called: encrypted, or on this machine. It may hold a
+    key, so no error shows it."""
     said = value.get_secret_value()
     if said:
         _api_url(said)
@@ -239,7 +239,7 @@ class HostAddress(Section):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, from the file (as arguments) and the environment."""
+    """Settings, from the file (as arguments) and the environment."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
@@ -256,7 +256,7 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: Source, *_: Source, **__: Source
     ) -> tuple[Source, ...]:
-        """Only what :func:`load` hands over: file and environment, merged."""
+        """Use only what :func:`load` hands over: file and environment, merged."""
         return (init_settings,)
 
     def rules(self) -> Rules:
@@ -369,7 +369,8 @@ def _refusal(error: ErrorDetails, where: str) -> Refused:
 
 
 def _is_secret(place: list[str], said: object) -> bool:
-    """May this not be shown? Tokens, passwords, and whole sections, which may hold one."""
+    """Tell whether this value must not be shown: tokens, passwords, and whole sections, which may
+    hold one."""
     return not isinstance(said, str | int | float) or any(
         word in part for part in place for word in ("token", "password", "secret", "pager_url")
     )

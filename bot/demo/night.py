@@ -91,7 +91,7 @@ class Night:
         return found
 
     def tell(self) -> None:
-        """Everything that is new, in the channel and behind it."""
+        """Tell everything that is new, in the channel and behind it."""
         news = events.since(self.store, self.heard)
         self.heard = news[-1].seq if news else self.heard
         self.telling.aside(news)
@@ -102,7 +102,7 @@ class Night:
         return self.opened.clock().now()
 
     def thread_has(self, words: str) -> bool:
-        """Does a reply in the run's thread say this?"""
+        """Tell whether a reply in the run's thread says this."""
         board = self.slack.messages(self.ops)[0]
         return any(words in m.text for m in self.slack.thread(self.ops, board.ts))
 
@@ -172,7 +172,7 @@ def _drive(loop: Loop, stop: threading.Event, night: Night) -> None:
 
 
 def _play(night: Night) -> None:
-    """Who types and clicks what, and what the world does behind everybody's back."""
+    """Play the night: people type and click, and the world changes behind everybody's back."""
     dana, eve, ravi = (night.people[name] for name in ("dana", "eve", "ravi"))
     world, slack, telling = night.opened.world, night.slack, night.telling
     telling.opening(night.opened.start)
@@ -220,7 +220,7 @@ def _clicks(night: Night, user: str, label: str) -> None:
 
 
 def _check(night: Night) -> list[str]:
-    """What is not as told, in words; and the closing lines of the telling."""
+    """Claims of the telling that did not come true, in words; and its closing lines."""
     document = report.document(night.store, "vmm01", night.now())
     run = document["runs"][0]
     moves = {m["vm"]: m for m in run["moves"]}

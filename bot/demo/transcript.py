@@ -1,4 +1,5 @@
-"""Prints a channel as people read it: who said what when, boards when they changed enough."""
+"""Transcript of a channel as people read it: who said what when, boards when they changed
+enough."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def clock(at: float, form: str = "time") -> str:
 
 
 class Telling:
-    """Writes the conversation; remembers what was told."""
+    """Writer of the conversation; remembers what was told."""
 
     def __init__(self, out: TextIO) -> None:
         self.out = out
@@ -36,7 +37,7 @@ class Telling:
         self._board = ""
 
     def opening(self, start: float) -> None:
-        """What the reader is about to see."""
+        """Tell what the reader is about to see."""
         self._line("VMFerry empties a Hyper-V host from a chat channel. This is the real bot and")
         self._line("the real engine; Slack and the fleet are simulated, 60 times faster than the")
         self._line(
@@ -47,12 +48,12 @@ class Telling:
         self._line(f"#ops-migrations, the night of {datetime.fromtimestamp(start, UTC):%d %B %Y}")
 
     def person(self, name: str, what: str, at: float) -> None:
-        """Somebody types or clicks."""
+        """Tell what a person types or clicks."""
         self._line("")
         self._line(f"{clock(at)}  @{name}  {what}")
 
     def tell(self, slack: Standin, channel: str, now: float) -> None:
-        """Everything that is new in the channel since the last call."""
+        """Tell everything that is new in the channel since the last call."""
         for user in ("dana", "eve", "ravi"):
             person = slack.user(user)
             whispers = slack.ephemerals(person)
@@ -73,7 +74,7 @@ class Telling:
         vmm_calls: int,
         slack_calls: int,
     ) -> None:
-        """What was proven, with the numbers."""
+        """Tell what was proven, with the numbers."""
         self._line("")
         self._line("Checked against the simulated world and the audit:")
         for what, is_so in checks:
@@ -88,7 +89,7 @@ class Telling:
         )
 
     def aside(self, news: Iterable[Event]) -> None:
-        """What nobody in the channel sees at once: failures, retries, networks put back."""
+        """Tell what nobody in the channel sees at once: failures, retries, networks put back."""
         restored: dict[str, Counter[str]] = {}
         for event in news:
             vm = event.vm or ""
@@ -164,7 +165,7 @@ def _is_worth_an_aside(event: Event) -> bool:
 
 
 def _labels(message: Message) -> Iterator[str]:
-    """What stands on the buttons of a message."""
+    """Labels on the buttons of a message."""
     for block in message.blocks:
         elements = block.get("elements")
         if block.get("type") == "actions" and isinstance(elements, list | tuple):

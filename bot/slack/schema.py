@@ -13,7 +13,7 @@ migrations = Migrations("vmferry.slack")
 
 @migrations()
 def m001_inbox_and_outbox(db: Database) -> None:
-    """What people did, what we still have to say, and the messages that stand."""
+    """Create the inbox, the outbox, and the messages that are posted."""
     for statement in _FIRST:
         db.execute(statement)
 
@@ -42,15 +42,15 @@ _FIRST = (
 
 @migrations()
 def m002_boards_that_wait_for_slack(db: Database) -> None:
-    """Since when (wall clock) a board waits to be posted, and what Slack said last."""
+    """Add since when (wall clock) a board waits to be posted, and what Slack said last."""
     db.execute("ALTER TABLE slack_runs ADD COLUMN since REAL")
     db.execute("ALTER TABLE slack_runs ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
 
 
 @migrations()
 def m003_lookups(db: Database) -> None:
-    """What Slack said when it was asked who is in a group or who somebody is, and when (wall
-    clock); ``wanted``: since when it is to be asked (again)."""
+    """Create Slack's answers about who is in a group and who somebody is, with their time (wall
+    clock); ``wanted``: since when Slack is to be asked (again)."""
     db.execute(
         "CREATE TABLE slack_lookups (name TEXT PRIMARY KEY, wanted REAL, at REAL, answer TEXT,"
         " error TEXT NOT NULL DEFAULT '') STRICT"
@@ -59,8 +59,9 @@ def m003_lookups(db: Database) -> None:
 
 @migrations()
 def m004_slack_that_does_not_take_it(db: Database) -> None:
-    """Posts whose answer was lost: when they were tried (wall clock) and as which version. Runs
-    that are told elsewhere than they were asked for, and why. When Slack was away (wall clock)."""
+    """Add posts whose answer was lost: when they were tried (wall clock) and as which version. Runs
+    that are reported elsewhere than they were asked for, and why. The times when Slack was away
+    (wall clock)."""
     db.execute("ALTER TABLE slack_outbox ADD COLUMN tried REAL")
     db.execute("ALTER TABLE slack_outbox ADD COLUMN tried_as TEXT")
     db.execute("ALTER TABLE slack_runs ADD COLUMN lost TEXT NOT NULL DEFAULT ''")
@@ -74,7 +75,7 @@ def m004_slack_that_does_not_take_it(db: Database) -> None:
 
 @migrations()
 def m005_when_a_row_was_heard(db: Database) -> None:
-    """When a row came in by the wall clock: the engine's may be a simulated one."""
+    """Add the wall-clock time at which a row came in: the engine's clock may be simulated."""
     db.execute("ALTER TABLE slack_inbox ADD COLUMN heard REAL")
     db.execute("UPDATE slack_inbox SET heard = received")
 

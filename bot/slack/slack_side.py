@@ -105,7 +105,7 @@ class SlackSide:
 
     @property
     def bugs(self) -> int:
-        """How many steps of the threads failed in a way that nobody foresaw."""
+        """Number of steps of the threads that failed in an unforeseen way."""
         loops = (self.worker.loop, self.teller.loop, self.outbox.loop, self.pager.loop)
         return sum(loop.bugs for loop in loops)
 

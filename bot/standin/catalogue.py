@@ -22,8 +22,8 @@ FLAGS = ("true", "false", "1", "0")
 
 @dataclass(frozen=True)
 class Takes:
-    """What one method takes. ``missing``: the error of its own for an argument that is not there.
-    What is sent in JSON has JSON's types; in a query or a form all is text."""
+    """Arguments of one method. ``missing``: the method's own error for an argument that is not
+    there. What is sent in JSON has JSON's types; in a query or a form all is text."""
 
     fields: Mapping[str, tuple[Kind, str]]
     required: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ def _number(value: object) -> bool:
 
 
 def _anything(_: object) -> bool:
-    """What has errors of its own, which the method tells."""
+    """Accept any value: the method itself checks it, with errors of its own."""
     return True
 
 
@@ -116,7 +116,7 @@ METHODS: dict[str, Takes] = {
 
 
 def argument_refusal(method: str, args: Json) -> Refusal | None:
-    """Why Slack would not even look at this call, or ``None``."""
+    """Refusal of a call that Slack would not even look at, or ``None``."""
     takes = METHODS[method]
     for name, value in args.items():
         if name not in takes.fields:
@@ -195,7 +195,7 @@ TIERS: dict[str, tuple[Window, ...]] = {
 
 
 class Limits:
-    """What was called when, as far back as it counts. Calls that were refused do not count."""
+    """Calls and their times, as far back as they count. Calls that were refused do not count."""
 
     def __init__(self) -> None:
         self._taken: defaultdict[tuple[str, Window, str], deque[float]] = defaultdict(deque)

@@ -1,4 +1,4 @@
-"""What ``conversations.*`` says of the stand-in's channels, and what was said in them."""
+"""Methods ``conversations.*`` of the stand-in: its channels, and what was said in them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Conversations:
         self.workspace = workspace
 
     def info(self, args: Json) -> dict[str, object]:
-        """What a channel is."""
+        """Description of a channel."""
         room = self.workspace.found(args.get("channel"))
         if room is None:
             return refused("channel_not_found")
         return {"ok": True, "channel": self._shown(room)}
 
     def open(self, args: Json) -> dict[str, object]:
-        """What one person and the bot say to each other."""
+        """Direct channel of one person and the bot."""
         if args.get("channel"):
             room = self.workspace.found(args["channel"])
             if room is None or not room.im:
@@ -45,14 +45,14 @@ class Conversations:
         return {"ok": True, "channel": {"id": self.workspace.direct(users[0]).id}}
 
     def members(self, args: Json) -> dict[str, object]:
-        """Who is in a channel, page by page."""
+        """Members of a channel, page by page."""
         room = self.workspace.found(args.get("channel"))
         if room is None:
             return refused("channel_not_found")
         return self._page("members", sorted(room.members), args)
 
     def history(self, args: Json) -> dict[str, object]:
-        """What stands in a channel itself, the newest first."""
+        """Messages in a channel itself, the newest first."""
         room, no = self._readable(args)
         if no or room is None:
             return no

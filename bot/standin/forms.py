@@ -18,7 +18,7 @@ VIEW_SIZE = 250_000
 
 @dataclass
 class Trigger:
-    """What lets an app open one form shortly after an interaction."""
+    """Trigger that lets an app open one form shortly after an interaction."""
 
     user: str
     until: float
@@ -49,7 +49,7 @@ def trigger_error(trigger: Trigger | None, now: float) -> str:
 
 
 def view_refusal(view: object) -> Refusal | None:
-    """Why Slack would not open this form: the first rule that is broken."""
+    """Refusal of a form that Slack would not open: the first rule that is broken."""
     found = next(_complaints(view), None)
     return Refusal("invalid_arguments", found) if found else None
 
@@ -66,7 +66,7 @@ def _complaints(view: object) -> Iterator[str]:
 
 
 def option_refusal(answer: object) -> str:
-    """Why Slack would show none of these options; empty: it shows them."""
+    """Reason why Slack would show none of these options; empty: it shows them."""
     return next(offered(answer, "/options"), "")
 
 
@@ -77,8 +77,8 @@ def _is_input(block: object) -> bool:
 def submission(
     form: Form, team: str, reason: str | None, chosen: Sequence[str], found: Sequence[Json] = ()
 ) -> dict[str, object]:
-    """What Slack sends when a person fills this form in; ``chosen`` are texts of options, of those
-    in the form or of those that were ``found`` while somebody typed."""
+    """Payload that Slack sends when a person submits this form; ``chosen`` are texts of options, of
+    those in the form or of those that were ``found`` while somebody typed."""
     values: dict[str, object] = {}
     blocks = form.view["blocks"]
     for block in blocks if isinstance(blocks, Sequence) else ():
@@ -106,8 +106,8 @@ def submission(
 
 
 def suggestion(form: Form, team: str, typed: str) -> dict[str, object]:
-    """What Slack sends while a person types into the menu of this form that asks for options.
-    Raises ``LookupError`` where it has none."""
+    """Payload that Slack sends while a person types into the menu of this form that asks for
+    options. Raises ``LookupError`` if the form has none."""
     blocks = form.view["blocks"]
     inputs = [b for b in (blocks if isinstance(blocks, Sequence) else ()) if _is_input(b)]
     asking = next((b for b in inputs if b["element"]["type"] == ASKING), None)

@@ -1,4 +1,4 @@
-"""What the calls of the Web API do in the stand-in's workspace, one function a method."""
+"""Methods of the Web API in the stand-in's workspace, one function each."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class Methods:
     # --- messages -------------------------------------------------------------------------
 
     def _room(self, channel: object) -> Channel | None:
-        """Where a message goes; the id of a person is what they and the bot say to each other."""
+        """Channel that a message goes to; the id of a person stands for their direct channel with
+        the bot."""
         user = str(channel or "")
         if user in self.workspace.users and user != self.workspace.bot_user:
             return self.workspace.direct(user)

@@ -1,4 +1,4 @@
-"""What Slack sends to an app, as the stand-in writes it. Values only."""
+"""Payloads that Slack sends to an app, as the stand-in writes them. Values only."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def event_callback(team: str, bot: str, event: Json, event_id: str, at: float) -
 
 
 def app_mention(team: str, message: Message) -> dict[str, object]:
-    """Somebody wrote to the bot in a channel."""
+    """Payload of a message to the bot in a channel."""
     return raw(message) | {
         "type": "app_mention",
         "client_msg_id": f"client-{message.ts}",
@@ -118,7 +118,8 @@ def private_button(
 
 
 def private_click(who: Json, shown: Ephemeral, pressed: Json, number: int) -> dict[str, object]:
-    """What Slack sends of such a click beside what all interactions have; no message is in it."""
+    """Payload of a click on a private message, beside what all interactions have; no message is in
+    it."""
     return {
         "type": "block_actions",
         "user": who,

@@ -1,7 +1,7 @@
-"""What Slack refuses about a message, as one pure function: the stand-in's strictness.
+"""Messages that Slack refuses, as one pure function: the stand-in's strictness.
 
-A rule answers with Slack's error code and a line that says where. What a block may look like is in
-``standin_blocks``.
+A rule answers with Slack's error code and a line that says where. The shapes of blocks are in
+``blocks.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Refusal:
 
 
 def refusal(method: str, args: Json) -> Refusal | None:
-    """Why Slack would not take this message, or ``None``: the first rule that is broken."""
+    """Refusal of a message that Slack would not take, or ``None``: the first rule that is
+    broken."""
     text, blocks, metadata = args.get("text"), args.get("blocks"), args.get("metadata")
     if not text and not blocks:
         return Refusal("no_text")
@@ -57,7 +58,8 @@ def _blocks(blocks: object) -> Refusal | None:
 
 
 def _metadata(metadata: object) -> Refusal | None:
-    """How large it may be is not published; ours has to be far below."""
+    """Refusal of a message's metadata. Slack does not publish its size limit; ours has to be far
+    below."""
     if not isinstance(metadata, Mapping):
         return Refusal("invalid_metadata_format", wrong("must be an object", "/metadata"))
     if not metadata:

@@ -1,4 +1,4 @@
-"""What a thing of Slack's Block Kit may look like, put together from small checks.
+"""Shapes of Slack's Block Kit, put together from small checks.
 
 A check yields what is wrong about a value, in Slack's words and with a JSON pointer to the place.
 """

@@ -1,9 +1,9 @@
-"""A Slack in process, on 127.0.0.1 only: Web API over HTTP, Socket Mode over WebSocket, people.
+"""Slack in process, on 127.0.0.1 only: Web API over HTTP, Socket Mode over WebSocket, people.
 
 Tests and the demo talk to the real Bolt app through it. It refuses what Slack refuses
-(``standin_rules``), keeps Slack's limits if told to (``standin_tiers``), breaks on order
-(``standin_troubles``), records every call and every message as it stood, and plays the people: who
-types a command, who clicks a button, and what each of them sees.
+(``refusals``), keeps Slack's limits if told to (``catalogue``), breaks on order
+(``transport.troubles``), records every call and every message with its versions, and plays the
+people: who types a command, who clicks a button, and what each of them sees.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Standin(Events):
             return made
 
     def name(self, user: str) -> str:
-        """How people call this user."""
+        """Name by which people call this user."""
         return self.workspace.users.get(user, user)
 
     def direct(self, user: str) -> str:
@@ -163,14 +163,14 @@ class Standin(Events):
     def command_payload(
         self, user: str, channel: str, text: str, command: str = "/migrate"
     ) -> dict[str, object]:
-        """What Slack sends for a slash command."""
+        """Payload that Slack sends for a slash command."""
         room, common = self.workspace.channels.get(channel), self._common(user, channel, None)
         return payloads.command(common, self._who(user), room, channel, command, text)
 
     def click_payload(
         self, user: str, message_ts: str, action_id: str, value: str | None = None
     ) -> dict[str, object]:
-        """What Slack sends for a click on a button of a message."""
+        """Payload that Slack sends for a click on a button of a message."""
         message = self.message(message_ts)
         button = next((b for b in buttons(message) if b.get("action_id") == action_id), None)
         if button is None and value is None:
@@ -193,7 +193,7 @@ class Standin(Events):
     def submit_payload(
         self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()
     ) -> dict[str, object]:
-        """What Slack sends for a form; its trigger opens one more."""
+        """Payload that Slack sends for a form; its trigger opens one more."""
         found = self.workspace.suggested.get(form.id, ())
         filled = submission(form, self.workspace.team, reason, chosen, found)
         return filled | {"trigger_id": self._trigger(form.user)}
@@ -201,7 +201,7 @@ class Standin(Events):
     # --- what people see ------------------------------------------------------------------
 
     def messages(self, channel: str) -> tuple[Message, ...]:
-        """What stands in the channel itself, oldest first: no replies but broadcast ones."""
+        """Messages in the channel itself, oldest first: no replies but broadcast ones."""
         return tuple(
             m
             for m in self.workspace.in_order()
@@ -222,7 +222,7 @@ class Standin(Events):
         return found
 
     def ephemerals(self, user: str) -> tuple[Ephemeral, ...]:
-        """What only this person saw, oldest first: acks with text among them."""
+        """Messages that only this person saw, oldest first: acks with text among them."""
         with self._changed:
             return tuple(e for e in self.workspace.ephemerals if e.user == user)
 

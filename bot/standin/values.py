@@ -1,4 +1,4 @@
-"""What the stand-in remembers, as values: calls, channels, and messages as they stood."""
+"""Records of the stand-in, as values: calls, channels, and messages with all their versions."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Message:
 
     @property
     def text(self) -> str:
-        """What the notification and a screen reader say now."""
+        """Text that the notification and a screen reader say now."""
         return self.versions[-1].text
 
     @property
     def blocks(self) -> tuple[Json, ...]:
-        """What is shown now."""
+        """Blocks that are shown now."""
         return self.versions[-1].blocks
 
     @property
@@ -87,7 +87,7 @@ class Channel:
 
 @dataclass
 class ResponseUrl:
-    """Where an interaction may be answered: five times within 30 minutes."""
+    """Address at which an interaction may be answered: five times within 30 minutes."""
 
     user: str
     channel: str
@@ -117,7 +117,7 @@ def buttons_of(blocks: Sequence[Json]) -> Iterator[Json]:
 
 
 def elements(blocks: Sequence[Json]) -> Iterator[Json]:
-    """Everything that can be pressed or chosen from, and what stands beside it."""
+    """Elements that can be pressed or chosen from, and what stands beside them."""
     for block in blocks:
         listed = block.get("elements")
         for each in (
@@ -129,7 +129,7 @@ def elements(blocks: Sequence[Json]) -> Iterator[Json]:
 
 
 def options(menu: Json) -> Sequence[Json]:
-    """What can be chosen from a menu."""
+    """Options that can be chosen from a menu."""
     listed = menu.get("options")
     return listed if isinstance(listed, (list, tuple)) else ()
 

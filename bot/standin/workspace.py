@@ -36,7 +36,7 @@ OPEN = "apps.connections.open"
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back over HTTP. ``lost``: nothing does, the connection is dropped."""
+    """Answer over HTTP. ``lost``: none is sent, the connection is dropped."""
 
     body: Json
     retry_after: int | None = None
@@ -44,7 +44,7 @@ class Answer:
 
     @property
     def status(self) -> int:
-        """Slack says almost everything with 200."""
+        """Status of HTTP: Slack says almost everything with 200."""
         return 429 if self.body.get("error") == "ratelimited" else 200
 
 
@@ -167,7 +167,7 @@ class Workspace:
             return sorted(self.messages.values(), key=lambda m: float(m.ts))
 
     def is_thread(self, channel: str, ts: str) -> bool:
-        """Has anybody replied to that message?"""
+        """Tell whether anybody has replied to that message."""
         with self.changed:
             return any(m.channel == channel and m.thread_ts == ts for m in self.messages.values())
 
@@ -186,8 +186,8 @@ class Workspace:
             self.changed.notify_all()
 
     def respond(self, token: str, args: Json) -> str:
-        """One use of a response_url; says why not, where it is used up, too old, was never given
-        or cannot be shown."""
+        """Use a response_url once; says why not, if it is used up, too old, was never given or
+        cannot be shown."""
         with self.changed:
             url = self.response_urls.get(token)
             if url is None or url.uses < 1 or url.until < self.clock.now():
@@ -222,7 +222,7 @@ class Workspace:
             return f"{self._last_ts:.6f}"
 
     def direct(self, user: str) -> Channel:
-        """What this person and the bot say to each other: the same one every time."""
+        """Direct channel of this person and the bot: the same one every time."""
         with self.changed:
             made = f"D0{user.removeprefix('U0')}"
             if made not in self.channels:

@@ -24,7 +24,7 @@ CLOSED = "the terminal was closed before an answer"
 
 @dataclass(frozen=True)
 class Answer:
-    """What to do about a question, and why."""
+    """Answer to a question, and the reason."""
 
     verdict: Verdict
     reason: str = ""
@@ -100,7 +100,8 @@ class Typed:
         threading.Thread(target=self._read, name="keyboard", daemon=True).start()
 
     def forget(self) -> None:
-        """What was typed before a question is shown is not an answer to it."""
+        """Forget what was typed before a question is shown: it is not an answer to that
+        question."""
         while not self._lines.empty():
             self.closed = self._lines.get() is None or self.closed
 

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: a live board, or plain lines, one per event, in a pipe.
+"""Display of a run in a terminal: a live board, or plain lines, one per event, in a pipe.
 
 The words are those of the board in Slack. :func:`board_lines` is a pure function of a
 :class:`Board`; the two screens below only put its lines, or events, in front of people.
@@ -133,7 +133,7 @@ def _moving(board: Board) -> list[str]:
 
 
 def _waiting(group: WaitGroup) -> str:
-    """How many wait for what; the numbers are those of the one that waits longest."""
+    """Number of VMs and what they wait for; the words are those of the VM that waits longest."""
     told = clock_time(group.since) if group.wait is Wait.BACKUP else group.text
     return f"{group.count} {WAITS.get(group.wait, '{}').format(told)}"
 
@@ -156,7 +156,7 @@ def event_line(event: Event, start: float) -> str:
 
 
 class Screen(Protocol):
-    """Where a run is shown. ``draws``: as a picture, so that boards are worth making."""
+    """Screen on which a run is shown. ``draws``: as a picture, so that boards are worth making."""
 
     draws: bool
 
@@ -164,7 +164,7 @@ class Screen(Protocol):
         """The run as it is now, and the question that waits for an answer here."""
 
     def tell(self, events: Iterable[Event]) -> None:
-        """What happened since the last call."""
+        """Show what happened since the last call."""
 
     def say(self, lines: Iterable[str]) -> None:
         """Words that stay on the screen."""
@@ -223,10 +223,10 @@ class PlainScreen:
         self.start, self.stream = start, stream
 
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
-        """Nothing: a pipe gets events, not pictures."""
+        """Show nothing: a pipe gets events, not pictures."""
 
     def tell(self, events: Iterable[Event]) -> None:
-        """One line each, at once."""
+        """Print each event at once, on one line."""
         self.say(event_line(event, self.start) for event in events)
 
     def say(self, lines: Iterable[str]) -> None:
@@ -237,7 +237,7 @@ class PlainScreen:
             print(line.encode(coding, "replace").decode(coding), file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Nothing to put away."""
+        """Close without effect: there is nothing to put away."""
 
 
 def _styled(line: str) -> Text:

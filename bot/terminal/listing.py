@@ -30,7 +30,7 @@ class _Row:
 
     @property
     def at(self) -> float:
-        """When it ended, or else was asked for."""
+        """Time at which the run ended, or else was asked for."""
         return self.run.ended if self.run.over and self.run.ended else self.run.created
 
 

@@ -1,4 +1,4 @@
-"""What the terminal says about runs without touching them: status and report, from rows.
+"""Status and report of runs in the terminal, from rows, without touching the runs.
 
 Works beside an engine or without one. Where a simulated world is kept beside the database, its
 clock is the one that counts.
@@ -31,14 +31,14 @@ from engine.views.board import board
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command works: the database and the settings."""
+    """Place where a command works: the database and the settings."""
 
     db: Path
     settings: Settings
 
     @property
     def world(self) -> Path:
-        """Where a simulated world is kept, beside the database."""
+        """Path of a simulated world, beside the database."""
         return self.db.with_name(self.db.name + ".world.json")
 
     def reading(self) -> Store:
@@ -52,7 +52,8 @@ class Place:
         return Store(self.db)
 
     def idle_warning(self, store: Store) -> str:
-        """What to type where runs are unfinished and nothing carries them out; empty: it does."""
+        """Warning with the command to type if runs are unfinished and nothing carries them out;
+        empty: none."""
         if not queries.runs(store, unfinished=True) or is_advanced(store):
             return ""
         other = "" if self.db == DEFAULT_DB else f"--db {self.db} "

@@ -49,7 +49,7 @@ def wrapped(text: str, indent: str = "") -> Iterator[str]:
 
 
 def _asked(run: Mapping[str, Any]) -> str:
-    """What the request was about, when it was made."""
+    """Label of the request's VMs: asked for, or on the run's sources when it was made."""
     if not run["empty"]:
         return "Asked for"
     return f"On {', '.join(short(host) for host in run['sources'])} when asked"
@@ -95,7 +95,8 @@ def _host(name: str | None) -> str:
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """As wide as what stands in each column; the names of VMs have what is left."""
+    """Widths of the columns, each as wide as what stands in it; the names of VMs have what is
+    left."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     left = WIDTH - sum(widths[1:]) - 2 * (len(HEADS) - 1)
     return [min(widths[0], left), *widths[1:]]
@@ -115,7 +116,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 
 def _details(move: Mapping[str, Any]) -> Iterable[str]:
-    """What one VM waited for, what was put back, what it lacks, what to do."""
+    """Details of one VM: what it waited for, what was put back, what it lacks, what to do."""
     if waited := report.span_words(move["waited"]):
         yield f"waited: {waited}"
     if move["repairs"]:

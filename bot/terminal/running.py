@@ -43,7 +43,7 @@ LOOK_EVERY = 0.25
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line of ``run`` says; no request: go on with the only unfinished run."""
+    """Command line of ``run``; no request: go on with the only unfinished run."""
 
     request: Request | None
     fleet: Path | None = None
@@ -55,7 +55,8 @@ class Wish:
 
 @contextmanager
 def opened(place: Place, wish: Wish, *, look: bool = True) -> Iterator[Session]:
-    """Everything that a run needs. What was made for a request that is refused is taken away.
+    """Session with everything that a run needs. Files that were made for a request that is refused
+    are removed.
 
     ``look``: VMM has to answer now.
     """
@@ -77,7 +78,8 @@ def opened(place: Place, wish: Wish, *, look: bool = True) -> Iterator[Session]:
 
 @dataclass(frozen=True)
 class World:
-    """What the engine works on: its port, its clock, and the fleet if it is a simulated one."""
+    """World that the engine works on: its port, its clock, and the fleet if it is a simulated
+    one."""
 
     vmm: str
     port: VmmPort
@@ -185,12 +187,12 @@ class Session:
         raise UsageError("Several runs are unfinished.", hint=f"Type one of them again. {several}")
 
     def is_over(self, run_id: int) -> bool:
-        """Has this run ended for good?"""
+        """Tell whether this run has ended for good."""
         run = queries.run(self.store, run_id)
         return run is None or run.over
 
     def stands_still(self, run_id: int) -> bool:
-        """Does it wait for what only a person can type elsewhere?"""
+        """Tell whether the run waits for something that only a person can type elsewhere."""
         record = queries.record(self.store, run_id)
         return record is not None and stands_still(record)
 
@@ -234,7 +236,7 @@ def run(place: Place, wish: Wish) -> tuple[int, Mapping[str, Any]]:
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    """Can somebody here read a question and answer it? Not of a job in the background."""
+    """Tell whether somebody here can read a question and answer it. Not in a background job."""
     if sys.stdin is None or not (stream.isatty() and sys.stdin.isatty()):
         return False
     if not hasattr(os, "tcgetpgrp"):

@@ -62,7 +62,7 @@ def serve(place: Place, wish: Wish) -> int:
 
 
 def _runs_wait(place: Place) -> bool:
-    """Are runs unfinished, which nobody watches before we do?"""
+    """Tell whether runs are unfinished, which nobody watches before we do."""
     if not place.db.exists():
         return False
     with closing(place.reading()) as store:
@@ -131,8 +131,9 @@ def _engine(session: Session, reasons: Reasons) -> Iterator[Loop]:
 
 
 def _end_as_killed() -> None:
-    """VMM does not come back, and the threads that wait for it cannot be ended. A kill between any
-    two statements loses nothing, so it is done here rather than by whoever waits for us."""
+    """End the process as if killed: VMM does not come back, and the threads that wait for it cannot
+    be ended. A kill between any two statements loses nothing, so it is done here rather than by
+    whoever waits for us."""
     click.echo(
         "VMM does not answer; the step in hand is not waited for. Runs go on at the next start."
     )
@@ -142,7 +143,8 @@ def _end_as_killed() -> None:
 
 
 def _await_first_step(loop: Loop) -> None:
-    """From the first command on names can be looked up; a silent VMM is not waited for."""
+    """Wait for the first step, so that names can be looked up from the first command on; a silent
+    VMM is not waited for."""
     until = WALL.monotonic() + FIRST_STEP
     while loop.last is None and not loop.health and WALL.monotonic() < until:
         WALL.wait(threading.Event(), 0.05)

@@ -1,4 +1,4 @@
-"""One run in front of one person: tells what happens, draws the board, takes answers."""
+"""Watching of one run by one person: tells what happens, draws the board, takes answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DRAW_EVERY = 4  # looks without news between two drawings of the board
 
 
 def user() -> str:
-    """Who sits at the terminal, as the audit writes it."""
+    """User at the terminal, as the audit writes it."""
     try:
         return f"terminal:{getpass.getuser()}"
     except (OSError, KeyError):
@@ -26,7 +26,7 @@ def user() -> str:
 
 
 class Watch:
-    """Shows one run to one person while it goes on, and takes their answers."""
+    """View of one run for one person while it goes on; takes their answers."""
 
     def __init__(
         self, service: Service, run: Run, screen: Screen, policy: Policy, terminal: bool
@@ -43,7 +43,7 @@ class Watch:
         self.health = ""
 
     def skip(self) -> None:
-        """What happened before we came is not told again."""
+        """Skip what happened before we came: it is not told again."""
         told = events.since(self.store, 0, run=self.run.id)
         self.seen = told[-1].seq if told else 0
 
@@ -122,7 +122,7 @@ class Watch:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """On Ctrl-C say at once what is in flight, before anything is waited for."""
+        """Show at once on Ctrl-C what is in flight, before anything is waited for."""
         try:
             yield
         except KeyboardInterrupt:
@@ -131,7 +131,7 @@ class Watch:
             raise
 
     def in_flight(self) -> list[str]:
-        """What goes on without us, for somebody who has just pressed Ctrl-C."""
+        """Lines about what goes on without us, for somebody who has just pressed Ctrl-C."""
         record = queries.record(self.store, self.run.id)
         moves = [one.move for one in record.moves] if record else []
         moving = [move for move in moves if move.state is MoveState.MOVING]

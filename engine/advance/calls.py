@@ -1,4 +1,4 @@
-"""From steps to calls: every call of a plan in lanes, its answer or its error in step order.
+"""Calls of a plan's steps: every call in lanes, its answer or its error in step order.
 
 At most one call per host runs at a time and at most ``lanes`` together; what must come first
 (putting networks back) is begun first. With one lane everything runs in the caller's thread, in
@@ -41,8 +41,8 @@ _URGENCY = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call came to: networks by VM id, a job id, why rights are missing, or an error of
-    the port."""
+    """Result of a call: networks by VM id, a job id, why rights are missing, or an error of the
+    port."""
 
     networks: Mapping[str, Network] | None = None
     job: str | None = None

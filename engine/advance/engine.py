@@ -71,7 +71,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Advanced:
-    """What one step came to: did anything change, when must the next be at the latest
+    """Result of one step: whether anything changed, when the next step is due at the latest
     (``None``: when somebody wants something), and the error if VMM did not answer."""
 
     acted: bool
@@ -165,7 +165,8 @@ class Engine:
         return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
 
     def _hold_all(self, error: VmmError) -> bool:
-        """VMM does not answer: what is not on its way waits for it, and says so. Is that new?"""
+        """Hold every move that is not in flight while VMM does not answer, and say so; whether that
+        is new."""
         news = False
         with self._writing() as pen:
             pen.keep_beat(self.vmm)
@@ -180,7 +181,7 @@ class Engine:
         return news
 
     def _idle(self) -> Advanced:
-        """Nothing to do: keep the names fresh, no more often than the sweep."""
+        """Keep the names fresh while there is nothing to do, no more often than the sweep."""
         now = self.clock.now()
         known = queries.fleet(self.store, self.vmm)
         if known is None or now - known.at >= self.sweep:
@@ -200,7 +201,8 @@ class Engine:
         return rereading.carry_on(seen, last, refresh)
 
     def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
-        """Where starts that nobody saw the end of, and VMs that were lost sight of, may be."""
+        """Hosts that may hold VMs of starts whose end nobody saw, and VMs whose location is
+        unknown."""
         wanted = {m.move.vm_id for r in living for m in r.moves if not m.move.over}
         lost = queries.lost_attempts(self.store, self.vmm)
         hosts = [h for a in lost for h in (a.source, a.destination) if h]
@@ -233,8 +235,8 @@ class Engine:
     # --- writing -----------------------------------------------------------------------------
 
     def _close_interrupted(self, living: Sequence[RunRecord]) -> None:
-        """Calls of an engine that died in mid-call: they are idempotent, so they are done again.
-        LIVE and COLD stay open: whether they happened is observed."""
+        """Close calls of an engine that died in mid-call: they are idempotent, so they are done
+        again. LIVE and COLD stay open: whether they happened is observed."""
         cut = [
             (record.move, attempt)
             for run in living
@@ -324,7 +326,7 @@ def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
 
 
 def _result(error: VmmError | None) -> tuple[Result, str]:
-    """What a synchronous call came to."""
+    """Result of a synchronous call."""
     if error is None:
         return Result.OK, ""
     if isinstance(error, VmmLocked):
@@ -339,7 +341,7 @@ def _result(error: VmmError | None) -> tuple[Result, str]:
 
 
 def _never_left(error: VmmError) -> bool:
-    """Did the question not even reach the server? Then nothing can have happened."""
+    """Tell whether the request did not even reach the server: then nothing can have happened."""
     return isinstance(error, VmmUnavailable) and error.happened is False
 
 
@@ -350,8 +352,8 @@ def _rights(call: CheckRights, answer: Answer, now: float) -> Rights:
 
 
 def _write_start(pen: Pen, call: Start, attempt: int, answer: Answer) -> None:
-    """Accepted: VMM's job. Said no: back to pending. No answer: it stays open and keeps its
-    slot until an observation shows what became of it."""
+    """Write the result of a start. Accepted: VMM's job. Refused: back to pending. No answer: the
+    attempt stays open and keeps its slot until an observation shows its result."""
     error = answer.error
     if error is None:
         pen.issue_attempt(call.move, attempt, answer.job)
@@ -389,7 +391,7 @@ def _write_networks(
 
 
 def _changes(step: Step) -> bool:
-    """Is this more than waiting on for the same reason?"""
+    """Tell whether this step is more than waiting on for the same reason."""
     return not (isinstance(step, Hold) and step.move.wait is step.wait)
 
 

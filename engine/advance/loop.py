@@ -23,14 +23,15 @@ log = logging.getLogger(__name__)
 
 
 def _words(error: VmmError | None) -> str:
-    """What is wrong with VMM, in a sentence; empty: nothing."""
+    """Sentence about what is wrong with VMM; empty: nothing."""
     if isinstance(error, VmmUnavailable):
         return f"VMM does not answer: {error}"
     return str(error) if error is not None else ""
 
 
 class Bell:
-    """Sets :attr:`rang` every ``seconds`` of wall time, from APScheduler's own thread."""
+    """Timer that sets :attr:`rang` every ``seconds`` of wall time, from APScheduler's own
+    thread."""
 
     def __init__(self, seconds: float, rang: threading.Event) -> None:
         self.seconds, self.rang = seconds, rang
@@ -52,7 +53,7 @@ class Bell:
         self._scheduler = scheduler
 
     def is_alive(self) -> bool:
-        """Is its thread running? APScheduler's own ``running`` does not tell."""
+        """Tell whether the bell's thread runs. APScheduler's own ``running`` does not tell."""
         thread = getattr(self._scheduler, "_thread", None)
         return isinstance(thread, threading.Thread) and thread.is_alive()
 
@@ -64,7 +65,7 @@ class Bell:
 
 
 class Loop:
-    """Advances one engine, ring by ring, until it is told to stop.
+    """Loop that advances one engine, ring by ring, until it is told to stop.
 
     ``wake`` is rung by the bell and by people's intents. ``health`` is empty while all is well,
     else the sentence that says what is wrong; a bug in one step does not end the loop.
@@ -103,7 +104,7 @@ class Loop:
         self.health = _words(error)
 
     def _patience(self) -> float:
-        """How long to wait without a ring: three ticks, so that a dead bell costs little."""
+        """Seconds to wait without a ring: three ticks, so that a dead bell costs little."""
         return 3 * self.tick
 
     def _mind_the_bell(self) -> None:

@@ -1,4 +1,4 @@
-"""Writing the notes of a plan: each step that only changes rows, as deeds of one pen."""
+"""Writer of a plan's notes: each step that only changes rows, as deeds of one pen."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people want, as rows: requests, verbs, reviews, previews."""
+"""Intents of people as rows: requests, verbs, reviews, previews."""

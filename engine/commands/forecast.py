@@ -1,7 +1,8 @@
-"""What a request would do now, from the last observation alone: shown before anything starts.
+"""Forecast of a request, from the last observation alone: shown before anything starts.
 
-Pure. It judges by the same rules as the plan where one look suffices (what can never move, what
-lies powered down) and says how old that look is. What passes by itself is not foretold.
+Pure. A forecast judges by the same rules as the plan where one observation suffices (VMs that can
+never move, VMs that are powered down) and says how old that observation is. Conditions that pass by
+themselves are not forecast.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ class Hindered:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What would move and what would not. ``seconds``: about how long it takes, by the busiest
-    host. ``held`` are VMs of unfinished runs, ``there`` those that are on a destination already,
-    ``hosts`` destinations that take nothing now. ``digest``: what was shown is what starts."""
+    """Forecast of what would move and what would not. ``seconds``: about how long it takes, by the
+    busiest host. ``held`` are VMs of unfinished runs, ``there`` those that are on a destination
+    already, ``hosts`` destinations that take nothing now. ``digest``: what was shown is what
+    starts."""
 
     kind: str
     sources: tuple[str, ...]
@@ -121,7 +123,8 @@ def _is_excluded(vm: Vm, options: Options) -> bool:
 
 
 def _hindered(vm: Vm, destinations: Iterable[str], options: Options, fleet: Fleet) -> str:
-    """Why it can go to none of the destinations until a person changes something; or nothing."""
+    """Reason why the VM can go to none of the destinations until a person changes something; or
+    nothing."""
     if vm.blocks:
         return preflight.block_in_short(vm)
     lacking = []
@@ -152,7 +155,7 @@ def _seconds(
     fleet: Fleet,
     mb_per_s: float,
 ) -> float:
-    """As the board of such a run would say it at its start."""
+    """Seconds that the request would take, as the board of such a run would say it at its start."""
     run = Run(
         id=0,
         vmm=fleet.vmm,
@@ -177,7 +180,7 @@ def _seconds(
 
 
 def shown_digest(chosen: Chosen, options: Options) -> str:
-    """VM ids, hosts and path in one hash."""
+    """Hash of VM ids, hosts and path."""
     shown = {
         "vms": sorted(vm.id for vm, _ in chosen.vms if not _is_excluded(vm, options)),
         "sources": sorted(name.casefold() for name in chosen.sources),

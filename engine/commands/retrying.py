@@ -1,4 +1,4 @@
-"""Which moves of a run a retry takes up, and what it comes to."""
+"""Moves of a run that a retry takes up, and the answer to it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def chosen(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
 
 
 def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> None:
-    """A run that stops at the first failure would stop at once at one that stays.
+    """Refuse a retry of a run that would stop at once at a failed VM that stays.
 
     Raises ``Refused``."""
     run, again = record.run, {entry.move.id for entry in chosen}
@@ -57,7 +57,7 @@ def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> No
 
 
 def tried(chosen: Sequence[MoveRecord]) -> str:
-    """What a retry comes to: a damaged VM is not moved again."""
+    """Answer to a retry: a damaged VM is looked at again, not moved again."""
     told = []
     for how, damaged in (("tried", False), ("looked at", True)):
         moves = [m.move for m in chosen if (m.move.state is MoveState.DAMAGED) is damaged]

@@ -1,4 +1,5 @@
-"""The review of a broken glass: one transaction, one that counts, every refusal in the audit."""
+"""Review of a break-glass approval: one transaction, one that counts, every refusal in the
+audit."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from engine.store.pen import writing
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What a review came to. ``code``: ``ok``, or one of ``policy.review.ANSWERS``; only ``ok``
+    """Result of a review. ``code``: ``ok``, or one of ``policy.review.ANSWERS``; only ``ok``
     changed anything. ``review`` is as it stands now."""
 
     code: str

@@ -45,7 +45,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a click came to.
+    """Result of a click on an approval.
 
     ``code``: granted, denied, already (``by`` decided at ``at``), not_a_decider, own_run, stale,
     expired, withdrawn, started, unknown. Only granted and denied changed anything.
@@ -106,8 +106,8 @@ class Service:
         return Submitted(run, attached=False)
 
     def foresee(self, request: Request) -> Forecast | Run:
-        """What a request would do now, or the unfinished run that does it already. Writes
-        nothing; raises ``Refused`` as :meth:`submit` does."""
+        """Forecast what a request would do now, or return the unfinished run that does it already.
+        Writes nothing; raises ``Refused`` as :meth:`submit` does."""
         fleet = self._fleet()
         chosen = resolve(request, fleet)
         options = self.settings.options_for(request)
@@ -148,11 +148,12 @@ class Service:
             pen.event("run.noted", text, run=run_id)
 
     def activate(self, run_id: int) -> None:
-        """Its board is posted: a scheduled run begins. Idempotent."""
+        """Begin a scheduled run, once its board is posted. Idempotent."""
         self._turn(run_id, RunState.ACTIVE, "begins")
 
     def reject(self, run_id: int, why: str) -> None:
-        """Its board cannot be posted: a scheduled run ends before it began. Idempotent."""
+        """Reject a scheduled run whose board cannot be posted: it ends before it began.
+        Idempotent."""
         self._turn(run_id, RunState.REJECTED, f"was not started: {why}")
 
     def _turn(self, run_id: int, state: RunState, words: str) -> None:
@@ -225,7 +226,7 @@ def keep_unknown(pen: Pen, number: int, verb: str, by: str) -> Decision:
 
 
 def keep_refused(pen: Pen, asked: Approval, verb: str, by: str, answer: str, run: Run) -> Decision:
-    """A decision that changes nothing, kept in the audit. ``answer``: one of ``ANSWERS``."""
+    """Keep a decision that changes nothing in the audit. ``answer``: one of ``ANSWERS``."""
     why = approvals.ANSWERS[answer]
     text = f"{by} wanted to {verb} {asked.label}. Nothing changed: {why}."
     pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
@@ -233,7 +234,7 @@ def keep_refused(pen: Pen, asked: Approval, verb: str, by: str, answer: str, run
 
 
 def _is_same(record: RunRecord, request: Request, options: Options, chosen: Chosen) -> bool:
-    """Was exactly this asked for already, however it was spelled?"""
+    """Tell whether this run was asked for with exactly this request, however it was spelled."""
     run = record.run
     if run.kind != request.kind or set(run.destinations) != set(chosen.destinations):
         return False

@@ -1,9 +1,8 @@
-"""What people do to a run that is there: pause, resume, stop, abort, retry, skip, settle and more.
+"""Verbs on an existing run: pause, resume, stop, abort, retry, skip, settle and more.
 
-What each verb does in each state stands in one table, ``RULES``. Every method is one transaction,
-answers with one sentence of what it came to, and wakes the engine. Nothing here talks to the
-world: a person's word becomes rows, and the next plan acts on them. Raises ``Refused``; then
-nothing was changed.
+One table, ``RULES``, holds what each verb does in each state. Every method is one transaction,
+answers with one sentence about the result, and wakes the engine. Nothing here talks to the world: a
+verb becomes rows, and the next plan acts on them. Raises ``Refused``; then nothing was changed.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Steering:
     # --- the run ------------------------------------------------------------------------------
 
     def pause(self, word: str, *, by: str) -> str:
-        """Start nothing more for now. What is on its way is watched to its end."""
+        """Start nothing more for now. Migrations in flight are watched to their end."""
         with self._writing() as pen:
             record, said = self._record("pause", word)
             if said:
@@ -91,8 +90,8 @@ class Steering:
         return self._done(f"{run.label} goes on.")
 
     def stop(self, word: str, *, by: str) -> str:
-        """Start nothing more and end. Nothing is aborted: what is on its way is watched to its
-        end, its network put back."""
+        """Start nothing more and end. Nothing is aborted: migrations in flight are watched to their
+        end, their networks put back."""
         with self._writing() as pen:
             record, said = self._record("stop", word)
             if said:
@@ -102,7 +101,8 @@ class Steering:
         return self._done(_stopped(record))
 
     def abort(self, word: str, *, by: str) -> str:
-        """As ``stop``, and VMM is asked to stop the jobs of what is on its way."""
+        """Stop the run as ``stop`` does, and have VMM asked to stop the jobs of migrations in
+        flight."""
         with self._writing() as pen:
             record, said = self._record("abort", word)
             if said:
@@ -130,7 +130,7 @@ class Steering:
         pen.turn_run(run, RunState.STOPPING, f"{run.label} is stopped by {by}.", by)
 
     def own(self, word: str, *, by: str) -> str:
-        """Hand a run over to whoever says so: they are told how it goes."""
+        """Hand a run over to the person who says so: they are told how it goes."""
         with self._writing() as pen:
             record, said = self._record("own", word)
             run = record.run
@@ -160,8 +160,8 @@ class Steering:
     # --- its VMs ------------------------------------------------------------------------------
 
     def retry(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
-        """Have what did not move tried again, with a new count of attempts; damaged VMs are
-        looked at again where they are. An ended run goes on."""
+        """Retry VMs that did not move, with a new count of attempts; damaged VMs are looked at
+        again where they are. An ended run goes on."""
         with self._writing() as pen:
             record, said = self._record("retry", word)
             if said:
@@ -206,9 +206,9 @@ class Steering:
         return self._done(f"{names} {stay}.")
 
     def settle(self, word: str, vm: str, *, by: str) -> str:
-        """A person has looked at a VM that was lost sight of: what the next complete observation
-        shows is believed. Its network is checked where it is then, and runs may start it again; a
-        run that has ended looks, but moves it no more."""
+        """Settle a VM whose location was unknown, after a person has looked: what the next complete
+        observation shows is believed. Its network is checked where it is then, and runs may start
+        it again; a run that has ended looks, but moves it no more."""
         with self._writing() as pen:
             record, said = self._record("settle", word)
             if said:
@@ -235,8 +235,8 @@ class Steering:
         return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
 
     def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
-        """Send VMs to a host again on which one was damaged. ``shown``: those whose damage whoever
-        says it has seen, as ``id:...``; with another one since then nothing is done."""
+        """Send VMs to a host again on which one was damaged. ``shown``: the VMs whose damage the
+        person has seen, as ``id:...``; if another one was damaged since then, nothing is done."""
         with self._writing() as pen:
             record, said = self._record("go-on", word)
             if said:
@@ -271,7 +271,8 @@ class Steering:
         digest: str | None = None,
         reason: str = "",
     ) -> Decision:
-        """Take back a yes before the first of its VMs is started, or a question. As ``decide``."""
+        """Withdraw an approval before the first of its VMs is started, or a question. As
+        ``decide``."""
         with self._writing() as pen:
             asked = queries.approval(self.store, approval_id)
             record = queries.record(self.store, asked.run) if asked else None
@@ -317,7 +318,7 @@ class Steering:
         refuse_crossing(run.kind, run.sources, run.destinations, others)
 
     def _refuse_flying(self, run: Run, chosen: Sequence[MoveRecord]) -> None:
-        """What another run has on its way is that run's to look after."""
+        """Refuse VMs that another run has in flight: that run looks after them."""
         wanted = {entry.move.vm_id for entry in chosen}
         for record in queries.records(self.store, run.vmm):
             for entry in record.moves if record.run.id != run.id else ():
@@ -352,7 +353,7 @@ def _moving(record: RunRecord) -> list[Move]:
 
 
 def _flying(record: RunRecord) -> str:
-    """What goes on without us, as a sentence; empty: nothing."""
+    """Sentence about the migrations that go on without us; empty: none."""
     moving = _moving(record)
     if not moving:
         return ""

@@ -16,7 +16,7 @@ from engine.store import queries
 
 @dataclass(frozen=True)
 class Said:
-    """One sentence of what a verb came to. ``accepted``: not a decision that changed nothing."""
+    """Sentence with the result of a verb. ``accepted``: not a decision that changed nothing."""
 
     sentence: str
     accepted: bool = True

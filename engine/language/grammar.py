@@ -65,7 +65,7 @@ def parse_words(words: Sequence[str]) -> Command:
 
 
 def _is_prose(text: str) -> bool:
-    """Does the verb take a reason in people's own words?"""
+    """Tell whether the verb takes a reason in free text."""
     return (
         text.lstrip().casefold().startswith(tuple(f"{verb.name} " for verb in VERBS if verb.free))
     )
@@ -109,7 +109,7 @@ def spell_duration(seconds: float) -> str:
 
 
 def run_number(word: str) -> int:
-    """214 for ``R214`` or ``214``."""
+    """Number of a run: 214 for ``R214`` or ``214``."""
     match = re.fullmatch(r"[rR]?([1-9][0-9]{0,8})", word.strip())
     if match is None:
         raise UsageError(
@@ -119,7 +119,7 @@ def run_number(word: str) -> int:
 
 
 def approval_number(word: str) -> int:
-    """3 for ``A3`` or ``3``."""
+    """Number of an approval: 3 for ``A3`` or ``3``."""
     match = re.fullmatch(r"[aA]?([1-9][0-9]{0,8})", word.strip())
     if match is None:
         raise UsageError(
@@ -129,7 +129,7 @@ def approval_number(word: str) -> int:
 
 
 def took(seconds: float) -> str:
-    """How people say a time span: ``45 s``, ``17 min 55 s``, ``6 h 31 min``, ``2 d 3 h``."""
+    """Time span as people say it: ``45 s``, ``17 min 55 s``, ``6 h 31 min``, ``2 d 3 h``."""
     whole = round(seconds)
     parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min")]
     said = [f"{count} {unit}" for count, unit in [*parts, (whole % 60, "s")] if count]
@@ -137,7 +137,8 @@ def took(seconds: float) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Do the pattern's ``*`` and ``?`` fit this name? Case is ignored, brackets are letters."""
+    """Tell whether the name fits the pattern's ``*`` and ``?``. Case is ignored, brackets are
+    letters."""
     return fnmatchcase(name.casefold(), pattern.casefold().replace("[", "[[]"))
 
 
@@ -149,7 +150,7 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
 
 
 def _look(word: str) -> str:
-    """How a word looks at a glance: HV0I and hv01 are the same."""
+    """Look of a word at a glance: HV0I and hv01 are the same."""
     return word.casefold().translate(str.maketrans("oil", "011"))
 
 
@@ -184,7 +185,7 @@ def _sentence(said: Sequence[Word]) -> tuple[str, ...]:
 
 
 class _Reader:
-    """Reads the words of one command from left to right."""
+    """Reader of the words of one command, from left to right."""
 
     def __init__(self, words: tuple[Word, ...], text: str, where: Where) -> None:
         self.words, self.text, self.where = words, text, where
@@ -392,7 +393,7 @@ class _Reader:
         return self.wrong(word, sentence, f"What may follow: {words}.")
 
     def instead_of(self, word: Word, seen: set[str]) -> str:
-        """What was meant by a name after a name: a forgotten "to", comma or quotation mark."""
+        """Hint for a name after a name: a forgotten "to", comma or quotation mark."""
         before = self.words[: self.position - 1]
         later = self.words[self.position :]
         if "to" not in seen and all(one.key != "to" for one in later):

@@ -1,4 +1,4 @@
-"""What people's words stand for: hosts, VMs and runs, looked up in the last observation and rows.
+"""Names that people type: hosts, VMs and runs, looked up in the last observation and rows.
 
 Every word that fits nothing, or several things, is refused with what to type instead.
 """
@@ -39,7 +39,7 @@ _GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "is nowhere 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a request's words stand for in this fleet."""
+    """Hosts and VMs that a request's words stand for in this fleet."""
 
     sources: tuple[str, ...]
     destinations: tuple[str, ...]
@@ -72,7 +72,7 @@ def resolve(request: Request, fleet: Fleet) -> Chosen:
 
 
 def _place(vm: Vm) -> str | None:
-    """Where it is, by Hyper-V's word where we have it, else by VMM's."""
+    """Location of a VM, by Hyper-V's word where we have it, else by VMM's."""
     return vm.seen_on[0] if len(vm.seen_on) == 1 else vm.vmm_host
 
 
@@ -141,7 +141,7 @@ def _match(word: str, known: list[tuple[Vm, str]], fleet: Fleet) -> list[tuple[V
 
 
 def _no_vm(word: str, name: str, host: str | None, known: list[tuple[Vm, str]]) -> Refused:
-    """Nothing matches: the nearest name that exists, and where."""
+    """Refusal of a word that matches no VM, with the nearest name that exists, and where."""
     near = grammar.nearest(name, [vm.name for vm, _ in known])
     where = next((place for vm, place in known if vm.name == near), None)
     hint = f"Nearest: {near} on {short(where)}. Nothing started." if near else "Nothing started."
@@ -223,7 +223,7 @@ def _is_named(word: str, entry: MoveRecord) -> bool:
 
 
 def stands(move: Move) -> str:
-    """How a move stands, in words: ``db01 did not move``."""
+    """State of a move in words: ``db01 did not move``."""
     said = _STANDS[move.state]
     return f"{move.vm} {_GONE.get(move.outcome, said) if move.outcome else said}"
 

@@ -1,9 +1,9 @@
-r"""From what people type, paste or have mangled by Slack to words with their place in the text.
+r"""Words of what people type or paste, or what Slack mangles, with their place in the text.
 
-Two steps. :func:`plain` undoes what editors and Slack do to text: dashes, curly quotes, odd
-spaces, invisible characters, entities, links, emoji made of ``D:`` and ``:\``. :func:`split`
-cuts the result into names and commas. Both remember where every character stood in the
-original text, so that an error can point at the word as the person wrote it.
+Two steps. :func:`plain` undoes what editors and Slack do to text: dashes, curly quotes, odd spaces,
+invisible characters, entities, links, emoji made of ``D:`` and ``:\``. :func:`split` cuts the
+result into names and commas. Both remember where every character stood in the original text, so
+that an error can point at the word as the person wrote it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Plain:
     spans: tuple[Span, ...]
 
     def origin(self, start: int, end: int) -> Span:
-        """Where the characters from ``start`` up to ``end`` stood in the original text."""
+        """Position in the original text of the characters from ``start`` up to ``end``."""
         if start >= len(self.spans):
             return (len(self.original), len(self.original))
         return (self.spans[start][0], self.spans[max(start, end - 1)][1])
@@ -134,7 +134,7 @@ def split_each(texts: Sequence[str], shown: str, *, prose: bool = False) -> tupl
 
 
 class _Scanner:
-    """Reads one piece of cleaned text from left to right."""
+    """Reader of one piece of cleaned text, from left to right."""
 
     def __init__(
         self, cleaned: Plain, shown: str, offset: int, *, spaces: bool, bold: bool, prose: bool
@@ -185,7 +185,7 @@ class _Scanner:
         return position
 
     def _quotation(self, start: int) -> tuple[str, int]:
-        """What stands between quotation marks (doubled: one of them), and where it ends."""
+        """Text between quotation marks (a doubled mark stands for one), and where it ends."""
         mark, letters, position = self.text[start], "", start + 1
         while position < len(self.text):
             if self.text[position] != mark:

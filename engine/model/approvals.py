@@ -1,4 +1,5 @@
-"""Questions to on-call engineers, their answers, and the reviews of broken glasses."""
+"""Approvals that on-call engineers are asked for, their answers, and the reviews of break-glass
+approvals."""
 
 from __future__ import annotations
 
@@ -42,9 +43,9 @@ class Approval:
 
 @dataclass(frozen=True)
 class Review:
-    """A broken glass that somebody else has to look at: who broke it for ``approval``, when (Unix
-    seconds UTC) and why; then who looked (``by``), when (``at``), and what they say of it. Open
-    while nobody has."""
+    """Review of a break-glass approval by somebody else: who broke the glass for ``approval``, when
+    (Unix seconds UTC) and why; then who looked (``by``), when (``at``), and what they say of it.
+    Open while nobody has."""
 
     approval: int
     run: int
@@ -58,7 +59,7 @@ class Review:
 
     @property
     def is_open(self) -> bool:
-        """Has nobody looked yet?"""
+        """True until somebody has reviewed."""
         return self.at is None
 
     @property

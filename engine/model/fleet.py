@@ -9,7 +9,7 @@ from typing import Literal
 
 
 def same_host(one: str | None, other: str | None) -> bool:
-    """Is this the same host? Names are compared without case; ``None`` is nobody."""
+    """Tell whether both names mean the same host. Case is ignored; ``None`` matches no host."""
     return one is not None and other is not None and one.casefold() == other.casefold()
 
 
@@ -19,12 +19,12 @@ def short(host: str | None) -> str:
 
 
 def is_called(host: str, word: str | None) -> bool:
-    """Does this word name this host: its full name, or its short one?"""
+    """Tell whether this word names this host, by its full or its short name."""
     return same_host(host, word) or same_host(short(host), word)
 
 
 class HyperVState(StrEnum):
-    """What Hyper-V says of a VM's power; every word we have no use for is OTHER."""
+    """Power state of a VM as Hyper-V reports it; every word we have no use for is OTHER."""
 
     RUNNING = "Running"
     OFF = "Off"
@@ -106,22 +106,22 @@ class Vm:
 
     @property
     def down(self) -> bool:
-        """Does Hyper-V itself say Off, Saved or Paused?"""
+        """True if Hyper-V itself says Off, Saved or Paused."""
         return self.hyperv_state in DOWN
 
     @property
     def backing_up(self) -> bool:
-        """Only Hyper-V's operational status shows a backup; VMM goes on saying Running."""
+        """True if Hyper-V's operational status shows a backup; VMM goes on saying Running."""
         return "BackingUpVirtualMachine" in self.hyperv_status
 
     @property
     def migrating(self) -> bool:
-        """Does VMM's status or Hyper-V's operational status say that it is on its way?"""
+        """True if VMM's status or Hyper-V's operational status shows the VM in flight."""
         return self.vmm_status == "UnderMigration" or self.migrating_by_hyperv
 
     @property
     def migrating_by_hyperv(self) -> bool:
-        """Does Hyper-V itself say that it is on its way? VMM's word may be stale, this is not."""
+        """True if Hyper-V itself shows the VM in flight. VMM's word may be stale, this is not."""
         words = {"MigratingVirtualMachine", "StorageMigrationPhaseOne", "StorageMigrationPhaseTwo"}
         return bool(words & set(self.hyperv_status))
 
@@ -166,7 +166,7 @@ class Fleet:
         return self._hosts.get(name.casefold()) if name else None
 
     def answers(self, name: str | None) -> bool:
-        """Did the Hyper-V of this host give a complete answer?"""
+        """Tell whether the Hyper-V of this host gave a complete answer."""
         host = self.host(name)
         return host is not None and host.seen_at is not None
 

@@ -60,7 +60,7 @@ def classic_rule(text: str) -> str | None:
 
 
 def classic_key(rule: str) -> str:
-    """What makes a classic rule unique on one adapter: everything but the action."""
+    """Key that makes a classic rule unique on one adapter: everything but the action."""
     return rule.partition(" ")[2]
 
 
@@ -99,7 +99,7 @@ class Adapter:
 
     @property
     def label(self) -> str:
-        """How people find it: its MAC, else its id."""
+        """Name by which people find the adapter: its MAC, else its id."""
         return self.mac or self.id
 
 
@@ -122,14 +122,14 @@ class Difference:
     repairable: bool = False
 
     def __str__(self) -> str:
-        """Without its adapter: ``vlan 10 (found untagged)``."""
+        """Text of the difference without its adapter: ``vlan 10 (found untagged)``."""
         found = f" (found {self.found})" if self.found else ""
         return f"{self.what} {self.value}{found}"
 
 
 @dataclass(frozen=True)
 class AdapterRepair:
-    """What to put back on one adapter of one VM; ``None`` and empty mean: leave alone.
+    """Settings to put back on one adapter of one VM; ``None`` and empty mean: leave alone.
 
     ``adapter_id`` is the id on the host where the VM is now. ``guards`` are those to turn on;
     none is ever turned off.
@@ -154,7 +154,7 @@ class AdapterRepair:
 
 @dataclass(frozen=True)
 class Repair:
-    """What to put back on the adapters of one VM, most urgent adapter first."""
+    """Settings to put back on the adapters of one VM, most urgent adapter first."""
 
     host: str
     adapters: tuple[AdapterRepair, ...] = ()

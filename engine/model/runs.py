@@ -39,7 +39,7 @@ class MoveState(StrEnum):
 
 
 class AttemptKind(StrEnum):
-    """What we tried. LIVE and COLD share one count; every other kind has its own."""
+    """Kind of an attempt. LIVE and COLD share one count; every other kind has its own."""
 
     LIVE = "live"
     COLD = "cold"
@@ -53,7 +53,7 @@ MIGRATIONS = frozenset({AttemptKind.LIVE, AttemptKind.COLD})
 
 
 class Result(StrEnum):
-    """How an attempt ended. Failed, refused and lost are charged; the others are not."""
+    """Result of an attempt. Failed, refused and lost are charged; the others are not."""
 
     OK = "ok"
     FAILED = "failed"
@@ -68,7 +68,7 @@ CHARGED = frozenset({Result.FAILED, Result.REFUSED, Result.LOST})
 
 
 class Wait(StrEnum):
-    """Why a move waits. Limits and what follows stand in ``policy/waits.py``."""
+    """Reason why a move waits. Limits and what follows stand in ``policy/waits.py``."""
 
     SLOT = "SLOT"
     ROOM = "ROOM"
@@ -91,7 +91,7 @@ class Wait(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a move ended, in one word that scripts can rely on."""
+    """Outcome of a move, in one word that scripts can rely on."""
 
     MOVED = "MOVED"
     ALREADY_THERE = "ALREADY_THERE"
@@ -132,7 +132,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for, in their words: nothing is looked up yet.
+    """Request of a person, in their own words: nothing is looked up yet.
 
     ``kind`` host: empty ``sources``. ``kind`` vm: move the VMs that ``vms`` name (wildcards,
     ``name@host``, ``id:GUID``). ``given`` lists the option words that were typed, so that
@@ -189,22 +189,22 @@ class Run:
 
     @property
     def told(self) -> str:
-        """Who is told how it goes."""
+        """Person who is told how the run goes: the owner, else the requester."""
         return self.owner or self.by
 
     @property
     def anew(self) -> float:
-        """When it began, or last began anew."""
+        """Time at which the run began, or was last resumed."""
         return max(self.began, self.resumed or 0.0)
 
     @property
     def began(self) -> float:
-        """When it began; before that, when it was asked for."""
+        """Time at which the run began; before that, when it was requested."""
         return self.started if self.started is not None else self.created
 
     @property
     def over(self) -> bool:
-        """Has it ended for good?"""
+        """True once the run has ended for good."""
         return self.state in RUN_ENDS
 
 
@@ -269,7 +269,7 @@ class Move:
 
     @property
     def over(self) -> bool:
-        """Has it ended?"""
+        """True once the move has ended."""
         return self.state in MOVE_ENDS
 
     @property
@@ -299,12 +299,12 @@ class Attempt:
 
     @property
     def open(self) -> bool:
-        """Is its outcome still to be observed?"""
+        """True until the outcome of the attempt has been observed."""
         return self.ended is None
 
     @property
     def charged(self) -> bool:
-        """Does it count against the cap of its kind?"""
+        """True if the attempt counts against the cap of its kind."""
         return self.result in CHARGED
 
 
@@ -330,7 +330,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Rights:
-    """May we read and write extended ACLs on ``host``? As found at ``at``; ``why`` not, in words.
+    """Right to read and write extended ACLs on ``host``, as found at ``at``; ``why`` not, in words.
     ``ok`` is ``None`` where it could not be found out."""
 
     host: str
@@ -378,7 +378,7 @@ class MoveRecord:
         return tuple(a for a in self.attempts if a.kind in kinds)
 
     def counted(self, *kinds: AttemptKind) -> tuple[Attempt, ...]:
-        """As ``of``, without those of before a person had it tried again."""
+        """Attempts as ``of`` gives them, without those from before a person's retry."""
         return tuple(a for a in self.of(*kinds) if a.begun >= (self.move.retried or 0.0))
 
     def since_move(self, kind: AttemptKind) -> tuple[Attempt, ...]:
@@ -390,14 +390,15 @@ class MoveRecord:
 
     @property
     def looked_at_again(self) -> bool:
-        """Is it a damaged VM whose network a person has had checked once more?"""
+        """True for a damaged VM whose network a person has had checked once more."""
         move = self.move
         checked = move.state is MoveState.RESTORING and move.retried is not None
         return checked and not self.counted(*MIGRATIONS)
 
     @property
     def holds_its_host_up(self) -> bool:
-        """Was it damaged where it is, and has nobody said go on? Its host takes no further VM."""
+        """True if the VM was damaged where it is and no person has cleared it: its host takes no
+        further VM."""
         damaged = self.move.state is MoveState.DAMAGED or self.looked_at_again
         return damaged and self.move.cleared is None
 

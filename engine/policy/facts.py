@@ -1,4 +1,4 @@
-"""What a plan is made of beside the runs and the fleet: rows that belong to no living run."""
+"""Inputs of a plan beside the runs and the fleet: rows that belong to no living run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Facts:
         return next((d for d in self.damages if same_host(d.host, host)), None)
 
     def rights_on(self, host: str, run: Run) -> Rights | None:
-        """What was found there since this run began or began anew; ``None``: not looked yet."""
+        """Rights found on this host since the run began or was last resumed; ``None``: not checked
+        yet."""
         found = self.rights.get(host.casefold())
         return found if found is not None and found.at >= run.anew else None
 
@@ -64,6 +65,6 @@ class Breakers:
     broken: Mapping[Way, Breaker] = field(default_factory=dict)
 
     def between(self, source: str, destination: str) -> Breaker | None:
-        """What is broken on this way: the pair's breaker, else the destination's."""
+        """Broken breaker between these hosts: the pair's breaker, else the destination's."""
         pair = self.broken.get((source.casefold(), destination.casefold()))
         return pair or self.broken.get(("", destination.casefold()))

@@ -1,9 +1,9 @@
-"""What to do now, for all runs of one VMM server: ``plan(runs, fleet, now) -> Plan``.
+"""Plan of what to do now, for all runs of one VMM server: ``plan(runs, fleet, now) -> Plan``.
 
-Pure: the same rows and the same observation give the same steps, after a crash too. How it
-works: every move climbs its own ladder; those that are ready compete for slots across runs,
-the busiest host's longest first; questions, adoptions and endings are decided per run. Restores
-come before starts. A plan never starts what this very observation does not show a free slot for.
+Pure: the same rows and the same observation give the same steps, after a crash too. How it works:
+every move climbs its own ladder; those that are ready compete for slots across runs, the busiest
+host's longest first; questions, adoptions and endings are decided per run. Restores come before
+starts. A plan starts a move only if this very observation shows a free slot for it.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def plan(
 def _check_rights(
     living: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
 ) -> list[Step]:
-    """Before the first start of a run every host of it is asked whether we may read and write
-    extended ACLs there; where that could not be found out, it is asked again."""
+    """Check our rights to read and write extended ACLs on every host of a run before its first
+    start; a host where they could not be found out is asked again."""
     wanted: dict[str, Step] = {}
     for record in living:
         moves = [entry.move for entry in record.moves if entry.move.state is MoveState.PENDING]
@@ -107,7 +107,7 @@ def _check_rights(
 
 @dataclass(frozen=True)
 class _Ground:
-    """What all moves of one run are judged on."""
+    """Facts that all moves of one run are judged on."""
 
     fleet: Fleet
     now: float
@@ -120,8 +120,8 @@ class _Ground:
 
 
 def _goes_on(record: RunRecord, ready: Sequence[Ready], draft: Draft) -> bool:
-    """May what is ready in this run be started, or does it stop at a failure, or pause because
-    no way is left open to it?"""
+    """Tell whether the ready moves of this run may be started. They may not if the run stops at a
+    failure, or if no destination is left open: then the run is paused."""
     run = record.run
     if _is_failing(record, draft):
         return False
@@ -135,7 +135,8 @@ def _goes_on(record: RunRecord, ready: Sequence[Ready], draft: Draft) -> bool:
 
 
 def _is_failing(record: RunRecord, draft: Draft) -> bool:
-    """Does the request want nothing more started, because of what failed before or just now?"""
+    """Tell whether the request forbids further starts because of a failure, earlier or in this
+    draft."""
     if not record.run.options.stop_on_failure:
         return False
     ids = {entry.move.id for entry in record.moves}
@@ -194,8 +195,8 @@ def _climb(record: RunRecord, ground: _Ground, draft: Draft) -> list[Ready]:
 
 
 def _wants_renewal(view: View) -> bool:
-    """Does the grant of a VM that still waits end soon? Asked again ahead of need, so that the
-    night does not stand still for it."""
+    """Tell whether the grant of a VM that still waits ends soon. Renewal is requested ahead of
+    need, so that the night does not stand still for it."""
     move = view.move
     if move.state is not MoveState.PENDING or move.power != "down":
         return False
@@ -217,7 +218,7 @@ def _ladder(view: View) -> Verdict:
 
 
 def _adopt(record: RunRecord, fleet: Fleet) -> list[Step]:
-    """VMs that appeared on a source of an active host run join it."""
+    """Adopt VMs that appeared on a source of an active host run."""
     if record.run.state is not RunState.ACTIVE:
         return []
     return [Adopt(record.run.id, vm, source) for vm, source in newcomers(record, fleet)]

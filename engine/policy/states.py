@@ -1,9 +1,9 @@
-"""Which state may follow which, as data: runs, moves, approvals.
+"""Tables of which state may follow which: runs, moves, approvals.
 
-Rule 1: every state change of a row is checked against these tables by the one function that
-writes it (``store/deeds.py``); nothing else changes a state. Rule 2: a state that is not a key
-is final. Rule 3: what has ended (``RUN_ENDS``, ``MOVE_ENDS``) goes on only by the word of a
-person, never by the engine's own. The diagrams in ``docs/states.md`` are drawn from here.
+Rule 1: every state change of a row is checked against these tables by the function that writes it
+(``store/pen.py``, ``store/pen_moves.py``); nothing else changes a state. Rule 2: a state that is
+not a key is final. Rule 3: what has ended (``RUN_ENDS``, ``MOVE_ENDS``) goes on only by the word of
+a person, never by the engine's own. The diagrams in ``docs/states.md`` are drawn from here.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ APPROVAL: Mapping[ApprovalState, frozenset[ApprovalState]] = {
 
 
 def may_follow(table: Mapping[S, frozenset[S]], old: S, new: S) -> bool:
-    """Does the table allow the step from ``old`` to ``new``?"""
+    """Tell whether the table allows the step from ``old`` to ``new``."""
     return new in table.get(old, frozenset())
 
 

@@ -1,4 +1,4 @@
-"""What a plan consists of: small values that say what to write and what to call.
+"""Steps of a plan: small values that say what to write and what to call.
 
 A step is either a *note* (only rows change) or a *call* (something is asked of the world, and
 its result becomes rows). ``hosts`` of a call are the lanes it occupies.
@@ -57,15 +57,15 @@ class Hold:
 
 @dataclass(frozen=True)
 class Unhold:
-    """What a move that is on its way waited for is over: should it come again, its limit begins
-    anew."""
+    """End of the wait of a move in flight: if the same wait comes again, its limit begins anew."""
 
     move: Move
 
 
 @dataclass(frozen=True)
 class Arrive:
-    """Where an attempt ended, or where a VM was found: its network is checked there next.
+    """Arrival of a VM where an attempt ended or where it was found: its network is checked there
+    next.
 
     ``settle`` ends the open LIVE or COLD attempt with that result.
     """
@@ -77,7 +77,7 @@ class Arrive:
 
 @dataclass(frozen=True)
 class Return:
-    """Back to pending: the attempt is over, the VM is where it was and its network as saved.
+    """Return to pending: the attempt is over, the VM is where it was and its network as saved.
 
     ``repaired`` is what we put back and saw to be there again.
     """
@@ -129,9 +129,10 @@ class Expire:
 
 @dataclass(frozen=True)
 class SeeEmpty:
-    """Both VMM and Hyper-V show no VM on these hosts, for the first or the second time.
+    """Observation that both VMM and Hyper-V show no VM on these hosts, for the first or the second
+    time.
 
-    ``hosts`` empty and ``first`` ``None``: it was not so after all, or is no longer.
+    ``hosts`` empty and ``first`` ``None``: the hosts were not empty after all, or are no longer.
     """
 
     run: int
@@ -142,7 +143,8 @@ class SeeEmpty:
 
 @dataclass(frozen=True)
 class Quiet:
-    """Nothing is left to do in this run since ``at``; ``None``: there is again."""
+    """Time ``at`` since which nothing is left to do in this run; ``None``: something is left
+    again."""
 
     run: int
     at: float | None
@@ -158,7 +160,7 @@ class ComeBack:
 
 @dataclass(frozen=True)
 class CallOut:
-    """It has waited for a slot for long without any change: people are told."""
+    """Notice to people that a move has waited for a slot for long without any change."""
 
     move: Move
     text: str
@@ -249,7 +251,7 @@ class Dismiss:
 
 @dataclass(frozen=True)
 class RefreshVm:
-    """Have VMM re-read a VM."""
+    """Call that makes VMM re-read a VM."""
 
     move: Move
     host: str
@@ -261,7 +263,8 @@ class RefreshVm:
 
 @dataclass(frozen=True)
 class CheckRights:
-    """May we read and write extended ACLs on this host? Asked before the first start of a run."""
+    """Check of our rights to read and write extended ACLs on this host, made before the first start
+    of a run."""
 
     host: str
 
@@ -316,7 +319,7 @@ CALLS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do now, in order, and the hosts whose truth the next plan needs re-read.
+    """Steps to take now, in order, and the hosts to re-read before the next plan.
 
     ``due`` is the earliest time at which this plan would come out differently on an unchanged
     world (a wait's limit, a back-off, the second look at an empty host); ``None``: never.
@@ -328,5 +331,5 @@ class Plan:
 
 
 def is_call(step: Step) -> TypeGuard[Call]:
-    """Does this step ask something of the world?"""
+    """Tell whether this step asks something of the world."""
     return isinstance(step, CALLS)

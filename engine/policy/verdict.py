@@ -1,8 +1,9 @@
-"""One move, read from top to bottom: the moving rungs, and those that all ladders share.
+"""Verdict on one move, read from top to bottom: the moving rungs, and those that all ladders share.
 
-Each ladder looks at one move and one observation and says the first thing that is true. The
-order is the policy. The pending ladder stands in ``eligibility.py``, the restoring one in
-``restoring.py``; starts, slots and the end of the run are decided across moves in ``plan.py``.
+Each ladder looks at one move and one observation and says the first thing that is true. The order
+is the policy. The pending ladder stands in ``ladders/pending.py``, the restoring one in
+``ladders/restoring.py``; starts, slots and the end of the run are decided across moves in
+``plan.py``.
 """
 
 from __future__ import annotations
@@ -65,17 +66,17 @@ class View:
         return self.fleet.vm(self.move.vm_id)
 
     def is_destination(self, host: str | None) -> bool:
-        """Is this one of the hosts that the request approved?"""
+        """Tell whether this host is a destination that the request approved."""
         return any(same_host(host, d) for d in self.run.destinations)
 
     def is_source(self, host: str | None) -> bool:
-        """Is this where the VM was, or another source of the run?"""
+        """Tell whether the VM was on this host, or whether it is another source of the run."""
         return same_host(host, self.move.source) or any(
             same_host(host, s) for s in self.run.sources
         )
 
     def silent(self, *names: str) -> tuple[str, ...]:
-        """Those of these hosts that did not answer."""
+        """Hosts among these that did not answer."""
         return tuple(n for n in dict.fromkeys(names) if not self.fleet.answers(n))
 
     def unasked(self) -> tuple[str, ...]:
@@ -86,7 +87,7 @@ class View:
         return (host.name,)
 
     def is_fresh(self, *names: str | None) -> bool:
-        """Did VMM re-read these hosts for this very observation, or try to in vain?"""
+        """Tell whether VMM re-read these hosts for this very observation, or tried to in vain."""
         for name in names:
             host = self.fleet.host(name)
             if host is None or host.locked or host.error is not None:
@@ -98,9 +99,9 @@ class View:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a ladder says: a step, or that the move is ready to start, or that it must be asked
-    for; the hosts to re-read before the next look; when the answer would change by itself.
-    ``pauses``: why nothing of it can go on before a person says so."""
+    """Verdict of a ladder: a step, a move that is ready to start, or a move that needs approval;
+    the hosts to re-read before the next look; when the verdict would change by itself. ``pauses``:
+    why the move cannot go on until a person resumes the run."""
 
     step: Step | None = None
     refresh: tuple[str, ...] = ()
@@ -111,7 +112,7 @@ class Verdict:
 
 
 def retry(move: Move) -> str:
-    """What to type to have it tried again."""
+    """Command to type for a retry of this move."""
     return typed("retry", move.run, move)
 
 
@@ -121,7 +122,8 @@ def typed(verb: str, run: int, move: Move) -> str:
 
 
 def settle(move: Move) -> str:
-    """What opens a VM again whose place nobody knows: no run starts it before."""
+    """Hint with the command that releases a VM whose location is unknown: no run starts it
+    before."""
     return f"No run starts it before you type: {typed('settle', move.run, move)}"
 
 
@@ -135,8 +137,8 @@ def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict
 
 
 def hold_or(view: View, wait: Wait, text: str, ending: Finish) -> Verdict:
-    """Wait for this, or end the move when it has waited for too long. In a paused run nothing ends
-    by itself but what was on its way already."""
+    """Hold a move, or end it when it has waited for too long. In a paused run nothing ends by
+    itself but what was in flight already."""
     if view.run.state is RunState.PAUSED and view.move.state is MoveState.PENDING:
         return Verdict(Hold(view.move, wait, text))
     if waits.too_long(view.move, wait, view.rules, view.run.options, view.now):
@@ -167,7 +169,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
 
 
 def hold_two_places(view: View) -> Verdict:
-    """Hyper-V shows it on two hosts: touch nothing, re-read, then a person."""
+    """Hold a VM that Hyper-V shows on two hosts: touch nothing, re-read, then a person."""
     move, vm = view.move, view.vm
     seen = vm.seen_on if vm else ()
     places = " and ".join(short(h) for h in seen)
@@ -210,12 +212,12 @@ def hold_missing(view: View) -> Verdict:
 
 
 def _lost(view: View) -> tuple[Result, str] | None:
-    """How the open attempt of a VM that cannot be found ends."""
+    """Result of the open attempt of a VM that cannot be found."""
     return (Result.LOST, "The VM was not found again.") if view.record.open_migration else None
 
 
 def hold_foreign(view: View) -> Verdict:
-    """Somebody else moves it: wait, and look where it ends."""
+    """Hold a VM that somebody else moves: wait, and look where it ends."""
     move = view.move
     job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
     to = f" to {short(job.target)}" if job is not None and job.target else ""
@@ -232,7 +234,7 @@ def hold_foreign(view: View) -> Verdict:
 
 
 def elsewhere(move: Move, host: str) -> Finish:
-    """Somebody took it to a host that the request does not name."""
+    """End a move whose VM somebody took to a host that the request does not name."""
     return Finish(
         move,
         MoveState.SKIPPED,

@@ -1,4 +1,4 @@
-"""How long each wait may last, and what follows; the numbers that all rungs share.
+"""Limits of waits, and what follows; the numbers that all rungs share.
 
 A wait without an entry in :attr:`Rules.limits` has no limit of its own: a slot comes free, a
 person decides, another run ends.
@@ -47,7 +47,7 @@ class Rules:
     limits: Mapping[Wait, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
 
     def limit(self, wait: Wait, options: Options) -> float | None:
-        """How long this wait may last in a run with these options; ``None``: without limit."""
+        """Limit of this wait in a run with these options; ``None``: no limit."""
         if wait is Wait.BACKUP:
             return options.backup
         return self.limits.get(wait)
@@ -69,7 +69,7 @@ def waited(move: Move, wait: Wait, now: float) -> float:
 
 
 def too_long(move: Move, wait: Wait, rules: Rules, options: Options, now: float) -> bool:
-    """Has the move waited for this longer than its limit?"""
+    """Tell whether the move has waited for this longer than its limit."""
     limit = rules.limit(wait, options)
     return limit is not None and waited(move, wait, now) >= limit
 
@@ -126,9 +126,9 @@ def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 
 def refused_for(attempts: tuple[Attempt, ...], rules: Rules, now: float) -> float:
-    """For how long every start has been void by a lock or a stale look: the pauses after them, not
-    what was waited for in between (a slot, a person, sight). A lost race for a slot has no limit:
-    slots come free."""
+    """Seconds for which every start has been void by a lock or a stale look: the pauses after them,
+    not what was waited for in between (a slot, a person, sight). A lost race for a slot has no
+    limit: slots come free."""
     row = _void(attempts)
     if any(a.result is Result.BUSY for a in row):
         return 0.0

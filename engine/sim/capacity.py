@@ -56,7 +56,7 @@ def drive_to(migration: Migration, host: HostState) -> str:
 
 
 def lacks_disk(state: State, vm: VmState, migration: Migration) -> str:
-    """Why the disks cannot go there, in the words of Windows; empty: they can.
+    """Reason why the disks cannot go there, in the words of Windows; empty: they can.
 
     A path without a drive letter (a share) is not modelled: there is always room.
     """
@@ -82,7 +82,7 @@ def lacks_disk(state: State, vm: VmState, migration: Migration) -> str:
 
 
 def lacks_memory(state: State, vm: VmState, migration: Migration) -> str:
-    """Why a live migration fails for want of memory, as its job says it; empty: it does not."""
+    """Reason why a live migration fails for want of memory, in its job's words; empty: none."""
     host = state.hosts[migration.destination]
     free = free_memory_mb(state, host, _coming(state, host, migration.id))
     wanted = int(vm.spec.memory_gb * 1024)
@@ -96,8 +96,8 @@ def lacks_memory(state: State, vm: VmState, migration: Migration) -> str:
 
 
 def _coming(state: State, host: HostState, without: str) -> Iterator[Coming]:
-    """Who is on the way to this host and was not there before. What is bound to fail at once
-    takes nothing."""
+    """VMs in flight to this host that were not there before. A migration that is bound to fail at
+    once takes nothing."""
     for migration in state.open:
         vm = state.vms.get(migration.vm_id)
         if (

@@ -50,11 +50,11 @@ class Deaths:
         self._armed: list[Kill] = []
 
     def arm(self, kill: Kill) -> None:
-        """From now on; writes are counted from here."""
+        """Arm a death from now on; writes are counted from here."""
         self._armed.append(kill)
 
     def at_call(self, point: Point, call: str) -> None:
-        """This call is about to be made, or was made. Raises ``Killed``."""
+        """Die if a death is armed at this call, before it is made or after. Raises ``Killed``."""
         self._die([k for k in self._armed if k.call == call and k.point == point][:1])
 
     def before_write(self) -> None:
@@ -84,7 +84,7 @@ class MortalStore(Store):
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
-        """As ``Store.transaction``, if it comes to that."""
+        """Open a transaction as ``Store.transaction`` does; a death may come before it or after."""
         if self._deaths is not None:
             self._deaths.before_write()
         with super().transaction() as db:

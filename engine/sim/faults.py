@@ -37,7 +37,7 @@ Act = Callable[[float], Reply]
 
 @dataclass
 class Fault:
-    """How the next ``times`` calls of this name go wrong, of one host or VM where it is named.
+    """Fault of the next ``times`` calls of this name, of one host or VM where it is named.
 
     ``host`` is a full name, ``vm`` an id. ``code`` is VMM's number. ``delay`` is in seconds.
     """
@@ -51,7 +51,8 @@ class Fault:
     delay: float = 0.0
 
     def strikes(self, call: str, hosts: Sequence[str], vms: Sequence[str]) -> bool:
-        """Does this call go wrong by it? ``hosts`` and ``vms`` are those that it is about."""
+        """Tell whether the fault strikes this call. ``hosts`` and ``vms`` are those that the call
+        is about."""
         if self.times <= 0 or call != self.call:
             return False
         if self.host is not None and not _named(self.host, hosts):
@@ -59,7 +60,7 @@ class Fault:
         return self.vm is None or self.vm in vms
 
     def no_answer(self) -> VmmUnavailable:
-        """Nobody knows whether it happened."""
+        """Error of a call of which nobody knows whether it happened."""
         return VmmUnavailable(f"The connection broke during {self.call}", code=self.code)
 
     def refusal(self) -> VmmError:
@@ -80,7 +81,7 @@ class FaultyWorld(World):
         self._later: list[tuple[float, Act[object]]] = []
 
     def add_fault(self, fault: Fault) -> None:
-        """From now on; an earlier fault of the same call comes first."""
+        """Add a fault from now on; an earlier fault of the same call comes first."""
         self._faults.append(fault)
 
     def advance(self, now: float) -> None:
@@ -92,7 +93,7 @@ class FaultyWorld(World):
         super().advance(now)
 
     def next_change(self, now: float) -> float | None:
-        """As the world's own, delayed calls included."""
+        """Next change of the world itself, delayed calls included."""
         change = super().next_change(now)
         known = [at for at, _ in self._later]
         return min(known if change is None else [change, *known], default=None)
@@ -106,7 +107,8 @@ class FaultyWorld(World):
         jobs: Sequence[str] = (),
         refresh: Sequence[str] = (),
     ) -> Fleet:
-        """One host is silent, cannot be re-read, or VMM itself does not answer."""
+        """Observe with faults: a host is silent or cannot be re-read, or VMM itself does not
+        answer."""
         fault = self._strike_looking(now, hosts, refresh)
         if fault is None:
             return super().observe(now, hosts, jobs, refresh)
@@ -125,7 +127,7 @@ class FaultyWorld(World):
         return _silenced(super().observe(now, answering, jobs, refresh), silent, fault)
 
     def networks(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """Half: the second half of the VMs is not in the answer."""
+        """Read networks with faults. Half: the second half of the VMs is not in the answer."""
         fault = self._strike("networks", now, [host], vm_ids)
         if fault is not None and fault.how == "half":
             return super().networks(now, host, list(vm_ids)[: len(vm_ids) // 2])
@@ -162,7 +164,7 @@ class FaultyWorld(World):
             raise fault.no_answer() from None
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
-        """Half: the connection breaks when half of it is put back."""
+        """Repair a network with faults. Half: the connection breaks when half of it is put back."""
         fault = self._strike("repair_network", now, [repair.host], [vm_id])
         put_back = super().repair_network
         if fault is not None and fault.how == "half":
@@ -241,7 +243,7 @@ def _named(host: str, hosts: Sequence[str]) -> bool:
 
 
 def _silenced(fleet: Fleet, silent: Sequence[str], fault: Fault) -> Fleet:
-    """These hosts gave no answer: they say nothing about anything."""
+    """Fleet in which the silent hosts gave no answer: they say nothing about anything."""
     why = fault.no_answer()
     hosts = (
         replace(h, seen_at=None, error=str(why)) if _named(h.name, silent) else h
@@ -251,7 +253,8 @@ def _silenced(fleet: Fleet, silent: Sequence[str], fault: Fault) -> Fleet:
 
 
 def _not_reread(fleet: Fleet, vain: Sequence[str], fault: Fault) -> Fleet:
-    """VMM could not re-read these hosts: a job holds them, or it says another no."""
+    """Fleet in which VMM could not re-read these hosts: a job holds them, or VMM refuses
+    otherwise."""
     locked = fault.how == "locked"
     hosts = (
         replace(h, locked=locked, error=h.error if locked else str(fault.refusal()))
@@ -283,6 +286,6 @@ def _size(one: AdapterRepair) -> int:
 
 
 def _sets(one: AdapterRepair) -> bool:
-    """Is more than rules put back on it?"""
+    """Tell whether more than rules is put back on this adapter."""
     bare = AdapterRepair(one.adapter_id, one.mac)
     return replace(one, acls=(), classic_acls=()) != bare

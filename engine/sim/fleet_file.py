@@ -73,7 +73,7 @@ class VmSpec:
 
 @dataclass(frozen=True)
 class Lies:
-    """How this VMM lies: chances from 0 to 1, and ranges of seconds."""
+    """Lies of this VMM: chances from 0 to 1, and ranges of seconds."""
 
     lose_acls_live: float = 0.0
     lose_acls_cold: float = 0.0
@@ -333,7 +333,8 @@ def _refuse_twice(keys: Sequence[str], where: str, names: Sequence[str]) -> None
 
 
 def _refuse_namesakes(vms: Sequence[VmSpec], name: str) -> None:
-    """Two VMs of one name may live on two hosts, never on one; an id is never given twice."""
+    """Refuse a second VM of one name on one host (two hosts may have one each), or an id given
+    twice."""
     seen: set[tuple[str, str]] = set()
     ids: set[str] = set()
     for position, vm in enumerate(vms):

@@ -14,7 +14,7 @@ SOON = 10.0
 
 
 def fate(state: State, vm: VmState, migration: Migration, now: float) -> Fate:
-    """How this migration is going to end. Wishes of a story outrank chance."""
+    """Fate of this migration: how it is going to end. Wishes of a story outrank chance."""
     if reason := _hopeless(state, vm, migration, now):
         return Fate(job="failed", at="source", error=reason, seconds=SOON, hopeless=True)
     if vm.fates:
@@ -30,7 +30,7 @@ def fate(state: State, vm: VmState, migration: Migration, now: float) -> Fate:
 
 
 def broken(vm: VmState, migration: Migration) -> str:
-    """What the job of a migration says that broke on the wire: worth another try."""
+    """Error of a migration's job that broke on the wire: worth another try."""
     return (
         f"VMM cannot complete the host operation on the {migration.source} server because of the "
         f"error: Live migration of '{vm.name}' failed, connection reset (0x80072746) (12700)"
@@ -60,7 +60,7 @@ def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> st
 
 
 def lacks_switch(state: State, host: HostState, nic: Adapter) -> bool:
-    """Is this adapter's switch known in the fleet, but not on this host?
+    """Tell whether this adapter's switch is known in the fleet, but not on this host.
 
     A name that no host lists is taken to be everywhere: the file does not model it.
     """
@@ -69,7 +69,7 @@ def lacks_switch(state: State, host: HostState, nic: Adapter) -> bool:
 
 
 def lacks_network(state: State, host: HostState, nic: Adapter) -> bool:
-    """As ``lacks_switch``, for the VM network."""
+    """Tell the same as ``lacks_switch``, for the VM network."""
     others = (name for h in state.hosts.values() for name in h.spec.networks)
     return (
         nic.network is not None and nic.network not in host.spec.networks and nic.network in others
@@ -159,7 +159,7 @@ def _lose_some(state: State, vm: VmState) -> None:
 
 
 def _lose(vm: VmState, loss: Loss) -> None:
-    """What a story wished: so many rules in the order of the adapters, all connections.
+    """Lose what a story wished: so many rules in the order of the adapters, all connections.
 
     Of each adapter the extended rules go first, then the classic ones.
     """

@@ -119,7 +119,7 @@ def _admit(state: State, now: float, migration: Migration) -> None:
 
 
 def _guard(state: State, now: float, vm: VmState, migration: Migration) -> str:
-    """What differs from the world that the caller decided on; empty: nothing."""
+    """Difference from the world that the caller decided on; empty: none."""
     if migration.not_after is not None and now + state.skew > migration.not_after:
         late = now + state.skew - migration.not_after
         return f"The call for {vm.name} came {late:.0f} s after its deadline"
@@ -135,7 +135,7 @@ def _guard(state: State, now: float, vm: VmState, migration: Migration) -> str:
 
 
 def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
-    """Why VMM would never start this; empty: it would."""
+    """Reason why VMM would never start this migration; empty: it would."""
     if migration.source == migration.destination:
         return f"'{vm.name}' is on {short(migration.destination)} already"
     if state.hosts[migration.destination].spec.maintenance:
@@ -148,7 +148,7 @@ def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
 
 
 def foreign(state: State, now: float, vm: VmState, destination: str) -> Migration:
-    """Somebody else moves a VM. Without a free slot VMM queues that, for 15 minutes."""
+    """Begin somebody else's move of a VM. Without a free slot VMM queues that, for 15 minutes."""
     migration = Migration(
         id=state.new_id(),
         vm_id=vm.id,
@@ -169,7 +169,7 @@ def foreign(state: State, now: float, vm: VmState, destination: str) -> Migratio
 
 
 def begin(state: State, migration: Migration, vm: VmState, now: float) -> None:
-    """It runs from now on; how and when it ends is decided here."""
+    """Begin a migration; how and when it ends is decided here."""
     ends = (state.hosts[migration.source].spec, state.hosts[migration.destination].spec)
     size_mb = (vm.spec.memory_gb + vm.spec.disk_gb) * 1024
     exact = vm.copy_seconds
@@ -208,7 +208,7 @@ def kill_jobs(state: State, now: float) -> None:
 
 
 def _break(state: State, migration: Migration, now: float, error: str) -> None:
-    """It fails on its way. The queue stays as it is: what waits there may be broken next."""
+    """Fail a migration in flight. The queue stays as it is: what waits there may be broken next."""
     migration.fate = Fate("failed", "source", error)
     _end(state, migration, now, "failed")
 
@@ -250,7 +250,7 @@ def next_change(state: State, now: float) -> float | None:
 
 
 def _dues(state: State) -> Iterator[tuple[float, int, str]]:
-    """What happens by itself: when, in which order at one instant, to whom."""
+    """Events that happen by themselves: when, in which order at one instant, to whom."""
     for migration in state.open:
         if migration.phase == "waiting":
             yield migration.begins, 1, migration.id
@@ -318,7 +318,7 @@ def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
 
 
 def _store(state: State, migration: Migration, vm: VmState, before: list[str]) -> None:
-    """Its disks lie where the job took them; what it left is free again."""
+    """Put the VM's disks where the job took them; the room that they left is free again."""
     vm.drives = {host: drive for host, drive in vm.drives.items() if host in vm.hosts}
     destination = migration.destination
     if destination in vm.hosts and destination not in before:

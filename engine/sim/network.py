@@ -31,7 +31,7 @@ def networks(state: State, host: str, vm_ids: Sequence[str]) -> Mapping[str, Net
 
 
 def rights(host: HostState) -> str | None:
-    """Why extended ACLs can be neither read nor written there; ``None``: they can."""
+    """Reason why extended ACLs can be neither read nor written there; ``None``: they can."""
     if host.spec.acl_rights:
         return None
     return f"Access to the extended ACLs of {host.name} is denied"

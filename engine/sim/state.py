@@ -1,4 +1,4 @@
-"""What a simulated world is made of: plain records that go to JSON and come back the same.
+"""Parts of a simulated world: plain records that go to JSON and come back the same.
 
 There are two truths. Hyper-V's stands in ``VmState.hosts``, ``power`` and ``nics``; VMM's
 view of it, perhaps stale, in ``vmm_host`` and ``vmm_status``. ``status_due`` and ``host_due``
@@ -58,7 +58,7 @@ class HostState:
 
 @dataclass
 class Fate:
-    """How a migration ends: what its job says, and where the VM is (``at``).
+    """Fate of a migration: what its job says, and where the VM is (``at``).
 
     ``at`` is source, destination, both, neither or a host. ``seconds`` is set where it ends
     before its time; ``hopeless`` where that was clear before anything was copied.
@@ -74,7 +74,7 @@ class Fate:
 
 @dataclass
 class Loss:
-    """What a VM loses at its next arrival: so many ACLs (``None``: all), its connections."""
+    """Loss of a VM at its next arrival: so many ACLs (``None``: all), its connections."""
 
     acls: int | None = 0
     nics: bool = False
@@ -118,7 +118,7 @@ class VmState:
         return None if self.spec.minutes is None else self.spec.minutes * 60
 
     def backed_up(self, now: float) -> bool:
-        """Is a backup of it running?"""
+        """Tell whether a backup of the VM is running."""
         return any(begin <= now < end for begin, end in self.backups)
 
 
@@ -153,17 +153,17 @@ class Migration:
 
     @property
     def open(self) -> bool:
-        """Is it not over yet?"""
+        """True until the migration is over."""
         return self.phase in {"waiting", "queued", "running"}
 
     def touches(self, host: str) -> bool:
-        """Is this host one of its two ends?"""
+        """Tell whether this host is the source or the destination."""
         return same_host(self.source, host) or same_host(self.destination, host)
 
 
 @dataclass
 class Judged:
-    """What the last observation showed of the load, and what we started since."""
+    """Load that the last observation showed, and what we started since."""
 
     limits: dict[str, int] = field(default_factory=dict)
     moving: list[tuple[str, str, str]] = field(default_factory=list)
@@ -197,7 +197,8 @@ class State:
         return int.from_bytes(digest[:7]) / 2**56
 
     def chance(self, probability: float) -> bool:
-        """Does something of this probability happen? Rolls only where it could go both ways."""
+        """Tell whether something of this probability happens. Rolls only where it could go both
+        ways."""
         return probability > 0 and (probability >= 1 or self.roll() < probability)
 
     def between(self, span: tuple[float, float]) -> float:
@@ -241,7 +242,7 @@ class State:
         return next((m for m in self.open if m.vm_id == vm_id and m.phase != "waiting"), None)
 
     def load(self, host: str) -> int:
-        """How many migrations hold a slot there, in and out."""
+        """Number of migrations that hold a slot there, in and out."""
         return sum(m.phase == "running" and m.touches(host) for m in self.open)
 
     def limit(self, host: HostState) -> int:
@@ -288,7 +289,7 @@ def add_vm(state: State, spec: VmSpec, start: float) -> VmState:
 
 
 def power_of(status: str) -> HyperVState:
-    """What Hyper-V says where VMM says this."""
+    """Power state that Hyper-V shows where VMM says this."""
     if status in CHANGING:
         return HyperVState.OTHER
     return POWER.get(status, HyperVState.RUNNING)
@@ -317,7 +318,7 @@ def _named(vms: Iterable[VmState], name: str, host: str) -> list[VmState]:
 
 
 def places(vm: VmState) -> list[str]:
-    """Where people would say that it is: on its hosts, else where VMM remembers it."""
+    """Location of a VM as people would name it: its hosts, else where VMM remembers it."""
     return vm.hosts or ([vm.vmm_host] if vm.vmm_host else [])
 
 

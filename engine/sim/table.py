@@ -25,16 +25,16 @@ class Table:
         self._known: list[str] = []
 
     def path(self, key: str) -> str:
-        """Where this key stands, for messages."""
+        """Path of this key in the file, for messages."""
         return f"{self._where}{self._mark}{key}"
 
     @property
     def place(self) -> str:
-        """Which table of the file this is, for messages."""
+        """Name of this table in the file, for messages."""
         return self._where
 
     def has(self, key: str) -> bool:
-        """Is this key in the file?"""
+        """Tell whether this key is in the file."""
         return key in self._values
 
     def done(self) -> None:

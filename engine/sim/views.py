@@ -1,4 +1,4 @@
-"""What VMM and Hyper-V show of the world: VMM's view catching up, and observations."""
+"""Views of the world by VMM and Hyper-V: VMM's view catching up, and observations."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def reported(state: State, vm: VmState) -> str:
 
 
 def true_status(state: State, vm: VmState) -> str:
-    """What VMM would say of this VM if it looked now."""
+    """Status that VMM would give this VM if it looked now."""
     word = reported(state, vm)
     return "Missing" if not vm.hosts and not vm.overlay and word != "UnderMigration" else word
 
 
 def changed(state: State, vm: VmState, now: float, host_wait: float = 0.0) -> None:
-    """Something happened to this VM: VMM sees it at once or, when stale, later."""
+    """Note that something happened to this VM: VMM sees it at once or, when stale, later."""
     stale = state.between(state.lies.status_stale)
     vm.status_due = _sooner(vm.status_due, now + stale)
     vm.host_due = _sooner(vm.host_due, now + stale + host_wait)
@@ -47,13 +47,14 @@ def catch_up(state: State, vm: VmState, now: float) -> None:
 
 
 def reread(state: State, vm: VmState, now: float) -> None:
-    """Have VMM look at this VM: its view is true afterwards."""
+    """Make VMM look at this VM: its view is true afterwards."""
     vm.status_due = vm.host_due = now
     catch_up(state, vm, now)
 
 
 def refresh_host(state: State, host: HostState, now: float) -> None:
-    """Have VMM re-read a host and the VMs that are there, or that it believes to be there."""
+    """Make VMM re-read a host, the VMs that are there, and the VMs that VMM believes to be
+    there."""
     host.refreshed_at = now
     for vm in list(state.vms.values()):
         if host.name in vm.hosts or same_host(vm.vmm_host, host.name):
@@ -118,7 +119,7 @@ def _host(
 
 
 def _unlisted_switches(state: State) -> tuple[str, ...]:
-    """In use, but on no host's list: the file does not model them, they are everywhere."""
+    """Switches in use, but on no host's list: the file does not model them, they are everywhere."""
     listed = {name for one in state.hosts.values() for name in one.spec.switches}
     used = {name for vm in state.vms.values() for name in _connected_to(vm)}
     return tuple(sorted(used - listed))
@@ -187,7 +188,7 @@ def job_state(migration: Migration) -> JobState:
 
 
 def progress(migration: Migration, now: float) -> int:
-    """Percent; 100 only when it is over."""
+    """Percent of a migration; 100 only when it is over."""
     if migration.phase != "running" or migration.started is None or migration.whole <= 0:
         return migration.progress
     return min(99, int(100 * (now - migration.started) / migration.whole))

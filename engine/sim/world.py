@@ -51,22 +51,22 @@ class World:
         return cls(from_json(text))
 
     def to_json(self) -> str:
-        """Everything that this world is."""
+        """State of this world as JSON."""
         return to_json(self.state).decode()
 
     @property
     def start(self) -> float:
-        """When this world began."""
+        """Time at which this world began."""
         return self.state.start
 
     @property
     def now(self) -> float:
-        """Up to when it is settled."""
+        """Time up to which the world is settled."""
         return self.state.now
 
     @property
     def violations(self) -> tuple[Mapping[str, str | float], ...]:
-        """What its callers did wrong: ``t`` (world seconds), ``kind``, ``vm``, ``host``."""
+        """Violations by the callers: ``t`` (world seconds), ``kind``, ``vm``, ``host``."""
         return tuple(self.state.violations)
 
     def advance(self, now: float) -> None:
@@ -177,14 +177,14 @@ class World:
     # --- what people and misfortune do ----------------------------------------------------
 
     def backup(self, now: float, vm: str, seconds: float) -> None:
-        """A backup of this VM begins and takes so long."""
+        """Begin a backup of this VM that lasts ``seconds``."""
         self.advance(now)
         self.state.vm(vm).backups.append((now, now + seconds))
 
     def limit(
         self, now: float, host: str, live: int | None = None, storage: int | None = None
     ) -> None:
-        """Somebody sets a host's migration limits."""
+        """Set a host's migration limits, as somebody would."""
         self.advance(now)
         found = self.state.host(host)
         found.live = found.live if live is None else live
@@ -192,7 +192,7 @@ class World:
         migrations.release(self.state, now)
 
     def foreign(self, now: float, vm: str, to: str) -> str:
-        """Somebody else starts a migration; the id of its job."""
+        """Start somebody else's migration; the id of its job."""
         self.advance(now)
         found, destination = self.state.vm(vm), self.state.host(to).name
         if self.state.migration_of(found.id):
@@ -212,9 +212,9 @@ class World:
         at: str | None = None,
         times: int = 1,
     ) -> None:
-        """How the next ``times`` migrations of this VM end, whoever starts them.
+        """Set how the next ``times`` migrations of this VM end, whoever starts them.
 
-        ``at`` is source, destination, both, neither or a host; silent, it is what the job says.
+        ``at`` is source, destination, both, neither or a host; by default it is what the job says.
         """
         self.advance(now)
         place = at or ("destination" if job == "ok" else "source")
@@ -222,12 +222,12 @@ class World:
         self.state.vm(vm).fates.append(Fate(job, where, times=times))
 
     def lose(self, now: float, vm: str, acls: Literal["all"] | int = 0, nics: bool = False) -> None:
-        """What this VM loses at its next arrival: all or so many ACLs, its connections."""
+        """Set what this VM loses at its next arrival: all or so many ACLs, its connections."""
         self.advance(now)
         self.state.vm(vm).losses.append(Loss(None if acls == "all" else acls, nics))
 
     def power(self, now: float, vm: str, status: str) -> None:
-        """Somebody starts, stops, saves, pauses or breaks a VM; ``status`` is VMM's word."""
+        """Start, stop, save, pause or break a VM, as somebody would; ``status`` is VMM's word."""
         self.advance(now)
         if status not in STATUSES:
             raise Refused(
@@ -244,7 +244,7 @@ class World:
         views.changed(self.state, found, now)
 
     def delete(self, now: float, vm: str) -> None:
-        """Somebody deletes a VM; named ``vm@host`` and on two hosts, only that copy."""
+        """Delete a VM, as somebody would; named ``vm@host`` and on two hosts, only that copy."""
         self.advance(now)
         found = self.state.vm(vm)
         host = vm.partition("@")[2] if not vm.casefold().startswith("id:") else ""
@@ -256,7 +256,8 @@ class World:
         views.changed(self.state, found, now)
 
     def create(self, now: float, vm: Mapping[str, object] | VmSpec) -> str:
-        """Somebody creates a VM, as a ``[[vm]]`` table; its backup counts from now. Its id."""
+        """Create a VM, as somebody would, from a ``[[vm]]`` table; its backup counts from now. Its
+        id."""
         self.advance(now)
         state = self.state
         names = list(state.hosts)
@@ -271,7 +272,7 @@ class World:
         return made.id
 
     def lock(self, now: float, host: str, seconds: float) -> None:
-        """A job of somebody else holds a host: 2606 to whoever touches it."""
+        """Lock a host for somebody else's job: 2606 for every call that touches it."""
         self.advance(now)
         self.state.host(host).locked_until = now + seconds
 

@@ -1,4 +1,4 @@
-"""Who advances: an operating-system lock on this machine, and an epoch that fences every write.
+"""Leases: an operating-system lock on this machine, and an epoch that fences every write.
 
 The lock keeps a second engine out of the same database; its holder takes over the lease and
 raises the epoch. Every write made while advancing checks that epoch in its own transaction, so
@@ -71,7 +71,8 @@ class Advancing:
 
 
 def is_advanced(store: Store) -> bool:
-    """Does an engine work on this database now? Where the lock cannot be tried, we say yes."""
+    """Tell whether an engine works on this database now. If the lock cannot be tried, the answer is
+    yes."""
     path = Path(f"{store.path}.lock")
     if not path.exists():
         return False

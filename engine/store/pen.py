@@ -2,8 +2,7 @@
 
 A :class:`Pen` lives for one transaction. Nothing else in VMFerry writes runs, moves, attempts,
 networks, rights, approvals or events. A pen of the engine carries a fence; a pen of a person does
-not. What is written about moves stands in ``move_deeds.py``, about attempts in
-``attempt_deeds.py``.
+not. Writes about moves are in ``pen_moves.py``, about attempts in ``pen_attempts.py``.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def writing(store: Store, now: float, fence: Fence | None = None) -> Iterator[Pe
 
 
 class Pen(MoveDeeds):
-    """Writes one transaction's changes, each with its event."""
+    """Writer of one transaction's changes, each with its event."""
 
     # --- fleets ------------------------------------------------------------------------------
 
@@ -80,7 +79,7 @@ class Pen(MoveDeeds):
         self.db.execute("UPDATE leases SET beat = ? WHERE vmm = ?", [self.now, vmm])
 
     def keep_rights(self, vmm: str, rights: Rights) -> None:
-        """What was found of our rights on one host."""
+        """Write the rights that were found on one host."""
         ok = None if rights.ok is None else int(rights.ok)
         row = {"vmm": vmm, "host": rights.host, "at": rights.at, "ok": ok, "why": rights.why}
         self.db.table("rights").upsert(row, pk=("vmm", "host"))
@@ -154,28 +153,28 @@ class Pen(MoveDeeds):
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
 
     def note_steered(self, run: Run, by: str) -> None:
-        """Somebody had it go on in part: they do not decide on it. What they mended is looked at
-        anew: rights, and ways that were broken."""
+        """Note that a person resumed or retried the run: they do not decide on it. What they mended
+        is looked at anew: rights, and ways that were broken."""
         steered = tuple(dict.fromkeys((*run.steered, by)))
         change = {"steered": codec.dumps(steered), "resumed": self.now}
         self.update("runs", run.id, change)
 
     def abort_run(self, run: Run) -> None:
-        """What is in flight is to be stopped, too."""
+        """Mark the run so that its migrations in flight are stopped, too."""
         self.update("runs", run.id, {"aborting": 1})
 
     def change_run(self, run: Run, options: Options, text: str, by: str) -> None:
-        """Other options from now on."""
+        """Change the run's options from now on."""
         self.update("runs", run.id, {"options": codec.options_to_json(options)})
         self.event("run.changed", text, run=run.id, by=by)
 
     def hand_over(self, run: Run, owner: str, text: str) -> None:
-        """Somebody else is told and pinged from now on."""
+        """Hand the run over: the new owner is notified and pinged from now on."""
         self.update("runs", run.id, {"owner": owner})
         self.event("run.changed", text, run=run.id, by=owner)
 
     def note_back(self, run: int, gap: float) -> None:
-        """Seen again after ``gap`` seconds: they count against no limit."""
+        """Note that the run is seen again after ``gap`` seconds, which count against no limit."""
         self.db.execute(
             "UPDATE runs SET back = ?, quiet_since = quiet_since + ? WHERE id = ?",
             [self.now, gap, run],
@@ -188,7 +187,7 @@ class Pen(MoveDeeds):
         )
 
     def note_quiet(self, run: int, at: float | None) -> None:
-        """Since when this run waits for nothing but people."""
+        """Note since when this run waits for nothing but people."""
         self.update("runs", run, {"quiet_since": at})
 
     def note_empty(
@@ -238,8 +237,8 @@ class Pen(MoveDeeds):
         reason: str = "",
         glass: bool = False,
     ) -> None:
-        """Decide, expire or withdraw. ``glass``: by somebody whom the rules bar, which opens a
-        review by somebody else."""
+        """Grant, deny, expire or withdraw an approval. ``glass``: by somebody whom the rules bar,
+        which opens a review by somebody else."""
         states.check("approval", states.APPROVAL, approval.state, state)
         change: dict[str, object] = {
             "state": str(state),
@@ -265,7 +264,7 @@ class Pen(MoveDeeds):
         self.event("glass.broken", text, run=approval.run, by=by, detail=detail)
 
     def review(self, review: Review, text: str, *, by: str, in_order: bool, note: str) -> None:
-        """A second person has looked at a broken glass."""
+        """Write that a second person has reviewed a break-glass approval."""
         if not review.is_open:
             raise Overtaken(f"{review.label} was reviewed before.")
         change = {"by": by, "at": self.now, "in_order": int(in_order), "note": note}

@@ -34,7 +34,7 @@ class AttemptDeeds(BarePen):
         destination: str | None = None,
         not_after: float | None = None,
     ) -> int:
-        """Written before it is done; returns the attempt's number."""
+        """Write an attempt before it is made; returns the attempt's number."""
         row = {
             "run": move.run,
             "move": move.id,
@@ -76,8 +76,8 @@ class AttemptDeeds(BarePen):
         self.move_event(move, "attempt.ended", text, body)
 
     def let_go(self, attempt: Attempt) -> None:
-        """Close a start that outlived its move: nothing of it runs or can begin any more. Whoever
-        comes second (a person's settle, the engine's look) changes nothing."""
+        """Close a start that outlived its move: nothing of it runs or can begin any more. The
+        second of two closings (a person's settle, the engine's look) changes nothing."""
         open_still = self.db.query(
             "SELECT id FROM attempts WHERE id = ? AND ended IS NULL", [attempt.id]
         )
@@ -97,7 +97,7 @@ class AttemptDeeds(BarePen):
         self.event("attempt.ended", text, run=attempt.run, vm=row["vm"], detail=detail)
 
     def doubt_attempt(self, move: Move, attempt: int, error: str) -> None:
-        """A start that nobody answered: it stays open until it is seen what became of it."""
+        """Doubt a start that nobody answered: it stays open until its result is observed."""
         self.update("attempts", attempt, {"error": error})
         text = f"{move.vm}: no answer to the start; looking what became of it. {error}"
         self.move_event(move, "attempt.issued", text, {"attempt": attempt, "job": None})

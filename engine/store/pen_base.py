@@ -10,7 +10,7 @@ from engine.store import events
 
 
 class BarePen:
-    """What every deed needs: the transaction, the time, the audit."""
+    """Base of every pen: the transaction, the time, the audit."""
 
     def __init__(self, db: Database, now: float) -> None:
         self.db, self.now = db, now

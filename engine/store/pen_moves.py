@@ -70,11 +70,12 @@ class MoveDeeds(AttemptDeeds):
         self.move_event(move, "move.waiting", f"{move.vm} waits: {text}", {"wait": str(wait)})
 
     def end_wait(self, move: Move) -> None:
-        """What it waited for is over, and it goes on as before."""
+        """End the wait of a move that goes on as before."""
         self.update("moves", move.id, _NO_WAIT)
 
     def call_out(self, move: Move, text: str) -> None:
-        """It has waited long without any change: people are told once, and it goes on waiting."""
+        """Note once for people that the move has waited long without any change; it goes on
+        waiting."""
         self.update("moves", move.id, {"wait_noted": None})
         detail = {"wait": str(move.wait), "called_out": True}
         self.move_event(move, "move.waiting", f"{move.vm} still waits: {text}", detail)
@@ -114,23 +115,23 @@ class MoveDeeds(AttemptDeeds):
         self.move_event(move, f"move.{state}", text, {**detail, "host": host or move.host}, by)
 
     def return_move(self, move: Move, text: str, host: str | None) -> None:
-        """Back to pending, to be tried again."""
+        """Return a move to pending, to be tried again."""
         now = replace(move, state=self._state_of(move))
         self.turn_move(now, MoveState.PENDING, text, host=host)
 
     # --- what people do -----------------------------------------------------------------------
 
     def retry_move(self, move: Move, text: str, by: str) -> None:
-        """Have it tried again: a new count of attempts. A damaged one is looked at again where
-        it is, against the network that was saved; it is never moved again."""
+        """Retry a move with a new count of attempts. A damaged VM is looked at again where it is,
+        against the network that was saved; it is never moved again."""
         damaged = move.state is MoveState.DAMAGED
         state = MoveState.RESTORING if damaged else MoveState.PENDING
         self._reopen(move, state, {"retried": self.now})
         self.move_event(move, f"move.{state}", text, {"host": move.host}, by)
 
     def settle_move(self, move: Move, text: str, by: str) -> None:
-        """A person has looked at a VM that was lost sight of: what the next complete observation
-        shows is believed, and its network is checked where it is then."""
+        """Settle a VM whose location was unknown, after a person has looked: what the next complete
+        observation shows is believed, and its network is checked where it is then."""
         self.move_event(move, "move.settled", text, {"host": move.host}, by)
         self._reopen(move, MoveState.RESTORING, {"settled": self.now})
         seen = f"{move.vm} is looked for, and its network checked where it is"
@@ -149,12 +150,12 @@ class MoveDeeds(AttemptDeeds):
         self.turn_move(move, MoveState.SKIPPED, text, outcome=left, by=by)
 
     def clear_damage(self, move: Move) -> None:
-        """Somebody said go on: its host takes VMs again."""
+        """Clear the damage: a person said go on, and the host takes VMs again."""
         todo = restoring.once_cleared(move.next)
         self.update("moves", move.id, {"cleared": self.now, "next": todo})
 
     def note_stop(self, move: Move, job: str, text: str) -> None:
-        """VMM was asked to stop its job; whether it did is observed."""
+        """Note that VMM was asked to stop the move's job; whether it did is observed."""
         self.update("moves", move.id, {"stop_asked": self.now})
         self.move_event(move, "attempt.stopping", text, {"job": job})
 

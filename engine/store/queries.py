@@ -111,7 +111,7 @@ def _assemble(
 
 def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
     """LIVE and COLD attempts that are open though their move has ended, of all runs: nobody saw
-    what became of them."""
+    their result."""
     rows = store.database().query(
         """SELECT attempts.* FROM attempts JOIN moves ON moves.id = attempts.move
            JOIN runs ON runs.id = attempts.run
@@ -124,8 +124,8 @@ def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
 
 
 def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
-    """VMs that a move lost sight of and that nobody has settled, with all hosts of its run. What
-    another run came to says nothing: a move with a later number may have ended long before."""
+    """VMs whose location a move lost and that nobody has settled, with all hosts of its run. The
+    result of another run says nothing: a move with a later number may have ended long before."""
     rows = store.database().query(
         """SELECT moves.vm_id, moves.run, moves.host, runs.sources, runs.destinations
            FROM moves JOIN runs ON runs.id = moves.run
@@ -165,19 +165,19 @@ def verdicts(store: Store, vmm: str) -> dict[str, Move]:
 
 
 def rights(store: Store, vmm: str) -> tuple[Rights, ...]:
-    """What was last found of our rights on each host."""
+    """Rights last found on each host."""
     rows = store.database().query("SELECT * FROM rights WHERE vmm = ? ORDER BY host", [vmm])
     return tuple(codec.rights(row) for row in rows)
 
 
 def beat(store: Store, vmm: str) -> float | None:
-    """When an engine last advanced this VMM server, or tried to; ``None``: never."""
+    """Time at which an engine last advanced this VMM server, or tried to; ``None``: never."""
     row = next(store.database().query("SELECT beat FROM leases WHERE vmm = ?", [vmm]), None)
     return row["beat"] if row else None
 
 
 def newest(store: Store) -> float:
-    """When the newest event of this database happened; 0: there is none."""
+    """Time of the newest event of this database; 0: there is none."""
     (at,) = store.database().execute("SELECT coalesce(max(at), 0) FROM events").fetchone()
     return float(at)
 
@@ -218,7 +218,7 @@ def review(store: Store, approval_id: int) -> Review | None:
 
 
 def open_reviews(store: Store) -> tuple[Review, ...]:
-    """Broken glasses that no second person has looked at, the oldest first."""
+    """Break-glass approvals that no second person has reviewed, the oldest first."""
     rows = store.database().query("SELECT * FROM reviews WHERE at IS NULL ORDER BY approval")
     return tuple(map(codec.review, rows))
 

@@ -15,7 +15,7 @@ migrations = Migrations("vmferry")
 
 @migrations()
 def m001_runs_and_moves(db: Database) -> None:
-    """Runs, moves, attempts, saved and read networks, approvals, votes."""
+    """Create runs, moves, attempts, saved and read networks, approvals, votes."""
     for statement in _FIRST:
         db.execute(statement)
 
@@ -34,7 +34,7 @@ def m002_events(db: Database) -> None:
 
 @migrations()
 def m003_leases_and_fleets(db: Database) -> None:
-    """Who advances each VMM server, and the last observation of it."""
+    """Create the leases of VMM servers, and the last observation of each."""
     db.execute(
         """CREATE TABLE leases (
              vmm TEXT PRIMARY KEY, epoch INTEGER NOT NULL, holder TEXT NOT NULL,
@@ -48,7 +48,8 @@ def m003_leases_and_fleets(db: Database) -> None:
 
 @migrations()
 def m004_steering(db: Database) -> None:
-    """What people may do to runs and moves, limits of waits across gaps, rights on hosts."""
+    """Add what people may do to runs and moves, limits of waits across gaps, and rights on
+    hosts."""
     for table, columns in _STEERING.items():
         for column in columns:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
@@ -67,7 +68,7 @@ def m005_broken_glass(db: Database) -> None:
 
 @migrations()
 def m006_reviews(db: Database) -> None:
-    """A second person looks at every broken glass, also at those of before."""
+    """Create the reviews of break-glass approvals, also of earlier ones."""
     db.execute(
         """CREATE TABLE reviews (
              approval INTEGER PRIMARY KEY REFERENCES approvals (id),

@@ -1,4 +1,4 @@
-"""Carries out one happening of a story: what people say and decide, and what befalls the world."""
+"""Happenings of a story: what people say and decide, and what befalls the world."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from engine.stories.story_file import Happening, Story
 
 @dataclass(frozen=True)
 class Stage:
-    """What happenings act on: the story's people, the service in front of them, the world."""
+    """Stage on which happenings act: the story's people, the service in front of them, the
+    world."""
 
     story: Story
     service: Service
@@ -59,7 +60,7 @@ def _let_happen(stage: Stage, it: Happening, now: float) -> None:
 
 
 def _change(world: FaultyWorld, it: Happening, now: float) -> None:
-    """What somebody does to hosts and VMs, and what the next migrations of a VM come to."""
+    """Change hosts and VMs in the world, or the results of the next migrations of a VM."""
     words = it.words
     match it.do:
         case "delete":

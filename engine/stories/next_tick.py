@@ -1,4 +1,4 @@
-"""How virtual time passes: to the next tick at which the world or a deadline changes."""
+"""Passage of virtual time: to the next tick at which the world or a deadline changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Plays a story: people speak, misfortune strikes, virtual time jumps, the engine does its work.
+"""Player of a story: people speak, misfortune strikes, virtual time jumps, the engine does its
+work.
 
 The player is what a person would be who sits between the engine and the world: it judges what
 neither can (a powered-down VM moved without a grant), and writes everything down as text that is
@@ -44,7 +45,7 @@ class Played:
 
     @property
     def differs(self) -> bool:
-        """Is the telling another than the golden one?"""
+        """True if the telling differs from the golden one."""
         return self.expected is not None and self.expected != self.text
 
 
@@ -115,7 +116,8 @@ class JudgedPort(SimPort):
 
 
 def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> bool:
-    """Does a living grant of an unfinished run name this VM, given since it was last retried?"""
+    """Tell whether a living grant of an unfinished run names this VM, given since it was last
+    retried."""
     return any(
         approval.is_granted(
             record.run, vm_id, record.approvals, rules, now, entry.move.retried or 0.0
@@ -199,7 +201,7 @@ class Player:
     # --- the engine lives and dies ------------------------------------------------------------
 
     def _advance(self) -> Sequence[float | None]:
-        """What the engine does at this tick; the moments at which there may be more to do."""
+        """Advance the engine at this tick; the moments at which there may be more to do."""
         now = self.clock.now()
         if self._death is not None and now < self._death.until:
             return (self._death.until,)
@@ -266,7 +268,7 @@ class Player:
     # --- what follows from it -------------------------------------------------------------------
 
     def _notice(self) -> None:
-        """New events pull the triggers that wait for them."""
+        """Pull the triggers that wait for new events."""
         for event in events.since(self.store, self._told):
             self._told = event.seq
             trigger = self._trigger(event)
@@ -302,7 +304,7 @@ def tell(story: Story, document: Mapping[str, Any]) -> str:
 
 
 def _calls(document: Mapping[str, Any]) -> str:
-    """How often the world was asked: a change here is a change of cost."""
+    """Number of calls to the world by kind: a change here is a change of cost."""
     counts: dict[str, int] = {}
     for call in document["calls"]:
         counts[call["call"]] = counts.get(call["call"], 0) + 1

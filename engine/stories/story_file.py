@@ -56,7 +56,7 @@ class Story:
 
     @property
     def approvers(self) -> frozenset[str]:
-        """Who may decide."""
+        """Approvers among the story's people."""
         return frozenset(name for name, roles in self.people.items() if "approver" in roles)
 
 

@@ -1,1 +1,1 @@
-"""What a run looks like, as values, for every door."""
+"""Views of a run, as values, for the terminal and Slack."""

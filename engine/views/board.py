@@ -37,7 +37,7 @@ class WaitGroup:
 
 @dataclass(frozen=True)
 class Moving:
-    """One VM on its way; ``percent`` is VMM's own figure, where it shows one."""
+    """VM in flight; ``percent`` is VMM's own figure, where it shows one."""
 
     vm: str
     destination: str
@@ -60,7 +60,7 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything that the one message about a run says. Times are Unix seconds UTC."""
+    """Contents of the one message about a run. Times are Unix seconds UTC."""
 
     run: Run
     total: int
@@ -102,7 +102,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
 
 
 def failed(record: RunRecord) -> tuple[Stuck, ...]:
-    """What ended badly, in the order of the moves."""
+    """Moves that ended badly, in the order of the moves."""
     return tuple(_stuck(m) for m in record.moves if m.move.state in BAD)
 
 
@@ -111,7 +111,7 @@ _FOR_PEOPLE = (Wait.DAMAGE, Wait.OTHER_RUN)
 
 
 def needs_of(record: RunRecord) -> tuple[str, ...]:
-    """What only a person can let go on, beside the open questions: a sentence each."""
+    """Needs of a run that only a person can meet, beside the open questions: a sentence each."""
     told: dict[str, None] = {}
     if record.run.state is RunState.PAUSED:
         go_on = f"Go on with: resume {record.run.label}"
@@ -130,7 +130,7 @@ def _is_for_people(move: Move) -> bool:
 
 
 def stands_still(record: RunRecord) -> bool:
-    """Does nothing of this run go on before a person types something?"""
+    """Tell whether nothing of this run goes on before a person types something."""
     open_moves = [entry.move for entry in record.moves if not entry.move.over]
     flying = (MoveState.MOVING, MoveState.RESTORING)
     if record.run.over or any(move.state in flying for move in open_moves):
@@ -160,7 +160,8 @@ def _stuck(entry: MoveRecord) -> Stuck:
 
 
 def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
-    """Grouped by code, the largest group first; the text is that of the longest wait."""
+    """Groups of waiting moves by code, the largest group first; the text is that of the longest
+    wait."""
     groups: defaultdict[Wait, list[MoveRecord]] = defaultdict(list)
     for entry in moves:
         if not entry.move.over and entry.move.wait is not None:
@@ -175,7 +176,7 @@ def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
 
 
 def _progress(moves: tuple[MoveRecord, ...], fleet: Fleet | None) -> float:
-    """Copied so far, by size, of what was not skipped; 1.0 when nothing is left to copy."""
+    """Share copied so far, by size, of what was not skipped; 1.0 when nothing is left to copy."""
     moves = tuple(m for m in moves if m.move.state is not MoveState.SKIPPED)
     total = sum(max(1, m.move.size_mb) for m in moves)
     if not total:
@@ -193,7 +194,7 @@ def _progress(moves: tuple[MoveRecord, ...], fleet: Fleet | None) -> float:
 def _ends(
     record: RunRecord, fleet: Fleet | None, rate: float, now: float, running_only: bool = False
 ) -> float:
-    """About when the work that is left will be done, by the busiest host."""
+    """Time at which the work that is left will be done, roughly, by the busiest host."""
     work: defaultdict[str, float] = defaultdict(float)
     longest = 0.0
     for entry in record.moves:

@@ -1,9 +1,9 @@
-"""What only a person can let go on, run by run: the reasons why ``list`` puts a run first.
+"""Needs that only a person can meet, run by run: the reasons why ``list`` puts a run first.
 
-A run needs a person beside its open questions when it is paused, lost sight of a VM, damaged one
-(until ``go-on``), or ended with failed VMs that no later run has taken up; and when the glass was
-broken and nobody else has looked at that. What people denied or
-left out stays by their own word.
+A run needs a person beside its open questions if it is paused, does not know the location of a VM,
+damaged a VM (until ``go-on``), or ended with failed VMs that no later run has taken up; also if a
+break-glass approval awaits review. VMs that people denied or left out need nobody: people decided
+that.
 """
 
 from __future__ import annotations

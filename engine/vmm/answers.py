@@ -1,4 +1,4 @@
-"""What our PowerShell functions answer: the envelope around it, and its shape field by field.
+"""Answers of our PowerShell functions: the envelope around them, and their shape field by field.
 
 Every function returns one JSON text: the number of the contract, and either data or an error with
 a class, which the function itself has chosen beside VMM.
@@ -227,7 +227,7 @@ class Rights(Answer):
 
 
 def data_of(where: str, output: Sequence[object]) -> object:
-    """What is in the one JSON text that a function of ours returned.
+    """Data in the one JSON text that a function of ours returned.
 
     Raises the error that it holds, or ``ContractError`` when it is not of our contract.
     """

@@ -17,7 +17,7 @@ class VmmPort(Protocol):
     """One VMM server and its hosts."""
 
     def version(self) -> str:
-        """What stands behind the port, in words for people. Changes nothing."""
+        """Name of what stands behind the port, in words for people. Changes nothing."""
 
     def observe(
         self,
@@ -39,7 +39,8 @@ class VmmPort(Protocol):
         left out of the answer. Changes nothing. Raises ``VmmUnavailable``."""
 
     def rights(self, host: str) -> str | None:
-        """May we read and write extended ACLs there? ``None``: yes; else why not, in words."""
+        """Reason why extended ACLs on this host can be neither read nor written, in words;
+        ``None``: they can."""
 
     def start_move(
         self,
@@ -74,7 +75,7 @@ class VmmPort(Protocol):
         Idempotent. Raises ``VmmLocked``, ``VmmUnavailable``, ``VmmRefused``."""
 
     def refresh(self, vm_id: str) -> None:
-        """Have VMM re-read this VM (Read-SCVirtualMachine). Idempotent. Raises as ``dismiss``."""
+        """Make VMM re-read this VM (Read-SCVirtualMachine). Idempotent. Raises as ``dismiss``."""
 
     def stop_job(self, job_id: str) -> None:
         """Ask VMM to stop a job (Stop-SCJob). Idempotent; the VM stays where it was."""

@@ -81,7 +81,7 @@ class AccountRefused(Unreachable):
 
 
 class Deadline:
-    """How long something may still take."""
+    """Time that an operation may still take."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._end = clock, clock.monotonic() + seconds
@@ -110,7 +110,8 @@ class Target:
     module: tuple[str, str] | None = field(default=None, repr=False)
 
     def refuse_to_shout(self) -> None:
-        """Basic without TLS shows the password to everybody on the way. Raises ``Unreachable``."""
+        """Refuse Basic without TLS, which shows the password to everybody on the way. Raises
+        ``Unreachable``."""
         if self.auth != "basic" or self.ssl or _is_here(self.address):
             return
         raise Unreachable(
@@ -182,7 +183,7 @@ class Session:
         return data
 
     def is_alive(self) -> bool:
-        """Does the server still know this session, over the connection that it has?"""
+        """Tell whether the server still knows this session, over the connection that it has."""
         self._link.deadline = Deadline(self._clock, CLOSING)
         try:
             self.broken = not self._pool.is_alive(timeout=int(CLOSING))
@@ -277,7 +278,7 @@ def _wsman(target: Target, password: SecretStr) -> WSMan:
 
 
 class _Link:
-    """Stands before pypsrp's HTTP: a deadline for every message, and lost answers asked again."""
+    """Layer before pypsrp's HTTP: a deadline for every message, and lost answers asked again."""
 
     def __init__(self, wsman: WSMan, clock: Clock, deadline: Deadline) -> None:
         self._transport, self._clock, self.deadline = wsman.transport, clock, deadline

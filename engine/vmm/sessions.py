@@ -50,7 +50,8 @@ REFUSALS, LOCKOUT = 2, 900.0
 
 
 class Breaker:
-    """Lets calls through until too many failed in a row; then, after a pause, one at a time."""
+    """Breaker that lets calls through until too many failed in a row; then, after a pause, one at a
+    time."""
 
     def __init__(self, clock: Clock, failures: int, pause: float) -> None:
         self._clock, self._failures, self._pause = clock, failures, pause
@@ -82,12 +83,12 @@ class Breaker:
             return True
 
     def passed(self) -> None:
-        """It answered, whatever it said."""
+        """Close the breaker after an answer, whatever the answer said."""
         with self._lock:
             self._in_a_row, self._open = 0, False
 
     def failed(self, why: str, *, pause: float | None = None) -> None:
-        """It did not. With ``pause`` it is left alone at once, for so long."""
+        """Count a failure. With ``pause``, open the breaker at once, for that many seconds."""
         with self._lock:
             self._in_a_row += 1
             if pause is not None or self._open or self._in_a_row >= self._failures:
@@ -121,7 +122,7 @@ class _Server:
             return self._idle.pop() if self._idle else None
 
     def give(self, session: Session | None) -> None:
-        """Back to the others, or to nobody where it is of no further use."""
+        """Give a session back to the others, or close it where it is of no further use."""
         with self._free:
             self._out -= 1
             keep = session is not None and not session.broken and not self._closed
@@ -242,8 +243,8 @@ class Sessions:
         return doubtful and not session.is_alive()
 
     def _judge(self, server: _Server, error: VmmError) -> None:
-        """What an error says of the server and of the account. One that the server itself
-        answered says that both are well; one that never reached it says nothing."""
+        """Judge the server and the account by an error. An error that the server itself answered
+        shows that both are well; an error that never reached the server shows nothing."""
         if isinstance(error, AccountRefused):
             server.breaker.failed(str(error), pause=LOCKOUT)
             self._account.failed(f"{REFUSALS} servers in a row refused the account of the settings")

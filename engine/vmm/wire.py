@@ -50,7 +50,7 @@ _ZERO_MAC = {"", "000000000000"}
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one host's Hyper-V showed and when it was asked, or why it did not answer."""
+    """View of one host by its Hyper-V and when it was asked, or why it did not answer."""
 
     at: float
     state: answers.StateAnswer | None = None
@@ -191,7 +191,7 @@ class WirePort:
         return self.sessions.ask_host(host, function, parameters, seconds)
 
     def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
-        """What the Hyper-V of these hosts shows, asked side by side."""
+        """View of these hosts by their Hyper-V, asked side by side."""
         if len(names) < 2:
             return {name: self._look(name) for name in names}
         with ThreadPoolExecutor(min(AT_ONCE, len(names)), "host") as pool:
@@ -384,14 +384,14 @@ def _pinned(adapter: Adapter) -> Mapping[str, object]:
 
 
 def _is_vmms(one: AdapterRepair) -> bool:
-    """Is there something for VMM to put back? A trunk is Hyper-V's alone."""
+    """Tell whether VMM has something to put back on this adapter. A trunk is Hyper-V's alone."""
     vlan = one.vlan is not None and not one.trunk
     modelled = one.subnet or one.classification or one.port_acl
     return bool(one.network or one.switch or vlan or modelled)
 
 
 def _is_hosts(one: AdapterRepair) -> bool:
-    """Is there something for the host to put back?"""
+    """Tell whether the host has something to put back on this adapter."""
     rules = one.acls or one.classic_acls
     return bool(rules or one.trunk or one.isolation is not None or one.spoofing or one.guards)
 

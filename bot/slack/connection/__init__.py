@@ -1,1 +1,1 @@
-"""How Slack reaches us: two sockets or HTTP, in front of one Bolt app."""
+"""Connections from Slack to us: two sockets or HTTP, in front of one Bolt app."""

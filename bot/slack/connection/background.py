@@ -31,7 +31,7 @@ class Background(ABC):
     @property
     @abstractmethod
     def in_hand(self) -> int:
-        """How much was received and is not acked yet."""
+        """Number of requests that were received and are not acked yet."""
 
     @abstractmethod
     async def _live(self) -> None:

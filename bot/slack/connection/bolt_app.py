@@ -65,7 +65,7 @@ def dispatch(app: App, request: Callable[[], BoltRequest]) -> BoltResponse:
 
 
 def _last_resort(error: Exception) -> BoltResponse:
-    """Listeners do not raise. If Bolt itself does, nothing was written down, so nothing is acked:
+    """Refuse to ack if Bolt itself raises (listeners do not). Nothing was written down then, so
     Slack shows the person that it failed."""
     log.error("Bolt failed", exc_info=error)
     return BoltResponse(status=503)

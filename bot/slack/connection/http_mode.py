@@ -81,7 +81,7 @@ class HttpMode(Background):
 
 
 def _is_signed(request: web.Request) -> bool:
-    """Could these headers be Slack's? Over others Bolt would stumble, with a trace in the log for
-    whoever sends them."""
+    """Tell whether these headers could be Slack's. Over others Bolt would stumble, and the sender
+    would put a traceback in our log."""
     stamp, signature = (request.headers.get(name, "") for name in (STAMP, SIGNATURE))
     return SECONDS.fullmatch(stamp) is not None and signature.isascii() and signature != ""

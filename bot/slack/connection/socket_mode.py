@@ -116,7 +116,8 @@ class Connection(Background):
         log.warning("Slack cannot be reached (%s), trying again in %.0f s", why, pause)
 
     def _as_expected(self, link: Link) -> bool:
-        """Does Slack count only our sockets? One that was lost may be in its books for a while."""
+        """Tell whether Slack counts only our sockets. A socket that was lost may be counted for a
+        while."""
         ours = sum(one.welcomed.is_set() for one in self._links)
         self.num_connections = link.num_connections
         self.connected.set()
@@ -134,7 +135,7 @@ class Connection(Background):
         return False
 
     async def _watch(self, link: Link, restraint: Restraint) -> str:
-        """Why the socket has to be replaced, as soon as it has to be."""
+        """Reason why the socket has to be replaced, as soon as it has to be."""
         opened = looked = self._loop.time()
         pinged = 0.0
         while True:
@@ -162,7 +163,7 @@ class Connection(Background):
         return self._closing[link]
 
     async def _close(self, link: Link) -> None:
-        """Have what is in hand acked, then close."""
+        """Ack what is in hand, then close."""
         until = self._loop.time() + DRAIN
         while link.in_hand and self._loop.time() < until:
             await asyncio.sleep(0.01)
@@ -235,11 +236,11 @@ class Restraint:
         self._tries.append(_Try(now))
 
     def opened(self, *, greeted: bool) -> None:
-        """It led to a socket; ``greeted``: with the hello that was expected."""
+        """Note that the try led to a socket; ``greeted``: with the hello that was expected."""
         self._tries[-1] = replace(self._tries[-1], opened=True, greeted=greeted)
 
     def told_to_wait(self, until: float) -> None:
-        """Slack named a moment."""
+        """Note the moment until which Slack wants no further try."""
         self._not_before = until
 
     def lasted(self) -> None:

@@ -66,7 +66,7 @@ class Link(SocketModeClient):
         await self.welcomed.wait()
 
     async def connect_to_new_endpoint(self, force: bool = False) -> None:
-        """What the client calls when it wants another socket: that is decided elsewhere."""
+        """Ignore the client's wish for another socket: that is decided elsewhere."""
 
     async def greet(self) -> bool:
         """Send a ping, whose pong comes to :meth:`trouble`; ``False`` where nothing goes out."""
@@ -93,12 +93,13 @@ class Link(SocketModeClient):
         await self.aiohttp_client_session.close()
 
     def forgive(self, now: float) -> None:
-        """We were late ourselves: what was not read says nothing about Slack."""
+        """Forgive silence that is our own delay: what was not read says nothing about Slack."""
         self.heard = now
 
     def trouble(self, now: float) -> str:
-        """Why another socket has to take its place; empty: it is well. A ping that was answered
-        tells, not the state of the socket: that looks open long after the other end is gone."""
+        """Reason why another socket has to take this one's place; empty: it is well. An answered
+        ping counts, not the state of the socket: that looks open long after the other end is
+        gone."""
         if self.leaving:
             return f"Slack wants another one ({self.leaving})"
         if self.current_session is None or self.current_session.closed:

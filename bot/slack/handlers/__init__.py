@@ -1,1 +1,1 @@
-"""What a row of the inbox comes to: read, permitted, done, answered."""
+"""Handling of inbox rows: read, permitted, done, answered."""

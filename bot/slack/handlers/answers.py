@@ -1,4 +1,4 @@
-"""What one person is told: refusals of requests and clicks, status, help. Pure, plain words."""
+"""Answers to one person: refusals of requests and clicks, status, help. Pure, plain words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.model import Approval, ApprovalState, Event, Run
 
 
 def attached(run: Run, link: str = "") -> str:
-    """The same request is on its way already; ``link``: to its board."""
+    """Answer that the same request is already running; ``link``: to its board."""
     asked = f"asked by {mention(run.by)} {date(run.created)}"
     see = f"; see {link}" if link else ""
     return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
@@ -34,12 +34,12 @@ def on_the_card(links: Sequence[str], command: str) -> str:
 
 
 def started(run: Run) -> str:
-    """Said in the place of a preview whose Start was clicked."""
+    """Reply in the place of a preview whose Start was clicked."""
     return f"{run.label} starts; its board comes in the channel."
 
 
 def started_without_deciders(run: Run, deciders: Deciders) -> str:
-    """Said to the requester at once, so that nobody waits all night for an impossible click."""
+    """Reply to the requester at once, so that nobody waits all night for an impossible click."""
     others = deciders.stand_ins(run)
     instead = f" I will ask {mentions(others)} instead." if others else ""
     return (
@@ -78,12 +78,12 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
 
 
 def eligible_for(run: Run | None, deciders: Deciders) -> tuple[str, ...]:
-    """Those who may decide on it; of the escalation only where nobody else may."""
+    """Approvers who may decide on the run; those of the escalation only if nobody else may."""
     return deciders.eligible(run) or (deciders.stand_ins(run) if run is not None else ())
 
 
 def _unbroken(code: str, able: str) -> str:
-    """Why the glass is not broken."""
+    """Reason why the glass is not broken."""
     match code:
         case "no_break_glass":
             return (
@@ -100,7 +100,7 @@ def _unbroken(code: str, able: str) -> str:
 
 
 def _not_they(by: str, able: str, deciders: Deciders) -> str:
-    """Why this person may not decide, and who may."""
+    """Reason why this person may not decide, and who may."""
     user = slack_id(by)
     if user in deciders.unfit and user in deciders.everybody:
         others = f"These people may: {able}." if able else "Nobody else may at present."
@@ -111,7 +111,7 @@ def _not_they(by: str, able: str, deciders: Deciders) -> str:
 
 
 def unsure(error: str, by: str, deciders: Deciders) -> str:
-    """Slack did not say whether this person may decide, so nothing was decided."""
+    """Refusal of a decision because Slack did not say whether this person may decide."""
     listed = (slack_id(by) or "") in [bare(user) for user in deciders.listed]
     what = "whether you may decide" if listed else "who is on call"
     if error in ("", "no answer"):
@@ -143,7 +143,7 @@ def _span(seconds: float) -> str:
 
 
 def carried_out(sentence: str, people: Iterable[str], command: str) -> str:
-    """What a verb came to; ``people`` are those whom the engine may name in it."""
+    """Answer to a verb; ``people`` are those whom the engine may name in it."""
     return named(typed(escape(sentence), command), people)
 
 

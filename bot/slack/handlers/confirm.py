@@ -1,8 +1,9 @@
-"""Asks whoever asked before it acts: before a large request, and on what waited for too long.
+"""Confirmations by the requester: before a large request, and on rows that waited for too long.
 
-What is asked about is kept as a draft, in the transaction that ends its row. A yes carries out the
-row of the draft as if it had just come; only then the draft is settled, so that a yes that could
-not be carried out can be said again. A draft is settled once: who says yes twice is told so.
+What is asked about is kept as a draft, in the transaction that ends its row. A confirmation carries
+out the row of the draft as if it had just come. Only then the draft is settled, so that a
+confirmation that could not be carried out can be repeated. A draft is settled once: a person who
+confirms twice is told so.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ LATE = 15 * 60.0  # seconds of the wall after which nothing is done without aski
 
 @dataclass(frozen=True)
 class Taken:
-    """A row as it is carried out. ``waited``: too long, so many seconds; 0: not. ``draft``: what
-    its person has said yes to."""
+    """Row as it is carried out. ``waited``: seconds that it waited, if too long; 0: not. ``draft``:
+    the question that its person has confirmed."""
 
     row: Inbound
     waited: float = 0.0
@@ -59,7 +60,7 @@ class Taken:
 
 
 class AskBack:
-    """Questions to whoever asked, and their answers."""
+    """Questions to the requester, and their answers."""
 
     def __init__(
         self,
@@ -73,8 +74,8 @@ class AskBack:
         self.links, self.wall = links, wall
 
     def taken(self, row: Inbound) -> Taken | Outcome:
-        """What this row wants carried out: itself, or what it says yes to. An outcome, where it
-        says no, or a yes that comes to nothing."""
+        """Row to carry out: this one, or the row that it confirms. An outcome, if this row cancels,
+        or if its confirmation has no effect."""
         if not _is_answer(row):
             return Taken(row, self._waited(row))
         draft = self._draft(row)
@@ -107,7 +108,7 @@ class AskBack:
         return _question(draft, shown, taken.draft)
 
     def late(self, taken: Taken, what: str) -> Outcome:
-        """Is it still meant? ``what``: what was asked for, escaped."""
+        """Ask whether a late row is still meant. ``what``: what was asked for, escaped."""
         draft = self._new(Kind.LATE, taken, "late")
         asked = taken.draft is not None and not self._waited(taken.row)
         return _question(draft, late_view(what, draft, taken.waited, asked=asked), taken.draft)
@@ -118,7 +119,8 @@ class AskBack:
         return _question(draft, sure_view(what, label, draft), taken.draft)
 
     def _why_again(self, taken: Taken, found: Forecast) -> str:
-        """Why a request is shown though it was said, or its Start clicked; empty: it is not."""
+        """Reason why a request is previewed again, though it was typed or its Start clicked; empty:
+        it is not."""
         draft = taken.draft
         if draft is None or draft.kind is not Kind.PREVIEW:
             return asked_at(taken.waited) if taken.waited else ""
@@ -152,7 +154,8 @@ def _is_answer(row: Inbound) -> bool:
 
 
 def _as_if_now(asked: Inbound, answer: Inbound) -> Inbound:
-    """What was asked for, as a row of the moment of the yes: its number, its times, its trigger."""
+    """Row that was asked for, as of the moment of its confirmation: the number, times and trigger
+    are those of the answer."""
     body = {**asked.body, "trigger": answer.body.get("trigger", "")}
     return replace(answer, kind=asked.kind, channel=asked.channel, body=body)
 
@@ -163,28 +166,28 @@ def _question(draft: Draft, shown: Rendered, before: Draft | None) -> Outcome:
 
 
 def sure_to_stop(run: Run) -> str:
-    """Asked before a run is stopped by a word in a thread."""
+    """Question before a run is stopped by a word in a thread."""
     return f"Stop {run.label} ({route(run)})? Nothing more is started; what is on its way goes on."
 
 
 def sure_to_abort(run: Run) -> str:
-    """Asked before a run is aborted by a word in a thread."""
+    """Question before a run is aborted by a word in a thread."""
     stay = "What is on its way is stopped, too; those VMs stay where they were."
     return f"Abort {run.label} ({route(run)})? {stay}"
 
 
 def carried_out_now() -> str:
-    """Said in the place of a question whose yes came to something that is shown elsewhere."""
+    """Reply in the place of a question whose confirmation had a result that is shown elsewhere."""
     return "Done."
 
 
 def dropped() -> str:
-    """Said in the place of a question that was answered with no."""
+    """Reply in the place of a question that was cancelled."""
     return f"Dropped. {NOTHING}"
 
 
 def not_your_question(by: str) -> str:
-    """Somebody else's preview: only who asked says yes to it."""
+    """Refusal of a click on somebody else's question: only the requester can answer it."""
     return f"Only {mention(by)}, who asked, can answer this. {NOTHING}"
 
 
@@ -201,24 +204,24 @@ def answered_before(state: DraftState, run: Run | None, link: str = "") -> str:
 
 
 def preview_is_old() -> str:
-    """Why a preview is shown again."""
+    """Reason why a preview is shown again: it is too old."""
     return "That preview was more than 15 min old; this is how it stands now."
 
 
 def preview_differs() -> str:
-    """Why a preview is shown again."""
+    """Reason why a preview is shown again: the VMs have changed."""
     return "The VMs are not those of that preview any more; this is how it stands now."
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is said to the person (empty: nothing), the run to tell about from now on, and the
-    form that is opened.
+    """Outcome of a row: the reply to the person (empty: none), the run to watch from now on, and
+    the form that is opened.
 
-    ``blocks``: what is said, with buttons. ``draft``: what waits for the person's own yes.
-    ``settled``: what such a yes or no came to; the question is then replaced by the answer.
-    ``done``: it was carried out, or was so before; not: refused. ``refused``: what of, for the
-    audit, where nobody else writes it there.
+    ``blocks``: the reply, with buttons. ``draft``: what waits for the requester's own confirmation.
+    ``settled``: the result of such a confirmation or cancellation; the question is then replaced by
+    the answer. ``done``: the row was carried out, now or before; not: refused. ``refused``: what
+    was refused, for the audit, if nobody else writes it there.
     """
 
     reply: str = ""
@@ -236,7 +239,8 @@ migrations = Migrations("vmferry.slack.drafts")
 
 @migrations()
 def m001_drafts(db: Database) -> None:
-    """What waits for a yes, and what became of it; ``made`` is of the wall."""
+    """Create the questions that wait for a confirmation, and their results; ``made`` is wall-clock
+    time."""
     db.execute(
         "CREATE TABLE slack_drafts (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, by TEXT NOT NULL,"
         " channel TEXT NOT NULL, row_kind TEXT NOT NULL, body TEXT NOT NULL,"
@@ -246,7 +250,7 @@ def m001_drafts(db: Database) -> None:
 
 
 class Kind(StrEnum):
-    """Why somebody is asked back."""
+    """Reason why a person is asked to confirm."""
 
     PREVIEW = "preview"
     LATE = "late"
@@ -254,7 +258,7 @@ class Kind(StrEnum):
 
 
 class DraftState(StrEnum):
-    """What became of it. ``REPLACED``: it was asked anew, with newer numbers."""
+    """State of a question. ``REPLACED``: it was asked anew, with newer numbers."""
 
     OPEN = "open"
     DONE = "done"
@@ -264,7 +268,8 @@ class DraftState(StrEnum):
 
 @dataclass(frozen=True)
 class Draft:
-    """``row`` is what was asked for, as it came; ``run`` what it came to, if it began a run."""
+    """Draft of a question. ``row`` is what was asked for, as it came; ``run`` the run that it
+    began, if any."""
 
     kind: Kind
     row: Inbound
@@ -313,7 +318,7 @@ class Drafts:
         )
 
     def settle(self, db: Database, settled: Settled) -> None:
-        """It is open no more."""
+        """Close an open question with its result."""
         db.execute(
             "UPDATE slack_drafts SET state = ?, run = ? WHERE id = ? AND state = 'open'",
             [str(settled.state), settled.run, settled.draft],
@@ -354,12 +359,13 @@ GB, TB = 1024, 1024 * 1024
 
 
 def value_of(draft: Draft) -> str:
-    """What its buttons carry."""
+    """Value of the question's buttons."""
     return f"{draft.id}.{draft.digest}"
 
 
 def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
-    """Is the requester shown first what it would do? ``confirm`` as in the settings."""
+    """Tell whether the requester is first shown what the request would do. ``confirm`` as in the
+    settings."""
     if confirm is False or found.options.now:
         return False
     if confirm is not True:
@@ -371,7 +377,7 @@ def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
 def preview_view(
     found: Forecast, draft: Draft, deciders: Deciders, now: float, first: str = ""
 ) -> Rendered:
-    """What a request would do; ``first``: why it is shown (again)."""
+    """Preview of a request; ``first``: why it is shown (again)."""
     lines = [*([first] if first else []), *_lines(found, draft.row.by, deciders, now)]
     buttons = _buttons(draft, "Start", "Cancel", "Start these moves", "Start nothing")
     return _asked(fit_lines(lines, 2_900), buttons)
@@ -444,8 +450,8 @@ def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
 
 
 def late_view(what: str, draft: Draft, waited: float, *, asked: bool = False) -> Rendered:
-    """Something was asked for so long ago that it may not be meant any more; or its person was
-    ``asked`` so long ago. ``what``: in words, escaped."""
+    """Question about a request that came so long ago that it may not be meant any more; with
+    ``asked``, about one that was put to its person so long ago. ``what``: in words, escaped."""
     ago = took(_coarse(waited))
     told = f"You asked {ago} ago for: {what}. I could not take it up until now."
     if asked:

@@ -1,7 +1,7 @@
-"""What a click comes to: a decision, a form to be filled in, or a question that is asked again.
+"""Clicks on approvals: a decision, a form to be filled in, or a question that is asked again.
 
-Everything is bound to the digest on the button: what was shown is what is decided. A row that
-had begun when the bot was killed takes what stands in the rows as its own success.
+Everything is bound to the digest on the button: what was shown is what is decided. A row that had
+begun when the bot was killed takes what stands in the rows as its own success.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)}
 
 @dataclass(frozen=True)
 class Clicked:
-    """What a button says: its action, the approval and the digest that it showed."""
+    """Meaning of a button: its action, the approval and the digest that it showed."""
 
     action: str
     number: int
@@ -55,43 +55,43 @@ class Clicked:
 
     @property
     def breaks(self) -> bool:
-        """Does it break the glass?"""
+        """True if the click breaks the glass."""
         return self.action.startswith(BREAK)
 
     @property
     def reviews(self) -> bool:
-        """Is it about a glass that was broken?"""
+        """True if the click is about a break-glass approval."""
         return self.action.startswith(REVIEW)
 
     @property
     def by_outsiders(self) -> bool:
-        """May it come from somebody who may decide on nothing? Then who they are has to be known
-        all the better."""
+        """True if the click may come from somebody who may decide on nothing. Then it matters all
+        the more to know who they are."""
         return self.breaks or self.reviews
 
     @property
     def what(self) -> str:
-        """For the audit: ``deny A3``."""
+        """Name of the click for the audit: ``deny A3``."""
         return f"{self.action.removesuffix(SAID)} A{self.number}"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said to the person (empty: the card says it), or the form that opens."""
+    """Reply to the person (empty: the card says it), or the form that opens."""
 
     reply: str = ""
     form: Block | None = None
 
 
 def read(row: Inbound) -> Clicked | None:
-    """What was clicked; ``None`` for a button that we did not make."""
+    """Button that was clicked; ``None`` for a button that we did not make."""
     action = str(row.body.get("action"))
     shown = read_value(str(row.body.get("value")))
     return Clicked(action, *shown) if shown is not None and action in KNOWN else None
 
 
 class Clicks:
-    """Carries out clicks. ``deciders`` is as it was when the row was taken up."""
+    """Handler of clicks. ``deciders`` is as it was when the row was taken up."""
 
     def __init__(self, service: Service, slack: SlackSettings) -> None:
         self.service, self.store, self.slack = service, service.store, slack
@@ -114,7 +114,7 @@ class Clicks:
         return Answer(answers.decision(made, row.by, row.received, deciders, command))
 
     def done_before(self, row: Inbound, clicked: Clicked) -> bool:
-        """Did this row come to something before a kill? What the same person clicked earlier was
+        """Tell whether this row had an effect before a kill. Earlier clicks of the same person were
         decided before this row began: rows are worked off one by one."""
         if row.begun is None:
             return False
@@ -158,7 +158,7 @@ class Clicks:
         )
 
     def _break(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
-        """A yes of somebody whom the rules bar."""
+        """Break the glass: approve on behalf of somebody whom the rules bar."""
         _, record = self._asked(clicked)
         return self.service.decide(
             clicked.number,
@@ -178,7 +178,7 @@ class Clicks:
         )
 
     def _is_trusted(self, by: str, deciders: Deciders) -> bool:
-        """May they start runs, or decide?"""
+        """Tell whether this person may start runs or decide."""
         known = (*deciders.starters, *deciders.everybody)
         return not self.slack.starters or slack_id(by) in known
 
@@ -222,7 +222,8 @@ class Clicks:
     # --- a glass that was broken --------------------------------------------------------------
 
     def _review(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
-        """The form, for somebody who may review; else what it comes to, or why it does not."""
+        """Open the form for somebody who may review; else answer with the result, or with why
+        not."""
         who = Reviewer(fit=_is_fit(row.by, deciders), trusted=self._is_trusted(row.by, deciders))
         opened = self._review_form(row, clicked, who) if clicked.action == REVIEW else None
         if opened is not None:
@@ -255,7 +256,7 @@ class Clicks:
     # --- asking again -----------------------------------------------------------------------
 
     def _ask_again(self, row: Inbound, clicked: Clicked) -> str:
-        """Have what was denied or expired asked about anew: those VMs are tried again."""
+        """Retry VMs whose approval was denied or expired, so that a new approval is requested."""
         asked, record = self._asked(clicked)
         if asked is None or record is None:
             raise Refused("I do not know this question any more.")
@@ -266,7 +267,7 @@ class Clicks:
         return self.steering.retry(record.run.label, words, by=row.by)
 
     def _asked_before(self, row: Inbound, run: int) -> bool:
-        """Did this row do it before a kill?"""
+        """Tell whether this row asked again before a kill."""
         if row.begun is None:
             return False
         return any(
@@ -276,6 +277,6 @@ class Clicks:
 
 
 def _is_fit(by: str, deciders: Deciders) -> bool:
-    """Is this somebody in Slack, and no guest, bot or stranger?"""
+    """Tell whether this is somebody in Slack, and no guest, bot or stranger."""
     user = slack_id(by)
     return user is not None and user not in deciders.unfit

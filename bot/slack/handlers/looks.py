@@ -60,7 +60,7 @@ def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
 def open_questions(
     asked: Sequence[tuple[Approval, Board, Sequence[str]]], deciders: Deciders, command: str
 ) -> str:
-    """What waits for a yes or no, a line each, and how to say it."""
+    """Open approvals, a line each, and how to decide on them."""
     if not asked:
         return "Nothing waits for a yes or no."
     lines = [_open_question(*one, deciders) for one in asked]
@@ -89,7 +89,7 @@ def _happened(event: Event, people: Collection[str]) -> str:
 
 
 def help_text(command: str, topic: str = "") -> str:
-    """What can be typed, out of the one table of verbs."""
+    """Commands that can be typed, out of the one table of verbs."""
     verbs = [v for v in VERBS if v.where in ("both", "slack")]
     asked = [v for v in verbs if v.name == topic.casefold()]
     lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]

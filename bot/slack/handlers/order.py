@@ -1,11 +1,12 @@
-"""What a row of the inbox is about: rows about the same are carried out in the order they came.
+"""Order of inbox rows: rows about the same subject are carried out in the order they came.
 
-The worker goes through the open rows from the oldest to the newest. A row that has to wait holds
-up every later one that shares a subject with it, and these theirs; all others pass it by. One
+The worker goes through the open rows from the oldest to the newest. A row that has to wait holds up
+every later row that shares a subject with it, and these hold up theirs; all others pass it by. One
 thread does it, and numbers are given in the order of the inserts, so of two rows that share a
-subject the later one never overtakes. Subjects are the person and the run; requests have one in
-common, because which of two like ones begins the run depends on their order. A word that names no
-run yet may name the one that a request before it begins.
+subject the later one never overtakes. Subjects are the person and the run. Requests have one
+subject in common, because which of two like requests begins the run depends on their order. A name
+that matches no run may refer to a run that an earlier request creates, so it waits for that
+request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Who may say what, and where: by the settings, and by what Slack said of person and place lately.
+"""Permissions: who may type what, and where, by the settings and by what Slack said lately of
+person and place.
 
 What is not known for sure is refused with a sentence, and nothing is lost: Slack is asked anew for
-the next command or click. Pausing and stopping need no more than a full member: whoever sees
+the next command or click. Pausing and stopping need no more than a full member: a person who sees
 something go wrong must not be held up.
 """
 
@@ -29,7 +30,7 @@ class Permits:
         self.starters = [bare(name) for name in settings.starters]
 
     def needed(self, row: Inbound, command: Command) -> list[str]:
-        """Those of whom Slack must have spoken lately: the person, their groups, the channel."""
+        """Names of whom Slack must have spoken lately: the person, their groups, the channel."""
         user, names = slack_id(row.by), []
         if user and (_needs_member(row, command) or _is_spoken(row, command)):
             names.append(user)
@@ -39,7 +40,7 @@ class Permits:
         return names
 
     def why_not(self, row: Inbound, command: Command) -> str:
-        """Why this person may not say this here, or nothing. Help is for everybody."""
+        """Reason why this person may not say this here, or nothing. Help is for everybody."""
         if _verb(command) == "help":
             return ""
         nothing = refusals.NOTHING if _verb(command) in CHANGING else refusals.NOT_STARTED
@@ -47,7 +48,8 @@ class Permits:
         return next(filter(None, (rung(row, command, nothing) for rung in rungs)), "")
 
     def _by_settings(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Is this a channel where the bot works? To the bot alone one may look, stop, decide."""
+        """Reason why the settings forbid the command in this channel; empty: they do not. In a
+        direct message people may look, pause, stop and decide."""
         channels = self.settings.channels
         if is_direct(row.channel):
             barred = _is_for_starters(command)
@@ -57,7 +59,7 @@ class Permits:
         return ""
 
     def _by_place(self, row: Inbound, command: Command, nothing: str) -> str:
-        """May it be begun in this channel, as Slack describes it?"""
+        """Reason why a run must not begin in this channel, as Slack describes it; empty: it may."""
         if not _is_for_starters(command):
             return ""
         if kind_of(row.channel) != "place":
@@ -72,8 +74,9 @@ class Permits:
         return unseen_channel(nothing) if trouble else ""
 
     def _by_person(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Guests, bots, deactivated people and those from elsewhere start and change nothing. In a
-        shared channel those from elsewhere can mention the bot, and are told no names."""
+        """Reason why this person may not: guests, bots, deactivated people and those from elsewhere
+        start and change nothing. In a shared channel those from elsewhere can mention the bot, and
+        are told no names."""
         member = _needs_member(row, command)
         if not (member or _is_spoken(row, command)):
             return ""
@@ -89,7 +92,8 @@ class Permits:
         return not_a_member(unfit, nothing) if unfit else ""
 
     def _by_starters(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Is this person listed, or in a group that is, where not everybody starts?"""
+        """Reason why this person may not start runs, if not everybody may: neither listed nor in a
+        listed group; empty: they may."""
         user = slack_id(row.by)
         if not self.starters or not _is_for_starters(command) or user in self.starters:
             return ""
@@ -109,7 +113,7 @@ class Permits:
 
 
 def is_direct(channel: str) -> bool:
-    """Is this what one person and the bot say to each other?"""
+    """Tell whether this channel is a direct message between one person and the bot."""
     return channel.startswith("D")
 
 
@@ -126,12 +130,13 @@ def _is_for_starters(command: Command) -> bool:
 
 
 def _is_spoken(row: Inbound, command: Command) -> bool:
-    """Is it a look that was asked for in a message?"""
+    """Tell whether a look was asked for in a message."""
     return bool(row.body.get("spoken")) and not _changes(command) and _verb(command) != "help"
 
 
 def _needs_member(row: Inbound, command: Command) -> bool:
-    """Decisions are judged by the stricter rules of those who may decide."""
+    """Tell whether the person must be a full member. Decisions are judged by the stricter rules for
+    approvers."""
     verb = _verb(command)
     if verb in DECISIONS or verb == "help":
         return False
@@ -145,20 +150,20 @@ def not_here(channels: Sequence[str], nothing: str = NOT_STARTED) -> str:
 
 
 def _places(channels: Sequence[str]) -> str:
-    """Where it can be said instead."""
+    """Places where the command can be typed instead."""
     if not channels:
         return "Type it in a channel where I am; /invite @vmferry brings me into one."
     return f"Type it in {', '.join(f'<#{channel}>' for channel in channels)}."
 
 
 def not_in_private(channels: Sequence[str], nothing: str) -> str:
-    """What is said to the bot alone: a run belongs where others see it."""
+    """Refusal of a request in a direct message: a run belongs where others see it."""
     why = "Here nobody else would see it, so I only look, pause, stop and decide."
     return f"{why} {nothing} {_places(channels)}"
 
 
 def shared_channel(channels: Sequence[str], nothing: str) -> str:
-    """People of another organisation read here."""
+    """Refusal of a request in a channel that people of another organisation read."""
     why = "This channel is shared with another organisation, and VM names are customers' names."
     return f"{why} {nothing} {_places(channels)}"
 
@@ -176,7 +181,7 @@ def not_a_member(unfit: str, nothing: str) -> str:
 
 
 def cannot_check(what: str, error: str, nothing: str) -> str:
-    """Slack does not say what has to be known first."""
+    """Refusal because Slack does not say what has to be known first."""
     if error in ("", "no answer"):
         return f"I cannot check {what}: Slack did not answer. {nothing} Try again in a minute."
     fix = "Look at the setting slack.starters."

@@ -1,8 +1,8 @@
-"""What a click on a button that acts on a run comes to: the typed verb, said about what was shown.
+"""Clicks on buttons that act on a run: the typed verb, applied to what was shown.
 
-Who may say it, what it does and its sentence are those of the verb. A row that had begun when the
-bot was killed is answered with what it did then: the version on its button is no longer that of
-the rows, because of itself.
+Permissions, effect and answer are those of the verb. A row that had begun when the bot was killed
+is answered with what it did then: by its own effect, the version on its button is no longer that of
+the rows.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from engine.store import queries
 
 
 def read(row: Inbound) -> Control | None:
-    """What was clicked; ``None`` for any other button."""
+    """Button that was clicked; ``None`` for any other button."""
     return buttons.read(str(row.body.get("action")), str(row.body.get("value")))
 
 
 class Pressed:
-    """Carries out clicks on these buttons by way of the typed verbs."""
+    """Handler of clicks on these buttons, by way of the typed verbs."""
 
     def __init__(self, verbs: Verbs) -> None:
         self.verbs, self.store = verbs, verbs.store
 
     def answer(self, row: Inbound, control: Control, deciders: Deciders) -> Answer:
-        """What is said to whoever clicked, or the form that opens. Raises ``Refused``."""
+        """Answer to the person who clicked, or the form that opens. Raises ``Refused``."""
         record = queries.record(self.store, control.run)
         if record is None:
             raise Refused(f"I do not know {control.label} any more.")
@@ -52,7 +52,8 @@ class Pressed:
         return Answer(self.verbs.answer(row, ask, deciders))
 
     def _refuse_stale(self, control: Control, record: RunRecord, moves: list[MoveRecord]) -> None:
-        """What has nothing to do any more, or is about something else than it showed."""
+        """Refuse a button that has nothing to do any more, or is about something else than it
+        showed."""
         run = record.run
         if not controls.may(control.verb, run):
             return  # the verb itself says why, or that it is so already

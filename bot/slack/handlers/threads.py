@@ -24,7 +24,7 @@ from engine.store.store import Store
 
 
 class Threads:
-    """Reads rows only."""
+    """Handler of threads. Reads rows only."""
 
     def __init__(self, store: Store, links: Links) -> None:
         self.store, self.links = store, links
@@ -74,7 +74,7 @@ class Threads:
         return any(is_called(h, word) for run in unfinished for h in run.sources + run.destinations)
 
     def _cards(self, text: str, run: Run | None) -> str:
-        """Where the questions are that this may be about."""
+        """Answer with links to the cards of the questions that this may be about."""
         word = (text.split()[1:2] or [""])[0]
         asked = [a for a in queries.open_approvals(self.store) if _is_meant(a, word, run)]
         links = [self.links.to(f"card:{a.label}", f"the card of {a.label}") for a in asked]

@@ -52,7 +52,7 @@ TRACES: Mapping[str, frozenset[str]] = {
 
 
 class Verbs:
-    """What is said to one person about a verb. Everything is read from rows."""
+    """Answers to verbs, for one person. Everything is read from rows."""
 
     def __init__(self, service: Service, settings: Settings, clock: Clock) -> None:
         self.service, self.settings, self.clock = service, settings, clock
@@ -95,7 +95,8 @@ class Verbs:
         return looks.one_status(seen.board, deciders, command)
 
     def _list(self, command: str) -> str:
-        """Those that need a person, then those that go on, then those that ended; newest first."""
+        """List of runs: those that need a person, then those that go on, then those that ended;
+        newest first."""
         runs = queries.runs(self.store)
         seen = {run.id: self._see(run.id) for run in runs}
         reasons = needs(self.store, self.service.vmm, [sight.record for sight in seen.values()])
@@ -147,7 +148,8 @@ class Verbs:
         return answers.carried_out_before(done, by)
 
     def done_before(self, row: Inbound, ask: Ask) -> list[Event]:
-        """What this row did before a kill; nothing where it had not begun, or did nothing."""
+        """Events that this row caused before a kill; none if the row had not begun, or did
+        nothing."""
         if row.begun is None:
             return []
         for run, approval in self._meant(ask):
@@ -179,5 +181,5 @@ class Verbs:
 
 
 def people_of(runs: Iterable[Run]) -> list[str]:
-    """Everybody whom the engine may name when it speaks of these runs."""
+    """People whom the engine may name when it speaks of these runs."""
     return list(dict.fromkeys(by for run in runs for by in (run.by, run.told, *run.steered)))

@@ -1,8 +1,9 @@
-"""Carries out what stands in the inbox, each about its run in turn, and says what came of it.
+"""Worker that carries out the rows of the inbox, each about its run in turn, and replies with the
+result.
 
 A row is marked ``begun`` before and ``done`` after, the latter in one transaction with the reply.
-A kill in between has it carried out again: the engine answers such a second time with what is
-there already, and a row that had begun takes that as its own success.
+After a kill in between, the row is carried out again: the engine answers the second time with what
+is there already, and a row that had begun takes that as its own success.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Worker:
         return None
 
     def _standing(self, row: Inbound, held: set[Subject]) -> tuple[frozenset[Subject], bool]:
-        """What the row is about, and whether it has to wait: for an earlier one, or for Slack."""
+        """Subjects of the row, and whether it has to wait: for an earlier row, or for Slack."""
         try:
             meant = self._meant(row)
             inner = row if isinstance(meant, Outcome) else meant.row
@@ -113,15 +114,17 @@ class Worker:
             return frozenset(), False
 
     def _reject_unwatched(self) -> None:
-        """A run of somebody in Slack that still waits for its board though nothing in the inbox
-        asks for it: it was interrupted before it could be told about, and never would begin."""
+        """Reject runs of people in Slack that still wait for their board though nothing in the
+        inbox asks for them: they were interrupted before they could be reported, and never would
+        begin."""
         for run in self._unfinished():
             unheard = run.state is RunState.SCHEDULED and run.by.startswith("@")
             if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
     def _waits_for_slack(self, inbox: int, meant: Taken | Outcome) -> bool:
-        """Must Slack be asked first who may do this? Not for longer than somebody waits."""
+        """Tell whether Slack must be asked first who may do this. The row waits no longer than
+        ``PATIENCE``."""
         missing = [] if isinstance(meant, Outcome) else self._missing(meant.row)
         if not missing:
             return False
@@ -134,7 +137,7 @@ class Worker:
         return self.roster.asking(missing) is Sure.ASKING and now < self._asked[inbox]
 
     def _missing(self, row: Inbound) -> list[Lookup]:
-        """What Slack has to say before this row is carried out."""
+        """Answers that Slack has to give before this row is carried out."""
         command = order.says(row)
         if command is None:
             clicked = decisions.read(row) if row.kind != COMMAND else None
@@ -148,7 +151,8 @@ class Worker:
         return self.roster.missing(names, slack_id(row.by) if decides else None)
 
     def _unsure(self, row: Inbound, what: str, breaks: bool = False) -> str:
-        """Why this person cannot decide now: Slack does not say who they are; kept in the audit."""
+        """Reason why this person cannot decide now: Slack does not say who they are; kept in the
+        audit."""
         sure, error = self.roster.sure_of(slack_id(row.by), breaks)
         if sure is Sure.YES:
             return ""
@@ -180,7 +184,7 @@ class Worker:
         return outcome.run.id if outcome.run else None
 
     def _close(self, row: Inbound, outcome: Outcome) -> None:
-        """The row is done, and what came of it is kept, in one transaction."""
+        """Mark the row as done and keep its result, in one transaction."""
         with self.store.transaction() as db:
             if outcome.run is not None:
                 self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
@@ -195,7 +199,7 @@ class Worker:
             self.tables.inbox.finish(db, row.id, self.clock.now())
 
     def _outcome(self, row: Inbound) -> Outcome:
-        """Carry out what the row says, or what it says yes to."""
+        """Carry out what the row says, or what it confirms."""
         taken = self._meant(row)
         if isinstance(taken, Outcome):
             if taken.refused:
@@ -211,7 +215,7 @@ class Worker:
         return replace(outcome, reply=reply, settled=settled)
 
     def _meant(self, row: Inbound) -> Taken | Outcome:
-        """What this row wants carried out: for a mention, a shortcut or a yes, a row behind it."""
+        """Row to carry out: for a mention, a shortcut or a confirmation, the row behind it."""
         if row.kind in (MENTION, SHORTCUT):
             meant = self.threads.as_command(row)
             return meant if isinstance(meant, Outcome) else self.back.taken(meant)
@@ -242,7 +246,8 @@ class Worker:
             return Outcome(self._refused(row, error, nothing), done=False)
 
     def _said_before(self, row: Inbound, command: Command) -> str:
-        """What this row did before a kill, whatever its person may do by now; else nothing."""
+        """Answer for what this row did before a kill, whatever its person may do by now; else
+        nothing."""
         if not isinstance(command, Ask) or not _changes(command):
             return ""
         done = self.verbs.done_before(row, command)
@@ -272,7 +277,7 @@ class Worker:
         return self.back.sure(replace(taken, row=row), what(run), label)
 
     def _spelled(self, row: Inbound) -> str:
-        """How commands begin where this row came from."""
+        """Beginning of commands where this row came from."""
         return spelled(row, self.settings.slack.command)
 
     def _refused(self, row: Inbound, error: Refused, nothing: str) -> str:
@@ -281,7 +286,7 @@ class Worker:
         return named(told, people_of(self._unfinished()))
 
     def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
-        """Why this person may not say this here, kept in the audit; or nothing."""
+        """Reason why this person may not say this here, kept in the audit; or nothing."""
         said = self.permits.why_not(row, command)
         if said and _changes(command):
             self.service.refuse(row.by, text, Refused("This person may not say this here."))
@@ -314,7 +319,8 @@ class Worker:
     # --- clicks -----------------------------------------------------------------------------
 
     def _press(self, taken: Taken, control: Control) -> Outcome:
-        """A button that acts on a run: whoever may type its verb may click it."""
+        """Carry out a click on a button that acts on a run: a person who may type its verb may
+        click it."""
         row, ask = taken.row, Ask(control.verb, (control.label,))
         before = self._said_before(row, ask)
         if before:
@@ -361,10 +367,11 @@ class Worker:
 
 
 def _changes(command: Command | None) -> bool:
-    """Would it start or change anything? What was refused then belongs into the audit."""
+    """Tell whether the command would start or change anything. Then its refusal belongs in the
+    audit."""
     return isinstance(command, Request) or (command is not None and command.verb in CHANGING)
 
 
 def _is_busy(error: Exception) -> bool:
-    """Did somebody else hold the database for too long? Then the row simply waits."""
+    """Tell whether somebody else held the database for too long. Then the row simply waits."""
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)

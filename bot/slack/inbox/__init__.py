@@ -1,1 +1,1 @@
-"""What people did, accepted: parse, one insert, ack."""
+"""Acceptance of what people did: parse, one insert, ack."""

@@ -32,7 +32,7 @@ Payload = Mapping[str, object]
 
 
 class Listeners:
-    """What Bolt calls. ``accepted`` is called after each new inbox row."""
+    """Listeners that Bolt calls. ``accepted`` is called after each new inbox row."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Listeners:
         return ack(response_action="errors", errors=wrong) if wrong else ack()
 
     def offered(self, ack: Ack, body: Payload) -> BoltResponse:
-        """What a menu offers for what somebody has typed into it, from rows; nothing is kept."""
+        """Options of a menu for what somebody has typed into it, from rows; nothing is kept."""
         try:
             found = self._offered(body)
         except Exception:
@@ -84,7 +84,7 @@ class Listeners:
         return ack(options=found)
 
     def mention(self, ack: Ack, body: Payload) -> BoltResponse:
-        """Somebody wrote to the bot. Slack sends an event again until it is acked."""
+        """Accept a message to the bot. Slack sends an event again until it is acked."""
         try:
             self._mention(body)
         except Exception:
@@ -241,7 +241,8 @@ def _text(part: Payload, name: str) -> str:
 
 
 def _hidden(body: Payload) -> str:
-    """What is the trigger's alone and does not tell it, since it opens forms; empty: no trigger."""
+    """Fingerprint of the trigger, which identifies it without revealing it, since a trigger opens
+    forms; empty: no trigger."""
     trigger = _text(body, "trigger_id")
     return fingerprint(trigger) if trigger else ""
 

@@ -1,6 +1,6 @@
-"""What is said to the bot in a message: ``@vmferry status`` in the thread of a run. Pure.
+"""Commands to the bot in a message: ``@vmferry status`` in the thread of a run. Pure.
 
-Slash commands cannot be typed in threads. In one the run need not be named: it is the thread's.
+Slash commands cannot be typed in threads. In the thread of a run, the run need not be named.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OF_A_RUN = frozenset(v.name for v in VERBS if v.usage.split()[1:2] in (["RUN"],
 
 
 def said_to(text: str, bot: str) -> str | None:
-    """What is said to the bot; ``None`` where the message does not begin with its name."""
+    """Text that is said to the bot; ``None`` if the message does not begin with the bot's name."""
     found = _TO_SOMEBODY.match(text)
     return text[found.end() :] if found is not None and found[1] == bot else None
 

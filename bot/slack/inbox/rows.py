@@ -1,4 +1,4 @@
-"""What a person did, as a row, and the table of such rows."""
+"""Actions of people as rows, and the table of such rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST = 4_000
 
 @dataclass(frozen=True)
 class Inbound:
-    """One thing that a person did, in the order in which it came.
+    """Action of a person, in the order in which it came.
 
     ``begun`` is set before it is carried out: a row that has begun and is not done was
     interrupted by a kill. ``received`` is of the engine's clock, ``heard`` of the wall.
@@ -52,7 +52,7 @@ class Inbox:
             return int(written.lastrowid or 0) if written.rowcount == 1 else None
 
     def is_accepted(self, key: str) -> bool:
-        """Is a row of this key in the inbox, carried out or not?"""
+        """Tell whether a row of this key is in the inbox, carried out or not."""
         return bool(self._query("SELECT 1 FROM slack_inbox WHERE key = ?", [key]))
 
     def next_inbound(self, after: int = 0) -> Inbound | None:
@@ -74,7 +74,7 @@ class Inbox:
         )
 
     def begin(self, inbox: int, at: float) -> None:
-        """From here on the row may have had effects."""
+        """Mark the row as begun: from here on it may have had effects."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_inbox SET begun = ? WHERE id = ?", [at, inbox])
 
@@ -90,6 +90,6 @@ class Inbox:
 
 
 def spelled(row: Inbound, command: str) -> str:
-    """How commands begin where this row is answered: what was said to the bot, or clicked in a
-    thread, is answered there."""
+    """Beginning of commands where this row is answered: a mention, or a click in a thread, is
+    answered in its thread."""
     return SPOKEN if row.body.get("spoken") or row.body.get("thread_ts") else command

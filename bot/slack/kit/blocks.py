@@ -106,7 +106,7 @@ def confirm(title: str, text: str, yes: str, no: str) -> Block:
 
 
 def size(blocks: Sequence[Block]) -> int:
-    """How much of a message's room the blocks take."""
+    """Size of the blocks, as characters of JSON."""
     return len(json.dumps(list(blocks), ensure_ascii=False))
 
 

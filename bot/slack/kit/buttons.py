@@ -28,7 +28,7 @@ SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.sa
 
 
 def value_of(approval: Approval) -> str:
-    """What a button of this card carries: the question, and the digest of what was shown."""
+    """Value of a button of this card: the approval, and the digest of what was shown."""
     return f"{approval.id}.{approval.digest}"
 
 
@@ -57,7 +57,7 @@ ANYTIME = frozenset({DETAILS, "pause", "stop"})
 
 @dataclass(frozen=True)
 class Control:
-    """What one button stands for: a verb, the run, what of it, and the version that was shown."""
+    """Meaning of one button: a verb, the run, the subject in it, and the version that was shown."""
 
     verb: str
     run: int
@@ -66,7 +66,7 @@ class Control:
 
     @property
     def value(self) -> str:
-        """As it stands on the button."""
+        """Value on the button."""
         return f"{self.verb}.{self.run}.{self.subject}.{self.version}"
 
     @property
@@ -76,12 +76,12 @@ class Control:
 
     @property
     def what(self) -> str:
-        """For the audit: ``retry R3 (button)``."""
+        """Name of the click for the audit: ``retry R3 (button)``."""
         return f"{self.verb} {self.label} (button)"
 
 
 def read(action: str, value: str) -> Control | None:
-    """What was clicked; ``None`` for a button that is not one of these."""
+    """Button that was clicked; ``None`` for a button that is not one of these."""
     if action != MORE and not action.startswith(PREFIX):
         return None
     parts = value.split(".")
@@ -102,12 +102,13 @@ def version(control: Control, run: Run, moves: Sequence[MoveRecord]) -> str:
 
 
 def _told(move: Move) -> tuple[object, ...]:
-    """What of a VM was shown; a doubt or damage that came back after a person's word is another."""
+    """Properties of a VM that were shown; a doubt or damage that comes back after a person's word
+    differs."""
     return move.id, str(move.state), move.retried, move.settled, move.cleared
 
 
 def is_stale(control: Control, run: Run, moves: Sequence[MoveRecord]) -> bool:
-    """Has what it is about changed since it was shown?"""
+    """Tell whether the subject of the button has changed since it was shown."""
     return control.verb not in ANYTIME and control.version != version(control, run, moves)
 
 

@@ -12,7 +12,8 @@ AFTER_A_BUG = 1.0
 
 
 class Loop:
-    """Calls ``step`` at every knock and after as many seconds as its last call asked for.
+    """Thread that calls ``step`` at every knock and after the seconds that its last call asked
+    for.
 
     ``step`` returns those seconds (``None``: only at the next knock). What it raises is a bug: it
     is logged and counted in ``bugs``, and the loop goes on.
@@ -31,21 +32,21 @@ class Loop:
         self._thread.start()
 
     def knock(self) -> None:
-        """There is something to do. May be called from any thread, any number of times."""
+        """Knock: there is something to do. May be called from any thread, any number of times."""
         self._knocked.set()
 
     @property
     def knocked(self) -> bool:
-        """Is there something to do that no step has seen?"""
+        """True if there is something to do that no step has seen."""
         return self._knocked.is_set()
 
     @property
     def stopped(self) -> bool:
-        """Is it to end? For steps that take long."""
+        """True once the thread is to end. For steps that take long."""
         return self._stopped.is_set()
 
     def turn(self) -> float | None:
-        """One step as the thread takes it, and the seconds until the next; for whoever lets time
+        """Run one step as the thread does; the seconds until the next. For callers that let time
         pass without threads."""
         self._knocked.clear()
         try:
@@ -68,7 +69,7 @@ class Loop:
 
     @property
     def alive(self) -> bool:
-        """Is the thread running?"""
+        """True while the thread runs."""
         return self._thread.is_alive()
 
     def _run(self) -> None:

@@ -26,12 +26,13 @@ def copy_of(key: str) -> str:
 
 
 def is_direct(place: str) -> bool:
-    """Is it a direct message to somebody?"""
+    """Tell whether this place is a direct message to somebody."""
     return place.startswith("D")
 
 
 def stands_out(key: str) -> bool:
-    """Is the message of that key shown in the conversation, too, and not in a thread alone?"""
+    """Tell whether the message of this key is shown in the conversation, too, and not in a thread
+    alone."""
     return is_direct(place_of(key)) and not key.startswith(("card:", "list:"))
 
 
@@ -56,5 +57,6 @@ ONCE = ("remind:", "escalate:", "look:")
 
 
 def again(at: float | None) -> str:
-    """What is told anew after a person had it go on is another message: somebody waits for it."""
+    """Suffix of the key of a failure or report that follows a person's retry or resume: a new
+    message, since somebody waits for it."""
     return "" if at is None else f":{int(at)}"

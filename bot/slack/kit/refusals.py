@@ -18,13 +18,14 @@ _NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b|\bc
 
 
 def usage(error: UsageError, command: str) -> str:
-    """Which word is wrong, what was typed, and what to type instead."""
+    """Refusal of a wrong word: which word is wrong, what was typed, and what to type instead."""
     shown = f"\n```{escape(_pointer(error))}```" if error.at >= 0 and error.text else ""
     return fit(refused(error, command), 2_000) + shown
 
 
 def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
-    """What is wrong, that nothing happened (``nothing``; empty: of a look), what to do last."""
+    """Refusal in full: what is wrong, that nothing happened (``nothing``; empty: of a look), what
+    to do."""
     if not nothing or _NOTHING_SAID.search(f"{error}"):
         return typed(escape(f"{error}"), command)
     return typed(escape(f"{error.sentence} {nothing} {error.hint}".strip()), command)
@@ -38,12 +39,12 @@ def _pointer(error: UsageError) -> str:
 
 
 def too_long(longest: int) -> str:
-    """More than anybody types."""
+    """Refusal of more text than anybody types."""
     return f"That is longer than {longest} characters. {NOT_STARTED}"
 
 
 def as_typed(text: str, command: str) -> str:
-    """What somebody typed, within a sentence."""
+    """Text that somebody typed, for use within a sentence."""
     return "`" + escape(fit(f"{command} {text}", 300).replace("`", "'")) + "`"
 
 
@@ -53,7 +54,7 @@ def unknown_button(command: str) -> str:
 
 
 def failed_inside(inbox: int, command: str) -> str:
-    """Our own fault."""
+    """Answer after a fault of our own."""
     return (
         f"Something went wrong inside VMFerry (inbox {inbox} in its log). "
         f"Look with {command} status before you type it again."

@@ -1,1 +1,1 @@
-"""What stands in channels: boards, cards, failures, reports, rendered from rows."""
+"""Messages in channels: boards, cards, failures, reports, rendered from rows."""

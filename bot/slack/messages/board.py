@@ -123,7 +123,7 @@ def _board(board: Board, deciders: Deciders, command: str, moved: str) -> tuple[
 
 
 def whose(run: Run) -> str:
-    """Who asked for it and when, and who has taken it over since."""
+    """Requester of the run and when they asked, and the owner who has taken it over since."""
     owner = "" if run.told == run.by else f" · taken over by {mention(run.told)}"
     return f"Asked by {mention(run.by)} {date(run.created)}{owner}"
 
@@ -142,8 +142,8 @@ def _counts(board: Board) -> str:
 
 
 def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
-    """The VMs that ended badly, by how: one that is damaged has moved, and one that is lost sight
-    of may have."""
+    """VMs that ended badly, by how: a damaged VM has moved, and a VM whose location is unknown may
+    have."""
     by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
     return [(state, vms) for state, vms in by_state if vms]
 
@@ -173,7 +173,7 @@ def _board_lines(board: Board, deciders: Deciders, command: str) -> list[str]:
 
 
 def _need(said: str, command: str) -> str:
-    """What the engine says that a person has to do; who paused a run is named as a mention."""
+    """Sentence about what a person has to do; the person who paused a run becomes a mention."""
     paused = PAUSED_BY.fullmatch(said)
     if paused is None:
         return typed(escape(said), command)
@@ -182,7 +182,7 @@ def _need(said: str, command: str) -> str:
 
 
 def _waiting(group: WaitGroup) -> str:
-    """How many wait for what; the numbers are those of the one that waits longest."""
+    """Number of VMs and what they wait for; the words are those of the VM that waits longest."""
     form = WAITS.get(group.wait, "{}")
     told = date(group.since) if group.wait is Wait.BACKUP else escape(group.text)
     return f"{group.count} {form.format(told)}"
@@ -207,7 +207,7 @@ def _needs(board: Board, question: Approval, deciders: Deciders) -> str:
 
 
 def moved_here(channel: str, error: str) -> str:
-    """Why a run is told about elsewhere than it was asked for."""
+    """Reason why a run is reported elsewhere than where it was requested."""
     why = {
         "is_archived": "is archived",
         "is_inactive": "is archived",
@@ -219,7 +219,7 @@ def moved_here(channel: str, error: str) -> str:
 
 
 def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -> Rendered:
-    """What a channel missed while Slack was away, in one message."""
+    """Message about what a channel missed while Slack was away."""
     lines = [
         f"Slack did not take my messages from {date(since)} to {date(until)} ({escape(error)}). "
         "Moves went on meanwhile:"

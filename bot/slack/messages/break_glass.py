@@ -1,5 +1,5 @@
-"""What is said when somebody broke the glass: both groups are told at once, in the thread, and
-asked until a second person has looked at it. Pure."""
+"""Messages about break-glass approvals: both groups are notified at once, in the thread, and
+reminded until a second person has reviewed. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Message = tuple[str, Rendered, int]
 
 
 def told(question: Question, settings: SlackSettings, deciders: Deciders) -> Iterator[Message]:
-    """Key, words and urgency: once for each approval of that kind, whatever becomes of it; and what
-    its review came to."""
+    """Key, words and urgency of the messages about a break-glass approval: once for each approval
+    of that kind, whatever becomes of it, and the result of its review."""
     approval, run = question.approval, question.record.run
     review = review_of(question.record, approval.id)
     if review is None:
@@ -71,12 +71,12 @@ def reminder(
 
 
 def reminder_key(review: Review, number: int) -> str:
-    """Under which key the reminder of that number stands."""
+    """Key of the reminder of that number."""
     return f"look:{review.label}:{number}"
 
 
 def waiting(reviews: Sequence[Review]) -> str:
-    """Broken glasses that nobody has looked at, a line each."""
+    """Break-glass approvals awaiting review, a line each."""
     return "\n".join(
         f"{one.label} · R{one.run} · {mention(one.broken_by)} broke the glass {date(one.broken)} · "
         "to be looked at by somebody else: Review… in its thread"
@@ -85,7 +85,7 @@ def waiting(reviews: Sequence[Review]) -> str:
 
 
 def _called(settings: SlackSettings, deciders: Deciders) -> str:
-    """Everybody who is told of it, with a space behind; empty: nobody is named."""
+    """Mentions of everybody who is notified, with a space behind; empty: nobody is named."""
     groups = dict.fromkeys((*settings.oncall, *settings.escalation))
     asked = (calls(groups), mentions(deciders.listed))
     return "".join(f"{one} " for one in asked if one)

@@ -1,4 +1,4 @@
-"""The approval card: the question to those who may decide, and what became of it. Pure."""
+"""Approval card: the question to the approvers, and its result. Pure."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ _WHO = {False: "May decide", True: "On call now"}
 
 @dataclass(frozen=True)
 class Question:
-    """What a card is drawn from: the approval and what it is about. ``needed_by`` is what all
-    messages say, ``estimate`` what the engine reckons now. ``granter`` had said yes. ``glass``:
-    somebody whom the rules bar may break it."""
+    """Contents of a card: the approval and what it is about. ``needed_by`` is what all messages
+    say, ``estimate`` what the engine reckons now. ``granter`` had approved. ``glass``: somebody
+    whom the rules bar may break it."""
 
     approval: Approval
     record: RunRecord
@@ -58,7 +58,7 @@ class Question:
 
 
 def card_view(question: Question, deciders: Deciders) -> Rendered:
-    """The question to those who may decide, or what became of it."""
+    """Card with the question to the approvers, or its result."""
     if question.approval.state is ApprovalState.REQUESTED and not question.record.run.over:
         coarse = replace(question, needed_by=coarse_time(question.needed_by))
         text, blocks, _ = _open_card(question, deciders)
@@ -97,8 +97,8 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
 
 
 def list_views(question: Question, deciders: Deciders) -> tuple[Rendered, ...]:
-    """The names of all VMs of an open card, in as many messages as it takes, where the card itself
-    cannot show them all: nobody says yes to what they could not read."""
+    """Names of all VMs of an open card, in as many messages as it takes, where the card itself
+    cannot show them all: nobody approves what they could not read."""
     if not _open_card(question, deciders)[2]:
         return ()
     asked = question.approval
@@ -115,7 +115,7 @@ def list_views(question: Question, deciders: Deciders) -> tuple[Rendered, ...]:
 
 
 def _steered(run: Run) -> str:
-    """Others who cannot decide, because they had it go on."""
+    """Clause about others who cannot decide, because they resumed or retried the run."""
     others = [by for by in run.steered if by != run.by]
     return f", nor can {mentions(others)}, who had it go on" if others else ""
 
@@ -166,7 +166,7 @@ def _decision_buttons(question: Question, deciders: Deciders) -> Block:
 
 
 def _later_buttons(question: Question) -> list[Block]:
-    """What can still be done about a decision: take it back before its first start, ask again."""
+    """Buttons of a card after a decision: withdraw it before its first start, or ask again."""
     approval, record = question.approval, question.record
     value = value_of(approval)
     buttons = []
@@ -180,14 +180,14 @@ def _later_buttons(question: Question) -> list[Block]:
 
 
 def _has_not_begun(approval: Approval, record: RunRecord) -> bool:
-    """Has no VM that it approved been started since, and may one still be?"""
+    """Tell whether the run goes on and no VM that the approval granted has been started since."""
     if record.run.over:
         return False
     return not has_started(approval, record.moves)
 
 
 def left_behind(approval: Approval, record: RunRecord) -> list[str]:
-    """The VMs of a card that stayed for want of a yes, and that no later card asks about."""
+    """VMs of a card that stayed for want of an approval, and that no later card asks about."""
     if approval.state is ApprovalState.REQUESTED:
         return []
     later = {vm for a in record.approvals if a.id > approval.id for vm in a.vms}
@@ -244,7 +244,7 @@ def _closed_card(question: Question) -> list[str]:
 
 
 def _granted_card(question: Question, by: str, audit: str) -> list[str]:
-    """A yes to all, or to some: then which ones stay."""
+    """Card after an approval of all VMs, or of some: then which ones stay."""
     approval, run = question.approval, question.record.run
     they = "It moves" if len(approval.granted) == 1 else "They move"
     goes = "" if run.over else f"{they} after the running VMs."
@@ -260,7 +260,7 @@ def _granted_card(question: Question, by: str, audit: str) -> list[str]:
 
 
 def _asked_again(question: Question) -> str:
-    """Which later cards ask about those that stayed; empty: none does."""
+    """Later cards that ask about the VMs that stayed; empty: none does."""
     asked, later = question.approval, question.record.approvals
     rest = set(asked.vms).difference(asked.granted)
     cards = [a.label for a in later if a.id > asked.id and rest.intersection(a.vms)]

@@ -53,8 +53,8 @@ def aimed(control: Control, record: RunRecord) -> list[MoveRecord]:
 
 
 def _about(verb: str, record: RunRecord, group: Sequence[Stuck]) -> list[MoveRecord]:
-    """What a verb on the VMs of one cause is about: them, the first of them (one is looked at at
-    a time), or everything that holds their host up."""
+    """Moves that a verb on the VMs of one cause is about: all of them, the first (one is looked at
+    at a time), or everything that holds their host up."""
     ids = {stuck.vm_id for stuck in (group[:1] if verb == "settle" else group)}
     if verb == "go-on" and group:
         host = group[0].host
@@ -63,7 +63,7 @@ def _about(verb: str, record: RunRecord, group: Sequence[Stuck]) -> list[MoveRec
 
 
 def _left(record: RunRecord) -> list[MoveRecord]:
-    """What a retry of the run would take up; nothing where it would be refused."""
+    """Moves that a retry of the run would take up; none if it would be refused."""
     if not may("retry", record.run):
         return []
     try:
@@ -74,7 +74,7 @@ def _left(record: RunRecord) -> list[MoveRecord]:
 
 
 def _goes_on(record: RunRecord, chosen: Sequence[MoveRecord]) -> bool:
-    """Would the run not stop at once at another failure?"""
+    """Tell whether the run would go on after the retry, and not stop at once at another failure."""
     try:
         retrying.refuse_stopping_again(record, chosen)
     except Refused:
@@ -83,7 +83,7 @@ def _goes_on(record: RunRecord, chosen: Sequence[MoveRecord]) -> bool:
 
 
 def may(verb: str, run: Run) -> bool:
-    """Would this verb do something to a run in this state?"""
+    """Tell whether this verb would do something to a run in this state."""
     if verb == "abort" and run.aborting:
         return False
     return verb == DETAILS or RULES[verb][run.state] == DO
@@ -150,7 +150,7 @@ def _more(record: RunRecord) -> Block:
 
 
 def on_failure(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:
-    """What can be done about this cause; ``name`` is that of the group."""
+    """Buttons for this cause; ``name`` is that of the group."""
     if not group:
         return []
     match group[0].state:
@@ -200,7 +200,7 @@ def _for_doubt(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Blo
 
 
 def on_report(record: RunRecord) -> list[Block]:
-    """Have what did not move tried again, where anything could be."""
+    """Button that retries the VMs that did not move, where any could be retried."""
     left = _left(record) if record.run.over else []
     if not left:
         return []

@@ -1,13 +1,13 @@
-"""Copies of an approval card for deciders who cannot see the run's channel: where they go.
+"""Copies of an approval card for approvers who cannot see the run's channel: where they go.
 
-Into the channel that the settings name for it, else to each decider who is not a member of the
-run's channel, in a direct message. A copy that was posted is kept up to date wherever it stands:
-one decision closes all. Where Slack does not say who is in the channel, none is sent.
+Into the channel that the settings name for them, else to each approver who is not a member of the
+run's channel, in a direct message. A posted copy is kept up to date wherever it is: one decision
+closes all. Where Slack does not say who is in the channel, no copy is sent.
 
-Whatever else is said about a card can be said under its copies as well, as a message whose key is
-``at`` that place: a reply in the thread of the copy, so that whoever follows it sees the card and
-its buttons on top. In a channel those are notified whom it names. In a direct message nobody need
-follow a thread, so there it is shown in the conversation, too.
+All other messages about a card can be posted under its copies as well, as a message whose key is
+``at`` that place: a reply in the thread of the copy, so that a person who follows the thread sees
+the card and its buttons on top. In a channel, the people whom the message names are notified. In a
+direct message nobody need follow a thread, so there it is shown in the conversation, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _prefix(approval: Approval) -> str:
 
 
 class Copies:
-    """Which copies there are of a card, as messages with their keys."""
+    """Copies of a card, as messages with their keys."""
 
     def __init__(
         self, tables: Tables, settings: SlackSettings, lookups: Lookups, wall: Clock
@@ -54,9 +54,9 @@ class Copies:
         channel: str,
         lists: Sequence[str] = (),
     ) -> Iterator[tuple[str, Rendered, int]]:
-        """Key, content and urgency of every copy of the card that stands in ``channel``: those that
-        were posted, and those for ``users`` who do not see the card itself. It has buttons once the
-        messages ``lists`` stand under it: nobody says yes to what they could not read."""
+        """Key, content and urgency of every copy of the card that is in ``channel``: those that
+        were posted, and those for ``users`` who do not see the card itself. A copy has buttons once
+        the messages ``lists`` are posted under it: nobody approves what they could not read."""
         approval = question.approval
         is_open = approval.state is ApprovalState.REQUESTED
         is_news = is_open or (approval.glass and approval.state is ApprovalState.GRANTED)
@@ -77,9 +77,9 @@ class Copies:
         return [place for place in places if self.tables.message(f"{prefix}{place}") is not None]
 
     def news_to(self, users: Sequence[str], place: str, channel: str) -> tuple[str, ...] | None:
-        """To whom of these what is said in ``channel`` about a card is news in ``place``, where its
-        copy stands; ``None``: to all who read there, for nobody knows. Who reads ``channel`` is
-        told there."""
+        """People of ``users`` for whom a message in ``channel`` about a card is news in ``place``,
+        where its copy is posted; ``None``: everybody who reads there, for nobody knows. Readers of
+        ``channel`` are notified there."""
         there = self._readers(channel)
         outside = tuple(user for user in users if user not in (there or ()))
         if is_direct(place):
@@ -90,7 +90,7 @@ class Copies:
         return () if self.lookups.of([room(channel)])[room(channel)].wanted else None
 
     def asks(self) -> bool:
-        """Is Slack to be asked for something since this was asked last? Then knock."""
+        """Tell whether Slack is to be asked for something new since the last call. Then knock."""
         asked, self._asks = self._asks, False
         return asked
 
@@ -99,7 +99,7 @@ class Copies:
         return [place_of(key) for key in self.tables.posted(_prefix(approval))]
 
     def _places(self, users: Sequence[str], channel: str) -> list[str]:
-        """Where somebody has to be asked who does not see the card itself."""
+        """Places where people have to be asked who do not see the card itself."""
         named = self.settings.approvals_channel
         if named:
             return [named] if named != channel else []
@@ -111,14 +111,16 @@ class Copies:
         return [row.channel for row in opened if row is not None and row.channel]
 
     def _readers(self, channel: str) -> Sequence[str] | None:
-        """Who sees the card itself. A run without a channel is told to its owner alone."""
+        """People who see the card itself. A run without a channel is reported to its owner
+        alone."""
         if slack_id(channel):
             return [channel]
         there = self._known(room(channel))
         return None if there is None else there.users
 
     def _known(self, name: str) -> Lookup | None:
-        """What Slack said, be it old; it is asked for again where that is due."""
+        """Last answer of Slack about a name, even if old; it is asked for again when that is
+        due."""
         row = self.lookups.of([name])[name]
         now = self.wall.monotonic()
         due = now >= self._asked.get(name, 0.0) and not row.refused

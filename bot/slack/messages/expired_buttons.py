@@ -1,8 +1,8 @@
-"""Messages that stand with buttons that act on a run: their buttons go when there is nothing left
-to do about them, though nothing renders them any more.
+"""Buttons of old failure and report messages: removed once they no longer apply, though nothing
+renders these messages any more.
 
-A failure that was retried is no failure; its message stays, as what was said then, and says that
-it is no longer so.
+A failure that was retried is no failure; its message stays, as what was said then, and says that it
+is no longer so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Message = tuple[str, Rendered, int]
 
 @migrations()
 def m001_messages_with_buttons(db: Database) -> None:
-    """What a message said, without its buttons."""
+    """Create the messages with buttons: what each said, without its buttons."""
     db.execute(
         "CREATE TABLE slack_standing (key TEXT PRIMARY KEY, run INTEGER NOT NULL,"
         " text TEXT NOT NULL, blocks TEXT NOT NULL) STRICT"
@@ -63,7 +63,8 @@ class Standing:
 
 
 def _said(key: str, content: Rendered) -> tuple[str, str] | None:
-    """What a failure or a report with buttons says without them; ``None`` for anything else."""
+    """Text and blocks of a failure or report with buttons, without the buttons; ``None`` for
+    anything else."""
     bare = [block for block in content.blocks if block["type"] != "actions"]
     if not key.startswith(("failure:", "report:")) or len(bare) == len(content.blocks):
         return None

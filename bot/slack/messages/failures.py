@@ -1,4 +1,5 @@
-"""What failed, by what makes a message of its own: the cause, and the try of a person. Pure."""
+"""Failures, grouped by what makes a message of its own: the cause, and the try of a person.
+Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from engine.views.board import Stuck
 
 
 def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck]]:
-    """The groups that are told in one message each, by the name that their keys end with."""
+    """Groups of failures with one message each, by the name that their keys end with."""
     retried = {entry.move.vm_id: entry.move.retried for entry in record.moves}
     groups: dict[str, list[Stuck]] = {}
     for stuck in failed:
@@ -41,7 +42,7 @@ SAID = " Hyper-V said: "
 
 
 def cause(stuck: Stuck) -> str:
-    """What makes two failures the same: everything but the VM's own name. What a damaged VM
+    """Cause that makes two failures the same: everything but the VM's own name. What a damaged VM
     misses is its own (a MAC, a VLAN); the cause is what Hyper-V said when it was put back."""
     if stuck.state is MoveState.DAMAGED:
         said = _unnamed(stuck.sentence.partition(SAID)[2], stuck)

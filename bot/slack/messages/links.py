@@ -1,7 +1,7 @@
-"""Where a message stands, as a link that a person can follow. Built from rows, nobody is asked.
+"""Links to messages that a person can follow. Built from rows, nobody is asked.
 
-Slack's address of a message is made of the workspace's, the channel and the ts; the workspace's
-own address is asked for at a start.
+Slack's address of a message is made of the workspace's, the channel and the ts; the workspace's own
+address is asked for at a start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def permalink(home: str, message: Sent) -> str:
 
 
 class Links:
-    """Links to what was posted."""
+    """Links to posted messages."""
 
     def __init__(self, tables: Tables, lookups: Lookups) -> None:
         self.tables, self.lookups = tables, lookups

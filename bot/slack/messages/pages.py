@@ -1,4 +1,4 @@
-"""What somebody is woken for: a yes that nobody gives, a VM that is damaged or lost. Pure."""
+"""Pages that wake somebody: an approval that nobody gives, a VM that is damaged or lost. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ TEXT = 1_000
 def for_question(
     question: Question, deciders: Deciders, settings: SlackSettings, now: float
 ) -> Iterator[Page]:
-    """A card that nobody can decide, and one that nobody has decided shortly before the need."""
+    """Pages for a card that nobody can decide, and for one that nobody has decided shortly before
+    the need."""
     approval, run = question.approval, question.record.run
     if approval.state is not ApprovalState.REQUESTED or run.state is not RunState.ACTIVE:
         return

@@ -1,8 +1,8 @@
-"""Decides what stands in Slack: every message of every run that is told about, out of rows.
+"""Publisher of every message of every watched run, out of rows.
 
-Level-triggered: events behind a cursor only say which runs to look at again. Whatever is looked
-at is rendered anew and put into the outbox, which sends what changed. So a lost knock, a kill or
-a restart costs nothing but a moment.
+Level-triggered: events behind a cursor only say which runs to look at again. A run that is looked
+at is rendered anew and put into the outbox, which sends what changed. So a lost knock, a kill or a
+restart costs nothing but a moment.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NOT_INVITED = ("not_in_channel", "channel_not_found")
 
 
 class Teller:
-    """``told`` is called when something new may stand in the outbox."""
+    """Publisher of messages. ``told`` is called when something new may be in the outbox."""
 
     def __init__(
         self,
@@ -118,7 +118,8 @@ class Teller:
         return self.rhythm.look
 
     def _ask_for_reviews(self) -> None:
-        """A broken glass is asked about long after its run is over: there is more to tell."""
+        """Watch runs again whose break-glass approval is due for a reminder, long after their
+        end."""
         for review in queries.open_reviews(self.store):
             number = reminders_due(review, self.clock.now())
             key = break_glass.reminder_key(review, number)
@@ -169,7 +170,8 @@ class Teller:
         return any([*changed, *paged])
 
     def _by_when(self, seen: Sight) -> Sight:
-        """The run as all of its messages tell it, with one moment by which a yes is needed."""
+        """Snapshot of the run as all of its messages show it, with one time by which an approval is
+        needed."""
         run = seen.record.run.id
         said = self.tables.runs.needed_by(run)
         told = snapshot.told(seen, said, self.clock.now())
@@ -190,7 +192,8 @@ class Teller:
         return replace(watched, error=error)
 
     def _elsewhere(self, watched: Watched, seen: Sight) -> Watched:
-        """Its channel is gone: tell about the run in the fall-back channel, else to its owner."""
+        """Move the reports about a run whose channel is gone to the fall-back channel, else to its
+        owner."""
         owner = slack_id(seen.record.run.told)
         places = [self.settings.slack.fallback, owner or ""]
         if watched.channel in places:
@@ -211,7 +214,7 @@ class Teller:
         return here
 
     def _catch_up(self) -> bool:
-        """After Slack was away: say in each channel once what its runs did meanwhile."""
+        """Report once in each channel, after Slack was away, what its runs did meanwhile."""
         absence = self.absences.latest()
         if absence is None or absence.until is None:
             return False
@@ -270,7 +273,7 @@ class Teller:
         return Question(*about, past.mark, past.granter, glass, seen.estimate)
 
     def _lists(self, question: Question) -> list[Message]:
-        """What stands above an open card that cannot name all its VMs."""
+        """Lists above an open card that cannot name all its VMs."""
         approval = question.approval
         if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
             return []
@@ -310,8 +313,8 @@ class Teller:
                     yield key, due.at_copy(users), SECOND
 
     def _broken(self, question: Question) -> Iterator[Message]:
-        """That the glass was broken, and what its review comes to: in the thread, and under every
-        copy, for whoever reads there may be the only one who can take it back."""
+        """Messages that the glass was broken, and about its review: in the thread, and under every
+        copy, since a reader there may be the only person who can withdraw the approval."""
         about = (question, self.settings.slack, self.deciders)
         said = [*break_glass.told(*about), *break_glass.reminder(*about, self.clock.now())]
         places = self.copies.standing(question.approval) if said else []
@@ -321,7 +324,7 @@ class Teller:
                     yield here, content, urgency
 
     def _pages(self, seen: Sight) -> Iterator[Page]:
-        """Whatever somebody is to be woken for."""
+        """Pages that are due for this run."""
         if self.pages.wanted:
             yield from pages.for_run(seen.record)
             for approval in seen.record.approvals:
@@ -330,7 +333,7 @@ class Teller:
                 yield from pages.for_question(question, self.deciders, settings, now)
 
     def _past(self, approval: Approval) -> Decided:
-        """Looked up once for each decision."""
+        """Audit of a decision, looked up once."""
         known = (approval.id, approval.state)
         if known not in self._decided:
             self._decided[known] = decided(self.store, approval)
@@ -351,8 +354,8 @@ class Teller:
         )
 
     def _tell_rejected(self, watched: Watched, seen: Sight) -> bool:
-        """The requester is told where they asked; nothing can be posted there. A board whose
-        answer was lost may stand all the same, and then says so, too."""
+        """Tell the requester, where they asked, that the run was rejected: nothing can be posted
+        there. A board whose answer was lost may be posted all the same, and then says so, too."""
         run = seen.record.run
         asked = Inbound(watched.inbox, "", watched.by, watched.channel, {}, run.created)
         board = next(self._messages(seen, watched))
@@ -390,6 +393,6 @@ def not_posted(run: Run, channel: str, error: str) -> str:
 
 
 def told_elsewhere(run: Run, watched: Watched, place: str) -> str:
-    """For the audit, which knows no mentions."""
+    """Sentence for the audit, which knows no mentions."""
     gone = f"{watched.channel} ({watched.lost})"
     return f"{run.label} is told about in {place} from now on, and no longer in {gone}"

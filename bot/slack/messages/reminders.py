@@ -1,4 +1,5 @@
-"""Asks again before a yes is needed, and then asks the escalation: when, whom, in which words.
+"""Reminders before an approval is needed, and then the escalation: when, to whom, in which
+words.
 
 Pure. Counted back from the moment when the powered-down VMs would start, so that nobody is woken
 at 23:00 for 06:00. Each is said once in each place: its key stands in the rows from then on.
@@ -26,8 +27,8 @@ REST = 300.0  # seconds for which a new card is left alone before somebody is as
 
 @dataclass(frozen=True)
 class Due:
-    """What is to be said now, under ``key``: to ``users``, who are called as ``called`` where all
-    are meant. ``do``: what they can do, in the thread of the run; empty: nothing."""
+    """Message that is due now, under ``key``: to ``users``, who are mentioned as ``called`` where
+    all are meant. ``do``: what they can do, in the thread of the run; empty: nothing."""
 
     key: str
     mark: str
@@ -37,11 +38,11 @@ class Due:
     do: str
 
     def in_thread(self) -> Rendered:
-        """As it is said in the thread of the run."""
+        """Message in the thread of the run."""
         return _told(f"{self.mark} {self.called}", self.said, self.do)
 
     def at_copy(self, users: Sequence[str] | None) -> Rendered:
-        """As it is said in the thread of a copy of the card, where it is news to these ``users``;
+        """Message in the thread of a copy of the card, where it is news to these ``users``;
         ``None``: nobody knows to whom, so all are called."""
         called = self.called if users is None else mentions(users)
         return _told(f"{self.mark} {called}", self.said, self.do and "Decide on the card above.")
@@ -50,7 +51,7 @@ class Due:
 def due(
     question: Question, deciders: Deciders, settings: SlackSettings, now: float
 ) -> Iterator[Due]:
-    """What is due about this question at ``now`` (Unix seconds, engine's)."""
+    """Messages that are due about this question at ``now`` (Unix seconds, engine's)."""
     approval, run = question.approval, question.record.run
     if not _is_asked(question):
         return
@@ -74,8 +75,8 @@ def due(
 def asked(
     question: Question, deciders: Deciders, settings: SlackSettings, now: float
 ) -> tuple[str, ...]:
-    """Who is to see the card, wherever they read: those who are asked first, then the escalation.
-    Where the glass was broken all of them: they can take it back."""
+    """Approvers who are to see the card, wherever they read: those who are asked first, then the
+    escalation. If the glass was broken, all of them: they can withdraw the approval."""
     run = question.record.run
     first, others = deciders.eligible(run), deciders.stand_ins(run)
     if question.approval.glass or asks_others(question, deciders, settings, now):
@@ -86,19 +87,20 @@ def asked(
 def asks_others(
     question: Question, deciders: Deciders, settings: SlackSettings, now: float
 ) -> bool:
-    """Is the escalation asked, because those who are asked first cannot decide or do not?"""
+    """Tell whether the escalation is asked, because those who are asked first cannot decide or do
+    not."""
     if not settings.escalation or not _is_asked(question):
         return False
     return is_helpless(question, deciders) or is_late(question, settings, now)
 
 
 def is_helpless(question: Question, deciders: Deciders) -> bool:
-    """Can nobody of those who are asked first decide?"""
+    """Tell whether nobody of those who are asked first can decide."""
     return deciders.known and not deciders.eligible(question.record.run)
 
 
 def is_late(question: Question, settings: SlackSettings, now: float) -> bool:
-    """Is it so near to the need that the escalation is due?"""
+    """Tell whether the approval is needed so soon that the escalation is due."""
     left = (question.estimate or now) - now
     return left <= settings.escalate and now - question.approval.requested >= settings.escalate
 

@@ -54,7 +54,8 @@ def report_view(
 
 
 def _glass(approval: Approval, record: RunRecord) -> str:
-    """That the glass was broken for it, and whether somebody else has looked at that."""
+    """Note that the glass was broken for the approval, and whether somebody else has reviewed
+    that."""
     if not approval.glass:
         return ""
     review = next((one for one in record.reviews if one.approval == approval.id), None)

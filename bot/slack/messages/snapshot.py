@@ -1,4 +1,4 @@
-"""What the messages are made of, read from the engine's rows: boards, report lines, decisions."""
+"""Snapshot of the engine's rows, from which messages are made: boards, report lines, decisions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.views.board import Board, board
 
 @dataclass(frozen=True)
 class Sight:
-    """One run as it stands at one moment. ``estimate``: by when a yes is needed, as the engine
+    """Snapshot of one run at one moment. ``estimate``: by when an approval is needed, as the engine
     reckons now, whatever the board says."""
 
     record: RunRecord
@@ -43,7 +43,7 @@ def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
 
 
 def people_in(store: Store, record: RunRecord) -> list[str]:
-    """Everybody whom the report may name. A VM that is named like a person stays a VM."""
+    """People whom the report may name. A VM that is named like a person stays a VM."""
     vms = [entry.move.vm for entry in record.moves]
     acting = {e.by for e in events.since(store, run=record.run.id) if e.by is not None}
     return sorted(by for by in acting if not any(by in vm for vm in vms))
@@ -51,15 +51,15 @@ def people_in(store: Store, record: RunRecord) -> list[str]:
 
 @dataclass(frozen=True)
 class Decided:
-    """What the audit knows of an approval: the beginning of the hash of the event that brought it
-    where it is, and who had granted it, if anybody had."""
+    """Audit of an approval: the beginning of the hash of the event that gave it its state, and who
+    had granted it, if anybody had."""
 
     mark: str = ""
     granter: str | None = None
 
 
 def decided(store: Store, approval: Approval) -> Decided:
-    """How an approval came to stand as it does."""
+    """Audit of how an approval came to its state."""
     if approval.state is ApprovalState.REQUESTED:
         return Decided()
     mark, granter = "", None
@@ -74,7 +74,8 @@ def decided(store: Store, approval: Approval) -> Decided:
 
 
 def moment(said: float | None, estimate: float | None, now: float) -> float | None:
-    """What is said from now on, where ``said`` was said before; ``None``: no yes is needed."""
+    """Time to name from now on, where ``said`` was named before; ``None``: no approval is
+    needed."""
     if said is None or estimate is None:
         return estimate
     if said <= now and estimate <= now:

@@ -1,7 +1,8 @@
-"""The form behind Abort in the menu of a board: a menu cannot ask for one of its entries. Pure.
+"""Form behind Abort in the menu of a board: a menu cannot ask for confirmation of one of its
+entries. Pure.
 
-It is about the run, not about the jobs that it names: whoever pulls the emergency brake means what
-has begun in the meantime, too, and is not refused because a job has ended.
+The form is about the run, not about the jobs that it names: a person who pulls the emergency brake
+means what has begun in the meantime, too, and is not refused because a job has ended.
 """
 
 from __future__ import annotations

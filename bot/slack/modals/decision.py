@@ -29,7 +29,7 @@ _WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break gl
 
 
 def may_choose(number: int) -> bool:
-    """Is there a choice?"""
+    """Tell whether there is a choice."""
     return number > 1
 
 
@@ -109,7 +109,7 @@ def offered(names: Sequence[str], typed: str) -> list[Block]:
 
 
 def read(values: object) -> Said:
-    """What was filled in, out of the state of a view."""
+    """Input of a form, out of the state of a view."""
     why, label = (_field(values, name).get("value") for name in (REASON, LABEL))
     chosen = _field(values, VMS).get("selected_options")
     numbers = [

@@ -16,7 +16,7 @@ REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 
 @dataclass(frozen=True)
 class Place:
-    """Where the card stands, so that an answer can be given there, and what its button said."""
+    """Place of the card, so that an answer can be given there, and what its button said."""
 
     value: str
     channel: str
@@ -25,8 +25,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Said:
-    """What somebody filled in: a reason, which VMs of the card by their number on it, the label
-    that was to be typed, and which of two answers."""
+    """Input of a form: a reason, VMs of the card by their number on it, the label that was to be
+    typed, and one of two answers."""
 
     reason: str = ""
     vms: tuple[int, ...] = ()
@@ -35,7 +35,7 @@ class Said:
 
 
 def metadata(place: Place) -> str:
-    """What a form carries, so that its answer comes back with it."""
+    """Metadata that a form carries, so that its answer comes back with it."""
     return json.dumps(
         {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
     )
@@ -68,7 +68,7 @@ def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
 
 
 def read_place(private_metadata: str) -> Place:
-    """Where the form came from. Raises ``ValueError`` for what we did not write."""
+    """Place where the form came from. Raises ``ValueError`` for what we did not write."""
     kept = json.loads(private_metadata)
     if not isinstance(kept, dict):
         raise ValueError("private_metadata is no object")

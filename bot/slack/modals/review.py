@@ -1,4 +1,4 @@
-"""The form in which a second person reviews a broken glass, and what they are told. Pure."""
+"""Form in which a second person reviews a break-glass approval, and the answer to them. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ NOTHING = "Nothing changed."
 
 
 def review_form(review: Review, approval: Approval, record: RunRecord, place: Place) -> Block:
-    """Who broke it, for what and why, what became of it; then what this person says."""
+    """Form for a review: who broke the glass, for what and why, and the result; then the reviewer's
+    verdict."""
     run, label = record.run, approval.label
     moves = [e.move for e in record.moves if e.move.vm_id in approval.vms]
     moved = sum(move.state in MOVED for move in moves)
@@ -65,7 +66,7 @@ def mistake(said: Said, review: Review | None) -> tuple[str, str] | None:
 
 
 def answered(made: Reviewed, by: str) -> str:
-    """What whoever reviewed is told; empty: the message in the thread says it."""
+    """Answer to the reviewer; empty: the message in the thread says it."""
     review = made.review
     if made.code == "ok":
         return ""

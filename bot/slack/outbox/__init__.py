@@ -1,1 +1,1 @@
-"""What is to be sent, and the one sender that sends it."""
+"""Messages to send, and the one sender that sends them."""

@@ -1,4 +1,4 @@
-"""When Slack was away: from the first call that it did not answer to the next one that it did."""
+"""Outages of Slack: from the first call that it did not answer to the next one that it did."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Absences:
         self.store = store
 
     def latest(self) -> Absence | None:
-        """The one that goes on, or that is over and was not told yet."""
+        """Outage that goes on, or that is over and was not reported yet."""
         rows = self.store.database().query("SELECT since, until, seq, error FROM slack_away")
         return next((Absence(**row) for row in rows), None)
 
     def begin(self, since: float, error: str) -> None:
-        """Slack does not answer. One that was over and not told yet simply goes on."""
+        """Begin an outage. An outage that was over and not reported yet simply goes on."""
         last = events.latest(self.store, 1)
         with self.store.transaction() as db:
             db.execute(
@@ -44,11 +44,13 @@ class Absences:
             )
 
     def end(self, at: float) -> None:
-        """Slack answers again. What was too short to be noticed is forgotten."""
+        """End an outage: Slack answers again. An outage that was too short to be noticed is
+        forgotten."""
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_away WHERE ? - since < ?", [at, WORTH_TELLING])
             db.execute("UPDATE slack_away SET until = ?", [at])
 
     def told(self, db: Database) -> None:
-        """What was missed is in the outbox (within the caller's transaction)."""
+        """Forget the outage: messages about what was missed are in the outbox (within the caller's
+        transaction)."""
         db.execute("DELETE FROM slack_away WHERE until IS NOT NULL")

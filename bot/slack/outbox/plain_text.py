@@ -47,7 +47,7 @@ def content(out: Outbound, command: str) -> tuple[str, tuple[Mapping[str, object
 
 
 def _hint(out: Outbound, command: str) -> str:
-    """What to type, where there were buttons."""
+    """Hint with the command to type instead of the buttons."""
     pressed = [str(one.get("action_id")) for one in _elements(out)]
     if not pressed:
         return ""
@@ -69,7 +69,7 @@ def _elements(out: Outbound) -> Iterator[dict[str, object]]:
 
 
 def given_up(out: Outbound, code: str) -> str:
-    """For the audit: what is not told in Slack, and where it can be read."""
+    """Sentence for the audit: what is not told in Slack, and where it can be read."""
     run = f"R{out.run}"
     kind, _, about = out.key.partition(":")
     what, verb = _WHAT.get(kind, _ELSE)

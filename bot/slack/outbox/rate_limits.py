@@ -1,8 +1,9 @@
-"""When the next call to Slack may go out. Pure: time is an argument, in seconds that never go back.
+"""Rate limits of Slack: when the next call may go out. Pure: time is an argument, in seconds that
+never go back.
 
 Slack counts calls per method, posts also per channel. Its published numbers are kept with a margin,
-so that it never has to say no; where it does (429), its word is obeyed to the second, and nothing
-but that method waits. A share of every budget is kept for what people wait for.
+so that Slack need not refuse a call. If it does (429), its waiting time is obeyed to the second,
+and only that method waits. A share of every budget is kept for what people wait for.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RATES: Mapping[str, Rate] = {
 
 @dataclass(frozen=True)
 class Rhythm:
-    """How often Slack is spoken to, in seconds of the wall."""
+    """Rhythm of calls to Slack, in wall-clock seconds."""
 
     post: float = 1.0  # between two posts in one channel
     board: float = 5.0  # between two versions of one board or open card
@@ -63,7 +64,7 @@ class Meter:
 
 
 class Pace:
-    """What went out lately, and what follows from it for the next call."""
+    """Record of the calls that went out lately, and the earliest times of the next ones."""
 
     def __init__(self, rhythm: Rhythm) -> None:
         self.rhythm = rhythm
@@ -87,32 +88,32 @@ class Pace:
         return max(moments)
 
     def called(self, method: str, out: Outbound, now: float) -> None:
-        """A call goes out, whatever comes of it."""
+        """Count a call that goes out, whatever its result."""
         for meter in self._meters.get(method, ())[: 1 if out.priority == FIRST else 2]:
             meter.take(now)
         if method == "chat.postMessage":
             self._not_before[(method, out.channel)] = now + self.rhythm.post
 
     def sent(self, out: Outbound, now: float) -> None:
-        """It was taken."""
+        """Note that Slack took a message."""
         self._not_before.pop(_tried(out), None)
         if out.key.startswith(("board:", "card:")):
             self._not_before[("paced", out.key)] = now + self.rhythm.board
 
     def limited(self, method: str, out: Outbound, until: float) -> None:
-        """Slack said 429: nothing of this kind until then. Other methods go on."""
+        """Hold calls of this kind until then, after Slack answered 429. Other methods go on."""
         channel = out.channel if method == "chat.postMessage" else ""
         self._not_before[(method, channel)] = until
 
     def failed(self, out: Outbound, until: float) -> None:
-        """This one call failed for now; the others go on."""
+        """Hold this one call, which failed for now; the others go on."""
         self._not_before[_tried(out)] = until
 
     def silent(self, until: float) -> None:
-        """Slack does not answer at all: nothing is tried until then."""
+        """Hold all calls until then, because Slack does not answer at all."""
         self._silent_until = until
 
 
 def _tried(out: Outbound) -> tuple[str, str]:
-    """One message in one place: elsewhere it may go out at once."""
+    """Key of one message in one place: elsewhere it may go out at once."""
     return f"tried in {out.channel}", out.key

@@ -54,7 +54,7 @@ class Outbound:
 
 @dataclass(frozen=True)
 class Sent:
-    """A message that stands in Slack."""
+    """Message that is posted in Slack."""
 
     key: str
     channel: str
@@ -74,8 +74,9 @@ class Tables:
     # --- outbox ---------------------------------------------------------------------------
 
     def put(self, db: Database, out: Outbound) -> bool:
-        """Have a message sent unless it stands like that already; whether anything changed. A
-        version that waits may have been tried, so what stood before it is said again."""
+        """Queue a message unless it is already posted or queued with the same content; whether
+        anything changed. A waiting version may have been tried, so a return to the posted content
+        is queued, too."""
         rows = list(db.query("SELECT fingerprint FROM slack_outbox WHERE key = ?", [out.key]))
         sent = list(db.query("SELECT fingerprint FROM slack_messages WHERE key = ?", [out.key]))
         last = rows or sent
@@ -113,7 +114,7 @@ class Tables:
         *,
         replaces: bool = False,
     ) -> None:
-        """Have one person told something about what they did; an empty text is nothing."""
+        """Reply to one person about what they did; an empty text is not sent."""
         if not text:
             return
         thread = row.body.get("thread_ts")
@@ -135,7 +136,8 @@ class Tables:
         )
 
     def open_form(self, db: Database, row: Inbound, form: Mapping[str, object]) -> None:
-        """Have a form opened for whoever clicked; its ``text`` is what lets it be opened."""
+        """Queue a form for the person who clicked; its ``text`` is the trigger that lets it be
+        opened."""
         self.put(
             db,
             Outbound(
@@ -152,7 +154,7 @@ class Tables:
         )
 
     def form_failed(self, out: Outbound, text: str) -> None:
-        """A form could not be opened: whoever clicked is told instead."""
+        """Drop a form that could not be opened, and tell the person who clicked."""
         body: dict[str, object] = {"thread_ts": out.thread_ts}
         clicked = Inbound(out.inbox or 0, "", out.user or "", out.channel, body, 0.0)
         with self.store.transaction() as db:
@@ -160,8 +162,8 @@ class Tables:
             self.reply(db, clicked, text)
 
     def unsay_others(self, db: Database, run: int, keys: Iterable[str]) -> None:
-        """What was to be posted about this run but is none of these keys is not said any more:
-        it is over, or asked elsewhere. What stands already is left alone."""
+        """Drop queued messages about this run that have none of these keys: their subject is over,
+        or asked elsewhere. Posted messages are left alone."""
         db.execute(
             "DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'"
             " AND key NOT IN (SELECT value FROM json_each(?))"
@@ -170,13 +172,13 @@ class Tables:
         )
 
     def outbound(self) -> tuple[Outbound, ...]:
-        """Everything that is still to be sent, most urgent first."""
+        """Messages that are still to be sent, most urgent first."""
         rows = self._rows(f"SELECT * FROM slack_outbox o WHERE {_LIVES} ORDER BY priority, id")
         return tuple(_outbound(row) for row in rows)
 
     def sendable(self) -> tuple[tuple[Outbound, Sent | None], ...]:
-        """What could be sent, each with the message that stands; a reply whose parent does not
-        stand yet has to wait for it."""
+        """Messages that could be sent, each with its posted version; a reply whose parent is not
+        posted yet has to wait for it."""
         rows = self._rows(
             "SELECT o.*, m.channel AS in_channel, m.ts, m.thread_ts AS in_thread,"
             " m.fingerprint AS as_version FROM slack_outbox o"
@@ -187,13 +189,13 @@ class Tables:
         return tuple((_outbound(row), _standing(row)) for row in rows)
 
     def still_wanted(self, out: Outbound) -> bool:
-        """Is this very version still to be sent?"""
+        """Tell whether this very version is still to be sent."""
         query = "SELECT key FROM slack_outbox WHERE key = ? AND fingerprint = ?"
         return bool(self._rows(query, [out.key, out.fingerprint]))
 
     def trying(self, out: Outbound, at: float) -> bool:
-        """It is posted now: from here on it may stand, whatever becomes of the answer or us.
-        ``False``: it was taken back just before."""
+        """Note that a message is being posted: from here on it may be posted, whatever becomes of
+        the answer or us. ``False``: it was withdrawn just before."""
         with self.store.transaction() as db:
             tried = db.execute(
                 "UPDATE slack_outbox SET tried = ?, tried_as = ? WHERE key = ?",
@@ -202,12 +204,12 @@ class Tables:
             return tried.rowcount == 1
 
     def waits(self, db: Database, key: str) -> bool:
-        """Is a message of this key in the outbox?"""
+        """Tell whether a message of this key is in the outbox."""
         found = db.query("SELECT key FROM slack_outbox WHERE key = ?", [key])
         return any(True for _ in found)
 
     def may_stand(self, db: Database, key: str) -> bool:
-        """Does this message stand, or was it tried to an end that nobody knows?"""
+        """Tell whether this message is posted, or was tried with an unknown result."""
         found = db.query(
             "SELECT key FROM slack_messages WHERE key = :key UNION ALL"
             " SELECT key FROM slack_outbox WHERE key = :key AND tried IS NOT NULL",
@@ -216,23 +218,24 @@ class Tables:
         return any(True for _ in found)
 
     def not_posted(self, out: Outbound) -> None:
-        """Slack said that it did not take it, or it was looked for and does not stand."""
+        """Note that a message is not posted: Slack said that it did not take it, or it was looked
+        for in vain."""
         with self.store.transaction() as db:
             db.execute(
                 "UPDATE slack_outbox SET tried = NULL, tried_as = NULL WHERE key = ?", [out.key]
             )
 
     def say_in_words(self, out: Outbound) -> None:
-        """Slack does not take the blocks of this version: its words are sent alone."""
+        """Send the words of this version alone: Slack does not take its blocks."""
         self._mark("plain", out)
 
     def give_up(self, out: Outbound) -> None:
-        """Slack takes this version in no way: it stays as what was not said, and is not sent. A
-        newer one is."""
+        """Give up this version, which Slack takes in no way: it stays as what was not said, and is
+        not sent. A newer version is sent."""
         self._mark("refused", out)
 
     def gave_up(self, key: str) -> bool:
-        """Is this message one that Slack takes in no way?"""
+        """Tell whether Slack takes this message in no way."""
         query = "SELECT key FROM slack_outbox WHERE key = ? AND refused = fingerprint"
         return bool(self._rows(query, [key]))
 
@@ -244,12 +247,13 @@ class Tables:
             )
 
     def forget(self, key: str) -> None:
-        """This message does not stand any more: its next version is a new message."""
+        """Forget a message that is not posted any more: its next version is a new message."""
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
 
     def posted_as(self, out: Outbound, message: Sent) -> None:
-        """It stands now. A newer version that was put meanwhile stays in the outbox."""
+        """Note that a message is posted. A newer version that was put meanwhile stays in the
+        outbox."""
         with self.store.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts, fingerprint)"
@@ -265,8 +269,8 @@ class Tables:
             _drop(db, out.key, message.fingerprint)
 
     def updated(self, out: Outbound, sent: Sent) -> None:
-        """It stands like that now, or can never. Nothing, where it does not stand there any more
-        (it begins anew elsewhere); a newer version that was put meanwhile stays."""
+        """Note that a message is updated, or never can be. Does nothing if the message is no longer
+        posted there (it begins anew elsewhere); a newer version that was put meanwhile stays."""
         with self.store.transaction() as db:
             changed = db.execute(
                 "UPDATE slack_messages SET fingerprint = ? WHERE key = ? AND ts = ?",
@@ -276,12 +280,12 @@ class Tables:
                 _drop(db, out.key, out.fingerprint)
 
     def done(self, out: Outbound) -> None:
-        """It was said, or never will be: nothing of it stands in a channel."""
+        """Drop a message that was sent, or never will be: nothing of it stays in a channel."""
         with self.store.transaction() as db:
             _drop(db, out.key, out.fingerprint)
 
     def message(self, key: str) -> Sent | None:
-        """Where this message stands, if it was posted."""
+        """Posted message of this key, if it was posted."""
         rows = self._rows("SELECT * FROM slack_messages WHERE key = ?", [key])
         if not rows:
             return None
@@ -295,7 +299,7 @@ class Tables:
         )
 
     def posted(self, prefix: str) -> tuple[str, ...]:
-        """The keys that begin so and whose messages stand in Slack, or may."""
+        """Keys with this prefix whose messages are posted in Slack, or may be."""
         stand = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ?"
         may = "SELECT key FROM slack_outbox WHERE substr(key, 1, ?) = ? AND tried IS NOT NULL"
         rows = self._rows(f"{stand} UNION {may} ORDER BY key", [len(prefix), prefix] * 2)
@@ -309,7 +313,7 @@ class Tables:
         return as_int(rows[0]["seq"]) if rows else 0
 
     def advance(self, name: str, seq: int) -> None:
-        """This reader has seen everything up to ``seq``."""
+        """Move this reader's cursor: it has seen everything up to ``seq``."""
         with self.store.transaction() as db:
             db.execute(
                 "INSERT INTO slack_cursors (name, seq) VALUES (?, ?)"

@@ -1,19 +1,20 @@
-"""The one sender: posts and updates in order of urgency, paced, the latest version only.
+"""Sender of all messages: posts and updates in order of urgency, paced, the latest version only.
 
-How it works. A row leaves the outbox in the transaction that writes down where its message stands.
-Decisions, answers and failures go first; a first post before any update; updates of boards and of
-open cards are coalesced. Every method keeps a budget of its own (``pace``), and a 429 is obeyed to
-the second.
+How it works. A row leaves the outbox in the transaction that writes down where its message was
+posted. Decisions, answers and failures go first; a first post before any update; updates of boards
+and of open cards are coalesced. Every method keeps a budget of its own (``rate_limits``), and a 429
+is obeyed to the second.
 
-A post is written down as tried before it goes out. Where its answer is lost, or we are killed over
-it, it is looked for in the channel before it is sent again, by the key and version that it carries
-as metadata; a message that cannot be looked for (the scope is missing) may then stand twice, which
+A post is written down as tried before it goes out. If its answer is lost, or we are killed over it,
+it is looked for in the channel before it is sent again, by the key and version that it carries as
+metadata; a message that cannot be looked for (the scope is missing) may then be posted twice, which
 is better than not at all.
 
 While Slack does not answer, one call at a time is tried, ever more rarely, and nothing is given up.
-Where a channel is gone, its run is told elsewhere; a run that has not begun is rejected instead.
-What Slack refuses for its content is said once more in words alone (``in_words``); what it does not
-take like that either is given up until it changes, with a line in the log and a note in the audit.
+If a channel is gone, its run is reported elsewhere; a run that has not begun is rejected instead.
+If Slack rejects a message for its content, it is sent once more as plain text (``in_words``). If
+Slack rejects that, too, the message is given up until it changes, with a line in the log and a note
+in the audit.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ UNREACHABLE = frozenset(
 
 
 class Outbox:
-    """Sends what stands in the outbox. ``after`` is called with the run when a message of a run
+    """Sender of what stands in the outbox. ``after`` is called with the run when a message of a run
     was posted or given up, and with ``None`` when Slack answers again. ``note`` writes about a run
     into the audit; ``command`` is how commands begin."""
 
@@ -114,7 +115,7 @@ class Outbox:
             return max(0.01, min(at for _, _, at in waiting) - now)
 
     def _in_order(self) -> list[tuple[Outbound, Sent | None, float]]:
-        """What could be sent, most urgent first, with the moment when it may."""
+        """Messages that could be sent, most urgent first, each with the moment when it may be."""
         rows = [(out, sent, self._ready_at(out, sent)) for out, sent in self.tables.sendable()]
         return sorted(rows, key=lambda row: (_urgency(row[0], row[1]), row[0].id))
 
@@ -123,7 +124,8 @@ class Outbox:
         return max(at, self._looks_at) if sent is None and out.tried is not None else at
 
     def _send_if_due(self, out: Outbound, sent: Sent | None) -> None:
-        """Send it, unless another call of the same look used up its turn, or it was taken back."""
+        """Send a message, unless another call of the same look used up its turn, or it was
+        withdrawn."""
         method = self._method(out, sent)
         now = self.clock.monotonic()
         if self._ready_at(out, sent) > now or not self.tables.still_wanted(out):
@@ -161,8 +163,8 @@ class Outbox:
     # --- posts --------------------------------------------------------------------------------
 
     def _post(self, out: Outbound) -> Sent | None:
-        """A new message; or the one that stands already, where an answer was lost. ``None``: it
-        does not stand, and it was taken back or its run was given up meanwhile."""
+        """Post a new message, or find the one that is posted already, where an answer was lost.
+        ``None``: it is not posted, and it was withdrawn or its run was given up meanwhile."""
         parent = self._parent(out)
         thread, place = parent.ts if parent else None, self._place(out, None)
         found = self._look_for(out, place, thread)
@@ -210,9 +212,9 @@ class Outbox:
         return Sent(out.key, place, ts, thread, out.tried_as)
 
     def _reply(self, method: str, out: Outbound) -> bool:
-        """Through the response URL while it lives, else in the channel, else as a message: one way
-        at a time, each within its own budget. ``False``: this way is closed, the next one is due.
-        """
+        """Reply through the response URL while it lives, else in the channel, else as a message:
+        one way at a time, each within its own budget. ``False``: this way is closed, the next one
+        is due."""
         user, (text, blocks) = out.user or "", plain_text.content(out, self.command)
         try:
             if method == "response_url":
@@ -257,7 +259,7 @@ class Outbox:
         self.tables.form_failed(out, form_not_opened(code))
 
     def _next_try(self, out: Outbound) -> float:
-        """Counts a try that failed; the seconds until the next one."""
+        """Count a try that failed; the seconds until the next one."""
         tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
         return min(self.pace.rhythm.again * tries, 60.0)
 
@@ -279,8 +281,8 @@ class Outbox:
             self._not_heard(later)
 
     def _not_heard(self, later: SlackLater) -> None:
-        """Slack did not answer, or does not know us any more. A second time in a row, nothing else
-        is tried for a while either."""
+        """Note that Slack did not answer, or does not know us any more. From the second time in a
+        row, nothing else is tried for a while either."""
         self._unheard += 1
         if self._unheard == 1:
             self._unheard_since = self.clock.now()
@@ -335,7 +337,8 @@ class Outbox:
             self.tables.updated(out, sent)
 
     def _give_up(self, out: Outbound, sent: Sent | None, code: str) -> None:
-        """Slack takes this version in no way. What stands stays; the audit says what does not."""
+        """Give up this version, which Slack takes in no way. The posted version stays; the audit
+        says what was not sent."""
         if out.run is not None and out.key not in self._noted:
             self._noted.add(out.key)
             self.note(out.run, plain_text.given_up(out, code))
@@ -347,13 +350,13 @@ class Outbox:
             self.tables.done(out)
 
     def _not_begun(self, number: int) -> bool:
-        """Does this run wait for its board, or did it in vain?"""
+        """Tell whether this run has not started: it waits for its board, or did so in vain."""
         run = queries.run(self.tables.store, number)
         return run is not None and run.started is None
 
     def _anew(self, out: Outbound, code: str) -> None:
-        """Somebody deleted it, or it may not be edited: its next version is a new message. Not
-        again and again, where the workspace lets nobody edit."""
+        """Post the next version as a new message, if somebody deleted the message or it may not be
+        edited. Not again and again, where the workspace lets nobody edit."""
         now = self.clock.monotonic()
         last = self._reposted.get(out.key)
         if last is not None and now - last < UNEDITABLE and code != "message_not_found":
@@ -363,8 +366,8 @@ class Outbox:
         self.tables.forget(out.key)
 
     def _rehang(self, out: Outbound) -> bool:
-        """Somebody deleted the message in whose thread it belongs: that one is posted anew, and it
-        follows. ``False``: so it was not long ago, which did not help."""
+        """Post the thread's first message anew, because somebody deleted it; this message follows.
+        ``False``: that was done not long ago and did not help."""
         now, parent = self.clock.monotonic(), out.parent or ""
         if now - self._reposted.get(parent, -UNEDITABLE) < UNEDITABLE:
             return False

@@ -1,4 +1,4 @@
-"""The runs that are told about in Slack: where, since when, and what stands in the way.
+"""Watched runs: the channel in which each is reported, since when, and what stands in the way.
 
 Functions that take ``db`` write inside the caller's transaction.
 """
@@ -16,7 +16,7 @@ from engine.store.store import Store
 
 @dataclass(frozen=True)
 class Watched:
-    """A run that is told about in a channel until ``told``.
+    """Run that is watched in a channel until ``told``.
 
     ``since`` is when its board was first looked at, by the wall clock: the engine's may be a
     simulated one. ``trouble`` is what Slack last said instead of posting it. ``lost``: why nothing
@@ -58,22 +58,23 @@ class ToldRuns:
         return tuple(Watched(**row) for row in rows)
 
     def told_in(self) -> tuple[tuple[int, str], ...]:
-        """Every run that is or was told about, with its channel."""
+        """Runs that are or were watched, with their channel."""
         rows = self.store.database().query("SELECT run, channel FROM slack_runs ORDER BY run")
         return tuple((row["run"], row["channel"]) for row in rows)
 
     def watches(self, run: int) -> bool:
-        """Is or was this run told about in Slack?"""
+        """Tell whether this run is or was watched in Slack."""
         rows = self.store.database().query("SELECT run FROM slack_runs WHERE run = ?", [run])
         return any(True for _ in rows)
 
     def needed_by(self, run: int) -> float | None:
-        """By when a yes is needed, as the messages of this run say; ``None``: they say nothing."""
+        """Time by which an approval is needed, as the messages of this run say; ``None``: they say
+        none."""
         rows = self.store.database().query("SELECT needed_by FROM slack_runs WHERE run = ?", [run])
         return next((row["needed_by"] for row in rows), None)
 
     def say_needed_by(self, run: int, at: float | None) -> None:
-        """From now on they say this."""
+        """Set the time by which an approval is needed, as the messages say from now on."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET needed_by = ? WHERE run = ?", [at, run])
 
@@ -83,7 +84,7 @@ class ToldRuns:
             db.execute("UPDATE slack_runs SET since = ? WHERE run = ?", [at, run])
 
     def trouble(self, run: int, error: str) -> None:
-        """What Slack said when the board of this run could not be sent for now."""
+        """Note the error of Slack when the board of this run could not be sent for now."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET trouble = ? WHERE run = ?", [error, run])
 
@@ -98,7 +99,7 @@ class ToldRuns:
             )
 
     def given_up(self, run: int) -> bool:
-        """Was this run rejected because its board could not be posted?"""
+        """Tell whether this run was rejected because its board could not be posted."""
         query = (
             "SELECT run FROM slack_runs JOIN runs ON runs.id = run"
             " WHERE run = ? AND error <> '' AND state = 'rejected'"
@@ -106,8 +107,8 @@ class ToldRuns:
         return any(True for _ in self.store.database().query(query, [run]))
 
     def lose(self, run: int, channel: str, error: str) -> bool:
-        """Nothing can be told about this run in this channel any more, Slack says why; not even
-        its last word, if that was to be said. ``False``: it is not told about there."""
+        """Give up the channel of a run for good, with Slack's error; a last message that was due is
+        dropped too. ``False``: the run is not watched there."""
         with self.store.transaction() as db:
             lost = db.execute(
                 "UPDATE slack_runs SET lost = ?, told = 0 WHERE run = ? AND channel = ?",
@@ -116,7 +117,7 @@ class ToldRuns:
             return lost.rowcount == 1
 
     def stay(self, run: int) -> None:
-        """There is no other place to tell about this run: it is tried here again."""
+        """Keep reporting about this run here and try again: there is no other place."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET lost = '' WHERE run = ?", [run])
 
@@ -142,6 +143,6 @@ class ToldRuns:
         db.execute("UPDATE slack_runs SET told = 1 WHERE run = ? AND lost = ''", [run])
 
     def watch_again(self, run: int) -> None:
-        """A run goes on after its end: there is more to tell, if it was ever told about."""
+        """Watch a run again that goes on after its end, if it was ever watched."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET told = 0 WHERE run = ? AND told = 1", [run])

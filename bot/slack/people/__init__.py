@@ -1,1 +1,1 @@
-"""Who is who, who approves, how people are mentioned."""
+"""People: who they are, who approves, how they are mentioned."""

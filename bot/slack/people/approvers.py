@@ -12,17 +12,18 @@ from engine.model import (
 
 
 def barred(run: Run) -> tuple[str, ...]:
-    """Those who may not decide on a run: who asked for it, and who resumed or retried it."""
+    """People who may not decide on a run: the requester, and everybody who resumed or retried
+    it."""
     return tuple(dict.fromkeys((run.by, *run.steered)))
 
 
 @dataclass(frozen=True)
 class Deciders:
-    """Who may decide: the listed users, those on call now, and those whom an escalation asks.
+    """Approvers: the listed users, those on call now, and those whom an escalation asks.
 
     ``unfit`` are guests, bots, deactivated people and those of other organisations: never.
-    ``known``: has Slack ever said who is on call (``groups``)? ``starters`` may start moves, where
-    not everybody may.
+    ``known``: Slack has said at least once who is on call (``groups``). ``starters`` may start
+    moves, where not everybody may.
     """
 
     listed: tuple[str, ...] = ()
@@ -41,7 +42,7 @@ class Deciders:
 
     @property
     def asked(self) -> tuple[str, ...]:
-        """Those who are asked first: listed or on call, and fit."""
+        """Approvers who are asked first: listed or on call, and fit."""
         first = dict.fromkeys(map(bare, (*self.listed, *self.on_call)))
         return tuple(user for user in first if user not in self.unfit)
 
@@ -50,28 +51,29 @@ class Deciders:
         return frozenset(person(user) for user in self.everybody if user not in self.unfit)
 
     def eligible(self, run: Run | None) -> tuple[str, ...]:
-        """Those who are asked about this run: everybody of them who did not have it go."""
+        """Approvers who are asked about this run: those of them who neither started, resumed nor
+        retried it."""
         not_they = {slack_id(by) for by in barred(run)} if run else set()
         return tuple(user for user in self.asked if user not in not_they)
 
     def others(self, run: Run | None) -> bool:
-        """Can anybody decide on this run: on call, listed, or of the escalation?"""
+        """Tell whether anybody can decide on this run: on call, listed, or of the escalation."""
         return bool(self.eligible(run) or (run is not None and self.stand_ins(run)))
 
     def may_be_passed_over(self, run: Run) -> bool:
-        """Is there somebody who may break the glass: because nobody can decide, or barred only
-        because they had the run go?"""
+        """Tell whether somebody may break the glass: because nobody can decide, or because an
+        approver is barred only for having started, resumed or retried the run."""
         nobody = self.known and not self.others(run)
         return nobody or bool(self.people() & set(barred(run)))
 
     def stand_ins(self, run: Run) -> tuple[str, ...]:
-        """Those of the escalation who may decide on this run."""
+        """Approvers of the escalation who may decide on this run."""
         not_they = {slack_id(by) for by in barred(run)} | self.unfit
         return tuple(user for user in self.backup if user not in not_they)
 
 
 def nobody(run: Run, deciders: Deciders) -> str:
-    """Why nobody can decide, and what to do."""
+    """Reason why nobody can decide, and what to do."""
     if not deciders.known:
         return "Slack has not said yet who is on call (setting slack.oncall)"
     if deciders.groups:

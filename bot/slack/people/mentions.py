@@ -43,7 +43,7 @@ def _mention(by: str, _: re.Match[str]) -> str:
 
 
 def mention(by: str | None) -> str:
-    """How a person is named in a message; Slack people are pinged by it."""
+    """Name of a person in a message; Slack people are pinged by it."""
     user = slack_id(by)
     if user:
         return f"<@{user}>"

@@ -1,8 +1,8 @@
-"""Who is on call, who people are, what channels are: what Slack said, as rows with their age.
+"""Roster of people, groups and channels: what Slack said, as rows with their age.
 
-The worker and the teller say what they want to know; the outbox, which alone speaks to Slack,
-asks. Whoever decides needs an answer that is not too old: without one nobody is believed to be
-on call, and nobody to be a full member.
+The worker and the teller say what they want to know; the outbox, which alone speaks to Slack, asks.
+A decision needs an answer that is not too old: without one nobody is believed to be on call, and
+nobody to be a full member.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ Answer = Mapping[str, object]
 
 
 def kind_of(name: str) -> str:
-    """What is asked about: a user group, a channel (``place``), who is in it (``room``), a person,
-    where a person is written to (``direct``), our workspace (``home``)? Calls of one kind wait
+    """Kind of a lookup: a user group, a channel (``place``), who is in it (``room``), a person,
+    where a person is written to (``direct``), our workspace (``home``). Calls of one kind wait
     together when Slack says: slower."""
     for beginning, kind in ((_ROOM, "room"), (_DIRECT, "direct")):
         if name.startswith(beginning):
@@ -73,7 +73,7 @@ def direct(user: str) -> str:
 
 
 class Sure(StrEnum):
-    """Is it known whether somebody may decide?"""
+    """Certainty about whether somebody may decide."""
 
     YES = "yes"
     ASKING = "asking"
@@ -82,7 +82,8 @@ class Sure(StrEnum):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What is known of one group, user or channel. ``wanted``: Slack is still to be asked."""
+    """Last answer of Slack about one group, user or channel. ``wanted``: Slack is still to be
+    asked."""
 
     name: str
     at: float | None = None
@@ -91,34 +92,35 @@ class Lookup:
     wanted: bool = False
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
-        """Is the answer young enough to act on (or so far from its end)?"""
+        """Tell whether the answer is young enough to act on (with ``share``: within that share of
+        its life)."""
         lasts = LASTS[kind_of(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
     @property
     def users(self) -> tuple[str, ...]:
-        """Those in the group or channel."""
+        """Users in the group or channel."""
         users = self.answer.get("users")
         return tuple(map(str, users)) if isinstance(users, list) else ()
 
     @property
     def unfit(self) -> str:
-        """Why this user never decides; empty: a full member."""
+        """Reason why this user never decides; empty: a full member."""
         return str(self.answer.get("unfit") or "")
 
     @property
     def channel(self) -> str:
-        """Where this user is written to directly."""
+        """Channel in which this user is written to directly."""
         return str(self.answer.get("channel") or "")
 
     @property
     def refused(self) -> bool:
-        """Did Slack say no, rather than nothing?"""
+        """True if Slack said no, rather than nothing."""
         return self.error not in ("", "no answer")
 
     @property
     def trouble(self) -> str:
-        """Why nothing is begun in this channel: ``shared``, or Slack's word; empty: nothing."""
+        """Reason why nothing is begun in this channel: ``shared``, or Slack's word; empty: none."""
         return str(self.answer.get("trouble") or "")
 
 
@@ -131,7 +133,7 @@ class Lookups:
         self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
 
     def of(self, names: Iterable[str]) -> dict[str, Lookup]:
-        """What is known of each of these."""
+        """Last answers about each of these names."""
         known = {row.name: row for row in self._all()}
         return {name: known.get(name, Lookup(name)) for name in names}
 
@@ -140,7 +142,8 @@ class Lookups:
         return tuple(row for row in self._all() if kind_of(row.name) == "person")
 
     def want(self, names: Iterable[str]) -> None:
-        """Have Slack asked about these; what it said last stays until it answers."""
+        """Request answers from Slack about these names; what it said last stays until it
+        answers."""
         with self.store.transaction() as db:
             for name in names:
                 db.execute(
@@ -222,7 +225,7 @@ class Lookups:
 
 
 class Roster:
-    """Who may decide, by the settings and by what Slack said last."""
+    """Approvers by the settings and by what Slack said last."""
 
     def __init__(self, store: Store, settings: SlackSettings, wall: Clock) -> None:
         self.settings, self.wall = settings, wall
@@ -233,7 +236,7 @@ class Roster:
         self._next = 0.0
 
     def deciders(self) -> Deciders:
-        """As far as is known now, however old that is: for what is shown."""
+        """Approvers as far as they are known now, however old that is: for what is shown."""
         rows = self.lookups.of((*self.groups, *self.starting))
         return Deciders(
             listed=self.listed,
@@ -249,35 +252,37 @@ class Roster:
         )
 
     def sure_of(self, user: str | None, breaks: bool = False) -> tuple[Sure, str]:
-        """Is it known well enough whether this user may decide (``breaks``: may break the glass),
-        and what Slack said instead?"""
+        """Certainty about whether this user may decide (``breaks``: may break the glass), and
+        Slack's error if there is no answer."""
         return self._sure(self._missing(user, breaks))
 
     def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
-        """Are these known well enough to act on, and what did Slack say instead?"""
+        """Certainty about whether these are known well enough to act on, and Slack's error if there
+        is no answer."""
         return self._sure(self._stale(names))
 
     def want_home(self) -> None:
-        """Have Slack asked where the workspace is, unless it said so today."""
+        """Request the workspace's address from Slack, unless it said so today."""
         self.ask_about(self._stale([HOME]))
 
     def missing(
         self, names: Iterable[str], decider: str | None, breaks: bool = False
     ) -> list[Lookup]:
-        """What Slack has to be asked: about these, and whether this user may decide (``breaks``:
-        may break the glass)."""
+        """Lookups that Slack has to answer: about these names, and whether this user may decide
+        (``breaks``: may break the glass)."""
         return [*self._stale(names), *self._missing(decider, breaks)]
 
     def ask_about(self, missing: Iterable[Lookup]) -> None:
-        """Have Slack asked."""
+        """Request these lookups from Slack."""
         self.lookups.want([row.name for row in missing if not row.wanted])
 
     def asking(self, missing: Iterable[Lookup]) -> Sure:
-        """Is any of it still being asked for?"""
+        """Certainty about these lookups: whether Slack still has to answer any of them."""
         return self._sure(list(missing))[0]
 
     def keep_fresh(self) -> bool:
-        """While a question is open: have Slack asked again ahead of time. Whether it is."""
+        """Request Slack's answers again ahead of time, while a question is open; whether any was
+        requested."""
         if self.wall.monotonic() < self._next:
             return False
         deciders = self.deciders()
@@ -292,8 +297,8 @@ class Roster:
         return bool(due)
 
     def _missing(self, user: str | None, breaks: bool) -> list[Lookup]:
-        """What has to be asked before it is known whether this user may decide; whoever breaks the
-        glass may be nobody of those, so everything."""
+        """Lookups needed before it is known whether this user may decide. A person who breaks the
+        glass may be in no list, so then everything is needed."""
         if user is None:
             return []
         if breaks:
@@ -333,7 +338,8 @@ def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
 
 
 def unfit(profile: Answer, team: str, organisation: str) -> str:
-    """Why this user never decides: guest, bot, deactivated, of another organisation; or empty."""
+    """Reason why this user never decides: guest, bot, deactivated, of another organisation; or
+    empty."""
     if profile.get("deleted"):
         return "deactivated"
     if profile.get("is_bot") or profile.get("id") == SLACKBOT:

@@ -1,6 +1,7 @@
-"""What has to be so before the bot starts; everything that is missing is named at once.
+"""Checks before the bot starts; everything that is missing is named at once.
 
-Slack that does not answer is no reason to refuse: runs go on without it, and so must a start.
+If Slack does not answer, that is no reason to refuse: runs go on without Slack, and so must a
+start.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ AT_ONCE = 8
 
 
 def refuse_unless_ready(slack: SlackSettings, *, runs_wait: bool = False) -> Identity | None:
-    """Whose token it is; ``None`` where Slack does not say. Raises ``Refused``, which names
+    """Identity behind the token; ``None`` where Slack does not say. Raises ``Refused``, which names
     everything that is missing, each with what to do.
 
     ``runs_wait``: runs are unfinished, and nobody watches them. Then what Slack finds wrong is only
@@ -71,7 +72,7 @@ def missing(slack: SlackSettings) -> dict[str, str]:
 
 
 def _nobodies(slack: SlackSettings) -> list[str]:
-    """Whoever the settings name as Slack names nobody. A name in the place of an id would leave
+    """Names in the settings that are nobody's id in Slack. A name in the place of an id would leave
     nobody who may start or decide, and nothing would say so before the night."""
     starters = [one for one in slack.starters if kind_of(one) != "group"]
     named = [("starters", one) for one in starters]
@@ -116,7 +117,7 @@ def _token_sentence(name: str, code: str) -> str:
 
 
 def _silent(trouble: SlackTrouble, what: str) -> bool:
-    """Did Slack not answer, rather than say no?"""
+    """Tell whether Slack did not answer, rather than said no."""
     if not isinstance(trouble, SlackLater) or trouble.code in AUTH:
         return False
     log.warning("%s could not be checked, Slack does not answer: %s", what, trouble.code)
@@ -176,7 +177,7 @@ def _group(api: SlackApi, group: str, setting: str) -> str:
 
 
 def _answer(ask: Callable[[], str], what: str) -> str:
-    """What is wrong with something that the settings name; empty: nothing that Slack says."""
+    """Error about something that the settings name; empty: none that Slack reports."""
     try:
         return ask()
     except SlackTrouble as trouble:

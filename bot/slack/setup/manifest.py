@@ -101,7 +101,8 @@ _CLICKS = '    request_url: "{url}"\n    message_menu_options_url: "{url}"\n'
 
 
 def _request_url(http: str) -> str:
-    """Where Slack sends everything: the address that was named, with our path if it has none."""
+    """Address to which Slack sends everything: the one that was named, with our path if it has
+    none."""
     address = urlsplit(http)
     plain = not address.query and not address.fragment and not set(http) & set(' "\\')
     if address.scheme != "https" or not address.hostname or not plain:

@@ -39,7 +39,7 @@ def web_client(token: str | None, base_url: str | None = None) -> WebClient:
 
 
 def socket_client(base_url: str | None = None) -> AsyncWebClient:
-    """What asks Slack for the address of a new socket."""
+    """Client that asks Slack for the address of a new socket."""
     client = AsyncWebClient(timeout=TIMEOUT, base_url=base_url or WebClient.BASE_URL)
     if _local(base_url):
         client.proxy = None
@@ -52,7 +52,7 @@ def _local(url: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose token it is. ``scopes`` is ``None`` where Slack did not say."""
+    """Identity behind a token. ``scopes`` is ``None`` where Slack did not say."""
 
     team: str
     user: str
@@ -60,14 +60,16 @@ class Identity:
 
 
 async def socket_address(client: AsyncWebClient, app_token: str) -> str:
-    """Where the next socket connects to; used once. Raises ``SlackLater`` and ``SlackNever``."""
+    """Address that the next socket connects to; used once. Raises ``SlackLater`` and
+    ``SlackNever``."""
     with Translated():
         answer = await client.apps_connections_open(app_token=app_token)
         return str(answer["url"])
 
 
 class SlackApi:
-    """Post, update, tell one person, open a form; look up people and what is checked at a start."""
+    """Calls to Slack: post, update, tell one person, open a form; look up people and what is
+    checked at a start."""
 
     def __init__(self, client: WebClient) -> None:
         self.client = client
@@ -75,7 +77,7 @@ class SlackApi:
         self._quick.timeout = QUICK
 
     def identity(self) -> Identity:
-        """Whose token this is, and what it may do."""
+        """Identity behind this token, and its scopes."""
         with Translated():
             answer = self.client.auth_test()
             said = header(answer.headers, "x-oauth-scopes")
@@ -181,7 +183,7 @@ class SlackApi:
         thread_ts: str | None,
         blocks: Sequence[Block] = (),
     ) -> None:
-        """Something that only this person sees; a second time does no harm."""
+        """Post a message that only this person sees; a second time does no harm."""
         with Translated():
             self.client.chat_postEphemeral(
                 channel=channel,
@@ -221,7 +223,8 @@ class SlackApi:
             raise SlackNever(f"response_url {answer.status_code}")
 
     def open_view(self, trigger: str, view: Block) -> None:
-        """A form for whoever clicked; ``trigger`` opens one, within 3 s of the click."""
+        """Open a form for the person who clicked; ``trigger`` opens one, within 3 s of the
+        click."""
         with Translated():
             self._quick.views_open(trigger_id=trigger, view=dict(view))
 
@@ -255,7 +258,7 @@ class SlackApi:
         return str(found.get("id") or "") if isinstance(found, Mapping) else ""
 
     def profile(self, user: str) -> Mapping[str, object]:
-        """What Slack knows of a user."""
+        """Profile of a user, as Slack knows it."""
         with Translated():
             found = self._quick.users_info(user=user).get("user")
         return found if isinstance(found, Mapping) else {}
@@ -267,7 +270,7 @@ class SlackApi:
         return str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or "")
 
     def address(self) -> str:
-        """Where the workspace is, such as ``https://example.slack.com/``."""
+        """Address of the workspace, such as ``https://example.slack.com/``."""
         with Translated():
             return str(self._quick.auth_test().get("url") or "")
 

@@ -1,4 +1,4 @@
-"""What a call of the Web API failed with: later, or never."""
+"""Errors of Web API calls: later, or never."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ PASSING = frozenset(
 
 
 class SlackTrouble(Exception):
-    """A call that did not succeed; ``code`` is Slack's word. ``refused``: Slack said no, so it did
-    not happen; otherwise nobody knows."""
+    """Error of a call that did not succeed; ``code`` is Slack's word. ``refused``: Slack said no,
+    so it did not happen; otherwise nobody knows."""
 
     def __init__(self, code: str, *, refused: bool = True) -> None:
         super().__init__(code)
@@ -45,7 +45,7 @@ class SlackTrouble(Exception):
 
 
 class SlackLater(SlackTrouble):
-    """Try again, in ``seconds`` where Slack says so."""
+    """Error of a call to try again, in ``seconds`` where Slack says so."""
 
     def __init__(self, code: str, seconds: float | None = None, *, refused: bool = False) -> None:
         super().__init__(code, refused=refused)
@@ -53,11 +53,11 @@ class SlackLater(SlackTrouble):
 
 
 class SlackNever(SlackTrouble):
-    """It did not happen, and trying again will not help."""
+    """Error of a call that had no effect and will fail again."""
 
 
 class Translated:
-    """Turns what the SDK raises into ``SlackLater`` or ``SlackNever``."""
+    """Context that turns what the SDK raises into ``SlackLater`` or ``SlackNever``."""
 
     def __enter__(self) -> None:
         return None

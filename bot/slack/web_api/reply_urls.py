@@ -35,13 +35,13 @@ class ReplyUrls:
                 self._urls.popitem(last=False)
 
     def has(self, inbox: int | None, now: float) -> bool:
-        """Is there an address for this row that can still be used?"""
+        """Tell whether there is an address for this row that can still be used."""
         with self._lock:
             url = self._urls.get(inbox) if inbox is not None else None
             return url is not None and url.left > 0 and url.until >= now
 
     def drop(self, inbox: int | None) -> None:
-        """It does not work. Idempotent."""
+        """Drop an address that does not work. Idempotent."""
         with self._lock:
             if inbox is not None:
                 self._urls.pop(inbox, None)

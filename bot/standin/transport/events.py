@@ -49,7 +49,7 @@ class Events(Troubles):
         return sent
 
     def heard(self, sent: Sent) -> bool:
-        """Has it been acked by now?"""
+        """Tell whether the event has been acked by now."""
         return any(self.acks(envelope) for envelope in sent.envelopes)
 
     async def _insist(self, sent: Sent, payload: Json, begun: float) -> None:

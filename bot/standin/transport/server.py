@@ -85,7 +85,7 @@ class Server(Sockets):
 
     @property
     def base_url(self) -> str:
-        """What a WebClient takes as ``base_url``."""
+        """Address that a WebClient takes as ``base_url``."""
         return f"http://127.0.0.1:{self._port}/api/"
 
     @property
@@ -177,7 +177,7 @@ def bearer(request: web.Request) -> str:
 
 
 async def arguments(request: web.Request) -> dict[str, object]:
-    """Its arguments, from the query, from JSON or from a form."""
+    """Arguments of a request, from the query, from JSON or from a form."""
     if request.method == "GET":
         return _read(dict(request.query))
     if request.content_type == "application/json":
@@ -192,7 +192,8 @@ async def arguments(request: web.Request) -> dict[str, object]:
 
 
 def _read(args: Mapping[str, object]) -> dict[str, object]:
-    """Lists and objects may come as text; what cannot be read stays one."""
+    """Values of the arguments: lists and objects may come as text; what cannot be read stays
+    text."""
     return {name: _parsed(value) if name in IN_JSON else value for name, value in args.items()}
 
 

@@ -35,7 +35,7 @@ def request_of(kind: str, payload: Json, secret: str, now: float) -> tuple[bytes
 def posted(
     url: str, body: bytes, headers: Mapping[str, str], timeout: float
 ) -> dict[str, object] | None:
-    """What the app acks with; ``None``: it does not."""
+    """Ack of the app; ``None``: it does not ack."""
     opener = build_opener(ProxyHandler({}))
     try:
         with opener.open(Request(url, body, dict(headers)), timeout=timeout) as answer:

@@ -24,7 +24,8 @@ ANSWERED = ("slash_commands", "view_submission", "block_suggestion")
 
 
 class NotAcked(Exception):
-    """Nobody acked in time: in Slack the person sees that the app did not respond."""
+    """Error for a payload that nobody acked in time: in Slack the person sees that the app did not
+    respond."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Acked:
 
     @property
     def text(self) -> str:
-        """What the person sees at once; empty for a bare ack."""
+        """Text that the person sees at once; empty for a bare ack."""
         return str(self.payload.get("text") or "")
 
 
@@ -69,7 +70,7 @@ class Sockets:
 
     @property
     def sockets(self) -> int:
-        """How many Socket Mode connections are open."""
+        """Number of open Socket Mode connections."""
         return len(self._sockets)
 
     def wait_for(self, question: Callable[[], T], timeout: float | None = None) -> T:
@@ -163,8 +164,8 @@ class Sockets:
         self.wait_for(lambda: not set(open_now) & set(self._sockets))
 
     def say_disconnect(self, reason: str = "refresh_requested") -> None:
-        """Tell whoever is connected: ``warning``, ``refresh_requested``, ``link_disabled``,
-        ``too_many_websockets``. Closing the socket is up to them."""
+        """Say goodbye to every connection: ``warning``, ``refresh_requested``, ``link_disabled``,
+        ``too_many_websockets``. Closing the socket is up to the client."""
         frame = _goodbye(reason)
         for socket in self._open_now():
             asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(10)
@@ -187,7 +188,7 @@ class Sockets:
     # --- one connection -------------------------------------------------------------------
 
     def _ticket(self) -> str:
-        """What lets one socket in, once."""
+        """Ticket that lets one socket in, once."""
         with self._changed:
             ticket = f"ticket-{next(self._numbers)}"
             self._tickets.add(ticket)

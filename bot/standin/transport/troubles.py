@@ -1,4 +1,4 @@
-"""What goes wrong with Slack, on order: limits, lost answers, channels that close, outages."""
+"""Troubles of Slack, on order: limits, lost answers, channels that close, outages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Troubles(Server):
 
     @property
     def limited(self) -> int:
-        """How many calls were answered with 429."""
+        """Number of calls that were answered with 429."""
         with self._changed:
             return sum(call.status == 429 for call in self.workspace.calls)
 
@@ -37,11 +37,11 @@ class Troubles(Server):
     # --- channels -------------------------------------------------------------------------
 
     def archive(self, channel: str) -> None:
-        """Nothing can be said in it any more, nothing in it changed."""
+        """Archive a channel: nothing can be posted or changed in it any more."""
         self._change(channel, lambda room: setattr(room, "archived", True))
 
     def unarchive(self, channel: str) -> None:
-        """It is as it was."""
+        """Unarchive a channel: it is as it was."""
         self._change(channel, lambda room: setattr(room, "archived", False))
 
     def kick(self, channel: str, user: str = "") -> None:

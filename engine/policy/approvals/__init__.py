@@ -1,1 +1,1 @@
-"""Who may decide on powered-down VMs, and who reviews it."""
+"""Approvals of moves of powered-down VMs, and reviews of break-glass approvals."""

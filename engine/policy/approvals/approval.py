@@ -1,4 +1,4 @@
-"""Who may decide what: the question before powered-down VMs move, and the answer to a click.
+"""Rules of approvals: the question before powered-down VMs move, and the answer to a click.
 
 A grant covers exactly the VMs, sources, destinations and path that were shown: the digest binds
 them. It lives to the run's end, 24 hours at most.
@@ -16,7 +16,8 @@ from engine.policy.waits import Rules
 
 
 def digest(run: Run, vm_ids: Iterable[str]) -> str:
-    """What was approved is what moves: VM ids, sources, destinations and path in one hash."""
+    """Hash of what an approval shows, so that exactly that moves: VM ids, sources, destinations and
+    path."""
     shown = {
         "run": run.id,
         "vms": sorted(vm_ids),
@@ -36,14 +37,14 @@ def is_granted(
     now: float,
     since: float = 0.0,
 ) -> bool:
-    """Does a living grant of this run name this VM, and has nobody taken it back since?
-    ``since``: only what was decided after that counts."""
+    """Tell whether a living grant of this run names this VM and nobody has withdrawn it since.
+    ``since``: only decisions after that time count."""
     last = _last_word(vm_id, approvals, since)
     return last is not None and covers(run, last, rules, now) and vm_id in last.granted
 
 
 def denial(vm_id: str, approvals: Iterable[Approval], since: float = 0.0) -> Approval | None:
-    """The last word about this VM, if it was a no: denied, taken back, or others were chosen."""
+    """Last decision about this VM, if it was a no: denied, withdrawn, or others were chosen."""
     last = _last_word(vm_id, approvals, since)
     if last is None or (last.state is ApprovalState.GRANTED and vm_id in last.granted):
         return None
@@ -77,7 +78,7 @@ def outlived(approvals: Iterable[Approval], rules: Rules, now: float) -> tuple[A
 def is_running_out(
     vm_id: str, approvals: Sequence[Approval], rules: Rules, now: float, since: float = 0.0
 ) -> bool:
-    """Does the grant of this VM end soon, and is nobody asked yet for another one?"""
+    """Tell whether the grant of this VM ends soon and no new approval is requested yet."""
     last = _last_word(vm_id, approvals, since)
     if last is None or last.state is not ApprovalState.GRANTED or last.decided is None:
         return False
@@ -88,7 +89,7 @@ def is_running_out(
 
 
 def covers(run: Run, approval: Approval, rules: Rules, now: float) -> bool:
-    """Is this a grant that still binds: granted, not too old, for this run as it is?"""
+    """Tell whether this grant still binds: granted, not too old, for this run as it is."""
     return (
         approval.state is ApprovalState.GRANTED
         and approval.digest == digest(run, approval.vms)
@@ -104,14 +105,15 @@ def open_question(vm_id: str, approvals: Iterable[Approval]) -> Approval | None:
 
 
 def may_ask_at(approvals: Iterable[Approval], rules: Rules, since: float = 0.0) -> float:
-    """VMs that turn up later share one further card per half hour; the first goes at once, and so
-    does the first after a person had them tried again (``since``)."""
+    """Time from which a further card may be requested. VMs that turn up later share one further
+    card per half hour; the first goes at once, and so does the first after a person's retry
+    (``since``)."""
     cards = (a.requested for a in approvals if a.requested >= since)
     return max((at + rules.card_gap for at in cards), default=0.0)
 
 
 def has_started(approval: Approval, moves: Iterable[MoveRecord]) -> bool:
-    """Has a VM that this approval granted been started since?"""
+    """Tell whether a VM that this approval granted has been started since."""
     decided = approval.decided
     if approval.state is not ApprovalState.GRANTED or decided is None:
         return False
@@ -128,8 +130,8 @@ REASON_LEAST = 15  # characters of a reason for breaking the glass
 
 @dataclass(frozen=True)
 class Glass:
-    """What has to be known of somebody who breaks the glass: is that configured, is this a full
-    member of our own organisation, and can anybody else decide?"""
+    """Facts about a person who breaks the glass: whether the settings allow it, whether they are a
+    full member of our own organisation, and whether anybody else can decide."""
 
     allowed: bool
     fit: bool
@@ -191,8 +193,8 @@ def judge_withdrawal(
     deciders: frozenset[str] | None,
     started: bool,
 ) -> str:
-    """As ``judge_click``, for taking back a yes or a question. ``started``: a VM that it approved
-    has been started since."""
+    """Judge the withdrawal of an approval or a question, as ``judge_click`` does. ``started``: a VM
+    that the approval granted has been started since."""
     if approval is None or run is None:
         return "unknown"
     if approval.state in (ApprovalState.EXPIRED, ApprovalState.WITHDRAWN):
@@ -217,8 +219,9 @@ def judge_breaking(
     glass: Glass,
     reason: str,
 ) -> str:
-    """As ``judge_click``, for a yes of somebody whom the rules bar: because nobody else can
-    decide, or only because they had the run go. Guests and strangers never."""
+    """Judge a break-glass approval, as ``judge_click`` does: by somebody whom the rules bar,
+    because nobody else can decide, or only because they started, resumed or retried the run. Guests
+    and strangers never."""
     word = judge_click(approval, run, by, shown, None)
     if word != "ok" or run is None:
         return word
@@ -235,7 +238,7 @@ def judge_breaking(
 
 
 def _may_not(run: Run, by: str, deciders: frozenset[str] | None) -> str:
-    """Why this person does not decide on this run; empty: they may."""
+    """Reason why this person may not decide on this run; empty: they may."""
     if deciders is None:
         return ""
     if by == run.by or by in run.steered:

@@ -1,7 +1,9 @@
-"""A second person looks at every broken glass: who may, what counts, when they are asked again.
+"""Reviews of break-glass approvals by a second person: who may, what counts, when they are asked
+again.
 
-Pure. Whoever broke the glass was barred by the rules, and those who had the run go wanted it to go:
-neither judges it. Anybody else may who would be trusted to break the glass.
+Pure. The person who broke the glass was barred by the rules, and those who started, resumed or
+retried the run wanted it to go: neither judges it. Anybody else may who would be trusted to break
+the glass.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ EVERY, TIMES = 24 * 3600.0, 3  # seconds between reminders of an open review, an
 
 @dataclass(frozen=True)
 class Reviewer:
-    """What has to be known of somebody who reviews: is this a full member of our own
-    organisation, and may they start runs?"""
+    """Facts about a reviewer: whether they are a full member of our own organisation, and whether
+    they may start runs."""
 
     fit: bool
     trusted: bool
@@ -55,7 +57,8 @@ def judge(
 
 
 def reminders_due(review: Review, now: float) -> int:
-    """How many reminders of an open review are due by ``now`` (Unix seconds), the last included."""
+    """Number of reminders of an open review that are due by ``now`` (Unix seconds), the last
+    included."""
     if not review.is_open:
         return 0
     return min(TIMES, max(0, int((now - review.broken) // EVERY)))

@@ -1,1 +1,1 @@
-"""What observations mean: arrivals, causes of failures, networks."""
+"""Interpretation of observations: arrivals, causes of failures, networks."""

@@ -1,7 +1,7 @@
-"""Where an attempt ended: what Hyper-V shows, held against what the job said.
+"""Location of a VM after an attempt: what Hyper-V shows, compared with what the job said.
 
-Where the VM is counts, never what the job claims: a job that failed may have moved the VM, a
-job that completed may not have. Only complete answers of both hosts prove anything.
+The VM's location counts, never what the job claims: a job that failed may have moved the VM, a job
+that completed may not have. Only complete answers of both hosts prove anything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WRAPPING = re.compile(
 
 
 class Place(StrEnum):
-    """Where a VM is, seen from one attempt."""
+    """Location of a VM, seen from one attempt."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -32,8 +32,8 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """Where the VM is, the host it is on (``None`` where there is not exactly one), and which
-    host did not answer."""
+    """Location of a VM, the host it is on (``None`` unless there is exactly one), and the host that
+    did not answer."""
 
     place: Place
     host: str | None = None
@@ -41,7 +41,7 @@ class Found:
 
 
 def is_in_flight(vm: Vm | None, job: Job | None, fleet: Fleet, vm_id: str) -> bool:
-    """Does any sign but VMM's own, perhaps stale, status say that it is on its way?"""
+    """Tell whether any sign but VMM's own status, which may be stale, shows the VM in flight."""
     if job is not None and job.state == "running":
         return True
     if fleet.running_jobs(vm_id):
@@ -50,7 +50,7 @@ def is_in_flight(vm: Vm | None, job: Job | None, fleet: Fleet, vm_id: str) -> bo
 
 
 def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
-    """Where the VM of this attempt is, by Hyper-V's own word."""
+    """Find the VM of this attempt, by what Hyper-V itself shows."""
     seen = vm.seen_on if vm else ()
     for name in (attempt.source, attempt.destination):
         if not fleet.answers(name):
@@ -67,9 +67,10 @@ def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
 
 
 def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
-    """May this start, whose move ended without anybody knowing where the VM is, still be running
-    or begin? Over only when both hosts answer, nothing shows a migration, and the guard at VMM
-    would refuse to begin it by now. Where the VM is then, the ladder finds out by itself."""
+    """Tell whether this start, whose move ended with the VM's location unknown, may still be
+    running or begin. The start is over only when both hosts answer, nothing shows a migration, and
+    the guard at VMM would refuse to begin it by now. From then on, the ladder finds the VM by
+    itself."""
     vm = fleet.vm(attempt.vm_id)
     if find(attempt, vm, fleet).place is Place.HOST_SILENT:
         return True

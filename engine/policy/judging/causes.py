@@ -1,4 +1,5 @@
-"""Why a migration failed, from VMM's and Hyper-V's words: what is charged, what is hopeless.
+"""Causes of failed migrations, from VMM's and Hyper-V's words: what is charged, what is
+hopeless.
 
 The number that VMM writes at the end of a text decides first, then Hyper-V's own codes (0x...),
 then words. Numbers and texts come from Microsoft's support articles on VMM and live migration.
@@ -13,7 +14,8 @@ from engine.model import Result
 
 
 class Cause(StrEnum):
-    """What stood in the way. Only ``OTHER`` and ``CONFIGURATION`` are charged as an attempt."""
+    """Cause of a failed migration. Only ``OTHER`` and ``CONFIGURATION`` are charged as an
+    attempt."""
 
     SLOT = "slot"
     LOCK = "lock"
@@ -73,8 +75,8 @@ _RESULTS = {
 
 
 def cause_of(error: str, vm: str = "") -> Cause:
-    """What this text says stood in the way. ``vm`` is taken out first: a VM may be named
-    anything."""
+    """Cause that this error text names. ``vm`` is removed from the text first: a VM may have any
+    name."""
     text = error.replace(vm, "") if vm else error
     number = re.search(r"\((\d{3,5})\)[.\s]*$", text)
     if number and number[1] in _NUMBERS:
@@ -91,5 +93,5 @@ def cause_of(error: str, vm: str = "") -> Cause:
 
 
 def result_of(error: str, vm: str = "") -> Result:
-    """How an attempt ends whose job failed with this text and left the VM where it was."""
+    """Result of an attempt whose job failed with this text and left the VM where it was."""
     return _RESULTS.get(cause_of(error, vm), Result.FAILED)

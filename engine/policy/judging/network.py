@@ -1,17 +1,17 @@
-"""What a move lost of a VM's network, and what can be put back.
+"""Differences between a VM's network before and after a move, and what can be put back.
 
-The saved network (baseline) is compared with what is read after every attempt, wherever the VM
-is then. Rules:
+The saved network (baseline) is compared with what is read after every attempt, wherever the VM is
+then. Rules:
 
 * Adapters match by id, else by a MAC that is unique and not zero on both sides, else they are
   reported as missing.
 * Only what is missing counts: rules and adapters that somebody added since are theirs to keep.
 * A rule with the same key (adapter, direction, weight) but another body is a difference to
   report, never overwritten.
-* An adapter that was disconnected stays so: nothing is connected that was not. What VMM models of
-  its connection (subnet, port classification, port ACL) is reported.
+* An adapter that was disconnected stays disconnected: nothing is connected that was not. What VMM
+  models of its connection (subnet, port classification, port ACL) is reported.
 * A MAC is reported: it cannot be changed while the VM runs.
-* Whatever could only be put back as something else is reported: virtual subnets of network
+* Settings that could only be put back as something else are reported: virtual subnets of network
   virtualisation, words that we do not know.
 """
 
@@ -55,9 +55,9 @@ def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
 
 
 def repair(host: str, saved: Network, found: Network) -> Repair:
-    """What to put back on ``host`` to make ``found`` contain ``saved``; adapters with nothing
-    to put back are left out. Allow rules come first, heavier before lighter, so that the VM is
-    never cut off for longer than needed."""
+    """Repair that makes ``found`` contain ``saved`` on ``host``; adapters with nothing to put back
+    are left out. Allow rules come first, heavier before lighter, so that the VM is never cut off
+    for longer than needed."""
     adapters = []
     for adapter, now in match(saved, found):
         if now is None:
@@ -87,7 +87,7 @@ def match(saved: Network, found: Network) -> Iterator[tuple[Adapter, Adapter | N
 
 
 def _mac(adapter: Adapter) -> str:
-    """VMM writes ``00:1D:D8:..``, Hyper-V ``001DD8..``."""
+    """MAC in one spelling: VMM writes ``00:1D:D8:..``, Hyper-V ``001DD8..``."""
     return adapter.mac.replace(":", "").replace("-", "").upper()
 
 
@@ -169,7 +169,7 @@ def _other_classic(rule: str, now: Adapter) -> str | None:
 
 
 def _missing_classic(saved: Adapter, now: Adapter) -> tuple[str, ...]:
-    """Those that can be put back; Allow comes first, as with extended rules."""
+    """Missing classic rules that can be put back; Allow comes first, as with extended rules."""
     lost = _lost_classic(saved, now)
     can = [r for r in lost if _other_classic(r, now) is None and classic_rule(r) == r]
     return tuple(sorted(can, key=lambda rule: not rule.startswith("Allow")))

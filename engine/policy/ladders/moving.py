@@ -81,7 +81,7 @@ def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
 
 
 def _is_overdue(view: View, attempt: Attempt) -> bool:
-    """May we conclude that a start whose job nobody sees will never begin?
+    """Tell whether a start whose job nobody sees is certain never to begin.
 
     The guard at VMM refuses to begin it after ``not_after`` on the server's clock, and VMM
     shows a job within ``lookups`` x ``lookup-interval`` (the original's look-up).

@@ -58,7 +58,7 @@ def pending(view: View) -> Verdict:
 
 
 def _place(view: View) -> Verdict | None:
-    """Where is it? Only a VM that rests on a source may go on down the ladder."""
+    """Check where the VM is: only a VM that rests on a source continues down the ladder."""
     move, vm = view.move, view.vm
     if is_excluded(view):
         text = f"{move.vm} was left out by the request."
@@ -100,7 +100,8 @@ def _place(view: View) -> Verdict | None:
 
 
 def _already_there(view: View, host: str) -> Verdict:
-    """On an approved destination by whatever way: a success, once its network is checked."""
+    """End a move whose VM is on an approved destination by whatever way: a success, once its
+    network is checked."""
     move = view.move
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
@@ -120,12 +121,12 @@ def _already_there(view: View, host: str) -> Verdict:
 
 
 def is_excluded(view: View) -> bool:
-    """Does the request's ``except`` name it?"""
+    """Tell whether the request's ``except`` names this VM."""
     return any(matches(word, view.move.vm) for word in view.run.options.excluding)
 
 
 def _permission(view: View) -> Verdict | None:
-    """Is it this run's to move, and is the run moving?"""
+    """Check that the run is neither stopping nor paused."""
     run = view.run
     if run.state is RunState.STOPPING:
         return Verdict(_left(view))
@@ -135,7 +136,7 @@ def _permission(view: View) -> Verdict | None:
 
 
 def _left(view: View) -> Finish:
-    """The run stops, and has not got it on its way."""
+    """Skip a move that is not in flight, because the run stops."""
     move = view.move
     text = f"{move.vm} was not started: the run was stopped."
     if view.record.counted(*MIGRATIONS):
@@ -145,7 +146,7 @@ def _left(view: View) -> Finish:
 
 
 def _condition(view: View) -> Verdict | None:
-    """Is the VM itself in a condition to be moved?"""
+    """Check that the VM itself is in a condition to be moved."""
     vm = view.vm
     assert vm is not None
     if vm.failed:
@@ -166,7 +167,7 @@ def _condition(view: View) -> Verdict | None:
 
 
 def _passing(vm: Vm) -> str:
-    """What goes on with it that should be over soon; empty: nothing."""
+    """Transient condition of the VM that should be over soon; empty: none."""
     if vm.vmm_status not in _RESTING:
         return f"VMM says {vm.vmm_status}"
     busy = [word for word in vm.hyperv_status if word not in _AT_EASE]
@@ -178,7 +179,7 @@ def _passing(vm: Vm) -> str:
 
 
 def _blocked(view: View, vm: Vm) -> Verdict:
-    """It can never move as it is."""
+    """Fail a move whose VM can never move as it is."""
     return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *preflight.block(vm)))
 
 
@@ -217,8 +218,8 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
 
 
 def _in_backup(view: View) -> Verdict:
-    """It waits without a slot. Past the limit it is still tried, if the backup ends before the
-    rest of the run does."""
+    """Hold a VM in backup; it waits without a slot. Past the limit the move is still tried, if the
+    backup ends before the rest of the run does."""
     overdue = waits.too_long(view.move, Wait.BACKUP, view.rules, view.run.options, view.now)
     text = f"in backup{', longer than the request allows' if overdue else ''}"
     verdict = hold(view, Wait.BACKUP, text)
@@ -245,7 +246,8 @@ def _used_up(view: View) -> Verdict | None:
 
 
 def _power(view: View) -> Verdict | None:
-    """Powered down is what Hyper-V says at the first look, or for ten minutes without a break."""
+    """Check for an approval if the VM is powered down: if Hyper-V says so at the first look, or for
+    ten minutes without a break."""
     vm, move, now = view.vm, view.move, view.now
     assert vm is not None
     if not vm.down:
@@ -281,7 +283,7 @@ def _denied(view: View, no: Approval) -> Finish:
 
 
 def _pace(view: View) -> Verdict | None:
-    """Are its hosts there, and has it waited long enough since the last try?"""
+    """Check that the hosts are available and that enough time has passed since the last attempt."""
     closed = destinations.closed(view) or _closed_here(view)
     if closed is not None:
         return closed
@@ -302,7 +304,8 @@ def _pace(view: View) -> Verdict | None:
 
 
 def _closed_here(view: View) -> Verdict | None:
-    """Has another VMM job locked the host that it is on, or can our rights there not be found?"""
+    """Hold the move if another VMM job has locked the VM's current host, or if our rights on that
+    host cannot be checked."""
     here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
     if here is None:
         return None

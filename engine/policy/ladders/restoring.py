@@ -41,7 +41,8 @@ from engine.policy.verdict import (
 
 
 def restoring(view: View) -> Verdict:
-    """Wherever the VM is now: is its network as it was saved, and if not, put it back."""
+    """Check the VM's network against the saved one, wherever the VM is now, and put it back if it
+    differs."""
     move, vm = view.move, view.vm
     host = move.host or move.source
     if vm is None or (not vm.seen_on and view.fleet.answers(host)):
@@ -95,13 +96,14 @@ def _unchecked(view: View, host: str) -> Finish:
 
 
 def _no_further(move: Move, host: str) -> str:
-    """Damage may happen to the next one as well: a person says when to go on."""
+    """Hint that the host takes no further VM: damage may happen to the next one as well, so a
+    person says when to go on."""
     go_on = f"go-on R{move.run} {short(host)}"
     return f"{_HELD}{short(host)} before somebody types: {go_on}"
 
 
 def once_cleared(todo: str) -> str:
-    """What is left to do about a damaged VM once somebody said go on with its host."""
+    """Part of a damaged VM's to-do text that remains once a person has cleared its host."""
     return todo.partition(_HELD)[0].rstrip()
 
 
@@ -128,8 +130,9 @@ def _restores(record: MoveRecord) -> tuple[Attempt, ...]:
 
 
 def may_repair_vm(view: View, kind: AttemptKind) -> bool:
-    """May VMM be asked to dismiss or re-read it now? As often as attempts are allowed, locks and
-    the like not counted, and after such a one only when some ticks have passed."""
+    """Tell whether VMM may be asked now to dismiss or re-read the VM. The limit is the number of
+    attempts; locks and similar results do not count, but after such a result three ticks must
+    pass."""
     tries = view.record.since_move(kind)
     if sum(a.result not in FREE for a in tries) >= view.run.options.attempts:
         return False
@@ -140,7 +143,8 @@ def may_repair_vm(view: View, kind: AttemptKind) -> bool:
 
 
 def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """What our repairs set out to put back and a later reading shows to be there again."""
+    """Differences that our repairs set out to put back and a later reading shows to be there
+    again."""
     gone = {(d.adapter, d.what, d.value) for d in missing}
     tried: dict[tuple[str, str, str], Difference] = {}
     for attempt in _restores(record):
@@ -178,7 +182,7 @@ def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
 
 
 def _is_stale(view: View) -> bool:
-    """Was the network read before the last thing we did to it?"""
+    """Tell whether the network was last read before our last change to it."""
     reading = view.record.reading
     kinds = (*MIGRATIONS, AttemptKind.RESTORE)
     last = max((a.ended or 0.0 for a in view.record.of(*kinds)), default=0.0)

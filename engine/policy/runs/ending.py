@@ -1,4 +1,4 @@
-"""How a run ends: nothing left to do, questions run out, the source proven empty twice.
+"""End of a run: nothing left to do, approvals expired, the source proven empty twice.
 
 A run ends only when every move has ended. "The host is empty" is said only when VMM and Hyper-V
 both show no VM in complete answers, twice, 30 s apart; a host that does not answer is never empty.
@@ -72,7 +72,7 @@ def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequ
 
 
 def _pauses(record: RunRecord, steps: Sequence[Step]) -> bool:
-    """Does this very plan turn the run already?"""
+    """Tell whether this very plan already changes the run's state."""
     return any(isinstance(s, TurnRun) and s.run == record.run.id for s in steps)
 
 
@@ -90,7 +90,7 @@ def _stop_on_failure(record: RunRecord) -> TurnRun | None:
 
 
 def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Sequence[Step]) -> bool:
-    """Does every open move wait for a person, or for a backup past its limit?"""
+    """Tell whether every open move waits for a person, or for a backup past its limit."""
     holds = {s.move.id: s for s in steps if isinstance(s, Hold)}
     busy = {s.move.id for s in steps if isinstance(s, Arrive | Return | Finish)}
     for move in moves:
@@ -108,7 +108,7 @@ def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Seque
 def _wait_for_people(
     record: RunRecord, moves: Sequence[Move], now: float, rules: Rules, steps: Sequence[Step]
 ) -> Plan:
-    """Nothing else is left: approvals have eight more hours, long backups end with the run."""
+    """Give approvals eight more hours once nothing else is left; long backups end with the run."""
     run = record.run
     asked = [m for m in moves if _waits_for(m, Wait.APPROVAL, steps)]
     if not asked:
@@ -180,7 +180,7 @@ def _last_words(record: RunRecord, state: RunState) -> str:
 
 
 def is_empty(host: str, fleet: Fleet) -> bool:
-    """Do VMM and a complete answer of Hyper-V both show no VM there?"""
+    """Tell whether VMM and a complete answer of Hyper-V both show no VM on this host."""
     if not fleet.answers(host):
         return False
     return not any(

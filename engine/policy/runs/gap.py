@@ -1,4 +1,4 @@
-"""Gaps: nobody could see for a while. Limits stand still, and after half an hour a person decides.
+"""Gaps in observation: limits stand still, and after half an hour a person decides.
 
 A gap is told by rows, not by memory: how long ago the last observation was, and how long ago an
 engine last advanced or tried to. While VMM is silent an engine tries; while no engine runs, nobody
@@ -59,7 +59,8 @@ def _away(run: Run, facts: Facts, now: float) -> float:
 
 
 def _shifted(record: RunRecord, gap: float, now: float) -> RunRecord:
-    """These seconds count against no limit. ``Pen.note_back`` writes the same."""
+    """Shift the limits of a run by ``gap``: these seconds count against no limit. ``Pen.note_back``
+    writes the same."""
     run = record.run
     quiet = None if run.quiet_since is None else run.quiet_since + gap
     moves = tuple(replace(entry, move=_later(entry.move, gap)) for entry in record.moves)
@@ -94,7 +95,7 @@ def _told(
 def changes(
     record: RunRecord, before: Fleet | None, fleet: Fleet, now: float, rules: Rules
 ) -> list[str]:
-    """What is otherwise than when the run was last looked at: VMs, destinations, grants."""
+    """Changes since the run was last looked at: VMs, destinations, grants."""
     told = []
     if before is not None:
         told += [line for entry in record.moves for line in _vm_changes(entry, before, fleet)]

@@ -33,7 +33,7 @@ def _is_due(host: Host | None, options: Options, now: float) -> bool:
 
 
 def next_try(host: Host, options: Options) -> float:
-    """When a host that was re-read in vain is tried again."""
+    """Time at which a host that was re-read in vain is tried again."""
     wait = options.refresh_interval if host.tries <= options.refreshes else options.pass_
     return (host.tried_at or 0.0) + wait
 

@@ -1,1 +1,1 @@
-"""Which ready move starts where: order, slots, capacity, breakers."""
+"""Starts of ready moves: order, slots, capacity, breakers."""

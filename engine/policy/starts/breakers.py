@@ -62,7 +62,7 @@ def _failures(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 def _broke_at(row: Sequence[Attempt], failures: int) -> float | None:
-    """When so many different VMs had failed in this row; ``None``: not yet."""
+    """Time at which ``failures`` different VMs had failed in this row; ``None``: not yet."""
     seen: set[str] = set()
     for attempt in row:
         seen.add(attempt.vm_id)

@@ -1,7 +1,7 @@
-"""Room: does a VM still fit on a host, net of what is on its way there?
+"""Capacity of hosts: whether a VM still fits, net of the moves in flight to the host.
 
-What VMM says is free is as old as its last look at the host. So every move that is on its way to
-it is subtracted, and every one that has arrived since that look.
+What VMM says is free is as old as its last look at the host. So every move in flight to the host is
+subtracted, and every one that has arrived since that look.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from engine.policy.starts.preflight import drive_of
 
 @dataclass(frozen=True)
 class Load:
-    """What one VM takes on the host that it goes to, in MB; ``drive`` is empty: not known."""
+    """Memory and disk that one VM takes on its destination, in MB; ``drive`` is empty: not
+    known."""
 
     vm_id: str
     memory_mb: int
@@ -34,7 +35,7 @@ class Load:
 
 @dataclass
 class Room:
-    """What is on its way to each host. Built per plan, changed only by ``take``."""
+    """Load in flight to each host. Built per plan, changed only by ``take``."""
 
     fleet: Fleet
     coming: dict[str, dict[str, Load]] = field(default_factory=dict)
@@ -44,11 +45,11 @@ class Room:
         self.coming.setdefault(host.casefold(), {})[load.vm_id] = load
 
     def is_quiet(self, host: str) -> bool:
-        """Is nothing on its way there?"""
+        """Tell whether nothing is in flight to this host."""
         return not self.coming.get(host.casefold())
 
     def lacks(self, name: str, load: Load) -> str:
-        """What there is too little of, with the numbers; empty: it fits, or nobody knows."""
+        """Shortage on this host, with the numbers; empty: the load fits, or nobody knows."""
         host = self.fleet.host(name)
         if host is None:
             return ""
@@ -73,7 +74,7 @@ def _too_little(what: str, wanted: int, left: int, host: Host) -> str:
 
 
 def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host | None) -> Load:
-    """What this move takes on that host: a VM that stays powered down needs no memory."""
+    """Load of this move on that host: a VM that stays powered down needs no memory."""
     move = entry.move
     memory = move.memory_mb if kind is AttemptKind.LIVE else 0
     drive = drive_of(path or (host.path if host else None))
@@ -81,7 +82,7 @@ def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host |
 
 
 def room(fleet: Fleet, living: Sequence[RunRecord], landed: Iterable[int]) -> Room:
-    """What is on its way to each host, by our own attempts and by the jobs of others.
+    """Load in flight to each host, by our own attempts and by the jobs of others.
 
     ``landed``: moves whose open attempt this observation shows to be over.
     """

@@ -1,7 +1,8 @@
-"""Where a VM may go now: every destination of its run, open or closed, and why.
+"""Destinations of a VM: every destination of its run, open or closed now, and why.
 
-A destination is bound only when a move starts, among those that are open then. What a person has
-to change first (a missing switch) closes it for good; everything else is a wait with its code.
+A destination is bound only when a move starts, among those that are open then. A cause that a
+person has to remove first (a missing switch) closes a destination for good; every other cause is a
+wait with its code.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Gate:
 
     @property
     def open(self) -> bool:
-        """May it start there, if a slot and room are free?"""
+        """True if a move may start there, given a free slot and enough capacity."""
         return self.wait is None and not self.hopeless
 
 
@@ -86,7 +87,7 @@ def _gate(view: View, name: str, here: str | None) -> Gate:
 
 
 def _lacks(view: View, host: Host) -> str:
-    """What a person has to change before this VM can go there; empty: nothing."""
+    """Requirement of this VM that a person has to meet on the host first; empty: none."""
     if view.vm is not None:
         lacking = preflight.misfit(view.vm, host, view.run.options.path)
         if lacking:
@@ -113,7 +114,7 @@ def _breaker(view: View, host: Host, here: str | None) -> Gate:
 
 
 def blocked(view: View) -> Verdict | None:
-    """Is every destination closed for good? Then it fails at once, with what each one lacks."""
+    """Fail a move at once if every destination is closed for good, with what each one lacks."""
     found = gates(view)
     if not found or not all(gate.hopeless for gate in found):
         return None
@@ -126,7 +127,7 @@ def blocked(view: View) -> Verdict | None:
 
 
 def closed(view: View) -> Verdict | None:
-    """What it waits for while no destination is open; ``None``: one is."""
+    """Hold a move while no destination is open; ``None``: one is."""
     found = [gate for gate in gates(view) if not gate.hopeless]
     if any(gate.open for gate in found):
         return None
@@ -144,7 +145,7 @@ def closed(view: View) -> Verdict | None:
 
 
 def stuck(view: View, why: str) -> Finish:
-    """What it waited for did not come."""
+    """Fail a move that waited for too long."""
     text = f"{view.move.vm} waited for too long: {why.rstrip('.')}."
     hint = f"Look at it in VMM, then: {verdict.retry(view.move)}"
     return Finish(view.move, MoveState.FAILED, Outcome.STUCK, text, hint)

@@ -1,4 +1,5 @@
-"""How long moves will take, from their size, the slots and what this run has seen so far."""
+"""Estimates of how long moves take, from their size, the slots and what this run has seen so
+far."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def rate(records: Iterable[MoveRecord], default: float) -> float:
 
 
 def slots(name: str, fleet: Fleet | None) -> int:
-    """How many moves at once to reckon with there: one at least, and as many as a host allows by
-    default where the fleet does not show it."""
+    """Number of moves at once to reckon with on this host: at least one, and a host's default where
+    the fleet does not show the host."""
     host = fleet.host(name) if fleet else None
     return max(1, (host or Host(name)).slots)

@@ -1,4 +1,4 @@
-"""Which move starts first: the one at the busiest host, and there the longest.
+"""Order of starts: the move at the busiest host first, and there the longest.
 
 Measured over thousands of random instances this stays within 0.5 % of the lower bound; first
 come, first served loses up to 4 %. The destination is chosen at the start, among the approved

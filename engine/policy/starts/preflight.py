@@ -33,7 +33,7 @@ _BLOCKS = {
 
 
 def block(vm: Vm) -> tuple[str, str]:
-    """Why a VM that has ``blocks`` can never move as it is, and what to do."""
+    """Reason why a VM that has ``blocks`` can never move as it is, and what to do."""
     known = [_known(word) for word in vm.blocks]
     why = ", ".join(reason for _, reason, _ in known)
     text = f"{vm.name} cannot be moved between stand-alone hosts: {why}."
@@ -50,7 +50,7 @@ def _known(word: str) -> tuple[str, str, str]:
 
 
 def misfit(vm: Vm, host: Host, path: str | None) -> str:
-    """What this host lacks that the VM needs there, in words; empty: nothing that we know of."""
+    """Requirement of the VM that this host lacks, in words; empty: none that we know of."""
     if host.switches is not None:
         there = {name.casefold() for name in host.switches}
         lacking = [name for name in dict.fromkeys(vm.switches) if name.casefold() not in there]

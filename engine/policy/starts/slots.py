@@ -56,7 +56,8 @@ class Slots:
 
 
 def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
-    """Who holds which slots now, by every sign that the fleet and our own rows give."""
+    """Ledger of the slots in use and who holds them, by every sign that the fleet and our own rows
+    give."""
     slots = Slots(fleet)
     names = {vm.id: vm.name for vm in fleet.vms}
     for vm in fleet.vms:

@@ -95,7 +95,7 @@ def _failed_ways(living: Sequence[RunRecord], draft: Draft) -> set[tuple[str, st
 
 
 def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
-    """When a LIVE or COLD attempt to each host last ended, by host, case folded."""
+    """Time at which a LIVE or COLD attempt to each host last ended, by host, case folded."""
     last: dict[str, float] = {}
     for record in living:
         for entry in record.moves:
@@ -190,7 +190,7 @@ class _Allotment:
         self._start(view, kind, chosen)
 
     def _take(self, view: View, kind: AttemptKind, target: str, gates: Sequence[Gate]) -> None:
-        """Its slots and its room are gone for those that come after it."""
+        """Take the slots and the capacity of this start, so that later moves cannot use them."""
         source = here(view)
         if kind is AttemptKind.LIVE:
             self.running_now.add(source)
@@ -247,7 +247,7 @@ class _Allotment:
         return best or self._slot(view, "; ".join(self.ledger.says(h) for h in fitting))
 
     def _own_limit(self, view: View, kind: AttemptKind) -> str:
-        """Which limit of the run itself is reached, in words; empty: none."""
+        """Limit of the run itself that is reached, in words; empty: none."""
         limit = view.run.options.parallel
         if limit > 0 and self.flying[view.run.id] >= limit:
             return f"{limit} of {limit} moves that the request allows"
@@ -272,8 +272,8 @@ class _Allotment:
         return Verdict(CallOut(move, f"{text}, without change for {took(notice)}"))
 
     def _no_room(self, view: View, hosts: Sequence[str], text: str) -> Verdict:
-        """It fits nowhere. While something is on its way there that may change; after ten minutes
-        of quiet a person has to make room."""
+        """Hold a move that fits on no destination. While a migration to one of them is in flight,
+        that may change; after ten quiet minutes the move fails, and a person has to make room."""
         move, limit = view.move, self.rules.limits[Wait.ROOM]
         if not all(self.room.is_quiet(host) for host in hosts):
             return Verdict(Hold(move, Wait.ROOM, text))
@@ -286,8 +286,8 @@ class _Allotment:
         return Verdict(Finish(move, MoveState.FAILED, Outcome.NO_ROOM, sentence, hint))
 
     def _save(self, view: View, has_slot: bool) -> bool:
-        """Have its network saved, if it is among the next of its host; False: it cannot be now,
-        and the draft says why."""
+        """Save the VM's network, if the VM is among the next of its host. False: it cannot be saved
+        now, and the draft says why."""
         host = self.fleet.host(here(view))
         next_ones = 2 * max(1, host.slots) if host is not None else 0
         if not has_slot and self.turns[here(view)] > next_ones:
@@ -311,7 +311,8 @@ def here(view: View) -> str:
 
 
 def _has_fresh_baseline(view: View, rules: Rules) -> bool:
-    """Saved at most ten minutes ago, or frozen by the first start."""
+    """Tell whether the network was saved at most ten minutes ago, or is frozen by the first
+    start."""
     saved = view.record.baseline
     if saved is None:
         return False
@@ -319,7 +320,7 @@ def _has_fresh_baseline(view: View, rules: Rules) -> bool:
 
 
 def _save_first(view: View) -> Verdict | None:
-    """May its network be read now? ``None``: yes; else the wait or the end."""
+    """Wait or end that keeps the VM's network from being read now; ``None``: it may be read."""
     bad: list[Attempt] = []
     for attempt in view.record.counted(AttemptKind.BASELINE):
         if attempt.result is Result.OK:

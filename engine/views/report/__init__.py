@@ -1,4 +1,4 @@
-"""What became of a run: the JSON document, its words for people, its rows for a spreadsheet."""
+"""Report of a run: the JSON document, its words for people, its rows for a spreadsheet."""
 
 from __future__ import annotations
 

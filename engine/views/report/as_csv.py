@@ -44,7 +44,7 @@ def spreadsheet(run: Mapping[str, Any]) -> str:
 
 
 def _lists(move: Mapping[str, Any]) -> dict[str, object]:
-    """What is a list or a table in the document, each in one cell."""
+    """Lists and tables of the document, each in one cell."""
     return {
         "adopted": "yes" if move["adopted"] else "no",
         "attempts": tries(move),

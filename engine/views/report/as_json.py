@@ -1,4 +1,4 @@
-"""What happened, as the JSON document of the public contract.
+"""Report of a run as the JSON document of the public contract.
 
 Everything is derived from rows: attempts give durations and the lower bound, events give how
 long each VM waited for what, saved and read networks give what is missing.
@@ -73,7 +73,7 @@ def document(
 
 
 def _world(world: Json | None, origin: float) -> Json:
-    """What a simulated world says of itself; nothing of a real one."""
+    """Account that a simulated world gives of itself; empty for a real one."""
     if world is None:
         return {"calls": [], "fleet": None, "violations": None}
     broken = world["violations"]
@@ -85,15 +85,16 @@ def _world(world: Json | None, origin: float) -> Json:
 
 
 def exit_of(record: RunRecord) -> int:
-    """0: every move done, or skipped as EXCLUDED, ELSEWHERE or VANISHED; 1: anything else."""
+    """Exit code of a run. 0: every move done, or skipped as EXCLUDED, ELSEWHERE or VANISHED; 1:
+    anything else."""
     if record.run.state is not RunState.COMPLETED:
         return 1
     return 0 if all(m.move.outcome in GOOD for m in record.moves) else 1
 
 
 def tries(move: Mapping[str, Any]) -> int:
-    """How many attempts a move of the document had, as the request counts them: a start that met
-    a lock, a full host or a stale look cost nothing."""
+    """Number of attempts of a move of the document, as the request counts them: a start that met a
+    lock, a full host or a stale look cost nothing."""
     free = ("locked", "busy", "stale")
     return sum(a["kind"] in MIGRATIONS and a["result"] not in free for a in move["attempts"])
 
@@ -170,7 +171,8 @@ def _move(entry: MoveRecord, told: Sequence[Event], origin: float, end: float) -
 
 
 def _minutes(entry: MoveRecord, end: float) -> float | None:
-    """What its LIVE and COLD attempts took together; one that goes on is counted until ``end``."""
+    """Minutes that the LIVE and COLD attempts took together; an open attempt is counted until
+    ``end``."""
     migrations = entry.of(*MIGRATIONS)
     if not migrations:
         return None
@@ -190,7 +192,7 @@ def _attempt(attempt: Attempt, origin: float) -> Json:
 
 
 def _missing(entry: MoveRecord) -> list[Json]:
-    """What a damaged VM's network lacks, compared afresh."""
+    """Settings that a damaged VM's network lacks, compared afresh."""
     if entry.move.state is not MoveState.DAMAGED or not entry.baseline or not entry.reading:
         return []
     lacking = network.compare(entry.baseline.network, entry.reading.network)
@@ -212,7 +214,7 @@ def event_body(event: Event, origin: float) -> Json:
 
 
 def _review(record: RunRecord, approval: Approval, origin: float) -> Json | None:
-    """Who looked at a broken glass, and what they say of it."""
+    """Review of a break-glass approval: who reviewed, and what they say of it."""
     found = next((one for one in record.reviews if one.approval == approval.id), None)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""How good a run was: the seconds that no schedule could beat, and the slots that stood idle.
+"""Quality of a run: the seconds that no schedule could beat, and the slots that stood idle.
 
 The bound takes the copies as they were, failed ones too, and asks how early the last of them
 could have ended. Each of four arguments gives a time that nobody beats; the latest one counts:

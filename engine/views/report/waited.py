@@ -1,4 +1,4 @@
-"""How long each VM waited for what, read from its events."""
+"""Waits of each VM by cause, read from its events."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ between two states."""
 
 
 def free_at(told: Sequence[Event], created: float, end: float) -> float:
-    """Before when one VM could not have been started, whatever we did.
+    """Time before which one VM could not have been started, whatever we did.
 
-    That is when it appeared, and then the end of the waits for others that it began with. What
-    came later, a schedule that knew of it would have forestalled.
+    That is when it appeared, and then the end of the waits for others that it began with. What came
+    later, a schedule that knew of it would have forestalled.
     """
     free, outside = created, False
     for event in told:
