@@ -473,3 +473,23 @@ logging.getLogger("engine.advance.loop").warning("ours")
     child = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, cwd=ROOT)
 
     assert child.stderr.splitlines() == ["a failure", "ours"]
+
+
+def test_the_log_of_a_service_holds_our_news_and_the_errors_of_libraries():
+    said = """
+import logging, warnings
+from bot.logs import hide_library_warnings, log_to_stderr
+hide_library_warnings()
+log_to_stderr()
+logging.getLogger("slack_sdk.web").info("a payload")
+logging.getLogger("slack_sdk.web").warning("a retry")
+warnings.warn("an insecure request")
+logging.getLogger("slack_sdk.web").error("a failure")
+logging.getLogger("bot.slack").info("ours")
+"""
+    child = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, cwd=ROOT)
+
+    assert [line.split(" ", 2)[2] for line in child.stderr.splitlines()] == [
+        "ERROR a failure",
+        "INFO ours",
+    ]

@@ -159,6 +159,15 @@ def test_an_answer_with_complaints_beside_it_is_not_trusted(ground):
 # --- deadlines and what gets lost -------------------------------------------------------------
 
 
+@pytest.fixture
+def no_limit_but_the_deadline(monkeypatch):
+    """Every other limit of the client lies beyond what the server hangs for: without its deadline
+    a call would come back with the server's answer."""
+    for name in ("ANSWER", "POLL"):
+        monkeypatch.setattr(f"engine.vmm.psrp.{name}", int(10 * HANGS))
+
+
+@pytest.mark.usefixtures("no_limit_but_the_deadline")
 def test_a_call_ends_at_its_deadline_and_is_stopped_on_the_server(ground):
     vmm = ground.serve("vmm01", {"Get-It": hang, "Get-Echo": echo})
     sessions = ground.sessions()
@@ -172,6 +181,7 @@ def test_a_call_ends_at_its_deadline_and_is_stopped_on_the_server(ground):
     assert vmm.opened == 1
 
 
+@pytest.mark.usefixtures("no_limit_but_the_deadline")
 @pytest.mark.parametrize("action", ["Create", "Command", "Receive"])
 def test_a_server_that_takes_the_call_and_says_nothing_is_unavailable_in_time(ground, action):
     over = threading.Event()

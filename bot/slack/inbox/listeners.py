@@ -126,45 +126,32 @@ class Listeners:
 
     def _submitted(self, body: Payload) -> dict[str, str]:
         view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
-        kind, key = _text(view, "callback_id"), f"form:{_text(view, 'id')}:{user}"
-        place = fields.read_place(_text(view, "private_metadata"))
+        kind, place = _text(view, "callback_id"), fields.read_place(_text(view, "private_metadata"))
+        said = decision.read(_part(view, "state").get("values"))
         if kind == buttons.ABORT:
             action, value = abort.pressed(place)
-            said_there: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
-            row = Inbound(0, CLICK, user, place.channel, said_there, self.clock.now())
-            self._keep(row, key, body)
-            return {}
-        said = decision.read(_part(view, "state").get("values"))
-        shown = buttons.read_value(place.value)
-        if shown is None:
-            raise ValueError(f"the form of no question: {place.value[:40]}")
-        wrong = self._mistake(kind, said, *shown)
-        if wrong:
-            # Slack may deliver a submission again after the first delivery has taken effect, and
-            # its own effect is what makes it wrong now. Asked last: what took effect is stored.
-            return {} if self.inbox.is_accepted(key) else dict([wrong])
-        row = Inbound(
-            0,
-            CLICK,
-            user,
-            place.channel,
-            {
-                "action": f"{kind}{buttons.SAID}",
-                "value": place.value,
-                "reason": said.reason.encode("utf-8", "replace").decode(),
-                "vms": list(said.vms),
-                "verdict": said.verdict,
-                "thread_ts": place.thread_ts,
-            },
-            self.clock.now(),
-        )
+            content: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
+        else:
+            content = _filled_in(kind, place, said)
+        row = Inbound(0, CLICK, user, place.channel, content, self.clock.now())
+        key = f"form:{_text(view, 'id')}:{user}:{fingerprint(content)}"
+        wrong = self._mistake(kind, said, place) if kind != buttons.ABORT else None
+        # Slack may deliver a submission again after the first delivery has taken effect, and its
+        # own effect is what makes it wrong now. Asked last: what took effect is stored.
+        if wrong and not self.inbox.is_accepted(key):
+            return dict([wrong])
         self._keep(row, key, body)
         return {}
 
-    def _mistake(
-        self, kind: str, said: fields.Said, number: int, digest: str
-    ) -> tuple[str, str] | None:
-        """The field of a form that is wrong, and what about it; ``None`` for a good form."""
+    def _mistake(self, kind: str, said: fields.Said, place: fields.Place) -> tuple[str, str] | None:
+        """The field of a form that is wrong, and what about it; ``None`` for a good form.
+
+        Raises ``ValueError`` for a form of no approval.
+        """
+        shown = buttons.read_value(place.value)
+        if shown is None:
+            raise ValueError(f"the form of no question: {place.value[:40]}")
+        number, digest = shown
         if kind == buttons.REVIEW:
             return review.mistake(said, queries.review(self.inbox.store, number))
         asked = queries.approval(self.inbox.store, number)
@@ -238,6 +225,18 @@ def _text(part: Payload, name: str) -> str:
     if not isinstance(value, str):
         return ""
     return value.encode("utf-8", "replace").decode()
+
+
+def _filled_in(kind: str, place: fields.Place, said: fields.Said) -> Payload:
+    """What a person filled in, as the body of a row."""
+    return {
+        "action": f"{kind}{buttons.SAID}",
+        "value": place.value,
+        "reason": said.reason.encode("utf-8", "replace").decode(),
+        "vms": list(said.vms),
+        "verdict": said.verdict,
+        "thread_ts": place.thread_ts,
+    }
 
 
 def _hidden(body: Payload) -> str:

@@ -16,11 +16,11 @@ from bot.slack.modals.fields import (
     VMS,
     Place,
     Said,
-    _field,
     field,
     metadata,
     plain,
     reason,
+    state_of,
 )
 from engine.model import Approval, ApprovalState, Run
 from engine.policy.approvals.approval import REASON_LEAST
@@ -110,14 +110,14 @@ def offered(names: Sequence[str], typed: str) -> list[Block]:
 
 def read(values: object) -> Said:
     """Input of a form, out of the state of a view."""
-    why, label = (_field(values, name).get("value") for name in (REASON, LABEL))
-    chosen = _field(values, VMS).get("selected_options")
+    why, label = (state_of(values, name).get("value") for name in (REASON, LABEL))
+    chosen = state_of(values, VMS).get("selected_options")
     numbers = [
         str(one.get("value"))
         for one in (chosen if isinstance(chosen, list) else [])
         if isinstance(one, Mapping)
     ]
-    option = _field(values, VERDICT).get("selected_option")
+    option = state_of(values, VERDICT).get("selected_option")
     verdict = option.get("value") if isinstance(option, Mapping) else None
     return Said(
         why.strip() if isinstance(why, str) else "",

@@ -75,7 +75,8 @@ def read_place(private_metadata: str) -> Place:
     return Place(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
 
 
-def _field(values: object, name: str) -> Mapping[str, object]:
+def state_of(values: object, name: str) -> Mapping[str, object]:
+    """State of one field of a submitted form; empty if the form has no such field."""
     block = values.get(name) if isinstance(values, Mapping) else None
     field = block.get(name) if isinstance(block, Mapping) else None
     return field if isinstance(field, Mapping) else {}

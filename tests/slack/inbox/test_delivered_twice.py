@@ -119,3 +119,14 @@ def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(
             night.stop()
 
     assert seen[0] == seen[1]
+
+
+def test_a_form_that_is_sent_again_with_other_words_is_told_that_the_first_ones_counted(night):
+    card = night.card(night.ask_for())
+    form = open_form(night, night.ravi, card, "deny")
+    night.slack.submit(form, reason="not tonight")
+    night.settled()
+
+    again = night.slack.submit(form, reason="never")
+
+    assert again.payload["response_action"] == "errors"
