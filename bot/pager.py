@@ -19,29 +19,17 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from bot.slack.kit.loop import Loop
+from bot.slack.schema import create_tables
 from engine.clock import Clock
 from engine.store.store import Store
 
 log = logging.getLogger(__name__)
-migrations = Migrations("vmferry.slack.pager")
 
 TIMEOUT = 5.0
 TRIES, LONGEST = 20, 900.0  # about three and a half hours
 LOCAL = ("127.0.0.1", "localhost", "::1")
-
-
-@migrations()
-def m001_pages(db: Database) -> None:
-    """Create the pages; ``due`` is wall-clock time; ``done`` is when the pager took the page or it
-    was given up."""
-    db.execute(
-        "CREATE TABLE slack_pages (key TEXT PRIMARY KEY, body TEXT NOT NULL,"
-        " due REAL NOT NULL, tries INTEGER NOT NULL DEFAULT 0, done REAL) STRICT"
-    )
-    db.execute("CREATE INDEX slack_pages_open ON slack_pages (due) WHERE done IS NULL")
 
 
 @dataclass(frozen=True)
@@ -64,8 +52,7 @@ class Pages:
 
     def __init__(self, store: Store, wall: Clock, wanted: bool) -> None:
         self.store, self.wall, self.wanted = store, wall, wanted
-        with store.transaction() as db:
-            migrations.apply(db)
+        create_tables(store)
 
     def put(self, db: Database, page: Page) -> bool:
         """Page somebody, once for each key; whether the page is new. Writes inside the caller's

@@ -1,6 +1,6 @@
-"""The tables of the Slack side: they live in the engine's database, in migrations of their own.
+"""Every table of the Slack side and of the pager, as one list of migrations.
 
-Tokens and response URLs are never in a row.
+They live in the engine's database. Tokens and response URLs are never in a row.
 """
 
 from __future__ import annotations
@@ -8,7 +8,15 @@ from __future__ import annotations
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from engine.store.store import Store
+
 migrations = Migrations("vmferry.slack")
+
+
+def create_tables(store: Store) -> None:
+    """Create or upgrade all tables, in one transaction. Idempotent."""
+    with store.transaction() as db:
+        migrations.apply(db)
 
 
 @migrations()
@@ -91,3 +99,32 @@ def m007_what_slack_does_not_take(db: Database) -> None:
     """The version of a message that is said in words alone, and the one that was given up."""
     db.execute("ALTER TABLE slack_outbox ADD COLUMN plain TEXT")
     db.execute("ALTER TABLE slack_outbox ADD COLUMN refused TEXT")
+
+
+@migrations()
+def m008_one_list(db: Database) -> None:
+    """Create the tables that had lists of migrations of their own: in older databases they exist.
+
+    ``slack_pages``: ``due`` is wall-clock time, ``done`` is when the pager took the page or it was
+    given up. ``slack_drafts``: questions that wait for a confirmation; ``made`` is wall-clock time.
+    ``slack_standing``: messages with buttons, and what each said without its buttons.
+    """
+    for statement in _ONCE_APART:
+        db.execute(statement)
+
+
+_ONCE_APART = (
+    """CREATE TABLE IF NOT EXISTS slack_pages (
+         key TEXT PRIMARY KEY, body TEXT NOT NULL, due REAL NOT NULL,
+         tries INTEGER NOT NULL DEFAULT 0, done REAL) STRICT""",
+    "CREATE INDEX IF NOT EXISTS slack_pages_open ON slack_pages (due) WHERE done IS NULL",
+    """CREATE TABLE IF NOT EXISTS slack_drafts (
+         id INTEGER PRIMARY KEY, kind TEXT NOT NULL, by TEXT NOT NULL, channel TEXT NOT NULL,
+         row_kind TEXT NOT NULL, body TEXT NOT NULL, received REAL NOT NULL, heard REAL,
+         digest TEXT NOT NULL, made REAL NOT NULL, state TEXT NOT NULL DEFAULT 'open',
+         run INTEGER) STRICT""",
+    """CREATE TABLE IF NOT EXISTS slack_standing (
+         key TEXT PRIMARY KEY, run INTEGER NOT NULL, text TEXT NOT NULL,
+         blocks TEXT NOT NULL) STRICT""",
+    "CREATE INDEX IF NOT EXISTS slack_standing_run ON slack_standing (run)",
+)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from bot.slack.inbox.rows import CLICK, Inbound, spelled
 from bot.slack.kit import refusals
@@ -37,6 +36,7 @@ from bot.slack.messages.links import Links
 from bot.slack.people.approvers import Deciders
 from bot.slack.people.ids import person, slack_id
 from bot.slack.people.mentions import mention, mentions
+from bot.slack.schema import create_tables
 from engine.clock import Clock
 from engine.commands.forecast import Forecast, Hindered
 from engine.commands.service import Service
@@ -234,21 +234,6 @@ class Outcome:
     refused: str = ""
 
 
-migrations = Migrations("vmferry.slack.drafts")
-
-
-@migrations()
-def m001_drafts(db: Database) -> None:
-    """Create the questions that wait for a confirmation, and their results; ``made`` is wall-clock
-    time."""
-    db.execute(
-        "CREATE TABLE slack_drafts (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, by TEXT NOT NULL,"
-        " channel TEXT NOT NULL, row_kind TEXT NOT NULL, body TEXT NOT NULL,"
-        " received REAL NOT NULL, heard REAL, digest TEXT NOT NULL, made REAL NOT NULL,"
-        " state TEXT NOT NULL DEFAULT 'open', run INTEGER) STRICT"
-    )
-
-
 class Kind(StrEnum):
     """Reason why a person is asked to confirm."""
 
@@ -294,8 +279,7 @@ class Drafts:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        with store.transaction() as db:
-            migrations.apply(db)
+        create_tables(store)
 
     def keep(self, db: Database, draft: Draft) -> None:
         """Write it down, once."""

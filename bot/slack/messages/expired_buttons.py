@@ -11,34 +11,21 @@ import json
 from collections.abc import Iterable
 
 from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from bot.slack.kit.blocks import TEXT, context, date, fingerprint, fit
 from bot.slack.kit.phrases import Rendered
 from bot.slack.outbox.rows import FIRST
+from bot.slack.schema import create_tables
 from engine.store.store import Store
 
-migrations = Migrations("vmferry.slack.standing")
-
 Message = tuple[str, Rendered, int]
-
-
-@migrations()
-def m001_messages_with_buttons(db: Database) -> None:
-    """Create the messages with buttons: what each said, without its buttons."""
-    db.execute(
-        "CREATE TABLE slack_standing (key TEXT PRIMARY KEY, run INTEGER NOT NULL,"
-        " text TEXT NOT NULL, blocks TEXT NOT NULL) STRICT"
-    )
-    db.execute("CREATE INDEX slack_standing_run ON slack_standing (run)")
 
 
 class Standing:
     """The rows. Functions that take ``db`` write inside the caller's transaction."""
 
     def __init__(self, store: Store) -> None:
-        with store.transaction() as db:
-            migrations.apply(db)
+        create_tables(store)
 
     def turn_over(
         self, db: Database, run: int, messages: Iterable[Message], now: float

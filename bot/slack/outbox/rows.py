@@ -15,7 +15,7 @@ from bot.slack.inbox.rows import Inbound, Inbox
 from bot.slack.kit.blocks import fingerprint
 from bot.slack.kit.columns import Row, as_float, as_int, as_text
 from bot.slack.outbox.watched_runs import ToldRuns
-from bot.slack.schema import migrations
+from bot.slack.schema import create_tables
 from engine.store.store import Store
 
 FIRST, SECOND, LAST = 0, 1, 2
@@ -68,8 +68,7 @@ class Tables:
 
     def __init__(self, store: Store) -> None:
         self.store, self.inbox, self.runs = store, Inbox(store), ToldRuns(store)
-        with store.transaction() as db:
-            migrations.apply(db)
+        create_tables(store)
 
     # --- outbox ---------------------------------------------------------------------------
 

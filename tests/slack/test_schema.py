@@ -1,0 +1,64 @@
+"""Databases of older versions get what they lack, and lose nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.slack.schema import create_tables
+from engine.store import events
+from engine.store.store import Store
+
+BEFORE_ROOMS = Path(__file__).parent / "databases" / "before_rooms.sql"
+"""A told night, as the version wrote it that had four lists of migrations for the Slack side."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(BEFORE_ROOMS.read_text(encoding="utf-8"))
+    return path
+
+
+def tables(path: Path) -> dict[str, tuple[list[tuple[object, ...]], int]]:
+    """The columns of each table of the Slack side, and how many rows it has."""
+    with closing(sqlite3.connect(path)) as db:
+        names = db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'slack%'").fetchall()
+        return {
+            name: (
+                sorted(column[1:] for column in db.execute(f"PRAGMA table_info({name})")),
+                db.execute(f"SELECT count(*) FROM {name}").fetchone()[0],
+            )
+            for (name,) in names
+            if not name.endswith(("_open", "_run"))
+        }
+
+
+def upgraded(path: Path) -> dict[str, tuple[list[tuple[object, ...]], int]]:
+    with closing(Store(path, durable=False)) as store:
+        create_tables(store)
+        create_tables(store)
+    return tables(path)
+
+
+def test_a_database_of_before_the_rooms_becomes_what_a_new_one_is_and_keeps_its_rows(old, tmp_path):
+    before = {name: rows for name, (_, rows) in tables(old).items()}
+    after, new = upgraded(old), upgraded(tmp_path / "new.db")
+
+    assert {name: columns for name, (columns, _) in after.items()} == {
+        name: columns for name, (columns, _) in new.items()
+    }
+    assert {name: rows for name, (_, rows) in after.items()} == before
+    assert before["slack_inbox"] > 3
+    assert before["slack_drafts"] > 0
+    assert before["slack_messages"] > 1
+
+
+def test_the_audit_of_a_database_of_before_the_rooms_is_whole(old):
+    with closing(Store(old, durable=False)) as store:
+        create_tables(store)
+        assert events.verify(store) > 100
