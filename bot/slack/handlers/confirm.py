@@ -8,14 +8,11 @@ confirms twice is told so.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from sqlite_utils import Database
-
+from bot.slack.handlers.confirmations import Draft, Drafts, DraftState, Kind, Settled
 from bot.slack.inbox.rows import CLICK, Inbound, spelled
 from bot.slack.kit import refusals
 from bot.slack.kit.blocks import (
@@ -36,7 +33,6 @@ from bot.slack.messages.links import Links
 from bot.slack.people.approvers import Deciders
 from bot.slack.people.ids import person, slack_id
 from bot.slack.people.mentions import mention, mentions
-from bot.slack.schema import create_tables
 from engine.clock import Clock
 from engine.commands.forecast import Forecast, Hindered
 from engine.commands.service import Service
@@ -44,7 +40,6 @@ from engine.language.grammar import took
 from engine.model import Request, Run
 from engine.settings import SlackSettings
 from engine.store import queries
-from engine.store.store import Store
 
 LATE = 15 * 60.0  # seconds of the wall after which nothing is done without asking again
 
@@ -66,11 +61,10 @@ class AskBack:
         self,
         service: Service,
         settings: SlackSettings,
-        drafts: Drafts,
         links: Links,
         wall: Clock,
     ) -> None:
-        self.service, self.settings, self.drafts = service, settings, drafts
+        self.service, self.settings, self.drafts = service, settings, Drafts(service.store)
         self.links, self.wall = links, wall
 
     def taken(self, row: Inbound) -> Taken | Outcome:
@@ -232,108 +226,6 @@ class Outcome:
     settled: Settled | None = None
     done: bool = True
     refused: str = ""
-
-
-class Kind(StrEnum):
-    """Reason why a person is asked to confirm."""
-
-    PREVIEW = "preview"
-    LATE = "late"
-    SURE = "sure"
-
-
-class DraftState(StrEnum):
-    """State of a question. ``REPLACED``: it was asked anew, with newer numbers."""
-
-    OPEN = "open"
-    DONE = "done"
-    DROPPED = "dropped"
-    REPLACED = "replaced"
-
-
-@dataclass(frozen=True)
-class Draft:
-    """Draft of a question. ``row`` is what was asked for, as it came; ``run`` the run that it
-    began, if any."""
-
-    kind: Kind
-    row: Inbound
-    digest: str
-    made: float
-    id: int = 0
-    state: DraftState = DraftState.OPEN
-    run: int | None = None
-
-
-@dataclass(frozen=True)
-class Settled:
-    """A draft that is open no more."""
-
-    draft: int
-    state: DraftState
-    run: int | None = None
-
-
-class Drafts:
-    """The rows. Functions that take ``db`` write inside the caller's transaction."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        create_tables(store)
-
-    def keep(self, db: Database, draft: Draft) -> None:
-        """Write it down, once."""
-        row = draft.row
-        db.execute(
-            "INSERT OR IGNORE INTO slack_drafts (id, kind, by, channel, row_kind, body, received,"
-            " heard, digest, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                draft.id,
-                str(draft.kind),
-                row.by,
-                row.channel,
-                row.kind,
-                json.dumps({name: said for name, said in row.body.items() if name != "trigger"}),
-                row.received,
-                row.heard,
-                draft.digest,
-                draft.made,
-            ],
-        )
-
-    def settle(self, db: Database, settled: Settled) -> None:
-        """Close an open question with its result."""
-        db.execute(
-            "UPDATE slack_drafts SET state = ?, run = ? WHERE id = ? AND state = 'open'",
-            [str(settled.state), settled.run, settled.draft],
-        )
-
-    def of(self, number: int) -> Draft | None:
-        """The draft of that number, or ``None``."""
-        query = "SELECT * FROM slack_drafts WHERE id = ?"
-        row = next(self.store.database().query(query, [number]), None)
-        return None if row is None else _draft(row)
-
-
-def _draft(row: Mapping[str, object]) -> Draft:
-    asked = Inbound(
-        id=int(str(row["id"])),
-        kind=str(row["row_kind"]),
-        by=str(row["by"]),
-        channel=str(row["channel"]),
-        body=json.loads(str(row["body"])),
-        received=float(str(row["received"])),
-        heard=None if row["heard"] is None else float(str(row["heard"])),
-    )
-    return Draft(
-        kind=Kind(str(row["kind"])),
-        row=asked,
-        digest=str(row["digest"]),
-        made=float(str(row["made"])),
-        id=asked.id,
-        state=DraftState(str(row["state"])),
-        run=None if row["run"] is None else int(str(row["run"])),
-    )
 
 
 MANY = 5  # VMs that are moved without a question

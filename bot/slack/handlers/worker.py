@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bot.slack.handlers import answers, confirm, decisions, order, run_buttons
-from bot.slack.handlers.confirm import AskBack, Drafts, DraftState, Outcome, Settled, Taken
+from bot.slack.handlers.confirm import AskBack, Outcome, Taken
 from bot.slack.handlers.order import Subject
 from bot.slack.handlers.permits import Permits
 from bot.slack.handlers.threads import Threads
@@ -70,8 +70,7 @@ class Worker:
         self.pressed = run_buttons.Pressed(self.verbs)
         self.links = Links(tables, self.roster.lookups)
         self.threads = Threads(self.store, self.links)
-        self.drafts = Drafts(service.store)
-        self.back = AskBack(service, settings.slack, self.drafts, self.links, self.wall)
+        self.back = AskBack(service, settings.slack, self.links, self.wall)
         self.done = done
         self._asked: dict[int, float] = {}
         self.loop = Loop("slack-worker", self.work_off)
@@ -191,9 +190,9 @@ class Worker:
             replaces = outcome.settled is not None
             self.tables.reply(db, row, outcome.reply, outcome.blocks, replaces=replaces)
             if outcome.settled is not None:
-                self.drafts.settle(db, outcome.settled)
+                self.back.drafts.settle(db, outcome.settled)
             if outcome.draft is not None:
-                self.drafts.keep(db, outcome.draft)
+                self.back.drafts.keep(db, outcome.draft)
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
             self.tables.inbox.finish(db, row.id, self.clock.now())
@@ -211,8 +210,7 @@ class Worker:
             return outcome
         run = outcome.run
         reply = outcome.reply or (answers.started(run) if run else confirm.carried_out_now())
-        settled = Settled(taken.draft.id, DraftState.DONE, run.id if run else None)
-        return replace(outcome, reply=reply, settled=settled)
+        return replace(outcome, reply=reply, settled=taken.draft.done(run))
 
     def _meant(self, row: Inbound) -> Taken | Outcome:
         """Row to carry out: for a mention, a shortcut or a confirmation, the row behind it."""

@@ -16,7 +16,8 @@ from slack_bolt import Ack, BoltRequest, BoltResponse
 from slack_sdk import WebClient
 
 from bot.slack.connection.bolt_app import build_app, dispatch
-from bot.slack.handlers.confirm import Draft, Kind, late_view, preview_view
+from bot.slack.handlers.confirm import late_view, preview_view
+from bot.slack.handlers.confirmations import Draft, Kind
 from bot.slack.inbox import mentions
 from bot.slack.inbox.listeners import Listeners
 from bot.slack.inbox.rows import Inbound
