@@ -97,7 +97,7 @@ class Desk:
         self._tick()
         command = grammar.parse(text)
         assert isinstance(command, Ask)
-        return verbs.carry_out(self.service, command, by=by or self.by, deciders=deciders)
+        return verbs.carry_out_verb(self.service, command, by=by or self.by, deciders=deciders)
 
     def refused(self, text: str, by: str = "") -> Refused:
         """The refusal of what is said: nothing is written, nobody is woken."""
@@ -124,7 +124,7 @@ class Desk:
         """Through every step that leads there; those behind it already are left out."""
         for step in _ahead(RUN_WAY[state].split(), self.run(run).state):
             with self.writing() as pen:
-                pen.turn_run(self.run(run), RunState(step), f"it is {step}")
+                pen.set_run_state(self.run(run), RunState(step), f"it is {step}")
 
     def put(
         self,
@@ -139,7 +139,7 @@ class Desk:
             ends = outcome or ENDED.get(step, Outcome.STUCK) if step in MOVE_ENDS else None
             with self.writing() as pen:
                 move = self.move(name, run)
-                pen.turn_move(move, step, f"it is {step}", host=host, outcome=ends)
+                pen.set_move_state(move, step, f"it is {step}", host=host, outcome=ends)
         return self
 
     def question(self, *names: str, run: int = 1) -> Desk:

@@ -11,7 +11,7 @@ from bot.slack.connection.http_mode import HttpMode
 from bot.slack.connection.socket_mode import Connection
 from bot.slack.handlers.worker import Worker
 from bot.slack.inbox.listeners import Listeners
-from bot.slack.messages.publisher import Teller
+from bot.slack.messages.publisher import Publisher
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables
 from bot.slack.outbox.sender import Outbox
@@ -25,7 +25,7 @@ from engine.store.store import Store
 
 
 class SlackSide:
-    """Connection, worker, teller and outbox around one store.
+    """Connection, worker, publisher and outbox around one store.
 
     ``clock`` is the engine's; Slack itself is paced by ``wall`` (the machine's clock) in this
     ``rhythm``. ``base_url`` names another Slack than that of the settings. Raises ``Refused`` where
@@ -53,9 +53,9 @@ class SlackSide:
         self.tables = Tables(store)
         told = (self._posted, service.note, slack.command)
         self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, *told)
-        self.teller = Teller(self.tables, service, settings, clock, wall, pace, self._told)
+        self.publisher = Publisher(self.tables, service, settings, clock, wall, pace, self._told)
         url_of_pager = slack.pager_url.get_secret_value()
-        self.pager = Pager(self.teller.pages, url_of_pager, pace.again)
+        self.pager = Pager(self.publisher.pages, url_of_pager, pace.again)
         self.worker = Worker(self.tables, service, settings, clock, self._worked, wall)
         listeners = Listeners(
             self.tables.inbox, urls, clock, slack.command, self.worker.loop.knock, wall
@@ -73,8 +73,8 @@ class SlackSide:
         """Listen, and say what is still to be said. ``connection.connected`` tells when. Raises
         ``Refused`` where the address for HTTP mode cannot be had."""
         self.connection.start()
-        self.teller.roster.want_home()
-        for loop in (self.outbox.loop, self.teller.loop, self.worker.loop, self.pager.loop):
+        self.publisher.roster.want_home()
+        for loop in (self.outbox.loop, self.publisher.loop, self.worker.loop, self.pager.loop):
             loop.start()
 
     def stop(self, last_words: float = 0.0) -> None:
@@ -88,7 +88,7 @@ class SlackSide:
         until = self._wall.monotonic() + last_words
         while self.tables.outbound() and self._wall.monotonic() < until:
             self._wall.wait(threading.Event(), 0.05)
-        for loop in (self.teller.loop, self.outbox.loop, self.pager.loop):
+        for loop in (self.publisher.loop, self.outbox.loop, self.pager.loop):
             loop.stop()
 
     def __enter__(self) -> SlackSide:
@@ -106,7 +106,7 @@ class SlackSide:
     @property
     def bugs(self) -> int:
         """Number of steps of the threads that failed in an unforeseen way."""
-        loops = (self.worker.loop, self.teller.loop, self.outbox.loop, self.pager.loop)
+        loops = (self.worker.loop, self.publisher.loop, self.outbox.loop, self.pager.loop)
         return sum(loop.bugs for loop in loops)
 
     def _told(self) -> None:
@@ -115,7 +115,7 @@ class SlackSide:
 
     def _worked(self, run: int | None) -> None:
         self.outbox.loop.knock()
-        self.teller.look_at(run)
+        self.publisher.look_at(run)
 
     def _posted(self, run: int | None) -> None:
-        self.teller.look_at(run)
+        self.publisher.look_at(run)

@@ -21,7 +21,7 @@ from bot.terminal.reading import Place
 from bot.terminal.watch import user
 from engine.clock import SystemClock
 from engine.commands.service import Service
-from engine.commands.verbs import carry_out
+from engine.commands.verbs import carry_out_verb
 from engine.errors import Refused
 from engine.language import names
 from engine.language.grammar import Ask, parse_words
@@ -61,7 +61,7 @@ def change(
         text = " ".join((verb.name, *words))
         try:
             command = _command(verb, words, reason, sure)
-            made = carry_out(service, command, by=user(), deciders=None)
+            made = carry_out_verb(service, command, by=user(), deciders=None)
         except Refused as error:
             service.refuse(user(), text, error)
             raise

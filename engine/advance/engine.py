@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from engine.advance import calls as carry_out
-from engine.advance.calls import Answer
+from engine.advance.calls import Answer, in_order, make_all
 from engine.advance.row_steps import write_note
 from engine.clock import Clock
 from engine.errors import (
@@ -157,9 +156,9 @@ class Engine:
         if made.refresh:
             fleet = self._observe(living, fleet, made.refresh)
             made = plan(records, fleet, self.clock.now(), self.rules, facts)
-        calls = carry_out.in_order([step for step in made.steps if is_call(step)])
+        calls = in_order([step for step in made.steps if is_call(step)])
         opened = self._write(records, fleet, made.steps, calls)
-        answers = carry_out.make_all(calls, self.port, self.lanes)
+        answers = make_all(calls, self.port, self.lanes)
         for call, attempts, answer in zip(calls, opened, answers, strict=True):
             self._write_answer(call, attempts, answer)
         return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
@@ -198,7 +197,7 @@ class Engine:
         hosts = dict.fromkeys((*_hosts_to_ask(living, last), *self._doubtful_hosts(living)))
         jobs = [a.job for r in living for m in r.moves for a in m.attempts if a.open and a.job]
         seen = self.port.observe(hosts=list(hosts), jobs=jobs, refresh=list(refresh))
-        return rereading.carry_on(seen, last, refresh)
+        return rereading.keep_last_reads(seen, last, refresh)
 
     def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
         """Hosts that may hold VMs of starts whose end nobody saw, and VMs whose location is
@@ -311,7 +310,7 @@ def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
             call.move, call.kind, call.source, call.destination, call.not_after
         )
         text = f"{call.move.vm} moves to {short(call.destination)} ({call.kind})"
-        pen.turn_move(
+        pen.set_move_state(
             call.move,
             MoveState.MOVING,
             text,

@@ -49,7 +49,7 @@ def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
         case Finish():
             _settle(pen, step.move, step.settle)
             _repaired(pen, step.move, step.repaired)
-            pen.turn_move(
+            pen.set_move_state(
                 step.move, step.state, step.sentence, outcome=step.outcome, next_step=step.next
             )
         case _:
@@ -72,7 +72,7 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
         case ComeBack():
             pen.note_back(step.run, step.gap)
         case TurnRun():
-            pen.turn_run(runs[step.run].run, step.state, step.text)
+            pen.set_run_state(runs[step.run].run, step.state, step.text)
         case _:
             raise TypeError(f"{type(step).__name__} is not a note")
 
@@ -80,7 +80,7 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
 def _arrive(pen: Pen, step: Arrive) -> None:
     _settle(pen, step.move, step.settle)
     text = f"{step.move.vm} is on {short(step.host)}; its network is checked"
-    pen.turn_move(step.move, MoveState.RESTORING, text, host=step.host)
+    pen.set_move_state(step.move, MoveState.RESTORING, text, host=step.host)
 
 
 def _settle(pen: Pen, move: Move, settle: tuple[Result, str] | None) -> None:
@@ -102,4 +102,4 @@ def _expire(pen: Pen, step: Expire, runs: Mapping[int, RunRecord]) -> None:
         for approval in record.approvals:
             if approval.id == step.approval:
                 text = f"{approval.label} expired: {step.why}."
-                pen.turn_approval(approval, ApprovalState.EXPIRED, text)
+                pen.set_approval_state(approval, ApprovalState.EXPIRED, text)

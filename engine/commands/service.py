@@ -161,7 +161,7 @@ class Service:
             run = queries.run(self.store, run_id)
             if run is None or run.state is not RunState.SCHEDULED:
                 return
-            pen.turn_run(run, state, f"{run.label} {words}")
+            pen.set_run_state(run, state, f"{run.label} {words}")
         self.wake.set()
 
     def decide(
@@ -280,5 +280,7 @@ def _write_decision(
     whom = f"{by}, who broke the glass" if broken else by
     why = f': "{reason}"' if reason else ""
     text = f"{asked.label} {word} by {whom}{why}"
-    pen.turn_approval(asked, state, text, by=by, granted=chosen or (), reason=reason, glass=broken)
+    pen.set_approval_state(
+        asked, state, text, by=by, granted=chosen or (), reason=reason, glass=broken
+    )
     return state

@@ -75,7 +75,7 @@ class Steering:
             if said:
                 return said
             run = record.run
-            pen.turn_run(run, RunState.PAUSED, f"{run.label} was paused by {by}.", by)
+            pen.set_run_state(run, RunState.PAUSED, f"{run.label} was paused by {by}.", by)
         return self._done(f"{run.label} is paused.{_flying(record)} Go on with: resume {run.label}")
 
     def resume(self, word: str, *, by: str) -> str:
@@ -125,9 +125,9 @@ class Steering:
     def _turn_to_end(self, pen: Pen, run: Run, by: str) -> None:
         if run.state is RunState.SCHEDULED:
             text = f"{run.label} was stopped by {by} before it began."
-            pen.turn_run(run, RunState.REJECTED, text, by)
+            pen.set_run_state(run, RunState.REJECTED, text, by)
             return
-        pen.turn_run(run, RunState.STOPPING, f"{run.label} is stopped by {by}.", by)
+        pen.set_run_state(run, RunState.STOPPING, f"{run.label} is stopped by {by}.", by)
 
     def own(self, word: str, *, by: str) -> str:
         """Hand a run over to the person who says so: they are told how it goes."""
@@ -177,7 +177,7 @@ class Steering:
                 for old in record.approvals:
                     if old.state is ApprovalState.GRANTED:
                         text = f"{old.label} expired: the run had ended."
-                        pen.turn_approval(old, ApprovalState.EXPIRED, text)
+                        pen.set_approval_state(old, ApprovalState.EXPIRED, text)
             else:
                 pen.note_steered(run, by)
             for entry in chosen:
@@ -230,7 +230,7 @@ class Steering:
             if run.over:
                 # It looks, and starts nothing: what it finds at rest on a source stays there.
                 looks = f"{run.label} looks at {move.vm} once more: settled by {by}."
-                pen.turn_run(run, RunState.STOPPING, looks, by)
+                pen.set_run_state(run, RunState.STOPPING, looks, by)
             pen.settle_move(move, text, by)
         return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
 
@@ -286,7 +286,7 @@ class Steering:
                 return keep_refused(pen, asked, "withdraw", by, answer, run)
             why = f': "{reason}"' if reason else ""
             text = f"{asked.label} withdrawn by {by}{why}"
-            pen.turn_approval(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
+            pen.set_approval_state(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
         self.service.wake.set()
         now = queries.approval(self.store, approval_id)
         return Decision(True, "withdrawn", now, run, by, now.decided if now else None)

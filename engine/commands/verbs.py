@@ -22,7 +22,9 @@ class Said:
     accepted: bool = True
 
 
-def carry_out(service: Service, command: Ask, *, by: str, deciders: frozenset[str] | None) -> Said:
+def carry_out_verb(
+    service: Service, command: Ask, *, by: str, deciders: frozenset[str] | None
+) -> Said:
     """Carry out a verb that changes something. ``deciders`` as in ``Service.decide``.
 
     Raises ``Refused`` for words that fit nothing and for what may not be done now; then nothing

@@ -28,7 +28,7 @@ from engine.policy.plan_builder import Draft
 from engine.policy.runs import ending, gap
 from engine.policy.runs.adoption import newcomers
 from engine.policy.starts.breakers import breakers
-from engine.policy.starts.starts import Ready, hand_out
+from engine.policy.starts.starts import Ready, assign_slots
 from engine.policy.steps import (
     Adopt,
     Ask,
@@ -60,7 +60,7 @@ def plan(
     are left alone."""
     facts = facts or Facts()
     lively = [record for record in runs if record.run.state in LIVING]
-    living, steps = gap.resume_from(lively, fleet, now, rules, facts)
+    living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)
     doubts = [a for a in facts.lost if arrival.is_in_doubt(a, fleet)]
     draft = Draft(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
     doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
@@ -77,7 +77,7 @@ def plan(
             ready.extend(climbed)
     draft.steps = _in_bulk(draft.steps)
     draft.steps.extend(_check_rights(living, fleet, now, rules, facts))
-    hand_out(living, ready, fleet, rules, doubts, draft)
+    assign_slots(living, ready, fleet, rules, doubts, draft)
     for record in living:
         settled = ending.judge(record, fleet, now, rules, draft.steps)
         draft.steps.extend(settled.steps)

@@ -27,7 +27,7 @@ from engine.model import (
 from engine.policy import states, waits
 from engine.store import codec
 from engine.store.leases import Fence
-from engine.store.pen_moves import MoveDeeds
+from engine.store.pen_moves import MovePen
 from engine.store.store import Store
 
 #: ``waits.INTERRUPTING`` in SQL's words.
@@ -43,7 +43,7 @@ def writing(store: Store, now: float, fence: Fence | None = None) -> Iterator[Pe
         yield Pen(db, now)
 
 
-class Pen(MoveDeeds):
+class Pen(MovePen):
     """Writer of one transaction's changes, each with its event."""
 
     # --- fleets ------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ class Pen(MoveDeeds):
         self.event(f"run.{state}", request, run=run, by=by)
         return run
 
-    def turn_run(self, run: Run, state: RunState, text: str, by: str | None = None) -> None:
+    def set_run_state(self, run: Run, state: RunState, text: str, by: str | None = None) -> None:
         """Change the state of a run."""
         states.check("run", states.RUN, run.state, state)
         change: dict[str, object] = {"state": str(state), "said": text}
@@ -226,7 +226,7 @@ class Pen(MoveDeeds):
         self.event("approval.requested", text, run=run, detail=detail)
         return approval
 
-    def turn_approval(
+    def set_approval_state(
         self,
         approval: Approval,
         state: ApprovalState,

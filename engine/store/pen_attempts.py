@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from engine.model import Attempt, AttemptKind, Move, Network, Result, short
 from engine.store import codec
-from engine.store.pen_base import BarePen
+from engine.store.pen_base import PenBase
 
 
-class AttemptDeeds(BarePen):
+class AttemptPen(PenBase):
     """Attempts, networks that were read, and the events of both."""
 
     def move_event(

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 from engine.store import events
 
 
-class BarePen:
+class PenBase:
     """Base of every pen: the transaction, the time, the audit."""
 
     def __init__(self, db: Database, now: float) -> None:

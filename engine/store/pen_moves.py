@@ -8,7 +8,7 @@ from dataclasses import replace
 from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait, short
 from engine.policy import states, waits
 from engine.policy.ladders import restoring
-from engine.store.pen_attempts import AttemptDeeds
+from engine.store.pen_attempts import AttemptPen
 
 #: The columns of a move that waits for nothing.
 _NO_WAIT: Mapping[str, object] = {
@@ -21,7 +21,7 @@ _NO_WAIT: Mapping[str, object] = {
 }
 
 
-class MoveDeeds(AttemptDeeds):
+class MovePen(AttemptPen):
     """Every change of a move, checked against ``states.MOVE``."""
 
     # --- moves -------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ class MoveDeeds(AttemptDeeds):
         detail = {"wait": str(move.wait), "called_out": True}
         self.move_event(move, "move.waiting", f"{move.vm} still waits: {text}", detail)
 
-    def turn_move(
+    def set_move_state(
         self,
         move: Move,
         state: MoveState,
@@ -117,7 +117,7 @@ class MoveDeeds(AttemptDeeds):
     def return_move(self, move: Move, text: str, host: str | None) -> None:
         """Return a move to pending, to be tried again."""
         now = replace(move, state=self._state_of(move))
-        self.turn_move(now, MoveState.PENDING, text, host=host)
+        self.set_move_state(now, MoveState.PENDING, text, host=host)
 
     # --- what people do -----------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class MoveDeeds(AttemptDeeds):
     def leave_move(self, move: Move, text: str, by: str) -> None:
         """Leave it where it is: a person takes it out of the run."""
         left = Outcome.EXCLUDED
-        self.turn_move(move, MoveState.SKIPPED, text, outcome=left, by=by)
+        self.set_move_state(move, MoveState.SKIPPED, text, outcome=left, by=by)
 
     def clear_damage(self, move: Move) -> None:
         """Clear the damage: a person said go on, and the host takes VMs again."""

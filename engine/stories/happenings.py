@@ -26,7 +26,7 @@ class Stage:
     deaths: Deaths
 
 
-def carry_out(stage: Stage, it: Happening, now: float) -> None:
+def carry_out_happening(stage: Stage, it: Happening, now: float) -> None:
     """Let it happen. Raises ``Refused``, with its place in the file, for names that do not exist
     at this moment."""
     try:
@@ -88,7 +88,7 @@ def _say(stage: Stage, by: str, text: str) -> None:
         if isinstance(command, Request):
             service.submit(command, by=by)
         else:
-            verbs.carry_out(service, command, by=by, deciders=stage.story.approvers)
+            verbs.carry_out_verb(service, command, by=by, deciders=stage.story.approvers)
     except Refused as error:
         service.refuse(by, text, error)
 

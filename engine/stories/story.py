@@ -30,7 +30,7 @@ from engine.store import events, queries
 from engine.store.pen import writing
 from engine.store.store import Store
 from engine.stories import next_tick, story_file
-from engine.stories.happenings import Stage, carry_out
+from engine.stories.happenings import Stage, carry_out_happening
 from engine.stories.story_file import Happening, Story
 from engine.views import report
 
@@ -263,7 +263,7 @@ class Player:
             self._do(happening)
 
     def _do(self, it: Happening) -> None:
-        carry_out(self.stage, it, self.clock.now())
+        carry_out_happening(self.stage, it, self.clock.now())
 
     # --- what follows from it -------------------------------------------------------------------
 

@@ -63,11 +63,11 @@ def rows(
     sent = round(50 * seconds)
     return [
         told("Calls to hosts that hang meanwhile (lanes of the engine)", f"{still} of {LANES}"),
-        exactly(f"Clicks acked, 50 a second for {seconds:g} s", len(paced), sent),
+        exactly(f"Decisions acked, 50 a second for {seconds:g} s", len(paced), sent),
         told("Ack, median", f"{1000 * quantile(paced, 0.5):.1f} ms"),
         at_most("Ack, p99", 1000 * quantile(paced, 0.99), P99, "ms"),
         at_most("Ack, longest", 1000 * quantile(paced, 1.0), MAX, "ms"),
-        exactly(f"Clicks acked, {burst:,} at once", len(at_once), burst),
+        exactly(f"Decisions acked, {burst:,} at once", len(at_once), burst),
         at_most("Ack of the last one of them", quantile(at_once, 1.0), 3.0, "s", 2),
     ]
 

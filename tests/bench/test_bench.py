@@ -29,7 +29,7 @@ def test_every_section_measures_something(tmp_path: Path):
         assert len(rows) > 0
         assert all(row.measured for row in rows)
     acks, economy, gaps, ready = measured
-    assert [row.met for row in acks if row.what.startswith("Clicks acked")] == [True, True]
+    assert [row.met for row in acks if row.what.startswith("Decisions acked")] == [True, True]
     assert next(row for row in economy if row.what == "answered with 429").met
     assert all("stock Bolt" in row.measured for row in gaps)
     assert any("an empty Bolt app" in row.what for row in ready)

@@ -2,7 +2,7 @@
 decision, and every other click has exactly one sentence, which is true.
 
 At the level of rows: what the listeners write is written here, the real worker works it off on a
-clock that kills it at a chosen moment, the real teller tells.
+clock that kills it at a chosen moment, the real publisher tells.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from bot.slack.handlers.worker import Worker
 from bot.slack.inbox.rows import Inbound
 from bot.slack.kit.buttons import SAID
-from bot.slack.messages.publisher import Teller
+from bot.slack.messages.publisher import Publisher
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables
 from engine.clock import VirtualClock
@@ -134,7 +134,7 @@ class Card:
         self.worker = Worker(
             self.tables, self.service, self.settings, self.clock, lambda run: None, self.wall
         )
-        self.teller = Teller(
+        self.publisher = Publisher(
             self.tables,
             self.service,
             self.settings,
@@ -177,7 +177,7 @@ class Card:
         assert asked is not None
         if asked.state is ApprovalState.REQUESTED:
             with writing(self.store, self.clock.now()) as pen:
-                pen.turn_approval(asked, ApprovalState.EXPIRED, "A1 expired.")
+                pen.set_approval_state(asked, ApprovalState.EXPIRED, "A1 expired.")
 
     def do(self, step: Click | Work | str) -> None:
         """One step of a schedule."""
@@ -187,7 +187,7 @@ class Card:
             case Work(looks):
                 self.work(looks)
             case "tell":
-                self.teller.look()
+                self.publisher.look()
             case "later":
                 self.clock.jump(self.clock.time + 12)
             case "restart":
@@ -248,10 +248,10 @@ def test_one_decision_and_one_true_sentence_for_every_other_click(schedule):
         for step in schedule:
             card.do(step)
         card.work(None)
-        card.teller.look()
+        card.publisher.look()
         told = card.told()
         decisions = [e for e in events.since(card.store) if e.kind in KINDS.values()]
-        bugs = card.worker.loop.bugs + card.teller.loop.bugs
+        bugs = card.worker.loop.bugs + card.publisher.loop.bugs
         refused = [e for e in events.since(card.store) if e.kind == "refused"]
         answered = card.tables.inbox.next_inbound() is None
 

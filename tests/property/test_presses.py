@@ -72,7 +72,9 @@ class Board(Card):
         move = record.moves[0].move
         if move.state is MoveState.PENDING and not record.run.over:
             with writing(self.store, self.clock.now()) as pen:
-                pen.turn_move(move, MoveState.FAILED, "one did not move.", outcome=Outcome.STUCK)
+                pen.set_move_state(
+                    move, MoveState.FAILED, "one did not move.", outcome=Outcome.STUCK
+                )
 
     def press(self, press: Press) -> None:
         """What the listener writes for a button as it is shown now, or as it was once."""
@@ -124,10 +126,10 @@ def test_every_press_is_done_at_most_once_and_answered_once_with_what_is_so(sche
         for step in schedule:
             board.do(step)
         board.work(None)
-        board.teller.look()
+        board.publisher.look()
         told, news = board.told(), events.since(board.store)[before:]
         idle = board.tables.inbox.next_inbound() is None
-        bugs = board.worker.loop.bugs + board.teller.loop.bugs
+        bugs = board.worker.loop.bugs + board.publisher.loop.bugs
 
         assert idle
         assert bugs == 0

@@ -1,4 +1,4 @@
-"""A whole night on one thread and one virtual clock: engine, worker, teller, outbox and Slack.
+"""A whole night on one thread and one virtual clock: engine, worker, publisher, outbox and Slack.
 
 The loops are those of ``SlackSide``; here nobody sleeps between their steps: each takes its turn
 when it was knocked at or when the seconds are over that it asked for. What people do goes through
@@ -75,7 +75,7 @@ class Stepped:
             wall=self.clock,
         )
         side = self.side
-        self.loops = (side.worker.loop, side.teller.loop, side.outbox.loop)
+        self.loops = (side.worker.loop, side.publisher.loop, side.outbox.loop)
         self._due: dict[Loop, float] = dict.fromkeys(self.loops, -math.inf)
         self._tick = self.clock.now()
 

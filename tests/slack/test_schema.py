@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.slack.messages.publisher import CURSOR
+from bot.slack.outbox.rows import Tables
 from bot.slack.schema import create_tables
 from engine.store import events
 from engine.store.store import Store
@@ -62,3 +64,8 @@ def test_the_audit_of_a_database_of_before_the_rooms_is_whole(old):
     with closing(Store(old, durable=False)) as store:
         create_tables(store)
         assert events.verify(store) > 100
+
+
+def test_what_was_published_from_a_database_of_before_the_rooms_is_not_published_again(old):
+    with closing(Store(old, durable=False)) as store:
+        assert Tables(store).cursor(CURSOR) == events.since(store)[-1].seq

@@ -54,7 +54,7 @@ class Taken:
     draft: Draft | None = None
 
 
-class AskBack:
+class Confirmer:
     """Questions to the requester, and their answers."""
 
     def __init__(

@@ -90,7 +90,7 @@ def read(row: Inbound) -> Clicked | None:
     return Clicked(action, *shown) if shown is not None and action in KNOWN else None
 
 
-class Clicks:
+class Decisions:
     """Handler of clicks. ``deciders`` is as it was when the row was taken up."""
 
     def __init__(self, service: Service, slack: SlackSettings) -> None:

@@ -28,7 +28,7 @@ def read(row: Inbound) -> Control | None:
     return buttons.read(str(row.body.get("action")), str(row.body.get("value")))
 
 
-class Pressed:
+class RunButtons:
     """Handler of clicks on these buttons, by way of the typed verbs."""
 
     def __init__(self, verbs: Verbs) -> None:

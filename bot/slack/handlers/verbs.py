@@ -13,7 +13,7 @@ from bot.slack.handlers import answers, looks
 from bot.slack.inbox.rows import Inbound, spelled
 from bot.slack.messages import break_glass, snapshot
 from bot.slack.messages.snapshot import Sight, people_in, report_lines, see
-from bot.slack.outbox.watched_runs import ToldRuns
+from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.people.approvers import Deciders
 from engine.clock import Clock
 from engine.commands import verbs
@@ -56,7 +56,7 @@ class Verbs:
 
     def __init__(self, service: Service, settings: Settings, clock: Clock) -> None:
         self.service, self.settings, self.clock = service, settings, clock
-        self.store, self.told_runs = service.store, ToldRuns(service.store)
+        self.store, self.told_runs = service.store, WatchedRuns(service.store)
         self.command = settings.slack.command
 
     def answer(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
@@ -130,7 +130,7 @@ class Verbs:
         if done:
             return self.said_before(done, row.by)
         people = deciders.people()
-        said = verbs.carry_out(self.service, ask, by=row.by, deciders=people)
+        said = verbs.carry_out_verb(self.service, ask, by=row.by, deciders=people)
         if not said.accepted:
             return self._undecided(ask, said.sentence, deciders)
         owners = people_of(queries.runs(self.store, unfinished=True))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bot.slack.handlers import answers, confirm, decisions, order, run_buttons
-from bot.slack.handlers.confirm import AskBack, Outcome, Taken
+from bot.slack.handlers.confirm import Confirmer, Outcome, Taken
 from bot.slack.handlers.order import Subject
 from bot.slack.handlers.permits import Permits
 from bot.slack.handlers.threads import Threads
@@ -66,11 +66,11 @@ class Worker:
         self.roster = Roster(tables.store, settings.slack, self.wall)
         self.permits = Permits(settings.slack, self.roster)
         self.verbs = Verbs(service, settings, clock)
-        self.clicks = decisions.Clicks(service, settings.slack)
-        self.pressed = run_buttons.Pressed(self.verbs)
+        self.decisions = decisions.Decisions(service, settings.slack)
+        self.run_buttons = run_buttons.RunButtons(self.verbs)
         self.links = Links(tables, self.roster.lookups)
         self.threads = Threads(self.store, self.links)
-        self.back = AskBack(service, settings.slack, self.links, self.wall)
+        self.confirmer = Confirmer(service, settings.slack, self.links, self.wall)
         self.done = done
         self._asked: dict[int, float] = {}
         self.loop = Loop("slack-worker", self.work_off)
@@ -190,9 +190,9 @@ class Worker:
             replaces = outcome.settled is not None
             self.tables.reply(db, row, outcome.reply, outcome.blocks, replaces=replaces)
             if outcome.settled is not None:
-                self.back.drafts.settle(db, outcome.settled)
+                self.confirmer.drafts.settle(db, outcome.settled)
             if outcome.draft is not None:
-                self.back.drafts.keep(db, outcome.draft)
+                self.confirmer.drafts.keep(db, outcome.draft)
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
             self.tables.inbox.finish(db, row.id, self.clock.now())
@@ -216,8 +216,8 @@ class Worker:
         """Row to carry out: for a mention, a shortcut or a confirmation, the row behind it."""
         if row.kind in (MENTION, SHORTCUT):
             meant = self.threads.as_command(row)
-            return meant if isinstance(meant, Outcome) else self.back.taken(meant)
-        return self.back.taken(row)
+            return meant if isinstance(meant, Outcome) else self.confirmer.taken(meant)
+        return self.confirmer.taken(row)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class Worker:
         row = taken.row
         if taken.waited and _changes(ask):
             typed = refusals.as_typed(text, self._spelled(row))
-            return self.back.late(taken, typed)
+            return self.confirmer.late(taken, typed)
         unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
         if unsure:
             return Outcome(unsure, done=False)
@@ -272,7 +272,7 @@ class Worker:
         row = replace(taken.row, body={**taken.row.body, "text": text})
         what = confirm.sure_to_stop if ask.verb == "stop" else confirm.sure_to_abort
         label = f"{ask.verb.capitalize()} {run.label}"
-        return self.back.sure(replace(taken, row=row), what(run), label)
+        return self.confirmer.sure(replace(taken, row=row), what(run), label)
 
     def _spelled(self, row: Inbound) -> str:
         """Beginning of commands where this row came from."""
@@ -295,7 +295,7 @@ class Worker:
         row, deciders = taken.row, self.roster.deciders()
         found = self.service.foresee(request)
         if isinstance(found, Forecast):
-            preview = self.back.preview(taken, request, found, deciders)
+            preview = self.confirmer.preview(taken, request, found, deciders)
             if preview is not None:
                 return preview
             shown = found.digest if taken.draft is not None else None
@@ -324,12 +324,12 @@ class Worker:
         if before:
             return Outcome(before)
         if taken.waited and _changes(ask):
-            return self.back.late(taken, f"{control.verb} {control.label}")
+            return self.confirmer.late(taken, f"{control.verb} {control.label}")
         try:
             said = self._forbidden(row, ask, control.what)
             if said:
                 return Outcome(said, done=False)
-            answer = self.pressed.answer(row, control, self.roster.deciders())
+            answer = self.run_buttons.answer(row, control, self.roster.deciders())
             return Outcome(answer.reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, control.what, error)
@@ -344,9 +344,9 @@ class Worker:
             what = f"click on {str(row.body.get('action'))[:40]}"
             self.service.refuse(row.by, what, Refused("This version has no such button."))
             return Outcome(refusals.unknown_button(self._spelled(row)), done=False)
-        before = self.clicks.done_before(row, clicked)
+        before = self.decisions.done_before(row, clicked)
         if taken.waited and not before:
-            return self.back.late(taken, clicked.what)
+            return self.confirmer.late(taken, clicked.what)
         try:
             if before:
                 said = ""  # whoever may not do it any more did it
@@ -356,7 +356,7 @@ class Worker:
                 said = self._unsure(row, clicked.what, clicked.by_outsiders)
             if said:
                 return Outcome(said, done=False)
-            answer = self.clicks.answer(row, clicked, self.roster.deciders())
+            answer = self.decisions.answer(row, clicked, self.roster.deciders())
             reply = named(answer.reply, people_of(self._unfinished()))
             return Outcome(reply, form=answer.form)
         except Refused as error:

@@ -21,7 +21,7 @@ from engine.store.store import Store
 Message = tuple[str, Rendered, int]
 
 
-class Standing:
+class ExpiredButtons:
     """The rows. Functions that take ``db`` write inside the caller's transaction."""
 
     def __init__(self, store: Store) -> None:

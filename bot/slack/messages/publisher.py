@@ -26,11 +26,11 @@ from bot.slack.kit.refusals import NOT_STARTED
 from bot.slack.messages import break_glass, controls, copies, pages, reminders, snapshot
 from bot.slack.messages.board import away_view, board_view, moved_here
 from bot.slack.messages.card import Question, card_view, list_views
-from bot.slack.messages.expired_buttons import Message, Standing
+from bot.slack.messages.expired_buttons import ExpiredButtons, Message
 from bot.slack.messages.failures import by_cause, failure_view
 from bot.slack.messages.report import report_view
 from bot.slack.messages.snapshot import Decided, Sight, decided, people_in, report_lines, see
-from bot.slack.outbox.outage import Absences
+from bot.slack.outbox.outage import Outages
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import FIRST, LAST, SECOND, Outbound, Tables
 from bot.slack.outbox.watched_runs import Watched
@@ -46,7 +46,7 @@ from engine.views.board import Board
 
 log = logging.getLogger(__name__)
 
-CURSOR = "teller"
+CURSOR = "teller"  # its row in databases, from when the publisher was called so
 #: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again; somebody
 #: has looked at a broken glass.
 GOES_ON = frozenset(
@@ -56,7 +56,7 @@ BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
 
-class Teller:
+class Publisher:
     """Publisher of messages. ``told`` is called when something new may be in the outbox."""
 
     def __init__(
@@ -72,14 +72,14 @@ class Teller:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
         self.roster = Roster(tables.store, settings.slack, wall)
-        self.standing = Standing(self.store)
+        self.standing = ExpiredButtons(self.store)
         wakes = bool(settings.slack.pager_url.get_secret_value())
         self.pages = Pages(self.store, wall, wakes)
         self.copies = copies.Copies(tables, settings.slack, self.roster.lookups, wall)
         self.deciders = self.roster.deciders()
-        self.absences = Absences(self.store)
+        self.absences = Outages(self.store)
         self.told = told
-        self.loop = Loop("slack-teller", self.look)
+        self.loop = Loop("slack-publisher", self.look)
         self._asked: set[int] = set()
         self._lock = threading.Lock()
         self._all_at = 0.0

@@ -22,7 +22,7 @@ class Absence:
     error: str
 
 
-class Absences:
+class Outages:
     """The latest absence, as a row. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:

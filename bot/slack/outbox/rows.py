@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from bot.slack.inbox.rows import Inbound, Inbox
 from bot.slack.kit.blocks import fingerprint
 from bot.slack.kit.columns import Row, as_float, as_int, as_text
-from bot.slack.outbox.watched_runs import ToldRuns
+from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.schema import create_tables
 from engine.store.store import Store
 
@@ -67,7 +67,7 @@ class Tables:
     """Reads and writes of these tables. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.inbox, self.runs = store, Inbox(store), ToldRuns(store)
+        self.store, self.inbox, self.runs = store, Inbox(store), WatchedRuns(store)
         create_tables(store)
 
     # --- outbox ---------------------------------------------------------------------------

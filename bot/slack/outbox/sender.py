@@ -26,7 +26,7 @@ from bot.slack.kit.blocks import escape
 from bot.slack.kit.loop import Loop
 from bot.slack.kit.refusals import NOTHING
 from bot.slack.outbox import plain_text
-from bot.slack.outbox.outage import Absences
+from bot.slack.outbox.outage import Outages
 from bot.slack.outbox.rate_limits import LONGEST_SILENCE, Pace, Rhythm
 from bot.slack.outbox.rows import SECOND, Outbound, Sent, Tables
 from bot.slack.people.roster import Lookups
@@ -81,7 +81,7 @@ class Outbox:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
         self.pace = Pace(rhythm)
         self.lookups = Lookups(tables.store, clock)
-        self.absences = Absences(tables.store)
+        self.absences = Outages(tables.store)
         self.after, self.note, self.command = after, note, command
         self.loop = Loop("slack-outbox", self.send_due)
         self._tries: dict[str, int] = {}

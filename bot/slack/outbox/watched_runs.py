@@ -36,7 +36,7 @@ class Watched:
     moved_for: str = ""
 
 
-class ToldRuns:
+class WatchedRuns:
     """Reads and writes of these rows. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:

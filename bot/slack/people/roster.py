@@ -1,8 +1,8 @@
 """Roster of people, groups and channels: what Slack said, as rows with their age.
 
-The worker and the teller say what they want to know; the outbox, which alone speaks to Slack, asks.
-A decision needs an answer that is not too old: without one nobody is believed to be on call, and
-nobody to be a full member.
+The worker and the publisher say what they want to know; the outbox, which alone speaks to Slack,
+asks. A decision needs an answer that is not too old: without one nobody is believed to be on call,
+and nobody to be a full member.
 """
 
 from __future__ import annotations

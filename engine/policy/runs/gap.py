@@ -31,7 +31,7 @@ from engine.policy.waits import INTERRUPTING, Rules
 _NAMED = 5
 
 
-def resume_from(
+def resume_after_gap(
     records: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
 ) -> tuple[list[RunRecord], list[Step]]:
     """The runs as they are after a gap, if there was one, and the steps that write it down."""

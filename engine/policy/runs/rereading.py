@@ -38,7 +38,7 @@ def next_try(host: Host, options: Options) -> float:
     return (host.tried_at or 0.0) + wait
 
 
-def carry_on(fleet: Fleet, last: Fleet | None, asked: Sequence[str]) -> Fleet:
+def keep_last_reads(fleet: Fleet, last: Fleet | None, asked: Sequence[str]) -> Fleet:
     """The fleet with what is known of re-readings in vain. ``asked``: the hosts that were to be
     re-read for this observation."""
     wanted = {name.casefold() for name in asked}

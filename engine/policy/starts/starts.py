@@ -49,7 +49,7 @@ from engine.policy.waits import Rules
 Ready = tuple[View, AttemptKind]
 
 
-def hand_out(
+def assign_slots(
     living: Sequence[RunRecord],
     ready: Sequence[Ready],
     fleet: Fleet,

@@ -78,7 +78,7 @@ def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again(desk):
     started(desk, UNKNOWN).say("settle R1 web01")
     assert desk.doubts() == []
     with desk.writing() as pen:
-        pen.turn_move(desk.move(), UNKNOWN, "so it is", host=HV02, outcome=Outcome.UNKNOWN)
+        pen.set_move_state(desk.move(), UNKNOWN, "so it is", host=HV02, outcome=Outcome.UNKNOWN)
 
     assert desk.doubts() == [("id-web01", 1)]
     desk.say("settle R1 web01")
@@ -93,7 +93,7 @@ def test_what_was_proven_empty_before_a_retry_is_proven_anew(desk):
     desk.put(MoveState.FAILED)
     with desk.writing() as pen:
         pen.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
-        pen.turn_run(desk.run(), RunState.INCOMPLETE, "so it is")
+        pen.set_run_state(desk.run(), RunState.INCOMPLETE, "so it is")
     assert desk.run().empty == (HV01,)
     desk.say("retry R1")
 

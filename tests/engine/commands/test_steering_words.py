@@ -310,7 +310,7 @@ def test_a_reopened_run_ends_grants_keeps_denials_and_is_no_longer_aborting(desk
     desk.put(MoveState.FAILED)
     desk.say("abort R1 yes")
     with desk.writing() as pen:
-        pen.turn_run(desk.run(), RunState.STOPPED, "over")
+        pen.set_run_state(desk.run(), RunState.STOPPED, "over")
     desk.say("retry R1", by="@dana")
     run = desk.run()
 
@@ -366,7 +366,7 @@ def test_what_another_run_has_on_its_way_is_not_settled(desk):
     desk.run_in(text="vm web01 to hv02").put(MoveState.UNKNOWN)
     desk.run_in(text="vm web01 to hv03")
     with desk.writing() as pen:
-        pen.turn_move(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
+        pen.set_move_state(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
     error = desk.refused("settle R1 web01")
 
     assert str(error) == "R2 has web01 on its way. Wait for R2."
@@ -517,7 +517,7 @@ def test_when_its_run_has_ended_nothing_is_taken_back(yes, desk):
 def test_a_question_that_expired_is_neither_decided_nor_taken_back(desk):
     desk.run_in().question("web01")
     with desk.writing() as pen:
-        pen.turn_approval(desk.asked(), ApprovalState.EXPIRED, "nobody decided")
+        pen.set_approval_state(desk.asked(), ApprovalState.EXPIRED, "nobody decided")
 
     for verb in ("approve", "deny", "withdraw"):
         said = desk.say(f"{verb} A1", by="@bob")

@@ -215,20 +215,20 @@ def test_what_was_left_out_by_the_one_who_chose_stays(scene, told):
 def reread(scene, **host):
     before = scene.fleet()
     scene.later(60).host("hv01", **host)
-    return rereading.carry_on(scene.fleet(), before, ["hv01.corp.example"])
+    return rereading.keep_last_reads(scene.fleet(), before, ["hv01.corp.example"])
 
 
 def test_a_host_that_is_locked_stays_so_until_it_was_re_read(scene):
     first = reread(scene, locked=True, refreshed_at=scene.now - 60)
-    later = rereading.carry_on(
+    later = rereading.keep_last_reads(
         replace(first, hosts=tuple(replace(h, locked=False, tries=0) for h in first.hosts)),
         first,
         [],
     )
     assert (later.hosts[0].locked, later.hosts[0].tries) == (True, 1)
 
-    again = rereading.carry_on(scene.host("hv01", locked=False, refreshed_at=scene.now).fleet(),
-                               later, ["hv01.corp.example"])  # fmt: skip
+    seen = scene.host("hv01", locked=False, refreshed_at=scene.now).fleet()
+    again = rereading.keep_last_reads(seen, later, ["hv01.corp.example"])
     assert (again.hosts[0].locked, again.hosts[0].tries) == (False, 0)
 
 

@@ -621,12 +621,12 @@ def test_a_row_that_was_rehashed_breaks_the_next_one(store):
 def test_every_change_of_a_run_is_checked_and_told(store, run):
     one = queries.run(store, run)
     with writing(store, NOW + 60) as pen:
-        pen.turn_run(one, RunState.STOPPING, "R1 was stopped", by="@bob")
+        pen.set_run_state(one, RunState.STOPPING, "R1 was stopped", by="@bob")
     stopping = queries.run(store, run)
     with pytest.raises(IllegalTransition), writing(store, NOW + 90) as pen:
-        pen.turn_run(stopping, RunState.ACTIVE, "no")
+        pen.set_run_state(stopping, RunState.ACTIVE, "no")
     with writing(store, NOW + 120) as pen:
-        pen.turn_run(stopping, RunState.STOPPED, "over")
+        pen.set_run_state(stopping, RunState.STOPPED, "over")
     stopped = queries.run(store, run)
 
     assert (stopping.ended, stopped.ended) == (None, NOW + 120)
@@ -642,7 +642,7 @@ def test_a_scheduled_run_starts_when_it_becomes_active(store):
         open_run(pen, RunState.SCHEDULED)
     waiting = queries.run(store, 1)
     with writing(store, NOW + 5) as pen:
-        pen.turn_run(waiting, RunState.ACTIVE, "begins")
+        pen.set_run_state(waiting, RunState.ACTIVE, "begins")
 
     assert waiting.started is None
     assert queries.run(store, 1).started == NOW + 5
@@ -671,7 +671,7 @@ def test_only_a_changed_code_of_a_wait_makes_an_event(store, run):
 def test_a_wait_ends_with_the_state_it_belonged_to(store, run):
     with writing(store, NOW) as pen:
         pen.hold(the_move(store), Wait.SLOT, "2 of 2")
-        pen.turn_move(the_move(store), MoveState.MOVING, "moves", destination=HV02)
+        pen.set_move_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
     moving = the_move(store)
 
     assert (moving.wait, moving.wait_since, moving.wait_text) == (None, None, "")
@@ -682,7 +682,7 @@ def test_an_illegal_state_of_a_move_writes_nothing(store, run):
     def damage() -> None:
         with writing(store, NOW) as pen:
             pen.event("refused", "with it")
-            pen.turn_move(the_move(store), MoveState.DAMAGED, "never")
+            pen.set_move_state(the_move(store), MoveState.DAMAGED, "never")
 
     with pytest.raises(IllegalTransition):
         damage()
@@ -693,7 +693,7 @@ def test_an_illegal_state_of_a_move_writes_nothing(store, run):
 def test_an_attempt_is_there_before_it_is_done_and_open_until_it_is_seen(store, run):
     with writing(store, NOW) as pen:
         number = pen.begin_attempt(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
-        pen.turn_move(the_move(store), MoveState.MOVING, "moves", destination=HV02)
+        pen.set_move_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
     begun = queries.record(store, run).moves[0]
     with writing(store, NOW + 1) as pen:
         pen.issue_attempt(begun.move, number, "job-7")
@@ -753,7 +753,7 @@ def test_records_are_the_unfinished_runs_of_one_server(store):
     with writing(store, NOW) as pen:
         for state in (RunState.ACTIVE, RunState.SCHEDULED):
             open_run(pen, state)
-        pen.turn_run(queries.run(store, 1) or pytest.fail("R1"), RunState.COMPLETED, "over")
+        pen.set_run_state(queries.run(store, 1) or pytest.fail("R1"), RunState.COMPLETED, "over")
 
     assert [r.run.id for r in queries.records(store, "vmm01")] == [2]
     assert queries.records(store, "vmm02") == ()
@@ -789,7 +789,9 @@ def test_after_a_gap_the_rows_are_what_was_planned_on(wait, store, run):
             pen.hold(the_move(store), wait, "for a reason")
     looks = [Fleet("vmm01", at, at) for at in (NOW + 100, NOW + 1100)]
     record = queries.record(store, run)
-    [seen], _ = gap.resume_from([record], looks[1], NOW + 1101, Rules(), Facts(before=looks[0]))
+    [seen], _ = gap.resume_after_gap(
+        [record], looks[1], NOW + 1101, Rules(), Facts(before=looks[0])
+    )
     with writing(store, NOW + 1101) as pen:
         pen.note_back(run, 1000.0)
 
@@ -802,17 +804,17 @@ def test_an_approval_is_decided_once(store, run):
         number = pen.ask(run, ("id-web01",), ("web01",), "digest")
     asked = queries.approval(store, number)
     with writing(store, NOW + 1) as pen:
-        pen.turn_approval(asked, ApprovalState.DENIED, "no", by="@bob", reason="month-end")
+        pen.set_approval_state(asked, ApprovalState.DENIED, "no", by="@bob", reason="month-end")
     denied = queries.approval(store, number)
 
     assert (denied.state, denied.by, denied.reason) == (ApprovalState.DENIED, "@bob", "month-end")
     with pytest.raises(IllegalTransition), writing(store, NOW + 2) as pen:
-        pen.turn_approval(denied, ApprovalState.GRANTED, "yes after all")
+        pen.set_approval_state(denied, ApprovalState.GRANTED, "yes after all")
 
 
 def test_an_outcome_is_kept_in_words(store, run):
     with writing(store, NOW) as pen:
-        pen.turn_move(
+        pen.set_move_state(
             the_move(store),
             MoveState.FAILED,
             "It is stuck.",

@@ -278,14 +278,14 @@ class Told:
         move = self.move(name)
         with self.at(begun) as pen:
             attempt = pen.begin_attempt(move, kind, HV01, HV02, T0 + begun + 60)
-            pen.turn_move(move, MoveState.MOVING, "moves", destination=HV02, kind=kind)
+            pen.set_move_state(move, MoveState.MOVING, "moves", destination=HV02, kind=kind)
             pen.issue_attempt(move, attempt, f"job-{attempt}")
         moving = self.move(name)
         with self.at(ended) as pen:
             error = "" if result is Result.OK else "no space on D:"
             pen.end_attempt(moving, attempt, kind, result, error)
             host = HV02 if result is Result.OK else HV01
-            pen.turn_move(moving, MoveState.RESTORING, "is looked at", host=host)
+            pen.set_move_state(moving, MoveState.RESTORING, "is looked at", host=host)
         if result is not Result.OK:
             resting = self.move(name)
             with self.at(ended) as pen:
@@ -302,14 +302,14 @@ class Told:
         move = self.move(name)
         with self.at(seconds) as pen:
             words = f"{name} {outcome}."
-            pen.turn_move(move, state, words, outcome=outcome, next_step=next_step)
+            pen.set_move_state(move, state, words, outcome=outcome, next_step=next_step)
 
     def end(self, seconds: float, state: RunState = RunState.COMPLETED) -> None:
         run = queries.run(self.store, self.run)
         with self.at(seconds) as pen:
             if state is RunState.COMPLETED:
                 pen.note_empty(run, (HV01,), T0, proven=True)
-            pen.turn_run(run, state, f"R1 ended {state}")
+            pen.set_run_state(run, state, f"R1 ended {state}")
 
     def document(self, now: float = 9999.0, **words: object):
         return document(self.store, "vmm01", T0 + now, **words)
@@ -353,7 +353,7 @@ def night(store):
     with night.at(330) as pen:
         pen.vote(approval, "@bob", "approve", "ok")
         asked = queries.approval(night.store, approval)
-        pen.turn_approval(asked, ApprovalState.GRANTED, "A1 approved", by="@bob")
+        pen.set_approval_state(asked, ApprovalState.GRANTED, "A1 approved", by="@bob")
     night.baseline(340, "old-crm")
     night.copy(340, 540, "old-crm", kind=AttemptKind.COLD)
     old = night.move("old-crm")
@@ -972,7 +972,9 @@ def test_where_a_vm_went_is_where_it_is(told):
     """Somebody else took it to another destination than ours."""
     told.copy(0, 10, result=Result.FAILED)
     with told.at(20) as pen:
-        pen.turn_move(told.move(), MoveState.RESTORING, "is looked at", host=HV03, destination=HV02)
+        pen.set_move_state(
+            told.move(), MoveState.RESTORING, "is looked at", host=HV03, destination=HV02
+        )
     told.finish(30)
 
     assert "web01  hv01  hv03  live" in page(told.told_run())[-1]

@@ -448,7 +448,7 @@ def test_what_was_done_before_a_kill_and_a_long_night_is_not_asked_about(night):
     kept_waiting(night, lambda: night.say("pause R1"))
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
-    verbs.carry_out(night.service, Ask("pause", ("R1",)), by=row.by, deciders=None)
+    verbs.carry_out_verb(night.service, Ask("pause", ("R1",)), by=row.by, deciders=None)
 
     next_start(night)
 

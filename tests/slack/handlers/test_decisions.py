@@ -439,7 +439,7 @@ def test_after_the_first_start_the_yes_stands_and_its_button_is_gone(asked):
     form = open_form(night, shown, "withdraw")
     value = button(shown, "withdraw")["value"]
     night.step(until=lambda: "old-crm" in [m.vm for m in moving(night)], most=20_000)
-    night.side.teller.look_at(1)
+    night.side.publisher.look_at(1)
 
     night.slack.wait_for(lambda: actions_of(night.slack.message(card.ts)) == [])
     night.slack.submit(form, reason="late")

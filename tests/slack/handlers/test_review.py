@@ -55,9 +55,9 @@ def reviewed(night):
 
 
 def looked_at(night):
-    """The teller has seen the run as it stands, and what it had to say was sent."""
-    night.side.teller.look_at(1)
-    night.slack.wait_for(lambda: not night.side.teller._asked)
+    """The publisher has seen the run as it stands, and what it had to say was sent."""
+    night.side.publisher.look_at(1)
+    night.slack.wait_for(lambda: not night.side.publisher._asked)
     night.settled()
 
 
@@ -251,7 +251,7 @@ def test_an_open_review_of_a_run_that_is_over_is_asked_about_on_three_days(broke
 
 def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
     night, board, told = broken
-    steering = night.side.worker.clicks.steering
+    steering = night.side.worker.decisions.steering
     made = steering.withdraw(1, by="@U0RAVI", deciders=frozenset({"@U0RAVI"}), reason="no fire")
     assert made.accepted
     night.reply_with("Withdrawn by", board)

@@ -465,7 +465,7 @@ def interrupted(night, text, by):
 
 def carried_out(night, row, deciders=frozenset()):
     ask = grammar.parse(row.body["text"])
-    verbs.carry_out(night.service, ask, by=row.by, deciders=deciders)
+    verbs.carry_out_verb(night.service, ask, by=row.by, deciders=deciders)
 
 
 def again(night):
@@ -477,7 +477,9 @@ def test_a_pause_that_was_carried_out_before_a_kill_is_not_carried_out_again(nig
     night.ask_for()
     row = interrupted(night, "pause hv02", night.mei)
     carried_out(night, row)
-    verbs.carry_out(night.service, grammar.parse("resume R1"), by="terminal:ann", deciders=None)
+    verbs.carry_out_verb(
+        night.service, grammar.parse("resume R1"), by="terminal:ann", deciders=None
+    )
 
     again(night)
 
@@ -503,7 +505,7 @@ def test_a_verb_that_had_begun_but_done_nothing_is_carried_out_after_the_kill(ni
 def test_what_somebody_else_did_meanwhile_is_not_taken_for_ones_own(night):
     night.ask_for()
     interrupted(night, "pause R1", night.mei)
-    verbs.carry_out(night.service, grammar.parse("pause R1"), by="terminal:ann", deciders=None)
+    verbs.carry_out_verb(night.service, grammar.parse("pause R1"), by="terminal:ann", deciders=None)
 
     again(night)
 

@@ -157,7 +157,7 @@ def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(outside):
         tables.put(db, posted)
     night.service.decide(1, "approve", by="terminal:ann")
 
-    night.side.teller.look_at(1)
+    night.side.publisher.look_at(1)
 
     keys = night.slack.wait_for(
         lambda: [k for k in [[o.key for o in tables.outbound()]] if unsent.key not in k]
@@ -204,7 +204,7 @@ def test_a_copy_whose_answer_was_lost_is_closed_by_a_decision_made_meanwhile(out
         tables.put(db, again)
     tables.trying(again, night.side.outbox.clock.now())
     night.service.decide(1, "approve", by="terminal:ann")
-    night.side.teller.look()
+    night.side.publisher.look()
 
     night.side = night.new_side()
     night.start()

@@ -116,7 +116,7 @@ def test_who_has_come_into_the_runs_channel_is_asked_again_there_and_not_twice(s
     night, board = split()
     copy = copy_in(night, night.slack.direct(night.ravi))
     night.slack.invite(night.ops, night.ravi)
-    lookups, name = night.side.teller.roster.lookups, f"in:{night.ops}"
+    lookups, name = night.side.publisher.roster.lookups, f"in:{night.ops}"
     lookups.want([name])  # what is asked anew every ten minutes
     night.side.outbox.loop.knock()
     night.slack.wait_for(lambda: night.ravi in lookups.of([name])[name].users)
@@ -139,15 +139,15 @@ def test_what_was_to_be_said_under_a_copy_is_not_once_it_is_decided(split):
     def waiting():
         return {out.key: out for out in tables.outbound()}
 
-    night.side.teller.loop.stop()  # its looks are ours from here on
+    night.side.publisher.loop.stop()  # its looks are ours from here on
     night.step(until=lambda: near(night, 890), most=20_000)
-    night.side.teller.look_at(1)
-    night.side.teller.look()
+    night.side.publisher.look_at(1)
+    night.side.publisher.look()
     assert waiting()[at_copy].priority == SECOND, "decisions go first"
     assert waiting()[at_copy].parent == f"card:A1@{copy.channel}"
 
     night.service.decide(1, "approve", by="terminal:ann")
-    night.side.teller.look()
+    night.side.publisher.look()
 
     assert at_copy not in waiting()
     assert f"card:A1@{copy.channel}" in waiting()
@@ -158,15 +158,15 @@ def test_one_that_is_on_its_way_under_a_copy_keeps_its_words(split):
     copy = copy_in(night, night.slack.direct(night.ravi))
     night.settled()
     night.side.outbox.loop.stop()
-    night.side.teller.loop.stop()
+    night.side.publisher.loop.stop()
     key = f"remind:A1:900@{copy.channel}"
     first = Outbound(key, "message", copy.channel, "x", fingerprint="f", run=1)
     with night.store.transaction() as db:
         night.side.tables.put(db, first)
 
     night.step(until=lambda: near(night, 890), most=20_000)
-    night.side.teller.look_at(1)
-    night.side.teller.look()
+    night.side.publisher.look_at(1)
+    night.side.publisher.look()
 
     [waits] = [out for out in night.side.tables.outbound() if out.key == key]
     assert waits.text == "x"

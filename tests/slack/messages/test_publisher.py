@@ -8,6 +8,7 @@ from time import monotonic
 
 from slack_bolt import BoltRequest
 
+from bot.slack.messages.publisher import CURSOR
 from bot.slack.outbox.rate_limits import Pace, Rhythm
 from bot.slack.outbox.rows import FIRST, SECOND, Outbound, Tables
 from bot.slack.outbox.watched_runs import Watched
@@ -70,7 +71,7 @@ def test_nothing_is_sent_when_nothing_changed_but_the_time(night):
 
     night.clock.jump(night.clock.now() + 2)
     for _ in range(5):
-        night.side.teller.look()
+        night.side.publisher.look()
 
     assert night.side.tables.outbound() == ()
     assert len(night.slack.calls()) == before
@@ -131,7 +132,7 @@ def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
     night.board_shows("Moving", "R2")
     assert night.side.bugs > 0
     night.slack.wait_for(
-        lambda: night.side.tables.cursor("teller") == events.since(night.store)[-1].seq
+        lambda: night.side.tables.cursor(CURSOR) == events.since(night.store)[-1].seq
     )
 
 
@@ -294,10 +295,10 @@ def test_a_new_process_goes_on_with_the_messages_that_stand(night):
 
 
 def test_a_new_process_starts_a_run_whose_board_was_posted_just_before_a_kill(night):
-    night.side.teller.loop.stop()  # dies after the post, before the run begins
+    night.side.publisher.loop.stop()  # dies after the post, before the run begins
     night.say("host hv01 to hv02 now")
     night.settled()
-    night.side.teller.look()
+    night.side.publisher.look()
     night.settled()
     assert night.run().state is RunState.SCHEDULED
     night.side.stop()

@@ -56,9 +56,9 @@ def at(night, seconds_before):
 
 
 def looked_at(night):
-    """The teller has seen the run as it stands, and what it had to say was sent."""
-    night.side.teller.look_at(1)
-    night.slack.wait_for(lambda: not night.side.teller._asked)
+    """The publisher has seen the run as it stands, and what it had to say was sent."""
+    night.side.publisher.look_at(1)
+    night.slack.wait_for(lambda: not night.side.publisher._asked)
     night.settled()
 
 
@@ -180,13 +180,13 @@ def test_who_was_to_be_asked_again_is_not_asked_once_it_is_decided(long_night):
     reminder = Outbound(
         "remind:A1:900", "message", night.ops, "x", (), "f", run=1, parent="board:R1"
     )
-    night.side.teller.loop.stop()  # its next look is ours, below
+    night.side.publisher.loop.stop()  # its next look is ours, below
     tables = night.side.tables
     with night.store.transaction() as db:
         tables.put(db, reminder)
 
     night.service.decide(1, "approve", by="terminal:ravi")
-    night.side.teller.look()
+    night.side.publisher.look()
 
     assert "remind:A1:900" not in [out.key for out in tables.outbound()]
     assert tables.message("remind:A1:900") is None
@@ -199,8 +199,8 @@ def test_a_reminder_that_is_on_its_way_is_not_said_in_other_words(long_night):
     night.card(board)
     night.settled()
     night.side.outbox.loop.stop()
-    night.side.teller.loop.stop()
-    teller = night.side.teller
+    night.side.publisher.loop.stop()
+    publisher = night.side.publisher
     first = Outbound("remind:A1:900", "message", night.ops, "x", fingerprint="f", run=1)
     with night.store.transaction() as db:
         night.side.tables.put(db, first)
@@ -211,8 +211,8 @@ def test_a_reminder_that_is_on_its_way_is_not_said_in_other_words(long_night):
 
     night.step(until=near, most=20_000)
 
-    teller.look_at(1)
-    teller.look()
+    publisher.look_at(1)
+    publisher.look()
 
     [waits] = [out for out in night.side.tables.outbound() if out.key == "remind:A1:900"]
     assert waits.text == "x"

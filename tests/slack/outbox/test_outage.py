@@ -72,7 +72,7 @@ def test_a_run_that_cannot_be_read_does_not_silence_the_others_after_slack_was_a
 def test_an_odd_answer_to_a_look_up_does_not_silence_the_outbox(night):
     night.side.outbox.loop.stop()
     night.slack.workspace.methods["conversations.info"] = lambda _: {"ok": True, "channel": ["?"]}
-    night.side.teller.roster.lookups.want(["C0ODD"])
+    night.side.publisher.roster.lookups.want(["C0ODD"])
     put(night, Outbound("away:1:C", "message", night.ops, "x", fingerprint="f"))
 
     night.side.outbox.send_due()

@@ -295,7 +295,7 @@ def test_while_slack_is_down_moves_go_on_and_afterwards_one_message_says_what_wa
     night.card(board)
     night.settled()
     night.slack.down()
-    night.side.teller.look_at(1)
+    night.side.publisher.look_at(1)
     night.say("status")
     night.slack.wait_for(lambda: night.side.outbox.absences.latest())
     night.step(until=lambda: any(m.state == "done" for m in moves(night)))
@@ -356,7 +356,7 @@ def test_what_is_over_by_the_time_slack_is_back_is_not_said_any_more(night):
     with night.store.transaction() as db:
         night.side.tables.put(db, odd)
 
-    night.side.teller.look_at(1)
+    night.side.publisher.look_at(1)
 
     waiting = night.side.tables.outbound
     night.slack.wait_for(lambda: "remind:A9:1" not in [out.key for out in waiting()])

@@ -107,7 +107,7 @@ def test_who_may_not_look_does_not_look_for_anything_else_either(night):
 
 def test_a_look_up_that_came_too_fast_waits_and_others_go_on(night):
     night.slack.order("usergroups.users.list", "ratelimited", retry_after=20)
-    lookups = night.side.teller.roster.lookups
+    lookups = night.side.publisher.roster.lookups
     wanted = ["S0ONE", "S0TWO", "U0DANA"]
     for _ in range(30):
         lookups.want(wanted)
@@ -122,7 +122,7 @@ def test_a_look_up_that_came_too_fast_waits_and_others_go_on(night):
 
 
 def test_between_look_ups_what_is_to_be_said_goes_out(night):
-    night.side.teller.roster.lookups.want([f"U0{number:02}" for number in range(30)])
+    night.side.publisher.roster.lookups.want([f"U0{number:02}" for number in range(30)])
     put(night, "one", priority=0)
 
     night.step()

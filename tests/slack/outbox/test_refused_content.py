@@ -26,8 +26,8 @@ def tries(night, key, method=POST):
 
 
 def look(night):
-    night.side.teller.look_at(1)
-    night.side.teller.look()
+    night.side.publisher.look_at(1)
+    night.side.publisher.look()
     night.side.outbox.loop.knock()
 
 
@@ -78,8 +78,8 @@ def test_what_slack_takes_in_no_way_is_given_up_and_noted_once(refused, caplog):
     night, board = refused
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
-            night.side.teller.look_at(1)
-            night.slack.wait_for(lambda: not night.side.teller._asked)
+            night.side.publisher.look_at(1)
+            night.slack.wait_for(lambda: not night.side.publisher._asked)
             night.side.outbox.send_due()
 
     assert len(tries(night, "card:A1")) == 2
@@ -160,13 +160,13 @@ def test_a_card_that_cannot_be_closed_as_it_should_loses_its_buttons_all_the_sam
     board = night.ask_for()
     card = night.card(board)
     night.settled()
-    night.side.teller.loop.stop()
+    night.side.publisher.loop.stop()
     night.slack.order(UPDATE, "invalid_blocks", times=1)
     night.slack.click(night.ravi, card.ts, "approve")
     night.slack.wait_for(lambda: not queries.open_approvals(night.store))
     night.slack.wait_for(lambda: night.side.tables.inbox.next_inbound() is None)
 
-    night.side.teller.look()
+    night.side.publisher.look()
     night.side.outbox.loop.knock()
 
     closed = night.reply_with("Approved by", board)
@@ -177,7 +177,7 @@ def test_a_card_that_cannot_be_closed_as_it_should_loses_its_buttons_all_the_sam
 def test_a_new_version_that_slack_takes_in_no_way_is_noted_and_the_old_one_stays(night):
     board = night.ask_for("vm web01 to hv02 now")
     night.settled()
-    night.side.teller.loop.stop()  # its looks are ours: else a newer version may take the refusal
+    night.side.publisher.loop.stop()  # else a newer version may take the refusal
     night.slack.order(UPDATE, "msg_blocks_too_long", times=2)
     night.step(until=lambda: shown_as(night, "web01") is MoveState.MOVING)
     night.slack.wait_for(lambda: look(night) or notes(night))
