@@ -22,6 +22,7 @@ from engine.vmm.port import VmmPort
 from engine.vmm.sessions import Sessions
 from engine.vmm.wire import WirePort
 from tests.contract.bridge import Computers
+from tests.hangs import HANGS
 from tests.powershell import stubs
 from tests.powershell.pwsh import needs_checks
 from tests.powershell.world_server import Call, WorldServer
@@ -192,6 +193,15 @@ class Wire:
     def calls(self, cmdlet: str) -> list[Call]:
         """The calls of a cmdlet that reached VMM or Hyper-V in this world."""
         return self.server.of(cmdlet)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_hurry() -> Iterator[None]:
+    """On a busy machine a PowerShell may take long to open and to answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("psrp.CONNECT", "psrp.ANSWER", "wire.QUICK", "wire.USUAL", "wire.LONG"):
+            patch.setattr(f"engine.vmm.{name}", HANGS)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -93,8 +93,9 @@ def abort(night, board, card):
 def everything_seen(night):
     looked_at(night)
     private = {u: [e.text for e in night.slack.ephemerals(u)] for u in night.slack.workspace.users}
-    # A board is drawn anew whenever something happens: how it looks just now is chance.
-    said = [m.shown if m.thread_ts else "a board" for m in night.slack.workspace.in_order()]
+    # Boards and open cards are drawn anew whenever something happens: how they look just now is
+    # chance, how many messages there are is not.
+    said = len(night.slack.workspace.in_order())
     return private, said, [(e.kind, e.by) for e in events.since(night.store)]
 
 
