@@ -160,6 +160,14 @@ class Night:
         tables = self.side.tables
         self.slack.wait_for(lambda: tables.inbox.next_inbound() is None and not tables.outbound())
 
+    def age_lookups(self, seconds: float) -> None:
+        """All that Slack said about people was said so long ago; no answer is in flight."""
+        asked = "SELECT count(*) FROM slack_lookups WHERE wanted IS NOT NULL"
+        rows = self.store.database()
+        self.slack.wait_for(lambda: rows.execute(asked).fetchone()[0] == 0)
+        with self.store.transaction() as db:
+            db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
+
     # --- the engine -----------------------------------------------------------------------
 
     def run(self, number: int = 1) -> Run:

@@ -19,11 +19,6 @@ def refusals(night):
     return [(e.by, e.text) for e in events.since(night.store) if e.kind == "refused"]
 
 
-def age(night, seconds):
-    with night.store.transaction() as db:
-        db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
-
-
 def test_slackbot_is_a_bot_though_slack_does_not_say_so():
     """It says what anybody, guests too, has it say: by a custom response, or a reminder."""
     slackbot = {"id": "USLACKBOT", "is_bot": False, "team_id": "T1"}
@@ -138,7 +133,7 @@ def test_whoever_left_the_group_does_not_start_a_minute_later(make_night, slack)
     night.start()
     night.ask_for("vm web01 to hv03 now")
     slack.group("movers", night.ravi)
-    age(night, 61)
+    night.age_lookups(61)
 
     night.say("vm web02 to hv03 now")
 
@@ -185,7 +180,7 @@ def test_in_a_channel_that_is_shared_with_another_organisation_nothing_starts(ma
 def test_a_channel_that_was_shared_since_starts_nothing_ten_minutes_later(night):
     night.ask_for("vm web01 to hv03 now")
     night.slack.share(night.ops)
-    age(night, 601)
+    night.age_lookups(601)
 
     night.say("vm web02 to hv03 now")
 
@@ -247,7 +242,7 @@ def test_whoever_may_not_start_may_not_say_yes_to_a_preview_either(night):
     night.say("host hv01 to hv02")
     night.told(night.dana, "would move")
     night.slack.workspace.profiles[night.dana] = {"is_restricted": True}
-    age(night, 3_601)
+    night.age_lookups(3_601)
 
     night.slack.click_private(night.dana, "draft.yes")
 

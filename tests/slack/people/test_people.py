@@ -18,12 +18,6 @@ def on_call(make_night, slack):
     return night
 
 
-def age(night, seconds):
-    """All that Slack said about people was said so long ago."""
-    with night.store.transaction() as db:
-        db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
-
-
 def asked_about_groups(night):
     return len(night.slack.calls("usergroups.users.list"))
 
@@ -48,7 +42,7 @@ def test_whoever_came_on_duty_meanwhile_decides_and_who_left_does_not(on_call):
     board = on_call.ask_for()
     card = on_call.card(board)
     on_call.slack.group("oncall", on_call.mei)
-    age(on_call, 61)
+    on_call.age_lookups(61)
 
     on_call.slack.click(on_call.ravi, card.ts, "approve")
 
@@ -75,7 +69,7 @@ def test_where_slack_does_not_say_who_is_on_call_nobody_decides_and_the_card_sta
     board = on_call.ask_for()
     card = on_call.card(board)
     on_call.slack.order("usergroups.users.list", "internal_error", times=50)
-    age(on_call, 61)
+    on_call.age_lookups(61)
 
     on_call.slack.click(on_call.ravi, card.ts, "approve")
 
@@ -95,7 +89,7 @@ def test_where_slack_does_not_say_who_is_on_call_nobody_decides_and_the_card_sta
 def test_a_typed_decision_is_checked_as_a_click_is(on_call):
     on_call.card(on_call.ask_for())
     on_call.slack.order("usergroups.users.list", "internal_error", times=50)
-    age(on_call, 61)
+    on_call.age_lookups(61)
 
     on_call.say("approve A1", by=on_call.ravi)
 
@@ -119,7 +113,7 @@ def test_while_a_card_is_open_the_answer_is_kept_fresh(on_call):
     on_call.settled()
     before = asked_about_groups(on_call)
 
-    age(on_call, 45)
+    on_call.age_lookups(45)
 
     on_call.slack.wait_for(lambda: asked_about_groups(on_call) > before)
 
@@ -153,7 +147,7 @@ def test_a_listed_person_whom_slack_does_not_describe_decides_nothing(night):
     card = night.card(night.ask_for())
     night.settled()
     night.slack.order("users.info", "missing_scope", times=50)
-    age(night, 3601)
+    night.age_lookups(3601)
 
     night.slack.click(night.ravi, card.ts, "approve")
 
