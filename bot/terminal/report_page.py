@@ -18,7 +18,7 @@ HOST = 12
 HEADS = ("VM", "from", "to", "kind", "attempts", "minutes", "outcome")
 NUMBERS = ("attempts", "minutes")
 BREAK = re.compile(r" (?!(?:s|min|h|d)\b)|(?<!\d) ")
-"""Where a line may end: not between a number and its unit."""
+"""Places where a line may end: not between a number and its unit."""
 
 
 def page(run: Mapping[str, Any]) -> list[str]:

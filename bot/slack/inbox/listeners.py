@@ -228,7 +228,7 @@ def _text(part: Payload, name: str) -> str:
 
 
 def _filled_in(kind: str, place: fields.Place, said: fields.Said) -> Payload:
-    """What a person filled in, as the body of a row."""
+    """Body of a row for a form that a person filled in."""
     return {
         "action": f"{kind}{buttons.SAID}",
         "value": place.value,

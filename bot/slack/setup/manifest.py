@@ -11,7 +11,7 @@ from engine.errors import Refused
 
 PATH = "/slack/events"
 EVENTS = {"app_mention": "hear @vmferry in threads, where no slash command can be typed"}
-"""What the app is told of without being called, and why."""
+"""Events that the app receives without being called, and why."""
 
 SHORTCUT = "run_status"
 SCOPES = {

@@ -46,7 +46,7 @@ def waited(told: Sequence[Event], end: float) -> dict[str, float]:
 
 
 OUTSIDE = frozenset({Wait.BACKUP, Wait.APPROVAL, Wait.FOREIGN, Wait.TRANSIENT})
-"""What nobody of us can shorten: a backup, a person's answer, somebody else's migration, a VM
+"""Waits that nobody of us can shorten: a backup, a person's answer, somebody else's migration, a VM
 between two states."""
 
 
