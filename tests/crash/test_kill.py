@@ -28,7 +28,7 @@ name = "hv02.corp.example"
 [[vm]]
 name = "web0{number}"
 host = "hv01"
-minutes = {3 + number}
+minutes = {0.6 + 0.2 * number:.1f}
 [[vm.nic]]
 [[vm.nic.acl]]
 action = "Allow"
@@ -72,7 +72,9 @@ MOMENTS = (
 @pytest.mark.parametrize("moment", spread(MOMENTS, 2, 5))
 def test_a_killed_engine_goes_on_and_starts_nothing_twice(tmp_path: Path, moment: str):
     (tmp_path / "fleet.toml").write_text(FLEET)
-    simulated = ["--fleet", str(tmp_path / "fleet.toml"), "--speed", "300"]
+    # Half an hour that nobody saw has a run come back paused. At this speed a busy machine would
+    # have to stand still for half a minute.
+    simulated = ["--fleet", str(tmp_path / "fleet.toml"), "--speed", "60"]
 
     kill_when(vmferry(tmp_path, *simulated), moment)
     kill_when(vmferry(tmp_path, *simulated), "attempt.issued")
