@@ -32,6 +32,7 @@ from engine.store.store import Store
 from engine.views import report
 
 LOOK_EVERY = 0.5
+SHORTEST = 8  # characters of a mark, as reports and cards show them
 
 
 @contextmanager
@@ -165,9 +166,6 @@ def _is_over(store: Store, run_id: int) -> bool:
 
 def _json(event: Event, start: float) -> str:
     return json.dumps(report.event_body(event, start), sort_keys=True, ensure_ascii=False)
-
-
-SHORTEST = 8  # characters of a mark, as reports and cards show them
 
 
 def verify(place: Place, mark: str) -> int:

@@ -36,8 +36,8 @@ def stands_out(key: str) -> bool:
     return is_direct(place_of(key)) and not key.startswith(("card:", "list:"))
 
 
-#: What the messages are that a key begins with, and what shows the same.
-_WHAT = {
+#: Names of messages by the beginning of their keys, and the verb that shows the same.
+NAMES = {
     "board": ("its board", "status {run}"),
     "card": ("the card of {about}", "approvals"),
     "list": ("the VMs of {about}", "approvals"),
@@ -48,11 +48,9 @@ _WHAT = {
     "review": ("the review of {about}", "events {run}"),
     "report": ("its report", "report {run}"),
 }
+OTHER = ("what failed", "status {run}")
 
-
-_ELSE = ("what failed", "status {run}")
-
-
+#: Messages that are said once and never drawn anew.
 ONCE = ("remind:", "escalate:", "look:")
 
 

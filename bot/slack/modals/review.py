@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.slack.kit.blocks import Block, date, escape, section
 from bot.slack.kit.buttons import REVIEW
 from bot.slack.kit.phrases import count, route, several
+from bot.slack.kit.refusals import NOTHING
 from bot.slack.modals.fields import REASON, VERDICT, Place, Said, field, metadata, plain, reason
 from bot.slack.people.mentions import mention
 from engine.commands.reviewing import Reviewed
@@ -13,7 +14,6 @@ from engine.policy.approvals.review import NOTE_LEAST
 
 IN_ORDER, NOT_IN_ORDER = "in_order", "not_in_order"
 _SAID = {IN_ORDER: "In order", NOT_IN_ORDER: "Not in order"}
-NOTHING = "Nothing changed."
 
 
 def review_form(review: Review, approval: Approval, record: RunRecord, place: Place) -> Block:

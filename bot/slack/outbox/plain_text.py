@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from bot.slack.kit.blocks import TEXT, fit
 from bot.slack.kit.buttons import APPROVE
-from bot.slack.kit.message_kinds import _ELSE, _WHAT, place_of
+from bot.slack.kit.message_kinds import NAMES, OTHER, place_of
 from bot.slack.kit.phrases import SPOKEN
 from bot.slack.outbox.rows import Outbound
 
@@ -72,7 +72,7 @@ def given_up(out: Outbound, code: str) -> str:
     """Sentence for the audit: what is not told in Slack, and where it can be read."""
     run = f"R{out.run}"
     kind, _, about = out.key.partition(":")
-    what, verb = _WHAT.get(kind, _ELSE)
+    what, verb = NAMES.get(kind, OTHER)
     what = what.format(about=about.partition("@")[0].split(":")[0])
     where = f" in {place_of(out.key)}" if place_of(out.key) else ""
     return (
