@@ -18,11 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sqlite_utils import Database
-
 from bot.slack.kit.loop import Loop
 from bot.slack.schema import create_tables
 from engine.clock import Clock
+from engine.store.database import Database
 from engine.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -60,23 +59,23 @@ class Pages:
         if not self.wanted:
             return False
         written = db.execute(
-            "INSERT OR IGNORE INTO slack_pages (key, body, due) VALUES (?, ?, ?)",
+            "INSERT INTO slack_pages (key, body, due) VALUES (?, ?, ?)"
+            " ON CONFLICT (key) DO NOTHING",
             [page.key, json.dumps(page.body), self.wall.now()],
         )
-        return written.rowcount == 1
+        return written == 1
 
     def next_due(self) -> tuple[str, str, float, int] | None:
         """Key, body, when and how often tried of the page that is to be sent next: the one that is
         due first. No pause is so long that a page is due later than ``LONGEST`` from now: then the
         clock was set back, and it is due at once."""
         now = self.wall.now()
-        rows = self.store.database().query(
-            "SELECT key, body, tries, CASE WHEN due > :latest THEN :now ELSE due END AS due"
-            " FROM slack_pages WHERE done IS NULL ORDER BY 4, rowid LIMIT 1",
-            {"now": now, "latest": now + LONGEST},
+        rows = self.store.query(
+            "SELECT key, body, tries, CASE WHEN due > ? THEN ? ELSE due END AS due"
+            " FROM slack_pages WHERE done IS NULL ORDER BY 4, key LIMIT 1",
+            [now + LONGEST, now],
         )
-        row = next(iter(rows), None)
-        return (row["key"], row["body"], row["due"], row["tries"]) if row else None
+        return next(((r["key"], r["body"], r["due"], r["tries"]) for r in rows), None)
 
     def sent(self, key: str) -> None:
         """The pager took it."""

@@ -9,6 +9,9 @@
     |   +-- StoreNewer     written by a newer VMFerry
     |   +-- StoreCorrupt   not a database, or a damaged one
     |   +-- StoreLocked    another engine advances it
+    |   +-- StoreBusy      somebody held it for too long; nothing was written, try again
+    |   +-- StoreUnwritable  a full or broken disk; nothing was written, try again
+    |   +-- StoreConflict  a row that the tables forbid: a bug, or the last fence against one
     |   +-- Overtaken      a person decided while we planned; nothing was written, plan again
     |   +-- Fenced         our lease was taken over: what we wanted to write is void
     +-- IllegalTransition  a bug: a state change that the tables do not allow
@@ -69,6 +72,18 @@ class StoreCorrupt(StoreError):
 
 class StoreLocked(StoreError):
     """Another engine advances this database; reading and asking work beside it."""
+
+
+class StoreBusy(StoreError):
+    """Somebody else held the database for too long. Nothing was written; try again."""
+
+
+class StoreUnwritable(StoreError):
+    """The disk is full or broken, or the file is read-only. Nothing was written; try again."""
+
+
+class StoreConflict(StoreError):
+    """The tables forbid a row, such as a second move of a VM in flight. Nothing was written."""
 
 
 class Fenced(StoreError):

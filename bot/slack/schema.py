@@ -15,8 +15,7 @@ migrations = Migrations("vmferry.slack")
 
 def create_tables(store: Store) -> None:
     """Create or upgrade all tables, in one transaction. Idempotent."""
-    with store.transaction() as db:
-        migrations.apply(db)
+    store.migrate(migrations)
 
 
 @migrations()
@@ -127,4 +126,25 @@ _ONCE_APART = (
          key TEXT PRIMARY KEY, run INTEGER NOT NULL, text TEXT NOT NULL,
          blocks TEXT NOT NULL) STRICT""",
     "CREATE INDEX IF NOT EXISTS slack_standing_run ON slack_standing (run)",
+)
+
+
+@migrations()
+def m009_one_word_one_meaning(db: Database) -> None:
+    """Name tables and columns as the code does now; none is called as PostgreSQL's ``user``.
+
+    ``slack_runs.closed``: the last message about a run is in the outbox.
+    """
+    for statement in _RENAMES:
+        db.execute(statement)
+
+
+_RENAMES = (
+    "ALTER TABLE slack_outbox RENAME COLUMN user TO recipient",
+    "ALTER TABLE slack_runs RENAME COLUMN told TO closed",
+    "ALTER TABLE slack_drafts RENAME TO slack_confirmations",
+    "ALTER TABLE slack_away RENAME TO slack_outage",
+    "ALTER TABLE slack_standing RENAME TO slack_buttons",
+    "DROP INDEX slack_standing_run",
+    "CREATE INDEX slack_buttons_run ON slack_buttons (run)",
 )

@@ -56,7 +56,9 @@ class SlackSide:
         self.publisher = Publisher(self.tables, service, settings, clock, wall, pace, self._told)
         url_of_pager = slack.pager_url.get_secret_value()
         self.pager = Pager(self.publisher.pages, url_of_pager, pace.again)
-        self.worker = Worker(self.tables, service, settings, clock, self._worked, wall)
+        self.worker = Worker(
+            self.tables, service, settings, clock, self._worked, wall, pace.patience
+        )
         listeners = Listeners(
             self.tables.inbox, urls, clock, slack.command, self.worker.loop.knock, wall
         )

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlite_utils import Database
-
+from engine.store.database import Database
 from engine.store.store import Store
 
 Point = Literal["before", "after"]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from sqlite_utils import Database
-
 from engine.errors import StoreError
 from engine.model import Event
 from engine.store import codec
+from engine.store.database import Database
 from engine.store.store import Store
 
 GENESIS = "0" * 64
@@ -43,8 +42,8 @@ def append(
     detail: Mapping[str, object] | None = None,
 ) -> int:
     """Add one event inside the caller's transaction; returns its number."""
-    last = next(db.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"), None)
-    seq, prev = (last["seq"] + 1, last["hash"]) if last else (1, GENESIS)
+    last = db.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
+    seq, prev = (last[0]["seq"] + 1, last[0]["hash"]) if last else (1, GENESIS)
     body = {
         "seq": seq,
         "at": float(at),
@@ -55,47 +54,42 @@ def append(
         "text": text,
         "detail": codec.dumps(detail or {}),
     }
-    db.table("events").insert({**body, "prev": prev, "hash": _digest(prev, body)})
-    return seq
+    return db.insert("events", {**body, "prev": prev, "hash": _digest(prev, body)}, "seq")
 
 
 def since(store: Store, seq: int = 0, run: int | None = None) -> tuple[Event, ...]:
     """Events after number ``seq``, oldest first; of one run if named."""
-    sql = "SELECT * FROM events WHERE seq > :seq"
-    if run is not None:
-        sql += " AND run = :run"
-    rows = store.database().query(sql + " ORDER BY seq", {"seq": seq, "run": run})
+    of_run, values = ("", [seq]) if run is None else (" AND run = ?", [seq, run])
+    rows = store.query(f"SELECT * FROM events WHERE seq > ?{of_run} ORDER BY seq", values)
     return tuple(codec.event(row) for row in rows)
 
 
 def latest(store: Store, most: int, run: int | None = None) -> tuple[Event, ...]:
     """The last ``most`` events, oldest first; of one run if named."""
-    where = "" if run is None else "WHERE run = :run"
-    rows = store.database().query(
-        f"SELECT * FROM events {where} ORDER BY seq DESC LIMIT :most", {"most": most, "run": run}
-    )
-    return tuple(codec.event(row) for row in reversed(list(rows)))
+    of_run, values = ("", [most]) if run is None else ("WHERE run = ? ", [run, most])
+    rows = store.query(f"SELECT * FROM events {of_run}ORDER BY seq DESC LIMIT ?", values)
+    return tuple(codec.event(row) for row in reversed(rows))
 
 
 def head(store: Store) -> str:
     """The hash of the newest event; zeros where there is none."""
-    row = next(store.database().query("SELECT hash FROM events ORDER BY seq DESC LIMIT 1"), None)
-    return str(row["hash"]) if row else GENESIS
+    rows = store.query("SELECT hash FROM events ORDER BY seq DESC LIMIT 1")
+    return str(rows[0]["hash"]) if rows else GENESIS
 
 
 def marked(store: Store, mark: str) -> Event | None:
     """The event whose hash begins so (lower-case hexadecimal)."""
-    rows = store.database().query(
+    rows = store.query(
         "SELECT * FROM events WHERE substr(hash, 1, ?) = ? ORDER BY seq DESC LIMIT 1",
         [len(mark), mark],
     )
-    return next((codec.event(row) for row in rows), None)
+    return codec.event(rows[0]) if rows else None
 
 
 def verify(store: Store) -> int:
     """Walk the whole chain; returns the number of events. Raises ``AuditBroken``."""
     prev, count = GENESIS, 0
-    for row in store.database().query("SELECT * FROM events ORDER BY seq"):
+    for row in store.query("SELECT * FROM events ORDER BY seq"):
         body = {k: v for k, v in row.items() if k not in ("prev", "hash")}
         count += 1
         if row["seq"] != count:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from sqlite_utils import Database
 
 from engine.errors import Fenced, StoreLocked
+from engine.store.database import Database
 from engine.store.store import Store
 
 _LEASE_SECONDS = 60.0
@@ -30,10 +30,11 @@ class Fence:
 
     def check(self, db: Database) -> None:
         """Raise ``Fenced`` if another engine took over; call it inside the writing transaction."""
-        row = next(db.query("SELECT epoch FROM leases WHERE vmm = ?", [self.vmm]), None)
-        if row is None or row["epoch"] != self.epoch:
+        rows = db.query("SELECT epoch FROM leases WHERE vmm = ?", [self.vmm])
+        newest = rows[0]["epoch"] if rows else None
+        if newest != self.epoch:
             raise Fenced(
-                f"Another engine took over {self.vmm} (epoch {row and row['epoch']}, ours "
+                f"Another engine took over {self.vmm} (epoch {newest}, ours "
                 f"{self.epoch}). What this one wanted to write is void."
             )
 
@@ -56,14 +57,14 @@ class Advancing:
             ) from None
         holder = f"{socket.gethostname()}:{os.getpid()}"
         with self._store.transaction() as db:
-            db.execute(
+            (lease,) = db.query(
                 """INSERT INTO leases (vmm, epoch, holder, lease_until) VALUES (?, 1, ?, ?)
-                   ON CONFLICT (vmm) DO UPDATE SET epoch = epoch + 1, holder = excluded.holder,
-                   lease_until = excluded.lease_until""",
+                   ON CONFLICT (vmm) DO UPDATE SET epoch = leases.epoch + 1,
+                   holder = excluded.holder, lease_until = excluded.lease_until
+                   RETURNING epoch""",
                 [vmm, holder, now + _LEASE_SECONDS],
             )
-            row = next(db.query("SELECT epoch FROM leases WHERE vmm = ?", [vmm]))
-        return Fence(vmm, row["epoch"])
+        return Fence(vmm, lease["epoch"])
 
     def release(self) -> None:
         """Let the next engine in. Idempotent."""

@@ -51,14 +51,14 @@ class Pen(MovePen):
     def keep_fleet(self, fleet: Fleet) -> None:
         """The last observation, for names and views."""
         row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.fleet_to_json(fleet)}
-        self.db.table("fleets").upsert(row, pk="vmm")
+        self.db.upsert("fleets", row, "vmm")
 
     def expect(self, records: Sequence[RunRecord]) -> None:
         """Raise ``Overtaken`` if a person changed what a plan was made of: a run, a move, an
         approval. What was decided on is then no longer so."""
         for record in records:
             run = record.run
-            row = next(self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id]))
+            (row,) = self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id])
             same = (row["state"], row["options"]) == (
                 str(run.state),
                 codec.options_to_json(run.options),
@@ -82,7 +82,7 @@ class Pen(MovePen):
         """Write the rights that were found on one host."""
         ok = None if rights.ok is None else int(rights.ok)
         row = {"vmm": vmm, "host": rights.host, "at": rights.at, "ok": ok, "why": rights.why}
-        self.db.table("rights").upsert(row, pk=("vmm", "host"))
+        self.db.upsert("rights", row, "vmm", "host")
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class Pen(MovePen):
             "created": self.now,
             "started": self.now if state is RunState.ACTIVE else None,
         }
-        run = self.insert("runs", row)
+        run = self.db.insert("runs", row)
         self.event(f"run.{state}", request, run=run, by=by)
         return run
 
@@ -123,7 +123,7 @@ class Pen(MovePen):
             change["started"] = self.now
         if replace(run, state=state).over or run.over:
             change["ended"] = self.now if replace(run, state=state).over else None
-        self.update("runs", run.id, change)
+        self.db.update("runs", run.id, change)
         self.event(f"run.{state}", text, run=run.id, by=by)
 
     def resume_run(self, run: Run, text: str, by: str) -> None:
@@ -143,12 +143,12 @@ class Pen(MovePen):
             "empty": "[]",
             "aborting": 0,
         }
-        self.update("runs", run.id, change)
+        self.db.update("runs", run.id, change)
         # What was waited for through the pause has its whole limit from now on.
         self.db.execute(
-            f"""UPDATE moves SET wait_credit = wait_since - :now WHERE run = :run
+            f"""UPDATE moves SET wait_credit = wait_since - ? WHERE run = ?
                AND state = 'pending' AND wait NOT IN ({_INTERRUPTING})""",
-            {"now": self.now, "run": run.id},
+            [self.now, run.id],
         )
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
 
@@ -157,20 +157,20 @@ class Pen(MovePen):
         is looked at anew: rights, and ways that were broken."""
         steered = tuple(dict.fromkeys((*run.steered, by)))
         change = {"steered": codec.dumps(steered), "resumed": self.now}
-        self.update("runs", run.id, change)
+        self.db.update("runs", run.id, change)
 
     def abort_run(self, run: Run) -> None:
         """Mark the run so that its migrations in flight are stopped, too."""
-        self.update("runs", run.id, {"aborting": 1})
+        self.db.update("runs", run.id, {"aborting": 1})
 
     def change_run(self, run: Run, options: Options, text: str, by: str) -> None:
         """Change the run's options from now on."""
-        self.update("runs", run.id, {"options": codec.options_to_json(options)})
+        self.db.update("runs", run.id, {"options": codec.options_to_json(options)})
         self.event("run.changed", text, run=run.id, by=by)
 
     def hand_over(self, run: Run, owner: str, text: str) -> None:
         """Hand the run over: the new owner is notified and pinged from now on."""
-        self.update("runs", run.id, {"owner": owner})
+        self.db.update("runs", run.id, {"owner": owner})
         self.event("run.changed", text, run=run.id, by=owner)
 
     def note_back(self, run: int, gap: float) -> None:
@@ -180,15 +180,15 @@ class Pen(MovePen):
             [self.now, gap, run],
         )
         self.db.execute(
-            f"""UPDATE moves SET down_since = down_since + :gap, wait_credit = wait_credit -
-               CASE WHEN wait IS NULL OR wait IN ({_INTERRUPTING}) THEN 0 ELSE :gap END
-               WHERE run = :run""",
-            {"gap": gap, "run": run},
+            f"""UPDATE moves SET down_since = down_since + ?, wait_credit = wait_credit -
+               CASE WHEN wait IS NULL OR wait IN ({_INTERRUPTING}) THEN 0 ELSE ? END
+               WHERE run = ?""",
+            [gap, gap, run],
         )
 
     def note_quiet(self, run: int, at: float | None) -> None:
         """Note since when this run waits for nothing but people."""
-        self.update("runs", run, {"quiet_since": at})
+        self.db.update("runs", run, {"quiet_since": at})
 
     def note_empty(
         self, run: Run, hosts: tuple[str, ...], first: float | None, proven: bool
@@ -197,11 +197,11 @@ class Pen(MovePen):
         if not proven:
             change = {"empty_first": first, "empty_seen": codec.dumps(hosts)}
             forgotten = {} if hosts else {"empty": "[]"}
-            self.update("runs", run.id, {**change, **forgotten})
+            self.db.update("runs", run.id, {**change, **forgotten})
             return
         known = tuple(dict.fromkeys((*run.empty, *hosts)))
         change = {"empty": codec.dumps(known), "empty_first": None, "empty_seen": "[]"}
-        self.update("runs", run.id, change)
+        self.db.update("runs", run.id, change)
         for host in hosts:
             if host in run.empty:
                 continue
@@ -220,7 +220,7 @@ class Pen(MovePen):
             "vms": codec.dumps(vm_ids),
             "requested": self.now,
         }
-        approval = self.insert("approvals", row)
+        approval = self.db.insert("approvals", row)
         text = f"A{approval}: approve moving powered-down {', '.join(names)}?"
         detail = {"approval": approval, "vms": list(names), "digest": digest}
         self.event("approval.requested", text, run=run, detail=detail)
@@ -249,7 +249,7 @@ class Pen(MovePen):
         }
         if glass:
             change["glass"] = 1
-        self.update("approvals", approval.id, change)
+        self.db.update("approvals", approval.id, change)
         detail: dict[str, object] = {"approval": approval.id, "reason": reason}
         if glass:
             detail["break_glass"] = True
@@ -258,7 +258,7 @@ class Pen(MovePen):
 
     def _open_review(self, approval: Approval, by: str, why: str) -> None:
         row = {"approval": approval.id, "run": approval.run, "broken_by": by, "why": why}
-        self.db.table("reviews").insert({**row, "broken": self.now})
+        self.db.insert("reviews", {**row, "broken": self.now}, "approval")
         text = f'{by} broke the glass for {approval.label}: "{why}". A second person reviews that.'
         detail = {"approval": approval.id, "reason": why}
         self.event("glass.broken", text, run=approval.run, by=by, detail=detail)
@@ -268,13 +268,14 @@ class Pen(MovePen):
         if not review.is_open:
             raise Overtaken(f"{review.label} was reviewed before.")
         change = {"by": by, "at": self.now, "in_order": int(in_order), "note": note}
-        self.update("reviews", review.approval, change)
+        self.db.update("reviews", review.approval, change, "approval")
         detail = {"approval": review.approval, "in_order": in_order, "note": note}
         self.event("glass.reviewed", text, run=review.run, by=by, detail=detail)
 
     def vote(self, approval: int, by: str, verdict: str, answer: str) -> None:
         """One click; ``answer`` is ``ok`` or why it changed nothing. Both are kept."""
-        self.db.table("votes").insert(
+        self.db.insert(
+            "votes",
             {
                 "approval": approval,
                 "by": by,
@@ -282,5 +283,5 @@ class Pen(MovePen):
                 "at": self.now,
                 "counted": int(answer == "ok"),
                 "answer": answer,
-            }
+            },
         )

@@ -45,7 +45,7 @@ class AttemptPen(PenBase):
             "begun": self.now,
             "not_after": not_after,
         }
-        attempt = self.insert("attempts", row)
+        attempt = self.db.insert("attempts", row)
         detail = {"attempt": attempt, "attempt_kind": str(kind), "destination": destination}
         where = (
             f" {short(source)} → {short(destination)}" if destination else f" on {short(source)}"
@@ -55,7 +55,7 @@ class AttemptPen(PenBase):
 
     def issue_attempt(self, move: Move, attempt: int, job: str | None) -> None:
         """The start was accepted; VMM's job, where it said one."""
-        self.update("attempts", attempt, {"job": job})
+        self.db.update("attempts", attempt, {"job": job})
         detail = {"attempt": attempt, "job": job}
         self.move_event(move, "attempt.issued", f"{move.vm}: VMM runs job {job or '?'}", detail)
 
@@ -70,7 +70,7 @@ class AttemptPen(PenBase):
     ) -> None:
         """The outcome of an attempt, as observed."""
         change = {"ended": self.now, "result": str(result), "error": error}
-        self.update("attempts", attempt, {**change, "detail": codec.dumps(detail or {})})
+        self.db.update("attempts", attempt, {**change, "detail": codec.dumps(detail or {})})
         text = f"{move.vm}: {kind} {result}" + (f". {error}" if error else "")
         body = {"attempt": attempt, "attempt_kind": str(kind), "result": str(result)}
         self.move_event(move, "attempt.ended", text, body)
@@ -81,12 +81,12 @@ class AttemptPen(PenBase):
         open_still = self.db.query(
             "SELECT id FROM attempts WHERE id = ? AND ended IS NULL", [attempt.id]
         )
-        if next(open_still, None) is None:
+        if not open_still:
             return
         error = attempt.error or "Nothing of it runs any more"
         change = {"ended": self.now, "result": str(Result.LOST), "error": error}
-        self.update("attempts", attempt.id, change)
-        row = next(self.db.query("SELECT vm FROM moves WHERE id = ?", [attempt.move]))
+        self.db.update("attempts", attempt.id, change)
+        (row,) = self.db.query("SELECT vm FROM moves WHERE id = ?", [attempt.move])
         text = f"{row['vm']}: {attempt.kind} lost. {error}"
         detail = {
             "vm_id": attempt.vm_id,
@@ -98,7 +98,7 @@ class AttemptPen(PenBase):
 
     def doubt_attempt(self, move: Move, attempt: int, error: str) -> None:
         """Doubt a start that nobody answered: it stays open until its result is observed."""
-        self.update("attempts", attempt, {"error": error})
+        self.db.update("attempts", attempt, {"error": error})
         text = f"{move.vm}: no answer to the start; looking what became of it. {error}"
         self.move_event(move, "attempt.issued", text, {"attempt": attempt, "job": None})
 
@@ -109,8 +109,7 @@ class AttemptPen(PenBase):
                AND kind IN ('live', 'cold') ORDER BY id DESC LIMIT 1""",
             [move.id],
         )
-        row = next(rows, None)
-        return codec.attempt(row) if row else None
+        return codec.attempt(rows[0]) if rows else None
 
     def note_repair(self, move: Move, adapter: str, what: str, value: str) -> None:
         """One thing of the network that was put back."""
@@ -130,4 +129,4 @@ class AttemptPen(PenBase):
             "network": codec.network_to_json(network),
             "taken": self.now,
         }
-        self.db.table("networks").upsert(row, pk=("run", "vm_id", "role"))
+        self.db.upsert("networks", row, "run", "vm_id", "role")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlite_utils import Database
-
 from engine.store import events
+from engine.store.database import Database
 
 
 class PenBase:
@@ -29,14 +28,3 @@ class PenBase:
         events.append(
             self.db, at=self.now, kind=kind, text=text, run=run, vm=vm, by=by, detail=detail
         )
-
-    def update(self, table: str, key: int, change: Mapping[str, object]) -> None:
-        """Change a row by its number."""
-        self.db.table(table).update(key, dict(change))
-
-    def insert(self, table: str, row: Mapping[str, object]) -> int:
-        """Insert and say the new row's number."""
-        key = self.db.table(table).insert(dict(row)).last_pk
-        if not isinstance(key, int):
-            raise TypeError(f"{table} gave no number for a new row")
-        return key

@@ -40,7 +40,7 @@ class MovePen(AttemptPen):
             "disk_mb": vm.disk_mb,
             "created": self.now,
         }
-        move = self.insert("moves", row)
+        move = self.db.insert("moves", row)
         if adopted:
             text = f"{vm.name} appeared on {short(source)} and joins the run."
             self.event("move.adopted", text, run=run, vm=vm.name, detail={"vm_id": vm.id})
@@ -48,14 +48,14 @@ class MovePen(AttemptPen):
 
     def note_power(self, move: Move, power: Power, down_since: float | None) -> None:
         """The first look at a VM's power, or a change since."""
-        self.update("moves", move.id, {"power": power, "down_since": down_since})
+        self.db.update("moves", move.id, {"power": power, "down_since": down_since})
 
     def hold(self, move: Move, wait: Wait, text: str, seen: float | None = None) -> None:
         """The move waits. Only a changed code makes an event. ``seen``: when it was last looked
         at, where that was not now."""
         if move.wait is wait:
             if move.wait_text != text:
-                self.update("moves", move.id, {"wait_text": text, "wait_noted": self.now})
+                self.db.update("moves", move.id, {"wait_text": text, "wait_noted": self.now})
             return
         begun = waits.begin(move, wait, self.now, seen)
         change = {
@@ -66,17 +66,17 @@ class MovePen(AttemptPen):
             "wait_kept": str(begun.wait_kept) if begun.wait_kept else None,
             "wait_credit": begun.wait_credit,
         }
-        self.update("moves", move.id, change)
+        self.db.update("moves", move.id, change)
         self.move_event(move, "move.waiting", f"{move.vm} waits: {text}", {"wait": str(wait)})
 
     def end_wait(self, move: Move) -> None:
         """End the wait of a move that goes on as before."""
-        self.update("moves", move.id, _NO_WAIT)
+        self.db.update("moves", move.id, _NO_WAIT)
 
     def call_out(self, move: Move, text: str) -> None:
         """Note once for people that the move has waited long without any change; it goes on
         waiting."""
-        self.update("moves", move.id, {"wait_noted": None})
+        self.db.update("moves", move.id, {"wait_noted": None})
         detail = {"wait": str(move.wait), "called_out": True}
         self.move_event(move, "move.waiting", f"{move.vm} still waits: {text}", detail)
 
@@ -110,7 +110,7 @@ class MovePen(AttemptPen):
             change["settled"] = None  # somebody has to look once more
         if outcome is not None:
             change |= {"outcome": str(outcome), "sentence": text, "next": next_step}
-        self.update("moves", move.id, change)
+        self.db.update("moves", move.id, change)
         detail = {"outcome": str(outcome)} if outcome else {}
         self.move_event(move, f"move.{state}", text, {**detail, "host": host or move.host}, by)
 
@@ -142,7 +142,7 @@ class MovePen(AttemptPen):
         states.check("move", states.MOVE, move.state, state)
         blank = {"state": str(state), "outcome": None, "sentence": "", "next": ""}
         ask = {"stop_asked": None, "down_since": None, "power": None}
-        self.update("moves", move.id, {**blank, **ask, **change})
+        self.db.update("moves", move.id, {**blank, **ask, **change})
 
     def leave_move(self, move: Move, text: str, by: str) -> None:
         """Leave it where it is: a person takes it out of the run."""
@@ -152,14 +152,14 @@ class MovePen(AttemptPen):
     def clear_damage(self, move: Move) -> None:
         """Clear the damage: a person said go on, and the host takes VMs again."""
         todo = restoring.once_cleared(move.next)
-        self.update("moves", move.id, {"cleared": self.now, "next": todo})
+        self.db.update("moves", move.id, {"cleared": self.now, "next": todo})
 
     def note_stop(self, move: Move, job: str, text: str) -> None:
         """Note that VMM was asked to stop the move's job; whether it did is observed."""
-        self.update("moves", move.id, {"stop_asked": self.now})
+        self.db.update("moves", move.id, {"stop_asked": self.now})
         self.move_event(move, "attempt.stopping", text, {"job": job})
 
     def _state_of(self, move: Move) -> MoveState:
         """A move turned earlier in this step is no longer in the state that the plan saw."""
-        row = next(self.db.query("SELECT state FROM moves WHERE id = ?", [move.id]))
+        (row,) = self.db.query("SELECT state FROM moves WHERE id = ?", [move.id])
         return MoveState(row["state"])

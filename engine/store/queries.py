@@ -21,6 +21,7 @@ from engine.model import (
     RunRecord,
 )
 from engine.store import codec
+from engine.store.database import Row
 from engine.store.store import Store
 
 _ENDS = tuple(str(s) for s in RUN_ENDS)
@@ -29,14 +30,14 @@ _UNFINISHED = f"state NOT IN ({', '.join('?' * len(_ENDS))})"
 
 def run(store: Store, run_id: int) -> Run | None:
     """One run, or ``None``."""
-    row = next(store.database().query("SELECT * FROM runs WHERE id = ?", [run_id]), None)
-    return codec.run(row) if row else None
+    rows = store.query("SELECT * FROM runs WHERE id = ?", [run_id])
+    return codec.run(rows[0]) if rows else None
 
 
 def runs(store: Store, unfinished: bool = False) -> tuple[Run, ...]:
     """All runs, oldest first; only those that have not ended if asked."""
     where, args = (f"WHERE {_UNFINISHED}", list(_ENDS)) if unfinished else ("", [])
-    rows = store.database().query(f"SELECT * FROM runs {where} ORDER BY id", args)
+    rows = store.query(f"SELECT * FROM runs {where} ORDER BY id", args)
     return tuple(codec.run(row) for row in rows)
 
 
@@ -57,20 +58,13 @@ def _records(store: Store, chosen: Iterable[Run]) -> list[RunRecord]:
     ids = [r.id for r in chosen]
     if not ids:
         return []
-    db = store.database()
     marks = ", ".join("?" * len(ids))
-    inside = db.conn.in_transaction
-    if not inside:
-        db.execute("BEGIN")
-    try:
+    with store.database().snapshot() as db:
         moves = [codec.move(r) for r in db.query(_sql("moves", marks, "id"), ids)]
         attempts = [codec.attempt(r) for r in db.query(_sql("attempts", marks, "id"), ids)]
-        networks = list(db.query(_sql("networks", marks, "vm_id"), ids))
+        networks = db.query(_sql("networks", marks, "vm_id"), ids)
         reviews = [codec.review(r) for r in db.query(_sql("reviews", marks, "approval"), ids)]
         approvals = [codec.approval(r) for r in db.query(_sql("approvals", marks, "id"), ids)]
-    finally:
-        if not inside:
-            db.conn.rollback()
     return [_assemble(one, moves, attempts, networks, approvals, reviews) for one in chosen]
 
 
@@ -82,7 +76,7 @@ def _assemble(
     one: Run,
     moves: list[Move],
     attempts: list[Attempt],
-    networks: list[dict[str, object]],
+    networks: list[Row],
     approvals: list[Approval],
     reviews: list[Review],
 ) -> RunRecord:
@@ -112,7 +106,7 @@ def _assemble(
 def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
     """LIVE and COLD attempts that are open though their move has ended, of all runs: nobody saw
     their result."""
-    rows = store.database().query(
+    rows = store.query(
         """SELECT attempts.* FROM attempts JOIN moves ON moves.id = attempts.move
            JOIN runs ON runs.id = attempts.run
            WHERE attempts.ended IS NULL AND attempts.kind IN ('live', 'cold')
@@ -126,7 +120,7 @@ def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
 def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
     """VMs whose location a move lost and that nobody has settled, with all hosts of its run. The
     result of another run says nothing: a move with a later number may have ended long before."""
-    rows = store.database().query(
+    rows = store.query(
         """SELECT moves.vm_id, moves.run, moves.host, runs.sources, runs.destinations
            FROM moves JOIN runs ON runs.id = moves.run
            WHERE moves.state = 'unknown' AND moves.settled IS NULL AND runs.vmm = ?
@@ -139,7 +133,7 @@ def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
 def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
     """VMs that were damaged on a host, of all runs, about which nobody has said go on; those that
     are looked at again (``MoveRecord.looked_at_again``), too: nobody knows yet."""
-    rows = store.database().query(
+    rows = store.query(
         """SELECT moves.run, moves.vm, moves.host FROM moves JOIN runs ON runs.id = moves.run
            WHERE moves.cleared IS NULL AND runs.vmm = ? AND moves.host IS NOT NULL
            AND (moves.state = 'damaged' OR moves.state = 'restoring' AND moves.retried IS NOT NULL
@@ -154,7 +148,7 @@ def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
 def verdicts(store: Store, vmm: str) -> dict[str, Move]:
     """VMs that wait in an unfinished run, with the latest move of theirs that ended on a
     destination (done or damaged), whichever run it was in."""
-    rows = store.database().query(
+    rows = store.query(
         """SELECT moves.* FROM moves JOIN runs ON runs.id = moves.run
            WHERE moves.state IN ('done', 'damaged') AND runs.vmm = ?
            AND moves.vm_id IN (SELECT vm_id FROM moves WHERE state = 'pending')
@@ -166,33 +160,32 @@ def verdicts(store: Store, vmm: str) -> dict[str, Move]:
 
 def rights(store: Store, vmm: str) -> tuple[Rights, ...]:
     """Rights last found on each host."""
-    rows = store.database().query("SELECT * FROM rights WHERE vmm = ? ORDER BY host", [vmm])
+    rows = store.query("SELECT * FROM rights WHERE vmm = ? ORDER BY host", [vmm])
     return tuple(codec.rights(row) for row in rows)
 
 
 def beat(store: Store, vmm: str) -> float | None:
     """Time at which an engine last advanced this VMM server, or tried to; ``None``: never."""
-    row = next(store.database().query("SELECT beat FROM leases WHERE vmm = ?", [vmm]), None)
-    return row["beat"] if row else None
+    rows = store.query("SELECT beat FROM leases WHERE vmm = ?", [vmm])
+    return rows[0]["beat"] if rows else None
 
 
 def newest(store: Store) -> float:
     """Time of the newest event of this database; 0: there is none."""
-    (at,) = store.database().execute("SELECT coalesce(max(at), 0) FROM events").fetchone()
-    return float(at)
+    (row,) = store.query("SELECT coalesce(max(at), 0) AS at FROM events")
+    return float(row["at"])
 
 
 def fleet(store: Store, vmm: str) -> Fleet | None:
     """The last observation of this VMM server: names, pickers and views read it."""
-    row = next(store.database().query("SELECT body FROM fleets WHERE vmm = ?", [vmm]), None)
-    return codec.fleet_from_json(row["body"]) if row else None
+    rows = store.query("SELECT body FROM fleets WHERE vmm = ?", [vmm])
+    return codec.fleet_from_json(rows[0]["body"]) if rows else None
 
 
 def approval(store: Store, approval_id: int) -> Approval | None:
     """One approval, or ``None``."""
-    rows = store.database().query("SELECT * FROM approvals WHERE id = ?", [approval_id])
-    row = next(rows, None)
-    return codec.approval(row) if row else None
+    rows = store.query("SELECT * FROM approvals WHERE id = ?", [approval_id])
+    return codec.approval(rows[0]) if rows else None
 
 
 def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
@@ -200,31 +193,29 @@ def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
     asked = approval(store, approval_id)
     if asked is None:
         return ()
-    rows = store.database().query("SELECT vm_id, vm FROM moves WHERE run = ?", [asked.run])
+    rows = store.query("SELECT vm_id, vm FROM moves WHERE run = ?", [asked.run])
     names = {row["vm_id"]: row["vm"] for row in rows}
     return tuple(names.get(vm_id, vm_id) for vm_id in asked.vms)
 
 
 def open_approvals(store: Store) -> tuple[Approval, ...]:
     """Questions that nobody has decided yet, oldest first."""
-    rows = store.database().query("SELECT * FROM approvals WHERE state = 'requested' ORDER BY id")
+    rows = store.query("SELECT * FROM approvals WHERE state = 'requested' ORDER BY id")
     return tuple(codec.approval(row) for row in rows)
 
 
 def review(store: Store, approval_id: int) -> Review | None:
     """The review of this approval, where the glass was broken for it."""
-    rows = store.database().query("SELECT * FROM reviews WHERE approval = ?", [approval_id])
-    return next(map(codec.review, rows), None)
+    rows = store.query("SELECT * FROM reviews WHERE approval = ?", [approval_id])
+    return codec.review(rows[0]) if rows else None
 
 
 def open_reviews(store: Store) -> tuple[Review, ...]:
     """Break-glass approvals that no second person has reviewed, the oldest first."""
-    rows = store.database().query("SELECT * FROM reviews WHERE at IS NULL ORDER BY approval")
+    rows = store.query("SELECT * FROM reviews WHERE at IS NULL ORDER BY approval")
     return tuple(map(codec.review, rows))
 
 
-def votes(store: Store, approval_id: int) -> tuple[dict[str, object], ...]:
+def votes(store: Store, approval_id: int) -> tuple[Row, ...]:
     """Every click on this approval, counted or not, oldest first."""
-    return tuple(
-        store.database().query("SELECT * FROM votes WHERE approval = ? ORDER BY id", [approval_id])
-    )
+    return tuple(store.query("SELECT * FROM votes WHERE approval = ? ORDER BY id", [approval_id]))

@@ -11,6 +11,7 @@ from bot.slack.kit.buttons import APPROVE
 from bot.standin.values import Message, buttons
 from tests.bench.crowd import Crowd, Json
 from tests.bench.table import Row, at_most, exactly, quantile, told
+from tests.hangs import HANGS
 from tests.served import OnSlack
 
 LANES = 8
@@ -40,14 +41,14 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
         words = ["tests.bench.hung", str(folder), str(2 * runs), "--db", str(folder / "night.db")]
         words += ["serve", "--fleet", str(folder / "fleet.toml")]
         with OnSlack(folder, slack, *words, APPROVERS=",".join(people)) as bot:
-            slack.wait_for(lambda: slack.sockets == 2 and "is heard" in bot.text, 60)
+            slack.wait_for(lambda: slack.sockets == 2 and "is heard" in bot.text, HANGS)
             (folder / "held").touch()
             for number, channel in enumerate(channels, 1):
                 slack.command(people[0], channel, f"host a{number:02} to b{number:02} now")
-            slack.wait_for(lambda: all(boards(slack, c, "Moving") for c in channels), 60)
+            slack.wait_for(lambda: all(boards(slack, c, "Moving") for c in channels), HANGS)
             (folder / "held").unlink()
-            cards = slack.wait_for(lambda: open_cards(slack, runs), 60)
-            slack.wait_for(lambda: hanging(folder) >= lanes, 60)
+            cards = slack.wait_for(lambda: open_cards(slack, runs), HANGS)
+            slack.wait_for(lambda: hanging(folder) >= lanes, HANGS)
             clicks = presses(slack, people, cards)
             paced = slack.press("interactive", list(islice(clicks, round(50 * seconds))), 50.0)
             at_once = slack.press("interactive", list(islice(clicks, burst)), None)

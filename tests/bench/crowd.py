@@ -14,6 +14,7 @@ from aiohttp import web
 
 from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import Standin
+from tests.hangs import HANGS
 
 Json = Mapping[str, object]
 
@@ -22,7 +23,7 @@ class Crowd(Standin):
     """``delays``: seconds from envelope to ack, of everything that was acked."""
 
     def __init__(self) -> None:
-        super().__init__(scopes=SCOPES)
+        super().__init__(ack_within=HANGS, scopes=SCOPES)
         self.delays: dict[str, float] = {}
         self.written: dict[str, float] = {}
         self._begun: dict[str, float] = {}
@@ -31,13 +32,13 @@ class Crowd(Standin):
 
     def press(self, kind: str, payloads: Sequence[Json], a_second: float | None) -> list[float]:
         """Send all of them, whether or not those before are acked, ``None``: at once. Returns the
-        delays once everything is acked, of what was acked within a minute of the last one."""
+        delays once everything is acked, or hangs: then of what was acked."""
         first = len(self.written)
         names = [f"crowd-{first + number}" for number in range(len(payloads))]
         pairs = list(zip(names, payloads, strict=True))
         sending = self._send_all(kind, pairs, a_second)
         asyncio.run_coroutine_threadsafe(sending, self._loop).result(None)
-        until = time.monotonic() + 60.0
+        until = time.monotonic() + HANGS
         while time.monotonic() < until and not all(name in self.delays for name in names):
             time.sleep(0.05)
         return [self.delays[name] for name in names if name in self.delays]
@@ -76,7 +77,7 @@ class Crowd(Standin):
             time.sleep(0.01)
         return most
 
-    def heard(self, payload: Callable[[], Json], most: float = 60.0) -> None:
+    def heard(self, payload: Callable[[], Json], most: float = HANGS) -> None:
         """Wait until somebody acks what is sent."""
         until = time.monotonic() + most
         while not self.answers(payload()):

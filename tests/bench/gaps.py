@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tests.bench.crowd import Crowd, Json
 from tests.bench.table import Row
+from tests.hangs import HANGS
 from tests.served import OnSlack, Served
 
 FLEET = """
@@ -61,7 +62,7 @@ def connected(make: Callable[[Path, Crowd], OnSlack], folder: Path, sockets: int
         slack.channel("ops")
         slack.user("dana")
         with make(folder, slack) as child:
-            slack.wait_for(lambda: slack.sockets == sockets, 60)
+            slack.wait_for(lambda: slack.sockets == sockets, HANGS)
             slack.heard(lambda: press(slack))
             yield slack, child
 

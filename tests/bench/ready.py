@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.bench import gaps
 from tests.bench.crowd import Crowd
 from tests.bench.table import Row, at_most, quantile, told
+from tests.hangs import HANGS
 from tests.served import OnSlack
 
 READY = 2.0  # seconds
@@ -54,7 +55,7 @@ def start_and_press(
                     presses = [gaps.press(slack) for _ in range(clicks)]
                     return started, slack.press("interactive", presses, 50.0)
                 child.end(signal.SIGKILL)
-            slack.wait_for(lambda: slack.sockets == 0, 30)
+            slack.wait_for(lambda: slack.sockets == 0, HANGS)
     raise AssertionError("never started")
 
 

@@ -262,7 +262,7 @@ def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
     before = dict(marked(night.slack))
     with closing(sqlite3.connect(night.path)) as db, db:
         db.execute("DELETE FROM slack_messages")
-        db.execute("UPDATE slack_runs SET told = 0")
+        db.execute("UPDATE slack_runs SET closed = 0")
     night.drop()
     night.begin()
     night.pass_time(60.0)

@@ -25,7 +25,7 @@ from engine.stories.next_tick import next_tick
 from tests.hangs import HANGS
 from tests.patient import patient_slack
 
-HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05, rates={})
+HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05, patience=HANGS, rates={})
 
 FLEET = """
 format = 1
@@ -162,9 +162,8 @@ class Night:
 
     def age_lookups(self, seconds: float) -> None:
         """All that Slack said about people was said so long ago; no answer is in flight."""
-        asked = "SELECT count(*) FROM slack_lookups WHERE wanted IS NOT NULL"
-        rows = self.store.database()
-        self.slack.wait_for(lambda: rows.execute(asked).fetchone()[0] == 0)
+        asked = "SELECT count(*) AS n FROM slack_lookups WHERE wanted IS NOT NULL"
+        self.slack.wait_for(lambda: self.store.query(asked)[0]["n"] == 0)
         with self.store.transaction() as db:
             db.execute("UPDATE slack_lookups SET at = at - ?", [seconds])
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlite_utils import Database
-
 from bot.slack.kit.loop import Loop
+from engine.store.database import Database
 from engine.store.store import Store
 from tests.slack.stepped import Stepped
 
@@ -23,7 +22,7 @@ class Traced(Store):
 
     def _connect(self) -> Database:
         database = super()._connect()
-        database._tracer = lambda sql, _: self.seen(sql)
+        database.raw._tracer = lambda sql, _: self.seen(sql)
         return database
 
 

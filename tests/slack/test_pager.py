@@ -82,7 +82,7 @@ def heard(night, peer, event):
 
 
 def rows(store):
-    return list(store.database().query("SELECT * FROM slack_pages ORDER BY key"))
+    return store.query("SELECT * FROM slack_pages ORDER BY key")
 
 
 def damaged(make_night, **options):
@@ -317,7 +317,7 @@ def test_its_address_is_in_no_row_no_log_and_no_error(make_night, peer, caplog):
         to_damage(night)
         heard(night, peer, "damaged")
         night.settled()
-    dump = "\n".join(night.store.database().conn.iterdump())
+    dump = "\n".join(night.store.database().raw.conn.iterdump())
 
     assert "slack_pages" in dump
     assert KEY not in dump

@@ -1,9 +1,9 @@
 """Confirmations by the requester: before a large request, and on rows that waited for too long.
 
-What is asked about is kept as a draft, in the transaction that ends its row. A confirmation carries
-out the row of the draft as if it had just come. Only then the draft is settled, so that a
-confirmation that could not be carried out can be repeated. A draft is settled once: a person who
-confirms twice is told so.
+What is asked about is kept as a row, in the transaction that ends the requester's own. A click on
+*yes* carries out what was asked for as if it had just come. Only then the question is closed, so
+that one that could not be carried out can be clicked again. It is closed once: a person who clicks
+twice is told so.
 """
 
 from __future__ import annotations
@@ -12,8 +12,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bot.slack.handlers.confirmations import Draft, Drafts, DraftState, Kind, Settled
-from bot.slack.inbox.rows import CLICK, Inbound, spelled
+from bot.slack.inbox.rows import (
+    CLICK,
+    Closed,
+    Confirmation,
+    ConfirmationKind,
+    Confirmations,
+    ConfirmationState,
+    Inbound,
+    spelled,
+)
 from bot.slack.kit import refusals
 from bot.slack.kit.blocks import (
     BUTTON,
@@ -36,7 +44,8 @@ from bot.slack.people.mentions import mention, mentions
 from engine.clock import Clock
 from engine.commands.forecast import Forecast, Hindered
 from engine.commands.service import Service
-from engine.language.grammar import took
+from engine.language import names
+from engine.language.grammar import Ask, took
 from engine.model import Request, Run
 from engine.settings import SlackSettings
 from engine.store import queries
@@ -46,12 +55,12 @@ LATE = 15 * 60.0  # seconds of the wall after which nothing is done without aski
 
 @dataclass(frozen=True)
 class Taken:
-    """Row as it is carried out. ``waited``: seconds that it waited, if too long; 0: not. ``draft``:
-    the question that its person has confirmed."""
+    """Row as it is carried out. ``waited``: seconds that it waited, if too long; 0: not.
+    ``confirmation``: the question that its person has confirmed."""
 
     row: Inbound
     waited: float = 0.0
-    draft: Draft | None = None
+    confirmation: Confirmation | None = None
 
 
 class Confirmer:
@@ -64,7 +73,11 @@ class Confirmer:
         links: Links,
         wall: Clock,
     ) -> None:
-        self.service, self.settings, self.drafts = service, settings, Drafts(service.store)
+        self.service, self.settings, self.confirmations = (
+            service,
+            settings,
+            Confirmations(service.store),
+        )
         self.links, self.wall = links, wall
 
     def taken(self, row: Inbound) -> Taken | Outcome:
@@ -72,74 +85,93 @@ class Confirmer:
         or if its confirmation has no effect."""
         if not _is_answer(row):
             return Taken(row, self._waited(row))
-        draft = self._draft(row)
-        if draft is None:
+        confirmation = self._confirmation(row)
+        if confirmation is None:
             return Outcome(refusals.unknown_button(spelled(row, self.settings.command)), done=False)
-        if draft.row.by != row.by:
-            said, what = not_your_question(draft.row.by), f"answer question {draft.id}"
+        if confirmation.row.by != row.by:
+            said, what = (
+                not_your_question(confirmation.row.by),
+                f"answer question {confirmation.id}",
+            )
             return Outcome(said, done=False, refused=what)
-        if draft.state is not DraftState.OPEN:
-            run = queries.run(self.service.store, draft.run) if draft.run else None
+        if confirmation.state is not ConfirmationState.OPEN:
+            run = queries.run(self.service.store, confirmation.run) if confirmation.run else None
             link = self.links.to_board(run.id) if run else ""
-            return Outcome(answered_before(draft.state, run, link))
+            return Outcome(answered_before(confirmation.state, run, link))
         if row.body.get("action") == NO:
-            return Outcome(dropped(), settled=Settled(draft.id, DraftState.DROPPED))
+            return Outcome(dropped(), closed=Closed(confirmation.id, ConfirmationState.DROPPED))
         waited = self._waited(row)
-        if draft.kind is not Kind.PREVIEW:  # a preview is compared with what is shown now
-            waited = waited or self._stood(draft)
-        return Taken(_as_if_now(draft.row, row), waited, draft)
+        if (
+            confirmation.kind is not ConfirmationKind.PREVIEW
+        ):  # a preview is compared with what is shown now
+            waited = waited or self._stood(confirmation)
+        return Taken(_as_if_now(confirmation.row, row), waited, confirmation)
 
     def preview(
         self, taken: Taken, request: Request, found: Forecast, deciders: Deciders
     ) -> Outcome | None:
         """The preview of a request; ``None``: it may start without."""
         first = self._why_again(taken, found)
-        unasked = taken.draft is None and is_asked(request, found, self.settings.confirm)
+        unasked = taken.confirmation is None and is_asked(request, found, self.settings.confirm)
         if not (first or unasked):
             return None
-        draft = self._new(Kind.PREVIEW, taken, found.digest)
-        shown = preview_view(found, draft, deciders, self.service.clock.now(), first)
-        return _question(draft, shown, taken.draft)
+        confirmation = self._new(ConfirmationKind.PREVIEW, taken, found.digest)
+        shown = preview_view(found, confirmation, deciders, self.service.clock.now(), first)
+        return _question(confirmation, shown, taken.confirmation)
 
     def late(self, taken: Taken, what: str) -> Outcome:
         """Ask whether a late row is still meant. ``what``: what was asked for, escaped."""
-        draft = self._new(Kind.LATE, taken, "late")
-        asked = taken.draft is not None and not self._waited(taken.row)
-        return _question(draft, late_view(what, draft, taken.waited, asked=asked), taken.draft)
+        confirmation = self._new(ConfirmationKind.LATE, taken, "late")
+        asked = taken.confirmation is not None and not self._waited(taken.row)
+        return _question(
+            confirmation,
+            late_view(what, confirmation, taken.waited, asked=asked),
+            taken.confirmation,
+        )
 
-    def sure(self, taken: Taken, what: str, label: str) -> Outcome:
-        """A question before something is stopped that was said where Slack asks none."""
-        draft = self._new(Kind.SURE, taken, "sure")
-        return _question(draft, sure_view(what, label, draft), taken.draft)
+    def sure(self, taken: Taken, ask: Ask) -> Outcome:
+        """A question before a stop or an abort that was said in a thread: it is easily said in the
+        wrong one."""
+        run = names.find_run(ask.words[0], queries.runs(self.service.store))
+        text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
+        taken = replace(taken, row=replace(taken.row, body={**taken.row.body, "text": text}))
+        what = sure_to_stop(run) if ask.verb == "stop" else sure_to_abort(run)
+        confirmation = self._new(ConfirmationKind.SURE, taken, "sure")
+        label = f"{ask.verb.capitalize()} {run.label}"
+        return _question(confirmation, sure_view(what, label, confirmation), taken.confirmation)
 
     def _why_again(self, taken: Taken, found: Forecast) -> str:
         """Reason why a request is previewed again, though it was typed or its Start clicked; empty:
         it is not."""
-        draft = taken.draft
-        if draft is None or draft.kind is not Kind.PREVIEW:
+        confirmation = taken.confirmation
+        if confirmation is None or confirmation.kind is not ConfirmationKind.PREVIEW:
             return asked_at(taken.waited) if taken.waited else ""
-        if max(self.wall.now() - draft.made, taken.waited) > LATE:
+        if max(self.wall.now() - confirmation.made, taken.waited) > LATE:
             return preview_is_old()
-        return preview_differs() if draft.digest != found.digest else ""
+        return preview_differs() if confirmation.digest != found.digest else ""
 
-    def _new(self, kind: Kind, taken: Taken, digest: str) -> Draft:
-        return Draft(kind, taken.row, digest, self.wall.now(), taken.row.id)
+    def _new(self, kind: ConfirmationKind, taken: Taken, digest: str) -> Confirmation:
+        return Confirmation(kind, taken.row, digest, self.wall.now(), taken.row.id)
 
-    def _draft(self, row: Inbound) -> Draft | None:
-        """The draft of the button, if we made it."""
+    def _confirmation(self, row: Inbound) -> Confirmation | None:
+        """The confirmation of the button, if we made it."""
         shown = read_value(str(row.body.get("value")))
-        draft = self.drafts.of(shown[0]) if shown else None
-        return draft if draft is not None and shown and draft.digest == shown[1] else None
+        confirmation = self.confirmations.of(shown[0]) if shown else None
+        return (
+            confirmation
+            if confirmation is not None and shown and confirmation.digest == shown[1]
+            else None
+        )
 
     def _waited(self, row: Inbound) -> float:
         """Seconds that it waited, where that is too long."""
         waited = self.wall.now() - row.heard if row.heard is not None else 0.0
         return waited if waited > LATE else 0.0
 
-    def _stood(self, draft: Draft) -> float:
+    def _stood(self, confirmation: Confirmation) -> float:
         """Seconds that this question stood, where that is too long: the words in it may mean
         another run now."""
-        stood = self.wall.now() - draft.made
+        stood = self.wall.now() - confirmation.made
         return stood if stood > LATE else 0.0
 
 
@@ -154,9 +186,11 @@ def _as_if_now(asked: Inbound, answer: Inbound) -> Inbound:
     return replace(answer, kind=asked.kind, channel=asked.channel, body=body)
 
 
-def _question(draft: Draft, shown: Rendered, before: Draft | None) -> Outcome:
-    settled = Settled(before.id, DraftState.REPLACED) if before else None
-    return Outcome(shown.text, blocks=shown.blocks, draft=draft, settled=settled, done=False)
+def _question(confirmation: Confirmation, shown: Rendered, before: Confirmation | None) -> Outcome:
+    closed = Closed(before.id, ConfirmationState.REPLACED) if before else None
+    return Outcome(
+        shown.text, blocks=shown.blocks, confirmation=confirmation, closed=closed, done=False
+    )
 
 
 def sure_to_stop(run: Run) -> str:
@@ -185,12 +219,12 @@ def not_your_question(by: str) -> str:
     return f"Only {mention(by)}, who asked, can answer this. {NOTHING}"
 
 
-def answered_before(state: DraftState, run: Run | None, link: str = "") -> str:
+def answered_before(state: ConfirmationState, run: Run | None, link: str = "") -> str:
     """A second click on a question that has its answer; ``link``: to the board of its run."""
     match state:
-        case DraftState.REPLACED:
+        case ConfirmationState.REPLACED:
             return f"There is a newer version of this question. {NOTHING} Use that one."
-        case DraftState.DROPPED:
+        case ConfirmationState.DROPPED:
             return f"You dropped this before. {NOTHING} Type it again if you want it after all."
     see = f"; see {link}" if link else ""
     told = f"This was started before, as {run.label}{see}." if run else "This was done before."
@@ -212,9 +246,9 @@ class Outcome:
     """Outcome of a row: the reply to the person (empty: none), the run to watch from now on, and
     the form that is opened.
 
-    ``blocks``: the reply, with buttons. ``draft``: what waits for the requester's own confirmation.
-    ``settled``: the result of such a confirmation or cancellation; the question is then replaced by
-    the answer. ``done``: the row was carried out, now or before; not: refused. ``refused``: what
+    ``blocks``: the reply, with buttons. ``confirmation``: what waits for the requester's own yes.
+    ``closed``: the result of such a yes or no; the question is then replaced by the answer.
+    ``done``: the row was carried out, now or before; not: refused. ``refused``: what
     was refused, for the audit, if nobody else writes it there.
     """
 
@@ -222,8 +256,8 @@ class Outcome:
     run: Run | None = None
     form: Block | None = None
     blocks: tuple[Block, ...] = ()
-    draft: Draft | None = None
-    settled: Settled | None = None
+    confirmation: Confirmation | None = None
+    closed: Closed | None = None
     done: bool = True
     refused: str = ""
 
@@ -234,9 +268,9 @@ MANY = 5  # VMs that are moved without a question
 GB, TB = 1024, 1024 * 1024
 
 
-def value_of(draft: Draft) -> str:
+def value_of(confirmation: Confirmation) -> str:
     """Value of the question's buttons."""
-    return f"{draft.id}.{draft.digest}"
+    return f"{confirmation.id}.{confirmation.digest}"
 
 
 def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
@@ -251,11 +285,11 @@ def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
 
 
 def preview_view(
-    found: Forecast, draft: Draft, deciders: Deciders, now: float, first: str = ""
+    found: Forecast, confirmation: Confirmation, deciders: Deciders, now: float, first: str = ""
 ) -> Rendered:
     """Preview of a request; ``first``: why it is shown (again)."""
-    lines = [*([first] if first else []), *_lines(found, draft.row.by, deciders, now)]
-    buttons = _buttons(draft, "Start", "Cancel", "Start these moves", "Start nothing")
+    lines = [*([first] if first else []), *_lines(found, confirmation.row.by, deciders, now)]
+    buttons = _buttons(confirmation, "Start", "Cancel", "Start these moves", "Start nothing")
     return _asked(fit_lines(lines, 2_900), buttons)
 
 
@@ -325,7 +359,9 @@ def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
     return [(escape(why), names) for why, names in ordered]
 
 
-def late_view(what: str, draft: Draft, waited: float, *, asked: bool = False) -> Rendered:
+def late_view(
+    what: str, confirmation: Confirmation, waited: float, *, asked: bool = False
+) -> Rendered:
     """Question about a request that came so long ago that it may not be meant any more; with
     ``asked``, about one that was put to its person so long ago. ``what``: in words, escaped."""
     ago = took(_coarse(waited))
@@ -333,12 +369,12 @@ def late_view(what: str, draft: Draft, waited: float, *, asked: bool = False) ->
     if asked:
         told = f"You were asked {ago} ago about: {what}. What it is about may be other than then."
     text = f"{told} Nothing has happened. Shall I still do it?"
-    return _asked(text, _buttons(draft, "Do it", "Drop it", "Do it now", "Do nothing"))
+    return _asked(text, _buttons(confirmation, "Do it", "Drop it", "Do it now", "Do nothing"))
 
 
-def sure_view(what: str, label: str, draft: Draft) -> Rendered:
+def sure_view(what: str, label: str, confirmation: Confirmation) -> Rendered:
     """A stop or an abort that was said in a thread: ``what`` it does, ``label`` of the button."""
-    buttons = _buttons(draft, label, "Go back", label, "Change nothing", style="danger")
+    buttons = _buttons(confirmation, label, "Go back", label, "Change nothing", style="danger")
     return _asked(f"{what} Nothing changed yet.", buttons)
 
 
@@ -352,9 +388,9 @@ def _asked(text: str, buttons: Block) -> Rendered:
 
 
 def _buttons(
-    draft: Draft, yes: str, no: str, about: str, about_no: str, style: str = "primary"
+    confirmation: Confirmation, yes: str, no: str, about: str, about_no: str, style: str = "primary"
 ) -> Block:
-    value = value_of(draft)
+    value = value_of(confirmation)
     return actions(
         button(fit(yes, BUTTON), YES, value, style=style, about=about),
         button(no, NO, value, about=about_no),

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.slack.handlers import decisions, order
 from bot.slack.handlers.verbs import CHANGING, DECISIONS, FOR_STARTERS
-from bot.slack.inbox.rows import Inbound
+from bot.slack.inbox.rows import COMMAND, Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
 from bot.slack.people.ids import bare, slack_id
 from bot.slack.people.mentions import calls, mentions
-from bot.slack.people.roster import STRANGERS, Roster, Sure, kind_of
+from bot.slack.people.roster import STRANGERS, Roster, Sure
+from bot.slack.people.rows import Lookup, kind_of
 from engine.language.grammar import Ask, Command
+from engine.model import Request
 from engine.settings import SlackSettings
 
 
@@ -38,6 +41,20 @@ class Permits:
             names += self._groups(user)
             names += [row.channel] if kind_of(row.channel) == "place" else []
         return names
+
+    def missing(self, row: Inbound) -> list[Lookup]:
+        """Answers that Slack has to give before this row is carried out."""
+        command = order.says(row)
+        if command is None:
+            clicked = decisions.read(row) if row.kind != COMMAND else None
+            if clicked is None:
+                return []
+            return self.roster.missing([], slack_id(row.by), clicked.by_outsiders)
+        names = self.needed(row, command)
+        if isinstance(command, Request):
+            return self.roster.missing([*names, *self.roster.groups], None)
+        decides = command.verb in DECISIONS
+        return self.roster.missing(names, slack_id(row.by) if decides else None)
 
     def why_not(self, row: Inbound, command: Command) -> str:
         """Reason why this person may not say this here, or nothing. Help is for everybody."""

@@ -16,6 +16,7 @@ from bot.slack.inbox.rows import COMMAND, LONGEST, SHORTCUT, Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.phrases import SPOKEN
 from bot.slack.messages.links import Links
+from bot.slack.outbox.rows import Tables
 from engine.errors import UsageError
 from engine.language import grammar
 from engine.model import Approval, Run, is_called
@@ -26,8 +27,8 @@ from engine.store.store import Store
 class Threads:
     """Handler of threads. Reads rows only."""
 
-    def __init__(self, store: Store, links: Links) -> None:
-        self.store, self.links = store, links
+    def __init__(self, store: Store, tables: Tables, links: Links) -> None:
+        self.store, self.tables, self.links = store, tables, links
 
     def as_command(self, row: Inbound) -> Inbound | Outcome:
         """The command that a mention or a shortcut stands for, or what is said instead."""
@@ -50,9 +51,8 @@ class Threads:
     def _run_of(self, row: Inbound) -> Run | None:
         """The run whose message this is, or in whose thread it stands."""
         for ts in (row.body.get("thread_ts"), row.body.get("ts")):
-            query = "SELECT key FROM slack_messages WHERE channel = ? AND ts = ?"
-            found = next(self.store.database().query(query, [row.channel, str(ts)]), None)
-            run = self._run_of_key(str(found["key"])) if found else None
+            key = self.tables.key_at(row.channel, str(ts))
+            run = self._run_of_key(key) if key else None
             if run is not None:
                 return run
         return None

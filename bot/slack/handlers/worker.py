@@ -9,7 +9,6 @@ is there already, and a row that had begun takes that as its own success.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,13 +26,12 @@ from bot.slack.messages.links import Links
 from bot.slack.outbox.rows import Tables
 from bot.slack.people.ids import slack_id
 from bot.slack.people.mentions import named
-from bot.slack.people.roster import Lookup, Roster, Sure
+from bot.slack.people.roster import Roster, Sure
 from engine.clock import Clock, SystemClock
 from engine.commands.forecast import Forecast
 from engine.commands.service import Service, Submitted
-from engine.errors import Refused
+from engine.errors import Refused, StoreBusy, StoreUnwritable
 from engine.language import grammar
-from engine.language import names as naming
 from engine.language.grammar import Ask, Command
 from engine.model import Request, Run, RunState
 from engine.settings import Settings
@@ -41,11 +39,13 @@ from engine.store import queries
 
 log = logging.getLogger(__name__)
 
+#: The database takes nothing for now. Then a row simply waits.
+CLOSED_STORE = (StoreBusy, StoreUnwritable)
 BUSY_AGAIN = 1.0
 NOT_THEIRS = "This question was for somebody else."
 STOPS = frozenset({"stop", "abort"})
 ROUND = 0.1  # seconds after which those that wait are looked at again
-ASKED_AGAIN, PATIENCE = 0.02, 2.5  # seconds of the wall; a form can be opened for 3
+ASKED_AGAIN = 0.02  # seconds of the wall
 
 
 class Worker:
@@ -59,7 +59,9 @@ class Worker:
         clock: Clock,
         done: Callable[[int | None], None],
         wall: Clock | None = None,
+        patience: float = 2.5,
     ) -> None:
+        self.patience = patience
         self.tables, self.service, self.settings, self.clock = tables, service, settings, clock
         self.store = service.store
         self.wall = wall or SystemClock()
@@ -69,7 +71,7 @@ class Worker:
         self.decisions = decisions.Decisions(service, settings.slack)
         self.run_buttons = run_buttons.RunButtons(self.verbs)
         self.links = Links(tables, self.roster.lookups)
-        self.threads = Threads(self.store, self.links)
+        self.threads = Threads(self.store, tables, self.links)
         self.confirmer = Confirmer(service, settings.slack, self.links, self.wall)
         self.done = done
         self._asked: dict[int, float] = {}
@@ -87,9 +89,7 @@ class Worker:
                 else:
                     self.done(self._carry_out(row))
                     self._asked.pop(row.id, None)
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
+            except CLOSED_STORE as error:
                 log.warning("inbox %s waits for the database: %s", row.id, error)
                 return BUSY_AGAIN
             row = self.tables.inbox.next_inbound(row.id)
@@ -105,7 +105,7 @@ class Worker:
             inner = row if isinstance(meant, Outcome) else meant.row
             subjects = order.subjects(self.store, inner)
             return subjects, bool(subjects & held) or self._waits_for_slack(row.id, meant)
-        except sqlite3.OperationalError:
+        except CLOSED_STORE:
             raise
         except Exception:
             # Carrying it out fails in the same way, and says so to its person.
@@ -123,31 +123,17 @@ class Worker:
 
     def _waits_for_slack(self, inbox: int, meant: Taken | Outcome) -> bool:
         """Tell whether Slack must be asked first who may do this. The row waits no longer than
-        ``PATIENCE``."""
-        missing = [] if isinstance(meant, Outcome) else self._missing(meant.row)
+        ``patience``."""
+        missing = [] if isinstance(meant, Outcome) else self.permits.missing(meant.row)
         if not missing:
             return False
         now = self.wall.monotonic()
         if inbox not in self._asked:
-            self._asked[inbox] = now + PATIENCE
+            self._asked[inbox] = now + self.patience
             self.roster.ask_about(missing)
             self.done(None)
             return True
         return self.roster.asking(missing) is Sure.ASKING and now < self._asked[inbox]
-
-    def _missing(self, row: Inbound) -> list[Lookup]:
-        """Answers that Slack has to give before this row is carried out."""
-        command = order.says(row)
-        if command is None:
-            clicked = decisions.read(row) if row.kind != COMMAND else None
-            if clicked is None:
-                return []
-            return self.roster.missing([], slack_id(row.by), clicked.by_outsiders)
-        names = self.permits.needed(row, command)
-        if isinstance(command, Request):
-            return self.roster.missing([*names, *self.roster.groups], None)
-        decides = command.verb in DECISIONS
-        return self.roster.missing(names, slack_id(row.by) if decides else None)
 
     def _unsure(self, row: Inbound, what: str, breaks: bool = False) -> str:
         """Reason why this person cannot decide now: Slack does not say who they are; kept in the
@@ -164,16 +150,16 @@ class Worker:
             self.tables.inbox.begin(row.id, self.clock.now())
         try:
             outcome = self._outcome(row)
-        except Exception as error:
-            if _is_busy(error):
-                raise
+        except CLOSED_STORE:
+            raise  # the row simply waits
+        except Exception:
             log.exception("inbox %s (%s) failed", row.id, row.kind)
             said = refusals.failed_inside(row.id, self._spelled(row))
             outcome = Outcome(said, done=False)
         try:
             self._close(row, outcome)
-        except sqlite3.OperationalError:
-            raise  # it is tried again
+        except CLOSED_STORE:
+            raise
         except Exception:
             # What cannot even be answered must not hold up everybody else for ever.
             log.exception("inbox %s (%s) cannot be answered", row.id, row.kind)
@@ -187,12 +173,12 @@ class Worker:
         with self.store.transaction() as db:
             if outcome.run is not None:
                 self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
-            replaces = outcome.settled is not None
+            replaces = outcome.closed is not None
             self.tables.reply(db, row, outcome.reply, outcome.blocks, replaces=replaces)
-            if outcome.settled is not None:
-                self.confirmer.drafts.settle(db, outcome.settled)
-            if outcome.draft is not None:
-                self.confirmer.drafts.keep(db, outcome.draft)
+            if outcome.closed is not None:
+                self.confirmer.confirmations.close(db, outcome.closed)
+            if outcome.confirmation is not None:
+                self.confirmer.confirmations.keep(db, outcome.confirmation)
             if outcome.form is not None:
                 self.tables.open_form(db, row, outcome.form)
             self.tables.inbox.finish(db, row.id, self.clock.now())
@@ -206,11 +192,11 @@ class Worker:
             return taken
         command = taken.row.kind == COMMAND
         outcome = self._command(taken) if command else self._click(taken)
-        if taken.draft is None or not outcome.done or outcome.form is not None:
+        if taken.confirmation is None or not outcome.done or outcome.form is not None:
             return outcome
         run = outcome.run
         reply = outcome.reply or (answers.started(run) if run else confirm.carried_out_now())
-        return replace(outcome, reply=reply, settled=taken.draft.done(run))
+        return replace(outcome, reply=reply, closed=taken.confirmation.done(run))
 
     def _meant(self, row: Inbound) -> Taken | Outcome:
         """Row to carry out: for a mention, a shortcut or a confirmation, the row behind it."""
@@ -260,19 +246,10 @@ class Worker:
         unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
         if unsure:
             return Outcome(unsure, done=False)
-        if ask.verb in STOPS and row.body.get("spoken") and taken.draft is None:
-            return self._sure(taken, ask)
+        if ask.verb in STOPS and row.body.get("spoken") and taken.confirmation is None:
+            return self.confirmer.sure(taken, ask)
         # Who may decide is read after it is sure that what is known of it is fresh.
         return Outcome(self.verbs.answer(row, ask, self.roster.deciders()))
-
-    def _sure(self, taken: Taken, ask: Ask) -> Outcome:
-        """A stop that was said in a thread is asked about: it is easily said in the wrong one."""
-        run = naming.find_run(ask.words[0], queries.runs(self.store))
-        text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
-        row = replace(taken.row, body={**taken.row.body, "text": text})
-        what = confirm.sure_to_stop if ask.verb == "stop" else confirm.sure_to_abort
-        label = f"{ask.verb.capitalize()} {run.label}"
-        return self.confirmer.sure(replace(taken, row=row), what(run), label)
 
     def _spelled(self, row: Inbound) -> str:
         """Beginning of commands where this row came from."""
@@ -298,7 +275,7 @@ class Worker:
             preview = self.confirmer.preview(taken, request, found, deciders)
             if preview is not None:
                 return preview
-            shown = found.digest if taken.draft is not None else None
+            shown = found.digest if taken.confirmation is not None else None
             submitted = self.service.submit(request, by=row.by, scheduled=True, shown=shown)
         else:
             # Not submitted: if it ends just now, another would start that nobody was shown.
@@ -368,8 +345,3 @@ def _changes(command: Command | None) -> bool:
     """Tell whether the command would start or change anything. Then its refusal belongs in the
     audit."""
     return isinstance(command, Request) or (command is not None and command.verb in CHANGING)
-
-
-def _is_busy(error: Exception) -> bool:
-    """Tell whether somebody else held the database for too long. Then the row simply waits."""
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)

@@ -1,15 +1,16 @@
-"""Actions of people as rows, and the table of such rows."""
+"""Actions of people as rows, and the questions that wait for a confirmation by their requester."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from sqlite_utils import Database
-
-from bot.slack.kit.columns import Row, as_float, as_int
 from bot.slack.kit.phrases import SPOKEN
+from bot.slack.schema import create_tables
+from engine.model import Run
+from engine.store.database import Database, Row
 from engine.store.store import Store
 
 COMMAND, CLICK, MENTION, SHORTCUT = "command", "click", "mention", "shortcut"
@@ -44,49 +45,149 @@ class Inbox:
         """Write down what a person did, once per ``key``; ``None`` when it is known already."""
         with self.store.transaction() as db:
             body, times = json.dumps(row.body), (row.received, row.heard)
-            written = db.execute(
-                "INSERT OR IGNORE INTO slack_inbox (key, kind, by, channel, body, received, heard)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            written = db.query(
+                "INSERT INTO slack_inbox (key, kind, by, channel, body, received, heard)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING id",
                 [key, row.kind, row.by, row.channel, body, *times],
             )
-            return int(written.lastrowid or 0) if written.rowcount == 1 else None
+            return written[0]["id"] if written else None
 
     def is_accepted(self, key: str) -> bool:
         """Tell whether a row of this key is in the inbox, carried out or not."""
-        return bool(self._query("SELECT 1 FROM slack_inbox WHERE key = ?", [key]))
+        return bool(self.store.query("SELECT id FROM slack_inbox WHERE key = ?", [key]))
 
     def next_inbound(self, after: int = 0) -> Inbound | None:
         """The oldest row that is not done, of those with a higher number than ``after``."""
-        query = "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1"
-        rows = self._query(query, [after])
-        if not rows:
-            return None
-        row = rows[0]
-        return Inbound(
-            as_int(row["id"]),
-            str(row["kind"]),
-            str(row["by"]),
-            str(row["channel"]),
-            json.loads(str(row["body"])),
-            as_float(row["received"]),
-            None if row["begun"] is None else as_float(row["begun"]),
-            None if row["heard"] is None else as_float(row["heard"]),
+        rows = self.store.query(
+            "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1", [after]
         )
+        return _inbound(rows[0]) if rows else None
 
     def begin(self, inbox: int, at: float) -> None:
         """Mark the row as begun: from here on it may have had effects."""
         with self.store.transaction() as db:
-            db.execute("UPDATE slack_inbox SET begun = ? WHERE id = ?", [at, inbox])
+            db.update("slack_inbox", inbox, {"begun": at})
 
     def finish(self, db: Database, inbox: int, at: float) -> None:
         """The row is done. What would have opened a form is of no use any more."""
+        (row,) = db.query("SELECT body FROM slack_inbox WHERE id = ?", [inbox])
+        body = _without_trigger(json.loads(row["body"]))
+        db.update("slack_inbox", inbox, {"done": at, "body": body})
+
+
+class ConfirmationKind(StrEnum):
+    """Reason why a person is asked to confirm."""
+
+    PREVIEW = "preview"
+    LATE = "late"
+    SURE = "sure"
+
+
+class ConfirmationState(StrEnum):
+    """State of a question. ``REPLACED``: it was asked anew, with newer numbers."""
+
+    OPEN = "open"
+    DONE = "done"
+    DROPPED = "dropped"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A confirmation that is open no more."""
+
+    confirmation: int
+    state: ConfirmationState
+    run: int | None = None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Confirmation that a question waits for. ``row`` is what was asked for, as it came; ``run``
+    the run that it began, if any."""
+
+    kind: ConfirmationKind
+    row: Inbound
+    digest: str
+    made: float
+    id: int = 0
+    state: ConfirmationState = ConfirmationState.OPEN
+    run: int | None = None
+
+    def done(self, run: Run | None) -> Closed:
+        """The result once it was carried out; ``run``: the run that it began or touched."""
+        return Closed(self.id, ConfirmationState.DONE, run.id if run else None)
+
+
+class Confirmations:
+    """The rows. Functions that take ``db`` write inside the caller's transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        create_tables(store)
+
+    def keep(self, db: Database, confirmation: Confirmation) -> None:
+        """Write it down, once."""
+        row = confirmation.row
         db.execute(
-            "UPDATE slack_inbox SET done = ?, body = json_remove(body, '$.trigger') WHERE id = ?",
-            [at, inbox],
+            "INSERT INTO slack_confirmations (id, kind, by, channel, row_kind, body, received,"
+            " heard, digest, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO NOTHING",
+            [
+                confirmation.id,
+                str(confirmation.kind),
+                row.by,
+                row.channel,
+                row.kind,
+                _without_trigger(row.body),
+                row.received,
+                row.heard,
+                confirmation.digest,
+                confirmation.made,
+            ],
         )
 
-    def _query(self, query: str, values: list[object] | None = None) -> list[Row]:
-        return list(self.store.database().query(query, values or []))
+    def close(self, db: Database, closed: Closed) -> None:
+        """Close an open question with its result."""
+        db.execute(
+            "UPDATE slack_confirmations SET state = ?, run = ? WHERE id = ? AND state = 'open'",
+            [str(closed.state), closed.run, closed.confirmation],
+        )
+
+    def of(self, number: int) -> Confirmation | None:
+        """The confirmation of that number, or ``None``."""
+        rows = self.store.query("SELECT * FROM slack_confirmations WHERE id = ?", [number])
+        return _confirmation(rows[0]) if rows else None
+
+
+def _inbound(row: Row) -> Inbound:
+    return Inbound(
+        id=row["id"],
+        kind=row["kind"],
+        by=row["by"],
+        channel=row["channel"],
+        body=json.loads(row["body"]),
+        received=row["received"],
+        begun=row["begun"],
+        heard=row["heard"],
+    )
+
+
+def _confirmation(row: Row) -> Confirmation:
+    return Confirmation(
+        kind=ConfirmationKind(row["kind"]),
+        row=_inbound({**row, "kind": row["row_kind"], "begun": None}),
+        digest=row["digest"],
+        made=row["made"],
+        id=row["id"],
+        state=ConfirmationState(row["state"]),
+        run=row["run"],
+    )
+
+
+def _without_trigger(body: Mapping[str, object]) -> str:
+    """A trigger opens a form for three seconds; after that it is only a secret."""
+    return json.dumps({name: said for name, said in body.items() if name != "trigger"})
 
 
 def spelled(row: Inbound, command: str) -> str:

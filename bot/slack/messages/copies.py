@@ -23,7 +23,8 @@ from bot.slack.outbox.rows import FIRST, SECOND, Tables
 from bot.slack.people.approvers import Deciders
 from bot.slack.people.ids import slack_id
 from bot.slack.people.mentions import mention
-from bot.slack.people.roster import Lookup, Lookups, direct, room
+from bot.slack.people.roster import Lookups
+from bot.slack.people.rows import Lookup, direct, members
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState
 from engine.settings import SlackSettings
@@ -87,7 +88,7 @@ class Copies:
             return tuple(user for user in outside if rows[direct(user)].channel == place)
         if there is not None and users:
             return outside
-        return () if self.lookups.of([room(channel)])[room(channel)].wanted else None
+        return () if self.lookups.of([members(channel)])[members(channel)].wanted else None
 
     def asks(self) -> bool:
         """Tell whether Slack is to be asked for something new since the last call. Then knock."""
@@ -115,7 +116,7 @@ class Copies:
         alone."""
         if slack_id(channel):
             return [channel]
-        there = self._known(room(channel))
+        there = self._known(members(channel))
         return None if there is None else there.users
 
     def _known(self, name: str) -> Lookup | None:

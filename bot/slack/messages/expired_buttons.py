@@ -10,43 +10,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from sqlite_utils import Database
-
 from bot.slack.kit.blocks import TEXT, context, date, fingerprint, fit
 from bot.slack.kit.phrases import Rendered
-from bot.slack.outbox.rows import FIRST
-from bot.slack.schema import create_tables
-from engine.store.store import Store
+from bot.slack.outbox.rows import FIRST, Tables
+from engine.store.database import Database
 
 Message = tuple[str, Rendered, int]
 
 
-class ExpiredButtons:
-    """The rows. Functions that take ``db`` write inside the caller's transaction."""
-
-    def __init__(self, store: Store) -> None:
-        create_tables(store)
-
-    def turn_over(
-        self, db: Database, run: int, messages: Iterable[Message], now: float
-    ) -> list[Message]:
-        """Keep which of a run's failures and reports stand with buttons; those of before that are
-        no longer among its messages, without them."""
-        current = {key: content for key, content, _ in messages}
-        rows = db.query("SELECT key, text, blocks FROM slack_standing WHERE run = ?", [run])
-        known = {row["key"]: (row["text"], row["blocks"]) for row in list(rows)}
-        stand = {key: said for key, content in current.items() if (said := _said(key, content))}
-        for key in known.keys() - stand.keys():
-            db.execute("DELETE FROM slack_standing WHERE key = ?", [key])
-        for key, said in stand.items():
-            if known.get(key) != said:  # nothing is written where nothing changed
-                db.execute(
-                    "INSERT OR REPLACE INTO slack_standing (key, run, text, blocks)"
-                    " VALUES (?, ?, ?, ?)",
-                    [key, run, *said],
-                )
-        gone = sorted(known.keys() - current.keys())
-        return [(key, _over(key, *known[key], now), FIRST) for key in gone]
+def turn_over(
+    tables: Tables, db: Database, run: int, messages: Iterable[Message], now: float
+) -> list[Message]:
+    """Keep which of a run's failures and reports have buttons; returns those of before that are no
+    longer among its messages, without them. Writes inside the caller's transaction."""
+    current = {key: content for key, content, _ in messages}
+    known = tables.with_buttons(db, run)
+    having = {key: said for key, content in current.items() if (said := _said(key, content))}
+    for key in known.keys() - having.keys():
+        tables.drop_buttons(db, key)
+    for key, said in having.items():
+        if known.get(key) != said:  # nothing is written where nothing changed
+            tables.keep_buttons(db, run, key, *said)
+    gone = sorted(known.keys() - current.keys())
+    return [(key, _over(key, *known[key], now), FIRST) for key in gone]
 
 
 def _said(key: str, content: Rendered) -> tuple[str, str] | None:

@@ -7,7 +7,8 @@ address is asked for at a start.
 from __future__ import annotations
 
 from bot.slack.outbox.rows import Sent, Tables
-from bot.slack.people.roster import HOME, Lookups
+from bot.slack.people.roster import Lookups
+from bot.slack.people.rows import HOME
 
 
 def permalink(home: str, message: Sent) -> str:

@@ -42,6 +42,7 @@ class Rhythm:
     board: float = 5.0  # between two versions of one board or open card
     look: float = 0.25  # between two looks for events
     again: float = 5.0  # before a call that failed for now is tried again
+    patience: float = 2.5  # for Slack to say who may do what; a form can be opened for 3
     rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
 
 

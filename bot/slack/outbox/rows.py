@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-
-from sqlite_utils import Database
+from dataclasses import asdict, dataclass, field
 
 from bot.slack.inbox.rows import Inbound, Inbox
 from bot.slack.kit.blocks import fingerprint
-from bot.slack.kit.columns import Row, as_float, as_int, as_text
+from bot.slack.kit.phrases import Rendered
 from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.schema import create_tables
+from engine.store.database import Database, Row
 from engine.store.store import Store
 
 FIRST, SECOND, LAST = 0, 1, 2
-_LIVES = "o.refused IS NOT o.fingerprint"
+_LIVES = "(o.refused IS NULL OR o.refused <> o.fingerprint)"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Outbound:
     blocks: tuple[Mapping[str, object], ...] = ()
     fingerprint: str = ""
     run: int | None = None
-    user: str | None = None
+    recipient: str | None = None
     inbox: int | None = None
     parent: str | None = None
     thread_ts: str | None = None
@@ -63,6 +62,19 @@ class Sent:
     fingerprint: str
 
 
+def outbound(key: str, channel: str, content: Rendered, priority: int) -> Outbound:
+    """A message that is to be posted in a channel, or kept up to date there."""
+    return Outbound(
+        key=key,
+        kind="message",
+        channel=channel,
+        text=content.text,
+        blocks=content.blocks,
+        fingerprint=content.fingerprint,
+        priority=priority,
+    )
+
+
 class Tables:
     """Reads and writes of these tables. Safe to share between threads."""
 
@@ -76,15 +88,16 @@ class Tables:
         """Queue a message unless it is already posted or queued with the same content; whether
         anything changed. A waiting version may have been tried, so a return to the posted content
         is queued, too."""
-        rows = list(db.query("SELECT fingerprint FROM slack_outbox WHERE key = ?", [out.key]))
-        sent = list(db.query("SELECT fingerprint FROM slack_messages WHERE key = ?", [out.key]))
+        rows = db.query("SELECT fingerprint FROM slack_outbox WHERE key = ?", [out.key])
+        sent = db.query("SELECT fingerprint FROM slack_messages WHERE key = ?", [out.key])
         last = rows or sent
         if last and last[0]["fingerprint"] == out.fingerprint:
             return False
         body = json.dumps({"text": out.text, "blocks": out.blocks, "replaces": out.replaces})
         db.execute(
-            "INSERT INTO slack_outbox (key, kind, channel, run, user, inbox, parent, thread_ts,"
-            " broadcast, priority, body, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO slack_outbox (key, kind, channel, run, recipient, inbox, parent,"
+            " thread_ts, broadcast, priority, body, fingerprint)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET body = excluded.body,"
             " priority = excluded.priority, fingerprint = excluded.fingerprint",
             [
@@ -92,7 +105,7 @@ class Tables:
                 out.kind,
                 out.channel,
                 out.run,
-                out.user,
+                out.recipient,
                 out.inbox,
                 out.parent,
                 out.thread_ts,
@@ -126,7 +139,7 @@ class Tables:
                 text=text,
                 blocks=blocks,
                 fingerprint=fingerprint(text),
-                user=row.by.removeprefix("@"),
+                recipient=row.by.removeprefix("@"),
                 inbox=row.id,
                 thread_ts=str(thread) if thread else None,
                 priority=FIRST,
@@ -145,7 +158,7 @@ class Tables:
                 channel=row.channel,
                 text=str(row.body.get("trigger") or ""),
                 blocks=(form,),
-                user=row.by.removeprefix("@"),
+                recipient=row.by.removeprefix("@"),
                 inbox=row.id,
                 thread_ts=str(row.body.get("thread_ts") or "") or None,
                 priority=FIRST,
@@ -155,7 +168,7 @@ class Tables:
     def form_failed(self, out: Outbound, text: str) -> None:
         """Drop a form that could not be opened, and tell the person who clicked."""
         body: dict[str, object] = {"thread_ts": out.thread_ts}
-        clicked = Inbound(out.inbox or 0, "", out.user or "", out.channel, body, 0.0)
+        clicked = Inbound(out.inbox or 0, "", out.recipient or "", out.channel, body, 0.0)
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             self.reply(db, clicked, text)
@@ -163,34 +176,37 @@ class Tables:
     def unsay_others(self, db: Database, run: int, keys: Iterable[str]) -> None:
         """Drop queued messages about this run that have none of these keys: their subject is over,
         or asked elsewhere. Posted messages are left alone."""
-        db.execute(
-            "DELETE FROM slack_outbox WHERE run = ? AND kind = 'message'"
-            " AND key NOT IN (SELECT value FROM json_each(?))"
+        queued = db.query(
+            "SELECT key FROM slack_outbox WHERE run = ? AND kind = 'message'"
             " AND key NOT IN (SELECT key FROM slack_messages)",
-            [run, json.dumps([*keys])],
+            [run],
         )
+        for key in {row["key"] for row in queued} - {*keys}:
+            db.execute("DELETE FROM slack_outbox WHERE key = ?", [key])
 
     def outbound(self) -> tuple[Outbound, ...]:
         """Messages that are still to be sent, most urgent first."""
-        rows = self._rows(f"SELECT * FROM slack_outbox o WHERE {_LIVES} ORDER BY priority, id")
+        rows = self.store.query(
+            f"SELECT * FROM slack_outbox o WHERE {_LIVES} ORDER BY priority, id"
+        )
         return tuple(_outbound(row) for row in rows)
 
     def sendable(self) -> tuple[tuple[Outbound, Sent | None], ...]:
         """Messages that could be sent, each with its posted version; a reply whose parent is not
         posted yet has to wait for it."""
-        rows = self._rows(
+        rows = self.store.query(
             "SELECT o.*, m.channel AS in_channel, m.ts, m.thread_ts AS in_thread,"
             " m.fingerprint AS as_version FROM slack_outbox o"
             " LEFT JOIN slack_messages m ON m.key = o.key"
             f" WHERE {_LIVES} AND (o.parent IS NULL OR m.key IS NOT NULL"
             " OR o.parent IN (SELECT key FROM slack_messages)) ORDER BY o.priority, o.id"
         )
-        return tuple((_outbound(row), _standing(row)) for row in rows)
+        return tuple((_outbound(row), _posted(row)) for row in rows)
 
     def still_wanted(self, out: Outbound) -> bool:
         """Tell whether this very version is still to be sent."""
         query = "SELECT key FROM slack_outbox WHERE key = ? AND fingerprint = ?"
-        return bool(self._rows(query, [out.key, out.fingerprint]))
+        return bool(self.store.query(query, [out.key, out.fingerprint]))
 
     def trying(self, out: Outbound, at: float) -> bool:
         """Note that a message is being posted: from here on it may be posted, whatever becomes of
@@ -200,21 +216,20 @@ class Tables:
                 "UPDATE slack_outbox SET tried = ?, tried_as = ? WHERE key = ?",
                 [at, out.fingerprint, out.key],
             )
-            return tried.rowcount == 1
+            return tried == 1
 
     def waits(self, db: Database, key: str) -> bool:
         """Tell whether a message of this key is in the outbox."""
-        found = db.query("SELECT key FROM slack_outbox WHERE key = ?", [key])
-        return any(True for _ in found)
+        return bool(db.query("SELECT key FROM slack_outbox WHERE key = ?", [key]))
 
     def may_stand(self, db: Database, key: str) -> bool:
         """Tell whether this message is posted, or was tried with an unknown result."""
         found = db.query(
-            "SELECT key FROM slack_messages WHERE key = :key UNION ALL"
-            " SELECT key FROM slack_outbox WHERE key = :key AND tried IS NOT NULL",
-            {"key": key},
+            "SELECT key FROM slack_messages WHERE key = ? UNION ALL"
+            " SELECT key FROM slack_outbox WHERE key = ? AND tried IS NOT NULL",
+            [key, key],
         )
-        return any(True for _ in found)
+        return bool(found)
 
     def not_posted(self, out: Outbound) -> None:
         """Note that a message is not posted: Slack said that it did not take it, or it was looked
@@ -236,7 +251,7 @@ class Tables:
     def gave_up(self, key: str) -> bool:
         """Tell whether Slack takes this message in no way."""
         query = "SELECT key FROM slack_outbox WHERE key = ? AND refused = fingerprint"
-        return bool(self._rows(query, [key]))
+        return bool(self.store.query(query, [key]))
 
     def _mark(self, column: str, out: Outbound) -> None:
         with self.store.transaction() as db:
@@ -254,17 +269,7 @@ class Tables:
         """Note that a message is posted. A newer version that was put meanwhile stays in the
         outbox."""
         with self.store.transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO slack_messages (key, channel, ts, thread_ts, fingerprint)"
-                " VALUES (?, ?, ?, ?, ?)",
-                [
-                    message.key,
-                    message.channel,
-                    message.ts,
-                    message.thread_ts,
-                    message.fingerprint,
-                ],
-            )
+            db.upsert("slack_messages", asdict(message), "key")
             _drop(db, out.key, message.fingerprint)
 
     def updated(self, out: Outbound, sent: Sent) -> None:
@@ -275,7 +280,7 @@ class Tables:
                 "UPDATE slack_messages SET fingerprint = ? WHERE key = ? AND ts = ?",
                 [out.fingerprint, out.key, sent.ts],
             )
-            if changed.rowcount == 1:
+            if changed == 1:
                 _drop(db, out.key, out.fingerprint)
 
     def done(self, out: Outbound) -> None:
@@ -285,43 +290,49 @@ class Tables:
 
     def message(self, key: str) -> Sent | None:
         """Posted message of this key, if it was posted."""
-        rows = self._rows("SELECT * FROM slack_messages WHERE key = ?", [key])
-        if not rows:
-            return None
-        row = rows[0]
-        return Sent(
-            str(row["key"]),
-            str(row["channel"]),
-            str(row["ts"]),
-            as_text(row["thread_ts"]),
-            str(row["fingerprint"]),
-        )
+        rows = self.store.query("SELECT * FROM slack_messages WHERE key = ?", [key])
+        return Sent(**rows[0]) if rows else None
+
+    def key_at(self, channel: str, ts: str) -> str | None:
+        """Key of the message that is posted at this place, if it is ours."""
+        query = "SELECT key FROM slack_messages WHERE channel = ? AND ts = ?"
+        return next((row["key"] for row in self.store.query(query, [channel, ts])), None)
 
     def posted(self, prefix: str) -> tuple[str, ...]:
         """Keys with this prefix whose messages are posted in Slack, or may be."""
         stand = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ?"
         may = "SELECT key FROM slack_outbox WHERE substr(key, 1, ?) = ? AND tried IS NOT NULL"
-        rows = self._rows(f"{stand} UNION {may} ORDER BY key", [len(prefix), prefix] * 2)
-        return tuple(str(row["key"]) for row in rows)
+        rows = self.store.query(f"{stand} UNION {may} ORDER BY key", [len(prefix), prefix] * 2)
+        return tuple(row["key"] for row in rows)
 
     # --- cursors ----------------------------------------------------------------------------
 
     def cursor(self, name: str) -> int:
         """The last event that this reader has seen."""
-        rows = self._rows("SELECT seq FROM slack_cursors WHERE name = ?", [name])
-        return as_int(rows[0]["seq"]) if rows else 0
+        rows = self.store.query("SELECT seq FROM slack_cursors WHERE name = ?", [name])
+        return int(rows[0]["seq"]) if rows else 0
 
     def advance(self, name: str, seq: int) -> None:
         """Move this reader's cursor: it has seen everything up to ``seq``."""
         with self.store.transaction() as db:
-            db.execute(
-                "INSERT INTO slack_cursors (name, seq) VALUES (?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET seq = excluded.seq",
-                [name, seq],
-            )
+            db.upsert("slack_cursors", {"name": name, "seq": seq}, "name")
 
-    def _rows(self, query: str, values: list[object] | None = None) -> list[Row]:
-        return list(self.store.database().query(query, values or []))
+    # --- messages with buttons ----------------------------------------------------------------
+
+    def with_buttons(self, db: Database, run: int) -> dict[str, tuple[str, str]]:
+        """Messages of a run that have buttons: by key, the text and the blocks (JSON) that each has
+        without them."""
+        rows = db.query("SELECT key, text, blocks FROM slack_buttons WHERE run = ?", [run])
+        return {row["key"]: (row["text"], row["blocks"]) for row in rows}
+
+    def keep_buttons(self, db: Database, run: int, key: str, text: str, blocks: str) -> None:
+        """Note that a message has buttons, and what it says without them."""
+        row = {"key": key, "run": run, "text": text, "blocks": blocks}
+        db.upsert("slack_buttons", row, "key")
+
+    def drop_buttons(self, db: Database, key: str) -> None:
+        """Note that a message has no buttons any more."""
+        db.execute("DELETE FROM slack_buttons WHERE key = ?", [key])
 
 
 def _drop(db: Database, key: str, version: str) -> None:
@@ -329,41 +340,31 @@ def _drop(db: Database, key: str, version: str) -> None:
 
 
 def _outbound(row: Row) -> Outbound:
-    body = json.loads(str(row["body"]))
-
-    def number(name: str) -> int | None:
-        return None if row[name] is None else as_int(row[name])
-
+    body = json.loads(row["body"])
     return Outbound(
-        key=str(row["key"]),
-        kind=str(row["kind"]),
-        channel=str(row["channel"]),
+        key=row["key"],
+        kind=row["kind"],
+        channel=row["channel"],
         text=body["text"],
         blocks=tuple(body["blocks"]),
-        fingerprint=str(row["fingerprint"]),
-        run=number("run"),
-        user=as_text(row["user"]),
-        inbox=number("inbox"),
-        parent=as_text(row["parent"]),
-        thread_ts=as_text(row["thread_ts"]),
+        fingerprint=row["fingerprint"],
+        run=row["run"],
+        recipient=row["recipient"],
+        inbox=row["inbox"],
+        parent=row["parent"],
+        thread_ts=row["thread_ts"],
         broadcast=bool(row["broadcast"]),
-        priority=as_int(row["priority"]),
+        priority=row["priority"],
         replaces=bool(body.get("replaces")),
-        id=as_int(row["id"]),
-        tried=None if row["tried"] is None else as_float(row["tried"]),
-        tried_as=str(row["tried_as"] or ""),
+        id=row["id"],
+        tried=row["tried"],
+        tried_as=row["tried_as"] or "",
         in_words=row["plain"] == row["fingerprint"],
     )
 
 
-def _standing(row: Row) -> Sent | None:
+def _posted(row: Row) -> Sent | None:
     """The message of a row that was joined with it."""
     if row["ts"] is None:
         return None
-    return Sent(
-        str(row["key"]),
-        str(row["in_channel"]),
-        str(row["ts"]),
-        as_text(row["in_thread"]),
-        str(row["as_version"]),
-    )
+    return Sent(row["key"], row["in_channel"], row["ts"], row["in_thread"], row["as_version"])

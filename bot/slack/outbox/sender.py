@@ -81,7 +81,7 @@ class Outbox:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
         self.pace = Pace(rhythm)
         self.lookups = Lookups(tables.store, clock)
-        self.absences = Outages(tables.store)
+        self.outages = Outages(tables.store)
         self.after, self.note, self.command = after, note, command
         self.loop = Loop("slack-outbox", self.send_due)
         self._tries: dict[str, int] = {}
@@ -91,7 +91,7 @@ class Outbox:
         self._reposted: dict[str, float] = {}
         self._unseen: set[str] = set()  # replies whose person is not where they acted
         self._noted: set[str] = set()  # messages that were given up
-        known = self.absences.latest()
+        known = self.outages.latest()
         self._away = known is not None and known.until is None
 
     def send_due(self) -> float | None:
@@ -215,7 +215,7 @@ class Outbox:
         """Reply through the response URL while it lives, else in the channel, else as a message:
         one way at a time, each within its own budget. ``False``: this way is closed, the next one
         is due."""
-        user, (text, blocks) = out.user or "", plain_text.content(out, self.command)
+        user, (text, blocks) = out.recipient or "", plain_text.content(out, self.command)
         try:
             if method == "response_url":
                 url = self.urls.use(out.inbox, self.clock.monotonic())
@@ -268,7 +268,7 @@ class Outbox:
         if out.key.startswith("board:") and out.run is not None:
             self.tables.runs.trouble(out.run, later.code)
         if out.kind == "reply" and self._tries[out.key] >= REPLY_TRIES:
-            log.warning("%s could not be told: %s", out.user, later.code)
+            log.warning("%s could not be told: %s", out.recipient, later.code)
             self.tables.done(out)
             return
         now = self.clock.monotonic()
@@ -289,7 +289,7 @@ class Outbox:
             return
         if not self._away:
             self._away = True
-            self.absences.begin(self._unheard_since, later.code)
+            self.outages.begin(self._unheard_since, later.code)
             unknown = "install the app again; " if later.code in AUTH else ""
             log.error("Slack is away (%s): %sruns go on without it", later.code, unknown)
         again = min(self.pace.rhythm.again * (self._unheard - 1), LONGEST_SILENCE)
@@ -301,7 +301,7 @@ class Outbox:
             return
         self._away = False
         log.warning("Slack is back")
-        self.absences.end(self.clock.now())
+        self.outages.end(self.clock.now())
         self.after(None)
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:

@@ -5,18 +5,16 @@ Functions that take ``db`` write inside the caller's transaction.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
+from engine.store.database import Database
 from engine.store.store import Store
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Run that is watched in a channel until ``told``.
+    """Run that is watched in a channel until it is closed.
 
     ``since`` is when its board was first looked at, by the wall clock: the engine's may be a
     simulated one. ``trouble`` is what Slack last said instead of posting it. ``lost``: why nothing
@@ -45,32 +43,32 @@ class WatchedRuns:
     def watch(self, db: Database, run: int, channel: str, by: str, inbox: int) -> None:
         """Tell about this run where it was asked for."""
         db.execute(
-            "INSERT OR IGNORE INTO slack_runs (run, channel, by, inbox) VALUES (?, ?, ?, ?)",
+            "INSERT INTO slack_runs (run, channel, by, inbox) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (run) DO NOTHING",
             [run, channel, by, inbox],
         )
 
     def watched(self) -> tuple[Watched, ...]:
         """The runs whose last word has not been put into the outbox."""
-        rows = self.store.database().query(
+        rows = self.store.query(
             "SELECT run, channel, by, inbox, error, since, trouble, lost, moved_from, moved_for"
-            " FROM slack_runs WHERE told = 0 ORDER BY run"
+            " FROM slack_runs WHERE closed = 0 ORDER BY run"
         )
         return tuple(Watched(**row) for row in rows)
 
-    def told_in(self) -> tuple[tuple[int, str], ...]:
-        """Runs that are or were watched, with their channel."""
-        rows = self.store.database().query("SELECT run, channel FROM slack_runs ORDER BY run")
+    def channels(self) -> tuple[tuple[int, str], ...]:
+        """Runs that are or were watched, each with its channel."""
+        rows = self.store.query("SELECT run, channel FROM slack_runs ORDER BY run")
         return tuple((row["run"], row["channel"]) for row in rows)
 
     def watches(self, run: int) -> bool:
         """Tell whether this run is or was watched in Slack."""
-        rows = self.store.database().query("SELECT run FROM slack_runs WHERE run = ?", [run])
-        return any(True for _ in rows)
+        return bool(self.store.query("SELECT run FROM slack_runs WHERE run = ?", [run]))
 
     def needed_by(self, run: int) -> float | None:
         """Time by which an approval is needed, as the messages of this run say; ``None``: they say
         none."""
-        rows = self.store.database().query("SELECT needed_by FROM slack_runs WHERE run = ?", [run])
+        rows = self.store.query("SELECT needed_by FROM slack_runs WHERE run = ?", [run])
         return next((row["needed_by"] for row in rows), None)
 
     def say_needed_by(self, run: int, at: float | None) -> None:
@@ -104,17 +102,17 @@ class WatchedRuns:
             "SELECT run FROM slack_runs JOIN runs ON runs.id = run"
             " WHERE run = ? AND error <> '' AND state = 'rejected'"
         )
-        return any(True for _ in self.store.database().query(query, [run]))
+        return bool(self.store.query(query, [run]))
 
     def lose(self, run: int, channel: str, error: str) -> bool:
         """Give up the channel of a run for good, with Slack's error; a last message that was due is
         dropped too. ``False``: the run is not watched there."""
         with self.store.transaction() as db:
             lost = db.execute(
-                "UPDATE slack_runs SET lost = ?, told = 0 WHERE run = ? AND channel = ?",
+                "UPDATE slack_runs SET lost = ?, closed = 0 WHERE run = ? AND channel = ?",
                 [error, run, channel],
             )
-            return lost.rowcount == 1
+            return lost == 1
 
     def stay(self, run: int) -> None:
         """Keep reporting about this run here and try again: there is no other place."""
@@ -128,21 +126,19 @@ class WatchedRuns:
             " WHERE run = ?",
             [channel, watched.channel, watched.lost, watched.run],
         )
-        db.execute(
-            "DELETE FROM slack_messages WHERE key IN (SELECT value FROM json_each(?))",
-            [json.dumps([*keys])],
-        )
+        for key in keys:
+            db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
         db.execute(
             "UPDATE slack_outbox SET channel = ?, tried = NULL, tried_as = NULL"
             " WHERE run = ? AND channel = ? AND kind = 'message'",
             [channel, watched.run, watched.channel],
         )
 
-    def told(self, db: Database, run: int) -> None:
+    def close(self, db: Database, run: int) -> None:
         """The last word about this run is in the outbox; unless its channel was lost just now."""
-        db.execute("UPDATE slack_runs SET told = 1 WHERE run = ? AND lost = ''", [run])
+        db.execute("UPDATE slack_runs SET closed = 1 WHERE run = ? AND lost = ''", [run])
 
     def watch_again(self, run: int) -> None:
         """Watch a run again that goes on after its end, if it was ever watched."""
         with self.store.transaction() as db:
-            db.execute("UPDATE slack_runs SET told = 0 WHERE run = ? AND told = 1", [run])
+            db.execute("UPDATE slack_runs SET closed = 0 WHERE run = ? AND closed = 1", [run])

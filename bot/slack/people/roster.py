@@ -7,14 +7,13 @@ and nobody to be a full member.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.slack.people.approvers import Deciders
 from bot.slack.people.ids import bare
+from bot.slack.people.rows import DIRECT, HOME, MEMBERS, Answer, Lookup, LookupRows, kind_of
 from bot.slack.web_api.client import SlackApi
 from bot.slack.web_api.errors import SlackLater, SlackNever, SlackTrouble
 from engine.clock import Clock
@@ -23,23 +22,12 @@ from engine.store.store import Store
 
 log = logging.getLogger(__name__)
 
-_ROOM, _DIRECT = "in:", "dm:"
-HOME = "T"  # the workspace itself
-#: How long an answer is good, in seconds of the wall, by what was asked about.
-LASTS = {
-    "group": 60.0,
-    "person": 3_600.0,
-    "place": 600.0,
-    "room": 600.0,
-    "home": 86_400.0,
-    "direct": 30 * 86_400.0,
-}
 AT_ONCE = 5  # look-ups between two messages
 AGAIN = 15.0  # before an answer that did not come is asked for again by itself
 AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
 _UNTOLD = {
     "group": "Slack does not say who is in %s: %s",
-    "room": "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
+    "members": "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
     "direct": "Slack does not say where to write to %s: %s; no copy of a card goes there",
 }
 _UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
@@ -48,28 +36,6 @@ STRANGERS = frozenset({UNKNOWN, ELSEWHERE})
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
 SLACKBOT = "USLACKBOT"  # Slack calls it no bot, and it says what anybody has it say
 UNSEEN = frozenset({"channel_not_found", "no_permission"})
-
-Answer = Mapping[str, object]
-
-
-def kind_of(name: str) -> str:
-    """Kind of a lookup: a user group, a channel (``place``), who is in it (``room``), a person,
-    where a person is written to (``direct``), our workspace (``home``). Calls of one kind wait
-    together when Slack says: slower."""
-    for beginning, kind in ((_ROOM, "room"), (_DIRECT, "direct")):
-        if name.startswith(beginning):
-            return kind
-    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
-
-
-def room(channel: str) -> str:
-    """The name under which it is known who is in a channel."""
-    return f"{_ROOM}{channel}"
-
-
-def direct(user: str) -> str:
-    """The name under which it is known where a user is written to directly."""
-    return f"{_DIRECT}{user}"
 
 
 class Sure(StrEnum):
@@ -80,81 +46,31 @@ class Sure(StrEnum):
     NO = "no"
 
 
-@dataclass(frozen=True)
-class Lookup:
-    """Last answer of Slack about one group, user or channel. ``wanted``: Slack is still to be
-    asked."""
-
-    name: str
-    at: float | None = None
-    answer: Answer = field(default_factory=dict)
-    error: str = ""
-    wanted: bool = False
-
-    def fresh(self, now: float, share: float = 1.0) -> bool:
-        """Tell whether the answer is young enough to act on (with ``share``: within that share of
-        its life)."""
-        lasts = LASTS[kind_of(self.name)]
-        return self.at is not None and 0 <= now - self.at <= lasts * share
-
-    @property
-    def users(self) -> tuple[str, ...]:
-        """Users in the group or channel."""
-        users = self.answer.get("users")
-        return tuple(map(str, users)) if isinstance(users, list) else ()
-
-    @property
-    def unfit(self) -> str:
-        """Reason why this user never decides; empty: a full member."""
-        return str(self.answer.get("unfit") or "")
-
-    @property
-    def channel(self) -> str:
-        """Channel in which this user is written to directly."""
-        return str(self.answer.get("channel") or "")
-
-    @property
-    def refused(self) -> bool:
-        """True if Slack said no, rather than nothing."""
-        return self.error not in ("", "no answer")
-
-    @property
-    def trouble(self) -> str:
-        """Reason why nothing is begun in this channel: ``shared``, or Slack's word; empty: none."""
-        return str(self.answer.get("trouble") or "")
-
-
 class Lookups:
-    """The rows. Safe to share between threads."""
+    """Slack's answers, and what it is to be asked. Safe to share between threads."""
 
     def __init__(self, store: Store, wall: Clock) -> None:
-        self.store, self.wall = store, wall
+        self.rows, self.wall = LookupRows(store), wall
         self._home: tuple[str, str] | None = None
         self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
 
     def of(self, names: Iterable[str]) -> dict[str, Lookup]:
         """Last answers about each of these names."""
-        known = {row.name: row for row in self._all()}
+        known = {row.name: row for row in self.rows.all()}
         return {name: known.get(name, Lookup(name)) for name in names}
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""
-        return tuple(row for row in self._all() if kind_of(row.name) == "person")
+        return tuple(row for row in self.rows.all() if kind_of(row.name) == "person")
 
     def want(self, names: Iterable[str]) -> None:
         """Request answers from Slack about these names; what it said last stays until it
         answers."""
-        with self.store.transaction() as db:
-            for name in names:
-                db.execute(
-                    "INSERT INTO slack_lookups (name, wanted) VALUES (?, ?) ON CONFLICT (name)"
-                    " DO UPDATE SET wanted = excluded.wanted, error = ''",
-                    [name, self.wall.now()],
-                )
+        self.rows.want(names, self.wall.now())
 
     def ask(self, api: SlackApi) -> bool:
         """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
-        wanted = [row.name for row in self._all() if row.wanted]
+        wanted = [row.name for row in self.rows.all() if row.wanted]
         for name in wanted[:AT_ONCE]:
             error, answer, kind = "", None, kind_of(name)
             try:
@@ -172,16 +88,16 @@ class Lookups:
                 # One odd answer must not hold up everything that is to be said.
                 error = "no answer"
                 log.exception("what Slack said of %s cannot be read", name)
-            self._keep(name, answer, error)
+            self.rows.keep(name, answer, error, self.wall.now())
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> Answer:
         if kind_of(name) == "group":
             return {"users": list(api.members(name))}
-        if kind_of(name) == "room":
-            return {"users": list(api.in_channel(name.removeprefix(_ROOM)))}
+        if kind_of(name) == "members":
+            return {"users": list(api.in_channel(name.removeprefix(MEMBERS)))}
         if kind_of(name) == "direct":
-            return {"channel": api.direct(name.removeprefix(_DIRECT))}
+            return {"channel": api.direct(name.removeprefix(DIRECT))}
         if kind_of(name) == "place":
             return {"trouble": _place_trouble(api, name)}
         if kind_of(name) == "home":
@@ -195,33 +111,6 @@ class Lookups:
         if self._home is None:
             self._home = api.home()
         return {"unfit": unfit(profile, *self._home)}
-
-    def _keep(self, name: str, answer: Answer | None, error: str) -> None:
-        with self.store.transaction() as db:
-            if answer is None:
-                db.execute(
-                    "UPDATE slack_lookups SET wanted = NULL, error = ? WHERE name = ?",
-                    [error, name],
-                )
-                return
-            db.execute(
-                "UPDATE slack_lookups SET wanted = NULL, error = '', at = ?, answer = ?"
-                " WHERE name = ?",
-                [self.wall.now(), json.dumps(answer), name],
-            )
-
-    def _all(self) -> list[Lookup]:
-        rows = self.store.database().query("SELECT * FROM slack_lookups ORDER BY name")
-        return [
-            Lookup(
-                str(row["name"]),
-                row["at"],
-                json.loads(row["answer"]) if row["answer"] else {},
-                str(row["error"]),
-                row["wanted"] is not None,
-            )
-            for row in rows
-        ]
 
 
 class Roster:

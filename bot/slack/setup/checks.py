@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.slack.people.ids import slack_id
-from bot.slack.people.roster import kind_of
+from bot.slack.people.rows import kind_of
 from bot.slack.setup.manifest import SCOPES
 from bot.slack.web_api.client import Identity, SlackApi, web_client
 from bot.slack.web_api.errors import AUTH, SlackLater, SlackTrouble

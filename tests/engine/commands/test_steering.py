@@ -132,10 +132,10 @@ def test_a_run_is_not_resumed_into_another_one(desk):
     desk.ask("host hv01 to hv02")
     with desk.writing() as pen:
         pen.set_run_state(desk.run(), RunState.PAUSED, "it is paused")
-        pen.update("runs", 1, {"destinations": f'["{HV03}"]'})
+        pen.db.update("runs", 1, {"destinations": f'["{HV03}"]'})
     desk.ask("vm web01 to hv02")
     with desk.writing() as pen:
-        pen.update("runs", 2, {"kind": "host", "sources": f'["{HV03}"]'})
+        pen.db.update("runs", 2, {"kind": "host", "sources": f'["{HV03}"]'})
 
     with pytest.raises(Refused, match="hv03 is on the other side of R2"):
         desk.say("resume R1")

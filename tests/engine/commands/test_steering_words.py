@@ -238,7 +238,7 @@ def test_vms_of_a_run_are_named_as_in_requests(words, left, desk):
 def test_of_two_vms_of_one_name_the_right_one_has_to_be_said(desk):
     desk.run_in()
     with desk.writing() as pen:
-        pen.update("moves", desk.move("web02").id, {"vm": "web01"})
+        pen.db.update("moves", desk.move("web02").id, {"vm": "web01"})
     error = desk.refused("skip R1 web01")
 
     assert str(error) == "R1 has 2 VMs web01. Write id:id-web01 (on hv01) or id:id-web02 (on hv01)."

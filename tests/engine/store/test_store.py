@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from engine.errors import Fenced, IllegalTransition, StoreCorrupt, StoreLocked, StoreNewer
+from engine.errors import (
+    Fenced,
+    IllegalTransition,
+    StoreConflict,
+    StoreCorrupt,
+    StoreLocked,
+    StoreNewer,
+    StoreUnwritable,
+)
 from engine.model import (
     Acl,
     Adapter,
@@ -80,14 +88,14 @@ def run(store):
 
 
 def the_move(store, number: int = 1):
-    return codec.move(next(store.database().query("SELECT * FROM moves WHERE run = ?", [number])))
+    return codec.move(store.query("SELECT * FROM moves WHERE run = ?", [number])[0])
 
 
 # --- the file ------------------------------------------------------------------------------
 
 
 def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
-    strict = {t.name: t.strict for t in store.database().tables if not t.name.startswith("_")}
+    strict = {t.name: t.strict for t in store.database().raw.tables if not t.name.startswith("_")}
     strict.pop("sqlite_sequence", None)
 
     assert set(strict) == {
@@ -118,11 +126,11 @@ def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_review
 
 
 def test_opening_it_again_changes_nothing(tmp_path, run, store):
-    before = store.database().schema
+    before = store.database().raw.schema
     store.close()
     again = Store(store.path)
 
-    assert again.database().schema == before
+    assert again.database().raw.schema == before
     assert [r.label for r in queries.runs(again)] == ["R1"]
     again.close()
 
@@ -136,7 +144,7 @@ def test_a_database_of_an_older_version_gets_what_it_lacks(tmp_path):
     old.close()
     store = Store(path)
 
-    assert {"leases", "fleets"} <= set(store.database().table_names())
+    assert {"leases", "fleets"} <= set(store.database().raw.table_names())
     assert events.head(store) == "h"
     store.close()
 
@@ -145,7 +153,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     path = tmp_path / "vmferry.db"
     broken = "CREATE TABLE runs (broken"
     monkeypatch.setattr("engine.store.schema._FIRST", ("CREATE TABLE kept (x)", broken))
-    with pytest.raises(StoreCorrupt):
+    with pytest.raises(sqlite3.OperationalError, match="incomplete input"):
         Store(path)
     monkeypatch.undo()
 
@@ -168,7 +176,7 @@ def test_no_connection_stays_open_behind_a_database_that_was_closed_or_refused(
         Store(tmp_path / "vmferry.db").close()
     with monkeypatch.context() as patched:
         patched.setattr("engine.store.schema._FIRST", ("CREATE TABLE runs (broken",))
-        with pytest.raises(StoreCorrupt):
+        with pytest.raises(sqlite3.OperationalError):
             Store(tmp_path / "other.db")
 
     assert len(opened) > 4
@@ -220,7 +228,7 @@ def test_what_is_not_ours_is_refused_and_not_touched(what, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path):
-    with pytest.raises(StoreCorrupt, match="cannot be used as a database"):
+    with pytest.raises(StoreUnwritable, match="Does its folder exist"):
         Store(tmp_path / "nowhere" / "vmferry.db")
 
 
@@ -267,7 +275,7 @@ def test_what_was_committed_survives_a_power_cut_unless_a_test_says_otherwise(
 ):
     store = Store(tmp_path / "vmferry.db", durable=durable)
     pragma = {
-        name: store.database().execute(f"PRAGMA {name}").fetchone()[0]
+        name: store.query(f"PRAGMA {name}")[0][name]
         for name in ("journal_mode", "synchronous", "foreign_keys")
     }
 
@@ -278,7 +286,7 @@ def test_what_was_committed_survives_a_power_cut_unless_a_test_says_otherwise(
 def test_a_store_is_durable_unless_told_otherwise(tmp_path):
     store = Store(tmp_path / "vmferry.db")
 
-    assert store.database().execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert store.query("PRAGMA synchronous") == [{"synchronous": 2}]
     store.close()
 
 
@@ -307,7 +315,7 @@ def test_a_transaction_is_all_or_nothing(error, store):
 
 
 def test_a_commit_that_fails_leaves_nothing_behind_and_holds_up_nobody(store):
-    with pytest.raises(sqlite3.IntegrityError), store.transaction() as db:
+    with pytest.raises(StoreConflict), store.transaction() as db:
         db.execute("PRAGMA defer_foreign_keys=ON")  # so that only the commit finds it
         db.execute("INSERT INTO networks VALUES (7, 'id-web01', 'before', 'hv01', '{}', 0)")
 
@@ -519,13 +527,13 @@ def test_one_vm_is_never_in_flight_twice(first, second, allowed, store):
     if allowed:
         turn()
         return
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(StoreConflict):
         turn()
     assert the_move(store, 2).state is MoveState.PENDING
 
 
 def test_a_vm_is_in_a_run_once(store, run):
-    with pytest.raises(sqlite3.IntegrityError), writing(store, NOW) as pen:
+    with pytest.raises(StoreConflict), writing(store, NOW) as pen:
         pen.open_move(run, WEB01, HV01)
 
 
@@ -602,7 +610,7 @@ def test_a_row_that_was_rehashed_breaks_the_next_one(store):
     """Whoever edits a row and its hash has to edit every row after it; the head shows."""
     filled(store)
     head = events.head(store)
-    row = dict(next(store.database().query("SELECT * FROM events WHERE seq = 3")))
+    row = dict(store.query("SELECT * FROM events WHERE seq = 3")[0])
     row["text"] = "nothing happened"
     body = {k: v for k, v in row.items() if k not in ("prev", "hash")}
     forged = events._digest(row["prev"], body)

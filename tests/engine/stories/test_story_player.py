@@ -695,7 +695,7 @@ def test_a_write_that_was_rolled_back_is_no_write(tmp_path: Path):
     with pytest.raises(Killed), store.transaction() as db:
         db.execute("CREATE TABLE kept (one)")
 
-    assert "kept" in store.database().table_names()
+    assert "kept" in store.database().raw.table_names()
     store.close()
 
 
@@ -709,7 +709,7 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
     with pytest.raises(Killed), store.transaction() as db:
         db.execute("CREATE TABLE second (one)")
 
-    assert {"first", "second"} & set(store.database().table_names()) == {"first"}
+    assert {"first", "second"} & set(store.database().raw.table_names()) == {"first"}
     store.close()
 
 

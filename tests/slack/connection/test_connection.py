@@ -79,7 +79,7 @@ def test_while_a_listener_waits_for_the_database_sockets_are_still_minded(linked
         try:
             pinged.result(timeout=HANGS)
         finally:
-            held.conn.rollback()
+            held.raw.conn.rollback()
         assert said.result(timeout=HANGS) == ""
 
 
@@ -264,7 +264,7 @@ def test_what_waits_to_be_said_is_sent_before_the_end_for_as_long_as_is_allowed(
     make_night, last_words, told
 ):
     night = make_night()
-    night.side = night.new_side(Rhythm(post=0.0, board=0.0, look=0.02, again=0.5))
+    night.side = night.new_side(Rhythm(patience=HANGS, post=0.0, board=0.0, look=0.02, again=0.5))
     night.slack.order("chat.postEphemeral", "internal_error")
     night.start()
     payload = night.slack.command_payload(night.dana, night.ops, "status R77")

@@ -59,7 +59,7 @@ def a_command(night, text="status R77") -> bytes:
 
 
 def written(night) -> int:
-    return len(list(night.store.database().query("SELECT id FROM slack_inbox")))
+    return len(night.store.query("SELECT id FROM slack_inbox"))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_is_in_hand_at_a_stop_is_answered(night, port):
         night.slack.wait_for(lambda: night.side.connection.in_hand == 1)
         stopped = people.submit(night.side.connection.stop)
         time.sleep(0.3)  # the stop has begun, and waits
-        held.conn.rollback()
+        held.raw.conn.rollback()
 
         assert said.result(timeout=HANGS) == (200, "")
         stopped.result(timeout=HANGS)

@@ -31,9 +31,9 @@ def value(night, user=None):
     return seen[-1].blocks[-1]["elements"][0]["value"]
 
 
-def age_drafts(night, seconds=LATE):
+def age_questions(night, seconds=LATE):
     with night.store.transaction() as db:
-        db.execute("UPDATE slack_drafts SET made = made - ?", [seconds])
+        db.execute("UPDATE slack_confirmations SET made = made - ?", [seconds])
 
 
 def kept_waiting(night, say, seconds=LATE):
@@ -166,7 +166,7 @@ def test_a_button_that_we_did_not_make_starts_nothing(night, shown):
 def test_a_preview_that_is_too_old_is_shown_anew_and_only_the_new_one_starts(night):
     preview(night)
     old = value(night)
-    age_drafts(night)
+    age_questions(night)
 
     night.slack.click_private(night.dana, YES, old)
     assert night.told(night.dana, "more than 15 min old")
@@ -285,11 +285,11 @@ def test_a_request_that_cannot_be_is_refused_without_a_question(night):
     night.say("host hv01 to hv09")
 
     assert night.told(night.dana, "No host hv09")
-    assert rows_of(night, "slack_drafts") == []
+    assert rows_of(night, "slack_confirmations") == []
 
 
 def rows_of(night, table):
-    return list(night.store.database().query(f"SELECT * FROM {table}"))
+    return night.store.query(f"SELECT * FROM {table}")
 
 
 def test_a_start_that_was_interrupted_by_a_kill_starts_once(make_night):
@@ -309,7 +309,7 @@ def test_a_start_that_was_interrupted_by_a_kill_starts_once(make_night):
     night.board_shows("Moving")
     night.settled()
     assert len(started(night)) == 1
-    assert rows_of(night, "slack_drafts")[0]["state"] == "done"
+    assert rows_of(night, "slack_confirmations")[0]["state"] == "done"
 
 
 # --- what waited for too long --------------------------------------------------------------------
@@ -419,7 +419,7 @@ def test_a_question_that_stood_for_too_long_is_asked_anew_before_its_yes_counts(
     night.to_the_end()
     night.say("vm web02 to hv02 now")
     night.board_shows("Moving", "R2")
-    age_drafts(night)
+    age_questions(night)
 
     night.slack.click_private(night.dana, YES, first)
 
@@ -433,7 +433,7 @@ def test_a_stop_in_a_thread_that_was_asked_about_long_ago_is_asked_about_anew(ni
     board = night.ask_for()
     night.slack.mention(night.dana, night.ops, "stop", board.ts)
     night.told(night.dana, "Nothing changed yet.")
-    age_drafts(night)
+    age_questions(night)
 
     night.slack.click_private(night.dana, YES)
 

@@ -12,7 +12,7 @@ from engine.store import events
 
 
 def rows(night):
-    return list(night.store.database().query("SELECT * FROM slack_inbox ORDER BY id"))
+    return night.store.query("SELECT * FROM slack_inbox ORDER BY id")
 
 
 def forget(night, *users):
@@ -51,6 +51,7 @@ def test_who_waits_for_slack_holds_up_no_other_run_and_no_other_person(two_runs)
 
 def test_what_comes_later_about_the_same_run_or_of_the_same_person_waits_behind_it(two_runs):
     night = two_runs
+    night.side.worker.patience = 0.5
     night.side.outbox.loop.stop()
     forget(night, night.dana)
 
@@ -69,6 +70,7 @@ def test_what_comes_later_about_the_same_run_or_of_the_same_person_waits_behind_
 def test_what_is_said_in_the_thread_of_a_run_waits_behind_what_was_typed_about_it(two_runs):
     night = two_runs
     board = night.board_shows("Moving")
+    night.side.worker.patience = 0.5
     night.side.outbox.loop.stop()
     forget(night, night.dana)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.slack.people.roster import unfit
 from engine.store import events, queries
+from tests.slack.conftest import HURRIED
 
 START = "host hv01 to hv02 now"
 
@@ -50,6 +53,22 @@ def test_guests_bots_and_strangers_start_and_change_nothing(night, slack, profil
     assert runs(night) == 1
     assert night.run().state == "active"
     assert [by for by, _ in refusals(night)] == [f"@{eve}"]
+
+
+def test_a_request_waits_for_slack_only_as_long_as_a_form_could_be_opened(make_night):
+    night = make_night()
+    night.side = night.new_side(replace(HURRIED, patience=0.05))
+    night.start()
+    night.settled()
+    night.side.outbox.loop.stop()  # it alone asks Slack
+
+    night.say(START)
+
+    tables = night.side.tables
+    night.slack.wait_for(lambda: tables.inbox.next_inbound() is None)
+    [reply] = tables.outbound()
+    assert "I cannot check" in reply.text
+    assert queries.runs(night.store) == ()
 
 
 def test_a_guest_may_look_in_an_allowed_channel(night, slack):

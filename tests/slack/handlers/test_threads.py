@@ -23,7 +23,7 @@ BOT = "U0VMFERRY"
 
 
 def inbox(night):
-    return list(night.store.database().query("SELECT * FROM slack_inbox ORDER BY id"))
+    return night.store.query("SELECT * FROM slack_inbox ORDER BY id")
 
 
 def private(night, user):

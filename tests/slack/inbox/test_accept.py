@@ -20,7 +20,7 @@ from tests.patient import not_acked
 
 
 def rows(night, table):
-    return list(night.store.database().query(f"SELECT * FROM {table}"))
+    return night.store.query(f"SELECT * FROM {table}")
 
 
 def test_a_usage_error_is_in_the_ack_and_nothing_is_stored(night):
@@ -107,7 +107,7 @@ def test_no_token_response_url_or_used_trigger_stays_in_a_row(night, tmp_path: P
     night.slack.form(night.ravi)
     night.settled()
 
-    dump = "\n".join(night.store.database().conn.iterdump())
+    dump = "\n".join(night.store.database().raw.conn.iterdump())
 
     assert "slack_inbox" in dump
     for secret in ("xoxb", "xapp", "/response/", "verification-token", ".stand-in"):
@@ -326,7 +326,7 @@ def test_what_is_in_hand_at_a_stop_is_acked_before_the_socket_closes(night):
         said = people.submit(night.say, "host hv01 to hv02 now")
         night.slack.wait_for(lambda: night.side.connection.in_hand == 1)
         stopped = people.submit(night.side.connection.stop)
-        held.conn.rollback()
+        held.raw.conn.rollback()
 
         assert said.result(timeout=HANGS) == ""
         stopped.result(timeout=HANGS)

@@ -17,10 +17,9 @@ from slack_sdk import WebClient
 
 from bot.slack.connection.bolt_app import build_app, dispatch
 from bot.slack.handlers.confirm import late_view, preview_view
-from bot.slack.handlers.confirmations import Draft, Kind
 from bot.slack.inbox import mentions
 from bot.slack.inbox.listeners import Listeners
-from bot.slack.inbox.rows import Inbound
+from bot.slack.inbox.rows import Confirmation, ConfirmationKind, Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.buttons import ABORT, RUN, Control
 from bot.slack.modals.fields import Place, metadata
@@ -69,7 +68,7 @@ class Door:
 
     @property
     def written(self) -> int:
-        return next(self.store.database().query("SELECT count(*) n FROM slack_inbox"))["n"]
+        return self.store.query("SELECT count(*) n FROM slack_inbox")[0]["n"]
 
 
 @pytest.fixture
@@ -202,7 +201,7 @@ def full(door: Door) -> Iterator[None]:
     first = Inbound(0, "command", "@U1", "C1", {"text": "x" * 3_800}, 0.0)
     door.listeners.inbox.accept(first, "fills the first page of the table")
     db = door.store.database()
-    pages = next(db.query("PRAGMA page_count"))["page_count"]
+    pages = db.query("PRAGMA page_count")[0]["page_count"]
     db.execute(f"PRAGMA max_page_count = {pages}")
     yield
     db.execute("PRAGMA max_page_count = 1000000")
@@ -337,7 +336,7 @@ def test_no_mention_is_anything_but_read_or_refused(text, bot):
 @given(names=st.lists(NAMES, min_size=1, max_size=60), whys=st.lists(NAMES, max_size=4))
 def test_a_preview_of_any_names_pings_nobody_and_fits(names, whys):
     row = Inbound(1, "command", "@U1", "C1", {"text": "x"}, 0.0)
-    draft = Draft(Kind.PREVIEW, row, "0" * 16, 0.0, 1)
+    draft = Confirmation(ConfirmationKind.PREVIEW, row, "0" * 16, 0.0, 1)
     stuck = tuple(Hindered(name, why) for name, why in zip(names, whys * 60, strict=False))
     found = Forecast(
         kind="vm",

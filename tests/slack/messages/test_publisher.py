@@ -18,6 +18,7 @@ from engine.language import grammar
 from engine.model import RunState
 from engine.store import events
 from engine.store.store import Store
+from tests.hangs import HANGS
 
 PAIR = """
 format = 1
@@ -79,7 +80,7 @@ def test_nothing_is_sent_when_nothing_changed_but_the_time(night):
 
 def test_a_board_waits_for_its_interval_and_only_its_latest_version_is_sent(make_night):
     night = make_night()
-    night.side = night.new_side(Rhythm(post=0.0, board=0.6, look=0.02))
+    night.side = night.new_side(Rhythm(patience=HANGS, post=0.0, board=0.6, look=0.02))
     night.start()
     board = night.ask_for("vm web01,web02 to hv02 now")
 
@@ -105,7 +106,7 @@ def test_an_open_card_is_paced_and_a_decision_goes_out_at_once():
 
 def test_a_decision_does_not_wait_for_the_pace_of_its_card(make_night):
     night = make_night()
-    night.side = night.new_side(Rhythm(post=0.0, board=0.6, look=0.02))
+    night.side = night.new_side(Rhythm(patience=HANGS, post=0.0, board=0.6, look=0.02))
     night.start()
     board = night.ask_for()
     card = night.card(board)
@@ -206,7 +207,7 @@ def test_a_run_killed_before_it_was_watched_is_rejected_at_the_next_start(make_n
 def test_rows_of_the_first_version_are_still_read(tmp_path):
     store = Store(tmp_path / "vmferry.db", durable=False)
     with store.transaction() as db:
-        migrations.apply(db, stop_before="m002_boards_that_wait_for_slack")
+        migrations.apply(db.raw, stop_before="m002_boards_that_wait_for_slack")
         db.execute("INSERT INTO slack_runs (run, channel, by, inbox) VALUES (1, 'C1', '@U1', 3)")
 
     assert Tables(store).runs.watched() == (Watched(1, "C1", "@U1", 3),)

@@ -36,13 +36,13 @@ def test_slack_is_not_back_because_it_refuses_to_let_us_look(night, caplog):
     night.side.tables.trying(board, time.time())
     outbox = night.side.outbox
     outbox._away = True
-    outbox.absences.begin(time.time() - WORTH_TELLING, "token_revoked")
+    outbox.outages.begin(time.time() - WORTH_TELLING, "token_revoked")
     night.slack.revoke()
 
     outbox.send_due()
 
     assert "Slack is back" not in caplog.text
-    assert outbox.absences.latest() is None or outbox.absences.latest().until is None
+    assert outbox.outages.latest() is None or outbox.outages.latest().until is None
     assert night.slack.calls("conversations.history")
 
 
@@ -59,7 +59,8 @@ def test_a_run_that_cannot_be_read_does_not_silence_the_others_after_slack_was_a
 
     with night.store.transaction() as db:
         db.execute(
-            "INSERT INTO slack_away (id, since, until, seq, error) VALUES (1, 1.0, 5000.0, 0, 'x')"
+            "INSERT INTO slack_outage (id, since, until, seq, error)"
+            " VALUES (1, 1.0, 5000.0, 0, 'x')"
         )
 
     assert night.side.bugs > 0

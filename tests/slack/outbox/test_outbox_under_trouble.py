@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bot.slack.outbox.outage import WORTH_TELLING
 from bot.slack.outbox.rate_limits import RATES, Pace, Rate, Rhythm
 from bot.slack.outbox.rows import FIRST, LAST, Outbound
 from engine.model import RunState
 from engine.store import events, queries
+from tests.slack.conftest import HURRIED
 
 
 def posts(night, key):
@@ -157,7 +160,7 @@ def test_without_the_right_to_look_it_is_said_twice_rather_than_not_at_all(night
 def test_what_is_so_again_is_said_where_nobody_knows_what_stands(make_night):
     """The answer to an update was lost, and meanwhile it is as it was before."""
     night = make_night()
-    night.side = night.new_side(Rhythm(post=0.0, board=0.0, look=0.02, again=0.5, rates={}))
+    night.side = night.new_side(replace(HURRIED, again=0.5))
     night.start()
 
     def say(words):
@@ -297,10 +300,10 @@ def test_while_slack_is_down_moves_go_on_and_afterwards_one_message_says_what_wa
     night.slack.down()
     night.side.publisher.look_at(1)
     night.say("status")
-    night.slack.wait_for(lambda: night.side.outbox.absences.latest())
+    night.slack.wait_for(lambda: night.side.outbox.outages.latest())
     night.step(until=lambda: any(m.state == "done" for m in moves(night)))
     with night.store.transaction() as db:
-        db.execute("UPDATE slack_away SET since = since - ?", [WORTH_TELLING])
+        db.execute("UPDATE slack_outage SET since = since - ?", [WORTH_TELLING])
 
     night.slack.up()
 
@@ -312,7 +315,7 @@ def test_while_slack_is_down_moves_go_on_and_afterwards_one_message_says_what_wa
     assert "• R1 · hv01 → hv02, hv03 · Moving · 1 of 3 moved" in told[0].shown
     assert "needs a person" in told[0].shown
     night.settled()
-    assert night.side.outbox.absences.latest() is None
+    assert night.side.outbox.outages.latest() is None
     assert len(tops(night, night.ops)) == 2
 
 
@@ -321,13 +324,13 @@ def test_a_hiccup_is_not_worth_a_message(night):
     night.settled()
     night.slack.down()
     night.step(until=lambda: any(m.state == "done" for m in moves(night)))
-    night.slack.wait_for(lambda: night.side.outbox.absences.latest())
+    night.slack.wait_for(lambda: night.side.outbox.outages.latest())
 
     night.slack.up()
 
     night.board_shows("1 of 3 moved")
     night.settled()
-    assert night.side.outbox.absences.latest() is None
+    assert night.side.outbox.outages.latest() is None
     assert len(tops(night, night.ops)) == 1
 
 

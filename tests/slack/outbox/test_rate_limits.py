@@ -7,7 +7,7 @@ import pytest
 from bot.slack.kit.buttons import DENY
 from bot.slack.outbox.rate_limits import Pace, Rhythm
 from bot.slack.outbox.rows import Outbound, Sent
-from bot.slack.people.roster import Lookup
+from bot.slack.people.rows import Lookup
 from bot.slack.web_api.client import SlackApi, web_client
 from bot.slack.web_api.errors import seconds_of
 from engine.sim.fleet_file import parse

@@ -67,8 +67,11 @@ def refused(night):
     """A run whose card Slack takes in no way."""
     board = night.ask_for()
     night.settled()
+    night.side.stop()  # a look in mid-step could see a card in two versions
     night.slack.order(POST, "invalid_blocks", times=2)
     night.step(until=lambda: bool(queries.open_approvals(night.store)))
+    night.side = night.new_side()
+    night.start()
     night.slack.wait_for(lambda: look(night) or notes(night))
     night.settled()
     return night, board

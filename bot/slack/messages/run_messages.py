@@ -1,0 +1,145 @@
+"""Everything that is said of one run, as it is at one moment: its board, cards, lists, copies,
+reminders, failures and report; and the pages that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bot.pager import Page
+from bot.slack.kit import message_kinds
+from bot.slack.kit.message_kinds import ONCE, again
+from bot.slack.kit.phrases import SPOKEN
+from bot.slack.messages import break_glass, controls, pages, reminders
+from bot.slack.messages.board import board_view, moved_here
+from bot.slack.messages.card import Question, card_view, list_views
+from bot.slack.messages.copies import Copies
+from bot.slack.messages.expired_buttons import Message
+from bot.slack.messages.failures import by_cause, failure_view
+from bot.slack.messages.report import report_view
+from bot.slack.messages.snapshot import Decided, Sight, decided, people_in, report_lines
+from bot.slack.outbox.rows import FIRST, LAST, SECOND, Tables
+from bot.slack.outbox.watched_runs import Watched
+from bot.slack.people.approvers import Deciders
+from engine.model import Approval, ApprovalState
+from engine.settings import SlackSettings
+from engine.store import events
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Rows that messages are made of, beside a run's own."""
+
+    tables: Tables
+    copies: Copies
+    _decided: dict[tuple[int, ApprovalState], Decided] = field(default_factory=dict)
+
+    def past(self, approval: Approval) -> Decided:
+        """Audit of a decision, looked up once."""
+        known = (approval.id, approval.state)
+        if known not in self._decided:
+            self._decided[known] = decided(self.tables.store, approval)
+        return self._decided[known]
+
+
+@dataclass(frozen=True)
+class RunMessages:
+    """What is said of a run at the time ``now``, while these may decide."""
+
+    sources: Sources
+    slack: SlackSettings
+    seen: Sight
+    watched: Watched
+    deciders: Deciders
+    now: float
+
+    def messages(self) -> Iterator[Message]:
+        """Key, content and urgency of every message; the board first."""
+        record, board, run = self.seen.record, self.seen.board, self.seen.record.run
+        command, watched, store = self.slack.command, self.watched, self.sources.tables.store
+        moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
+        shown = board_view(board, self.deciders, command, moved)
+        yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
+        for approval in record.approvals:
+            question = self._question(approval)
+            lists = self._lists(question)
+            yield from lists
+            if any(self.sources.tables.message(key) is None for key, _, _ in lists):
+                continue  # nobody is asked before they can read what it is about
+            urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
+            yield f"card:{approval.label}", card_view(question, self.deciders), urgency
+            yield from self._copies(question, lists)
+            yield from self._again(question)
+            yield from self._broken(question)
+        for name, stuck in by_cause(board.failed, record).items():
+            told = failure_view(run, stuck, self.deciders, SPOKEN)
+            told = controls.equipped(told, controls.on_failure(record, name, stuck))
+            yield f"failure:{run.label}:{name}", told, FIRST
+        if run.over:
+            lines = report_lines(store, record, self.now)
+            people = people_in(store, record)
+            last = report_view(record, lines, events.head(store), command, people)
+            last = controls.equipped(last, controls.on_report(record))
+            yield f"report:{run.label}{again(run.resumed)}", last, SECOND
+
+    def _question(self, approval: Approval) -> Question:
+        past, glass = self.sources.past(approval), self.slack.break_glass
+        seen = self.seen
+        about = (approval, seen.record, seen.fleet, seen.board.needed_by)
+        return Question(*about, past.mark, past.granter, glass, seen.estimate)
+
+    def _lists(self, question: Question) -> list[Message]:
+        """Lists above an open card that cannot name all its VMs."""
+        approval = question.approval
+        if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
+            return []
+        parts = list_views(question, self.deciders)
+        return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
+
+    def _copies(self, question: Question, lists: Sequence[Message]) -> Iterator[Message]:
+        """The copies of a card, and under each what the card cannot name."""
+        users = reminders.asked(question, self.deciders, self.slack, self.now)
+        keys = [key for key, _, _ in lists]
+        yield from self.sources.copies.of(
+            question, self.deciders, users, self.watched.channel, keys
+        )
+        for place in self.sources.copies.standing(question.approval) if lists else ():
+            yield from (
+                (message_kinds.at(key, place), part, urgency) for key, part, urgency in lists
+            )
+
+    def _again(self, question: Question) -> Iterator[Message]:
+        """Reminders and the escalation: once each in each place, so what was put before is left as
+        it is; and under the card that they are about, though they are more urgent. Where Slack does
+        not take the card itself, they alone say that something is asked."""
+        card = f"card:{question.approval.label}"
+        if self.sources.tables.message(card) is None and not self.sources.tables.gave_up(card):
+            return
+        for due in reminders.due(question, self.deciders, self.slack, self.now):
+            if self.sources.tables.message(due.key) is None:
+                yield due.key, due.in_thread(), FIRST
+            for place in self.sources.copies.standing(question.approval):
+                key = message_kinds.at(due.key, place)
+                if self.sources.tables.message(key) is not None:
+                    continue
+                users = self.sources.copies.news_to(due.users, place, self.watched.channel)
+                if users != ():
+                    yield key, due.at_copy(users), SECOND
+
+    def _broken(self, question: Question) -> Iterator[Message]:
+        """Messages that the glass was broken, and about its review: in the thread, and under every
+        copy, since a reader there may be the only person who can withdraw the approval."""
+        about = (question, self.slack, self.deciders)
+        said = [*break_glass.told(*about), *break_glass.reminder(*about, self.now)]
+        places = self.sources.copies.standing(question.approval) if said else []
+        for key, content, urgency in said:
+            for here in (key, *(message_kinds.at(key, place) for place in places)):
+                if not key.startswith(ONCE) or self.sources.tables.message(here) is None:
+                    yield here, content, urgency
+
+    def due_pages(self) -> Iterator[Page]:
+        """Pages that are due."""
+        yield from pages.for_run(self.seen.record)
+        for approval in self.seen.record.approvals:
+            question = self._question(approval)
+            yield from pages.for_question(question, self.deciders, self.slack, self.now)

@@ -1,0 +1,136 @@
+"""What SQLite says becomes an error that says what happened and what to do."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from engine.errors import StoreBusy, StoreConflict, StoreCorrupt, StoreUnwritable
+from engine.model import Network, Options, RunState, Vm
+from engine.store import queries
+from engine.store.pen import writing
+from engine.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "vmferry.db", durable=False)
+    opened.database().execute("PRAGMA busy_timeout = 1")
+    yield opened
+    opened.close()
+
+
+def hold(store: Store) -> Callable[[], None]:
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other.close
+
+
+def fill_the_disk(store: Store) -> Callable[[], None]:
+    pages = store.query("PRAGMA page_count")[0]["page_count"]
+    store.database().execute(f"PRAGMA max_page_count = {pages}")
+    return lambda: store.query("PRAGMA max_page_count = 1000000") and None
+
+
+def make_read_only(store: Store) -> Callable[[], None]:
+    store.database().execute("PRAGMA query_only = 1")
+    return lambda: store.database().execute("PRAGMA query_only = 0") and None
+
+
+def write(store: Store, size: int = 100_000) -> None:
+    with store.transaction() as db:
+        db.upsert("fleets", {"vmm": "vmm01", "at": 1.0, "body": "x" * size}, "vmm")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error", "way_out"),
+    [
+        (hold, StoreBusy, "an editor that holds the file open"),
+        (fill_the_disk, StoreUnwritable, "free space"),
+        (make_read_only, StoreUnwritable, "may this user write there"),
+    ],
+)
+def test_a_write_that_the_world_refuses_writes_nothing_and_says_why(store, trouble, error, way_out):
+    over = trouble(store)
+    with pytest.raises(error, match="Nothing was written") as refused:
+        write(store)
+
+    assert str(store.path) in str(refused.value)
+    assert way_out in str(refused.value)
+    assert store.query("SELECT vmm FROM fleets") == []
+    over()
+    write(store)
+    assert store.query("SELECT vmm FROM fleets") == [{"vmm": "vmm01"}]
+
+
+def test_a_row_that_the_tables_forbid_is_a_conflict(store):
+    with pytest.raises(StoreConflict, match="NOT NULL"), store.transaction() as db:
+        db.insert("events", {"seq": 1, "at": 1.0}, "seq")
+    assert store.query("SELECT seq FROM events") == []
+
+
+def test_a_file_that_is_damaged_while_it_is_open_is_said_so(store):
+    write(store)
+    store.close()
+    with store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (store.path.stat().st_size - 4096))
+
+    with pytest.raises(StoreCorrupt, match="restore a backup"):
+        store.query("SELECT * FROM fleets")
+
+
+def test_a_mistake_in_a_statement_stays_what_it_is(store):
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        store.query("SELECT * FROM ferries")
+
+
+def test_several_reads_in_a_snapshot_see_one_moment(store):
+    write(store)
+    with closing(Store(store.path, durable=False)) as other, store.database().snapshot() as db:
+        before = db.query("SELECT length(body) AS size FROM fleets")
+        write(other, size=5)
+        assert db.query("SELECT length(body) AS size FROM fleets") == before
+    assert store.query("SELECT length(body) AS size FROM fleets") == [{"size": 5}]
+
+
+def test_a_snapshot_inside_a_transaction_sees_what_that_wrote(store):
+    with store.transaction() as db:
+        db.upsert("fleets", {"vmm": "vmm02", "at": 1.0, "body": ""}, "vmm")
+        with store.database().snapshot() as seen:
+            assert seen.query("SELECT vmm FROM fleets") == [{"vmm": "vmm02"}]
+    assert store.query("SELECT vmm FROM fleets") == [{"vmm": "vmm02"}]
+
+
+def test_what_is_written_after_a_disk_was_full_is_there(store):
+    """With sqlite-utils' own upsert, new rows were dropped from then on, without an error."""
+    over = fill_the_disk(store)
+    with pytest.raises(StoreUnwritable):
+        write(store)
+    over()
+
+    with writing(store, 1.0) as pen:
+        run = pen.open_run(
+            vmm="vmm01",
+            kind="vm",
+            request="vm web01 to hv02",
+            sources=("hv01",),
+            destinations=("hv02",),
+            options=Options(),
+            by="@ann",
+            state=RunState.ACTIVE,
+        )
+        pen.open_move(run, Vm("id-web01", "web01", "hv01", "Running"), "hv01")
+        pen.keep_network(run, "id-web01", "baseline", "hv01", Network(()))
+
+    [kept] = queries.record(store, run).moves
+    assert kept.baseline is not None
+
+
+def test_a_change_of_a_row_that_is_not_there_is_refused(store):
+    with pytest.raises(StoreConflict, match="no row 7 in runs"), store.transaction() as db:
+        db.update("runs", 7, {"state": "active"})
