@@ -23,7 +23,7 @@ from engine.language import grammar
 from engine.language.vocabulary import OPTIONS, VERBS, Verb
 
 if TYPE_CHECKING:
-    from bot.terminal.reading import Place
+    from bot.terminal.reading import Installation
     from engine.model import Request
     from engine.settings import Settings
     from engine.stories.story import Played
@@ -87,9 +87,9 @@ class _Where:
 
         return load(self.config)
 
-    def place(self) -> Place:
+    def place(self) -> Installation:
         """Read the settings and find the database's folder. Raises ``Refused``."""
-        from bot.terminal.reading import Place
+        from bot.terminal.reading import Installation
 
         settings = self.settings()
         if not self.db.parent.is_dir():
@@ -98,7 +98,7 @@ class _Where:
                 what=str(self.db),
                 hint="Make it, or name another file with --db.",
             )
-        return Place(self.db, settings)
+        return Installation(self.db, settings)
 
 
 _where = click.make_pass_decorator(_Where)

@@ -156,8 +156,8 @@ class SlackSettings(Section):
     member. Who is in ``approvers``, or
     now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
     ``escalate`` are seconds before a yes is needed. Copies of cards go to ``approvals_channel``;
-    where that is empty, to deciders outside the run's channel. ``break_glass`` lets somebody decide
-    whom the rules bar; ``pager_url`` is called when somebody has to be woken.
+    where that is empty, to approvers outside the run's channel. ``break_glass`` lets somebody
+    decide whom the rules bar; ``pager_url`` is called when somebody has to be woken.
     ``fallback`` is the channel where a run is told about whose own channel is gone.
     ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and more than
     five VMs; a number: for more VMs than that; false: never.

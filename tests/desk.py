@@ -93,11 +93,11 @@ class Desk:
         request = grammar.parse(text)
         return self.service.submit(request, by=by or self.by, scheduled=not begun).run.id
 
-    def say(self, text: str, by: str = "", deciders: frozenset[str] | None = DECIDERS) -> Said:
+    def say(self, text: str, by: str = "", approvers: frozenset[str] | None = DECIDERS) -> Said:
         self._tick()
         command = grammar.parse(text)
         assert isinstance(command, Ask)
-        return verbs.carry_out_verb(self.service, command, by=by or self.by, deciders=deciders)
+        return verbs.carry_out_verb(self.service, command, by=by or self.by, approvers=approvers)
 
     def refused(self, text: str, by: str = "") -> Refused:
         """The refusal of what is said: nothing is written, nobody is woken."""

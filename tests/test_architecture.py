@@ -354,6 +354,7 @@ ONE_IMPORTER = {
     "bot.slack.handlers.permits": "who may say what, tested alone",
     "bot.slack.handlers.threads": "mentions and shortcuts as commands",
     "bot.slack.handlers.worker": "put together in slack_side",
+    "bot.slack.messages.expired_buttons": "what is said once a button does not apply",
     "bot.slack.messages.outage_news": "what Slack missed",
     "bot.slack.messages.pages": "what wakes people, tested alone",
     "bot.slack.messages.publisher": "put together in slack_side",

@@ -51,9 +51,11 @@ class SlackSide:
         bot_token, url = slack.bot_token.get_secret_value(), base_url or slack.api_url
         client = web_client(bot_token, url)
         self.tables = Tables(store)
-        told = (self._posted, service.note, slack.command)
-        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, *told)
-        self.publisher = Publisher(self.tables, service, settings, clock, wall, pace, self._told)
+        callbacks = (self._posted, service.note, slack.command)
+        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, *callbacks)
+        self.publisher = Publisher(
+            self.tables, service, settings, clock, wall, pace, self._published
+        )
         url_of_pager = slack.pager_url.get_secret_value()
         self.pager = Pager(self.publisher.pages, url_of_pager, pace.again)
         self.worker = Worker(
@@ -111,7 +113,7 @@ class SlackSide:
         loops = (self.worker.loop, self.publisher.loop, self.outbox.loop, self.pager.loop)
         return sum(loop.bugs for loop in loops)
 
-    def _told(self) -> None:
+    def _published(self) -> None:
         self.outbox.loop.knock()
         self.pager.loop.knock()
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 
 from bot.standin.refusals import Refusal
 from bot.standin.shapes import wrong
-from bot.standin.values import Channel
+from bot.standin.values import Channel, Json
 
-Json = Mapping[str, object]
 Kind = Callable[[object], bool]
 FLAGS = ("true", "false", "1", "0")
 

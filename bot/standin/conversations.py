@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from bot.standin.values import Channel, Message, raw, refused
+from bot.standin.values import Channel, Json, Message, raw, refused
 from bot.standin.workspace import Workspace
 
-Json = Mapping[str, object]
 PAGE, MOST = 100, 999
 MOMENT = re.compile(r"\d+(\.\d+)?")
 

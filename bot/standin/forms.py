@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from bot.standin.blocks import modal, offered
 from bot.standin.refusals import Refusal
 from bot.standin.shapes import wrong
-
-Json = Mapping[str, object]
+from bot.standin.values import Json
 
 ASKING = "multi_external_select"
 VIEW_SIZE = 250_000

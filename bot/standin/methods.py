@@ -8,10 +8,8 @@ from dataclasses import replace
 from bot.standin.conversations import Conversations
 from bot.standin.forms import Form, trigger_error, view_refusal
 from bot.standin.refusals import TEXT_ON_POST, refusal
-from bot.standin.values import Channel, Ephemeral, Message, Version, blocks_of, raw, refused
+from bot.standin.values import Channel, Ephemeral, Json, Message, Version, blocks_of, raw, refused
 from bot.standin.workspace import Workspace
-
-Json = Mapping[str, object]
 
 
 class Methods:

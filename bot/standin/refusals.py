@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from bot.standin.blocks import of_a_message
 from bot.standin.shapes import wrong
-
-Json = Mapping[str, object]
+from bot.standin.values import Json
 
 TEXT_ON_UPDATE = 4_000
 TEXT_ON_POST = 40_000

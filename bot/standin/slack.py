@@ -8,7 +8,7 @@ people: who types a command, who clicks a button, and what each of them sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from bot.standin import payloads
 from bot.standin.forms import Form, Trigger, option_refusal, submission, suggestion
@@ -19,6 +19,7 @@ from bot.standin.values import (
     Call,
     Channel,
     Ephemeral,
+    Json,
     Message,
     ResponseUrl,
     Version,
@@ -30,7 +31,6 @@ from bot.standin.values import (
 
 __all__ = ["Acked", "NotAcked", "Standin"]
 
-Json = Mapping[str, object]
 RESPONSE_URL_LIFE = 30 * 60.0
 
 

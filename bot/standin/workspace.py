@@ -20,6 +20,7 @@ from bot.standin.values import (
     Call,
     Channel,
     Ephemeral,
+    Json,
     Message,
     ResponseUrl,
     Scripted,
@@ -28,14 +29,13 @@ from bot.standin.values import (
 )
 from engine.clock import Clock, SystemClock
 
-Json = Mapping[str, object]
 T = TypeVar("T")
 WALL = SystemClock()
 OPEN = "apps.connections.open"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """Answer over HTTP. ``lost``: none is sent, the connection is dropped."""
 
     body: Json
@@ -77,48 +77,48 @@ class Workspace:
 
     # --- the Web API's door ---------------------------------------------------------------
 
-    def answer(self, method: str, args: Json, token: str) -> Answer:
+    def answer(self, method: str, args: Json, token: str) -> ApiAnswer:
         """Carry out one Web API call and record it."""
         with self.changed:
             if self._takes(self.lose_request, method):
                 self.record(method, args, {}, 0)
-                return Answer({}, lost=True)
+                return ApiAnswer({}, lost=True)
             answer = self._answer(method, args, token)
             if self._takes(self.lose_answer, method):
                 self.record(method, args, answer.body, 0)
-                return Answer(answer.body, lost=True)
+                return ApiAnswer(answer.body, lost=True)
             self.record(method, args, answer.body, answer.status)
             return answer
 
-    def _answer(self, method: str, args: Json, token: str) -> Answer:
+    def _answer(self, method: str, args: Json, token: str) -> ApiAnswer:
         orders = self.orders[method]
         if orders:
             order = orders.popleft()
-            return Answer(refused(order.error), order.retry_after or 1)
+            return ApiAnswer(refused(order.error), order.retry_after or 1)
         expected = self.app_token if method == OPEN else self.bot_token
         if not token:
-            return Answer(refused("not_authed"))
+            return ApiAnswer(refused("not_authed"))
         if token != expected:
-            return Answer(refused("invalid_auth"))
+            return ApiAnswer(refused("invalid_auth"))
         if self.revoked and method != OPEN:
-            return Answer(refused("token_revoked"))
+            return ApiAnswer(refused("token_revoked"))
         if method not in self.methods:
-            return Answer(refused("unknown_method"))
+            return ApiAnswer(refused("unknown_method"))
         wait = 0
         if self.limits is not None:
             channel = str(args.get("channel") or "")
             wait = self.limits.take(method, channel, self.clock.now())
         if wait:
-            return Answer(refused("ratelimited"), wait)
+            return ApiAnswer(refused("ratelimited"), wait)
         room = self.channels.get(str(args.get("channel") or ""))
         needed = lacking_scope(method, room, self.scopes)
         if needed:
             scopes = {"needed": needed, "provided": self.scopes}
-            return Answer(refused("missing_scope") | scopes)
+            return ApiAnswer(refused("missing_scope") | scopes)
         broken = argument_refusal(method, args)
         if broken:
-            return Answer(refused(broken.code, broken.where))
-        return Answer(self.methods[method](args))
+            return ApiAnswer(refused(broken.code, broken.where))
+        return ApiAnswer(self.methods[method](args))
 
     @staticmethod
     def _takes(ordered: Counter[str], method: str) -> bool:

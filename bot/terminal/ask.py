@@ -23,7 +23,7 @@ CLOSED = "the terminal was closed before an answer"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApprovalAnswer:
     """Answer to a question, and the reason."""
 
     verdict: Verdict
@@ -68,23 +68,23 @@ def _vm_line(move: Move, fleet: Fleet | None, width: int) -> str:
     return f"  • {move.vm:<{width}}  {state:<6}  {adapters} {noun:<8}  {size:>7}"
 
 
-def read_answer(line: str) -> Answer | None:
+def read_answer(line: str) -> ApprovalAnswer | None:
     """``y``, ``yes``, ``n``, ``no because ...``; anything else is no answer."""
     word, _, rest = line.strip().partition(" ")
     if word.casefold() in ("y", "yes") and not rest:
-        return Answer("approve")
+        return ApprovalAnswer("approve")
     if word.casefold() in ("n", "no"):
-        return Answer("deny", rest.strip())
+        return ApprovalAnswer("deny", rest.strip())
     return None
 
 
-def settled(policy: Policy, is_terminal: bool) -> Answer | None:
+def answer_by_policy(policy: Policy, is_terminal: bool) -> ApprovalAnswer | None:
     """The answer that needs no question, or ``None`` where a person is asked."""
     if policy == "yes":
-        return Answer("approve")
+        return ApprovalAnswer("approve")
     if policy == "no":
-        return Answer("deny", SAID_NO)
-    return None if is_terminal else Answer("deny", NO_TERMINAL)
+        return ApprovalAnswer("deny", SAID_NO)
+    return None if is_terminal else ApprovalAnswer("deny", NO_TERMINAL)
 
 
 class Typed:
@@ -105,17 +105,17 @@ class Typed:
         while not self._lines.empty():
             self.closed = self._lines.get() is None or self.closed
 
-    def answer(self, seconds: float = 0.0) -> Answer | str | None:
+    def answer(self, seconds: float = 0.0) -> ApprovalAnswer | str | None:
         """An answer, a line that is none, or ``None`` when nothing was typed in that time."""
         if self.closed:
-            return Answer("deny", CLOSED)
+            return ApprovalAnswer("deny", CLOSED)
         try:
             line = self._lines.get(timeout=seconds) if seconds else self._lines.get_nowait()
         except queue.Empty:
             return None
         if line is None:
             self.closed = True
-            return Answer("deny", CLOSED)
+            return ApprovalAnswer("deny", CLOSED)
         return read_answer(line) or line.strip()
 
     def _read(self) -> None:

@@ -58,7 +58,7 @@ def _line(row: _Row, rows: Sequence[_Row]) -> str:
     labels = max(len(one.run.label) for one in rows)
     counts = max(len(one.moved) for one in rows)
     when = datetime.fromtimestamp(row.at).astimezone().strftime("%Y-%m-%d %H:%M")
-    who = _cut(safe(row.run.told.removeprefix("terminal:")), WHO)
+    who = _cut(safe(row.run.contact.removeprefix("terminal:")), WHO)
     begin = f"  {row.run.label:<{labels}} {row.run.state:<10} {row.moved:<{counts}} {when} {who} "
     return begin + _cut(safe(row.run.request), WIDTH - len(begin))
 

@@ -30,7 +30,7 @@ from engine.views.board import board
 
 
 @dataclass(frozen=True)
-class Place:
+class Installation:
     """Place where a command works: the database and the settings."""
 
     db: Path
@@ -69,7 +69,7 @@ class Place:
         return open_world(None, self.world, after=queries.newest(store))
 
 
-def show_status(place: Place, named: str | None) -> None:
+def show_status(place: Installation, named: str | None) -> None:
     """Print the board of the run that is named so, or of every unfinished run."""
     with closing(place.reading()) as store:
         chosen = (
@@ -87,13 +87,13 @@ def show_status(place: Place, named: str | None) -> None:
         click.echo(warning, err=True)
 
 
-def find_report(place: Place, named: str) -> dict[str, Any]:
+def find_report(place: Installation, named: str) -> dict[str, Any]:
     """The document about the run that is named so. Raises ``Refused``."""
     with closing(place.reading()) as store:
         return report_of(place, store, names.find_run(named, queries.runs(store)))
 
 
-def report_of(place: Place, store: Store, one: Run) -> dict[str, Any]:
+def report_of(place: Installation, store: Store, one: Run) -> dict[str, Any]:
     """The document about one run, while an engine works or while none does."""
     world = place.saved_world(store)
     if world is None:
@@ -109,7 +109,7 @@ def report_lines(body: Mapping[str, Any]) -> list[str]:
     return [safe(line) for line in report.summary(body)]
 
 
-def status_of(place: Place, store: Store, one: Run) -> list[str]:
+def status_of(place: Installation, store: Store, one: Run) -> list[str]:
     """The board of one run as lines."""
     record = queries.record(store, one.id)
     if record is None:

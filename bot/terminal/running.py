@@ -21,7 +21,7 @@ from rich.console import Console
 from bot.exit_codes import INTERRUPTED
 from bot.terminal.ask import Policy
 from bot.terminal.board import LiveScreen, PlainScreen, Screen
-from bot.terminal.reading import Place, report_lines, truth_of
+from bot.terminal.reading import Installation, report_lines, truth_of
 from bot.terminal.watch import Watch, user
 from engine.advance.engine import Advanced, Engine
 from engine.advance.loop import Loop
@@ -54,7 +54,7 @@ class Wish:
 
 
 @contextmanager
-def opened(place: Place, wish: Wish, *, look: bool = True) -> Iterator[Session]:
+def opened(place: Installation, wish: Wish, *, look: bool = True) -> Iterator[Session]:
     """Session with everything that a run needs. Files that were made for a request that is refused
     are removed.
 
@@ -89,7 +89,7 @@ class World:
 
 
 @contextmanager
-def behind(place: Place, store: Store, wish: Wish) -> Iterator[World]:
+def behind(place: Installation, store: Store, wish: Wish) -> Iterator[World]:
     """The simulated fleet that the words or the database name, else the VMM server of the
     settings."""
     server = place.settings.vmm.server
@@ -112,7 +112,7 @@ def behind(place: Place, store: Store, wish: Wish) -> Iterator[World]:
 
 
 @contextmanager
-def _real(place: Place, wish: Wish) -> Iterator[World]:
+def _real(place: Installation, wish: Wish) -> Iterator[World]:
     vmm = place.settings.vmm
     if not vmm.server:
         raise Refused(
@@ -137,7 +137,7 @@ def _real(place: Place, wish: Wish) -> Iterator[World]:
         port.close()
 
 
-def _session(place: Place, store: Store, world: World, look: bool) -> Iterator[Session]:
+def _session(place: Installation, store: Store, world: World, look: bool) -> Iterator[Session]:
     lanes = 1 if isinstance(world.clock, VirtualClock) else None  # the same seed, the same night
     engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm, lanes=lanes)
     engine.take_over()
@@ -208,7 +208,7 @@ class Session:
         )
 
 
-def run(place: Place, wish: Wish) -> tuple[int, Mapping[str, Any]]:
+def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
     """Carry out a request and show it; returns the exit code and the report's document."""
     stream = sys.stderr if wish.json else sys.stdout
     with opened(place, wish) as session:

@@ -20,7 +20,7 @@ import click
 
 from bot.exit_codes import DONE, INTERRUPTED
 from bot.logs import log_to_stderr
-from bot.terminal.reading import Place
+from bot.terminal.reading import Installation
 from bot.terminal.running import Session, Wish, opened
 from engine.advance.loop import Loop
 from engine.clock import SystemClock, VirtualClock
@@ -38,7 +38,7 @@ WALL = SystemClock()
 Reasons = SimpleQueue[int | BaseException]
 
 
-def serve(place: Place, wish: Wish) -> int:
+def serve(place: Installation, wish: Wish) -> int:
     """Carry out what people ask for in Slack, until a signal; returns the exit code.
 
     Raises ``Refused`` before anything was changed, ``StoreError`` where another engine has the
@@ -61,7 +61,7 @@ def serve(place: Place, wish: Wish) -> int:
     return code
 
 
-def _runs_wait(place: Place) -> bool:
+def _runs_wait(place: Installation) -> bool:
     """Tell whether runs are unfinished, which nobody watches before we do."""
     if not place.db.exists():
         return False

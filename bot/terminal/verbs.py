@@ -17,7 +17,7 @@ from bot.exit_codes import DIFFERS, DONE, REFUSED
 from bot.terminal.ask import card_lines
 from bot.terminal.board import event_line, safe
 from bot.terminal.listing import list_lines
-from bot.terminal.reading import Place
+from bot.terminal.reading import Installation
 from bot.terminal.watch import user
 from engine.clock import SystemClock
 from engine.commands.service import Service
@@ -36,7 +36,7 @@ SHORTEST = 8  # characters of a mark, as reports and cards show them
 
 
 @contextmanager
-def _service(place: Place) -> Iterator[Service]:
+def _service(place: Installation) -> Iterator[Service]:
     """The front door of an existing database, on the clock of its world."""
     store = place.reading()
     try:
@@ -52,7 +52,7 @@ def _service(place: Place) -> Iterator[Service]:
 
 
 def change(
-    place: Place, verb: Verb, words: Sequence[str], reason: str | None, *, sure: bool
+    place: Installation, verb: Verb, words: Sequence[str], reason: str | None, *, sure: bool
 ) -> int:
     """Carry out a verb that changes something, in the words of Slack; returns the exit code.
 
@@ -62,7 +62,7 @@ def change(
         text = " ".join((verb.name, *words))
         try:
             command = _command(verb, words, reason, sure)
-            made = carry_out_verb(service, command, by=user(), deciders=None)
+            made = carry_out_verb(service, command, by=user(), approvers=None)
         except Refused as error:
             service.refuse(user(), text, error)
             raise
@@ -71,7 +71,7 @@ def change(
     return DONE if made.accepted else REFUSED
 
 
-def _warn(place: Place, service: Service) -> None:
+def _warn(place: Installation, service: Service) -> None:
     """Say so where nothing carries out what was said; not among what a script reads."""
     warning = place.idle_warning(service.store)
     if warning:
@@ -106,7 +106,7 @@ def _refuse_unmeant(run: str) -> None:
 # --- what only looks ------------------------------------------------------------------------------
 
 
-def list_runs(place: Place) -> None:
+def list_runs(place: Installation) -> None:
     """Print all runs, those that need a person first."""
     with _service(place) as service:
         for line in list_lines(service):
@@ -114,7 +114,7 @@ def list_runs(place: Place) -> None:
         _warn(place, service)
 
 
-def show_approvals(place: Place) -> None:
+def show_approvals(place: Installation) -> None:
     """Print the open approvals, and the break-glass approvals that nobody has reviewed."""
     with _service(place) as service:
         asked = queries.open_approvals(service.store)
@@ -136,7 +136,7 @@ def show_approvals(place: Place) -> None:
             )
 
 
-def show_events(place: Place, run: str | None, *, follow: bool, as_json: bool) -> None:
+def show_events(place: Installation, run: str | None, *, follow: bool, as_json: bool) -> None:
     """Print the events of a run, or of all; with ``follow`` wait for more until it is over."""
     with _service(place) as service:
         runs = queries.runs(service.store)
@@ -168,7 +168,7 @@ def _json(event: Event, start: float) -> str:
     return json.dumps(report.event_body(event, start), sort_keys=True, ensure_ascii=False)
 
 
-def verify(place: Place, mark: str) -> int:
+def verify(place: Installation, mark: str) -> int:
     """Walk the chain of events, look for ``mark`` unless it is empty; returns the exit code.
 
     Raises ``Refused`` for a mark that cannot be one.

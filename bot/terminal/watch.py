@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bot.terminal.ask import Answer, Policy, Typed, card_lines, prompt, settled
+from bot.terminal.ask import ApprovalAnswer, Policy, Typed, answer_by_policy, card_lines, prompt
 from bot.terminal.board import Screen, safe
 from engine.commands.service import Service
 from engine.model import Approval, MoveState, Run, short
@@ -81,7 +81,7 @@ class Watch:
         for approval in queries.open_approvals(self.store):
             if approval.run != self.run.id:
                 continue
-            answer = settled(self.policy, self.terminal)
+            answer = answer_by_policy(self.policy, self.terminal)
             if answer is None:
                 return approval
             self._decide(approval, answer)
@@ -112,7 +112,7 @@ class Watch:
             self._decide(question, answer)
         self.asked = None
 
-    def _decide(self, question: Approval, answer: Answer) -> None:
+    def _decide(self, question: Approval, answer: ApprovalAnswer) -> None:
         decision = self.service.decide(
             question.id, answer.verdict, by=user(), digest=question.digest, reason=answer.reason
         )

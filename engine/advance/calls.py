@@ -40,7 +40,7 @@ _URGENCY = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class CallAnswer:
     """Result of a call: networks by VM id, a job id, why rights are missing, or an error of the
     port."""
 
@@ -55,22 +55,22 @@ def in_order(calls: Sequence[Call]) -> list[Call]:
     return sorted(calls, key=lambda call: _URGENCY.index(type(call)))
 
 
-def make(call: Call, port: VmmPort) -> Answer:
+def make(call: Call, port: VmmPort) -> CallAnswer:
     """Make one call. Errors of the port become answers; anything else is a bug and is raised."""
     try:
         return _ask(call, port)
     except VmmError as error:
-        return Answer(error=error)
+        return CallAnswer(error=error)
 
 
-def _ask(call: Call, port: VmmPort) -> Answer:
+def _ask(call: Call, port: VmmPort) -> CallAnswer:
     match call:
         case SaveBaselines() | ReadNetworks():
-            return Answer(networks=port.networks(call.host, [m.vm_id for m in call.moves]))
+            return CallAnswer(networks=port.networks(call.host, [m.vm_id for m in call.moves]))
         case PutBack():
             port.repair_network(call.move.vm_id, call.repair)
         case CheckRights():
-            return Answer(why=port.rights(call.host))
+            return CallAnswer(why=port.rights(call.host))
         case StopJob():
             port.stop_job(call.job)
         case Dismiss():
@@ -87,17 +87,17 @@ def _ask(call: Call, port: VmmPort) -> Answer:
                 call.pin,
                 call.not_after,
             )
-            return Answer(job=job)
-    return Answer()
+            return CallAnswer(job=job)
+    return CallAnswer()
 
 
-def make_all(calls: Sequence[Call], port: VmmPort, lanes: int) -> list[Answer]:
+def make_all(calls: Sequence[Call], port: VmmPort, lanes: int) -> list[CallAnswer]:
     """Make all calls; the answers come in the order of ``calls``."""
     if lanes <= 1:
         return [make(call, port) for call in calls]
-    answers: dict[int, Answer] = {}
+    answers: dict[int, CallAnswer] = {}
     waiting = list(enumerate(calls))
-    flying: dict[Future[Answer], int] = {}
+    flying: dict[Future[CallAnswer], int] = {}
     with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="lane") as pool:
         while waiting or flying:
             busy = {host.casefold() for i in flying.values() for host in calls[i].hosts}

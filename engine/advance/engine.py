@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from engine.advance.calls import Answer, in_order, make_all
+from engine.advance.calls import CallAnswer, in_order, make_all
 from engine.advance.row_steps import write_note
 from engine.clock import Clock
 from engine.errors import (
@@ -269,7 +269,9 @@ class Engine:
                     write_note(pen, step, runs)
             return [_open(pen, call) for call in calls]
 
-    def _write_answer(self, call: Call, attempts: list[tuple[Move, int]], answer: Answer) -> None:
+    def _write_answer(
+        self, call: Call, attempts: list[tuple[Move, int]], answer: CallAnswer
+    ) -> None:
         with self._writing() as pen:
             if isinstance(call, Start):
                 _write_start(pen, call, attempts[0][1], answer)
@@ -344,13 +346,13 @@ def _never_left(error: VmmError) -> bool:
     return isinstance(error, VmmUnavailable) and error.happened is False
 
 
-def _rights(call: CheckRights, answer: Answer, now: float) -> Rights:
+def _rights(call: CheckRights, answer: CallAnswer, now: float) -> Rights:
     if answer.error is not None:
         return Rights(call.host, now, None, str(answer.error))
     return Rights(call.host, now, answer.why is None, answer.why or "")
 
 
-def _write_start(pen: Pen, call: Start, attempt: int, answer: Answer) -> None:
+def _write_start(pen: Pen, call: Start, attempt: int, answer: CallAnswer) -> None:
     """Write the result of a start. Accepted: VMM's job. Refused: back to pending. No answer: the
     attempt stays open and keeps its slot until an observation shows its result."""
     error = answer.error
@@ -369,7 +371,7 @@ def _write_networks(
     pen: Pen,
     call: SaveBaselines | ReadNetworks,
     attempts: list[tuple[Move, int]],
-    answer: Answer,
+    answer: CallAnswer,
 ) -> None:
     found = answer.networks or {}
     role = "baseline" if isinstance(call, SaveBaselines) else "reading"

@@ -47,7 +47,7 @@ def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
                 step.move, f"{step.move.vm} is where it was, its network intact. {step.why}", None
             )
         case Finish():
-            _settle(pen, step.move, step.settle)
+            _end_attempt(pen, step.move, step.ends)
             _repaired(pen, step.move, step.repaired)
             pen.set_move_state(
                 step.move, step.state, step.sentence, outcome=step.outcome, next_step=step.next
@@ -78,18 +78,18 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
 
 
 def _arrive(pen: Pen, step: Arrive) -> None:
-    _settle(pen, step.move, step.settle)
+    _end_attempt(pen, step.move, step.ends)
     text = f"{step.move.vm} is on {short(step.host)}; its network is checked"
     pen.set_move_state(step.move, MoveState.RESTORING, text, host=step.host)
 
 
-def _settle(pen: Pen, move: Move, settle: tuple[Result, str] | None) -> None:
+def _end_attempt(pen: Pen, move: Move, ends: tuple[Result, str] | None) -> None:
     """End the open LIVE or COLD attempt as it was observed to have ended."""
-    if settle is None:
+    if ends is None:
         return
     attempt = pen.open_attempt(move)
     if attempt is not None:
-        pen.end_attempt(move, attempt.id, attempt.kind, *settle)
+        pen.end_attempt(move, attempt.id, attempt.kind, *ends)
 
 
 def _repaired(pen: Pen, move: Move, repaired: tuple[Difference, ...]) -> None:

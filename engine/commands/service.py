@@ -149,14 +149,14 @@ class Service:
 
     def activate(self, run_id: int) -> None:
         """Begin a scheduled run, once its board is posted. Idempotent."""
-        self._turn(run_id, RunState.ACTIVE, "begins")
+        self._set_state(run_id, RunState.ACTIVE, "begins")
 
     def reject(self, run_id: int, why: str) -> None:
         """Reject a scheduled run whose board cannot be posted: it ends before it began.
         Idempotent."""
-        self._turn(run_id, RunState.REJECTED, f"was not started: {why}")
+        self._set_state(run_id, RunState.REJECTED, f"was not started: {why}")
 
-    def _turn(self, run_id: int, state: RunState, words: str) -> None:
+    def _set_state(self, run_id: int, state: RunState, words: str) -> None:
         with writing(self.store, self.clock.now()) as pen:
             run = queries.run(self.store, run_id)
             if run is None or run.state is not RunState.SCHEDULED:
@@ -170,7 +170,7 @@ class Service:
         verdict: Literal["approve", "deny"],
         *,
         by: str,
-        deciders: frozenset[str] | None = None,
+        approvers: frozenset[str] | None = None,
         digest: str | None = None,
         reason: str = "",
         vms: Sequence[str] | None = None,
@@ -180,7 +180,7 @@ class Service:
         card's VMs, which alone are approved; raises ``Refused`` for one that is not on it, and for
         none at all.
 
-        ``deciders`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
+        ``approvers`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
         the button showed. ``glass``: it is broken by somebody whom the rules bar, and what has to
         be known of them; then only yes counts. Never raises for a click that may not decide: the
         answer says why.
@@ -189,9 +189,9 @@ class Service:
             asked = queries.approval(self.store, approval_id)
             run = queries.run(self.store, asked.run) if asked else None
             if glass is None:
-                answer = approvals.judge_click(asked, run, by, digest, deciders)
+                answer = approvals.judge_click(asked, run, by, digest, approvers)
             else:
-                may = deciders or frozenset()
+                may = approvers or frozenset()
                 answer = approvals.judge_breaking(asked, run, by, digest, may, glass, reason)
             if asked is None or run is None:
                 return keep_unknown(pen, approval_id, verdict, by)

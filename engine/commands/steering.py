@@ -97,7 +97,7 @@ class Steering:
             if said:
                 return said
             run = record.run
-            self._turn_to_end(pen, run, by)
+            self._end_run(pen, run, by)
         return self._done(_stopped(record))
 
     def abort(self, word: str, *, by: str) -> str:
@@ -111,7 +111,7 @@ class Steering:
             if run.aborting:
                 return f"{run.label} is being aborted already. Nothing changed."
             if run.state is not RunState.STOPPING:
-                self._turn_to_end(pen, run, by)
+                self._end_run(pen, run, by)
             if run.state is not RunState.SCHEDULED:
                 pen.abort_run(run)
                 text = f"{run.label} is aborted by {by}: jobs of what is on its way are stopped."
@@ -122,7 +122,7 @@ class Steering:
         stopped = f" VMM is asked to stop {flying}." if flying else " Nothing is on its way."
         return self._done(f"{run.label} is aborted.{stopped}")
 
-    def _turn_to_end(self, pen: Pen, run: Run, by: str) -> None:
+    def _end_run(self, pen: Pen, run: Run, by: str) -> None:
         if run.state is RunState.SCHEDULED:
             text = f"{run.label} was stopped by {by} before it began."
             pen.set_run_state(run, RunState.REJECTED, text, by)
@@ -134,9 +134,9 @@ class Steering:
         with self._writing() as pen:
             record, said = self._record("own", word)
             run = record.run
-            if said or run.told == by:
+            if said or run.contact == by:
                 return said or f"{run.label} is {by}'s already. Nothing changed."
-            pen.hand_over(run, by, f"{run.label} was taken over by {by} from {run.told}.")
+            pen.hand_over(run, by, f"{run.label} was taken over by {by} from {run.contact}.")
         return self._done(f"{run.label} is {by}'s now.")
 
     def set(self, word: str, name: str, value: str, *, by: str) -> str:
@@ -267,7 +267,7 @@ class Steering:
         approval_id: int,
         *,
         by: str,
-        deciders: frozenset[str] | None = None,
+        approvers: frozenset[str] | None = None,
         digest: str | None = None,
         reason: str = "",
     ) -> Decision:
@@ -278,7 +278,7 @@ class Steering:
             record = queries.record(self.store, asked.run) if asked else None
             run = record.run if record else None
             started = bool(asked and record and approvals.has_started(asked, record.moves))
-            answer = approvals.judge_withdrawal(asked, run, by, digest, deciders, started)
+            answer = approvals.judge_withdrawal(asked, run, by, digest, approvers, started)
             if asked is None or run is None:
                 return keep_unknown(pen, approval_id, "withdraw", by)
             pen.vote(asked.id, by, "withdraw", answer)

@@ -23,9 +23,9 @@ class Said:
 
 
 def carry_out_verb(
-    service: Service, command: Ask, *, by: str, deciders: frozenset[str] | None
+    service: Service, command: Ask, *, by: str, approvers: frozenset[str] | None
 ) -> Said:
-    """Carry out a verb that changes something. ``deciders`` as in ``Service.decide``.
+    """Carry out a verb that changes something. ``approvers`` as in ``Service.decide``.
 
     Raises ``Refused`` for words that fit nothing and for what may not be done now; then nothing
     was changed. A decision that changes nothing is kept in the audit and answered.
@@ -50,7 +50,7 @@ def carry_out_verb(
         case "skip":
             return Said(steer.skip(words[0], words[1:], by=by))
         case "approve" | "deny" | "withdraw":
-            return _decide(service, steer, command, by, deciders)
+            return _decide(service, steer, command, by, approvers)
     raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
 
 
@@ -71,7 +71,7 @@ def _decide(
     steer: Steering,
     command: Ask,
     by: str,
-    deciders: frozenset[str] | None,
+    approvers: frozenset[str] | None,
 ) -> Said:
     number = grammar.approval_number(command.words[0])
     rest = command.words[1:]
@@ -79,11 +79,11 @@ def _decide(
         sentence, hint = f"There is no approval A{number}.", "For the open ones see: approvals"
         raise Refused(sentence, what=command.words[0], hint=hint)
     if command.verb == "approve":
-        made = service.decide(number, "approve", by=by, deciders=deciders, vms=rest or None)
+        made = service.decide(number, "approve", by=by, approvers=approvers, vms=rest or None)
     elif command.verb == "deny":
-        made = service.decide(number, "deny", by=by, deciders=deciders, reason=" ".join(rest))
+        made = service.decide(number, "deny", by=by, approvers=approvers, reason=" ".join(rest))
     else:
-        made = steer.withdraw(number, by=by, deciders=deciders, reason=" ".join(rest))
+        made = steer.withdraw(number, by=by, approvers=approvers, reason=" ".join(rest))
     if made.accepted:
         return Said(_accepted(made))
     return Said(f"Nothing changed on A{number}: {approvals.ANSWERS[made.code]}.", False)

@@ -188,7 +188,7 @@ class Run:
         return f"R{self.id}"
 
     @property
-    def told(self) -> str:
+    def contact(self) -> str:
         """Person who is told how the run goes: the owner, else the requester."""
         return self.owner or self.by
 

@@ -67,12 +67,12 @@ class Arrive:
     """Arrival of a VM where an attempt ended or where it was found: its network is checked there
     next.
 
-    ``settle`` ends the open LIVE or COLD attempt with that result.
+    ``ends`` closes the open LIVE or COLD attempt with that result.
     """
 
     move: Move
     host: str
-    settle: tuple[Result, str] | None = None
+    ends: tuple[Result, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Finish:
     outcome: Outcome
     sentence: str
     next: str = ""
-    settle: tuple[Result, str] | None = None
+    ends: tuple[Result, str] | None = None
     repaired: tuple[Difference, ...] = ()
 
 

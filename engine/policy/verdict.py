@@ -121,7 +121,7 @@ def typed(verb: str, run: int, move: Move) -> str:
     return f"{verb} R{run} {quoted(move.vm, KEYWORDS)}"
 
 
-def settle(move: Move) -> str:
+def hint_to_settle(move: Move) -> str:
     """Hint with the command that releases a VM whose location is unknown: no run starts it
     before."""
     return f"No run starts it before you type: {typed('settle', move.run, move)}"
@@ -155,7 +155,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
         f"{names} did not answer for too long; nobody knows where {move.vm} is.",
-        f"Find {move.vm} on {names} by its id {move.vm_id}. {settle(move)}",
+        f"Find {move.vm} on {names} by its id {move.vm_id}. {hint_to_settle(move)}",
     )
     if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
         ending = Finish(
@@ -179,7 +179,7 @@ def hold_two_places(view: View) -> Verdict:
         Outcome.TWO_PLACES,
         f"{move.vm} is on {places} by Hyper-V's own word.",
         "Find out which copy is the true one; never start both. "
-        f"Its id is {move.vm_id}. {settle(move)}",
+        f"Its id is {move.vm_id}. {hint_to_settle(move)}",
     )
     verdict = hold_or(view, Wait.TWO_PLACES, f"on {places} at once", ending)
     return Verdict(verdict.step, refresh=seen, due=verdict.due)
@@ -197,7 +197,7 @@ def hold_missing(view: View) -> Verdict:
         MoveState.SKIPPED,
         Outcome.VANISHED,
         f"{move.vm} is gone: {shows} its id {move.vm_id}.",
-        settle=_lost(view),
+        ends=_lost(view),
     )
     if lost_in_move:
         ending = Finish(
@@ -205,8 +205,8 @@ def hold_missing(view: View) -> Verdict:
             MoveState.UNKNOWN,
             Outcome.UNKNOWN,
             f"{move.vm} is on neither host after its move, though VMM still knows it.",
-            f"Look for it by its id {move.vm_id} before anything else. {settle(move)}",
-            settle=_lost(view),
+            f"Look for it by its id {move.vm_id} before anything else. {hint_to_settle(move)}",
+            ends=_lost(view),
         )
     return hold_or(view, Wait.MISSING, "not found on any host", ending)
 
@@ -222,7 +222,7 @@ def hold_foreign(view: View) -> Verdict:
     job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
     to = f" to {short(job.target)}" if job is not None and job.target else ""
     pending = move.state is MoveState.PENDING
-    then = f"then: {retry(move)}" if pending else f"and see where it is. {settle(move)}"
+    then = f"then: {retry(move)}" if pending else f"and see where it is. {hint_to_settle(move)}"
     ending = Finish(
         move,
         MoveState.FAILED if pending else MoveState.UNKNOWN,

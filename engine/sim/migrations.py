@@ -229,7 +229,7 @@ def advance(state: State, now: float) -> None:
         state.now = max(state.now, at)
         migration = next((m for m in state.open if m.id == name), None)
         if migration is not None:
-            _settle(state, migration, at)
+            _end_phase(state, migration, at)
         elif vm := state.vms.get(name):
             catch_up(state, vm, at)
     state.now = max(state.now, now)
@@ -263,7 +263,7 @@ def _dues(state: State) -> Iterator[tuple[float, int, str]]:
             yield vm.host_due, 2, vm.id
 
 
-def _settle(state: State, migration: Migration, now: float) -> None:
+def _end_phase(state: State, migration: Migration, now: float) -> None:
     if migration.phase == "waiting":
         try:
             reach(state, now, migration.source, migration.destination)

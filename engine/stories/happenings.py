@@ -88,7 +88,7 @@ def _say(stage: Stage, by: str, text: str) -> None:
         if isinstance(command, Request):
             service.submit(command, by=by)
         else:
-            verbs.carry_out_verb(service, command, by=by, deciders=stage.story.approvers)
+            verbs.carry_out_verb(service, command, by=by, approvers=stage.story.approvers)
     except Refused as error:
         service.refuse(by, text, error)
 
@@ -108,7 +108,7 @@ def _decide(stage: Stage, it: Happening) -> None:
             number,
             verdict,
             by=by,
-            deciders=stage.story.approvers,
+            approvers=stage.story.approvers,
             reason=it.text("reason"),
             vms=chosen or None,
         )

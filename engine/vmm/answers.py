@@ -36,23 +36,23 @@ _CLASSES: Mapping[str, type[VmmError]] = {
     "unavailable": VmmUnavailable,
 }
 
-Shape = TypeVar("Shape", bound="Answer")
+Shape = TypeVar("Shape", bound="ScriptAnswer")
 
 
 def _any(value: object) -> object:
     return "ANY" if value is None or value in ("", "*") else value
 
 
-Place = Annotated[str, BeforeValidator(_any)]
+AclText = Annotated[str, BeforeValidator(_any)]
 
 
-class Answer(BaseModel):
+class ScriptAnswer(BaseModel):
     """Data of one function."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=False)
 
 
-class Version(Answer):
+class Version(ScriptAnswer):
     """``Get-VmfVersion``."""
 
     module: str
@@ -60,14 +60,14 @@ class Version(Answer):
     vmm: str
 
 
-class FleetVolume(Answer):
+class FleetVolume(ScriptAnswer):
     """A volume of a host, and what VMs may still take there."""
 
     name: str
     free_mb: int
 
 
-class FleetHost(Answer):
+class FleetHost(ScriptAnswer):
     """A host as VMM knows it. Its own reserves of memory and disk are taken off already."""
 
     name: str
@@ -83,7 +83,7 @@ class FleetHost(Answer):
     volumes: tuple[FleetVolume, ...] | None
 
 
-class FleetVm(Answer):
+class FleetVm(ScriptAnswer):
     """A VM as VMM knows it. ``replica`` is a copy that Hyper-V Replica keeps."""
 
     id: str
@@ -98,7 +98,7 @@ class FleetVm(Answer):
     blocks: tuple[str, ...]
 
 
-class FleetJob(Answer):
+class FleetJob(ScriptAnswer):
     """A migration job of VMM."""
 
     id: str
@@ -113,7 +113,7 @@ class FleetJob(Answer):
     ended: AwareDatetime | None
 
 
-class FleetAnswer(Answer):
+class FleetAnswer(ScriptAnswer):
     """``Get-VmfFleet``."""
 
     server_time: AwareDatetime
@@ -122,7 +122,7 @@ class FleetAnswer(Answer):
     jobs: tuple[FleetJob, ...]
 
 
-class ModelAdapter(Answer):
+class ModelAdapter(ScriptAnswer):
     """An adapter as VMM models it; ``id`` is its DeviceID."""
 
     id: str
@@ -133,26 +133,26 @@ class ModelAdapter(Answer):
     port_acl: str | None
 
 
-class ModelVm(Answer):
+class ModelVm(ScriptAnswer):
     """The adapters of a VM in VMM."""
 
     id: str
     adapters: tuple[ModelAdapter, ...]
 
 
-class ModelAnswer(Answer):
+class ModelAnswer(ScriptAnswer):
     """``Get-VmfNetwork``."""
 
     vms: tuple[ModelVm, ...]
 
 
-class Started(Answer):
+class Started(ScriptAnswer):
     """``Start-VmfMove``."""
 
     job: str | None
 
 
-class StateVm(Answer):
+class StateVm(ScriptAnswer):
     """A VM as Hyper-V shows it."""
 
     id: str
@@ -163,7 +163,7 @@ class StateVm(Answer):
     switches: tuple[str, ...] | None
 
 
-class StateAnswer(Answer):
+class StateAnswer(ScriptAnswer):
     """``Get-VmfHostState``."""
 
     live_limit: int
@@ -172,23 +172,23 @@ class StateAnswer(Answer):
     vms: tuple[StateVm, ...]
 
 
-class Rule(Answer):
+class Rule(ScriptAnswer):
     """An extended ACL."""
 
     action: str
     direction: str
     weight: int
-    local_ip: Place
-    remote_ip: Place
-    local_port: Place
-    remote_port: Place
-    protocol: Place
+    local_ip: AclText
+    remote_ip: AclText
+    local_port: AclText
+    remote_port: AclText
+    protocol: AclText
     stateful: bool
     idle_timeout: int
     isolation_id: int
 
 
-class PortAdapter(Answer):
+class PortAdapter(ScriptAnswer):
     """An adapter as Hyper-V has it; ``classic_acls`` in the words of ``classic_rule``."""
 
     id: str
@@ -205,20 +205,20 @@ class PortAdapter(Answer):
     classic_acls: tuple[str, ...]
 
 
-class PortVm(Answer):
+class PortVm(ScriptAnswer):
     """The adapters of a VM in Hyper-V."""
 
     id: str
     adapters: tuple[PortAdapter, ...]
 
 
-class PortAnswer(Answer):
+class PortAnswer(ScriptAnswer):
     """``Get-VmfHostNetwork``."""
 
     vms: tuple[PortVm, ...]
 
 
-class Rights(Answer):
+class Rights(ScriptAnswer):
     """``Test-VmfRights``."""
 
     readable: bool

@@ -88,16 +88,16 @@ class WirePort:
         parameters = {"Jobs": list(jobs) or None, "Refresh": list(refresh) or None}
         seconds = min(OBSERVING, USUAL + PER_REFRESH * len(refresh))
         data = self._vmm("Get-VmfFleet", parameters, seconds)
-        told = answers.read(answers.FleetAnswer, data, "Get-VmfFleet")
-        known = [one.name for one in told.hosts]
+        answer = answers.read(answers.FleetAnswer, data, "Get-VmfFleet")
+        known = [one.name for one in answer.hosts]
         seen = self._see([n for n in known if any(same_host(n, wanted) for wanted in hosts)])
         return Fleet(
             vmm=self.vmm,
             at=at,
-            server_time=told.server_time.timestamp(),
-            hosts=tuple(self._host(one, seen.get(one.name), at) for one in told.hosts),
-            vms=_vms(told.vms, seen),
-            jobs=tuple(map(_job, told.jobs)),
+            server_time=answer.server_time.timestamp(),
+            hosts=tuple(self._host(one, seen.get(one.name), at) for one in answer.hosts),
+            vms=_vms(answer.vms, seen),
+            jobs=tuple(map(_job, answer.jobs)),
         )
 
     def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
@@ -206,28 +206,28 @@ class WirePort:
             return _Seen(at, error=str(error))
         return _Seen(at, state)
 
-    def _host(self, told: answers.FleetHost, seen: _Seen | None, at: float) -> Host:
+    def _host(self, answer: answers.FleetHost, seen: _Seen | None, at: float) -> Host:
         """VMM's word on a host beside its own. Of two limits the smaller one holds."""
         with self._lock:
-            if told.refreshed:
-                self._refreshed[told.name] = at
-            refreshed_at = self._refreshed.get(told.name)
+            if answer.refreshed:
+                self._refreshed[answer.name] = at
+            refreshed_at = self._refreshed.get(answer.name)
         state = seen.state if seen else None
-        silent = None if told.responding else f"VMM gets no answer from {told.name}"
+        silent = None if answer.responding else f"VMM gets no answer from {answer.name}"
         return Host(
-            name=told.name,
-            live_limit=min(told.live_limit, state.live_limit) if state else told.live_limit,
+            name=answer.name,
+            live_limit=min(answer.live_limit, state.live_limit) if state else answer.live_limit,
             storage_limit=(
-                min(told.storage_limit, state.storage_limit) if state else told.storage_limit
+                min(answer.storage_limit, state.storage_limit) if state else answer.storage_limit
             ),
             seen_at=seen.at if seen and state else None,
             refreshed_at=refreshed_at,
-            locked=told.locked,
-            error=(seen.error if seen else None) or told.error or silent,
-            maintenance=told.maintenance,
-            path=told.path,
-            free_memory_mb=told.free_memory_mb,
-            volumes=_volumes(told.volumes),
+            locked=answer.locked,
+            error=(seen.error if seen else None) or answer.error or silent,
+            maintenance=answer.maintenance,
+            path=answer.path,
+            free_memory_mb=answer.free_memory_mb,
+            volumes=_volumes(answer.volumes),
             switches=state.switches if state else None,
         )
 
@@ -235,11 +235,11 @@ class WirePort:
 # --- answers to values ------------------------------------------------------------------------
 
 
-def _volumes(told: Sequence[answers.FleetVolume] | None) -> tuple[Volume, ...] | None:
-    return None if told is None else tuple(Volume(one.name, one.free_mb) for one in told)
+def _volumes(answer: Sequence[answers.FleetVolume] | None) -> tuple[Volume, ...] | None:
+    return None if answer is None else tuple(Volume(one.name, one.free_mb) for one in answer)
 
 
-def _vms(told: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm, ...]:
+def _vms(answer: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm, ...]:
     """VMM's VMs with what Hyper-V shows of each; then those that only Hyper-V shows.
 
     A replica has the id of the VM it copies: where VMM knows both, the copy is left out, and a
@@ -250,32 +250,32 @@ def _vms(told: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm
         for vm in one.state.vms if one.state else ():
             if not vm.replica:
                 shown.setdefault(vm.id, {})[host] = vm
-    originals = {vm.id for vm in told if not vm.replica and not vm.stored}
+    originals = {vm.id for vm in answer if not vm.replica and not vm.stored}
     vms = [
         _vm(vm, {} if vm.stored else shown.get(vm.id, {}))
-        for vm in told
+        for vm in answer
         if not (vm.replica and vm.id in originals)
     ]
-    known = {vm.id for vm in told if not vm.stored}
+    known = {vm.id for vm in answer if not vm.stored}
     return (*vms, *(_only_shown(places) for id_, places in shown.items() if id_ not in known))
 
 
-def _vm(told: answers.FleetVm, places: Mapping[str, answers.StateVm]) -> Vm:
-    here = next((vm for host, vm in places.items() if same_host(host, told.host)), None)
+def _vm(answer: answers.FleetVm, places: Mapping[str, answers.StateVm]) -> Vm:
+    here = next((vm for host, vm in places.items() if same_host(host, answer.host)), None)
     own = here or next(iter(places.values()), None)
     return Vm(
-        id=told.id,
-        name=told.name,
-        vmm_host=told.host,
-        vmm_status=told.status,
+        id=answer.id,
+        name=answer.name,
+        vmm_host=answer.host,
+        vmm_status=answer.status,
         seen_on=tuple(places),
         hyperv_state=_state(own.state) if own else None,
         hyperv_status=own.status if own else (),
-        memory_mb=told.memory_mb,
-        disk_mb=told.disk_mb,
-        adapters=told.adapters,
-        blocks=told.blocks,
-        stored=told.stored,
+        memory_mb=answer.memory_mb,
+        disk_mb=answer.disk_mb,
+        adapters=answer.adapters,
+        blocks=answer.blocks,
+        stored=answer.stored,
         switches=(own.switches or ()) if own else (),
     )
 
@@ -299,20 +299,20 @@ def _state(word: str) -> HyperVState:
     return HyperVState(word) if word in set(HyperVState) else HyperVState.OTHER
 
 
-def _job(told: answers.FleetJob) -> Job:
-    error = told.error
-    if told.code and f"{told.code})" not in (error or ""):
-        error = f"{error or 'The job failed'} ({told.code})"
+def _job(answer: answers.FleetJob) -> Job:
+    error = answer.error
+    if answer.code and f"{answer.code})" not in (error or ""):
+        error = f"{error or 'The job failed'} ({answer.code})"
     return Job(
-        id=told.id,
-        vm_id=told.vm_id,
-        source=told.source,
-        target=told.target,
-        state=told.state,
-        progress=told.progress,
+        id=answer.id,
+        vm_id=answer.vm_id,
+        source=answer.source,
+        target=answer.target,
+        state=answer.state,
+        progress=answer.progress,
         error=error,
-        started=told.started.timestamp() if told.started else None,
-        ended=told.ended.timestamp() if told.ended else None,
+        started=answer.started.timestamp() if answer.started else None,
+        ended=answer.ended.timestamp() if answer.ended else None,
     )
 
 

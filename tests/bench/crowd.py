@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import Standin
+from bot.standin.values import Json
 from tests.hangs import HANGS
-
-Json = Mapping[str, object]
 
 
 class Crowd(Standin):

@@ -71,7 +71,7 @@ def decide(service: Service, store: Store, now: float) -> float | None:
     for waiting in queries.open_approvals(store):
         if now < asked[-1].at + THINKING:
             return asked[-1].at + THINKING
-        service.decide(waiting.id, "approve", by="@ravi", deciders=frozenset({"@ravi"}))
+        service.decide(waiting.id, "approve", by="@ravi", approvers=frozenset({"@ravi"}))
     return None
 
 

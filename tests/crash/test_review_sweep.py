@@ -9,7 +9,7 @@ import pytest
 
 from bot.slack.kit.buttons import BREAK, REVIEW, value_of
 from bot.slack.kit.loop import Loop
-from bot.slack.modals.fields import Place, metadata
+from bot.slack.modals.fields import FormPlace, metadata
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.standin.slack import Standin
 from engine.sim.fleet_file import parse
@@ -50,7 +50,7 @@ def fill(night: Sweep, user: str, kind: str, **said: dict[str, object]) -> None:
         "id": f"V{kind}",
         "type": "modal",
         "callback_id": kind,
-        "private_metadata": metadata(Place(value_of(asked), "C0OPS")),
+        "private_metadata": metadata(FormPlace(value_of(asked), "C0OPS")),
         "state": {"values": values},
     }
     night.deliver({"type": "view_submission", "user": {"id": user}, "view": view, "team": {}})

@@ -279,8 +279,8 @@ def test_threads_that_decide_at_once_are_one_decision():
                 start.wait()
                 verdict = "approve" if number % 2 else "deny"
                 by = f"@U0{DECIDERS[number % 3]}"
-                deciders = frozenset(f"@U0{user}" for user in DECIDERS)
-                made.append(card.service.decide(card.number, verdict, by=by, deciders=deciders))
+                approvers = frozenset(f"@U0{user}" for user in DECIDERS)
+                made.append(card.service.decide(card.number, verdict, by=by, approvers=approvers))
 
             threads = [threading.Thread(target=decide, args=(n,)) for n in range(6)]
             for thread in threads:

@@ -226,12 +226,12 @@ def everything_is_answered_once(night: SlackNight) -> None:
     forms = {inbox for (inbox,) in db.execute("SELECT inbox FROM answers WHERE kind = 'form'")}
     boards = {inbox for (inbox,) in db.execute("SELECT inbox FROM slack_runs")}
     db.close()
-    deciders = {e.by for e in events.since(night.store) if e.kind.startswith("approval.")}
+    approvers = {e.by for e in events.since(night.store) if e.kind.startswith("approval.")}
     assert len(rows) <= len({id(payload) for payload in night.sent}), "said again, done again"
     for number, kind, by, body, done in rows:
         assert done is not None, body
         most = 2 if number in forms else 1  # a form that could not be opened is told of
-        told_by_board = number in boards or (kind == "click" and by in deciders)
+        told_by_board = number in boards or (kind == "click" and by in approvers)
         assert answers[number] <= most or number in boards, (body, answers[number])
         assert answers[number] >= 1 or told_by_board, f"no answer to {by}: {body}"
 
@@ -292,8 +292,10 @@ def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
 def test_no_night_in_slack_loses_doubles_or_betrays_anything(fleet: str, happens: list[Act]):
     clock = beginning()
     with tempfile.TemporaryDirectory() as room, patient_slack(clock, limits=True) as slack:
-        deciders = ("U0RAVI", "U0MEI", LEE)
-        night = SlackNight(Path(room), slack, clock, parse(fleet), QUIET, SHORT, approvers=deciders)
+        approvers = ("U0RAVI", "U0MEI", LEE)
+        night = SlackNight(
+            Path(room), slack, clock, parse(fleet), QUIET, SHORT, approvers=approvers
+        )
         night.prepare()
         try:
             night.play(happens)

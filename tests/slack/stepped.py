@@ -119,7 +119,7 @@ class Stepped:
 
     def turn(self, loop: Loop) -> float | None:
         """One step of one loop."""
-        return loop.turn()
+        return loop.run_once()
 
     def advance(self) -> None:
         """One step of the engine."""

@@ -12,12 +12,12 @@ from bot.terminal.ask import (
     CLOSED,
     NO_TERMINAL,
     SAID_NO,
-    Answer,
+    ApprovalAnswer,
     Typed,
+    answer_by_policy,
     card_lines,
     prompt,
     read_answer,
-    settled,
 )
 from bot.terminal.board import (
     LiveScreen,
@@ -223,10 +223,13 @@ def test_the_question_can_be_asked_before_anything_was_observed():
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("y\n", Answer("approve")),
-        (" YES ", Answer("approve")),
-        ("n", Answer("deny")),
-        ("no vendor works on it until Monday\n", Answer("deny", "vendor works on it until Monday")),
+        ("y\n", ApprovalAnswer("approve")),
+        (" YES ", ApprovalAnswer("approve")),
+        ("n", ApprovalAnswer("deny")),
+        (
+            "no vendor works on it until Monday\n",
+            ApprovalAnswer("deny", "vendor works on it until Monday"),
+        ),
         ("", None),
         ("maybe", None),
         ("yes but only crm", None),
@@ -240,13 +243,13 @@ def test_only_a_clear_answer_is_one(line, answer):
     ("policy", "terminal", "answer"),
     [
         ("ask", True, None),
-        ("ask", False, Answer("deny", NO_TERMINAL)),
-        ("yes", False, Answer("approve")),
-        ("no", True, Answer("deny", SAID_NO)),
+        ("ask", False, ApprovalAnswer("deny", NO_TERMINAL)),
+        ("yes", False, ApprovalAnswer("approve")),
+        ("no", True, ApprovalAnswer("deny", SAID_NO)),
     ],
 )
 def test_a_question_is_put_to_a_person_only_where_there_is_one(policy, terminal, answer):
-    assert settled(policy, terminal) == answer
+    assert answer_by_policy(policy, terminal) == answer
 
 
 def test_lines_are_taken_as_they_are_typed_and_a_closed_terminal_is_a_no():
@@ -258,9 +261,9 @@ def test_lines_are_taken_as_they_are_typed_and_a_closed_terminal_is_a_no():
         os.close(writer)
 
         assert typed.answer(HANGS) == "perhaps"
-        assert typed.answer(HANGS) == Answer("deny", "not tonight")
-        assert typed.answer(HANGS) == Answer("deny", CLOSED)
-        assert typed.answer() == Answer("deny", CLOSED)
+        assert typed.answer(HANGS) == ApprovalAnswer("deny", "not tonight")
+        assert typed.answer(HANGS) == ApprovalAnswer("deny", CLOSED)
+        assert typed.answer() == ApprovalAnswer("deny", CLOSED)
 
 
 # --- a real terminal -----------------------------------------------------------------------------
@@ -312,9 +315,9 @@ def test_what_was_typed_before_the_question_is_no_answer_to_it():
 
         assert typed.answer() is None
         os.close(writer)
-        assert typed.answer(HANGS) == Answer("deny", CLOSED)
+        assert typed.answer(HANGS) == ApprovalAnswer("deny", CLOSED)
     typed.forget()
-    assert typed.answer() == Answer("deny", CLOSED)
+    assert typed.answer() == ApprovalAnswer("deny", CLOSED)
 
 
 def test_ctrl_c_at_a_terminal_says_what_is_in_flight(at_terminal):

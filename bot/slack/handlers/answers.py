@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from bot.slack.kit.blocks import TEXT, date, escape, fit
 from bot.slack.kit.phrases import typed
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
-from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.ids import bare, slack_id
 from bot.slack.people.mentions import acted, mention, mentions, named
 from engine.commands.service import Decision
@@ -38,22 +38,22 @@ def started(run: Run) -> str:
     return f"{run.label} starts; its board comes in the channel."
 
 
-def started_without_deciders(run: Run, deciders: Deciders) -> str:
+def started_without_approvers(run: Run, approvers: Approvers) -> str:
     """Reply to the requester at once, so that nobody waits all night for an impossible click."""
-    others = deciders.stand_ins(run)
+    others = approvers.stand_ins(run)
     instead = f" I will ask {mentions(others)} instead." if others else ""
     return (
-        f"{run.label} starts, but {nobody(run, deciders)}. "
+        f"{run.label} starts, but {nobody(run, approvers)}. "
         f"VMs that are powered down will wait; running VMs move.{instead}"
     )
 
 
-def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, command: str) -> str:
+def decision(answer: Decision, by: str, clicked: float, approvers: Approvers, command: str) -> str:
     """The truthful sentence for a click; empty where the card itself says it."""
     if answer.accepted:
         return ""
     run = answer.run.label if answer.run else "this run"
-    able = mentions(eligible_for(answer.run, deciders))
+    able = mentions(eligible_for(answer.run, approvers))
     match answer.code:
         case "already":
             return f"{_earlier(answer, by, clicked)} {NOTHING}"
@@ -63,7 +63,7 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
             why = f"You asked for {run}" if asked else f"You had {run} go on"
             return f"{why}, so you cannot decide on it. {others} {NOTHING}"
         case "not_a_decider":
-            return f"{_not_they(by, able, deciders)} Your click is recorded. {NOTHING}"
+            return f"{_not_they(by, able, approvers)} Your click is recorded. {NOTHING}"
         case "stale":
             return f"This card is older than the question. {NOTHING} Use the newest card."
         case "expired":
@@ -77,9 +77,9 @@ def decision(answer: Decision, by: str, clicked: float, deciders: Deciders, comm
     return f"I do not know this question any more. {NOTHING} Type: {command} status"
 
 
-def eligible_for(run: Run | None, deciders: Deciders) -> tuple[str, ...]:
+def eligible_for(run: Run | None, approvers: Approvers) -> tuple[str, ...]:
     """Approvers who may decide on the run; those of the escalation only if nobody else may."""
-    return deciders.eligible(run) or (deciders.stand_ins(run) if run is not None else ())
+    return approvers.eligible(run) or (approvers.stand_ins(run) if run is not None else ())
 
 
 def _unbroken(code: str, able: str) -> str:
@@ -99,20 +99,20 @@ def _unbroken(code: str, able: str) -> str:
     return f"Somebody who may decide is there: {able or 'those of the escalation'}."
 
 
-def _not_they(by: str, able: str, deciders: Deciders) -> str:
+def _not_they(by: str, able: str, approvers: Approvers) -> str:
     """Reason why this person may not decide, and who may."""
     user = slack_id(by)
-    if user in deciders.unfit and user in deciders.everybody:
+    if user in approvers.unfit and user in approvers.everybody:
         others = f"These people may: {able}." if able else "Nobody else may at present."
         return f"You may not decide: guests, bots and people from elsewhere never do. {others}"
-    if deciders.groups:
+    if approvers.groups:
         return f"You are not on call now ({f'{able} may decide' if able else 'nobody else may'})."
     return f"You may not decide on this ({f'{able} may' if able else 'nobody is listed'})."
 
 
-def unsure(error: str, by: str, deciders: Deciders) -> str:
+def unsure(error: str, by: str, approvers: Approvers) -> str:
     """Refusal of a decision because Slack did not say whether this person may decide."""
-    listed = (slack_id(by) or "") in [bare(user) for user in deciders.listed]
+    listed = (slack_id(by) or "") in [bare(user) for user in approvers.listed]
     what = "whether you may decide" if listed else "who is on call"
     if error in ("", "no answer"):
         again = "Try again in a minute; the card stays open."
@@ -154,14 +154,14 @@ def carried_out_before(done: Sequence[Event], by: str) -> str:
     return fit(" ".join([*lines, more]).strip(), TEXT)
 
 
-def undecided(sentence: str, asked: Approval, run: Run, deciders: Deciders) -> str:
+def undecided(sentence: str, asked: Approval, run: Run, approvers: Approvers) -> str:
     """A decision that changed nothing, and who decided or may."""
     if asked.by is not None:
         at = date(asked.decided or asked.requested)
         return f"{escape(sentence)} It is {asked.state} by {mention(asked.by)} {at}."
     if asked.state is not ApprovalState.REQUESTED or run.over:
         return escape(sentence)
-    able = eligible_for(run, deciders)
+    able = eligible_for(run, approvers)
     return f"{escape(sentence)} " + (
-        f"May decide: {mentions(able)}." if able else f"At present {nobody(run, deciders)}."
+        f"May decide: {mentions(able)}." if able else f"At present {nobody(run, approvers)}."
     )

@@ -38,7 +38,7 @@ from bot.slack.kit.buttons import NO, YES, read_value
 from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
 from bot.slack.kit.refusals import NOTHING
 from bot.slack.messages.links import Links
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.ids import person, slack_id
 from bot.slack.people.mentions import mention, mentions
 from engine.clock import Clock
@@ -108,7 +108,7 @@ class Confirmer:
         return Taken(_as_if_now(confirmation.row, row), waited, confirmation)
 
     def preview(
-        self, taken: Taken, request: Request, found: Forecast, deciders: Deciders
+        self, taken: Taken, request: Request, found: Forecast, approvers: Approvers
     ) -> Outcome | None:
         """The preview of a request; ``None``: it may start without."""
         first = self._why_again(taken, found)
@@ -116,7 +116,7 @@ class Confirmer:
         if not (first or unasked):
             return None
         confirmation = self._new(ConfirmationKind.PREVIEW, taken, found.digest)
-        shown = preview_view(found, confirmation, deciders, self.service.clock.now(), first)
+        shown = preview_view(found, confirmation, approvers, self.service.clock.now(), first)
         return _question(confirmation, shown, taken.confirmation)
 
     def late(self, taken: Taken, what: str) -> Outcome:
@@ -285,19 +285,19 @@ def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
 
 
 def preview_view(
-    found: Forecast, confirmation: Confirmation, deciders: Deciders, now: float, first: str = ""
+    found: Forecast, confirmation: Confirmation, approvers: Approvers, now: float, first: str = ""
 ) -> Rendered:
     """Preview of a request; ``first``: why it is shown (again)."""
-    lines = [*([first] if first else []), *_lines(found, confirmation.row.by, deciders, now)]
+    lines = [*([first] if first else []), *_lines(found, confirmation.row.by, approvers, now)]
     buttons = _buttons(confirmation, "Start", "Cancel", "Start these moves", "Start nothing")
     return _asked(fit_lines(lines, 2_900), buttons)
 
 
-def _lines(found: Forecast, by: str, deciders: Deciders, now: float) -> list[str]:
+def _lines(found: Forecast, by: str, approvers: Approvers, now: float) -> list[str]:
     where = f"{hosts(found.sources)} → {hosts(found.destinations)}"
     lines = [f"{where} would move {_amount(found, now)}."]
     if found.down:
-        lines.append(_down(found, by, deciders))
+        lines.append(_down(found, by, approvers))
     lines += [f"{_number(names)} cannot move: {why}." for why, names in _by_why(found.stuck)]
     lines += [f"{_number(names)} would wait: {why}." for why, names in _by_why(found.held)]
     if found.there:
@@ -327,17 +327,17 @@ def _size(mb: int) -> str:
     return f"{mb / TB:.1f} TB" if mb >= TB else f"{max(1, round(mb / GB))} GB"
 
 
-def _down(found: Forecast, by: str, deciders: Deciders) -> str:
+def _down(found: Forecast, by: str, approvers: Approvers) -> str:
     number = len(found.down)
     verb = "is" if number == 1 else "are"
     need = "needs" if number == 1 else "need"
-    able = [user for user in deciders.asked if person(user) != by]
+    able = [user for user in approvers.asked if person(user) != by]
     if able:
-        who = f"deciders now: {mentions(able)}"
-    elif not deciders.known:
+        who = f"approvers now: {mentions(able)}"
+    elif not approvers.known:
         who = "Slack has not said yet who is on call"
     else:
-        others = [user for user in deciders.backup if user != slack_id(by)]
+        others = [user for user in approvers.backup if user != slack_id(by)]
         who = "at present nobody may decide; settings slack.oncall and slack.approvers"
         if others:
             who += f"; I will ask {mentions(others)}"

@@ -28,8 +28,8 @@ from bot.slack.kit.buttons import (
 from bot.slack.messages.card import left_behind
 from bot.slack.modals import review
 from bot.slack.modals.decision import form
-from bot.slack.modals.fields import Place
-from bot.slack.people.approvers import Deciders
+from bot.slack.modals.fields import FormPlace
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.ids import slack_id
 from engine.commands import reviewing
 from engine.commands.service import Decision, Service
@@ -46,7 +46,7 @@ KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)}
 
 
 @dataclass(frozen=True)
-class Clicked:
+class DecisionClick:
     """Meaning of a button: its action, the approval and the digest that it showed."""
 
     action: str
@@ -76,44 +76,46 @@ class Clicked:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClickReply:
     """Reply to the person (empty: the card says it), or the form that opens."""
 
     reply: str = ""
     form: Block | None = None
 
 
-def read(row: Inbound) -> Clicked | None:
+def read(row: Inbound) -> DecisionClick | None:
     """Button that was clicked; ``None`` for a button that we did not make."""
     action = str(row.body.get("action"))
     shown = read_value(str(row.body.get("value")))
-    return Clicked(action, *shown) if shown is not None and action in KNOWN else None
+    return DecisionClick(action, *shown) if shown is not None and action in KNOWN else None
 
 
 class Decisions:
-    """Handler of clicks. ``deciders`` is as it was when the row was taken up."""
+    """Handler of clicks. ``approvers`` is as it was when the row was taken up."""
 
     def __init__(self, service: Service, slack: SlackSettings) -> None:
         self.service, self.store, self.slack = service, service.store, slack
         self.steering = Steering(service)
 
-    def answer(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
+    def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> ClickReply:
         """Decide, open a form, or ask again. Raises ``Refused``."""
         if self.done_before(row, clicked):
-            return Answer()  # the card says it; a second try would stand in the audit as refused
+            return (
+                ClickReply()
+            )  # the card says it; a second try would stand in the audit as refused
         if clicked.action == AGAIN:
-            return Answer(self._ask_again(row, clicked))
+            return ClickReply(self._ask_again(row, clicked))
         if clicked.reviews:
-            return self._review(row, clicked, deciders)
+            return self._review(row, clicked, approvers)
         if clicked.action in FORMS:
-            opened = self._form(row, clicked, deciders)
+            opened = self._form(row, clicked, approvers)
             if opened is not None:
-                return Answer(form=opened)
-        made = self._decide(row, clicked, deciders)
+                return ClickReply(form=opened)
+        made = self._decide(row, clicked, approvers)
         command = spelled(row, self.slack.command)
-        return Answer(answers.decision(made, row.by, row.received, deciders, command))
+        return ClickReply(answers.decision(made, row.by, row.received, approvers, command))
 
-    def done_before(self, row: Inbound, clicked: Clicked) -> bool:
+    def done_before(self, row: Inbound, clicked: DecisionClick) -> bool:
         """Tell whether this row had an effect before a kill. Earlier clicks of the same person were
         decided before this row began: rows are worked off one by one."""
         if row.begun is None:
@@ -132,18 +134,18 @@ class Decisions:
 
     # --- decisions --------------------------------------------------------------------------
 
-    def _decide(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
-        people, reason = deciders.people(), str(row.body.get("reason") or "")
+    def _decide(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
+        people, reason = approvers.people(), str(row.body.get("reason") or "")
         if clicked.action.startswith(WITHDRAW):
             return self.steering.withdraw(
                 clicked.number,
                 by=row.by,
-                deciders=people,
+                approvers=people,
                 digest=clicked.digest,
                 reason=reason,
             )
         if clicked.breaks:
-            return self._break(row, clicked, deciders)
+            return self._break(row, clicked, approvers)
         verdict: Literal["approve", "deny"] = "approve"
         if clicked.action.startswith(DENY):
             verdict = "deny"
@@ -151,38 +153,38 @@ class Decisions:
             clicked.number,
             verdict,
             by=row.by,
-            deciders=people,
+            approvers=people,
             digest=clicked.digest,
             reason=reason,
             vms=self._chosen(row, clicked),
         )
 
-    def _break(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Decision:
+    def _break(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
         """Break the glass: approve on behalf of somebody whom the rules bar."""
         _, record = self._asked(clicked)
         return self.service.decide(
             clicked.number,
             "approve",
             by=row.by,
-            deciders=deciders.people(),
+            approvers=approvers.people(),
             digest=clicked.digest,
             reason=str(row.body.get("reason") or ""),
-            glass=self._glass(row.by, deciders, record),
+            glass=self._glass(row.by, approvers, record),
         )
 
-    def _glass(self, by: str, deciders: Deciders, record: RunRecord | None) -> approvals.Glass:
+    def _glass(self, by: str, approvers: Approvers, record: RunRecord | None) -> approvals.Glass:
         return approvals.Glass(
-            allowed=self.slack.break_glass and self._is_trusted(by, deciders),
-            fit=_is_fit(by, deciders),
-            others=deciders.others(record.run if record else None),
+            allowed=self.slack.break_glass and self._is_trusted(by, approvers),
+            fit=_is_fit(by, approvers),
+            others=approvers.others(record.run if record else None),
         )
 
-    def _is_trusted(self, by: str, deciders: Deciders) -> bool:
+    def _is_trusted(self, by: str, approvers: Approvers) -> bool:
         """Tell whether this person may start runs or decide."""
-        known = (*deciders.starters, *deciders.everybody)
+        known = (*approvers.starters, *approvers.everybody)
         return not self.slack.starters or slack_id(by) in known
 
-    def _chosen(self, row: Inbound, clicked: Clicked) -> list[str] | None:
+    def _chosen(self, row: Inbound, clicked: DecisionClick) -> list[str] | None:
         """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
         if not clicked.action.startswith(CHOOSE):
             return None
@@ -194,18 +196,18 @@ class Decisions:
 
     # --- forms ------------------------------------------------------------------------------
 
-    def _form(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Block | None:
+    def _form(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Block | None:
         """The form, for somebody who may decide; ``None``: the decision itself will say why not."""
         asked, record = self._asked(clicked)
         if asked is None or record is None:
             return None
-        run, people = record.run, deciders.people()
+        run, people = record.run, approvers.people()
         if clicked.action == WITHDRAW:
             started = approvals.has_started(asked, record.moves)
             digest = clicked.digest
             word = approvals.judge_withdrawal(asked, run, row.by, digest, people, started)
         elif clicked.breaks:
-            glass, filled = self._glass(row.by, deciders, record), "x" * approvals.REASON_LEAST
+            glass, filled = self._glass(row.by, approvers, record), "x" * approvals.REASON_LEAST
             word = approvals.judge_breaking(
                 asked, run, row.by, clicked.digest, people, glass, filled
             )
@@ -214,20 +216,20 @@ class Decisions:
         if word != "ok":
             return None
         names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
-        place = Place(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
+        place = FormPlace(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
         meant = asked.granted if clicked.action == WITHDRAW and asked.granted else asked.vms
         shown = [names.get(vm_id, vm_id) for vm_id in meant]
         return form(clicked.action, asked, shown, run, place)
 
     # --- a glass that was broken --------------------------------------------------------------
 
-    def _review(self, row: Inbound, clicked: Clicked, deciders: Deciders) -> Answer:
+    def _review(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> ClickReply:
         """Open the form for somebody who may review; else answer with the result, or with why
         not."""
-        who = Reviewer(fit=_is_fit(row.by, deciders), trusted=self._is_trusted(row.by, deciders))
+        who = Reviewer(fit=_is_fit(row.by, approvers), trusted=self._is_trusted(row.by, approvers))
         opened = self._review_form(row, clicked, who) if clicked.action == REVIEW else None
         if opened is not None:
-            return Answer(form=opened)
+            return ClickReply(form=opened)
         made = reviewing.review(
             self.service,
             clicked.number,
@@ -236,9 +238,9 @@ class Decisions:
             who=who,
             note=str(row.body.get("reason") or ""),
         )
-        return Answer(review.answered(made, row.by))
+        return ClickReply(review.answered(made, row.by))
 
-    def _review_form(self, row: Inbound, clicked: Clicked, who: Reviewer) -> Block | None:
+    def _review_form(self, row: Inbound, clicked: DecisionClick, who: Reviewer) -> Block | None:
         """The form; ``None`` for somebody who may not: the review itself will say why."""
         asked, record = self._asked(clicked)
         found = queries.review(self.store, clicked.number)
@@ -246,16 +248,16 @@ class Decisions:
             return None
         if reviews.judge(found, record.run, row.by, who, True, "") != "ok":
             return None
-        place = Place(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
+        place = FormPlace(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
         return review.review_form(found, asked, record, place)
 
-    def _asked(self, clicked: Clicked) -> tuple[Approval | None, RunRecord | None]:
+    def _asked(self, clicked: DecisionClick) -> tuple[Approval | None, RunRecord | None]:
         asked = queries.approval(self.store, clicked.number)
         return asked, queries.record(self.store, asked.run) if asked else None
 
     # --- asking again -----------------------------------------------------------------------
 
-    def _ask_again(self, row: Inbound, clicked: Clicked) -> str:
+    def _ask_again(self, row: Inbound, clicked: DecisionClick) -> str:
         """Retry VMs whose approval was denied or expired, so that a new approval is requested."""
         asked, record = self._asked(clicked)
         if asked is None or record is None:
@@ -276,7 +278,7 @@ class Decisions:
         )
 
 
-def _is_fit(by: str, deciders: Deciders) -> bool:
+def _is_fit(by: str, approvers: Approvers) -> bool:
     """Tell whether this is somebody in Slack, and no guest, bot or stranger."""
     user = slack_id(by)
-    return user is not None and user not in deciders.unfit
+    return user is not None and user not in approvers.unfit

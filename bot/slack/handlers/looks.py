@@ -9,7 +9,7 @@ from bot.slack.kit.blocks import TEXT, date, escape, fit_lines
 from bot.slack.kit.phrases import SPOKEN, count, route, several, typed
 from bot.slack.messages.board import ENDS, STATE, badly_ended, board_view
 from bot.slack.messages.report import urgent_first
-from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.mentions import acted, mentions, reported
 from engine.language.vocabulary import OPTIONS, VERBS
 from engine.model import Approval, Event
@@ -45,9 +45,9 @@ def _status_line(board: Board, needy: bool = False) -> str:
     return " · ".join(parts)
 
 
-def one_status(board: Board, deciders: Deciders, command: str) -> str:
+def one_status(board: Board, approvers: Approvers, command: str) -> str:
     """The board of one run, to one person, in words."""
-    return board_view(board, deciders, command).text
+    return board_view(board, approvers, command).text
 
 
 def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
@@ -58,22 +58,22 @@ def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
 
 
 def open_questions(
-    asked: Sequence[tuple[Approval, Board, Sequence[str]]], deciders: Deciders, command: str
+    asked: Sequence[tuple[Approval, Board, Sequence[str]]], approvers: Approvers, command: str
 ) -> str:
     """Open approvals, a line each, and how to decide on them."""
     if not asked:
         return "Nothing waits for a yes or no."
-    lines = [_open_question(*one, deciders) for one in asked]
+    lines = [_open_question(*one, approvers) for one in asked]
     how = f"Click on the card, or type: {command} approve {asked[0][0].label}"
     return f"{fit_lines(lines, TEXT - len(how) - 1)}\n{how}"
 
 
 def _open_question(
-    approval: Approval, board: Board, names: Sequence[str], deciders: Deciders
+    approval: Approval, board: Board, names: Sequence[str], approvers: Approvers
 ) -> str:
-    run, able = board.run, eligible_for(board.run, deciders)
+    run, able = board.run, eligible_for(board.run, approvers)
     by = f" · needed by {date(board.needed_by)}" if board.needed_by else ""
-    who = f"may decide: {mentions(able)}" if able else nobody(run, deciders)
+    who = f"may decide: {mentions(able)}" if able else nobody(run, approvers)
     return f"{approval.label} · {run.label} · {route(run)} · {several(names)}{by} · {who}"
 
 

@@ -32,7 +32,7 @@ class Permits:
         self.settings, self.roster = settings, roster
         self.starters = [bare(name) for name in settings.starters]
 
-    def needed(self, row: Inbound, command: Command) -> list[str]:
+    def lookups_for(self, row: Inbound, command: Command) -> list[str]:
         """Names of whom Slack must have spoken lately: the person, their groups, the channel."""
         user, names = slack_id(row.by), []
         if user and (_needs_member(row, command) or _is_spoken(row, command)):
@@ -50,7 +50,7 @@ class Permits:
             if clicked is None:
                 return []
             return self.roster.missing([], slack_id(row.by), clicked.by_outsiders)
-        names = self.needed(row, command)
+        names = self.lookups_for(row, command)
         if isinstance(command, Request):
             return self.roster.missing([*names, *self.roster.groups], None)
         decides = command.verb in DECISIONS

@@ -7,7 +7,7 @@ the rows.
 
 from __future__ import annotations
 
-from bot.slack.handlers.decisions import Answer
+from bot.slack.handlers.decisions import ClickReply
 from bot.slack.handlers.verbs import Verbs
 from bot.slack.inbox.rows import Inbound
 from bot.slack.kit import buttons
@@ -15,8 +15,8 @@ from bot.slack.kit.blocks import Block
 from bot.slack.kit.buttons import DETAILS, FORM, RUN, Control
 from bot.slack.messages import controls
 from bot.slack.modals import abort
-from bot.slack.modals.fields import Place
-from bot.slack.people.approvers import Deciders
+from bot.slack.modals.fields import FormPlace
+from bot.slack.people.approvers import Approvers
 from engine.errors import Refused
 from engine.language.grammar import Ask
 from engine.model import MoveRecord, RunRecord
@@ -34,22 +34,22 @@ class RunButtons:
     def __init__(self, verbs: Verbs) -> None:
         self.verbs, self.store = verbs, verbs.store
 
-    def answer(self, row: Inbound, control: Control, deciders: Deciders) -> Answer:
+    def answer(self, row: Inbound, control: Control, approvers: Approvers) -> ClickReply:
         """Answer to the person who clicked, or the form that opens. Raises ``Refused``."""
         record = queries.record(self.store, control.run)
         if record is None:
             raise Refused(f"I do not know {control.label} any more.")
         if control.verb == DETAILS:
-            return Answer(self.verbs.answer(row, Ask(DETAILS, (control.label,)), deciders))
+            return ClickReply(self.verbs.answer(row, Ask(DETAILS, (control.label,)), approvers))
         before = self.verbs.done_before(row, Ask(control.verb, (control.label,)))
         if before:
-            return Answer(self.verbs.said_before(before, row.by))
+            return ClickReply(self.verbs.said_before(before, row.by))
         moves = controls.aimed(control, record)
         self._refuse_stale(control, record, moves)
         if control.subject == FORM:
-            return Answer(form=self._form(row, control, record))
+            return ClickReply(form=self._form(row, control, record))
         ask = Ask(control.verb, _words(control, moves))
-        return Answer(self.verbs.answer(row, ask, deciders))
+        return ClickReply(self.verbs.answer(row, ask, approvers))
 
     def _refuse_stale(self, control: Control, record: RunRecord, moves: list[MoveRecord]) -> None:
         """Refuse a button that has nothing to do any more, or is about something else than it
@@ -70,7 +70,7 @@ class RunButtons:
             )
 
     def _form(self, row: Inbound, control: Control, record: RunRecord) -> Block:
-        place = Place(
+        place = FormPlace(
             Control(control.verb, control.run, RUN, control.version).value,
             row.channel,
             str(row.body.get("thread_ts") or ""),

@@ -14,7 +14,7 @@ from bot.slack.inbox.rows import Inbound, spelled
 from bot.slack.messages import break_glass, snapshot
 from bot.slack.messages.snapshot import Sight, people_in, report_lines, see
 from bot.slack.outbox.watched_runs import WatchedRuns
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from engine.clock import Clock
 from engine.commands import verbs
 from engine.commands.service import Service
@@ -56,11 +56,11 @@ class Verbs:
 
     def __init__(self, service: Service, settings: Settings, clock: Clock) -> None:
         self.service, self.settings, self.clock = service, settings, clock
-        self.store, self.told_runs = service.store, WatchedRuns(service.store)
+        self.store, self.watched_runs = service.store, WatchedRuns(service.store)
         self.command = settings.slack.command
 
-    def answer(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
-        """Look or change; raises ``Refused``. ``deciders`` as they are known now."""
+    def answer(self, row: Inbound, ask: Ask, approvers: Approvers) -> str:
+        """Look or change; raises ``Refused``. ``approvers`` as they are known now."""
         word, command = ask.words[0] if ask.words else "", spelled(row, self.command)
         match ask.verb:
             case "help":
@@ -68,31 +68,31 @@ class Verbs:
             case "list":
                 return self._list(command)
             case "approvals":
-                return self._approvals(deciders, command)
+                return self._approvals(approvers, command)
             case "events":
                 return self._events(word)
             case "status" | "report":
-                return self._one(word, deciders, command) if word else self._status(command)
-        return self._change(row, ask, deciders)
+                return self._one(word, approvers, command) if word else self._status(command)
+        return self._change(row, ask, approvers)
 
     # --- looking ----------------------------------------------------------------------------
 
     def _see(self, run: int) -> Sight:
         seen = see(self.store, self.settings, run, self.clock.now())
         assert seen is not None
-        return snapshot.told(seen, self.told_runs.needed_by(run), self.clock.now())
+        return snapshot.with_deadline(seen, self.watched_runs.needed_by(run), self.clock.now())
 
     def _status(self, command: str) -> str:
         unfinished = queries.runs(self.store, unfinished=True)
         return looks.status([self._see(run.id).board for run in unfinished], command)
 
-    def _one(self, word: str, deciders: Deciders, command: str) -> str:
+    def _one(self, word: str, approvers: Approvers, command: str) -> str:
         """A run as it stands: the board, and after its end the report."""
         seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
             return looks.report(lines, people_in(self.store, seen.record), command)
-        return looks.one_status(seen.board, deciders, command)
+        return looks.one_status(seen.board, approvers, command)
 
     def _list(self, command: str) -> str:
         """List of runs: those that need a person, then those that go on, then those that ended;
@@ -106,14 +106,14 @@ class Verbs:
         shown = [seen[run.id].board for run in ordered[:LISTED]]
         return looks.listing(shown, helpless, len(ordered) - len(shown), command)
 
-    def _approvals(self, deciders: Deciders, command: str) -> str:
+    def _approvals(self, approvers: Approvers, command: str) -> str:
         asked = []
         for approval in queries.open_approvals(self.store):
             seen = self._see(approval.run)
             names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
             vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
             asked.append((approval, seen.board, vms))
-        said = looks.open_questions(asked, deciders, command)
+        said = looks.open_questions(asked, approvers, command)
         reviews = break_glass.waiting(queries.open_reviews(self.store))
         return f"{said}\n{reviews}".rstrip()
 
@@ -125,23 +125,23 @@ class Verbs:
 
     # --- changing ---------------------------------------------------------------------------
 
-    def _change(self, row: Inbound, ask: Ask, deciders: Deciders) -> str:
+    def _change(self, row: Inbound, ask: Ask, approvers: Approvers) -> str:
         done = self.done_before(row, ask)
         if done:
             return self.said_before(done, row.by)
-        people = deciders.people()
-        said = verbs.carry_out_verb(self.service, ask, by=row.by, deciders=people)
+        people = approvers.people()
+        said = verbs.carry_out_verb(self.service, ask, by=row.by, approvers=people)
         if not said.accepted:
-            return self._undecided(ask, said.sentence, deciders)
+            return self._undecided(ask, said.sentence, approvers)
         owners = people_of(queries.runs(self.store, unfinished=True))
         return answers.carried_out(said.sentence, owners, spelled(row, self.command))
 
-    def _undecided(self, ask: Ask, sentence: str, deciders: Deciders) -> str:
+    def _undecided(self, ask: Ask, sentence: str, approvers: Approvers) -> str:
         asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
         run = queries.run(self.store, asked.run) if asked else None
         assert asked is not None
         assert run is not None
-        return answers.undecided(sentence, asked, run, deciders)
+        return answers.undecided(sentence, asked, run, approvers)
 
     def said_before(self, done: list[Event], by: str) -> str:
         """The answer of a row that was carried out before a kill."""
@@ -182,4 +182,4 @@ class Verbs:
 
 def people_of(runs: Iterable[Run]) -> list[str]:
     """People whom the engine may name when it speaks of these runs."""
-    return list(dict.fromkeys(by for run in runs for by in (run.by, run.told, *run.steered)))
+    return list(dict.fromkeys(by for run in runs for by in (run.by, run.contact, *run.steered)))

@@ -83,7 +83,7 @@ class Worker:
         begun, row = self.wall.monotonic(), self.tables.inbox.next_inbound()
         while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
             try:
-                subjects, waits = self._standing(row, held)
+                subjects, waits = self._order_of(row, held)
                 if waits:
                     held |= subjects
                 else:
@@ -98,7 +98,7 @@ class Worker:
         self._reject_unwatched()
         return None
 
-    def _standing(self, row: Inbound, held: set[Subject]) -> tuple[frozenset[Subject], bool]:
+    def _order_of(self, row: Inbound, held: set[Subject]) -> tuple[frozenset[Subject], bool]:
         """Subjects of the row, and whether it has to wait: for an earlier row, or for Slack."""
         try:
             meant = self._meant(row)
@@ -141,7 +141,7 @@ class Worker:
         sure, error = self.roster.sure_of(slack_id(row.by), breaks)
         if sure is Sure.YES:
             return ""
-        said = answers.unsure(error, row.by, self.roster.deciders())
+        said = answers.unsure(error, row.by, self.roster.approvers())
         self.service.refuse(row.by, what, Refused(said))
         return said
 
@@ -249,7 +249,7 @@ class Worker:
         if ask.verb in STOPS and row.body.get("spoken") and taken.confirmation is None:
             return self.confirmer.sure(taken, ask)
         # Who may decide is read after it is sure that what is known of it is fresh.
-        return Outcome(self.verbs.answer(row, ask, self.roster.deciders()))
+        return Outcome(self.verbs.answer(row, ask, self.roster.approvers()))
 
     def _spelled(self, row: Inbound) -> str:
         """Beginning of commands where this row came from."""
@@ -269,10 +269,10 @@ class Worker:
 
     def _start(self, taken: Taken, request: Request) -> Outcome:
         """Start it, or show first what it would do."""
-        row, deciders = taken.row, self.roster.deciders()
+        row, approvers = taken.row, self.roster.approvers()
         found = self.service.foresee(request)
         if isinstance(found, Forecast):
-            preview = self.confirmer.preview(taken, request, found, deciders)
+            preview = self.confirmer.preview(taken, request, found, approvers)
             if preview is not None:
                 return preview
             shown = found.digest if taken.confirmation is not None else None
@@ -284,9 +284,9 @@ class Worker:
         again = row.begun is not None and run.by == row.by and run.created >= row.received
         if submitted.attached and not again:
             return Outcome(answers.attached(run, self.links.to_board(run.id)))
-        if deciders.eligible(run):
+        if approvers.eligible(run):
             return Outcome(run=run)
-        return Outcome(answers.started_without_deciders(run, deciders), run)
+        return Outcome(answers.started_without_approvers(run, approvers), run)
 
     def _unfinished(self) -> tuple[Run, ...]:
         return queries.runs(self.store, unfinished=True)
@@ -306,7 +306,7 @@ class Worker:
             said = self._forbidden(row, ask, control.what)
             if said:
                 return Outcome(said, done=False)
-            answer = self.run_buttons.answer(row, control, self.roster.deciders())
+            answer = self.run_buttons.answer(row, control, self.roster.approvers())
             return Outcome(answer.reply, form=answer.form)
         except Refused as error:
             self.service.refuse(row.by, control.what, error)
@@ -333,7 +333,7 @@ class Worker:
                 said = self._unsure(row, clicked.what, clicked.by_outsiders)
             if said:
                 return Outcome(said, done=False)
-            answer = self.decisions.answer(row, clicked, self.roster.deciders())
+            answer = self.decisions.answer(row, clicked, self.roster.approvers())
             reply = named(answer.reply, people_of(self._unfinished()))
             return Outcome(reply, form=answer.form)
         except Refused as error:

@@ -129,7 +129,7 @@ class Listeners:
         kind, place = _text(view, "callback_id"), fields.read_place(_text(view, "private_metadata"))
         said = decision.read(_part(view, "state").get("values"))
         if kind == buttons.ABORT:
-            action, value = abort.pressed(place)
+            action, value = abort.button_behind(place)
             content: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
         else:
             content = _filled_in(kind, place, said)
@@ -143,7 +143,9 @@ class Listeners:
         self._keep(row, key, body)
         return {}
 
-    def _mistake(self, kind: str, said: fields.Said, place: fields.Place) -> tuple[str, str] | None:
+    def _mistake(
+        self, kind: str, said: fields.Said, place: fields.FormPlace
+    ) -> tuple[str, str] | None:
         """The field of a form that is wrong, and what about it; ``None`` for a good form.
 
         Raises ``ValueError`` for a form of no approval.
@@ -227,7 +229,7 @@ def _text(part: Payload, name: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _filled_in(kind: str, place: fields.Place, said: fields.Said) -> Payload:
+def _filled_in(kind: str, place: fields.FormPlace, said: fields.Said) -> Payload:
     """Body of a row for a form that a person filled in."""
     return {
         "action": f"{kind}{buttons.SAID}",

@@ -45,7 +45,7 @@ class Loop:
         """True once the thread is to end. For steps that take long."""
         return self._stopped.is_set()
 
-    def turn(self) -> float | None:
+    def run_once(self) -> float | None:
         """Run one step as the thread does; the seconds until the next. For callers that let time
         pass without threads."""
         self._knocked.clear()
@@ -78,4 +78,4 @@ class Loop:
             self._knocked.wait(wait)
             if self._stopped.is_set():
                 return
-            wait = self.turn()
+            wait = self.run_once()

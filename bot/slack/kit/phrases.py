@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.slack.kit.blocks import (
     TEXT,
@@ -45,6 +46,14 @@ class Rendered:
     text: str
     blocks: tuple[Block, ...]
     fingerprint: str
+
+
+class Post(NamedTuple):
+    """A message under its key, and how urgent it is: the lowest number goes first."""
+
+    key: str
+    content: Rendered
+    urgency: int
 
 
 def rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:

@@ -20,7 +20,7 @@ from bot.slack.kit.blocks import (
     section,
 )
 from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, several, typed
-from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.mentions import mention
 from engine.model import (
     Approval,
@@ -67,11 +67,11 @@ PAUSED_BY = re.compile(r"(R\d+) was paused by (\S+)\. Go on with: resume \1")
 
 
 def board_view(
-    board: Board, deciders: Deciders, command: str = COMMAND, moved: str = ""
+    board: Board, approvers: Approvers, command: str = COMMAND, moved: str = ""
 ) -> Rendered:
     """The one message of a run, updated in place. ``moved``: why it stands where it does."""
-    text, blocks = _board(board, deciders, command, moved)
-    worth = _board(_coarse(board), deciders, command, moved)
+    text, blocks = _board(board, approvers, command, moved)
+    worth = _board(_coarse(board), approvers, command, moved)
     return rendered(text, blocks, worth)
 
 
@@ -110,10 +110,10 @@ def coarse_time(at: float | None) -> float | None:
     return None if at is None else at // STEP * STEP
 
 
-def _board(board: Board, deciders: Deciders, command: str, moved: str) -> tuple[str, list[Block]]:
+def _board(board: Board, approvers: Approvers, command: str, moved: str) -> tuple[str, list[Block]]:
     head = f"{board.run.label} · {route(board.run)} · {STATE[board.run.state]}"
     counts = _counts(board)
-    lines = [*_board_lines(board, deciders, command), *([moved] if moved else [])]
+    lines = [*_board_lines(board, approvers, command), *([moved] if moved else [])]
     foot = f"{whose(board.run)} · as of {date(board.as_of, '{time_secs}')}"
     blocks = [section("\n".join([f"*{head}*", counts, *_bar(board)]))]
     if lines:
@@ -124,7 +124,7 @@ def _board(board: Board, deciders: Deciders, command: str, moved: str) -> tuple[
 
 def whose(run: Run) -> str:
     """Requester of the run and when they asked, and the owner who has taken it over since."""
-    owner = "" if run.told == run.by else f" · taken over by {mention(run.told)}"
+    owner = "" if run.contact == run.by else f" · taken over by {mention(run.contact)}"
     return f"Asked by {mention(run.by)} {date(run.created)}{owner}"
 
 
@@ -157,8 +157,8 @@ def _bar(board: Board) -> list[str]:
     return [f"{'▓' * full}{'░' * (10 - full)} {percent} %{about}"]
 
 
-def _board_lines(board: Board, deciders: Deciders, command: str) -> list[str]:
-    lines = [] if board.run.over else [_needs(board, q, deciders) for q in board.questions]
+def _board_lines(board: Board, approvers: Approvers, command: str) -> list[str]:
+    lines = [] if board.run.over else [_needs(board, q, approvers) for q in board.questions]
     lines += [f"Needs a person: {_need(said, command)}" for said in board.needs]
     if board.moving:
         lines.append("Moving: " + ", ".join(_moving(board)))
@@ -198,12 +198,12 @@ def _moving(board: Board) -> list[str]:
     return [*shown, f"{rest} more"] if rest > 0 else shown
 
 
-def _needs(board: Board, question: Approval, deciders: Deciders) -> str:
+def _needs(board: Board, question: Approval, approvers: Approvers) -> str:
     by = f" by {date(board.needed_by)}" if board.needed_by else ""
     what = f"approve {count(len(question.vms), 'powered-down VM')}{by}"
-    if deciders.eligible(board.run):
+    if approvers.eligible(board.run):
         return f"Needs a person: {what}, see the card in the thread"
-    return f"Needs a person: {what}, but {nobody(board.run, deciders)}"
+    return f"Needs a person: {what}, but {nobody(board.run, approvers)}"
 
 
 def moved_here(channel: str, error: str) -> str:

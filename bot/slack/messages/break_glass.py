@@ -7,20 +7,21 @@ from collections.abc import Iterator, Sequence
 
 from bot.slack.kit.blocks import actions, button, date, escape, section
 from bot.slack.kit.buttons import REVIEW, value_of
-from bot.slack.kit.phrases import Rendered, count, rendered, route
+from bot.slack.kit.phrases import Post, count, rendered, route
 from bot.slack.messages.card import Question
 from bot.slack.outbox.rows import FIRST, SECOND
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.mentions import calls, mention, mentions
 from engine.model import Review, RunRecord
 from engine.policy.approvals.review import reminders_due
 from engine.settings import SlackSettings
 
 WAITING = 10  # reviews that are listed
-Message = tuple[str, Rendered, int]
 
 
-def told(question: Question, settings: SlackSettings, deciders: Deciders) -> Iterator[Message]:
+def announcement(
+    question: Question, settings: SlackSettings, approvers: Approvers
+) -> Iterator[Post]:
     """Key, words and urgency of the messages about a break-glass approval: once for each approval
     of that kind, whatever becomes of it, and the result of its review."""
     approval, run = question.approval, question.record.run
@@ -30,7 +31,7 @@ def told(question: Question, settings: SlackSettings, deciders: Deciders) -> Ite
     who = mention(review.broken_by)
     vms = count(len(approval.vms), "powered-down VM")
     words = [
-        f"🚨 {_called(settings, deciders)}{who} broke the glass and approved {approval.label}: "
+        f"🚨 {_called(settings, approvers)}{who} broke the glass and approved {approval.label}: "
         f"{vms} of {run.label} · {route(run)}, though they may not decide on it.",
         f'Why: "{escape(review.why)}" {date(review.broken)}',
     ]
@@ -42,11 +43,11 @@ def told(question: Question, settings: SlackSettings, deciders: Deciders) -> Ite
     if review.is_open:
         about = f"Say whether it was in order to break the glass for {review.label}"
         blocks.append(actions(button("Review…", REVIEW, value_of(approval), about=about)))
-    yield f"glass:{approval.label}", rendered(text, blocks, approval.id, review.at), FIRST
+    yield Post(f"glass:{approval.label}", rendered(text, blocks, approval.id, review.at), FIRST)
     if not review.is_open:
-        called = "" if review.in_order else _called(settings, deciders)
+        called = "" if review.in_order else _called(settings, approvers)
         text = f"🔎 {called}{who} broke the glass for {review.label}. Review: {_verdict(review)}"
-        yield f"review:{approval.label}", rendered(text, [section(text)]), SECOND
+        yield Post(f"review:{approval.label}", rendered(text, [section(text)]), SECOND)
 
 
 def review_of(record: RunRecord, approval: int) -> Review | None:
@@ -55,19 +56,19 @@ def review_of(record: RunRecord, approval: int) -> Review | None:
 
 
 def reminder(
-    question: Question, settings: SlackSettings, deciders: Deciders, now: float
-) -> Iterator[Message]:
+    question: Question, settings: SlackSettings, approvers: Approvers, now: float
+) -> Iterator[Post]:
     """The newest reminder of an open review that is due by ``now``; each is said once."""
     review = review_of(question.record, question.approval.id)
     number = reminders_due(review, now) if review is not None else 0
     if review is None or not number:
         return
     text = (
-        f"⏰ {_called(settings, deciders)}{mention(review.broken_by)} broke the glass for "
+        f"⏰ {_called(settings, approvers)}{mention(review.broken_by)} broke the glass for "
         f"{review.label} {date(review.broken)}, and nobody has looked at that. "
         "Click Review… where it is told in this thread."
     )
-    yield reminder_key(review, number), rendered(text, [section(text)]), SECOND
+    yield Post(reminder_key(review, number), rendered(text, [section(text)]), SECOND)
 
 
 def reminder_key(review: Review, number: int) -> str:
@@ -84,10 +85,10 @@ def waiting(reviews: Sequence[Review]) -> str:
     )
 
 
-def _called(settings: SlackSettings, deciders: Deciders) -> str:
+def _called(settings: SlackSettings, approvers: Approvers) -> str:
     """Mentions of everybody who is notified, with a space behind; empty: nobody is named."""
     groups = dict.fromkeys((*settings.oncall, *settings.escalation))
-    asked = (calls(groups), mentions(deciders.listed))
+    asked = (calls(groups), mentions(approvers.listed))
     return "".join(f"{one} " for one in asked if one)
 
 

@@ -23,7 +23,7 @@ from bot.slack.kit.buttons import AGAIN, APPROVE, BREAK, CHOOSE, DENY, WITHDRAW,
 from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
 from bot.slack.messages.board import coarse_time
 from bot.slack.modals.decision import may_choose
-from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.mentions import mention, mentions
 from engine.model import (
     Approval,
@@ -57,21 +57,21 @@ class Question:
     estimate: float | None = None
 
 
-def card_view(question: Question, deciders: Deciders) -> Rendered:
+def card_view(question: Question, approvers: Approvers) -> Rendered:
     """Card with the question to the approvers, or its result."""
     if question.approval.state is ApprovalState.REQUESTED and not question.record.run.over:
         coarse = replace(question, needed_by=coarse_time(question.needed_by))
-        text, blocks, _ = _open_card(question, deciders)
-        return rendered(text, blocks, _open_card(coarse, deciders))
+        text, blocks, _ = _open_card(question, approvers)
+        return rendered(text, blocks, _open_card(coarse, approvers))
     lines = [line for line in _closed_card(question) if line]
     more = _later_buttons(question)
     return rendered("\n".join(lines), [section("\n".join(lines)), *more])
 
 
-def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block], int]:
+def _open_card(question: Question, approvers: Approvers) -> tuple[str, list[Block], int]:
     """Text, blocks, and how many VMs there was no room for."""
     approval, run = question.approval, question.record.run
-    able = deciders.eligible(run)
+    able = approvers.eligible(run)
     number = count(len(approval.vms), "powered-down VM")
     by = f" Needed by {date(question.needed_by)}" if question.needed_by else ""
     ask = f"Approve moving {number}?{by}"
@@ -84,22 +84,22 @@ def _open_card(question: Question, deciders: Deciders) -> tuple[str, list[Block]
         f"Without approval {left} on {hosts(run.sources, ' or ')}; the others still move.",
     ]
     who = f"Asked by {mention(run.by)}, who cannot decide{_steered(run)}. " + (
-        f"{_WHO[bool(deciders.groups)]}: {mentions(able)}"
+        f"{_WHO[bool(approvers.groups)]}: {mentions(able)}"
         if able
-        else f"At present {nobody(run, deciders)}."
+        else f"At present {nobody(run, approvers)}."
     )
     ping = f"{mentions(able)} " if able else ""
     text = "\n".join([ask, ping + where, fit_lines(rows, 2_000), *rules, who])
     head = section(f"{ping}*{ask}*\n{where}")
-    tail = [section("\n".join(rules)), context(who), _decision_buttons(question, deciders)]
+    tail = [section("\n".join(rules)), context(who), _decision_buttons(question, approvers)]
     listed, hidden = _list_blocks(rows, MESSAGE - size([head, *tail]))
     return text, [head, *listed, *tail], hidden
 
 
-def list_views(question: Question, deciders: Deciders) -> tuple[Rendered, ...]:
+def list_views(question: Question, approvers: Approvers) -> tuple[Rendered, ...]:
     """Names of all VMs of an open card, in as many messages as it takes, where the card itself
     cannot show them all: nobody approves what they could not read."""
-    if not _open_card(question, deciders)[2]:
+    if not _open_card(question, approvers)[2]:
         return ()
     asked = question.approval
     chunks = _chunked([f"• {fit(escape(name), NAME)}" for name in _vm_names(question)])
@@ -144,7 +144,7 @@ def _chunked(rows: Sequence[str], longest: int = 2_800) -> list[str]:
     return ["\n".join(rows) for rows in paragraphs]
 
 
-def _decision_buttons(question: Question, deciders: Deciders) -> Block:
+def _decision_buttons(question: Question, approvers: Approvers) -> Block:
     approval, run = question.approval, question.record.run
     value = value_of(approval)
     number = len(approval.vms)
@@ -159,7 +159,7 @@ def _decision_buttons(question: Question, deciders: Deciders) -> Block:
     if may_choose(number):
         about = f"Choose which of {what} may move"
         buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
-    if question.glass and deciders.may_be_passed_over(run):
+    if question.glass and approvers.may_be_passed_over(run):
         about = f"Approve moving {what} without the right to"
         buttons.append(button("Break glass…", BREAK, value, about=about))
     return actions(*buttons)

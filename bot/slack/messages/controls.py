@@ -92,7 +92,7 @@ def may(verb: str, run: Run) -> bool:
 # --- where they are shown -------------------------------------------------------------------
 
 
-def equipped(content: Rendered, buttons: Sequence[Block]) -> Rendered:
+def with_buttons(content: Rendered, buttons: Sequence[Block]) -> Rendered:
     """A message with its buttons, within what a message may hold."""
     if not buttons:
         return content

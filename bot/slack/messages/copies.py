@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from bot.slack.kit.blocks import Block, context, fingerprint, fit_blocks
 from bot.slack.kit.buttons import AGAIN
 from bot.slack.kit.message_kinds import at, is_direct, place_of
-from bot.slack.kit.phrases import Rendered
+from bot.slack.kit.phrases import Post, Rendered
 from bot.slack.messages.card import Question, card_view
 from bot.slack.outbox.rows import FIRST, SECOND, Tables
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.ids import slack_id
 from bot.slack.people.mentions import mention
 from bot.slack.people.roster import Lookups
@@ -50,11 +50,11 @@ class Copies:
     def of(
         self,
         question: Question,
-        deciders: Deciders,
+        approvers: Approvers,
         users: Sequence[str],
         channel: str,
         lists: Sequence[str] = (),
-    ) -> Iterator[tuple[str, Rendered, int]]:
+    ) -> Iterator[Post]:
         """Key, content and urgency of every copy of the card that is in ``channel``: those that
         were posted, and those for ``users`` who do not see the card itself. A copy has buttons once
         the messages ``lists`` are posted under it: nobody approves what they could not read."""
@@ -65,13 +65,13 @@ class Copies:
         places = list(dict.fromkeys([*self._posted(approval), *wanted]))
         if not places:
             return
-        card, is_open = card_view(question, deciders), is_open and not question.record.run.over
+        card, is_open = card_view(question, approvers), is_open and not question.record.run.over
         for place in places:
             is_whole = all(self.tables.message(at(key, place)) is not None for key in lists)
             shown = _copied(question, card, channel, is_whole)
-            yield f"{_prefix(approval)}{place}", shown, SECOND if is_open else FIRST
+            yield Post(f"{_prefix(approval)}{place}", shown, SECOND if is_open else FIRST)
 
-    def standing(self, approval: Approval) -> list[str]:
+    def posted_in(self, approval: Approval) -> list[str]:
         """The places in which a copy of the card stands by now, so that it can be spoken of."""
         places = self._posted(approval)
         prefix = _prefix(approval)

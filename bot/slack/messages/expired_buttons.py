@@ -11,16 +11,14 @@ import json
 from collections.abc import Iterable
 
 from bot.slack.kit.blocks import TEXT, context, date, fingerprint, fit
-from bot.slack.kit.phrases import Rendered
+from bot.slack.kit.phrases import Post, Rendered
 from bot.slack.outbox.rows import FIRST, Tables
 from engine.store.database import Database
 
-Message = tuple[str, Rendered, int]
 
-
-def turn_over(
-    tables: Tables, db: Database, run: int, messages: Iterable[Message], now: float
-) -> list[Message]:
+def strip_expired(
+    tables: Tables, db: Database, run: int, messages: Iterable[Post], now: float
+) -> list[Post]:
     """Keep which of a run's failures and reports have buttons; returns those of before that are no
     longer among its messages, without them. Writes inside the caller's transaction."""
     current = {key: content for key, content, _ in messages}
@@ -32,7 +30,7 @@ def turn_over(
         if known.get(key) != said:  # nothing is written where nothing changed
             tables.keep_buttons(db, run, key, *said)
     gone = sorted(known.keys() - current.keys())
-    return [(key, _over(key, *known[key], now), FIRST) for key in gone]
+    return [Post(key, _over(key, *known[key], now), FIRST) for key in gone]
 
 
 def _said(key: str, content: Rendered) -> tuple[str, str] | None:

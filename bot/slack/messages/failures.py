@@ -15,7 +15,7 @@ from bot.slack.kit.blocks import (
 from bot.slack.kit.message_kinds import again
 from bot.slack.kit.phrases import Rendered, rendered, several, typed
 from bot.slack.messages.board import COMMAND
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.mentions import mention, mentions
 from engine.model import (
     MoveState,
@@ -56,12 +56,12 @@ def _unnamed(text: str, stuck: Stuck) -> str:
 
 
 def failure_view(
-    run: Run, stuck: Sequence[Stuck], deciders: Deciders, command: str = COMMAND
+    run: Run, stuck: Sequence[Stuck], approvers: Approvers, command: str = COMMAND
 ) -> Rendered:
     """One reply per distinct cause; more VMs of the same cause are added to it."""
     first, others = stuck[0], stuck[1:]
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
-    called = mentions(deciders.asked) if urgent and deciders.asked else mention(run.told)
+    called = mentions(approvers.asked) if urgent and approvers.asked else mention(run.contact)
     told = escape(first.sentence)
     for word in (" Why: ", " Missing: ", SAID):
         told = told.replace(word, f"\n{word.strip()} ", 1)

@@ -11,7 +11,7 @@ from bot.slack.kit.phrases import count
 from bot.slack.messages import reminders
 from bot.slack.messages.card import Question
 from bot.slack.messages.failures import by_cause
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from engine.model import ApprovalState, MoveState, RunRecord, RunState, short
 from engine.settings import SlackSettings
 from engine.views.board import failed
@@ -21,7 +21,7 @@ TEXT = 1_000
 
 
 def for_question(
-    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+    question: Question, approvers: Approvers, settings: SlackSettings, now: float
 ) -> Iterator[Page]:
     """Pages for a card that nobody can decide, and for one that nobody has decided shortly before
     the need."""
@@ -30,7 +30,7 @@ def for_question(
         return
     vms = count(len(approval.vms), "powered-down VM")
     told = f"{approval.label} waits for a yes or no: {vms} of {run.label}{_by(question)}."
-    if reminders.is_helpless(question, deciders):
+    if reminders.is_helpless(question, approvers):
         text = f"{told} Nobody who is on call or listed may decide."
         yield Page(f"nobody:{approval.label}", "nobody_may_decide", run.label, text)
     elif reminders.is_late(question, settings, now):

@@ -51,7 +51,7 @@ NOT_INVITED = ("not_in_channel", "channel_not_found")
 
 
 class Publisher:
-    """Publisher of messages. ``told`` is called when something new may be in the outbox."""
+    """Publisher of messages. ``notify`` is called when something new may be in the outbox."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Publisher:
         clock: Clock,
         wall: Clock,
         rhythm: Rhythm,
-        told: Callable[[], None],
+        notify: Callable[[], None],
     ) -> None:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
@@ -70,10 +70,10 @@ class Publisher:
         self.pages = Pages(self.store, wall, wakes)
         self.copies = Copies(tables, settings.slack, self.roster.lookups, wall)
         self.sources = Sources(tables, self.copies)
-        self.deciders = self.roster.deciders()
+        self.approvers = self.roster.approvers()
         self.loop = Loop("slack-publisher", self.look)
         self.outage_news = OutageNews(tables, settings, clock, self.loop.bug)
-        self.told = told
+        self.notify = notify
         self._asked: set[int] = set()
         self._lock = threading.Lock()
         self._all_at = 0.0
@@ -99,15 +99,15 @@ class Publisher:
         if everything:
             self._all_at = now + self.rhythm.board
             self._ask_for_reviews()
-        self.deciders = self.roster.deciders()
+        self.approvers = self.roster.approvers()
         caught_up = self.outage_news.put()
         watched = self.tables.runs.watched()
-        changed = [self._try_to_tell(w) for w in watched if everything or w.run in wanted]
+        changed = [self._try_to_publish(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
         asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
         if any([*changed, asks, caught_up, self.copies.asks()]):
-            self.told()
+            self.notify()
         return self.rhythm.look
 
     def _ask_for_reviews(self) -> None:
@@ -123,15 +123,15 @@ class Publisher:
         watched = {w.run for w in self.tables.runs.watched()}
         return any(a.run in watched for a in queries.open_approvals(self.store))
 
-    def _try_to_tell(self, watched: Watched) -> bool:
+    def _try_to_publish(self, watched: Watched) -> bool:
         """A bug in the telling of one run must not silence the others; it is looked at again."""
         try:
-            return self._tell(watched)
+            return self._publish(watched)
         except Exception:
             self.loop.bug(f"R{watched.run}")
             return True
 
-    def _tell(self, watched: Watched) -> bool:
+    def _publish(self, watched: Watched) -> bool:
         seen = see(self.store, self.settings, watched.run, self.clock.now())
         if seen is None:
             return False
@@ -142,9 +142,9 @@ class Publisher:
             place = f"its board could not be posted in {watched.channel} ({watched.error})"
             invite = "; /invite @vmferry" if watched.error in NOT_INVITED else ""
             self.service.reject(run.id, place + invite)
-            return self._tell(watched)
+            return self._publish(watched)
         if watched.error and run.state is RunState.REJECTED:
-            return self._tell_rejected(watched, seen)
+            return self._publish_rejected(watched, seen)
         seen = self._by_when(seen)
         if watched.lost:
             watched = self._elsewhere(watched, seen)
@@ -153,7 +153,9 @@ class Publisher:
         with self.store.transaction() as db:
             due = said.due_pages() if self.pages.wanted else ()
             paged = [self.pages.put(db, page) for page in due]
-            gone = expired_buttons.turn_over(self.tables, db, run.id, messages, self.clock.now())
+            gone = expired_buttons.strip_expired(
+                self.tables, db, run.id, messages, self.clock.now()
+            )
             changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
             closed = [key for key, _, _ in gone if self.tables.may_stand(db, key)]
             self.tables.unsay_others(db, run.id, [*(key for key, _, _ in messages), *closed])
@@ -161,7 +163,7 @@ class Publisher:
                 self.tables.runs.close(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
             self.service.activate(run.id)
-            return self._tell(watched)
+            return self._publish(watched)
         return any([*changed, *paged])
 
     def _by_when(self, seen: Sight) -> Sight:
@@ -169,10 +171,10 @@ class Publisher:
         needed."""
         run = seen.record.run.id
         said = self.tables.runs.needed_by(run)
-        told = snapshot.told(seen, said, self.clock.now())
-        if told.board.needed_by != said:
-            self.tables.runs.say_needed_by(run, told.board.needed_by)
-        return told
+        shown = snapshot.with_deadline(seen, said, self.clock.now())
+        if shown.board.needed_by != said:
+            self.tables.runs.say_needed_by(run, shown.board.needed_by)
+        return shown
 
     def _given_up(self, watched: Watched) -> Watched:
         """The row with an error in it where Slack has not taken the board for too long."""
@@ -189,7 +191,7 @@ class Publisher:
     def _elsewhere(self, watched: Watched, seen: Sight) -> Watched:
         """Move the reports about a run whose channel is gone to the fall-back channel, else to its
         owner."""
-        owner = slack_id(seen.record.run.told)
+        owner = slack_id(seen.record.run.contact)
         places = [self.settings.slack.fallback, owner or ""]
         if watched.channel in places:
             places = places[places.index(watched.channel) + 1 :]
@@ -205,12 +207,12 @@ class Publisher:
         anew = [key for key in keys if key not in stays and not message_kinds.place_of(key)]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
-        self.service.note(watched.run, told_elsewhere(seen.record.run, watched, place))
+        self.service.note(watched.run, moved_elsewhere(seen.record.run, watched, place))
         return here
 
     def _of(self, seen: Sight, watched: Watched) -> RunMessages:
         about = (self.sources, self.settings.slack, seen, watched)
-        return RunMessages(*about, self.deciders, self.clock.now())
+        return RunMessages(*about, self.approvers, self.clock.now())
 
     def _put(
         self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
@@ -226,7 +228,7 @@ class Publisher:
             db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
         )
 
-    def _tell_rejected(self, watched: Watched, seen: Sight) -> bool:
+    def _publish_rejected(self, watched: Watched, seen: Sight) -> bool:
         """Tell the requester, where they asked, that the run was rejected: nothing can be posted
         there. A board whose answer was lost may be posted all the same, and then says so, too."""
         run = seen.record.run
@@ -253,7 +255,7 @@ def not_posted(run: Run, channel: str, error: str) -> str:
     return f"{run.label} was rejected: {reason} {NOT_STARTED}"
 
 
-def told_elsewhere(run: Run, watched: Watched, place: str) -> str:
+def moved_elsewhere(run: Run, watched: Watched, place: str) -> str:
     """Sentence for the audit, which knows no mentions."""
     gone = f"{watched.channel} ({watched.lost})"
     return f"{run.label} is told about in {place} from now on, and no longer in {gone}"

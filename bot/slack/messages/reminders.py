@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bot.slack.kit.blocks import date, section
 from bot.slack.kit.phrases import Rendered, count, rendered, route
 from bot.slack.messages.card import Question
-from bot.slack.people.approvers import Deciders, nobody
+from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.mentions import calls, mentions
 from engine.model import ApprovalState, RunState
 from engine.settings import SlackSettings
@@ -49,7 +49,7 @@ class Due:
 
 
 def due(
-    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+    question: Question, approvers: Approvers, settings: SlackSettings, now: float
 ) -> Iterator[Due]:
     """Messages that are due about this question at ``now`` (Unix seconds, engine's)."""
     approval, run = question.approval, question.record.run
@@ -57,46 +57,46 @@ def due(
         return
     left = (question.estimate or now) - now
     stood = now - approval.requested
-    able, still, do = deciders.eligible(run), _still(question), _do(question, settings)
+    able, still, do = approvers.eligible(run), _still(question), _do(question, settings)
     leads = [lead for lead in settings.reminders if left <= lead and stood >= min(lead, REST)]
     if able and leads:
         # Of several that are due only the last is said: the others came too late.
         key = f"remind:{approval.label}:{min(leads):g}"
         yield Due(key, "⏰", able, mentions(able), still, do)
-    if asks_others(question, deciders, settings, now):
-        helpless = is_helpless(question, deciders)
-        why = f"{nobody(run, deciders)}." if helpless else "Nobody has decided yet."
+    if asks_others(question, approvers, settings, now):
+        helpless = is_helpless(question, approvers)
+        why = f"{nobody(run, approvers)}." if helpless else "Nobody has decided yet."
         said = f"{still} {why[0].upper()}{why[1:]}"
-        called, others = calls(settings.escalation), deciders.stand_ins(run)
-        do = do if deciders.others(run) else ""
+        called, others = calls(settings.escalation), approvers.stand_ins(run)
+        do = do if approvers.others(run) else ""
         yield Due(f"escalate:{approval.label}:", "📣", others, called, said, do)
 
 
 def asked(
-    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+    question: Question, approvers: Approvers, settings: SlackSettings, now: float
 ) -> tuple[str, ...]:
     """Approvers who are to see the card, wherever they read: those who are asked first, then the
     escalation. If the glass was broken, all of them: they can withdraw the approval."""
     run = question.record.run
-    first, others = deciders.eligible(run), deciders.stand_ins(run)
-    if question.approval.glass or asks_others(question, deciders, settings, now):
+    first, others = approvers.eligible(run), approvers.stand_ins(run)
+    if question.approval.glass or asks_others(question, approvers, settings, now):
         return tuple(dict.fromkeys((*first, *others)))
     return first
 
 
 def asks_others(
-    question: Question, deciders: Deciders, settings: SlackSettings, now: float
+    question: Question, approvers: Approvers, settings: SlackSettings, now: float
 ) -> bool:
     """Tell whether the escalation is asked, because those who are asked first cannot decide or do
     not."""
     if not settings.escalation or not _is_asked(question):
         return False
-    return is_helpless(question, deciders) or is_late(question, settings, now)
+    return is_helpless(question, approvers) or is_late(question, settings, now)
 
 
-def is_helpless(question: Question, deciders: Deciders) -> bool:
+def is_helpless(question: Question, approvers: Approvers) -> bool:
     """Tell whether nobody of those who are asked first can decide."""
-    return deciders.known and not deciders.eligible(question.record.run)
+    return approvers.known and not approvers.eligible(question.record.run)
 
 
 def is_late(question: Question, settings: SlackSettings, now: float) -> bool:

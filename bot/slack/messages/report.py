@@ -47,8 +47,8 @@ def report_view(
         ]
         + ([f"audit {audit[:8]}"] if audit else [])
     )
-    text = "\n".join([f"{mark} {mention(run.told)} {head}", *told, foot])
-    blocks = [section(f"{mark} {mention(run.told)} *{head}*"), context(foot)]
+    text = "\n".join([f"{mark} {mention(run.contact)} {head}", *told, foot])
+    blocks = [section(f"{mark} {mention(run.contact)} *{head}*"), context(foot)]
     blocks[1:1] = map(section, told)
     return rendered(text, blocks)
 

@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from bot.pager import Page
 from bot.slack.kit import message_kinds
 from bot.slack.kit.message_kinds import ONCE, again
-from bot.slack.kit.phrases import SPOKEN
+from bot.slack.kit.phrases import SPOKEN, Post
 from bot.slack.messages import break_glass, controls, pages, reminders
 from bot.slack.messages.board import board_view, moved_here
 from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.copies import Copies
-from bot.slack.messages.expired_buttons import Message
 from bot.slack.messages.failures import by_cause, failure_view
 from bot.slack.messages.report import report_view
 from bot.slack.messages.snapshot import Decided, Sight, decided, people_in, report_lines
 from bot.slack.outbox.rows import FIRST, LAST, SECOND, Tables
 from bot.slack.outbox.watched_runs import Watched
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from engine.model import Approval, ApprovalState
 from engine.settings import SlackSettings
 from engine.store import events
@@ -50,16 +49,18 @@ class RunMessages:
     slack: SlackSettings
     seen: Sight
     watched: Watched
-    deciders: Deciders
+    approvers: Approvers
     now: float
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[Post]:
         """Key, content and urgency of every message; the board first."""
         record, board, run = self.seen.record, self.seen.board, self.seen.record.run
         command, watched, store = self.slack.command, self.watched, self.sources.tables.store
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
-        shown = board_view(board, self.deciders, command, moved)
-        yield f"board:{run.label}", controls.equipped(shown, controls.on_board(record)), LAST
+        shown = board_view(board, self.approvers, command, moved)
+        yield Post(
+            f"board:{run.label}", controls.with_buttons(shown, controls.on_board(record)), LAST
+        )
         for approval in record.approvals:
             question = self._question(approval)
             lists = self._lists(question)
@@ -67,20 +68,20 @@ class RunMessages:
             if any(self.sources.tables.message(key) is None for key, _, _ in lists):
                 continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
-            yield f"card:{approval.label}", card_view(question, self.deciders), urgency
+            yield Post(f"card:{approval.label}", card_view(question, self.approvers), urgency)
             yield from self._copies(question, lists)
             yield from self._again(question)
             yield from self._broken(question)
         for name, stuck in by_cause(board.failed, record).items():
-            told = failure_view(run, stuck, self.deciders, SPOKEN)
-            told = controls.equipped(told, controls.on_failure(record, name, stuck))
-            yield f"failure:{run.label}:{name}", told, FIRST
+            told = failure_view(run, stuck, self.approvers, SPOKEN)
+            told = controls.with_buttons(told, controls.on_failure(record, name, stuck))
+            yield Post(f"failure:{run.label}:{name}", told, FIRST)
         if run.over:
             lines = report_lines(store, record, self.now)
             people = people_in(store, record)
             last = report_view(record, lines, events.head(store), command, people)
-            last = controls.equipped(last, controls.on_report(record))
-            yield f"report:{run.label}{again(run.resumed)}", last, SECOND
+            last = controls.with_buttons(last, controls.on_report(record))
+            yield Post(f"report:{run.label}{again(run.resumed)}", last, SECOND)
 
     def _question(self, approval: Approval) -> Question:
         past, glass = self.sources.past(approval), self.slack.break_glass
@@ -88,58 +89,58 @@ class RunMessages:
         about = (approval, seen.record, seen.fleet, seen.board.needed_by)
         return Question(*about, past.mark, past.granter, glass, seen.estimate)
 
-    def _lists(self, question: Question) -> list[Message]:
+    def _lists(self, question: Question) -> list[Post]:
         """Lists above an open card that cannot name all its VMs."""
         approval = question.approval
         if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
             return []
-        parts = list_views(question, self.deciders)
-        return [(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
+        parts = list_views(question, self.approvers)
+        return [Post(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
 
-    def _copies(self, question: Question, lists: Sequence[Message]) -> Iterator[Message]:
+    def _copies(self, question: Question, lists: Sequence[Post]) -> Iterator[Post]:
         """The copies of a card, and under each what the card cannot name."""
-        users = reminders.asked(question, self.deciders, self.slack, self.now)
+        users = reminders.asked(question, self.approvers, self.slack, self.now)
         keys = [key for key, _, _ in lists]
         yield from self.sources.copies.of(
-            question, self.deciders, users, self.watched.channel, keys
+            question, self.approvers, users, self.watched.channel, keys
         )
-        for place in self.sources.copies.standing(question.approval) if lists else ():
+        for place in self.sources.copies.posted_in(question.approval) if lists else ():
             yield from (
-                (message_kinds.at(key, place), part, urgency) for key, part, urgency in lists
+                Post(message_kinds.at(key, place), part, urgency) for key, part, urgency in lists
             )
 
-    def _again(self, question: Question) -> Iterator[Message]:
+    def _again(self, question: Question) -> Iterator[Post]:
         """Reminders and the escalation: once each in each place, so what was put before is left as
         it is; and under the card that they are about, though they are more urgent. Where Slack does
         not take the card itself, they alone say that something is asked."""
         card = f"card:{question.approval.label}"
         if self.sources.tables.message(card) is None and not self.sources.tables.gave_up(card):
             return
-        for due in reminders.due(question, self.deciders, self.slack, self.now):
+        for due in reminders.due(question, self.approvers, self.slack, self.now):
             if self.sources.tables.message(due.key) is None:
-                yield due.key, due.in_thread(), FIRST
-            for place in self.sources.copies.standing(question.approval):
+                yield Post(due.key, due.in_thread(), FIRST)
+            for place in self.sources.copies.posted_in(question.approval):
                 key = message_kinds.at(due.key, place)
                 if self.sources.tables.message(key) is not None:
                     continue
                 users = self.sources.copies.news_to(due.users, place, self.watched.channel)
                 if users != ():
-                    yield key, due.at_copy(users), SECOND
+                    yield Post(key, due.at_copy(users), SECOND)
 
-    def _broken(self, question: Question) -> Iterator[Message]:
+    def _broken(self, question: Question) -> Iterator[Post]:
         """Messages that the glass was broken, and about its review: in the thread, and under every
         copy, since a reader there may be the only person who can withdraw the approval."""
-        about = (question, self.slack, self.deciders)
-        said = [*break_glass.told(*about), *break_glass.reminder(*about, self.now)]
-        places = self.sources.copies.standing(question.approval) if said else []
+        about = (question, self.slack, self.approvers)
+        said = [*break_glass.announcement(*about), *break_glass.reminder(*about, self.now)]
+        places = self.sources.copies.posted_in(question.approval) if said else []
         for key, content, urgency in said:
             for here in (key, *(message_kinds.at(key, place) for place in places)):
                 if not key.startswith(ONCE) or self.sources.tables.message(here) is None:
-                    yield here, content, urgency
+                    yield Post(here, content, urgency)
 
     def due_pages(self) -> Iterator[Page]:
         """Pages that are due."""
         yield from pages.for_run(self.seen.record)
         for approval in self.seen.record.approvals:
             question = self._question(approval)
-            yield from pages.for_question(question, self.deciders, self.slack, self.now)
+            yield from pages.for_question(question, self.approvers, self.slack, self.now)

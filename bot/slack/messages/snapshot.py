@@ -83,7 +83,7 @@ def moment(said: float | None, estimate: float | None, now: float) -> float | No
     return said if abs(estimate - said) < STEP else estimate
 
 
-def told(seen: Sight, said: float | None, now: float) -> Sight:
+def with_deadline(seen: Sight, said: float | None, now: float) -> Sight:
     """The run with the moment that is said. Its ``estimate`` stays the engine's."""
     board = replace(seen.board, needed_by=moment(said, seen.estimate, now))
     return replace(seen, board=board)

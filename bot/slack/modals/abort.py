@@ -11,11 +11,11 @@ from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block, section
 from bot.slack.kit.buttons import ABORT
 from bot.slack.kit.phrases import count, several
-from bot.slack.modals.fields import Place, metadata, plain
+from bot.slack.modals.fields import FormPlace, metadata, plain
 from engine.model import MoveState, RunRecord
 
 
-def abort_form(record: RunRecord, place: Place) -> Block:
+def abort_form(record: RunRecord, place: FormPlace) -> Block:
     """The question before jobs are stopped in mid-copy; ``place.value`` is the button's own."""
     run = record.run
     flying = [e.move.vm for e in record.moves if e.move.state is MoveState.MOVING]
@@ -37,7 +37,7 @@ def abort_form(record: RunRecord, place: Place) -> Block:
     }
 
 
-def pressed(place: Place) -> tuple[str, str]:
+def button_behind(place: FormPlace) -> tuple[str, str]:
     """The action and the value of the button for which the form stands. Raises ``ValueError``
     for what we did not write."""
     action = f"{buttons.PREFIX}{ABORT}"

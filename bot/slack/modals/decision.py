@@ -14,7 +14,7 @@ from bot.slack.modals.fields import (
     REASON,
     VERDICT,
     VMS,
-    Place,
+    FormPlace,
     Said,
     field,
     metadata,
@@ -33,7 +33,7 @@ def may_choose(number: int) -> bool:
     return number > 1
 
 
-def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: Place) -> Block:
+def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: FormPlace) -> Block:
     """The form of that kind for this card; ``names`` are those of its VMs, in their order."""
     number = len(approval.vms)
     vms = count(number, "powered-down VM")

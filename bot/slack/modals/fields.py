@@ -15,7 +15,7 @@ REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 
 
 @dataclass(frozen=True)
-class Place:
+class FormPlace:
     """Place of the card, so that an answer can be given there, and what its button said."""
 
     value: str
@@ -34,7 +34,7 @@ class Said:
     verdict: str = ""
 
 
-def metadata(place: Place) -> str:
+def metadata(place: FormPlace) -> str:
     """Metadata that a form carries, so that its answer comes back with it."""
     return json.dumps(
         {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
@@ -67,12 +67,12 @@ def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
     }
 
 
-def read_place(private_metadata: str) -> Place:
+def read_place(private_metadata: str) -> FormPlace:
     """Place where the form came from. Raises ``ValueError`` for what we did not write."""
     kept = json.loads(private_metadata)
     if not isinstance(kept, dict):
         raise ValueError("private_metadata is no object")
-    return Place(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
+    return FormPlace(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
 
 
 def state_of(values: object, name: str) -> Mapping[str, object]:

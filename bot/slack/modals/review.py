@@ -6,7 +6,7 @@ from bot.slack.kit.blocks import Block, date, escape, section
 from bot.slack.kit.buttons import REVIEW
 from bot.slack.kit.phrases import count, route, several
 from bot.slack.kit.refusals import NOTHING
-from bot.slack.modals.fields import REASON, VERDICT, Place, Said, field, metadata, plain, reason
+from bot.slack.modals.fields import REASON, VERDICT, FormPlace, Said, field, metadata, plain, reason
 from bot.slack.people.mentions import mention
 from engine.commands.reviewing import Reviewed
 from engine.model import MOVED, Approval, Review, RunRecord
@@ -16,7 +16,7 @@ IN_ORDER, NOT_IN_ORDER = "in_order", "not_in_order"
 _SAID = {IN_ORDER: "In order", NOT_IN_ORDER: "Not in order"}
 
 
-def review_form(review: Review, approval: Approval, record: RunRecord, place: Place) -> Block:
+def review_form(review: Review, approval: Approval, record: RunRecord, place: FormPlace) -> Block:
     """Form for a review: who broke the glass, for what and why, and the result; then the reviewer's
     verdict."""
     run, label = record.run, approval.label

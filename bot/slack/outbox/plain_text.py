@@ -40,7 +40,7 @@ CONTENT = frozenset(
 
 def content(out: Outbound, command: str) -> tuple[str, tuple[Mapping[str, object], ...]]:
     """Text and blocks as they are to be sent."""
-    if not out.in_words:
+    if not out.as_plain_text:
         return out.text, out.blocks
     hint = _hint(out, command)
     return (f"{fit(out.text, TEXT - len(hint) - 1)}\n{hint}" if hint else out.text), ()

@@ -64,7 +64,7 @@ class Meter:
         self._full_at = max(self._full_at, now) + self._each
 
 
-class Pace:
+class RateLimits:
     """Record of the calls that went out lately, and the earliest times of the next ones."""
 
     def __init__(self, rhythm: Rhythm) -> None:

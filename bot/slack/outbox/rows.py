@@ -28,7 +28,7 @@ class Outbound:
     ``parent`` is the key of the message in whose thread it belongs; ``thread_ts`` says the same
     for replies, whose thread is known. ``priority`` 0 goes first. ``tried``: it was posted (as the
     version ``tried_as``), and whether it stands is not known yet. ``replaces``: the reply takes the
-    place of the question that was clicked. ``in_words``: Slack did not take its blocks.
+    place of the question that was clicked. ``as_plain_text``: Slack did not take its blocks.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Outbound:
     id: int = field(default=0, compare=False)
     tried: float | None = None
     tried_as: str = ""
-    in_words: bool = False
+    as_plain_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ class Tables:
                 "UPDATE slack_outbox SET tried = NULL, tried_as = NULL WHERE key = ?", [out.key]
             )
 
-    def say_in_words(self, out: Outbound) -> None:
+    def send_as_plain_text(self, out: Outbound) -> None:
         """Send the words of this version alone: Slack does not take its blocks."""
         self._mark("plain", out)
 
@@ -359,7 +359,7 @@ def _outbound(row: Row) -> Outbound:
         id=row["id"],
         tried=row["tried"],
         tried_as=row["tried_as"] or "",
-        in_words=row["plain"] == row["fingerprint"],
+        as_plain_text=row["plain"] == row["fingerprint"],
     )
 
 

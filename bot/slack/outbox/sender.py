@@ -12,9 +12,8 @@ is better than not at all.
 
 While Slack does not answer, one call at a time is tried, ever more rarely, and nothing is given up.
 If a channel is gone, its run is reported elsewhere; a run that has not begun is rejected instead.
-If Slack rejects a message for its content, it is sent once more as plain text (``in_words``). If
-Slack rejects that, too, the message is given up until it changes, with a line in the log and a note
-in the audit.
+If Slack rejects a message for its content, it is sent once more ``as_plain_text``. If Slack rejects
+that, too, the message is given up until it changes, with a line in the log and a note in the audit.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from bot.slack.kit.loop import Loop
 from bot.slack.kit.refusals import NOTHING
 from bot.slack.outbox import plain_text
 from bot.slack.outbox.outage import Outages
-from bot.slack.outbox.rate_limits import LONGEST_SILENCE, Pace, Rhythm
+from bot.slack.outbox.rate_limits import LONGEST_SILENCE, RateLimits, Rhythm
 from bot.slack.outbox.rows import SECOND, Outbound, Sent, Tables
 from bot.slack.people.roster import Lookups
 from bot.slack.web_api.client import SlackApi
@@ -79,7 +78,7 @@ class Outbox:
         command: str,
     ) -> None:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
-        self.pace = Pace(rhythm)
+        self.pace = RateLimits(rhythm)
         self.lookups = Lookups(tables.store, clock)
         self.outages = Outages(tables.store)
         self.after, self.note, self.command = after, note, command
@@ -187,8 +186,8 @@ class Outbox:
 
     def _place(self, out: Outbound, sent: Sent | None) -> str:
         """The channel in which it stands or will stand; a person's is only known by then."""
-        standing = sent or self._parent(out)
-        return standing.channel if standing else out.channel
+        posted = sent or self._parent(out)
+        return posted.channel if posted else out.channel
 
     def _look_for(self, out: Outbound, place: str, thread: str | None) -> Sent | None:
         """The message that an earlier try left in the channel, if it did."""
@@ -305,9 +304,9 @@ class Outbox:
         self.after(None)
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
-        if never.code in plain_text.CONTENT and out.blocks and not out.in_words:
+        if never.code in plain_text.CONTENT and out.blocks and not out.as_plain_text:
             log.warning("Slack does not take the blocks of %s: %s", out.key, never.code)
-            self.tables.say_in_words(out)
+            self.tables.send_as_plain_text(out)
             return
         log.warning("%s cannot be sent: %s", out.key, never.code)
         alone = out.run is None and never.code in UNREACHABLE

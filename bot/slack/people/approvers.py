@@ -18,7 +18,7 @@ def barred(run: Run) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Deciders:
+class Approvers:
     """Approvers: the listed users, those on call now, and those whom an escalation asks.
 
     ``unfit`` are guests, bots, deactivated people and those of other organisations: never.
@@ -72,13 +72,13 @@ class Deciders:
         return tuple(user for user in self.backup if user not in not_they)
 
 
-def nobody(run: Run, deciders: Deciders) -> str:
+def nobody(run: Run, approvers: Approvers) -> str:
     """Reason why nobody can decide, and what to do."""
-    if not deciders.known:
+    if not approvers.known:
         return "Slack has not said yet who is on call (setting slack.oncall)"
-    if deciders.groups:
+    if approvers.groups:
         both = "settings slack.oncall and slack.approvers"
         return f"nobody who is on call or listed may decide on {run.label} ({both})"
-    listed = [by for by in barred(run) if slack_id(by) in deciders.everybody]
+    listed = [by for by in barred(run) if slack_id(by) in approvers.everybody]
     but = f" except {mentions(listed)}" if listed else ""
     return f"nobody{but} is listed to decide (setting slack.approvers)"

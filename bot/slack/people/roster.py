@@ -11,9 +11,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.ids import bare
-from bot.slack.people.rows import DIRECT, HOME, MEMBERS, Answer, Lookup, LookupRows, kind_of
+from bot.slack.people.rows import DIRECT, HOME, MEMBERS, Lookup, LookupAnswer, LookupRows, kind_of
 from bot.slack.web_api.client import SlackApi
 from bot.slack.web_api.errors import SlackLater, SlackNever, SlackTrouble
 from engine.clock import Clock
@@ -91,7 +91,7 @@ class Lookups:
             self.rows.keep(name, answer, error, self.wall.now())
         return bool(wanted)
 
-    def _answer(self, api: SlackApi, name: str) -> Answer:
+    def _answer(self, api: SlackApi, name: str) -> LookupAnswer:
         if kind_of(name) == "group":
             return {"users": list(api.members(name))}
         if kind_of(name) == "members":
@@ -124,10 +124,10 @@ class Roster:
         self.starting = tuple(name for name in settings.starters if kind_of(name) == "group")
         self._next = 0.0
 
-    def deciders(self) -> Deciders:
+    def approvers(self) -> Approvers:
         """Approvers as far as they are known now, however old that is: for what is shown."""
         rows = self.lookups.of((*self.groups, *self.starting))
-        return Deciders(
+        return Approvers(
             listed=self.listed,
             on_call=_users(rows[group] for group in self.settings.oncall),
             backup=_users(rows[group] for group in self.settings.escalation),
@@ -174,8 +174,8 @@ class Roster:
         requested."""
         if self.wall.monotonic() < self._next:
             return False
-        deciders = self.deciders()
-        rows = self.lookups.of((*self.groups, *deciders.everybody)).values()
+        approvers = self.approvers()
+        rows = self.lookups.of((*self.groups, *approvers.everybody)).values()
         now = self.wall.now()
         # What Slack refused is asked again when somebody clicks, not all night.
         due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or r.refused)]
@@ -226,7 +226,7 @@ def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(user for row in rows for user in row.users))
 
 
-def unfit(profile: Answer, team: str, organisation: str) -> str:
+def unfit(profile: LookupAnswer, team: str, organisation: str) -> str:
     """Reason why this user never decides: guest, bot, deactivated, of another organisation; or
     empty."""
     if profile.get("deleted"):

@@ -21,7 +21,7 @@ LASTS = {
     "direct": 30 * 86_400.0,
 }
 
-Answer = Mapping[str, object]
+LookupAnswer = Mapping[str, object]
 
 
 def kind_of(name: str) -> str:
@@ -51,7 +51,7 @@ class Lookup:
 
     name: str
     at: float | None = None
-    answer: Answer = field(default_factory=dict)
+    answer: LookupAnswer = field(default_factory=dict)
     error: str = ""
     wanted: bool = False
 
@@ -106,7 +106,7 @@ class LookupRows:
             for name in names:
                 db.upsert("slack_lookups", {"name": name, "wanted": now, "error": ""}, "name")
 
-    def keep(self, name: str, answer: Answer | None, error: str, now: float) -> None:
+    def keep(self, name: str, answer: LookupAnswer | None, error: str, now: float) -> None:
         """Keep what Slack answered; ``None``: nothing, with an ``error``, and what it said before
         stays."""
         news = {} if answer is None else {"at": now, "answer": json.dumps(answer)}

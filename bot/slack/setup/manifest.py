@@ -23,7 +23,7 @@ SCOPES = {
     "groups:history": "find the same in private channels",
     "groups:read": "see the same of private channels",
     "im:history": "find the same in what it wrote to somebody directly",
-    "im:write": "ask deciders who are not in the channel",
+    "im:write": "ask approvers who are not in the channel",
     "usergroups:read": "know who is on call",
     "users:read": "know guests and bots, who may not decide",
 }

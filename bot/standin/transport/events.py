@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bot.standin import payloads
 from bot.standin.transport.sockets import NotAcked
 from bot.standin.transport.troubles import Troubles
+from bot.standin.values import Json
 
-Json = Mapping[str, object]
 AGAIN = (0.0, 60.0, 300.0)
 LOOK = 0.02
 

@@ -11,7 +11,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from slack_sdk.signature import SignatureVerifier
 
-Json = Mapping[str, object]
+from bot.standin.values import Json
+
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 

@@ -7,16 +7,16 @@ import itertools
 import json
 import socket as sockets_of_the_system
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from aiohttp import WSMsgType, web
 
 from bot.standin.transport.signed import posted, request_of
+from bot.standin.values import Json
 from bot.standin.workspace import WALL, Workspace
 
-Json = Mapping[str, object]
 T = TypeVar("T")
 MOST = 10
 AT_ONCE = struct.pack("ii", 1, 0)

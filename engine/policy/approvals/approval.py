@@ -161,11 +161,11 @@ def judge_click(
     run: Run | None,
     by: str,
     shown: str | None,
-    deciders: frozenset[str] | None,
+    approvers: frozenset[str] | None,
 ) -> str:
     """The one word that answers a click: ``ok``, or why it changes nothing.
 
-    ``deciders`` is ``None`` for the terminal's own user, who may decide own runs. ``shown`` is
+    ``approvers`` is ``None`` for the terminal's own user, who may decide own runs. ``shown`` is
     the digest on the button, where there was one.
     """
     if approval is None or run is None:
@@ -178,7 +178,7 @@ def judge_click(
         return "already"
     if run.over:
         return "expired"
-    if word := _may_not(run, by, deciders):
+    if word := _may_not(run, by, approvers):
         return word
     if shown is not None and shown != approval.digest:
         return "stale"
@@ -190,7 +190,7 @@ def judge_withdrawal(
     run: Run | None,
     by: str,
     shown: str | None,
-    deciders: frozenset[str] | None,
+    approvers: frozenset[str] | None,
     started: bool,
 ) -> str:
     """Judge the withdrawal of an approval or a question, as ``judge_click`` does. ``started``: a VM
@@ -203,7 +203,7 @@ def judge_withdrawal(
         return "already"
     if run.over:
         return "expired"
-    if word := _may_not(run, by, deciders):
+    if word := _may_not(run, by, approvers):
         return word
     if shown is not None and shown != approval.digest:
         return "stale"
@@ -215,7 +215,7 @@ def judge_breaking(
     run: Run | None,
     by: str,
     shown: str | None,
-    deciders: frozenset[str],
+    approvers: frozenset[str],
     glass: Glass,
     reason: str,
 ) -> str:
@@ -229,18 +229,18 @@ def judge_breaking(
         return "no_break_glass"
     if not glass.fit:
         return "unfit"
-    barred = _may_not(run, by, deciders)
+    barred = _may_not(run, by, approvers)
     if not barred:
         return "may_decide"
-    if glass.others and not (barred == "own_run" and by in deciders):
+    if glass.others and not (barred == "own_run" and by in approvers):
         return "others_may"
     return "ok" if len(reason.strip()) >= REASON_LEAST else "no_reason"
 
 
-def _may_not(run: Run, by: str, deciders: frozenset[str] | None) -> str:
+def _may_not(run: Run, by: str, approvers: frozenset[str] | None) -> str:
     """Reason why this person may not decide on this run; empty: they may."""
-    if deciders is None:
+    if approvers is None:
         return ""
     if by == run.by or by in run.steered:
         return "own_run"
-    return "" if by in deciders else "not_a_decider"
+    return "" if by in approvers else "not_a_decider"

@@ -19,7 +19,7 @@ _WRAPPING = re.compile(
 )
 
 
-class Place(StrEnum):
+class Whereabouts(StrEnum):
     """Location of a VM, seen from one attempt."""
 
     SOURCE = "source"
@@ -35,7 +35,7 @@ class Found:
     """Location of a VM, the host it is on (``None`` unless there is exactly one), and the host that
     did not answer."""
 
-    place: Place
+    place: Whereabouts
     host: str | None = None
     silent: str | None = None
 
@@ -54,16 +54,16 @@ def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
     seen = vm.seen_on if vm else ()
     for name in (attempt.source, attempt.destination):
         if not fleet.answers(name):
-            return Found(Place.HOST_SILENT, silent=name)
+            return Found(Whereabouts.HOST_SILENT, silent=name)
     if len(seen) > 1:
-        return Found(Place.BOTH)
+        return Found(Whereabouts.BOTH)
     if not seen:
-        return Found(Place.NEITHER)
+        return Found(Whereabouts.NEITHER)
     if same_host(seen[0], attempt.source):
-        return Found(Place.SOURCE, seen[0])
+        return Found(Whereabouts.SOURCE, seen[0])
     if same_host(seen[0], attempt.destination):
-        return Found(Place.DESTINATION, seen[0])
-    return Found(Place.ELSEWHERE, seen[0])
+        return Found(Whereabouts.DESTINATION, seen[0])
+    return Found(Whereabouts.ELSEWHERE, seen[0])
 
 
 def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
@@ -72,22 +72,24 @@ def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
     the guard at VMM would refuse to begin it by now. From then on, the ladder finds the VM by
     itself."""
     vm = fleet.vm(attempt.vm_id)
-    if find(attempt, vm, fleet).place is Place.HOST_SILENT:
+    if find(attempt, vm, fleet).place is Whereabouts.HOST_SILENT:
         return True
     if attempt.not_after is None or fleet.server_time <= attempt.not_after:
         return True
     return (vm is not None and vm.migrating) or bool(fleet.running_jobs(attempt.vm_id))
 
 
-def settle(attempt: Attempt, place: Place, job: Job | None, vm: str = "") -> tuple[Result, str]:
+def result_of(
+    attempt: Attempt, place: Whereabouts, job: Job | None, vm: str = ""
+) -> tuple[Result, str]:
     """The result of an attempt that is over, and a sentence where something went wrong. What
     was not the VM's fault (a full slot, a lock, a lost agent, VMM's restart) is not charged."""
     said = _said(job)
-    if place is Place.DESTINATION:
+    if place is Whereabouts.DESTINATION:
         if job is not None and job.state != "completed":
             return Result.OK, f"{said}, but the VM is on {short(attempt.destination)}."
         return Result.OK, ""
-    if place is Place.ELSEWHERE:
+    if place is Whereabouts.ELSEWHERE:
         return Result.FAILED, f"{said}, and the VM is on another host."
     if job is None:
         return Result.LOST, "No VMM job was found and the VM did not move."

@@ -10,7 +10,7 @@ from engine.model import (
     same_host,
 )
 from engine.policy.judging import arrival
-from engine.policy.judging.arrival import Place
+from engine.policy.judging.arrival import Whereabouts
 from engine.policy.steps import (
     Arrive,
     Finish,
@@ -19,11 +19,11 @@ from engine.policy.steps import (
 from engine.policy.verdict import (
     Verdict,
     View,
+    hint_to_settle,
     hold_missing,
     hold_or,
     hold_silent,
     hold_two_places,
-    settle,
 )
 
 
@@ -74,7 +74,7 @@ def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
         f"VMM says for too long that {move.vm} is migrating, though no job of it runs.",
-        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}. {settle(move)}",
+        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}. {hint_to_settle(move)}",
     )
     verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
     return Verdict(verdict.step, refresh=both, due=verdict.due)
@@ -100,7 +100,7 @@ def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Ve
     deadline = view.now + _lookup_deadline(view, attempt) - view.fleet.server_time
     due = max(deadline + 0.001, view.now + view.rules.tick)
     found = arrival.find(attempt, view.vm, view.fleet)
-    if found.place is not Place.DESTINATION:
+    if found.place is not Whereabouts.DESTINATION:
         return Verdict(due=due)
     if not view.is_fresh(*both):
         return Verdict(refresh=both, due=due)
@@ -110,12 +110,12 @@ def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Ve
 def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
     """The truth table: where the VM is x what the job said."""
     found = arrival.find(attempt, view.vm, view.fleet)
-    if found.place is Place.HOST_SILENT:
+    if found.place is Whereabouts.HOST_SILENT:
         return hold_silent(view, (found.silent or "?",))
-    if found.place is Place.BOTH:
+    if found.place is Whereabouts.BOTH:
         return hold_two_places(view)
     if found.host is None:
         unasked = view.unasked()
         return Verdict(refresh=unasked) if unasked else hold_missing(view)
-    ended = arrival.settle(attempt, found.place, view.fleet.job(attempt.job), view.move.vm)
+    ended = arrival.result_of(attempt, found.place, view.fleet.job(attempt.job), view.move.vm)
     return Verdict(Arrive(view.move, found.host, ended))

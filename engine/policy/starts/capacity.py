@@ -34,7 +34,7 @@ class Load:
 
 
 @dataclass
-class Room:
+class Capacity:
     """Load in flight to each host. Built per plan, changed only by ``take``."""
 
     fleet: Fleet
@@ -81,12 +81,12 @@ def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host |
     return Load(move.vm_id, memory, move.disk_mb, drive)
 
 
-def room(fleet: Fleet, living: Sequence[RunRecord], landed: Iterable[int]) -> Room:
+def capacity_of(fleet: Fleet, living: Sequence[RunRecord], landed: Iterable[int]) -> Capacity:
     """Load in flight to each host, by our own attempts and by the jobs of others.
 
     ``landed``: moves whose open attempt this observation shows to be over.
     """
-    made = Room(fleet)
+    made = Capacity(fleet)
     over = set(landed)
     for job in fleet.jobs:
         vm = fleet.vm(job.vm_id)
@@ -99,7 +99,7 @@ def room(fleet: Fleet, living: Sequence[RunRecord], landed: Iterable[int]) -> Ro
     return made
 
 
-def _take_ours(made: Room, record: RunRecord, entry: MoveRecord, over: set[int]) -> None:
+def _take_ours(made: Capacity, record: RunRecord, entry: MoveRecord, over: set[int]) -> None:
     for attempt in entry.of(*MIGRATIONS):
         host = made.fleet.host(attempt.destination)
         if attempt.destination is None or host is None:

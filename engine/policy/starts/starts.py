@@ -33,7 +33,7 @@ from engine.policy.judging import network
 from engine.policy.plan_builder import Draft
 from engine.policy.starts import capacity as room
 from engine.policy.starts import destinations, estimate, ordering, slots
-from engine.policy.starts.capacity import Load, Room
+from engine.policy.starts.capacity import Capacity, Load
 from engine.policy.starts.destinations import Gate
 from engine.policy.steps import (
     Arrive,
@@ -72,7 +72,7 @@ def assign_slots(
         load=ordering.loads(_unfinished(living), ledger, mb_per_s),
         flying=Counter(attempt.run for attempt in flying),
         cold=Counter(a.run for a in flying if a.kind is AttemptKind.COLD),
-        room=room.room(fleet, living, landed),
+        room=room.capacity_of(fleet, living, landed),
         landed=_last_landings(living),
         failed=_failed_ways(living, draft),
         damaged={
@@ -88,7 +88,7 @@ def _failed_ways(living: Sequence[RunRecord], draft: Draft) -> set[tuple[str, st
     failing = {
         s.move.id
         for s in draft.steps
-        if isinstance(s, Arrive) and s.settle is not None and s.settle[0] in CHARGED
+        if isinstance(s, Arrive) and s.ends is not None and s.ends[0] in CHARGED
     }
     flying = _flying(living, landed=set()) if failing else []
     return {(a.source, a.destination) for a in flying if a.move in failing and a.destination}
@@ -111,7 +111,7 @@ def _landed(draft: Draft) -> set[int]:
     return {
         s.move.id
         for s in draft.steps
-        if isinstance(s, Arrive) or (isinstance(s, Finish) and s.settle is not None)
+        if isinstance(s, Arrive) or (isinstance(s, Finish) and s.ends is not None)
     }
 
 
@@ -151,7 +151,7 @@ class _Allotment:
     load: Mapping[str, float]
     flying: Counter[int]
     cold: Counter[int]
-    room: Room
+    room: Capacity
     landed: Mapping[str, float]
     failed: set[tuple[str, str]]
     damaged: set[str]

@@ -29,7 +29,7 @@ from engine.store.store import Store
 from engine.views.report import lower_bound, waited
 
 FORMAT = 1
-Json = dict[str, Any]
+Body = dict[str, Any]
 
 
 def document(
@@ -42,8 +42,8 @@ def document(
     story: str | None = None,
     seed: int = 0,
     exit_code: int | None = None,
-    world: Json | None = None,
-) -> Json:
+    world: Body | None = None,
+) -> Body:
     """The whole document of the contract. Times are seconds since ``start`` (the first run).
 
     ``world``: ``{"calls": [...], "fleet": {...}, "violations": [...]}`` of a simulated world, with
@@ -52,9 +52,9 @@ def document(
     runs = [r for r in queries.runs(store) if run_id is None or r.id == run_id]
     origin = start if start is not None else min((r.created for r in runs), default=now)
     fleet = queries.fleet(store, vmm)
-    told = events.since(store, run=run_id)
+    history = events.since(store, run=run_id)
     records = [_record(store, run) for run in runs]
-    bodies = [_run(record, fleet, told, origin, now) for record in records]
+    bodies = [_run(record, fleet, history, origin, now) for record in records]
     worst = max((body["exit"] for body in bodies), default=0)
     return {
         "format": FORMAT,
@@ -66,13 +66,13 @@ def document(
         "approvals": [
             _approval(store, record, a, origin) for record in records for a in record.approvals
         ],
-        "events": [event_body(e, origin) for e in told],
+        "events": [event_body(e, origin) for e in history],
         **_world(world, origin),
         "audit": events.head(store)[:8],
     }
 
 
-def _world(world: Json | None, origin: float) -> Json:
+def _world(world: Body | None, origin: float) -> Body:
     """Account that a simulated world gives of itself; empty for a real one."""
     if world is None:
         return {"calls": [], "fleet": None, "violations": None}
@@ -109,15 +109,15 @@ def _at(time: float | None, origin: float) -> float | None:
     return None if time is None else round(time - origin, 1)
 
 
-def _shifted(entry: Mapping[str, Any], origin: float, *keys: str) -> Json:
+def _shifted(entry: Mapping[str, Any], origin: float, *keys: str) -> Body:
     return {**entry, **{key: _at(entry[key], origin) for key in keys}}
 
 
 def _run(
-    record: RunRecord, fleet: Fleet | None, told: Sequence[Event], origin: float, now: float
-) -> Json:
+    record: RunRecord, fleet: Fleet | None, history: Sequence[Event], origin: float, now: float
+) -> Body:
     run = record.run
-    mine = waited.by_vm(e for e in told if e.run == run.id)
+    mine = waited.by_vm(e for e in history if e.run == run.id)
     began = run.started if run.started is not None else run.created
     end = run.ended if run.ended is not None else now
     releases = lower_bound.releases(record, mine, began, end)
@@ -144,7 +144,7 @@ def _names(moves: Iterable[MoveRecord]) -> list[str]:
     return [entry.move.vm for entry in moves]
 
 
-def _move(entry: MoveRecord, told: Sequence[Event], origin: float, end: float) -> Json:
+def _move(entry: MoveRecord, history: Sequence[Event], origin: float, end: float) -> Body:
     move = entry.move
     return {
         "vm": move.vm,
@@ -158,10 +158,10 @@ def _move(entry: MoveRecord, told: Sequence[Event], origin: float, end: float) -
         "adopted": move.adopted,
         "attempts": [_attempt(a, origin) for a in entry.attempts],
         "minutes": _minutes(entry, end),
-        "waited": waited.waited(told, end),
+        "waited": waited.waited(history, end),
         "repairs": [
             {key: e.detail[key] for key in ("adapter", "what", "value")}
-            for e in told
+            for e in history
             if e.kind == "network.repaired"
         ],
         "missing": _missing(entry),
@@ -180,7 +180,7 @@ def _minutes(entry: MoveRecord, end: float) -> float | None:
     return round(seconds / 60, 1)
 
 
-def _attempt(attempt: Attempt, origin: float) -> Json:
+def _attempt(attempt: Attempt, origin: float) -> Body:
     return {
         "kind": str(attempt.kind),
         "at": _at(attempt.begun, origin),
@@ -191,7 +191,7 @@ def _attempt(attempt: Attempt, origin: float) -> Json:
     }
 
 
-def _missing(entry: MoveRecord) -> list[Json]:
+def _missing(entry: MoveRecord) -> list[Body]:
     """Settings that a damaged VM's network lacks, compared afresh."""
     if entry.move.state is not MoveState.DAMAGED or not entry.baseline or not entry.reading:
         return []
@@ -199,7 +199,7 @@ def _missing(entry: MoveRecord) -> list[Json]:
     return [{"adapter": d.adapter, "what": d.what, "value": d.value} for d in lacking]
 
 
-def event_body(event: Event, origin: float) -> Json:
+def event_body(event: Event, origin: float) -> Body:
     """One event as the document shows it; its time is seconds since ``origin``."""
     return {
         "seq": event.seq,
@@ -213,7 +213,7 @@ def event_body(event: Event, origin: float) -> Json:
     }
 
 
-def _review(record: RunRecord, approval: Approval, origin: float) -> Json | None:
+def _review(record: RunRecord, approval: Approval, origin: float) -> Body | None:
     """Review of a break-glass approval: who reviewed, and what they say of it."""
     found = next((one for one in record.reviews if one.approval == approval.id), None)
     if found is None:
@@ -222,7 +222,7 @@ def _review(record: RunRecord, approval: Approval, origin: float) -> Json | None
     return {"in_order": found.in_order, "by": found.by, "t": t, "note": found.note}
 
 
-def _approval(store: Store, record: RunRecord, approval: Approval, origin: float) -> Json:
+def _approval(store: Store, record: RunRecord, approval: Approval, origin: float) -> Body:
     names = {m.move.vm_id: m.move.vm for m in record.moves}
     return {
         "id": approval.label,

@@ -95,11 +95,11 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
     for move in moved:
         for repair in move["repairs"]:
             vms[repair["what"]].append(move["vm"])
-    told = [
+    restored = [
         f"{_count(len(names), what)} on {_some(sorted(set(names)))}"
         for what, names in sorted(vms.items())
     ]
-    return f"{line}; put back {'; '.join(told)}" if told else line
+    return f"{line}; put back {'; '.join(restored)}" if restored else line
 
 
 NAMES = {

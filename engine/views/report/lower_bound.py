@@ -99,11 +99,13 @@ def _at_once(host: str, ran: Sequence[tuple[Attempt, float]]) -> int:
 
 
 def releases(
-    record: RunRecord, told: Mapping[str, Sequence[Event]], began: float, end: float
+    record: RunRecord, history: Mapping[str, Sequence[Event]], began: float, end: float
 ) -> dict[int, float]:
-    """Seconds after the start before which each move could not begin. ``told``: by VM id."""
+    """Seconds after the start before which each move could not begin. ``history``: by VM id."""
     return {
-        m.move.id: max(0.0, waited.free_at(told.get(m.move.vm_id, ()), m.move.created, end) - began)
+        m.move.id: max(
+            0.0, waited.free_at(history.get(m.move.vm_id, ()), m.move.created, end) - began
+        )
         for m in record.moves
     }
 
@@ -111,7 +113,7 @@ def releases(
 def idle(
     record: RunRecord,
     fleet: Fleet | None,
-    told: Mapping[str, Sequence[Event]],
+    history: Mapping[str, Sequence[Event]],
     began: float,
     end: float,
 ) -> dict[str, float]:
@@ -122,7 +124,7 @@ def idle(
     total: defaultdict[str, float] = defaultdict(float)
     for source in record.run.sources:
         here = [m for m in record.moves if same_host(m.move.source, source)]
-        spans = [s for m in here for s in waited.spans(told.get(m.move.vm_id, ()), end)]
+        spans = [s for m in here for s in waited.spans(history.get(m.move.vm_id, ()), end)]
         copies = [a for m in here for a in m.attempts if a.kind in MIGRATIONS]
         edges = {began, end, *(t for _, a, b in spans for t in (a, b))}
         edges |= {t for c in copies for t in (c.begun, c.ended or end)}

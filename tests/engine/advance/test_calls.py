@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from engine.advance.calls import Answer, in_order, make, make_all
+from engine.advance.calls import CallAnswer, in_order, make, make_all
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.model import AttemptKind, Move, Network, Repair
 from engine.policy.steps import (
@@ -262,8 +262,8 @@ def test_each_kind_of_call_asks_its_own_question():
     ]
     assert (
         answers
-        == [Answer(networks={"id-a": Network()}), Answer(networks={"id-b": Network()})]
-        + [Answer()] * 4
+        == [CallAnswer(networks={"id-a": Network()}), CallAnswer(networks={"id-b": Network()})]
+        + [CallAnswer()] * 4
     )
 
 

@@ -58,7 +58,7 @@ class Place:
     def say(self, text: str, by: str = "@ann") -> str:
         command = grammar.parse(text, "terminal")
         assert isinstance(command, Ask)
-        return verbs.carry_out_verb(self.service, command, by=by, deciders=None).sentence
+        return verbs.carry_out_verb(self.service, command, by=by, approvers=None).sentence
 
     @property
     def record(self):

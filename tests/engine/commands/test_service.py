@@ -455,7 +455,7 @@ def state(service) -> ApprovalState:
 
 
 def test_a_yes_grants_exactly_what_was_asked(asked):
-    decision = asked.decide(1, "approve", by="@bob", deciders=MAY)
+    decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
     granted = queries.approval(asked.store, 1)
 
     assert (decision.accepted, decision.code, decision.by, decision.at) == (
@@ -474,7 +474,7 @@ def test_a_yes_grants_exactly_what_was_asked(asked):
 
 
 def test_a_no_grants_nothing_and_keeps_the_reason(asked):
-    decision = asked.decide(1, "deny", by="@bob", deciders=MAY, reason="month-end")
+    decision = asked.decide(1, "deny", by="@bob", approvers=MAY, reason="month-end")
     denied = queries.approval(asked.store, 1)
 
     assert (decision.accepted, decision.code) == (True, "denied")
@@ -488,21 +488,21 @@ def test_a_no_grants_nothing_and_keeps_the_reason(asked):
 
 @pytest.mark.parametrize(("first", "second"), [("approve", "deny"), ("deny", "approve")])
 def test_the_second_click_is_told_who_decided_and_when(first, second, asked):
-    asked.decide(1, first, by="@bob", deciders=MAY)
+    asked.decide(1, first, by="@bob", approvers=MAY)
     decided = state(asked)
     asked.clock.jump(NOW + 60)
-    late = asked.decide(1, second, by="@mei", deciders=MAY)
+    late = asked.decide(1, second, by="@mei", approvers=MAY)
 
     assert (late.accepted, late.code, late.by, late.at) == (False, "already", "@bob", NOW)
     assert state(asked) is decided
 
 
 REFUSED_CLICKS = [
-    pytest.param({"by": "@ann", "deciders": MAY}, "own_run", id="whoever asked"),
-    pytest.param({"by": "@eve", "deciders": MAY}, "not_a_decider", id="somebody else"),
-    pytest.param({"by": "@bob", "deciders": frozenset()}, "not_a_decider", id="nobody may"),
+    pytest.param({"by": "@ann", "approvers": MAY}, "own_run", id="whoever asked"),
+    pytest.param({"by": "@eve", "approvers": MAY}, "not_a_decider", id="somebody else"),
+    pytest.param({"by": "@bob", "approvers": frozenset()}, "not_a_decider", id="nobody may"),
     pytest.param(
-        {"by": "@bob", "deciders": MAY, "digest": "of another card"}, "stale", id="an old button"
+        {"by": "@bob", "approvers": MAY, "digest": "of another card"}, "stale", id="an old button"
     ),
 ]
 
@@ -528,10 +528,10 @@ def test_a_click_that_may_not_decide_changes_nothing_and_is_kept(click, code, ve
 
 
 def test_after_refused_clicks_the_right_one_still_counts(asked):
-    asked.decide(1, "deny", by="@eve", deciders=MAY)
-    asked.decide(1, "approve", by="@ann", deciders=MAY)
-    asked.decide(1, "approve", by="@bob", deciders=MAY)
-    asked.decide(1, "deny", by="@mei", deciders=MAY)
+    asked.decide(1, "deny", by="@eve", approvers=MAY)
+    asked.decide(1, "approve", by="@ann", approvers=MAY)
+    asked.decide(1, "approve", by="@bob", approvers=MAY)
+    asked.decide(1, "deny", by="@mei", approvers=MAY)
 
     assert state(asked) is ApprovalState.GRANTED
     assert [v["counted"] for v in queries.votes(asked.store, 1)] == [0, 0, 1, 0]
@@ -540,7 +540,7 @@ def test_after_refused_clicks_the_right_one_still_counts(asked):
 def test_the_button_shows_what_is_decided(asked):
     shown = queries.approval(asked.store, 1).digest
 
-    assert asked.decide(1, "approve", by="@bob", deciders=MAY, digest=shown).accepted
+    assert asked.decide(1, "approve", by="@bob", approvers=MAY, digest=shown).accepted
 
 
 def test_the_terminals_user_may_decide_own_runs(asked):
@@ -551,7 +551,7 @@ def test_the_terminals_user_may_decide_own_runs(asked):
 def test_a_question_that_is_over_is_not_decided(over, asked):
     with writing(asked.store, NOW) as pen:
         pen.set_approval_state(queries.approval(asked.store, 1), over, "over")
-    decision = asked.decide(1, "approve", by="@bob", deciders=MAY)
+    decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
 
     assert (decision.accepted, decision.code) == (False, str(over))
     assert state(asked) is over
@@ -560,14 +560,14 @@ def test_a_question_that_is_over_is_not_decided(over, asked):
 def test_a_question_of_a_run_that_has_ended_has_expired(asked):
     with writing(asked.store, NOW) as pen:
         pen.set_run_state(queries.run(asked.store, 1), RunState.COMPLETED, "over")
-    decision = asked.decide(1, "approve", by="@bob", deciders=MAY)
+    decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
 
     assert (decision.accepted, decision.code) == (False, "expired")
     assert state(asked) is ApprovalState.REQUESTED
 
 
 def test_a_question_that_was_never_asked_is_unknown_and_that_is_kept(asked):
-    decision = asked.decide(7, "approve", by="@bob", deciders=MAY)
+    decision = asked.decide(7, "approve", by="@bob", approvers=MAY)
 
     assert (decision.accepted, decision.code, decision.approval) == (False, "unknown", None)
     last = events.latest(asked.store, 1)[0]
@@ -577,4 +577,4 @@ def test_a_question_that_was_never_asked_is_unknown_and_that_is_kept(asked):
 
 def test_whoever_asked_is_told_so_even_where_they_may_decide_others(asked):
     """Being listed does not help: own_run is said before not_a_decider."""
-    assert asked.decide(1, "approve", by="@ann", deciders=frozenset()).code == "own_run"
+    assert asked.decide(1, "approve", by="@ann", approvers=frozenset()).code == "own_run"

@@ -192,7 +192,7 @@ def test_a_run_is_handed_over_to_whoever_says_so(desk):
     desk.ask()
     desk.say("own R1", by="@cy")
 
-    assert (desk.run().by, desk.run().told) == ("@ann", "@cy")
+    assert (desk.run().by, desk.run().contact) == ("@ann", "@cy")
     assert "already" in desk.say("own R1", by="@cy").sentence
 
 
@@ -493,4 +493,4 @@ def test_the_terminals_own_user_may_decide_own_runs(desk):
     desk.ask(by="terminal:ann")
     desk.question("web01")
 
-    assert desk.say("approve A1", by="terminal:ann", deciders=None).accepted
+    assert desk.say("approve A1", by="terminal:ann", approvers=None).accepted

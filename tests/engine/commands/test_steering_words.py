@@ -428,7 +428,7 @@ def test_exactly_the_vms_that_were_named_are_granted(words, granted, desk):
 def test_a_yes_to_no_vm_at_all_is_none(desk):
     desk.run_in().question("web01")
     with pytest.raises(Refused, match=r"No VM of A1 was chosen\. Name one, or deny A1\."):
-        desk.service.decide(1, "approve", by="@bob", deciders=DECIDERS, vms=[])
+        desk.service.decide(1, "approve", by="@bob", approvers=DECIDERS, vms=[])
 
     assert desk.asked().state is ApprovalState.REQUESTED
     assert queries.votes(desk.store, 1) == ()

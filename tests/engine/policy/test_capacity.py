@@ -1,4 +1,4 @@
-"""Room on the destination, what it lacks for good, and our rights there."""
+"""Capacity on the destination, what it lacks for good, and our rights there."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def moving(scene, error):
 def test_a_job_that_failed_and_left_the_vm_is_charged_only_for_what_the_vm_did(
     error, result, scene
 ):
-    assert moving(scene, error).settle == (result, error)
+    assert moving(scene, error).ends == (result, error)
 
 
 def test_a_missing_switch_fails_at_once_and_says_what_to_do(scene, told):

@@ -22,7 +22,7 @@ from engine.model import (
 )
 from engine.model.fleet import JobState
 from engine.policy.judging import arrival
-from engine.policy.judging.arrival import Place
+from engine.policy.judging.arrival import Whereabouts
 from engine.policy.plan import plan
 from engine.policy.steps import Arrive, Finish, PutBack, ReadNetworks, Return, Start
 
@@ -96,10 +96,10 @@ def test_where_the_vm_is_counts_and_the_job_only_explains(place, job, host, resu
 
     assert isinstance(step, Arrive)
     assert step.host == f"{host}.corp.example"
-    assert step.settle is not None
-    assert step.settle[0] is result
-    assert why in step.settle[1]
-    assert bool(step.settle[1]) == bool(why)
+    assert step.ends is not None
+    assert step.ends[0] is result
+    assert why in step.ends[1]
+    assert bool(step.ends[1]) == bool(why)
 
 
 @pytest.mark.parametrize("job", sorted(SAID))
@@ -119,7 +119,7 @@ def test_every_cell_of_the_truth_table_has_a_row():
     ends = {"ok" if state == "completed" else state for state in get_args(JobState)} - {"running"}
 
     assert rows == set(product(PLACES, SAID))
-    assert named == set(map(str, Place))
+    assert named == set(map(str, Whereabouts))
     assert set(SAID) == ends | {"unknown"}
 
 
@@ -154,7 +154,7 @@ def test_a_vm_deleted_in_mid_move_has_vanished(flying, told):
     verdict = flying.gone().waiting(Wait.MISSING, 10 * MINUTE).moving()
 
     assert told(verdict) == "skipped VANISHED"
-    assert verdict.step.settle == (Result.LOST, "The VM was not found again.")
+    assert verdict.step.ends == (Result.LOST, "The VM was not found again.")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_an_unknown_start_is_open_until_the_look_ups_are_over_on_the_servers_clo
     after = scene.later(0.5).moving()
 
     assert before == "nothing"
-    assert after.step.settle == (Result.LOST, "No VMM job was found and the VM did not move.")
+    assert after.step.ends == (Result.LOST, "No VMM job was found and the VM did not move.")
 
 
 def test_the_next_look_at_an_unknown_start_is_its_deadline(doubtful):
@@ -274,7 +274,7 @@ def test_the_look_ups_are_words_of_the_request(doubtful, told):
 def test_an_arrival_needs_no_job_to_be_believed(doubtful):
     step = doubtful.vm(at="hv02").moving().step
 
-    assert step.settle == (Result.OK, "")
+    assert step.ends == (Result.OK, "")
 
 
 def test_an_arrival_is_believed_only_from_hosts_that_were_re_read(doubtful, told):

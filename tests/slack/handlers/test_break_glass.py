@@ -203,7 +203,7 @@ def test_a_broken_glass_is_taken_back_by_whoever_may_decide_and_stays_told(make_
     approval = queries.approval(night.store, 1)
 
     steering = night.side.worker.decisions.steering
-    made = steering.withdraw(1, by="@U0RAVI", deciders=frozenset({"@U0RAVI"}))
+    made = steering.withdraw(1, by="@U0RAVI", approvers=frozenset({"@U0RAVI"}))
 
     assert made.accepted
     assert approval.glass

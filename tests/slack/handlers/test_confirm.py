@@ -59,7 +59,9 @@ def test_a_host_request_first_shows_its_requester_alone_what_it_would_do(night):
 
     assert told.startswith("hv01 → hv02, hv03 would move 3 VMs (")
     assert "about " in told
-    assert f"1 is powered down and needs approval (deciders now: <@{night.ravi}>): old-crm." in told
+    assert (
+        f"1 is powered down and needs approval (approvers now: <@{night.ravi}>): old-crm." in told
+    )
     assert "Nothing has started yet." in told
     night.settled()
     assert started(night) == []
@@ -448,7 +450,7 @@ def test_what_was_done_before_a_kill_and_a_long_night_is_not_asked_about(night):
     kept_waiting(night, lambda: night.say("pause R1"))
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
-    verbs.carry_out_verb(night.service, Ask("pause", ("R1",)), by=row.by, deciders=None)
+    verbs.carry_out_verb(night.service, Ask("pause", ("R1",)), by=row.by, approvers=None)
 
     next_start(night)
 

@@ -9,7 +9,7 @@ from slack_bolt import BoltRequest
 
 from bot.slack.inbox.rows import Inbound
 from bot.slack.modals.decision import form
-from bot.slack.modals.fields import Place
+from bot.slack.modals.fields import FormPlace
 from bot.standin.forms import view_refusal
 from bot.standin.slack import NotAcked
 from engine.commands.steering import Steering
@@ -219,7 +219,7 @@ def test_a_click_that_was_carried_out_before_a_kill_is_not_told_that_it_came_lat
     night.side.tables.inbox.begin(row.id, night.clock.now())
     number, _, digest = row.body["value"].partition(".")
     people = frozenset({f"@{night.ravi}"})
-    night.service.decide(int(number), "approve", by=row.by, deciders=people, digest=digest)
+    night.service.decide(int(number), "approve", by=row.by, approvers=people, digest=digest)
 
     night.side = night.new_side()
     night.start()
@@ -554,7 +554,7 @@ def test_a_form_fits_slacks_limits_whatever_is_on_the_card(asked, number):
     names = ["<!channel> ünïcode " * 9] * number
 
     for kind in ("deny", "choose", "withdraw"):
-        made = form(kind, many, names, night.run(), Place("1.0123456789abcdef", night.ops))
+        made = form(kind, many, names, night.run(), FormPlace("1.0123456789abcdef", night.ops))
         assert view_refusal(made) is None
 
 

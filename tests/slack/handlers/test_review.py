@@ -252,7 +252,7 @@ def test_an_open_review_of_a_run_that_is_over_is_asked_about_on_three_days(broke
 def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
     night, board, told = broken
     steering = night.side.worker.decisions.steering
-    made = steering.withdraw(1, by="@U0RAVI", deciders=frozenset({"@U0RAVI"}), reason="no fire")
+    made = steering.withdraw(1, by="@U0RAVI", approvers=frozenset({"@U0RAVI"}), reason="no fire")
     assert made.accepted
     night.reply_with("Withdrawn by", board)
 

@@ -14,7 +14,7 @@ from bot.slack.messages import controls
 from bot.slack.messages.board import board_view
 from bot.slack.messages.failures import failure_view
 from bot.slack.messages.report import report_view
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.standin.refusals import refusal
 from engine.commands.steering import DO, RULES, Steering
 from engine.model import Move, MoveRecord, MoveState, Options, Outcome, Run, RunRecord, RunState
@@ -569,15 +569,15 @@ def test_at_most_two_buttons_stand_under_a_failure(kind):
 def test_messages_with_buttons_fit_slacks_limits_for_any_number_of_vms(number, kind, state):
     record = record_of(*(move(n, kind) for n in range(1, number + 1)), state=state)
     shown = [
-        controls.equipped(
-            board_view(board(record, None, 0.0), Deciders()), controls.on_board(record)
+        controls.with_buttons(
+            board_view(board(record, None, 0.0), Approvers()), controls.on_board(record)
         )
     ]
     for name, group in controls.by_cause(failed(record), record).items():
-        told = failure_view(record.run, group, Deciders())
-        shown.append(controls.equipped(told, controls.on_failure(record, name, group)))
+        told = failure_view(record.run, group, Approvers())
+        shown.append(controls.with_buttons(told, controls.on_failure(record, name, group)))
     lines = [f"R214 ended {n} {'x' * 300}" for n in range(100)]
-    shown.append(controls.equipped(report_view(record, lines), controls.on_report(record)))
+    shown.append(controls.with_buttons(report_view(record, lines), controls.on_report(record)))
 
     for message in shown:
         assert refusal("chat.update", {"text": message.text, "blocks": message.blocks}) is None
@@ -606,8 +606,8 @@ def test_the_report_counts_what_it_has_tried_again_and_does_not_call_it_failed()
 def test_a_message_changes_when_only_its_buttons_do():
     told = rendered("x", [])
 
-    one = controls.equipped(told, controls.on_board(record_of(move(1))))
-    other = controls.equipped(told, controls.on_board(record_of(move(1, retried=5.0))))
+    one = controls.with_buttons(told, controls.on_board(record_of(move(1))))
+    other = controls.with_buttons(told, controls.on_board(record_of(move(1, retried=5.0))))
 
     assert len({told.fingerprint, one.fingerprint, other.fingerprint}) == 3
     assert isinstance(one, Rendered)

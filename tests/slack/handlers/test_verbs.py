@@ -129,7 +129,7 @@ def test_what_only_starters_may_say_is_refused_to_others_and_audited(make_night)
 
     assert {"retry", "resume", "abort", "set", "own", "skip", "settle", "go-on"} == FOR_STARTERS
     assert len(of_kind(night, "refused")) == len(FOR_STARTERS)
-    assert night.run().told == f"@{night.dana}"
+    assert night.run().contact == f"@{night.dana}"
 
 
 def test_pause_stop_and_looking_are_for_everybody_in_the_channel(make_night):
@@ -463,9 +463,9 @@ def interrupted(night, text, by):
     return row
 
 
-def carried_out(night, row, deciders=frozenset()):
+def carried_out(night, row, approvers=frozenset()):
     ask = grammar.parse(row.body["text"])
-    verbs.carry_out_verb(night.service, ask, by=row.by, deciders=deciders)
+    verbs.carry_out_verb(night.service, ask, by=row.by, approvers=approvers)
 
 
 def again(night):
@@ -478,7 +478,7 @@ def test_a_pause_that_was_carried_out_before_a_kill_is_not_carried_out_again(nig
     row = interrupted(night, "pause hv02", night.mei)
     carried_out(night, row)
     verbs.carry_out_verb(
-        night.service, grammar.parse("resume R1"), by="terminal:ann", deciders=None
+        night.service, grammar.parse("resume R1"), by="terminal:ann", approvers=None
     )
 
     again(night)
@@ -505,7 +505,9 @@ def test_a_verb_that_had_begun_but_done_nothing_is_carried_out_after_the_kill(ni
 def test_what_somebody_else_did_meanwhile_is_not_taken_for_ones_own(night):
     night.ask_for()
     interrupted(night, "pause R1", night.mei)
-    verbs.carry_out_verb(night.service, grammar.parse("pause R1"), by="terminal:ann", deciders=None)
+    verbs.carry_out_verb(
+        night.service, grammar.parse("pause R1"), by="terminal:ann", approvers=None
+    )
 
     again(night)
 

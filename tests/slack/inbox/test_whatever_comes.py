@@ -22,9 +22,9 @@ from bot.slack.inbox.listeners import Listeners
 from bot.slack.inbox.rows import Confirmation, ConfirmationKind, Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.buttons import ABORT, RUN, Control
-from bot.slack.modals.fields import Place, metadata
+from bot.slack.modals.fields import FormPlace, metadata
 from bot.slack.outbox.rows import Tables
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.web_api.reply_urls import ReplyUrls
 from bot.standin.refusals import refusal
 from engine.clock import SystemClock
@@ -179,7 +179,7 @@ def bodies(kind: str) -> dict[str, object]:
 
 def abort_form(where: str) -> dict[str, object]:
     """A form that was filled in, which came from this thread."""
-    place = Place(Control(ABORT, 1, RUN, "0" * 8).value, "C1", where)
+    place = FormPlace(Control(ABORT, 1, RUN, "0" * 8).value, "C1", where)
     return {"id": "V1", "callback_id": ABORT, "private_metadata": metadata(place)}
 
 
@@ -356,7 +356,10 @@ def test_a_preview_of_any_names_pings_nobody_and_fits(names, whys):
         digest="0" * 16,
     )
 
-    for shown in (preview_view(found, draft, Deciders(), 0.0), late_view("x" * 300, draft, 2520.0)):
+    for shown in (
+        preview_view(found, draft, Approvers(), 0.0),
+        late_view("x" * 300, draft, 2520.0),
+    ):
         assert pings(shown.text) == []
         assert [p for b in shown.blocks for p in pings(str(b))] == []
         text = {"channel": "C1", "user": "U1", "text": shown.text, "blocks": list(shown.blocks)}

@@ -9,7 +9,7 @@ from time import monotonic
 from slack_bolt import BoltRequest
 
 from bot.slack.messages.publisher import CURSOR
-from bot.slack.outbox.rate_limits import Pace, Rhythm
+from bot.slack.outbox.rate_limits import RateLimits, Rhythm
 from bot.slack.outbox.rows import FIRST, SECOND, Outbound, Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.schema import migrations
@@ -96,7 +96,7 @@ def test_a_board_waits_for_its_interval_and_only_its_latest_version_is_sent(make
 
 
 def test_an_open_card_is_paced_and_a_decision_goes_out_at_once():
-    pace = Pace(Rhythm(board=5.0))
+    pace = RateLimits(Rhythm(board=5.0))
     card = Outbound("card:A1", "message", "C1", "asked", priority=SECOND)
     pace.sent(card, now=100.0)
 

@@ -15,7 +15,7 @@ from bot.slack.messages.board import STATE, board_view
 from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.failures import cause, failure_view
 from bot.slack.messages.report import report_view
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.mentions import acted, named
 from bot.standin.refusals import refusal
 from bot.standin.values import words
@@ -46,7 +46,7 @@ RUN = Run(
     state=RunState.ACTIVE,
     created=0.0,
 )
-LISTED = Deciders(("U1", "U2"))
+LISTED = Approvers(("U1", "U2"))
 AWKWARD = ("<!channel>", "a&b" * 85, "🚚" * 120, "\u202eמכונה" * 40, "`x` *y* @here")
 
 
@@ -401,7 +401,7 @@ def test_a_report_shortens_what_was_left_before_what_failed():
 
 @pytest.mark.parametrize("number", [1, 120, 1000, 10_000])
 def test_an_open_card_keeps_rules_and_buttons_and_counts_every_vm_that_it_hides(number):
-    crowd = Deciders(tuple(f"U{n:09}" for n in range(300)))
+    crowd = Approvers(tuple(f"U{n:09}" for n in range(300)))
     question = question_of(number)
     run = replace(RUN, options=Options(path='"' * 2_900))
     question = replace(question, record=replace(question.record, run=run))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.slack.outbox.outage import WORTH_TELLING
-from bot.slack.outbox.rate_limits import RATES, Pace, Rate, Rhythm
+from bot.slack.outbox.rate_limits import RATES, Rate, RateLimits, Rhythm
 from bot.slack.outbox.rows import FIRST, LAST, Outbound
 from engine.model import RunState
 from engine.store import events, queries
@@ -37,7 +37,7 @@ def outbound(key="board:R1", channel="C1", priority=LAST):
 
 
 def test_updates_stay_within_what_slack_grants_and_a_share_is_kept_for_what_is_urgent():
-    pace = Pace(Rhythm(board=0.0))
+    pace = RateLimits(Rhythm(board=0.0))
     now, sent = 1_000.0, []
     while now < 1_060.0:
         at = pace.ready_at("chat.update", outbound(f"board:R{len(sent)}"))
@@ -52,7 +52,7 @@ def test_updates_stay_within_what_slack_grants_and_a_share_is_kept_for_what_is_u
 
 
 def test_no_minute_holds_more_calls_than_slack_grants_even_if_all_are_urgent():
-    pace = Pace(Rhythm())
+    pace = RateLimits(Rhythm())
     now, sent = 0.0, []
     for _ in range(300):
         now = max(now, pace.ready_at("chat.update", outbound(priority=FIRST)))
@@ -64,7 +64,7 @@ def test_no_minute_holds_more_calls_than_slack_grants_even_if_all_are_urgent():
 
 
 def test_one_method_and_one_channel_do_not_delay_another():
-    pace = Pace(Rhythm(post=1.0, rates=RATES | {"chat.postMessage": Rate(60, 5)}))
+    pace = RateLimits(Rhythm(post=1.0, rates=RATES | {"chat.postMessage": Rate(60, 5)}))
     pace.called("chat.postMessage", outbound(channel="C1"), 100.0)
     pace.limited("chat.update", outbound(), 130.0)
 

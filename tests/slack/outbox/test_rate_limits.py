@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.kit.buttons import DENY
-from bot.slack.outbox.rate_limits import Pace, Rhythm
+from bot.slack.outbox.rate_limits import RateLimits, Rhythm
 from bot.slack.outbox.rows import Outbound, Sent
 from bot.slack.people.rows import Lookup
 from bot.slack.web_api.client import SlackApi, web_client
@@ -245,7 +245,7 @@ def test_an_answer_from_the_future_is_not_fresh():
 
 
 def test_the_moment_that_slack_names_is_of_one_channel_where_it_is_about_posts():
-    pace = Pace(Rhythm())
+    pace = RateLimits(Rhythm())
     pace.limited("chat.postMessage", Outbound("a", "message", "C1", "x"), 130.0)
 
     assert pace.ready_at("chat.postMessage", Outbound("b", "message", "C1", "x")) == 130.0

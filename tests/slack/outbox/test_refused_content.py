@@ -209,14 +209,14 @@ def test_an_answer_whose_blocks_slack_does_not_take_is_given_in_words(night):
 
 def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
     blocks = (section("x"), actions(button("Approve 1", "approve", "1.abc")))
-    long = Outbound("card:A1@D0RAVI", "message", "C1", "x" * TEXT, blocks, in_words=True)
+    long = Outbound("card:A1@D0RAVI", "message", "C1", "x" * TEXT, blocks, as_plain_text=True)
 
     text, none = plain_text.content(long, "/migrate")
 
     assert none == ()
     assert len(text) <= TEXT
     assert text.endswith("/migrate approve A1 or /migrate deny A1")
-    bare = Outbound("remind:A1:900", "message", "C1", "do it", (section("x"),), in_words=True)
+    bare = Outbound("remind:A1:900", "message", "C1", "do it", (section("x"),), as_plain_text=True)
     assert plain_text.content(bare, "/migrate") == ("do it", ())
 
 
@@ -250,6 +250,6 @@ def test_the_audit_names_what_was_not_told(key, told):
 )
 def test_what_has_lost_its_buttons_says_what_can_be_typed_where_it_stands(place, begins):
     blocks = ({"type": "actions", "elements": [{"type": "button", "action_id": "do.retry"}]},)
-    out = Outbound("failure:R1:x", "message", "C1", "x", blocks, in_words=True, **place)
+    out = Outbound("failure:R1:x", "message", "C1", "x", blocks, as_plain_text=True, **place)
 
     assert plain_text.content(out, "/migrate")[0].endswith(f"instead tells: {begins}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.people.approvers import Deciders
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.roster import unfit
 from engine.store import events, queries
 
@@ -165,7 +165,7 @@ def test_somebody_of_another_team_of_our_organisation_is_one_of_us():
 
 
 def test_those_of_the_escalation_may_decide_but_are_not_asked_first():
-    deciders = Deciders(on_call=("U1",), backup=("U2",), groups=("S1",))
+    approvers = Approvers(on_call=("U1",), backup=("U2",), groups=("S1",))
 
-    assert deciders.eligible(None) == ("U1",)
-    assert deciders.people() == {"@U1", "@U2"}
+    assert approvers.eligible(None) == ("U1",)
+    assert approvers.people() == {"@U1", "@U2"}
