@@ -91,7 +91,7 @@ class Watch:
         """Say once what is wrong with the engine, and once that it is well again."""
         if health == self.health:
             return
-        self.screen.say([health or "VMM answers again; going on."])
+        self.screen.say([health or "All is well again; going on."])
         self.health = health
 
     def listen(self, seconds: float) -> None:

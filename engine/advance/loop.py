@@ -17,7 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from engine.advance.engine import Advanced, Engine
 from engine.clock import Clock
-from engine.errors import Fenced, VmmError, VmmUnavailable
+from engine.errors import Fenced, StoreError, VmmError, VmmUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,10 @@ class Loop:
             self.last = self.engine.advance()
         except Fenced:
             raise
+        except StoreError as closed:
+            log.error("%s", closed)
+            self.health = str(closed)
+            return
         except Exception:
             log.exception("a step of the engine failed; the next one starts from the rows again")
             self.health = "A step of the engine failed; see the log. It goes on."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.clock import Clock, ScaledClock, SystemClock, VirtualClock
-from engine.errors import Refused, VmmError
+from engine.errors import Refused, StoreUnwritable, VmmError
 from engine.model import Fleet, Network, Power, Repair
 from engine.sim.fleet_file import FleetFile
 from engine.sim.world import World
@@ -37,10 +37,20 @@ class Saved:
     speed: float
 
     def write(self, world: World) -> None:
-        """Replace the file as a whole; after this a crash loses nothing."""
+        """Replace the file as a whole; after this a crash loses nothing. Raises
+        ``StoreUnwritable``."""
         speed = None if math.isinf(self.speed) else self.speed
         head = {"format": FORMAT, "fleet": self.digest, "start": self.start, "wall": self.wall}
         text = json.dumps({**head, "speed": speed})[:-1] + f', "world": {world.to_json()}}}'
+        try:
+            self._replace(text)
+        except OSError as error:
+            raise StoreUnwritable(
+                f"{self.path}, in which the simulated world lives, cannot be written "
+                f"({error.strerror}). Has its disk free space, and may this user write there?"
+            ) from error
+
+    def _replace(self, text: str) -> None:
         beside = self.path.with_name(self.path.name + ".new")
         with beside.open("w", encoding="utf-8") as file:
             file.write(text)

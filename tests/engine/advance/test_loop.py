@@ -13,7 +13,7 @@ from engine.advance.engine import Engine
 from engine.advance.loop import Bell, Loop
 from engine.clock import SystemClock, VirtualClock
 from engine.commands.service import Service
-from engine.errors import Fenced, VmmUnavailable
+from engine.errors import Fenced, StoreUnwritable, VmmUnavailable
 from engine.language import grammar
 from engine.settings import EngineSettings, Settings
 from engine.sim.fleet_file import parse
@@ -153,6 +153,24 @@ def test_a_vmm_that_does_not_answer_is_told_and_tried_again(house):
     assert red == "VMM does not answer: connection reset"
     assert house.loop.health == ""
     assert queries.record(house.store, 1).moves[0].attempts != ()
+
+
+def test_a_disk_that_is_full_is_the_reason_for_which_the_engine_stands_still(house, caplog):
+    house.ask()
+    db = house.store.database()
+    (pages,) = db.query("PRAGMA page_count")
+    db.execute(f"PRAGMA max_page_count = {pages['page_count']}")
+    with pytest.raises(StoreUnwritable):
+        while True:
+            house.service.note(1, "one more line for a full disk")
+    house.loop.step()
+    red = house.loop.health
+    db.execute("PRAGMA max_page_count = 1000000")
+    house.loop.step()
+
+    assert "disk is full" in red
+    assert "Traceback" not in caplog.text
+    assert house.loop.health == ""
 
 
 def test_an_engine_that_was_replaced_stops(house):
