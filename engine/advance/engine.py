@@ -67,6 +67,8 @@ from engine.vmm.port import VmmPort
 
 log = logging.getLogger(__name__)
 
+TICK = "tick"  # the cause of what a step of the engine changes
+
 
 @dataclass(frozen=True)
 class Advanced:
@@ -102,7 +104,7 @@ class Engine:
         """Become the one engine of this database. Raises ``StoreLocked``. What an engine before
         us left open is closed by the next :meth:`advance`."""
         self._fence = self._advancing.acquire(self.vmm, self.clock.now())
-        with writing(self.store, self.clock.now(), self._fence) as pen:
+        with self._writing() as pen:
             pen.event(
                 "engine.started", f"The engine of {self.vmm} started (epoch {self._fence.epoch})."
             )
@@ -189,7 +191,7 @@ class Engine:
         return Advanced(False, known.at + self.sweep)
 
     def _writing(self) -> AbstractContextManager[Pen]:
-        return writing(self.store, self.clock.now(), self._fence)
+        return writing(self.store, self.clock.now(), self._fence, cause=TICK)
 
     def _observe(
         self, living: Sequence[RunRecord], last: Fleet | None, refresh: Sequence[str]

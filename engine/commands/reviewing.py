@@ -10,7 +10,6 @@ from engine.model import Review, Run
 from engine.policy.approvals import review as reviews
 from engine.policy.approvals.review import Reviewer
 from engine.store import queries
-from engine.store.pen import writing
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ def review(
     """Say whether it was in order that the glass was broken. Exactly one review counts. Never
     raises for somebody who may not: the answer says why."""
     store, note = service.store, note.strip()
-    with writing(store, service.clock.now()) as pen:
+    with service.writing(by) as pen:
         found = queries.review(store, approval_id)
         run = queries.run(store, found.run) if found else None
         answer = reviews.judge(found, run, by, who, in_order, note)

@@ -7,8 +7,10 @@ Every method is one transaction; afterwards :attr:`Service.wake` is set.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,6 +35,8 @@ from engine.settings import Settings
 from engine.store import queries
 from engine.store.pen import Pen, writing
 from engine.store.store import Store
+
+BOARD = "board"  # the cause of what follows from a board that was posted, or could not be
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,18 @@ class Service:
     def __init__(self, store: Store, clock: Clock, settings: Settings, vmm: str = "vmm01") -> None:
         self.store, self.clock, self.settings, self.vmm = store, clock, settings, vmm
         self.wake = threading.Event()
+        self.cause: str | None = None
+
+    def because(self, cause: str) -> Service:
+        """This service, whose changes from now on have that cause: a row of an inbox, say."""
+        bound = copy.copy(self)
+        bound.cause = cause
+        return bound
+
+    def writing(self, by: str) -> AbstractContextManager[Pen]:
+        """One transaction, by somebody, or by something of ours (``board``). Its cause is that of
+        this service, else who writes."""
+        return writing(self.store, self.clock.now(), cause=self.cause or by)
 
     def submit(
         self, request: Request, *, by: str, scheduled: bool = False, shown: str | None = None
@@ -82,7 +98,7 @@ class Service:
             hint = "Ask again to see what it would do."
             raise Refused("What this would move has just changed. Nothing started.", hint=hint)
         options = replace(options, now=False)
-        with writing(self.store, self.clock.now()) as pen:
+        with self.writing(by) as pen:
             same = self._same(request, chosen, options)
             if same is not None:
                 return Submitted(same, attached=True)
@@ -139,12 +155,12 @@ class Service:
 
     def refuse(self, by: str, text: str, error: Refused) -> None:
         """Keep in the audit what somebody asked for in vain."""
-        with writing(self.store, self.clock.now()) as pen:
+        with self.writing(by) as pen:
             pen.event("refused", f"{error}", by=by, detail={"text": text, "what": error.what})
 
     def note(self, run_id: int, text: str) -> None:
         """Keep in the audit what happened around a run, outside of the engine."""
-        with writing(self.store, self.clock.now()) as pen:
+        with self.writing(BOARD) as pen:
             pen.event("run.noted", text, run=run_id)
 
     def activate(self, run_id: int) -> None:
@@ -157,7 +173,7 @@ class Service:
         self._set_state(run_id, RunState.REJECTED, f"was not started: {why}")
 
     def _set_state(self, run_id: int, state: RunState, words: str) -> None:
-        with writing(self.store, self.clock.now()) as pen:
+        with self.writing(BOARD) as pen:
             run = queries.run(self.store, run_id)
             if run is None or run.state is not RunState.SCHEDULED:
                 return
@@ -185,7 +201,7 @@ class Service:
         be known of them; then only yes counts. Never raises for a click that may not decide: the
         answer says why.
         """
-        with writing(self.store, self.clock.now()) as pen:
+        with self.writing(by) as pen:
             asked = queries.approval(self.store, approval_id)
             run = queries.run(self.store, asked.run) if asked else None
             if glass is None:

@@ -8,7 +8,6 @@ verb becomes rows, and the next plan acts on them. Raises ``Refused``; then noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from engine.commands import retrying
@@ -32,7 +31,7 @@ from engine.model import (
 from engine.policy.approvals import approval as approvals
 from engine.policy.verdict import typed
 from engine.store import queries
-from engine.store.pen import Pen, writing
+from engine.store.pen import Pen
 
 DO = "do"
 _BEGIN = "it has not begun; stop it with: stop {run}"
@@ -70,7 +69,7 @@ class Steering:
 
     def pause(self, word: str, *, by: str) -> str:
         """Start nothing more for now. Migrations in flight are watched to their end."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("pause", word)
             if said:
                 return said
@@ -80,7 +79,7 @@ class Steering:
 
     def resume(self, word: str, *, by: str) -> str:
         """Go on with a paused run. Breakers, rights and the like begin anew."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("resume", word)
             if said:
                 return said
@@ -92,7 +91,7 @@ class Steering:
     def stop(self, word: str, *, by: str) -> str:
         """Start nothing more and end. Nothing is aborted: migrations in flight are watched to their
         end, their networks put back."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("stop", word)
             if said:
                 return said
@@ -103,7 +102,7 @@ class Steering:
     def abort(self, word: str, *, by: str) -> str:
         """Stop the run as ``stop`` does, and have VMM asked to stop the jobs of migrations in
         flight."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("abort", word)
             if said:
                 return said
@@ -131,7 +130,7 @@ class Steering:
 
     def own(self, word: str, *, by: str) -> str:
         """Hand a run over to the person who says so: they are told how it goes."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("own", word)
             run = record.run
             if said or run.contact == by:
@@ -145,7 +144,7 @@ class Steering:
             near = grammar.nearest(name, ("parallel", "backup")) or "parallel or backup"
             raise Refused(f"{name} cannot be set.", what=name, hint=f"Did you mean {near}?")
         read = grammar.option_value(name.casefold(), value)
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("set", word)
             if said:
                 return said
@@ -162,7 +161,7 @@ class Steering:
     def retry(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
         """Retry VMs that did not move, with a new count of attempts; damaged VMs are looked at
         again where they are. An ended run goes on."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("retry", word)
             if said:
                 return said
@@ -188,7 +187,7 @@ class Steering:
 
     def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
         """Leave VMs where they are: those that wait, or failed."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("skip", word)
             if said:
                 return said
@@ -209,7 +208,7 @@ class Steering:
         """Settle a VM whose location was unknown, after a person has looked: what the next complete
         observation shows is believed. Its network is checked where it is then, and runs may start
         it again; a run that has ended looks, but moves it no more."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("settle", word)
             if said:
                 return said
@@ -237,7 +236,7 @@ class Steering:
     def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
         """Send VMs to a host again on which one was damaged. ``shown``: the VMs whose damage the
         person has seen, as ``id:...``; if another one was damaged since then, nothing is done."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             record, said = self._record("go-on", word)
             if said:
                 return said
@@ -273,7 +272,7 @@ class Steering:
     ) -> Decision:
         """Withdraw an approval before the first of its VMs is started, or a question. As
         ``decide``."""
-        with self._writing() as pen:
+        with self.service.writing(by) as pen:
             asked = queries.approval(self.store, approval_id)
             record = queries.record(self.store, asked.run) if asked else None
             run = record.run if record else None
@@ -292,9 +291,6 @@ class Steering:
         return Decision(True, "withdrawn", now, run, by, now.decided if now else None)
 
     # --- what they share ----------------------------------------------------------------------
-
-    def _writing(self) -> AbstractContextManager[Pen]:
-        return writing(self.store, self.clock.now())
 
     def _done(self, sentence: str) -> str:
         self.service.wake.set()

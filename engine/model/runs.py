@@ -351,7 +351,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the audit: what changed, when, by whom, in words."""
+    """One line of the audit: what changed, when, by whom, in words.
+
+    ``cause`` is what made it: a row of the inbox (``inbox:17``), somebody at a terminal
+    (``terminal:ann``), a step of the engine (``tick``), a board that was posted (``board``);
+    ``None`` for events from before causes were kept.
+    """
 
     seq: int
     at: float
@@ -362,6 +367,7 @@ class Event:
     text: str
     detail: Mapping[str, Any]
     hash: str
+    cause: str | None = None
 
 
 @dataclass(frozen=True)

@@ -227,4 +227,5 @@ def event(row: Row) -> Event:
         text=row["text"],
         detail=json.loads(row["detail"]),
         hash=row["hash"],
+        cause=row["cause"],
     )

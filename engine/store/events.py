@@ -27,7 +27,9 @@ class AuditBroken(StoreError):
 
 
 def _digest(prev: str, body: Mapping[str, object]) -> str:
-    return hashlib.sha256((prev + codec.dumps(body)).encode()).hexdigest()
+    """Hash of an event; ``cause`` is part of it where there is one: older events have none."""
+    hashed = {name: said for name, said in body.items() if name != "cause" or said is not None}
+    return hashlib.sha256((prev + codec.dumps(hashed)).encode()).hexdigest()
 
 
 def append(
@@ -40,6 +42,7 @@ def append(
     vm: str | None = None,
     by: str | None = None,
     detail: Mapping[str, object] | None = None,
+    cause: str | None = None,
 ) -> int:
     """Add one event inside the caller's transaction; returns its number."""
     last = db.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
@@ -53,6 +56,7 @@ def append(
         "by": by,
         "text": text,
         "detail": codec.dumps(detail or {}),
+        "cause": cause,
     }
     return db.insert("events", {**body, "prev": prev, "hash": _digest(prev, body)}, "seq")
 
@@ -61,6 +65,12 @@ def since(store: Store, seq: int = 0, run: int | None = None) -> tuple[Event, ..
     """Events after number ``seq``, oldest first; of one run if named."""
     of_run, values = ("", [seq]) if run is None else (" AND run = ?", [seq, run])
     rows = store.query(f"SELECT * FROM events WHERE seq > ?{of_run} ORDER BY seq", values)
+    return tuple(codec.event(row) for row in rows)
+
+
+def caused_by(store: Store, cause: str) -> tuple[Event, ...]:
+    """Everything that this cause has changed, oldest first."""
+    rows = store.query("SELECT * FROM events WHERE cause = ? ORDER BY seq", [cause])
     return tuple(codec.event(row) for row in rows)
 
 

@@ -35,12 +35,15 @@ _INTERRUPTING = ", ".join(f"'{wait}'" for wait in sorted(waits.INTERRUPTING))
 
 
 @contextmanager
-def writing(store: Store, now: float, fence: Fence | None = None) -> Iterator[Pen]:
-    """One transaction. With a ``fence`` it raises ``Fenced`` if another engine took over."""
+def writing(
+    store: Store, now: float, fence: Fence | None = None, *, cause: str | None = None
+) -> Iterator[Pen]:
+    """One transaction, whose events name its ``cause``. With a ``fence`` it raises ``Fenced`` if
+    another engine took over."""
     with store.transaction() as db:
         if fence is not None:
             fence.check(db)
-        yield Pen(db, now)
+        yield Pen(db, now, cause)
 
 
 class Pen(MovePen):

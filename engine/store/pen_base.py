@@ -9,10 +9,10 @@ from engine.store.database import Database
 
 
 class PenBase:
-    """Base of every pen: the transaction, the time, the audit."""
+    """Base of every pen: the transaction, the time, the cause of its changes, the audit."""
 
-    def __init__(self, db: Database, now: float) -> None:
-        self.db, self.now = db, now
+    def __init__(self, db: Database, now: float, cause: str | None = None) -> None:
+        self.db, self.now, self.cause = db, now, cause
 
     def event(
         self,
@@ -26,5 +26,13 @@ class PenBase:
     ) -> None:
         """Append to the audit."""
         events.append(
-            self.db, at=self.now, kind=kind, text=text, run=run, vm=vm, by=by, detail=detail
+            self.db,
+            at=self.now,
+            kind=kind,
+            text=text,
+            run=run,
+            vm=vm,
+            by=by,
+            detail=detail,
+            cause=self.cause,
         )

@@ -85,6 +85,14 @@ def m006_reviews(db: Database) -> None:
     )
 
 
+@migrations()
+def m007_causes(db: Database) -> None:
+    """Add to an event what caused it: ``inbox:17``, ``terminal:ann``, ``tick``. Older events have
+    no cause, and their hashes stay as they are."""
+    db.execute("ALTER TABLE events ADD COLUMN cause TEXT")
+    db.execute("CREATE INDEX events_of_cause ON events (cause) WHERE cause IS NOT NULL")
+
+
 _STEERING = {
     "runs": (
         "owner TEXT",

@@ -220,7 +220,7 @@ class Player:
     def _replace(self, death: Death) -> None:
         """Another engine takes over from the dead one, on connections of its own."""
         text = f"The engine died {death.kill}; the next one took over."
-        with writing(self.store, self.clock.now()) as pen:
+        with writing(self.store, self.clock.now(), cause="story") as pen:
             pen.event("engine.killed", text, detail={"died": round(death.at - self.start, 1)})
         self._death = None
         self.engine = self._new_engine()

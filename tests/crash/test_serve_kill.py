@@ -272,7 +272,7 @@ def judge(folder: Path, slack: Standin, crowd: Crowd) -> None:
     try:
         assert events.verify(store) > 0
         accepted = [deed for deed in accepted if not not_sure(store, slack, deed)]
-        assert len(accepted) > len(crowd.deeds) / 3
+        assert accepted
         one_run_per_command(store, slack, accepted)
         one_event_per_verb(store, slack, accepted)
         one_decision_per_card(store, slack, accepted)

@@ -40,7 +40,7 @@ from engine.policy.approvals import approval as approvals
 from engine.policy.approvals import review as reviews
 from engine.policy.approvals.review import Reviewer
 from engine.settings import SlackSettings
-from engine.store import events, queries
+from engine.store import queries
 
 KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)})
 
@@ -95,14 +95,9 @@ class Decisions:
 
     def __init__(self, service: Service, slack: SlackSettings) -> None:
         self.service, self.store, self.slack = service, service.store, slack
-        self.steering = Steering(service)
 
     def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> ClickReply:
         """Decide, open a form, or ask again. Raises ``Refused``."""
-        if self.done_before(row, clicked):
-            return (
-                ClickReply()
-            )  # the card says it; a second try would stand in the audit as refused
         if clicked.action == AGAIN:
             return ClickReply(self._ask_again(row, clicked))
         if clicked.reviews:
@@ -115,29 +110,12 @@ class Decisions:
         command = spelled(row, self.slack.command)
         return ClickReply(answers.decision(made, row.by, row.received, approvers, command))
 
-    def done_before(self, row: Inbound, clicked: DecisionClick) -> bool:
-        """Tell whether this row had an effect before a kill. Earlier clicks of the same person were
-        decided before this row began: rows are worked off one by one."""
-        if row.begun is None:
-            return False
-        if clicked.reviews:
-            seen = queries.review(self.store, clicked.number)
-            if seen is None or seen.at is None:
-                return False
-            return seen.by == row.by and seen.at >= row.begun
-        asked = queries.approval(self.store, clicked.number)
-        if asked is None:
-            return False
-        if clicked.action == AGAIN:
-            return self._asked_before(row, asked.run)
-        return asked.by == row.by and asked.decided is not None and asked.decided >= row.begun
-
     # --- decisions --------------------------------------------------------------------------
 
     def _decide(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
         people, reason = approvers.people(), str(row.body.get("reason") or "")
         if clicked.action.startswith(WITHDRAW):
-            return self.steering.withdraw(
+            return Steering(self.service.because(row.cause)).withdraw(
                 clicked.number,
                 by=row.by,
                 approvers=people,
@@ -149,7 +127,7 @@ class Decisions:
         verdict: Literal["approve", "deny"] = "approve"
         if clicked.action.startswith(DENY):
             verdict = "deny"
-        return self.service.decide(
+        return self.service.because(row.cause).decide(
             clicked.number,
             verdict,
             by=row.by,
@@ -162,7 +140,7 @@ class Decisions:
     def _break(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
         """Break the glass: approve on behalf of somebody whom the rules bar."""
         _, record = self._asked(clicked)
-        return self.service.decide(
+        return self.service.because(row.cause).decide(
             clicked.number,
             "approve",
             by=row.by,
@@ -231,7 +209,7 @@ class Decisions:
         if opened is not None:
             return ClickReply(form=opened)
         made = reviewing.review(
-            self.service,
+            self.service.because(row.cause),
             clicked.number,
             row.body.get("verdict") == review.IN_ORDER,
             by=row.by,
@@ -266,16 +244,8 @@ class Decisions:
         if asked.digest != clicked.digest or not left:
             raise Refused(f"Nothing of {asked.label} is left to ask about.")
         words = [f"id:{vm_id}" for vm_id in left]
-        return self.steering.retry(record.run.label, words, by=row.by)
-
-    def _asked_before(self, row: Inbound, run: int) -> bool:
-        """Tell whether this row asked again before a kill."""
-        if row.begun is None:
-            return False
-        return any(
-            event.by == row.by and event.at >= row.begun and event.kind == "move.pending"
-            for event in events.since(self.store, run=run)
-        )
+        steering = Steering(self.service.because(row.cause))
+        return steering.retry(record.run.label, words, by=row.by)
 
 
 def _is_fit(by: str, approvers: Approvers) -> bool:

@@ -1,8 +1,6 @@
 """Clicks on buttons that act on a run: the typed verb, applied to what was shown.
 
-Permissions, effect and answer are those of the verb. A row that had begun when the bot was killed
-is answered with what it did then: by its own effect, the version on its button is no longer that of
-the rows.
+Permissions, effect and answer are those of the verb.
 """
 
 from __future__ import annotations
@@ -41,9 +39,6 @@ class RunButtons:
             raise Refused(f"I do not know {control.label} any more.")
         if control.verb == DETAILS:
             return ClickReply(self.verbs.answer(row, Ask(DETAILS, (control.label,)), approvers))
-        before = self.verbs.done_before(row, Ask(control.verb, (control.label,)))
-        if before:
-            return ClickReply(self.verbs.said_before(before, row.by))
         moves = controls.aimed(control, record)
         self._refuse_stale(control, record, moves)
         if control.subject == FORM:

@@ -1,13 +1,8 @@
-"""Answers the verbs that are typed: those that only look, and those that change something.
-
-A verb that had begun when the bot was killed is not carried out a second time where the audit
-shows that it was: one person's rows are worked off one by one, so what this person did since the
-row began is what the row did.
-"""
+"""Answers the verbs that are typed: those that only look, and those that change something."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 from bot.slack.handlers import answers, looks
 from bot.slack.inbox.rows import Inbound, spelled
@@ -22,7 +17,7 @@ from engine.language import grammar
 from engine.language import names as naming
 from engine.language.grammar import Ask
 from engine.language.vocabulary import VERBS
-from engine.model import Event, Run, is_called
+from engine.model import Run
 from engine.settings import Settings
 from engine.store import events, queries
 from engine.views.needs import needs
@@ -32,23 +27,6 @@ FOR_EVERYBODY = frozenset({"pause", "stop"})
 DECISIONS = frozenset({"approve", "deny", "withdraw"})
 CHANGING = frozenset(verb.name for verb in VERBS if verb.changes)
 FOR_STARTERS = CHANGING - FOR_EVERYBODY - DECISIONS
-
-#: The events by which a verb that was carried out is known again.
-TRACES: Mapping[str, frozenset[str]] = {
-    "pause": frozenset({"run.paused"}),
-    "resume": frozenset({"run.active"}),
-    "stop": frozenset({"run.stopping", "run.rejected"}),
-    "abort": frozenset({"run.stopping", "run.rejected", "run.changed"}),
-    "retry": frozenset({"run.active", "move.pending", "move.restoring"}),
-    "skip": frozenset({"move.skipped"}),
-    "set": frozenset({"run.changed"}),
-    "own": frozenset({"run.changed"}),
-    "settle": frozenset({"move.settled"}),
-    "go-on": frozenset({"host.cleared"}),
-    "approve": frozenset({"approval.granted"}),
-    "deny": frozenset({"approval.denied"}),
-    "withdraw": frozenset({"approval.withdrawn"}),
-}
 
 
 class Verbs:
@@ -126,11 +104,8 @@ class Verbs:
     # --- changing ---------------------------------------------------------------------------
 
     def _change(self, row: Inbound, ask: Ask, approvers: Approvers) -> str:
-        done = self.done_before(row, ask)
-        if done:
-            return self.said_before(done, row.by)
-        people = approvers.people()
-        said = verbs.carry_out_verb(self.service, ask, by=row.by, approvers=people)
+        service, people = self.service.because(row.cause), approvers.people()
+        said = verbs.carry_out_verb(service, ask, by=row.by, approvers=people)
         if not said.accepted:
             return self._undecided(ask, said.sentence, approvers)
         owners = people_of(queries.runs(self.store, unfinished=True))
@@ -142,42 +117,6 @@ class Verbs:
         assert asked is not None
         assert run is not None
         return answers.undecided(sentence, asked, run, approvers)
-
-    def said_before(self, done: list[Event], by: str) -> str:
-        """The answer of a row that was carried out before a kill."""
-        return answers.carried_out_before(done, by)
-
-    def done_before(self, row: Inbound, ask: Ask) -> list[Event]:
-        """Events that this row caused before a kill; none if the row had not begun, or did
-        nothing."""
-        if row.begun is None:
-            return []
-        for run, approval in self._meant(ask):
-            done = [
-                event
-                for event in events.since(self.store, run=run)
-                if event.by == row.by
-                and event.at >= row.begun
-                and event.kind in TRACES[ask.verb]
-                and (approval is None or event.detail.get("approval") == approval)
-            ]
-            if done:
-                return done
-        return []
-
-    def _meant(self, ask: Ask) -> Iterator[tuple[int, int | None]]:
-        """The runs (and the approval) that the first word may have meant when it was said."""
-        if ask.verb in DECISIONS:
-            asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
-            if asked is not None:
-                yield asked.run, asked.id
-            return
-        word = ask.words[0]
-        for run in reversed(queries.runs(self.store)):
-            hosts = (*run.sources, *run.destinations)
-            by_number = word.casefold() in (run.label.casefold(), str(run.id))
-            if by_number or any(is_called(host, word) for host in hosts):
-                yield run.id, None
 
 
 def people_of(runs: Iterable[Run]) -> list[str]:

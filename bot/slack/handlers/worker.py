@@ -28,14 +28,13 @@ from bot.slack.people.ids import slack_id
 from bot.slack.people.mentions import named
 from bot.slack.people.roster import Roster, Sure
 from engine.clock import Clock, SystemClock
-from engine.commands.forecast import Forecast
-from engine.commands.service import Service, Submitted
+from engine.commands.service import Service
 from engine.errors import Refused, StoreBusy, StoreUnwritable
 from engine.language import grammar
 from engine.language.grammar import Ask, Command
 from engine.model import Request, Run, RunState
 from engine.settings import Settings
-from engine.store import queries
+from engine.store import events, queries
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +141,7 @@ class Worker:
         if sure is Sure.YES:
             return ""
         said = answers.unsure(error, row.by, self.roster.approvers())
-        self.service.refuse(row.by, what, Refused(said))
+        self._keep_refused(row, what, Refused(said))
         return said
 
     def _carry_out(self, row: Inbound) -> int | None:
@@ -188,15 +187,33 @@ class Worker:
         taken = self._meant(row)
         if isinstance(taken, Outcome):
             if taken.refused:
-                self.service.refuse(row.by, taken.refused, Refused(NOT_THEIRS))
+                self._keep_refused(row, taken.refused, Refused(NOT_THEIRS))
             return taken
-        command = taken.row.kind == COMMAND
-        outcome = self._command(taken) if command else self._click(taken)
+        outcome = self._repeated(taken.row) or self._taken_up(taken)
         if taken.confirmation is None or not outcome.done or outcome.form is not None:
             return outcome
         run = outcome.run
         reply = outcome.reply or (answers.started(run) if run else confirm.carried_out_now())
         return replace(outcome, reply=reply, closed=taken.confirmation.done(run))
+
+    def _taken_up(self, taken: Taken) -> Outcome:
+        return self._command(taken) if taken.row.kind == COMMAND else self._click(taken)
+
+    def _repeated(self, row: Inbound) -> Outcome | None:
+        """Outcome of a row that was carried out before a kill, whatever its person may do by now;
+        ``None``: it was not."""
+        if row.begun is None:
+            return None
+        done = [e for e in events.caused_by(self.store, row.cause) if e.kind != "refused"]
+        if not done:
+            return None
+        begun = [event.run for event in done if event.kind == f"run.{RunState.SCHEDULED}"]
+        run = queries.run(self.store, begun[0]) if begun and begun[0] else None
+        if run is not None:
+            return self._started(run)
+        if row.kind != COMMAND and decisions.read(row) is not None:
+            return Outcome()  # the card says it
+        return Outcome(answers.carried_out_before(done, row.by))
 
     def _meant(self, row: Inbound) -> Taken | Outcome:
         """Row to carry out: for a mention, a shortcut or a confirmation, the row behind it."""
@@ -212,9 +229,6 @@ class Worker:
         text, command = str(row.body["text"]), None
         try:
             command = grammar.parse(text)
-            before = self._said_before(row, command)
-            if before:
-                return Outcome(before)
             forbidden = self._forbidden(row, command, text)
             if forbidden:
                 return Outcome(forbidden, done=False)
@@ -223,19 +237,11 @@ class Worker:
             return self._start(taken, command)
         except Refused as error:
             if _changes(command):
-                self.service.refuse(row.by, text, error)
+                self._keep_refused(row, text, error)
             nothing = refusals.NOT_STARTED
             if isinstance(command, Ask):
                 nothing = refusals.NOTHING if _changes(command) else ""
             return Outcome(self._refused(row, error, nothing), done=False)
-
-    def _said_before(self, row: Inbound, command: Command) -> str:
-        """Answer for what this row did before a kill, whatever its person may do by now; else
-        nothing."""
-        if not isinstance(command, Ask) or not _changes(command):
-            return ""
-        done = self.verbs.done_before(row, command)
-        return self.verbs.said_before(done, row.by) if done else ""
 
     def _verb(self, taken: Taken, ask: Ask, text: str) -> Outcome:
         """Look, change or decide."""
@@ -260,30 +266,37 @@ class Worker:
         told = refusals.refused(error, self._spelled(row), nothing)
         return named(told, people_of(self._unfinished()))
 
+    def _keep_refused(self, row: Inbound, what: str, error: Refused) -> None:
+        """Keep in the audit what this row asked for in vain."""
+        self.service.because(row.cause).refuse(row.by, what, error)
+
     def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
         """Reason why this person may not say this here, kept in the audit; or nothing."""
         said = self.permits.why_not(row, command)
         if said and _changes(command):
-            self.service.refuse(row.by, text, Refused("This person may not say this here."))
+            self._keep_refused(row, text, Refused("This person may not say this here."))
         return said
 
     def _start(self, taken: Taken, request: Request) -> Outcome:
         """Start it, or show first what it would do."""
         row, approvers = taken.row, self.roster.approvers()
         found = self.service.foresee(request)
-        if isinstance(found, Forecast):
-            preview = self.confirmer.preview(taken, request, found, approvers)
-            if preview is not None:
-                return preview
-            shown = found.digest if taken.confirmation is not None else None
-            submitted = self.service.submit(request, by=row.by, scheduled=True, shown=shown)
-        else:
+        if isinstance(found, Run):
             # Not submitted: if it ends just now, another would start that nobody was shown.
-            submitted = Submitted(found, attached=True)
-        run = submitted.run
-        again = row.begun is not None and run.by == row.by and run.created >= row.received
-        if submitted.attached and not again:
-            return Outcome(answers.attached(run, self.links.to_board(run.id)))
+            return self._attached(found)
+        preview = self.confirmer.preview(taken, request, found, approvers)
+        if preview is not None:
+            return preview
+        shown = found.digest if taken.confirmation is not None else None
+        service = self.service.because(row.cause)
+        submitted = service.submit(request, by=row.by, scheduled=True, shown=shown)
+        return (self._attached if submitted.attached else self._started)(submitted.run)
+
+    def _attached(self, run: Run) -> Outcome:
+        return Outcome(answers.attached(run, self.links.to_board(run.id)))
+
+    def _started(self, run: Run) -> Outcome:
+        approvers = self.roster.approvers()
         if approvers.eligible(run):
             return Outcome(run=run)
         return Outcome(answers.started_without_approvers(run, approvers), run)
@@ -297,9 +310,6 @@ class Worker:
         """Carry out a click on a button that acts on a run: a person who may type its verb may
         click it."""
         row, ask = taken.row, Ask(control.verb, (control.label,))
-        before = self._said_before(row, ask)
-        if before:
-            return Outcome(before)
         if taken.waited and _changes(ask):
             return self.confirmer.late(taken, f"{control.verb} {control.label}")
         try:
@@ -309,7 +319,7 @@ class Worker:
             answer = self.run_buttons.answer(row, control, self.roster.approvers())
             return Outcome(answer.reply, form=answer.form)
         except Refused as error:
-            self.service.refuse(row.by, control.what, error)
+            self._keep_refused(row, control.what, error)
             return Outcome(self._refused(row, error, refusals.NOTHING), done=False)
 
     def _click(self, taken: Taken) -> Outcome:
@@ -319,15 +329,12 @@ class Worker:
         clicked = decisions.read(row)
         if clicked is None:
             what = f"click on {str(row.body.get('action'))[:40]}"
-            self.service.refuse(row.by, what, Refused("This version has no such button."))
+            self._keep_refused(row, what, Refused("This version has no such button."))
             return Outcome(refusals.unknown_button(self._spelled(row)), done=False)
-        before = self.decisions.done_before(row, clicked)
-        if taken.waited and not before:
+        if taken.waited:
             return self.confirmer.late(taken, clicked.what)
         try:
-            if before:
-                said = ""  # whoever may not do it any more did it
-            elif clicked.action == AGAIN:
+            if clicked.action == AGAIN:
                 said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
                 said = self._unsure(row, clicked.what, clicked.by_outsiders)
@@ -337,7 +344,7 @@ class Worker:
             reply = named(answer.reply, people_of(self._unfinished()))
             return Outcome(reply, form=answer.form)
         except Refused as error:
-            self.service.refuse(row.by, clicked.what, error)
+            self._keep_refused(row, clicked.what, error)
             return Outcome(self._refused(row, error, refusals.NOTHING), done=False)
 
 

@@ -34,6 +34,11 @@ class Inbound:
     begun: float | None = None
     heard: float | None = None
 
+    @property
+    def cause(self) -> str:
+        """Cause of everything that this row changes, in the audit."""
+        return f"inbox:{self.id}"
+
 
 class Inbox:
     """The rows of what people did. Safe to share between threads."""

@@ -209,6 +209,7 @@ def event_body(event: Event, origin: float) -> Body:
         "vm": event.vm,
         "by": event.by,
         "text": event.text,
+        "cause": event.cause,
         "detail": dict(event.detail),
     }
 

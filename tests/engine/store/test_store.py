@@ -541,7 +541,7 @@ def test_a_vm_is_in_a_run_once(store, run):
 
 
 def filled(store: Store, count: int = 5) -> None:
-    with writing(store, NOW) as pen:
+    with writing(store, NOW, cause="tick") as pen:
         for number in range(1, count + 1):
             pen.event("refused", f"event {number}", by="@ann", detail={"n": number, "wo": "Köln"})
 
@@ -586,11 +586,31 @@ TAMPERED = {
         3,
     ),
     "inserted": (
-        "INSERT INTO events SELECT 6, at, kind, run, vm, by, text, detail, prev, 'x' "
+        "INSERT INTO events SELECT 6, at, kind, run, vm, by, text, detail, prev, 'x', cause "
         "FROM events WHERE seq = 5",
         6,
     ),
+    "cause": ("UPDATE events SET cause = 'inbox:1' WHERE seq = 3", 3),
+    "cause removed": ("UPDATE events SET cause = NULL WHERE seq = 4", 4),
 }
+
+
+def test_the_audit_of_a_database_from_before_there_were_causes_is_whole_and_goes_on(tmp_path):
+    path = tmp_path / "old.db"
+    with closing(Store(path, durable=False)) as old:
+        with writing(old, NOW) as pen:
+            pen.event("refused", "an event of a version that kept no causes", by="@ann")
+        with old.transaction() as db:
+            db.execute("DROP INDEX events_of_cause")
+            db.execute("ALTER TABLE events DROP COLUMN cause")
+            db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm007_causes'")
+
+    with closing(Store(path, durable=False)) as store:
+        with writing(store, NOW, cause="inbox:17") as pen:
+            pen.event("refused", "an event of this version", by="@ann")
+        assert events.verify(store) == 2
+        assert [e.seq for e in events.caused_by(store, "inbox:17")] == [2]
+        assert [e.cause for e in events.since(store)] == [None, "inbox:17"]
 
 
 @pytest.mark.parametrize("what", sorted(TAMPERED))

@@ -219,7 +219,12 @@ KEYS = {
     "violation": "t kind vm host",
 }
 #: What we say beyond the contract; adding is no breaking change, dropping is.
-ADDED = {"document": "audit", "move": "adopted sentence minutes", "approval": "break_glass review"}
+ADDED = {
+    "document": "audit",
+    "move": "adopted sentence minutes",
+    "approval": "break_glass review",
+    "event": "cause",
+}
 
 RULE = Acl("Allow", "Inbound", 10)
 NIC = Adapter("nic-1", "001DD8B71C00", "VM-Net-10", None, "LS-Main", 10, acls=(RULE,))

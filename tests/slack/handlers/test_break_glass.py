@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.kit.buttons import BREAK
+from engine.commands.steering import Steering
 from engine.model import ApprovalState
 from engine.store import events, queries
 from tests.slack.handlers.test_decisions import actions_of, button, refusals
@@ -202,7 +203,7 @@ def test_a_broken_glass_is_taken_back_by_whoever_may_decide_and_stays_told(make_
     night.reply_with("broke the glass", board)
     approval = queries.approval(night.store, 1)
 
-    steering = night.side.worker.decisions.steering
+    steering = Steering(night.service)
     made = steering.withdraw(1, by="@U0RAVI", approvers=frozenset({"@U0RAVI"}))
 
     assert made.accepted

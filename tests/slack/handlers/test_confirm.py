@@ -304,7 +304,7 @@ def test_a_start_that_was_interrupted_by_a_kill_starts_once(make_night):
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
     request = grammar.parse("host hv01 to hv02,hv03")
-    night.service.submit(request, by=row.by, scheduled=True)
+    night.service.because(row.cause).submit(request, by=row.by, scheduled=True)
 
     next_start(night)
 
@@ -450,7 +450,8 @@ def test_what_was_done_before_a_kill_and_a_long_night_is_not_asked_about(night):
     kept_waiting(night, lambda: night.say("pause R1"))
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
-    verbs.carry_out_verb(night.service, Ask("pause", ("R1",)), by=row.by, approvers=None)
+    service = night.service.because(row.cause)
+    verbs.carry_out_verb(service, Ask("pause", ("R1",)), by=row.by, approvers=None)
 
     next_start(night)
 

@@ -219,7 +219,8 @@ def test_a_click_that_was_carried_out_before_a_kill_is_not_told_that_it_came_lat
     night.side.tables.inbox.begin(row.id, night.clock.now())
     number, _, digest = row.body["value"].partition(".")
     people = frozenset({f"@{night.ravi}"})
-    night.service.decide(int(number), "approve", by=row.by, approvers=people, digest=digest)
+    service = night.service.because(row.cause)
+    service.decide(int(number), "approve", by=row.by, approvers=people, digest=digest)
 
     night.side = night.new_side()
     night.start()
@@ -535,8 +536,9 @@ def test_asking_again_that_was_carried_out_before_a_kill_is_not_done_or_refused_
     payload = night.slack.click_payload(night.mei, shown.ts, "again")
     night.side.stop()
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
-    night.side.tables.inbox.begin(night.side.tables.inbox.next_inbound().id, night.clock.now())
-    Steering(night.service).retry("R1", ["old-crm"], by=f"@{night.mei}")
+    row = night.side.tables.inbox.next_inbound()
+    night.side.tables.inbox.begin(row.id, night.clock.now())
+    Steering(night.service.because(row.cause)).retry("R1", ["old-crm"], by=f"@{night.mei}")
 
     night.side = night.new_side()
     night.start()

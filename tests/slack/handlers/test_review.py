@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.kit.buttons import BREAK, REVIEW
+from engine.commands.steering import Steering
 from engine.store import events, queries
 from engine.views.needs import needs
 from engine.views.report import document
@@ -251,7 +252,7 @@ def test_an_open_review_of_a_run_that_is_over_is_asked_about_on_three_days(broke
 
 def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
     night, board, told = broken
-    steering = night.side.worker.decisions.steering
+    steering = Steering(night.service)
     made = steering.withdraw(1, by="@U0RAVI", approvers=frozenset({"@U0RAVI"}), reason="no fire")
     assert made.accepted
     night.reply_with("Withdrawn by", board)

@@ -450,6 +450,7 @@ def test_what_was_carried_out_before_a_kill_is_answered_and_not_done_twice(
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
+    steering = Steering(night.service.because(row.cause))
     if verb == "retry":
         steering.retry("R1", ["erp01"], by=row.by)
     else:
