@@ -14,6 +14,7 @@ from bot.slack.handlers.verbs import DECISIONS
 from bot.slack.inbox import mentions
 from bot.slack.inbox.rows import COMMAND, LONGEST, SHORTCUT, Inbound
 from bot.slack.kit import refusals
+from bot.slack.kit.message_kinds import CARD, Key
 from bot.slack.kit.phrases import SPOKEN
 from bot.slack.messages.links import Links
 from bot.slack.outbox.rows import Tables
@@ -57,17 +58,12 @@ class Threads:
                 return run
         return None
 
-    def _run_of_key(self, key: str) -> Run | None:
-        """``board:R1`` and ``failure:R1:…`` name a run, ``card:A3`` and its copy ``card:A3@…`` a
-        question of one."""
-        word = key.partition("@")[0].split(":")[1] if ":" in key else ""
-        number = word[1:]
-        if not (number.isascii() and number.isdigit()):
-            return None
-        if word[0] == "A":
-            asked = queries.approval(self.store, int(number))
+    def _run_of_key(self, key: Key) -> Run | None:
+        """The run that a message is about: it names a run, or a question of one."""
+        if key.approval is not None:
+            asked = queries.approval(self.store, key.approval)
             return queries.run(self.store, asked.run) if asked else None
-        return queries.run(self.store, int(number)) if word[0] == "R" else None
+        return queries.run(self.store, key.run) if key.run is not None else None
 
     def _is_host(self, word: str) -> bool:
         unfinished = queries.runs(self.store, unfinished=True)
@@ -77,7 +73,7 @@ class Threads:
         """Answer with links to the cards of the questions that this may be about."""
         word = (text.split()[1:2] or [""])[0]
         asked = [a for a in queries.open_approvals(self.store) if _is_meant(a, word, run)]
-        links = [self.links.to(f"card:{a.label}", f"the card of {a.label}") for a in asked]
+        links = [self.links.to(Key(CARD, a.label), f"the card of {a.label}") for a in asked]
         return answers.on_the_card([link for link in links if link], SPOKEN)
 
 

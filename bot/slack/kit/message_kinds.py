@@ -1,28 +1,143 @@
-"""The kinds of messages, by their keys."""
+"""The kinds of messages, one row a kind, and the keys by which messages are known in rows."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-_AT = "@"
-
-
-def at(key: str, place: str) -> str:
-    """The key of the message of that key as it is said in another place than the run's thread."""
-    return f"{key}{_AT}{place}"
+FIRST, SECOND, LAST = 0, 1, 2
+"""Urgencies: the lowest number is sent first."""
 
 
-def place_of(key: str) -> str:
-    """The channel in which the message of that key stands; empty: in the run's own."""
-    return key.partition(_AT)[2]
+@dataclass(frozen=True)
+class Kind:
+    """A kind of message.
+
+    ``word``: how its keys begin. ``once``: said once, in the words of that moment, and never drawn
+    anew. ``paced``: drawn anew at most once in a board interval. ``starts``: it starts a thread,
+    where it stands; all others are said in the thread of one that does. ``broadcast``: shown in the
+    channel, too. ``in_direct``: shown in the conversation of a direct message, where nobody need
+    follow a thread. ``name`` and ``verb``: what it is called (``{about}``) where Slack takes it in
+    no way, and what shows the same. ``over``: what it says once its buttons apply no longer.
+    """
+
+    word: str
+    urgency: int
+    name: str = ""
+    verb: str = ""
+    over: str = ""
+    once: bool = False
+    paced: bool = False
+    starts: bool = False
+    broadcast: bool = False
+    in_direct: bool = True
 
 
-def copy_of(key: str) -> str:
-    """The key of the copy under which the message of that key is said; empty: it is a copy, or is
-    said in the run's own channel."""
-    what, _, about = key.partition(":")
-    place = place_of(key)
-    return at(f"card:{re.split('[:@]', about)[0]}", place) if place and what != "card" else ""
+BOARD = Kind("board", LAST, "its board", "status {run}", paced=True, starts=True)
+CARD = Kind("card", SECOND, "the card of {about}", "approvals", paced=True, in_direct=False)
+LIST = Kind("list", SECOND, "the VMs of {about}", "approvals", in_direct=False)
+REMIND = Kind("remind", FIRST, "a reminder of {about}", "approvals", once=True)
+ESCALATE = Kind("escalate", FIRST, "the call of the escalation for {about}", "approvals", once=True)
+GLASS = Kind("glass", FIRST, "that the glass was broken for {about}", "events {run}")
+LOOK = Kind("look", SECOND, "a reminder of the review of {about}", "approvals", once=True)
+REVIEW = Kind("review", SECOND, "the review of {about}", "events {run}")
+FAILURE = Kind(
+    "failure",
+    FIRST,
+    "what failed",
+    "status {run}",
+    over="No longer so since {date}; the board tells how it goes on.",
+)
+REPORT = Kind(
+    "report",
+    SECOND,
+    "its report",
+    "report {run}",
+    over="It went on {date}; another report follows.",
+    broadcast=True,
+)
+AWAY = Kind("away", SECOND, "what was missed", "list", starts=True)
+REPLY = Kind("reply", FIRST, "an answer", "help")
+FORM = Kind("form", FIRST, "a form", "help")
+
+KINDS: Mapping[str, Kind] = {
+    kind.word: kind
+    for kind in (
+        BOARD,
+        CARD,
+        LIST,
+        REMIND,
+        ESCALATE,
+        GLASS,
+        LOOK,
+        REVIEW,
+        FAILURE,
+        REPORT,
+        AWAY,
+        REPLY,
+        FORM,
+    )
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """Name of a message: its kind, what it is about (``R1``, ``A3``), what tells it from others
+    about the same (``part``; ``None``: nothing), and the channel, where that is not the run's."""
+
+    kind: Kind
+    about: str
+    part: str | None = None
+    place: str = ""
+
+    def __str__(self) -> str:
+        """The key as it stands in rows: ``failure:R1:5d41402a``, ``card:A3@D0123``."""
+        part = "" if self.part is None else f":{self.part}"
+        return f"{self.kind.word}:{self.about}{part}" + (f"@{self.place}" if self.place else "")
+
+    @classmethod
+    def read(cls, text: str) -> Key:
+        """The key that stands in a row; a kind that only another version knows is said plainly."""
+        name, _, place = text.partition("@")
+        word, _, rest = name.partition(":")
+        about, *parts = rest.split(":", 1)
+        kind = KINDS.get(word) or Kind(word, LAST, "a message of another version", "status {run}")
+        return cls(kind, about, parts[0] if parts else None, place)
+
+    def at(self, place: str) -> Key:
+        """The same said in another place than the run's thread."""
+        return replace(self, place=place)
+
+    @property
+    def copy(self) -> Key:
+        """The copy of the card in the place where this is said."""
+        return Key(CARD, self.about, place=self.place)
+
+    def parent(self, run: str) -> Key | None:
+        """The message in whose thread this is said, for a run (``R1``); ``None``: it starts one."""
+        if self.kind.starts or (self.place and self.kind is CARD):
+            return None
+        return self.copy if self.place else Key(BOARD, run)
+
+    @property
+    def is_broadcast(self) -> bool:
+        """True if it is shown outside of its thread, too."""
+        return self.kind.broadcast or (is_direct(self.place) and self.kind.in_direct)
+
+    @property
+    def run(self) -> int | None:
+        """Number of the run that it is about, if that is what it names."""
+        return self._number("R")
+
+    @property
+    def approval(self) -> int | None:
+        """Number of the approval that it is about, if that is what it names."""
+        return self._number("A")
+
+    def _number(self, letter: str) -> int | None:
+        number = self.about[1:]
+        numbered = self.about[:1] == letter and number.isascii() and number.isdigit()
+        return int(number) if numbered else None
 
 
 def is_direct(place: str) -> bool:
@@ -30,31 +145,7 @@ def is_direct(place: str) -> bool:
     return place.startswith("D")
 
 
-def stands_out(key: str) -> bool:
-    """Tell whether the message of this key is shown in the conversation, too, and not in a thread
-    alone."""
-    return is_direct(place_of(key)) and not key.startswith(("card:", "list:"))
-
-
-#: Names of messages by the beginning of their keys, and the verb that shows the same.
-NAMES = {
-    "board": ("its board", "status {run}"),
-    "card": ("the card of {about}", "approvals"),
-    "list": ("the VMs of {about}", "approvals"),
-    "remind": ("a reminder of {about}", "approvals"),
-    "escalate": ("the call of the escalation for {about}", "approvals"),
-    "glass": ("that the glass was broken for {about}", "events {run}"),
-    "look": ("a reminder of the review of {about}", "approvals"),
-    "review": ("the review of {about}", "events {run}"),
-    "report": ("its report", "report {run}"),
-}
-OTHER = ("what failed", "status {run}")
-
-#: Messages that are said once and never drawn anew.
-ONCE = ("remind:", "escalate:", "look:")
-
-
-def again(at: float | None) -> str:
-    """Suffix of the key of a failure or report that follows a person's retry or resume: a new
-    message, since somebody waits for it."""
-    return "" if at is None else f":{int(at)}"
+def again(at: float | None) -> str | None:
+    """Part of the key of a report that follows a person's retry or resume: a new message, since
+    somebody waits for it."""
+    return None if at is None else str(int(at))

@@ -15,6 +15,7 @@ from bot.slack.kit.blocks import (
     fit,
     fit_blocks,
 )
+from bot.slack.kit.message_kinds import Key
 from engine.language.vocabulary import VERBS
 from engine.model import (
     Run,
@@ -49,11 +50,16 @@ class Rendered:
 
 
 class Post(NamedTuple):
-    """A message under its key, and how urgent it is: the lowest number goes first."""
+    """A message under its key, and how urgent it is."""
 
-    key: str
+    key: Key
     content: Rendered
     urgency: int
+
+    @classmethod
+    def of(cls, key: Key, content: Rendered) -> Post:
+        """A message as urgent as its kind."""
+        return cls(key, content, key.kind.urgency)
 
 
 def rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bot.slack.kit import message_kinds
 from bot.slack.kit.blocks import actions, button, date, escape, section
 from bot.slack.kit.buttons import REVIEW, value_of
+from bot.slack.kit.message_kinds import GLASS, LOOK, Key
 from bot.slack.kit.phrases import Post, count, rendered, route
 from bot.slack.messages.card import Question
-from bot.slack.outbox.rows import FIRST, SECOND
 from bot.slack.people.approvers import Approvers
 from bot.slack.people.mentions import calls, mention, mentions
 from engine.model import Review, RunRecord
@@ -43,11 +44,11 @@ def announcement(
     if review.is_open:
         about = f"Say whether it was in order to break the glass for {review.label}"
         blocks.append(actions(button("Review…", REVIEW, value_of(approval), about=about)))
-    yield Post(f"glass:{approval.label}", rendered(text, blocks, approval.id, review.at), FIRST)
+    yield Post.of(Key(GLASS, approval.label), rendered(text, blocks, approval.id, review.at))
     if not review.is_open:
         called = "" if review.in_order else _called(settings, approvers)
         text = f"🔎 {called}{who} broke the glass for {review.label}. Review: {_verdict(review)}"
-        yield Post(f"review:{approval.label}", rendered(text, [section(text)]), SECOND)
+        yield Post.of(Key(message_kinds.REVIEW, approval.label), rendered(text, [section(text)]))
 
 
 def review_of(record: RunRecord, approval: int) -> Review | None:
@@ -68,12 +69,12 @@ def reminder(
         f"{review.label} {date(review.broken)}, and nobody has looked at that. "
         "Click Review… where it is told in this thread."
     )
-    yield Post(reminder_key(review, number), rendered(text, [section(text)]), SECOND)
+    yield Post.of(reminder_key(review, number), rendered(text, [section(text)]))
 
 
-def reminder_key(review: Review, number: int) -> str:
+def reminder_key(review: Review, number: int) -> Key:
     """Key of the reminder of that number."""
-    return f"look:{review.label}:{number}"
+    return Key(LOOK, review.label, str(number))
 
 
 def waiting(reviews: Sequence[Review]) -> str:

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 
 from bot.slack.kit.blocks import Block, context, fingerprint, fit_blocks
 from bot.slack.kit.buttons import AGAIN
-from bot.slack.kit.message_kinds import at, is_direct, place_of
+from bot.slack.kit.message_kinds import CARD, FIRST, SECOND, Key, is_direct
 from bot.slack.kit.phrases import Post, Rendered
 from bot.slack.messages.card import Question, card_view
-from bot.slack.outbox.rows import FIRST, SECOND, Tables
+from bot.slack.outbox.rows import Tables
 from bot.slack.people.approvers import Approvers
 from bot.slack.people.ids import slack_id
 from bot.slack.people.mentions import mention
@@ -31,10 +31,6 @@ from engine.settings import SlackSettings
 
 MOST = 10  # people who are written to directly
 ASKED_AGAIN = 15.0  # seconds of the wall before Slack is asked again what it did not answer
-
-
-def _prefix(approval: Approval) -> str:
-    return at(f"card:{approval.label}", "")
 
 
 class Copies:
@@ -53,7 +49,7 @@ class Copies:
         approvers: Approvers,
         users: Sequence[str],
         channel: str,
-        lists: Sequence[str] = (),
+        lists: Sequence[Key] = (),
     ) -> Iterator[Post]:
         """Key, content and urgency of every copy of the card that is in ``channel``: those that
         were posted, and those for ``users`` who do not see the card itself. A copy has buttons once
@@ -67,15 +63,15 @@ class Copies:
             return
         card, is_open = card_view(question, approvers), is_open and not question.record.run.over
         for place in places:
-            is_whole = all(self.tables.message(at(key, place)) is not None for key in lists)
+            is_whole = all(self.tables.message(key.at(place)) is not None for key in lists)
             shown = _copied(question, card, channel, is_whole)
-            yield Post(f"{_prefix(approval)}{place}", shown, SECOND if is_open else FIRST)
+            yield Post(Key(CARD, approval.label, place=place), shown, SECOND if is_open else FIRST)
 
     def posted_in(self, approval: Approval) -> list[str]:
         """The places in which a copy of the card stands by now, so that it can be spoken of."""
+        card = Key(CARD, approval.label)
         places = self._posted(approval)
-        prefix = _prefix(approval)
-        return [place for place in places if self.tables.message(f"{prefix}{place}") is not None]
+        return [place for place in places if self.tables.message(card.at(place)) is not None]
 
     def news_to(self, users: Sequence[str], place: str, channel: str) -> tuple[str, ...] | None:
         """People of ``users`` for whom a message in ``channel`` about a card is news in ``place``,
@@ -97,7 +93,7 @@ class Copies:
 
     def _posted(self, approval: Approval) -> list[str]:
         """The places in which a copy stands, or may."""
-        return [place_of(key) for key in self.tables.posted(_prefix(approval))]
+        return [key.place for key in self.tables.copies_of(Key(CARD, approval.label))]
 
     def _places(self, users: Sequence[str], channel: str) -> list[str]:
         """Places where people have to be asked who do not see the card itself."""

@@ -26,11 +26,11 @@ from engine.views.board import Stuck
 
 
 def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck]]:
-    """Groups of failures with one message each, by the name that their keys end with."""
+    """Groups of failures with one message each, by the part of their keys."""
     retried = {entry.move.vm_id: entry.move.retried for entry in record.moves}
     groups: dict[str, list[Stuck]] = {}
     for stuck in failed:
-        name = f"{cause(stuck)[:8]}{again(retried.get(stuck.vm_id))}"
+        name = ":".join(filter(None, (cause(stuck)[:8], again(retried.get(stuck.vm_id)))))
         groups.setdefault(name, []).append(stuck)
     return groups
 

@@ -6,6 +6,7 @@ address is asked for at a start.
 
 from __future__ import annotations
 
+from bot.slack.kit.message_kinds import BOARD, Key
 from bot.slack.outbox.rows import Sent, Tables
 from bot.slack.people.roster import Lookups
 from bot.slack.people.rows import HOME
@@ -25,7 +26,7 @@ class Links:
     def __init__(self, tables: Tables, lookups: Lookups) -> None:
         self.tables, self.lookups = tables, lookups
 
-    def to(self, key: str, words: str) -> str:
+    def to(self, key: Key, words: str) -> str:
         """A link to the message of that key; where the address is not known, its channel; empty
         where it does not stand in Slack."""
         message = self.tables.message(key)
@@ -38,4 +39,4 @@ class Links:
 
     def to_board(self, run: int) -> str:
         """A link to the board of a run; empty where Slack shows none."""
-        return self.to(f"board:R{run}", f"the board of R{run}")
+        return self.to(Key(BOARD, f"R{run}"), f"the board of R{run}")

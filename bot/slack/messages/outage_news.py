@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
+from bot.slack.kit.message_kinds import AWAY, Key
+from bot.slack.kit.phrases import Post
 from bot.slack.messages.board import away_view
 from bot.slack.messages.snapshot import see
 from bot.slack.outbox.outage import Outages
-from bot.slack.outbox.rows import SECOND, Tables, outbound
+from bot.slack.outbox.rows import Tables, outbound
 from engine.clock import Clock
 from engine.settings import Settings
 from engine.store import events
@@ -33,8 +35,8 @@ class OutageNews:
         with self.tables.store.transaction() as db:
             for channel, told in boards.items():
                 view = away_view(outage.since, outage.until, outage.error, told)
-                key = f"away:{int(outage.since)}:{channel}"
-                self.tables.put(db, outbound(key, channel, view, SECOND))
+                key = Key(AWAY, str(int(outage.since)), channel)
+                self.tables.put(db, outbound(Post.of(key, view), channel))
             self.outages.close(db)
         return bool(boards)
 

@@ -14,11 +14,10 @@ from dataclasses import replace
 
 from bot.pager import Pages
 from bot.slack.inbox.rows import Inbound
-from bot.slack.kit import message_kinds
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.loop import Loop
-from bot.slack.kit.message_kinds import ONCE
-from bot.slack.kit.phrases import Rendered
+from bot.slack.kit.message_kinds import BOARD, CARD, Key
+from bot.slack.kit.phrases import Post
 from bot.slack.kit.refusals import NOT_STARTED
 from bot.slack.messages import break_glass, expired_buttons, snapshot
 from bot.slack.messages.copies import Copies
@@ -156,12 +155,12 @@ class Publisher:
             gone = expired_buttons.strip_expired(
                 self.tables, db, run.id, messages, self.clock.now()
             )
-            changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
-            closed = [key for key, _, _ in gone if self.tables.may_stand(db, key)]
-            self.tables.unsay_others(db, run.id, [*(key for key, _, _ in messages), *closed])
+            changed = [self._put(db, watched, post) for post in (*messages, *gone)]
+            closed = [post.key for post in gone if self.tables.may_stand(db, post.key)]
+            self.tables.unsay_others(db, run.id, [*(post.key for post in messages), *closed])
             if run.over:
                 self.tables.runs.close(db, run.id)
-        if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
+        if run.state is RunState.SCHEDULED and self.tables.message(Key(BOARD, run.label)):
             self.service.activate(run.id)
             return self._publish(watched)
         return any([*changed, *paged])
@@ -182,7 +181,7 @@ class Publisher:
         if watched.since is None:
             self.tables.runs.waits_since(watched.run, now)
             return watched
-        if now - watched.since < BOARD_WAITS or self.tables.message(f"board:R{watched.run}"):
+        if now - watched.since < BOARD_WAITS or self.tables.message(Key(BOARD, f"R{watched.run}")):
             return watched
         error = f"{watched.trouble or 'no answer'} for {BOARD_WAITS / 60:.0f} min"
         self.tables.runs.unposted(watched.run, error)
@@ -202,9 +201,10 @@ class Publisher:
             return replace(watched, lost="")
         here = replace(watched, channel=place, lost="")
         here = replace(here, moved_from=watched.channel, moved_for=watched.lost)
-        stays = {f"card:{a.label}" for a in seen.record.approvals if a.decided is not None}
-        keys = [key for key, _, _ in self._of(seen, here).messages()]
-        anew = [key for key in keys if key not in stays and not message_kinds.place_of(key)]
+        decided = [a for a in seen.record.approvals if a.decided is not None]
+        stays = {Key(CARD, approval.label) for approval in decided}
+        keys = [post.key for post in self._of(seen, here).messages()]
+        anew = [key for key in keys if key not in stays and not key.place]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
         self.service.note(watched.run, moved_elsewhere(seen.record.run, watched, place))
@@ -214,19 +214,10 @@ class Publisher:
         about = (self.sources, self.settings.slack, seen, watched)
         return RunMessages(*about, self.approvers, self.clock.now())
 
-    def _put(
-        self, db: Database, watched: Watched, key: str, content: Rendered, priority: int
-    ) -> bool:
-        if key.startswith(ONCE) and self.tables.waits(db, key):
+    def _put(self, db: Database, watched: Watched, post: Post) -> bool:
+        if post.key.kind.once and self.tables.waits(db, post.key):
             return False  # it may be on its way: said once, in the words of that moment
-        elsewhere = message_kinds.place_of(key)
-        out = outbound(key, elsewhere or watched.channel, content, priority)
-        above = message_kinds.copy_of(key) if elsewhere else f"board:R{watched.run}"
-        parent = None if key.startswith("board:") else above or None
-        broadcast = key.startswith("report:") or message_kinds.stands_out(key)
-        return self.tables.put(
-            db, replace(out, run=watched.run, parent=parent, broadcast=broadcast)
-        )
+        return self.tables.put(db, outbound(post, watched.channel, watched.run))
 
     def _publish_rejected(self, watched: Watched, seen: Sight) -> bool:
         """Tell the requester, where they asked, that the run was rejected: nothing can be posted
@@ -237,8 +228,8 @@ class Publisher:
         with self.store.transaction() as db:
             text = not_posted(run, watched.channel, watched.error)
             self.tables.reply(db, asked, text)
-            if self.tables.may_stand(db, board[0]):
-                self._put(db, watched, *board)
+            if self.tables.may_stand(db, board.key):
+                self._put(db, watched, board)
             self.tables.runs.close(db, watched.run)
         return True
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.slack.kit.blocks import date, section
+from bot.slack.kit.message_kinds import ESCALATE, REMIND, Key
 from bot.slack.kit.phrases import Rendered, count, rendered, route
 from bot.slack.messages.card import Question
 from bot.slack.people.approvers import Approvers, nobody
@@ -30,7 +31,7 @@ class Due:
     """Message that is due now, under ``key``: to ``users``, who are mentioned as ``called`` where
     all are meant. ``do``: what they can do, in the thread of the run; empty: nothing."""
 
-    key: str
+    key: Key
     mark: str
     users: tuple[str, ...]
     called: str
@@ -61,7 +62,7 @@ def due(
     leads = [lead for lead in settings.reminders if left <= lead and stood >= min(lead, REST)]
     if able and leads:
         # Of several that are due only the last is said: the others came too late.
-        key = f"remind:{approval.label}:{min(leads):g}"
+        key = Key(REMIND, approval.label, f"{min(leads):g}")
         yield Due(key, "⏰", able, mentions(able), still, do)
     if asks_others(question, approvers, settings, now):
         helpless = is_helpless(question, approvers)
@@ -69,7 +70,7 @@ def due(
         said = f"{still} {why[0].upper()}{why[1:]}"
         called, others = calls(settings.escalation), approvers.stand_ins(run)
         do = do if approvers.others(run) else ""
-        yield Due(f"escalate:{approval.label}:", "📣", others, called, said, do)
+        yield Due(Key(ESCALATE, approval.label, ""), "📣", others, called, said, do)
 
 
 def asked(

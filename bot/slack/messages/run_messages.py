@@ -7,8 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bot.pager import Page
-from bot.slack.kit import message_kinds
-from bot.slack.kit.message_kinds import ONCE, again
+from bot.slack.kit.message_kinds import (
+    BOARD,
+    CARD,
+    FAILURE,
+    FIRST,
+    LIST,
+    REPORT,
+    SECOND,
+    Key,
+    again,
+)
 from bot.slack.kit.phrases import SPOKEN, Post
 from bot.slack.messages import break_glass, controls, pages, reminders
 from bot.slack.messages.board import board_view, moved_here
@@ -17,7 +26,7 @@ from bot.slack.messages.copies import Copies
 from bot.slack.messages.failures import by_cause, failure_view
 from bot.slack.messages.report import report_view
 from bot.slack.messages.snapshot import Decided, Sight, decided, people_in, report_lines
-from bot.slack.outbox.rows import FIRST, LAST, SECOND, Tables
+from bot.slack.outbox.rows import Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.people.approvers import Approvers
 from engine.model import Approval, ApprovalState
@@ -58,9 +67,8 @@ class RunMessages:
         command, watched, store = self.slack.command, self.watched, self.sources.tables.store
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
         shown = board_view(board, self.approvers, command, moved)
-        yield Post(
-            f"board:{run.label}", controls.with_buttons(shown, controls.on_board(record)), LAST
-        )
+        shown = controls.with_buttons(shown, controls.on_board(record))
+        yield Post.of(Key(BOARD, run.label), shown)
         for approval in record.approvals:
             question = self._question(approval)
             lists = self._lists(question)
@@ -68,20 +76,20 @@ class RunMessages:
             if any(self.sources.tables.message(key) is None for key, _, _ in lists):
                 continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
-            yield Post(f"card:{approval.label}", card_view(question, self.approvers), urgency)
+            yield Post(Key(CARD, approval.label), card_view(question, self.approvers), urgency)
             yield from self._copies(question, lists)
             yield from self._again(question)
             yield from self._broken(question)
         for name, stuck in by_cause(board.failed, record).items():
             told = failure_view(run, stuck, self.approvers, SPOKEN)
             told = controls.with_buttons(told, controls.on_failure(record, name, stuck))
-            yield Post(f"failure:{run.label}:{name}", told, FIRST)
+            yield Post.of(Key(FAILURE, run.label, name), told)
         if run.over:
             lines = report_lines(store, record, self.now)
             people = people_in(store, record)
             last = report_view(record, lines, events.head(store), command, people)
             last = controls.with_buttons(last, controls.on_report(record))
-            yield Post(f"report:{run.label}{again(run.resumed)}", last, SECOND)
+            yield Post.of(Key(REPORT, run.label, again(run.resumed)), last)
 
     def _question(self, approval: Approval) -> Question:
         past, glass = self.sources.past(approval), self.slack.break_glass
@@ -95,7 +103,7 @@ class RunMessages:
         if approval.state is not ApprovalState.REQUESTED or question.record.run.over:
             return []
         parts = list_views(question, self.approvers)
-        return [Post(f"list:{approval.label}:{n}", part, SECOND) for n, part in enumerate(parts)]
+        return [Post.of(Key(LIST, approval.label, str(n)), part) for n, part in enumerate(parts)]
 
     def _copies(self, question: Question, lists: Sequence[Post]) -> Iterator[Post]:
         """The copies of a card, and under each what the card cannot name."""
@@ -105,22 +113,20 @@ class RunMessages:
             question, self.approvers, users, self.watched.channel, keys
         )
         for place in self.sources.copies.posted_in(question.approval) if lists else ():
-            yield from (
-                Post(message_kinds.at(key, place), part, urgency) for key, part, urgency in lists
-            )
+            yield from (Post(key.at(place), part, urgency) for key, part, urgency in lists)
 
     def _again(self, question: Question) -> Iterator[Post]:
         """Reminders and the escalation: once each in each place, so what was put before is left as
         it is; and under the card that they are about, though they are more urgent. Where Slack does
         not take the card itself, they alone say that something is asked."""
-        card = f"card:{question.approval.label}"
+        card = Key(CARD, question.approval.label)
         if self.sources.tables.message(card) is None and not self.sources.tables.gave_up(card):
             return
         for due in reminders.due(question, self.approvers, self.slack, self.now):
             if self.sources.tables.message(due.key) is None:
-                yield Post(due.key, due.in_thread(), FIRST)
+                yield Post.of(due.key, due.in_thread())
             for place in self.sources.copies.posted_in(question.approval):
-                key = message_kinds.at(due.key, place)
+                key = due.key.at(place)
                 if self.sources.tables.message(key) is not None:
                     continue
                 users = self.sources.copies.news_to(due.users, place, self.watched.channel)
@@ -134,8 +140,8 @@ class RunMessages:
         said = [*break_glass.announcement(*about), *break_glass.reminder(*about, self.now)]
         places = self.sources.copies.posted_in(question.approval) if said else []
         for key, content, urgency in said:
-            for here in (key, *(message_kinds.at(key, place) for place in places)):
-                if not key.startswith(ONCE) or self.sources.tables.message(here) is None:
+            for here in (key, *(key.at(place) for place in places)):
+                if not key.kind.once or self.sources.tables.message(here) is None:
                     yield Post(here, content, urgency)
 
     def due_pages(self) -> Iterator[Page]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 
 from bot.slack.kit.blocks import TEXT, fit
 from bot.slack.kit.buttons import APPROVE
-from bot.slack.kit.message_kinds import NAMES, OTHER, place_of
 from bot.slack.kit.phrases import SPOKEN
 from bot.slack.outbox.rows import Outbound
 
@@ -51,7 +50,7 @@ def _hint(out: Outbound, command: str) -> str:
     pressed = [str(one.get("action_id")) for one in _elements(out)]
     if not pressed:
         return ""
-    label = out.key.partition(":")[2].partition("@")[0]
+    label = out.name.about
     if APPROVE in pressed:
         return (
             f"Slack did not take the buttons. Type in a channel: {command} approve {label} or "
@@ -70,12 +69,10 @@ def _elements(out: Outbound) -> Iterator[dict[str, object]]:
 
 def given_up(out: Outbound, code: str) -> str:
     """Sentence for the audit: what is not told in Slack, and where it can be read."""
-    run = f"R{out.run}"
-    kind, _, about = out.key.partition(":")
-    what, verb = NAMES.get(kind, OTHER)
-    what = what.format(about=about.partition("@")[0].split(":")[0])
-    where = f" in {place_of(out.key)}" if place_of(out.key) else ""
+    run, key = f"R{out.run}", out.name
+    what = key.kind.name.format(about=key.about)
+    where = f" in {key.place}" if key.place else ""
     return (
         f"{run}: Slack took {what}{where} neither with blocks nor in words alone ({code}); "
-        f"read it with: {verb.format(run=run)}"
+        f"read it with: {key.kind.verb.format(run=run)}"
     )

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.slack.outbox.rows import FIRST, Outbound
+from bot.slack.kit.message_kinds import FIRST
+from bot.slack.outbox.rows import Outbound
 
 KEPT = 0.3  # of every budget, for what is urgent
 LONGEST_SILENCE = 60.0
@@ -98,7 +99,7 @@ class RateLimits:
     def sent(self, out: Outbound, now: float) -> None:
         """Note that Slack took a message."""
         self._not_before.pop(_tried(out), None)
-        if out.key.startswith(("board:", "card:")):
+        if out.name.kind.paced:
             self._not_before[("paced", out.key)] = now + self.rhythm.board
 
     def limited(self, method: str, out: Outbound, until: float) -> None:

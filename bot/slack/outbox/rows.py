@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 
 from bot.slack.inbox.rows import Inbound, Inbox
 from bot.slack.kit.blocks import fingerprint
-from bot.slack.kit.phrases import Rendered
+from bot.slack.kit.message_kinds import FIRST, FORM, LAST, REPLY, Key
+from bot.slack.kit.phrases import Post
 from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.schema import create_tables
 from engine.store.database import Database, Row
 from engine.store.store import Store
 
-FIRST, SECOND, LAST = 0, 1, 2
 _LIVES = "(o.refused IS NULL OR o.refused <> o.fingerprint)"
 
 
@@ -50,6 +50,11 @@ class Outbound:
     tried_as: str = ""
     as_plain_text: bool = False
 
+    @property
+    def name(self) -> Key:
+        """Its key as a value."""
+        return Key.read(self.key)
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -62,16 +67,20 @@ class Sent:
     fingerprint: str
 
 
-def outbound(key: str, channel: str, content: Rendered, priority: int) -> Outbound:
-    """A message that is to be posted in a channel, or kept up to date there."""
+def outbound(post: Post, channel: str, run: int | None = None) -> Outbound:
+    """A message to be posted, or kept up to date: in its own place, else in this channel."""
+    parent = post.key.parent(f"R{run}") if run is not None else None
     return Outbound(
-        key=key,
+        key=str(post.key),
         kind="message",
-        channel=channel,
-        text=content.text,
-        blocks=content.blocks,
-        fingerprint=content.fingerprint,
-        priority=priority,
+        channel=post.key.place or channel,
+        text=post.content.text,
+        blocks=post.content.blocks,
+        fingerprint=post.content.fingerprint,
+        run=run,
+        parent=None if parent is None else str(parent),
+        broadcast=post.key.is_broadcast,
+        priority=post.urgency,
     )
 
 
@@ -133,7 +142,7 @@ class Tables:
         self.put(
             db,
             Outbound(
-                key=f"reply:{row.id}",
+                key=str(Key(REPLY, str(row.id))),
                 kind="reply",
                 channel=row.channel,
                 text=text,
@@ -153,7 +162,7 @@ class Tables:
         self.put(
             db,
             Outbound(
-                key=f"form:{row.id}",
+                key=str(Key(FORM, str(row.id))),
                 kind="form",
                 channel=row.channel,
                 text=str(row.body.get("trigger") or ""),
@@ -173,7 +182,7 @@ class Tables:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             self.reply(db, clicked, text)
 
-    def unsay_others(self, db: Database, run: int, keys: Iterable[str]) -> None:
+    def unsay_others(self, db: Database, run: int, keys: Iterable[Key]) -> None:
         """Drop queued messages about this run that have none of these keys: their subject is over,
         or asked elsewhere. Posted messages are left alone."""
         queued = db.query(
@@ -181,7 +190,7 @@ class Tables:
             " AND key NOT IN (SELECT key FROM slack_messages)",
             [run],
         )
-        for key in {row["key"] for row in queued} - {*keys}:
+        for key in {row["key"] for row in queued} - {*map(str, keys)}:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [key])
 
     def outbound(self) -> tuple[Outbound, ...]:
@@ -218,16 +227,16 @@ class Tables:
             )
             return tried == 1
 
-    def waits(self, db: Database, key: str) -> bool:
+    def waits(self, db: Database, key: Key) -> bool:
         """Tell whether a message of this key is in the outbox."""
-        return bool(db.query("SELECT key FROM slack_outbox WHERE key = ?", [key]))
+        return bool(db.query("SELECT key FROM slack_outbox WHERE key = ?", [str(key)]))
 
-    def may_stand(self, db: Database, key: str) -> bool:
+    def may_stand(self, db: Database, key: Key) -> bool:
         """Tell whether this message is posted, or was tried with an unknown result."""
         found = db.query(
             "SELECT key FROM slack_messages WHERE key = ? UNION ALL"
             " SELECT key FROM slack_outbox WHERE key = ? AND tried IS NOT NULL",
-            [key, key],
+            [str(key)] * 2,
         )
         return bool(found)
 
@@ -248,10 +257,10 @@ class Tables:
         not sent. A newer version is sent."""
         self._mark("refused", out)
 
-    def gave_up(self, key: str) -> bool:
+    def gave_up(self, key: Key) -> bool:
         """Tell whether Slack takes this message in no way."""
         query = "SELECT key FROM slack_outbox WHERE key = ? AND refused = fingerprint"
-        return bool(self.store.query(query, [key]))
+        return bool(self.store.query(query, [str(key)]))
 
     def _mark(self, column: str, out: Outbound) -> None:
         with self.store.transaction() as db:
@@ -260,10 +269,10 @@ class Tables:
                 [out.key, out.fingerprint],
             )
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: Key) -> None:
         """Forget a message that is not posted any more: its next version is a new message."""
         with self.store.transaction() as db:
-            db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
+            db.execute("DELETE FROM slack_messages WHERE key = ?", [str(key)])
 
     def posted_as(self, out: Outbound, message: Sent) -> None:
         """Note that a message is posted. A newer version that was put meanwhile stays in the
@@ -288,22 +297,24 @@ class Tables:
         with self.store.transaction() as db:
             _drop(db, out.key, out.fingerprint)
 
-    def message(self, key: str) -> Sent | None:
+    def message(self, key: Key) -> Sent | None:
         """Posted message of this key, if it was posted."""
-        rows = self.store.query("SELECT * FROM slack_messages WHERE key = ?", [key])
+        rows = self.store.query("SELECT * FROM slack_messages WHERE key = ?", [str(key)])
         return Sent(**rows[0]) if rows else None
 
-    def key_at(self, channel: str, ts: str) -> str | None:
+    def key_at(self, channel: str, ts: str) -> Key | None:
         """Key of the message that is posted at this place, if it is ours."""
         query = "SELECT key FROM slack_messages WHERE channel = ? AND ts = ?"
-        return next((row["key"] for row in self.store.query(query, [channel, ts])), None)
+        rows = self.store.query(query, [channel, ts])
+        return next((Key.read(row["key"]) for row in rows), None)
 
-    def posted(self, prefix: str) -> tuple[str, ...]:
-        """Keys with this prefix whose messages are posted in Slack, or may be."""
+    def copies_of(self, key: Key) -> tuple[Key, ...]:
+        """Keys of the copies of a message in other places that are posted, or may be."""
+        prefix = f"{key}@"
         stand = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ?"
         may = "SELECT key FROM slack_outbox WHERE substr(key, 1, ?) = ? AND tried IS NOT NULL"
         rows = self.store.query(f"{stand} UNION {may} ORDER BY key", [len(prefix), prefix] * 2)
-        return tuple(row["key"] for row in rows)
+        return tuple(Key.read(row["key"]) for row in rows)
 
     # --- cursors ----------------------------------------------------------------------------
 
@@ -319,20 +330,20 @@ class Tables:
 
     # --- messages with buttons ----------------------------------------------------------------
 
-    def with_buttons(self, db: Database, run: int) -> dict[str, tuple[str, str]]:
+    def with_buttons(self, db: Database, run: int) -> dict[Key, tuple[str, str]]:
         """Messages of a run that have buttons: by key, the text and the blocks (JSON) that each has
         without them."""
         rows = db.query("SELECT key, text, blocks FROM slack_buttons WHERE run = ?", [run])
-        return {row["key"]: (row["text"], row["blocks"]) for row in rows}
+        return {Key.read(row["key"]): (row["text"], row["blocks"]) for row in rows}
 
-    def keep_buttons(self, db: Database, run: int, key: str, text: str, blocks: str) -> None:
+    def keep_buttons(self, db: Database, run: int, key: Key, text: str, blocks: str) -> None:
         """Note that a message has buttons, and what it says without them."""
-        row = {"key": key, "run": run, "text": text, "blocks": blocks}
+        row = {"key": str(key), "run": run, "text": text, "blocks": blocks}
         db.upsert("slack_buttons", row, "key")
 
-    def drop_buttons(self, db: Database, key: str) -> None:
+    def drop_buttons(self, db: Database, key: Key) -> None:
         """Note that a message has no buttons any more."""
-        db.execute("DELETE FROM slack_buttons WHERE key = ?", [key])
+        db.execute("DELETE FROM slack_buttons WHERE key = ?", [str(key)])
 
 
 def _drop(db: Database, key: str, version: str) -> None:

@@ -23,11 +23,12 @@ from collections.abc import Callable
 
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.loop import Loop
+from bot.slack.kit.message_kinds import BOARD, SECOND, Key
 from bot.slack.kit.refusals import NOTHING
 from bot.slack.outbox import plain_text
 from bot.slack.outbox.outage import Outages
 from bot.slack.outbox.rate_limits import LONGEST_SILENCE, RateLimits, Rhythm
-from bot.slack.outbox.rows import SECOND, Outbound, Sent, Tables
+from bot.slack.outbox.rows import Outbound, Sent, Tables
 from bot.slack.people.roster import Lookups
 from bot.slack.web_api.client import SlackApi
 from bot.slack.web_api.errors import AUTH, SlackLater, SlackNever, SlackTrouble
@@ -182,7 +183,7 @@ class Outbox:
         return Sent(out.key, channel, ts, thread, out.fingerprint)
 
     def _parent(self, out: Outbound) -> Sent | None:
-        return self.tables.message(out.parent) if out.parent else None
+        return self.tables.message(Key.read(out.parent)) if out.parent else None
 
     def _place(self, out: Outbound, sent: Sent | None) -> str:
         """The channel in which it stands or will stand; a person's is only known by then."""
@@ -264,7 +265,7 @@ class Outbox:
 
     def _later(self, method: str, out: Outbound, later: SlackLater) -> None:
         wait = self._next_try(out)
-        if out.key.startswith("board:") and out.run is not None:
+        if out.name.kind is BOARD and out.run is not None:
             self.tables.runs.trouble(out.run, later.code)
         if out.kind == "reply" and self._tries[out.key] >= REPLY_TRIES:
             log.warning("%s could not be told: %s", out.recipient, later.code)
@@ -313,7 +314,7 @@ class Outbox:
         if out.kind == "reply" or alone:
             self.tables.done(out)
             return
-        if out.run is not None and out.key == f"board:R{out.run}" and self._not_begun(out.run):
+        if out.run is not None and out.name.kind is BOARD and self._not_begun(out.run):
             self.tables.runs.unposted(out.run, never.code)
             self.after(out.run)
             return
@@ -362,7 +363,7 @@ class Outbox:
             self.pace.failed(out, last + UNEDITABLE)
             return
         self._reposted[out.key] = now
-        self.tables.forget(out.key)
+        self.tables.forget(out.name)
 
     def _rehang(self, out: Outbound) -> bool:
         """Post the thread's first message anew, because somebody deleted it; this message follows.
@@ -371,7 +372,7 @@ class Outbox:
         if now - self._reposted.get(parent, -UNEDITABLE) < UNEDITABLE:
             return False
         self._reposted[parent] = now
-        self.tables.forget(parent)
+        self.tables.forget(Key.read(parent))
         if out.run is not None:
             self.tables.runs.watch_again(out.run)
         self.after(out.run)

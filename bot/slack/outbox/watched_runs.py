@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bot.slack.kit.message_kinds import Key
 from engine.store.database import Database
 from engine.store.store import Store
 
@@ -119,7 +120,7 @@ class WatchedRuns:
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET lost = '' WHERE run = ?", [run])
 
-    def move(self, db: Database, watched: Watched, channel: str, keys: Iterable[str]) -> None:
+    def move(self, db: Database, watched: Watched, channel: str, keys: Iterable[Key]) -> None:
         """Tell about this run in another channel; the messages with these keys begin anew there."""
         db.execute(
             "UPDATE slack_runs SET channel = ?, lost = '', moved_from = ?, moved_for = ?"
@@ -127,7 +128,7 @@ class WatchedRuns:
             [channel, watched.channel, watched.lost, watched.run],
         )
         for key in keys:
-            db.execute("DELETE FROM slack_messages WHERE key = ?", [key])
+            db.execute("DELETE FROM slack_messages WHERE key = ?", [str(key)])
         db.execute(
             "UPDATE slack_outbox SET channel = ?, tried = NULL, tried_as = NULL"
             " WHERE run = ? AND channel = ? AND kind = 'message'",

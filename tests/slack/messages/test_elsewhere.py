@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.kit.buttons import BREAK, WITHDRAW
+from bot.slack.kit.message_kinds import SECOND
 from bot.slack.messages.snapshot import see
-from bot.slack.outbox.rows import SECOND, Outbound
+from bot.slack.outbox.rows import Outbound
 from engine.model import RunState
 from engine.store import queries
 from tests.slack.handlers.test_break_glass import fill, open_form

@@ -8,9 +8,10 @@ from time import monotonic
 
 from slack_bolt import BoltRequest
 
+from bot.slack.kit.message_kinds import FIRST, SECOND
 from bot.slack.messages.publisher import CURSOR
 from bot.slack.outbox.rate_limits import RateLimits, Rhythm
-from bot.slack.outbox.rows import FIRST, SECOND, Outbound, Tables
+from bot.slack.outbox.rows import Outbound, Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.schema import migrations
 from bot.slack.web_api.reply_urls import REPLIES

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bot.slack.kit.message_kinds import FIRST, LAST
 from bot.slack.outbox.outage import WORTH_TELLING
 from bot.slack.outbox.rate_limits import RATES, Rate, RateLimits, Rhythm
-from bot.slack.outbox.rows import FIRST, LAST, Outbound
+from bot.slack.outbox.rows import Outbound
 from engine.model import RunState
 from engine.store import events, queries
 from tests.slack.conftest import HURRIED
