@@ -1,4 +1,4 @@
-"""Answers the verbs that are typed: those that only look, and those that change something.
+"""Answers to verbs that are typed: those that only look, and those that change something.
 
 A verb that had begun when the bot was killed is not carried out a second time where the audit
 shows that it was: one person's rows are worked off one by one, so what this person did since the

@@ -158,7 +158,7 @@ class Publisher:
             )
             changed = [self._put(db, watched, *message) for message in (*messages, *gone)]
             closed = [key for key, _, _ in gone if self.tables.may_stand(db, key)]
-            self.tables.unsay_others(db, run.id, [*(key for key, _, _ in messages), *closed])
+            self.tables.withdraw_others(db, run.id, [*(key for key, _, _ in messages), *closed])
             if run.over:
                 self.tables.runs.close(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(f"board:{run.label}"):
