@@ -19,7 +19,7 @@ from engine.errors import StoreBusy, StoreConflict, StoreCorrupt, StoreError, St
 Row = dict[str, Any]
 
 #: SQLite's primary result codes (sqlite.org/rescode.html) whose cause lies outside VMFerry.
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNWRITABLE = frozenset(
     {
