@@ -72,7 +72,7 @@ class Pages:
         now = self.wall.now()
         rows = self.store.query(
             "SELECT key, body, tries, CASE WHEN due > ? THEN ? ELSE due END AS due"
-            " FROM slack_pages WHERE done IS NULL ORDER BY 4, key LIMIT 1",
+            " FROM slack_pages WHERE done IS NULL ORDER BY 4, slack_pages.due, key LIMIT 1",
             [now + LONGEST, now],
         )
         return next(((r["key"], r["body"], r["due"], r["tries"]) for r in rows), None)

@@ -43,7 +43,7 @@ class SlackSide:
         rhythm: Rhythm | None = None,
         wall: Clock | None = None,
     ) -> None:
-        wall, pace = wall or SystemClock(), rhythm or Rhythm()
+        wall, rhythm = wall or SystemClock(), rhythm or Rhythm()
         self._wall = wall
         urls = ReplyUrls()
         slack = settings.slack
@@ -52,14 +52,14 @@ class SlackSide:
         client = web_client(bot_token, url)
         self.tables = Tables(store)
         callbacks = (self._posted, service.note, slack.command)
-        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, pace, *callbacks)
+        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, rhythm, *callbacks)
         self.publisher = Publisher(
-            self.tables, service, settings, clock, wall, pace, self._published
+            self.tables, service, settings, clock, wall, rhythm, self._published
         )
         url_of_pager = slack.pager_url.get_secret_value()
-        self.pager = Pager(self.publisher.pages, url_of_pager, pace.again)
+        self.pager = Pager(self.publisher.pages, url_of_pager, rhythm.again)
         self.worker = Worker(
-            self.tables, service, settings, clock, self._worked, wall, pace.patience
+            self.tables, service, settings, clock, self._worked, wall, rhythm.patience
         )
         listeners = Listeners(
             self.tables.inbox, urls, clock, slack.command, self.worker.loop.knock, wall

@@ -1,1 +1,1 @@
-"""One step of the engine: look, plan, call, write; and the bell that rings for it."""
+"""One step of the engine: look, plan, write, call; and the bell that rings for it."""

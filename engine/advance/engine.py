@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from engine.advance.calls import CallAnswer, in_order, make_all
-from engine.advance.row_steps import write_note
+from engine.advance.row_steps import write_row_step
 from engine.clock import Clock
 from engine.errors import (
     Overtaken,
@@ -268,7 +268,7 @@ class Engine:
             pen.keep_fleet(fleet)
             for step in steps:
                 if not is_call(step):
-                    write_note(pen, step, runs)
+                    write_row_step(pen, step, runs)
             return [_open(pen, call) for call in calls]
 
     def _write_answer(

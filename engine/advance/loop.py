@@ -17,7 +17,14 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from engine.advance.engine import Advanced, Engine
 from engine.clock import Clock
-from engine.errors import Fenced, StoreError, VmmError, VmmUnavailable
+from engine.errors import (
+    Fenced,
+    StoreBusy,
+    StoreCorrupt,
+    StoreUnwritable,
+    VmmError,
+    VmmUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +103,8 @@ class Loop:
             self.last = self.engine.advance()
         except Fenced:
             raise
-        except StoreError as closed:
+        except (StoreBusy, StoreUnwritable, StoreCorrupt) as closed:
+            # What befell the file is no bug: a sentence, no traceback. A conflict of rows is one.
             log.error("%s", closed)
             self.health = str(closed)
             return

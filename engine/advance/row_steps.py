@@ -1,4 +1,4 @@
-"""Writer of a plan's notes: each step that only changes rows, as deeds of one pen."""
+"""Steps of a plan that only change rows, each written by one pen."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from engine.policy.steps import (
     Return,
     SeeEmpty,
     SeePower,
+    SetRunState,
     Step,
-    TurnRun,
     Unhold,
 )
 from engine.store.pen import Pen
 
 
-def write_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
-    """Write one note. ``runs`` are the records that the plan was made of."""
+def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
+    """Write one step. ``runs`` are the records that the plan was made of."""
     match step:
         case Adopt():
             pen.open_move(step.run, step.vm, step.source, adopted=True)
@@ -71,7 +71,7 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
             pen.note_quiet(step.run, step.at)
         case ComeBack():
             pen.note_back(step.run, step.gap)
-        case TurnRun():
+        case SetRunState():
             pen.set_run_state(runs[step.run].run, step.state, step.text)
         case _:
             raise TypeError(f"{type(step).__name__} is not a note")

@@ -14,8 +14,8 @@ from engine.store import queries
 
 @dataclass(frozen=True)
 class Reviewed:
-    """Result of a review. ``code``: ``ok``, or one of ``policy.review.ANSWERS``; only ``ok``
-    changed anything. ``review`` is as it stands now."""
+    """Result of a review. ``code``: ``ok``, or one of ``policy.approvals.review.ANSWERS``; only
+    ``ok`` changed anything. ``review`` is as it stands now."""
 
     code: str
     review: Review | None = None

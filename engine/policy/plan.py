@@ -24,7 +24,7 @@ from engine.policy.approvals import approval
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging import arrival
 from engine.policy.ladders import moving, pending, restoring
-from engine.policy.plan_builder import Draft
+from engine.policy.plan_builder import PlanBuilder
 from engine.policy.runs import ending, gap
 from engine.policy.runs.adoption import newcomers
 from engine.policy.starts.breakers import breakers
@@ -39,8 +39,8 @@ from engine.policy.steps import (
     Plan,
     ReadNetworks,
     SeePower,
+    SetRunState,
     Step,
-    TurnRun,
     Unhold,
 )
 from engine.policy.verdict import Verdict, View
@@ -62,7 +62,7 @@ def plan(
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)
     doubts = [a for a in facts.lost if arrival.is_in_doubt(a, fleet)]
-    draft = Draft(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
+    builder = PlanBuilder(steps=[*steps, *(LetGo(a) for a in facts.lost if a not in doubts)])
     doubted = {a.vm_id: a.run for a in doubts} | {d.vm_id: d.run for d in facts.unknown}
     owners = _owners(living)
     broken: dict[float, Breakers] = {}
@@ -72,18 +72,18 @@ def plan(
         if since not in broken:
             broken[since] = breakers(living, now, rules, since)
         ground = _Ground(fleet, now, rules, facts, broken[since], owners, doubted)
-        climbed = _climb(record, ground, draft)
-        if _goes_on(record, climbed, draft):
+        climbed = _climb(record, ground, builder)
+        if _goes_on(record, climbed, builder):
             ready.extend(climbed)
-    draft.steps = _in_bulk(draft.steps)
-    draft.steps.extend(_check_rights(living, fleet, now, rules, facts))
-    assign_slots(living, ready, fleet, rules, doubts, draft)
+    builder.steps = _in_bulk(builder.steps)
+    builder.steps.extend(_check_rights(living, fleet, now, rules, facts))
+    assign_slots(living, ready, fleet, rules, doubts, builder)
     for record in living:
-        settled = ending.judge(record, fleet, now, rules, draft.steps)
-        draft.steps.extend(settled.steps)
-        draft.refresh.update(settled.refresh)
-        draft.look_at(settled.due)
-    return Plan(tuple(draft.steps), tuple(sorted(draft.refresh)), draft.due)
+        settled = ending.judge(record, fleet, now, rules, builder.steps)
+        builder.steps.extend(settled.steps)
+        builder.refresh.update(settled.refresh)
+        builder.look_at(settled.due)
+    return Plan(tuple(builder.steps), tuple(sorted(builder.refresh)), builder.due)
 
 
 def _check_rights(
@@ -119,28 +119,28 @@ class _Ground:
     known: dict[object, Any] = field(default_factory=dict)
 
 
-def _goes_on(record: RunRecord, ready: Sequence[Ready], draft: Draft) -> bool:
+def _goes_on(record: RunRecord, ready: Sequence[Ready], builder: PlanBuilder) -> bool:
     """Tell whether the ready moves of this run may be started. They may not if the run stops at a
     failure, or if no destination is left open: then the run is paused."""
     run = record.run
-    if _is_failing(record, draft):
+    if _is_failing(record, builder):
         return False
     flying = any(entry.move.state is MoveState.MOVING for entry in record.moves)
-    why = draft.given_up.get(run.id)
+    why = builder.given_up.get(run.id)
     if why and not ready and not flying and run.state is RunState.ACTIVE:
         text = f"{run.label} is paused: {why}. Mend that, then: resume {run.label}"
-        draft.steps.append(TurnRun(run.id, RunState.PAUSED, text))
+        builder.steps.append(SetRunState(run.id, RunState.PAUSED, text))
         return False
     return True
 
 
-def _is_failing(record: RunRecord, draft: Draft) -> bool:
+def _is_failing(record: RunRecord, builder: PlanBuilder) -> bool:
     """Tell whether the request forbids further starts because of a failure, earlier or in this
-    draft."""
+    plan."""
     if not record.run.options.stop_on_failure:
         return False
     ids = {entry.move.id for entry in record.moves}
-    ends = [s.state for s in draft.steps if isinstance(s, Finish) and s.move.id in ids]
+    ends = [s.state for s in builder.steps if isinstance(s, Finish) and s.move.id in ids]
     return bool(ending.BAD & {*ends, *(entry.move.state for entry in record.moves)})
 
 
@@ -156,12 +156,12 @@ def _owners(living: Sequence[RunRecord]) -> dict[str, int]:
     return owners
 
 
-def _climb(record: RunRecord, ground: _Ground, draft: Draft) -> list[Ready]:
+def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Ready]:
     """Every move of one run up its ladder; the ready ones are handed back."""
     run, fleet, rules, now = record.run, ground.fleet, ground.rules, ground.now
-    draft.steps.extend(_adopt(record, fleet))
+    builder.steps.extend(_adopt(record, fleet))
     for old in approval.outlived(record.approvals, rules, now):
-        draft.steps.append(Expire(old.id, "a grant binds for a day at most"))
+        builder.steps.append(Expire(old.id, "a grant binds for a day at most"))
     ready: list[Ready] = []
     asked: list[str] = []
     for entry in record.moves:
@@ -170,7 +170,7 @@ def _climb(record: RunRecord, ground: _Ground, draft: Draft) -> list[Ready]:
         vm_id = entry.move.vm_id
         view = View(
             run=run,
-            record=_see_power(entry, fleet, rules, now, draft),
+            record=_see_power(entry, fleet, rules, now, builder),
             approvals=record.approvals,
             fleet=fleet,
             rules=rules,
@@ -182,15 +182,15 @@ def _climb(record: RunRecord, ground: _Ground, draft: Draft) -> list[Ready]:
             known=ground.known,
         )
         verdict = _ladder(view)
-        draft.add(verdict)
+        builder.add(verdict)
         if verdict.pauses:
-            draft.given_up[run.id] = verdict.pauses
+            builder.given_up[run.id] = verdict.pauses
         if verdict.ready is not None:
             ready.append((view, verdict.ready))
         if verdict.asks or _wants_renewal(view):
             asked.append(vm_id)
     if asked and run.state is RunState.ACTIVE:
-        draft.steps.append(Ask(run.id, tuple(asked), approval.digest(run, asked)))
+        builder.steps.append(Ask(run.id, tuple(asked), approval.digest(run, asked)))
     return ready
 
 
@@ -225,7 +225,7 @@ def _adopt(record: RunRecord, fleet: Fleet) -> list[Step]:
 
 
 def _see_power(
-    entry: MoveRecord, fleet: Fleet, rules: Rules, now: float, draft: Draft
+    entry: MoveRecord, fleet: Fleet, rules: Rules, now: float, builder: PlanBuilder
 ) -> MoveRecord:
     """Note the first look at a VM's power and every change since, and go on with it."""
     move, vm = entry.move, fleet.vm(entry.move.vm_id)
@@ -243,7 +243,7 @@ def _see_power(
             power = "down"
     if (power, since) == (move.power, move.down_since) or power is None:
         return entry
-    draft.steps.append(SeePower(move, power, since))
+    builder.steps.append(SeePower(move, power, since))
     return replace(entry, move=replace(move, power=power, down_since=since))
 
 

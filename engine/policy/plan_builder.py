@@ -1,4 +1,4 @@
-"""A plan in the making: what the ladders said so far."""
+"""Builder of a plan: the steps so far, collected from the verdicts of the ladders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.policy.verdict import Verdict
 
 
 @dataclass
-class Draft:
+class PlanBuilder:
     """Steps so far, hosts to re-read, the earliest time at which the plan would change, and why
     the moves of a run have no way left."""
 
@@ -19,13 +19,13 @@ class Draft:
     given_up: dict[int, str] = field(default_factory=dict)
 
     def add(self, verdict: Verdict) -> None:
-        """Take over what a ladder said."""
+        """Add the step, the hosts and the due time of a verdict."""
         if verdict.step is not None:
             self.steps.append(verdict.step)
         self.refresh.update(verdict.refresh)
         self.look_at(verdict.due)
 
     def look_at(self, at: float | None) -> None:
-        """The plan comes out differently at ``at``, if nothing changes before."""
+        """Plan again at ``at`` at the latest: the plan comes out differently then."""
         if at is not None:
             self.due = at if self.due is None else min(self.due, at)

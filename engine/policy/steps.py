@@ -167,7 +167,7 @@ class CallOut:
 
 
 @dataclass(frozen=True)
-class TurnRun:
+class SetRunState:
     """The run pauses, stops or ends."""
 
     run: int
@@ -301,7 +301,7 @@ Note = (
     | Quiet
     | ComeBack
     | CallOut
-    | TurnRun
+    | SetRunState
 )
 Call = SaveBaselines | ReadNetworks | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
 Step = Note | Call

@@ -1,9 +1,8 @@
-"""Verdict on one move, read from top to bottom: the moving rungs, and those that all ladders share.
+"""Verdict on one move, what a ladder may look at, and the rungs that several ladders share.
 
-Each ladder looks at one move and one observation and says the first thing that is true. The order
-is the policy. The pending ladder stands in ``ladders/pending.py``, the restoring one in
-``ladders/restoring.py``; starts, slots and the end of the run are decided across moves in
-``plan.py``.
+Each ladder in ``ladders/`` looks at one move and one observation and says the first thing that is
+true. The order is the policy. Starts and slots are decided across moves in ``starts/``, the end of
+a run in ``runs/``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from engine.errors import StoreBusy, StoreConflict, StoreCorrupt, StoreError, St
 Row = dict[str, Any]
 
 #: SQLite's primary result codes (sqlite.org/rescode.html) whose cause lies outside VMFerry.
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNWRITABLE = frozenset(
     {
@@ -60,7 +60,8 @@ class Database:
     def upsert(self, table: str, row: Mapping[str, object], *key: str) -> None:
         """Insert a row, or change the columns of the row that has the same ``key``."""
         news = ", ".join(f"{name} = excluded.{name}" for name in row if name not in key)
-        sql = f"{_insert(table, row)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {news}"
+        then = f"UPDATE SET {news}" if news else "NOTHING"
+        sql = f"{_insert(table, row)} ON CONFLICT ({', '.join(key)}) DO {then}"
         self.execute(sql, list(row.values()))
 
     def update(self, table: str, of: int, change: Mapping[str, object], number: str = "id") -> None:
@@ -125,6 +126,14 @@ def our_errors(name: str) -> Iterator[None]:
         raise ours from error
 
 
+def corrupt(name: str, error: sqlite3.Error) -> StoreCorrupt:
+    """Error about a file that is damaged or none of ours."""
+    return StoreCorrupt(
+        f"{name} cannot be read as a VMFerry database ({error}). Nothing was changed. "
+        "Name another file with --db, or restore a backup."
+    )
+
+
 def _in_our_words(error: sqlite3.Error, name: str) -> StoreError | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
     if code in _BUSY:
@@ -138,10 +147,7 @@ def _in_our_words(error: sqlite3.Error, name: str) -> StoreError | None:
             "folder exist, on a local disk with free space, and may this user write there?"
         )
     if code in _CORRUPT:
-        return StoreCorrupt(
-            f"{name} cannot be read as a VMFerry database ({error}). Nothing was changed. "
-            "Name another file with --db, or restore a backup."
-        )
+        return corrupt(name, error)
     if code == sqlite3.SQLITE_CONSTRAINT:
         return StoreConflict(f"{name} refused a row ({error}). Nothing was written.")
     return None

@@ -184,7 +184,7 @@ class Pen(MovePen):
         )
         self.db.execute(
             f"""UPDATE moves SET down_since = down_since + ?, wait_credit = wait_credit -
-               CASE WHEN wait IS NULL OR wait IN ({_INTERRUPTING}) THEN 0 ELSE ? END
+               CASE WHEN wait IS NULL OR wait IN ({_INTERRUPTING}) THEN 0.0 ELSE ? END
                WHERE run = ?""",
             [gap, gap, run],
         )

@@ -18,7 +18,7 @@ import sqlite_utils
 from sqlite_utils.migrations import Migrations
 
 from engine.errors import StoreCorrupt, StoreNewer
-from engine.store.database import Database, Row, our_errors
+from engine.store.database import Database, Row, corrupt, our_errors
 from engine.store.schema import migrations
 
 _BUSY_SECONDS = 10.0
@@ -94,12 +94,15 @@ class Store:
         if not self.path.exists() or self.path.stat().st_size == 0:
             return
         read_only = f"{self.path.resolve().as_uri()}?mode=ro"
-        with (
-            our_errors(str(self.path)),
-            closing(sqlite3.connect(read_only, uri=True)) as connection,
-        ):
-            applied = {m.name for m in migrations.applied(sqlite_utils.Database(connection))}
-            strange = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        try:
+            with (
+                our_errors(str(self.path)),
+                closing(sqlite3.connect(read_only, uri=True)) as connection,
+            ):
+                applied = {m.name for m in migrations.applied(sqlite_utils.Database(connection))}
+                strange = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        except sqlite3.Error as error:  # both statements are right, so the file is not ours
+            raise corrupt(str(self.path), error) from error
         if not applied and strange:
             raise StoreCorrupt(
                 f"{self.path} is a database of something else. Nothing was changed. "

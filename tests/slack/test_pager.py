@@ -269,6 +269,19 @@ def test_a_clock_that_was_set_back_delays_no_page_for_longer_than_a_pause(alone,
     assert [said["run"] for said in peer.told] == ["R1"]
 
 
+def test_after_a_clock_was_set_back_the_oldest_page_still_goes_first(alone, peer):
+    clock, pages, pager = alone
+    clock.jump(1_000_000.0)
+    for number in (2, 1):
+        clock.jump(clock.now() + 1)
+        put(pages, Page(f"damaged:R{number}:y", "damaged", f"R{number}", "text"))
+    clock.time -= 86_400.0
+
+    assert pager.send_due() is None
+
+    assert [said["run"] for said in peer.told] == ["R2", "R1"]
+
+
 def test_with_many_pages_that_a_pager_does_not_take_it_still_stops_after_the_one_in_hand(
     alone, peer
 ):

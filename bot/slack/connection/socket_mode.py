@@ -3,7 +3,7 @@
 Theory of operation. A thread of its own runs an event loop with the sockets. Slack sends each
 envelope over any one of them; each is handed to one dispatching thread, in the order of arrival,
 so that waiting for the database never delays a ping. A keeper per place watches the age of the last
-pong: a socket that is closed, silent or asked to leave is replaced, with restraint. The old one
+pong: a socket that is closed, silent or asked to leave is replaced, with a back-off. The old one
 closes behind it, once what it has in hand is acked: an envelope that is in flight at a close would
 never be.
 """
@@ -68,49 +68,49 @@ class Connection(Background):
 
     async def _keep(self) -> None:
         """Keep one socket open."""
-        restraint = Restraint()
-        link = await self._open(restraint)
+        back_off = BackOff()
+        link = await self._open(back_off)
         while True:
-            trouble = await self._watch(link, restraint)
+            trouble = await self._watch(link, back_off)
             log.info("a socket to Slack is replaced: %s", trouble)
             self._lost_at = self._loop.time()
             if link.leaving == FULL:
                 await self._retire(link)
             elif not link.leaving:  # it brings nothing any more, and its end may take a while
                 self._retire(link)
-            fresh = await self._open(restraint)
+            fresh = await self._open(back_off)
             self._retire(link)
             link = fresh
 
-    async def _open(self, restraint: Restraint) -> Link:
+    async def _open(self, back_off: BackOff) -> Link:
         """A socket that Slack has greeted, however long it takes; one is opened at a time."""
         while True:
-            await asyncio.sleep(restraint.pause(self._loop.time()))
+            await asyncio.sleep(back_off.pause(self._loop.time()))
             async with self._opening:
-                link = await self._try(restraint)
+                link = await self._try(back_off)
             if link is not None:
                 return link
 
-    async def _try(self, restraint: Restraint) -> Link | None:
+    async def _try(self, back_off: BackOff) -> Link | None:
         link = Link(self._app_token, socket_client(self._base_url), self._handle)
         self._links.add(link)
-        restraint.tries(self._loop.time())
+        back_off.tries(self._loop.time())
         try:
             async with asyncio.timeout(OPENING):
                 await link.connect()
         except Exception as error:  # whatever it is: who gives up here hears nothing any more
-            self._unreachable(error, restraint, link)
+            self._unreachable(error, back_off, link)
             return None
-        restraint.opened(greeted=self._as_expected(link))
+        back_off.opened(greeted=self._as_expected(link))
         return link
 
-    def _unreachable(self, error: Exception, restraint: Restraint, link: Link) -> None:
+    def _unreachable(self, error: Exception, back_off: BackOff, link: Link) -> None:
         self._retire(link)
         if link.current_session is not None:
-            restraint.opened(greeted=False)
+            back_off.opened(greeted=False)
         if isinstance(error, SlackLater) and error.seconds is not None:
-            restraint.told_to_wait(self._loop.time() + error.seconds)
-        pause = restraint.pause(self._loop.time())
+            back_off.wait_until(self._loop.time() + error.seconds)
+        pause = back_off.pause(self._loop.time())
         # Others may tell the address of the socket, which holds the ticket that lets it in.
         why = f"{error}" if isinstance(error, SlackTrouble) else type(error).__name__
         log.warning("Slack cannot be reached (%s), trying again in %.0f s", why, pause)
@@ -134,7 +134,7 @@ class Connection(Background):
         )
         return False
 
-    async def _watch(self, link: Link, restraint: Restraint) -> str:
+    async def _watch(self, link: Link, back_off: BackOff) -> str:
         """Reason why the socket has to be replaced, as soon as it has to be."""
         opened = looked = self._loop.time()
         pinged = 0.0
@@ -151,7 +151,7 @@ class Connection(Background):
                 if not await link.greet():
                     return "nothing can be sent over it"
             if now - opened > PROVEN:
-                restraint.lasted()
+                back_off.lasted()
             await asyncio.sleep(LOOK)
 
     # --- the end of a socket --------------------------------------------------------------------
@@ -207,8 +207,8 @@ class _Try:
     greeted: bool = False
 
 
-class Restraint:
-    """The tries of one place among the connections."""
+class BackOff:
+    """Back-off of one place among the connections: its tries, and when the next may be made."""
 
     def __init__(self) -> None:
         self._tries: list[_Try] = []
@@ -239,7 +239,7 @@ class Restraint:
         """Note that the try led to a socket; ``greeted``: with the hello that was expected."""
         self._tries[-1] = replace(self._tries[-1], opened=True, greeted=greeted)
 
-    def told_to_wait(self, until: float) -> None:
+    def wait_until(self, until: float) -> None:
         """Note the moment until which Slack wants no further try."""
         self._not_before = until
 

@@ -1,4 +1,4 @@
-"""Answers to one person: refusals of requests and clicks, status, help. Pure, plain words."""
+"""Answers to one person: refusals and results of requests, clicks and verbs. Pure, plain words."""
 
 from __future__ import annotations
 

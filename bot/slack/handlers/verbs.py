@@ -1,4 +1,4 @@
-"""Answers the verbs that are typed: those that only look, and those that change something."""
+"""Answers to verbs that are typed: those that only look, and those that change something."""
 
 from __future__ import annotations
 

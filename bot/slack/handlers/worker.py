@@ -128,8 +128,8 @@ class Worker:
             return False
         now = self.wall.monotonic()
         if inbox not in self._asked:
+            self.roster.ask_about(missing)  # first: if the database takes nothing, we ask again
             self._asked[inbox] = now + self.patience
-            self.roster.ask_about(missing)
             self.done(None)
             return True
         return self.roster.asking(missing) is Sure.ASKING and now < self._asked[inbox]

@@ -112,7 +112,7 @@ def is_stale(control: Control, run: Run, moves: Sequence[MoveRecord]) -> bool:
     return control.verb not in ANYTIME and control.version != version(control, run, moves)
 
 
-YES, NO = "draft.yes", "draft.no"
+YES, NO = "draft.yes", "draft.no"  # as in messages that are posted already
 
 
 ABORT = "abort"

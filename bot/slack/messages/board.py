@@ -1,4 +1,4 @@
-"""From rows to messages: board, failure, final report. Pure.
+"""Board of a run: the one message that is updated in place; and what an outage hid. Pure.
 
 Every message can be built again from rows at any time. ``text`` alone (the notification, and what
 a screen reader reads) starts with what matters and suffices. A message's fingerprint is made of

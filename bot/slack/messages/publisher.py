@@ -157,7 +157,7 @@ class Publisher:
             )
             changed = [self._put(db, watched, post) for post in (*messages, *gone)]
             closed = [post.key for post in gone if self.tables.may_stand(db, post.key)]
-            self.tables.unsay_others(db, run.id, [*(post.key for post in messages), *closed])
+            self.tables.withdraw_others(db, run.id, [*(post.key for post in messages), *closed])
             if run.over:
                 self.tables.runs.close(db, run.id)
         if run.state is RunState.SCHEDULED and self.tables.message(Key(BOARD, run.label)):

@@ -1,4 +1,4 @@
-"""Slack's own rows: what came in, what goes out, where every message stands.
+"""Rows of messages: what is queued, what is posted and where, which still have buttons.
 
 Functions that take ``db`` write inside the caller's transaction.
 """
@@ -182,7 +182,7 @@ class Tables:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             self.reply(db, clicked, text)
 
-    def unsay_others(self, db: Database, run: int, keys: Iterable[Key]) -> None:
+    def withdraw_others(self, db: Database, run: int, keys: Iterable[Key]) -> None:
         """Drop queued messages about this run that have none of these keys: their subject is over,
         or asked elsewhere. Posted messages are left alone."""
         queued = db.query(

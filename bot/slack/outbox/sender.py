@@ -79,7 +79,7 @@ class Outbox:
         command: str,
     ) -> None:
         self.tables, self.api, self.urls, self.clock = tables, api, urls, clock
-        self.pace = RateLimits(rhythm)
+        self.limits = RateLimits(rhythm)
         self.lookups = Lookups(tables.store, clock)
         self.outages = Outages(tables.store)
         self.after, self.note, self.command = after, note, command
@@ -120,7 +120,7 @@ class Outbox:
         return sorted(rows, key=lambda row: (_urgency(row[0], row[1]), row[0].id))
 
     def _ready_at(self, out: Outbound, sent: Sent | None) -> float:
-        at = self.pace.ready_at(self._method(out, sent), out)
+        at = self.limits.ready_at(self._method(out, sent), out)
         return max(at, self._looks_at) if sent is None and out.tried is not None else at
 
     def _send_if_due(self, out: Outbound, sent: Sent | None) -> None:
@@ -130,12 +130,12 @@ class Outbox:
         now = self.clock.monotonic()
         if self._ready_at(out, sent) > now or not self.tables.still_wanted(out):
             return
-        self.pace.called(method, out, now)
+        self.limits.called(method, out, now)
         try:
             self._send(method, out, sent)
         except Exception:
             self.loop.bug(out.key)
-            self.pace.failed(out, self.clock.monotonic() + self._next_try(out))
+            self.limits.failed(out, self.clock.monotonic() + self._next_try(out))
 
     def _send(self, method: str, out: Outbound, sent: Sent | None) -> None:
         try:
@@ -157,7 +157,7 @@ class Outbox:
             self._failed(method, out, sent, trouble)
             return
         self._heard()
-        self.pace.sent(out, self.clock.monotonic())
+        self.limits.sent(out, self.clock.monotonic())
         self._tries.pop(out.key, None)
 
     # --- posts --------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Outbox:
         if out.kind == "form":
             # Its trigger is good for 3 s: there is no later.
             if isinstance(trouble, SlackLater) and trouble.seconds:
-                self.pace.limited(method, out, self.clock.monotonic() + trouble.seconds)
+                self.limits.limited(method, out, self.clock.monotonic() + trouble.seconds)
             self._not_opened(out, trouble.code)
         elif isinstance(trouble, SlackLater):
             self._later(method, out, trouble)
@@ -261,7 +261,7 @@ class Outbox:
     def _next_try(self, out: Outbound) -> float:
         """Count a try that failed; the seconds until the next one."""
         tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
-        return min(self.pace.rhythm.again * tries, 60.0)
+        return min(self.limits.rhythm.again * tries, 60.0)
 
     def _later(self, method: str, out: Outbound, later: SlackLater) -> None:
         wait = self._next_try(out)
@@ -273,10 +273,10 @@ class Outbox:
             return
         now = self.clock.monotonic()
         if later.code == "ratelimited" and later.seconds is not None:
-            self.pace.limited(method, out, now + later.seconds)
+            self.limits.limited(method, out, now + later.seconds)
             return
         log.warning("%s of %s failed for now: %s", method, out.key, later.code)
-        self.pace.failed(out, now + (later.seconds or wait))
+        self.limits.failed(out, now + (later.seconds or wait))
         if not later.refused or later.code in AUTH:
             self._not_heard(later)
 
@@ -292,8 +292,8 @@ class Outbox:
             self.outages.begin(self._unheard_since, later.code)
             unknown = "install the app again; " if later.code in AUTH else ""
             log.error("Slack is away (%s): %sruns go on without it", later.code, unknown)
-        again = min(self.pace.rhythm.again * (self._unheard - 1), LONGEST_SILENCE)
-        self.pace.silent(self.clock.monotonic() + again)
+        again = min(self.limits.rhythm.again * (self._unheard - 1), LONGEST_SILENCE)
+        self.limits.silent(self.clock.monotonic() + again)
 
     def _heard(self) -> None:
         self._unheard = 0
@@ -329,7 +329,7 @@ class Outbox:
         elif sent is None or lost:
             tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
             wait = min(60.0 * 2 ** min(tries - 1, 10), LONGEST_WAIT)
-            self.pace.failed(out, self.clock.monotonic() + wait)
+            self.limits.failed(out, self.clock.monotonic() + wait)
         elif never.code in GONE:
             self._anew(out, never.code)
         else:
@@ -360,7 +360,7 @@ class Outbox:
         now = self.clock.monotonic()
         last = self._reposted.get(out.key)
         if last is not None and now - last < UNEDITABLE and code != "message_not_found":
-            self.pace.failed(out, last + UNEDITABLE)
+            self.limits.failed(out, last + UNEDITABLE)
             return
         self._reposted[out.key] = now
         self.tables.forget(out.name)

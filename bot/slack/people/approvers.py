@@ -1,4 +1,4 @@
-"""People as the engine names them (``@U1``, ``terminal:ann``) and as Slack does; who decides."""
+"""Approvers: who may decide on a run now, and why nobody may."""
 
 from __future__ import annotations
 

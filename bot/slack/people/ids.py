@@ -1,4 +1,4 @@
-"""People's ids, with and without the sign of a person of ours."""
+"""Ids of people: as the engine names them (``@U1``, ``terminal:ann``) and as Slack does."""
 
 from __future__ import annotations
 

@@ -155,11 +155,11 @@ class Roster:
         self.ask_about(self._stale([HOME]))
 
     def missing(
-        self, names: Iterable[str], decider: str | None, breaks: bool = False
+        self, names: Iterable[str], approver: str | None, breaks: bool = False
     ) -> list[Lookup]:
         """Lookups that Slack has to answer: about these names, and whether this user may decide
         (``breaks``: may break the glass)."""
-        return [*self._stale(names), *self._missing(decider, breaks)]
+        return [*self._stale(names), *self._missing(approver, breaks)]
 
     def ask_about(self, missing: Iterable[Lookup]) -> None:
         """Request these lookups from Slack."""

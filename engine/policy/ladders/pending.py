@@ -1,7 +1,7 @@
 """The pending ladder: may this VM start now, and if not, why not.
 
 Read from top to bottom; the first true rung speaks. Slots, order and baselines follow in
-``plan.py``, because they are decided across moves.
+``starts/starts.py``, because they are decided across moves.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ from engine.policy.steps import (
     Quiet,
     Return,
     SeeEmpty,
+    SetRunState,
     Step,
-    TurnRun,
 )
 from engine.policy.verdict import retry
 from engine.policy.waits import Rules
@@ -73,10 +73,10 @@ def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequ
 
 def _pauses(record: RunRecord, steps: Sequence[Step]) -> bool:
     """Tell whether this very plan already changes the run's state."""
-    return any(isinstance(s, TurnRun) and s.run == record.run.id for s in steps)
+    return any(isinstance(s, SetRunState) and s.run == record.run.id for s in steps)
 
 
-def _stop_on_failure(record: RunRecord) -> TurnRun | None:
+def _stop_on_failure(record: RunRecord) -> SetRunState | None:
     """The request wants nothing more started after the first VM that could not be moved.
     What is in flight is watched to its end all the same."""
     run = record.run
@@ -86,7 +86,7 @@ def _stop_on_failure(record: RunRecord) -> TurnRun | None:
     if first is None:
         return None
     text = f"{run.label} starts nothing more: {first.vm} could not be moved (stop-on-failure)."
-    return TurnRun(run.id, RunState.STOPPING, text)
+    return SetRunState(run.id, RunState.STOPPING, text)
 
 
 def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Sequence[Step]) -> bool:
@@ -164,14 +164,14 @@ def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
         if a.state is ApprovalState.REQUESTED
     )
     if run.state is RunState.STOPPING:
-        return Plan((*closing, TurnRun(run.id, RunState.STOPPED, f"{run.label} was stopped.")))
+        return Plan((*closing, SetRunState(run.id, RunState.STOPPED, f"{run.label} was stopped.")))
     if run.kind == "host":
         proof = _prove_empty(record, fleet, now, rules)
         if proof is not None:
             return Plan(closing + proof.steps, proof.refresh, proof.due)
     good = all(entry.move.outcome in GOOD for entry in record.moves)
     state = RunState.COMPLETED if good else RunState.INCOMPLETE
-    return Plan((*closing, TurnRun(run.id, state, _last_words(record, state))))
+    return Plan((*closing, SetRunState(run.id, state, _last_words(record, state))))
 
 
 def _last_words(record: RunRecord, state: RunState) -> str:

@@ -25,7 +25,7 @@ from engine.model import (
 )
 from engine.policy.facts import Facts
 from engine.policy.runs.adoption import newcomers
-from engine.policy.steps import ComeBack, Step, TurnRun
+from engine.policy.steps import ComeBack, SetRunState, Step
 from engine.policy.waits import INTERRUPTING, Rules
 
 _NAMED = 5
@@ -47,7 +47,7 @@ def resume_after_gap(
         away = _away(record.run, facts, now)
         if away >= rules.away and record.run.state is RunState.ACTIVE:
             text = _told(record, before, fleet, away, now, rules)
-            steps.append(TurnRun(record.run.id, RunState.PAUSED, text))
+            steps.append(SetRunState(record.run.id, RunState.PAUSED, text))
             record = replace(record, run=replace(record.run, state=RunState.PAUSED))
         seen.append(record)
     return seen, steps

@@ -27,12 +27,10 @@ from engine.model import (
     Wait,
     short,
 )
-from engine.policy import verdict as ladder
 from engine.policy import waits
 from engine.policy.judging import network
-from engine.policy.plan_builder import Draft
-from engine.policy.starts import capacity as room
-from engine.policy.starts import destinations, estimate, ordering, slots
+from engine.policy.plan_builder import PlanBuilder
+from engine.policy.starts import capacity, destinations, estimate, ordering, slots
 from engine.policy.starts.capacity import Capacity, Load
 from engine.policy.starts.destinations import Gate
 from engine.policy.steps import (
@@ -43,7 +41,7 @@ from engine.policy.steps import (
     SaveBaselines,
     Start,
 )
-from engine.policy.verdict import Verdict, View, retry
+from engine.policy.verdict import Verdict, View, hold, retry
 from engine.policy.waits import Rules
 
 Ready = tuple[View, AttemptKind]
@@ -55,11 +53,11 @@ def assign_slots(
     fleet: Fleet,
     rules: Rules,
     doubts: Sequence[Attempt],
-    draft: Draft,
+    builder: PlanBuilder,
 ) -> None:
-    """Add to the draft what becomes of every ready move. ``doubts`` are attempts of moves that
+    """Add to the plan what becomes of every ready move. ``doubts`` are attempts of moves that
     ended without anybody knowing where their VM is: they keep their slots."""
-    landed = _landed(draft)
+    landed = _landed(builder)
     flying = _flying(living, landed)
     records = [entry for record in living for entry in record.moves]
     mb_per_s = estimate.rate(records, rules.mb_per_s)
@@ -67,27 +65,27 @@ def assign_slots(
     _Allotment(
         fleet=fleet,
         rules=rules,
-        draft=draft,
+        builder=builder,
         ledger=ledger,
         load=ordering.loads(_unfinished(living), ledger, mb_per_s),
         flying=Counter(attempt.run for attempt in flying),
         cold=Counter(a.run for a in flying if a.kind is AttemptKind.COLD),
-        room=room.capacity_of(fleet, living, landed),
+        capacity=capacity.capacity_of(fleet, living, landed),
         landed=_last_landings(living),
-        failed=_failed_ways(living, draft),
+        failed=_failed_ways(living, builder),
         damaged={
             (s.move.host or "").casefold()
-            for s in draft.steps
+            for s in builder.steps
             if isinstance(s, Finish) and s.state is MoveState.DAMAGED
         },
     ).serve(ready, mb_per_s)
 
 
-def _failed_ways(living: Sequence[RunRecord], draft: Draft) -> set[tuple[str, str]]:
+def _failed_ways(living: Sequence[RunRecord], builder: PlanBuilder) -> set[tuple[str, str]]:
     """Source and destination of every attempt that this very plan found to have failed."""
     failing = {
         s.move.id
-        for s in draft.steps
+        for s in builder.steps
         if isinstance(s, Arrive) and s.ends is not None and s.ends[0] in CHARGED
     }
     flying = _flying(living, landed=set()) if failing else []
@@ -106,11 +104,11 @@ def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
     return last
 
 
-def _landed(draft: Draft) -> set[int]:
+def _landed(builder: PlanBuilder) -> set[int]:
     """Moves whose open attempt this observation shows to be over."""
     return {
         s.move.id
-        for s in draft.steps
+        for s in builder.steps
         if isinstance(s, Arrive) or (isinstance(s, Finish) and s.ends is not None)
     }
 
@@ -146,12 +144,12 @@ class _Allotment:
 
     fleet: Fleet
     rules: Rules
-    draft: Draft
+    builder: PlanBuilder
     ledger: slots.Slots
     load: Mapping[str, float]
     flying: Counter[int]
     cold: Counter[int]
-    room: Capacity
+    capacity: Capacity
     landed: Mapping[str, float]
     failed: set[tuple[str, str]]
     damaged: set[str]
@@ -170,13 +168,13 @@ class _Allotment:
             for move in ordering.first_to_last(moves, self.load, mb_per_s):
                 self._serve_one(views[move.id], wanted, choices[move.id])
         for name, unsaved in self.unsaved.items():
-            self.draft.steps.append(SaveBaselines(name, tuple(unsaved)))
+            self.builder.steps.append(SaveBaselines(name, tuple(unsaved)))
 
     def _serve_one(self, view: View, kind: AttemptKind, gates: Sequence[Gate]) -> None:
         source = here(view)
         if kind is AttemptKind.COLD and source in self.running_now:
             text = "running VMs of its host go first"
-            self.draft.add(ladder.hold(view, Wait.RUNNING_FIRST, text))
+            self.builder.add(hold(view, Wait.RUNNING_FIRST, text))
             return
         chosen = self._choose(view, kind, gates)
         target = chosen if isinstance(chosen, str) else None
@@ -184,7 +182,7 @@ class _Allotment:
         if not _has_fresh_baseline(view, self.rules) and not self._save(view, target is not None):
             return
         if isinstance(chosen, Verdict):
-            self.draft.add(chosen)
+            self.builder.add(chosen)
             return
         self._take(view, kind, chosen, gates)
         self._start(view, kind, chosen)
@@ -197,7 +195,7 @@ class _Allotment:
         else:
             self.cold[view.run.id] += 1
         self.ledger.take(view.move.vm_id, view.move.vm, source, target)
-        self.room.take(target, self._weight(view, kind, target))
+        self.capacity.take(target, self._weight(view, kind, target))
         self.flying[view.run.id] += 1
         if any(gate.host == target and gate.half_open for gate in gates):
             self.tried.add(target)
@@ -209,7 +207,7 @@ class _Allotment:
             return
         if any(view.facts.rights_on(name, view.run) is None for name in (source, target)):
             return
-        self.draft.steps.append(
+        self.builder.steps.append(
             Start(
                 move=view.move,
                 kind=kind,
@@ -228,18 +226,18 @@ class _Allotment:
         source = here(view)
         ways = [gate.host for gate in gates if gate.host.casefold() not in self.damaged]
         if not ways:
-            return ladder.hold(view, Wait.DAMAGE, "a VM was damaged there just now")
+            return hold(view, Wait.DAMAGE, "a VM was damaged there just now")
         half_open = {gate.host for gate in gates if gate.half_open}
         untried = [h for h in ways if h not in half_open & self.tried]
         if not untried:
-            return ladder.hold(view, Wait.BREAKER, "one VM is tried first, after the failures")
+            return hold(view, Wait.BREAKER, "one VM is tried first, after the failures")
         untried = [h for h in untried if (source, h) not in self.failed]
         if not untried:
             return Verdict()  # what just failed is looked at before the next one is sent there
         full = self._own_limit(view, kind)
         if full or self.ledger.free(source) < 1:
             return self._slot(view, full or self.ledger.says(source))
-        lacks = {h: self.room.lacks(h, self._weight(view, kind, h)) for h in untried}
+        lacks = {h: self.capacity.lacks(h, self._weight(view, kind, h)) for h in untried}
         fitting = [h for h in untried if not lacks[h]]
         if not fitting:
             return self._no_room(view, untried, "; ".join(lacks.values()))
@@ -258,43 +256,43 @@ class _Allotment:
 
     def _weight(self, view: View, kind: AttemptKind, target: str) -> Load:
         host = self.fleet.host(target)
-        return room.load_of(view.record, kind, view.run.options.path, host)
+        return capacity.load_of(view.record, kind, view.run.options.path, host)
 
     def _slot(self, view: View, text: str) -> Verdict:
         """No slot: which limit, with its holders. Called out once, if nothing changes for long."""
         move, notice = view.move, self.rules.slot_notice
         if move.wait is not Wait.SLOT or move.wait_text != text:
-            return ladder.hold(view, Wait.SLOT, text, view.now + notice)
+            return hold(view, Wait.SLOT, text, view.now + notice)
         if move.wait_noted is None:  # called out already
-            return ladder.hold(view, Wait.SLOT, text)
+            return hold(view, Wait.SLOT, text)
         if view.now - move.wait_noted < notice:
-            return ladder.hold(view, Wait.SLOT, text, move.wait_noted + notice)
+            return hold(view, Wait.SLOT, text, move.wait_noted + notice)
         return Verdict(CallOut(move, f"{text}, without change for {took(notice)}"))
 
     def _no_room(self, view: View, hosts: Sequence[str], text: str) -> Verdict:
         """Hold a move that fits on no destination. While a migration to one of them is in flight,
         that may change; after ten quiet minutes the move fails, and a person has to make room."""
         move, limit = view.move, self.rules.limits[Wait.ROOM]
-        if not all(self.room.is_quiet(host) for host in hosts):
+        if not all(self.capacity.is_quiet(host) for host in hosts):
             return Verdict(Hold(move, Wait.ROOM, text))
         last = max((self.landed.get(host.casefold(), 0.0) for host in hosts), default=0.0)
         waited = min(waits.waited(move, Wait.ROOM, view.now), view.now - last)
         if waited < limit:
             return Verdict(Hold(move, Wait.ROOM, text), due=view.now + limit - waited)
         sentence = f"{move.vm} fits nowhere: {text}."
-        hint = f"Make room or name another host, then: {ladder.retry(move)}"
+        hint = f"Make room or name another host, then: {retry(move)}"
         return Verdict(Finish(move, MoveState.FAILED, Outcome.NO_ROOM, sentence, hint))
 
     def _save(self, view: View, has_slot: bool) -> bool:
         """Save the VM's network, if the VM is among the next of its host. False: it cannot be saved
-        now, and the draft says why."""
+        now, and the plan says why."""
         host = self.fleet.host(here(view))
         next_ones = 2 * max(1, host.slots) if host is not None else 0
         if not has_slot and self.turns[here(view)] > next_ones:
             return True
         verdict = _save_first(view)
         if verdict is not None:
-            self.draft.add(verdict)
+            self.builder.add(verdict)
             return False
         self.unsaved.setdefault(here(view), []).append(view.move)
         return True
@@ -336,7 +334,7 @@ def _save_first(view: View) -> Verdict | None:
     again = (last.ended or view.now) + 3 * view.rules.tick
     if again <= view.now:
         return None
-    return ladder.hold(view, Wait.BACKOFF, f"its network could not be saved: {last.error}", again)
+    return hold(view, Wait.BACKOFF, f"its network could not be saved: {last.error}", again)
 
 
 def unreadable(move: Move, error: str) -> Verdict:

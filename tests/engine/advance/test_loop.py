@@ -13,7 +13,7 @@ from engine.advance.engine import Engine
 from engine.advance.loop import Bell, Loop
 from engine.clock import SystemClock, VirtualClock
 from engine.commands.service import Service
-from engine.errors import Fenced, StoreUnwritable, VmmUnavailable
+from engine.errors import Fenced, StoreConflict, StoreUnwritable, VmmUnavailable
 from engine.language import grammar
 from engine.settings import EngineSettings, Settings
 from engine.sim.fleet_file import parse
@@ -125,9 +125,12 @@ def test_the_loop_ends_when_it_is_told_to(house):
     assert not house.loop.bell.is_alive()
 
 
-def test_a_step_that_raises_makes_the_health_red_and_the_loop_goes_on(house, caplog):
+@pytest.mark.parametrize(
+    "bug", [ZeroDivisionError("a bug"), StoreConflict("a row that the tables forbid: a bug, too")]
+)
+def test_a_step_that_raises_makes_the_health_red_and_the_loop_goes_on(house, caplog, bug):
     house.ask()
-    house.port.moods = [ZeroDivisionError("a bug")]
+    house.port.moods = [bug]
     healths = []
 
     def over() -> bool:
@@ -140,7 +143,7 @@ def test_a_step_that_raises_makes_the_health_red_and_the_loop_goes_on(house, cap
     assert "A step of the engine failed" in healths[1]
     assert healths[2] == ""
     assert queries.run(house.store, 1).state == "completed"
-    assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [ZeroDivisionError]
+    assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [type(bug)]
 
 
 def test_a_vmm_that_does_not_answer_is_told_and_tried_again(house):

@@ -6,7 +6,7 @@ import pytest
 
 from engine.model import Damage, Result, RunState
 from engine.policy.starts.breakers import breakers
-from engine.policy.steps import Start, TurnRun
+from engine.policy.steps import SetRunState, Start
 
 HV1, HV2 = "hv01.corp.example", "hv02.corp.example"
 VMS = ("a", "b", "c")
@@ -115,7 +115,7 @@ def spent(scene):
 
 
 def test_when_no_way_is_left_the_run_pauses_and_asks(scene):
-    steps = spent(scene).steps(TurnRun)
+    steps = spent(scene).steps(SetRunState)
 
     assert [(s.state, s.text) for s in steps] == [
         (
@@ -129,7 +129,7 @@ def test_when_no_way_is_left_the_run_pauses_and_asks(scene):
 def test_a_silent_host_is_no_way_that_is_left(scene):
     spent(scene.run(destinations=("hv02", "hv03"))).silent("hv03")
 
-    assert [s.state for s in scene.steps(TurnRun)] == [RunState.PAUSED]
+    assert [s.state for s in scene.steps(SetRunState)] == [RunState.PAUSED]
 
 
 def test_resume_begins_anew(scene):
@@ -137,7 +137,7 @@ def test_resume_begins_anew(scene):
     for name in ("hv01", "hv02"):
         scene.rights(name)
 
-    assert scene.steps(TurnRun) == []
+    assert scene.steps(SetRunState) == []
     assert scene.steps(Start)
 
 
@@ -153,7 +153,7 @@ def test_resume_begins_anew(scene):
 def test_a_destination_that_takes_no_vms_is_no_way_that_is_left(change, scene):
     change(spent(scene.run(destinations=("hv02", "hv03"))))
 
-    assert [s.state for s in scene.steps(TurnRun)] == [RunState.PAUSED]
+    assert [s.state for s in scene.steps(SetRunState)] == [RunState.PAUSED]
 
 
 def test_of_two_sources_one_vm_is_tried_where_the_destination_is_broken(scene):

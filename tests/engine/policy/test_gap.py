@@ -17,8 +17,8 @@ from engine.policy.steps import (
     Finish,
     Hold,
     SaveBaselines,
+    SetRunState,
     Start,
-    TurnRun,
 )
 from engine.policy.waits import Rules
 
@@ -76,14 +76,14 @@ def test_a_run_that_no_engine_looked_after_for_half_an_hour_comes_back_paused(
 ):
     unseen(scene, minutes * 60, engine=False)
 
-    assert bool(scene.steps(TurnRun)) is paused
+    assert bool(scene.steps(SetRunState)) is paused
     assert bool(scene.steps(SaveBaselines)) is not paused
 
 
 def test_while_vmm_was_silent_an_engine_tried_and_nothing_is_paused(scene):
     unseen(scene, 3 * HOUR)
 
-    assert scene.steps(TurnRun) == []
+    assert scene.steps(SetRunState) == []
     assert scene.steps(SaveBaselines)
 
 
@@ -95,7 +95,7 @@ def test_it_says_what_changed_and_how_to_go_on(scene):
     scene.gone("gone01").vm("off01", hyperv_state=HyperVState.OFF).vm("moved01", at="hv04")
     scene.vm("new01").host("hv02", maintenance=True)
 
-    [turned] = scene.steps(TurnRun)
+    [turned] = scene.steps(SetRunState)
     assert turned.state is RunState.PAUSED
     assert turned.text == (
         "R1 is paused: nobody looked after it for 1 d 1 h. Since then: gone01 is gone; off01 is "
@@ -107,7 +107,7 @@ def test_it_says_what_changed_and_how_to_go_on(scene):
 def test_where_nothing_changed_it_says_so(scene):
     unseen(scene, HOUR, engine=False)
 
-    assert "nothing that it needs has changed" in scene.steps(TurnRun)[0].text
+    assert "nothing that it needs has changed" in scene.steps(SetRunState)[0].text
 
 
 def test_what_is_in_flight_is_watched_in_a_paused_run_too(scene):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.model import ApprovalState, MoveState, Outcome, Result, RunState, Wait
-from engine.policy.steps import Ask, ComeBack, Finish, Hold, SeeEmpty, TurnRun, Unhold
+from engine.policy.steps import Ask, ComeBack, Finish, Hold, SeeEmpty, SetRunState, Unhold
 
 HOUR = 3600.0
 
@@ -108,8 +108,8 @@ def test_a_source_that_was_empty_once_and_is_not_now_is_not_called_so_at_the_end
 
     [seen] = scene.steps(SeeEmpty)
     assert (seen.hosts, seen.first, seen.proven) == ((), None, False)
-    assert scene.steps(TurnRun) == []
-    assert [s.state for s in scene.run(empty=()).steps(TurnRun)] == [RunState.INCOMPLETE]
+    assert scene.steps(SetRunState) == []
+    assert [s.state for s in scene.run(empty=()).steps(SetRunState)] == [RunState.INCOMPLETE]
 
 
 # --- what to type ------------------------------------------------------------------------------

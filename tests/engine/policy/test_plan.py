@@ -33,8 +33,8 @@ from engine.policy.steps import (
     SaveBaselines,
     SeeEmpty,
     SeePower,
+    SetRunState,
     Start,
-    TurnRun,
 )
 
 HV01, HV02, HV03 = (f"{name}.corp.example" for name in ("hv01", "hv02", "hv03"))
@@ -574,7 +574,7 @@ def test_a_vm_that_ended_in_this_run_is_not_adopted_again(scene):
 def test_a_run_does_not_end_in_the_tick_in_which_it_adopts(scene):
     scene.move(state=MoveState.DONE, outcome=Outcome.MOVED).vm(at="hv02").vm("new")
 
-    assert scene.steps(TurnRun) == []
+    assert scene.steps(SetRunState) == []
 
 
 def test_a_vm_belongs_to_the_first_unfinished_run(scene):
@@ -630,7 +630,7 @@ def ended(scene, outcome=Outcome.MOVED, state=MoveState.DONE):
     ],
 )
 def test_a_run_is_complete_when_nothing_is_left_for_a_person(outcome, state, run, scene):
-    [end] = ended(scene.run(kind="vm"), outcome, state).steps(TurnRun)
+    [end] = ended(scene.run(kind="vm"), outcome, state).steps(SetRunState)
 
     assert end.state is run
     assert end.text.startswith(f"R1 ended {run}: ")
@@ -643,8 +643,8 @@ def test_a_stopped_run_ends_when_nothing_is_in_flight(scene):
     scene.jobs.clear()
     ended(scene).move("web02", state=MoveState.SKIPPED, outcome=Outcome.STOPPED)
 
-    assert not any(isinstance(s, TurnRun) for s in watched.steps)
-    assert [e.state for e in scene.steps(TurnRun)] == [RunState.STOPPED]
+    assert not any(isinstance(s, SetRunState) for s in watched.steps)
+    assert [e.state for e in scene.steps(SetRunState)] == [RunState.STOPPED]
 
 
 def test_questions_close_with_the_run(scene):
@@ -666,7 +666,7 @@ def test_a_source_is_called_empty_after_two_looks_thirty_seconds_apart(scene):
     between = scene.later(29.9).plan()
     again = scene.later(0.1).plan()
     [proof] = [s for s in again.steps if isinstance(s, SeeEmpty)]
-    after = scene.run(empty=(HV01,), empty_first=None, empty_seen=()).steps(TurnRun)
+    after = scene.run(empty=(HV01,), empty_first=None, empty_seen=()).steps(SetRunState)
 
     assert (seen.hosts, seen.first, seen.proven) == ((HV01,), scene.now - 30, False)
     assert (HV01 in first.refresh, first.due) == (True, seen.first + 30)
@@ -706,14 +706,14 @@ def test_what_is_not_proven_empty_is_never_called_so(change, scene):
     scene.now += HOUR
 
     assert first == scene.steps(SeeEmpty) == []
-    assert len(scene.steps(TurnRun)) == 1
+    assert len(scene.steps(SetRunState)) == 1
 
 
 def test_a_run_does_not_end_on_a_source_that_nobody_could_look_at(scene):
     """It may come back within the hour, with VMs on it."""
     ended(scene).silent("hv01")
 
-    assert scene.steps(TurnRun) == []
+    assert scene.steps(SetRunState) == []
 
 
 def test_a_stored_vm_does_not_keep_a_host_from_being_empty(scene):
@@ -729,7 +729,7 @@ def test_vmm_may_take_ten_minutes_to_notice_that_a_host_is_empty(scene):
     after = scene.later(1).plan()
 
     assert (before.steps, before.refresh) == ((), (HV01,))
-    assert [type(s) for s in after.steps] == [TurnRun]
+    assert [type(s) for s in after.steps] == [SetRunState]
 
 
 def test_each_source_is_proven_for_itself(scene):
@@ -739,14 +739,14 @@ def test_each_source_is_proven_for_itself(scene):
     scene.run(empty=(HV01,))
 
     assert seen.hosts == (HV01,)
-    assert len(scene.steps(TurnRun)) == 1
+    assert len(scene.steps(SetRunState)) == 1
 
 
 @pytest.mark.parametrize("state", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])
 @pytest.mark.parametrize(("wanted", "stops"), [(True, [RunState.STOPPING]), (False, [])])
 def test_a_request_may_stop_at_the_first_vm_that_cannot_be_moved(wanted, stops, state, scene):
     scene.options(stop_on_failure=wanted).move(state=state, outcome=Outcome.STUCK).add("web02")
-    ends = scene.steps(TurnRun)
+    ends = scene.steps(SetRunState)
 
     assert [e.state for e in ends] == stops
     assert all("web01" in e.text for e in ends)
@@ -771,7 +771,7 @@ def test_nothing_starts_any_more_once_a_failure_is_seen(failure, scene):
 def test_a_vm_that_was_left_is_no_failure(outcome, scene):
     scene.options(stop_on_failure=True).move(state=MoveState.SKIPPED, outcome=outcome)
 
-    assert scene.add("web02").steps(TurnRun) == []
+    assert scene.add("web02").steps(SetRunState) == []
 
 
 def test_a_run_that_stops_is_not_stopped_again(scene):
@@ -780,7 +780,7 @@ def test_a_run_that_stops_is_not_stopped_again(scene):
         "web02", id="j"
     )
 
-    assert scene.steps(TurnRun) == []
+    assert scene.steps(SetRunState) == []
 
 
 # --- waiting for people --------------------------------------------------------------------

@@ -131,6 +131,15 @@ def test_what_is_written_after_a_disk_was_full_is_there(store):
     assert kept.baseline is not None
 
 
+def test_a_row_that_is_only_a_key_is_put_once(store):
+    with store.transaction() as db:
+        db.execute("CREATE TABLE known (name TEXT PRIMARY KEY)")
+        for _ in range(2):
+            db.upsert("known", {"name": "hv01"}, "name")
+
+    assert store.query("SELECT name FROM known") == [{"name": "hv01"}]
+
+
 def test_a_change_of_a_row_that_is_not_there_is_refused(store):
     with pytest.raises(StoreConflict, match="no row 7 in runs"), store.transaction() as db:
         db.update("runs", 7, {"state": "active"})

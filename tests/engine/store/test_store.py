@@ -216,7 +216,22 @@ def of_something_else(path: Path) -> None:
         db.commit()
 
 
-@pytest.mark.parametrize("what", [not_a_database, torn, of_something_else])
+def of_another_format(path: Path) -> None:
+    Store(path).close()
+    with path.open("r+b") as file:
+        file.seek(44)  # the schema format number, https://www.sqlite.org/fileformat.html
+        file.write((9).to_bytes(4, "big"))
+
+
+def of_another_tool(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE _sqlite_migrations (id INTEGER, name TEXT)")
+        db.commit()
+
+
+@pytest.mark.parametrize(
+    "what", [not_a_database, torn, of_something_else, of_another_format, of_another_tool]
+)
 def test_what_is_not_ours_is_refused_and_not_touched(what, tmp_path):
     path = tmp_path / "vmferry.db"
     what(path)

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import pytest
 
-from bot.slack.connection.socket_mode import LOOK, PING, Restraint
+from bot.slack.connection.socket_mode import LOOK, PING, BackOff
 from bot.slack.connection.websocket import SILENT
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.standin.slack import NotAcked
@@ -200,60 +200,60 @@ def test_the_ticket_of_a_socket_that_slack_does_not_let_in_is_in_no_log(make_nig
     assert used_up[0] not in caplog.text
 
 
-# --- restraint --------------------------------------------------------------------------------
+# --- back_off --------------------------------------------------------------------------------
 
 
-def losing(restraint, now, times, *, greeted):
+def losing(back_off, now, times, *, greeted):
     """The moments of so many tries, of sockets that are lost as soon as they stand."""
     moments = []
     for _ in range(times):
-        now += restraint.pause(now)
+        now += back_off.pause(now)
         moments.append(now)
-        restraint.tries(now)
-        restraint.opened(greeted=greeted)
+        back_off.tries(now)
+        back_off.opened(greeted=greeted)
     return moments
 
 
 def test_sockets_that_slack_does_not_greet_come_three_in_ten_minutes_and_then_one_a_minute():
-    moments = losing(Restraint(), 0.0, 6, greeted=False)
+    moments = losing(BackOff(), 0.0, 6, greeted=False)
 
     assert moments[2] < 5.0
     assert [b - a for a, b in pairwise(moments[2:])] == [60.0, 60.0, 60.0]
 
 
 def test_sockets_that_do_not_last_come_ever_slower():
-    moments = losing(Restraint(), 0.0, 10, greeted=True)
+    moments = losing(BackOff(), 0.0, 10, greeted=True)
     apart = [b - a for a, b in pairwise(moments)]
 
     assert apart == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
 def test_after_a_socket_that_lasted_the_next_one_comes_at_once():
-    restraint = Restraint()
-    last = losing(restraint, 0.0, 8, greeted=True)[-1]
+    back_off = BackOff()
+    last = losing(back_off, 0.0, 8, greeted=True)[-1]
 
-    restraint.lasted()
+    back_off.lasted()
 
-    assert restraint.pause(last) == 0.0
+    assert back_off.pause(last) == 0.0
 
 
 def test_what_slack_did_not_greet_is_not_forgiven_by_one_that_lasted():
-    restraint = Restraint()
-    last = losing(restraint, 0.0, 4, greeted=False)[-1]
+    back_off = BackOff()
+    last = losing(back_off, 0.0, 4, greeted=False)[-1]
 
-    restraint.lasted()
+    back_off.lasted()
 
-    assert restraint.pause(last) == 60.0
-    assert restraint.pause(last + 601.0) == 0.0
+    assert back_off.pause(last) == 60.0
+    assert back_off.pause(last + 601.0) == 0.0
 
 
 def test_the_moment_that_slack_names_is_waited_for():
-    restraint = Restraint()
-    restraint.tries(0.0)
+    back_off = BackOff()
+    back_off.tries(0.0)
 
-    restraint.told_to_wait(45.0)
+    back_off.wait_until(45.0)
 
-    assert restraint.pause(1.0) == 44.0
+    assert back_off.pause(1.0) == 44.0
 
 
 # --- the end ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.slack.people.roster import unfit
+from engine.errors import StoreUnwritable
 from engine.store import events, queries
 from tests.slack.conftest import HURRIED
 
@@ -69,6 +70,24 @@ def test_a_request_waits_for_slack_only_as_long_as_a_form_could_be_opened(make_n
     [reply] = tables.outbound()
     assert "I cannot check" in reply.text
     assert queries.runs(night.store) == ()
+
+
+def test_a_question_to_slack_that_a_full_disk_swallowed_is_asked_again(night, monkeypatch):
+    roster, full = night.side.worker.roster, [StoreUnwritable("a full disk")]
+    ask = roster.ask_about
+
+    def ask_about(missing):
+        if full:
+            raise full.pop()
+        ask(missing)
+
+    monkeypatch.setattr(roster, "ask_about", ask_about)
+
+    night.say(START)
+
+    night.board_shows("Moving")
+    assert not full
+    assert refusals(night) == []
 
 
 def test_a_guest_may_look_in_an_allowed_channel(night, slack):

@@ -111,9 +111,9 @@ def test_a_decision_does_not_wait_for_the_pace_of_its_card(make_night):
     night.start()
     board = night.ask_for()
     card = night.card(board)
-    night.side.outbox.pace.rhythm = Rhythm(post=0.0, board=600.0)
+    night.side.outbox.limits.rhythm = Rhythm(post=0.0, board=600.0)
     night.settled()
-    night.side.outbox.pace.sent(Outbound("card:A1", "message", "", ""), monotonic())
+    night.side.outbox.limits.sent(Outbound("card:A1", "message", "", ""), monotonic())
 
     night.slack.click(night.ravi, card.ts, "approve")
 
