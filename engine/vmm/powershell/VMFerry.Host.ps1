@@ -96,7 +96,7 @@ function Get-VmfUsedSwitch {
         }
     }
     catch {
-        if (Test-VmfLost -ErrorRecord $_) { throw }
+        if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw }
         return $null
     }
     $used
@@ -109,20 +109,10 @@ function Get-VmfSwitchList {
     #>
     try { $names = [object[]]@(foreach ($one in (Hyper-V\Get-VMSwitch)) { [string] $one.Name }) }
     catch {
-        if (Test-VmfLost -ErrorRecord $_) { throw }
+        if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw }
         return $null
     }
     , $names
-}
-
-function Test-VmfLost {
-    <#
-    .SYNOPSIS
-    Does this error say more than no: did Hyper-V not answer at all?
-    #>
-    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
-    $code = Get-VmfErrorCode -FullId ([string] $ErrorRecord.FullyQualifiedErrorId) -Message ([string] $ErrorRecord.Exception.Message)
-    (Get-VmfErrorClass -Code $code -ErrorRecord $ErrorRecord) -ne 'refused'
 }
 
 function Find-VmfHostVm {
@@ -326,13 +316,8 @@ function Add-VmfHostNetwork {
         $vm = $vms[0]
         $there = @(foreach ($one in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) { $one })
         foreach ($repair in $wanted) {
-            $id = [string] (Get-VmfField -InputObject $repair -Name 'id')
-            $mac = [string] (Get-VmfField -InputObject $repair -Name 'mac')
-            $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'Id' -Id $id -Mac $mac
-            $label = Get-VmfLabel -Id $id -Mac $mac
-            if ($null -eq $adapter) {
-                throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
-            }
+            $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'Id' -Wanted $repair -VmName $vm.Name
+            $label = Get-VmfLabel -Wanted $repair
             Set-VmfConnection -Adapter $adapter -Repair $repair
             Set-VmfPort -Adapter $adapter -Repair $repair
             Add-VmfClassicRule -Adapter $adapter -Rules (Get-VmfField -InputObject $repair -Name 'classic_acls') -Label $label
@@ -562,10 +547,9 @@ function Test-VmfRights {
         ConvertTo-VmfReply -Data ([ordered]@{ readable = $true; writable = $null -eq $why; why = $why })
     }
     catch {
-        $text = [string] $_.Exception.Message
-        $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message $text
-        if ((Get-VmfErrorClass -Code $code -ErrorRecord $_) -ne 'refused') { return ConvertTo-VmfFailure -ErrorRecord $_ }
-        ConvertTo-VmfReply -Data ([ordered]@{ readable = $readable; writable = $false; why = ConvertTo-VmfSentence -Message $text })
+        if (-not (Test-VmfRefusal -ErrorRecord $_)) { return ConvertTo-VmfFailure -ErrorRecord $_ }
+        $why = ConvertTo-VmfSentence -Message $_.Exception.Message
+        ConvertTo-VmfReply -Data ([ordered]@{ readable = $readable; writable = $false; why = $why })
     }
 }
 

@@ -40,8 +40,8 @@ function ConvertTo-VmfFailure {
         $code = $Matches[2]
     }
     else {
-        $code = Get-VmfErrorCode -FullId $fullId -Message $text
-        $class = Get-VmfErrorClass -Code $code -ErrorRecord $ErrorRecord
+        $code = Get-VmfErrorCode -ErrorRecord $ErrorRecord
+        $class = Get-VmfErrorClass -ErrorRecord $ErrorRecord
         $text = ConvertTo-VmfSentence -Message $text
     }
     $failure = [ordered]@{ class = $class; code = $code; fqeid = $fullId; message = $text }
@@ -53,11 +53,12 @@ function Get-VmfErrorCode {
     .SYNOPSIS
     The error number, or an empty text where there is none.
     #>
-    param([string] $FullId, [string] $Message)
-    $head = ($FullId -split ',')[0].Trim()
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $message = [string] $ErrorRecord.Exception.Message
+    $head = (([string] $ErrorRecord.FullyQualifiedErrorId) -split ',')[0].Trim()
     if ($head -match '^\d+$') { return $head }
     # Only where VMM writes it, at the end of its first line: a VM may be named anything.
-    if ($Message -match '^[^\r\n]*\(Error ID: (\d+), Detailed Error:[^\r\n]*\)\s*(\r|\n|$)') { return $Matches[1] }
+    if ($message -match '^[^\r\n]*\(Error ID: (\d+), Detailed Error:[^\r\n]*\)\s*(\r|\n|$)') { return $Matches[1] }
     ''
 }
 
@@ -66,12 +67,13 @@ function Get-VmfErrorClass {
     .SYNOPSIS
     locked, busy, unavailable or refused: did it happen, and may one try again.
     #>
-    param([string] $Code, [System.Management.Automation.ErrorRecord] $ErrorRecord)
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    $code = Get-VmfErrorCode -ErrorRecord $ErrorRecord
     $message = [string] $ErrorRecord.Exception.Message
-    if (@('2606', '2602', '23234') -contains $Code) { return 'locked' }
-    if (@('23007', '21501') -contains $Code) { return 'busy' }
+    if (@('2606', '2602', '23234') -contains $code) { return 'locked' }
+    if (@('23007', '21501') -contains $code) { return 'busy' }
     if ($message -match 'limit \W?\d+\W? was reached') { return 'busy' }
-    if (@('2912', '2916', '2927', '20506', '1711') -contains $Code) { return 'unavailable' }
+    if (@('2912', '2916', '2927', '20506', '1711') -contains $code) { return 'unavailable' }
     if (([string] $ErrorRecord.FullyQualifiedErrorId) -match '^ObjectInUse(,|$)') { return 'locked' }
     $lost = '^System\.(TimeoutException|ObjectDisposedException|IO\.IOException|Net\.Sockets\.|Net\.WebException' +
         '|ServiceModel\.|Runtime\.Remoting\.)|WSManException$'
@@ -81,6 +83,15 @@ function Get-VmfErrorClass {
         $exception = $exception.InnerException
     }
     'refused'
+}
+
+function Test-VmfRefusal {
+    <#
+    .SYNOPSIS
+    Is this error a plain no? Any other class means that this time there was no answer.
+    #>
+    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
+    (Get-VmfErrorClass -ErrorRecord $ErrorRecord) -eq 'refused'
 }
 
 function ConvertTo-VmfSentence {
@@ -188,14 +199,15 @@ function ConvertTo-VmfMac {
 function Select-VmfAdapter {
     <#
     .SYNOPSIS
-    The adapter of this id, else the only one of this MAC (zeros are nobody's), else nothing.
+    The adapter that the caller means by id and mac: the one of this id, else the only one of this
+    MAC (zeros are nobody's), else nothing.
     #>
-    param([object[]] $Adapters, [string] $IdProperty, [string] $Id, [string] $Mac)
-    $wanted = ConvertTo-VmfAdapterId -Id $Id
+    param([object[]] $Adapters, [string] $IdProperty, $Wanted)
+    $id = ConvertTo-VmfAdapterId -Id (Get-VmfField -InputObject $Wanted -Name 'id')
+    $address = ConvertTo-VmfMac -Mac (Get-VmfField -InputObject $Wanted -Name 'mac')
     foreach ($adapter in $Adapters) {
-        if ((ConvertTo-VmfAdapterId -Id $adapter.$IdProperty) -eq $wanted) { return $adapter }
+        if ((ConvertTo-VmfAdapterId -Id $adapter.$IdProperty) -eq $id) { return $adapter }
     }
-    $address = ConvertTo-VmfMac -Mac $Mac
     if (@('', '00:00:00:00:00:00') -contains $address) { return }
     $same = @(foreach ($adapter in $Adapters) {
             if ((ConvertTo-VmfMac -Mac $adapter.MacAddress) -eq $address) { $adapter }
@@ -203,12 +215,25 @@ function Select-VmfAdapter {
     if ($same.Count -eq 1) { $same[0] }
 }
 
+function Find-VmfAdapter {
+    <#
+    .SYNOPSIS
+    As Select-VmfAdapter; an adapter that is not there is refused.
+    #>
+    param([object[]] $Adapters, [string] $IdProperty, $Wanted, [string] $VmName)
+    $adapter = Select-VmfAdapter -Adapters $Adapters -IdProperty $IdProperty -Wanted $Wanted
+    if ($null -ne $adapter) { return $adapter }
+    $label = Get-VmfLabel -Wanted $Wanted
+    throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$VmName' has no adapter $label")
+}
+
 function Get-VmfLabel {
     <#
     .SYNOPSIS
-    How people find an adapter: its MAC, else its id.
+    How people find the adapter that the caller means: its MAC, else its id.
     #>
-    param([string] $Id, [string] $Mac)
-    if ($Mac) { return $Mac }
-    $Id
+    param($Wanted)
+    $mac = [string] (Get-VmfField -InputObject $Wanted -Name 'mac')
+    if ($mac) { return $mac }
+    [string] (Get-VmfField -InputObject $Wanted -Name 'id')
 }

@@ -234,10 +234,11 @@ function Update-VmfHostList {
             $note['refreshed'] = $true
         }
         catch {
-            $text = [string] $_.Exception.Message
-            $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message $text
-            $note['locked'] = (Get-VmfErrorClass -Code $code -ErrorRecord $_) -eq 'locked'
-            if (-not $note['locked']) { $note['error'] = Join-VmfCode -Text (ConvertTo-VmfSentence -Message $text) -Code $code }
+            $note['locked'] = (Get-VmfErrorClass -ErrorRecord $_) -eq 'locked'
+            if (-not $note['locked']) {
+                $text = ConvertTo-VmfSentence -Message $_.Exception.Message
+                $note['error'] = Join-VmfCode -Text $text -Code (Get-VmfErrorCode -ErrorRecord $_)
+            }
         }
         $said[[string] $vmHost.Name] = $note
     }
@@ -377,10 +378,7 @@ function Find-VmfJob {
     #>
     param($Server, [guid] $Id)
     try { Get-SCJob -VMMServer $Server -ID $Id }
-    catch {
-        $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message ([string] $_.Exception.Message)
-        if ((Get-VmfErrorClass -Code $code -ErrorRecord $_) -ne 'refused') { throw }
-    }
+    catch { if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw } }
 }
 
 function ConvertTo-VmfJob {
@@ -659,13 +657,7 @@ function Repair-VmfNetwork {
         }
         $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $server -VM $vm)) { $one })
         foreach ($repair in $wanted) {
-            $id = [string] (Get-VmfField -InputObject $repair -Name 'id')
-            $mac = [string] (Get-VmfField -InputObject $repair -Name 'mac')
-            $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Id $id -Mac $mac
-            if ($null -eq $adapter) {
-                $label = Get-VmfLabel -Id $id -Mac $mac
-                throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
-            }
+            $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $repair -VmName $vm.Name
             $change = Get-VmfRepairChange -Server $server -Adapter $adapter -Repair $repair
             if ($change.Count -gt 0) { $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter @change }
         }
@@ -913,14 +905,12 @@ function Set-VmfPin {
     $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $Server -VM $Vm)) { $one })
     $any = $false
     foreach ($wanted in $pins) {
-        $id = [string] (Get-VmfField -InputObject $wanted -Name 'id')
-        $mac = [string] (Get-VmfField -InputObject $wanted -Name 'mac')
+        $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $wanted
         $network = [string] (Get-VmfField -InputObject $wanted -Name 'network')
         $switchName = [string] (Get-VmfField -InputObject $wanted -Name 'switch')
         $vlan = Get-VmfField -InputObject $wanted -Name 'vlan'
         $subnet = [string] (Get-VmfField -InputObject $wanted -Name 'subnet')
         $classification = [string] (Get-VmfField -InputObject $wanted -Name 'classification')
-        $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Id $id -Mac $mac
         if ($null -eq $adapter) { continue }
         $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Network $network -SwitchName $switchName
         Add-VmfPinnedModel -Server $Server -Change $change -Subnet $subnet
