@@ -452,6 +452,30 @@ def manifest(where: _Where, http: str) -> None:
     click.echo(manifest(where.settings().slack.command, http), nl=False)
 
 
+# --- the VMM server -----------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def modules(folder: Path) -> None:
+    """Write the PowerShell modules into FOLDER, to install them on servers.
+
+    They are needed there only if the setting vmm.configuration names an endpoint.
+    """
+    from engine.vmm.powershell import write_modules
+
+    try:
+        written = write_modules(folder)
+    except OSError as error:
+        raise Refused(
+            f"The modules cannot be written: {error.strerror or error}.",
+            what=str(folder),
+            hint="Name another folder.",
+        ) from None
+    for path in written:
+        click.echo(path)
+
+
 def _print_json(document: Mapping[str, Any]) -> None:
     click.echo(json.dumps(document, sort_keys=True, ensure_ascii=False))
 

@@ -29,13 +29,14 @@ import os
 import queue
 import re
 import subprocess
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from engine.settings import Settings, from_mapping
-from engine.vmm.powershell import MODULES
+from engine.vmm.powershell import MODULES, write_modules
 from tests.hangs import HANGS
 from tests.powershell import stubs
 from tests.powershell.pwsh import PWSH
@@ -160,6 +161,8 @@ class Computers:
         self._servers: dict[str, Server] = {}
 
     def __enter__(self) -> Computers:
+        self._installed = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        write_modules(self._installed)
         self._stack.callback(self._end)
         for name in self._names:
             self._servers[name] = self._stack.enter_context(Server(self._endpoint(name)))
@@ -189,7 +192,8 @@ class Computers:
             world = stubs.environment(self._modules, self._world, name)
             opening = stubs.opening(name)
             if self._configuration:
-                opening += f"; {imported(MODULES[name != stubs.VMM])}\n{_CONSTRAINED}"
+                ours = imported(MODULES[name != stubs.VMM], self._installed)
+                opening += f"; {ours}\n{_CONSTRAINED}"
             shell = PowerShell(id, configuration, opening, world)
             self.made.append(shell)
             return shell

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from engine.clock import VirtualClock
 from engine.sim.fleet_file import parse
 from engine.sim.world import World
-from engine.vmm.powershell import MODULES, module_text
+from engine.vmm.powershell import MODULES, module_text, write_modules
 from tests.powershell import stubs
-from tests.powershell.pwsh import ROOT, Reply, Shell
+from tests.powershell.pwsh import Reply, Shell
 from tests.powershell.world_server import Call, WorldServer
 
 HV01, HV02 = "hv01.corp.example", "hv02.corp.example"
@@ -111,16 +112,16 @@ class Scene:
         return self.server.of(cmdlet)
 
 
-def injected(name: str) -> str:
+def injected(name: str, installed: Path) -> str:
     return module_text(name)
 
 
-def imported(name: str) -> str:
-    path = ROOT / "engine" / "vmm" / "powershell" / f"{name}.psd1"
-    return f"Import-Module '{path}' -Global"
+def imported(name: str, installed: Path) -> str:
+    """``installed`` is the folder that ``write_modules`` wrote."""
+    return f"Import-Module '{installed / name / name}.psd1' -Global"
 
 
-WAYS: dict[str, Callable[[str], str]] = {"injected": injected, "imported": imported}
+WAYS: dict[str, Callable[[str, Path], str]] = {"injected": injected, "imported": imported}
 
 
 @contextmanager
@@ -129,9 +130,11 @@ def opened(way: str, stub_modules: Path) -> Iterator[Scene]:
     with ExitStack() as stack:
         world = World.of(parse(FLEET))
         server = stack.enter_context(WorldServer(world, VirtualClock(world.now)))
+        installed = Path(stack.enter_context(TemporaryDirectory()))
+        write_modules(installed)
         shells = {}
         for name in (stubs.VMM, HV01, HV02):
-            module = WAYS[way](MODULES[name != stubs.VMM])
+            module = WAYS[way](MODULES[name != stubs.VMM], installed)
             environment = stubs.environment(stub_modules, server.port, name)
             shell = Shell(environment, f"{stubs.opening(name)}\n{module}")
             shells[name] = stack.enter_context(shell)

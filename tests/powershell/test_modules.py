@@ -7,12 +7,14 @@ import pytest
 import tree_sitter
 import tree_sitter_powershell
 
-from engine.vmm.powershell import MODULES, module_text
+from engine.vmm.powershell import MODULES, module_text, write_modules
 from tests.powershell.pwsh import ROOT, Shell, check, needs_checks
+from tests.powershell.scene import imported
 from tests.powershell.stubs import COMMANDS, commands
 
 PLACE = ROOT / "engine" / "vmm" / "powershell"
-FILES = {name: PLACE / f"{name}.psm1" for name in MODULES}
+SHARED = (PLACE / "VMFerry.Shared.ps1").read_text("ascii")
+OWN = {name: (PLACE / f"{name}.ps1").read_text("ascii") for name in MODULES}
 EXPORTED = {
     "VMFerry.Vmm": {
         *("Get-VmfVersion", "Get-VmfFleet", "Get-VmfNetwork", "Start-VmfMove"),
@@ -81,8 +83,11 @@ def test_the_parser_sees_what_is_broken():
 
 
 @needs_checks
-def test_every_call_is_as_documented_and_of_windows_powershell_51():
-    assert check(COMMANDS, *FILES.values()) == ""
+def test_every_call_is_as_documented_and_of_windows_powershell_51(tmp_path):
+    files = [path for path in write_modules(tmp_path) if path.suffix == ".psm1"]
+
+    assert len(files) == len(MODULES)
+    assert check(COMMANDS, *files) == ""
 
 
 @needs_checks
@@ -169,21 +174,29 @@ def test_the_manifest_exports_what_the_contract_names(name):
     assert EXPORTED[name] <= set(functions(module_text(name)))
 
 
-def test_what_both_modules_need_is_the_same_text_in_both():
-    shared = [
-        re.search(r"#region Shared by both.*?#endregion", module_text(name), re.DOTALL)[0]
-        for name in MODULES
-    ]
-
-    assert shared[0] == shared[1]
-    assert len(functions(shared[0])) > 5
+@modules
+def test_the_shared_part_comes_first_and_stands_in_no_module_again(name):
+    assert module_text(name).startswith(SHARED)
+    assert module_text(name).endswith(OWN[name])
+    assert set(functions(SHARED)) & set(functions(OWN[name])) == set()
 
 
 def test_beyond_the_shared_part_no_function_is_in_both():
-    names = [set(functions(module_text(name))) for name in MODULES]
-    shared = re.search(r"#region Shared.*?#endregion", module_text(MODULES[0]), re.DOTALL)[0]
+    assert set.intersection(*(set(functions(text)) for text in OWN.values())) == set()
 
-    assert names[0] & names[1] == set(functions(shared))
+
+@modules
+def test_every_module_needs_all_of_the_shared_part(name):
+    known = functions(SHARED)
+    needed, texts = set(), [OWN[name]]
+    while texts:
+        text = texts.pop()
+        new = {one for one in known if re.search(rf"(?<![\w-]){one}(?![\w-])", text)} - needed
+        needed |= new
+        texts += [known[one] for one in new]
+
+    assert len(known) > 5
+    assert set(known) - needed == set()
 
 
 def test_on_the_vmm_server_only_sc_names_are_used():
@@ -226,9 +239,9 @@ def test_an_installed_package_brings_them_along():
     """Package data: patterns are of the package's own folder and reach no deeper."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["*"]
-    package_data = {path.name for pattern in patterns for path in PLACE.glob(pattern)}
+    package_data = {path for pattern in patterns for path in PLACE.glob(pattern)}
 
-    assert package_data >= {f"{name}.{end}" for name in MODULES for end in ("psm1", "psd1")}
+    assert package_data >= {path for path in PLACE.iterdir() if path.suffix.startswith(".ps")}
 
 
 def test_an_unknown_module_is_named():
@@ -239,11 +252,35 @@ def test_an_unknown_module_is_named():
 # --- both ways to the server -----------------------------------------------------------------
 
 
+def test_what_is_written_to_be_installed_is_each_module_complete(tmp_path):
+    written = write_modules(tmp_path / "new")
+
+    assert [path.relative_to(tmp_path / "new").as_posix() for path in written] == [
+        "VMFerry.Vmm/VMFerry.Vmm.psm1",
+        "VMFerry.Vmm/VMFerry.Vmm.psd1",
+        "VMFerry.Host/VMFerry.Host.psm1",
+        "VMFerry.Host/VMFerry.Host.psd1",
+    ]
+    for module, manifest in zip(written[::2], written[1::2], strict=True):
+        assert module.read_text("ascii") == module_text(module.stem)
+        assert f"RootModule        = '{module.name}'" in manifest.read_text("ascii")
+
+
+def test_older_installed_files_are_replaced(tmp_path):
+    first, *_ = write_modules(tmp_path)
+    first.write_text("an older version")
+
+    write_modules(tmp_path)
+
+    assert first.read_text("ascii") == module_text(first.stem)
+
+
 @needs_checks
 @modules
 def test_imported_it_shows_the_contract_and_hides_the_rest(name, tmp_path):
     lister = "function Show-Names { (Get-Command -Module " + name + ").Name -join ' ' }"
-    with Shell({}, f"Import-Module '{PLACE / name}.psd1' -Global\n{lister}") as shell:
+    write_modules(tmp_path)
+    with Shell({}, f"{imported(name, tmp_path)}\n{lister}") as shell:
         (found,) = shell.call("Show-Names").output
 
     assert set(str(found).split()) == EXPORTED[name]

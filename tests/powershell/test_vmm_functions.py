@@ -708,6 +708,14 @@ def test_a_job_that_nobody_knows_is_no_error_and_no_guid_is(scene):
     assert scene.vmm("Stop-VmfJob", JobId="the last one").error["code"] == "contract"
 
 
+def test_a_job_that_vmm_does_not_tell_of_is_not_taken_for_gone(scene):
+    job = scene.start().data["job"]
+    problem = {"kind": "lost", "id": "ConnectionLost", "text": "The connection was lost."}
+    scene.server.quirks.errors["Get-SCJob"] = problem
+
+    assert scene.vmm("Stop-VmfJob", JobId=job).error["class"] == "unavailable"
+
+
 def test_only_the_vmm_server_was_asked(scene):
     fleet(scene)
     scene.start()

@@ -493,3 +493,23 @@ logging.getLogger("bot.slack").info("ours")
         "ERROR a failure",
         "INFO ours",
     ]
+
+
+def test_the_modules_are_written_into_a_folder_and_told_file_by_file(desk):
+    said = vmferry("modules", "out")
+
+    assert said.code == 0
+    assert len(said.lines) == 4
+    assert all((desk / line).is_file() for line in said.lines)
+    assert "out/VMFerry.Host/VMFerry.Host.psm1" in said.lines
+
+
+def test_modules_that_cannot_be_written_are_refused(desk):
+    (desk / "out").write_text("a file")
+    (desk / "out2").mkdir()
+    (desk / "out2" / "VMFerry.Vmm").write_text("a file")
+
+    assert "is a file" in vmferry("modules", "out").err
+    said = vmferry("modules", "out2")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "The modules cannot be written: File exists. Name another folder.\n"

@@ -1,222 +1,12 @@
-# VMFerry.Vmm: what VMFerry asks of a VMM server. Windows PowerShell 5.1.
+# VMFerry.Vmm: what VMFerry asks of a VMM server; VMFerry.Shared.ps1 comes before this text.
 #
-# Every exported function takes parameters only, and returns exactly one JSON text (contract 1):
-#   {"contract":1,"ok":true,"data":{...}}
-#   {"contract":1,"ok":false,"error":{"class":"locked|busy|stale|refused|unavailable","code","fqeid","message"}}
-# It works as an installed module and as text run in a runspace, so nothing here asks where the file
-# is. Only SC names are used: where VMM's console is, Get-VM means Get-SCVirtualMachine.
-# ConvertTo-Json of 5.1 writes enums as numbers, dates as \/Date()\/ and whatever is deeper than
-# -Depth as text: so every enum becomes a word, every date a text and every list [object[]] here.
-Set-StrictMode -Version Latest
-$ErrorActionPreference = 'Stop'
-$WarningPreference = 'SilentlyContinue'
-$ProgressPreference = 'SilentlyContinue'
-$ConfirmPreference = 'None'
+# Only SC names are used: where VMM's console is, Get-VM means Get-SCVirtualMachine. Start-VmfMove alone
+# answers with the class stale.
 
 $script:VmfConnection = $null
 $script:VmfConnectedTo = ''
 # Hyper-V id -> VMM's own ids, from the last list of all VMs: a hint that is always checked.
 $script:VmfKnown = @{}
-
-#region Shared by both modules, word for word: each must work alone
-function ConvertTo-VmfReply {
-    <#
-    .SYNOPSIS
-    The one JSON text of a function that did its work.
-    #>
-    param([System.Collections.IDictionary] $Data)
-    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $true; data = $Data }) -Depth 8 -Compress
-}
-
-function ConvertTo-VmfFailure {
-    <#
-    .SYNOPSIS
-    The one JSON text of a function that failed: what happened, and of which class it is.
-    .DESCRIPTION
-    The class is decided here, where the error was thrown. Numbers come from FullyQualifiedErrorId
-    (VMM writes "2606,Class"); HResult is no VMM number and never looked at.
-    #>
-    param([System.Management.Automation.ErrorRecord] $ErrorRecord)
-    $fullId = [string] $ErrorRecord.FullyQualifiedErrorId
-    $text = [string] $ErrorRecord.Exception.Message
-    if (($fullId -split ',')[0] -match '^Vmf\.([a-z]+)\.(\w+)$') {
-        $class = $Matches[1]
-        $code = $Matches[2]
-    }
-    else {
-        $code = Get-VmfErrorCode -FullId $fullId -Message $text
-        $class = Get-VmfErrorClass -Code $code -ErrorRecord $ErrorRecord
-        $text = ConvertTo-VmfSentence -Message $text
-    }
-    $failure = [ordered]@{ class = $class; code = $code; fqeid = $fullId; message = $text }
-    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $false; error = $failure }) -Depth 8 -Compress
-}
-
-function Get-VmfErrorCode {
-    <#
-    .SYNOPSIS
-    The error number, or an empty text where there is none.
-    #>
-    param([string] $FullId, [string] $Message)
-    $head = ($FullId -split ',')[0].Trim()
-    if ($head -match '^\d+$') { return $head }
-    # Only where VMM writes it, at the end of its first line: a VM may be named anything.
-    if ($Message -match '^[^\r\n]*\(Error ID: (\d+), Detailed Error:[^\r\n]*\)\s*(\r|\n|$)') { return $Matches[1] }
-    ''
-}
-
-function Get-VmfErrorClass {
-    <#
-    .SYNOPSIS
-    locked, busy, unavailable or refused: did it happen, and may one try again.
-    #>
-    param([string] $Code, [System.Management.Automation.ErrorRecord] $ErrorRecord)
-    $message = [string] $ErrorRecord.Exception.Message
-    if (@('2606', '2602', '23234') -contains $Code) { return 'locked' }
-    if (@('23007', '21501') -contains $Code) { return 'busy' }
-    if ($message -match 'limit \W?\d+\W? was reached') { return 'busy' }
-    if (@('2912', '2916', '2927', '20506', '1711') -contains $Code) { return 'unavailable' }
-    if (([string] $ErrorRecord.FullyQualifiedErrorId) -match '^ObjectInUse(,|$)') { return 'locked' }
-    $lost = '^System\.(TimeoutException|ObjectDisposedException|IO\.IOException|Net\.Sockets\.|Net\.WebException' +
-        '|ServiceModel\.|Runtime\.Remoting\.)|WSManException$'
-    $exception = $ErrorRecord.Exception
-    while ($null -ne $exception) {
-        if ($exception.GetType().FullName -match $lost) { return 'unavailable' }
-        $exception = $exception.InnerException
-    }
-    'refused'
-}
-
-function ConvertTo-VmfSentence {
-    <#
-    .SYNOPSIS
-    What an error says in its first paragraph; the number travels beside it, the advice not at all.
-    #>
-    param([string] $Message)
-    $first = ($Message -split '\r?\n[ \t]*\r?\n', 2)[0].Trim()
-    if ($first -match '(?s)^(.*?)\s*\(Error ID: \d+, Detailed Error:\s*(.*)\)$') {
-        $first = $Matches[1]
-        if ($Matches[2]) { $first = $first + ' (' + $Matches[2] + ')' }
-    }
-    $first
-}
-
-function New-VmfError {
-    <#
-    .SYNOPSIS
-    An error of our own, to be thrown: its id carries the class and a word for the code.
-    #>
-    param([string] $Class, [string] $Code, [string] $Message)
-    $exception = New-Object -TypeName System.InvalidOperationException -ArgumentList $Message
-    $category = [System.Management.Automation.ErrorCategory]::InvalidOperation
-    $arguments = [object[]]@($exception, "Vmf.$Class.$Code", $category, $null)
-    New-Object -TypeName System.Management.Automation.ErrorRecord -ArgumentList $arguments
-}
-
-function Get-VmfProperty {
-    <#
-    .SYNOPSIS
-    A property of an object, or the default where this version of the product has no such property.
-    #>
-    param($InputObject, [string] $Name, $Default)
-    $property = $InputObject.PSObject.Properties[$Name]
-    if ($null -eq $property -or $null -eq $property.Value) { return $Default }
-    $property.Value
-}
-
-function Get-VmfField {
-    <#
-    .SYNOPSIS
-    A field of what the caller sent. Null is a value; a field that is not there is an error.
-    #>
-    param($InputObject, [string] $Name)
-    $property = $InputObject.PSObject.Properties[$Name]
-    if ($null -eq $property) {
-        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "The field $Name is missing in what was sent.")
-    }
-    , $property.Value
-}
-
-function ConvertTo-VmfText {
-    <#
-    .SYNOPSIS
-    A text, or null for what is null or empty.
-    #>
-    param($Value)
-    $text = [string] $Value
-    if ($text.Length -eq 0) { return $null }
-    $text
-}
-
-function ConvertTo-VmfTime {
-    <#
-    .SYNOPSIS
-    A time as ISO 8601 in UTC, whatever the culture and time zone of this machine.
-    #>
-    param([datetime] $Date)
-    $form = "yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'"
-    $Date.ToUniversalTime().ToString($form, [System.Globalization.CultureInfo]::InvariantCulture)
-}
-
-function ConvertTo-VmfId {
-    <#
-    .SYNOPSIS
-    A VM id as we spell it: upper case, without braces.
-    #>
-    param($Id)
-    ([string] $Id).Trim([char[]]@('{', '}', ' ')).ToUpperInvariant()
-}
-
-function ConvertTo-VmfAdapterId {
-    <#
-    .SYNOPSIS
-    An adapter id as we spell it: VMM's DeviceID and Hyper-V's Id are the same text but for case.
-    #>
-    param($Id)
-    $text = [string] $Id
-    if ($text -match '(?s)^Microsoft:(.*)$') { return 'Microsoft:' + $Matches[1].ToUpperInvariant() }
-    $text
-}
-
-function ConvertTo-VmfMac {
-    <#
-    .SYNOPSIS
-    A MAC address as VMM spells it, 00:1D:D8:B7:2C:B6; empty where there is none.
-    #>
-    param($Mac)
-    $digits = ([string] $Mac) -replace '[^0-9A-Fa-f]', ''
-    if ($digits.Length -ne 12) { return '' }
-    ($digits.ToUpperInvariant() -replace '(..)(?!$)', '$1:')
-}
-
-function Select-VmfAdapter {
-    <#
-    .SYNOPSIS
-    The adapter of this id, else the only one of this MAC (zeros are nobody's), else nothing.
-    #>
-    param([object[]] $Adapters, [string] $IdProperty, [string] $Id, [string] $Mac)
-    $wanted = ConvertTo-VmfAdapterId -Id $Id
-    foreach ($adapter in $Adapters) {
-        if ((ConvertTo-VmfAdapterId -Id $adapter.$IdProperty) -eq $wanted) { return $adapter }
-    }
-    $address = ConvertTo-VmfMac -Mac $Mac
-    if (@('', '00:00:00:00:00:00') -contains $address) { return }
-    $same = @(foreach ($adapter in $Adapters) {
-            if ((ConvertTo-VmfMac -Mac $adapter.MacAddress) -eq $address) { $adapter }
-        })
-    if ($same.Count -eq 1) { $same[0] }
-}
-
-function Get-VmfLabel {
-    <#
-    .SYNOPSIS
-    How people find an adapter: its MAC, else its id.
-    #>
-    param([string] $Id, [string] $Mac)
-    if ($Mac) { return $Mac }
-    $Id
-}
-#endregion
 
 #region The connection, and finding things
 function Connect-VmfServer {
@@ -444,10 +234,11 @@ function Update-VmfHostList {
             $note['refreshed'] = $true
         }
         catch {
-            $text = [string] $_.Exception.Message
-            $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message $text
-            $note['locked'] = (Get-VmfErrorClass -Code $code -ErrorRecord $_) -eq 'locked'
-            if (-not $note['locked']) { $note['error'] = Join-VmfCode -Text (ConvertTo-VmfSentence -Message $text) -Code $code }
+            $note['locked'] = (Get-VmfErrorClass -ErrorRecord $_) -eq 'locked'
+            if (-not $note['locked']) {
+                $text = ConvertTo-VmfSentence -Message $_.Exception.Message
+                $note['error'] = Join-VmfCode -Text $text -Code (Get-VmfErrorCode -ErrorRecord $_)
+            }
         }
         $said[[string] $vmHost.Name] = $note
     }
@@ -587,10 +378,7 @@ function Find-VmfJob {
     #>
     param($Server, [guid] $Id)
     try { Get-SCJob -VMMServer $Server -ID $Id }
-    catch {
-        $code = Get-VmfErrorCode -FullId ([string] $_.FullyQualifiedErrorId) -Message ([string] $_.Exception.Message)
-        if ((Get-VmfErrorClass -Code $code -ErrorRecord $_) -ne 'refused') { throw }
-    }
+    catch { if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw } }
 }
 
 function ConvertTo-VmfJob {
@@ -869,13 +657,7 @@ function Repair-VmfNetwork {
         }
         $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $server -VM $vm)) { $one })
         foreach ($repair in $wanted) {
-            $id = [string] (Get-VmfField -InputObject $repair -Name 'id')
-            $mac = [string] (Get-VmfField -InputObject $repair -Name 'mac')
-            $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Id $id -Mac $mac
-            if ($null -eq $adapter) {
-                $label = Get-VmfLabel -Id $id -Mac $mac
-                throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$($vm.Name)' has no adapter $label")
-            }
+            $adapter = Find-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $repair -VmName $vm.Name
             $change = Get-VmfRepairChange -Server $server -Adapter $adapter -Repair $repair
             if ($change.Count -gt 0) { $null = Set-SCVirtualNetworkAdapter -VirtualNetworkAdapter $adapter @change }
         }
@@ -1123,14 +905,12 @@ function Set-VmfPin {
     $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $Server -VM $Vm)) { $one })
     $any = $false
     foreach ($wanted in $pins) {
-        $id = [string] (Get-VmfField -InputObject $wanted -Name 'id')
-        $mac = [string] (Get-VmfField -InputObject $wanted -Name 'mac')
+        $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $wanted
         $network = [string] (Get-VmfField -InputObject $wanted -Name 'network')
         $switchName = [string] (Get-VmfField -InputObject $wanted -Name 'switch')
         $vlan = Get-VmfField -InputObject $wanted -Name 'vlan'
         $subnet = [string] (Get-VmfField -InputObject $wanted -Name 'subnet')
         $classification = [string] (Get-VmfField -InputObject $wanted -Name 'classification')
-        $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Id $id -Mac $mac
         if ($null -eq $adapter) { continue }
         $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Network $network -SwitchName $switchName
         Add-VmfPinnedModel -Server $Server -Change $change -Subnet $subnet
