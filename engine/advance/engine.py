@@ -308,16 +308,17 @@ def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
     if isinstance(call, ReadNetworks | CheckRights | StopJob):
         return []
     if isinstance(call, Start):
+        order = call.order
         attempt = pen.begin_attempt(
-            call.move, call.kind, call.source, call.destination, call.not_after
+            call.move, call.kind, order.source, order.destination, order.not_after
         )
-        text = f"{call.move.vm} moves to {short(call.destination)} ({call.kind})"
+        text = f"{call.move.vm} moves to {short(order.destination)} ({call.kind})"
         pen.set_move_state(
             call.move,
             MoveState.MOVING,
             text,
-            host=call.source,
-            destination=call.destination,
+            host=order.source,
+            destination=order.destination,
             kind=call.kind,
         )
         return [(call.move, attempt)]
@@ -364,7 +365,7 @@ def _write_start(pen: Pen, call: Start, attempt: int, answer: CallAnswer) -> Non
         pen.doubt_attempt(call.move, attempt, text)
         return
     pen.end_attempt(call.move, attempt, call.kind, result, text)
-    pen.return_move(call.move, f"{call.move.vm} was not started: {text}", call.source)
+    pen.return_move(call.move, f"{call.move.vm} was not started: {text}", call.order.source)
 
 
 def _write_networks(
