@@ -124,7 +124,7 @@ class Desk:
         """Through every step that leads there; those behind it already are left out."""
         for step in _ahead(RUN_WAY[state].split(), self.run(run).state):
             with self.writing() as pen:
-                pen.set_run_state(self.run(run), RunState(step), f"it is {step}")
+                pen.runs.set_state(self.run(run), RunState(step), f"it is {step}")
 
     def put(
         self,
@@ -139,19 +139,19 @@ class Desk:
             ends = outcome or ENDED.get(step, Outcome.STUCK) if step in MOVE_ENDS else None
             with self.writing() as pen:
                 move = self.move(name, run)
-                pen.set_move_state(move, step, f"it is {step}", host=host, outcome=ends)
+                pen.moves.set_state(move, step, f"it is {step}", host=host, outcome=ends)
         return self
 
     def question(self, *names: str, run: int = 1) -> Desk:
         """An open question about these VMs."""
         ids = tuple(f"id-{name}" for name in names)
         with self.writing() as pen:
-            pen.ask(run, ids, names, approvals.digest(self.run(run), ids))
+            pen.approvals.ask(run, ids, names, approvals.digest(self.run(run), ids))
         return self
 
     def attempt(self, name: str = "web01", kind: AttemptKind = AttemptKind.COLD) -> int:
         with self.writing() as pen:
-            return pen.begin_attempt(self.move(name), kind, HV01, HV02)
+            return pen.attempts.begin(self.move(name), kind, HV01, HV02)
 
     # --- what stands in the rows ------------------------------------------------------------
 

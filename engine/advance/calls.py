@@ -78,16 +78,7 @@ def _ask(call: Call, port: VmmPort) -> CallAnswer:
         case RefreshVm():
             port.refresh(call.move.vm_id)
         case Start():
-            job = port.start_move(
-                call.move.vm_id,
-                call.source,
-                call.destination,
-                call.path,
-                call.power,
-                call.pin,
-                call.not_after,
-            )
-            return CallAnswer(job=job)
+            return CallAnswer(job=port.start_move(call.order))
     return CallAnswer()
 
 

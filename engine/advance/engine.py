@@ -178,7 +178,7 @@ class Engine:
                     if entry.move.state in (MoveState.PENDING, MoveState.RESTORING):
                         news = news or entry.move.wait is not Wait.VMM_DOWN
                         text = f"VMM cannot be used: {error}"
-                        pen.hold(entry.move, Wait.VMM_DOWN, text, seen)
+                        pen.moves.hold(entry.move, Wait.VMM_DOWN, text, seen)
         return news
 
     def _idle(self) -> Advanced:
@@ -249,7 +249,7 @@ class Engine:
             return
         with self._writing() as pen:
             for move, attempt in cut:
-                pen.end_attempt(
+                pen.attempts.end(
                     move, attempt.id, attempt.kind, Result.STALE, "The engine ended in mid-call"
                 )
 
@@ -287,14 +287,14 @@ class Engine:
             if isinstance(call, StopJob):
                 said = f" VMM said: {answer.error}" if answer.error else ""
                 text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
-                pen.note_stop(call.move, call.job, text)
+                pen.moves.note_stop(call.move, call.job, text)
                 return
             detail = {}
             if isinstance(call, PutBack):
                 detail = {"differences": [[d.adapter, d.what, d.value] for d in call.differences]}
             for move, attempt in attempts:
                 result, error = _result(answer.error)
-                pen.end_attempt(move, attempt, _KINDS[type(call)], result, error, detail)
+                pen.attempts.end(move, attempt, _KINDS[type(call)], result, error, detail)
 
 
 _KINDS: dict[type, AttemptKind] = {
@@ -310,22 +310,23 @@ def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
     if isinstance(call, ReadNetworks | CheckRights | StopJob):
         return []
     if isinstance(call, Start):
-        attempt = pen.begin_attempt(
-            call.move, call.kind, call.source, call.destination, call.not_after
+        order = call.order
+        attempt = pen.attempts.begin(
+            call.move, call.kind, order.source, order.destination, order.not_after
         )
-        text = f"{call.move.vm} moves to {short(call.destination)} ({call.kind})"
-        pen.set_move_state(
+        text = f"{call.move.vm} moves to {short(order.destination)} ({call.kind})"
+        pen.moves.set_state(
             call.move,
             MoveState.MOVING,
             text,
-            host=call.source,
-            destination=call.destination,
+            host=order.source,
+            destination=order.destination,
             kind=call.kind,
         )
         return [(call.move, attempt)]
     moves = call.moves if isinstance(call, SaveBaselines) else (call.move,)
     host = call.repair.host if isinstance(call, PutBack) else call.host
-    return [(move, pen.begin_attempt(move, _KINDS[type(call)], host)) for move in moves]
+    return [(move, pen.attempts.begin(move, _KINDS[type(call)], host)) for move in moves]
 
 
 def _result(error: VmmError | None) -> tuple[Result, str]:
@@ -359,14 +360,16 @@ def _write_start(pen: Pen, call: Start, attempt: int, answer: CallAnswer) -> Non
     attempt stays open and keeps its slot until an observation shows its result."""
     error = answer.error
     if error is None:
-        pen.issue_attempt(call.move, attempt, answer.job)
+        pen.attempts.issue(call.move, attempt, answer.job)
         return
     result, text = _result(error)
     if result is Result.LOST:
-        pen.doubt_attempt(call.move, attempt, text)
+        pen.attempts.doubt(call.move, attempt, text)
         return
-    pen.end_attempt(call.move, attempt, call.kind, result, text)
-    pen.return_move(call.move, f"{call.move.vm} was not started: {text}", call.source)
+    pen.attempts.end(call.move, attempt, call.kind, result, text)
+    pen.moves.return_to_pending(
+        call.move, f"{call.move.vm} was not started: {text}", call.order.source
+    )
 
 
 def _write_networks(
@@ -379,15 +382,15 @@ def _write_networks(
     role = "baseline" if isinstance(call, SaveBaselines) else "reading"
     for move in call.moves:
         if move.vm_id in found:
-            pen.keep_network(move.run, move.vm_id, role, call.host, found[move.vm_id])
+            pen.networks.keep(move.run, move.vm_id, role, call.host, found[move.vm_id])
         elif role == "reading":
             why = str(answer.error) if answer.error else "Hyper-V did not show it"
-            pen.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")
+            pen.moves.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")
     for move, attempt in attempts:
         result, error = _result(answer.error)
         if answer.error is None and move.vm_id not in found:
             result, error = Result.STALE, "The VM was not there when its network was read"
-        pen.end_attempt(move, attempt, AttemptKind.BASELINE, result, error)
+        pen.attempts.end(move, attempt, AttemptKind.BASELINE, result, error)
 
 
 # --- what to ask --------------------------------------------------------------------------

@@ -30,26 +30,26 @@ def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
     """Write one step. ``runs`` are the records that the plan was made of."""
     match step:
         case Adopt():
-            pen.open_move(step.run, step.vm, step.source, adopted=True)
+            pen.moves.open(step.run, step.vm, step.source, adopted=True)
         case SeePower():
-            pen.note_power(step.move, step.power, step.down_since)
+            pen.moves.note_power(step.move, step.power, step.down_since)
         case Hold():
-            pen.hold(step.move, step.wait, step.text)
+            pen.moves.hold(step.move, step.wait, step.text)
         case CallOut():
-            pen.call_out(step.move, step.text)
+            pen.moves.call_out(step.move, step.text)
         case Unhold():
-            pen.end_wait(step.move)
+            pen.moves.end_wait(step.move)
         case Arrive():
             _arrive(pen, step)
         case Return():
             _repaired(pen, step.move, step.repaired)
-            pen.return_move(
+            pen.moves.return_to_pending(
                 step.move, f"{step.move.vm} is where it was, its network intact. {step.why}", None
             )
         case Finish():
             _end_attempt(pen, step.move, step.ends)
             _repaired(pen, step.move, step.repaired)
-            pen.set_move_state(
+            pen.moves.set_state(
                 step.move, step.state, step.sentence, outcome=step.outcome, next_step=step.next
             )
         case _:
@@ -59,20 +59,20 @@ def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
 def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
     match step:
         case LetGo():
-            pen.let_go(step.attempt)
+            pen.attempts.let_go(step.attempt)
         case Ask():
             names = {m.move.vm_id: m.move.vm for m in runs[step.run].moves}
-            pen.ask(step.run, step.vms, tuple(names[v] for v in step.vms), step.digest)
+            pen.approvals.ask(step.run, step.vms, tuple(names[v] for v in step.vms), step.digest)
         case Expire():
             _expire(pen, step, runs)
         case SeeEmpty():
-            pen.note_empty(runs[step.run].run, step.hosts, step.first, step.proven)
+            pen.runs.note_empty(runs[step.run].run, step.hosts, step.first, step.proven)
         case Quiet():
-            pen.note_quiet(step.run, step.at)
+            pen.runs.note_quiet(step.run, step.at)
         case ComeBack():
-            pen.note_back(step.run, step.gap)
+            pen.runs.note_back(step.run, step.gap)
         case SetRunState():
-            pen.set_run_state(runs[step.run].run, step.state, step.text)
+            pen.runs.set_state(runs[step.run].run, step.state, step.text)
         case _:
             raise TypeError(f"{type(step).__name__} is not a note")
 
@@ -80,21 +80,21 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
 def _arrive(pen: Pen, step: Arrive) -> None:
     _end_attempt(pen, step.move, step.ends)
     text = f"{step.move.vm} is on {short(step.host)}; its network is checked"
-    pen.set_move_state(step.move, MoveState.RESTORING, text, host=step.host)
+    pen.moves.set_state(step.move, MoveState.RESTORING, text, host=step.host)
 
 
 def _end_attempt(pen: Pen, move: Move, ends: tuple[Result, str] | None) -> None:
     """End the open LIVE or COLD attempt as it was observed to have ended."""
     if ends is None:
         return
-    attempt = pen.open_attempt(move)
+    attempt = pen.attempts.open_migration(move)
     if attempt is not None:
-        pen.end_attempt(move, attempt.id, attempt.kind, *ends)
+        pen.attempts.end(move, attempt.id, attempt.kind, *ends)
 
 
 def _repaired(pen: Pen, move: Move, repaired: tuple[Difference, ...]) -> None:
     for difference in repaired:
-        pen.note_repair(move, difference.adapter, difference.what, difference.value)
+        pen.networks.note_repair(move, difference.adapter, difference.what, difference.value)
 
 
 def _expire(pen: Pen, step: Expire, runs: Mapping[int, RunRecord]) -> None:
@@ -102,4 +102,4 @@ def _expire(pen: Pen, step: Expire, runs: Mapping[int, RunRecord]) -> None:
         for approval in record.approvals:
             if approval.id == step.approval:
                 text = f"{approval.label} expired: {step.why}."
-                pen.set_approval_state(approval, ApprovalState.EXPIRED, text)
+                pen.approvals.set_state(approval, ApprovalState.EXPIRED, text)

@@ -41,5 +41,5 @@ def review(
         verdict = "in order" if in_order else "not in order"
         why = f': "{note}"' if note else ""
         text = f"{by} reviewed that {found.broken_by} broke the glass for {found.label}: {verdict}"
-        pen.review(found, text + why, by=by, in_order=in_order, note=note)
+        pen.approvals.review(found, text + why, by=by, in_order=in_order, note=note)
     return Reviewed("ok", queries.review(store, approval_id), run)

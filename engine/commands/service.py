@@ -102,7 +102,7 @@ class Service:
             same = self._same(request, chosen, options)
             if same is not None:
                 return Submitted(same, attached=True)
-            number = pen.open_run(
+            number = pen.runs.open(
                 vmm=self.vmm,
                 kind=request.kind,
                 request=grammar.render(
@@ -115,7 +115,7 @@ class Service:
                 state=RunState.SCHEDULED if scheduled else RunState.ACTIVE,
             )
             for vm, source in chosen.vms:
-                pen.open_move(number, vm, source)
+                pen.moves.open(number, vm, source)
         run = queries.run(self.store, number)
         assert run is not None
         self.wake.set()
@@ -177,7 +177,7 @@ class Service:
             run = queries.run(self.store, run_id)
             if run is None or run.state is not RunState.SCHEDULED:
                 return
-            pen.set_run_state(run, state, f"{run.label} {words}")
+            pen.runs.set_state(run, state, f"{run.label} {words}")
         self.wake.set()
 
     def decide(
@@ -211,7 +211,7 @@ class Service:
                 answer = approvals.judge_breaking(asked, run, by, digest, may, glass, reason)
             if asked is None or run is None:
                 return keep_unknown(pen, approval_id, verdict, by)
-            pen.vote(asked.id, by, verdict, answer)
+            pen.approvals.vote(asked.id, by, verdict, answer)
             if answer != "ok":
                 return keep_refused(pen, asked, verdict, by, answer, run)
             granted = verdict == "approve" or glass is not None
@@ -296,7 +296,7 @@ def _write_decision(
     whom = f"{by}, who broke the glass" if broken else by
     why = f': "{reason}"' if reason else ""
     text = f"{asked.label} {word} by {whom}{why}"
-    pen.set_approval_state(
+    pen.approvals.set_state(
         asked, state, text, by=by, granted=chosen or (), reason=reason, glass=broken
     )
     return state

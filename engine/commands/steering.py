@@ -74,7 +74,7 @@ class Steering:
             if said:
                 return said
             run = record.run
-            pen.set_run_state(run, RunState.PAUSED, f"{run.label} was paused by {by}.", by)
+            pen.runs.set_state(run, RunState.PAUSED, f"{run.label} was paused by {by}.", by)
         return self._done(f"{run.label} is paused.{_flying(record)} Go on with: resume {run.label}")
 
     def resume(self, word: str, *, by: str) -> str:
@@ -85,7 +85,7 @@ class Steering:
                 return said
             run = record.run
             self._refuse_crossing(run)
-            pen.resume_run(run, f"{run.label} goes on: resumed by {by}.", by)
+            pen.runs.resume(run, f"{run.label} goes on: resumed by {by}.", by)
         return self._done(f"{run.label} goes on.")
 
     def stop(self, word: str, *, by: str) -> str:
@@ -112,7 +112,7 @@ class Steering:
             if run.state is not RunState.STOPPING:
                 self._end_run(pen, run, by)
             if run.state is not RunState.SCHEDULED:
-                pen.abort_run(run)
+                pen.runs.abort(run)
                 text = f"{run.label} is aborted by {by}: jobs of what is on its way are stopped."
                 pen.event("run.changed", text, run=run.id, by=by)
         if run.state is RunState.SCHEDULED:
@@ -124,9 +124,9 @@ class Steering:
     def _end_run(self, pen: Pen, run: Run, by: str) -> None:
         if run.state is RunState.SCHEDULED:
             text = f"{run.label} was stopped by {by} before it began."
-            pen.set_run_state(run, RunState.REJECTED, text, by)
+            pen.runs.set_state(run, RunState.REJECTED, text, by)
             return
-        pen.set_run_state(run, RunState.STOPPING, f"{run.label} is stopped by {by}.", by)
+        pen.runs.set_state(run, RunState.STOPPING, f"{run.label} is stopped by {by}.", by)
 
     def own(self, word: str, *, by: str) -> str:
         """Hand a run over to the person who says so: they are told how it goes."""
@@ -135,7 +135,7 @@ class Steering:
             run = record.run
             if said or run.contact == by:
                 return said or f"{run.label} is {by}'s already. Nothing changed."
-            pen.hand_over(run, by, f"{run.label} was taken over by {by} from {run.contact}.")
+            pen.runs.hand_over(run, by, f"{run.label} was taken over by {by} from {run.contact}.")
         return self._done(f"{run.label} is {by}'s now.")
 
     def set(self, word: str, name: str, value: str, *, by: str) -> str:
@@ -153,7 +153,7 @@ class Steering:
             if options == run.options:
                 return f"{run.label} has {field} {value} already. Nothing changed."
             text = f"{run.label} has {field} {value} now, set by {by}."
-            pen.change_run(run, options, text, by)
+            pen.runs.change_options(run, options, text, by)
         return self._done(f"{run.label} has {field} {value} now.")
 
     # --- its VMs ------------------------------------------------------------------------------
@@ -172,16 +172,16 @@ class Steering:
             names = naming.names([entry.move for entry in chosen])
             if run.over:
                 self._refuse_crossing(run)
-                pen.resume_run(run, f"{run.label} goes on: {by} has {names} tried again.", by)
+                pen.runs.resume(run, f"{run.label} goes on: {by} has {names} tried again.", by)
                 for old in record.approvals:
                     if old.state is ApprovalState.GRANTED:
                         text = f"{old.label} expired: the run had ended."
-                        pen.set_approval_state(old, ApprovalState.EXPIRED, text)
+                        pen.approvals.set_state(old, ApprovalState.EXPIRED, text)
             else:
-                pen.note_steered(run, by)
+                pen.runs.note_steered(run, by)
             for entry in chosen:
                 again = "looked at" if entry.move.state is MoveState.DAMAGED else "tried"
-                pen.retry_move(entry.move, f"{entry.move.vm} is {again} again: {by} said so.", by)
+                pen.moves.retry(entry.move, f"{entry.move.vm} is {again} again: {by} said so.", by)
         paused = f" {run.label} is still paused: resume {run.label}"
         return self._done(retrying.tried(chosen) + (paused if run.state is RunState.PAUSED else ""))
 
@@ -199,7 +199,7 @@ class Steering:
                 raise Refused(f"Nothing of {record.run.label} waits.", what=word)
             for entry in named:
                 left = f"{entry.move.vm} stays where it is: {by} left it out."
-                pen.leave_move(entry.move, left, by)
+                pen.moves.leave(entry.move, left, by)
         names = naming.names([entry.move for entry in named])
         stay = "stays where it is" if len(named) == 1 else "stay where they are"
         return self._done(f"{names} {stay}.")
@@ -224,13 +224,13 @@ class Steering:
             self._refuse_flying(run, [entry])
             for attempt in entry.of(*MIGRATIONS):
                 if attempt.open:
-                    pen.let_go(replace(attempt, error=f"Settled by {by}"))
+                    pen.attempts.let_go(replace(attempt, error=f"Settled by {by}"))
             text = f"{move.vm} was settled by {by}: what the next look shows is believed."
             if run.over:
                 # It looks, and starts nothing: what it finds at rest on a source stays there.
                 looks = f"{run.label} looks at {move.vm} once more: settled by {by}."
-                pen.set_run_state(run, RunState.STOPPING, looks, by)
-            pen.settle_move(move, text, by)
+                pen.runs.set_state(run, RunState.STOPPING, looks, by)
+            pen.moves.settle(move, text, by)
         return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
 
     def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
@@ -254,7 +254,7 @@ class Steering:
                 hint = f"Read: report {run.label}"
                 raise Refused(f"{more} was damaged there, too, since that was shown.", hint=hint)
             for move in there:
-                pen.clear_damage(move)
+                pen.moves.clear_damage(move)
             text = f"{short(name)} takes VMs again: {by} said go on."
             pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
         return self._done(f"{short(name)} takes VMs again.")
@@ -280,12 +280,12 @@ class Steering:
             answer = approvals.judge_withdrawal(asked, run, by, digest, approvers, started)
             if asked is None or run is None:
                 return keep_unknown(pen, approval_id, "withdraw", by)
-            pen.vote(asked.id, by, "withdraw", answer)
+            pen.approvals.vote(asked.id, by, "withdraw", answer)
             if answer != "ok":
                 return keep_refused(pen, asked, "withdraw", by, answer, run)
             why = f': "{reason}"' if reason else ""
             text = f"{asked.label} withdrawn by {by}{why}"
-            pen.set_approval_state(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
+            pen.approvals.set_state(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
         self.service.wake.set()
         now = queries.approval(self.store, approval_id)
         return Decision(True, "withdrawn", now, run, by, now.decided if now else None)

@@ -309,6 +309,25 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class MoveOrder:
+    """Order to VMM to start one migration, with the state that its guard compares.
+
+    The VM ``vm_id`` has to be on ``source`` still and in this class of ``power``, and VMM's own
+    clock not past ``not_after`` (UTC seconds). ``path`` is the folder on ``destination``; ``None``:
+    the default of that host. ``pin`` is the network to bind into the job of a powered-down VM;
+    ``None``: VMM keeps the connections as they are.
+    """
+
+    vm_id: str
+    source: str
+    destination: str
+    path: str | None
+    power: Power
+    pin: Network | None
+    not_after: float
+
+
+@dataclass(frozen=True)
 class Doubt:
     """A VM whose last move ended UNKNOWN and that nobody has settled: no run starts it. ``hosts``
     are where it may be, on any of them or on two."""

@@ -1,9 +1,9 @@
 """Tables of which state may follow which: runs, moves, approvals.
 
 Rule 1: every state change of a row is checked against these tables by the function that writes it
-(``store/pen.py``, ``store/pen_moves.py``); nothing else changes a state. Rule 2: a state that is
-not a key is final. Rule 3: what has ended (``RUN_ENDS``, ``MOVE_ENDS``) goes on only by the word of
-a person, never by the engine's own. The diagrams in ``docs/states.md`` are drawn from here.
+(``store/pen_runs.py``, ``store/pen_moves.py``); nothing else changes a state. Rule 2: a state that
+is not a key is final. Rule 3: what has ended (``RUN_ENDS``, ``MOVE_ENDS``) goes on only by the word
+of a person, never by the engine's own. The diagrams in ``docs/states.md`` are drawn from here.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from engine.model import (
     AttemptKind,
     Difference,
     Move,
+    MoveOrder,
     MoveState,
-    Network,
     Outcome,
     Power,
     Repair,
@@ -207,21 +207,16 @@ class Start:
     """Start a LIVE or COLD move. Written before it is done; observed after."""
 
     move: Move
-    kind: AttemptKind
-    source: str
-    destination: str
-    path: str | None
-    pin: Network | None
-    not_after: float
+    order: MoveOrder
 
     @property
-    def power(self) -> Power:
-        """The power class that the guard at VMM checks."""
-        return "down" if self.kind is AttemptKind.COLD else "running"
+    def kind(self) -> AttemptKind:
+        """COLD for a VM that is down, else LIVE."""
+        return AttemptKind.COLD if self.order.power == "down" else AttemptKind.LIVE
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return (self.source, self.destination)
+        return (self.order.source, self.order.destination)
 
 
 @dataclass(frozen=True)

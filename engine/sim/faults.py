@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import AdapterRepair, Fleet, Network, Power, Repair, same_host
+from engine.model import AdapterRepair, Fleet, MoveOrder, Network, Repair, same_host
 from engine.sim import judge
 from engine.sim.state import State, places
 from engine.sim.world import World
@@ -139,27 +139,16 @@ class FaultyWorld(World):
         fault, ask = self._strike("rights", now, [host]), super().rights
         return self._bent(fault, now, lambda at: ask(at, host))
 
-    def start_move(
-        self,
-        now: float,
-        vm_id: str,
-        source: str,
-        destination: str,
-        power: Power,
-        pin: Network | None,
-        not_after: float,
-        path: str | None = None,
-        late: float | None = None,
-    ) -> str | None:
+    def start_move(self, now: float, order: MoveOrder, late: float | None = None) -> str | None:
         """A start that is sent is judged, whatever becomes of it on its way."""
-        fault = self._strike("start_move", now, [source, destination], [vm_id])
+        fault = self._strike("start_move", now, [order.source, order.destination], [order.vm_id])
         if fault is not None and fault.how in ("refused", "locked", "timeout_before"):
-            judge.sent(self.state, now, vm_id, source, destination)
-        start, words = super().start_move, (vm_id, source, destination, power, pin, not_after, path)
+            judge.sent(self.state, now, order.vm_id, order.source, order.destination)
+        start = super().start_move
         if fault is None or fault.how != "delayed":
-            return self._bent(fault, now, lambda at: start(at, *words, late))
+            return self._bent(fault, now, lambda at: start(at, order, late))
         try:
-            return start(now, *words, fault.delay)  # VMM holds what it was asked until then
+            return start(now, order, fault.delay)  # VMM holds what it was asked until then
         except VmmUnavailable:
             raise fault.no_answer() from None
 

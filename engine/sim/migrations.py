@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
-from engine.model import Network, Power, short
+from engine.model import MoveOrder, short
 from engine.sim import capacity, judge, lies
 from engine.sim.state import Fate, Migration, Phase, State, VmState
 from engine.sim.views import REFRESHER, catch_up, changed, progress, reread
@@ -15,23 +14,6 @@ QUEUE = 900.0
 """Seconds that VMM lets a job of somebody else wait for a slot."""
 DELAY = (5.0, 75.0)
 """How much later VMM may begin what it was asked before the connection broke."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """The arguments of ``VmmPort.start_move``, hosts by their full names.
-
-    ``late``: VMM begins it so many seconds later, and nobody hears of it; ``None``: as chance will.
-    """
-
-    vm_id: str
-    source: str
-    destination: str
-    power: Power
-    pin: Network | None
-    not_after: float
-    path: str | None = None
-    late: float | None = None
 
 
 def reach(state: State, now: float, *hosts: str) -> None:
@@ -54,19 +36,24 @@ def unlocked(state: State, now: float, *hosts: str) -> None:
             raise VmmLocked(f"{host.name} is locked by another job", code="2606")
 
 
-def start(state: State, now: float, move: Start) -> str:
-    """Start a migration for us, or say why not; the reply may be lost on the way."""
-    for name in (move.source, move.destination):
+def start(state: State, now: float, order: MoveOrder, late: float | None) -> str:
+    """Start a migration for us, or say why not; the reply may be lost on the way.
+
+    The order names hosts in full. ``late``: VMM begins it so many seconds later, and nobody hears
+    of it; ``None``: as chance will.
+    """
+    hosts = (order.source, order.destination)
+    for name in hosts:
         if name not in state.hosts:
             raise VmmRefused(f"VMM knows no host {name}")
-    judge.sent(state, now, move.vm_id, move.source, move.destination)
-    reach(state, now, move.source, move.destination)
-    unlocked(state, now, move.source, move.destination)
+    judge.sent(state, now, order.vm_id, *hosts)
+    reach(state, now, *hosts)
+    unlocked(state, now, *hosts)
     if state.chance(state.lies.timeout_before):
         raise VmmUnavailable("The connection broke while the call was sent")
-    migration = _ours(state, now, move)
-    if move.late is not None or state.chance(state.lies.delayed):
-        migration.begins = now + (state.between(DELAY) if move.late is None else move.late)
+    migration = _ours(state, now, order)
+    if late is not None or state.chance(state.lies.delayed):
+        migration.begins = now + (state.between(DELAY) if late is None else late)
         state.open.append(migration)
         judge.started(state, migration)
         raise VmmUnavailable("The connection broke before VMM answered")
@@ -81,18 +68,18 @@ def start(state: State, now: float, move: Start) -> str:
     return migration.id
 
 
-def _ours(state: State, now: float, move: Start) -> Migration:
+def _ours(state: State, now: float, order: MoveOrder) -> Migration:
     return Migration(
         id=state.new_id(),
-        vm_id=move.vm_id,
-        source=move.source,
-        destination=move.destination,
-        power=move.power,
+        vm_id=order.vm_id,
+        source=order.source,
+        destination=order.destination,
+        power=order.power,
         ours=True,
         begins=now,
-        not_after=move.not_after,
-        pin=move.pin,
-        path=move.path,
+        not_after=order.not_after,
+        pin=order.pin,
+        path=order.path,
     )
 
 

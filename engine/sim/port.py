@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from engine.clock import Clock, ScaledClock, SystemClock, VirtualClock
 from engine.errors import Refused, StoreUnwritable, VmmError
-from engine.model import Fleet, Network, Power, Repair
+from engine.model import Fleet, MoveOrder, Network, Repair
 from engine.sim.fleet_file import FleetFile
 from engine.sim.world import World
 
@@ -192,24 +192,13 @@ class SimPort:
             result=lambda reason: reason,
         )
 
-    def start_move(
-        self,
-        vm_id: str,
-        source: str,
-        destination: str,
-        path: str | None,
-        power: Power,
-        pin: Network | None,
-        not_after: float,
-    ) -> str | None:
+    def start_move(self, order: MoveOrder) -> str | None:
         """See ``VmmPort``."""
         return self._call(
             "start_move",
-            lambda now: self.world.start_move(
-                now, vm_id, source, destination, power, pin, not_after, path
-            ),
-            host=destination,
-            vms=(vm_id,),
+            lambda now: self.world.start_move(now, order),
+            host=order.destination,
+            vms=(order.vm_id,),
             result=lambda job: job,
         )
 

@@ -7,13 +7,14 @@ happened up to then. There is no other source of change than these methods and t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from engine.errors import Refused, VmmLocked, VmmRefused
-from engine.model import Fleet, Network, Power, Repair
+from engine.model import Fleet, MoveOrder, Network, Repair
 from engine.sim import judge, migrations, network, views
 from engine.sim.fleet_file import STATUSES, FleetFile, VmSpec, parse_vm
-from engine.sim.migrations import Start, reach, unlocked
+from engine.sim.migrations import reach, unlocked
 from engine.sim.state import (
     GONE,
     POWER,
@@ -106,8 +107,7 @@ class World:
         """See ``VmmPort.networks``."""
         self.advance(now)
         reach(self.state, now, host)
-        known = self.state.known_host(host)
-        return network.networks(self.state, known.name if known else host, vm_ids)
+        return network.networks(self.state, self._full_name(host), vm_ids)
 
     def rights(self, now: float, host: str) -> str | None:
         """See ``VmmPort.rights``."""
@@ -116,25 +116,12 @@ class World:
         known = self.state.known_host(host)
         return network.rights(known) if known else None
 
-    def start_move(
-        self,
-        now: float,
-        vm_id: str,
-        source: str,
-        destination: str,
-        power: Power,
-        pin: Network | None,
-        not_after: float,
-        path: str | None = None,
-        late: float | None = None,
-    ) -> str | None:
-        """See ``VmmPort.start_move``; without ``path`` the destination's own. ``late``: see
-        ``migrations.Start``."""
+    def start_move(self, now: float, order: MoveOrder, late: float | None = None) -> str | None:
+        """See ``VmmPort.start_move``. ``late``: see ``migrations.start``."""
         self.advance(now)
-        ends = [self.state.known_host(host) for host in (source, destination)]
-        names = [h.name if h else name for h, name in zip(ends, (source, destination), strict=True)]
-        move = Start(vm_id, names[0], names[1], power, pin, not_after, path, late)
-        return migrations.start(self.state, now, move)
+        source, destination = map(self._full_name, (order.source, order.destination))
+        order = replace(order, source=source, destination=destination)
+        return migrations.start(self.state, now, order, late)
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
         """See ``VmmPort.repair_network``."""
@@ -161,6 +148,10 @@ class World:
         self.advance(now)
         reach(self.state, now)
         migrations.stop(self.state, now, job_id)
+
+    def _full_name(self, host: str) -> str:
+        known = self.state.known_host(host)
+        return known.name if known else host
 
     def _unlocked_vm(self, now: float, vm_id: str) -> VmState:
         """The VM, unless VMM, its host or a job that holds it says no."""

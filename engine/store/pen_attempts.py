@@ -1,4 +1,4 @@
-"""Writing attempts: what is tried on a VM, before it is done, and what came of it."""
+"""Writing attempts and networks: what is tried on a VM, its result, and what was read of it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ from collections.abc import Mapping
 
 from engine.model import Attempt, AttemptKind, Move, Network, Result, short
 from engine.store import codec
-from engine.store.pen_base import PenBase
+from engine.store.transaction import Transaction
 
 
-class AttemptPen(PenBase):
-    """Attempts, networks that were read, and the events of both."""
+class AttemptPen:
+    """Every attempt, written before it is made."""
 
-    def move_event(
-        self,
-        move: Move,
-        kind: str,
-        text: str,
-        detail: Mapping[str, object],
-        by: str | None = None,
-    ) -> None:
-        """An event about one VM of a run."""
-        body = {"vm_id": move.vm_id, **detail}
-        self.event(kind, text, run=move.run, vm=move.vm, by=by, detail=body)
+    def __init__(self, transaction: Transaction) -> None:
+        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
+        self.move_event = transaction.move_event
 
-    # --- attempts ----------------------------------------------------------------------------
-
-    def begin_attempt(
+    def begin(
         self,
         move: Move,
         kind: AttemptKind,
@@ -53,13 +43,13 @@ class AttemptPen(PenBase):
         self.move_event(move, "attempt.begun", f"{move.vm}: {kind}{where}", detail)
         return attempt
 
-    def issue_attempt(self, move: Move, attempt: int, job: str | None) -> None:
+    def issue(self, move: Move, attempt: int, job: str | None) -> None:
         """The start was accepted; VMM's job, where it said one."""
         self.db.update("attempts", attempt, {"job": job})
         detail = {"attempt": attempt, "job": job}
         self.move_event(move, "attempt.issued", f"{move.vm}: VMM runs job {job or '?'}", detail)
 
-    def end_attempt(
+    def end(
         self,
         move: Move,
         attempt: int,
@@ -96,13 +86,13 @@ class AttemptPen(PenBase):
         }
         self.event("attempt.ended", text, run=attempt.run, vm=row["vm"], detail=detail)
 
-    def doubt_attempt(self, move: Move, attempt: int, error: str) -> None:
+    def doubt(self, move: Move, attempt: int, error: str) -> None:
         """Doubt a start that nobody answered: it stays open until its result is observed."""
         self.db.update("attempts", attempt, {"error": error})
         text = f"{move.vm}: no answer to the start; looking what became of it. {error}"
         self.move_event(move, "attempt.issued", text, {"attempt": attempt, "job": None})
 
-    def open_attempt(self, move: Move) -> Attempt | None:
+    def open_migration(self, move: Move) -> Attempt | None:
         """The LIVE or COLD attempt of this move whose outcome is open."""
         rows = self.db.query(
             """SELECT * FROM attempts WHERE move = ? AND ended IS NULL
@@ -111,15 +101,15 @@ class AttemptPen(PenBase):
         )
         return codec.attempt(rows[0]) if rows else None
 
-    def note_repair(self, move: Move, adapter: str, what: str, value: str) -> None:
-        """One thing of the network that was put back."""
-        text = f"{move.vm}: {what} of adapter {adapter} put back: {value}"
-        detail = {"adapter": adapter, "what": what, "value": value}
-        self.move_event(move, "network.repaired", text, detail)
 
-    # --- networks ----------------------------------------------------------------------------
+class NetworkPen:
+    """Networks that were read, and what was put back of them."""
 
-    def keep_network(self, run: int, vm_id: str, role: str, host: str, network: Network) -> None:
+    def __init__(self, transaction: Transaction) -> None:
+        self.db, self.now = transaction.db, transaction.now
+        self.move_event = transaction.move_event
+
+    def keep(self, run: int, vm_id: str, role: str, host: str, network: Network) -> None:
         """The saved (``baseline``) or last read (``reading``) network of a VM."""
         row = {
             "run": run,
@@ -130,3 +120,9 @@ class AttemptPen(PenBase):
             "taken": self.now,
         }
         self.db.upsert("networks", row, "run", "vm_id", "role")
+
+    def note_repair(self, move: Move, adapter: str, what: str, value: str) -> None:
+        """One thing of the network that was put back."""
+        text = f"{move.vm}: {what} of adapter {adapter} put back: {value}"
+        detail = {"adapter": adapter, "what": what, "value": value}
+        self.move_event(move, "network.repaired", text, detail)

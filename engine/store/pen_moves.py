@@ -8,7 +8,7 @@ from dataclasses import replace
 from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait, short
 from engine.policy import states, waits
 from engine.policy.ladders import restoring
-from engine.store.pen_attempts import AttemptPen
+from engine.store.transaction import Transaction
 
 #: The columns of a move that waits for nothing.
 _NO_WAIT: Mapping[str, object] = {
@@ -21,12 +21,14 @@ _NO_WAIT: Mapping[str, object] = {
 }
 
 
-class MovePen(AttemptPen):
+class MovePen:
     """Every change of a move, checked against ``states.MOVE``."""
 
-    # --- moves -------------------------------------------------------------------------------
+    def __init__(self, transaction: Transaction) -> None:
+        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
+        self.move_event = transaction.move_event
 
-    def open_move(self, run: int, vm: Vm, source: str, *, adopted: bool = False) -> int:
+    def open(self, run: int, vm: Vm, source: str, *, adopted: bool = False) -> int:
         """A VM of a run; returns the number of its move."""
         row = {
             "run": run,
@@ -80,7 +82,7 @@ class MovePen(AttemptPen):
         detail = {"wait": str(move.wait), "called_out": True}
         self.move_event(move, "move.waiting", f"{move.vm} still waits: {text}", detail)
 
-    def set_move_state(
+    def set_state(
         self,
         move: Move,
         state: MoveState,
@@ -114,14 +116,14 @@ class MovePen(AttemptPen):
         detail = {"outcome": str(outcome)} if outcome else {}
         self.move_event(move, f"move.{state}", text, {**detail, "host": host or move.host}, by)
 
-    def return_move(self, move: Move, text: str, host: str | None) -> None:
+    def return_to_pending(self, move: Move, text: str, host: str | None) -> None:
         """Return a move to pending, to be tried again."""
         now = replace(move, state=self._state_of(move))
-        self.set_move_state(now, MoveState.PENDING, text, host=host)
+        self.set_state(now, MoveState.PENDING, text, host=host)
 
     # --- what people do -----------------------------------------------------------------------
 
-    def retry_move(self, move: Move, text: str, by: str) -> None:
+    def retry(self, move: Move, text: str, by: str) -> None:
         """Retry a move with a new count of attempts. A damaged VM is looked at again where it is,
         against the network that was saved; it is never moved again."""
         damaged = move.state is MoveState.DAMAGED
@@ -129,7 +131,7 @@ class MovePen(AttemptPen):
         self._reopen(move, state, {"retried": self.now})
         self.move_event(move, f"move.{state}", text, {"host": move.host}, by)
 
-    def settle_move(self, move: Move, text: str, by: str) -> None:
+    def settle(self, move: Move, text: str, by: str) -> None:
         """Settle a VM whose location was unknown, after a person has looked: what the next complete
         observation shows is believed, and its network is checked where it is then."""
         self.move_event(move, "move.settled", text, {"host": move.host}, by)
@@ -144,10 +146,10 @@ class MovePen(AttemptPen):
         ask = {"stop_asked": None, "down_since": None, "power": None}
         self.db.update("moves", move.id, {**blank, **ask, **change})
 
-    def leave_move(self, move: Move, text: str, by: str) -> None:
+    def leave(self, move: Move, text: str, by: str) -> None:
         """Leave it where it is: a person takes it out of the run."""
         left = Outcome.EXCLUDED
-        self.set_move_state(move, MoveState.SKIPPED, text, outcome=left, by=by)
+        self.set_state(move, MoveState.SKIPPED, text, outcome=left, by=by)
 
     def clear_damage(self, move: Move) -> None:
         """Clear the damage: a person said go on, and the host takes VMs again."""

@@ -19,7 +19,7 @@ from typing import Any
 from engine.advance.engine import Engine
 from engine.clock import VirtualClock
 from engine.commands.service import Service
-from engine.model import Event, Network, Power
+from engine.model import Event, MoveOrder
 from engine.policy.approvals import approval
 from engine.policy.waits import Rules
 from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
@@ -83,20 +83,12 @@ class JudgedPort(SimPort):
         super().__init__(world, clock)
         self._store, self._rules, self._deaths = store, rules, deaths
 
-    def start_move(
-        self,
-        vm_id: str,
-        source: str,
-        destination: str,
-        path: str | None,
-        power: Power,
-        pin: Network | None,
-        not_after: float,
-    ) -> str | None:
+    def start_move(self, order: MoveOrder) -> str | None:
         now = self.clock.now()
-        if power == "down" and not is_cold_move_granted(self._store, vm_id, self._rules, now):
-            self.world.add_violation(now, "ungranted_cold", vm_id, destination)
-        return super().start_move(vm_id, source, destination, path, power, pin, not_after)
+        vm = order.vm_id
+        if order.power == "down" and not is_cold_move_granted(self._store, vm, self._rules, now):
+            self.world.add_violation(now, "ungranted_cold", vm, order.destination)
+        return super().start_move(order)
 
     def _call(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from engine.model import Fleet, Network, Power, Repair
+from engine.model import Fleet, MoveOrder, Network, Repair
 
 
 class VmmPort(Protocol):
@@ -42,21 +42,12 @@ class VmmPort(Protocol):
         """Reason why extended ACLs on this host can be neither read nor written, in words;
         ``None``: they can."""
 
-    def start_move(
-        self,
-        vm_id: str,
-        source: str,
-        destination: str,
-        path: str | None,
-        power: Power,
-        pin: Network | None,
-        not_after: float,
-    ) -> str | None:
+    def start_move(self, order: MoveOrder) -> str | None:
         """Compare and start: returns the id of a VMM job that runs, ``None`` if VMM did not say.
 
-        Checked where VMM runs, after a refresh of the VM: still the same id on ``source``, still
+        Checked where VMM runs, after a refresh of the VM: still the same id on the source, still
         of that power class (running: live; down: Off, Saved or Paused), no migration of it runs,
-        and ``not_after`` (server's clock) has not passed; else ``VmmStale``. ``pin`` binds every
+        and ``not_after`` (server's clock) has not passed; else ``VmmStale``. The pin binds every
         connected adapter (VM network, subnet, switch, access VLAN, port classification; never a
         trunk) into the job of a powered-down VM. A host
         without a free slot: ``VmmBusy``, never queued. Not idempotent: write the attempt first.

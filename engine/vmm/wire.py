@@ -26,8 +26,8 @@ from engine.model import (
     Host,
     HyperVState,
     Job,
+    MoveOrder,
     Network,
-    Power,
     Repair,
     Vm,
     Volume,
@@ -120,25 +120,16 @@ class WirePort:
             return None
         return said.why or f"The extended ACLs of {host} cannot be read and written"
 
-    def start_move(
-        self,
-        vm_id: str,
-        source: str,
-        destination: str,
-        path: str | None,
-        power: Power,
-        pin: Network | None,
-        not_after: float,
-    ) -> str | None:
+    def start_move(self, order: MoveOrder) -> str | None:
         """See ``VmmPort``. What is compared is compared by ``Start-VmfMove``, beside VMM."""
         parameters: Parameters = {
-            "VmId": vm_id,
-            "Source": source,
-            "Destination": destination,
-            "Path": path,
-            "Power": power,
-            "Pin": None if pin is None else _json(map(_pinned, pin.adapters)),
-            "NotAfter": _iso(not_after),
+            "VmId": order.vm_id,
+            "Source": order.source,
+            "Destination": order.destination,
+            "Path": order.path,
+            "Power": order.power,
+            "Pin": None if order.pin is None else _json(map(_pinned, order.pin.adapters)),
+            "NotAfter": _iso(order.not_after),
         }
         data = self._vmm("Start-VmfMove", parameters, LONG)
         return answers.read(answers.Started, data, "Start-VmfMove").job

@@ -44,7 +44,7 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
             slack.wait_for(lambda: slack.sockets == 2 and "is heard" in bot.text, HANGS)
             (folder / "held").touch()
             for number, channel in enumerate(channels, 1):
-                slack.command(people[0], channel, f"host a{number:02} to b{number:02} now")
+                begin(slack, people[0], channel, f"host a{number:02} to b{number:02} now")
             slack.wait_for(lambda: all(boards(slack, c, "Moving") for c in channels), HANGS)
             (folder / "held").unlink()
             cards = slack.wait_for(lambda: open_cards(slack, runs), HANGS)
@@ -55,6 +55,20 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
             still = hanging(folder)
             bot.end(signal.SIGKILL)
     return rows(paced, at_once, seconds, burst, still)
+
+
+def begin(slack: Crowd, person: str, channel: str, text: str) -> None:
+    """Ask until there is a board: on a busy machine Slack may not say in time who somebody is."""
+    while True:
+        heard = len(slack.ephemerals(person))
+        slack.command(person, channel, text)
+
+        def answered(before: int = heard) -> bool:
+            return bool(boards(slack, channel, "")) or len(slack.ephemerals(person)) > before
+
+        slack.wait_for(answered, HANGS)
+        if boards(slack, channel, ""):
+            return
 
 
 def rows(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from engine.clock import VirtualClock
-from engine.model import Adapter, Network, Power
+from engine.model import Adapter, MoveOrder, Network, Power
 from engine.sim.fleet_file import FleetFile, parse
 from engine.sim.port import SimPort
 from engine.sim.world import World
@@ -170,7 +170,7 @@ class Scene:
     ) -> str | None:
         """Start to move web01 from hv01 to hv02, live, with a minute left on VMM's clock."""
         until = self.now + self.world.state.skew + 60 if not_after is None else not_after
-        return self.port.start_move(vm, source, destination, path, power, pin, until)
+        return self.port.start_move(MoveOrder(vm, source, destination, path, power, pin, until))
 
     def pass_by(self, seconds: float) -> None:
         """Let time pass."""

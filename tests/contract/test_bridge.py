@@ -10,11 +10,13 @@ import pytest
 
 from engine.clock import VirtualClock
 from engine.errors import VmmError
+from engine.model import MoveOrder
 from engine.sim.fleet_file import parse
 from engine.sim.world import World
 from engine.vmm.wire import WirePort
 from tests.contract.bridge import Computers
 from tests.contract.conftest import FLEET, HOSTS, HV01, HV02, WEB01
+from tests.hangs import HANGS
 from tests.powershell import stubs
 from tests.powershell.pwsh import ROOT, needs_checks
 from tests.powershell.world_server import WorldServer
@@ -96,7 +98,7 @@ def test_a_shell_whose_process_died_is_replaced_by_the_next_call(server, modules
         assert port.observe([HV01]).vm(WEB01).seen_on == (HV01,)
         assert len(computers.made) == 4
         port.close()
-        assert None not in [shell.process.poll() for shell in computers.made]
+        assert None not in [shell.process.wait(HANGS) for shell in computers.made]
 
 
 def test_our_functions_are_enough_where_nothing_else_may_be_called(world, server, modules):
@@ -105,7 +107,7 @@ def test_our_functions_are_enough_where_nothing_else_may_be_called(world, server
 
         assert port.observe([HV01]).vm(WEB01).seen_on == (HV01,)
         assert port.networks(HV01, [WEB01])[WEB01].adapters == tuple(world.state.vms[WEB01].nics)
-        assert port.start_move(WEB01, HV01, HV02, None, "running", None, world.now + 60)
+        assert port.start_move(MoveOrder(WEB01, HV01, HV02, None, "running", None, world.now + 60))
         for ask in (port.sessions.ask_vmm, lambda *more: port.sessions.ask_host(HV01, *more)):
             for name in ("Get-Date", "Get-SCVirtualMachine", "Get-VM", "Find-VmfVm"):
                 with pytest.raises(VmmError, match="is not recognized"):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import VmmRefused
-from engine.model import Adapter, AdapterRepair, Job, Network, Repair
+from engine.model import Adapter, AdapterRepair, Job, MoveOrder, Network, Repair
 from engine.sim import lies, views
 from engine.sim.migrations import reach, unlocked
 from engine.sim.state import POWER, WORDS, HostState, State, VmState
@@ -198,7 +198,8 @@ def _move(desk: Desk, now: float, bound: Row) -> Answer:
     pin = Network(pins) if power == "down" else None
     # What the world may begin late it must not begin here: the guard has looked already.
     late = now + state.skew
-    job_id = desk.world.start_move(now, vm.id, source, target, power, pin, late)
+    order = MoveOrder(vm.id, source, target, None, power, pin, late)
+    job_id = desk.world.start_move(now, order)
     job = Job(job_id or "", vm.id, source, None, "running", started=now)
     shown = _job(desk, job) if desk.quirks.job_variable else None
     return _objects([_vm(state, vm, now)], shown)

@@ -100,7 +100,7 @@ class Card:
         self.service = Service(self.store, self.clock, self.settings)
         self.tables = Tables(self.store)
         with writing(self.store, NOW) as pen:
-            run = pen.open_run(
+            run = pen.runs.open(
                 vmm="vmm01",
                 kind="host",
                 request="host hv01 to hv02",
@@ -112,13 +112,13 @@ class Card:
             )
             for name in ("one", "two"):
                 vm = Vm(f"id-{name}", name, "hv01", "PowerOff", ("hv01",), HyperVState.OFF)
-                pen.open_move(run, vm, "hv01")
+                pen.moves.open(run, vm, "hv01")
         found = queries.run(self.store, run)
         assert found is not None
         ids = ("id-one", "id-two")
         self.digest = approvals.digest(found, ids)
         with writing(self.store, NOW) as pen:
-            self.number = pen.ask(run, ids, ("one", "two"), self.digest)
+            self.number = pen.approvals.ask(run, ids, ("one", "two"), self.digest)
         with self.store.transaction() as db:
             self.tables.runs.watch(db, run, "C0OPS", "@U0DANA", 0)
             for user in PEOPLE:
@@ -177,7 +177,7 @@ class Card:
         assert asked is not None
         if asked.state is ApprovalState.REQUESTED:
             with writing(self.store, self.clock.now()) as pen:
-                pen.set_approval_state(asked, ApprovalState.EXPIRED, "A1 expired.")
+                pen.approvals.set_state(asked, ApprovalState.EXPIRED, "A1 expired.")
 
     def do(self, step: Click | Work | str) -> None:
         """One step of a schedule."""

@@ -72,7 +72,7 @@ class Board(Card):
         move = record.moves[0].move
         if move.state is MoveState.PENDING and not record.run.over:
             with writing(self.store, self.clock.now()) as pen:
-                pen.set_move_state(
+                pen.moves.set_state(
                     move, MoveState.FAILED, "one did not move.", outcome=Outcome.STUCK
                 )
 

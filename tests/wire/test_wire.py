@@ -14,7 +14,16 @@ from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.errors import ContractError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
 from engine.language.grammar import parse
-from engine.model import Acl, Adapter, AdapterRepair, HyperVState, Network, Repair, Volume
+from engine.model import (
+    Acl,
+    Adapter,
+    AdapterRepair,
+    HyperVState,
+    MoveOrder,
+    Network,
+    Repair,
+    Volume,
+)
 from engine.policy.judging import network
 from engine.settings import HostAddress, Settings
 from engine.sim import fleet_file
@@ -439,7 +448,7 @@ def test_a_start_says_everything_that_the_guard_compares(wired):
     vm, at = wired.vm("db 01; Stop-Computer $(x)"), wired.world.start + 60.25
     nic = Adapter("A", "00:1D", "VM-Net-10", "Subnet 10", "LS-Main", 10, classification="Fast")
     pin = Network((nic,))
-    job = wired.port.start_move(vm, HV1, HV2, r"D:\VMs; x", "down", pin, at)
+    job = wired.port.start_move(MoveOrder(vm, HV1, HV2, r"D:\VMs; x", "down", pin, at))
     (asked,) = wired.vmm.asked
 
     assert job in {job.id for job in wired.sim.observe(jobs=[job]).jobs}
@@ -457,7 +466,7 @@ def test_a_start_says_everything_that_the_guard_compares(wired):
 def test_a_trunk_is_never_pinned_as_an_access_vlan(wired):
     vm = wired.vm("db 01; Stop-Computer $(x)")
     pin = Network((Adapter("A", "00:1D", switch="LS-Main", vlan=1, trunk=(1, 2), native_vlan=1),))
-    wired.port.start_move(vm, HV1, HV2, None, "down", pin, wired.world.start + 60)
+    wired.port.start_move(MoveOrder(vm, HV1, HV2, None, "down", pin, wired.world.start + 60))
     (row,) = json.loads(wired.vmm.asked[0]["Pin"])
 
     assert row["vlan"] is None
@@ -465,7 +474,9 @@ def test_a_trunk_is_never_pinned_as_an_access_vlan(wired):
 
 
 def test_what_is_not_said_is_no_parameter(wired):
-    wired.port.start_move(wired.vm("web01"), HV1, HV2, None, "running", None, math.floor(2e9))
+    wired.port.start_move(
+        MoveOrder(wired.vm("web01"), HV1, HV2, None, "running", None, math.floor(2e9))
+    )
 
     assert {"path", "pin"} & set(wired.vmm.asked[0].parameters) == set()
 
@@ -473,7 +484,7 @@ def test_what_is_not_said_is_no_parameter(wired):
 def test_the_guard_the_locks_and_the_refusals_come_through_as_they_are(wired):
     vm, late = wired.vm("web01"), wired.world.start - 1
     with pytest.raises(VmmStale, match="after its deadline"):
-        wired.port.start_move(vm, HV1, HV2, None, "running", None, late)
+        wired.port.start_move(MoveOrder(vm, HV1, HV2, None, "running", None, late))
     wired.world.state.hosts[HV1].locked_until = wired.world.start + 60
     with pytest.raises(VmmLocked) as caught:
         wired.port.refresh(vm)
@@ -484,7 +495,9 @@ def test_the_guard_the_locks_and_the_refusals_come_through_as_they_are(wired):
 
 def test_stopping_and_refreshing_reach_vmm(wired):
     vm = wired.vm("web01")
-    job = wired.port.start_move(vm, HV1, HV2, None, "running", None, wired.world.start + 60)
+    job = wired.port.start_move(
+        MoveOrder(vm, HV1, HV2, None, "running", None, wired.world.start + 60)
+    )
     wired.port.stop_job(job)
     wired.port.refresh(vm)
     wired.port.dismiss(vm)

@@ -17,7 +17,7 @@ from engine.errors import (
     VmmStale,
     VmmUnavailable,
 )
-from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, Vm
+from engine.model import Acl, Adapter, AdapterRepair, MoveOrder, Network, Repair, Vm
 from engine.sim.world import World
 from tests.wire.functions import Asked, Function
 
@@ -158,16 +158,16 @@ class Answering:
         if asked["Pin"]:
             rows = json.loads(str(asked["Pin"]))
             pin = Network(tuple(Adapter(**row | {"vlan": row["vlan"] or 0}) for row in rows))
-        job = self.world.start_move(
-            self.now,
+        order = MoveOrder(
             str(asked["VmId"]),
             str(asked["Source"]),
             str(asked["Destination"]),
+            None,
             asked["Power"],
             pin,
             datetime.fromisoformat(str(asked["NotAfter"])).timestamp(),
         )
-        return {"job": job}
+        return {"job": self.world.start_move(self.now, order)}
 
     def _repair(self, asked: Asked) -> None:
         vm_id = str(asked["VmId"])

@@ -18,7 +18,7 @@ from bot.slack.handlers.order import Subject
 from bot.slack.handlers.permits import Permits
 from bot.slack.handlers.threads import Threads
 from bot.slack.handlers.verbs import CHANGING, DECISIONS, Verbs, people_of
-from bot.slack.inbox.rows import COMMAND, MENTION, SHORTCUT, Inbound, spelled
+from bot.slack.inbox.rows import COMMAND, MENTION, SHORTCUT, Inbound, address_of, spelled
 from bot.slack.kit import refusals
 from bot.slack.kit.buttons import AGAIN, Control
 from bot.slack.kit.loop import Loop
@@ -169,17 +169,19 @@ class Worker:
 
     def _close(self, row: Inbound, outcome: Outcome) -> None:
         """Mark the row as done and keep its result, in one transaction."""
+        to = address_of(row)
         with self.store.transaction() as db:
             if outcome.run is not None:
                 self.tables.runs.watch(db, outcome.run.id, row.channel, row.by, row.id)
             replaces = outcome.closed is not None
-            self.tables.reply(db, row, outcome.reply, outcome.blocks, replaces=replaces)
+            self.tables.reply(db, to, outcome.reply, outcome.blocks, replaces=replaces)
             if outcome.closed is not None:
                 self.confirmer.confirmations.close(db, outcome.closed)
             if outcome.confirmation is not None:
                 self.confirmer.confirmations.keep(db, outcome.confirmation)
             if outcome.form is not None:
-                self.tables.open_form(db, row, outcome.form)
+                trigger = str(row.body.get("trigger") or "")
+                self.tables.open_form(db, to, trigger, outcome.form)
             self.tables.inbox.finish(db, row.id, self.clock.now())
 
     def _outcome(self, row: Inbound) -> Outcome:

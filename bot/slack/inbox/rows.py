@@ -40,6 +40,25 @@ class Inbound:
         return f"inbox:{self.id}"
 
 
+@dataclass(frozen=True)
+class Address:
+    """Address of a reply that only one person sees, about the row ``inbox`` of theirs.
+
+    ``user`` is Slack's id, without ``@``. ``thread_ts`` ``None``: the channel, not a thread of it.
+    """
+
+    inbox: int
+    user: str
+    channel: str
+    thread_ts: str | None = None
+
+
+def address_of(row: Inbound) -> Address:
+    """The address of a reply to this row: its person, in the channel or thread it came from."""
+    thread = str(row.body.get("thread_ts") or "") or None
+    return Address(row.id, row.by.removeprefix("@"), row.channel, thread)
+
+
 class Inbox:
     """The rows of what people did. Safe to share between threads."""
 

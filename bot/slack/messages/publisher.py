@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bot.pager import Pages
-from bot.slack.inbox.rows import Inbound
+from bot.slack.inbox.rows import Address
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.loop import Loop
 from bot.slack.kit.message_kinds import BOARD, CARD, Key
@@ -223,11 +223,11 @@ class Publisher:
         """Tell the requester, where they asked, that the run was rejected: nothing can be posted
         there. A board whose answer was lost may be posted all the same, and then says so, too."""
         run = seen.record.run
-        asked = Inbound(watched.inbox, "", watched.by, watched.channel, {}, run.created)
+        requester = Address(watched.inbox, watched.by.removeprefix("@"), watched.channel)
         board = next(self._of(seen, watched).messages())
         with self.store.transaction() as db:
             text = not_posted(run, watched.channel, watched.error)
-            self.tables.reply(db, asked, text)
+            self.tables.reply(db, requester, text)
             if self.tables.may_stand(db, board.key):
                 self._put(db, watched, board)
             self.tables.runs.close(db, watched.run)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
-from bot.slack.inbox.rows import Inbound, Inbox
+from bot.slack.inbox.rows import Address, Inbox
 from bot.slack.kit.blocks import fingerprint
-from bot.slack.kit.message_kinds import FIRST, FORM, LAST, REPLY, Key
+from bot.slack.kit.message_kinds import FIRST, FORM, LAST, REPLY, Key, Kind
 from bot.slack.kit.phrases import Post
 from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.schema import create_tables
@@ -84,6 +84,23 @@ def outbound(post: Post, channel: str, run: int | None = None) -> Outbound:
     )
 
 
+def _private(
+    kind: Kind, to: Address, text: str, blocks: tuple[Mapping[str, object], ...]
+) -> Outbound:
+    """A reply or a form, which only one person sees."""
+    return Outbound(
+        key=str(Key(kind, str(to.inbox))),
+        kind=kind.word,
+        channel=to.channel,
+        text=text,
+        blocks=blocks,
+        recipient=to.user,
+        inbox=to.inbox,
+        thread_ts=to.thread_ts,
+        priority=FIRST,
+    )
+
+
 class Tables:
     """Reads and writes of these tables. Safe to share between threads."""
 
@@ -129,58 +146,30 @@ class Tables:
     def reply(
         self,
         db: Database,
-        row: Inbound,
+        to: Address,
         text: str,
         blocks: tuple[Mapping[str, object], ...] = (),
         *,
         replaces: bool = False,
     ) -> None:
         """Reply to one person about what they did; an empty text is not sent."""
-        if not text:
-            return
-        thread = row.body.get("thread_ts")
-        self.put(
-            db,
-            Outbound(
-                key=str(Key(REPLY, str(row.id))),
-                kind="reply",
-                channel=row.channel,
-                text=text,
-                blocks=blocks,
-                fingerprint=fingerprint(text),
-                recipient=row.by.removeprefix("@"),
-                inbox=row.id,
-                thread_ts=str(thread) if thread else None,
-                priority=FIRST,
-                replaces=replaces,
-            ),
-        )
+        if text:
+            out = _private(REPLY, to, text, blocks)
+            self.put(db, replace(out, fingerprint=fingerprint(text), replaces=replaces))
 
-    def open_form(self, db: Database, row: Inbound, form: Mapping[str, object]) -> None:
-        """Queue a form for the person who clicked; its ``text`` is the trigger that lets it be
+    def open_form(
+        self, db: Database, to: Address, trigger: str, form: Mapping[str, object]
+    ) -> None:
+        """Queue a form for the person who clicked; its text is the trigger that lets it be
         opened."""
-        self.put(
-            db,
-            Outbound(
-                key=str(Key(FORM, str(row.id))),
-                kind="form",
-                channel=row.channel,
-                text=str(row.body.get("trigger") or ""),
-                blocks=(form,),
-                recipient=row.by.removeprefix("@"),
-                inbox=row.id,
-                thread_ts=str(row.body.get("thread_ts") or "") or None,
-                priority=FIRST,
-            ),
-        )
+        self.put(db, _private(FORM, to, trigger, (form,)))
 
     def form_failed(self, out: Outbound, text: str) -> None:
         """Drop a form that could not be opened, and tell the person who clicked."""
-        body: dict[str, object] = {"thread_ts": out.thread_ts}
-        clicked = Inbound(out.inbox or 0, "", out.recipient or "", out.channel, body, 0.0)
+        to = Address(out.inbox or 0, out.recipient or "", out.channel, out.thread_ts)
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
-            self.reply(db, clicked, text)
+            self.reply(db, to, text)
 
     def withdraw_others(self, db: Database, run: int, keys: Iterable[Key]) -> None:
         """Drop queued messages about this run that have none of these keys: their subject is over,

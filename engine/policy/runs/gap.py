@@ -59,8 +59,8 @@ def _away(run: Run, facts: Facts, now: float) -> float:
 
 
 def _shifted(record: RunRecord, gap: float, now: float) -> RunRecord:
-    """Shift the limits of a run by ``gap``: these seconds count against no limit. ``Pen.note_back``
-    writes the same."""
+    """Shift the limits of a run by ``gap``: these seconds count against no limit.
+    ``RunPen.note_back`` writes the same."""
     run = record.run
     quiet = None if run.quiet_since is None else run.quiet_since + gap
     moves = tuple(replace(entry, move=_later(entry.move, gap)) for entry in record.moves)

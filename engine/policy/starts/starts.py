@@ -20,6 +20,7 @@ from engine.model import (
     AttemptKind,
     Fleet,
     Move,
+    MoveOrder,
     MoveState,
     Outcome,
     Result,
@@ -207,17 +208,17 @@ class _Allotment:
             return
         if any(view.facts.rights_on(name, view.run) is None for name in (source, target)):
             return
-        self.builder.steps.append(
-            Start(
-                move=view.move,
-                kind=kind,
-                source=source,
-                destination=target,
-                path=view.run.options.path,
-                pin=network.pinned(saved.network) if kind is AttemptKind.COLD else None,
-                not_after=view.fleet.server_time + self.rules.start_window,
-            )
+        is_cold = kind is AttemptKind.COLD
+        order = MoveOrder(
+            vm_id=view.move.vm_id,
+            source=source,
+            destination=target,
+            path=view.run.options.path,
+            power="down" if is_cold else "running",
+            pin=network.pinned(saved.network) if is_cold else None,
+            not_after=view.fleet.server_time + self.rules.start_window,
         )
+        self.builder.steps.append(Start(view.move, order))
 
     # --- where to ----------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import pytest
 
 from engine.advance.calls import CallAnswer, in_order, make, make_all
 from engine.errors import VmmBusy, VmmError, VmmLocked, VmmRefused, VmmStale, VmmUnavailable
-from engine.model import AttemptKind, Move, Network, Repair
+from engine.model import Move, MoveOrder, Network, Repair
 from engine.policy.steps import (
     Dismiss,
     PutBack,
@@ -31,7 +31,8 @@ def move(name: str) -> Move:
 
 
 def start(name: str, source: str = "hv01", destination: str = "hv02") -> Start:
-    return Start(move(name), AttemptKind.LIVE, source, destination, None, None, 60.0)
+    order = MoveOrder(f"id-{name}", source, destination, None, "running", None, 60.0)
+    return Start(move(name), order)
 
 
 def dismiss(name: str, host: str = "hv01") -> Dismiss:
@@ -80,9 +81,9 @@ class Room:
         self._visit("networks", (host,))
         return {vm_id: Network() for vm_id in vm_ids}
 
-    def start_move(self, vm_id, source, destination, path, power, pin, not_after):
-        self._visit(vm_id, (source, destination))
-        return f"job of {vm_id}"
+    def start_move(self, order):
+        self._visit(order.vm_id, (order.source, order.destination))
+        return f"job of {order.vm_id}"
 
     def repair_network(self, vm_id, repair):
         self._visit(vm_id, (repair.host,))
@@ -179,12 +180,12 @@ def test_answers_come_in_step_order_however_late_the_calls_come_back():
     first_may_leave = threading.Event()
 
     class Slow(Room):
-        def start_move(self, vm_id, *rest):
-            if vm_id == "id-a":
+        def start_move(self, order):
+            if order.vm_id == "id-a":
                 assert first_may_leave.wait(HANGS)
-            elif vm_id == "id-c":
+            elif order.vm_id == "id-c":
                 first_may_leave.set()
-            return f"job of {vm_id}"
+            return f"job of {order.vm_id}"
 
     calls = [start("a", "h1", "h2"), start("b", "h3", "h4"), start("c", "h5", "h6")]
 
@@ -233,8 +234,8 @@ def test_each_kind_of_call_asks_its_own_question():
             asked.append(("networks", host, tuple(vm_ids)))
             return {vm_ids[0]: Network()}
 
-        def start_move(self, *words):
-            asked.append(("start_move", *words))
+        def start_move(self, order):
+            asked.append(("start_move", order))
 
         def repair_network(self, vm_id, repair):
             asked.append(("repair_network", vm_id, repair))
@@ -246,7 +247,8 @@ def test_each_kind_of_call_asks_its_own_question():
             asked.append(("refresh", vm_id))
 
     a, b = move("a"), move("b")
-    cold = Start(a, AttemptKind.COLD, "hv01", "hv02", r"E:\VMs", Network(), 60.0)
+    order = MoveOrder("id-a", "hv01", "hv02", r"E:\VMs", "down", Network(), 60.0)
+    cold = Start(a, order)
     put_back = PutBack(a, Repair("hv02"), ())
     calls = [SaveBaselines("hv01", (a, b)), ReadNetworks("hv02", (b,)), cold, put_back]
     calls += [dismiss("a"), RefreshVm(b, "hv01")]
@@ -255,7 +257,7 @@ def test_each_kind_of_call_asks_its_own_question():
     assert asked == [
         ("networks", "hv01", ("id-a", "id-b")),
         ("networks", "hv02", ("id-b",)),
-        ("start_move", "id-a", "hv01", "hv02", r"E:\VMs", "down", Network(), 60.0),
+        ("start_move", order),
         ("repair_network", "id-a", Repair("hv02")),
         ("dismiss", "id-a"),
         ("refresh", "id-b"),

@@ -239,7 +239,7 @@ def test_a_run_that_goes_on_after_it_had_ended_asks_for_the_rights_again(place):
 def test_a_wait_in_mid_move_ends_when_its_reason_does(place):
     place.ticks(4)
     with writing(place.store, place.clock.now()) as pen:
-        pen.hold(place.move(), Wait.HOST_DOWN, "hv02 does not answer")
+        pen.moves.hold(place.move(), Wait.HOST_DOWN, "hv02 does not answer")
     place.ticks(1)
 
     assert place.move().state is MoveState.MOVING
@@ -250,7 +250,7 @@ def test_what_was_missed_through_a_pause_has_its_whole_limit_afterwards(place):
     place.ticks(1)
     place.say("pause R1")
     with writing(place.store, place.clock.now()) as pen:
-        pen.hold(place.move("web02"), Wait.HOST_DOWN, "hv01 does not answer")
+        pen.moves.hold(place.move("web02"), Wait.HOST_DOWN, "hv01 does not answer")
     place.clock.jump(place.clock.now() + 7200)
     place.say("resume R1")
 
@@ -273,7 +273,7 @@ def test_rights_that_were_given_are_seen_by_a_retry_in_a_run_that_goes_on(place,
 def test_the_time_in_which_vmm_did_not_answer_a_look_counts_against_no_limit(place, monkeypatch):
     place.ticks(1)
     with writing(place.store, place.clock.now()) as pen:
-        pen.hold(place.move("web02"), Wait.MISSING, "not found on any host")
+        pen.moves.hold(place.move("web02"), Wait.MISSING, "not found on any host")
     place.ticks(12)
     seen = waits.waited(place.move("web02"), place.move("web02").wait, place.clock.now() - 5)
 

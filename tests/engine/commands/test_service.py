@@ -393,7 +393,7 @@ def test_another_request_is_another_run(first, again, service):
 def test_a_run_that_has_ended_is_not_attached_to(service):
     submit(service, "host hv01 to hv02")
     with writing(service.store, NOW) as pen:
-        pen.set_run_state(queries.run(service.store, 1), RunState.COMPLETED, "over")
+        pen.runs.set_state(queries.run(service.store, 1), RunState.COMPLETED, "over")
 
     assert submit(service, "host hv01 to hv02").run.id == 2
 
@@ -424,7 +424,7 @@ def test_a_host_is_not_emptied_and_filled_at_once(first, second, name, service):
 def test_once_the_first_has_ended_the_other_may_begin(first, second, name, service):
     submit(service, first)
     with writing(service.store, NOW) as pen:
-        pen.set_run_state(queries.run(service.store, 1), RunState.COMPLETED, "over")
+        pen.runs.set_state(queries.run(service.store, 1), RunState.COMPLETED, "over")
 
     assert submit(service, second).run.id == 2
 
@@ -445,7 +445,7 @@ def asked(service):
     """R1 by @ann asks about Old CRM in A1."""
     run = submit(service, "host hv01 to hv02").run
     with writing(service.store, NOW) as pen:
-        pen.ask(run.id, ("id-3",), ("Old CRM",), digest(run, ("id-3",)))
+        pen.approvals.ask(run.id, ("id-3",), ("Old CRM",), digest(run, ("id-3",)))
     service.wake.clear()
     return service
 
@@ -550,7 +550,7 @@ def test_the_terminals_user_may_decide_own_runs(asked):
 @pytest.mark.parametrize("over", [ApprovalState.EXPIRED, ApprovalState.WITHDRAWN])
 def test_a_question_that_is_over_is_not_decided(over, asked):
     with writing(asked.store, NOW) as pen:
-        pen.set_approval_state(queries.approval(asked.store, 1), over, "over")
+        pen.approvals.set_state(queries.approval(asked.store, 1), over, "over")
     decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
 
     assert (decision.accepted, decision.code) == (False, str(over))
@@ -559,7 +559,7 @@ def test_a_question_that_is_over_is_not_decided(over, asked):
 
 def test_a_question_of_a_run_that_has_ended_has_expired(asked):
     with writing(asked.store, NOW) as pen:
-        pen.set_run_state(queries.run(asked.store, 1), RunState.COMPLETED, "over")
+        pen.runs.set_state(queries.run(asked.store, 1), RunState.COMPLETED, "over")
     decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
 
     assert (decision.accepted, decision.code) == (False, "expired")

@@ -131,7 +131,7 @@ def test_whoever_resumes_may_not_decide_afterwards(desk):
 def test_a_run_is_not_resumed_into_another_one(desk):
     desk.ask("host hv01 to hv02")
     with desk.writing() as pen:
-        pen.set_run_state(desk.run(), RunState.PAUSED, "it is paused")
+        pen.runs.set_state(desk.run(), RunState.PAUSED, "it is paused")
         pen.db.update("runs", 1, {"destinations": f'["{HV03}"]'})
     desk.ask("vm web01 to hv02")
     with desk.writing() as pen:
@@ -241,7 +241,7 @@ def test_a_retry_of_an_ended_run_ends_its_grants_and_keeps_the_retrier_from_deci
     desk.say("approve A1", by="@bob")
     desk.put(MoveState.FAILED)
     with desk.writing() as pen:
-        pen.set_run_state(desk.run(), RunState.INCOMPLETE, "ended")
+        pen.runs.set_state(desk.run(), RunState.INCOMPLETE, "ended")
     desk.say("retry R1", by="@cy")
 
     assert [a.state for a in desk.record().approvals] == [ApprovalState.EXPIRED]
@@ -276,7 +276,7 @@ def test_what_another_run_has_on_its_way_is_left_to_it(desk):
     desk.put(MoveState.FAILED)
     desk.ask("vm web01 to hv03")
     with desk.writing() as pen:
-        pen.set_move_state(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
+        pen.moves.set_state(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
 
     with pytest.raises(Refused, match="R2 has web01 on its way"):
         desk.say("retry R1 web01")
@@ -343,7 +343,7 @@ def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again_until_it_is_settled_
     desk.put(MoveState.UNKNOWN)
     desk.say("settle R1 web01")
     with desk.writing() as pen:
-        pen.set_move_state(desk.move(), MoveState.UNKNOWN, "lost again", outcome=Outcome.UNKNOWN)
+        pen.moves.set_state(desk.move(), MoveState.UNKNOWN, "lost again", outcome=Outcome.UNKNOWN)
 
     assert desk.doubts() == [("id-web01", 1)]
     desk.say("settle R1 web01")

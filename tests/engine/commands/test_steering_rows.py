@@ -78,7 +78,7 @@ def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again(desk):
     started(desk, UNKNOWN).say("settle R1 web01")
     assert desk.doubts() == []
     with desk.writing() as pen:
-        pen.set_move_state(desk.move(), UNKNOWN, "so it is", host=HV02, outcome=Outcome.UNKNOWN)
+        pen.moves.set_state(desk.move(), UNKNOWN, "so it is", host=HV02, outcome=Outcome.UNKNOWN)
 
     assert desk.doubts() == [("id-web01", 1)]
     desk.say("settle R1 web01")
@@ -92,8 +92,8 @@ def test_what_was_proven_empty_before_a_retry_is_proven_anew(desk):
     desk.ask()
     desk.put(MoveState.FAILED)
     with desk.writing() as pen:
-        pen.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
-        pen.set_run_state(desk.run(), RunState.INCOMPLETE, "so it is")
+        pen.runs.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
+        pen.runs.set_state(desk.run(), RunState.INCOMPLETE, "so it is")
     assert desk.run().empty == (HV01,)
     desk.say("retry R1")
 
@@ -103,9 +103,9 @@ def test_what_was_proven_empty_before_a_retry_is_proven_anew(desk):
 def test_what_is_no_longer_empty_is_forgotten(desk):
     desk.ask()
     with desk.writing() as pen:
-        pen.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
+        pen.runs.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
     with desk.writing() as pen:
-        pen.note_empty(desk.run(), (), None, proven=False)
+        pen.runs.note_empty(desk.run(), (), None, proven=False)
 
     assert desk.run().empty == ()
 
@@ -115,7 +115,7 @@ def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(des
     [attempt] = queries.lost_attempts(desk.store, "vmm01")  # as a plan read it
     desk.say("settle R1 web01")
     with desk.writing() as pen:
-        pen.let_go(attempt)
+        pen.attempts.let_go(attempt)
 
     ends = [e for e in desk.told() if e.kind == "attempt.ended"]
     [kept] = desk.record().moves[0].attempts

@@ -248,7 +248,7 @@ def test_more_than_five_names_are_counted(desk):
     desk.run_in()
     with desk.writing() as pen:
         for n in range(4):
-            pen.open_move(1, Vm(f"id-x{n}", f"x{n}", HV01, "Running"), HV01)
+            pen.moves.open(1, Vm(f"id-x{n}", f"x{n}", HV01, "Running"), HV01)
 
     assert desk.say("skip R1").sentence == (
         "web01, web02, db 01, x0, x1 and 2 more stay where they are."
@@ -310,7 +310,7 @@ def test_a_reopened_run_ends_grants_keeps_denials_and_is_no_longer_aborting(desk
     desk.put(MoveState.FAILED)
     desk.say("abort R1 yes")
     with desk.writing() as pen:
-        pen.set_run_state(desk.run(), RunState.STOPPED, "over")
+        pen.runs.set_state(desk.run(), RunState.STOPPED, "over")
     desk.say("retry R1", by="@dana")
     run = desk.run()
 
@@ -350,7 +350,7 @@ def test_settling_closes_open_migrations_and_nothing_else(desk):
     desk.run_in()
     ended, begun = desk.attempt("web01"), None
     with desk.writing() as pen:
-        pen.end_attempt(desk.move(), ended, AttemptKind.COLD, Result.FAILED, "disk full")
+        pen.attempts.end(desk.move(), ended, AttemptKind.COLD, Result.FAILED, "disk full")
     begun = desk.attempt("web01", AttemptKind.LIVE)
     other = desk.attempt("web02")
     desk.put(MoveState.UNKNOWN)
@@ -366,7 +366,7 @@ def test_what_another_run_has_on_its_way_is_not_settled(desk):
     desk.run_in(text="vm web01 to hv02").put(MoveState.UNKNOWN)
     desk.run_in(text="vm web01 to hv03")
     with desk.writing() as pen:
-        pen.set_move_state(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
+        pen.moves.set_state(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
     error = desk.refused("settle R1 web01")
 
     assert str(error) == "R2 has web01 on its way. Wait for R2."
@@ -517,7 +517,7 @@ def test_when_its_run_has_ended_nothing_is_taken_back(yes, desk):
 def test_a_question_that_expired_is_neither_decided_nor_taken_back(desk):
     desk.run_in().question("web01")
     with desk.writing() as pen:
-        pen.set_approval_state(desk.asked(), ApprovalState.EXPIRED, "nobody decided")
+        pen.approvals.set_state(desk.asked(), ApprovalState.EXPIRED, "nobody decided")
 
     for verb in ("approve", "deny", "withdraw"):
         said = desk.say(f"{verb} A1", by="@bob")

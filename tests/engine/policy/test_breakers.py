@@ -106,7 +106,7 @@ def test_while_it_is_open_the_move_waits_and_says_why(scene, told):
 def test_another_destination_is_taken_meanwhile(scene):
     failures(scene.run(destinations=("hv02", "hv03")))
 
-    assert {s.destination for s in scene.steps(Start)} == {"hv03.corp.example"}
+    assert {s.order.destination for s in scene.steps(Start)} == {"hv03.corp.example"}
 
 
 def spent(scene):

@@ -66,7 +66,7 @@ def test_what_has_come_since_the_host_was_re_read_is_subtracted_too(scene):
 def test_the_one_with_room_is_taken(scene):
     scene.run(destinations=("hv02", "hv03")).host("hv02", free_memory_mb=GB)
 
-    assert [s.destination for s in scene.steps(Start)] == ["hv03.corp.example"]
+    assert [s.order.destination for s in scene.steps(Start)] == ["hv03.corp.example"]
 
 
 def test_a_full_host_with_room_elsewhere_is_a_slot_not_a_lack_of_room(scene):

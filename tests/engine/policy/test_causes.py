@@ -75,4 +75,4 @@ def test_a_missing_switch_on_one_destination_leaves_the_others(scene, told):
     scene.attempt(Result.FAILED, error="no switch (33012)", ended=scene.now - 7200)
 
     [start] = [s for s in scene.plan().steps if type(s).__name__ == "Start"]
-    assert start.destination == "hv03.corp.example"
+    assert start.order.destination == "hv03.corp.example"

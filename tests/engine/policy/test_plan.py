@@ -250,7 +250,7 @@ def test_the_destination_is_the_one_with_a_free_slot(scene):
     scene.run(destinations=("hv02", "hv03")).host("hv02", live_limit=0)
     [start] = scene.steps(Start)
 
-    assert (start.source, start.destination) == (HV01, HV03)
+    assert (start.order.source, start.order.destination) == (HV01, HV03)
 
 
 def test_the_destination_with_the_least_to_do_is_taken(scene):
@@ -259,14 +259,14 @@ def test_the_destination_with_the_least_to_do_is_taken(scene):
     scene.vm("x1", at="hv04").add("x1", 2, source="hv04", host="hv04", disk_mb=9_000_000)
     [start] = [s for s in scene.steps(Start) if s.move.vm == "web01"]
 
-    assert start.destination == HV03
+    assert start.order.destination == HV03
 
 
 def test_two_starts_of_one_plan_share_out_the_destinations(scene):
     scene.run(destinations=("hv02", "hv03")).add("web02")
     scene.host("hv02", live_limit=1).host("hv03", live_limit=1)
 
-    assert {s.destination for s in scene.steps(Start)} == {HV02, HV03}
+    assert {s.order.destination for s in scene.steps(Start)} == {HV02, HV03}
 
 
 def test_experience_outweighs_the_setting_after_three_arrivals(scene):
@@ -332,16 +332,17 @@ def test_a_cold_start_pins_the_saved_network_and_a_live_one_does_not(scene):
     scene.move(state=MoveState.DONE).add("old").down("old").baseline("old", network=network)
     [cold] = scene.approval(ApprovalState.GRANTED, "old").steps(Start)
 
-    assert (cold.kind, cold.power, cold.pin) == (AttemptKind.COLD, "down", Network((wired,)))
+    assert cold.kind is AttemptKind.COLD
+    assert (cold.order.power, cold.order.pin) == ("down", Network((wired,)))
 
 
 def test_a_live_start_carries_what_the_guard_at_vmm_checks(scene):
     scene.skew = 300.0
     [start] = scene.options(path=r"E:\VMs").steps(Start)
 
-    assert (start.kind, start.power, start.pin) == (AttemptKind.LIVE, "running", None)
-    assert start.not_after == scene.now + 300 + 60
-    assert start.path == r"E:\VMs"
+    assert (start.kind, start.order.power, start.order.pin) == (AttemptKind.LIVE, "running", None)
+    assert start.order.not_after == scene.now + 300 + 60
+    assert start.order.path == r"E:\VMs"
 
 
 # --- the request's own limit ---------------------------------------------------------------
@@ -581,7 +582,7 @@ def test_a_vm_belongs_to_the_first_unfinished_run(scene):
     scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",))
     scene.add("web01", 2)
 
-    assert [(s.move.run, s.destination) for s in scene.steps(Start)] == [(1, HV02)]
+    assert [(s.move.run, s.order.destination) for s in scene.steps(Start)] == [(1, HV02)]
     assert [(h.move.run, h.wait) for h in scene.steps(Hold)] == [(2, Wait.OTHER_RUN)]
 
 
@@ -599,7 +600,7 @@ def test_a_vm_is_free_for_the_next_run_when_the_first_is_done_with_it(scene):
     scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",)).add("web01", 2)
     scene.move(state=MoveState.FAILED, outcome=Outcome.ATTEMPTS).add("web02")
 
-    assert (2, HV03) in [(s.move.run, s.destination) for s in scene.steps(Start)]
+    assert (2, HV03) in [(s.move.run, s.order.destination) for s in scene.steps(Start)]
 
 
 @pytest.mark.parametrize("state", [RunState.SCHEDULED, RunState.COMPLETED, RunState.REJECTED])
@@ -872,7 +873,7 @@ def test_the_order_in_which_runs_and_vms_are_read_does_not_change_who_starts(sce
 
     def starts(runs, seen):
         steps = plan(runs, seen, scene.now, scene.rules).steps
-        return [(s.move.id, s.destination) for s in steps if isinstance(s, Start)]
+        return [(s.move.id, s.order.destination) for s in steps if isinstance(s, Start)]
 
     assert starts(records, fleet) == starts(shuffled, mixed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import Refused
-from engine.model import Adapter, Network
+from engine.model import Adapter, MoveOrder, Network
 from engine.sim.fleet_file import parse
 from engine.sim.world import World
 
@@ -46,7 +46,8 @@ def moved(text: str, pin: Network | None = None, **loss: object) -> Adapter:
     if loss:
         world.lose(world.now, "web01", **loss)
     power = "running" if vm.power == "Running" else "down"
-    world.start_move(world.now, vm.id, "hv01", "hv02", power, pin, world.now + 60)
+    order = MoveOrder(vm.id, "hv01", "hv02", None, power, pin, world.now + 60)
+    world.start_move(world.now, order)
     world.advance(world.now + 61)
     assert vm.hosts == ["hv02"]
     return nic_of(world)

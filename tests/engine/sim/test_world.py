@@ -27,6 +27,7 @@ from engine.model import (
     Fleet,
     HyperVState,
     Job,
+    MoveOrder,
     Network,
     Power,
     Repair,
@@ -107,7 +108,9 @@ class Room:
         pin: Network | None = None,
         patience: float = 60.0,
     ) -> str:
-        job = self.port.start_move(self.id(name), HV1, to, None, power, pin, self.now + patience)
+        job = self.port.start_move(
+            MoveOrder(self.id(name), HV1, to, None, power, pin, self.now + patience)
+        )
         assert job
         return job
 
@@ -258,7 +261,7 @@ def test_a_vm_that_is_gone_is_stale_and_a_namesake_is_another_vm() -> None:
     assert room.look().vm(old) is None
     assert room.id("web01") != old
     with pytest.raises(VmmStale, match="is gone"):
-        room.port.start_move(old, HV1, HV2, None, "running", None, room.now + 60)
+        room.port.start_move(MoveOrder(old, HV1, HV2, None, "running", None, room.now + 60))
 
 
 # --- slots --------------------------------------------------------------------------------
@@ -892,7 +895,11 @@ def future(world: World, begin: float) -> str:
                 to = HV2 if vm.seen_on[0] != HV2 else HV1
                 end = fleet.server_time + 60
                 told.append(
-                    str(port.start_move(vm.id, vm.seen_on[0], to, None, "running", None, end))
+                    str(
+                        port.start_move(
+                            MoveOrder(vm.id, vm.seen_on[0], to, None, "running", None, end)
+                        )
+                    )
                 )
         except (VmmStale, VmmBusy, VmmLocked, VmmRefused, VmmUnavailable) as error:
             told.append(repr(error))
@@ -939,7 +946,7 @@ def test_a_saved_world_is_written_before_the_reply_and_goes_on(tmp_path: Path) -
     port = SimPort(opened.world, VirtualClock(START), opened.saved)
     vm = opened.world.state.vm("web01").id
     with pytest.raises(VmmUnavailable):
-        port.start_move(vm, HV1, HV2, None, "running", None, START + 60)
+        port.start_move(MoveOrder(vm, HV1, HV2, None, "running", None, START + 60))
     again = open_world(None, path, wall=1060.0)
     assert again.resumed
     assert (again.start, again.wall, again.speed) == (START, 1000.0, 10.0)
@@ -1019,7 +1026,9 @@ def test_whatever_people_and_lies_do_no_host_is_over_its_limit_and_every_job_end
                     vm = world.state.vm(name)
                     power: Power = "running" if vm.power is HyperVState.RUNNING else "down"
                     deadline = clock.now() + 60
-                    port.start_move(vm.id, vm.hosts[0], host, None, power, None, deadline)
+                    port.start_move(
+                        MoveOrder(vm.id, vm.hosts[0], host, None, power, None, deadline)
+                    )
         clock.jump(clock.now() + dice.uniform(0, 60))
         world.advance(clock.now())
         assert all(world.state.load(h) <= 2 for h in world.state.hosts)
@@ -1094,7 +1103,7 @@ def free(room: Room, host: str = HV2) -> tuple[int, dict[str, int]]:
 
 
 def start_on(room: Room, path: str, name: str = "web01", power: Power = "running") -> str:
-    job = room.port.start_move(room.id(name), HV1, HV2, path, power, None, room.now + 60)
+    job = room.port.start_move(MoveOrder(room.id(name), HV1, HV2, path, power, None, room.now + 60))
     assert job
     return job
 
@@ -1139,7 +1148,9 @@ def test_a_disk_that_does_not_fit_is_refused_until_another_has_gone() -> None:
     room.start("web01")
     room.start("web02")
     with pytest.raises(VmmRefused, match=r"not enough space on the disk D: of hv02.*0x80070070"):
-        room.port.start_move(room.id("off01"), HV1, HV2, None, "down", None, room.now + 60)
+        room.port.start_move(
+            MoveOrder(room.id("off01"), HV1, HV2, None, "down", None, room.now + 60)
+        )
     room.world.delete(room.now, "big01")
     room.at(301)
     assert room.start("off01", power="down")
@@ -1153,7 +1164,9 @@ def test_disks_lie_on_the_volume_of_the_path_that_they_were_moved_to() -> None:
     with pytest.raises(VmmRefused, match="disk E:"):
         start_on(room, "E:\\Other", "off01", "down")
     # Back at home they lie where that host keeps its own.
-    room.port.start_move(room.id("web01"), HV2, HV1, None, "running", None, room.now + 60)
+    room.port.start_move(
+        MoveOrder(room.id("web01"), HV2, HV1, None, "running", None, room.now + 60)
+    )
     room.at(700)
     assert free(room)[1]["E:"] == 60
 

@@ -114,7 +114,7 @@ def test_what_is_written_after_a_disk_was_full_is_there(store):
     over()
 
     with writing(store, 1.0) as pen:
-        run = pen.open_run(
+        run = pen.runs.open(
             vmm="vmm01",
             kind="vm",
             request="vm web01 to hv02",
@@ -124,8 +124,8 @@ def test_what_is_written_after_a_disk_was_full_is_there(store):
             by="@ann",
             state=RunState.ACTIVE,
         )
-        pen.open_move(run, Vm("id-web01", "web01", "hv01", "Running"), "hv01")
-        pen.keep_network(run, "id-web01", "baseline", "hv01", Network(()))
+        pen.moves.open(run, Vm("id-web01", "web01", "hv01", "Running"), "hv01")
+        pen.networks.keep(run, "id-web01", "baseline", "hv01", Network(()))
 
     [kept] = queries.record(store, run).moves
     assert kept.baseline is not None

@@ -66,7 +66,7 @@ def store(tmp_path):
 
 
 def open_run(pen: Pen, state: RunState = RunState.ACTIVE, by: str = "@ann") -> int:
-    return pen.open_run(
+    return pen.runs.open(
         vmm="vmm01",
         kind="host",
         request="host hv01 to hv02",
@@ -83,7 +83,7 @@ def run(store):
     """R1 with one move."""
     with writing(store, NOW) as pen:
         number = open_run(pen)
-        pen.open_move(number, WEB01, HV01)
+        pen.moves.open(number, WEB01, HV01)
     return number
 
 
@@ -112,7 +112,7 @@ def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_review
     with closing(Store(path, durable=False)) as old, old.transaction() as db:
         pen = Pen(db, NOW)
         number = open_run(pen)
-        asked = pen.ask(number, ("id-web01",), ("web01",), "digest")
+        asked = pen.approvals.ask(number, ("id-web01",), ("web01",), "digest")
         detail = {"approval": asked, "reason": "the storage is on fire", "break_glass": True}
         pen.event("approval.granted", "A1 approved", run=number, by="@mei", detail=detail)
         db.execute("DROP TABLE reviews")
@@ -531,7 +531,7 @@ def test_releasing_twice_is_no_error(store):
 def test_one_vm_is_never_in_flight_twice(first, second, allowed, store):
     with writing(store, NOW) as pen:
         for _ in range(2):
-            pen.open_move(open_run(pen), WEB01, HV01)
+            pen.moves.open(open_run(pen), WEB01, HV01)
     with store.transaction() as db:
         db.execute("UPDATE moves SET state = ? WHERE id = 1", [first])
 
@@ -549,7 +549,7 @@ def test_one_vm_is_never_in_flight_twice(first, second, allowed, store):
 
 def test_a_vm_is_in_a_run_once(store, run):
     with pytest.raises(StoreConflict), writing(store, NOW) as pen:
-        pen.open_move(run, WEB01, HV01)
+        pen.moves.open(run, WEB01, HV01)
 
 
 # --- the audit -----------------------------------------------------------------------------
@@ -664,12 +664,12 @@ def test_a_row_that_was_rehashed_breaks_the_next_one(store):
 def test_every_change_of_a_run_is_checked_and_told(store, run):
     one = queries.run(store, run)
     with writing(store, NOW + 60) as pen:
-        pen.set_run_state(one, RunState.STOPPING, "R1 was stopped", by="@bob")
+        pen.runs.set_state(one, RunState.STOPPING, "R1 was stopped", by="@bob")
     stopping = queries.run(store, run)
     with pytest.raises(IllegalTransition), writing(store, NOW + 90) as pen:
-        pen.set_run_state(stopping, RunState.ACTIVE, "no")
+        pen.runs.set_state(stopping, RunState.ACTIVE, "no")
     with writing(store, NOW + 120) as pen:
-        pen.set_run_state(stopping, RunState.STOPPED, "over")
+        pen.runs.set_state(stopping, RunState.STOPPED, "over")
     stopped = queries.run(store, run)
 
     assert (stopping.ended, stopped.ended) == (None, NOW + 120)
@@ -685,7 +685,7 @@ def test_a_scheduled_run_starts_when_it_becomes_active(store):
         open_run(pen, RunState.SCHEDULED)
     waiting = queries.run(store, 1)
     with writing(store, NOW + 5) as pen:
-        pen.set_run_state(waiting, RunState.ACTIVE, "begins")
+        pen.runs.set_state(waiting, RunState.ACTIVE, "begins")
 
     assert waiting.started is None
     assert queries.run(store, 1).started == NOW + 5
@@ -701,7 +701,7 @@ def test_only_a_changed_code_of_a_wait_makes_an_event(store, run):
     since = []
     for minute, (wait, text) in enumerate(said):
         with writing(store, NOW + minute) as pen:
-            pen.hold(the_move(store), wait, text)
+            pen.moves.hold(the_move(store), wait, text)
         move = the_move(store)
         assert (move.wait, move.wait_text) == (wait, text)
         since.append(move.wait_since)
@@ -713,8 +713,8 @@ def test_only_a_changed_code_of_a_wait_makes_an_event(store, run):
 
 def test_a_wait_ends_with_the_state_it_belonged_to(store, run):
     with writing(store, NOW) as pen:
-        pen.hold(the_move(store), Wait.SLOT, "2 of 2")
-        pen.set_move_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
+        pen.moves.hold(the_move(store), Wait.SLOT, "2 of 2")
+        pen.moves.set_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
     moving = the_move(store)
 
     assert (moving.wait, moving.wait_since, moving.wait_text) == (None, None, "")
@@ -725,7 +725,7 @@ def test_an_illegal_state_of_a_move_writes_nothing(store, run):
     def damage() -> None:
         with writing(store, NOW) as pen:
             pen.event("refused", "with it")
-            pen.set_move_state(the_move(store), MoveState.DAMAGED, "never")
+            pen.moves.set_state(the_move(store), MoveState.DAMAGED, "never")
 
     with pytest.raises(IllegalTransition):
         damage()
@@ -735,16 +735,16 @@ def test_an_illegal_state_of_a_move_writes_nothing(store, run):
 
 def test_an_attempt_is_there_before_it_is_done_and_open_until_it_is_seen(store, run):
     with writing(store, NOW) as pen:
-        number = pen.begin_attempt(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
-        pen.set_move_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
+        number = pen.attempts.begin(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
+        pen.moves.set_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
     begun = queries.record(store, run).moves[0]
     with writing(store, NOW + 1) as pen:
-        pen.issue_attempt(begun.move, number, "job-7")
-        assert pen.open_attempt(begun.move).job == "job-7"
+        pen.attempts.issue(begun.move, number, "job-7")
+        assert pen.attempts.open_migration(begun.move).job == "job-7"
     with writing(store, NOW + 99) as pen:
-        pen.end_attempt(begun.move, number, AttemptKind.LIVE, Result.FAILED, "no space", {"n": 1})
-        assert pen.open_attempt(begun.move) is None
-        pen.return_move(begun.move, "again", None)
+        pen.attempts.end(begun.move, number, AttemptKind.LIVE, Result.FAILED, "no space", {"n": 1})
+        assert pen.attempts.open_migration(begun.move) is None
+        pen.moves.return_to_pending(begun.move, "again", None)
     ended = queries.record(store, run).moves[0].attempts[0]
 
     assert begun.open_migration is not None
@@ -756,8 +756,8 @@ def test_an_attempt_is_there_before_it_is_done_and_open_until_it_is_seen(store, 
 
 def test_a_start_without_an_answer_stays_open(store, run):
     with writing(store, NOW) as pen:
-        number = pen.begin_attempt(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
-        pen.doubt_attempt(the_move(store), number, "timed out")
+        number = pen.attempts.begin(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
+        pen.attempts.doubt(the_move(store), number, "timed out")
     attempt = queries.record(store, run).moves[0].open_migration
 
     assert attempt is not None
@@ -777,9 +777,9 @@ def test_a_run_is_read_with_all_that_hangs_on_it_and_nothing_else(store):
     with writing(store, NOW) as pen:
         for number in (1, 2):
             open_run(pen)
-            pen.open_move(number, WEB01, HV01, adopted=number == 2)
-            pen.ask(number, ("id-web01",), ("web01",), "digest")
-            pen.keep_network(number, "id-web01", "baseline", HV01, Network())
+            pen.moves.open(number, WEB01, HV01, adopted=number == 2)
+            pen.approvals.ask(number, ("id-web01",), ("web01",), "digest")
+            pen.networks.keep(number, "id-web01", "baseline", HV01, Network())
     record = queries.record(store, 2)
 
     assert record.run.options.excluding == ("db*",)
@@ -796,7 +796,7 @@ def test_records_are_the_unfinished_runs_of_one_server(store):
     with writing(store, NOW) as pen:
         for state in (RunState.ACTIVE, RunState.SCHEDULED):
             open_run(pen, state)
-        pen.set_run_state(queries.run(store, 1) or pytest.fail("R1"), RunState.COMPLETED, "over")
+        pen.runs.set_state(queries.run(store, 1) or pytest.fail("R1"), RunState.COMPLETED, "over")
 
     assert [r.run.id for r in queries.records(store, "vmm01")] == [2]
     assert queries.records(store, "vmm02") == ()
@@ -807,7 +807,7 @@ def test_quiet_is_noted_and_taken_back_without_an_event(store, run):
     told = len(events.since(store))
     for at in (NOW, None):
         with writing(store, NOW) as pen:
-            pen.note_quiet(run, at)
+            pen.runs.note_quiet(run, at)
         assert queries.run(store, run).quiet_since == at
 
     assert len(events.since(store)) == told
@@ -816,8 +816,8 @@ def test_quiet_is_noted_and_taken_back_without_an_event(store, run):
 def test_empty_is_kept_once_per_host(store, run):
     for _ in range(2):
         with writing(store, NOW) as pen:
-            pen.note_empty(queries.run(store, run), (HV01,), NOW, proven=False)
-            pen.note_empty(queries.run(store, run), (HV01,), NOW, proven=True)
+            pen.runs.note_empty(queries.run(store, run), (HV01,), NOW, proven=False)
+            pen.runs.note_empty(queries.run(store, run), (HV01,), NOW, proven=True)
 
     assert queries.run(store, run).empty == (HV01,)
     assert [e.kind for e in events.since(store)].count("host.empty") == 1
@@ -826,17 +826,17 @@ def test_empty_is_kept_once_per_host(store, run):
 @pytest.mark.parametrize("wait", [None, *Wait])
 def test_after_a_gap_the_rows_are_what_was_planned_on(wait, store, run):
     with writing(store, NOW + 50) as pen:
-        pen.note_quiet(run, NOW + 10)
-        pen.note_power(the_move(store), "running", NOW + 20)
+        pen.runs.note_quiet(run, NOW + 10)
+        pen.moves.note_power(the_move(store), "running", NOW + 20)
         if wait is not None:
-            pen.hold(the_move(store), wait, "for a reason")
+            pen.moves.hold(the_move(store), wait, "for a reason")
     looks = [Fleet("vmm01", at, at) for at in (NOW + 100, NOW + 1100)]
     record = queries.record(store, run)
     [seen], _ = gap.resume_after_gap(
         [record], looks[1], NOW + 1101, Rules(), Facts(before=looks[0])
     )
     with writing(store, NOW + 1101) as pen:
-        pen.note_back(run, 1000.0)
+        pen.runs.note_back(run, 1000.0)
 
     assert seen != record
     assert queries.record(store, run) == seen
@@ -844,20 +844,20 @@ def test_after_a_gap_the_rows_are_what_was_planned_on(wait, store, run):
 
 def test_an_approval_is_decided_once(store, run):
     with writing(store, NOW) as pen:
-        number = pen.ask(run, ("id-web01",), ("web01",), "digest")
+        number = pen.approvals.ask(run, ("id-web01",), ("web01",), "digest")
     asked = queries.approval(store, number)
     with writing(store, NOW + 1) as pen:
-        pen.set_approval_state(asked, ApprovalState.DENIED, "no", by="@bob", reason="month-end")
+        pen.approvals.set_state(asked, ApprovalState.DENIED, "no", by="@bob", reason="month-end")
     denied = queries.approval(store, number)
 
     assert (denied.state, denied.by, denied.reason) == (ApprovalState.DENIED, "@bob", "month-end")
     with pytest.raises(IllegalTransition), writing(store, NOW + 2) as pen:
-        pen.set_approval_state(denied, ApprovalState.GRANTED, "yes after all")
+        pen.approvals.set_state(denied, ApprovalState.GRANTED, "yes after all")
 
 
 def test_an_outcome_is_kept_in_words(store, run):
     with writing(store, NOW) as pen:
-        pen.set_move_state(
+        pen.moves.set_state(
             the_move(store),
             MoveState.FAILED,
             "It is stuck.",

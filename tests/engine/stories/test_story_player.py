@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.errors import Refused, VMFerryError, VmmLocked, VmmRefused, VmmUnavailable
-from engine.model import Acl, Adapter, AdapterRepair, Repair
+from engine.model import Acl, Adapter, AdapterRepair, MoveOrder, Repair
 from engine.sim.deaths import Deaths, Kill, Killed, MortalStore
 from engine.sim.faults import CALLS, HOWS, NAMELESS, READING, Fault, FaultyWorld
 from engine.sim.fleet_file import parse
@@ -44,7 +44,7 @@ host = "hv01"
 minutes = 5.0
 """
 ASK = 'do = "say"\nby = "ann"\ntext = "host hv01 to hv02"'
-START = (HV01, HV02, "running", None, 1e12)
+START = (HV01, HV02, None, "running", None, 1e12)
 
 
 class Teller:
@@ -293,14 +293,14 @@ class Line:
             "observe": lambda: world.observe(now, [HV01, HV02], refresh=[HV01, HV02]),
             "networks": lambda: world.networks(now, HV01, [self.vm, self.other]),
             "rights": lambda: world.rights(now, HV01),
-            "start_move": lambda: world.start_move(now, self.vm, *START),
+            "start_move": lambda: world.start_move(now, MoveOrder(self.vm, *START)),
             "repair_network": lambda: world.repair_network(now, self.vm, self.repair()),
             "dismiss": lambda: world.dismiss(now, self.vm),
             "refresh": lambda: world.refresh(now, self.vm),
             "stop_job": lambda: world.stop_job(now, world.state.open[0].id),
         }
         if call == "stop_job" and not world.state.open:
-            world.start_move(now, self.vm, *START)
+            world.start_move(now, MoveOrder(self.vm, *START))
         return acts[call]()
 
     def repair(self) -> Repair:

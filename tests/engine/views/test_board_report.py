@@ -238,7 +238,7 @@ class Told:
         self.store = store
         with writing(store, T0) as pen:
             pen.keep_fleet(Fleet("vmm01", T0, T0, (Host(HV01), Host(HV02)), ()))
-            self.run = pen.open_run(
+            self.run = pen.runs.open(
                 vmm="vmm01",
                 kind=kind,
                 request="host hv01 to hv02",
@@ -250,7 +250,7 @@ class Told:
             )
             for name in vms:
                 vm = Vm(f"id-{name}", name, HV01, "Running", memory_mb=0, disk_mb=40_000)
-                pen.open_move(self.run, vm, HV01)
+                pen.moves.open(self.run, vm, HV01)
 
     def at(self, seconds: float):
         return writing(self.store, T0 + seconds)
@@ -262,14 +262,14 @@ class Told:
     def hold(self, seconds: float, wait: Wait, name: str = "web01") -> None:
         move = self.move(name)
         with self.at(seconds) as pen:
-            pen.hold(move, wait, f"waits for {wait}")
+            pen.moves.hold(move, wait, f"waits for {wait}")
 
     def baseline(self, seconds: float, name: str = "web01", network: Network = WHOLE) -> None:
         move = self.move(name)
         with self.at(seconds) as pen:
-            attempt = pen.begin_attempt(move, AttemptKind.BASELINE, HV01)
-            pen.keep_network(self.run, move.vm_id, "baseline", HV01, network)
-            pen.end_attempt(move, attempt, AttemptKind.BASELINE, Result.OK)
+            attempt = pen.attempts.begin(move, AttemptKind.BASELINE, HV01)
+            pen.networks.keep(self.run, move.vm_id, "baseline", HV01, network)
+            pen.attempts.end(move, attempt, AttemptKind.BASELINE, Result.OK)
 
     def copy(
         self,
@@ -282,19 +282,19 @@ class Told:
         """One attempt from start to end; where it failed, it goes back to pending."""
         move = self.move(name)
         with self.at(begun) as pen:
-            attempt = pen.begin_attempt(move, kind, HV01, HV02, T0 + begun + 60)
-            pen.set_move_state(move, MoveState.MOVING, "moves", destination=HV02, kind=kind)
-            pen.issue_attempt(move, attempt, f"job-{attempt}")
+            attempt = pen.attempts.begin(move, kind, HV01, HV02, T0 + begun + 60)
+            pen.moves.set_state(move, MoveState.MOVING, "moves", destination=HV02, kind=kind)
+            pen.attempts.issue(move, attempt, f"job-{attempt}")
         moving = self.move(name)
         with self.at(ended) as pen:
             error = "" if result is Result.OK else "no space on D:"
-            pen.end_attempt(moving, attempt, kind, result, error)
+            pen.attempts.end(moving, attempt, kind, result, error)
             host = HV02 if result is Result.OK else HV01
-            pen.set_move_state(moving, MoveState.RESTORING, "is looked at", host=host)
+            pen.moves.set_state(moving, MoveState.RESTORING, "is looked at", host=host)
         if result is not Result.OK:
             resting = self.move(name)
             with self.at(ended) as pen:
-                pen.return_move(resting, "again", None)
+                pen.moves.return_to_pending(resting, "again", None)
 
     def finish(
         self,
@@ -307,14 +307,14 @@ class Told:
         move = self.move(name)
         with self.at(seconds) as pen:
             words = f"{name} {outcome}."
-            pen.set_move_state(move, state, words, outcome=outcome, next_step=next_step)
+            pen.moves.set_state(move, state, words, outcome=outcome, next_step=next_step)
 
     def end(self, seconds: float, state: RunState = RunState.COMPLETED) -> None:
         run = queries.run(self.store, self.run)
         with self.at(seconds) as pen:
             if state is RunState.COMPLETED:
-                pen.note_empty(run, (HV01,), T0, proven=True)
-            pen.set_run_state(run, state, f"R1 ended {state}")
+                pen.runs.note_empty(run, (HV01,), T0, proven=True)
+            pen.runs.set_state(run, state, f"R1 ended {state}")
 
     def document(self, now: float = 9999.0, **words: object):
         return document(self.store, "vmm01", T0 + now, **words)
@@ -345,25 +345,25 @@ def night(store):
     night.hold(0, Wait.BACKUP)
     night.hold(0, Wait.APPROVAL, "old-crm")
     with night.at(0) as pen:
-        approval = pen.ask(night.run, ("id-old-crm",), ("old-crm",), "digest")
-        pen.vote(approval, "@eve", "approve", "not_a_decider")
+        approval = pen.approvals.ask(night.run, ("id-old-crm",), ("old-crm",), "digest")
+        pen.approvals.vote(approval, "@eve", "approve", "not_a_decider")
     night.baseline(100)
     night.copy(100, 150, result=Result.FAILED)
     night.hold(150, Wait.BACKOFF)
     night.copy(210, 310)
     web01 = night.move()
     with night.at(320) as pen:
-        pen.note_repair(web01, NIC.mac, "acl", str(RULE))
+        pen.networks.note_repair(web01, NIC.mac, "acl", str(RULE))
     night.finish(330)
     with night.at(330) as pen:
-        pen.vote(approval, "@bob", "approve", "ok")
+        pen.approvals.vote(approval, "@bob", "approve", "ok")
         asked = queries.approval(night.store, approval)
-        pen.set_approval_state(asked, ApprovalState.GRANTED, "A1 approved", by="@bob")
+        pen.approvals.set_state(asked, ApprovalState.GRANTED, "A1 approved", by="@bob")
     night.baseline(340, "old-crm")
     night.copy(340, 540, "old-crm", kind=AttemptKind.COLD)
     old = night.move("old-crm")
     with night.at(545) as pen:
-        pen.keep_network(night.run, old.vm_id, "reading", HV02, BARE)
+        pen.networks.keep(night.run, old.vm_id, "reading", HV02, BARE)
     night.finish(550, MoveState.DAMAGED, Outcome.NETWORK, "old-crm", "Put it back by hand.")
     night.end(600, RunState.INCOMPLETE)
     return night
@@ -569,7 +569,7 @@ def test_a_vm_that_was_never_on_its_way_has_no_minutes(told):
 
 def test_a_migration_that_goes_on_is_counted_until_now(told):
     with told.at(0) as pen:
-        pen.begin_attempt(told.move(), AttemptKind.LIVE, HV01, HV02, T0 + 60)
+        pen.attempts.begin(told.move(), AttemptKind.LIVE, HV01, HV02, T0 + 60)
 
     assert told.told_run(now=90)["moves"][0]["minutes"] == 1.5
 
@@ -578,7 +578,7 @@ def adopt(told, name: str, seconds: float) -> None:
     """A VM appears on the source while the run is on."""
     with told.at(seconds) as pen:
         vm = Vm(f"id-{name}", name, HV01, "Running", memory_mb=0, disk_mb=40_000)
-        pen.open_move(told.run, vm, HV01, adopted=True)
+        pen.moves.open(told.run, vm, HV01, adopted=True)
 
 
 def test_the_vms_as_first_seen_stand_apart_from_those_that_came_later(store):
@@ -717,7 +717,7 @@ def test_a_wait_after_a_failed_copy_is_not_put_before_it(told):
 
 def test_a_vm_that_came_later_could_not_be_moved_before(told):
     with told.at(500) as pen:
-        pen.open_move(told.run, Vm("id-late", "late", HV01, "Running"), HV01, adopted=True)
+        pen.moves.open(told.run, Vm("id-late", "late", HV01, "Running"), HV01, adopted=True)
     told.copy(510, 610, "late")
     told.finish(620, name="late")
     told.end(700)
@@ -837,7 +837,7 @@ def test_what_was_put_back_is_counted_in_words(what, number, words, told):
     move = told.move()
     with told.at(110) as pen:
         for n in range(number):
-            pen.note_repair(move, "a", what, str(n))
+            pen.networks.note_repair(move, "a", what, str(n))
     told.finish(120)
     told.end(130)
 
@@ -977,7 +977,7 @@ def test_where_a_vm_went_is_where_it_is(told):
     """Somebody else took it to another destination than ours."""
     told.copy(0, 10, result=Result.FAILED)
     with told.at(20) as pen:
-        pen.set_move_state(
+        pen.moves.set_state(
             told.move(), MoveState.RESTORING, "is looked at", host=HV03, destination=HV02
         )
     told.finish(30)

@@ -299,7 +299,8 @@ def test_a_row_that_was_interrupted_after_it_began_is_carried_out_once(make_nigh
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
 
-    night.service.submit(grammar.parse(row.body["text"]), by=row.by, scheduled=True)
+    service = night.service.because(row.cause)
+    service.submit(grammar.parse(row.body["text"]), by=row.by, scheduled=True)
 
     night.start()
 

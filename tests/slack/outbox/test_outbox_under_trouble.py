@@ -262,8 +262,10 @@ def test_where_the_bot_was_removed_and_there_is_no_other_channel_the_owner_is_to
     night.slack.kick(night.ops)
     night.to_the_end()
 
-    told = night.slack.wait_for(lambda: tops(night, night.slack.direct(night.dana)))[0]
-    assert f"<#{night.ops}> no longer has me in it" in told.shown
+    gone, home = f"<#{night.ops}> no longer has me in it", night.slack.direct(night.dana)
+    told = night.slack.wait_for(
+        lambda: next((m for m in tops(night, home) if gone in m.shown), None)
+    )
     night.slack.wait_for(lambda: "Completed" in night.slack.message(told.ts).shown)
     night.slack.wait_for(
         lambda: any("R1 ended" in m.shown for m in night.slack.thread(told.channel, told.ts))
