@@ -15,38 +15,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from engine.model import Event, MoveState, Run, RunState, Wait, short
-from engine.views.board import Board, Stuck, WaitGroup
+from engine.model import Event, Run, Wait, short
+from engine.views.board import ENDS, STATES, WAITS, Board, Stuck, WaitGroup, counts
 
-STATES = {
-    RunState.SCHEDULED: "Not started",
-    RunState.ACTIVE: "Moving",
-    RunState.PAUSED: "Paused",
-    RunState.STOPPING: "Stopping",
-    RunState.STOPPED: "Stopped",
-    RunState.COMPLETED: "Done",
-    RunState.INCOMPLETE: "Ended, not everything moved",
-    RunState.REJECTED: "Not started",
-}
-ENDS = {
-    MoveState.FAILED: "Failed",
-    MoveState.DAMAGED: "Damaged",
-    MoveState.UNKNOWN: "Nobody knows",
-}
 STYLES = {
     "Failed": "bold red",
     "Damaged": "bold red",
-    "Nobody knows": "bold red",
+    "Lost sight of": "bold red",
     "Needs a person": "bold yellow",
     "Waiting": "yellow",
-}
-WAITS = {
-    Wait.SLOT: "no slot ({})",
-    Wait.APPROVAL: "powered down, approval needed",
-    Wait.BACKUP: "in backup since {}",
-    Wait.RUNNING_FIRST: "powered down, after the running VMs",
-    Wait.BACKOFF: "to be tried again ({})",
-    Wait.PAUSED: "while the run is paused",
 }
 BAR = 20
 SHOWN_FAILURES = 8
@@ -73,20 +50,6 @@ def title(run: Run) -> str:
     sources = ", ".join(short(host) for host in run.sources) or run.request
     places = ", ".join(short(host) for host in run.destinations)
     return safe(f"{run.label} · {sources} → {places} · {STATES[run.state]}")
-
-
-def counts(board: Board) -> str:
-    """``19 of 42 moved · 2 moving · 20 waiting · 1 failed``."""
-    waiting = sum(group.count for group in board.waiting)
-    parts = [
-        (len(board.moving), "moving"),
-        (len(board.restoring), "getting their network back"),
-        (waiting, "waiting"),
-        (board.skipped, "skipped"),
-        (len(board.failed), "failed"),
-    ]
-    said = [f"{count} {word}" for count, word in parts if count]
-    return " · ".join([f"{board.moved} of {board.total} moved", *said])
 
 
 def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
@@ -141,7 +104,7 @@ def _waiting(group: WaitGroup) -> str:
 def _failures(stuck: Sequence[Stuck]) -> list[str]:
     lines = []
     for one in stuck[:SHOWN_FAILURES]:
-        lines.append(f"{ENDS.get(one.state, 'Failed')}: {one.sentence}")
+        lines.append(f"{ENDS[one.state].capitalize()}: {one.sentence}")
         if one.next:
             lines.append(f"  Do: {one.next}")
     if len(stuck) > SHOWN_FAILURES:

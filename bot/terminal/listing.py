@@ -13,7 +13,7 @@ from bot.terminal.report_page import WIDTH, wrapped
 from engine.commands.service import Service
 from engine.model import Run
 from engine.store import queries
-from engine.views.board import board
+from engine.views.board import STATES, board
 from engine.views.needs import needs
 
 WHO = 12
@@ -59,7 +59,8 @@ def _line(row: _Row, rows: Sequence[_Row]) -> str:
     counts = max(len(one.moved) for one in rows)
     when = datetime.fromtimestamp(row.at).astimezone().strftime("%Y-%m-%d %H:%M")
     who = _cut(safe(row.run.contact.removeprefix("terminal:")), WHO)
-    begin = f"  {row.run.label:<{labels}} {row.run.state:<10} {row.moved:<{counts}} {when} {who} "
+    state = STATES[row.run.state]
+    begin = f"  {row.run.label:<{labels}} {state:<10} {row.moved:<{counts}} {when} {who} "
     return begin + _cut(safe(row.run.request), WIDTH - len(begin))
 
 

@@ -23,6 +23,31 @@ from engine.model import (
 from engine.policy.runs.ending import BAD
 from engine.policy.starts import estimate
 
+#: What every door calls the states of a run, the bad ends of a move, and the waits of VMs.
+STATES = {
+    RunState.SCHEDULED: "Starting",
+    RunState.ACTIVE: "Moving",
+    RunState.PAUSED: "Paused",
+    RunState.STOPPING: "Stopping",
+    RunState.STOPPED: "Stopped",
+    RunState.COMPLETED: "Completed",
+    RunState.INCOMPLETE: "Incomplete",
+    RunState.REJECTED: "Rejected",
+}
+ENDS = {
+    MoveState.FAILED: "failed",
+    MoveState.DAMAGED: "damaged",
+    MoveState.UNKNOWN: "lost sight of",
+}
+WAITS = {
+    Wait.SLOT: "no slot ({})",
+    Wait.APPROVAL: "powered down, approval needed",
+    Wait.BACKUP: "in backup since {}",
+    Wait.RUNNING_FIRST: "powered down, after the running VMs",
+    Wait.BACKOFF: "to be tried again ({})",
+    Wait.PAUSED: "while the run is paused",
+}
+
 
 @dataclass(frozen=True)
 class WaitGroup:
@@ -99,6 +124,26 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         done_about=None if record.run.over else _ends(record, fleet, rate, now),
         as_of=now,
     )
+
+
+def counts(board: Board) -> str:
+    """Numbers of a run in one line: ``19 of 42 moved · 2 moving · 20 waiting · 1 damaged``."""
+    numbers = (
+        (len(board.moving), "moving"),
+        (len(board.restoring), "being checked"),
+        (sum(group.count for group in board.waiting), "waiting"),
+        *((len(vms), ENDS[state]) for state, vms in badly_ended(board)),
+        (board.skipped, "skipped"),
+    )
+    said = [f"{number} {word}" for number, word in numbers if number]
+    return " · ".join([f"{board.moved} of {board.total} moved", *said])
+
+
+def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
+    """VMs that ended badly, by how: a damaged VM has moved, and a VM whose location is unknown may
+    have."""
+    by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
+    return [(state, vms) for state, vms in by_state if vms]
 
 
 def failed(record: RunRecord) -> tuple[Stuck, ...]:

@@ -318,7 +318,7 @@ def test_status_and_report_tell_of_a_run_by_number_and_of_none(desk):
     vmferry(*MOVE, "host", "hv01", "to", "hv02")
 
     assert vmferry("status").out == "No run is unfinished.\n"
-    assert vmferry("status", "1").lines[:2] == ["R1 · hv01 → hv02 · Done", "3 of 3 moved"]
+    assert vmferry("status", "1").lines[:2] == ["R1 · hv01 → hv02 · Completed", "3 of 3 moved"]
     assert vmferry("report", "r1").lines[0] == "R1 ended: 3 of 3 moved, hv01 is empty"
     assert vmferry("report", "R9").err == "There is no run R9. The last one is R1.\n"
     assert vmferry("report", "hv01").code == 2

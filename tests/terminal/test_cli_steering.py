@@ -113,7 +113,7 @@ def test_a_run_is_one_line_with_state_request_count_person_and_time(desk):
     desk.ask("vm web01 to hv07")
     _, lines = groups(vmferry("list")[1])
 
-    assert " ".join(lines["R1"].split()).startswith("R1 active 0 of 1 moved 20")
+    assert " ".join(lines["R1"].split()).startswith("R1 Moving 0 of 1 moved 20")
     assert lines["R1"].endswith(" ann vm web01 to hv07")
 
 

@@ -139,7 +139,7 @@ def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(en
 
     assert code == 0
     assert out.splitlines()[0] == "Ended:"
-    assert "incomplete 3 of 4 moved" in out
+    assert "Incomplete 3 of 4 moved" in out
 
 
 def test_no_time_comes_twice_for_a_run_that_goes_on(ended):

@@ -107,8 +107,8 @@ def test_the_board_says_what_the_one_in_slack_says():
 
     assert board_lines(BOARD) == [
         "R214 · hv01 → hv02, hv03 · Moving",
-        "19 of 42 moved · 2 moving · 1 getting their network back · 20 waiting · 1 skipped · "
-        "2 failed",
+        "19 of 42 moved · 2 moving · 1 being checked · 20 waiting · 1 failed · 1 damaged"
+        " · 1 skipped",
         f"▓▓▓▓▓▓▓▓▓░░░░░░░░░░░ 46 % · done about {at(START + 7200)}",
         f"Needs a person: approve 2 powered-down VMs by {at(START + 3600)} (A3)",
         "Moving: web07 → hv02 61 %, sql02 → hv03",
@@ -132,7 +132,7 @@ def test_an_ended_run_has_no_bar_and_says_how_it_ended():
     )
     lines = board_lines(ended)
 
-    assert lines[0].endswith("Ended, not everything moved")
+    assert lines[0].endswith("Incomplete")
     assert not any("%" in line and "done about" in line for line in lines)
 
 

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Sequence
 from bot.slack.handlers.answers import eligible_for
 from bot.slack.kit.blocks import TEXT, date, escape, fit_lines
 from bot.slack.kit.phrases import SPOKEN, count, route, several, typed
-from bot.slack.messages.board import ENDS, STATE, badly_ended, board_view
+from bot.slack.messages.board import board_view
 from bot.slack.messages.report import urgent_first
 from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.mentions import acted, mentions, reported
 from engine.language.vocabulary import OPTIONS, VERBS
 from engine.model import Approval, Event
-from engine.views.board import Board
+from engine.views.board import ENDS, STATES, Board, badly_ended
 
 
 def status(boards: Sequence[Board], command: str) -> str:
@@ -35,7 +35,7 @@ def listing(boards: Sequence[Board], needy: Iterable[int], hidden: int, command:
 
 def _status_line(board: Board, needy: bool = False) -> str:
     run = board.run
-    parts = [f"{run.label} · {route(run)} · {STATE[run.state]}"]
+    parts = [f"{run.label} · {route(run)} · {STATES[run.state]}"]
     parts.append(f"{board.moved} of {board.total} moved")
     if board.questions and not run.over:
         parts.append("needs an approval")

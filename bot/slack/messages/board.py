@@ -24,39 +24,15 @@ from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.mentions import mention
 from engine.model import (
     Approval,
-    MoveState,
     Run,
     RunState,
     Wait,
     short,
 )
-from engine.views.board import Board, WaitGroup
+from engine.views.board import ENDS, STATES, WAITS, Board, WaitGroup, badly_ended, counts
 
 COMMAND = "/migrate"
 
-STATE = {
-    RunState.SCHEDULED: "Starting",
-    RunState.ACTIVE: "Moving",
-    RunState.PAUSED: "Paused",
-    RunState.STOPPING: "Stopping",
-    RunState.STOPPED: "Stopped",
-    RunState.COMPLETED: "Completed",
-    RunState.INCOMPLETE: "Ended, not complete",
-    RunState.REJECTED: "Rejected",
-}
-ENDS = {
-    MoveState.FAILED: "failed",
-    MoveState.DAMAGED: "damaged",
-    MoveState.UNKNOWN: "lost sight of",
-}
-WAITS = {
-    Wait.SLOT: "no slot ({})",
-    Wait.APPROVAL: "powered down, approval needed",
-    Wait.BACKUP: "in backup since {}",
-    Wait.RUNNING_FIRST: "powered down, after the running VMs",
-    Wait.BACKOFF: "to be tried again ({})",
-    Wait.PAUSED: "while the run is paused",
-}
 HEARTBEAT = 300.0  # seconds
 STEP = 600.0  # seconds by which an estimate has to move before it is told anew
 MANY = 20  # VMs, from which on a board no longer follows each of them
@@ -111,41 +87,21 @@ def coarse_time(at: float | None) -> float | None:
 
 
 def _board(board: Board, approvers: Approvers, command: str, moved: str) -> tuple[str, list[Block]]:
-    head = f"{board.run.label} · {route(board.run)} · {STATE[board.run.state]}"
-    counts = _counts(board)
+    head = f"{board.run.label} · {route(board.run)} · {STATES[board.run.state]}"
+    numbers = counts(board)
     lines = [*_board_lines(board, approvers, command), *([moved] if moved else [])]
     foot = f"{whose(board.run)} · as of {date(board.as_of, '{time_secs}')}"
-    blocks = [section("\n".join([f"*{head}*", counts, *_bar(board)]))]
+    blocks = [section("\n".join([f"*{head}*", numbers, *_bar(board)]))]
     if lines:
         blocks.append(section(fit_lines(lines, 2_900)))
     blocks.append(context(foot))
-    return "\n".join([head, counts, *lines, foot]), blocks
+    return "\n".join([head, numbers, *lines, foot]), blocks
 
 
 def whose(run: Run) -> str:
     """Requester of the run and when they asked, and the owner who has taken it over since."""
     owner = "" if run.contact == run.by else f" · taken over by {mention(run.contact)}"
     return f"Asked by {mention(run.by)} {date(run.created)}{owner}"
-
-
-def _counts(board: Board) -> str:
-    waiting = sum(group.count for group in board.waiting)
-    parts = [f"{board.moved} of {board.total} moved"]
-    numbers = (
-        (len(board.moving), "moving"),
-        (len(board.restoring), "being checked"),
-        (waiting, "waiting"),
-        *((len(ended), ENDS[state]) for state, ended in badly_ended(board)),
-        (board.skipped, "skipped"),
-    )
-    return " · ".join(parts + [f"{number} {word}" for number, word in numbers if number])
-
-
-def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
-    """VMs that ended badly, by how: a damaged VM has moved, and a VM whose location is unknown may
-    have."""
-    by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
-    return [(state, vms) for state, vms in by_state if vms]
 
 
 def _bar(board: Board) -> list[str]:
@@ -226,9 +182,9 @@ def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -
     ]
     for board in boards:
         person = " · needs a person" if board.questions or board.needs else ""
-        state = STATE[board.run.state]
+        state = STATES[board.run.state]
         lines.append(
-            f"• {board.run.label} · {route(board.run)} · {state} · {_counts(board)}{person}"
+            f"• {board.run.label} · {route(board.run)} · {state} · {counts(board)}{person}"
         )
     text = fit_lines(lines, 2_900)
     return rendered(text, [section(text)])

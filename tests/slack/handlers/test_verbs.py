@@ -359,7 +359,7 @@ def test_a_run_that_is_retried_after_its_end_is_told_about_again_to_its_new_end(
     night.say("retry R1", by=night.ravi)
     night.board_shows("Moving")
     night.to_the_end()
-    night.board_shows("Ended, not complete")
+    night.board_shows("Incomplete")
     night.settled()
     night.say("retry R1", by=night.ravi)
     night.board_shows("Moving")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.slack.kit import blocks
 from bot.slack.kit.blocks import escape
-from bot.slack.messages.board import STATE, board_view
+from bot.slack.messages.board import board_view
 from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.failures import cause, failure_view
 from bot.slack.messages.report import report_view
@@ -32,7 +32,7 @@ from engine.model import (
     RunState,
     Wait,
 )
-from engine.views.board import Board, Moving, Stuck, WaitGroup
+from engine.views.board import STATES, Board, Moving, Stuck, WaitGroup
 
 RUN = Run(
     id=214,
@@ -273,7 +273,7 @@ def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report(state):
 
     head = board_view(board_of(4, run=run), LISTED).text.splitlines()[0]
 
-    assert head.split(" · ")[-1] == STATE[state]
+    assert head.split(" · ")[-1] == STATES[state]
     assert report_view(RunRecord(run), ["R214 ended"]).text
 
 
