@@ -44,14 +44,13 @@ NAMES = {
     "remind": ("a reminder of {about}", "approvals"),
     "escalate": ("the call of the escalation for {about}", "approvals"),
     "glass": ("that the glass was broken for {about}", "events {run}"),
-    "look": ("a reminder of the review of {about}", "approvals"),
     "review": ("the review of {about}", "events {run}"),
     "report": ("its report", "report {run}"),
 }
 OTHER = ("what failed", "status {run}")
 
 #: Messages that are said once and never drawn anew.
-ONCE = ("remind:", "escalate:", "look:")
+ONCE = ("remind:", "escalate:")
 
 
 def again(at: float | None) -> str:

@@ -1,22 +1,18 @@
-"""Messages about break-glass approvals: both groups are notified at once, in the thread, and
-reminded until a second person has reviewed. Pure."""
+"""Messages about break-glass approvals: both groups are notified at once, in the thread, and again
+when a second person has reviewed. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from bot.slack.kit.blocks import actions, button, date, escape, section
-from bot.slack.kit.buttons import REVIEW, value_of
+from bot.slack.kit.blocks import date, escape, section
 from bot.slack.kit.phrases import Post, count, rendered, route
 from bot.slack.messages.card import Question
 from bot.slack.outbox.rows import FIRST, SECOND
 from bot.slack.people.approvers import Approvers
 from bot.slack.people.mentions import calls, mention, mentions
 from engine.model import Review, RunRecord
-from engine.policy.approvals.review import reminders_due
 from engine.settings import SlackSettings
-
-WAITING = 10  # reviews that are listed
 
 
 def announcement(
@@ -37,13 +33,9 @@ def announcement(
     ]
     if approval.granted and review.is_open:
         words.append("Whoever may decide can take it back on the card before the first start.")
-    words.append(f"Review: {_verdict(review)}" if not review.is_open else _wanted(review))
-    text = "\n".join(words)
-    blocks = [section(text)]
-    if review.is_open:
-        about = f"Say whether it was in order to break the glass for {review.label}"
-        blocks.append(actions(button("Review…", REVIEW, value_of(approval), about=about)))
-    yield Post(f"glass:{approval.label}", rendered(text, blocks, approval.id, review.at), FIRST)
+    words.append(f"Review: {_verdict(review)}" if not review.is_open else _wanted(review, settings))
+    told = rendered("\n".join(words), [section("\n".join(words))], approval.id, review.at)
+    yield Post(f"glass:{approval.label}", told, FIRST)
     if not review.is_open:
         called = "" if review.in_order else _called(settings, approvers)
         text = f"🔎 {called}{who} broke the glass for {review.label}. Review: {_verdict(review)}"
@@ -55,36 +47,6 @@ def review_of(record: RunRecord, approval: int) -> Review | None:
     return next((one for one in record.reviews if one.approval == approval), None)
 
 
-def reminder(
-    question: Question, settings: SlackSettings, approvers: Approvers, now: float
-) -> Iterator[Post]:
-    """The newest reminder of an open review that is due by ``now``; each is said once."""
-    review = review_of(question.record, question.approval.id)
-    number = reminders_due(review, now) if review is not None else 0
-    if review is None or not number:
-        return
-    text = (
-        f"⏰ {_called(settings, approvers)}{mention(review.broken_by)} broke the glass for "
-        f"{review.label} {date(review.broken)}, and nobody has looked at that. "
-        "Click Review… where it is told in this thread."
-    )
-    yield Post(reminder_key(review, number), rendered(text, [section(text)]), SECOND)
-
-
-def reminder_key(review: Review, number: int) -> str:
-    """Key of the reminder of that number."""
-    return f"look:{review.label}:{number}"
-
-
-def waiting(reviews: Sequence[Review]) -> str:
-    """Break-glass approvals awaiting review, a line each."""
-    return "\n".join(
-        f"{one.label} · R{one.run} · {mention(one.broken_by)} broke the glass {date(one.broken)} · "
-        "to be looked at by somebody else: Review… in its thread"
-        for one in reviews[:WAITING]
-    )
-
-
 def _called(settings: SlackSettings, approvers: Approvers) -> str:
     """Mentions of everybody who is notified, with a space behind; empty: nobody is named."""
     groups = dict.fromkeys((*settings.oncall, *settings.escalation))
@@ -92,10 +54,11 @@ def _called(settings: SlackSettings, approvers: Approvers) -> str:
     return "".join(f"{one} " for one in asked if one)
 
 
-def _wanted(review: Review) -> str:
+def _wanted(review: Review, settings: SlackSettings) -> str:
     return (
-        f"Review: open. Somebody else than {mention(review.broken_by)} and those who had the run "
-        "go says whether this was in order."
+        f"Review: open. A second person, not {mention(review.broken_by)} and nobody who started, "
+        f"resumed or retried the run, types in a channel: `{settings.command} reviewed "
+        f"R{review.run}` if this was in order, else the same and behind it what was not."
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bot.pager import Page
 from bot.slack.kit import message_kinds
-from bot.slack.kit.message_kinds import ONCE, again
+from bot.slack.kit.message_kinds import again
 from bot.slack.kit.phrases import SPOKEN, Post
 from bot.slack.messages import break_glass, controls, pages, reminders
 from bot.slack.messages.board import board_view, moved_here
@@ -130,13 +130,11 @@ class RunMessages:
     def _broken(self, question: Question) -> Iterator[Post]:
         """Messages that the glass was broken, and about its review: in the thread, and under every
         copy, since a reader there may be the only person who can withdraw the approval."""
-        about = (question, self.slack, self.approvers)
-        said = [*break_glass.announcement(*about), *break_glass.reminder(*about, self.now)]
+        said = list(break_glass.announcement(question, self.slack, self.approvers))
         places = self.sources.copies.posted_in(question.approval) if said else []
         for key, content, urgency in said:
             for here in (key, *(message_kinds.at(key, place) for place in places)):
-                if not key.startswith(ONCE) or self.sources.tables.message(here) is None:
-                    yield Post(here, content, urgency)
+                yield Post(here, content, urgency)
 
     def due_pages(self) -> Iterator[Page]:
         """Pages that are due."""
