@@ -12,6 +12,7 @@ from engine.views.report import document
 from tests.console import vmferry
 from tests.slack.handlers.test_break_glass import WHY, alone, fill, open_form  # noqa: F401 a fixture
 from tests.slack.handlers.test_decisions import actions_of, refusals
+from tests.slack.handlers.test_verbs import again, carried_out, interrupted
 
 FOUND = "the storage was not on fire at all"
 
@@ -232,6 +233,17 @@ def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
     night.say(f"reviewed R1 {FOUND}", by=night.ravi)
 
     assert FOUND in night.reply_with("🔎", board).text
+
+
+def test_a_review_that_a_kill_interrupted_is_ones_own_and_not_somebody_elses(broken):
+    night, _, _ = broken
+    carried_out(night, interrupted(night, "reviewed R1", night.ravi))
+
+    again(night)
+
+    done = night.told(night.ravi, "broke the glass")
+    assert done == (f"<@{night.ravi}> reviewed that @{night.mei} broke the glass for A1: in order")
+    assert len(reviewed(night)) == 1
 
 
 def test_a_button_of_before_the_verb_is_answered_with_what_to_type(broken):
