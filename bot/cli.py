@@ -242,7 +242,7 @@ def report(ctx: click.Context, where: _Where, run: str, as_json: bool, as_csv: b
     elif as_csv:
         click.echo(spreadsheet(document["runs"][0]).encode("utf-8", "replace"), nl=False)
     else:
-        click.echo("\n".join(report_page.page(document["runs"][0])))
+        click.echo("\n".join(report_page.page(document["runs"][0], document["approvals"])))
 
 
 @cli.command()
@@ -367,7 +367,7 @@ def _changing(verb: Verb) -> click.Command:
     context = {"ignore_unknown_options": True} if verb.name == "set" else {}
     usage = verb.usage.removeprefix(verb.name).replace(" yes", "").replace(" [WHY]", "").strip()
     params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
-    if verb.free:
+    if "[WHY]" in verb.usage:
         params.append(click.Option(["--reason"], metavar="TEXT", help="Why; kept in the audit."))
     if verb.name == "abort":
         params.append(click.Option(["--yes"], is_flag=True, help="Do not ask whether it is meant."))

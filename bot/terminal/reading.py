@@ -104,9 +104,9 @@ def report_of(place: Installation, store: Store, one: Run) -> dict[str, Any]:
     return report.document(store, one.vmm, now, run_id=one.id, seed=seed, world=truth)
 
 
-def report_lines(body: Mapping[str, Any]) -> list[str]:
+def report_lines(document: Mapping[str, Any]) -> list[str]:
     """The report of one run in words; names in it do not steer the terminal."""
-    return [safe(line) for line in report.summary(body)]
+    return [safe(line) for line in report.summary(document["runs"][0], document["approvals"])]
 
 
 def status_of(place: Installation, store: Store, one: Run) -> list[str]:

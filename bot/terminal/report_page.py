@@ -21,9 +21,9 @@ BREAK = re.compile(r" (?!(?:s|min|h|d)\b)|(?<!\d) ")
 """Places where a line may end: not between a number and its unit."""
 
 
-def page(run: Mapping[str, Any]) -> list[str]:
+def page(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """The lines of the report of one run of the document, the summary first."""
-    top = [*report.summary(run), report.idle_line(run)]
+    top = [*report.summary(run, approvals), report.idle_line(run)]
     lines = [part for line in top if line for part in wrapped(line)]
     seen = [move for move in run["moves"] if not move["adopted"]]
     later = [move for move in run["moves"] if move["adopted"]]

@@ -231,7 +231,7 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
         if not document["ended"]:
             said = f"{current.label} stands still: time does not pass before somebody answers."
             screen.say(["", said, f"See: vmferry status {current.label}"])
-        screen.say(["", *report_lines(result)])
+        screen.say(["", *report_lines(document)])
         return int(result["exit"]), document
 
 

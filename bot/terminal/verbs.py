@@ -115,7 +115,7 @@ def list_runs(place: Installation) -> None:
 
 
 def show_approvals(place: Installation) -> None:
-    """Print the open approvals, and the break-glass approvals that nobody has reviewed."""
+    """Print the open approvals."""
     with _service(place) as service:
         asked = queries.open_approvals(service.store)
         fleet = queries.fleet(service.store, service.vmm)
@@ -128,12 +128,6 @@ def show_approvals(place: Installation) -> None:
             click.echo(("\n" if number else "") + "\n".join(map(safe, lines)))
         if not asked:
             click.echo("Nothing waits for a yes or no.")
-        for review in queries.open_reviews(service.store):
-            who = safe(review.broken_by)
-            click.echo(
-                f"{who} broke the glass for {review.label} of R{review.run}: somebody else "
-                "looks at that with Review in its thread in Slack."
-            )
 
 
 def show_events(place: Installation, run: str | None, *, follow: bool, as_json: bool) -> None:

@@ -1,1 +1,1 @@
-"""Intents of people as rows: requests, verbs, reviews, previews."""
+"""Intents of people as rows: requests, verbs, previews."""

@@ -29,6 +29,8 @@ from engine.model import (
     short,
 )
 from engine.policy.approvals import approval as approvals
+from engine.policy.approvals import review as reviews
+from engine.policy.approvals.review import NOTE_LEAST, Reviewer
 from engine.policy.verdict import typed
 from engine.store import queries
 from engine.store.pen import Pen
@@ -289,6 +291,35 @@ class Steering:
         self.service.wake.set()
         now = queries.approval(self.store, approval_id)
         return Decision(True, "withdrawn", now, run, by, now.decided if now else None)
+
+    def reviewed(self, word: str, note: str = "", *, by: str, who: Reviewer) -> str:
+        """Close every open review of the run's break-glass approvals that this person may close.
+        ``note``: what was not in order; empty: it was."""
+        note, now = note.strip(), self.clock.now()
+        with self.service.writing(by) as pen:
+            run = naming.find_run(word, queries.runs(self.store))
+            found = queries.reviews(self.store, run.id)
+            judged = [(one, reviews.judge(one, run, by, who)) for one in found]
+            mine = [one for one, answer in judged if answer == "ok"]
+            others = [(one, answer) for one, answer in judged if answer in reviews.BARRED]
+            left = [reviews.why_not(*one, now) for one in others or ([] if mine else judged)]
+            if not judged:
+                sentence = f"Nobody broke the glass for {run.label}."
+                raise Refused(sentence, what=word, hint="For the runs that need a person see: list")
+            if not mine:
+                raise Refused(" ".join(left), what=word)
+            if note and len(note) < NOTE_LEAST:
+                raise Refused(
+                    f"What was not in order is said in {NOTE_LEAST} characters at least.",
+                    what=note,
+                    hint=f"If it was in order, type: reviewed {run.label}",
+                )
+            said = reviews.verdict(not note, note)
+            for one in mine:
+                text = f"{by} reviewed that {one.broken_by} broke the glass for {one.label}: {said}"
+                pen.approvals.review(one, text, by=by, in_order=not note, note=note)
+        labels = ", ".join(one.label for one in mine)
+        return self._done(" ".join([f"Reviewed {labels} as {said}.", *left]))
 
     # --- what they share ----------------------------------------------------------------------
 

@@ -11,7 +11,11 @@ from engine.errors import Refused
 from engine.language import grammar
 from engine.language.grammar import Ask
 from engine.policy.approvals import approval as approvals
+from engine.policy.approvals.review import Reviewer
 from engine.store import queries
+
+#: Somebody at the terminal or in a story, where nobody asks who they are.
+LOCAL = Reviewer(fit=True, trusted=True)
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,15 @@ class Said:
 
 
 def carry_out_verb(
-    service: Service, command: Ask, *, by: str, approvers: frozenset[str] | None
+    service: Service,
+    command: Ask,
+    *,
+    by: str,
+    approvers: frozenset[str] | None,
+    reviewer: Reviewer = LOCAL,
 ) -> Said:
-    """Carry out a verb that changes something. ``approvers`` as in ``Service.decide``.
+    """Carry out a verb that changes something. ``approvers`` as in ``Service.decide``;
+    ``reviewer``: what is known of ``by`` for a review.
 
     Raises ``Refused`` for words that fit nothing and for what may not be done now; then nothing
     was changed. A decision that changes nothing is kept in the audit and answered.
@@ -51,6 +61,9 @@ def carry_out_verb(
             return Said(steer.skip(words[0], words[1:], by=by))
         case "approve" | "deny" | "withdraw":
             return _decide(service, steer, command, by, approvers)
+        case "reviewed":
+            note = " ".join(words[1:])
+            return Said(steer.reviewed(words[0], note, by=by, who=reviewer))
     raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
 
 

@@ -70,6 +70,13 @@ VERBS: tuple[Verb, ...] = (
     _steer("approve", "APPROVAL [VM...]", "say yes, to all or to some", most=MANY, names=True),
     _steer("deny", "APPROVAL [WHY]", "say no", most=MANY, free=True),
     _steer("withdraw", "APPROVAL [WHY]", "take a yes or a question back", most=MANY, free=True),
+    _steer(
+        "reviewed",
+        "RUN [FINDING]",
+        "say that breaking the glass was in order, or what was not",
+        most=MANY,
+        free=True,
+    ),
     Verb("help", "help [TOPIC]", "show what can be typed", most=1),
 )
 

@@ -204,16 +204,16 @@ def open_approvals(store: Store) -> tuple[Approval, ...]:
     return tuple(codec.approval(row) for row in rows)
 
 
-def review(store: Store, approval_id: int) -> Review | None:
-    """The review of this approval, where the glass was broken for it."""
-    rows = store.query("SELECT * FROM reviews WHERE approval = ?", [approval_id])
-    return codec.review(rows[0]) if rows else None
-
-
-def open_reviews(store: Store) -> tuple[Review, ...]:
-    """Break-glass approvals that no second person has reviewed, the oldest first."""
-    rows = store.query("SELECT * FROM reviews WHERE at IS NULL ORDER BY approval")
+def reviews(store: Store, run_id: int) -> tuple[Review, ...]:
+    """Reviews of the break-glass approvals of this run, open or not."""
+    rows = store.query("SELECT * FROM reviews WHERE run = ? ORDER BY approval", [run_id])
     return tuple(map(codec.review, rows))
+
+
+def reviewers(store: Store) -> tuple[str, ...]:
+    """People who have reviewed a break-glass approval."""
+    rows = store.query('SELECT DISTINCT "by" FROM reviews WHERE at IS NOT NULL')
+    return tuple(str(row["by"]) for row in rows)
 
 
 def votes(store: Store, approval_id: int) -> tuple[Row, ...]:

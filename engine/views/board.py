@@ -20,6 +20,7 @@ from engine.model import (
     RunState,
     Wait,
 )
+from engine.policy.approvals import review
 from engine.policy.runs.ending import BAD
 from engine.policy.starts import estimate
 
@@ -101,6 +102,7 @@ class Board:
     done_about: float | None
     as_of: float
     needs: tuple[str, ...] = ()
+    unreviewed: tuple[str, ...] = ()
 
 
 def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 400.0) -> Board:
@@ -119,6 +121,7 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         skipped=sum(m.move.state is MoveState.SKIPPED for m in moves),
         questions=open_questions,
         needs=needs_of(record),
+        unreviewed=unreviewed(record),
         needed_by=_ends(record, fleet, rate, now, running_only=True) if open_questions else None,
         progress=_progress(moves, fleet),
         done_about=None if record.run.over else _ends(record, fleet, rate, now),
@@ -162,11 +165,18 @@ def needs_of(record: RunRecord) -> tuple[str, ...]:
         go_on = f"Go on with: resume {record.run.label}"
         said = record.run.said
         told[said if f"resume {record.run.label}" in said else f"{said} {go_on}"] = None
+    if labels := unreviewed(record):
+        told[review.request(labels, record.run.label)] = None
     for entry in record.moves:
         move = entry.move
         if not move.over and _is_for_people(move):
             told.setdefault(f"{move.wait_text[:1].upper()}{move.wait_text[1:]}")
     return tuple(said for said in told if said)
+
+
+def unreviewed(record: RunRecord) -> tuple[str, ...]:
+    """Labels of the break-glass approvals that no second person has reviewed."""
+    return tuple(one.label for one in record.reviews if one.is_open)
 
 
 def _is_for_people(move: Move) -> bool:

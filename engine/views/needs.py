@@ -26,11 +26,6 @@ def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tup
         found[damage.run].append(f"{damage.vm} is damaged on {host}: {looked}")
     lost = {(doubt.run, doubt.vm_id) for doubt in queries.doubts(store, vmm)}
     latest = {entry.move.vm_id: record.run.id for record in records for entry in record.moves}
-    for review in queries.open_reviews(store):
-        found[review.run].append(
-            f"{review.broken_by} broke the glass for {review.label}. Somebody else has to look at "
-            f"that: Review in the thread of R{review.run}"
-        )
     for record in records:
         found[record.run.id] += _lost(record, lost) + _left(record, latest)
     return {run: tuple(reasons) for run, reasons in found.items()}

@@ -185,6 +185,23 @@ def test_a_vm_that_is_not_asked_about_cannot_be_approved(asked):
     assert "A1 has no VM web02." in out
 
 
+def test_a_broken_glass_needs_a_person_until_somebody_else_reviews_it(desk):
+    desk.ask()
+    desk.break_glass("web01")
+    asks = "Break-glass approval A1 awaits review by a second person: reviewed R1"
+    assert asks in " ".join(vmferry("list")[1].split())
+    assert f"Needs a person: {asks}" in " ".join(vmferry("status", "R1")[1].split())
+    assert f"Needs a person: {asks}" in " ".join(vmferry("report", "R1")[1].split())
+
+    code, out = vmferry("reviewed", "R1", "the", "ticket", "number was missing")
+
+    assert code == 0
+    assert out.splitlines()[0] == 'Reviewed A1 as not in order: "the ticket number was missing".'
+    assert asks not in " ".join(vmferry("list")[1].split())
+    code, out = vmferry("reviewed", "R1")
+    assert (code, "A1 was reviewed by terminal:" in out) == (2, True)
+
+
 # --- exit codes ------------------------------------------------------------
 
 

@@ -19,26 +19,20 @@ from bot.slack.kit.buttons import (
     CHOOSE,
     DENY,
     FORMS,
-    REVIEW,
     SAID,
     WITHDRAW,
     read_value,
     value_of,
 )
 from bot.slack.messages.card import left_behind
-from bot.slack.modals import review
 from bot.slack.modals.decision import form
 from bot.slack.modals.fields import FormPlace
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.ids import slack_id
-from engine.commands import reviewing
 from engine.commands.service import Decision, Service
 from engine.commands.steering import Steering
 from engine.errors import Refused
 from engine.model import Approval, RunRecord
 from engine.policy.approvals import approval as approvals
-from engine.policy.approvals import review as reviews
-from engine.policy.approvals.review import Reviewer
 from engine.settings import SlackSettings
 from engine.store import queries
 
@@ -55,19 +49,9 @@ class DecisionClick:
 
     @property
     def breaks(self) -> bool:
-        """True if the click breaks the glass."""
+        """True if the click breaks the glass, perhaps by somebody who may decide on nothing. Then
+        it matters all the more to know who they are."""
         return self.action.startswith(BREAK)
-
-    @property
-    def reviews(self) -> bool:
-        """True if the click is about a break-glass approval."""
-        return self.action.startswith(REVIEW)
-
-    @property
-    def by_outsiders(self) -> bool:
-        """True if the click may come from somebody who may decide on nothing. Then it matters all
-        the more to know who they are."""
-        return self.breaks or self.reviews
 
     @property
     def what(self) -> str:
@@ -100,8 +84,6 @@ class Decisions:
         """Decide, open a form, or ask again. Raises ``Refused``."""
         if clicked.action == AGAIN:
             return ClickReply(self._ask_again(row, clicked))
-        if clicked.reviews:
-            return self._review(row, clicked, approvers)
         if clicked.action in FORMS:
             opened = self._form(row, clicked, approvers)
             if opened is not None:
@@ -152,15 +134,10 @@ class Decisions:
 
     def _glass(self, by: str, approvers: Approvers, record: RunRecord | None) -> approvals.Glass:
         return approvals.Glass(
-            allowed=self.slack.break_glass and self._is_trusted(by, approvers),
-            fit=_is_fit(by, approvers),
+            allowed=self.slack.break_glass and approvers.is_trusted(by),
+            fit=approvers.is_fit(by),
             others=approvers.others(record.run if record else None),
         )
-
-    def _is_trusted(self, by: str, approvers: Approvers) -> bool:
-        """Tell whether this person may start runs or decide."""
-        known = (*approvers.starters, *approvers.everybody)
-        return not self.slack.starters or slack_id(by) in known
 
     def _chosen(self, row: Inbound, clicked: DecisionClick) -> list[str] | None:
         """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
@@ -199,36 +176,6 @@ class Decisions:
         shown = [names.get(vm_id, vm_id) for vm_id in meant]
         return form(clicked.action, asked, shown, run, place)
 
-    # --- a glass that was broken --------------------------------------------------------------
-
-    def _review(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> ClickReply:
-        """Open the form for somebody who may review; else answer with the result, or with why
-        not."""
-        who = Reviewer(fit=_is_fit(row.by, approvers), trusted=self._is_trusted(row.by, approvers))
-        opened = self._review_form(row, clicked, who) if clicked.action == REVIEW else None
-        if opened is not None:
-            return ClickReply(form=opened)
-        made = reviewing.review(
-            self.service.because(row.cause),
-            clicked.number,
-            row.body.get("verdict") == review.IN_ORDER,
-            by=row.by,
-            who=who,
-            note=str(row.body.get("reason") or ""),
-        )
-        return ClickReply(review.answered(made, row.by))
-
-    def _review_form(self, row: Inbound, clicked: DecisionClick, who: Reviewer) -> Block | None:
-        """The form; ``None`` for somebody who may not: the review itself will say why."""
-        asked, record = self._asked(clicked)
-        found = queries.review(self.store, clicked.number)
-        if asked is None or record is None or found is None:
-            return None
-        if reviews.judge(found, record.run, row.by, who, True, "") != "ok":
-            return None
-        place = FormPlace(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
-        return review.review_form(found, asked, record, place)
-
     def _asked(self, clicked: DecisionClick) -> tuple[Approval | None, RunRecord | None]:
         asked = queries.approval(self.store, clicked.number)
         return asked, queries.record(self.store, asked.run) if asked else None
@@ -246,9 +193,3 @@ class Decisions:
         words = [f"id:{vm_id}" for vm_id in left]
         steering = Steering(self.service.because(row.cause))
         return steering.retry(record.run.label, words, by=row.by)
-
-
-def _is_fit(by: str, approvers: Approvers) -> bool:
-    """Tell whether this is somebody in Slack, and no guest, bot or stranger."""
-    user = slack_id(by)
-    return user is not None and user not in approvers.unfit

@@ -21,7 +21,7 @@ def status(boards: Sequence[Board], command: str) -> str:
     if not boards:
         return f"Nothing moves. Start with: {command} host HV01 to HV02"
     ordered = sorted(boards, key=lambda b: (not b.questions, b.run.id))
-    return fit_lines([_status_line(board) for board in ordered], TEXT)
+    return fit_lines([_status_line(board, command) for board in ordered], TEXT)
 
 
 def listing(boards: Sequence[Board], needy: Iterable[int], hidden: int, command: str) -> str:
@@ -29,11 +29,11 @@ def listing(boards: Sequence[Board], needy: Iterable[int], hidden: int, command:
     if not boards:
         return f"There is no run yet. Start with: {command} host HV01 to HV02"
     helpless = frozenset(needy)
-    lines = [_status_line(board, board.run.id in helpless) for board in boards]
+    lines = [_status_line(board, command, board.run.id in helpless) for board in boards]
     return fit_lines([*lines, *([f"… and {count(hidden, 'run')} more"] if hidden else [])], TEXT)
 
 
-def _status_line(board: Board, needy: bool = False) -> str:
+def _status_line(board: Board, command: str, needy: bool = False) -> str:
     run = board.run
     parts = [f"{run.label} · {route(run)} · {STATES[run.state]}"]
     parts.append(f"{board.moved} of {board.total} moved")
@@ -42,6 +42,9 @@ def _status_line(board: Board, needy: bool = False) -> str:
     if needy or board.needs:
         parts.append("needs a person")
     parts += [f"{len(vms)} {ENDS[state]}" for state, vms in badly_ended(board)]
+    if board.unreviewed:
+        labels = ", ".join(board.unreviewed)
+        parts.append(f"{labels} to be reviewed: {command} reviewed {run.label}")
     return " · ".join(parts)
 
 

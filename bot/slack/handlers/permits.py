@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.slack.handlers import decisions, order
-from bot.slack.handlers.verbs import CHANGING, DECISIONS, FOR_STARTERS
+from bot.slack.handlers.verbs import CHANGING, FOR_STARTERS, JUDGED, REVIEWED
 from bot.slack.inbox.rows import COMMAND, Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.blocks import escape
@@ -49,12 +49,12 @@ class Permits:
             clicked = decisions.read(row) if row.kind != COMMAND else None
             if clicked is None:
                 return []
-            return self.roster.missing([], slack_id(row.by), clicked.by_outsiders)
+            return self.roster.missing([], slack_id(row.by), clicked.breaks)
         names = self.lookups_for(row, command)
         if isinstance(command, Request):
             return self.roster.missing([*names, *self.roster.groups], None)
-        decides = command.verb in DECISIONS
-        return self.roster.missing(names, slack_id(row.by) if decides else None)
+        judged = slack_id(row.by) if command.verb in JUDGED else None
+        return self.roster.missing(names, judged, command.verb == REVIEWED)
 
     def why_not(self, row: Inbound, command: Command) -> str:
         """Reason why this person may not say this here, or nothing. Help is for everybody."""
@@ -66,7 +66,7 @@ class Permits:
 
     def _by_settings(self, row: Inbound, command: Command, nothing: str) -> str:
         """Reason why the settings forbid the command in this channel; empty: they do not. In a
-        direct message people may look, pause, stop and decide."""
+        direct message people may look, pause, stop, decide and review."""
         channels = self.settings.channels
         if is_direct(row.channel):
             barred = _is_for_starters(command)
@@ -152,10 +152,10 @@ def _is_spoken(row: Inbound, command: Command) -> bool:
 
 
 def _needs_member(row: Inbound, command: Command) -> bool:
-    """Tell whether the person must be a full member. Decisions are judged by the stricter rules for
-    approvers."""
+    """Tell whether the person must be a full member. Decisions and reviews are judged by stricter
+    rules of their own."""
     verb = _verb(command)
-    if verb in DECISIONS or verb == "help":
+    if verb in JUDGED or verb == "help":
         return False
     return _changes(command) or is_direct(row.channel)
 
@@ -175,7 +175,7 @@ def _places(channels: Sequence[str]) -> str:
 
 def not_in_private(channels: Sequence[str], nothing: str) -> str:
     """Refusal of a request in a direct message: a run belongs where others see it."""
-    why = "Here nobody else would see it, so I only look, pause, stop and decide."
+    why = "Here nobody else would see it, so I only look, pause, stop, decide and review."
     return f"{why} {nothing} {_places(channels)}"
 
 

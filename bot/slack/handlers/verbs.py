@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bot.slack.handlers import answers, looks
 from bot.slack.inbox.rows import Inbound, spelled
-from bot.slack.messages import break_glass, snapshot
+from bot.slack.messages import snapshot
 from bot.slack.messages.snapshot import Sight, people_in, report_lines, see
 from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.people.approvers import Approvers
@@ -18,6 +18,7 @@ from engine.language import names as naming
 from engine.language.grammar import Ask
 from engine.language.vocabulary import VERBS
 from engine.model import Run
+from engine.policy.approvals.review import Reviewer
 from engine.settings import Settings
 from engine.store import events, queries
 from engine.views.needs import needs
@@ -25,8 +26,11 @@ from engine.views.needs import needs
 LISTED, LINES = 20, 15
 FOR_EVERYBODY = frozenset({"pause", "stop"})
 DECISIONS = frozenset({"approve", "deny", "withdraw"})
+REVIEWED = "reviewed"
+#: Verbs with rules of their own about who may say them.
+JUDGED = DECISIONS | {REVIEWED}
 CHANGING = frozenset(verb.name for verb in VERBS if verb.changes)
-FOR_STARTERS = CHANGING - FOR_EVERYBODY - DECISIONS
+FOR_STARTERS = CHANGING - FOR_EVERYBODY - JUDGED
 
 
 class Verbs:
@@ -91,9 +95,7 @@ class Verbs:
             names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
             vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
             asked.append((approval, seen.board, vms))
-        said = looks.open_questions(asked, approvers, command)
-        reviews = break_glass.waiting(queries.open_reviews(self.store))
-        return f"{said}\n{reviews}".rstrip()
+        return looks.open_questions(asked, approvers, command)
 
     def _events(self, word: str) -> str:
         run = naming.find_run(word, queries.runs(self.store)) if word else None
@@ -105,7 +107,8 @@ class Verbs:
 
     def _change(self, row: Inbound, ask: Ask, approvers: Approvers) -> str:
         service, people = self.service.because(row.cause), approvers.people()
-        said = verbs.carry_out_verb(service, ask, by=row.by, approvers=people)
+        who = Reviewer(fit=approvers.is_fit(row.by), trusted=approvers.is_trusted(row.by))
+        said = verbs.carry_out_verb(service, ask, by=row.by, approvers=people, reviewer=who)
         if not said.accepted:
             return self._undecided(ask, said.sentence, approvers)
         owners = people_of(queries.runs(self.store, unfinished=True))

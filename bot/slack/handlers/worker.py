@@ -17,9 +17,9 @@ from bot.slack.handlers.confirm import Confirmer, Outcome, Taken
 from bot.slack.handlers.order import Subject
 from bot.slack.handlers.permits import Permits
 from bot.slack.handlers.threads import Threads
-from bot.slack.handlers.verbs import CHANGING, DECISIONS, Verbs, people_of
+from bot.slack.handlers.verbs import CHANGING, JUDGED, REVIEWED, Verbs, people_of
 from bot.slack.inbox.rows import COMMAND, MENTION, SHORTCUT, Inbound, address_of, spelled
-from bot.slack.kit import refusals
+from bot.slack.kit import buttons, refusals
 from bot.slack.kit.buttons import AGAIN, Control
 from bot.slack.kit.loop import Loop
 from bot.slack.messages.links import Links
@@ -251,7 +251,7 @@ class Worker:
         if taken.waited and _changes(ask):
             typed = refusals.as_typed(text, self._spelled(row))
             return self.confirmer.late(taken, typed)
-        unsure = self._unsure(row, text) if ask.verb in DECISIONS else ""
+        unsure = self._unsure(row, text, ask.verb == REVIEWED) if ask.verb in JUDGED else ""
         if unsure:
             return Outcome(unsure, done=False)
         if ask.verb in STOPS and row.body.get("spoken") and taken.confirmation is None:
@@ -264,9 +264,10 @@ class Worker:
         return spelled(row, self.settings.slack.command)
 
     def _refused(self, row: Inbound, error: Refused, nothing: str) -> str:
-        """The engine's sentences name people by id; only people of runs become mentions."""
+        """The engine's sentences name people by id; only people of runs and reviewers become
+        mentions."""
         told = refusals.refused(error, self._spelled(row), nothing)
-        return named(told, people_of(self._unfinished()))
+        return named(told, [*people_of(self._unfinished()), *queries.reviewers(self.store)])
 
     def _keep_refused(self, row: Inbound, what: str, error: Refused) -> None:
         """Keep in the audit what this row asked for in vain."""
@@ -332,14 +333,14 @@ class Worker:
         if clicked is None:
             what = f"click on {str(row.body.get('action'))[:40]}"
             self._keep_refused(row, what, Refused("This version has no such button."))
-            return Outcome(refusals.unknown_button(self._spelled(row)), done=False)
+            return Outcome(self._no_such_button(row), done=False)
         if taken.waited:
             return self.confirmer.late(taken, clicked.what)
         try:
             if clicked.action == AGAIN:
                 said = self._forbidden(row, Ask("retry"), clicked.what)
             else:
-                said = self._unsure(row, clicked.what, clicked.by_outsiders)
+                said = self._unsure(row, clicked.what, clicked.breaks)
             if said:
                 return Outcome(said, done=False)
             answer = self.decisions.answer(row, clicked, self.roster.approvers())
@@ -348,6 +349,15 @@ class Worker:
         except Refused as error:
             self._keep_refused(row, clicked.what, error)
             return Outcome(self._refused(row, error, refusals.NOTHING), done=False)
+
+    def _no_such_button(self, row: Inbound) -> str:
+        """Answer to a button of another version: what to type, where a verb has replaced it."""
+        command = self._spelled(row)
+        shown = buttons.read_value(str(row.body.get("value")))
+        asked = queries.approval(self.store, shown[0]) if shown else None
+        if asked is None or not str(row.body.get("action")).startswith(buttons.REVIEW):
+            return refusals.unknown_button(command)
+        return refusals.review_is_typed(command, f"R{asked.run}")
 
 
 def _changes(command: Command | None) -> bool:

@@ -18,7 +18,7 @@ from bot.slack.inbox import mentions
 from bot.slack.inbox.rows import CLICK, COMMAND, LONGEST, MENTION, SHORTCUT, Inbound, Inbox
 from bot.slack.kit import buttons, refusals
 from bot.slack.kit.blocks import Block, fingerprint
-from bot.slack.modals import abort, decision, fields, review
+from bot.slack.modals import abort, decision, fields
 from bot.slack.people.ids import person
 from bot.slack.web_api.reply_urls import ReplyUrls
 from engine.clock import Clock, SystemClock
@@ -135,7 +135,7 @@ class Listeners:
             content = _filled_in(kind, place, said)
         row = Inbound(0, CLICK, user, place.channel, content, self.clock.now())
         key = f"form:{_text(view, 'id')}:{user}:{fingerprint(content)}"
-        wrong = self._mistake(kind, said, place) if kind != buttons.ABORT else None
+        wrong = self._mistake(kind, said, place) if kind in buttons.FORMS else None
         # Slack may deliver a submission again after the first delivery has taken effect, and its
         # own effect is what makes it wrong now. Asked last: what took effect is stored.
         if wrong and not self.inbox.is_accepted(key):
@@ -154,8 +154,6 @@ class Listeners:
         if shown is None:
             raise ValueError(f"the form of no question: {place.value[:40]}")
         number, digest = shown
-        if kind == buttons.REVIEW:
-            return review.mistake(said, queries.review(self.inbox.store, number))
         asked = queries.approval(self.inbox.store, number)
         run = queries.run(self.inbox.store, asked.run) if asked else None
         return decision.mistake(kind, said, digest, asked, run)
@@ -236,7 +234,6 @@ def _filled_in(kind: str, place: fields.FormPlace, said: fields.Said) -> Payload
         "value": place.value,
         "reason": said.reason.encode("utf-8", "replace").decode(),
         "vms": list(said.vms),
-        "verdict": said.verdict,
         "thread_ts": place.thread_ts,
     }
 

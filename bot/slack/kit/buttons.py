@@ -18,10 +18,13 @@ from engine.model import (
 APPROVE, DENY, AGAIN = "approve", "deny", "again"
 
 
-CHOOSE, WITHDRAW, BREAK, REVIEW = "choose", "withdraw", "break", "review"
+CHOOSE, WITHDRAW, BREAK = "choose", "withdraw", "break"
 
 
-FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK, REVIEW})
+FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK})
+
+
+REVIEW = "review"  # on messages of earlier versions; a review is typed now
 
 
 SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"

@@ -39,7 +39,6 @@ LIST = Kind("list", SECOND, "the VMs of {about}", "approvals", in_direct=False)
 REMIND = Kind("remind", FIRST, "a reminder of {about}", "approvals", once=True)
 ESCALATE = Kind("escalate", FIRST, "the call of the escalation for {about}", "approvals", once=True)
 GLASS = Kind("glass", FIRST, "that the glass was broken for {about}", "events {run}")
-LOOK = Kind("look", SECOND, "a reminder of the review of {about}", "approvals", once=True)
 REVIEW = Kind("review", SECOND, "the review of {about}", "events {run}")
 FAILURE = Kind(
     "failure",
@@ -69,7 +68,6 @@ KINDS: Mapping[str, Kind] = {
         REMIND,
         ESCALATE,
         GLASS,
-        LOOK,
         REVIEW,
         FAILURE,
         REPORT,

@@ -53,6 +53,14 @@ def unknown_button(command: str) -> str:
     return f"This button is from another version of VMFerry. {NOTHING} Type: {command} status"
 
 
+def review_is_typed(command: str, run: str) -> str:
+    """A button or form for a review, of a version before the verb."""
+    return (
+        f"Reviews are typed now. {NOTHING} If it was in order, type: {command} reviewed {run}\n"
+        "If it was not, type what was not in order behind that."
+    )
+
+
 def failed_inside(inbox: int, command: str) -> str:
     """Answer after a fault of our own."""
     return (

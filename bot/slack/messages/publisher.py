@@ -19,7 +19,7 @@ from bot.slack.kit.loop import Loop
 from bot.slack.kit.message_kinds import BOARD, CARD, Key
 from bot.slack.kit.phrases import Post
 from bot.slack.kit.refusals import NOT_STARTED
-from bot.slack.messages import break_glass, expired_buttons, snapshot
+from bot.slack.messages import expired_buttons, snapshot
 from bot.slack.messages.copies import Copies
 from bot.slack.messages.outage_news import OutageNews
 from bot.slack.messages.run_messages import RunMessages, Sources
@@ -32,7 +32,6 @@ from bot.slack.people.roster import Roster
 from engine.clock import Clock
 from engine.commands.service import Service
 from engine.model import Run, RunState
-from engine.policy.approvals.review import reminders_due
 from engine.settings import Settings
 from engine.store import events, queries
 from engine.store.database import Database
@@ -97,7 +96,6 @@ class Publisher:
         everything = now >= self._all_at
         if everything:
             self._all_at = now + self.rhythm.board
-            self._ask_for_reviews()
         self.approvers = self.roster.approvers()
         caught_up = self.outage_news.put()
         watched = self.tables.runs.watched()
@@ -108,15 +106,6 @@ class Publisher:
         if any([*changed, asks, caught_up, self.copies.asks()]):
             self.notify()
         return self.rhythm.look
-
-    def _ask_for_reviews(self) -> None:
-        """Watch runs again whose break-glass approval is due for a reminder, long after their
-        end."""
-        for review in queries.open_reviews(self.store):
-            number = reminders_due(review, self.clock.now())
-            key = break_glass.reminder_key(review, number)
-            if number and self.tables.message(key) is None:
-                self.tables.runs.watch_again(review.run)
 
     def _anything_is_asked(self) -> bool:
         watched = {w.run for w in self.tables.runs.watched()}

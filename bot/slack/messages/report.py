@@ -13,6 +13,7 @@ from bot.slack.kit.blocks import (
 )
 from bot.slack.kit.phrases import Rendered, rendered, typed
 from bot.slack.messages.board import COMMAND, whose
+from bot.slack.messages.break_glass import review_of
 from bot.slack.people.mentions import mention, reported
 from engine.model import (
     Approval,
@@ -58,7 +59,7 @@ def _glass(approval: Approval, record: RunRecord) -> str:
     that."""
     if not approval.glass:
         return ""
-    review = next((one for one in record.reviews if one.approval == approval.id), None)
+    review = review_of(record, approval.id)
     if review is None or review.is_open:
         return ", who broke the glass (nobody has reviewed that)"
     said = "in order" if review.in_order else "not in order"

@@ -136,13 +136,11 @@ class RunMessages:
     def _broken(self, question: Question) -> Iterator[Post]:
         """Messages that the glass was broken, and about its review: in the thread, and under every
         copy, since a reader there may be the only person who can withdraw the approval."""
-        about = (question, self.slack, self.approvers)
-        said = [*break_glass.announcement(*about), *break_glass.reminder(*about, self.now)]
+        said = list(break_glass.announcement(question, self.slack, self.approvers))
         places = self.sources.copies.posted_in(question.approval) if said else []
         for key, content, urgency in said:
             for here in (key, *(key.at(place) for place in places)):
-                if not key.kind.once or self.sources.tables.message(here) is None:
-                    yield Post(here, content, urgency)
+                yield Post(here, content, urgency)
 
     def due_pages(self) -> Iterator[Page]:
         """Pages that are due."""

@@ -38,8 +38,9 @@ def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
     """The final report's own lines, without who asked: Slack says that as a mention."""
     run = record.run
     document = report.document(store, run.vmm, now, run_id=run.id)
+    lines = report.summary(document["runs"][0], document["approvals"])
     asked = f"Asked by {run.by}"
-    return [line for line in report.summary(document["runs"][0]) if line != asked]
+    return [line for line in lines if line != asked]
 
 
 def people_in(store: Store, record: RunRecord) -> list[str]:

@@ -12,7 +12,6 @@ from bot.slack.modals.fields import (
     LISTED,
     OPTIONS,
     REASON,
-    VERDICT,
     VMS,
     FormPlace,
     Said,
@@ -117,13 +116,10 @@ def read(values: object) -> Said:
         for one in (chosen if isinstance(chosen, list) else [])
         if isinstance(one, Mapping)
     ]
-    option = state_of(values, VERDICT).get("selected_option")
-    verdict = option.get("value") if isinstance(option, Mapping) else None
     return Said(
         why.strip() if isinstance(why, str) else "",
         tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 6),
         label.strip() if isinstance(label, str) else "",
-        verdict if isinstance(verdict, str) else "",
     )
 
 

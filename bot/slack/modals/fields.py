@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bot.slack.kit.blocks import Block, fit
 
-REASON, VMS, LABEL, VERDICT = "reason", "vms", "label", "verdict"
+REASON, VMS, LABEL = "reason", "vms", "label"
 
 
 REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
@@ -25,13 +25,12 @@ class FormPlace:
 
 @dataclass(frozen=True)
 class Said:
-    """Input of a form: a reason, VMs of the card by their number on it, the label that was to be
-    typed, and one of two answers."""
+    """Input of a form: a reason, VMs of the card by their number on it, and the label that was to
+    be typed."""
 
     reason: str = ""
     vms: tuple[int, ...] = ()
     label: str = ""
-    verdict: str = ""
 
 
 def metadata(place: FormPlace) -> str:

@@ -46,6 +46,15 @@ class Approvers:
         first = dict.fromkeys(map(bare, (*self.listed, *self.on_call)))
         return tuple(user for user in first if user not in self.unfit)
 
+    def is_fit(self, by: str) -> bool:
+        """Tell whether this is somebody in Slack, and no guest, bot or stranger."""
+        user = slack_id(by)
+        return user is not None and user not in self.unfit
+
+    def is_trusted(self, by: str) -> bool:
+        """Tell whether this person may start runs or decide."""
+        return not self.starters or slack_id(by) in (*self.starters, *self.everybody)
+
     def people(self) -> frozenset[str]:
         """All who may decide, as the engine names them."""
         return frozenset(person(user) for user in self.everybody if user not in self.unfit)

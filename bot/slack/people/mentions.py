@@ -15,7 +15,8 @@ from bot.slack.people.ids import slack_id
 
 def named(text: str, people: Iterable[str]) -> str:
     """An answer with mentions where the engine names one of these people."""
-    return _mentioned(text, people, r"(?<=asked by ){}(?![\w@])|(?<=is ){}(?='s\b)")
+    said = r"(?<=asked by ){}(?![\w@])|(?<=reviewed by ){}(?![\w@])|(?<=is ){}(?='s\b)"
+    return _mentioned(text, people, said)
 
 
 def reported(text: str, people: Iterable[str]) -> str:

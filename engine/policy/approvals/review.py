@@ -1,5 +1,4 @@
-"""Reviews of break-glass approvals by a second person: who may, what counts, when they are asked
-again.
+"""Reviews of break-glass approvals by a second person: who may, and what counts.
 
 Pure. The person who broke the glass was barred by the rules, and those who started, resumed or
 retried the run wanted it to go: neither judges it. Anybody else may who would be trusted to break
@@ -8,12 +7,13 @@ the glass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.language.grammar import took
 from engine.model import Review, Run
 
 NOTE_LEAST = 15  # characters of what was not in order
-EVERY, TIMES = 24 * 3600.0, 3  # seconds between reminders of an open review, and how many
 
 
 @dataclass(frozen=True)
@@ -25,40 +25,46 @@ class Reviewer:
     trusted: bool
 
 
-#: Why a review changes nothing, in words for the audit.
-ANSWERS = {
-    "unknown": "the glass was not broken there",
-    "already": "it was reviewed before",
-    "broke_it": "whoever broke the glass does not review that",
-    "own_run": "whoever asked for a run, or had it go on, does not review what it was allowed",
+#: Why somebody may not review.
+BARRED = {
     "unfit": "guests, bots, deactivated people and those of other organisations never review",
-    "not_trusted": "only those who may start runs review",
-    "no_note": f"what was not in order is said in {NOTE_LEAST} characters at least",
+    "broke_it": "the person who broke the glass does not review that",
+    "own_run": "people who started, resumed or retried a run do not review what it was allowed",
+    "not_trusted": "only those who may start runs review (setting slack.starters)",
 }
 
 
-def judge(
-    review: Review | None, run: Run | None, by: str, who: Reviewer, in_order: bool, note: str
-) -> str:
-    """The one word that answers a review: ``ok``, or why it changes nothing."""
-    if review is None or run is None:
-        return "unknown"
+def judge(review: Review, run: Run, by: str, who: Reviewer) -> str:
+    """The one word that answers a reviewer: ``ok``, ``already``, or a key of ``BARRED``."""
+    if not who.fit:
+        return "unfit"  # first of all: they are told of nobody
     if not review.is_open:
         return "already"
-    if not who.fit:
-        return "unfit"
     if by == review.broken_by:
         return "broke_it"
     if by == run.by or by in run.steered:
         return "own_run"
-    if not who.trusted:
-        return "not_trusted"
-    return "ok" if in_order or len(note.strip()) >= NOTE_LEAST else "no_note"
+    return "ok" if who.trusted else "not_trusted"
 
 
-def reminders_due(review: Review, now: float) -> int:
-    """Number of reminders of an open review that are due by ``now`` (Unix seconds), the last
-    included."""
-    if not review.is_open:
-        return 0
-    return min(TIMES, max(0, int((now - review.broken) // EVERY)))
+def why_not(review: Review, answer: str, now: float) -> str:
+    """Sentence about a review that this answer leaves as it is."""
+    if answer in BARRED:
+        stays = "open" if review.is_open else "as it is"
+        return f"{review.label} stays {stays}: {BARRED[answer]}."
+    ago = f"{took(now - review.at)} ago" if review.at is not None else "before"
+    said = verdict(bool(review.in_order), review.note)
+    return f"{review.label} was reviewed by {review.by} {ago}: {said}."
+
+
+def verdict(in_order: bool, note: str) -> str:
+    """Result of a review in words."""
+    said = "in order" if in_order else "not in order"
+    return f'{said}: "{note}"' if note else said
+
+
+def request(labels: Sequence[str], run: str) -> str:
+    """Sentence that asks for the review of these approvals of a run, with what to type."""
+    awaits = "approval {} awaits" if len(labels) == 1 else "approvals {} await"
+    named = awaits.format(", ".join(labels))
+    return f"Break-glass {named} review by a second person: reviewed {run}"

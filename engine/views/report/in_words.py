@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.language.grammar import took as spell_time
 from engine.model import MOVED, RUN_ENDS, Outcome, RunState, Wait, short
+from engine.policy.approvals import review
 from engine.views.report.as_json import tries
 
 
@@ -37,8 +38,9 @@ def _not_empty(run: Mapping[str, Any], host: str) -> str:
     return "not empty" if on_it else "not proven empty"
 
 
-def summary(run: Mapping[str, Any]) -> list[str]:
-    """The final report of one run, a fact a line, what to do last. Terminal and Slack share it."""
+def summary(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """The final report of one run, a fact a line, what to do last. Terminal and Slack share it.
+    ``approvals`` are the run's own."""
     moves = run["moves"]
     moved = [m for m in moves if m["state"] in MOVED]
     live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
@@ -57,6 +59,9 @@ def summary(run: Mapping[str, Any]) -> list[str]:
     for move in moves:
         if move["state"] in ("failed", "unknown", "damaged", "skipped"):
             lines.append(f"{_WORDS[move['state']]} {move['sentence']} {move['next']}".strip())
+    unreviewed = [a["id"] for a in approvals if a["review"] and a["review"]["t"] is None]
+    if unreviewed:
+        lines.append(f"{_WORDS['unknown']} {review.request(unreviewed, run['id'])}")
     lines.append(f"Asked by {run['by']}")
     return lines
 

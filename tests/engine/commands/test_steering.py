@@ -76,7 +76,7 @@ def test_every_verb_that_changes_something_is_carried_out():
     from engine.language.vocabulary import VERBS
 
     named = {verb.name for verb in VERBS if verb.changes}
-    assert named == set(RULES) | {"approve", "deny", "withdraw"}
+    assert named == set(RULES) | {"approve", "deny", "withdraw", "reviewed"}
 
 
 def test_each_verb_wakes_the_engine_and_one_that_changes_nothing_need_not(desk):

@@ -151,6 +151,7 @@ TYPED = {
     "VM": "web01",
     "HOST": "hv02",
     "[WHY]": "vendor works on it, until Monday",
+    "[FINDING]": "the ticket number was missing",
     "parallel|backup": "backup",
     "VALUE": "20m",
 }
@@ -165,6 +166,8 @@ def test_every_verb_works_as_its_usage_says(verb, whole, desk):
     """With every word of it, and without those in brackets."""
     desk.run_in(READY.get(verb.name, RunState.ACTIVE)).question("web01", "web02")
     desk.put(FIRST.get(verb.name, MoveState.PENDING))
+    if verb.name == "reviewed":
+        desk.break_glass("web03")
     words = [w for w in verb.usage.split() if whole or not w.startswith("[")]
     before = len(desk.told())
 

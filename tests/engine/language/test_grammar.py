@@ -232,6 +232,13 @@ def test_what_follows_a_no_is_one_text(text, reason):
     assert parse(text) == Ask(text.split()[0], ("A1", reason))
 
 
+def test_a_review_takes_what_was_not_in_order_as_one_text():
+    assert parse("reviewed R1") == Ask("reviewed", ("R1",))
+    assert parse("reviewed R1 no ticket, and no call") == Ask(
+        "reviewed", ("R1", "no ticket, and no call")
+    )
+
+
 def test_a_shells_reason_is_one_text_as_well():
     said = ["deny", "A1", "vendor works on it, until Monday"]
 

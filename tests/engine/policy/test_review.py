@@ -1,11 +1,11 @@
-"""Who reviews a broken glass, and when somebody is asked again."""
+"""Who reviews a broken glass, and how a review is told."""
 
 from dataclasses import replace
 
 import pytest
 
 from engine.model import Options, Review, Run, RunState
-from engine.policy.approvals.review import ANSWERS, EVERY, Reviewer, judge, reminders_due
+from engine.policy.approvals.review import BARRED, Reviewer, judge, request, why_not
 
 RUN = Run(1, "vmm01", "host", "host hv01 to hv02", ("hv01",), ("hv02",), Options(), "@dana",
           RunState.ACTIVE, 0.0)  # fmt: skip
@@ -15,35 +15,54 @@ WHO = Reviewer(fit=True, trusted=True)
 
 
 @pytest.mark.parametrize(
-    ("review", "run", "by", "who", "in_order", "note", "word"),
+    ("review", "run", "by", "who", "word"),
     [
-        pytest.param(OPEN, RUN, "@ravi", WHO, True, "", "ok", id="in order needs no words"),
-        pytest.param(OPEN, RUN, "@ravi", WHO, False, "x" * 15, "ok", id="not in order, with words"),
-        pytest.param(OPEN, RUN, "@ravi", WHO, False, " " * 20, "no_note", id="spaces say nothing"),
-        pytest.param(None, None, "@ravi", WHO, True, "", "unknown", id="nothing was broken"),
-        pytest.param(DONE, RUN, "@zoe", WHO, True, "", "already", id="reviewed before"),
-        pytest.param(OPEN, RUN, "@mei", WHO, True, "", "broke_it", id="one's own"),
-        pytest.param(OPEN, RUN, "@dana", WHO, True, "", "own_run", id="who asked for the run"),
+        pytest.param(OPEN, RUN, "@ravi", WHO, "ok", id="somebody else"),
+        pytest.param(DONE, RUN, "@zoe", WHO, "already", id="reviewed before"),
+        pytest.param(OPEN, RUN, "@mei", WHO, "broke_it", id="one's own"),
+        pytest.param(OPEN, RUN, "@dana", WHO, "own_run", id="who asked for the run"),
         pytest.param(
-            OPEN, replace(RUN, steered=("@zoe",)), "@zoe", WHO, True, "", "own_run", id="retried it"
+            OPEN, replace(RUN, steered=("@zoe",)), "@zoe", WHO, "own_run", id="retried it"
         ),
-        pytest.param(
-            OPEN, RUN, "@gus", Reviewer(False, True), True, "", "unfit", id="guest and starter"
-        ),
-        pytest.param(
-            OPEN, RUN, "@zoe", Reviewer(True, False), True, "", "not_trusted", id="no starter"
-        ),
+        pytest.param(OPEN, RUN, "@gus", Reviewer(False, True), "unfit", id="guest and starter"),
+        pytest.param(DONE, RUN, "@gus", Reviewer(False, True), "unfit", id="guest, too late"),
+        pytest.param(OPEN, RUN, "@zoe", Reviewer(True, False), "not_trusted", id="no starter"),
     ],
-)  # fmt: skip
-def test_who_reviews(review, run, by, who, in_order, note, word):
-    assert judge(review, run, by, who, in_order, note) == word
-    assert word == "ok" or ANSWERS[word]
+)
+def test_who_reviews(review, run, by, who, word):
+    assert judge(review, run, by, who) == word
+    assert word in ("ok", "already") or BARRED[word] in why_not(review, word, 0.0)
+
+
+def test_a_stranger_is_not_told_who_reviewed():
+    assert why_not(DONE, judge(DONE, RUN, "@gus", Reviewer(False, True)), 0.0) == (
+        f"A1 stays as it is: {BARRED['unfit']}."
+    )
 
 
 @pytest.mark.parametrize(
-    ("review", "days", "number"),
-    [(OPEN, 0.0, 0), (OPEN, 0.99, 0), (OPEN, 1.0, 1), (OPEN, 2.5, 2), (OPEN, 40.0, 3),
-     (OPEN, -1.0, 0), (DONE, 2.0, 0)],
-)  # fmt: skip
-def test_an_open_review_is_asked_about_every_day_three_times(review, days, number):
-    assert reminders_due(review, OPEN.broken + days * EVERY) == number
+    ("review", "told"),
+    [
+        (DONE, "A1 was reviewed by @ravi 1 h ago: in order."),
+        (
+            replace(DONE, note="looked at the array"),
+            'A1 was reviewed by @ravi 1 h ago: in order: "looked at the array".',
+        ),
+        (
+            replace(DONE, in_order=False, note="there was no fire"),
+            'A1 was reviewed by @ravi 1 h ago: not in order: "there was no fire".',
+        ),
+    ],
+    ids=["in order", "in order, with a note of an earlier version", "not in order"],
+)
+def test_a_review_that_was_said_is_told_with_who_and_when(review, told):
+    assert why_not(review, "already", 5600.0) == told
+
+
+def test_an_open_review_says_what_to_type():
+    assert request(["A1"], "R2") == (
+        "Break-glass approval A1 awaits review by a second person: reviewed R2"
+    )
+    assert request(["A1", "A3"], "R2") == (
+        "Break-glass approvals A1, A3 await review by a second person: reviewed R2"
+    )

@@ -120,7 +120,7 @@ def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_review
 
     store = Store(path, durable=False)
 
-    [review] = queries.open_reviews(store)
+    [review] = queries.reviews(store, number)
     store.close()
     assert review == Review(asked, number, "@mei", NOW, "the storage is on fire")
 

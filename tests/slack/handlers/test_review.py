@@ -1,20 +1,21 @@
-"""The review of a broken glass by a second person: who, how it is asked, and who is told."""
+"""The review of a broken glass by a second person: who, where, and who is told."""
 
 from __future__ import annotations
 
 import pytest
 
 from bot.slack.kit.buttons import BREAK, REVIEW
+from bot.slack.modals.fields import FormPlace, metadata
 from engine.commands.steering import Steering
 from engine.store import events, queries
 from engine.views.needs import needs
 from engine.views.report import document
 from tests.console import vmferry
 from tests.slack.handlers.test_break_glass import WHY, alone, fill, open_form  # noqa: F401 a fixture
-from tests.slack.handlers.test_decisions import actions_of, button, refusals
+from tests.slack.handlers.test_decisions import actions_of, refusals
+from tests.slack.handlers.test_verbs import again, carried_out, interrupted
 
 FOUND = "the storage was not on fire at all"
-DAY = 24 * 3600.0
 
 
 @pytest.fixture
@@ -26,29 +27,12 @@ def broken(alone):  # noqa: F811
 
 
 def told_broken(night, board):
-    """The message that tells it, with its button."""
+    """The message that tells it."""
     return night.reply_with("broke the glass", board)
 
 
-def say(night, form, verdict, note=None):
-    """Send the form of a review."""
-    option = {"value": verdict} if verdict else None
-    values = {
-        "verdict": {"verdict": {"type": "radio_buttons", "selected_option": option}},
-        "reason": {"reason": {"type": "plain_text_input", "value": note}},
-    }
-    payload = {
-        "type": "view_submission",
-        "team": {"id": night.slack.workspace.team},
-        "user": {"id": form.user, "team_id": night.slack.workspace.team},
-        "view": {**form.view, "id": form.id, "state": {"values": values}},
-    }
-    return night.slack.deliver("interactive", payload)
-
-
-def review_form(night, user, message):
-    night.slack.click(user, message.ts, REVIEW)
-    return night.slack.form(user)
+def open_reviews(night):
+    return [one for one in queries.reviews(night.store, 1) if one.is_open]
 
 
 def reviewed(night):
@@ -62,40 +46,35 @@ def looked_at(night):
     night.settled()
 
 
-def test_a_broken_glass_opens_a_review_and_says_so(broken):
+def test_a_broken_glass_opens_a_review_and_says_what_to_type(broken):
     night, _, told = broken
 
-    assert actions_of(told) == [REVIEW]
-    assert f"Review: open. Somebody else than <@{night.mei}>" in told.shown
+    assert actions_of(told) == []
+    assert f"Review: open. A second person, not <@{night.mei}>" in told.shown
+    assert "`/migrate reviewed R1` if this was in order" in told.shown
     kinds = [e.kind for e in events.since(night.store) if "approval" in e.detail]
     assert kinds == ["approval.requested", "glass.broken", "approval.granted"]
-    [review] = queries.open_reviews(night.store)
+    [review] = open_reviews(night)
     assert (review.label, review.broken_by, review.why) == ("A1", f"@{night.mei}", WHY)
 
 
 def test_a_second_person_says_that_it_was_in_order_and_everybody_reads_it(broken):
     night, board, told = broken
-    form = review_form(night, night.ravi, told)
-    shown = str(form.view)
-    assert WHY in shown
-    assert "0 of 1 moved so far" in shown
-    assert say(night, form, "").payload["errors"] == {"verdict": "Say whether it was in order."}
 
-    assert say(night, form, "in_order", "looked at the array").payload == {}
+    night.say("reviewed R1", by=night.ravi)
 
+    assert night.told(night.ravi, "Reviewed") == "Reviewed A1 as in order."
     note = night.reply_with("🔎", board).text
-    assert (
-        f"🔎 <@{night.mei}> broke the glass for A1. Review: in order, says <@{night.ravi}>" in note
+    assert note.startswith(
+        f"🔎 <@{night.mei}> broke the glass for A1. Review: in order, says <@{night.ravi}>"
     )
-    assert '"looked at the array"' in note
     night.slack.wait_for(lambda: "Review: in order" in night.slack.message(told.ts).shown)
-    assert actions_of(night.slack.message(told.ts)) == []
     [event] = reviewed(night)
     assert event.by == f"@{night.ravi}"
-    assert event.detail == {"approval": 1, "in_order": True, "note": "looked at the array"}
+    assert event.detail == {"approval": 1, "in_order": True, "note": ""}
 
 
-def test_what_was_not_in_order_calls_everybody_and_needs_words(make_night, slack):
+def test_what_was_not_in_order_calls_everybody(make_night, slack):
     slack.user("dana")
     oncall, late = slack.group("oncall", "U0DANA"), slack.group("late")
     night = make_night(approvers=(), oncall=(oncall,), escalation=(late,), break_glass=True)
@@ -106,10 +85,9 @@ def test_what_was_not_in_order_calls_everybody_and_needs_words(make_night, slack
         lambda: next((m for m in [night.slack.message(card.ts)] if BREAK in actions_of(m)), None)
     )
     fill(night, open_form(night, night.mei, card))
-    form = review_form(night, night.ravi, told_broken(night, board))
+    told_broken(night, board)
 
-    assert "15 characters" in say(night, form, "not_in_order", "no!").payload["errors"]["reason"]
-    assert say(night, form, "not_in_order", FOUND).payload == {}
+    night.say(f"reviewed R1 {FOUND}", by=night.ravi)
 
     said = night.reply_with("🔎", board).text
     assert said.startswith(f"🔎 <!subteam^{oncall}> <!subteam^{late}> <@{night.mei}>")
@@ -117,149 +95,182 @@ def test_what_was_not_in_order_calls_everybody_and_needs_words(make_night, slack
     assert FOUND in said
 
 
+def test_in_the_thread_of_the_run_the_run_need_not_be_named(broken):
+    night, board, _ = broken
+
+    night.slack.mention(night.ravi, night.ops, f"reviewed {FOUND}", board.ts)
+
+    assert FOUND in night.reply_with("🔎", board).text
+
+
+def test_a_review_is_said_in_a_direct_message_too(broken):
+    night, board, _ = broken
+
+    night.say("reviewed R1", by=night.ravi, channel=night.slack.direct(night.ravi))
+
+    assert "Review: in order" in night.reply_with("🔎", board).text
+
+
 @pytest.mark.parametrize(
     ("who", "words"),
-    [("mei", "You broke the glass yourself"), ("dana", "You had R1 go")],
+    [("mei", "the person who broke the glass does not"), ("dana", "people who started, resumed")],
 )
 def test_neither_whoever_broke_it_nor_whoever_had_the_run_go_reviews(broken, who, words):
-    night, _, told = broken
+    night, _, _ = broken
+    by = getattr(night, who)
 
-    night.slack.click(getattr(night, who), told.ts, REVIEW)
+    night.say("reviewed R1", by=by)
 
-    assert "somebody else reviews" in night.told(getattr(night, who), words)
-    assert night.slack.workspace.forms[1:] == []
-    assert queries.open_reviews(night.store)
-    assert refusals(night)[-1].text.startswith(f"@{getattr(night, who)} wanted to review A1.")
+    assert night.told(by, words).startswith("A1 stays open: ")
+    assert "Nothing changed." in night.told(by, words)
+    assert open_reviews(night)
+    assert refusals(night)[-1].by == f"@{by}"
 
 
 @pytest.mark.parametrize(
     "profile", [{"is_restricted": True}, {"is_bot": True}, {"team_id": "T0ELSEWHERE"}]
 )
 def test_guests_bots_and_strangers_never_review(broken, profile):
-    night, _, told = broken
+    night, _, _ = broken
     guest = night.slack.user("gus", **profile)
 
-    night.slack.click(guest, told.ts, REVIEW)
+    night.say("reviewed R1", by=guest)
 
-    assert "never review" in night.told(guest, "Guests")
-    assert queries.open_reviews(night.store)
-
-
-def test_a_form_that_was_open_while_somebody_became_a_guest_does_not_count(broken):
-    night, _, told = broken
-    form = review_form(night, night.ravi, told)
-    with night.slack.workspace.changed:
-        night.slack.workspace.profiles[night.ravi] = {"is_restricted": True}
-    night.side.tables.store.database().execute("UPDATE slack_lookups SET at = 0")
-
-    say(night, form, "in_order")
-
-    assert "never review" in night.told(night.ravi, "Guests")
-    assert queries.open_reviews(night.store)
+    assert "guests, bots" in night.told(guest, "never review")
+    assert open_reviews(night)
 
 
 def test_while_slack_does_not_say_who_somebody_is_nothing_is_reviewed(broken):
-    night, _, told = broken
+    night, _, _ = broken
     night.slack.order("users.info", "fatal_error", times=20)
 
-    night.slack.click(night.ravi, told.ts, REVIEW)
+    night.say("reviewed R1", by=night.ravi)
 
     assert night.told(night.ravi, "I cannot check")
-    assert queries.open_reviews(night.store)
+    assert open_reviews(night)
 
 
-def test_of_two_reviews_one_counts_and_the_other_is_told_whose(broken):
-    night, board, told = broken
+def test_of_two_reviews_one_counts_and_the_other_is_told_whose_and_when(broken):
+    night, board, _ = broken
     zoe = night.slack.user("zoe")
-    forms = {user: review_form(night, user, told) for user in (night.ravi, zoe)}
-    late = {"response_action", "errors"}
-
-    assert say(night, forms[night.ravi], "in_order").payload == {}
+    night.say("reviewed R1", by=night.ravi)
     night.reply_with("🔎", board)
-    answer = say(night, forms[zoe], "not_in_order", FOUND).payload
+    night.clock.jump(night.clock.now() + 3600)
 
-    assert set(answer) == late
-    assert answer["errors"]["reason"].startswith("A1 is reviewed already.")
-    night.slack.click(zoe, told.ts, REVIEW, value=button(told, REVIEW)["value"])
-    assert f"A1 was reviewed by <@{night.ravi}>" in night.told(zoe, "was reviewed by")
+    night.say(f"reviewed R1 {FOUND}", by=zoe)
+
+    assert night.told(zoe, "was reviewed").startswith(f"A1 was reviewed by <@{night.ravi}> 1 h")
     assert [e.by for e in reviewed(night)] == [f"@{night.ravi}"]
 
 
 def test_where_starters_are_named_nobody_else_reviews(make_night, slack):
     slack.user("dana")
-    movers = slack.group("movers", "U0DANA", slack.user("mei"))
+    movers = slack.group("movers", "U0DANA", slack.user("mei"), slack.user("zoe"))
     night = make_night(approvers=("U0DANA",), starters=(movers,), break_glass=True)
     night.start()
     board = night.ask_for()
     fill(night, open_form(night, night.mei, night.card(board)))
+    told_broken(night, board)
 
-    night.slack.click(night.ravi, told_broken(night, board).ts, REVIEW)
+    night.say("reviewed R1", by=night.ravi)
+    assert "slack.starters" in night.told(night.ravi, "only those who may start runs")
 
-    assert "slack.starters" in night.told(night.ravi, "Only those who may start runs")
+    night.say("reviewed R1", by="U0ZOE")
+    assert "Review: in order, says <@U0ZOE>" in night.reply_with("🔎", board).text
 
 
 def test_an_open_review_is_seen_wherever_people_look(broken):
-    night, board, told = broken
+    night, board, _ = broken
+    asks = "Break-glass approval A1 awaits review by a second person: "
+    night.board_shows(f"Needs a person: {asks}/migrate reviewed R1")
     night.to_the_end()
-    assert "(nobody has reviewed that)" in night.reply_with("R1 ended", board).shown
-    assert "A1 · R1 · " in night.say("approvals", by=night.ravi) or night.told(night.ravi, "A1 ·")
-    records = [queries.record(night.store, 1)]
-    [need] = needs(night.store, "vmm01", records)[1]
-    assert need == (
-        f"@{night.mei} broke the glass for A1. Somebody else has to look at that: "
-        "Review in the thread of R1"
-    )
-    for verb, words in (
-        ("approvals", "broke the glass for A1 of R1"),
-        ("list", "Somebody else has to look"),
-    ):
-        assert words in vmferry("--db", str(night.store.path), verb).out
+    report = night.reply_with("R1 ended", board).shown
+    assert "(nobody has reviewed that)" in report
+    assert f"Needs a person: {asks}/migrate reviewed R1" in report
+    night.say("list", by=night.ravi)
+    listed = night.told(night.ravi, "of 3 moved")
+    assert listed.endswith(" · needs a person · A1 to be reviewed: /migrate reviewed R1")
+    record = queries.record(night.store, 1)
+    assert needs(night.store, "vmm01", [record])[1] == (f"{asks}reviewed R1",)
+    for words in (("list",), ("report", "R1")):
+        shown = " ".join(vmferry("--db", str(night.store.path), *words).out.split())
+        assert f"{asks}reviewed R1" in shown
     whole = document(night.store, "vmm01", night.clock.now(), run_id=1)
     assert whole["approvals"][0]["review"] == {"in_order": None, "by": None, "t": None, "note": ""}
 
-    say(night, review_form(night, night.ravi, told), "in_order")
+    night.say("reviewed R1", by=night.ravi)
 
     night.slack.wait_for(
         lambda: f"(in order, says <@{night.ravi}>)" in night.reply_with("R1 ended", board).shown
     )
-    assert needs(night.store, "vmm01", records)[1] == ()
+    night.slack.wait_for(lambda: "awaits review" not in night.slack.message(board.ts).shown)
+    record = queries.record(night.store, 1)
+    assert needs(night.store, "vmm01", [record])[1] == ()
+    assert "awaits review" not in vmferry("--db", str(night.store.path), "report", "R1").out
     whole = document(night.store, "vmm01", night.clock.now(), run_id=1)
     assert whole["approvals"][0]["review"]["in_order"] is True
 
 
-def test_an_open_review_of_a_run_that_is_over_is_asked_about_on_three_days(broken):
-    night, board, told = broken
+def test_an_open_review_of_a_run_that_is_over_is_left_alone_for_days(broken):
+    night, board, _ = broken
     night.to_the_end()
     night.reply_with("R1 ended", board)
-
-    def asked():
-        thread = night.slack.thread(night.ops, board.ts)
-        return [m for m in thread if "nobody has looked at that" in m.text]
-
     looked_at(night)
-    assert asked() == []
-    for days in (1, 2, 3, 4, 9):
-        night.clock.jump(queries.review(night.store, 1).broken + days * DAY)
-        most = min(days, 3)
-        night.slack.wait_for(lambda most=most: len(asked()) == most)
-        looked_at(night)
-    assert len(asked()) == 3
-    assert asked()[0].text.startswith(f"⏰ <@{night.dana}> <@{night.mei}> broke the glass for A1")
+    before = len(night.slack.workspace.in_order())
 
-    say(night, review_form(night, night.ravi, told), "in_order")
-    night.reply_with("🔎", board)
+    night.clock.jump(night.clock.now() + 3 * 24 * 3600.0)
+    looked_at(night)
+
+    assert len(night.slack.workspace.in_order()) == before
 
 
 def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
-    night, board, told = broken
+    night, board, _ = broken
     steering = Steering(night.service)
     made = steering.withdraw(1, by="@U0RAVI", approvers=frozenset({"@U0RAVI"}), reason="no fire")
     assert made.accepted
     night.reply_with("Withdrawn by", board)
 
-    form = review_form(night, night.ravi, told)
+    night.say(f"reviewed R1 {FOUND}", by=night.ravi)
 
-    assert WHY in str(form.view)
-    assert f"<@{night.mei}> approved" in str(form.view)
-    say(night, form, "not_in_order", FOUND)
-    night.reply_with("🔎", board)
+    assert FOUND in night.reply_with("🔎", board).text
+
+
+def test_a_review_that_a_kill_interrupted_is_ones_own_and_not_somebody_elses(broken):
+    night, _, _ = broken
+    carried_out(night, interrupted(night, "reviewed R1", night.ravi))
+
+    again(night)
+
+    done = night.told(night.ravi, "broke the glass")
+    assert done == (f"<@{night.ravi}> reviewed that @{night.mei} broke the glass for A1: in order")
+    assert len(reviewed(night)) == 1
+
+
+def test_a_button_of_before_the_verb_is_answered_with_what_to_type(broken):
+    night, _, told = broken
+    asked = queries.approval(night.store, 1)
+
+    night.slack.click(night.ravi, told.ts, REVIEW, value=f"1.{asked.digest}")
+
+    said = night.told(night.ravi, "Reviews are typed now")
+    assert "Nothing changed. If it was in order, type: @vmferry reviewed R1" in said
+    assert open_reviews(night)
+
+
+def test_a_form_that_was_open_before_the_verb_is_answered_with_what_to_type(broken):
+    night, _, _ = broken
+    asked = queries.approval(night.store, 1)
+    view = {
+        "id": "V0OLD",
+        "type": "modal",
+        "callback_id": REVIEW,
+        "private_metadata": metadata(FormPlace(f"1.{asked.digest}", night.ops)),
+        "state": {"values": {"verdict": {"verdict": {"selected_option": {"value": "in_order"}}}}},
+    }
+    payload = {"type": "view_submission", "team": {"id": night.slack.workspace.team}, "view": view}
+
+    night.slack.deliver("interactive", {**payload, "user": {"id": night.ravi}})
+
+    assert "type: /migrate reviewed R1" in night.told(night.ravi, "Reviews are typed now")
+    assert open_reviews(night)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.kit.buttons import BREAK, REVIEW
-from bot.slack.modals.review import IN_ORDER
+from bot.slack.kit.buttons import BREAK
 from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import Standin
 from engine.model import MoveState
@@ -18,7 +17,7 @@ from tests.hangs import HANGS
 from tests.slack.conftest import Night
 from tests.slack.handlers.test_break_glass import fill
 from tests.slack.handlers.test_decisions import SEVERAL
-from tests.slack.handlers.test_review import looked_at, say
+from tests.slack.handlers.test_review import looked_at
 from tests.slack.handlers.test_run_buttons import choose as choose_in_menu
 from tests.slack.handlers.test_run_buttons import state_of
 
@@ -70,11 +69,9 @@ def withdraw(night, board, card):
     night.reply_with("Withdrawn by", board)
 
 
-def break_and_review(night, board, card):
+def break_glass(night, board, card):
     fill(night, open_form(night, night.mei, card, BREAK))
-    broken = night.reply_with("broke the glass", board)
-    say(night, open_form(night, night.ravi, broken, REVIEW), IN_ORDER)
-    night.reply_with("Review: in order", board)
+    night.reply_with("broke the glass", board)
 
 
 def pause_and_resume(night, board, card):
@@ -100,7 +97,7 @@ def everything_seen(night):
 
 
 @pytest.mark.parametrize(
-    "journey", [approve, deny, choose, withdraw, break_and_review, pause_and_resume, abort]
+    "journey", [approve, deny, choose, withdraw, break_glass, pause_and_resume, abort]
 )
 def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(journey, tmp_path):
     seen = []
@@ -108,7 +105,7 @@ def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(
         folder = tmp_path / kind.__name__
         folder.mkdir()
         alone = {"approvers": ("U0DANA",), "break_glass": True}
-        options = alone if journey is break_and_review else {}
+        options = alone if journey is break_glass else {}
         with kind(ack_within=HANGS, trigger_life=HANGS, patience=HANGS, scopes=SCOPES) as slack:
             night = Night(folder, slack, fleet=SEVERAL, **options)
             night.start()

@@ -1,0 +1,116 @@
+"""What ``reviewed`` does: to every broken glass of a run that this person may judge."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.model import MoveState, RunState
+from engine.store import queries
+from engine.views.needs import needs
+
+FOUND = "the ticket number was missing"
+
+
+@pytest.fixture
+def broken(desk):
+    """Ann asked for the run, and mei broke the glass for web01."""
+    desk.ask()
+    return desk.break_glass("web01")
+
+
+def said(desk):
+    return [(r.label, r.by, r.in_order, r.note) for r in queries.reviews(desk.store, 1)]
+
+
+def needed(desk):
+    return needs(desk.store, "vmm01", [desk.record()])[1]
+
+
+def test_without_words_it_was_in_order(broken):
+    assert needed(broken) == (
+        "Break-glass approval A1 awaits review by a second person: reviewed R1",
+    )
+
+    told = broken.say("reviewed R1", by="@ravi")
+
+    assert (told.accepted, told.sentence) == (True, "Reviewed A1 as in order.")
+    assert said(broken) == [("A1", "@ravi", True, "")]
+    event = broken.told()[-1]
+    assert (event.kind, event.run, event.by) == ("glass.reviewed", 1, "@ravi")
+    assert event.text == "@ravi reviewed that @mei broke the glass for A1: in order"
+    assert event.detail == {"approval": 1, "in_order": True, "note": ""}
+    assert needed(broken) == ()
+
+
+def test_words_are_what_was_not_in_order(broken):
+    told = broken.say(f"reviewed R1 {FOUND}", by="@ravi").sentence
+
+    assert told == f'Reviewed A1 as not in order: "{FOUND}".'
+    assert said(broken) == [("A1", "@ravi", False, FOUND)]
+    assert broken.told()[-1].detail == {"approval": 1, "in_order": False, "note": FOUND}
+
+
+def test_a_word_too_few_to_be_a_finding_is_refused_with_both_ways_to_say_it(broken):
+    refusal = broken.refused("reviewed R1 all fine", by="@ravi")
+
+    assert refusal.sentence == "What was not in order is said in 15 characters at least."
+    assert refusal.hint == "If it was in order, type: reviewed R1"
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPED, RunState.COMPLETED])
+def test_a_run_is_reviewed_in_whatever_state_it_is(state, broken):
+    broken.put(MoveState.DONE)
+    broken.turn(state)
+
+    assert broken.say("reviewed R1", by="@ravi").accepted
+    assert broken.run().state is state
+
+
+def test_every_review_that_is_the_persons_to_say_is_closed_and_the_others_are_named(broken):
+    broken.break_glass("web02", by="@ravi").break_glass("web03")
+
+    told = broken.say("reviewed R1", by="@ravi").sentence
+
+    assert told == (
+        "Reviewed A1, A3 as in order. "
+        "A2 stays open: the person who broke the glass does not review that."
+    )
+    assert [by for _, by, *_ in said(broken)] == ["@ravi", None, "@ravi"]
+    assert [e.detail["approval"] for e in broken.told() if e.kind == "glass.reviewed"] == [1, 3]
+    assert broken.say("reviewed R1", by="@mei").sentence == "Reviewed A2 as in order."
+
+
+def test_the_second_review_is_refused_with_who_said_the_first_and_when(broken):
+    broken.say(f"reviewed R1 {FOUND}", by="@ravi")
+    broken.clock.jump(broken.clock.now() + 3599)
+
+    refusal = broken.refused("reviewed R1", by="@zoe")
+
+    assert refusal.sentence == f'A1 was reviewed by @ravi 1 h ago: not in order: "{FOUND}".'
+    assert said(broken) == [("A1", "@ravi", False, FOUND)]
+
+
+@pytest.mark.parametrize(
+    ("by", "why"),
+    [
+        ("@mei", "A1 stays open: the person who broke the glass does not review that."),
+        (
+            "@ann",
+            "A1 stays open: people who started, resumed or retried a run do not review what it "
+            "was allowed.",
+        ),
+    ],
+)
+def test_neither_whoever_broke_it_nor_whoever_had_the_run_go_reviews(by, why, broken):
+    assert broken.refused("reviewed R1", by=by).sentence == why
+
+
+def test_where_no_glass_was_broken_there_is_nothing_to_review(desk):
+    desk.ask()
+    desk.question("web01")
+    desk.say("approve A1", by="@bob")
+
+    refusal = desk.refused("reviewed R1", by="@ravi")
+
+    assert refusal.sentence == "Nobody broke the glass for R1."
+    assert refusal.hint == "For the runs that need a person see: list"
