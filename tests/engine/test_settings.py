@@ -105,19 +105,19 @@ def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
 @pytest.mark.parametrize(
     ("text", "what", "sentence"),
     [
-        ("[run]\natempts = 3", "run.atempts", "Did you mean attempts?"),
-        ("[runs]\nattempts = 3", "runs", "Did you mean run?"),
-        ("colour = 1", "colour", "Known here: run, waits, engine, slack, vmm, hosts."),
-        ("[run]\nstop-on-failure = true", "run.stop-on-failure", "Did you mean stop_on_failure?"),
-        ("[run]\nattempts = 0", "run.attempts", "greater than or equal to 1"),
-        ("[run]\nparallel = -2", "run.parallel", "cannot be -2"),
+        ("[run]\natempts = 3", "run.atempts", 'Did you mean "attempts"?'),
+        ("[runs]\nattempts = 3", "runs", 'Did you mean "run"?'),
+        ("colour = 1", "colour", "Known: run, waits, engine, slack, vmm, hosts."),
+        ("[run]\nstop-on-failure = true", "run.stop-on-failure", 'Did you mean "stop_on_failure"?'),
+        ("[run]\nattempts = 0", "run.attempts", "must be 1 or more, not 0."),
+        ("[run]\nparallel = -2", "run.parallel", "must not be negative, not -2."),
         ('[run]\nbackup = "soon"', "run.backup", "90s, 10m, 1h or 1d"),
-        ("[run]\nbackup = -1", "run.backup", "greater than or equal to 0"),
-        ('[run]\npass = "0s"', "run.pass", "greater than 0"),
+        ("[run]\nbackup = -1", "run.backup", "must not be negative, not -1."),
+        ('[run]\npass = "0s"', "run.pass", 'must be more than 0, not "0s".'),
         ("[waits]\nforeign = inf", "waits.foreign", "finite"),
         ('[slack]\ncommand = "migrate"', "slack.command", "pattern"),
         ('[slack]\napi_url = "http://slack.com/api/"', "slack.api_url", "https://"),
-        ("run = 3", "run", "Write it as [run]."),
+        ("run = 3", "run", "must be a table: [run], not 3."),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_name(tmp_path, text, what, sentence):
@@ -147,7 +147,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("VMFERRY_RUN__ATEMPTS", "Did you mean attempts?"),
+        ("VMFERRY_RUN__ATEMPTS", 'Did you mean "attempts"?'),
         ("VMFERRY_RNU__ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
         ("VMFERRY_RUN_ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
         ("VMFERRY_RUN", "cannot be read"),
