@@ -10,24 +10,17 @@ from pydantic import ConfigDict, TypeAdapter
 
 from engine.model import (
     Approval,
-    ApprovalState,
     Attempt,
-    AttemptKind,
     Doubt,
     Event,
     Fleet,
     Move,
-    MoveState,
     Network,
     Options,
-    Outcome,
     Reading,
-    Result,
     Review,
     Rights,
     Run,
-    RunState,
-    Wait,
 )
 
 Row = Mapping[str, Any]
@@ -49,6 +42,13 @@ def _adapter(kind: type[Value]) -> TypeAdapter[Value]:
 
 
 _NETWORK, _FLEET, _OPTIONS = _adapter(Network), _adapter(Fleet), _adapter(Options)
+_RUN, _MOVE, _ATTEMPT = _adapter(Run), _adapter(Move), _adapter(Attempt)
+_APPROVAL, _REVIEW = _adapter(Approval), _adapter(Review)
+_JSON = frozenset(
+    {"sources", "destinations", "options", "empty_seen", "empty", "steered", "detail", "vms"}
+    | {"granted"}
+)
+"""Columns that hold JSON."""
 
 
 def network_to_json(network: Network) -> str:
@@ -76,59 +76,24 @@ def options_to_json(options: Options) -> str:
     return dumps(_OPTIONS.dump_python(options))
 
 
+def _value(adapter: TypeAdapter[Value], row: Row) -> Value:
+    said = {name: json.loads(one) if name in _JSON else one for name, one in row.items()}
+    return adapter.validate_python(said)
+
+
 def run(row: Row) -> Run:
     """A row of ``runs``."""
-    return Run(
-        id=row["id"],
-        vmm=row["vmm"],
-        kind=row["kind"],
-        request=row["request"],
-        sources=tuple(json.loads(row["sources"])),
-        destinations=tuple(json.loads(row["destinations"])),
-        options=_OPTIONS.validate_json(row["options"]),
-        by=row["by"],
-        state=RunState(row["state"]),
-        created=row["created"],
-        started=row["started"],
-        ended=row["ended"],
-        quiet_since=row["quiet_since"],
-        empty_first=row["empty_first"],
-        empty_seen=tuple(json.loads(row["empty_seen"])),
-        empty=tuple(json.loads(row["empty"])),
-        owner=row["owner"],
-        steered=tuple(json.loads(row["steered"])),
-        resumed=row["resumed"],
-        back=row["back"],
-        aborting=bool(row["aborting"]),
-        said=row["said"],
-    )
+    return _value(_RUN, row)
 
 
 def move(row: Row) -> Move:
     """A row of ``moves``."""
-    return Move(
-        **{
-            **row,
-            "state": MoveState(row["state"]),
-            "kind": AttemptKind(row["kind"]) if row["kind"] else None,
-            "wait": Wait(row["wait"]) if row["wait"] else None,
-            "wait_kept": Wait(row["wait_kept"]) if row["wait_kept"] else None,
-            "outcome": Outcome(row["outcome"]) if row["outcome"] else None,
-            "adopted": bool(row["adopted"]),
-        }
-    )
+    return _value(_MOVE, row)
 
 
 def attempt(row: Row) -> Attempt:
     """A row of ``attempts``."""
-    return Attempt(
-        **{
-            **row,
-            "kind": AttemptKind(row["kind"]),
-            "result": Result(row["result"]) if row["result"] else None,
-            "detail": json.loads(row["detail"]),
-        }
-    )
+    return _value(_ATTEMPT, row)
 
 
 def doubt(row: Row) -> Doubt:
@@ -150,21 +115,12 @@ def reading(row: Row) -> Reading:
 
 def approval(row: Row) -> Approval:
     """A row of ``approvals``."""
-    return Approval(
-        **{
-            **row,
-            "state": ApprovalState(row["state"]),
-            "vms": tuple(json.loads(row["vms"])),
-            "granted": tuple(json.loads(row["granted"])),
-            "glass": bool(row["glass"]),
-        }
-    )
+    return _value(_APPROVAL, row)
 
 
 def review(row: Row) -> Review:
     """A row of ``reviews``."""
-    in_order = row["in_order"]
-    return Review(**{**row, "in_order": None if in_order is None else bool(in_order)})
+    return _value(_REVIEW, row)
 
 
 def event(row: Row) -> Event:
