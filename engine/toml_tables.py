@@ -78,7 +78,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     return f'Did you mean "{near}"?' if near else ""
 
 
-def _seconds(value: object, info: ValidationInfo, negative: bool = False) -> object:
+def _any_seconds(value: object, info: ValidationInfo, negative: bool) -> object:
     """``"25m"`` becomes 1500.0. What we wrote as JSON ourselves is a number already."""
     if info.mode == "json" and not isinstance(value, str):
         return value
@@ -91,6 +91,14 @@ def _seconds(value: object, info: ValidationInfo, negative: bool = False) -> obj
     except UsageError as error:
         hint = error.hint or 'Write it as "90s", "10m", "1h" or "1d".'
         raise refusal(f'is not a duration: "{value}"', hint=hint) from None
+
+
+def _seconds(value: object, info: ValidationInfo) -> object:
+    return _any_seconds(value, info, negative=False)
+
+
+def _signed(value: object, info: ValidationInfo) -> object:
+    return _any_seconds(value, info, negative=True)
 
 
 def _pair(value: object) -> object:
@@ -131,11 +139,7 @@ Times = Annotated[int, Strict(), Field(ge=1)]
 Number = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 Chance = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(SPELLED)]
-Skew = Annotated[
-    float,
-    BeforeValidator(lambda value, info: _seconds(value, info, negative=True)),
-    WithJsonSchema(SPELLED),
-]
+Skew = Annotated[float, BeforeValidator(_signed), WithJsonSchema(SPELLED)]
 Range = Annotated[tuple[Duration, Duration], BeforeValidator(_pair), AfterValidator(_in_order)]
 Window = Annotated[Range, AfterValidator(_lasting)]
 
@@ -144,11 +148,15 @@ Window = Annotated[Range, AfterValidator(_lasting)]
 
 
 class _Schema(GenerateJsonSchema):
-    """Pydantic's JSON Schema, with default durations as a file spells them."""
+    """Pydantic's JSON Schema, with default durations as a file spells them. Each key of a table
+    has its own default, the table has none."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)
-        return {**made, "default": _in_words(made["default"], made)} if "default" in made else made
+        default = made.pop("default", None)
+        if default is None or isinstance(default, dict):
+            return made
+        return {**made, "default": _in_words(default, made)}
 
 
 def _in_words(default: Any, schema: Mapping[str, Any]) -> Any:

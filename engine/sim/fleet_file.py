@@ -213,7 +213,7 @@ class FleetTable(toml.Table):
         tuple[Annotated[HostSpec, BeforeValidator(_with_volume)], ...], Field(min_length=1)
     ]
     vm: tuple[VmTable, ...] = ()
-    lies: Lies = Lies()
+    lies: Lies = Field(default_factory=Lies)
 
 
 START = FleetTable.model_fields["start"].default.timestamp()

@@ -181,7 +181,7 @@ _WORDS: Mapping[str, Mapping[str, Any]] = {
     "kill": {
         "point": (Literal["before", "after"], ...),
         "call": (Call | None, None),
-        "write": (toml.Times, 0),
+        "write": (toml.Times | None, None),
         "for": _FOR,
     },
 }
