@@ -183,6 +183,7 @@ _WHY = {
     "float": "must be a number",
     "finite_number": "must be a finite number",
     "tuple": "must be a list",
+    "path": "must be a path in quotes",
     "datetime": _WHEN,
     "timezone_aware": _WHEN,
     "literal_error": "must be {expected}",
@@ -222,7 +223,7 @@ class _Place(NamedTuple):
             path, values, kind, mark = place
             tables = _tables(kind)
             if isinstance(part, int):
-                one = values[part]
+                one = values[part] if isinstance(values, list) else None
                 name = one.get("name") if isinstance(one, Mapping) else None
                 label = f' "{name}"' if isinstance(name, str) else ""
                 place = _Place(f"{path}[{part}]{label}", one, kind)
@@ -291,7 +292,7 @@ def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
         if one["type"] == "literal_error" and isinstance(said, str):
             return _choice(place, said, one["ctx"]["expected"])
     why, *others = dict.fromkeys(_why(one, place) for one in same)
-    why += "".join(f", or {other.removeprefix('must be ')}" for other in others)
+    why += "".join(f", or {other.removeprefix('must ').removeprefix('be ')}" for other in others)
     # A text in place of a table may hold a secret, too.
     is_hidden = place.kind is SecretStr or (isinstance(said, str) and _tables(place.kind))
     return place.refused(why if is_hidden else f"{why}, not {_spelled(said)}")
@@ -311,14 +312,14 @@ def _why(error: ErrorDetails, place: _Place) -> str:
     header = ".".join(part for part in loc if isinstance(part, str))
     if kind == "tuple_type" and _tables(place.kind):
         return f"must be tables: [[{header}]]"
-    if kind.startswith("model") and len(loc) == 1:
+    if kind in ("model_type", "dataclass_type") and len(loc) == 1:
         return f"must be a table: [{header}]"
     if context.get("ge") == 0:
         return "must not be negative"
     if context.get("le") == 1:
         return "is a chance from 0 to 1"
-    known = _WHY.get(kind.removesuffix("_type").removesuffix("_parsing"))
-    return known.format(**context) if known else f"is refused: {error['msg'].rstrip('.')}"
+    known = _WHY.get(kind.removesuffix("_type").removesuffix("_parsing"), "has a wrong value")
+    return known.format(**context)
 
 
 def _spelled(value: object) -> str:

@@ -156,11 +156,7 @@ _WORDS: Mapping[str, Mapping[str, Any]] = {
     },
     "backup": {"vm": _NAME, "for": _FOR},
     "lock": {"host": _NAME, "for": _FOR},
-    "limit": {
-        "host": _NAME,
-        "live": (toml.Count | None, None),
-        "storage": (toml.Count | None, None),
-    },
+    "limit": {"host": _NAME, "live": _LIMIT, "storage": _LIMIT},
     "foreign": {"vm": _NAME, "to": _NAME},
     "delete": {"vm": _NAME},
     "power": {"vm": _NAME, "status": (Status, ...)},
@@ -185,14 +181,11 @@ _WORDS: Mapping[str, Mapping[str, Any]] = {
         "for": _FOR,
     },
 }
-
-
 DOINGS: Mapping[str, type[Doing]] = {
     do: create_model(do.capitalize(), __base__=Doing, **{"do": (Literal[do], ...), **words})
     for do, words in _WORDS.items()
 }
 """The table of every ``do`` that the player knows."""
-
 
 if TYPE_CHECKING:
     AnyDoing = Doing

@@ -117,6 +117,11 @@ def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
         ("[waits]\nforeign = inf", "waits.foreign", "finite"),
         ('[slack]\ncommand = "migrate"', "slack.command", "pattern"),
         ('[slack]\napi_url = "http://slack.com/api/"', "slack.api_url", "https://"),
+        ("[run]\nattempts = 2.5", "run.attempts", "must be a whole number, not 2.5."),
+        ('[slack]\nconfirm = "x"', "slack.confirm", 'true or false, or a whole number, not "x".'),
+        ('[slack]\nreminders = ["1h", "soon"]', "slack.reminders[1]", 'is not a duration: "soon".'),
+        ("[hosts.hv01]\nprot = 1", "hosts.hv01.prot", 'Did you mean "port"?'),
+        ("[vmm]\npassword_file = 1", "vmm.password_file", "must be a path in quotes, not 1."),
         ("run = 3", "run", "must be a table: [run], not 3."),
     ],
 )
@@ -160,8 +165,12 @@ def test_a_wrong_name_in_the_environment_is_refused(name, sentence):
     assert sentence in str(caught.value)
 
 
-def test_a_token_is_never_shown_in_an_error():
-    with pytest.raises(Refused) as caught:
-        load(None, {"VMFERRY_SLACK": '{"bot_token": ["xoxb-secret"]}'})
+@pytest.mark.parametrize(
+    "said",
+    ['{"bot_token": ["xoxb-secret"]}', '{"pager_url": "ftp://xoxb-secret"}', '"xoxb-secret"'],
+)
+def test_a_token_is_never_shown_in_an_error(said):
+    with pytest.raises(Refused, match="slack") as caught:
+        load(None, {"VMFERRY_SLACK": said})
 
     assert "xoxb" not in str(caught.value)

@@ -151,6 +151,18 @@ def test_two_vms_of_one_name_may_live_on_two_hosts_but_not_on_one() -> None:
         (f"start = 2026-01-05T22:00:00\n{HOSTS}", "start must be a time with its zone"),
         ("[[hosts]]", 'host is required. Is "hosts" meant to be it?'),
         ("host = 1", "host must be tables: [[host]], not 1."),
+        ("host = [1]", "fleet.toml: host[0] must be a table: { ... }, not 1."),
+        (f"lies = 1\n{HOSTS}", "fleet.toml: lies must be a table: [lies], not 1."),
+        (f"{NIC}acl = 1", "nic[0]: acl must be tables: [[vm.nic.acl]], not 1."),
+        (f'{NIC}trunk = [1, "2"]', 'nic[0]: trunk[1] must be a whole number, not "2".'),
+        (f"{NIC}network = []", "nic[0]: network must be a text in quotes, not []."),
+        (f"{HOSTS}volumes = 1", 'host[1] "hv02.corp.example": volumes must be a table: { ... }'),
+        (f"zzz = 1\n{HOSTS}", "Known: format, start, seed, vmm, clock_skew, host, vm, lies."),
+        (f'clock_skew = "soon"\n{HOSTS}', 'clock_skew is not a duration: "soon". Write it as'),
+        (
+            f"{HOSTS}[lies]\njob_delay = [1, 2]",
+            'lies.job_delay[0] must be a duration such as "90s"',
+        ),
         ("", "fleet.toml: host is required."),
     ],
 )

@@ -815,6 +815,17 @@ def test_a_wrong_setting_is_told_with_its_file(story: Teller):
         ('do = "lose"\nvm = "web01"\nacls = "al"', 'Did you mean "all"?'),
         ('do = "outcome"\nvm = "web01"\njob = "fail"', 'Did you mean "failed"?'),
         ('do = "restart"\nfor = 60', "must be a duration"),
+        ('dos = "say"', 'at[0]: do is required. Is "dos" meant to be it?'),
+        (
+            'do = "restart"\nhots = "hv01"',
+            "at[0]: hots is not a key of format 1. Known: t, on, do, for.",
+        ),
+        ('do = "down"\nvmm = 5', "at[0]: vmm must be true or false, or a text in quotes, not 5."),
+        ('do = "lose"\nvm = "web01"\nacls = -1', "acls must be 'all', or not be negative, not -1."),
+        (
+            'do = "create"\nvm = { name = "x", host = 2 }',
+            "vm.host must be a text in quotes, not 2.",
+        ),
     ],
 )
 def test_when_and_who_are_read_as_strictly(story: Teller, happening: str, sentence: str):
@@ -830,6 +841,7 @@ def test_when_and_who_are_read_as_strictly(story: Teller, happening: str, senten
         ('untill = "1h"', 'Did you mean "until"?'),
         ('fleet = "none.toml"', "none.toml cannot be read"),
         ("until = 3600", "must be a duration"),
+        ("settings.run.attempts = 0", "settings.run.attempts must be 1 or more, not 0."),
         ("format = 1", "format is not a key"),
         ("until", "is not TOML"),
     ],
