@@ -306,6 +306,19 @@ def demo() -> None:
     sys.exit(play())
 
 
+@cli.command()
+@click.argument("file", type=click.Choice(["settings", "fleet", "story"]))
+def schema(file: str) -> None:
+    """Print the JSON Schema of a file, for editors and for programs that write one."""
+    from engine.settings import Settings
+    from engine.sim.fleet_file import FleetTable
+    from engine.stories.story_file import StoryTable
+    from engine.toml_tables import json_schema
+
+    models: Mapping[str, Any] = {"settings": Settings, "fleet": FleetTable, "story": StoryTable}
+    _print_json(json_schema(models[file]))
+
+
 # --- beside a run -------------------------------------------------------------------------------
 
 

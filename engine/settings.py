@@ -8,7 +8,6 @@ before anything happens. This module reads that file, and the file of a password
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,15 +16,12 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
+    WithJsonSchema,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -35,6 +31,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
+from engine import toml_tables as toml
 from engine.errors import Refused, UsageError
 from engine.language.grammar import duration, nearest
 from engine.language.vocabulary import BY_WORD
@@ -54,7 +51,7 @@ def _seconds(value: object) -> object:
         try:
             return float(value)
         except ValueError:
-            raise ValueError(str(error)) from error
+            raise toml.refusal(f'is not a duration: "{value}"', hint=error.hint) from None
 
 
 def _names(value: object) -> object:
@@ -70,39 +67,41 @@ def _secret(value: object) -> object:
 
 def _api_url(value: str) -> str:
     """Address with a slash at its end. The token goes there: encrypted, or on this machine."""
-    parts = urlsplit(value)
-    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if not parts.hostname or not (parts.scheme == "https" or local):
-        raise ValueError("it begins with https://")
+    if not _is_safe(value):
+        raise toml.refusal(f'must begin with https://, not "{value}"')
     return value.rstrip("/") + "/"
+
+
+def _is_safe(address: str) -> bool:
+    parts = urlsplit(address)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    return bool(parts.hostname) and (parts.scheme == "https" or local)
 
 
 def _pager(value: SecretStr) -> SecretStr:
     """Check the address where the pager is called: encrypted, or on this machine. It may hold a
     key, so no error shows it."""
     said = value.get_secret_value()
-    if said:
-        _api_url(said)
+    if said and not _is_safe(said):
+        raise toml.refusal("must begin with https://")
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+_SECONDS = WithJsonSchema({"anyOf": [toml.SPELLED, {"type": "number", "minimum": 0}]})
+_NAMES = WithJsonSchema(
+    {"anyOf": [{"type": "array", "items": {"type": ["string", "number"]}}, {"type": "string"}]}
+)
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False), _SECONDS]
+Positive = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False), _SECONDS]
 AtLeast0 = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
-Leads = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_names)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), _NAMES]
+Leads = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_names), _NAMES]
 Token = Annotated[SecretStr, BeforeValidator(_secret)]
 
 
-class Section(BaseModel):
-    """A section of the file: frozen, every key known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class RunDefaults(Section):
+class RunDefaults(toml.Table):
     """``[run]``: what a request means where it does not say. The request's words with ``_``."""
 
     path: str | None = None
@@ -119,7 +118,7 @@ class RunDefaults(Section):
     refresh_interval: Seconds = 60.0
 
 
-class WaitLimits(Section):
+class WaitLimits(toml.Table):
     """``[waits]``: how long a move waits for each cause before the next thing happens."""
 
     slot_notice: Seconds = 7200.0
@@ -134,7 +133,7 @@ class WaitLimits(Section):
     two_places: Seconds = 600.0
 
 
-class EngineSettings(Section):
+class EngineSettings(toml.Table):
     """``[engine]``: the rhythm of looking and acting."""
 
     tick: Positive = 5.0
@@ -149,7 +148,7 @@ class EngineSettings(Section):
     mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
 
 
-class SlackSettings(Section):
+class SlackSettings(toml.Table):
     """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``, ``S0123``).
 
     Empty ``channels`` means every channel, empty ``starters`` (people and user groups) every full
@@ -187,7 +186,7 @@ class SlackSettings(Section):
     confirm: bool | AtLeast0 = True
 
 
-class VmmSettings(Section):
+class VmmSettings(toml.Table):
     """``[vmm]``: the VMM server, and how to log on to it and to the hosts.
 
     ``configuration`` names the endpoint where our functions are installed; without it they are
@@ -212,7 +211,7 @@ class VmmSettings(Section):
     @model_validator(mode="after")
     def _one_password(self) -> Self:
         if self.password.get_secret_value() and self.password_file:
-            raise ValueError("password and password_file exclude each other")
+            raise toml.refusal("and password_file exclude each other", key="password")
         return self
 
     def transport_port(self) -> int:
@@ -223,15 +222,11 @@ class VmmSettings(Section):
         """The password; from its file, if that is named. Raises ``Refused``."""
         if self.password_file is None:
             return self.password
-        try:
-            return SecretStr(self.password_file.read_text(encoding="utf-8").strip("\r\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            sentence = f"The password file {self.password_file} cannot be read: {why}."
-            raise Refused(sentence, what="vmm.password_file") from None
+        said = toml.load_text(self.password_file, "The password file")
+        return SecretStr(said.strip("\r\n"))
 
 
-class HostAddress(Section):
+class HostAddress(toml.Table):
     """``[hosts."hv01.corp.example"]``: where a host is reached, if not by its own name."""
 
     address: str | None = None
@@ -291,36 +286,20 @@ class Settings(BaseSettings):
 
 def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
     """Settings from the TOML file, if any, then the environment, which wins."""
-    said = _file(path) if path else {}
+    name = "The settings file"
+    said = toml.parse_toml(toml.load_text(path, name), f"{name} {path}") if path else {}
     try:
         for section, values in _environment(os.environ if env is None else env).items():
             known = said.get(section)
             said[section] = {**known, **values} if isinstance(known, dict) else values
     except SettingsError as error:
         raise Refused(f"The environment cannot be read: {error}.", what="VMFERRY_") from None
-    return from_mapping(said, f"in {path} or the environment" if path else "in the environment")
+    return from_mapping(said, f"{path} or the environment" if path else "the environment")
 
 
 def from_mapping(said: Mapping[str, Any], origin: str) -> Settings:
     """Settings from sections that were read already; ``origin`` says where, for messages."""
-    try:
-        return Settings(**said)
-    except ValidationError as error:
-        raise _refusal(error.errors()[0], origin) from None
-
-
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        sentence = f"The settings file {path} cannot be read: {error.strerror}."
-        raise Refused(sentence, what=str(path)) from None
-    except UnicodeDecodeError:
-        raise Refused(f"The settings file {path} is not UTF-8 text.", what=str(path)) from None
-    except tomllib.TOMLDecodeError as error:
-        hint = r"Texts stand in quotation marks, paths in single ones: 'D:\VMs'."
-        sentence = f"The settings file {path} is not TOML: {error}."
-        raise Refused(sentence, what=str(path), hint=hint) from None
+    return toml.read(Settings, said, origin)
 
 
 class _Environment(EnvSettingsSource):
@@ -349,39 +328,3 @@ def _environment(env: Mapping[str, str]) -> dict[str, Any]:
             hint = f"Did you mean {alike}{name[len(alike) - 1 :].upper()}?"
             raise Refused(f"There is no setting {name}.", what=name, hint=hint)
     return _Environment(env)()
-
-
-def _refusal(error: ErrorDetails, where: str) -> Refused:
-    """Pydantic's first complaint as a sentence with the nearest key."""
-    place = [str(part) for part in error["loc"]]
-    what = ".".join(place)
-    origin = f" ({where})"
-    if error["type"] == "extra_forbidden":
-        known = _keys(place[:-1])
-        near = nearest(place[-1], known)
-        hint = f"Did you mean {near}?" if near else f"Known here: {', '.join(known)}."
-        return Refused(f'There is no setting "{what}"{origin}.', what=what, hint=hint)
-    complaint = error["msg"].removeprefix("Value error, ").rstrip(".")
-    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return Refused(f'"{what}" is a section{origin}.', what=what, hint=f"Write it as [{what}].")
-    shown = "" if _is_secret(place, error["input"]) else f" {error['input']!r}"
-    return Refused(f"The setting {what} cannot be{shown}{origin}: {complaint}.", what=what)
-
-
-def _is_secret(place: list[str], said: object) -> bool:
-    """Tell whether this value must not be shown: tokens, passwords, and whole sections, which may
-    hold one."""
-    return not isinstance(said, str | int | float) or any(
-        word in part for part in place for word in ("token", "password", "secret", "pager_url")
-    )
-
-
-def _keys(section: list[str]) -> list[str]:
-    if not section:
-        return list(Settings.model_fields)
-    model: object = Settings.model_fields[section[0]].annotation
-    if section[0] == "hosts":
-        model = HostAddress
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return []
-    return [field.alias or name for name, field in model.model_fields.items()]

@@ -304,6 +304,7 @@ LAYERS = (
     ("engine.errors", "engine.clock", "engine.model"),
     ("engine.language",),
     ("engine.policy",),
+    ("engine.toml_tables",),
     ("engine.settings",),
     ("engine.store",),
     ("engine.vmm", "engine.sim"),

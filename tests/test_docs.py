@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from slack_bolt import App
 from slack_sdk import WebClient
 
@@ -41,10 +42,11 @@ from engine.model import (
 )
 from engine.settings import Settings, load
 from engine.sim import faults, fleet_file
-from engine.sim.fleet_file import FleetFile, HostSpec, Lies, VmSpec
+from engine.sim.fleet_file import FleetFile, FleetTable, HostSpec, Lies, VmSpec
 from engine.store.store import Store
 from engine.stories import story_file
 from engine.stories.story import play
+from engine.toml_tables import json_schema
 from tests.console import process, sit_down
 from tests.hangs import HANGS
 
@@ -208,18 +210,11 @@ def _section_of(annotation: Any) -> Any:
 # --- fleet files ------------------------------------------------------------------------------
 
 
-def keys_read(source: Path) -> Iterator[str]:
-    """Every key that a reader of tables asks for, found in its source."""
-    readers = {name for name in dir(fleet_file.Table) if not name.startswith("_")}
-    readers -= {"path", "done", "missing"}
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-            continue
-        whose = getattr(node.func.value, "id", "")
-        if node.func.attr in readers and whose in ("table", "top") and node.args:
-            key = node.args[0]
-            if isinstance(key, ast.Constant):
-                yield str(key.value)
+def keys_read(model: type[BaseModel]) -> set[str]:
+    """Every key of a file's tables. Those of a mapping are data."""
+    schema = json_schema(model)
+    tables = [schema, *schema["$defs"].values()]
+    return {key for table in tables for key in table.get("properties", ())}
 
 
 def test_every_key_of_a_fleet_file_is_in_the_contract():
@@ -229,7 +224,7 @@ def test_every_key_of_a_fleet_file_is_in_the_contract():
         part for head in re.findall(r"^\[+([\w.]+)\]+", shown, re.M) for part in head.split(".")
     }
 
-    assert set(keys_read(ROOT / "engine" / "sim" / "fleet_file.py")) == keys
+    assert keys_read(FleetTable) == keys
 
 
 def test_the_fleet_file_of_the_contract_shows_the_defaults():
@@ -332,7 +327,7 @@ def test_the_story_of_the_contract_plays_as_it_says(tmp_path):
     (move,) = played.document["runs"][0]["moves"]
     assert (move["outcome"], move["waited"]) == ("DENIED", {"APPROVAL": 90.0})
     shown = set(re.findall(r"^(\w+) = ", block(CONTRACT, "story"), re.MULTILINE))
-    keys = set(keys_read(ROOT / "engine" / "stories" / "story_file.py"))
+    keys = keys_read(story_file.StoryTable)
     assert {"about", "until", "fleet", "on", "t", "do"} <= shown & keys
     assert [role for role in story_file.ROLES if role not in block(CONTRACT, "story")] == []
 
@@ -377,7 +372,7 @@ def test_every_key_of_the_document_is_in_the_contract(document):
 
 
 def test_the_worlds_truth_is_in_the_words_of_the_fleet_file(document):
-    known = set(keys_read(ROOT / "engine" / "sim" / "fleet_file.py")) | {"vmm_host", "vmm_status"}
+    known = keys_read(FleetTable) | {"vmm_host", "vmm_status"}
     hosts, vms = document["fleet"]["host"], document["fleet"]["vm"]
 
     assert {key for one in (*hosts, *vms) for key in one} <= known

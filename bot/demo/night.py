@@ -157,7 +157,7 @@ def _settings(slack: Standin, approver: str) -> Settings:
                 "approvers": approver,
             }
         },
-        "in the demo",
+        "the demo",
     )
 
 

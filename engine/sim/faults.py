@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
 from engine.model import AdapterRepair, Fleet, MoveOrder, Network, Repair, same_host
@@ -18,14 +18,12 @@ from engine.sim.state import State, places
 from engine.sim.world import World
 
 How = Literal["refused", "locked", "timeout_before", "timeout_after", "half", "delayed"]
-HOWS: tuple[How, ...] = (
-    *("refused", "locked", "timeout_before"),
-    *("timeout_after", "half", "delayed"),
-)
-CALLS = (
-    *("observe", "networks", "rights", "start_move"),
-    *("repair_network", "dismiss", "refresh", "stop_job"),
-)
+HOWS: tuple[How, ...] = get_args(How)
+Call = Literal[
+    "observe", "networks", "rights", "start_move",
+    "repair_network", "dismiss", "refresh", "stop_job",
+]  # fmt: skip
+CALLS: tuple[Call, ...] = get_args(Call)
 READING = ("observe", "networks", "rights")
 """Calls that change nothing: they can fail, but not come true later."""
 NAMELESS = ("observe", "rights")

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from engine.errors import Refused
 from engine.model import Adapter, HyperVState, Network, Power, is_called, same_host
 from engine.sim.fleet_file import NAMESPACE, FleetFile, HostSpec, Lies, VmSpec, find_host
-from engine.sim.table import suggestion
+from engine.toml_tables import suggestion
 
 Phase = Literal["waiting", "queued", "running", "completed", "failed", "canceled", "void"]
 Kind = Literal["live", "cold"]

@@ -13,7 +13,7 @@ from typing import Literal
 from engine.errors import Refused, VmmLocked, VmmRefused
 from engine.model import Fleet, MoveOrder, Network, Repair
 from engine.sim import judge, migrations, network, views
-from engine.sim.fleet_file import STATUSES, FleetFile, VmSpec, parse_vm
+from engine.sim.fleet_file import STATUSES, FleetFile, VmTable, parse_vm
 from engine.sim.migrations import reach, unlocked
 from engine.sim.state import (
     GONE,
@@ -29,8 +29,8 @@ from engine.sim.state import (
     power_of,
     to_json,
 )
-from engine.sim.table import suggestion
 from engine.sim.truth import truth
+from engine.toml_tables import suggestion
 
 PLACES = ("source", "destination", "both", "neither")
 
@@ -246,13 +246,12 @@ class World:
             found.hosts, found.deleted = [], True
         views.changed(self.state, found, now)
 
-    def create(self, now: float, vm: Mapping[str, object] | VmSpec) -> str:
+    def create(self, now: float, vm: Mapping[str, object] | VmTable) -> str:
         """Create a VM, as somebody would, from a ``[[vm]]`` table; its backup counts from now. Its
         id."""
         self.advance(now)
         state = self.state
-        names = list(state.hosts)
-        spec = vm if isinstance(vm, VmSpec) else parse_vm(vm, names, state.created, "create: vm")
+        spec = parse_vm(vm, list(state.hosts), state.created, "create: vm")
         twins = (v for v in state.vms.values() if v.name.casefold() == spec.name.casefold())
         if spec.id in state.vms or any(spec.host in v.hosts for v in twins):
             raise Refused(f"{spec.host} already has a VM {spec.name}.", what=spec.name)

@@ -132,4 +132,4 @@ def _fault(world: FaultyWorld, it: Happening) -> Fault:
 
 def _kill(it: Happening, seconds: float) -> Kill:
     words = it.words
-    return Kill(words["point"], seconds, call=words["call"], write=words["write"])
+    return Kill(words["point"], seconds, call=words["call"], write=words["write"] or 0)

@@ -105,19 +105,24 @@ def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
 @pytest.mark.parametrize(
     ("text", "what", "sentence"),
     [
-        ("[run]\natempts = 3", "run.atempts", "Did you mean attempts?"),
-        ("[runs]\nattempts = 3", "runs", "Did you mean run?"),
-        ("colour = 1", "colour", "Known here: run, waits, engine, slack, vmm, hosts."),
-        ("[run]\nstop-on-failure = true", "run.stop-on-failure", "Did you mean stop_on_failure?"),
-        ("[run]\nattempts = 0", "run.attempts", "greater than or equal to 1"),
-        ("[run]\nparallel = -2", "run.parallel", "cannot be -2"),
+        ("[run]\natempts = 3", "run.atempts", 'Did you mean "attempts"?'),
+        ("[runs]\nattempts = 3", "runs", 'Did you mean "run"?'),
+        ("colour = 1", "colour", "Known: run, waits, engine, slack, vmm, hosts."),
+        ("[run]\nstop-on-failure = true", "run.stop-on-failure", 'Did you mean "stop_on_failure"?'),
+        ("[run]\nattempts = 0", "run.attempts", "must be 1 or more, not 0."),
+        ("[run]\nparallel = -2", "run.parallel", "must not be negative, not -2."),
         ('[run]\nbackup = "soon"', "run.backup", "90s, 10m, 1h or 1d"),
-        ("[run]\nbackup = -1", "run.backup", "greater than or equal to 0"),
-        ('[run]\npass = "0s"', "run.pass", "greater than 0"),
+        ("[run]\nbackup = -1", "run.backup", "must not be negative, not -1."),
+        ('[run]\npass = "0s"', "run.pass", 'must be more than 0, not "0s".'),
         ("[waits]\nforeign = inf", "waits.foreign", "finite"),
         ('[slack]\ncommand = "migrate"', "slack.command", "pattern"),
         ('[slack]\napi_url = "http://slack.com/api/"', "slack.api_url", "https://"),
-        ("run = 3", "run", "Write it as [run]."),
+        ("[run]\nattempts = 2.5", "run.attempts", "must be a whole number, not 2.5."),
+        ('[slack]\nconfirm = "x"', "slack.confirm", 'true or false, or a whole number, not "x".'),
+        ('[slack]\nreminders = ["1h", "soon"]', "slack.reminders[1]", 'is not a duration: "soon".'),
+        ("[hosts.hv01]\nprot = 1", "hosts.hv01.prot", 'Did you mean "port"?'),
+        ("[vmm]\npassword_file = 1", "vmm.password_file", "must be a path in quotes, not 1."),
+        ("run = 3", "run", "must be a table: [run], not 3."),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_name(tmp_path, text, what, sentence):
@@ -147,7 +152,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("VMFERRY_RUN__ATEMPTS", "Did you mean attempts?"),
+        ("VMFERRY_RUN__ATEMPTS", 'Did you mean "attempts"?'),
         ("VMFERRY_RNU__ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
         ("VMFERRY_RUN_ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
         ("VMFERRY_RUN", "cannot be read"),
@@ -160,8 +165,12 @@ def test_a_wrong_name_in_the_environment_is_refused(name, sentence):
     assert sentence in str(caught.value)
 
 
-def test_a_token_is_never_shown_in_an_error():
-    with pytest.raises(Refused) as caught:
-        load(None, {"VMFERRY_SLACK": '{"bot_token": ["xoxb-secret"]}'})
+@pytest.mark.parametrize(
+    "said",
+    ['{"bot_token": ["xoxb-secret"]}', '{"pager_url": "ftp://xoxb-secret"}', '"xoxb-secret"'],
+)
+def test_a_token_is_never_shown_in_an_error(said):
+    with pytest.raises(Refused, match="slack") as caught:
+        load(None, {"VMFERRY_SLACK": said})
 
     assert "xoxb" not in str(caught.value)

@@ -12,7 +12,7 @@ from bot.slack.messages.publisher import CURSOR
 from bot.slack.outbox.rows import Tables
 from bot.slack.schema import create_tables
 from engine.errors import StoreNewer
-from engine.store import events
+from engine.store import codec, events
 from engine.store.store import Store
 
 BEFORE_ROOMS = Path(__file__).parent / "databases" / "before_rooms.sql"
@@ -102,3 +102,14 @@ def test_a_slack_side_that_a_newer_version_wrote_is_refused_and_not_touched(tmp_
 
     with closing(Store(path, durable=False)) as store, pytest.raises(StoreNewer, match="m999"):
         create_tables(store)
+
+
+def test_what_it_saved_of_fleets_and_networks_is_read_and_would_be_written_the_same(old):
+    upgraded(old)
+    with closing(sqlite3.connect(old)) as db:
+        (fleet,) = (row[0] for row in db.execute("SELECT body FROM fleets"))
+        networks = [row[0] for row in db.execute("SELECT network FROM networks")]
+
+    assert len(networks) == 16
+    assert codec.fleet_to_json(codec.fleet_from_json(fleet)) == fleet
+    assert [codec.network_to_json(codec.network_from_json(one)) for one in networks] == networks

@@ -389,14 +389,21 @@ def test_settings_take_the_password_from_the_environment_and_hosts_by_name(tmp_p
 @pytest.mark.parametrize(
     ("env", "sentence"),
     [
-        ({"VMFERRY_VMM__PASWORD": PASSWORD}, "Did you mean password?"),
-        ({"VMFERRY_VMM": f'{{"password": ["{PASSWORD}"]}}'}, "vmm.password cannot be"),
+        ({"VMFERRY_VMM__PASWORD": PASSWORD}, 'Did you mean "password"?'),
+        (
+            {"VMFERRY_VMM": f'{{"password": ["{PASSWORD}"]}}'},
+            "vmm.password must be a text in quotes.",
+        ),
+        ({"VMFERRY_VMM": f'"{PASSWORD}"'}, "vmm must be a table: [vmm]."),
         (
             {"VMFERRY_VMM__PASSWORD": PASSWORD, "VMFERRY_VMM__PASSWORD_FILE": "/run/secret"},
             "password and password_file exclude each other",
         ),
-        ({"VMFERRY_VMM__AUTH": "digest"}, "'negotiate', 'kerberos', 'ntlm' or 'basic'"),
-        ({"VMFERRY_VMM__PORT": "0"}, "greater than or equal to 1"),
+        (
+            {"VMFERRY_VMM__AUTH": "digest"},
+            'cannot be "digest". Known: negotiate, kerberos, ntlm, basic.',
+        ),
+        ({"VMFERRY_VMM__PORT": "0"}, 'vmm.port must be 1 or more, not "0".'),
     ],
 )
 def test_wrong_settings_are_refused_without_showing_the_password(env, sentence):

@@ -65,11 +65,11 @@ def test_what_is_no_classic_rule_is_refused_with_its_place(rule: str) -> None:
         parse(FLEET.replace(ALLOW, rule))
 
     assert 'vm[0] "web01"' in str(caught.value)
-    assert f'classic_acl must be rules such as "{ALLOW}", not "{rule}"' in str(caught.value)
+    assert f'classic_acl[0] must be a rule such as "{ALLOW}", not "{rule}"' in str(caught.value)
 
 
 def test_two_classic_rules_for_one_direction_and_address_are_refused() -> None:
-    with pytest.raises(Refused, match=r"Inbound remote 10\.0\.0\.0/8\" stands there twice"):
+    with pytest.raises(Refused, match=r"and address \"Inbound remote 10\.0\.0\.0/8\" twice"):
         parse(FLEET.replace(STOP, ALLOW.replace("Allow", "Deny")))
 
 

@@ -1,0 +1,330 @@
+"""Tables of TOML files as pydantic models: types of values, JSON Schemas, refusals in sentences.
+
+A model says what a file may say, and :func:`read` holds a file against it. The first thing that
+is wrong is refused by its place, such as ``fleet.toml: vm[2] "web03": memory_gb`` (counted from
+0), with the nearest key or word that exists.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
+
+from engine.errors import Refused, UsageError
+from engine.language.grammar import duration, nearest, spell_duration
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Table(BaseModel):
+    """A table of a file: frozen, every key known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def load_text(path: Path, name: str, hint: str = "") -> str:
+    """The text of a file, such as ``The story``. Raises ``Refused``."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        sentence = f"{name} {path} cannot be read: {why}."
+        raise Refused(sentence, what=str(path), hint=hint) from None
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """The values of a file's text; ``name`` begins the sentence of a refusal."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = r"Texts stand in quotation marks, paths in single ones: 'D:\VMs'."
+        raise Refused(f"{name} is not TOML: {error}.", what=name, hint=hint) from None
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def refusal(why: str, *, key: str = "", hint: str = "") -> PydanticCustomError:
+    """Refusal from within a validator: ``why`` follows the place of the value, or of this key of
+    a table."""
+    return PydanticCustomError("refused", "{why}", {"why": why, "key": key, "hint": hint})
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """``Did you mean "x"?`` for the nearest known word, or nothing."""
+    near = nearest(word, known)
+    return f'Did you mean "{near}"?' if near else ""
+
+
+def _any_seconds(value: object, info: ValidationInfo, negative: bool) -> object:
+    """``"25m"`` becomes 1500.0. What we wrote as JSON ourselves is a number already."""
+    if info.mode == "json" and not isinstance(value, str):
+        return value
+    if not isinstance(value, str):
+        raise refusal(f'must be a duration such as "90s", not {_spelled(value)}')
+    if value.startswith("-") and not negative:
+        raise refusal(f'must not be negative, not "{value}"')
+    try:
+        return (-1.0 if value.startswith("-") else 1.0) * duration(value.removeprefix("-"))
+    except UsageError as error:
+        hint = error.hint or 'Write it as "90s", "10m", "1h" or "1d".'
+        raise refusal(f'is not a duration: "{value}"', hint=hint) from None
+
+
+def _seconds(value: object, info: ValidationInfo) -> object:
+    return _any_seconds(value, info, negative=False)
+
+
+def _signed(value: object, info: ValidationInfo) -> object:
+    return _any_seconds(value, info, negative=True)
+
+
+def _pair(value: object) -> object:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return value
+    raise refusal(f'must be a pair of durations such as ["0s", "25m"], not {_spelled(value)}')
+
+
+def _in_order(value: tuple[float, float]) -> tuple[float, float]:
+    if value[1] < value[0]:
+        raise refusal("ends before it begins")
+    return value
+
+
+def _lasting(value: tuple[float, float]) -> tuple[float, float]:
+    if value[1] == value[0]:
+        raise refusal("ends as it begins")
+    return value
+
+
+def _bare(value: object) -> object:
+    """``443`` becomes ``"443"``."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return str(value) if is_count else value
+
+
+SPELLED = {"type": "string", "pattern": r"^-?[0-9]{1,9}(\.[0-9]{1,9})?[smhdSMHD]$"}
+
+Text = Annotated[str, Strict()]
+Name = Annotated[str, Strict(), Field(pattern=r"\S")]
+Maybe = Annotated[str | None, Strict(), AfterValidator(lambda text: text or None)]
+Word = Annotated[
+    str, Strict(), BeforeValidator(_bare), WithJsonSchema({"type": ["string", "integer"]})
+]
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict(), Field(ge=0)]
+Times = Annotated[int, Strict(), Field(ge=1)]
+Number = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+Chance = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(SPELLED)]
+Skew = Annotated[float, BeforeValidator(_signed), WithJsonSchema(SPELLED)]
+Range = Annotated[tuple[Duration, Duration], BeforeValidator(_pair), AfterValidator(_in_order)]
+Window = Annotated[Range, AfterValidator(_lasting)]
+
+
+# --- schemas ------------------------------------------------------------------------------------
+
+
+class _Schema(GenerateJsonSchema):
+    """Pydantic's JSON Schema, with default durations as a file spells them. Each key of a table
+    has its own default, the table has none."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        made = super().default_schema(schema)
+        default = made.pop("default", None)
+        if default is None or isinstance(default, dict):
+            return made
+        return {**made, "default": _in_words(default, made)}
+
+
+def _in_words(default: Any, schema: Mapping[str, Any]) -> Any:
+    if isinstance(default, list) and "prefixItems" in schema:
+        return [_in_words(*pair) for pair in zip(default, schema["prefixItems"], strict=True)]
+    is_duration = isinstance(default, float) and schema.get("type") == "string"
+    return spell_duration(default) if is_duration else default
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a file."""
+    schema = model.model_json_schema(by_alias=True, schema_generator=_Schema)
+    return {"$schema": _Schema.schema_dialect, **schema}
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+_WHEN = "must be a time with its zone, such as 2026-01-05T22:00:00Z"
+_WHY = {
+    "string": "must be a text in quotes",
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float": "must be a number",
+    "finite_number": "must be a finite number",
+    "tuple": "must be a list",
+    "path": "must be a path in quotes",
+    "datetime": _WHEN,
+    "timezone_aware": _WHEN,
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "greater_than": "must be more than {gt:g}",
+    "less_than_equal": "is at most {le:g}",
+    "too_short": "must not be empty",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    **dict.fromkeys(("dict", "mapping", "model", "dataclass"), "must be a table: {{ ... }}"),
+}
+"""Pydantic's errors in our words."""
+
+
+def read(model: type[Model], values: object, where: str) -> Model:
+    """A file's values, or a table's, as the model. Raises ``Refused``; each place begins with
+    ``where``."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        refused = _refused(error.errors(include_url=False), _Place(where, values, model))
+        refused.what = refused.what.removeprefix(f"{where}: ")
+        raise refused from None
+
+
+class _Place(NamedTuple):
+    """A place in a file: its path, its values, the model's type of it, what a key follows."""
+
+    path: str
+    values: Any
+    kind: Any
+    mark: str = ": "
+
+    def walk(self, loc: Sequence[int | str]) -> _Place:
+        """The place that pydantic's ``loc`` leads to; it names models and types on the way."""
+        place = self
+        for part in loc:
+            path, values, kind, mark = place
+            tables = _tables(kind)
+            if isinstance(part, int):
+                one = values[part] if isinstance(values, list) else None
+                name = one.get("name") if isinstance(one, Mapping) else None
+                label = f' "{name}"' if isinstance(name, str) else ""
+                place = _Place(f"{path}[{part}]{label}", one, kind)
+            elif isinstance(values, Mapping) and len(tables) > 1:
+                (table,) = (t for t in tables if (part,) in map(get_args, _keys(t).values()))
+                place = place._replace(kind=table)
+            elif isinstance(values, Mapping):
+                below = get_args(kind)[1] if get_origin(kind) is Mapping else place.known.get(part)
+                place = _Place(f"{path}{mark}{part}", values.get(part), below, ".")
+        return place
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The keys of the tables that may stand here, with their types."""
+        return {key: kind for table in _tables(self.kind) for key, kind in _keys(table).items()}
+
+    def refused(self, why: str, key: str = "", hint: str = "") -> Refused:
+        """Refusal of what stands here, or of this key of it."""
+        path = f"{self.path}{self.mark}{key}" if key else self.path
+        return Refused(f"{path} {why}.", what=path, hint=hint)
+
+    def lacks(self, key: str) -> Refused:
+        """Refusal for the lack of this key, with the key that looks like it."""
+        strange = [
+            one for one in self.values if one not in self.known or len(_tables(self.kind)) > 1
+        ]
+        near = nearest(key, strange)
+        return self.refused("is required", key, f'Is "{near}" meant to be it?' if near else "")
+
+
+def _tables(kind: Any) -> list[type]:
+    """The models within a type."""
+    if parts := get_args(kind):
+        return [table for part in parts for table in _tables(part)]
+    is_model = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))
+    return [kind] if is_model else []
+
+
+def _keys(table: type) -> Mapping[str, Any]:
+    if not issubclass(table, BaseModel):
+        return get_type_hints(table)
+    return {one.alias or name: one.annotation for name, one in table.model_fields.items()}
+
+
+def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
+    """The first error as a sentence."""
+    first = errors[0]
+    said, context = first["input"], first.get("ctx", {})
+    place = top.walk(first["loc"])
+    table, key = top.walk(first["loc"][:-1]), str(first["loc"][-1] if first["loc"] else "")
+    match first["type"]:
+        case "refused":
+            return place.refused(**context)
+        case "missing":
+            return table.lacks(key)
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return table.refused("is not a key of format 1", key, _known(key, [*table.known]))
+        case "union_tag_not_found":
+            return place.lacks(context["discriminator"].strip("'"))
+        case "union_tag_invalid":
+            return _choice(place, context["tag"], context["expected_tags"], "do")
+        case "string_pattern_mismatch" if context["pattern"] == r"\S":
+            return place.refused("is required")
+    same = [one for one in errors if top.walk(one["loc"]).path == place.path]
+    for one in same:
+        if one["type"] == "literal_error" and isinstance(said, str):
+            return _choice(place, said, one["ctx"]["expected"])
+    why, *others = dict.fromkeys(_why(one, place) for one in same)
+    why += "".join(f", or {other.removeprefix('must ').removeprefix('be ')}" for other in others)
+    # A text in place of a table may hold a secret, too.
+    is_hidden = place.kind is SecretStr or (isinstance(said, str) and _tables(place.kind))
+    return place.refused(why if is_hidden else f"{why}, not {_spelled(said)}")
+
+
+def _choice(place: _Place, word: str, expected: str, key: str = "") -> Refused:
+    choices = re.findall("'([^']*)'", expected)
+    return place.refused(f'cannot be "{word}"', key, _known(word, choices))
+
+
+def _known(word: str, known: Sequence[str]) -> str:
+    return suggestion(word, known) or f"Known: {', '.join(known)}."
+
+
+def _why(error: ErrorDetails, place: _Place) -> str:
+    kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
+    header = ".".join(part for part in loc if isinstance(part, str))
+    if kind == "tuple_type" and _tables(place.kind):
+        return f"must be tables: [[{header}]]"
+    if kind in ("model_type", "dataclass_type") and len(loc) == 1:
+        return f"must be a table: [{header}]"
+    if context.get("ge") == 0:
+        return "must not be negative"
+    if context.get("le") == 1:
+        return "is a chance from 0 to 1"
+    known = _WHY.get(kind.removesuffix("_type").removesuffix("_parsing"), "has a wrong value")
+    return known.format(**context)
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return "a table" if isinstance(value, Mapping) else str(value)
