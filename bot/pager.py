@@ -95,7 +95,7 @@ class Pager:
 
     def __init__(self, pages: Pages, url: str, again: float = 5.0) -> None:
         self.pages, self.again = pages, again
-        self._url = url
+        self._url, self._taken = url, ""
         self.loop = Loop("slack-pager", self.send_due)
 
     def send_due(self) -> float | None:
@@ -107,8 +107,9 @@ class Pager:
             wait = due - wall.now()
             if wait > 0:
                 return wait
-            trouble = self._post(body)
+            trouble = "" if key == self._taken else self._post(body)
             if not trouble:
+                self._taken = key  # if this cannot be written down now, it is not called again
                 self.pages.sent(key)
             elif tries + 1 >= TRIES:
                 log.error("the pager was not reached for %s in %d tries: %s", key, TRIES, trouble)

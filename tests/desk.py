@@ -11,7 +11,7 @@ import pytest
 from engine.clock import VirtualClock
 from engine.commands import verbs
 from engine.commands.service import Service
-from engine.commands.verbs import Said
+from engine.commands.verbs import VerbResult
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language.grammar import Ask
@@ -93,7 +93,9 @@ class Desk:
         request = grammar.parse(text)
         return self.service.submit(request, by=by or self.by, scheduled=not begun).run.id
 
-    def say(self, text: str, by: str = "", approvers: frozenset[str] | None = DECIDERS) -> Said:
+    def say(
+        self, text: str, by: str = "", approvers: frozenset[str] | None = DECIDERS
+    ) -> VerbResult:
         self._tick()
         command = grammar.parse(text)
         assert isinstance(command, Ask)

@@ -14,7 +14,7 @@ from bot.slack.inbox.listeners import Listeners
 from bot.slack.messages.publisher import Publisher
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables
-from bot.slack.outbox.sender import Outbox
+from bot.slack.outbox.sender import Sender
 from bot.slack.setup import checks
 from bot.slack.web_api.client import SlackApi, web_client
 from bot.slack.web_api.reply_urls import ReplyUrls
@@ -52,7 +52,7 @@ class SlackSide:
         client = web_client(bot_token, url)
         self.tables = Tables(store)
         callbacks = (self._posted, service.note, slack.command)
-        self.outbox = Outbox(self.tables, SlackApi(client), urls, wall, rhythm, *callbacks)
+        self.outbox = Sender(self.tables, SlackApi(client), urls, wall, rhythm, *callbacks)
         self.publisher = Publisher(
             self.tables, service, settings, clock, wall, rhythm, self._published
         )

@@ -19,7 +19,7 @@ LOCAL = Reviewer(fit=True, trusted=True)
 
 
 @dataclass(frozen=True)
-class Said:
+class VerbResult:
     """Sentence with the result of a verb. ``accepted``: not a decision that changed nothing."""
 
     sentence: str
@@ -33,7 +33,7 @@ def carry_out_verb(
     by: str,
     approvers: frozenset[str] | None,
     reviewer: Reviewer = LOCAL,
-) -> Said:
+) -> VerbResult:
     """Carry out a verb that changes something. ``approvers`` as in ``Service.decide``;
     ``reviewer``: what is known of ``by`` for a review.
 
@@ -51,19 +51,19 @@ def carry_out_verb(
         "go-on": steer.go_on,
     }
     if command.verb in simple:
-        return Said(simple[command.verb](*words, by=by))
+        return VerbResult(simple[command.verb](*words, by=by))
     match command.verb:
         case "abort":
-            return Said(_abort(steer, words, by))
+            return VerbResult(_abort(steer, words, by))
         case "retry":
-            return Said(steer.retry(words[0], words[1:], by=by))
+            return VerbResult(steer.retry(words[0], words[1:], by=by))
         case "skip":
-            return Said(steer.skip(words[0], words[1:], by=by))
+            return VerbResult(steer.skip(words[0], words[1:], by=by))
         case "approve" | "deny" | "withdraw":
             return _decide(service, steer, command, by, approvers)
         case "reviewed":
             note = " ".join(words[1:])
-            return Said(steer.reviewed(words[0], note, by=by, who=reviewer))
+            return VerbResult(steer.reviewed(words[0], note, by=by, who=reviewer))
     raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
 
 
@@ -85,7 +85,7 @@ def _decide(
     command: Ask,
     by: str,
     approvers: frozenset[str] | None,
-) -> Said:
+) -> VerbResult:
     number = grammar.approval_number(command.words[0])
     rest = command.words[1:]
     if queries.approval(service.store, number) is None:
@@ -98,8 +98,8 @@ def _decide(
     else:
         made = steer.withdraw(number, by=by, approvers=approvers, reason=" ".join(rest))
     if made.accepted:
-        return Said(_accepted(made))
-    return Said(f"Nothing changed on A{number}: {approvals.ANSWERS[made.code]}.", False)
+        return VerbResult(_accepted(made))
+    return VerbResult(f"Nothing changed on A{number}: {approvals.ANSWERS[made.code]}.", False)
 
 
 def _accepted(made: Decision) -> str:

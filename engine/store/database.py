@@ -87,13 +87,17 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Database]:
-        """Several reads that see one moment; inside a transaction, that transaction's."""
+        """Several reads that see one moment; inside a transaction, that transaction's. Raises
+        ``TypeError`` for a write, which would be lost."""
         if self.raw.conn.in_transaction:
             yield self
             return
         self.execute("BEGIN")
+        before = self.raw.conn.total_changes
         try:
             yield self
+            if self.raw.conn.total_changes != before:
+                raise TypeError("a snapshot only reads; write in a transaction")
         finally:
             self.raw.conn.rollback()
 

@@ -218,7 +218,7 @@ class PortAnswer(ScriptAnswer):
     vms: tuple[PortVm, ...]
 
 
-class Rights(ScriptAnswer):
+class RightsAnswer(ScriptAnswer):
     """``Test-VmfRights``."""
 
     readable: bool

@@ -115,7 +115,7 @@ class WirePort:
     def rights(self, host: str) -> str | None:
         """See ``VmmPort``."""
         data = self._host_asks(host, "Test-VmfRights", {}, QUICK)
-        said = answers.read(answers.Rights, data, f"Test-VmfRights on {host}")
+        said = answers.read(answers.RightsAnswer, data, f"Test-VmfRights on {host}")
         if said.readable and said.writable:
             return None
         return said.why or f"The extended ACLs of {host} cannot be read and written"

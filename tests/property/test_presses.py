@@ -83,7 +83,7 @@ class Board(Card):
         subject = buttons.RUN
         if press.verb in ("retry", "skip"):
             subject = next(iter(by_cause(failed(record), record)), "0123abcd")
-        bare = buttons.Control(press.verb, 1, subject)
+        bare = buttons.RunButton(press.verb, 1, subject)
         moves = controls.aimed(bare, record)
         value = f"{press.verb}.1.{subject}.{buttons.version(bare, record.run, moves)}"
         if press.old:

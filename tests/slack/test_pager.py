@@ -311,6 +311,23 @@ def test_the_same_cause_is_told_once(alone, peer):
     assert peer.calls == 1
 
 
+def test_where_the_row_cannot_be_written_the_pager_is_not_called_each_second(alone, peer, caplog):
+    _, pages, pager = alone
+    put(pages, PAGE)
+    db = pages.store.database()
+    db.execute("PRAGMA query_only = 1")
+
+    for _ in range(3):
+        pager.loop.run_once()
+    db.execute("PRAGMA query_only = 0")
+    pager.loop.run_once()
+
+    assert peer.calls == 1
+    assert pages.next_due() is None
+    assert pager.loop.bugs == 0, "a database that takes nothing for now is no bug"
+    assert "slack-pager waits" in caplog.text
+
+
 def test_a_kill_between_the_call_and_its_row_tells_it_again_under_the_same_key(alone, peer):
     _, pages, pager = alone
     put(pages, PAGE)

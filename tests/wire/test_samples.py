@@ -23,8 +23,8 @@ SHAPES = {
     "vmm.started_cold": answers.Started,
     "host.state": answers.StateAnswer,
     "host.network": answers.PortAnswer,
-    "host.rights": answers.Rights,
-    "host.rights_missing": answers.Rights,
+    "host.rights": answers.RightsAnswer,
+    "host.rights_missing": answers.RightsAnswer,
 }
 ERRORS = {
     "vmm.agent_lost": VmmUnavailable,

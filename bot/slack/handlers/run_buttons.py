@@ -10,7 +10,7 @@ from bot.slack.handlers.verbs import Verbs
 from bot.slack.inbox.rows import Inbound
 from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block
-from bot.slack.kit.buttons import DETAILS, FORM, RUN, Control
+from bot.slack.kit.buttons import DETAILS, FORM, RUN, RunButton
 from bot.slack.messages import controls
 from bot.slack.modals import abort
 from bot.slack.modals.fields import FormPlace
@@ -21,7 +21,7 @@ from engine.model import MoveRecord, RunRecord
 from engine.store import queries
 
 
-def read(row: Inbound) -> Control | None:
+def read(row: Inbound) -> RunButton | None:
     """Button that was clicked; ``None`` for any other button."""
     return buttons.read(str(row.body.get("action")), str(row.body.get("value")))
 
@@ -32,7 +32,7 @@ class RunButtons:
     def __init__(self, verbs: Verbs) -> None:
         self.verbs, self.store = verbs, verbs.store
 
-    def answer(self, row: Inbound, control: Control, approvers: Approvers) -> ClickReply:
+    def answer(self, row: Inbound, control: RunButton, approvers: Approvers) -> ClickReply:
         """Answer to the person who clicked, or the form that opens. Raises ``Refused``."""
         record = queries.record(self.store, control.run)
         if record is None:
@@ -46,7 +46,7 @@ class RunButtons:
         ask = Ask(control.verb, _words(control, moves))
         return ClickReply(self.verbs.answer(row, ask, approvers))
 
-    def _refuse_stale(self, control: Control, record: RunRecord, moves: list[MoveRecord]) -> None:
+    def _refuse_stale(self, control: RunButton, record: RunRecord, moves: list[MoveRecord]) -> None:
         """Refuse a button that has nothing to do any more, or is about something else than it
         showed."""
         run = record.run
@@ -64,16 +64,16 @@ class RunButtons:
                 hint="Read the message as it is now, and click again if it is still meant.",
             )
 
-    def _form(self, row: Inbound, control: Control, record: RunRecord) -> Block:
+    def _form(self, row: Inbound, control: RunButton, record: RunRecord) -> Block:
         place = FormPlace(
-            Control(control.verb, control.run, RUN, control.version).value,
+            RunButton(control.verb, control.run, RUN, control.version).value,
             row.channel,
             str(row.body.get("thread_ts") or ""),
         )
         return abort.abort_form(record, place)
 
 
-def _words(control: Control, moves: list[MoveRecord]) -> tuple[str, ...]:
+def _words(control: RunButton, moves: list[MoveRecord]) -> tuple[str, ...]:
     """The typed verb's words; VMs by their ids, out of the rows. Where there is none any more the
     state of the run is what the verb refuses."""
     ids = [f"id:{entry.move.vm_id}" for entry in moves]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bot.slack.handlers import answers, looks
 from bot.slack.inbox.rows import Inbound, spelled
 from bot.slack.messages import snapshot
-from bot.slack.messages.snapshot import Sight, people_in, report_lines, see
+from bot.slack.messages.snapshot import RunSnapshot, people_in, report_lines, take_snapshot
 from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.people.approvers import Approvers
 from engine.clock import Clock
@@ -59,8 +59,8 @@ class Verbs:
 
     # --- looking ----------------------------------------------------------------------------
 
-    def _see(self, run: int) -> Sight:
-        seen = see(self.store, self.settings, run, self.clock.now())
+    def _see(self, run: int) -> RunSnapshot:
+        seen = take_snapshot(self.store, self.settings, run, self.clock.now())
         assert seen is not None
         return snapshot.with_deadline(seen, self.watched_runs.needed_by(run), self.clock.now())
 

@@ -20,7 +20,7 @@ from bot.slack.handlers.threads import Threads
 from bot.slack.handlers.verbs import CHANGING, JUDGED, REVIEWED, Verbs, people_of
 from bot.slack.inbox.rows import COMMAND, MENTION, SHORTCUT, Inbound, address_of, spelled
 from bot.slack.kit import buttons, refusals
-from bot.slack.kit.buttons import AGAIN, Control
+from bot.slack.kit.buttons import AGAIN, RunButton
 from bot.slack.kit.loop import Loop
 from bot.slack.messages.links import Links
 from bot.slack.outbox.rows import Tables
@@ -309,7 +309,7 @@ class Worker:
 
     # --- clicks -----------------------------------------------------------------------------
 
-    def _press(self, taken: Taken, control: Control) -> Outcome:
+    def _press(self, taken: Taken, control: RunButton) -> Outcome:
         """Carry out a click on a button that acts on a run: a person who may type its verb may
         click it."""
         row, ask = taken.row, Ask(control.verb, (control.label,))

@@ -144,7 +144,7 @@ class Listeners:
         return {}
 
     def _mistake(
-        self, kind: str, said: fields.Said, place: fields.FormPlace
+        self, kind: str, said: fields.FormInput, place: fields.FormPlace
     ) -> tuple[str, str] | None:
         """The field of a form that is wrong, and what about it; ``None`` for a good form.
 
@@ -227,7 +227,7 @@ def _text(part: Payload, name: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _filled_in(kind: str, place: fields.FormPlace, said: fields.Said) -> Payload:
+def _filled_in(kind: str, place: fields.FormPlace, said: fields.FormInput) -> Payload:
     """Body of a row for a form that a person filled in."""
     return {
         "action": f"{kind}{buttons.SAID}",

@@ -59,7 +59,7 @@ ANYTIME = frozenset({DETAILS, "pause", "stop"})
 
 
 @dataclass(frozen=True)
-class Control:
+class RunButton:
     """Meaning of one button: a verb, the run, the subject in it, and the version that was shown."""
 
     verb: str
@@ -83,7 +83,7 @@ class Control:
         return f"{self.verb} {self.label} (button)"
 
 
-def read(action: str, value: str) -> Control | None:
+def read(action: str, value: str) -> RunButton | None:
     """Button that was clicked; ``None`` for a button that is not one of these."""
     if action != MORE and not action.startswith(PREFIX):
         return None
@@ -94,10 +94,10 @@ def read(action: str, value: str) -> Control | None:
     if action not in (MORE, f"{PREFIX}{verb}"):
         return None
     number = run.isascii() and run.isdigit() and len(run) <= 15
-    return Control(verb, int(run), subject, version) if number else None
+    return RunButton(verb, int(run), subject, version) if number else None
 
 
-def version(control: Control, run: Run, moves: Sequence[MoveRecord]) -> str:
+def version(control: RunButton, run: Run, moves: Sequence[MoveRecord]) -> str:
     """The short word that changes with what a click would be about."""
     whole = run.resumed if control.subject in (RUN, FORM) else None
     told = [_told(entry.move) for entry in moves]
@@ -110,7 +110,7 @@ def _told(move: Move) -> tuple[object, ...]:
     return move.id, str(move.state), move.retried, move.settled, move.cleared
 
 
-def is_stale(control: Control, run: Run, moves: Sequence[MoveRecord]) -> bool:
+def is_stale(control: RunButton, run: Run, moves: Sequence[MoveRecord]) -> bool:
     """Tell whether the subject of the button has changed since it was shown."""
     return control.verb not in ANYTIME and control.version != version(control, run, moves)
 

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from engine.errors import StoreBusy, StoreUnwritable
+
 log = logging.getLogger(__name__)
 
 AFTER_A_BUG = 1.0
@@ -15,8 +17,9 @@ class Loop:
     """Thread that calls ``step`` at every knock and after the seconds that its last call asked
     for.
 
-    ``step`` returns those seconds (``None``: only at the next knock). What it raises is a bug: it
-    is logged and counted in ``bugs``, and the loop goes on.
+    ``step`` returns those seconds (``None``: only at the next knock). A database that takes nothing
+    for now is waited for. What else it raises is a bug: it is logged and counted in ``bugs``, and
+    the loop goes on.
     """
 
     def __init__(self, name: str, step: Callable[[], float | None]) -> None:
@@ -51,6 +54,9 @@ class Loop:
         self._knocked.clear()
         try:
             return self._step()
+        except (StoreBusy, StoreUnwritable) as closed:
+            log.warning("%s waits: %s", self._thread.name, closed)
+            return AFTER_A_BUG
         except Exception:
             self.bug("a step")
             return AFTER_A_BUG

@@ -20,7 +20,7 @@ from bot.slack.kit.blocks import (
     fit,
     fit_blocks,
 )
-from bot.slack.kit.buttons import DETAILS, FORM, MORE, PREFIX, RUN, Control, version
+from bot.slack.kit.buttons import DETAILS, FORM, MORE, PREFIX, RUN, RunButton, version
 from bot.slack.kit.phrases import Rendered, count
 from bot.slack.messages.failures import by_cause
 from bot.slack.modals.fields import plain
@@ -44,7 +44,7 @@ GO_BACK = "Go back"
 # --- what a button is about -----------------------------------------------------------------
 
 
-def aimed(control: Control, record: RunRecord) -> list[MoveRecord]:
+def aimed(control: RunButton, record: RunRecord) -> list[MoveRecord]:
     """The VMs that a click on it would be about now; none: it has nothing to do any more."""
     if control.subject in (RUN, FORM):
         return _left(record) if control.verb == "retry" else []
@@ -215,8 +215,8 @@ def _called(group: Sequence[Stuck]) -> str:
 
 def _control(
     record: RunRecord, verb: str, subject: str = RUN, moves: Sequence[MoveRecord] = ()
-) -> Control:
-    bare = Control(verb, record.run.id, subject)
+) -> RunButton:
+    bare = RunButton(verb, record.run.id, subject)
     return replace(bare, version=version(bare, record.run, moves))
 
 

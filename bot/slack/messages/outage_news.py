@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bot.slack.kit.message_kinds import AWAY, Key
 from bot.slack.kit.phrases import Post
 from bot.slack.messages.board import away_view
-from bot.slack.messages.snapshot import see
+from bot.slack.messages.snapshot import take_snapshot
 from bot.slack.outbox.outage import Outages
 from bot.slack.outbox.rows import Tables, outbound
 from engine.clock import Clock
@@ -48,7 +48,7 @@ class OutageNews:
             if run not in changed:
                 continue
             try:
-                seen = see(store, self.settings, run, self.clock.now())
+                seen = take_snapshot(store, self.settings, run, self.clock.now())
             except Exception:
                 self.bug(f"R{run}")
                 continue  # what became of the others is said

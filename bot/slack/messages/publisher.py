@@ -23,7 +23,7 @@ from bot.slack.messages import expired_buttons, snapshot
 from bot.slack.messages.copies import Copies
 from bot.slack.messages.outage_news import OutageNews
 from bot.slack.messages.run_messages import RunMessages, Sources
-from bot.slack.messages.snapshot import Sight, see
+from bot.slack.messages.snapshot import RunSnapshot, take_snapshot
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables, outbound
 from bot.slack.outbox.watched_runs import Watched
@@ -120,7 +120,7 @@ class Publisher:
             return True
 
     def _publish(self, watched: Watched) -> bool:
-        seen = see(self.store, self.settings, watched.run, self.clock.now())
+        seen = take_snapshot(self.store, self.settings, watched.run, self.clock.now())
         if seen is None:
             return False
         run = seen.record.run
@@ -154,14 +154,14 @@ class Publisher:
             return self._publish(watched)
         return any([*changed, *paged])
 
-    def _by_when(self, seen: Sight) -> Sight:
+    def _by_when(self, seen: RunSnapshot) -> RunSnapshot:
         """Snapshot of the run as all of its messages show it, with one time by which an approval is
         needed."""
         run = seen.record.run.id
         said = self.tables.runs.needed_by(run)
         shown = snapshot.with_deadline(seen, said, self.clock.now())
         if shown.board.needed_by != said:
-            self.tables.runs.say_needed_by(run, shown.board.needed_by)
+            self.tables.runs.set_needed_by(run, shown.board.needed_by)
         return shown
 
     def _given_up(self, watched: Watched) -> Watched:
@@ -176,7 +176,7 @@ class Publisher:
         self.tables.runs.unposted(watched.run, error)
         return replace(watched, error=error)
 
-    def _elsewhere(self, watched: Watched, seen: Sight) -> Watched:
+    def _elsewhere(self, watched: Watched, seen: RunSnapshot) -> Watched:
         """Move the reports about a run whose channel is gone to the fall-back channel, else to its
         owner."""
         owner = slack_id(seen.record.run.contact)
@@ -199,7 +199,7 @@ class Publisher:
         self.service.note(watched.run, moved_elsewhere(seen.record.run, watched, place))
         return here
 
-    def _of(self, seen: Sight, watched: Watched) -> RunMessages:
+    def _of(self, seen: RunSnapshot, watched: Watched) -> RunMessages:
         about = (self.sources, self.settings.slack, seen, watched)
         return RunMessages(*about, self.approvers, self.clock.now())
 
@@ -208,7 +208,7 @@ class Publisher:
             return False  # it may be on its way: said once, in the words of that moment
         return self.tables.put(db, outbound(post, watched.channel, watched.run))
 
-    def _publish_rejected(self, watched: Watched, seen: Sight) -> bool:
+    def _publish_rejected(self, watched: Watched, seen: RunSnapshot) -> bool:
         """Tell the requester, where they asked, that the run was rejected: nothing can be posted
         there. A board whose answer was lost may be posted all the same, and then says so, too."""
         run = seen.record.run

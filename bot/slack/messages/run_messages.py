@@ -25,7 +25,7 @@ from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.copies import Copies
 from bot.slack.messages.failures import by_cause, failure_view
 from bot.slack.messages.report import report_view
-from bot.slack.messages.snapshot import Decided, Sight, decided, people_in, report_lines
+from bot.slack.messages.snapshot import Decided, RunSnapshot, decided, people_in, report_lines
 from bot.slack.outbox.rows import Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.people.approvers import Approvers
@@ -56,7 +56,7 @@ class RunMessages:
 
     sources: Sources
     slack: SlackSettings
-    seen: Sight
+    seen: RunSnapshot
     watched: Watched
     approvers: Approvers
     now: float

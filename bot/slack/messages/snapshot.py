@@ -14,7 +14,7 @@ from engine.views.board import Board, board
 
 
 @dataclass(frozen=True)
-class Sight:
+class RunSnapshot:
     """Snapshot of one run at one moment. ``estimate``: by when an approval is needed, as the engine
     reckons now, whatever the board says."""
 
@@ -24,14 +24,14 @@ class Sight:
     estimate: float | None = None
 
 
-def see(store: Store, settings: Settings, run: int, now: float) -> Sight | None:
+def take_snapshot(store: Store, settings: Settings, run: int, now: float) -> RunSnapshot | None:
     """The run with its last observation and its board; ``None`` where there is no such run."""
     record = queries.record(store, run)
     if record is None:
         return None
     fleet = queries.fleet(store, record.run.vmm)
     shown = board(record, fleet, now, settings.engine.mb_per_s)
-    return Sight(record, fleet, shown, shown.needed_by)
+    return RunSnapshot(record, fleet, shown, shown.needed_by)
 
 
 def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
@@ -84,7 +84,7 @@ def moment(said: float | None, estimate: float | None, now: float) -> float | No
     return said if abs(estimate - said) < STEP else estimate
 
 
-def with_deadline(seen: Sight, said: float | None, now: float) -> Sight:
+def with_deadline(seen: RunSnapshot, said: float | None, now: float) -> RunSnapshot:
     """The run with the moment that is said. Its ``estimate`` stays the engine's."""
     board = replace(seen.board, needed_by=moment(said, seen.estimate, now))
     return replace(seen, board=board)

@@ -13,8 +13,8 @@ from bot.slack.modals.fields import (
     OPTIONS,
     REASON,
     VMS,
+    FormInput,
     FormPlace,
-    Said,
     field,
     metadata,
     plain,
@@ -107,7 +107,7 @@ def offered(names: Sequence[str], typed: str) -> list[Block]:
     return [_option(*one) for one in found[:OPTIONS]]
 
 
-def read(values: object) -> Said:
+def read(values: object) -> FormInput:
     """Input of a form, out of the state of a view."""
     why, label = (state_of(values, name).get("value") for name in (REASON, LABEL))
     chosen = state_of(values, VMS).get("selected_options")
@@ -116,7 +116,7 @@ def read(values: object) -> Said:
         for one in (chosen if isinstance(chosen, list) else [])
         if isinstance(one, Mapping)
     ]
-    return Said(
+    return FormInput(
         why.strip() if isinstance(why, str) else "",
         tuple(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 6),
         label.strip() if isinstance(label, str) else "",
@@ -124,7 +124,7 @@ def read(values: object) -> Said:
 
 
 def mistake(
-    kind: str, said: Said, digest: str, asked: Approval | None, run: Run | None
+    kind: str, said: FormInput, digest: str, asked: Approval | None, run: Run | None
 ) -> tuple[str, str] | None:
     """The field that is wrong and what about it; ``None`` where it can be carried out."""
     spot = VMS if kind == CHOOSE else REASON

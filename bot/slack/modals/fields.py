@@ -24,7 +24,7 @@ class FormPlace:
 
 
 @dataclass(frozen=True)
-class Said:
+class FormInput:
     """Input of a form: a reason, VMs of the card by their number on it, and the label that was to
     be typed."""
 

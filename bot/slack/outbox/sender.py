@@ -62,7 +62,7 @@ UNREACHABLE = frozenset(
 )
 
 
-class Outbox:
+class Sender:
     """Sender of what stands in the outbox. ``after`` is called with the run when a message of a run
     was posted or given up, and with ``None`` when Slack answers again. ``note`` writes about a run
     into the audit; ``command`` is how commands begin."""

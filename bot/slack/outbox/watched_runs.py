@@ -72,7 +72,7 @@ class WatchedRuns:
         rows = self.store.query("SELECT needed_by FROM slack_runs WHERE run = ?", [run])
         return next((row["needed_by"] for row in rows), None)
 
-    def say_needed_by(self, run: int, at: float | None) -> None:
+    def set_needed_by(self, run: int, at: float | None) -> None:
         """Set the time by which an approval is needed, as the messages say from now on."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET needed_by = ? WHERE run = ?", [at, run])

@@ -140,6 +140,12 @@ def test_a_row_that_is_only_a_key_is_put_once(store):
     assert store.query("SELECT name FROM known") == [{"name": "hv01"}]
 
 
+def test_a_write_in_a_snapshot_is_refused_and_not_lost_in_silence(store):
+    with pytest.raises(TypeError, match="only reads"), store.database().snapshot() as db:
+        db.execute("INSERT INTO fleets (vmm, at, body) VALUES ('vmm01', 1.0, '')")
+    assert store.query("SELECT vmm FROM fleets") == []
+
+
 def test_a_change_of_a_row_that_is_not_there_is_refused(store):
     with pytest.raises(StoreConflict, match="no row 7 in runs"), store.transaction() as db:
         db.update("runs", 7, {"state": "active"})

@@ -629,6 +629,18 @@ def test_the_audit_of_a_database_from_before_there_were_causes_is_whole_and_goes
         assert [e.cause for e in events.since(store)] == [None, "inbox:17"]
 
 
+def test_an_audit_is_verified_to_its_end_however_few_events_are_read_at_once(store, monkeypatch):
+    monkeypatch.setattr(events, "AT_ONCE", 2)
+    filled(store)
+    assert events.verify(store) == 5
+
+    with store.transaction() as db:
+        db.execute("UPDATE events SET text = 'nothing happened' WHERE seq = 5")
+    with pytest.raises(events.AuditBroken) as broken:
+        events.verify(store)
+    assert broken.value.seq == 5
+
+
 @pytest.mark.parametrize("what", sorted(TAMPERED))
 def test_a_row_that_was_tampered_with_is_named(what, store):
     filled(store)

@@ -21,7 +21,7 @@ from bot.slack.inbox import mentions
 from bot.slack.inbox.listeners import Listeners
 from bot.slack.inbox.rows import Confirmation, ConfirmationKind, Inbound
 from bot.slack.kit import refusals
-from bot.slack.kit.buttons import ABORT, RUN, Control
+from bot.slack.kit.buttons import ABORT, RUN, RunButton
 from bot.slack.modals.fields import FormPlace, metadata
 from bot.slack.outbox.rows import Tables
 from bot.slack.people.approvers import Approvers
@@ -179,7 +179,7 @@ def bodies(kind: str) -> dict[str, object]:
 
 def abort_form(where: str) -> dict[str, object]:
     """A form that was filled in, which came from this thread."""
-    place = FormPlace(Control(ABORT, 1, RUN, "0" * 8).value, "C1", where)
+    place = FormPlace(RunButton(ABORT, 1, RUN, "0" * 8).value, "C1", where)
     return {"id": "V1", "callback_id": ABORT, "private_metadata": metadata(place)}
 
 

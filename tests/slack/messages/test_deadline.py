@@ -7,7 +7,7 @@ import re
 from itertools import pairwise
 
 from bot.slack.messages.board import STEP, coarse_time
-from bot.slack.messages.snapshot import moment, see
+from bot.slack.messages.snapshot import moment, take_snapshot
 from engine.sim.fleet_file import parse
 from tests.patient import patient_slack
 from tests.slack.messages.test_reminders import LONG, looked_at
@@ -22,7 +22,7 @@ def moments(text):
 
 
 def estimate(night):
-    seen = see(night.store, night.settings, 1, night.clock.now())
+    seen = take_snapshot(night.store, night.settings, 1, night.clock.now())
     return seen.board.needed_by
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bot.slack.kit.buttons import BREAK, WITHDRAW
 from bot.slack.kit.message_kinds import SECOND
-from bot.slack.messages.snapshot import see
+from bot.slack.messages.snapshot import take_snapshot
 from bot.slack.outbox.rows import Outbound
 from engine.model import RunState
 from engine.store import queries
@@ -45,7 +45,7 @@ def split(make_night):
 
 
 def near(night, seconds_before):
-    seen = see(night.store, night.settings, 1, night.clock.now())
+    seen = take_snapshot(night.store, night.settings, 1, night.clock.now())
     return seen.estimate - night.clock.now() <= seconds_before
 
 

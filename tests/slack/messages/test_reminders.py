@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.messages.snapshot import see
+from bot.slack.messages.snapshot import take_snapshot
 from bot.slack.outbox.rows import Outbound
 from engine.store import queries
 
@@ -48,7 +48,7 @@ def at(night, seconds_before):
     """Step until the yes is needed in less than this."""
 
     def near():
-        seen = see(night.store, night.settings, 1, night.clock.now())
+        seen = take_snapshot(night.store, night.settings, 1, night.clock.now())
         return seen.board.needed_by - night.clock.now() <= seconds_before
 
     night.step(until=near, most=20_000)
@@ -206,7 +206,7 @@ def test_a_reminder_that_is_on_its_way_is_not_said_in_other_words(long_night):
         night.side.tables.put(db, first)
 
     def near():
-        seen = see(night.store, night.settings, 1, night.clock.now())
+        seen = take_snapshot(night.store, night.settings, 1, night.clock.now())
         return seen.board.needed_by - night.clock.now() <= 890
 
     night.step(until=near, most=20_000)
