@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.slack.handlers import decisions, order
-from bot.slack.handlers.verbs import CHANGING, FOR_STARTERS, JUDGED, REVIEWED
-from bot.slack.inbox.rows import COMMAND, Inbound
+from bot.slack.handlers.intents import Intent, Start
+from bot.slack.handlers.verbs import CHANGING, FOR_STARTERS, JUDGED
+from bot.slack.inbox.rows import Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
@@ -21,7 +21,6 @@ from bot.slack.people.mentions import calls, mentions
 from bot.slack.people.roster import STRANGERS, Roster, Sure
 from bot.slack.people.rows import Lookup, kind_of
 from engine.language.grammar import Ask, Command
-from engine.model import Request
 from engine.settings import SlackSettings
 
 
@@ -42,19 +41,14 @@ class Permits:
             names += [row.channel] if kind_of(row.channel) == "place" else []
         return names
 
-    def missing(self, row: Inbound) -> list[Lookup]:
-        """Answers that Slack has to give before this row is carried out."""
-        command = order.says(row)
-        if command is None:
-            clicked = decisions.read(row) if row.kind != COMMAND else None
-            if clicked is None:
-                return []
-            return self.roster.missing([], slack_id(row.by), clicked.breaks)
-        names = self.lookups_for(row, command)
-        if isinstance(command, Request):
+    def missing(self, intent: Intent) -> list[Lookup]:
+        """Answers that Slack has to give before this is carried out."""
+        command = intent.command
+        names = self.lookups_for(intent.row, command) if command is not None else []
+        if isinstance(intent, Start):
             return self.roster.missing([*names, *self.roster.groups], None)
-        judged = slack_id(row.by) if command.verb in JUDGED else None
-        return self.roster.missing(names, judged, command.verb == REVIEWED)
+        judged = slack_id(intent.row.by) if intent.is_judged else None
+        return self.roster.missing(names, judged, intent.is_for_outsiders)
 
     def why_not(self, row: Inbound, command: Command) -> str:
         """Reason why this person may not say this here, or nothing. Help is for everybody."""

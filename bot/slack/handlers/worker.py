@@ -12,27 +12,38 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.slack.handlers import answers, confirm, decisions, order, run_buttons
-from bot.slack.handlers.confirm import Confirmer, Outcome, Taken
-from bot.slack.handlers.order import Subject
+from bot.slack.handlers import answers, confirm
+from bot.slack.handlers.confirm import Confirmer, Outcome
+from bot.slack.handlers.decisions import DecisionClick, Decisions
+from bot.slack.handlers.intents import (
+    Answer,
+    Change,
+    Decide,
+    Intent,
+    Intents,
+    Look,
+    Press,
+    Start,
+    Subject,
+    Unknown,
+)
 from bot.slack.handlers.permits import Permits
-from bot.slack.handlers.threads import Threads
-from bot.slack.handlers.verbs import CHANGING, JUDGED, REVIEWED, Verbs, people_of
-from bot.slack.inbox.rows import COMMAND, MENTION, SHORTCUT, Inbound, address_of, spelled
+from bot.slack.handlers.run_buttons import RunButtons
+from bot.slack.handlers.verbs import Verbs, people_of
+from bot.slack.inbox.rows import COMMAND, Inbound, address_of, spelled
 from bot.slack.kit import buttons, refusals
-from bot.slack.kit.buttons import AGAIN, RunButton
 from bot.slack.kit.loop import Loop
 from bot.slack.messages.links import Links
 from bot.slack.outbox.rows import Tables
+from bot.slack.people.approvers import Approvers
 from bot.slack.people.ids import slack_id
 from bot.slack.people.mentions import named
 from bot.slack.people.roster import Roster, Sure
 from engine.clock import Clock, SystemClock
 from engine.commands.service import Service
 from engine.errors import Refused, StoreBusy, StoreUnwritable
-from engine.language import grammar
-from engine.language.grammar import Ask, Command
-from engine.model import Request, Run, RunState
+from engine.language.grammar import Ask
+from engine.model import Run, RunState
 from engine.settings import Settings
 from engine.store import events, queries
 
@@ -67,11 +78,11 @@ class Worker:
         self.roster = Roster(tables.store, settings.slack, self.wall)
         self.permits = Permits(settings.slack, self.roster)
         self.verbs = Verbs(service, settings, clock)
-        self.decisions = decisions.Decisions(service, settings.slack)
-        self.run_buttons = run_buttons.RunButtons(self.verbs)
+        self.decisions = Decisions(service, settings.slack)
+        self.run_buttons = RunButtons(self.verbs)
         self.links = Links(tables, self.roster.lookups)
-        self.threads = Threads(self.store, tables, self.links)
         self.confirmer = Confirmer(service, settings.slack, self.links, self.wall)
+        self.intents = Intents(self.store, tables, self.links, self.confirmer)
         self.done = done
         self._asked: dict[int, float] = {}
         self.loop = Loop("slack-worker", self.work_off)
@@ -82,11 +93,11 @@ class Worker:
         begun, row = self.wall.monotonic(), self.tables.inbox.next_inbound()
         while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
             try:
-                subjects, waits = self._order_of(row, held)
-                if waits:
-                    held |= subjects
+                intent = self._read(row)
+                if intent is not None and self._waits(intent, held):
+                    held |= intent.subjects
                 else:
-                    self.done(self._carry_out(row))
+                    self.done(self._carry_out(row, intent))
                     self._asked.pop(row.id, None)
             except CLOSED_STORE as error:
                 log.warning("inbox %s waits for the database: %s", row.id, error)
@@ -97,19 +108,19 @@ class Worker:
         self._reject_unwatched()
         return None
 
-    def _order_of(self, row: Inbound, held: set[Subject]) -> tuple[frozenset[Subject], bool]:
-        """Subjects of the row, and whether it has to wait: for an earlier row, or for Slack."""
+    def _read(self, row: Inbound) -> Intent | None:
+        """Meaning of the row; ``None``: it cannot be read, which its person is told."""
         try:
-            meant = self._meant(row)
-            inner = row if isinstance(meant, Outcome) else meant.row
-            subjects = order.subjects(self.store, inner)
-            return subjects, bool(subjects & held) or self._waits_for_slack(row.id, meant)
+            return self.intents.read(row)
         except CLOSED_STORE:
             raise
         except Exception:
-            # Carrying it out fails in the same way, and says so to its person.
             log.exception("inbox %s cannot be read", row.id)
-            return frozenset(), False
+            return None
+
+    def _waits(self, intent: Intent, held: set[Subject]) -> bool:
+        """Tell whether an intent has to wait: for an earlier row, or for Slack."""
+        return bool(intent.subjects & held) or self._waits_for_slack(intent)
 
     def _reject_unwatched(self) -> None:
         """Reject runs of people in Slack that still wait for their board though nothing in the
@@ -120,13 +131,13 @@ class Worker:
             if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
-    def _waits_for_slack(self, inbox: int, meant: Taken | Outcome) -> bool:
-        """Tell whether Slack must be asked first who may do this. The row waits no longer than
+    def _waits_for_slack(self, intent: Intent) -> bool:
+        """Tell whether Slack must be asked first who may do this. A row waits no longer than
         ``patience``."""
-        missing = [] if isinstance(meant, Outcome) else self.permits.missing(meant.row)
+        missing = self.permits.missing(intent)
         if not missing:
             return False
-        now = self.wall.monotonic()
+        now, inbox = self.wall.monotonic(), intent.row.id
         if inbox not in self._asked:
             self.roster.ask_about(missing)  # first: if the database takes nothing, we ask again
             self._asked[inbox] = now + self.patience
@@ -134,27 +145,16 @@ class Worker:
             return True
         return self.roster.asking(missing) is Sure.ASKING and now < self._asked[inbox]
 
-    def _unsure(self, row: Inbound, what: str, breaks: bool = False) -> str:
-        """Reason why this person cannot decide now: Slack does not say who they are; kept in the
-        audit."""
-        sure, error = self.roster.sure_of(slack_id(row.by), breaks)
-        if sure is Sure.YES:
-            return ""
-        said = answers.unsure(error, row.by, self.roster.approvers())
-        self._keep_refused(row, what, Refused(said))
-        return said
-
-    def _carry_out(self, row: Inbound) -> int | None:
+    def _carry_out(self, row: Inbound, intent: Intent | None) -> int | None:
         if row.begun is None:
             self.tables.inbox.begin(row.id, self.clock.now())
         try:
-            outcome = self._outcome(row)
+            outcome = self._failed(row) if intent is None else self._outcome(intent)
         except CLOSED_STORE:
             raise  # the row simply waits
         except Exception:
             log.exception("inbox %s (%s) failed", row.id, row.kind)
-            said = refusals.failed_inside(row.id, self._spelled(row))
-            outcome = Outcome(said, done=False)
+            outcome = self._failed(row)
         try:
             self._close(row, outcome)
         except CLOSED_STORE:
@@ -184,105 +184,135 @@ class Worker:
                 self.tables.open_form(db, to, trigger, outcome.form)
             self.tables.inbox.finish(db, row.id, self.clock.now())
 
-    def _outcome(self, row: Inbound) -> Outcome:
-        """Carry out what the row says, or what it confirms."""
-        taken = self._meant(row)
-        if isinstance(taken, Outcome):
-            if taken.refused:
-                self._keep_refused(row, taken.refused, Refused(NOT_THEIRS))
-            return taken
-        outcome = self._repeated(taken.row) or self._taken_up(taken)
-        if taken.confirmation is None or not outcome.done or outcome.form is not None:
+    def _failed(self, row: Inbound) -> Outcome:
+        return Outcome(refusals.failed_inside(row.id, self._spelled(row)), done=False)
+
+    # --- gates, in their order ------------------------------------------------------------------
+
+    def _outcome(self, intent: Intent) -> Outcome:
+        """Go through the gates, and carry out what passes them; then close what was confirmed."""
+        outcome, confirmed = self._through(intent), intent.taken.confirmation
+        if confirmed is None or not outcome.done or outcome.form is not None:
             return outcome
         run = outcome.run
         reply = outcome.reply or (answers.started(run) if run else confirm.carried_out_now())
-        return replace(outcome, reply=reply, closed=taken.confirmation.done(run))
+        return replace(outcome, reply=reply, closed=confirmed.done(run))
 
-    def _taken_up(self, taken: Taken) -> Outcome:
-        return self._command(taken) if taken.row.kind == COMMAND else self._click(taken)
+    def _through(self, intent: Intent) -> Outcome:
+        try:
+            for gate in (self._known, self._repeated, self._late, self._permitted):
+                outcome = gate(intent)
+                if outcome is not None:
+                    return outcome
+            return self._do(intent)
+        except Refused as error:
+            return self._refused(intent, error)
 
-    def _repeated(self, row: Inbound) -> Outcome | None:
-        """Outcome of a row that was carried out before a kill, whatever its person may do by now;
-        ``None``: it was not."""
-        if row.begun is None:
+    def _known(self, intent: Intent) -> Outcome | None:
+        """Answer to what means nothing here, and to what ends a question."""
+        match intent:
+            case Answer(outcome=outcome):
+                if outcome.refused:
+                    self._keep_refused(intent, Refused(NOT_THEIRS))
+                return outcome
+            case Unknown(outcome=Outcome() as outcome):
+                return outcome
+            case Unknown(refusal=Refused() as error):
+                raise error
+            case Unknown():
+                self._keep_refused(intent, Refused("This version has no such button."))
+                return Outcome(self._no_such_button(intent.row), done=False)
+        return None
+
+    def _repeated(self, intent: Intent) -> Outcome | None:
+        """Answer for what the row did before a kill, whatever its person may do by now."""
+        if intent.row.begun is None:
             return None
-        done = [e for e in events.caused_by(self.store, row.cause) if e.kind != "refused"]
+        caused = events.caused_by(self.store, intent.row.cause)
+        done = [event for event in caused if event.kind != "refused"]
         if not done:
             return None
         begun = [event.run for event in done if event.kind == f"run.{RunState.SCHEDULED}"]
         run = queries.run(self.store, begun[0]) if begun and begun[0] else None
         if run is not None:
             return self._started(run)
-        if row.kind != COMMAND and decisions.read(row) is not None:
+        if isinstance(intent, Decide) and intent.row.kind != COMMAND:
             return Outcome()  # the card says it
-        return Outcome(answers.carried_out_before(done, row.by))
+        return Outcome(answers.carried_out_before(done, intent.row.by))
 
-    def _meant(self, row: Inbound) -> Taken | Outcome:
-        """Row to carry out: for a mention, a shortcut or a confirmation, the row behind it."""
-        if row.kind in (MENTION, SHORTCUT):
-            meant = self.threads.as_command(row)
-            return meant if isinstance(meant, Outcome) else self.confirmer.taken(meant)
-        return self.confirmer.taken(row)
+    def _late(self, intent: Intent) -> Outcome | None:
+        """Ask whether a change is still meant that waited for too long. A request is shown anew
+        instead."""
+        if not intent.taken.waited or not intent.changes or isinstance(intent, Start):
+            return None
+        what = intent.what
+        if isinstance(intent, Press):
+            what = f"{intent.button.verb} {intent.button.label}"
+        elif intent.row.kind == COMMAND:
+            what = refusals.as_typed(what, self._spelled(intent.row))
+        return self.confirmer.late(intent.taken, what)
 
-    # --- commands ---------------------------------------------------------------------------
+    def _permitted(self, intent: Intent) -> Outcome | None:
+        """Refuse whoever may not do this here, and a decision of whom Slack does not say for sure
+        who they are; kept in the audit."""
+        row, said = intent.row, ""
+        if intent.command is not None:
+            said = self.permits.why_not(row, intent.command)
+            if said and intent.changes:
+                self._keep_refused(intent, Refused("This person may not say this here."))
+        if not said and intent.is_judged:
+            sure, error = self.roster.sure_of(slack_id(row.by), intent.is_for_outsiders)
+            if sure is not Sure.YES:
+                said = answers.unsure(error, row.by, self.roster.approvers())
+                self._keep_refused(intent, Refused(said))
+        return Outcome(said, done=False) if said else None
 
-    def _command(self, taken: Taken) -> Outcome:
-        row = taken.row
-        text, command = str(row.body["text"]), None
-        try:
-            command = grammar.parse(text)
-            forbidden = self._forbidden(row, command, text)
-            if forbidden:
-                return Outcome(forbidden, done=False)
-            if isinstance(command, Ask):
-                return self._verb(taken, command, text)
-            return self._start(taken, command)
-        except Refused as error:
-            if _changes(command):
-                self._keep_refused(row, text, error)
-            nothing = refusals.NOT_STARTED
-            if isinstance(command, Ask):
-                nothing = refusals.NOTHING if _changes(command) else ""
-            return Outcome(self._refused(row, error, nothing), done=False)
+    def _do(self, intent: Intent) -> Outcome:
+        """Carry it out. Who may decide is read now: what is known of that is fresh."""
+        row, approvers = intent.row, self.roster.approvers()
+        match intent:
+            case Start():
+                return self._start(intent, approvers)
+            case Change(ask=ask) if self._is_asked_back(intent):
+                return self.confirmer.sure(intent.taken, ask)
+            case Look(ask=ask) | Change(ask=ask) | Decide(said=Ask() as ask):
+                return Outcome(self.verbs.answer(row, ask, approvers))
+            case Press(button=button):
+                done = self.run_buttons.answer(row, button, approvers)
+                return Outcome(done.reply, form=done.form)
+            case Decide(said=DecisionClick() as clicked):
+                done = self.decisions.answer(row, clicked, approvers)
+                return Outcome(named(done.reply, people_of(self._unfinished())), form=done.form)
+        raise TypeError(f"{type(intent).__name__} is no intent that is carried out")
 
-    def _verb(self, taken: Taken, ask: Ask, text: str) -> Outcome:
-        """Look, change or decide."""
-        row = taken.row
-        if taken.waited and _changes(ask):
-            typed = refusals.as_typed(text, self._spelled(row))
-            return self.confirmer.late(taken, typed)
-        unsure = self._unsure(row, text, ask.verb == REVIEWED) if ask.verb in JUDGED else ""
-        if unsure:
-            return Outcome(unsure, done=False)
-        if ask.verb in STOPS and row.body.get("spoken") and taken.confirmation is None:
-            return self.confirmer.sure(taken, ask)
-        # Who may decide is read after it is sure that what is known of it is fresh.
-        return Outcome(self.verbs.answer(row, ask, self.roster.approvers()))
+    def _is_asked_back(self, intent: Change) -> bool:
+        """Tell whether a stop was said in a thread: it is easily said in the wrong one."""
+        spoken = bool(intent.row.body.get("spoken"))
+        return intent.ask.verb in STOPS and spoken and intent.taken.confirmation is None
 
-    def _spelled(self, row: Inbound) -> str:
-        """Beginning of commands where this row came from."""
-        return spelled(row, self.settings.slack.command)
+    def _refused(self, intent: Intent, error: Refused) -> Outcome:
+        """Answer to what was refused. The engine's sentences name people by id; only people of
+        runs and reviewers become mentions."""
+        if intent.changes:
+            self._keep_refused(intent, error)
+        is_start = isinstance(intent, Start | Unknown)
+        nothing = refusals.NOT_STARTED if is_start else refusals.NOTHING
+        if isinstance(intent, Look):
+            nothing = ""
+        text = refusals.refused(error, self._spelled(intent.row), nothing)
+        people = [*people_of(self._unfinished()), *queries.reviewers(self.store)]
+        return Outcome(named(text, people), done=False)
 
-    def _refused(self, row: Inbound, error: Refused, nothing: str) -> str:
-        """The engine's sentences name people by id; only people of runs and reviewers become
-        mentions."""
-        told = refusals.refused(error, self._spelled(row), nothing)
-        return named(told, [*people_of(self._unfinished()), *queries.reviewers(self.store)])
+    def _keep_refused(self, intent: Intent, error: Refused) -> None:
+        """Keep in the audit what somebody asked for in vain."""
+        row = intent.row
+        self.service.because(row.cause).refuse(row.by, intent.what, error)
 
-    def _keep_refused(self, row: Inbound, what: str, error: Refused) -> None:
-        """Keep in the audit what this row asked for in vain."""
-        self.service.because(row.cause).refuse(row.by, what, error)
+    # --- runs -----------------------------------------------------------------------------------
 
-    def _forbidden(self, row: Inbound, command: Command, text: str) -> str:
-        """Reason why this person may not say this here, kept in the audit; or nothing."""
-        said = self.permits.why_not(row, command)
-        if said and _changes(command):
-            self._keep_refused(row, text, Refused("This person may not say this here."))
-        return said
-
-    def _start(self, taken: Taken, request: Request) -> Outcome:
+    def _start(self, intent: Start, approvers: Approvers) -> Outcome:
         """Start it, or show first what it would do."""
-        row, approvers = taken.row, self.roster.approvers()
+        row, taken, request = intent.row, intent.taken, intent.request
         found = self.service.foresee(request)
         if isinstance(found, Run):
             # Not submitted: if it ends just now, another would start that nobody was shown.
@@ -307,48 +337,9 @@ class Worker:
     def _unfinished(self) -> tuple[Run, ...]:
         return queries.runs(self.store, unfinished=True)
 
-    # --- clicks -----------------------------------------------------------------------------
-
-    def _press(self, taken: Taken, control: RunButton) -> Outcome:
-        """Carry out a click on a button that acts on a run: a person who may type its verb may
-        click it."""
-        row, ask = taken.row, Ask(control.verb, (control.label,))
-        if taken.waited and _changes(ask):
-            return self.confirmer.late(taken, f"{control.verb} {control.label}")
-        try:
-            said = self._forbidden(row, ask, control.what)
-            if said:
-                return Outcome(said, done=False)
-            answer = self.run_buttons.answer(row, control, self.roster.approvers())
-            return Outcome(answer.reply, form=answer.form)
-        except Refused as error:
-            self._keep_refused(row, control.what, error)
-            return Outcome(self._refused(row, error, refusals.NOTHING), done=False)
-
-    def _click(self, taken: Taken) -> Outcome:
-        row, control = taken.row, run_buttons.read(taken.row)
-        if control is not None:
-            return self._press(taken, control)
-        clicked = decisions.read(row)
-        if clicked is None:
-            what = f"click on {str(row.body.get('action'))[:40]}"
-            self._keep_refused(row, what, Refused("This version has no such button."))
-            return Outcome(self._no_such_button(row), done=False)
-        if taken.waited:
-            return self.confirmer.late(taken, clicked.what)
-        try:
-            if clicked.action == AGAIN:
-                said = self._forbidden(row, Ask("retry"), clicked.what)
-            else:
-                said = self._unsure(row, clicked.what, clicked.breaks)
-            if said:
-                return Outcome(said, done=False)
-            answer = self.decisions.answer(row, clicked, self.roster.approvers())
-            reply = named(answer.reply, people_of(self._unfinished()))
-            return Outcome(reply, form=answer.form)
-        except Refused as error:
-            self._keep_refused(row, clicked.what, error)
-            return Outcome(self._refused(row, error, refusals.NOTHING), done=False)
+    def _spelled(self, row: Inbound) -> str:
+        """Beginning of commands where this row came from."""
+        return spelled(row, self.settings.slack.command)
 
     def _no_such_button(self, row: Inbound) -> str:
         """Answer to a button of another version: what to type, where a verb has replaced it."""
@@ -358,9 +349,3 @@ class Worker:
         if asked is None or not str(row.body.get("action")).startswith(buttons.REVIEW):
             return refusals.unknown_button(command)
         return refusals.review_is_typed(command, f"R{asked.run}")
-
-
-def _changes(command: Command | None) -> bool:
-    """Tell whether the command would start or change anything. Then its refusal belongs in the
-    audit."""
-    return isinstance(command, Request) or (command is not None and command.verb in CHANGING)
