@@ -27,6 +27,7 @@ from psrpcore.types import (
     PSRPMessageType,
 )
 
+from tests.hangs import HANGS
 from tests.wire.endpoint import DEFAULT, NO_SHELL, Endpoint, Fault, Outbox, Shell
 
 FRAGMENT = 32768
@@ -76,8 +77,15 @@ class PythonEndpoint(Endpoint):
         )
         self.modules = modules
         self.asked: list[Asked] = []
+        self.news = threading.Condition()
         self.brought: list[tuple[str, str]] = []
         self.scripts: list[str] = []
+
+    def came(self, number: int) -> list[str]:
+        """The functions of all calls, once so many have come: an answer may get lost before."""
+        with self.news:
+            assert self.news.wait_for(lambda: len(self.asked) >= number, HANGS)
+            return [asked.function for asked in self.asked]
 
 
 class PythonShell(Shell):
@@ -178,7 +186,9 @@ class PythonShell(Shell):
             self._bring(asked)
             return
         function = self._function(name)
-        self.endpoint.asked.append(asked)
+        with self.endpoint.news:
+            self.endpoint.asked.append(asked)
+            self.endpoint.news.notify_all()
         output = function(asked)
         values = [output] if isinstance(output, str) else output or []
         with self.lock:

@@ -236,7 +236,7 @@ def test_a_start_whose_answer_got_lost_may_have_happened_and_is_made_once(ground
 
     assert isinstance(caught, VmmUnavailable)
     assert caught.happened is None
-    assert [asked.function for asked in vmm.asked] == ["Get-It", "Start-It"]
+    assert vmm.came(2) == ["Get-It", "Start-It"]
 
 
 def test_a_message_that_the_server_could_not_read_is_sent_once_more(ground):
