@@ -385,7 +385,7 @@ def _changing(verb: Verb) -> click.Command:
     if verb.name == "abort":
         params.append(click.Option(["--yes"], is_flag=True, help="Do not ask whether it is meant."))
     about = f"{verb.about[:1].upper()}{verb.about[1:]}."
-    named = " ".join(told for word, told in _NAMED.items() if word in usage.split())
+    named = " ".join(name for word, name in _NAMED.items() if word in usage.split())
     return click.Command(
         verb.name,
         callback=change,

@@ -224,9 +224,9 @@ def _check(night: Night) -> list[str]:
     document = report.document(night.store, "vmm01", night.now())
     run = document["runs"][0]
     moves = {m["vm"]: m for m in run["moves"]}
-    told = events.since(night.store)
-    kinds = [e.kind for e in told]
-    clicks = [e for e in told if e.kind == "refused" and "approval" in e.detail]
+    history = events.since(night.store)
+    kinds = [e.kind for e in history]
+    clicks = [e for e in history if e.kind == "refused" and "approval" in e.detail]
     verified = events.verify(night.store)
     checks = {
         "every VM moved": run["exit"] == 0 and all(m["state"] == "done" for m in moves.values()),

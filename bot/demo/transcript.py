@@ -32,7 +32,7 @@ class Telling:
 
     def __init__(self, out: TextIO) -> None:
         self.out = out
-        self._told: dict[str, str] = {}
+        self._before: dict[str, str] = {}
         self._whispered: dict[str, int] = {}
         self._board = ""
 
@@ -124,11 +124,11 @@ class Telling:
     def _tell_reply(self, slack: Standin, message: Message, now: float) -> None:
         text = self._plain(slack, message.shown)
         stamp = _TIME.sub("", text)
-        told = self._told.get(message.ts)
-        if told == stamp:
+        before = self._before.get(message.ts)
+        if before == stamp:
             return
-        self._told[message.ts] = stamp
-        who = "VMFerry in the thread" + (", edited" if told else "")
+        self._before[message.ts] = stamp
+        who = "VMFerry in the thread" + (", edited" if before else "")
         labels = list(_labels(message))
         buttons = " ".join(f"[{label}]" for label in labels)
         self._said(who, f"{_without(text, labels)}\n{buttons}".strip(), now)

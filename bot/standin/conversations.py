@@ -56,7 +56,7 @@ class Conversations:
         if no or room is None:
             return no
         lines = [m for m in self._lines(room) if m.thread_ts is None or m.broadcast]
-        return self._told(lines[::-1], args)
+        return self._history(lines[::-1], args)
 
     def replies(self, args: Json) -> dict[str, object]:
         """A message and the replies to it, the oldest first."""
@@ -67,7 +67,7 @@ class Conversations:
         if top is None:
             return refused("thread_not_found")
         lines = [m for m in self._lines(room) if m.thread_ts == top.ts]
-        return self._told(lines, args, top)
+        return self._history(lines, args, top)
 
     def _readable(self, args: Json) -> tuple[Channel | None, dict[str, object]]:
         room = self.workspace.found(args.get("channel"))
@@ -83,7 +83,7 @@ class Conversations:
     def _lines(self, room: Channel) -> list[Message]:
         return [m for m in self.workspace.in_order() if m.channel == room.id]
 
-    def _told(
+    def _history(
         self, lines: Sequence[Message], args: Json, top: Message | None = None
     ) -> dict[str, object]:
         """The lines between ``oldest`` and ``latest``; a thread's first message always."""
@@ -96,8 +96,8 @@ class Conversations:
             or (inclusive and float(m.ts) in (oldest, float(latest)))
         ]
         wanted = _yes(args.get("include_all_metadata"))
-        told = [self._raw(m, wanted) for m in ([top] if top else []) + kept]
-        return self._page("messages", told, args)
+        shown = [self._raw(m, wanted) for m in ([top] if top else []) + kept]
+        return self._page("messages", shown, args)
 
     def _raw(self, message: Message, with_metadata: bool) -> dict[str, object]:
         metadata = {"metadata": message.metadata} if with_metadata and message.metadata else {}

@@ -97,8 +97,8 @@ def _moving(board: Board) -> list[str]:
 
 def _waiting(group: WaitGroup) -> str:
     """Number of VMs and what they wait for; the words are those of the VM that waits longest."""
-    told = clock_time(group.since) if group.wait is Wait.BACKUP else group.text
-    return f"{group.count} {WAITS.get(group.wait, '{}').format(told)}"
+    detail = clock_time(group.since) if group.wait is Wait.BACKUP else group.text
+    return f"{group.count} {WAITS.get(group.wait, '{}').format(detail)}"
 
 
 def _failures(stuck: Sequence[Stuck]) -> list[str]:

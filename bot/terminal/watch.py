@@ -44,8 +44,8 @@ class Watch:
 
     def skip(self) -> None:
         """Skip what happened before we came: it is not told again."""
-        told = events.since(self.store, 0, run=self.run.id)
-        self.seen = told[-1].seq if told else 0
+        history = events.since(self.store, 0, run=self.run.id)
+        self.seen = history[-1].seq if history else 0
 
     def look(self) -> None:
         """Tell what happened, draw the board, answer what can be answered."""

@@ -58,12 +58,12 @@ def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> No
 
 def tried(chosen: Sequence[MoveRecord]) -> str:
     """Answer to a retry: a damaged VM is looked at again, not moved again."""
-    told = []
+    parts = []
     for how, damaged in (("tried", False), ("looked at", True)):
         moves = [m.move for m in chosen if (m.move.state is MoveState.DAMAGED) is damaged]
         if moves:
-            told.append(f"{names.names(moves)} {'is' if len(moves) == 1 else 'are'} {how} again.")
-    return " ".join(told)
+            parts.append(f"{names.names(moves)} {'is' if len(moves) == 1 else 'are'} {how} again.")
+    return " ".join(parts)
 
 
 def _may_retry(move: Move, skipped: frozenset[Outcome]) -> bool:

@@ -55,8 +55,8 @@ def classic_rule(text: str) -> str | None:
     if found is None or not (found[3] or found[4]):
         return None
     sides = [("local", (found[3] or "ANY").upper()), ("remote", (found[4] or "ANY").upper())]
-    told = [f"{side} {address}" for side, address in sides if address not in ("ANY", "*")]
-    return " ".join((found[1].capitalize(), found[2].capitalize(), *(told or ["remote ANY"])))
+    remote = [f"{side} {address}" for side, address in sides if address not in ("ANY", "*")]
+    return " ".join((found[1].capitalize(), found[2].capitalize(), *(remote or ["remote ANY"])))
 
 
 def classic_key(rule: str) -> str:

@@ -160,18 +160,18 @@ _FOR_PEOPLE = (Wait.DAMAGE, Wait.OTHER_RUN)
 
 def needs_of(record: RunRecord) -> tuple[str, ...]:
     """Needs of a run that only a person can meet, beside the open questions: a sentence each."""
-    told: dict[str, None] = {}
+    found: dict[str, None] = {}
     if record.run.state is RunState.PAUSED:
         go_on = f"Go on with: resume {record.run.label}"
         said = record.run.said
-        told[said if f"resume {record.run.label}" in said else f"{said} {go_on}"] = None
+        found[said if f"resume {record.run.label}" in said else f"{said} {go_on}"] = None
     if labels := unreviewed(record):
-        told[review.request(labels, record.run.label)] = None
+        found[review.request(labels, record.run.label)] = None
     for entry in record.moves:
         move = entry.move
         if not move.over and _is_for_people(move):
-            told.setdefault(f"{move.wait_text[:1].upper()}{move.wait_text[1:]}")
-    return tuple(said for said in told if said)
+            found.setdefault(f"{move.wait_text[:1].upper()}{move.wait_text[1:]}")
+    return tuple(said for said in found if said)
 
 
 def unreviewed(record: RunRecord) -> tuple[str, ...]:

@@ -227,8 +227,8 @@ def answered_before(state: ConfirmationState, run: Run | None, link: str = "") -
         case ConfirmationState.DROPPED:
             return f"You dropped this before. {NOTHING} Type it again if you want it after all."
     see = f"; see {link}" if link else ""
-    told = f"This was started before, as {run.label}{see}." if run else "This was done before."
-    return f"{told} {NOTHING}"
+    opening = f"This was started before, as {run.label}{see}." if run else "This was done before."
+    return f"{opening} {NOTHING}"
 
 
 def preview_is_old() -> str:
@@ -346,8 +346,8 @@ def _down(found: Forecast, by: str, approvers: Approvers) -> str:
 
 def _number(names: Sequence[str], how: str = "") -> str:
     """``1 (erp01)``, and ``is`` how it is."""
-    told = f"{len(names)} ({several(names)})"
-    return f"{told} {'is' if len(names) == 1 else 'are'} {how}" if how else told
+    number = f"{len(names)} ({several(names)})"
+    return f"{number} {'is' if len(names) == 1 else 'are'} {how}" if how else number
 
 
 def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
@@ -365,10 +365,12 @@ def late_view(
     """Question about a request that came so long ago that it may not be meant any more; with
     ``asked``, about one that was put to its person so long ago. ``what``: in words, escaped."""
     ago = took(_coarse(waited))
-    told = f"You asked {ago} ago for: {what}. I could not take it up until now."
+    opening = f"You asked {ago} ago for: {what}. I could not take it up until now."
     if asked:
-        told = f"You were asked {ago} ago about: {what}. What it is about may be other than then."
-    text = f"{told} Nothing has happened. Shall I still do it?"
+        opening = (
+            f"You were asked {ago} ago about: {what}. What it is about may be other than then."
+        )
+    text = f"{opening} Nothing has happened. Shall I still do it?"
     return _asked(text, _buttons(confirmation, "Do it", "Drop it", "Do it now", "Do nothing"))
 
 

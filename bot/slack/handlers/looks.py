@@ -82,8 +82,8 @@ def _open_question(
 
 def happened(lines: Sequence[Event], people: Collection[str]) -> str:
     """The last lines of the audit, oldest first. A VM that is named like a person stays a VM."""
-    told = [f"{date(e.at, '{time_secs}')} {_happened(e, people)}" for e in lines]
-    return fit_lines(told, TEXT) or "Nothing has happened yet."
+    shown = [f"{date(e.at, '{time_secs}')} {_happened(e, people)}" for e in lines]
+    return fit_lines(shown, TEXT) or "Nothing has happened yet."
 
 
 def _happened(event: Event, people: Collection[str]) -> str:

@@ -100,11 +100,11 @@ def read(action: str, value: str) -> RunButton | None:
 def version(control: RunButton, run: Run, moves: Sequence[MoveRecord]) -> str:
     """The short word that changes with what a click would be about."""
     whole = run.resumed if control.subject in (RUN, FORM) else None
-    told = [_told(entry.move) for entry in moves]
-    return fingerprint(whole, told)[:12]
+    shown = [_shown(entry.move) for entry in moves]
+    return fingerprint(whole, shown)[:12]
 
 
-def _told(move: Move) -> tuple[object, ...]:
+def _shown(move: Move) -> tuple[object, ...]:
     """Properties of a VM that were shown; a doubt or damage that comes back after a person's word
     differs."""
     return move.id, str(move.state), move.retried, move.settled, move.cleared

@@ -140,8 +140,8 @@ def _need(said: str, command: str) -> str:
 def _waiting(group: WaitGroup) -> str:
     """Number of VMs and what they wait for; the words are those of the VM that waits longest."""
     form = WAITS.get(group.wait, "{}")
-    told = date(group.since) if group.wait is Wait.BACKUP else escape(group.text)
-    return f"{group.count} {form.format(told)}"
+    detail = date(group.since) if group.wait is Wait.BACKUP else escape(group.text)
+    return f"{group.count} {form.format(detail)}"
 
 
 def _moving(board: Board) -> list[str]:

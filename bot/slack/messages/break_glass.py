@@ -34,8 +34,8 @@ def announcement(
     if approval.granted and review.is_open:
         words.append("Whoever may decide can take it back on the card before the first start.")
     words.append(f"Review: {_verdict(review)}" if not review.is_open else _wanted(review, settings))
-    told = rendered("\n".join(words), [section("\n".join(words))], approval.id, review.at)
-    yield Post.of(Key(GLASS, approval.label), told)
+    shown = rendered("\n".join(words), [section("\n".join(words))], approval.id, review.at)
+    yield Post.of(Key(GLASS, approval.label), shown)
     if not review.is_open:
         called = "" if review.in_order else _called(settings, approvers)
         text = f"🔎 {called}{who} broke the glass for {review.label}. Review: {_verdict(review)}"

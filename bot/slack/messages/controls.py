@@ -182,8 +182,8 @@ def _for_damage(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Bl
         shown.append(_button(record, "retry", name, moves, "Check again", about=about))
     if may("go-on", run) and holding:
         again = f"Go on with {host}"
-        told = f"{run.label} sends VMs to {host} again. {fit(_called(group), 80)} stays as it is."
-        sure = confirm(f"{again}?", told, "Go on", GO_BACK)
+        effect = f"{run.label} sends VMs to {host} again. {fit(_called(group), 80)} stays as it is."
+        sure = confirm(f"{again}?", effect, "Go on", GO_BACK)
         go_on = _button(record, "go-on", name, holding, again, style="danger", confirm=sure)
         shown.append(go_on)
     return shown
@@ -194,8 +194,8 @@ def _for_doubt(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Blo
     if not may("settle", record.run):
         return []
     vm, moves = group[0].vm, _about("settle", record, group)
-    told = f"Have you looked where {fit(vm, 100)} is? What the next look shows is believed."
-    sure = confirm("You have looked?", told, "I have looked", GO_BACK)
+    effect = f"Have you looked where {fit(vm, 100)} is? What the next look shows is believed."
+    sure = confirm("You have looked?", effect, "I have looked", GO_BACK)
     return [_button(record, "settle", name, moves, f"Settle {vm}", confirm=sure)]
 
 

@@ -47,8 +47,8 @@ def cause(stuck: Stuck) -> str:
     if stuck.state is MoveState.DAMAGED:
         said = _unnamed(stuck.sentence.partition(SAID)[2], stuck)
         return fingerprint(stuck.state, stuck.outcome, stuck.host, said)
-    told = _unnamed(stuck.sentence, stuck) + _unnamed(stuck.next, stuck)
-    return fingerprint(stuck.state, stuck.outcome, told)
+    text = _unnamed(stuck.sentence, stuck) + _unnamed(stuck.next, stuck)
+    return fingerprint(stuck.state, stuck.outcome, text)
 
 
 def _unnamed(text: str, stuck: Stuck) -> str:
@@ -62,15 +62,17 @@ def failure_view(
     first, others = stuck[0], stuck[1:]
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
     called = mentions(approvers.asked) if urgent and approvers.asked else mention(run.contact)
-    told = escape(first.sentence)
+    sentence = escape(first.sentence)
     for word in (" Why: ", " Missing: ", SAID):
-        told = told.replace(word, f"\n{word.strip()} ", 1)
+        sentence = sentence.replace(word, f"\n{word.strip()} ", 1)
     tail = []
     if others:
         own = " What each misses is in the report." if first.state is MoveState.DAMAGED else ""
         tail.append(f"The same with {several([one.vm for one in others])}.{own}")
     if first.next:
         tail.append(f"Do: {fit(typed(escape(first.next), command), NEXT)}")
-    head = fit(f"{'🛑' if urgent else '❌'} {called} {told}", SECTION - len("\n".join(tail)) - 1)
+    head = fit(
+        f"{'🛑' if urgent else '❌'} {called} {sentence}", SECTION - len("\n".join(tail)) - 1
+    )
     text = "\n".join([head, *tail])
     return rendered(text, [section(text)])

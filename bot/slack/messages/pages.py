@@ -29,12 +29,12 @@ def for_question(
     if approval.state is not ApprovalState.REQUESTED or run.state is not RunState.ACTIVE:
         return
     vms = count(len(approval.vms), "powered-down VM")
-    told = f"{approval.label} waits for a yes or no: {vms} of {run.label}{_by(question)}."
+    waits = f"{approval.label} waits for a yes or no: {vms} of {run.label}{_by(question)}."
     if reminders.is_helpless(question, approvers):
-        text = f"{told} Nobody who is on call or listed may decide."
+        text = f"{waits} Nobody who is on call or listed may decide."
         yield Page(f"nobody:{approval.label}", "nobody_may_decide", run.label, text)
     elif reminders.is_late(question, settings, now):
-        text = f"{told} Nobody has decided yet."
+        text = f"{waits} Nobody has decided yet."
         yield Page(f"escalate:{approval.label}", "escalation", run.label, text)
 
 

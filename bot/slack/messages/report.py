@@ -38,7 +38,7 @@ def report_view(
     mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
     shown = [reported(typed(escape(line), command), people) for line in urgent_first(lines)]
     head, *rest = shown or [f"{run.label} ended"]
-    told = [fit_lines(rest, 2_900)] if rest else []
+    body = [fit_lines(rest, 2_900)] if rest else []
     foot = " · ".join(
         [whose(run)]
         + [
@@ -48,9 +48,9 @@ def report_view(
         ]
         + ([f"audit {audit[:8]}"] if audit else [])
     )
-    text = "\n".join([f"{mark} {mention(run.contact)} {head}", *told, foot])
+    text = "\n".join([f"{mark} {mention(run.contact)} {head}", *body, foot])
     blocks = [section(f"{mark} {mention(run.contact)} *{head}*"), context(foot)]
-    blocks[1:1] = map(section, told)
+    blocks[1:1] = map(section, body)
     return rendered(text, blocks)
 
 

@@ -81,9 +81,9 @@ class RunMessages:
             yield from self._again(question)
             yield from self._broken(question)
         for name, stuck in by_cause(board.failed, record).items():
-            told = failure_view(run, stuck, self.approvers, SPOKEN)
-            told = controls.with_buttons(told, controls.on_failure(record, name, stuck))
-            yield Post.of(Key(FAILURE, run.label, name), told)
+            failure = failure_view(run, stuck, self.approvers, SPOKEN)
+            failure = controls.with_buttons(failure, controls.on_failure(record, name, stuck))
+            yield Post.of(Key(FAILURE, run.label, name), failure)
         if run.over:
             lines = report_lines(store, record, self.now)
             people = people_in(store, record)

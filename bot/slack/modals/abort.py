@@ -19,9 +19,9 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
     """The question before jobs are stopped in mid-copy; ``place.value`` is the button's own."""
     run = record.run
     flying = [e.move.vm for e in record.moves if e.move.state is MoveState.MOVING]
-    told = "Nothing is on its way now; what begins before you confirm is stopped, too. "
+    effect = "Nothing is on its way now; what begins before you confirm is stopped, too. "
     if flying:
-        told = (
+        effect = (
             "VMM is asked to stop what is in mid-copy when you confirm, now "
             f"{count(len(flying), 'job')}: {several(flying)}. "
         )
@@ -33,7 +33,7 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
         "title": plain(f"Abort {run.label}", 24),
         "submit": plain("Abort", 24),
         "close": plain("Go back", 24),
-        "blocks": [section(f"{told}{stay}{run.label} ends; nothing more is started.")],
+        "blocks": [section(f"{effect}{stay}{run.label} ends; nothing more is started.")],
     }
 
 

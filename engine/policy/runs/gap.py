@@ -46,7 +46,7 @@ def resume_after_gap(
             steps.append(ComeBack(record.run.id, gap))
         away = _away(record.run, facts, now)
         if away >= rules.away and record.run.state is RunState.ACTIVE:
-            text = _told(record, before, fleet, away, now, rules)
+            text = _changes(record, before, fleet, away, now, rules)
             steps.append(SetRunState(record.run.id, RunState.PAUSED, text))
             record = replace(record, run=replace(record.run, state=RunState.PAUSED))
         seen.append(record)
@@ -75,7 +75,7 @@ def _later(move: Move, gap: float) -> Move:
     return replace(move, wait_credit=credit, down_since=down)
 
 
-def _told(
+def _changes(
     record: RunRecord,
     before: Fleet | None,
     fleet: Fleet,
@@ -96,17 +96,19 @@ def changes(
     record: RunRecord, before: Fleet | None, fleet: Fleet, now: float, rules: Rules
 ) -> list[str]:
     """Changes since the run was last looked at: VMs, destinations, grants."""
-    told = []
+    changes = []
     if before is not None:
-        told += [line for entry in record.moves for line in _vm_changes(entry, before, fleet)]
-        told = _some(told)
-        told += _some([f"{vm.name} is new" for vm, _ in newcomers(record, fleet)])
-        told += [line for d in record.run.destinations for line in _host_changes(d, before, fleet)]
+        changes += [line for entry in record.moves for line in _vm_changes(entry, before, fleet)]
+        changes = _some(changes)
+        changes += _some([f"{vm.name} is new" for vm, _ in newcomers(record, fleet)])
+        changes += [
+            line for d in record.run.destinations for line in _host_changes(d, before, fleet)
+        ]
     for approval in record.approvals:
         decided = approval.decided or now
         if approval.state is ApprovalState.GRANTED and now - decided >= rules.grant_life:
-            told.append(f"the grant {approval.label} is over")
-    return told
+            changes.append(f"the grant {approval.label} is over")
+    return changes
 
 
 def _vm_changes(entry: MoveRecord, before: Fleet, fleet: Fleet) -> list[str]:
@@ -129,18 +131,18 @@ def _host_changes(name: str, before: Fleet, fleet: Fleet) -> list[str]:
     was, is_ = before.host(name), fleet.host(name)
     if is_ is None:
         return [f"VMM no longer knows {short(name)}"]
-    told = []
+    changes = []
     if is_.seen_at is None:
-        told.append(f"{short(name)} does not answer")
+        changes.append(f"{short(name)} does not answer")
     elif is_.maintenance and not (was and was.maintenance):
-        told.append(f"{short(name)} is in maintenance mode")
+        changes.append(f"{short(name)} is in maintenance mode")
     if was is not None and (was.live_limit, was.storage_limit) != (
         is_.live_limit,
         is_.storage_limit,
     ):
         limits = f"{is_.live_limit} live, {is_.storage_limit} storage"
-        told.append(f"the limits of {short(name)} are {limits}")
-    return told
+        changes.append(f"the limits of {short(name)} are {limits}")
+    return changes
 
 
 def _some(lines: Sequence[str]) -> list[str]:
