@@ -35,7 +35,7 @@ LOOKS_AT_NONE = frozenset({"help", "list", "approvals"})
 
 @dataclass(frozen=True)
 class Intent:
-    """What somebody wants. ``what``: how the audit calls it. ``taken``: the row, how long it
+    """A wish of somebody. ``what``: its name in the audit. ``taken``: the row, how long it
     waited, and the question that its person has confirmed."""
 
     taken: Taken
@@ -194,7 +194,7 @@ class Intents:
         self.threads = Threads(store, tables, links)
 
     def read(self, row: Inbound) -> Intent:
-        """What this row means now: for a mention, a shortcut or a confirmation, what is behind
+        """Read what a row means now: for a mention, a shortcut or a confirmation, what is behind
         it."""
         meant = self.threads.as_command(row) if row.kind in (MENTION, SHORTCUT) else row
         if isinstance(meant, Outcome):

@@ -49,9 +49,8 @@ from engine.store import events, queries
 
 log = logging.getLogger(__name__)
 
-#: The database takes nothing for now. Then a row simply waits.
+#: The database takes nothing for now: the row waits, and the loop tries it again.
 CLOSED_STORE = (StoreBusy, StoreUnwritable)
-BUSY_AGAIN = 1.0
 NOT_THEIRS = "This question was for somebody else."
 STOPS = frozenset({"stop", "abort"})
 ROUND = 0.1  # seconds after which those that wait are looked at again
@@ -92,16 +91,12 @@ class Worker:
         held: set[Subject] = set()
         begun, row = self.wall.monotonic(), self.tables.inbox.next_inbound()
         while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
-            try:
-                intent = self._read(row)
-                if intent is not None and self._waits(intent, held):
-                    held |= intent.subjects
-                else:
-                    self.done(self._carry_out(row, intent))
-                    self._asked.pop(row.id, None)
-            except CLOSED_STORE as error:
-                log.warning("inbox %s waits for the database: %s", row.id, error)
-                return BUSY_AGAIN
+            intent = self._read(row)
+            if intent is not None and self._waits(intent, held):
+                held |= intent.subjects
+            else:
+                self.done(self._carry_out(row, intent))
+                self._asked.pop(row.id, None)
             row = self.tables.inbox.next_inbound(row.id)
         if held:
             return ASKED_AGAIN

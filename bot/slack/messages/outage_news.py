@@ -1,4 +1,4 @@
-"""What an outage of Slack kept from people: said once in each channel when it is over."""
+"""News that an outage of Slack kept from people: said once in each channel when it is over."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class RunMessages:
-    """What is said of a run at the time ``now``, while these may decide."""
+    """Messages about a run at the time ``now``, while these approvers may decide."""
 
     sources: Sources
     slack: SlackSettings

@@ -1,4 +1,4 @@
-"""Roster of people, groups and channels: what Slack said, as rows with their age.
+"""Roster of people, groups and channels: who may decide, by what Slack said of them.
 
 The worker and the publisher say what they want to know; the outbox, which alone speaks to Slack,
 asks. A decision needs an answer that is not too old: without one nobody is believed to be on call,
