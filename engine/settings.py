@@ -1,4 +1,4 @@
-"""Settings: defaults of requests, limits of waits, the engine's rhythm, Slack, VMM and hosts.
+"""Settings: defaults of requests, limits of waits, the engine's rhythm, approvals, doors, VMM.
 
 Read from a TOML file and from the environment (``VMFERRY_RUN__ATTEMPTS=3``), which wins. What is
 not said keeps its default. An unknown key or a wrong value is refused with the nearest known key
@@ -8,10 +8,11 @@ before anything happens. This module reads that file, and the file of a password
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -36,6 +37,7 @@ from engine.errors import Refused, UsageError
 from engine.language.grammar import duration, nearest
 from engine.language.vocabulary import BY_WORD
 from engine.model import Options, Request
+from engine.model.ids import SLACK, id_at, name_at
 from engine.policy.waits import DEFAULT_LIMITS, Rules
 
 PREFIX = "VMFERRY_"
@@ -87,6 +89,52 @@ def _pager(value: SecretStr) -> SecretStr:
     return value
 
 
+def _in_slack(channel: str) -> str:
+    """The id of a channel with its door. In ``[slack]`` it may be left out."""
+    return channel and id_at(SLACK, name_at(SLACK, channel) or channel)
+
+
+class _Ids(NamedTuple):
+    """A kind of ids of Slack: what they look like, and where a person finds one."""
+
+    pattern: re.Pattern[str]
+    like: str
+    found: str
+
+
+_PERSON = _Ids(
+    re.compile(r"slack:[UW][A-Z0-9]+"),
+    "slack:U0123",
+    "in Slack behind the three dots of the person's profile, Copy member ID",
+)
+_GROUP = _Ids(
+    re.compile(r"slack:S[A-Z0-9]+"),
+    "slack:S0123",
+    "in Slack behind the three dots of the user group's page",
+)
+_CHANNEL = _Ids(
+    re.compile(r"(slack:[CG][A-Z0-9]+)?"),
+    "slack:C0123",
+    "in Slack at the end of the channel's details",
+)
+
+
+def _id_of(*kinds: _Ids) -> AfterValidator:
+    """Check that a text is an id of one of these kinds. A name in the place of an id would leave
+    nobody who may start or decide, and nothing would say so before the night."""
+
+    def check(said: str) -> str:
+        if any(kind.pattern.fullmatch(said) for kind in kinds):
+            return said
+        like = " or ".join(kind.like for kind in kinds)
+        hint = f"The id stands {kinds[0].found}."
+        if _PERSON in kinds and _GROUP.pattern.fullmatch(said):
+            hint = "User groups that decide stand in approval.oncall."
+        raise toml.refusal(f'must be an id such as {like}, not "{said}"', hint=hint)
+
+    return AfterValidator(check)
+
+
 _SECONDS = WithJsonSchema({"anyOf": [toml.SPELLED, {"type": "number", "minimum": 0}]})
 _NAMES = WithJsonSchema(
     {"anyOf": [{"type": "array", "items": {"type": ["string", "number"]}}, {"type": "string"}]}
@@ -96,8 +144,9 @@ Positive = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan
 AtLeast0 = Annotated[int, Field(ge=0)]
 AtLeast1 = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), _NAMES]
-Leads = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_names), _NAMES]
+_LIST = (NoDecode, BeforeValidator(_names), _NAMES)
+Leads = Annotated[tuple[Positive, ...], *_LIST]
+Channel = Annotated[str, AfterValidator(_in_slack)]
 Token = Annotated[SecretStr, BeforeValidator(_secret)]
 
 
@@ -148,18 +197,39 @@ class EngineSettings(toml.Table):
     mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
 
 
-class SlackSettings(toml.Table):
-    """``[slack]``: tokens and who may do what. Ids are Slack's (``U0123``, ``C0123``, ``S0123``).
+class ApprovalSettings(toml.Table):
+    """``[approval]``: who may start moves and who decides. Ids say their door: ``slack:U0123``.
 
-    Empty ``channels`` means every channel, empty ``starters`` (people and user groups) every full
-    member. Who is in ``approvers``, or
-    now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
-    ``escalate`` are seconds before a yes is needed. Copies of cards go to ``approvals_channel``;
-    where that is empty, to approvers outside the run's channel. ``break_glass`` lets somebody
-    decide whom the rules bar; ``pager_url`` is called when somebody has to be woken.
-    ``fallback`` is the channel where a run is told about whose own channel is gone.
-    ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and more than
-    five VMs; a number: for more VMs than that; false: never.
+    Empty ``starters`` (people and user groups) means every full member. Who is in ``approvers``,
+    or now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
+    ``escalate`` are seconds before a yes is needed. Copies of cards go to ``channel``; where that
+    is empty, to approvers outside the run's channel. ``break_glass`` lets somebody decide whom the
+    rules bar. ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and
+    more than five VMs; a number: for more VMs than that; false: never.
+    """
+
+    starters: Annotated[tuple[Annotated[str, _id_of(_PERSON, _GROUP)], ...], *_LIST] = ()
+    approvers: Annotated[tuple[Annotated[str, _id_of(_PERSON)], ...], *_LIST] = ()
+    oncall: Annotated[tuple[Annotated[str, _id_of(_GROUP)], ...], *_LIST] = ()
+    escalation: Annotated[tuple[Annotated[str, _id_of(_GROUP)], ...], *_LIST] = ()
+    reminders: Leads = (900.0,)
+    escalate: Positive = 300.0
+    channel: Annotated[str, _id_of(_CHANNEL)] = ""
+    break_glass: bool = False
+    confirm: bool | AtLeast0 = True
+
+
+class PagerSettings(toml.Table):
+    """``[pager]``: ``url`` is called when somebody has to be woken."""
+
+    url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
+
+
+class SlackSettings(toml.Table):
+    """``[slack]``: tokens, and the channels where requests are heard, by Slack's ids (``C0123``).
+
+    Empty ``channels`` means every channel. ``fallback`` is the channel where a run is told about
+    whose own channel is gone.
     ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
     requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
     """
@@ -172,18 +242,8 @@ class SlackSettings(toml.Table):
     port: Port = 3000
     api_url: Annotated[str, AfterValidator(_api_url)] = "https://slack.com/api/"
     command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
-    channels: Names = ()
-    fallback: str = ""
-    starters: Names = ()
-    approvers: Names = ()
-    oncall: Names = ()
-    escalation: Names = ()
-    reminders: Leads = (900.0,)
-    escalate: Positive = 300.0
-    approvals_channel: str = ""
-    break_glass: bool = False
-    pager_url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
-    confirm: bool | AtLeast0 = True
+    channels: Annotated[tuple[Channel, ...], *_LIST] = ()
+    fallback: Channel = ""
 
 
 class VmmSettings(toml.Table):
@@ -243,6 +303,8 @@ class Settings(BaseSettings):
     run: RunDefaults = RunDefaults()
     waits: WaitLimits = WaitLimits()
     engine: EngineSettings = EngineSettings()
+    approval: ApprovalSettings = ApprovalSettings()
+    pager: PagerSettings = PagerSettings()
     slack: SlackSettings = SlackSettings()
     vmm: VmmSettings = VmmSettings()
     hosts: Mapping[str, HostAddress] = Field(default_factory=dict)
@@ -284,6 +346,14 @@ class Settings(BaseSettings):
         return replace(request.options, **filled)
 
 
+_MOVED = {
+    **{name: ("approval", name) for name in ApprovalSettings.model_fields if name != "channel"},
+    "approvals_channel": ("approval", "channel"),
+    "pager_url": ("pager", "url"),
+}
+"""Where the settings stand that were Slack's before other doors were foreseen."""
+
+
 def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
     """Settings from the TOML file, if any, then the environment, which wins."""
     name = "The settings file"
@@ -299,6 +369,16 @@ def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Sett
 
 def from_mapping(said: Mapping[str, Any], origin: str) -> Settings:
     """Settings from sections that were read already; ``origin`` says where, for messages."""
+    slack = said.get("slack")
+    for key in slack if isinstance(slack, Mapping) else ():
+        if key in _MOVED:
+            section, name = _MOVED[key]
+            raise Refused(
+                f"{origin}: slack.{key} is {section}.{name} now.",
+                what=f"slack.{key}",
+                hint=f"Write it into [{section}], or as {PREFIX}{section.upper()}__{name.upper()}."
+                " The ids of people, groups and channels there begin with slack: (slack:U0123).",
+            )
     return toml.read(Settings, said, origin)
 
 

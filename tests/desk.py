@@ -41,7 +41,7 @@ NOW = 1_767_650_400.0
 HOSTS = tuple(f"hv0{number}.corp.example" for number in range(1, 8))
 HV01, HV02, HV03, *_ = HOSTS
 NAMES = ("web01", "web02", "web03", "db 01")
-DECIDERS = frozenset({"@bob", "@cy"})
+DECIDERS = frozenset({"slack:bob", "@cy"})
 EMPTY = "host hv01 to hv02"
 #: How a run comes into each state, by steps that the tables allow.
 RUN_WAY = {
@@ -73,7 +73,7 @@ class Desk:
     """A fleet in which each of ``vms`` runs on its host, and people who type; ``by`` asks."""
 
     def __init__(
-        self, folder: Path, vms: Mapping[str, str] | None = None, by: str = "@ann"
+        self, folder: Path, vms: Mapping[str, str] | None = None, by: str = "slack:ann"
     ) -> None:
         self.store, self.clock = Store(folder / "vmferry.db", durable=False), VirtualClock(NOW)
         self.service, self.by = Service(self.store, self.clock, Settings()), by
@@ -151,7 +151,7 @@ class Desk:
             pen.approvals.ask(run, ids, names, approvals.digest(self.run(run), ids))
         return self
 
-    def break_glass(self, name: str, by: str = "@mei") -> Desk:
+    def break_glass(self, name: str, by: str = "slack:mei") -> Desk:
         """An approval of this VM's move by somebody whom the rules bar."""
         self.question(name)
         made = self.service.decide(

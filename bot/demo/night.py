@@ -154,8 +154,8 @@ def _settings(slack: Standin, approver: str) -> Settings:
             "slack": {
                 "bot_token": slack.bot_token,
                 "app_token": slack.app_token,
-                "approvers": approver,
-            }
+            },
+            "approval": {"approvers": f"slack:{approver}"},
         },
         "the demo",
     )
@@ -241,7 +241,7 @@ def _check(night: Night) -> list[str]:
         "problem 4, the backup: sql02 waited for it": "BACKUP" in moves["sql02"]["waited"],
         "a failure and its retry: erp01": len(_tries(moves["erp01"])) == 2,
         "powered-down VMs moved only with ravi's approval": _granted_by(night)
-        == [f"@{night.people['ravi']}"],
+        == [f"slack:{night.people['ravi']}"],
         "two clicks by people who may not were refused and kept": len(clicks) == 2,
     }
     calls = len(night.slack.calls("chat.postMessage")) + len(night.slack.calls("chat.update"))

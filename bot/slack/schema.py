@@ -139,6 +139,46 @@ def m009_one_word_one_meaning(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m010_doors(db: Database) -> None:
+    """Write the door of each id of a person or channel: ``slack:U0123``, ``slack:C0123``. What
+    Slack said of them is asked anew."""
+    for statement in _DOORS:
+        db.execute(statement)
+    for table, column in _CHANNELS:
+        db.execute(f"UPDATE {table} SET {column} = 'slack:' || {column} WHERE {column} <> ''")
+    for table, column in _PEOPLE:
+        db.execute(f"UPDATE {table} SET {column} = 'slack:' || ltrim({column}, '@')")
+    for table, column in _KEYS:
+        db.execute(f"UPDATE {table} SET {column} = replace({column}, '@', '@slack:')")
+
+
+_DOORS = (
+    "DELETE FROM slack_lookups",
+    "UPDATE slack_inbox SET key = replace(key, ':' || by || ':', ':slack:' || substr(by, 2) || ':')"
+    " WHERE kind = 'click'",
+)
+_CHANNELS = (
+    ("slack_inbox", "channel"),
+    ("slack_outbox", "channel"),
+    ("slack_messages", "channel"),
+    ("slack_runs", "channel"),
+    ("slack_runs", "moved_from"),
+    ("slack_confirmations", "channel"),
+)
+_PEOPLE = (
+    ("slack_inbox", "by"),
+    ("slack_outbox", "recipient"),
+    ("slack_runs", "by"),
+    ("slack_confirmations", "by"),
+)
+_KEYS = (
+    ("slack_outbox", "key"),
+    ("slack_outbox", "parent"),
+    ("slack_messages", "key"),
+    ("slack_buttons", "key"),
+)
+
 _RENAMES = (
     "ALTER TABLE slack_outbox RENAME COLUMN user TO recipient",
     "ALTER TABLE slack_runs RENAME COLUMN told TO closed",

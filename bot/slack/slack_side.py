@@ -56,7 +56,7 @@ class SlackSide:
         self.publisher = Publisher(
             self.tables, service, settings, clock, wall, rhythm, self._published
         )
-        url_of_pager = slack.pager_url.get_secret_value()
+        url_of_pager = settings.pager.url.get_secret_value()
         self.pager = Pager(self.publisher.pages, url_of_pager, rhythm.again)
         self.worker = Worker(
             self.tables, service, settings, clock, self._worked, wall, rhythm.patience

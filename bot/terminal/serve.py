@@ -50,7 +50,7 @@ def serve(place: Installation, wish: Wish) -> int:
     if wish.speed is not None and math.isinf(wish.speed):
         raise _no_clock()
     with _reasons() as reasons:
-        identity = refuse_unless_ready(place.settings.slack, runs_wait=_runs_wait(place))
+        identity = refuse_unless_ready(place.settings, runs_wait=_runs_wait(place))
         with opened(place, wish, look=False) as session:
             if isinstance(session.world.clock, VirtualClock):
                 raise _no_clock()

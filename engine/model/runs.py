@@ -149,7 +149,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """One request on its way. Hosts are FQDNs; ``by`` is who asked (``@U1``, ``terminal:ann``).
+    """One request on its way. Hosts are FQDNs; ``by`` is who asked (``slack:U01``,
+    ``terminal:ann``).
 
     ``quiet_since``: nothing but people to wait for since then. ``empty_first``/``empty_seen``:
     when and which sources were first seen empty; ``empty``: proven so by a second look.

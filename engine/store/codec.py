@@ -22,6 +22,7 @@ from engine.model import (
     Rights,
     Run,
 )
+from engine.model.ids import read_id
 
 Row = Mapping[str, Any]
 Value = TypeVar("Value")
@@ -131,7 +132,7 @@ def event(row: Row) -> Event:
         kind=row["kind"],
         run=row["run"],
         vm=row["vm"],
-        by=row["by"],
+        by=None if row["by"] is None else read_id(row["by"]),
         text=row["text"],
         detail=json.loads(row["detail"]),
         hash=row["hash"],

@@ -93,6 +93,27 @@ def m007_causes(db: Database) -> None:
     db.execute("CREATE INDEX events_of_cause ON events (cause) WHERE cause IS NOT NULL")
 
 
+@migrations()
+def m008_doors(db: Database) -> None:
+    """Write the door of each id: ``@U0123`` is ``slack:U0123`` from here on. Events are never
+    rewritten; :func:`engine.model.ids.read_id` reads theirs."""
+    for table, column in _PEOPLE:
+        db.execute(
+            f"UPDATE {table} SET {column} = 'slack:' || substr({column}, 2)"
+            f" WHERE substr({column}, 1, 1) = '@'"
+        )
+    db.execute("""UPDATE runs SET steered = replace(steered, '"@', '"slack:')""")
+
+
+_PEOPLE = (
+    ("runs", "by"),
+    ("runs", "owner"),
+    ("approvals", "by"),
+    ("votes", "by"),
+    ("reviews", "broken_by"),
+    ("reviews", "by"),
+)
+
 _STEERING = {
     "runs": (
         "owner TEXT",

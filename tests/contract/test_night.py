@@ -50,7 +50,7 @@ def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]
         befall(world)
         wish = grammar.parse(request)
         assert isinstance(wish, Request)
-        service.submit(wish, by="@dana")
+        service.submit(wish, by="slack:dana")
         while queries.runs(store, unfinished=True):
             assert clock.now() < start + 4 * 3600, "the night does not end"
             answers = decide(service, store, clock.now())
@@ -71,7 +71,7 @@ def decide(service: Service, store: Store, now: float) -> float | None:
     for waiting in queries.open_approvals(store):
         if now < asked[-1].at + THINKING:
             return asked[-1].at + THINKING
-        service.decide(waiting.id, "approve", by="@ravi", approvers=frozenset({"@ravi"}))
+        service.decide(waiting.id, "approve", by="slack:ravi", approvers=frozenset({"slack:ravi"}))
     return None
 
 

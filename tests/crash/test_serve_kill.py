@@ -290,7 +290,7 @@ def not_sure(store: Store, slack: Standin, deed: Deed) -> bool:
     for event in events.since(store):
         words = str(event.detail.get("text")).split()
         about = deed.about in words or f"A{deed.about}" in words
-        if event.kind == "refused" and event.by == f"@{deed.user}" and about:
+        if event.kind == "refused" and event.by == f"slack:{deed.user}" and about:
             return told(slack, deed.user, "I cannot check")
     return False
 
@@ -318,7 +318,7 @@ def one_event_per_verb(store: Store, slack: Standin, accepted: Sequence[Deed]) -
 
     for deed in of(accepted, VERB):
         did = [e for e in changed if deed.about in e.text.split(" to ", 1)[-1]]
-        assert [e.by for e in did] == [f"@{deed.user}"], (deed, did)
+        assert [e.by for e in did] == [f"slack:{deed.user}"], (deed, did)
         heard = [e.text for e in slack.ephemerals(deed.user) if deed.about in e.text]
         assert heard, deed
         assert not any("Nothing changed" in text for text in heard), (deed, heard)
@@ -333,7 +333,7 @@ def one_decision_per_card(store: Store, slack: Standin, accepted: Sequence[Deed]
 
     assert len(made) == len(winners), "decided twice"
     for deed in clicks:
-        won = winners.get(deed.about) == f"@{deed.user}"
+        won = winners.get(deed.about) == f"slack:{deed.user}"
         owed[deed.user] += not won
     assert set(winners) <= {deed.about for deed in clicks}
     for user, number in owed.items():

@@ -103,7 +103,7 @@ class Scene:
             sources=(fqdn("hv01"),),
             destinations=(fqdn("hv02"),),
             options=Options(),
-            by="@ann",
+            by="slack:ann",
             state=RunState.ACTIVE,
             created=self.now - 900,
             started=self.now - 900,
@@ -247,7 +247,7 @@ class Scene:
             requested=self.now - 300,
             granted=granted,
             decided=None if asked else self.now - 200,
-            by=None if asked else "@bob",
+            by=None if asked else "slack:bob",
         )
         self.approvals.append(replace(known, **changes))
         return self

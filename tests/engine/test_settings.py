@@ -49,8 +49,8 @@ def test_the_file_is_read_in_the_words_of_requests(tmp_path):
         foreign = "6h"
         [engine]
         tick = 2
-        [slack]
-        approvers = ["U1", "U2"]
+        [approval]
+        approvers = ["slack:U1", "slack:U2"]
         """,
     )
     settings = load(path, {})
@@ -60,7 +60,7 @@ def test_the_file_is_read_in_the_words_of_requests(tmp_path):
     assert settings.run.stop_on_failure
     assert settings.waits.foreign == 21600.0
     assert settings.engine.tick == 2.0
-    assert settings.slack.approvers == ("U1", "U2")
+    assert settings.approval.approvers == ("slack:U1", "slack:U2")
 
 
 def test_the_environment_wins_over_the_file(tmp_path):
@@ -71,7 +71,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
         "VMFERRY_RUN__LOOKUP_INTERVAL": "20s",
         "VMFERRY_RUN__NOW": "true",
         "VMFERRY_WAITS__FOREIGN": "6h",
-        "VMFERRY_SLACK__APPROVERS": "U1, U2",
+        "VMFERRY_APPROVAL__APPROVERS": "slack:U1, slack:U2",
         "VMFERRY_SLACK__BOT_TOKEN": " xoxb-secret ",
         "VMFERRY_CONFIG": "elsewhere.toml",
         "PATH": "/bin",
@@ -81,7 +81,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert (settings.run.attempts, settings.run.parallel) == (4, 2)
     assert (settings.run.pass_, settings.run.lookup_interval, settings.run.now) == (120, 20, True)
     assert settings.waits.foreign == 21600.0
-    assert settings.slack.approvers == ("U1", "U2")
+    assert settings.approval.approvers == ("slack:U1", "slack:U2")
     assert settings.slack.bot_token.get_secret_value() == "xoxb-secret"
     assert "xoxb" not in repr(settings)
 
@@ -107,7 +107,7 @@ def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
     [
         ("[run]\natempts = 3", "run.atempts", 'Did you mean "attempts"?'),
         ("[runs]\nattempts = 3", "runs", 'Did you mean "run"?'),
-        ("colour = 1", "colour", "Known: run, waits, engine, slack, vmm, hosts."),
+        ("colour = 1", "colour", "Known: run, waits, engine, approval, pager, slack, vmm, hosts."),
         ("[run]\nstop-on-failure = true", "run.stop-on-failure", 'Did you mean "stop_on_failure"?'),
         ("[run]\nattempts = 0", "run.attempts", "must be 1 or more, not 0."),
         ("[run]\nparallel = -2", "run.parallel", "must not be negative, not -2."),
@@ -118,8 +118,16 @@ def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
         ('[slack]\ncommand = "migrate"', "slack.command", "pattern"),
         ('[slack]\napi_url = "http://slack.com/api/"', "slack.api_url", "https://"),
         ("[run]\nattempts = 2.5", "run.attempts", "must be a whole number, not 2.5."),
-        ('[slack]\nconfirm = "x"', "slack.confirm", 'true or false, or a whole number, not "x".'),
-        ('[slack]\nreminders = ["1h", "soon"]', "slack.reminders[1]", 'is not a duration: "soon".'),
+        (
+            '[approval]\nconfirm = "x"',
+            "approval.confirm",
+            "true or false, or a whole number",
+        ),
+        (
+            '[approval]\nreminders = ["1h", "soon"]',
+            "approval.reminders[1]",
+            'is not a duration: "soon".',
+        ),
         ("[hosts.hv01]\nprot = 1", "hosts.hv01.prot", 'Did you mean "port"?'),
         ("[vmm]\npassword_file = 1", "vmm.password_file", "must be a path in quotes, not 1."),
         ("run = 3", "run", "must be a table: [run], not 3."),
@@ -165,9 +173,57 @@ def test_a_wrong_name_in_the_environment_is_refused(name, sentence):
     assert sentence in str(caught.value)
 
 
+def test_the_pagers_address_is_never_shown_in_an_error():
+    with pytest.raises(Refused, match=r"pager\.url must begin with https://") as caught:
+        load(None, {"VMFERRY_PAGER__URL": "ftp://example.com/secret"})
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "variable"),
+    [
+        ("approvers = []", "approval.approvers", "VMFERRY_APPROVAL__APPROVERS"),
+        ("confirm = false", "approval.confirm", "VMFERRY_APPROVAL__CONFIRM"),
+        ('approvals_channel = "C0123"', "approval.channel", "VMFERRY_APPROVAL__CHANNEL"),
+        ('pager_url = "https://x.example/"', "pager.url", "VMFERRY_PAGER__URL"),
+    ],
+)
+def test_a_setting_that_was_slacks_is_refused_with_its_new_name(tmp_path, old, new, variable):
+    error = refusal(tmp_path, f"[slack]\n{old}")
+
+    assert error.what == f"slack.{old.split()[0]}"
+    assert f"is {new} now." in str(error)
+    assert variable in str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "sentence"),
+    [
+        ('approvers = ["dana"]', "approvers[0]", 'an id such as slack:U0123, not "dana"'),
+        ('approvers = ["slack:U1", "U0123"]', "approvers[1]", "Copy member ID"),
+        (
+            'approvers = ["slack:S0123"]',
+            "approvers[0]",
+            "decide stand in approval.oncall",
+        ),
+        ('oncall = ["slack:U0123"]', "oncall[0]", "an id such as slack:S0123"),
+        ('starters = ["@U0123"]', "starters[0]", "slack:U0123 or slack:S0123"),
+        ('channel = "#ops"', "channel", "an id such as slack:C0123"),
+    ],
+)
+def test_a_name_in_the_place_of_an_id_is_refused_before_nobody_can_decide(
+    tmp_path, said, what, sentence
+):
+    error = refusal(tmp_path, f"[approval]\n{said}")
+
+    assert error.what == f"approval.{what}"
+    assert sentence in str(error)
+
+
 @pytest.mark.parametrize(
     "said",
-    ['{"bot_token": ["xoxb-secret"]}', '{"pager_url": "ftp://xoxb-secret"}', '"xoxb-secret"'],
+    ['{"bot_token": ["xoxb-secret"]}', '"xoxb-secret"'],
 )
 def test_a_token_is_never_shown_in_an_error(said):
     with pytest.raises(Refused, match="slack") as caught:

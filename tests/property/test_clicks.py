@@ -26,7 +26,7 @@ from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.model import ApprovalState, HyperVState, Options, RunState, Vm
 from engine.policy.approvals import approval as approvals
-from engine.settings import Settings, SlackSettings
+from engine.settings import ApprovalSettings, Settings
 from engine.store import events, queries
 from engine.store.pen import writing
 from engine.store.store import Store
@@ -96,7 +96,9 @@ class Card:
     def __init__(self, folder: Path) -> None:
         self.clock, self.wall = MortalClock(NOW), VirtualClock(NOW)
         self.store = Store(folder / "vmferry.db", durable=False)
-        self.settings = Settings(slack=SlackSettings(approvers=tuple(f"U0{u}" for u in DECIDERS)))
+        self.settings = Settings(
+            approval=ApprovalSettings(approvers=tuple(f"slack:U0{u}" for u in DECIDERS))
+        )
         self.service = Service(self.store, self.clock, self.settings)
         self.tables = Tables(self.store)
         with writing(self.store, NOW) as pen:
@@ -107,7 +109,7 @@ class Card:
                 sources=("hv01",),
                 destinations=("hv02",),
                 options=Options(),
-                by="@U0DANA",
+                by="slack:U0DANA",
                 state=RunState.ACTIVE,
             )
             for name in ("one", "two"):
@@ -120,11 +122,11 @@ class Card:
         with writing(self.store, NOW) as pen:
             self.number = pen.approvals.ask(run, ids, ("one", "two"), self.digest)
         with self.store.transaction() as db:
-            self.tables.runs.watch(db, run, "C0OPS", "@U0DANA", 0)
+            self.tables.runs.watch(db, run, "slack:C0OPS", "slack:U0DANA", 0)
             for user in PEOPLE:
                 db.execute(
                     "INSERT OR REPLACE INTO slack_lookups (name, at, answer) VALUES (?, ?, '{}')",
-                    [f"U0{user}", NOW],
+                    [f"slack:U0{user}", NOW],
                 )
         self.restart()
         self.clicked: dict[int, Click] = {}
@@ -153,7 +155,7 @@ class Card:
             "reason": "because" if click.action.endswith(SAID) else "",
             "vms": [0],
         }
-        row = Inbound(0, "click", f"@U0{click.by}", "C0OPS", body, self.clock.now())
+        row = Inbound(0, "click", f"slack:U0{click.by}", "slack:C0OPS", body, self.clock.now())
         key = f"click:{len(self.clicked)}"
         inbox = self.tables.inbox.accept(row, key)
         assert inbox is not None
@@ -206,13 +208,13 @@ def is_true(card: Card, inbox: int, said: str) -> bool:
     """Is the sentence so, by the audit?"""
     click = card.clicked[inbox]
     decided = {e.kind: e.by for e in events.since(card.store) if e.kind.startswith("approval.")}
-    own = "You" if decided.get("approval.granted") == f"@U0{click.by}" else ""
+    own = "You" if decided.get("approval.granted") == f"slack:U0{click.by}" else ""
     if "approved this" in said:
         who = own or f"<{decided.get('approval.granted')}>"
         return "approval.granted" in decided and said.startswith(who)
     if "denied this" in said:
         by = decided.get("approval.denied")
-        who = "You" if by == f"@U0{click.by}" else f"<{by}>"
+        who = "You" if by == f"slack:U0{click.by}" else f"<{by}>"
         return by is not None and said.startswith(who)
     if "You asked for R1" in said:
         return click.by == "DANA"
@@ -261,7 +263,7 @@ def test_one_decision_and_one_true_sentence_for_every_other_click(schedule):
         assert answered
         assert bugs == 0
         assert len([kind for kind, _ in made if kind != "approval.withdrawn"]) <= 1
-        assert sorted((KINDS[c.action], f"@U0{c.by}") for c in silent) == made
+        assert sorted((KINDS[c.action], f"slack:U0{c.by}") for c in silent) == made
         assert all(is_true(card, inbox, said) for inbox, said in told.items()), told
         assert len(refused) >= len(told)
         events.verify(card.store)
@@ -278,8 +280,8 @@ def test_threads_that_decide_at_once_are_one_decision():
             def decide(number, card=card, start=start, made=made):
                 start.wait()
                 verdict = "approve" if number % 2 else "deny"
-                by = f"@U0{DECIDERS[number % 3]}"
-                approvers = frozenset(f"@U0{user}" for user in DECIDERS)
+                by = f"slack:U0{DECIDERS[number % 3]}"
+                approvers = frozenset(f"slack:U0{user}" for user in DECIDERS)
                 made.append(card.service.decide(card.number, verdict, by=by, approvers=approvers))
 
             threads = [threading.Thread(target=decide, args=(n,)) for n in range(6)]

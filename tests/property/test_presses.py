@@ -60,7 +60,7 @@ class Board(Card):
         self.shown: dict[str, str] = {}
         with self.store.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO slack_lookups (name, at, answer) VALUES ('C0OPS', ?, '{}')",
+                "INSERT OR REPLACE INTO slack_lookups (name, at, answer) VALUES ('slack:C0OPS', ?, '{}')",
                 [self.wall.now()],
             )
         self.fail()
@@ -90,7 +90,7 @@ class Board(Card):
             value = self.shown.get(press.verb, value)
         self.shown.setdefault(press.verb, value)
         body = {"action": f"do.{press.verb}", "value": value}
-        row = Inbound(0, "click", f"@U0{press.by}", "C0OPS", body, self.clock.now())
+        row = Inbound(0, "click", f"slack:U0{press.by}", "slack:C0OPS", body, self.clock.now())
         inbox = self.tables.inbox.accept(row, f"press:{len(self.pressed)}")
         assert inbox is not None
         self.pressed[inbox] = press
@@ -137,7 +137,7 @@ def test_every_press_is_done_at_most_once_and_answered_once_with_what_is_so(sche
         for verb, (kind, words) in DEEDS.items():
             done = sorted(str(e.by) for e in news if e.kind == kind)
             claimed = sorted(
-                f"@U0{press.by}"
+                f"slack:U0{press.by}"
                 for inbox, press in board.pressed.items()
                 if press.verb == verb and any(said in told[inbox] for said in words)
             )

@@ -16,7 +16,7 @@ from engine.advance.engine import Engine
 from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.model import Run
-from engine.settings import RunDefaults, Settings, SlackSettings
+from engine.settings import RunDefaults, Settings
 from engine.sim.fleet_file import parse
 from engine.sim.port import SimPort, open_world
 from engine.store import queries
@@ -24,6 +24,7 @@ from engine.store.store import Store
 from engine.stories.next_tick import next_tick
 from tests.hangs import HANGS
 from tests.patient import patient_slack
+from tests.slack.said import sections
 
 HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05, patience=HANGS, rates={})
 
@@ -74,7 +75,7 @@ class Night:
             "approvers": (self.ravi, self.dana),
             **options,
         }
-        self.settings = Settings(slack=SlackSettings(**said), run=RunDefaults())
+        self.settings = Settings(**sections(**said), run=RunDefaults())
         opened = open_world(parse(fleet), None, speed=math.inf)
         self.world = opened.world
         clock = opened.clock()

@@ -22,12 +22,13 @@ from engine.advance.engine import Engine
 from engine.clock import VirtualClock
 from engine.commands.service import Service
 from engine.model import Run
-from engine.settings import EngineSettings, Settings, SlackSettings, WaitLimits
+from engine.settings import EngineSettings, Settings, WaitLimits
 from engine.sim.fleet_file import START, FleetFile
 from engine.sim.port import SimPort
 from engine.sim.world import World
 from engine.store import queries
 from engine.store.store import Store
+from tests.slack.said import sections
 
 TURNS = 2_000  # of loops at one moment, before it counts as a loop without end
 
@@ -49,7 +50,7 @@ class Stepped:
         self.path, self.slack, self.clock, self.rhythm = folder / "night.db", slack, clock, rhythm
         tokens = {"bot_token": slack.bot_token, "app_token": slack.app_token}
         self.settings = Settings(
-            slack=SlackSettings(**tokens, **said),
+            **sections(**tokens, **said),
             waits=waits or WaitLimits(),
             engine=EngineSettings(tick=tick),
         )

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from bot.slack.kit.ids import bare
 from bot.standin.slack import NotAcked
 from engine.model import ApprovalState
 from engine.store import events, queries
@@ -47,11 +48,11 @@ def judged(night, acked):
     night.settled()
     granted = [e for e in events.since(night.store) if e.kind == "approval.granted"]
     assert len(granted) == 1
-    winner = granted[0].by.removeprefix("@")
+    winner = bare(granted[0].by)
     assert winner in DECIDERS
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
     rows = night.store.database().query("SELECT by FROM slack_inbox WHERE kind = 'click'")
-    accepted = [str(row["by"]).removeprefix("@") for row in rows]
+    accepted = [bare(row["by"]) for row in rows]
     for user in set(accepted):
         assert accepted.count(user) >= acked.count(user)
         told = [e.text for e in night.slack.ephemerals(user) if "R1 starts" not in e.text]

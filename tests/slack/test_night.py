@@ -11,7 +11,7 @@ def test_a_command_becomes_a_board_and_the_run_begins(night):
     board = night.board_shows("Moving")
 
     assert night.run().state is RunState.ACTIVE
-    assert night.run().by == f"@{night.dana}"
+    assert night.run().by == f"slack:{night.dana}"
     assert "R1 · hv01 → hv02, hv03 · Moving" in board.shown
     assert "0 of 3 moved" in board.text
     assert "▓" not in board.text

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bot.slack.kit.message_kinds import BOARD, Key
 from bot.slack.messages.publisher import CURSOR
 from bot.slack.outbox.rows import Tables
 from bot.slack.schema import create_tables
 from engine.errors import StoreNewer
-from engine.store import codec, events
+from engine.store import codec, events, queries
 from engine.store.store import Store
 
 BEFORE_ROOMS = Path(__file__).parent / "databases" / "before_rooms.sql"
@@ -61,12 +62,39 @@ def test_a_database_of_before_the_rooms_becomes_what_a_new_one_is_and_keeps_its_
     assert {name: columns for name, (columns, _) in after.items()} == {
         name: columns for name, (columns, _) in new.items()
     }
-    assert {name: rows for name, (_, rows) in after.items()} == {
-        RENAMED.get(name, name): rows for name, rows in before.items()
-    }
+    kept = {RENAMED.get(name, name): rows for name, rows in before.items()}
+    asked_anew = {"slack_lookups": 0}
+    assert {name: rows for name, (_, rows) in after.items()} == {**kept, **asked_anew}
     assert before["slack_inbox"] > 3
     assert before["slack_drafts"] > 0
     assert before["slack_messages"] > 1
+
+
+def test_people_and_channels_of_an_old_database_get_their_door(old):
+    with closing(Store(old, durable=False)) as store:
+        tables = Tables(store)
+        (run,) = queries.runs(store)
+        (asked,) = queries.record(store, run.id).approvals
+        rows = store.query("SELECT by, channel FROM slack_inbox")
+        clicks = store.query("SELECT key, by FROM slack_inbox WHERE kind = 'click'")
+        board = tables.message(Key(BOARD, "R1"))
+
+    assert (run.by, asked.by) == ("slack:U0DANA", "slack:U0RAVI")
+    assert {row["channel"] for row in rows} == {"slack:C0OPSMIGRATIONS"}
+    assert {row["by"] for row in rows} == {f"slack:{who}" for who in ("U0DANA", "U0EVE", "U0RAVI")}
+    assert all(f":{row['by']}:" in row["key"] for row in clicks)
+    assert board.channel == "slack:C0OPSMIGRATIONS"
+
+
+def test_an_event_of_before_the_doors_stays_as_it_is_and_its_person_is_read_as_somebody_in_slack(
+    old,
+):
+    with closing(Store(old, durable=False)) as store:
+        create_tables(store)
+        granted = next(e for e in events.since(store) if e.kind == "approval.granted")
+        (row,) = store.query("SELECT by FROM events WHERE seq = ?", [granted.seq])
+
+    assert (row["by"], granted.by) == ("@U0RAVI", "slack:U0RAVI")
 
 
 def test_the_audit_of_a_database_of_before_the_rooms_is_whole(old):

@@ -8,7 +8,6 @@ from bot.slack.kit.blocks import TEXT, date, escape, fit
 from bot.slack.kit.phrases import typed
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
 from bot.slack.people.approvers import Approvers, nobody
-from bot.slack.people.ids import bare, slack_id
 from bot.slack.people.mentions import acted, mention, mentions, named
 from engine.commands.service import Decision
 from engine.model import Approval, ApprovalState, Event, Run
@@ -87,8 +86,8 @@ def _unbroken(code: str, able: str) -> str:
     match code:
         case "no_break_glass":
             return (
-                "Breaking the glass is not allowed to you here (settings slack.break_glass and "
-                "slack.starters)."
+                "Breaking the glass is not allowed to you here (settings approval.break_glass and "
+                "approval.starters)."
             )
         case "unfit":
             return "Guests, bots and people from elsewhere never break the glass."
@@ -101,8 +100,7 @@ def _unbroken(code: str, able: str) -> str:
 
 def _not_they(by: str, able: str, approvers: Approvers) -> str:
     """Reason why this person may not decide, and who may."""
-    user = slack_id(by)
-    if user in approvers.unfit and user in approvers.everybody:
+    if by in approvers.unfit and by in approvers.everybody:
         others = f"These people may: {able}." if able else "Nobody else may at present."
         return f"You may not decide: guests, bots and people from elsewhere never do. {others}"
     if approvers.groups:
@@ -112,15 +110,14 @@ def _not_they(by: str, able: str, approvers: Approvers) -> str:
 
 def unsure(error: str, by: str, approvers: Approvers) -> str:
     """Refusal of a decision because Slack did not say whether this person may decide."""
-    listed = (slack_id(by) or "") in [bare(user) for user in approvers.listed]
-    what = "whether you may decide" if listed else "who is on call"
+    what = "whether you may decide" if by in approvers.listed else "who is on call"
     if error in ("", "no answer"):
         again = "Try again in a minute; the card stays open."
         return f"I cannot check {what}: Slack did not answer. {again}"
     fix = (
         "The app lacks a scope of manifest.yml: add it and install the app again."
         if error == "missing_scope"
-        else "Look at the settings slack.oncall and slack.escalation."
+        else "Look at the settings approval.oncall and approval.escalation."
     )
     return f"I cannot check {what}: Slack says {escape(error)}. {fix} The card stays open."
 

@@ -39,7 +39,6 @@ from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, sever
 from bot.slack.kit.refusals import NOTHING
 from bot.slack.messages.links import Links
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.ids import person, slack_id
 from bot.slack.people.mentions import mention, mentions
 from engine.clock import Clock
 from engine.commands.forecast import Forecast, Hindered
@@ -47,7 +46,7 @@ from engine.commands.service import Service
 from engine.language import names
 from engine.language.grammar import Ask, took
 from engine.model import Request, Run
-from engine.settings import SlackSettings
+from engine.settings import Settings
 from engine.store import queries
 
 LATE = 15 * 60.0  # seconds of the wall after which nothing is done without asking again
@@ -69,7 +68,7 @@ class Confirmer:
     def __init__(
         self,
         service: Service,
-        settings: SlackSettings,
+        settings: Settings,
         links: Links,
         wall: Clock,
     ) -> None:
@@ -87,7 +86,8 @@ class Confirmer:
             return Taken(row, self._waited(row))
         confirmation = self._confirmation(row)
         if confirmation is None:
-            return Outcome(refusals.unknown_button(spelled(row, self.settings.command)), done=False)
+            command = spelled(row, self.settings.slack.command)
+            return Outcome(refusals.unknown_button(command), done=False)
         if confirmation.row.by != row.by:
             said, what = (
                 not_your_question(confirmation.row.by),
@@ -112,7 +112,8 @@ class Confirmer:
     ) -> Outcome | None:
         """The preview of a request; ``None``: it may start without."""
         first = self._why_again(taken, found)
-        unasked = taken.confirmation is None and is_asked(request, found, self.settings.confirm)
+        limit = self.settings.approval.confirm
+        unasked = taken.confirmation is None and is_asked(request, found, limit)
         if not (first or unasked):
             return None
         confirmation = self._new(ConfirmationKind.PREVIEW, taken, found.digest)
@@ -331,14 +332,14 @@ def _down(found: Forecast, by: str, approvers: Approvers) -> str:
     number = len(found.down)
     verb = "is" if number == 1 else "are"
     need = "needs" if number == 1 else "need"
-    able = [user for user in approvers.asked if person(user) != by]
+    able = [user for user in approvers.asked if user != by]
     if able:
         who = f"approvers now: {mentions(able)}"
     elif not approvers.known:
         who = "Slack has not said yet who is on call"
     else:
-        others = [user for user in approvers.backup if user != slack_id(by)]
-        who = "at present nobody may decide; settings slack.oncall and slack.approvers"
+        others = [user for user in approvers.backup if user != by]
+        who = "at present nobody may decide; settings approval.oncall and approval.approvers"
         if others:
             who += f"; I will ask {mentions(others)}"
     return f"{number} {verb} powered down and {need} approval ({who}): {several(found.down)}."

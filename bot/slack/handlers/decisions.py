@@ -33,7 +33,7 @@ from engine.commands.steering import Steering
 from engine.errors import Refused
 from engine.model import Approval, RunRecord
 from engine.policy.approvals import approval as approvals
-from engine.settings import SlackSettings
+from engine.settings import Settings
 from engine.store import queries
 
 KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)})
@@ -77,8 +77,8 @@ def read(row: Inbound) -> DecisionClick | None:
 class Decisions:
     """Handler of clicks. ``approvers`` is as it was when the row was taken up."""
 
-    def __init__(self, service: Service, slack: SlackSettings) -> None:
-        self.service, self.store, self.slack = service, service.store, slack
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self.service, self.store, self.settings = service, service.store, settings
 
     def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> ClickReply:
         """Decide, open a form, or ask again. Raises ``Refused``."""
@@ -89,7 +89,7 @@ class Decisions:
             if opened is not None:
                 return ClickReply(form=opened)
         made = self._decide(row, clicked, approvers)
-        command = spelled(row, self.slack.command)
+        command = spelled(row, self.settings.slack.command)
         return ClickReply(answers.decision(made, row.by, row.received, approvers, command))
 
     # --- decisions --------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class Decisions:
 
     def _glass(self, by: str, approvers: Approvers, record: RunRecord | None) -> approvals.Glass:
         return approvals.Glass(
-            allowed=self.slack.break_glass and approvers.is_trusted(by),
+            allowed=self.settings.approval.break_glass and approvers.is_trusted(by),
             fit=approvers.is_fit(by),
             others=approvers.others(record.run if record else None),
         )

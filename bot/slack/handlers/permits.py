@@ -15,30 +15,30 @@ from bot.slack.handlers.verbs import CHANGING, FOR_STARTERS, JUDGED
 from bot.slack.inbox.rows import Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.blocks import escape
+from bot.slack.kit.ids import is_channel, is_direct, is_group, slack_user
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
-from bot.slack.people.ids import bare, slack_id
-from bot.slack.people.mentions import calls, mentions
+from bot.slack.people.mentions import calls, channels, mentions
 from bot.slack.people.roster import STRANGERS, Roster, Sure
-from bot.slack.people.rows import Lookup, kind_of
+from bot.slack.people.rows import Lookup
 from engine.language.grammar import Ask, Command
-from engine.settings import SlackSettings
+from engine.settings import Settings
 
 
 class Permits:
     """The judge of every command, and of every click that says the same as one."""
 
-    def __init__(self, settings: SlackSettings, roster: Roster) -> None:
-        self.settings, self.roster = settings, roster
-        self.starters = [bare(name) for name in settings.starters]
+    def __init__(self, settings: Settings, roster: Roster) -> None:
+        self.channels, self.roster = settings.slack.channels, roster
+        self.starters = settings.approval.starters
 
     def lookups_for(self, row: Inbound, command: Command) -> list[str]:
         """Names of whom Slack must have spoken lately: the person, their groups, the channel."""
-        user, names = slack_id(row.by), []
+        user, names = slack_user(row.by), []
         if user and (_needs_member(row, command) or _is_spoken(row, command)):
             names.append(user)
         if _is_for_starters(command):
             names += self._groups(user)
-            names += [row.channel] if kind_of(row.channel) == "place" else []
+            names += [row.channel] if is_channel(row.channel) else []
         return names
 
     def missing(self, intent: Intent) -> list[Lookup]:
@@ -47,7 +47,7 @@ class Permits:
         names = self.lookups_for(intent.row, command) if command is not None else []
         if isinstance(intent, Start):
             return self.roster.missing([*names, *self.roster.groups], None)
-        judged = slack_id(intent.row.by) if intent.is_judged else None
+        judged = slack_user(intent.row.by) if intent.is_judged else None
         return self.roster.missing(names, judged, intent.is_for_outsiders)
 
     def why_not(self, row: Inbound, command: Command) -> str:
@@ -61,26 +61,25 @@ class Permits:
     def _by_settings(self, row: Inbound, command: Command, nothing: str) -> str:
         """Reason why the settings forbid the command in this channel; empty: they do not. In a
         direct message people may look, pause, stop, decide and review."""
-        channels = self.settings.channels
         if is_direct(row.channel):
             barred = _is_for_starters(command)
-            return not_in_private(channels, nothing) if barred else ""
-        if channels and row.channel not in channels:
-            return not_here(channels, nothing)
+            return not_in_private(self.channels, nothing) if barred else ""
+        if self.channels and row.channel not in self.channels:
+            return not_here(self.channels, nothing)
         return ""
 
     def _by_place(self, row: Inbound, command: Command, nothing: str) -> str:
         """Reason why a run must not begin in this channel, as Slack describes it; empty: it may."""
         if not _is_for_starters(command):
             return ""
-        if kind_of(row.channel) != "place":
-            return not_in_private(self.settings.channels, nothing)
+        if not is_channel(row.channel):
+            return not_in_private(self.channels, nothing)
         sure, error = self.roster.sure_that([row.channel])
         if sure is not Sure.YES:
             return cannot_check("this channel", error, nothing)
         trouble = self.roster.lookups.of([row.channel])[row.channel].trouble
         if trouble == "shared":
-            elsewhere = [one for one in self.settings.channels if one != row.channel]
+            elsewhere = [one for one in self.channels if one != row.channel]
             return shared_channel(elsewhere, nothing)
         return unseen_channel(nothing) if trouble else ""
 
@@ -91,7 +90,7 @@ class Permits:
         member = _needs_member(row, command)
         if not (member or _is_spoken(row, command)):
             return ""
-        user = slack_id(row.by)
+        user = slack_user(row.by)
         if user is None:
             return not_a_member("nobody whom I can see", nothing)
         sure, error = self.roster.sure_that([user])
@@ -105,7 +104,7 @@ class Permits:
     def _by_starters(self, row: Inbound, command: Command, nothing: str) -> str:
         """Reason why this person may not start runs, if not everybody may: neither listed nor in a
         listed group; empty: they may."""
-        user = slack_id(row.by)
+        user = slack_user(row.by)
         if not self.starters or not _is_for_starters(command) or user in self.starters:
             return ""
         groups = self._groups(user)
@@ -120,12 +119,7 @@ class Permits:
     def _groups(self, user: str | None) -> list[str]:
         """The groups that say whether this user may start."""
         listed = user in self.starters
-        return [] if listed else [name for name in self.starters if kind_of(name) == "group"]
-
-
-def is_direct(channel: str) -> bool:
-    """Tell whether this channel is a direct message between one person and the bot."""
-    return channel.startswith("D")
+        return [] if listed else [name for name in self.starters if is_group(name)]
 
 
 def _verb(command: Command) -> str:
@@ -154,29 +148,28 @@ def _needs_member(row: Inbound, command: Command) -> bool:
     return _changes(command) or is_direct(row.channel)
 
 
-def not_here(channels: Sequence[str], nothing: str = NOT_STARTED) -> str:
+def not_here(places: Sequence[str], nothing: str = NOT_STARTED) -> str:
     """The channel is not one where the bot works."""
-    places = ", ".join(f"<#{channel}>" for channel in channels)
-    return f"I work only in {places}. {nothing}"
+    return f"I work only in {channels(places)}. {nothing}"
 
 
-def _places(channels: Sequence[str]) -> str:
+def _elsewhere(places: Sequence[str]) -> str:
     """Places where the command can be typed instead."""
-    if not channels:
+    if not places:
         return "Type it in a channel where I am; /invite @vmferry brings me into one."
-    return f"Type it in {', '.join(f'<#{channel}>' for channel in channels)}."
+    return f"Type it in {channels(places)}."
 
 
-def not_in_private(channels: Sequence[str], nothing: str) -> str:
+def not_in_private(places: Sequence[str], nothing: str) -> str:
     """Refusal of a request in a direct message: a run belongs where others see it."""
     why = "Here nobody else would see it, so I only look, pause, stop, decide and review."
-    return f"{why} {nothing} {_places(channels)}"
+    return f"{why} {nothing} {_elsewhere(places)}"
 
 
-def shared_channel(channels: Sequence[str], nothing: str) -> str:
+def shared_channel(places: Sequence[str], nothing: str) -> str:
     """Refusal of a request in a channel that people of another organisation read."""
     why = "This channel is shared with another organisation, and VM names are customers' names."
-    return f"{why} {nothing} {_places(channels)}"
+    return f"{why} {nothing} {_elsewhere(places)}"
 
 
 def unseen_channel(nothing: str) -> str:
@@ -195,7 +188,7 @@ def cannot_check(what: str, error: str, nothing: str) -> str:
     """Refusal because Slack does not say what has to be known first."""
     if error in ("", "no answer"):
         return f"I cannot check {what}: Slack did not answer. {nothing} Try again in a minute."
-    fix = "Look at the setting slack.starters."
+    fix = "Look at the setting approval.starters."
     if error == "missing_scope":
         fix = "The app lacks a scope of manifest.yml: add it and install the app again."
     return f"I cannot check {what}: Slack says {escape(error)}. {nothing} {fix}"
@@ -203,7 +196,7 @@ def cannot_check(what: str, error: str, nothing: str) -> str:
 
 def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
     """The person may look, pause and stop, but not start; and not say this verb."""
-    groups = [name for name in starters if name.startswith("S")]
+    groups = [name for name in starters if is_group(name)]
     people = [name for name in starters if name not in groups]
     able = f"these people may: {', '.join(filter(None, [mentions(people), calls(groups)]))}."
     if not verb:

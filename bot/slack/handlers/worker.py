@@ -32,11 +32,11 @@ from bot.slack.handlers.run_buttons import RunButtons
 from bot.slack.handlers.verbs import Verbs, people_of
 from bot.slack.inbox.rows import COMMAND, Inbound, address_of, spelled
 from bot.slack.kit import buttons, refusals
+from bot.slack.kit.ids import slack_user
 from bot.slack.kit.loop import Loop
 from bot.slack.messages.links import Links
 from bot.slack.outbox.rows import Tables
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.ids import slack_id
 from bot.slack.people.mentions import named
 from bot.slack.people.roster import Roster, Sure
 from engine.clock import Clock, SystemClock
@@ -74,13 +74,13 @@ class Worker:
         self.tables, self.service, self.settings, self.clock = tables, service, settings, clock
         self.store = service.store
         self.wall = wall or SystemClock()
-        self.roster = Roster(tables.store, settings.slack, self.wall)
-        self.permits = Permits(settings.slack, self.roster)
+        self.roster = Roster(tables.store, settings.approval, self.wall)
+        self.permits = Permits(settings, self.roster)
         self.verbs = Verbs(service, settings, clock)
-        self.decisions = Decisions(service, settings.slack)
+        self.decisions = Decisions(service, settings)
         self.run_buttons = RunButtons(self.verbs)
         self.links = Links(tables, self.roster.lookups)
-        self.confirmer = Confirmer(service, settings.slack, self.links, self.wall)
+        self.confirmer = Confirmer(service, settings, self.links, self.wall)
         self.intents = Intents(self.store, tables, self.links, self.confirmer)
         self.done = done
         self._asked: dict[int, float] = {}
@@ -122,7 +122,7 @@ class Worker:
         inbox asks for them: they were interrupted before they could be reported, and never would
         begin."""
         for run in self._unfinished():
-            unheard = run.state is RunState.SCHEDULED and run.by.startswith("@")
+            unheard = run.state is RunState.SCHEDULED and slack_user(run.by) is not None
             if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
@@ -256,7 +256,7 @@ class Worker:
             if said and intent.changes:
                 self._keep_refused(intent, Refused("This person may not say this here."))
         if not said and intent.is_judged:
-            sure, error = self.roster.sure_of(slack_id(row.by), intent.is_for_outsiders)
+            sure, error = self.roster.sure_of(slack_user(row.by), intent.is_for_outsiders)
             if sure is not Sure.YES:
                 said = answers.unsure(error, row.by, self.roster.approvers())
                 self._keep_refused(intent, Refused(said))

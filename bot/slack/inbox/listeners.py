@@ -18,8 +18,8 @@ from bot.slack.inbox import mentions
 from bot.slack.inbox.rows import CLICK, COMMAND, LONGEST, MENTION, SHORTCUT, Inbound, Inbox
 from bot.slack.kit import buttons, refusals
 from bot.slack.kit.blocks import Block, fingerprint
+from bot.slack.kit.ids import in_slack
 from bot.slack.modals import abort, decision, fields
-from bot.slack.people.ids import person
 from bot.slack.web_api.reply_urls import ReplyUrls
 from engine.clock import Clock, SystemClock
 from engine.errors import UsageError
@@ -107,25 +107,26 @@ class Listeners:
         said = mentions.said_to(text, _text(_first(body.get("authorizations")), "user_id"))
         if said is None or not user or event.get("bot_id"):
             return  # it is spoken about, or by a bot
-        channel, ts = _text(event, "channel"), _text(event, "ts")
+        channel, ts = in_slack(_text(event, "channel")), _text(event, "ts")
         shown = {"text": said} if len(said) <= LONGEST else {"text": "", "long": "yes"}
         place = {"ts": ts, "thread_ts": _text(event, "thread_ts")}
-        row = Inbound(0, MENTION, person(user), channel, {**shown, **place}, self.clock.now())
+        row = Inbound(0, MENTION, in_slack(user), channel, {**shown, **place}, self.clock.now())
         # Slack tells of an edited message again; only where it says something else is it new.
         moment = ts or _text(event, "event_ts")
         self._keep(row, f"event:{channel}:{moment}:{user}:{fingerprint(said.split())}", body)
 
     def _shortcut(self, body: Payload) -> None:
-        user, channel = _text(_part(body, "user"), "id"), _text(_part(body, "channel"), "id")
+        user = _text(_part(body, "user"), "id")
+        channel = in_slack(_text(_part(body, "channel"), "id"))
         message, name = _part(body, "message"), _text(body, "callback_id")
         ts = _text(body, "message_ts") or _text(message, "ts")
         shown = {"name": name, "ts": ts, "thread_ts": _text(message, "thread_ts") or ts}
-        row = Inbound(0, SHORTCUT, person(user), channel, shown, self.clock.now())
+        row = Inbound(0, SHORTCUT, in_slack(user), channel, shown, self.clock.now())
         moment = _text(body, "action_ts") or _hidden(body) or str(row.received)
         self._keep(row, f"shortcut:{name}:{channel}:{ts}:{user}:{moment}", body)
 
     def _submitted(self, body: Payload) -> dict[str, str]:
-        view, user = _part(body, "view"), person(_text(_part(body, "user"), "id"))
+        view, user = _part(body, "view"), in_slack(_text(_part(body, "user"), "id"))
         kind, place = _text(view, "callback_id"), fields.read_place(_text(view, "private_metadata"))
         said = decision.read(_part(view, "state").get("values"))
         if kind == buttons.ABORT:
@@ -175,8 +176,8 @@ class Listeners:
         row = Inbound(
             0,
             COMMAND,
-            person(_text(body, "user_id")),
-            _text(body, "channel_id"),
+            in_slack(_text(body, "user_id")),
+            in_slack(_text(body, "channel_id")),
             {"text": text},
             self.clock.now(),
         )
@@ -195,8 +196,8 @@ class Listeners:
         row = Inbound(
             0,
             CLICK,
-            person(_text(user, "id")),
-            _text(channel, "id") or _text(container, "channel_id"),
+            in_slack(_text(user, "id")),
+            in_slack(_text(channel, "id") or _text(container, "channel_id")),
             {
                 "action": action,
                 "value": value,

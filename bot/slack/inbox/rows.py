@@ -44,7 +44,7 @@ class Inbound:
 class Address:
     """Address of a reply that only one person sees, about the row ``inbox`` of theirs.
 
-    ``user`` is Slack's id, without ``@``. ``thread_ts`` ``None``: the channel, not a thread of it.
+    ``thread_ts`` ``None``: the channel, not a thread of it.
     """
 
     inbox: int
@@ -56,7 +56,7 @@ class Address:
 def address_of(row: Inbound) -> Address:
     """The address of a reply to this row: its person, in the channel or thread it came from."""
     thread = str(row.body.get("thread_ts") or "") or None
-    return Address(row.id, row.by.removeprefix("@"), row.channel, thread)
+    return Address(row.id, row.by, row.channel, thread)
 
 
 class Inbox:

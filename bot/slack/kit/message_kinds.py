@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bot.slack.kit.ids import is_direct
+
 FIRST, SECOND, LAST = 0, 1, 2
 """Urgencies: the lowest number is sent first."""
 
@@ -89,7 +91,7 @@ class Key:
     place: str = ""
 
     def __str__(self) -> str:
-        """The key as it stands in rows: ``failure:R1:5d41402a``, ``card:A3@D0123``."""
+        """The key as it stands in rows: ``failure:R1:5d41402a``, ``card:A3@slack:D0123``."""
         part = "" if self.part is None else f":{self.part}"
         return f"{self.kind.word}:{self.about}{part}" + (f"@{self.place}" if self.place else "")
 
@@ -136,11 +138,6 @@ class Key:
         number = self.about[1:]
         numbered = self.about[:1] == letter and number.isascii() and number.isdigit()
         return int(number) if numbered else None
-
-
-def is_direct(place: str) -> bool:
-    """Tell whether this place is a direct message to somebody."""
-    return place.startswith("D")
 
 
 def again(at: float | None) -> str | None:

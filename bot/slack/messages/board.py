@@ -21,7 +21,7 @@ from bot.slack.kit.blocks import (
 )
 from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, several, typed
 from bot.slack.people.approvers import Approvers, nobody
-from bot.slack.people.mentions import mention
+from bot.slack.people.mentions import channels, mention
 from engine.model import (
     Approval,
     Run,
@@ -170,8 +170,11 @@ def moved_here(channel: str, error: str) -> str:
         "not_in_channel": "no longer has me in it",
     }
     if error in why:
-        return f"Told here because <#{channel}> {why[error]}."
-    return f"Told here because Slack takes nothing for <#{channel}> any more ({escape(error)})."
+        return f"Told here because {channels([channel])} {why[error]}."
+    return (
+        f"Told here because Slack takes nothing for {channels([channel])} any more "
+        f"({escape(error)})."
+    )
 
 
 def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -> Rendered:

@@ -12,12 +12,10 @@ from bot.slack.messages.card import Question
 from bot.slack.people.approvers import Approvers
 from bot.slack.people.mentions import calls, mention, mentions
 from engine.model import Review, RunRecord
-from engine.settings import SlackSettings
+from engine.settings import Settings
 
 
-def announcement(
-    question: Question, settings: SlackSettings, approvers: Approvers
-) -> Iterator[Post]:
+def announcement(question: Question, settings: Settings, approvers: Approvers) -> Iterator[Post]:
     """Key, words and urgency of the messages about a break-glass approval: once for each approval
     of that kind, whatever becomes of it, and the result of its review."""
     approval, run = question.approval, question.record.run
@@ -47,17 +45,17 @@ def review_of(record: RunRecord, approval: int) -> Review | None:
     return next((one for one in record.reviews if one.approval == approval), None)
 
 
-def _called(settings: SlackSettings, approvers: Approvers) -> str:
+def _called(settings: Settings, approvers: Approvers) -> str:
     """Mentions of everybody who is notified, with a space behind; empty: nobody is named."""
-    groups = dict.fromkeys((*settings.oncall, *settings.escalation))
+    groups = dict.fromkeys((*settings.approval.oncall, *settings.approval.escalation))
     asked = (calls(groups), mentions(approvers.listed))
     return "".join(f"{one} " for one in asked if one)
 
 
-def _wanted(review: Review, settings: SlackSettings) -> str:
+def _wanted(review: Review, settings: Settings) -> str:
     return (
         f"Review: open. A second person, not {mention(review.broken_by)} and nobody who started, "
-        f"resumed or retried the run, types in a channel: `{settings.command} reviewed "
+        f"resumed or retried the run, types in a channel: `{settings.slack.command} reviewed "
         f"R{review.run}` if this was in order, else the same and behind it what was not."
     )
 

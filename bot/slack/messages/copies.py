@@ -16,18 +16,18 @@ from collections.abc import Iterator, Sequence
 
 from bot.slack.kit.blocks import Block, context, fingerprint, fit_blocks
 from bot.slack.kit.buttons import AGAIN
-from bot.slack.kit.message_kinds import CARD, FIRST, SECOND, Key, is_direct
+from bot.slack.kit.ids import is_direct, slack_user
+from bot.slack.kit.message_kinds import CARD, FIRST, SECOND, Key
 from bot.slack.kit.phrases import Post, Rendered
 from bot.slack.messages.card import Question, card_view
 from bot.slack.outbox.rows import Tables
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.ids import slack_id
-from bot.slack.people.mentions import mention
+from bot.slack.people.mentions import channels, mention
 from bot.slack.people.roster import Lookups
 from bot.slack.people.rows import Lookup, direct, members
 from engine.clock import Clock
 from engine.model import Approval, ApprovalState
-from engine.settings import SlackSettings
+from engine.settings import ApprovalSettings
 
 MOST = 10  # people who are written to directly
 ASKED_AGAIN = 15.0  # seconds of the wall before Slack is asked again what it did not answer
@@ -37,7 +37,7 @@ class Copies:
     """Copies of a card, as messages with their keys."""
 
     def __init__(
-        self, tables: Tables, settings: SlackSettings, lookups: Lookups, wall: Clock
+        self, tables: Tables, settings: ApprovalSettings, lookups: Lookups, wall: Clock
     ) -> None:
         self.tables, self.settings, self.lookups, self.wall = tables, settings, lookups, wall
         self._asked: dict[str, float] = {}
@@ -97,7 +97,7 @@ class Copies:
 
     def _places(self, users: Sequence[str], channel: str) -> list[str]:
         """Places where people have to be asked who do not see the card itself."""
-        named = self.settings.approvals_channel
+        named = self.settings.channel
         if named:
             return [named] if named != channel else []
         there = self._readers(channel) if users else None
@@ -110,7 +110,7 @@ class Copies:
     def _readers(self, channel: str) -> Sequence[str] | None:
         """People who see the card itself. A run without a channel is reported to its owner
         alone."""
-        if slack_id(channel):
+        if slack_user(channel):
             return [channel]
         there = self._known(members(channel))
         return None if there is None else there.users
@@ -131,7 +131,7 @@ class Copies:
 def _copied(question: Question, card: Rendered, channel: str, is_whole: bool) -> Rendered:
     """The card as it stands elsewhere. Asking again is for those who see the run."""
     label = question.record.run.label
-    place = f"for {mention(channel)} alone" if slack_id(channel) else f"in <#{channel}>"
+    place = f"for {mention(channel)} alone" if slack_user(channel) else f"in {channels([channel])}"
     where = f"A copy of the card in the thread of {label} {place}. One decision closes all."
     if not is_whole:
         where += " Its buttons follow once all its VMs are listed in the thread of this message."

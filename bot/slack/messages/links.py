@@ -6,6 +6,7 @@ address is asked for at a start.
 
 from __future__ import annotations
 
+from bot.slack.kit.ids import bare
 from bot.slack.kit.message_kinds import BOARD, Key
 from bot.slack.outbox.rows import Sent, Tables
 from bot.slack.people.roster import Lookups
@@ -14,10 +15,11 @@ from bot.slack.people.rows import HOME
 
 def permalink(home: str, message: Sent) -> str:
     """The address of a message in the workspace at ``home``."""
-    address = f"{home.rstrip('/')}/archives/{message.channel}/p{message.ts.replace('.', '')}"
+    channel = bare(message.channel)
+    address = f"{home.rstrip('/')}/archives/{channel}/p{message.ts.replace('.', '')}"
     if message.thread_ts is None:
         return address
-    return f"{address}?thread_ts={message.thread_ts}&cid={message.channel}"
+    return f"{address}?thread_ts={message.thread_ts}&cid={channel}"
 
 
 class Links:
@@ -34,7 +36,7 @@ class Links:
             return ""
         home = str(self.lookups.of([HOME])[HOME].answer.get("url") or "")
         if not home.startswith("https://"):
-            return f"{words} in <#{message.channel}>"
+            return f"{words} in <#{bare(message.channel)}>"
         return f"<{permalink(home, message)}|{words}>"
 
     def to_board(self, run: int) -> str:

@@ -13,7 +13,7 @@ from bot.slack.messages.card import Question
 from bot.slack.messages.failures import by_cause
 from bot.slack.people.approvers import Approvers
 from engine.model import ApprovalState, MoveState, RunRecord, RunState, short
-from engine.settings import SlackSettings
+from engine.settings import Settings
 from engine.views.board import failed
 
 BAD = (MoveState.DAMAGED, MoveState.UNKNOWN)
@@ -21,7 +21,7 @@ TEXT = 1_000
 
 
 def for_question(
-    question: Question, approvers: Approvers, settings: SlackSettings, now: float
+    question: Question, approvers: Approvers, settings: Settings, now: float
 ) -> Iterator[Page]:
     """Pages for a card that nobody can decide, and for one that nobody has decided shortly before
     the need."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from bot.pager import Pages
 from bot.slack.inbox.rows import Address
 from bot.slack.kit.blocks import escape
+from bot.slack.kit.ids import slack_user
 from bot.slack.kit.loop import Loop
 from bot.slack.kit.message_kinds import BOARD, CARD, Key
 from bot.slack.kit.phrases import Post
@@ -27,7 +28,7 @@ from bot.slack.messages.snapshot import RunSnapshot, take_snapshot
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables, outbound
 from bot.slack.outbox.watched_runs import Watched
-from bot.slack.people.ids import slack_id
+from bot.slack.people.mentions import channels
 from bot.slack.people.roster import Roster
 from engine.clock import Clock
 from engine.commands.service import Service
@@ -63,10 +64,10 @@ class Publisher:
     ) -> None:
         self.tables, self.service, self.settings = tables, service, settings
         self.store, self.clock, self.wall, self.rhythm = service.store, clock, wall, rhythm
-        self.roster = Roster(tables.store, settings.slack, wall)
-        wakes = bool(settings.slack.pager_url.get_secret_value())
+        self.roster = Roster(tables.store, settings.approval, wall)
+        wakes = bool(settings.pager.url.get_secret_value())
         self.pages = Pages(self.store, wall, wakes)
-        self.copies = Copies(tables, settings.slack, self.roster.lookups, wall)
+        self.copies = Copies(tables, settings.approval, self.roster.lookups, wall)
         self.sources = Sources(tables, self.copies)
         self.approvers = self.roster.approvers()
         self.loop = Loop("slack-publisher", self.look)
@@ -179,7 +180,7 @@ class Publisher:
     def _elsewhere(self, watched: Watched, seen: RunSnapshot) -> Watched:
         """Move the reports about a run whose channel is gone to the fall-back channel, else to its
         owner."""
-        owner = slack_id(seen.record.run.contact)
+        owner = slack_user(seen.record.run.contact)
         places = [self.settings.slack.fallback, owner or ""]
         if watched.channel in places:
             places = places[places.index(watched.channel) + 1 :]
@@ -200,7 +201,7 @@ class Publisher:
         return here
 
     def _of(self, seen: RunSnapshot, watched: Watched) -> RunMessages:
-        about = (self.sources, self.settings.slack, seen, watched)
+        about = (self.sources, self.settings, seen, watched)
         return RunMessages(*about, self.approvers, self.clock.now())
 
     def _put(self, db: Database, watched: Watched, post: Post) -> bool:
@@ -212,7 +213,7 @@ class Publisher:
         """Tell the requester, where they asked, that the run was rejected: nothing can be posted
         there. A board whose answer was lost may be posted all the same, and then says so, too."""
         run = seen.record.run
-        requester = Address(watched.inbox, watched.by.removeprefix("@"), watched.channel)
+        requester = Address(watched.inbox, watched.by, watched.channel)
         board = next(self._of(seen, watched).messages())
         with self.store.transaction() as db:
             text = not_posted(run, watched.channel, watched.error)
@@ -227,9 +228,9 @@ def not_posted(run: Run, channel: str, error: str) -> str:
     """The board could not be posted, so the run does not start."""
     invite = "Type there: /invite @vmferry, then ask again."
     why = {
-        "is_archived": f"<#{channel}> is archived. Ask again in another channel.",
-        "not_in_channel": f"I am not in <#{channel}>. {invite}",
-        "channel_not_found": f"I cannot see <#{channel}>. {invite}",
+        "is_archived": f"{channels([channel])} is archived. Ask again in another channel.",
+        "not_in_channel": f"I am not in {channels([channel])}. {invite}",
+        "channel_not_found": f"I cannot see {channels([channel])}. {invite}",
     }
     reason = why.get(error, f"Slack refused the message ({escape(error)}).")
     return f"{run.label} was rejected: {reason} {NOT_STARTED}"

@@ -21,7 +21,7 @@ from bot.slack.messages.card import Question
 from bot.slack.people.approvers import Approvers, nobody
 from bot.slack.people.mentions import calls, mentions
 from engine.model import ApprovalState, RunState
-from engine.settings import SlackSettings
+from engine.settings import Settings
 
 REST = 300.0  # seconds for which a new card is left alone before somebody is asked again
 
@@ -49,9 +49,7 @@ class Due:
         return _told(f"{self.mark} {called}", self.said, self.do and "Decide on the card above.")
 
 
-def due(
-    question: Question, approvers: Approvers, settings: SlackSettings, now: float
-) -> Iterator[Due]:
+def due(question: Question, approvers: Approvers, settings: Settings, now: float) -> Iterator[Due]:
     """Messages that are due about this question at ``now`` (Unix seconds, engine's)."""
     approval, run = question.approval, question.record.run
     if not _is_asked(question):
@@ -59,7 +57,9 @@ def due(
     left = (question.estimate or now) - now
     stood = now - approval.requested
     able, still, do = approvers.eligible(run), _still(question), _do(question, settings)
-    leads = [lead for lead in settings.reminders if left <= lead and stood >= min(lead, REST)]
+    leads = [
+        lead for lead in settings.approval.reminders if left <= lead and stood >= min(lead, REST)
+    ]
     if able and leads:
         # Of several that are due only the last is said: the others came too late.
         key = Key(REMIND, approval.label, f"{min(leads):g}")
@@ -68,13 +68,13 @@ def due(
         helpless = is_helpless(question, approvers)
         why = f"{nobody(run, approvers)}." if helpless else "Nobody has decided yet."
         said = f"{still} {why[0].upper()}{why[1:]}"
-        called, others = calls(settings.escalation), approvers.stand_ins(run)
+        called, others = calls(settings.approval.escalation), approvers.stand_ins(run)
         do = do if approvers.others(run) else ""
         yield Due(Key(ESCALATE, approval.label, ""), "📣", others, called, said, do)
 
 
 def asked(
-    question: Question, approvers: Approvers, settings: SlackSettings, now: float
+    question: Question, approvers: Approvers, settings: Settings, now: float
 ) -> tuple[str, ...]:
     """Approvers who are to see the card, wherever they read: those who are asked first, then the
     escalation. If the glass was broken, all of them: they can withdraw the approval."""
@@ -85,12 +85,10 @@ def asked(
     return first
 
 
-def asks_others(
-    question: Question, approvers: Approvers, settings: SlackSettings, now: float
-) -> bool:
+def asks_others(question: Question, approvers: Approvers, settings: Settings, now: float) -> bool:
     """Tell whether the escalation is asked, because those who are asked first cannot decide or do
     not."""
-    if not settings.escalation or not _is_asked(question):
+    if not settings.approval.escalation or not _is_asked(question):
         return False
     return is_helpless(question, approvers) or is_late(question, settings, now)
 
@@ -100,10 +98,10 @@ def is_helpless(question: Question, approvers: Approvers) -> bool:
     return approvers.known and not approvers.eligible(question.record.run)
 
 
-def is_late(question: Question, settings: SlackSettings, now: float) -> bool:
+def is_late(question: Question, settings: Settings, now: float) -> bool:
     """Tell whether the approval is needed so soon that the escalation is due."""
-    left = (question.estimate or now) - now
-    return left <= settings.escalate and now - question.approval.requested >= settings.escalate
+    stood, lead = now - question.approval.requested, settings.approval.escalate
+    return (question.estimate or now) - now <= lead <= stood
 
 
 def _is_asked(question: Question) -> bool:
@@ -118,10 +116,10 @@ def _still(question: Question) -> str:
     return f"{approval.label} waits for a yes or no: {vms} of {run.label} · {route(run)}{by}."
 
 
-def _do(question: Question, settings: SlackSettings) -> str:
+def _do(question: Question, settings: Settings) -> str:
     return (
         "Decide on the card in this thread, or type in a channel: "
-        f"{settings.command} approve {question.approval.label}"
+        f"{settings.slack.command} approve {question.approval.label}"
     )
 
 

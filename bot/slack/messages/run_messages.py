@@ -30,7 +30,7 @@ from bot.slack.outbox.rows import Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.people.approvers import Approvers
 from engine.model import Approval, ApprovalState
-from engine.settings import SlackSettings
+from engine.settings import Settings
 from engine.store import events
 
 
@@ -55,7 +55,7 @@ class RunMessages:
     """Messages about a run at the time ``now``, while these approvers may decide."""
 
     sources: Sources
-    slack: SlackSettings
+    settings: Settings
     seen: RunSnapshot
     watched: Watched
     approvers: Approvers
@@ -64,7 +64,11 @@ class RunMessages:
     def messages(self) -> Iterator[Post]:
         """Key, content and urgency of every message; the board first."""
         record, board, run = self.seen.record, self.seen.board, self.seen.record.run
-        command, watched, store = self.slack.command, self.watched, self.sources.tables.store
+        command, watched, store = (
+            self.settings.slack.command,
+            self.watched,
+            self.sources.tables.store,
+        )
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
         shown = board_view(board, self.approvers, command, moved)
         shown = controls.with_buttons(shown, controls.on_board(record))
@@ -92,7 +96,7 @@ class RunMessages:
             yield Post.of(Key(REPORT, run.label, again(run.resumed)), last)
 
     def _question(self, approval: Approval) -> Question:
-        past, glass = self.sources.past(approval), self.slack.break_glass
+        past, glass = self.sources.past(approval), self.settings.approval.break_glass
         seen = self.seen
         about = (approval, seen.record, seen.fleet, seen.board.needed_by)
         return Question(*about, past.mark, past.granter, glass, seen.estimate)
@@ -107,7 +111,7 @@ class RunMessages:
 
     def _copies(self, question: Question, lists: Sequence[Post]) -> Iterator[Post]:
         """The copies of a card, and under each what the card cannot name."""
-        users = reminders.asked(question, self.approvers, self.slack, self.now)
+        users = reminders.asked(question, self.approvers, self.settings, self.now)
         keys = [key for key, _, _ in lists]
         yield from self.sources.copies.of(
             question, self.approvers, users, self.watched.channel, keys
@@ -122,7 +126,7 @@ class RunMessages:
         card = Key(CARD, question.approval.label)
         if self.sources.tables.message(card) is None and not self.sources.tables.gave_up(card):
             return
-        for due in reminders.due(question, self.approvers, self.slack, self.now):
+        for due in reminders.due(question, self.approvers, self.settings, self.now):
             if self.sources.tables.message(due.key) is None:
                 yield Post.of(due.key, due.in_thread())
             for place in self.sources.copies.posted_in(question.approval):
@@ -136,7 +140,7 @@ class RunMessages:
     def _broken(self, question: Question) -> Iterator[Post]:
         """Messages that the glass was broken, and about its review: in the thread, and under every
         copy, since a reader there may be the only person who can withdraw the approval."""
-        said = list(break_glass.announcement(question, self.slack, self.approvers))
+        said = list(break_glass.announcement(question, self.settings, self.approvers))
         places = self.sources.copies.posted_in(question.approval) if said else []
         for key, content, urgency in said:
             for here in (key, *(key.at(place) for place in places)):
@@ -147,4 +151,4 @@ class RunMessages:
         yield from pages.for_run(self.seen.record)
         for approval in self.seen.record.approvals:
             question = self._question(approval)
-            yield from pages.for_question(question, self.approvers, self.slack, self.now)
+            yield from pages.for_question(question, self.approvers, self.settings, self.now)

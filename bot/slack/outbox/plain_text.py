@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from bot.slack.kit.blocks import TEXT, fit
 from bot.slack.kit.buttons import APPROVE
+from bot.slack.kit.ids import bare
 from bot.slack.kit.phrases import SPOKEN
 from bot.slack.outbox.rows import Outbound
 
@@ -71,7 +72,7 @@ def given_up(out: Outbound, code: str) -> str:
     """Sentence for the audit: what is not told in Slack, and where it can be read."""
     run, key = f"R{out.run}", out.name
     what = key.kind.name.format(about=key.about)
-    where = f" in {key.place}" if key.place else ""
+    where = f" in {bare(key.place)}" if key.place else ""
     return (
         f"{run}: Slack took {what}{where} neither with blocks nor in words alone ({code}); "
         f"read it with: {key.kind.verb.format(run=run)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.slack.people.ids import bare, person, slack_id
+from bot.slack.kit.ids import slack_user
 from bot.slack.people.mentions import mentions
 from engine.model import (
     Run,
@@ -36,33 +36,31 @@ class Approvers:
 
     @property
     def everybody(self) -> tuple[str, ...]:
-        """All of them by Slack's ids, fit or not."""
-        named = map(bare, (*self.listed, *self.on_call, *self.backup))
-        return tuple(dict.fromkeys(named))
+        """All of them, fit or not."""
+        return tuple(dict.fromkeys((*self.listed, *self.on_call, *self.backup)))
 
     @property
     def asked(self) -> tuple[str, ...]:
         """Approvers who are asked first: listed or on call, and fit."""
-        first = dict.fromkeys(map(bare, (*self.listed, *self.on_call)))
+        first = dict.fromkeys((*self.listed, *self.on_call))
         return tuple(user for user in first if user not in self.unfit)
 
     def is_fit(self, by: str) -> bool:
         """Tell whether this is somebody in Slack, and no guest, bot or stranger."""
-        user = slack_id(by)
-        return user is not None and user not in self.unfit
+        return slack_user(by) is not None and by not in self.unfit
 
     def is_trusted(self, by: str) -> bool:
         """Tell whether this person may start runs or decide."""
-        return not self.starters or slack_id(by) in (*self.starters, *self.everybody)
+        return not self.starters or by in (*self.starters, *self.everybody)
 
     def people(self) -> frozenset[str]:
-        """All who may decide, as the engine names them."""
-        return frozenset(person(user) for user in self.everybody if user not in self.unfit)
+        """All who may decide."""
+        return frozenset(self.everybody) - self.unfit
 
     def eligible(self, run: Run | None) -> tuple[str, ...]:
         """Approvers who are asked about this run: those of them who neither started, resumed nor
         retried it."""
-        not_they = {slack_id(by) for by in barred(run)} if run else set()
+        not_they = barred(run) if run else ()
         return tuple(user for user in self.asked if user not in not_they)
 
     def others(self, run: Run | None) -> bool:
@@ -77,17 +75,17 @@ class Approvers:
 
     def stand_ins(self, run: Run) -> tuple[str, ...]:
         """Approvers of the escalation who may decide on this run."""
-        not_they = {slack_id(by) for by in barred(run)} | self.unfit
+        not_they = {*barred(run), *self.unfit}
         return tuple(user for user in self.backup if user not in not_they)
 
 
 def nobody(run: Run, approvers: Approvers) -> str:
     """Reason why nobody can decide, and what to do."""
     if not approvers.known:
-        return "Slack has not said yet who is on call (setting slack.oncall)"
+        return "Slack has not said yet who is on call (setting approval.oncall)"
     if approvers.groups:
-        both = "settings slack.oncall and slack.approvers"
+        both = "settings approval.oncall and approval.approvers"
         return f"nobody who is on call or listed may decide on {run.label} ({both})"
-    listed = [by for by in barred(run) if slack_id(by) in approvers.everybody]
+    listed = [by for by in barred(run) if by in approvers.everybody]
     but = f" except {mentions(listed)}" if listed else ""
-    return f"nobody{but} is listed to decide (setting slack.approvers)"
+    return f"nobody{but} is listed to decide (setting approval.approvers)"

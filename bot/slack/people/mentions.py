@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from bot.slack.kit.blocks import escape
-from bot.slack.people.ids import slack_id
+from bot.slack.kit.ids import bare, slack_user
+from engine.model.ids import TERMINAL, name_at
 
 
 def named(text: str, people: Iterable[str]) -> str:
@@ -45,11 +46,11 @@ def _mention(by: str, _: re.Match[str]) -> str:
 
 def mention(by: str | None) -> str:
     """Name of a person in a message; Slack people are pinged by it."""
-    user = slack_id(by)
-    if user:
-        return f"<@{user}>"
-    if by and by.startswith("terminal:"):
-        return f"{escape(by.removeprefix('terminal:'))} (terminal)"
+    if user := slack_user(by):
+        return f"<@{bare(user)}>"
+    at_terminal = name_at(TERMINAL, by)
+    if at_terminal is not None:
+        return f"{escape(at_terminal)} (terminal)"
     return escape(by or "somebody")
 
 
@@ -58,6 +59,11 @@ def mentions(users: Iterable[str]) -> str:
     return ", ".join(mention(user) for user in users)
 
 
+def channels(named: Iterable[str]) -> str:
+    """Several channels with commas between them, as links."""
+    return ", ".join(f"<#{bare(channel)}>" for channel in named)
+
+
 def calls(groups: Iterable[str]) -> str:
     """User groups, pinged."""
-    return " ".join(f"<!subteam^{group}>" for group in groups)
+    return " ".join(f"<!subteam^{bare(group)}>" for group in groups)

@@ -11,13 +11,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
+from bot.slack.kit.ids import bare, is_group
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.ids import bare
 from bot.slack.people.rows import DIRECT, HOME, MEMBERS, Lookup, LookupAnswer, LookupRows, kind_of
 from bot.slack.web_api.client import SlackApi
 from bot.slack.web_api.errors import SlackLater, SlackNever, SlackTrouble
 from engine.clock import Clock
-from engine.settings import SlackSettings
+from engine.settings import ApprovalSettings
 from engine.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -81,9 +81,8 @@ class Lookups:
                 error = trouble.code if isinstance(trouble, SlackNever) else "no answer"
                 if isinstance(trouble, SlackLater) and trouble.seconds:
                     self._not_before[kind] = self.wall.monotonic() + trouble.seconds
-                log.warning(
-                    _UNTOLD.get(kind, _UNTOLD_ELSE), name.partition(":")[2] or name, trouble.code
-                )
+                whom = bare(name.removeprefix(MEMBERS).removeprefix(DIRECT))
+                log.warning(_UNTOLD.get(kind, _UNTOLD_ELSE), whom, trouble.code)
             except Exception:
                 # One odd answer must not hold up everything that is to be said.
                 error = "no answer"
@@ -116,25 +115,24 @@ class Lookups:
 class Roster:
     """Approvers by the settings and by what Slack said last."""
 
-    def __init__(self, store: Store, settings: SlackSettings, wall: Clock) -> None:
+    def __init__(self, store: Store, settings: ApprovalSettings, wall: Clock) -> None:
         self.settings, self.wall = settings, wall
         self.lookups = Lookups(store, wall)
-        self.listed = tuple(bare(user) for user in settings.approvers)
         self.groups = (*settings.oncall, *settings.escalation)
-        self.starting = tuple(name for name in settings.starters if kind_of(name) == "group")
+        self.starting = tuple(filter(is_group, settings.starters))
         self._next = 0.0
 
     def approvers(self) -> Approvers:
         """Approvers as far as they are known now, however old that is: for what is shown."""
         rows = self.lookups.of((*self.groups, *self.starting))
         return Approvers(
-            listed=self.listed,
+            listed=self.settings.approvers,
             on_call=_users(rows[group] for group in self.settings.oncall),
             backup=_users(rows[group] for group in self.settings.escalation),
             unfit=frozenset(row.name for row in self.lookups.people() if row.unfit),
             groups=self.settings.oncall,
             starters=(
-                *map(bare, self.settings.starters),
+                *self.settings.starters,
                 *_users(rows[group] for group in self.starting),
             ),
             known=all(rows[group].at is not None for group in self.settings.oncall),
@@ -192,7 +190,7 @@ class Roster:
             return []
         if breaks:
             return self._stale((*self.groups, *self.starting, user))
-        if user not in self.listed:
+        if user not in self.settings.approvers:
             rows = self.lookups.of(self.groups)
             now = self.wall.now()
             there = any(r.fresh(now) and user in r.users for r in rows.values())

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from bot.slack.kit.ids import in_slack, is_channel, is_group
 from engine.store.database import Row
 from engine.store.store import Store
 
 MEMBERS, DIRECT = "in:", "dm:"
-HOME = "T"  # the workspace itself
+HOME = in_slack("T")  # the workspace itself
 #: How long an answer is good, in seconds of the wall, by what was asked about.
 LASTS = {
     "group": 60.0,
@@ -31,7 +32,11 @@ def kind_of(name: str) -> str:
     for beginning, kind in ((MEMBERS, "members"), (DIRECT, "direct")):
         if name.startswith(beginning):
             return kind
-    return {"S": "group", "C": "place", "G": "place", HOME: "home"}.get(name[:1], "person")
+    if name == HOME:
+        return "home"
+    if is_group(name):
+        return "group"
+    return "place" if is_channel(name) else "person"
 
 
 def members(channel: str) -> str:

@@ -10,13 +10,12 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from bot.slack.people.ids import slack_id
-from bot.slack.people.rows import kind_of
+from bot.slack.kit.ids import bare, is_group
 from bot.slack.setup.manifest import SCOPES
 from bot.slack.web_api.client import Identity, SlackApi, web_client
 from bot.slack.web_api.errors import AUTH, SlackLater, SlackTrouble
 from engine.errors import Refused
-from engine.settings import SlackSettings
+from engine.settings import Settings, SlackSettings
 
 log = logging.getLogger(__name__)
 
@@ -25,22 +24,23 @@ GONE = frozenset({"token_revoked", "token_expired", "account_inactive"})
 AT_ONCE = 8
 
 
-def refuse_unless_ready(slack: SlackSettings, *, runs_wait: bool = False) -> Identity | None:
+def refuse_unless_ready(settings: Settings, *, runs_wait: bool = False) -> Identity | None:
     """Identity behind the token; ``None`` where Slack does not say. Raises ``Refused``, which names
     everything that is missing, each with what to do.
 
     ``runs_wait``: runs are unfinished, and nobody watches them. Then what Slack finds wrong is only
     logged: moves go on without Slack, and what it lacks can be put right meanwhile.
     """
+    slack = settings.slack
     absent = missing(slack)
     api = SlackApi(web_client(slack.bot_token.get_secret_value(), slack.api_url))
-    found = _nobodies(slack)
+    found: list[str] = []
     identity = None
     if "bot_token" not in absent:
         identity = _identity(api, found)
     if identity is not None:
         found += _scopes(identity)
-        found += _named(api, slack)
+        found += _named(api, settings)
     if slack.mode == "socket" and "app_token" not in absent:
         found += _app_token(api, slack.app_token.get_secret_value())
     if runs_wait and not absent:
@@ -69,23 +69,6 @@ def missing(slack: SlackSettings) -> dict[str, str]:
                 f"on the page of the app ({PAGE}) under {place}."
             )
     return sentences
-
-
-def _nobodies(slack: SlackSettings) -> list[str]:
-    """Names in the settings that are nobody's id in Slack. A name in the place of an id would leave
-    nobody who may start or decide, and nothing would say so before the night."""
-    starters = [one for one in slack.starters if kind_of(one) != "group"]
-    named = [("starters", one) for one in starters]
-    named += [("approvers", one) for one in slack.approvers]
-    return [
-        f"{one} of slack.{setting} is nobody's id. An id looks like U0123; it stands behind the "
-        f"three dots of the person's profile, Copy member ID.{_GROUP[kind_of(one) == 'group']}"
-        for setting, one in named
-        if slack_id(one) is None
-    ]
-
-
-_GROUP = {False: "", True: " User groups that decide stand in slack.oncall."}
 
 
 def refuse(sentences: list[str]) -> None:
@@ -138,17 +121,16 @@ def _scopes(identity: Identity) -> list[str]:
     ]
 
 
-def _named(api: SlackApi, slack: SlackSettings) -> Iterator[str]:
+def _named(api: SlackApi, settings: Settings) -> Iterator[str]:
     """The channels and user groups of the settings that Slack does not show us."""
     asked: list[tuple[Callable[[SlackApi, str, str], str], str, str]] = []
+    slack, approval = settings.slack, settings.approval
     asked += [(_channel, one, "slack.channels") for one in slack.channels]
-    for name in ("fallback", "approvals_channel"):
-        if getattr(slack, name):
-            asked.append((_channel, getattr(slack, name), f"slack.{name}"))
-    asked += [(_group, one, "slack.oncall") for one in slack.oncall]
-    asked += [(_group, one, "slack.escalation") for one in slack.escalation]
-    groups = [one for one in slack.starters if kind_of(one) == "group"]
-    asked += [(_group, one, "slack.starters") for one in groups]
+    asked += [(_channel, slack.fallback, "slack.fallback")] if slack.fallback else []
+    asked += [(_channel, approval.channel, "approval.channel")] if approval.channel else []
+    for name in ("oncall", "escalation", "starters"):
+        groups = filter(is_group, getattr(approval, name))
+        asked += [(_group, one, f"approval.{name}") for one in groups]
     with ThreadPoolExecutor(AT_ONCE) as asking:
         yield from filter(None, asking.map(lambda one: one[0](api, *one[1:]), asked))
 
@@ -158,9 +140,9 @@ def _channel(api: SlackApi, channel: str, setting: str) -> str:
     if code == "":
         return ""
     if code == "is_archived":
-        return f"The channel {channel} of {setting} is archived. Take it out or unarchive it."
+        return f"The channel {bare(channel)} of {setting} is archived. Take it out or unarchive it."
     return (
-        f"The bot cannot see the channel {channel} of {setting} ({code}). Type there: "
+        f"The bot cannot see the channel {bare(channel)} of {setting} ({code}). Type there: "
         "/invite @vmferry. An id looks like C0123; it stands at the end of the channel's details."
     )
 
@@ -170,9 +152,9 @@ def _group(api: SlackApi, group: str, setting: str) -> str:
     if code == "":
         return ""
     return (
-        f"Slack does not say who is in the user group {group} of {setting} ({code}). An id looks "
-        "like S0123; it stands behind the three dots of the group's page. Without it nobody of "
-        "that group can decide or start."
+        f"Slack does not say who is in the user group {bare(group)} of {setting} ({code}). An id "
+        "looks like S0123; it stands behind the three dots of the group's page. Without it nobody "
+        "of that group can decide or start."
     )
 
 

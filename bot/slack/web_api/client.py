@@ -16,6 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.slack_response import SlackResponse
 from slack_sdk.webhook import WebhookClient
 
+from bot.slack.kit.ids import bare, in_slack
 from bot.slack.web_api.errors import SlackLater, SlackNever, Translated, header, seconds_of
 
 Block = Mapping[str, object]
@@ -69,7 +70,7 @@ async def socket_address(client: AsyncWebClient, app_token: str) -> str:
 
 class SlackApi:
     """Calls to Slack: post, update, tell one person, open a form; look up people and what is
-    checked at a start."""
+    checked at a start. Ids come and go with their door (``slack:U0123``)."""
 
     def __init__(self, client: WebClient) -> None:
         self.client = client
@@ -87,7 +88,7 @@ class SlackApi:
     def channel_trouble(self, channel: str) -> str:
         """Slack's word for why nothing can be said in this channel; empty: it can."""
         with Translated():
-            answer = self.client.conversations_info(channel=channel)
+            answer = self.client.conversations_info(channel=bare(channel))
         found: Mapping[str, object] = answer.get("channel") or {}
         if found.get("is_archived"):
             return "is_archived"
@@ -96,7 +97,7 @@ class SlackApi:
     def place_trouble(self, channel: str) -> str:
         """``shared``, where people of other organisations read this channel or soon will."""
         with Translated():
-            found = self._quick.conversations_info(channel=channel).get("channel") or {}
+            found = self._quick.conversations_info(channel=bare(channel)).get("channel") or {}
         others = ("is_ext_shared", "is_pending_ext_shared")
         return "shared" if any(found.get(word) for word in others) else ""
 
@@ -119,7 +120,7 @@ class SlackApi:
         key, version = marks
         with Translated():
             answer = self.client.chat_postMessage(
-                channel=channel,
+                channel=bare(channel),
                 text=text,
                 blocks=[dict(block) for block in blocks],
                 thread_ts=thread_ts,
@@ -128,7 +129,7 @@ class SlackApi:
                 unfurl_media=False,
                 metadata={"event_type": MARKED, "event_payload": {"key": key, "version": version}},
             )
-            return str(answer["channel"]), str(answer["ts"])
+            return in_slack(str(answer["channel"])), str(answer["ts"])
 
     def find(self, marks: Marks, channel: str, thread_ts: str | None, oldest: float) -> str | None:
         """The ts of the message of ours with these marks, not older than ``oldest`` (Slack's
@@ -153,14 +154,14 @@ class SlackApi:
         since = f"{oldest:.6f}"
         if thread_ts is None:
             return self.client.conversations_history(
-                channel=channel,
+                channel=bare(channel),
                 oldest=since,
                 include_all_metadata=True,
                 limit=PAGE,
                 cursor=cursor or None,
             )
         return self.client.conversations_replies(
-            channel=channel,
+            channel=bare(channel),
             ts=thread_ts,
             oldest=since,
             include_all_metadata=True,
@@ -172,7 +173,7 @@ class SlackApi:
         """Another content for a message. Idempotent."""
         with Translated():
             self.client.chat_update(
-                channel=channel, ts=ts, text=text, blocks=[dict(block) for block in blocks]
+                channel=bare(channel), ts=ts, text=text, blocks=[dict(block) for block in blocks]
             )
 
     def ephemeral(
@@ -186,8 +187,8 @@ class SlackApi:
         """Post a message that only this person sees; a second time does no harm."""
         with Translated():
             self.client.chat_postEphemeral(
-                channel=channel,
-                user=user,
+                channel=bare(channel),
+                user=bare(user),
                 text=text,
                 thread_ts=thread_ts,
                 blocks=[dict(block) for block in blocks] or None,
@@ -231,8 +232,8 @@ class SlackApi:
     def members(self, group: str) -> tuple[str, ...]:
         """The user ids that are in a user group now."""
         with Translated():
-            users = self._quick.usergroups_users_list(usergroup=group).get("users")
-        return tuple(map(str, users)) if isinstance(users, list) else ()
+            users = self._quick.usergroups_users_list(usergroup=bare(group)).get("users")
+        return _people(users)
 
     def in_channel(self, channel: str) -> tuple[str, ...]:
         """The user ids that are in a channel. Raises ``SlackNever`` where it has too many."""
@@ -241,10 +242,9 @@ class SlackApi:
         for _ in range(PAGES):
             with Translated():
                 answer = self._quick.conversations_members(
-                    channel=channel, limit=PAGE, cursor=cursor or None
+                    channel=bare(channel), limit=PAGE, cursor=cursor or None
                 )
-            users: object = answer.get("members")
-            found += map(str, users) if isinstance(users, list) else []
+            found += _people(answer.get("members"))
             more: object = answer.get("response_metadata")
             cursor = str(more.get("next_cursor") or "") if isinstance(more, Mapping) else ""
             if not cursor:
@@ -254,13 +254,13 @@ class SlackApi:
     def direct(self, user: str) -> str:
         """The channel in which this user is written to directly."""
         with Translated():
-            found = self._quick.conversations_open(users=user).get("channel")
-        return str(found.get("id") or "") if isinstance(found, Mapping) else ""
+            found = self._quick.conversations_open(users=bare(user)).get("channel")
+        return in_slack(str(found.get("id") or "")) if isinstance(found, Mapping) else ""
 
     def profile(self, user: str) -> Mapping[str, object]:
         """Profile of a user, as Slack knows it."""
         with Translated():
-            found = self._quick.users_info(user=user).get("user")
+            found = self._quick.users_info(user=bare(user)).get("user")
         return found if isinstance(found, Mapping) else {}
 
     def home(self) -> tuple[str, str]:
@@ -273,6 +273,10 @@ class SlackApi:
         """Address of the workspace, such as ``https://example.slack.com/``."""
         with Translated():
             return str(self._quick.auth_test().get("url") or "")
+
+
+def _people(users: object) -> tuple[str, ...]:
+    return tuple(in_slack(str(one)) for one in users) if isinstance(users, list) else ()
 
 
 def _dicts(values: object) -> list[dict[str, object]]:

@@ -30,7 +30,7 @@ BARRED = {
     "unfit": "guests, bots, deactivated people and those of other organisations never review",
     "broke_it": "the person who broke the glass does not review that",
     "own_run": "people who started, resumed or retried a run do not review what it was allowed",
-    "not_trusted": "only those who may start runs review (setting slack.starters)",
+    "not_trusted": "only those who may start runs review (setting approval.starters)",
 }
 
 

@@ -43,7 +43,7 @@ class Place:
         self.port = SimPort(self.world, self.clock)
         self.engine = self.new_engine()
         self.engine.look()
-        self.service.submit(grammar.parse("host hv01 to hv02"), by="@ann")
+        self.service.submit(grammar.parse("host hv01 to hv02"), by="slack:ann")
 
     def new_engine(self) -> Engine:
         engine = Engine(self.store, self.port, self.clock, Settings(), lanes=1)
@@ -55,7 +55,7 @@ class Place:
             self.engine.advance()
             self.clock.jump(self.clock.now() + seconds)
 
-    def say(self, text: str, by: str = "@ann") -> str:
+    def say(self, text: str, by: str = "slack:ann") -> str:
         command = grammar.parse(text, "terminal")
         assert isinstance(command, Ask)
         return verbs.carry_out_verb(self.service, command, by=by, approvers=None).sentence

@@ -63,7 +63,7 @@ class House:
         self.loop = Loop(self.engine, self.clock, self.service.wake, tick)
 
     def ask(self) -> None:
-        self.service.submit(grammar.parse("host hv01 to hv02"), by="@ann")
+        self.service.submit(grammar.parse("host hv01 to hv02"), by="slack:ann")
 
     def run_until(self, is_over: Callable[[], bool]) -> None:
         self.loop.run(is_over, threading.Event())

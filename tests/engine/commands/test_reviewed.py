@@ -31,27 +31,27 @@ def test_without_words_it_was_in_order(broken):
         "Break-glass approval A1 awaits review by a second person: reviewed R1",
     )
 
-    told = broken.say("reviewed R1", by="@ravi")
+    told = broken.say("reviewed R1", by="slack:ravi")
 
     assert (told.accepted, told.sentence) == (True, "Reviewed A1 as in order.")
-    assert said(broken) == [("A1", "@ravi", True, "")]
+    assert said(broken) == [("A1", "slack:ravi", True, "")]
     event = broken.told()[-1]
-    assert (event.kind, event.run, event.by) == ("glass.reviewed", 1, "@ravi")
-    assert event.text == "@ravi reviewed that @mei broke the glass for A1: in order"
+    assert (event.kind, event.run, event.by) == ("glass.reviewed", 1, "slack:ravi")
+    assert event.text == "slack:ravi reviewed that slack:mei broke the glass for A1: in order"
     assert event.detail == {"approval": 1, "in_order": True, "note": ""}
     assert needed(broken) == ()
 
 
 def test_words_are_what_was_not_in_order(broken):
-    told = broken.say(f"reviewed R1 {FOUND}", by="@ravi").sentence
+    told = broken.say(f"reviewed R1 {FOUND}", by="slack:ravi").sentence
 
     assert told == f'Reviewed A1 as not in order: "{FOUND}".'
-    assert said(broken) == [("A1", "@ravi", False, FOUND)]
+    assert said(broken) == [("A1", "slack:ravi", False, FOUND)]
     assert broken.told()[-1].detail == {"approval": 1, "in_order": False, "note": FOUND}
 
 
 def test_a_word_too_few_to_be_a_finding_is_refused_with_both_ways_to_say_it(broken):
-    refusal = broken.refused("reviewed R1 all fine", by="@ravi")
+    refusal = broken.refused("reviewed R1 all fine", by="slack:ravi")
 
     assert refusal.sentence == "What was not in order is said in 15 characters at least."
     assert refusal.hint == "If it was in order, type: reviewed R1"
@@ -62,40 +62,40 @@ def test_a_run_is_reviewed_in_whatever_state_it_is(state, broken):
     broken.put(MoveState.DONE)
     broken.turn(state)
 
-    assert broken.say("reviewed R1", by="@ravi").accepted
+    assert broken.say("reviewed R1", by="slack:ravi").accepted
     assert broken.run().state is state
 
 
 def test_every_review_that_is_the_persons_to_say_is_closed_and_the_others_are_named(broken):
-    broken.break_glass("web02", by="@ravi").break_glass("web03")
+    broken.break_glass("web02", by="slack:ravi").break_glass("web03")
 
-    told = broken.say("reviewed R1", by="@ravi").sentence
+    told = broken.say("reviewed R1", by="slack:ravi").sentence
 
     assert told == (
         "Reviewed A1, A3 as in order. "
         "A2 stays open: the person who broke the glass does not review that."
     )
-    assert [by for _, by, *_ in said(broken)] == ["@ravi", None, "@ravi"]
+    assert [by for _, by, *_ in said(broken)] == ["slack:ravi", None, "slack:ravi"]
     assert [e.detail["approval"] for e in broken.told() if e.kind == "glass.reviewed"] == [1, 3]
-    assert broken.say("reviewed R1", by="@mei").sentence == "Reviewed A2 as in order."
+    assert broken.say("reviewed R1", by="slack:mei").sentence == "Reviewed A2 as in order."
 
 
 def test_the_second_review_is_refused_with_who_said_the_first_and_when(broken):
-    broken.say(f"reviewed R1 {FOUND}", by="@ravi")
+    broken.say(f"reviewed R1 {FOUND}", by="slack:ravi")
     broken.clock.jump(broken.clock.now() + 3599)
 
-    refusal = broken.refused("reviewed R1", by="@zoe")
+    refusal = broken.refused("reviewed R1", by="slack:zoe")
 
-    assert refusal.sentence == f'A1 was reviewed by @ravi 1 h ago: not in order: "{FOUND}".'
-    assert said(broken) == [("A1", "@ravi", False, FOUND)]
+    assert refusal.sentence == f'A1 was reviewed by slack:ravi 1 h ago: not in order: "{FOUND}".'
+    assert said(broken) == [("A1", "slack:ravi", False, FOUND)]
 
 
 @pytest.mark.parametrize(
     ("by", "why"),
     [
-        ("@mei", "A1 stays open: the person who broke the glass does not review that."),
+        ("slack:mei", "A1 stays open: the person who broke the glass does not review that."),
         (
-            "@ann",
+            "slack:ann",
             "A1 stays open: people who started, resumed or retried a run do not review what it "
             "was allowed.",
         ),
@@ -108,9 +108,9 @@ def test_neither_whoever_broke_it_nor_whoever_had_the_run_go_reviews(by, why, br
 def test_where_no_glass_was_broken_there_is_nothing_to_review(desk):
     desk.ask()
     desk.question("web01")
-    desk.say("approve A1", by="@bob")
+    desk.say("approve A1", by="slack:bob")
 
-    refusal = desk.refused("reviewed R1", by="@ravi")
+    refusal = desk.refused("reviewed R1", by="slack:ravi")
 
     assert refusal.sentence == "Nobody broke the glass for R1."
     assert refusal.hint == "For the runs that need a person see: list"

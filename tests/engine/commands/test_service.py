@@ -61,7 +61,7 @@ def service(store):
     return Service(store, VirtualClock(NOW), Settings(run=RunDefaults(attempts=5)))
 
 
-def submit(service, text, by="@ann", **options):
+def submit(service, text, by="slack:ann", **options):
     return service.submit(grammar.parse(text), by=by, **options)
 
 
@@ -258,10 +258,10 @@ def test_what_follows_except_is_kept_for_the_policy(service):
 
 def test_a_refusal_is_kept_in_the_audit(service):
     error = refusal(service, "host hv1 to hv02")
-    service.refuse("@ann", "host hv1 to hv02", error)
+    service.refuse("slack:ann", "host hv1 to hv02", error)
     kept = events.since(service.store)[-1]
 
-    assert (kept.kind, kept.by, kept.text) == ("refused", "@ann", str(error))
+    assert (kept.kind, kept.by, kept.text) == ("refused", "slack:ann", str(error))
     assert kept.detail == {"text": "host hv1 to hv02", "what": "hv1"}
 
 
@@ -349,7 +349,7 @@ def test_a_scheduled_run_whose_board_cannot_be_posted_never_begins(service):
 def test_the_same_request_is_answered_with_its_run_however_it_is_spelled(first, again, service):
     one = submit(service, first)
     service.wake.clear()
-    other = submit(service, again, by="@bob")
+    other = submit(service, again, by="slack:bob")
 
     assert (other.attached, other.run) == (True, one.run)
     assert not service.wake.is_set()
@@ -416,7 +416,7 @@ def test_a_host_is_not_emptied_and_filled_at_once(first, second, name, service):
 
     assert refused.what == name
     assert f"{name} is on the other side of R1" in str(refused)
-    assert "asked by @ann" in str(refused)
+    assert "asked by slack:ann" in str(refused)
     assert "Nothing started." in str(refused)
 
 
@@ -437,12 +437,12 @@ def test_lists_of_vms_may_cross(service):
 
 # --- decisions -----------------------------------------------------------------------------
 
-MAY = frozenset({"@bob", "@mei", "@ann"})
+MAY = frozenset({"slack:bob", "slack:mei", "slack:ann"})
 
 
 @pytest.fixture
 def asked(service):
-    """R1 by @ann asks about Old CRM in A1."""
+    """R1 by slack:ann asks about Old CRM in A1."""
     run = submit(service, "host hv01 to hv02").run
     with writing(service.store, NOW) as pen:
         pen.approvals.ask(run.id, ("id-3",), ("Old CRM",), digest(run, ("id-3",)))
@@ -455,26 +455,26 @@ def state(service) -> ApprovalState:
 
 
 def test_a_yes_grants_exactly_what_was_asked(asked):
-    decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
+    decision = asked.decide(1, "approve", by="slack:bob", approvers=MAY)
     granted = queries.approval(asked.store, 1)
 
     assert (decision.accepted, decision.code, decision.by, decision.at) == (
         True,
         "granted",
-        "@bob",
+        "slack:bob",
         NOW,
     )
     assert decision.approval == granted
     assert (granted.state, granted.granted, granted.by) == (
         ApprovalState.GRANTED,
         ("id-3",),
-        "@bob",
+        "slack:bob",
     )
     assert asked.wake.is_set()
 
 
 def test_a_no_grants_nothing_and_keeps_the_reason(asked):
-    decision = asked.decide(1, "deny", by="@bob", approvers=MAY, reason="month-end")
+    decision = asked.decide(1, "deny", by="slack:bob", approvers=MAY, reason="month-end")
     denied = queries.approval(asked.store, 1)
 
     assert (decision.accepted, decision.code) == (True, "denied")
@@ -488,21 +488,23 @@ def test_a_no_grants_nothing_and_keeps_the_reason(asked):
 
 @pytest.mark.parametrize(("first", "second"), [("approve", "deny"), ("deny", "approve")])
 def test_the_second_click_is_told_who_decided_and_when(first, second, asked):
-    asked.decide(1, first, by="@bob", approvers=MAY)
+    asked.decide(1, first, by="slack:bob", approvers=MAY)
     decided = state(asked)
     asked.clock.jump(NOW + 60)
-    late = asked.decide(1, second, by="@mei", approvers=MAY)
+    late = asked.decide(1, second, by="slack:mei", approvers=MAY)
 
-    assert (late.accepted, late.code, late.by, late.at) == (False, "already", "@bob", NOW)
+    assert (late.accepted, late.code, late.by, late.at) == (False, "already", "slack:bob", NOW)
     assert state(asked) is decided
 
 
 REFUSED_CLICKS = [
-    pytest.param({"by": "@ann", "approvers": MAY}, "own_run", id="whoever asked"),
-    pytest.param({"by": "@eve", "approvers": MAY}, "not_a_decider", id="somebody else"),
-    pytest.param({"by": "@bob", "approvers": frozenset()}, "not_a_decider", id="nobody may"),
+    pytest.param({"by": "slack:ann", "approvers": MAY}, "own_run", id="whoever asked"),
+    pytest.param({"by": "slack:eve", "approvers": MAY}, "not_a_decider", id="somebody else"),
+    pytest.param({"by": "slack:bob", "approvers": frozenset()}, "not_a_decider", id="nobody may"),
     pytest.param(
-        {"by": "@bob", "approvers": MAY, "digest": "of another card"}, "stale", id="an old button"
+        {"by": "slack:bob", "approvers": MAY, "digest": "of another"},
+        "stale",
+        id="an old button",
     ),
 ]
 
@@ -528,10 +530,10 @@ def test_a_click_that_may_not_decide_changes_nothing_and_is_kept(click, code, ve
 
 
 def test_after_refused_clicks_the_right_one_still_counts(asked):
-    asked.decide(1, "deny", by="@eve", approvers=MAY)
-    asked.decide(1, "approve", by="@ann", approvers=MAY)
-    asked.decide(1, "approve", by="@bob", approvers=MAY)
-    asked.decide(1, "deny", by="@mei", approvers=MAY)
+    asked.decide(1, "deny", by="slack:eve", approvers=MAY)
+    asked.decide(1, "approve", by="slack:ann", approvers=MAY)
+    asked.decide(1, "approve", by="slack:bob", approvers=MAY)
+    asked.decide(1, "deny", by="slack:mei", approvers=MAY)
 
     assert state(asked) is ApprovalState.GRANTED
     assert [v["counted"] for v in queries.votes(asked.store, 1)] == [0, 0, 1, 0]
@@ -540,18 +542,18 @@ def test_after_refused_clicks_the_right_one_still_counts(asked):
 def test_the_button_shows_what_is_decided(asked):
     shown = queries.approval(asked.store, 1).digest
 
-    assert asked.decide(1, "approve", by="@bob", approvers=MAY, digest=shown).accepted
+    assert asked.decide(1, "approve", by="slack:bob", approvers=MAY, digest=shown).accepted
 
 
 def test_the_terminals_user_may_decide_own_runs(asked):
-    assert asked.decide(1, "approve", by="@ann").accepted
+    assert asked.decide(1, "approve", by="slack:ann").accepted
 
 
 @pytest.mark.parametrize("over", [ApprovalState.EXPIRED, ApprovalState.WITHDRAWN])
 def test_a_question_that_is_over_is_not_decided(over, asked):
     with writing(asked.store, NOW) as pen:
         pen.approvals.set_state(queries.approval(asked.store, 1), over, "over")
-    decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
+    decision = asked.decide(1, "approve", by="slack:bob", approvers=MAY)
 
     assert (decision.accepted, decision.code) == (False, str(over))
     assert state(asked) is over
@@ -560,21 +562,23 @@ def test_a_question_that_is_over_is_not_decided(over, asked):
 def test_a_question_of_a_run_that_has_ended_has_expired(asked):
     with writing(asked.store, NOW) as pen:
         pen.runs.set_state(queries.run(asked.store, 1), RunState.COMPLETED, "over")
-    decision = asked.decide(1, "approve", by="@bob", approvers=MAY)
+    decision = asked.decide(1, "approve", by="slack:bob", approvers=MAY)
 
     assert (decision.accepted, decision.code) == (False, "expired")
     assert state(asked) is ApprovalState.REQUESTED
 
 
 def test_a_question_that_was_never_asked_is_unknown_and_that_is_kept(asked):
-    decision = asked.decide(7, "approve", by="@bob", approvers=MAY)
+    decision = asked.decide(7, "approve", by="slack:bob", approvers=MAY)
 
     assert (decision.accepted, decision.code, decision.approval) == (False, "unknown", None)
     last = events.latest(asked.store, 1)[0]
-    assert (last.kind, last.by) == ("refused", "@bob")
-    assert last.text == "@bob wanted to approve A7. Nothing changed: there is no such question."
+    assert (last.kind, last.by) == ("refused", "slack:bob")
+    assert (
+        last.text == "slack:bob wanted to approve A7. Nothing changed: there is no such question."
+    )
 
 
 def test_whoever_asked_is_told_so_even_where_they_may_decide_others(asked):
     """Being listed does not help: own_run is said before not_a_decider."""
-    assert asked.decide(1, "approve", by="@ann", approvers=frozenset()).code == "own_run"
+    assert asked.decide(1, "approve", by="slack:ann", approvers=frozenset()).code == "own_run"

@@ -53,7 +53,7 @@ def test_every_verb_in_every_state_of_a_run(verb, state, desk):
     desk.put(NEEDS.get(verb, MoveState.PENDING))
     before, rule = desk.rows(), RULES[verb][state]
     text = f"{verb} R1{MORE.get(verb, '')}"
-    by = "@dana" if verb == "own" else "@ann"
+    by = "slack:dana" if verb == "own" else "slack:ann"
 
     if rule == DO:
         assert desk.say(text, by).sentence
@@ -122,9 +122,9 @@ def test_whoever_resumes_may_not_decide_afterwards(desk):
     desk.ask()
     desk.question("web01")
     desk.say("pause R1")
-    desk.say("resume R1", by="@bob")
+    desk.say("resume R1", by="slack:bob")
 
-    assert not desk.say("approve A1", by="@bob").accepted
+    assert not desk.say("approve A1", by="slack:bob").accepted
     assert desk.say("approve A1", by="@cy").accepted
 
 
@@ -192,7 +192,7 @@ def test_a_run_is_handed_over_to_whoever_says_so(desk):
     desk.ask()
     desk.say("own R1", by="@cy")
 
-    assert (desk.run().by, desk.run().contact) == ("@ann", "@cy")
+    assert (desk.run().by, desk.run().contact) == ("slack:ann", "@cy")
     assert "already" in desk.say("own R1", by="@cy").sentence
 
 
@@ -238,7 +238,7 @@ def test_which_skipped_vms_are_tried_again_by_itself_and_by_name(outcome, desk):
 def test_a_retry_of_an_ended_run_ends_its_grants_and_keeps_the_retrier_from_deciding(desk):
     desk.ask()
     desk.question("web02")
-    desk.say("approve A1", by="@bob")
+    desk.say("approve A1", by="slack:bob")
     desk.put(MoveState.FAILED)
     with desk.writing() as pen:
         pen.runs.set_state(desk.run(), RunState.INCOMPLETE, "ended")
@@ -397,7 +397,7 @@ def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
 
     assert queries.lost_attempts(desk.store, "vmm01") == ()
     [attempt] = desk.record().moves[0].attempts
-    assert (attempt.result, attempt.error) == ("lost", "Settled by @ann")
+    assert (attempt.result, attempt.error) == ("lost", "Settled by slack:ann")
 
 
 def test_go_on_is_about_the_damage_that_was_shown_and_not_about_more(desk):
@@ -406,10 +406,10 @@ def test_go_on_is_about_the_damage_that_was_shown_and_not_about_more(desk):
     steer = Steering(desk.service)
 
     with pytest.raises(Refused, match="web02 was damaged there, too, since that was shown"):
-        steer.go_on("R1", "hv02", "id:id-web01", by="@ann")
+        steer.go_on("R1", "hv02", "id:id-web01", by="slack:ann")
     assert len(desk.damage()) == 2
 
-    steer.go_on("R1", "hv02", "id:id-web01", "id:id-web02", "id:id-web03", by="@ann")
+    steer.go_on("R1", "hv02", "id:id-web01", "id:id-web02", "id:id-web03", by="slack:ann")
     assert desk.damage() == []
 
 
@@ -430,7 +430,7 @@ def test_go_on_is_for_one_host_and_says_where_there_was_damage(desk):
 def test_some_are_chosen_and_the_others_stay(desk):
     desk.ask()
     desk.question("web01", "web02", "web03")
-    said = desk.say("approve A1 web01 web03", by="@bob")
+    said = desk.say("approve A1 web01 web03", by="slack:bob")
 
     assert said.sentence == "A1 is approved: 2 of 3 VMs may move."
     assert desk.record().approvals[0].granted == ("id-web01", "id-web03")
@@ -441,7 +441,7 @@ def test_a_vm_that_is_not_on_the_card_is_refused_and_the_question_stays_open(des
     desk.question("web01")
 
     with pytest.raises(Refused, match="A1 has no VM web02"):
-        desk.say("approve A1 web02", by="@bob")
+        desk.say("approve A1 web02", by="slack:bob")
     assert desk.record().approvals[0].state is ApprovalState.REQUESTED
 
 
@@ -450,13 +450,13 @@ def test_a_no_keeps_its_reason(said, desk):
     """Typed as at the terminal too, with the dashes that Slack makes of it."""
     desk.ask()
     desk.question("web01")
-    desk.say(f"deny A1 {said}vendor works on it, until Monday", by="@bob")
+    desk.say(f"deny A1 {said}vendor works on it, until Monday", by="slack:bob")
 
     assert desk.record().approvals[0].reason == "vendor works on it, until Monday"
 
 
 @pytest.mark.parametrize("verb", ["approve", "deny", "withdraw"])
-@pytest.mark.parametrize(("by", "why"), [("@ann", "own"), ("@eve", "not one of those")])
+@pytest.mark.parametrize(("by", "why"), [("slack:ann", "own"), ("slack:eve", "not one of those")])
 def test_who_may_not_decide_changes_nothing_and_is_kept_in_the_audit(verb, by, why, desk):
     desk.ask()
     desk.question("web01")
@@ -472,11 +472,11 @@ def test_a_yes_is_taken_back_until_the_first_of_its_vms_is_started(desk):
     desk.ask()
     desk.question("web01", "web02")
     desk.question("web03")
-    desk.say("approve A1", by="@bob")
-    desk.say("approve A2", by="@bob")
+    desk.say("approve A1", by="slack:bob")
+    desk.say("approve A2", by="slack:bob")
     desk.attempt("web01")
 
-    assert "has been started since" in desk.say("withdraw A1", by="@bob").sentence
+    assert "has been started since" in desk.say("withdraw A1", by="slack:bob").sentence
     assert desk.say("withdraw A2 wrong one", by="@cy").accepted
     assert [a.state for a in desk.record().approvals] == ["granted", "withdrawn"]
 
@@ -486,7 +486,7 @@ def test_an_approval_that_does_not_exist_is_named(verb, desk):
     desk.ask()
 
     with pytest.raises(Refused, match="no approval A9"):
-        desk.say(f"{verb} A9", by="@bob")
+        desk.say(f"{verb} A9", by="slack:bob")
 
 
 def test_the_terminals_own_user_may_decide_own_runs(desk):

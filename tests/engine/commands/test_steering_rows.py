@@ -29,7 +29,7 @@ def test_while_damage_is_looked_at_again_its_host_stays_closed(desk):
 
 def test_go_on_can_be_said_while_damage_is_looked_at_again(desk):
     started(desk, DAMAGED).say("retry R1")
-    desk.say("go-on R1 hv02", by="@bob")
+    desk.say("go-on R1 hv02", by="slack:bob")
 
     assert desk.damage() == []
 
@@ -43,16 +43,16 @@ def test_damage_that_is_found_to_be_mended_is_none(desk):
 
 
 def test_go_on_is_said_about_the_damage_that_was_known_not_about_what_is_found_later(desk):
-    started(desk, DAMAGED).say("go-on R1 hv02", by="@bob")
+    started(desk, DAMAGED).say("go-on R1 hv02", by="slack:bob")
     desk.say("retry R1")
     assert desk.damage() == []
     desk.put(DAMAGED)
 
     assert desk.damage() == DAMAGE
-    desk.say("go-on R1 hv02", by="@bob")
+    desk.say("go-on R1 hv02", by="slack:bob")
     assert desk.damage() == []
     with pytest.raises(Refused, match="damaged no VM"):
-        desk.say("go-on R1 hv02", by="@bob")
+        desk.say("go-on R1 hv02", by="slack:bob")
 
 
 def test_an_arrival_is_no_damage(desk):
@@ -120,7 +120,7 @@ def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(des
     ends = [e for e in desk.told() if e.kind == "attempt.ended"]
     [kept] = desk.record().moves[0].attempts
     assert len(ends) == 1
-    assert kept.error == "Settled by @ann"
+    assert kept.error == "Settled by slack:ann"
 
 
 # --- stop-on-failure ---------------------------------------------------------------------------

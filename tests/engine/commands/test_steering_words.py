@@ -103,14 +103,14 @@ def test_what_a_verb_does_in_a_state_and_what_is_written_of_it(verb, state, cell
     desk.run_in(state).put(FIRST.get(verb, MoveState.PENDING))
     text = SAID.get(verb, f"{verb} R1")
     if cell == "r":
-        error = desk.refused(text, by="@dana")
+        error = desk.refused(text, by="slack:dana")
         assert error.what == "R1"
         assert str(error).startswith(f"{verb} changes nothing on R1: ")
         return
     before, rows = len(desk.told()), desk.rows()
     desk.service.wake.clear()
 
-    said = desk.say(text, by="@dana")
+    said = desk.say(text, by="slack:dana")
 
     wrote = desk.told()[before:]
     expected = OTHERWISE.get((verb, state), WRITES[verb]).split() if cell == "d" else []
@@ -118,8 +118,8 @@ def test_what_a_verb_does_in_a_state_and_what_is_written_of_it(verb, state, cell
     assert said.accepted
     assert desk.service.wake.is_set() is (cell == "d")
     if cell == "d":
-        assert wrote[0].by == "@dana"
-        assert all("@dana" in event.text for event in wrote[:1])
+        assert wrote[0].by == "slack:dana"
+        assert all("slack:dana" in event.text for event in wrote[:1])
         assert "Nothing changed" not in said.sentence
     else:
         assert said.sentence.endswith("Nothing changed.")
@@ -171,7 +171,7 @@ def test_every_verb_works_as_its_usage_says(verb, whole, desk):
     words = [w for w in verb.usage.split() if whole or not w.startswith("[")]
     before = len(desk.told())
 
-    said = desk.say(" ".join(TYPED.get(word, word) for word in words), by="@bob")
+    said = desk.say(" ".join(TYPED.get(word, word) for word in words), by="slack:bob")
 
     assert said.accepted
     assert said.sentence.endswith((".", "R1"))
@@ -207,7 +207,7 @@ def test_a_verb_that_only_shows_something_is_not_carried_out_here(text, desk):
     ],
 )
 def test_a_refusal_names_the_wrong_word_and_the_way_out(text, what, says, desk):
-    error = desk.run_in().refused(text, by="@bob")
+    error = desk.run_in().refused(text, by="slack:bob")
 
     assert error.what == what
     assert says in str(error)
@@ -264,8 +264,8 @@ def test_more_than_five_names_are_counted(desk):
 def test_a_no_of_before_a_retry_no_longer_binds_and_a_yes_does_not_either(desk):
     """Somebody wants it tried after all: on-call are asked anew."""
     desk.run_in().question("web01").question("web02")
-    desk.say("deny A1", by="@bob")
-    desk.say("approve A2", by="@bob")
+    desk.say("deny A1", by="slack:bob")
+    desk.say("approve A2", by="slack:bob")
     desk.put(MoveState.SKIPPED, "web01", Outcome.DENIED).put(MoveState.FAILED, "web02")
     record, rules = desk.record(), Rules()
     now = desk.clock.now()
@@ -282,14 +282,14 @@ def test_a_no_of_before_a_retry_no_longer_binds_and_a_yes_does_not_either(desk):
 
 def test_whoever_has_a_vm_tried_again_does_not_decide_on_its_run(desk):
     desk.run_in().put(MoveState.FAILED).question("web02")
-    desk.say("retry R1 web01", by="@bob")
-    said = desk.say("approve A1", by="@bob")
+    desk.say("retry R1 web01", by="slack:bob")
+    said = desk.say("approve A1", by="slack:bob")
 
     assert (said.accepted, said.sentence) == (
         False,
         "Nothing changed on A1: whoever asked for a run, or had it go on, does not decide on it.",
     )
-    assert desk.say("approve A1", by="@cy").accepted
+    assert desk.say("approve A1", by="slack:cy").accepted
 
 
 @pytest.mark.parametrize("state", [RunState.STOPPED, RunState.INCOMPLETE])
@@ -308,13 +308,13 @@ def test_an_ended_run_is_not_reopened_into_another_one(state, desk):
 
 def test_a_reopened_run_ends_grants_keeps_denials_and_is_no_longer_aborting(desk):
     desk.run_in().question("web01").question("web02")
-    desk.say("approve A1", by="@bob")
-    desk.say("deny A2", by="@bob")
+    desk.say("approve A1", by="slack:bob")
+    desk.say("deny A2", by="slack:bob")
     desk.put(MoveState.FAILED)
     desk.say("abort R1 yes")
     with desk.writing() as pen:
         pen.runs.set_state(desk.run(), RunState.STOPPED, "over")
-    desk.say("retry R1", by="@dana")
+    desk.say("retry R1", by="slack:dana")
     run = desk.run()
 
     assert [desk.asked(n).state for n in (1, 2)] == [
@@ -322,7 +322,7 @@ def test_a_reopened_run_ends_grants_keeps_denials_and_is_no_longer_aborting(desk
         ApprovalState.DENIED,
     ]
     assert (run.state, run.aborting, run.ended) == (RunState.ACTIVE, False, None)
-    assert (run.steered, run.resumed) == (("@dana",), desk.clock.now())
+    assert (run.steered, run.resumed) == (("slack:dana",), desk.clock.now())
 
 
 @pytest.mark.parametrize(
@@ -357,11 +357,11 @@ def test_settling_closes_open_migrations_and_nothing_else(desk):
     begun = desk.attempt("web01", AttemptKind.LIVE)
     other = desk.attempt("web02")
     desk.put(MoveState.UNKNOWN)
-    desk.say("settle R1 web01", by="@bob")
+    desk.say("settle R1 web01", by="slack:bob")
     kept = {a.id: a for m in desk.record().moves for a in m.attempts}
 
     assert (kept[ended].result, kept[ended].error) == (Result.FAILED, "disk full")
-    assert (kept[begun].result, kept[begun].error) == (Result.LOST, "Settled by @bob")
+    assert (kept[begun].result, kept[begun].error) == (Result.LOST, "Settled by slack:bob")
     assert kept[other].open
 
 
@@ -395,9 +395,11 @@ def test_a_short_name_that_two_hosts_with_damage_share_is_not_guessed(desk):
 
 def test_a_run_may_come_back_to_whoever_asked_for_it(desk):
     desk.run_in()
-    assert desk.say("own R1", by="@cy").sentence == "R1 is @cy's now."
-    assert desk.say("own R1", by="@ann").sentence == "R1 is @ann's now."
-    assert desk.say("own R1", by="@ann").sentence == "R1 is @ann's already. Nothing changed."
+    assert desk.say("own R1", by="slack:cy").sentence == "R1 is slack:cy's now."
+    assert desk.say("own R1", by="slack:ann").sentence == "R1 is slack:ann's now."
+    assert (
+        desk.say("own R1", by="slack:ann").sentence == "R1 is slack:ann's already. Nothing changed."
+    )
 
 
 # --- decide, withdraw ----------------------------------------------------------------------------
@@ -416,7 +418,7 @@ def test_a_run_may_come_back_to_whoever_asked_for_it(desk):
 )
 def test_exactly_the_vms_that_were_named_are_granted(words, granted, desk):
     desk.run_in().question(*NAMES)
-    said = desk.say(f"approve A1 {words}", by="@bob")
+    said = desk.say(f"approve A1 {words}", by="slack:bob")
     asked = desk.asked()
 
     assert list(asked.granted) == granted
@@ -431,7 +433,7 @@ def test_exactly_the_vms_that_were_named_are_granted(words, granted, desk):
 def test_a_yes_to_no_vm_at_all_is_none(desk):
     desk.run_in().question("web01")
     with pytest.raises(Refused, match=r"No VM of A1 was chosen\. Name one, or deny A1\."):
-        desk.service.decide(1, "approve", by="@bob", approvers=DECIDERS, vms=[])
+        desk.service.decide(1, "approve", by="slack:bob", approvers=DECIDERS, vms=[])
 
     assert desk.asked().state is ApprovalState.REQUESTED
     assert queries.votes(desk.store, 1) == ()
@@ -439,7 +441,7 @@ def test_a_yes_to_no_vm_at_all_is_none(desk):
 
 def test_an_unknown_name_leaves_the_question_and_no_vote_behind(desk):
     desk.run_in().question("web01")
-    error = desk.refused("approve A1 web01 web2", by="@bob")
+    error = desk.refused("approve A1 web01 web2", by="slack:bob")
 
     assert str(error) == "A1 has no VM web2. Nearest: web01."
     assert queries.votes(desk.store, 1) == ()
@@ -455,36 +457,36 @@ def test_an_unknown_name_leaves_the_question_and_no_vote_behind(desk):
     ],
 )
 def test_an_answer_counts_vms_as_people_do(names, verb, sentence, desk):
-    assert desk.run_in().question(*names).say(f"{verb} A1", by="@bob").sentence == sentence
+    assert desk.run_in().question(*names).say(f"{verb} A1", by="slack:bob").sentence == sentence
 
 
 def test_a_question_that_is_taken_back_is_a_no_with_its_reason(desk):
     desk.run_in().question("web01")
-    desk.say("withdraw A1 wrong card, sorry", by="@bob")
+    desk.say("withdraw A1 wrong card, sorry", by="slack:bob")
     asked = desk.asked()
 
-    assert (asked.state, asked.by, asked.reason) == ("withdrawn", "@bob", "wrong card, sorry")
+    assert (asked.state, asked.by, asked.reason) == ("withdrawn", "slack:bob", "wrong card, sorry")
     assert approvals.denial("id-web01", [asked]) == asked
     assert desk.told()[-1].kind == "approval.withdrawn"
-    assert desk.told()[-1].text == 'A1 withdrawn by @bob: "wrong card, sorry"'
+    assert desk.told()[-1].text == 'A1 withdrawn by slack:bob: "wrong card, sorry"'
 
 
 def test_starts_of_before_the_yes_and_of_other_vms_do_not_bind_it(desk):
     desk.run_in().question("web01", "web02")
     desk.attempt("web01")
-    desk.say("approve A1 web01", by="@bob")
+    desk.say("approve A1 web01", by="slack:bob")
     desk.attempt("web02")
     desk.attempt("web01", AttemptKind.BASELINE)
 
-    assert desk.say("withdraw A1", by="@cy").accepted
+    assert desk.say("withdraw A1", by="slack:cy").accepted
 
 
 @pytest.mark.parametrize("kind", [AttemptKind.COLD, AttemptKind.LIVE])
 def test_a_yes_is_not_taken_back_once_a_vm_of_it_was_started(kind, desk):
     desk.run_in().question("web01", "web02")
-    desk.say("approve A1", by="@bob")
+    desk.say("approve A1", by="slack:bob")
     desk.attempt("web02", kind)
-    said = desk.say("withdraw A1", by="@bob")
+    said = desk.say("withdraw A1", by="slack:bob")
 
     assert said.sentence == "Nothing changed on A1: a VM that it approved has been started since."
     assert (said.accepted, desk.asked().state) == (False, ApprovalState.GRANTED)
@@ -499,10 +501,10 @@ def test_a_yes_is_not_taken_back_once_a_vm_of_it_was_started(kind, desk):
     ],
 )
 def test_what_is_settled_already_is_not_taken_back(first, why, desk):
-    desk.run_in().question("web01").say(first, by="@bob")
+    desk.run_in().question("web01").say(first, by="slack:bob")
     before = desk.asked()
 
-    assert desk.say("withdraw A1", by="@cy").sentence == f"Nothing changed on A1: {why}."
+    assert desk.say("withdraw A1", by="slack:cy").sentence == f"Nothing changed on A1: {why}."
     assert desk.asked() == before
 
 
@@ -510,10 +512,10 @@ def test_what_is_settled_already_is_not_taken_back(first, why, desk):
 def test_when_its_run_has_ended_nothing_is_taken_back(yes, desk):
     desk.run_in().question("web01")
     if yes:
-        desk.say("approve A1", by="@bob")
+        desk.say("approve A1", by="slack:bob")
     desk.turn(RunState.INCOMPLETE)
 
-    assert "the question has expired" in desk.say("withdraw A1", by="@bob").sentence
+    assert "the question has expired" in desk.say("withdraw A1", by="slack:bob").sentence
     assert desk.asked().state is not ApprovalState.WITHDRAWN
 
 
@@ -523,5 +525,5 @@ def test_a_question_that_expired_is_neither_decided_nor_taken_back(desk):
         pen.approvals.set_state(desk.asked(), ApprovalState.EXPIRED, "nobody decided")
 
     for verb in ("approve", "deny", "withdraw"):
-        said = desk.say(f"{verb} A1", by="@bob")
+        said = desk.say(f"{verb} A1", by="slack:bob")
         assert said.sentence == "Nothing changed on A1: the question has expired."

@@ -14,6 +14,7 @@ from engine.policy.approvals import approval as approvals
 from engine.policy.approvals.approval import ANSWERS, REASON_LEAST, Glass
 from engine.policy.waits import Rules
 
+DANA, MEI, OMAR = "slack:dana", "slack:mei", "slack:omar"
 RUN = Run(
     id=7,
     vmm="vmm01",
@@ -22,15 +23,15 @@ RUN = Run(
     sources=("hv01.corp.example",),
     destinations=("hv02.corp.example",),
     options=Options(path="D:\\VMs"),
-    by="@dana",
+    by=DANA,
     state=RunState.ACTIVE,
     created=0.0,
-    steered=("@omar",),
+    steered=(OMAR,),
 )
 VMS = ("id-1", "id-2")
 ASKED = Approval(1, 7, ApprovalState.REQUESTED, approvals.digest(RUN, VMS), VMS, requested=0.0)
-GRANTED = replace(ASKED, state=ApprovalState.GRANTED, granted=VMS, decided=10.0, by="@ravi")
-MAY = frozenset({"@ravi", "@dana", "@omar"})
+GRANTED = replace(ASKED, state=ApprovalState.GRANTED, granted=VMS, decided=10.0, by="slack:ravi")
+MAY = frozenset({"slack:ravi", DANA, OMAR})
 WHY = "the storage is on fire"
 OPEN = Glass(allowed=True, fit=True, others=False)
 
@@ -103,16 +104,16 @@ def test_another_set_of_hosts_has_another_digest(field, data):
 @pytest.mark.parametrize(
     ("by", "glass", "reason", "word"),
     [
-        pytest.param("@mei", OPEN, WHY, "ok", id="nobody can decide, anybody of us may"),
-        pytest.param("@dana", replace(OPEN, others=True), WHY, "ok", id="barred: asked for it"),
-        pytest.param("@omar", replace(OPEN, others=True), WHY, "ok", id="barred: had it go on"),
-        pytest.param("@mei", replace(OPEN, others=True), WHY, "others_may", id="others are there"),
-        pytest.param("@ravi", OPEN, WHY, "may_decide", id="may decide anyway"),
-        pytest.param("@mei", replace(OPEN, fit=False), WHY, "unfit", id="a guest"),
-        pytest.param("@dana", replace(OPEN, fit=False), WHY, "unfit", id="a barred guest"),
-        pytest.param("@mei", replace(OPEN, allowed=False), WHY, "no_break_glass", id="not set"),
-        pytest.param("@mei", OPEN, "too short", "no_reason", id="no reason"),
-        pytest.param("@mei", OPEN, " " * REASON_LEAST, "no_reason", id="blanks"),
+        pytest.param(MEI, OPEN, WHY, "ok", id="nobody can decide, anybody of us may"),
+        pytest.param(DANA, replace(OPEN, others=True), WHY, "ok", id="barred: asked for it"),
+        pytest.param(OMAR, replace(OPEN, others=True), WHY, "ok", id="barred: had it go on"),
+        pytest.param(MEI, replace(OPEN, others=True), WHY, "others_may", id="others are there"),
+        pytest.param("slack:ravi", OPEN, WHY, "may_decide", id="may decide anyway"),
+        pytest.param(MEI, replace(OPEN, fit=False), WHY, "unfit", id="a guest"),
+        pytest.param(DANA, replace(OPEN, fit=False), WHY, "unfit", id="a barred guest"),
+        pytest.param(MEI, replace(OPEN, allowed=False), WHY, "no_break_glass", id="not set"),
+        pytest.param(MEI, OPEN, "too short", "no_reason", id="no reason"),
+        pytest.param(MEI, OPEN, " " * REASON_LEAST, "no_reason", id="blanks"),
     ],
 )
 def test_who_breaks_the_glass(by, glass, reason, word):
@@ -122,11 +123,11 @@ def test_who_breaks_the_glass(by, glass, reason, word):
 
 
 def test_whoever_asked_and_is_no_decider_is_not_barred_only_by_that():
-    run = replace(RUN, by="@zoe")
+    run = replace(RUN, by="slack:zoe")
     asked = replace(ASKED, digest=approvals.digest(run, VMS))
     others = replace(OPEN, others=True)
 
-    told = approvals.judge_breaking(asked, run, "@zoe", asked.digest, MAY, others, WHY)
+    told = approvals.judge_breaking(asked, run, "slack:zoe", asked.digest, MAY, others, WHY)
 
     assert told == "others_may"
 
@@ -147,18 +148,18 @@ def test_a_broken_glass_opens_no_closed_question(state, over, shown, word):
     run = replace(RUN, state=RunState.COMPLETED) if over else RUN
     digest = ASKED.digest if shown == "same" else "other"
 
-    assert approvals.judge_breaking(asked, run, "@mei", digest, MAY, OPEN, WHY) == word
+    assert approvals.judge_breaking(asked, run, MEI, digest, MAY, OPEN, WHY) == word
 
 
 def test_a_question_that_never_was_is_not_broken_open():
-    assert approvals.judge_breaking(None, None, "@mei", "x", MAY, OPEN, WHY) == "unknown"
+    assert approvals.judge_breaking(None, None, MEI, "x", MAY, OPEN, WHY) == "unknown"
 
 
 def test_every_word_of_every_judge_has_its_sentence():
     everything = itertools.product(
         [None, *(replace(ASKED, state=state) for state in ApprovalState)],
         [None, RUN, replace(RUN, state=RunState.STOPPED)],
-        ["@mei", "@ravi", "@dana", "@omar"],
+        [MEI, "slack:ravi", DANA, OMAR],
         [None, ASKED.digest, "other"],
         [frozenset(), MAY],
         [False, True],
@@ -175,11 +176,11 @@ def test_every_word_of_every_judge_has_its_sentence():
 
 
 @given(
-    by=st.sampled_from(["@mei", "@ravi", "@dana", "@omar"]),
+    by=st.sampled_from([MEI, "slack:ravi", DANA, OMAR]),
     glass=st.builds(Glass, st.booleans(), st.booleans(), st.booleans()),
     state=st.sampled_from(ApprovalState),
     shown=st.sampled_from([ASKED.digest, "other", None]),
-    may=st.frozensets(st.sampled_from(["@mei", "@ravi", "@dana", "@omar"])),
+    may=st.frozensets(st.sampled_from([MEI, "slack:ravi", DANA, OMAR])),
 )
 def test_no_click_ever_counts_that_must_not(by, glass, state, shown, may):
     asked = replace(ASKED, state=state)
@@ -189,7 +190,7 @@ def test_no_click_ever_counts_that_must_not(by, glass, state, shown, may):
 
     if plain == "ok":
         assert state is ApprovalState.REQUESTED
-        assert by in may - {"@dana", "@omar"}
+        assert by in may - {DANA, OMAR}
         assert shown != "other"
     if broken == "ok":
         assert state is ApprovalState.REQUESTED

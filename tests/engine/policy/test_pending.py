@@ -429,7 +429,7 @@ def test_a_new_card_goes_out_at_most_every_half_hour(scene):
 def test_a_denial_is_told_with_who_and_why(scene):
     scene.down().approval(ApprovalState.DENIED, reason="month-end")
 
-    assert scene.pending().step.sentence == 'web01 stays: @bob said no: "month-end".'
+    assert scene.pending().step.sentence == 'web01 stays: slack:bob said no: "month-end".'
 
 
 # --- its hosts and its pace ----------------------------------------------------------------

@@ -7,26 +7,26 @@ import pytest
 from engine.model import Options, Review, Run, RunState
 from engine.policy.approvals.review import BARRED, Reviewer, judge, request, why_not
 
-RUN = Run(1, "vmm01", "host", "host hv01 to hv02", ("hv01",), ("hv02",), Options(), "@dana",
+RUN = Run(1, "vmm01", "host", "host hv01 to hv02", ("hv01",), ("hv02",), Options(), "slack:dana",
           RunState.ACTIVE, 0.0)  # fmt: skip
-OPEN = Review(1, 1, "@mei", 1000.0, "the storage of hv01 is on fire")
-DONE = replace(OPEN, by="@ravi", at=2000.0, in_order=True)
+OPEN = Review(1, 1, "slack:mei", 1000.0, "the storage of hv01 is on fire")
+DONE = replace(OPEN, by="slack:ravi", at=2000.0, in_order=True)
 WHO = Reviewer(fit=True, trusted=True)
 
 
 @pytest.mark.parametrize(
     ("review", "run", "by", "who", "word"),
     [
-        pytest.param(OPEN, RUN, "@ravi", WHO, "ok", id="somebody else"),
-        pytest.param(DONE, RUN, "@zoe", WHO, "already", id="reviewed before"),
-        pytest.param(OPEN, RUN, "@mei", WHO, "broke_it", id="one's own"),
-        pytest.param(OPEN, RUN, "@dana", WHO, "own_run", id="who asked for the run"),
+        pytest.param(OPEN, RUN, "slack:ravi", WHO, "ok", id="somebody else"),
+        pytest.param(DONE, RUN, "slack:zoe", WHO, "already", id="reviewed before"),
+        pytest.param(OPEN, RUN, "slack:mei", WHO, "broke_it", id="one's own"),
+        pytest.param(OPEN, RUN, "slack:dana", WHO, "own_run", id="who asked for the run"),
         pytest.param(
-            OPEN, replace(RUN, steered=("@zoe",)), "@zoe", WHO, "own_run", id="retried it"
+            OPEN, replace(RUN, steered=("slack:zoe",)), "slack:zoe", WHO, "own_run", id="retried it"
         ),
         pytest.param(OPEN, RUN, "@gus", Reviewer(False, True), "unfit", id="guest and starter"),
         pytest.param(DONE, RUN, "@gus", Reviewer(False, True), "unfit", id="guest, too late"),
-        pytest.param(OPEN, RUN, "@zoe", Reviewer(True, False), "not_trusted", id="no starter"),
+        pytest.param(OPEN, RUN, "slack:zoe", Reviewer(True, False), "not_trusted", id="no starter"),
     ],
 )
 def test_who_reviews(review, run, by, who, word):
@@ -43,14 +43,14 @@ def test_a_stranger_is_not_told_who_reviewed():
 @pytest.mark.parametrize(
     ("review", "told"),
     [
-        (DONE, "A1 was reviewed by @ravi 1 h ago: in order."),
+        (DONE, "A1 was reviewed by slack:ravi 1 h ago: in order."),
         (
             replace(DONE, note="looked at the array"),
-            'A1 was reviewed by @ravi 1 h ago: in order: "looked at the array".',
+            'A1 was reviewed by slack:ravi 1 h ago: in order: "looked at the array".',
         ),
         (
             replace(DONE, in_order=False, note="there was no fire"),
-            'A1 was reviewed by @ravi 1 h ago: not in order: "there was no fire".',
+            'A1 was reviewed by slack:ravi 1 h ago: not in order: "there was no fire".',
         ),
     ],
     ids=["in order", "in order, with a note of an earlier version", "not in order"],

@@ -121,7 +121,7 @@ def test_what_is_written_after_a_disk_was_full_is_there(store):
             sources=("hv01",),
             destinations=("hv02",),
             options=Options(),
-            by="@ann",
+            by="slack:ann",
             state=RunState.ACTIVE,
         )
         pen.moves.open(run, Vm("id-web01", "web01", "hv01", "Running"), "hv01")

@@ -66,7 +66,7 @@ def store(tmp_path):
     made.close()
 
 
-def open_run(pen: Pen, state: RunState = RunState.ACTIVE, by: str = "@ann") -> int:
+def open_run(pen: Pen, state: RunState = RunState.ACTIVE, by: str = "slack:ann") -> int:
     return pen.runs.open(
         vmm="vmm01",
         kind="host",
@@ -115,7 +115,7 @@ def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_review
         number = open_run(pen)
         asked = pen.approvals.ask(number, ("id-web01",), ("web01",), "digest")
         detail = {"approval": asked, "reason": "the storage is on fire", "break_glass": True}
-        pen.event("approval.granted", "A1 approved", run=number, by="@mei", detail=detail)
+        pen.event("approval.granted", "A1 approved", run=number, by="slack:mei", detail=detail)
         db.execute("DROP TABLE reviews")
         db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm006_reviews'")
 
@@ -123,7 +123,7 @@ def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_review
 
     [review] = queries.reviews(store, number)
     store.close()
-    assert review == Review(asked, number, "@mei", NOW, "the storage is on fire")
+    assert review == Review(asked, number, "slack:mei", NOW, "the storage is on fire")
 
 
 def test_opening_it_again_changes_nothing(tmp_path, run, store):
@@ -559,14 +559,16 @@ def test_a_vm_is_in_a_run_once(store, run):
 def filled(store: Store, count: int = 5) -> None:
     with writing(store, NOW, cause="tick") as pen:
         for number in range(1, count + 1):
-            pen.event("refused", f"event {number}", by="@ann", detail={"n": number, "wo": "Köln"})
+            pen.event(
+                "refused", f"event {number}", by="slack:ann", detail={"n": number, "wo": "Köln"}
+            )
 
 
 def test_events_come_back_as_they_were_written(store):
     filled(store)
     third = events.since(store, seq=2)[0]
 
-    assert (third.seq, third.text, third.by, third.at) == (3, "event 3", "@ann", NOW)
+    assert (third.seq, third.text, third.by, third.at) == (3, "event 3", "slack:ann", NOW)
     assert third.detail == {"n": 3, "wo": "Köln"}
     assert third.hash != events.head(store)
     assert events.since(store)[-1].hash == events.head(store)
@@ -585,7 +587,7 @@ def test_events_of_one_run_can_be_read_alone(store, run):
 TAMPERED = {
     "text": ("UPDATE events SET text = 'nothing happened' WHERE seq = 3", 3),
     "time": ("UPDATE events SET at = at + 1 WHERE seq = 3", 3),
-    "who": ("UPDATE events SET by = '@eve' WHERE seq = 3", 3),
+    "who": ("UPDATE events SET by = 'slack:eve' WHERE seq = 3", 3),
     "detail": ("UPDATE events SET detail = '{}' WHERE seq = 3", 3),
     "hash": (f"UPDATE events SET hash = '{'f' * 64}' WHERE seq = 3", 3),
     "chain": (f"UPDATE events SET prev = '{'f' * 64}' WHERE seq = 3", 3),
@@ -615,7 +617,7 @@ def test_the_audit_of_a_database_from_before_there_were_causes_is_whole_and_goes
     path = tmp_path / "old.db"
     with closing(Store(path, durable=False)) as old:
         with writing(old, NOW) as pen:
-            pen.event("refused", "an event of a version that kept no causes", by="@ann")
+            pen.event("refused", "an event of a version that kept no causes", by="slack:ann")
         with old.transaction() as db:
             db.execute("DROP INDEX events_of_cause")
             db.execute("ALTER TABLE events DROP COLUMN cause")
@@ -623,7 +625,7 @@ def test_the_audit_of_a_database_from_before_there_were_causes_is_whole_and_goes
 
     with closing(Store(path, durable=False)) as store:
         with writing(store, NOW, cause="inbox:17") as pen:
-            pen.event("refused", "an event of this version", by="@ann")
+            pen.event("refused", "an event of this version", by="slack:ann")
         assert events.verify(store) == 2
         assert [e.seq for e in events.caused_by(store, "inbox:17")] == [2]
         assert [e.cause for e in events.since(store)] == [None, "inbox:17"]
@@ -677,7 +679,7 @@ def test_a_row_that_was_rehashed_breaks_the_next_one(store):
 def test_every_change_of_a_run_is_checked_and_told(store, run):
     one = queries.run(store, run)
     with writing(store, NOW + 60) as pen:
-        pen.runs.set_state(one, RunState.STOPPING, "R1 was stopped", by="@bob")
+        pen.runs.set_state(one, RunState.STOPPING, "R1 was stopped", by="slack:bob")
     stopping = queries.run(store, run)
     with pytest.raises(IllegalTransition), writing(store, NOW + 90) as pen:
         pen.runs.set_state(stopping, RunState.ACTIVE, "no")
@@ -687,8 +689,8 @@ def test_every_change_of_a_run_is_checked_and_told(store, run):
 
     assert (stopping.ended, stopped.ended) == (None, NOW + 120)
     assert [(e.kind, e.by) for e in events.since(store)] == [
-        ("run.active", "@ann"),
-        ("run.stopping", "@bob"),
+        ("run.active", "slack:ann"),
+        ("run.stopping", "slack:bob"),
         ("run.stopped", None),
     ]
 
@@ -860,10 +862,16 @@ def test_an_approval_is_decided_once(store, run):
         number = pen.approvals.ask(run, ("id-web01",), ("web01",), "digest")
     asked = queries.approval(store, number)
     with writing(store, NOW + 1) as pen:
-        pen.approvals.set_state(asked, ApprovalState.DENIED, "no", by="@bob", reason="month-end")
+        pen.approvals.set_state(
+            asked, ApprovalState.DENIED, "no", by="slack:bob", reason="month-end"
+        )
     denied = queries.approval(store, number)
 
-    assert (denied.state, denied.by, denied.reason) == (ApprovalState.DENIED, "@bob", "month-end")
+    assert (denied.state, denied.by, denied.reason) == (
+        ApprovalState.DENIED,
+        "slack:bob",
+        "month-end",
+    )
     with pytest.raises(IllegalTransition), writing(store, NOW + 2) as pen:
         pen.approvals.set_state(denied, ApprovalState.GRANTED, "yes after all")
 

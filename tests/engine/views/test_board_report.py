@@ -245,7 +245,7 @@ class Told:
                 sources=(HV01,),
                 destinations=(HV02,),
                 options=Options(),
-                by="@ann",
+                by="slack:ann",
                 state=RunState.ACTIVE,
             )
             for name in vms:
@@ -346,7 +346,7 @@ def night(store):
     night.hold(0, Wait.APPROVAL, "old-crm")
     with night.at(0) as pen:
         approval = pen.approvals.ask(night.run, ("id-old-crm",), ("old-crm",), "digest")
-        pen.approvals.vote(approval, "@eve", "approve", "not_a_decider")
+        pen.approvals.vote(approval, "slack:eve", "approve", "not_a_decider")
     night.baseline(100)
     night.copy(100, 150, result=Result.FAILED)
     night.hold(150, Wait.BACKOFF)
@@ -356,9 +356,9 @@ def night(store):
         pen.networks.note_repair(web01, NIC.mac, "acl", str(RULE))
     night.finish(330)
     with night.at(330) as pen:
-        pen.approvals.vote(approval, "@bob", "approve", "ok")
+        pen.approvals.vote(approval, "slack:bob", "approve", "ok")
         asked = queries.approval(night.store, approval)
-        pen.approvals.set_state(asked, ApprovalState.GRANTED, "A1 approved", by="@bob")
+        pen.approvals.set_state(asked, ApprovalState.GRANTED, "A1 approved", by="slack:bob")
     night.baseline(340, "old-crm")
     night.copy(340, 540, "old-crm", kind=AttemptKind.COLD)
     old = night.move("old-crm")
@@ -447,7 +447,7 @@ def test_approvals_name_vms_and_show_only_the_votes_that_counted(night):
             "vms": ["old-crm"],
             "break_glass": False,
             "review": None,
-            "votes": [{"by": "@bob", "verdict": "approve", "t": 330.0}],
+            "votes": [{"by": "slack:bob", "verdict": "approve", "t": 330.0}],
         }
     ]
 
@@ -777,7 +777,7 @@ def test_the_last_words_of_a_night(night):
         "Retried: web01 (2 attempts)",
         "Network: 1 of 2 match their saved state; put back 1 extended ACL on web01",
         "Damaged: old-crm NETWORK. Put it back by hand.",
-        "Asked by @ann",
+        "Asked by slack:ann",
     ]
 
 
@@ -792,7 +792,7 @@ def test_the_last_words_of_a_host_that_is_empty(told):
         "1 live, 0 powered down, 2 min 30 s (1.50 x the lower bound of 1 min 40 s)",
         "hv01: VMM and Hyper-V both showed no VM, twice",
         "Network: 1 of 1 match their saved state",
-        "Asked by @ann",
+        "Asked by slack:ann",
     ]
 
 
@@ -921,7 +921,7 @@ def test_idle_slots_are_told_by_cause_and_not_at_all_where_there_were_none(night
 
 def test_the_page_of_a_night(night):
     assert page(night.told_run())[5:] == [
-        "Asked by @ann",
+        "Asked by slack:ann",
         "Slots of hv01 stood idle for 8 min 20 s: 8 min 20 s for approval",
         "",
         "On hv01 when asked: 2 VMs",

@@ -54,7 +54,7 @@ def test_without_the_setting_no_card_offers_it_and_an_invented_button_is_refused
 
     assert "not allowed to you here" in night.told(night.mei, "Breaking the glass")
     assert queries.open_approvals(night.store)
-    assert [e.by for e in refusals(night)] == [f"@{night.mei}"]
+    assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]
 
 
 def test_where_somebody_can_decide_the_card_does_not_offer_it(make_night):
@@ -83,7 +83,7 @@ def test_it_takes_the_typed_run_and_a_reason_and_then_everybody_is_told(alone):
     assert WHY in told
     [granted] = [e for e in events.since(night.store) if e.kind == "approval.granted"]
     assert granted.detail == {"approval": 1, "reason": WHY, "break_glass": True}
-    assert granted.text == f'A1 approved by @{night.dana}, who broke the glass: "{WHY}"'
+    assert granted.text == f'A1 approved by slack:{night.dana}, who broke the glass: "{WHY}"'
     night.to_the_end()
     report = night.reply_with("R1 ended", board).shown
     assert f"approved by <@{night.dana}>" in report
@@ -159,7 +159,7 @@ def test_only_starters_break_it_where_they_are_named(make_night, slack):
 
     night.slack.click(night.mei, card.ts, BREAK)
 
-    assert "slack.starters" in night.told(night.mei, "Breaking the glass")
+    assert "approval.starters" in night.told(night.mei, "Breaking the glass")
 
 
 def test_people_of_a_starters_group_break_it_and_others_do_not(make_night, slack):
@@ -170,7 +170,7 @@ def test_people_of_a_starters_group_break_it_and_others_do_not(make_night, slack
     card = night.card(board)
 
     night.slack.click(night.ravi, card.ts, BREAK)
-    assert "slack.starters" in night.told(night.ravi, "Breaking the glass")
+    assert "approval.starters" in night.told(night.ravi, "Breaking the glass")
     fill(night, open_form(night, night.mei, card))
 
     assert f"Approved by <@{night.mei}>" in night.reply_with("Approved by", board).shown
@@ -204,7 +204,7 @@ def test_a_broken_glass_is_taken_back_by_whoever_may_decide_and_stays_told(make_
     approval = queries.approval(night.store, 1)
 
     steering = Steering(night.service)
-    made = steering.withdraw(1, by="@U0RAVI", approvers=frozenset({"@U0RAVI"}))
+    made = steering.withdraw(1, by="slack:U0RAVI", approvers=frozenset({"slack:U0RAVI"}))
 
     assert made.accepted
     assert approval.glass

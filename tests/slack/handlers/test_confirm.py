@@ -129,7 +129,9 @@ def test_only_whoever_asked_can_start_it(night):
     night.settled()
     assert started(night) == []
     refused = [e for e in events.since(night.store) if e.kind == "refused"]
-    assert [(e.by, e.detail["text"]) for e in refused] == [(f"@{night.ravi}", "answer question 1")]
+    assert [(e.by, e.detail["text"]) for e in refused] == [
+        (f"slack:{night.ravi}", "answer question 1")
+    ]
 
 
 class EndsMeanwhile(Service):
@@ -280,7 +282,7 @@ def test_where_nobody_may_decide_the_preview_says_so(make_night):
     night = make_night(approvers=("U0DANA",))
     night.start()
 
-    assert "at present nobody may decide; settings slack.oncall" in preview(night)
+    assert "at present nobody may decide; settings approval.oncall" in preview(night)
 
 
 def test_a_request_that_cannot_be_is_refused_without_a_question(night):
@@ -347,7 +349,7 @@ def test_a_verb_that_waited_too_long_asks_and_is_carried_out_once(night):
     night.board_shows("Paused")
     assert night.told(night.mei, "This was done before. Nothing changed.")
     paused = [e for e in events.since(night.store) if e.kind == "run.paused"]
-    assert [e.by for e in paused] == [f"@{night.mei}"]
+    assert [e.by for e in paused] == [f"slack:{night.mei}"]
 
 
 def test_what_is_dropped_is_not_carried_out(night):

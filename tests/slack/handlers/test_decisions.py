@@ -63,7 +63,7 @@ def test_somebody_who_may_not_decide_is_told_so_and_it_is_audited(asked):
         f"You may not decide on this (<@{night.ravi}> may). "
         "Your click is recorded. Nothing changed."
     )
-    assert [e.by for e in refusals(night)] == [f"@{night.mei}"]
+    assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]
     assert queries.open_approvals(night.store)
 
 
@@ -148,15 +148,15 @@ def test_a_question_that_never_was_gets_an_answer(asked):
 def test_a_decision_on_a_question_that_never_was_is_audited(asked, action, verb):
     night, _, _ = asked
     body = {"action": action, "value": "77.0123456789abcdef", "reason": "because I say so today"}
-    row = Inbound(0, "click", f"@{night.ravi}", night.ops, body, night.clock.now())
+    row = Inbound(0, "click", f"slack:{night.ravi}", night.ops, body, night.clock.now())
 
     assert night.side.tables.inbox.accept(row, "invented") is not None
     night.side.worker.loop.knock()
 
     assert "do not know this question" in night.told(night.ravi, "question")
     [refused] = refusals(night)
-    assert refused.by == f"@{night.ravi}"
-    assert refused.text.startswith(f"@{night.ravi} wanted to {verb} A77. Nothing changed")
+    assert refused.by == f"slack:{night.ravi}"
+    assert refused.text.startswith(f"slack:{night.ravi} wanted to {verb} A77. Nothing changed")
 
 
 def test_two_clicks_at_once_are_one_decision(asked):
@@ -204,7 +204,7 @@ def test_where_nobody_may_decide_the_requester_the_board_and_the_card_say_so(
 
     card = night.card(board)
 
-    words = f" {nobody} is listed to decide (setting slack.approvers)"
+    words = f" {nobody} is listed to decide (setting approval.approvers)"
     assert words in night.told(night.dana, "R1 starts")
     assert words in night.board_shows("Needs a person").text
     assert words in card.shown
@@ -218,7 +218,7 @@ def test_a_click_that_was_carried_out_before_a_kill_is_not_told_that_it_came_lat
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
     number, _, digest = row.body["value"].partition(".")
-    people = frozenset({f"@{night.ravi}"})
+    people = frozenset({f"slack:{night.ravi}"})
     service = night.service.because(row.cause)
     service.decide(int(number), "approve", by=row.by, approvers=people, digest=digest)
 
@@ -351,7 +351,7 @@ def test_a_form_is_opened_only_for_those_who_may_decide(asked):
 
     assert "You may not decide" in night.told(night.mei, "may not decide")
     assert night.slack.workspace.forms == []
-    assert [e.by for e in refusals(night)] == [f"@{night.mei}"]
+    assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]
 
 
 def test_a_form_that_came_too_late_is_told_and_the_card_stays(asked):
@@ -502,7 +502,9 @@ def test_only_starters_have_it_asked_again(make_night, slack):
 
     assert "You may not say retry" in night.told(night.mei, "may not say")
     assert queries.open_approvals(night.store) == ()
-    assert [(e.by, e.detail["text"]) for e in refusals(night)] == [(f"@{night.mei}", "again A1")]
+    assert [(e.by, e.detail["text"]) for e in refusals(night)] == [
+        (f"slack:{night.mei}", "again A1")
+    ]
 
 
 def test_a_withdrawal_by_a_button_of_another_question_changes_nothing(three):
@@ -515,7 +517,7 @@ def test_a_withdrawal_by_a_button_of_another_question_changes_nothing(three):
     assert "older than the question" in night.told(night.ravi, "older")
     assert night.slack.workspace.forms == []
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
-    assert [e.by for e in refusals(night)] == [f"@{night.ravi}"]
+    assert [e.by for e in refusals(night)] == [f"slack:{night.ravi}"]
     assert [v["answer"] for v in queries.votes(night.store, 1)] == ["ok", "stale"]
 
 
@@ -538,7 +540,7 @@ def test_asking_again_that_was_carried_out_before_a_kill_is_not_done_or_refused_
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
     row = night.side.tables.inbox.next_inbound()
     night.side.tables.inbox.begin(row.id, night.clock.now())
-    Steering(night.service.because(row.cause)).retry("R1", ["old-crm"], by=f"@{night.mei}")
+    Steering(night.service.because(row.cause)).retry("R1", ["old-crm"], by=f"slack:{night.mei}")
 
     night.side = night.new_side()
     night.start()

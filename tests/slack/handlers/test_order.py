@@ -8,6 +8,7 @@ import pytest
 
 from bot.slack.handlers.intents import STARTS
 from bot.slack.inbox.rows import Inbound
+from bot.slack.kit.ids import in_slack
 from engine.store import events
 
 
@@ -19,14 +20,14 @@ def forget(night, *users):
     """What Slack said of these people is too old."""
     with night.store.transaction() as db:
         for user in users:
-            db.execute("UPDATE slack_lookups SET at = at - 3601 WHERE name = ?", [user])
+            db.execute("UPDATE slack_lookups SET at = at - 3601 WHERE name = ?", [in_slack(user)])
 
 
 def subjects(night, row):
     return night.side.worker.intents.read(row).subjects
 
 
-def typed(night, text, by="@U0DANA"):
+def typed(night, text, by="slack:U0DANA"):
     return Inbound(1, "command", by, night.ops, {"text": text}, 0.0)
 
 
@@ -124,18 +125,18 @@ def test_what_is_said_about_one_run_is_carried_out_in_the_order_it_came(two_runs
 def test_a_row_is_about_the_run_that_it_names_or_may_begin(two_runs, text, about):
     night = two_runs
 
-    assert subjects(night, typed(night, text)) == {("by", "@U0DANA"), about}
+    assert subjects(night, typed(night, text)) == {("by", "slack:U0DANA"), about}
 
 
 def test_a_decision_is_about_the_run_of_its_question(night):
     card = night.card(night.ask_for())
     value = card.blocks[-1]["elements"][0]["value"]
-    click = Inbound(1, "click", "@U1", night.ops, {"action": "approve", "value": value}, 0.0)
+    click = Inbound(1, "click", "slack:U1", night.ops, {"action": "approve", "value": value}, 0.0)
 
-    assert subjects(night, click) == {("by", "@U1"), ("run", 1)}
-    assert subjects(night, typed(night, "deny A1", "@U1")) == {("by", "@U1"), ("run", 1)}
+    assert subjects(night, click) == {("by", "slack:U1"), ("run", 1)}
+    assert subjects(night, typed(night, "deny A1", "slack:U1")) == {("by", "slack:U1"), ("run", 1)}
 
 
 @pytest.mark.parametrize("text", ["status", "list", "help host", "what"])
 def test_a_look_at_everything_waits_for_nothing_but_its_own_person(night, text):
-    assert subjects(night, typed(night, text)) == {("by", "@U0DANA")}
+    assert subjects(night, typed(night, text)) == {("by", "slack:U0DANA")}

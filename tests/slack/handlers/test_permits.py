@@ -53,7 +53,7 @@ def test_guests_bots_and_strangers_start_and_change_nothing(night, slack, profil
     assert f"Slack says that you are {why}. Nothing" in told
     assert runs(night) == 1
     assert night.run().state == "active"
-    assert [by for by, _ in refusals(night)] == [f"@{eve}"]
+    assert [by for by, _ in refusals(night)] == [f"slack:{eve}"]
 
 
 def test_a_request_waits_for_slack_only_as_long_as_a_form_could_be_opened(make_night):
@@ -161,7 +161,7 @@ def test_where_slack_does_not_say_who_is_in_the_group_nobody_of_it_starts(make_n
     night.say(START)
 
     told = night.told(night.dana, "I cannot check who may start: Slack says no_such_subteam.")
-    assert "setting slack.starters" in told
+    assert "setting approval.starters" in told
     assert runs(night) == 0
 
 
@@ -212,7 +212,7 @@ def test_in_a_channel_that_is_shared_with_another_organisation_nothing_starts(ma
     told = night.told(night.dana, "shared with another organisation")
     assert "VM names are customers' names. Nothing started. Type it in <#C0OPS>." in told
     assert runs(night) == 0
-    assert [by for by, _ in refusals(night)] == [f"@{night.dana}"]
+    assert [by for by, _ in refusals(night)] == [f"slack:{night.dana}"]
 
 
 def test_a_channel_that_was_shared_since_starts_nothing_ten_minutes_later(night):

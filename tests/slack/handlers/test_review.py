@@ -55,7 +55,7 @@ def test_a_broken_glass_opens_a_review_and_says_what_to_type(broken):
     kinds = [e.kind for e in events.since(night.store) if "approval" in e.detail]
     assert kinds == ["approval.requested", "glass.broken", "approval.granted"]
     [review] = open_reviews(night)
-    assert (review.label, review.broken_by, review.why) == ("A1", f"@{night.mei}", WHY)
+    assert (review.label, review.broken_by, review.why) == ("A1", f"slack:{night.mei}", WHY)
 
 
 def test_a_second_person_says_that_it_was_in_order_and_everybody_reads_it(broken):
@@ -70,7 +70,7 @@ def test_a_second_person_says_that_it_was_in_order_and_everybody_reads_it(broken
     )
     night.slack.wait_for(lambda: "Review: in order" in night.slack.message(told.ts).shown)
     [event] = reviewed(night)
-    assert event.by == f"@{night.ravi}"
+    assert event.by == f"slack:{night.ravi}"
     assert event.detail == {"approval": 1, "in_order": True, "note": ""}
 
 
@@ -124,7 +124,7 @@ def test_neither_whoever_broke_it_nor_whoever_had_the_run_go_reviews(broken, who
     assert night.told(by, words).startswith("A1 stays open: ")
     assert "Nothing changed." in night.told(by, words)
     assert open_reviews(night)
-    assert refusals(night)[-1].by == f"@{by}"
+    assert refusals(night)[-1].by == f"slack:{by}"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_of_two_reviews_one_counts_and_the_other_is_told_whose_and_when(broken):
     night.say(f"reviewed R1 {FOUND}", by=zoe)
 
     assert night.told(zoe, "was reviewed").startswith(f"A1 was reviewed by <@{night.ravi}> 1 h")
-    assert [e.by for e in reviewed(night)] == [f"@{night.ravi}"]
+    assert [e.by for e in reviewed(night)] == [f"slack:{night.ravi}"]
 
 
 def test_where_starters_are_named_nobody_else_reviews(make_night, slack):
@@ -173,7 +173,7 @@ def test_where_starters_are_named_nobody_else_reviews(make_night, slack):
     told_broken(night, board)
 
     night.say("reviewed R1", by=night.ravi)
-    assert "slack.starters" in night.told(night.ravi, "only those who may start runs")
+    assert "approval.starters" in night.told(night.ravi, "only those who may start runs")
 
     night.say("reviewed R1", by="U0ZOE")
     assert "Review: in order, says <@U0ZOE>" in night.reply_with("🔎", board).text
@@ -226,8 +226,8 @@ def test_an_open_review_of_a_run_that_is_over_is_left_alone_for_days(broken):
 
 def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
     night, board, _ = broken
-    steering = Steering(night.service)
-    made = steering.withdraw(1, by="@U0RAVI", approvers=frozenset({"@U0RAVI"}), reason="no fire")
+    steering, ravi = Steering(night.service), "slack:U0RAVI"
+    made = steering.withdraw(1, by=ravi, approvers=frozenset({ravi}), reason="no fire")
     assert made.accepted
     night.reply_with("Withdrawn by", board)
 
@@ -243,7 +243,9 @@ def test_a_review_that_a_kill_interrupted_is_ones_own_and_not_somebody_elses(bro
     again(night)
 
     done = night.told(night.ravi, "broke the glass")
-    assert done == (f"<@{night.ravi}> reviewed that @{night.mei} broke the glass for A1: in order")
+    assert done == (
+        f"<@{night.ravi}> reviewed that slack:{night.mei} broke the glass for A1: in order"
+    )
     assert len(reviewed(night)) == 1
 
 

@@ -189,7 +189,7 @@ def test_only_starters_may_abort_or_resume_but_everybody_may_pause_and_stop(make
 
     assert "You may not say resume" in night.told(night.mei, "may not say")
     assert [(e.by, e.detail["text"]) for e in of_kind(night, "refused")] == [
-        (f"@{night.mei}", "resume R1 (button)")
+        (f"slack:{night.mei}", "resume R1 (button)")
     ]
     assert night.run().state is RunState.PAUSED
 
@@ -235,7 +235,7 @@ def test_a_double_click_on_retry_is_one_retry_and_one_truthful_answer(stuck):
 def test_an_old_retry_button_does_not_retry_what_failed_anew(stuck):
     night, _, post = stuck
     old = element(post, "do.retry")["value"]
-    Steering(night.service).retry("R1", ["erp01"], by="@U0RAVI")
+    Steering(night.service).retry("R1", ["erp01"], by="slack:U0RAVI")
     night.step(until=lambda: state_of(night, "erp01") is MoveState.FAILED)
     before = len(of_kind(night, "move.pending"))
 
@@ -481,7 +481,7 @@ RUN = Run(
     sources=("hv01.corp.example",),
     destinations=("hv02.corp.example",),
     options=Options(),
-    by="@U1",
+    by="slack:U1",
     state=RunState.ACTIVE,
     created=0.0,
 )

@@ -66,7 +66,7 @@ def test_what_changes_nothing_and_what_cannot_be_is_said_so_and_only_the_latter_
         "There is no run R9. Nothing changed. The last one is R1."
     )
     assert [e.detail["text"] for e in of_kind(night, "refused")] == ["settle R1 web01", "pause R9"]
-    assert {e.by for e in of_kind(night, "refused")} == {f"@{night.dana}"}
+    assert {e.by for e in of_kind(night, "refused")} == {f"slack:{night.dana}"}
 
 
 def test_set_skip_and_stop_do_what_they_say(night):
@@ -97,17 +97,19 @@ def test_abort_needs_its_yes_and_says_how_to_type_it_here(night):
 
 
 def test_a_name_in_an_answer_pings_nobody(make_night):
-    night = make_night(fleet=vms("<!channel>", "@U0RAVI"))
+    night = make_night(fleet=vms("<!channel>", "slack:U0RAVI"))
     night.start()
     night.ask_for("host hv01 to hv02 now")
 
     night.say("skip R1", by=night.ravi)
     night.say("events R1")
 
-    assert "&lt;!channel&gt;, @U0RAVI stay where they are." in night.told(night.ravi, "stay where")
+    assert "&lt;!channel&gt;, slack:U0RAVI stay where they are." in night.told(
+        night.ravi, "stay where"
+    )
     lines = night.told(night.dana, "left it out").splitlines()
     assert any("&lt;!channel&gt; stays where it is: <@U0RAVI> left it out" in li for li in lines)
-    own = next(line for line in lines if "@U0RAVI stays where it is" in line)
+    own = next(line for line in lines if "slack:U0RAVI stays where it is" in line)
     assert "<@U0RAVI>" not in own
 
 
@@ -129,7 +131,7 @@ def test_what_only_starters_may_say_is_refused_to_others_and_audited(make_night)
 
     assert {"retry", "resume", "abort", "set", "own", "skip", "settle", "go-on"} == FOR_STARTERS
     assert len(of_kind(night, "refused")) == len(FOR_STARTERS)
-    assert night.run().contact == f"@{night.dana}"
+    assert night.run().contact == f"slack:{night.dana}"
 
 
 def test_pause_stop_and_looking_are_for_everybody_in_the_channel(make_night):
@@ -141,7 +143,7 @@ def test_pause_stop_and_looking_are_for_everybody_in_the_channel(make_night):
     night.say("stop R1", by=night.mei, channel=other)
     assert "I work only in <#C0OPS>. Nothing changed." in night.told(night.mei, "work only")
     assert night.run().state is RunState.ACTIVE
-    assert [e.by for e in of_kind(night, "refused")] == [f"@{night.mei}"]
+    assert [e.by for e in of_kind(night, "refused")] == [f"slack:{night.mei}"]
 
     for text in ("pause R1", "list", "events", "approvals", "report R1", "status"):
         night.say(text, by=night.mei)
@@ -211,7 +213,10 @@ def test_who_may_not_decide_is_told_who_may_and_it_is_audited_once(asked):
         f"Nothing changed on A1: not one of those who may decide. May decide: <@{night.ravi}>."
     )
     assert "whoever asked for a run" in night.told(night.dana, "A1")
-    assert [e.by for e in of_kind(night, "refused")] == [f"@{night.mei}", f"@{night.dana}"]
+    assert [e.by for e in of_kind(night, "refused")] == [
+        f"slack:{night.mei}",
+        f"slack:{night.dana}",
+    ]
     assert queries.open_approvals(night.store)
 
 
@@ -322,7 +327,7 @@ def test_the_last_events_are_told_with_people_as_mentions(night):
 
 def test_what_the_engine_concluded_from_a_decision_names_people_as_mentions_too(night):
     night.card(night.ask_for())
-    night.service.decide(1, "deny", by=f"@{night.ravi}", reason="vendor")
+    night.service.decide(1, "deny", by=f"slack:{night.ravi}", reason="vendor")
     night.step(until=lambda: state_of(night, "old-crm") is MoveState.SKIPPED)
 
     night.say("events R1")
@@ -520,7 +525,7 @@ def test_a_stop_a_skip_and_a_decision_are_answered_from_the_audit_after_a_kill(m
     night.start()
     board = night.ask_for("host hv01 to hv02 now")
     night.card(board)
-    people = frozenset({f"@{night.ravi}"})
+    people = frozenset({f"slack:{night.ravi}"})
     for text, by, answer in (
         ("skip R1 old-b", night.mei, f"old-b stays where it is: <@{night.mei}> left it out."),
         ("approve A1 old-a", night.ravi, f"A1 approved for 1 of 2 VMs by <@{night.ravi}>"),
@@ -541,7 +546,7 @@ def test_what_was_carried_out_before_a_kill_is_told_though_it_may_not_be_said_an
         ("approve A1", night.ravi, f"A1 approved by <@{night.ravi}>"),
     ):
         row = interrupted(night, text, by)
-        carried_out(night, row, frozenset({f"@{night.ravi}"}))
+        carried_out(night, row, frozenset({f"slack:{night.ravi}"}))
         night.slack.workspace.profiles[by] = {"is_restricted": True}
         with night.store.transaction() as db:
             db.execute("DELETE FROM slack_lookups")

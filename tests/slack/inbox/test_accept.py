@@ -195,7 +195,7 @@ def test_a_button_of_another_version_gets_an_answer(night):
 
     assert "another version" in night.told(night.ravi, "button")
     last = events.since(night.store)[-1]
-    assert (last.kind, last.by) == ("refused", f"@{night.ravi}")
+    assert (last.kind, last.by) == ("refused", f"slack:{night.ravi}")
     assert last.detail["text"] == "click on teleport"
 
 
@@ -218,7 +218,7 @@ def test_what_cannot_be_written_down_is_not_promised(night, caplog):
 
 def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
     """A row that no listener of this version would have written."""
-    odd = Inbound(0, COMMAND, f"@{night.dana}", night.ops, {}, night.clock.now())
+    odd = Inbound(0, COMMAND, f"slack:{night.dana}", night.ops, {}, night.clock.now())
     night.side.tables.inbox.accept(odd, "odd")
 
     night.say("host hv01 to hv02 now")
@@ -232,7 +232,7 @@ def test_a_row_that_cannot_even_be_answered_holds_up_nobody(night):
     """Half a character, which no database takes, where its answer would be sent to."""
     odd = {"text": "status", "thread_ts": "\ud800"}
     night.side.tables.inbox.accept(
-        Inbound(0, COMMAND, f"@{night.dana}", night.ops, odd, night.clock.now()), "odd"
+        Inbound(0, COMMAND, f"slack:{night.dana}", night.ops, odd, night.clock.now()), "odd"
     )
 
     night.say("host hv01 to hv02 now", by=night.mei)

@@ -198,7 +198,7 @@ def busy(door: Door) -> Iterator[None]:
 @contextmanager
 def full(door: Door) -> Iterator[None]:
     """The disk takes no page more."""
-    first = Inbound(0, "command", "@U1", "C1", {"text": "x" * 3_800}, 0.0)
+    first = Inbound(0, "command", "slack:U1", "C1", {"text": "x" * 3_800}, 0.0)
     door.listeners.inbox.accept(first, "fills the first page of the table")
     db = door.store.database()
     pages = db.query("PRAGMA page_count")[0]["page_count"]
@@ -335,7 +335,7 @@ def test_no_mention_is_anything_but_read_or_refused(text, bot):
 @FIXED
 @given(names=st.lists(NAMES, min_size=1, max_size=60), whys=st.lists(NAMES, max_size=4))
 def test_a_preview_of_any_names_pings_nobody_and_fits(names, whys):
-    row = Inbound(1, "command", "@U1", "C1", {"text": "x"}, 0.0)
+    row = Inbound(1, "command", "slack:U1", "C1", {"text": "x"}, 0.0)
     draft = Confirmation(ConfirmationKind.PREVIEW, row, "0" * 16, 0.0, 1)
     stuck = tuple(Hindered(name, why) for name, why in zip(names, whys * 60, strict=False))
     found = Forecast(

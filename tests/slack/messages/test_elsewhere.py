@@ -134,7 +134,7 @@ def test_what_was_to_be_said_under_a_copy_is_not_once_it_is_decided(split):
     night.settled()
     night.side.outbox.loop.stop()
     tables = night.side.tables
-    at_copy = f"remind:A1:900@{copy.channel}"
+    at_copy = f"remind:A1:900@slack:{copy.channel}"
 
     def waiting():
         return {out.key: out for out in tables.outbound()}
@@ -144,13 +144,13 @@ def test_what_was_to_be_said_under_a_copy_is_not_once_it_is_decided(split):
     night.side.publisher.look_at(1)
     night.side.publisher.look()
     assert waiting()[at_copy].priority == SECOND, "decisions go first"
-    assert waiting()[at_copy].parent == f"card:A1@{copy.channel}"
+    assert waiting()[at_copy].parent == f"card:A1@slack:{copy.channel}"
 
     night.service.decide(1, "approve", by="terminal:ann")
     night.side.publisher.look()
 
     assert at_copy not in waiting()
-    assert f"card:A1@{copy.channel}" in waiting()
+    assert f"card:A1@slack:{copy.channel}" in waiting()
 
 
 def test_one_that_is_on_its_way_under_a_copy_keeps_its_words(split):
@@ -159,7 +159,7 @@ def test_one_that_is_on_its_way_under_a_copy_keeps_its_words(split):
     night.settled()
     night.side.outbox.loop.stop()
     night.side.publisher.loop.stop()
-    key = f"remind:A1:900@{copy.channel}"
+    key = f"remind:A1:900@slack:{copy.channel}"
     first = Outbound(key, "message", copy.channel, "x", fingerprint="f", run=1)
     with night.store.transaction() as db:
         night.side.tables.put(db, first)

@@ -193,7 +193,7 @@ def test_a_board_that_may_stand_though_its_run_was_rejected_does_not_say_that_it
 def test_a_run_killed_before_it_was_watched_is_rejected_at_the_next_start(make_night):
     night = make_night()
     request = grammar.parse("host hv01 to hv02")
-    night.service.submit(request, by=f"@{night.dana}", scheduled=True)
+    night.service.submit(request, by=f"slack:{night.dana}", scheduled=True)
     terminal = grammar.parse("vm '<!channel>' to hv03")
     night.service.submit(terminal, by="terminal:ann", scheduled=True)
 
@@ -211,7 +211,7 @@ def test_rows_of_the_first_version_are_still_read(tmp_path):
         migrations.apply(db.raw, stop_before="m002_boards_that_wait_for_slack")
         db.execute("INSERT INTO slack_runs (run, channel, by, inbox) VALUES (1, 'C1', '@U1', 3)")
 
-    assert Tables(store).runs.watched() == (Watched(1, "C1", "@U1", 3),)
+    assert Tables(store).runs.watched() == (Watched(1, "slack:C1", "slack:U1", 3),)
     store.close()
 
 
@@ -382,7 +382,7 @@ def test_the_report_names_people_as_slack_does(night):
     night.card(board)
     night.say("skip R1 web02", night.mei)
     night.settled()
-    night.service.decide(1, "deny", by=f"@{night.ravi}", reason="vendor")
+    night.service.decide(1, "deny", by=f"slack:{night.ravi}", reason="vendor")
     night.to_the_end()
 
     shown = night.reply_with("R1 ended", board).text
@@ -391,4 +391,4 @@ def test_the_report_names_people_as_slack_does(night):
     for text in (shown, night.told(night.dana, "R1 ended")):
         assert f"web02 stays where it is: <@{night.mei}> left it out." in text
         assert f'old-crm stays: <@{night.ravi}> said no: "vendor".' in text
-        assert "@U0RAVI said" not in text.replace("<@", "")
+        assert "slack:U0RAVI said" not in text.replace("<@", "")

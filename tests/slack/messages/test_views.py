@@ -42,11 +42,11 @@ RUN = Run(
     sources=("hv01.corp.example",),
     destinations=("hv02.corp.example", "hv03.corp.example"),
     options=Options(path="D:\\VMs"),
-    by="@U1",
+    by="slack:U1",
     state=RunState.ACTIVE,
     created=0.0,
 )
-LISTED = Approvers(("U1", "U2"))
+LISTED = Approvers(("slack:U1", "slack:U2"))
 AWKWARD = ("<!channel>", "a&b" * 85, "🚚" * 120, "\u202eמכונה" * 40, "`x` *y* @here")
 
 
@@ -205,27 +205,29 @@ def test_whoever_decides_can_read_every_name_in_the_card_or_above_it(number):
 
 
 def test_a_denial_shows_its_reason_harmlessly():
-    card = card_view(question_of(2, ApprovalState.DENIED, by="@U2", reason="<!here> no"), LISTED)
+    card = card_view(
+        question_of(2, ApprovalState.DENIED, by="slack:U2", reason="<!here> no"), LISTED
+    )
 
     assert '"&lt;!here&gt; no"' in card.text
     assert "2 VMs stay on hv01." in card.text
 
 
 def test_a_yes_to_some_says_how_many_and_who_stays():
-    some = question_of(4, ApprovalState.GRANTED, by="@U2", granted=("id-1", "id-2", "id-3"))
+    some = question_of(4, ApprovalState.GRANTED, by="slack:U2", granted=("id-1", "id-2", "id-3"))
 
     head, rest = card_view(some, LISTED).text.splitlines()
 
     assert head.startswith("✅ Approved 3 of 4 by <@U2> <!date^60^")
     assert name_of(0)[:20].replace("<", "&lt;").replace(">", "&gt;") not in head
     assert rest == "They move after the running VMs. &lt;!channel&gt;0 stays on hv01."
-    whole = card_view(question_of(4, ApprovalState.GRANTED, by="@U2"), LISTED).text
+    whole = card_view(question_of(4, ApprovalState.GRANTED, by="slack:U2"), LISTED).text
     assert whole.startswith("✅ Approved by <@U2>")
     assert "stay" not in whole
 
 
 def test_a_decided_card_says_nothing_that_is_no_longer_so():
-    some = question_of(3, ApprovalState.GRANTED, by="@U2", granted=("id-1", "id-2"))
+    some = question_of(3, ApprovalState.GRANTED, by="slack:U2", granted=("id-1", "id-2"))
     later = replace(some.approval, id=8, state=ApprovalState.REQUESTED, vms=("id-0",))
     record = replace(some.record, approvals=(some.approval, later))
     over = replace(record, run=replace(record.run, state=RunState.INCOMPLETE))
@@ -238,7 +240,7 @@ def test_a_decided_card_says_nothing_that_is_no_longer_so():
 
 
 def test_a_withdrawal_says_who_and_why():
-    taken = question_of(2, ApprovalState.WITHDRAWN, by="@U2", reason="<!here> wrong night")
+    taken = question_of(2, ApprovalState.WITHDRAWN, by="slack:U2", reason="<!here> wrong night")
 
     text = card_view(taken, LISTED).text
 
@@ -248,7 +250,7 @@ def test_a_withdrawal_says_who_and_why():
 
 
 def test_a_yes_that_ended_is_not_called_a_question_that_nobody_decided():
-    ended = replace(question_of(2, ApprovalState.EXPIRED), granter="@U2")
+    ended = replace(question_of(2, ApprovalState.EXPIRED), granter="slack:U2")
 
     text = card_view(ended, LISTED).text
 
@@ -258,7 +260,7 @@ def test_a_yes_that_ended_is_not_called_a_question_that_nobody_decided():
 
 def test_whoever_had_a_run_go_on_is_not_asked_about_it():
     question = question_of(2)
-    run = replace(RUN, steered=("@U2",))
+    run = replace(RUN, steered=("slack:U2",))
     question = replace(question, record=replace(question.record, run=run))
 
     text = card_view(question, LISTED).text
@@ -279,14 +281,14 @@ def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report(state):
 
 def test_who_paused_a_run_is_a_mention_and_other_needs_are_only_escaped():
     needs = (
-        "R214 was paused by @U2. Go on with: resume R214",
-        "No way by @U2. Mend <that>, then: resume R214",
+        "R214 was paused by slack:U2. Go on with: resume R214",
+        "No way by slack:U2. Mend <that>, then: resume R214",
     )
 
     text = board_view(board_of(4, needs=needs), LISTED, "/move").text
 
     assert "R214 was paused by <@U2>. Go on with: /move resume R214" in text
-    assert "No way by @U2. Mend &lt;that&gt;, then: /move resume R214" in text
+    assert "No way by slack:U2. Mend &lt;that&gt;, then: /move resume R214" in text
 
 
 def test_the_way_out_of_damage_is_typed_as_in_slack():
@@ -299,7 +301,7 @@ def test_the_way_out_of_damage_is_typed_as_in_slack():
 
 
 def test_whoever_took_a_run_over_is_called_in_failures_and_reports():
-    taken = replace(RUN, owner="@U3")
+    taken = replace(RUN, owner="slack:U3")
     stuck = Stuck("web03", "i", MoveState.FAILED, Outcome.ATTEMPTS, "web03 did not move.", "", "h")
 
     assert failure_view(taken, [stuck], LISTED).text.startswith("❌ <@U3> web03")
@@ -427,7 +429,7 @@ def test_fit_never_leaves_half_an_entity_or_mention(text, longest):
         assert piece.split(";")[0] in ("amp", "lt", "gt")
 
 
-SAME = ["terminal:ann", "terminal:anna", "terminal:CORP\\sue", "terminal:r&d", "@U1"]
+SAME = ["terminal:ann", "terminal:anna", "terminal:CORP\\sue", "terminal:r&d", "slack:U1"]
 
 
 @pytest.mark.parametrize(
@@ -437,7 +439,7 @@ SAME = ["terminal:ann", "terminal:anna", "terminal:CORP\\sue", "terminal:r&d", "
         ("terminal:anna", "anna (terminal)"),
         ("terminal:CORP\\sue", "CORP\\sue (terminal)"),
         ("terminal:r&d", "r&amp;d (terminal)"),
-        ("@U1", "<@U1>"),
+        ("slack:U1", "<@U1>"),
     ],
 )
 def test_people_are_mentioned_by_their_whole_names(by, shown):

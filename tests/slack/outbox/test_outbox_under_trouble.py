@@ -251,7 +251,8 @@ def test_in_an_archived_channel_a_run_goes_on_and_is_told_in_the_fallback_channe
     assert night.run().state is RunState.COMPLETED
     noted = [e.text for e in events.since(night.store) if e.kind == "run.noted"]
     assert noted == [
-        f"R1 is told about in {spare} from now on, and no longer in {night.ops} (is_inactive)"
+        f"R1 is told about in slack:{spare} from now on, and no longer in slack:{night.ops} "
+        "(is_inactive)"
     ]
 
 

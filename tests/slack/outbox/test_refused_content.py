@@ -224,9 +224,9 @@ def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
     ("key", "told"),
     [
         ("board:R3", "its board"),
-        ("card:A7@D0RAVI", "the card of A7 in D0RAVI"),
+        ("card:A7@slack:D0RAVI", "the card of A7 in D0RAVI"),
         ("list:A7:0", "the VMs of A7"),
-        ("remind:A7:900@D0RAVI", "a reminder of A7 in D0RAVI"),
+        ("remind:A7:900@slack:D0RAVI", "a reminder of A7 in D0RAVI"),
         ("escalate:A7:", "the call of the escalation for A7"),
         ("glass:A7", "that the glass was broken for A7"),
         ("failure:R3:abc", "what failed"),

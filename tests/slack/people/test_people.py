@@ -79,7 +79,7 @@ def test_where_slack_does_not_say_who_is_on_call_nobody_decides_and_the_card_sta
     )
     assert queries.open_approvals(on_call.store)
     refused = [e for e in events.since(on_call.store) if e.kind == "refused"]
-    assert [e.by for e in refused] == [f"@{on_call.ravi}"]
+    assert [e.by for e in refused] == [f"slack:{on_call.ravi}"]
 
     on_call.slack.workspace.orders.clear()
     on_call.slack.click(on_call.ravi, card.ts, "approve")
@@ -105,7 +105,7 @@ def test_a_group_that_does_not_exist_is_named_as_a_matter_of_settings(make_night
     night.slack.click(night.ravi, card.ts, "approve")
 
     told = night.told(night.ravi, "cannot check")
-    assert "Slack says no_such_subteam. Look at the settings slack.oncall" in told
+    assert "Slack says no_such_subteam. Look at the settings approval.oncall" in told
 
 
 def test_while_a_card_is_open_the_answer_is_kept_fresh(on_call):
@@ -165,7 +165,7 @@ def test_somebody_of_another_team_of_our_organisation_is_one_of_us():
 
 
 def test_those_of_the_escalation_may_decide_but_are_not_asked_first():
-    approvers = Approvers(on_call=("U1",), backup=("U2",), groups=("S1",))
+    approvers = Approvers(on_call=("slack:U1",), backup=("slack:U2",), groups=("S1",))
 
-    assert approvers.eligible(None) == ("U1",)
-    assert approvers.people() == {"@U1", "@U2"}
+    assert approvers.eligible(None) == ("slack:U1",)
+    assert approvers.people() == {"slack:U1", "slack:U2"}

@@ -1,0 +1,28 @@
+"""Settings of a night in short: the tests say what is Slack's, an approval's or the pager's by its
+name alone, and ids as Slack does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bot.slack.kit.ids import in_slack
+from engine.settings import ApprovalSettings
+
+IDS = ("starters", "approvers", "oncall", "escalation")
+
+
+def sections(**said: object) -> dict[str, Mapping[str, object]]:
+    """The sections of the settings in which these names stand."""
+    approval, pager = {}, {}
+    for name in [name for name in said if name in ApprovalSettings.model_fields]:
+        value = said.pop(name)
+        approval[name] = tuple(map(with_door, value)) if name in IDS else value  # type: ignore[call-overload]
+    if "approvals_channel" in said:
+        approval["channel"] = with_door(str(said.pop("approvals_channel")))
+    if "pager_url" in said:
+        pager["url"] = said.pop("pager_url")
+    return {"approval": approval, "pager": pager, "slack": said}
+
+
+def with_door(one: str) -> str:
+    return one if ":" in one else in_slack(one)
