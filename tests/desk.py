@@ -41,7 +41,7 @@ NOW = 1_767_650_400.0
 HOSTS = tuple(f"hv0{number}.corp.example" for number in range(1, 8))
 HV01, HV02, HV03, *_ = HOSTS
 NAMES = ("web01", "web02", "web03", "db 01")
-DECIDERS = frozenset({"slack:bob", "@cy"})
+DECIDERS = frozenset({"slack:bob", "slack:cy"})
 EMPTY = "host hv01 to hv02"
 #: How a run comes into each state, by steps that the tables allow.
 RUN_WAY = {

@@ -28,6 +28,7 @@ from engine.errors import (
     VmmStale,
     VmmUnavailable,
 )
+from engine.language.sentence import Quote, say
 from engine.model import (
     MIGRATIONS,
     AttemptKind,
@@ -177,7 +178,7 @@ class Engine:
                 for entry in record.moves if record.run.state in LIVING else ():
                     if entry.move.state in (MoveState.PENDING, MoveState.RESTORING):
                         news = news or entry.move.wait is not Wait.VMM_DOWN
-                        text = f"VMM cannot be used: {error}"
+                        text = say("VMM cannot be used: {}", Quote(str(error)))
                         pen.moves.hold(entry.move, Wait.VMM_DOWN, text, seen)
         return news
 

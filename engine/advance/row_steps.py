@@ -34,7 +34,7 @@ def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
         case SeePower():
             pen.moves.note_power(step.move, step.power, step.down_since)
         case Hold():
-            pen.moves.hold(step.move, step.wait, step.text)
+            pen.moves.hold(step.move, step.wait, step.text, needs_person=step.needs_person)
         case CallOut():
             pen.moves.call_out(step.move, step.text)
         case Unhold():
@@ -49,9 +49,7 @@ def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
         case Finish():
             _end_attempt(pen, step.move, step.ends)
             _repaired(pen, step.move, step.repaired)
-            pen.moves.set_state(
-                step.move, step.state, step.sentence, outcome=step.outcome, next_step=step.next
-            )
+            pen.moves.finish(step)
         case _:
             _write_run_note(pen, step, runs)
 

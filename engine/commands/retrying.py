@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.errors import Refused
 from engine.language import names
+from engine.language.sentence import Command, say
 from engine.model import Move, MoveRecord, MoveState, Outcome, RunRecord
 from engine.policy.runs.ending import BAD
 from engine.policy.verdict import typed
@@ -24,16 +25,17 @@ def chosen(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
         moves = [m for m in record.moves if _may_retry(m.move, _BY_ITSELF)]
         if not moves:
             lost = [m.move for m in record.moves if m.move.state is MoveState.UNKNOWN]
-            hint = (
-                f"Look for {lost[0].vm}, then: {typed('settle', run.id, lost[0])}" if lost else ""
-            )
+            hint = ""
+            if lost:
+                settle = typed("settle", run.id, lost[0])
+                hint = say("Look for {}, then: {}", lost[0].vm, settle)
             raise Refused(f"Nothing of {run.label} can be tried again.", what=run.label, hint=hint)
         return moves
     named = names.moves_named(vms, record.moves, run.label)
     for entry in named:
         move = entry.move
         if move.state is MoveState.UNKNOWN:
-            hint = f"Look for it, then: {typed('settle', run.id, move)}"
+            hint = say("Look for it, then: {}", typed("settle", run.id, move))
             raise Refused(f"Nobody knows where {move.vm} is.", what=move.vm, hint=hint)
         if not _may_retry(move, _RETRIED):
             raise Refused(f"There is nothing to try again: {names.stands(move)}.", what=move.vm)
@@ -49,9 +51,9 @@ def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> No
     if not run.options.stop_on_failure or not stays:
         return
     move = stays[0]
-    hint = f"Have it tried as well: retry {run.label}"
+    hint = say("Have it tried as well: {}", Command(f"retry {run.label}"))
     if move.state is MoveState.UNKNOWN:
-        hint = f"Look for it, then: {typed('settle', run.id, move)}"
+        hint = say("Look for it, then: {}", typed("settle", run.id, move))
     sentence = f"{run.label} stops at the first failure, and {move.vm} still is one."
     raise Refused(sentence, what=move.vm, hint=hint)
 

@@ -19,6 +19,7 @@ from engine.commands.forecast import Forecast, forecast, shown_digest
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language.names import Chosen, moves_named, resolve
+from engine.language.sentence import Person, Quote, join, say
 from engine.model import (
     Approval,
     ApprovalState,
@@ -156,7 +157,8 @@ class Service:
     def refuse(self, by: str, text: str, error: Refused) -> None:
         """Keep in the audit what somebody asked for in vain."""
         with self.writing(by) as pen:
-            pen.event("refused", f"{error}", by=by, detail={"text": text, "what": error.what})
+            said = join(" ", [error.sentence, error.hint])
+            pen.event("refused", said, by=by, detail={"text": text, "what": error.what})
 
     def note(self, run_id: int, text: str) -> None:
         """Keep in the audit what happened around a run, outside of the engine."""
@@ -236,7 +238,8 @@ class Service:
 
 def keep_unknown(pen: Pen, number: int, verb: str, by: str) -> Decision:
     """A decision on a question that was never asked, kept in the audit."""
-    text = f"{by} wanted to {verb} A{number}. Nothing changed: {approvals.ANSWERS['unknown']}."
+    form = "{} wanted to {} A{}. Nothing changed: {}."
+    text = say(form, Person(by), verb, number, approvals.ANSWERS["unknown"])
     pen.event("refused", text, by=by, detail={"approval": number})
     return Decision(False, "unknown")
 
@@ -244,7 +247,8 @@ def keep_unknown(pen: Pen, number: int, verb: str, by: str) -> Decision:
 def keep_refused(pen: Pen, asked: Approval, verb: str, by: str, answer: str, run: Run) -> Decision:
     """Keep a decision that changes nothing in the audit. ``answer``: one of ``ANSWERS``."""
     why = approvals.ANSWERS[answer]
-    text = f"{by} wanted to {verb} {asked.label}. Nothing changed: {why}."
+    form = "{} wanted to {} {}. Nothing changed: {}."
+    text = say(form, Person(by), verb, asked.label, why)
     pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
     return Decision(False, answer, asked, run, asked.by, asked.decided)
 
@@ -278,8 +282,9 @@ def refuse_crossing(
             both |= set(sources) & set(run.destinations)
         if both:
             name = short(min(both))
+            form = "{} is on the other side of {} ({}, asked by {})."
             raise Refused(
-                f"{name} is on the other side of {run.label} ({run.request}, asked by {run.by}).",
+                say(form, name, run.label, Quote(run.request), Person(run.by)),
                 what=name,
                 hint=f"Wait for {run.label} to end, or name another host. Nothing started.",
             )
@@ -293,9 +298,9 @@ def _write_decision(
     word = "denied" if chosen is None else "approved"
     if chosen is not None and len(chosen) < len(asked.vms):
         word = f"approved for {len(chosen)} of {len(asked.vms)} VMs"
-    whom = f"{by}, who broke the glass" if broken else by
-    why = f': "{reason}"' if reason else ""
-    text = f"{asked.label} {word} by {whom}{why}"
+    glass = ", who broke the glass" if broken else ""
+    why = say(': "{}"', Quote(reason)) if reason else ""
+    text = say("{} {} by {}{}{}", asked.label, word, Person(by), glass, why)
     pen.approvals.set_state(
         asked, state, text, by=by, granted=chosen or (), reason=reason, glass=broken
     )

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from engine.commands import retrying
 from engine.commands.service import Decision, Service, keep_refused, keep_unknown, refuse_crossing
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language import names as naming
+from engine.language.sentence import Command, HostName, Person, Quote, join, say
 from engine.model import (
     MIGRATIONS,
     ApprovalState,
@@ -31,26 +33,37 @@ from engine.model import (
 from engine.policy.approvals import approval as approvals
 from engine.policy.approvals import review as reviews
 from engine.policy.approvals.review import NOTE_LEAST, Reviewer
-from engine.policy.verdict import typed
+from engine.policy.verdict import typed, vm_of
 from engine.store import queries
 from engine.store.pen import Pen
 
-DO = "do"
-_BEGIN = "it has not begun; stop it with: stop {run}"
-_STOPPING = "it is being stopped; when it has ended: retry {run}"
-_OVER = "it has ended; have what is left tried again with: retry {run}"
-_DONE = "it has ended and left nothing to do"
-_NEVER = "it was never started; ask again"
 
-#: verb -> state of the run -> ``do``, ``= sentence`` (so already, nothing changes), or why not.
-RULES: Mapping[str, Mapping[RunState, str]] = {
+class Rule(NamedTuple):
+    """What a verb does in a state: what it names, or nothing, because that is ``so`` already, or
+    ``why`` not and which ``verb`` helps."""
+
+    so: str = ""
+    why: str = ""
+    verb: str = ""
+
+
+DO = Rule()
+_BEGIN = Rule(why="it has not begun; stop it with: {}", verb="stop")
+_STOPPING = Rule(why="it is being stopped; when it has ended: {}", verb="retry")
+_OVER = Rule(why="it has ended; have what is left tried again with: {}", verb="retry")
+_DONE = Rule(why="it has ended and left nothing to do")
+_NEVER = Rule(why="it was never started; ask again")
+_PAUSED, _GOES = Rule(so="is paused already"), Rule(so="is not paused")
+_ENDS, _ENDED = Rule(so="is being stopped already"), Rule(so="has ended already")
+
+RULES: Mapping[str, Mapping[RunState, Rule]] = {
     verb: dict(zip(RunState, said, strict=True))
     for verb, said in {
         # scheduled, active, paused, stopping, stopped, completed, incomplete, rejected
-        "pause": (_BEGIN, DO, "= is paused already", _STOPPING, _OVER, _DONE, _OVER, _NEVER),
-        "resume": (_BEGIN, "= is not paused", DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
-        "stop": (DO, DO, DO, "= is being stopped already", *["= has ended already"] * 4),
-        "abort": (DO, DO, DO, DO, *["= has ended already"] * 4),
+        "pause": (_BEGIN, DO, _PAUSED, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
+        "resume": (_BEGIN, _GOES, DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
+        "stop": (DO, DO, DO, _ENDS, *[_ENDED] * 4),
+        "abort": (DO, DO, DO, DO, *[_ENDED] * 4),
         "retry": (_BEGIN, DO, DO, _STOPPING, DO, _DONE, DO, _NEVER),
         "skip": (_BEGIN, DO, DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
         "set": (DO, DO, DO, _STOPPING, _OVER, _DONE, _OVER, _NEVER),
@@ -76,8 +89,12 @@ class Steering:
             if said:
                 return said
             run = record.run
-            pen.runs.set_state(run, RunState.PAUSED, f"{run.label} was paused by {by}.", by)
-        return self._done(f"{run.label} is paused.{_flying(record)} Go on with: resume {run.label}")
+            pen.runs.set_state(
+                run, RunState.PAUSED, say("{} was paused by {}.", run.label, Person(by)), by
+            )
+        go_on = Command(f"resume {run.label}")
+        form = "{} is paused.{} Go on with: {}"
+        return self._done(say(form, run.label, _flying(record), go_on))
 
     def resume(self, word: str, *, by: str) -> str:
         """Go on with a paused run. Breakers, rights and the like begin anew."""
@@ -87,7 +104,7 @@ class Steering:
                 return said
             run = record.run
             self._refuse_crossing(run)
-            pen.runs.resume(run, f"{run.label} goes on: resumed by {by}.", by)
+            pen.runs.resume(run, say("{} goes on: resumed by {}.", run.label, Person(by)), by)
         return self._done(f"{run.label} goes on.")
 
     def stop(self, word: str, *, by: str) -> str:
@@ -115,7 +132,8 @@ class Steering:
                 self._end_run(pen, run, by)
             if run.state is not RunState.SCHEDULED:
                 pen.runs.abort(run)
-                text = f"{run.label} is aborted by {by}: jobs of what is on its way are stopped."
+                form = "{} is aborted by {}: jobs of what is on its way are stopped."
+                text = say(form, run.label, Person(by))
                 pen.event("run.changed", text, run=run.id, by=by)
         if run.state is RunState.SCHEDULED:
             return self._done(_stopped(record))
@@ -125,10 +143,11 @@ class Steering:
 
     def _end_run(self, pen: Pen, run: Run, by: str) -> None:
         if run.state is RunState.SCHEDULED:
-            text = f"{run.label} was stopped by {by} before it began."
+            text = say("{} was stopped by {} before it began.", run.label, Person(by))
             pen.runs.set_state(run, RunState.REJECTED, text, by)
             return
-        pen.runs.set_state(run, RunState.STOPPING, f"{run.label} is stopped by {by}.", by)
+        stopped = say("{} is stopped by {}.", run.label, Person(by))
+        pen.runs.set_state(run, RunState.STOPPING, stopped, by)
 
     def own(self, word: str, *, by: str) -> str:
         """Hand a run over to the person who says so: they are told how it goes."""
@@ -136,9 +155,10 @@ class Steering:
             record, said = self._record("own", word)
             run = record.run
             if said or run.contact == by:
-                return said or f"{run.label} is {by}'s already. Nothing changed."
-            pen.runs.hand_over(run, by, f"{run.label} was taken over by {by} from {run.contact}.")
-        return self._done(f"{run.label} is {by}'s now.")
+                return said or say("{} is {}'s already. Nothing changed.", run.label, Person(by))
+            form = "{} was taken over by {} from {}."
+            pen.runs.hand_over(run, by, say(form, run.label, Person(by), Person(run.contact)))
+        return self._done(say("{} is {}'s now.", run.label, Person(by)))
 
     def set(self, word: str, name: str, value: str, *, by: str) -> str:
         """Change ``parallel`` or ``backup`` of a run."""
@@ -154,7 +174,7 @@ class Steering:
             options = _with(run.options, field, read)
             if options == run.options:
                 return f"{run.label} has {field} {value} already. Nothing changed."
-            text = f"{run.label} has {field} {value} now, set by {by}."
+            text = say("{} has {} {} now, set by {}.", run.label, field, value, Person(by))
             pen.runs.change_options(run, options, text, by)
         return self._done(f"{run.label} has {field} {value} now.")
 
@@ -174,7 +194,8 @@ class Steering:
             names = naming.names([entry.move for entry in chosen])
             if run.over:
                 self._refuse_crossing(run)
-                pen.runs.resume(run, f"{run.label} goes on: {by} has {names} tried again.", by)
+                form = "{} goes on: {} has {} tried again."
+                pen.runs.resume(run, say(form, run.label, Person(by), names), by)
                 for old in record.approvals:
                     if old.state is ApprovalState.GRANTED:
                         text = f"{old.label} expired: the run had ended."
@@ -183,9 +204,13 @@ class Steering:
                 pen.runs.note_steered(run, by)
             for entry in chosen:
                 again = "looked at" if entry.move.state is MoveState.DAMAGED else "tried"
-                pen.moves.retry(entry.move, f"{entry.move.vm} is {again} again: {by} said so.", by)
-        paused = f" {run.label} is still paused: resume {run.label}"
-        return self._done(retrying.tried(chosen) + (paused if run.state is RunState.PAUSED else ""))
+                form = "{} is {} again: {} said so."
+                text = say(form, vm_of(entry.move), again, Person(by))
+                pen.moves.retry(entry.move, text, by)
+        paused = ""
+        if run.state is RunState.PAUSED:
+            paused = say("{} is still paused: {}", run.label, Command(f"resume {run.label}"))
+        return self._done(join(" ", [retrying.tried(chosen), paused]))
 
     def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
         """Leave VMs where they are: those that wait, or failed."""
@@ -200,7 +225,8 @@ class Steering:
             if not named:
                 raise Refused(f"Nothing of {record.run.label} waits.", what=word)
             for entry in named:
-                left = f"{entry.move.vm} stays where it is: {by} left it out."
+                form = "{} stays where it is: {} left it out."
+                left = say(form, vm_of(entry.move), Person(by))
                 pen.moves.leave(entry.move, left, by)
         names = naming.names([entry.move for entry in named])
         stay = "stays where it is" if len(named) == 1 else "stay where they are"
@@ -226,11 +252,13 @@ class Steering:
             self._refuse_flying(run, [entry])
             for attempt in entry.of(*MIGRATIONS):
                 if attempt.open:
-                    pen.attempts.let_go(replace(attempt, error=f"Settled by {by}"))
-            text = f"{move.vm} was settled by {by}: what the next look shows is believed."
+                    pen.attempts.let_go(replace(attempt, error=say("Settled by {}", Person(by))))
+            form = "{} was settled by {}: what the next look shows is believed."
+            text = say(form, vm_of(move), Person(by))
             if run.over:
                 # It looks, and starts nothing: what it finds at rest on a source stays there.
-                looks = f"{run.label} looks at {move.vm} once more: settled by {by}."
+                form = "{} looks at {} once more: settled by {}."
+                looks = say(form, run.label, vm_of(move), Person(by))
                 pen.runs.set_state(run, RunState.STOPPING, looks, by)
             pen.moves.settle(move, text, by)
         return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
@@ -253,11 +281,11 @@ class Steering:
             fresh = [move.vm for move in there if shown and f"id:{move.vm_id}" not in shown]
             if fresh:
                 more = ", ".join(fresh)
-                hint = f"Read: report {run.label}"
+                hint = say("Read: {}", Command(f"report {run.label}"))
                 raise Refused(f"{more} was damaged there, too, since that was shown.", hint=hint)
             for move in there:
                 pen.moves.clear_damage(move)
-            text = f"{short(name)} takes VMs again: {by} said go on."
+            text = say("{} takes VMs again: {} said go on.", HostName(name), Person(by))
             pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
         return self._done(f"{short(name)} takes VMs again.")
 
@@ -285,8 +313,8 @@ class Steering:
             pen.approvals.vote(asked.id, by, "withdraw", answer)
             if answer != "ok":
                 return keep_refused(pen, asked, "withdraw", by, answer, run)
-            why = f': "{reason}"' if reason else ""
-            text = f"{asked.label} withdrawn by {by}{why}"
+            why = say(': "{}"', Quote(reason)) if reason else ""
+            text = say("{} withdrawn by {}{}", asked.label, Person(by), why)
             pen.approvals.set_state(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
         self.service.wake.set()
         now = queries.approval(self.store, approval_id)
@@ -305,21 +333,26 @@ class Steering:
             left = [reviews.why_not(*one, now) for one in others or ([] if mine else judged)]
             if not judged:
                 sentence = f"Nobody broke the glass for {run.label}."
-                raise Refused(sentence, what=word, hint="For the runs that need a person see: list")
+                raise Refused(
+                    sentence,
+                    what=word,
+                    hint=say("For the runs that need a person see: {}", Command("list")),
+                )
             if not mine:
-                raise Refused(" ".join(left), what=word)
+                raise Refused(join(" ", left), what=word)
             if note and len(note) < NOTE_LEAST:
                 raise Refused(
                     f"What was not in order is said in {NOTE_LEAST} characters at least.",
                     what=note,
-                    hint=f"If it was in order, type: reviewed {run.label}",
+                    hint=say("If it was in order, type: {}", Command(f"reviewed {run.label}")),
                 )
             said = reviews.verdict(not note, note)
             for one in mine:
-                text = f"{by} reviewed that {one.broken_by} broke the glass for {one.label}: {said}"
+                form = "{} reviewed that {} broke the glass for {}: {}"
+                text = say(form, Person(by), Person(one.broken_by), one.label, said)
                 pen.approvals.review(one, text, by=by, in_order=not note, note=note)
         labels = ", ".join(one.label for one in mine)
-        return self._done(" ".join([f"Reviewed {labels} as {said}.", *left]))
+        return self._done(join(" ", [say("Reviewed {} as {}.", labels, said), *left]))
 
     # --- what they share ----------------------------------------------------------------------
 
@@ -333,12 +366,12 @@ class Steering:
         record = queries.record(self.store, run.id)
         assert record is not None
         rule = RULES[verb][run.state]
-        if rule == DO:
+        if rule is DO:
             return record, ""
-        if rule.startswith("= "):
-            return record, f"{run.label} {rule[2:]}. Nothing changed."
-        why = rule.format(run=run.label)
-        raise Refused(f"{verb} changes nothing on {run.label}: {why}.", what=word)
+        if rule.so:
+            return record, f"{run.label} {rule.so}. Nothing changed."
+        why = say(rule.why, *[Command(f"{one} {run.label}") for one in [rule.verb] if one])
+        raise Refused(say("{} changes nothing on {}: {}.", verb, run.label, why), what=word)
 
     def _refuse_crossing(self, run: Run) -> None:
         others = [r for r in queries.runs(self.store, unfinished=True) if r.id != run.id]
@@ -369,9 +402,9 @@ def _refuse_skip(move: Move) -> None:
         return
     hint = ""
     if move.state in (MoveState.MOVING, MoveState.RESTORING):
-        hint = f"Wait for it, or: abort R{move.run}"
+        hint = say("Wait for it, or: {}", Command(f"abort R{move.run}"))
     if move.state is MoveState.UNKNOWN:
-        hint = f"Look for it, then: {typed('settle', move.run, move)}"
+        hint = say("Look for it, then: {}", typed("settle", move.run, move))
     raise Refused(f"It cannot be left out: {naming.stands(move)}.", what=move.vm, hint=hint)
 
 

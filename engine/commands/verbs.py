@@ -10,6 +10,7 @@ from engine.commands.steering import Steering
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language.grammar import Ask
+from engine.language.sentence import Command, say
 from engine.policy.approvals import approval as approvals
 from engine.policy.approvals.review import Reviewer
 from engine.store import queries
@@ -71,11 +72,12 @@ def _abort(steer: Steering, words: tuple[str, ...], by: str) -> str:
     if len(words) > 1 and words[1].casefold() == "yes":
         return steer.abort(words[0], by=by)
     if len(words) > 1:
-        raise Refused(f'"{words[1]}" is too much here.', what=words[1], hint="Type: abort RUN yes")
+        hint = say("Type: {}", Command("abort RUN yes"))
+        raise Refused(f'"{words[1]}" is too much here.', what=words[1], hint=hint)
     raise Refused(
         "abort stops jobs in mid-copy; their VMs stay where they were.",
         what=words[0],
-        hint=f"If that is meant, type: abort {words[0]} yes",
+        hint=say("If that is meant, type: {}", Command(f"abort {words[0]} yes")),
     )
 
 
@@ -89,7 +91,8 @@ def _decide(
     number = grammar.approval_number(command.words[0])
     rest = command.words[1:]
     if queries.approval(service.store, number) is None:
-        sentence, hint = f"There is no approval A{number}.", "For the open ones see: approvals"
+        sentence = f"There is no approval A{number}."
+        hint = say("For the open ones see: {}", Command("approvals"))
         raise Refused(sentence, what=command.words[0], hint=hint)
     if command.verb == "approve":
         made = service.decide(number, "approve", by=by, approvers=approvers, vms=rest or None)

@@ -21,6 +21,8 @@ from typing import Any, Literal
 
 from engine.errors import UsageError
 from engine.language import text as lexicon
+from engine.language.sentence import Command as Words
+from engine.language.sentence import Quote, say
 from engine.language.text import Word
 from engine.language.vocabulary import BY_WORD, KEYWORDS, OPTIONS, VERBS, Option, Verb
 from engine.model import Options, Request
@@ -112,9 +114,8 @@ def run_number(word: str) -> int:
     """Number of a run: 214 for ``R214`` or ``214``."""
     match = re.fullmatch(r"[rR]?([1-9][0-9]{0,8})", word.strip())
     if match is None:
-        raise UsageError(
-            f'"{word}" is not a run.', what=word, hint="Runs are written R214 or 214; see: status"
-        )
+        hint = say("Runs are written R214 or 214; see: {}", Words("status"))
+        raise UsageError(f'"{word}" is not a run.', what=word, hint=hint)
     return int(match[1])
 
 
@@ -213,7 +214,8 @@ class _Reader:
     def command(self) -> Command:
         first = self.take()
         if first is None or not (first.text or first.comma):
-            raise UsageError("Nothing was asked.", hint="Type: host HV01 to HV02, or: help")
+            hint = say("Type: {}, or: {}", Words("host HV01 to HV02"), Words("help"))
+            raise UsageError("Nothing was asked.", hint=hint)
         verb = self.verb(first)
         if verb.request:
             return self.request("host" if verb.name == "host" else "vm")
@@ -224,25 +226,28 @@ class _Reader:
         if word.key in known:
             return known[word.key]
         near = nearest(word.text, known)
-        hint = f"Did you mean {near}?" if near else "Start with host, vm or status; or type: help"
+        hint: str = say("Start with host, vm or status; or type: {}", Words("help"))
+        if near:
+            hint = f"Did you mean {near}?"
         if not near and any(later.key == "to" for later in self.words[self.position :]):
-            hint = f"Say what it is: host {word.typed} to ..., or vm {word.typed} to ..."
+            host, vm = (Words(f"{kind} {word.typed} to ...") for kind in ("host", "vm"))
+            hint = say("Say what it is: {}, or {}", host, vm)
         raise self.wrong(word, f'I do not know the word "{word.text}".', hint)
 
     def ask(self, verb: Verb) -> Ask:
-        said = self.words[self.position :]
+        said, usage = self.words[self.position :], say("Type: {}", Words(verb.usage))
         if verb.free and said:
             return Ask(verb.name, (said[0].text, *_sentence(said[1:])))
         if verb.names:
             said = tuple(word for word in said if not word.comma)
         if len(said) < verb.least:
-            raise self.wrong(None, f"{verb.name} needs a word more.", f"Type: {verb.usage}")
+            raise self.wrong(None, f"{verb.name} needs a word more.", usage)
         if len(said) > verb.most:
             extra = said[verb.most]
-            raise self.wrong(extra, f'"{extra.text}" is too much here.', f"Type: {verb.usage}")
+            raise self.wrong(extra, f'"{extra.text}" is too much here.', usage)
         for word in said:
             if word.comma or not word.text:
-                raise self.wrong(word, "A name is missing here.", f"Type: {verb.usage}")
+                raise self.wrong(word, "A name is missing here.", usage)
         return Ask(verb.name, tuple(word.text for word in said))
 
     def request(self, kind: Literal["host", "vm"]) -> Request:
@@ -264,10 +269,8 @@ class _Reader:
                 option = BY_WORD[word.key]
                 values[option.field] = self.value(option, word)
         if not destinations:
-            example = f"{kind} {_list(names)} to HV02"
-            raise self.wrong(
-                None, 'The word "to" and a destination are missing.', f"Type: {example}"
-            )
+            hint = say("Type: {}", Words(f"{kind} {_list(names)} to HV02"))
+            raise self.wrong(None, 'The word "to" and a destination are missing.', hint)
         return Request(
             kind=kind,
             sources=names if kind == "host" else (),
@@ -292,14 +295,19 @@ class _Reader:
         word = self.take()
         noun = "host" if hosts else "VM"
         place = "the comma" if after == "," else f'"{after}"'
-        example = {"host": "host HV01 to HV02", "vm": "vm web01,web02 to HV02", "to": "to HV02"}
-        hint = f"Type: {example.get(after, 'except web01,web02')}"
+        examples: dict[str, object] = {
+            "host": Words("host HV01 to HV02"),
+            "vm": Words("vm web01,web02 to HV02"),
+            "to": "to HV02",
+        }
+        hint = say("Type: {}", examples.get(after, "except web01,web02"))
         if after == ",":
-            hint = f"Name one more {noun}, or leave the comma out"
+            hint = say("Name one more {}, or leave the comma out", noun)
         if word is None or word.comma:
             raise self.wrong(word, f"There is no {noun} after {place}.", hint)
         if word.key in KEYWORDS:
-            hint += f'; if a {noun} is called "{word.text}", put it in quotation marks.'
+            form = '{}; if a {} is called "{}", put it in quotation marks.'
+            hint = say(form, hint, noun, Quote(word.text))
             raise self.wrong(word, f"There is no {noun} after {place}.", hint)
         if not word.text.strip():
             raise self.wrong(word, f"The name of a {noun} is empty.", hint)
@@ -405,7 +413,7 @@ class _Reader:
             ):
                 return "Did you mean to?"
             names = _list([early.text for early in before[1:] if not early.comma])
-            return f"Type: {before[0].key} {names} to {word.text}"
+            return say("Type: {}", Words(f"{before[0].key} {names} to {word.text}"))
         last = before[-1].text
         return (
             f"Names have a comma between them: {last},{word.text}. "

@@ -229,11 +229,14 @@ class Move:
 
     ``host`` is where it was last seen. ``power`` is ``None`` until the run's first look;
     ``down_since`` is when a VM that was running then was first seen powered down.
-    ``wait``/``wait_since``/``wait_text`` are set while it waits; ``wait_noted`` is when the text
+    ``wait``/``wait_since``/``wait_text`` are set while it waits (``needs_person``: only a person's
+    word ends that); ``wait_noted`` is when the text
     last changed (``None``: it was called out since). ``wait_credit`` are seconds to add to the time
     since ``wait_since`` for the wait's limit: negative for a gap in which nobody could see,
     positive for what had passed before a pause; ``wait_kept`` is the wait that a pause or a
     silent VMM interrupted.
+    ``sentence`` says how it ended and ``next`` what a person should do, once damage was cleared
+    ``after_go_on``; ``cause`` is what moves share that ended for the same reason.
     ``retried`` is when a person last had it tried again: attempts of before do not count.
     ``settled``: a person has looked at a VM that was lost sight of. ``cleared``: a person said
     go on after it was damaged. ``stop_asked``: when VMM was last asked to stop its job.
@@ -253,9 +256,12 @@ class Move:
     wait: Wait | None = None
     wait_since: float | None = None
     wait_text: str = ""
+    needs_person: bool = False
     outcome: Outcome | None = None
     sentence: str = ""
     next: str = ""
+    cause: str = ""
+    after_go_on: str = ""
     adopted: bool = False
     memory_mb: int = 0
     disk_mb: int = 0

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from engine.language.sentence import say
 from engine.model import (
     Fleet,
     Move,
@@ -128,7 +129,7 @@ def _goes_on(record: RunRecord, ready: Sequence[Ready], builder: PlanBuilder) ->
     flying = any(entry.move.state is MoveState.MOVING for entry in record.moves)
     why = builder.given_up.get(run.id)
     if why and not ready and not flying and run.state is RunState.ACTIVE:
-        text = f"{run.label} is paused: {why}. Mend that, then: resume {run.label}"
+        text = say("{} is paused: {}. Mend that.", run.label, why)
         builder.steps.append(SetRunState(run.id, RunState.PAUSED, text))
         return False
     return True

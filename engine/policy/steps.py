@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from engine.language.sentence import NOTHING, Sentence
 from engine.model import (
     Attempt,
     AttemptKind,
@@ -48,11 +49,13 @@ class SeePower:
 
 @dataclass(frozen=True)
 class Hold:
-    """The move waits: code and the numbers people read."""
+    """The move waits: code and the numbers people read. ``needs_person``: only a person's word
+    ends the wait."""
 
     move: Move
     wait: Wait
     text: str
+    needs_person: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,18 +92,28 @@ class Return:
 
 @dataclass(frozen=True)
 class Finish:
-    """The move ends: state, outcome, a sentence, and what a person should do.
+    """The move ends: state, outcome, a sentence, and what a person should do (``next``; once damage
+    was cleared, ``after_go_on``).
 
-    ``repaired`` is what we put back of its network and saw to be there again.
+    ``repaired`` is what we put back of its network and saw to be there again. ``cause`` is what
+    moves share that end for the same reason, where that is not their sentences.
     """
 
     move: Move
     state: MoveState
     outcome: Outcome
-    sentence: str
-    next: str = ""
+    sentence: Sentence
+    next: Sentence = NOTHING
     ends: tuple[Result, str] | None = None
     repaired: tuple[Difference, ...] = ()
+    after_go_on: Sentence = NOTHING
+    cause: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """What it shares with every move that ends for the same reason."""
+        said = self.sentence.cause + self.next.cause
+        return said if self.cause is None else self.cause
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.language.sentence import Command, HostName, Quote, Sentence, VmName, join, say
 from engine.language.text import quoted
 from engine.language.vocabulary import KEYWORDS
 from engine.model import (
@@ -27,10 +28,10 @@ from engine.model import (
     Vm,
     Wait,
     same_host,
-    short,
 )
 from engine.policy import waits
 from engine.policy.facts import Breakers, Facts
+from engine.policy.judging.causes import kind_of
 from engine.policy.steps import (
     Finish,
     Hold,
@@ -110,77 +111,100 @@ class Verdict:
     pauses: str = ""
 
 
-def retry(move: Move) -> str:
+def vm_of(move: Move) -> VmName:
+    """The VM of this move in a sentence."""
+    return VmName(move.vm)
+
+
+def quote(error: str, move: Move) -> Quote:
+    """What VMM or Hyper-V said of this move's VM."""
+    return Quote(error, kind_of(error, move.vm))
+
+
+def retry(move: Move) -> Command:
     """Command to type for a retry of this move."""
     return typed("retry", move.run, move)
 
 
-def typed(verb: str, run: int, move: Move) -> str:
+def typed(verb: str, run: int, move: Move) -> Command:
     """A verb about one VM as it can be typed: ``settle R7 "db 01"``."""
-    return f"{verb} R{run} {quoted(move.vm, KEYWORDS)}"
+    return Command(f"{verb} R{run} {quoted(move.vm, KEYWORDS)}")
 
 
-def hint_to_settle(move: Move) -> str:
+def hint_to_settle(move: Move) -> Sentence:
     """Hint with the command that releases a VM whose location is unknown: no run starts it
     before."""
-    return f"No run starts it before you type: {typed('settle', move.run, move)}"
+    return say("No run starts it before you type: {}", typed("settle", move.run, move))
 
 
-def hold(view: View, wait: Wait, text: str, due: float | None = None) -> Verdict:
+def hold(
+    view: View, wait: Wait, text: str, due: float | None = None, *, needs_person: bool = False
+) -> Verdict:
     """Wait for this, with the wait's own limit as the time to look again."""
     limit = view.rules.limit(wait, view.run.options)
     if limit is not None:
         ends = view.now + limit - waits.waited(view.move, wait, view.now)
         due = ends if due is None else min(due, ends)
-    return Verdict(Hold(view.move, wait, text), due=due)
+    return Verdict(Hold(view.move, wait, text, needs_person), due=due)
 
 
-def hold_or(view: View, wait: Wait, text: str, ending: Finish) -> Verdict:
+def hold_or(
+    view: View, wait: Wait, text: str, ending: Finish, *, needs_person: bool = False
+) -> Verdict:
     """Hold a move, or end it when it has waited for too long. In a paused run nothing ends by
     itself but what was in flight already."""
     if view.run.state is RunState.PAUSED and view.move.state is MoveState.PENDING:
-        return Verdict(Hold(view.move, wait, text))
+        return Verdict(Hold(view.move, wait, text, needs_person))
     if waits.too_long(view.move, wait, view.rules, view.run.options, view.now):
         return Verdict(ending)
-    return hold(view, wait, text)
+    return hold(view, wait, text, needs_person=needs_person)
 
 
 def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
     """A host does not answer: that proves nothing. After the limit a person has to look."""
-    names = ", ".join(short(h) for h in hosts)
+    names = join(", ", map(HostName, hosts))
     move = view.move
     ending = Finish(
         move,
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
-        f"{names} did not answer for too long; nobody knows where {move.vm} is.",
-        f"Find {move.vm} on {names} by its id {move.vm_id}. {hint_to_settle(move)}",
+        say("{} did not answer for too long; nobody knows where {} is.", names, vm_of(move)),
+        say(
+            "Find {} on {} by its id {}. {}",
+            vm_of(move),
+            names,
+            VmName(move.vm_id),
+            hint_to_settle(move),
+        ),
     )
     if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
         ending = Finish(
             move,
             MoveState.FAILED,
             Outcome.STUCK,
-            f"{names} did not answer for too long; nothing was started.",
-            f"Bring {names} back, then: {retry(move)}",
+            say("{} did not answer for too long; nothing was started.", names),
+            say("Bring {} back, then: {}", names, retry(move)),
         )
-    return hold_or(view, Wait.HOST_DOWN, f"{names} does not answer", ending)
+    return hold_or(view, Wait.HOST_DOWN, say("{} does not answer", names), ending)
 
 
 def hold_two_places(view: View) -> Verdict:
     """Hold a VM that Hyper-V shows on two hosts: touch nothing, re-read, then a person."""
     move, vm = view.move, view.vm
     seen = vm.seen_on if vm else ()
-    places = " and ".join(short(h) for h in seen)
+    places = join(" and ", map(HostName, seen))
     ending = Finish(
         move,
         MoveState.UNKNOWN,
         Outcome.TWO_PLACES,
-        f"{move.vm} is on {places} by Hyper-V's own word.",
-        "Find out which copy is the true one; never start both. "
-        f"Its id is {move.vm_id}. {hint_to_settle(move)}",
+        say("{} is on {} by Hyper-V's own word.", vm_of(move), places),
+        say(
+            "Find out which copy is the true one; never start both. Its id is {}. {}",
+            VmName(move.vm_id),
+            hint_to_settle(move),
+        ),
     )
-    verdict = hold_or(view, Wait.TWO_PLACES, f"on {places} at once", ending)
+    verdict = hold_or(view, Wait.TWO_PLACES, say("on {} at once", places), ending)
     return Verdict(verdict.step, refresh=seen, due=verdict.due)
 
 
@@ -195,7 +219,7 @@ def hold_missing(view: View) -> Verdict:
         move,
         MoveState.SKIPPED,
         Outcome.VANISHED,
-        f"{move.vm} is gone: {shows} its id {move.vm_id}.",
+        say("{} is gone: {} its id {}.", vm_of(move), shows, VmName(move.vm_id)),
         ends=_lost(view),
     )
     if lost_in_move:
@@ -203,8 +227,12 @@ def hold_missing(view: View) -> Verdict:
             move,
             MoveState.UNKNOWN,
             Outcome.UNKNOWN,
-            f"{move.vm} is on neither host after its move, though VMM still knows it.",
-            f"Look for it by its id {move.vm_id} before anything else. {hint_to_settle(move)}",
+            say("{} is on neither host after its move, though VMM still knows it.", vm_of(move)),
+            say(
+                "Look for it by its id {} before anything else. {}",
+                VmName(move.vm_id),
+                hint_to_settle(move),
+            ),
             ends=_lost(view),
         )
     return hold_or(view, Wait.MISSING, "not found on any host", ending)
@@ -219,17 +247,18 @@ def hold_foreign(view: View) -> Verdict:
     """Hold a VM that somebody else moves: wait, and look where it ends."""
     move = view.move
     job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
-    to = f" to {short(job.target)}" if job is not None and job.target else ""
+    to = say(" to {}", HostName(job.target)) if job is not None and job.target else ""
     pending = move.state is MoveState.PENDING
-    then = f"then: {retry(move)}" if pending else f"and see where it is. {hint_to_settle(move)}"
+    see = say("and see where it is. {}", hint_to_settle(move))
+    then = say("then: {}", retry(move)) if pending else see
     ending = Finish(
         move,
         MoveState.FAILED if pending else MoveState.UNKNOWN,
         Outcome.STUCK if pending else Outcome.UNKNOWN,
-        f"{move.vm} has been migrating{to} for too long by somebody else's hand.",
-        f"Find the job in VMM, end it, {then}",
+        say("{} has been migrating{} for too long by somebody else's hand.", vm_of(move), to),
+        say("Find the job in VMM, end it, {}", then),
     )
-    return hold_or(view, Wait.FOREIGN, f"somebody else is moving it{to}", ending)
+    return hold_or(view, Wait.FOREIGN, say("somebody else is moving it{}", to), ending)
 
 
 def elsewhere(move: Move, host: str) -> Finish:
@@ -238,7 +267,9 @@ def elsewhere(move: Move, host: str) -> Finish:
         move,
         MoveState.SKIPPED,
         Outcome.ELSEWHERE,
-        f"{move.vm} is on {short(host)}, which is neither a source nor a destination.",
+        say(
+            "{} is on {}, which is neither a source nor a destination.", vm_of(move), HostName(host)
+        ),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NewType, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter
 
+from engine.language.sentence import Sentence
 from engine.model import (
     Approval,
     Attempt,
@@ -40,6 +42,19 @@ def _adapter(kind: type[Value]) -> TypeAdapter[Value]:
     """
     stored = cast(type[Value], NewType("Stored", kind))
     return TypeAdapter(stored, config=ConfigDict(extra="forbid"))
+
+
+def sentence_columns(name: str, text: str) -> dict[str, str | None]:
+    """A sentence as two columns: its text, and its parts where it has any."""
+    parts = text.as_json() if isinstance(text, Sentence) else None
+    return {name: str(text), f"{name}_parts": parts}
+
+
+def _with_parts(value: Value, row: Row) -> Value:
+    """The value with its sentences, not only their texts."""
+    said = {name.removesuffix("_parts"): row[name] for name in row if name.endswith("_parts")}
+    kept = {name: Sentence.read(row[name], parts) for name, parts in said.items() if parts}
+    return replace(value, **kept) if kept else value  # type: ignore[type-var]
 
 
 _NETWORK, _FLEET, _OPTIONS = _adapter(Network), _adapter(Fleet), _adapter(Options)
@@ -78,8 +93,12 @@ def options_to_json(options: Options) -> str:
 
 
 def _value(adapter: TypeAdapter[Value], row: Row) -> Value:
-    said = {name: json.loads(one) if name in _JSON else one for name, one in row.items()}
-    return adapter.validate_python(said)
+    said = {
+        name: json.loads(one) if name in _JSON else one
+        for name, one in row.items()
+        if not name.endswith("_parts")
+    }
+    return _with_parts(adapter.validate_python(said), row)
 
 
 def run(row: Row) -> Run:
@@ -133,7 +152,7 @@ def event(row: Row) -> Event:
         run=row["run"],
         vm=row["vm"],
         by=None if row["by"] is None else read_id(row["by"]),
-        text=row["text"],
+        text=Sentence.read(row["text"], row["text_parts"]),
         detail=json.loads(row["detail"]),
         hash=row["hash"],
         cause=row["cause"],

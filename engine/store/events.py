@@ -27,9 +27,12 @@ class AuditBroken(StoreError):
         self.seq = seq
 
 
+_LATER = ("cause", "text_parts")
+
+
 def _digest(prev: str, body: Mapping[str, object]) -> str:
-    """Hash of an event; ``cause`` is part of it where there is one: older events have none."""
-    hashed = {name: said for name, said in body.items() if name != "cause" or said is not None}
+    """Hash of an event; what older events do not have is part of it where there is any."""
+    hashed = {name: said for name, said in body.items() if name not in _LATER or said is not None}
     return hashlib.sha256((prev + codec.dumps(hashed)).encode()).hexdigest()
 
 
@@ -55,7 +58,7 @@ def append(
         "run": run,
         "vm": vm,
         "by": by,
-        "text": text,
+        **codec.sentence_columns("text", text),
         "detail": codec.dumps(detail or {}),
         "cause": cause,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.language.sentence import Quote, VmName, say
 from engine.model import Attempt, AttemptKind, Move, Network, Result, short
 from engine.store import codec
 from engine.store.transaction import Transaction
@@ -61,7 +62,8 @@ class AttemptPen:
         """The outcome of an attempt, as observed."""
         change = {"ended": self.now, "result": str(result), "error": error}
         self.db.update("attempts", attempt, {**change, "detail": codec.dumps(detail or {})})
-        text = f"{move.vm}: {kind} {result}" + (f". {error}" if error else "")
+        why = say(". {}", Quote(error)) if error else ""
+        text = say("{}: {} {}{}", VmName(move.vm), kind, result, why)
         body = {"attempt": attempt, "attempt_kind": str(kind), "result": str(result)}
         self.move_event(move, "attempt.ended", text, body)
 
@@ -74,10 +76,10 @@ class AttemptPen:
         if not open_still:
             return
         error = attempt.error or "Nothing of it runs any more"
-        change = {"ended": self.now, "result": str(Result.LOST), "error": error}
+        change = {"ended": self.now, "result": str(Result.LOST), "error": str(error)}
         self.db.update("attempts", attempt.id, change)
         (row,) = self.db.query("SELECT vm FROM moves WHERE id = ?", [attempt.move])
-        text = f"{row['vm']}: {attempt.kind} lost. {error}"
+        text = say("{}: {} lost. {}", VmName(row["vm"]), attempt.kind, error)
         detail = {
             "vm_id": attempt.vm_id,
             "attempt": attempt.id,

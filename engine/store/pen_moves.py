@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from engine.language.sentence import VmName, say
 from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait, short
 from engine.policy import states, waits
-from engine.policy.ladders import restoring
+from engine.policy.steps import Finish
+from engine.store import codec
 from engine.store.transaction import Transaction
 
 #: The columns of a move that waits for nothing.
@@ -15,6 +17,8 @@ _NO_WAIT: Mapping[str, object] = {
     "wait": None,
     "wait_since": None,
     "wait_text": "",
+    "wait_text_parts": None,
+    "needs_person": 0,
     "wait_noted": None,
     "wait_kept": None,
     "wait_credit": 0.0,
@@ -52,24 +56,35 @@ class MovePen:
         """The first look at a VM's power, or a change since."""
         self.db.update("moves", move.id, {"power": power, "down_since": down_since})
 
-    def hold(self, move: Move, wait: Wait, text: str, seen: float | None = None) -> None:
+    def hold(
+        self,
+        move: Move,
+        wait: Wait,
+        text: str,
+        seen: float | None = None,
+        *,
+        needs_person: bool = False,
+    ) -> None:
         """The move waits. Only a changed code makes an event. ``seen``: when it was last looked
         at, where that was not now."""
+        said = {**codec.sentence_columns("wait_text", text), "needs_person": int(needs_person)}
         if move.wait is wait:
-            if move.wait_text != text:
-                self.db.update("moves", move.id, {"wait_text": text, "wait_noted": self.now})
+            if move.wait_text != text or move.needs_person is not needs_person:
+                self.db.update("moves", move.id, {**said, "wait_noted": self.now})
             return
         begun = waits.begin(move, wait, self.now, seen)
         change = {
             "wait": str(wait),
             "wait_since": begun.wait_since,
-            "wait_text": text,
+            **said,
             "wait_noted": begun.wait_noted,
             "wait_kept": str(begun.wait_kept) if begun.wait_kept else None,
             "wait_credit": begun.wait_credit,
         }
         self.db.update("moves", move.id, change)
-        self.move_event(move, "move.waiting", f"{move.vm} waits: {text}", {"wait": str(wait)})
+        self.move_event(
+            move, "move.waiting", say("{} waits: {}", VmName(move.vm), text), {"wait": str(wait)}
+        )
 
     def end_wait(self, move: Move) -> None:
         """End the wait of a move that goes on as before."""
@@ -80,7 +95,9 @@ class MovePen:
         waiting."""
         self.db.update("moves", move.id, {"wait_noted": None})
         detail = {"wait": str(move.wait), "called_out": True}
-        self.move_event(move, "move.waiting", f"{move.vm} still waits: {text}", detail)
+        self.move_event(
+            move, "move.waiting", say("{} still waits: {}", VmName(move.vm), text), detail
+        )
 
     def set_state(
         self,
@@ -92,7 +109,6 @@ class MovePen:
         destination: str | None = None,
         kind: AttemptKind | None = None,
         outcome: Outcome | None = None,
-        next_step: str = "",
         by: str | None = None,
     ) -> None:
         """Change the state of a move; a wait ends with it. The same state again only corrects
@@ -111,10 +127,20 @@ class MovePen:
         if state is MoveState.UNKNOWN:
             change["settled"] = None  # somebody has to look once more
         if outcome is not None:
-            change |= {"outcome": str(outcome), "sentence": text, "next": next_step}
+            change |= {"outcome": str(outcome), **codec.sentence_columns("sentence", text)}
         self.db.update("moves", move.id, change)
         detail = {"outcome": str(outcome)} if outcome else {}
         self.move_event(move, f"move.{state}", text, {**detail, "host": host or move.host}, by)
+
+    def finish(self, end: Finish) -> None:
+        """End a move, with what a person should do."""
+        self.set_state(end.move, end.state, end.sentence, outcome=end.outcome)
+        todo = {
+            "cause": end.reason,
+            **codec.sentence_columns("next", end.next),
+            **codec.sentence_columns("after_go_on", end.after_go_on),
+        }
+        self.db.update("moves", end.move.id, todo)
 
     def return_to_pending(self, move: Move, text: str, host: str | None) -> None:
         """Return a move to pending, to be tried again."""
@@ -142,7 +168,9 @@ class MovePen:
     def _reopen(self, move: Move, state: MoveState, change: Mapping[str, object]) -> None:
         """A move that had ended goes on."""
         states.check("move", states.MOVE, move.state, state)
-        blank = {"state": str(state), "outcome": None, "sentence": "", "next": ""}
+        blank = {"state": str(state), "outcome": None, "cause": ""}
+        for name in ("sentence", "next", "after_go_on"):
+            blank |= codec.sentence_columns(name, "")
         ask = {"stop_asked": None, "down_since": None, "power": None}
         self.db.update("moves", move.id, {**blank, **ask, **change})
 
@@ -153,8 +181,8 @@ class MovePen:
 
     def clear_damage(self, move: Move) -> None:
         """Clear the damage: a person said go on, and the host takes VMs again."""
-        todo = restoring.once_cleared(move.next)
-        self.db.update("moves", move.id, {"cleared": self.now, "next": todo})
+        todo = codec.sentence_columns("next", move.after_go_on)
+        self.db.update("moves", move.id, {"cleared": self.now, **todo})
 
     def note_stop(self, move: Move, job: str, text: str) -> None:
         """Note that VMM was asked to stop the move's job; whether it did is observed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.errors import Overtaken
+from engine.language.sentence import Person, Quote, say
 from engine.model import Approval, ApprovalState, Options, Review, Run, RunState, short
 from engine.policy import states, waits
 from engine.store import codec
@@ -52,7 +53,7 @@ class RunPen:
     def set_state(self, run: Run, state: RunState, text: str, by: str | None = None) -> None:
         """Change the state of a run."""
         states.check("run", states.RUN, run.state, state)
-        change: dict[str, object] = {"state": str(state), "said": text}
+        change: dict[str, object] = {"state": str(state), **codec.sentence_columns("said", text)}
         if state is RunState.ACTIVE and run.started is None:
             change["started"] = self.now
         if replace(run, state=state).over or run.over:
@@ -67,7 +68,7 @@ class RunPen:
         steered = tuple(dict.fromkeys((*run.steered, by)))
         change = {
             "state": str(RunState.ACTIVE),
-            "said": text,
+            **codec.sentence_columns("said", text),
             "resumed": self.now,
             "steered": codec.dumps(steered),
             "ended": None,
@@ -198,7 +199,8 @@ class ApprovalPen:
     def _open_review(self, approval: Approval, by: str, why: str) -> None:
         row = {"approval": approval.id, "run": approval.run, "broken_by": by, "why": why}
         self.db.insert("reviews", {**row, "broken": self.now}, "approval")
-        text = f'{by} broke the glass for {approval.label}: "{why}". A second person reviews that.'
+        form = '{} broke the glass for {}: "{}". A second person reviews that.'
+        text = say(form, Person(by), approval.label, Quote(why))
         detail = {"approval": approval.id, "reason": why}
         self.event("glass.broken", text, run=approval.run, by=by, detail=detail)
 

@@ -210,12 +210,6 @@ def reviews(store: Store, run_id: int) -> tuple[Review, ...]:
     return tuple(map(codec.review, rows))
 
 
-def reviewers(store: Store) -> tuple[str, ...]:
-    """People who have reviewed a break-glass approval."""
-    rows = store.query('SELECT DISTINCT "by" FROM reviews WHERE at IS NOT NULL')
-    return tuple(str(row["by"]) for row in rows)
-
-
 def votes(store: Store, approval_id: int) -> tuple[Row, ...]:
     """Every click on this approval, counted or not, oldest first."""
     return tuple(store.query("SELECT * FROM votes WHERE approval = ? ORDER BY id", [approval_id]))

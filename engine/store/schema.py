@@ -105,6 +105,38 @@ def m008_doors(db: Database) -> None:
     db.execute("""UPDATE runs SET steered = replace(steered, '"@', '"slack:')""")
 
 
+@migrations()
+def m009_sentences(db: Database) -> None:
+    """Keep what the words of a sentence name beside its text, and what was found by searching a
+    text as columns: whether a person is needed, the cause, what to do after go-on."""
+    for table, columns in _SENTENCES.items():
+        for column in columns:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    for statement in _ONCE_SEARCHED:
+        db.execute(statement)
+
+
+_SENTENCES = {
+    "runs": ("said_parts TEXT",),
+    "moves": (
+        "wait_text_parts TEXT",
+        "needs_person INTEGER NOT NULL DEFAULT 0",
+        "sentence_parts TEXT",
+        "next_parts TEXT",
+        "cause TEXT NOT NULL DEFAULT ''",
+        "after_go_on TEXT NOT NULL DEFAULT ''",
+        "after_go_on_parts TEXT",
+    ),
+    "events": ("text_parts TEXT",),
+}
+_ONCE_SEARCHED = (
+    "UPDATE moves SET needs_person = 1 WHERE wait IN ('DAMAGE', 'OTHER_RUN')"
+    " AND wait_text LIKE '%somebody%'",
+    "UPDATE moves SET cause = replace(sentence || next, vm, '')",
+    "UPDATE moves SET after_go_on = rtrim(substr(next, 1, instr(next, 'No further VM is') - 1))"
+    " WHERE state = 'damaged' AND next LIKE '%No further VM is%'",
+)
+
 _PEOPLE = (
     ("runs", "by"),
     ("runs", "owner"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from engine.language.sentence import Command, Sentence, say, upper_first
 from engine.model import (
     MOVED,
     Approval,
     ApprovalState,
     AttemptKind,
     Fleet,
-    Move,
     MoveRecord,
     MoveState,
     Outcome,
@@ -82,6 +82,7 @@ class Stuck:
     sentence: str
     next: str
     host: str
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Board:
     progress: float
     done_about: float | None
     as_of: float
-    needs: tuple[str, ...] = ()
+    needs: tuple[Sentence, ...] = ()
     unreviewed: tuple[str, ...] = ()
 
 
@@ -154,34 +155,24 @@ def failed(record: RunRecord) -> tuple[Stuck, ...]:
     return tuple(_stuck(m) for m in record.moves if m.move.state in BAD)
 
 
-#: Waits that only a person's word ends; their texts say which.
-_FOR_PEOPLE = (Wait.DAMAGE, Wait.OTHER_RUN)
-
-
-def needs_of(record: RunRecord) -> tuple[str, ...]:
+def needs_of(record: RunRecord) -> tuple[Sentence, ...]:
     """Needs of a run that only a person can meet, beside the open questions: a sentence each."""
-    found: dict[str, None] = {}
+    found: dict[Sentence, None] = {}
     if record.run.state is RunState.PAUSED:
-        go_on = f"Go on with: resume {record.run.label}"
-        said = record.run.said
-        found[said if f"resume {record.run.label}" in said else f"{said} {go_on}"] = None
+        go_on = Command(f"resume {record.run.label}")
+        found[say("{} Go on with: {}", record.run.said, go_on)] = None
     if labels := unreviewed(record):
         found[review.request(labels, record.run.label)] = None
     for entry in record.moves:
         move = entry.move
-        if not move.over and _is_for_people(move):
-            found.setdefault(f"{move.wait_text[:1].upper()}{move.wait_text[1:]}")
-    return tuple(said for said in found if said)
+        if not move.over and move.needs_person:
+            found.setdefault(upper_first(move.wait_text))
+    return tuple(found)
 
 
 def unreviewed(record: RunRecord) -> tuple[str, ...]:
     """Labels of the break-glass approvals that no second person has reviewed."""
     return tuple(one.label for one in record.reviews if one.is_open)
-
-
-def _is_for_people(move: Move) -> bool:
-    """Another run ends by itself; a doubt or damage does not: their texts ask somebody."""
-    return move.wait in _FOR_PEOPLE and "somebody" in move.wait_text
 
 
 def stands_still(record: RunRecord) -> bool:
@@ -192,7 +183,7 @@ def stands_still(record: RunRecord) -> bool:
         return False
     if record.run.state is RunState.PAUSED:
         return True
-    return bool(open_moves) and all(map(_is_for_people, open_moves))
+    return bool(open_moves) and all(move.needs_person for move in open_moves)
 
 
 def percent(entry: MoveRecord, fleet: Fleet | None) -> int | None:
@@ -211,7 +202,8 @@ def _stuck(entry: MoveRecord) -> Stuck:
     move = entry.move
     outcome = move.outcome or Outcome.UNKNOWN
     host = move.host or move.source
-    return Stuck(move.vm, move.vm_id, move.state, outcome, move.sentence, move.next, host)
+    said = (move.sentence, move.next, host, move.cause)
+    return Stuck(move.vm, move.vm_id, move.state, outcome, *said)
 
 
 def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:

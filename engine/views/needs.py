@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from engine.model import MoveState, RunRecord, short
+from engine.language.sentence import Command, HostName, Sentence, say
+from engine.model import MoveState, RunRecord
 from engine.policy.verdict import typed
 from engine.store import queries
 from engine.store.store import Store
 from engine.views.board import needs_of
 
 
-def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tuple[str, ...]]:
+def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tuple[Sentence, ...]]:
     """The reasons by run, each a sentence that says what to type. ``records``: all runs."""
     found = {record.run.id: list(needs_of(record)) for record in records}
     for damage in queries.damages(store, vmm):
-        label, host = f"R{damage.run}", short(damage.host)
-        looked = f"report {label}, then: go-on {label} {host}"
-        found[damage.run].append(f"{damage.vm} is damaged on {host}: {looked}")
+        label, host = f"R{damage.run}", HostName(damage.host)
+        look, go_on = Command(f"report {label}"), Command(f"go-on {label} {host}")
+        form = "{} is damaged on {}: {}, then: {}"
+        found[damage.run].append(say(form, damage.vm, host, look, go_on))
     lost = {(doubt.run, doubt.vm_id) for doubt in queries.doubts(store, vmm)}
     latest = {entry.move.vm_id: record.run.id for record in records for entry in record.moves}
     for record in records:
@@ -31,15 +33,19 @@ def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tup
     return {run: tuple(reasons) for run, reasons in found.items()}
 
 
-def _lost(record: RunRecord, lost: set[tuple[int, str]]) -> list[str]:
+def _lost(record: RunRecord, lost: set[tuple[int, str]]) -> list[Sentence]:
     moves = [entry.move for entry in record.moves if (record.run.id, entry.move.vm_id) in lost]
     return [
-        f"Nobody knows where {move.vm} is. Look for it, then: {typed('settle', move.run, move)}"
+        say(
+            "Nobody knows where {} is. Look for it, then: {}",
+            move.vm,
+            typed("settle", move.run, move),
+        )
         for move in moves
     ]
 
 
-def _left(record: RunRecord, latest: Mapping[str, int]) -> list[str]:
+def _left(record: RunRecord, latest: Mapping[str, int]) -> list[Sentence]:
     """An ended run that stopped short: VMs failed, and no later run has taken them up."""
     run = record.run
     if not run.over:
@@ -52,4 +58,5 @@ def _left(record: RunRecord, latest: Mapping[str, int]) -> list[str]:
     if not failed:
         return []
     names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
-    return [f"{names} did not move: report {run.label}, then: retry {run.label}"]
+    look, again = Command(f"report {run.label}"), Command(f"retry {run.label}")
+    return [say("{} did not move: {}, then: {}", names, look, again)]

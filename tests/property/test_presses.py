@@ -60,8 +60,8 @@ class Board(Card):
         self.shown: dict[str, str] = {}
         with self.store.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO slack_lookups (name, at, answer) VALUES ('slack:C0OPS', ?, '{}')",
-                [self.wall.now()],
+                "INSERT OR REPLACE INTO slack_lookups (name, at, answer) VALUES (?, ?, '{}')",
+                ["slack:C0OPS", self.wall.now()],
             )
         self.fail()
 

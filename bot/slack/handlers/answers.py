@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bot.slack.kit.blocks import TEXT, date, escape, fit
-from bot.slack.kit.phrases import typed
+from bot.slack.kit.mentions import mention, mentions, render
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
 from bot.slack.people.approvers import Approvers, nobody
-from bot.slack.people.mentions import acted, mention, mentions, named
 from engine.commands.service import Decision
 from engine.model import Approval, ApprovalState, Event, Run
 
@@ -139,14 +138,9 @@ def _span(seconds: float) -> str:
     return f"{int(seconds // 60)} min" if seconds < 7200 else f"{int(seconds // 3600)} h"
 
 
-def carried_out(sentence: str, people: Iterable[str], command: str) -> str:
-    """Answer to a verb; ``people`` are those whom the engine may name in it."""
-    return named(typed(escape(sentence), command), people)
-
-
-def carried_out_before(done: Sequence[Event], by: str) -> str:
-    """The same after a kill: what the audit has of the first time."""
-    lines = [acted(escape(event.text), [by]) for event in done[:5]]
+def carried_out_before(done: Sequence[Event], command: str) -> str:
+    """Answer after a kill: what the audit has of the first time."""
+    lines = [render(event.text, command) for event in done[:5]]
     more = f"… and {len(done) - 5} more" if len(done) > 5 else ""
     return fit(" ".join([*lines, more]).strip(), TEXT)
 

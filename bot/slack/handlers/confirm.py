@@ -35,11 +35,11 @@ from bot.slack.kit.blocks import (
     section,
 )
 from bot.slack.kit.buttons import NO, YES, read_value
+from bot.slack.kit.mentions import mention, mentions
 from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
 from bot.slack.kit.refusals import NOTHING
 from bot.slack.messages.links import Links
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.mentions import mention, mentions
 from engine.clock import Clock
 from engine.commands.forecast import Forecast, Hindered
 from engine.commands.service import Service

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from bot.slack.handlers.answers import eligible_for
 from bot.slack.kit.blocks import TEXT, date, escape, fit_lines
-from bot.slack.kit.phrases import SPOKEN, count, route, several, typed
+from bot.slack.kit.mentions import mentions, render
+from bot.slack.kit.phrases import SPOKEN, count, route, several
 from bot.slack.messages.board import board_view
-from bot.slack.messages.report import urgent_first
 from bot.slack.people.approvers import Approvers, nobody
-from bot.slack.people.mentions import acted, mentions, reported
 from engine.language.vocabulary import OPTIONS, VERBS
 from engine.model import Approval, Event
 from engine.views.board import ENDS, STATES, Board, badly_ended
@@ -53,11 +52,9 @@ def one_status(board: Board, approvers: Approvers, command: str) -> str:
     return board_view(board, approvers, command).text
 
 
-def report(lines: Sequence[str], people: Iterable[str], command: str) -> str:
-    """The report of one run, to one person; ``people`` are those whom it names."""
-    known = list(people)
-    shown = [reported(typed(escape(line), command), known) for line in urgent_first(lines)]
-    return fit_lines(shown, TEXT)
+def report(lines: Sequence[str], command: str) -> str:
+    """The report of one run, to one person."""
+    return fit_lines([render(line, command) for line in lines], TEXT)
 
 
 def open_questions(
@@ -80,15 +77,10 @@ def _open_question(
     return f"{approval.label} · {run.label} · {route(run)} · {several(names)}{by} · {who}"
 
 
-def happened(lines: Sequence[Event], people: Collection[str]) -> str:
-    """The last lines of the audit, oldest first. A VM that is named like a person stays a VM."""
-    shown = [f"{date(e.at, '{time_secs}')} {_happened(e, people)}" for e in lines]
+def happened(lines: Sequence[Event], command: str) -> str:
+    """The last lines of the audit, oldest first."""
+    shown = [f"{date(e.at, '{time_secs}')} {render(e.text, command)}" for e in lines]
     return fit_lines(shown, TEXT) or "Nothing has happened yet."
-
-
-def _happened(event: Event, people: Collection[str]) -> str:
-    known = [by for by in sorted(people) if by not in (event.vm or "")]
-    return (reported if event.by is None else acted)(escape(event.text), known)
 
 
 def help_text(command: str, topic: str = "") -> str:

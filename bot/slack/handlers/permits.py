@@ -16,8 +16,8 @@ from bot.slack.inbox.rows import Inbound
 from bot.slack.kit import refusals
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.ids import is_channel, is_direct, is_group, slack_user
+from bot.slack.kit.mentions import calls, channels, mentions
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
-from bot.slack.people.mentions import calls, channels, mentions
 from bot.slack.people.roster import STRANGERS, Roster, Sure
 from bot.slack.people.rows import Lookup
 from engine.language.grammar import Ask, Command

@@ -17,6 +17,7 @@ from bot.slack.modals.fields import FormPlace
 from bot.slack.people.approvers import Approvers
 from engine.errors import Refused
 from engine.language.grammar import Ask
+from engine.language.sentence import Command, say
 from engine.model import MoveRecord, RunRecord
 from engine.store import queries
 
@@ -56,7 +57,7 @@ class RunButtons:
         if about_vms and not moves:
             raise Refused(
                 f"What this button was about is no longer so in {run.label}.",
-                hint=f"See how it stands with: status {run.label}",
+                hint=say("See how it stands with: {}", Command(f"status {run.label}")),
             )
         if buttons.is_stale(control, run, moves):
             raise Refused(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from bot.slack.handlers import answers, looks
 from bot.slack.inbox.rows import Inbound, spelled
+from bot.slack.kit.mentions import render
 from bot.slack.messages import snapshot
-from bot.slack.messages.snapshot import RunSnapshot, people_in, report_lines, take_snapshot
+from bot.slack.messages.snapshot import RunSnapshot, report_lines, take_snapshot
 from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.people.approvers import Approvers
 from engine.clock import Clock
@@ -17,7 +16,6 @@ from engine.language import grammar
 from engine.language import names as naming
 from engine.language.grammar import Ask
 from engine.language.vocabulary import VERBS
-from engine.model import Run
 from engine.policy.approvals.review import Reviewer
 from engine.settings import Settings
 from engine.store import events, queries
@@ -52,7 +50,7 @@ class Verbs:
             case "approvals":
                 return self._approvals(approvers, command)
             case "events":
-                return self._events(word)
+                return self._events(word, command)
             case "status" | "report":
                 return self._one(word, approvers, command) if word else self._status(command)
         return self._change(row, ask, approvers)
@@ -73,7 +71,7 @@ class Verbs:
         seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
-            return looks.report(lines, people_in(self.store, seen.record), command)
+            return looks.report(lines, command)
         return looks.one_status(seen.board, approvers, command)
 
     def _list(self, command: str) -> str:
@@ -97,11 +95,10 @@ class Verbs:
             asked.append((approval, seen.board, vms))
         return looks.open_questions(asked, approvers, command)
 
-    def _events(self, word: str) -> str:
+    def _events(self, word: str, command: str) -> str:
         run = naming.find_run(word, queries.runs(self.store)) if word else None
         lines = events.latest(self.store, LINES, run.id if run else None)
-        acting = {event.by for event in lines if event.by is not None}
-        return looks.happened(lines, acting | set(people_of([run] if run else ())))
+        return looks.happened(lines, command)
 
     # --- changing ---------------------------------------------------------------------------
 
@@ -111,8 +108,7 @@ class Verbs:
         said = verbs.carry_out_verb(service, ask, by=row.by, approvers=people, reviewer=who)
         if not said.accepted:
             return self._undecided(ask, said.sentence, approvers)
-        owners = people_of(queries.runs(self.store, unfinished=True))
-        return answers.carried_out(said.sentence, owners, spelled(row, self.command))
+        return render(said.sentence, spelled(row, self.command))
 
     def _undecided(self, ask: Ask, sentence: str, approvers: Approvers) -> str:
         asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))
@@ -120,8 +116,3 @@ class Verbs:
         assert asked is not None
         assert run is not None
         return answers.undecided(sentence, asked, run, approvers)
-
-
-def people_of(runs: Iterable[Run]) -> list[str]:
-    """People whom the engine may name when it speaks of these runs."""
-    return list(dict.fromkeys(by for run in runs for by in (run.by, run.contact, *run.steered)))

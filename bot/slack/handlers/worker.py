@@ -29,7 +29,7 @@ from bot.slack.handlers.intents import (
 )
 from bot.slack.handlers.permits import Permits
 from bot.slack.handlers.run_buttons import RunButtons
-from bot.slack.handlers.verbs import Verbs, people_of
+from bot.slack.handlers.verbs import Verbs
 from bot.slack.inbox.rows import COMMAND, Inbound, address_of, spelled
 from bot.slack.kit import buttons, refusals
 from bot.slack.kit.ids import slack_user
@@ -37,7 +37,6 @@ from bot.slack.kit.loop import Loop
 from bot.slack.messages.links import Links
 from bot.slack.outbox.rows import Tables
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.mentions import named
 from bot.slack.people.roster import Roster, Sure
 from engine.clock import Clock, SystemClock
 from engine.commands.service import Service
@@ -233,7 +232,7 @@ class Worker:
             return self._started(run)
         if isinstance(intent, Decide) and intent.row.kind != COMMAND:
             return Outcome()  # the card says it
-        return Outcome(answers.carried_out_before(done, intent.row.by))
+        return Outcome(answers.carried_out_before(done, self._spelled(intent.row)))
 
     def _late(self, intent: Intent) -> Outcome | None:
         """Ask whether a change is still meant that waited for too long. A request is shown anew
@@ -277,7 +276,7 @@ class Worker:
                 return Outcome(done.reply, form=done.form)
             case Decide(said=DecisionClick() as clicked):
                 done = self.decisions.answer(row, clicked, approvers)
-                return Outcome(named(done.reply, people_of(self._unfinished())), form=done.form)
+                return Outcome(done.reply, form=done.form)
         raise TypeError(f"{type(intent).__name__} is no intent that is carried out")
 
     def _is_asked_back(self, intent: Change) -> bool:
@@ -286,17 +285,14 @@ class Worker:
         return intent.ask.verb in STOPS and spoken and intent.taken.confirmation is None
 
     def _refused(self, intent: Intent, error: Refused) -> Outcome:
-        """Answer to what was refused. The engine's sentences name people by id; only people of
-        runs and reviewers become mentions."""
+        """Answer to what was refused."""
         if intent.changes:
             self._keep_refused(intent, error)
         is_start = isinstance(intent, Start | Unknown)
         nothing = refusals.NOT_STARTED if is_start else refusals.NOTHING
         if isinstance(intent, Look):
             nothing = ""
-        text = refusals.refused(error, self._spelled(intent.row), nothing)
-        people = [*people_of(self._unfinished()), *queries.reviewers(self.store)]
-        return Outcome(named(text, people), done=False)
+        return Outcome(refusals.refused(error, self._spelled(intent.row), nothing), done=False)
 
     def _keep_refused(self, intent: Intent, error: Refused) -> None:
         """Keep in the audit what somebody asked for in vain."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,25 +15,13 @@ from bot.slack.kit.blocks import (
     fit_blocks,
 )
 from bot.slack.kit.message_kinds import Key
-from engine.language.vocabulary import VERBS
 from engine.model import (
     Run,
     short,
 )
 
-_VERB = "|".join(verb.name for verb in VERBS)
-
-
-_TYPED = re.compile(rf"\b(?:[Tt]ype|see): (?=(?:{_VERB})\b)|: (?=(?:{_VERB}) [RA]\d)")
-
-
 #: How commands begin in a thread, where Slack takes no slash command.
 SPOKEN = "@vmferry"
-
-
-def typed(text: str, command: str) -> str:
-    """``with: resume R1`` as ``with: /migrate resume R1``."""
-    return _TYPED.sub(lambda found: f"{found[0]}{command} ", text)
 
 
 LISTED, NAME = 8, 120

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from bot.slack.kit.blocks import escape, fit
-from bot.slack.kit.phrases import typed
+from bot.slack.kit.mentions import render
 from engine.errors import Refused, UsageError
+from engine.language.sentence import join
 
 NOTHING = "Nothing changed."
 
@@ -27,8 +28,8 @@ def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
     """Refusal in full: what is wrong, that nothing happened (``nothing``; empty: of a look), what
     to do."""
     if not nothing or _NOTHING_SAID.search(f"{error}"):
-        return typed(escape(f"{error}"), command)
-    return typed(escape(f"{error.sentence} {nothing} {error.hint}".strip()), command)
+        nothing = ""
+    return render(join(" ", [error.sentence, nothing, error.hint]), command)
 
 
 def _pointer(error: UsageError) -> str:

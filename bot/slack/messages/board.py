@@ -7,7 +7,6 @@ what is worth an update: percentages in steps of five, no "as of".
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,9 +18,9 @@ from bot.slack.kit.blocks import (
     fit_lines,
     section,
 )
-from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, several, typed
+from bot.slack.kit.mentions import channels, mention, render
+from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, several
 from bot.slack.people.approvers import Approvers, nobody
-from bot.slack.people.mentions import channels, mention
 from engine.model import (
     Approval,
     Run,
@@ -36,7 +35,6 @@ COMMAND = "/migrate"
 HEARTBEAT = 300.0  # seconds
 STEP = 600.0  # seconds by which an estimate has to move before it is told anew
 MANY = 20  # VMs, from which on a board no longer follows each of them
-PAUSED_BY = re.compile(r"(R\d+) was paused by (\S+)\. Go on with: resume \1")
 
 
 # --- the board ------------------------------------------------------------------------------
@@ -115,32 +113,24 @@ def _bar(board: Board) -> list[str]:
 
 def _board_lines(board: Board, approvers: Approvers, command: str) -> list[str]:
     lines = [] if board.run.over else [_needs(board, q, approvers) for q in board.questions]
-    lines += [f"Needs a person: {_need(said, command)}" for said in board.needs]
+    lines += [f"Needs a person: {render(said, command)}" for said in board.needs]
     if board.moving:
         lines.append("Moving: " + ", ".join(_moving(board)))
     if board.restoring:
         lines.append(f"Network being checked: {several(board.restoring)}")
     if board.waiting:
-        lines.append(f"Waiting: {' · '.join(map(_waiting, board.waiting))}")
+        waiting = [_waiting(group, command) for group in board.waiting]
+        lines.append(f"Waiting: {' · '.join(waiting)}")
     for state, ended in badly_ended(board):
         word = ENDS[state]
         lines.append(f"{word[0].upper()}{word[1:]}: {several(ended)}, see the thread")
     return lines
 
 
-def _need(said: str, command: str) -> str:
-    """Sentence about what a person has to do; the person who paused a run becomes a mention."""
-    paused = PAUSED_BY.fullmatch(said)
-    if paused is None:
-        return typed(escape(said), command)
-    run, by = paused.groups()
-    return f"{run} was paused by {mention(by)}. Go on with: {command} resume {run}"
-
-
-def _waiting(group: WaitGroup) -> str:
+def _waiting(group: WaitGroup, command: str) -> str:
     """Number of VMs and what they wait for; the words are those of the VM that waits longest."""
     form = WAITS.get(group.wait, "{}")
-    detail = date(group.since) if group.wait is Wait.BACKUP else escape(group.text)
+    detail = date(group.since) if group.wait is Wait.BACKUP else render(group.text, command)
     return f"{group.count} {form.format(detail)}"
 
 

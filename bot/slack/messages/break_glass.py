@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bot.slack.kit.blocks import date, escape, section
+from bot.slack.kit.mentions import calls, mention, mentions
 from bot.slack.kit.message_kinds import GLASS, REVIEW, Key
 from bot.slack.kit.phrases import Post, count, rendered, route
 from bot.slack.messages.card import Question
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.mentions import calls, mention, mentions
 from engine.model import Review, RunRecord
 from engine.settings import Settings
 

@@ -20,11 +20,11 @@ from bot.slack.kit.blocks import (
     size,
 )
 from bot.slack.kit.buttons import AGAIN, APPROVE, BREAK, CHOOSE, DENY, WITHDRAW, value_of
+from bot.slack.kit.mentions import mention, mentions
 from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
 from bot.slack.messages.board import coarse_time
 from bot.slack.modals.decision import may_choose
 from bot.slack.people.approvers import Approvers, nobody
-from bot.slack.people.mentions import mention, mentions
 from engine.model import (
     Approval,
     ApprovalState,

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from bot.slack.kit.blocks import Block, context, fingerprint, fit_blocks
 from bot.slack.kit.buttons import AGAIN
 from bot.slack.kit.ids import is_direct, slack_user
+from bot.slack.kit.mentions import channels, mention
 from bot.slack.kit.message_kinds import CARD, FIRST, SECOND, Key
 from bot.slack.kit.phrases import Post, Rendered
 from bot.slack.messages.card import Question, card_view
 from bot.slack.outbox.rows import Tables
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.mentions import channels, mention
 from bot.slack.people.roster import Lookups
 from bot.slack.people.rows import Lookup, direct, members
 from engine.clock import Clock

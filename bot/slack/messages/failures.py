@@ -7,16 +7,15 @@ from collections.abc import Sequence
 
 from bot.slack.kit.blocks import (
     SECTION,
-    escape,
     fingerprint,
     fit,
     section,
 )
+from bot.slack.kit.mentions import mention, mentions, render
 from bot.slack.kit.message_kinds import again
-from bot.slack.kit.phrases import Rendered, rendered, several, typed
+from bot.slack.kit.phrases import Rendered, rendered, several
 from bot.slack.messages.board import COMMAND
 from bot.slack.people.approvers import Approvers
-from bot.slack.people.mentions import mention, mentions
 from engine.model import (
     MoveState,
     Run,
@@ -38,21 +37,9 @@ def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck
 NEXT = 800  # of what a person is to do
 
 
-SAID = " Hyper-V said: "
-
-
 def cause(stuck: Stuck) -> str:
-    """Cause that makes two failures the same: everything but the VM's own name. What a damaged VM
-    misses is its own (a MAC, a VLAN); the cause is what Hyper-V said when it was put back."""
-    if stuck.state is MoveState.DAMAGED:
-        said = _unnamed(stuck.sentence.partition(SAID)[2], stuck)
-        return fingerprint(stuck.state, stuck.outcome, stuck.host, said)
-    text = _unnamed(stuck.sentence, stuck) + _unnamed(stuck.next, stuck)
-    return fingerprint(stuck.state, stuck.outcome, text)
-
-
-def _unnamed(text: str, stuck: Stuck) -> str:
-    return text.replace(stuck.vm_id, "").replace(stuck.vm, "") if stuck.vm else text
+    """Word for what makes two failures the same."""
+    return fingerprint(stuck.state, stuck.outcome, stuck.cause)
 
 
 def failure_view(
@@ -62,15 +49,13 @@ def failure_view(
     first, others = stuck[0], stuck[1:]
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
     called = mentions(approvers.asked) if urgent and approvers.asked else mention(run.contact)
-    sentence = escape(first.sentence)
-    for word in (" Why: ", " Missing: ", SAID):
-        sentence = sentence.replace(word, f"\n{word.strip()} ", 1)
+    sentence = render(first.sentence, command, turn="\n")
     tail = []
     if others:
         own = " What each misses is in the report." if first.state is MoveState.DAMAGED else ""
         tail.append(f"The same with {several([one.vm for one in others])}.{own}")
     if first.next:
-        tail.append(f"Do: {fit(typed(escape(first.next), command), NEXT)}")
+        tail.append(f"Do: {fit(render(first.next, command), NEXT)}")
     head = fit(
         f"{'🛑' if urgent else '❌'} {called} {sentence}", SECTION - len("\n".join(tail)) - 1
     )

@@ -17,6 +17,7 @@ from bot.slack.inbox.rows import Address
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.ids import slack_user
 from bot.slack.kit.loop import Loop
+from bot.slack.kit.mentions import channels
 from bot.slack.kit.message_kinds import BOARD, CARD, Key
 from bot.slack.kit.phrases import Post
 from bot.slack.kit.refusals import NOT_STARTED
@@ -28,7 +29,6 @@ from bot.slack.messages.snapshot import RunSnapshot, take_snapshot
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables, outbound
 from bot.slack.outbox.watched_runs import Watched
-from bot.slack.people.mentions import channels
 from bot.slack.people.roster import Roster
 from engine.clock import Clock
 from engine.commands.service import Service

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.slack.kit.blocks import date, section
+from bot.slack.kit.mentions import calls, mentions
 from bot.slack.kit.message_kinds import ESCALATE, REMIND, Key
 from bot.slack.kit.phrases import Rendered, count, rendered, route
 from bot.slack.messages.card import Question
 from bot.slack.people.approvers import Approvers, nobody
-from bot.slack.people.mentions import calls, mentions
 from engine.model import ApprovalState, RunState
 from engine.settings import Settings
 

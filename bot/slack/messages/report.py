@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from bot.slack.kit.blocks import (
     context,
     date,
-    escape,
     fit_lines,
     section,
 )
-from bot.slack.kit.phrases import Rendered, rendered, typed
+from bot.slack.kit.mentions import mention, render
+from bot.slack.kit.phrases import Rendered, rendered
 from bot.slack.messages.board import COMMAND, whose
 from bot.slack.messages.break_glass import review_of
-from bot.slack.people.mentions import mention, reported
 from engine.model import (
     Approval,
     ApprovalState,
@@ -22,21 +21,17 @@ from engine.model import (
     RunState,
 )
 
-URGENT = ("Damaged:", "Needs a person:", "Not moved:")  # lines of the report, in this order
-
 
 def report_view(
     record: RunRecord,
     lines: Sequence[str],
     audit: str = "",
     command: str = COMMAND,
-    people: Sequence[str] = (),
 ) -> Rendered:
-    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own, and
-    ``people`` those whom they name."""
+    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own."""
     run = record.run
     mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
-    shown = [reported(typed(escape(line), command), people) for line in urgent_first(lines)]
+    shown = [render(line, command) for line in lines]
     head, *rest = shown or [f"{run.label} ended"]
     body = [fit_lines(rest, 2_900)] if rest else []
     foot = " · ".join(
@@ -64,12 +59,3 @@ def _glass(approval: Approval, record: RunRecord) -> str:
         return ", who broke the glass (nobody has reviewed that)"
     said = "in order" if review.in_order else "not in order"
     return f", who broke the glass ({said}, says {mention(review.by)})"
-
-
-def urgent_first(lines: Sequence[str]) -> list[str]:
-    """The report's lines with those right after the headline that need somebody."""
-
-    def rank(line: str) -> int:
-        return next((n for n, word in enumerate(URGENT) if line.startswith(word)), len(URGENT))
-
-    return [*lines[:1], *sorted(lines[1:], key=rank)]

@@ -25,7 +25,7 @@ from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.copies import Copies
 from bot.slack.messages.failures import by_cause, failure_view
 from bot.slack.messages.report import report_view
-from bot.slack.messages.snapshot import Decided, RunSnapshot, decided, people_in, report_lines
+from bot.slack.messages.snapshot import Decided, RunSnapshot, decided, report_lines
 from bot.slack.outbox.rows import Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.people.approvers import Approvers
@@ -90,8 +90,7 @@ class RunMessages:
             yield Post.of(Key(FAILURE, run.label, name), failure)
         if run.over:
             lines = report_lines(store, record, self.now)
-            people = people_in(store, record)
-            last = report_view(record, lines, events.head(store), command, people)
+            last = report_view(record, lines, events.head(store), command)
             last = controls.with_buttons(last, controls.on_report(record))
             yield Post.of(Key(REPORT, run.label, again(run.resumed)), last)
 

@@ -35,19 +35,10 @@ def take_snapshot(store: Store, settings: Settings, run: int, now: float) -> Run
 
 
 def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
-    """The final report's own lines, without who asked: Slack says that as a mention."""
+    """The final report's own lines, without who asked: each message says that by itself."""
     run = record.run
     document = report.document(store, run.vmm, now, run_id=run.id)
-    lines = report.summary(document["runs"][0], document["approvals"])
-    asked = f"Asked by {run.by}"
-    return [line for line in lines if line != asked]
-
-
-def people_in(store: Store, record: RunRecord) -> list[str]:
-    """People whom the report may name. A VM that is named like a person stays a VM."""
-    vms = [entry.move.vm for entry in record.moves]
-    acting = {e.by for e in events.since(store, run=record.run.id) if e.by is not None}
-    return sorted(by for by in acting if not any(by in vm for vm in vms))
+    return report.summary(document["runs"][0], document["approvals"], says_who=False)
 
 
 @dataclass(frozen=True)

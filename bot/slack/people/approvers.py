@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.slack.kit.ids import slack_user
-from bot.slack.people.mentions import mentions
+from bot.slack.kit.mentions import mentions
 from engine.model import (
     Run,
 )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.language.grammar import took
+from engine.language.sentence import Command, Person, Quote, Sentence, say
 from engine.model import Review, Run
 
 NOTE_LEAST = 15  # characters of what was not in order
@@ -47,24 +48,26 @@ def judge(review: Review, run: Run, by: str, who: Reviewer) -> str:
     return "ok" if who.trusted else "not_trusted"
 
 
-def why_not(review: Review, answer: str, now: float) -> str:
+def why_not(review: Review, answer: str, now: float) -> Sentence:
     """Sentence about a review that this answer leaves as it is."""
     if answer in BARRED:
         stays = "open" if review.is_open else "as it is"
-        return f"{review.label} stays {stays}: {BARRED[answer]}."
+        return say("{} stays {}: {}.", review.label, stays, BARRED[answer])
     ago = f"{took(now - review.at)} ago" if review.at is not None else "before"
     said = verdict(bool(review.in_order), review.note)
-    return f"{review.label} was reviewed by {review.by} {ago}: {said}."
+    form = "{} was reviewed by {} {}: {}."
+    return say(form, review.label, Person(review.by or "nobody"), ago, said)
 
 
-def verdict(in_order: bool, note: str) -> str:
+def verdict(in_order: bool, note: str) -> Sentence:
     """Result of a review in words."""
     said = "in order" if in_order else "not in order"
-    return f'{said}: "{note}"' if note else said
+    return say('{}: "{}"', said, Quote(note)) if note else say("{}", said)
 
 
-def request(labels: Sequence[str], run: str) -> str:
+def request(labels: Sequence[str], run: str) -> Sentence:
     """Sentence that asks for the review of these approvals of a run, with what to type."""
     awaits = "approval {} awaits" if len(labels) == 1 else "approvals {} await"
     named = awaits.format(", ".join(labels))
-    return f"Break-glass {named} review by a second person: reviewed {run}"
+    reviewed = Command(f"reviewed {run}")
+    return say("Break-glass {} review by a second person: {}", named, reviewed)

@@ -78,9 +78,9 @@ def cause_of(error: str, vm: str = "") -> Cause:
     """Cause that this error text names. ``vm`` is removed from the text first: a VM may have any
     name."""
     text = error.replace(vm, "") if vm else error
-    number = re.search(r"\((\d{3,5})\)[.\s]*$", text)
-    if number and number[1] in _NUMBERS:
-        return _NUMBERS[number[1]]
+    number = _number(text)
+    if number in _NUMBERS:
+        return _NUMBERS[number]
     for code in re.findall(r"0x[0-9a-f]{8}", text, re.IGNORECASE):
         if code.upper() in _CODES:
             return _CODES[code.upper()]
@@ -90,6 +90,17 @@ def cause_of(error: str, vm: str = "") -> Cause:
         if re.search(words, text, re.IGNORECASE):
             return cause
     return Cause.OTHER
+
+
+def kind_of(error: str, vm: str) -> str:
+    """What two errors share that say the same of different VMs: VMM's number, else the words
+    without the name of the VM."""
+    return _number(error) or re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", error)
+
+
+def _number(text: str) -> str:
+    found = re.search(r"\((\d{3,5})\)[.\s]*$", text)
+    return found[1] if found else ""
 
 
 def result_of(error: str, vm: str = "") -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.language.sentence import VmName, say
 from engine.model import (
     Attempt,
     MoveState,
@@ -24,6 +25,7 @@ from engine.policy.verdict import (
     hold_or,
     hold_silent,
     hold_two_places,
+    vm_of,
 )
 
 
@@ -73,8 +75,13 @@ def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
         move,
         MoveState.UNKNOWN,
         Outcome.UNKNOWN,
-        f"VMM says for too long that {move.vm} is migrating, though no job of it runs.",
-        f"Repair or refresh {move.vm} in VMM; its id is {move.vm_id}. {hint_to_settle(move)}",
+        say("VMM says for too long that {} is migrating, though no job of it runs.", vm_of(move)),
+        say(
+            "Repair or refresh {} in VMM; its id is {}. {}",
+            vm_of(move),
+            VmName(move.vm_id),
+            hint_to_settle(move),
+        ),
     )
     verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
     return Verdict(verdict.step, refresh=both, due=verdict.due)

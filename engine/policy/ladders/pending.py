@@ -7,6 +7,7 @@ Read from top to bottom; the first true rung speaks. Slots, order and baselines 
 from __future__ import annotations
 
 from engine.language.grammar import matches
+from engine.language.sentence import Command, HostName, Person, Quote, Turn, say
 from engine.model import (
     MIGRATIONS,
     Approval,
@@ -18,7 +19,6 @@ from engine.model import (
     Vm,
     Wait,
     same_host,
-    short,
 )
 from engine.policy import waits
 from engine.policy.approvals import approval
@@ -36,8 +36,10 @@ from engine.policy.verdict import (
     hold_or,
     hold_silent,
     hold_two_places,
+    quote,
     retry,
     typed,
+    vm_of,
 )
 
 #: VMM's words for a VM that rests: everything else passes, or is *Failed, or incomplete.
@@ -61,7 +63,7 @@ def _place(view: View) -> Verdict | None:
     """Check where the VM is: only a VM that rests on a source continues down the ladder."""
     move, vm = view.move, view.vm
     if is_excluded(view):
-        text = f"{move.vm} was left out by the request."
+        text = say("{} was left out by the request.", vm_of(move))
         return Verdict(Finish(move, MoveState.SKIPPED, Outcome.EXCLUDED, text))
     if view.owner is not None and view.owner != view.run.id:
         # Not ours to judge: the run that has it looks after it, and checks its network.
@@ -71,8 +73,8 @@ def _place(view: View) -> Verdict | None:
     if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
         # It may be on a host that nobody could look at, or on two: a person has to look.
         settle = typed("settle", view.doubted_by, move)
-        text = f"R{view.doubted_by} lost sight of it; somebody has to look, then: {settle}"
-        return hold(view, Wait.OTHER_RUN, text)
+        lost = say("R{} lost sight of it; somebody has to look, then: {}", view.doubted_by, settle)
+        return hold(view, Wait.OTHER_RUN, lost, needs_person=True)
     silent = view.silent(move.source)
     if vm is None:
         return hold_silent(view, silent) if silent else hold_missing(view)
@@ -106,17 +108,18 @@ def _already_there(view: View, host: str) -> Verdict:
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
     if view.is_destination(move.source):
-        text = f"{move.vm} was on {short(host)} already."
+        text = say("{} was on {} already.", vm_of(move), HostName(host))
         return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
     other = view.facts.verdicts.get(move.vm_id)
     if other is not None and other.run != move.run and same_host(other.host, host):
         damaged = other.state is MoveState.DAMAGED
-        text = f"{move.vm} was moved to {short(host)} by R{other.run}"
-        text += ", where it is damaged." if damaged else ", its network as saved."
-        hint = other.next if damaged else ""
+        how = "where it is damaged" if damaged else "its network as saved"
+        text = say("{} was moved to {} by R{}, {}.", vm_of(move), HostName(host), other.run, how)
+        hint = say("{}", other.next if damaged else "")
         return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
-    text = f"{move.vm} came to {short(host)} by another hand before its network was saved."
-    hint = "Compare its network yourself; there is nothing to compare it with."
+    came = "{} came to {} by another hand before its network was saved."
+    text = say(came, vm_of(move), HostName(host))
+    hint = say("Compare its network yourself; there is nothing to compare it with.")
     return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
 
 
@@ -138,10 +141,11 @@ def _permission(view: View) -> Verdict | None:
 def _left(view: View) -> Finish:
     """Skip a move that is not in flight, because the run stops."""
     move = view.move
-    text = f"{move.vm} was not started: the run was stopped."
+    text = say("{} was not started: the run was stopped.", vm_of(move))
     if view.record.counted(*MIGRATIONS):
         how = "aborted" if view.run.aborting else "stopped"
-        text = f"{move.vm} is where it was, its network unchanged: the run was {how}."
+        form = "{} is where it was, its network unchanged: the run was {}."
+        text = say(form, vm_of(move), how)
     return Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text)
 
 
@@ -190,8 +194,13 @@ def _source_without_rights(view: View) -> Verdict | None:
     rights = view.facts.rights_on(vm.seen_on[0], view.run)
     if rights is None or rights.ok is not False:
         return None
-    text = f"{vm.name} cannot move: its network cannot be saved. {rights.why}."
-    hint = f"Give the service account rights on {short(rights.host)}, then: retry {view.run.label}"
+    form = "{} cannot move: its network cannot be saved. {}."
+    text = say(form, vm_of(view.move), Quote(rights.why))
+    hint = say(
+        "Give the service account rights on {}, then: {}",
+        HostName(rights.host),
+        Command(f"retry {view.run.label}"),
+    )
     return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
 
 
@@ -232,15 +241,23 @@ def _used_up(view: View) -> Verdict | None:
     if len(charged) < attempts:
         return None
     move, last = view.move, charged[-1]
-    where = short(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else "?"
+    where = HostName(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else "?"
+    said = last.error.rstrip(".")
     return Verdict(
         Finish(
             move,
             MoveState.FAILED,
             Outcome.ATTEMPTS,
-            f"{move.vm} did not move ({len(charged)} of {attempts} attempts). It is on {where}, "
-            f"network unchanged. Why: {last.error.rstrip('.')}.",
-            f"Mend the cause, then: {retry(move)}",
+            say(
+                "{} did not move ({} of {} attempts). It is on {}, network unchanged.{}Why: {}.",
+                vm_of(move),
+                len(charged),
+                attempts,
+                where,
+                Turn(),
+                quote(said, move),
+            ),
+            say("Mend the cause, then: {}", retry(move)),
         )
     )
 
@@ -276,9 +293,9 @@ def _denied(view: View, no: Approval) -> Finish:
         ApprovalState.GRANTED: "approved others only",
         ApprovalState.WITHDRAWN: "took the approval back",
     }.get(no.state, "said no")
-    why = f': "{no.reason}"' if no.reason else ""
-    text = f"{view.move.vm} stays: {no.by} {said}{why}."
-    hint = f"Ask again: {retry(view.move)}"
+    why = say(': "{}"', Quote(no.reason)) if no.reason else ""
+    text = say("{} stays: {} {}{}.", vm_of(view.move), Person(no.by or "nobody"), said, why)
+    hint = say("Ask again: {}", retry(view.move))
     return Finish(view.move, MoveState.SKIPPED, Outcome.DENIED, text, hint)
 
 
@@ -292,14 +309,17 @@ def _pace(view: View) -> Verdict | None:
     again = waits.requeue_at(tries, options, view.rules)
     void = waits.refused_for(tries, view.rules, view.now)
     if void >= view.rules.limits[Wait.HOST_LOCKED]:
-        return Verdict(stuck(view, f"every start was void: {tries[-1].error}"))
+        return Verdict(stuck(view, say("every start was void: {}", Quote(tries[-1].error))))
     if again <= view.now:
         return None
     charged = sum(a.charged for a in tries)
     last = max(tries, key=lambda a: a.ended or 0.0)
-    text = f"after {last.result}: {last.error}".rstrip(": ")
+    text = say("after {}", last.result)
+    if last.error:
+        text = say("after {}: {}", last.result, Quote(last.error))
     if last.charged:
-        text = f"{charged} of {options.attempts} attempts used; {last.error}"
+        form = "{} of {} attempts used; {}"
+        text = say(form, charged, options.attempts, Quote(last.error))
     return hold(view, Wait.BACKOFF, text, again)
 
 
@@ -311,10 +331,11 @@ def _closed_here(view: View) -> Verdict | None:
         return None
     rights = view.facts.rights_on(here.name, view.run)
     if rights is not None and rights.ok is None:
-        text = f"our rights on {short(here.name)} cannot be checked: {rights.why}"
+        form = "our rights on {} cannot be checked: {}"
+        text = say(form, HostName(here.name), Quote(rights.why))
         return hold_or(view, Wait.HOST_DOWN, text, stuck(view, text))
     if not here.locked:
         return None
     tries = f", re-read {here.tries} times in vain" if here.tries > 1 else ""
-    text = f"{short(here.name)} is locked by another VMM job{tries}"
+    text = say("{} is locked by another VMM job{}", HostName(here.name), tries)
     return hold_or(view, Wait.HOST_LOCKED, text, stuck(view, text))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, join, say
 from engine.model import (
     MIGRATIONS,
     Attempt,
@@ -36,7 +37,9 @@ from engine.policy.verdict import (
     hold_or,
     hold_silent,
     hold_two_places,
+    quote,
     retry,
+    vm_of,
 )
 
 
@@ -85,29 +88,27 @@ def _check_network(view: View, host: str) -> Verdict:
 
 
 def _unchecked(view: View, host: str) -> Finish:
-    move = view.move
+    move, compare = view.move, say("Compare it on {} by hand.", HostName(host))
     return Finish(
         move,
         MoveState.DAMAGED,
         Outcome.NETWORK,
-        f"{move.vm} is on {short(host)}, but its network could not be checked: {move.wait_text}.",
-        f"Compare it on {short(host)} by hand. {_no_further(move, host)}",
+        say(
+            "{} is on {}, but its network could not be checked: {}.",
+            vm_of(move),
+            HostName(host),
+            move.wait_text,
+        ),
+        say("{} {}", compare, _no_further(move, host)),
+        after_go_on=compare,
     )
 
 
-def _no_further(move: Move, host: str) -> str:
+def _no_further(move: Move, host: str) -> Sentence:
     """Hint that the host takes no further VM: damage may happen to the next one as well, so a
     person says when to go on."""
-    go_on = f"go-on R{move.run} {short(host)}"
-    return f"{_HELD}{short(host)} before somebody types: {go_on}"
-
-
-def once_cleared(todo: str) -> str:
-    """Part of a damaged VM's to-do text that remains once a person has cleared its host."""
-    return todo.partition(_HELD)[0].rstrip()
-
-
-_HELD = "No further VM is sent to "
+    go_on = Command(f"go-on R{move.run} {short(host)}")
+    return say("No further VM is sent to {} before somebody types: {}", HostName(host), go_on)
 
 
 def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
@@ -115,7 +116,7 @@ def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
     last = next(iter(reversed(_restores(view.record))), None)
     if last is not None and last.result in FREE:
         again = (last.ended or view.now) + 3 * view.rules.tick
-        text = f"its network waits to be put back: {last.error}"
+        text = say("its network waits to be put back: {}", Quote(last.error))
         verdict = hold_or(view, Wait.HOST_LOCKED, text, ending)
         if again > view.now or isinstance(verdict.step, Finish):
             return replace(verdict, due=min(again, verdict.due or again))
@@ -158,16 +159,26 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
     move = view.move
     restores = _restores(view.record)
     said = next((a.error for a in reversed(restores) if a.error), "")
-    what = "; ".join(_by_adapter(differences))
+    what = Quote("; ".join(_by_adapter(differences)))
+    again = say("Put back on {} by hand what is missing, then: {}.", HostName(host), retry(move))
+    why = say("{}Hyper-V said: {}.", Turn(), Quote(said)) if said else ""
     return Finish(
         move,
         MoveState.DAMAGED,
         Outcome.NETWORK,
-        f"{move.vm} is on {short(host)}, but its network is not as saved. Missing: {what}."
-        + (f" Hyper-V said: {said}." if said else ""),
-        f"Put back on {short(host)} by hand what is missing, then: {retry(move)}. "
-        + _no_further(move, host),
+        say(
+            "{} is on {}, but its network is not as saved.{}Missing: {}.{}",
+            vm_of(move),
+            HostName(host),
+            Turn(),
+            what,
+            why,
+        ),
+        say("{} {}", again, _no_further(move, host)),
         repaired=put_back(view.record, differences),
+        after_go_on=again,
+        # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
+        cause=join(" ", [HostName(host), quote(said, move).kind]),
     )
 
 
@@ -198,7 +209,7 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
     if view.is_destination(host):
         # Whoever moved it: it was on its source, it is here now, and its network is as saved.
         by_others = "" if migrations else ", moved by somebody else"
-        text = f"{move.vm} is on {short(host)}{by_others}."
+        text = say("{} is on {}{}.", vm_of(move), HostName(host), by_others)
         return Verdict(Finish(move, MoveState.DONE, Outcome.MOVED, text, repaired=repaired))
     if view.is_source(host):
         last = migrations[-1] if migrations else None

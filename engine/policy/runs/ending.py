@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.language.sentence import HostName, say
 from engine.model import (
     MOVED,
     ApprovalState,
@@ -19,7 +20,6 @@ from engine.model import (
     RunState,
     Wait,
     same_host,
-    short,
 )
 from engine.policy import waits
 from engine.policy.steps import (
@@ -35,7 +35,7 @@ from engine.policy.steps import (
     SetRunState,
     Step,
 )
-from engine.policy.verdict import retry
+from engine.policy.verdict import retry, vm_of
 from engine.policy.waits import Rules
 
 #: Outcomes that leave nothing for a person to do.
@@ -137,8 +137,8 @@ def _backup_too_long(move: Move) -> Finish:
         move,
         MoveState.FAILED,
         Outcome.BACKUP_TOO_LONG,
-        f"{move.vm} was in backup for longer than the request allows.",
-        f"When the backup is over: {retry(move)}",
+        say("{} was in backup for longer than the request allows.", vm_of(move)),
+        say("When the backup is over: {}", retry(move)),
     )
 
 
@@ -147,8 +147,12 @@ def _expired(move: Move) -> Finish:
         move,
         MoveState.SKIPPED,
         Outcome.EXPIRED,
-        f"{move.vm} stays on {short(move.source)}: nobody approved moving it powered down.",
-        f"Ask again: {retry(move)}",
+        say(
+            "{} stays on {}: nobody approved moving it powered down.",
+            vm_of(move),
+            HostName(move.source),
+        ),
+        say("Ask again: {}", retry(move)),
     )
 
 

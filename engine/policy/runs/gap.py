@@ -86,10 +86,7 @@ def _changes(
     run = record.run
     changed = changes(record, before, fleet, now, rules)
     since = "; ".join(changed) if changed else "nothing that it needs has changed"
-    return (
-        f"{run.label} is paused: nobody looked after it for {took(away)}. Since then: {since}. "
-        f"Go on with: resume {run.label}"
-    )
+    return f"{run.label} is paused: nobody looked after it for {took(away)}. Since then: {since}."
 
 
 def changes(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.language.sentence import Command, HostName, join, say, without_stop
 from engine.model import MIGRATIONS, Host, MoveState, Outcome, Wait, same_host, short
-from engine.policy import verdict
 from engine.policy.judging.causes import Cause, cause_of
 from engine.policy.starts import preflight
 from engine.policy.steps import Finish
-from engine.policy.verdict import Verdict, View, hold, hold_or, hold_silent
+from engine.policy.verdict import Verdict, View, hold, hold_or, hold_silent, retry, vm_of
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,12 @@ def _gate(view: View, name: str, here: str | None) -> Gate:
         return Gate(host.name, Wait.HOST_LOCKED, f"{short(name)} is locked by another VMM job")
     damage = view.facts.damage_on(host.name)
     if damage is not None:
-        text = (
-            f"{damage.vm} of R{damage.run} was damaged on {short(name)}; no further VM goes there "
-            f"until somebody says: go-on R{damage.run} {short(name)}"
+        text = say(
+            "{} of R{} was damaged on {}; no further VM goes there until somebody says: {}",
+            damage.vm,
+            damage.run,
+            HostName(name),
+            Command(f"go-on R{damage.run} {short(name)}"),
         )
         return Gate(host.name, Wait.DAMAGE, text)
     return _breaker(view, host, here)
@@ -119,10 +122,11 @@ def blocked(view: View) -> Verdict | None:
     if not found or not all(gate.hopeless for gate in found):
         return None
     move = view.move
-    where = short(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else short(move.source)
-    why = "; ".join(gate.text for gate in found)
-    text = f"{move.vm} cannot move: {why}. It is on {where}, network unchanged."
-    hint = f"Mend that, then: {verdict.retry(move)}"
+    where = HostName(view.vm.seen_on[0] if view.vm and view.vm.seen_on else move.source)
+    why = join("; ", [gate.text for gate in found])
+    form = "{} cannot move: {}. It is on {}, network unchanged."
+    text = say(form, vm_of(move), why, where)
+    hint = say("Mend that, then: {}", retry(move))
     return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
 
 
@@ -134,18 +138,19 @@ def closed(view: View) -> Verdict | None:
     if all(gate.silent for gate in found):
         return hold_silent(view, tuple(gate.host for gate in found))
     wait = next(one for one in _FIRST if any(gate.wait is one for gate in found))
-    text = "; ".join(gate.text for gate in found)
+    text = join("; ", [gate.text for gate in found])
     if wait is Wait.BREAKER:
         dues = [gate.due for gate in found if gate.due is not None]
         held = hold(view, wait, text)
         # A host that is down or damaged besides is no reason to wait for ever.
         given_up = all(gate.spent or gate.wait is not Wait.BREAKER for gate in found)
         return Verdict(held.step, due=min(dues, default=None), pauses=text if given_up else "")
-    return hold_or(view, wait, text, stuck(view, text))
+    needs_person = wait is Wait.DAMAGE
+    return hold_or(view, wait, text, stuck(view, text), needs_person=needs_person)
 
 
 def stuck(view: View, why: str) -> Finish:
     """Fail a move that waited for too long."""
-    text = f"{view.move.vm} waited for too long: {why.rstrip('.')}."
-    hint = f"Look at it in VMM, then: {verdict.retry(view.move)}"
+    text = say("{} waited for too long: {}.", vm_of(view.move), without_stop(why))
+    hint = say("Look at it in VMM, then: {}", retry(view.move))
     return Finish(view.move, MoveState.FAILED, Outcome.STUCK, text, hint)

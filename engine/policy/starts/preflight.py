@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from engine.language.sentence import Sentence, VmName, join, say
 from engine.model import Host, Vm, short
 
 #: What stands in the way of any move between stand-alone hosts: in short, as a sentence about the
@@ -32,12 +33,12 @@ _BLOCKS = {
 }
 
 
-def block(vm: Vm) -> tuple[str, str]:
+def block(vm: Vm) -> tuple[Sentence, Sentence]:
     """Reason why a VM that has ``blocks`` can never move as it is, and what to do."""
     known = [_known(word) for word in vm.blocks]
     why = ", ".join(reason for _, reason, _ in known)
-    text = f"{vm.name} cannot be moved between stand-alone hosts: {why}."
-    return text, " ".join(hint for _, _, hint in known)
+    text = say("{} cannot be moved between stand-alone hosts: {}.", VmName(vm.name), why)
+    return text, join(" ", [hint for _, _, hint in known])
 
 
 def block_in_short(vm: Vm) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.language.grammar import took
+from engine.language.sentence import HostName, Quote, say
 from engine.model import (
     CHARGED,
     MIGRATIONS,
@@ -26,7 +27,6 @@ from engine.model import (
     Result,
     RunRecord,
     Wait,
-    short,
 )
 from engine.policy import waits
 from engine.policy.judging import network
@@ -42,7 +42,7 @@ from engine.policy.steps import (
     SaveBaselines,
     Start,
 )
-from engine.policy.verdict import Verdict, View, hold, retry
+from engine.policy.verdict import Verdict, View, hold, quote, retry, vm_of
 from engine.policy.waits import Rules
 
 Ready = tuple[View, AttemptKind]
@@ -280,8 +280,8 @@ class _Allotment:
         waited = min(waits.waited(move, Wait.ROOM, view.now), view.now - last)
         if waited < limit:
             return Verdict(Hold(move, Wait.ROOM, text), due=view.now + limit - waited)
-        sentence = f"{move.vm} fits nowhere: {text}."
-        hint = f"Make room or name another host, then: {retry(move)}"
+        sentence = say("{} fits nowhere: {}.", vm_of(move), text)
+        hint = say("Make room or name another host, then: {}", retry(move))
         return Verdict(Finish(move, MoveState.FAILED, Outcome.NO_ROOM, sentence, hint))
 
     def _save(self, view: View, has_slot: bool) -> bool:
@@ -335,11 +335,15 @@ def _save_first(view: View) -> Verdict | None:
     again = (last.ended or view.now) + 3 * view.rules.tick
     if again <= view.now:
         return None
-    return hold(view, Wait.BACKOFF, f"its network could not be saved: {last.error}", again)
+    return hold(
+        view, Wait.BACKOFF, say("its network could not be saved: {}", Quote(last.error)), again
+    )
 
 
 def unreadable(move: Move, error: str) -> Verdict:
     """No baseline, no move: a VM whose network cannot be saved is never started."""
-    text = f"The network of {move.vm} could not be saved, so it was not moved: {error}"
-    hint = f"Mend that (rights, WinRM on {short(move.source)}), then: {retry(move)}"
+    form = "The network of {} could not be saved, so it was not moved: {}"
+    text = say(form, vm_of(move), quote(error, move))
+    form = "Mend that (rights, WinRM on {}), then: {}"
+    hint = say(form, HostName(move.source), retry(move))
     return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))

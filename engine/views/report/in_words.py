@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.language.grammar import took as spell_time
+from engine.language.sentence import Person, Sentence, join, say
 from engine.model import MOVED, RUN_ENDS, Outcome, RunState, Wait, short
 from engine.policy.approvals import review
 from engine.views.report.as_json import tries
@@ -38,15 +39,17 @@ def _not_empty(run: Mapping[str, Any], host: str) -> str:
     return "not empty" if on_it else "not proven empty"
 
 
-def summary(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """The final report of one run, a fact a line, what to do last. Terminal and Slack share it.
-    ``approvals`` are the run's own."""
+def summary(
+    run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = (), *, says_who: bool = True
+) -> list[str]:
+    """The final report of one run, a fact a line: the headline, what needs somebody, the rest, and
+    with ``says_who`` who asked. Terminal and Slack share it. ``approvals`` are the run's own."""
     moves = run["moves"]
     moved = [m for m in moves if m["state"] in MOVED]
     live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
     took = spell_time(run["makespan"])
     pace = _pace(run) if _is_over(run) else " until now"
-    lines = [headline(run), f"{live} live, {cold} powered down, {took}{pace}"]
+    lines: list[str] = [f"{live} live, {cold} powered down, {took}{pace}"]
     for host, empty in run["empty"].items():
         if empty:
             lines.append(f"{short(host)}: VMM and Hyper-V both showed no VM, twice")
@@ -56,14 +59,19 @@ def summary(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ())
         lines.append(f"Retried: {_some(names)}")
     if moved:
         lines.append(_network_line(moved))
-    for move in moves:
-        if move["state"] in ("failed", "unknown", "damaged", "skipped"):
-            lines.append(f"{_WORDS[move['state']]} {move['sentence']} {move['next']}".strip())
+    ends = {state: [_end(m) for m in moves if m["state"] == state] for state in _WORDS}
     unreviewed = [a["id"] for a in approvals if a["review"] and a["review"]["t"] is None]
     if unreviewed:
-        lines.append(f"{_WORDS['unknown']} {review.request(unreviewed, run['id'])}")
-    lines.append(f"Asked by {run['by']}")
-    return lines
+        asked = review.request(unreviewed, run["id"])
+        ends["unknown"].append(say("{} {}", _WORDS["unknown"], asked))
+    left = ends.pop("skipped")
+    urgent = [line for group in ends.values() for line in group]
+    who = [say("Asked by {}", Person(run["by"]))] if says_who else []
+    return [headline(run), *urgent, *lines, *left, *who]
+
+
+def _end(move: Mapping[str, Any]) -> Sentence:
+    return join(" ", [_WORDS[move["state"]], move["sentence"], move["next"]])
 
 
 def _is_over(run: Mapping[str, Any]) -> bool:
@@ -78,9 +86,9 @@ def _some(names: Sequence[str]) -> str:
 
 _NAMED = 8
 _WORDS = {
-    "failed": "Not moved:",
-    "unknown": "Needs a person:",
     "damaged": "Damaged:",
+    "unknown": "Needs a person:",
+    "failed": "Not moved:",
     "skipped": "Left:",
 }
 

@@ -10,7 +10,16 @@ from itertools import combinations
 
 import pytest
 
-from engine.model import ApprovalState, AttemptKind, HyperVState, Result, RunState, Wait
+from engine.model import (
+    ApprovalState,
+    AttemptKind,
+    HyperVState,
+    Outcome,
+    Result,
+    RunState,
+    Wait,
+)
+from engine.policy.ladders.pending import pending
 from engine.policy.starts.destinations import gates
 from engine.policy.steps import Finish
 from engine.policy.waits import backoff
@@ -599,3 +608,30 @@ def test_each_move_that_failed_has_its_own_repairs(scene, told):
     scene.attempt(Result.STALE, begun=scene.now - 800, ended=scene.now - 700)
 
     assert told(scene.pending()) == "Dismiss"
+
+
+@pytest.mark.parametrize("error", ["no space on hv02", "{} is hot (10698)", "hv02 gave up on {}"])
+def test_vms_that_end_for_one_reason_share_one_cause_though_one_is_called_like_its_host(
+    error, scene
+):
+    for name in ("web01", "hv01"):
+        scene.add(name)
+        for _ in range(3):
+            scene.attempt(Result.FAILED, name=name, error=error.format(name))
+
+    one, other = (pending(scene.view(name)).step for name in ("web01", "hv01"))
+
+    assert one.outcome is other.outcome is Outcome.ATTEMPTS
+    assert one.reason == other.reason
+    assert one.reason != replace(one, sentence=one.next).reason
+
+
+def test_only_what_a_person_has_to_say_makes_a_wait_need_one(scene):
+    doubtful, others = scene.view(), replace(scene.view(), owner=7)
+    lost = pending(replace(doubtful, doubted_by=3)).step
+
+    assert lost.needs_person
+    assert not pending(others).step.needs_person
+    scene.job()
+    assert "somebody else" in pending(scene.view()).step.text
+    assert not pending(scene.view()).step.needs_person

@@ -24,6 +24,7 @@ from engine.errors import (
     StoreNewer,
     StoreUnwritable,
 )
+from engine.language.sentence import Command, VmName, say
 from engine.model import (
     Acl,
     Adapter,
@@ -45,6 +46,7 @@ from engine.model import (
 )
 from engine.policy.facts import Facts
 from engine.policy.runs import gap
+from engine.policy.steps import Finish
 from engine.policy.waits import Rules
 from engine.store import codec, events, queries
 from engine.store.leases import Advancing
@@ -604,7 +606,7 @@ TAMPERED = {
         3,
     ),
     "inserted": (
-        "INSERT INTO events SELECT 6, at, kind, run, vm, by, text, detail, prev, 'x', cause "
+        "INSERT INTO events SELECT 6, at, kind, run, vm, by, text, detail, prev, 'x', cause, NULL "
         "FROM events WHERE seq = 5",
         6,
     ),
@@ -878,20 +880,16 @@ def test_an_approval_is_decided_once(store, run):
 
 def test_an_outcome_is_kept_in_words(store, run):
     with writing(store, NOW) as pen:
-        pen.moves.set_state(
-            the_move(store),
-            MoveState.FAILED,
-            "It is stuck.",
-            outcome=Outcome.STUCK,
-            next_step="Look at it.",
-        )
-    move = the_move(store)
+        stuck = say("{} is stuck.", VmName("web01"))
+        again = say("Look at it, then: {}", Command("retry R1 web01"))
+        pen.moves.finish(Finish(the_move(store), MoveState.FAILED, Outcome.STUCK, stuck, again))
+    move, event = the_move(store), events.latest(store, 1)[0]
 
-    assert (move.outcome, move.sentence, move.next) == (
-        Outcome.STUCK,
-        "It is stuck.",
-        "Look at it.",
-    )
+    assert move.outcome is Outcome.STUCK
+    assert (move.sentence, move.next) == ("web01 is stuck.", "Look at it, then: retry R1 web01")
+    assert (move.sentence.parts, move.next.parts) == (stuck.parts, again.parts)
+    assert (event.text, event.text.parts) == (move.sentence, stuck.parts)
+    assert events.verify(store) > 1
 
 
 # --- values to JSON and back ---------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from bot.terminal.report_page import page, wrapped
+from engine.language.sentence import VmName, say
 from engine.model import (
     Acl,
     Adapter,
@@ -26,6 +27,7 @@ from engine.model import (
     Vm,
     Wait,
 )
+from engine.policy.steps import Finish
 from engine.store import events, queries
 from engine.store.pen import writing
 from engine.store.store import Store
@@ -306,8 +308,8 @@ class Told:
     ) -> None:
         move = self.move(name)
         with self.at(seconds) as pen:
-            words = f"{name} {outcome}."
-            pen.moves.set_state(move, state, words, outcome=outcome, next_step=next_step)
+            words = say("{} {}.", VmName(name), outcome)
+            pen.moves.finish(Finish(move, state, outcome, words, say(next_step)))
 
     def end(self, seconds: float, state: RunState = RunState.COMPLETED) -> None:
         run = queries.run(self.store, self.run)
@@ -773,10 +775,10 @@ def test_idle_slots_are_put_down_to_what_most_wait_for(store):
 def test_the_last_words_of_a_night(night):
     assert summary(night.told_run()) == [
         "R1 ended: 2 of 2 moved, hv01 is not proven empty",
+        "Damaged: old-crm NETWORK. Put it back by hand.",
         "1 live, 1 powered down, 10 min (1.11 x the lower bound of 9 min)",
         "Retried: web01 (2 attempts)",
         "Network: 1 of 2 match their saved state; put back 1 extended ACL on web01",
-        "Damaged: old-crm NETWORK. Put it back by hand.",
         "Asked by slack:ann",
     ]
 
@@ -818,7 +820,7 @@ def test_whoever_did_not_move_is_named_with_what_to_do(state, outcome, line, emp
     assert any(one.startswith(line) for one in lines)
     assert lines[0] == f"R1 ended: 0 of 1 moved, hv01 is {empty}"
     assert not any(one.startswith("Network:") for one in lines), "none moved, none compared"
-    assert lines[1] == "0 live, 0 powered down, 20 s"
+    assert "0 live, 0 powered down, 20 s" in lines[1:]
 
 
 @pytest.mark.parametrize(

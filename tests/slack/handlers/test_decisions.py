@@ -583,3 +583,15 @@ def test_of_many_vms_every_name_stands_in_the_thread_before_anybody_can_say_yes(
     assert "more, all listed in the thread" in card.shown
     night.slack.click(night.ravi, card.ts, "approve")
     night.reply_with("Approved by", board)
+
+
+def test_a_reason_that_reads_like_a_command_stays_as_it_was_typed(asked):
+    night, board, card = asked
+    reason = "R2 goes first: pause R1, see: <@U0MEI>"
+
+    night.slack.submit(open_form(night, card, "deny"), reason=reason)
+    night.to_the_end()
+
+    report = night.reply_with("R1 ended", board).text
+    assert f'<@{night.ravi}> said no: "R2 goes first: pause R1, see: &lt;@U0MEI&gt;".' in report
+    assert "Ask again: /migrate retry R1 old-crm" in report

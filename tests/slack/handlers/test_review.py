@@ -243,9 +243,8 @@ def test_a_review_that_a_kill_interrupted_is_ones_own_and_not_somebody_elses(bro
     again(night)
 
     done = night.told(night.ravi, "broke the glass")
-    assert done == (
-        f"<@{night.ravi}> reviewed that slack:{night.mei} broke the glass for A1: in order"
-    )
+    broke = f"<@{night.mei}> broke the glass for A1"
+    assert done == f"<@{night.ravi}> reviewed that {broke}: in order"
     assert len(reviewed(night)) == 1
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bot.slack.kit.buttons import BREAK, WITHDRAW
+from bot.slack.kit.ids import in_slack
 from bot.slack.kit.message_kinds import SECOND
 from bot.slack.messages.snapshot import take_snapshot
 from bot.slack.outbox.rows import Outbound
+from bot.slack.people.rows import members
 from engine.model import RunState
 from engine.store import queries
 from tests.slack.handlers.test_break_glass import fill, open_form
@@ -116,10 +118,10 @@ def test_who_has_come_into_the_runs_channel_is_asked_again_there_and_not_twice(s
     night, board = split()
     copy = copy_in(night, night.slack.direct(night.ravi))
     night.slack.invite(night.ops, night.ravi)
-    lookups, name = night.side.publisher.roster.lookups, f"in:{night.ops}"
+    lookups, name = night.side.publisher.roster.lookups, members(in_slack(night.ops))
     lookups.want([name])  # what is asked anew every ten minutes
     night.side.outbox.loop.knock()
-    night.slack.wait_for(lambda: night.ravi in lookups.of([name])[name].users)
+    night.slack.wait_for(lambda: in_slack(night.ravi) in lookups.of([name])[name].users)
 
     at(night, 890)
 

@@ -1,0 +1,100 @@
+"""Sentences are their text, and remember their parts wherever they are kept."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.language.sentence import (
+    Command,
+    HostName,
+    Person,
+    Quote,
+    Sentence,
+    Turn,
+    VmName,
+    join,
+    say,
+    upper_first,
+    without_stop,
+)
+
+ROOT = Path(__file__).parents[3]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+PARTS = st.one_of(
+    TEXT,
+    st.builds(Person, TEXT),
+    st.builds(Command, TEXT),
+    st.builds(HostName, TEXT),
+    st.builds(VmName, TEXT),
+    st.builds(Quote, TEXT, TEXT),
+    st.just(Turn()),
+)
+
+
+@given(st.lists(PARTS, max_size=6))
+def test_a_row_gives_back_what_it_was_given(parts):
+    said = Sentence(*parts)
+    read = Sentence.read(str(said), said.as_json())
+
+    assert (read, read.parts) == (said, said.parts)
+
+
+@given(TEXT, TEXT)
+def test_what_comes_from_outside_is_never_a_place_in_a_form(name, reason):
+    said = say("{} stays: {}.", VmName(name + "{}"), Quote(reason + "{}"))
+
+    assert said == f"{name}{{}} stays: {reason}{{}}."
+    assert said.parts[0] == VmName(name + "{}")
+
+
+def test_a_form_without_a_value_for_each_place_is_a_bug():
+    with pytest.raises(ValueError, match="argument"):
+        say("{} is on {}.", VmName("web01"))
+
+
+def test_a_host_is_shown_by_its_short_name():
+    assert say("on {}", HostName("hv01.corp.example")) == "on hv01"
+
+
+def test_sentences_within_sentences_keep_their_parts():
+    hint = say("then: {}", Command("retry R1 web01"))
+    said = join(" ", [say("{} did not move.", VmName("web01")), "", hint])
+
+    assert said == "web01 did not move. then: retry R1 web01"
+    assert said.parts == (VmName("web01"), " did not move. then: ", Command("retry R1 web01"))
+
+
+def test_a_cause_is_what_is_said_of_no_vm_in_particular():
+    def failed(vm, why):
+        retry = Command(f"retry R1 {vm}")
+        return say("{} is on {}. Why: {}, then: {}", VmName(vm), HostName("hv01"), why, retry)
+
+    assert failed("web01", Quote("no room")).cause == failed("hv01", Quote("no room")).cause
+    assert failed("web01", Quote("no room")).cause != failed("web01", Quote("no slot")).cause
+    one, other = Quote("web01 is hot (10698)", "10698"), Quote("web02 is hot (10698)", "10698")
+    assert failed("web01", one).cause == failed("web02", other).cause
+
+
+def test_a_clause_of_ours_begins_and_ends_as_its_sentence_wants():
+    assert without_stop(say("void: {}", Quote("No job was found."))) == "void: No job was found"
+    assert without_stop("It is off.") == "It is off"
+    assert upper_first(say("on {}", HostName("hv01"))) == "On hv01"
+    assert upper_first(say("{} waits", VmName("web01"))) == "web01 waits", "a name stays as it is"
+
+
+def test_every_form_is_a_literal():
+    """A form that is put together could hold somebody's name, and with it a place."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for folder in ("engine", "bot")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "say"
+        and not isinstance(node.args[0], ast.Constant | ast.Name | ast.Attribute)
+    ]
+
+    assert found == []
