@@ -34,11 +34,8 @@ function Get-VmfHostState {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
+# The full name of this host. On some versions FullyQualifiedDomainName is only the domain.
 function Get-VmfHostName {
-    <#
-    .SYNOPSIS
-    The full name of this host. On some versions FullyQualifiedDomainName is only the domain.
-    #>
     param($VmHost)
     $name = [string] $VmHost.Name
     $full = [string] (Get-VmfProperty -InputObject $VmHost -Name 'FullyQualifiedDomainName' -Default '')
@@ -47,11 +44,8 @@ function Get-VmfHostName {
     $name
 }
 
+# One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
 function ConvertTo-VmfHostVm {
-    <#
-    .SYNOPSIS
-    One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
-    #>
     param($Vm, $Used)
     $words = [System.Collections.ArrayList]@()
     foreach ($word in (Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @())) { $null = $words.Add([string] $word) }
@@ -76,13 +70,9 @@ function ConvertTo-VmfHostVm {
     }
 }
 
+# A table from VM id to the switches of its connected adapters; null where Hyper-V refuses to say.
+# A VM may be gone by now. That the others are here is worth more than their switches.
 function Get-VmfUsedSwitch {
-    <#
-    .SYNOPSIS
-    A table from VM id to the switches of its connected adapters; null where Hyper-V refuses to say.
-    .DESCRIPTION
-    A VM may be gone by now. That the others are here is worth more than their switches.
-    #>
     param([object[]] $Vms)
     $used = @{}
     if ($Vms.Count -eq 0) { return $used }
@@ -102,11 +92,8 @@ function Get-VmfUsedSwitch {
     $used
 }
 
+# The names of this host's virtual switches; null where Hyper-V refuses to say.
 function Get-VmfSwitchList {
-    <#
-    .SYNOPSIS
-    The names of this host's virtual switches; null where Hyper-V refuses to say.
-    #>
     try { $names = [object[]]@(foreach ($one in (Hyper-V\Get-VMSwitch)) { [string] $one.Name }) }
     catch {
         if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw }
@@ -115,11 +102,8 @@ function Get-VmfSwitchList {
     , $names
 }
 
+# The VMs of this host that have one of these ids; asking for an unknown id would be an error.
 function Find-VmfHostVm {
-    <#
-    .SYNOPSIS
-    The VMs of this host that have one of these ids; asking for an unknown id would be an error.
-    #>
     param([string[]] $VmIds)
     $wanted = @(foreach ($id in $VmIds) { ConvertTo-VmfId -Id $id })
     foreach ($vm in (Hyper-V\Get-VM)) {
@@ -135,14 +119,15 @@ function Get-VmfHostNetwork {
     The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, ACLs of both kinds.
     .DESCRIPTION
     Changes nothing. VMs that are not on this host are left out.
-    .PARAMETER VmIds
-    Hyper-V ids of VMs.
     .OUTPUTS
     One JSON text; data is {vms}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
-    param([Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds)
+    param(
+        # Hyper-V ids of VMs.
+        [Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds
+    )
     try {
         $rows = [object[]]@(foreach ($vm in (Find-VmfHostVm -VmIds $VmIds)) {
                 $adapters = [object[]]@(foreach ($adapter in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) {
@@ -155,11 +140,8 @@ function Get-VmfHostNetwork {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
+# One adapter with everything that Hyper-V keeps at its port.
 function ConvertTo-VmfHostAdapter {
-    <#
-    .SYNOPSIS
-    One adapter with everything that Hyper-V keeps at its port.
-    #>
     param($Adapter)
     $lan = Get-VmfVlan -Adapter $Adapter
     $spoofing = $null
@@ -183,11 +165,8 @@ function ConvertTo-VmfHostAdapter {
     }
 }
 
+# {vlan, trunk, native_vlan}: access, untagged (0) or a trunk with its allowed VLANs.
 function Get-VmfVlan {
-    <#
-    .SYNOPSIS
-    {vlan, trunk, native_vlan}: access, untagged (0) or a trunk with its allowed VLANs.
-    #>
     param($Adapter)
     $found = [ordered]@{ vlan = 0; trunk = [object[]]@(); native_vlan = 0 }
     foreach ($setting in (Hyper-V\Get-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter)) {
@@ -201,11 +180,8 @@ function Get-VmfVlan {
     $found
 }
 
+# The isolation id of an adapter, 0 where it is not isolated. Here VMM's VLANs show on logical switches.
 function Get-VmfIsolation {
-    <#
-    .SYNOPSIS
-    The isolation id of an adapter, 0 where it is not isolated. Here VMM's VLANs show on logical switches.
-    #>
     param($Adapter)
     foreach ($setting in (Hyper-V\Get-VMNetworkAdapterIsolation -VMNetworkAdapter $Adapter)) {
         if ([string] $setting.IsolationMode -ne 'None') { return [int] $setting.DefaultIsolationID }
@@ -213,11 +189,8 @@ function Get-VmfIsolation {
     0
 }
 
+# The guards that are on, "dhcp,router"; null where none is.
 function Get-VmfGuard {
-    <#
-    .SYNOPSIS
-    The guards that are on, "dhcp,router"; null where none is.
-    #>
     param($Adapter)
     $on = @(foreach ($guard in @('DhcpGuard', 'RouterGuard')) {
             if ([string] (Get-VmfProperty -InputObject $Adapter -Name $guard -Default 'Off') -eq 'On') {
@@ -228,12 +201,9 @@ function Get-VmfGuard {
     $on -join ','
 }
 
+# One extended ACL. Hyper-V's words for no restriction (ANY, *, empty, null) all become ANY; the
+# time-out counts only where the rule is stateful: else its stored value depends on who wrote it.
 function ConvertTo-VmfAcl {
-    <#
-    .SYNOPSIS
-    One extended ACL. Hyper-V's words for no restriction (ANY, *, empty, null) all become ANY; the
-    time-out counts only where the rule is stateful: else its stored value depends on who wrote it.
-    #>
     param($Acl)
     $timeout = 0
     if ($Acl.Stateful) { $timeout = [int] $Acl.IdleSessionTimeout }
@@ -252,14 +222,10 @@ function ConvertTo-VmfAcl {
     }
 }
 
+# The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
+# A rule for both directions is listed once for each. Metering rules come and go with the metering of
+# a VM and let everything pass.
 function Get-VmfClassicRule {
-    <#
-    .SYNOPSIS
-    The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
-    .DESCRIPTION
-    A rule for both directions is listed once for each. Metering rules come and go with the metering of
-    a VM and let everything pass.
-    #>
     param($Adapter)
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterAcl -VMNetworkAdapter $Adapter)) {
         if ([string] $acl.Action -eq 'Meter') { continue }
@@ -272,11 +238,8 @@ function Get-VmfClassicRule {
     }
 }
 
+# The word ANY for every way to write no restriction; anything else as it is.
 function ConvertTo-VmfAny {
-    <#
-    .SYNOPSIS
-    The word ANY for every way to write no restriction; anything else as it is.
-    #>
     param($Value)
     $text = ([string] $Value).Trim()
     if (@('', '*', 'ANY') -contains $text) { return 'ANY' }
@@ -292,19 +255,17 @@ function Add-VmfHostNetwork {
     Idempotent: what is there already is left alone. A rule of the same direction and weight (of a
     classic one: direction and address) with another body is never overwritten: that is refused, and
     what was put back before stays. Nothing is turned off.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER Adapters
-    JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
-    guards}]; null and empty leave alone, VLAN 0 is untagged. An adapter is found by id, else by its MAC
-    where that is unique and not zero.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
+        # guards}]; null and empty leave alone, VLAN 0 is untagged. An adapter is found by id, else by its MAC
+        # where that is unique and not zero.
         [Parameter(Mandatory = $true)] [string] $Adapters
     )
     try {
@@ -328,11 +289,8 @@ function Add-VmfHostNetwork {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
+# Switch, then trunk or access VLAN, where they are named and differ.
 function Set-VmfConnection {
-    <#
-    .SYNOPSIS
-    Switch, then trunk or access VLAN, where they are named and differ.
-    #>
     param($Adapter, $Repair)
     $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
     if ($switchName -and [string] $Adapter.SwitchName -ne $switchName) {
@@ -356,11 +314,8 @@ function Set-VmfConnection {
     else { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Access -VlanId $vlan }
 }
 
+# Isolation by VLAN, spoofing and guards, where they are named and differ.
 function Set-VmfPort {
-    <#
-    .SYNOPSIS
-    Isolation by VLAN, spoofing and guards, where they are named and differ.
-    #>
     param($Adapter, $Repair)
     $isolation = Get-VmfField -InputObject $Repair -Name 'isolation'
     if ($null -ne $isolation -and (Get-VmfIsolation -Adapter $Adapter) -ne $isolation) {
@@ -378,11 +333,8 @@ function Set-VmfPort {
     if ($on.Count -gt 0) { $null = Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $Adapter @on }
 }
 
+# Add those of these classic rules that are not there, in the order given.
 function Add-VmfClassicRule {
-    <#
-    .SYNOPSIS
-    Add those of these classic rules that are not there, in the order given.
-    #>
     param($Adapter, $Rules, [string] $Label)
     # By direction and address: the action, since the two make the whole rule.
     $there = @{}
@@ -408,11 +360,8 @@ function Add-VmfClassicRule {
     }
 }
 
+# The parameters for the addresses of a classic rule: six pairs of digits are a MAC address.
 function Get-VmfAddressParameter {
-    <#
-    .SYNOPSIS
-    The parameters for the addresses of a classic rule: six pairs of digits are a MAC address.
-    #>
     param([string] $Local, [string] $Remote)
     $found = @{}
     $sides = @{ Local = $Local; Remote = $Remote }
@@ -425,11 +374,8 @@ function Get-VmfAddressParameter {
     $found
 }
 
+# Add those of these rules that are not there, in the order given.
 function Add-VmfAcl {
-    <#
-    .SYNOPSIS
-    Add those of these rules that are not there, in the order given.
-    #>
     param($Adapter, $Acls, [string] $Label)
     # By key (direction and weight): the rules in words, which are the same for the same rule only.
     $there = @{}
@@ -456,11 +402,8 @@ function Add-VmfAcl {
     }
 }
 
+# A whole rule in words: "Inbound Allow weight 10, TCP, local ANY:ANY, remote 10.0.0.0/8:443".
 function Format-VmfRule {
-    <#
-    .SYNOPSIS
-    A whole rule in words: "Inbound Allow weight 10, TCP, local ANY:ANY, remote 10.0.0.0/8:443".
-    #>
     param([System.Collections.IDictionary] $Rule)
     $text = "$($Rule['direction']) $($Rule['action']) weight $($Rule['weight']), $($Rule['protocol']), " +
         "local $($Rule['local_ip']):$($Rule['local_port']), remote $($Rule['remote_ip']):$($Rule['remote_port'])"
@@ -469,11 +412,8 @@ function Format-VmfRule {
     $text
 }
 
+# A rule that the caller sent, complete: a field that is missing is an error, never ANY.
 function Get-VmfAclBody {
-    <#
-    .SYNOPSIS
-    A rule that the caller sent, complete: a field that is missing is an error, never ANY.
-    #>
     param($Acl)
     $rule = [ordered]@{}
     foreach ($name in @('action', 'direction')) { $rule[$name] = [string] (Get-VmfField -InputObject $Acl -Name $name) }
@@ -489,12 +429,9 @@ function Get-VmfAclBody {
     $rule
 }
 
+# Add one rule. What is not restricted is left out: the cmdlet refuses empty texts, and a time-out
+# belongs to a stateful rule only.
 function Add-VmfRule {
-    <#
-    .SYNOPSIS
-    Add one rule. What is not restricted is left out: the cmdlet refuses empty texts, and a time-out
-    belongs to a stateful rule only.
-    #>
     param($Adapter, [System.Collections.IDictionary] $Rule)
     $more = @{}
     $names = @{
@@ -553,11 +490,8 @@ function Test-VmfRights {
     }
 }
 
+# Why this identity may not change Hyper-V; null where it may, or where there is no Windows to ask.
 function Get-VmfMissingRole {
-    <#
-    .SYNOPSIS
-    Why this identity may not change Hyper-V; null where it may, or where there is no Windows to ask.
-    #>
     try { $identity = [System.Security.Principal.WindowsIdentity]::GetCurrent() }
     catch [System.PlatformNotSupportedException] { return $null }
     $principal = New-Object -TypeName System.Security.Principal.WindowsPrincipal -ArgumentList $identity

@@ -9,11 +9,8 @@ $script:VmfConnectedTo = ''
 $script:VmfKnown = @{}
 
 #region The connection, and finding things
+# The connection to VMM, kept for the life of this shell until VMM does not answer.
 function Connect-VmfServer {
-    <#
-    .SYNOPSIS
-    The connection to VMM, kept for the life of this shell until VMM does not answer.
-    #>
     param([string] $VmmServer, [int] $Port)
     $wanted = "${VmmServer}:${Port}"
     if ($null -ne $script:VmfConnection -and $script:VmfConnectedTo -eq $wanted) { return $script:VmfConnection }
@@ -32,22 +29,16 @@ function Connect-VmfServer {
     $script:VmfConnection
 }
 
+# As ConvertTo-VmfFailure; forgets a connection that may be dead.
 function ConvertTo-VmfServerFailure {
-    <#
-    .SYNOPSIS
-    As ConvertTo-VmfFailure; forgets a connection that may be dead.
-    #>
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $failure = ConvertTo-VmfFailure -ErrorRecord $ErrorRecord
     if ($failure -match '"class":"unavailable"') { $script:VmfConnection = $null }
     $failure
 }
 
+# The host of this name; a host that VMM does not know is refused.
 function Find-VmfHost {
-    <#
-    .SYNOPSIS
-    The host of this name; a host that VMM does not know is refused.
-    #>
     param($Server, [string] $Name)
     foreach ($vmHost in (Get-SCVMHost -VMMServer $Server -ComputerName $Name)) {
         if ([string] $vmHost.Name -eq $Name) { return $vmHost }
@@ -55,32 +46,23 @@ function Find-VmfHost {
     throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "VMM knows no host $Name")
 }
 
+# Is this VM a replica copy? It has the same Hyper-V id as the VM that it copies.
 function Test-VmfReplica {
-    <#
-    .SYNOPSIS
-    Is this VM a replica copy? It has the same Hyper-V id as the VM that it copies.
-    #>
     param($Vm)
     (Get-VmfProperty -InputObject $Vm -Name 'IsRecoveryVM' -Default $false) -or
     (Get-VmfProperty -InputObject $Vm -Name 'IsTestReplicaVM' -Default $false)
 }
 
+# The Hyper-V id of a VM; VMM's own id where it has none (stored in a library).
 function Get-VmfVmId {
-    <#
-    .SYNOPSIS
-    The Hyper-V id of a VM; VMM's own id where it has none (stored in a library).
-    #>
     param($Vm)
     $id = ConvertTo-VmfId -Id $Vm.VMId
     if ($id.Length -eq 0) { return ConvertTo-VmfId -Id $Vm.ID }
     $id
 }
 
+# All VMs that VMM knows; remembers which Hyper-V id is which object.
 function Get-VmfVmList {
-    <#
-    .SYNOPSIS
-    All VMs that VMM knows; remembers which Hyper-V id is which object.
-    #>
     param($Server)
     $known = @{}
     foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -All)) {
@@ -92,14 +74,10 @@ function Get-VmfVmList {
     $script:VmfKnown = $known
 }
 
+# The VMs of this Hyper-V id, one as a rule; neither stored ones nor replica copies.
+# VMM cannot be asked for a Hyper-V id. What the last list showed is asked for by VMM's id and
+# compared; only where that is not so any more are all VMs listed.
 function Find-VmfVm {
-    <#
-    .SYNOPSIS
-    The VMs of this Hyper-V id, one as a rule; neither stored ones nor replica copies.
-    .DESCRIPTION
-    VMM cannot be asked for a Hyper-V id. What the last list showed is asked for by VMM's id and
-    compared; only where that is not so any more are all VMs listed.
-    #>
     param($Server, [string] $VmId)
     $wanted = ConvertTo-VmfId -Id $VmId
     $found = [System.Collections.ArrayList]@()
@@ -113,11 +91,8 @@ function Find-VmfVm {
     $real
 }
 
+# Those of these VMs that have this Hyper-V id and are neither stored nor a replica copy.
 function Select-VmfVm {
-    <#
-    .SYNOPSIS
-    Those of these VMs that have this Hyper-V id and are neither stored nor a replica copy.
-    #>
     param([object[]] $Vms, [string] $VmId)
     foreach ($vm in $Vms) {
         if ($null -eq $vm -or (Get-VmfVmId -Vm $vm) -ne $VmId) { continue }
@@ -126,11 +101,8 @@ function Select-VmfVm {
     }
 }
 
+# The VM of this Hyper-V id; none, or several, are refused.
 function Find-VmfOnlyVm {
-    <#
-    .SYNOPSIS
-    The VM of this Hyper-V id; none, or several, are refused.
-    #>
     param($Server, [string] $VmId)
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
     if ($found.Count -eq 1) { return $found[0] }
@@ -147,16 +119,17 @@ function Get-VmfVersion {
     <#
     .SYNOPSIS
     What is installed here: this module, PowerShell and VMM.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {module, powershell, vmm}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
-    param([string] $VmmServer = 'localhost', [int] $Port = 8100)
+    param(
+        # The VMM server as seen from here.
+        [string] $VmmServer = 'localhost',
+        # Its port for commands.
+        [int] $Port = 8100
+    )
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         ConvertTo-VmfReply -Data ([ordered]@{
@@ -177,23 +150,19 @@ function Get-VmfFleet {
     lock the host says locked; where it fails the host says error; neither fails the call. Jobs are
     read before VMs, so that no job is over while its VM is shown as it was before. server_time is
     the time after the refreshes, which can take a minute, and before anything was looked at.
-    .PARAMETER Jobs
-    Ids of jobs to show even when they have ended.
-    .PARAMETER Refresh
-    Names of hosts that VMM shall re-read first.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {server_time, hosts, vms, jobs}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # Ids of jobs to show even when they have ended.
         [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Jobs = @(),
+        # Names of hosts that VMM shall re-read first.
         [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Refresh = @(),
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -218,11 +187,8 @@ function Get-VmfFleet {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# Have VMM re-read these hosts; answers a table from name to what came of it.
 function Update-VmfHostList {
-    <#
-    .SYNOPSIS
-    Have VMM re-read these hosts; answers a table from name to what came of it.
-    #>
     param($Server, [string[]] $Names)
     $said = @{}
     if ($null -eq $Names -or $Names.Count -eq 0) { return $said }
@@ -245,21 +211,15 @@ function Update-VmfHostList {
     $said
 }
 
+# A text and its number, as people read them: "The connection was lost (2916)".
 function Join-VmfCode {
-    <#
-    .SYNOPSIS
-    A text and its number, as people read them: "The connection was lost (2916)".
-    #>
     param([string] $Text, [string] $Code)
     if ($Code.Length -eq 0) { return $Text }
     "$Text ($Code)"
 }
 
+# One host as VMM knows it.
 function ConvertTo-VmfHost {
-    <#
-    .SYNOPSIS
-    One host as VMM knows it.
-    #>
     param($VmHost, [hashtable] $Said)
     $name = [string] $VmHost.Name
     $note = @{ refreshed = $false; locked = $false; error = $null }
@@ -287,11 +247,8 @@ function ConvertTo-VmfHost {
     }
 }
 
+# MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
 function Get-VmfFreeMemory {
-    <#
-    .SYNOPSIS
-    MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
-    #>
     param($VmHost)
     $free = Get-VmfProperty -InputObject $VmHost -Name 'AvailableMemory' -Default $null
     if ($null -eq $free) { return $null }
@@ -299,13 +256,9 @@ function Get-VmfFreeMemory {
     [math]::Max([long] 0, [long] $free - [long] $reserve)
 }
 
+# The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
+# All of them or none: one that was left out would look like one that is not there.
 function Get-VmfVolumeList {
-    <#
-    .SYNOPSIS
-    The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
-    .DESCRIPTION
-    All of them or none: one that was left out would look like one that is not there.
-    #>
     param($VmHost)
     $reserve = [long] (Get-VmfProperty -InputObject $VmHost -Name 'DiskSpaceReserveMB' -Default 0)
     $rows = [System.Collections.ArrayList]@()
@@ -322,11 +275,8 @@ function Get-VmfVolumeList {
     , [object[]] $rows.ToArray()
 }
 
+# One VM as VMM knows it.
 function ConvertTo-VmfVm {
-    <#
-    .SYNOPSIS
-    One VM as VMM knows it.
-    #>
     param($Vm)
     $replica = [bool] (Test-VmfReplica -Vm $Vm)
     $shared = (Get-VmfProperty -InputObject $Vm -Name 'HasSharedStorage' -Default $false) -or
@@ -351,11 +301,8 @@ function ConvertTo-VmfVm {
     }
 }
 
+# The running migration jobs, and those of these ids that VMM still knows.
 function Get-VmfMoveJob {
-    <#
-    .SYNOPSIS
-    The running migration jobs, and those of these ids that VMM still knows.
-    #>
     param($Server, [string[]] $Ids)
     $seen = @{}
     foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
@@ -371,21 +318,15 @@ function Get-VmfMoveJob {
     }
 }
 
+# The job of this id, or nothing where VMM does not know it (any more).
 function Find-VmfJob {
-    <#
-    .SYNOPSIS
-    The job of this id, or nothing where VMM does not know it (any more).
-    #>
     param($Server, [guid] $Id)
     try { Get-SCJob -VMMServer $Server -ID $Id }
     catch { if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw } }
 }
 
+# One job. Which VM it moves is filled in by Complete-VmfJob, from VMM's own id in vm_id.
 function ConvertTo-VmfJob {
-    <#
-    .SYNOPSIS
-    One job. Which VM it moves is filled in by Complete-VmfJob, from VMM's own id in vm_id.
-    #>
     param($Job)
     $state = Get-VmfJobState -Job $Job
     $problem = $null
@@ -412,21 +353,15 @@ function ConvertTo-VmfJob {
     }
 }
 
+# A time of a job, or null: VMM writes DateTime's smallest value where there is none yet.
 function ConvertTo-VmfJobTime {
-    <#
-    .SYNOPSIS
-    A time of a job, or null: VMM writes DateTime's smallest value where there is none yet.
-    #>
     param($Date)
     if ($null -eq $Date -or ([datetime] $Date).Year -lt 1900) { return $null }
     ConvertTo-VmfTime -Date $Date
 }
 
+# running, completed, failed or canceled. A word that is new to us and over is not a success.
 function Get-VmfJobState {
-    <#
-    .SYNOPSIS
-    running, completed, failed or canceled. A word that is new to us and over is not a success.
-    #>
     param($Job)
     $word = [string] $Job.Status
     if (@('Completed', 'SucceedWithInfo') -contains $word) { return 'completed' }
@@ -436,14 +371,10 @@ function Get-VmfJobState {
     'running'
 }
 
+# Put the Hyper-V id of its VM and full host names into a job.
+# VMM fills Source and Target late, and not in every version; the job's name holds both hosts in
+# that order. While it runs, its VM is on the source.
 function Complete-VmfJob {
-    <#
-    .SYNOPSIS
-    Put the Hyper-V id of its VM and full host names into a job.
-    .DESCRIPTION
-    VMM fills Source and Target late, and not in every version; the job's name holds both hosts in
-    that order. While it runs, its VM is on the source.
-    #>
     param([System.Collections.IDictionary] $Row, [hashtable] $ByObject, [string[]] $HostNames)
     $title = [string] $Row['name']
     $Row.Remove('name')
@@ -470,11 +401,8 @@ function Complete-VmfJob {
     if ($null -eq $Row['source'] -and $Row['state'] -eq 'running') { $Row['source'] = $place }
 }
 
+# The full name of the host that this word means, or null.
 function Resolve-VmfHostName {
-    <#
-    .SYNOPSIS
-    The full name of the host that this word means, or null.
-    #>
     param($Word, [string[]] $HostNames)
     if ($null -eq $Word) { return $null }
     foreach ($name in $HostNames) { if ($name -eq $Word) { return $name } }
@@ -488,20 +416,17 @@ function Get-VmfNetwork {
     <#
     .SYNOPSIS
     VMM's model of the adapters of these VMs. A VM that VMM does not know is left out.
-    .PARAMETER VmIds
-    Hyper-V ids of VMs.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {vms}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # Hyper-V ids of VMs.
         [Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -519,11 +444,8 @@ function Get-VmfNetwork {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# One adapter as VMM models it.
 function ConvertTo-VmfAdapter {
-    <#
-    .SYNOPSIS
-    One adapter as VMM models it.
-    #>
     param($Adapter)
     $vlan = 0
     if ($Adapter.VLanEnabled) { $vlan = [int] $Adapter.VLanID }
@@ -539,24 +461,17 @@ function ConvertTo-VmfAdapter {
     }
 }
 
+# The name of an object, or null where there is none.
 function Get-VmfName {
-    <#
-    .SYNOPSIS
-    The name of an object, or null where there is none.
-    #>
     param($Named)
     if ($null -eq $Named) { return $null }
     ConvertTo-VmfText -Value $Named.Name
 }
 
+# The parameters that connect an adapter to a VM network and a switch.
+# VMM gets both where both are known: a switch alone lost the network in VMM 2016. While the
+# network stays the same, so do its subnet and port classification.
 function Get-VmfConnectionChange {
-    <#
-    .SYNOPSIS
-    The parameters that connect an adapter to a VM network and a switch.
-    .DESCRIPTION
-    VMM gets both where both are known: a switch alone lost the network in VMM 2016. While the
-    network stays the same, so do its subnet and port classification.
-    #>
     param($Server, $Adapter, [string] $Network, [string] $SwitchName)
     $change = @{}
     $current = Get-VmfName -Named $Adapter.VMNetwork
@@ -574,20 +489,14 @@ function Get-VmfConnectionChange {
     $change
 }
 
+# The VM network of exactly this name; none, or several, are refused.
 function Find-VmfVmNetwork {
-    <#
-    .SYNOPSIS
-    The VM network of exactly this name; none, or several, are refused.
-    #>
     param($Server, [string] $Name)
     Find-VmfNamed -Objects @(Get-SCVMNetwork -VMMServer $Server) -Name $Name -Kind 'VM network' -Code 'no_network'
 }
 
+# The one of these objects that has exactly this name; none, or several, are refused.
 function Find-VmfNamed {
-    <#
-    .SYNOPSIS
-    The one of these objects that has exactly this name; none, or several, are refused.
-    #>
     param([object[]] $Objects, [string] $Name, [string] $Kind, [string] $Code)
     $found = @(foreach ($one in $Objects) { if ([string] $one.Name -eq $Name) { $one } })
     if ($found.Count -eq 1) { return $found[0] }
@@ -596,13 +505,9 @@ function Find-VmfNamed {
     throw (New-VmfError -Class 'refused' -Code $Code -Message "VMM knows $count named '$Name'")
 }
 
+# Add subnet and port classification by their names to a change, where it does not have them yet.
+# Names of subnets are unique in their VM network only.
 function Add-VmfModelChange {
-    <#
-    .SYNOPSIS
-    Add subnet and port classification by their names to a change, where it does not have them yet.
-    .DESCRIPTION
-    Names of subnets are unique in their VM network only.
-    #>
     param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
     if ($Subnet.Length -gt 0 -and (Get-VmfName -Named $Change['VMSubnet']) -ne $Subnet) {
         $within = @{}
@@ -623,27 +528,22 @@ function Repair-VmfNetwork {
     .DESCRIPTION
     VMM re-reads the VM first. Where it is not on the named host nothing is done: what was lost there
     is not to be put back elsewhere.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER HostName
-    The full name of the host where it must be.
-    .PARAMETER Adapters
-    JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null leaves alone,
-    VLAN 0 is untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The full name of the host where it must be.
         [Parameter(Mandatory = $true)] [string] $HostName,
+        # JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null leaves alone,
+        # VLAN 0 is untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
         [Parameter(Mandatory = $true)] [string] $Adapters,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -666,11 +566,8 @@ function Repair-VmfNetwork {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# The parameters that put back on an adapter what the caller names, and nothing else.
 function Get-VmfRepairChange {
-    <#
-    .SYNOPSIS
-    The parameters that put back on an adapter what the caller names, and nothing else.
-    #>
     param($Server, $Adapter, $Repair)
     $network = [string] (Get-VmfField -InputObject $Repair -Name 'network')
     $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
@@ -692,11 +589,8 @@ function Get-VmfRepairChange {
     $change
 }
 
+# Add the parameters for an access VLAN to a change; 0 is untagged.
 function Add-VmfVlanChange {
-    <#
-    .SYNOPSIS
-    Add the parameters for an access VLAN to a change; 0 is untagged.
-    #>
     param([hashtable] $Change, [int] $Vlan)
     $Change['VLanEnabled'] = $Vlan -gt 0
     if ($Vlan -gt 0) { $Change['VLanID'] = [uint16] $Vlan }
@@ -713,40 +607,31 @@ function Start-VmfMove {
     not have passed on this server's clock: else nothing is done and the class is stale. A host
     without a free slot fails the move instead of queueing it. Returns while the job runs. Not
     idempotent. Never starts the VM, never discards its saved state.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER Source
-    The full name of the host where it must be.
-    .PARAMETER Destination
-    The full name of the host to move it to.
-    .PARAMETER Path
-    A folder there; empty: the first default path of that host.
-    .PARAMETER Power
-    running, or down (off, saved or paused).
-    .PARAMETER Pin
-    JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into the
-    job of a powered-down VM; VLAN null binds none (a trunk). All go into one fresh job group with the
-    move.
-    .PARAMETER NotAfter
-    ISO 8601: when the caller's decision becomes void.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {job}, the id of the job, or null where VMM did not say.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The full name of the host where it must be.
         [Parameter(Mandatory = $true)] [string] $Source,
+        # The full name of the host to move it to.
         [Parameter(Mandatory = $true)] [string] $Destination,
+        # A folder there; empty: the first default path of that host.
         [AllowNull()] [AllowEmptyString()] [string] $Path,
+        # running, or down (off, saved or paused).
         [Parameter(Mandatory = $true)] [ValidateSet('running', 'down')] [string] $Power,
+        # JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into the
+        # job of a powered-down VM; VLAN null binds none (a trunk). All go into one fresh job group with the
+        # move.
         [AllowNull()] [AllowEmptyString()] [string] $Pin,
+        # ISO 8601: when the caller's decision becomes void.
         [Parameter(Mandatory = $true)] [string] $NotAfter,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -783,20 +668,14 @@ function Start-VmfMove {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# The error of the guard: nothing was done, look again.
 function New-VmfStale {
-    <#
-    .SYNOPSIS
-    The error of the guard: nothing was done, look again.
-    #>
     param([string] $Code, [string] $Message)
     New-VmfError -Class 'stale' -Code $Code -Message $Message
 }
 
+# The VM to move: the object on the source, where VMM shows several of one id.
 function Find-VmfMovingVm {
-    <#
-    .SYNOPSIS
-    The VM to move: the object on the source, where VMM shows several of one id.
-    #>
     param($Server, [string] $VmId, [string] $Source)
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
     foreach ($vm in $found) { if ([string] $vm.HostName -eq $Source) { return $vm } }
@@ -804,11 +683,8 @@ function Find-VmfMovingVm {
     throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
 }
 
+# The VM as VMM knows it after the refresh; it may be gone by now, or another one.
 function Get-VmfRereadVm {
-    <#
-    .SYNOPSIS
-    The VM as VMM knows it after the refresh; it may be gone by now, or another one.
-    #>
     param($Server, $Vm, [string] $VmId, [string] $Source)
     foreach ($now in (Get-SCVirtualMachine -VMMServer $Server -ID ([guid] $Vm.ID))) {
         if ((Get-VmfVmId -Vm $now) -eq (ConvertTo-VmfId -Id $VmId)) { return $now }
@@ -816,20 +692,14 @@ function Get-VmfRereadVm {
     throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
 }
 
+# The host as people say it: hv01 for hv01.corp.example.
 function Get-VmfShortName {
-    <#
-    .SYNOPSIS
-    The host as people say it: hv01 for hv01.corp.example.
-    #>
     param([string] $Name)
     ($Name -split '\.', 2)[0]
 }
 
+# Stale, once the time until which the caller's decision holds has passed on this clock.
 function Assert-VmfInTime {
-    <#
-    .SYNOPSIS
-    Stale, once the time until which the caller's decision holds has passed on this clock.
-    #>
     param($Vm, [string] $NotAfter)
     $culture = [System.Globalization.CultureInfo]::InvariantCulture
     $until = [datetimeoffset]::MinValue
@@ -843,11 +713,8 @@ function Assert-VmfInTime {
     throw (New-VmfStale -Code 'deadline' -Message "The call for $($Vm.Name) came $seconds s after its deadline")
 }
 
+# Stale, unless the VM is on the source, of that power, and nobody moves it.
 function Assert-VmfUnchanged {
-    <#
-    .SYNOPSIS
-    Stale, unless the VM is on the source, of that power, and nobody moves it.
-    #>
     param($Server, $Vm, [string] $Source, [string] $Power)
     $name = [string] $Vm.Name
     Assert-VmfNotMigrating -Server $Server -Vm $Vm
@@ -866,11 +733,8 @@ function Assert-VmfUnchanged {
     if ($class -ne $Power) { throw (New-VmfStale -Code 'power' -Message "$name is $state, not $Power") }
 }
 
+# Stale, where a job moves this VM right now.
 function Assert-VmfNotMigrating {
-    <#
-    .SYNOPSIS
-    Stale, where a job moves this VM right now.
-    #>
     param($Server, $Vm)
     foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
         if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
@@ -879,11 +743,8 @@ function Assert-VmfNotMigrating {
     }
 }
 
+# Running, Off, Saved, Paused or Other: what the hypervisor says, under VMM's own status.
 function Get-VmfPowerWord {
-    <#
-    .SYNOPSIS
-    Running, Off, Saved, Paused or Other: what the hypervisor says, under VMM's own status.
-    #>
     param($Vm)
     $word = [string] (Get-VmfProperty -InputObject $Vm -Name 'VirtualMachineState' -Default $Vm.Status)
     if ($word -eq 'PowerOff') { return 'Off' }
@@ -891,15 +752,11 @@ function Get-VmfPowerWord {
     'Other'
 }
 
+# Queue the connections of these adapters into a job group; says whether there were any.
+# An adapter that is gone meanwhile is left out: comparing after the move tells it. So is a subnet
+# or port classification that VMM does not know any more: no reason not to move. VLAN 0 leaves
+# a VLAN alone that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
 function Set-VmfPin {
-    <#
-    .SYNOPSIS
-    Queue the connections of these adapters into a job group; says whether there were any.
-    .DESCRIPTION
-    An adapter that is gone meanwhile is left out: comparing after the move tells it. So is a subnet
-    or port classification that VMM does not know any more: no reason not to move. VLAN 0 leaves
-    a VLAN alone that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
-    #>
     param($Server, $Vm, [string] $Pin, [guid] $JobGroup)
     $pins = ConvertFrom-Json -InputObject $Pin
     $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $Server -VM $Vm)) { $one })
@@ -925,11 +782,8 @@ function Set-VmfPin {
     $any
 }
 
+# As Add-VmfModelChange, but a name that VMM does not know is left out.
 function Add-VmfPinnedModel {
-    <#
-    .SYNOPSIS
-    As Add-VmfModelChange, but a name that VMM does not know is left out.
-    #>
     param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
     try { Add-VmfModelChange -Server $Server -Change $Change -Subnet $Subnet -Classification $Classification }
     catch {
@@ -937,13 +791,9 @@ function Add-VmfPinnedModel {
     }
 }
 
+# The id of the job that VMM put into this variable, or null after a second.
+# Asked through the session state: in which scope VMM sets it is not documented, nor when.
 function Wait-VmfJobVariable {
-    <#
-    .SYNOPSIS
-    The id of the job that VMM put into this variable, or null after a second.
-    .DESCRIPTION
-    Asked through the session state: in which scope VMM sets it is not documented, nor when.
-    #>
     param([string] $Name)
     $variables = $ExecutionContext.SessionState.PSVariable
     for ($try = 0; $try -lt 5; $try++) {
@@ -957,13 +807,9 @@ function Wait-VmfJobVariable {
     $null
 }
 
+# The id of the VM's most recent job, if that is a migration and began after Before; else null.
+# The move was accepted by now: nothing that goes wrong here may look like a refusal.
 function Find-VmfLatestMove {
-    <#
-    .SYNOPSIS
-    The id of the VM's most recent job, if that is a migration and began after Before; else null.
-    .DESCRIPTION
-    The move was accepted by now: nothing that goes wrong here may look like a refusal.
-    #>
     param($Server, $Vm, [string] $Before)
     try {
         foreach ($now in (Get-SCVirtualMachine -VMMServer $Server -ID ([guid] $Vm.ID))) {
@@ -984,20 +830,17 @@ function Clear-VmfFailedJob {
     <#
     .SYNOPSIS
     Drop VMM's failed job on a VM, then have VMM re-read it. Idempotent.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -1021,20 +864,17 @@ function Update-VmfVm {
     <#
     .SYNOPSIS
     Have VMM re-read a VM. Idempotent.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -1051,20 +891,17 @@ function Stop-VmfJob {
     <#
     .SYNOPSIS
     Ask VMM to stop a job. Idempotent: a job that is over, or unknown by now, is no error.
-    .PARAMETER JobId
-    The id of the job.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The id of the job.
         [Parameter(Mandatory = $true)] [string] $JobId,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
