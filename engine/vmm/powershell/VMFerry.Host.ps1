@@ -47,24 +47,23 @@ function Get-VmfHostName {
 # One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
 function ConvertTo-VmfHostVm {
     param($Vm, $Used)
-    $words = [System.Collections.ArrayList]@()
-    foreach ($word in (Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @())) { $null = $words.Add([string] $word) }
+    $said = Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @()
+    $words = @(foreach ($word in $said) { [string] $word })
     if ($words.Count -eq 0) {
-        foreach ($name in @('PrimaryOperationalStatus', 'SecondaryOperationalStatus')) {
-            $word = [string] (Get-VmfProperty -InputObject $Vm -Name $name -Default '')
-            if ($word) { $null = $words.Add($word) }
-        }
+        $words = @(foreach ($name in @('PrimaryOperationalStatus', 'SecondaryOperationalStatus')) {
+                $word = [string] (Get-VmfProperty -InputObject $Vm -Name $name -Default '')
+                if ($word) { $word }
+            })
     }
     $mode = [string] (Get-VmfProperty -InputObject $Vm -Name 'ReplicationMode' -Default 'None')
     $id = ConvertTo-VmfId -Id $Vm.Id
     $switches = $null
-    if ($null -ne $Used) { $switches = [object[]]@() }
-    if ($null -ne $Used -and $Used.ContainsKey($id)) { $switches = [object[]] $Used[$id].ToArray() }
+    if ($null -ne $Used) { $switches = [object[]]@(foreach ($name in $Used[$id]) { $name }) }
     [ordered]@{
         id       = $id
         name     = [string] $Vm.Name
         state    = [string] $Vm.State
-        status   = [object[]] $words.ToArray()
+        status   = [object[]] $words
         replica  = @('None', 'Primary') -notcontains $mode
         switches = $switches
     }
@@ -81,8 +80,7 @@ function Get-VmfUsedSwitch {
             $name = [string] $adapter.SwitchName
             if (-not $adapter.Connected -or $name.Length -eq 0) { continue }
             $id = ConvertTo-VmfId -Id $adapter.VMId
-            if (-not $used.ContainsKey($id)) { $used[$id] = [System.Collections.ArrayList]@() }
-            if ($used[$id] -notcontains $name) { $null = $used[$id].Add($name) }
+            if ($used[$id] -notcontains $name) { $used[$id] += @($name) }
         }
     }
     catch {
@@ -159,7 +157,7 @@ function ConvertTo-VmfHostAdapter {
         spoofing     = $spoofing
         guards       = Get-VmfGuard -Adapter $Adapter
         acls         = [object[]]@(foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
-                ConvertTo-VmfAcl -Acl $acl
+                ConvertTo-VmfRule -Acl $acl
             })
         classic_acls = [object[]]@(Get-VmfClassicRule -Adapter $Adapter)
     }
@@ -201,25 +199,31 @@ function Get-VmfGuard {
     $on -join ','
 }
 
-# One extended ACL. Hyper-V's words for no restriction (ANY, *, empty, null) all become ANY; the
-# time-out counts only where the rule is stateful: else its stored value depends on who wrote it.
-function ConvertTo-VmfAcl {
-    param($Acl)
-    $timeout = 0
-    if ($Acl.Stateful) { $timeout = [int] $Acl.IdleSessionTimeout }
-    [ordered]@{
-        action       = [string] $Acl.Action
-        direction    = [string] $Acl.Direction
-        weight       = [int] $Acl.Weight
-        local_ip     = ConvertTo-VmfAny -Value $Acl.LocalIPAddress
-        remote_ip    = ConvertTo-VmfAny -Value $Acl.RemoteIPAddress
-        local_port   = ConvertTo-VmfAny -Value $Acl.LocalPort
-        remote_port  = ConvertTo-VmfAny -Value $Acl.RemotePort
-        protocol     = ConvertTo-VmfAny -Value $Acl.Protocol
-        stateful     = [bool] $Acl.Stateful
-        idle_timeout = $timeout
-        isolation_id = [int] $Acl.IsolationID
+# The fields of a rule, each with Hyper-V's name for it.
+$script:VmfRuleFields = [ordered]@{
+    action = 'Action'; direction = 'Direction'; weight = 'Weight'
+    local_ip = 'LocalIPAddress'; remote_ip = 'RemoteIPAddress'
+    local_port = 'LocalPort'; remote_port = 'RemotePort'; protocol = 'Protocol'
+    stateful = 'Stateful'; idle_timeout = 'IdleSessionTimeout'; isolation_id = 'IsolationID'
+}
+$script:VmfRestrictions = @('local_ip', 'remote_ip', 'local_port', 'remote_port', 'protocol')
+
+# One extended ACL, of Hyper-V or as the caller sent it: there a field that is missing is an error, never
+# ANY. All words for no restriction (ANY, *, empty, null) become ANY; the time-out counts only where the
+# rule is stateful: else its stored value depends on who wrote it.
+function ConvertTo-VmfRule {
+    param($Acl, [switch] $Sent)
+    $rule = [ordered]@{}
+    foreach ($name in $script:VmfRuleFields.Keys) {
+        if ($Sent) { $rule[$name] = Get-VmfField -InputObject $Acl -Name $name }
+        else { $rule[$name] = $Acl.($script:VmfRuleFields[$name]) }
     }
+    foreach ($name in @('action', 'direction')) { $rule[$name] = [string] $rule[$name] }
+    foreach ($name in $script:VmfRestrictions) { $rule[$name] = ConvertTo-VmfAny -Value $rule[$name] }
+    $rule['stateful'] = [bool] $rule['stateful']
+    if (-not $rule['stateful']) { $rule['idle_timeout'] = 0 }
+    foreach ($name in @('weight', 'idle_timeout', 'isolation_id')) { $rule[$name] = [int] $rule[$name] }
+    $rule
 }
 
 # The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
@@ -380,20 +384,18 @@ function Add-VmfAcl {
     # By key (direction and weight): the rules in words, which are the same for the same rule only.
     $there = @{}
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
-        $body = ConvertTo-VmfAcl -Acl $acl
+        $body = ConvertTo-VmfRule -Acl $acl
         $key = "$($body['direction']) weight $($body['weight'])"
-        if (-not $there.ContainsKey($key)) { $there[$key] = [System.Collections.ArrayList]@() }
-        $null = $there[$key].Add((Format-VmfRule -Rule $body))
+        $there[$key] += @(Format-VmfRule -Rule $body)
     }
     foreach ($acl in $Acls) {
         if ($null -eq $acl) { continue }
-        $rule = Get-VmfAclBody -Acl $acl
+        $rule = ConvertTo-VmfRule -Acl $acl -Sent
         $key = "$($rule['direction']) weight $($rule['weight'])"
         $body = Format-VmfRule -Rule $rule
         if (-not $there.ContainsKey($key)) {
             Add-VmfRule -Adapter $Adapter -Rule $rule
-            $there[$key] = [System.Collections.ArrayList]@()
-            $null = $there[$key].Add($body)
+            $there[$key] = @($body)
         }
         elseif ($there[$key] -notcontains $body) {
             $text = "$key on adapter $Label is another rule already: $($there[$key] -join '; ')"
@@ -412,34 +414,13 @@ function Format-VmfRule {
     $text
 }
 
-# A rule that the caller sent, complete: a field that is missing is an error, never ANY.
-function Get-VmfAclBody {
-    param($Acl)
-    $rule = [ordered]@{}
-    foreach ($name in @('action', 'direction')) { $rule[$name] = [string] (Get-VmfField -InputObject $Acl -Name $name) }
-    $rule['weight'] = [int] (Get-VmfField -InputObject $Acl -Name 'weight')
-    foreach ($name in @('local_ip', 'remote_ip', 'local_port', 'remote_port', 'protocol')) {
-        $rule[$name] = ConvertTo-VmfAny -Value (Get-VmfField -InputObject $Acl -Name $name)
-    }
-    $rule['stateful'] = [bool] (Get-VmfField -InputObject $Acl -Name 'stateful')
-    $timeout = [int] (Get-VmfField -InputObject $Acl -Name 'idle_timeout')
-    if (-not $rule['stateful']) { $timeout = 0 }
-    $rule['idle_timeout'] = $timeout
-    $rule['isolation_id'] = [int] (Get-VmfField -InputObject $Acl -Name 'isolation_id')
-    $rule
-}
-
 # Add one rule. What is not restricted is left out: the cmdlet refuses empty texts, and a time-out
 # belongs to a stateful rule only.
 function Add-VmfRule {
     param($Adapter, [System.Collections.IDictionary] $Rule)
     $more = @{}
-    $names = @{
-        local_ip = 'LocalIPAddress'; remote_ip = 'RemoteIPAddress'
-        local_port = 'LocalPort'; remote_port = 'RemotePort'; protocol = 'Protocol'
-    }
-    foreach ($name in $names.Keys) {
-        if ($Rule[$name] -ne 'ANY') { $more[$names[$name]] = $Rule[$name] }
+    foreach ($name in $script:VmfRestrictions) {
+        if ($Rule[$name] -ne 'ANY') { $more[$script:VmfRuleFields[$name]] = $Rule[$name] }
     }
     if ($Rule['stateful']) {
         $more['Stateful'] = $true

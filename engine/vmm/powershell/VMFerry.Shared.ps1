@@ -92,10 +92,8 @@ function ConvertTo-VmfSentence {
 # An error of our own, to be thrown: its id carries the class and a word for the code.
 function New-VmfError {
     param([string] $Class, [string] $Code, [string] $Message)
-    $exception = New-Object -TypeName System.InvalidOperationException -ArgumentList $Message
-    $category = [System.Management.Automation.ErrorCategory]::InvalidOperation
-    $arguments = [object[]]@($exception, "Vmf.$Class.$Code", $category, $null)
-    New-Object -TypeName System.Management.Automation.ErrorRecord -ArgumentList $arguments
+    $exception = [System.InvalidOperationException]::new($Message)
+    [System.Management.Automation.ErrorRecord]::new($exception, "Vmf.$Class.$Code", 'InvalidOperation', $null)
 }
 
 # A property of an object, or the default where this version of the product has no such property.

@@ -67,8 +67,7 @@ function Get-VmfVmList {
     $known = @{}
     foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -All)) {
         $id = Get-VmfVmId -Vm $vm
-        if (-not $known.ContainsKey($id)) { $known[$id] = [System.Collections.ArrayList]@() }
-        $null = $known[$id].Add([guid] $vm.ID)
+        $known[$id] += @([guid] $vm.ID)
         $vm
     }
     $script:VmfKnown = $known
@@ -80,12 +79,9 @@ function Get-VmfVmList {
 function Find-VmfVm {
     param($Server, [string] $VmId)
     $wanted = ConvertTo-VmfId -Id $VmId
-    $found = [System.Collections.ArrayList]@()
-    if ($script:VmfKnown.ContainsKey($wanted)) {
-        foreach ($objectId in $script:VmfKnown[$wanted]) {
-            foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -ID $objectId)) { $null = $found.Add($vm) }
-        }
-    }
+    $found = @(foreach ($objectId in $script:VmfKnown[$wanted]) {
+            foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -ID $objectId)) { $vm }
+        })
     $real = @(Select-VmfVm -Vms $found -VmId $wanted)
     if ($real.Count -eq 0) { $real = @(Select-VmfVm -Vms @(Get-VmfVmList -Server $Server) -VmId $wanted) }
     $real
@@ -203,19 +199,14 @@ function Update-VmfHostList {
             $note['locked'] = (Get-VmfErrorClass -ErrorRecord $_) -eq 'locked'
             if (-not $note['locked']) {
                 $text = ConvertTo-VmfSentence -Message $_.Exception.Message
-                $note['error'] = Join-VmfCode -Text $text -Code (Get-VmfErrorCode -ErrorRecord $_)
+                $code = Get-VmfErrorCode -ErrorRecord $_
+                if ($code) { $text = "$text ($code)" }
+                $note['error'] = $text
             }
         }
         $said[[string] $vmHost.Name] = $note
     }
     $said
-}
-
-# A text and its number, as people read them: "The connection was lost (2916)".
-function Join-VmfCode {
-    param([string] $Text, [string] $Code)
-    if ($Code.Length -eq 0) { return $Text }
-    "$Text ($Code)"
 }
 
 # One host as VMM knows it.
@@ -229,9 +220,6 @@ function ConvertTo-VmfHost {
     if (-not $responds -and $null -eq $problem) { $problem = "VMM's agent on $name is $($VmHost.CommunicationState)" }
     # Which of the two says it differs with the version; MaintenanceHost is an older, other thing.
     $states = @([string] $VmHost.ComputerState, [string] $VmHost.OverallState)
-    $paths = @(foreach ($path in $VmHost.VMPaths) { if ($path) { [string] $path } })
-    $path = $null
-    if ($paths.Count -gt 0) { $path = $paths[0] }
     [ordered]@{
         name           = $name
         live_limit     = [int] $VmHost.LiveMigrationMaximum
@@ -241,10 +229,17 @@ function ConvertTo-VmfHost {
         responding     = $responds
         error          = $problem
         maintenance    = $states -contains 'MaintenanceMode'
-        path           = $path
+        path           = Get-VmfDefaultPath -VmHost $VmHost
         free_memory_mb = Get-VmfFreeMemory -VmHost $VmHost
         volumes        = Get-VmfVolumeList -VmHost $VmHost
     }
+}
+
+# The first default path of a host, or null.
+function Get-VmfDefaultPath {
+    param($VmHost)
+    foreach ($path in $VmHost.VMPaths) { if ($path) { return [string] $path } }
+    $null
 }
 
 # MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
@@ -279,14 +274,16 @@ function Get-VmfVolumeList {
 function ConvertTo-VmfVm {
     param($Vm)
     $replica = [bool] (Test-VmfReplica -Vm $Vm)
-    $shared = (Get-VmfProperty -InputObject $Vm -Name 'HasSharedStorage' -Default $false) -or
-        (Get-VmfProperty -InputObject $Vm -Name 'ShareSCSIBus' -Default $false)
-    $blocks = [System.Collections.ArrayList]@()
-    if (Get-VmfProperty -InputObject $Vm -Name 'IsHighlyAvailable' -Default $false) { $null = $blocks.Add('ha') }
-    if (Get-VmfProperty -InputObject $Vm -Name 'HasPassthroughDisk' -Default $false) { $null = $blocks.Add('pass_through') }
-    if ($shared) { $null = $blocks.Add('shared_disk') }
-    if (Get-VmfProperty -InputObject $Vm -Name 'HasVirtualFibreChannelAdapters' -Default $false) { $null = $blocks.Add('fibre_channel') }
-    if ($replica) { $null = $blocks.Add('replica') }
+    $kinds = [ordered]@{
+        IsHighlyAvailable = 'ha'; HasPassthroughDisk = 'pass_through'; HasSharedStorage = 'shared_disk'
+        ShareSCSIBus = 'shared_disk'; HasVirtualFibreChannelAdapters = 'fibre_channel'
+    }
+    $blocks = @()
+    foreach ($name in $kinds.Keys) {
+        $blocking = Get-VmfProperty -InputObject $Vm -Name $name -Default $false
+        if ($blocking -and $blocks -notcontains $kinds[$name]) { $blocks += $kinds[$name] }
+    }
+    if ($replica) { $blocks += 'replica' }
     [ordered]@{
         id        = Get-VmfVmId -Vm $Vm
         name      = [string] $Vm.Name
@@ -297,7 +294,7 @@ function ConvertTo-VmfVm {
         adapters  = @(foreach ($adapter in $Vm.VirtualNetworkAdapters) { $adapter }).Count
         stored    = ([string] $Vm.Status) -eq 'Stored'
         replica   = $replica
-        blocks    = [object[]] $blocks.ToArray()
+        blocks    = [object[]] $blocks
     }
 }
 
@@ -468,56 +465,65 @@ function Get-VmfName {
     ConvertTo-VmfText -Value $Named.Name
 }
 
-# The parameters that connect an adapter to a VM network and a switch.
-# VMM gets both where both are known: a switch alone lost the network in VMM 2016. While the
-# network stays the same, so do its subnet and port classification.
+# The parameters that connect an adapter as the caller wants it: VM network, switch, subnet and port
+# classification. VMM gets network and switch where both are known: a switch alone lost the network in VMM
+# 2016. It takes a subnet, and a classification, for a connection that is named with it. While the network
+# stays the same, so do its subnet and port classification.
 function Get-VmfConnectionChange {
-    param($Server, $Adapter, [string] $Network, [string] $SwitchName)
+    param($Server, $Adapter, $Wanted, [switch] $KnownOnly)
+    $name = @{}
+    foreach ($field in @('network', 'switch', 'subnet', 'classification')) {
+        $name[$field] = [string] (Get-VmfField -InputObject $Wanted -Name $field)
+    }
     $change = @{}
     $current = Get-VmfName -Named $Adapter.VMNetwork
-    if ($Network.Length -eq 0 -and $SwitchName.Length -gt 0 -and $null -ne $current) { $Network = $current }
-    if ($Network.Length -gt 0) {
-        if ($null -ne $current -and $current -eq $Network) {
+    if (-not $name['network'] -and ($name['switch'] + $name['subnet'] + $name['classification'])) {
+        $name['network'] = [string] $current
+    }
+    if ($name['network']) {
+        if ($current -eq $name['network']) {
             $change['VMNetwork'] = $Adapter.VMNetwork
             if ($null -ne $Adapter.VMSubnet) { $change['VMSubnet'] = $Adapter.VMSubnet }
             if ($null -ne $Adapter.PortClassification) { $change['PortClassification'] = $Adapter.PortClassification }
         }
-        else { $change['VMNetwork'] = Find-VmfVmNetwork -Server $Server -Name $Network }
+        else {
+            $named = @{ Name = $name['network']; Kind = 'VM network'; Code = 'no_network' }
+            $change['VMNetwork'] = Find-VmfNamed -Objects @(Get-SCVMNetwork -VMMServer $Server) @named
+        }
+        if (-not $name['switch']) { $name['switch'] = [string] $Adapter.VirtualNetwork }
     }
-    if ($SwitchName.Length -eq 0 -and $Network.Length -gt 0) { $SwitchName = [string] $Adapter.VirtualNetwork }
-    if ($SwitchName.Length -gt 0) { $change['VirtualNetwork'] = $SwitchName }
+    if ($name['switch']) { $change['VirtualNetwork'] = $name['switch'] }
+    Add-VmfModelChange -Server $Server -Change $change -Wanted $Wanted -KnownOnly:$KnownOnly
     $change
 }
 
-# The VM network of exactly this name; none, or several, are refused.
-function Find-VmfVmNetwork {
-    param($Server, [string] $Name)
-    Find-VmfNamed -Objects @(Get-SCVMNetwork -VMMServer $Server) -Name $Name -Kind 'VM network' -Code 'no_network'
-}
-
-# The one of these objects that has exactly this name; none, or several, are refused.
+# The one of these objects that has exactly this name; none, or several, are refused, or nothing where Optional.
 function Find-VmfNamed {
-    param([object[]] $Objects, [string] $Name, [string] $Kind, [string] $Code)
+    param([object[]] $Objects, [string] $Name, [string] $Kind, [string] $Code, [switch] $Optional)
     $found = @(foreach ($one in $Objects) { if ([string] $one.Name -eq $Name) { $one } })
     if ($found.Count -eq 1) { return $found[0] }
+    if ($Optional) { return $null }
     $count = "no $Kind"
     if ($found.Count -gt 1) { $count = "several ${Kind}s" }
     throw (New-VmfError -Class 'refused' -Code $Code -Message "VMM knows $count named '$Name'")
 }
 
-# Add subnet and port classification by their names to a change, where it does not have them yet.
-# Names of subnets are unique in their VM network only.
+# Add subnet and port classification by their names to a change, where it does not have them yet; with
+# KnownOnly one that VMM does not know is left out. Names of subnets are unique in their VM network only.
 function Add-VmfModelChange {
-    param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
-    if ($Subnet.Length -gt 0 -and (Get-VmfName -Named $Change['VMSubnet']) -ne $Subnet) {
+    param($Server, [hashtable] $Change, $Wanted, [switch] $KnownOnly)
+    $subnet, $classification = [string] $Wanted.subnet, [string] $Wanted.classification
+    if ($subnet -and (Get-VmfName -Named $Change['VMSubnet']) -ne $subnet) {
         $within = @{}
         if ($null -ne $Change['VMNetwork']) { $within['VMNetwork'] = $Change['VMNetwork'] }
-        $subnets = @(Get-SCVMSubnet -VMMServer $Server @within)
-        $Change['VMSubnet'] = Find-VmfNamed -Objects $subnets -Name $Subnet -Kind 'VM subnet' -Code 'no_subnet'
+        $named = @{ Name = $subnet; Kind = 'VM subnet'; Code = 'no_subnet' }
+        $found = Find-VmfNamed -Objects @(Get-SCVMSubnet -VMMServer $Server @within) @named -Optional:$KnownOnly
+        if ($null -ne $found) { $Change['VMSubnet'] = $found }
     }
-    if ($Classification.Length -gt 0 -and (Get-VmfName -Named $Change['PortClassification']) -ne $Classification) {
-        $classes = @(Get-SCPortClassification -VMMServer $Server)
-        $Change['PortClassification'] = Find-VmfNamed -Objects $classes -Name $Classification -Kind 'port classification' -Code 'no_classification'
+    if ($classification -and (Get-VmfName -Named $Change['PortClassification']) -ne $classification) {
+        $named = @{ Name = $classification; Kind = 'port classification'; Code = 'no_classification' }
+        $found = Find-VmfNamed -Objects @(Get-SCPortClassification -VMMServer $Server) @named -Optional:$KnownOnly
+        if ($null -ne $found) { $Change['PortClassification'] = $found }
     }
 }
 
@@ -569,22 +575,13 @@ function Repair-VmfNetwork {
 # The parameters that put back on an adapter what the caller names, and nothing else.
 function Get-VmfRepairChange {
     param($Server, $Adapter, $Repair)
-    $network = [string] (Get-VmfField -InputObject $Repair -Name 'network')
-    $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
-    $subnet = [string] (Get-VmfField -InputObject $Repair -Name 'subnet')
-    $classification = [string] (Get-VmfField -InputObject $Repair -Name 'classification')
+    $change = Get-VmfConnectionChange -Server $Server -Adapter $Adapter -Wanted $Repair
     $portAcl = [string] (Get-VmfField -InputObject $Repair -Name 'port_acl')
-    $vlan = Get-VmfField -InputObject $Repair -Name 'vlan'
-    # VMM takes a subnet, and a classification, for a connection that is named with it.
-    if ($network.Length -eq 0 -and $subnet.Length + $classification.Length -gt 0) {
-        $network = [string] (Get-VmfName -Named $Adapter.VMNetwork)
-    }
-    $change = Get-VmfConnectionChange -Server $Server -Adapter $Adapter -Network $network -SwitchName $switchName
-    Add-VmfModelChange -Server $Server -Change $change -Subnet $subnet -Classification $classification
     if ($portAcl.Length -gt 0) {
         $known = @(Get-SCPortACL -VMMServer $Server)
         $change['PortACL'] = Find-VmfNamed -Objects $known -Name $portAcl -Kind 'port ACL' -Code 'no_port_acl'
     }
+    $vlan = Get-VmfField -InputObject $Repair -Name 'vlan'
     if ($null -ne $vlan) { Add-VmfVlanChange -Change $change -Vlan $vlan }
     $change
 }
@@ -643,15 +640,11 @@ function Start-VmfMove {
         # Before the refresh too: a migration locks its VM, and that would look like any lock.
         Assert-VmfNotMigrating -Server $server -Vm $vm
         $null = Read-SCVirtualMachine -VM $vm
-        $vm = Get-VmfRereadVm -Server $server -Vm $vm -VmId $VmId -Source $Source
+        $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
         Assert-VmfUnchanged -Server $server -Vm $vm -Source $Source -Power $Power
         $move = @{ VM = $vm; VMHost = $target }
+        if (-not $Path) { $Path = Get-VmfDefaultPath -VmHost $target }
         if ($Path) { $move['Path'] = $Path }
-        else {
-            foreach ($default in $target.VMPaths) {
-                if ($default) { $move['Path'] = [string] $default; break }
-            }
-        }
         if ($Power -eq 'down' -and $Pin) {
             $group = [guid]::NewGuid()
             if (Set-VmfPin -Server $server -Vm $vm -Pin $Pin -JobGroup $group) { $move['JobGroup'] = $group }
@@ -680,15 +673,6 @@ function Find-VmfMovingVm {
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
     foreach ($vm in $found) { if ([string] $vm.HostName -eq $Source) { return $vm } }
     if ($found.Count -gt 0) { return $found[0] }
-    throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
-}
-
-# The VM as VMM knows it after the refresh; it may be gone by now, or another one.
-function Get-VmfRereadVm {
-    param($Server, $Vm, [string] $VmId, [string] $Source)
-    foreach ($now in (Get-SCVirtualMachine -VMMServer $Server -ID ([guid] $Vm.ID))) {
-        if ((Get-VmfVmId -Vm $now) -eq (ConvertTo-VmfId -Id $VmId)) { return $now }
-    }
     throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
 }
 
@@ -763,15 +747,12 @@ function Set-VmfPin {
     $any = $false
     foreach ($wanted in $pins) {
         $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $wanted
-        $network = [string] (Get-VmfField -InputObject $wanted -Name 'network')
-        $switchName = [string] (Get-VmfField -InputObject $wanted -Name 'switch')
-        $vlan = Get-VmfField -InputObject $wanted -Name 'vlan'
-        $subnet = [string] (Get-VmfField -InputObject $wanted -Name 'subnet')
-        $classification = [string] (Get-VmfField -InputObject $wanted -Name 'classification')
+        foreach ($name in @('network', 'switch', 'subnet', 'classification', 'vlan')) {
+            $null = Get-VmfField -InputObject $wanted -Name $name
+        }
         if ($null -eq $adapter) { continue }
-        $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Network $network -SwitchName $switchName
-        Add-VmfPinnedModel -Server $Server -Change $change -Subnet $subnet
-        Add-VmfPinnedModel -Server $Server -Change $change -Classification $classification
+        $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Wanted $wanted -KnownOnly
+        $vlan = Get-VmfField -InputObject $wanted -Name 'vlan'
         if ($null -ne $vlan) {
             if ($vlan -eq 0 -and $adapter.VLanEnabled) { $vlan = [int] $adapter.VLanID }
             Add-VmfVlanChange -Change $change -Vlan $vlan
@@ -780,15 +761,6 @@ function Set-VmfPin {
         $any = $true
     }
     $any
-}
-
-# As Add-VmfModelChange, but a name that VMM does not know is left out.
-function Add-VmfPinnedModel {
-    param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
-    try { Add-VmfModelChange -Server $Server -Change $Change -Subnet $Subnet -Classification $Classification }
-    catch {
-        if ([string] $_.FullyQualifiedErrorId -notmatch '^Vmf\.refused\.no_(subnet|classification)(,|$)') { throw }
-    }
 }
 
 # The id of the job that VMM put into this variable, or null after a second.
