@@ -301,5 +301,6 @@ def test_its_help_is_found_by_powershell(name):
         found = [str(line).strip() for line in shell.call("Show-Help", Of=one).output]
 
     text = re.sub(r"[\s#]+", " ", module_text(name))
-    assert len(found) > 2 and all(found)
+    assert len(found) > 2
+    assert all(found)
     assert [line for line in found if re.sub(r"\s+", " ", line) not in text] == []
