@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Literal, TypeVar, get_args
 
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
@@ -84,7 +85,9 @@ class FaultyWorld(World):
 
     def advance(self, now: float) -> None:
         """Settle what happened up to now, delayed calls at their time too."""
-        while due := min((one for one in self._later if one[0] <= now), default=None, key=_when):
+        while due := min(
+            (one for one in self._later if one[0] <= now), default=None, key=itemgetter(0)
+        ):
             self._later.remove(due)
             with suppress(VmmError):  # nobody is there to hear it
                 due[1](due[0])
@@ -219,10 +222,6 @@ class FaultyWorld(World):
             with suppress(VmmError):  # its answer is lost as well
                 act(now)
         raise fault.no_answer()
-
-
-def _when(one: tuple[float, Act[object]]) -> float:
-    return one[0]
 
 
 def _named(host: str, hosts: Sequence[str]) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -279,16 +278,6 @@ def adapter_id(vm_id: str, position: int) -> str:
     """The id of an adapter in VMM and Hyper-V alike: stable across hosts."""
     port = uuid.uuid5(NAMESPACE, f"adapter/{vm_id}/{position}")
     return f"Microsoft:{vm_id}\\{str(port).upper()}"
-
-
-def _toml(text: str, name: str) -> Mapping[str, object]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        reason, line = str(error), text.count("\n") + 1
-        if found := re.search(r" \(at line (\d+), column \d+\)$", reason):
-            reason, line = reason[: found.start()], int(found[1])
-        raise Refused(f"{name}, line {line}: {reason}.", what=name) from None
 
 
 def _vm(table: VmTable, hosts: Sequence[str], position: int, where: str) -> VmSpec:

@@ -16,7 +16,7 @@ from engine.model import (
     guards_of,
     short,
 )
-from engine.sim.lies import find_adapter, lacks_network, lacks_switch
+from engine.sim.lies import find_adapter, lacks
 from engine.sim.state import HostState, State, VmState
 
 
@@ -69,16 +69,16 @@ def _place(vm: VmState, wanted: AdapterRepair) -> int:
 
 
 def _connected(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
+    if wanted.switch and lacks(state, host, "switches", wanted.switch):
+        raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
+    if wanted.network and lacks(state, host, "networks", wanted.network):
+        raise VmmRefused(f"{host.name} has no VM network '{wanted.network}'")
     changes = replace(
         nic,
         network=wanted.network or nic.network,
         switch=wanted.switch or nic.switch,
         connected=nic.connected or bool(wanted.switch),
     )
-    if wanted.switch and lacks_switch(state, host, changes):
-        raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
-    if wanted.network and lacks_network(state, host, changes):
-        raise VmmRefused(f"{host.name} has no VM network '{wanted.network}'")
     if wanted.vlan is not None and not wanted.trunk:
         return replace(changes, vlan=wanted.vlan, trunk=(), native_vlan=0)
     return changes

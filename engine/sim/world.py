@@ -17,17 +17,16 @@ from engine.sim.fleet_file import STATUSES, FleetFile, VmTable, parse_vm
 from engine.sim.migrations import reach, unlocked
 from engine.sim.state import (
     GONE,
+    JSON,
     POWER,
     Fate,
     Loss,
     State,
     VmState,
     add_vm,
-    from_json,
     new_state,
     places,
     power_of,
-    to_json,
 )
 from engine.sim.truth import truth
 from engine.toml_tables import suggestion
@@ -48,12 +47,13 @@ class World:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> World:
-        """A world read back; it goes on exactly as the written one would have."""
-        return cls(from_json(text))
+        """A world read back; it goes on exactly as the written one would have. Raises
+        ``ValueError`` on any other text."""
+        return cls(JSON.validate_json(text))
 
     def to_json(self) -> str:
         """State of this world as JSON."""
-        return to_json(self.state).decode()
+        return JSON.dump_json(self.state).decode()
 
     @property
     def start(self) -> float:
