@@ -303,6 +303,12 @@ _KINDS: dict[type, AttemptKind] = {
     Dismiss: AttemptKind.DISMISS,
     RefreshVm: AttemptKind.REFRESH,
 }
+_RESULTS: dict[type[VmmError], Result] = {
+    VmmLocked: Result.LOCKED,
+    VmmBusy: Result.BUSY,
+    VmmStale: Result.STALE,
+    VmmRefused: Result.REFUSED,
+}
 
 
 def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
@@ -333,15 +339,8 @@ def _result(error: VmmError | None) -> tuple[Result, str]:
     """Result of a synchronous call."""
     if error is None:
         return Result.OK, ""
-    if isinstance(error, VmmLocked):
-        return Result.LOCKED, str(error)
-    if isinstance(error, VmmBusy):
-        return Result.BUSY, str(error)
-    if isinstance(error, VmmStale) or _never_left(error):
-        return Result.STALE, str(error)
-    if isinstance(error, VmmRefused):
-        return Result.REFUSED, str(error)
-    return Result.LOST, str(error)
+    result = Result.STALE if _never_left(error) else _RESULTS.get(type(error), Result.LOST)
+    return result, str(error)
 
 
 def _never_left(error: VmmError) -> bool:

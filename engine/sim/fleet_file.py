@@ -194,10 +194,9 @@ class VmTable(toml.Table):
 
 def _with_volume(host: object) -> object:
     """A host has the drive of its path, if its table names no volumes."""
-    path = host.get("path") if isinstance(host, Mapping) else None
-    if not isinstance(host, Mapping) or not isinstance(path, str):
-        return host
-    return {"volumes": {drive_of(path) or "D:": 8000.0}, **host}
+    if isinstance(host, Mapping) and isinstance(path := host.get("path"), str):
+        return {"volumes": {drive_of(path) or "D:": 8000.0}, **host}
+    return host
 
 
 class FleetTable(toml.Table):

@@ -176,13 +176,8 @@ def kill_jobs(state: State, now: float) -> None:
             _close(state, migration, "void", now)
             continue
         error = "The job was cancelled because the VMM service restarted (1711)"
-        _break(state, migration, now, error)
-
-
-def _break(state: State, migration: Migration, now: float, error: str) -> None:
-    """Fail a migration in flight. The queue stays as it is: what waits there may be broken next."""
-    migration.fate = Fate("failed", "source", error)
-    _end(state, migration, now, "failed")
+        migration.fate = Fate("failed", "source", error)
+        _end(state, migration, now, "failed")  # what waits for a slot may be broken next
 
 
 def refresh_vm(state: State, now: float, vm: VmState) -> None:
