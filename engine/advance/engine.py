@@ -275,26 +275,25 @@ class Engine:
         self, call: Call, attempts: list[tuple[Move, int]], answer: CallAnswer
     ) -> None:
         with self._writing() as pen:
-            if isinstance(call, Start):
-                _write_start(pen, call, attempts[0][1], answer)
-                return
-            if isinstance(call, SaveBaselines | ReadNetworks):
-                _write_networks(pen, call, attempts, answer)
-                return
-            if isinstance(call, CheckRights):
-                pen.keep_rights(self.vmm, _rights(call, answer, self.clock.now()))
-                return
-            if isinstance(call, StopJob):
-                said = f" VMM said: {answer.error}" if answer.error else ""
-                text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
-                pen.moves.note_stop(call.move, call.job, text)
-                return
-            detail = {}
-            if isinstance(call, PutBack):
-                detail = {"differences": [[d.adapter, d.what, d.value] for d in call.differences]}
-            for move, attempt in attempts:
-                result, error = _result(answer.error)
-                pen.attempts.end(move, attempt, _KINDS[type(call)], result, error, detail)
+            match call:
+                case Start():
+                    _write_start(pen, call, attempts[0][1], answer)
+                case SaveBaselines() | ReadNetworks():
+                    _write_networks(pen, call, attempts, answer)
+                case CheckRights():
+                    pen.keep_rights(self.vmm, _rights(call, answer, self.clock.now()))
+                case StopJob():
+                    said = f" VMM said: {answer.error}" if answer.error else ""
+                    text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
+                    pen.moves.note_stop(call.move, call.job, text)
+                case _:
+                    detail = {}
+                    if isinstance(call, PutBack):
+                        rows = [[d.adapter, d.what, d.value] for d in call.differences]
+                        detail = {"differences": rows}
+                    for move, attempt in attempts:
+                        kind, ended = _KINDS[type(call)], _result(answer.error)
+                        pen.attempts.end(move, attempt, kind, *ended, detail)
 
 
 _KINDS: dict[type, AttemptKind] = {

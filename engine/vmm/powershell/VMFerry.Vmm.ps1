@@ -389,8 +389,7 @@ function Complete-VmfJob {
                 if ($at -ge 0) { [pscustomobject]@{ At = $at; Name = $one } }
             })
         if ($named.Count -eq 2) {
-            $first, $second = $named
-            if ($first.At -gt $second.At) { $first, $second = $second, $first }
+            $first, $second = $named | Sort-Object -Property 'At'
             $Row['source'] = $first.Name
             $Row['target'] = $second.Name
         }
@@ -620,9 +619,8 @@ function Start-VmfMove {
         [AllowNull()] [AllowEmptyString()] [string] $Path,
         # running, or down (off, saved or paused).
         [Parameter(Mandatory = $true)] [ValidateSet('running', 'down')] [string] $Power,
-        # JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into the
-        # job of a powered-down VM; VLAN null binds none (a trunk). All go into one fresh job group with the
-        # move.
+        # JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into
+        # the job of a powered-down VM; VLAN null binds none (a trunk). All go into one job group with it.
         [AllowNull()] [AllowEmptyString()] [string] $Pin,
         # ISO 8601: when the caller's decision becomes void.
         [Parameter(Mandatory = $true)] [string] $NotAfter,
