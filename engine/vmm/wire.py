@@ -351,11 +351,13 @@ def _connection(one: AdapterRepair) -> Mapping[str, object]:
 
 
 def _port(one: AdapterRepair) -> Mapping[str, object]:
-    names = ("mac", "classic_acls", "trunk", "native_vlan", "isolation", "spoofing", "guards")
     return {
         "id": one.adapter_id,
-        **_fields(one, *names),
+        "mac": one.mac,
         "acls": [asdict(acl) for acl in one.acls],
+        "classic_acls": one.classic_acls,
         "vlan": None,
+        **_fields(one, "trunk", "native_vlan"),
         "switch": None,
+        **_fields(one, "isolation", "spoofing", "guards"),
     }
