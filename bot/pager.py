@@ -14,8 +14,7 @@ import json
 import logging
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from bot.slack.kit.loop import Loop
@@ -33,17 +32,12 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Page:
-    """One cause to wake somebody: ``key`` is the same however often it is told."""
+    """One cause to wake somebody, as it is sent: ``key`` is the same however often it is told."""
 
     key: str
     event: str
     run: str
     text: str
-
-    @property
-    def body(self) -> Mapping[str, str]:
-        """Body that is sent."""
-        return {"key": self.key, "event": self.event, "run": self.run, "text": self.text}
 
 
 class Pages:
@@ -61,7 +55,7 @@ class Pages:
         written = db.execute(
             "INSERT INTO slack_pages (key, body, due) VALUES (?, ?, ?)"
             " ON CONFLICT (key) DO NOTHING",
-            [page.key, json.dumps(page.body), self.wall.now()],
+            [page.key, json.dumps(asdict(page)), self.wall.now()],
         )
         return written == 1
 

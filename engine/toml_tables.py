@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -78,7 +79,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     return f'Did you mean "{near}"?' if near else ""
 
 
-def _any_seconds(value: object, info: ValidationInfo, negative: bool) -> object:
+def _seconds(value: object, info: ValidationInfo, *, negative: bool = False) -> object:
     """``"25m"`` becomes 1500.0. What we wrote as JSON ourselves is a number already."""
     if info.mode == "json" and not isinstance(value, str):
         return value
@@ -91,14 +92,6 @@ def _any_seconds(value: object, info: ValidationInfo, negative: bool) -> object:
     except UsageError as error:
         hint = error.hint or 'Write it as "90s", "10m", "1h" or "1d".'
         raise refusal(f'is not a duration: "{value}"', hint=hint) from None
-
-
-def _seconds(value: object, info: ValidationInfo) -> object:
-    return _any_seconds(value, info, negative=False)
-
-
-def _signed(value: object, info: ValidationInfo) -> object:
-    return _any_seconds(value, info, negative=True)
 
 
 def _pair(value: object) -> object:
@@ -139,7 +132,7 @@ Times = Annotated[int, Strict(), Field(ge=1)]
 Number = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 Chance = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(SPELLED)]
-Skew = Annotated[float, BeforeValidator(_signed), WithJsonSchema(SPELLED)]
+Skew = Annotated[float, BeforeValidator(partial(_seconds, negative=True)), WithJsonSchema(SPELLED)]
 Range = Annotated[tuple[Duration, Duration], BeforeValidator(_pair), AfterValidator(_in_order)]
 Window = Annotated[Range, AfterValidator(_lasting)]
 

@@ -276,26 +276,25 @@ class Engine:
         self, call: Call, attempts: list[tuple[Move, int]], answer: CallAnswer
     ) -> None:
         with self._writing() as pen:
-            if isinstance(call, Start):
-                _write_start(pen, call, attempts[0][1], answer)
-                return
-            if isinstance(call, SaveBaselines | ReadNetworks):
-                _write_networks(pen, call, attempts, answer)
-                return
-            if isinstance(call, CheckRights):
-                pen.keep_rights(self.vmm, _rights(call, answer, self.clock.now()))
-                return
-            if isinstance(call, StopJob):
-                said = f" VMM said: {answer.error}" if answer.error else ""
-                text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
-                pen.moves.note_stop(call.move, call.job, text)
-                return
-            detail = {}
-            if isinstance(call, PutBack):
-                detail = {"differences": [[d.adapter, d.what, d.value] for d in call.differences]}
-            for move, attempt in attempts:
-                result, error = _result(answer.error)
-                pen.attempts.end(move, attempt, _KINDS[type(call)], result, error, detail)
+            match call:
+                case Start():
+                    _write_start(pen, call, attempts[0][1], answer)
+                case SaveBaselines() | ReadNetworks():
+                    _write_networks(pen, call, attempts, answer)
+                case CheckRights():
+                    pen.keep_rights(self.vmm, _rights(call, answer, self.clock.now()))
+                case StopJob():
+                    said = f" VMM said: {answer.error}" if answer.error else ""
+                    text = f"{call.move.vm}: VMM was asked to stop job {call.job}.{said}"
+                    pen.moves.note_stop(call.move, call.job, text)
+                case _:
+                    detail = {}
+                    if isinstance(call, PutBack):
+                        rows = [[d.adapter, d.what, d.value] for d in call.differences]
+                        detail = {"differences": rows}
+                    for move, attempt in attempts:
+                        kind, ended = _KINDS[type(call)], _result(answer.error)
+                        pen.attempts.end(move, attempt, kind, *ended, detail)
 
 
 _KINDS: dict[type, AttemptKind] = {
@@ -303,6 +302,12 @@ _KINDS: dict[type, AttemptKind] = {
     PutBack: AttemptKind.RESTORE,
     Dismiss: AttemptKind.DISMISS,
     RefreshVm: AttemptKind.REFRESH,
+}
+_RESULTS: dict[type[VmmError], Result] = {
+    VmmLocked: Result.LOCKED,
+    VmmBusy: Result.BUSY,
+    VmmStale: Result.STALE,
+    VmmRefused: Result.REFUSED,
 }
 
 
@@ -334,15 +339,8 @@ def _result(error: VmmError | None) -> tuple[Result, str]:
     """Result of a synchronous call."""
     if error is None:
         return Result.OK, ""
-    if isinstance(error, VmmLocked):
-        return Result.LOCKED, str(error)
-    if isinstance(error, VmmBusy):
-        return Result.BUSY, str(error)
-    if isinstance(error, VmmStale) or _never_left(error):
-        return Result.STALE, str(error)
-    if isinstance(error, VmmRefused):
-        return Result.REFUSED, str(error)
-    return Result.LOST, str(error)
+    result = Result.STALE if _never_left(error) else _RESULTS.get(type(error), Result.LOST)
+    return result, str(error)
 
 
 def _never_left(error: VmmError) -> bool:

@@ -91,7 +91,7 @@ class Loop:
         try:
             while not stop.is_set() and not is_over():
                 self.step()
-                self.clock.wait(self.wake, self._patience())
+                self.clock.wait(self.wake, 3 * self.tick)  # a dead bell costs little
                 self.wake.clear()
                 self._mind_the_bell()
         finally:
@@ -112,12 +112,7 @@ class Loop:
             log.exception("a step of the engine failed; the next one starts from the rows again")
             self.health = "A step of the engine failed; see the log. It goes on."
             return
-        error = self.last.error
-        self.health = _words(error)
-
-    def _patience(self) -> float:
-        """Seconds to wait without a ring: three ticks, so that a dead bell costs little."""
-        return 3 * self.tick
+        self.health = _words(self.last.error)
 
     def _mind_the_bell(self) -> None:
         if self.bell.is_alive():

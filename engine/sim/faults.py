@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar, get_args
+from operator import itemgetter
+from typing import Any, Literal, TypeVar, get_args
 
 from engine.errors import VmmError, VmmLocked, VmmRefused, VmmUnavailable
 from engine.model import AdapterRepair, Fleet, MoveOrder, Network, Repair, same_host
@@ -84,7 +85,9 @@ class FaultyWorld(World):
 
     def advance(self, now: float) -> None:
         """Settle what happened up to now, delayed calls at their time too."""
-        while due := min((one for one in self._later if one[0] <= now), default=None, key=_when):
+        while due := min(
+            (one for one in self._later if one[0] <= now), default=None, key=itemgetter(0)
+        ):
             self._later.remove(due)
             with suppress(VmmError):  # nobody is there to hear it
                 due[1](due[0])
@@ -107,14 +110,16 @@ class FaultyWorld(World):
     ) -> Fleet:
         """Observe with faults: a host is silent or cannot be re-read, or VMM itself does not
         answer."""
-        fault = self._strike_looking(now, hosts, refresh)
+        fault = self._strike("observe", now, hosts, refresh=refresh)
         if fault is None:
             return super().observe(now, hosts, jobs, refresh)
         if fault.how in ("refused", "locked"):
             vain = [h for h in refresh if fault.host is None or same_host(fault.host, h)]
             kept = [h for h in refresh if h not in vain]
             fleet = super().observe(now, hosts, jobs, kept)
-            return _not_reread(fleet, vain, fault)
+            if fault.how == "locked":
+                return _with_hosts(fleet, vain, locked=True)
+            return _with_hosts(fleet, vain, error=str(fault.refusal()))
         if fault.host is None and fault.how != "half":
             looked = super().observe
             return self._bent(fault, now, lambda at: looked(at, hosts, jobs, refresh))
@@ -122,7 +127,8 @@ class FaultyWorld(World):
         if fault.how == "timeout_before" or fault.how == "half":
             refresh = [h for h in refresh if not _named(h, silent)]
         answering = [h for h in hosts if not _named(h, silent)]
-        return _silenced(super().observe(now, answering, jobs, refresh), silent, fault)
+        fleet = super().observe(now, answering, jobs, refresh)
+        return _with_hosts(fleet, silent, seen_at=None, error=str(fault.no_answer()))
 
     def networks(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
         """Read networks with faults. Half: the second half of the VMs is not in the answer."""
@@ -178,27 +184,24 @@ class FaultyWorld(World):
     # --- how it goes wrong --------------------------------------------------------------------
 
     def _strike(
-        self, call: str, now: float, hosts: Sequence[str], vms: Sequence[str] = ()
+        self,
+        call: str,
+        now: float,
+        hosts: Sequence[str],
+        vms: Sequence[str] = (),
+        refresh: Sequence[str] = (),
     ) -> Fault | None:
-        """The fault of this call, counted down. While VMM is down no call arrives to go wrong."""
-        self.advance(now)
-        if now < self.state.vmm_down_until:
-            return None
-        fault = next((f for f in self._faults if f.strikes(call, hosts, vms)), None)
-        if fault is not None:
-            fault.times -= 1
-        return fault
+        """The fault of this call, counted down. While VMM is down no call arrives to go wrong.
 
-    def _strike_looking(
-        self, now: float, hosts: Sequence[str], refresh: Sequence[str]
-    ) -> Fault | None:
-        """A look is refused or meets a lock only where a host is to be re-read; else any look."""
+        A look is refused or meets a lock only where a host is to be re-read; else any look.
+        """
         self.advance(now)
         if now < self.state.vmm_down_until:
             return None
         for fault in self._faults:
-            about = refresh if fault.how in ("refused", "locked") else hosts
-            if about and fault.strikes("observe", about, ()):
+            rereading = call == "observe" and fault.how in ("refused", "locked")
+            about = refresh if rereading else hosts
+            if fault.strikes(call, about, vms) and (about or call != "observe"):
                 fault.times -= 1
                 return fault
         return None
@@ -221,34 +224,13 @@ class FaultyWorld(World):
         raise fault.no_answer()
 
 
-def _when(one: tuple[float, Act[object]]) -> float:
-    return one[0]
-
-
 def _named(host: str, hosts: Sequence[str]) -> bool:
     return any(same_host(host, one) for one in hosts)
 
 
-def _silenced(fleet: Fleet, silent: Sequence[str], fault: Fault) -> Fleet:
-    """Fleet in which the silent hosts gave no answer: they say nothing about anything."""
-    why = fault.no_answer()
-    hosts = (
-        replace(h, seen_at=None, error=str(why)) if _named(h.name, silent) else h
-        for h in fleet.hosts
-    )
-    return replace(fleet, hosts=tuple(hosts))
-
-
-def _not_reread(fleet: Fleet, vain: Sequence[str], fault: Fault) -> Fleet:
-    """Fleet in which VMM could not re-read these hosts: a job holds them, or VMM refuses
-    otherwise."""
-    locked = fault.how == "locked"
-    hosts = (
-        replace(h, locked=locked, error=h.error if locked else str(fault.refusal()))
-        if _named(h.name, vain)
-        else h
-        for h in fleet.hosts
-    )
+def _with_hosts(fleet: Fleet, names: Sequence[str], **change: Any) -> Fleet:
+    """Fleet in which these hosts say something else."""
+    hosts = (replace(h, **change) if _named(h.name, names) else h for h in fleet.hosts)
     return replace(fleet, hosts=tuple(hosts))
 
 

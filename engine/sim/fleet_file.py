@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -195,10 +194,9 @@ class VmTable(toml.Table):
 
 def _with_volume(host: object) -> object:
     """A host has the drive of its path, if its table names no volumes."""
-    path = host.get("path") if isinstance(host, Mapping) else None
-    if not isinstance(host, Mapping) or not isinstance(path, str):
-        return host
-    return {"volumes": {drive_of(path) or "D:": 8000.0}, **host}
+    if isinstance(host, Mapping) and isinstance(path := host.get("path"), str):
+        return {"volumes": {drive_of(path) or "D:": 8000.0}, **host}
+    return host
 
 
 class FleetTable(toml.Table):
@@ -279,16 +277,6 @@ def adapter_id(vm_id: str, position: int) -> str:
     """The id of an adapter in VMM and Hyper-V alike: stable across hosts."""
     port = uuid.uuid5(NAMESPACE, f"adapter/{vm_id}/{position}")
     return f"Microsoft:{vm_id}\\{str(port).upper()}"
-
-
-def _toml(text: str, name: str) -> Mapping[str, object]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        reason, line = str(error), text.count("\n") + 1
-        if found := re.search(r" \(at line (\d+), column \d+\)$", reason):
-            reason, line = reason[: found.start()], int(found[1])
-        raise Refused(f"{name}, line {line}: {reason}.", what=name) from None
 
 
 def _vm(table: VmTable, hosts: Sequence[str], position: int, where: str) -> VmSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from engine.model import Adapter, HyperVState, Network
 from engine.sim import capacity
@@ -51,7 +52,8 @@ def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> st
         return f"'{vm.name}' cannot be migrated while it is being backed up"
     destination = state.hosts[migration.destination]
     for nic in vm.nics:
-        if migration.kind == "live" and nic.connected and lacks_switch(state, destination, nic):
+        is_plugged = migration.kind == "live" and nic.connected
+        if is_plugged and lacks(state, destination, "switches", nic.switch):
             return (
                 f"Live migration of '{vm.name}' failed: Could not find Ethernet switch "
                 f"'{nic.switch}' (33012)"
@@ -59,21 +61,15 @@ def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> st
     return capacity.lacks_disk(state, vm, migration) or capacity.lacks_memory(state, vm, migration)
 
 
-def lacks_switch(state: State, host: HostState, nic: Adapter) -> bool:
-    """Tell whether this adapter's switch is known in the fleet, but not on this host.
+def lacks(
+    state: State, host: HostState, kind: Literal["switches", "networks"], name: str | None
+) -> bool:
+    """Tell whether this switch or VM network is known in the fleet, but not on this host.
 
     A name that no host lists is taken to be everywhere: the file does not model it.
     """
-    others = (name for h in state.hosts.values() for name in h.spec.switches)
-    return nic.switch is not None and nic.switch not in host.spec.switches and nic.switch in others
-
-
-def lacks_network(state: State, host: HostState, nic: Adapter) -> bool:
-    """Tell the same as ``lacks_switch``, for the VM network."""
-    others = (name for h in state.hosts.values() for name in h.spec.networks)
-    return (
-        nic.network is not None and nic.network not in host.spec.networks and nic.network in others
-    )
+    others = (one for h in state.hosts.values() for one in getattr(h.spec, kind))
+    return name is not None and name not in getattr(host.spec, kind) and name in others
 
 
 def arrive(state: State, vm: VmState, migration: Migration) -> None:
@@ -120,7 +116,8 @@ def _carried(
     pinned = find_adapter(pin.adapters, nic.id, nic.mac) if pin else None
     if lost or pinned is None or not pinned.switch:
         return unplugged(nic)
-    if lacks_switch(state, host, pinned) or lacks_network(state, host, pinned):
+    switch, network = pinned.switch, pinned.network
+    if lacks(state, host, "switches", switch) or lacks(state, host, "networks", network):
         return unplugged(nic)
     stays = pinned.network == nic.network
     return replace(

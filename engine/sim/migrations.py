@@ -51,7 +51,7 @@ def start(state: State, now: float, order: MoveOrder, late: float | None) -> str
     unlocked(state, now, *hosts)
     if state.chance(state.lies.timeout_before):
         raise VmmUnavailable("The connection broke while the call was sent")
-    migration = _ours(state, now, order)
+    migration = Migration(id=state.new_id(), ours=True, begins=now, **vars(order))
     if late is not None or state.chance(state.lies.delayed):
         migration.begins = now + (state.between(DELAY) if late is None else late)
         state.open.append(migration)
@@ -66,21 +66,6 @@ def start(state: State, now: float, order: MoveOrder, late: float | None) -> str
     if lost:
         raise VmmUnavailable("The connection broke before VMM answered")
     return migration.id
-
-
-def _ours(state: State, now: float, order: MoveOrder) -> Migration:
-    return Migration(
-        id=state.new_id(),
-        vm_id=order.vm_id,
-        source=order.source,
-        destination=order.destination,
-        power=order.power,
-        ours=True,
-        begins=now,
-        not_after=order.not_after,
-        pin=order.pin,
-        path=order.path,
-    )
 
 
 def _admit(state: State, now: float, migration: Migration) -> None:
@@ -159,8 +144,8 @@ def begin(state: State, migration: Migration, vm: VmState, now: float) -> None:
     """Begin a migration; how and when it ends is decided here."""
     ends = (state.hosts[migration.source].spec, state.hosts[migration.destination].spec)
     size_mb = (vm.spec.memory_gb + vm.spec.disk_gb) * 1024
-    exact = vm.copy_seconds
-    migration.whole = size_mb / min(h.mb_per_s for h in ends) if exact is None else exact
+    exact = vm.spec.minutes
+    migration.whole = size_mb / min(h.mb_per_s for h in ends) if exact is None else exact * 60
     migration.kind = "live" if migration.power == "running" else "cold"
     migration.fate = lies.fate(state, vm, migration, now)
     length = migration.whole if migration.fate.seconds is None else migration.fate.seconds
@@ -191,13 +176,8 @@ def kill_jobs(state: State, now: float) -> None:
             _close(state, migration, "void", now)
             continue
         error = "The job was cancelled because the VMM service restarted (1711)"
-        _break(state, migration, now, error)
-
-
-def _break(state: State, migration: Migration, now: float, error: str) -> None:
-    """Fail a migration in flight. The queue stays as it is: what waits there may be broken next."""
-    migration.fate = Fate("failed", "source", error)
-    _end(state, migration, now, "failed")
+        migration.fate = Fate("failed", "source", error)
+        _end(state, migration, now, "failed")  # what waits for a slot may be broken next
 
 
 def refresh_vm(state: State, now: float, vm: VmState) -> None:

@@ -16,7 +16,7 @@ from engine.model import (
     guards_of,
     short,
 )
-from engine.sim.lies import find_adapter, lacks_network, lacks_switch
+from engine.sim.lies import find_adapter, lacks
 from engine.sim.state import HostState, State, VmState
 
 
@@ -47,7 +47,7 @@ def repair(state: State, vm: VmState, wanted: Repair) -> None:
     try:
         for one in wanted.adapters:
             place = _place(vm, one)
-            vm.nics[place] = _modelled(_connected(state, host, vm.nics[place], one), one)
+            vm.nics[place] = _modelled(state, host, vm.nics[place], one)
     except VmmRefused as error:
         refusal = error
     for one in wanted.adapters:
@@ -68,26 +68,20 @@ def _place(vm: VmState, wanted: AdapterRepair) -> int:
     return vm.nics.index(nic)
 
 
-def _connected(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
-    changes = replace(
-        nic,
-        network=wanted.network or nic.network,
-        switch=wanted.switch or nic.switch,
-        connected=nic.connected or bool(wanted.switch),
-    )
-    if wanted.switch and lacks_switch(state, host, changes):
+def _modelled(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
+    """What VMM models, as wanted; an access VLAN ends a trunk."""
+    if wanted.switch and lacks(state, host, "switches", wanted.switch):
         raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
-    if wanted.network and lacks_network(state, host, changes):
+    if wanted.network and lacks(state, host, "networks", wanted.network):
         raise VmmRefused(f"{host.name} has no VM network '{wanted.network}'")
     if wanted.vlan is not None and not wanted.trunk:
-        return replace(changes, vlan=wanted.vlan, trunk=(), native_vlan=0)
-    return changes
-
-
-def _modelled(nic: Adapter, wanted: AdapterRepair) -> Adapter:
+        nic = replace(nic, vlan=wanted.vlan, trunk=(), native_vlan=0)
     return replace(
         nic,
+        network=wanted.network or nic.network,
         subnet=wanted.subnet or nic.subnet,
+        switch=wanted.switch or nic.switch,
+        connected=nic.connected or bool(wanted.switch),
         classification=wanted.classification or nic.classification,
         port_acl=wanted.port_acl or nic.port_acl,
     )

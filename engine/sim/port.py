@@ -237,7 +237,8 @@ class SimPort:
         with self._lock:
             begun = self.clock.now()
             line: Call = {"t": begun, "call": name, "result": None, "error": None}
-            line |= {"host": self._full(host), "vms": [self._name(vm) for vm in vms]}
+            full_name = host and self.world.full_name(host)
+            line |= {"host": full_name, "vms": [self._name(vm) for vm in vms]}
             try:
                 reply = act(begun)
                 line["result"] = result(reply)
@@ -250,10 +251,6 @@ class SimPort:
                 line["ended"] = self.clock.now()
                 self.calls.append(line)
             return reply
-
-    def _full(self, host: str | None) -> str | None:
-        known = self.world.state.known_host(host) if host else None
-        return known.name if known else host
 
     def _name(self, vm_id: str) -> str:
         vm = self.world.state.vms.get(vm_id)

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from engine.errors import Refused
-from engine.model import Adapter, HyperVState, Network, Power, is_called, same_host
+from engine.model import Adapter, HyperVState, Network, Power, is_called, same_host, short
 from engine.sim.fleet_file import NAMESPACE, FleetFile, HostSpec, Lies, VmSpec, find_host
 from engine.toml_tables import suggestion
 
@@ -112,11 +112,6 @@ class VmState:
         """The name."""
         return self.spec.name
 
-    @property
-    def copy_seconds(self) -> float | None:
-        """The exact copy time, where the file gives one."""
-        return None if self.spec.minutes is None else self.spec.minutes * 60
-
     def backed_up(self, now: float) -> bool:
         """Tell whether a backup of the VM is running."""
         return any(begin <= now < end for begin, end in self.backups)
@@ -150,11 +145,6 @@ class Migration:
     ended: float | None = None
     progress: int = 0
     whole: float = 0.0
-
-    @property
-    def open(self) -> bool:
-        """True until the migration is over."""
-        return self.phase in {"waiting", "queued", "running"}
 
     def touches(self, host: str) -> bool:
         """Tell whether this host is the source or the destination."""
@@ -232,8 +222,8 @@ class State:
         if len(found) == 1:
             return found[0]
         if found:
-            places = ", ".join(f"{vm.name}@{_at(vm)}" for vm in found)
-            raise Refused(f'There are several VMs "{word}": {places}.', what=word)
+            named = ", ".join(f"{vm.name}@{short(next(iter(places(vm)), None))}" for vm in found)
+            raise Refused(f'There are several VMs "{word}": {named}.', what=word)
         near = suggestion(word.partition("@")[0], [vm.name for vm in there])
         raise Refused(f'There is no VM "{word}".', what=word, hint=near)
 
@@ -295,17 +285,8 @@ def power_of(status: str) -> HyperVState:
     return POWER.get(status, HyperVState.RUNNING)
 
 
-def to_json(state: State) -> bytes:
-    """The world as JSON."""
-    return _JSON.dump_json(state)
-
-
-def from_json(text: str | bytes) -> State:
-    """The world as it was; raises ``ValueError`` on anything else."""
-    return _JSON.validate_json(text)
-
-
-_JSON = TypeAdapter(State)
+JSON = TypeAdapter(State)
+"""The world to JSON and back."""
 
 
 def _named(vms: Iterable[VmState], name: str, host: str) -> list[VmState]:
@@ -313,18 +294,11 @@ def _named(vms: Iterable[VmState], name: str, host: str) -> list[VmState]:
     return [
         vm
         for vm in vms
-        if vm.name.casefold() == wanted and (not host or any(_is(host, h) for h in places(vm)))
+        if vm.name.casefold() == wanted
+        and (not host or any(is_called(h, host) for h in places(vm)))
     ]
 
 
 def places(vm: VmState) -> list[str]:
     """Location of a VM as people would name it: its hosts, else where VMM remembers it."""
     return vm.hosts or ([vm.vmm_host] if vm.vmm_host else [])
-
-
-def _at(vm: VmState) -> str:
-    return (places(vm) or ["?"])[0].split(".", 1)[0]
-
-
-def _is(word: str, host: str) -> bool:
-    return is_called(host, word)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from engine.language.grammar import spell_duration
-from engine.model import Acl, Adapter
+from engine.model import Adapter
 from engine.sim.state import HostState, State, VmState, places
 from engine.sim.views import true_status
 
@@ -20,20 +22,7 @@ def truth(state: State) -> dict[str, list[dict[str, object]]]:
 
 
 def _host(host: HostState) -> dict[str, object]:
-    spec = host.spec
-    return {
-        "name": spec.name,
-        "live": host.live,
-        "storage": host.storage,
-        "memory_gb": spec.memory_gb,
-        "volumes": dict(spec.volumes),
-        "path": spec.path,
-        "switches": list(spec.switches),
-        "networks": list(spec.networks),
-        "mb_per_s": spec.mb_per_s,
-        "maintenance": spec.maintenance,
-        "acl_rights": spec.acl_rights,
-    }
+    return {**asdict(host.spec), "live": host.live, "storage": host.storage}
 
 
 def _vm(state: State, vm: VmState) -> dict[str, object]:
@@ -73,12 +62,8 @@ def _nic(nic: Adapter) -> dict[str, object]:
         "switch": nic.switch,
         "isolation": nic.isolation,
         "connected": nic.connected,
-        "acl": [_acl(acl) for acl in nic.acls],
+        "acl": [asdict(acl) for acl in nic.acls],
         **({"classic_acl": list(nic.classic_acls)} if nic.classic_acls else {}),
         **lan,
         **texts,
     }
-
-
-def _acl(acl: Acl) -> dict[str, object]:
-    return {name: getattr(acl, name) for name in Acl.__dataclass_fields__}

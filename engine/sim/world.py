@@ -17,17 +17,16 @@ from engine.sim.fleet_file import STATUSES, FleetFile, VmTable, parse_vm
 from engine.sim.migrations import reach, unlocked
 from engine.sim.state import (
     GONE,
+    JSON,
     POWER,
     Fate,
     Loss,
     State,
     VmState,
     add_vm,
-    from_json,
     new_state,
     places,
     power_of,
-    to_json,
 )
 from engine.sim.truth import truth
 from engine.toml_tables import suggestion
@@ -48,12 +47,13 @@ class World:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> World:
-        """A world read back; it goes on exactly as the written one would have."""
-        return cls(from_json(text))
+        """A world read back; it goes on exactly as the written one would have. Raises
+        ``ValueError`` on any other text."""
+        return cls(JSON.validate_json(text))
 
     def to_json(self) -> str:
         """State of this world as JSON."""
-        return to_json(self.state).decode()
+        return JSON.dump_json(self.state).decode()
 
     @property
     def start(self) -> float:
@@ -107,7 +107,7 @@ class World:
         """See ``VmmPort.networks``."""
         self.advance(now)
         reach(self.state, now, host)
-        return network.networks(self.state, self._full_name(host), vm_ids)
+        return network.networks(self.state, self.full_name(host), vm_ids)
 
     def rights(self, now: float, host: str) -> str | None:
         """See ``VmmPort.rights``."""
@@ -119,7 +119,7 @@ class World:
     def start_move(self, now: float, order: MoveOrder, late: float | None = None) -> str | None:
         """See ``VmmPort.start_move``. ``late``: see ``migrations.start``."""
         self.advance(now)
-        source, destination = map(self._full_name, (order.source, order.destination))
+        source, destination = map(self.full_name, (order.source, order.destination))
         order = replace(order, source=source, destination=destination)
         return migrations.start(self.state, now, order, late)
 
@@ -149,7 +149,8 @@ class World:
         reach(self.state, now)
         migrations.stop(self.state, now, job_id)
 
-    def _full_name(self, host: str) -> str:
+    def full_name(self, host: str) -> str:
+        """The full name of a host, in the file's spelling; a stranger's name as it is."""
         known = self.state.known_host(host)
         return known.name if known else host
 

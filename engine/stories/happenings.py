@@ -37,48 +37,24 @@ def carry_out_happening(stage: Stage, it: Happening, now: float) -> None:
 
 
 def _let_happen(stage: Stage, it: Happening, now: float) -> None:
-    lasting, world = it.words.get("for", 0.0), stage.world
+    """What befalls the world is a method of it, of that name and with those words."""
+    words, world = {**it.words}, stage.world
+    if "for" in words:
+        words["seconds"] = words.pop("for")
     match it.do:
         case "say":
-            _say(stage, it.text("by"), it.text("text"))
+            _say(stage, words["by"], words["text"])
         case "decide":
             _decide(stage, it)
-        case "backup":
-            world.backup(now, it.text("vm"), lasting)
-        case "lock":
-            world.lock(now, it.text("host"), lasting)
         case "down":
-            world.down(now, "vmm" if it.words["vmm"] else it.text("host"), lasting)
-        case "restart":
-            world.restart(now, lasting)
+            world.down(now, "vmm" if words["vmm"] else words["host"], words["seconds"])
         case "fault":
             world.add_fault(_fault(world, it))
         case "kill":
-            stage.deaths.arm(_kill(it, lasting))
+            kill = Kill(words["point"], words["seconds"], words["call"], words["write"] or 0)
+            stage.deaths.arm(kill)
         case _:
-            _change(world, it, now)
-
-
-def _change(world: FaultyWorld, it: Happening, now: float) -> None:
-    """Change hosts and VMs in the world, or the results of the next migrations of a VM."""
-    words = it.words
-    match it.do:
-        case "delete":
-            world.delete(now, it.text("vm"))
-        case "create":
-            world.create(now, words["vm"])
-        case "power":
-            world.power(now, it.text("vm"), it.text("status"))
-        case "foreign":
-            world.foreign(now, it.text("vm"), it.text("to"))
-        case "limit":
-            world.limit(now, it.text("host"), words["live"], words["storage"])
-        case "outcome":
-            world.outcome(now, it.text("vm"), words["job"], words["at"], words["times"])
-        case "lose":
-            world.lose(now, it.text("vm"), words["acls"], words["nics"])
-        case _:
-            raise NotImplementedError(it.do)
+            getattr(world, it.do)(now, **words)
 
 
 def _say(stage: Stage, by: str, text: str) -> None:
@@ -128,8 +104,3 @@ def _fault(world: FaultyWorld, it: Happening) -> Fault:
         code=it.text("code"),
         delay=words["delay"],
     )
-
-
-def _kill(it: Happening, seconds: float) -> Kill:
-    words = it.words
-    return Kill(words["point"], seconds, call=words["call"], write=words["write"] or 0)

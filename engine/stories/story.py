@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,21 +91,13 @@ class JudgedPort(SimPort):
             self.world.add_violation(now, "ungranted_cold", vm, order.destination)
         return super().start_move(order)
 
-    def _call(
-        self,
-        name: str,
-        act: Callable[[float], Reply],
-        *,
-        host: str | None = None,
-        vms: Sequence[str] = (),
-        changes: bool = True,
-        result: Callable[[Reply], str | None] = lambda _: None,
-    ) -> Reply:
+    def _call(self, name: str, act: Callable[[float], Reply], **about: Any) -> Reply:
         self._deaths.at_call("before", name)
         try:
-            return super()._call(name, act, host=host, vms=vms, changes=changes, result=result)
+            reply: Reply = super()._call(name, act, **about)
         finally:
             self._deaths.at_call("after", name)
+        return reply
 
 
 def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> bool:
@@ -297,7 +290,5 @@ def tell(story: Story, document: Mapping[str, Any]) -> str:
 
 def _calls(document: Mapping[str, Any]) -> str:
     """Number of calls to the world by kind: a change here is a change of cost."""
-    counts: dict[str, int] = {}
-    for call in document["calls"]:
-        counts[call["call"]] = counts.get(call["call"], 0) + 1
+    counts = Counter(call["call"] for call in document["calls"])
     return "calls: " + ", ".join(f"{name} {counts[name]}" for name in sorted(counts))

@@ -40,9 +40,9 @@ class Happening:
     words: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""
 
-    def text(self, key: str, default: str = "") -> str:
+    def text(self, key: str) -> str:
         """A word of it, as text."""
-        return str(self.words.get(key, default))
+        return str(self.words.get(key, ""))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from engine.errors import (
     VmmStale,
     VmmUnavailable,
 )
+from engine.model import Volume
 
 CONTRACT = 1
 
@@ -60,13 +61,6 @@ class Version(ScriptAnswer):
     vmm: str
 
 
-class FleetVolume(ScriptAnswer):
-    """A volume of a host, and what VMs may still take there."""
-
-    name: str
-    free_mb: int
-
-
 class FleetHost(ScriptAnswer):
     """A host as VMM knows it. Its own reserves of memory and disk are taken off already."""
 
@@ -80,7 +74,7 @@ class FleetHost(ScriptAnswer):
     maintenance: bool
     path: str | None
     free_memory_mb: int | None
-    volumes: tuple[FleetVolume, ...] | None
+    volumes: tuple[Volume, ...] | None
 
 
 class FleetVm(ScriptAnswer):

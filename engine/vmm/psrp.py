@@ -168,10 +168,7 @@ class Session:
         for name, value in parameters.items():
             if value is not None:
                 shell.add_parameter(name, value if isinstance(value, str | int) else list(value))
-        try:
-            self._run(shell, function, deadline)
-        finally:
-            self._tidy(shell)
+        self._run(shell, function, deadline)
         self.used = self._clock.monotonic()
         where = f"{function} on {self.target.name}"
         if shell.state != PSInvocationState.COMPLETED:
@@ -207,10 +204,7 @@ class Session:
         """Bring our functions along: they live in this runspace and end with it."""
         shell = PowerShell(self._pool).add_script(_IMPORT)
         shell.add_parameter("Name", module[0]).add_parameter("Text", module[1])
-        try:
-            self._run(shell, module[0], deadline, asked=False)
-        finally:
-            self._tidy(shell)
+        self._run(shell, module[0], deadline, asked=False)
         if shell.state != PSInvocationState.COMPLETED or shell.streams.error:
             said = shell.streams.error[0] if shell.streams.error else "it says no reason"
             raise ContractError(
@@ -219,18 +213,18 @@ class Session:
             )
 
     def _run(self, shell: PowerShell, what: str, deadline: Deadline, *, asked: bool = True) -> None:
-        """Run a pipeline to its end or to the deadline, whichever is first."""
+        """Run a pipeline to its end or to the deadline, whichever is first, and close it."""
         self._link.deadline = deadline
-        with self._translated(self._password, asked=asked, beginning=True):
-            shell.begin_invoke()
-        with self._translated(self._password, asked=asked):
-            while shell.state == PSInvocationState.RUNNING:
-                left = deadline.left()
-                if left <= 0:
-                    break
-                shell.poll_invoke(timeout=max(1, min(POLL, math.ceil(left))))
-        if shell.state == PSInvocationState.RUNNING:
-            raise VmmUnavailable(f"{what} on {self.target.name} did not end in time")
+        try:
+            with self._translated(self._password, asked=asked, beginning=True):
+                shell.begin_invoke()
+            with self._translated(self._password, asked=asked):
+                while shell.state == PSInvocationState.RUNNING and (left := deadline.left()) > 0:
+                    shell.poll_invoke(timeout=max(1, min(POLL, math.ceil(left))))
+            if shell.state == PSInvocationState.RUNNING:
+                raise VmmUnavailable(f"{what} on {self.target.name} did not end in time")
+        finally:
+            self._tidy(shell)
 
     def _tidy(self, shell: PowerShell) -> None:
         """Stop what still runs, and close it. A session where that fails is not used again."""

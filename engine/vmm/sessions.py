@@ -63,24 +63,20 @@ class Breaker:
     @contextmanager
     def guard(self) -> Iterator[None]:
         """The way through for one call. Raises ``Unreachable`` at once while it is open."""
-        trial = self._enter()
+        with self._lock:
+            trial = self._open
+            if trial:
+                left = self._until - self._clock.monotonic()
+                if left > 0 or self._trying:
+                    when = f"for {max(1, round(left))} s" if left > 0 else "while one call tries"
+                    raise Unreachable(f"{self._why}; it is left alone {when}", asked=False)
+                self._trying = True
         try:
             yield
         finally:
             if trial:
                 with self._lock:
                     self._trying = False
-
-    def _enter(self) -> bool:
-        with self._lock:
-            if not self._open:
-                return False
-            left = self._until - self._clock.monotonic()
-            if left > 0 or self._trying:
-                when = f"for {max(1, round(left))} s" if left > 0 else "while one call tries"
-                raise Unreachable(f"{self._why}; it is left alone {when}", asked=False)
-            self._trying = True
-            return True
 
     def passed(self) -> None:
         """Close the breaker after an answer, whatever the answer said."""

@@ -13,8 +13,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from engine.clock import Clock
 from engine.errors import VmmError
@@ -30,11 +31,11 @@ from engine.model import (
     Network,
     Repair,
     Vm,
-    Volume,
     same_host,
 )
 from engine.settings import Settings
 from engine.vmm import answers
+from engine.vmm.answers import ScriptAnswer, Shape
 from engine.vmm.psrp import Parameters
 from engine.vmm.sessions import Sessions
 
@@ -75,9 +76,7 @@ class WirePort:
 
     def version(self) -> str:
         """See ``VmmPort``."""
-        said = answers.read(
-            answers.Version, self._vmm("Get-VmfVersion", {}, QUICK), "Get-VmfVersion"
-        )
+        said = self._vmm(answers.Version, "Get-VmfVersion", {}, QUICK)
         return f"VMM {said.vmm} on {self.vmm}, PowerShell {said.powershell}, module {said.module}"
 
     def observe(
@@ -87,8 +86,7 @@ class WirePort:
         at = self.clock.now()
         parameters = {"Jobs": list(jobs) or None, "Refresh": list(refresh) or None}
         seconds = min(OBSERVING, USUAL + PER_REFRESH * len(refresh))
-        data = self._vmm("Get-VmfFleet", parameters, seconds)
-        answer = answers.read(answers.FleetAnswer, data, "Get-VmfFleet")
+        answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, seconds)
         known = [one.name for one in answer.hosts]
         seen = self._see([n for n in known if any(same_host(n, wanted) for wanted in hosts)])
         return Fleet(
@@ -103,19 +101,17 @@ class WirePort:
     def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
         """See ``VmmPort``. One call to the host, one to VMM."""
         wanted: Parameters = {"VmIds": list(vm_ids)}
-        data = self._host_asks(host, "Get-VmfHostNetwork", wanted, USUAL)
-        ports = answers.read(answers.PortAnswer, data, f"Get-VmfHostNetwork on {host}")
+        ports = self._host_asks(answers.PortAnswer, host, "Get-VmfHostNetwork", wanted, USUAL)
         if not ports.vms:
             return {}
-        data = self._vmm("Get-VmfNetwork", {"VmIds": [vm.id for vm in ports.vms]}, USUAL)
-        models = answers.read(answers.ModelAnswer, data, "Get-VmfNetwork")
+        wanted = {"VmIds": [vm.id for vm in ports.vms]}
+        models = self._vmm(answers.ModelAnswer, "Get-VmfNetwork", wanted, USUAL)
         modelled = {vm.id: vm.adapters for vm in models.vms}
         return {vm.id: _network(vm.adapters, modelled.get(vm.id, ())) for vm in ports.vms}
 
     def rights(self, host: str) -> str | None:
         """See ``VmmPort``."""
-        data = self._host_asks(host, "Test-VmfRights", {}, QUICK)
-        said = answers.read(answers.RightsAnswer, data, f"Test-VmfRights on {host}")
+        said = self._host_asks(answers.RightsAnswer, host, "Test-VmfRights", {}, QUICK)
         if said.readable and said.writable:
             return None
         return said.why or f"The extended ACLs of {host} cannot be read and written"
@@ -131,8 +127,7 @@ class WirePort:
             "Pin": None if order.pin is None else _json(map(_pinned, order.pin.adapters)),
             "NotAfter": _iso(order.not_after),
         }
-        data = self._vmm("Start-VmfMove", parameters, LONG)
-        return answers.read(answers.Started, data, "Start-VmfMove").job
+        return self._vmm(answers.Started, "Start-VmfMove", parameters, LONG).job
 
     def repair_network(self, vm_id: str, repair: Repair) -> None:
         """See ``VmmPort``. What VMM models (VM network, subnet, switch, access VLAN, port
@@ -143,43 +138,43 @@ class WirePort:
         refusal: VmmError | None = None
         if connections:
             try:
-                parameters = {
-                    "VmId": vm_id,
-                    "HostName": repair.host,
-                    "Adapters": _json(connections),
-                }
-                self._vmm("Repair-VmfNetwork", parameters, LONG)
+                wanted = {"VmId": vm_id, "HostName": repair.host, "Adapters": _json(connections)}
+                self._vmm(ScriptAnswer, "Repair-VmfNetwork", wanted, LONG)
             except VmmError as error:
                 refusal = error
         if ports:
-            parameters = {"VmId": vm_id, "Adapters": _json(ports)}
-            self._host_asks(repair.host, "Add-VmfHostNetwork", parameters, LONG)
+            wanted = {"VmId": vm_id, "Adapters": _json(ports)}
+            self._host_asks(ScriptAnswer, repair.host, "Add-VmfHostNetwork", wanted, LONG)
         if refusal is not None:
             raise refusal
 
     def dismiss(self, vm_id: str) -> None:
         """See ``VmmPort``."""
-        self._vmm("Clear-VmfFailedJob", {"VmId": vm_id}, LONG)
+        self._vmm(ScriptAnswer, "Clear-VmfFailedJob", {"VmId": vm_id}, LONG)
 
     def refresh(self, vm_id: str) -> None:
         """See ``VmmPort``."""
-        self._vmm("Update-VmfVm", {"VmId": vm_id}, LONG)
+        self._vmm(ScriptAnswer, "Update-VmfVm", {"VmId": vm_id}, LONG)
 
     def stop_job(self, job_id: str) -> None:
         """See ``VmmPort``."""
-        self._vmm("Stop-VmfJob", {"JobId": job_id}, QUICK)
+        self._vmm(ScriptAnswer, "Stop-VmfJob", {"JobId": job_id}, QUICK)
 
     # --- asking -------------------------------------------------------------------------------
 
-    def _vmm(self, function: str, parameters: Parameters, seconds: float) -> object:
-        """A function on the VMM server; it finds VMM on its own machine."""
+    def _vmm(
+        self, shape: type[Shape], function: str, parameters: Parameters, seconds: float
+    ) -> Shape:
+        """Answer of a function on the VMM server; it finds VMM on its own machine."""
         there: Parameters = {"VmmServer": "localhost", "Port": self._vmm_port}
-        return self.sessions.ask_vmm(function, {**parameters, **there}, seconds)
+        data = self.sessions.ask_vmm(function, {**parameters, **there}, seconds)
+        return answers.read(shape, data, function)
 
     def _host_asks(
-        self, host: str, function: str, parameters: Parameters, seconds: float
-    ) -> object:
-        return self.sessions.ask_host(host, function, parameters, seconds)
+        self, shape: type[Shape], host: str, function: str, parameters: Parameters, seconds: float
+    ) -> Shape:
+        data = self.sessions.ask_host(host, function, parameters, seconds)
+        return answers.read(shape, data, f"{function} on {host}")
 
     def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
         """View of these hosts by their Hyper-V, asked side by side."""
@@ -191,8 +186,7 @@ class WirePort:
     def _look(self, name: str) -> _Seen:
         at = self.clock.now()
         try:
-            data = self._host_asks(name, "Get-VmfHostState", {}, QUICK)
-            state = answers.read(answers.StateAnswer, data, f"Get-VmfHostState on {name}")
+            state = self._host_asks(answers.StateAnswer, name, "Get-VmfHostState", {}, QUICK)
         except VmmError as error:  # of one host; the others and VMM are not less true for it
             return _Seen(at, error=str(error))
         return _Seen(at, state)
@@ -204,13 +198,12 @@ class WirePort:
                 self._refreshed[answer.name] = at
             refreshed_at = self._refreshed.get(answer.name)
         state = seen.state if seen else None
+        limited = (answer, state) if state else (answer,)
         silent = None if answer.responding else f"VMM gets no answer from {answer.name}"
         return Host(
             name=answer.name,
-            live_limit=min(answer.live_limit, state.live_limit) if state else answer.live_limit,
-            storage_limit=(
-                min(answer.storage_limit, state.storage_limit) if state else answer.storage_limit
-            ),
+            live_limit=min(one.live_limit for one in limited),
+            storage_limit=min(one.storage_limit for one in limited),
             seen_at=seen.at if seen and state else None,
             refreshed_at=refreshed_at,
             locked=answer.locked,
@@ -218,16 +211,12 @@ class WirePort:
             maintenance=answer.maintenance,
             path=answer.path,
             free_memory_mb=answer.free_memory_mb,
-            volumes=_volumes(answer.volumes),
+            volumes=answer.volumes,
             switches=state.switches if state else None,
         )
 
 
 # --- answers to values ------------------------------------------------------------------------
-
-
-def _volumes(answer: Sequence[answers.FleetVolume] | None) -> tuple[Volume, ...] | None:
-    return None if answer is None else tuple(Volume(one.name, one.free_mb) for one in answer)
 
 
 def _vms(answer: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm, ...]:
@@ -252,38 +241,29 @@ def _vms(answer: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[
 
 
 def _vm(answer: answers.FleetVm, places: Mapping[str, answers.StateVm]) -> Vm:
-    here = next((vm for host, vm in places.items() if same_host(host, answer.host)), None)
-    own = here or next(iter(places.values()), None)
-    return Vm(
-        id=answer.id,
-        name=answer.name,
-        vmm_host=answer.host,
-        vmm_status=answer.status,
-        seen_on=tuple(places),
-        hyperv_state=_state(own.state) if own else None,
-        hyperv_status=own.status if own else (),
-        memory_mb=answer.memory_mb,
-        disk_mb=answer.disk_mb,
-        adapters=answer.adapters,
-        blocks=answer.blocks,
-        stored=answer.stored,
-        switches=(own.switches or ()) if own else (),
-    )
+    said = answer.model_dump(exclude={"host", "status", "replica"})
+    shown = _shown(places, answer.host)
+    return Vm(**said, vmm_host=answer.host, vmm_status=answer.status, **shown)
 
 
 def _only_shown(places: Mapping[str, answers.StateVm]) -> Vm:
     """A VM that VMM has not found yet."""
     vm = next(iter(places.values()))
-    return Vm(
-        id=vm.id,
-        name=vm.name,
-        vmm_host=None,
-        vmm_status="",
-        seen_on=tuple(places),
-        hyperv_state=_state(vm.state),
-        hyperv_status=vm.status,
-        switches=vm.switches or (),
-    )
+    return Vm(id=vm.id, name=vm.name, vmm_host=None, vmm_status="", **_shown(places, None))
+
+
+def _shown(places: Mapping[str, answers.StateVm], vmm_host: str | None) -> dict[str, Any]:
+    """What Hyper-V shows of a VM: on VMM's host, else on the first that has it."""
+    here = [vm for host, vm in places.items() if same_host(host, vmm_host)]
+    own = next(iter([*here, *places.values()]), None)
+    if own is None:
+        return {}
+    return {
+        "seen_on": tuple(places),
+        "hyperv_state": _state(own.state),
+        "hyperv_status": own.status,
+        "switches": own.switches or (),
+    }
 
 
 def _state(word: str) -> HyperVState:
@@ -295,12 +275,7 @@ def _job(answer: answers.FleetJob) -> Job:
     if answer.code and f"{answer.code})" not in (error or ""):
         error = f"{error or 'The job failed'} ({answer.code})"
     return Job(
-        id=answer.id,
-        vm_id=answer.vm_id,
-        source=answer.source,
-        target=answer.target,
-        state=answer.state,
-        progress=answer.progress,
+        **answer.model_dump(exclude={"error", "code", "started", "ended"}),
         error=error,
         started=answer.started.timestamp() if answer.started else None,
         ended=answer.ended.timestamp() if answer.ended else None,
@@ -326,24 +301,9 @@ def _network(
 
 
 def _adapter(port: answers.PortAdapter, model: answers.ModelAdapter | None) -> Adapter:
-    return Adapter(
-        id=port.id,
-        mac=port.mac,
-        network=model.network if model else None,
-        subnet=model.subnet if model else None,
-        switch=port.switch,
-        vlan=port.vlan,
-        trunk=port.trunk,
-        native_vlan=port.native_vlan,
-        isolation=port.isolation,
-        connected=port.connected,
-        classification=model.classification if model else None,
-        port_acl=model.port_acl if model else None,
-        spoofing=port.spoofing,
-        guards=port.guards,
-        acls=tuple(Acl(**rule.model_dump()) for rule in port.acls),
-        classic_acls=port.classic_acls,
-    )
+    modelled = model.model_dump(exclude={"id", "mac"}) if model else {}
+    acls = tuple(Acl(**dict(rule)) for rule in port.acls)
+    return Adapter(**{**dict(port), **modelled, "acls": acls})
 
 
 def _mac(mac: str) -> str:
@@ -361,17 +321,14 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
+def _fields(one: Adapter | AdapterRepair, *names: str) -> dict[str, object]:
+    return {name: getattr(one, name) for name in names}
+
+
 def _pinned(adapter: Adapter) -> Mapping[str, object]:
     """VMM knows access VLANs only: of a trunk none is bound, rather than one that it is not."""
-    return {
-        "id": adapter.id,
-        "mac": adapter.mac,
-        "network": adapter.network,
-        "subnet": adapter.subnet,
-        "switch": adapter.switch,
-        "vlan": None if adapter.trunk else adapter.vlan,
-        "classification": adapter.classification,
-    }
+    names = ("id", "mac", "network", "subnet", "switch", "vlan", "classification")
+    return _fields(adapter, *names) | ({"vlan": None} if adapter.trunk else {})
 
 
 def _is_vmms(one: AdapterRepair) -> bool:
@@ -388,33 +345,19 @@ def _is_hosts(one: AdapterRepair) -> bool:
 
 
 def _connection(one: AdapterRepair) -> Mapping[str, object]:
-    return {
-        "id": one.adapter_id,
-        "mac": one.mac,
-        "network": one.network,
-        "subnet": one.subnet,
-        "switch": one.switch,
-        "vlan": None if one.trunk else one.vlan,
-        "classification": one.classification,
-        "port_acl": one.port_acl,
-    }
+    names = ("mac", "network", "subnet", "switch", "vlan", "classification", "port_acl")
+    trunk = {"vlan": None} if one.trunk else {}
+    return {"id": one.adapter_id, **_fields(one, *names), **trunk}
 
 
 def _port(one: AdapterRepair) -> Mapping[str, object]:
     return {
         "id": one.adapter_id,
         "mac": one.mac,
-        "acls": [_rule(acl) for acl in one.acls],
-        "classic_acls": list(one.classic_acls),
+        "acls": [asdict(acl) for acl in one.acls],
+        "classic_acls": one.classic_acls,
         "vlan": None,
-        "trunk": list(one.trunk),
-        "native_vlan": one.native_vlan,
+        **_fields(one, "trunk", "native_vlan"),
         "switch": None,
-        "isolation": one.isolation,
-        "spoofing": one.spoofing,
-        "guards": one.guards,
+        **_fields(one, "isolation", "spoofing", "guards"),
     }
-
-
-def _rule(acl: Acl) -> Mapping[str, object]:
-    return {name: getattr(acl, name) for name in answers.Rule.model_fields}

@@ -34,11 +34,8 @@ function Get-VmfHostState {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
+# The full name of this host. On some versions FullyQualifiedDomainName is only the domain.
 function Get-VmfHostName {
-    <#
-    .SYNOPSIS
-    The full name of this host. On some versions FullyQualifiedDomainName is only the domain.
-    #>
     param($VmHost)
     $name = [string] $VmHost.Name
     $full = [string] (Get-VmfProperty -InputObject $VmHost -Name 'FullyQualifiedDomainName' -Default '')
@@ -47,42 +44,34 @@ function Get-VmfHostName {
     $name
 }
 
+# One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
 function ConvertTo-VmfHostVm {
-    <#
-    .SYNOPSIS
-    One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
-    #>
     param($Vm, $Used)
-    $words = [System.Collections.ArrayList]@()
-    foreach ($word in (Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @())) { $null = $words.Add([string] $word) }
+    $said = Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @()
+    $words = @(foreach ($word in $said) { [string] $word })
     if ($words.Count -eq 0) {
-        foreach ($name in @('PrimaryOperationalStatus', 'SecondaryOperationalStatus')) {
-            $word = [string] (Get-VmfProperty -InputObject $Vm -Name $name -Default '')
-            if ($word) { $null = $words.Add($word) }
-        }
+        $words = @(foreach ($name in @('PrimaryOperationalStatus', 'SecondaryOperationalStatus')) {
+                $word = [string] (Get-VmfProperty -InputObject $Vm -Name $name -Default '')
+                if ($word) { $word }
+            })
     }
     $mode = [string] (Get-VmfProperty -InputObject $Vm -Name 'ReplicationMode' -Default 'None')
     $id = ConvertTo-VmfId -Id $Vm.Id
     $switches = $null
-    if ($null -ne $Used) { $switches = [object[]]@() }
-    if ($null -ne $Used -and $Used.ContainsKey($id)) { $switches = [object[]] $Used[$id].ToArray() }
+    if ($null -ne $Used) { $switches = [object[]]@(foreach ($name in $Used[$id]) { $name }) }
     [ordered]@{
         id       = $id
         name     = [string] $Vm.Name
         state    = [string] $Vm.State
-        status   = [object[]] $words.ToArray()
+        status   = [object[]] $words
         replica  = @('None', 'Primary') -notcontains $mode
         switches = $switches
     }
 }
 
+# A table from VM id to the switches of its connected adapters; null where Hyper-V refuses to say.
+# A VM may be gone by now. That the others are here is worth more than their switches.
 function Get-VmfUsedSwitch {
-    <#
-    .SYNOPSIS
-    A table from VM id to the switches of its connected adapters; null where Hyper-V refuses to say.
-    .DESCRIPTION
-    A VM may be gone by now. That the others are here is worth more than their switches.
-    #>
     param([object[]] $Vms)
     $used = @{}
     if ($Vms.Count -eq 0) { return $used }
@@ -91,8 +80,7 @@ function Get-VmfUsedSwitch {
             $name = [string] $adapter.SwitchName
             if (-not $adapter.Connected -or $name.Length -eq 0) { continue }
             $id = ConvertTo-VmfId -Id $adapter.VMId
-            if (-not $used.ContainsKey($id)) { $used[$id] = [System.Collections.ArrayList]@() }
-            if ($used[$id] -notcontains $name) { $null = $used[$id].Add($name) }
+            if ($used[$id] -notcontains $name) { $used[$id] += @($name) }
         }
     }
     catch {
@@ -102,11 +90,8 @@ function Get-VmfUsedSwitch {
     $used
 }
 
+# The names of this host's virtual switches; null where Hyper-V refuses to say.
 function Get-VmfSwitchList {
-    <#
-    .SYNOPSIS
-    The names of this host's virtual switches; null where Hyper-V refuses to say.
-    #>
     try { $names = [object[]]@(foreach ($one in (Hyper-V\Get-VMSwitch)) { [string] $one.Name }) }
     catch {
         if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw }
@@ -115,11 +100,8 @@ function Get-VmfSwitchList {
     , $names
 }
 
+# The VMs of this host that have one of these ids; asking for an unknown id would be an error.
 function Find-VmfHostVm {
-    <#
-    .SYNOPSIS
-    The VMs of this host that have one of these ids; asking for an unknown id would be an error.
-    #>
     param([string[]] $VmIds)
     $wanted = @(foreach ($id in $VmIds) { ConvertTo-VmfId -Id $id })
     foreach ($vm in (Hyper-V\Get-VM)) {
@@ -135,14 +117,15 @@ function Get-VmfHostNetwork {
     The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, ACLs of both kinds.
     .DESCRIPTION
     Changes nothing. VMs that are not on this host are left out.
-    .PARAMETER VmIds
-    Hyper-V ids of VMs.
     .OUTPUTS
     One JSON text; data is {vms}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
-    param([Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds)
+    param(
+        # Hyper-V ids of VMs.
+        [Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds
+    )
     try {
         $rows = [object[]]@(foreach ($vm in (Find-VmfHostVm -VmIds $VmIds)) {
                 $adapters = [object[]]@(foreach ($adapter in (Hyper-V\Get-VMNetworkAdapter -VM $vm)) {
@@ -155,11 +138,8 @@ function Get-VmfHostNetwork {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
+# One adapter with everything that Hyper-V keeps at its port.
 function ConvertTo-VmfHostAdapter {
-    <#
-    .SYNOPSIS
-    One adapter with everything that Hyper-V keeps at its port.
-    #>
     param($Adapter)
     $lan = Get-VmfVlan -Adapter $Adapter
     $spoofing = $null
@@ -177,17 +157,14 @@ function ConvertTo-VmfHostAdapter {
         spoofing     = $spoofing
         guards       = Get-VmfGuard -Adapter $Adapter
         acls         = [object[]]@(foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
-                ConvertTo-VmfAcl -Acl $acl
+                ConvertTo-VmfRule -Acl $acl
             })
         classic_acls = [object[]]@(Get-VmfClassicRule -Adapter $Adapter)
     }
 }
 
+# {vlan, trunk, native_vlan}: access, untagged (0) or a trunk with its allowed VLANs.
 function Get-VmfVlan {
-    <#
-    .SYNOPSIS
-    {vlan, trunk, native_vlan}: access, untagged (0) or a trunk with its allowed VLANs.
-    #>
     param($Adapter)
     $found = [ordered]@{ vlan = 0; trunk = [object[]]@(); native_vlan = 0 }
     foreach ($setting in (Hyper-V\Get-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter)) {
@@ -201,11 +178,8 @@ function Get-VmfVlan {
     $found
 }
 
+# The isolation id of an adapter, 0 where it is not isolated. Here VMM's VLANs show on logical switches.
 function Get-VmfIsolation {
-    <#
-    .SYNOPSIS
-    The isolation id of an adapter, 0 where it is not isolated. Here VMM's VLANs show on logical switches.
-    #>
     param($Adapter)
     foreach ($setting in (Hyper-V\Get-VMNetworkAdapterIsolation -VMNetworkAdapter $Adapter)) {
         if ([string] $setting.IsolationMode -ne 'None') { return [int] $setting.DefaultIsolationID }
@@ -213,11 +187,8 @@ function Get-VmfIsolation {
     0
 }
 
+# The guards that are on, "dhcp,router"; null where none is.
 function Get-VmfGuard {
-    <#
-    .SYNOPSIS
-    The guards that are on, "dhcp,router"; null where none is.
-    #>
     param($Adapter)
     $on = @(foreach ($guard in @('DhcpGuard', 'RouterGuard')) {
             if ([string] (Get-VmfProperty -InputObject $Adapter -Name $guard -Default 'Off') -eq 'On') {
@@ -228,38 +199,37 @@ function Get-VmfGuard {
     $on -join ','
 }
 
-function ConvertTo-VmfAcl {
-    <#
-    .SYNOPSIS
-    One extended ACL. Hyper-V's words for no restriction (ANY, *, empty, null) all become ANY; the
-    time-out counts only where the rule is stateful: else its stored value depends on who wrote it.
-    #>
-    param($Acl)
-    $timeout = 0
-    if ($Acl.Stateful) { $timeout = [int] $Acl.IdleSessionTimeout }
-    [ordered]@{
-        action       = [string] $Acl.Action
-        direction    = [string] $Acl.Direction
-        weight       = [int] $Acl.Weight
-        local_ip     = ConvertTo-VmfAny -Value $Acl.LocalIPAddress
-        remote_ip    = ConvertTo-VmfAny -Value $Acl.RemoteIPAddress
-        local_port   = ConvertTo-VmfAny -Value $Acl.LocalPort
-        remote_port  = ConvertTo-VmfAny -Value $Acl.RemotePort
-        protocol     = ConvertTo-VmfAny -Value $Acl.Protocol
-        stateful     = [bool] $Acl.Stateful
-        idle_timeout = $timeout
-        isolation_id = [int] $Acl.IsolationID
+# The fields of a rule, each with Hyper-V's name for it.
+$script:VmfRuleFields = [ordered]@{
+    action = 'Action'; direction = 'Direction'; weight = 'Weight'
+    local_ip = 'LocalIPAddress'; remote_ip = 'RemoteIPAddress'
+    local_port = 'LocalPort'; remote_port = 'RemotePort'; protocol = 'Protocol'
+    stateful = 'Stateful'; idle_timeout = 'IdleSessionTimeout'; isolation_id = 'IsolationID'
+}
+$script:VmfRestrictions = @('local_ip', 'remote_ip', 'local_port', 'remote_port', 'protocol')
+
+# One extended ACL, of Hyper-V or as the caller sent it: there a field that is missing is an error, never
+# ANY. All words for no restriction (ANY, *, empty, null) become ANY; the time-out counts only where the
+# rule is stateful: else its stored value depends on who wrote it.
+function ConvertTo-VmfRule {
+    param($Acl, [switch] $Sent)
+    $rule = [ordered]@{}
+    foreach ($name in $script:VmfRuleFields.Keys) {
+        if ($Sent) { $rule[$name] = Get-VmfField -InputObject $Acl -Name $name }
+        else { $rule[$name] = $Acl.($script:VmfRuleFields[$name]) }
     }
+    foreach ($name in @('action', 'direction')) { $rule[$name] = [string] $rule[$name] }
+    foreach ($name in $script:VmfRestrictions) { $rule[$name] = ConvertTo-VmfAny -Value $rule[$name] }
+    $rule['stateful'] = [bool] $rule['stateful']
+    if (-not $rule['stateful']) { $rule['idle_timeout'] = 0 }
+    foreach ($name in @('weight', 'idle_timeout', 'isolation_id')) { $rule[$name] = [int] $rule[$name] }
+    $rule
 }
 
+# The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
+# A rule for both directions is listed once for each. Metering rules come and go with the metering of
+# a VM and let everything pass.
 function Get-VmfClassicRule {
-    <#
-    .SYNOPSIS
-    The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
-    .DESCRIPTION
-    A rule for both directions is listed once for each. Metering rules come and go with the metering of
-    a VM and let everything pass.
-    #>
     param($Adapter)
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterAcl -VMNetworkAdapter $Adapter)) {
         if ([string] $acl.Action -eq 'Meter') { continue }
@@ -272,11 +242,8 @@ function Get-VmfClassicRule {
     }
 }
 
+# The word ANY for every way to write no restriction; anything else as it is.
 function ConvertTo-VmfAny {
-    <#
-    .SYNOPSIS
-    The word ANY for every way to write no restriction; anything else as it is.
-    #>
     param($Value)
     $text = ([string] $Value).Trim()
     if (@('', '*', 'ANY') -contains $text) { return 'ANY' }
@@ -292,19 +259,17 @@ function Add-VmfHostNetwork {
     Idempotent: what is there already is left alone. A rule of the same direction and weight (of a
     classic one: direction and address) with another body is never overwritten: that is refused, and
     what was put back before stays. Nothing is turned off.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER Adapters
-    JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
-    guards}]; null and empty leave alone, VLAN 0 is untagged. An adapter is found by id, else by its MAC
-    where that is unique and not zero.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
+        # guards}]; null and empty leave alone, VLAN 0 is untagged. An adapter is found by id, else by its MAC
+        # where that is unique and not zero.
         [Parameter(Mandatory = $true)] [string] $Adapters
     )
     try {
@@ -328,11 +293,8 @@ function Add-VmfHostNetwork {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
+# Switch, then trunk or access VLAN, where they are named and differ.
 function Set-VmfConnection {
-    <#
-    .SYNOPSIS
-    Switch, then trunk or access VLAN, where they are named and differ.
-    #>
     param($Adapter, $Repair)
     $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
     if ($switchName -and [string] $Adapter.SwitchName -ne $switchName) {
@@ -356,11 +318,8 @@ function Set-VmfConnection {
     else { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Access -VlanId $vlan }
 }
 
+# Isolation by VLAN, spoofing and guards, where they are named and differ.
 function Set-VmfPort {
-    <#
-    .SYNOPSIS
-    Isolation by VLAN, spoofing and guards, where they are named and differ.
-    #>
     param($Adapter, $Repair)
     $isolation = Get-VmfField -InputObject $Repair -Name 'isolation'
     if ($null -ne $isolation -and (Get-VmfIsolation -Adapter $Adapter) -ne $isolation) {
@@ -378,11 +337,8 @@ function Set-VmfPort {
     if ($on.Count -gt 0) { $null = Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $Adapter @on }
 }
 
+# Add those of these classic rules that are not there, in the order given.
 function Add-VmfClassicRule {
-    <#
-    .SYNOPSIS
-    Add those of these classic rules that are not there, in the order given.
-    #>
     param($Adapter, $Rules, [string] $Label)
     # By direction and address: the action, since the two make the whole rule.
     $there = @{}
@@ -408,11 +364,8 @@ function Add-VmfClassicRule {
     }
 }
 
+# The parameters for the addresses of a classic rule: six pairs of digits are a MAC address.
 function Get-VmfAddressParameter {
-    <#
-    .SYNOPSIS
-    The parameters for the addresses of a classic rule: six pairs of digits are a MAC address.
-    #>
     param([string] $Local, [string] $Remote)
     $found = @{}
     $sides = @{ Local = $Local; Remote = $Remote }
@@ -425,29 +378,24 @@ function Get-VmfAddressParameter {
     $found
 }
 
+# Add those of these rules that are not there, in the order given.
 function Add-VmfAcl {
-    <#
-    .SYNOPSIS
-    Add those of these rules that are not there, in the order given.
-    #>
     param($Adapter, $Acls, [string] $Label)
     # By key (direction and weight): the rules in words, which are the same for the same rule only.
     $there = @{}
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
-        $body = ConvertTo-VmfAcl -Acl $acl
+        $body = ConvertTo-VmfRule -Acl $acl
         $key = "$($body['direction']) weight $($body['weight'])"
-        if (-not $there.ContainsKey($key)) { $there[$key] = [System.Collections.ArrayList]@() }
-        $null = $there[$key].Add((Format-VmfRule -Rule $body))
+        $there[$key] += @(Format-VmfRule -Rule $body)
     }
     foreach ($acl in $Acls) {
         if ($null -eq $acl) { continue }
-        $rule = Get-VmfAclBody -Acl $acl
+        $rule = ConvertTo-VmfRule -Acl $acl -Sent
         $key = "$($rule['direction']) weight $($rule['weight'])"
         $body = Format-VmfRule -Rule $rule
         if (-not $there.ContainsKey($key)) {
             Add-VmfRule -Adapter $Adapter -Rule $rule
-            $there[$key] = [System.Collections.ArrayList]@()
-            $null = $there[$key].Add($body)
+            $there[$key] = @($body)
         }
         elseif ($there[$key] -notcontains $body) {
             $text = "$key on adapter $Label is another rule already: $($there[$key] -join '; ')"
@@ -456,11 +404,8 @@ function Add-VmfAcl {
     }
 }
 
+# A whole rule in words: "Inbound Allow weight 10, TCP, local ANY:ANY, remote 10.0.0.0/8:443".
 function Format-VmfRule {
-    <#
-    .SYNOPSIS
-    A whole rule in words: "Inbound Allow weight 10, TCP, local ANY:ANY, remote 10.0.0.0/8:443".
-    #>
     param([System.Collections.IDictionary] $Rule)
     $text = "$($Rule['direction']) $($Rule['action']) weight $($Rule['weight']), $($Rule['protocol']), " +
         "local $($Rule['local_ip']):$($Rule['local_port']), remote $($Rule['remote_ip']):$($Rule['remote_port'])"
@@ -469,40 +414,13 @@ function Format-VmfRule {
     $text
 }
 
-function Get-VmfAclBody {
-    <#
-    .SYNOPSIS
-    A rule that the caller sent, complete: a field that is missing is an error, never ANY.
-    #>
-    param($Acl)
-    $rule = [ordered]@{}
-    foreach ($name in @('action', 'direction')) { $rule[$name] = [string] (Get-VmfField -InputObject $Acl -Name $name) }
-    $rule['weight'] = [int] (Get-VmfField -InputObject $Acl -Name 'weight')
-    foreach ($name in @('local_ip', 'remote_ip', 'local_port', 'remote_port', 'protocol')) {
-        $rule[$name] = ConvertTo-VmfAny -Value (Get-VmfField -InputObject $Acl -Name $name)
-    }
-    $rule['stateful'] = [bool] (Get-VmfField -InputObject $Acl -Name 'stateful')
-    $timeout = [int] (Get-VmfField -InputObject $Acl -Name 'idle_timeout')
-    if (-not $rule['stateful']) { $timeout = 0 }
-    $rule['idle_timeout'] = $timeout
-    $rule['isolation_id'] = [int] (Get-VmfField -InputObject $Acl -Name 'isolation_id')
-    $rule
-}
-
+# Add one rule. What is not restricted is left out: the cmdlet refuses empty texts, and a time-out
+# belongs to a stateful rule only.
 function Add-VmfRule {
-    <#
-    .SYNOPSIS
-    Add one rule. What is not restricted is left out: the cmdlet refuses empty texts, and a time-out
-    belongs to a stateful rule only.
-    #>
     param($Adapter, [System.Collections.IDictionary] $Rule)
     $more = @{}
-    $names = @{
-        local_ip = 'LocalIPAddress'; remote_ip = 'RemoteIPAddress'
-        local_port = 'LocalPort'; remote_port = 'RemotePort'; protocol = 'Protocol'
-    }
-    foreach ($name in $names.Keys) {
-        if ($Rule[$name] -ne 'ANY') { $more[$names[$name]] = $Rule[$name] }
+    foreach ($name in $script:VmfRestrictions) {
+        if ($Rule[$name] -ne 'ANY') { $more[$script:VmfRuleFields[$name]] = $Rule[$name] }
     }
     if ($Rule['stateful']) {
         $more['Stateful'] = $true
@@ -553,11 +471,8 @@ function Test-VmfRights {
     }
 }
 
+# Why this identity may not change Hyper-V; null where it may, or where there is no Windows to ask.
 function Get-VmfMissingRole {
-    <#
-    .SYNOPSIS
-    Why this identity may not change Hyper-V; null where it may, or where there is no Windows to ask.
-    #>
     try { $identity = [System.Security.Principal.WindowsIdentity]::GetCurrent() }
     catch [System.PlatformNotSupportedException] { return $null }
     $principal = New-Object -TypeName System.Security.Principal.WindowsPrincipal -ArgumentList $identity

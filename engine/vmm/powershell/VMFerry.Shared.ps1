@@ -15,23 +15,16 @@ $WarningPreference = 'SilentlyContinue'
 $ProgressPreference = 'SilentlyContinue'
 $ConfirmPreference = 'None'
 
+# The one JSON text of a function that did its work.
 function ConvertTo-VmfReply {
-    <#
-    .SYNOPSIS
-    The one JSON text of a function that did its work.
-    #>
     param([System.Collections.IDictionary] $Data)
     ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $true; data = $Data }) -Depth 8 -Compress
 }
 
+# The one JSON text of a function that failed: what happened, and of which class it is.
+# The class is decided here, where the error was thrown. Numbers come from FullyQualifiedErrorId
+# (VMM writes "2606,Class"); HResult is no VMM number and never looked at.
 function ConvertTo-VmfFailure {
-    <#
-    .SYNOPSIS
-    The one JSON text of a function that failed: what happened, and of which class it is.
-    .DESCRIPTION
-    The class is decided here, where the error was thrown. Numbers come from FullyQualifiedErrorId
-    (VMM writes "2606,Class"); HResult is no VMM number and never looked at.
-    #>
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $fullId = [string] $ErrorRecord.FullyQualifiedErrorId
     $text = [string] $ErrorRecord.Exception.Message
@@ -48,11 +41,8 @@ function ConvertTo-VmfFailure {
     ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $false; error = $failure }) -Depth 8 -Compress
 }
 
+# The error number, or an empty text where there is none.
 function Get-VmfErrorCode {
-    <#
-    .SYNOPSIS
-    The error number, or an empty text where there is none.
-    #>
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $message = [string] $ErrorRecord.Exception.Message
     $head = (([string] $ErrorRecord.FullyQualifiedErrorId) -split ',')[0].Trim()
@@ -62,11 +52,8 @@ function Get-VmfErrorCode {
     ''
 }
 
+# locked, busy, unavailable or refused: did it happen, and may one try again.
 function Get-VmfErrorClass {
-    <#
-    .SYNOPSIS
-    locked, busy, unavailable or refused: did it happen, and may one try again.
-    #>
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $code = Get-VmfErrorCode -ErrorRecord $ErrorRecord
     $message = [string] $ErrorRecord.Exception.Message
@@ -85,20 +72,14 @@ function Get-VmfErrorClass {
     'refused'
 }
 
+# Is this error a plain no? Any other class means that this time there was no answer.
 function Test-VmfRefusal {
-    <#
-    .SYNOPSIS
-    Is this error a plain no? Any other class means that this time there was no answer.
-    #>
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     (Get-VmfErrorClass -ErrorRecord $ErrorRecord) -eq 'refused'
 }
 
+# What an error says in its first paragraph; the number travels beside it, the advice not at all.
 function ConvertTo-VmfSentence {
-    <#
-    .SYNOPSIS
-    What an error says in its first paragraph; the number travels beside it, the advice not at all.
-    #>
     param([string] $Message)
     $first = ($Message -split '\r?\n[ \t]*\r?\n', 2)[0].Trim()
     if ($first -match '(?s)^(.*?)\s*\(Error ID: \d+, Detailed Error:\s*(.*)\)$') {
@@ -108,34 +89,23 @@ function ConvertTo-VmfSentence {
     $first
 }
 
+# An error of our own, to be thrown: its id carries the class and a word for the code.
 function New-VmfError {
-    <#
-    .SYNOPSIS
-    An error of our own, to be thrown: its id carries the class and a word for the code.
-    #>
     param([string] $Class, [string] $Code, [string] $Message)
-    $exception = New-Object -TypeName System.InvalidOperationException -ArgumentList $Message
-    $category = [System.Management.Automation.ErrorCategory]::InvalidOperation
-    $arguments = [object[]]@($exception, "Vmf.$Class.$Code", $category, $null)
-    New-Object -TypeName System.Management.Automation.ErrorRecord -ArgumentList $arguments
+    $exception = [System.InvalidOperationException]::new($Message)
+    [System.Management.Automation.ErrorRecord]::new($exception, "Vmf.$Class.$Code", 'InvalidOperation', $null)
 }
 
+# A property of an object, or the default where this version of the product has no such property.
 function Get-VmfProperty {
-    <#
-    .SYNOPSIS
-    A property of an object, or the default where this version of the product has no such property.
-    #>
     param($InputObject, [string] $Name, $Default)
     $property = $InputObject.PSObject.Properties[$Name]
     if ($null -eq $property -or $null -eq $property.Value) { return $Default }
     $property.Value
 }
 
+# A field of what the caller sent. Null is a value; a field that is not there is an error.
 function Get-VmfField {
-    <#
-    .SYNOPSIS
-    A field of what the caller sent. Null is a value; a field that is not there is an error.
-    #>
     param($InputObject, [string] $Name)
     $property = $InputObject.PSObject.Properties[$Name]
     if ($null -eq $property) {
@@ -144,64 +114,46 @@ function Get-VmfField {
     , $property.Value
 }
 
+# A text, or null for what is null or empty.
 function ConvertTo-VmfText {
-    <#
-    .SYNOPSIS
-    A text, or null for what is null or empty.
-    #>
     param($Value)
     $text = [string] $Value
     if ($text.Length -eq 0) { return $null }
     $text
 }
 
+# A time as ISO 8601 in UTC, whatever the culture and time zone of this machine.
 function ConvertTo-VmfTime {
-    <#
-    .SYNOPSIS
-    A time as ISO 8601 in UTC, whatever the culture and time zone of this machine.
-    #>
     param([datetime] $Date)
     $form = "yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'"
     $Date.ToUniversalTime().ToString($form, [System.Globalization.CultureInfo]::InvariantCulture)
 }
 
+# A VM id as we spell it: upper case, without braces.
 function ConvertTo-VmfId {
-    <#
-    .SYNOPSIS
-    A VM id as we spell it: upper case, without braces.
-    #>
     param($Id)
     ([string] $Id).Trim([char[]]@('{', '}', ' ')).ToUpperInvariant()
 }
 
+# An adapter id as we spell it: VMM's DeviceID and Hyper-V's Id are the same text but for case.
 function ConvertTo-VmfAdapterId {
-    <#
-    .SYNOPSIS
-    An adapter id as we spell it: VMM's DeviceID and Hyper-V's Id are the same text but for case.
-    #>
     param($Id)
     $text = [string] $Id
     if ($text -match '(?s)^Microsoft:(.*)$') { return 'Microsoft:' + $Matches[1].ToUpperInvariant() }
     $text
 }
 
+# A MAC address as VMM spells it, 00:1D:D8:B7:2C:B6; empty where there is none.
 function ConvertTo-VmfMac {
-    <#
-    .SYNOPSIS
-    A MAC address as VMM spells it, 00:1D:D8:B7:2C:B6; empty where there is none.
-    #>
     param($Mac)
     $digits = ([string] $Mac) -replace '[^0-9A-Fa-f]', ''
     if ($digits.Length -ne 12) { return '' }
     ($digits.ToUpperInvariant() -replace '(..)(?!$)', '$1:')
 }
 
+# The adapter that the caller means by id and mac: the one of this id, else the only one of this
+# MAC (zeros are nobody's), else nothing.
 function Select-VmfAdapter {
-    <#
-    .SYNOPSIS
-    The adapter that the caller means by id and mac: the one of this id, else the only one of this
-    MAC (zeros are nobody's), else nothing.
-    #>
     param([object[]] $Adapters, [string] $IdProperty, $Wanted)
     $id = ConvertTo-VmfAdapterId -Id (Get-VmfField -InputObject $Wanted -Name 'id')
     $address = ConvertTo-VmfMac -Mac (Get-VmfField -InputObject $Wanted -Name 'mac')
@@ -215,11 +167,8 @@ function Select-VmfAdapter {
     if ($same.Count -eq 1) { $same[0] }
 }
 
+# As Select-VmfAdapter; an adapter that is not there is refused.
 function Find-VmfAdapter {
-    <#
-    .SYNOPSIS
-    As Select-VmfAdapter; an adapter that is not there is refused.
-    #>
     param([object[]] $Adapters, [string] $IdProperty, $Wanted, [string] $VmName)
     $adapter = Select-VmfAdapter -Adapters $Adapters -IdProperty $IdProperty -Wanted $Wanted
     if ($null -ne $adapter) { return $adapter }
@@ -227,11 +176,8 @@ function Find-VmfAdapter {
     throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$VmName' has no adapter $label")
 }
 
+# How people find the adapter that the caller means: its MAC, else its id.
 function Get-VmfLabel {
-    <#
-    .SYNOPSIS
-    How people find the adapter that the caller means: its MAC, else its id.
-    #>
     param($Wanted)
     $mac = [string] (Get-VmfField -InputObject $Wanted -Name 'mac')
     if ($mac) { return $mac }

@@ -9,11 +9,8 @@ $script:VmfConnectedTo = ''
 $script:VmfKnown = @{}
 
 #region The connection, and finding things
+# The connection to VMM, kept for the life of this shell until VMM does not answer.
 function Connect-VmfServer {
-    <#
-    .SYNOPSIS
-    The connection to VMM, kept for the life of this shell until VMM does not answer.
-    #>
     param([string] $VmmServer, [int] $Port)
     $wanted = "${VmmServer}:${Port}"
     if ($null -ne $script:VmfConnection -and $script:VmfConnectedTo -eq $wanted) { return $script:VmfConnection }
@@ -32,22 +29,16 @@ function Connect-VmfServer {
     $script:VmfConnection
 }
 
+# As ConvertTo-VmfFailure; forgets a connection that may be dead.
 function ConvertTo-VmfServerFailure {
-    <#
-    .SYNOPSIS
-    As ConvertTo-VmfFailure; forgets a connection that may be dead.
-    #>
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $failure = ConvertTo-VmfFailure -ErrorRecord $ErrorRecord
     if ($failure -match '"class":"unavailable"') { $script:VmfConnection = $null }
     $failure
 }
 
+# The host of this name; a host that VMM does not know is refused.
 function Find-VmfHost {
-    <#
-    .SYNOPSIS
-    The host of this name; a host that VMM does not know is refused.
-    #>
     param($Server, [string] $Name)
     foreach ($vmHost in (Get-SCVMHost -VMMServer $Server -ComputerName $Name)) {
         if ([string] $vmHost.Name -eq $Name) { return $vmHost }
@@ -55,69 +46,49 @@ function Find-VmfHost {
     throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "VMM knows no host $Name")
 }
 
+# Is this VM a replica copy? It has the same Hyper-V id as the VM that it copies.
 function Test-VmfReplica {
-    <#
-    .SYNOPSIS
-    Is this VM a replica copy? It has the same Hyper-V id as the VM that it copies.
-    #>
     param($Vm)
     (Get-VmfProperty -InputObject $Vm -Name 'IsRecoveryVM' -Default $false) -or
     (Get-VmfProperty -InputObject $Vm -Name 'IsTestReplicaVM' -Default $false)
 }
 
+# The Hyper-V id of a VM; VMM's own id where it has none (stored in a library).
 function Get-VmfVmId {
-    <#
-    .SYNOPSIS
-    The Hyper-V id of a VM; VMM's own id where it has none (stored in a library).
-    #>
     param($Vm)
     $id = ConvertTo-VmfId -Id $Vm.VMId
     if ($id.Length -eq 0) { return ConvertTo-VmfId -Id $Vm.ID }
     $id
 }
 
+# All VMs that VMM knows; remembers which Hyper-V id is which object.
 function Get-VmfVmList {
-    <#
-    .SYNOPSIS
-    All VMs that VMM knows; remembers which Hyper-V id is which object.
-    #>
     param($Server)
     $known = @{}
     foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -All)) {
         $id = Get-VmfVmId -Vm $vm
-        if (-not $known.ContainsKey($id)) { $known[$id] = [System.Collections.ArrayList]@() }
-        $null = $known[$id].Add([guid] $vm.ID)
+        $known[$id] += @([guid] $vm.ID)
         $vm
     }
     $script:VmfKnown = $known
 }
 
+# The VMs of this Hyper-V id, one as a rule; neither stored ones nor replica copies.
+# VMM cannot be asked for a Hyper-V id. What the last list showed is asked for by VMM's id and
+# compared; only where that is not so any more are all VMs listed.
 function Find-VmfVm {
-    <#
-    .SYNOPSIS
-    The VMs of this Hyper-V id, one as a rule; neither stored ones nor replica copies.
-    .DESCRIPTION
-    VMM cannot be asked for a Hyper-V id. What the last list showed is asked for by VMM's id and
-    compared; only where that is not so any more are all VMs listed.
-    #>
     param($Server, [string] $VmId)
     $wanted = ConvertTo-VmfId -Id $VmId
-    $found = [System.Collections.ArrayList]@()
-    if ($script:VmfKnown.ContainsKey($wanted)) {
-        foreach ($objectId in $script:VmfKnown[$wanted]) {
-            foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -ID $objectId)) { $null = $found.Add($vm) }
-        }
-    }
+    $found = @(foreach ($objectId in $script:VmfKnown[$wanted]) {
+            foreach ($vm in (Get-SCVirtualMachine -VMMServer $Server -ID $objectId)) { $vm }
+        })
     $real = @(Select-VmfVm -Vms $found -VmId $wanted)
     if ($real.Count -eq 0) { $real = @(Select-VmfVm -Vms @(Get-VmfVmList -Server $Server) -VmId $wanted) }
     $real
 }
 
+# Those of these VMs that have this Hyper-V id and are neither stored nor a replica copy.
 function Select-VmfVm {
-    <#
-    .SYNOPSIS
-    Those of these VMs that have this Hyper-V id and are neither stored nor a replica copy.
-    #>
     param([object[]] $Vms, [string] $VmId)
     foreach ($vm in $Vms) {
         if ($null -eq $vm -or (Get-VmfVmId -Vm $vm) -ne $VmId) { continue }
@@ -126,11 +97,8 @@ function Select-VmfVm {
     }
 }
 
+# The VM of this Hyper-V id; none, or several, are refused.
 function Find-VmfOnlyVm {
-    <#
-    .SYNOPSIS
-    The VM of this Hyper-V id; none, or several, are refused.
-    #>
     param($Server, [string] $VmId)
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
     if ($found.Count -eq 1) { return $found[0] }
@@ -147,16 +115,17 @@ function Get-VmfVersion {
     <#
     .SYNOPSIS
     What is installed here: this module, PowerShell and VMM.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {module, powershell, vmm}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
-    param([string] $VmmServer = 'localhost', [int] $Port = 8100)
+    param(
+        # The VMM server as seen from here.
+        [string] $VmmServer = 'localhost',
+        # Its port for commands.
+        [int] $Port = 8100
+    )
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         ConvertTo-VmfReply -Data ([ordered]@{
@@ -177,23 +146,19 @@ function Get-VmfFleet {
     lock the host says locked; where it fails the host says error; neither fails the call. Jobs are
     read before VMs, so that no job is over while its VM is shown as it was before. server_time is
     the time after the refreshes, which can take a minute, and before anything was looked at.
-    .PARAMETER Jobs
-    Ids of jobs to show even when they have ended.
-    .PARAMETER Refresh
-    Names of hosts that VMM shall re-read first.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {server_time, hosts, vms, jobs}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # Ids of jobs to show even when they have ended.
         [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Jobs = @(),
+        # Names of hosts that VMM shall re-read first.
         [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Refresh = @(),
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -218,11 +183,8 @@ function Get-VmfFleet {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# Have VMM re-read these hosts; answers a table from name to what came of it.
 function Update-VmfHostList {
-    <#
-    .SYNOPSIS
-    Have VMM re-read these hosts; answers a table from name to what came of it.
-    #>
     param($Server, [string[]] $Names)
     $said = @{}
     if ($null -eq $Names -or $Names.Count -eq 0) { return $said }
@@ -237,7 +199,9 @@ function Update-VmfHostList {
             $note['locked'] = (Get-VmfErrorClass -ErrorRecord $_) -eq 'locked'
             if (-not $note['locked']) {
                 $text = ConvertTo-VmfSentence -Message $_.Exception.Message
-                $note['error'] = Join-VmfCode -Text $text -Code (Get-VmfErrorCode -ErrorRecord $_)
+                $code = Get-VmfErrorCode -ErrorRecord $_
+                if ($code) { $text = "$text ($code)" }
+                $note['error'] = $text
             }
         }
         $said[[string] $vmHost.Name] = $note
@@ -245,21 +209,8 @@ function Update-VmfHostList {
     $said
 }
 
-function Join-VmfCode {
-    <#
-    .SYNOPSIS
-    A text and its number, as people read them: "The connection was lost (2916)".
-    #>
-    param([string] $Text, [string] $Code)
-    if ($Code.Length -eq 0) { return $Text }
-    "$Text ($Code)"
-}
-
+# One host as VMM knows it.
 function ConvertTo-VmfHost {
-    <#
-    .SYNOPSIS
-    One host as VMM knows it.
-    #>
     param($VmHost, [hashtable] $Said)
     $name = [string] $VmHost.Name
     $note = @{ refreshed = $false; locked = $false; error = $null }
@@ -269,9 +220,6 @@ function ConvertTo-VmfHost {
     if (-not $responds -and $null -eq $problem) { $problem = "VMM's agent on $name is $($VmHost.CommunicationState)" }
     # Which of the two says it differs with the version; MaintenanceHost is an older, other thing.
     $states = @([string] $VmHost.ComputerState, [string] $VmHost.OverallState)
-    $paths = @(foreach ($path in $VmHost.VMPaths) { if ($path) { [string] $path } })
-    $path = $null
-    if ($paths.Count -gt 0) { $path = $paths[0] }
     [ordered]@{
         name           = $name
         live_limit     = [int] $VmHost.LiveMigrationMaximum
@@ -281,17 +229,21 @@ function ConvertTo-VmfHost {
         responding     = $responds
         error          = $problem
         maintenance    = $states -contains 'MaintenanceMode'
-        path           = $path
+        path           = Get-VmfDefaultPath -VmHost $VmHost
         free_memory_mb = Get-VmfFreeMemory -VmHost $VmHost
         volumes        = Get-VmfVolumeList -VmHost $VmHost
     }
 }
 
+# The first default path of a host, or null.
+function Get-VmfDefaultPath {
+    param($VmHost)
+    foreach ($path in $VmHost.VMPaths) { if ($path) { return [string] $path } }
+    $null
+}
+
+# MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
 function Get-VmfFreeMemory {
-    <#
-    .SYNOPSIS
-    MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
-    #>
     param($VmHost)
     $free = Get-VmfProperty -InputObject $VmHost -Name 'AvailableMemory' -Default $null
     if ($null -eq $free) { return $null }
@@ -299,13 +251,9 @@ function Get-VmfFreeMemory {
     [math]::Max([long] 0, [long] $free - [long] $reserve)
 }
 
+# The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
+# All of them or none: one that was left out would look like one that is not there.
 function Get-VmfVolumeList {
-    <#
-    .SYNOPSIS
-    The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
-    .DESCRIPTION
-    All of them or none: one that was left out would look like one that is not there.
-    #>
     param($VmHost)
     $reserve = [long] (Get-VmfProperty -InputObject $VmHost -Name 'DiskSpaceReserveMB' -Default 0)
     $rows = [System.Collections.ArrayList]@()
@@ -322,21 +270,20 @@ function Get-VmfVolumeList {
     , [object[]] $rows.ToArray()
 }
 
+# One VM as VMM knows it.
 function ConvertTo-VmfVm {
-    <#
-    .SYNOPSIS
-    One VM as VMM knows it.
-    #>
     param($Vm)
     $replica = [bool] (Test-VmfReplica -Vm $Vm)
-    $shared = (Get-VmfProperty -InputObject $Vm -Name 'HasSharedStorage' -Default $false) -or
-        (Get-VmfProperty -InputObject $Vm -Name 'ShareSCSIBus' -Default $false)
-    $blocks = [System.Collections.ArrayList]@()
-    if (Get-VmfProperty -InputObject $Vm -Name 'IsHighlyAvailable' -Default $false) { $null = $blocks.Add('ha') }
-    if (Get-VmfProperty -InputObject $Vm -Name 'HasPassthroughDisk' -Default $false) { $null = $blocks.Add('pass_through') }
-    if ($shared) { $null = $blocks.Add('shared_disk') }
-    if (Get-VmfProperty -InputObject $Vm -Name 'HasVirtualFibreChannelAdapters' -Default $false) { $null = $blocks.Add('fibre_channel') }
-    if ($replica) { $null = $blocks.Add('replica') }
+    $kinds = [ordered]@{
+        IsHighlyAvailable = 'ha'; HasPassthroughDisk = 'pass_through'; HasSharedStorage = 'shared_disk'
+        ShareSCSIBus = 'shared_disk'; HasVirtualFibreChannelAdapters = 'fibre_channel'
+    }
+    $blocks = @()
+    foreach ($name in $kinds.Keys) {
+        $blocking = Get-VmfProperty -InputObject $Vm -Name $name -Default $false
+        if ($blocking -and $blocks -notcontains $kinds[$name]) { $blocks += $kinds[$name] }
+    }
+    if ($replica) { $blocks += 'replica' }
     [ordered]@{
         id        = Get-VmfVmId -Vm $Vm
         name      = [string] $Vm.Name
@@ -347,15 +294,12 @@ function ConvertTo-VmfVm {
         adapters  = @(foreach ($adapter in $Vm.VirtualNetworkAdapters) { $adapter }).Count
         stored    = ([string] $Vm.Status) -eq 'Stored'
         replica   = $replica
-        blocks    = [object[]] $blocks.ToArray()
+        blocks    = [object[]] $blocks
     }
 }
 
+# The running migration jobs, and those of these ids that VMM still knows.
 function Get-VmfMoveJob {
-    <#
-    .SYNOPSIS
-    The running migration jobs, and those of these ids that VMM still knows.
-    #>
     param($Server, [string[]] $Ids)
     $seen = @{}
     foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
@@ -371,21 +315,15 @@ function Get-VmfMoveJob {
     }
 }
 
+# The job of this id, or nothing where VMM does not know it (any more).
 function Find-VmfJob {
-    <#
-    .SYNOPSIS
-    The job of this id, or nothing where VMM does not know it (any more).
-    #>
     param($Server, [guid] $Id)
     try { Get-SCJob -VMMServer $Server -ID $Id }
     catch { if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw } }
 }
 
+# One job. Which VM it moves is filled in by Complete-VmfJob, from VMM's own id in vm_id.
 function ConvertTo-VmfJob {
-    <#
-    .SYNOPSIS
-    One job. Which VM it moves is filled in by Complete-VmfJob, from VMM's own id in vm_id.
-    #>
     param($Job)
     $state = Get-VmfJobState -Job $Job
     $problem = $null
@@ -412,21 +350,15 @@ function ConvertTo-VmfJob {
     }
 }
 
+# A time of a job, or null: VMM writes DateTime's smallest value where there is none yet.
 function ConvertTo-VmfJobTime {
-    <#
-    .SYNOPSIS
-    A time of a job, or null: VMM writes DateTime's smallest value where there is none yet.
-    #>
     param($Date)
     if ($null -eq $Date -or ([datetime] $Date).Year -lt 1900) { return $null }
     ConvertTo-VmfTime -Date $Date
 }
 
+# running, completed, failed or canceled. A word that is new to us and over is not a success.
 function Get-VmfJobState {
-    <#
-    .SYNOPSIS
-    running, completed, failed or canceled. A word that is new to us and over is not a success.
-    #>
     param($Job)
     $word = [string] $Job.Status
     if (@('Completed', 'SucceedWithInfo') -contains $word) { return 'completed' }
@@ -436,14 +368,10 @@ function Get-VmfJobState {
     'running'
 }
 
+# Put the Hyper-V id of its VM and full host names into a job.
+# VMM fills Source and Target late, and not in every version; the job's name holds both hosts in
+# that order. While it runs, its VM is on the source.
 function Complete-VmfJob {
-    <#
-    .SYNOPSIS
-    Put the Hyper-V id of its VM and full host names into a job.
-    .DESCRIPTION
-    VMM fills Source and Target late, and not in every version; the job's name holds both hosts in
-    that order. While it runs, its VM is on the source.
-    #>
     param([System.Collections.IDictionary] $Row, [hashtable] $ByObject, [string[]] $HostNames)
     $title = [string] $Row['name']
     $Row.Remove('name')
@@ -461,8 +389,7 @@ function Complete-VmfJob {
                 if ($at -ge 0) { [pscustomobject]@{ At = $at; Name = $one } }
             })
         if ($named.Count -eq 2) {
-            $first, $second = $named
-            if ($first.At -gt $second.At) { $first, $second = $second, $first }
+            $first, $second = $named | Sort-Object -Property 'At'
             $Row['source'] = $first.Name
             $Row['target'] = $second.Name
         }
@@ -470,11 +397,8 @@ function Complete-VmfJob {
     if ($null -eq $Row['source'] -and $Row['state'] -eq 'running') { $Row['source'] = $place }
 }
 
+# The full name of the host that this word means, or null.
 function Resolve-VmfHostName {
-    <#
-    .SYNOPSIS
-    The full name of the host that this word means, or null.
-    #>
     param($Word, [string[]] $HostNames)
     if ($null -eq $Word) { return $null }
     foreach ($name in $HostNames) { if ($name -eq $Word) { return $name } }
@@ -488,20 +412,17 @@ function Get-VmfNetwork {
     <#
     .SYNOPSIS
     VMM's model of the adapters of these VMs. A VM that VMM does not know is left out.
-    .PARAMETER VmIds
-    Hyper-V ids of VMs.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {vms}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # Hyper-V ids of VMs.
         [Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -519,11 +440,8 @@ function Get-VmfNetwork {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# One adapter as VMM models it.
 function ConvertTo-VmfAdapter {
-    <#
-    .SYNOPSIS
-    One adapter as VMM models it.
-    #>
     param($Adapter)
     $vlan = 0
     if ($Adapter.VLanEnabled) { $vlan = [int] $Adapter.VLanID }
@@ -539,80 +457,72 @@ function ConvertTo-VmfAdapter {
     }
 }
 
+# The name of an object, or null where there is none.
 function Get-VmfName {
-    <#
-    .SYNOPSIS
-    The name of an object, or null where there is none.
-    #>
     param($Named)
     if ($null -eq $Named) { return $null }
     ConvertTo-VmfText -Value $Named.Name
 }
 
+# The parameters that connect an adapter as the caller wants it: VM network, switch, subnet and port
+# classification. VMM gets network and switch where both are known: a switch alone lost the network in VMM
+# 2016. It takes a subnet, and a classification, for a connection that is named with it. While the network
+# stays the same, so do its subnet and port classification.
 function Get-VmfConnectionChange {
-    <#
-    .SYNOPSIS
-    The parameters that connect an adapter to a VM network and a switch.
-    .DESCRIPTION
-    VMM gets both where both are known: a switch alone lost the network in VMM 2016. While the
-    network stays the same, so do its subnet and port classification.
-    #>
-    param($Server, $Adapter, [string] $Network, [string] $SwitchName)
+    param($Server, $Adapter, $Wanted, [switch] $KnownOnly)
+    $name = @{}
+    foreach ($field in @('network', 'switch', 'subnet', 'classification')) {
+        $name[$field] = [string] (Get-VmfField -InputObject $Wanted -Name $field)
+    }
     $change = @{}
     $current = Get-VmfName -Named $Adapter.VMNetwork
-    if ($Network.Length -eq 0 -and $SwitchName.Length -gt 0 -and $null -ne $current) { $Network = $current }
-    if ($Network.Length -gt 0) {
-        if ($null -ne $current -and $current -eq $Network) {
+    if (-not $name['network'] -and ($name['switch'] + $name['subnet'] + $name['classification'])) {
+        $name['network'] = [string] $current
+    }
+    if ($name['network']) {
+        if ($current -eq $name['network']) {
             $change['VMNetwork'] = $Adapter.VMNetwork
             if ($null -ne $Adapter.VMSubnet) { $change['VMSubnet'] = $Adapter.VMSubnet }
             if ($null -ne $Adapter.PortClassification) { $change['PortClassification'] = $Adapter.PortClassification }
         }
-        else { $change['VMNetwork'] = Find-VmfVmNetwork -Server $Server -Name $Network }
+        else {
+            $named = @{ Name = $name['network']; Kind = 'VM network'; Code = 'no_network' }
+            $change['VMNetwork'] = Find-VmfNamed -Objects @(Get-SCVMNetwork -VMMServer $Server) @named
+        }
+        if (-not $name['switch']) { $name['switch'] = [string] $Adapter.VirtualNetwork }
     }
-    if ($SwitchName.Length -eq 0 -and $Network.Length -gt 0) { $SwitchName = [string] $Adapter.VirtualNetwork }
-    if ($SwitchName.Length -gt 0) { $change['VirtualNetwork'] = $SwitchName }
+    if ($name['switch']) { $change['VirtualNetwork'] = $name['switch'] }
+    Add-VmfModelChange -Server $Server -Change $change -Wanted $Wanted -KnownOnly:$KnownOnly
     $change
 }
 
-function Find-VmfVmNetwork {
-    <#
-    .SYNOPSIS
-    The VM network of exactly this name; none, or several, are refused.
-    #>
-    param($Server, [string] $Name)
-    Find-VmfNamed -Objects @(Get-SCVMNetwork -VMMServer $Server) -Name $Name -Kind 'VM network' -Code 'no_network'
-}
-
+# The one of these objects that has exactly this name; none, or several, are refused, or nothing where Optional.
 function Find-VmfNamed {
-    <#
-    .SYNOPSIS
-    The one of these objects that has exactly this name; none, or several, are refused.
-    #>
-    param([object[]] $Objects, [string] $Name, [string] $Kind, [string] $Code)
+    param([object[]] $Objects, [string] $Name, [string] $Kind, [string] $Code, [switch] $Optional)
     $found = @(foreach ($one in $Objects) { if ([string] $one.Name -eq $Name) { $one } })
     if ($found.Count -eq 1) { return $found[0] }
+    if ($Optional) { return $null }
     $count = "no $Kind"
     if ($found.Count -gt 1) { $count = "several ${Kind}s" }
     throw (New-VmfError -Class 'refused' -Code $Code -Message "VMM knows $count named '$Name'")
 }
 
+# Add subnet and port classification by their names to a change, where it does not have them yet; with
+# KnownOnly one that VMM does not know is left out. Names of subnets are unique in their VM network only.
 function Add-VmfModelChange {
-    <#
-    .SYNOPSIS
-    Add subnet and port classification by their names to a change, where it does not have them yet.
-    .DESCRIPTION
-    Names of subnets are unique in their VM network only.
-    #>
-    param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
-    if ($Subnet.Length -gt 0 -and (Get-VmfName -Named $Change['VMSubnet']) -ne $Subnet) {
+    param($Server, [hashtable] $Change, $Wanted, [switch] $KnownOnly)
+    $subnet, $classification = [string] $Wanted.subnet, [string] $Wanted.classification
+    if ($subnet -and (Get-VmfName -Named $Change['VMSubnet']) -ne $subnet) {
         $within = @{}
         if ($null -ne $Change['VMNetwork']) { $within['VMNetwork'] = $Change['VMNetwork'] }
-        $subnets = @(Get-SCVMSubnet -VMMServer $Server @within)
-        $Change['VMSubnet'] = Find-VmfNamed -Objects $subnets -Name $Subnet -Kind 'VM subnet' -Code 'no_subnet'
+        $named = @{ Name = $subnet; Kind = 'VM subnet'; Code = 'no_subnet' }
+        $found = Find-VmfNamed -Objects @(Get-SCVMSubnet -VMMServer $Server @within) @named -Optional:$KnownOnly
+        if ($null -ne $found) { $Change['VMSubnet'] = $found }
     }
-    if ($Classification.Length -gt 0 -and (Get-VmfName -Named $Change['PortClassification']) -ne $Classification) {
-        $classes = @(Get-SCPortClassification -VMMServer $Server)
-        $Change['PortClassification'] = Find-VmfNamed -Objects $classes -Name $Classification -Kind 'port classification' -Code 'no_classification'
+    if ($classification -and (Get-VmfName -Named $Change['PortClassification']) -ne $classification) {
+        $named = @{ Name = $classification; Kind = 'port classification'; Code = 'no_classification' }
+        $found = Find-VmfNamed -Objects @(Get-SCPortClassification -VMMServer $Server) @named -Optional:$KnownOnly
+        if ($null -ne $found) { $Change['PortClassification'] = $found }
     }
 }
 
@@ -623,27 +533,22 @@ function Repair-VmfNetwork {
     .DESCRIPTION
     VMM re-reads the VM first. Where it is not on the named host nothing is done: what was lost there
     is not to be put back elsewhere.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER HostName
-    The full name of the host where it must be.
-    .PARAMETER Adapters
-    JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null leaves alone,
-    VLAN 0 is untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The full name of the host where it must be.
         [Parameter(Mandatory = $true)] [string] $HostName,
+        # JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null leaves alone,
+        # VLAN 0 is untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
         [Parameter(Mandatory = $true)] [string] $Adapters,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -666,37 +571,22 @@ function Repair-VmfNetwork {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# The parameters that put back on an adapter what the caller names, and nothing else.
 function Get-VmfRepairChange {
-    <#
-    .SYNOPSIS
-    The parameters that put back on an adapter what the caller names, and nothing else.
-    #>
     param($Server, $Adapter, $Repair)
-    $network = [string] (Get-VmfField -InputObject $Repair -Name 'network')
-    $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
-    $subnet = [string] (Get-VmfField -InputObject $Repair -Name 'subnet')
-    $classification = [string] (Get-VmfField -InputObject $Repair -Name 'classification')
+    $change = Get-VmfConnectionChange -Server $Server -Adapter $Adapter -Wanted $Repair
     $portAcl = [string] (Get-VmfField -InputObject $Repair -Name 'port_acl')
-    $vlan = Get-VmfField -InputObject $Repair -Name 'vlan'
-    # VMM takes a subnet, and a classification, for a connection that is named with it.
-    if ($network.Length -eq 0 -and $subnet.Length + $classification.Length -gt 0) {
-        $network = [string] (Get-VmfName -Named $Adapter.VMNetwork)
-    }
-    $change = Get-VmfConnectionChange -Server $Server -Adapter $Adapter -Network $network -SwitchName $switchName
-    Add-VmfModelChange -Server $Server -Change $change -Subnet $subnet -Classification $classification
     if ($portAcl.Length -gt 0) {
         $known = @(Get-SCPortACL -VMMServer $Server)
         $change['PortACL'] = Find-VmfNamed -Objects $known -Name $portAcl -Kind 'port ACL' -Code 'no_port_acl'
     }
+    $vlan = Get-VmfField -InputObject $Repair -Name 'vlan'
     if ($null -ne $vlan) { Add-VmfVlanChange -Change $change -Vlan $vlan }
     $change
 }
 
+# Add the parameters for an access VLAN to a change; 0 is untagged.
 function Add-VmfVlanChange {
-    <#
-    .SYNOPSIS
-    Add the parameters for an access VLAN to a change; 0 is untagged.
-    #>
     param([hashtable] $Change, [int] $Vlan)
     $Change['VLanEnabled'] = $Vlan -gt 0
     if ($Vlan -gt 0) { $Change['VLanID'] = [uint16] $Vlan }
@@ -713,40 +603,30 @@ function Start-VmfMove {
     not have passed on this server's clock: else nothing is done and the class is stale. A host
     without a free slot fails the move instead of queueing it. Returns while the job runs. Not
     idempotent. Never starts the VM, never discards its saved state.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER Source
-    The full name of the host where it must be.
-    .PARAMETER Destination
-    The full name of the host to move it to.
-    .PARAMETER Path
-    A folder there; empty: the first default path of that host.
-    .PARAMETER Power
-    running, or down (off, saved or paused).
-    .PARAMETER Pin
-    JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into the
-    job of a powered-down VM; VLAN null binds none (a trunk). All go into one fresh job group with the
-    move.
-    .PARAMETER NotAfter
-    ISO 8601: when the caller's decision becomes void.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {job}, the id of the job, or null where VMM did not say.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The full name of the host where it must be.
         [Parameter(Mandatory = $true)] [string] $Source,
+        # The full name of the host to move it to.
         [Parameter(Mandatory = $true)] [string] $Destination,
+        # A folder there; empty: the first default path of that host.
         [AllowNull()] [AllowEmptyString()] [string] $Path,
+        # running, or down (off, saved or paused).
         [Parameter(Mandatory = $true)] [ValidateSet('running', 'down')] [string] $Power,
+        # JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into
+        # the job of a powered-down VM; VLAN null binds none (a trunk). All go into one job group with it.
         [AllowNull()] [AllowEmptyString()] [string] $Pin,
+        # ISO 8601: when the caller's decision becomes void.
         [Parameter(Mandatory = $true)] [string] $NotAfter,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -758,15 +638,11 @@ function Start-VmfMove {
         # Before the refresh too: a migration locks its VM, and that would look like any lock.
         Assert-VmfNotMigrating -Server $server -Vm $vm
         $null = Read-SCVirtualMachine -VM $vm
-        $vm = Get-VmfRereadVm -Server $server -Vm $vm -VmId $VmId -Source $Source
+        $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
         Assert-VmfUnchanged -Server $server -Vm $vm -Source $Source -Power $Power
         $move = @{ VM = $vm; VMHost = $target }
+        if (-not $Path) { $Path = Get-VmfDefaultPath -VmHost $target }
         if ($Path) { $move['Path'] = $Path }
-        else {
-            foreach ($default in $target.VMPaths) {
-                if ($default) { $move['Path'] = [string] $default; break }
-            }
-        }
         if ($Power -eq 'down' -and $Pin) {
             $group = [guid]::NewGuid()
             if (Set-VmfPin -Server $server -Vm $vm -Pin $Pin -JobGroup $group) { $move['JobGroup'] = $group }
@@ -783,20 +659,14 @@ function Start-VmfMove {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
+# The error of the guard: nothing was done, look again.
 function New-VmfStale {
-    <#
-    .SYNOPSIS
-    The error of the guard: nothing was done, look again.
-    #>
     param([string] $Code, [string] $Message)
     New-VmfError -Class 'stale' -Code $Code -Message $Message
 }
 
+# The VM to move: the object on the source, where VMM shows several of one id.
 function Find-VmfMovingVm {
-    <#
-    .SYNOPSIS
-    The VM to move: the object on the source, where VMM shows several of one id.
-    #>
     param($Server, [string] $VmId, [string] $Source)
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
     foreach ($vm in $found) { if ([string] $vm.HostName -eq $Source) { return $vm } }
@@ -804,32 +674,14 @@ function Find-VmfMovingVm {
     throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
 }
 
-function Get-VmfRereadVm {
-    <#
-    .SYNOPSIS
-    The VM as VMM knows it after the refresh; it may be gone by now, or another one.
-    #>
-    param($Server, $Vm, [string] $VmId, [string] $Source)
-    foreach ($now in (Get-SCVirtualMachine -VMMServer $Server -ID ([guid] $Vm.ID))) {
-        if ((Get-VmfVmId -Vm $now) -eq (ConvertTo-VmfId -Id $VmId)) { return $now }
-    }
-    throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
-}
-
+# The host as people say it: hv01 for hv01.corp.example.
 function Get-VmfShortName {
-    <#
-    .SYNOPSIS
-    The host as people say it: hv01 for hv01.corp.example.
-    #>
     param([string] $Name)
     ($Name -split '\.', 2)[0]
 }
 
+# Stale, once the time until which the caller's decision holds has passed on this clock.
 function Assert-VmfInTime {
-    <#
-    .SYNOPSIS
-    Stale, once the time until which the caller's decision holds has passed on this clock.
-    #>
     param($Vm, [string] $NotAfter)
     $culture = [System.Globalization.CultureInfo]::InvariantCulture
     $until = [datetimeoffset]::MinValue
@@ -843,11 +695,8 @@ function Assert-VmfInTime {
     throw (New-VmfStale -Code 'deadline' -Message "The call for $($Vm.Name) came $seconds s after its deadline")
 }
 
+# Stale, unless the VM is on the source, of that power, and nobody moves it.
 function Assert-VmfUnchanged {
-    <#
-    .SYNOPSIS
-    Stale, unless the VM is on the source, of that power, and nobody moves it.
-    #>
     param($Server, $Vm, [string] $Source, [string] $Power)
     $name = [string] $Vm.Name
     Assert-VmfNotMigrating -Server $Server -Vm $Vm
@@ -866,11 +715,8 @@ function Assert-VmfUnchanged {
     if ($class -ne $Power) { throw (New-VmfStale -Code 'power' -Message "$name is $state, not $Power") }
 }
 
+# Stale, where a job moves this VM right now.
 function Assert-VmfNotMigrating {
-    <#
-    .SYNOPSIS
-    Stale, where a job moves this VM right now.
-    #>
     param($Server, $Vm)
     foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
         if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
@@ -879,11 +725,8 @@ function Assert-VmfNotMigrating {
     }
 }
 
+# Running, Off, Saved, Paused or Other: what the hypervisor says, under VMM's own status.
 function Get-VmfPowerWord {
-    <#
-    .SYNOPSIS
-    Running, Off, Saved, Paused or Other: what the hypervisor says, under VMM's own status.
-    #>
     param($Vm)
     $word = [string] (Get-VmfProperty -InputObject $Vm -Name 'VirtualMachineState' -Default $Vm.Status)
     if ($word -eq 'PowerOff') { return 'Off' }
@@ -891,30 +734,23 @@ function Get-VmfPowerWord {
     'Other'
 }
 
+# Queue the connections of these adapters into a job group; says whether there were any.
+# An adapter that is gone meanwhile is left out: comparing after the move tells it. So is a subnet
+# or port classification that VMM does not know any more: no reason not to move. VLAN 0 leaves
+# a VLAN alone that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
 function Set-VmfPin {
-    <#
-    .SYNOPSIS
-    Queue the connections of these adapters into a job group; says whether there were any.
-    .DESCRIPTION
-    An adapter that is gone meanwhile is left out: comparing after the move tells it. So is a subnet
-    or port classification that VMM does not know any more: no reason not to move. VLAN 0 leaves
-    a VLAN alone that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
-    #>
     param($Server, $Vm, [string] $Pin, [guid] $JobGroup)
     $pins = ConvertFrom-Json -InputObject $Pin
     $there = @(foreach ($one in (Get-SCVirtualNetworkAdapter -VMMServer $Server -VM $Vm)) { $one })
     $any = $false
     foreach ($wanted in $pins) {
         $adapter = Select-VmfAdapter -Adapters $there -IdProperty 'DeviceID' -Wanted $wanted
-        $network = [string] (Get-VmfField -InputObject $wanted -Name 'network')
-        $switchName = [string] (Get-VmfField -InputObject $wanted -Name 'switch')
-        $vlan = Get-VmfField -InputObject $wanted -Name 'vlan'
-        $subnet = [string] (Get-VmfField -InputObject $wanted -Name 'subnet')
-        $classification = [string] (Get-VmfField -InputObject $wanted -Name 'classification')
+        foreach ($name in @('network', 'switch', 'subnet', 'classification', 'vlan')) {
+            $null = Get-VmfField -InputObject $wanted -Name $name
+        }
         if ($null -eq $adapter) { continue }
-        $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Network $network -SwitchName $switchName
-        Add-VmfPinnedModel -Server $Server -Change $change -Subnet $subnet
-        Add-VmfPinnedModel -Server $Server -Change $change -Classification $classification
+        $change = Get-VmfConnectionChange -Server $Server -Adapter $adapter -Wanted $wanted -KnownOnly
+        $vlan = Get-VmfField -InputObject $wanted -Name 'vlan'
         if ($null -ne $vlan) {
             if ($vlan -eq 0 -and $adapter.VLanEnabled) { $vlan = [int] $adapter.VLanID }
             Add-VmfVlanChange -Change $change -Vlan $vlan
@@ -925,25 +761,9 @@ function Set-VmfPin {
     $any
 }
 
-function Add-VmfPinnedModel {
-    <#
-    .SYNOPSIS
-    As Add-VmfModelChange, but a name that VMM does not know is left out.
-    #>
-    param($Server, [hashtable] $Change, [string] $Subnet, [string] $Classification)
-    try { Add-VmfModelChange -Server $Server -Change $Change -Subnet $Subnet -Classification $Classification }
-    catch {
-        if ([string] $_.FullyQualifiedErrorId -notmatch '^Vmf\.refused\.no_(subnet|classification)(,|$)') { throw }
-    }
-}
-
+# The id of the job that VMM put into this variable, or null after a second.
+# Asked through the session state: in which scope VMM sets it is not documented, nor when.
 function Wait-VmfJobVariable {
-    <#
-    .SYNOPSIS
-    The id of the job that VMM put into this variable, or null after a second.
-    .DESCRIPTION
-    Asked through the session state: in which scope VMM sets it is not documented, nor when.
-    #>
     param([string] $Name)
     $variables = $ExecutionContext.SessionState.PSVariable
     for ($try = 0; $try -lt 5; $try++) {
@@ -957,13 +777,9 @@ function Wait-VmfJobVariable {
     $null
 }
 
+# The id of the VM's most recent job, if that is a migration and began after Before; else null.
+# The move was accepted by now: nothing that goes wrong here may look like a refusal.
 function Find-VmfLatestMove {
-    <#
-    .SYNOPSIS
-    The id of the VM's most recent job, if that is a migration and began after Before; else null.
-    .DESCRIPTION
-    The move was accepted by now: nothing that goes wrong here may look like a refusal.
-    #>
     param($Server, $Vm, [string] $Before)
     try {
         foreach ($now in (Get-SCVirtualMachine -VMMServer $Server -ID ([guid] $Vm.ID))) {
@@ -984,20 +800,17 @@ function Clear-VmfFailedJob {
     <#
     .SYNOPSIS
     Drop VMM's failed job on a VM, then have VMM re-read it. Idempotent.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -1021,20 +834,17 @@ function Update-VmfVm {
     <#
     .SYNOPSIS
     Have VMM re-read a VM. Idempotent.
-    .PARAMETER VmId
-    The Hyper-V id of the VM.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {
@@ -1051,20 +861,17 @@ function Stop-VmfJob {
     <#
     .SYNOPSIS
     Ask VMM to stop a job. Idempotent: a job that is over, or unknown by now, is no error.
-    .PARAMETER JobId
-    The id of the job.
-    .PARAMETER VmmServer
-    The VMM server as seen from here.
-    .PARAMETER Port
-    Its port for commands.
     .OUTPUTS
     One JSON text; data is {}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
+        # The id of the job.
         [Parameter(Mandatory = $true)] [string] $JobId,
+        # The VMM server as seen from here.
         [string] $VmmServer = 'localhost',
+        # Its port for commands.
         [int] $Port = 8100
     )
     try {

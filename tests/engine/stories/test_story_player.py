@@ -719,7 +719,7 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
 def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Teller):
     told = story_file.load(story.write(ASK))
     player = Player(told, story.folder / "story.db")
-    with closing(player), pytest.raises(NotImplementedError, match="dance"):
+    with closing(player), pytest.raises(AttributeError, match="dance"):
         carry_out_happening(player.stage, Happening(0.0, "dance"), player.start)
 
 
