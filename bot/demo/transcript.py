@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from bot.standin.slack import Standin
-from bot.standin.values import Ephemeral, Message, buttons_of, words
+from bot.standin.values import Ephemeral, Message, buttons, words
 from engine.language.grammar import took
 from engine.model import Event
 
@@ -129,13 +129,12 @@ class Telling:
             return
         self._before[message.ts] = stamp
         who = "VMFerry in the thread" + (", edited" if before else "")
-        labels = list(_labels(message))
-        buttons = " ".join(f"[{label}]" for label in labels)
-        self._said(who, f"{_without(text, labels)}\n{buttons}".strip(), now)
+        labels = [words(one) for one in buttons(message)]
+        text = text.removesuffix(" ".join(labels)).rstrip()
+        self._said(who, f"{text}\n{_in_brackets(message)}".strip(), now)
 
     def _whisper(self, slack: Standin, whisper: Ephemeral, name: str, now: float) -> None:
-        labels = [words(one["text"]) for one in buttons_of(whisper.blocks)]
-        text = "\n".join([whisper.text, *([" ".join(f"[{b}]" for b in labels)] if labels else [])])
+        text = f"{whisper.text}\n{_in_brackets(whisper)}".strip()
         self._said(f"VMFerry to @{name} alone", self._plain(slack, text), now)
 
     def _said(self, who: str, text: str, now: float) -> None:
@@ -164,16 +163,6 @@ def _is_worth_an_aside(event: Event) -> bool:
     return event.kind == "host.empty"
 
 
-def _labels(message: Message) -> Iterator[str]:
-    """Labels on the buttons of a message."""
-    for block in message.blocks:
-        elements = block.get("elements")
-        if block.get("type") == "actions" and isinstance(elements, list | tuple):
-            for button in elements:
-                yield str(button["text"]["text"])
-
-
-def _without(text: str, labels: Sequence[str]) -> str:
-    """The words of a message without those of its buttons, which are shown apart."""
-    ending = " ".join(labels)
-    return text.removesuffix(ending).rstrip() if ending else text
+def _in_brackets(shown: Message | Ephemeral) -> str:
+    """The buttons below a message, as a reader sees them."""
+    return " ".join(f"[{words(button)}]" for button in buttons(shown))

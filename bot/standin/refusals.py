@@ -9,25 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from bot.standin.blocks import of_a_message
 from bot.standin.shapes import wrong
-from bot.standin.values import Json
+from bot.standin.values import Json, Refusal
 
 TEXT_ON_UPDATE = 4_000
 TEXT_ON_POST = 40_000
 WHOLE_MESSAGE = 13_200
 METADATA = 8_000
 EVENT_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Slack's error code and where it is."""
-
-    code: str
-    where: str = ""
 
 
 def refusal(method: str, args: Json) -> Refusal | None:

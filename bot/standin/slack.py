@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from bot.standin import payloads
 from bot.standin.forms import Form, Trigger, option_refusal, submission, suggestion
-from bot.standin.payloads import private_button, private_click
 from bot.standin.transport.events import Events
 from bot.standin.transport.sockets import Acked, NotAcked
 from bot.standin.values import (
@@ -84,8 +83,7 @@ class Standin(Events):
         """Type a slash command; returns what the ack shows the person ("" for a bare ack)."""
         acked = self.deliver("slash_commands", self.command_payload(user, channel, text, command))
         if acked.text:
-            seen = Ephemeral(acked.at, user, channel, acked.text, (), None, "ack")
-            self.workspace.show_only(seen)
+            self.workspace.show_only(user, channel, {"text": acked.text}, None, "ack")
         return acked.text
 
     def click(self, user: str, message_ts: str, action_id: str, value: str | None = None) -> Acked:
@@ -99,10 +97,10 @@ class Standin(Events):
     def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
         """Click a button of what only this person sees: of the last such that has it, or with the
         ``value`` of an earlier one. Raises ``LookupError``."""
-        shown, pressed = private_button(self.ephemerals(user), action_id, value)
-        common = self._common(user, shown.channel, shown.thread_ts)
-        clicked = private_click(self._who(user), shown, pressed, next(self._numbers))
-        return self.deliver("interactive", common | clicked)
+        for shown in reversed(self.ephemerals(user)):
+            if any(one.get("action_id") == action_id for one in buttons(shown)):
+                return self.deliver("interactive", self._clicked(user, shown, action_id, value))
+        raise LookupError(f"nobody sees a button {action_id}")
 
     def choose(self, user: str, message_ts: str, action_id: str, option: str) -> Acked:
         """Choose an option of a menu by its words; returns when it is acked. ``LookupError``
@@ -126,7 +124,7 @@ class Standin(Events):
     def type_into(self, form: Form, typed: str) -> list[str]:
         """Type into the menu of a form that asks us for options; what it offers then, in words.
         ``AssertionError`` for an answer of which Slack would show nothing."""
-        asked = suggestion(form, self.workspace.team, typed)
+        asked = suggestion(form, self._who(form.user), typed)
         answer = self.deliver("interactive", asked).payload
         assert not option_refusal(answer), option_refusal(answer)
         found = answer["options"]
@@ -171,31 +169,36 @@ class Standin(Events):
         self, user: str, message_ts: str, action_id: str, value: str | None = None
     ) -> dict[str, object]:
         """Payload that Slack sends for a click on a button of a message."""
-        message = self.message(message_ts)
-        button = next((b for b in buttons(message) if b.get("action_id") == action_id), None)
-        if button is None and value is None:
-            raise LookupError(f"no button {action_id} in: {message.shown}")
+        return self._clicked(user, self.message(message_ts), action_id, value)
+
+    def _clicked(
+        self, user: str, shown: Message | Ephemeral, action_id: str, value: str | None
+    ) -> dict[str, object]:
+        button = next((b for b in buttons(shown) if b.get("action_id") == action_id), {})
+        if not button and value is None:
+            raise LookupError(f"no button {action_id} in: {words(shown.blocks)}")
         pressed = {
             "type": "button",
             "action_id": action_id,
-            "text": (button or {}).get("text", {"type": "plain_text", "text": action_id}),
-            "value": value if value is not None else (button or {}).get("value"),
+            "text": button.get("text", {"type": "plain_text", "text": action_id}),
+            "value": button.get("value") if value is None else value,
         }
-        return self._pressing(user, message, pressed)
+        return self._pressing(user, shown, pressed)
 
-    def _pressing(self, user: str, message: Message, pressed: Json) -> dict[str, object]:
+    def _pressing(self, user: str, shown: Message | Ephemeral, pressed: Json) -> dict[str, object]:
         number, now = next(self._numbers), self.workspace.clock.now()
         moment = {"block_id": f"block-{number}", "action_ts": f"{now:.6f}{number}"}
-        room = self.workspace.channels[message.channel]
-        common, who = self._common(user, message.channel, message.thread_ts), self._who(user)
-        return payloads.block_actions(common, who, room, message, {**pressed, **moment})
+        room = self.workspace.channels.get(shown.channel)
+        common = self._common(user, shown.channel, shown.thread_ts)
+        who = self._who(user)
+        return payloads.block_actions(common, who, room, shown, {**pressed, **moment})
 
     def submit_payload(
         self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()
     ) -> dict[str, object]:
         """Payload that Slack sends for a form; its trigger opens one more."""
         found = self.workspace.suggested.get(form.id, ())
-        filled = submission(form, self.workspace.team, reason, chosen, found)
+        filled = submission(form, self._who(form.user), reason, chosen, found)
         return filled | {"trigger_id": self._trigger(form.user)}
 
     # --- what people see ------------------------------------------------------------------
@@ -255,9 +258,5 @@ class Standin(Events):
         with self._changed:
             until = self.workspace.clock.now() + RESPONSE_URL_LIFE
             self.workspace.response_urls[str(number)] = ResponseUrl(user, channel, thread_ts, until)
-        return {
-            "token": "verification-token",
-            "api_app_id": payloads.APP,
-            "trigger_id": self._trigger(user),
-            "response_url": f"http://127.0.0.1:{self._port}/response/{number}",
-        }
+        address = f"http://127.0.0.1:{self._port}/response/{number}"
+        return {"trigger_id": self._trigger(user), "response_url": address}

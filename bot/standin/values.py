@@ -71,6 +71,11 @@ class Ephemeral:
     thread_ts: str | None
     via: str
 
+    @property
+    def ts(self) -> str:
+        """Its ts in payloads; it cannot be looked up by it."""
+        return f"{self.at:.6f}"
+
 
 @dataclass
 class Channel:
@@ -96,24 +101,28 @@ class ResponseUrl:
     uses: int = 5
 
 
-@dataclass(frozen=True)
-class Scripted:
-    """An answer that somebody ordered for a method: an error, perhaps with Retry-After."""
+@dataclass(eq=False)
+class Refusal(Exception):
+    """Slack's no: an error code, what about the arguments was wrong, the status of HTTP, after how
+    many seconds to come again, and what else is said."""
 
-    error: str
-    retry_after: int | None = None
+    code: str
+    where: str = ""
+    status: int = 200
+    retry_after: int = 1
+    more: Json = field(default_factory=dict)
+
+    @property
+    def body(self) -> dict[str, object]:
+        """Body of the answer."""
+        no = {"ok": False, "error": self.code, **self.more}
+        said = {"response_metadata": {"messages": [f"[ERROR] {self.where}"]}}
+        return no | (said if self.where else {})
 
 
-def buttons(message: Message) -> Iterator[Json]:
-    """Every button that a message shows."""
-    yield from buttons_of(message.blocks)
-
-
-def buttons_of(blocks: Sequence[Json]) -> Iterator[Json]:
-    """Every button among these blocks."""
-    for element in elements(blocks):
-        if element.get("type") == "button":
-            yield element
+def buttons(shown: Message | Ephemeral) -> Iterator[Json]:
+    """Every button that is shown in it."""
+    return (one for one in elements(shown.blocks) if one.get("type") == "button")
 
 
 def elements(blocks: Sequence[Json]) -> Iterator[Json]:
@@ -164,9 +173,3 @@ def blocks_of(args: Json) -> tuple[Json, ...]:
     """The blocks among the arguments of a call."""
     blocks = args.get("blocks")
     return tuple(blocks) if isinstance(blocks, (list, tuple)) else ()
-
-
-def refused(code: str, where: str = "") -> dict[str, object]:
-    """Slack's no, and what about the arguments was wrong."""
-    no: dict[str, object] = {"ok": False, "error": code}
-    return no | ({"response_metadata": {"messages": [f"[ERROR] {where}"]}} if where else {})

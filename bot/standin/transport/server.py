@@ -15,13 +15,12 @@ from aiohttp import web
 from bot.standin.catalogue import EVERY_SCOPE, Limits
 from bot.standin.methods import Methods
 from bot.standin.transport.sockets import Sockets
-from bot.standin.values import refused
-from bot.standin.workspace import OPEN, Workspace
+from bot.standin.values import Refusal
+from bot.standin.workspace import OPEN, RESPONSE, Workspace
 from engine.clock import Clock, SystemClock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 S = TypeVar("S", bound="Server")
-RESPONSE = "response_url"
 SORRY = "<!DOCTYPE html><html><body><h1>Server error</h1><p>Something went wrong.</p></body></html>"
 
 
@@ -153,19 +152,18 @@ class Server(Sockets):
             return web.Response()
         headers = {"X-OAuth-Scopes": self.workspace.scopes} if answer.body["ok"] else {}
         if answer.status == 429:
-            headers["Retry-After"] = str(answer.retry_after or 1)
+            headers["Retry-After"] = str(answer.retry_after)
         return web.json_response(answer.body, status=answer.status, headers=headers)
 
     async def _respond(self, request: web.Request) -> web.Response:
-        args, ordered = await arguments(request), self.workspace.orders[RESPONSE]
-        if ordered:
-            order = ordered.popleft()
-            self.workspace.record(RESPONSE, args, refused(order.error), 429)
-            wait = {"Retry-After": str(order.retry_after or 1)}
-            return web.Response(status=429, text=order.error, headers=wait)
-        error = self.workspace.respond(request.match_info["token"], args)
-        status = 404 if error == "expired_url" else 400 if error else 200
-        return web.Response(status=status, text=error or "ok")
+        args = await arguments(request)
+        try:
+            self.workspace.respond(request.match_info["token"], args)
+        except Refusal as no:
+            self.workspace.record(RESPONSE, args, no.body, no.status)
+            wait = {"Retry-After": str(no.retry_after)} if no.status == 429 else {}
+            return web.Response(status=no.status, text=no.code, headers=wait)
+        return web.Response(text="ok")
 
 
 IN_JSON = ("blocks", "metadata", "view")
