@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from bot.standin import payloads
 from bot.standin.forms import Form, Trigger, option_refusal, submission, suggestion
-from bot.standin.transport.events import Events
 from bot.standin.transport.sockets import Acked, NotAcked
+from bot.standin.transport.troubles import Troubles
 from bot.standin.values import (
     Call,
     Channel,
@@ -33,7 +33,7 @@ __all__ = ["Acked", "NotAcked", "Standin"]
 RESPONSE_URL_LIFE = 30 * 60.0
 
 
-class Standin(Events):
+class Standin(Troubles):
     """The server and the people. ``with Standin() as slack:`` starts and stops it."""
 
     # --- the workspace --------------------------------------------------------------------

@@ -46,8 +46,9 @@ class ApiAnswer:
 class Workspace:
     """A team with one installed bot."""
 
-    def __init__(self, clock: Clock, bot_token: str, app_token: str, scopes: Iterable[str]) -> None:
-        self.clock, self.bot_token, self.app_token = clock, bot_token, app_token
+    def __init__(self, clock: Clock, scopes: Iterable[str]) -> None:
+        self.clock = clock
+        self.bot_token, self.app_token = "xoxb-stand-in", "xapp-stand-in"
         self.changed = threading.Condition(threading.RLock())
         self.team, self.bot_user, self.bot = "T0STANDIN", "U0VMFERRY", "B0VMFERRY"
         self.users: dict[str, str] = {self.bot_user: "vmferry"}

@@ -7,8 +7,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
-from types import TracebackType
-from typing import TypeVar
+from typing import Self
 
 from aiohttp import web
 
@@ -20,7 +19,6 @@ from bot.standin.workspace import OPEN, RESPONSE, Workspace
 from engine.clock import Clock, SystemClock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-S = TypeVar("S", bound="Server")
 SORRY = "<!DOCTYPE html><html><body><h1>Server error</h1><p>Something went wrong.</p></body></html>"
 
 
@@ -31,8 +29,6 @@ class Server(Sockets):
         self,
         *,
         clock: Clock | None = None,
-        bot_token: str = "xoxb-stand-in",
-        app_token: str = "xapp-stand-in",
         ack_within: float = 3.0,
         trigger_life: float = 3.0,
         patience: float = 10.0,
@@ -45,11 +41,12 @@ class Server(Sockets):
         ``wait_for`` waits; ``limits``: every method keeps its published tier, on the clock.
         ``scopes`` are those that the app was given.
         """
-        workspace = Workspace(clock or SystemClock(), bot_token, app_token, scopes)
+        workspace = Workspace(clock or SystemClock(), scopes)
         super().__init__(workspace, ack_within, trigger_life, patience)
-        Methods(self.workspace)
-        self.workspace.methods[OPEN] = lambda _: {"ok": True, "url": self._address()}
-        self.workspace.limits = Limits() if limits else None
+        self.bot_token, self.app_token = workspace.bot_token, workspace.app_token
+        Methods(workspace)
+        workspace.methods[OPEN] = lambda _: {"ok": True, "url": self._address()}
+        workspace.limits = Limits() if limits else None
         self._thread = threading.Thread(target=self._serve, name="slack-stand-in", daemon=True)
         self._listening: Future[int] = Future()
         self._halt = asyncio.Event()
@@ -58,7 +55,7 @@ class Server(Sockets):
 
     # --- life -----------------------------------------------------------------------------
 
-    def start(self: S) -> S:
+    def start(self) -> Self:
         """Listen on a free port of 127.0.0.1."""
         self._loop = asyncio.new_event_loop()
         self._thread.start()
@@ -71,31 +68,16 @@ class Server(Sockets):
             self._loop.call_soon_threadsafe(self._halt.set)
             self._thread.join(self.patience)
 
-    def __enter__(self: S) -> S:
+    def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
     def base_url(self) -> str:
         """Address that a WebClient takes as ``base_url``."""
         return f"http://127.0.0.1:{self._port}/api/"
-
-    @property
-    def bot_token(self) -> str:
-        """The token of the installed bot."""
-        return self.workspace.bot_token
-
-    @property
-    def app_token(self) -> str:
-        """The app-level token for Socket Mode."""
-        return self.workspace.app_token
 
     # --- the wire -------------------------------------------------------------------------
 
