@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,7 +22,7 @@ from rich.console import Console
 from bot.exit_codes import INTERRUPTED
 from bot.terminal.ask import Policy
 from bot.terminal.board import LiveScreen, PlainScreen, Screen
-from bot.terminal.reading import Installation, report_lines, truth_of
+from bot.terminal.reading import Installation, document_of, is_over, report_lines
 from bot.terminal.watch import Watch, user
 from engine.advance.engine import Advanced, Engine
 from engine.advance.loop import Loop
@@ -34,7 +35,6 @@ from engine.sim.port import Call, Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
 from engine.stories import next_tick
-from engine.views import report
 from engine.views.board import stands_still
 from engine.vmm.port import VmmPort
 
@@ -186,26 +186,10 @@ class Session:
         several = "; ".join(f"{run.label}: {run.request}" for run in unfinished)
         raise UsageError("Several runs are unfinished.", hint=f"Type one of them again. {several}")
 
-    def is_over(self, run_id: int) -> bool:
-        """Tell whether this run has ended for good."""
-        run = queries.run(self.store, run_id)
-        return run is None or run.over
-
     def stands_still(self, run_id: int) -> bool:
         """Tell whether the run waits for something that only a person can type elsewhere."""
         record = queries.record(self.store, run_id)
         return record is not None and stands_still(record)
-
-    def document(self, current: Run) -> dict[str, Any]:
-        """The report of one run, as the public contract describes it."""
-        now, opened = self.world.clock.now(), self.world.opened
-        if opened is None:
-            return report.document(self.store, current.vmm, now, run_id=current.id)
-        seed = opened.world.state.seed
-        world = truth_of(opened, now, self.world.calls)
-        return report.document(
-            self.store, current.vmm, now, run_id=current.id, seed=seed, world=world
-        )
 
 
 def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
@@ -226,7 +210,9 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
             return INTERRUPTED, {}
         finally:
             screen.close()
-        document = session.document(current)
+        world = session.world
+        now = world.clock.now()
+        document = document_of(session.store, current, now, world.opened, world.calls)
         result = document["runs"][0]
         if not document["ended"]:
             said = f"{current.label} stands still: time does not pass before somebody answers."
@@ -267,7 +253,7 @@ def _drive(session: Session, watch: Watch) -> None:
 
 def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -> None:
     watch.look()
-    while not session.is_over(watch.run.id) and not session.stands_still(watch.run.id):
+    while not is_over(session.store, watch.run.id) and not session.stands_still(watch.run.id):
         advanced = session.engine.advance()
         watch.look()
         while watch.asked is not None:  # time stands still while a person thinks
@@ -284,29 +270,40 @@ def _next_tick(session: Session, opened: Opened, now: float, advanced: Advanced)
 
 def _watch_thread(session: Session, watch: Watch) -> None:
     """The engine works in its own thread; this one looks and answers."""
-    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
-    stop, ended = threading.Event(), threading.Event()
     broken: list[BaseException] = []
+    over = partial(is_over, session.store, watch.run.id)
+    with at_work(session, broken.append, over) as (loop, thread), watch.interruptible():
+        while thread.is_alive():
+            watch.look()
+            watch.say_health(loop.health)
+            watch.listen(LOOK_EVERY)
+    if broken:
+        raise broken[0]
+
+
+@contextmanager
+def at_work(
+    session: Session,
+    broke: Callable[[BaseException], object],
+    is_over: Callable[[], bool] = lambda: False,
+    join: Callable[[threading.Thread], None] = threading.Thread.join,
+) -> Iterator[tuple[Loop, threading.Thread]]:
+    """The engine in a thread of its own, until ``is_over``; ``broke`` hears of what ended it
+    otherwise. At the end ``join`` waits for its step in hand."""
+    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
+    stop = threading.Event()
 
     def work() -> None:
         try:
-            loop.run(lambda: session.is_over(watch.run.id), stop)
+            loop.run(is_over, stop)
         except BaseException as error:  # raised again in the thread that people look at
-            broken.append(error)
-        finally:
-            ended.set()
+            broke(error)
 
     thread = threading.Thread(target=work, name="engine", daemon=True)
     thread.start()
     try:
-        with watch.interruptible():
-            while not ended.is_set():
-                watch.look()
-                watch.say_health(loop.health)
-                watch.listen(LOOK_EVERY)
+        yield loop, thread
     finally:
         stop.set()
         session.service.wake.set()
-        thread.join()
-    if broken:
-        raise broken[0]
+        join(thread)
