@@ -68,7 +68,7 @@ class Night:
     broken: list[BaseException] = field(default_factory=list)
     heard: int = 0
 
-    def wait_for(self, seen: Callable[[], Any], what: str) -> Any:
+    def wait_for(self, seen: Callable[[], Any], what: str) -> None:
         """Tell what the channel shows until ``seen`` is true. Raises ``NotAsTold``."""
 
         def look() -> Any:
@@ -78,11 +78,10 @@ class Night:
             return seen()
 
         try:
-            found = self.slack.wait_for(look, PATIENCE)
+            self.slack.wait_for(look, PATIENCE)
         except AssertionError:
             raise NotAsTold(f"the channel never showed {what}") from None
         self.tell()
-        return found
 
     def tell(self) -> None:
         """Tell everything that is new, in the channel and behind it."""
@@ -101,17 +100,15 @@ class Night:
         return any(words in m.text for m in self.slack.thread(self.ops, board.ts))
 
 
-def _patient() -> Standin:
-    """A Slack that lets a busy machine take its time."""
-    return Standin(ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE, scopes=SCOPES)
-
-
 @contextmanager
 def _night() -> Iterator[Night]:
     """Everything set up, everything closed again."""
     with ExitStack() as left:
         room = left.enter_context(tempfile.TemporaryDirectory(prefix="vmferry-demo-"))
-        slack = left.enter_context(_patient())
+        patient = Standin(
+            ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE, scopes=SCOPES
+        )
+        slack = left.enter_context(patient)
         ops = slack.channel("ops-migrations")
         people = {name: slack.user(name) for name in ("dana", "eve", "ravi")}
         settings = _settings(slack, people["ravi"])

@@ -34,8 +34,9 @@ def _plain(most: int) -> Check:
 
 
 def _text(most: int) -> Check:
+    plain = shape("text", text=string(most), emoji=flag)
     mrkdwn = shape("text", text=string(most), verbatim=flag)
-    return typed({"plain_text": _plain(most), "mrkdwn": mrkdwn})
+    return typed({"plain_text": plain, "mrkdwn": mrkdwn})
 
 
 # --- elements -------------------------------------------------------------------------------

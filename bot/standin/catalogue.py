@@ -64,6 +64,7 @@ KINDS: dict[str, Check] = dict.fromkeys(FLAGS.split(), FLAG) | {
 }
 """Types of arguments. Those that are not here are text."""
 MESSAGE = "channel text blocks link_names parse"
+CHANNEL = "channel include_locale include_num_members"
 PAGE = "channel cursor limit"
 HISTORY = f"{PAGE} oldest latest inclusive include_all_metadata"
 
@@ -71,27 +72,19 @@ METHODS = {
     "apps.connections.open": Method((T1,)),
     "auth.test": Method((SPECIAL,)),
     "chat.getPermalink": Method((SPECIAL,), "channel message_ts", "channel message_ts"),
-    "chat.postEphemeral": Method(
-        (T4,), f"{MESSAGE} thread_ts user", "channel user", scope="chat:write"
-    ),
+    "chat.postEphemeral": Method((T4,), f"{MESSAGE} thread_ts user", "channel user", "chat:write"),
     "chat.postMessage": Method(
         (A_SECOND_WITH_BURSTS, SEVERAL_HUNDRED),
         f"{MESSAGE} thread_ts reply_broadcast unfurl_links unfurl_media mrkdwn metadata",
         "channel",
-        scope="chat:write",
+        "chat:write",
     ),
     "chat.update": Method(
-        (T3,), f"{MESSAGE} ts reply_broadcast metadata", "channel ts", scope="chat:write"
+        (T3,), f"{MESSAGE} ts reply_broadcast metadata", "channel ts", "chat:write"
     ),
-    "conversations.history": Method((T3,), HISTORY, "channel", scope="{kind}:history"),
-    "conversations.info": Method(
-        (T3,),
-        "channel include_locale include_num_members",
-        "channel",
-        scope="{kind}:read",
-        missing={},
-    ),
-    "conversations.members": Method((T4,), PAGE, "channel", scope="{kind}:read"),
+    "conversations.history": Method((T3,), HISTORY, "channel", "{kind}:history"),
+    "conversations.info": Method((T3,), CHANNEL, "channel", "{kind}:read", missing={}),
+    "conversations.members": Method((T4,), PAGE, "channel", "{kind}:read"),
     "conversations.open": Method(
         (T3,), "channel users return_im prevent_creation", scope="im:write"
     ),
@@ -99,13 +92,13 @@ METHODS = {
         (T3,),
         f"{HISTORY} ts",
         "channel ts",
-        scope="{kind}:history",
+        "{kind}:history",
         missing={"channel": "channel_not_found", "ts": "thread_not_found"},
     ),
     "usergroups.users.list": Method(
-        (T2,), "usergroup include_disabled team_id", "usergroup", scope="usergroups:read"
+        (T2,), "usergroup include_disabled team_id", "usergroup", "usergroups:read"
     ),
-    "users.info": Method((T4,), "user include_locale", "user", scope="users:read"),
+    "users.info": Method((T4,), "user include_locale", "user", "users:read"),
     "views.open": Method((T4,), "trigger_id view", "trigger_id view"),
 }
 EVERY_SCOPE = frozenset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,20 +39,18 @@ class Form:
         return json.dumps(self.view, ensure_ascii=False)
 
 
-def view_refusal(view: object) -> Refusal | None:
+def view_refusal(view: Any) -> Refusal | None:
     """Refusal of a form that Slack would not open: the first rule that is broken."""
     found = next(_complaints(view), None)
     return Refusal("invalid_arguments", found) if found else None
 
 
-def _complaints(view: object) -> Iterator[str]:
+def _complaints(view: Any) -> Iterator[str]:
+    """What is wrong about a form; after the first complaint nothing can be relied on."""
     yield from modal(view, "/view")
-    if not isinstance(view, Mapping):
-        return
     if len(json.dumps(view)) > VIEW_SIZE:
         yield wrong(f"must be less than {VIEW_SIZE} characters", "/view")
-    blocks = view.get("blocks")
-    if "submit" not in view and isinstance(blocks, Sequence) and any(map(_is_input, blocks)):
+    if "submit" not in view and _inputs(view):
         yield wrong("missing required field: submit", "/view")
 
 
@@ -61,8 +59,8 @@ def option_refusal(answer: object) -> str:
     return next(offered(answer, "/options"), "")
 
 
-def _is_input(block: object) -> bool:
-    return isinstance(block, Mapping) and block.get("type") == "input"
+def _inputs(view: Json) -> list[Json]:
+    return [block for block in view["blocks"] if block["type"] == "input"]
 
 
 def submission(
@@ -71,7 +69,7 @@ def submission(
     """Payload that Slack sends when a person submits this form; ``chosen`` are texts of options, of
     those in the form or of those that were ``found`` while somebody typed."""
     values: dict[str, object] = {}
-    for block in _inputs(form):
+    for block in _inputs(form.view):
         field = block["element"]
         said: dict[str, object] = {"type": field["type"], "value": reason}
         if field["type"] in ("multi_static_select", ASKING):
@@ -86,7 +84,7 @@ def submission(
 def suggestion(form: Form, user: Json, typed: str) -> dict[str, object]:
     """Payload that Slack sends while a person types into the menu of this form that asks for
     options. Raises ``LookupError`` if the form has none."""
-    asking = next((b for b in _inputs(form) if b["element"]["type"] == ASKING), None)
+    asking = next((b for b in _inputs(form.view) if b["element"]["type"] == ASKING), None)
     if asking is None:
         raise LookupError(f"no menu that asks in: {form.shown}")
     return interaction(
@@ -100,16 +98,10 @@ def suggestion(form: Form, user: Json, typed: str) -> dict[str, object]:
     )
 
 
-def _inputs(form: Form) -> list[Any]:
-    blocks = form.view["blocks"]
-    return list(filter(_is_input, blocks if isinstance(blocks, Sequence) else ()))
-
-
 def _sent(form: Form, user: Json, values: Json) -> Json:
     return {**form.view, "id": form.id, "team_id": user["team_id"], "state": {"values": values}}
 
 
-def _all_options(field: Json) -> Iterator[Json]:
-    groups = field.get("option_groups", [field])
-    for group in groups if isinstance(groups, Sequence) else ():
+def _all_options(menu: Json) -> Iterator[Json]:
+    for group in menu.get("option_groups", [menu]):
         yield from group["options"]

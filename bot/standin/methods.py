@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from bot.standin.conversations import Conversations
@@ -76,11 +75,10 @@ class Methods:
             raise Refusal("exchanged_trigger_id")
         if trigger.until < self.workspace.clock.now():
             raise Refusal("expired_trigger_id")
-        view = args.get("view")
+        view = args["view"]
         broken = view_refusal(view)
         if broken:
             raise broken
-        assert isinstance(view, Mapping)
         trigger.used = True
         form = Form(f"V{len(self.workspace.forms) + 1}", trigger.user, view)
         self.workspace.forms.append(form)
@@ -111,7 +109,6 @@ class Methods:
         parent = self.workspace.messages.get((room.id, thread)) if thread else None
         if thread and (parent is None or parent.thread_ts is not None):
             raise Refusal("cannot_reply_to_message")
-        metadata = args.get("metadata")
         text = str(args.get("text") or "")[:TEXT_ON_POST]
         message = Message(
             room.id,
@@ -120,7 +117,7 @@ class Methods:
             self.workspace.bot_user,
             bool(args.get("reply_broadcast")),
             (Version(self.workspace.clock.now(), text, blocks_of(args)),),
-            metadata if isinstance(metadata, Mapping) else {},
+            args.get("metadata") or {},
             self.workspace.bot,
         )
         self.workspace.keep(message)
@@ -134,7 +131,6 @@ class Methods:
         text = str(args.get("text") or "")
         now = Version(self.workspace.clock.now(), text, blocks_of(args))
         metadata = args.get("metadata", old.metadata)
-        assert isinstance(metadata, Mapping)
         fresh = replace(old, versions=(*old.versions, now), metadata=metadata)
         self.workspace.keep(fresh)
         shown = raw(fresh)
@@ -145,8 +141,9 @@ class Methods:
         user, thread = str(args.get("user") or ""), str(args.get("thread_ts") or "") or None
         if user not in room.members:
             raise Refusal("user_not_in_channel")
+        written = {(m.channel, m.thread_ts) for m in self.workspace.messages.values()}
         # In a thread that nobody has replied to Slack says yes, and shows it to nobody.
-        if thread is None or self.workspace.is_thread(room.id, thread):
+        if thread is None or (room.id, thread) in written:
             self.workspace.show_only(user, room.id, args, thread, "chat.postEphemeral")
         return {"ok": True, "message_ts": self.workspace.next_ts()}
 

@@ -47,44 +47,24 @@ def interaction(kind: str, user: Json, **more: object) -> dict[str, object]:
     }
 
 
-def block_actions(
-    common: Json, user: Json, room: Channel | None, seen: Message | Ephemeral, pressed: Json
+def on_message(
+    kind: str, user: Json, room: Channel | None, shown: Message | Ephemeral, **more: object
 ) -> dict[str, object]:
-    """A click on an element of a message; of one that only this person sees nothing else is said
-    than where it stands."""
-    container = {
+    """Anything that a person does with a message. One that nobody else sees is not in it."""
+    channel = {"id": shown.channel, "name": _channel_name(room)}
+    message = {"message": raw(shown)} if isinstance(shown, Message) else {}
+    return interaction(kind, user, channel=channel, **message, **more)
+
+
+def container(shown: Message | Ephemeral) -> dict[str, object]:
+    """The place of a message in which something was clicked."""
+    return {
         "type": "message",
-        "message_ts": seen.ts,
-        "channel_id": seen.channel,
-        "is_ephemeral": isinstance(seen, Ephemeral),
-        **({"thread_ts": seen.thread_ts} if seen.thread_ts else {}),
+        "message_ts": shown.ts,
+        "channel_id": shown.channel,
+        "is_ephemeral": isinstance(shown, Ephemeral),
+        **({"thread_ts": shown.thread_ts} if shown.thread_ts else {}),
     }
-    return interaction(
-        "block_actions",
-        user,
-        **common,
-        container=container,
-        channel={"id": seen.channel, "name": _channel_name(room)},
-        state={"values": {}},
-        actions=[pressed],
-        **({"message": raw(seen)} if isinstance(seen, Message) else {}),
-    )
-
-
-def message_action(
-    common: Json, user: Json, room: Channel, message: Message, callback_id: str, at: float
-) -> dict[str, object]:
-    """A shortcut from the menu of a message."""
-    return interaction(
-        "message_action",
-        user,
-        **common,
-        callback_id=callback_id,
-        action_ts=f"{at:.6f}",
-        channel={"id": room.id, "name": _channel_name(room)},
-        message_ts=message.ts,
-        message=raw(message),
-    )
 
 
 def event_callback(team: str, bot: str, event: Json, event_id: str, at: float) -> dict[str, object]:

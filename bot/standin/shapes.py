@@ -16,7 +16,7 @@ def wrong(words: str, where: str) -> str:
     return f"{words} [json-pointer:{where}]"
 
 
-def fits(test: Callable[[Any], bool], words: str) -> Check:
+def fits(test: Callable[[Any], object], words: str) -> Check:
     """A value of which this is true."""
 
     def check(value: Any, where: str) -> Iterator[str]:
@@ -100,7 +100,7 @@ def shape(required: str = "", /, **fields: Check) -> Check:
         for name, part in value.items():
             if name in fields:
                 yield from fields[name](part, f"{where}/{name}")
-            elif name != "type":
+            else:
                 yield wrong(f"invalid additional property: {name}", where)
 
     return then(an_object, check)
@@ -116,7 +116,8 @@ def typed(kinds: Mapping[str, Check]) -> Check:
         elif kind not in kinds:
             yield wrong(f"unsupported type: {kind}", f"{where}/type")
         else:
-            yield from kinds[kind](value, where)
+            rest = {name: part for name, part in value.items() if name != "type"}
+            yield from kinds[kind](rest, where)
 
     return then(an_object, check)
 

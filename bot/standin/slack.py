@@ -24,7 +24,6 @@ from bot.standin.values import (
     Version,
     buttons,
     elements,
-    options,
     words,
 )
 
@@ -106,12 +105,12 @@ class Standin(Troubles):
         """Choose an option of a menu by its words; returns when it is acked. ``LookupError``
         when the message shows no such option."""
         message = self.message(message_ts)
-        menus = [e for e in elements(message.blocks) if e.get("action_id") == action_id]
-        chosen = next((o for menu in menus for o in options(menu) if words(o) == option), None)
-        if chosen is None:
-            raise LookupError(f"no option {option} of {action_id} in: {message.shown}")
-        pressed = {"type": menus[0]["type"], "action_id": action_id, "selected_option": chosen}
-        return self.deliver("interactive", self._pressing(user, message, pressed))
+        for menu in elements(message):
+            for one in menu.get("options", ()) if menu.get("action_id") == action_id else ():
+                if words(one) == option:
+                    pressed = {"type": menu["type"], "action_id": action_id, "selected_option": one}
+                    return self.deliver("interactive", self._pressing(user, message, pressed))
+        raise LookupError(f"no option {option} of {action_id} in: {message.shown}")
 
     def form(self, user: str) -> Form:
         """The form that this person was shown last; waits for the first one."""
@@ -127,11 +126,9 @@ class Standin(Troubles):
         asked = suggestion(form, self._who(form.user), typed)
         answer = self.deliver("interactive", asked).payload
         assert not option_refusal(answer), option_refusal(answer)
-        found = answer["options"]
-        assert isinstance(found, list)
         with self._changed:
-            self.workspace.suggested.setdefault(form.id, []).extend(found)
-        return [words(option) for option in found]
+            self.workspace.suggested.setdefault(form.id, []).extend(answer["options"])
+        return [words(option) for option in answer["options"]]
 
     def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
         """Write a message, or a reply to one."""
@@ -151,11 +148,9 @@ class Standin(Troubles):
 
     def shortcut(self, user: str, message_ts: str, callback_id: str) -> Acked:
         """Choose a shortcut in the menu of a message; returns when it is acked."""
-        message = self.message(message_ts)
-        room, now = self.workspace.channels[message.channel], self.workspace.clock.now()
-        common = self._common(user, message.channel, message.thread_ts)
-        who = self._who(user)
-        chosen = payloads.message_action(common, who, room, message, callback_id, now)
+        message, at = self.message(message_ts), f"{self.workspace.clock.now():.6f}"
+        moment = {"callback_id": callback_id, "action_ts": at, "message_ts": message.ts}
+        chosen = self._on_message("message_action", user, message, **moment)
         return self.deliver("interactive", chosen)
 
     def command_payload(
@@ -188,10 +183,21 @@ class Standin(Troubles):
     def _pressing(self, user: str, shown: Message | Ephemeral, pressed: Json) -> dict[str, object]:
         number, now = next(self._numbers), self.workspace.clock.now()
         moment = {"block_id": f"block-{number}", "action_ts": f"{now:.6f}{number}"}
+        return self._on_message(
+            "block_actions",
+            user,
+            shown,
+            container=payloads.container(shown),
+            state={"values": {}},
+            actions=[{**pressed, **moment}],
+        )
+
+    def _on_message(
+        self, kind: str, user: str, shown: Message | Ephemeral, **more: object
+    ) -> dict[str, object]:
         room = self.workspace.channels.get(shown.channel)
         common = self._common(user, shown.channel, shown.thread_ts)
-        who = self._who(user)
-        return payloads.block_actions(common, who, room, shown, {**pressed, **moment})
+        return payloads.on_message(kind, self._who(user), room, shown, **common, **more)
 
     def submit_payload(
         self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()

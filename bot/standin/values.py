@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-Json = Mapping[str, object]
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -120,27 +121,15 @@ class Refusal(Exception):
         return no | (said if self.where else {})
 
 
+def elements(shown: Message | Ephemeral) -> Iterator[Json]:
+    """Everything in it that can be pressed or chosen from."""
+    for block in shown.blocks:
+        yield from block["elements"] if block["type"] == "actions" else ()
+
+
 def buttons(shown: Message | Ephemeral) -> Iterator[Json]:
     """Every button that is shown in it."""
-    return (one for one in elements(shown.blocks) if one.get("type") == "button")
-
-
-def elements(blocks: Sequence[Json]) -> Iterator[Json]:
-    """Elements that can be pressed or chosen from, and what stands beside them."""
-    for block in blocks:
-        listed = block.get("elements")
-        for each in (
-            *(listed if isinstance(listed, (list, tuple)) else ()),
-            block.get("accessory"),
-        ):
-            if isinstance(each, Mapping):
-                yield each
-
-
-def options(menu: Json) -> Sequence[Json]:
-    """Options that can be chosen from a menu."""
-    listed = menu.get("options")
-    return listed if isinstance(listed, (list, tuple)) else ()
+    return (one for one in elements(shown) if one["type"] == "button")
 
 
 def words(block: object) -> str:
@@ -148,7 +137,7 @@ def words(block: object) -> str:
     if isinstance(block, Mapping):
         if isinstance(block.get("text"), str) and "type" in block:
             return str(block["text"])
-        parts = [words(block[key]) for key in ("text", "fields", "elements") if key in block]
+        parts = [words(block[key]) for key in ("text", "elements") if key in block]
         return " ".join(part for part in parts if part)
     if isinstance(block, (list, tuple)):
         return " ".join(words(each) for each in block)
@@ -171,5 +160,4 @@ def raw(message: Message) -> dict[str, object]:
 
 def blocks_of(args: Json) -> tuple[Json, ...]:
     """The blocks among the arguments of a call."""
-    blocks = args.get("blocks")
-    return tuple(blocks) if isinstance(blocks, (list, tuple)) else ()
+    return tuple(args.get("blocks") or ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ class Workspace:
         self.lose_answer: Counter[str] = Counter()
         self.triggers: dict[str, Trigger] = {}
         self.forms: list[Form] = []
-        self.suggested: dict[str, list[Mapping[str, object]]] = {}
+        self.suggested: dict[str, list[Json]] = {}
         self.methods: dict[str, Callable[[Json], dict[str, object]]] = {}
         self._last_ts = 0.0
 
@@ -161,11 +161,6 @@ class Workspace:
         """All messages, oldest first."""
         with self.changed:
             return sorted(self.messages.values(), key=lambda m: float(m.ts))
-
-    def is_thread(self, channel: str, ts: str) -> bool:
-        """Tell whether anybody has replied to that message."""
-        with self.changed:
-            return any(m.channel == channel and m.thread_ts == ts for m in self.messages.values())
 
     # --- what changes ---------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from bot.terminal.ask import Policy
 from bot.terminal.board import LiveScreen, PlainScreen, Screen
 from bot.terminal.reading import Installation, document_of, is_over, report_lines
 from bot.terminal.watch import Watch, user
-from engine.advance.engine import Advanced, Engine
+from engine.advance.engine import Engine
 from engine.advance.loop import Loop
 from engine.clock import Clock, SystemClock, VirtualClock
 from engine.commands.service import Service
@@ -159,11 +159,6 @@ class Session:
     engine: Engine
     service: Service
 
-    @property
-    def tick(self) -> float:
-        """Seconds between two looks at the world."""
-        return self.service.settings.engine.tick
-
     def start(self, request: Request | None) -> tuple[Run, bool]:
         """The run of this request, new or unfinished; and whether it was there already."""
         if request is not None:
@@ -185,11 +180,6 @@ class Session:
             raise UsageError("There is no request, and no unfinished run to go on with.", hint=hint)
         several = "; ".join(f"{run.label}: {run.request}" for run in unfinished)
         raise UsageError("Several runs are unfinished.", hint=f"Type one of them again. {several}")
-
-    def stands_still(self, run_id: int) -> bool:
-        """Tell whether the run waits for something that only a person can type elsewhere."""
-        record = queries.record(self.store, run_id)
-        return record is not None and stands_still(record)
 
 
 def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
@@ -252,20 +242,24 @@ def _drive(session: Session, watch: Watch) -> None:
 
 
 def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -> None:
+    """Make every step here, and jump to the next tick at which the world or a deadline can have
+    changed."""
     watch.look()
-    while not is_over(session.store, watch.run.id) and not session.stands_still(watch.run.id):
+    while _goes_on(session.store, watch.run.id):
         advanced = session.engine.advance()
         watch.look()
         while watch.asked is not None:  # time stands still while a person thinks
             watch.listen(LOOK_EVERY)
             watch.look()
-        clock.jump(_next_tick(session, opened, clock.now(), advanced))
+        now, tick = clock.now(), session.service.settings.engine.tick
+        moments = (now,) if advanced.acted else (advanced.next_due, opened.world.next_change(now))
+        clock.jump(next_tick.next_tick(now, opened.start, tick, *moments))
 
 
-def _next_tick(session: Session, opened: Opened, now: float, advanced: Advanced) -> float:
-    """The next tick at which the world or a deadline can have changed."""
-    moments = (now,) if advanced.acted else (advanced.next_due, opened.world.next_change(now))
-    return next_tick.next_tick(now, opened.start, session.tick, *moments)
+def _goes_on(store: Store, run_id: int) -> bool:
+    """Tell whether the run is not over, nor waits for what only a person can type elsewhere."""
+    record = queries.record(store, run_id)
+    return record is not None and not record.run.over and not stands_still(record)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:
@@ -290,7 +284,8 @@ def at_work(
 ) -> Iterator[tuple[Loop, threading.Thread]]:
     """The engine in a thread of its own, until ``is_over``; ``broke`` hears of what ended it
     otherwise. At the end ``join`` waits for its step in hand."""
-    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
+    wake, tick = session.service.wake, session.service.settings.engine.tick
+    loop = Loop(session.engine, session.world.clock, wake, tick)
     stop = threading.Event()
 
     def work() -> None:
@@ -305,5 +300,5 @@ def at_work(
         yield loop, thread
     finally:
         stop.set()
-        session.service.wake.set()
+        wake.set()
         join(thread)

@@ -126,7 +126,8 @@ class Server(Sockets):
 
     async def _api(self, request: web.Request) -> web.Response:
         method, args = request.match_info["method"], await arguments(request)
-        token = str(args.pop("token", "")) or bearer(request)
+        token = str(args.pop("token", ""))
+        token = token or request.headers.get("Authorization", "").removeprefix("Bearer ")
         answer = self.workspace.answer(method, args, token)
         if answer.lost:
             assert request.transport is not None
@@ -151,30 +152,18 @@ class Server(Sockets):
 IN_JSON = ("blocks", "metadata", "view")
 
 
-def bearer(request: web.Request) -> str:
-    """The token of a Web API call."""
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
-
-
 async def arguments(request: web.Request) -> dict[str, object]:
-    """Arguments of a request, from the query, from JSON or from a form."""
+    """Arguments of a request, from the query, from JSON or from a form. Lists and objects may come
+    as text; what cannot be read stays text."""
+    given: Mapping[str, object]
     if request.method == "GET":
-        return _read(dict(request.query))
-    if request.content_type == "application/json":
-        text = await request.text()
-        try:
-            body = json.loads(text or "{}")
-        except ValueError:
-            body = None  # Slack says what is missing, not that it could not read
-        return _read(body) if isinstance(body, dict) else {}
-    form = await request.post()
-    return _read({key: value for key, value in form.items() if isinstance(value, str)})
-
-
-def _read(args: Mapping[str, object]) -> dict[str, object]:
-    """Values of the arguments: lists and objects may come as text; what cannot be read stays
-    text."""
-    return {name: _parsed(value) if name in IN_JSON else value for name, value in args.items()}
+        given = request.query
+    elif request.content_type == "application/json":
+        body = _parsed(await request.text())
+        given = body if isinstance(body, dict) else {}  # Slack says then what is missing
+    else:
+        given = await request.post()
+    return {name: _parsed(value) if name in IN_JSON else value for name, value in given.items()}
 
 
 def _parsed(value: object) -> object:
