@@ -133,7 +133,8 @@ class LiveScreen:
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
         """Draw the open question and, below it, the board: a low screen cuts off the end."""
         lines = [Text(safe(line), style="bold") for line in asking]
-        lines += [_styled(line) for line in board_lines(board, self._ascii())]
+        for line in board_lines(board, self.console.options.ascii_only):
+            lines.append(Text(line, style=STYLES.get(line.split(":", 1)[0], "")))
         if self.live is None:
             self.live = Live(console=self.console, auto_refresh=False)
             self.live.start()
@@ -154,9 +155,6 @@ class LiveScreen:
         if self.live is not None:
             self.live.stop()
             self.live = None
-
-    def _ascii(self) -> bool:
-        return self.console.options.ascii_only
 
 
 class PlainScreen:
@@ -186,8 +184,3 @@ class PlainScreen:
 
 
 Screen = LiveScreen | PlainScreen
-
-
-def _styled(line: str) -> Text:
-    word = line.split(":", 1)[0]
-    return Text(line, style=STYLES.get(word, ""))

@@ -6,7 +6,7 @@ clock is the one that counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from bot.terminal import DEFAULT_DB
-from bot.terminal.board import board_lines, safe
+from bot.terminal.board import board_lines
 from engine.clock import SystemClock
 from engine.commands.service import Service
 from engine.errors import Refused
@@ -117,11 +117,6 @@ def document_of(
     truth = {"calls": list(calls), "fleet": world.world.truth(), "violations": judged}
     seed = world.world.state.seed
     return report.document(store, one.vmm, now, run_id=one.id, seed=seed, world=truth)
-
-
-def report_lines(document: Mapping[str, Any]) -> list[str]:
-    """The report of one run in words; names in it do not steer the terminal."""
-    return [safe(line) for line in report.summary(document["runs"][0], document["approvals"])]
 
 
 def is_over(store: Store, run_id: int) -> bool:

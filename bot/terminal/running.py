@@ -21,8 +21,8 @@ from rich.console import Console
 
 from bot.exit_codes import INTERRUPTED
 from bot.terminal.ask import Policy
-from bot.terminal.board import LiveScreen, PlainScreen, Screen
-from bot.terminal.reading import Installation, document_of, is_over, report_lines
+from bot.terminal.board import LiveScreen, PlainScreen, Screen, safe
+from bot.terminal.reading import Installation, document_of, is_over
 from bot.terminal.watch import Watch, user
 from engine.advance.engine import Engine
 from engine.advance.loop import Loop
@@ -35,6 +35,7 @@ from engine.sim.port import Call, Opened, SimPort, open_world
 from engine.store import queries
 from engine.store.store import Store
 from engine.stories import next_tick
+from engine.views import report
 from engine.views.board import stands_still
 from engine.vmm.port import VmmPort
 
@@ -207,7 +208,7 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
         if not document["ended"]:
             said = f"{current.label} stands still: time does not pass before somebody answers."
             screen.say(["", said, f"See: vmferry status {current.label}"])
-        screen.say(["", *report_lines(document)])
+        screen.say(["", *map(safe, report.summary(result, document["approvals"]))])
         return int(result["exit"]), document
 
 

@@ -55,24 +55,19 @@ class Server(Sockets):
 
     # --- life -----------------------------------------------------------------------------
 
-    def start(self) -> Self:
-        """Listen on a free port of 127.0.0.1."""
-        self._loop = asyncio.new_event_loop()
+    def __enter__(self) -> Self:
         self._thread.start()
         self._port = self._listening.result(self.patience)
         return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """Close every socket and the port."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._halt.set)
             self._thread.join(self.patience)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def base_url(self) -> str:
@@ -85,18 +80,15 @@ class Server(Sockets):
         return f"ws://127.0.0.1:{self._port}/link?ticket={self._ticket()}"
 
     def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._listen())
+            asyncio.run(self._listen())
         except BaseException as error:
             if not self._listening.done():
                 self._listening.set_exception(error)
             raise
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
 
     async def _listen(self) -> None:
+        self._loop = asyncio.get_running_loop()
         app = web.Application(middlewares=[self._outage])
         app.router.add_post("/api/{method}", self._api)
         app.router.add_get("/api/{method}", self._api)
@@ -110,10 +102,7 @@ class Server(Sockets):
         await self._halt.wait()
         for socket in tuple(self._sockets):
             await socket.close()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
         await runner.cleanup()
-        for task in rest:
-            task.cancel()
 
     @web.middleware
     async def _outage(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -113,7 +113,8 @@ class Sockets:
         """
         envelope = envelope or self._new_envelope()
         if self.http is not None:
-            return self._post(kind, payload, envelope, self.http)
+            posting = self._post(kind, payload, envelope, *self.http)
+            return asyncio.run_coroutine_threadsafe(posting, self._loop).result()
         before = len(self.acks(envelope))
         if not self._sockets:
             raise NotAcked("no socket is open")
@@ -129,14 +130,13 @@ class Sockets:
         with self._changed:
             return tuple(self._acks.get(envelope, ()))
 
-    def _post(
-        self, kind: str, payload: Json, envelope: str, where: tuple[str, str], attempt: int = 0
+    async def _post(
+        self, kind: str, payload: Json, envelope: str, url: str, secret: str, attempt: int = 0
     ) -> Acked:
-        url, secret = where
         body, headers = request_of(kind, payload, secret, WALL.now())
         if attempt:
             headers |= {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "http_timeout"}
-        said = posted(url, body, headers, self.ack_within)
+        said = await posted(url, body, headers, self.ack_within)
         if said is None:
             raise NotAcked(f"{url} did not ack {envelope}")
         return self._heard(envelope, said)
@@ -195,9 +195,7 @@ class Sockets:
         """One more try, for as long as Slack waits for an ack."""
         if self.http is not None:
             with suppress(NotAcked):
-                await asyncio.to_thread(
-                    self._post, "events_api", payload, envelope, self.http, attempt
-                )
+                await self._post("events_api", payload, envelope, *self.http, attempt)
             return
         await self._send(_frame("events_api", payload, envelope, attempt))
         until = self._loop.time() + self.ack_within
