@@ -65,7 +65,7 @@ class Conversations:
         for end in ("oldest", "latest"):
             if not MOMENT.fullmatch(str(args.get(end) or "0")):
                 raise Refusal(f"invalid_ts_{end}")
-        return [m for m in self.workspace.in_order() if m.channel == room.id]
+        return self.workspace.in_order(room.id)
 
     def _history(
         self, lines: Sequence[Message], args: Json, top: Message | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.standin.blocks import modal, offered
+from bot.standin.blocks import modal
 from bot.standin.payloads import interaction
 from bot.standin.shapes import wrong
 from bot.standin.values import Json, Refusal, words
@@ -52,11 +52,6 @@ def _complaints(view: Any) -> Iterator[str]:
         yield wrong(f"must be less than {VIEW_SIZE} characters", "/view")
     if "submit" not in view and _inputs(view):
         yield wrong("missing required field: submit", "/view")
-
-
-def option_refusal(answer: object) -> str:
-    """Reason why Slack would show none of these options; empty: it shows them."""
-    return next(offered(answer, "/options"), "")
 
 
 def _inputs(view: Json) -> list[Json]:

@@ -141,9 +141,8 @@ class Methods:
         user, thread = str(args.get("user") or ""), str(args.get("thread_ts") or "") or None
         if user not in room.members:
             raise Refusal("user_not_in_channel")
-        written = {(m.channel, m.thread_ts) for m in self.workspace.messages.values()}
         # In a thread that nobody has replied to Slack says yes, and shows it to nobody.
-        if thread is None or (room.id, thread) in written:
+        if thread in (None, *(m.thread_ts for m in self.workspace.in_order(room.id))):
             self.workspace.show_only(user, room.id, args, thread, "chat.postEphemeral")
         return {"ok": True, "message_ts": self.workspace.next_ts()}
 

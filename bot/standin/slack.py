@@ -11,19 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.standin import payloads
-from bot.standin.forms import Form, Trigger, option_refusal, submission, suggestion
+from bot.standin.blocks import offered
+from bot.standin.forms import Form, Trigger, submission, suggestion
 from bot.standin.transport.sockets import Acked, NotAcked
 from bot.standin.transport.troubles import Troubles
 from bot.standin.values import (
     Call,
     Channel,
     Ephemeral,
-    Json,
     Message,
     ResponseUrl,
     Version,
     buttons,
-    elements,
     words,
 )
 
@@ -101,17 +100,6 @@ class Standin(Troubles):
                 return self.deliver("interactive", self._clicked(user, shown, action_id, value))
         raise LookupError(f"nobody sees a button {action_id}")
 
-    def choose(self, user: str, message_ts: str, action_id: str, option: str) -> Acked:
-        """Choose an option of a menu by its words; returns when it is acked. ``LookupError``
-        when the message shows no such option."""
-        message = self.message(message_ts)
-        for menu in elements(message):
-            for one in menu.get("options", ()) if menu.get("action_id") == action_id else ():
-                if words(one) == option:
-                    pressed = {"type": menu["type"], "action_id": action_id, "selected_option": one}
-                    return self.deliver("interactive", self._pressing(user, message, pressed))
-        raise LookupError(f"no option {option} of {action_id} in: {message.shown}")
-
     def form(self, user: str) -> Form:
         """The form that this person was shown last; waits for the first one."""
         return self.wait_for(lambda: [f for f in self.workspace.forms if f.user == user])[-1]
@@ -125,7 +113,8 @@ class Standin(Troubles):
         ``AssertionError`` for an answer of which Slack would show nothing."""
         asked = suggestion(form, self._who(form.user), typed)
         answer = self.deliver("interactive", asked).payload
-        assert not option_refusal(answer), option_refusal(answer)
+        complaint = next(offered(answer, "/options"), "")
+        assert not complaint, complaint
         with self._changed:
             self.workspace.suggested.setdefault(form.id, []).extend(answer["options"])
         return [words(option) for option in answer["options"]]
@@ -172,24 +161,22 @@ class Standin(Troubles):
         button = next((b for b in buttons(shown) if b.get("action_id") == action_id), {})
         if not button and value is None:
             raise LookupError(f"no button {action_id} in: {words(shown.blocks)}")
+        number, now = next(self._numbers), self.workspace.clock.now()
         pressed = {
             "type": "button",
             "action_id": action_id,
             "text": button.get("text", {"type": "plain_text", "text": action_id}),
             "value": button.get("value") if value is None else value,
+            "block_id": f"block-{number}",
+            "action_ts": f"{now:.6f}{number}",
         }
-        return self._pressing(user, shown, pressed)
-
-    def _pressing(self, user: str, shown: Message | Ephemeral, pressed: Json) -> dict[str, object]:
-        number, now = next(self._numbers), self.workspace.clock.now()
-        moment = {"block_id": f"block-{number}", "action_ts": f"{now:.6f}{number}"}
         return self._on_message(
             "block_actions",
             user,
             shown,
             container=payloads.container(shown),
             state={"values": {}},
-            actions=[{**pressed, **moment}],
+            actions=[pressed],
         )
 
     def _on_message(
@@ -211,17 +198,12 @@ class Standin(Troubles):
 
     def messages(self, channel: str) -> tuple[Message, ...]:
         """Messages in the channel itself, oldest first: no replies but broadcast ones."""
-        return tuple(
-            m
-            for m in self.workspace.in_order()
-            if m.channel == channel and (m.thread_ts is None or m.broadcast)
-        )
+        said = self.workspace.in_order(channel)
+        return tuple(m for m in said if m.thread_ts is None or m.broadcast)
 
     def thread(self, channel: str, ts: str) -> tuple[Message, ...]:
         """The replies to a message, oldest first."""
-        return tuple(
-            m for m in self.workspace.in_order() if m.channel == channel and m.thread_ts == ts
-        )
+        return tuple(m for m in self.workspace.in_order(channel) if m.thread_ts == ts)
 
     def message(self, ts: str) -> Message:
         """The message of that ts as it stands. Raises ``LookupError``."""

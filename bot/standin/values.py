@@ -121,15 +121,12 @@ class Refusal(Exception):
         return no | (said if self.where else {})
 
 
-def elements(shown: Message | Ephemeral) -> Iterator[Json]:
-    """Everything in it that can be pressed or chosen from."""
-    for block in shown.blocks:
-        yield from block["elements"] if block["type"] == "actions" else ()
-
-
 def buttons(shown: Message | Ephemeral) -> Iterator[Json]:
     """Every button that is shown in it."""
-    return (one for one in elements(shown) if one["type"] == "button")
+    for block in shown.blocks:
+        for element in block["elements"] if block["type"] == "actions" else ():
+            if element["type"] == "button":
+                yield element
 
 
 def words(block: object) -> str:

@@ -157,10 +157,11 @@ class Workspace:
         lines += [f"{c.method} -> {c.response}" for c in self.calls if not c.response.get("ok")]
         return "\n".join(lines) or "nothing"
 
-    def in_order(self) -> list[Message]:
-        """All messages, oldest first."""
+    def in_order(self, channel: str = "") -> list[Message]:
+        """All messages, or those in one channel, oldest first."""
         with self.changed:
-            return sorted(self.messages.values(), key=lambda m: float(m.ts))
+            said = [m for m in self.messages.values() if channel in ("", m.channel)]
+            return sorted(said, key=lambda m: float(m.ts))
 
     # --- what changes ---------------------------------------------------------------------
 

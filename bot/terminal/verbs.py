@@ -115,7 +115,11 @@ def show_events(place: Installation, run: str | None, *, follow: bool, as_json: 
         first = one or (runs[0] if runs else None)
         start = first.created if first else service.clock.now()
         for event in _events(service.store, one, follow):
-            click.echo(_json(event, start) if as_json else event_line(event, start))
+            if as_json:
+                body = report.event_body(event, start)
+                click.echo(json.dumps(body, sort_keys=True, ensure_ascii=False))
+            else:
+                click.echo(event_line(event, start))
 
 
 def _events(store: Store, run: Run | None, follow: bool) -> Iterator[Event]:
@@ -128,10 +132,6 @@ def _events(store: Store, run: Run | None, follow: bool) -> Iterator[Event]:
         if over:
             return
         threading.Event().wait(LOOK_EVERY)
-
-
-def _json(event: Event, start: float) -> str:
-    return json.dumps(report.event_body(event, start), sort_keys=True, ensure_ascii=False)
 
 
 def verify(place: Installation, mark: str) -> int:

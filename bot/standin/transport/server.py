@@ -14,7 +14,7 @@ from aiohttp import web
 from bot.standin.catalogue import EVERY_SCOPE, Limits
 from bot.standin.methods import Methods
 from bot.standin.transport.sockets import Sockets
-from bot.standin.values import Refusal
+from bot.standin.values import Json, Refusal
 from bot.standin.workspace import OPEN, RESPONSE, Workspace
 from engine.clock import Clock, SystemClock
 
@@ -45,7 +45,7 @@ class Server(Sockets):
         super().__init__(workspace, ack_within, trigger_life, patience)
         self.bot_token, self.app_token = workspace.bot_token, workspace.app_token
         Methods(workspace)
-        workspace.methods[OPEN] = lambda _: {"ok": True, "url": self._address()}
+        workspace.methods[OPEN] = self._open
         workspace.limits = Limits() if limits else None
         self._thread = threading.Thread(target=self._serve, name="slack-stand-in", daemon=True)
         self._listening: Future[int] = Future()
@@ -76,8 +76,12 @@ class Server(Sockets):
 
     # --- the wire -------------------------------------------------------------------------
 
-    def _address(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/link?ticket={self._ticket()}"
+    def _open(self, _: Json) -> dict[str, object]:
+        """Address that lets one socket in, once."""
+        with self._changed:
+            ticket = f"ticket-{next(self._numbers)}"
+            self._tickets.add(ticket)
+        return {"ok": True, "url": f"ws://127.0.0.1:{self._port}/link?ticket={ticket}"}
 
     def _serve(self) -> None:
         try:

@@ -247,13 +247,6 @@ class Sockets:
 
     # --- one connection -------------------------------------------------------------------
 
-    def _ticket(self) -> str:
-        """Ticket that lets one socket in, once."""
-        with self._changed:
-            ticket = f"ticket-{next(self._numbers)}"
-            self._tickets.add(ticket)
-            return ticket
-
     async def _link(self, request: web.Request) -> web.StreamResponse:
         with self._changed:
             ticket = request.query.get("ticket", "")
