@@ -11,7 +11,8 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,26 +30,10 @@ if TYPE_CHECKING:
     from engine.settings import Settings
     from engine.stories.story import Played
 
+Command = Callable[..., Any]
 
-class _Pace(click.ParamType[float]):
-    """``--speed``: how much faster than the wall a simulated world runs, or ``max``."""
-
-    name = "N|max"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """A number above 0, or infinity for ``max``."""
-        if isinstance(value, float):
-            return value
-        word = str(value)
-        try:
-            pace = math.inf if word == "max" else float(word)
-        except ValueError:
-            pace = 0.0
-        if not pace > 0 or (math.isinf(pace) and word != "max"):
-            self.fail(f'"{word}" is neither a number above 0 nor max.', param, ctx)
-        return pace
+GLOBAL = ("--db", "--config")
+"""Options that stand before the verb."""
 
 
 class _Verbs(click.Group):
@@ -76,11 +61,12 @@ def _request_usage() -> str:
     return "\n\n".join("\b\n" + "\n".join(part) for part in (["REQUEST:", *verbs], options))
 
 
+@dataclass(frozen=True)
 class _Where:
     """The files that a command works with. Only commands that need them read them."""
 
-    def __init__(self, config: Path | None, db: Path) -> None:
-        self.config, self.db = config, db
+    config: Path | None
+    db: Path
 
     def settings(self) -> Settings:
         """Read the settings. Raises ``Refused``."""
@@ -103,18 +89,43 @@ class _Where:
 
 
 _where = click.make_pass_decorator(_Where)
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+def _pace(word: str) -> float:
+    """``--speed``: how much faster than the wall a simulated world runs, or ``max``."""
+    try:
+        pace = math.inf if word == "max" else float(word)
+    except ValueError:
+        pace = 0.0
+    if not pace > 0 or (math.isinf(pace) and word != "max"):
+        raise click.BadParameter(f'"{word}" is neither a number above 0 nor max.')
+    return pace
+
+
+def _simulated(paces: str, times: str) -> Callable[[Command], Command]:
+    """The options of commands that can move on a simulated fleet."""
+    fleet = "Move on a simulated fleet, described by this file; kept beside the database."
+    seed = "Chance of the simulated fleet; default: the fleet's."
+
+    def with_options(command: Command) -> Command:
+        command = click.option("--seed", type=int, help=seed)(command)
+        pace = click.option("--speed", type=_pace, metavar=paces, help=f"{times}. Default: 1.")
+        return click.option("--fleet", type=_file, help=fleet)(pace(command))
+
+    return with_options
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_file,
     envvar="VMFERRY_CONFIG",
     help="Settings (TOML); default: settings.toml, if there is one.",
 )
 @click.option(
     "--db",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_file,
     envvar="VMFERRY_DB",
     default=DEFAULT_DB,
     show_default=True,
@@ -135,13 +146,7 @@ def cli(ctx: click.Context, config: Path | None, db: Path) -> None:
     epilog=_request_usage(),
     options_metavar="[OPTIONS]",
 )
-@click.option(
-    "--fleet",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Move on a simulated fleet, described by this file; kept beside the database.",
-)
-@click.option("--speed", type=_Pace(), help="Times faster than the clock, or max. Default: 1.")
-@click.option("--seed", type=int, help="Chance of the simulated fleet; default: the fleet's.")
+@_simulated("N|max", "Times faster than the clock, or max")
 @click.option(
     "--approve",
     type=click.Choice(["ask", "yes", "no"]),
@@ -152,9 +157,7 @@ def cli(ctx: click.Context, config: Path | None, db: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON; progress on stderr.")
 @click.argument("words", metavar="[REQUEST...]", nargs=-1, type=click.UNPROCESSED)
 @_where
-@click.pass_context
 def run(
-    ctx: click.Context,
     where: _Where,
     fleet: Path | None,
     speed: float | None,
@@ -162,28 +165,28 @@ def run(
     approve: Literal["ask", "yes", "no"],
     as_json: bool,
     words: tuple[str, ...],
-) -> None:
+) -> int:
     """Move VMs, and watch it. The request of an unfinished run goes on with that run.
 
     Without a request it goes on with the only unfinished run.
     """
     from bot.terminal import running
 
-    request = _request(ctx, words) if words else None
+    request = _request(words) if words else None
     wish = running.Wish(request, fleet, speed, seed, approve, as_json)
     code, document = running.run(where.place(), wish)
     if as_json and document:
         _print_json(document)
-    ctx.exit(code)
+    return code
 
 
-def _request(ctx: click.Context, words: tuple[str, ...]) -> Request:
-    options = [name for one in ctx.command.params for name in one.opts if name.startswith("--")]
+def _request(words: tuple[str, ...]) -> Request:
+    options = [name for one in run.params for name in one.opts if name.startswith("--")]
     for word in words:
         if word.startswith("--") and len(word) > 2:
             name = word.split("=", 1)[0]
             near = grammar.nearest(name, options)
-            if name in ("--db", "--config"):
+            if name in GLOBAL:
                 raise UsageError(
                     f"{name} stands before the verb.",
                     what=name,
@@ -228,11 +231,10 @@ def status(where: _Where, run: str | None) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, a row per VM; for a spreadsheet.")
 @click.argument("run", metavar="RUN")
 @_where
-@click.pass_context
-def report(ctx: click.Context, where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
+def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
     """Show what became of every VM of a run."""
     if as_json and as_csv:
-        raise click.UsageError("--json and --csv cannot be used together.", ctx)
+        raise _not_together("--json", "--csv")
     from bot.terminal import reading, report_page
     from engine.views.report import spreadsheet
 
@@ -256,15 +258,12 @@ def report(ctx: click.Context, where: _Where, run: str, as_json: bool, as_csv: b
     required=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
-@click.pass_context
-def story(
-    ctx: click.Context, seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ...]
-) -> None:
+def story(seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ...]) -> int:
     """Play stories and compare each with its expect.txt."""
     from engine.stories.story import play
 
     if as_json and update:
-        raise click.UsageError("--json and --update cannot be used together.", ctx)
+        raise _not_together("--json", "--update")
     differing, unfinished = [], []
     for folder in folders:
         played = play(folder, seed)
@@ -286,7 +285,12 @@ def story(
         )
     for folder in unfinished:
         click.echo(f"{folder}: did not play to its end as it should.", err=True)
-    ctx.exit(exit_codes.DIFFERS if differing else 1 if unfinished else 0)
+    return exit_codes.DIFFERS if differing else 1 if unfinished else 0
+
+
+def _not_together(one: str, other: str) -> click.UsageError:
+    words = f"{one} and {other} cannot be used together."
+    return click.UsageError(words, click.get_current_context())
 
 
 def _print_difference(folder: Path, played: Played) -> None:
@@ -299,11 +303,11 @@ def _print_difference(folder: Path, played: Played) -> None:
 
 
 @cli.command()
-def demo() -> None:
+def demo() -> int:
     """Tell a night of migrations, in half a minute."""
     from bot.demo.night import main as play
 
-    sys.exit(play())
+    return play()
 
 
 @cli.command()
@@ -363,18 +367,12 @@ def _changing(verb: Verb) -> click.Command:
     """The command of one verb that changes something: its words are those of Slack."""
 
     @_where
-    @click.pass_context
     def change(
-        ctx: click.Context,
-        where: _Where,
-        /,
-        words: tuple[str, ...],
-        reason: str | None = None,
-        yes: bool = False,
-    ) -> None:
+        where: _Where, /, words: tuple[str, ...], reason: str | None = None, yes: bool = False
+    ) -> int:
         from bot.terminal import verbs
 
-        ctx.exit(verbs.change(where.place(), verb, words, reason, sure=yes))
+        return verbs.change(where.place(), verb, words, reason, sure=yes)
 
     # "parallel -1" has to be refused as a number, not as an option.
     context = {"ignore_unknown_options": True} if verb.name == "set" else {}
@@ -409,8 +407,7 @@ def audit() -> None:
 @audit.command()
 @click.argument("mark", metavar="[MARK]", default="")
 @_where
-@click.pass_context
-def verify(ctx: click.Context, where: _Where, mark: str) -> None:
+def verify(where: _Where, mark: str) -> int:
     """Walk the whole chain of events.
 
     An event that was edited, deleted or moved breaks the chain. Events that are missing at its
@@ -419,29 +416,16 @@ def verify(ctx: click.Context, where: _Where, mark: str) -> None:
     """
     from bot.terminal import verbs
 
-    ctx.exit(verbs.verify(where.place(), mark.casefold()))
+    return verbs.verify(where.place(), mark.casefold())
 
 
 # --- Slack --------------------------------------------------------------------------------------
 
 
 @cli.command()
-@click.option(
-    "--fleet",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Move on a simulated fleet, described by this file; kept beside the database.",
-)
-@click.option("--speed", type=_Pace(), metavar="N", help="Times faster than the clock. Default: 1.")
-@click.option("--seed", type=int, help="Chance of the simulated fleet; default: the fleet's.")
+@_simulated("N", "Times faster than the clock")
 @_where
-@click.pass_context
-def serve(
-    ctx: click.Context,
-    where: _Where,
-    fleet: Path | None,
-    speed: float | None,
-    seed: int | None,
-) -> None:
+def serve(where: _Where, fleet: Path | None, speed: float | None, seed: int | None) -> int:
     """Run the Slack bot and the engine until SIGTERM or Ctrl-C.
 
     What the settings or the workspace lack is named before anything starts.
@@ -449,7 +433,7 @@ def serve(
     from bot.terminal.running import Wish
     from bot.terminal.serve import serve
 
-    ctx.exit(serve(where.place(), Wish(None, fleet, speed, seed)))
+    return serve(where.place(), Wish(None, fleet, speed, seed))
 
 
 @cli.command()
@@ -501,18 +485,14 @@ def main(argv: list[str] | None = None) -> None:
     logs.hide_library_warnings()
     try:
         code = cli.main(argv, prog_name="vmferry", standalone_mode=False)
-    except click.NoSuchOption as error:
+    except click.ClickException as error:
         shown: click.ClickException = error
-        if error.option_name in ("--db", "--config"):
-            way = (
-                f"{error.option_name} stands before the verb: vmferry {error.option_name} FILE ..."
-            )
+        if isinstance(error, click.NoSuchOption) and error.option_name in GLOBAL:
+            name = error.option_name
+            way = f"{name} stands before the verb: vmferry {name} FILE ..."
             shown = click.UsageError(way, error.ctx)
         shown.show()
         sys.exit(shown.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would change the exit code
         sys.exit(exit_codes.INTERRUPTED)

@@ -366,7 +366,6 @@ ONE_IMPORTER = {
     "bot.slack.outbox.sender": "put together in slack_side",
     "bot.standin.conversations": "one family of Slack's methods",
     "bot.standin.methods": "Slack's other methods",
-    "bot.standin.transport.events": "a layer of the stand-in's server",
     "bot.standin.transport.server": "a layer of the stand-in's server",
     "bot.standin.transport.signed": "requests of HTTP mode",
     "bot.standin.transport.troubles": "a layer of the stand-in's server",

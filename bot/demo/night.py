@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,12 @@ from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.setup.manifest import SCOPES
 from bot.slack.slack_side import SlackSide
 from bot.standin.slack import Standin
-from engine.advance.engine import Engine
-from engine.advance.loop import Loop
-from engine.commands.service import Service
+from bot.terminal.reading import Installation
+from bot.terminal.running import Session, Wish, at_work, opened
 from engine.errors import VMFerryError
 from engine.settings import Settings, from_mapping
-from engine.sim import fleet_file
-from engine.sim.port import Opened, SimPort, open_world
+from engine.sim.world import World
 from engine.store import events, queries
-from engine.store.store import Store
 from engine.views import report
 
 SPEED = 60.0
@@ -47,9 +43,8 @@ class NotAsTold(VMFerryError):
 
 def main() -> int:
     """Tell the night; returns the exit code."""
-    telling = Telling(sys.stdout)
     try:
-        with _night(telling) as night:
+        with _night() as night:
             _play(night)
             problems = _check(night)
     except (NotAsTold, AssertionError, VMFerryError) as error:
@@ -66,15 +61,14 @@ class Night:
 
     slack: Standin
     telling: Telling
-    opened: Opened
-    port: SimPort
-    store: Store
+    session: Session
+    world: World
     ops: str
     people: dict[str, str]
     broken: list[BaseException] = field(default_factory=list)
     heard: int = 0
 
-    def wait_for(self, seen: Callable[[], Any], what: str) -> Any:
+    def wait_for(self, seen: Callable[[], Any], what: str) -> None:
         """Tell what the channel shows until ``seen`` is true. Raises ``NotAsTold``."""
 
         def look() -> Any:
@@ -84,22 +78,21 @@ class Night:
             return seen()
 
         try:
-            found = self.slack.wait_for(look, PATIENCE)
+            self.slack.wait_for(look, PATIENCE)
         except AssertionError:
             raise NotAsTold(f"the channel never showed {what}") from None
         self.tell()
-        return found
 
     def tell(self) -> None:
         """Tell everything that is new, in the channel and behind it."""
-        news = events.since(self.store, self.heard)
+        news = events.since(self.session.store, self.heard)
         self.heard = news[-1].seq if news else self.heard
         self.telling.aside(news)
-        self.telling.tell(self.slack, self.ops, self.now())
+        self.telling.tell(self.now())
 
     def now(self) -> float:
         """The world's time."""
-        return self.opened.clock().now()
+        return self.session.world.clock.now()
 
     def thread_has(self, words: str) -> bool:
         """Tell whether a reply in the run's thread says this."""
@@ -107,65 +100,39 @@ class Night:
         return any(words in m.text for m in self.slack.thread(self.ops, board.ts))
 
 
-def _patient() -> Standin:
-    """A Slack that lets a busy machine take its time."""
-    return Standin(ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE, scopes=SCOPES)
-
-
 @contextmanager
-def _night(telling: Telling) -> Iterator[Night]:
+def _night() -> Iterator[Night]:
     """Everything set up, everything closed again."""
-    with tempfile.TemporaryDirectory(prefix="vmferry-demo-") as room, _patient() as slack:
+    with ExitStack() as left:
+        room = left.enter_context(tempfile.TemporaryDirectory(prefix="vmferry-demo-"))
+        patient = Standin(
+            ack_within=PATIENCE, trigger_life=PATIENCE, patience=PATIENCE, scopes=SCOPES
+        )
+        slack = left.enter_context(patient)
         ops = slack.channel("ops-migrations")
         people = {name: slack.user(name) for name in ("dana", "eve", "ravi")}
         settings = _settings(slack, people["ravi"])
-        text = files("bot.demo").joinpath("demo_fleet.toml").read_text(encoding="utf-8")
-        fleet = fleet_file.parse(text, "demo_fleet.toml")
-        opened = open_world(fleet, None, speed=SPEED)
-        clock = opened.clock()
-        port = SimPort(opened.world, clock)
-        store = Store(Path(room) / "vmferry.db")
-        engine = Engine(store, port, clock, settings)
-        service = Service(store, clock, settings)
-        side = SlackSide(store, service, settings, clock, base_url=slack.base_url, rhythm=HURRIED)
-        night = Night(slack, telling, opened, port, store, ops, people)
-        engine.take_over()
-        engine.look()
-        stop = threading.Event()
-        loop = Loop(engine, clock, service.wake, settings.engine.tick)
-        worker = threading.Thread(target=_drive, args=(loop, stop, night), name="engine")
-        worker.start()
-        try:
-            with side:
-                if not side.connection.connected.wait(PATIENCE):
-                    raise NotAsTold("the bot could not connect to the stand-in")
-                yield night
-        finally:
-            stop.set()
-            service.wake.set()
-            worker.join()
-            engine.close()
-            store.close()
+        fleet = left.enter_context(as_file(files("bot.demo") / "demo_fleet.toml"))
+        place = Installation(Path(room) / "vmferry.db", settings)
+        session = left.enter_context(opened(place, Wish(None, fleet, SPEED)))
+        world = session.world.opened
+        assert world is not None
+        night = Night(slack, Telling(slack, ops, people), session, world.world, ops, people)
+        left.enter_context(at_work(session, night.broken.append))
+        clock, service = session.world.clock, session.service
+        side = SlackSide(
+            session.store, service, settings, clock, base_url=slack.base_url, rhythm=HURRIED
+        )
+        left.enter_context(side)
+        if not side.connection.connected.wait(PATIENCE):
+            raise NotAsTold("the bot could not connect to the stand-in")
+        yield night
 
 
 def _settings(slack: Standin, approver: str) -> Settings:
-    return from_mapping(
-        {
-            "slack": {
-                "bot_token": slack.bot_token,
-                "app_token": slack.app_token,
-            },
-            "approval": {"approvers": f"slack:{approver}"},
-        },
-        "the demo",
-    )
-
-
-def _drive(loop: Loop, stop: threading.Event, night: Night) -> None:
-    try:
-        loop.run(lambda: False, stop)
-    except BaseException as error:  # told by the thread that people look at
-        night.broken.append(error)
+    slack_side = {"bot_token": slack.bot_token, "app_token": slack.app_token}
+    approval = {"approvers": f"slack:{approver}"}
+    return from_mapping({"slack": slack_side, "approval": approval}, "the demo")
 
 
 # --- the night --------------------------------------------------------------------------------
@@ -174,9 +141,9 @@ def _drive(loop: Loop, stop: threading.Event, night: Night) -> None:
 def _play(night: Night) -> None:
     """Play the night: people type and click, and the world changes behind everybody's back."""
     dana, eve, ravi = (night.people[name] for name in ("dana", "eve", "ravi"))
-    world, slack, telling = night.opened.world, night.slack, night.telling
-    telling.opening(night.opened.start)
+    world, slack, telling = night.world, night.slack, night.telling
     now = night.now()
+    telling.opening(now)
     world.foreign(now, "guest07", "HV03")
     world.outcome(now, "erp01", "failed", "source")
     world.lose(now, "shop01", acls="all")
@@ -221,17 +188,17 @@ def _clicks(night: Night, user: str, label: str) -> None:
 
 def _check(night: Night) -> list[str]:
     """Claims of the telling that did not come true, in words; and its closing lines."""
-    document = report.document(night.store, "vmm01", night.now())
+    document = report.document(night.session.store, "vmm01", night.now())
     run = document["runs"][0]
     moves = {m["vm"]: m for m in run["moves"]}
-    history = events.since(night.store)
+    history = events.since(night.session.store)
     kinds = [e.kind for e in history]
     clicks = [e for e in history if e.kind == "refused" and "approval" in e.detail]
-    verified = events.verify(night.store)
+    verified = events.verify(night.session.store)
     checks = {
         "every VM moved": run["exit"] == 0 and all(m["state"] == "done" for m in moves.values()),
         "HV01 proven empty, twice": "host.empty" in kinds,
-        "no start without a free slot, no VM moved twice": not night.opened.world.violations,
+        "no start without a free slot, no VM moved twice": not night.world.violations,
         "problem 1, the limit: VMs waited for a slot": any(
             "SLOT" in m["waited"] for m in moves.values()
         ),
@@ -244,8 +211,8 @@ def _check(night: Night) -> list[str]:
         == [f"slack:{night.people['ravi']}"],
         "two clicks by people who may not were refused and kept": len(clicks) == 2,
     }
-    calls = len(night.slack.calls("chat.postMessage")) + len(night.slack.calls("chat.update"))
-    night.telling.closing(run, list(checks.items()), verified, len(night.port.calls), calls)
+    to_slack = len(night.slack.calls("chat.postMessage")) + len(night.slack.calls("chat.update"))
+    night.telling.closing(run, checks, verified, len(night.session.world.calls), to_slack)
     return [what for what, is_so in checks.items() if not is_so]
 
 
@@ -258,5 +225,5 @@ def _tries(move: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _granted_by(night: Night) -> list[str | None]:
-    record = queries.record(night.store, 1)
+    record = queries.record(night.session.store, 1)
     return [a.by for a in record.approvals if a.granted] if record else []

@@ -1,4 +1,4 @@
-"""The arguments of each Web API method: which there are, of what type, and which must be there.
+"""The methods of the Web API: their arguments, the scope that each needs, how often it is taken.
 
 Slack refuses a wrong type and a missing argument. An argument that it does not know it mostly
 ignores; the stand-in refuses that too, because we would believe that it does something.
@@ -8,153 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.standin.refusals import Refusal
-from bot.standin.shapes import wrong
-from bot.standin.values import Channel, Json
-
-Kind = Callable[[object], bool]
-FLAGS = ("true", "false", "1", "0")
-
-
-@dataclass(frozen=True)
-class Takes:
-    """Arguments of one method. ``missing``: the method's own error for an argument that is not
-    there. What is sent in JSON has JSON's types; in a query or a form all is text."""
-
-    fields: Mapping[str, tuple[Kind, str]]
-    required: tuple[str, ...] = ()
-    missing: Mapping[str, str] = field(default_factory=dict)
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _flag(value: object) -> bool:
-    return isinstance(value, bool) or value in FLAGS
-
-
-def _number(value: object) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole or (isinstance(value, str) and value.isdecimal())
-
-
-def _anything(_: object) -> bool:
-    """Accept any value: the method itself checks it, with errors of its own."""
-    return True
-
-
-TEXT, FLAG, NUMBER = (_text, "a string"), (_flag, "a boolean"), (_number, "an integer")
-OWN = (_anything, "")
-MESSAGE = {
-    "channel": TEXT,
-    "text": TEXT,
-    "blocks": OWN,
-    "thread_ts": TEXT,
-    "link_names": FLAG,
-    "parse": TEXT,
-}
-PAGES = {
-    "channel": TEXT,
-    "cursor": TEXT,
-    "limit": NUMBER,
-    "oldest": TEXT,
-    "latest": TEXT,
-    "inclusive": FLAG,
-    "include_all_metadata": FLAG,
-}
-NO_CHANNEL = {"channel": "channel_not_found"}
-
-METHODS: dict[str, Takes] = {
-    "apps.connections.open": Takes({}),
-    "auth.test": Takes({}),
-    "chat.getPermalink": Takes(
-        {"channel": TEXT, "message_ts": TEXT}, ("channel", "message_ts"), NO_CHANNEL
-    ),
-    "chat.postEphemeral": Takes(MESSAGE | {"user": TEXT}, ("channel", "user"), NO_CHANNEL),
-    "chat.postMessage": Takes(
-        MESSAGE
-        | {
-            "reply_broadcast": FLAG,
-            "unfurl_links": FLAG,
-            "unfurl_media": FLAG,
-            "mrkdwn": FLAG,
-            "metadata": OWN,
-        },
-        ("channel",),
-        NO_CHANNEL,
-    ),
-    "chat.update": Takes(
-        {name: kind for name, kind in MESSAGE.items() if name != "thread_ts"}
-        | {"ts": TEXT, "reply_broadcast": FLAG, "metadata": OWN},
-        ("channel", "ts"),
-        NO_CHANNEL,
-    ),
-    "conversations.history": Takes(PAGES, ("channel",), NO_CHANNEL),
-    "conversations.info": Takes(
-        {"channel": TEXT, "include_locale": FLAG, "include_num_members": FLAG}, ("channel",)
-    ),
-    "conversations.members": Takes(
-        {"channel": TEXT, "cursor": TEXT, "limit": NUMBER}, ("channel",), NO_CHANNEL
-    ),
-    "conversations.open": Takes(
-        {"channel": TEXT, "users": TEXT, "return_im": FLAG, "prevent_creation": FLAG}
-    ),
-    "conversations.replies": Takes(
-        PAGES | {"ts": TEXT}, ("channel", "ts"), NO_CHANNEL | {"ts": "thread_not_found"}
-    ),
-    "usergroups.users.list": Takes(
-        {"usergroup": TEXT, "include_disabled": FLAG, "team_id": TEXT}, ("usergroup",)
-    ),
-    "users.info": Takes({"user": TEXT, "include_locale": FLAG}, ("user",)),
-    "views.open": Takes({"trigger_id": TEXT, "view": OWN}, ("trigger_id", "view")),
-}
-
-
-def argument_refusal(method: str, args: Json) -> Refusal | None:
-    """Refusal of a call that Slack would not even look at, or ``None``."""
-    takes = METHODS[method]
-    for name, value in args.items():
-        if name not in takes.fields:
-            return Refusal("invalid_arguments", wrong("unknown argument", f"/{name}"))
-        fits, what = takes.fields[name]
-        if not fits(value):
-            return Refusal("invalid_arguments", wrong(f"must be {what}", f"/{name}"))
-    for name in takes.required:
-        if args.get(name) in (None, ""):
-            words = f"missing required field: {name}"
-            return Refusal(takes.missing.get(name, "invalid_arguments"), words)
-    return None
-
-
-NEEDS = {
-    "chat.postEphemeral": "chat:write",
-    "chat.postMessage": "chat:write",
-    "chat.update": "chat:write",
-    "conversations.history": "{kind}:history",
-    "conversations.info": "{kind}:read",
-    "conversations.members": "{kind}:read",
-    "conversations.open": "im:write",
-    "conversations.replies": "{kind}:history",
-    "usergroups.users.list": "usergroups:read",
-    "users.info": "users:read",
-}
-
-
-EVERY_SCOPE = frozenset(
-    scope.format(kind=kind) for scope in NEEDS.values() for kind in ("channels", "groups", "im")
-)
-"""The scopes with which every method here can be called."""
-
-
-def lacking_scope(method: str, room: Channel | None, granted: str) -> str:
-    """The scope that is missing for a call about this channel; empty: none is."""
-    kind = "im" if room and room.im else "groups" if room and room.private else "channels"
-    needed = NEEDS.get(method, "").format(kind=kind)
-    return "" if needed in ["", *granted.split(",")] else needed
+from bot.standin.shapes import Check, fits, wrong
+from bot.standin.values import Channel, Json, Refusal
 
 
 @dataclass(frozen=True)
@@ -170,27 +28,108 @@ T1 = Window(5, 300.0)  # one a minute, and "a small amount of burst behavior is 
 T2, T3, T4, SPECIAL = (Window(calls) for calls in (20, 50, 100, 600))
 ROUNDING = 1e-6
 A_SECOND_WITH_BURSTS = Window(5, 5.0, each=True)
-
-
 SEVERAL_HUNDRED = Window(300)
 
 
-TIERS: dict[str, tuple[Window, ...]] = {
-    "apps.connections.open": (T1,),
-    "auth.test": (SPECIAL,),
-    "chat.getPermalink": (SPECIAL,),
-    "chat.postEphemeral": (T4,),
-    "chat.postMessage": (A_SECOND_WITH_BURSTS, SEVERAL_HUNDRED),
-    "chat.update": (T3,),
-    "conversations.history": (T3,),
-    "conversations.info": (T3,),
-    "conversations.members": (T4,),
-    "conversations.open": (T3,),
-    "conversations.replies": (T3,),
-    "usergroups.users.list": (T2,),
-    "users.info": (T4,),
-    "views.open": (T4,),
+@dataclass(frozen=True)
+class Method:
+    """What one method takes, and how often: ``arguments``, those among them that are
+    ``required``, with an error of its own where one is ``missing``."""
+
+    tiers: tuple[Window, ...]
+    arguments: str = ""
+    required: str = ""
+    scope: str = ""
+    missing: Mapping[str, str] = field(default_factory=lambda: {"channel": "channel_not_found"})
+
+
+#: What is sent in JSON has JSON's types; in a query or a form all is text.
+TEXT = fits(lambda value: isinstance(value, str), "must be a string")
+FLAG = fits(
+    lambda value: isinstance(value, bool) or value in ("true", "false", "1", "0"),
+    "must be a boolean",
+)
+NUMBER = fits(lambda value: type(value) is int or str(value).isdecimal(), "must be an integer")
+OWN = fits(lambda _: True, "")  # the method itself checks it, with errors of its own
+
+FLAGS = (
+    "include_all_metadata include_disabled include_locale include_num_members inclusive link_names "
+    "mrkdwn prevent_creation reply_broadcast return_im unfurl_links unfurl_media"
+)
+KINDS: dict[str, Check] = dict.fromkeys(FLAGS.split(), FLAG) | {
+    "limit": NUMBER,
+    "blocks": OWN,
+    "metadata": OWN,
+    "view": OWN,
 }
+"""Types of arguments. Those that are not here are text."""
+MESSAGE = "channel text blocks link_names parse"
+CHANNEL = "channel include_locale include_num_members"
+PAGE = "channel cursor limit"
+HISTORY = f"{PAGE} oldest latest inclusive include_all_metadata"
+
+METHODS = {
+    "apps.connections.open": Method((T1,)),
+    "auth.test": Method((SPECIAL,)),
+    "chat.getPermalink": Method((SPECIAL,), "channel message_ts", "channel message_ts"),
+    "chat.postEphemeral": Method((T4,), f"{MESSAGE} thread_ts user", "channel user", "chat:write"),
+    "chat.postMessage": Method(
+        (A_SECOND_WITH_BURSTS, SEVERAL_HUNDRED),
+        f"{MESSAGE} thread_ts reply_broadcast unfurl_links unfurl_media mrkdwn metadata",
+        "channel",
+        "chat:write",
+    ),
+    "chat.update": Method(
+        (T3,), f"{MESSAGE} ts reply_broadcast metadata", "channel ts", "chat:write"
+    ),
+    "conversations.history": Method((T3,), HISTORY, "channel", "{kind}:history"),
+    "conversations.info": Method((T3,), CHANNEL, "channel", "{kind}:read", missing={}),
+    "conversations.members": Method((T4,), PAGE, "channel", "{kind}:read"),
+    "conversations.open": Method(
+        (T3,), "channel users return_im prevent_creation", scope="im:write"
+    ),
+    "conversations.replies": Method(
+        (T3,),
+        f"{HISTORY} ts",
+        "channel ts",
+        "{kind}:history",
+        missing={"channel": "channel_not_found", "ts": "thread_not_found"},
+    ),
+    "usergroups.users.list": Method(
+        (T2,), "usergroup include_disabled team_id", "usergroup", "usergroups:read"
+    ),
+    "users.info": Method((T4,), "user include_locale", "user", "users:read"),
+    "views.open": Method((T4,), "trigger_id view", "trigger_id view"),
+}
+EVERY_SCOPE = frozenset(
+    method.scope.format(kind=kind)
+    for method in METHODS.values()
+    if method.scope
+    for kind in ("channels", "groups", "im")
+)
+"""The scopes with which every method here can be called."""
+
+
+def argument_refusal(method: str, args: Json) -> Refusal | None:
+    """Refusal of a call that Slack would not even look at, or ``None``."""
+    takes = METHODS[method]
+    for name, value in args.items():
+        if name not in takes.arguments.split():
+            return Refusal("invalid_arguments", wrong("unknown argument", f"/{name}"))
+        for complaint in KINDS.get(name, TEXT)(value, f"/{name}"):
+            return Refusal("invalid_arguments", complaint)
+    for name in takes.required.split():
+        if args.get(name) in (None, ""):
+            words = f"missing required field: {name}"
+            return Refusal(takes.missing.get(name, "invalid_arguments"), words)
+    return None
+
+
+def lacking_scope(method: str, room: Channel | None, granted: str) -> str:
+    """The scope that is missing for a call about this channel; empty: none is."""
+    kind = "im" if room and room.im else "groups" if room and room.private else "channels"
+    needed = METHODS[method].scope.format(kind=kind)
+    return "" if needed in ["", *granted.split(",")] else needed
 
 
 class Limits:
@@ -203,7 +142,7 @@ class Limits:
         """Count a call; 0, or after how many whole seconds it would be taken."""
         books = [
             (window, self._taken[method, window, channel if window.each else ""])
-            for window in TIERS.get(method, (T3,))
+            for window in METHODS[method].tiers
         ]
         for window, taken in books:
             while taken and taken[0] <= now - window.seconds + ROUNDING:

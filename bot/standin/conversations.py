@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bot.standin.values import Channel, Json, Message, raw, refused
+from bot.standin.values import Channel, Json, Message, Refusal, raw
 from bot.standin.workspace import Workspace
 
 PAGE, MOST = 100, 999
@@ -20,68 +20,52 @@ class Conversations:
 
     def info(self, args: Json) -> dict[str, object]:
         """Description of a channel."""
-        room = self.workspace.found(args.get("channel"))
-        if room is None:
-            return refused("channel_not_found")
-        return {"ok": True, "channel": self._shown(room)}
+        return {"ok": True, "channel": self._shown(self.workspace.found(args))}
 
     def open(self, args: Json) -> dict[str, object]:
         """Direct channel of one person and the bot."""
         if args.get("channel"):
-            room = self.workspace.found(args["channel"])
-            if room is None or not room.im:
-                return refused("channel_not_found")
+            room = self.workspace.found(args)
+            if not room.im:
+                raise Refusal("channel_not_found")
             return {"ok": True, "channel": {"id": room.id}}
         if not args.get("users"):
-            return refused("users_list_not_supplied")
+            raise Refusal("users_list_not_supplied")
         users = str(args["users"]).split(",")
         if len(users) > 1:
-            return refused("method_not_supported_for_channel_type")
+            raise Refusal("method_not_supported_for_channel_type")
         if users[0] not in self.workspace.users:
-            return refused("user_not_found")
+            raise Refusal("user_not_found")
         if users[0] == self.workspace.bot_user:
-            return refused("cannot_dm_bot")
+            raise Refusal("cannot_dm_bot")
         return {"ok": True, "channel": {"id": self.workspace.direct(users[0]).id}}
 
     def members(self, args: Json) -> dict[str, object]:
         """Members of a channel, page by page."""
-        room = self.workspace.found(args.get("channel"))
-        if room is None:
-            return refused("channel_not_found")
-        return self._page("members", sorted(room.members), args)
+        return self._page("members", sorted(self.workspace.found(args).members), args)
 
     def history(self, args: Json) -> dict[str, object]:
         """Messages in a channel itself, the newest first."""
-        room, no = self._readable(args)
-        if no or room is None:
-            return no
-        lines = [m for m in self._lines(room) if m.thread_ts is None or m.broadcast]
+        lines = [m for m in self._lines(args) if m.thread_ts is None or m.broadcast]
         return self._history(lines[::-1], args)
 
     def replies(self, args: Json) -> dict[str, object]:
         """A message and the replies to it, the oldest first."""
-        room, no = self._readable(args)
-        if no or room is None:
-            return no
-        top = self.workspace.messages.get((room.id, str(args.get("ts") or "")))
+        lines = self._lines(args)
+        top = next((m for m in lines if m.ts == args.get("ts")), None)
         if top is None:
-            return refused("thread_not_found")
-        lines = [m for m in self._lines(room) if m.thread_ts == top.ts]
-        return self._history(lines, args, top)
+            raise Refusal("thread_not_found")
+        return self._history([m for m in lines if m.thread_ts == top.ts], args, top)
 
-    def _readable(self, args: Json) -> tuple[Channel | None, dict[str, object]]:
-        room = self.workspace.found(args.get("channel"))
-        if room is None:
-            return None, refused("channel_not_found")
+    def _lines(self, args: Json) -> list[Message]:
+        """All that was said in the channel of a call, the oldest first."""
+        room = self.workspace.found(args)
         if self.workspace.bot_user not in room.members:
-            return None, refused("not_in_channel")
+            raise Refusal("not_in_channel")
         for end in ("oldest", "latest"):
             if not MOMENT.fullmatch(str(args.get(end) or "0")):
-                return None, refused(f"invalid_ts_{end}")
-        return room, {}
-
-    def _lines(self, room: Channel) -> list[Message]:
-        return [m for m in self.workspace.in_order() if m.channel == room.id]
+                raise Refusal(f"invalid_ts_{end}")
+        return self.workspace.in_order(room.id)
 
     def _history(
         self, lines: Sequence[Message], args: Json, top: Message | None = None
@@ -95,20 +79,19 @@ class Conversations:
             if oldest < float(m.ts) < float(latest)
             or (inclusive and float(m.ts) in (oldest, float(latest)))
         ]
-        wanted = _yes(args.get("include_all_metadata"))
-        shown = [self._raw(m, wanted) for m in ([top] if top else []) + kept]
+        told = _yes(args.get("include_all_metadata"))
+        shown = [
+            raw(m) | ({"metadata": m.metadata} if told and m.metadata else {})
+            for m in ([top] if top else []) + kept
+        ]
         return self._page("messages", shown, args)
-
-    def _raw(self, message: Message, with_metadata: bool) -> dict[str, object]:
-        metadata = {"metadata": message.metadata} if with_metadata and message.metadata else {}
-        return raw(message) | metadata
 
     def _page(self, name: str, rows: Sequence[object], args: Json) -> dict[str, object]:
         start, most = str(args.get("cursor") or "0"), str(args.get("limit") or PAGE)
         if not start.isdecimal():
-            return refused("invalid_cursor")
+            raise Refusal("invalid_cursor")
         if not most.isdecimal() or not 1 <= int(most) <= MOST:
-            return refused("invalid_limit")
+            raise Refusal("invalid_limit")
         end = int(start) + int(most)
         more = end < len(rows)
         return {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bot.standin.blocks import modal, offered
-from bot.standin.refusals import Refusal
+from bot.standin.blocks import modal
+from bot.standin.payloads import interaction
 from bot.standin.shapes import wrong
-from bot.standin.values import Json
+from bot.standin.values import Json, Refusal, words
 
 ASKING = "multi_external_select"
 VIEW_SIZE = 250_000
@@ -38,102 +39,64 @@ class Form:
         return json.dumps(self.view, ensure_ascii=False)
 
 
-def trigger_error(trigger: Trigger | None, now: float) -> str:
-    """Slack's error for this trigger; empty: it is good."""
-    if trigger is None:
-        return "invalid_trigger_id"
-    if trigger.used:
-        return "exchanged_trigger_id"
-    return "expired_trigger_id" if now > trigger.until else ""
-
-
-def view_refusal(view: object) -> Refusal | None:
+def view_refusal(view: Any) -> Refusal | None:
     """Refusal of a form that Slack would not open: the first rule that is broken."""
     found = next(_complaints(view), None)
     return Refusal("invalid_arguments", found) if found else None
 
 
-def _complaints(view: object) -> Iterator[str]:
+def _complaints(view: Any) -> Iterator[str]:
+    """What is wrong about a form; after the first complaint nothing can be relied on."""
     yield from modal(view, "/view")
-    if not isinstance(view, Mapping):
-        return
     if len(json.dumps(view)) > VIEW_SIZE:
         yield wrong(f"must be less than {VIEW_SIZE} characters", "/view")
-    blocks = view.get("blocks")
-    if "submit" not in view and isinstance(blocks, Sequence) and any(map(_is_input, blocks)):
+    if "submit" not in view and _inputs(view):
         yield wrong("missing required field: submit", "/view")
 
 
-def option_refusal(answer: object) -> str:
-    """Reason why Slack would show none of these options; empty: it shows them."""
-    return next(offered(answer, "/options"), "")
-
-
-def _is_input(block: object) -> bool:
-    return isinstance(block, Mapping) and block.get("type") == "input"
+def _inputs(view: Json) -> list[Json]:
+    return [block for block in view["blocks"] if block["type"] == "input"]
 
 
 def submission(
-    form: Form, team: str, reason: str | None, chosen: Sequence[str], found: Sequence[Json] = ()
+    form: Form, user: Json, reason: str | None, chosen: Sequence[str], found: Sequence[Json] = ()
 ) -> dict[str, object]:
     """Payload that Slack sends when a person submits this form; ``chosen`` are texts of options, of
     those in the form or of those that were ``found`` while somebody typed."""
     values: dict[str, object] = {}
-    blocks = form.view["blocks"]
-    for block in blocks if isinstance(blocks, Sequence) else ():
-        if not _is_input(block):
-            continue
+    for block in _inputs(form.view):
         field = block["element"]
-        assert isinstance(field, Mapping)
         said: dict[str, object] = {"type": field["type"], "value": reason}
         if field["type"] in ("multi_static_select", ASKING):
             of = found if field["type"] == ASKING else _all_options(field)
-            options = [o for o in of if _text(o) in chosen]
+            options = [o for o in of if words(o) in chosen]
             said = {"type": field["type"], "selected_options": options}
         values[block["block_id"]] = {field["action_id"]: said}
-    return {
-        "type": "view_submission",
-        "team": {"id": team, "domain": "stand-in"},
-        "user": {"id": form.user, "team_id": team},
-        "api_app_id": "A0VMFERRY",
-        "token": "verification-token",
-        "view": {**form.view, "id": form.id, "team_id": team, "state": {"values": values}},
-        "response_urls": [],
-        "is_enterprise_install": False,
-        "enterprise": None,
-    }
+    view = _sent(form, user, values)
+    return interaction("view_submission", user, view=view, response_urls=[])
 
 
-def suggestion(form: Form, team: str, typed: str) -> dict[str, object]:
+def suggestion(form: Form, user: Json, typed: str) -> dict[str, object]:
     """Payload that Slack sends while a person types into the menu of this form that asks for
     options. Raises ``LookupError`` if the form has none."""
-    blocks = form.view["blocks"]
-    inputs = [b for b in (blocks if isinstance(blocks, Sequence) else ()) if _is_input(b)]
-    asking = next((b for b in inputs if b["element"]["type"] == ASKING), None)
+    asking = next((b for b in _inputs(form.view) if b["element"]["type"] == ASKING), None)
     if asking is None:
         raise LookupError(f"no menu that asks in: {form.shown}")
-    return {
-        "type": "block_suggestion",
-        "team": {"id": team, "domain": "stand-in"},
-        "user": {"id": form.user, "team_id": team},
-        "api_app_id": "A0VMFERRY",
-        "token": "verification-token",
-        "container": {"type": "view", "view_id": form.id},
-        "action_id": asking["element"]["action_id"],
-        "block_id": asking["block_id"],
-        "value": typed,
-        "view": {**form.view, "id": form.id, "team_id": team, "state": {"values": {}}},
-        "is_enterprise_install": False,
-        "enterprise": None,
-    }
+    return interaction(
+        "block_suggestion",
+        user,
+        container={"type": "view", "view_id": form.id},
+        action_id=asking["element"]["action_id"],
+        block_id=asking["block_id"],
+        value=typed,
+        view=_sent(form, user, {}),
+    )
 
 
-def _text(option: Json) -> object:
-    text = option.get("text")
-    return text.get("text") if isinstance(text, Mapping) else None
+def _sent(form: Form, user: Json, values: Json) -> Json:
+    return {**form.view, "id": form.id, "team_id": user["team_id"], "state": {"values": values}}
 
 
-def _all_options(field: Json) -> Iterator[Json]:
-    groups = field.get("option_groups", [field])
-    for group in groups if isinstance(groups, Sequence) else ():
+def _all_options(menu: Json) -> Iterator[Json]:
+    for group in menu.get("option_groups", [menu]):
         yield from group["options"]

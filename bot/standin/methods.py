@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from bot.standin.conversations import Conversations
-from bot.standin.forms import Form, trigger_error, view_refusal
+from bot.standin.forms import Form, view_refusal
 from bot.standin.refusals import TEXT_ON_POST, refusal
-from bot.standin.values import Channel, Ephemeral, Json, Message, Version, blocks_of, raw, refused
+from bot.standin.values import Channel, Json, Message, Refusal, Version, blocks_of, raw
 from bot.standin.workspace import Workspace
 
 
@@ -50,7 +49,7 @@ class Methods:
     def _user(self, args: Json) -> dict[str, object]:
         user = str(args.get("user") or "")
         if user not in self.workspace.users:
-            return refused("user_not_found")
+            raise Refusal("user_not_found")
         usual = {
             "id": user,
             "team_id": self.workspace.team,
@@ -65,18 +64,21 @@ class Methods:
     def _group(self, args: Json) -> dict[str, object]:
         group = str(args.get("usergroup") or "")
         if group not in self.workspace.groups:
-            return refused("no_such_subteam")
+            raise Refusal("no_such_subteam")
         return {"ok": True, "users": list(self.workspace.groups[group])}
 
     def _open_view(self, args: Json) -> dict[str, object]:
         trigger = self.workspace.triggers.get(str(args.get("trigger_id") or ""))
-        error = trigger_error(trigger, self.workspace.clock.now())
-        if error or trigger is None:
-            return refused(error)
-        view = args.get("view")
+        if trigger is None:
+            raise Refusal("invalid_trigger_id")
+        if trigger.used:
+            raise Refusal("exchanged_trigger_id")
+        if trigger.until < self.workspace.clock.now():
+            raise Refusal("expired_trigger_id")
+        view = args["view"]
         broken = view_refusal(view)
-        if broken or not isinstance(view, Mapping):
-            return refused("invalid_arguments", broken.where if broken else "view")
+        if broken:
+            raise broken
         trigger.used = True
         form = Form(f"V{len(self.workspace.forms) + 1}", trigger.user, view)
         self.workspace.forms.append(form)
@@ -84,34 +86,29 @@ class Methods:
 
     # --- messages -------------------------------------------------------------------------
 
-    def _room(self, channel: object) -> Channel | None:
-        """Channel that a message goes to; the id of a person stands for their direct channel with
-        the bot."""
-        user = str(channel or "")
-        if user in self.workspace.users and user != self.workspace.bot_user:
-            return self.workspace.direct(user)
-        return self.workspace.found(channel)
-
-    def _refused(self, method: str, args: Json, room: Channel | None) -> dict[str, object] | None:
-        if room is None:
-            return refused("channel_not_found")
+    def _written(self, method: str, args: Json) -> Channel:
+        """The channel of a message, which Slack would take there. Raises ``Refusal``."""
+        user = str(args.get("channel") or "")
+        people = self.workspace.users.keys() - {self.workspace.bot_user}
+        if method == "chat.postMessage" and user in people:
+            room = self.workspace.direct(user)
+        else:
+            room = self.workspace.found(args)
         if room.archived:
-            return refused("is_inactive" if method == "chat.update" else "is_archived")
+            raise Refusal("is_inactive" if method == "chat.update" else "is_archived")
         if self.workspace.bot_user not in room.members:
-            return refused("not_in_channel")
+            raise Refusal("not_in_channel")
         broken = refusal(method, args)
-        return refused(broken.code, broken.where) if broken else None
+        if broken:
+            raise broken
+        return room
 
     def _post(self, args: Json) -> dict[str, object]:
-        room = self._room(args.get("channel"))
-        no = self._refused("chat.postMessage", args, room)
-        if no or room is None:
-            return no or {}
+        room = self._written("chat.postMessage", args)
         thread = str(args.get("thread_ts") or "") or None
         parent = self.workspace.messages.get((room.id, thread)) if thread else None
         if thread and (parent is None or parent.thread_ts is not None):
-            return refused("cannot_reply_to_message")
-        metadata = args.get("metadata")
+            raise Refusal("cannot_reply_to_message")
         text = str(args.get("text") or "")[:TEXT_ON_POST]
         message = Message(
             room.id,
@@ -120,61 +117,43 @@ class Methods:
             self.workspace.bot_user,
             bool(args.get("reply_broadcast")),
             (Version(self.workspace.clock.now(), text, blocks_of(args)),),
-            metadata if isinstance(metadata, Mapping) else {},
+            args.get("metadata") or {},
             self.workspace.bot,
         )
         self.workspace.keep(message)
         return {"ok": True, "channel": room.id, "ts": message.ts, "message": raw(message)}
 
     def _update(self, args: Json) -> dict[str, object]:
-        room = self.workspace.found(args.get("channel"))
-        no = self._refused("chat.update", args, room)
-        if no or room is None:
-            return no or {}
-        old = self.workspace.messages.get((room.id, str(args.get("ts") or "")))
-        if old is None:
-            return refused("message_not_found")
+        room = self._written("chat.update", args)
+        old = self._message(room, args.get("ts"))
         if old.user != self.workspace.bot_user:
-            return refused("cant_update_message")
+            raise Refusal("cant_update_message")
         text = str(args.get("text") or "")
         now = Version(self.workspace.clock.now(), text, blocks_of(args))
         metadata = args.get("metadata", old.metadata)
-        assert isinstance(metadata, Mapping)
         fresh = replace(old, versions=(*old.versions, now), metadata=metadata)
         self.workspace.keep(fresh)
         shown = raw(fresh)
         return {"ok": True, "channel": room.id, "ts": old.ts, "text": text, "message": shown}
 
     def _post_ephemeral(self, args: Json) -> dict[str, object]:
-        room = self.workspace.found(args.get("channel"))
-        no = self._refused("chat.postEphemeral", args, room)
-        if no or room is None:
-            return no or {}
-        user = str(args.get("user") or "")
+        room = self._written("chat.postEphemeral", args)
+        user, thread = str(args.get("user") or ""), str(args.get("thread_ts") or "") or None
         if user not in room.members:
-            return refused("user_not_in_channel")
-        thread = args.get("thread_ts")
-        sent = {"ok": True, "message_ts": self.workspace.next_ts()}
-        if thread and not self.workspace.is_thread(room.id, str(thread)):
-            return sent  # Slack says yes, and shows it to nobody
-        self.workspace.show_only(
-            Ephemeral(
-                self.workspace.clock.now(),
-                user,
-                room.id,
-                str(args.get("text") or ""),
-                blocks_of(args),
-                str(thread) if thread else None,
-                "chat.postEphemeral",
-            )
-        )
-        return sent
+            raise Refusal("user_not_in_channel")
+        # In a thread that nobody has replied to Slack says yes, and shows it to nobody.
+        if thread in (None, *(m.thread_ts for m in self.workspace.in_order(room.id))):
+            self.workspace.show_only(user, room.id, args, thread, "chat.postEphemeral")
+        return {"ok": True, "message_ts": self.workspace.next_ts()}
 
     def _permalink(self, args: Json) -> dict[str, object]:
-        room, ts = self.workspace.found(args.get("channel")), str(args.get("message_ts") or "")
-        if room is None:
-            return refused("channel_not_found")
-        if (room.id, ts) not in self.workspace.messages:
-            return refused("message_not_found")
+        room = self.workspace.found(args)
+        ts = self._message(room, args.get("message_ts")).ts
         link = f"https://stand-in.slack.example/archives/{room.id}/p{ts.replace('.', '')}"
         return {"ok": True, "channel": room.id, "permalink": link}
+
+    def _message(self, room: Channel, ts: object) -> Message:
+        found = self.workspace.messages.get((room.id, str(ts or "")))
+        if found is None:
+            raise Refusal("message_not_found")
+        return found

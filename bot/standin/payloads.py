@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bot.standin.values import Channel, Ephemeral, Json, Message, raw
 
-from bot.standin.values import Channel, Ephemeral, Json, Message, buttons_of, raw
-
-APP, DOMAIN = "A0VMFERRY", "stand-in"
+APP, DOMAIN, TOKEN = "A0VMFERRY", "stand-in", "verification-token"
 
 
 def command(
     common: Json, user: Json, room: Channel | None, channel: str, typed: str, text: str
 ) -> dict[str, object]:
     """A slash command."""
-    return dict(common) | {
+    return {
+        **common,
+        "token": TOKEN,
+        "api_app_id": APP,
         "command": typed,
         "text": text,
         "user_id": user["id"],
@@ -32,54 +33,44 @@ def _channel_name(room: Channel | None) -> str:
     return "privategroup" if room.private else room.name
 
 
-def block_actions(
-    common: Json, user: Json, room: Channel, message: Message, pressed: Json
+def interaction(kind: str, user: Json, **more: object) -> dict[str, object]:
+    """Anything that a person does with the mouse, or in a form."""
+    return {
+        "type": kind,
+        "token": TOKEN,
+        "api_app_id": APP,
+        "user": user,
+        "team": {"id": user["team_id"], "domain": DOMAIN},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        **more,
+    }
+
+
+def on_message(
+    kind: str, user: Json, room: Channel | None, shown: Message | Ephemeral, **more: object
 ) -> dict[str, object]:
-    """A click on an element of a message."""
-    container = {
+    """Anything that a person does with a message. One that nobody else sees is not in it."""
+    channel = {"id": shown.channel, "name": _channel_name(room)}
+    message = {"message": raw(shown)} if isinstance(shown, Message) else {}
+    return interaction(kind, user, channel=channel, **message, **more)
+
+
+def container(shown: Message | Ephemeral) -> dict[str, object]:
+    """The place of a message in which something was clicked."""
+    return {
         "type": "message",
-        "message_ts": message.ts,
-        "channel_id": message.channel,
-        "is_ephemeral": False,
-    }
-    if message.thread_ts:
-        container["thread_ts"] = message.thread_ts
-    return dict(common) | {
-        "type": "block_actions",
-        "user": user,
-        "team": {"id": user["team_id"], "domain": DOMAIN},
-        "enterprise": None,
-        "is_enterprise_install": False,
-        "container": container,
-        "channel": {"id": room.id, "name": _channel_name(room)},
-        "message": raw(message),
-        "state": {"values": {}},
-        "actions": [pressed],
-    }
-
-
-def message_action(
-    common: Json, user: Json, room: Channel, message: Message, callback_id: str, at: float
-) -> dict[str, object]:
-    """A shortcut from the menu of a message."""
-    return dict(common) | {
-        "type": "message_action",
-        "callback_id": callback_id,
-        "action_ts": f"{at:.6f}",
-        "user": user,
-        "team": {"id": user["team_id"], "domain": DOMAIN},
-        "enterprise": None,
-        "is_enterprise_install": False,
-        "channel": {"id": room.id, "name": _channel_name(room)},
-        "message_ts": message.ts,
-        "message": raw(message),
+        "message_ts": shown.ts,
+        "channel_id": shown.channel,
+        "is_ephemeral": isinstance(shown, Ephemeral),
+        **({"thread_ts": shown.thread_ts} if shown.thread_ts else {}),
     }
 
 
 def event_callback(team: str, bot: str, event: Json, event_id: str, at: float) -> dict[str, object]:
     """An event of the Events API."""
     return {
-        "token": "verification-token",
+        "token": TOKEN,
         "team_id": team,
         "api_app_id": APP,
         "event": event,
@@ -102,36 +93,4 @@ def app_mention(team: str, message: Message) -> dict[str, object]:
         "team": team,
         "channel": message.channel,
         "event_ts": message.ts,
-    }
-
-
-def private_button(
-    seen: Sequence[Ephemeral], action_id: str, value: str | None
-) -> tuple[Ephemeral, Json]:
-    """The newest of these with such a button, and the button; ``value``: that of an older one.
-    Raises ``LookupError``."""
-    for shown in reversed(seen):
-        found = [b for b in buttons_of(shown.blocks) if b.get("action_id") == action_id]
-        if found:
-            return shown, found[0] if value is None else {**found[0], "value": value}
-    raise LookupError(f"nobody sees a button {action_id}")
-
-
-def private_click(who: Json, shown: Ephemeral, pressed: Json, number: int) -> dict[str, object]:
-    """Payload of a click on a private message, beside what all interactions have; no message is in
-    it."""
-    return {
-        "type": "block_actions",
-        "user": who,
-        "team": {"id": who["team_id"], "domain": "stand-in"},
-        "container": {
-            "type": "message",
-            "message_ts": f"{shown.at:.6f}",
-            "channel_id": shown.channel,
-            "is_ephemeral": True,
-            **({"thread_ts": shown.thread_ts} if shown.thread_ts else {}),
-        },
-        "channel": {"id": shown.channel, "name": shown.channel},
-        "state": {"values": {}},
-        "actions": [{**pressed, "action_ts": f"{shown.at:.6f}{number}"}],
     }

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from bot.standin.blocks import of_a_message
-from bot.standin.shapes import wrong
-from bot.standin.values import Json
+from bot.standin.shapes import Check, a_list, an_object, fits, shape, wrong
+from bot.standin.values import Json, Refusal
 
 TEXT_ON_UPDATE = 4_000
 TEXT_ON_POST = 40_000
@@ -21,56 +20,44 @@ WHOLE_MESSAGE = 13_200
 METADATA = 8_000
 EVENT_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
-
-@dataclass(frozen=True)
-class Refusal:
-    """Slack's error code and where it is."""
-
-    code: str
-    where: str = ""
+_event = shape(
+    "event_type event_payload",
+    event_type=fits(
+        lambda value: isinstance(value, str) and EVENT_TYPE.fullmatch(value), "must be a name"
+    ),
+    event_payload=an_object,
+)
 
 
 def refusal(method: str, args: Json) -> Refusal | None:
     """Refusal of a message that Slack would not take, or ``None``: the first rule that is
     broken."""
+    return next(_refusals(method, args), None)
+
+
+def _refusals(method: str, args: Json) -> Iterator[Refusal]:
+    """What is wrong about a message; after the first refusal nothing can be relied on. Slack does
+    not publish the size limit of metadata; ours has to be far below."""
     text, blocks, metadata = args.get("text"), args.get("blocks"), args.get("metadata")
     if not text and not blocks:
-        return Refusal("no_text")
+        yield Refusal("no_text")
     if text is not None and not isinstance(text, str):
-        return Refusal("invalid_arguments", wrong("must be a string", "/text"))
-    if method == "chat.update" and isinstance(text, str) and len(text) > TEXT_ON_UPDATE:
-        return Refusal("msg_too_long", f"{len(text)} of {TEXT_ON_UPDATE} characters")
-    broken = _blocks(blocks) if blocks is not None else None
-    return broken or (_metadata(metadata) if metadata is not None else None)
+        yield Refusal("invalid_arguments", wrong("must be a string", "/text"))
+    if method == "chat.update" and text and len(text) > TEXT_ON_UPDATE:
+        yield Refusal("msg_too_long", f"{len(text)} of {TEXT_ON_UPDATE} characters")
+    if blocks is not None:
+        yield from _broken("invalid_blocks_format", a_list, blocks, "/blocks")
+        yield from _broken("invalid_blocks", of_a_message, blocks, "/blocks")
+        size = len(json.dumps(blocks, ensure_ascii=False))
+        if size > WHOLE_MESSAGE:
+            yield Refusal("msg_blocks_too_long", f"{size} characters of {WHOLE_MESSAGE}")
+    if metadata is not None:
+        yield from _broken("invalid_metadata_format", an_object, metadata, "/metadata")
+    if metadata:
+        yield from _broken("invalid_metadata_schema", _event, metadata, "/metadata")
+        if len(json.dumps(metadata)) > METADATA:
+            yield Refusal("metadata_too_large", f"over {METADATA} characters")
 
 
-def _blocks(blocks: object) -> Refusal | None:
-    if not isinstance(blocks, Sequence) or isinstance(blocks, str):
-        return Refusal("invalid_blocks_format", wrong("must be a list", "/blocks"))
-    complaint = next(of_a_message(blocks, "/blocks"), None)
-    if complaint:
-        return Refusal("invalid_blocks", complaint)
-    size = len(json.dumps(blocks, ensure_ascii=False))
-    if size > WHOLE_MESSAGE:
-        return Refusal("msg_blocks_too_long", f"{size} characters of {WHOLE_MESSAGE}")
-    return None
-
-
-def _metadata(metadata: object) -> Refusal | None:
-    """Refusal of a message's metadata. Slack does not publish its size limit; ours has to be far
-    below."""
-    if not isinstance(metadata, Mapping):
-        return Refusal("invalid_metadata_format", wrong("must be an object", "/metadata"))
-    if not metadata:
-        return None
-    kind, payload = metadata.get("event_type"), metadata.get("event_payload")
-    if set(metadata) - {"event_type", "event_payload"}:
-        return Refusal("invalid_metadata_schema", wrong("unknown property", "/metadata"))
-    if not isinstance(kind, str) or not EVENT_TYPE.fullmatch(kind):
-        return Refusal("invalid_metadata_schema", wrong("must be a name", "/metadata/event_type"))
-    if not isinstance(payload, Mapping):
-        where = "/metadata/event_payload"
-        return Refusal("invalid_metadata_schema", wrong("must be an object", where))
-    if len(json.dumps(metadata)) > METADATA:
-        return Refusal("metadata_too_large", f"over {METADATA} characters")
-    return None
+def _broken(code: str, check: Check, value: object, where: str) -> Iterator[Refusal]:
+    return (Refusal(code, complaint) for complaint in check(value, where))

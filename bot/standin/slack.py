@@ -11,21 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bot.standin import payloads
-from bot.standin.forms import Form, Trigger, option_refusal, submission, suggestion
-from bot.standin.payloads import private_button, private_click
-from bot.standin.transport.events import Events
+from bot.standin.blocks import offered
+from bot.standin.forms import Form, Trigger, submission, suggestion
 from bot.standin.transport.sockets import Acked, NotAcked
+from bot.standin.transport.troubles import Troubles
 from bot.standin.values import (
     Call,
     Channel,
     Ephemeral,
-    Json,
     Message,
     ResponseUrl,
     Version,
     buttons,
-    elements,
-    options,
     words,
 )
 
@@ -34,7 +31,7 @@ __all__ = ["Acked", "NotAcked", "Standin"]
 RESPONSE_URL_LIFE = 30 * 60.0
 
 
-class Standin(Events):
+class Standin(Troubles):
     """The server and the people. ``with Standin() as slack:`` starts and stops it."""
 
     # --- the workspace --------------------------------------------------------------------
@@ -84,8 +81,7 @@ class Standin(Events):
         """Type a slash command; returns what the ack shows the person ("" for a bare ack)."""
         acked = self.deliver("slash_commands", self.command_payload(user, channel, text, command))
         if acked.text:
-            seen = Ephemeral(acked.at, user, channel, acked.text, (), None, "ack")
-            self.workspace.show_only(seen)
+            self.workspace.show_only(user, channel, {"text": acked.text}, None, "ack")
         return acked.text
 
     def click(self, user: str, message_ts: str, action_id: str, value: str | None = None) -> Acked:
@@ -99,21 +95,10 @@ class Standin(Events):
     def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
         """Click a button of what only this person sees: of the last such that has it, or with the
         ``value`` of an earlier one. Raises ``LookupError``."""
-        shown, pressed = private_button(self.ephemerals(user), action_id, value)
-        common = self._common(user, shown.channel, shown.thread_ts)
-        clicked = private_click(self._who(user), shown, pressed, next(self._numbers))
-        return self.deliver("interactive", common | clicked)
-
-    def choose(self, user: str, message_ts: str, action_id: str, option: str) -> Acked:
-        """Choose an option of a menu by its words; returns when it is acked. ``LookupError``
-        when the message shows no such option."""
-        message = self.message(message_ts)
-        menus = [e for e in elements(message.blocks) if e.get("action_id") == action_id]
-        chosen = next((o for menu in menus for o in options(menu) if words(o) == option), None)
-        if chosen is None:
-            raise LookupError(f"no option {option} of {action_id} in: {message.shown}")
-        pressed = {"type": menus[0]["type"], "action_id": action_id, "selected_option": chosen}
-        return self.deliver("interactive", self._pressing(user, message, pressed))
+        for shown in reversed(self.ephemerals(user)):
+            if any(one.get("action_id") == action_id for one in buttons(shown)):
+                return self.deliver("interactive", self._clicked(user, shown, action_id, value))
+        raise LookupError(f"nobody sees a button {action_id}")
 
     def form(self, user: str) -> Form:
         """The form that this person was shown last; waits for the first one."""
@@ -126,14 +111,13 @@ class Standin(Events):
     def type_into(self, form: Form, typed: str) -> list[str]:
         """Type into the menu of a form that asks us for options; what it offers then, in words.
         ``AssertionError`` for an answer of which Slack would show nothing."""
-        asked = suggestion(form, self.workspace.team, typed)
+        asked = suggestion(form, self._who(form.user), typed)
         answer = self.deliver("interactive", asked).payload
-        assert not option_refusal(answer), option_refusal(answer)
-        found = answer["options"]
-        assert isinstance(found, list)
+        complaint = next(offered(answer, "/options"), "")
+        assert not complaint, complaint
         with self._changed:
-            self.workspace.suggested.setdefault(form.id, []).extend(found)
-        return [words(option) for option in found]
+            self.workspace.suggested.setdefault(form.id, []).extend(answer["options"])
+        return [words(option) for option in answer["options"]]
 
     def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
         """Write a message, or a reply to one."""
@@ -153,11 +137,9 @@ class Standin(Events):
 
     def shortcut(self, user: str, message_ts: str, callback_id: str) -> Acked:
         """Choose a shortcut in the menu of a message; returns when it is acked."""
-        message = self.message(message_ts)
-        room, now = self.workspace.channels[message.channel], self.workspace.clock.now()
-        common = self._common(user, message.channel, message.thread_ts)
-        who = self._who(user)
-        chosen = payloads.message_action(common, who, room, message, callback_id, now)
+        message, at = self.message(message_ts), f"{self.workspace.clock.now():.6f}"
+        moment = {"callback_id": callback_id, "action_ts": at, "message_ts": message.ts}
+        chosen = self._on_message("message_action", user, message, **moment)
         return self.deliver("interactive", chosen)
 
     def command_payload(
@@ -171,48 +153,57 @@ class Standin(Events):
         self, user: str, message_ts: str, action_id: str, value: str | None = None
     ) -> dict[str, object]:
         """Payload that Slack sends for a click on a button of a message."""
-        message = self.message(message_ts)
-        button = next((b for b in buttons(message) if b.get("action_id") == action_id), None)
-        if button is None and value is None:
-            raise LookupError(f"no button {action_id} in: {message.shown}")
+        return self._clicked(user, self.message(message_ts), action_id, value)
+
+    def _clicked(
+        self, user: str, shown: Message | Ephemeral, action_id: str, value: str | None
+    ) -> dict[str, object]:
+        button = next((b for b in buttons(shown) if b.get("action_id") == action_id), {})
+        if not button and value is None:
+            raise LookupError(f"no button {action_id} in: {words(shown.blocks)}")
+        number, now = next(self._numbers), self.workspace.clock.now()
         pressed = {
             "type": "button",
             "action_id": action_id,
-            "text": (button or {}).get("text", {"type": "plain_text", "text": action_id}),
-            "value": value if value is not None else (button or {}).get("value"),
+            "text": button.get("text", {"type": "plain_text", "text": action_id}),
+            "value": button.get("value") if value is None else value,
+            "block_id": f"block-{number}",
+            "action_ts": f"{now:.6f}{number}",
         }
-        return self._pressing(user, message, pressed)
+        return self._on_message(
+            "block_actions",
+            user,
+            shown,
+            container=payloads.container(shown),
+            state={"values": {}},
+            actions=[pressed],
+        )
 
-    def _pressing(self, user: str, message: Message, pressed: Json) -> dict[str, object]:
-        number, now = next(self._numbers), self.workspace.clock.now()
-        moment = {"block_id": f"block-{number}", "action_ts": f"{now:.6f}{number}"}
-        room = self.workspace.channels[message.channel]
-        common, who = self._common(user, message.channel, message.thread_ts), self._who(user)
-        return payloads.block_actions(common, who, room, message, {**pressed, **moment})
+    def _on_message(
+        self, kind: str, user: str, shown: Message | Ephemeral, **more: object
+    ) -> dict[str, object]:
+        room = self.workspace.channels.get(shown.channel)
+        common = self._common(user, shown.channel, shown.thread_ts)
+        return payloads.on_message(kind, self._who(user), room, shown, **common, **more)
 
     def submit_payload(
         self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()
     ) -> dict[str, object]:
         """Payload that Slack sends for a form; its trigger opens one more."""
         found = self.workspace.suggested.get(form.id, ())
-        filled = submission(form, self.workspace.team, reason, chosen, found)
+        filled = submission(form, self._who(form.user), reason, chosen, found)
         return filled | {"trigger_id": self._trigger(form.user)}
 
     # --- what people see ------------------------------------------------------------------
 
     def messages(self, channel: str) -> tuple[Message, ...]:
         """Messages in the channel itself, oldest first: no replies but broadcast ones."""
-        return tuple(
-            m
-            for m in self.workspace.in_order()
-            if m.channel == channel and (m.thread_ts is None or m.broadcast)
-        )
+        said = self.workspace.in_order(channel)
+        return tuple(m for m in said if m.thread_ts is None or m.broadcast)
 
     def thread(self, channel: str, ts: str) -> tuple[Message, ...]:
         """The replies to a message, oldest first."""
-        return tuple(
-            m for m in self.workspace.in_order() if m.channel == channel and m.thread_ts == ts
-        )
+        return tuple(m for m in self.workspace.in_order(channel) if m.thread_ts == ts)
 
     def message(self, ts: str) -> Message:
         """The message of that ts as it stands. Raises ``LookupError``."""
@@ -255,9 +246,5 @@ class Standin(Events):
         with self._changed:
             until = self.workspace.clock.now() + RESPONSE_URL_LIFE
             self.workspace.response_urls[str(number)] = ResponseUrl(user, channel, thread_ts, until)
-        return {
-            "token": "verification-token",
-            "api_app_id": payloads.APP,
-            "trigger_id": self._trigger(user),
-            "response_url": f"http://127.0.0.1:{self._port}/response/{number}",
-        }
+        address = f"http://127.0.0.1:{self._port}/response/{number}"
+        return {"trigger_id": self._trigger(user), "response_url": address}

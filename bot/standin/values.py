@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-Json = Mapping[str, object]
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Ephemeral:
     thread_ts: str | None
     via: str
 
+    @property
+    def ts(self) -> str:
+        """Its ts in payloads; it cannot be looked up by it."""
+        return f"{self.at:.6f}"
+
 
 @dataclass
 class Channel:
@@ -96,42 +102,31 @@ class ResponseUrl:
     uses: int = 5
 
 
-@dataclass(frozen=True)
-class Scripted:
-    """An answer that somebody ordered for a method: an error, perhaps with Retry-After."""
+@dataclass(eq=False)
+class Refusal(Exception):
+    """Slack's no: an error code, what about the arguments was wrong, the status of HTTP, after how
+    many seconds to come again, and what else is said."""
 
-    error: str
-    retry_after: int | None = None
+    code: str
+    where: str = ""
+    status: int = 200
+    retry_after: int = 1
+    more: Json = field(default_factory=dict)
 
-
-def buttons(message: Message) -> Iterator[Json]:
-    """Every button that a message shows."""
-    yield from buttons_of(message.blocks)
-
-
-def buttons_of(blocks: Sequence[Json]) -> Iterator[Json]:
-    """Every button among these blocks."""
-    for element in elements(blocks):
-        if element.get("type") == "button":
-            yield element
-
-
-def elements(blocks: Sequence[Json]) -> Iterator[Json]:
-    """Elements that can be pressed or chosen from, and what stands beside them."""
-    for block in blocks:
-        listed = block.get("elements")
-        for each in (
-            *(listed if isinstance(listed, (list, tuple)) else ()),
-            block.get("accessory"),
-        ):
-            if isinstance(each, Mapping):
-                yield each
+    @property
+    def body(self) -> dict[str, object]:
+        """Body of the answer."""
+        no = {"ok": False, "error": self.code, **self.more}
+        said = {"response_metadata": {"messages": [f"[ERROR] {self.where}"]}}
+        return no | (said if self.where else {})
 
 
-def options(menu: Json) -> Sequence[Json]:
-    """Options that can be chosen from a menu."""
-    listed = menu.get("options")
-    return listed if isinstance(listed, (list, tuple)) else ()
+def buttons(shown: Message | Ephemeral) -> Iterator[Json]:
+    """Every button that is shown in it."""
+    for block in shown.blocks:
+        for element in block["elements"] if block["type"] == "actions" else ():
+            if element["type"] == "button":
+                yield element
 
 
 def words(block: object) -> str:
@@ -139,7 +134,7 @@ def words(block: object) -> str:
     if isinstance(block, Mapping):
         if isinstance(block.get("text"), str) and "type" in block:
             return str(block["text"])
-        parts = [words(block[key]) for key in ("text", "fields", "elements") if key in block]
+        parts = [words(block[key]) for key in ("text", "elements") if key in block]
         return " ".join(part for part in parts if part)
     if isinstance(block, (list, tuple)):
         return " ".join(words(each) for each in block)
@@ -162,11 +157,4 @@ def raw(message: Message) -> dict[str, object]:
 
 def blocks_of(args: Json) -> tuple[Json, ...]:
     """The blocks among the arguments of a call."""
-    blocks = args.get("blocks")
-    return tuple(blocks) if isinstance(blocks, (list, tuple)) else ()
-
-
-def refused(code: str, where: str = "") -> dict[str, object]:
-    """Slack's no, and what about the arguments was wrong."""
-    no: dict[str, object] = {"ok": False, "error": code}
-    return no | ({"response_metadata": {"messages": [f"[ERROR] {where}"]}} if where else {})
+    return tuple(args.get("blocks") or ())

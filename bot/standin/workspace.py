@@ -2,15 +2,15 @@
 
 Nothing here knows HTTP or sockets. One condition guards everything and is notified at every
 change, so that a test waits for what it wants to see and never for time. What a call of the Web
-API does is in ``standin_methods``; here it is only decided whether it comes so far.
+API does is in ``methods``; here it is only decided whether it comes so far.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from bot.standin.catalogue import Limits, argument_refusal, lacking_scope
@@ -22,16 +22,15 @@ from bot.standin.values import (
     Ephemeral,
     Json,
     Message,
+    Refusal,
     ResponseUrl,
-    Scripted,
     blocks_of,
-    refused,
 )
 from engine.clock import Clock, SystemClock
 
 T = TypeVar("T")
 WALL = SystemClock()
-OPEN = "apps.connections.open"
+OPEN, RESPONSE = "apps.connections.open", "response_url"
 
 
 @dataclass(frozen=True)
@@ -39,20 +38,17 @@ class ApiAnswer:
     """Answer over HTTP. ``lost``: none is sent, the connection is dropped."""
 
     body: Json
-    retry_after: int | None = None
+    status: int = 200
+    retry_after: int = 1
     lost: bool = False
-
-    @property
-    def status(self) -> int:
-        """Status of HTTP: Slack says almost everything with 200."""
-        return 429 if self.body.get("error") == "ratelimited" else 200
 
 
 class Workspace:
     """A team with one installed bot."""
 
-    def __init__(self, clock: Clock, bot_token: str, app_token: str, scopes: Iterable[str]) -> None:
-        self.clock, self.bot_token, self.app_token = clock, bot_token, app_token
+    def __init__(self, clock: Clock, scopes: Iterable[str]) -> None:
+        self.clock = clock
+        self.bot_token, self.app_token = "xoxb-stand-in", "xapp-stand-in"
         self.changed = threading.Condition(threading.RLock())
         self.team, self.bot_user, self.bot = "T0STANDIN", "U0VMFERRY", "B0VMFERRY"
         self.users: dict[str, str] = {self.bot_user: "vmferry"}
@@ -66,12 +62,12 @@ class Workspace:
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemerals: list[Ephemeral] = []
         self.response_urls: dict[str, ResponseUrl] = {}
-        self.orders: defaultdict[str, deque[Scripted]] = defaultdict(deque)
+        self.orders: defaultdict[str, deque[Refusal]] = defaultdict(deque)
         self.lose_request: Counter[str] = Counter()
         self.lose_answer: Counter[str] = Counter()
         self.triggers: dict[str, Trigger] = {}
         self.forms: list[Form] = []
-        self.suggested: dict[str, list[Mapping[str, object]]] = {}
+        self.suggested: dict[str, list[Json]] = {}
         self.methods: dict[str, Callable[[Json], dict[str, object]]] = {}
         self._last_ts = 0.0
 
@@ -83,42 +79,42 @@ class Workspace:
             if self._takes(self.lose_request, method):
                 self.record(method, args, {}, 0)
                 return ApiAnswer({}, lost=True)
-            answer = self._answer(method, args, token)
-            if self._takes(self.lose_answer, method):
-                self.record(method, args, answer.body, 0)
-                return ApiAnswer(answer.body, lost=True)
-            self.record(method, args, answer.body, answer.status)
-            return answer
+            try:
+                self._let_in(method, args, token)
+                answer = ApiAnswer(self.methods[method](args))
+            except Refusal as no:
+                answer = ApiAnswer(no.body, no.status, no.retry_after)
+            lost = self._takes(self.lose_answer, method)
+            self.record(method, args, answer.body, 0 if lost else answer.status)
+            return replace(answer, lost=lost)
 
-    def _answer(self, method: str, args: Json, token: str) -> ApiAnswer:
-        orders = self.orders[method]
-        if orders:
-            order = orders.popleft()
-            return ApiAnswer(refused(order.error), order.retry_after or 1)
-        expected = self.app_token if method == OPEN else self.bot_token
+    def _let_in(self, method: str, args: Json, token: str) -> None:
+        """Raise the ``Refusal`` of a call that does not come as far as its method."""
+        self.obey(method)
         if not token:
-            return ApiAnswer(refused("not_authed"))
-        if token != expected:
-            return ApiAnswer(refused("invalid_auth"))
+            raise Refusal("not_authed")
+        if token != (self.app_token if method == OPEN else self.bot_token):
+            raise Refusal("invalid_auth")
         if self.revoked and method != OPEN:
-            return ApiAnswer(refused("token_revoked"))
+            raise Refusal("token_revoked")
         if method not in self.methods:
-            return ApiAnswer(refused("unknown_method"))
-        wait = 0
+            raise Refusal("unknown_method")
+        channel = str(args.get("channel") or "")
         if self.limits is not None:
-            channel = str(args.get("channel") or "")
             wait = self.limits.take(method, channel, self.clock.now())
-        if wait:
-            return ApiAnswer(refused("ratelimited"), wait)
-        room = self.channels.get(str(args.get("channel") or ""))
-        needed = lacking_scope(method, room, self.scopes)
+            if wait:
+                raise Refusal("ratelimited", status=429, retry_after=wait)
+        needed = lacking_scope(method, self.channels.get(channel), self.scopes)
         if needed:
-            scopes = {"needed": needed, "provided": self.scopes}
-            return ApiAnswer(refused("missing_scope") | scopes)
+            raise Refusal("missing_scope", more={"needed": needed, "provided": self.scopes})
         broken = argument_refusal(method, args)
         if broken:
-            return ApiAnswer(refused(broken.code, broken.where))
-        return ApiAnswer(self.methods[method](args))
+            raise broken
+
+    def obey(self, method: str) -> None:
+        """Raise the ``Refusal`` that somebody ordered for this method, if there is one."""
+        if self.orders[method]:
+            raise self.orders[method].popleft()
 
     @staticmethod
     def _takes(ordered: Counter[str], method: str) -> bool:
@@ -161,15 +157,11 @@ class Workspace:
         lines += [f"{c.method} -> {c.response}" for c in self.calls if not c.response.get("ok")]
         return "\n".join(lines) or "nothing"
 
-    def in_order(self) -> list[Message]:
-        """All messages, oldest first."""
+    def in_order(self, channel: str = "") -> list[Message]:
+        """All messages, or those in one channel, oldest first."""
         with self.changed:
-            return sorted(self.messages.values(), key=lambda m: float(m.ts))
-
-    def is_thread(self, channel: str, ts: str) -> bool:
-        """Tell whether anybody has replied to that message."""
-        with self.changed:
-            return any(m.channel == channel and m.thread_ts == ts for m in self.messages.values())
+            said = [m for m in self.messages.values() if channel in ("", m.channel)]
+            return sorted(said, key=lambda m: float(m.ts))
 
     # --- what changes ---------------------------------------------------------------------
 
@@ -179,41 +171,31 @@ class Workspace:
             self.messages[message.channel, message.ts] = message
             self.changed.notify_all()
 
-    def show_only(self, shown: Ephemeral) -> None:
-        """Show something to one person."""
+    def show_only(
+        self, user: str, channel: str, args: Json, thread_ts: str | None, via: str
+    ) -> None:
+        """Show the text and the blocks of a call to one person."""
         with self.changed:
+            text, now = str(args.get("text") or ""), self.clock.now()
+            shown = Ephemeral(now, user, channel, text, blocks_of(args), thread_ts, via)
             self.ephemerals.append(shown)
             self.changed.notify_all()
 
-    def respond(self, token: str, args: Json) -> str:
-        """Use a response_url once; says why not, if it is used up, too old, was never given or
-        cannot be shown."""
+    def respond(self, token: str, args: Json) -> None:
+        """Use a response_url once. Raises ``Refusal`` where it is used up, too old, was never given
+        or cannot be shown."""
         with self.changed:
+            self.obey(RESPONSE)
             url = self.response_urls.get(token)
             if url is None or url.uses < 1 or url.until < self.clock.now():
-                return self._not_told(args, "expired_url", 404)
+                raise Refusal("expired_url", status=404)
             broken = refusal("chat.postMessage", args)
             if broken:
-                return self._not_told(args, broken.code, 400)
+                raise replace(broken, status=400)
             url.uses -= 1
-            thread = args.get("thread_ts") or url.thread_ts
-            self.record("response_url", args, {"ok": True})
-            self.show_only(
-                Ephemeral(
-                    self.clock.now(),
-                    url.user,
-                    url.channel,
-                    str(args.get("text") or ""),
-                    blocks_of(args),
-                    str(thread) if thread else None,
-                    "response_url",
-                )
-            )
-            return ""
-
-    def _not_told(self, args: Json, error: str, status: int) -> str:
-        self.record("response_url", args, refused(error), status)
-        return error
+            thread = str(args.get("thread_ts") or "") or url.thread_ts
+            self.record(RESPONSE, args, {"ok": True})
+            self.show_only(url.user, url.channel, args, thread, RESPONSE)
 
     def next_ts(self) -> str:
         """The ts of the next message: later than any before."""
@@ -230,9 +212,10 @@ class Workspace:
                 self.channels[made] = Channel(made, user, people, private=True, im=user)
             return self.channels[made]
 
-    def found(self, channel: object) -> Channel | None:
-        """The channel as the bot sees it: not one that is private without it."""
-        room = self.channels.get(str(channel or ""))
+    def found(self, args: Json) -> Channel:
+        """The channel that a call names, as the bot sees it: not one that is private without it.
+        Raises ``Refusal``."""
+        room = self.channels.get(str(args.get("channel") or ""))
         if room is None or (room.private and self.bot_user not in room.members):
-            return None
+            raise Refusal("channel_not_found")
         return room

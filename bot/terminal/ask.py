@@ -37,12 +37,12 @@ def card_lines(approval: Approval, record: RunRecord, fleet: Fleet | None) -> li
     asked = [moves[vm_id] for vm_id in approval.vms if vm_id in moves]
     sources = ", ".join(dict.fromkeys(short(move.source) for move in asked))
     places = " or ".join(short(host) for host in run.destinations)
-    count = _vms(len(approval.vms))
     names = max((len(move.vm) for move in asked), default=0)
     stay = "They stay" if len(asked) != 1 else "It stays"
+    noun = "VM" if len(approval.vms) == 1 else "VMs"
     path = f" · {run.options.path}" if run.options.path else ""
     return [
-        f"{approval.label}: approve moving {count}?",
+        f"{approval.label}: approve moving {len(approval.vms)} powered-down {noun}?",
         f"{run.label} · {sources} → {places}{path}",
         *(_vm_line(move, fleet, names) for move in asked),
         f"{stay} powered down. Network and extended ACLs are saved first, checked after.",
@@ -53,10 +53,6 @@ def card_lines(approval: Approval, record: RunRecord, fleet: Fleet | None) -> li
 def prompt(approval: Approval) -> str:
     """The last line, under which the answer is typed."""
     return f"Approve {len(approval.vms)}? Type y, or n and a reason, then Enter:"
-
-
-def _vms(count: int) -> str:
-    return f"{count} powered-down VM{'' if count == 1 else 's'}"
 
 
 def _vm_line(move: Move, fleet: Fleet | None, width: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -118,31 +118,13 @@ def event_line(event: Event, start: float) -> str:
     return safe(f"{since_start(event.at, start)} {run} {event.kind} {event.text}")
 
 
-class Screen(Protocol):
-    """Screen on which a run is shown. ``draws``: as a picture, so that boards are worth making."""
-
-    draws: bool
-
-    def show(self, board: Board, asking: Sequence[str] = ()) -> None:
-        """The run as it is now, and the question that waits for an answer here."""
-
-    def tell(self, events: Iterable[Event]) -> None:
-        """Show what happened since the last call."""
-
-    def say(self, lines: Iterable[str]) -> None:
-        """Words that stay on the screen."""
-
-    def close(self) -> None:
-        """Draw no more; words may still be said. Idempotent."""
-
-
 _BAD = ("move.damaged", "move.failed")
 
 
 class LiveScreen:
     """The board, drawn again in place; for a terminal."""
 
-    draws = True
+    draws = True  # so that boards are worth making
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -151,7 +133,8 @@ class LiveScreen:
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
         """Draw the open question and, below it, the board: a low screen cuts off the end."""
         lines = [Text(safe(line), style="bold") for line in asking]
-        lines += [_styled(line) for line in board_lines(board, self._ascii())]
+        for line in board_lines(board, self.console.options.ascii_only):
+            lines.append(Text(line, style=STYLES.get(line.split(":", 1)[0], "")))
         if self.live is None:
             self.live = Live(console=self.console, auto_refresh=False)
             self.live.start()
@@ -168,13 +151,10 @@ class LiveScreen:
             self.console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the last board as it is; the next one begins below."""
+        """Leave the last board as it is; the next one begins below. Words may still be said."""
         if self.live is not None:
             self.live.stop()
             self.live = None
-
-    def _ascii(self) -> bool:
-        return self.console.options.ascii_only
 
 
 class PlainScreen:
@@ -203,6 +183,4 @@ class PlainScreen:
         """Close without effect: there is nothing to put away."""
 
 
-def _styled(line: str) -> Text:
-    word = line.split(":", 1)[0]
-    return Text(line, style=STYLES.get(word, ""))
+Screen = LiveScreen | PlainScreen

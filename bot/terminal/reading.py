@@ -6,8 +6,8 @@ clock is the one that counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import click
 
 from bot.terminal import DEFAULT_DB
-from bot.terminal.board import board_lines, safe
+from bot.terminal.board import board_lines
 from engine.clock import SystemClock
+from engine.commands.service import Service
 from engine.errors import Refused
 from engine.language import names
 from engine.model import Run
@@ -41,7 +42,8 @@ class Installation:
         """Path of a simulated world, beside the database."""
         return self.db.with_name(self.db.name + ".world.json")
 
-    def reading(self) -> Store:
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
         """The database of a command that only reads: it is not made by looking."""
         if not self.db.exists():
             raise Refused(
@@ -49,18 +51,17 @@ class Installation:
                 what=str(self.db),
                 hint="Start with: vmferry run, or name another one: vmferry --db FILE ...",
             )
-        return Store(self.db)
+        with closing(Store(self.db)) as store:
+            yield store
 
-    def idle_warning(self, store: Store) -> str:
-        """Warning with the command to type if runs are unfinished and nothing carries them out;
-        empty: none."""
-        if not queries.runs(store, unfinished=True) or is_advanced(store):
-            return ""
-        other = "" if self.db == DEFAULT_DB else f"--db {self.db} "
-        return (
-            f"No vmferry run is at work on {self.db}: what people say is kept, and nothing goes on "
-            f"before somebody types: vmferry {other}run"
-        )
+    @contextmanager
+    def service(self) -> Iterator[Service]:
+        """The front door of an existing database, on the clock of its world."""
+        with self.reading() as store:
+            world = self.saved_world(store)
+            clock = world.clock() if world else SystemClock()
+            vmm = world.world.state.vmm if world else self.settings.vmm.server or "vmm01"
+            yield Service(store, clock, self.settings, vmm)
 
     def saved_world(self, store: Store) -> Opened | None:
         """The simulated world beside the database as it is now; nothing is written."""
@@ -68,60 +69,57 @@ class Installation:
             return None
         return open_world(None, self.world, after=queries.newest(store))
 
+    def warn(self, store: Store) -> None:
+        """Say what to type if runs are unfinished and nothing carries them out; not among what a
+        script reads."""
+        if not queries.runs(store, unfinished=True) or is_advanced(store):
+            return
+        other = "" if self.db == DEFAULT_DB else f"--db {self.db} "
+        click.echo(
+            f"No vmferry run is at work on {self.db}: what people say is kept, and nothing goes on "
+            f"before somebody types: vmferry {other}run",
+            err=True,
+        )
+
 
 def show_status(place: Installation, named: str | None) -> None:
     """Print the board of the run that is named so, or of every unfinished run."""
-    with closing(place.reading()) as store:
-        chosen = (
-            [names.find_run(named, queries.runs(store))]
-            if named
-            else queries.runs(store, unfinished=True)
-        )
-        boards = [status_of(place, store, one) for one in chosen]
-        warning = place.idle_warning(store)
-    for number, lines in enumerate(boards):
-        click.echo(("\n" if number else "") + "\n".join(lines))
-    if not boards:
-        click.echo("No run is unfinished.")
-    if warning:
-        click.echo(warning, err=True)
+    with place.service() as service:
+        store, rate = service.store, place.settings.engine.mb_per_s
+        one = names.find_run(named, queries.runs(store)) if named else None
+        for number, run in enumerate([one] if one else queries.runs(store, unfinished=True)):
+            record = queries.record(store, run.id)
+            assert record is not None
+            shown = board(record, queries.fleet(store, run.vmm), service.clock.now(), rate)
+            click.echo(("\n" if number else "") + "\n".join(board_lines(shown)))
+        if not one and not queries.runs(store, unfinished=True):
+            click.echo("No run is unfinished.")
+        place.warn(store)
 
 
 def find_report(place: Installation, named: str) -> dict[str, Any]:
     """The document about the run that is named so. Raises ``Refused``."""
-    with closing(place.reading()) as store:
-        return report_of(place, store, names.find_run(named, queries.runs(store)))
+    with place.reading() as store:
+        one, world = names.find_run(named, queries.runs(store)), place.saved_world(store)
+        clock = world.clock() if world else SystemClock()
+        return document_of(store, one, clock.now(), world)
 
 
-def report_of(place: Installation, store: Store, one: Run) -> dict[str, Any]:
-    """The document about one run, while an engine works or while none does."""
-    world = place.saved_world(store)
+def document_of(
+    store: Store, one: Run, now: float, world: Opened | None, calls: Sequence[object] = ()
+) -> dict[str, Any]:
+    """The report of one run, as the public contract describes it, with a simulated world's own
+    account."""
     if world is None:
-        return report.document(store, one.vmm, SystemClock().now(), run_id=one.id)
-    now = world.clock().now()
-    truth = truth_of(world, now, [])
+        return report.document(store, one.vmm, now, run_id=one.id)
+    world.world.advance(now)
+    judged = list(world.world.violations)
+    truth = {"calls": list(calls), "fleet": world.world.truth(), "violations": judged}
     seed = world.world.state.seed
     return report.document(store, one.vmm, now, run_id=one.id, seed=seed, world=truth)
 
 
-def report_lines(document: Mapping[str, Any]) -> list[str]:
-    """The report of one run in words; names in it do not steer the terminal."""
-    return [safe(line) for line in report.summary(document["runs"][0], document["approvals"])]
-
-
-def status_of(place: Installation, store: Store, one: Run) -> list[str]:
-    """The board of one run as lines."""
-    record = queries.record(store, one.id)
-    if record is None:
-        return []
-    world = place.saved_world(store)
-    now = world.clock().now() if world else SystemClock().now()
-    fleet = queries.fleet(store, one.vmm)
-    return board_lines(board(record, fleet, now, place.settings.engine.mb_per_s))
-
-
-def truth_of(world: Opened, now: float, calls: Sequence[object]) -> dict[str, Any]:
-    """The simulated world's own account, for the report's document."""
-    world.world.advance(now)
-    judged = world.world.violations
-    return {"calls": list(calls), "fleet": world.world.truth(), "violations": list(judged)}
+def is_over(store: Store, run_id: int) -> bool:
+    """Tell whether this run has ended for good."""
+    run = queries.run(store, run_id)
+    return run is None or run.over

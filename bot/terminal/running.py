@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,10 +21,10 @@ from rich.console import Console
 
 from bot.exit_codes import INTERRUPTED
 from bot.terminal.ask import Policy
-from bot.terminal.board import LiveScreen, PlainScreen, Screen
-from bot.terminal.reading import Installation, report_lines, truth_of
+from bot.terminal.board import LiveScreen, PlainScreen, Screen, safe
+from bot.terminal.reading import Installation, document_of, is_over
 from bot.terminal.watch import Watch, user
-from engine.advance.engine import Advanced, Engine
+from engine.advance.engine import Engine
 from engine.advance.loop import Loop
 from engine.clock import Clock, SystemClock, VirtualClock
 from engine.commands.service import Service
@@ -159,11 +160,6 @@ class Session:
     engine: Engine
     service: Service
 
-    @property
-    def tick(self) -> float:
-        """Seconds between two looks at the world."""
-        return self.service.settings.engine.tick
-
     def start(self, request: Request | None) -> tuple[Run, bool]:
         """The run of this request, new or unfinished; and whether it was there already."""
         if request is not None:
@@ -186,27 +182,6 @@ class Session:
         several = "; ".join(f"{run.label}: {run.request}" for run in unfinished)
         raise UsageError("Several runs are unfinished.", hint=f"Type one of them again. {several}")
 
-    def is_over(self, run_id: int) -> bool:
-        """Tell whether this run has ended for good."""
-        run = queries.run(self.store, run_id)
-        return run is None or run.over
-
-    def stands_still(self, run_id: int) -> bool:
-        """Tell whether the run waits for something that only a person can type elsewhere."""
-        record = queries.record(self.store, run_id)
-        return record is not None and stands_still(record)
-
-    def document(self, current: Run) -> dict[str, Any]:
-        """The report of one run, as the public contract describes it."""
-        now, opened = self.world.clock.now(), self.world.opened
-        if opened is None:
-            return report.document(self.store, current.vmm, now, run_id=current.id)
-        seed = opened.world.state.seed
-        world = truth_of(opened, now, self.world.calls)
-        return report.document(
-            self.store, current.vmm, now, run_id=current.id, seed=seed, world=world
-        )
-
 
 def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
     """Carry out a request and show it; returns the exit code and the report's document."""
@@ -226,12 +201,14 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
             return INTERRUPTED, {}
         finally:
             screen.close()
-        document = session.document(current)
+        world = session.world
+        now = world.clock.now()
+        document = document_of(session.store, current, now, world.opened, world.calls)
         result = document["runs"][0]
         if not document["ended"]:
             said = f"{current.label} stands still: time does not pass before somebody answers."
             screen.say(["", said, f"See: vmferry status {current.label}"])
-        screen.say(["", *report_lines(document)])
+        screen.say(["", *map(safe, report.summary(result, document["approvals"]))])
         return int(result["exit"]), document
 
 
@@ -266,47 +243,63 @@ def _drive(session: Session, watch: Watch) -> None:
 
 
 def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -> None:
+    """Make every step here, and jump to the next tick at which the world or a deadline can have
+    changed."""
     watch.look()
-    while not session.is_over(watch.run.id) and not session.stands_still(watch.run.id):
+    while _goes_on(session.store, watch.run.id):
         advanced = session.engine.advance()
         watch.look()
         while watch.asked is not None:  # time stands still while a person thinks
             watch.listen(LOOK_EVERY)
             watch.look()
-        clock.jump(_next_tick(session, opened, clock.now(), advanced))
+        now, tick = clock.now(), session.service.settings.engine.tick
+        moments = (now,) if advanced.acted else (advanced.next_due, opened.world.next_change(now))
+        clock.jump(next_tick.next_tick(now, opened.start, tick, *moments))
 
 
-def _next_tick(session: Session, opened: Opened, now: float, advanced: Advanced) -> float:
-    """The next tick at which the world or a deadline can have changed."""
-    moments = (now,) if advanced.acted else (advanced.next_due, opened.world.next_change(now))
-    return next_tick.next_tick(now, opened.start, session.tick, *moments)
+def _goes_on(store: Store, run_id: int) -> bool:
+    """Tell whether the run is not over, nor waits for what only a person can type elsewhere."""
+    record = queries.record(store, run_id)
+    return record is not None and not record.run.over and not stands_still(record)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:
     """The engine works in its own thread; this one looks and answers."""
-    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
-    stop, ended = threading.Event(), threading.Event()
     broken: list[BaseException] = []
+    over = partial(is_over, session.store, watch.run.id)
+    with at_work(session, broken.append, over) as (loop, thread), watch.interruptible():
+        while thread.is_alive():
+            watch.look()
+            watch.say_health(loop.health)
+            watch.listen(LOOK_EVERY)
+    if broken:
+        raise broken[0]
+
+
+@contextmanager
+def at_work(
+    session: Session,
+    broke: Callable[[BaseException], object],
+    is_over: Callable[[], bool] = lambda: False,
+    join: Callable[[threading.Thread], None] = threading.Thread.join,
+) -> Iterator[tuple[Loop, threading.Thread]]:
+    """The engine in a thread of its own, until ``is_over``; ``broke`` hears of what ended it
+    otherwise. At the end ``join`` waits for its step in hand."""
+    wake, tick = session.service.wake, session.service.settings.engine.tick
+    loop = Loop(session.engine, session.world.clock, wake, tick)
+    stop = threading.Event()
 
     def work() -> None:
         try:
-            loop.run(lambda: session.is_over(watch.run.id), stop)
+            loop.run(is_over, stop)
         except BaseException as error:  # raised again in the thread that people look at
-            broken.append(error)
-        finally:
-            ended.set()
+            broke(error)
 
     thread = threading.Thread(target=work, name="engine", daemon=True)
     thread.start()
     try:
-        with watch.interruptible():
-            while not ended.is_set():
-                watch.look()
-                watch.say_health(loop.health)
-                watch.listen(LOOK_EVERY)
+        yield loop, thread
     finally:
         stop.set()
-        session.service.wake.set()
-        thread.join()
-    if broken:
-        raise broken[0]
+        wake.set()
+        join(thread)

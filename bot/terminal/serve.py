@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from types import FrameType
 
@@ -21,7 +21,7 @@ import click
 from bot.exit_codes import DONE, INTERRUPTED
 from bot.logs import log_to_stderr
 from bot.terminal.reading import Installation
-from bot.terminal.running import Session, Wish, opened
+from bot.terminal.running import Session, Wish, at_work, opened
 from engine.advance.loop import Loop
 from engine.clock import SystemClock, VirtualClock
 from engine.errors import Refused
@@ -54,7 +54,8 @@ def serve(place: Installation, wish: Wish) -> int:
         with opened(place, wish, look=False) as session:
             if isinstance(session.world.clock, VirtualClock):
                 raise _no_clock()
-            with _engine(session, reasons) as loop:
+            with at_work(session, reasons.put, join=_join) as (loop, _):
+                _await_first_step(loop)
                 where = f"{identity.team} as @{identity.user}" if identity else "Slack"
                 code = _talk(place.settings, session, loop, reasons, where)
     click.echo("Ended. Runs go on at the next start; what is on its way VMM brings to its end.")
@@ -65,7 +66,7 @@ def _runs_wait(place: Installation) -> bool:
     """Tell whether runs are unfinished, which nobody watches before we do."""
     if not place.db.exists():
         return False
-    with closing(place.reading()) as store:
+    with place.reading() as store:
         return bool(queries.runs(store, unfinished=True))
 
 
@@ -105,35 +106,13 @@ def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, wh
         side.stop(LAST_WORDS)
 
 
-@contextmanager
-def _engine(session: Session, reasons: Reasons) -> Iterator[Loop]:
-    """The engine in its thread. It ends after the step in hand, unless that hangs."""
-    loop = Loop(session.engine, session.world.clock, session.service.wake, session.tick)
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            loop.run(lambda: False, stop)
-        except BaseException as error:  # raised again in the main thread
-            reasons.put(error)
-
-    thread = threading.Thread(target=work, name="engine", daemon=True)
-    thread.start()
-    try:
-        _await_first_step(loop)
-        yield loop
-    finally:
-        stop.set()
-        session.service.wake.set()
-        thread.join(HANGS)
-        if thread.is_alive():
-            _end_as_killed()
-
-
-def _end_as_killed() -> None:
-    """End the process as if killed: VMM does not come back, and the threads that wait for it cannot
-    be ended. A kill between any two statements loses nothing, so it is done here rather than by
-    whoever waits for us."""
+def _join(thread: threading.Thread) -> None:
+    """Wait for the engine's step in hand, or end the process as if killed: where VMM does not come
+    back, the threads that wait for it cannot be ended. A kill between any two statements loses
+    nothing, so it is done here rather than by whoever waits for us."""
+    thread.join(HANGS)
+    if not thread.is_alive():
+        return
     click.echo(
         "VMM does not answer; the step in hand is not waited for. Runs go on at the next start."
     )

@@ -9,7 +9,6 @@ import json
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
 
 import click
 
@@ -17,10 +16,8 @@ from bot.exit_codes import DIFFERS, DONE, REFUSED
 from bot.terminal.ask import card_lines
 from bot.terminal.board import event_line, safe
 from bot.terminal.listing import list_lines
-from bot.terminal.reading import Installation
+from bot.terminal.reading import Installation, is_over
 from bot.terminal.watch import user
-from engine.clock import SystemClock
-from engine.commands.service import Service
 from engine.commands.verbs import carry_out_verb
 from engine.errors import Refused
 from engine.language import names
@@ -35,19 +32,6 @@ LOOK_EVERY = 0.5
 SHORTEST = 8  # characters of a mark, as reports and cards show them
 
 
-@contextmanager
-def _service(place: Installation) -> Iterator[Service]:
-    """The front door of an existing database, on the clock of its world."""
-    store = place.reading()
-    try:
-        world = place.saved_world(store)
-        clock = world.clock() if world else SystemClock()
-        vmm = world.world.state.vmm if world else place.settings.vmm.server or "vmm01"
-        yield Service(store, clock, place.settings, vmm)
-    finally:
-        store.close()
-
-
 # --- what changes something ---------------------------------------------------------------------
 
 
@@ -58,7 +42,7 @@ def change(
 
     ``sure``: ``abort`` asks nothing. Raises ``Refused``, which the audit keeps.
     """
-    with _service(place) as service:
+    with place.service() as service:
         text = " ".join((verb.name, *words))
         try:
             command = _command(verb, words, reason, sure)
@@ -67,15 +51,8 @@ def change(
             service.refuse(user(), text, error)
             raise
         click.echo(safe(made.sentence))
-        _warn(place, service)
+        place.warn(service.store)
     return DONE if made.accepted else REFUSED
-
-
-def _warn(place: Installation, service: Service) -> None:
-    """Say so where nothing carries out what was said; not among what a script reads."""
-    warning = place.idle_warning(service.store)
-    if warning:
-        click.echo(warning, err=True)
 
 
 def _command(verb: Verb, words: Sequence[str], reason: str | None, sure: bool) -> Ask:
@@ -108,15 +85,15 @@ def _refuse_unmeant(run: str) -> None:
 
 def list_runs(place: Installation) -> None:
     """Print all runs, those that need a person first."""
-    with _service(place) as service:
+    with place.service() as service:
         for line in list_lines(service):
             click.echo(line)
-        _warn(place, service)
+        place.warn(service.store)
 
 
 def show_approvals(place: Installation) -> None:
     """Print the open approvals."""
-    with _service(place) as service:
+    with place.service() as service:
         asked = queries.open_approvals(service.store)
         fleet = queries.fleet(service.store, service.vmm)
         for number, question in enumerate(asked):
@@ -132,34 +109,29 @@ def show_approvals(place: Installation) -> None:
 
 def show_events(place: Installation, run: str | None, *, follow: bool, as_json: bool) -> None:
     """Print the events of a run, or of all; with ``follow`` wait for more until it is over."""
-    with _service(place) as service:
+    with place.service() as service:
         runs = queries.runs(service.store)
         one = names.find_run(run, runs) if run else None
         first = one or (runs[0] if runs else None)
         start = first.created if first else service.clock.now()
         for event in _events(service.store, one, follow):
-            click.echo(_json(event, start) if as_json else event_line(event, start))
+            if as_json:
+                body = report.event_body(event, start)
+                click.echo(json.dumps(body, sort_keys=True, ensure_ascii=False))
+            else:
+                click.echo(event_line(event, start))
 
 
 def _events(store: Store, run: Run | None, follow: bool) -> Iterator[Event]:
     seen = 0
     while True:
-        over = not follow or (run is not None and _is_over(store, run.id))
+        over = not follow or (run is not None and is_over(store, run.id))
         for event in events.since(store, seen, run=run.id if run else None):
             seen = event.seq
             yield event
         if over:
             return
         threading.Event().wait(LOOK_EVERY)
-
-
-def _is_over(store: Store, run_id: int) -> bool:
-    run = queries.run(store, run_id)
-    return run is None or run.over
-
-
-def _json(event: Event, start: float) -> str:
-    return json.dumps(report.event_body(event, start), sort_keys=True, ensure_ascii=False)
 
 
 def verify(place: Installation, mark: str) -> int:
@@ -173,7 +145,7 @@ def verify(place: Installation, mark: str) -> int:
             what=mark,
             hint="A mark has 8 or more of the characters 0-9 and a-f: audit verify 7f3a91c2",
         )
-    with closing(place.reading()) as store:
+    with place.reading() as store:
         try:
             number = events.verify(store)
         except events.AuditBroken as broken:

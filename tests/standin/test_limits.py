@@ -6,7 +6,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.web_api.client import web_client
-from bot.standin.catalogue import METHODS, TIERS
+from bot.standin.catalogue import METHODS
 from engine.clock import VirtualClock
 from tests.patient import patient_slack
 
@@ -108,7 +108,7 @@ def test_every_method_keeps_its_tier_and_no_call_more(slack, client, clock, meth
 def test_there_is_no_method_without_a_tier_and_arguments(slack, client):
     known = set(slack.workspace.methods)
 
-    assert set(calls_of(slack, client)) == set(TIERS) == set(METHODS) == known
+    assert set(calls_of(slack, client)) == set(METHODS) == known
 
 
 def test_whoever_waits_as_long_as_slack_says_is_let_in_and_nobody_earlier(slack, client, clock):

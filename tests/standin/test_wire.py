@@ -335,24 +335,6 @@ def test_a_shortcut_tells_of_which_message_it_was_chosen(slack, app):
     assert payload["response_url"]
 
 
-def test_a_menu_tells_what_was_chosen_from_it(slack, app):
-    connected, client = app(), web_client(slack.bot_token, slack.base_url)
-    option = {"text": {"type": "plain_text", "text": "Pause"}, "value": "R1"}
-    other = {"text": {"type": "plain_text", "text": "Stop"}, "value": "R1"}
-    menu = {"type": "overflow", "action_id": "more", "options": [option, other]}
-    shown = [{"type": "actions", "elements": [menu]}]
-    ts = client.chat_postMessage(channel=OPS, text="board", blocks=shown)["ts"]
-
-    slack.choose(ANN, ts, "more", "Stop")
-
-    (payload,) = connected.envelopes("payload")
-    (pressed,) = payload["actions"]
-    assert (pressed["type"], pressed["action_id"]) == ("overflow", "more")
-    assert pressed["selected_option"] == other
-    with pytest.raises(LookupError):
-        slack.choose(ANN, ts, "more", "Abort")
-
-
 @pytest.mark.parametrize(
     ("private", "name"), [(False, "ops-night"), (True, "privategroup")], ids=["public", "private"]
 )

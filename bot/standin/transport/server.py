@@ -7,21 +7,18 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future
-from types import TracebackType
-from typing import TypeVar
+from typing import Self
 
 from aiohttp import web
 
 from bot.standin.catalogue import EVERY_SCOPE, Limits
 from bot.standin.methods import Methods
 from bot.standin.transport.sockets import Sockets
-from bot.standin.values import refused
-from bot.standin.workspace import OPEN, Workspace
+from bot.standin.values import Json, Refusal
+from bot.standin.workspace import OPEN, RESPONSE, Workspace
 from engine.clock import Clock, SystemClock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-S = TypeVar("S", bound="Server")
-RESPONSE = "response_url"
 SORRY = "<!DOCTYPE html><html><body><h1>Server error</h1><p>Something went wrong.</p></body></html>"
 
 
@@ -32,8 +29,6 @@ class Server(Sockets):
         self,
         *,
         clock: Clock | None = None,
-        bot_token: str = "xoxb-stand-in",
-        app_token: str = "xapp-stand-in",
         ack_within: float = 3.0,
         trigger_life: float = 3.0,
         patience: float = 10.0,
@@ -46,11 +41,12 @@ class Server(Sockets):
         ``wait_for`` waits; ``limits``: every method keeps its published tier, on the clock.
         ``scopes`` are those that the app was given.
         """
-        workspace = Workspace(clock or SystemClock(), bot_token, app_token, scopes)
+        workspace = Workspace(clock or SystemClock(), scopes)
         super().__init__(workspace, ack_within, trigger_life, patience)
-        Methods(self.workspace)
-        self.workspace.methods[OPEN] = lambda _: {"ok": True, "url": self._address()}
-        self.workspace.limits = Limits() if limits else None
+        self.bot_token, self.app_token = workspace.bot_token, workspace.app_token
+        Methods(workspace)
+        workspace.methods[OPEN] = self._open
+        workspace.limits = Limits() if limits else None
         self._thread = threading.Thread(target=self._serve, name="slack-stand-in", daemon=True)
         self._listening: Future[int] = Future()
         self._halt = asyncio.Event()
@@ -59,12 +55,13 @@ class Server(Sockets):
 
     # --- life -----------------------------------------------------------------------------
 
-    def start(self: S) -> S:
-        """Listen on a free port of 127.0.0.1."""
-        self._loop = asyncio.new_event_loop()
+    def __enter__(self) -> Self:
         self._thread.start()
         self._port = self._listening.result(self.patience)
         return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """Close every socket and the port."""
@@ -72,50 +69,30 @@ class Server(Sockets):
             self._loop.call_soon_threadsafe(self._halt.set)
             self._thread.join(self.patience)
 
-    def __enter__(self: S) -> S:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     @property
     def base_url(self) -> str:
         """Address that a WebClient takes as ``base_url``."""
         return f"http://127.0.0.1:{self._port}/api/"
 
-    @property
-    def bot_token(self) -> str:
-        """The token of the installed bot."""
-        return self.workspace.bot_token
-
-    @property
-    def app_token(self) -> str:
-        """The app-level token for Socket Mode."""
-        return self.workspace.app_token
-
     # --- the wire -------------------------------------------------------------------------
 
-    def _address(self) -> str:
-        return f"ws://127.0.0.1:{self._port}/link?ticket={self._ticket()}"
+    def _open(self, _: Json) -> dict[str, object]:
+        """Address that lets one socket in, once."""
+        with self._changed:
+            ticket = f"ticket-{next(self._numbers)}"
+            self._tickets.add(ticket)
+        return {"ok": True, "url": f"ws://127.0.0.1:{self._port}/link?ticket={ticket}"}
 
     def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._listen())
+            asyncio.run(self._listen())
         except BaseException as error:
             if not self._listening.done():
                 self._listening.set_exception(error)
             raise
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
 
     async def _listen(self) -> None:
+        self._loop = asyncio.get_running_loop()
         app = web.Application(middlewares=[self._outage])
         app.router.add_post("/api/{method}", self._api)
         app.router.add_get("/api/{method}", self._api)
@@ -129,10 +106,7 @@ class Server(Sockets):
         await self._halt.wait()
         for socket in tuple(self._sockets):
             await socket.close()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
         await runner.cleanup()
-        for task in rest:
-            task.cancel()
 
     @web.middleware
     async def _outage(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -145,7 +119,8 @@ class Server(Sockets):
 
     async def _api(self, request: web.Request) -> web.Response:
         method, args = request.match_info["method"], await arguments(request)
-        token = str(args.pop("token", "")) or bearer(request)
+        token = str(args.pop("token", ""))
+        token = token or request.headers.get("Authorization", "").removeprefix("Bearer ")
         answer = self.workspace.answer(method, args, token)
         if answer.lost:
             assert request.transport is not None
@@ -153,48 +128,35 @@ class Server(Sockets):
             return web.Response()
         headers = {"X-OAuth-Scopes": self.workspace.scopes} if answer.body["ok"] else {}
         if answer.status == 429:
-            headers["Retry-After"] = str(answer.retry_after or 1)
+            headers["Retry-After"] = str(answer.retry_after)
         return web.json_response(answer.body, status=answer.status, headers=headers)
 
     async def _respond(self, request: web.Request) -> web.Response:
-        args, ordered = await arguments(request), self.workspace.orders[RESPONSE]
-        if ordered:
-            order = ordered.popleft()
-            self.workspace.record(RESPONSE, args, refused(order.error), 429)
-            wait = {"Retry-After": str(order.retry_after or 1)}
-            return web.Response(status=429, text=order.error, headers=wait)
-        error = self.workspace.respond(request.match_info["token"], args)
-        status = 404 if error == "expired_url" else 400 if error else 200
-        return web.Response(status=status, text=error or "ok")
+        args = await arguments(request)
+        try:
+            self.workspace.respond(request.match_info["token"], args)
+        except Refusal as no:
+            self.workspace.record(RESPONSE, args, no.body, no.status)
+            wait = {"Retry-After": str(no.retry_after)} if no.status == 429 else {}
+            return web.Response(status=no.status, text=no.code, headers=wait)
+        return web.Response(text="ok")
 
 
 IN_JSON = ("blocks", "metadata", "view")
 
 
-def bearer(request: web.Request) -> str:
-    """The token of a Web API call."""
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
-
-
 async def arguments(request: web.Request) -> dict[str, object]:
-    """Arguments of a request, from the query, from JSON or from a form."""
+    """Arguments of a request, from the query, from JSON or from a form. Lists and objects may come
+    as text; what cannot be read stays text."""
+    given: Mapping[str, object]
     if request.method == "GET":
-        return _read(dict(request.query))
-    if request.content_type == "application/json":
-        text = await request.text()
-        try:
-            body = json.loads(text or "{}")
-        except ValueError:
-            body = None  # Slack says what is missing, not that it could not read
-        return _read(body) if isinstance(body, dict) else {}
-    form = await request.post()
-    return _read({key: value for key, value in form.items() if isinstance(value, str)})
-
-
-def _read(args: Mapping[str, object]) -> dict[str, object]:
-    """Values of the arguments: lists and objects may come as text; what cannot be read stays
-    text."""
-    return {name: _parsed(value) if name in IN_JSON else value for name, value in args.items()}
+        given = request.query
+    elif request.content_type == "application/json":
+        body = _parsed(await request.text())
+        given = body if isinstance(body, dict) else {}  # Slack says then what is missing
+    else:
+        given = await request.post()
+    return {name: _parsed(value) if name in IN_JSON else value for name, value in given.items()}
 
 
 def _parsed(value: object) -> object:

@@ -1,4 +1,6 @@
-"""The stand-in's Socket Mode: who is connected, what is sent over which socket, how they break."""
+"""The stand-in's Socket Mode: who is connected, what is sent over which socket, how they break.
+Events come again while nobody acks them; clicks never do.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,13 @@ import json
 import socket as sockets_of_the_system
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from aiohttp import WSMsgType, web
 
+from bot.standin import payloads
 from bot.standin.transport.signed import posted, request_of
 from bot.standin.values import Json
 from bot.standin.workspace import WALL, Workspace
@@ -20,7 +24,9 @@ from bot.standin.workspace import WALL, Workspace
 T = TypeVar("T")
 MOST = 10
 AT_ONCE = struct.pack("ii", 1, 0)
-ANSWERED = ("slash_commands", "view_submission", "block_suggestion")
+AGAIN = (0.0, 60.0, 300.0)
+LOOK = 0.02
+ANSWERED = ("view_submission", "block_suggestion")
 
 
 class NotAcked(Exception):
@@ -39,6 +45,27 @@ class Acked:
     def text(self) -> str:
         """Text that the person sees at once; empty for a bare ack."""
         return str(self.payload.get("text") or "")
+
+
+@dataclass
+class Sent:
+    """An event, and the envelopes in which it was sent so far. ``over``: it comes no more."""
+
+    event_id: str
+    envelopes: list[str] = field(default_factory=list)
+    over: bool = False
+
+
+def _frame(kind: str, payload: Json, envelope: str, attempt: int = 0) -> dict[str, object]:
+    frame = {
+        "envelope_id": envelope,
+        "type": kind,
+        "payload": payload,
+        "accepts_response_payload": kind == "slash_commands" or payload.get("type") in ANSWERED,
+    }
+    if kind == "events_api":
+        frame |= {"retry_attempt": attempt, "retry_reason": "timeout" if attempt else ""}
+    return frame
 
 
 def _goodbye(reason: str) -> dict[str, object]:
@@ -86,40 +113,30 @@ class Sockets:
         """
         envelope = envelope or self._new_envelope()
         if self.http is not None:
-            return self._post(kind, payload, envelope, self.http)
-        answered = kind == "slash_commands" or payload.get("type") in ANSWERED
-        frame = {
-            "envelope_id": envelope,
-            "type": kind,
-            "payload": payload,
-            "accepts_response_payload": answered,
-        }
-        if kind == "events_api":
-            frame |= {"retry_attempt": 0, "retry_reason": ""}
-        with self._changed:
-            before = len(self._acks.get(envelope, ()))
+            posting = self._post(kind, payload, envelope, *self.http)
+            return asyncio.run_coroutine_threadsafe(posting, self._loop).result()
+        before = len(self.acks(envelope))
         if not self._sockets:
             raise NotAcked("no socket is open")
-        asyncio.run_coroutine_threadsafe(self._send(frame), self._loop)
+        sending = self._send(_frame(kind, payload, envelope))
+        asyncio.run_coroutine_threadsafe(sending, self._loop)
         try:
-            self.wait_for(lambda: len(self._acks.get(envelope, ())) > before, self.ack_within)
+            return self.wait_for(lambda: self.acks(envelope)[before:], self.ack_within)[-1]
         except AssertionError as late:
             raise NotAcked(f"{envelope} was not acked within {self.ack_within} s") from late
-        return self._acks[envelope][-1]
 
     def acks(self, envelope: str) -> tuple[Acked, ...]:
         """Every ack that came for one envelope."""
         with self._changed:
             return tuple(self._acks.get(envelope, ()))
 
-    def _post(
-        self, kind: str, payload: Json, envelope: str, where: tuple[str, str], attempt: int = 0
+    async def _post(
+        self, kind: str, payload: Json, envelope: str, url: str, secret: str, attempt: int = 0
     ) -> Acked:
-        url, secret = where
         body, headers = request_of(kind, payload, secret, WALL.now())
         if attempt:
             headers |= {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "http_timeout"}
-        said = posted(url, body, headers, self.ack_within)
+        said = await posted(url, body, headers, self.ack_within)
         if said is None:
             raise NotAcked(f"{url} did not ack {envelope}")
         return self._heard(envelope, said)
@@ -141,6 +158,49 @@ class Sockets:
         if turn >= len(open_now) or open_now[turn] in self._silent:
             return
         await open_now[turn].send_json(frame)
+
+    # --- events ---------------------------------------------------------------------------
+
+    def event(self, event: Json, *, event_id: str = "", envelope: str = "") -> Sent:
+        """Deliver an event and wait for its ack as long as Slack does. Without one it comes again
+        at once, after one and after five minutes of the clock, in an envelope of its own."""
+        space, now = self.workspace, self.workspace.clock.now()
+        sent = Sent(event_id or f"Ev0{next(self._numbers)}", [envelope or self._new_envelope()])
+        told = {"event_ts": f"{now:.6f}", **event}
+        made = payloads.event_callback(space.team, space.bot_user, told, sent.event_id, now)
+        try:
+            self.deliver("events_api", made, sent.envelopes[0])
+            sent.over = True
+        except NotAcked:
+            asyncio.run_coroutine_threadsafe(self._insist(sent, made, now), self._loop)
+        return sent
+
+    def heard(self, sent: Sent) -> bool:
+        """Tell whether the event has been acked by now."""
+        return any(self.acks(envelope) for envelope in sent.envelopes)
+
+    async def _insist(self, sent: Sent, payload: Json, begun: float) -> None:
+        for attempt, after in enumerate(AGAIN, 1):
+            while self.workspace.clock.now() < begun + after:
+                await asyncio.sleep(LOOK)
+            if self.heard(sent):
+                break
+            sent.envelopes.append(self._new_envelope())
+            await self._once_more(sent.envelopes[-1], payload, attempt)
+        with self._changed:
+            sent.over = True
+            self._changed.notify_all()
+
+    async def _once_more(self, envelope: str, payload: Json, attempt: int) -> None:
+        """One more try, for as long as Slack waits for an ack."""
+        if self.http is not None:
+            with suppress(NotAcked):
+                await self._post("events_api", payload, envelope, *self.http, attempt)
+            return
+        await self._send(_frame("events_api", payload, envelope, attempt))
+        until = self._loop.time() + self.ack_within
+        while self._loop.time() < until and not self.acks(envelope):
+            await asyncio.sleep(LOOK)
 
     # --- how they break -------------------------------------------------------------------
 
@@ -186,13 +246,6 @@ class Sockets:
         transport.abort()
 
     # --- one connection -------------------------------------------------------------------
-
-    def _ticket(self) -> str:
-        """Ticket that lets one socket in, once."""
-        with self._changed:
-            ticket = f"ticket-{next(self._numbers)}"
-            self._tickets.add(ticket)
-            return ticket
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
         with self._changed:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bot.standin.transport.server import Server
-from bot.standin.values import Channel, Scripted
+from bot.standin.values import Channel, Refusal
+from bot.standin.workspace import RESPONSE
 
 
 class Troubles(Server):
@@ -17,12 +18,14 @@ class Troubles(Server):
         with self._changed:
             return sum(call.status == 429 for call in self.workspace.calls)
 
-    def order(
-        self, method: str, error: str, *, retry_after: int | None = None, times: int = 1
-    ) -> None:
-        """Answer the next calls of ``method`` with this error (429 where it is ratelimited)."""
+    def order(self, method: str, error: str, *, retry_after: int = 1, times: int = 1) -> None:
+        """Answer the next calls of ``method`` with this error (429 where it is ratelimited, and at
+        a response_url)."""
+        status = 429 if error == "ratelimited" or method == RESPONSE else 200
         with self._changed:
-            self.workspace.orders[method].extend([Scripted(error, retry_after)] * times)
+            for _ in range(times):
+                no = Refusal(error, status=status, retry_after=retry_after)
+                self.workspace.orders[method].append(no)
 
     def lose_answer(self, method: str, times: int = 1) -> None:
         """Carry the next calls of ``method`` out, and drop the connection without an answer."""
