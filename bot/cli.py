@@ -1,7 +1,7 @@
-"""The command line: words to calls, results to text or JSON, errors to exit codes.
+"""The command line: calls functions, prints results as text or JSON, turns errors into exit codes.
 
-Every command is defined here. Its function imports what it needs when it is called: ``--help``
-and a mistyped verb answer before settings, database and simulated world have been loaded.
+Every command is defined here. Each function imports what it needs when it is called, so that
+``--help`` and a mistyped verb answer without loading settings, database and simulated world.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ GLOBAL = ("--db", "--config")
 
 
 class _Verbs(click.Group):
-    """Names the nearest verb where the one that was typed does not exist."""
+    """Command group that suggests the nearest verb for an unknown one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or refuse it by name."""
+        """Return the command of a verb. Raises a usage error that names the unknown word."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             known = self.list_commands(ctx)
             near = grammar.nearest(args[0], known)
@@ -63,7 +63,7 @@ def _request_usage() -> str:
 
 @dataclass(frozen=True)
 class _Where:
-    """The files that a command works with. Only commands that need them read them."""
+    """Files of a command. They are read only if the command needs them."""
 
     config: Path | None
     db: Path
@@ -75,7 +75,7 @@ class _Where:
         return load(self.config)
 
     def place(self) -> Installation:
-        """Read the settings and find the database's folder. Raises ``Refused``."""
+        """Read the settings and return the folder of the database. Raises ``Refused``."""
         from bot.terminal.reading import Installation
 
         settings = self.settings()
@@ -93,7 +93,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 
 
 def _pace(word: str) -> float:
-    """``--speed``: how much faster than the wall a simulated world runs, or ``max``."""
+    """Read ``--speed``: how many times faster than real time a simulated world runs, or ``max``."""
     try:
         pace = math.inf if word == "max" else float(word)
     except ValueError:
@@ -104,7 +104,7 @@ def _pace(word: str) -> float:
 
 
 def _simulated(paces: str, times: str) -> Callable[[Command], Command]:
-    """The options of commands that can move on a simulated fleet."""
+    """Add the options of commands that can run on a simulated fleet."""
     fleet = "Move on a simulated fleet, described by this file; kept beside the database."
     seed = "Chance of the simulated fleet; default: the fleet's."
 
@@ -166,10 +166,8 @@ def run(
     as_json: bool,
     words: tuple[str, ...],
 ) -> int:
-    """Move VMs, and watch it. The request of an unfinished run goes on with that run.
-
-    Without a request it goes on with the only unfinished run.
-    """
+    """Move VMs and show the progress. If an unfinished run has the same request, that run
+    continues. Without a request, the only unfinished run continues."""
     from bot.terminal import running
 
     request = _request(words) if words else None
@@ -217,10 +215,8 @@ def _request(words: tuple[str, ...]) -> Request:
 @click.argument("run", metavar="[RUN]", required=False)
 @_where
 def status(where: _Where, run: str | None) -> None:
-    """Show what moves and why the rest waits.
-
-    RUN is R214, 214, or a host that only one unfinished run has; default: all unfinished runs.
-    """
+    """Show what moves and why the rest waits. RUN is R214, 214, or a host that only one unfinished
+    run uses. Default: all unfinished runs."""
     from bot.terminal import reading
 
     reading.show_status(where.place(), run)
@@ -232,7 +228,7 @@ def status(where: _Where, run: str | None) -> None:
 @click.argument("run", metavar="RUN")
 @_where
 def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
-    """Show what became of every VM of a run."""
+    """Show the result for every VM of a run."""
     if as_json and as_csv:
         raise _not_together("--json", "--csv")
     from bot.terminal import reading, report_page
@@ -259,7 +255,7 @@ def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
 def story(seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ...]) -> int:
-    """Play stories and compare each with its expect.txt."""
+    """Play stories and compare each result with the story's expect.txt."""
     from engine.stories.story import play
 
     if as_json and update:
@@ -304,7 +300,7 @@ def _print_difference(folder: Path, played: Played) -> None:
 
 @cli.command()
 def demo() -> int:
-    """Tell a night of migrations, in half a minute."""
+    """Play one night of migrations in half a minute."""
     from bot.demo.night import main as play
 
     return play()
@@ -313,7 +309,7 @@ def demo() -> int:
 @cli.command()
 @click.argument("file", type=click.Choice(["settings", "fleet", "story"]))
 def schema(file: str) -> None:
-    """Print the JSON Schema of a file, for editors and for programs that write one."""
+    """Print the JSON Schema of a file format, for editors and other programs."""
     from engine.settings import Settings
     from engine.sim.fleet_file import FleetTable
     from engine.stories.story_file import StoryTable
@@ -329,7 +325,7 @@ def schema(file: str) -> None:
 @cli.command("list")
 @_where
 def list_(where: _Where) -> None:
-    """Show all runs, those that need a person first."""
+    """Show all runs, first those that need a person."""
     from bot.terminal import verbs
 
     verbs.list_runs(where.place())
@@ -341,7 +337,7 @@ def list_(where: _Where) -> None:
 @click.argument("run", metavar="[RUN]", required=False)
 @_where
 def events(where: _Where, run: str | None, follow: bool, as_json: bool) -> None:
-    """Show what happened, line by line."""
+    """Show the audit, one event a line."""
     from bot.terminal import verbs
 
     verbs.show_events(where.place(), run, follow=follow, as_json=as_json)
@@ -350,7 +346,7 @@ def events(where: _Where, run: str | None, follow: bool, as_json: bool) -> None:
 @cli.command()
 @_where
 def approvals(where: _Where) -> None:
-    """Show what waits for a yes or no."""
+    """Show the open approvals."""
     from bot.terminal import verbs
 
     verbs.show_approvals(where.place())
@@ -364,7 +360,7 @@ _NAMED = {
 
 
 def _changing(verb: Verb) -> click.Command:
-    """The command of one verb that changes something: its words are those of Slack."""
+    """Return the command of a verb that changes something. Its words are the same as in Slack."""
 
     @_where
     def change(
@@ -408,12 +404,10 @@ def audit() -> None:
 @click.argument("mark", metavar="[MARK]", default="")
 @_where
 def verify(where: _Where, mark: str) -> int:
-    """Walk the whole chain of events.
-
-    An event that was edited, deleted or moved breaks the chain. Events that are missing at its
-    end do not: for that, name a MARK that was told elsewhere, such as the "audit 7f3a91c2" of a
-    report in Slack. It is looked for.
-    """
+    """Check the whole chain of events. The chain shows events that were edited, deleted or moved.
+    It does not show that events are missing at its end. To check that, pass a MARK that was
+    published elsewhere, such as the "audit 7f3a91c2" of a report in Slack: the chain has to
+    contain it."""
     from bot.terminal import verbs
 
     return verbs.verify(where.place(), mark.casefold())
@@ -426,10 +420,8 @@ def verify(where: _Where, mark: str) -> int:
 @_simulated("N", "Times faster than the clock")
 @_where
 def serve(where: _Where, fleet: Path | None, speed: float | None, seed: int | None) -> int:
-    """Run the Slack bot and the engine until SIGTERM or Ctrl-C.
-
-    What the settings or the workspace lack is named before anything starts.
-    """
+    """Run the Slack bot and the engine until SIGTERM or Ctrl-C. Before anything starts, the command
+    lists everything that the settings or the workspace lack."""
     from bot.terminal.running import Wish
     from bot.terminal.serve import serve
 
@@ -440,10 +432,8 @@ def serve(where: _Where, fleet: Path | None, speed: float | None, seed: int | No
 @click.option("--http", metavar="URL", default="", help="For HTTP mode: the public address.")
 @_where
 def manifest(where: _Where, http: str) -> None:
-    """Print the Slack app's manifest, to paste into a new app.
-
-    Without --http it is for Socket Mode, which needs no public address.
-    """
+    """Print the manifest of the Slack app, to paste into a new app. Without --http the manifest is
+    for Socket Mode, which needs no public address."""
     from bot.slack.setup.manifest import manifest
 
     click.echo(manifest(where.settings().slack.command, http), nl=False)
@@ -455,10 +445,8 @@ def manifest(where: _Where, http: str) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def modules(folder: Path) -> None:
-    """Write the PowerShell modules into FOLDER, to install them on servers.
-
-    They are needed there only if the setting vmm.configuration names an endpoint.
-    """
+    """Write the PowerShell modules into FOLDER, to install them on servers. Servers need them only
+    if the setting vmm.configuration names an endpoint."""
     from engine.vmm.powershell import write_modules
 
     try:
@@ -478,7 +466,7 @@ def _print_json(document: Mapping[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The console script: run the command and leave with its exit code."""
+    """Run the command and exit with its code: the entry point of the console script."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -1,7 +1,7 @@
-"""Logs for people: our own warnings, and no warning of a library.
+"""Logging for people: our own warnings, none of a library's.
 
-A library warns its programmers. A person who runs a command can act on none of it, and it would
-stand in the middle of a board.
+Warnings of libraries are for programmers. Users cannot act on them, and they would appear in the
+middle of a board.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ OURS = ("bot", "engine")
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Tell whether the record is ours, or a library failed."""
+    """Tell whether the record is ours, or an error of a library."""
     return record.name.split(".")[0] in OURS or record.levelno >= logging.ERROR
 
 
 def hide_library_warnings() -> None:
-    """Print only our own warnings and everybody's errors on stderr. Idempotent.
-
-    Warnings of the ``warnings`` module are library warnings, too, unless ``python -W`` or
-    ``PYTHONWARNINGS`` asks for them.
-    """
+    """Print only our own warnings and all errors on stderr. Idempotent. Warnings of the
+    ``warnings`` module are hidden, too, unless ``python -W`` or ``PYTHONWARNINGS`` asks for
+    them."""
     if logging.lastResort is not None:
         logging.lastResort.addFilter(_is_for_people)
     if not sys.warnoptions:
@@ -30,10 +28,8 @@ def hide_library_warnings() -> None:
 
 
 def log_to_stderr() -> None:
-    """Write a log for a service: our own news, and the errors of the libraries.
-
-    Their news would show payloads.
-    """
+    """Write the log of a service: our own news, and errors of libraries. News of libraries would
+    show payloads."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_is_for_people)
     logging.basicConfig(

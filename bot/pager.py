@@ -1,10 +1,9 @@
-"""Pager outside Slack: a Slack ping wakes nobody under Do Not Disturb.
+"""Pager outside Slack: a Slack ping wakes nobody who has Do Not Disturb on.
 
-One HTTP POST for each distinct cause, out of a row of its own and in a thread of its own, so that
-a pager that does not answer holds up nothing. It is called again until it takes the call, at
-growing intervals, and given up after some hours. A kill between call and row calls once more:
-``key`` in the body tells the pager that it is the same. Its address may hold a key, so it is
-neither in a row nor in the log.
+Each cause is one HTTP POST, kept in a row and sent by a thread of its own, so that a pager that
+does not answer blocks nothing. Failed calls are retried at growing intervals and given up after
+some hours. A kill between call and row repeats the call: ``key`` in the body identifies it. The
+address may contain a key, so it is never in a row or in the log.
 """
 
 from __future__ import annotations
@@ -32,7 +31,8 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Page:
-    """One cause to wake somebody, as it is sent: ``key`` is the same however often it is told."""
+    """One cause to wake somebody, as it is sent. ``key`` stays the same when the call is
+    repeated."""
 
     key: str
     event: str
@@ -41,14 +41,14 @@ class Page:
 
 
 class Pages:
-    """The rows. Without a pager none is written."""
+    """Rows of pages. Without a pager, none is written."""
 
     def __init__(self, store: Store, wall: Clock, wanted: bool) -> None:
         self.store, self.wall, self.wanted = store, wall, wanted
         create_tables(store)
 
     def put(self, db: Database, page: Page) -> bool:
-        """Page somebody, once for each key; whether the page is new. Writes inside the caller's
+        """Add a page, once for each key; returns whether it is new. Writes inside the caller's
         transaction."""
         if not self.wanted:
             return False
@@ -60,9 +60,9 @@ class Pages:
         return written == 1
 
     def next_due(self) -> tuple[str, str, float, int] | None:
-        """Key, body, when and how often tried of the page that is to be sent next: the one that is
-        due first. No pause is so long that a page is due later than ``LONGEST`` from now: then the
-        clock was set back, and it is due at once."""
+        """Key, body, due time and number of tries of the next page to send. No page is due later
+        than ``LONGEST`` from now: if it seems to be, the clock was set back and the page is due
+        at once."""
         now = self.wall.now()
         rows = self.store.query(
             "SELECT key, body, tries, CASE WHEN due > ? THEN ? ELSE due END AS due"
@@ -72,11 +72,11 @@ class Pages:
         return next(((r["key"], r["body"], r["due"], r["tries"]) for r in rows), None)
 
     def sent(self, key: str) -> None:
-        """The pager took it."""
+        """Note that the pager accepted the page."""
         self._set("done = ?", self.wall.now(), key)
 
     def failed(self, key: str, again: float) -> None:
-        """Note that the pager did not take the page; it is to be tried again at ``again``."""
+        """Note that the pager did not accept the page; try again at ``again``."""
         self._set("tries = tries + 1, due = ?", again, key)
 
     def _set(self, change: str, value: float, key: str) -> None:
@@ -85,7 +85,7 @@ class Pages:
 
 
 class Pager:
-    """Thread that sends pages that are due. ``again`` are the seconds before the second try."""
+    """Thread that sends due pages. ``again``: seconds before the first retry."""
 
     def __init__(self, pages: Pages, url: str, again: float = 5.0) -> None:
         self.pages, self.again = pages, again
@@ -93,8 +93,8 @@ class Pager:
         self.loop = Loop("slack-pager", self.send_due)
 
     def send_due(self) -> float | None:
-        """Send every page that is due; the seconds until the next is. Where somebody stops us, no
-        more are begun: a pager that hangs takes seconds for each."""
+        """Send every due page; returns the seconds until the next one. Stops between two pages when
+        asked to: a hanging pager takes seconds for each."""
         wall = self.pages.wall
         while self._url and not self.loop.stopped and (page := self.pages.next_due()) is not None:
             key, body, due, tries = page
@@ -115,7 +115,7 @@ class Pager:
         return None
 
     def _post(self, body: str) -> str:
-        """One call; why it was not taken, without the address. Empty: it was."""
+        """Make one call. Returns the error without the address, or an empty text on success."""
         request = urllib.request.Request(
             self._url,
             data=body.encode(),
@@ -138,7 +138,7 @@ class Pager:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Another address was not set by anybody: it is not called."""
+    """Redirect handler that refuses: nobody configured the other address."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
         return None

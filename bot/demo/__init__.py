@@ -1,1 +1,1 @@
-"""The demo: one night told as a conversation."""
+"""The demo: one night of migrations as a conversation."""

@@ -1,9 +1,9 @@
-"""The demo: one night told as a conversation in a channel, all of it real but the fleet and Slack.
+"""The demo: one night as a conversation in a channel, with a simulated fleet and a stand-in for
+Slack.
 
-The real Bolt app speaks Socket Mode with a stand-in of Slack in this process; the real engine
-moves VMs of a simulated fleet, sixty times faster than the clock. What is printed is what the
-channel shows. In the end the night is checked, and a night that did not come out as told here is
-an error: exit 1.
+The real Bolt app speaks Socket Mode with the stand-in in this process; the real engine moves VMs of
+a simulated fleet, sixty times faster than real time. The demo prints what the channel shows, then
+checks the result. It exits with 1 if the night did not go as described here.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ REQUEST = "host HV01 to HV02"
 
 
 class NotAsTold(VMFerryError):
-    """The night did not come out as it should: something is broken."""
+    """The night did not go as described: something is broken."""
 
 
 def main() -> int:
-    """Tell the night; returns the exit code."""
+    """Play the night; returns the exit code."""
     try:
         with _night() as night:
             _play(night)
@@ -57,7 +57,7 @@ def main() -> int:
 
 @dataclass
 class Night:
-    """The channel, its people, the world and the engine behind it."""
+    """The channel, its people, and the world and engine behind it."""
 
     slack: Standin
     telling: Telling
@@ -69,7 +69,7 @@ class Night:
     heard: int = 0
 
     def wait_for(self, seen: Callable[[], Any], what: str) -> None:
-        """Tell what the channel shows until ``seen`` is true. Raises ``NotAsTold``."""
+        """Print what the channel shows until ``seen`` is true. Raises ``NotAsTold``."""
 
         def look() -> Any:
             if self.broken:
@@ -84,7 +84,7 @@ class Night:
         self.tell()
 
     def tell(self) -> None:
-        """Tell everything that is new, in the channel and behind it."""
+        """Print everything new in the channel and behind it."""
         news = events.since(self.session.store, self.heard)
         self.heard = news[-1].seq if news else self.heard
         self.telling.aside(news)
@@ -102,7 +102,7 @@ class Night:
 
 @contextmanager
 def _night() -> Iterator[Night]:
-    """Everything set up, everything closed again."""
+    """Set up everything, and close it at the end."""
     with ExitStack() as left:
         room = left.enter_context(tempfile.TemporaryDirectory(prefix="vmferry-demo-"))
         patient = Standin(
@@ -139,7 +139,7 @@ def _settings(slack: Standin, approver: str) -> Settings:
 
 
 def _play(night: Night) -> None:
-    """Play the night: people type and click, and the world changes behind everybody's back."""
+    """Play the night: people type and click, and the world changes."""
     dana, eve, ravi = (night.people[name] for name in ("dana", "eve", "ravi"))
     world, slack, telling = night.world, night.slack, night.telling
     now = night.now()
@@ -187,7 +187,7 @@ def _clicks(night: Night, user: str, label: str) -> None:
 
 
 def _check(night: Night) -> list[str]:
-    """Claims of the telling that did not come true, in words; and its closing lines."""
+    """Claims that did not come true; prints the closing lines."""
     document = report.document(night.session.store, "vmm01", night.now())
     run = document["runs"][0]
     moves = {m["vm"]: m for m in run["moves"]}

@@ -1,5 +1,4 @@
-"""Transcript of a channel as people read it: who said what when, boards when they changed
-enough."""
+"""Transcript of a channel: who said what and when, and boards whenever they changed enough."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ Lines after a dot tell what happens behind the channel.
 
 
 class Telling:
-    """Writer of the conversation in one channel; remembers what was told."""
+    """Writer of the transcript of one channel. Remembers what it has printed."""
 
     def __init__(self, slack: Standin, channel: str, people: Mapping[str, str]) -> None:
         self.slack, self.channel, self.people = slack, channel, people
@@ -46,16 +45,16 @@ class Telling:
         self._board = ""
 
     def opening(self, start: float) -> None:
-        """Tell what the reader is about to see."""
+        """Print what the reader is about to see."""
         night = datetime.fromtimestamp(start, UTC).strftime("%d %B %Y")
         _line(f"{OPENING}\n#ops-migrations, the night of {night}")
 
     def person(self, name: str, what: str, at: float) -> None:
-        """Tell what a person types or clicks."""
+        """Print what a person types or clicks."""
         _line(f"\n{clock(at)}  @{name}  {what}")
 
     def tell(self, now: float) -> None:
-        """Tell everything that is new in the channel since the last call."""
+        """Print everything new in the channel since the last call."""
         for name, person in self.people.items():
             whispers = self.slack.ephemerals(person)
             for whisper in whispers[self._whispered[name] :]:
@@ -76,7 +75,7 @@ class Telling:
         vmm_calls: int,
         slack_calls: int,
     ) -> None:
-        """Tell what was proven, with the numbers."""
+        """Print what was proven, with the numbers."""
         _line("\nChecked against the simulated world and the audit:")
         for what, is_so in checks.items():
             _line(f"  {'ok ' if is_so else 'NO '} {what}")
@@ -89,7 +88,7 @@ class Telling:
         )
 
     def aside(self, news: Iterable[Event]) -> None:
-        """Tell what nobody in the channel sees at once: failures, retries, networks put back."""
+        """Print what the channel does not show at once: failures, retries, repaired networks."""
         restored: dict[str, Counter[str]] = {}
         for event in news:
             vm = event.vm or ""
@@ -133,7 +132,7 @@ class Telling:
                 _line(f"       {part}")
 
     def _plain(self, text: str) -> str:
-        """Slack's mark-up as a reader sees it."""
+        """Slack's mark-up as readable text."""
         text = _DATE.sub(lambda m: clock(float(m[1]), m[2]), text)
         text = _MENTION.sub(lambda m: f"@{self.slack.name(m[1])}", text)
         return html.unescape(text.replace("*", ""))
@@ -157,5 +156,5 @@ def _is_worth_an_aside(event: Event) -> bool:
 
 
 def _in_brackets(shown: Message | Ephemeral) -> str:
-    """The buttons below a message, as a reader sees them."""
+    """The buttons below a message, in brackets."""
     return " ".join(f"[{words(button)}]" for button in buttons(shown))

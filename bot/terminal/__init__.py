@@ -1,4 +1,4 @@
-"""The terminal: a live board, questions with y/n, the told night of the demo."""
+"""The terminal: a live board, approvals by y/n, reports, steering."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""The question before powered-down VMs move, asked and answered at the terminal.
+"""The approval of powered-down VMs at the terminal.
 
-The engine never waits for it: a thread reads what is typed, and the loop that shows the board
-looks from time to time whether an answer has come.
+The engine never waits for the answer: a thread reads the keyboard, and the loop that shows the
+board checks for an answer.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CLOSED = "the terminal was closed before an answer"
 
 @dataclass(frozen=True)
 class ApprovalAnswer:
-    """Answer to a question, and the reason."""
+    """Answer to an approval, with its reason."""
 
     verdict: Verdict
     reason: str = ""
 
 
 def card_lines(approval: Approval, record: RunRecord, fleet: Fleet | None) -> list[str]:
-    """The question with every VM that it is about, as people need it to decide."""
+    """The question, with every VM and the facts that people need to decide."""
     run = record.run
     moves = {one.move.vm_id: one.move for one in record.moves}
     asked = [moves[vm_id] for vm_id in approval.vms if vm_id in moves]
@@ -51,7 +51,7 @@ def card_lines(approval: Approval, record: RunRecord, fleet: Fleet | None) -> li
 
 
 def prompt(approval: Approval) -> str:
-    """The last line, under which the answer is typed."""
+    """The last line, after which the answer is typed."""
     return f"Approve {len(approval.vms)}? Type y, or n and a reason, then Enter:"
 
 
@@ -65,7 +65,7 @@ def _vm_line(move: Move, fleet: Fleet | None, width: int) -> str:
 
 
 def read_answer(line: str) -> ApprovalAnswer | None:
-    """``y``, ``yes``, ``n``, ``no because ...``; anything else is no answer."""
+    """Read ``y``, ``yes``, ``n`` or ``no because ...``. Return ``None`` for anything else."""
     word, _, rest = line.strip().partition(" ")
     if word.casefold() in ("y", "yes") and not rest:
         return ApprovalAnswer("approve")
@@ -75,7 +75,7 @@ def read_answer(line: str) -> ApprovalAnswer | None:
 
 
 def answer_by_policy(policy: Policy, is_terminal: bool) -> ApprovalAnswer | None:
-    """The answer that needs no question, or ``None`` where a person is asked."""
+    """The answer by ``--approve``, or ``None`` if a person has to be asked."""
     if policy == "yes":
         return ApprovalAnswer("approve")
     if policy == "no":
@@ -84,7 +84,7 @@ def answer_by_policy(policy: Policy, is_terminal: bool) -> ApprovalAnswer | None
 
 
 class Typed:
-    """Lines from a keyboard, read by a thread, taken without waiting."""
+    """Lines from the keyboard, read by a thread and taken without blocking."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdin
@@ -96,13 +96,13 @@ class Typed:
         threading.Thread(target=self._read, name="keyboard", daemon=True).start()
 
     def forget(self) -> None:
-        """Forget what was typed before a question is shown: it is not an answer to that
-        question."""
+        """Drop lines that were typed before the question was shown: they do not answer it."""
         while not self._lines.empty():
             self.closed = self._lines.get() is None or self.closed
 
     def answer(self, seconds: float = 0.0) -> ApprovalAnswer | str | None:
-        """An answer, a line that is none, or ``None`` when nothing was typed in that time."""
+        """Wait up to ``seconds`` for a line. Return an answer, the text of a line that is no
+        answer, or ``None`` if nothing was typed."""
         if self.closed:
             return ApprovalAnswer("deny", CLOSED)
         try:

@@ -1,7 +1,7 @@
-"""Display of a run in a terminal: a live board, or plain lines, one per event, in a pipe.
+"""Display of a run in a terminal: a live board, or in a pipe one line per event.
 
 The words are those of the board in Slack. :func:`board_lines` is a pure function of a
-:class:`Board`; the two screens below only put its lines, or events, in front of people.
+:class:`Board`; the two screens only print its lines, or events.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ SHOWN_FAILURES = 8
 
 
 def safe(text: str) -> str:
-    """Text without control characters: a VM's name does not steer a terminal."""
+    """Remove control characters, so that the name of a VM cannot control the terminal."""
     return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
 
 
 def clock_time(at: float | None) -> str:
-    """``02:31`` in the reader's zone."""
+    """``02:31`` in the reader's time zone."""
     return datetime.fromtimestamp(at).astimezone().strftime("%H:%M") if at is not None else "?"
 
 
 def since_start(at: float, start: float) -> str:
-    """``0:01:05``: hours, minutes and seconds since the run was asked for."""
+    """``0:01:05``: hours, minutes and seconds since the request."""
     seconds = int(max(0.0, at - start))
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
@@ -53,7 +53,7 @@ def title(run: Run) -> str:
 
 
 def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
-    """The board as text, the thing to do last."""
+    """The board as text. The last lines say what a person has to do."""
     lines = [title(board.run), counts(board), _progress(board, plain_bar)]
     if board.questions:
         lines.append(_question(board))
@@ -96,7 +96,7 @@ def _moving(board: Board) -> list[str]:
 
 
 def _waiting(group: WaitGroup) -> str:
-    """Number of VMs and what they wait for; the words are those of the VM that waits longest."""
+    """Number of VMs and what they wait for, in the words of the VM that has waited longest."""
     detail = clock_time(group.since) if group.wait is Wait.BACKUP else group.text
     return f"{group.count} {WAITS.get(group.wait, '{}').format(detail)}"
 
@@ -113,7 +113,8 @@ def _failures(stuck: Sequence[Stuck]) -> list[str]:
 
 
 def event_line(event: Event, start: float) -> str:
-    """One event as one line: time since start, kind, words. The format does not change."""
+    """One event as one line: time since the request, run, kind, text. Scripts rely on this
+    format."""
     run = f"R{event.run}" if event.run is not None else "-"
     return safe(f"{since_start(event.at, start)} {run} {event.kind} {event.text}")
 
@@ -122,7 +123,7 @@ _BAD = ("move.damaged", "move.failed")
 
 
 class LiveScreen:
-    """The board, drawn again in place; for a terminal."""
+    """The board of a terminal, redrawn in place."""
 
     draws = True  # so that boards are worth making
 
@@ -131,7 +132,7 @@ class LiveScreen:
         self.live: Live | None = None
 
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
-        """Draw the open question and, below it, the board: a low screen cuts off the end."""
+        """Draw the open question and, below it, the board. On a small screen the end is cut off."""
         lines = [Text(safe(line), style="bold") for line in asking]
         for line in board_lines(board, self.console.options.ascii_only):
             lines.append(Text(line, style=STYLES.get(line.split(":", 1)[0], "")))
@@ -141,7 +142,7 @@ class LiveScreen:
         self.live.update(Text("\n").join(lines), refresh=True)
 
     def tell(self, events: Iterable[Event]) -> None:
-        """The board shows what events say; only what must not be missed is kept above it."""
+        """Print important events above the board. The board itself shows the others."""
         kept = ("approval.", "glass.", "host.empty", "network.repaired", *_BAD)
         self.say(safe(event.text) for event in events if event.kind.startswith(kept))
 
@@ -151,14 +152,14 @@ class LiveScreen:
             self.console.print(Text(line), soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the last board as it is; the next one begins below. Words may still be said."""
+        """Leave the last board on the screen. Later text appears below it."""
         if self.live is not None:
             self.live.stop()
             self.live = None
 
 
 class PlainScreen:
-    """Lines that stay, one per event; for a pipe, a file, a CI log."""
+    """One line per event, for a pipe, a file or a CI log."""
 
     draws = False
 
@@ -166,7 +167,7 @@ class PlainScreen:
         self.start, self.stream = start, stream
 
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
-        """Show nothing: a pipe gets events, not pictures."""
+        """Do nothing: a pipe gets events, not boards."""
 
     def tell(self, events: Iterable[Event]) -> None:
         """Print each event at once, on one line."""
@@ -180,7 +181,7 @@ class PlainScreen:
             print(line.encode(coding, "replace").decode(coding), file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Close without effect: there is nothing to put away."""
+        """Do nothing: there is nothing to restore."""
 
 
 Screen = LiveScreen | PlainScreen

@@ -1,4 +1,5 @@
-"""All runs as lines of 80 columns: those that need a person, those that go on, those that ended."""
+"""The list of runs in 80 columns: first runs that need a person, then unfinished runs, then ended
+runs."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ WHO = 12
 
 @dataclass(frozen=True)
 class _Row:
-    """One run in a list, and what a person has to do about it: a sentence each."""
+    """One run of the list, with what a person has to do about it, one sentence each."""
 
     run: Run
     moved: str
@@ -30,12 +31,12 @@ class _Row:
 
     @property
     def at(self) -> float:
-        """Time at which the run ended, or else was asked for."""
+        """Time at which the run ended, or else of its request."""
         return self.run.ended if self.run.over and self.run.ended else self.run.created
 
 
 def list_lines(service: Service) -> list[str]:
-    """Every run with what it needs; within each group the newest first."""
+    """All runs with what they need; within each group the newest first."""
     rows = _rows(service)
     if not rows:
         return ["There is no run yet."]
@@ -54,7 +55,8 @@ def list_lines(service: Service) -> list[str]:
 
 
 def _line(row: _Row, rows: Sequence[_Row]) -> str:
-    """Label, state, moved, when, whose, request; the request gives way where 80 are too few."""
+    """Label, state, moved VMs, time, requester and request. The request is cut to fit 80
+    columns."""
     labels = max(len(one.run.label) for one in rows)
     counts = max(len(one.moved) for one in rows)
     when = datetime.fromtimestamp(row.at).astimezone().strftime("%Y-%m-%d %H:%M")
@@ -65,7 +67,7 @@ def _line(row: _Row, rows: Sequence[_Row]) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """The text in so many columns."""
+    """Cut the text to this many columns."""
     return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
 
 

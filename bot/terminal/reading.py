@@ -1,7 +1,7 @@
-"""Status and report of runs in the terminal, from rows, without touching the runs.
+"""Status and report of runs at the terminal, read from rows.
 
-Works beside an engine or without one. Where a simulated world is kept beside the database, its
-clock is the one that counts.
+Works beside a running engine and without one. If a simulated world is stored beside the database,
+its clock gives the time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from engine.views.board import board
 
 @dataclass(frozen=True)
 class Installation:
-    """Place where a command works: the database and the settings."""
+    """Files and settings that a command works with."""
 
     db: Path
     settings: Settings
@@ -44,7 +44,8 @@ class Installation:
 
     @contextmanager
     def reading(self) -> Iterator[Store]:
-        """The database of a command that only reads: it is not made by looking."""
+        """Open the database for reading. Raises ``Refused`` if there is none: reading never creates
+        it."""
         if not self.db.exists():
             raise Refused(
                 f"There is no database {self.db.absolute()} yet.",
@@ -56,7 +57,7 @@ class Installation:
 
     @contextmanager
     def service(self) -> Iterator[Service]:
-        """The front door of an existing database, on the clock of its world."""
+        """The commands of an existing database, on the clock of its world."""
         with self.reading() as store:
             world = self.saved_world(store)
             clock = world.clock() if world else SystemClock()
@@ -64,14 +65,14 @@ class Installation:
             yield Service(store, clock, self.settings, vmm)
 
     def saved_world(self, store: Store) -> Opened | None:
-        """The simulated world beside the database as it is now; nothing is written."""
+        """The simulated world beside the database at this moment. Writes nothing."""
         if not self.world.exists():
             return None
         return open_world(None, self.world, after=queries.newest(store))
 
     def warn(self, store: Store) -> None:
-        """Say what to type if runs are unfinished and nothing carries them out; not among what a
-        script reads."""
+        """Warn on stderr if runs are unfinished and no engine carries them out, with the command to
+        type."""
         if not queries.runs(store, unfinished=True) or is_advanced(store):
             return
         other = "" if self.db == DEFAULT_DB else f"--db {self.db} "
@@ -83,7 +84,7 @@ class Installation:
 
 
 def show_status(place: Installation, named: str | None) -> None:
-    """Print the board of the run that is named so, or of every unfinished run."""
+    """Print the board of the named run, or of every unfinished run."""
     with place.service() as service:
         store, rate = service.store, place.settings.engine.mb_per_s
         one = names.find_run(named, queries.runs(store)) if named else None
@@ -98,7 +99,7 @@ def show_status(place: Installation, named: str | None) -> None:
 
 
 def find_report(place: Installation, named: str) -> dict[str, Any]:
-    """The document about the run that is named so. Raises ``Refused``."""
+    """The document of the named run. Raises ``Refused``."""
     with place.reading() as store:
         one, world = names.find_run(named, queries.runs(store)), place.saved_world(store)
         clock = world.clock() if world else SystemClock()
@@ -108,8 +109,8 @@ def find_report(place: Installation, named: str) -> dict[str, Any]:
 def document_of(
     store: Store, one: Run, now: float, world: Opened | None, calls: Sequence[object] = ()
 ) -> dict[str, Any]:
-    """The report of one run, as the public contract describes it, with a simulated world's own
-    account."""
+    """The report document of one run as the contract describes it, with the account of a simulated
+    world."""
     if world is None:
         return report.document(store, one.vmm, now, run_id=one.id)
     world.world.advance(now)

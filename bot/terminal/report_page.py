@@ -1,4 +1,4 @@
-"""The report of one run as a page for a terminal of 80 columns: summary, idle slots, every VM."""
+"""The report of one run in 80 columns: summary, idle slots, every VM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BREAK = re.compile(r" (?!(?:s|min|h|d)\b)|(?<!\d) ")
 
 
 def page(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """The lines of the report of one run of the document, the summary first."""
+    """Lines of the report of one run of the document, the summary first."""
     top = [*report.summary(run, approvals), report.idle_line(run)]
     lines = [part for line in top if line for part in wrapped(line)]
     seen = [move for move in run["moves"] if not move["adopted"]]
@@ -34,8 +34,7 @@ def page(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ()) ->
 
 
 def wrapped(text: str, indent: str = "") -> Iterator[str]:
-    """Safe text in lines of at most 80 columns, all but the first further in; a word that is
-    longer stays whole."""
+    """Wrap text safely at 80 columns and indent all lines but the first. Long words stay whole."""
     line, start = indent, indent
     for word in BREAK.split(safe(text)):
         longer = f"{line}{word}" if line == start else f"{line} {word}"
@@ -49,7 +48,8 @@ def wrapped(text: str, indent: str = "") -> Iterator[str]:
 
 
 def _asked(run: Mapping[str, Any]) -> str:
-    """Label of the request's VMs: asked for, or on the run's sources when it was made."""
+    """Heading of the requested VMs, or of the VMs that the source held at the time of the
+    request."""
     if not run["empty"]:
         return "Asked for"
     return f"On {', '.join(short(host) for host in run['sources'])} when asked"
@@ -63,7 +63,7 @@ def _vms(count: int) -> str:
 
 
 def _table(moves: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A row per VM, and below it what has to be known of that VM alone."""
+    """One row per VM, followed by the details of that VM."""
     if not moves:
         return
     rows = [_cells(move) for move in moves]
@@ -95,15 +95,14 @@ def _host(name: str | None) -> str:
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Widths of the columns, each as wide as what stands in it; the names of VMs have what is
-    left."""
+    """Widths of the columns by their content; the names of VMs get the remaining width."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     left = WIDTH - sum(widths[1:]) - 2 * (len(HEADS) - 1)
     return [min(widths[0], left), *widths[1:]]
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    """One row; a name that is too long for its column has a line of its own and stays whole."""
+    """One row. A name that is too long for its column gets a line of its own."""
     name, *rest = cells
     if cell_len(name) > widths[0]:
         yield name
@@ -116,7 +115,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 
 def _details(move: Mapping[str, Any]) -> Iterable[str]:
-    """Details of one VM: what it waited for, what was put back, what it lacks, what to do."""
+    """Details of one VM: waits, repairs, missing settings, what to do."""
     if waited := report.span_words(move["waited"]):
         yield f"waited: {waited}"
     if move["repairs"]:

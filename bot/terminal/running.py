@@ -1,8 +1,8 @@
-"""A run at the terminal: opens the world, drives the engine, shows the board, answers questions.
+"""A run at the terminal: opens the world, drives the engine, shows the board, takes answers.
 
-Two ways to let time pass. On a running clock the engine works in a thread and the loop here only
-looks; on a virtual clock (``--speed max``) the loop here makes every step itself and jumps to the
-next moment at which anything can change, so that the same seed always tells the same night.
+Time passes in one of two ways. On a running clock the engine works in a thread and the loop here
+only watches. On a virtual clock (``--speed max``) the loop here makes every step and jumps to the
+next moment at which anything can change, so that the same seed gives the same night.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LOOK_EVERY = 0.25
 
 @dataclass(frozen=True)
 class Wish:
-    """Command line of ``run``; no request: go on with the only unfinished run."""
+    """Arguments of ``run``. No request: continue the only unfinished run."""
 
     request: Request | None
     fleet: Path | None = None
@@ -56,11 +56,8 @@ class Wish:
 
 @contextmanager
 def opened(place: Installation, wish: Wish, *, look: bool = True) -> Iterator[Session]:
-    """Session with everything that a run needs. Files that were made for a request that is refused
-    are removed.
-
-    ``look``: VMM has to answer now.
-    """
+    """Open a session. If the request is refused, remove the files that were made for it. ``look``:
+    observe VMM once before anything else."""
     beside = (Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock"))
     made = [path for path in (place.db, place.world, *beside) if not path.exists()]
     store = Store(place.db)
@@ -79,8 +76,7 @@ def opened(place: Installation, wish: Wish, *, look: bool = True) -> Iterator[Se
 
 @dataclass(frozen=True)
 class World:
-    """World that the engine works on: its port, its clock, and the fleet if it is a simulated
-    one."""
+    """World of the engine: its port, its clock and, if simulated, its fleet."""
 
     vmm: str
     port: VmmPort
@@ -91,7 +87,7 @@ class World:
 
 @contextmanager
 def behind(place: Installation, store: Store, wish: Wish) -> Iterator[World]:
-    """The simulated fleet that the words or the database name, else the VMM server of the
+    """Open the simulated fleet that the arguments or the database name, else the VMM server of the
     settings."""
     server = place.settings.vmm.server
     if server and wish.fleet is None and place.world.exists():
@@ -153,7 +149,7 @@ def _session(place: Installation, store: Store, world: World, look: bool) -> Ite
 
 @dataclass(frozen=True)
 class Session:
-    """An engine that has taken over a database, and the world that it works on."""
+    """An engine that owns a database, and its world."""
 
     store: Store
     world: World
@@ -161,7 +157,7 @@ class Session:
     service: Service
 
     def start(self, request: Request | None) -> tuple[Run, bool]:
-        """The run of this request, new or unfinished; and whether it was there already."""
+        """Return the run of this request, and whether it existed already."""
         if request is not None:
             submitted = self.service.submit(request, by=user())
             if submitted.run.state is RunState.SCHEDULED:
@@ -213,7 +209,7 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    """Tell whether somebody here can read a question and answer it. Not in a background job."""
+    """Tell whether a person here can read a question and answer it: false for a background job."""
     if sys.stdin is None or not (stream.isatty() and sys.stdin.isatty()):
         return False
     if not hasattr(os, "tcgetpgrp"):
@@ -243,8 +239,7 @@ def _drive(session: Session, watch: Watch) -> None:
 
 
 def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -> None:
-    """Make every step here, and jump to the next tick at which the world or a deadline can have
-    changed."""
+    """Make one step, then jump to the next tick at which the world or a deadline can change."""
     watch.look()
     while _goes_on(session.store, watch.run.id):
         advanced = session.engine.advance()
@@ -258,13 +253,13 @@ def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -
 
 
 def _goes_on(store: Store, run_id: int) -> bool:
-    """Tell whether the run is not over, nor waits for what only a person can type elsewhere."""
+    """Tell whether the run can continue without a command from another window."""
     record = queries.record(store, run_id)
     return record is not None and not record.run.over and not stands_still(record)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:
-    """The engine works in its own thread; this one looks and answers."""
+    """Let the engine work in its own thread; watch and take answers in this one."""
     broken: list[BaseException] = []
     over = partial(is_over, session.store, watch.run.id)
     with at_work(session, broken.append, over) as (loop, thread), watch.interruptible():
@@ -283,8 +278,8 @@ def at_work(
     is_over: Callable[[], bool] = lambda: False,
     join: Callable[[threading.Thread], None] = threading.Thread.join,
 ) -> Iterator[tuple[Loop, threading.Thread]]:
-    """The engine in a thread of its own, until ``is_over``; ``broke`` hears of what ended it
-    otherwise. At the end ``join`` waits for its step in hand."""
+    """Run the engine in a thread until ``is_over``. ``broke`` receives the error that ended it. At
+    the end, ``join`` waits for the current step."""
     wake, tick = session.service.wake, session.service.settings.engine.tick
     loop = Loop(session.engine, session.world.clock, wake, tick)
     stop = threading.Event()

@@ -1,7 +1,8 @@
-"""``serve``: the Slack bot beside the engine, until a signal.
+"""``serve``: the Slack bot and the engine, until a signal.
 
-The engine comes first and goes last: runs go on while Slack is away. One queue holds every reason
-to end (a signal, an engine that was replaced), and the main thread waits for the first one.
+The engine starts first and stops last, because runs continue while Slack is away. One queue holds
+every reason to stop (a signal, an engine that was replaced); the main thread waits for the first
+one.
 """
 
 from __future__ import annotations
@@ -39,11 +40,8 @@ Reasons = SimpleQueue[int | BaseException]
 
 
 def serve(place: Installation, wish: Wish) -> int:
-    """Carry out what people ask for in Slack, until a signal; returns the exit code.
-
-    Raises ``Refused`` before anything was changed, ``StoreError`` where another engine has the
-    database.
-    """
+    """Serve Slack until a signal; returns the exit code. Raises ``Refused`` before anything
+    changes, ``StoreError`` if another engine has the database."""
     from bot.slack.setup.checks import refuse_unless_ready  # slow to load, and needed only here
 
     log_to_stderr()
@@ -63,7 +61,7 @@ def serve(place: Installation, wish: Wish) -> int:
 
 
 def _runs_wait(place: Installation) -> bool:
-    """Tell whether runs are unfinished, which nobody watches before we do."""
+    """Tell whether unfinished runs are waiting for an engine."""
     if not place.db.exists():
         return False
     with place.reading() as store:
@@ -79,7 +77,7 @@ def _no_clock() -> Refused:
 
 
 def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, where: str) -> int:
-    """Slack, from the first hello to the last word. Raises what ended the engine."""
+    """Run the Slack side until a reason to stop arrives. Raises the error that ended the engine."""
     from bot.slack.slack_side import SlackSide
 
     side = SlackSide(session.store, session.service, settings, session.world.clock)
@@ -107,9 +105,9 @@ def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, wh
 
 
 def _join(thread: threading.Thread) -> None:
-    """Wait for the engine's step in hand, or end the process as if killed: where VMM does not come
-    back, the threads that wait for it cannot be ended. A kill between any two statements loses
-    nothing, so it is done here rather than by whoever waits for us."""
+    """Wait for the engine's current step, then end the process as if it was killed if the step does
+    not return: threads that wait for a silent VMM cannot be stopped. A kill between any two
+    statements loses nothing."""
     thread.join(HANGS)
     if not thread.is_alive():
         return
@@ -122,8 +120,8 @@ def _join(thread: threading.Thread) -> None:
 
 
 def _await_first_step(loop: Loop) -> None:
-    """Wait for the first step, so that names can be looked up from the first command on; a silent
-    VMM is not waited for."""
+    """Wait for the first step, so that names are known from the first command on. Do not wait for a
+    silent VMM."""
     until = WALL.monotonic() + FIRST_STEP
     while loop.last is None and not loop.health and WALL.monotonic() < until:
         WALL.wait(threading.Event(), 0.05)
@@ -131,8 +129,8 @@ def _await_first_step(loop: Loop) -> None:
 
 @contextmanager
 def _reasons() -> Iterator[Reasons]:
-    """Signals, in a queue; a second one of the same kind ends the program as it stands, which
-    loses nothing that was acked."""
+    """Queue of signals. A second signal of the same kind ends the process at once, which loses
+    nothing that was acked."""
     reasons: Reasons = SimpleQueue()
     usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 

@@ -1,6 +1,6 @@
-"""The verbs beside ``run``: list, events, approvals, and everything that steers a run.
+"""The verbs beside ``run``: list, events, approvals and all verbs that steer a run.
 
-They work on the rows alone, beside a running engine or without one, and never make a database.
+They work on rows alone, beside a running engine or without one, and never create a database.
 """
 
 from __future__ import annotations
@@ -38,10 +38,8 @@ SHORTEST = 8  # characters of a mark, as reports and cards show them
 def change(
     place: Installation, verb: Verb, words: Sequence[str], reason: str | None, *, sure: bool
 ) -> int:
-    """Carry out a verb that changes something, in the words of Slack; returns the exit code.
-
-    ``sure``: ``abort`` asks nothing. Raises ``Refused``, which the audit keeps.
-    """
+    """Carry out a verb that changes something; returns the exit code. ``sure``: ``abort`` does not
+    ask. Raises ``Refused``, which is kept in the audit."""
     with place.service() as service:
         text = " ".join((verb.name, *words))
         try:
@@ -56,7 +54,7 @@ def change(
 
 
 def _command(verb: Verb, words: Sequence[str], reason: str | None, sure: bool) -> Ask:
-    """The words as a command. Raises ``UsageError`` that points at the wrong one."""
+    """Parse the words as a command. Raises ``UsageError`` that points at the wrong word."""
     command = parse_words([verb.name, *words])
     assert isinstance(command, Ask)
     if reason and reason.strip():
@@ -69,7 +67,7 @@ def _command(verb: Verb, words: Sequence[str], reason: str | None, sure: bool) -
 
 
 def _refuse_unmeant(run: str) -> None:
-    """Ask whether jobs are to be stopped in mid-copy; without a terminal nobody can say so."""
+    """Ask before jobs are stopped in mid-copy. Refuse without a terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise Refused(
             "abort stops jobs in mid-copy; their VMs stay where they were.",
@@ -108,7 +106,8 @@ def show_approvals(place: Installation) -> None:
 
 
 def show_events(place: Installation, run: str | None, *, follow: bool, as_json: bool) -> None:
-    """Print the events of a run, or of all; with ``follow`` wait for more until it is over."""
+    """Print the events of a run, or of all runs. ``follow``: wait for more until the run is
+    over."""
     with place.service() as service:
         runs = queries.runs(service.store)
         one = names.find_run(run, runs) if run else None
@@ -135,10 +134,8 @@ def _events(store: Store, run: Run | None, follow: bool) -> Iterator[Event]:
 
 
 def verify(place: Installation, mark: str) -> int:
-    """Walk the chain of events, look for ``mark`` unless it is empty; returns the exit code.
-
-    Raises ``Refused`` for a mark that cannot be one.
-    """
+    """Check the chain of events and, unless ``mark`` is empty, find the mark in it. Returns the
+    exit code. Raises ``Refused`` for a mark that is malformed."""
     if mark and (len(mark) < SHORTEST or not set(mark) <= set("0123456789abcdef")):
         raise Refused(
             f"{mark} is no mark of an event.",

@@ -1,4 +1,4 @@
-"""Watching of one run by one person: tells what happens, draws the board, takes answers."""
+"""One person's view of a run: prints events, draws the board, takes answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DRAW_EVERY = 4  # looks without news between two drawings of the board
 
 
 def user() -> str:
-    """User at the terminal, as the audit writes it."""
+    """The user of this terminal, as the audit names them."""
     try:
         return f"terminal:{getpass.getuser()}"
     except (OSError, KeyError):
@@ -26,7 +26,7 @@ def user() -> str:
 
 
 class Watch:
-    """View of one run for one person while it goes on; takes their answers."""
+    """View of a running run for one person."""
 
     def __init__(
         self, service: Service, run: Run, screen: Screen, policy: Policy, terminal: bool
@@ -43,12 +43,12 @@ class Watch:
         self.health = ""
 
     def skip(self) -> None:
-        """Skip what happened before we came: it is not told again."""
+        """Skip earlier events: they are not printed."""
         history = events.since(self.store, 0, run=self.run.id)
         self.seen = history[-1].seq if history else 0
 
     def look(self) -> None:
-        """Tell what happened, draw the board, answer what can be answered."""
+        """Print new events, draw the board, answer the questions that can be answered."""
         news = events.since(self.store, self.seen, run=self.run.id)
         if news:
             self.seen = news[-1].seq
@@ -77,7 +77,8 @@ class Watch:
         self.screen.show(board(record, fleet, self.clock.now(), self.rate), asking)
 
     def _question(self) -> Approval | None:
-        """The first question that a person here has to answer; the others are answered now."""
+        """The first question for this person. Questions that ``--approve`` answers are answered
+        here."""
         for approval in queries.open_approvals(self.store):
             if approval.run != self.run.id:
                 continue
@@ -88,14 +89,14 @@ class Watch:
         return None
 
     def say_health(self, health: str) -> None:
-        """Say once what is wrong with the engine, and once that it is well again."""
+        """Report a problem of the engine once, and its end once."""
         if health == self.health:
             return
         self.screen.say([health or "All is well again; going on."])
         self.health = health
 
     def listen(self, seconds: float) -> None:
-        """Wait for an answer, if a question is open; else just for that long."""
+        """Wait for an answer while a question is open; otherwise just wait."""
         if self.asked is None:
             threading.Event().wait(seconds)
             return
@@ -122,7 +123,7 @@ class Watch:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Show at once on Ctrl-C what is in flight, before anything is waited for."""
+        """On Ctrl-C, print at once what is in flight, before anything is waited for."""
         try:
             yield
         except KeyboardInterrupt:
@@ -131,7 +132,7 @@ class Watch:
             raise
 
     def in_flight(self) -> list[str]:
-        """Lines about what goes on without us, for somebody who has just pressed Ctrl-C."""
+        """Lines about what continues without us, for the person who pressed Ctrl-C."""
         record = queries.record(self.store, self.run.id)
         moves = [one.move for one in record.moves] if record else []
         moving = [move for move in moves if move.state is MoveState.MOVING]
