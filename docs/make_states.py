@@ -1,4 +1,4 @@
-"""Draws docs/states.md out of the tables in engine/policy/states.py: ``make docs``."""
+"""Draw docs/states.md from the tables in engine/policy/states.py: ``make docs``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.policy import states
 
 TARGET = Path(__file__).with_name("states.md")
 
-#: What a person does that the engine never does by itself.
+#: Steps that only a person makes, and the verb.
 BY_PEOPLE = {
     ("run", "incomplete", "active"): "retry",
     ("run", "stopped", "active"): "retry",
@@ -33,7 +33,7 @@ ABOUT = {
 
 
 def diagram(noun: str, first: StrEnum, table: Mapping[StrEnum, frozenset[StrEnum]]) -> list[str]:
-    """One state machine as a Mermaid diagram, in the order of the enumeration."""
+    """One state machine as a Mermaid diagram, in the order of its enumeration."""
     kind = type(first)
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
     for old in kind:
@@ -50,8 +50,9 @@ def page() -> str:
     lines = [
         "# States",
         "",
-        "Drawn from `engine/policy/states.py` by `make docs`; do not edit. A step with a word on",
-        "it is made only by a person with that verb.",
+        "After reading this page you know the states of a run, a move and an approval, and which",
+        "state may follow which. Only a person takes an arrow with a word on it, with that verb.",
+        "`make docs` draws this page from `engine/policy/states.py`: do not edit the page.",
     ]
     nouns: tuple[tuple[str, StrEnum, Mapping[StrEnum, frozenset[StrEnum]]], ...] = (
         ("run", RunState.SCHEDULED, dict(states.RUN)),

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from math import ceil
 from os import cpu_count
+from textwrap import fill
 
 HEAD = ("What", "Measured", "Target", "")
 LIBRARIES = ("slack-bolt", "slack-sdk", "aiohttp", "sqlite-utils")
 TITLE = "# Benchmarks"
 ABOUT = """\
-What `make bench` measures, against the Slack that stands in for the real one on this machine
-(`bot/standin/slack.py`): nothing here has crossed a network. Numbers of different machines do not
-compare; ratios of one run do.
+After reading this page you know how fast VMFerry acks, how often it calls Slack, and how soon
+it recovers from dead sockets and restarts. `make bench` measures against the stand-in of Slack
+(`bot/standin/slack.py`) on the same machine, so nothing has crossed a network. Compare the
+ratios within one measurement, not the numbers of two machines.
 """
 
 
@@ -69,14 +71,14 @@ def table(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
 
 
 def page(sections: Iterable[tuple[str, Sequence[Row]]], day: str, command: str) -> str:
-    """What stands in docs/benchmarks.md."""
+    """The text of docs/benchmarks.md."""
     made = (
         f"Measured on {day} by `{command}` on {cpu_count()} cores, {platform.system()} "
         f"{platform.machine()}, Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
         + "."
     )
-    return "\n".join([TITLE, "", ABOUT, made, "", table(sections)])
+    return "\n".join([TITLE, "", ABOUT, fill(made, 96), "", table(sections)])
 
 
 def _line(cells: Sequence[str]) -> str:

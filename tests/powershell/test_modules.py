@@ -224,6 +224,15 @@ def test_a_move_never_starts_a_vm_nor_discards_a_saved_state():
     assert not re.search(r"StartVMOnTarget|DiscardSavedState", module_text("VMFerry.Vmm"))
 
 
+@modules
+def test_no_cmdlet_that_deletes_is_called(name):
+    deletes = (
+        r"\b(?:Remove|Delete|Clear|Uninstall|Unregister)-(?!Vmf)\w+|\.Delete\(|\b(?:rm|del|ri)\s"
+    )
+
+    assert re.findall(deletes, module_text(name)) == []
+
+
 def test_hresult_is_never_looked_at():
     for name in MODULES:
         assert not re.search(r"\.HResult", module_text(name), re.IGNORECASE)
