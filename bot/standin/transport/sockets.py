@@ -161,8 +161,7 @@ class Sockets:
 
     def event(self, event: Json, *, event_id: str = "", envelope: str = "") -> Sent:
         """Deliver an event and wait for its ack as long as Slack does. Without an ack it is sent
-        again at once, after one minute and after five minutes of the clock, each time in a new
-        envelope."""
+        again at once, after one minute and after five minutes, each time in a new envelope."""
         space, now = self.workspace, self.workspace.clock.now()
         sent = Sent(event_id or f"Ev0{next(self._numbers)}", [envelope or self._new_envelope()])
         told = {"event_ts": f"{now:.6f}", **event}
