@@ -1,4 +1,4 @@
-"""One clock for everything: the real one, one that runs faster, and one that jumps.
+"""The clocks: real time, accelerated time and virtual time.
 
 Nothing else in VMFerry reads the time. ``wait`` is the only way to let time pass.
 """
@@ -18,7 +18,7 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
     def wait(self, wake: threading.Event, seconds: float) -> bool:
-        """Wait until ``wake`` is set or ``seconds`` have passed; say whether it was set."""
+        """Wait until ``wake`` is set or ``seconds`` have passed. Return whether it is set."""
 
 
 class SystemClock:
@@ -35,10 +35,10 @@ class SystemClock:
 
 
 class ScaledClock:
-    """A clock that was at ``start`` when the wall said ``wall`` and runs ``speed`` times faster.
+    """A clock that showed ``start`` at wall time ``wall`` and runs ``speed`` times faster.
 
-    Built again from the same three numbers it shows the same time: a simulated world goes on
-    while the engine is dead.
+    Another clock with the same three numbers shows the same time, so a simulated world continues
+    while no engine runs.
     """
 
     def __init__(self, start: float, wall: float, speed: float) -> None:
@@ -55,7 +55,7 @@ class ScaledClock:
 
 
 class VirtualClock:
-    """A clock that stands still until somebody jumps it forward; for stories and tests."""
+    """A clock that moves only on ``wait`` and ``jump``, for stories and tests."""
 
     def __init__(self, start: float) -> None:
         self.time = start
@@ -71,5 +71,5 @@ class VirtualClock:
         return wake.is_set()
 
     def jump(self, to: float) -> None:
-        """Go to ``to``; a jump back is ignored."""
+        """Move forward to ``to``. Times in the past are ignored."""
         self.time = max(self.time, to)

@@ -4,22 +4,22 @@
 
     VMFerryError
     +-- Refused            bad request; nothing happened, nothing was changed (exit 2)
-    |   +-- UsageError     the words are wrong: which word, and what to type instead
+    |   +-- UsageError     invalid words: which word, and what to type instead
     +-- StoreError         the database cannot be used (exit 4)
     |   +-- StoreNewer     written by a newer VMFerry
     |   +-- StoreCorrupt   not a database, or a damaged one
     |   +-- StoreLocked    another engine advances it
-    |   +-- StoreBusy      somebody held it for too long; nothing was written, try again
-    |   +-- StoreUnwritable  a full or broken disk; nothing was written, try again
-    |   +-- StoreConflict  a row that the tables forbid: a bug, or the last fence against one
-    |   +-- Overtaken      a person decided while we planned; nothing was written, plan again
-    |   +-- Fenced         our lease was taken over: what we wanted to write is void
+    |   +-- StoreBusy      locked by another process for too long; nothing was written, retry
+    |   +-- StoreUnwritable  a full or broken disk; nothing was written, retry
+    |   +-- StoreConflict  a row that the tables forbid: a bug, stopped by the last safeguard
+    |   +-- Overtaken      a row changed during planning; nothing was written, plan again
+    |   +-- Fenced         another engine took over our lease; nothing was written
     +-- IllegalTransition  a bug: a state change that the tables do not allow
-    +-- VmmError           the world said no, or nothing
-        +-- VmmUnavailable did it happen: unknown     may I retry: only after a look
+    +-- VmmError           VMM or a host refused or did not answer
+        +-- VmmUnavailable did it happen: unknown     may I retry: only after an observation
         +-- VmmLocked      did it happen: no          may I retry: later, not charged
         +-- VmmBusy        did it happen: no          may I retry: later, not charged
-        +-- VmmStale       did it happen: no          may I retry: after a new look, not charged
+        +-- VmmStale       did it happen: no          may I retry: after an observation, not charged
         +-- VmmRefused     did it happen: no          may I retry: charged
         +-- ContractError  did it happen: unknown     may I retry: no, versions differ
 """
@@ -28,11 +28,11 @@ from __future__ import annotations
 
 
 class VMFerryError(Exception):
-    """Base of all; never raised itself."""
+    """Base class of all errors. Never raised itself."""
 
 
 class Refused(VMFerryError):
-    """A request that cannot be carried out. ``what`` is the wrong word, ``hint`` the way out."""
+    """A request that cannot be carried out. ``what`` is the wrong word, ``hint`` the remedy."""
 
     def __init__(self, sentence: str, *, what: str = "", hint: str = "") -> None:
         super().__init__(sentence)
@@ -43,7 +43,7 @@ class Refused(VMFerryError):
 
 
 class UsageError(Refused):
-    """Words that the grammar does not know. ``at`` is where the wrong word stands in ``text``."""
+    """Words that the grammar does not know. ``at`` is the index of the wrong word in ``text``."""
 
     def __init__(
         self, sentence: str, *, what: str = "", hint: str = "", text: str = "", at: int = -1
@@ -59,27 +59,27 @@ class UsageError(Refused):
 
 
 class StoreError(VMFerryError):
-    """The database cannot be used; nothing was changed."""
+    """The database cannot be used. Nothing was changed."""
 
 
 class StoreNewer(StoreError):
-    """The database was written by a newer VMFerry; nothing was touched."""
+    """The database was written by a newer VMFerry. Nothing was changed."""
 
 
 class StoreCorrupt(StoreError):
-    """Not a database of ours, or a damaged one; nothing was touched."""
+    """Not a VMFerry database, or a damaged one. Nothing was changed."""
 
 
 class StoreLocked(StoreError):
-    """Another engine advances this database; reading and asking work beside it."""
+    """Another engine advances this database. Other commands can still read it and send requests."""
 
 
 class StoreBusy(StoreError):
-    """Somebody else held the database for too long. Nothing was written; try again."""
+    """Another process locked the database for too long. Nothing was written; retry."""
 
 
 class StoreUnwritable(StoreError):
-    """The disk is full or broken, or the file is read-only. Nothing was written; try again."""
+    """The disk is full or broken, or the file is read-only. Nothing was written; retry."""
 
 
 class StoreConflict(StoreError):
@@ -91,7 +91,7 @@ class Fenced(StoreError):
 
 
 class Overtaken(StoreError):
-    """A row changed between the plan and its writing; nothing was written. Plan again."""
+    """A row changed between planning and writing. Nothing was written; plan again."""
 
 
 class IllegalTransition(VMFerryError):
@@ -103,7 +103,7 @@ class IllegalTransition(VMFerryError):
 
 
 class VmmError(VMFerryError):
-    """The world said no, or nothing. ``code`` is VMM's error number where there is one."""
+    """VMM or a host refused or did not answer. ``code`` is VMM's error number, if there is one."""
 
     happened: bool | None = None
 
@@ -112,40 +112,40 @@ class VmmError(VMFerryError):
         self.text, self.code = text, code
 
     def __str__(self) -> str:
-        """The text, with VMM's number; our own words for a cause are for programs."""
+        """The text with VMM's number. Codes that are words of ours are for programs only."""
         return f"{self.text} ({self.code})" if self.code.isdigit() else self.text
 
 
 class VmmUnavailable(VmmError):
-    """No answer. Whether it happened is unknown: look before trying again."""
+    """No answer. It may have happened: observe before a retry."""
 
 
 class VmmLocked(VmmError):
-    """VMM error 2606: an object is locked by another job. It did not happen; try later."""
+    """VMM error 2606: another job locks an object. It did not happen; retry later."""
 
     happened = False
 
 
 class VmmBusy(VmmError):
-    """A host has no free migration slot. It did not happen; try later, nothing is charged."""
+    """A host has no free migration slot. It did not happen; retry later, nothing is charged."""
 
     happened = False
 
 
 class VmmStale(VmmError):
-    """The compare-and-start guard found another world than the one we decided on.
+    """The compare-and-start guard found that the world has changed since the decision.
 
-    It did not happen; look again, nothing is charged.
+    It did not happen; observe again, nothing is charged.
     """
 
     happened = False
 
 
 class VmmRefused(VmmError):
-    """VMM or Hyper-V said no. It did not happen; another try is charged."""
+    """VMM or Hyper-V refused. It did not happen; a retry is charged."""
 
     happened = False
 
 
 class ContractError(VmmError):
-    """The answer is not of the contract we speak; somebody has to install the same version."""
+    """The answer does not follow our contract. Both sides need the same version."""

@@ -1,1 +1,1 @@
-"""A Slack in process, for the demo and the tests."""
+"""An in-process stand-in for Slack, for the demo and the tests."""

@@ -1,6 +1,5 @@
-"""The blocks, elements and forms that Slack takes from us, as tables. What is not here is refused:
-whoever uses another block adds its row first.
-"""
+"""Tables of the blocks, elements and forms that VMFerry sends to Slack. The stand-in rejects
+everything else: to use another block, first add its row here."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ def _text(most: int) -> Check:
     return typed({"plain_text": plain, "mrkdwn": mrkdwn})
 
 
-# --- elements -------------------------------------------------------------------------------
+# --- elements -----------------------------------------------------------------------------------
 
 _CONFIRM = shape(
     "title text confirm deny",
@@ -86,7 +85,7 @@ _STATIC = then(
     either("options", "option_groups"),
 )
 _ASKING = shape(**_MENU, min_query_length=whole(0, 100))
-#: What an app answers when a menu asks it for options; none are fine.
+#: The app's answer to a menu that requests options. It may be empty.
 offered = shape("options", options=listed(_CHOICE, 0, OPTIONS))
 _LINE = shape(
     action_id=ident,
@@ -102,7 +101,7 @@ _FILLED = typed(
     {"plain_text_input": _LINE, "multi_static_select": _STATIC, "multi_external_select": _ASKING}
 )
 
-# --- blocks ---------------------------------------------------------------------------------
+# --- blocks -------------------------------------------------------------------------------------
 
 _ELEMENTS = then(listed(_PRESSED, 1, ACTIONS), distinct("action_id"))
 _BLOCKS = {

@@ -1,7 +1,7 @@
-"""The methods of the Web API: their arguments, the scope that each needs, how often it is taken.
+"""Web API methods: arguments, required scope and rate limit of each.
 
-Slack refuses a wrong type and a missing argument. An argument that it does not know it mostly
-ignores; the stand-in refuses that too, because we would believe that it does something.
+Slack rejects a wrong type and a missing argument, but ignores most unknown arguments. The stand-in
+rejects unknown arguments too: a caller that passes one relies on an effect that it does not have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bot.standin.values import Channel, Json, Refusal
 
 @dataclass(frozen=True)
 class Window:
-    """At most ``calls`` in any ``seconds``; ``each`` channel for itself or the workspace."""
+    """At most ``calls`` in any ``seconds``, per channel (``each``) or per workspace."""
 
     calls: int
     seconds: float = 60.0
@@ -33,8 +33,8 @@ SEVERAL_HUNDRED = Window(300)
 
 @dataclass(frozen=True)
 class Method:
-    """What one method takes, and how often: ``arguments``, those among them that are
-    ``required``, with an error of its own where one is ``missing``."""
+    """Arguments and rate limits of a method. ``arguments`` and ``required`` are lists of names.
+    ``missing`` gives the error for a missing argument that has an error of its own."""
 
     tiers: tuple[Window, ...]
     arguments: str = ""
@@ -43,14 +43,14 @@ class Method:
     missing: Mapping[str, str] = field(default_factory=lambda: {"channel": "channel_not_found"})
 
 
-#: What is sent in JSON has JSON's types; in a query or a form all is text.
+#: Values in JSON have JSON's types; in a query or a form everything is text.
 TEXT = fits(lambda value: isinstance(value, str), "must be a string")
 FLAG = fits(
     lambda value: isinstance(value, bool) or value in ("true", "false", "1", "0"),
     "must be a boolean",
 )
 NUMBER = fits(lambda value: type(value) is int or str(value).isdecimal(), "must be an integer")
-OWN = fits(lambda _: True, "")  # the method itself checks it, with errors of its own
+OWN = fits(lambda _: True, "")  # checked by the method itself, with its own errors
 
 FLAGS = (
     "include_all_metadata include_disabled include_locale include_num_members inclusive link_names "
@@ -62,7 +62,7 @@ KINDS: dict[str, Check] = dict.fromkeys(FLAGS.split(), FLAG) | {
     "metadata": OWN,
     "view": OWN,
 }
-"""Types of arguments. Those that are not here are text."""
+"""Types of arguments. All others are text."""
 MESSAGE = "channel text blocks link_names parse"
 CHANNEL = "channel include_locale include_num_members"
 PAGE = "channel cursor limit"
@@ -107,11 +107,11 @@ EVERY_SCOPE = frozenset(
     if method.scope
     for kind in ("channels", "groups", "im")
 )
-"""The scopes with which every method here can be called."""
+"""All scopes that these methods need."""
 
 
 def argument_refusal(method: str, args: Json) -> Refusal | None:
-    """Refusal of a call that Slack would not even look at, or ``None``."""
+    """Refusal of a call with invalid arguments, or ``None``."""
     takes = METHODS[method]
     for name, value in args.items():
         if name not in takes.arguments.split():
@@ -126,20 +126,20 @@ def argument_refusal(method: str, args: Json) -> Refusal | None:
 
 
 def lacking_scope(method: str, room: Channel | None, granted: str) -> str:
-    """The scope that is missing for a call about this channel; empty: none is."""
+    """The scope that a call about this channel needs and the app lacks, or an empty string."""
     kind = "im" if room and room.im else "groups" if room and room.private else "channels"
     needed = METHODS[method].scope.format(kind=kind)
     return "" if needed in ["", *granted.split(",")] else needed
 
 
 class Limits:
-    """Calls and their times, as far back as they count. Calls that were refused do not count."""
+    """Times of the accepted calls within each rate limit. Rejected calls do not count."""
 
     def __init__(self) -> None:
         self._taken: defaultdict[tuple[str, Window, str], deque[float]] = defaultdict(deque)
 
     def take(self, method: str, channel: str, now: float) -> int:
-        """Count a call; 0, or after how many whole seconds it would be taken."""
+        """Count a call and return 0, or return the whole seconds to wait and do not count it."""
         books = [
             (window, self._taken[method, window, channel if window.each else ""])
             for window in METHODS[method].tiers

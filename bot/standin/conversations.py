@@ -1,4 +1,4 @@
-"""Methods ``conversations.*`` of the stand-in: its channels, and what was said in them."""
+"""The stand-in's ``conversations.*`` methods: channels and their messages."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MOMENT = re.compile(r"\d+(\.\d+)?")
 
 
 class Conversations:
-    """The methods of that name."""
+    """The ``conversations.*`` methods."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
 
     def info(self, args: Json) -> dict[str, object]:
-        """Description of a channel."""
+        """Return the description of a channel."""
         return {"ok": True, "channel": self._shown(self.workspace.found(args))}
 
     def open(self, args: Json) -> dict[str, object]:
-        """Direct channel of one person and the bot."""
+        """Open the direct channel between one person and the bot."""
         if args.get("channel"):
             room = self.workspace.found(args)
             if not room.im:
@@ -41,16 +41,16 @@ class Conversations:
         return {"ok": True, "channel": {"id": self.workspace.direct(users[0]).id}}
 
     def members(self, args: Json) -> dict[str, object]:
-        """Members of a channel, page by page."""
+        """Return the members of a channel, page by page."""
         return self._page("members", sorted(self.workspace.found(args).members), args)
 
     def history(self, args: Json) -> dict[str, object]:
-        """Messages in a channel itself, the newest first."""
+        """Return the messages of a channel outside threads, newest first."""
         lines = [m for m in self._lines(args) if m.thread_ts is None or m.broadcast]
         return self._history(lines[::-1], args)
 
     def replies(self, args: Json) -> dict[str, object]:
-        """A message and the replies to it, the oldest first."""
+        """Return a message and its replies, oldest first."""
         lines = self._lines(args)
         top = next((m for m in lines if m.ts == args.get("ts")), None)
         if top is None:
@@ -58,7 +58,7 @@ class Conversations:
         return self._history([m for m in lines if m.thread_ts == top.ts], args, top)
 
     def _lines(self, args: Json) -> list[Message]:
-        """All that was said in the channel of a call, the oldest first."""
+        """All messages in the channel of a call, oldest first."""
         room = self.workspace.found(args)
         if self.workspace.bot_user not in room.members:
             raise Refusal("not_in_channel")
@@ -70,7 +70,7 @@ class Conversations:
     def _history(
         self, lines: Sequence[Message], args: Json, top: Message | None = None
     ) -> dict[str, object]:
-        """The lines between ``oldest`` and ``latest``; a thread's first message always."""
+        """The messages between ``oldest`` and ``latest``, and the first message of a thread."""
         oldest, latest = float(str(args.get("oldest") or 0)), str(args.get("latest") or "inf")
         inclusive = _yes(args.get("inclusive"))
         kept = [
@@ -79,9 +79,9 @@ class Conversations:
             if oldest < float(m.ts) < float(latest)
             or (inclusive and float(m.ts) in (oldest, float(latest)))
         ]
-        told = _yes(args.get("include_all_metadata"))
+        full = _yes(args.get("include_all_metadata"))
         shown = [
-            raw(m) | ({"metadata": m.metadata} if told and m.metadata else {})
+            raw(m) | ({"metadata": m.metadata} if full and m.metadata else {})
             for m in ([top] if top else []) + kept
         ]
         return self._page("messages", shown, args)
@@ -122,5 +122,5 @@ class Conversations:
 
 
 def _yes(value: object) -> bool:
-    """A flag, as JSON or as a form writes it."""
+    """Read a flag from JSON or from a form."""
     return str(value).casefold() in ("true", "1")

@@ -1,4 +1,4 @@
-"""The stand-in's forms: what Slack refuses about them, who may open one, what is sent in one."""
+"""The stand-in's forms: validation, triggers and submissions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VIEW_SIZE = 250_000
 
 @dataclass
 class Trigger:
-    """Trigger that lets an app open one form shortly after an interaction."""
+    """Permission to open one form shortly after an interaction."""
 
     user: str
     until: float
@@ -35,18 +35,18 @@ class Form:
 
     @property
     def shown(self) -> str:
-        """All words in it."""
+        """The whole form as JSON text."""
         return json.dumps(self.view, ensure_ascii=False)
 
 
 def view_refusal(view: Any) -> Refusal | None:
-    """Refusal of a form that Slack would not open: the first rule that is broken."""
+    """Refusal of an invalid form, for the first broken rule, or ``None``."""
     found = next(_complaints(view), None)
     return Refusal("invalid_arguments", found) if found else None
 
 
 def _complaints(view: Any) -> Iterator[str]:
-    """What is wrong about a form; after the first complaint nothing can be relied on."""
+    """Errors of a form. Only the first is reliable: later checks expect a form without it."""
     yield from modal(view, "/view")
     if len(json.dumps(view)) > VIEW_SIZE:
         yield wrong(f"must be less than {VIEW_SIZE} characters", "/view")
@@ -61,8 +61,8 @@ def _inputs(view: Json) -> list[Json]:
 def submission(
     form: Form, user: Json, reason: str | None, chosen: Sequence[str], found: Sequence[Json] = ()
 ) -> dict[str, object]:
-    """Payload that Slack sends when a person submits this form; ``chosen`` are texts of options, of
-    those in the form or of those that were ``found`` while somebody typed."""
+    """Payload of a submission of this form. ``chosen`` holds texts of options: options of the form,
+    or options ``found`` while the person typed."""
     values: dict[str, object] = {}
     for block in _inputs(form.view):
         field = block["element"]
@@ -77,11 +77,11 @@ def submission(
 
 
 def suggestion(form: Form, user: Json, typed: str) -> dict[str, object]:
-    """Payload that Slack sends while a person types into the menu of this form that asks for
-    options. Raises ``LookupError`` if the form has none."""
+    """Payload of a request for options, sent while a person types into the external menu of this
+    form. Raises ``LookupError`` if the form has no such menu."""
     asking = next((b for b in _inputs(form.view) if b["element"]["type"] == ASKING), None)
     if asking is None:
-        raise LookupError(f"no menu that asks in: {form.shown}")
+        raise LookupError(f"no external menu in: {form.shown}")
     return interaction(
         "block_suggestion",
         user,

@@ -1,4 +1,4 @@
-"""Methods of the Web API in the stand-in's workspace, one function each."""
+"""Web API methods of the stand-in's workspace, one function each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.standin.workspace import Workspace
 
 
 class Methods:
-    """The methods that there are; hangs them into the workspace."""
+    """The supported methods, registered in the workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -87,7 +87,7 @@ class Methods:
     # --- messages -------------------------------------------------------------------------
 
     def _written(self, method: str, args: Json) -> Channel:
-        """The channel of a message, which Slack would take there. Raises ``Refusal``."""
+        """The channel of a message that passed all checks. Raises ``Refusal``."""
         user = str(args.get("channel") or "")
         people = self.workspace.users.keys() - {self.workspace.bot_user}
         if method == "chat.postMessage" and user in people:
@@ -141,7 +141,7 @@ class Methods:
         user, thread = str(args.get("user") or ""), str(args.get("thread_ts") or "") or None
         if user not in room.members:
             raise Refusal("user_not_in_channel")
-        # In a thread that nobody has replied to Slack says yes, and shows it to nobody.
+        # In a thread without replies Slack answers ok, but shows the message to nobody.
         if thread in (None, *(m.thread_ts for m in self.workspace.in_order(room.id))):
             self.workspace.show_only(user, room.id, args, thread, "chat.postEphemeral")
         return {"ok": True, "message_ts": self.workspace.next_ts()}

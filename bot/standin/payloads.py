@@ -1,4 +1,4 @@
-"""Payloads that Slack sends to an app, as the stand-in writes them. Values only."""
+"""Payloads that Slack sends to an app. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ APP, DOMAIN, TOKEN = "A0VMFERRY", "stand-in", "verification-token"
 def command(
     common: Json, user: Json, room: Channel | None, channel: str, typed: str, text: str
 ) -> dict[str, object]:
-    """A slash command."""
+    """Payload of a slash command."""
     return {
         **common,
         "token": TOKEN,
@@ -34,7 +34,7 @@ def _channel_name(room: Channel | None) -> str:
 
 
 def interaction(kind: str, user: Json, **more: object) -> dict[str, object]:
-    """Anything that a person does with the mouse, or in a form."""
+    """Payload of an interaction: a click, a shortcut or a form."""
     return {
         "type": kind,
         "token": TOKEN,
@@ -50,14 +50,14 @@ def interaction(kind: str, user: Json, **more: object) -> dict[str, object]:
 def on_message(
     kind: str, user: Json, room: Channel | None, shown: Message | Ephemeral, **more: object
 ) -> dict[str, object]:
-    """Anything that a person does with a message. One that nobody else sees is not in it."""
+    """Payload of an interaction with a message. An ephemeral message is not part of its payload."""
     channel = {"id": shown.channel, "name": _channel_name(room)}
     message = {"message": raw(shown)} if isinstance(shown, Message) else {}
     return interaction(kind, user, channel=channel, **message, **more)
 
 
 def container(shown: Message | Ephemeral) -> dict[str, object]:
-    """The place of a message in which something was clicked."""
+    """Container of a click: the message that holds the button."""
     return {
         "type": "message",
         "message_ts": shown.ts,
@@ -68,7 +68,7 @@ def container(shown: Message | Ephemeral) -> dict[str, object]:
 
 
 def event_callback(team: str, bot: str, event: Json, event_id: str, at: float) -> dict[str, object]:
-    """An event of the Events API."""
+    """Payload of an event of the Events API."""
     return {
         "token": TOKEN,
         "team_id": team,
@@ -86,7 +86,7 @@ def event_callback(team: str, bot: str, event: Json, event_id: str, at: float) -
 
 
 def app_mention(team: str, message: Message) -> dict[str, object]:
-    """Payload of a message to the bot in a channel."""
+    """Event of a message that mentions the bot in a channel."""
     return raw(message) | {
         "type": "app_mention",
         "client_msg_id": f"client-{message.ts}",

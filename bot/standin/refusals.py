@@ -1,6 +1,6 @@
-"""Messages that Slack refuses, as one pure function: the stand-in's strictness.
+"""Validation of messages by Slack's rules, as one pure function.
 
-A rule answers with Slack's error code and a line that says where. The shapes of blocks are in
+Each rule yields Slack's error code and the place of the error. The shapes of blocks are in
 ``blocks.py``.
 """
 
@@ -30,14 +30,13 @@ _event = shape(
 
 
 def refusal(method: str, args: Json) -> Refusal | None:
-    """Refusal of a message that Slack would not take, or ``None``: the first rule that is
-    broken."""
+    """Refusal of an invalid message, for the first broken rule, or ``None``."""
     return next(_refusals(method, args), None)
 
 
 def _refusals(method: str, args: Json) -> Iterator[Refusal]:
-    """What is wrong about a message; after the first refusal nothing can be relied on. Slack does
-    not publish the size limit of metadata; ours has to be far below."""
+    """Errors of a message. Only the first is reliable: later checks assume that earlier ones
+    passed. Slack does not publish the size limit of metadata; ours has to be far below."""
     text, blocks, metadata = args.get("text"), args.get("blocks"), args.get("metadata")
     if not text and not blocks:
         yield Refusal("no_text")

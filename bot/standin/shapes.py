@@ -1,6 +1,6 @@
-"""Shapes of Slack's Block Kit, put together from small checks.
+"""Checks of Slack's Block Kit, composed of small functions.
 
-A check yields what is wrong about a value, in Slack's words and with a JSON pointer to the place.
+A check yields the errors of a value, in Slack's words and with a JSON pointer to the place.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ Check = Callable[[Any, str], Iterator[str]]
 
 
 def wrong(words: str, where: str) -> str:
-    """One complaint as Slack writes it."""
+    """Write an error as Slack does."""
     return f"{words} [json-pointer:{where}]"
 
 
 def fits(test: Callable[[Any], object], words: str) -> Check:
-    """A value of which this is true."""
+    """Check that the test is true of a value."""
 
     def check(value: Any, where: str) -> Iterator[str]:
         if not test(value):
@@ -27,7 +27,7 @@ def fits(test: Callable[[Any], object], words: str) -> Check:
 
 
 def then(*checks: Check) -> Check:
-    """Each check where those before it found nothing."""
+    """Run the checks in order, up to the first that finds an error."""
 
     def check(value: Any, where: str) -> Iterator[str]:
         for one in checks:
@@ -47,7 +47,7 @@ a_list = fits(
 
 
 def string(most: int, least: int = 1) -> Check:
-    """A text of so many characters."""
+    """Check for a text of ``least`` to ``most`` characters."""
     return then(
         fits(lambda value: isinstance(value, str), "must be a string"),
         fits(lambda value: len(value) >= least, f"must be more than {least - 1} characters"),
@@ -56,7 +56,7 @@ def string(most: int, least: int = 1) -> Check:
 
 
 def whole(least: int, most: int) -> Check:
-    """A number between these, both allowed."""
+    """Check for an integer from ``least`` to ``most``."""
     return then(
         fits(lambda value: type(value) is int, "must be an integer"),
         fits(lambda value: least <= value <= most, f"must be between {least} and {most}"),
@@ -64,12 +64,12 @@ def whole(least: int, most: int) -> Check:
 
 
 def one_of(*words: str) -> Check:
-    """One of these words."""
+    """Check for one of these words."""
     return fits(lambda value: value in words, f"must be one of {', '.join(words)}")
 
 
 def either(*names: str) -> Check:
-    """An object with exactly one of these fields."""
+    """Check for an object with exactly one of these fields."""
     return fits(
         lambda value: sum(name in value for name in names) == 1,
         f"exactly one of {', '.join(names)} is required",
@@ -77,7 +77,7 @@ def either(*names: str) -> Check:
 
 
 def listed(each: Check, least: int, most: int) -> Check:
-    """A list of so many."""
+    """Check for a list of ``least`` to ``most`` items."""
 
     def check(value: Sequence[object], where: str) -> Iterator[str]:
         if len(value) < least:
@@ -91,7 +91,7 @@ def listed(each: Check, least: int, most: int) -> Check:
 
 
 def shape(required: str = "", /, **fields: Check) -> Check:
-    """An object with these fields and no others."""
+    """Check for an object with no fields but these."""
 
     def check(value: Mapping[str, object], where: str) -> Iterator[str]:
         for name in required.split():
@@ -107,7 +107,7 @@ def shape(required: str = "", /, **fields: Check) -> Check:
 
 
 def typed(kinds: Mapping[str, Check]) -> Check:
-    """An object of one of these types."""
+    """Check for an object of one of these types."""
 
     def check(value: Mapping[str, object], where: str) -> Iterator[str]:
         kind = value.get("type")
@@ -123,7 +123,7 @@ def typed(kinds: Mapping[str, Check]) -> Check:
 
 
 def distinct(name: str) -> Check:
-    """No two objects in this list have the same id of that name."""
+    """Check that no two objects of a list have the same value in this field."""
 
     def check(things: Sequence[Mapping[str, object]], where: str) -> Iterator[str]:
         ids = [str(one[name]) for one in things if name in one]

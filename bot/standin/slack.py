@@ -1,9 +1,9 @@
-"""Slack in process, on 127.0.0.1 only: Web API over HTTP, Socket Mode over WebSocket, people.
+"""Slack in process, on 127.0.0.1 only: Web API over HTTP, Socket Mode over WebSocket, and people.
 
-Tests and the demo talk to the real Bolt app through it. It refuses what Slack refuses
-(``refusals``), keeps Slack's limits if told to (``catalogue``), breaks on order
-(``transport.troubles``), records every call and every message with its versions, and plays the
-people: who types a command, who clicks a button, and what each of them sees.
+Tests and the demo talk to the real Bolt app through it. It rejects what Slack rejects
+(``refusals``), optionally keeps Slack's rate limits (``catalogue``), fails on demand
+(``transport.troubles``) and records every call and every version of every message. It also plays
+the people: they type commands and click buttons, and tests read what each of them sees.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Standin(Troubles):
     # --- the workspace --------------------------------------------------------------------
 
     def user(self, name: str, **profile: object) -> str:
-        """The id of a member of that name, who joins every channel there is and will be;
-        ``profile``: what users.info says differently, such as ``is_restricted=True``."""
+        """Add a member and return the user's id. The member belongs to every channel, present and
+        future. ``profile`` overrides fields of users.info, such as ``is_restricted=True``."""
         with self._changed:
             user = f"U0{''.join(c for c in name.upper() if c.isalnum())}"
             self.workspace.users[user] = name
@@ -49,7 +49,7 @@ class Standin(Troubles):
             return user
 
     def group(self, name: str, *users: str) -> str:
-        """The id of the user group of that name, in which exactly these are from now on."""
+        """Create a user group, or replace its members, and return the group's id."""
         with self._changed:
             group = f"S0{name.upper()}"
             self.workspace.groups[group] = users
@@ -58,7 +58,7 @@ class Standin(Troubles):
     def channel(
         self, name: str, *, bot: bool = True, archived: bool = False, private: bool = False
     ) -> str:
-        """The id of a channel of that name; ``bot``: has the bot been invited?"""
+        """Create a channel and return its id. ``bot``: the bot is a member."""
         with self._changed:
             made = f"C0{''.join(c for c in name.upper() if c.isalnum())}"
             members = set(self.workspace.users)
@@ -68,49 +68,49 @@ class Standin(Troubles):
             return made
 
     def name(self, user: str) -> str:
-        """Name by which people call this user."""
+        """Display name of a user."""
         return self.workspace.users.get(user, user)
 
     def direct(self, user: str) -> str:
-        """The id of what this person and the bot say to each other."""
+        """The id of the direct channel between this person and the bot."""
         return self.workspace.direct(user).id
 
     # --- what people do -------------------------------------------------------------------
 
     def command(self, user: str, channel: str, text: str, command: str = "/migrate") -> str:
-        """Type a slash command; returns what the ack shows the person ("" for a bare ack)."""
+        """Type a slash command. Return the text of the ack ("" for a bare ack)."""
         acked = self.deliver("slash_commands", self.command_payload(user, channel, text, command))
         if acked.text:
             self.workspace.show_only(user, channel, {"text": acked.text}, None, "ack")
         return acked.text
 
     def click(self, user: str, message_ts: str, action_id: str, value: str | None = None) -> Acked:
-        """Click a button of a message; returns when it is acked.
+        """Click a button of a message and wait for the ack.
 
-        Raises ``LookupError`` when the message shows no such button, unless ``value`` is given:
-        then it is somebody whose client still shows an older version of the message.
+        Raises ``LookupError`` if the message shows no such button. With ``value`` the click is that
+        of a client that still shows an older version of the message.
         """
         return self.deliver("interactive", self.click_payload(user, message_ts, action_id, value))
 
     def click_private(self, user: str, action_id: str, value: str | None = None) -> Acked:
-        """Click a button of what only this person sees: of the last such that has it, or with the
-        ``value`` of an earlier one. Raises ``LookupError``."""
+        """Click a button of the latest ephemeral message that has it. ``value`` overrides the
+        button's value, for a click on an earlier version. Raises ``LookupError``."""
         for shown in reversed(self.ephemerals(user)):
             if any(one.get("action_id") == action_id for one in buttons(shown)):
                 return self.deliver("interactive", self._clicked(user, shown, action_id, value))
         raise LookupError(f"nobody sees a button {action_id}")
 
     def form(self, user: str) -> Form:
-        """The form that this person was shown last; waits for the first one."""
+        """The form that was opened last for this person. Waits for the first one."""
         return self.wait_for(lambda: [f for f in self.workspace.forms if f.user == user])[-1]
 
     def submit(self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()) -> Acked:
-        """Fill a form in and send it; the ack's payload holds what is wrong, if anything is."""
+        """Fill in a form and submit it. The payload of the ack holds validation errors, if any."""
         return self.deliver("interactive", self.submit_payload(form, reason, chosen))
 
     def type_into(self, form: Form, typed: str) -> list[str]:
-        """Type into the menu of a form that asks us for options; what it offers then, in words.
-        ``AssertionError`` for an answer of which Slack would show nothing."""
+        """Type into the external menu of a form. Return the texts of the options that the app
+        offers. Raises ``AssertionError`` if Slack would reject the app's answer."""
         asked = suggestion(form, self._who(form.user), typed)
         answer = self.deliver("interactive", asked).payload
         complaint = next(offered(answer, "/options"), "")
@@ -120,7 +120,7 @@ class Standin(Troubles):
         return [words(option) for option in answer["options"]]
 
     def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
-        """Write a message, or a reply to one."""
+        """Write a message, or a reply to ``thread_ts``."""
         now = self.workspace.clock.now()
         ts = self.workspace.next_ts()
         said = Message(channel, ts, thread_ts, user, False, (Version(now, text, ()),))
@@ -128,15 +128,15 @@ class Standin(Troubles):
         return said
 
     def mention(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Message:
-        """Write to the bot, ``text`` as Slack writes it in payloads; returns the message. The bot
-        hears of it where it has been invited."""
+        """Mention the bot in a message; ``text`` as Slack writes it in payloads. Return the
+        message. The bot receives the event if it is a member of the channel."""
         said = self.say(user, channel, f"<@{self.workspace.bot_user}> {text}", thread_ts)
         if self.workspace.bot_user in self.workspace.channels[channel].members:
             self.event(payloads.app_mention(self.workspace.team, said))
         return said
 
     def shortcut(self, user: str, message_ts: str, callback_id: str) -> Acked:
-        """Choose a shortcut in the menu of a message; returns when it is acked."""
+        """Choose a shortcut in the menu of a message and wait for the ack."""
         message, at = self.message(message_ts), f"{self.workspace.clock.now():.6f}"
         moment = {"callback_id": callback_id, "action_ts": at, "message_ts": message.ts}
         chosen = self._on_message("message_action", user, message, **moment)
@@ -145,14 +145,14 @@ class Standin(Troubles):
     def command_payload(
         self, user: str, channel: str, text: str, command: str = "/migrate"
     ) -> dict[str, object]:
-        """Payload that Slack sends for a slash command."""
+        """Payload of a slash command."""
         room, common = self.workspace.channels.get(channel), self._common(user, channel, None)
         return payloads.command(common, self._who(user), room, channel, command, text)
 
     def click_payload(
         self, user: str, message_ts: str, action_id: str, value: str | None = None
     ) -> dict[str, object]:
-        """Payload that Slack sends for a click on a button of a message."""
+        """Payload of a click on a button of a message."""
         return self._clicked(user, self.message(message_ts), action_id, value)
 
     def _clicked(
@@ -189,7 +189,7 @@ class Standin(Troubles):
     def submit_payload(
         self, form: Form, reason: str | None = None, chosen: Sequence[str] = ()
     ) -> dict[str, object]:
-        """Payload that Slack sends for a form; its trigger opens one more."""
+        """Payload of a submitted form. Its trigger can open one more form."""
         found = self.workspace.suggested.get(form.id, ())
         filled = submission(form, self._who(form.user), reason, chosen, found)
         return filled | {"trigger_id": self._trigger(form.user)}
@@ -197,32 +197,32 @@ class Standin(Troubles):
     # --- what people see ------------------------------------------------------------------
 
     def messages(self, channel: str) -> tuple[Message, ...]:
-        """Messages in the channel itself, oldest first: no replies but broadcast ones."""
+        """Messages of a channel outside threads, oldest first, with broadcast replies."""
         said = self.workspace.in_order(channel)
         return tuple(m for m in said if m.thread_ts is None or m.broadcast)
 
     def thread(self, channel: str, ts: str) -> tuple[Message, ...]:
-        """The replies to a message, oldest first."""
+        """Replies to a message, oldest first."""
         return tuple(m for m in self.workspace.in_order(channel) if m.thread_ts == ts)
 
     def message(self, ts: str) -> Message:
-        """The message of that ts as it stands. Raises ``LookupError``."""
+        """The current message with this ts. Raises ``LookupError``."""
         found = next((m for m in self.workspace.in_order() if m.ts == ts), None)
         if found is None:
             raise LookupError(f"no message {ts}")
         return found
 
     def ephemerals(self, user: str) -> tuple[Ephemeral, ...]:
-        """Messages that only this person saw, oldest first: acks with text among them."""
+        """Messages that only this person saw, oldest first, including acks with text."""
         with self._changed:
             return tuple(e for e in self.workspace.ephemerals if e.user == user)
 
     def calls(self, method: str = "") -> tuple[Call, ...]:
-        """Every recorded call, or those of one method (``response_url`` is one)."""
+        """All recorded calls, or those of one method (``response_url`` counts as a method)."""
         with self._changed:
             return tuple(c for c in self.workspace.calls if method in ("", c.method))
 
-    # --- what comes along with an interaction ---------------------------------------------
+    # --- parts of an interaction ----------------------------------------------------------
 
     def _who(self, user: str) -> dict[str, object]:
         return {

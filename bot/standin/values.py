@@ -1,4 +1,4 @@
-"""Records of the stand-in, as values: calls, channels, and messages with all their versions."""
+"""Records of the stand-in: calls, channels, and messages with all their versions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One Web API call (or one use of a response_url) with what was answered.
+    """One Web API call, or one use of a response_url, with its response.
 
-    ``status`` is that of HTTP; 0: the connection was dropped without an answer."""
+    ``status`` is the HTTP status, or 0 if the connection was dropped without an answer."""
 
     at: float
     method: str
@@ -24,7 +24,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Version:
-    """A message as it stood from ``at`` on."""
+    """Text and blocks of a message from ``at`` on."""
 
     at: float
     text: str
@@ -33,7 +33,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Message:
-    """A message as it stands, with everything that it was before."""
+    """A message with all its versions."""
 
     channel: str
     ts: str
@@ -46,23 +46,23 @@ class Message:
 
     @property
     def text(self) -> str:
-        """Text that the notification and a screen reader say now."""
+        """Current text, as notifications and screen readers use it."""
         return self.versions[-1].text
 
     @property
     def blocks(self) -> tuple[Json, ...]:
-        """Blocks that are shown now."""
+        """Current blocks."""
         return self.versions[-1].blocks
 
     @property
     def shown(self) -> str:
-        """All words that a person sees now, block after block."""
+        """All text that a person sees now, block after block."""
         return "\n".join(words(block) for block in self.blocks) or self.text
 
 
 @dataclass(frozen=True)
 class Ephemeral:
-    """Something that only one person saw. ``via``: ack, response_url or chat.postEphemeral."""
+    """A message that only one person saw. ``via``: ack, response_url or chat.postEphemeral."""
 
     at: float
     user: str
@@ -74,13 +74,13 @@ class Ephemeral:
 
     @property
     def ts(self) -> str:
-        """Its ts in payloads; it cannot be looked up by it."""
+        """The ts in payloads. It does not identify the message in any method."""
         return f"{self.at:.6f}"
 
 
 @dataclass
 class Channel:
-    """A channel, or with ``im`` what one person and the bot say to each other."""
+    """A channel. ``im`` is the user of a direct channel with the bot."""
 
     id: str
     name: str
@@ -93,7 +93,7 @@ class Channel:
 
 @dataclass
 class ResponseUrl:
-    """Address at which an interaction may be answered: five times within 30 minutes."""
+    """An address for responses to an interaction: five uses within 30 minutes."""
 
     user: str
     channel: str
@@ -104,8 +104,8 @@ class ResponseUrl:
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """Slack's no: an error code, what about the arguments was wrong, the status of HTTP, after how
-    many seconds to come again, and what else is said."""
+    """Slack's refusal of a call: error code, the invalid argument, HTTP status, seconds until a
+    retry, and more fields of the answer."""
 
     code: str
     where: str = ""
@@ -122,7 +122,7 @@ class Refusal(Exception):
 
 
 def buttons(shown: Message | Ephemeral) -> Iterator[Json]:
-    """Every button that is shown in it."""
+    """All buttons of a message."""
     for block in shown.blocks:
         for element in block["elements"] if block["type"] == "actions" else ():
             if element["type"] == "button":
@@ -130,7 +130,7 @@ def buttons(shown: Message | Ephemeral) -> Iterator[Json]:
 
 
 def words(block: object) -> str:
-    """Every text in a block, in order: what a person reads of it."""
+    """All text of a block, in the order in which people read it."""
     if isinstance(block, Mapping):
         if isinstance(block.get("text"), str) and "type" in block:
             return str(block["text"])

@@ -1,8 +1,8 @@
-"""The stand-in's workspace: its people, channels and messages, and who is let in.
+"""The stand-in's workspace: people, channels, messages and access checks.
 
-Nothing here knows HTTP or sockets. One condition guards everything and is notified at every
-change, so that a test waits for what it wants to see and never for time. What a call of the Web
-API does is in ``methods``; here it is only decided whether it comes so far.
+It is independent of HTTP and sockets. One condition guards everything and is notified of every
+change, so that tests wait for a state and never for a time. This module checks whether a Web API
+call is allowed; ``methods`` carries it out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OPEN, RESPONSE = "apps.connections.open", "response_url"
 
 @dataclass(frozen=True)
 class ApiAnswer:
-    """Answer over HTTP. ``lost``: none is sent, the connection is dropped."""
+    """Answer over HTTP. ``lost``: the connection is dropped instead."""
 
     body: Json
     status: int = 200
@@ -71,7 +71,7 @@ class Workspace:
         self.methods: dict[str, Callable[[Json], dict[str, object]]] = {}
         self._last_ts = 0.0
 
-    # --- the Web API's door ---------------------------------------------------------------
+    # --- calls of the Web API -------------------------------------------------------------
 
     def answer(self, method: str, args: Json, token: str) -> ApiAnswer:
         """Carry out one Web API call and record it."""
@@ -89,7 +89,7 @@ class Workspace:
             return replace(answer, lost=lost)
 
     def _let_in(self, method: str, args: Json, token: str) -> None:
-        """Raise the ``Refusal`` of a call that does not come as far as its method."""
+        """Raise the ``Refusal`` of a call that is rejected before its method runs."""
         self.obey(method)
         if not token:
             raise Refusal("not_authed")
@@ -112,7 +112,7 @@ class Workspace:
             raise broken
 
     def obey(self, method: str) -> None:
-        """Raise the ``Refusal`` that somebody ordered for this method, if there is one."""
+        """Raise the ``Refusal`` that was ordered for this method, if any."""
         if self.orders[method]:
             raise self.orders[method].popleft()
 
@@ -124,19 +124,19 @@ class Workspace:
         return True
 
     def record(self, method: str, args: Json, response: Json, status: int = 200) -> None:
-        """Write a call down and wake whoever waits for it."""
+        """Record a call and wake all waiting tests."""
         with self.changed:
             self.calls.append(Call(self.clock.now(), method, dict(args), dict(response), status))
             self.changed.notify_all()
 
-    # --- what is seen ---------------------------------------------------------------------
+    # --- what people see ------------------------------------------------------------------
 
     def wait_for(self, question: Callable[[], T], timeout: float) -> T:
-        """The first true answer to ``question``, asked again at every change.
+        """Wait for a true answer to ``question``, which is asked at every change. Return it.
 
-        Not everything that a test waits for happens here, so it is also asked again and again,
-        ever more rarely, at least four times a second. Fails with what stands in the channels when
-        the time is over.
+        Not every awaited change happens in the workspace, so the question is also asked at
+        intervals of at most a quarter of a second. Raises ``AssertionError`` with the content of
+        the channels after ``timeout`` seconds.
         """
         until, pause = WALL.monotonic() + timeout, 0.005
         with self.changed:
@@ -151,22 +151,22 @@ class Workspace:
                 pause = min(2 * pause, 0.25)
 
     def dump(self) -> str:
-        """Everything people see, for a failing test."""
+        """Everything that people see, for the message of a failing test."""
         lines = [f"[{m.ts} in {m.thread_ts or m.channel}] {m.shown}" for m in self.in_order()]
         lines += [f"[only {e.user}, {e.via}] {e.text}" for e in self.ephemerals]
         lines += [f"{c.method} -> {c.response}" for c in self.calls if not c.response.get("ok")]
         return "\n".join(lines) or "nothing"
 
     def in_order(self, channel: str = "") -> list[Message]:
-        """All messages, or those in one channel, oldest first."""
+        """Messages of one channel or of all, oldest first."""
         with self.changed:
             said = [m for m in self.messages.values() if channel in ("", m.channel)]
             return sorted(said, key=lambda m: float(m.ts))
 
-    # --- what changes ---------------------------------------------------------------------
+    # --- changes --------------------------------------------------------------------------
 
     def keep(self, message: Message) -> None:
-        """Put a message, or what has become of it, where people see it."""
+        """Store a message or its new version."""
         with self.changed:
             self.messages[message.channel, message.ts] = message
             self.changed.notify_all()
@@ -174,7 +174,7 @@ class Workspace:
     def show_only(
         self, user: str, channel: str, args: Json, thread_ts: str | None, via: str
     ) -> None:
-        """Show the text and the blocks of a call to one person."""
+        """Show the text and blocks of a call to one person only."""
         with self.changed:
             text, now = str(args.get("text") or ""), self.clock.now()
             shown = Ephemeral(now, user, channel, text, blocks_of(args), thread_ts, via)
@@ -182,8 +182,8 @@ class Workspace:
             self.changed.notify_all()
 
     def respond(self, token: str, args: Json) -> None:
-        """Use a response_url once. Raises ``Refusal`` where it is used up, too old, was never given
-        or cannot be shown."""
+        """Use a response_url once. Raises ``Refusal`` if it is used up, expired or unknown, or if
+        the message is invalid."""
         with self.changed:
             self.obey(RESPONSE)
             url = self.response_urls.get(token)
@@ -198,13 +198,13 @@ class Workspace:
             self.show_only(url.user, url.channel, args, thread, RESPONSE)
 
     def next_ts(self) -> str:
-        """The ts of the next message: later than any before."""
+        """The ts of the next message, later than any before."""
         with self.changed:
             self._last_ts = max(self.clock.now(), self._last_ts + 0.000_100)
             return f"{self._last_ts:.6f}"
 
     def direct(self, user: str) -> Channel:
-        """Direct channel of this person and the bot: the same one every time."""
+        """The direct channel between this person and the bot, always the same."""
         with self.changed:
             made = f"D0{user.removeprefix('U0')}"
             if made not in self.channels:
@@ -213,8 +213,8 @@ class Workspace:
             return self.channels[made]
 
     def found(self, args: Json) -> Channel:
-        """The channel that a call names, as the bot sees it: not one that is private without it.
-        Raises ``Refusal``."""
+        """The channel of a call. Raises ``Refusal`` if it does not exist or is private and the bot
+        is not a member."""
         room = self.channels.get(str(args.get("channel") or ""))
         if room is None or (room.private and self.bot_user not in room.members):
             raise Refusal("channel_not_found")

@@ -1,1 +1,1 @@
-"""One step of the engine: look, plan, write, call; and the bell that rings for it."""
+"""One step of the engine (observe, plan, write, call), and the loop and timer that run it."""

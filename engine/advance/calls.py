@@ -1,8 +1,8 @@
-"""Calls of a plan's steps: every call in lanes, its answer or its error in step order.
+"""Calls of a plan's steps: made in parallel lanes, answered in step order.
 
-At most one call per host runs at a time and at most ``lanes`` together; what must come first
-(putting networks back) is begun first. With one lane everything runs in the caller's thread, in
-order: that is how virtual time stays deterministic. Nothing is written here.
+At most one call per host and ``lanes`` calls in total run at a time; urgent kinds (such as
+restoring networks) start first. With one lane all calls run in the caller's thread, in order, so
+that virtual time is deterministic. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from engine.policy.steps import (
 )
 from engine.vmm.port import VmmPort
 
-#: Stops and restores go before starts; looking and repairing before filling slots.
+#: Stops, repairs and reads come before starts, which fill slots.
 _URGENCY = (
     StopJob,
     PutBack,
@@ -41,8 +41,8 @@ _URGENCY = (
 
 @dataclass(frozen=True)
 class CallAnswer:
-    """Result of a call: networks by VM id, a job id, why rights are missing, or an error of the
-    port."""
+    """Result of a call: networks by VM id, a job id, the reason for missing rights, or an error of
+    the port."""
 
     networks: Mapping[str, Network] | None = None
     job: str | None = None
@@ -51,12 +51,12 @@ class CallAnswer:
 
 
 def in_order(calls: Sequence[Call]) -> list[Call]:
-    """The calls, most urgent kind first, otherwise as planned."""
+    """The calls, most urgent kind first, otherwise in the order of the plan."""
     return sorted(calls, key=lambda call: _URGENCY.index(type(call)))
 
 
 def make(call: Call, port: VmmPort) -> CallAnswer:
-    """Make one call. Errors of the port become answers; anything else is a bug and is raised."""
+    """Make one call. Errors of the port become answers; other exceptions are bugs and pass."""
     try:
         return _ask(call, port)
     except VmmError as error:
@@ -83,7 +83,7 @@ def _ask(call: Call, port: VmmPort) -> CallAnswer:
 
 
 def make_all(calls: Sequence[Call], port: VmmPort, lanes: int) -> list[CallAnswer]:
-    """Make all calls; the answers come in the order of ``calls``."""
+    """Make all calls. The answers have the order of ``calls``."""
     if lanes <= 1:
         return [make(call, port) for call in calls]
     answers: dict[int, CallAnswer] = {}

@@ -1,12 +1,12 @@
-"""``advance``: observe, plan, write, carry out, write what came of it. The whole engine's step.
+"""``advance``: one whole step of the engine. Observe, plan, write, call, write the results.
 
-How it works: one observation, one pure plan. Where the plan needs hosts re-read before it can
-judge, they are re-read and the plan is made again. Then one transaction writes every note and
-the attempt of every call; then the calls are made; then each result is written, in step order.
+Each step makes one observation and one pure plan. If the plan needs hosts re-read before it can
+decide, they are re-read and the plan is made again. One transaction then writes all row steps and
+the attempt of every call. Then the calls are made, and each result is written in step order.
 
-Rules: a start is written before it is done, and whether it happened is observed, never assumed.
-No state is kept between calls: a second engine on the same rows would do the same. Every write
-checks the fence, so that an engine that was replaced writes nothing.
+Rules: a start is written before it is made, and whether it happened is observed, never assumed. No
+state is kept between steps: another engine on the same rows would do the same. Every write checks
+the fence, so that an engine that was replaced writes nothing.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ from engine.vmm.port import VmmPort
 
 log = logging.getLogger(__name__)
 
-TICK = "tick"  # the cause of what a step of the engine changes
+TICK = "tick"  # cause of all changes by a step of the engine
 
 
 @dataclass(frozen=True)
 class Advanced:
-    """Result of one step: whether anything changed, when the next step is due at the latest
-    (``None``: when somebody wants something), and the error if VMM did not answer."""
+    """Result of one step: whether anything changed, the deadline of the next step (``None``: at the
+    next request), and the error if VMM cannot be used."""
 
     acted: bool
     next_due: float | None
@@ -82,7 +82,7 @@ class Advanced:
 
 
 class Engine:
-    """The engine of one VMM server. Call :meth:`take_over` once, then :meth:`advance` for ever."""
+    """The engine of one VMM server: :meth:`take_over` once, then :meth:`advance` in a loop."""
 
     def __init__(
         self,
@@ -102,8 +102,8 @@ class Engine:
         self._fence: Fence | None = None
 
     def take_over(self) -> None:
-        """Become the one engine of this database. Raises ``StoreLocked``. What an engine before
-        us left open is closed by the next :meth:`advance`."""
+        """Become the only engine of this database. Raises ``StoreLocked``. Calls that an earlier
+        engine left open are closed by the next :meth:`advance`."""
         self._fence = self._advancing.acquire(self.vmm, self.clock.now())
         with self._writing() as pen:
             pen.event(
@@ -111,11 +111,11 @@ class Engine:
             )
 
     def close(self) -> None:
-        """Let the next engine in. Idempotent."""
+        """Release the database for the next engine. Idempotent."""
         self._advancing.release()
 
     def look(self) -> Fleet:
-        """Observe everything and keep it for names and views. Raises ``VmmUnavailable``."""
+        """Observe all hosts and store the result for names and views. Raises ``VmmUnavailable``."""
         known = queries.fleet(self.store, self.vmm)
         hosts = [h.name for h in known.hosts] if known else []
         fleet = self.port.observe(hosts=hosts)
@@ -126,13 +126,13 @@ class Engine:
         return fleet
 
     def advance(self) -> Advanced:
-        """One step for this VMM server. Idempotent: on an unchanged world it changes nothing."""
+        """Make one step for this VMM server. Idempotent: an unchanged world changes nothing."""
         try:
             return self._advance()
         except Overtaken as error:
             log.info("%s", error)
             return Advanced(True, self.clock.now())
-        except VmmError as error:  # of the look itself: without it nothing can be decided
+        except VmmError as error:  # of the observation: without it nothing can be decided
             news = self._hold_all(error)
             log.log(
                 logging.WARNING if news else logging.DEBUG,
@@ -153,7 +153,7 @@ class Engine:
         fleet = self._observe(living, last, rereading.due(living, last, self.clock.now()))
         looked_for = {r.run.id for r in living}
         everything = queries.records(self.store, self.vmm)
-        # A run that was asked for while we looked is planned with the next look.
+        # A run that was requested during the observation is planned after the next one.
         records = tuple(r for r in everything if r.run.id in looked_for)
         made = plan(records, fleet, self.clock.now(), self.rules, facts)
         if made.refresh:
@@ -167,7 +167,7 @@ class Engine:
         return Advanced(any(map(_changes, made.steps)), self._next_due(living, fleet, made))
 
     def _hold_all(self, error: VmmError) -> bool:
-        """Hold every move that is not in flight while VMM does not answer, and say so; whether that
+        """Hold all moves that are not in flight while VMM cannot be used. Return whether any hold
         is new."""
         news = False
         with self._writing() as pen:
@@ -183,7 +183,7 @@ class Engine:
         return news
 
     def _idle(self) -> Advanced:
-        """Keep the names fresh while there is nothing to do, no more often than the sweep."""
+        """Observe at most once per sweep while there is nothing to do, to keep names up to date."""
         now = self.clock.now()
         known = queries.fleet(self.store, self.vmm)
         if known is None or now - known.at >= self.sweep:
@@ -203,7 +203,7 @@ class Engine:
         return rereading.keep_last_reads(seen, last, refresh)
 
     def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
-        """Hosts that may hold VMs of starts whose end nobody saw, and VMs whose location is
+        """Hosts that may hold VMs of starts without an observed end, and VMs whose location is
         unknown."""
         wanted = {m.move.vm_id for r in living for m in r.moves if not m.move.over}
         lost = queries.lost_attempts(self.store, self.vmm)
@@ -223,7 +223,7 @@ class Engine:
         )
 
     def _next_due(self, living: Sequence[RunRecord], fleet: Fleet, made: Plan) -> float | None:
-        """The plan's own deadline, the next pass over the hosts, or the next sweep."""
+        """The earliest of the plan's deadline, the next pass over the hosts and the next sweep."""
         due = [fleet.at + self.sweep, *([made.due] if made.due is not None else [])]
         for record in living:
             for name in (*record.run.sources, *record.run.destinations):
@@ -234,10 +234,10 @@ class Engine:
                     due.append(host.refreshed_at + record.run.options.pass_)
         return min(due)
 
-    # --- writing -----------------------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------
 
     def _close_interrupted(self, living: Sequence[RunRecord]) -> None:
-        """Close calls of an engine that died in mid-call: they are idempotent, so they are done
+        """Close calls of an engine that died during the call. They are idempotent, so they are made
         again. LIVE and COLD stay open: whether they happened is observed."""
         cut = [
             (record.move, attempt)
@@ -251,7 +251,7 @@ class Engine:
         with self._writing() as pen:
             for move, attempt in cut:
                 pen.attempts.end(
-                    move, attempt.id, attempt.kind, Result.STALE, "The engine ended in mid-call"
+                    move, attempt.id, attempt.kind, Result.STALE, "The engine ended during the call"
                 )
 
     def _write(
@@ -261,7 +261,7 @@ class Engine:
         steps: Sequence[Step],
         calls: Sequence[Call],
     ) -> list[list[tuple[Move, int]]]:
-        """All notes, and the attempt of every call before it is made, in one transaction."""
+        """Write all row steps, and the attempt of every call to make, in one transaction."""
         runs = {r.run.id: r for r in records}
         with self._writing() as pen:
             pen.expect(records)
@@ -312,7 +312,7 @@ _RESULTS: dict[type[VmmError], Result] = {
 
 
 def _open(pen: Pen, call: Call) -> list[tuple[Move, int]]:
-    """The attempts of one call; what only looks or stops has none."""
+    """Begin the attempts of one call. Calls that only read or stop have none."""
     if isinstance(call, ReadNetworks | CheckRights | StopJob):
         return []
     if isinstance(call, Start):
@@ -344,7 +344,7 @@ def _result(error: VmmError | None) -> tuple[Result, str]:
 
 
 def _never_left(error: VmmError) -> bool:
-    """Tell whether the request did not even reach the server: then nothing can have happened."""
+    """Tell whether the request never reached the server, so that nothing can have happened."""
     return isinstance(error, VmmUnavailable) and error.happened is False
 
 
@@ -355,8 +355,8 @@ def _rights(call: CheckRights, answer: CallAnswer, now: float) -> Rights:
 
 
 def _write_start(pen: Pen, call: Start, attempt: int, answer: CallAnswer) -> None:
-    """Write the result of a start. Accepted: VMM's job. Refused: back to pending. No answer: the
-    attempt stays open and keeps its slot until an observation shows its result."""
+    """Write the result of a start. Accepted: keep VMM's job. Refused: back to pending. No answer:
+    the attempt stays open and keeps its slot until an observation shows its result."""
     error = answer.error
     if error is None:
         pen.attempts.issue(call.move, attempt, answer.job)
@@ -383,7 +383,7 @@ def _write_networks(
         if move.vm_id in found:
             pen.networks.keep(move.run, move.vm_id, role, call.host, found[move.vm_id])
         elif role == "reading":
-            why = str(answer.error) if answer.error else "Hyper-V did not show it"
+            why = str(answer.error) if answer.error else "Hyper-V does not show the VM"
             pen.moves.hold(move, Wait.HOST_DOWN, f"its network cannot be read: {why}")
     for move, attempt in attempts:
         result, error = _result(answer.error)
@@ -392,16 +392,16 @@ def _write_networks(
         pen.attempts.end(move, attempt, AttemptKind.BASELINE, result, error)
 
 
-# --- what to ask --------------------------------------------------------------------------
+# --- observations -------------------------------------------------------------------------------
 
 
 def _changes(step: Step) -> bool:
-    """Tell whether this step is more than waiting on for the same reason."""
+    """Tell whether this step is more than a hold for the same reason as before."""
     return not (isinstance(step, Hold) and step.move.wait is step.wait)
 
 
 def _hosts_to_ask(living: Sequence[RunRecord], last: Fleet | None) -> list[str]:
-    """The hosts of all runs, and wherever VMM last said that one of their VMs is."""
+    """The hosts of all runs, and the sources and last VMM hosts of their unfinished moves."""
     names: dict[str, str] = {}
     for record in living:
         for name in (*record.run.sources, *record.run.destinations):

@@ -1,9 +1,9 @@
-"""The bell and the loop: APScheduler rings, the engine advances.
+"""The timer and the loop: APScheduler wakes the loop, the loop advances the engine.
 
-The bell holds no truth. A ring may be lost, doubled or late: deadlines are computed from rows,
-and the loop looks at least once per sweep whether the bell rang or not. APScheduler's thread can
-die while its scheduler still says "running" (a known defect), so the loop watches the thread and
-starts a new bell when it is dead.
+The timer (``Bell``) holds no state that matters. Its signals may be lost, doubled or late:
+deadlines are computed from rows, and the loop also wakes without a signal. APScheduler's thread can
+die while its scheduler still reports "running" (a known defect), so the loop checks the thread and
+replaces a dead timer.
 """
 
 from __future__ import annotations
@@ -30,27 +30,26 @@ log = logging.getLogger(__name__)
 
 
 def _words(error: VmmError | None) -> str:
-    """Sentence about what is wrong with VMM; empty: nothing."""
+    """Sentence about the error of VMM, or an empty string."""
     if isinstance(error, VmmUnavailable):
         return f"VMM does not answer: {error}"
     return str(error) if error is not None else ""
 
 
 class Bell:
-    """Timer that sets :attr:`rang` every ``seconds`` of wall time, from APScheduler's own
-    thread."""
+    """Timer that sets :attr:`rang` every ``seconds`` of wall time, in APScheduler's own thread."""
 
     def __init__(self, seconds: float, rang: threading.Event) -> None:
         self.seconds, self.rang = seconds, rang
         self._scheduler: BackgroundScheduler | None = None
 
     def start(self) -> None:
-        """Begin to ring. A bell that is ringing already is left alone."""
+        """Start the timer. A running timer is left alone."""
         if self.is_alive():
             return
         scheduler = BackgroundScheduler(
-            # The ring is made in the scheduler's own thread. In a pool a busy machine starts the
-            # next ring before the last one has ended, which APScheduler reports as a warning.
+            # The job runs in the scheduler's own thread. In a pool a busy machine would start it
+            # again before it has ended, which APScheduler reports as a warning.
             executors={"default": DebugExecutor()},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
@@ -60,22 +59,22 @@ class Bell:
         self._scheduler = scheduler
 
     def is_alive(self) -> bool:
-        """Tell whether the bell's thread runs. APScheduler's own ``running`` does not tell."""
+        """Tell whether the timer's thread runs. APScheduler's own ``running`` is unreliable."""
         thread = getattr(self._scheduler, "_thread", None)
         return isinstance(thread, threading.Thread) and thread.is_alive()
 
     def stop(self) -> None:
-        """Fall silent. Idempotent."""
+        """Stop the timer. Idempotent."""
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is not None and scheduler.running:
             scheduler.shutdown(wait=False)
 
 
 class Loop:
-    """Loop that advances one engine, ring by ring, until it is told to stop.
+    """Loop that advances one engine at every signal, until it is stopped.
 
-    ``wake`` is rung by the bell and by people's intents. ``health`` is empty while all is well,
-    else the sentence that says what is wrong; a bug in one step does not end the loop.
+    ``wake`` is set by the timer and by requests. ``health`` is empty, or a sentence about what is
+    wrong. A bug in one step does not end the loop.
     """
 
     def __init__(self, engine: Engine, clock: Clock, wake: threading.Event, tick: float) -> None:
@@ -86,38 +85,38 @@ class Loop:
         self.last: Advanced | None = None
 
     def run(self, is_over: Callable[[], bool], stop: threading.Event) -> None:
-        """Advance until ``is_over`` or ``stop``. Raises ``Fenced`` when another took over."""
+        """Advance until ``is_over`` or ``stop``. Raises ``Fenced`` if another engine took over."""
         self.bell.start()
         try:
             while not stop.is_set() and not is_over():
                 self.step()
-                self.clock.wait(self.wake, 3 * self.tick)  # a dead bell costs little
+                self.clock.wait(self.wake, 3 * self.tick)  # even if the timer is dead
                 self.wake.clear()
-                self._mind_the_bell()
+                self._replace_dead_bell()
         finally:
             self.bell.stop()
 
     def step(self) -> None:
-        """Advance once; an error makes the health red, never ends the loop."""
+        """Advance once. An error sets ``health`` and does not end the loop, except ``Fenced``."""
         try:
             self.last = self.engine.advance()
         except Fenced:
             raise
         except (StoreBusy, StoreUnwritable, StoreCorrupt) as closed:
-            # What befell the file is no bug: a sentence, no traceback. A conflict of rows is one.
+            # A problem of the file is no bug and needs no traceback. A conflict of rows is a bug.
             log.error("%s", closed)
             self.health = str(closed)
             return
         except Exception:
-            log.exception("a step of the engine failed; the next one starts from the rows again")
-            self.health = "A step of the engine failed; see the log. It goes on."
+            log.exception("A step of the engine failed. The next step starts from the rows.")
+            self.health = "A step of the engine failed; see the log. The engine continues."
             return
         self.health = _words(self.last.error)
 
-    def _mind_the_bell(self) -> None:
+    def _replace_dead_bell(self) -> None:
         if self.bell.is_alive():
             return
-        log.error("the scheduler thread is dead; starting a new one")
+        log.error("The scheduler thread died. Starting a new one.")
         self.restarts += 1
         self.bell.stop()
         self.bell.start()

@@ -1,4 +1,4 @@
-"""Steps of a plan that only change rows, each written by one pen."""
+"""Steps of a plan that only change rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from engine.store.pen import Pen
 
 
 def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
-    """Write one step. ``runs`` are the records that the plan was made of."""
+    """Write one step. ``runs`` are the records on which the plan is based."""
     match step:
         case Adopt():
             pen.moves.open(step.run, step.vm, step.source, adopted=True)
@@ -82,7 +82,7 @@ def _arrive(pen: Pen, step: Arrive) -> None:
 
 
 def _end_attempt(pen: Pen, move: Move, ends: tuple[Result, str] | None) -> None:
-    """End the open LIVE or COLD attempt as it was observed to have ended."""
+    """End the open LIVE or COLD attempt with the observed result."""
     if ends is None:
         return
     attempt = pen.attempts.open_migration(move)

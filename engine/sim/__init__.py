@@ -1,1 +1,1 @@
-"""A simulated fleet that lies the way VMM lies; the embedded default behind the port."""
+"""A simulated fleet that misreports the way VMM does, behind the port. The default world."""

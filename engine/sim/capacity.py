@@ -1,8 +1,8 @@
-"""Room in the simulated world: what is free on a host, and what of a migration does not fit there.
+"""Capacity in the simulated world: free memory and disk of a host, and what a migration lacks.
 
-Memory is taken by VMs that are not powered down, disks lie on the volume of the path that a VM
-was moved to. A running migration has both reserved on its destination from its first second,
-though what VMM shows as free does not know of it.
+A VM uses memory unless it is powered down. Its disks use the volume of the path that it was moved
+to. A running migration reserves both on its destination from its first second, although the free
+space that VMM shows does not include the reservation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Coming = tuple[Migration, VmState]
 
 
 def free_memory_mb(state: State, host: HostState, coming: Iterable[Coming] = ()) -> int:
-    """Memory that nobody there uses and none of ``coming`` will, never below 0."""
+    """Memory that no VM on the host uses and none of ``coming`` will use, never below 0."""
     taken = sum(
         vm.spec.memory_gb
         for vm in state.vms.values()
@@ -28,7 +28,7 @@ def free_memory_mb(state: State, host: HostState, coming: Iterable[Coming] = ())
 
 
 def volumes(state: State, host: HostState, coming: Iterable[Coming] = ()) -> tuple[Volume, ...]:
-    """Every volume with what is free on it; ``coming`` as in :func:`free_memory_mb`."""
+    """All volumes with their free space; ``coming`` as in :func:`free_memory_mb`."""
     taken = {name.casefold(): 0.0 for name in host.spec.volumes}
     for vm in state.vms.values():
         drive = drive_on(vm, host).casefold()
@@ -45,8 +45,8 @@ def volumes(state: State, host: HostState, coming: Iterable[Coming] = ()) -> tup
 
 
 def drive_on(vm: VmState, host: HostState) -> str:
-    """The volume of this host that the VM's disks lie on: where it was moved to, else the
-    host's own path."""
+    """The volume of this host that holds the VM's disks: the one that it was moved to, else that of
+    the host's own path."""
     return vm.drives.get(host.name) or drive_of(host.spec.path)
 
 
@@ -56,9 +56,9 @@ def drive_to(migration: Migration, host: HostState) -> str:
 
 
 def lacks_disk(state: State, vm: VmState, migration: Migration) -> str:
-    """Reason why the disks cannot go there, in the words of Windows; empty: they can.
+    """Reason why the disks do not fit there, in the words of Windows, or an empty string.
 
-    A path without a drive letter (a share) is not modelled: there is always room.
+    A path without a drive letter (a share) is not modelled: it always has space.
     """
     host = state.hosts[migration.destination]
     drive = drive_to(migration, host)
@@ -82,7 +82,7 @@ def lacks_disk(state: State, vm: VmState, migration: Migration) -> str:
 
 
 def lacks_memory(state: State, vm: VmState, migration: Migration) -> str:
-    """Reason why a live migration fails for want of memory, in its job's words; empty: none."""
+    """Error of a live migration that lacks memory, in the words of its job, or an empty string."""
     host = state.hosts[migration.destination]
     free = free_memory_mb(state, host, _coming(state, host, migration.id))
     wanted = int(vm.spec.memory_gb * 1024)
@@ -97,7 +97,7 @@ def lacks_memory(state: State, vm: VmState, migration: Migration) -> str:
 
 def _coming(state: State, host: HostState, without: str) -> Iterator[Coming]:
     """VMs in flight to this host that were not there before. A migration that is bound to fail at
-    once takes nothing."""
+    once reserves nothing."""
     for migration in state.open:
         vm = state.vms.get(migration.vm_id)
         if (

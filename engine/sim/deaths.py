@@ -1,7 +1,7 @@
-"""The death of an engine: before or after which call or write it comes, and how it is felt.
+"""Deaths of an engine: before or after which call or write one happens.
 
-``Killed`` is no ``Exception``, so that nothing in the engine can swallow it, as nothing survives
-a SIGKILL. Whatever was written is there, whatever was not written is not.
+``Killed`` is no ``Exception``, so that nothing in the engine can catch it, as nothing survives a
+SIGKILL. What was written before stays written; the rest is lost.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Point = Literal["before", "after"]
 
 @dataclass(eq=False)
 class Kill:
-    """One death to come: at the next call of this name, or at the ``write``-th write from now.
+    """One future death: at the next call of this name, or at the ``write``-th write from now.
 
-    ``seconds`` later another engine takes over.
+    Another engine takes over ``seconds`` later.
     """
 
     point: Point
@@ -35,7 +35,7 @@ class Kill:
 
 
 class Killed(BaseException):
-    """The engine is dead. Only the player catches it."""
+    """Death of the engine. Only the player catches it."""
 
     def __init__(self, kill: Kill) -> None:
         super().__init__(f"killed {kill}")
@@ -43,25 +43,25 @@ class Killed(BaseException):
 
 
 class Deaths:
-    """The kills that are still to come."""
+    """The armed kills."""
 
     def __init__(self) -> None:
         self._armed: list[Kill] = []
 
     def arm(self, kill: Kill) -> None:
-        """Arm a death from now on; writes are counted from here."""
+        """Arm a kill. Its writes are counted from now on."""
         self._armed.append(kill)
 
     def at_call(self, point: Point, call: str) -> None:
-        """Die if a death is armed at this call, before it is made or after. Raises ``Killed``."""
+        """Die if a kill is armed before or after this call. Raises ``Killed``."""
         self._die([k for k in self._armed if k.call == call and k.point == point][:1])
 
     def before_write(self) -> None:
-        """A transaction is about to begin. Raises ``Killed``."""
+        """Die if a kill is due before this transaction. Raises ``Killed``."""
         self._die([k for k in self._armed if k.write == 1 and k.point == "before"])
 
     def after_write(self) -> None:
-        """A transaction was committed. Raises ``Killed``."""
+        """Count a committed transaction, and die if a kill is due. Raises ``Killed``."""
         writes = [k for k in self._armed if k.write]
         for kill in writes:
             kill.write = max(1, kill.write - 1) if kill.point == "before" else kill.write - 1
@@ -74,16 +74,16 @@ class Deaths:
 
 
 class MortalStore(Store):
-    """The engine's own connections to the database; they die with it."""
+    """The engine's own connections to the database, which die with it."""
 
     def __init__(self, path: Path, deaths: Deaths) -> None:
         self._deaths: Deaths | None = None
         super().__init__(path, durable=False)
-        self._deaths = deaths  # opening is no write of the engine
+        self._deaths = deaths  # opening does not count as a write
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
-        """Open a transaction as ``Store.transaction`` does; a death may come before it or after."""
+        """Open a transaction as ``Store.transaction`` does. Raises ``Killed`` if a kill is due."""
         if self._deaths is not None:
             self._deaths.before_write()
         with super().transaction() as db:

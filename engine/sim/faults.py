@@ -1,7 +1,7 @@
-"""Calls that go wrong because a story says so: a world whose answers are bent, call by call.
+"""Faults of calls that a story asks for.
 
-The world itself stays honest: a fault either keeps a call from reaching it, lets it happen and
-loses the answer, cuts it in half, or lets it happen later.
+The world itself stays correct. A fault keeps a call from reaching it, loses the answer, carries the
+call out by half, or delays it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Call = Literal[
 ]  # fmt: skip
 CALLS: tuple[Call, ...] = get_args(Call)
 READING = ("observe", "networks", "rights")
-"""Calls that change nothing: they can fail, but not come true later."""
+"""Calls that change nothing. They can fail, but not be delayed."""
 NAMELESS = ("observe", "rights")
 """Calls that name no VM."""
 
@@ -36,9 +36,9 @@ Act = Callable[[float], Reply]
 
 @dataclass
 class Fault:
-    """Fault of the next ``times`` calls of this name, of one host or VM where it is named.
+    """Fault of the next ``times`` calls of this name, limited to one host or VM if given.
 
-    ``host`` is a full name, ``vm`` an id. ``code`` is VMM's number. ``delay`` is in seconds.
+    ``host`` is a full name, ``vm`` an id. ``code`` is VMM's error number. ``delay`` is in seconds.
     """
 
     call: str
@@ -50,8 +50,7 @@ class Fault:
     delay: float = 0.0
 
     def strikes(self, call: str, hosts: Sequence[str], vms: Sequence[str]) -> bool:
-        """Tell whether the fault strikes this call. ``hosts`` and ``vms`` are those that the call
-        is about."""
+        """Tell whether the fault applies to a call about these hosts and VMs."""
         if self.times <= 0 or call != self.call:
             return False
         if self.host is not None and not _named(self.host, hosts):
@@ -59,11 +58,11 @@ class Fault:
         return self.vm is None or self.vm in vms
 
     def no_answer(self) -> VmmUnavailable:
-        """Error of a call of which nobody knows whether it happened."""
+        """Error of a call that may or may not have happened."""
         return VmmUnavailable(f"The connection broke during {self.call}", code=self.code)
 
     def refusal(self) -> VmmError:
-        """VMM's own no, before anything happens."""
+        """Error of a call that VMM refuses before anything happens, or does not answer."""
         if self.how == "locked":
             return VmmLocked("The object is locked by another job", code=self.code or "2606")
         if self.how == "refused":
@@ -72,7 +71,7 @@ class Fault:
 
 
 class FaultyWorld(World):
-    """A world on whose way to us things go wrong. A story's own: it is never saved."""
+    """A world whose calls fail as ordered. It belongs to one story and is never saved."""
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
@@ -80,26 +79,26 @@ class FaultyWorld(World):
         self._later: list[tuple[float, Act[object]]] = []
 
     def add_fault(self, fault: Fault) -> None:
-        """Add a fault from now on; an earlier fault of the same call comes first."""
+        """Add a fault. Earlier faults of the same call apply first."""
         self._faults.append(fault)
 
     def advance(self, now: float) -> None:
-        """Settle what happened up to now, delayed calls at their time too."""
+        """Settle everything up to now, including delayed calls at their time."""
         while due := min(
             (one for one in self._later if one[0] <= now), default=None, key=itemgetter(0)
         ):
             self._later.remove(due)
-            with suppress(VmmError):  # nobody is there to hear it
+            with suppress(VmmError):  # the caller has already received an error
                 due[1](due[0])
         super().advance(now)
 
     def next_change(self, now: float) -> float | None:
-        """Next change of the world itself, delayed calls included."""
+        """Time of the next change, including delayed calls. See ``World.next_change``."""
         change = super().next_change(now)
         known = [at for at, _ in self._later]
         return min(known if change is None else [change, *known], default=None)
 
-    # --- the port's calls --------------------------------------------------------------------
+    # --- the port's calls -----------------------------------------------------------------
 
     def observe(
         self,
@@ -131,7 +130,7 @@ class FaultyWorld(World):
         return _with_hosts(fleet, silent, seen_at=None, error=str(fault.no_answer()))
 
     def networks(self, now: float, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """Read networks with faults. Half: the second half of the VMs is not in the answer."""
+        """Read networks with faults. Half: the answer lacks the second half of the VMs."""
         fault = self._strike("networks", now, [host], vm_ids)
         if fault is not None and fault.how == "half":
             return super().networks(now, host, list(vm_ids)[: len(vm_ids) // 2])
@@ -144,7 +143,7 @@ class FaultyWorld(World):
         return self._bent(fault, now, lambda at: ask(at, host))
 
     def start_move(self, now: float, order: MoveOrder, late: float | None = None) -> str | None:
-        """A start that is sent is judged, whatever becomes of it on its way."""
+        """Start a migration with faults. Starts that do not arrive are judged, too."""
         fault = self._strike("start_move", now, [order.source, order.destination], [order.vm_id])
         if fault is not None and fault.how in ("refused", "locked", "timeout_before"):
             judge.sent(self.state, now, order.vm_id, order.source, order.destination)
@@ -152,12 +151,12 @@ class FaultyWorld(World):
         if fault is None or fault.how != "delayed":
             return self._bent(fault, now, lambda at: start(at, order, late))
         try:
-            return start(now, order, fault.delay)  # VMM holds what it was asked until then
+            return start(now, order, fault.delay)  # VMM holds the request until then
         except VmmUnavailable:
             raise fault.no_answer() from None
 
     def repair_network(self, now: float, vm_id: str, repair: Repair) -> None:
-        """Repair a network with faults. Half: the connection breaks when half of it is put back."""
+        """Repair a network with faults. Half: the connection breaks when half of it is restored."""
         fault = self._strike("repair_network", now, [repair.host], [vm_id])
         put_back = super().repair_network
         if fault is not None and fault.how == "half":
@@ -181,7 +180,7 @@ class FaultyWorld(World):
         fault, act = self._strike("stop_job", now, hosts, vms), super().stop_job
         self._bent(fault, now, lambda at: act(at, job_id))
 
-    # --- how it goes wrong --------------------------------------------------------------------
+    # --- faults ---------------------------------------------------------------------------
 
     def _strike(
         self,
@@ -191,9 +190,9 @@ class FaultyWorld(World):
         vms: Sequence[str] = (),
         refresh: Sequence[str] = (),
     ) -> Fault | None:
-        """The fault of this call, counted down. While VMM is down no call arrives to go wrong.
+        """Find the fault of a call and count it down. No call reaches a VMM that is down.
 
-        A look is refused or meets a lock only where a host is to be re-read; else any look.
+        Of ``observe``, refused and locked need a host to re-read; others need a host to ask.
         """
         self.advance(now)
         if now < self.state.vmm_down_until:
@@ -211,7 +210,7 @@ class FaultyWorld(World):
         return places(vm) if vm else []
 
     def _bent(self, fault: Fault | None, now: float, act: Act[Reply]) -> Reply:
-        """Make the call, or not, or later; what is lost is the answer."""
+        """Make the call, skip it or delay it; raise the fault's error."""
         if fault is None:
             return act(now)
         if fault.how in ("refused", "locked", "timeout_before"):
@@ -229,14 +228,14 @@ def _named(host: str, hosts: Sequence[str]) -> bool:
 
 
 def _with_hosts(fleet: Fleet, names: Sequence[str], **change: Any) -> Fleet:
-    """Fleet in which these hosts say something else."""
+    """Fleet with these fields of these hosts changed."""
     hosts = (replace(h, **change) if _named(h.name, names) else h for h in fleet.hosts)
     return replace(fleet, hosts=tuple(hosts))
 
 
 def _first_half(repair: Repair) -> Repair:
-    """The first half of what is to be put back, rounded down: of each adapter its settings, then
-    the extended rules, then the classic ones."""
+    """The first half of a repair, rounded down: for each adapter its settings, then the extended
+    rules, then the classic ones."""
     left = sum(map(_size, repair.adapters)) // 2
     kept = []
     for one in repair.adapters:
@@ -255,6 +254,6 @@ def _size(one: AdapterRepair) -> int:
 
 
 def _sets(one: AdapterRepair) -> bool:
-    """Tell whether more than rules is put back on this adapter."""
+    """Tell whether the repair of this adapter contains more than rules."""
     bare = AdapterRepair(one.adapter_id, one.mac)
     return replace(one, acls=(), classic_acls=()) != bare

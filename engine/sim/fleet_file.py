@@ -1,6 +1,6 @@
-"""The fleet file: the tables of the TOML that describes a simulated fleet, format 1, as models.
+"""The fleet file: models of the TOML tables that describe a simulated fleet, format 1.
 
-What a table says on its own is checked by its model, what it says about others below.
+Each model checks its own table. The functions below check relations between tables.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 @dataclass(frozen=True)
 class HostSpec:
-    """One host as the file says it; sizes in GB."""
+    """A host of the file; sizes in GB."""
 
     name: toml.Name
     live: toml.Count = 2
@@ -65,7 +65,7 @@ class HostSpec:
 
 @dataclass(frozen=True)
 class VmSpec:
-    """One VM as the file says it; ``host`` is the full name, ``backup`` seconds after the start."""
+    """A VM of the file. ``host`` is the full name; ``backup`` is in seconds after the start."""
 
     name: str
     host: str
@@ -81,7 +81,7 @@ class VmSpec:
 
 @dataclass(frozen=True)
 class Lies:
-    """Lies of this VMM: chances from 0 to 1, and ranges of seconds."""
+    """Misreports and failures of this VMM: probabilities from 0 to 1, and ranges of seconds."""
 
     lose_acls_live: toml.Chance = 0.0
     lose_acls_cold: toml.Chance = 0.0
@@ -178,7 +178,7 @@ class NicTable(toml.Table):
 
 
 class VmTable(toml.Table):
-    """``[[vm]]``, and the VM that a story creates."""
+    """``[[vm]]``, and a VM that a story creates."""
 
     name: toml.Name
     host: toml.Name
@@ -193,14 +193,14 @@ class VmTable(toml.Table):
 
 
 def _with_volume(host: object) -> object:
-    """A host has the drive of its path, if its table names no volumes."""
+    """Add the drive of the host's path if its table names no volumes."""
     if isinstance(host, Mapping) and isinstance(path := host.get("path"), str):
         return {"volumes": {drive_of(path) or "D:": 8000.0}, **host}
     return host
 
 
 class FleetTable(toml.Table):
-    """A whole file."""
+    """A whole fleet file."""
 
     format: Literal[1] = 1
     start: Annotated[AwareDatetime, Strict()] = datetime(2026, 1, 5, 22, 0, 0, tzinfo=UTC)
@@ -219,7 +219,7 @@ START = FleetTable.model_fields["start"].default.timestamp()
 
 @dataclass(frozen=True)
 class FleetFile:
-    """A whole file. ``digest`` is the SHA-256 of its text; ``name`` is for messages."""
+    """A parsed fleet file. ``digest`` is the SHA-256 of its text; ``name`` is for messages."""
 
     name: str
     digest: str
@@ -238,11 +238,11 @@ def load(path: Path) -> FleetFile:
 
 
 def parse(text: str, name: str = "fleet.toml") -> FleetFile:
-    """Read the text of a fleet file; ``name`` is how messages call it."""
+    """Parse the text of a fleet file; ``name`` is its name in messages."""
     file = toml.read(FleetTable, toml.parse_toml(text, f"The fleet file {name}"), name)
     hosts = [host.name for host in file.host]
     if twin := _repeated([host.casefold() for host in hosts]):
-        raise Refused(f'{name}: host "{hosts[twin]}" stands there twice.', what=hosts[twin])
+        raise Refused(f'{name}: host "{hosts[twin]}" is listed twice.', what=hosts[twin])
     vms = tuple(
         _vm(table, hosts, position, f'{name}: vm[{position}] "{table.name}"')
         for position, table in enumerate(file.vm)
@@ -256,12 +256,12 @@ def parse(text: str, name: str = "fleet.toml") -> FleetFile:
 def parse_vm(
     table: Mapping[str, object] | VmTable, hosts: Sequence[str], position: int, where: str = "vm"
 ) -> VmSpec:
-    """One ``[[vm]]`` table on its own: what a story's ``create`` brings."""
+    """Parse a single ``[[vm]]`` table, as a story's ``create`` uses it."""
     return _vm(toml.read(VmTable, table, where), hosts, position, where)
 
 
 def find_host(word: str, hosts: Sequence[str], where: str) -> str:
-    """The full name behind a full or a unique short name. Raises ``Refused`` with the nearest."""
+    """Find the host of a full or unique short name. Raises ``Refused`` with the nearest."""
     wanted = word.casefold()
     exact = [h for h in hosts if h.casefold() == wanted]
     found = exact or [h for h in hosts if h.split(".", 1)[0].casefold() == wanted]
@@ -274,7 +274,7 @@ def find_host(word: str, hosts: Sequence[str], where: str) -> str:
 
 
 def adapter_id(vm_id: str, position: int) -> str:
-    """The id of an adapter in VMM and Hyper-V alike: stable across hosts."""
+    """The id of an adapter, the same in VMM and Hyper-V and on all hosts."""
     port = uuid.uuid5(NAMESPACE, f"adapter/{vm_id}/{position}")
     return f"Microsoft:{vm_id}\\{str(port).upper()}"
 
@@ -305,13 +305,13 @@ def _adapter(nic: NicTable, vm_id: str, place: int) -> Adapter:
 
 
 def _repeated(keys: Sequence[str]) -> int:
-    """Position of the first key that stood there before; 0: none did."""
+    """Position of the first key that repeats an earlier one, or 0."""
     return next((at for at, key in enumerate(keys) if key in keys[:at]), 0)
 
 
 def _refuse_namesakes(vms: Sequence[VmSpec], name: str) -> None:
-    """Refuse a second VM of one name on one host (two hosts may have one each), or an id given
-    twice."""
+    """Refuse two VMs of the same name on one host, or of the same id. Two hosts may have a VM of
+    the same name."""
     seen: set[tuple[str, str]] = set()
     ids: set[str] = set()
     for position, vm in enumerate(vms):

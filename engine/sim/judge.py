@@ -1,7 +1,7 @@
-"""The world's own judgement of those who use it: no double move, no start without a free slot.
+"""Violations by the caller: a second start of a VM, or a start without a free slot.
 
-A caller is judged by what it could know: the load that its last observation showed, and its
-own starts since. What others started afterwards, or a limit lowered afterwards, is no fault.
+A caller is judged by what it could know: the load that its last observation showed, and its own
+starts since. Starts by others and lowered limits after that observation do not count.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from engine.sim.state import Judged, Migration, State
 
 
 def looked(state: State, fleet: Fleet) -> None:
-    """Remember which load this observation showed by any sign."""
+    """Remember the load that this observation showed."""
     jobs = {job.id for job in fleet.jobs}
     moving = {vm.id for vm in fleet.vms if vm.migrating}
     state.judged = Judged(
@@ -25,14 +25,14 @@ def looked(state: State, fleet: Fleet) -> None:
 
 
 def started(state: State, migration: Migration) -> None:
-    """Remember a start of ours, begun or about to begin."""
+    """Remember a start of ours, whether the migration runs or is delayed."""
     known = (migration.id, migration.source, migration.destination)
     if known not in state.judged.moving:
         state.judged.moving.append(known)
 
 
 def sent(state: State, now: float, vm_id: str, source: str, destination: str) -> None:
-    """A start was sent: was it a second one, or one too many?"""
+    """Check a start that was sent: record ``double`` or ``over_limit``."""
     vm = state.vms.get(vm_id)
     name = vm.name if vm else vm_id
     if any(m.vm_id == vm_id and m.ours for m in state.open):
@@ -45,5 +45,5 @@ def sent(state: State, now: float, vm_id: str, source: str, destination: str) ->
 
 
 def violation(state: State, now: float, kind: str, vm: str, host: str) -> None:
-    """Write a violation down."""
+    """Record a violation."""
     state.violations.append({"t": now, "kind": kind, "vm": vm, "host": host})

@@ -1,4 +1,4 @@
-"""The lies: how a migration ends, and what a VM loses on its way."""
+"""Misreports and losses: how a migration ends, and what a VM loses by it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from engine.sim import capacity
 from engine.sim.state import Fate, HostState, Loss, Migration, State, VmState
 
 SOON = 10.0
-"""Seconds after which a job gives up that could never have worked."""
+"""Seconds after which a hopeless job fails."""
 
 
 def fate(state: State, vm: VmState, migration: Migration, now: float) -> Fate:
-    """Fate of this migration: how it is going to end. Wishes of a story outrank chance."""
+    """Decide how this migration ends. Outcomes that a story sets take precedence over chance."""
     if reason := _hopeless(state, vm, migration, now):
         return Fate(job="failed", at="source", error=reason, seconds=SOON, hopeless=True)
     if vm.fates:
@@ -31,7 +31,7 @@ def fate(state: State, vm: VmState, migration: Migration, now: float) -> Fate:
 
 
 def broken(vm: VmState, migration: Migration) -> str:
-    """Error of a migration's job that broke on the wire: worth another try."""
+    """Error of a migration whose connection broke: worth a retry."""
     return (
         f"VMM cannot complete the host operation on the {migration.source} server because of the "
         f"error: Live migration of '{vm.name}' failed, connection reset (0x80072746) (12700)"
@@ -64,16 +64,16 @@ def _hopeless(state: State, vm: VmState, migration: Migration, now: float) -> st
 def lacks(
     state: State, host: HostState, kind: Literal["switches", "networks"], name: str | None
 ) -> bool:
-    """Tell whether this switch or VM network is known in the fleet, but not on this host.
+    """Tell whether other hosts of the fleet have this switch or VM network, but not this host.
 
-    A name that no host lists is taken to be everywhere: the file does not model it.
+    A name that no host lists is assumed to exist everywhere: the file does not model it.
     """
     others = (one for h in state.hosts.values() for one in getattr(h.spec, kind))
     return name is not None and name not in getattr(host.spec, kind) and name in others
 
 
 def arrive(state: State, vm: VmState, migration: Migration) -> None:
-    """The VM is on another host now: what its adapters lose by that."""
+    """Apply the losses of a VM's adapters after it arrived on another host."""
     lies = state.lies
     cold = migration.kind == "cold"
     if cold:
@@ -89,7 +89,7 @@ def arrive(state: State, vm: VmState, migration: Migration) -> None:
 
 
 def unplugged(nic: Adapter) -> Adapter:
-    """The adapter without its connection and all that VMM sets with it."""
+    """The adapter without its connection and everything that VMM sets with it."""
     return replace(
         nic,
         network=None,
@@ -133,7 +133,7 @@ def _carried(
 
 
 def find_adapter(adapters: Sequence[Adapter], wanted: str, mac: str) -> Adapter | None:
-    """The adapter of this id, else the only one of this MAC."""
+    """The adapter with this id, else the only one with this MAC."""
     for adapter in adapters:
         if adapter.id == wanted:
             return adapter
@@ -142,7 +142,7 @@ def find_adapter(adapters: Sequence[Adapter], wanted: str, mac: str) -> Adapter 
 
 
 def _lose_some(state: State, vm: VmState) -> None:
-    """All ACLs, or those of some of the adapters: at least one that has any."""
+    """Remove the ACLs of at least one adapter that has any, sometimes of all."""
     having = [place for place, nic in enumerate(vm.nics) if nic.acls or nic.classic_acls]
     if not having:
         return
@@ -156,9 +156,9 @@ def _lose_some(state: State, vm: VmState) -> None:
 
 
 def _lose(vm: VmState, loss: Loss) -> None:
-    """Lose what a story wished: so many rules in the order of the adapters, all connections.
+    """Apply a loss of a story: so many rules in the order of the adapters, all connections.
 
-    Of each adapter the extended rules go first, then the classic ones.
+    Each adapter loses its extended rules first, then the classic ones.
     """
     rules = sum(len(nic.acls) + len(nic.classic_acls) for nic in vm.nics)
     left = rules if loss.acls is None else loss.acls
@@ -176,7 +176,7 @@ def _lose(vm: VmState, loss: Loss) -> None:
 
 
 def power_class(state: HyperVState) -> str:
-    """running, down, or changing: which migration VMM would choose."""
+    """Class of a power state: running, down or changing. It decides which migration VMM chooses."""
     if state is HyperVState.RUNNING:
         return "running"
     return "changing" if state is HyperVState.OTHER else "down"

@@ -1,4 +1,4 @@
-"""Migrations from the call to the arrival: the guard, the slots, the end, and what is due when."""
+"""Migrations from the call to the arrival: guard, slots, end, and due times."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from engine.sim.state import Fate, Migration, Phase, State, VmState
 from engine.sim.views import REFRESHER, catch_up, changed, progress, reread
 
 QUEUE = 900.0
-"""Seconds that VMM lets a job of somebody else wait for a slot."""
+"""Seconds for which VMM queues somebody else's job."""
 DELAY = (5.0, 75.0)
-"""How much later VMM may begin what it was asked before the connection broke."""
+"""Range of seconds after which VMM begins a request whose connection broke."""
 
 
 def reach(state: State, now: float, *hosts: str) -> None:
-    """Raise ``VmmUnavailable`` where VMM or one of these hosts does not answer."""
+    """Raise ``VmmUnavailable`` if VMM or one of these hosts does not answer."""
     if now < state.vmm_down_until:
         raise VmmUnavailable(f"The VMM server {state.vmm} does not answer")
     for name in hosts:
@@ -29,7 +29,7 @@ def reach(state: State, now: float, *hosts: str) -> None:
 
 
 def unlocked(state: State, now: float, *hosts: str) -> None:
-    """Raise ``VmmLocked`` where a job holds one of these hosts."""
+    """Raise ``VmmLocked`` if a job locks one of these hosts."""
     for name in hosts:
         host = state.known_host(name)
         if host is not None and now < host.locked_until:
@@ -37,10 +37,10 @@ def unlocked(state: State, now: float, *hosts: str) -> None:
 
 
 def start(state: State, now: float, order: MoveOrder, late: float | None) -> str:
-    """Start a migration for us, or say why not; the reply may be lost on the way.
+    """Start a migration of ours and return its job. Raises ``VmmError``; the reply may be lost.
 
-    The order names hosts in full. ``late``: VMM begins it so many seconds later, and nobody hears
-    of it; ``None``: as chance will.
+    The order has full host names. ``late``: VMM begins so many seconds later and the reply is lost.
+    ``None``: whether that happens is left to chance.
     """
     hosts = (order.source, order.destination)
     for name in hosts:
@@ -69,7 +69,7 @@ def start(state: State, now: float, order: MoveOrder, late: float | None) -> str
 
 
 def _admit(state: State, now: float, migration: Migration) -> None:
-    """The guard, then what VMM itself refuses, then the slots; then it runs."""
+    """Check the guard, then VMM's own refusals, then the slots; then begin the migration."""
     vm = state.vms.get(migration.vm_id)
     if vm is not None:
         refresh_vm(state, now, vm)
@@ -91,7 +91,7 @@ def _admit(state: State, now: float, migration: Migration) -> None:
 
 
 def _guard(state: State, now: float, vm: VmState, migration: Migration) -> str:
-    """Difference from the world that the caller decided on; empty: none."""
+    """Difference from the world on which the caller decided, or an empty string."""
     if migration.not_after is not None and now + state.skew > migration.not_after:
         late = now + state.skew - migration.not_after
         return f"The call for {vm.name} came {late:.0f} s after its deadline"
@@ -107,7 +107,7 @@ def _guard(state: State, now: float, vm: VmState, migration: Migration) -> str:
 
 
 def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
-    """Reason why VMM would never start this migration; empty: it would."""
+    """Reason why VMM refuses this migration, or an empty string."""
     if migration.source == migration.destination:
         return f"'{vm.name}' is on {short(migration.destination)} already"
     if state.hosts[migration.destination].spec.maintenance:
@@ -120,7 +120,7 @@ def _forbidden(state: State, vm: VmState, migration: Migration) -> str:
 
 
 def foreign(state: State, now: float, vm: VmState, destination: str) -> Migration:
-    """Begin somebody else's move of a VM. Without a free slot VMM queues that, for 15 minutes."""
+    """Begin somebody else's migration. Without a free slot VMM queues it for 15 minutes."""
     migration = Migration(
         id=state.new_id(),
         vm_id=vm.id,
@@ -141,7 +141,7 @@ def foreign(state: State, now: float, vm: VmState, destination: str) -> Migratio
 
 
 def begin(state: State, migration: Migration, vm: VmState, now: float) -> None:
-    """Begin a migration; how and when it ends is decided here."""
+    """Begin a migration. How and when it ends is decided here."""
     ends = (state.hosts[migration.source].spec, state.hosts[migration.destination].spec)
     size_mb = (vm.spec.memory_gb + vm.spec.disk_gb) * 1024
     exact = vm.spec.minutes
@@ -162,7 +162,7 @@ def _show(state: State, migration: Migration, now: float) -> None:
 
 
 def stop(state: State, now: float, job: str) -> None:
-    """Stop-SCJob: the VM stays where it was. A job that is over stays over."""
+    """Stop a job (Stop-SCJob): the VM stays on its source. A finished job is left alone."""
     for migration in list(state.open):
         if migration.id == job and migration.phase != "waiting":
             migration.fate = Fate(at="source")
@@ -170,25 +170,25 @@ def stop(state: State, now: float, job: str) -> None:
 
 
 def kill_jobs(state: State, now: float) -> None:
-    """The VMM service restarts: its jobs die, and Hyper-V gives up what it did for them."""
+    """Fail all jobs as a restart of the VMM service does. Hyper-V gives up its part, too."""
     for migration in list(state.open):
         if migration.phase == "waiting":
             _close(state, migration, "void", now)
             continue
         error = "The job was cancelled because the VMM service restarted (1711)"
         migration.fate = Fate("failed", "source", error)
-        _end(state, migration, now, "failed")  # what waits for a slot may be broken next
+        _end(state, migration, now, "failed")  # _end, not _finish: a queued job may fail next
 
 
 def refresh_vm(state: State, now: float, vm: VmState) -> None:
-    """Read-SCVirtualMachine: VMM's view is true, an incomplete configuration is complete."""
+    """Read-SCVirtualMachine: correct VMM's view, and complete an incomplete configuration."""
     if vm.overlay == "IncompleteVMConfig":
         vm.overlay = None
     reread(state, vm, now)
 
 
 def advance(state: State, now: float) -> None:
-    """Settle everything that happened up to now, in the order in which it happened."""
+    """Settle everything that happened up to now, in order of time."""
     while due := min(_dues(state), default=None):
         at, _, name = due
         if at > now:
@@ -203,7 +203,7 @@ def advance(state: State, now: float) -> None:
 
 
 def next_change(state: State, now: float) -> float | None:
-    """The next instant after now at which an observation may show something else."""
+    """Time of the next change that an observation may show, or ``None``."""
     instants = [at for at, _, _ in _dues(state)]
     for migration in state.open:
         if migration.phase != "waiting":
@@ -217,7 +217,7 @@ def next_change(state: State, now: float) -> float | None:
 
 
 def _dues(state: State) -> Iterator[tuple[float, int, str]]:
-    """Events that happen by themselves: when, in which order at one instant, to whom."""
+    """Due events: time, order among events of the same time, id of the migration or VM."""
     for migration in state.open:
         if migration.phase == "waiting":
             yield migration.begins, 1, migration.id
@@ -269,7 +269,7 @@ def _close(state: State, migration: Migration, phase: Phase, now: float) -> None
 
 
 def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
-    """Put the VM where its fate says. VMM believes its own job until it looks again."""
+    """Put the VM where its fate says. VMM believes its own job until it refreshes."""
     before = list(vm.hosts)
     vm.hosts = _places(migration, vm)
     if set(vm.hosts) - set(before):
@@ -285,7 +285,7 @@ def _land(state: State, migration: Migration, vm: VmState, now: float) -> None:
 
 
 def _store(state: State, migration: Migration, vm: VmState, before: list[str]) -> None:
-    """Put the VM's disks where the job took them; the room that they left is free again."""
+    """Move the VM's disks to the volume of the job and free the space that they used before."""
     vm.drives = {host: drive for host, drive in vm.drives.items() if host in vm.hosts}
     destination = migration.destination
     if destination in vm.hosts and destination not in before:
@@ -311,7 +311,7 @@ def _places(migration: Migration, vm: VmState) -> list[str]:
 
 
 def release(state: State, now: float) -> None:
-    """Let queued jobs of others begin where slots are free, first come first served."""
+    """Begin queued jobs of others if slots are free, in order of arrival."""
     for migration in list(state.open):
         if migration.phase != "queued":
             continue

@@ -1,4 +1,4 @@
-"""Reading and repairing the adapters of simulated VMs."""
+"""Reads and repairs of the adapters of simulated VMs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def networks(state: State, host: str, vm_ids: Sequence[str]) -> Mapping[str, Net
 
 
 def rights(host: HostState) -> str | None:
-    """Reason why extended ACLs can be neither read nor written there; ``None``: they can."""
+    """Reason why extended ACLs cannot be read or written on this host, or ``None``."""
     if host.spec.acl_rights:
         return None
     return f"Access to the extended ACLs of {host.name} is denied"
 
 
 def repair(state: State, vm: VmState, wanted: Repair) -> None:
-    """Put back what VMM models, adapter by adapter, then what only the host knows. What was put
-    back before a refusal stays, and a refusal of VMM's does not hold up the host's."""
+    """Restore what VMM models, adapter by adapter, then the host's own settings. A refusal by VMM
+    does not stop the repair on the host. What was restored before a refusal stays."""
     host = state.known_host(wanted.host)
     if host is None or host.name not in vm.hosts or vm.deleted:
         raise VmmRefused(f"'{vm.name}' is not on {short(wanted.host)}")
@@ -69,7 +69,7 @@ def _place(vm: VmState, wanted: AdapterRepair) -> int:
 
 
 def _modelled(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair) -> Adapter:
-    """What VMM models, as wanted; an access VLAN ends a trunk."""
+    """The adapter with the wanted settings that VMM models. An access VLAN replaces a trunk."""
     if wanted.switch and lacks(state, host, "switches", wanted.switch):
         raise VmmRefused(f"{host.name} has no virtual switch '{wanted.switch}'")
     if wanted.network and lacks(state, host, "networks", wanted.network):
@@ -88,7 +88,7 @@ def _modelled(state: State, host: HostState, nic: Adapter, wanted: AdapterRepair
 
 
 def _set(nic: Adapter, wanted: AdapterRepair) -> Adapter:
-    """The host's settings that are named, set; guards are only turned on."""
+    """The adapter with the wanted settings of the host. Guards are only turned on."""
     on = guards_of(nic.guards) | guards_of(wanted.guards)
     if wanted.trunk:
         nic = replace(nic, vlan=0, trunk=wanted.trunk, native_vlan=wanted.native_vlan)

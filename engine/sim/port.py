@@ -24,10 +24,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Saved:
-    """A file that a world lives in: which fleet it came from, and how its clock runs.
+    """The file of a world: the fleet it was made from, and how its clock runs.
 
-    The world goes on while nobody looks: its time is ``start`` plus ``speed`` times the wall
-    seconds since ``wall``. ``speed`` is infinite where time only jumps.
+    The world continues while no process runs: its time is ``start`` plus ``speed`` times the wall
+    seconds since ``wall``. ``speed`` is infinite if time only jumps.
     """
 
     path: Path
@@ -37,8 +37,7 @@ class Saved:
     speed: float
 
     def write(self, world: World) -> None:
-        """Replace the file as a whole; after this a crash loses nothing. Raises
-        ``StoreUnwritable``."""
+        """Replace the whole file; after this a crash loses nothing. Raises ``StoreUnwritable``."""
         speed = None if math.isinf(self.speed) else self.speed
         head = {"format": FORMAT, "fleet": self.digest, "start": self.start, "wall": self.wall}
         text = json.dumps({**head, "speed": speed})[:-1] + f', "world": {world.to_json()}}}'
@@ -46,8 +45,8 @@ class Saved:
             self._replace(text)
         except OSError as error:
             raise StoreUnwritable(
-                f"{self.path}, in which the simulated world lives, cannot be written "
-                f"({error.strerror}). Has its disk free space, and may this user write there?"
+                f"The simulated world cannot be written to {self.path} ({error.strerror}). Check "
+                "that the disk has free space and that this user may write there."
             ) from error
 
     def _replace(self, text: str) -> None:
@@ -66,7 +65,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Opened:
-    """A world, and the file it lives in, if any."""
+    """A world, and its file, if any."""
 
     world: World
     start: float
@@ -76,7 +75,7 @@ class Opened:
     resumed: bool = False
 
     def clock(self) -> Clock:
-        """The clock that this world runs on."""
+        """The clock of this world."""
         if math.isinf(self.speed):
             return VirtualClock(self.world.now)
         return ScaledClock(self.start, self.wall, self.speed)
@@ -91,11 +90,11 @@ def open_world(
     wall: float | None = None,
     after: float = 0.0,
 ) -> Opened:
-    """The world saved in ``save``, else a new one of ``fleet`` (saved there, if anywhere).
+    """Open the world saved in ``save``, or create one from ``fleet`` and save it there, if given.
 
-    ``fleet`` may be missing only where a world is saved, and must be the one it was made of.
-    ``speed`` ``None`` keeps the saved one (1 for a new world), ``math.inf`` means virtual time.
-    ``after``: a saved world is at least this old, whenever it was saved; no time comes twice.
+    ``fleet`` may be ``None`` only if a world is saved, else it must be the fleet of that world.
+    ``speed`` ``None`` keeps the saved speed (1 for a new world); ``math.inf`` means virtual time.
+    ``after``: a saved world in virtual time is at least at this time, so that no time occurs twice.
     Raises ``Refused``.
     """
     wall = SystemClock().now() if wall is None else wall
@@ -105,7 +104,7 @@ def open_world(
             raise Refused(
                 f"{save} holds a world with seed {opened.world.state.seed}.",
                 what=str(seed),
-                hint="Leave --seed out to go on with it, or take another --db.",
+                hint="Leave out --seed to continue with it, or use another --db.",
             )
         return opened
     if fleet is None:
@@ -130,13 +129,13 @@ def _resume(
         raise Refused(
             f"The saved world {save} cannot be read: {type(error).__name__}.",
             what=str(save),
-            hint="Move it away together with its database to begin anew.",
+            hint="To start anew, move it and its database to another place.",
         ) from None
     if fleet is not None and fleet.digest != digest:
         raise Refused(
             f"{save} holds a world made of another fleet than {fleet.name}.",
             what=fleet.name,
-            hint="Leave --fleet out to go on with it, or take another --db.",
+            hint="Leave out --fleet to continue with it, or use another --db.",
         )
     if math.isinf(before):
         world.advance(max(world.now, after))
@@ -149,7 +148,7 @@ def _resume(
 
 
 class SimPort:
-    """``VmmPort`` on a simulated world. ``calls`` holds every call, times in world seconds."""
+    """``VmmPort`` on a simulated world. ``calls`` holds every call, with times in world seconds."""
 
     def __init__(self, world: World, clock: Clock, saved: Saved | None = None) -> None:
         self.world, self.clock, self.saved = world, clock, saved
@@ -233,7 +232,7 @@ class SimPort:
         changes: bool = True,
         result: Callable[[Reply], str | None] = lambda _: None,
     ) -> Reply:
-        """One call: done, saved, recorded, and only then answered, with an error too."""
+        """Make one call, save the world and record the call, and only then return or raise."""
         with self._lock:
             begun = self.clock.now()
             line: Call = {"t": begun, "call": name, "result": None, "error": None}

@@ -1,9 +1,9 @@
-"""Parts of a simulated world: plain records that go to JSON and come back the same.
+"""Parts of a simulated world: plain records that can be saved as JSON and restored unchanged.
 
-There are two truths. Hyper-V's stands in ``VmState.hosts``, ``power`` and ``nics``; VMM's
-view of it, perhaps stale, in ``vmm_host`` and ``vmm_status``. ``status_due`` and ``host_due``
-say when VMM catches up by itself. Chance comes from the seed and a counter kept here, so that
-a world read back from a file goes on exactly as it would have.
+``VmState.hosts``, ``power`` and ``nics`` are Hyper-V's truth. ``vmm_host`` and ``vmm_status`` are
+VMM's view, which may be stale; ``status_due`` and ``host_due`` are the times at which VMM catches
+up automatically. Chance comes from the seed and a counter in the state, so that a restored world
+continues exactly as it would have.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ CHANGING = frozenset(
     {"PoweringOff", "Saving", "Restoring", "Starting", "Pausing", "Reset", "DiscardSavedState"}
 )
 GONE = frozenset({"Missing", "Stored"})
-"""Statuses of VMs that no Hyper-V shows."""
+"""Statuses of VMs that Hyper-V does not show on any host."""
 
 
 @dataclass
 class HostState:
-    """One host: what the file says of it, and what happens to it."""
+    """A host: its table in the file, and its current state."""
 
     spec: HostSpec
     live: int
@@ -58,10 +58,10 @@ class HostState:
 
 @dataclass
 class Fate:
-    """Fate of a migration: what its job says, and where the VM is (``at``).
+    """End of a migration: the result of its job, and where the VM is afterwards (``at``).
 
-    ``at`` is source, destination, both, neither or a host. ``seconds`` is set where it ends
-    before its time; ``hopeless`` where that was clear before anything was copied.
+    ``at`` is source, destination, both, neither or a host. ``seconds`` is set if it ends early;
+    ``hopeless`` if it cannot work from the start.
     """
 
     job: Literal["ok", "failed"] = "ok"
@@ -74,7 +74,7 @@ class Fate:
 
 @dataclass
 class Loss:
-    """Loss of a VM at its next arrival: so many ACLs (``None``: all), its connections."""
+    """Loss of a VM at its next arrival: a number of ACLs (``None``: all), its connections."""
 
     acls: int | None = 0
     nics: bool = False
@@ -82,9 +82,9 @@ class Loss:
 
 @dataclass
 class VmState:
-    """One VM: Hyper-V's truth, VMM's view of it, and what is going to happen to it.
+    """A VM: Hyper-V's truth, VMM's view of it, and outcomes set for its next migrations.
 
-    ``drives`` says on which volume of a host its disks lie where that is not the host's own path.
+    ``drives``: the volume of its disks by host, if it is not the volume of the host's own path.
     """
 
     spec: VmSpec
@@ -121,8 +121,8 @@ class VmState:
 class Migration:
     """One migration and its VMM job.
 
-    waiting: VMM got the call and begins it later (``begins``); queued: somebody else's, no
-    slot yet; void: it never began. ``whole`` is how long it takes undisturbed.
+    waiting: VMM received the call and begins it later (``begins``); queued: somebody else's,
+    without a slot; void: it never began. ``whole`` is its undisturbed duration in seconds.
     """
 
     id: str
@@ -153,7 +153,7 @@ class Migration:
 
 @dataclass
 class Judged:
-    """Load that the last observation showed, and what we started since."""
+    """Load that the last observation showed, and our own starts since."""
 
     limits: dict[str, int] = field(default_factory=dict)
     moving: list[tuple[str, str, str]] = field(default_factory=list)
@@ -181,39 +181,39 @@ class State:
     violations: list[dict[str, str | float]] = field(default_factory=list)
 
     def roll(self) -> float:
-        """The next number from 0 to below 1."""
+        """Draw the next random number from 0 to below 1."""
         self.rolls += 1
         digest = hashlib.sha256(f"{self.seed}:{self.rolls}".encode()).digest()
         return int.from_bytes(digest[:7]) / 2**56
 
     def chance(self, probability: float) -> bool:
-        """Tell whether something of this probability happens. Rolls only where it could go both
-        ways."""
+        """Tell whether something of this probability happens. Rolls only if both results are
+        possible."""
         return probability > 0 and (probability >= 1 or self.roll() < probability)
 
     def between(self, span: tuple[float, float]) -> float:
-        """A number of this range. Rolls only where the range is not a point."""
+        """Draw a number of this range. Rolls only if the range is not a single point."""
         low, high = span
         return low if high <= low else low + (high - low) * self.roll()
 
     def new_id(self) -> str:
-        """The id of the next job."""
+        """Return the id of the next job."""
         jobs = len(self.open) + len(self.over)
         return str(uuid.uuid5(NAMESPACE, f"job/{self.seed}/{jobs}"))
 
     def host(self, word: str) -> HostState:
-        """The host of this full or unique short name. Raises ``Refused`` with the nearest."""
+        """The host with this full or unique short name. Raises ``Refused`` with the nearest."""
         known = self.hosts.get(word)
         return known or self.hosts[find_host(word, list(self.hosts), "host")]
 
     def known_host(self, name: str) -> HostState | None:
-        """The host of this full name, case ignored, or ``None``."""
+        """The host with this full name, ignoring case, or ``None``."""
         return self.hosts.get(name) or next(
             (h for h in self.hosts.values() if same_host(h.name, name)), None
         )
 
     def vm(self, word: str) -> VmState:
-        """The VM named ``web01``, ``web01@hv01`` or ``id:GUID``. Raises ``Refused``."""
+        """The VM called ``web01``, ``web01@hv01`` or ``id:GUID``. Raises ``Refused``."""
         there = [vm for vm in self.vms.values() if not vm.deleted]
         if word.casefold().startswith("id:"):
             found = [vm for vm in there if vm.id == word[3:].strip().upper()]
@@ -228,25 +228,25 @@ class State:
         raise Refused(f'There is no VM "{word}".', what=word, hint=near)
 
     def migration_of(self, vm_id: str) -> Migration | None:
-        """The migration of this VM that VMM works on: queued or running."""
+        """The queued or running migration of this VM."""
         return next((m for m in self.open if m.vm_id == vm_id and m.phase != "waiting"), None)
 
     def load(self, host: str) -> int:
-        """Number of migrations that hold a slot there, in and out."""
+        """Number of migrations that hold a slot on this host, in and out."""
         return sum(m.phase == "running" and m.touches(host) for m in self.open)
 
     def limit(self, host: HostState) -> int:
-        """A shared-nothing move takes one live and one storage slot: the smaller limit counts."""
+        """Slots of a host: a shared-nothing move takes one live and one storage slot."""
         return min(host.live, host.storage)
 
     def full(self, source: str, destination: str) -> HostState | None:
-        """The first of the two without a free slot."""
+        """The first of the two hosts without a free slot, or ``None``."""
         ends = (self.hosts[source], self.hosts[destination])
         return next((h for h in ends if self.load(h.name) >= self.limit(h)), None)
 
 
 def new_state(fleet: FleetFile, seed: int | None = None) -> State:
-    """The world at its start."""
+    """Create a world in its initial state."""
     state = State(
         seed=fleet.seed if seed is None else seed,
         vmm=fleet.vmm,
@@ -262,7 +262,7 @@ def new_state(fleet: FleetFile, seed: int | None = None) -> State:
 
 
 def add_vm(state: State, spec: VmSpec, start: float) -> VmState:
-    """Put a VM into the world; its backup windows count from ``start``."""
+    """Add a VM to the world; its backup windows count from ``start``."""
     vm = VmState(
         spec=spec,
         hosts=[] if spec.status in GONE else [spec.host],
@@ -279,7 +279,7 @@ def add_vm(state: State, spec: VmSpec, start: float) -> VmState:
 
 
 def power_of(status: str) -> HyperVState:
-    """Power state that Hyper-V shows where VMM says this."""
+    """Power state that Hyper-V shows for this status of VMM."""
     if status in CHANGING:
         return HyperVState.OTHER
     return POWER.get(status, HyperVState.RUNNING)
@@ -300,5 +300,5 @@ def _named(vms: Iterable[VmState], name: str, host: str) -> list[VmState]:
 
 
 def places(vm: VmState) -> list[str]:
-    """Location of a VM as people would name it: its hosts, else where VMM remembers it."""
+    """Location of a VM as people would name it: its hosts, else the host that VMM remembers."""
     return vm.hosts or ([vm.vmm_host] if vm.vmm_host else [])

@@ -1,4 +1,4 @@
-"""The world's truth in the words of the fleet file: the ``fleet`` of the JSON documents."""
+"""The true state of the world in the words of the fleet file: ``fleet`` of the JSON documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXTS = ("subnet", "classification", "port_acl", "spoofing", "guards")
 
 
 def truth(state: State) -> dict[str, list[dict[str, object]]]:
-    """Hosts and VMs as they really are, VMM's view beside it."""
+    """Hosts and VMs as they really are, with VMM's view."""
     there = [vm for vm in state.vms.values() if not vm.deleted]
     return {
         "host": [_host(host) for host in state.hosts.values()],
@@ -26,7 +26,7 @@ def _host(host: HostState) -> dict[str, object]:
 
 
 def _vm(state: State, vm: VmState) -> dict[str, object]:
-    """One VM. ``hosts`` is there only where it is not on exactly one host."""
+    """One VM. ``hosts`` is present only if the VM is not on exactly one host."""
     spec = vm.spec
     found: dict[str, object] = {
         "name": vm.name,

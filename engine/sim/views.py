@@ -1,4 +1,4 @@
-"""Views of the world by VMM and Hyper-V: VMM's view catching up, and observations."""
+"""VMM's and Hyper-V's views of the world: observations, and how VMM's view catches up."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from engine.sim import capacity
 from engine.sim.state import WORDS, HostState, Migration, State, VmState
 
 REFRESHER = 120.0
-"""Seconds until VMM's own light refresh finds what a job of it told wrongly."""
+"""Seconds until VMM's own light refresh corrects what one of its jobs reported wrongly."""
 
 
 def reported(state: State, vm: VmState) -> str:
-    """The status that VMM's jobs and Hyper-V's events give this VM, without looking for it."""
+    """The status that VMM derives for this VM from jobs and Hyper-V's events, without a refresh."""
     if state.migration_of(vm.id):
         return "UnderMigration"
     return vm.overlay or WORDS.get(vm.power, "Running")
 
 
 def true_status(state: State, vm: VmState) -> str:
-    """Status that VMM would give this VM if it looked now."""
+    """The status that VMM would show after a refresh of this VM."""
     word = reported(state, vm)
     return "Missing" if not vm.hosts and not vm.overlay and word != "UnderMigration" else word
 
 
 def changed(state: State, vm: VmState, now: float, host_wait: float = 0.0) -> None:
-    """Note that something happened to this VM: VMM sees it at once or, when stale, later."""
+    """Note a change of this VM. VMM sees it at once or, if its view is stale, later."""
     stale = state.between(state.lies.status_stale)
     vm.status_due = _sooner(vm.status_due, now + stale)
     vm.host_due = _sooner(vm.host_due, now + stale + host_wait)
@@ -34,7 +34,7 @@ def changed(state: State, vm: VmState, now: float, host_wait: float = 0.0) -> No
 
 
 def catch_up(state: State, vm: VmState, now: float) -> None:
-    """Let VMM see what is due by now."""
+    """Update VMM's view with what is due by now."""
     if vm.status_due is not None and vm.status_due <= now:
         vm.status_due = None
         vm.vmm_status = reported(state, vm)
@@ -47,14 +47,14 @@ def catch_up(state: State, vm: VmState, now: float) -> None:
 
 
 def reread(state: State, vm: VmState, now: float) -> None:
-    """Make VMM look at this VM: its view is true afterwards."""
+    """Refresh VMM's view of this VM."""
     vm.status_due = vm.host_due = now
     catch_up(state, vm, now)
 
 
 def refresh_host(state: State, host: HostState, now: float) -> None:
-    """Make VMM re-read a host, the VMs that are there, and the VMs that VMM believes to be
-    there."""
+    """Refresh VMM's view of a host, of the VMs on it, and of the VMs that VMM believes to be on
+    it."""
     host.refreshed_at = now
     for vm in list(state.vms.values()):
         if host.name in vm.hosts or same_host(vm.vmm_host, host.name):
@@ -68,7 +68,7 @@ def observe(
     jobs: Sequence[str] = (),
     refresh: Sequence[str] = (),
 ) -> Fleet:
-    """One observation; see ``VmmPort.observe``."""
+    """Make one observation; see ``VmmPort.observe``."""
     refreshed = _known(state, refresh)
     for host in refreshed:
         if now >= host.locked_until and now >= host.down_until:
@@ -119,7 +119,7 @@ def _host(
 
 
 def _unlisted_switches(state: State) -> tuple[str, ...]:
-    """Switches in use, but on no host's list: the file does not model them, they are everywhere."""
+    """Switches in use that no host lists: the file does not model them, so every host has them."""
     listed = {name for one in state.hosts.values() for name in one.spec.switches}
     used = {name for vm in state.vms.values() for name in _connected_to(vm)}
     return tuple(sorted(used - listed))
@@ -149,7 +149,7 @@ def _vm(state: State, vm: VmState, asked: set[str], now: float) -> Vm:
 
 
 def operation(state: State, vm: VmState, now: float) -> tuple[str, ...]:
-    """Hyper-V's operational status; a queued migration has not reached Hyper-V yet."""
+    """Hyper-V's operational status. A queued migration has not reached Hyper-V yet."""
     migration = state.migration_of(vm.id)
     if migration and migration.phase == "running":
         return ("InService", "MigratingVirtualMachine")
@@ -179,7 +179,7 @@ def _job(migration: Migration, now: float) -> Job:
 
 
 def job_state(migration: Migration) -> JobState:
-    """The state of its job in the words of the port."""
+    """State of the migration's job in the words of the port."""
     match migration.phase:
         case "completed" | "failed" | "canceled":
             return migration.phase
@@ -188,7 +188,7 @@ def job_state(migration: Migration) -> JobState:
 
 
 def progress(migration: Migration, now: float) -> int:
-    """Percent of a migration; 100 only when it is over."""
+    """Percentage of a migration. Below 100 until it ends."""
     if migration.phase != "running" or migration.started is None or migration.whole <= 0:
         return migration.progress
     return min(99, int(100 * (now - migration.started) / migration.whole))

@@ -1,7 +1,7 @@
-"""A simulated fleet under VMM: what happens in it, what people do to it, what is true of it.
+"""A simulated fleet under VMM: what happens, what people do to it, and its true state.
 
-Pure in time: every method takes ``now``, in Unix seconds of the world, and settles first what
-happened up to then. There is no other source of change than these methods and the seed.
+Deterministic in time: every method takes ``now``, in Unix seconds of the world, and first settles
+everything up to then. Only these methods and the seed change anything.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class World:
 
     @classmethod
     def of(cls, fleet: FleetFile, seed: int | None = None) -> World:
-        """The world of a fleet file at its start; ``seed`` overrides the file's."""
+        """Create the world of a fleet file; ``seed`` overrides the file's."""
         return cls(new_state(fleet, seed))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> World:
-        """A world read back; it goes on exactly as the written one would have. Raises
-        ``ValueError`` on any other text."""
+        """Restore a world, which continues exactly as the saved one would have. Raises
+        ``ValueError`` for any other text."""
         return cls(JSON.validate_json(text))
 
     def to_json(self) -> str:
-        """State of this world as JSON."""
+        """This world as JSON."""
         return JSON.dump_json(self.state).decode()
 
     @property
@@ -67,7 +67,7 @@ class World:
 
     @property
     def violations(self) -> tuple[Mapping[str, str | float], ...]:
-        """Violations by the callers: ``t`` (world seconds), ``kind``, ``vm``, ``host``."""
+        """Violations by the caller: ``t`` (world seconds), ``kind``, ``vm``, ``host``."""
         return tuple(self.state.violations)
 
     def advance(self, now: float) -> None:
@@ -75,19 +75,19 @@ class World:
         migrations.advance(self.state, now)
 
     def next_change(self, now: float) -> float | None:
-        """The next instant after now at which an observation may differ, or ``None``."""
+        """Time of the next change that an observation may show, or ``None``."""
         self.advance(now)
         return migrations.next_change(self.state, now)
 
     def truth(self) -> dict[str, list[dict[str, object]]]:
-        """Hosts and VMs as they really are, in the fleet file's words."""
+        """Hosts and VMs as they really are, in the words of the fleet file."""
         return truth(self.state)
 
     def add_violation(self, now: float, kind: str, vm: str, host: str) -> None:
-        """Write down what only a story player can judge, such as ``ungranted_cold``."""
+        """Record a violation that only a story player can judge, such as ``ungranted_cold``."""
         judge.violation(self.state, now, kind, vm, host)
 
-    # --- what the port asks ---------------------------------------------------------------
+    # --- calls of the port ----------------------------------------------------------------
 
     def observe(
         self,
@@ -150,12 +150,12 @@ class World:
         migrations.stop(self.state, now, job_id)
 
     def full_name(self, host: str) -> str:
-        """The full name of a host, in the file's spelling; a stranger's name as it is."""
+        """The full name of a host as the file spells it. Unknown names are returned unchanged."""
         known = self.state.known_host(host)
         return known.name if known else host
 
     def _unlocked_vm(self, now: float, vm_id: str) -> VmState:
-        """The VM, unless VMM, its host or a job that holds it says no."""
+        """The VM, if VMM and its hosts answer and no job locks it. Raises ``VmmError``."""
         reach(self.state, now)
         vm = self.state.vms.get(vm_id)
         if vm is None or vm.deleted:
@@ -166,7 +166,7 @@ class World:
             raise VmmLocked(f"'{vm.name}' is locked by another job", code="2606")
         return vm
 
-    # --- what people and misfortune do ----------------------------------------------------
+    # --- people and failures --------------------------------------------------------------
 
     def backup(self, now: float, vm: str, seconds: float) -> None:
         """Begin a backup of this VM that lasts ``seconds``."""
@@ -176,7 +176,7 @@ class World:
     def limit(
         self, now: float, host: str, live: int | None = None, storage: int | None = None
     ) -> None:
-        """Set a host's migration limits, as somebody would."""
+        """Set a host's migration limits, as a person would."""
         self.advance(now)
         found = self.state.host(host)
         found.live = found.live if live is None else live
@@ -184,7 +184,7 @@ class World:
         migrations.release(self.state, now)
 
     def foreign(self, now: float, vm: str, to: str) -> str:
-        """Start somebody else's migration; the id of its job."""
+        """Start a migration as somebody else; return the id of its job."""
         self.advance(now)
         found, destination = self.state.vm(vm), self.state.host(to).name
         if self.state.migration_of(found.id):
@@ -204,9 +204,9 @@ class World:
         at: str | None = None,
         times: int = 1,
     ) -> None:
-        """Set how the next ``times`` migrations of this VM end, whoever starts them.
+        """Set how the next ``times`` migrations of this VM end, regardless of who starts them.
 
-        ``at`` is source, destination, both, neither or a host; by default it is what the job says.
+        ``at`` is source, destination, both, neither or a host. The default depends on ``job``.
         """
         self.advance(now)
         place = at or ("destination" if job == "ok" else "source")
@@ -214,12 +214,12 @@ class World:
         self.state.vm(vm).fates.append(Fate(job, where, times=times))
 
     def lose(self, now: float, vm: str, acls: Literal["all"] | int = 0, nics: bool = False) -> None:
-        """Set what this VM loses at its next arrival: all or so many ACLs, its connections."""
+        """Set what this VM loses at its next arrival: a number of ACLs or all, its connections."""
         self.advance(now)
         self.state.vm(vm).losses.append(Loss(None if acls == "all" else acls, nics))
 
     def power(self, now: float, vm: str, status: str) -> None:
-        """Start, stop, save, pause or break a VM, as somebody would; ``status`` is VMM's word."""
+        """Start, stop, save, pause or break a VM, as a person would; ``status`` is VMM's word."""
         self.advance(now)
         if status not in STATUSES:
             raise Refused(
@@ -236,7 +236,7 @@ class World:
         views.changed(self.state, found, now)
 
     def delete(self, now: float, vm: str) -> None:
-        """Delete a VM, as somebody would; named ``vm@host`` and on two hosts, only that copy."""
+        """Delete a VM, as a person would. ``vm@host`` deletes one of two copies."""
         self.advance(now)
         found = self.state.vm(vm)
         host = vm.partition("@")[2] if not vm.casefold().startswith("id:") else ""
@@ -248,8 +248,8 @@ class World:
         views.changed(self.state, found, now)
 
     def create(self, now: float, vm: Mapping[str, object] | VmTable) -> str:
-        """Create a VM, as somebody would, from a ``[[vm]]`` table; its backup counts from now. Its
-        id."""
+        """Create a VM from a ``[[vm]]`` table, as a person would; return its id. Its backup counts
+        from now."""
         self.advance(now)
         state = self.state
         spec = parse_vm(vm, list(state.hosts), state.created, "create: vm")
@@ -263,12 +263,12 @@ class World:
         return made.id
 
     def lock(self, now: float, host: str, seconds: float) -> None:
-        """Lock a host for somebody else's job: 2606 for every call that touches it."""
+        """Lock a host by somebody else's job: error 2606 for every call that touches it."""
         self.advance(now)
         self.state.host(host).locked_until = now + seconds
 
     def down(self, now: float, what: str, seconds: float) -> None:
-        """A host, or ``vmm`` itself, does not answer; what runs goes on."""
+        """Stop a host, or ``vmm`` itself, from answering. What runs continues."""
         self.advance(now)
         if what.casefold() in {"vmm", self.state.vmm.casefold()}:
             self.state.vmm_down_until = now + seconds
@@ -276,7 +276,7 @@ class World:
             self.state.host(what).down_until = now + seconds
 
     def restart(self, now: float, seconds: float) -> None:
-        """The VMM service restarts: its jobs die, and it does not answer for a while."""
+        """Restart the VMM service: its jobs fail, and it does not answer for ``seconds``."""
         self.advance(now)
         migrations.kill_jobs(self.state, now)
         self.state.vmm_down_until = now + seconds

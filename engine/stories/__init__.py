@@ -1,1 +1,1 @@
-"""Stories: a fleet, what people and misfortune do to it, and what comes of it."""
+"""Stories: a fleet, what people and failures do to it, and the expected result."""

@@ -1,4 +1,4 @@
-"""Happenings of a story: what people say and decide, and what befalls the world."""
+"""Happenings of a story: requests and decisions of people, and changes of the world."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from engine.stories.story_file import Happening, Story
 
 @dataclass(frozen=True)
 class Stage:
-    """Stage on which happenings act: the story's people, the service in front of them, the
-    world."""
+    """Everything that happenings act on: the story's people, the service, the world."""
 
     story: Story
     service: Service
@@ -27,8 +26,8 @@ class Stage:
 
 
 def carry_out_happening(stage: Stage, it: Happening, now: float) -> None:
-    """Let it happen. Raises ``Refused``, with its place in the file, for names that do not exist
-    at this moment."""
+    """Carry out a happening. Raises ``Refused``, with its place in the file, for names that do not
+    exist at this moment."""
     try:
         _let_happen(stage, it, now)
     except Refused as error:
@@ -37,7 +36,8 @@ def carry_out_happening(stage: Stage, it: Happening, now: float) -> None:
 
 
 def _let_happen(stage: Stage, it: Happening, now: float) -> None:
-    """What befalls the world is a method of it, of that name and with those words."""
+    """Carry out a happening. Changes of the world are methods of it with the same names and
+    words."""
     words, world = {**it.words}, stage.world
     if "for" in words:
         words["seconds"] = words.pop("for")
@@ -76,7 +76,7 @@ def _decide(stage: Stage, it: Happening) -> None:
     chosen = it.words.get("vms", ())
     try:
         if not label:
-            raise Refused("There is no open question.")
+            raise Refused("There is no open approval.")
         number = grammar.approval_number(label)
         if queries.approval(service.store, number) is None:
             raise Refused(f"There is no approval {label}.", what=label)

@@ -1,9 +1,8 @@
-"""Player of a story: people speak, misfortune strikes, virtual time jumps, the engine does its
-work.
+"""Player of a story: carries out happenings, advances the engine and moves virtual time.
 
-The player is what a person would be who sits between the engine and the world: it judges what
-neither can (a powered-down VM moved without a grant), and writes everything down as text that is
-compared with the story's ``expect.txt``. The same story and seed give the same bytes.
+The player also judges what neither engine nor world can (a powered-down VM moved without a grant).
+It writes everything as text, which is compared with the story's ``expect.txt``. The same story and
+seed give the same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from engine.views import report
 
 @dataclass(frozen=True)
 class Played:
-    """A played story: the JSON document, its telling, and what was expected (``None``: nothing)."""
+    """A played story: JSON document, text, and expected text (``None``: there is none)."""
 
     document: dict[str, Any]
     text: str
@@ -46,12 +45,12 @@ class Played:
 
     @property
     def differs(self) -> bool:
-        """True if the telling differs from the golden one."""
+        """True if the text differs from the expected text."""
         return self.expected is not None and self.expected != self.text
 
 
 def play(folder: Path, seed: int | None = None) -> Played:
-    """Play a story folder to its end. Raises ``Refused`` for what cannot be read."""
+    """Play a story folder to its end. Raises ``Refused`` for files that cannot be read."""
     story = story_file.load(folder)
     with tempfile.TemporaryDirectory(prefix="vmferry-story-") as room:
         player = Player(story, Path(room) / "story.db", seed)
@@ -65,7 +64,8 @@ def play(folder: Path, seed: int | None = None) -> Played:
 
 @dataclass(frozen=True)
 class Death:
-    """A death of the engine: of what, when, and until when nobody takes over."""
+    """A death of the engine: its kill, its time, and the time at which another engine takes
+    over."""
 
     kill: Kill
     at: float
@@ -73,9 +73,9 @@ class Death:
 
 
 class JudgedPort(SimPort):
-    """The simulated port, with an eye on what only rows can tell: was this cold move granted?
+    """The simulated port, which also checks against the rows whether each cold move was granted.
 
-    It is also where an engine dies in mid-call: with the call made and recorded, or not at all.
+    An engine dies here during a call: before the call is made, or after it was recorded.
     """
 
     def __init__(
@@ -101,8 +101,7 @@ class JudgedPort(SimPort):
 
 
 def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> bool:
-    """Tell whether a living grant of an unfinished run names this VM, given since it was last
-    retried."""
+    """Tell whether an unfinished run has a valid grant for this VM, given since its last retry."""
     return any(
         approval.is_granted(
             record.run, vm_id, record.approvals, rules, now, entry.move.retried or 0.0
@@ -116,10 +115,10 @@ def is_cold_move_granted(store: Store, vm_id: str, rules: Rules, now: float) -> 
 
 @dataclass
 class Player:
-    """One playing of a story on a database of its own.
+    """A story being played on its own database.
 
-    The engine has connections of its own to that database, which die with it; people and the
-    world go on while it is dead.
+    The engine has its own connections to that database, which die with it. People and the world
+    continue while it is dead.
     """
 
     story: Story
@@ -152,7 +151,7 @@ class Player:
         return Engine(store, self.port, self.clock, settings, vmm=vmm, lanes=1)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the engine and the database."""
         self._let_engine_go()
         self.store.close()
 
@@ -161,7 +160,8 @@ class Player:
         self.engine.store.close()
 
     def play(self) -> bool:
-        """Play until every run is over and nothing more is to come; False: ``until`` came first."""
+        """Play until every run is over and nothing is scheduled. Return False if ``until`` came
+        first."""
         self.engine.take_over()
         self.engine.look()
         ends = self.start + self.story.until
@@ -183,10 +183,10 @@ class Player:
             return False
         return not queries.runs(self.store, unfinished=True)
 
-    # --- the engine lives and dies ------------------------------------------------------------
+    # --- the engine -----------------------------------------------------------------------
 
     def _advance(self) -> Sequence[float | None]:
-        """Advance the engine at this tick; the moments at which there may be more to do."""
+        """Advance the engine at this tick. Return the times at which there may be more to do."""
         now = self.clock.now()
         if self._death is not None and now < self._death.until:
             return (self._death.until,)
@@ -203,7 +203,7 @@ class Player:
         return (advanced.next_due, self.port.world.next_change(now))
 
     def _replace(self, death: Death) -> None:
-        """Another engine takes over from the dead one, on connections of its own."""
+        """Start another engine, with its own connections, in place of the dead one."""
         text = f"The engine died {death.kill}; the next one took over."
         with writing(self.store, self.clock.now(), cause="story") as pen:
             pen.event("engine.killed", text, detail={"died": round(death.at - self.start, 1)})
@@ -212,7 +212,7 @@ class Player:
         self.engine.take_over()
 
     def document(self, ended: bool) -> dict[str, Any]:
-        """The JSON of the contract."""
+        """The JSON document of the public contract."""
         world = {
             "calls": self.port.calls,
             "fleet": self.port.world.truth(),
@@ -231,12 +231,12 @@ class Player:
         return {**made, "ended": ended}
 
     def _next(self, due: Sequence[float | None]) -> float:
-        """The next tick; further on where nothing can change before."""
+        """The next tick, or a later one if nothing can change before."""
         scripted = self._due[0][0] if self._due else None
         now, tick = self.clock.now(), self.engine.rules.tick
         return next_tick.next_tick(now, self.start, tick, *due, scripted)
 
-    # --- what happens ------------------------------------------------------------------------
+    # --- happenings -----------------------------------------------------------------------
 
     def _plan(self, happening: Happening, since: float) -> None:
         self._planned += 1
@@ -250,10 +250,10 @@ class Player:
     def _do(self, it: Happening) -> None:
         carry_out_happening(self.stage, it, self.clock.now())
 
-    # --- what follows from it -------------------------------------------------------------------
+    # --- triggers -------------------------------------------------------------------------
 
     def _notice(self) -> None:
-        """Pull the triggers that wait for new events."""
+        """Schedule the happenings whose triggers match new events."""
         for event in events.since(self.store, self._told):
             self._told = event.seq
             trigger = self._trigger(event)
@@ -273,7 +273,7 @@ class Player:
 
 
 def tell(story: Story, document: Mapping[str, Any]) -> str:
-    """The story as text: a line an event, the reports, and what went wrong, if anything."""
+    """The story as text: one line per event, the reports, and violations, if any."""
     lines = [f"# {story.name}: {story.about}", ""]
     for event in document["events"]:
         if event["kind"] == "engine.started":
@@ -289,6 +289,6 @@ def tell(story: Story, document: Mapping[str, Any]) -> str:
 
 
 def _calls(document: Mapping[str, Any]) -> str:
-    """Number of calls to the world by kind: a change here is a change of cost."""
+    """Number of calls to the world by kind. A change here is a change of cost."""
     counts = Counter(call["call"] for call in document["calls"])
     return "calls: " + ", ".join(f"{name} {counts[name]}" for name in sorted(counts))

@@ -1,7 +1,7 @@
-"""The story file: the tables of ``story.toml`` as models, format of the public contract.
+"""The story file: models of the tables of ``story.toml``, a format of the public contract.
 
-A story is a folder: ``story.toml`` says what happens, ``fleet.toml`` what there is, and
-``expect.txt`` what came of it when somebody last looked and found it good.
+A story is a folder: ``story.toml`` holds the happenings, ``fleet.toml`` the fleet, and
+``expect.txt`` the expected result, which a person has checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TRIGGER = re.compile(r"(?:start|arrive):(?P<vm>.+)|ask:[1-9][0-9]*")
 
 @dataclass(frozen=True)
 class Happening:
-    """One ``[[at]]``: when (``t`` seconds after the start or the trigger ``on``), and what."""
+    """One ``[[at]]``. ``t`` is in seconds after the start or after the trigger ``on``."""
 
     t: float
     do: str
@@ -41,13 +41,13 @@ class Happening:
     where: str = ""
 
     def text(self, key: str) -> str:
-        """A word of it, as text."""
+        """One of its words as text."""
         return str(self.words.get(key, ""))
 
 
 @dataclass(frozen=True)
 class Story:
-    """A whole folder. ``until`` is seconds after the start; ``expected`` the golden text."""
+    """A parsed story. ``until`` is seconds after the start; ``expected`` the expected text."""
 
     name: str
     about: str
@@ -60,7 +60,7 @@ class Story:
 
     @property
     def approvers(self) -> frozenset[str]:
-        """Approvers among the story's people."""
+        """The approvers among the story's people."""
         return frozenset(name for name, roles in self.people.items() if "approver" in roles)
 
 
@@ -83,7 +83,7 @@ On = Annotated[
 
 
 class Doing(toml.Table):
-    """``[[at]]``: when something happens. What happens is ``do``; its words are the other keys."""
+    """``[[at]]``: when something happens. ``do`` names it; its words are the other keys."""
 
     t: toml.Duration = 0.0
     on: On = ""
@@ -112,7 +112,7 @@ def _check_limit(it: Any) -> None:
 
 def _check_down(it: Any) -> None:
     if bool(it.vmm) == (it.host is not None):
-        why = "or vmm is down: one of them, not both and not none"
+        why = "or vmm is down: exactly one of them"
         raise toml.refusal(why, key="host", hint='Write host = "hv01", or vmm = true.')
 
 
@@ -130,7 +130,7 @@ def _check_fault(it: Any) -> None:
 
 def _check_kill(it: Any) -> None:
     if bool(it.call) == bool(it.write):
-        why = "or write kills the engine: one of them, not both"
+        why = "or write kills the engine: exactly one of them"
         raise toml.refusal(why, key="call", hint='Write call = "start_move", or write = 3.')
 
 
@@ -144,7 +144,7 @@ _CHECKS = {
 _NAME, _MAYBE, _TIMES = (toml.Name, ...), (toml.Maybe, None), (toml.Times, 1)
 _LIMIT = (toml.Count | None, None)
 _FOR = (toml.Duration, 0.0)
-#: The words of every ``do``, each with its type and its default (``...``: it is required).
+#: The words of each ``do``, with type and default (``...``: required).
 _WORDS: Mapping[str, Mapping[str, Any]] = {
     "say": {"by": _NAME, "text": _NAME},
     "decide": {
@@ -185,7 +185,7 @@ DOINGS: Mapping[str, type[Doing]] = {
     do: create_model(do.capitalize(), __base__=Doing, **{"do": (Literal[do], ...), **words})
     for do, words in _WORDS.items()
 }
-"""The table of every ``do`` that the player knows."""
+"""The model of each ``do``."""
 
 if TYPE_CHECKING:
     AnyDoing = Doing
@@ -204,7 +204,7 @@ class StoryTable(toml.Table):
     at: tuple[AnyDoing, ...] = ()
 
 
-# --- what it says about others ------------------------------------------------------------------
+# --- relations between tables -------------------------------------------------------------------
 
 
 def load(folder: Path) -> Story:
@@ -240,8 +240,8 @@ def _happenings(file: StoryTable, fleet: FleetFile, path: str) -> tuple[Happenin
 def _refuse_strangers(
     it: Happening, people: Mapping[str, object], fleet: FleetFile, names: Sequence[str]
 ) -> None:
-    """Say here what is wrong with a trigger, a person, a place, a VM that comes later, or the
-    name of the VMM server."""
+    """Refuse an unknown VM of a trigger, an unknown person, place or host of a created VM, or a
+    wrong name of the VMM server."""
     trigger, words = _TRIGGER.fullmatch(it.on), it.words
     vm, by, at, vmm = trigger and trigger["vm"], words.get("by"), words.get("at"), words.get("vmm")
     hosts = [host.name for host in fleet.hosts]

@@ -1,1 +1,1 @@
-"""The stand-in's ports: HTTP, sockets, events, and how they break."""
+"""The stand-in's transport: HTTP, sockets, events and their failures."""

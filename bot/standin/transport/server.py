@@ -1,4 +1,4 @@
-"""The stand-in's port: Web API, response URLs and sockets on 127.0.0.1, in a thread of its own."""
+"""HTTP server of the stand-in on 127.0.0.1, in its own thread: Web API, response URLs, sockets."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Server(Sockets):
         limits: bool = False,
         scopes: Iterable[str] = EVERY_SCOPE,
     ) -> None:
-        """Make a Slack that is as impatient as the real one.
+        """Create a stand-in with Slack's own time limits.
 
-        ``ack_within`` and ``trigger_life`` are Slack's limits in seconds, ``patience`` is how long
-        ``wait_for`` waits; ``limits``: every method keeps its published tier, on the clock.
-        ``scopes`` are those that the app was given.
+        ``ack_within`` and ``trigger_life`` are Slack's limits in seconds; ``patience`` is the
+        timeout of ``wait_for``. With ``limits`` every method keeps its published rate limit, on the
+        clock. ``scopes`` are the scopes of the app.
         """
         workspace = Workspace(clock or SystemClock(), scopes)
         super().__init__(workspace, ack_within, trigger_life, patience)
@@ -53,7 +53,7 @@ class Server(Sockets):
         self._port = 0
         self._down = False
 
-    # --- life -----------------------------------------------------------------------------
+    # --- start and stop -------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -64,20 +64,20 @@ class Server(Sockets):
         self.stop()
 
     def stop(self) -> None:
-        """Close every socket and the port."""
+        """Close all sockets and the port."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._halt.set)
             self._thread.join(self.patience)
 
     @property
     def base_url(self) -> str:
-        """Address that a WebClient takes as ``base_url``."""
+        """The ``base_url`` for a WebClient."""
         return f"http://127.0.0.1:{self._port}/api/"
 
-    # --- the wire -------------------------------------------------------------------------
+    # --- HTTP -----------------------------------------------------------------------------
 
     def _open(self, _: Json) -> dict[str, object]:
-        """Address that lets one socket in, once."""
+        """Return an address for one socket, valid once."""
         with self._changed:
             ticket = f"ticket-{next(self._numbers)}"
             self._tickets.add(ticket)
@@ -146,14 +146,14 @@ IN_JSON = ("blocks", "metadata", "view")
 
 
 async def arguments(request: web.Request) -> dict[str, object]:
-    """Arguments of a request, from the query, from JSON or from a form. Lists and objects may come
-    as text; what cannot be read stays text."""
+    """Arguments of a request, from the query, from JSON or from a form. Lists and objects may be
+    JSON text; text that cannot be parsed stays text."""
     given: Mapping[str, object]
     if request.method == "GET":
         given = request.query
     elif request.content_type == "application/json":
         body = _parsed(await request.text())
-        given = body if isinstance(body, dict) else {}  # Slack says then what is missing
+        given = body if isinstance(body, dict) else {}  # Slack then names the missing arguments
     else:
         given = await request.post()
     return {name: _parsed(value) if name in IN_JSON else value for name, value in given.items()}

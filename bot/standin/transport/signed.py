@@ -1,4 +1,4 @@
-"""Slack's requests to an app in HTTP mode: signed, in a form or in JSON."""
+"""Requests to an app in HTTP mode: signed, as a form or as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
 def request_of(kind: str, payload: Json, secret: str, now: float) -> tuple[str, dict[str, str]]:
-    """The body and the headers in which this goes to an app."""
+    """Body and headers of a request to an app."""
     body, content = json.dumps(payload), JSON
     if kind == "slash_commands":
         body, content = urlencode(payload), FORM
@@ -30,7 +30,7 @@ def request_of(kind: str, payload: Json, secret: str, now: float) -> tuple[str, 
 
 
 async def posted(url: str, body: str, headers: dict[str, str], seconds: float) -> Json | None:
-    """Ack of the app; ``None``: it does not ack."""
+    """Post a request. Return the app's ack, or ``None`` if there is none."""
     patience = ClientTimeout(seconds)
     try:
         async with request("POST", url, data=body, headers=headers, timeout=patience) as answer:

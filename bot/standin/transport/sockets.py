@@ -1,6 +1,5 @@
-"""The stand-in's Socket Mode: who is connected, what is sent over which socket, how they break.
-Events come again while nobody acks them; clicks never do.
-"""
+"""Socket Mode of the stand-in: connections, envelopes, events and connection failures. Slack
+repeats an event until it is acked; it never repeats a click."""
 
 from __future__ import annotations
 
@@ -30,26 +29,25 @@ ANSWERED = ("view_submission", "block_suggestion")
 
 
 class NotAcked(Exception):
-    """Error for a payload that nobody acked in time: in Slack the person sees that the app did not
-    respond."""
+    """No ack in time: Slack shows the person that the app did not respond."""
 
 
 @dataclass(frozen=True)
 class Acked:
-    """The answer to one envelope."""
+    """The ack of one envelope."""
 
     at: float
     payload: Json
 
     @property
     def text(self) -> str:
-        """Text that the person sees at once; empty for a bare ack."""
+        """Text that the person sees at once, empty for a bare ack."""
         return str(self.payload.get("text") or "")
 
 
 @dataclass
 class Sent:
-    """An event, and the envelopes in which it was sent so far. ``over``: it comes no more."""
+    """An event and its envelopes so far. ``over``: no more retries."""
 
     event_id: str
     envelopes: list[str] = field(default_factory=list)
@@ -73,9 +71,9 @@ def _goodbye(reason: str) -> dict[str, object]:
 
 
 class Sockets:
-    """The open connections. ``others`` are sockets of other processes, or ghosts of our own, in
-    Slack's books: they are counted, they get their turn, and what is sent to them is lost.
-    ``http``: where everything is posted instead, and the secret that signs it."""
+    """The open connections. ``others`` counts sockets of other processes and stale sockets of ours
+    in Slack's books: they take their turn, and what is sent to them is lost. ``http``: URL and
+    signing secret of an app in HTTP mode, which then receives everything."""
 
     _loop: asyncio.AbstractEventLoop
 
@@ -101,7 +99,7 @@ class Sockets:
         return len(self._sockets)
 
     def wait_for(self, question: Callable[[], T], timeout: float | None = None) -> T:
-        """The first true answer to ``question``; ``AssertionError`` with all that is seen."""
+        """Wait for a true answer to ``question``. See ``Workspace.wait_for``."""
         return self.workspace.wait_for(question, self.patience if timeout is None else timeout)
 
     # --- envelopes ------------------------------------------------------------------------
@@ -109,7 +107,7 @@ class Sockets:
     def deliver(self, kind: str, payload: Json, envelope: str | None = None) -> Acked:
         """Send one envelope over one of the sockets and wait for its ack.
 
-        The same ``envelope`` again is a second delivery of it. Raises ``NotAcked``.
+        Passing the same ``envelope`` again delivers it a second time. Raises ``NotAcked``.
         """
         envelope = envelope or self._new_envelope()
         if self.http is not None:
@@ -126,7 +124,7 @@ class Sockets:
             raise NotAcked(f"{envelope} was not acked within {self.ack_within} s") from late
 
     def acks(self, envelope: str) -> tuple[Acked, ...]:
-        """Every ack that came for one envelope."""
+        """All acks of one envelope."""
         with self._changed:
             return tuple(self._acks.get(envelope, ()))
 
@@ -139,9 +137,9 @@ class Sockets:
         said = await posted(url, body, headers, self.ack_within)
         if said is None:
             raise NotAcked(f"{url} did not ack {envelope}")
-        return self._heard(envelope, said)
+        return self._record_ack(envelope, said)
 
-    def _heard(self, envelope: str, payload: Json) -> Acked:
+    def _record_ack(self, envelope: str, payload: Json) -> Acked:
         with self._changed:
             acked = Acked(self.workspace.clock.now(), payload)
             self._acks.setdefault(envelope, []).append(acked)
@@ -162,8 +160,8 @@ class Sockets:
     # --- events ---------------------------------------------------------------------------
 
     def event(self, event: Json, *, event_id: str = "", envelope: str = "") -> Sent:
-        """Deliver an event and wait for its ack as long as Slack does. Without one it comes again
-        at once, after one and after five minutes of the clock, in an envelope of its own."""
+        """Deliver an event and wait for its ack as long as Slack does. Without an ack it is sent
+        again at once, after one minute and after five minutes, each time in a new envelope."""
         space, now = self.workspace, self.workspace.clock.now()
         sent = Sent(event_id or f"Ev0{next(self._numbers)}", [envelope or self._new_envelope()])
         told = {"event_ts": f"{now:.6f}", **event}
@@ -176,7 +174,7 @@ class Sockets:
         return sent
 
     def heard(self, sent: Sent) -> bool:
-        """Tell whether the event has been acked by now."""
+        """Tell whether the event has been acked."""
         return any(self.acks(envelope) for envelope in sent.envelopes)
 
     async def _insist(self, sent: Sent, payload: Json, begun: float) -> None:
@@ -192,7 +190,7 @@ class Sockets:
             self._changed.notify_all()
 
     async def _once_more(self, envelope: str, payload: Json, attempt: int) -> None:
-        """One more try, for as long as Slack waits for an ack."""
+        """Send an event again and wait for its ack as long as Slack does."""
         if self.http is not None:
             with suppress(NotAcked):
                 await self._post("events_api", payload, envelope, *self.http, attempt)
@@ -202,30 +200,30 @@ class Sockets:
         while self._loop.time() < until and not self.acks(envelope):
             await asyncio.sleep(LOOK)
 
-    # --- how they break -------------------------------------------------------------------
+    # --- failures -------------------------------------------------------------------------
 
     def hang_up(self) -> None:
-        """Close every socket, as Slack does when it wants clients to connect anew."""
+        """Close all sockets, as Slack does to make clients reconnect."""
         open_now = self._open_now()
         for socket in open_now:
             asyncio.run_coroutine_threadsafe(socket.close(), self._loop)
         self.wait_for(lambda: not set(open_now) & set(self._sockets))
 
     def fall_silent(self) -> None:
-        """Pull the cable: sockets stay open, and what is sent over them arrives nowhere."""
+        """Cut the line: sockets stay open, but nothing arrives."""
         with self._changed:
             self._silent |= set(self._sockets)
 
     def drop(self, *, reset: bool = True) -> None:
-        """Break every connection without a close frame: by RST, or else by FIN."""
+        """Break all connections without a close frame: by RST (``reset``) or by FIN."""
         open_now = self._open_now()
         for socket in open_now:
             self._loop.call_soon_threadsafe(self._break, socket, reset)
         self.wait_for(lambda: not set(open_now) & set(self._sockets))
 
     def say_disconnect(self, reason: str = "refresh_requested") -> None:
-        """Say goodbye to every connection: ``warning``, ``refresh_requested``, ``link_disabled``,
-        ``too_many_websockets``. Closing the socket is up to the client."""
+        """Send a disconnect message to all sockets: ``warning``, ``refresh_requested``,
+        ``link_disabled`` or ``too_many_websockets``. The client has to close the socket."""
         frame = _goodbye(reason)
         for socket in self._open_now():
             asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(10)
@@ -289,4 +287,6 @@ class Sockets:
     def _acked(self, text: str) -> None:
         frame = json.loads(text)
         payload = frame.get("payload")
-        self._heard(str(frame.get("envelope_id")), payload if isinstance(payload, dict) else {})
+        self._record_ack(
+            str(frame.get("envelope_id")), payload if isinstance(payload, dict) else {}
+        )

@@ -1,4 +1,4 @@
-"""Troubles of Slack, on order: limits, lost answers, channels that close, outages."""
+"""Failures of Slack on demand: errors, lost answers, archived channels, outages."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from bot.standin.workspace import RESPONSE
 
 
 class Troubles(Server):
-    """A server that somebody can make trouble with."""
+    """A server with failures on demand."""
 
     @property
     def limited(self) -> int:
-        """Number of calls that were answered with 429."""
+        """Number of calls answered with 429."""
         with self._changed:
             return sum(call.status == 429 for call in self.workspace.calls)
 
     def order(self, method: str, error: str, *, retry_after: int = 1, times: int = 1) -> None:
-        """Answer the next calls of ``method`` with this error (429 where it is ratelimited, and at
-        a response_url)."""
+        """Answer the next calls of ``method`` with this error (HTTP status 429 for ratelimited and
+        for a response_url)."""
         status = 429 if error == "ratelimited" or method == RESPONSE else 200
         with self._changed:
             for _ in range(times):
@@ -28,40 +28,40 @@ class Troubles(Server):
                 self.workspace.orders[method].append(no)
 
     def lose_answer(self, method: str, times: int = 1) -> None:
-        """Carry the next calls of ``method`` out, and drop the connection without an answer."""
+        """Carry out the next calls of ``method``, and drop the connection without an answer."""
         with self._changed:
             self.workspace.lose_answer[method] += times
 
     def lose_request(self, method: str, times: int = 1) -> None:
-        """Drop the connection at the next calls of ``method``: nothing is carried out."""
+        """Drop the connection at the next calls of ``method`` without carrying them out."""
         with self._changed:
             self.workspace.lose_request[method] += times
 
     # --- channels -------------------------------------------------------------------------
 
     def archive(self, channel: str) -> None:
-        """Archive a channel: nothing can be posted or changed in it any more."""
+        """Archive a channel: no message can be posted or changed in it."""
         self._change(channel, lambda room: setattr(room, "archived", True))
 
     def unarchive(self, channel: str) -> None:
-        """Unarchive a channel: it is as it was."""
+        """Unarchive a channel."""
         self._change(channel, lambda room: setattr(room, "archived", False))
 
     def kick(self, channel: str, user: str = "") -> None:
-        """Remove the bot, or somebody else."""
+        """Remove a user, by default the bot."""
         who = user or self.workspace.bot_user
         self._change(channel, lambda room: room.members.discard(who))
 
     def invite(self, channel: str, user: str = "") -> None:
-        """Let the bot in, or somebody else."""
+        """Add a user, by default the bot."""
         self._change(channel, lambda room: room.members.add(user or self.workspace.bot_user))
 
     def share(self, channel: str) -> None:
-        """Share it with another organisation."""
+        """Share a channel with another organisation."""
         self._change(channel, lambda room: setattr(room, "shared", True))
 
     def delete(self, channel: str) -> None:
-        """Delete it with everything in it."""
+        """Delete a channel and its messages."""
         with self._changed:
             del self.workspace.channels[channel]
             for key in [key for key in self.workspace.messages if key[0] == channel]:
@@ -73,25 +73,25 @@ class Troubles(Server):
             change(self.workspace.channels[channel])
             self._changed.notify_all()
 
-    # --- the whole of it ------------------------------------------------------------------
+    # --- the whole workspace --------------------------------------------------------------
 
     def revoke(self) -> None:
-        """Remove the app: its bot token is good for nothing. The app-level token is not concerned:
+        """Remove the app: its bot token becomes invalid. The app-level token stays valid, so
         sockets can still be opened."""
         with self._changed:
             self.workspace.revoked = True
 
     def install(self) -> None:
-        """Install the app again; it has the same token."""
+        """Install the app again, with the same token."""
         with self._changed:
             self.workspace.revoked = False
 
     def down(self, *, close: bool = False) -> None:
-        """Answer everything over HTTP with 503 and a page; ``close`` the sockets as well."""
+        """Answer all HTTP requests with 503 and an HTML page. ``close`` also closes the sockets."""
         self._down = True
         if close:
             self.hang_up()
 
     def up(self) -> None:
-        """All is well again."""
+        """End the outage."""
         self._down = False

@@ -207,9 +207,7 @@ def test_a_dead_scheduler_thread_is_noticed_and_replaced(house, caplog):
         house.run_until(over)
 
     assert seen == [(0, True), (0, True), (1, True), (1, True), (1, True)]
-    assert [r.message for r in caplog.records] == [
-        "the scheduler thread is dead; starting a new one"
-    ]
+    assert [r.message for r in caplog.records] == ["The scheduler thread died. Starting a new one."]
 
 
 def test_the_bell_rings_by_itself():

@@ -140,7 +140,7 @@ def test_two_vms_of_one_name_may_live_on_two_hosts_but_not_on_one() -> None:
         (f'{NIC}[[vm.nic.acl]]\naction = "Alow"', 'Did you mean "Allow"?'),
         (f'{NIC}[[vm.nic.acl]]\naction = "Deny"\ndirection = "Inbound"', "weight is required."),
         (ACL + ACL.removeprefix(NIC), 'acl has direction and weight "Inbound 10" twice.'),
-        (f'{HOSTS}[[host]]\nname = "HV01.corp.example"', 'host "HV01.corp.example" stands there'),
+        (f'{HOSTS}[[host]]\nname = "HV01.corp.example"', 'host "HV01.corp.example" is listed'),
         (f"{HOSTS}live = 1.5", 'host[1] "hv02.corp.example": live must be a whole number'),
         (f"{HOSTS}mb_per_s = 0", "mb_per_s must be more than 0, not 0."),
         (f'{HOSTS}volumes = {{ "D:" = -1 }}', "volumes.D: must not be negative"),

@@ -201,7 +201,7 @@ def test_a_click_that_fits_nothing_is_in_the_audit_and_decides_nothing(
 def test_a_click_where_nobody_is_asked_is_in_the_audit(story: Teller):
     document = story.plays(ASK, 't = "1m"\ndo = "decide"\nby = "bob"\nverdict = "approve"')
 
-    assert [e["text"] for e in told(document, "refused")] == ["There is no open question."]
+    assert [e["text"] for e in told(document, "refused")] == ["There is no open approval."]
 
 
 def test_of_two_open_questions_a_click_is_for_the_older_unless_it_names_one(story: Teller):
@@ -742,8 +742,8 @@ def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Tel
         ('do = "fault"\ncall = "refresh"\nhow = "half"\ntimes = 0', "1 or more"),
         ('do = "kill"\npoint = "after"\ncall = "observ"', 'Did you mean "observe"'),
         ('do = "kill"\npoint = "afer"\ncall = "observe"', 'Did you mean "after"'),
-        ('do = "kill"\npoint = "after"\ncall = "observe"\nwrite = 2', "one of them, not both"),
-        ('do = "kill"\npoint = "after"', "one of them, not both"),
+        ('do = "kill"\npoint = "after"\ncall = "observe"\nwrite = 2', "exactly one of them"),
+        ('do = "kill"\npoint = "after"', "exactly one of them"),
         ('do = "kill"\npoint = "after"\nwrite = 0', "1 or more"),
         ('do = "down"\nfor = "1m"', "one of them"),
         ('do = "down"\nhost = "hv01"\nvmm = true\nfor = "1m"', "one of them"),
