@@ -176,7 +176,7 @@ class RunDefaults(_Section):
     backup: Seconds = 3600.0
     """Time to wait for a VM's backup to end."""
     bulletproof: bool = False
-    """Refresh the hosts before every decision, not once per `pass`."""
+    """Refresh the hosts at every observation, not once per `pass`."""
     stop_on_failure: bool = False
     """Start nothing more after the first VM that cannot be moved. Moves in flight are completed."""
     now: bool = False
