@@ -47,9 +47,10 @@ lint: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m tests.bench
 
-# What is drawn from the code.
+# The pages that are written from the code, and settings.example.toml.
 docs: $(READY)
 	@$(BIN)/python docs/make_states.py
+	@$(BIN)/python docs/make_settings.py
 
 # The quick tests with the oldest versions that pyproject.toml allows.
 lowest:

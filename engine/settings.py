@@ -1,8 +1,9 @@
-"""Settings: defaults of requests, limits of waits, the engine's rhythm, approvals, doors, VMM.
+"""Settings: defaults of requests, limits of waits, the engine, approvals, Slack, VMM.
 
-Read from a TOML file and from the environment (``VMFERRY_RUN__ATTEMPTS=3``), which wins. What is
-not said keeps its default. An unknown key or a wrong value is refused with the nearest known key
-before anything happens. This module reads that file, and the file of a password when it is used.
+They come from a TOML file and from the environment (``VMFERRY_RUN__ATTEMPTS=3``), which wins. A key
+that is not set has its default. An unknown key or a wrong value is refused, with the nearest known
+key, before anything happens. ``make docs`` writes docs/settings.md and settings.example.toml from
+the fields below.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     WithJsonSchema,
@@ -150,123 +152,188 @@ Channel = Annotated[str, AfterValidator(_in_slack)]
 Token = Annotated[SecretStr, BeforeValidator(_secret)]
 
 
-class RunDefaults(toml.Table):
-    """``[run]``: what a request means where it does not say. The request's words with ``_``."""
+class _Section(toml.Table):
+    """Section of the settings. The docstring below a key is its meaning in docs/settings.md and
+    settings.example.toml."""
 
-    path: str | None = None
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+def _example(value: object) -> Any:
+    """Value that the example file shows for a key that is not set by default."""
+    return Field(examples=[value])
+
+
+class RunDefaults(_Section):
+    """Defaults for requests. The words of a request win over them."""
+
+    path: Annotated[str | None, _example(r"D:\VMs")] = None
+    r"""Folder for the VMs' files on the destination. Not set: the default path of that host."""
     parallel: AtLeast0 = 0
+    """Concurrent moves in one run. 0: only the hosts' slots limit them."""
     attempts: AtLeast1 = 3
+    """Attempts for each VM. Live and powered-down moves share the count."""
     backup: Seconds = 3600.0
+    """Time to wait for a VM's backup to end."""
     bulletproof: bool = False
+    """Refresh the hosts at every observation, not once per `pass`."""
     stop_on_failure: bool = False
+    """Start nothing more after the first VM that cannot be moved. Moves in flight are completed."""
     now: bool = False
+    """Start requests from Slack without a preview."""
     pass_: Annotated[Positive, Field(alias="pass")] = 60.0
+    """Interval between two refreshes of a host, and the back-off after the first failed attempt."""
     lookups: AtLeast1 = 3
+    """Lookups for a migration job that VMM does not show yet."""
     lookup_interval: Seconds = 10.0
+    """Interval between these lookups."""
     refreshes: AtLeast0 = 3
+    """Attempts to refresh a locked or failing host. Afterwards VMFerry tries once per `pass`."""
     refresh_interval: Seconds = 60.0
+    """Interval between these attempts, and between two repairs of a failed or incomplete VM."""
 
 
-class WaitLimits(toml.Table):
-    """``[waits]``: how long a move waits for each cause before the next thing happens."""
+class WaitLimits(_Section):
+    """Limits of waits: how long a VM waits for each cause before VMFerry gives up or acts. Time in
+    which VMFerry could not observe VMM, or in which the run was paused, does not count."""
 
-    slot_notice: Seconds = 7200.0
-    room: Seconds = 600.0
     approval: Seconds = 28800.0
+    """An open approval, counted from when the run has nothing else left to do. Then it expires."""
     host_locked: Seconds = 3600.0
+    """A host that another VMM job has locked."""
     host_down: Seconds = 3600.0
-    breaker: Seconds = 900.0
+    """A host that does not answer or is in maintenance mode, or rights that cannot be checked."""
     transient: Seconds = 1800.0
+    """A VM between two states, such as one that was switched off a moment ago."""
     missing: Seconds = 600.0
+    """A VM that no host shows."""
     foreign: Seconds = 14400.0
+    """A migration of the VM that VMFerry did not start."""
     two_places: Seconds = 600.0
+    """A VM that Hyper-V shows on two hosts."""
+    slot_notice: Seconds = 7200.0
+    """A migration slot. After this time VMFerry reports the wait, and the VM goes on waiting."""
+    room: Seconds = 600.0
+    """Memory or disk space on the destination, while no VM is in flight to it."""
+    breaker: Seconds = 900.0
+    """A route or destination on which three VMs in a row failed. Then VMFerry tries one VM."""
 
 
-class EngineSettings(toml.Table):
-    """``[engine]``: the rhythm of looking and acting."""
+class EngineSettings(_Section):
+    """How often the engine observes, and how it acts."""
 
     tick: Positive = 5.0
+    """Interval between two observations while VMs move."""
     lanes: Annotated[int, Field(ge=1, le=64)] = 8
+    """Concurrent calls, at most one per host. Always 1 with `--speed max`."""
     start_window: Positive = 60.0
+    """Time in which a start must reach VMM. A later start is void."""
     down_after: Seconds = 600.0
+    """Time after which a VM that was switched off counts as powered down and not as rebooting."""
     baseline_age: Seconds = 600.0
+    """Longest age of a saved network at a start. An older one is read again first."""
     backoff_max: Seconds = 900.0
+    """Longest back-off. It begins with `pass` and doubles after each failed attempt."""
     empty_gap: Seconds = 30.0
+    """Minimum interval between the two observations that prove a host empty."""
     sweep: Positive = 60.0
+    """Interval between two observations while nothing moves."""
     max_parallel_cold: AtLeast0 = 0
+    """Concurrent moves of powered-down VMs in one run. 0: only the hosts' slots limit them."""
     mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
+    """Copy rate in MB/s for estimates, until three moves have arrived."""
 
 
-class ApprovalSettings(toml.Table):
-    """``[approval]``: who may start moves and who decides. Ids say their door: ``slack:U0123``.
-
-    Empty ``starters`` (people and user groups) means every full member. Who is in ``approvers``,
-    or now in one of the user groups ``oncall`` or ``escalation``, decides. ``reminders`` and
-    ``escalate`` are seconds before a yes is needed. Copies of cards go to ``channel``; where that
-    is empty, to approvers outside the run's channel. ``break_glass`` lets somebody decide whom the
-    rules bar. ``confirm``: whoever asks is shown first what it would do, for hosts, wildcards and
-    more than five VMs; a number: for more VMs than that; false: never.
-    """
+class ApprovalSettings(_Section):
+    """Who may start runs, who may approve, and when approvers are reminded. All ids begin with the
+    system they belong to: `slack:U0123` is a person, `slack:S0123` a user group, `slack:C0123` a
+    channel."""
 
     starters: Annotated[tuple[Annotated[str, _id_of(_PERSON, _GROUP)], ...], *_LIST] = ()
+    """People and user groups that may start and steer runs. Empty: every full member."""
     approvers: Annotated[tuple[Annotated[str, _id_of(_PERSON)], ...], *_LIST] = ()
+    """People who may approve."""
     oncall: Annotated[tuple[Annotated[str, _id_of(_GROUP)], ...], *_LIST] = ()
+    """User groups whose current members may approve. VMFerry asks Slack at each decision."""
     escalation: Annotated[tuple[Annotated[str, _id_of(_GROUP)], ...], *_LIST] = ()
+    """User groups whose members may approve, and are asked if nobody else decides or may decide."""
     reminders: Leads = (900.0,)
+    """Approvers are reminded this long before the approval is needed."""
     escalate: Positive = 300.0
+    """The escalation is asked this long before the approval is needed."""
     channel: Annotated[str, _id_of(_CHANNEL)] = ""
+    """Channel for copies of approval cards. Empty: direct messages to approvers who cannot see the
+    run's channel."""
     break_glass: bool = False
+    """Let a person who may not approve do so in an emergency. It takes a reason, is announced to
+    all approvers, and awaits a review by another person."""
     confirm: bool | AtLeast0 = True
+    """Preview a request from Slack before it starts. true: requests for hosts, with a wildcard, or
+    for more than 5 VMs. A number: requests for more VMs than that. false: never."""
 
 
-class PagerSettings(toml.Table):
-    """``[pager]``: ``url`` is called when somebody has to be woken."""
+class PagerSettings(_Section):
+    """The pager, which wakes people. VMFerry calls it by HTTP POST."""
 
     url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
+    """Address of the pager, https or on this machine. Better in the environment."""
 
 
-class SlackSettings(toml.Table):
-    """``[slack]``: tokens, and the channels where requests are heard, by Slack's ids (``C0123``).
-
-    Empty ``channels`` means every channel. ``fallback`` is the channel where a run is told about
-    whose own channel is gone.
-    ``mode`` is how Slack reaches us: over a socket that we open (``app_token``), or by HTTP
-    requests to ``listen`` and ``port``, which are signed with ``signing_secret``.
-    """
+class SlackSettings(_Section):
+    """The Slack app and its channels. In this section a channel's id needs no `slack:`."""
 
     mode: Literal["socket", "http"] = "socket"
+    """How Slack reaches VMFerry: over a socket that VMFerry opens, or by HTTP requests through your
+    own TLS proxy."""
     bot_token: Token = SecretStr("")
+    """Bot token, xoxb-... Better in the environment."""
     app_token: Token = SecretStr("")
+    """App-level token for the socket, xapp-... Better in the environment."""
     signing_secret: Token = SecretStr("")
+    """Secret that proves that an HTTP request is from Slack. Better in the environment."""
     listen: str = "127.0.0.1"
+    """Address on which VMFerry accepts HTTP requests from the proxy."""
     port: Port = 3000
+    """Port on which VMFerry accepts HTTP requests from the proxy."""
     api_url: Annotated[str, AfterValidator(_api_url)] = "https://slack.com/api/"
+    """Address of Slack's Web API."""
     command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
+    """Slash command. It must be the one in the app's manifest."""
     channels: Annotated[tuple[Channel, ...], *_LIST] = ()
+    """Channels in which commands are accepted. Empty: every channel."""
     fallback: Channel = ""
+    """Channel for runs whose own channel is gone. Empty: a direct message to the owner."""
 
 
-class VmmSettings(toml.Table):
-    """``[vmm]``: the VMM server, and how to log on to it and to the hosts.
-
-    ``configuration`` names the endpoint where our functions are installed; without it they are
-    brought along. ``vmm_port`` is the port of VMM itself on its server. ``sessions`` is how many
-    are open to one server at a time. ``approve_yes`` lets ``run --approve yes`` approve moves of
-    powered-down VMs here, not only in a simulated fleet.
-    """
+class VmmSettings(_Section):
+    """The VMM server, and the account for it and for the hosts. Without a server VMFerry moves VMs
+    only on simulated fleets."""
 
     server: str = ""
-    address: str | None = None
-    port: Port | None = None
+    """Name of the VMM server."""
+    address: Annotated[str | None, _example("192.0.2.10")] = None
+    """Address of the server. Not set: its name."""
+    port: Annotated[Port | None, _example(5985)] = None
+    """WinRM port. Not set: 5985, with `ssl` 5986."""
     auth: Literal["negotiate", "kerberos", "ntlm", "basic"] = "negotiate"
+    """Authentication method. basic needs `ssl`, except on this machine."""
     ssl: bool = False
+    """Use WinRM over HTTPS."""
     user: str = ""
+    r"""Account, such as CORP\svc-vmferry."""
     password: SecretStr = SecretStr("")
-    password_file: Path | None = None
-    configuration: str | None = None
+    """Password of the account. Better in the environment or in `password_file`."""
+    password_file: Annotated[Path | None, _example("/etc/vmferry/password")] = None
+    """File that holds the password. It excludes `password`."""
+    configuration: Annotated[str | None, _example("VMFerry")] = None
+    """JEA endpoint on which VMFerry's PowerShell modules are installed. Not set: VMFerry loads them
+    into each session."""
     vmm_port: Port = 8100
+    """Port of VMM on its server."""
     sessions: Annotated[int, Field(ge=1, le=10)] = 4
+    """Concurrent sessions with one server."""
     approve_yes: bool = False
+    """Allow `run --approve yes` to approve moves of powered-down VMs on this server."""
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
@@ -286,11 +353,13 @@ class VmmSettings(toml.Table):
         return SecretStr(said.strip("\r\n"))
 
 
-class HostAddress(toml.Table):
-    """``[hosts."hv01.corp.example"]``: where a host is reached, if not by its own name."""
+class HostAddress(_Section):
+    """A host that is not reached by its own name. One section per host."""
 
-    address: str | None = None
-    port: Port | None = None
+    address: Annotated[str | None, _example("192.0.2.11")] = None
+    """Address of the host. Not set: its name."""
+    port: Annotated[Port | None, _example(5985)] = None
+    """WinRM port of the host. Not set: as for the server."""
 
 
 class Settings(BaseSettings):

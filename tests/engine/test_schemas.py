@@ -44,7 +44,7 @@ def refused(file: str, text: str) -> list[str]:
     return [f"{one.json_path}: {one.message}" for one in schema(file).iter_errors(values(text))]
 
 
-@pytest.mark.parametrize("file", ["settings", "fleet", "story"])
+@pytest.mark.parametrize("file", ["fleet", "story"])
 def test_the_defaults_of_the_contract_pass_their_schema(file: str) -> None:
     assert values(block(file))
     assert refused(file, block(file)) == []
