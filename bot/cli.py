@@ -106,7 +106,7 @@ def _pace(word: str) -> float:
 def _simulated(paces: str, times: str) -> Callable[[Command], Command]:
     """Add the options of commands that can run on a simulated fleet."""
     fleet = "Move on a simulated fleet, described by this file; kept beside the database."
-    seed = "Chance of the simulated fleet; default: the fleet's."
+    seed = "Random seed of the simulated fleet; default: the fleet's."
 
     def with_options(command: Command) -> Command:
         command = click.option("--seed", type=int, help=seed)(command)
@@ -146,13 +146,13 @@ def cli(ctx: click.Context, config: Path | None, db: Path) -> None:
     epilog=_request_usage(),
     options_metavar="[OPTIONS]",
 )
-@_simulated("N|max", "Times faster than the clock, or max")
+@_simulated("N|max", "How many times faster than real time, or max")
 @click.option(
     "--approve",
     type=click.Choice(["ask", "yes", "no"]),
     default="ask",
     show_default=True,
-    help="Powered-down VMs: ask here, or answer every question so. Without a terminal ask is no.",
+    help="How to answer questions about powered-down VMs. Without a terminal, ask means no.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON; progress on stderr.")
 @click.argument("words", metavar="[REQUEST...]", nargs=-1, type=click.UNPROCESSED)
@@ -244,7 +244,7 @@ def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
 
 
 @cli.command()
-@click.option("--seed", type=int, help="Another chance than the story's own.")
+@click.option("--seed", type=int, help="Random seed; default: the story's own.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 @click.option("--update", is_flag=True, help="Write what happened as the expectation.")
 @click.argument(
@@ -375,9 +375,9 @@ def _changing(verb: Verb) -> click.Command:
     usage = verb.usage.removeprefix(verb.name).replace(" yes", "").replace(" [WHY]", "").strip()
     params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
     if "[WHY]" in verb.usage:
-        params.append(click.Option(["--reason"], metavar="TEXT", help="Why; kept in the audit."))
+        params.append(click.Option(["--reason"], metavar="TEXT", help="Reason, kept in the audit."))
     if verb.name == "abort":
-        params.append(click.Option(["--yes"], is_flag=True, help="Do not ask whether it is meant."))
+        params.append(click.Option(["--yes"], is_flag=True, help="Do not ask for confirmation."))
     about = f"{verb.about[:1].upper()}{verb.about[1:]}."
     named = " ".join(name for word, name in _NAMED.items() if word in usage.split())
     return click.Command(
@@ -494,10 +494,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _words(error: VMFerryError) -> str:
-    from bot.terminal.board import safe
+    from bot.terminal.board import safe, spelled
+    from engine.language.sentence import join
 
-    text = error.pointed() if isinstance(error, UsageError) else str(error)
-    return "\n".join(map(safe, text.split("\n")))
+    said = join(" ", [error.sentence, error.hint]) if isinstance(error, Refused) else str(error)
+    pointer = error.pointer() if isinstance(error, UsageError) else ()
+    return "\n".join(map(safe, [*pointer, *spelled(said).split("\n")]))
 
 
 def _exit_code(error: VMFerryError) -> int:

@@ -51,11 +51,11 @@ class UsageError(Refused):
         super().__init__(sentence, what=what, hint=hint)
         self.text, self.at = text, at
 
-    def pointed(self) -> str:
-        """Three lines for a terminal: the text, a caret under the wrong word, the sentence."""
+    def pointer(self) -> tuple[str, ...]:
+        """Two lines for a terminal: the text, and a caret under the wrong word."""
         if self.at < 0:
-            return str(self)
-        return f"{self.text}\n{' ' * self.at}{'^' * max(1, len(self.what))}\n{self}"
+            return ()
+        return (self.text, f"{' ' * self.at}{'^' * max(1, len(self.what))}")
 
 
 class StoreError(VMFerryError):

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from engine.language.sentence import Command, Part, parts_of, say
+from engine.language.vocabulary import VERBS
 from engine.model import Event, Run, Wait, short
 from engine.views.board import ENDS, STATES, WAITS, Board, Stuck, WaitGroup, counts
 
@@ -30,8 +32,24 @@ SHOWN_FAILURES = 8
 
 
 def safe(text: str) -> str:
-    """Remove control characters, so that the name of a VM cannot control the terminal."""
-    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
+    """The text as a terminal shows it: spelled for a shell and without control characters, so that
+    the name of a VM cannot control the terminal."""
+    said = spelled(text)
+    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf") else c for c in said)
+
+
+def spelled(text: str) -> str:
+    """The text with its commands as a shell takes them: ``vmferry retry R2 db01``."""
+    return "".join(map(_as_typed, parts_of(text)))
+
+
+def _as_typed(part: Part) -> str:
+    if not isinstance(part, Command):
+        return str(part)
+    return f"vmferry {'run ' if part.text.split()[0] in _REQUESTS else ''}{part.text}"
+
+
+_REQUESTS = [verb.name for verb in VERBS if verb.request]
 
 
 def clock_time(at: float | None) -> str:
@@ -57,7 +75,7 @@ def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
     lines = [title(board.run), counts(board), _progress(board, plain_bar)]
     if board.questions:
         lines.append(_question(board))
-    lines += [f"Needs a person: {said}" for said in board.needs]
+    lines += [say("Needs a person: {}", said) for said in board.needs]
     if board.moving:
         lines.append("Moving: " + ", ".join(_moving(board)))
     if board.restoring:
@@ -102,11 +120,11 @@ def _waiting(group: WaitGroup) -> str:
 
 
 def _failures(stuck: Sequence[Stuck]) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for one in stuck[:SHOWN_FAILURES]:
-        lines.append(f"{ENDS[one.state].capitalize()}: {one.sentence}")
+        lines.append(say("{}: {}", ENDS[one.state].capitalize(), one.sentence))
         if one.next:
-            lines.append(f"  Do: {one.next}")
+            lines.append(say("  Do: {}", one.next))
     if len(stuck) > SHOWN_FAILURES:
         lines.append(f"  and {len(stuck) - SHOWN_FAILURES} more; see: vmferry report")
     return lines
@@ -116,7 +134,8 @@ def event_line(event: Event, start: float) -> str:
     """One event as one line: time since the request, run, kind, text. Scripts rely on this
     format."""
     run = f"R{event.run}" if event.run is not None else "-"
-    return safe(f"{since_start(event.at, start)} {run} {event.kind} {event.text}")
+    said = say("{} {} {} {}", since_start(event.at, start), run, event.kind, event.text)
+    return safe(said)
 
 
 _BAD = ("move.damaged", "move.failed")

@@ -77,8 +77,8 @@ class Installation:
             return
         other = "" if self.db == DEFAULT_DB else f"--db {self.db} "
         click.echo(
-            f"No vmferry run is at work on {self.db}: what people say is kept, and nothing goes on "
-            f"before somebody types: vmferry {other}run",
+            f"No engine is running on {self.db}. Commands are saved, and nothing moves until "
+            f"somebody types: vmferry {other}run",
             err=True,
         )
 
@@ -94,7 +94,7 @@ def show_status(place: Installation, named: str | None) -> None:
             shown = board(record, queries.fleet(store, run.vmm), service.clock.now(), rate)
             click.echo(("\n" if number else "") + "\n".join(board_lines(shown)))
         if not one and not queries.runs(store, unfinished=True):
-            click.echo("No run is unfinished.")
+            click.echo("No run is in progress.")
         place.warn(store)
 
 

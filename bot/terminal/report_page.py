@@ -9,6 +9,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from bot.terminal.board import safe
+from engine.language.sentence import say
 from engine.model import MOVED, short
 from engine.views import report
 
@@ -125,4 +126,4 @@ def _details(move: Mapping[str, Any]) -> Iterable[str]:
     if move["sentence"] and move["state"] != "done" and not move["missing"]:
         yield move["sentence"]
     if move["next"]:
-        yield f"Do: {move['next']}"
+        yield say("Do: {}", move["next"])

@@ -120,9 +120,9 @@ def _real(place: Installation, wish: Wish) -> Iterator[World]:
         raise Refused(f"{vmm.server} is no simulated fleet: --speed and --seed mean nothing there.")
     if wish.approve == "yes" and not vmm.approve_yes:
         raise Refused(
-            "Nobody but a person approves moves of powered-down VMs.",
+            f"--approve yes is not allowed on {vmm.server}.",
             what="--approve",
-            hint="Leave --approve out and answer, or allow it: [vmm] approve_yes = true",
+            hint="Leave it out and answer the questions, or set [vmm] approve_yes = true.",
         )
     from engine.vmm.wire import WirePort  # slow to load, and needed only here
 
@@ -174,9 +174,10 @@ class Session:
             return unfinished[0], True
         if not unfinished:
             hint = "Type: vmferry run host HV01 to HV02"
-            raise UsageError("There is no request, and no unfinished run to go on with.", hint=hint)
+            raise UsageError("There is no request, and no unfinished run to continue.", hint=hint)
         several = "; ".join(f"{run.label}: {run.request}" for run in unfinished)
-        raise UsageError("Several runs are unfinished.", hint=f"Type one of them again. {several}")
+        hint = f"Repeat the request of one of them. {several}"
+        raise UsageError("Several runs are unfinished.", hint=hint)
 
 
 def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
@@ -202,7 +203,7 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
         document = document_of(session.store, current, now, world.opened, world.calls)
         result = document["runs"][0]
         if not document["ended"]:
-            said = f"{current.label} stands still: time does not pass before somebody answers."
+            said = f"{current.label} waits for an answer. Until then simulated time stands still."
             screen.say(["", said, f"See: vmferry status {current.label}"])
         screen.say(["", *map(safe, report.summary(result, document["approvals"]))])
         return int(result["exit"]), document

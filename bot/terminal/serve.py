@@ -56,7 +56,7 @@ def serve(place: Installation, wish: Wish) -> int:
                 _await_first_step(loop)
                 where = f"{identity.team} as @{identity.user}" if identity else "Slack"
                 code = _talk(place.settings, session, loop, reasons, where)
-    click.echo("Ended. Runs go on at the next start; what is on its way VMM brings to its end.")
+    click.echo("Stopped. VMM completes the migrations in flight. The next start resumes the runs.")
     return code
 
 
@@ -70,7 +70,7 @@ def _runs_wait(place: Installation) -> bool:
 
 def _no_clock() -> Refused:
     return Refused(
-        "People need a world whose time goes on by itself.",
+        "serve needs a world whose time passes at a fixed speed.",
         what="--speed",
         hint="Name a number: --speed 60.",
     )
@@ -88,17 +88,18 @@ def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, wh
         while True:
             if side.connection.connected.is_set() and not said:
                 said = True
-                click.echo(f"In {where}: {settings.slack.command} is heard. Ctrl-C ends it.")
+                command = settings.slack.command
+                click.echo(f"{where}: listening for {command}. Press Ctrl-C to stop.")
             if loop.health != health:
                 health = loop.health
-                log.warning("%s", health or "The engine is well again.")
+                log.warning("%s", health or "The engine works again.")
             try:
                 reason = reasons.get(timeout=HEALTH_EVERY if said else 0.05)
             except Empty:
                 continue
             if isinstance(reason, BaseException):
                 raise reason
-            click.echo("Ending: what is in hand is finished.")
+            click.echo("Shutting down: finishing the current step.")
             return INTERRUPTED if reason == signal.SIGINT else DONE
     finally:
         side.stop(LAST_WORDS)
@@ -112,7 +113,7 @@ def _join(thread: threading.Thread) -> None:
     if not thread.is_alive():
         return
     click.echo(
-        "VMM does not answer; the step in hand is not waited for. Runs go on at the next start."
+        "VMM does not answer, so the current step is abandoned. The next start resumes the runs."
     )
     sys.stdout.flush()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -70,11 +70,11 @@ def _refuse_unmeant(run: str) -> None:
     """Ask before jobs are stopped in mid-copy. Refuse without a terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise Refused(
-            "abort stops jobs in mid-copy; their VMs stay where they were.",
+            "abort cancels the migrations in flight. Their VMs stay on their sources.",
             what=run,
-            hint="Add --yes, if that is meant.",
+            hint="To confirm, add --yes.",
         )
-    if not click.confirm("Stop jobs in mid-copy? Their VMs stay where they were."):
+    if not click.confirm("Cancel the migrations in flight? Their VMs stay on their sources."):
         raise Refused("Nothing was aborted.", what=run)
 
 
@@ -102,7 +102,7 @@ def show_approvals(place: Installation) -> None:
             lines.append(f"Type: vmferry approve {label}, or: vmferry deny {label} --reason TEXT")
             click.echo(("\n" if number else "") + "\n".join(map(safe, lines)))
         if not asked:
-            click.echo("Nothing waits for a yes or no.")
+            click.echo("No approval is open.")
 
 
 def show_events(place: Installation, run: str | None, *, follow: bool, as_json: bool) -> None:
@@ -138,7 +138,7 @@ def verify(place: Installation, mark: str) -> int:
     exit code. Raises ``Refused`` for a mark that is malformed."""
     if mark and (len(mark) < SHORTEST or not set(mark) <= set("0123456789abcdef")):
         raise Refused(
-            f"{mark} is no mark of an event.",
+            f"{mark} is not the mark of an event.",
             what=mark,
             hint="A mark has 8 or more of the characters 0-9 and a-f: audit verify 7f3a91c2",
         )
@@ -151,12 +151,12 @@ def verify(place: Installation, mark: str) -> int:
         found = events.marked(store, mark) if mark else None
         if mark and found is None:
             click.echo(
-                f"The chain of {number} events holds, but none of them is {mark}: events are "
-                "missing at its end, or the mark is of another database.",
+                f"The chain of {number} events is intact but does not contain {mark}: events are "
+                "missing at its end, or the mark belongs to another database.",
                 err=True,
             )
             return DIFFERS
         tail = f", and event {found.seq} is {mark}" if found else ""
         head = events.head(store)[:SHORTEST]
-        click.echo(f"The audit is whole: {number} events, the last is {head}{tail}.")
+        click.echo(f"The audit is intact: {number} events, the last is {head}{tail}.")
         return DONE

@@ -92,7 +92,7 @@ class Watch:
         """Report a problem of the engine once, and its end once."""
         if health == self.health:
             return
-        self.screen.say([health or "All is well again; going on."])
+        self.screen.say([health or "The engine works again."])
         self.health = health
 
     def listen(self, seconds: float) -> None:
@@ -137,10 +137,9 @@ class Watch:
         moves = [one.move for one in record.moves] if record else []
         moving = [move for move in moves if move.state is MoveState.MOVING]
         if not moving:
-            return [f"{self.run.label}: nothing is moving. Run the same command again to go on."]
+            return [f"{self.run.label}: nothing is moving. Repeat the command to continue."]
         names = ", ".join(f"{safe(move.vm)} → {short(move.destination)}" for move in moving)
-        verb = "is" if len(moving) == 1 else "are"
         return [
-            f"{self.run.label}: {names} {verb} moving. VMM goes on with them; run the same command "
-            "again to go on watching."
+            f"{self.run.label}: in flight: {names}. VMM completes what is in flight. Repeat the "
+            "command to watch again."
         ]

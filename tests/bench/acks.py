@@ -43,7 +43,7 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
         words += ["serve", "--fleet", str(folder / "fleet.toml")]
         approvers = ",".join(map(in_slack, people))
         with OnSlack(folder, slack, *words, APPROVAL__APPROVERS=approvers) as bot:
-            slack.wait_for(lambda: slack.sockets == 2 and "is heard" in bot.text, HANGS)
+            slack.wait_for(lambda: slack.sockets == 2 and "listening for" in bot.text, HANGS)
             (folder / "held").touch()
             for number, channel in enumerate(channels, 1):
                 begin(slack, people[0], channel, f"host a{number:02} to b{number:02} now")

@@ -201,7 +201,7 @@ def served(folder: Path, slack: Standin, crowd: Crowd) -> Served:
 def heard(folder: Path, slack: Standin, crowd: Crowd) -> Served:
     """A process that people can talk to."""
     bot = served(folder, slack, crowd)
-    bot.says("is heard")
+    bot.says("listening for")
     return bot
 
 

@@ -62,7 +62,7 @@ def dana(slack: Standin) -> str:
 
 def test_a_command_moves_vms_and_sigterm_ends_it_cleanly(serve, slack, dana, tmp_path):
     bot = serve("--fleet", str(tmp_path / "fleet.toml"), "--speed", "100")
-    bot.says("In Stand-in as @vmferry: /migrate is heard.")
+    bot.says("Stand-in as @vmferry: listening for /migrate.")
 
     assert slack.command(dana, "C0OPS", "host hv01 to hv02 now") == ""
     slack.wait_for(lambda: any("1 of 1 moved" in m.text for m in slack.messages("C0OPS")))
@@ -76,7 +76,7 @@ def test_a_command_moves_vms_and_sigterm_ends_it_cleanly(serve, slack, dana, tmp
 
 def test_ctrl_c_ends_it_with_130(serve, slack):
     bot = serve()
-    bot.says("is heard")
+    bot.says("listening for")
 
     assert bot.end(signal.SIGINT) == 130
     assert "Traceback" not in bot.text
@@ -84,7 +84,7 @@ def test_ctrl_c_ends_it_with_130(serve, slack):
 
 def test_what_was_acked_before_sigterm_is_answered_before_the_end(serve, slack, dana):
     bot = serve()
-    bot.says("is heard")
+    bot.says("listening for")
     for number in range(1000, 1030):
         assert slack.command(dana, "C0OPS", f"status R{number}") == ""
 
@@ -96,7 +96,7 @@ def test_what_was_acked_before_sigterm_is_answered_before_the_end(serve, slack, 
 
 def test_what_slack_takes_a_second_later_is_still_said_before_the_end(serve, slack, dana):
     bot = serve()
-    bot.says("is heard")
+    bot.says("listening for")
     slack.order("chat.postEphemeral", "ratelimited", retry_after=1)
     asked = slack.command_payload(dana, "C0OPS", "status R77")
     slack.deliver("slash_commands", {**asked, "response_url": ""})
@@ -109,7 +109,7 @@ def test_what_slack_takes_a_second_later_is_still_said_before_the_end(serve, sla
 
 def test_sigterm_ends_it_while_slack_is_down(serve, slack, dana):
     bot = serve()
-    bot.says("is heard")
+    bot.says("listening for")
     slack.down(close=True)
     bot.says("Slack cannot be reached")
 
@@ -124,7 +124,7 @@ def test_sigterm_ends_it_while_vmm_hangs_and_the_run_goes_on_afterwards(
     fleet = ("--fleet", str(tmp_path / "fleet.toml"))
     words = (str(tmp_path), "2", "--db", str(tmp_path / "night.db"), "serve", *fleet)
     with OnSlack(tmp_path, slack, "tests.bench.hung", *words) as bot:
-        bot.says("is heard")
+        bot.says("listening for")
         held.touch()
         slack.command(dana, "C0OPS", "host hv01 to hv02 now")
         slack.wait_for(lambda: any("Moving" in m.shown for m in slack.messages("C0OPS")))
@@ -133,15 +133,15 @@ def test_sigterm_ends_it_while_vmm_hangs_and_the_run_goes_on_afterwards(
 
         assert bot.end(signal.SIGTERM) == -signal.SIGTERM
 
-    assert "VMM does not answer; the step in hand is not waited for." in bot.text
+    assert "VMM does not answer, so the current step is abandoned." in bot.text
     assert slack.sockets == 0
-    serve(*fleet, "--speed", "100").says("is heard")
+    serve(*fleet, "--speed", "100").says("listening for")
     slack.wait_for(lambda: any("1 of 1 moved" in m.text for m in slack.messages("C0OPS")))
 
 
 def test_no_acked_command_is_lost_by_a_kill_in_mid_burst(serve, slack, dana):
     bot = serve()
-    bot.says("is heard")
+    bot.says("listening for")
     slack.wait_for(lambda: slack.sockets == 2)
     acked: list[int] = []
     enough = threading.Event()
@@ -164,7 +164,7 @@ def test_no_acked_command_is_lost_by_a_kill_in_mid_burst(serve, slack, dana):
             one.result(timeout=HANGS)
     assert 25 <= len(acked) < 200, "the kill came too late to prove anything"
     again = serve()
-    again.says("is heard")
+    again.says("listening for")
 
     def unanswered() -> list[int]:
         told = "\n".join(e.text for e in slack.ephemerals(dana))
@@ -177,7 +177,7 @@ def test_no_acked_command_is_lost_by_a_kill_in_mid_burst(serve, slack, dana):
 def test_a_run_goes_on_after_a_kill(serve, slack, dana, tmp_path):
     fast = ("--fleet", str(tmp_path / "fleet.toml"), "--speed", "40")
     bot = serve(*fast)
-    bot.says("is heard")
+    bot.says("listening for")
     slack.command(dana, "C0OPS", "host hv01 to hv02 now")
     slack.wait_for(lambda: any("1 moving" in m.shown for m in slack.messages("C0OPS")))
     bot.end(signal.SIGKILL)
@@ -194,7 +194,7 @@ def test_a_run_goes_on_after_a_kill(serve, slack, dana, tmp_path):
 def test_a_token_that_was_revoked_meanwhile_stops_no_run(serve, slack, dana, tmp_path):
     fast = ("--fleet", str(tmp_path / "fleet.toml"), "--speed", "40")
     bot = serve(*fast)
-    bot.says("is heard")
+    bot.says("listening for")
     slack.command(dana, "C0OPS", "host hv01 to hv02 now")
     slack.wait_for(lambda: any("1 moving" in m.shown for m in slack.messages("C0OPS")))
     bot.end(signal.SIGKILL)
@@ -230,7 +230,7 @@ def test_a_world_whose_time_only_jumps_is_refused(serve, tmp_path):
 
 
 def test_a_second_one_on_the_same_database_is_refused(serve, slack):
-    serve().says("is heard")
+    serve().says("listening for")
 
     second = serve()
 
@@ -245,7 +245,7 @@ def test_runs_go_on_where_slack_does_not_answer(serve, slack, dana, tmp_path):
     bot = serve()
 
     bot.says("could not be checked, Slack does not answer: internal_error")
-    bot.says("In Slack: /migrate is heard.")
+    bot.says("Slack: listening for /migrate.")
     assert slack.command(dana, "C0OPS", "list") == ""
 
 
@@ -282,7 +282,7 @@ def raw(port: int, body: str, headers: dict[str, str]) -> tuple[int, str]:
 
 def test_over_http_only_what_slack_has_signed_just_now_is_heard(serve, slack, dana, port):
     bot = serve(**by_http(port))
-    bot.says("is heard")
+    bot.says("listening for")
     payload = slack.command_payload(dana, "C0OPS", "status R77")
 
     assert post(port, payload, secret="another")[0] == 401

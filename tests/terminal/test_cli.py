@@ -142,7 +142,7 @@ def test_ctrl_c_says_what_is_moving_and_the_same_command_goes_on_with_it():
 
     assert child.returncode == 130
     assert "web02 → hv02" in out
-    assert "VMM goes on with them; run the same command again to go on watching." in out
+    assert "VMM completes what is in flight. Repeat the command to watch again." in out
     assert "Traceback" not in err
     assert vmferry("status").lines[0] == "R1 · hv01 → hv02 · Moving"
 
@@ -173,7 +173,7 @@ def test_without_a_request_and_without_an_unfinished_run_it_says_what_to_type():
     said = vmferry("run")
 
     assert said.code == 2
-    assert "no unfinished run to go on with. Type: vmferry run host HV01 to HV02" in said.err
+    assert "no unfinished run to continue. Type: vmferry run host HV01 to HV02" in said.err
 
 
 def test_a_second_engine_is_refused_while_status_and_report_work_beside_the_first():
@@ -205,7 +205,7 @@ def test_a_second_engine_is_refused_while_status_and_report_work_beside_the_firs
         ("host hv01 to hv02 except wbe01", "Nearest: web01."),
         ("host hv01 to hv02 paralel 2", "Did you mean parallel?"),
         ("host hv01 to hv02 parallel -2", '0 or more; "-2" is not one.'),
-        ("host hv01 hv02", "Type: host hv01 to hv02"),
+        ("host hv01 hv02", "Type: vmferry run host hv01 to hv02"),
         ("status", '"status" is no request. Type: vmferry status'),
         ("host hv01 to hv02 --aprove yes", "Did you mean --approve?"),
     ],
@@ -317,7 +317,7 @@ def test_settings_come_from_the_file_in_the_folder_and_from_the_environment(desk
 def test_status_and_report_tell_of_a_run_by_number_and_of_none(desk):
     vmferry(*MOVE, "host", "hv01", "to", "hv02")
 
-    assert vmferry("status").out == "No run is unfinished.\n"
+    assert vmferry("status").out == "No run is in progress.\n"
     assert vmferry("status", "1").lines[:2] == ["R1 · hv01 → hv02 · Completed", "3 of 3 moved"]
     assert vmferry("report", "r1").lines[0] == "R1 ended: 3 of 3 moved, hv01 is empty"
     assert vmferry("report", "R9").err == "There is no run R9. The last one is R1.\n"

@@ -75,9 +75,9 @@ def test_whatever_needs_a_person_comes_first_and_says_what_to_type(desk):
     for said in (
         "R2 was paused by terminal:",
         "A1 waits for a yes or no: approvals",
-        "web03 is damaged on hv07: report R4, then: go-on R4 hv07",
+        "web03 is damaged on hv07: vmferry report R4, then: vmferry go-on R4 hv07",
         'settle R5 "db 01"',
-        "web04 did not move: report R6, then: retry R6",
+        "web04 did not move: vmferry report R6, then: vmferry retry R6",
     ):
         assert said in " ".join(out.split())
 
@@ -188,7 +188,7 @@ def test_a_vm_that_is_not_asked_about_cannot_be_approved(asked):
 def test_a_broken_glass_needs_a_person_until_somebody_else_reviews_it(desk):
     desk.ask()
     desk.break_glass("web01")
-    asks = "Break-glass approval A1 awaits review by a second person: reviewed R1"
+    asks = "Break-glass approval A1 awaits review by a second person: vmferry reviewed R1"
     assert asks in " ".join(vmferry("list")[1].split())
     assert f"Needs a person: {asks}" in " ".join(vmferry("status", "R1")[1].split())
     assert f"Needs a person: {asks}" in " ".join(vmferry("report", "R1")[1].split())
@@ -230,7 +230,7 @@ def test_what_was_refused_stands_in_the_audit_with_who_said_it(desk):
 def test_abort_is_asked_back_at_a_terminal(answer, code, state, desk, at_terminal):
     desk.ask("vm web01 to hv07")
     seat = at_terminal("abort", "R1")
-    seat.sees(r"Stop jobs in mid-copy\?")
+    seat.sees(r"Cancel the migrations in flight\?")
     assert str(desk.run().state) == "active"
     seat.types(f"{answer}\n")
 
@@ -243,7 +243,7 @@ def test_abort_is_asked_back_at_a_terminal(answer, code, state, desk, at_termina
 def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(desk, at_terminal):
     desk.ask("vm web01 to hv07")
     seat = at_terminal("abort", "R1", interrupted=True)
-    seat.sees(r"Stop jobs in mid-copy\?")
+    seat.sees(r"Cancel the migrations in flight\?")
 
     assert seat.interrupt() == 130
     assert str(desk.run().state) == "active"
@@ -260,7 +260,7 @@ def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder
 
     assert vmferry("approve", "A1", "old01") == (0, "A1 is approved: 1 of 2 VMs may move.\n")
     assert seat.leaves() == 1  # old02 was not approved
-    assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
+    assert vmferry("approvals") == (0, "No approval is open.\n")
     said = vmferry("report", "R1")[1]
     assert said.startswith("R1 ended: 1 of 2 moved")
 

@@ -76,7 +76,7 @@ def test_what_is_said_while_nothing_carries_it_out_says_so(engine, desk):
     engine.kill()
     engine.communicate(timeout=HANGS)
 
-    warning = "No vmferry run is at work on vmferry.db"
+    warning = "No engine is running on vmferry.db"
     for words in (("status",), ("list",), ("pause", "R1"), ("resume", "R1"), ("set", "R1")):
         code, out = vmferry(*words, *(("parallel", "2") if words[0] == "set" else ()))
         assert code == 0
@@ -88,7 +88,7 @@ def test_what_is_said_while_nothing_carries_it_out_says_so(engine, desk):
 def test_abort_asks_first_and_has_the_jobs_stopped(engine, desk):
     code, out = vmferry("abort", "R1")
     assert (code, run_state(desk)) == (2, "active")
-    assert "Add --yes" in out
+    assert "add --yes" in out
 
     assert vmferry("abort", "R1", "--yes")[0] == 0
     told(engine, "attempt.stopping web01")
@@ -132,7 +132,7 @@ def ended(desk):
 def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(ended, desk):
     code, out = vmferry("retry", "R1", "db 01")
     assert (code, out.splitlines()[0]) == (0, "db 01 is tried again.")
-    assert out.endswith("nothing goes on before somebody types: vmferry run\n")
+    assert out.endswith("nothing moves until somebody types: vmferry run\n")
     process_ = process("run", "--speed", "20")  # asks and, without a terminal, says no
     process_.communicate(timeout=HANGS)
     code, out = vmferry("list")
@@ -156,7 +156,7 @@ def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
     child = process("run", "--fleet", "fleet.toml", "--speed", "20", "--approve", "ask", "vm",
                     "db 01", "to", "hv02")  # fmt: skip
     child.communicate(timeout=HANGS)
-    assert vmferry("approvals") == (0, "Nothing waits for a yes or no.\n")
+    assert vmferry("approvals") == (0, "No approval is open.\n")
 
     store = Store(desk / "vmferry.db")
     approval = queries.approval(store, 1)
@@ -224,7 +224,7 @@ def test_time_does_not_pass_for_a_run_that_only_a_person_can_let_go_on(ended):
     assert code == 1
     assert "R1 was paused by terminal:" in out
     assert "In another window: vmferry resume R1" in out
-    assert "R1 stands still" in out
+    assert "R1 waits for an answer" in out
 
 
 def test_a_reason_is_kept_in_the_audit(ended, desk):

@@ -381,7 +381,7 @@ def test_no_arguments_at_all_say_what_to_type():
 
 def test_the_caret_stands_under_the_word_as_it_was_typed():
     text = "vm \u201cdb\u00a001\u201d,<http://a.example|a.example> to b paralel\u2014x 2"
-    pointed = refusal(text).pointed().splitlines()
+    pointed = refusal(text).pointer()
 
     assert pointed[0] == text
     assert text[pointed[1].index("^") :].startswith("paralel\u2014x")

@@ -1,0 +1,68 @@
+"""What people see of runs that an older version wrote: nothing anew, nothing in other words."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bot.slack.handlers.intents import STARTS  # noqa: F401
+from engine.store import events
+from tests.slack.conftest import Night
+
+DATABASES = Path(__file__).parent / "databases"
+"""A night as the version wrote it that knew neither doors nor parts of sentences: two VMs damaged
+for one reason, one lost, two failed. In one file the run was paused after a gap, in the other it
+has ended."""
+
+
+def opened(make_night, tmp_path, name, **options):
+    with closing(sqlite3.connect(tmp_path / "vmferry.db")) as db:
+        db.executescript((DATABASES / f"{name}.sql").read_text(encoding="utf-8"))
+    return make_night(**options)
+
+
+def keys(night: Night, table: str) -> set[str]:
+    return {row["key"] for row in night.store.query(f"SELECT key FROM {table}")}
+
+
+@pytest.mark.parametrize("name", ["before_doors_paused", "before_doors_ended"])
+def test_no_cause_is_posted_or_paged_a_second_time(make_night, tmp_path, name):
+    night = opened(make_night, tmp_path, name, pager_url="https://127.0.0.1:9/x")
+    posted, paged = keys(night, "slack_messages"), keys(night, "slack_pages")
+
+    night.start()
+    night.say("status R1")
+    night.told(night.dana, "R1")
+    night.settled()
+
+    assert keys(night, "slack_messages") - posted <= {"report:R1"}
+    assert keys(night, "slack_pages") == paged
+
+
+@pytest.mark.parametrize("name", ["before_doors_paused", "before_doors_ended"])
+def test_commands_and_people_are_shown_as_ever(make_night, tmp_path, name):
+    night = opened(make_night, tmp_path, name)
+    night.start()
+
+    for said in ("status R1", "report R1", "events R1", "list"):
+        night.say(said)
+        night.settled()
+
+    shown = "\n".join(one.text for one in night.slack.ephemerals(night.dana))
+    assert "go-on R1 hv02" in shown
+    assert shown.count("go-on R1 hv02") == shown.count("/migrate go-on R1 hv02")
+    assert "/migrate retry R1 bad1" in shown
+    assert "@U0" not in shown.replace("<@U0", "")
+    assert events.verify(night.store) > 50
+
+
+def test_how_to_go_on_is_said_once(make_night, tmp_path):
+    night = opened(make_night, tmp_path, "before_doors_paused")
+    night.start()
+
+    night.say("status R1")
+
+    assert night.told(night.dana, "Go on with").count("resume R1") == 1
