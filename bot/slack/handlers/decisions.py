@@ -7,9 +7,9 @@ begun when the bot was killed takes what stands in the rows as its own success.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bot.slack.handlers import answers
+from bot.slack.handlers.confirm import Outcome
 from bot.slack.inbox.rows import Inbound, spelled
 from bot.slack.kit.blocks import Block
 from bot.slack.kit.buttons import (
@@ -59,19 +59,16 @@ class DecisionClick:
         return f"{self.action.removesuffix(SAID)} A{self.number}"
 
 
-@dataclass(frozen=True)
-class ClickReply:
-    """Reply to the person (empty: the card says it), or the form that opens."""
-
-    reply: str = ""
-    form: Block | None = None
-
-
 def read(row: Inbound) -> DecisionClick | None:
     """Button that was clicked; ``None`` for a button that we did not make."""
     action = str(row.body.get("action"))
     shown = read_value(str(row.body.get("value")))
     return DecisionClick(action, *shown) if shown is not None and action in KNOWN else None
+
+
+def place_of(row: Inbound, value: str) -> FormPlace:
+    """The place for the answer to a form that this click opens, with the value of its button."""
+    return FormPlace(value, row.channel, str(row.body.get("thread_ts") or ""))
 
 
 class Decisions:
@@ -80,56 +77,37 @@ class Decisions:
     def __init__(self, service: Service, settings: Settings) -> None:
         self.service, self.store, self.settings = service, service.store, settings
 
-    def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> ClickReply:
+    def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Outcome:
         """Decide, open a form, or ask again. Raises ``Refused``."""
         if clicked.action == AGAIN:
-            return ClickReply(self._ask_again(row, clicked))
+            return Outcome(self._ask_again(row, clicked))
         if clicked.action in FORMS:
             opened = self._form(row, clicked, approvers)
             if opened is not None:
-                return ClickReply(form=opened)
+                return Outcome(form=opened)
         made = self._decide(row, clicked, approvers)
         command = spelled(row, self.settings.slack.command)
-        return ClickReply(answers.decision(made, row.by, row.received, approvers, command))
+        return Outcome(answers.decision(made, row.by, row.received, approvers, command))
 
     # --- decisions --------------------------------------------------------------------------
 
     def _decide(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
         people, reason = approvers.people(), str(row.body.get("reason") or "")
+        service = self.service.because(row.cause)
         if clicked.action.startswith(WITHDRAW):
-            return Steering(self.service.because(row.cause)).withdraw(
-                clicked.number,
-                by=row.by,
-                approvers=people,
-                digest=clicked.digest,
-                reason=reason,
+            return Steering(service).withdraw(
+                clicked.number, by=row.by, approvers=people, digest=clicked.digest, reason=reason
             )
-        if clicked.breaks:
-            return self._break(row, clicked, approvers)
-        verdict: Literal["approve", "deny"] = "approve"
-        if clicked.action.startswith(DENY):
-            verdict = "deny"
-        return self.service.because(row.cause).decide(
+        record = self._asked(clicked)[1]
+        return service.decide(
             clicked.number,
-            verdict,
+            "deny" if clicked.action.startswith(DENY) else "approve",
             by=row.by,
             approvers=people,
             digest=clicked.digest,
             reason=reason,
             vms=self._chosen(row, clicked),
-        )
-
-    def _break(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
-        """Break the glass: approve on behalf of somebody whom the rules bar."""
-        _, record = self._asked(clicked)
-        return self.service.because(row.cause).decide(
-            clicked.number,
-            "approve",
-            by=row.by,
-            approvers=approvers.people(),
-            digest=clicked.digest,
-            reason=str(row.body.get("reason") or ""),
-            glass=self._glass(row.by, approvers, record),
+            glass=self._glass(row.by, approvers, record) if clicked.breaks else None,
         )
 
     def _glass(self, by: str, approvers: Approvers, record: RunRecord | None) -> approvals.Glass:
@@ -157,21 +135,20 @@ class Decisions:
         if asked is None or record is None:
             return None
         run, people = record.run, approvers.people()
+        click = (asked, run, row.by, clicked.digest)
         if clicked.action == WITHDRAW:
-            started = approvals.has_started(asked, record.moves)
-            digest = clicked.digest
-            word = approvals.judge_withdrawal(asked, run, row.by, digest, people, started)
+            word = approvals.judge_withdrawal(
+                *click, people, approvals.has_started(asked, record.moves)
+            )
         elif clicked.breaks:
             glass, filled = self._glass(row.by, approvers, record), "x" * approvals.REASON_LEAST
-            word = approvals.judge_breaking(
-                asked, run, row.by, clicked.digest, people, glass, filled
-            )
+            word = approvals.judge_breaking(*click, people, glass, filled)
         else:
-            word = approvals.judge_click(asked, run, row.by, clicked.digest, people)
+            word = approvals.judge_click(*click, people)
         if word != "ok":
             return None
         names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
-        place = FormPlace(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
+        place = place_of(row, value_of(asked))
         meant = asked.granted if clicked.action == WITHDRAW and asked.granted else asked.vms
         shown = [names.get(vm_id, vm_id) for vm_id in meant]
         return form(clicked.action, asked, shown, run, place)

@@ -12,23 +12,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.slack.handlers import answers, confirm
+from bot.slack.handlers import answers, confirm, run_buttons
 from bot.slack.handlers.confirm import Confirmer, Outcome
-from bot.slack.handlers.decisions import DecisionClick, Decisions
+from bot.slack.handlers.decisions import Decisions
 from bot.slack.handlers.intents import (
     Answer,
-    Change,
     Decide,
     Intent,
     Intents,
-    Look,
     Press,
+    Say,
     Start,
     Subject,
     Unknown,
 )
 from bot.slack.handlers.permits import Permits
-from bot.slack.handlers.run_buttons import RunButtons
 from bot.slack.handlers.verbs import Verbs
 from bot.slack.inbox.rows import COMMAND, Inbound, address_of, spelled
 from bot.slack.kit import buttons, refusals
@@ -41,7 +39,6 @@ from bot.slack.people.roster import Roster, Sure
 from engine.clock import Clock, SystemClock
 from engine.commands.service import Service
 from engine.errors import Refused, StoreBusy, StoreUnwritable
-from engine.language.grammar import Ask
 from engine.model import Run, RunState
 from engine.settings import Settings
 from engine.store import events, queries
@@ -77,7 +74,6 @@ class Worker:
         self.permits = Permits(settings, self.roster)
         self.verbs = Verbs(service, settings, clock)
         self.decisions = Decisions(service, settings)
-        self.run_buttons = RunButtons(self.verbs)
         self.links = Links(tables, self.roster.lookups)
         self.confirmer = Confirmer(service, settings, self.links, self.wall)
         self.intents = Intents(self.store, tables, self.links, self.confirmer)
@@ -209,8 +205,6 @@ class Worker:
                 if outcome.refused:
                     self._keep_refused(intent, Refused(NOT_THEIRS))
                 return outcome
-            case Unknown(outcome=Outcome() as outcome):
-                return outcome
             case Unknown(refusal=Refused() as error):
                 raise error
             case Unknown():
@@ -230,7 +224,7 @@ class Worker:
         run = queries.run(self.store, begun[0]) if begun and begun[0] else None
         if run is not None:
             return self._started(run)
-        if isinstance(intent, Decide) and intent.row.kind != COMMAND:
+        if isinstance(intent, Decide):
             return Outcome()  # the card says it
         return Outcome(answers.carried_out_before(done, self._spelled(intent.row)))
 
@@ -267,22 +261,20 @@ class Worker:
         match intent:
             case Start():
                 return self._start(intent, approvers)
-            case Change(ask=ask) if self._is_asked_back(intent):
+            case Say(command=ask) if self._is_asked_back(intent):
                 return self.confirmer.sure(intent.taken, ask)
-            case Look(ask=ask) | Change(ask=ask) | Decide(said=Ask() as ask):
+            case Say(command=ask):
                 return Outcome(self.verbs.answer(row, ask, approvers))
             case Press(button=button):
-                done = self.run_buttons.answer(row, button, approvers)
-                return Outcome(done.reply, form=done.form)
-            case Decide(said=DecisionClick() as clicked):
-                done = self.decisions.answer(row, clicked, approvers)
-                return Outcome(done.reply, form=done.form)
+                return run_buttons.answer(self.verbs, row, button, approvers)
+            case Decide(click=click):
+                return self.decisions.answer(row, click, approvers)
         raise TypeError(f"{type(intent).__name__} is no intent that is carried out")
 
-    def _is_asked_back(self, intent: Change) -> bool:
+    def _is_asked_back(self, intent: Say) -> bool:
         """Tell whether a stop was said in a thread: it is easily said in the wrong one."""
         spoken = bool(intent.row.body.get("spoken"))
-        return intent.ask.verb in STOPS and spoken and intent.taken.confirmation is None
+        return intent.command.verb in STOPS and spoken and intent.taken.confirmation is None
 
     def _refused(self, intent: Intent, error: Refused) -> Outcome:
         """Answer to what was refused."""
@@ -290,7 +282,7 @@ class Worker:
             self._keep_refused(intent, error)
         is_start = isinstance(intent, Start | Unknown)
         nothing = refusals.NOT_STARTED if is_start else refusals.NOTHING
-        if isinstance(intent, Look):
+        if isinstance(intent, Say) and not intent.changes:
             nothing = ""
         return Outcome(refusals.refused(error, self._spelled(intent.row), nothing), done=False)
 
@@ -303,7 +295,7 @@ class Worker:
 
     def _start(self, intent: Start, approvers: Approvers) -> Outcome:
         """Start it, or show first what it would do."""
-        row, taken, request = intent.row, intent.taken, intent.request
+        row, taken, request = intent.row, intent.taken, intent.command
         found = self.service.foresee(request)
         if isinstance(found, Run):
             # Not submitted: if it ends just now, another would start that nobody was shown.
