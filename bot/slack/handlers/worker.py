@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.slack.handlers import answers, confirm, run_buttons
+from bot.slack.handlers import answers, run_buttons
 from bot.slack.handlers.confirm import Confirmer, Outcome
 from bot.slack.handlers.decisions import Decisions
 from bot.slack.handlers.intents import (
@@ -28,7 +28,7 @@ from bot.slack.handlers.intents import (
 )
 from bot.slack.handlers.permits import Permits
 from bot.slack.handlers.verbs import Verbs
-from bot.slack.inbox.rows import COMMAND, Inbound, address_of, spelled
+from bot.slack.inbox.rows import COMMAND, ConfirmationState, Inbound, address_of, spelled
 from bot.slack.kit import buttons, refusals
 from bot.slack.kit.ids import slack_user
 from bot.slack.kit.loop import Loop
@@ -166,9 +166,9 @@ class Worker:
             replaces = outcome.closed is not None
             self.tables.reply(db, to, outcome.reply, outcome.blocks, replaces=replaces)
             if outcome.closed is not None:
-                self.confirmer.confirmations.close(db, outcome.closed)
+                self.tables.inbox.close(db, outcome.closed)
             if outcome.confirmation is not None:
-                self.confirmer.confirmations.keep(db, outcome.confirmation)
+                self.tables.inbox.keep(db, outcome.confirmation)
             if outcome.form is not None:
                 trigger = str(row.body.get("trigger") or "")
                 self.tables.open_form(db, to, trigger, outcome.form)
@@ -185,8 +185,12 @@ class Worker:
         if confirmed is None or not outcome.done or outcome.form is not None:
             return outcome
         run = outcome.run
-        reply = outcome.reply or (answers.started(run) if run else confirm.carried_out_now())
-        return replace(outcome, reply=reply, closed=confirmed.done(run))
+        closed = replace(confirmed, state=ConfirmationState.DONE, run=run.id if run else None)
+        return replace(
+            outcome,
+            reply=outcome.reply or (answers.started(run) if run else "Done."),
+            closed=closed,
+        )
 
     def _through(self, intent: Intent) -> Outcome:
         try:
