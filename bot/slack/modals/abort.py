@@ -37,10 +37,10 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
     }
 
 
-def button_behind(place: FormPlace) -> tuple[str, str]:
-    """The action and the value of the button for which the form stands. Raises ``ValueError``
-    for what we did not write."""
+def action_behind(place: FormPlace) -> str:
+    """The action of the button for which the form stands. Raises ``ValueError`` for what we did
+    not write."""
     action = f"{buttons.PREFIX}{ABORT}"
     if buttons.read(action, place.value) is None:
         raise ValueError(f"the form of no run: {place.value[:40]}")
-    return action, place.value
+    return action
