@@ -50,11 +50,6 @@ class Connection(Background):
         self._lost_at = -WITHIN
         self._opening = asyncio.Lock()
 
-    @property
-    def in_hand(self) -> int:
-        """Envelopes that were received and are not acked yet."""
-        return sum(link.in_hand for link in tuple(self._links))
-
     async def _live(self) -> None:
         keepers = [asyncio.create_task(self._keep()) for _ in range(LINKS)]
         try:
