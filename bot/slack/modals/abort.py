@@ -11,7 +11,7 @@ from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block, section
 from bot.slack.kit.buttons import ABORT
 from bot.slack.kit.phrases import count, several
-from bot.slack.modals.fields import FormPlace, metadata, plain
+from bot.slack.modals.fields import FormPlace, modal
 from engine.model import MoveState, RunRecord
 
 
@@ -26,15 +26,8 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
             f"{count(len(flying), 'job')}: {several(flying)}. "
         )
     stay = "Their VMs stay where they were. " if flying else ""
-    return {
-        "type": "modal",
-        "callback_id": ABORT,
-        "private_metadata": metadata(place),
-        "title": plain(f"Abort {run.label}", 24),
-        "submit": plain("Abort", 24),
-        "close": plain("Go back", 24),
-        "blocks": [section(f"{effect}{stay}{run.label} ends; nothing more is started.")],
-    }
+    said = section(f"{effect}{stay}{run.label} ends; nothing more is started.")
+    return modal(ABORT, place, f"Abort {run.label}", "Abort", [said])
 
 
 def action_behind(place: FormPlace) -> str:
