@@ -42,9 +42,8 @@ class SlackSide:
         rhythm: Rhythm | None = None,
         wall: Clock | None = None,
     ) -> None:
-        wall, rhythm = wall or SystemClock(), rhythm or Rhythm()
-        self._wall = wall
-        urls = ReplyUrls()
+        self._wall = wall = wall or SystemClock()
+        urls, rhythm = ReplyUrls(), rhythm or Rhythm()
         slack = settings.slack
         checks.refuse([*checks.missing(slack).values()])
         bot_token, url = slack.bot_token.get_secret_value(), base_url or slack.api_url
