@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bot.slack.kit.blocks import TEXT, date, escape, fit
 from bot.slack.kit.mentions import mention, mentions, render
+from bot.slack.kit.phrases import SPOKEN
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
 from bot.slack.people.approvers import Approvers, nobody
 from engine.commands.service import Decision
@@ -19,15 +20,13 @@ def attached(run: Run, link: str = "") -> str:
     return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
 
 
-def no_run_here(command: str) -> str:
-    """A shortcut on a message that is none of ours."""
-    return f"This message belongs to no run. Choose one of mine, or type: {command} status"
+NO_RUN_HERE = f"This message belongs to no run. Choose one of mine, or type: {SPOKEN} status"
 
 
-def on_the_card(links: Sequence[str], command: str) -> str:
+def on_the_card(links: Sequence[str]) -> str:
     """A decision that was said in a thread."""
     if not links:
-        return f"Nothing waits for a yes or no here. {NOTHING} For all: {command} approvals"
+        return f"Nothing waits for a yes or no here. {NOTHING} For all: {SPOKEN} approvals"
     return f"That is decided on {', '.join(links)}. {NOTHING}"
 
 

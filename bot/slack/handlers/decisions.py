@@ -24,6 +24,7 @@ from bot.slack.kit.buttons import (
     read_value,
     value_of,
 )
+from bot.slack.kit.phrases import vm_names
 from bot.slack.messages.card import left_behind
 from bot.slack.modals.decision import form
 from bot.slack.modals.fields import FormPlace
@@ -147,11 +148,9 @@ class Decisions:
             word = approvals.judge_click(*click, people)
         if word != "ok":
             return None
-        names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
         place = place_of(row, value_of(asked))
         meant = asked.granted if clicked.action == WITHDRAW and asked.granted else asked.vms
-        shown = [names.get(vm_id, vm_id) for vm_id in meant]
-        return form(clicked.action, asked, shown, run, place)
+        return form(clicked.action, asked, vm_names(record, meant), run, place)
 
     def _asked(self, clicked: DecisionClick) -> tuple[Approval | None, RunRecord | None]:
         asked = queries.approval(self.store, clicked.number)

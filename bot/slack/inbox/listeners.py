@@ -52,7 +52,7 @@ class Listeners:
             answer = self._command(body)
         except Exception:
             log.exception("a command could not be accepted")
-            answer = refusals.not_saved()
+            answer = refusals.NOT_SAVED
         return ack(answer)
 
     def click(self, ack: Ack, body: Payload) -> BoltResponse:

@@ -70,8 +70,6 @@ def failed_inside(inbox: int, command: str) -> str:
     )
 
 
-def not_saved() -> str:
-    """The row could not be written, so nothing was promised."""
-    return (
-        f"I could not write this down, so I do not do it. {NOT_STARTED} Type it again in a minute."
-    )
+NOT_SAVED = (
+    f"I could not write this down, so I do not do it. {NOT_STARTED} Type it again in a minute."
+)
