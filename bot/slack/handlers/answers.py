@@ -12,6 +12,19 @@ from bot.slack.people.approvers import Approvers, nobody
 from engine.commands.service import Decision
 from engine.model import Approval, ApprovalState, Event, Run
 
+#: What a click comes to, by its code, where that says it all.
+_UNHEEDED = {
+    "stale": f"This card is older than the question. {NOTHING} Use the newest card.",
+    "expired": f"This question is closed: nobody decided in time. {NOTHING}",
+    "started": f"A VM of it has been started since, so the yes stands. {NOTHING}",
+    "withdrawn": f"This question was withdrawn. {NOTHING}",
+    "no_break_glass": "Breaking the glass is not allowed to you here (settings "
+    f"approval.break_glass and approval.starters). {NOTHING}",
+    "unfit": f"Guests, bots and people from elsewhere never break the glass. {NOTHING}",
+    "may_decide": f"You may decide: click Approve instead. {NOTHING}",
+    "no_reason": f"The reason is too short. {NOTHING}",
+}
+
 
 def attached(run: Run, link: str = "") -> str:
     """Answer that the same request is already running; ``link``: to its board."""
@@ -61,39 +74,16 @@ def decision(answer: Decision, by: str, clicked: float, approvers: Approvers, co
             return f"{why}, so you cannot decide on it. {others} {NOTHING}"
         case "not_a_decider":
             return f"{_not_they(by, able, approvers)} Your click is recorded. {NOTHING}"
-        case "stale":
-            return f"This card is older than the question. {NOTHING} Use the newest card."
-        case "expired":
-            return f"This question is closed: nobody decided in time. {NOTHING}"
-        case "started":
-            return f"A VM of it has been started since, so the yes stands. {NOTHING}"
-        case "withdrawn":
-            return f"This question was withdrawn. {NOTHING}"
-        case "no_break_glass" | "unfit" | "may_decide" | "others_may" | "no_reason":
-            return f"{_unbroken(answer.code, able)} {NOTHING}"
-    return f"I do not know this question any more. {NOTHING} Type: {command} status"
+        case "others_may":
+            others = able or "those of the escalation"
+            return f"Somebody who may decide is there: {others}. {NOTHING}"
+    unknown = f"I do not know this question any more. {NOTHING} Type: {command} status"
+    return _UNHEEDED.get(answer.code, unknown)
 
 
 def eligible_for(run: Run | None, approvers: Approvers) -> tuple[str, ...]:
     """Approvers who may decide on the run; those of the escalation only if nobody else may."""
     return approvers.eligible(run) or (approvers.stand_ins(run) if run is not None else ())
-
-
-def _unbroken(code: str, able: str) -> str:
-    """Reason why the glass is not broken."""
-    match code:
-        case "no_break_glass":
-            return (
-                "Breaking the glass is not allowed to you here (settings approval.break_glass and "
-                "approval.starters)."
-            )
-        case "unfit":
-            return "Guests, bots and people from elsewhere never break the glass."
-        case "may_decide":
-            return "You may decide: click Approve instead."
-        case "no_reason":
-            return "The reason is too short."
-    return f"Somebody who may decide is there: {able or 'those of the escalation'}."
 
 
 def _not_they(by: str, able: str, approvers: Approvers) -> str:

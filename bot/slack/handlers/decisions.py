@@ -11,19 +11,8 @@ from dataclasses import dataclass
 from bot.slack.handlers import answers
 from bot.slack.handlers.confirm import Outcome
 from bot.slack.inbox.rows import Inbound, spelled
+from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block
-from bot.slack.kit.buttons import (
-    AGAIN,
-    APPROVE,
-    BREAK,
-    CHOOSE,
-    DENY,
-    FORMS,
-    SAID,
-    WITHDRAW,
-    read_value,
-    value_of,
-)
 from bot.slack.kit.phrases import vm_names
 from bot.slack.messages.card import left_behind
 from bot.slack.modals.decision import form
@@ -37,7 +26,8 @@ from engine.policy.approvals import approval as approvals
 from engine.settings import Settings
 from engine.store import queries
 
-KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)})
+_SAID = {f"{kind}{buttons.SAID}" for kind in buttons.FORMS}
+KNOWN = frozenset({buttons.APPROVE, buttons.AGAIN, *buttons.FORMS, *_SAID})
 
 
 @dataclass(frozen=True)
@@ -52,18 +42,18 @@ class DecisionClick:
     def breaks(self) -> bool:
         """True if the click breaks the glass, perhaps by somebody who may decide on nothing. Then
         it matters all the more to know who they are."""
-        return self.action.startswith(BREAK)
+        return self.action.startswith(buttons.BREAK)
 
     @property
     def what(self) -> str:
         """Name of the click for the audit: ``deny A3``."""
-        return f"{self.action.removesuffix(SAID)} A{self.number}"
+        return f"{self.action.removesuffix(buttons.SAID)} A{self.number}"
 
 
 def read(row: Inbound) -> DecisionClick | None:
     """Button that was clicked; ``None`` for a button that we did not make."""
     action = str(row.body.get("action"))
-    shown = read_value(str(row.body.get("value")))
+    shown = buttons.read_value(str(row.body.get("value")))
     return DecisionClick(action, *shown) if shown is not None and action in KNOWN else None
 
 
@@ -80,9 +70,9 @@ class Decisions:
 
     def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Outcome:
         """Decide, open a form, or ask again. Raises ``Refused``."""
-        if clicked.action == AGAIN:
+        if clicked.action == buttons.AGAIN:
             return Outcome(self._ask_again(row, clicked))
-        if clicked.action in FORMS:
+        if clicked.action in buttons.FORMS:
             opened = self._form(row, clicked, approvers)
             if opened is not None:
                 return Outcome(form=opened)
@@ -95,14 +85,14 @@ class Decisions:
     def _decide(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
         people, reason = approvers.people(), str(row.body.get("reason") or "")
         service = self.service.because(row.cause)
-        if clicked.action.startswith(WITHDRAW):
+        if clicked.action.startswith(buttons.WITHDRAW):
             return Steering(service).withdraw(
                 clicked.number, by=row.by, approvers=people, digest=clicked.digest, reason=reason
             )
         record = self._asked(clicked)[1]
         return service.decide(
             clicked.number,
-            "deny" if clicked.action.startswith(DENY) else "approve",
+            "deny" if clicked.action.startswith(buttons.DENY) else "approve",
             by=row.by,
             approvers=people,
             digest=clicked.digest,
@@ -120,7 +110,7 @@ class Decisions:
 
     def _chosen(self, row: Inbound, clicked: DecisionClick) -> list[str] | None:
         """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
-        if not clicked.action.startswith(CHOOSE):
+        if not clicked.action.startswith(buttons.CHOOSE):
             return None
         asked = queries.approval(self.store, clicked.number)
         numbers = row.body.get("vms")
@@ -137,7 +127,7 @@ class Decisions:
             return None
         run, people = record.run, approvers.people()
         click = (asked, run, row.by, clicked.digest)
-        if clicked.action == WITHDRAW:
+        if clicked.action == buttons.WITHDRAW:
             word = approvals.judge_withdrawal(
                 *click, people, approvals.has_started(asked, record.moves)
             )
@@ -148,8 +138,8 @@ class Decisions:
             word = approvals.judge_click(*click, people)
         if word != "ok":
             return None
-        place = place_of(row, value_of(asked))
-        meant = asked.granted if clicked.action == WITHDRAW and asked.granted else asked.vms
+        place = place_of(row, buttons.value_of(asked))
+        meant = asked.granted if clicked.action == buttons.WITHDRAW and asked.granted else asked.vms
         return form(clicked.action, asked, vm_names(record, meant), run, place)
 
     def _asked(self, clicked: DecisionClick) -> tuple[Approval | None, RunRecord | None]:

@@ -87,7 +87,7 @@ class Worker:
         begun, row = self.wall.monotonic(), self.tables.inbox.next_inbound()
         while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
             intent = self._read(row)
-            if intent is not None and self._waits(intent, held):
+            if intent and (intent.subjects & held or self._waits_for_slack(intent)):
                 held |= intent.subjects
             else:
                 self.done(self._carry_out(row, intent))
@@ -108,15 +108,11 @@ class Worker:
             log.exception("inbox %s cannot be read", row.id)
             return None
 
-    def _waits(self, intent: Intent, held: set[Subject]) -> bool:
-        """Tell whether an intent has to wait: for an earlier row, or for Slack."""
-        return bool(intent.subjects & held) or self._waits_for_slack(intent)
-
     def _reject_unwatched(self) -> None:
         """Reject runs of people in Slack that still wait for their board though nothing in the
         inbox asks for them: they were interrupted before they could be reported, and never would
         begin."""
-        for run in self._unfinished():
+        for run in queries.runs(self.store, unfinished=True):
             unheard = run.state is RunState.SCHEDULED and slack_user(run.by) is not None
             if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
@@ -320,9 +316,6 @@ class Worker:
         if approvers.eligible(run):
             return Outcome(run=run)
         return Outcome(answers.started_without_approvers(run, approvers), run)
-
-    def _unfinished(self) -> tuple[Run, ...]:
-        return queries.runs(self.store, unfinished=True)
 
     def _spelled(self, row: Inbound) -> str:
         """Beginning of commands where this row came from."""

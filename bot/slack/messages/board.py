@@ -37,9 +37,6 @@ STEP = 600.0  # seconds by which an estimate has to move before it is told anew
 MANY = 20  # VMs, from which on a board no longer follows each of them
 
 
-# --- the board ------------------------------------------------------------------------------
-
-
 def board_view(
     board: Board, approvers: Approvers, command: str = COMMAND, moved: str = ""
 ) -> Rendered:
@@ -181,6 +178,3 @@ def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -
         )
     text = fit_lines(lines, 2_900)
     return rendered(text, [section(text)])
-
-
-# --- failures and the report ----------------------------------------------------------------
