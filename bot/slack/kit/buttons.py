@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.slack.kit.blocks import (
-    fingerprint,
-)
-from engine.model import (
-    Approval,
-    Move,
-    MoveRecord,
-    Run,
-)
+from bot.slack.kit.blocks import fingerprint
+from engine.model import Approval, Move, MoveRecord, Run
 
 APPROVE, DENY, AGAIN = "approve", "deny", "again"
 

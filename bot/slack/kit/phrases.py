@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bot.slack.kit.blocks import (
-    TEXT,
-    Block,
-    escape,
-    fingerprint,
-    fit,
-    fit_blocks,
-)
+from bot.slack.kit.blocks import TEXT, Block, escape, fingerprint, fit, fit_blocks
 from bot.slack.kit.message_kinds import Key
 from engine.model import Run, RunRecord, short
 

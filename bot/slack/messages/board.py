@@ -10,24 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.slack.kit.blocks import (
-    Block,
-    context,
-    date,
-    escape,
-    fit_lines,
-    section,
-)
+from bot.slack.kit.blocks import Block, context, date, escape, fit_lines, section
 from bot.slack.kit.mentions import channels, mention, render
 from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, several
 from bot.slack.people.approvers import Approvers, nobody
-from engine.model import (
-    Approval,
-    Run,
-    RunState,
-    Wait,
-    short,
-)
+from engine.model import Approval, Run, RunState, Wait, short
 from engine.views.board import ENDS, STATES, WAITS, Board, WaitGroup, badly_ended, counts
 
 COMMAND = "/migrate"

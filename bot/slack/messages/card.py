@@ -25,16 +25,7 @@ from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, sever
 from bot.slack.messages.board import coarse_time
 from bot.slack.modals.decision import may_choose
 from bot.slack.people.approvers import Approvers, nobody
-from engine.model import (
-    Approval,
-    ApprovalState,
-    Fleet,
-    MoveState,
-    Outcome,
-    Run,
-    RunRecord,
-    short,
-)
+from engine.model import Approval, ApprovalState, Fleet, MoveState, Outcome, Run, RunRecord, short
 from engine.policy.approvals.approval import has_started
 
 NAME, CHUNKS = 300, 3  # characters of a name; paragraphs of names in a message
