@@ -213,8 +213,6 @@ class Outcome:
 
 
 MANY = 5  # VMs that are moved without a question
-
-
 GB, TB = 1024, 1024 * 1024
 
 

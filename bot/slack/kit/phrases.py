@@ -12,8 +12,6 @@ from engine.model import Run, RunRecord, short
 
 #: How commands begin in a thread, where Slack takes no slash command.
 SPOKEN = "@vmferry"
-
-
 LISTED, NAME = 8, 120
 
 

@@ -10,11 +10,7 @@ from engine.errors import Refused, UsageError
 from engine.language.sentence import join
 
 NOTHING = "Nothing changed."
-
-
 NOT_STARTED = "Nothing started."
-
-
 _NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b|\bchanges nothing\b")
 
 

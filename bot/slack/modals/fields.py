@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, fields
 from bot.slack.kit.blocks import Block, fit
 
 REASON, VMS, LABEL = "reason", "vms", "label"
-
-
 REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 
 
