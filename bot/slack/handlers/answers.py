@@ -43,11 +43,6 @@ def on_the_card(links: Sequence[str]) -> str:
     return f"That is decided on {', '.join(links)}. {NOTHING}"
 
 
-def started(run: Run) -> str:
-    """Reply in the place of a preview whose Start was clicked."""
-    return f"{run.label} starts; its board comes in the channel."
-
-
 def started_without_approvers(run: Run, approvers: Approvers) -> str:
     """Reply to the requester at once, so that nobody waits all night for an impossible click."""
     others = approvers.stand_ins(run)

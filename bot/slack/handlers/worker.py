@@ -182,11 +182,8 @@ class Worker:
             return outcome
         run = outcome.run
         closed = replace(confirmed, state=ConfirmationState.DONE, run=run.id if run else None)
-        return replace(
-            outcome,
-            reply=outcome.reply or (answers.started(run) if run else "Done."),
-            closed=closed,
-        )
+        starts = f"{run.label} starts; its board comes in the channel." if run else "Done."
+        return replace(outcome, reply=outcome.reply or starts, closed=closed)
 
     def _through(self, intent: Intent) -> Outcome:
         try:

@@ -23,7 +23,6 @@ from bot.slack.kit.buttons import AGAIN, APPROVE, BREAK, CHOOSE, DENY, WITHDRAW,
 from bot.slack.kit.mentions import mention, mentions
 from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several, vm_names
 from bot.slack.messages.board import coarse_time
-from bot.slack.modals.decision import may_choose
 from bot.slack.people.approvers import Approvers, nobody
 from engine.model import Approval, ApprovalState, Fleet, MoveState, Outcome, Run, RunRecord, short
 from engine.policy.approvals.approval import has_started
@@ -152,7 +151,7 @@ def _decision_buttons(question: Question, approvers: Approvers) -> Block:
         button(yes, APPROVE, value, style="primary", about=f"Approve moving {what}", confirm=sure),
         button("Deny…", DENY, value, style="danger", about=f"Deny moving {what}"),
     ]
-    if may_choose(number):
+    if number > 1:
         about = f"Choose which of {what} may move"
         buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
     if question.glass and approvers.may_be_passed_over(run):

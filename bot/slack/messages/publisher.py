@@ -196,7 +196,9 @@ class Publisher:
         anew = [key for key in keys if key not in stays and not key.place]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
-        self.service.note(watched.run, moved_elsewhere(seen.record.run, watched, place))
+        gone = f"{watched.channel} ({watched.lost})"  # the audit knows no mentions
+        note = f"R{watched.run} is told about in {place} from now on, and no longer in {gone}"
+        self.service.note(watched.run, note)
         return here
 
     def _of(self, seen: RunSnapshot, watched: Watched) -> RunMessages:
@@ -233,9 +235,3 @@ def not_posted(run: Run, channel: str, error: str) -> str:
     }
     reason = why.get(error, f"Slack refused the message ({escape(error)}).")
     return f"{run.label} was rejected: {reason} {NOT_STARTED}"
-
-
-def moved_elsewhere(run: Run, watched: Watched, place: str) -> str:
-    """Sentence for the audit, which knows no mentions."""
-    gone = f"{watched.channel} ({watched.lost})"
-    return f"{run.label} is told about in {place} from now on, and no longer in {gone}"

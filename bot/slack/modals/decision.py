@@ -27,11 +27,6 @@ from engine.policy.approvals.approval import REASON_LEAST
 _WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
 
 
-def may_choose(number: int) -> bool:
-    """Tell whether there is a choice."""
-    return number > 1
-
-
 def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: FormPlace) -> Block:
     """The form of that kind for this card; ``names`` are those of its VMs, in their order."""
     number = len(approval.vms)
