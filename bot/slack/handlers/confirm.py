@@ -136,9 +136,10 @@ class Confirmer:
         it is not."""
         confirmation = taken.confirmation
         if confirmation is None or confirmation.kind is not ConfirmationKind.PREVIEW:
+            if not taken.waited:
+                return ""
             ago = took(_coarse(taken.waited))
-            late = f"You asked for this {ago} ago; I could not take it up until now."
-            return late if taken.waited else ""
+            return f"You asked for this {ago} ago; I could not take it up until now."
         if max(self.wall.now() - confirmation.made, taken.waited) > LATE:
             return OLD
         return OTHER if confirmation.digest != found.digest else ""

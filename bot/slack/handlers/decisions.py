@@ -89,7 +89,9 @@ class Decisions:
             return Steering(service).withdraw(
                 clicked.number, by=row.by, approvers=people, digest=clicked.digest, reason=reason
             )
-        record = self._asked(clicked)[1]
+        glass = None
+        if clicked.breaks:
+            glass = self._glass(row.by, approvers, self._asked(clicked)[1])
         return service.decide(
             clicked.number,
             "deny" if clicked.action.startswith(buttons.DENY) else "approve",
@@ -98,7 +100,7 @@ class Decisions:
             digest=clicked.digest,
             reason=reason,
             vms=self._chosen(row, clicked),
-            glass=self._glass(row.by, approvers, record) if clicked.breaks else None,
+            glass=glass,
         )
 
     def _glass(self, by: str, approvers: Approvers, record: RunRecord | None) -> approvals.Glass:
@@ -128,9 +130,8 @@ class Decisions:
         run, people = record.run, approvers.people()
         click = (asked, run, row.by, clicked.digest)
         if clicked.action == buttons.WITHDRAW:
-            word = approvals.judge_withdrawal(
-                *click, people, approvals.has_started(asked, record.moves)
-            )
+            started = approvals.has_started(asked, record.moves)
+            word = approvals.judge_withdrawal(*click, people, started)
         elif clicked.breaks:
             glass, filled = self._glass(row.by, approvers, record), "x" * approvals.REASON_LEAST
             word = approvals.judge_breaking(*click, people, glass, filled)
