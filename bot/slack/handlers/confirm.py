@@ -76,7 +76,7 @@ class Confirmer:
     def taken(self, row: Inbound) -> Taken | Outcome:
         """Row to carry out: this one, or the row that it confirms. An outcome, if this row cancels,
         or if its confirmation has no effect."""
-        if not _is_answer(row):
+        if row.kind != CLICK or row.body.get("action") not in (YES, NO):
             return Taken(row, self._waited(row))
         confirmation = self._confirmation(row)
         if confirmation is None:
@@ -160,10 +160,6 @@ class Confirmer:
 
 def _too_long(waited: float) -> float:
     return waited if waited > LATE else 0.0
-
-
-def _is_answer(row: Inbound) -> bool:
-    return row.kind == CLICK and row.body.get("action") in (YES, NO)
 
 
 def _as_if_now(asked: Inbound, answer: Inbound) -> Inbound:

@@ -102,14 +102,12 @@ class Publisher:
         changed = [self._try_to_publish(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
-        asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
+        told = {w.run for w in watched}
+        is_asked = everything and any(a.run in told for a in queries.open_approvals(self.store))
+        asks = is_asked and self.roster.keep_fresh()
         if any([*changed, asks, caught_up, self.copies.asks()]):
             self.notify()
         return self.rhythm.look
-
-    def _anything_is_asked(self) -> bool:
-        watched = {w.run for w in self.tables.runs.watched()}
-        return any(a.run in watched for a in queries.open_approvals(self.store))
 
     def _try_to_publish(self, watched: Watched) -> bool:
         """A bug in the telling of one run must not silence the others; it is looked at again."""
