@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 
 from bot.pager import Pager
 from bot.slack.connection.bolt_app import build_app
@@ -43,9 +42,8 @@ class SlackSide:
         rhythm: Rhythm | None = None,
         wall: Clock | None = None,
     ) -> None:
-        wall, rhythm = wall or SystemClock(), rhythm or Rhythm()
-        self._wall = wall
-        urls = ReplyUrls()
+        self._wall = wall = wall or SystemClock()
+        urls, rhythm = ReplyUrls(), rhythm or Rhythm()
         slack = settings.slack
         checks.refuse([*checks.missing(slack).values()])
         bot_token, url = slack.bot_token.get_secret_value(), base_url or slack.api_url
@@ -61,6 +59,7 @@ class SlackSide:
         self.worker = Worker(
             self.tables, service, settings, clock, self._worked, wall, rhythm.patience
         )
+        self._loops = (self.worker.loop, self.publisher.loop, self.outbox.loop, self.pager.loop)
         listeners = Listeners(
             self.tables.inbox, urls, clock, slack.command, self.worker.loop.knock, wall
         )
@@ -78,7 +77,7 @@ class SlackSide:
         ``Refused`` where the address for HTTP mode cannot be had."""
         self.connection.start()
         self.publisher.roster.want_home()
-        for loop in (self.outbox.loop, self.publisher.loop, self.worker.loop, self.pager.loop):
+        for loop in reversed(self._loops):
             loop.start()
 
     def stop(self, last_words: float = 0.0) -> None:
@@ -92,26 +91,20 @@ class SlackSide:
         until = self._wall.monotonic() + last_words
         while self.tables.outbound() and self._wall.monotonic() < until:
             self._wall.wait(threading.Event(), 0.05)
-        for loop in (self.publisher.loop, self.outbox.loop, self.pager.loop):
+        for loop in self._loops:
             loop.stop()
 
     def __enter__(self) -> SlackSide:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
     def bugs(self) -> int:
         """Number of steps of the threads that failed in an unforeseen way."""
-        loops = (self.worker.loop, self.publisher.loop, self.outbox.loop, self.pager.loop)
-        return sum(loop.bugs for loop in loops)
+        return sum(loop.bugs for loop in self._loops)
 
     def _published(self) -> None:
         self.outbox.loop.knock()

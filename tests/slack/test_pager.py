@@ -296,7 +296,7 @@ def test_with_many_pages_that_a_pager_does_not_take_it_still_stops_after_the_one
     peer.holds.set()
     pager.loop.stop(10)
 
-    assert not pager.loop.alive
+    assert not pager.loop._thread.is_alive()
     assert peer.calls == 1
 
 

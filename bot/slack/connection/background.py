@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class Background(ABC):
-    """A way by which Slack reaches the app. ``connected`` is set once it does."""
+    """A way by which Slack reaches the app. ``connected`` is set once it does; ``in_hand`` counts
+    the requests that the app has not answered yet."""
 
     _loop: asyncio.AbstractEventLoop
 
@@ -25,13 +26,9 @@ class Background(ABC):
         self.connected = threading.Event()
         self._app = app
         self._halt = asyncio.Event()
+        self.in_hand = 0
         self._dispatching = ThreadPoolExecutor(1, thread_name_prefix="slack-dispatch")
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    @property
-    @abstractmethod
-    def in_hand(self) -> int:
-        """Number of requests that were received and are not acked yet."""
 
     @abstractmethod
     async def _live(self) -> None:
@@ -51,7 +48,11 @@ class Background(ABC):
 
     async def _dispatch(self, request: Callable[[], BoltRequest]) -> BoltResponse:
         """Run the app in its thread, so that waiting for the database delays no ping."""
-        return await self._loop.run_in_executor(self._dispatching, dispatch, self._app, request)
+        self.in_hand += 1
+        try:
+            return await self._loop.run_in_executor(self._dispatching, dispatch, self._app, request)
+        finally:
+            self.in_hand -= 1
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

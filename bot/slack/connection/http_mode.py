@@ -30,12 +30,6 @@ class HttpMode(Background):
         super().__init__(app, "slack-http")
         self._listen, self._port = listen, port
         self._socket: socket.socket | None = None
-        self._requests = 0
-
-    @property
-    def in_hand(self) -> int:
-        """Requests that are not answered yet."""
-        return self._requests
 
     def start(self) -> None:
         """Listen. Raises ``Refused`` where the address cannot be had."""
@@ -73,11 +67,7 @@ class HttpMode(Background):
         except (ValueError, TypeError, AttributeError, LookupError):
             # Bolt reads before it checks: not worth a line in the log.
             return web.Response(status=400)
-        self._requests += 1
-        try:
-            return await to_aiohttp_response(await self._dispatch(lambda: asked))
-        finally:
-            self._requests -= 1
+        return await to_aiohttp_response(await self._dispatch(lambda: asked))
 
 
 def _is_signed(request: web.Request) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import time
 
 from slack_bolt import App, BoltRequest
@@ -49,11 +49,6 @@ class Connection(Background):
         self._closing: dict[Link, asyncio.Task[None]] = {}
         self._lost_at = -WITHIN
         self._opening = asyncio.Lock()
-
-    @property
-    def in_hand(self) -> int:
-        """Envelopes that were received and are not acked yet."""
-        return sum(link.in_hand for link in tuple(self._links))
 
     async def _live(self) -> None:
         keepers = [asyncio.create_task(self._keep()) for _ in range(LINKS)]
@@ -141,7 +136,7 @@ class Connection(Background):
         while True:
             now = self._loop.time()
             if now - looked > LATE:
-                link.forgive(now)
+                link.heard = now  # our own delay: what was not read says nothing about Slack
             looked = now
             trouble = link.trouble(now)
             if trouble:
@@ -188,23 +183,16 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-WITHIN = 600.0
+WITHIN, FREE = 600.0, 3
+LONGEST_PAUSE, GHOST_PAUSE = 30.0, 60.0
 
 
-FREE = 3
-
-
-LONGEST_PAUSE = 30.0
-
-
-GHOST_PAUSE = 60.0
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Try:
+    """``ghost``: it led to a socket, but not with the hello that was expected."""
+
     at: float
-    opened: bool = False
-    greeted: bool = False
+    ghost: bool = False
 
 
 class BackOff:
@@ -226,8 +214,7 @@ class BackOff:
         tries = len(self._tries)
         if tries == 1:
             return 0.0
-        ghosts = sum(one.opened and not one.greeted for one in self._tries)
-        if ghosts >= FREE:
+        if sum(one.ghost for one in self._tries) >= FREE:
             return GHOST_PAUSE
         return min(2.0 ** (tries - 2), LONGEST_PAUSE)
 
@@ -237,7 +224,7 @@ class BackOff:
 
     def opened(self, *, greeted: bool) -> None:
         """Note that the try led to a socket; ``greeted``: with the hello that was expected."""
-        self._tries[-1] = replace(self._tries[-1], opened=True, greeted=greeted)
+        self._tries[-1].ghost = not greeted
 
     def wait_until(self, until: float) -> None:
         """Note the moment until which Slack wants no further try."""
@@ -245,4 +232,4 @@ class BackOff:
 
     def lasted(self) -> None:
         """The socket has proven itself: what was before does not count any more."""
-        self._tries = [one for one in self._tries if one.opened and not one.greeted]
+        self._tries = [one for one in self._tries if one.ghost]

@@ -92,10 +92,6 @@ class Link(SocketModeClient):
                 task.cancel()
         await self.aiohttp_client_session.close()
 
-    def forgive(self, now: float) -> None:
-        """Forgive silence that is our own delay: what was not read says nothing about Slack."""
-        self.heard = now
-
     def trouble(self, now: float) -> str:
         """Reason why another socket has to take this one's place; empty: it is well. An answered
         ping counts, not the state of the socket: that looks open long after the other end is

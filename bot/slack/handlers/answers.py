@@ -6,10 +6,24 @@ from collections.abc import Sequence
 
 from bot.slack.kit.blocks import TEXT, date, escape, fit
 from bot.slack.kit.mentions import mention, mentions, render
+from bot.slack.kit.phrases import SPOKEN
 from bot.slack.kit.refusals import NOT_STARTED, NOTHING
 from bot.slack.people.approvers import Approvers, nobody
 from engine.commands.service import Decision
 from engine.model import Approval, ApprovalState, Event, Run
+
+#: What a click comes to, by its code, where that says it all.
+_UNHEEDED = {
+    "stale": f"This card is older than the question. {NOTHING} Use the newest card.",
+    "expired": f"This question is closed: nobody decided in time. {NOTHING}",
+    "started": f"A VM of it has been started since, so the yes stands. {NOTHING}",
+    "withdrawn": f"This question was withdrawn. {NOTHING}",
+    "no_break_glass": "Breaking the glass is not allowed to you here (settings "
+    f"approval.break_glass and approval.starters). {NOTHING}",
+    "unfit": f"Guests, bots and people from elsewhere never break the glass. {NOTHING}",
+    "may_decide": f"You may decide: click Approve instead. {NOTHING}",
+    "no_reason": f"The reason is too short. {NOTHING}",
+}
 
 
 def attached(run: Run, link: str = "") -> str:
@@ -19,21 +33,14 @@ def attached(run: Run, link: str = "") -> str:
     return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
 
 
-def no_run_here(command: str) -> str:
-    """A shortcut on a message that is none of ours."""
-    return f"This message belongs to no run. Choose one of mine, or type: {command} status"
+NO_RUN_HERE = f"This message belongs to no run. Choose one of mine, or type: {SPOKEN} status"
 
 
-def on_the_card(links: Sequence[str], command: str) -> str:
+def on_the_card(links: Sequence[str]) -> str:
     """A decision that was said in a thread."""
     if not links:
-        return f"Nothing waits for a yes or no here. {NOTHING} For all: {command} approvals"
+        return f"Nothing waits for a yes or no here. {NOTHING} For all: {SPOKEN} approvals"
     return f"That is decided on {', '.join(links)}. {NOTHING}"
-
-
-def started(run: Run) -> str:
-    """Reply in the place of a preview whose Start was clicked."""
-    return f"{run.label} starts; its board comes in the channel."
 
 
 def started_without_approvers(run: Run, approvers: Approvers) -> str:
@@ -62,39 +69,16 @@ def decision(answer: Decision, by: str, clicked: float, approvers: Approvers, co
             return f"{why}, so you cannot decide on it. {others} {NOTHING}"
         case "not_a_decider":
             return f"{_not_they(by, able, approvers)} Your click is recorded. {NOTHING}"
-        case "stale":
-            return f"This card is older than the question. {NOTHING} Use the newest card."
-        case "expired":
-            return f"This question is closed: nobody decided in time. {NOTHING}"
-        case "started":
-            return f"A VM of it has been started since, so the yes stands. {NOTHING}"
-        case "withdrawn":
-            return f"This question was withdrawn. {NOTHING}"
-        case "no_break_glass" | "unfit" | "may_decide" | "others_may" | "no_reason":
-            return f"{_unbroken(answer.code, able)} {NOTHING}"
-    return f"I do not know this question any more. {NOTHING} Type: {command} status"
+        case "others_may":
+            others = able or "those of the escalation"
+            return f"Somebody who may decide is there: {others}. {NOTHING}"
+    unknown = f"I do not know this question any more. {NOTHING} Type: {command} status"
+    return _UNHEEDED.get(answer.code, unknown)
 
 
 def eligible_for(run: Run | None, approvers: Approvers) -> tuple[str, ...]:
     """Approvers who may decide on the run; those of the escalation only if nobody else may."""
     return approvers.eligible(run) or (approvers.stand_ins(run) if run is not None else ())
-
-
-def _unbroken(code: str, able: str) -> str:
-    """Reason why the glass is not broken."""
-    match code:
-        case "no_break_glass":
-            return (
-                "Breaking the glass is not allowed to you here (settings approval.break_glass and "
-                "approval.starters)."
-            )
-        case "unfit":
-            return "Guests, bots and people from elsewhere never break the glass."
-        case "may_decide":
-            return "You may decide: click Approve instead."
-        case "no_reason":
-            return "The reason is too short."
-    return f"Somebody who may decide is there: {able or 'those of the escalation'}."
 
 
 def _not_they(by: str, able: str, approvers: Approvers) -> str:

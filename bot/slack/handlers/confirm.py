@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 
 from bot.slack.inbox.rows import (
     CLICK,
-    Closed,
     Confirmation,
     ConfirmationKind,
-    Confirmations,
     ConfirmationState,
     Inbound,
     spelled,
@@ -50,6 +48,12 @@ from engine.settings import Settings
 from engine.store import queries
 
 LATE = 15 * 60.0  # seconds of the wall after which nothing is done without asking again
+OLD = "That preview was more than 15 min old; this is how it stands now."
+OTHER = "The VMs are not those of that preview any more; this is how it stands now."
+_EFFECT = {
+    "stop": "Nothing more is started; what is on its way goes on.",
+    "abort": "What is on its way is stopped, too; those VMs stay where they were.",
+}
 
 
 @dataclass(frozen=True)
@@ -65,46 +69,34 @@ class Taken:
 class Confirmer:
     """Questions to the requester, and their answers."""
 
-    def __init__(
-        self,
-        service: Service,
-        settings: Settings,
-        links: Links,
-        wall: Clock,
-    ) -> None:
-        self.service, self.settings, self.confirmations = (
-            service,
-            settings,
-            Confirmations(service.store),
-        )
-        self.links, self.wall = links, wall
+    def __init__(self, service: Service, settings: Settings, links: Links, wall: Clock) -> None:
+        self.service, self.settings, self.links, self.wall = service, settings, links, wall
+        self.inbox = links.tables.inbox
 
     def taken(self, row: Inbound) -> Taken | Outcome:
         """Row to carry out: this one, or the row that it confirms. An outcome, if this row cancels,
         or if its confirmation has no effect."""
-        if not _is_answer(row):
+        if row.kind != CLICK or row.body.get("action") not in (YES, NO):
             return Taken(row, self._waited(row))
         confirmation = self._confirmation(row)
         if confirmation is None:
             command = spelled(row, self.settings.slack.command)
             return Outcome(refusals.unknown_button(command), done=False)
         if confirmation.row.by != row.by:
-            said, what = (
-                not_your_question(confirmation.row.by),
-                f"answer question {confirmation.id}",
-            )
-            return Outcome(said, done=False, refused=what)
+            only = f"Only {mention(confirmation.row.by)}, who asked, can answer this. {NOTHING}"
+            return Outcome(only, done=False, refused=f"answer question {confirmation.id}")
         if confirmation.state is not ConfirmationState.OPEN:
             run = queries.run(self.service.store, confirmation.run) if confirmation.run else None
             link = self.links.to_board(run.id) if run else ""
             return Outcome(answered_before(confirmation.state, run, link))
         if row.body.get("action") == NO:
-            return Outcome(dropped(), closed=Closed(confirmation.id, ConfirmationState.DROPPED))
+            dropped = replace(confirmation, state=ConfirmationState.DROPPED)
+            return Outcome(f"Dropped. {NOTHING}", closed=dropped)
         waited = self._waited(row)
-        if (
-            confirmation.kind is not ConfirmationKind.PREVIEW
-        ):  # a preview is compared with what is shown now
-            waited = waited or self._stood(confirmation)
+        if confirmation.kind is not ConfirmationKind.PREVIEW:
+            # A preview is compared with what is shown now; the words of others may mean another
+            # run by now.
+            waited = waited or _too_long(self.wall.now() - confirmation.made)
         return Taken(_as_if_now(confirmation.row, row), waited, confirmation)
 
     def preview(
@@ -124,11 +116,8 @@ class Confirmer:
         """Ask whether a late row is still meant. ``what``: what was asked for, escaped."""
         confirmation = self._new(ConfirmationKind.LATE, taken, "late")
         asked = taken.confirmation is not None and not self._waited(taken.row)
-        return _question(
-            confirmation,
-            late_view(what, confirmation, taken.waited, asked=asked),
-            taken.confirmation,
-        )
+        shown = late_view(what, confirmation, taken.waited, asked=asked)
+        return _question(confirmation, shown, taken.confirmation)
 
     def sure(self, taken: Taken, ask: Ask) -> Outcome:
         """A question before a stop or an abort that was said in a thread: it is easily said in the
@@ -136,20 +125,24 @@ class Confirmer:
         run = names.find_run(ask.words[0], queries.runs(self.service.store))
         text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
         taken = replace(taken, row=replace(taken.row, body={**taken.row.body, "text": text}))
-        what = sure_to_stop(run) if ask.verb == "stop" else sure_to_abort(run)
         confirmation = self._new(ConfirmationKind.SURE, taken, "sure")
         label = f"{ask.verb.capitalize()} {run.label}"
-        return _question(confirmation, sure_view(what, label, confirmation), taken.confirmation)
+        what = f"{label} ({route(run)})? {_EFFECT[ask.verb]} Nothing changed yet."
+        buttons = _buttons(confirmation, label, "Go back", label, "Change nothing", style="danger")
+        return _question(confirmation, _asked(what, buttons), taken.confirmation)
 
     def _why_again(self, taken: Taken, found: Forecast) -> str:
         """Reason why a request is previewed again, though it was typed or its Start clicked; empty:
         it is not."""
         confirmation = taken.confirmation
         if confirmation is None or confirmation.kind is not ConfirmationKind.PREVIEW:
-            return asked_at(taken.waited) if taken.waited else ""
+            if not taken.waited:
+                return ""
+            ago = took(_coarse(taken.waited))
+            return f"You asked for this {ago} ago; I could not take it up until now."
         if max(self.wall.now() - confirmation.made, taken.waited) > LATE:
-            return preview_is_old()
-        return preview_differs() if confirmation.digest != found.digest else ""
+            return OLD
+        return OTHER if confirmation.digest != found.digest else ""
 
     def _new(self, kind: ConfirmationKind, taken: Taken, digest: str) -> Confirmation:
         return Confirmation(kind, taken.row, digest, self.wall.now(), taken.row.id)
@@ -157,27 +150,16 @@ class Confirmer:
     def _confirmation(self, row: Inbound) -> Confirmation | None:
         """The confirmation of the button, if we made it."""
         shown = read_value(str(row.body.get("value")))
-        confirmation = self.confirmations.of(shown[0]) if shown else None
-        return (
-            confirmation
-            if confirmation is not None and shown and confirmation.digest == shown[1]
-            else None
-        )
+        confirmation = self.inbox.confirmation(shown[0]) if shown else None
+        return confirmation if confirmation and shown and confirmation.digest == shown[1] else None
 
     def _waited(self, row: Inbound) -> float:
         """Seconds that it waited, where that is too long."""
-        waited = self.wall.now() - row.heard if row.heard is not None else 0.0
-        return waited if waited > LATE else 0.0
-
-    def _stood(self, confirmation: Confirmation) -> float:
-        """Seconds that this question stood, where that is too long: the words in it may mean
-        another run now."""
-        stood = self.wall.now() - confirmation.made
-        return stood if stood > LATE else 0.0
+        return _too_long(self.wall.now() - row.heard) if row.heard is not None else 0.0
 
 
-def _is_answer(row: Inbound) -> bool:
-    return row.kind == CLICK and row.body.get("action") in (YES, NO)
+def _too_long(waited: float) -> float:
+    return waited if waited > LATE else 0.0
 
 
 def _as_if_now(asked: Inbound, answer: Inbound) -> Inbound:
@@ -188,36 +170,10 @@ def _as_if_now(asked: Inbound, answer: Inbound) -> Inbound:
 
 
 def _question(confirmation: Confirmation, shown: Rendered, before: Confirmation | None) -> Outcome:
-    closed = Closed(before.id, ConfirmationState.REPLACED) if before else None
+    closed = replace(before, state=ConfirmationState.REPLACED) if before else None
     return Outcome(
         shown.text, blocks=shown.blocks, confirmation=confirmation, closed=closed, done=False
     )
-
-
-def sure_to_stop(run: Run) -> str:
-    """Question before a run is stopped by a word in a thread."""
-    return f"Stop {run.label} ({route(run)})? Nothing more is started; what is on its way goes on."
-
-
-def sure_to_abort(run: Run) -> str:
-    """Question before a run is aborted by a word in a thread."""
-    stay = "What is on its way is stopped, too; those VMs stay where they were."
-    return f"Abort {run.label} ({route(run)})? {stay}"
-
-
-def carried_out_now() -> str:
-    """Reply in the place of a question whose confirmation had a result that is shown elsewhere."""
-    return "Done."
-
-
-def dropped() -> str:
-    """Reply in the place of a question that was cancelled."""
-    return f"Dropped. {NOTHING}"
-
-
-def not_your_question(by: str) -> str:
-    """Refusal of a click on somebody else's question: only the requester can answer it."""
-    return f"Only {mention(by)}, who asked, can answer this. {NOTHING}"
 
 
 def answered_before(state: ConfirmationState, run: Run | None, link: str = "") -> str:
@@ -232,23 +188,13 @@ def answered_before(state: ConfirmationState, run: Run | None, link: str = "") -
     return f"{opening} {NOTHING}"
 
 
-def preview_is_old() -> str:
-    """Reason why a preview is shown again: it is too old."""
-    return "That preview was more than 15 min old; this is how it stands now."
-
-
-def preview_differs() -> str:
-    """Reason why a preview is shown again: the VMs have changed."""
-    return "The VMs are not those of that preview any more; this is how it stands now."
-
-
 @dataclass(frozen=True)
 class Outcome:
     """Outcome of a row: the reply to the person (empty: none), the run to watch from now on, and
     the form that is opened.
 
     ``blocks``: the reply, with buttons. ``confirmation``: what waits for the requester's own yes.
-    ``closed``: the result of such a yes or no; the question is then replaced by the answer.
+    ``closed``: the question with the result of such a yes or no; the answer takes its place.
     ``done``: the row was carried out, now or before; not: refused. ``refused``: what
     was refused, for the audit, if nobody else writes it there.
     """
@@ -258,20 +204,13 @@ class Outcome:
     form: Block | None = None
     blocks: tuple[Block, ...] = ()
     confirmation: Confirmation | None = None
-    closed: Closed | None = None
+    closed: Confirmation | None = None
     done: bool = True
     refused: str = ""
 
 
 MANY = 5  # VMs that are moved without a question
-
-
 GB, TB = 1024, 1024 * 1024
-
-
-def value_of(confirmation: Confirmation) -> str:
-    """Value of the question's buttons."""
-    return f"{confirmation.id}.{confirmation.digest}"
 
 
 def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
@@ -375,17 +314,6 @@ def late_view(
     return _asked(text, _buttons(confirmation, "Do it", "Drop it", "Do it now", "Do nothing"))
 
 
-def sure_view(what: str, label: str, confirmation: Confirmation) -> Rendered:
-    """A stop or an abort that was said in a thread: ``what`` it does, ``label`` of the button."""
-    buttons = _buttons(confirmation, label, "Go back", label, "Change nothing", style="danger")
-    return _asked(f"{what} Nothing changed yet.", buttons)
-
-
-def asked_at(waited: float) -> str:
-    """The first line of a preview of what came late."""
-    return f"You asked for this {took(_coarse(waited))} ago; I could not take it up until now."
-
-
 def _asked(text: str, buttons: Block) -> Rendered:
     return rendered(text, [section(text), buttons])
 
@@ -393,7 +321,7 @@ def _asked(text: str, buttons: Block) -> Rendered:
 def _buttons(
     confirmation: Confirmation, yes: str, no: str, about: str, about_no: str, style: str = "primary"
 ) -> Block:
-    value = value_of(confirmation)
+    value = f"{confirmation.id}.{confirmation.digest}"  # as a card's: read_value reads both
     return actions(
         button(fit(yes, BUTTON), YES, value, style=style, about=about),
         button(no, NO, value, about=about_no),

@@ -7,23 +7,13 @@ begun when the bot was killed takes what stands in the rows as its own success.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bot.slack.handlers import answers
+from bot.slack.handlers.confirm import Outcome
 from bot.slack.inbox.rows import Inbound, spelled
+from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block
-from bot.slack.kit.buttons import (
-    AGAIN,
-    APPROVE,
-    BREAK,
-    CHOOSE,
-    DENY,
-    FORMS,
-    SAID,
-    WITHDRAW,
-    read_value,
-    value_of,
-)
+from bot.slack.kit.phrases import vm_names
 from bot.slack.messages.card import left_behind
 from bot.slack.modals.decision import form
 from bot.slack.modals.fields import FormPlace
@@ -36,7 +26,8 @@ from engine.policy.approvals import approval as approvals
 from engine.settings import Settings
 from engine.store import queries
 
-KNOWN = frozenset({APPROVE, AGAIN, *FORMS, *(f"{kind}{SAID}" for kind in FORMS)})
+_SAID = {f"{kind}{buttons.SAID}" for kind in buttons.FORMS}
+KNOWN = frozenset({buttons.APPROVE, buttons.AGAIN, *buttons.FORMS, *_SAID})
 
 
 @dataclass(frozen=True)
@@ -51,27 +42,24 @@ class DecisionClick:
     def breaks(self) -> bool:
         """True if the click breaks the glass, perhaps by somebody who may decide on nothing. Then
         it matters all the more to know who they are."""
-        return self.action.startswith(BREAK)
+        return self.action.startswith(buttons.BREAK)
 
     @property
     def what(self) -> str:
         """Name of the click for the audit: ``deny A3``."""
-        return f"{self.action.removesuffix(SAID)} A{self.number}"
-
-
-@dataclass(frozen=True)
-class ClickReply:
-    """Reply to the person (empty: the card says it), or the form that opens."""
-
-    reply: str = ""
-    form: Block | None = None
+        return f"{self.action.removesuffix(buttons.SAID)} A{self.number}"
 
 
 def read(row: Inbound) -> DecisionClick | None:
     """Button that was clicked; ``None`` for a button that we did not make."""
     action = str(row.body.get("action"))
-    shown = read_value(str(row.body.get("value")))
+    shown = buttons.read_value(str(row.body.get("value")))
     return DecisionClick(action, *shown) if shown is not None and action in KNOWN else None
+
+
+def place_of(row: Inbound, value: str) -> FormPlace:
+    """The place for the answer to a form that this click opens, with the value of its button."""
+    return FormPlace(value, row.channel, str(row.body.get("thread_ts") or ""))
 
 
 class Decisions:
@@ -80,56 +68,39 @@ class Decisions:
     def __init__(self, service: Service, settings: Settings) -> None:
         self.service, self.store, self.settings = service, service.store, settings
 
-    def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> ClickReply:
+    def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Outcome:
         """Decide, open a form, or ask again. Raises ``Refused``."""
-        if clicked.action == AGAIN:
-            return ClickReply(self._ask_again(row, clicked))
-        if clicked.action in FORMS:
+        if clicked.action == buttons.AGAIN:
+            return Outcome(self._ask_again(row, clicked))
+        if clicked.action in buttons.FORMS:
             opened = self._form(row, clicked, approvers)
             if opened is not None:
-                return ClickReply(form=opened)
+                return Outcome(form=opened)
         made = self._decide(row, clicked, approvers)
         command = spelled(row, self.settings.slack.command)
-        return ClickReply(answers.decision(made, row.by, row.received, approvers, command))
+        return Outcome(answers.decision(made, row.by, row.received, approvers, command))
 
     # --- decisions --------------------------------------------------------------------------
 
     def _decide(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
         people, reason = approvers.people(), str(row.body.get("reason") or "")
-        if clicked.action.startswith(WITHDRAW):
-            return Steering(self.service.because(row.cause)).withdraw(
-                clicked.number,
-                by=row.by,
-                approvers=people,
-                digest=clicked.digest,
-                reason=reason,
+        service = self.service.because(row.cause)
+        if clicked.action.startswith(buttons.WITHDRAW):
+            return Steering(service).withdraw(
+                clicked.number, by=row.by, approvers=people, digest=clicked.digest, reason=reason
             )
+        glass = None
         if clicked.breaks:
-            return self._break(row, clicked, approvers)
-        verdict: Literal["approve", "deny"] = "approve"
-        if clicked.action.startswith(DENY):
-            verdict = "deny"
-        return self.service.because(row.cause).decide(
+            glass = self._glass(row.by, approvers, self._asked(clicked)[1])
+        return service.decide(
             clicked.number,
-            verdict,
+            "deny" if clicked.action.startswith(buttons.DENY) else "approve",
             by=row.by,
             approvers=people,
             digest=clicked.digest,
             reason=reason,
             vms=self._chosen(row, clicked),
-        )
-
-    def _break(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
-        """Break the glass: approve on behalf of somebody whom the rules bar."""
-        _, record = self._asked(clicked)
-        return self.service.because(row.cause).decide(
-            clicked.number,
-            "approve",
-            by=row.by,
-            approvers=approvers.people(),
-            digest=clicked.digest,
-            reason=str(row.body.get("reason") or ""),
-            glass=self._glass(row.by, approvers, record),
+            glass=glass,
         )
 
     def _glass(self, by: str, approvers: Approvers, record: RunRecord | None) -> approvals.Glass:
@@ -141,7 +112,7 @@ class Decisions:
 
     def _chosen(self, row: Inbound, clicked: DecisionClick) -> list[str] | None:
         """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
-        if not clicked.action.startswith(CHOOSE):
+        if not clicked.action.startswith(buttons.CHOOSE):
             return None
         asked = queries.approval(self.store, clicked.number)
         numbers = row.body.get("vms")
@@ -157,24 +128,20 @@ class Decisions:
         if asked is None or record is None:
             return None
         run, people = record.run, approvers.people()
-        if clicked.action == WITHDRAW:
+        click = (asked, run, row.by, clicked.digest)
+        if clicked.action == buttons.WITHDRAW:
             started = approvals.has_started(asked, record.moves)
-            digest = clicked.digest
-            word = approvals.judge_withdrawal(asked, run, row.by, digest, people, started)
+            word = approvals.judge_withdrawal(*click, people, started)
         elif clicked.breaks:
             glass, filled = self._glass(row.by, approvers, record), "x" * approvals.REASON_LEAST
-            word = approvals.judge_breaking(
-                asked, run, row.by, clicked.digest, people, glass, filled
-            )
+            word = approvals.judge_breaking(*click, people, glass, filled)
         else:
-            word = approvals.judge_click(asked, run, row.by, clicked.digest, people)
+            word = approvals.judge_click(*click, people)
         if word != "ok":
             return None
-        names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
-        place = FormPlace(value_of(asked), row.channel, str(row.body.get("thread_ts") or ""))
-        meant = asked.granted if clicked.action == WITHDRAW and asked.granted else asked.vms
-        shown = [names.get(vm_id, vm_id) for vm_id in meant]
-        return form(clicked.action, asked, shown, run, place)
+        place = place_of(row, buttons.value_of(asked))
+        meant = asked.granted if clicked.action == buttons.WITHDRAW and asked.granted else asked.vms
+        return form(clicked.action, asked, vm_names(record, meant), run, place)
 
     def _asked(self, clicked: DecisionClick) -> tuple[Approval | None, RunRecord | None]:
         asked = queries.approval(self.store, clicked.number)

@@ -1,4 +1,4 @@
-"""Intents: what a row of the inbox means. Each row is read once, into one of seven values.
+"""Intents: what a row of the inbox means. Each row is read once, into one of six values.
 
 Rows about the same subject are carried out in the order they came. The worker goes through the open
 rows from the oldest to the newest. A row that has to wait holds up every later row that shares a
@@ -33,157 +33,75 @@ STARTS: Subject = ("starts", "")
 LOOKS_AT_NONE = frozenset({"help", "list", "approvals"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Intent:
-    """A wish of somebody. ``what``: its name in the audit. ``taken``: the row, how long it
-    waited, and the question that its person has confirmed."""
+    """A wish of somebody.
+
+    ``taken``: the row, how long it waited, and the question that its person has confirmed.
+    ``what``: its name in the audit. ``command``: the typed command that it amounts to: whoever may
+    type that may do this; ``None``: it has rules of its own. ``changes``: it would start or change
+    anything; then its refusal belongs in the audit. ``is_judged``: it must be sure who this person
+    is, and whether they may decide. ``is_for_outsiders``: somebody may do it who may decide on
+    nothing.
+    """
 
     taken: Taken
-    what: str
+    what: str = ""
     subjects: frozenset[Subject]
+    command: Command | None = None
+    changes: bool = True
+    is_judged: bool = False
+    is_for_outsiders: bool = False
 
     @property
     def row(self) -> Inbound:
         """Row as it is carried out."""
         return self.taken.row
 
-    @property
-    def command(self) -> Command | None:
-        """Typed command that it amounts to: whoever may type that may do this. ``None``: it has
-        rules of its own."""
-        return None
 
-    @property
-    def changes(self) -> bool:
-        """True if it would start or change anything. Then its refusal belongs in the audit."""
-        return True
-
-    @property
-    def is_judged(self) -> bool:
-        """True if it must be sure who this person is, and whether they may decide."""
-        return False
-
-    @property
-    def is_for_outsiders(self) -> bool:
-        """True if somebody may do it who may decide on nothing."""
-        return False
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Start(Intent):
     """A request for a run."""
 
-    request: Request
-
-    @property
-    def command(self) -> Command:
-        """The request itself."""
-        return self.request
+    command: Request
 
 
-@dataclass(frozen=True)
-class Look(Intent):
-    """A verb that only looks."""
+@dataclass(frozen=True, kw_only=True)
+class Say(Intent):
+    """A verb that was typed."""
 
-    ask: Ask
-
-    @property
-    def command(self) -> Command:
-        """The verb itself."""
-        return self.ask
-
-    @property
-    def changes(self) -> bool:
-        """False: it only looks."""
-        return False
+    command: Ask
 
 
-@dataclass(frozen=True)
-class Change(Intent):
-    """A verb that changes a run, or says that a broken glass was reviewed."""
-
-    ask: Ask
-
-    @property
-    def command(self) -> Command:
-        """The verb itself."""
-        return self.ask
-
-    @property
-    def is_judged(self) -> bool:
-        """True for a review, which has rules like a decision's."""
-        return self.ask.verb in JUDGED
-
-    @property
-    def is_for_outsiders(self) -> bool:
-        """True for a review: who broke the glass may be in no list, and so may the reviewer."""
-        return self.ask.verb == REVIEWED
-
-
-@dataclass(frozen=True)
-class Decide(Intent):
-    """A decision on an approval: typed, or a click on its card."""
-
-    said: Ask | DecisionClick
-
-    @property
-    def command(self) -> Command | None:
-        """The verb that was typed; ``retry`` for a click on Ask again."""
-        if isinstance(self.said, Ask):
-            return self.said
-        return Ask("retry") if self.said.action == AGAIN else None
-
-    @property
-    def is_judged(self) -> bool:
-        """True, except for asking again, which decides nothing."""
-        return isinstance(self.said, Ask) or self.said.action != AGAIN
-
-    @property
-    def is_for_outsiders(self) -> bool:
-        """True if the glass is broken."""
-        return isinstance(self.said, DecisionClick) and self.said.breaks
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Press(Intent):
     """A click on a button that acts on a run: a person who may type its verb may click it."""
 
     button: RunButton
 
-    @property
-    def command(self) -> Ask:
-        """The verb of the button, about its run."""
-        return Ask(self.button.verb, (self.button.label,))
 
-    @property
-    def changes(self) -> bool:
-        """True, except for Details."""
-        return self.button.verb in CHANGING
+@dataclass(frozen=True, kw_only=True)
+class Decide(Intent):
+    """A click on the card of an approval."""
+
+    click: DecisionClick
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer(Intent):
-    """An answer to the requester's own question that ends it, or has no effect."""
+    """What has its answer already: a question that ends, words that mean nothing here. What it
+    refuses is kept by the outcome's own word."""
 
     outcome: Outcome
-
-    @property
-    def changes(self) -> bool:
-        """False: what it refuses is kept by the outcome's own word."""
-        return False
+    changes: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Unknown(Intent):
     """Words or a button that mean nothing here. ``refusal``: why the words mean nothing."""
 
-    outcome: Outcome | None = None
     refusal: Refused | None = None
-
-    @property
-    def changes(self) -> bool:
-        """False: there is nothing to change."""
-        return False
+    changes: bool = False
 
 
 class Intents:
@@ -197,37 +115,56 @@ class Intents:
         """Read what a row means now: for a mention, a shortcut or a confirmation, what is behind
         it."""
         meant = self.threads.as_command(row) if row.kind in (MENTION, SHORTCUT) else row
-        if isinstance(meant, Outcome):
-            return Unknown(Taken(row), "", _by(row), meant)
-        taken = self.confirmer.taken(meant)
+        taken = meant if isinstance(meant, Outcome) else self.confirmer.taken(meant)
         if isinstance(taken, Outcome):
-            return Answer(Taken(row), taken.refused, _by(row), taken)
+            return Answer(taken=Taken(row), what=taken.refused, subjects=_by(row), outcome=taken)
         return self._typed(taken) if taken.row.kind == COMMAND else self._clicked(taken)
 
     def _typed(self, taken: Taken) -> Intent:
-        row, text = taken.row, str(taken.row.body["text"])
+        text, by = str(taken.row.body["text"]), _by(taken.row)
         try:
             command = grammar.parse(text)
         except Refused as error:
-            return Unknown(taken, text, _by(row), refusal=error)
+            return Unknown(taken=taken, what=text, subjects=by, refusal=error)
         if isinstance(command, Request):
-            return Start(taken, text, _by(row) | {STARTS}, command)
-        subjects = _by(row) | self._about(command)
-        if command.verb in DECISIONS:
-            return Decide(taken, text, subjects, command)
-        kind = Change if command.verb in CHANGING else Look
-        return kind(taken, text, subjects, command)
+            return Start(taken=taken, what=text, subjects=by | {STARTS}, command=command)
+        return Say(
+            taken=taken,
+            what=text,
+            subjects=by | self._about(command),
+            command=command,
+            changes=command.verb in CHANGING,
+            is_judged=command.verb in JUDGED,
+            # Who broke the glass may be in no list, and so may the reviewer.
+            is_for_outsiders=command.verb == REVIEWED,
+        )
 
     def _clicked(self, taken: Taken) -> Intent:
-        row, button = taken.row, run_buttons.read(taken.row)
+        row, by, button = taken.row, _by(taken.row), run_buttons.read(taken.row)
         if button is not None:
-            about = self._about(Ask(button.verb, (button.label,)))
-            return Press(taken, button.what, _by(row) | about, button)
-        clicked = decisions.read(row)
-        if clicked is None:
-            return Unknown(taken, f"click on {str(row.body.get('action'))[:40]}", _by(row))
-        about = self._of_approval(clicked.number)
-        return Decide(taken, clicked.what, _by(row) | about, clicked)
+            ask = Ask(button.verb, (button.label,))
+            return Press(
+                taken=taken,
+                what=button.what,
+                subjects=by | self._about(ask),
+                command=ask,
+                changes=ask.verb in CHANGING,
+                button=button,
+            )
+        click = decisions.read(row)
+        if click is None:
+            what = f"click on {str(row.body.get('action'))[:40]}"
+            return Unknown(taken=taken, what=what, subjects=by)
+        again = click.action == AGAIN  # decides nothing
+        return Decide(
+            taken=taken,
+            what=click.what,
+            subjects=by | self._of_approval(click.number),
+            command=Ask("retry") if again else None,
+            is_judged=not again,
+            is_for_outsiders=click.breaks,
+            click=click,
+        )
 
     def _about(self, ask: Ask) -> frozenset[Subject]:
         """The run that a verb is about."""

@@ -8,7 +8,6 @@ from bot.slack.handlers.answers import eligible_for
 from bot.slack.kit.blocks import TEXT, date, escape, fit_lines
 from bot.slack.kit.mentions import mentions, render
 from bot.slack.kit.phrases import SPOKEN, count, route, several
-from bot.slack.messages.board import board_view
 from bot.slack.people.approvers import Approvers, nobody
 from engine.language.vocabulary import OPTIONS, VERBS
 from engine.model import Approval, Event
@@ -45,11 +44,6 @@ def _status_line(board: Board, command: str, needy: bool = False) -> str:
         labels = ", ".join(board.unreviewed)
         parts.append(f"{labels} to be reviewed: {command} reviewed {run.label}")
     return " · ".join(parts)
-
-
-def one_status(board: Board, approvers: Approvers, command: str) -> str:
-    """The board of one run, to one person, in words."""
-    return board_view(board, approvers, command).text
 
 
 def report(lines: Sequence[str], command: str) -> str:

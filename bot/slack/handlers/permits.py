@@ -23,6 +23,10 @@ from bot.slack.people.rows import Lookup
 from engine.language.grammar import Ask, Command
 from engine.settings import Settings
 
+SHARED = "This channel is shared with another organisation, and VM names are customers' names."
+UNSEEN = "I cannot see this channel, so I could post nothing here."
+INVITE = "Type here: /invite @vmferry, then ask again."
+
 
 class Permits:
     """The judge of every command, and of every click that says the same as one."""
@@ -65,7 +69,7 @@ class Permits:
             barred = _is_for_starters(command)
             return not_in_private(self.channels, nothing) if barred else ""
         if self.channels and row.channel not in self.channels:
-            return not_here(self.channels, nothing)
+            return f"I work only in {channels(self.channels)}. {nothing}"
         return ""
 
     def _by_place(self, row: Inbound, command: Command, nothing: str) -> str:
@@ -80,8 +84,8 @@ class Permits:
         trouble = self.roster.lookups.of([row.channel])[row.channel].trouble
         if trouble == "shared":
             elsewhere = [one for one in self.channels if one != row.channel]
-            return shared_channel(elsewhere, nothing)
-        return unseen_channel(nothing) if trouble else ""
+            return f"{SHARED} {nothing} {_elsewhere(elsewhere)}"
+        return f"{UNSEEN} {nothing} {INVITE}" if trouble else ""
 
     def _by_person(self, row: Inbound, command: Command, nothing: str) -> str:
         """Reason why this person may not: guests, bots, deactivated people and those from elsewhere
@@ -148,11 +152,6 @@ def _needs_member(row: Inbound, command: Command) -> bool:
     return _changes(command) or is_direct(row.channel)
 
 
-def not_here(places: Sequence[str], nothing: str = NOT_STARTED) -> str:
-    """The channel is not one where the bot works."""
-    return f"I work only in {channels(places)}. {nothing}"
-
-
 def _elsewhere(places: Sequence[str]) -> str:
     """Places where the command can be typed instead."""
     if not places:
@@ -164,18 +163,6 @@ def not_in_private(places: Sequence[str], nothing: str) -> str:
     """Refusal of a request in a direct message: a run belongs where others see it."""
     why = "Here nobody else would see it, so I only look, pause, stop, decide and review."
     return f"{why} {nothing} {_elsewhere(places)}"
-
-
-def shared_channel(places: Sequence[str], nothing: str) -> str:
-    """Refusal of a request in a channel that people of another organisation read."""
-    why = "This channel is shared with another organisation, and VM names are customers' names."
-    return f"{why} {nothing} {_elsewhere(places)}"
-
-
-def unseen_channel(nothing: str) -> str:
-    """A private channel without the bot."""
-    invite = "Type here: /invite @vmferry, then ask again."
-    return f"I cannot see this channel, so I could post nothing here. {nothing} {invite}"
 
 
 def not_a_member(unfit: str, nothing: str) -> str:

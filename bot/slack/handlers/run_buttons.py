@@ -5,20 +5,21 @@ Permissions, effect and answer are those of the verb.
 
 from __future__ import annotations
 
-from bot.slack.handlers.decisions import ClickReply
+from dataclasses import replace
+
+from bot.slack.handlers.confirm import Outcome
+from bot.slack.handlers.decisions import place_of
 from bot.slack.handlers.verbs import Verbs
 from bot.slack.inbox.rows import Inbound
 from bot.slack.kit import buttons
-from bot.slack.kit.blocks import Block
 from bot.slack.kit.buttons import DETAILS, FORM, RUN, RunButton
 from bot.slack.messages import controls
 from bot.slack.modals import abort
-from bot.slack.modals.fields import FormPlace
 from bot.slack.people.approvers import Approvers
 from engine.errors import Refused
 from engine.language.grammar import Ask
 from engine.language.sentence import Command, say
-from engine.model import MoveRecord, RunRecord
+from engine.model import MoveRecord, Run
 from engine.store import queries
 
 
@@ -27,51 +28,37 @@ def read(row: Inbound) -> RunButton | None:
     return buttons.read(str(row.body.get("action")), str(row.body.get("value")))
 
 
-class RunButtons:
-    """Handler of clicks on these buttons, by way of the typed verbs."""
+def answer(verbs: Verbs, row: Inbound, control: RunButton, approvers: Approvers) -> Outcome:
+    """Answer to the person who clicked, or the form that opens. Raises ``Refused``."""
+    record = queries.record(verbs.store, control.run)
+    if record is None:
+        raise Refused(f"I do not know {control.label} any more.")
+    if control.verb == DETAILS:
+        return Outcome(verbs.answer(row, Ask(DETAILS, (control.label,)), approvers))
+    moves = controls.aimed(control, record)
+    _refuse_stale(control, record.run, moves)
+    if control.subject == FORM:
+        value = replace(control, subject=RUN).value
+        return Outcome(form=abort.abort_form(record, place_of(row, value)))
+    return Outcome(verbs.answer(row, Ask(control.verb, _words(control, moves)), approvers))
 
-    def __init__(self, verbs: Verbs) -> None:
-        self.verbs, self.store = verbs, verbs.store
 
-    def answer(self, row: Inbound, control: RunButton, approvers: Approvers) -> ClickReply:
-        """Answer to the person who clicked, or the form that opens. Raises ``Refused``."""
-        record = queries.record(self.store, control.run)
-        if record is None:
-            raise Refused(f"I do not know {control.label} any more.")
-        if control.verb == DETAILS:
-            return ClickReply(self.verbs.answer(row, Ask(DETAILS, (control.label,)), approvers))
-        moves = controls.aimed(control, record)
-        self._refuse_stale(control, record, moves)
-        if control.subject == FORM:
-            return ClickReply(form=self._form(row, control, record))
-        ask = Ask(control.verb, _words(control, moves))
-        return ClickReply(self.verbs.answer(row, ask, approvers))
-
-    def _refuse_stale(self, control: RunButton, record: RunRecord, moves: list[MoveRecord]) -> None:
-        """Refuse a button that has nothing to do any more, or is about something else than it
-        showed."""
-        run = record.run
-        if not controls.may(control.verb, run):
-            return  # the verb itself says why, or that it is so already
-        about_vms = control.subject not in (RUN, FORM)
-        if about_vms and not moves:
-            raise Refused(
-                f"What this button was about is no longer so in {run.label}.",
-                hint=say("See how it stands with: {}", Command(f"status {run.label}")),
-            )
-        if buttons.is_stale(control, run, moves):
-            raise Refused(
-                f"{run.label} has changed since this button was shown.",
-                hint="Read the message as it is now, and click again if it is still meant.",
-            )
-
-    def _form(self, row: Inbound, control: RunButton, record: RunRecord) -> Block:
-        place = FormPlace(
-            RunButton(control.verb, control.run, RUN, control.version).value,
-            row.channel,
-            str(row.body.get("thread_ts") or ""),
+def _refuse_stale(control: RunButton, run: Run, moves: list[MoveRecord]) -> None:
+    """Refuse a button that has nothing to do any more, or is about something else than it
+    showed."""
+    if not controls.may(control.verb, run):
+        return  # the verb itself says why, or that it is so already
+    about_vms = control.subject not in (RUN, FORM)
+    if about_vms and not moves:
+        raise Refused(
+            f"What this button was about is no longer so in {run.label}.",
+            hint=say("See how it stands with: {}", Command(f"status {run.label}")),
         )
-        return abort.abort_form(record, place)
+    if buttons.is_stale(control, run, moves):
+        raise Refused(
+            f"{run.label} has changed since this button was shown.",
+            hint="Read the message as it is now, and click again if it is still meant.",
+        )
 
 
 def _words(control: RunButton, moves: list[MoveRecord]) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class Threads:
         run = self._run_of(row)
         if row.kind == SHORTCUT:
             if run is None:
-                return Outcome(answers.no_run_here(SPOKEN), done=False)
+                return Outcome(answers.NO_RUN_HERE, done=False)
             return _command(row, f"status {run.label}")
         text = str(row.body.get("text"))
         if row.body.get("long"):
@@ -74,7 +74,7 @@ class Threads:
         word = (text.split()[1:2] or [""])[0]
         asked = [a for a in queries.open_approvals(self.store) if _is_meant(a, word, run)]
         links = [self.links.to(Key(CARD, a.label), f"the card of {a.label}") for a in asked]
-        return answers.on_the_card([link for link in links if link], SPOKEN)
+        return answers.on_the_card([link for link in links if link])
 
 
 def _is_meant(asked: Approval, word: str, run: Run | None) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from bot.slack.handlers import answers, looks
 from bot.slack.inbox.rows import Inbound, spelled
 from bot.slack.kit.mentions import render
+from bot.slack.kit.phrases import vm_names
 from bot.slack.messages import snapshot
+from bot.slack.messages.board import board_view
 from bot.slack.messages.snapshot import RunSnapshot, report_lines, take_snapshot
 from bot.slack.outbox.watched_runs import WatchedRuns
 from bot.slack.people.approvers import Approvers
@@ -72,7 +74,7 @@ class Verbs:
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
             return looks.report(lines, command)
-        return looks.one_status(seen.board, approvers, command)
+        return board_view(seen.board, approvers, command).text
 
     def _list(self, command: str) -> str:
         """List of runs: those that need a person, then those that go on, then those that ended;
@@ -90,9 +92,7 @@ class Verbs:
         asked = []
         for approval in queries.open_approvals(self.store):
             seen = self._see(approval.run)
-            names = {entry.move.vm_id: entry.move.vm for entry in seen.record.moves}
-            vms = [names.get(vm_id, vm_id) for vm_id in approval.vms]
-            asked.append((approval, seen.board, vms))
+            asked.append((approval, seen.board, vm_names(seen.record, approval.vms)))
         return looks.open_questions(asked, approvers, command)
 
     def _events(self, word: str, command: str) -> str:

@@ -12,25 +12,23 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.slack.handlers import answers, confirm
+from bot.slack.handlers import answers, run_buttons
 from bot.slack.handlers.confirm import Confirmer, Outcome
-from bot.slack.handlers.decisions import DecisionClick, Decisions
+from bot.slack.handlers.decisions import Decisions
 from bot.slack.handlers.intents import (
     Answer,
-    Change,
     Decide,
     Intent,
     Intents,
-    Look,
     Press,
+    Say,
     Start,
     Subject,
     Unknown,
 )
 from bot.slack.handlers.permits import Permits
-from bot.slack.handlers.run_buttons import RunButtons
 from bot.slack.handlers.verbs import Verbs
-from bot.slack.inbox.rows import COMMAND, Inbound, address_of, spelled
+from bot.slack.inbox.rows import COMMAND, ConfirmationState, Inbound, address_of, spelled
 from bot.slack.kit import buttons, refusals
 from bot.slack.kit.ids import slack_user
 from bot.slack.kit.loop import Loop
@@ -41,7 +39,6 @@ from bot.slack.people.roster import Roster, Sure
 from engine.clock import Clock, SystemClock
 from engine.commands.service import Service
 from engine.errors import Refused, StoreBusy, StoreUnwritable
-from engine.language.grammar import Ask
 from engine.model import Run, RunState
 from engine.settings import Settings
 from engine.store import events, queries
@@ -77,7 +74,6 @@ class Worker:
         self.permits = Permits(settings, self.roster)
         self.verbs = Verbs(service, settings, clock)
         self.decisions = Decisions(service, settings)
-        self.run_buttons = RunButtons(self.verbs)
         self.links = Links(tables, self.roster.lookups)
         self.confirmer = Confirmer(service, settings, self.links, self.wall)
         self.intents = Intents(self.store, tables, self.links, self.confirmer)
@@ -91,7 +87,7 @@ class Worker:
         begun, row = self.wall.monotonic(), self.tables.inbox.next_inbound()
         while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
             intent = self._read(row)
-            if intent is not None and self._waits(intent, held):
+            if intent and (intent.subjects & held or self._waits_for_slack(intent)):
                 held |= intent.subjects
             else:
                 self.done(self._carry_out(row, intent))
@@ -112,15 +108,11 @@ class Worker:
             log.exception("inbox %s cannot be read", row.id)
             return None
 
-    def _waits(self, intent: Intent, held: set[Subject]) -> bool:
-        """Tell whether an intent has to wait: for an earlier row, or for Slack."""
-        return bool(intent.subjects & held) or self._waits_for_slack(intent)
-
     def _reject_unwatched(self) -> None:
         """Reject runs of people in Slack that still wait for their board though nothing in the
         inbox asks for them: they were interrupted before they could be reported, and never would
         begin."""
-        for run in self._unfinished():
+        for run in queries.runs(self.store, unfinished=True):
             unheard = run.state is RunState.SCHEDULED and slack_user(run.by) is not None
             if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
@@ -170,9 +162,9 @@ class Worker:
             replaces = outcome.closed is not None
             self.tables.reply(db, to, outcome.reply, outcome.blocks, replaces=replaces)
             if outcome.closed is not None:
-                self.confirmer.confirmations.close(db, outcome.closed)
+                self.tables.inbox.close(db, outcome.closed)
             if outcome.confirmation is not None:
-                self.confirmer.confirmations.keep(db, outcome.confirmation)
+                self.tables.inbox.keep(db, outcome.confirmation)
             if outcome.form is not None:
                 trigger = str(row.body.get("trigger") or "")
                 self.tables.open_form(db, to, trigger, outcome.form)
@@ -189,8 +181,9 @@ class Worker:
         if confirmed is None or not outcome.done or outcome.form is not None:
             return outcome
         run = outcome.run
-        reply = outcome.reply or (answers.started(run) if run else confirm.carried_out_now())
-        return replace(outcome, reply=reply, closed=confirmed.done(run))
+        closed = replace(confirmed, state=ConfirmationState.DONE, run=run.id if run else None)
+        starts = f"{run.label} starts; its board comes in the channel." if run else "Done."
+        return replace(outcome, reply=outcome.reply or starts, closed=closed)
 
     def _through(self, intent: Intent) -> Outcome:
         try:
@@ -208,8 +201,6 @@ class Worker:
             case Answer(outcome=outcome):
                 if outcome.refused:
                     self._keep_refused(intent, Refused(NOT_THEIRS))
-                return outcome
-            case Unknown(outcome=Outcome() as outcome):
                 return outcome
             case Unknown(refusal=Refused() as error):
                 raise error
@@ -230,7 +221,7 @@ class Worker:
         run = queries.run(self.store, begun[0]) if begun and begun[0] else None
         if run is not None:
             return self._started(run)
-        if isinstance(intent, Decide) and intent.row.kind != COMMAND:
+        if isinstance(intent, Decide):
             return Outcome()  # the card says it
         return Outcome(answers.carried_out_before(done, self._spelled(intent.row)))
 
@@ -267,22 +258,20 @@ class Worker:
         match intent:
             case Start():
                 return self._start(intent, approvers)
-            case Change(ask=ask) if self._is_asked_back(intent):
+            case Say(command=ask) if self._is_asked_back(intent):
                 return self.confirmer.sure(intent.taken, ask)
-            case Look(ask=ask) | Change(ask=ask) | Decide(said=Ask() as ask):
+            case Say(command=ask):
                 return Outcome(self.verbs.answer(row, ask, approvers))
             case Press(button=button):
-                done = self.run_buttons.answer(row, button, approvers)
-                return Outcome(done.reply, form=done.form)
-            case Decide(said=DecisionClick() as clicked):
-                done = self.decisions.answer(row, clicked, approvers)
-                return Outcome(done.reply, form=done.form)
+                return run_buttons.answer(self.verbs, row, button, approvers)
+            case Decide(click=click):
+                return self.decisions.answer(row, click, approvers)
         raise TypeError(f"{type(intent).__name__} is no intent that is carried out")
 
-    def _is_asked_back(self, intent: Change) -> bool:
+    def _is_asked_back(self, intent: Say) -> bool:
         """Tell whether a stop was said in a thread: it is easily said in the wrong one."""
         spoken = bool(intent.row.body.get("spoken"))
-        return intent.ask.verb in STOPS and spoken and intent.taken.confirmation is None
+        return intent.command.verb in STOPS and spoken and intent.taken.confirmation is None
 
     def _refused(self, intent: Intent, error: Refused) -> Outcome:
         """Answer to what was refused."""
@@ -290,7 +279,7 @@ class Worker:
             self._keep_refused(intent, error)
         is_start = isinstance(intent, Start | Unknown)
         nothing = refusals.NOT_STARTED if is_start else refusals.NOTHING
-        if isinstance(intent, Look):
+        if isinstance(intent, Say) and not intent.changes:
             nothing = ""
         return Outcome(refusals.refused(error, self._spelled(intent.row), nothing), done=False)
 
@@ -303,7 +292,7 @@ class Worker:
 
     def _start(self, intent: Start, approvers: Approvers) -> Outcome:
         """Start it, or show first what it would do."""
-        row, taken, request = intent.row, intent.taken, intent.request
+        row, taken, request = intent.row, intent.taken, intent.command
         found = self.service.foresee(request)
         if isinstance(found, Run):
             # Not submitted: if it ends just now, another would start that nobody was shown.
@@ -324,9 +313,6 @@ class Worker:
         if approvers.eligible(run):
             return Outcome(run=run)
         return Outcome(answers.started_without_approvers(run, approvers), run)
-
-    def _unfinished(self) -> tuple[Run, ...]:
-        return queries.runs(self.store, unfinished=True)
 
     def _spelled(self, row: Inbound) -> str:
         """Beginning of commands where this row came from."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from slack_bolt import Ack, BoltResponse
 
@@ -53,17 +52,12 @@ class Listeners:
             answer = self._command(body)
         except Exception:
             log.exception("a command could not be accepted")
-            answer = refusals.not_saved()
+            answer = refusals.NOT_SAVED
         return ack(answer)
 
     def click(self, ack: Ack, body: Payload) -> BoltResponse:
         """A click on any button, known or not: written down for the worker."""
-        try:
-            self._click(body)
-        except Exception:
-            log.exception("a click could not be accepted")
-            return BoltResponse(status=503)
-        return ack()
+        return _written_down("a click", self._click, ack, body)
 
     def submitted(self, ack: Ack, body: Payload) -> BoltResponse:
         """A form that was filled in: what is wrong is shown in it, else it is written down."""
@@ -85,21 +79,11 @@ class Listeners:
 
     def mention(self, ack: Ack, body: Payload) -> BoltResponse:
         """Accept a message to the bot. Slack sends an event again until it is acked."""
-        try:
-            self._mention(body)
-        except Exception:
-            log.exception("a mention could not be accepted")
-            return BoltResponse(status=503)
-        return ack()
+        return _written_down("a mention", self._mention, ack, body)
 
     def shortcut(self, ack: Ack, body: Payload) -> BoltResponse:
         """A shortcut in the menu of a message: written down as a click is."""
-        try:
-            self._shortcut(body)
-        except Exception:
-            log.exception("a shortcut could not be accepted")
-            return BoltResponse(status=503)
-        return ack()
+        return _written_down("a shortcut", self._shortcut, ack, body)
 
     def _mention(self, body: Payload) -> None:
         event = _part(body, "event")
@@ -110,7 +94,7 @@ class Listeners:
         channel, ts = in_slack(_text(event, "channel")), _text(event, "ts")
         shown = {"text": said} if len(said) <= LONGEST else {"text": "", "long": "yes"}
         place = {"ts": ts, "thread_ts": _text(event, "thread_ts")}
-        row = Inbound(0, MENTION, in_slack(user), channel, {**shown, **place}, self.clock.now())
+        row = self._row(MENTION, in_slack(user), channel, {**shown, **place})
         # Slack tells of an edited message again; only where it says something else is it new.
         moment = ts or _text(event, "event_ts")
         self._keep(row, f"event:{channel}:{moment}:{user}:{fingerprint(said.split())}", body)
@@ -121,7 +105,7 @@ class Listeners:
         message, name = _part(body, "message"), _text(body, "callback_id")
         ts = _text(body, "message_ts") or _text(message, "ts")
         shown = {"name": name, "ts": ts, "thread_ts": _text(message, "thread_ts") or ts}
-        row = Inbound(0, SHORTCUT, in_slack(user), channel, shown, self.clock.now())
+        row = self._row(SHORTCUT, in_slack(user), channel, shown)
         moment = _text(body, "action_ts") or _hidden(body) or str(row.received)
         self._keep(row, f"shortcut:{name}:{channel}:{ts}:{user}:{moment}", body)
 
@@ -129,12 +113,13 @@ class Listeners:
         view, user = _part(body, "view"), in_slack(_text(_part(body, "user"), "id"))
         kind, place = _text(view, "callback_id"), fields.read_place(_text(view, "private_metadata"))
         said = decision.read(_part(view, "state").get("values"))
+        content: dict[str, object] = {"thread_ts": place.thread_ts, "value": place.value}
         if kind == buttons.ABORT:
-            action, value = abort.button_behind(place)
-            content: Payload = {"action": action, "value": value, "thread_ts": place.thread_ts}
+            content["action"] = abort.action_behind(place)
         else:
-            content = _filled_in(kind, place, said)
-        row = Inbound(0, CLICK, user, place.channel, content, self.clock.now())
+            content["action"] = f"{kind}{buttons.SAID}"
+            content |= {"reason": _whole(said.reason), "vms": list(said.vms)}
+        row = self._row(CLICK, user, place.channel, content)
         key = f"form:{_text(view, 'id')}:{user}:{fingerprint(content)}"
         wrong = self._mistake(kind, said, place) if kind in buttons.FORMS else None
         # Slack may deliver a submission again after the first delivery has taken effect, and its
@@ -173,45 +158,35 @@ class Listeners:
             grammar.parse(text)
         except UsageError as error:
             return refusals.usage(error, self.name)
-        row = Inbound(
-            0,
-            COMMAND,
-            in_slack(_text(body, "user_id")),
-            in_slack(_text(body, "channel_id")),
-            {"text": text},
-            self.clock.now(),
-        )
+        by, channel = in_slack(_text(body, "user_id")), in_slack(_text(body, "channel_id"))
+        row = self._row(COMMAND, by, channel, {"text": text})
         unique = _hidden(body) or fingerprint(row.by, row.channel, text, row.received)
         self._keep(row, f"command:{unique}", body)
         return ""
 
     def _click(self, body: Payload) -> None:
-        user, channel = _part(body, "user"), _part(body, "channel")
-        container, pressed = _part(body, "container"), _first(body.get("actions"))
+        user, container = _part(body, "user"), _part(body, "container")
+        channel = _text(_part(body, "channel"), "id") or _text(container, "channel_id")
+        pressed = _first(body.get("actions"))
         chosen = _part(pressed, "selected_option")  # of a menu
-        value = (_text(pressed, "value") or _text(chosen, "value"))[:LONGEST]
         action = _text(pressed, "action_id")
-        if action.endswith(buttons.SAID):
-            action = ""  # said in a form, and no button says it
-        row = Inbound(
-            0,
-            CLICK,
-            in_slack(_text(user, "id")),
-            in_slack(_text(channel, "id") or _text(container, "channel_id")),
-            {
-                "action": action,
-                "value": value,
-                "message_ts": _text(container, "message_ts"),
-                "thread_ts": _text(container, "thread_ts"),
-                "trigger": _text(body, "trigger_id"),
-            },
-            self.clock.now(),
-        )
+        said = {
+            # What was said in a form comes in as if its button said it, and no button does.
+            "action": "" if action.endswith(buttons.SAID) else action,
+            "value": (_text(pressed, "value") or _text(chosen, "value"))[:LONGEST],
+            "message_ts": _text(container, "message_ts"),
+            "thread_ts": _text(container, "thread_ts"),
+            "trigger": _text(body, "trigger_id"),
+        }
+        row = self._row(CLICK, in_slack(_text(user, "id")), in_slack(channel), said)
         moment = _text(pressed, "action_ts") or _hidden(body) or str(row.received)
-        self._keep(row, f"click:{action}:{value}:{row.by}:{moment}", body)
+        self._keep(row, f"click:{said['action']}:{said['value']}:{row.by}:{moment}", body)
+
+    def _row(self, kind: str, by: str, channel: str, said: Payload) -> Inbound:
+        return Inbound(0, kind, by, channel, said, self.clock.now(), heard=self.wall.now())
 
     def _keep(self, row: Inbound, key: str, body: Payload) -> None:
-        inbox = self.inbox.accept(replace(row, heard=self.wall.now()), key)
+        inbox = self.inbox.accept(row, key)
         if inbox is None:
             return  # a second delivery of what is written down already
         address = _text(body, "response_url")
@@ -220,23 +195,25 @@ class Listeners:
         self.accepted()
 
 
+def _written_down(
+    what: str, write: Callable[[Payload], None], ack: Ack, body: Payload
+) -> BoltResponse:
+    try:
+        write(body)
+    except Exception:
+        log.exception("%s could not be accepted", what)
+        return BoltResponse(status=503)
+    return ack()
+
+
 def _text(part: Payload, name: str) -> str:
-    """The text of that name; half characters, which no database takes, are replaced."""
     value = part.get(name)
-    if not isinstance(value, str):
-        return ""
-    return value.encode("utf-8", "replace").decode()
+    return _whole(value) if isinstance(value, str) else ""
 
 
-def _filled_in(kind: str, place: fields.FormPlace, said: fields.FormInput) -> Payload:
-    """Body of a row for a form that a person filled in."""
-    return {
-        "action": f"{kind}{buttons.SAID}",
-        "value": place.value,
-        "reason": said.reason.encode("utf-8", "replace").decode(),
-        "vms": list(said.vms),
-        "thread_ts": place.thread_ts,
-    }
+def _whole(text: str) -> str:
+    """The text with its half characters replaced, which no database takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _hidden(body: Payload) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from bot.slack.kit.phrases import SPOKEN
-from bot.slack.schema import create_tables
-from engine.model import Run
 from engine.store.database import Database, Row
 from engine.store.store import Store
 
@@ -59,8 +57,40 @@ def address_of(row: Inbound) -> Address:
     return Address(row.id, row.by, row.channel, thread)
 
 
+class ConfirmationKind(StrEnum):
+    """Reason why a person is asked to confirm."""
+
+    PREVIEW = "preview"
+    LATE = "late"
+    SURE = "sure"
+
+
+class ConfirmationState(StrEnum):
+    """State of a question. ``REPLACED``: it was asked anew, with newer numbers."""
+
+    OPEN = "open"
+    DONE = "done"
+    DROPPED = "dropped"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Confirmation that a question waits for. ``row`` is what was asked for, as it came; ``run``
+    the run that it began, if any."""
+
+    kind: ConfirmationKind
+    row: Inbound
+    digest: str
+    made: float
+    id: int = 0
+    state: ConfirmationState = ConfirmationState.OPEN
+    run: int | None = None
+
+
 class Inbox:
-    """The rows of what people did. Safe to share between threads."""
+    """The rows of what people did, and of what they are asked to confirm. Safe to share between
+    threads. Methods that take ``db`` write inside the caller's transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -68,17 +98,13 @@ class Inbox:
     def accept(self, row: Inbound, key: str) -> int | None:
         """Write down what a person did, once per ``key``; ``None`` when it is known already."""
         with self.store.transaction() as db:
-            body, times = json.dumps(row.body), (row.received, row.heard)
-            written = db.query(
-                "INSERT INTO slack_inbox (key, kind, by, channel, body, received, heard)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING RETURNING id",
-                [key, row.kind, row.by, row.channel, body, *times],
-            )
-            return written[0]["id"] if written else None
+            if db.query(_OF_KEY, [key]):
+                return None
+            return db.insert("slack_inbox", {"key": key, **_columns(row)})
 
     def is_accepted(self, key: str) -> bool:
         """Tell whether a row of this key is in the inbox, carried out or not."""
-        return bool(self.store.query("SELECT id FROM slack_inbox WHERE key = ?", [key]))
+        return bool(self.store.query(_OF_KEY, [key]))
 
     def next_inbound(self, after: int = 0) -> Inbound | None:
         """The oldest row that is not done, of those with a higher number than ``after``."""
@@ -98,103 +124,43 @@ class Inbox:
         body = _without_trigger(json.loads(row["body"]))
         db.update("slack_inbox", inbox, {"done": at, "body": body})
 
-
-class ConfirmationKind(StrEnum):
-    """Reason why a person is asked to confirm."""
-
-    PREVIEW = "preview"
-    LATE = "late"
-    SURE = "sure"
-
-
-class ConfirmationState(StrEnum):
-    """State of a question. ``REPLACED``: it was asked anew, with newer numbers."""
-
-    OPEN = "open"
-    DONE = "done"
-    DROPPED = "dropped"
-    REPLACED = "replaced"
-
-
-@dataclass(frozen=True)
-class Closed:
-    """A confirmation that is open no more."""
-
-    confirmation: int
-    state: ConfirmationState
-    run: int | None = None
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """Confirmation that a question waits for. ``row`` is what was asked for, as it came; ``run``
-    the run that it began, if any."""
-
-    kind: ConfirmationKind
-    row: Inbound
-    digest: str
-    made: float
-    id: int = 0
-    state: ConfirmationState = ConfirmationState.OPEN
-    run: int | None = None
-
-    def done(self, run: Run | None) -> Closed:
-        """The result once it was carried out; ``run``: the run that it began or touched."""
-        return Closed(self.id, ConfirmationState.DONE, run.id if run else None)
-
-
-class Confirmations:
-    """The rows. Functions that take ``db`` write inside the caller's transaction."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        create_tables(store)
-
     def keep(self, db: Database, confirmation: Confirmation) -> None:
-        """Write it down, once."""
-        row = confirmation.row
-        db.execute(
-            "INSERT INTO slack_confirmations (id, kind, by, channel, row_kind, body, received,"
-            " heard, digest, made) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO NOTHING",
-            [
-                confirmation.id,
-                str(confirmation.kind),
-                row.by,
-                row.channel,
-                row.kind,
-                _without_trigger(row.body),
-                row.received,
-                row.heard,
-                confirmation.digest,
-                confirmation.made,
-            ],
-        )
+        """Write down a question that waits for its requester."""
+        own = {
+            "id": confirmation.id,
+            "kind": str(confirmation.kind),
+            "row_kind": confirmation.row.kind,
+            "body": _without_trigger(confirmation.row.body),
+            "digest": confirmation.digest,
+            "made": confirmation.made,
+        }
+        db.upsert("slack_confirmations", {**_columns(confirmation.row), **own}, "id")
 
-    def close(self, db: Database, closed: Closed) -> None:
+    def close(self, db: Database, closed: Confirmation) -> None:
         """Close an open question with its result."""
         db.execute(
             "UPDATE slack_confirmations SET state = ?, run = ? WHERE id = ? AND state = 'open'",
-            [str(closed.state), closed.run, closed.confirmation],
+            [str(closed.state), closed.run, closed.id],
         )
 
-    def of(self, number: int) -> Confirmation | None:
+    def confirmation(self, number: int) -> Confirmation | None:
         """The confirmation of that number, or ``None``."""
         rows = self.store.query("SELECT * FROM slack_confirmations WHERE id = ?", [number])
         return _confirmation(rows[0]) if rows else None
 
 
+_OF_KEY = "SELECT id FROM slack_inbox WHERE key = ?"
+
+
+def _columns(row: Inbound) -> Row:
+    """What was asked for, as columns."""
+    asked = {"kind": row.kind, "by": row.by, "channel": row.channel, "received": row.received}
+    return {**asked, "body": json.dumps(row.body), "heard": row.heard}
+
+
 def _inbound(row: Row) -> Inbound:
-    return Inbound(
-        id=row["id"],
-        kind=row["kind"],
-        by=row["by"],
-        channel=row["channel"],
-        body=json.loads(row["body"]),
-        received=row["received"],
-        begun=row["begun"],
-        heard=row["heard"],
-    )
+    kept = {field.name: row[field.name] for field in fields(Inbound)}
+    return Inbound(**{**kept, "body": json.loads(row["body"])})
 
 
 def _confirmation(row: Row) -> Confirmation:

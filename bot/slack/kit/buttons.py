@@ -5,28 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.slack.kit.blocks import (
-    fingerprint,
-)
-from engine.model import (
-    Approval,
-    Move,
-    MoveRecord,
-    Run,
-)
+from bot.slack.kit.blocks import fingerprint
+from engine.model import Approval, Move, MoveRecord, Run
 
 APPROVE, DENY, AGAIN = "approve", "deny", "again"
-
-
 CHOOSE, WITHDRAW, BREAK = "choose", "withdraw", "break"
-
-
 FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK})
-
-
 REVIEW = "review"  # on messages of earlier versions; a review is typed now
-
-
 SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
 
 
@@ -43,17 +28,9 @@ def read_value(value: str) -> tuple[int, str] | None:
 
 
 RUN, FORM = "run", "form"  # what a button is about, where it is not a cause; FORM asks first
-
-
 PREFIX, MORE = "do.", "more"
-
-
 DETAILS = "status"
-
-
 VERBS = frozenset({DETAILS, "pause", "resume", "stop", "abort", "retry", "skip", "settle", "go-on"})
-
-
 #: These say the same whatever has happened since the button was shown.
 ANYTIME = frozenset({DETAILS, "pause", "stop"})
 
@@ -116,6 +93,4 @@ def is_stale(control: RunButton, run: Run, moves: Sequence[MoveRecord]) -> bool:
 
 
 YES, NO = "draft.yes", "draft.no"  # as in messages that are posted already
-
-
 ABORT = "abort"

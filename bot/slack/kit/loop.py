@@ -73,11 +73,6 @@ class Loop:
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    @property
-    def alive(self) -> bool:
-        """True while the thread runs."""
-        return self._thread.is_alive()
-
     def _run(self) -> None:
         wait: float | None = None
         while True:

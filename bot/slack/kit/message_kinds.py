@@ -61,23 +61,8 @@ AWAY = Kind("away", SECOND, "what was missed", "list", starts=True)
 REPLY = Kind("reply", FIRST, "an answer", "help")
 FORM = Kind("form", FIRST, "a form", "help")
 
-KINDS: Mapping[str, Kind] = {
-    kind.word: kind
-    for kind in (
-        BOARD,
-        CARD,
-        LIST,
-        REMIND,
-        ESCALATE,
-        GLASS,
-        REVIEW,
-        FAILURE,
-        REPORT,
-        AWAY,
-        REPLY,
-        FORM,
-    )
-}
+_ALL = (BOARD, CARD, LIST, REMIND, ESCALATE, GLASS, REVIEW, FAILURE, REPORT, AWAY, REPLY, FORM)
+KINDS: Mapping[str, Kind] = {kind.word: kind for kind in _ALL}
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bot.slack.kit.blocks import (
-    TEXT,
-    Block,
-    escape,
-    fingerprint,
-    fit,
-    fit_blocks,
-)
+from bot.slack.kit.blocks import TEXT, Block, escape, fingerprint, fit, fit_blocks
 from bot.slack.kit.message_kinds import Key
-from engine.model import (
-    Run,
-    short,
-)
+from engine.model import Run, RunRecord, short
 
 #: How commands begin in a thread, where Slack takes no slash command.
 SPOKEN = "@vmferry"
-
-
 LISTED, NAME = 8, 120
 
 
@@ -58,6 +46,12 @@ def several(names: Sequence[str]) -> str:
     """The first few names; the rest as a number."""
     shown = ", ".join(fit(escape(name), NAME) for name in names[:LISTED])
     return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def vm_names(record: RunRecord, vm_ids: Sequence[str]) -> list[str]:
+    """The names of these VMs of a run, by their ids; the id itself where it is none of them."""
+    names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
+    return [names.get(vm_id, vm_id) for vm_id in vm_ids]
 
 
 def hosts(names: Sequence[str], join: str = ", ") -> str:

@@ -10,11 +10,7 @@ from engine.errors import Refused, UsageError
 from engine.language.sentence import join
 
 NOTHING = "Nothing changed."
-
-
 NOT_STARTED = "Nothing started."
-
-
 _NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b|\bchanges nothing\b")
 
 
@@ -70,8 +66,6 @@ def failed_inside(inbox: int, command: str) -> str:
     )
 
 
-def not_saved() -> str:
-    """The row could not be written, so nothing was promised."""
-    return (
-        f"I could not write this down, so I do not do it. {NOT_STARTED} Type it again in a minute."
-    )
+NOT_SAVED = (
+    f"I could not write this down, so I do not do it. {NOT_STARTED} Type it again in a minute."
+)

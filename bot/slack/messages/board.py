@@ -10,24 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.slack.kit.blocks import (
-    Block,
-    context,
-    date,
-    escape,
-    fit_lines,
-    section,
-)
+from bot.slack.kit.blocks import Block, context, date, escape, fit_lines, section
 from bot.slack.kit.mentions import channels, mention, render
 from bot.slack.kit.phrases import LISTED, Rendered, count, rendered, route, several
 from bot.slack.people.approvers import Approvers, nobody
-from engine.model import (
-    Approval,
-    Run,
-    RunState,
-    Wait,
-    short,
-)
+from engine.model import Approval, Run, RunState, Wait, short
 from engine.views.board import ENDS, STATES, WAITS, Board, WaitGroup, badly_ended, counts
 
 COMMAND = "/migrate"
@@ -35,9 +22,6 @@ COMMAND = "/migrate"
 HEARTBEAT = 300.0  # seconds
 STEP = 600.0  # seconds by which an estimate has to move before it is told anew
 MANY = 20  # VMs, from which on a board no longer follows each of them
-
-
-# --- the board ------------------------------------------------------------------------------
 
 
 def board_view(
@@ -181,6 +165,3 @@ def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -
         )
     text = fit_lines(lines, 2_900)
     return rendered(text, [section(text)])
-
-
-# --- failures and the report ----------------------------------------------------------------

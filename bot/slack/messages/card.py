@@ -21,20 +21,10 @@ from bot.slack.kit.blocks import (
 )
 from bot.slack.kit.buttons import AGAIN, APPROVE, BREAK, CHOOSE, DENY, WITHDRAW, value_of
 from bot.slack.kit.mentions import mention, mentions
-from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
+from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several, vm_names
 from bot.slack.messages.board import coarse_time
-from bot.slack.modals.decision import may_choose
 from bot.slack.people.approvers import Approvers, nobody
-from engine.model import (
-    Approval,
-    ApprovalState,
-    Fleet,
-    MoveState,
-    Outcome,
-    Run,
-    RunRecord,
-    short,
-)
+from engine.model import Approval, ApprovalState, Fleet, MoveState, Outcome, Run, RunRecord, short
 from engine.policy.approvals.approval import has_started
 
 NAME, CHUNKS = 300, 3  # characters of a name; paragraphs of names in a message
@@ -55,6 +45,11 @@ class Question:
     granter: str | None = None
     glass: bool = False
     estimate: float | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its VMs, in their order."""
+        return vm_names(self.record, self.approval.vms)
 
 
 def card_view(question: Question, approvers: Approvers) -> Rendered:
@@ -102,7 +97,7 @@ def list_views(question: Question, approvers: Approvers) -> tuple[Rendered, ...]
     if not _open_card(question, approvers)[2]:
         return ()
     asked = question.approval
-    chunks = _chunked([f"• {fit(escape(name), NAME)}" for name in _vm_names(question)])
+    chunks = _chunked([f"• {fit(escape(name), NAME)}" for name in question.names])
     parts = [chunks[n : n + CHUNKS] for n in range(0, len(chunks), CHUNKS)]
     heads = [
         f"All {count(len(asked.vms), 'VM')} of {asked.label}, part {n} of {len(parts)}"
@@ -156,7 +151,7 @@ def _decision_buttons(question: Question, approvers: Approvers) -> Block:
         button(yes, APPROVE, value, style="primary", about=f"Approve moving {what}", confirm=sure),
         button("Deny…", DENY, value, style="danger", about=f"Deny moving {what}"),
     ]
-    if may_choose(number):
+    if number > 1:
         about = f"Choose which of {what} may move"
         buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
     if question.glass and approvers.may_be_passed_over(run):
@@ -170,20 +165,14 @@ def _later_buttons(question: Question) -> list[Block]:
     approval, record = question.approval, question.record
     value = value_of(approval)
     buttons = []
-    if approval.state is ApprovalState.GRANTED and _has_not_begun(approval, record):
+    may_withdraw = approval.state is ApprovalState.GRANTED and not record.run.over
+    if may_withdraw and not has_started(approval, record.moves):
         about = f"Take back the yes to {approval.label}"
         buttons.append(button("Withdraw…", WITHDRAW, value, about=about))
     if left_behind(approval, record):
         about = f"Have somebody decide again on the VMs of {approval.label}"
         buttons.append(button("Ask again", AGAIN, value, about=about))
     return [actions(*buttons)] if buttons else []
-
-
-def _has_not_begun(approval: Approval, record: RunRecord) -> bool:
-    """Tell whether the run goes on and no VM that the approval granted has been started since."""
-    if record.run.over:
-        return False
-    return not has_started(approval, record.moves)
 
 
 def left_behind(approval: Approval, record: RunRecord) -> list[str]:
@@ -204,7 +193,7 @@ def _vm_rows(question: Question) -> list[str]:
     """One line a VM: name, power, adapters, size, as far as the last observation tells."""
     seen = {vm.id: vm for vm in question.fleet.vms if not vm.stored} if question.fleet else {}
     rows = []
-    for vm_id, name in zip(question.approval.vms, _vm_names(question), strict=True):
+    for vm_id, name in zip(question.approval.vms, question.names, strict=True):
         vm = seen.get(vm_id)
         row = f"• {escape(name)}"
         if vm is not None:
@@ -215,15 +204,9 @@ def _vm_rows(question: Question) -> list[str]:
     return rows
 
 
-def _vm_names(question: Question, chosen: Sequence[str] | None = None) -> list[str]:
-    names = {m.move.vm_id: m.move.vm for m in question.record.moves}
-    ids = question.approval.vms if chosen is None else chosen
-    return [names.get(vm_id, vm_id) for vm_id in ids]
-
-
 def _closed_card(question: Question) -> list[str]:
     approval, run = question.approval, question.record.run
-    names = several(_vm_names(question))
+    names = several(question.names)
     who, at = mention(approval.by), date(approval.decided or approval.requested)
     about = f"{run.label} · {names}"
     why = f': "{escape(approval.reason)}"' if approval.reason else ""
@@ -249,13 +232,13 @@ def _granted_card(question: Question, by: str, audit: str) -> list[str]:
     they = "It moves" if len(approval.granted) == 1 else "They move"
     goes = "" if run.over else f"{they} after the running VMs."
     rest = [vm_id for vm_id in approval.vms if vm_id not in approval.granted]
-    names = several(_vm_names(question, approval.granted))
+    names = several(vm_names(question.record, approval.granted))
     if approval.glass:
         goes = f'The glass was broken: "{escape(approval.reason)}". {goes}'.rstrip()
     if not rest:
         return [f"✅ Approved {by} · {names}", f"{goes}{audit}".strip()]
     some = f"{len(approval.granted)} of {len(approval.vms)}"
-    stay = _asked_again(question) or _stay(several(_vm_names(question, rest)), len(rest), run)
+    stay = _asked_again(question) or _stay(several(vm_names(question.record, rest)), len(rest), run)
     return [f"✅ Approved {some} {by} · {names}", f"{goes} {stay}{audit}".strip()]
 
 

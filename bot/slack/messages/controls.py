@@ -27,15 +27,7 @@ from bot.slack.modals.fields import plain
 from engine.commands import retrying
 from engine.commands.steering import DO, RULES
 from engine.errors import Refused
-from engine.model import (
-    MoveRecord,
-    MoveState,
-    Run,
-    RunRecord,
-    RunState,
-    same_host,
-    short,
-)
+from engine.model import MoveRecord, MoveState, Run, RunRecord, RunState, same_host, short
 from engine.views.board import Stuck, failed
 
 GO_BACK = "Go back"

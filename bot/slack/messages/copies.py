@@ -135,14 +135,13 @@ def _copied(question: Question, card: Rendered, channel: str, is_whole: bool) ->
     where = f"A copy of the card in the thread of {label} {place}. One decision closes all."
     if not is_whole:
         where += " Its buttons follow once all its VMs are listed in the thread of this message."
-    kept = (_without_again(block) if is_whole else _without_buttons(block) for block in card.blocks)
-    blocks = [*filter(None, kept), context(where)]
+    if is_whole:
+        kept = [block for block in map(_without_again, card.blocks) if block]
+    else:
+        kept = [block for block in card.blocks if block["type"] != "actions"]
+    blocks = [*kept, context(where)]
     text = f"{card.text}\n{where}"
     return Rendered(text, fit_blocks(blocks), fingerprint(card.fingerprint, where))
-
-
-def _without_buttons(block: Block) -> Block | None:
-    return None if block["type"] == "actions" else block
 
 
 def _without_again(block: Block) -> Block | None:

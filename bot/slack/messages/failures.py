@@ -5,22 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.slack.kit.blocks import (
-    SECTION,
-    fingerprint,
-    fit,
-    section,
-)
+from bot.slack.kit.blocks import SECTION, fingerprint, fit, section
 from bot.slack.kit.mentions import mention, mentions, render
 from bot.slack.kit.message_kinds import again
 from bot.slack.kit.phrases import Rendered, rendered, several
 from bot.slack.messages.board import COMMAND
 from bot.slack.people.approvers import Approvers
-from engine.model import (
-    MoveState,
-    Run,
-    RunRecord,
-)
+from engine.model import MoveState, Run, RunRecord
 from engine.views.board import Stuck
 
 

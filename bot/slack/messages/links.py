@@ -8,18 +8,9 @@ from __future__ import annotations
 
 from bot.slack.kit.ids import bare
 from bot.slack.kit.message_kinds import BOARD, Key
-from bot.slack.outbox.rows import Sent, Tables
+from bot.slack.outbox.rows import Tables
 from bot.slack.people.roster import Lookups
 from bot.slack.people.rows import HOME
-
-
-def permalink(home: str, message: Sent) -> str:
-    """The address of a message in the workspace at ``home``."""
-    channel = bare(message.channel)
-    address = f"{home.rstrip('/')}/archives/{channel}/p{message.ts.replace('.', '')}"
-    if message.thread_ts is None:
-        return address
-    return f"{address}?thread_ts={message.thread_ts}&cid={channel}"
 
 
 class Links:
@@ -37,7 +28,10 @@ class Links:
         home = str(self.lookups.of([HOME])[HOME].answer.get("url") or "")
         if not home.startswith("https://"):
             return f"{words} in <#{bare(message.channel)}>"
-        return f"<{permalink(home, message)}|{words}>"
+        channel, ts, thread = bare(message.channel), message.ts, message.thread_ts
+        address = f"{home.rstrip('/')}/archives/{channel}/p{ts.replace('.', '')}"
+        within = f"?thread_ts={thread}&cid={channel}" if thread is not None else ""
+        return f"<{address}{within}|{words}>"
 
     def to_board(self, run: int) -> str:
         """A link to the board of a run; empty where Slack shows none."""

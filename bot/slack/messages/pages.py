@@ -12,7 +12,7 @@ from bot.slack.messages import reminders
 from bot.slack.messages.card import Question
 from bot.slack.messages.failures import by_cause
 from bot.slack.people.approvers import Approvers
-from engine.model import ApprovalState, MoveState, RunRecord, RunState, short
+from engine.model import MoveState, RunRecord, short
 from engine.settings import Settings
 from engine.views.board import failed
 
@@ -26,7 +26,7 @@ def for_question(
     """Pages for a card that nobody can decide, and for one that nobody has decided shortly before
     the need."""
     approval, run = question.approval, question.record.run
-    if approval.state is not ApprovalState.REQUESTED or run.state is not RunState.ACTIVE:
+    if not reminders.is_asked(question):
         return
     vms = count(len(approval.vms), "powered-down VM")
     waits = f"{approval.label} waits for a yes or no: {vms} of {run.label}{_by(question)}."

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 
 from bot.pager import Pages
 from bot.slack.inbox.rows import Address
@@ -21,10 +22,9 @@ from bot.slack.kit.mentions import channels
 from bot.slack.kit.message_kinds import BOARD, CARD, Key
 from bot.slack.kit.phrases import Post
 from bot.slack.kit.refusals import NOT_STARTED
-from bot.slack.messages import expired_buttons, snapshot
+from bot.slack.messages import expired_buttons, outage_news, snapshot
 from bot.slack.messages.copies import Copies
-from bot.slack.messages.outage_news import OutageNews
-from bot.slack.messages.run_messages import RunMessages, Sources
+from bot.slack.messages.run_messages import RunMessages
 from bot.slack.messages.snapshot import RunSnapshot, take_snapshot
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables, outbound
@@ -68,10 +68,9 @@ class Publisher:
         wakes = bool(settings.pager.url.get_secret_value())
         self.pages = Pages(self.store, wall, wakes)
         self.copies = Copies(tables, settings.approval, self.roster.lookups, wall)
-        self.sources = Sources(tables, self.copies)
+        self.past = cache(partial(snapshot.decided, self.store))
         self.approvers = self.roster.approvers()
         self.loop = Loop("slack-publisher", self.look)
-        self.outage_news = OutageNews(tables, settings, clock, self.loop.bug)
         self.notify = notify
         self._asked: set[int] = set()
         self._lock = threading.Lock()
@@ -98,19 +97,17 @@ class Publisher:
         if everything:
             self._all_at = now + self.rhythm.board
         self.approvers = self.roster.approvers()
-        caught_up = self.outage_news.put()
+        caught_up = outage_news.put(self.tables, self.settings, self.clock, self.loop.bug)
         watched = self.tables.runs.watched()
         changed = [self._try_to_publish(w) for w in watched if everything or w.run in wanted]
         if news:
             self.tables.advance(CURSOR, news[-1].seq)
-        asks = everything and self._anything_is_asked() and self.roster.keep_fresh()
+        told = {w.run for w in watched}
+        is_asked = everything and any(a.run in told for a in queries.open_approvals(self.store))
+        asks = is_asked and self.roster.keep_fresh()
         if any([*changed, asks, caught_up, self.copies.asks()]):
             self.notify()
         return self.rhythm.look
-
-    def _anything_is_asked(self) -> bool:
-        watched = {w.run for w in self.tables.runs.watched()}
-        return any(a.run in watched for a in queries.open_approvals(self.store))
 
     def _try_to_publish(self, watched: Watched) -> bool:
         """A bug in the telling of one run must not silence the others; it is looked at again."""
@@ -197,12 +194,14 @@ class Publisher:
         anew = [key for key in keys if key not in stays and not key.place]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
-        self.service.note(watched.run, moved_elsewhere(seen.record.run, watched, place))
+        gone = f"{watched.channel} ({watched.lost})"  # the audit knows no mentions
+        note = f"R{watched.run} is told about in {place} from now on, and no longer in {gone}"
+        self.service.note(watched.run, note)
         return here
 
     def _of(self, seen: RunSnapshot, watched: Watched) -> RunMessages:
-        about = (self.sources, self.settings, seen, watched)
-        return RunMessages(*about, self.approvers, self.clock.now())
+        about = (self.settings, seen, watched, self.approvers, self.clock.now())
+        return RunMessages(self.tables, self.copies, self.past, *about)
 
     def _put(self, db: Database, watched: Watched, post: Post) -> bool:
         if post.key.kind.once and self.tables.waits(db, post.key):
@@ -234,9 +233,3 @@ def not_posted(run: Run, channel: str, error: str) -> str:
     }
     reason = why.get(error, f"Slack refused the message ({escape(error)}).")
     return f"{run.label} was rejected: {reason} {NOT_STARTED}"
-
-
-def moved_elsewhere(run: Run, watched: Watched, place: str) -> str:
-    """Sentence for the audit, which knows no mentions."""
-    gone = f"{watched.channel} ({watched.lost})"
-    return f"{run.label} is told about in {place} from now on, and no longer in {gone}"

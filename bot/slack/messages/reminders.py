@@ -52,7 +52,7 @@ class Due:
 def due(question: Question, approvers: Approvers, settings: Settings, now: float) -> Iterator[Due]:
     """Messages that are due about this question at ``now`` (Unix seconds, engine's)."""
     approval, run = question.approval, question.record.run
-    if not _is_asked(question):
+    if not is_asked(question):
         return
     left = (question.estimate or now) - now
     stood = now - approval.requested
@@ -88,7 +88,7 @@ def asked(
 def asks_others(question: Question, approvers: Approvers, settings: Settings, now: float) -> bool:
     """Tell whether the escalation is asked, because those who are asked first cannot decide or do
     not."""
-    if not settings.approval.escalation or not _is_asked(question):
+    if not settings.approval.escalation or not is_asked(question):
         return False
     return is_helpless(question, approvers) or is_late(question, settings, now)
 
@@ -104,7 +104,8 @@ def is_late(question: Question, settings: Settings, now: float) -> bool:
     return (question.estimate or now) - now <= lead <= stood
 
 
-def _is_asked(question: Question) -> bool:
+def is_asked(question: Question) -> bool:
+    """Tell whether the question is open, and its run goes on."""
     is_open = question.approval.state is ApprovalState.REQUESTED
     return is_open and question.record.run.state is RunState.ACTIVE
 

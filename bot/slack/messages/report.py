@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.slack.kit.blocks import (
-    context,
-    date,
-    fit_lines,
-    section,
-)
+from bot.slack.kit.blocks import context, date, fit_lines, section
 from bot.slack.kit.mentions import mention, render
 from bot.slack.kit.phrases import Rendered, rendered
 from bot.slack.messages.board import COMMAND, whose
 from bot.slack.messages.break_glass import review_of
-from engine.model import (
-    Approval,
-    ApprovalState,
-    RunRecord,
-    RunState,
-)
+from engine.model import Approval, ApprovalState, RunRecord, RunState
 
 
 def report_view(

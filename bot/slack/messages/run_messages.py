@@ -3,8 +3,8 @@ reminders, failures and report; and the pages that are due."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from bot.pager import Page
 from bot.slack.kit.message_kinds import (
@@ -25,7 +25,7 @@ from bot.slack.messages.card import Question, card_view, list_views
 from bot.slack.messages.copies import Copies
 from bot.slack.messages.failures import by_cause, failure_view
 from bot.slack.messages.report import report_view
-from bot.slack.messages.snapshot import Decided, RunSnapshot, decided, report_lines
+from bot.slack.messages.snapshot import Decided, RunSnapshot, report_lines
 from bot.slack.outbox.rows import Tables
 from bot.slack.outbox.watched_runs import Watched
 from bot.slack.people.approvers import Approvers
@@ -35,26 +35,13 @@ from engine.store import events
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Rows that messages are made of, beside a run's own."""
+class RunMessages:
+    """Messages about a run at the time ``now``, while these approvers may decide. ``past`` tells
+    the audit of a decision."""
 
     tables: Tables
     copies: Copies
-    _decided: dict[tuple[int, ApprovalState], Decided] = field(default_factory=dict)
-
-    def past(self, approval: Approval) -> Decided:
-        """Audit of a decision, looked up once."""
-        known = (approval.id, approval.state)
-        if known not in self._decided:
-            self._decided[known] = decided(self.tables.store, approval)
-        return self._decided[known]
-
-
-@dataclass(frozen=True)
-class RunMessages:
-    """Messages about a run at the time ``now``, while these approvers may decide."""
-
-    sources: Sources
+    past: Callable[[Approval], Decided]
     settings: Settings
     seen: RunSnapshot
     watched: Watched
@@ -64,11 +51,7 @@ class RunMessages:
     def messages(self) -> Iterator[Post]:
         """Key, content and urgency of every message; the board first."""
         record, board, run = self.seen.record, self.seen.board, self.seen.record.run
-        command, watched, store = (
-            self.settings.slack.command,
-            self.watched,
-            self.sources.tables.store,
-        )
+        command, watched, store = self.settings.slack.command, self.watched, self.tables.store
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
         shown = board_view(board, self.approvers, command, moved)
         shown = controls.with_buttons(shown, controls.on_board(record))
@@ -77,7 +60,7 @@ class RunMessages:
             question = self._question(approval)
             lists = self._lists(question)
             yield from lists
-            if any(self.sources.tables.message(key) is None for key, _, _ in lists):
+            if any(self.tables.message(key) is None for key, _, _ in lists):
                 continue  # nobody is asked before they can read what it is about
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield Post(Key(CARD, approval.label), card_view(question, self.approvers), urgency)
@@ -95,7 +78,7 @@ class RunMessages:
             yield Post.of(Key(REPORT, run.label, again(run.resumed)), last)
 
     def _question(self, approval: Approval) -> Question:
-        past, glass = self.sources.past(approval), self.settings.approval.break_glass
+        past, glass = self.past(approval), self.settings.approval.break_glass
         seen = self.seen
         about = (approval, seen.record, seen.fleet, seen.board.needed_by)
         return Question(*about, past.mark, past.granter, glass, seen.estimate)
@@ -112,10 +95,8 @@ class RunMessages:
         """The copies of a card, and under each what the card cannot name."""
         users = reminders.asked(question, self.approvers, self.settings, self.now)
         keys = [key for key, _, _ in lists]
-        yield from self.sources.copies.of(
-            question, self.approvers, users, self.watched.channel, keys
-        )
-        for place in self.sources.copies.posted_in(question.approval) if lists else ():
+        yield from self.copies.of(question, self.approvers, users, self.watched.channel, keys)
+        for place in self.copies.posted_in(question.approval) if lists else ():
             yield from (Post(key.at(place), part, urgency) for key, part, urgency in lists)
 
     def _again(self, question: Question) -> Iterator[Post]:
@@ -123,16 +104,16 @@ class RunMessages:
         it is; and under the card that they are about, though they are more urgent. Where Slack does
         not take the card itself, they alone say that something is asked."""
         card = Key(CARD, question.approval.label)
-        if self.sources.tables.message(card) is None and not self.sources.tables.gave_up(card):
+        if self.tables.message(card) is None and not self.tables.gave_up(card):
             return
         for due in reminders.due(question, self.approvers, self.settings, self.now):
-            if self.sources.tables.message(due.key) is None:
+            if self.tables.message(due.key) is None:
                 yield Post.of(due.key, due.in_thread())
-            for place in self.sources.copies.posted_in(question.approval):
+            for place in self.copies.posted_in(question.approval):
                 key = due.key.at(place)
-                if self.sources.tables.message(key) is not None:
+                if self.tables.message(key) is not None:
                     continue
-                users = self.sources.copies.news_to(due.users, place, self.watched.channel)
+                users = self.copies.news_to(due.users, place, self.watched.channel)
                 if users != ():
                     yield Post(key, due.at_copy(users), SECOND)
 
@@ -140,7 +121,7 @@ class RunMessages:
         """Messages that the glass was broken, and about its review: in the thread, and under every
         copy, since a reader there may be the only person who can withdraw the approval."""
         said = list(break_glass.announcement(question, self.settings, self.approvers))
-        places = self.sources.copies.posted_in(question.approval) if said else []
+        places = self.copies.posted_in(question.approval) if said else []
         for key, content, urgency in said:
             for here in (key, *(key.at(place) for place in places)):
                 yield Post(here, content, urgency)

@@ -11,7 +11,7 @@ from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block, section
 from bot.slack.kit.buttons import ABORT
 from bot.slack.kit.phrases import count, several
-from bot.slack.modals.fields import FormPlace, metadata, plain
+from bot.slack.modals.fields import FormPlace, modal
 from engine.model import MoveState, RunRecord
 
 
@@ -26,21 +26,14 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
             f"{count(len(flying), 'job')}: {several(flying)}. "
         )
     stay = "Their VMs stay where they were. " if flying else ""
-    return {
-        "type": "modal",
-        "callback_id": ABORT,
-        "private_metadata": metadata(place),
-        "title": plain(f"Abort {run.label}", 24),
-        "submit": plain("Abort", 24),
-        "close": plain("Go back", 24),
-        "blocks": [section(f"{effect}{stay}{run.label} ends; nothing more is started.")],
-    }
+    said = section(f"{effect}{stay}{run.label} ends; nothing more is started.")
+    return modal(ABORT, place, f"Abort {run.label}", "Abort", [said])
 
 
-def button_behind(place: FormPlace) -> tuple[str, str]:
-    """The action and the value of the button for which the form stands. Raises ``ValueError``
-    for what we did not write."""
+def action_behind(place: FormPlace) -> str:
+    """The action of the button for which the form stands. Raises ``ValueError`` for what we did
+    not write."""
     action = f"{buttons.PREFIX}{ABORT}"
     if buttons.read(action, place.value) is None:
         raise ValueError(f"the form of no run: {place.value[:40]}")
-    return action, place.value
+    return action

@@ -16,7 +16,7 @@ from bot.slack.modals.fields import (
     FormInput,
     FormPlace,
     field,
-    metadata,
+    modal,
     plain,
     reason,
     state_of,
@@ -25,11 +25,6 @@ from engine.model import Approval, ApprovalState, Run
 from engine.policy.approvals.approval import REASON_LEAST
 
 _WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break glass"}
-
-
-def may_choose(number: int) -> bool:
-    """Tell whether there is a choice."""
-    return number > 1
 
 
 def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: FormPlace) -> Block:
@@ -54,15 +49,8 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: F
         case _:
             text = f"Take this back? What has been started is not stopped.\n{about}"
             fields = [reason("Why?", optional=True)]
-    return {
-        "type": "modal",
-        "callback_id": kind,
-        "private_metadata": metadata(place),
-        "title": plain(f"{_WORD[kind]} {approval.label}", 24),
-        "submit": plain(_WORD[kind], 24),
-        "close": plain("Go back", 24),
-        "blocks": [section(text), *fields],
-    }
+    title = f"{_WORD[kind]} {approval.label}"
+    return modal(kind, place, title, _WORD[kind], [section(text), *fields])
 
 
 _WHY_BREAK = f"Why can it not wait? {REASON_LEAST} characters at least."

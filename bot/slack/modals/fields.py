@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 
 from bot.slack.kit.blocks import Block, fit
 
 REASON, VMS, LABEL = "reason", "vms", "label"
-
-
 REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 
 
@@ -35,9 +33,7 @@ class FormInput:
 
 def metadata(place: FormPlace) -> str:
     """Metadata that a form carries, so that its answer comes back with it."""
-    return json.dumps(
-        {"value": place.value, "channel": place.channel, "thread_ts": place.thread_ts}
-    )
+    return json.dumps(asdict(place))
 
 
 def plain(text: str, longest: int) -> Block:
@@ -45,13 +41,22 @@ def plain(text: str, longest: int) -> Block:
     return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
 
 
+def modal(kind: str, place: FormPlace, title: str, submit: str, blocks: Sequence[Block]) -> Block:
+    """A form: its name, where its answer goes, what stands above it and on its button."""
+    return {
+        "type": "modal",
+        "callback_id": kind,
+        "private_metadata": metadata(place),
+        "title": plain(title, 24),
+        "submit": plain(submit, 24),
+        "close": plain("Go back", 24),
+        "blocks": list(blocks),
+    }
+
+
 def reason(label: str, *, optional: bool) -> Block:
     """A line for a reason, in somebody's own words."""
-    line: Block = {
-        "type": "plain_text_input",
-        "action_id": REASON,
-        "max_length": REASON_LONGEST,
-    }
+    line: Block = {"type": "plain_text_input", "action_id": REASON, "max_length": REASON_LONGEST}
     return field(REASON, label, line, optional=optional)
 
 
@@ -71,7 +76,7 @@ def read_place(private_metadata: str) -> FormPlace:
     kept = json.loads(private_metadata)
     if not isinstance(kept, dict):
         raise ValueError("private_metadata is no object")
-    return FormPlace(*(str(kept.get(name) or "") for name in ("value", "channel", "thread_ts")))
+    return FormPlace(*(str(kept.get(one.name) or "") for one in fields(FormPlace)))
 
 
 def state_of(values: object, name: str) -> Mapping[str, object]:

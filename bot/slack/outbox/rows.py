@@ -18,6 +18,8 @@ from bot.slack.schema import create_tables
 from engine.store.database import Database, Row
 from engine.store.store import Store
 
+#: Columns that every version of a message has alike.
+_SAME = ("key", "kind", "channel", "run", "recipient", "inbox", "parent", "thread_ts", "broadcast")
 _LIVES = "(o.refused IS NULL OR o.refused <> o.fingerprint)"
 
 
@@ -114,33 +116,17 @@ class Tables:
         """Queue a message unless it is already posted or queued with the same content; whether
         anything changed. A waiting version may have been tried, so a return to the posted content
         is queued, too."""
-        rows = db.query("SELECT fingerprint FROM slack_outbox WHERE key = ?", [out.key])
+        rows = db.query("SELECT id, fingerprint FROM slack_outbox WHERE key = ?", [out.key])
         sent = db.query("SELECT fingerprint FROM slack_messages WHERE key = ?", [out.key])
         last = rows or sent
         if last and last[0]["fingerprint"] == out.fingerprint:
             return False
         body = json.dumps({"text": out.text, "blocks": out.blocks, "replaces": out.replaces})
-        db.execute(
-            "INSERT INTO slack_outbox (key, kind, channel, run, recipient, inbox, parent,"
-            " thread_ts, broadcast, priority, body, fingerprint)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET body = excluded.body,"
-            " priority = excluded.priority, fingerprint = excluded.fingerprint",
-            [
-                out.key,
-                out.kind,
-                out.channel,
-                out.run,
-                out.recipient,
-                out.inbox,
-                out.parent,
-                out.thread_ts,
-                int(out.broadcast),
-                out.priority,
-                body,
-                out.fingerprint,
-            ],
-        )
+        news = {"body": body, "priority": out.priority, "fingerprint": out.fingerprint}
+        if rows:
+            db.update("slack_outbox", rows[0]["id"], news)
+        else:
+            db.insert("slack_outbox", {name: getattr(out, name) for name in _SAME} | news)
         return True
 
     def reply(
@@ -340,24 +326,13 @@ def _drop(db: Database, key: str, version: str) -> None:
 
 
 def _outbound(row: Row) -> Outbound:
+    kept = {name: row[name] for name in (*_SAME, "priority", "fingerprint", "id", "tried")}
     body = json.loads(row["body"])
+    kept |= {"blocks": tuple(body["blocks"]), "broadcast": bool(row["broadcast"])}
     return Outbound(
-        key=row["key"],
-        kind=row["kind"],
-        channel=row["channel"],
+        **kept,
         text=body["text"],
-        blocks=tuple(body["blocks"]),
-        fingerprint=row["fingerprint"],
-        run=row["run"],
-        recipient=row["recipient"],
-        inbox=row["inbox"],
-        parent=row["parent"],
-        thread_ts=row["thread_ts"],
-        broadcast=bool(row["broadcast"]),
-        priority=row["priority"],
         replaces=bool(body.get("replaces")),
-        id=row["id"],
-        tried=row["tried"],
         tried_as=row["tried_as"] or "",
         as_plain_text=row["plain"] == row["fingerprint"],
     )

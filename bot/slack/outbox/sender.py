@@ -314,9 +314,11 @@ class Sender:
         if out.kind == "reply" or alone:
             self.tables.done(out)
             return
-        if out.run is not None and out.name.kind is BOARD and self._not_begun(out.run):
-            self.tables.runs.unposted(out.run, never.code)
-            self.after(out.run)
+        run = queries.run(self.tables.store, out.run) if out.run is not None else None
+        if run is not None and run.started is None and out.name.kind is BOARD:
+            # It waits for its board, or did so in vain.
+            self.tables.runs.unposted(run.id, never.code)
+            self.after(run.id)
             return
         lost = out.run is not None and never.code in UNREACHABLE
         if out.run is not None and lost:
@@ -348,11 +350,6 @@ class Sender:
             self.tables.give_up(out)
         else:
             self.tables.done(out)
-
-    def _not_begun(self, number: int) -> bool:
-        """Tell whether this run has not started: it waits for its board, or did so in vain."""
-        run = queries.run(self.tables.store, number)
-        return run is not None and run.started is None
 
     def _anew(self, out: Outbound, code: str) -> None:
         """Post the next version as a new message, if somebody deleted the message or it may not be

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 from bot.slack.kit.ids import slack_user
 from bot.slack.kit.mentions import mentions
-from engine.model import (
-    Run,
-)
+from engine.model import Run
 
 
 def barred(run: Run) -> tuple[str, ...]:

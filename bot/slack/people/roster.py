@@ -91,20 +91,23 @@ class Lookups:
         return bool(wanted)
 
     def _answer(self, api: SlackApi, name: str) -> LookupAnswer:
-        if kind_of(name) == "group":
-            return {"users": list(api.members(name))}
-        if kind_of(name) == "members":
-            return {"users": list(api.in_channel(name.removeprefix(MEMBERS)))}
-        if kind_of(name) == "direct":
-            return {"channel": api.direct(name.removeprefix(DIRECT))}
-        if kind_of(name) == "place":
-            return {"trouble": _place_trouble(api, name)}
-        if kind_of(name) == "home":
-            return {"url": api.address()}
         try:
+            match kind_of(name):
+                case "group":
+                    return {"users": list(api.members(name))}
+                case "members":
+                    return {"users": list(api.in_channel(name.removeprefix(MEMBERS)))}
+                case "direct":
+                    return {"channel": api.direct(name.removeprefix(DIRECT))}
+                case "place":
+                    return {"trouble": api.place_trouble(name)}
+                case "home":
+                    return {"url": api.address()}
             profile = api.profile(name)
         except SlackNever as never:
-            if never.code in NOBODY_THERE:
+            if kind_of(name) == "place" and never.code in UNSEEN:
+                return {"trouble": never.code}
+            if kind_of(name) == "person" and never.code in NOBODY_THERE:
                 return {"unfit": UNKNOWN}
             raise
         if self._home is None:
@@ -131,10 +134,7 @@ class Roster:
             backup=_users(rows[group] for group in self.settings.escalation),
             unfit=frozenset(row.name for row in self.lookups.people() if row.unfit),
             groups=self.settings.oncall,
-            starters=(
-                *self.settings.starters,
-                *_users(rows[group] for group in self.starting),
-            ),
+            starters=(*self.settings.starters, *_users(rows[group] for group in self.starting)),
             known=all(rows[group].at is not None for group in self.settings.oncall),
         )
 
@@ -209,15 +209,6 @@ class Roster:
         if any(row.wanted for row in missing):
             return Sure.ASKING, ""
         return Sure.NO, next((row.error for row in missing if row.error), "")
-
-
-def _place_trouble(api: SlackApi, channel: str) -> str:
-    try:
-        return api.place_trouble(channel)
-    except SlackNever as never:
-        if never.code in UNSEEN:
-            return never.code
-        raise
 
 
 def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:

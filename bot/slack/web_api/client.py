@@ -7,7 +7,7 @@ outbox's business.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -134,40 +134,16 @@ class SlackApi:
     def find(self, marks: Marks, channel: str, thread_ts: str | None, oldest: float) -> str | None:
         """The ts of the message of ours with these marks, not older than ``oldest`` (Slack's
         time). Needs the scopes channels:history or groups:history."""
-        cursor, sought = "", {"key": marks[0], "version": marks[1]}
-        for _ in range(PAGES):
-            with Translated():
-                answer = self._page(channel, thread_ts, oldest, cursor)
-            for message in _dicts(answer.get("messages")):
-                metadata = message.get("metadata")
-                if isinstance(metadata, dict) and metadata.get("event_payload") == sought:
-                    return str(message["ts"])
-            further = answer.get("response_metadata")
-            cursor = str(further.get("next_cursor") or "") if isinstance(further, dict) else ""
-            if not cursor:
-                break
+        where = {"channel": bare(channel), "oldest": f"{oldest:.6f}", "include_all_metadata": True}
+        pages = _pages(self.client.conversations_history, **where)
+        if thread_ts is not None:
+            pages = _pages(self.client.conversations_replies, ts=thread_ts, **where)
+        sought = {"key": marks[0], "version": marks[1]}
+        for message in (one for page in pages for one in _dicts(page.get("messages"))):
+            metadata = message.get("metadata")
+            if isinstance(metadata, dict) and metadata.get("event_payload") == sought:
+                return str(message["ts"])
         return None
-
-    def _page(
-        self, channel: str, thread_ts: str | None, oldest: float, cursor: str
-    ) -> SlackResponse:
-        since = f"{oldest:.6f}"
-        if thread_ts is None:
-            return self.client.conversations_history(
-                channel=bare(channel),
-                oldest=since,
-                include_all_metadata=True,
-                limit=PAGE,
-                cursor=cursor or None,
-            )
-        return self.client.conversations_replies(
-            channel=bare(channel),
-            ts=thread_ts,
-            oldest=since,
-            include_all_metadata=True,
-            limit=PAGE,
-            cursor=cursor or None,
-        )
 
     def update(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> None:
         """Another content for a message. Idempotent."""
@@ -237,19 +213,10 @@ class SlackApi:
 
     def in_channel(self, channel: str) -> tuple[str, ...]:
         """The user ids that are in a channel. Raises ``SlackNever`` where it has too many."""
-        found: list[str] = []
-        cursor = ""
-        for _ in range(PAGES):
-            with Translated():
-                answer = self._quick.conversations_members(
-                    channel=bare(channel), limit=PAGE, cursor=cursor or None
-                )
-            found += _people(answer.get("members"))
-            more: object = answer.get("response_metadata")
-            cursor = str(more.get("next_cursor") or "") if isinstance(more, Mapping) else ""
-            if not cursor:
-                return tuple(found)
-        raise SlackNever("too_many_members")
+        pages = list(_pages(self._quick.conversations_members, channel=bare(channel)))
+        if _further(pages[-1]):
+            raise SlackNever("too_many_members")
+        return tuple(user for page in pages for user in _people(page.get("members")))
 
     def direct(self, user: str) -> str:
         """The channel in which this user is written to directly."""
@@ -273,6 +240,24 @@ class SlackApi:
         """Address of the workspace, such as ``https://example.slack.com/``."""
         with Translated():
             return str(self._quick.auth_test().get("url") or "")
+
+
+def _pages(read: Callable[..., SlackResponse], **asked: object) -> Iterator[SlackResponse]:
+    """The first pages of a list; each is asked for once it is wanted."""
+    cursor = None
+    for _ in range(PAGES):
+        with Translated():
+            answer = read(limit=PAGE, cursor=cursor, **asked)
+        yield answer
+        cursor = _further(answer)
+        if cursor is None:
+            return
+
+
+def _further(answer: SlackResponse) -> str | None:
+    """Cursor of the next page, if there is one."""
+    more: object = answer.get("response_metadata")
+    return str(more.get("next_cursor") or "") or None if isinstance(more, Mapping) else None
 
 
 def _people(users: object) -> tuple[str, ...]:

@@ -12,11 +12,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.web.slack_response import SlackResponse
 
 WORD = re.compile(r"\w+")  # Slack's own names of what is wrong
-
-
 SLOW_DOWN = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
-
-
 AUTH = frozenset(
     {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
 )

@@ -37,20 +37,22 @@ class ReplyUrls:
     def has(self, inbox: int | None, now: float) -> bool:
         """Tell whether there is an address for this row that can still be used."""
         with self._lock:
-            url = self._urls.get(inbox) if inbox is not None else None
-            return url is not None and url.left > 0 and url.until >= now
+            return self._usable(inbox, now) is not None
 
     def drop(self, inbox: int | None) -> None:
         """Drop an address that does not work. Idempotent."""
         with self._lock:
-            if inbox is not None:
-                self._urls.pop(inbox, None)
+            self._urls.pop(inbox or 0, None)
 
     def use(self, inbox: int | None, now: float) -> str | None:
         """An address that can still be used, counted; ``None`` where there is none."""
         with self._lock:
-            url = self._urls.get(inbox) if inbox is not None else None
-            if url is None or url.left < 1 or url.until < now:
+            url = self._usable(inbox, now)
+            if url is None:
                 return None
             url.left -= 1
             return url.address
+
+    def _usable(self, inbox: int | None, now: float) -> _Url | None:
+        url = self._urls.get(inbox or 0)
+        return url if url is not None and url.left > 0 and url.until >= now else None
