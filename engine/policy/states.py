@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from engine.errors import IllegalTransition
-from engine.model import ApprovalState, MoveState, RunState
+from engine.model import ApprovalState, MoveState, Outcome, RunState
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -67,6 +67,22 @@ MOVE: Mapping[MoveState, frozenset[MoveState]] = {
     MoveState.DAMAGED: frozenset({MoveState.RESTORING}),
     MoveState.UNKNOWN: frozenset({MoveState.RESTORING}),
 }
+
+_OUTCOMES: Mapping[MoveState, tuple[Outcome, ...]] = {
+    MoveState.DONE: (Outcome.MOVED, Outcome.ALREADY_THERE),
+    MoveState.DAMAGED: (Outcome.NETWORK,),
+    MoveState.FAILED: (
+        *(Outcome.ATTEMPTS, Outcome.BACKUP_TOO_LONG, Outcome.STUCK),
+        *(Outcome.NO_ROOM, Outcome.BLOCKED),
+    ),
+    MoveState.SKIPPED: (
+        *(Outcome.ELSEWHERE, Outcome.VANISHED, Outcome.DENIED),
+        *(Outcome.EXPIRED, Outcome.STOPPED, Outcome.EXCLUDED),
+    ),
+    MoveState.UNKNOWN: (Outcome.TWO_PLACES, Outcome.UNKNOWN),
+}
+END_OF = {outcome: state for state, outcomes in _OUTCOMES.items() for outcome in outcomes}
+"""The state in which a move ends, by its outcome."""
 
 APPROVAL: Mapping[ApprovalState, frozenset[ApprovalState]] = {
     ApprovalState.REQUESTED: frozenset(

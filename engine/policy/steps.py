@@ -25,6 +25,7 @@ from engine.model import (
     Vm,
     Wait,
 )
+from engine.policy import states
 
 # --- notes ---------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ class Return:
 
 @dataclass(frozen=True)
 class Finish:
-    """The move ends: state, outcome, a sentence, and what a person should do (``next``; once damage
+    """The move ends: its outcome, a sentence, and what a person should do (``next``; once damage
     was cleared, ``after_go_on``).
 
     ``repaired`` is what we put back of its network and saw to be there again. ``cause`` is what
@@ -100,7 +101,6 @@ class Finish:
     """
 
     move: Move
-    state: MoveState
     outcome: Outcome
     sentence: Sentence
     next: Sentence = NOTHING
@@ -108,6 +108,11 @@ class Finish:
     repaired: tuple[Difference, ...] = ()
     after_go_on: Sentence = NOTHING
     cause: str | None = None
+
+    @property
+    def state(self) -> MoveState:
+        """State in which the outcome leaves the move."""
+        return states.END_OF[self.outcome]
 
     @property
     def reason(self) -> str:

@@ -7,10 +7,11 @@ a run in ``runs/``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.language.sentence import Command, HostName, Quote, Sentence, VmName, join, say
+from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, VmName, join, say
 from engine.language.text import quoted
 from engine.language.vocabulary import KEYWORDS
 from engine.model import (
@@ -32,11 +33,7 @@ from engine.model import (
 from engine.policy import waits
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging.causes import kind_of
-from engine.policy.steps import (
-    Finish,
-    Hold,
-    Step,
-)
+from engine.policy.steps import Finish, Hold, Step
 from engine.policy.waits import Rules
 
 
@@ -137,6 +134,29 @@ def hint_to_settle(move: Move) -> Sentence:
     return say("No run starts it before you type: {}", typed("settle", move.run, move))
 
 
+_OWN: Mapping[str, Callable[[Move], object]] = {
+    "vm": vm_of,
+    "id": lambda move: VmName(move.vm_id),
+    "source": lambda move: HostName(move.source),
+    "retry": retry,
+    "settle": hint_to_settle,
+    "turn": lambda _: Turn(),
+}
+
+
+def tell(move: Move, form: str, **named: object) -> Sentence:
+    """Sentence about a move. Its form may name what is the move's own: the ``vm``, its ``id``, its
+    ``source``, the command to ``retry`` it, the hint to ``settle`` it; and a ``turn`` of the text.
+    """
+    own = {name: make(move) for name, make in _OWN.items() if f"{{{name}}}" in form}
+    return say(form, **own, **named)
+
+
+def ended(move: Move, outcome: Outcome, form: str, hint: str = "", **named: object) -> Finish:
+    """End of a move: what happened and what a person should do, in forms as ``tell`` takes them."""
+    return Finish(move, outcome, tell(move, form, **named), tell(move, hint, **named))
+
+
 def hold(
     view: View, wait: Wait, text: str, due: float | None = None, *, needs_person: bool = False
 ) -> Verdict:
@@ -164,45 +184,34 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
     """A host does not answer: that proves nothing. After the limit a person has to look."""
     names = join(", ", map(HostName, hosts))
     move = view.move
-    ending = Finish(
+    ending = ended(
         move,
-        MoveState.UNKNOWN,
         Outcome.UNKNOWN,
-        say("{} did not answer for too long; nobody knows where {} is.", names, vm_of(move)),
-        say(
-            "Find {} on {} by its id {}. {}",
-            vm_of(move),
-            names,
-            VmName(move.vm_id),
-            hint_to_settle(move),
-        ),
+        "{names} did not answer for too long; nobody knows where {vm} is.",
+        "Find {vm} on {names} by its id {id}. {settle}",
+        names=names,
     )
     if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
-        ending = Finish(
+        ending = ended(
             move,
-            MoveState.FAILED,
             Outcome.STUCK,
-            say("{} did not answer for too long; nothing was started.", names),
-            say("Bring {} back, then: {}", names, retry(move)),
+            "{names} did not answer for too long; nothing was started.",
+            "Bring {names} back, then: {retry}",
+            names=names,
         )
     return hold_or(view, Wait.HOST_DOWN, say("{} does not answer", names), ending)
 
 
 def hold_two_places(view: View) -> Verdict:
     """Hold a VM that Hyper-V shows on two hosts: touch nothing, re-read, then a person."""
-    move, vm = view.move, view.vm
-    seen = vm.seen_on if vm else ()
+    seen = view.vm.seen_on if view.vm else ()
     places = join(" and ", map(HostName, seen))
-    ending = Finish(
-        move,
-        MoveState.UNKNOWN,
+    ending = ended(
+        view.move,
         Outcome.TWO_PLACES,
-        say("{} is on {} by Hyper-V's own word.", vm_of(move), places),
-        say(
-            "Find out which copy is the true one; never start both. Its id is {}. {}",
-            VmName(move.vm_id),
-            hint_to_settle(move),
-        ),
+        "{vm} is on {places} by Hyper-V's own word.",
+        "Find out which copy is the true one; never start both. Its id is {id}. {settle}",
+        places=places,
     )
     verdict = hold_or(view, Wait.TWO_PLACES, say("on {} at once", places), ending)
     return Verdict(verdict.step, refresh=seen, due=verdict.due)
@@ -215,32 +224,17 @@ def hold_missing(view: View) -> Verdict:
     known = view.vm is not None
     lost_in_move = bool(view.record.of(*MIGRATIONS)) and known and move.settled is None
     shows = "no Hyper-V shows" if known else "neither VMM nor Hyper-V shows"
-    ending = Finish(
-        move,
-        MoveState.SKIPPED,
-        Outcome.VANISHED,
-        say("{} is gone: {} its id {}.", vm_of(move), shows, VmName(move.vm_id)),
-        ends=_lost(view),
-    )
+    ending = ended(move, Outcome.VANISHED, "{vm} is gone: {shows} its id {id}.", shows=shows)
     if lost_in_move:
-        ending = Finish(
+        ending = ended(
             move,
-            MoveState.UNKNOWN,
             Outcome.UNKNOWN,
-            say("{} is on neither host after its move, though VMM still knows it.", vm_of(move)),
-            say(
-                "Look for it by its id {} before anything else. {}",
-                VmName(move.vm_id),
-                hint_to_settle(move),
-            ),
-            ends=_lost(view),
+            "{vm} is on neither host after its move, though VMM still knows it.",
+            "Look for it by its id {id} before anything else. {settle}",
         )
+    if view.record.open_migration:
+        ending = replace(ending, ends=(Result.LOST, "The VM was not found again."))
     return hold_or(view, Wait.MISSING, "not found on any host", ending)
-
-
-def _lost(view: View) -> tuple[Result, str] | None:
-    """Result of the open attempt of a VM that cannot be found."""
-    return (Result.LOST, "The VM was not found again.") if view.record.open_migration else None
 
 
 def hold_foreign(view: View) -> Verdict:
@@ -248,33 +242,19 @@ def hold_foreign(view: View) -> Verdict:
     move = view.move
     job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
     to = say(" to {}", HostName(job.target)) if job is not None and job.target else ""
-    pending = move.state is MoveState.PENDING
-    see = say("and see where it is. {}", hint_to_settle(move))
-    then = say("then: {}", retry(move)) if pending else see
-    ending = Finish(
-        move,
-        MoveState.FAILED if pending else MoveState.UNKNOWN,
-        Outcome.STUCK if pending else Outcome.UNKNOWN,
-        say("{} has been migrating{} for too long by somebody else's hand.", vm_of(move), to),
-        say("Find the job in VMM, end it, {}", then),
-    )
+    form = "{vm} has been migrating{to} for too long by somebody else's hand."
+    outcome, hint = Outcome.UNKNOWN, "Find the job in VMM, end it, and see where it is. {settle}"
+    if move.state is MoveState.PENDING:
+        outcome, hint = Outcome.STUCK, "Find the job in VMM, end it, then: {retry}"
+    ending = ended(move, outcome, form, hint, to=to)
     return hold_or(view, Wait.FOREIGN, say("somebody else is moving it{}", to), ending)
 
 
 def elsewhere(move: Move, host: str) -> Finish:
     """End a move whose VM somebody took to a host that the request does not name."""
-    return Finish(
-        move,
-        MoveState.SKIPPED,
-        Outcome.ELSEWHERE,
-        say(
-            "{} is on {}, which is neither a source nor a destination.", vm_of(move), HostName(host)
-        ),
-    )
+    form = "{vm} is on {host}, which is neither a source nor a destination."
+    return ended(move, Outcome.ELSEWHERE, form, host=HostName(host))
 
 
 #: Results of a repair that did not happen and costs nothing.
 FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
-
-
-# --- moving --------------------------------------------------------------------------------

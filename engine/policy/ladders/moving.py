@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from engine.language.sentence import VmName, say
-from engine.model import (
-    Attempt,
-    MoveState,
-    Outcome,
-    Wait,
-    same_host,
-)
+from engine.model import Attempt, Outcome, Wait, same_host
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Whereabouts
-from engine.policy.steps import (
-    Arrive,
-    Finish,
-    StopJob,
-)
+from engine.policy.steps import Arrive, StopJob
 from engine.policy.verdict import (
     Verdict,
     View,
-    hint_to_settle,
+    ended,
     hold_missing,
     hold_or,
     hold_silent,
     hold_two_places,
-    vm_of,
 )
 
 
@@ -70,18 +58,11 @@ def _stop(view: View, attempt: Attempt) -> Verdict:
 
 def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
     """No job runs and Hyper-V is at rest, but VMM goes on saying UnderMigration."""
-    move = view.move
-    ending = Finish(
-        move,
-        MoveState.UNKNOWN,
+    ending = ended(
+        view.move,
         Outcome.UNKNOWN,
-        say("VMM says for too long that {} is migrating, though no job of it runs.", vm_of(move)),
-        say(
-            "Repair or refresh {} in VMM; its id is {}. {}",
-            vm_of(move),
-            VmName(move.vm_id),
-            hint_to_settle(move),
-        ),
+        "VMM says for too long that {vm} is migrating, though no job of it runs.",
+        "Repair or refresh {vm} in VMM; its id is {id}. {settle}",
     )
     verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
     return Verdict(verdict.step, refresh=both, due=verdict.due)

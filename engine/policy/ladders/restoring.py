@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, join, say
+from engine.language.sentence import Command, HostName, Quote, join, say
 from engine.model import (
     MIGRATIONS,
     Attempt,
@@ -18,7 +18,6 @@ from engine.model import (
     Difference,
     Move,
     MoveRecord,
-    MoveState,
     Outcome,
     Wait,
     same_host,
@@ -32,14 +31,14 @@ from engine.policy.verdict import (
     Verdict,
     View,
     elsewhere,
+    ended,
     hold_foreign,
     hold_missing,
     hold_or,
     hold_silent,
     hold_two_places,
     quote,
-    retry,
-    vm_of,
+    tell,
 )
 
 
@@ -88,27 +87,19 @@ def _check_network(view: View, host: str) -> Verdict:
 
 
 def _unchecked(view: View, host: str) -> Finish:
-    move, compare = view.move, say("Compare it on {} by hand.", HostName(host))
-    return Finish(
-        move,
-        MoveState.DAMAGED,
-        Outcome.NETWORK,
-        say(
-            "{} is on {}, but its network could not be checked: {}.",
-            vm_of(move),
-            HostName(host),
-            move.wait_text,
-        ),
-        say("{} {}", compare, _no_further(move, host)),
-        after_go_on=compare,
-    )
+    form = "{vm} is on {host}, but its network could not be checked: {why}."
+    hint = "Compare it on {host} by hand."
+    return _spoiled(view.move, host, form, hint, why=view.move.wait_text)
 
 
-def _no_further(move: Move, host: str) -> Sentence:
-    """Hint that the host takes no further VM: damage may happen to the next one as well, so a
-    person says when to go on."""
-    go_on = Command(f"go-on R{move.run} {short(host)}")
-    return say("No further VM is sent to {} before somebody types: {}", HostName(host), go_on)
+def _spoiled(move: Move, host: str, form: str, hint: str, **named: object) -> Finish:
+    """End of a move whose network needs a hand, in forms that may name the ``host``. It takes no
+    further VM: damage may happen to the next one as well, so a person says when to go on."""
+    named |= {"host": HostName(host), "go_on": Command(f"go-on R{move.run} {short(host)}")}
+    after_go_on = tell(move, hint, **named)
+    no_further = "{first} No further VM is sent to {host} before somebody types: {go_on}"
+    end = ended(move, Outcome.NETWORK, form, no_further, first=after_go_on, **named)
+    return replace(end, after_go_on=after_go_on)
 
 
 def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
@@ -156,30 +147,19 @@ def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Diffe
 
 
 def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
-    move = view.move
-    restores = _restores(view.record)
-    said = next((a.error for a in reversed(restores) if a.error), "")
-    what = Quote("; ".join(_by_adapter(differences)))
-    again = say("Put back on {} by hand what is missing, then: {}.", HostName(host), retry(move))
-    why = say("{}Hyper-V said: {}.", Turn(), Quote(said)) if said else ""
-    return Finish(
-        move,
-        MoveState.DAMAGED,
-        Outcome.NETWORK,
-        say(
-            "{} is on {}, but its network is not as saved.{}Missing: {}.{}",
-            vm_of(move),
-            HostName(host),
-            Turn(),
-            what,
-            why,
-        ),
-        say("{} {}", again, _no_further(move, host)),
-        repaired=put_back(view.record, differences),
-        after_go_on=again,
-        # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
-        cause=join(" ", [HostName(host), quote(said, move).kind]),
-    )
+    move, what = view.move, Quote("; ".join(_by_adapter(differences)))
+    said = next((a.error for a in reversed(_restores(view.record)) if a.error), "")
+    form = "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}."
+    if said:
+        form = (
+            "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}."
+            "{turn}Hyper-V said: {said}."
+        )
+    hint = "Put back on {host} by hand what is missing, then: {retry}."
+    end = _spoiled(move, host, form, hint, what=what, said=Quote(said))
+    # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
+    cause = join(" ", [HostName(host), quote(said, move).kind])
+    return replace(end, repaired=put_back(view.record, differences), cause=cause)
 
 
 def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
@@ -209,8 +189,9 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
     if view.is_destination(host):
         # Whoever moved it: it was on its source, it is here now, and its network is as saved.
         by_others = "" if migrations else ", moved by somebody else"
-        text = say("{} is on {}{}.", vm_of(move), HostName(host), by_others)
-        return Verdict(Finish(move, MoveState.DONE, Outcome.MOVED, text, repaired=repaired))
+        form, named = "{vm} is on {host}{by_others}.", HostName(host)
+        end = ended(move, Outcome.MOVED, form, host=named, by_others=by_others)
+        return Verdict(replace(end, repaired=repaired))
     if view.is_source(host):
         last = migrations[-1] if migrations else None
         why = last.error if last is not None and last.error else "It is still on its source."

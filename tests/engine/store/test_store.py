@@ -882,7 +882,7 @@ def test_an_outcome_is_kept_in_words(store, run):
     with writing(store, NOW) as pen:
         stuck = say("{} is stuck.", VmName("web01"))
         again = say("Look at it, then: {}", Command("retry R1 web01"))
-        pen.moves.finish(Finish(the_move(store), MoveState.FAILED, Outcome.STUCK, stuck, again))
+        pen.moves.finish(Finish(the_move(store), Outcome.STUCK, stuck, again))
     move, event = the_move(store), events.latest(store, 1)[0]
 
     assert move.outcome is Outcome.STUCK
