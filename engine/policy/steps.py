@@ -1,13 +1,12 @@
 """Steps of a plan: small values that say what to write and what to call.
 
 A step is either a *note* (only rows change) or a *call* (something is asked of the world, and
-its result becomes rows). ``hosts`` of a call are the lanes it occupies.
+its result becomes rows). A call occupies the lanes of its hosts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from engine.language.sentence import NOTHING, Sentence
 from engine.model import (
@@ -203,10 +202,6 @@ class SaveBaselines:
     host: str
     moves: tuple[Move, ...]
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
-
 
 @dataclass(frozen=True)
 class ReadNetworks:
@@ -214,10 +209,6 @@ class ReadNetworks:
 
     host: str
     moves: tuple[Move, ...]
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
 
 @dataclass(frozen=True)
@@ -232,10 +223,6 @@ class Start:
         """COLD for a VM that is down, else LIVE."""
         return AttemptKind.COLD if self.order.power == "down" else AttemptKind.LIVE
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.order.source, self.order.destination)
-
 
 @dataclass(frozen=True)
 class PutBack:
@@ -245,10 +232,6 @@ class PutBack:
     repair: Repair
     differences: tuple[Difference, ...]
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.repair.host,)
-
 
 @dataclass(frozen=True)
 class Dismiss:
@@ -256,10 +239,6 @@ class Dismiss:
 
     move: Move
     host: str
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
 
 @dataclass(frozen=True)
@@ -269,10 +248,6 @@ class RefreshVm:
     move: Move
     host: str
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
-
 
 @dataclass(frozen=True)
 class CheckRights:
@@ -280,10 +255,6 @@ class CheckRights:
     of a run."""
 
     host: str
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
 
 @dataclass(frozen=True)
@@ -294,40 +265,11 @@ class StopJob:
     job: str
     host: str
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
-
-Note = (
-    Adopt
-    | SeePower
-    | Hold
-    | Unhold
-    | Arrive
-    | Return
-    | Finish
-    | LetGo
-    | Ask
-    | Expire
-    | SeeEmpty
-    | Quiet
-    | ComeBack
-    | CallOut
-    | SetRunState
-)
+NoteOnMove = SeePower | Hold | Unhold | Arrive | Return | Finish | LetGo | CallOut
+NoteOnRun = Adopt | Ask | Expire | SeeEmpty | Quiet | ComeBack | SetRunState
 Call = SaveBaselines | ReadNetworks | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
-Step = Note | Call
-CALLS = (
-    SaveBaselines,
-    ReadNetworks,
-    CheckRights,
-    Start,
-    PutBack,
-    Dismiss,
-    RefreshVm,
-    StopJob,
-)
+Step = NoteOnMove | NoteOnRun | Call
 
 
 @dataclass(frozen=True)
@@ -343,6 +285,11 @@ class Plan:
     due: float | None = None
 
 
-def is_call(step: Step) -> TypeGuard[Call]:
-    """Tell whether this step asks something of the world."""
-    return isinstance(step, CALLS)
+def hosts_of(call: Call) -> tuple[str, ...]:
+    """The lanes that a call occupies."""
+    match call:
+        case Start(order=order):
+            return (order.source, order.destination)
+        case PutBack(repair=repair):
+            return (repair.host,)
+    return (call.host,)

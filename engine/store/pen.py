@@ -48,7 +48,7 @@ class Pen:
 
     def keep_fleet(self, fleet: Fleet) -> None:
         """The last observation, for names and views."""
-        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.fleet_to_json(fleet)}
+        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.to_json(fleet)}
         self.db.upsert("fleets", row, "vmm")
 
     def expect(self, records: Sequence[RunRecord]) -> None:
@@ -57,10 +57,7 @@ class Pen:
         for record in records:
             run = record.run
             (row,) = self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id])
-            same = (row["state"], row["options"]) == (
-                str(run.state),
-                codec.options_to_json(run.options),
-            )
+            same = row["state"] == run.state and row["options"] == codec.to_json(run.options)
             moves = {m.move.id: str(m.move.state) for m in record.moves}
             asked = {a.id: str(a.state) for a in record.approvals}
             if not same or self._states("moves", run.id) != moves:

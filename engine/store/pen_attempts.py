@@ -101,7 +101,7 @@ class AttemptPen:
                AND kind IN ('live', 'cold') ORDER BY id DESC LIMIT 1""",
             [move.id],
         )
-        return codec.attempt(rows[0]) if rows else None
+        return codec.of_row(Attempt, rows[0]) if rows else None
 
 
 class NetworkPen:
@@ -118,7 +118,7 @@ class NetworkPen:
             "vm_id": vm_id,
             "role": role,
             "host": host,
-            "network": codec.network_to_json(network),
+            "network": codec.to_json(network),
             "taken": self.now,
         }
         self.db.upsert("networks", row, "run", "vm_id", "role")

@@ -40,7 +40,7 @@ class RunPen:
             "request": request,
             "sources": codec.dumps(sources),
             "destinations": codec.dumps(destinations),
-            "options": codec.options_to_json(options),
+            "options": codec.to_json(options),
             "by": by,
             "state": str(state),
             "created": self.now,
@@ -100,7 +100,7 @@ class RunPen:
 
     def change_options(self, run: Run, options: Options, text: str, by: str) -> None:
         """Change the run's options from now on."""
-        self.db.update("runs", run.id, {"options": codec.options_to_json(options)})
+        self.db.update("runs", run.id, {"options": codec.to_json(options)})
         self.event("run.changed", text, run=run.id, by=by)
 
     def hand_over(self, run: Run, owner: str, text: str) -> None:

@@ -34,6 +34,7 @@ from engine.model import (
     Host,
     HyperVState,
     Job,
+    Move,
     MoveState,
     Network,
     Options,
@@ -91,7 +92,7 @@ def run(store):
 
 
 def the_move(store, number: int = 1):
-    return codec.move(store.query("SELECT * FROM moves WHERE run = ?", [number])[0])
+    return codec.of_row(Move, store.query("SELECT * FROM moves WHERE run = ?", [number])[0])
 
 
 # --- the file ------------------------------------------------------------------------------
@@ -986,12 +987,12 @@ fleets = st.builds(
 
 @given(networks)
 def test_a_network_comes_back_as_it_was(network):
-    assert codec.network_from_json(codec.network_to_json(network)) == network
+    assert codec.from_json(Network, codec.to_json(network)) == network
 
 
 @given(fleets)
 def test_a_fleet_comes_back_as_it_was(fleet):
-    assert codec.fleet_from_json(codec.fleet_to_json(fleet)) == fleet
+    assert codec.from_json(Fleet, codec.to_json(fleet)) == fleet
 
 
 options = st.builds(
@@ -1008,9 +1009,9 @@ options = st.builds(
 @given(fleets, networks, options)
 def test_the_text_of_a_value_is_that_of_its_fields_to_the_byte(fleet, network, said):
     for value, text in (
-        (fleet, codec.fleet_to_json(fleet)),
-        (network, codec.network_to_json(network)),
-        (said, codec.options_to_json(said)),
+        (fleet, codec.to_json(fleet)),
+        (network, codec.to_json(network)),
+        (said, codec.to_json(said)),
     ):
         assert text == codec.dumps(asdict(value))
 
@@ -1025,14 +1026,15 @@ def test_the_text_of_a_value_is_that_of_its_fields_to_the_byte(fleet, network, s
 )
 def test_a_field_of_a_newer_contract_is_an_error_and_not_dropped(text):
     with pytest.raises(ValueError, match="quantum"):
-        codec.network_from_json(text)
+        codec.from_json(Network, text)
 
 
 def test_a_fleet_that_an_older_version_wrote_without_later_fields_is_read():
-    fleet = codec.fleet_from_json(
+    fleet = codec.from_json(
+        Fleet,
         '{"vmm":"vmm01","at":1.0,"server_time":1.0,"jobs":[],"hosts":[{"name":"hv01"}],'
         '"vms":[{"id":"A","name":"web01","vmm_host":"hv01","vmm_status":"Running","seen_on":[],'
-        '"hyperv_state":"Off","hyperv_status":[],"blocks":[]}]}'
+        '"hyperv_state":"Off","hyperv_status":[],"blocks":[]}]}',
     )
 
     assert fleet.hosts == (Host("hv01"),)
