@@ -68,21 +68,25 @@ MOVE: Mapping[MoveState, frozenset[MoveState]] = {
     MoveState.UNKNOWN: frozenset({MoveState.RESTORING}),
 }
 
-_OUTCOMES: Mapping[MoveState, tuple[Outcome, ...]] = {
-    MoveState.DONE: (Outcome.MOVED, Outcome.ALREADY_THERE),
-    MoveState.DAMAGED: (Outcome.NETWORK,),
-    MoveState.FAILED: (
-        *(Outcome.ATTEMPTS, Outcome.BACKUP_TOO_LONG, Outcome.STUCK),
-        *(Outcome.NO_ROOM, Outcome.BLOCKED),
-    ),
-    MoveState.SKIPPED: (
-        *(Outcome.ELSEWHERE, Outcome.VANISHED, Outcome.DENIED),
-        *(Outcome.EXPIRED, Outcome.STOPPED, Outcome.EXCLUDED),
-    ),
-    MoveState.UNKNOWN: (Outcome.TWO_PLACES, Outcome.UNKNOWN),
+#: The state in which a move ends, by its outcome.
+END_OF: Mapping[Outcome, MoveState] = {
+    Outcome.MOVED: MoveState.DONE,
+    Outcome.ALREADY_THERE: MoveState.DONE,
+    Outcome.NETWORK: MoveState.DAMAGED,
+    Outcome.ATTEMPTS: MoveState.FAILED,
+    Outcome.BACKUP_TOO_LONG: MoveState.FAILED,
+    Outcome.STUCK: MoveState.FAILED,
+    Outcome.NO_ROOM: MoveState.FAILED,
+    Outcome.BLOCKED: MoveState.FAILED,
+    Outcome.ELSEWHERE: MoveState.SKIPPED,
+    Outcome.VANISHED: MoveState.SKIPPED,
+    Outcome.DENIED: MoveState.SKIPPED,
+    Outcome.EXPIRED: MoveState.SKIPPED,
+    Outcome.STOPPED: MoveState.SKIPPED,
+    Outcome.EXCLUDED: MoveState.SKIPPED,
+    Outcome.TWO_PLACES: MoveState.UNKNOWN,
+    Outcome.UNKNOWN: MoveState.UNKNOWN,
 }
-END_OF = {outcome: state for state, outcomes in _OUTCOMES.items() for outcome in outcomes}
-"""The state in which a move ends, by its outcome."""
 
 APPROVAL: Mapping[ApprovalState, frozenset[ApprovalState]] = {
     ApprovalState.REQUESTED: frozenset(

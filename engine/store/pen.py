@@ -34,17 +34,15 @@ def writing(
         yield Pen(db, now, cause)
 
 
-class Pen:
+class Pen(Transaction):
     """Writer of one transaction's changes, each with its event: what concerns a whole VMM server
     itself, all else by its parts."""
 
     def __init__(self, db: Database, now: float, cause: str | None = None) -> None:
-        self.db, self.now = db, now
-        transaction = Transaction(db, now, cause)
-        self.event = transaction.event
-        self.runs, self.approvals = RunPen(transaction), ApprovalPen(transaction)
-        self.moves, self.attempts = MovePen(transaction), AttemptPen(transaction)
-        self.networks = NetworkPen(transaction)
+        super().__init__(db, now, cause)
+        self.runs, self.approvals = RunPen(db, now, cause), ApprovalPen(db, now, cause)
+        self.moves, self.attempts = MovePen(db, now, cause), AttemptPen(db, now, cause)
+        self.networks = NetworkPen(db, now, cause)
 
     def keep_fleet(self, fleet: Fleet) -> None:
         """The last observation, for names and views."""

@@ -15,11 +15,8 @@ from engine.store.transaction import Transaction
 _INTERRUPTING = ", ".join(f"'{wait}'" for wait in sorted(waits.INTERRUPTING))
 
 
-class RunPen:
+class RunPen(Transaction):
     """Every change of a run, checked against ``states.RUN``."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
 
     def open(
         self,
@@ -145,11 +142,8 @@ class RunPen:
             self.event("host.empty", text, run=run.id, detail={"host": host, "first": first})
 
 
-class ApprovalPen:
+class ApprovalPen(Transaction):
     """Every change of an approval, checked against ``states.APPROVAL``, and of its review."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
 
     def ask(self, run: int, vm_ids: tuple[str, ...], names: tuple[str, ...], digest: str) -> int:
         """A question to on-call engineers; returns its number."""

@@ -27,24 +27,14 @@ class Cause(StrEnum):
 
 
 #: VMM error ids and Hyper-V event ids.
-_NUMBERS = {
-    "23007": Cause.SLOT,
-    "21501": Cause.SLOT,
-    "2606": Cause.LOCK,
-    "2602": Cause.LOCK,
-    "2911": Cause.CONNECTION,
-    "2912": Cause.CONNECTION,
-    "2916": Cause.CONNECTION,
-    "2927": Cause.CONNECTION,
-    "20506": Cause.CONNECTION,
-    "1711": Cause.RESTART,
-    "406": Cause.CONFIGURATION,
-    "640": Cause.CONFIGURATION,
-    "11028": Cause.CONFIGURATION,
-    "12710": Cause.CONFIGURATION,
-    "21125": Cause.CONFIGURATION,
-    "33012": Cause.CONFIGURATION,
+_NUMBERS_OF = {
+    Cause.SLOT: ("23007", "21501"),
+    Cause.LOCK: ("2606", "2602"),
+    Cause.CONNECTION: ("2911", "2912", "2916", "2927", "20506"),
+    Cause.RESTART: ("1711",),
+    Cause.CONFIGURATION: ("406", "640", "11028", "12710", "21125", "33012"),
 }
+_NUMBERS = {number: cause for cause, numbers in _NUMBERS_OF.items() for number in numbers}
 
 #: Credentials, logon type, service principal, path not found; sharing violation; WS-Management.
 _CODES = {

@@ -54,6 +54,7 @@ from engine.store.leases import Advancing
 from engine.store.pen import Pen, writing
 from engine.store.schema import migrations
 from engine.store.store import Store
+from engine.store.transaction import Transaction
 from tests.console import ROOT
 from tests.hangs import HANGS
 
@@ -666,7 +667,7 @@ def test_a_row_that_was_rehashed_breaks_the_next_one(store):
     row = dict(store.query("SELECT * FROM events WHERE seq = 3")[0])
     row["text"] = "nothing happened"
     body = {k: v for k, v in row.items() if k not in ("prev", "hash")}
-    forged = events._digest(row["prev"], body)
+    forged = events.digest(row["prev"], body)
     with store.transaction() as db:
         db.execute("UPDATE events SET text = ?, hash = ? WHERE seq = 3", [row["text"], forged])
 
@@ -1051,7 +1052,7 @@ def test_the_same_value_is_always_the_same_text():
 def test_the_latest_events_come_oldest_first_and_of_one_run_where_one_is_named(store):
     with store.transaction() as db:
         for number in range(6):
-            events.append(db, at=float(number), kind="x", text=f"{number}", run=1 + number % 2)
+            Transaction(db, float(number)).event("x", f"{number}", run=1 + number % 2)
 
     assert [e.text for e in events.latest(store, 3)] == ["3", "4", "5"]
     assert [e.text for e in events.latest(store, 2, run=1)] == ["2", "4"]
