@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from engine.commands import retrying
-from engine.commands.service import Decision, Service, keep_refused, keep_unknown, refuse_crossing
+from engine.commands.service import Decision, Service, keep_refused, refuse_crossing
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language import names as naming
@@ -308,17 +308,13 @@ class Steering:
             run = record.run if record else None
             started = bool(asked and record and approvals.has_started(asked, record.moves))
             answer = approvals.judge_withdrawal(asked, run, by, digest, approvers, started)
-            if asked is None or run is None:
-                return keep_unknown(pen, approval_id, "withdraw", by)
+            if asked is None or run is None or answer != "ok":
+                return keep_refused(pen, approval_id, asked, run, "withdraw", by, answer)
             pen.approvals.vote(asked.id, by, "withdraw", answer)
-            if answer != "ok":
-                return keep_refused(pen, asked, "withdraw", by, answer, run)
             why = say(': "{}"', Quote(reason)) if reason else ""
             text = say("{} withdrawn by {}{}", asked.label, Person(by), why)
             pen.approvals.set_state(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
-        self.service.wake.set()
-        now = queries.approval(self.store, approval_id)
-        return Decision(True, "withdrawn", now, run, by, now.decided if now else None)
+        return self.service.decided(approval_id, "withdrawn", run, by)
 
     def reviewed(self, word: str, note: str = "", *, by: str, who: Reviewer) -> str:
         """Close every open review of the run's break-glass approvals that this person may close.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from engine.model import MIGRATIONS, Approval, ApprovalState, MoveRecord, Run
@@ -25,6 +25,11 @@ def digest(run: Run, vm_ids: Iterable[str]) -> str:
         "destinations": sorted(d.casefold() for d in run.destinations),
         "path": run.options.path,
     }
+    return digest_of(shown)
+
+
+def digest_of(shown: Mapping[str, object]) -> str:
+    """Hash of what a person is shown."""
     text = json.dumps(shown, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
