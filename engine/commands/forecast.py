@@ -119,8 +119,7 @@ def _is_excluded(vm: Vm, options: Options) -> bool:
 
 
 def _hindered(vm: Vm, destinations: Iterable[str], options: Options, fleet: Fleet) -> str:
-    """Reason why the VM can go to none of the destinations until a person changes something; or
-    nothing."""
+    """Reason why the VM can go nowhere until a person changes something; empty: it can."""
     if vm.blocks:
         return preflight.block_in_short(vm)
     lacking = []

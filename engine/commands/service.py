@@ -170,8 +170,7 @@ class Service:
         self._set_state(run_id, RunState.ACTIVE, "begins")
 
     def reject(self, run_id: int, why: str) -> None:
-        """Reject a scheduled run whose board cannot be posted: it ends before it began.
-        Idempotent."""
+        """End a scheduled run whose board cannot be posted before it began. Idempotent."""
         self._set_state(run_id, RunState.REJECTED, f"was not started: {why}")
 
     def _set_state(self, run_id: int, state: RunState, words: str) -> None:

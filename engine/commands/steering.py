@@ -119,8 +119,7 @@ class Steering:
         return self._done(_stopped(record))
 
     def abort(self, word: str, *, by: str) -> str:
-        """Stop the run as ``stop`` does, and have VMM asked to stop the jobs of migrations in
-        flight."""
+        """Stop the run as ``stop`` does, and have VMM asked to stop its jobs in flight."""
         with self.service.writing(by) as pen:
             record, said = self._record("abort", word)
             if said:
@@ -300,8 +299,7 @@ class Steering:
         digest: str | None = None,
         reason: str = "",
     ) -> Decision:
-        """Withdraw an approval before the first of its VMs is started, or a question. As
-        ``decide``."""
+        """Withdraw an approval before its first VM is started, or a question. As ``decide``."""
         with self.service.writing(by) as pen:
             asked = queries.approval(self.store, approval_id)
             record = queries.record(self.store, asked.run) if asked else None

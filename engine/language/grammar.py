@@ -138,8 +138,7 @@ def took(seconds: float) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Tell whether the name fits the pattern's ``*`` and ``?``. Case is ignored, brackets are
-    letters."""
+    """Tell whether the name fits ``*`` and ``?``; case is ignored, brackets are letters."""
     return fnmatchcase(name.casefold(), pattern.casefold().replace("[", "[[]"))
 
 

@@ -49,8 +49,7 @@ class SeePower:
 
 @dataclass(frozen=True)
 class Hold:
-    """The move waits: code and the numbers people read. ``needs_person``: only a person's word
-    ends the wait."""
+    """The move waits: code and words. ``needs_person``: only a person's word ends that."""
 
     move: Move
     wait: Wait
@@ -160,8 +159,7 @@ class SeeEmpty:
 
 @dataclass(frozen=True)
 class Quiet:
-    """Time ``at`` since which nothing is left to do in this run; ``None``: something is left
-    again."""
+    """Time ``at`` since which this run has nothing left to do; ``None``: it has again."""
 
     run: int
     at: float | None
@@ -251,8 +249,7 @@ class RefreshVm:
 
 @dataclass(frozen=True)
 class CheckRights:
-    """Check of our rights to read and write extended ACLs on this host, made before the first start
-    of a run."""
+    """Check of our rights on this host's extended ACLs, before the first start of a run."""
 
     host: str
 

@@ -86,8 +86,7 @@ class MovePen(Transaction):
         self.db.update("moves", move.id, _NO_WAIT)
 
     def call_out(self, move: Move, text: str) -> None:
-        """Note once for people that the move has waited long without any change; it goes on
-        waiting."""
+        """Note once for people that the move has waited long without change, and still waits."""
         self.db.update("moves", move.id, {"wait_noted": None})
         detail = {"wait": str(move.wait), "called_out": True}
         still = tell(move, "{vm} still waits: {text}", text=text)
@@ -105,8 +104,7 @@ class MovePen(Transaction):
         outcome: Outcome | None = None,
         by: str | None = None,
     ) -> None:
-        """Change the state of a move; a wait ends with it. The same state again only corrects
-        the host."""
+        """Change the state of a move; a wait ends. The same state again corrects the host."""
         if state is not move.state:
             states.check("move", states.MOVE, move.state, state)
         change: dict[str, object] = {

@@ -99,8 +99,7 @@ def _assemble(one: Run, read: Mapping[str, Sequence[Row]]) -> RunRecord:
 
 
 def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
-    """LIVE and COLD attempts that are open though their move has ended, of all runs: nobody saw
-    their result."""
+    """LIVE and COLD attempts of all runs that are open though their move has ended."""
     rows = store.query(
         """SELECT attempts.* FROM attempts JOIN moves ON moves.id = attempts.move
            JOIN runs ON runs.id = attempts.run

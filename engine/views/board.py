@@ -146,8 +146,7 @@ def counts(board: Board) -> str:
 
 
 def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
-    """VMs that ended badly, by how: a damaged VM has moved, and a VM whose location is unknown may
-    have."""
+    """VMs that ended badly, by how: a damaged VM has moved, a VM lost sight of may have."""
     by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
     return [(state, vms) for state, vms in by_state if vms]
 
@@ -209,8 +208,7 @@ def _stuck(entry: MoveRecord) -> Stuck:
 
 
 def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
-    """Groups of waiting moves by code, the largest group first; the text is that of the longest
-    wait."""
+    """Groups of waiting moves by code, the largest first, with the text of the longest wait."""
     groups: defaultdict[Wait, list[MoveRecord]] = defaultdict(list)
     for entry in moves:
         if not entry.move.over and entry.move.wait is not None:

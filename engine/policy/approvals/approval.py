@@ -16,8 +16,7 @@ from engine.policy.waits import Rules
 
 
 def digest(run: Run, vm_ids: Iterable[str]) -> str:
-    """Hash of what an approval shows, so that exactly that moves: VM ids, sources, destinations and
-    path."""
+    """Hash of what an approval shows, so that exactly that moves: VM ids, hosts and path."""
     shown = {
         "run": run.id,
         "vms": sorted(vm_ids),

@@ -14,8 +14,7 @@ from engine.model import Result
 
 
 class Cause(StrEnum):
-    """Cause of a failed migration. Only ``OTHER`` and ``CONFIGURATION`` are charged as an
-    attempt."""
+    """Cause of a failed migration. Only ``OTHER`` and ``CONFIGURATION`` are charged."""
 
     SLOT = "slot"
     LOCK = "lock"
@@ -65,8 +64,7 @@ _RESULTS = {
 
 
 def cause_of(error: str, vm: str = "") -> Cause:
-    """Cause that this error text names. ``vm`` is removed from the text first: a VM may have any
-    name."""
+    """Cause that this error names. The name of ``vm`` is taken out first: it may be any word."""
     text = error.replace(vm, "") if vm else error
     number = _number(text)
     if number in _NUMBERS:
@@ -83,8 +81,7 @@ def cause_of(error: str, vm: str = "") -> Cause:
 
 
 def kind_of(error: str, vm: str) -> str:
-    """What two errors share that say the same of different VMs: VMM's number, else the words
-    without the name of the VM."""
+    """What errors of different VMs share: VMM's number, else the words without the VM."""
     return _number(error) or re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", error)
 
 

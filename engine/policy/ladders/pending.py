@@ -20,26 +20,12 @@ from engine.model import (
     Wait,
     same_host,
 )
-from engine.policy import waits
+from engine.policy import rungs, waits
 from engine.policy.approvals import approval
 from engine.policy.starts import destinations, preflight
 from engine.policy.starts.destinations import stuck
 from engine.policy.steps import Arrive, Dismiss, Finish, RefreshVm
-from engine.policy.verdict import (
-    FREE,
-    Verdict,
-    View,
-    elsewhere,
-    ended,
-    hold,
-    hold_foreign,
-    hold_missing,
-    hold_or,
-    hold_silent,
-    hold_two_places,
-    quote,
-    typed,
-)
+from engine.policy.verdict import FREE, Verdict, View, ended, hold, hold_or, quote, typed
 
 #: VMM's words for a VM that rests: everything else passes, or is *Failed, or incomplete.
 _RESTING = frozenset({"Running", "PowerOff", "Saved", "Paused", "UnderMigration"})
@@ -75,11 +61,11 @@ def _place(view: View) -> Verdict | None:
         return hold(view, Wait.OTHER_RUN, lost, needs_person=True)
     silent = view.silent(move.source)
     if vm is None:
-        return hold_silent(view, silent) if silent else hold_missing(view)
+        return rungs.hold_silent(view, silent) if silent else rungs.hold_missing(view)
     if len(vm.seen_on) > 1:
-        return hold_two_places(view)
+        return rungs.hold_two_places(view)
     if vm.migrating or view.fleet.running_jobs(vm.id):
-        return hold_foreign(view)
+        return rungs.hold_foreign(view)
     if not vm.seen_on and "replica" in vm.blocks:
         # No host's word counts for a replica copy: that none shows it means nothing.
         return _blocked(view, vm)
@@ -88,7 +74,7 @@ def _place(view: View) -> Verdict | None:
         if unasked:
             return Verdict(refresh=unasked)
         silent = view.silent(move.source, *((vm.vmm_host,) if vm.vmm_host else ()))
-        return hold_silent(view, silent) if silent else hold_missing(view)
+        return rungs.hold_silent(view, silent) if silent else rungs.hold_missing(view)
     host = vm.seen_on[0]
     if view.is_destination(host):
         return _already_there(view, host)
@@ -96,12 +82,11 @@ def _place(view: View) -> Verdict | None:
         return None
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
-    return Verdict(elsewhere(move, host))
+    return Verdict(rungs.elsewhere(move, host))
 
 
 def _already_there(view: View, host: str) -> Verdict:
-    """End a move whose VM is on an approved destination by whatever way: a success, once its
-    network is checked."""
+    """End a move whose VM is on an approved destination, however it came: a success."""
     move = view.move
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
@@ -246,8 +231,7 @@ def _used_up(view: View) -> Verdict | None:
 
 
 def _power(view: View) -> Verdict | None:
-    """Check for an approval if the VM is powered down: if Hyper-V says so at the first look, or for
-    ten minutes without a break."""
+    """Check for an approval if the VM is down at the first look, or for ten minutes on end."""
     vm, move, now = view.vm, view.move, view.now
     assert vm is not None
     if not vm.down:
@@ -307,8 +291,7 @@ def _pace(view: View) -> Verdict | None:
 
 
 def _closed_here(view: View) -> Verdict | None:
-    """Hold the move if another VMM job has locked the VM's current host, or if our rights on that
-    host cannot be checked."""
+    """Hold the move while the VM's own host is locked, or our rights there are unknown."""
     here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
     if here is None:
         return None

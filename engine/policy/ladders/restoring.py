@@ -23,41 +23,27 @@ from engine.model import (
     same_host,
     short,
 )
-from engine.policy import waits
+from engine.policy import rungs, waits
 from engine.policy.judging import arrival, network
 from engine.policy.steps import Arrive, Dismiss, Finish, PutBack, ReadNetworks, Return
-from engine.policy.verdict import (
-    FREE,
-    Verdict,
-    View,
-    elsewhere,
-    ended,
-    hold_foreign,
-    hold_missing,
-    hold_or,
-    hold_silent,
-    hold_two_places,
-    quote,
-    tell,
-)
+from engine.policy.verdict import FREE, Verdict, View, ended, hold_or, quote, tell
 
 
 def restoring(view: View) -> Verdict:
-    """Check the VM's network against the saved one, wherever the VM is now, and put it back if it
-    differs."""
+    """Check the VM's network against the saved one, wherever it is now, and put it back."""
     move, vm = view.move, view.vm
     host = move.host or move.source
     if vm is None or (not vm.seen_on and view.fleet.answers(host)):
-        return hold_missing(view)
+        return rungs.hold_missing(view)
     if not view.fleet.answers(host) and move.settled is not None and len(vm.seen_on) == 1:
         # A person has looked: the host that is silent for good is not waited for.
         return Verdict(Arrive(move, vm.seen_on[0]))
     if not view.fleet.answers(host):
-        return hold_silent(view, (host,))
+        return rungs.hold_silent(view, (host,))
     if len(vm.seen_on) > 1:
-        return hold_two_places(view)
+        return rungs.hold_two_places(view)
     if arrival.is_in_flight(vm, None, view.fleet, vm.id):
-        return hold_foreign(view)
+        return rungs.hold_foreign(view)
     if not same_host(vm.seen_on[0], host):
         return Verdict(Arrive(move, vm.seen_on[0]))
     if vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
@@ -135,8 +121,7 @@ def may_repair_vm(view: View, kind: AttemptKind) -> bool:
 
 
 def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """Differences that our repairs set out to put back and a later reading shows to be there
-    again."""
+    """Differences that our repairs were to put back and a later reading shows to be there."""
     gone = {(d.adapter, d.what, d.value) for d in missing}
     tried: dict[tuple[str, str, str], Difference] = {}
     for attempt in _restores(record):
@@ -196,4 +181,4 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
         last = migrations[-1] if migrations else None
         why = last.error if last is not None and last.error else "It is still on its source."
         return Verdict(Return(move, why, repaired))
-    return Verdict(replace(elsewhere(move, host), repaired=repaired))
+    return Verdict(replace(rungs.elsewhere(move, host), repaired=repaired))

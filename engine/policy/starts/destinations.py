@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from engine.language.sentence import Command, HostName, join, say, without_stop
 from engine.model import MIGRATIONS, Host, Outcome, Wait, same_host, short
+from engine.policy import rungs
 from engine.policy.judging.causes import Cause, cause_of
 from engine.policy.starts import preflight
 from engine.policy.steps import Finish
-from engine.policy.verdict import Verdict, View, ended, hold, hold_or, hold_silent
+from engine.policy.verdict import Verdict, View, ended, hold, hold_or
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def closed(view: View) -> Verdict | None:
     if any(gate.open for gate in found):
         return None
     if all(gate.silent for gate in found):
-        return hold_silent(view, tuple(gate.host for gate in found))
+        return rungs.hold_silent(view, tuple(gate.host for gate in found))
     wait = next(one for one in _FIRST if any(gate.wait is one for gate in found))
     text = join("; ", [gate.text for gate in found])
     if wait is Wait.BREAKER:

@@ -302,8 +302,7 @@ def here(view: View) -> str:
 
 
 def _has_fresh_baseline(view: View, rules: Rules) -> bool:
-    """Tell whether the network was saved at most ten minutes ago, or is frozen by the first
-    start."""
+    """Tell whether the saved network is ten minutes old at most, or frozen by the first start."""
     saved = view.record.baseline
     if saved is None:
         return False
