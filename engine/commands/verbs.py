@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.commands.service import Decision, Service
-from engine.commands.steering import Steering
+from engine.commands.steering import Steering, Unchanged
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language.grammar import Ask
@@ -51,20 +51,23 @@ def carry_out_verb(
         "settle": steer.settle,
         "go-on": steer.go_on,
     }
-    if command.verb in simple:
-        return VerbResult(simple[command.verb](*words, by=by))
-    match command.verb:
-        case "abort":
-            return VerbResult(_abort(steer, words, by))
-        case "retry":
-            return VerbResult(steer.retry(words[0], words[1:], by=by))
-        case "skip":
-            return VerbResult(steer.skip(words[0], words[1:], by=by))
-        case "approve" | "deny" | "withdraw":
-            return _decide(service, steer, command, by, approvers)
-        case "reviewed":
-            note = " ".join(words[1:])
-            return VerbResult(steer.reviewed(words[0], note, by=by, who=reviewer))
+    try:
+        if command.verb in simple:
+            return VerbResult(simple[command.verb](*words, by=by))
+        match command.verb:
+            case "abort":
+                return VerbResult(_abort(steer, words, by))
+            case "retry":
+                return VerbResult(steer.retry(words[0], words[1:], by=by))
+            case "skip":
+                return VerbResult(steer.skip(words[0], words[1:], by=by))
+            case "approve" | "deny" | "withdraw":
+                return _decide(service, steer, command, by, approvers)
+            case "reviewed":
+                note = " ".join(words[1:])
+                return VerbResult(steer.reviewed(words[0], note, by=by, who=reviewer))
+    except Unchanged as unchanged:
+        return VerbResult(unchanged.sentence)
     raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
 
 
