@@ -107,19 +107,9 @@ class Verdict:
     pauses: str = ""
 
 
-def vm_of(move: Move) -> VmName:
-    """The VM of this move in a sentence."""
-    return VmName(move.vm)
-
-
 def quote(error: str, move: Move) -> Quote:
     """What VMM or Hyper-V said of this move's VM."""
     return Quote(error, kind_of(error, move.vm))
-
-
-def retry(move: Move) -> Command:
-    """Command to type for a retry of this move."""
-    return typed("retry", move.run, move)
 
 
 def typed(verb: str, run: int, move: Move) -> Command:
@@ -127,17 +117,13 @@ def typed(verb: str, run: int, move: Move) -> Command:
     return Command(f"{verb} R{run} {quoted(move.vm, KEYWORDS)}")
 
 
-def hint_to_settle(move: Move) -> Sentence:
-    """Hint with the command that releases a VM whose location is unknown."""
-    return say("No run starts it before you type: {}", typed("settle", move.run, move))
-
-
+_SETTLE = "No run starts it before you type: {}"
 _OWN: Mapping[str, Callable[[Move], object]] = {
-    "vm": vm_of,
+    "vm": lambda move: VmName(move.vm),
     "id": lambda move: VmName(move.vm_id),
     "source": lambda move: HostName(move.source),
-    "retry": retry,
-    "settle": hint_to_settle,
+    "retry": lambda move: typed("retry", move.run, move),
+    "settle": lambda move: say(_SETTLE, typed("settle", move.run, move)),
     "turn": lambda _: Turn(),
 }
 

@@ -54,13 +54,6 @@ def sentence_columns(name: str, text: str) -> dict[str, str | None]:
     return {name: str(text), f"{name}_parts": parts}
 
 
-def _with_parts(value: Value, row: Row) -> Value:
-    """The value with its sentences, not only their texts."""
-    said = {name.removesuffix("_parts"): row[name] for name in row if name.endswith("_parts")}
-    kept = {name: Sentence.read(row[name], parts) for name, parts in said.items() if parts}
-    return replace(value, **kept) if kept else value  # type: ignore[type-var]
-
-
 _JSON = frozenset(
     {"sources", "destinations", "options", "empty_seen", "empty", "steered", "detail", "vms"}
     | {"granted"}
@@ -69,14 +62,14 @@ _JSON = frozenset(
 
 
 def of_row(kind: type[Value], row: Row) -> Value:
-    """The value of a row whose columns are its fields."""
-    said = {
-        name: json.loads(one) if name in _JSON else one
-        for name, one in row.items()
-        if not name.endswith("_parts")
-    }
+    """The value of a row whose columns are its fields, with the parts of its sentences."""
+    parts = {name: one for name, one in row.items() if name.endswith("_parts")}
+    plain = {name: one for name, one in row.items() if name not in parts}
+    said = {name: json.loads(one) if name in _JSON else one for name, one in plain.items()}
     value: Value = _ADAPTERS[kind].validate_python(said)
-    return _with_parts(value, row)
+    texts = {name.removesuffix("_parts"): one for name, one in parts.items() if one}
+    kept = {name: Sentence.read(row[name], one) for name, one in texts.items()}
+    return replace(value, **kept) if kept else value  # type: ignore[type-var]
 
 
 def of_rows(kind: type[Value], rows: Iterable[Row]) -> tuple[Value, ...]:

@@ -7,6 +7,7 @@ report, so that a copy of it lives outside the database.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 
 from engine.errors import StoreError
@@ -73,17 +74,10 @@ def marked(store: Store, mark: str) -> Event | None:
 
 def _all(store: Store) -> Iterator[Row]:
     """Every event, read a few at a time: an audit of years does not fit in memory."""
-    last = None
-    while rows := _after(store, last):
+    query, last = "SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", -math.inf
+    while rows := store.query(query, [last, AT_ONCE]):
         yield from rows
         last = rows[-1]["seq"]
-
-
-def _after(store: Store, last: int | None) -> list[Row]:
-    if last is None:
-        return store.query("SELECT * FROM events ORDER BY seq LIMIT ?", [AT_ONCE])
-    query = "SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-    return store.query(query, [last, AT_ONCE])
 
 
 def verify(store: Store) -> int:
