@@ -174,9 +174,9 @@ def _source_without_rights(view: View) -> Verdict | None:
     if rights is None or rights.ok is not False:
         return None
     form = "{vm} cannot move: its network cannot be saved. {why}."
-    hint = "Give the service account rights on {host}, then: {retry_all}"
-    host, all_of_it = HostName(rights.host), Command(f"retry {view.run.label}")
-    named = {"why": Quote(rights.why), "host": host, "retry_all": all_of_it}
+    hint = "Give the service account rights on {host}, then: {again}"
+    host, again = HostName(rights.host), Command(f"retry {view.run.label}")
+    named = {"why": Quote(rights.why), "host": host, "again": again}
     return Verdict(ended(view.move, Outcome.BLOCKED, form, hint, **named))
 
 
@@ -285,8 +285,7 @@ def _pace(view: View) -> Verdict | None:
     if last.error:
         text = say("after {}: {}", last.result, Quote(last.error))
     if last.charged:
-        form = "{} of {} attempts used; {}"
-        text = say(form, charged, options.attempts, Quote(last.error))
+        text = say("{} of {} attempts used; {}", charged, options.attempts, Quote(last.error))
     return hold(view, Wait.BACKOFF, text, again)
 
 
@@ -297,8 +296,7 @@ def _closed_here(view: View) -> Verdict | None:
         return None
     rights = view.facts.rights_on(here.name, view.run)
     if rights is not None and rights.ok is None:
-        form = "our rights on {} cannot be checked: {}"
-        text = say(form, HostName(here.name), Quote(rights.why))
+        text = say("our rights on {} cannot be checked: {}", HostName(here.name), Quote(rights.why))
         return hold_or(view, Wait.HOST_DOWN, text, stuck(view, text))
     if not here.locked:
         return None

@@ -134,14 +134,10 @@ def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Diffe
 def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
     move, what = view.move, Quote("; ".join(_by_adapter(differences)))
     said = next((a.error for a in reversed(_restores(view.record)) if a.error), "")
-    form = "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}."
-    if said:
-        form = (
-            "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}."
-            "{turn}Hyper-V said: {said}."
-        )
+    why = tell(move, "{turn}Hyper-V said: {said}.", said=Quote(said)) if said else ""
+    form = "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}.{why}"
     hint = "Put back on {host} by hand what is missing, then: {retry}."
-    end = _spoiled(move, host, form, hint, what=what, said=Quote(said))
+    end = _spoiled(move, host, form, hint, what=what, why=why)
     # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
     cause = join(" ", [HostName(host), quote(said, move).kind])
     return replace(end, repaired=put_back(view.record, differences), cause=cause)
@@ -174,8 +170,8 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
     if view.is_destination(host):
         # Whoever moved it: it was on its source, it is here now, and its network is as saved.
         by_others = "" if migrations else ", moved by somebody else"
-        form, named = "{vm} is on {host}{by_others}.", HostName(host)
-        end = ended(move, Outcome.MOVED, form, host=named, by_others=by_others)
+        form = "{vm} is on {host}{by_others}."
+        end = ended(move, Outcome.MOVED, form, host=HostName(host), by_others=by_others)
         return Verdict(replace(end, repaired=repaired))
     if view.is_source(host):
         last = migrations[-1] if migrations else None
