@@ -23,13 +23,13 @@ class OnSlack:
 
     def __init__(self, folder: Path, slack: Standin, *words: str, **settings: str) -> None:
         said = {
-            "BOT_TOKEN": slack.bot_token,
-            "APP_TOKEN": slack.app_token,
-            "API_URL": slack.base_url,
+            "SLACK__BOT_TOKEN": slack.bot_token,
+            "SLACK__APP_TOKEN": slack.app_token,
+            "SLACK__API_URL": slack.base_url,
             **settings,
         }
         plain = {k: v for k, v in os.environ.items() if not k.startswith("VMFERRY_")}
-        env = {f"VMFERRY_SLACK__{key}": value for key, value in said.items()}
+        env = {f"VMFERRY_{key}": value for key, value in said.items()}
         self.lines: list[str] = []
         self._came = threading.Condition()
         self.popen = subprocess.Popen(

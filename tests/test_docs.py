@@ -27,7 +27,7 @@ from bot.slack.setup.manifest import EVENTS, SCOPES
 from bot.slack.setup.manifest import manifest as manifest_text
 from bot.slack.web_api.reply_urls import ReplyUrls
 from engine.clock import SystemClock
-from engine.commands.steering import DO, RULES
+from engine.commands.steering import RULES, Rule
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language.vocabulary import OPTIONS, VERBS
@@ -167,8 +167,8 @@ def test_the_contracts_table_of_verbs_and_states_is_the_engines():
     assert allowed == {"stop", "abort"}
 
 
-def _is_refusal(rule: str) -> bool:
-    return rule != DO and not rule.startswith("= ")
+def _is_refusal(rule: Rule) -> bool:
+    return bool(rule.why)
 
 
 # --- settings --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from bot.slack.kit.buttons import APPROVE
+from bot.slack.kit.ids import in_slack
 from bot.standin.values import Message, buttons
 from tests.bench.crowd import Crowd, Json
 from tests.bench.table import Row, at_most, exactly, quantile, told
@@ -40,7 +41,8 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
         channels = [slack.channel(f"ops{number}") for number in range(runs)]
         words = ["tests.bench.hung", str(folder), str(2 * runs), "--db", str(folder / "night.db")]
         words += ["serve", "--fleet", str(folder / "fleet.toml")]
-        with OnSlack(folder, slack, *words, APPROVERS=",".join(people)) as bot:
+        approvers = ",".join(map(in_slack, people))
+        with OnSlack(folder, slack, *words, APPROVAL__APPROVERS=approvers) as bot:
             slack.wait_for(lambda: slack.sockets == 2 and "is heard" in bot.text, HANGS)
             (folder / "held").touch()
             for number, channel in enumerate(channels, 1):

@@ -66,7 +66,7 @@ def play(night: Sweep) -> None:
     break_glass(night, mei)
     night.until(lambda: bool(queries.reviews(night.store, 1)) and night.quiet(), HOURS)
     night.say(ravi, slack.channel("ops"), f"reviewed R1 {NOTE}")
-    night.until(lambda: bool(queries.reviewers(night.store)) and night.quiet(), HOURS)
+    night.until(lambda: bool(queries.reviews(night.store, 1)[0].at) and night.quiet(), HOURS)
     night.until(lambda: night.ended(1), 10 * HOURS)
     night.drop()
     assert night.bugs == 0

@@ -23,6 +23,7 @@ import pytest
 
 from bot.slack.kit.blocks import fingerprint
 from bot.slack.kit.buttons import APPROVE
+from bot.slack.kit.ids import in_slack
 from bot.slack.outbox.rate_limits import RATES
 from bot.slack.setup.manifest import SCOPES
 from bot.standin.slack import NotAcked, Standin
@@ -193,7 +194,8 @@ def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
 
 def served(folder: Path, slack: Standin, crowd: Crowd) -> Served:
     words = ("--fleet", str(folder / "fleet.toml"), "--speed", "30")
-    return Served(folder, slack, *words, APPROVERS=",".join(crowd.people[:DECIDERS]))
+    approvers = ",".join(map(in_slack, crowd.people[:DECIDERS]))
+    return Served(folder, slack, *words, APPROVAL__APPROVERS=approvers)
 
 
 def heard(folder: Path, slack: Standin, crowd: Crowd) -> Served:

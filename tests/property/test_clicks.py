@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bot.slack.handlers.worker import Worker
 from bot.slack.inbox.rows import Inbound
 from bot.slack.kit.buttons import SAID
+from bot.slack.kit.mentions import mention
 from bot.slack.messages.publisher import Publisher
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.outbox.rows import Tables
@@ -210,11 +211,11 @@ def is_true(card: Card, inbox: int, said: str) -> bool:
     decided = {e.kind: e.by for e in events.since(card.store) if e.kind.startswith("approval.")}
     own = "You" if decided.get("approval.granted") == f"slack:U0{click.by}" else ""
     if "approved this" in said:
-        who = own or f"<{decided.get('approval.granted')}>"
+        who = own or mention(decided.get("approval.granted"))
         return "approval.granted" in decided and said.startswith(who)
     if "denied this" in said:
         by = decided.get("approval.denied")
-        who = "You" if by == f"slack:U0{click.by}" else f"<{by}>"
+        who = "You" if by == f"slack:U0{click.by}" else mention(by)
         return by is not None and said.startswith(who)
     if "You asked for R1" in said:
         return click.by == "DANA"

@@ -31,6 +31,12 @@ vm = [{ name = "web01", host = "hv01", minutes = 5.0 }]
 SECRET = "a-signing-secret"
 
 
+def by_http(port: int) -> dict[str, str]:
+    """The settings of HTTP mode."""
+    said = {"MODE": "http", "APP_TOKEN": "", "SIGNING_SECRET": SECRET, "PORT": str(port)}
+    return {f"SLACK__{name}": value for name, value in said.items()}
+
+
 @pytest.fixture
 def serve(tmp_path: Path, slack: Standin) -> Iterator[Callable[..., Served]]:
     """Starts the bot on a simulated fleet; what is left at the end is killed."""
@@ -207,7 +213,7 @@ def test_all_that_is_missing_is_named_and_nothing_is_made(serve, slack, tmp_path
     uninvited = slack.channel("ops", bot=False)
     slack.workspace.scopes = "app_mentions:read,channels:read"
 
-    bot = serve(APP_TOKEN="", CHANNELS=uninvited)
+    bot = serve(SLACK__APP_TOKEN="", SLACK__CHANNELS=uninvited)
 
     assert bot.ends() == 2
     assert bot.text.startswith("3 things are missing:\n- The setting slack.app_token is not set.")
@@ -275,7 +281,7 @@ def raw(port: int, body: str, headers: dict[str, str]) -> tuple[int, str]:
 
 
 def test_over_http_only_what_slack_has_signed_just_now_is_heard(serve, slack, dana, port):
-    bot = serve(MODE="http", APP_TOKEN="", SIGNING_SECRET=SECRET, PORT=str(port))
+    bot = serve(**by_http(port))
     bot.says("is heard")
     payload = slack.command_payload(dana, "C0OPS", "status R77")
 
@@ -297,7 +303,7 @@ def test_over_http_only_what_slack_has_signed_just_now_is_heard(serve, slack, da
 
 def test_an_address_that_is_taken_is_refused(serve, tmp_path, port):
     with socket.create_server(("127.0.0.1", port)):
-        bot = serve(MODE="http", APP_TOKEN="", SIGNING_SECRET=SECRET, PORT=str(port))
+        bot = serve(**by_http(port))
 
         assert bot.ends() == 2
 
