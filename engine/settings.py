@@ -389,14 +389,7 @@ class Settings(BaseSettings):
         """The numbers of the policy that are not words of a request."""
         engine, waits = self.engine, self.waits
         return Rules(
-            tick=engine.tick,
-            start_window=engine.start_window,
-            down_after=engine.down_after,
-            baseline_age=engine.baseline_age,
-            backoff_max=engine.backoff_max,
-            empty_gap=engine.empty_gap,
-            mb_per_s=engine.mb_per_s,
-            max_parallel_cold=engine.max_parallel_cold,
+            **engine.model_dump(exclude={"lanes", "sweep"}),
             slot_notice=waits.slot_notice,
             gap=max(3 * engine.tick, 2 * engine.sweep),
             limits={wait: getattr(waits, wait.lower()) for wait in DEFAULT_LIMITS},

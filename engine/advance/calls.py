@@ -23,6 +23,7 @@ from engine.policy.steps import (
     SaveBaselines,
     Start,
     StopJob,
+    hosts_of,
 )
 from engine.vmm.port import VmmPort
 
@@ -91,9 +92,9 @@ def make_all(calls: Sequence[Call], port: VmmPort, lanes: int) -> list[CallAnswe
     flying: dict[Future[CallAnswer], int] = {}
     with ThreadPoolExecutor(max_workers=lanes, thread_name_prefix="lane") as pool:
         while waiting or flying:
-            busy = {host.casefold() for i in flying.values() for host in calls[i].hosts}
+            busy = {host.casefold() for i in flying.values() for host in hosts_of(calls[i])}
             for index, call in list(waiting):
-                hosts = {host.casefold() for host in call.hosts}
+                hosts = {host.casefold() for host in hosts_of(call)}
                 if len(flying) >= lanes or hosts & busy:
                     continue
                 waiting.remove((index, call))

@@ -57,7 +57,6 @@ from engine.policy.steps import (
     Start,
     Step,
     StopJob,
-    is_call,
 )
 from engine.settings import Settings
 from engine.store import queries
@@ -159,7 +158,7 @@ class Engine:
         if made.refresh:
             fleet = self._observe(living, fleet, made.refresh)
             made = plan(records, fleet, self.clock.now(), self.rules, facts)
-        calls = in_order([step for step in made.steps if is_call(step)])
+        calls = in_order([step for step in made.steps if isinstance(step, Call)])
         opened = self._write(records, fleet, made.steps, calls)
         answers = make_all(calls, self.port, self.lanes)
         for call, attempts, answer in zip(calls, opened, answers, strict=True):
@@ -268,7 +267,7 @@ class Engine:
             pen.keep_beat(self.vmm)
             pen.keep_fleet(fleet)
             for step in steps:
-                if not is_call(step):
+                if not isinstance(step, Call):
                     write_row_step(pen, step, runs)
             return [_open(pen, call) for call in calls]
 

@@ -7,8 +7,6 @@ themselves are not forecast.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -20,17 +18,15 @@ from engine.model import (
     MoveRecord,
     Options,
     Request,
-    Run,
     RunRecord,
-    RunState,
     Vm,
     same_host,
     short,
 )
+from engine.policy.approvals.approval import digest_of
 from engine.policy.starts import preflight
-from engine.views.board import board
+from engine.views.board import ends
 
-NOBODY = "nobody"
 SILENT, MAINTENANCE = "does not answer", "is in maintenance mode"
 
 
@@ -96,7 +92,7 @@ def forecast(
         options=options,
         moving=tuple(vm.name for vm, _ in moving),
         size_mb=sum(vm.memory_mb + vm.disk_mb for vm, _ in moving),
-        seconds=_seconds(request, chosen, options, moving, fleet, mb_per_s),
+        seconds=_seconds(moving, chosen.destinations, fleet, mb_per_s),
         down=tuple(vm.name for vm, _ in moving if vm.down),
         stuck=tuple(stuck),
         held=tuple(held),
@@ -123,8 +119,7 @@ def _is_excluded(vm: Vm, options: Options) -> bool:
 
 
 def _hindered(vm: Vm, destinations: Iterable[str], options: Options, fleet: Fleet) -> str:
-    """Reason why the VM can go to none of the destinations until a person changes something; or
-    nothing."""
+    """Reason why the VM can go nowhere until a person changes something; empty: it can."""
     if vm.blocks:
         return preflight.block_in_short(vm)
     lacking = []
@@ -148,35 +143,16 @@ def _closed(destinations: Iterable[str], fleet: Fleet) -> Iterable[Hindered]:
 
 
 def _seconds(
-    request: Request,
-    chosen: Chosen,
-    options: Options,
-    moving: Iterable[tuple[Vm, str]],
-    fleet: Fleet,
-    mb_per_s: float,
+    moving: Iterable[tuple[Vm, str]], destinations: tuple[str, ...], fleet: Fleet, mb_per_s: float
 ) -> float:
     """Seconds that the request would take, as the board of such a run would say it at its start."""
-    run = Run(
-        id=0,
-        vmm=fleet.vmm,
-        kind=request.kind,
-        request="",
-        sources=chosen.sources,
-        destinations=chosen.destinations,
-        options=options,
-        by=NOBODY,
-        state=RunState.ACTIVE,
-        created=fleet.at,
-    )
     moves = [
         Move(n, 0, vm.id, vm.name, source, memory_mb=vm.memory_mb, disk_mb=vm.disk_mb)
         for n, (vm, source) in enumerate(moving)
     ]
     if not moves:
         return 0.0
-    record = RunRecord(run, tuple(MoveRecord(move) for move in moves))
-    done = board(record, fleet, fleet.at, mb_per_s).done_about
-    return 0.0 if done is None else done - fleet.at
+    return ends(map(MoveRecord, moves), destinations, fleet, mb_per_s, fleet.at) - fleet.at
 
 
 def shown_digest(chosen: Chosen, options: Options) -> str:
@@ -187,5 +163,4 @@ def shown_digest(chosen: Chosen, options: Options) -> str:
         "destinations": sorted(name.casefold() for name in chosen.destinations),
         "path": options.path,
     }
-    text = json.dumps(shown, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of(shown)

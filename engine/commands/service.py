@@ -170,8 +170,7 @@ class Service:
         self._set_state(run_id, RunState.ACTIVE, "begins")
 
     def reject(self, run_id: int, why: str) -> None:
-        """Reject a scheduled run whose board cannot be posted: it ends before it began.
-        Idempotent."""
+        """End a scheduled run whose board cannot be posted before it began. Idempotent."""
         self._set_state(run_id, RunState.REJECTED, f"was not started: {why}")
 
     def _set_state(self, run_id: int, state: RunState, words: str) -> None:
@@ -211,17 +210,19 @@ class Service:
             else:
                 may = approvers or frozenset()
                 answer = approvals.judge_breaking(asked, run, by, digest, may, glass, reason)
-            if asked is None or run is None:
-                return keep_unknown(pen, approval_id, verdict, by)
+            if asked is None or run is None or answer != "ok":
+                return keep_refused(pen, approval_id, asked, run, verdict, by, answer)
             pen.approvals.vote(asked.id, by, verdict, answer)
-            if answer != "ok":
-                return keep_refused(pen, asked, verdict, by, answer, run)
             granted = verdict == "approve" or glass is not None
             chosen = self._chosen(asked, vms) if granted else None
             state = _write_decision(pen, asked, chosen, by, reason, broken=glass is not None)
-        decided = queries.approval(self.store, approval_id)
+        return self.decided(approval_id, str(state), run, by)
+
+    def decided(self, approval_id: int, code: str, run: Run, by: str) -> Decision:
+        """A decision that counted."""
+        now = queries.approval(self.store, approval_id)
         self.wake.set()
-        return Decision(True, str(state), decided, run, by, decided.decided if decided else None)
+        return Decision(True, code, now, run, by, now.decided if now else None)
 
     def _chosen(self, asked: Approval, names: Sequence[str] | None) -> tuple[str, ...]:
         """The VMs of the card that are approved: all, or those that were named."""
@@ -236,20 +237,17 @@ class Service:
         return tuple(vm for vm in asked.vms if vm in wanted)
 
 
-def keep_unknown(pen: Pen, number: int, verb: str, by: str) -> Decision:
-    """A decision on a question that was never asked, kept in the audit."""
-    form = "{} wanted to {} A{}. Nothing changed: {}."
-    text = say(form, Person(by), verb, number, approvals.ANSWERS["unknown"])
-    pen.event("refused", text, by=by, detail={"approval": number})
-    return Decision(False, "unknown")
-
-
-def keep_refused(pen: Pen, asked: Approval, verb: str, by: str, answer: str, run: Run) -> Decision:
+def keep_refused(
+    pen: Pen, number: int, asked: Approval | None, run: Run | None, verb: str, by: str, answer: str
+) -> Decision:
     """Keep a decision that changes nothing in the audit. ``answer``: one of ``ANSWERS``."""
-    why = approvals.ANSWERS[answer]
-    form = "{} wanted to {} {}. Nothing changed: {}."
-    text = say(form, Person(by), verb, asked.label, why)
-    pen.event("refused", text, run=run.id, by=by, detail={"approval": asked.id})
+    form = "{} wanted to {} A{}. Nothing changed: {}."
+    text = say(form, Person(by), verb, number, approvals.ANSWERS[answer])
+    if asked is None or run is None:
+        pen.event("refused", text, by=by, detail={"approval": number})
+        return Decision(False, answer)
+    pen.approvals.vote(number, by, verb, answer)
+    pen.event("refused", text, run=run.id, by=by, detail={"approval": number})
     return Decision(False, answer, asked, run, asked.by, asked.decided)
 
 

@@ -7,12 +7,13 @@ verb becomes rows, and the next plan acts on them. Raises ``Refused``; then noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
 from engine.commands import retrying
-from engine.commands.service import Decision, Service, keep_refused, keep_unknown, refuse_crossing
+from engine.commands.service import Decision, Service, keep_refused, refuse_crossing
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language import names as naming
@@ -33,7 +34,7 @@ from engine.model import (
 from engine.policy.approvals import approval as approvals
 from engine.policy.approvals import review as reviews
 from engine.policy.approvals.review import NOTE_LEAST, Reviewer
-from engine.policy.verdict import typed, vm_of
+from engine.policy.verdict import tell, typed
 from engine.store import queries
 from engine.store.pen import Pen
 
@@ -74,8 +75,16 @@ RULES: Mapping[str, Mapping[RunState, Rule]] = {
 }
 
 
+class Unchanged(Exception):
+    """The verb changes nothing, because it is so already; ``sentence`` says it."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
 class Steering:
-    """Intents of people about runs that are there. ``by`` is who says it."""
+    """Intents of people about runs that are there. ``by`` is who says it. Raises ``Unchanged``."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.store, self.clock = service, service.store, service.clock
@@ -84,163 +93,125 @@ class Steering:
 
     def pause(self, word: str, *, by: str) -> str:
         """Start nothing more for now. Migrations in flight are watched to their end."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("pause", word)
-            if said:
-                return said
-            run = record.run
-            pen.runs.set_state(
-                run, RunState.PAUSED, say("{} was paused by {}.", run.label, Person(by)), by
-            )
-        go_on = Command(f"resume {run.label}")
-        form = "{} is paused.{} Go on with: {}"
-        return self._done(say(form, run.label, _flying(record), go_on))
+        with self._changing("pause", word, by) as (pen, record):
+            run, label = record.run, record.run.label
+            text = say("{} was paused by {}.", label, Person(by))
+            pen.runs.set_state(run, RunState.PAUSED, text, by)
+        go_on = Command(f"resume {label}")
+        return say("{} is paused.{} Go on with: {}", label, _flying(record), go_on)
 
     def resume(self, word: str, *, by: str) -> str:
         """Go on with a paused run. Breakers, rights and the like begin anew."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("resume", word)
-            if said:
-                return said
+        with self._changing("resume", word, by) as (pen, record):
             run = record.run
             self._refuse_crossing(run)
             pen.runs.resume(run, say("{} goes on: resumed by {}.", run.label, Person(by)), by)
-        return self._done(f"{run.label} goes on.")
+        return f"{run.label} goes on."
 
     def stop(self, word: str, *, by: str) -> str:
         """Start nothing more and end. Nothing is aborted: migrations in flight are watched to their
         end, their networks put back."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("stop", word)
-            if said:
-                return said
-            run = record.run
-            self._end_run(pen, run, by)
-        return self._done(_stopped(record))
+        with self._changing("stop", word, by) as (pen, record):
+            _end_run(pen, record.run, by)
+        return _stopped(record)
 
     def abort(self, word: str, *, by: str) -> str:
-        """Stop the run as ``stop`` does, and have VMM asked to stop the jobs of migrations in
-        flight."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("abort", word)
-            if said:
-                return said
+        """Stop the run as ``stop`` does, and have VMM asked to stop its jobs in flight."""
+        with self._changing("abort", word, by) as (pen, record):
             run = record.run
             if run.aborting:
-                return f"{run.label} is being aborted already. Nothing changed."
+                raise Unchanged(f"{run.label} is being aborted already. Nothing changed.")
             if run.state is not RunState.STOPPING:
-                self._end_run(pen, run, by)
+                _end_run(pen, run, by)
             if run.state is not RunState.SCHEDULED:
                 pen.runs.abort(run)
                 form = "{} is aborted by {}: jobs of what is on its way are stopped."
                 text = say(form, run.label, Person(by))
                 pen.event("run.changed", text, run=run.id, by=by)
         if run.state is RunState.SCHEDULED:
-            return self._done(_stopped(record))
+            return _stopped(record)
         flying = naming.names(_moving(record))
         stopped = f" VMM is asked to stop {flying}." if flying else " Nothing is on its way."
-        return self._done(f"{run.label} is aborted.{stopped}")
-
-    def _end_run(self, pen: Pen, run: Run, by: str) -> None:
-        if run.state is RunState.SCHEDULED:
-            text = say("{} was stopped by {} before it began.", run.label, Person(by))
-            pen.runs.set_state(run, RunState.REJECTED, text, by)
-            return
-        stopped = say("{} is stopped by {}.", run.label, Person(by))
-        pen.runs.set_state(run, RunState.STOPPING, stopped, by)
+        return f"{run.label} is aborted.{stopped}"
 
     def own(self, word: str, *, by: str) -> str:
         """Hand a run over to the person who says so: they are told how it goes."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("own", word)
-            run = record.run
-            if said or run.contact == by:
-                return said or say("{} is {}'s already. Nothing changed.", run.label, Person(by))
-            form = "{} was taken over by {} from {}."
-            pen.runs.hand_over(run, by, say(form, run.label, Person(by), Person(run.contact)))
-        return self._done(say("{} is {}'s now.", run.label, Person(by)))
+        with self._changing("own", word, by) as (pen, record):
+            run, owner = record.run, Person(by)
+            if run.contact == by:
+                raise Unchanged(say("{} is {}'s already. Nothing changed.", run.label, owner))
+            text = say("{} was taken over by {} from {}.", run.label, owner, Person(run.contact))
+            pen.runs.hand_over(run, by, text)
+        return say("{} is {}'s now.", run.label, owner)
 
     def set(self, word: str, name: str, value: str, *, by: str) -> str:
         """Change ``parallel`` or ``backup`` of a run."""
-        if name.casefold() not in ("parallel", "backup"):
+        field = name.casefold()
+        if field not in ("parallel", "backup"):
             near = grammar.nearest(name, ("parallel", "backup")) or "parallel or backup"
             raise Refused(f"{name} cannot be set.", what=name, hint=f"Did you mean {near}?")
-        read = grammar.option_value(name.casefold(), value)
-        with self.service.writing(by) as pen:
-            record, said = self._record("set", word)
-            if said:
-                return said
-            run, field = record.run, name.casefold()
+        read = grammar.option_value(field, value)
+        with self._changing("set", word, by) as (pen, record):
+            run = record.run
             options = _with(run.options, field, read)
             if options == run.options:
-                return f"{run.label} has {field} {value} already. Nothing changed."
+                raise Unchanged(f"{run.label} has {field} {value} already. Nothing changed.")
             text = say("{} has {} {} now, set by {}.", run.label, field, value, Person(by))
             pen.runs.change_options(run, options, text, by)
-        return self._done(f"{run.label} has {field} {value} now.")
+        return f"{run.label} has {field} {value} now."
 
     # --- its VMs ------------------------------------------------------------------------------
 
     def retry(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
         """Retry VMs that did not move, with a new count of attempts; damaged VMs are looked at
         again where they are. An ended run goes on."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("retry", word)
-            if said:
-                return said
-            run = record.run
+        with self._changing("retry", word, by) as (pen, record):
+            run, who = record.run, Person(by)
             chosen = retrying.chosen(record, vms)
             self._refuse_flying(run, chosen)
             retrying.refuse_stopping_again(record, chosen)
-            names = naming.names([entry.move for entry in chosen])
             if run.over:
                 self._refuse_crossing(run)
-                form = "{} goes on: {} has {} tried again."
-                pen.runs.resume(run, say(form, run.label, Person(by), names), by)
+                names = naming.names([entry.move for entry in chosen])
+                text = say("{} goes on: {} has {} tried again.", run.label, who, names)
+                pen.runs.resume(run, text, by)
                 for old in record.approvals:
                     if old.state is ApprovalState.GRANTED:
-                        text = f"{old.label} expired: the run had ended."
-                        pen.approvals.set_state(old, ApprovalState.EXPIRED, text)
+                        expired = f"{old.label} expired: the run had ended."
+                        pen.approvals.set_state(old, ApprovalState.EXPIRED, expired)
             else:
                 pen.runs.note_steered(run, by)
             for entry in chosen:
                 again = "looked at" if entry.move.state is MoveState.DAMAGED else "tried"
-                form = "{} is {} again: {} said so."
-                text = say(form, vm_of(entry.move), again, Person(by))
-                pen.moves.retry(entry.move, text, by)
+                form = "{vm} is {again} again: {by} said so."
+                pen.moves.retry(entry.move, tell(entry.move, form, again=again, by=who), by)
         paused = ""
         if run.state is RunState.PAUSED:
             paused = say("{} is still paused: {}", run.label, Command(f"resume {run.label}"))
-        return self._done(join(" ", [retrying.tried(chosen), paused]))
+        return join(" ", [retrying.tried(chosen), paused])
 
     def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
         """Leave VMs where they are: those that wait, or failed."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("skip", word)
-            if said:
-                return said
+        with self._changing("skip", word, by) as (pen, record):
+            label = record.run.label
             waiting = [m for m in record.moves if m.move.state is MoveState.PENDING]
-            named = naming.moves_named(vms, record.moves, record.run.label) if vms else waiting
+            named = naming.moves_named(vms, record.moves, label) if vms else waiting
             for entry in named:
                 _refuse_skip(entry.move)
             if not named:
-                raise Refused(f"Nothing of {record.run.label} waits.", what=word)
+                raise Refused(f"Nothing of {label} waits.", what=word)
             for entry in named:
-                form = "{} stays where it is: {} left it out."
-                left = say(form, vm_of(entry.move), Person(by))
-                pen.moves.leave(entry.move, left, by)
+                form = "{vm} stays where it is: {by} left it out."
+                pen.moves.leave(entry.move, tell(entry.move, form, by=Person(by)), by)
         names = naming.names([entry.move for entry in named])
-        stay = "stays where it is" if len(named) == 1 else "stay where they are"
-        return self._done(f"{names} {stay}.")
+        return f"{names} {'stays where it is' if len(named) == 1 else 'stay where they are'}."
 
     def settle(self, word: str, vm: str, *, by: str) -> str:
         """Settle a VM whose location was unknown, after a person has looked: what the next complete
         observation shows is believed. Its network is checked where it is then, and runs may start
         it again; a run that has ended looks, but moves it no more."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("settle", word)
-            if said:
-                return said
-            run = record.run
+        with self._changing("settle", word, by) as (pen, record):
+            run, who = record.run, Person(by)
             named = naming.moves_named([vm], record.moves, run.label)
             if len(named) > 1:
                 sentence = f"{vm} names {len(named)} VMs of {run.label}."
@@ -252,24 +223,20 @@ class Steering:
             self._refuse_flying(run, [entry])
             for attempt in entry.of(*MIGRATIONS):
                 if attempt.open:
-                    pen.attempts.let_go(replace(attempt, error=say("Settled by {}", Person(by))))
-            form = "{} was settled by {}: what the next look shows is believed."
-            text = say(form, vm_of(move), Person(by))
+                    pen.attempts.let_go(replace(attempt, error=say("Settled by {}", who)))
             if run.over:
                 # It looks, and starts nothing: what it finds at rest on a source stays there.
-                form = "{} looks at {} once more: settled by {}."
-                looks = say(form, run.label, vm_of(move), Person(by))
+                form = "{run} looks at {vm} once more: settled by {by}."
+                looks = tell(move, form, run=run.label, by=who)
                 pen.runs.set_state(run, RunState.STOPPING, looks, by)
-            pen.moves.settle(move, text, by)
-        return self._done(f"{move.vm} is settled: {run.label} looks for it and checks its network.")
+            form = "{vm} was settled by {by}: what the next look shows is believed."
+            pen.moves.settle(move, tell(move, form, by=who), by)
+        return f"{move.vm} is settled: {run.label} looks for it and checks its network."
 
     def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
         """Send VMs to a host again on which one was damaged. ``shown``: the VMs whose damage the
         person has seen, as ``id:...``; if another one was damaged since then, nothing is done."""
-        with self.service.writing(by) as pen:
-            record, said = self._record("go-on", word)
-            if said:
-                return said
+        with self._changing("go-on", word, by) as (pen, record):
             run = record.run
             damaged = [m.move for m in record.moves if m.holds_its_host_up]
             name = naming.host_among(host, [move.host for move in damaged])
@@ -281,13 +248,13 @@ class Steering:
             fresh = [move.vm for move in there if shown and f"id:{move.vm_id}" not in shown]
             if fresh:
                 more = ", ".join(fresh)
-                hint = say("Read: {}", Command(f"report {run.label}"))
-                raise Refused(f"{more} was damaged there, too, since that was shown.", hint=hint)
+                look = say("Read: {}", Command(f"report {run.label}"))
+                raise Refused(f"{more} was damaged there, too, since that was shown.", hint=look)
             for move in there:
                 pen.moves.clear_damage(move)
             text = say("{} takes VMs again: {} said go on.", HostName(name), Person(by))
             pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
-        return self._done(f"{short(name)} takes VMs again.")
+        return f"{short(name)} takes VMs again."
 
     # --- approvals ----------------------------------------------------------------------------
 
@@ -300,25 +267,20 @@ class Steering:
         digest: str | None = None,
         reason: str = "",
     ) -> Decision:
-        """Withdraw an approval before the first of its VMs is started, or a question. As
-        ``decide``."""
+        """Withdraw an approval before its first VM is started, or a question. As ``decide``."""
         with self.service.writing(by) as pen:
             asked = queries.approval(self.store, approval_id)
             record = queries.record(self.store, asked.run) if asked else None
             run = record.run if record else None
             started = bool(asked and record and approvals.has_started(asked, record.moves))
             answer = approvals.judge_withdrawal(asked, run, by, digest, approvers, started)
-            if asked is None or run is None:
-                return keep_unknown(pen, approval_id, "withdraw", by)
+            if asked is None or run is None or answer != "ok":
+                return keep_refused(pen, approval_id, asked, run, "withdraw", by, answer)
             pen.approvals.vote(asked.id, by, "withdraw", answer)
-            if answer != "ok":
-                return keep_refused(pen, asked, "withdraw", by, answer, run)
             why = say(': "{}"', Quote(reason)) if reason else ""
             text = say("{} withdrawn by {}{}", asked.label, Person(by), why)
             pen.approvals.set_state(asked, ApprovalState.WITHDRAWN, text, by=by, reason=reason)
-        self.service.wake.set()
-        now = queries.approval(self.store, approval_id)
-        return Decision(True, "withdrawn", now, run, by, now.decided if now else None)
+        return self.service.decided(approval_id, "withdrawn", run, by)
 
     def reviewed(self, word: str, note: str = "", *, by: str, who: Reviewer) -> str:
         """Close every open review of the run's break-glass approvals that this person may close.
@@ -352,26 +314,27 @@ class Steering:
                 text = say(form, Person(by), Person(one.broken_by), one.label, said)
                 pen.approvals.review(one, text, by=by, in_order=not note, note=note)
         labels = ", ".join(one.label for one in mine)
-        return self._done(join(" ", [say("Reviewed {} as {}.", labels, said), *left]))
+        self.service.wake.set()
+        return join(" ", [say("Reviewed {} as {}.", labels, said), *left])
 
     # --- what they share ----------------------------------------------------------------------
 
-    def _done(self, sentence: str) -> str:
+    @contextmanager
+    def _changing(self, verb: str, word: str, by: str) -> Iterator[tuple[Pen, RunRecord]]:
+        """One transaction, and the run that the verb changes. Raises ``Refused``, ``Unchanged``."""
+        with self.service.writing(by) as pen:
+            run = naming.find_run(word, queries.runs(self.store))
+            record = queries.record(self.store, run.id)
+            assert record is not None
+            rule = RULES[verb][run.state]
+            if rule.so:
+                raise Unchanged(f"{run.label} {rule.so}. Nothing changed.")
+            if rule is not DO:
+                why = say(rule.why, *[Command(f"{one} {run.label}") for one in [rule.verb] if one])
+                sentence = say("{} changes nothing on {}: {}.", verb, run.label, why)
+                raise Refused(sentence, what=word)
+            yield pen, record
         self.service.wake.set()
-        return sentence
-
-    def _record(self, verb: str, word: str) -> tuple[RunRecord, str]:
-        """The run and, where the verb changes nothing, what to say. Raises ``Refused``."""
-        run = naming.find_run(word, queries.runs(self.store))
-        record = queries.record(self.store, run.id)
-        assert record is not None
-        rule = RULES[verb][run.state]
-        if rule is DO:
-            return record, ""
-        if rule.so:
-            return record, f"{run.label} {rule.so}. Nothing changed."
-        why = say(rule.why, *[Command(f"{one} {run.label}") for one in [rule.verb] if one])
-        raise Refused(say("{} changes nothing on {}: {}.", verb, run.label, why), what=word)
 
     def _refuse_crossing(self, run: Run) -> None:
         others = [r for r in queries.runs(self.store, unfinished=True) if r.id != run.id]
@@ -395,6 +358,13 @@ def _with(options: Options, field: str, read: object) -> Options:
     if field == "backup" and isinstance(read, float):
         return replace(options, backup=read)
     raise TypeError(f"{field} is not {read!r}")
+
+
+def _end_run(pen: Pen, run: Run, by: str) -> None:
+    state, form = RunState.STOPPING, "{} is stopped by {}."
+    if run.state is RunState.SCHEDULED:
+        state, form = RunState.REJECTED, "{} was stopped by {} before it began."
+    pen.runs.set_state(run, state, say(form, run.label, Person(by)), by)
 
 
 def _refuse_skip(move: Move) -> None:

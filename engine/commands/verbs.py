@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from engine.commands.service import Decision, Service
-from engine.commands.steering import Steering
+from engine.commands.steering import Steering, Unchanged
 from engine.errors import Refused
 from engine.language import grammar
 from engine.language.grammar import Ask
@@ -41,34 +42,31 @@ def carry_out_verb(
     Raises ``Refused`` for words that fit nothing and for what may not be done now; then nothing
     was changed. A decision that changes nothing is kept in the audit and answered.
     """
-    steer, words = Steering(service), command.words
-    simple: dict[str, Callable[..., str]] = {
+    steer = Steering(service)
+    steers: dict[str, Callable[..., str]] = {
         "pause": steer.pause,
         "resume": steer.resume,
         "stop": steer.stop,
+        "abort": partial(_abort, steer),
         "own": steer.own,
         "set": steer.set,
         "settle": steer.settle,
         "go-on": steer.go_on,
+        "retry": lambda run, *vms, by: steer.retry(run, vms, by=by),
+        "skip": lambda run, *vms, by: steer.skip(run, vms, by=by),
+        "reviewed": lambda run, *note, by: steer.reviewed(run, " ".join(note), by=by, who=reviewer),
     }
-    if command.verb in simple:
-        return VerbResult(simple[command.verb](*words, by=by))
-    match command.verb:
-        case "abort":
-            return VerbResult(_abort(steer, words, by))
-        case "retry":
-            return VerbResult(steer.retry(words[0], words[1:], by=by))
-        case "skip":
-            return VerbResult(steer.skip(words[0], words[1:], by=by))
-        case "approve" | "deny" | "withdraw":
-            return _decide(service, steer, command, by, approvers)
-        case "reviewed":
-            note = " ".join(words[1:])
-            return VerbResult(steer.reviewed(words[0], note, by=by, who=reviewer))
-    raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
+    if command.verb in ("approve", "deny", "withdraw"):
+        return _decide(service, steer, command, by, approvers)
+    if command.verb not in steers:
+        raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
+    try:
+        return VerbResult(steers[command.verb](*command.words, by=by))
+    except Unchanged as unchanged:
+        return VerbResult(unchanged.sentence)
 
 
-def _abort(steer: Steering, words: tuple[str, ...], by: str) -> str:
+def _abort(steer: Steering, *words: str, by: str) -> str:
     if len(words) > 1 and words[1].casefold() == "yes":
         return steer.abort(words[0], by=by)
     if len(words) > 1:

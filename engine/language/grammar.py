@@ -138,8 +138,7 @@ def took(seconds: float) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Tell whether the name fits the pattern's ``*`` and ``?``. Case is ignored, brackets are
-    letters."""
+    """Tell whether the name fits ``*`` and ``?``; case is ignored, brackets are letters."""
     return fnmatchcase(name.casefold(), pattern.casefold().replace("[", "[[]"))
 
 
@@ -322,15 +321,13 @@ class _Reader:
     def check_vm(self, word: Word) -> None:
         """``name@host`` and ``id:GUID`` need both halves."""
         if word.text.casefold() == "id:":
-            raise self.wrong(
-                word, "There is no id after id:.", "Type the VM's id directly behind it."
-            )
+            hint = "Type the VM's id directly behind it."
+            raise self.wrong(word, "There is no id after id:.", hint)
         name, at, host = word.text.rpartition("@")
         if at and not (name and host):
             missing = "VM before" if not name else "host after"
-            raise self.wrong(
-                word, f'There is no {missing} the @ of "{word.text}".', "Type: web01@hv03"
-            )
+            sentence = f'There is no {missing} the @ of "{word.text}".'
+            raise self.wrong(word, sentence, "Type: web01@hv03")
 
     def value(self, option: Option, said: Word) -> Value:
         if option.terminal_only and self.where != "terminal":
@@ -340,10 +337,16 @@ class _Reader:
             return True
         if option.takes == "names":
             return self.names(option.word, hosts=False)
-        word = self.take()
         if option.takes == "path":
-            return self.path(word)
-        return self.count(option, word) if option.takes == "count" else self.time(option, word)
+            return self.path(self.take())
+        return self.count(option) if option.takes == "count" else self.time(option)
+
+    def number(self, needs: str, hint: str) -> Word:
+        """The word of an option that has to be there."""
+        word = self.take()
+        if word is None or word.comma or word.key in KEYWORDS:
+            raise self.wrong(word, f"{needs}; there is none.", hint)
+        return word
 
     def path(self, word: Word | None) -> str:
         hint = r"Type: path 'D:\VMs'"
@@ -354,20 +357,18 @@ class _Reader:
             raise self.wrong(word, sentence, f"{hint} (in a shell, quotation marks keep the \\).")
         return word.text
 
-    def count(self, option: Option, word: Word | None) -> int:
+    def count(self, option: Option) -> int:
         needs = f"{option.word} needs a whole number, {option.least} or more"
         hint = f"Type: {option.word} {max(2, option.least)}"
-        if word is None or word.comma or word.key in KEYWORDS:
-            raise self.wrong(word, f"{needs}; there is none.", hint)
+        word = self.number(needs, hint)
         if COUNT.fullmatch(word.text) is None or int(word.text) < option.least:
             raise self.wrong(word, f'{needs}; "{word.text}" is not one.', hint)
         return int(word.text)
 
-    def time(self, option: Option, word: Word | None) -> float:
+    def time(self, option: Option) -> float:
         needs = f"{option.word} needs a length of time"
         hint = f"Write it as 90s, 10m, 1h or 1d: {option.word} 10m"
-        if word is None or word.comma or word.key in KEYWORDS:
-            raise self.wrong(word, f"{needs}; there is none.", hint)
+        word = self.number(needs, hint)
         try:
             seconds = duration(word.text)
         except UsageError as error:
@@ -381,36 +382,27 @@ class _Reader:
     # --- words that do not belong ------------------------------------------------------
 
     def unknown(self, word: Word, seen: set[str]) -> UsageError:
-        sentence = f'I do not know the word "{word.text}".'
+        sentence, near = f'I do not know the word "{word.text}".', nearest(word.text, KEYWORDS)
         if word.comma:
-            return self.wrong(
-                word, "A comma cannot stand here.", "Commas stand between names only."
-            )
-        near = nearest(word.text, KEYWORDS)
-        if near:
-            return self.wrong(word, sentence, f"Did you mean {near}?")
-        if self.previous == "path":
-            return self.wrong(
-                word, sentence, r"Put a path with spaces in quotation marks: 'D:\My VMs'"
-            )
-        if self.previous in ("host", "vm", "to", "except"):
-            return self.wrong(word, sentence, self.instead_of(word, seen))
-        words = ", ".join(
-            o.word for o in OPTIONS if self.where == "terminal" or not o.terminal_only
-        )
-        return self.wrong(word, sentence, f"What may follow: {words}.")
+            sentence, hint = "A comma cannot stand here.", "Commas stand between names only."
+        elif near:
+            hint = f"Did you mean {near}?"
+        elif self.previous == "path":
+            hint = r"Put a path with spaces in quotation marks: 'D:\My VMs'"
+        elif self.previous in ("host", "vm", "to", "except"):
+            hint = self.instead_of(word, seen)
+        else:
+            known = (o.word for o in OPTIONS if self.where == "terminal" or not o.terminal_only)
+            hint = f"What may follow: {', '.join(known)}."
+        return self.wrong(word, sentence, hint)
 
     def instead_of(self, word: Word, seen: set[str]) -> str:
         """Hint for a name after a name: a forgotten "to", comma or quotation mark."""
         before = self.words[: self.position - 1]
         later = self.words[self.position :]
         if "to" not in seen and all(one.key != "to" for one in later):
-            if (
-                len(word.text) <= 2
-                and later
-                and not later[0].comma
-                and later[0].key not in KEYWORDS
-            ):
+            goes_on = later and not later[0].comma and later[0].key not in KEYWORDS
+            if len(word.text) <= 2 and goes_on:
                 return "Did you mean to?"
             names = _list([early.text for early in before[1:] if not early.comma])
             return say("Type: {}", Words(f"{before[0].key} {names} to {word.text}"))

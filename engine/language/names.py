@@ -58,11 +58,11 @@ def resolve(request: Request, fleet: Fleet) -> Chosen:
                 what=twice,
                 hint="Name another host after `to`.",
             )
-        on = [(vm, _place(vm)) for vm in fleet.vms if not vm.stored]
         vms = tuple(
-            (vm, next(s for s in sources if same_host(s, place)))
-            for vm, place in on
-            if any(same_host(s, place) for s in sources)
+            (vm, source)
+            for vm in fleet.vms
+            for source in sources
+            if not vm.stored and same_host(source, _place(vm))
         )
         _check_exceptions(request, [vm for vm, _ in vms])
         return Chosen(sources, destinations, vms)

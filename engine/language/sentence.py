@@ -8,6 +8,7 @@ each door spells them in its own way and no code has to search a text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -72,6 +73,7 @@ _KINDS: dict[str, type[Term]] = {
     "turn": Turn,
 }
 _WORDS = {kind: word for word, kind in _KINDS.items()}
+_PLACE = re.compile(r"\{(\w*)\}")
 
 
 class Sentence(str):
@@ -102,16 +104,20 @@ class Sentence(str):
         return cls(text) if parts is None else cls(*map(_from_json, json.loads(parts)))
 
 
-def say(form: str, *values: object) -> Sentence:
-    """The sentence of a form of ours, such as ``"{} is on {}."``, with a value in each place.
+def say(form: str, *values: object, **named: object) -> Sentence:
+    """The sentence of a form of ours, such as ``"{} is on {host}."``, with a value in each place:
+    ``values`` in those without a name, in their order.
 
     Parts and sentences stay what they are; every other value is plain words. The form is a literal:
     what comes from outside is a value.
     """
-    first, *rest = form.split("{}")
+    first, *rest = _PLACE.split(form)
+    names = rest[::2]
+    unnamed = [number for number, name in enumerate(names) if not name]
+    in_order = dict(zip(unnamed, values, strict=True))
     parts: list[Part] = [first]
-    for value, words in zip(values, rest, strict=True):
-        parts += [*parts_of(value), words]
+    for number, (name, words) in enumerate(zip(names, rest[1::2], strict=True)):
+        parts += [*parts_of(named[name] if name else in_order[number]), words]
     return Sentence(*parts)
 
 

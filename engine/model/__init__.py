@@ -10,106 +10,51 @@ Everything here is frozen and does no I/O. Rules of the house:
 
 from __future__ import annotations
 
-from engine.model.approvals import Approval, ApprovalState, Review
-from engine.model.fleet import (
-    DOWN,
-    Fleet,
-    Host,
-    HyperVState,
-    Job,
-    JobState,
-    Power,
-    Vm,
-    Volume,
-    is_called,
-    same_host,
-    short,
-)
-from engine.model.network import (
-    Acl,
-    Adapter,
-    AdapterRepair,
-    Difference,
-    Network,
-    Repair,
-    classic_key,
-    classic_rule,
-    guards_of,
-)
-from engine.model.runs import (
-    CHARGED,
-    MIGRATIONS,
-    MOVE_ENDS,
-    MOVED,
-    RUN_ENDS,
-    Attempt,
-    AttemptKind,
-    Damage,
-    Doubt,
-    Event,
-    Move,
-    MoveOrder,
-    MoveRecord,
-    MoveState,
-    Options,
-    Outcome,
-    Reading,
-    Request,
-    Result,
-    Rights,
-    Run,
-    RunRecord,
-    RunState,
-    Wait,
-)
-
-__all__ = [
-    "CHARGED",
-    "DOWN",
-    "MIGRATIONS",
-    "MOVED",
-    "MOVE_ENDS",
-    "RUN_ENDS",
-    "Acl",
-    "Adapter",
-    "AdapterRepair",
-    "Approval",
-    "ApprovalState",
-    "Attempt",
-    "AttemptKind",
-    "Damage",
-    "Difference",
-    "Doubt",
-    "Event",
-    "Fleet",
-    "Host",
-    "HyperVState",
-    "Job",
-    "JobState",
-    "Move",
-    "MoveOrder",
-    "MoveRecord",
-    "MoveState",
-    "Network",
-    "Options",
-    "Outcome",
-    "Power",
-    "Reading",
-    "Repair",
-    "Request",
-    "Result",
-    "Review",
-    "Rights",
-    "Run",
-    "RunRecord",
-    "RunState",
-    "Vm",
-    "Volume",
-    "Wait",
-    "classic_key",
-    "classic_rule",
-    "guards_of",
-    "is_called",
-    "same_host",
-    "short",
-]
+from engine.model.approvals import Approval as Approval
+from engine.model.approvals import ApprovalState as ApprovalState
+from engine.model.approvals import Review as Review
+from engine.model.fleet import DOWN as DOWN
+from engine.model.fleet import Fleet as Fleet
+from engine.model.fleet import Host as Host
+from engine.model.fleet import HyperVState as HyperVState
+from engine.model.fleet import Job as Job
+from engine.model.fleet import JobState as JobState
+from engine.model.fleet import Power as Power
+from engine.model.fleet import Vm as Vm
+from engine.model.fleet import Volume as Volume
+from engine.model.fleet import is_called as is_called
+from engine.model.fleet import same_host as same_host
+from engine.model.fleet import short as short
+from engine.model.network import Acl as Acl
+from engine.model.network import Adapter as Adapter
+from engine.model.network import AdapterRepair as AdapterRepair
+from engine.model.network import Difference as Difference
+from engine.model.network import Network as Network
+from engine.model.network import Repair as Repair
+from engine.model.network import classic_key as classic_key
+from engine.model.network import classic_rule as classic_rule
+from engine.model.network import guards_of as guards_of
+from engine.model.runs import CHARGED as CHARGED
+from engine.model.runs import MIGRATIONS as MIGRATIONS
+from engine.model.runs import MOVE_ENDS as MOVE_ENDS
+from engine.model.runs import MOVED as MOVED
+from engine.model.runs import RUN_ENDS as RUN_ENDS
+from engine.model.runs import Attempt as Attempt
+from engine.model.runs import AttemptKind as AttemptKind
+from engine.model.runs import Damage as Damage
+from engine.model.runs import Doubt as Doubt
+from engine.model.runs import Event as Event
+from engine.model.runs import Move as Move
+from engine.model.runs import MoveOrder as MoveOrder
+from engine.model.runs import MoveRecord as MoveRecord
+from engine.model.runs import MoveState as MoveState
+from engine.model.runs import Options as Options
+from engine.model.runs import Outcome as Outcome
+from engine.model.runs import Reading as Reading
+from engine.model.runs import Request as Request
+from engine.model.runs import Result as Result
+from engine.model.runs import Rights as Rights
+from engine.model.runs import Run as Run
+from engine.model.runs import RunRecord as RunRecord
+from engine.model.runs import RunState as RunState
+from engine.model.runs import Wait as Wait

@@ -1,5 +1,4 @@
-"""Approvals that on-call engineers are asked for, their answers, and the reviews of break-glass
-approvals."""
+"""Approvals, the answers of on-call engineers, and reviews of break-glass approvals."""
 
 from __future__ import annotations
 

@@ -39,8 +39,7 @@ class Facts:
         return next((d for d in self.damages if same_host(d.host, host)), None)
 
     def rights_on(self, host: str, run: Run) -> Rights | None:
-        """Rights found on this host since the run began or was last resumed; ``None``: not checked
-        yet."""
+        """Rights found on this host since the run last began anew; ``None``: not checked yet."""
         found = self.rights.get(host.casefold())
         return found if found is not None and found.at >= run.anew else None
 

@@ -57,8 +57,7 @@ def plan(
     rules: Rules,
     facts: Facts | None = None,
 ) -> Plan:
-    """Everything to write and to call now, in order. Moves of runs that are scheduled or over
-    are left alone."""
+    """Everything to write and call now, in order; nothing for runs not begun, or over."""
     facts = facts or Facts()
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)
@@ -136,8 +135,7 @@ def _goes_on(record: RunRecord, ready: Sequence[Ready], builder: PlanBuilder) ->
 
 
 def _is_failing(record: RunRecord, builder: PlanBuilder) -> bool:
-    """Tell whether the request forbids further starts because of a failure, earlier or in this
-    plan."""
+    """Tell whether the request forbids further starts after a failure, before or in this plan."""
     if not record.run.options.stop_on_failure:
         return False
     ids = {entry.move.id for entry in record.moves}

@@ -8,85 +8,95 @@ of a person, never by the engine's own. The diagrams in ``docs/states.md`` are d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from enum import StrEnum
 from typing import TypeVar
 
 from engine.errors import IllegalTransition
-from engine.model import ApprovalState, MoveState, RunState
+from engine.model import ApprovalState, MoveState, Outcome, RunState
 
 S = TypeVar("S", bound=StrEnum)
 
-RUN: Mapping[RunState, frozenset[RunState]] = {
-    RunState.SCHEDULED: frozenset({RunState.ACTIVE, RunState.REJECTED}),
-    RunState.ACTIVE: frozenset(
-        {RunState.PAUSED, RunState.STOPPING, RunState.COMPLETED, RunState.INCOMPLETE}
-    ),
-    RunState.PAUSED: frozenset({RunState.ACTIVE, RunState.STOPPING}),
-    RunState.STOPPING: frozenset({RunState.STOPPED}),
+RUN: Mapping[RunState, Set[RunState]] = {
+    RunState.SCHEDULED: {RunState.ACTIVE, RunState.REJECTED},
+    RunState.ACTIVE: {RunState.PAUSED, RunState.STOPPING, RunState.COMPLETED, RunState.INCOMPLETE},
+    RunState.PAUSED: {RunState.ACTIVE, RunState.STOPPING},
+    RunState.STOPPING: {RunState.STOPPED},
     # A person has what is left of it tried again, or a VM that was lost sight of looked at.
-    RunState.INCOMPLETE: frozenset({RunState.ACTIVE, RunState.STOPPING}),
-    RunState.STOPPED: frozenset({RunState.ACTIVE, RunState.STOPPING}),
+    RunState.INCOMPLETE: {RunState.ACTIVE, RunState.STOPPING},
+    RunState.STOPPED: {RunState.ACTIVE, RunState.STOPPING},
 }
 
-MOVE: Mapping[MoveState, frozenset[MoveState]] = {
-    MoveState.PENDING: frozenset(
-        {
-            MoveState.MOVING,
-            # Found on an approved destination: "somehow migrated" counts, its network is checked.
-            MoveState.RESTORING,
-            MoveState.DONE,
-            MoveState.FAILED,
-            MoveState.SKIPPED,
-            MoveState.UNKNOWN,
-        }
-    ),
-    MoveState.MOVING: frozenset(
-        {
-            # Wherever an attempt leaves the VM, its network is compared first.
-            MoveState.RESTORING,
-            # The start never happened: nothing to compare.
-            MoveState.PENDING,
-            MoveState.SKIPPED,
-            MoveState.UNKNOWN,
-        }
-    ),
-    MoveState.RESTORING: frozenset(
-        {
-            MoveState.DONE,
-            MoveState.DAMAGED,
-            # Back on the source after a failed attempt, network intact: another try.
-            MoveState.PENDING,
-            MoveState.SKIPPED,
-            MoveState.UNKNOWN,
-        }
-    ),
+MOVE: Mapping[MoveState, Set[MoveState]] = {
+    MoveState.PENDING: {
+        MoveState.MOVING,
+        # Found on an approved destination: "somehow migrated" counts, its network is checked.
+        MoveState.RESTORING,
+        MoveState.DONE,
+        MoveState.FAILED,
+        MoveState.SKIPPED,
+        MoveState.UNKNOWN,
+    },
+    MoveState.MOVING: {
+        # Wherever an attempt leaves the VM, its network is compared first.
+        MoveState.RESTORING,
+        # The start never happened: nothing to compare.
+        MoveState.PENDING,
+        MoveState.SKIPPED,
+        MoveState.UNKNOWN,
+    },
+    MoveState.RESTORING: {
+        MoveState.DONE,
+        MoveState.DAMAGED,
+        # Back on the source after a failed attempt, network intact: another try.
+        MoveState.PENDING,
+        MoveState.SKIPPED,
+        MoveState.UNKNOWN,
+    },
     # What a person may do to a move that has ended: try it again, leave it, look at it again.
-    MoveState.FAILED: frozenset({MoveState.PENDING, MoveState.SKIPPED}),
-    MoveState.SKIPPED: frozenset({MoveState.PENDING}),
-    MoveState.DAMAGED: frozenset({MoveState.RESTORING}),
-    MoveState.UNKNOWN: frozenset({MoveState.RESTORING}),
+    MoveState.FAILED: {MoveState.PENDING, MoveState.SKIPPED},
+    MoveState.SKIPPED: {MoveState.PENDING},
+    MoveState.DAMAGED: {MoveState.RESTORING},
+    MoveState.UNKNOWN: {MoveState.RESTORING},
 }
 
-APPROVAL: Mapping[ApprovalState, frozenset[ApprovalState]] = {
-    ApprovalState.REQUESTED: frozenset(
-        {
-            ApprovalState.GRANTED,
-            ApprovalState.DENIED,
-            ApprovalState.EXPIRED,
-            ApprovalState.WITHDRAWN,
-        }
-    ),
-    ApprovalState.GRANTED: frozenset({ApprovalState.EXPIRED, ApprovalState.WITHDRAWN}),
+APPROVAL: Mapping[ApprovalState, Set[ApprovalState]] = {
+    ApprovalState.REQUESTED: {
+        ApprovalState.GRANTED,
+        ApprovalState.DENIED,
+        ApprovalState.EXPIRED,
+        ApprovalState.WITHDRAWN,
+    },
+    ApprovalState.GRANTED: {ApprovalState.EXPIRED, ApprovalState.WITHDRAWN},
+}
+
+#: The state in which a move ends, by its outcome.
+END_OF: Mapping[Outcome, MoveState] = {
+    Outcome.MOVED: MoveState.DONE,
+    Outcome.ALREADY_THERE: MoveState.DONE,
+    Outcome.NETWORK: MoveState.DAMAGED,
+    Outcome.ATTEMPTS: MoveState.FAILED,
+    Outcome.BACKUP_TOO_LONG: MoveState.FAILED,
+    Outcome.STUCK: MoveState.FAILED,
+    Outcome.NO_ROOM: MoveState.FAILED,
+    Outcome.BLOCKED: MoveState.FAILED,
+    Outcome.ELSEWHERE: MoveState.SKIPPED,
+    Outcome.VANISHED: MoveState.SKIPPED,
+    Outcome.DENIED: MoveState.SKIPPED,
+    Outcome.EXPIRED: MoveState.SKIPPED,
+    Outcome.STOPPED: MoveState.SKIPPED,
+    Outcome.EXCLUDED: MoveState.SKIPPED,
+    Outcome.TWO_PLACES: MoveState.UNKNOWN,
+    Outcome.UNKNOWN: MoveState.UNKNOWN,
 }
 
 
-def may_follow(table: Mapping[S, frozenset[S]], old: S, new: S) -> bool:
+def may_follow(table: Mapping[S, Set[S]], old: S, new: S) -> bool:
     """Tell whether the table allows the step from ``old`` to ``new``."""
     return new in table.get(old, frozenset())
 
 
-def check(noun: str, table: Mapping[S, frozenset[S]], old: S, new: S) -> None:
+def check(noun: str, table: Mapping[S, Set[S]], old: S, new: S) -> None:
     """Raise ``IllegalTransition`` unless ``new`` may follow ``old``."""
     if not may_follow(table, old, new):
         raise IllegalTransition(noun, old, new)

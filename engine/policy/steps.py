@@ -1,13 +1,12 @@
 """Steps of a plan: small values that say what to write and what to call.
 
 A step is either a *note* (only rows change) or a *call* (something is asked of the world, and
-its result becomes rows). ``hosts`` of a call are the lanes it occupies.
+its result becomes rows). A call occupies the lanes of its hosts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from engine.language.sentence import NOTHING, Sentence
 from engine.model import (
@@ -25,6 +24,7 @@ from engine.model import (
     Vm,
     Wait,
 )
+from engine.policy import states
 
 # --- notes ---------------------------------------------------------------------------------
 
@@ -49,8 +49,7 @@ class SeePower:
 
 @dataclass(frozen=True)
 class Hold:
-    """The move waits: code and the numbers people read. ``needs_person``: only a person's word
-    ends the wait."""
+    """The move waits: code and words. ``needs_person``: only a person's word ends that."""
 
     move: Move
     wait: Wait
@@ -92,7 +91,7 @@ class Return:
 
 @dataclass(frozen=True)
 class Finish:
-    """The move ends: state, outcome, a sentence, and what a person should do (``next``; once damage
+    """The move ends: its outcome, a sentence, and what a person should do (``next``; once damage
     was cleared, ``after_go_on``).
 
     ``repaired`` is what we put back of its network and saw to be there again. ``cause`` is what
@@ -100,7 +99,6 @@ class Finish:
     """
 
     move: Move
-    state: MoveState
     outcome: Outcome
     sentence: Sentence
     next: Sentence = NOTHING
@@ -108,6 +106,11 @@ class Finish:
     repaired: tuple[Difference, ...] = ()
     after_go_on: Sentence = NOTHING
     cause: str | None = None
+
+    @property
+    def state(self) -> MoveState:
+        """State in which the outcome leaves the move."""
+        return states.END_OF[self.outcome]
 
     @property
     def reason(self) -> str:
@@ -156,8 +159,7 @@ class SeeEmpty:
 
 @dataclass(frozen=True)
 class Quiet:
-    """Time ``at`` since which nothing is left to do in this run; ``None``: something is left
-    again."""
+    """Time ``at`` since which this run has nothing left to do; ``None``: it has again."""
 
     run: int
     at: float | None
@@ -198,10 +200,6 @@ class SaveBaselines:
     host: str
     moves: tuple[Move, ...]
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
-
 
 @dataclass(frozen=True)
 class ReadNetworks:
@@ -209,10 +207,6 @@ class ReadNetworks:
 
     host: str
     moves: tuple[Move, ...]
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
 
 @dataclass(frozen=True)
@@ -227,10 +221,6 @@ class Start:
         """COLD for a VM that is down, else LIVE."""
         return AttemptKind.COLD if self.order.power == "down" else AttemptKind.LIVE
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.order.source, self.order.destination)
-
 
 @dataclass(frozen=True)
 class PutBack:
@@ -240,10 +230,6 @@ class PutBack:
     repair: Repair
     differences: tuple[Difference, ...]
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.repair.host,)
-
 
 @dataclass(frozen=True)
 class Dismiss:
@@ -251,10 +237,6 @@ class Dismiss:
 
     move: Move
     host: str
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
 
 @dataclass(frozen=True)
@@ -264,21 +246,12 @@ class RefreshVm:
     move: Move
     host: str
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
-
 
 @dataclass(frozen=True)
 class CheckRights:
-    """Check of our rights to read and write extended ACLs on this host, made before the first start
-    of a run."""
+    """Check of our rights on this host's extended ACLs, before the first start of a run."""
 
     host: str
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
 
 @dataclass(frozen=True)
@@ -289,40 +262,11 @@ class StopJob:
     job: str
     host: str
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        return (self.host,)
 
-
-Note = (
-    Adopt
-    | SeePower
-    | Hold
-    | Unhold
-    | Arrive
-    | Return
-    | Finish
-    | LetGo
-    | Ask
-    | Expire
-    | SeeEmpty
-    | Quiet
-    | ComeBack
-    | CallOut
-    | SetRunState
-)
+NoteOnMove = SeePower | Hold | Unhold | Arrive | Return | Finish | LetGo | CallOut
+NoteOnRun = Adopt | Ask | Expire | SeeEmpty | Quiet | ComeBack | SetRunState
 Call = SaveBaselines | ReadNetworks | CheckRights | Start | PutBack | Dismiss | RefreshVm | StopJob
-Step = Note | Call
-CALLS = (
-    SaveBaselines,
-    ReadNetworks,
-    CheckRights,
-    Start,
-    PutBack,
-    Dismiss,
-    RefreshVm,
-    StopJob,
-)
+Step = NoteOnMove | NoteOnRun | Call
 
 
 @dataclass(frozen=True)
@@ -338,6 +282,11 @@ class Plan:
     due: float | None = None
 
 
-def is_call(step: Step) -> TypeGuard[Call]:
-    """Tell whether this step asks something of the world."""
-    return isinstance(step, CALLS)
+def hosts_of(call: Call) -> tuple[str, ...]:
+    """The lanes that a call occupies."""
+    match call:
+        case Start(order=order):
+            return (order.source, order.destination)
+        case PutBack(repair=repair):
+            return (repair.host,)
+    return (call.host,)

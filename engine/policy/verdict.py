@@ -1,4 +1,4 @@
-"""Verdict on one move, what a ladder may look at, and the rungs that several ladders share.
+"""Verdict on one move, what a ladder may look at, and how waiting and ending are said.
 
 Each ladder in ``ladders/`` looks at one move and one observation and says the first thing that is
 true. The order is the policy. Starts and slots are decided across moves in ``starts/``, the end of
@@ -7,14 +7,14 @@ a run in ``runs/``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.language.sentence import Command, HostName, Quote, Sentence, VmName, join, say
+from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, VmName, say
 from engine.language.text import quoted
 from engine.language.vocabulary import KEYWORDS
 from engine.model import (
-    MIGRATIONS,
     Approval,
     AttemptKind,
     Fleet,
@@ -32,11 +32,7 @@ from engine.model import (
 from engine.policy import waits
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging.causes import kind_of
-from engine.policy.steps import (
-    Finish,
-    Hold,
-    Step,
-)
+from engine.policy.steps import Finish, Hold, Step
 from engine.policy.waits import Rules
 
 
@@ -111,19 +107,9 @@ class Verdict:
     pauses: str = ""
 
 
-def vm_of(move: Move) -> VmName:
-    """The VM of this move in a sentence."""
-    return VmName(move.vm)
-
-
 def quote(error: str, move: Move) -> Quote:
     """What VMM or Hyper-V said of this move's VM."""
     return Quote(error, kind_of(error, move.vm))
-
-
-def retry(move: Move) -> Command:
-    """Command to type for a retry of this move."""
-    return typed("retry", move.run, move)
 
 
 def typed(verb: str, run: int, move: Move) -> Command:
@@ -131,10 +117,28 @@ def typed(verb: str, run: int, move: Move) -> Command:
     return Command(f"{verb} R{run} {quoted(move.vm, KEYWORDS)}")
 
 
-def hint_to_settle(move: Move) -> Sentence:
-    """Hint with the command that releases a VM whose location is unknown: no run starts it
-    before."""
-    return say("No run starts it before you type: {}", typed("settle", move.run, move))
+_SETTLE = "No run starts it before you type: {}"
+_OWN: Mapping[str, Callable[[Move], object]] = {
+    "vm": lambda move: VmName(move.vm),
+    "id": lambda move: VmName(move.vm_id),
+    "source": lambda move: HostName(move.source),
+    "retry": lambda move: typed("retry", move.run, move),
+    "settle": lambda move: say(_SETTLE, typed("settle", move.run, move)),
+    "turn": lambda _: Turn(),
+}
+
+
+def tell(move: Move, form: str, **named: object) -> Sentence:
+    """Sentence about a move. Its form may name what is the move's own: the ``vm``, its ``id``, its
+    ``source``, the command to ``retry`` it, the hint to ``settle`` it; and a ``turn`` of the text.
+    """
+    own = {name: make(move) for name, make in _OWN.items() if f"{{{name}}}" in form}
+    return say(form, **own, **named)
+
+
+def ended(move: Move, outcome: Outcome, form: str, hint: str = "", **named: object) -> Finish:
+    """End of a move: what happened and what a person should do, in forms as ``tell`` takes them."""
+    return Finish(move, outcome, tell(move, form, **named), tell(move, hint, **named))
 
 
 def hold(
@@ -160,121 +164,5 @@ def hold_or(
     return hold(view, wait, text, needs_person=needs_person)
 
 
-def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
-    """A host does not answer: that proves nothing. After the limit a person has to look."""
-    names = join(", ", map(HostName, hosts))
-    move = view.move
-    ending = Finish(
-        move,
-        MoveState.UNKNOWN,
-        Outcome.UNKNOWN,
-        say("{} did not answer for too long; nobody knows where {} is.", names, vm_of(move)),
-        say(
-            "Find {} on {} by its id {}. {}",
-            vm_of(move),
-            names,
-            VmName(move.vm_id),
-            hint_to_settle(move),
-        ),
-    )
-    if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
-        ending = Finish(
-            move,
-            MoveState.FAILED,
-            Outcome.STUCK,
-            say("{} did not answer for too long; nothing was started.", names),
-            say("Bring {} back, then: {}", names, retry(move)),
-        )
-    return hold_or(view, Wait.HOST_DOWN, say("{} does not answer", names), ending)
-
-
-def hold_two_places(view: View) -> Verdict:
-    """Hold a VM that Hyper-V shows on two hosts: touch nothing, re-read, then a person."""
-    move, vm = view.move, view.vm
-    seen = vm.seen_on if vm else ()
-    places = join(" and ", map(HostName, seen))
-    ending = Finish(
-        move,
-        MoveState.UNKNOWN,
-        Outcome.TWO_PLACES,
-        say("{} is on {} by Hyper-V's own word.", vm_of(move), places),
-        say(
-            "Find out which copy is the true one; never start both. Its id is {}. {}",
-            VmName(move.vm_id),
-            hint_to_settle(move),
-        ),
-    )
-    verdict = hold_or(view, Wait.TWO_PLACES, say("on {} at once", places), ending)
-    return Verdict(verdict.step, refresh=seen, due=verdict.due)
-
-
-def hold_missing(view: View) -> Verdict:
-    """No Hyper-V shows it, in complete answers; where VMM still knows a VM that we had started, a
-    person has to look. Once somebody has, that nobody shows it is believed."""
-    move = view.move
-    known = view.vm is not None
-    lost_in_move = bool(view.record.of(*MIGRATIONS)) and known and move.settled is None
-    shows = "no Hyper-V shows" if known else "neither VMM nor Hyper-V shows"
-    ending = Finish(
-        move,
-        MoveState.SKIPPED,
-        Outcome.VANISHED,
-        say("{} is gone: {} its id {}.", vm_of(move), shows, VmName(move.vm_id)),
-        ends=_lost(view),
-    )
-    if lost_in_move:
-        ending = Finish(
-            move,
-            MoveState.UNKNOWN,
-            Outcome.UNKNOWN,
-            say("{} is on neither host after its move, though VMM still knows it.", vm_of(move)),
-            say(
-                "Look for it by its id {} before anything else. {}",
-                VmName(move.vm_id),
-                hint_to_settle(move),
-            ),
-            ends=_lost(view),
-        )
-    return hold_or(view, Wait.MISSING, "not found on any host", ending)
-
-
-def _lost(view: View) -> tuple[Result, str] | None:
-    """Result of the open attempt of a VM that cannot be found."""
-    return (Result.LOST, "The VM was not found again.") if view.record.open_migration else None
-
-
-def hold_foreign(view: View) -> Verdict:
-    """Hold a VM that somebody else moves: wait, and look where it ends."""
-    move = view.move
-    job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
-    to = say(" to {}", HostName(job.target)) if job is not None and job.target else ""
-    pending = move.state is MoveState.PENDING
-    see = say("and see where it is. {}", hint_to_settle(move))
-    then = say("then: {}", retry(move)) if pending else see
-    ending = Finish(
-        move,
-        MoveState.FAILED if pending else MoveState.UNKNOWN,
-        Outcome.STUCK if pending else Outcome.UNKNOWN,
-        say("{} has been migrating{} for too long by somebody else's hand.", vm_of(move), to),
-        say("Find the job in VMM, end it, {}", then),
-    )
-    return hold_or(view, Wait.FOREIGN, say("somebody else is moving it{}", to), ending)
-
-
-def elsewhere(move: Move, host: str) -> Finish:
-    """End a move whose VM somebody took to a host that the request does not name."""
-    return Finish(
-        move,
-        MoveState.SKIPPED,
-        Outcome.ELSEWHERE,
-        say(
-            "{} is on {}, which is neither a source nor a destination.", vm_of(move), HostName(host)
-        ),
-    )
-
-
 #: Results of a repair that did not happen and costs nothing.
 FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})
-
-
-# --- moving --------------------------------------------------------------------------------

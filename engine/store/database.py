@@ -65,8 +65,7 @@ class Database:
         self.execute(sql, list(row.values()))
 
     def update(self, table: str, of: int, change: Mapping[str, object], number: str = "id") -> None:
-        """Change columns of the row whose ``number`` this is. Raises ``StoreConflict`` if there is
-        no such row."""
+        """Change columns of the row of this ``number``. Raises ``StoreConflict`` without one."""
         news = ", ".join(f"{name} = ?" for name in change)
         sql = f"UPDATE {table} SET {news} WHERE {number} = ?"
         if self.execute(sql, [*change.values(), of]) != 1:

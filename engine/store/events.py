@@ -7,12 +7,13 @@ report, so that a copy of it lives outside the database.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 
 from engine.errors import StoreError
 from engine.model import Event
 from engine.store import codec
-from engine.store.database import Database, Row
+from engine.store.database import Row
 from engine.store.store import Store
 
 GENESIS = "0" * 64
@@ -30,39 +31,10 @@ class AuditBroken(StoreError):
 _LATER = ("cause", "text_parts")
 
 
-def _digest(prev: str, body: Mapping[str, object]) -> str:
+def digest(prev: str, body: Mapping[str, object]) -> str:
     """Hash of an event; what older events do not have is part of it where there is any."""
     hashed = {name: said for name, said in body.items() if name not in _LATER or said is not None}
     return hashlib.sha256((prev + codec.dumps(hashed)).encode()).hexdigest()
-
-
-def append(
-    db: Database,
-    *,
-    at: float,
-    kind: str,
-    text: str,
-    run: int | None = None,
-    vm: str | None = None,
-    by: str | None = None,
-    detail: Mapping[str, object] | None = None,
-    cause: str | None = None,
-) -> int:
-    """Add one event inside the caller's transaction; returns its number."""
-    last = db.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
-    seq, prev = (last[0]["seq"] + 1, last[0]["hash"]) if last else (1, GENESIS)
-    body = {
-        "seq": seq,
-        "at": float(at),
-        "kind": kind,
-        "run": run,
-        "vm": vm,
-        "by": by,
-        **codec.sentence_columns("text", text),
-        "detail": codec.dumps(detail or {}),
-        "cause": cause,
-    }
-    return db.insert("events", {**body, "prev": prev, "hash": _digest(prev, body)}, "seq")
 
 
 def since(store: Store, seq: int = 0, run: int | None = None) -> tuple[Event, ...]:
@@ -102,17 +74,10 @@ def marked(store: Store, mark: str) -> Event | None:
 
 def _all(store: Store) -> Iterator[Row]:
     """Every event, read a few at a time: an audit of years does not fit in memory."""
-    last = None
-    while rows := _after(store, last):
+    query, last = "SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", -math.inf
+    while rows := store.query(query, [last, AT_ONCE]):
         yield from rows
         last = rows[-1]["seq"]
-
-
-def _after(store: Store, last: int | None) -> list[Row]:
-    if last is None:
-        return store.query("SELECT * FROM events ORDER BY seq LIMIT ?", [AT_ONCE])
-    query = "SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-    return store.query(query, [last, AT_ONCE])
 
 
 def verify(store: Store) -> int:
@@ -123,7 +88,7 @@ def verify(store: Store) -> int:
         count += 1
         if row["seq"] != count:
             raise AuditBroken(count, "it is missing")
-        if row["prev"] != prev or row["hash"] != _digest(prev, body):
+        if row["prev"] != prev or row["hash"] != digest(prev, body):
             raise AuditBroken(row["seq"], "it was changed after it was written")
         prev = row["hash"]
     return count

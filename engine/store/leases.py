@@ -72,8 +72,7 @@ class Advancing:
 
 
 def is_advanced(store: Store) -> bool:
-    """Tell whether an engine works on this database now. If the lock cannot be tried, the answer is
-    yes."""
+    """Tell whether an engine works on this database now; yes, if the lock cannot be tried."""
     path = Path(f"{store.path}.lock")
     if not path.exists():
         return False

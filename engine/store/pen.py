@@ -34,21 +34,19 @@ def writing(
         yield Pen(db, now, cause)
 
 
-class Pen:
+class Pen(Transaction):
     """Writer of one transaction's changes, each with its event: what concerns a whole VMM server
     itself, all else by its parts."""
 
     def __init__(self, db: Database, now: float, cause: str | None = None) -> None:
-        self.db, self.now = db, now
-        transaction = Transaction(db, now, cause)
-        self.event = transaction.event
-        self.runs, self.approvals = RunPen(transaction), ApprovalPen(transaction)
-        self.moves, self.attempts = MovePen(transaction), AttemptPen(transaction)
-        self.networks = NetworkPen(transaction)
+        super().__init__(db, now, cause)
+        self.runs, self.approvals = RunPen(db, now, cause), ApprovalPen(db, now, cause)
+        self.moves, self.attempts = MovePen(db, now, cause), AttemptPen(db, now, cause)
+        self.networks = NetworkPen(db, now, cause)
 
     def keep_fleet(self, fleet: Fleet) -> None:
         """The last observation, for names and views."""
-        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.fleet_to_json(fleet)}
+        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.to_json(fleet)}
         self.db.upsert("fleets", row, "vmm")
 
     def expect(self, records: Sequence[RunRecord]) -> None:
@@ -57,10 +55,7 @@ class Pen:
         for record in records:
             run = record.run
             (row,) = self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id])
-            same = (row["state"], row["options"]) == (
-                str(run.state),
-                codec.options_to_json(run.options),
-            )
+            same = row["state"] == run.state and row["options"] == codec.to_json(run.options)
             moves = {m.move.id: str(m.move.state) for m in record.moves}
             asked = {a.id: str(a.state) for a in record.approvals}
             if not same or self._states("moves", run.id) != moves:

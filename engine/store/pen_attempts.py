@@ -10,12 +10,8 @@ from engine.store import codec
 from engine.store.transaction import Transaction
 
 
-class AttemptPen:
+class AttemptPen(Transaction):
     """Every attempt, written before it is made."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
-        self.move_event = transaction.move_event
 
     def begin(
         self,
@@ -101,15 +97,11 @@ class AttemptPen:
                AND kind IN ('live', 'cold') ORDER BY id DESC LIMIT 1""",
             [move.id],
         )
-        return codec.attempt(rows[0]) if rows else None
+        return codec.of_row(Attempt, rows[0]) if rows else None
 
 
-class NetworkPen:
+class NetworkPen(Transaction):
     """Networks that were read, and what was put back of them."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.db, self.now = transaction.db, transaction.now
-        self.move_event = transaction.move_event
 
     def keep(self, run: int, vm_id: str, role: str, host: str, network: Network) -> None:
         """The saved (``baseline``) or last read (``reading``) network of a VM."""
@@ -118,7 +110,7 @@ class NetworkPen:
             "vm_id": vm_id,
             "role": role,
             "host": host,
-            "network": codec.network_to_json(network),
+            "network": codec.to_json(network),
             "taken": self.now,
         }
         self.db.upsert("networks", row, "run", "vm_id", "role")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from engine.language.sentence import VmName, say
 from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait, short
 from engine.policy import states, waits
 from engine.policy.steps import Finish
+from engine.policy.verdict import tell
 from engine.store import codec
 from engine.store.transaction import Transaction
 
@@ -25,12 +25,8 @@ _NO_WAIT: Mapping[str, object] = {
 }
 
 
-class MovePen:
+class MovePen(Transaction):
     """Every change of a move, checked against ``states.MOVE``."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
-        self.move_event = transaction.move_event
 
     def open(self, run: int, vm: Vm, source: str, *, adopted: bool = False) -> int:
         """A VM of a run; returns the number of its move."""
@@ -82,22 +78,19 @@ class MovePen:
             "wait_credit": begun.wait_credit,
         }
         self.db.update("moves", move.id, change)
-        self.move_event(
-            move, "move.waiting", say("{} waits: {}", VmName(move.vm), text), {"wait": str(wait)}
-        )
+        waits_for = tell(move, "{vm} waits: {text}", text=text)
+        self.move_event(move, "move.waiting", waits_for, {"wait": str(wait)})
 
     def end_wait(self, move: Move) -> None:
         """End the wait of a move that goes on as before."""
         self.db.update("moves", move.id, _NO_WAIT)
 
     def call_out(self, move: Move, text: str) -> None:
-        """Note once for people that the move has waited long without any change; it goes on
-        waiting."""
+        """Note once for people that the move has waited long without change, and still waits."""
         self.db.update("moves", move.id, {"wait_noted": None})
         detail = {"wait": str(move.wait), "called_out": True}
-        self.move_event(
-            move, "move.waiting", say("{} still waits: {}", VmName(move.vm), text), detail
-        )
+        still = tell(move, "{vm} still waits: {text}", text=text)
+        self.move_event(move, "move.waiting", still, detail)
 
     def set_state(
         self,
@@ -111,8 +104,7 @@ class MovePen:
         outcome: Outcome | None = None,
         by: str | None = None,
     ) -> None:
-        """Change the state of a move; a wait ends with it. The same state again only corrects
-        the host."""
+        """Change the state of a move; a wait ends. The same state again corrects the host."""
         if state is not move.state:
             states.check("move", states.MOVE, move.state, state)
         change: dict[str, object] = {
@@ -176,8 +168,7 @@ class MovePen:
 
     def leave(self, move: Move, text: str, by: str) -> None:
         """Leave it where it is: a person takes it out of the run."""
-        left = Outcome.EXCLUDED
-        self.set_state(move, MoveState.SKIPPED, text, outcome=left, by=by)
+        self.set_state(move, MoveState.SKIPPED, text, outcome=Outcome.EXCLUDED, by=by)
 
     def clear_damage(self, move: Move) -> None:
         """Clear the damage: a person said go on, and the host takes VMs again."""

@@ -15,11 +15,8 @@ from engine.store.transaction import Transaction
 _INTERRUPTING = ", ".join(f"'{wait}'" for wait in sorted(waits.INTERRUPTING))
 
 
-class RunPen:
+class RunPen(Transaction):
     """Every change of a run, checked against ``states.RUN``."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
 
     def open(
         self,
@@ -40,7 +37,7 @@ class RunPen:
             "request": request,
             "sources": codec.dumps(sources),
             "destinations": codec.dumps(destinations),
-            "options": codec.options_to_json(options),
+            "options": codec.to_json(options),
             "by": by,
             "state": str(state),
             "created": self.now,
@@ -100,7 +97,7 @@ class RunPen:
 
     def change_options(self, run: Run, options: Options, text: str, by: str) -> None:
         """Change the run's options from now on."""
-        self.db.update("runs", run.id, {"options": codec.options_to_json(options)})
+        self.db.update("runs", run.id, {"options": codec.to_json(options)})
         self.event("run.changed", text, run=run.id, by=by)
 
     def hand_over(self, run: Run, owner: str, text: str) -> None:
@@ -145,11 +142,8 @@ class RunPen:
             self.event("host.empty", text, run=run.id, detail={"host": host, "first": first})
 
 
-class ApprovalPen:
+class ApprovalPen(Transaction):
     """Every change of an approval, checked against ``states.APPROVAL``, and of its review."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self.db, self.now, self.event = transaction.db, transaction.now, transaction.event
 
     def ask(self, run: int, vm_ids: tuple[str, ...], names: tuple[str, ...], digest: str) -> int:
         """A question to on-call engineers; returns its number."""

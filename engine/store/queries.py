@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from engine.model import (
     RUN_ENDS,
@@ -14,7 +14,6 @@ from engine.model import (
     Fleet,
     Move,
     MoveRecord,
-    Reading,
     Review,
     Rights,
     Run,
@@ -31,14 +30,14 @@ _UNFINISHED = f"state NOT IN ({', '.join('?' * len(_ENDS))})"
 def run(store: Store, run_id: int) -> Run | None:
     """One run, or ``None``."""
     rows = store.query("SELECT * FROM runs WHERE id = ?", [run_id])
-    return codec.run(rows[0]) if rows else None
+    return codec.of_row(Run, rows[0]) if rows else None
 
 
 def runs(store: Store, unfinished: bool = False) -> tuple[Run, ...]:
     """All runs, oldest first; only those that have not ended if asked."""
     where, args = (f"WHERE {_UNFINISHED}", list(_ENDS)) if unfinished else ("", [])
     rows = store.query(f"SELECT * FROM runs {where} ORDER BY id", args)
-    return tuple(codec.run(row) for row in rows)
+    return codec.of_rows(Run, rows)
 
 
 def record(store: Store, run_id: int) -> RunRecord | None:
@@ -60,52 +59,47 @@ def _records(store: Store, chosen: Iterable[Run]) -> list[RunRecord]:
         return []
     marks = ", ".join("?" * len(ids))
     with store.database().snapshot() as db:
-        moves = [codec.move(r) for r in db.query(_sql("moves", marks, "id"), ids)]
-        attempts = [codec.attempt(r) for r in db.query(_sql("attempts", marks, "id"), ids)]
-        networks = db.query(_sql("networks", marks, "vm_id"), ids)
-        reviews = [codec.review(r) for r in db.query(_sql("reviews", marks, "approval"), ids)]
-        approvals = [codec.approval(r) for r in db.query(_sql("approvals", marks, "id"), ids)]
-    return [_assemble(one, moves, attempts, networks, approvals, reviews) for one in chosen]
+        read = {
+            table: db.query(f"SELECT * FROM {table} WHERE run IN ({marks}) ORDER BY {order}", ids)
+            for table, order in _OF_A_RUN.items()
+        }
+    return [_assemble(one, read) for one in chosen]
 
 
-def _sql(table: str, marks: str, order: str) -> str:
-    return f"SELECT * FROM {table} WHERE run IN ({marks}) ORDER BY {order}"
+_OF_A_RUN = {
+    "moves": "id",
+    "attempts": "id",
+    "networks": "vm_id",
+    "reviews": "approval",
+    "approvals": "id",
+}
+"""Tables of what hangs on a run, each with its order."""
 
 
-def _assemble(
-    one: Run,
-    moves: list[Move],
-    attempts: list[Attempt],
-    networks: list[Row],
-    approvals: list[Approval],
-    reviews: list[Review],
-) -> RunRecord:
-    by_move: defaultdict[int, list[Attempt]] = defaultdict(list)
-    for attempt in attempts:
-        by_move[attempt.move].append(attempt)
-    read: dict[tuple[object, object], Reading] = {
-        (row["vm_id"], row["role"]): codec.reading(row) for row in networks if row["run"] == one.id
-    }
+def _assemble(one: Run, read: Mapping[str, Sequence[Row]]) -> RunRecord:
+    rows = {table: [r for r in found if r["run"] == one.id] for table, found in read.items()}
+    attempts: defaultdict[int, list[Attempt]] = defaultdict(list)
+    for attempt in codec.of_rows(Attempt, rows["attempts"]):
+        attempts[attempt.move].append(attempt)
+    networks = {(row["vm_id"], row["role"]): codec.reading(row) for row in rows["networks"]}
     return RunRecord(
         run=one,
         moves=tuple(
             MoveRecord(
                 move=move,
-                attempts=tuple(by_move[move.id]),
-                baseline=read.get((move.vm_id, "baseline")),
-                reading=read.get((move.vm_id, "reading")),
+                attempts=tuple(attempts[move.id]),
+                baseline=networks.get((move.vm_id, "baseline")),
+                reading=networks.get((move.vm_id, "reading")),
             )
-            for move in moves
-            if move.run == one.id
+            for move in codec.of_rows(Move, rows["moves"])
         ),
-        approvals=tuple(a for a in approvals if a.run == one.id),
-        reviews=tuple(r for r in reviews if r.run == one.id),
+        approvals=codec.of_rows(Approval, rows["approvals"]),
+        reviews=codec.of_rows(Review, rows["reviews"]),
     )
 
 
 def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
-    """LIVE and COLD attempts that are open though their move has ended, of all runs: nobody saw
-    their result."""
+    """LIVE and COLD attempts of all runs that are open though their move has ended."""
     rows = store.query(
         """SELECT attempts.* FROM attempts JOIN moves ON moves.id = attempts.move
            JOIN runs ON runs.id = attempts.run
@@ -114,7 +108,7 @@ def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
            ORDER BY attempts.id""",
         [vmm],
     )
-    return tuple(codec.attempt(row) for row in rows)
+    return codec.of_rows(Attempt, rows)
 
 
 def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
@@ -155,13 +149,13 @@ def verdicts(store: Store, vmm: str) -> dict[str, Move]:
            ORDER BY moves.id""",
         [vmm],
     )
-    return {row["vm_id"]: codec.move(row) for row in rows}
+    return {row["vm_id"]: codec.of_row(Move, row) for row in rows}
 
 
 def rights(store: Store, vmm: str) -> tuple[Rights, ...]:
     """Rights last found on each host."""
-    rows = store.query("SELECT * FROM rights WHERE vmm = ? ORDER BY host", [vmm])
-    return tuple(codec.rights(row) for row in rows)
+    rows = store.query("SELECT host, at, ok, why FROM rights WHERE vmm = ? ORDER BY host", [vmm])
+    return codec.of_rows(Rights, rows)
 
 
 def beat(store: Store, vmm: str) -> float | None:
@@ -179,13 +173,13 @@ def newest(store: Store) -> float:
 def fleet(store: Store, vmm: str) -> Fleet | None:
     """The last observation of this VMM server: names, pickers and views read it."""
     rows = store.query("SELECT body FROM fleets WHERE vmm = ?", [vmm])
-    return codec.fleet_from_json(rows[0]["body"]) if rows else None
+    return codec.from_json(Fleet, rows[0]["body"]) if rows else None
 
 
 def approval(store: Store, approval_id: int) -> Approval | None:
     """One approval, or ``None``."""
     rows = store.query("SELECT * FROM approvals WHERE id = ?", [approval_id])
-    return codec.approval(rows[0]) if rows else None
+    return codec.of_row(Approval, rows[0]) if rows else None
 
 
 def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
@@ -201,13 +195,13 @@ def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
 def open_approvals(store: Store) -> tuple[Approval, ...]:
     """Questions that nobody has decided yet, oldest first."""
     rows = store.query("SELECT * FROM approvals WHERE state = 'requested' ORDER BY id")
-    return tuple(codec.approval(row) for row in rows)
+    return codec.of_rows(Approval, rows)
 
 
 def reviews(store: Store, run_id: int) -> tuple[Review, ...]:
     """Reviews of the break-glass approvals of this run, open or not."""
     rows = store.query("SELECT * FROM reviews WHERE run = ? ORDER BY approval", [run_id])
-    return tuple(map(codec.review, rows))
+    return codec.of_rows(Review, rows)
 
 
 def votes(store: Store, approval_id: int) -> tuple[Row, ...]:

@@ -48,8 +48,7 @@ def m003_leases_and_fleets(db: Database) -> None:
 
 @migrations()
 def m004_steering(db: Database) -> None:
-    """Add what people may do to runs and moves, limits of waits across gaps, and rights on
-    hosts."""
+    """Add what people may do to runs and moves, limits across gaps, and rights on hosts."""
     for table, columns in _STEERING.items():
         for column in columns:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from engine.model import Move
-from engine.store import events
+from engine.store import codec, events
 from engine.store.database import Database
 
 
-@dataclass(frozen=True)
 class Transaction:
-    """A transaction that is open, shared by all parts of a pen. ``now`` (UTC seconds) is the time
-    of each of its changes and events, ``cause`` what made them."""
+    """A transaction that is open, in which all parts of a pen write. ``now`` (UTC seconds) is the
+    time of each of its changes and events, ``cause`` what made them."""
 
-    db: Database
-    now: float
-    cause: str | None = None
+    def __init__(self, db: Database, now: float, cause: str | None = None) -> None:
+        self.db, self.now, self.cause = db, now, cause
 
     def event(
         self,
@@ -30,17 +27,21 @@ class Transaction:
         detail: Mapping[str, object] | None = None,
     ) -> None:
         """Append to the audit."""
-        events.append(
-            self.db,
-            at=self.now,
-            kind=kind,
-            text=text,
-            run=run,
-            vm=vm,
-            by=by,
-            detail=detail,
-            cause=self.cause,
-        )
+        last = self.db.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
+        seq, prev = (last[0]["seq"] + 1, last[0]["hash"]) if last else (1, events.GENESIS)
+        body = {
+            "seq": seq,
+            "at": float(self.now),
+            "kind": kind,
+            "run": run,
+            "vm": vm,
+            "by": by,
+            **codec.sentence_columns("text", text),
+            "detail": codec.dumps(detail or {}),
+            "cause": self.cause,
+        }
+        hashed = {"prev": prev, "hash": events.digest(prev, body)}
+        self.db.insert("events", {**body, **hashed}, "seq")
 
     def move_event(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engine.language.sentence import Command, Sentence, say, upper_first
@@ -108,11 +109,12 @@ class Board:
 
 def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 400.0) -> Board:
     """The board of one run from its rows and the last observation; changes nothing."""
-    moves = record.moves
+    run, moves = record.run, record.moves
+    running = [m for m in moves if m.move.power != "down" and m.move.kind is not AttemptKind.COLD]
     open_questions = tuple(a for a in record.approvals if a.state is ApprovalState.REQUESTED)
     rate = estimate.rate(moves, mb_per_s)
     return Board(
-        run=record.run,
+        run=run,
         total=len(moves),
         moved=sum(m.move.state in MOVED for m in moves),
         moving=tuple(_moving(m, fleet) for m in moves if m.move.state is MoveState.MOVING),
@@ -123,9 +125,9 @@ def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 
         questions=open_questions,
         needs=needs_of(record),
         unreviewed=unreviewed(record),
-        needed_by=_ends(record, fleet, rate, now, running_only=True) if open_questions else None,
+        needed_by=ends(running, run.destinations, fleet, rate, now) if open_questions else None,
         progress=_progress(moves, fleet),
-        done_about=None if record.run.over else _ends(record, fleet, rate, now),
+        done_about=None if run.over else ends(moves, run.destinations, fleet, rate, now),
         as_of=now,
     )
 
@@ -144,8 +146,7 @@ def counts(board: Board) -> str:
 
 
 def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
-    """VMs that ended badly, by how: a damaged VM has moved, and a VM whose location is unknown may
-    have."""
+    """VMs that ended badly, by how: a damaged VM has moved, a VM lost sight of may have."""
     by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
     return [(state, vms) for state, vms in by_state if vms]
 
@@ -207,8 +208,7 @@ def _stuck(entry: MoveRecord) -> Stuck:
 
 
 def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
-    """Groups of waiting moves by code, the largest group first; the text is that of the longest
-    wait."""
+    """Groups of waiting moves by code, the largest first, with the text of the longest wait."""
     groups: defaultdict[Wait, list[MoveRecord]] = defaultdict(list)
     for entry in moves:
         if not entry.move.over and entry.move.wait is not None:
@@ -238,21 +238,23 @@ def _progress(moves: tuple[MoveRecord, ...], fleet: Fleet | None) -> float:
     return copied / total
 
 
-def _ends(
-    record: RunRecord, fleet: Fleet | None, rate: float, now: float, running_only: bool = False
+def ends(
+    moves: Iterable[MoveRecord],
+    destinations: tuple[str, ...],
+    fleet: Fleet | None,
+    rate: float,
+    now: float,
 ) -> float:
     """Time at which the work that is left will be done, roughly, by the busiest host."""
     work: defaultdict[str, float] = defaultdict(float)
     longest = 0.0
-    for entry in record.moves:
+    for entry in moves:
         move = entry.move
         if move.state not in (MoveState.PENDING, MoveState.MOVING):
             continue
-        if running_only and (move.power == "down" or move.kind is AttemptKind.COLD):
-            continue
         left = estimate.seconds(move, rate) * (1 - (percent(entry, fleet) or 0) / 100)
         longest = max(longest, left)
-        targets = (move.destination,) if move.destination else record.run.destinations
+        targets = (move.destination,) if move.destination else destinations
         work[move.source] += left
         for target in targets:
             work[target] += left / len(targets)

@@ -35,14 +35,8 @@ def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tup
 
 def _lost(record: RunRecord, lost: set[tuple[int, str]]) -> list[Sentence]:
     moves = [entry.move for entry in record.moves if (record.run.id, entry.move.vm_id) in lost]
-    return [
-        say(
-            "Nobody knows where {} is. Look for it, then: {}",
-            move.vm,
-            typed("settle", move.run, move),
-        )
-        for move in moves
-    ]
+    form = "Nobody knows where {} is. Look for it, then: {}"
+    return [say(form, move.vm, typed("settle", move.run, move)) for move in moves]
 
 
 def _left(record: RunRecord, latest: Mapping[str, int]) -> list[Sentence]:

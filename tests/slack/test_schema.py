@@ -13,6 +13,7 @@ from bot.slack.messages.publisher import CURSOR
 from bot.slack.outbox.rows import Tables
 from bot.slack.schema import create_tables
 from engine.errors import StoreNewer
+from engine.model import Fleet, Network
 from engine.store import codec, events, queries
 from engine.store.store import Store
 
@@ -139,5 +140,5 @@ def test_what_it_saved_of_fleets_and_networks_is_read_and_would_be_written_the_s
         networks = [row[0] for row in db.execute("SELECT network FROM networks")]
 
     assert len(networks) == 16
-    assert codec.fleet_to_json(codec.fleet_from_json(fleet)) == fleet
-    assert [codec.network_to_json(codec.network_from_json(one)) for one in networks] == networks
+    assert codec.to_json(codec.from_json(Fleet, fleet)) == fleet
+    assert [codec.to_json(codec.from_json(Network, one)) for one in networks] == networks

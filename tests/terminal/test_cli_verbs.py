@@ -80,7 +80,7 @@ def test_what_is_said_while_nothing_carries_it_out_says_so(engine, desk):
     for words in (("status",), ("list",), ("pause", "R1"), ("resume", "R1"), ("set", "R1")):
         code, out = vmferry(*words, *(("parallel", "2") if words[0] == "set" else ()))
         assert code == 0
-        assert f"{warning}: what people say is kept, and nothing goes on before" in out
+        assert f"{warning}. Commands are saved, and nothing moves until" in out
     elsewhere = vmferry("--db", str(desk / "vmferry.db"), "status")[1]
     assert elsewhere.endswith(f"somebody types: vmferry --db {desk / 'vmferry.db'} run\n")
 

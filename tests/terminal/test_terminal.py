@@ -334,7 +334,7 @@ def test_ctrl_c_at_a_terminal_says_what_is_in_flight(at_terminal):
     )
     seat.sees("Moving: web01")
     seat.child.send_signal(signal.SIGINT)
-    seat.sees("R1: web01 → hv02 is moving. VMM goes on with them")
+    seat.sees("R1: in flight: web01 → hv02. VMM completes what is in flight")
 
     assert seat.leaves() == 130
 

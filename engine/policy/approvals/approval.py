@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from engine.model import MIGRATIONS, Approval, ApprovalState, MoveRecord, Run
@@ -16,8 +16,7 @@ from engine.policy.waits import Rules
 
 
 def digest(run: Run, vm_ids: Iterable[str]) -> str:
-    """Hash of what an approval shows, so that exactly that moves: VM ids, sources, destinations and
-    path."""
+    """Hash of what an approval shows, so that exactly that moves: VM ids, hosts and path."""
     shown = {
         "run": run.id,
         "vms": sorted(vm_ids),
@@ -25,6 +24,11 @@ def digest(run: Run, vm_ids: Iterable[str]) -> str:
         "destinations": sorted(d.casefold() for d in run.destinations),
         "path": run.options.path,
     }
+    return digest_of(shown)
+
+
+def digest_of(shown: Mapping[str, object]) -> str:
+    """Hash of what a person is shown."""
     text = json.dumps(shown, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -168,21 +172,7 @@ def judge_click(
     ``approvers`` is ``None`` for the terminal's own user, who may decide own runs. ``shown`` is
     the digest on the button, where there was one.
     """
-    if approval is None or run is None:
-        return "unknown"
-    if approval.state is ApprovalState.EXPIRED:
-        return "expired"
-    if approval.state is ApprovalState.WITHDRAWN:
-        return "withdrawn"
-    if approval.state is not ApprovalState.REQUESTED:
-        return "already"
-    if run.over:
-        return "expired"
-    if word := _may_not(run, by, approvers):
-        return word
-    if shown is not None and shown != approval.digest:
-        return "stale"
-    return "ok"
+    return _judge(approval, run, by, shown, approvers, {ApprovalState.REQUESTED})
 
 
 def judge_withdrawal(
@@ -195,19 +185,31 @@ def judge_withdrawal(
 ) -> str:
     """Judge the withdrawal of an approval or a question, as ``judge_click`` does. ``started``: a VM
     that the approval granted has been started since."""
+    states = {ApprovalState.REQUESTED, ApprovalState.GRANTED}
+    word = _judge(approval, run, by, shown, approvers, states)
+    return "started" if started and word == "ok" else word
+
+
+def _judge(
+    approval: Approval | None,
+    run: Run | None,
+    by: str,
+    shown: str | None,
+    approvers: frozenset[str] | None,
+    states: Set[ApprovalState],
+) -> str:
+    """What every change of an approval needs, which may be made in these states."""
     if approval is None or run is None:
         return "unknown"
     if approval.state in (ApprovalState.EXPIRED, ApprovalState.WITHDRAWN):
         return str(approval.state)
-    if approval.state is ApprovalState.DENIED:
+    if approval.state not in states:
         return "already"
     if run.over:
         return "expired"
     if word := _may_not(run, by, approvers):
         return word
-    if shown is not None and shown != approval.digest:
-        return "stale"
-    return "started" if started else "ok"
+    return "stale" if shown is not None and shown != approval.digest else "ok"
 
 
 def judge_breaking(

@@ -14,8 +14,7 @@ from engine.model import Result
 
 
 class Cause(StrEnum):
-    """Cause of a failed migration. Only ``OTHER`` and ``CONFIGURATION`` are charged as an
-    attempt."""
+    """Cause of a failed migration. Only ``OTHER`` and ``CONFIGURATION`` are charged."""
 
     SLOT = "slot"
     LOCK = "lock"
@@ -27,24 +26,14 @@ class Cause(StrEnum):
 
 
 #: VMM error ids and Hyper-V event ids.
-_NUMBERS = {
-    "23007": Cause.SLOT,
-    "21501": Cause.SLOT,
-    "2606": Cause.LOCK,
-    "2602": Cause.LOCK,
-    "2911": Cause.CONNECTION,
-    "2912": Cause.CONNECTION,
-    "2916": Cause.CONNECTION,
-    "2927": Cause.CONNECTION,
-    "20506": Cause.CONNECTION,
-    "1711": Cause.RESTART,
-    "406": Cause.CONFIGURATION,
-    "640": Cause.CONFIGURATION,
-    "11028": Cause.CONFIGURATION,
-    "12710": Cause.CONFIGURATION,
-    "21125": Cause.CONFIGURATION,
-    "33012": Cause.CONFIGURATION,
+_NUMBERS_OF = {
+    Cause.SLOT: ("23007", "21501"),
+    Cause.LOCK: ("2606", "2602"),
+    Cause.CONNECTION: ("2911", "2912", "2916", "2927", "20506"),
+    Cause.RESTART: ("1711",),
+    Cause.CONFIGURATION: ("406", "640", "11028", "12710", "21125", "33012"),
 }
+_NUMBERS = {number: cause for cause, numbers in _NUMBERS_OF.items() for number in numbers}
 
 #: Credentials, logon type, service principal, path not found; sharing violation; WS-Management.
 _CODES = {
@@ -75,8 +64,7 @@ _RESULTS = {
 
 
 def cause_of(error: str, vm: str = "") -> Cause:
-    """Cause that this error text names. ``vm`` is removed from the text first: a VM may have any
-    name."""
+    """Cause that this error names. The name of ``vm`` is taken out first: it may be any word."""
     text = error.replace(vm, "") if vm else error
     number = _number(text)
     if number in _NUMBERS:
@@ -93,8 +81,7 @@ def cause_of(error: str, vm: str = "") -> Cause:
 
 
 def kind_of(error: str, vm: str) -> str:
-    """What two errors share that say the same of different VMs: VMM's number, else the words
-    without the name of the VM."""
+    """What errors of different VMs share: VMM's number, else the words without the VM."""
     return _number(error) or re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", error)
 
 

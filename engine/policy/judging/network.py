@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from engine.model import (
     Acl,
@@ -203,7 +204,7 @@ def _repair_adapter(saved: Adapter, now: Adapter) -> AdapterRepair | None:
     network = saved.network if connected and now.network != saved.network else None
     wrong_vlan = _vlan(saved) != _vlan(now)
     isolated = 0 < saved.isolation <= _LAST_VLAN and saved.isolation != now.isolation
-    texts = _lost_texts(saved, now)
+    texts: dict[str, Any] = {**_lost_texts(saved, now)}
     one = AdapterRepair(
         adapter_id=now.id,
         mac=now.mac,
@@ -213,12 +214,8 @@ def _repair_adapter(saved: Adapter, now: Adapter) -> AdapterRepair | None:
         trunk=saved.trunk if wrong_vlan else (),
         native_vlan=saved.native_vlan if wrong_vlan else 0,
         acls=acls,
-        subnet=texts.get("subnet"),
-        classification=texts.get("classification"),
-        port_acl=texts.get("port_acl"),
         isolation=saved.isolation if isolated else None,
-        spoofing=texts.get("spoofing"),
-        guards=texts.get("guards"),
         classic_acls=_missing_classic(saved, now),
+        **texts,
     )
     return None if one == AdapterRepair(now.id, now.mac) else one

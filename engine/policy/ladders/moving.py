@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from engine.language.sentence import VmName, say
-from engine.model import (
-    Attempt,
-    MoveState,
-    Outcome,
-    Wait,
-    same_host,
-)
+from engine.model import Attempt, Outcome, Wait, same_host
+from engine.policy import rungs
 from engine.policy.judging import arrival
 from engine.policy.judging.arrival import Whereabouts
-from engine.policy.steps import (
-    Arrive,
-    Finish,
-    StopJob,
-)
-from engine.policy.verdict import (
-    Verdict,
-    View,
-    hint_to_settle,
-    hold_missing,
-    hold_or,
-    hold_silent,
-    hold_two_places,
-    vm_of,
-)
+from engine.policy.steps import Arrive, StopJob
+from engine.policy.verdict import Verdict, View, ended, hold_or
 
 
 def moving(view: View) -> Verdict:
@@ -41,7 +22,7 @@ def moving(view: View) -> Verdict:
     says_moving = view.vm is not None and view.vm.migrating
     silent = view.silent(*both)
     if silent:
-        return hold_silent(view, silent)
+        return rungs.hold_silent(view, silent)
     if job is None and not _is_overdue(view, attempt):
         return _look_for_arrival(view, attempt, both)
     if not view.is_fresh(*both):
@@ -70,18 +51,11 @@ def _stop(view: View, attempt: Attempt) -> Verdict:
 
 def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
     """No job runs and Hyper-V is at rest, but VMM goes on saying UnderMigration."""
-    move = view.move
-    ending = Finish(
-        move,
-        MoveState.UNKNOWN,
+    ending = ended(
+        view.move,
         Outcome.UNKNOWN,
-        say("VMM says for too long that {} is migrating, though no job of it runs.", vm_of(move)),
-        say(
-            "Repair or refresh {} in VMM; its id is {}. {}",
-            vm_of(move),
-            VmName(move.vm_id),
-            hint_to_settle(move),
-        ),
+        "VMM says for too long that {vm} is migrating, though no job of it runs.",
+        "Repair or refresh {vm} in VMM; its id is {id}. {settle}",
     )
     verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
     return Verdict(verdict.step, refresh=both, due=verdict.due)
@@ -118,11 +92,11 @@ def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
     """The truth table: where the VM is x what the job said."""
     found = arrival.find(attempt, view.vm, view.fleet)
     if found.place is Whereabouts.HOST_SILENT:
-        return hold_silent(view, (found.silent or "?",))
+        return rungs.hold_silent(view, (found.silent or "?",))
     if found.place is Whereabouts.BOTH:
-        return hold_two_places(view)
+        return rungs.hold_two_places(view)
     if found.host is None:
         unasked = view.unasked()
-        return Verdict(refresh=unasked) if unasked else hold_missing(view)
+        return Verdict(refresh=unasked) if unasked else rungs.hold_missing(view)
     ended = arrival.result_of(attempt, found.place, view.fleet.job(attempt.job), view.move.vm)
     return Verdict(Arrive(view.move, found.host, ended))

@@ -7,7 +7,7 @@ Read from top to bottom; the first true rung speaks. Slots, order and baselines 
 from __future__ import annotations
 
 from engine.language.grammar import matches
-from engine.language.sentence import Command, HostName, Person, Quote, Turn, say
+from engine.language.sentence import Command, HostName, Person, Quote, say
 from engine.model import (
     MIGRATIONS,
     Approval,
@@ -20,27 +20,12 @@ from engine.model import (
     Wait,
     same_host,
 )
-from engine.policy import waits
+from engine.policy import rungs, waits
 from engine.policy.approvals import approval
 from engine.policy.starts import destinations, preflight
 from engine.policy.starts.destinations import stuck
 from engine.policy.steps import Arrive, Dismiss, Finish, RefreshVm
-from engine.policy.verdict import (
-    FREE,
-    Verdict,
-    View,
-    elsewhere,
-    hold,
-    hold_foreign,
-    hold_missing,
-    hold_or,
-    hold_silent,
-    hold_two_places,
-    quote,
-    retry,
-    typed,
-    vm_of,
-)
+from engine.policy.verdict import FREE, Verdict, View, ended, hold, hold_or, quote, typed
 
 #: VMM's words for a VM that rests: everything else passes, or is *Failed, or incomplete.
 _RESTING = frozenset({"Running", "PowerOff", "Saved", "Paused", "UnderMigration"})
@@ -63,8 +48,7 @@ def _place(view: View) -> Verdict | None:
     """Check where the VM is: only a VM that rests on a source continues down the ladder."""
     move, vm = view.move, view.vm
     if is_excluded(view):
-        text = say("{} was left out by the request.", vm_of(move))
-        return Verdict(Finish(move, MoveState.SKIPPED, Outcome.EXCLUDED, text))
+        return Verdict(ended(move, Outcome.EXCLUDED, "{vm} was left out by the request."))
     if view.owner is not None and view.owner != view.run.id:
         # Not ours to judge: the run that has it looks after it, and checks its network.
         if view.run.state is RunState.STOPPING:
@@ -77,11 +61,11 @@ def _place(view: View) -> Verdict | None:
         return hold(view, Wait.OTHER_RUN, lost, needs_person=True)
     silent = view.silent(move.source)
     if vm is None:
-        return hold_silent(view, silent) if silent else hold_missing(view)
+        return rungs.hold_silent(view, silent) if silent else rungs.hold_missing(view)
     if len(vm.seen_on) > 1:
-        return hold_two_places(view)
+        return rungs.hold_two_places(view)
     if vm.migrating or view.fleet.running_jobs(vm.id):
-        return hold_foreign(view)
+        return rungs.hold_foreign(view)
     if not vm.seen_on and "replica" in vm.blocks:
         # No host's word counts for a replica copy: that none shows it means nothing.
         return _blocked(view, vm)
@@ -90,7 +74,7 @@ def _place(view: View) -> Verdict | None:
         if unasked:
             return Verdict(refresh=unasked)
         silent = view.silent(move.source, *((vm.vmm_host,) if vm.vmm_host else ()))
-        return hold_silent(view, silent) if silent else hold_missing(view)
+        return rungs.hold_silent(view, silent) if silent else rungs.hold_missing(view)
     host = vm.seen_on[0]
     if view.is_destination(host):
         return _already_there(view, host)
@@ -98,29 +82,26 @@ def _place(view: View) -> Verdict | None:
         return None
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
-    return Verdict(elsewhere(move, host))
+    return Verdict(rungs.elsewhere(move, host))
 
 
 def _already_there(view: View, host: str) -> Verdict:
-    """End a move whose VM is on an approved destination by whatever way: a success, once its
-    network is checked."""
+    """End a move whose VM is on an approved destination, however it came: a success."""
     move = view.move
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
-    if view.is_destination(move.source):
-        text = say("{} was on {} already.", vm_of(move), HostName(host))
-        return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text))
+    form = "{vm} came to {host} by another hand before its network was saved."
+    hint = "Compare its network yourself; there is nothing to compare it with."
     other = view.facts.verdicts.get(move.vm_id)
-    if other is not None and other.run != move.run and same_host(other.host, host):
-        damaged = other.state is MoveState.DAMAGED
-        how = "where it is damaged" if damaged else "its network as saved"
-        text = say("{} was moved to {} by R{}, {}.", vm_of(move), HostName(host), other.run, how)
-        hint = say("{}", other.next if damaged else "")
-        return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
-    came = "{} came to {} by another hand before its network was saved."
-    text = say(came, vm_of(move), HostName(host))
-    hint = say("Compare its network yourself; there is nothing to compare it with.")
-    return Verdict(Finish(move, MoveState.DONE, Outcome.ALREADY_THERE, text, hint))
+    if view.is_destination(move.source):
+        form, hint = "{vm} was on {host} already.", ""
+    elif other is not None and other.run != move.run and same_host(other.host, host):
+        form, hint = "{vm} was moved to {host} by R{run}, its network as saved.", ""
+        if other.state is MoveState.DAMAGED:
+            form, hint = "{vm} was moved to {host} by R{run}, where it is damaged.", "{todo}"
+    run, todo = (other.run, other.next) if other else ("", "")
+    there = ended(move, Outcome.ALREADY_THERE, form, hint, host=HostName(host), run=run, todo=todo)
+    return Verdict(there)
 
 
 def is_excluded(view: View) -> bool:
@@ -140,13 +121,11 @@ def _permission(view: View) -> Verdict | None:
 
 def _left(view: View) -> Finish:
     """Skip a move that is not in flight, because the run stops."""
-    move = view.move
-    text = say("{} was not started: the run was stopped.", vm_of(move))
+    form, how = "{vm} was not started: the run was {how}.", "stopped"
     if view.record.counted(*MIGRATIONS):
+        form = "{vm} is where it was, its network unchanged: the run was {how}."
         how = "aborted" if view.run.aborting else "stopped"
-        form = "{} is where it was, its network unchanged: the run was {}."
-        text = say(form, vm_of(move), how)
-    return Finish(move, MoveState.SKIPPED, Outcome.STOPPED, text)
+    return ended(view.move, Outcome.STOPPED, form, how=how)
 
 
 def _condition(view: View) -> Verdict | None:
@@ -184,7 +163,7 @@ def _passing(vm: Vm) -> str:
 
 def _blocked(view: View, vm: Vm) -> Verdict:
     """Fail a move whose VM can never move as it is."""
-    return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, *preflight.block(vm)))
+    return Verdict(Finish(view.move, Outcome.BLOCKED, *preflight.block(vm)))
 
 
 def _source_without_rights(view: View) -> Verdict | None:
@@ -194,14 +173,11 @@ def _source_without_rights(view: View) -> Verdict | None:
     rights = view.facts.rights_on(vm.seen_on[0], view.run)
     if rights is None or rights.ok is not False:
         return None
-    form = "{} cannot move: its network cannot be saved. {}."
-    text = say(form, vm_of(view.move), Quote(rights.why))
-    hint = say(
-        "Give the service account rights on {}, then: {}",
-        HostName(rights.host),
-        Command(f"retry {view.run.label}"),
-    )
-    return Verdict(Finish(view.move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
+    form = "{vm} cannot move: its network cannot be saved. {why}."
+    hint = "Give the service account rights on {host}, then: {again}"
+    host, again = HostName(rights.host), Command(f"retry {view.run.label}")
+    named = {"why": Quote(rights.why), "host": host, "again": again}
+    return Verdict(ended(view.move, Outcome.BLOCKED, form, hint, **named))
 
 
 def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
@@ -240,31 +216,22 @@ def _used_up(view: View) -> Verdict | None:
     attempts = view.run.options.attempts
     if len(charged) < attempts:
         return None
-    move, last = view.move, charged[-1]
-    where = HostName(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else "?"
-    said = last.error.rstrip(".")
-    return Verdict(
-        Finish(
-            move,
-            MoveState.FAILED,
-            Outcome.ATTEMPTS,
-            say(
-                "{} did not move ({} of {} attempts). It is on {}, network unchanged.{}Why: {}.",
-                vm_of(move),
-                len(charged),
-                attempts,
-                where,
-                Turn(),
-                quote(said, move),
-            ),
-            say("Mend the cause, then: {}", retry(move)),
-        )
+    ending = ended(
+        view.move,
+        Outcome.ATTEMPTS,
+        "{vm} did not move ({used} of {most} attempts). It is on {where}, network unchanged."
+        "{turn}Why: {why}.",
+        "Mend the cause, then: {retry}",
+        used=len(charged),
+        most=attempts,
+        where=HostName(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else "?",
+        why=quote(charged[-1].error.rstrip("."), view.move),
     )
+    return Verdict(ending)
 
 
 def _power(view: View) -> Verdict | None:
-    """Check for an approval if the VM is powered down: if Hyper-V says so at the first look, or for
-    ten minutes without a break."""
+    """Check for an approval if the VM is down at the first look, or for ten minutes on end."""
     vm, move, now = view.vm, view.move, view.now
     assert vm is not None
     if not vm.down:
@@ -294,9 +261,9 @@ def _denied(view: View, no: Approval) -> Finish:
         ApprovalState.WITHDRAWN: "took the approval back",
     }.get(no.state, "said no")
     why = say(': "{}"', Quote(no.reason)) if no.reason else ""
-    text = say("{} stays: {} {}{}.", vm_of(view.move), Person(no.by or "nobody"), said, why)
-    hint = say("Ask again: {}", retry(view.move))
-    return Finish(view.move, MoveState.SKIPPED, Outcome.DENIED, text, hint)
+    form, hint = "{vm} stays: {by} {said}{why}.", "Ask again: {retry}"
+    by = Person(no.by or "nobody")
+    return ended(view.move, Outcome.DENIED, form, hint, by=by, said=said, why=why)
 
 
 def _pace(view: View) -> Verdict | None:
@@ -318,21 +285,18 @@ def _pace(view: View) -> Verdict | None:
     if last.error:
         text = say("after {}: {}", last.result, Quote(last.error))
     if last.charged:
-        form = "{} of {} attempts used; {}"
-        text = say(form, charged, options.attempts, Quote(last.error))
+        text = say("{} of {} attempts used; {}", charged, options.attempts, Quote(last.error))
     return hold(view, Wait.BACKOFF, text, again)
 
 
 def _closed_here(view: View) -> Verdict | None:
-    """Hold the move if another VMM job has locked the VM's current host, or if our rights on that
-    host cannot be checked."""
+    """Hold the move while the VM's own host is locked, or our rights there are unknown."""
     here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
     if here is None:
         return None
     rights = view.facts.rights_on(here.name, view.run)
     if rights is not None and rights.ok is None:
-        form = "our rights on {} cannot be checked: {}"
-        text = say(form, HostName(here.name), Quote(rights.why))
+        text = say("our rights on {} cannot be checked: {}", HostName(here.name), Quote(rights.why))
         return hold_or(view, Wait.HOST_DOWN, text, stuck(view, text))
     if not here.locked:
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, join, say
+from engine.language.sentence import Command, HostName, Quote, join, say
 from engine.model import (
     MIGRATIONS,
     Attempt,
@@ -18,47 +18,32 @@ from engine.model import (
     Difference,
     Move,
     MoveRecord,
-    MoveState,
     Outcome,
     Wait,
     same_host,
     short,
 )
-from engine.policy import waits
+from engine.policy import rungs, waits
 from engine.policy.judging import arrival, network
 from engine.policy.steps import Arrive, Dismiss, Finish, PutBack, ReadNetworks, Return
-from engine.policy.verdict import (
-    FREE,
-    Verdict,
-    View,
-    elsewhere,
-    hold_foreign,
-    hold_missing,
-    hold_or,
-    hold_silent,
-    hold_two_places,
-    quote,
-    retry,
-    vm_of,
-)
+from engine.policy.verdict import FREE, Verdict, View, ended, hold_or, quote, tell
 
 
 def restoring(view: View) -> Verdict:
-    """Check the VM's network against the saved one, wherever the VM is now, and put it back if it
-    differs."""
+    """Check the VM's network against the saved one, wherever it is now, and put it back."""
     move, vm = view.move, view.vm
     host = move.host or move.source
     if vm is None or (not vm.seen_on and view.fleet.answers(host)):
-        return hold_missing(view)
+        return rungs.hold_missing(view)
     if not view.fleet.answers(host) and move.settled is not None and len(vm.seen_on) == 1:
         # A person has looked: the host that is silent for good is not waited for.
         return Verdict(Arrive(move, vm.seen_on[0]))
     if not view.fleet.answers(host):
-        return hold_silent(view, (host,))
+        return rungs.hold_silent(view, (host,))
     if len(vm.seen_on) > 1:
-        return hold_two_places(view)
+        return rungs.hold_two_places(view)
     if arrival.is_in_flight(vm, None, view.fleet, vm.id):
-        return hold_foreign(view)
+        return rungs.hold_foreign(view)
     if not same_host(vm.seen_on[0], host):
         return Verdict(Arrive(move, vm.seen_on[0]))
     if vm.failed and may_repair_vm(view, AttemptKind.DISMISS):
@@ -88,27 +73,19 @@ def _check_network(view: View, host: str) -> Verdict:
 
 
 def _unchecked(view: View, host: str) -> Finish:
-    move, compare = view.move, say("Compare it on {} by hand.", HostName(host))
-    return Finish(
-        move,
-        MoveState.DAMAGED,
-        Outcome.NETWORK,
-        say(
-            "{} is on {}, but its network could not be checked: {}.",
-            vm_of(move),
-            HostName(host),
-            move.wait_text,
-        ),
-        say("{} {}", compare, _no_further(move, host)),
-        after_go_on=compare,
-    )
+    form = "{vm} is on {host}, but its network could not be checked: {why}."
+    hint = "Compare it on {host} by hand."
+    return _spoiled(view.move, host, form, hint, why=view.move.wait_text)
 
 
-def _no_further(move: Move, host: str) -> Sentence:
-    """Hint that the host takes no further VM: damage may happen to the next one as well, so a
-    person says when to go on."""
-    go_on = Command(f"go-on R{move.run} {short(host)}")
-    return say("No further VM is sent to {} before somebody types: {}", HostName(host), go_on)
+def _spoiled(move: Move, host: str, form: str, hint: str, **named: object) -> Finish:
+    """End of a move whose network needs a hand, in forms that may name the ``host``. It takes no
+    further VM: damage may happen to the next one as well, so a person says when to go on."""
+    named |= {"host": HostName(host), "go_on": Command(f"go-on R{move.run} {short(host)}")}
+    after_go_on = tell(move, hint, **named)
+    no_further = "{first} No further VM is sent to {host} before somebody types: {go_on}"
+    end = ended(move, Outcome.NETWORK, form, no_further, first=after_go_on, **named)
+    return replace(end, after_go_on=after_go_on)
 
 
 def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
@@ -144,8 +121,7 @@ def may_repair_vm(view: View, kind: AttemptKind) -> bool:
 
 
 def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """Differences that our repairs set out to put back and a later reading shows to be there
-    again."""
+    """Differences that our repairs were to put back and a later reading shows to be there."""
     gone = {(d.adapter, d.what, d.value) for d in missing}
     tried: dict[tuple[str, str, str], Difference] = {}
     for attempt in _restores(record):
@@ -156,30 +132,15 @@ def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Diffe
 
 
 def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Finish:
-    move = view.move
-    restores = _restores(view.record)
-    said = next((a.error for a in reversed(restores) if a.error), "")
-    what = Quote("; ".join(_by_adapter(differences)))
-    again = say("Put back on {} by hand what is missing, then: {}.", HostName(host), retry(move))
-    why = say("{}Hyper-V said: {}.", Turn(), Quote(said)) if said else ""
-    return Finish(
-        move,
-        MoveState.DAMAGED,
-        Outcome.NETWORK,
-        say(
-            "{} is on {}, but its network is not as saved.{}Missing: {}.{}",
-            vm_of(move),
-            HostName(host),
-            Turn(),
-            what,
-            why,
-        ),
-        say("{} {}", again, _no_further(move, host)),
-        repaired=put_back(view.record, differences),
-        after_go_on=again,
-        # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
-        cause=join(" ", [HostName(host), quote(said, move).kind]),
-    )
+    move, what = view.move, Quote("; ".join(_by_adapter(differences)))
+    said = next((a.error for a in reversed(_restores(view.record)) if a.error), "")
+    why = tell(move, "{turn}Hyper-V said: {said}.", said=Quote(said)) if said else ""
+    form = "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}.{why}"
+    hint = "Put back on {host} by hand what is missing, then: {retry}."
+    end = _spoiled(move, host, form, hint, what=what, why=why)
+    # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
+    cause = join(" ", [HostName(host), quote(said, move).kind])
+    return replace(end, repaired=put_back(view.record, differences), cause=cause)
 
 
 def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
@@ -209,10 +170,11 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
     if view.is_destination(host):
         # Whoever moved it: it was on its source, it is here now, and its network is as saved.
         by_others = "" if migrations else ", moved by somebody else"
-        text = say("{} is on {}{}.", vm_of(move), HostName(host), by_others)
-        return Verdict(Finish(move, MoveState.DONE, Outcome.MOVED, text, repaired=repaired))
+        form = "{vm} is on {host}{by_others}."
+        end = ended(move, Outcome.MOVED, form, host=HostName(host), by_others=by_others)
+        return Verdict(replace(end, repaired=repaired))
     if view.is_source(host):
         last = migrations[-1] if migrations else None
         why = last.error if last is not None and last.error else "It is still on its source."
         return Verdict(Return(move, why, repaired))
-    return Verdict(replace(elsewhere(move, host), repaired=repaired))
+    return Verdict(replace(rungs.elsewhere(move, host), repaired=repaired))

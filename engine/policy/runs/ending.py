@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.language.sentence import HostName, say
 from engine.model import (
     MOVED,
     ApprovalState,
@@ -35,7 +34,7 @@ from engine.policy.steps import (
     SetRunState,
     Step,
 )
-from engine.policy.verdict import retry, vm_of
+from engine.policy.verdict import ended
 from engine.policy.waits import Rules
 
 #: Outcomes that leave nothing for a person to do.
@@ -133,27 +132,13 @@ def _waits_for(move: Move, wait: Wait, steps: Sequence[Step]) -> bool:
 
 
 def _backup_too_long(move: Move) -> Finish:
-    return Finish(
-        move,
-        MoveState.FAILED,
-        Outcome.BACKUP_TOO_LONG,
-        say("{} was in backup for longer than the request allows.", vm_of(move)),
-        say("When the backup is over: {}", retry(move)),
-    )
+    form = "{vm} was in backup for longer than the request allows."
+    return ended(move, Outcome.BACKUP_TOO_LONG, form, "When the backup is over: {retry}")
 
 
 def _expired(move: Move) -> Finish:
-    return Finish(
-        move,
-        MoveState.SKIPPED,
-        Outcome.EXPIRED,
-        say(
-            "{} stays on {}: nobody approved moving it powered down.",
-            vm_of(move),
-            HostName(move.source),
-        ),
-        say("Ask again: {}", retry(move)),
-    )
+    form = "{vm} stays on {source}: nobody approved moving it powered down."
+    return ended(move, Outcome.EXPIRED, form, "Ask again: {retry}")
 
 
 # --- the end -------------------------------------------------------------------------------

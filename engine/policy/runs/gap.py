@@ -46,7 +46,9 @@ def resume_after_gap(
             steps.append(ComeBack(record.run.id, gap))
         away = _away(record.run, facts, now)
         if away >= rules.away and record.run.state is RunState.ACTIVE:
-            text = _changes(record, before, fleet, away, now, rules)
+            said = "; ".join(changes(record, before, fleet, now, rules))
+            text = f"{record.run.label} is paused: nobody looked after it for {took(away)}."
+            text += f" Since then: {said or 'nothing that it needs has changed'}."
             steps.append(SetRunState(record.run.id, RunState.PAUSED, text))
             record = replace(record, run=replace(record.run, state=RunState.PAUSED))
         seen.append(record)
@@ -73,20 +75,6 @@ def _later(move: Move, gap: float) -> Move:
         credit -= gap
     down = None if move.down_since is None else move.down_since + gap
     return replace(move, wait_credit=credit, down_since=down)
-
-
-def _changes(
-    record: RunRecord,
-    before: Fleet | None,
-    fleet: Fleet,
-    away: float,
-    now: float,
-    rules: Rules,
-) -> str:
-    run = record.run
-    changed = changes(record, before, fleet, now, rules)
-    since = "; ".join(changed) if changed else "nothing that it needs has changed"
-    return f"{run.label} is paused: nobody looked after it for {took(away)}. Since then: {since}."
 
 
 def changes(

@@ -39,8 +39,7 @@ def next_try(host: Host, options: Options) -> float:
 
 
 def keep_last_reads(fleet: Fleet, last: Fleet | None, asked: Sequence[str]) -> Fleet:
-    """The fleet with what is known of re-readings in vain. ``asked``: the hosts that were to be
-    re-read for this observation."""
+    """The fleet with its re-readings in vain; ``asked``: hosts to re-read for this look."""
     wanted = {name.casefold() for name in asked}
     hosts = tuple(
         _tried(host, last.host(host.name) if last else None, fleet.at)

@@ -24,8 +24,7 @@ from engine.policy.starts.preflight import drive_of
 
 @dataclass(frozen=True)
 class Load:
-    """Memory and disk that one VM takes on its destination, in MB; ``drive`` is empty: not
-    known."""
+    """Memory and disk (MB) that a VM takes on its destination; ``drive`` empty: not known."""
 
     vm_id: str
     memory_mb: int

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.language.sentence import Command, HostName, join, say, without_stop
-from engine.model import MIGRATIONS, Host, MoveState, Outcome, Wait, same_host, short
+from engine.model import MIGRATIONS, Host, Outcome, Wait, same_host, short
+from engine.policy import rungs
 from engine.policy.judging.causes import Cause, cause_of
 from engine.policy.starts import preflight
 from engine.policy.steps import Finish
-from engine.policy.verdict import Verdict, View, hold, hold_or, hold_silent, retry, vm_of
+from engine.policy.verdict import Verdict, View, ended, hold, hold_or
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,9 @@ def blocked(view: View) -> Verdict | None:
     move = view.move
     where = HostName(view.vm.seen_on[0] if view.vm and view.vm.seen_on else move.source)
     why = join("; ", [gate.text for gate in found])
-    form = "{} cannot move: {}. It is on {}, network unchanged."
-    text = say(form, vm_of(move), why, where)
-    hint = say("Mend that, then: {}", retry(move))
-    return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
+    form = "{vm} cannot move: {why}. It is on {where}, network unchanged."
+    hint = "Mend that, then: {retry}"
+    return Verdict(ended(move, Outcome.BLOCKED, form, hint, why=why, where=where))
 
 
 def closed(view: View) -> Verdict | None:
@@ -136,7 +136,7 @@ def closed(view: View) -> Verdict | None:
     if any(gate.open for gate in found):
         return None
     if all(gate.silent for gate in found):
-        return hold_silent(view, tuple(gate.host for gate in found))
+        return rungs.hold_silent(view, tuple(gate.host for gate in found))
     wait = next(one for one in _FIRST if any(gate.wait is one for gate in found))
     text = join("; ", [gate.text for gate in found])
     if wait is Wait.BREAKER:
@@ -151,6 +151,5 @@ def closed(view: View) -> Verdict | None:
 
 def stuck(view: View, why: str) -> Finish:
     """Fail a move that waited for too long."""
-    text = say("{} waited for too long: {}.", vm_of(view.move), without_stop(why))
-    hint = say("Look at it in VMM, then: {}", retry(view.move))
-    return Finish(view.move, MoveState.FAILED, Outcome.STUCK, text, hint)
+    form, hint = "{vm} waited for too long: {why}.", "Look at it in VMM, then: {retry}"
+    return ended(view.move, Outcome.STUCK, form, hint, why=without_stop(why))

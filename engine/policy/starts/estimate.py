@@ -1,5 +1,4 @@
-"""Estimates of how long moves take, from their size, the slots and what this run has seen so
-far."""
+"""Estimates of how long moves take, from their size, the slots and the moves before them."""
 
 from __future__ import annotations
 

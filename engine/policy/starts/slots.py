@@ -56,8 +56,7 @@ class Slots:
 
 
 def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
-    """Ledger of the slots in use and who holds them, by every sign that the fleet and our own rows
-    give."""
+    """Ledger of the slots in use and who holds them, by every sign in the fleet and our rows."""
     slots = Slots(fleet)
     names = {vm.id: vm.name for vm in fleet.vms}
     for vm in fleet.vms:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.language.grammar import took
-from engine.language.sentence import HostName, Quote, say
+from engine.language.sentence import Quote, say
 from engine.model import (
     CHARGED,
     MIGRATIONS,
@@ -34,15 +34,8 @@ from engine.policy.plan_builder import PlanBuilder
 from engine.policy.starts import capacity, destinations, estimate, ordering, slots
 from engine.policy.starts.capacity import Capacity, Load
 from engine.policy.starts.destinations import Gate
-from engine.policy.steps import (
-    Arrive,
-    CallOut,
-    Finish,
-    Hold,
-    SaveBaselines,
-    Start,
-)
-from engine.policy.verdict import Verdict, View, hold, quote, retry, vm_of
+from engine.policy.steps import Arrive, CallOut, Finish, Hold, SaveBaselines, Start
+from engine.policy.verdict import Verdict, View, ended, hold, quote
 from engine.policy.waits import Rules
 
 Ready = tuple[View, AttemptKind]
@@ -280,9 +273,8 @@ class _Allotment:
         waited = min(waits.waited(move, Wait.ROOM, view.now), view.now - last)
         if waited < limit:
             return Verdict(Hold(move, Wait.ROOM, text), due=view.now + limit - waited)
-        sentence = say("{} fits nowhere: {}.", vm_of(move), text)
-        hint = say("Make room or name another host, then: {}", retry(move))
-        return Verdict(Finish(move, MoveState.FAILED, Outcome.NO_ROOM, sentence, hint))
+        hint = "Make room or name another host, then: {retry}"
+        return Verdict(ended(move, Outcome.NO_ROOM, "{vm} fits nowhere: {text}.", hint, text=text))
 
     def _save(self, view: View, has_slot: bool) -> bool:
         """Save the VM's network, if the VM is among the next of its host. False: it cannot be saved
@@ -310,8 +302,7 @@ def here(view: View) -> str:
 
 
 def _has_fresh_baseline(view: View, rules: Rules) -> bool:
-    """Tell whether the network was saved at most ten minutes ago, or is frozen by the first
-    start."""
+    """Tell whether the saved network is ten minutes old at most, or frozen by the first start."""
     saved = view.record.baseline
     if saved is None:
         return False
@@ -342,8 +333,6 @@ def _save_first(view: View) -> Verdict | None:
 
 def unreadable(move: Move, error: str) -> Verdict:
     """No baseline, no move: a VM whose network cannot be saved is never started."""
-    form = "The network of {} could not be saved, so it was not moved: {}"
-    text = say(form, vm_of(move), quote(error, move))
-    form = "Mend that (rights, WinRM on {}), then: {}"
-    hint = say(form, HostName(move.source), retry(move))
-    return Verdict(Finish(move, MoveState.FAILED, Outcome.BLOCKED, text, hint))
+    form = "The network of {vm} could not be saved, so it was not moved: {error}"
+    hint = "Mend that (rights, WinRM on {source}), then: {retry}"
+    return Verdict(ended(move, Outcome.BLOCKED, form, hint, error=quote(error, move)))

@@ -85,8 +85,7 @@ def _world(world: Body | None, origin: float) -> Body:
 
 
 def exit_of(record: RunRecord) -> int:
-    """Exit code of a run. 0: every move done, or skipped as EXCLUDED, ELSEWHERE or VANISHED; 1:
-    anything else."""
+    """Exit code of a run. 0: every move done, EXCLUDED, ELSEWHERE or VANISHED; else 1."""
     if record.run.state is not RunState.COMPLETED:
         return 1
     return 0 if all(m.move.outcome in GOOD for m in record.moves) else 1
@@ -171,8 +170,7 @@ def _move(entry: MoveRecord, history: Sequence[Event], origin: float, end: float
 
 
 def _minutes(entry: MoveRecord, end: float) -> float | None:
-    """Minutes that the LIVE and COLD attempts took together; an open attempt is counted until
-    ``end``."""
+    """Minutes that the LIVE and COLD attempts took together, open ones until ``end``."""
     migrations = entry.of(*MIGRATIONS)
     if not migrations:
         return None

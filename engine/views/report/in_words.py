@@ -30,8 +30,7 @@ def headline(run: Mapping[str, Any]) -> str:
 
 
 def _not_empty(run: Mapping[str, Any], host: str) -> str:
-    """A VM that stayed is a fact; a run that was stopped, or a host that was silent, only proved
-    nothing."""
+    """A VM that stayed is a fact; a stopped run or a silent host only proved nothing."""
     stayed = [m for m in run["moves"] if m["state"] in ("failed", "skipped")]
     on_it = any(
         (m["host"] or m["source"]) == host and m["outcome"] != Outcome.VANISHED for m in stayed

@@ -78,8 +78,7 @@ def _shared(longest: Sequence[float], slots: int) -> float:
 
 
 def _ran(record: RunRecord) -> list[tuple[Attempt, float]]:
-    """The LIVE and COLD attempts that ran, failed ones too, each with its end: it held a slot at
-    both hosts until then."""
+    """LIVE and COLD attempts that ran, failed ones too, each until it freed its slots."""
     ran = (Result.OK, Result.FAILED)
     return [
         (a, a.ended)

@@ -53,6 +53,8 @@ def test_what_comes_from_outside_is_never_a_place_in_a_form(name, reason):
 def test_a_form_without_a_value_for_each_place_is_a_bug():
     with pytest.raises(ValueError, match="argument"):
         say("{} is on {}.", VmName("web01"))
+    with pytest.raises(KeyError, match="host"):
+        say("{} is on {host}.", VmName("web01"))
 
 
 def test_a_host_is_shown_by_its_short_name():
@@ -85,6 +87,17 @@ def test_a_clause_of_ours_begins_and_ends_as_its_sentence_wants():
     assert upper_first(say("{} waits", VmName("web01"))) == "web01 waits", "a name stays as it is"
 
 
+def test_a_value_has_its_place_by_its_name_or_in_order():
+    said = say("{} is on {host}, {} of {host}.", VmName("web01"), 2, host=HostName("hv01.corp"))
+
+    assert said == "web01 is on hv01, 2 of hv01."
+    assert said.parts[2] == HostName("hv01.corp")
+
+
+#: What takes forms, and at which places.
+TAKES_FORMS = {"say": (0,), "tell": (1,), "ended": (2, 3), "_spoiled": (2, 3)}
+
+
 def test_every_form_is_a_literal():
     """A form that is put together could hold somebody's name, and with it a place."""
     found = [
@@ -93,8 +106,11 @@ def test_every_form_is_a_literal():
         for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") == "say"
-        and not isinstance(node.args[0], ast.Constant | ast.Name | ast.Attribute)
+        for place in TAKES_FORMS.get(getattr(node.func, "id", ""), ())
+        if not all(
+            isinstance(form, ast.Constant | ast.Name | ast.Attribute)
+            for form in node.args[place : place + 1]
+        )
     ]
 
     assert found == []

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import IllegalTransition
-from engine.model import MOVE_ENDS, RUN_ENDS, ApprovalState, MoveState, RunState
+from engine.model import MOVE_ENDS, RUN_ENDS, ApprovalState, MoveState, Outcome, RunState
 from engine.policy import states
 
 TABLES = {
@@ -129,3 +129,8 @@ def test_what_must_never_happen_to_a_run_is_in_no_table(old, new):
 @pytest.mark.parametrize("old", [ApprovalState.DENIED, ApprovalState.EXPIRED])
 def test_a_no_and_an_expired_question_stay_so(old, new):
     assert not states.may_follow(states.APPROVAL, old, new)
+
+
+def test_every_outcome_leaves_a_move_in_one_state_that_ends_it():
+    assert set(states.END_OF) == set(Outcome)
+    assert set(states.END_OF.values()) == MOVE_ENDS

@@ -301,7 +301,6 @@ class Told:
     def finish(
         self,
         seconds: float,
-        state: MoveState = MoveState.DONE,
         outcome: Outcome = Outcome.MOVED,
         name: str = "web01",
         next_step: str = "",
@@ -309,7 +308,7 @@ class Told:
         move = self.move(name)
         with self.at(seconds) as pen:
             words = say("{} {}.", VmName(name), outcome)
-            pen.moves.finish(Finish(move, state, outcome, words, say(next_step)))
+            pen.moves.finish(Finish(move, outcome, words, say(next_step)))
 
     def end(self, seconds: float, state: RunState = RunState.COMPLETED) -> None:
         run = queries.run(self.store, self.run)
@@ -366,7 +365,7 @@ def night(store):
     old = night.move("old-crm")
     with night.at(545) as pen:
         pen.networks.keep(night.run, old.vm_id, "reading", HV02, BARE)
-    night.finish(550, MoveState.DAMAGED, Outcome.NETWORK, "old-crm", "Put it back by hand.")
+    night.finish(550, Outcome.NETWORK, "old-crm", "Put it back by hand.")
     night.end(600, RunState.INCOMPLETE)
     return night
 
@@ -585,7 +584,7 @@ def adopt(told, name: str, seconds: float) -> None:
 
 def test_the_vms_as_first_seen_stand_apart_from_those_that_came_later(store):
     several = Told(store, vms=("stays", "web01"))
-    several.finish(0, MoveState.SKIPPED, Outcome.EXCLUDED, "stays")
+    several.finish(0, Outcome.EXCLUDED, "stays")
     adopt(several, "late", 50)
     several.copy(60, 160, "late")
     several.finish(170, name="late")
@@ -799,21 +798,16 @@ def test_the_last_words_of_a_host_that_is_empty(told):
 
 
 @pytest.mark.parametrize(
-    ("state", "outcome", "line", "empty"),
+    ("outcome", "line", "empty"),
     [
-        (MoveState.FAILED, Outcome.STUCK, "Not moved: web01 STUCK. Look at it.", "not empty"),
-        (MoveState.SKIPPED, Outcome.DENIED, "Left: web01 DENIED. Look at it.", "not empty"),
-        (MoveState.SKIPPED, Outcome.VANISHED, "Left: web01 VANISHED.", "not proven empty"),
-        (
-            MoveState.UNKNOWN,
-            Outcome.UNKNOWN,
-            "Needs a person: web01 UNKNOWN. Look at it.",
-            "not proven empty",
-        ),
+        (Outcome.STUCK, "Not moved: web01 STUCK. Look at it.", "not empty"),
+        (Outcome.DENIED, "Left: web01 DENIED. Look at it.", "not empty"),
+        (Outcome.VANISHED, "Left: web01 VANISHED.", "not proven empty"),
+        (Outcome.UNKNOWN, "Needs a person: web01 UNKNOWN. Look at it.", "not proven empty"),
     ],
 )
-def test_whoever_did_not_move_is_named_with_what_to_do(state, outcome, line, empty, told):
-    told.finish(10, state, outcome, next_step="Look at it.")
+def test_whoever_did_not_move_is_named_with_what_to_do(outcome, line, empty, told):
+    told.finish(10, outcome, next_step="Look at it.")
     told.end(20, RunState.INCOMPLETE)
     lines = summary(told.told_run())
 
@@ -850,7 +844,7 @@ def test_a_list_of_vms_ends_without_a_word_about_hosts(store):
     several = Told(store, kind="vm", vms=("a", "b"))
     several.copy(0, 100, "a")
     several.finish(110, name="a")
-    several.finish(110, MoveState.SKIPPED, Outcome.VANISHED, "b")
+    several.finish(110, Outcome.VANISHED, "b")
     several.end(120)
 
     assert headline(several.told_run()) == "R1 ended: 1 of 2 moved"
@@ -965,7 +959,7 @@ def test_a_host_without_vms_has_no_table(store):
 
 
 def test_a_vm_that_stayed_says_why_and_what_to_do(told):
-    told.finish(10, MoveState.FAILED, Outcome.STUCK, next_step="Look at it.")
+    told.finish(10, Outcome.STUCK, next_step="Look at it.")
     told.end(20, RunState.INCOMPLETE)
 
     assert page(told.told_run())[-3:] == [
@@ -1007,7 +1001,7 @@ def test_three_hundred_vms_fit_into_eighty_columns_and_every_name_is_whole(name,
 
 
 def test_a_name_cannot_steer_the_terminal_by_the_report(told):
-    told.finish(10, MoveState.FAILED, Outcome.STUCK, next_step="\x1b[2JLook.")
+    told.finish(10, Outcome.STUCK, next_step="\x1b[2JLook.")
     run = told.told_run()
     (move,) = run["moves"]
     missing = [{"what": "acl", "adapter": "\x07", "value": "\x1b]0;\u202e"}]

@@ -1,0 +1,86 @@
+"""Rungs that several ladders share: a VM whose place is in doubt, or not the request's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.language.sentence import HostName, join, say
+from engine.model import MIGRATIONS, Move, MoveState, Outcome, Result, Wait
+from engine.policy.steps import Finish
+from engine.policy.verdict import Verdict, View, ended, hold_or
+
+
+def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
+    """A host does not answer: that proves nothing. After the limit a person has to look."""
+    names = join(", ", map(HostName, hosts))
+    move = view.move
+    ending = ended(
+        move,
+        Outcome.UNKNOWN,
+        "{names} did not answer for too long; nobody knows where {vm} is.",
+        "Find {vm} on {names} by its id {id}. {settle}",
+        names=names,
+    )
+    if move.state is MoveState.PENDING and not view.record.of(*MIGRATIONS):
+        ending = ended(
+            move,
+            Outcome.STUCK,
+            "{names} did not answer for too long; nothing was started.",
+            "Bring {names} back, then: {retry}",
+            names=names,
+        )
+    return hold_or(view, Wait.HOST_DOWN, say("{} does not answer", names), ending)
+
+
+def hold_two_places(view: View) -> Verdict:
+    """Hold a VM that Hyper-V shows on two hosts: touch nothing, re-read, then a person."""
+    seen = view.vm.seen_on if view.vm else ()
+    places = join(" and ", map(HostName, seen))
+    ending = ended(
+        view.move,
+        Outcome.TWO_PLACES,
+        "{vm} is on {places} by Hyper-V's own word.",
+        "Find out which copy is the true one; never start both. Its id is {id}. {settle}",
+        places=places,
+    )
+    verdict = hold_or(view, Wait.TWO_PLACES, say("on {} at once", places), ending)
+    return Verdict(verdict.step, refresh=seen, due=verdict.due)
+
+
+def hold_missing(view: View) -> Verdict:
+    """No Hyper-V shows it, in complete answers; where VMM still knows a VM that we had started, a
+    person has to look. Once somebody has, that nobody shows it is believed."""
+    move = view.move
+    known = view.vm is not None
+    lost_in_move = bool(view.record.of(*MIGRATIONS)) and known and move.settled is None
+    shows = "no Hyper-V shows" if known else "neither VMM nor Hyper-V shows"
+    ending = ended(move, Outcome.VANISHED, "{vm} is gone: {shows} its id {id}.", shows=shows)
+    if lost_in_move:
+        ending = ended(
+            move,
+            Outcome.UNKNOWN,
+            "{vm} is on neither host after its move, though VMM still knows it.",
+            "Look for it by its id {id} before anything else. {settle}",
+        )
+    if view.record.open_migration:
+        ending = replace(ending, ends=(Result.LOST, "The VM was not found again."))
+    return hold_or(view, Wait.MISSING, "not found on any host", ending)
+
+
+def hold_foreign(view: View) -> Verdict:
+    """Hold a VM that somebody else moves: wait, and look where it ends."""
+    move = view.move
+    job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
+    to = say(" to {}", HostName(job.target)) if job is not None and job.target else ""
+    form = "{vm} has been migrating{to} for too long by somebody else's hand."
+    outcome, hint = Outcome.UNKNOWN, "Find the job in VMM, end it, and see where it is. {settle}"
+    if move.state is MoveState.PENDING:
+        outcome, hint = Outcome.STUCK, "Find the job in VMM, end it, then: {retry}"
+    ending = ended(move, outcome, form, hint, to=to)
+    return hold_or(view, Wait.FOREIGN, say("somebody else is moving it{}", to), ending)
+
+
+def elsewhere(move: Move, host: str) -> Finish:
+    """End a move whose VM somebody took to a host that the request does not name."""
+    form = "{vm} is on {host}, which is neither a source nor a destination."
+    return ended(move, Outcome.ELSEWHERE, form, host=HostName(host))
