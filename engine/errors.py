@@ -32,11 +32,15 @@ class VMFerryError(Exception):
 
 
 class Refused(VMFerryError):
-    """A request that cannot be carried out. ``what`` is the wrong word, ``hint`` the remedy."""
+    """A request that cannot be carried out. ``what`` is the wrong word, ``hint`` the remedy;
+    ``says_nothing``: the words say already that nothing happened."""
 
-    def __init__(self, sentence: str, *, what: str = "", hint: str = "") -> None:
+    def __init__(
+        self, sentence: str, *, what: str = "", hint: str = "", says_nothing: bool = False
+    ) -> None:
         super().__init__(sentence)
         self.sentence, self.what, self.hint = sentence, what, hint
+        self.says_nothing = says_nothing
 
     def __str__(self) -> str:
         return f"{self.sentence} {self.hint}".strip()
@@ -46,9 +50,16 @@ class UsageError(Refused):
     """Words that the grammar does not know. ``at`` is the index of the wrong word in ``text``."""
 
     def __init__(
-        self, sentence: str, *, what: str = "", hint: str = "", text: str = "", at: int = -1
+        self,
+        sentence: str,
+        *,
+        what: str = "",
+        hint: str = "",
+        says_nothing: bool = False,
+        text: str = "",
+        at: int = -1,
     ) -> None:
-        super().__init__(sentence, what=what, hint=hint)
+        super().__init__(sentence, what=what, hint=hint, says_nothing=says_nothing)
         self.text, self.at = text, at
 
     def pointer(self) -> tuple[str, ...]:

@@ -148,7 +148,7 @@ AtLeast1 = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 _LIST = (NoDecode, BeforeValidator(_names), _NAMES)
 Leads = Annotated[tuple[Positive, ...], *_LIST]
-Channel = Annotated[str, AfterValidator(_in_slack)]
+Channel = Annotated[str, AfterValidator(_in_slack), _id_of(_CHANNEL)]
 Token = Annotated[SecretStr, BeforeValidator(_secret)]
 
 
@@ -432,15 +432,15 @@ def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Sett
 def from_mapping(said: Mapping[str, Any], origin: str) -> Settings:
     """Settings from sections that were read already; ``origin`` says where, for messages."""
     slack = said.get("slack")
-    for key in slack if isinstance(slack, Mapping) else ():
-        if key in _MOVED:
-            section, name = _MOVED[key]
-            raise Refused(
-                f"{origin}: slack.{key} is {section}.{name} now.",
-                what=f"slack.{key}",
-                hint=f"Write it into [{section}], or as {PREFIX}{section.upper()}__{name.upper()}."
-                " The ids of people, groups and channels there begin with slack: (slack:U0123).",
-            )
+    moved = [name for name in slack if name in _MOVED] if isinstance(slack, Mapping) else []
+    if moved:
+        names = {name: _MOVED[name] for name in moved}
+        now = ", ".join(
+            f"slack.{name} is {section}.{key} now ({PREFIX}{section.upper()}__{key.upper()})"
+            for name, (section, key) in names.items()
+        )
+        hint = "Ids in [approval] begin with their door: slack:U0123."
+        raise Refused(f"{origin}: {now}.", what=f"slack.{moved[0]}", hint=hint)
     return toml.read(Settings, said, origin)
 
 

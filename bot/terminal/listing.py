@@ -13,6 +13,7 @@ from bot.terminal.board import safe
 from bot.terminal.report_page import WIDTH, wrapped
 from engine.commands.service import Service
 from engine.model import Run
+from engine.model.ids import TERMINAL, name_at
 from engine.store import queries
 from engine.views.board import STATES, board
 from engine.views.needs import needs
@@ -60,7 +61,7 @@ def _line(row: _Row, rows: Sequence[_Row]) -> str:
     labels = max(len(one.run.label) for one in rows)
     counts = max(len(one.moved) for one in rows)
     when = datetime.fromtimestamp(row.at).astimezone().strftime("%Y-%m-%d %H:%M")
-    who = _cut(safe(row.run.contact.removeprefix("terminal:")), WHO)
+    who = _cut(safe(name_at(TERMINAL, row.run.contact) or row.run.contact), WHO)
     state = STATES[row.run.state]
     begin = f"  {row.run.label:<{labels}} {state:<10} {row.moved:<{counts}} {when} {who} "
     return begin + _cut(safe(row.run.request), WIDTH - len(begin))

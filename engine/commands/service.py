@@ -97,7 +97,8 @@ class Service:
         options = self.settings.options_for(request)
         if shown not in (None, shown_digest(chosen, options)):
             hint = "Ask again to see what it would do."
-            raise Refused("What this would move has just changed. Nothing started.", hint=hint)
+            sentence = "What this would move has just changed. Nothing started."
+            raise Refused(sentence, hint=hint, says_nothing=True)
         options = replace(options, now=False)
         with self.writing(by) as pen:
             same = self._same(request, chosen, options)
@@ -171,14 +172,14 @@ class Service:
 
     def reject(self, run_id: int, why: str) -> None:
         """End a scheduled run whose board cannot be posted before it began. Idempotent."""
-        self._set_state(run_id, RunState.REJECTED, f"was not started: {why}")
+        self._set_state(run_id, RunState.REJECTED, say("was not started: {}", why))
 
     def _set_state(self, run_id: int, state: RunState, words: str) -> None:
         with self.writing(BOARD) as pen:
             run = queries.run(self.store, run_id)
             if run is None or run.state is not RunState.SCHEDULED:
                 return
-            pen.runs.set_state(run, state, f"{run.label} {words}")
+            pen.runs.set_state(run, state, say("{} {}", run.label, words))
         self.wake.set()
 
     def decide(
@@ -285,6 +286,7 @@ def refuse_crossing(
                 say(form, name, run.label, Quote(run.request), Person(run.by)),
                 what=name,
                 hint=f"Wait for {run.label} to end, or name another host. Nothing started.",
+                says_nothing=True,
             )
 
 

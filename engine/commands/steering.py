@@ -223,7 +223,7 @@ class Steering:
             self._refuse_flying(run, [entry])
             for attempt in entry.of(*MIGRATIONS):
                 if attempt.open:
-                    pen.attempts.let_go(replace(attempt, error=say("Settled by {}", who)))
+                    pen.attempts.let_go(replace(attempt, error="Settled by a person"))
             if run.over:
                 # It looks, and starts nothing: what it finds at rest on a source stays there.
                 form = "{run} looks at {vm} once more: settled by {by}."

@@ -59,7 +59,8 @@ def carry_out_verb(
     if command.verb in ("approve", "deny", "withdraw"):
         return _decide(service, steer, command, by, approvers)
     if command.verb not in steers:
-        raise Refused(f'"{command.verb}" changes nothing.', what=command.verb)
+        sentence = f'"{command.verb}" changes nothing.'
+        raise Refused(sentence, what=command.verb, says_nothing=True)
     try:
         return VerbResult(steers[command.verb](*command.words, by=by))
     except Unchanged as unchanged:

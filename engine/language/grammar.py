@@ -214,7 +214,7 @@ class _Reader:
         first = self.take()
         if first is None or not (first.text or first.comma):
             hint = say("Type: {}, or: {}", Words("host HV01 to HV02"), Words("help"))
-            raise UsageError("Nothing was asked.", hint=hint)
+            raise UsageError("Nothing was asked.", hint=hint, says_nothing=True)
         verb = self.verb(first)
         if verb.request:
             return self.request("host" if verb.name == "host" else "vm")
@@ -372,9 +372,9 @@ class _Reader:
         try:
             seconds = duration(word.text)
         except UsageError as error:
-            sentence = f'{needs}; "{word.text}" is not one.'
-            longer = "longer" in error.sentence
-            raise self.wrong(word, error.sentence if longer else sentence, hint) from None
+            is_one = DURATION.fullmatch(word.text.strip()) is not None
+            sentence = error.sentence if is_one else f'{needs}; "{word.text}" is not one.'
+            raise self.wrong(word, sentence, hint) from None
         if seconds < option.least:
             raise self.wrong(word, f"{option.word} cannot be shorter than {option.least}s.", hint)
         return seconds

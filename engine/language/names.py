@@ -89,7 +89,7 @@ def host_named(word: str, fleet: Fleet) -> str:
         return found
     near = grammar.nearest(word, [short(n) for n in names])
     hint = f"Nearest: {near}." if near else f"There are: {', '.join(map(short, names[:8]))}."
-    raise Refused(f"No host {word}.", what=word, hint=f"{hint} Nothing started.")
+    raise Refused(f"No host {word}.", what=word, hint=f"{hint} Nothing started.", says_nothing=True)
 
 
 def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
@@ -120,7 +120,12 @@ def _match(word: str, known: list[tuple[Vm, str]], fleet: Fleet) -> list[tuple[V
     if word.casefold().startswith("id:"):
         found = [(vm, p) for vm, p in known if vm.id.casefold() == word[3:].casefold()]
         if not found:
-            raise Refused(f"No VM has the id {word[3:]}.", what=word, hint="Nothing started.")
+            raise Refused(
+                f"No VM has the id {word[3:]}.",
+                what=word,
+                hint="Nothing started.",
+                says_nothing=True,
+            )
         return found
     name, _, at = word.rpartition("@")
     name = name or word
@@ -147,8 +152,8 @@ def _no_vm(word: str, name: str, host: str | None, known: list[tuple[Vm, str]]) 
     hint = f"Nearest: {near} on {short(where)}. Nothing started." if near else "Nothing started."
     on = f" on {short(host)}" if host else ""
     if any(c in name for c in "*?"):
-        return Refused(f'No VM{on} matches "{name}".', what=word, hint=hint)
-    return Refused(f"No VM {name}{on}.", what=word, hint=hint)
+        return Refused(f'No VM{on} matches "{name}".', what=word, hint=hint, says_nothing=True)
+    return Refused(f"No VM {name}{on}.", what=word, hint=hint, says_nothing=True)
 
 
 def _check_exceptions(request: Request, vms: list[Vm]) -> None:
@@ -159,7 +164,8 @@ def _check_exceptions(request: Request, vms: list[Vm]) -> None:
             continue
         near = grammar.nearest(word, names)
         hint = f"Nearest: {near}. Nothing started." if near else "Nothing started."
-        raise Refused(f'No VM of this request matches "{word}" after except.', what=word, hint=hint)
+        sentence = f'No VM of this request matches "{word}" after except.'
+        raise Refused(sentence, what=word, hint=hint, says_nothing=True)
 
 
 def find_run(word: str, runs: Sequence[Run]) -> Run:

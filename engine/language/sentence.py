@@ -31,6 +31,11 @@ class Person(Term):
 
 
 @dataclass(frozen=True)
+class Channel(Term):
+    """A channel, by id: ``slack:C0123``."""
+
+
+@dataclass(frozen=True)
 class Command(Term):
     """Words to type: ``retry R7 "db 01"``. Each door says what comes before them."""
 
@@ -66,6 +71,7 @@ class Turn(Term):
 Part = str | Term
 _KINDS: dict[str, type[Term]] = {
     "person": Person,
+    "channel": Channel,
     "command": Command,
     "vm": VmName,
     "host": HostName,
@@ -140,10 +146,11 @@ def parts_of(value: object) -> tuple[Part, ...]:
 def without_stop(sentence: str) -> Sentence:
     """The sentence without a full stop at its end, to go on with a clause of ours."""
     *rest, last = parts_of(say("{}", sentence)) or ("",)
-    text = str(last).rstrip(".") if isinstance(last, str) else last
     if isinstance(last, Quote):
-        text = Quote(last.text.rstrip("."), last.kind)
-    return Sentence(*rest, text)
+        return Sentence(*rest, Quote(last.text.rstrip("."), last.kind))
+    if isinstance(last, str) and last.endswith("."):
+        return without_stop(Sentence(*rest, last.rstrip(".")))
+    return Sentence(*rest, last)
 
 
 def upper_first(sentence: str) -> Sentence:

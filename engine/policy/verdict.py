@@ -109,7 +109,8 @@ class Verdict:
 
 def quote(error: str, move: Move) -> Quote:
     """What VMM or Hyper-V said of this move's VM."""
-    return Quote(error, kind_of(error, move.vm))
+    hosts = filter(None, (move.source, move.host, move.destination))
+    return Quote(error, kind_of(error, move.vm, move.vm_id, hosts))
 
 
 def typed(verb: str, run: int, move: Move) -> Command:

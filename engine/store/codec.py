@@ -9,7 +9,7 @@ from typing import Any, NewType, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter
 
-from engine.language.sentence import Sentence
+from engine.language.sentence import Person, Sentence
 from engine.model import Doubt, Event, Network, Reading
 from engine.model.ids import read_id
 
@@ -91,6 +91,10 @@ def reading(row: Row) -> Reading:
 
 def event(row: Row) -> Event:
     """A row of ``events``, without what chains it; ``by`` may be from before ids had doors."""
-    by = None if row["by"] is None else read_id(row["by"])
     said = {name: one for name, one in row.items() if name != "prev"}
-    return of_row(Event, {**said, "by": by})
+    by = None if row["by"] is None else read_id(row["by"])
+    found = of_row(Event, {**said, "by": by})
+    if by == row["by"] or by is None:
+        return found
+    words = found.text.split(row["by"])
+    return replace(found, text=Sentence(*[p for w in words for p in (Person(by), w)][1:]))

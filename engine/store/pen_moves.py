@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from engine.language.sentence import parts_of
 from engine.model import AttemptKind, Move, MoveState, Outcome, Power, Vm, Wait, short
 from engine.policy import states, waits
 from engine.policy.steps import Finish
@@ -67,6 +68,8 @@ class MovePen(Transaction):
         if move.wait is wait:
             if move.wait_text != text or move.needs_person is not needs_person:
                 self.db.update("moves", move.id, {**said, "wait_noted": self.now})
+            elif parts_of(move.wait_text) != parts_of(text):
+                self.db.update("moves", move.id, said)  # the same words, of a version without parts
             return
         begun = waits.begin(move, wait, self.now, seen)
         change = {

@@ -7,8 +7,13 @@ Every table is STRICT. Times are REAL Unix seconds UTC; lists and options are JS
 
 from __future__ import annotations
 
+import re
+
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
+
+from engine.language.sentence import Command, Part, Person, Sentence
+from engine.model.ids import read_id
 
 migrations = Migrations("vmferry")
 
@@ -113,6 +118,29 @@ def m009_sentences(db: Database) -> None:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     for statement in _ONCE_SEARCHED:
         db.execute(statement)
+    for table, column, pattern in _ONCE_SPELLED:
+        for number, text in db.execute(f"SELECT id, {column} FROM {table}").fetchall():
+            parts = Sentence(*map(_part, re.split(pattern, text))).as_json()
+            db.execute(f"UPDATE {table} SET {column}_parts = ? WHERE id = ?", [parts, number])
+
+
+_COMMAND = r"(?<=: )(?:retry|resume|settle|go-on|reviewed) R\d+"
+_ID = "@[UW][A-Z0-9]+"
+_DID = "left it out|said no|took the approval back|approved others only"
+_ONCE_SPELLED = (
+    ("runs", "said", f"({_COMMAND}|{_ID})"),
+    ("moves", "wait_text", f"({_COMMAND})"),
+    ("moves", "next", f"({_COMMAND})"),
+    ("moves", "after_go_on", f"({_COMMAND})"),
+    ("moves", "sentence", f"(?<=: )({_ID})(?= (?:{_DID}))"),
+)
+"""Places in which older versions found a command or a person by these patterns."""
+
+
+def _part(words: str) -> Part:
+    if re.fullmatch(_ID, words):
+        return Person(read_id(words))
+    return Command(words) if re.match(_COMMAND.removeprefix("(?<=: )"), words) else words
 
 
 _SENTENCES = {
@@ -131,7 +159,12 @@ _SENTENCES = {
 _ONCE_SEARCHED = (
     "UPDATE moves SET needs_person = 1 WHERE wait IN ('DAMAGE', 'OTHER_RUN')"
     " AND wait_text LIKE '%somebody%'",
-    "UPDATE moves SET cause = replace(sentence || next, vm, '')",
+    "UPDATE moves SET cause = replace(replace(sentence || next, vm_id, ''), vm, '')"
+    " WHERE state <> 'damaged'",
+    "UPDATE moves SET cause = replace(replace(substr(sentence, instr(sentence, ' Hyper-V said: ')"
+    " + 15), vm_id, ''), vm, '') WHERE sentence LIKE '% Hyper-V said: %' AND state = 'damaged'",
+    "UPDATE runs SET said = replace(said, ' Go on with: resume R' || id, '')",
+    "UPDATE runs SET said = replace(said, ', then: resume R' || id, '.')",
     "UPDATE moves SET after_go_on = rtrim(substr(next, 1, instr(next, 'No further VM is') - 1))"
     " WHERE state = 'damaged' AND next LIKE '%No further VM is%'",
 )

@@ -193,8 +193,7 @@ def test_a_setting_that_was_slacks_is_refused_with_its_new_name(tmp_path, old, n
     error = refusal(tmp_path, f"[slack]\n{old}")
 
     assert error.what == f"slack.{old.split()[0]}"
-    assert f"is {new} now." in str(error)
-    assert variable in str(error)
+    assert f"is {new} now ({variable})" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bot.slack.inbox import mentions
 from bot.slack.inbox.rows import CLICK, COMMAND, LONGEST, MENTION, SHORTCUT, Inbound, Inbox
 from bot.slack.kit import buttons, refusals
 from bot.slack.kit.blocks import Block, fingerprint
-from bot.slack.kit.ids import in_slack
+from bot.slack.kit.ids import bare, in_slack
 from bot.slack.modals import abort, decision, fields
 from bot.slack.web_api.reply_urls import ReplyUrls
 from engine.clock import Clock, SystemClock
@@ -97,7 +97,7 @@ class Listeners:
         row = self._row(MENTION, in_slack(user), channel, {**shown, **place})
         # Slack tells of an edited message again; only where it says something else is it new.
         moment = ts or _text(event, "event_ts")
-        self._keep(row, f"event:{channel}:{moment}:{user}:{fingerprint(said.split())}", body)
+        self._keep(row, f"event:{bare(channel)}:{moment}:{user}:{fingerprint(said.split())}", body)
 
     def _shortcut(self, body: Payload) -> None:
         user = _text(_part(body, "user"), "id")
@@ -107,7 +107,7 @@ class Listeners:
         shown = {"name": name, "ts": ts, "thread_ts": _text(message, "thread_ts") or ts}
         row = self._row(SHORTCUT, in_slack(user), channel, shown)
         moment = _text(body, "action_ts") or _hidden(body) or str(row.received)
-        self._keep(row, f"shortcut:{name}:{channel}:{ts}:{user}:{moment}", body)
+        self._keep(row, f"shortcut:{name}:{bare(channel)}:{ts}:{user}:{moment}", body)
 
     def _submitted(self, body: Payload) -> dict[str, str]:
         view, user = _part(body, "view"), in_slack(_text(_part(body, "user"), "id"))

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.ids import bare, slack_user
-from engine.language.sentence import Command, Part, Person, Turn, parts_of
+from engine.language.sentence import Channel, Command, Part, Person, Turn, parts_of
 from engine.model.ids import TERMINAL, name_at
 
 
@@ -23,6 +23,8 @@ def _rendered(part: Part, command: str, turn: str) -> str:
     match part:
         case Person():
             return mention(part.text)
+        case Channel():
+            return channels([part.text])
         case Command():
             return f"{command} {escape(part.text)}"
         case Turn():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from bot.slack.kit.blocks import escape, fit
 from bot.slack.kit.mentions import render
 from engine.errors import Refused, UsageError
@@ -11,7 +9,6 @@ from engine.language.sentence import join
 
 NOTHING = "Nothing changed."
 NOT_STARTED = "Nothing started."
-_NOTHING_SAID = re.compile(r"\bNothing (was |has )?(asked|changed|started)\b|\bchanges nothing\b")
 
 
 def usage(error: UsageError, command: str) -> str:
@@ -23,7 +20,7 @@ def usage(error: UsageError, command: str) -> str:
 def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
     """Refusal in full: what is wrong, that nothing happened (``nothing``; empty: of a look), what
     to do."""
-    if not nothing or _NOTHING_SAID.search(f"{error}"):
+    if error.says_nothing:
         nothing = ""
     return render(join(" ", [error.sentence, nothing, error.hint]), command)
 

@@ -29,8 +29,10 @@ NEXT = 800  # of what a person is to do
 
 
 def cause(stuck: Stuck) -> str:
-    """Word for what makes two failures the same."""
-    return fingerprint(stuck.state, stuck.outcome, stuck.cause)
+    """Word for what makes two failures the same; for damage also its host, which ``go-on`` is
+    about."""
+    where = [stuck.host] if stuck.state is MoveState.DAMAGED else []
+    return fingerprint(stuck.state, stuck.outcome, *where, stuck.cause)
 
 
 def failure_view(

@@ -32,6 +32,7 @@ from bot.slack.outbox.watched_runs import Watched
 from bot.slack.people.roster import Roster
 from engine.clock import Clock
 from engine.commands.service import Service
+from engine.language.sentence import Channel, Person, Quote, say
 from engine.model import Run, RunState
 from engine.settings import Settings
 from engine.store import events, queries
@@ -125,9 +126,10 @@ class Publisher:
         if run.state is RunState.SCHEDULED and not watched.error:
             watched = self._given_up(watched)
         if watched.error and run.state is RunState.SCHEDULED:
-            place = f"its board could not be posted in {watched.channel} ({watched.error})"
             invite = "; /invite @vmferry" if watched.error in NOT_INVITED else ""
-            self.service.reject(run.id, place + invite)
+            form = "its board could not be posted in {} ({}){}"
+            why = say(form, _place(watched.channel), Quote(watched.error), invite)
+            self.service.reject(run.id, why)
             return self._publish(watched)
         if watched.error and run.state is RunState.REJECTED:
             return self._publish_rejected(watched, seen)
@@ -194,9 +196,9 @@ class Publisher:
         anew = [key for key in keys if key not in stays and not key.place]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
-        gone = f"{watched.channel} ({watched.lost})"  # the audit knows no mentions
-        note = f"R{watched.run} is told about in {place} from now on, and no longer in {gone}"
-        self.service.note(watched.run, note)
+        form = "R{} is told about in {} from now on, and no longer in {} ({})"
+        where = (_place(place), _place(watched.channel), Quote(watched.lost))
+        self.service.note(watched.run, say(form, watched.run, *where))
         return here
 
     def _of(self, seen: RunSnapshot, watched: Watched) -> RunMessages:
@@ -233,3 +235,8 @@ def not_posted(run: Run, channel: str, error: str) -> str:
     }
     reason = why.get(error, f"Slack refused the message ({escape(error)}).")
     return f"{run.label} was rejected: {reason} {NOT_STARTED}"
+
+
+def _place(where: str) -> Person | Channel:
+    """Where a run is told about: a channel, or its owner alone."""
+    return Person(where) if slack_user(where) else Channel(where)

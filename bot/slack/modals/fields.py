@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from bot.slack.kit.blocks import Block, fit
+from bot.slack.kit.ids import bare, in_slack
 
 REASON, VMS, LABEL = "reason", "vms", "label"
 REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
@@ -76,7 +77,9 @@ def read_place(private_metadata: str) -> FormPlace:
     kept = json.loads(private_metadata)
     if not isinstance(kept, dict):
         raise ValueError("private_metadata is no object")
-    return FormPlace(*(str(kept.get(one.name) or "") for one in fields(FormPlace)))
+    place = FormPlace(*(str(kept.get(one.name) or "") for one in fields(FormPlace)))
+    # A form that was opened before ids had doors names its channel as Slack does.
+    return replace(place, channel=in_slack(bare(place.channel)))
 
 
 def state_of(values: object, name: str) -> Mapping[str, object]:

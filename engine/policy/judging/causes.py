@@ -8,9 +8,10 @@ then words. Numbers and texts come from Microsoft's support articles on VMM and 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 
-from engine.model import Result
+from engine.model import Result, is_called
 
 
 class Cause(StrEnum):
@@ -80,9 +81,13 @@ def cause_of(error: str, vm: str = "") -> Cause:
     return Cause.OTHER
 
 
-def kind_of(error: str, vm: str) -> str:
-    """What errors of different VMs share: VMM's number, else the words without the VM."""
-    return _number(error) or re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", error)
+def kind_of(error: str, vm: str, vm_id: str, hosts: Iterable[str]) -> str:
+    """Words that errors of different VMs share: those without the VM's id and name. A VM that is
+    called like one of these hosts keeps its name, which may be the host's."""
+    text = re.sub(re.escape(vm_id), "", error, flags=re.IGNORECASE)
+    if any(is_called(host, vm) for host in hosts):
+        return text
+    return re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", text)
 
 
 def _number(text: str) -> str:

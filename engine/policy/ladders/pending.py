@@ -276,7 +276,9 @@ def _pace(view: View) -> Verdict | None:
     again = waits.requeue_at(tries, options, view.rules)
     void = waits.refused_for(tries, view.rules, view.now)
     if void >= view.rules.limits[Wait.HOST_LOCKED]:
-        return Verdict(stuck(view, say("every start was void: {}", Quote(tries[-1].error))))
+        return Verdict(
+            stuck(view, say("every start was void: {}", quote(tries[-1].error, view.move)))
+        )
     if again <= view.now:
         return None
     charged = sum(a.charged for a in tries)

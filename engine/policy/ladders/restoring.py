@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.language.sentence import Command, HostName, Quote, join, say
+from engine.language.sentence import Command, HostName, Quote, say
 from engine.model import (
     MIGRATIONS,
     Attempt,
@@ -139,8 +139,8 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
     hint = "Put back on {host} by hand what is missing, then: {retry}."
     end = _spoiled(move, host, form, hint, what=what, why=why)
     # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
-    cause = join(" ", [HostName(host), quote(said, move).kind])
-    return replace(end, repaired=put_back(view.record, differences), cause=cause)
+    repaired = put_back(view.record, differences)
+    return replace(end, repaired=repaired, cause=quote(said, move).kind)
 
 
 def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.language.sentence import Command, HostName, join, say, without_stop
+from engine.language.sentence import Command, HostName, Quote, VmName, join, say, without_stop
 from engine.model import MIGRATIONS, Host, Outcome, Wait, same_host, short
 from engine.policy import rungs
 from engine.policy.judging.causes import Cause, cause_of
 from engine.policy.starts import preflight
 from engine.policy.steps import Finish
-from engine.policy.verdict import Verdict, View, ended, hold, hold_or
+from engine.policy.verdict import Verdict, View, ended, hold, hold_or, quote
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _gate(view: View, name: str, here: str | None) -> Gate:
     if damage is not None:
         text = say(
             "{} of R{} was damaged on {}; no further VM goes there until somebody says: {}",
-            damage.vm,
+            VmName(damage.vm),
             damage.run,
             HostName(name),
             Command(f"go-on R{damage.run} {short(name)}"),
@@ -98,11 +98,12 @@ def _lacks(view: View, host: Host) -> str:
             return lacking
     rights = view.facts.rights_on(host.name, view.run)
     if rights is not None and rights.ok is False:
-        return f"{short(host.name)}: {rights.why}"
+        return say("{}: {}", HostName(host.name), Quote(rights.why))
     for attempt in view.record.counted(*MIGRATIONS):
         to_it = attempt.charged and same_host(attempt.destination, host.name)
         if to_it and cause_of(attempt.error, view.move.vm) is Cause.CONFIGURATION:
-            return f"{short(host.name)}: {attempt.error.rstrip('.')}"
+            said = quote(attempt.error.rstrip("."), view.move)
+            return say("{}: {}", HostName(host.name), said)
     return ""
 
 
