@@ -97,13 +97,13 @@ def test_the_class_that_the_server_chose_is_the_error(ground, kind, error, happe
 @pytest.mark.parametrize(
     ("output", "why"),
     [
-        (json.dumps({"contract": 2, "ok": True, "data": {}}), "speaks contract 2, we speak 1"),
-        (json.dumps({"ok": True, "data": {}}), "speaks contract None"),
-        (json.dumps({"contract": True, "ok": True, "data": {}}), "speaks contract True"),
-        (json.dumps({"contract": 1, "ok": True}), "neither data nor an error"),
+        (json.dumps({"contract": 2, "ok": True, "data": {}}), "uses contract 2, VMFerry uses 1"),
+        (json.dumps({"ok": True, "data": {}}), "uses contract None"),
+        (json.dumps({"contract": True, "ok": True, "data": {}}), "uses contract True"),
+        (json.dumps({"contract": 1, "ok": True}), "neither data nor a known"),
         (json.dumps({"contract": 1, "ok": False, "error": {"class": "?"}}), "neither data nor"),
-        (bad("frozen", "a class of tomorrow"), "neither data nor an error that we know"),
-        ("[1]", "speaks contract None"),
+        (bad("frozen", "a class of tomorrow"), "neither data nor a known error"),
+        ("[1]", "uses contract None"),
         ("VMM is fine", "is not JSON"),
         ([], "returned 0 values instead of one text"),
         ([good({}), good({})], "returned 2 values instead of one text"),
@@ -122,7 +122,7 @@ def test_an_answer_of_another_contract_is_told_as_such(ground, output, why):
 @pytest.mark.parametrize(
     ("broken", "error", "why"),
     [
-        (Broken("A parameter cannot be found", "NamedParameterNotFound"), ContractError, "as we"),
+        (Broken("A parameter cannot be found", "NamedParameterNotFound"), ContractError, "version"),
         (Broken("too long", "ParameterArgumentValidationError"), VmmRefused, "too long"),
         (Broken("The pipeline fell over"), VmmUnavailable, "fell over"),
     ],
@@ -286,8 +286,8 @@ def test_a_shell_that_was_gone_before_the_call_costs_nothing(ground):
 @pytest.mark.parametrize(
     ("reaction", "why"),
     [
-        (Reaction(status=404, text="a proxy"), "answers with HTTP 404"),
-        (Reaction(status=200, text="<html>not WSMan"), "cannot be spoken with: ParseError"),
+        (Reaction(status=404, text="a proxy"), "answered with HTTP 404"),
+        (Reaction(status=200, text="<html>not WSMan"), "with vmm01 failed: ParseError"),
         (Reaction(cut="before"), "the connection was lost"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_quota_of_the_server_is_told_in_its_words(ground):
     vmm.on = full
     caught = raised(ground.sessions())
 
-    assert "vmm01 broke off: This user is allowed 30 shells." in str(caught)
+    assert "vmm01 reported a fault: This user is allowed 30 shells." in str(caught)
     assert caught.code == "2150859173"
 
 

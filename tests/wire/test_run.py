@@ -115,7 +115,7 @@ def test_a_wrong_password_is_exit_3_and_is_offered_once(desk, monkeypatch):
     code, _, err = vmferry("run", "host", "hv01", "to", "hv02")
 
     assert code == 3
-    assert "vmm01 does not accept the account of the settings" in err
+    assert "vmm01 rejected the configured account" in err
     assert desk.vmm.refused_logons == 1
 
 

@@ -1,4 +1,4 @@
-"""Sessions: how many, how long, with whom, and when a server is left alone."""
+"""Sessions: how many, how long, with whom, and when a server is not asked."""
 
 import logging
 import threading
@@ -105,7 +105,7 @@ def test_an_endpoint_that_takes_no_module_says_what_to_set(ground):
     caught = failed(ground.sessions().ask_vmm, "Get-It")
 
     assert isinstance(caught, ContractError)
-    assert "vmm01 does not take the module VMFerry.Vmm" in str(caught)
+    assert "vmm01 rejected the module VMFerry.Vmm" in str(caught)
     assert "[vmm] configuration" in str(caught)
     assert vmm.shells == {}
 
@@ -208,13 +208,13 @@ def test_a_server_that_does_not_answer_is_left_alone_then_tried_once(ground):
     heard = len(vmm.heard)
     caught = failed(sessions.ask_vmm, "Get-It")
 
-    assert "the connection was lost; it is left alone for 60 s" in str(caught)
+    assert "the connection was lost; retry in 60 s" in str(caught)
     assert caught.happened is False
     assert len(vmm.heard) == heard
     clock.time += PAUSE
     failed(sessions.ask_vmm, "Get-It")
     assert len(vmm.heard) > heard
-    assert "left alone for 60 s" in str(failed(sessions.ask_vmm, "Get-It"))
+    assert "retry in 60 s" in str(failed(sessions.ask_vmm, "Get-It"))
     clock.time += PAUSE
     vmm.on = lambda message: None
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
@@ -227,7 +227,7 @@ def test_one_call_at_a_time_tries_a_server_that_was_left_alone():
     breaker.failed("hv01 is down")
     clock.time += PAUSE
     with breaker.guard():
-        with pytest.raises(VmmUnavailable, match="hv01 is down; it is left alone while one call"):
+        with pytest.raises(VmmUnavailable, match="hv01 is down; one call is trying"):
             breaker.guard().__enter__()
         breaker.passed()
     with breaker.guard(), breaker.guard():
@@ -249,7 +249,7 @@ def test_an_answer_between_two_failures_starts_the_count_again(ground):
     for _ in range(3):
         vmm.on = lambda message: Reaction(cut="before")
         told = [str(failed(sessions.ask_vmm, "Get-It")) for _ in range(2)]
-        assert not any("left alone" in text for text in told)
+        assert not any("retry in" in text for text in told)
         vmm.on = lambda message: None
         assert isinstance(failed(sessions.ask_vmm, "Get-It"), VmmLocked)
 
@@ -278,9 +278,9 @@ def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
     failed(sessions.ask_host, HV1, "Get-It")
     third = failed(sessions.ask_host, HV2, "Get-It")
 
-    assert "vmm01 does not accept the account of the settings" in str(first)
-    assert "left alone for 900 s" in str(again)
-    assert "2 servers in a row refused the account" in str(third)
+    assert "vmm01 rejected the configured account" in str(first)
+    assert "retry in 900 s" in str(again)
+    assert "2 servers in a row rejected the configured account" in str(third)
     assert [server.refused_logons for server in servers] == [1, 1, 0]
     assert {error.happened for error in (first, again, third)} == {False}
 

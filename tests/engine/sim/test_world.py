@@ -248,7 +248,7 @@ def test_a_start_after_its_deadline_on_the_servers_clock_is_stale() -> None:
 def test_a_vm_that_somebody_else_moves_cannot_be_started_too() -> None:
     room = Room()
     room.world.foreign(room.now, "web01", "hv03")
-    with pytest.raises(VmmStale, match="A migration of web01 to hv03 runs already"):
+    with pytest.raises(VmmStale, match="web01 to hv03 is already running"):
         room.start()
     assert room.world.violations == ()
 
