@@ -104,7 +104,7 @@ class PowerShell(Shell):
             self.process.stdin.close()
 
     def _tell(self, what: str, command: str, data: bytes | None = None) -> None:
-        """Send a line and wait until it was taken."""
+        """Send a line and wait for its acknowledgement."""
         guid = command.lower() or _ITSELF
         line = f"<{what} PSGuid='{guid}' />"
         if data is not None:
@@ -124,7 +124,7 @@ class PowerShell(Shell):
             raise Fault(ABORTED, f"PowerShell answered {answered} to {what}: {self._why}")
 
     def _listen(self) -> None:
-        """What PowerShell says, until it says no more."""
+        """Read PowerShell's output to its end."""
         assert self.process.stdout is not None
         with self.process.stdout as lines:
             for raw in lines:
@@ -145,10 +145,10 @@ class PowerShell(Shell):
 
 
 class Computers:
-    """The VMM server and the hosts of a world; a context manager.
+    """The VMM server and the hosts of a world; a context manager. ``made`` holds all shells so far.
 
-    ``made`` holds every shell there ever was. With ``configuration`` our modules are installed
-    there as a constrained endpoint of that name: our functions can be called and nothing else.
+    With ``configuration`` our modules are installed there as a constrained endpoint of that name,
+    in which only our functions can be called.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Computers:
 
     @property
     def settings(self) -> Settings:
-        """Where they are and how to log on."""
+        """Settings with the addresses and the account."""
         ports = {name: server.port for name, server in self._servers.items()}
         logon = {"auth": "basic", "user": USER, "password": PASSWORD}
         logon |= {"configuration": self._configuration} if self._configuration else {}

@@ -66,13 +66,13 @@ class Parameter:
 
 
 def commands() -> dict[str, dict[str, object]]:
-    """The documented cmdlets that VMFerry uses; keys that begin with ``_`` are remarks."""
+    """The documented cmdlets that VMFerry uses. Keys that begin with ``_`` are remarks."""
     found = json.loads(COMMANDS.read_text(encoding="utf-8"))
     return {name: spec for name, spec in found.items() if not name.startswith("_")}
 
 
 def write(folder: Path) -> Path:
-    """Write the three modules into a folder, to be put on ``PSModulePath``."""
+    """Write the three modules into a folder for ``PSModulePath``."""
     known = commands()
     for module in ("virtualmachinemanager", "Hyper-V"):
         names = [name for name, spec in known.items() if spec["module"] == module]
@@ -88,8 +88,8 @@ def environment(stubs: Path, port: int, shell: str) -> dict[str, str]:
 
 
 def opening(shell: str, *, both: bool = False) -> str:
-    """What a new runspace on this computer runs first. ``both`` is a machine that has VMM's
-    console and Hyper-V: there VMM's aliases shadow Hyper-V's cmdlets."""
+    """Text that a new runspace on this computer runs first. ``both`` is a machine with VMM's
+    console and Hyper-V, where VMM's aliases shadow Hyper-V's cmdlets."""
     modules = ["virtualmachinemanager"] if shell == VMM or both else []
     modules += ["Hyper-V"] if shell != VMM or both else []
     return "; ".join(f"Import-Module {name} -Global" for name in ["WorldClock", *modules])

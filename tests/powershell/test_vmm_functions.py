@@ -1,4 +1,4 @@
-"""VMFerry.Vmm on a VMM server: what it finds, what it does, what it refuses."""
+"""VMFerry.Vmm on a VMM server: reads, actions and refusals."""
 
 import json
 from dataclasses import replace
@@ -307,7 +307,7 @@ def test_a_vm_that_is_elsewhere_is_not_moved(scene):
     assert scene.calls("Move-SCVirtualMachine") == []
 
 
-def test_a_vm_that_vmm_believes_elsewhere_only_until_it_looks_is_moved(scene):
+def test_a_vm_is_moved_if_only_vmms_stale_view_shows_it_elsewhere(scene):
     there = scene.world.state.vms[WEB01]
     there.vmm_host = HV02
 
@@ -496,7 +496,7 @@ def test_a_subnet_and_a_classification_are_pinned_by_the_names_that_were_saved(s
 
 
 @pytest.mark.parametrize("gone", ["Subnet-10", "High bandwidth"])
-def test_a_name_that_vmm_does_not_know_any_more_holds_up_no_move(scene, gone):
+def test_a_name_that_vmm_no_longer_knows_does_not_prevent_a_move(scene, gone):
     wanted = pins(scene).replace(gone, "renamed since")
     assert cold(scene, Pin=wanted).data["job"]
     (first, _) = scene.calls("Set-SCVirtualNetworkAdapter")
@@ -708,7 +708,7 @@ def test_a_job_that_nobody_knows_is_no_error_and_no_guid_is(scene):
     assert scene.vmm("Stop-VmfJob", JobId="the last one").error["code"] == "contract"
 
 
-def test_a_job_that_vmm_does_not_tell_of_is_not_taken_for_gone(scene):
+def test_a_lost_connection_is_not_taken_for_an_unknown_job(scene):
     job = scene.start().data["job"]
     problem = {"kind": "lost", "id": "ConnectionLost", "text": "The connection was lost."}
     scene.server.quirks.errors["Get-SCJob"] = problem

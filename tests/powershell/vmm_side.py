@@ -1,4 +1,4 @@
-"""The SC cmdlets on a simulated world: what VMM would show, and what it would do."""
+"""The SC cmdlets on a simulated world: VMM's answers and actions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FLAGS = {
 
 
 def answer(desk: Desk, now: float, call: Call) -> Answer:
-    """What VMM answers to one cmdlet. Raises ``VmmError``."""
+    """VMM's answer to one cmdlet. Raises ``VmmError``."""
     if call.cmdlet not in CMDLETS:
         raise VmmRefused(f"{call.cmdlet} is no cmdlet of VMM")
     return CMDLETS[call.cmdlet](desk, now, call.bound)
@@ -90,7 +90,7 @@ def _host(host: HostState, now: float) -> Row:
 
 
 def _room(desk: Desk, host: HostState, now: float) -> Row:
-    """Memory and disks, as VMM shows them with its own reserves still in."""
+    """Memory and disks as VMM shows them, including its own reserves."""
     if host.name in desk.quirks.room:
         return desk.quirks.room[host.name]
     seen = views.observe(desk.world.state, now).host(host.name)
@@ -186,7 +186,7 @@ def _repair_vm(desk: Desk, now: float, bound: Row) -> Answer:
 
 
 def _move(desk: Desk, now: float, bound: Row) -> Answer:
-    """VMM itself compares nothing: it takes the VM from where it believes it to be."""
+    """Start a move without any comparison, from the host where VMM believes the VM to be."""
     state = desk.world.state
     vm = _vm_of(state, bound["VM"])
     group = desk.groups.pop(bound["JobGroup"], {}) if "JobGroup" in bound else {}
@@ -258,7 +258,7 @@ def _job(desk: Desk, job: Job) -> Row:
 
 
 def _error(job: Job) -> Row:
-    """The sentence and the number apart, as VMM has them."""
+    """Sentence and number separately, as VMM has them."""
     text, number = job.error or "", 0
     if found := re.fullmatch(r"(.*) \((\d+)\)", text, re.DOTALL):
         text, number = found[1], int(found[2])
@@ -319,8 +319,8 @@ def _list(kind: str) -> Callable[[Any, float, Row], Answer]:
 
 
 def _names(state: State, kind: str, network: str | None = None) -> list[str]:
-    """What hosts list, and what VMs had at the start: a name that no host lists is everywhere.
-    Of subnets those that VMs have in that VM network, where one is named."""
+    """Names that hosts list, and names that VMs had at the start: a name that no host lists exists
+    everywhere. Of subnets, those of VMs in the given VM network."""
     hosts = state.hosts.values() if kind == "VMNetwork" else ()
     nics = [nic for vm in state.vms.values() for nic in (*vm.spec.nics, *vm.nics)]
     if network:

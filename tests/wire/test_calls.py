@@ -1,4 +1,4 @@
-"""One call over the wire: what goes in, what comes back, and what each thing that breaks means."""
+"""One call over the wire: parameters, answers, and the meaning of every failure."""
 
 import json
 import threading
@@ -57,7 +57,7 @@ def test_whatever_a_name_holds_arrives_as_data(ground, text):
     assert not text or text not in vmm.scripts[0]
 
 
-def test_numbers_stay_numbers_and_what_is_not_said_is_not_sent(ground):
+def test_numbers_stay_numbers_and_missing_values_are_not_sent(ground):
     ground.serve("vmm01", {"Get-It": echo})
     answer = ground.sessions().ask_vmm("Get-It", {"Port": 8100, "Path": None, "Ids": []}, 5)
 
@@ -161,8 +161,8 @@ def test_an_answer_with_complaints_beside_it_is_not_trusted(ground):
 
 @pytest.fixture
 def no_limit_but_the_deadline(monkeypatch):
-    """Every other limit of the client lies beyond what the server hangs for: without its deadline
-    a call would come back with the server's answer."""
+    """Make every other time limit of the client longer than the server hangs, so that without its
+    deadline a call would return the server's answer."""
     for name in ("ANSWER", "POLL"):
         monkeypatch.setattr(f"engine.vmm.psrp.{name}", int(10 * HANGS))
 
@@ -197,7 +197,7 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_unavailable_in_time(gr
     assert "no answer in time" in str(caught)
 
 
-def test_answers_that_get_lost_are_asked_for_again_and_nothing_is_missing(ground):
+def test_lost_answers_are_requested_again_and_nothing_is_missing(ground):
     text = "0123456789" * 100_000
     vmm = ground.serve("vmm01", {"Get-It": lambda asked: good(text)})
     lost = []
@@ -217,7 +217,7 @@ def test_answers_that_get_lost_are_asked_for_again_and_nothing_is_missing(ground
     assert all(ids.count(one) == 2 for one in lost)
 
 
-def test_nothing_was_asked_where_the_connection_broke_before_our_functions_were_there(ground):
+def test_a_connection_that_breaks_before_the_module_is_loaded_means_nothing_happened(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: Reaction(cut="after") if message.action == "Command" else None
     caught = raised(ground.sessions())
@@ -257,7 +257,7 @@ def test_a_message_that_the_server_could_not_read_is_sent_once_more(ground):
     assert len(vmm.asked) == 2
 
 
-def test_a_shell_killed_in_mid_call_is_unknown_and_the_next_call_opens_another(ground):
+def test_a_call_in_a_killed_shell_is_unknown_and_the_next_call_opens_another_shell(ground):
     vmm = ground.serve("vmm01", {"Get-It": hang, "Get-Echo": echo})
     vmm.on = lambda message: (
         vmm.kill_shells() if message.action == "Receive" and vmm.asked else None
@@ -272,7 +272,7 @@ def test_a_shell_killed_in_mid_call_is_unknown_and_the_next_call_opens_another(g
     assert len(vmm.asked) == 2
 
 
-def test_a_shell_that_was_gone_before_the_call_costs_nothing(ground):
+def test_a_shell_that_ended_before_the_call_is_replaced(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions()
     sessions.ask_vmm("Get-It", {}, 5)
@@ -291,7 +291,7 @@ def test_a_shell_that_was_gone_before_the_call_costs_nothing(ground):
         (Reaction(cut="before"), "the connection was lost"),
     ],
 )
-def test_whatever_else_stands_behind_the_address_is_unavailable(ground, reaction, why):
+def test_a_reply_that_cannot_be_used_is_unavailable(ground, reaction, why):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: reaction
     caught = raised(ground.sessions())

@@ -1,4 +1,4 @@
-"""Sessions: how many, how long, with whom, and when a server is not asked."""
+"""Sessions: their number, life and servers, and the pauses after failures."""
 
 import logging
 import threading
@@ -69,7 +69,7 @@ def test_a_session_that_is_in_use_is_closed_when_it_comes_back(ground):
     assert vmm.shells == {}
 
 
-def test_our_functions_are_brought_along_once_for_every_session(ground):
+def test_our_functions_are_loaded_once_per_session(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     host = ground.serve(HV1, {"Get-It": echo})
     sessions = ground.sessions()
@@ -82,7 +82,7 @@ def test_our_functions_are_brought_along_once_for_every_session(ground):
     assert {shell.configuration for shell in vmm.shells.values()} == {DEFAULT}
 
 
-def test_an_endpoint_that_is_named_has_them_already_and_gets_no_script(ground):
+def test_a_named_endpoint_gets_no_script(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo}, configurations=["VMFerry"])
     answer = ground.sessions(configuration="VMFerry").ask_vmm("Get-It", {"Name": "web01"}, 5)
 
@@ -164,7 +164,7 @@ def test_no_two_callers_share_a_session_and_the_cap_holds(ground):
     assert set().union(*users.values()) == set(vmm.shells)
 
 
-def test_who_finds_all_sessions_busy_waits_no_longer_than_the_deadline(ground):
+def test_a_call_waits_for_a_busy_session_until_its_deadline(ground):
     begun, over = threading.Event(), threading.Event()
 
     def wait(asked: Asked) -> str:
@@ -198,7 +198,7 @@ def test_many_threads_get_the_answers_to_their_own_questions(ground):
 # --- leaving alone ----------------------------------------------------------------------------
 
 
-def test_a_server_that_does_not_answer_is_left_alone_then_tried_once(ground):
+def test_a_server_that_does_not_answer_is_not_asked_for_a_while_then_tried_once(ground):
     clock = StoppedClock()
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: Reaction(cut="before")
@@ -221,7 +221,7 @@ def test_a_server_that_does_not_answer_is_left_alone_then_tried_once(ground):
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_one_call_at_a_time_tries_a_server_that_was_left_alone():
+def test_one_call_at_a_time_tries_a_server_after_the_pause():
     clock = StoppedClock()
     breaker = Breaker(clock, 1, PAUSE)
     breaker.failed("hv01 is down")
@@ -254,7 +254,7 @@ def test_an_answer_between_two_failures_starts_the_count_again(ground):
         assert isinstance(failed(sessions.ask_vmm, "Get-It"), VmmLocked)
 
 
-def test_a_silent_host_does_not_close_the_door_to_the_others(ground):
+def test_a_silent_host_does_not_block_calls_to_others(ground):
     ground.serve("vmm01", {"Get-It": echo})
     ground.serve(HV1, {"Get-It": echo}).on = lambda message: Reaction(cut="before")
     ground.serve(HV2, {"Get-It": echo})
@@ -266,7 +266,7 @@ def test_a_silent_host_does_not_close_the_door_to_the_others(ground):
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
+def test_a_rejected_account_is_tried_once_per_server_and_not_at_a_third(ground):
     clock = StoppedClock()
     servers = [
         ground.serve(name, {"Get-It": echo}, accounts={"ferry": "changed yesterday"})
@@ -291,7 +291,7 @@ def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_a_password_that_changes_under_an_open_session_is_offered_once(ground):
+def test_a_password_changed_during_a_session_is_tried_once(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions()
     sessions.ask_vmm("Get-It", {}, 5)
@@ -425,7 +425,7 @@ def test_a_password_is_not_sent_readable_over_a_network():
     Target("vmm01", "::1", 5985, auth="basic").refuse_to_shout()
 
 
-def test_no_proxy_of_the_environment_stands_between(ground, monkeypatch):
+def test_a_proxy_of_the_environment_is_ignored(ground, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("NO_PROXY", "no_proxy"):

@@ -1,7 +1,7 @@
-"""Carrying out: one call per host at a time, answers in step order, errors are answers.
+"""Calls of a plan: one call per host at a time, answers in step order, errors as answers.
 
-The port here is a real one to a world that is a room: calls come in, are counted per host, and
-leave when the test lets them.
+The port is real, but its world is a room: calls enter, are counted per host, and leave when the
+test lets them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adapters of the simulated world: classic ACLs in the file, what moves lose, what is put back."""
+"""Adapters of the simulated world: classic ACLs of the file, losses in moves, repairs."""
 
 from __future__ import annotations
 

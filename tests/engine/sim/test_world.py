@@ -1,4 +1,4 @@
-"""The simulated world: it moves VMs as VMM does, lies as VMM does, and judges its callers."""
+"""The simulated world: it moves VMs and misreports as VMM does, and judges its callers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def fleet(lies: str = "", more: str = "", host: str = "", extra: str = "") -> Fl
 
 
 class Room:
-    """A world with a clock and a port, and short words for what tests do."""
+    """A world with a clock and a port, and short names for test actions."""
 
     def __init__(
         self, lies: str = "", *, more: str = "", host: str = "", seed: int = 0, extra: str = ""
@@ -370,7 +370,7 @@ def test_a_completed_job_may_have_left_the_vm_and_vmm_believes_its_job_until_it_
     assert room.at(420).vm("web01").vmm_host == HV1
 
 
-def test_the_lie_failed_leaves_the_vm_where_it_was() -> None:
+def test_a_failed_migration_by_chance_leaves_the_vm_on_its_source() -> None:
     room = Room("failed = 1.0")
     job = room.start()
     failed = room.at(300).job(job)
@@ -409,7 +409,7 @@ def test_a_story_decides_what_the_job_says_and_where_the_vm_is(
     assert truth.get("hosts", [truth["host"]]) == list(places)
 
 
-def test_a_wish_holds_for_so_many_migrations() -> None:
+def test_an_outcome_applies_to_so_many_migrations() -> None:
     room = Room()
     room.world.outcome(room.now, "web01", "failed", times=2)
     for at in (300, 600):
@@ -839,7 +839,7 @@ def test_a_start_to_a_full_host_is_over_the_limit_at_each_full_end() -> None:
     ]
 
 
-def test_what_happened_after_the_last_look_is_no_fault() -> None:
+def test_changes_after_the_last_observation_are_no_violation() -> None:
     room = Room(host="live = 1")
     room.world.foreign(room.now, "web01", "hv03")
     with pytest.raises(VmmBusy):
@@ -851,7 +851,7 @@ def test_what_happened_after_the_last_look_is_no_fault() -> None:
     assert room.kinds() == [("over_limit", "web02")]
 
 
-def test_a_limit_lowered_after_the_last_look_is_no_fault() -> None:
+def test_a_limit_lowered_after_the_last_observation_is_no_violation() -> None:
     room = Room()
     room.start("web01")
     room.look()
@@ -881,7 +881,7 @@ status_stale = ["0s", "50s"]
 
 
 def future(world: World, begin: float) -> str:
-    """Half an hour with many starts: what the world tells, to the byte."""
+    """Half an hour with many starts: everything that the world reports, to the byte."""
     port, told = SimPort(world, clock := VirtualClock(begin)), []
     for step in range(60):
         clock.jump(begin + step * 30)

@@ -1,4 +1,4 @@
-"""What a story can do to a night: faults at every call, the engine's death, and people's words."""
+"""Happenings of stories: faults at every call, deaths of the engine, and words of people."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_of_two_open_questions_a_click_is_for_the_older_unless_it_names_one(stor
     assert set(outcomes(document).values()) == {"MOVED"}
 
 
-def test_what_was_denied_is_asked_about_again_once_somebody_has_it_tried_again(story: Teller):
+def test_a_denied_vm_is_asked_about_again_after_a_retry(story: Teller):
     """And whoever had it tried again is not the one who says yes."""
     story.fleet = OFF
     yes = 'do = "decide"\nverdict = "approve"'
@@ -281,7 +281,7 @@ def test_a_story_that_does_not_end_in_time_says_so(story: Teller):
 
 
 class Line:
-    """A world on whose way things go wrong, and its one VM with two rules."""
+    """A world with faults, and its one VM with two rules."""
 
     def __init__(self) -> None:
         self.world = FaultyWorld(new_state(parse(FLEET)))
@@ -290,7 +290,7 @@ class Line:
         self.other = self.world.state.vm("web02").id
 
     def ask(self, call: str) -> Any:
-        """Make a call that would succeed."""
+        """Make a call that would succeed without faults."""
         world, now = self.world, self.now
         acts: dict[str, Callable[[], Any]] = {
             "observe": lambda: world.observe(now, [HV01, HV02], refresh=[HV01, HV02]),
@@ -716,7 +716,7 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
     store.close()
 
 
-def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Teller):
+def test_an_unknown_happening_raises(story: Teller):
     told = story_file.load(story.write(ASK))
     player = Player(told, story.folder / "story.db")
     with closing(player), pytest.raises(AttributeError, match="dance"):
@@ -766,7 +766,7 @@ def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Tel
         ('on = "arrive:web04"\ndo = "restart"', 'no VM "web04". Did you mean "web0'),
     ],
 )
-def test_what_fits_nothing_is_refused_when_the_story_is_read(
+def test_invalid_happenings_are_refused_when_the_story_is_read(
     story: Teller, happening: str, sentence: str
 ):
     with pytest.raises(Refused) as raised:
