@@ -28,7 +28,7 @@ def test_version_describes_the_implementation(there):
     assert "VMM" in there.port.version()
 
 
-def test_vmm_tells_hosts_and_vms_without_any_host_being_asked(there):
+def test_vmm_reports_hosts_and_vms_without_asking_any_host(there):
     fleet = there.port.observe()
 
     assert [host.name for host in fleet.hosts] == list(HOSTS)
@@ -55,7 +55,7 @@ def test_a_host_is_asked_by_any_spelling_of_its_name(there):
     assert there.port.observe([HV01.upper()]).host(HV01).seen_at == there.now
 
 
-def test_limits_path_and_sizes_are_told(there):
+def test_limits_path_and_sizes_are_reported(there):
     fleet = there.port.observe(HOSTS)
 
     host, vm = fleet.host(HV02), fleet.vm(WEB01)
@@ -184,7 +184,7 @@ def test_a_vm_that_is_not_there_is_left_out(there):
     assert there.port.networks(HV02, [WEB01]) == {}
 
 
-def test_a_silent_host_tells_no_networks(there):
+def test_a_silent_host_returns_no_networks(there):
     there.world.down(there.now, HV01, 60)
 
     with pytest.raises(VmmUnavailable):
@@ -211,7 +211,7 @@ def test_a_silent_host_says_nothing_of_rights(there):
 
 
 @needs_checks
-def test_switches_are_told_by_the_hosts_that_are_asked(begin):
+def test_hosts_that_are_asked_report_their_switches(begin):
     there = begin(WIRED, parse(FLEET))
     fleet = there.port.observe([HV01, HV03])
 

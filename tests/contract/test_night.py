@@ -147,7 +147,7 @@ TOLD = (
 
 @pytest.mark.prove
 @pytest.mark.parametrize("name", spread(TOLD, 7, len(TOLD)))
-def test_a_story_is_told_over_the_wire_as_it_is_simulated(name, wire: Wire, tmp_path: Path):
+def test_a_story_has_the_same_report_over_the_wire(name, wire: Wire, tmp_path: Path):
     story = story_file.load(ROOT / "tests" / "stories" / name)
     documents = []
     for way in (SIMULATED, WIRED):

@@ -253,7 +253,7 @@ def test_a_start_whose_answer_is_lost_may_have_happened(lying):
     assert there.places(WEB01) == [HV02]
 
 
-def test_a_start_that_was_lost_on_its_way_did_not_happen(lying):
+def test_a_start_lost_before_vmm_did_not_happen(lying):
     there = lying("timeout_before = 1.0")
 
     fails(there, VmmUnavailable)
@@ -276,7 +276,7 @@ def test_the_folder_is_the_one_asked_for_else_the_first_of_the_host(begin, wire)
 
 
 @needs_checks
-def test_vmm_is_told_not_to_queue_and_not_to_wait(begin, wire):
+def test_the_move_is_neither_queued_nor_waited_for(begin, wire):
     there = begin(WIRED, parse(FLEET))
 
     there.start()

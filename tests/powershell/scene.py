@@ -93,7 +93,7 @@ class Scene:
         return self.shells[on].call(function, **parameters)
 
     def start(self, **changes: object) -> Reply:
-        """Start to move web01 from hv01 to hv02, live, with a minute left."""
+        """Start a live move of web01 from hv01 to hv02, with a minute left."""
         plain = {"VmId": WEB01, "Source": HV01, "Destination": HV02, "Power": "running"}
         return self.vmm("Start-VmfMove", **{**plain, "NotAfter": self.at(60), **changes})
 

@@ -1,11 +1,11 @@
 """Stub PowerShell modules with documented signatures, whose cmdlets ask a simulated world.
 
-``write(folder)`` makes three modules of ``cmdlets.json``: ``virtualmachinemanager``, ``Hyper-V``
+``write(folder)`` makes three modules from ``cmdlets.json``: ``virtualmachinemanager``, ``Hyper-V``
 and ``WorldClock`` (``Get-Date`` by the world's clock). A stub binds its parameters exactly as
 documented: names, aliases, sets, mandatory, position, pipeline input, accepted values, and the
-products' types. So a call that the real cmdlet would refuse is refused here too, whatever was
-splatted. What a stub then does is in ``handlers/``; the other side is ``world_server.py``.
-``environment(...)`` and ``opening(...)`` are what a shell needs to be one of the world's.
+products' types. So a call that the real cmdlet would refuse is refused here too, even with
+splatting. The behaviour of stubs is in ``handlers/``; the other side is ``world_server.py``.
+``environment(...)`` and ``opening(...)`` prepare a shell of the world.
 """
 
 from __future__ import annotations

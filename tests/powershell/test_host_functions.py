@@ -317,7 +317,7 @@ def test_a_switch_is_connected_once(scene):
 ALLOW, STOP = "Allow Inbound remote 10.0.0.0/8", "Deny Outbound local 00-15-5D-00-00-01"
 
 
-def test_classic_rules_are_told_in_words_and_metering_is_not(scene):
+def test_classic_rules_are_texts_without_metering_rules(scene):
     there = scene.world.state.vms[DB01]
     there.nics[0] = replace(there.nics[0], classic_acls=(ALLOW, STOP, "Deny Inbound remote ANY"))
     scene.server.quirks.metering = True
@@ -412,7 +412,7 @@ def test_rights_are_there_and_trying_changes_nothing(scene):
     assert scene.world.to_json() == before
 
 
-def test_missing_rights_are_told_in_words(scene):
+def test_missing_rights_have_a_reason(scene):
     scene.play(FLEET.replace(f'name = "{HV01}"', f'name = "{HV01}"\nacl_rights = false'))
     found = scene.host("Test-VmfRights").data
 

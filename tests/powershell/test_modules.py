@@ -224,7 +224,7 @@ def test_a_move_never_starts_a_vm_nor_discards_a_saved_state():
     assert not re.search(r"StartVMOnTarget|DiscardSavedState", module_text("VMFerry.Vmm"))
 
 
-def test_hresult_is_never_looked_at():
+def test_hresult_is_never_used():
     for name in MODULES:
         assert not re.search(r"\.HResult", module_text(name), re.IGNORECASE)
 

@@ -116,7 +116,7 @@ def test_a_refreshed_host_says_so(scene):
     assert len(scene.calls("Read-SCVMHost")) == 1
 
 
-def test_a_lock_at_a_refresh_is_told_and_fails_nothing(scene):
+def test_a_lock_during_a_refresh_is_reported_and_fails_nothing(scene):
     scene.world.lock(scene.clock.now(), HV01, 60)
     host = fleet(scene, Refresh=[HV01, HV02])["hosts"][0]
 
@@ -138,13 +138,13 @@ def test_without_a_refresh_a_host_that_does_not_answer_has_an_error_too(scene):
     assert "NotResponding" in fleet(scene)["hosts"][0]["error"]
 
 
-def test_maintenance_is_told(scene):
+def test_maintenance_is_reported(scene):
     scene.play(f"format = 1\n{HOSTS}maintenance = true\n")
 
     assert [host["maintenance"] for host in fleet(scene)["hosts"]] == [False, True]
 
 
-def test_free_memory_and_disk_are_told_without_the_hosts_own_reserves(scene):
+def test_free_memory_and_disk_exclude_the_hosts_reserves(scene):
     scene.server.quirks.room = {
         HV01: {
             "AvailableMemory": 10000,
@@ -176,7 +176,7 @@ def test_what_vmm_does_not_know_of_a_host_is_null_and_never_zero(scene):
         assert (host["free_memory_mb"], host["volumes"]) == (None, None)
 
 
-def test_what_keeps_a_vm_from_moving_is_told_in_our_words(scene):
+def test_blocks_of_a_vm_are_reported_in_our_words(scene):
     words = ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"]
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = {words}\n')
     (found,) = fleet(scene)["vms"]
@@ -396,7 +396,7 @@ def test_what_vmm_refuses_is_refused_with_its_words(scene):
     assert error["message"] == "'web01' is in the state MigrationFailed and cannot be migrated"
 
 
-def test_an_answer_lost_on_the_way_is_unavailable(scene):
+def test_a_lost_answer_is_unavailable(scene):
     scene.play(FLEET + "[lies]\ntimeout_after = 1.0\n")
 
     assert scene.start().error["class"] == "unavailable"

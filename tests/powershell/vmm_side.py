@@ -40,7 +40,7 @@ def answer(desk: Desk, now: float, call: Call) -> Answer:
 
 
 def iso(seconds: float) -> str:
-    """Unix seconds as .NET reads them back."""
+    """Unix seconds in a form that .NET reads."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
@@ -67,7 +67,7 @@ def _hosts(desk: Desk, now: float, bound: Row) -> Answer:
     if "ComputerName" in bound:
         found = state.known_host(bound["ComputerName"])
         return _objects([_host(found, now)] if found else [])
-    desk.world.observe(now)  # whoever lists all hosts looks at the load: the world judges by it
+    desk.world.observe(now)  # listing all hosts shows their load, by which the world judges
     return _objects(_host(host, now) | _room(desk, host, now) for host in state.hosts.values())
 
 
@@ -196,7 +196,7 @@ def _move(desk: Desk, now: float, bound: Row) -> Answer:
     source, target = vm.vmm_host or "", _host_of(state, bound["VMHost"]).name
     power: Any = lies.power_class(vm.power)
     pin = Network(pins) if power == "down" else None
-    # What the world may begin late it must not begin here: the guard has looked already.
+    # The world may delay a start; here it must not, since the guard has already checked.
     late = now + state.skew
     order = MoveOrder(vm.id, source, target, None, power, pin, late)
     job_id = desk.world.start_move(now, order)

@@ -5,10 +5,10 @@
     with WorldServer(world, clock) as server:
         shell = Shell(stubs.environment(folder, server.port, stubs.VMM), ...)
 
-Every stub cmdlet becomes one request, one JSON line (see ``handlers/world.ps1``). Which cmdlet
-does what is in ``vmm_side.py`` and ``hyperv_side.py``. ``calls`` keeps every call with its bound
-parameters, so that tests can say what reached VMM and Hyper-V. One lock guards the world; give
-your own to play a story in it meanwhile. Time is the clock's: no request lets any pass.
+Every stub cmdlet becomes one request, one JSON line (see ``handlers/world.ps1``). The cmdlets are
+in ``vmm_side.py`` and ``hyperv_side.py``. ``calls`` holds every call with its bound parameters, so
+that tests can check what reached VMM and Hyper-V. One lock guards the world; pass your own to play
+a story in it meanwhile. Requests take no time on the clock.
 """
 
 from __future__ import annotations

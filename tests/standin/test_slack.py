@@ -41,7 +41,7 @@ def test_it_knows_its_tokens(slack, client):
     assert error_of(web_client("xoxb-other", slack.base_url).auth_test) == "invalid_auth"
 
 
-def test_channels_that_cannot_take_a_message_say_why(slack, client):
+def test_channels_that_cannot_accept_a_message_return_the_reason(slack, client):
     attic, den = slack.channel("attic", archived=True), slack.channel("den", bot=False)
 
     assert error_of(client.chat_postMessage, channel="C404", text="x") == "channel_not_found"
@@ -70,7 +70,7 @@ def test_blocks_that_slack_refuses_are_refused(slack, client, blocks, code):
     assert slack.messages(ops) == ()
 
 
-def test_a_message_remembers_what_it_was(slack, client):
+def test_a_message_keeps_its_versions(slack, client):
     ops = slack.channel("ops")
     ts = client.chat_postMessage(channel=ops, text="one")["ts"]
 

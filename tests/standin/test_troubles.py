@@ -208,7 +208,7 @@ def test_a_closed_channel_refuses_messages_until_it_is_open_again(
     assert [m.text for m in slack.messages(den)] == ["y"]
 
 
-def test_a_channel_says_what_it_is(slack, client, ops):
+def test_a_channel_has_a_description(slack, client, ops):
     def is_(channel):
         said = client.conversations_info(channel=channel)["channel"]
         return {word[3:] for word in said if word.startswith("is_") and said[word]}

@@ -384,7 +384,7 @@ def receiving(slack, *answers):
         server.server_close()
 
 
-def test_over_http_all_is_signed_and_the_answer_is_the_ack(slack):
+def test_http_requests_are_signed_and_the_answer_is_the_ack(slack):
     top = slack.say(ANN, OPS, "top")
 
     with receiving(slack, (200, "not so"), (200, ""), (200, "")) as server:

@@ -110,7 +110,7 @@ def test_the_class_that_the_server_chose_is_the_error(ground, kind, error, happe
         ([7], "returned 1 values instead of one text"),
     ],
 )
-def test_an_answer_of_another_contract_is_told_as_such(ground, output, why):
+def test_an_answer_of_another_contract_is_an_error_of_its_own(ground, output, why):
     ground.serve("vmm01", {"Get-It": lambda asked: output})
     caught = raised(ground.sessions())
 
@@ -144,7 +144,7 @@ def test_a_function_that_is_not_there_is_another_version(ground):
     assert "'Get-It' is not recognized" in str(raised(ground.sessions()))
 
 
-def test_an_answer_with_complaints_beside_it_is_not_trusted(ground):
+def test_an_answer_with_an_error_beside_it_is_not_trusted(ground):
     def complains(asked: Asked) -> str:
         asked.complain("hv01 could not be read")
         return good({"hosts": []})
@@ -301,7 +301,7 @@ def test_a_reply_that_cannot_be_used_is_unavailable(ground, reaction, why):
     assert why in str(caught)
 
 
-def test_a_quota_of_the_server_is_told_in_its_words(ground):
+def test_a_quota_of_the_server_is_reported_in_its_words(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
 
     def full(message):
@@ -323,7 +323,7 @@ def test_a_quota_of_the_server_is_told_in_its_words(ground):
         ({"ssl": True}, "it does not speak TLS on that port"),
     ],
 )
-def test_a_server_that_is_not_there_is_told_why(ground, changes, why):
+def test_an_unreachable_server_is_reported_with_the_reason(ground, changes, why):
     ground.serve("vmm01", {"Get-It": echo})
     if "address" in changes:
         changes = changes | {"auth": "ntlm"}

@@ -83,7 +83,7 @@ def vmferry(*words):
     return said.code, said.out, said.err
 
 
-def test_a_run_moves_what_the_settings_name(desk, monkeypatch):
+def test_a_run_uses_the_servers_of_the_settings(desk, monkeypatch):
     monkeypatch.setenv("VMFERRY_VMM__APPROVE_YES", "true")
     code, out, err = vmferry("run", "--json", "--approve", "yes", "host", "hv01", "to", "hv02")
     document = json.loads(out)

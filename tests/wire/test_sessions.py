@@ -91,7 +91,7 @@ def test_a_named_endpoint_gets_no_script(ground):
     assert {shell.configuration for shell in vmm.shells.values()} == {"VMFerry"}
 
 
-def test_an_endpoint_that_does_not_exist_is_told_in_the_servers_words(ground):
+def test_a_missing_endpoint_is_reported_in_the_servers_words(ground):
     ground.serve("vmm01", {"Get-It": echo})
     caught = failed(ground.sessions(configuration="VMFarry").ask_vmm, "Get-It")
 

@@ -308,7 +308,7 @@ def test_a_vm_uses_the_switches_that_hyperv_shows(wired):
     assert unseen.switches == ()
 
 
-def test_version_and_rights_are_told_in_words(wired):
+def test_version_and_rights_are_texts(wired):
     assert wired.port.version() == "VMM 10.22.1287 on vmm01, PowerShell 5.1.20348, module 1"
     assert wired.port.rights(HV1) is None
     assert "denied" in wired.port.rights(HV3)

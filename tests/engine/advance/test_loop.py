@@ -117,7 +117,7 @@ def test_the_loop_advances_until_it_is_over(house):
     assert not house.loop.bell.is_alive()
 
 
-def test_the_loop_ends_when_it_is_told_to(house):
+def test_the_loop_ends_on_stop(house):
     stop = threading.Event()
     stop.set()
     house.loop.run(lambda: False, stop)
@@ -147,7 +147,7 @@ def test_a_step_that_raises_sets_health_and_the_loop_continues(house, caplog, bu
     assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [type(bug)]
 
 
-def test_a_vmm_that_does_not_answer_is_told_and_tried_again(house):
+def test_a_silent_vmm_is_reported_and_asked_again(house):
     house.ask()
     house.port.moods = [VmmUnavailable("connection reset")]
     house.loop.step()

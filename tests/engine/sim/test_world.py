@@ -906,7 +906,7 @@ def future(world: World, begin: float) -> str:
     return "\n".join([*told, world.to_json()])
 
 
-def test_the_same_seed_tells_the_same_and_another_seed_another() -> None:
+def test_the_same_seed_gives_the_same_world_and_another_seed_another() -> None:
     one, same, other = (World.of(fleet(LIES), seed) for seed in (1, 1, 2))
     told = future(one, START)
     assert told == future(same, START)
@@ -924,7 +924,7 @@ def test_a_world_read_back_has_the_same_future() -> None:
     assert future(copy, START + 1800) == future(world, START + 1800)
 
 
-def test_a_world_settles_the_same_in_one_leap_as_in_small_steps() -> None:
+def test_one_long_step_of_a_world_equals_many_small_steps() -> None:
     worlds = [World.of(fleet(LIES + 'target_delay = ["0s", "9s"]'), 5) for _ in range(2)]
     for world in worlds:
         for vm in ("web01", "web02", "web03"):
@@ -1059,7 +1059,7 @@ def test_every_call_is_recorded_with_its_error() -> None:
     assert looked["t"] == looked["ended"] == START
 
 
-def test_the_truth_is_told_in_the_words_of_the_fleet_file() -> None:
+def test_the_truth_is_in_the_words_of_the_fleet_file() -> None:
     room = Room('status_stale = ["1h", "1h"]', more="")
     room.world.backup(room.now, "web01", 90)
     room.at(120).start()
@@ -1108,7 +1108,7 @@ def start_on(room: Room, path: str, name: str = "web01", power: Power = "running
     return job
 
 
-def test_what_is_free_is_what_the_vms_of_a_host_leave() -> None:
+def test_free_capacity_is_what_the_vms_of_a_host_leave() -> None:
     room = Room(more=BIG, host=TIGHT)
     assert free(room) == (6, {"D:": 140, "E:": 60})
     # Three run and one is powered down: it takes disk, but no memory.
@@ -1163,7 +1163,7 @@ def test_disks_lie_on_the_volume_of_the_path_that_they_were_moved_to() -> None:
     assert free(room) == (2, {"D:": 140, "E:": 0})
     with pytest.raises(VmmRefused, match="disk E:"):
         start_on(room, "E:\\Other", "off01", "down")
-    # Back at home they lie where that host keeps its own.
+    # Back on the source they are on the host's own path.
     room.port.start_move(
         MoveOrder(room.id("web01"), HV2, HV1, None, "running", None, room.now + 60)
     )
@@ -1211,6 +1211,6 @@ connected = false
     room = Room(more=more)
     assert room.vm("lab01").switches == ("LS-Lab",)
     assert room.vm("web01").switches == ("LS-Main",)
-    # No host lists LS-Lab, so the file says nothing about it: it hinders nobody.
+    # No host lists LS-Lab, so the file does not model it and no move fails for it.
     assert (host := room.look().host(HV1))
     assert host.switches == ("LS-Main", "LS-Lab")
