@@ -494,12 +494,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _words(error: VMFerryError) -> str:
-    from bot.terminal.board import safe, spelled
-    from engine.language.sentence import join
+    from bot.terminal.board import error_lines
 
-    said = join(" ", [error.sentence, error.hint]) if isinstance(error, Refused) else str(error)
-    pointer = error.pointer() if isinstance(error, UsageError) else ()
-    return "\n".join(map(safe, [*pointer, *spelled(said).split("\n")]))
+    return "\n".join(error_lines(error))
 
 
 def _exit_code(error: VMFerryError) -> int:

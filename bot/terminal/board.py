@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from engine.language.sentence import Command, Part, parts_of, say
+from engine.errors import Refused, UsageError, VMFerryError
+from engine.language.sentence import Command, Part, join, parts_of, say
 from engine.language.vocabulary import VERBS
 from engine.model import Event, Run, Wait, short
 from engine.views.board import ENDS, STATES, WAITS, Board, Stuck, WaitGroup, counts
@@ -50,6 +51,13 @@ def _as_typed(part: Part) -> str:
 
 
 _REQUESTS = [verb.name for verb in VERBS if verb.request]
+
+
+def error_lines(error: VMFerryError) -> list[str]:
+    """An error as a terminal shows it, with a caret under a wrong word."""
+    said = join(" ", [error.sentence, error.hint]) if isinstance(error, Refused) else str(error)
+    pointer = error.pointer() if isinstance(error, UsageError) else ()
+    return [*map(safe, [*pointer, *spelled(said).split("\n")])]
 
 
 def clock_time(at: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Deaths of an engine: before or after which call or write one happens.
+"""Deaths of an engine, before or after a given call or write.
 
 ``Killed`` is no ``Exception``, so that nothing in the engine can catch it, as nothing survives a
 SIGKILL. What was written before stays written; the rest is lost.

@@ -97,7 +97,7 @@ def _guard(state: State, now: float, vm: VmState, migration: Migration) -> str:
         return f"The call for {vm.name} came {late:.0f} s after its deadline"
     running = state.migration_of(vm.id)
     if running is not None and running is not migration:
-        return f"A migration of {vm.name} to {short(running.destination)} runs already"
+        return f"A migration of {vm.name} to {short(running.destination)} is already running"
     if migration.source not in vm.hosts:
         there = " and ".join(short(host) for host in vm.hosts) or "no host"
         return f"{vm.name} is not on {short(migration.source)}: Hyper-V shows it on {there}"

@@ -1,1 +1,1 @@
-"""The port to SCVMM and Hyper-V, and what stands behind it."""
+"""The port to SCVMM and Hyper-V, and its implementation over PSRP."""

@@ -1,11 +1,11 @@
-"""Answers of our PowerShell functions: the envelope around them, and their shape field by field.
+"""Answers of our PowerShell functions: their envelope, and the shape of their data.
 
-Every function returns one JSON text: the number of the contract, and either data or an error with
-a class, which the function itself has chosen beside VMM.
+Every function returns one JSON text: the number of the contract, and either data or an error. The
+function itself chooses the error's class, where the error occurs.
 
-A field that is missing or of another kind is another contract; one that we do not know is a newer
-module's and is left alone. Dates are ISO 8601 with a zone, enums are words. ``None``, an empty
-text and ``*`` in a rule all mean ``ANY``, as Hyper-V reads them; a missing field does not.
+A field that is missing or has another type breaks the contract. Unknown fields come from a newer
+module and are ignored. Dates are ISO 8601 with a zone, enums are words. In a rule ``None``, an
+empty text and ``*`` all mean ``ANY``, as in Hyper-V; a missing field does not.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Version(ScriptAnswer):
 
 
 class FleetHost(ScriptAnswer):
-    """A host as VMM knows it. Its own reserves of memory and disk are taken off already."""
+    """A host as VMM knows it. Memory and disk are already without the host's reserves."""
 
     name: str
     live_limit: int
@@ -78,7 +78,7 @@ class FleetHost(ScriptAnswer):
 
 
 class FleetVm(ScriptAnswer):
-    """A VM as VMM knows it. ``replica`` is a copy that Hyper-V Replica keeps."""
+    """A VM as VMM knows it. ``replica`` marks a copy made by Hyper-V Replica."""
 
     id: str
     name: str
@@ -183,7 +183,7 @@ class Rule(ScriptAnswer):
 
 
 class PortAdapter(ScriptAnswer):
-    """An adapter as Hyper-V has it; ``classic_acls`` in the words of ``classic_rule``."""
+    """An adapter as Hyper-V has it; ``classic_acls`` are in the words of ``classic_rule``."""
 
     id: str
     mac: str
@@ -221,9 +221,9 @@ class RightsAnswer(ScriptAnswer):
 
 
 def data_of(where: str, output: Sequence[object]) -> object:
-    """Data in the one JSON text that a function of ours returned.
+    """Return the data in the single JSON text of one of our functions.
 
-    Raises the error that it holds, or ``ContractError`` when it is not of our contract.
+    Raises the error in that text, or ``ContractError`` if it does not follow our contract.
     """
     if len(output) != 1 or not isinstance(output[0], str):
         raise _not_ours(where, f"it returned {len(output)} values instead of one text")
@@ -233,7 +233,7 @@ def data_of(where: str, output: Sequence[object]) -> object:
         raise _not_ours(where, "its answer is not JSON") from None
     contract = envelope.get("contract") if isinstance(envelope, dict) else None
     if type(contract) is not int or contract != CONTRACT:
-        raise _not_ours(where, f"it speaks contract {contract}, we speak {CONTRACT}")
+        raise _not_ours(where, f"it uses contract {contract}, VMFerry uses {CONTRACT}")
     match envelope:
         case {"ok": True, "data": data}:
             return data
@@ -242,11 +242,11 @@ def data_of(where: str, output: Sequence[object]) -> object:
         ):
             raise _CLASSES[kind](text, code=str(more.get("code") or ""))
         case _:
-            raise _not_ours(where, "its answer is neither data nor an error that we know")
+            raise _not_ours(where, "its answer is neither data nor a known error")
 
 
 def read(shape: type[Shape], data: object, where: str) -> Shape:
-    """``data`` in this shape. Raises ``ContractError`` naming the first field that differs."""
+    """Validate ``data`` as this shape. Raises ``ContractError`` naming the first wrong field."""
     try:
         return shape.model_validate(data)
     except ValidationError as error:

@@ -1,16 +1,16 @@
-"""One call over PSRP: a named function and its parameters go in, one JSON text comes back.
+"""One call over PSRP: a named function with parameters, answered by one JSON text.
 
-What a caller may rely on, and why it is written by hand:
+Guarantees to callers, and reasons why this is not left to pypsrp:
 
-1. Values travel as parameters of a named function. No text is ever built from them.
-2. Every call has a deadline, from the first byte to the last. pypsrp knows none: it waits for a
-   hung server for minutes and for a long command for ever.
-3. A Receive whose answer was lost is sent again with the same message id; the server answers it
-   from memory. Nothing else is sent twice, but what the server says that it could not read.
-4. A pipeline that failed raises nothing in pypsrp, and one that complained ends as completed:
-   the state and the error stream are both looked at.
+1. Values are sent as parameters of a named function. They never become part of a script text.
+2. Every call has a deadline, from the first byte to the last. pypsrp has none: it waits minutes
+   for a hung server, and forever for a long command.
+3. A Receive whose answer was lost is sent again with the same message id; the server repeats its
+   answer. Nothing else is sent twice, except messages that the server reports as unreadable.
+4. In pypsrp a failed pipeline raises nothing, and a pipeline with errors may end as completed.
+   Both the state and the error stream are checked.
 5. Every pipeline is closed; the thousandth open one would end the session.
-6. Errors are those of ``engine.errors``, cut off from pypsrp's own, whose frames hold passwords.
+6. Errors are those of ``engine.errors``, without pypsrp's own, whose frames hold passwords.
 
 A :class:`Session` is one connection with one runspace, for one thread at a time: neither pypsrp's
 pool nor its encrypted connection can be shared.
@@ -38,34 +38,34 @@ from engine.clock import Clock
 from engine.errors import ContractError, VmmError, VmmRefused, VmmUnavailable
 from engine.vmm.answers import data_of
 
-# It logs every failure with a traceback and, when asked to, every message. Errors say it once.
+# It logs every failure with a traceback, and can log every message. Our errors are enough.
 logging.getLogger("pypsrp").setLevel(logging.CRITICAL)
 
 Value = str | int | Sequence[str] | None
 Parameters = Mapping[str, Value]
 
 CONNECT, ANSWER, POLL, CLOSING = 10.0, 30.0, 15, 3.0
-"""Seconds: to connect; for the answer to one message; that one Receive waits for news; to tidy
-up after a call that went wrong."""
+"""Seconds: to connect; to answer one message; for which one Receive waits for output; to clean
+up after a failed call."""
 PAUSES = (0.0, 0.2, 1.0)
-"""Seconds before a message whose answer was lost is sent again."""
+"""Seconds before each retry of a message whose answer was lost."""
 SHELL_LIVES = 900
-"""Seconds after which a server drops a shell of ours that nobody uses: we may have been killed."""
+"""Seconds after which a server drops an unused shell: VMFerry may have been killed."""
 
 _SHELL_GONE = 2150858843
 _WRONG_VERSION = frozenset({"CommandNotFoundException", "NamedParameterNotFound"})
 _WRONG_VERSION |= {"MissingMandatoryParameter", "AmbiguousParameterSet", "AmbiguousParameter"}
 _WRONG_VALUE = frozenset({"ParameterArgumentValidationError"})
 _WRONG_VALUE |= {"ParameterArgumentTransformationError"}
-# The module is data too: this text is the same for every module.
+# The module is a parameter, too: this script is the same for every module.
 _IMPORT = """param([string] $Name, [string] $Text)
 $ErrorActionPreference = 'Stop'
 New-Module -Name $Name -ScriptBlock ([scriptblock]::Create($Text)) | Import-Module -Global"""
 
 
 class Unreachable(VmmUnavailable):
-    """The server did not answer as a server does. ``happened`` is ``False`` where nothing can
-    have been asked of it yet."""
+    """No proper answer from the server. ``happened`` is ``False`` if no call can have reached
+    it."""
 
     def __init__(self, text: str, *, code: str = "", asked: bool = True) -> None:
         super().__init__(text, code=code)
@@ -73,21 +73,21 @@ class Unreachable(VmmUnavailable):
 
 
 class ShellGone(Unreachable):
-    """The session had ended before the call began: the same call in a new one is no repetition."""
+    """The session ended before the call began: making the call in a new session repeats nothing."""
 
 
 class AccountRefused(Unreachable):
-    """The server knows no such account, or not with this password. Asking again can lock it."""
+    """The server rejected the account or its password. Further attempts can lock the account."""
 
 
 class Deadline:
-    """Time that an operation may still take."""
+    """Time limit of an operation."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock, self._end = clock, clock.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds that are left; 0 or less when it has passed."""
+        """Seconds left; 0 or less once the deadline has passed."""
         return self._end - self._clock.monotonic()
 
 
@@ -95,8 +95,8 @@ class Deadline:
 class Target:
     """A server and how to log on to it.
 
-    ``secret`` gives the password, so that none is kept here. ``configuration`` names an endpoint
-    where our functions are installed; without one, ``module`` (name, text) is brought along.
+    ``secret`` returns the password, which is not stored here. ``configuration`` names an endpoint
+    where our functions are installed; without one, ``module`` (name, text) is sent to the server.
     """
 
     name: str
@@ -110,13 +110,13 @@ class Target:
     module: tuple[str, str] | None = field(default=None, repr=False)
 
     def refuse_to_shout(self) -> None:
-        """Refuse Basic without TLS, which shows the password to everybody on the way. Raises
+        """Refuse Basic without TLS, which exposes the password to the network. Raises
         ``Unreachable``."""
         if self.auth != "basic" or self.ssl or _is_here(self.address):
             return
         raise Unreachable(
-            f"{self.name} is not asked: auth = basic without ssl = true sends the password "
-            "readable over the network",
+            f"{self.name} is not contacted: auth = basic without ssl = true would send the "
+            "password unencrypted",
             asked=False,
         )
 
@@ -131,12 +131,12 @@ def _is_here(address: str) -> bool:
 class Session:
     """One runspace on one server with our functions in it, for one thread at a time.
 
-    ``broken`` says that it is of no further use. ``used`` is when it last answered, in monotonic
+    ``broken``: it cannot be used again. ``used`` is the time of its last answer, in monotonic
     seconds.
     """
 
     def __init__(self, target: Target, clock: Clock, deadline: Deadline) -> None:
-        """Open it. Raises ``Unreachable``, ``AccountRefused``, ``ContractError``."""
+        """Open the session. Raises ``Unreachable``, ``AccountRefused``, ``ContractError``."""
         self.target, self._clock = target, clock
         self.broken = self._refused = False
         target.refuse_to_shout()
@@ -163,7 +163,7 @@ class Session:
         return f"Session({self.target.name})"
 
     def ask(self, function: str, parameters: Parameters, deadline: Deadline) -> object:
-        """Call a function and return its ``data``. A parameter that is ``None`` is left out."""
+        """Call a function and return its ``data``. Parameters that are ``None`` are omitted."""
         shell = PowerShell(self._pool).add_cmdlet(function)
         for name, value in parameters.items():
             if value is not None:
@@ -176,20 +176,20 @@ class Session:
         data = data_of(where, shell.output)
         if shell.streams.error:
             said = shell.streams.error[0]
-            raise VmmUnavailable(f"{where} answered, but complained as well: {said}")
+            raise VmmUnavailable(f"{where} answered, but also reported an error: {said}")
         return data
 
     def is_alive(self) -> bool:
-        """Tell whether the server still knows this session, over the connection that it has."""
+        """Tell whether the server still knows this session, over its own connection."""
         self._link.deadline = Deadline(self._clock, CLOSING)
         try:
             self.broken = not self._pool.is_alive(timeout=int(CLOSING))
-        except Exception:  # whatever it is, the session does not answer
+        except Exception:  # any error means that the session does not answer
             self.broken = True
         return not self.broken
 
     def close(self) -> None:
-        """Give the runspace back. What goes wrong here is of no interest to anybody."""
+        """Close the runspace. Errors are ignored."""
         self._link.deadline = Deadline(self._clock, CLOSING)
         if self.broken:
             self._link.reset()
@@ -201,19 +201,19 @@ class Session:
             self._wsman.close()
 
     def _bring(self, module: tuple[str, str], deadline: Deadline) -> None:
-        """Bring our functions along: they live in this runspace and end with it."""
+        """Load our functions into this runspace. They end with it."""
         shell = PowerShell(self._pool).add_script(_IMPORT)
         shell.add_parameter("Name", module[0]).add_parameter("Text", module[1])
         self._run(shell, module[0], deadline, asked=False)
         if shell.state != PSInvocationState.COMPLETED or shell.streams.error:
-            said = shell.streams.error[0] if shell.streams.error else "it says no reason"
+            said = shell.streams.error[0] if shell.streams.error else "no reason given"
             raise ContractError(
-                f"{self.target.name} does not take the module {module[0]}: {said}. Where it is "
-                "installed as an endpoint, name that: [vmm] configuration"
+                f"{self.target.name} rejected the module {module[0]}: {said}. If the module is "
+                "installed there as an endpoint, set its name in [vmm] configuration"
             )
 
     def _run(self, shell: PowerShell, what: str, deadline: Deadline, *, asked: bool = True) -> None:
-        """Run a pipeline to its end or to the deadline, whichever is first, and close it."""
+        """Run a pipeline until it ends or the deadline passes, and close it."""
         self._link.deadline = deadline
         try:
             with self._translated(self._password, asked=asked, beginning=True):
@@ -227,7 +227,7 @@ class Session:
             self._tidy(shell)
 
     def _tidy(self, shell: PowerShell) -> None:
-        """Stop what still runs, and close it. A session where that fails is not used again."""
+        """Stop and close a pipeline. If that fails, the session is not used again."""
         if self.broken:
             return
         self._link.deadline = Deadline(self._clock, CLOSING)
@@ -235,17 +235,17 @@ class Session:
             if shell.state == PSInvocationState.RUNNING:
                 shell.stop()
             shell.close()
-        except Exception:  # the call has its answer, or its error, already
+        except Exception:  # the call already has its answer or its error
             self.broken = True
 
     @contextlib.contextmanager
     def _translated(
         self, password: SecretStr, *, asked: bool = True, beginning: bool = False
     ) -> Iterator[None]:
-        """Errors of pypsrp and of everything below it, in our words.
+        """Translate errors of pypsrp, and of everything below it, to ours.
 
-        Below it are requests, urllib3, spnego and an XML parser; what they let through is no
-        closed list, so everything is caught, here and nowhere else.
+        Below it are requests, urllib3, spnego and an XML parser, whose errors are no closed list.
+        So everything is caught, here and nowhere else.
         """
         try:
             yield
@@ -265,14 +265,14 @@ def _wsman(target: Target, password: SecretStr) -> WSMan:
         ssl=target.ssl,
         auth=target.auth,
         encryption="never" if plain else "auto",
-        no_proxy=True,  # a proxy answers for hosts that do not exist
+        no_proxy=True,  # a proxy would answer for hosts that do not exist
         connection_timeout=int(CONNECT),
         read_timeout=int(ANSWER),
     )
 
 
 class _Link:
-    """Layer before pypsrp's HTTP: a deadline for every message, and lost answers asked again."""
+    """Wrapper of pypsrp's transport: a deadline for every message, and retries of lost answers."""
 
     def __init__(self, wsman: WSMan, clock: Clock, deadline: Deadline) -> None:
         self._transport, self._clock, self.deadline = wsman.transport, clock, deadline
@@ -306,7 +306,7 @@ class _Link:
             self._clock.wait(threading.Event(), min(pause, max(0.0, self.deadline.left())))
 
     def reset(self) -> None:
-        """Forget the connection and what it was sealed with; the next message logs on again."""
+        """Drop the connection and its encryption. The next message logs on again."""
         with contextlib.suppress(Exception):
             self._transport.close()
         self._transport.session = None
@@ -314,18 +314,18 @@ class _Link:
 
 
 def _is_unread(error: Exception) -> bool:
-    """An empty 400: sealed for a connection that is gone, so the server could not even read it."""
+    """An empty 400: encrypted for a lost connection, so the server could not read it."""
     return isinstance(error, WinRMTransportError) and error.code == 400 and not error.response_text
 
 
 def _is_lost(error: Exception) -> bool:
-    """The answer did not come; the server may have it still."""
+    """The answer was lost; the server may still have it."""
     if isinstance(error, WinRMTransportError):
         return error.code == 503 and not error.response_text
     return True
 
 
-# --- what went wrong, in our words ------------------------------------------------------------
+# --- translation of errors ----------------------------------------------------------------------
 
 
 def _in_our_words(
@@ -337,27 +337,27 @@ def _in_our_words(
             return error
         case AuthenticationError():
             return AccountRefused(
-                f"{name} does not accept the account of the settings", asked=asked and not beginning
+                f"{name} rejected the configured account", asked=asked and not beginning
             )
         case WSManFaultError() if error.code == _SHELL_GONE and beginning:
             return ShellGone(f"{name} ended the session", code=str(error.code), asked=False)
         case WSManFaultError():
-            why = " ".join(str(error.reason or "it says no reason").split())
-            return Unreachable(f"{name} broke off: {why}", code=str(error.code), asked=asked)
+            why = " ".join(str(error.reason or "no reason given").split())
+            return Unreachable(f"{name} reported a fault: {why}", code=str(error.code), asked=asked)
         case WinRMTransportError():
-            return Unreachable(f"{name} answers with HTTP {error.code}", asked=asked)
+            return Unreachable(f"{name} answered with HTTP {error.code}", asked=asked)
         case OSError():
             return Unreachable(f"{name} cannot be reached: {_cause(error)}", asked=asked)
-        case UnicodeError():  # of the password: its own words would show a part of it
+        case UnicodeError():  # its own message would show a part of the password
             return Unreachable(f"{name}: auth = basic cannot send that password", asked=asked)
     text = f"{type(error).__name__}: {error}"
     if password.get_secret_value():
         text = text.replace(password.get_secret_value(), "***")
-    return Unreachable(f"{name} cannot be spoken with: {text}", asked=asked)
+    return Unreachable(f"Communication with {name} failed: {text}", asked=asked)
 
 
 def _cause(error: BaseException) -> str:
-    """The system's own reason, under what the libraries wrapped around it."""
+    """The system's own reason, below the wrappers of the libraries."""
     link: BaseException | None = error
     while link is not None:
         match link:
@@ -376,14 +376,14 @@ def _cause(error: BaseException) -> str:
 
 
 def _failure(where: str, records: Sequence[object]) -> VmmError:
-    """A pipeline that broke off: our functions answer every error of the cmdlets themselves, so
-    this is one of PowerShell."""
+    """Error of a failed pipeline. Our functions catch every error of the cmdlets, so this one is
+    PowerShell's own."""
     if not records:
-        return VmmUnavailable(f"{where} broke off without a reason")
+        return VmmUnavailable(f"{where} failed without a reason")
     said = " ".join(str(records[-1]).split())
     kind = str(getattr(records[-1], "fq_error", "") or "").split(",")[0]
     if kind in _WRONG_VERSION:
-        return ContractError(f"{where} is not as we know it: {said} Install the same version.")
+        return ContractError(f"{where} has another version: {said} Install the same version.")
     if kind in _WRONG_VALUE:
-        return VmmRefused(f"{where} does not take a value: {said}", code=kind)
-    return VmmUnavailable(f"{where} broke off: {said}", code=kind)
+        return VmmRefused(f"{where} rejected a value: {said}", code=kind)
+    return VmmUnavailable(f"{where} failed: {said}", code=kind)

@@ -1,18 +1,18 @@
-"""Sessions with servers: leased one per worker, at most so many per server, closed in the end.
+"""Sessions with servers: one per call at a time, a limited number per server, closed at the end.
 
-A call goes through three doors, in this order:
+A call passes three checks, in this order:
 
-* **The account's breaker.** A password that two servers in a row refused is offered to nobody for
-  a while: every offer counts towards locking the account, on whichever server.
-* **The server's breaker.** After three calls without an answer the server is left alone for a
-  minute; then one call tries, and the others go on failing at once until it succeeded. A refused
-  account opens it at the first time, and for longer.
-* **The cap.** A session belongs to one caller at a time; where all are out, a caller waits for
-  one as long as its deadline allows.
+* **The account's breaker.** After two servers in a row rejected the account, no server is asked
+  for a while: every attempt counts towards locking the account, on whichever server.
+* **The server's breaker.** After three calls without an answer the server is not asked for a
+  minute. Then one call tries, and all others fail at once until it succeeds. A rejected account
+  opens this breaker at the first time, and for longer.
+* **The cap.** Each session serves one call at a time. If all are in use, a call waits for one
+  until its deadline.
 
-A session that was idle is asked whether it still lives before it is used: servers drop idle
-connections after two minutes. One that turns out to be gone before the call began is replaced,
-and the call is made again; nothing else is.
+A session that was idle is checked before use: servers drop idle connections after two minutes. If a
+session turns out to be gone before the call began, it is replaced and the call is made again. No
+other call is repeated.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ VMM_MODULE, HOST_MODULE = "VMFerry.Vmm", "VMFerry.Host"
 PER_HOST = 2
 """Sessions with one Hyper-V host at a time; the engine makes one call per host."""
 STALE = 45.0
-"""Seconds of idleness after which a session is asked whether it lives."""
+"""Seconds of idle time after which a session is checked before use."""
 FAILURES, PAUSE = 3, 60.0
-"""So many calls in a row without an answer, and a server is left alone for so many seconds."""
+"""Calls in a row without an answer that open a server's breaker, and its pause in seconds."""
 REFUSALS, LOCKOUT = 2, 900.0
-"""So many servers in a row that refuse the account, and nobody is asked for so many seconds."""
+"""Rejections in a row that open the account's breaker, and its pause in seconds."""
 
 
 class Breaker:
-    """Breaker that lets calls through until too many failed in a row; then, after a pause, one at a
-    time."""
+    """Circuit breaker: blocks calls after too many failures in a row, then, after a pause, allows
+    one at a time."""
 
     def __init__(self, clock: Clock, failures: int, pause: float) -> None:
         self._clock, self._failures, self._pause = clock, failures, pause
@@ -62,14 +62,14 @@ class Breaker:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """The way through for one call. Raises ``Unreachable`` at once while it is open."""
+        """Let one call pass. Raises ``Unreachable`` at once while the breaker is open."""
         with self._lock:
             trial = self._open
             if trial:
                 left = self._until - self._clock.monotonic()
                 if left > 0 or self._trying:
-                    when = f"for {max(1, round(left))} s" if left > 0 else "while one call tries"
-                    raise Unreachable(f"{self._why}; it is left alone {when}", asked=False)
+                    when = f"retry in {max(1, round(left))} s" if left > 0 else "one call is trying"
+                    raise Unreachable(f"{self._why}; {when}", asked=False)
                 self._trying = True
         try:
             yield
@@ -79,7 +79,7 @@ class Breaker:
                     self._trying = False
 
     def passed(self) -> None:
-        """Close the breaker after an answer, whatever the answer said."""
+        """Close the breaker after an answer of any kind."""
         with self._lock:
             self._in_a_row, self._open = 0, False
 
@@ -93,7 +93,7 @@ class Breaker:
 
 
 class _Server:
-    """One server: its target, its breaker, and the sessions with it that nobody uses now."""
+    """One server: its target, its breaker and its idle sessions."""
 
     def __init__(self, target: Target, cap: int, clock: Clock) -> None:
         self.target, self.cap = target, cap
@@ -105,7 +105,7 @@ class _Server:
         self._closed = False
 
     def take(self, deadline: Deadline) -> Session | None:
-        """A session that is free, or ``None`` for the right to open one. Give either back."""
+        """Take an idle session, or ``None`` for the right to open one. Give either back."""
         with self._free:
             while self._out >= self.cap:
                 left = deadline.left()
@@ -118,7 +118,7 @@ class _Server:
             return self._idle.pop() if self._idle else None
 
     def give(self, session: Session | None) -> None:
-        """Give a session back to the others, or close it where it is of no further use."""
+        """Return a session to the idle ones, or close it if it cannot be used again."""
         with self._free:
             self._out -= 1
             keep = session is not None and not session.broken and not self._closed
@@ -129,7 +129,7 @@ class _Server:
             session.close()
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed when it comes back."""
+        """Close idle sessions now, and sessions in use when they are returned."""
         with self._free:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -153,17 +153,17 @@ class Sessions:
         self._servers: dict[str, _Server] = {}
 
     def ask_vmm(self, function: str, parameters: Parameters, seconds: float) -> object:
-        """Call a function on the VMM server; at most so many seconds. Raises ``VmmError``."""
+        """Call a function on the VMM server within so many seconds. Raises ``VmmError``."""
         return self._ask(
             self._server(self.settings.server, VMM_MODULE), function, parameters, seconds
         )
 
     def ask_host(self, host: str, function: str, parameters: Parameters, seconds: float) -> object:
-        """Call a function on a Hyper-V host; at most so many seconds. Raises ``VmmError``."""
+        """Call a function on a Hyper-V host within so many seconds. Raises ``VmmError``."""
         return self._ask(self._server(host, HOST_MODULE), function, parameters, seconds)
 
     def close(self) -> None:
-        """Close every session. Calls that are made afterwards fail."""
+        """Close every session. Later calls fail."""
         with self._lock:
             servers = list(self._servers.values())
         for server in servers:
@@ -210,7 +210,7 @@ class Sessions:
             try:
                 try:
                     answer = self._once(server, function, parameters, deadline)
-                except ShellGone:  # and so may be the others that are idle
+                except ShellGone:  # other idle sessions may be gone, too
                     server.doubted = self.clock.monotonic()
                     answer = self._once(server, function, parameters, deadline)
             except VmmError as error:
@@ -239,11 +239,11 @@ class Sessions:
         return doubtful and not session.is_alive()
 
     def _judge(self, server: _Server, error: VmmError) -> None:
-        """Judge the server and the account by an error. An error that the server itself answered
-        shows that both are well; an error that never reached the server shows nothing."""
+        """Update both breakers after an error. An error that the server itself returned shows that
+        both server and account work; an error that never reached the server shows nothing."""
         if isinstance(error, AccountRefused):
             server.breaker.failed(str(error), pause=LOCKOUT)
-            self._account.failed(f"{REFUSALS} servers in a row refused the account of the settings")
+            self._account.failed(f"{REFUSALS} servers in a row rejected the configured account")
         elif isinstance(error, Unreachable):
             server.doubted = self.clock.monotonic()
             server.breaker.failed(str(error))

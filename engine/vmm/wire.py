@@ -1,9 +1,9 @@
 """The port to a real VMM server and its hosts: their answers merged into one observation.
 
-The VMM server is asked for what VMM knows, each host directly for what Hyper-V shows; nothing is
-asked through another server. VMM comes first: without it there is no observation, and a wrong
-password is noticed at one server, not at all of them. The only thing that is kept between calls
-is when VMM last re-read each host, which VMM does not tell.
+The VMM server is asked for what VMM knows, and each host directly for what Hyper-V shows. VMM comes
+first: without it there is no observation, and a wrong password is noticed at one server and not at
+all of them. The only state between calls is the time at which VMM last re-read each host, which VMM
+does not report.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from engine.vmm.sessions import Sessions
 AT_ONCE = 16
 """Hosts that are asked at the same time."""
 QUICK, USUAL, LONG = 30.0, 60.0, 120.0
-"""Seconds that a call may take: reading what is at hand; reading; changing or re-reading."""
+"""Time limits of calls in seconds: cached data; other reads; changes and refreshes."""
 PER_REFRESH, OBSERVING = 60.0, 300.0
-"""Seconds more for each host that VMM re-reads first, and the most that an observation takes."""
+"""More seconds for each host that VMM re-reads first, and the limit of an observation."""
 
 _ZERO_MAC = {"", "000000000000"}
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """View of one host by its Hyper-V and when it was asked, or why it did not answer."""
+    """Answer of one host's Hyper-V and the time of the question, or the error."""
 
     at: float
     state: answers.StateAnswer | None = None
@@ -59,7 +59,7 @@ class _Seen:
 
 
 class WirePort:
-    """``VmmPort`` over PSRP. Safe to share between threads; ``close`` it in the end."""
+    """``VmmPort`` over PSRP. Thread-safe; call ``close`` at the end."""
 
     def __init__(
         self, settings: Settings, clock: Clock, *, sessions: Sessions | None = None
@@ -71,7 +71,7 @@ class WirePort:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Give every session back."""
+        """Close all sessions."""
         self.sessions.close()
 
     def version(self) -> str:
@@ -82,7 +82,7 @@ class WirePort:
     def observe(
         self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
     ) -> Fleet:
-        """See ``VmmPort``. One call to VMM, then one to each of ``hosts``, side by side."""
+        """See ``VmmPort``. One call to VMM, then one to each of ``hosts``, in parallel."""
         at = self.clock.now()
         parameters = {"Jobs": list(jobs) or None, "Refresh": list(refresh) or None}
         seconds = min(OBSERVING, USUAL + PER_REFRESH * len(refresh))
@@ -117,7 +117,7 @@ class WirePort:
         return said.why or f"The extended ACLs of {host} cannot be read and written"
 
     def start_move(self, order: MoveOrder) -> str | None:
-        """See ``VmmPort``. What is compared is compared by ``Start-VmfMove``, beside VMM."""
+        """See ``VmmPort``. ``Start-VmfMove`` makes the comparison, on VMM's server."""
         parameters: Parameters = {
             "VmId": order.vm_id,
             "Source": order.source,
@@ -131,8 +131,8 @@ class WirePort:
 
     def repair_network(self, vm_id: str, repair: Repair) -> None:
         """See ``VmmPort``. What VMM models (VM network, subnet, switch, access VLAN, port
-        classification, port ACL) through VMM, since its model has to agree; then the rest on the
-        host. A refusal of the one does not hold up the other: what can be put back is."""
+        classification, port ACL) is restored through VMM, so that its model agrees; then the
+        rest on the host. A refusal by VMM does not stop the repair on the host."""
         connections = [_connection(one) for one in repair.adapters if _is_vmms(one)]
         ports = [_port(one) for one in repair.adapters if _is_hosts(one)]
         refusal: VmmError | None = None
@@ -160,12 +160,12 @@ class WirePort:
         """See ``VmmPort``."""
         self._vmm(ScriptAnswer, "Stop-VmfJob", {"JobId": job_id}, QUICK)
 
-    # --- asking -------------------------------------------------------------------------------
+    # --- asking ---------------------------------------------------------------------------
 
     def _vmm(
         self, shape: type[Shape], function: str, parameters: Parameters, seconds: float
     ) -> Shape:
-        """Answer of a function on the VMM server; it finds VMM on its own machine."""
+        """Call a function on the VMM server, which finds VMM on its own machine."""
         there: Parameters = {"VmmServer": "localhost", "Port": self._vmm_port}
         data = self.sessions.ask_vmm(function, {**parameters, **there}, seconds)
         return answers.read(shape, data, function)
@@ -177,7 +177,7 @@ class WirePort:
         return answers.read(shape, data, f"{function} on {host}")
 
     def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
-        """View of these hosts by their Hyper-V, asked side by side."""
+        """Ask the Hyper-V of these hosts, in parallel."""
         if len(names) < 2:
             return {name: self._look(name) for name in names}
         with ThreadPoolExecutor(min(AT_ONCE, len(names)), "host") as pool:
@@ -187,12 +187,12 @@ class WirePort:
         at = self.clock.now()
         try:
             state = self._host_asks(answers.StateAnswer, name, "Get-VmfHostState", {}, QUICK)
-        except VmmError as error:  # of one host; the others and VMM are not less true for it
+        except VmmError as error:  # of one host; the other answers are still valid
             return _Seen(at, error=str(error))
         return _Seen(at, state)
 
     def _host(self, answer: answers.FleetHost, seen: _Seen | None, at: float) -> Host:
-        """VMM's word on a host beside its own. Of two limits the smaller one holds."""
+        """A host from VMM's answer and its own. The smaller of two limits counts."""
         with self._lock:
             if answer.refreshed:
                 self._refreshed[answer.name] = at
@@ -216,14 +216,14 @@ class WirePort:
         )
 
 
-# --- answers to values ------------------------------------------------------------------------
+# --- answers to values --------------------------------------------------------------------------
 
 
 def _vms(answer: Sequence[answers.FleetVm], seen: Mapping[str, _Seen]) -> tuple[Vm, ...]:
-    """VMM's VMs with what Hyper-V shows of each; then those that only Hyper-V shows.
+    """VMM's VMs with Hyper-V's view of each, then VMs that only Hyper-V shows.
 
-    A replica has the id of the VM it copies: where VMM knows both, the copy is left out, and a
-    copy that Hyper-V shows is never that VM.
+    A replica has the id of the VM that it copies. If VMM knows both, the copy is omitted. A copy
+    that Hyper-V shows is never taken for the VM.
     """
     shown: dict[str, dict[str, answers.StateVm]] = {}
     for host, one in seen.items():
@@ -253,7 +253,7 @@ def _only_shown(places: Mapping[str, answers.StateVm]) -> Vm:
 
 
 def _shown(places: Mapping[str, answers.StateVm], vmm_host: str | None) -> dict[str, Any]:
-    """What Hyper-V shows of a VM: on VMM's host, else on the first that has it."""
+    """Hyper-V's view of a VM: on VMM's host, else on the first host that has it."""
     here = [vm for host, vm in places.items() if same_host(host, vmm_host)]
     own = next(iter([*here, *places.values()]), None)
     if own is None:
@@ -285,8 +285,8 @@ def _job(answer: answers.FleetJob) -> Job:
 def _network(
     ports: Sequence[answers.PortAdapter], models: Sequence[answers.ModelAdapter]
 ) -> Network:
-    """Hyper-V's adapters, each with what VMM models of it: found by id, else by a MAC that is
-    unique on both sides."""
+    """Hyper-V's adapters with VMM's model of each, matched by id, else by a MAC that is unique on
+    both sides."""
     by_id = {one.id.casefold(): one for one in models}
     by_mac = {_mac(one.mac): one for one in models}
     times = Counter(_mac(one.mac) for one in models)
@@ -310,7 +310,7 @@ def _mac(mac: str) -> str:
     return mac.replace(":", "").replace("-", "").upper()
 
 
-# --- values to parameters ---------------------------------------------------------------------
+# --- values to parameters -----------------------------------------------------------------------
 
 
 def _json(rows: Iterable[Mapping[str, object]]) -> str:
@@ -326,20 +326,20 @@ def _fields(one: Adapter | AdapterRepair, *names: str) -> dict[str, object]:
 
 
 def _pinned(adapter: Adapter) -> Mapping[str, object]:
-    """VMM knows access VLANs only: of a trunk none is bound, rather than one that it is not."""
+    """Parameters of a pinned adapter. VMM knows only access VLANs: of a trunk none is bound."""
     names = ("id", "mac", "network", "subnet", "switch", "vlan", "classification")
     return _fields(adapter, *names) | ({"vlan": None} if adapter.trunk else {})
 
 
 def _is_vmms(one: AdapterRepair) -> bool:
-    """Tell whether VMM has something to put back on this adapter. A trunk is Hyper-V's alone."""
+    """Tell whether VMM has to restore part of this adapter. Trunks are Hyper-V's alone."""
     vlan = one.vlan is not None and not one.trunk
     modelled = one.subnet or one.classification or one.port_acl
     return bool(one.network or one.switch or vlan or modelled)
 
 
 def _is_hosts(one: AdapterRepair) -> bool:
-    """Tell whether the host has something to put back on this adapter."""
+    """Tell whether the host has to restore part of this adapter."""
     rules = one.acls or one.classic_acls
     return bool(rules or one.trunk or one.isolation is not None or one.spoofing or one.guards)
 

@@ -1,24 +1,24 @@
-"""WSMan in front, a real PowerShell behind: every shell that a client opens is its own process.
+"""WSMan in front of a real PowerShell: every shell that a client opens is its own process.
 
 ::
 
     pypsrp --WSMan--> tests.wire.endpoint --lines--> pwsh -SSHServerMode --cmdlets--> WorldServer
 
-``Computers`` are the VMM server and the hosts of one world, each with its endpoint on a port of
-its own; ``settings`` says where. PSRP passes untouched, wrapped into lines on the process's stdin
-and stdout, an XML element each::
+``Computers`` are the VMM server and the hosts of one world, each with its own endpoint and port;
+``settings`` names them. PSRP passes unchanged, wrapped into lines on the process's stdin and
+stdout, one XML element per line::
 
     -> <Data Stream='Default' PSGuid='g'>base64</Data>   <- <DataAck PSGuid='g' />
     -> <Command PSGuid='g' />   a pipeline begins         <- <CommandAck PSGuid='g' />
     -> <Signal PSGuid='g' />    a pipeline is stopped     <- <SignalAck PSGuid='g' />
-    -> <Close PSGuid='g' />     a pipeline is given back  <- <CloseAck PSGuid='g' />
+    -> <Close PSGuid='g' />     a pipeline is closed      <- <CloseAck PSGuid='g' />
     <- <Data Stream='Default' PSGuid='g'>base64</Data>   at any time, never acknowledged
 
-``g`` is the id of the pipeline, or zeros for the shell itself. PowerShell hands every line to some
-thread: only who waits for each acknowledgement keeps the order.
+``g`` is the id of the pipeline, or zeros for the shell itself. PowerShell hands each line to any
+thread, so the sender keeps the order by waiting for each acknowledgement.
 
-No process outlives its shell: closing kills it, ``Computers`` closes every shell that was ever
-made, and a PowerShell whose stdin ends (we were killed ourselves) ends by itself.
+No process outlives its shell: closing kills it, ``Computers`` closes all shells, and a PowerShell
+whose stdin ends (because the tests were killed) exits.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class PowerShell(Shell):
             self.process.stdin.close()
 
     def _tell(self, what: str, command: str, data: bytes | None = None) -> None:
-        """Send a line and wait until it was taken."""
+        """Send a line and wait for its acknowledgement."""
         guid = command.lower() or _ITSELF
         line = f"<{what} PSGuid='{guid}' />"
         if data is not None:
@@ -124,7 +124,7 @@ class PowerShell(Shell):
             raise Fault(ABORTED, f"PowerShell answered {answered} to {what}: {self._why}")
 
     def _listen(self) -> None:
-        """What PowerShell says, until it says no more."""
+        """Read PowerShell's output to its end."""
         assert self.process.stdout is not None
         with self.process.stdout as lines:
             for raw in lines:
@@ -134,7 +134,7 @@ class PowerShell(Shell):
 
     def _take(self, line: str) -> None:
         found = _LINE.fullmatch(line)
-        if found is None:  # how it says what broke it
+        if found is None:  # PowerShell's error message before it exits
             self._why = line or self._why
             return
         what, guid, text = found.groups()
@@ -145,10 +145,10 @@ class PowerShell(Shell):
 
 
 class Computers:
-    """The VMM server and the hosts of a world; a context manager.
+    """The VMM server and the hosts of a world; a context manager. ``made`` holds all shells so far.
 
-    ``made`` holds every shell there ever was. With ``configuration`` our modules are installed
-    there as a constrained endpoint of that name: our functions can be called and nothing else.
+    With ``configuration`` our modules are installed there as a constrained endpoint of that name,
+    in which only our functions can be called.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Computers:
 
     @property
     def settings(self) -> Settings:
-        """Where they are and how to log on."""
+        """Settings with the addresses and the account."""
         ports = {name: server.port for name, server in self._servers.items()}
         logon = {"auth": "basic", "user": USER, "password": PASSWORD}
         logon |= {"configuration": self._configuration} if self._configuration else {}

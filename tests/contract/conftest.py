@@ -1,8 +1,8 @@
-"""Two worlds that are one: the simulated port, and a real PowerShell between us and that world.
+"""Two ports to the same world: the simulated port, and a real PowerShell in front of that world.
 
-``begin(way, fleet)`` puts a fleet behind a port. The computers over the wire and our sessions with
-them stay open for the whole run of the tests, for a shell takes a second; each ``begin`` puts
-another world behind them.
+``begin(way, fleet)`` puts a fleet behind a port. The computers and our sessions with them stay open
+for all tests, because opening a shell takes a second. Each ``begin`` puts another world behind
+them.
 """
 
 from __future__ import annotations
@@ -146,15 +146,15 @@ class Scene:
 
     @property
     def now(self) -> float:
-        """What the clock shows."""
+        """The time of the world's clock."""
         return self.clock.now()
 
     def nics(self, vm: str) -> list[Adapter]:
-        """The adapters of a VM as they really are."""
+        """The true adapters of a VM."""
         return self.world.state.vms[vm].nics
 
     def places(self, vm: str) -> list[str]:
-        """The hosts where a VM really is."""
+        """The true hosts of a VM."""
         return self.world.state.vms[vm].hosts
 
     def start(
@@ -186,7 +186,7 @@ class Wire:
         self.sessions = Sessions(computers.settings.vmm, computers.settings.hosts)
 
     def port(self, world: World, clock: VirtualClock) -> WirePort:
-        """A port to this world; the one before now sees it, too."""
+        """A port to this world. The previous port sees it, too."""
         self.server.play(world, clock)
         return WirePort(self.computers.settings, clock, sessions=self.sessions)
 
@@ -197,7 +197,7 @@ class Wire:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_hurry() -> Iterator[None]:
-    """On a busy machine a PowerShell may take long to open and to answer."""
+    """Extend the time limits: on a busy machine PowerShell may take long to open and to answer."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("psrp.CONNECT", "psrp.ANSWER", "wire.QUICK", "wire.USUAL", "wire.LONG"):
             patch.setattr(f"engine.vmm.{name}", HANGS)
@@ -233,11 +233,11 @@ def begin(request: pytest.FixtureRequest) -> Begin:
 
 @pytest.fixture(params=WAYS)
 def there(request: pytest.FixtureRequest, begin: Begin) -> Scene:
-    """The fleet of this file in each of the two worlds."""
+    """The fleet of this file behind each of the two ports."""
     return begin(request.param, parse(FLEET))
 
 
 @pytest.fixture(params=WAYS)
 def lying(request: pytest.FixtureRequest, begin: Begin) -> Callable[[str], Scene]:
-    """The fleet of this file under a VMM that lies so, in each of the two worlds."""
+    """The fleet of this file, with these misreports, behind each of the two ports."""
     return lambda lies: begin(request.param, parse(f"{FLEET}\n[lies]\n{lies}\n"))

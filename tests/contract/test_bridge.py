@@ -1,4 +1,4 @@
-"""The bridge itself: no PowerShell outlives its tests, and a shell that dies is replaced."""
+"""The bridge itself: no PowerShell outlives its tests, and a dead shell is replaced."""
 
 import os
 import select

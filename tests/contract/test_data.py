@@ -1,4 +1,4 @@
-"""Names, networks, switches and folders are data in both worlds, whatever they are made of."""
+"""Names, networks, switches and folders are data behind both ports, whatever they contain."""
 
 import json
 from dataclasses import replace
@@ -48,7 +48,7 @@ strange = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 
 @pytest.fixture(params=WAYS)
 def named(request: pytest.FixtureRequest, begin: Begin, text: str) -> Scene:
-    """Both worlds; the VMs, a VM network and the switch have this text in their names."""
+    """Both ports; this text is in the names of the VMs, a VM network and the switch."""
     quoted = json.dumps(text, ensure_ascii=False)
     fleet = FLEET.replace('"web01"', quoted).replace('"VM-Net-20"', quoted)
     fleet = fleet.replace('name = "db01"', f"name = {json.dumps(text + '2', ensure_ascii=False)}")
@@ -92,7 +92,7 @@ def test_a_network_and_a_switch_of_that_name_are_put_back(named, text):
 
 
 @strange
-def test_an_error_tells_that_name_and_stays_of_its_kind(named, text):
+def test_an_error_with_that_name_keeps_its_class(named, text):
     with pytest.raises(VmmStale) as stale:
         named.start(power="down")
     assert f"{text} is Running, not down" in str(stale.value)

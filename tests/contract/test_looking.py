@@ -1,4 +1,4 @@
-"""Looking, in both worlds: an observation, networks, rights, the version."""
+"""Reads through both ports: an observation, networks, rights, the version."""
 
 from dataclasses import replace
 
@@ -24,11 +24,11 @@ from tests.contract.conftest import (
 from tests.powershell.pwsh import needs_checks
 
 
-def test_it_says_what_stands_behind_it(there):
+def test_version_describes_the_implementation(there):
     assert "VMM" in there.port.version()
 
 
-def test_vmm_tells_hosts_and_vms_without_any_host_being_asked(there):
+def test_vmm_reports_hosts_and_vms_without_asking_any_host(there):
     fleet = there.port.observe()
 
     assert [host.name for host in fleet.hosts] == list(HOSTS)
@@ -55,7 +55,7 @@ def test_a_host_is_asked_by_any_spelling_of_its_name(there):
     assert there.port.observe([HV01.upper()]).host(HV01).seen_at == there.now
 
 
-def test_limits_path_and_sizes_are_told(there):
+def test_limits_path_and_sizes_are_reported(there):
     fleet = there.port.observe(HOSTS)
 
     host, vm = fleet.host(HV02), fleet.vm(WEB01)
@@ -85,7 +85,7 @@ def test_a_move_shows_by_status_by_job_and_by_hyperv(there):
     assert (running.progress, running.started) == (10, there.now - 60)
 
 
-def test_a_job_that_is_over_is_shown_to_who_names_it(there):
+def test_an_ended_job_is_shown_if_it_is_named(there):
     job = there.start()
     there.pass_by(601)
 
@@ -134,7 +134,7 @@ def test_when_a_host_was_re_read_is_remembered(there):
     assert [host.refreshed_at for host in fleet.hosts] == [before, there.now, None]
 
 
-def test_a_lock_in_the_way_of_a_refresh_is_said_and_not_raised(there):
+def test_a_lock_during_a_refresh_is_reported_and_not_raised(there):
     there.world.lock(there.now, HV01, 60)
 
     fleet = there.port.observe(HOSTS, refresh=HOSTS)
@@ -184,7 +184,7 @@ def test_a_vm_that_is_not_there_is_left_out(there):
     assert there.port.networks(HV02, [WEB01]) == {}
 
 
-def test_a_silent_host_tells_no_networks(there):
+def test_a_silent_host_returns_no_networks(there):
     there.world.down(there.now, HV01, 60)
 
     with pytest.raises(VmmUnavailable):
@@ -211,7 +211,7 @@ def test_a_silent_host_says_nothing_of_rights(there):
 
 
 @needs_checks
-def test_switches_are_told_by_the_hosts_that_are_asked(begin):
+def test_hosts_that_are_asked_report_their_switches(begin):
     there = begin(WIRED, parse(FLEET))
     fleet = there.port.observe([HV01, HV03])
 
@@ -220,9 +220,8 @@ def test_switches_are_told_by_the_hosts_that_are_asked(begin):
 
 
 def comparable(fleet: Fleet) -> Fleet:
-    """Without what the worlds cannot have in common: VMM tells no host's speed, only hosts that
-    are asked tell switches, the two say in other words that a host is silent, and jobs come in
-    no order."""
+    """Remove what differs: VMM reports no speed, only hosts that are asked report switches, the two
+    describe a silent host in other words, and jobs have no order."""
     plain = [
         replace(h, mb_per_s=None, switches=None, error=h.error and "silent") for h in fleet.hosts
     ]

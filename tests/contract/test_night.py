@@ -1,8 +1,8 @@
-"""Whole runs, played in both worlds: the same report to the last byte, but for the list of calls.
+"""Whole runs through both ports: the same report to the last byte, except for the list of calls.
 
-The night of the demo, and stories. The same misfortunes befall the same fleet; the engine, its
-policy and its store are the same. Virtual time only jumps, so how long PowerShell takes cannot
-show. Only the simulated port keeps a list of its calls.
+They are the night of the demo, and stories. The same failures happen to the same fleet; engine,
+policy and store are the same. Virtual time only jumps, so PowerShell's duration does not show. Only
+the simulated port records its calls.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ THINKING = 60.0
 
 
 def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]) -> dict[str, Any]:
-    """Play a run to its end, with what befalls it; the report."""
+    """Play a run to its end, with these happenings. Return the report."""
     world, clock, start = scene.world, scene.clock, scene.world.start
     settings = Settings()
     store = Store(path, durable=False)
@@ -66,7 +66,7 @@ def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]
 
 
 def decide(service: Service, store: Store, now: float) -> float | None:
-    """Ravi approves what has waited a minute; else when he will."""
+    """Let Ravi approve what has waited for a minute, else return the time at which he will."""
     asked = [e for e in events.since(store) if e.kind == "approval.requested"]
     for waiting in queries.open_approvals(store):
         if now < asked[-1].at + THINKING:
@@ -100,7 +100,7 @@ def test_the_report_over_the_wire_is_that_of_the_simulated_port(nights):
     assert wired == simulated
 
 
-def test_over_the_wire_everything_goes_wrong_and_comes_right_that_the_demo_tells(nights):
+def test_the_failures_of_the_demo_are_repaired_over_the_wire(nights):
     document = nights[WIRED]
 
     (run,) = document["runs"]
@@ -147,7 +147,7 @@ TOLD = (
 
 @pytest.mark.prove
 @pytest.mark.parametrize("name", spread(TOLD, 7, len(TOLD)))
-def test_a_story_is_told_over_the_wire_as_it_is_simulated(name, wire: Wire, tmp_path: Path):
+def test_a_story_has_the_same_report_over_the_wire(name, wire: Wire, tmp_path: Path):
     story = story_file.load(ROOT / "tests" / "stories" / name)
     documents = []
     for way in (SIMULATED, WIRED):

@@ -1,4 +1,4 @@
-"""Putting things right, in both worlds: networks, failed jobs, VMM's view, jobs that run."""
+"""Repairs through both ports: networks, failed jobs, VMM's view, running jobs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ def fails(kind: type[VmmError], act: Callable[..., object], *arguments: object) 
 
 
 def repair(there: Scene, vm: str, place: int = 0, host: str = HV01, **wanted: object) -> None:
-    """Put this back on one adapter of a VM."""
+    """Restore this on one adapter of a VM."""
     nic = there.nics(vm)[place]
     there.port.repair_network(vm, Repair(host, (AdapterRepair(nic.id, nic.mac, **wanted),)))
 
@@ -271,7 +271,7 @@ def test_a_locked_host_is_repaired_later(there, wanted):
 
 
 @pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_vm_on_its_way_is_repaired_later(there, wanted):
+def test_a_migrating_vm_is_repaired_later(there, wanted):
     there.start()
 
     fails(VmmLocked, lambda: repair(there, WEB01, **wanted))
@@ -297,7 +297,7 @@ def test_without_vmm_no_connection_is_put_back(there):
 
 @pytest.fixture
 def failed(there) -> Scene:
-    """Both worlds, web01's move has failed."""
+    """Both ports, after a failed move of web01."""
     there.world.outcome(there.now, "web01", "failed", "source")
     there.start()
     there.pass_by(600)

@@ -1,4 +1,4 @@
-"""Compare and start, in both worlds: what runs, and what is not begun for which reason."""
+"""Compare and start, through both ports: migrations that start, and refusals with their reasons."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ from tests.powershell.pwsh import needs_checks
 
 
 def fails(there: Scene, kind: type[VmmError], *place: str, **more: object) -> VmmError:
-    """A start that fails with exactly this; nothing began."""
+    """Check that a start fails with exactly this error, and that nothing began."""
     with pytest.raises(VmmError) as caught:
         there.start(*place, **more)
     assert type(caught.value) is kind
@@ -200,7 +200,7 @@ def test_a_full_destination_is_busy_too(there):
 
 
 @pytest.mark.parametrize("host", [HV01, HV02])
-def test_a_lock_on_either_host_is_said(there, host):
+def test_a_lock_on_either_host_is_reported(there, host):
     there.world.lock(there.now, host, 60)
 
     error = fails(there, VmmLocked)
@@ -253,7 +253,7 @@ def test_a_start_whose_answer_is_lost_may_have_happened(lying):
     assert there.places(WEB01) == [HV02]
 
 
-def test_a_start_that_was_lost_on_its_way_did_not_happen(lying):
+def test_a_start_lost_before_vmm_did_not_happen(lying):
     there = lying("timeout_before = 1.0")
 
     fails(there, VmmUnavailable)
@@ -276,7 +276,7 @@ def test_the_folder_is_the_one_asked_for_else_the_first_of_the_host(begin, wire)
 
 
 @needs_checks
-def test_vmm_is_told_not_to_queue_and_not_to_wait(begin, wire):
+def test_the_move_is_neither_queued_nor_waited_for(begin, wire):
     there = begin(WIRED, parse(FLEET))
 
     there.start()

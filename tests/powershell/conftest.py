@@ -18,7 +18,7 @@ def stub_modules(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def open_scene(stub_modules) -> Iterator[Callable[[str], Scene]]:
-    """The scene of a way to inject our modules, its shells opened at the first use."""
+    """The scene for a way to load our modules. Its shells are opened at the first use."""
     scenes: dict[str, Scene] = {}
     with ExitStack() as stack:
 
@@ -33,5 +33,5 @@ def open_scene(stub_modules) -> Iterator[Callable[[str], Scene]]:
 
 @pytest.fixture
 def scene(open_scene) -> Scene:
-    """A fresh world, our modules injected as text."""
+    """A fresh world, with our modules loaded as text."""
     return open_scene("injected")

@@ -27,7 +27,7 @@ STATES = {HyperVState.OTHER: "Starting"}
 
 
 def answer(desk: Desk, now: float, call: Call) -> Answer:
-    """What Hyper-V on that host answers to one cmdlet. Raises ``VmmError``."""
+    """Hyper-V's answer to one cmdlet on that host. Raises ``VmmError``."""
     state = desk.world.state
     if call.cmdlet not in CMDLETS:
         raise VmmRefused(f"{call.cmdlet} is no cmdlet of Hyper-V")
@@ -35,7 +35,7 @@ def answer(desk: Desk, now: float, call: Call) -> Answer:
 
 
 def reach(state: State, now: float, host: str) -> None:
-    """Raise ``VmmUnavailable`` where that host does not answer; VMM has no say here."""
+    """Raise ``VmmUnavailable`` if that host does not answer. VMM does not matter here."""
     if now < state.host(host).down_until:
         raise VmmUnavailable(f"The connection to {host} was lost")
 

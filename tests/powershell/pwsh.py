@@ -1,6 +1,6 @@
-"""Where PowerShell is: the one place that looks for it, and a shell of it to call functions in.
+"""The PowerShell of the tests: how it is found, and a shell in which functions are called.
 
-``PWSH`` is the program or ``None``; ``CHECKS`` says whether it is the tests' own engine, with the
+``PWSH`` is the program or ``None``. ``CHECKS`` tells whether it is the tests' own engine, with the
 signature check and with Windows PowerShell 5.1's JSON habits; a stock pwsh has neither.
 """
 
@@ -46,7 +46,7 @@ needs_checks = pytest.mark.skipif(
 
 
 def check(commands: Path, *files: Path) -> str:
-    """What the signature check finds in these files; empty: nothing."""
+    """Findings of the signature check in these files, or an empty text."""
     assert PWSH is not None
     arguments = [PWSH, "-Check", "-Commands", str(commands), *map(str, files)]
     return subprocess.run(arguments, capture_output=True, text=True, timeout=HANGS).stdout
@@ -54,14 +54,14 @@ def check(commands: Path, *files: Path) -> str:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one call of a function put into its streams."""
+    """Output of one call of a function, by stream."""
 
     output: list[object]
     errors: list[str]
 
     @property
     def text(self) -> str:
-        """The one JSON text. Fails where there was anything else."""
+        """The single JSON text. Fails if there is any other output."""
         assert self.errors == [], self.errors
         assert len(self.output) == 1, self.output
         (text,) = self.output
@@ -70,12 +70,12 @@ class Reply:
 
     @property
     def document(self) -> dict[str, object]:
-        """The JSON text, read."""
+        """The parsed JSON text."""
         return json.loads(self.text)
 
     @property
     def data(self) -> dict[str, object]:
-        """What a function found that did its work."""
+        """The data of a function that succeeded."""
         document = self.document
         assert document["ok"] is True, document
         assert document["contract"] == 1
@@ -83,7 +83,7 @@ class Reply:
 
     @property
     def error(self) -> dict[str, str]:
-        """Why a function did not do its work."""
+        """The error of a function that failed."""
         document = self.document
         assert document["ok"] is False, document
         assert document["contract"] == 1
@@ -96,7 +96,7 @@ _LOOP = (Path(__file__).parent / "handlers" / "loop.ps1").read_text(encoding="ut
 class Shell:
     """A PowerShell that stays open and calls functions; a context manager.
 
-    ``opening`` is PowerShell text that is run first: imports, or the text of a module.
+    ``opening`` is PowerShell text that runs first: imports, or the text of a module.
     """
 
     def __init__(self, environment: Mapping[str, str], opening: str) -> None:

@@ -1,7 +1,7 @@
-"""What the JSON of contract 1 looks like, kept in ``json/`` for the tests of both sides.
+"""Samples of the JSON of contract 1, kept in ``json/`` for the tests of both sides.
 
-``json/*.json`` are what the real functions answer on stubs; ``json/request.*.json`` what they are
-given. After a wanted change write them anew: ``python -m tests.powershell.samples``.
+``json/*.json`` are answers of the real functions on stubs; ``json/request.*.json`` are their
+parameters. After an intended change write them again: ``python -m tests.powershell.samples``.
 """
 
 from __future__ import annotations
@@ -102,12 +102,12 @@ ROOM: dict[str, Row] = {
 
 
 def request(name: str) -> list[dict[str, object]]:
-    """A request of the contract, read from its file."""
+    """Read a request of the contract from its file."""
     return json.loads((PLACE / f"request.{name}.json").read_text(encoding="utf-8"))
 
 
 def _fleet(scene: Scene) -> Reply:
-    """A job that runs, one that failed, a host refreshed, one locked, one that is cut off."""
+    """A running job, a failed one, and hosts that are refreshed, locked and unreachable."""
     scene.world.outcome(scene.clock.now(), "app01", "failed", "source")
     failed = _start(scene, VmId=APP, Destination="hv03.corp.example").data["job"]
     scene.pass_by(600)
@@ -191,7 +191,7 @@ SAMPLES: dict[str, Callable[[Scene], Reply]] = {
 
 
 def make(scene: Scene, name: str) -> dict[str, object]:
-    """The answer of a real function on stubs; what differs from shell to shell is fixed."""
+    """The answer of a real function on stubs, with fixed values for what differs between shells."""
     scene.play(FLEET)
     document = SAMPLES[name](scene).document
     if name == "vmm.version":
@@ -200,7 +200,7 @@ def make(scene: Scene, name: str) -> dict[str, object]:
 
 
 def main() -> None:
-    """Write every sample anew."""
+    """Write all samples again."""
     with (
         tempfile.TemporaryDirectory() as folder,
         opened("injected", stubs.write(Path(folder))) as scene,

@@ -79,7 +79,7 @@ class Scene:
         self.play(FLEET)
 
     def play(self, fleet: str) -> None:
-        """Put another world behind the shells."""
+        """Put another world behind the open shells."""
         self.world = World.of(parse(fleet))
         self.clock = VirtualClock(self.world.now)
         self.server.play(self.world, self.clock)
@@ -93,12 +93,12 @@ class Scene:
         return self.shells[on].call(function, **parameters)
 
     def start(self, **changes: object) -> Reply:
-        """Start to move web01 from hv01 to hv02, live, with a minute left."""
+        """Start a live move of web01 from hv01 to hv02, with a minute left."""
         plain = {"VmId": WEB01, "Source": HV01, "Destination": HV02, "Power": "running"}
         return self.vmm("Start-VmfMove", **{**plain, "NotAfter": self.at(60), **changes})
 
     def at(self, seconds: float) -> str:
-        """So many seconds from now, as the caller writes times."""
+        """The time in so many seconds, as callers write it."""
         when = datetime.fromtimestamp(self.clock.now(), UTC) + timedelta(seconds=seconds)
         return when.isoformat().replace("+00:00", "Z")
 
@@ -117,7 +117,7 @@ def injected(name: str, installed: Path) -> str:
 
 
 def imported(name: str, installed: Path) -> str:
-    """``installed`` is the folder that ``write_modules`` wrote."""
+    """Import the modules that ``write_modules`` wrote into the folder ``installed``."""
     return f"Import-Module '{installed / name / name}.psd1' -Global"
 
 
@@ -126,7 +126,7 @@ WAYS: dict[str, Callable[[str, Path], str]] = {"injected": injected, "imported":
 
 @contextmanager
 def opened(way: str, stub_modules: Path) -> Iterator[Scene]:
-    """Open the shells; ``way`` (of ``WAYS``) is how our modules get into them."""
+    """Open the shells; ``way`` (one of ``WAYS``) is how our modules are loaded."""
     with ExitStack() as stack:
         world = World.of(parse(FLEET))
         server = stack.enter_context(WorldServer(world, VirtualClock(world.now)))

@@ -1,11 +1,11 @@
 """Stub PowerShell modules with documented signatures, whose cmdlets ask a simulated world.
 
-``write(folder)`` makes three modules of ``cmdlets.json``: ``virtualmachinemanager``, ``Hyper-V``
+``write(folder)`` makes three modules from ``cmdlets.json``: ``virtualmachinemanager``, ``Hyper-V``
 and ``WorldClock`` (``Get-Date`` by the world's clock). A stub binds its parameters exactly as
 documented: names, aliases, sets, mandatory, position, pipeline input, accepted values, and the
-products' types. So a call that the real cmdlet would refuse is refused here too, whatever was
-splatted. What a stub then does is in ``handlers/``; the other side is ``world_server.py``.
-``environment(...)`` and ``opening(...)`` are what a shell needs to be one of the world's.
+products' types. So a call that the real cmdlet would refuse is refused here too, even with
+splatting. The behaviour of stubs is in ``handlers/``; the other side is ``world_server.py``.
+``environment(...)`` and ``opening(...)`` prepare a shell of the world.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Parameter:
 
 
 def commands() -> dict[str, dict[str, object]]:
-    """The documented cmdlets that VMFerry uses; keys that begin with ``_`` are remarks."""
+    """The documented cmdlets that VMFerry uses. Keys that begin with ``_`` are remarks."""
     found = json.loads(COMMANDS.read_text(encoding="utf-8"))
     return {name: spec for name, spec in found.items() if not name.startswith("_")}
 
 
 def write(folder: Path) -> Path:
-    """Write the three modules into a folder, to be put on ``PSModulePath``."""
+    """Write the three modules into a folder for ``PSModulePath``."""
     known = commands()
     for module in ("virtualmachinemanager", "Hyper-V"):
         names = [name for name, spec in known.items() if spec["module"] == module]
@@ -88,8 +88,8 @@ def environment(stubs: Path, port: int, shell: str) -> dict[str, str]:
 
 
 def opening(shell: str, *, both: bool = False) -> str:
-    """What a new runspace on this computer runs first. ``both`` is a machine that has VMM's
-    console and Hyper-V: there VMM's aliases shadow Hyper-V's cmdlets."""
+    """Text that a new runspace on this computer runs first. ``both`` is a machine with VMM's
+    console and Hyper-V, where VMM's aliases shadow Hyper-V's cmdlets."""
     modules = ["virtualmachinemanager"] if shell == VMM or both else []
     modules += ["Hyper-V"] if shell != VMM or both else []
     return "; ".join(f"Import-Module {name} -Global" for name in ["WorldClock", *modules])

@@ -66,7 +66,7 @@ def test_the_class_is_decided_where_the_error_was_thrown(scene, kind, number, te
     assert error["fqeid"] == f"{number},Move-SCVirtualMachine"
 
 
-def test_whatever_keeps_us_from_vmm_is_unavailable(scene):
+def test_every_failure_to_connect_to_vmm_is_unavailable(scene):
     problem = {"kind": "vmm", "id": "1604", "text": "You cannot contact the VMM management server"}
     scene.server.quirks.errors["Get-SCVMMServer"] = problem
     error = scene.vmm("Get-VmfFleet", VmmServer="vmm09").error
@@ -75,7 +75,7 @@ def test_whatever_keeps_us_from_vmm_is_unavailable(scene):
     assert error["message"] == "You cannot contact the VMM management server"
 
 
-def test_nothing_that_goes_wrong_after_the_start_looks_like_a_refusal(scene):
+def test_an_error_after_the_start_does_not_look_like_a_refusal(scene):
     scene.server.quirks.job_variable = False
     scene.server.quirks.after_a_move["Get-SCVirtualMachine"] = {
         "kind": "vmm",

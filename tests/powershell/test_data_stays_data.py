@@ -1,4 +1,4 @@
-"""Names, paths and hosts are data: whatever they hold, they arrive as they are, and run nothing."""
+"""Names, paths and hosts are data: they arrive unchanged and run nothing, whatever they contain."""
 
 import json
 from pathlib import Path

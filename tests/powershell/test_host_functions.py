@@ -1,4 +1,4 @@
-"""VMFerry.Host on a Hyper-V host: what it finds, what it puts back, what it refuses."""
+"""VMFerry.Host on a Hyper-V host: reads, repairs and refusals."""
 
 import json
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def adapters(scene: Scene, vm_id: str = DB01) -> list[dict]:
 
 
 def put(scene: Scene, **one: object):
-    """Ask to put something back on the first adapter of db01."""
+    """Restore something on the first adapter of db01."""
     nic = scene.world.state.vms[DB01].nics[0]
     plain = {"id": nic.id, "mac": nic.mac, "acls": [], "vlan": None, "trunk": [], "native_vlan": 0}
     plain |= {"switch": None, "classic_acls": [], "isolation": None, "spoofing": None}
@@ -125,7 +125,7 @@ def test_a_host_that_is_cut_off_while_it_tells_its_switches_is_unavailable(scene
     assert scene.host("Get-VmfHostState").error["class"] == "unavailable"
 
 
-def test_a_replica_copy_says_so(scene):
+def test_a_replica_is_marked(scene):
     scene.play(
         f'format = 1\n[[host]]\nname = "{HV01}"\n[[vm]]\nname = "twin"\nhost = "hv01"\n'
         'blocks = ["replica"]\n'
@@ -317,7 +317,7 @@ def test_a_switch_is_connected_once(scene):
 ALLOW, STOP = "Allow Inbound remote 10.0.0.0/8", "Deny Outbound local 00-15-5D-00-00-01"
 
 
-def test_classic_rules_are_told_in_words_and_metering_is_not(scene):
+def test_classic_rules_are_texts_without_metering_rules(scene):
     there = scene.world.state.vms[DB01]
     there.nics[0] = replace(there.nics[0], classic_acls=(ALLOW, STOP, "Deny Inbound remote ANY"))
     scene.server.quirks.metering = True
@@ -412,7 +412,7 @@ def test_rights_are_there_and_trying_changes_nothing(scene):
     assert scene.world.to_json() == before
 
 
-def test_missing_rights_are_told_in_words(scene):
+def test_missing_rights_have_a_reason(scene):
     scene.play(FLEET.replace(f'name = "{HV01}"', f'name = "{HV01}"\nacl_rights = false'))
     found = scene.host("Test-VmfRights").data
 
@@ -441,14 +441,14 @@ def test_a_host_that_does_not_answer_says_nothing_about_rights(scene):
 
 @pytest.fixture
 def trapped(scene, stub_modules) -> Iterator[Shell]:
-    """A host that has VMM's console too, where Get-VM means Get-SCVirtualMachine."""
+    """A host with VMM's console, where Get-VM means Get-SCVirtualMachine."""
     environment = stubs.environment(stub_modules, scene.server.port, HV01)
     opening = stubs.opening(HV01, both=True)
     with Shell(environment, f"{opening}\n{module_text('VMFerry.Host')}") as shell:
         yield shell
 
 
-def test_vmms_aliases_cannot_bite(scene, trapped):
+def test_vmms_aliases_do_no_harm(scene, trapped):
     trapped.call("Get-VM")
     assert [call.cmdlet for call in scene.server.calls] == ["Get-SCVirtualMachine"]
     scene.server.calls.clear()

@@ -1,4 +1,4 @@
-"""What can be said of the two modules without running them, and how they get to the server."""
+"""Static checks of the two modules, and the ways to load them on a server."""
 
 import re
 import tomllib
@@ -55,7 +55,7 @@ def help_of(body: str) -> str:
 
 
 def broken(text: str) -> list[str]:
-    """Where the grammar of PowerShell does not know its way."""
+    """Places that PowerShell's grammar cannot parse."""
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
     found, left = [], [parser.parse(text.encode()).root_node]
     while left:
@@ -123,7 +123,7 @@ def test_the_text_is_ascii_because_51_reads_a_file_without_mark_in_the_ansi_code
 
 
 @modules
-def test_it_works_as_text_too_so_it_asks_neither_where_it_is_nor_exports_by_itself(name):
+def test_it_works_as_text_too_so_it_neither_uses_its_path_nor_exports_functions(name):
     assert not re.search(r"PSScriptRoot|PSCommandPath|Export-ModuleMember", module_text(name))
 
 
@@ -177,7 +177,7 @@ def test_the_manifest_exports_what_the_contract_names(name):
 
 
 @modules
-def test_the_shared_part_comes_first_and_stands_in_no_module_again(name):
+def test_the_shared_part_comes_first_and_is_not_repeated(name):
     assert module_text(name).startswith(SHARED)
     assert module_text(name).endswith(OWN[name])
     assert set(functions(SHARED)) & set(functions(OWN[name])) == set()
@@ -233,7 +233,7 @@ def test_no_cmdlet_that_deletes_is_called(name):
     assert re.findall(deletes, module_text(name)) == []
 
 
-def test_hresult_is_never_looked_at():
+def test_hresult_is_never_used():
     for name in MODULES:
         assert not re.search(r"\.HResult", module_text(name), re.IGNORECASE)
 

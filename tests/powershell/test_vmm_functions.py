@@ -1,4 +1,4 @@
-"""VMFerry.Vmm on a VMM server: what it finds, what it does, what it refuses."""
+"""VMFerry.Vmm on a VMM server: reads, actions and refusals."""
 
 import json
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_a_refreshed_host_says_so(scene):
     assert len(scene.calls("Read-SCVMHost")) == 1
 
 
-def test_a_lock_at_a_refresh_is_told_and_fails_nothing(scene):
+def test_a_lock_during_a_refresh_is_reported_and_fails_nothing(scene):
     scene.world.lock(scene.clock.now(), HV01, 60)
     host = fleet(scene, Refresh=[HV01, HV02])["hosts"][0]
 
@@ -138,13 +138,13 @@ def test_without_a_refresh_a_host_that_does_not_answer_has_an_error_too(scene):
     assert "NotResponding" in fleet(scene)["hosts"][0]["error"]
 
 
-def test_maintenance_is_told(scene):
+def test_maintenance_is_reported(scene):
     scene.play(f"format = 1\n{HOSTS}maintenance = true\n")
 
     assert [host["maintenance"] for host in fleet(scene)["hosts"]] == [False, True]
 
 
-def test_free_memory_and_disk_are_told_without_the_hosts_own_reserves(scene):
+def test_free_memory_and_disk_exclude_the_hosts_reserves(scene):
     scene.server.quirks.room = {
         HV01: {
             "AvailableMemory": 10000,
@@ -176,7 +176,7 @@ def test_what_vmm_does_not_know_of_a_host_is_null_and_never_zero(scene):
         assert (host["free_memory_mb"], host["volumes"]) == (None, None)
 
 
-def test_what_keeps_a_vm_from_moving_is_told_in_our_words(scene):
+def test_blocks_of_a_vm_are_reported_in_our_words(scene):
     words = ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"]
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = {words}\n')
     (found,) = fleet(scene)["vms"]
@@ -307,7 +307,7 @@ def test_a_vm_that_is_elsewhere_is_not_moved(scene):
     assert scene.calls("Move-SCVirtualMachine") == []
 
 
-def test_a_vm_that_vmm_believes_elsewhere_only_until_it_looks_is_moved(scene):
+def test_a_vm_is_moved_if_only_vmms_stale_view_shows_it_elsewhere(scene):
     there = scene.world.state.vms[WEB01]
     there.vmm_host = HV02
 
@@ -396,7 +396,7 @@ def test_what_vmm_refuses_is_refused_with_its_words(scene):
     assert error["message"] == "'web01' is in the state MigrationFailed and cannot be migrated"
 
 
-def test_an_answer_lost_on_the_way_is_unavailable(scene):
+def test_a_lost_answer_is_unavailable(scene):
     scene.play(FLEET + "[lies]\ntimeout_after = 1.0\n")
 
     assert scene.start().error["class"] == "unavailable"
@@ -496,7 +496,7 @@ def test_a_subnet_and_a_classification_are_pinned_by_the_names_that_were_saved(s
 
 
 @pytest.mark.parametrize("gone", ["Subnet-10", "High bandwidth"])
-def test_a_name_that_vmm_does_not_know_any_more_holds_up_no_move(scene, gone):
+def test_a_name_that_vmm_no_longer_knows_does_not_prevent_a_move(scene, gone):
     wanted = pins(scene).replace(gone, "renamed since")
     assert cold(scene, Pin=wanted).data["job"]
     (first, _) = scene.calls("Set-SCVirtualNetworkAdapter")
@@ -708,7 +708,7 @@ def test_a_job_that_nobody_knows_is_no_error_and_no_guid_is(scene):
     assert scene.vmm("Stop-VmfJob", JobId="the last one").error["code"] == "contract"
 
 
-def test_a_job_that_vmm_does_not_tell_of_is_not_taken_for_gone(scene):
+def test_a_lost_connection_is_not_taken_for_an_unknown_job(scene):
     job = scene.start().data["job"]
     problem = {"kind": "lost", "id": "ConnectionLost", "text": "The connection was lost."}
     scene.server.quirks.errors["Get-SCJob"] = problem

@@ -1,4 +1,4 @@
-"""The SC cmdlets on a simulated world: what VMM would show, and what it would do."""
+"""The SC cmdlets on a simulated world: VMM's answers and actions."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ FLAGS = {
 
 
 def answer(desk: Desk, now: float, call: Call) -> Answer:
-    """What VMM answers to one cmdlet. Raises ``VmmError``."""
+    """VMM's answer to one cmdlet. Raises ``VmmError``."""
     if call.cmdlet not in CMDLETS:
         raise VmmRefused(f"{call.cmdlet} is no cmdlet of VMM")
     return CMDLETS[call.cmdlet](desk, now, call.bound)
 
 
 def iso(seconds: float) -> str:
-    """Unix seconds as .NET reads them back."""
+    """Unix seconds in a form that .NET reads."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
@@ -67,7 +67,7 @@ def _hosts(desk: Desk, now: float, bound: Row) -> Answer:
     if "ComputerName" in bound:
         found = state.known_host(bound["ComputerName"])
         return _objects([_host(found, now)] if found else [])
-    desk.world.observe(now)  # whoever lists all hosts looks at the load: the world judges by it
+    desk.world.observe(now)  # listing all hosts shows their load, by which the world judges
     return _objects(_host(host, now) | _room(desk, host, now) for host in state.hosts.values())
 
 
@@ -90,7 +90,7 @@ def _host(host: HostState, now: float) -> Row:
 
 
 def _room(desk: Desk, host: HostState, now: float) -> Row:
-    """Memory and disks, as VMM shows them with its own reserves still in."""
+    """Memory and disks as VMM shows them, including its own reserves."""
     if host.name in desk.quirks.room:
         return desk.quirks.room[host.name]
     seen = views.observe(desk.world.state, now).host(host.name)
@@ -186,7 +186,7 @@ def _repair_vm(desk: Desk, now: float, bound: Row) -> Answer:
 
 
 def _move(desk: Desk, now: float, bound: Row) -> Answer:
-    """VMM itself compares nothing: it takes the VM from where it believes it to be."""
+    """Start a move without any comparison, from the host where VMM believes the VM to be."""
     state = desk.world.state
     vm = _vm_of(state, bound["VM"])
     group = desk.groups.pop(bound["JobGroup"], {}) if "JobGroup" in bound else {}
@@ -196,7 +196,7 @@ def _move(desk: Desk, now: float, bound: Row) -> Answer:
     source, target = vm.vmm_host or "", _host_of(state, bound["VMHost"]).name
     power: Any = lies.power_class(vm.power)
     pin = Network(pins) if power == "down" else None
-    # What the world may begin late it must not begin here: the guard has looked already.
+    # The world may delay a start; here it must not, since the guard has already checked.
     late = now + state.skew
     order = MoveOrder(vm.id, source, target, None, power, pin, late)
     job_id = desk.world.start_move(now, order)
@@ -258,7 +258,7 @@ def _job(desk: Desk, job: Job) -> Row:
 
 
 def _error(job: Job) -> Row:
-    """The sentence and the number apart, as VMM has them."""
+    """Sentence and number separately, as VMM has them."""
     text, number = job.error or "", 0
     if found := re.fullmatch(r"(.*) \((\d+)\)", text, re.DOTALL):
         text, number = found[1], int(found[2])
@@ -319,8 +319,8 @@ def _list(kind: str) -> Callable[[Any, float, Row], Answer]:
 
 
 def _names(state: State, kind: str, network: str | None = None) -> list[str]:
-    """What hosts list, and what VMs had at the start: a name that no host lists is everywhere.
-    Of subnets those that VMs have in that VM network, where one is named."""
+    """Names that hosts list, and names that VMs had at the start: a name that no host lists exists
+    everywhere. Of subnets, those of VMs in the given VM network."""
     hosts = state.hosts.values() if kind == "VMNetwork" else ()
     nics = [nic for vm in state.vms.values() for nic in (*vm.spec.nics, *vm.nics)]
     if network:

@@ -5,10 +5,10 @@
     with WorldServer(world, clock) as server:
         shell = Shell(stubs.environment(folder, server.port, stubs.VMM), ...)
 
-Every stub cmdlet becomes one request, one JSON line (see ``handlers/world.ps1``). Which cmdlet
-does what is in ``vmm_side.py`` and ``hyperv_side.py``. ``calls`` keeps every call with its bound
-parameters, so that tests can say what reached VMM and Hyper-V. One lock guards the world; give
-your own to play a story in it meanwhile. Time is the clock's: no request lets any pass.
+Every stub cmdlet becomes one request, one JSON line (see ``handlers/world.ps1``). The cmdlets are
+in ``vmm_side.py`` and ``hyperv_side.py``. ``calls`` holds every call with its bound parameters, so
+that tests can check what reached VMM and Hyper-V. One lock guards the world; pass your own to play
+a story in it meanwhile. Requests take no time on the clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Call:
-    """One cmdlet as it was bound: objects by their ids, switches as ``True``."""
+    """One cmdlet with its bound parameters: objects by their ids, switches as ``True``."""
 
     shell: str
     cmdlet: str
@@ -42,7 +42,7 @@ class Call:
 
 @dataclass
 class Quirks:
-    """Where documents leave open what the real products do; tests try each way."""
+    """Behaviour that the documentation of the products leaves open; tests try each variant."""
 
     any_word: str | None = "ANY"
     """How Hyper-V shows a field of a rule that restricts nothing: ANY, *, empty or null."""
@@ -66,7 +66,7 @@ class Quirks:
 
 @dataclass
 class Desk:
-    """What the two sides share beside the world: open job groups, quirks."""
+    """State shared by the two sides: open job groups and quirks."""
 
     world: World
     quirks: Quirks = field(default_factory=Quirks)
@@ -87,11 +87,11 @@ class WorldServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the server."""
         return self._server.server_address[1]
 
     def play(self, world: World, clock: Clock) -> None:
-        """Go on with another world: shells that are open see it from their next call on."""
+        """Continue with another world. Open shells use it from their next call on."""
         with self.lock:
             self.world, self.clock = world, clock
             self.desk = Desk(world)
@@ -99,7 +99,7 @@ class WorldServer:
 
     @property
     def quirks(self) -> Quirks:
-        """How the products behave where documents are silent; change them at will."""
+        """Behaviour that the documentation leaves open. Tests may change it."""
         return self.desk.quirks
 
     def __enter__(self) -> WorldServer:
@@ -121,7 +121,7 @@ class WorldServer:
         return [call for call in self.calls if call.cmdlet == cmdlet]
 
     def answer(self, request: Row) -> Row:
-        """One request: recorded, done, answered; an error of the world is an answer too."""
+        """Record and carry out one request. Errors of the world are answers, too."""
         bound = {k: v for k, v in dict(request["bound"]).items() if k != "WhatIf"}
         call = Call(
             str(request["shell"]),
@@ -158,7 +158,7 @@ class WorldServer:
 
 
 def _problem(error: VmmError, shell: str) -> Row:
-    """How the products would throw this. What has no number of VMM's is thrown without one."""
+    """The error as the products throw it, with VMM's number if it has one."""
     if isinstance(error, VmmUnavailable) and not error.code:
         return {"kind": "lost", "id": "ConnectionLost", "text": error.text}
     if shell != VMM:

@@ -1,4 +1,4 @@
-"""A Slack in process that waits as long as it takes."""
+"""A stand-in for Slack with a long timeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in keeps Slack's limits, on its clock, and says truthfully when to come again."""
+"""The stand-in's rate limits, on its clock, and the Retry-After that it reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def client(slack):
 
 
 def wait_said(call, **args):
-    """The seconds of Retry-After; 0 where the call went through."""
+    """The seconds of Retry-After, or 0 if the call was accepted."""
     try:
         call(**args)
     except SlackApiError as error:
@@ -43,7 +43,7 @@ def wait_said(call, **args):
 
 
 def calls_of(slack, client):
-    """A call of each method, with arguments that are good."""
+    """A valid call of each method."""
     ops, ann, group = slack.channel("ops"), slack.user("ann"), slack.group("oncall")
     slack.workspace.scopes += ",im:write"
     top = slack.say(ann, ops, "top")
@@ -94,7 +94,7 @@ def calls_of(slack, client):
         ("views.open", 100, 60),
     ],
 )
-def test_every_method_keeps_its_tier_and_no_call_more(slack, client, clock, method, most, seconds):
+def test_every_method_accepts_the_calls_of_its_tier(slack, client, clock, method, most, seconds):
     call = calls_of(slack, client)[method]
 
     assert [wait_said(call) for _ in range(most)] == [0] * most
@@ -111,7 +111,7 @@ def test_there_is_no_method_without_a_tier_and_arguments(slack, client):
     assert set(calls_of(slack, client)) == set(METHODS) == known
 
 
-def test_whoever_waits_as_long_as_slack_says_is_let_in_and_nobody_earlier(slack, client, clock):
+def test_a_call_is_accepted_after_retry_after_and_not_earlier(slack, client, clock):
     ops = slack.channel("ops")
     for _ in range(5):
         client.chat_postMessage(channel=ops, text="x")
@@ -126,7 +126,7 @@ def test_whoever_waits_as_long_as_slack_says_is_let_in_and_nobody_earlier(slack,
     assert wait_said(client.chat_postMessage, channel=ops, text="x") == 0
 
 
-def test_what_was_refused_was_not_carried_out_and_does_not_count(slack, client, clock):
+def test_a_rejected_call_is_not_carried_out_and_does_not_count(slack, client, clock):
     ops = slack.channel("ops")
     for _ in range(20):
         wait_said(client.chat_postMessage, channel=ops, text="x")

@@ -1,4 +1,4 @@
-"""What the stand-in refuses of a call: arguments, blocks, views, sizes. Seen from outside."""
+"""Calls that the stand-in rejects: arguments, blocks, views, sizes. Tested from outside."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def slack(slack):
 
 
 def sent(slack, method, body, kind="application/json"):
-    """What Slack answers to a body as it stands, and with which status."""
+    """Answer and status of a raw request body."""
     headers = {"Authorization": f"Bearer {slack.bot_token}", "Content-Type": kind}
     address = method if method.startswith("http") else slack.base_url + method
     request = Request(address, body.encode(), headers)
@@ -35,7 +35,7 @@ def sent(slack, method, body, kind="application/json"):
 
 
 def answer(slack, method, **args):
-    """The error of a call in JSON, and Slack's first word on it; empty where it is good."""
+    """Error code and first message of a JSON call; empty if it is accepted."""
     told = json.loads(sent(slack, method, json.dumps(args))[1])
     words = told.get("response_metadata", {}).get("messages", [""])
     return ("", "") if told["ok"] else (told["error"], words[0])
@@ -105,7 +105,7 @@ def test_arguments_that_slack_refuses_are_refused(slack, method, args, error):
     assert slack.messages(OPS) == ()
 
 
-def test_what_is_wrong_is_said_with_a_pointer(slack):
+def test_an_error_has_a_json_pointer(slack):
     said = answer(slack, "chat.postMessage", channel=OPS, text="x", unfurl_links="soon")
 
     assert said == ("invalid_arguments", "[ERROR] must be a boolean [json-pointer:/unfurl_links]")

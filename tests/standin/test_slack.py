@@ -1,4 +1,4 @@
-"""The stand-in itself: it refuses what Slack refuses, and remembers what people saw."""
+"""The stand-in: it rejects what Slack rejects, and remembers what people saw."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_it_knows_its_tokens(slack, client):
     assert error_of(web_client("xoxb-other", slack.base_url).auth_test) == "invalid_auth"
 
 
-def test_channels_that_cannot_take_a_message_say_why(slack, client):
+def test_channels_that_cannot_accept_a_message_return_the_reason(slack, client):
     attic, den = slack.channel("attic", archived=True), slack.channel("den", bot=False)
 
     assert error_of(client.chat_postMessage, channel="C404", text="x") == "channel_not_found"
@@ -70,7 +70,7 @@ def test_blocks_that_slack_refuses_are_refused(slack, client, blocks, code):
     assert slack.messages(ops) == ()
 
 
-def test_a_message_remembers_what_it_was(slack, client):
+def test_a_message_keeps_its_versions(slack, client):
     ops = slack.channel("ops")
     ts = client.chat_postMessage(channel=ops, text="one")["ts"]
 
@@ -82,7 +82,7 @@ def test_a_message_remembers_what_it_was(slack, client):
     assert [c.method for c in slack.calls()] == ["chat.postMessage"] + ["chat.update"] * 3
 
 
-def test_replies_stand_in_the_thread_and_broadcast_ones_in_the_channel_too(slack, client):
+def test_replies_are_in_the_thread_and_broadcast_replies_in_the_channel_too(slack, client):
     ops = slack.channel("ops")
     ts = client.chat_postMessage(channel=ops, text="top")["ts"]
     reply = client.chat_postMessage(channel=ops, text="quiet", thread_ts=ts)["ts"]
@@ -127,7 +127,7 @@ def test_nobody_answers_a_command_when_no_app_is_connected(slack):
         slack.command(slack.user("dana"), slack.channel("ops"), "status")
 
 
-def test_failures_are_told_apart_into_later_and_never(slack):
+def test_failures_are_either_temporary_or_permanent(slack):
     ops = slack.channel("ops")
     api = SlackApi(web_client(slack.bot_token, slack.base_url))
     slack.order("chat.postMessage", "ratelimited", retry_after=17)

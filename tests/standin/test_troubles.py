@@ -1,4 +1,4 @@
-"""The stand-in's troubles: each looks from outside as it does with Slack."""
+"""Failures on demand: each looks from outside as it does in Slack."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ann(slack):
 
 
 def error_of(call, **args):
-    """Slack's error; empty where the call is good."""
+    """Slack's error code, or an empty text."""
     try:
         call(**args)
     except SlackApiError as refused:
@@ -47,7 +47,7 @@ def error_of(call, **args):
 # --- answers that are lost --------------------------------------------------------------------
 
 
-def test_a_post_whose_answer_is_lost_stands_and_nobody_knows(slack, client, ops):
+def test_a_post_whose_answer_is_lost_exists_and_the_caller_does_not_know(slack, client, ops):
     slack.lose_answer("chat.postMessage")
 
     with pytest.raises((OSError, http.client.HTTPException)):
@@ -143,7 +143,7 @@ def test_nobody_elses_message_can_be_updated(slack, client, ops, ann):
 # --- people in private ------------------------------------------------------------------------
 
 
-def test_a_person_is_written_to_in_the_same_place_every_time(slack, client, ann):
+def test_a_person_has_one_direct_channel(slack, client, ann):
     once = client.conversations_open(users=[ann])["channel"]["id"]
     again = client.conversations_open(users=[ann])["channel"]["id"]
 
@@ -157,7 +157,7 @@ def test_a_person_is_written_to_in_the_same_place_every_time(slack, client, ann)
     assert (info["is_im"], info["user"]) == (True, ann)
 
 
-def test_what_only_one_person_sees_in_a_thread_needs_a_living_thread(slack, client, ops, ann):
+def test_an_ephemeral_message_in_a_thread_needs_a_reply_in_that_thread(slack, client, ops, ann):
     ts = client.chat_postMessage(channel=ops, text="top")["ts"]
 
     client.chat_postEphemeral(channel=ops, user=ann, text="lost", thread_ts=ts)
@@ -167,7 +167,7 @@ def test_what_only_one_person_sees_in_a_thread_needs_a_living_thread(slack, clie
     assert [e.text for e in slack.ephemerals(ann)] == ["seen"]
 
 
-def test_whoever_left_a_channel_is_told_nothing_in_it(slack, client, ops, ann):
+def test_an_ephemeral_message_to_a_former_member_is_refused(slack, client, ops, ann):
     slack.kick(ops, ann)
 
     error = error_of(client.chat_postEphemeral, channel=ops, user=ann, text="psst")
@@ -189,7 +189,7 @@ def test_whoever_left_a_channel_is_told_nothing_in_it(slack, client, ops, ann):
     ],
 )
 @pytest.mark.parametrize("private", [False, True])
-def test_a_channel_that_is_closed_says_why_until_it_is_open_again(
+def test_a_closed_channel_refuses_messages_until_it_is_open_again(
     slack, client, trouble, cure, posting, updating, private
 ):
     den = slack.channel("den", private=private)
@@ -208,7 +208,7 @@ def test_a_channel_that_is_closed_says_why_until_it_is_open_again(
     assert [m.text for m in slack.messages(den)] == ["y"]
 
 
-def test_a_channel_says_what_it_is(slack, client, ops):
+def test_a_channel_has_a_description(slack, client, ops):
     def is_(channel):
         said = client.conversations_info(channel=channel)["channel"]
         return {word[3:] for word in said if word.startswith("is_") and said[word]}
@@ -253,7 +253,7 @@ def test_a_message_has_a_link(slack, client, ops):
 # --- the whole of it --------------------------------------------------------------------------
 
 
-def test_a_revoked_token_is_good_for_nothing_until_the_app_is_installed_again(slack, client, ops):
+def test_a_revoked_token_is_invalid_until_the_app_is_installed_again(slack, client, ops):
     slack.revoke()
 
     assert error_of(client.auth_test) == "token_revoked"
@@ -308,7 +308,7 @@ def modal():
     return {"type": "modal", "title": text, "submit": text, "blocks": [asked]}
 
 
-def test_a_form_that_is_sent_brings_a_trigger_that_opens_one_more(slack, client, ops, ann):
+def test_a_submitted_form_brings_a_trigger_for_one_more_form(slack, client, ops, ann):
     trigger = slack.command_payload(ann, ops, "status")["trigger_id"]
     client.views_open(trigger_id=trigger, view=modal())
 

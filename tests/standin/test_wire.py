@@ -1,4 +1,4 @@
-"""Socket Mode, events and signed requests of the stand-in, heard by an app of a few lines."""
+"""Socket Mode, events and signed requests of the stand-in, received by a minimal app."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXT, CLOSE = 0x1, 0x8
 
 
 class App:
-    """One socket, read by hand: the frames that came, and how it ended."""
+    """One socket read by hand: its frames, and how it ended."""
 
     def __init__(self, slack: Standin, *, acks: bool = True) -> None:
         client = web_client(None, slack.base_url)
@@ -69,7 +69,7 @@ class App:
         self.stream.sendall(bytes([0x80 | TEXT, 0x80 | len(body), 0, 0, 0, 0]) + body)
 
     def hang_up(self) -> None:
-        """End it from this side, unless it has ended."""
+        """Close it from this side, unless it has ended."""
         with suppress(OSError):
             self.stream.shutdown(socket.SHUT_RDWR)
         self.reading.join(HANGS)
@@ -83,7 +83,7 @@ class App:
 
 
 def connect(url: str) -> tuple[socket.socket, bytes]:
-    """A WebSocket's stream behind its handshake, and the line of its answer."""
+    """A WebSocket's stream after its handshake, and the status line of the answer."""
     where = urlsplit(url)
     stream = socket.create_connection((where.hostname, where.port), timeout=HANGS)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -113,7 +113,7 @@ def slack(clock):
 
 @pytest.fixture
 def app(slack):
-    """Opens sockets that have heard hello."""
+    """Open sockets and wait for their hello."""
 
     made = []
 
@@ -153,7 +153,7 @@ def test_a_socket_breaks_in_each_of_slacks_ways(slack, app, breaks, ended):
         slack.command(ANN, OPS, "status")
 
 
-def test_over_a_half_open_socket_nothing_comes_and_nothing_ends(slack, app):
+def test_a_half_open_socket_receives_nothing_and_does_not_close(slack, app):
     connected = app()
     slack.fall_silent()
     slack.ack_within = SOON
@@ -169,7 +169,7 @@ def test_over_a_half_open_socket_nothing_comes_and_nothing_ends(slack, app):
 @pytest.mark.parametrize(
     "reason", ["warning", "refresh_requested", "link_disabled", "too_many_websockets"]
 )
-def test_slack_asks_to_connect_anew_and_leaves_the_socket_open(slack, app, reason):
+def test_slack_asks_for_a_reconnect_and_leaves_the_socket_open(slack, app, reason):
     connected = app()
 
     slack.say_disconnect(reason)
@@ -189,7 +189,7 @@ def test_an_address_lets_one_socket_in(slack, app):
     assert slack.sockets == 1
 
 
-def test_ghosts_are_counted_and_what_goes_to_them_is_lost(slack, app):
+def test_stale_sockets_are_counted_and_what_is_sent_to_them_is_lost(slack, app):
     slack.others, slack.ack_within = 1, 1.0
     connected = app()
 
@@ -230,7 +230,7 @@ def test_every_socket_gets_its_turn(slack, app):
 # --- events -----------------------------------------------------------------------------------
 
 
-def test_a_mention_stands_in_the_thread_and_the_app_hears_of_it_once(slack, app, clock):
+def test_a_mention_is_in_the_thread_and_the_app_receives_it_once(slack, app, clock):
     connected = app()
     top = slack.say(ANN, OPS, "top")
 
@@ -248,7 +248,7 @@ def test_a_mention_stands_in_the_thread_and_the_app_hears_of_it_once(slack, app,
     assert [m.text for m in slack.thread(OPS, top.ts)] == [event["text"]]
 
 
-def test_where_the_bot_is_not_nobody_tells_it_of_mentions(slack, app):
+def test_the_bot_receives_no_mentions_from_channels_that_it_is_not_in(slack, app):
     connected, den = app(), slack.channel("den", bot=False)
 
     slack.mention(ANN, den, "status")
@@ -257,7 +257,7 @@ def test_where_the_bot_is_not_nobody_tells_it_of_mentions(slack, app):
     assert [payload["event"]["channel"] for payload in connected.envelopes("payload")] == [OPS]
 
 
-def test_an_event_nobody_acks_comes_again_at_once_and_after_one_and_five_minutes(slack, app, clock):
+def test_an_unacked_event_is_sent_again_at_once_and_after_one_and_five_minutes(slack, app, clock):
     deaf, slack.ack_within = app(acks=False), SOON
 
     sent = slack.event({"type": "channel_archive", "channel": OPS})
@@ -274,7 +274,7 @@ def test_an_event_nobody_acks_comes_again_at_once_and_after_one_and_five_minutes
     assert not slack.heard(sent)
 
 
-def test_an_event_that_nobody_was_there_for_comes_once_somebody_is(slack, app, clock):
+def test_an_event_without_a_connected_app_is_delivered_after_the_next_connect(slack, app, clock):
     patience, slack.ack_within = slack.ack_within, SOON
     sent = slack.event({"type": "app_uninstalled"})
     slack.wait_for(lambda: len(sent.envelopes) == 2)
@@ -290,7 +290,7 @@ def test_an_event_that_nobody_was_there_for_comes_once_somebody_is(slack, app, c
     assert len(connected.envelopes()) == 1
 
 
-def test_the_same_envelope_and_the_same_event_can_come_twice(slack, app):
+def test_the_same_envelope_and_the_same_event_can_be_delivered_twice(slack, app):
     connected = app()
 
     for _ in range(2):
@@ -301,7 +301,7 @@ def test_the_same_envelope_and_the_same_event_can_come_twice(slack, app):
     assert len(slack.acks("again")) == 2
 
 
-def test_clicks_commands_and_shortcuts_never_come_again(slack, app, clock):
+def test_clicks_commands_and_shortcuts_are_never_retried(slack, app, clock):
     deaf, slack.ack_within = app(acks=False), SOON
     top = slack.say(ANN, OPS, "top")
 
@@ -321,7 +321,7 @@ def test_clicks_commands_and_shortcuts_never_come_again(slack, app, clock):
     assert kinds == ["slash_commands", "interactive", "interactive", "events_api", "events_api"]
 
 
-def test_a_shortcut_tells_of_which_message_it_was_chosen(slack, app):
+def test_a_shortcut_names_its_message(slack, app):
     connected = app()
     top = slack.say(ANN, OPS, "top")
 
@@ -352,7 +352,7 @@ SECRET = "shhh"
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Checks the signature as an app does, and answers what the test wants."""
+    """Checks the signature as an app does, and gives the answers of the test."""
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -365,7 +365,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *_):
-        """Nothing is printed."""
+        """Print nothing."""
 
 
 @contextmanager
@@ -384,7 +384,7 @@ def receiving(slack, *answers):
         server.server_close()
 
 
-def test_over_http_all_is_signed_and_the_answer_is_the_ack(slack):
+def test_http_requests_are_signed_and_the_answer_is_the_ack(slack):
     top = slack.say(ANN, OPS, "top")
 
     with receiving(slack, (200, "not so"), (200, ""), (200, "")) as server:
@@ -399,7 +399,7 @@ def test_over_http_all_is_signed_and_the_answer_is_the_ack(slack):
     assert json.loads(mention)["event"]["type"] == "app_mention"
 
 
-def test_over_http_events_come_again_too(slack, clock):
+def test_events_are_retried_over_http_too(slack, clock):
     with receiving(slack, (503, ""), (503, ""), (200, "")) as server:
         sent = slack.event({"type": "app_mention"})
         slack.wait_for(lambda: len(server.heard) == 2)

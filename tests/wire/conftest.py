@@ -20,7 +20,7 @@ PASSWORD = "hunter2 not for logs"
 
 
 class StoppedClock:
-    """A monotonic clock that tests push; waiting takes no time."""
+    """A monotonic clock that tests move forward; waiting takes no time."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -36,7 +36,7 @@ class StoppedClock:
 
 
 class RealClock(StoppedClock):
-    """Real time, and pauses between attempts that take none."""
+    """Real time, without the pauses between attempts."""
 
     def now(self) -> float:
         return time.time()
@@ -46,14 +46,14 @@ class RealClock(StoppedClock):
 
 
 class Ground:
-    """A VMM server and hosts, each an endpoint of its own, and sessions with them all."""
+    """A VMM server and hosts, each with its own endpoint, and sessions with all of them."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self.servers: dict[str, Server] = {}
 
     def serve(self, name: str, functions: Mapping[str, Function], **more: object) -> PythonEndpoint:
-        """A server called ``name`` that answers these functions."""
+        """Start a server called ``name`` with these functions."""
         module = VMM_MODULE if name == "vmm01" else HOST_MODULE
         accounts = more.pop("accounts", {"ferry": PASSWORD})
         endpoint = PythonEndpoint({module: dict(functions)}, accounts=accounts, **more)
@@ -91,7 +91,7 @@ def ground() -> Iterator[Ground]:
 
 
 def echo(asked: Asked) -> str:
-    """A function that answers what it was given."""
+    """A function that returns its parameters."""
     return good(dict(asked.parameters))
 
 

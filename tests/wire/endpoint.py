@@ -1,13 +1,13 @@
-"""A server of WSMan on loopback: what stands between pypsrp and whatever answers.
+"""A WSMan server on loopback: everything between pypsrp and the functions that answer.
 
-Three layers, none of which looks into another::
+Three independent layers::
 
     Server     HTTP on a free port, Basic accounts
     Endpoint   WSMan: envelopes, the table of shells, Receive, faults
-    Shell      one shell: PSRP in, PSRP out; who speaks it is a subclass's business
+    Shell      one shell: PSRP in, PSRP out; a subclass decides who speaks it
 
-Everything that can go wrong on the way is arranged by ``Endpoint.on``: it sees each message
-before it is acted on, and may raise a :class:`Fault`, wait, or return a :class:`Reaction`.
+``Endpoint.on`` arranges all failures of the connection: it sees each message before it is
+processed, and may raise a :class:`Fault`, wait, or return a :class:`Reaction`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMES["pwsh"] = "http://schemas.microsoft.com/powershell"
 
 
 class Fault(Exception):
-    """A SOAP fault. Code 0 leaves out the number, as WinRM does for some quotas."""
+    """A SOAP fault. Code 0 omits the number, as WinRM does for some quotas."""
 
     def __init__(self, code: int, reason: str, word: str = "w:InternalError") -> None:
         super().__init__(reason)
@@ -56,8 +56,8 @@ class Fault(Exception):
 
 @dataclass(frozen=True)
 class Reaction:
-    """What happens to a message instead of an answer: the connection is cut before or after it
-    was acted on, or an HTTP status comes back."""
+    """Replacement of an answer: the connection is cut before or after the message is processed, or
+    an HTTP status is returned."""
 
     cut: Literal["", "before", "after"] = ""
     status: int = 0
@@ -66,7 +66,7 @@ class Reaction:
 
 @dataclass(frozen=True)
 class Message:
-    """One envelope, as far as tests ask: its action, shell and command."""
+    """One envelope, as far as tests need it: action, shell and command."""
 
     action: str
     id: str
@@ -98,7 +98,7 @@ class Message:
 
 
 class Outbox:
-    """What one command, or the shell itself, has to say and nobody has received yet."""
+    """Output of one command, or of the shell itself, that nobody has received yet."""
 
     def __init__(self) -> None:
         self.blobs: deque[bytes] = deque()
@@ -108,7 +108,7 @@ class Outbox:
 
 
 class Shell:
-    """One shell as WSMan sees it. A subclass takes PSRP and says what comes of it."""
+    """One shell as WSMan sees it. A subclass receives PSRP and produces the output."""
 
     def __init__(self, id: str, configuration: str) -> None:
         self.id, self.configuration = id, configuration
@@ -138,7 +138,7 @@ class Shell:
             self.lock.notify_all()
 
     def receive(self, message: Message) -> str:
-        """Wait for news; a repeated message gets the answer that it got before."""
+        """Wait for output. A repeated message gets the same answer as before."""
         box = self.boxes.get(message.command)
         if box is None:
             raise Fault(NO_SHELL, "There is no such command.", "w:InvalidSelectors")
@@ -176,11 +176,11 @@ def _received(command: str, blobs: Sequence[bytes]) -> str:
 
 
 class Endpoint:
-    """Shells and what may be done with them.
+    """Shells and the operations on them.
 
-    ``make_shell`` is called with the id of the new shell and the configuration it was asked of.
-    ``heard`` holds every message, ``shells`` those that are open, ``opened`` how many ever were
-    and ``most`` how many were at the same time.
+    ``make_shell`` is called with the new shell's id and configuration. ``heard`` holds every
+    message, ``shells`` the open shells, ``opened`` the number of shells so far, and ``most`` the
+    largest number at the same time.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class Endpoint:
         self._lock = threading.Lock()
 
     def kill_shells(self) -> None:
-        """As if their process had died: what waits is aborted, what comes later finds nothing."""
+        """End all shells as if their processes had died: open requests are aborted."""
         with self._lock:
             gone, self.shells = list(self.shells.values()), {}
         for shell in gone:
@@ -365,14 +365,14 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def process_request(self, request: socket.socket, client_address: object) -> None:
-        """Note the connection, so that the end can end it."""
+        """Remember the connection, to close it at the end."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:
-        """The connection is over."""
+        """Close the connection."""
         self._open.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no error here."""
+        """Ignore clients that hang up."""

@@ -1,8 +1,8 @@
-"""A shell whose named functions are Python: PSRP by psrpcore, and no PowerShell.
+"""A shell whose functions are Python: PSRP by psrpcore, without PowerShell.
 
-A function gets :class:`Asked` and returns a text, several values, or raises :class:`Broken`. As
-on Windows, the default endpoint knows no function until a module is brought there by a script,
-and any other configuration knows them all and runs no script.
+A function gets :class:`Asked` and returns a text or several values, or raises :class:`Broken`. As
+on Windows, the default endpoint has no functions until a script loads a module there. Any other
+configuration has all functions and runs no script.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Function = Callable[["Asked"], "str | Sequence[object] | None"]
 
 
 class Broken(Exception):
-    """A terminating error; ``id`` is what stands before the comma of its FullyQualifiedErrorId."""
+    """A terminating error. ``id`` is the first part of its FullyQualifiedErrorId."""
 
     def __init__(self, text: str, id: str = "RuntimeException") -> None:
         super().__init__(text)
@@ -45,7 +45,7 @@ class Broken(Exception):
 
 @dataclass
 class Asked:
-    """One call of a function. Parameters are found in any case of their names."""
+    """One call of a function. Names of parameters ignore case."""
 
     function: str
     parameters: Mapping[str, object]
@@ -82,14 +82,14 @@ class PythonEndpoint(Endpoint):
         self.scripts: list[str] = []
 
     def came(self, number: int) -> list[str]:
-        """The functions of all calls, once so many have come: an answer may get lost before."""
+        """Functions of all calls, after waiting for so many: calls may arrive late."""
         with self.news:
             assert self.news.wait_for(lambda: len(self.asked) >= number, HANGS)
             return [asked.function for asked in self.asked]
 
 
 class PythonShell(Shell):
-    """PSRP by psrpcore, which is not thread safe: every touch of it is under the lock."""
+    """PSRP by psrpcore, which is not thread-safe: the lock guards every use."""
 
     def __init__(self, endpoint: PythonEndpoint, id: str, configuration: str) -> None:
         super().__init__(id, configuration)
@@ -149,7 +149,7 @@ class PythonShell(Shell):
             self.say(target, payload.data)
 
     def _run(self, command: str) -> None:
-        """One pipeline, in its own thread, from its first command to its state."""
+        """Run one pipeline in its own thread, from its first command to its final state."""
         pipe, stopped = self.pipes[command]
         with self.lock:
             pipe.start()
@@ -198,7 +198,7 @@ class PythonShell(Shell):
                 self._flush()
 
     def _bring(self, script: Asked) -> None:
-        """The one script that is known here brings a module."""
+        """Load a module. This is the only script that the shell knows."""
         if self.configuration != DEFAULT:
             raise Broken("The syntax is not supported by this runspace.", "ScriptsNotAllowed")
         name, text = str(script["Name"]), str(script["Text"])

@@ -1,4 +1,4 @@
-"""One call over the wire: what goes in, what comes back, and what each thing that breaks means."""
+"""One call over the wire: parameters, answers, and the meaning of every failure."""
 
 import json
 import threading
@@ -57,7 +57,7 @@ def test_whatever_a_name_holds_arrives_as_data(ground, text):
     assert not text or text not in vmm.scripts[0]
 
 
-def test_numbers_stay_numbers_and_what_is_not_said_is_not_sent(ground):
+def test_numbers_stay_numbers_and_missing_values_are_not_sent(ground):
     ground.serve("vmm01", {"Get-It": echo})
     answer = ground.sessions().ask_vmm("Get-It", {"Port": 8100, "Path": None, "Ids": []}, 5)
 
@@ -97,20 +97,20 @@ def test_the_class_that_the_server_chose_is_the_error(ground, kind, error, happe
 @pytest.mark.parametrize(
     ("output", "why"),
     [
-        (json.dumps({"contract": 2, "ok": True, "data": {}}), "speaks contract 2, we speak 1"),
-        (json.dumps({"ok": True, "data": {}}), "speaks contract None"),
-        (json.dumps({"contract": True, "ok": True, "data": {}}), "speaks contract True"),
-        (json.dumps({"contract": 1, "ok": True}), "neither data nor an error"),
+        (json.dumps({"contract": 2, "ok": True, "data": {}}), "uses contract 2, VMFerry uses 1"),
+        (json.dumps({"ok": True, "data": {}}), "uses contract None"),
+        (json.dumps({"contract": True, "ok": True, "data": {}}), "uses contract True"),
+        (json.dumps({"contract": 1, "ok": True}), "neither data nor a known"),
         (json.dumps({"contract": 1, "ok": False, "error": {"class": "?"}}), "neither data nor"),
-        (bad("frozen", "a class of tomorrow"), "neither data nor an error that we know"),
-        ("[1]", "speaks contract None"),
+        (bad("frozen", "a class of tomorrow"), "neither data nor a known error"),
+        ("[1]", "uses contract None"),
         ("VMM is fine", "is not JSON"),
         ([], "returned 0 values instead of one text"),
         ([good({}), good({})], "returned 2 values instead of one text"),
         ([7], "returned 1 values instead of one text"),
     ],
 )
-def test_an_answer_of_another_contract_is_told_as_such(ground, output, why):
+def test_an_answer_of_another_contract_is_an_error_of_its_own(ground, output, why):
     ground.serve("vmm01", {"Get-It": lambda asked: output})
     caught = raised(ground.sessions())
 
@@ -122,7 +122,7 @@ def test_an_answer_of_another_contract_is_told_as_such(ground, output, why):
 @pytest.mark.parametrize(
     ("broken", "error", "why"),
     [
-        (Broken("A parameter cannot be found", "NamedParameterNotFound"), ContractError, "as we"),
+        (Broken("A parameter cannot be found", "NamedParameterNotFound"), ContractError, "version"),
         (Broken("too long", "ParameterArgumentValidationError"), VmmRefused, "too long"),
         (Broken("The pipeline fell over"), VmmUnavailable, "fell over"),
     ],
@@ -144,7 +144,7 @@ def test_a_function_that_is_not_there_is_another_version(ground):
     assert "'Get-It' is not recognized" in str(raised(ground.sessions()))
 
 
-def test_an_answer_with_complaints_beside_it_is_not_trusted(ground):
+def test_an_answer_with_an_error_beside_it_is_not_trusted(ground):
     def complains(asked: Asked) -> str:
         asked.complain("hv01 could not be read")
         return good({"hosts": []})
@@ -161,8 +161,8 @@ def test_an_answer_with_complaints_beside_it_is_not_trusted(ground):
 
 @pytest.fixture
 def no_limit_but_the_deadline(monkeypatch):
-    """Every other limit of the client lies beyond what the server hangs for: without its deadline
-    a call would come back with the server's answer."""
+    """Make every other time limit of the client longer than the server hangs, so that without its
+    deadline a call would return the server's answer."""
     for name in ("ANSWER", "POLL"):
         monkeypatch.setattr(f"engine.vmm.psrp.{name}", int(10 * HANGS))
 
@@ -197,7 +197,7 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_unavailable_in_time(gr
     assert "no answer in time" in str(caught)
 
 
-def test_answers_that_get_lost_are_asked_for_again_and_nothing_is_missing(ground):
+def test_lost_answers_are_requested_again_and_nothing_is_missing(ground):
     text = "0123456789" * 100_000
     vmm = ground.serve("vmm01", {"Get-It": lambda asked: good(text)})
     lost = []
@@ -217,7 +217,7 @@ def test_answers_that_get_lost_are_asked_for_again_and_nothing_is_missing(ground
     assert all(ids.count(one) == 2 for one in lost)
 
 
-def test_nothing_was_asked_where_the_connection_broke_before_our_functions_were_there(ground):
+def test_a_connection_that_breaks_before_the_module_is_loaded_means_nothing_happened(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: Reaction(cut="after") if message.action == "Command" else None
     caught = raised(ground.sessions())
@@ -257,7 +257,7 @@ def test_a_message_that_the_server_could_not_read_is_sent_once_more(ground):
     assert len(vmm.asked) == 2
 
 
-def test_a_shell_killed_in_mid_call_is_unknown_and_the_next_call_opens_another(ground):
+def test_a_call_in_a_killed_shell_is_unknown_and_the_next_call_opens_another_shell(ground):
     vmm = ground.serve("vmm01", {"Get-It": hang, "Get-Echo": echo})
     vmm.on = lambda message: (
         vmm.kill_shells() if message.action == "Receive" and vmm.asked else None
@@ -272,7 +272,7 @@ def test_a_shell_killed_in_mid_call_is_unknown_and_the_next_call_opens_another(g
     assert len(vmm.asked) == 2
 
 
-def test_a_shell_that_was_gone_before_the_call_costs_nothing(ground):
+def test_a_shell_that_ended_before_the_call_is_replaced(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions()
     sessions.ask_vmm("Get-It", {}, 5)
@@ -286,12 +286,12 @@ def test_a_shell_that_was_gone_before_the_call_costs_nothing(ground):
 @pytest.mark.parametrize(
     ("reaction", "why"),
     [
-        (Reaction(status=404, text="a proxy"), "answers with HTTP 404"),
-        (Reaction(status=200, text="<html>not WSMan"), "cannot be spoken with: ParseError"),
+        (Reaction(status=404, text="a proxy"), "answered with HTTP 404"),
+        (Reaction(status=200, text="<html>not WSMan"), "with vmm01 failed: ParseError"),
         (Reaction(cut="before"), "the connection was lost"),
     ],
 )
-def test_whatever_else_stands_behind_the_address_is_unavailable(ground, reaction, why):
+def test_a_reply_that_cannot_be_used_is_unavailable(ground, reaction, why):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: reaction
     caught = raised(ground.sessions())
@@ -301,7 +301,7 @@ def test_whatever_else_stands_behind_the_address_is_unavailable(ground, reaction
     assert why in str(caught)
 
 
-def test_a_quota_of_the_server_is_told_in_its_words(ground):
+def test_a_quota_of_the_server_is_reported_in_its_words(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
 
     def full(message):
@@ -311,7 +311,7 @@ def test_a_quota_of_the_server_is_told_in_its_words(ground):
     vmm.on = full
     caught = raised(ground.sessions())
 
-    assert "vmm01 broke off: This user is allowed 30 shells." in str(caught)
+    assert "vmm01 reported a fault: This user is allowed 30 shells." in str(caught)
     assert caught.code == "2150859173"
 
 
@@ -323,7 +323,7 @@ def test_a_quota_of_the_server_is_told_in_its_words(ground):
         ({"ssl": True}, "it does not speak TLS on that port"),
     ],
 )
-def test_a_server_that_is_not_there_is_told_why(ground, changes, why):
+def test_an_unreachable_server_is_reported_with_the_reason(ground, changes, why):
     ground.serve("vmm01", {"Get-It": echo})
     if "address" in changes:
         changes = changes | {"auth": "ntlm"}

@@ -1,4 +1,4 @@
-"""`vmferry run` against what the settings name: servers on loopback, in real time."""
+"""`vmferry run` on the servers of the settings: on loopback, in real time."""
 
 import json
 import time
@@ -51,7 +51,7 @@ start_window = 5
 
 
 class Desk:
-    """A folder with settings that name servers on loopback, and the command line in it."""
+    """A folder with settings for servers on loopback, and the command line in it."""
 
     def __init__(self, ground, folder) -> None:
         fleet = fleet_file.parse(FLEET)
@@ -83,7 +83,7 @@ def vmferry(*words):
     return said.code, said.out, said.err
 
 
-def test_a_run_moves_what_the_settings_name(desk, monkeypatch):
+def test_a_run_uses_the_servers_of_the_settings(desk, monkeypatch):
     monkeypatch.setenv("VMFERRY_VMM__APPROVE_YES", "true")
     code, out, err = vmferry("run", "--json", "--approve", "yes", "host", "hv01", "to", "hv02")
     document = json.loads(out)
@@ -102,7 +102,7 @@ def test_a_run_moves_what_the_settings_name(desk, monkeypatch):
     assert PASSWORD not in out + err
 
 
-def test_an_unreachable_vmm_is_exit_3_with_its_reason(desk):
+def test_an_unreachable_vmm_exits_with_3_and_the_reason(desk):
     desk.vmm.on = lambda message: Reaction(cut="before")
     code, out, err = vmferry("run", "host", "hv01", "to", "hv02")
 
@@ -110,12 +110,12 @@ def test_an_unreachable_vmm_is_exit_3_with_its_reason(desk):
     assert "vmm01 cannot be reached: the connection was lost" in err
 
 
-def test_a_wrong_password_is_exit_3_and_is_offered_once(desk, monkeypatch):
+def test_a_wrong_password_exits_with_3_and_is_tried_once(desk, monkeypatch):
     monkeypatch.setenv("VMFERRY_VMM__PASSWORD", "wrong")
     code, _, err = vmferry("run", "host", "hv01", "to", "hv02")
 
     assert code == 3
-    assert "vmm01 does not accept the account of the settings" in err
+    assert "vmm01 rejected the configured account" in err
     assert desk.vmm.refused_logons == 1
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_password_is_exit_3_and_is_offered_once(desk, monkeypatch):
         ([], "Nearest: hv01."),
     ],
 )
-def test_what_makes_no_sense_there_is_refused_and_leaves_nothing(desk, tmp_path, words, sentence):
+def test_invalid_options_are_refused_and_change_nothing(desk, tmp_path, words, sentence):
     code, _, err = vmferry("run", *words, "host", "hv0l", "to", "hv02")
 
     assert code == 2

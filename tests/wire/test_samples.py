@@ -1,7 +1,7 @@
-"""The JSON samples that the PowerShell modules are held to are what this side reads and writes.
+"""The JSON samples of the PowerShell modules match what this side reads and writes.
 
-The same files are asserted from the other side in ``tests/powershell``: there that the functions
-return exactly these texts, here that the client understands every one of them.
+``tests/powershell`` checks the same files from the other side: there the functions return exactly
+these texts, here the client understands all of them.
 """
 
 import json
@@ -67,7 +67,7 @@ def test_an_error_says_whether_it_happened(name):
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_what_has_nothing_to_say_says_so(name):
+def test_an_answer_without_data_is_understood(name):
     assert answers.data_of(name, [sample(name)]) == {}
 
 

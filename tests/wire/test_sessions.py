@@ -1,4 +1,4 @@
-"""Sessions: how many, how long, with whom, and when a server is left alone."""
+"""Sessions: their number, life and servers, and the pauses after failures."""
 
 import logging
 import threading
@@ -69,7 +69,7 @@ def test_a_session_that_is_in_use_is_closed_when_it_comes_back(ground):
     assert vmm.shells == {}
 
 
-def test_our_functions_are_brought_along_once_for_every_session(ground):
+def test_our_functions_are_loaded_once_per_session(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     host = ground.serve(HV1, {"Get-It": echo})
     sessions = ground.sessions()
@@ -82,7 +82,7 @@ def test_our_functions_are_brought_along_once_for_every_session(ground):
     assert {shell.configuration for shell in vmm.shells.values()} == {DEFAULT}
 
 
-def test_an_endpoint_that_is_named_has_them_already_and_gets_no_script(ground):
+def test_a_named_endpoint_gets_no_script(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo}, configurations=["VMFerry"])
     answer = ground.sessions(configuration="VMFerry").ask_vmm("Get-It", {"Name": "web01"}, 5)
 
@@ -91,7 +91,7 @@ def test_an_endpoint_that_is_named_has_them_already_and_gets_no_script(ground):
     assert {shell.configuration for shell in vmm.shells.values()} == {"VMFerry"}
 
 
-def test_an_endpoint_that_does_not_exist_is_told_in_the_servers_words(ground):
+def test_a_missing_endpoint_is_reported_in_the_servers_words(ground):
     ground.serve("vmm01", {"Get-It": echo})
     caught = failed(ground.sessions(configuration="VMFarry").ask_vmm, "Get-It")
 
@@ -105,7 +105,7 @@ def test_an_endpoint_that_takes_no_module_says_what_to_set(ground):
     caught = failed(ground.sessions().ask_vmm, "Get-It")
 
     assert isinstance(caught, ContractError)
-    assert "vmm01 does not take the module VMFerry.Vmm" in str(caught)
+    assert "vmm01 rejected the module VMFerry.Vmm" in str(caught)
     assert "[vmm] configuration" in str(caught)
     assert vmm.shells == {}
 
@@ -164,7 +164,7 @@ def test_no_two_callers_share_a_session_and_the_cap_holds(ground):
     assert set().union(*users.values()) == set(vmm.shells)
 
 
-def test_who_finds_all_sessions_busy_waits_no_longer_than_the_deadline(ground):
+def test_a_call_waits_for_a_busy_session_until_its_deadline(ground):
     begun, over = threading.Event(), threading.Event()
 
     def wait(asked: Asked) -> str:
@@ -198,7 +198,7 @@ def test_many_threads_get_the_answers_to_their_own_questions(ground):
 # --- leaving alone ----------------------------------------------------------------------------
 
 
-def test_a_server_that_does_not_answer_is_left_alone_then_tried_once(ground):
+def test_a_server_that_does_not_answer_is_not_asked_for_a_while_then_tried_once(ground):
     clock = StoppedClock()
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: Reaction(cut="before")
@@ -208,26 +208,26 @@ def test_a_server_that_does_not_answer_is_left_alone_then_tried_once(ground):
     heard = len(vmm.heard)
     caught = failed(sessions.ask_vmm, "Get-It")
 
-    assert "the connection was lost; it is left alone for 60 s" in str(caught)
+    assert "the connection was lost; retry in 60 s" in str(caught)
     assert caught.happened is False
     assert len(vmm.heard) == heard
     clock.time += PAUSE
     failed(sessions.ask_vmm, "Get-It")
     assert len(vmm.heard) > heard
-    assert "left alone for 60 s" in str(failed(sessions.ask_vmm, "Get-It"))
+    assert "retry in 60 s" in str(failed(sessions.ask_vmm, "Get-It"))
     clock.time += PAUSE
     vmm.on = lambda message: None
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_one_call_at_a_time_tries_a_server_that_was_left_alone():
+def test_one_call_at_a_time_tries_a_server_after_the_pause():
     clock = StoppedClock()
     breaker = Breaker(clock, 1, PAUSE)
     breaker.failed("hv01 is down")
     clock.time += PAUSE
     with breaker.guard():
-        with pytest.raises(VmmUnavailable, match="hv01 is down; it is left alone while one call"):
+        with pytest.raises(VmmUnavailable, match="hv01 is down; one call is trying"):
             breaker.guard().__enter__()
         breaker.passed()
     with breaker.guard(), breaker.guard():
@@ -249,12 +249,12 @@ def test_an_answer_between_two_failures_starts_the_count_again(ground):
     for _ in range(3):
         vmm.on = lambda message: Reaction(cut="before")
         told = [str(failed(sessions.ask_vmm, "Get-It")) for _ in range(2)]
-        assert not any("left alone" in text for text in told)
+        assert not any("retry in" in text for text in told)
         vmm.on = lambda message: None
         assert isinstance(failed(sessions.ask_vmm, "Get-It"), VmmLocked)
 
 
-def test_a_silent_host_does_not_close_the_door_to_the_others(ground):
+def test_a_silent_host_does_not_block_calls_to_others(ground):
     ground.serve("vmm01", {"Get-It": echo})
     ground.serve(HV1, {"Get-It": echo}).on = lambda message: Reaction(cut="before")
     ground.serve(HV2, {"Get-It": echo})
@@ -266,7 +266,7 @@ def test_a_silent_host_does_not_close_the_door_to_the_others(ground):
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
+def test_a_rejected_account_is_tried_once_per_server_and_not_at_a_third(ground):
     clock = StoppedClock()
     servers = [
         ground.serve(name, {"Get-It": echo}, accounts={"ferry": "changed yesterday"})
@@ -278,9 +278,9 @@ def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
     failed(sessions.ask_host, HV1, "Get-It")
     third = failed(sessions.ask_host, HV2, "Get-It")
 
-    assert "vmm01 does not accept the account of the settings" in str(first)
-    assert "left alone for 900 s" in str(again)
-    assert "2 servers in a row refused the account" in str(third)
+    assert "vmm01 rejected the configured account" in str(first)
+    assert "retry in 900 s" in str(again)
+    assert "2 servers in a row rejected the configured account" in str(third)
     assert [server.refused_logons for server in servers] == [1, 1, 0]
     assert {error.happened for error in (first, again, third)} == {False}
 
@@ -291,7 +291,7 @@ def test_a_refused_account_is_offered_once_to_a_server_and_to_no_third(ground):
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_a_password_that_changes_under_an_open_session_is_offered_once(ground):
+def test_a_password_changed_during_a_session_is_tried_once(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions()
     sessions.ask_vmm("Get-It", {}, 5)
@@ -425,7 +425,7 @@ def test_a_password_is_not_sent_readable_over_a_network():
     Target("vmm01", "::1", 5985, auth="basic").refuse_to_shout()
 
 
-def test_no_proxy_of_the_environment_stands_between(ground, monkeypatch):
+def test_a_proxy_of_the_environment_is_ignored(ground, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("NO_PROXY", "no_proxy"):

@@ -1,4 +1,4 @@
-"""The port over the wire: answers of VMM and of the hosts merged, and a whole run played so."""
+"""The port over the wire: merged answers of VMM and the hosts, and a whole run."""
 
 import json
 import math
@@ -130,8 +130,8 @@ def wired(ground):
 
 
 def comparable(fleet):
-    """VMM does not tell how fast a host copies, and only hosts that are asked tell switches; the
-    simulated one tells both."""
+    """Remove what only the simulated world reports: the speed of hosts, and the switches of hosts
+    that are not asked."""
     hosts = [replace(host, mb_per_s=None, switches=None) for host in fleet.hosts]
     vms = [replace(vm, switches=()) for vm in fleet.vms]
     return replace(fleet, hosts=tuple(hosts), vms=tuple(vms))
@@ -163,7 +163,7 @@ def test_a_locked_host_is_no_error(wired):
     assert (fleet.host(HV2).locked, fleet.host(HV2).refreshed_at) == (False, fleet.at)
 
 
-def test_a_host_that_does_not_answer_proves_nothing_and_hides_nothing_else(wired):
+def test_a_silent_host_proves_nothing_and_does_not_hide_other_hosts(wired):
     wired.hosts[HV1].on = lambda message: Reaction(cut="before")
     fleet = wired.port.observe([HV1, HV2])
 
@@ -213,7 +213,7 @@ def test_hosts_are_asked_side_by_side(wired):
 
 
 def told(vmm, **changes):
-    """One VM as VMM tells it."""
+    """One VM in VMM's answer."""
     row = {
         "id": "ID-1", "name": "web01", "host": HV1, "status": "Running", "memory_mb": 1,
         "disk_mb": 1, "adapters": 0, "stored": False, "replica": False, "blocks": [],
@@ -222,7 +222,7 @@ def told(vmm, **changes):
 
 
 def shown(**changes):
-    """One VM as Hyper-V shows it."""
+    """One VM in Hyper-V's answer."""
     row = {"id": "ID-1", "name": "web01", "state": "Running", "status": ["Ok"], "replica": False}
     return row | {"switches": None} | changes
 
@@ -253,7 +253,7 @@ def test_a_replica_is_neither_a_second_vm_nor_evidence_of_arrival(wired):
     assert (vm.vmm_host, vm.seen_on, vm.hyperv_state) == (HV1, (HV1,), HyperVState.RUNNING)
 
 
-def test_a_vm_that_only_hyperv_shows_is_there_and_one_in_the_library_is_not_it(wired):
+def test_a_vm_that_only_hyperv_shows_is_listed_and_is_not_the_library_copy(wired):
     vms = [told(wired, host=None, stored=True, status="Stored")]
     fleet = observe(wired, vms, {HV1: [shown(state="FastSaving")]})
 
@@ -264,7 +264,7 @@ def test_a_vm_that_only_hyperv_shows_is_there_and_one_in_the_library_is_not_it(w
     assert fleet.vm("ID-1").hyperv_state is HyperVState.OTHER
 
 
-def test_a_vm_in_two_places_is_told_as_vmms_host_shows_it(wired):
+def test_a_vm_on_two_hosts_is_reported_as_vmms_host_shows_it(wired):
     states = {HV1: [shown(state="Off")], HV2: [shown()]}
     (vm,) = observe(wired, [told(wired, host=HV2)], states).vms
 
@@ -277,7 +277,7 @@ def test_of_two_limits_the_smaller_one_holds(wired):
     assert (host.live_limit, host.storage_limit) == (1, 2)
 
 
-def test_what_a_host_has_to_give_is_told_by_vmm_and_by_itself(wired):
+def test_capacity_comes_from_vmm_and_switches_from_the_host(wired):
     ours = wired.vmm.modules["VMFerry.Vmm"]
     fleet = ours["Get-VmfFleet"]
 
@@ -308,7 +308,7 @@ def test_a_vm_uses_the_switches_that_hyperv_shows(wired):
     assert unseen.switches == ()
 
 
-def test_version_and_rights_are_told_in_words(wired):
+def test_version_and_rights_are_texts(wired):
     assert wired.port.version() == "VMM 10.22.1287 on vmm01, PowerShell 5.1.20348, module 1"
     assert wired.port.rights(HV1) is None
     assert "denied" in wired.port.rights(HV3)
@@ -317,7 +317,7 @@ def test_version_and_rights_are_told_in_words(wired):
 # --- networks ---------------------------------------------------------------------------------
 
 
-def test_networks_of_both_sides_are_one(wired):
+def test_networks_of_both_sides_are_merged(wired):
     ids = [wired.vm("web01"), wired.vm("web03"), "no such id"]
 
     assert wired.port.networks(HV1, ids) == wired.sim.networks(HV1, ids)
@@ -364,7 +364,7 @@ def test_an_adapter_finds_its_model_by_id_else_by_a_unique_mac(wired, ports, mod
     assert [adapter.network for adapter in read_networks(wired, ports, models)] == networks
 
 
-def test_what_a_rule_leaves_open_is_any_and_what_it_lacks_is_another_contract(wired):
+def test_an_open_field_of_a_rule_is_any_and_a_missing_field_breaks_the_contract(wired):
     (adapter,) = read_networks(wired, [PORT | {"acls": [ACL]}], [MODEL])
     assert adapter.acls == (Acl("Deny", "Inbound", 1, protocol="UDP"),)
 
@@ -473,7 +473,7 @@ def test_a_trunk_is_never_pinned_as_an_access_vlan(wired):
     assert "trunk" not in row
 
 
-def test_what_is_not_said_is_no_parameter(wired):
+def test_a_missing_value_is_not_sent_as_a_parameter(wired):
     wired.port.start_move(
         MoveOrder(wired.vm("web01"), HV1, HV2, None, "running", None, math.floor(2e9))
     )
@@ -538,7 +538,7 @@ def test_many_lanes_share_the_port(wired):
 
 
 def play(port, clock, world, folder, settings):
-    """`host hv01 to hv02`, approved, to its end; the report without the calls."""
+    """Play an approved `host hv01 to hv02` to its end. Return the report without the calls."""
     store = Store(folder)
     engine = Engine(store, port, clock, settings, lanes=1)
     engine.take_over()

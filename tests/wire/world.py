@@ -1,4 +1,4 @@
-"""Our PowerShell functions as Python over a simulated world: what VMM and the hosts answer."""
+"""Our PowerShell functions in Python, on a simulated world: the answers of VMM and the hosts."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def vm_of(vm: Vm) -> Mapping[str, object]:
 
 
 def port_of(nic: Adapter) -> Mapping[str, object]:
-    """An adapter as Hyper-V shows it: its own spelling of the id, no VM network."""
+    """An adapter as Hyper-V shows it, with its own spelling of the id and without a VM network."""
     return {
         "id": nic.id,
         "mac": nic.mac,

@@ -1,15 +1,15 @@
-# VMFerry.Host: what VMFerry asks of a Hyper-V host; VMFerry.Shared.ps1 comes before this text.
+# VMFerry.Host: functions for a Hyper-V host. VMFerry.Shared.ps1 precedes this text.
 #
-# Every cmdlet is called as Hyper-V\Name: where VMM's console is installed too, its aliases make
-# Get-VM mean Get-SCVirtualMachine, and aliases win over cmdlets.
+# Every cmdlet is called as Hyper-V\Name: if VMM's console is installed too, its alias Get-VM means
+# Get-SCVirtualMachine, and aliases take precedence over cmdlets.
 
-#region Looking at the host
+#region State of the host
 function Get-VmfHostState {
     <#
     .SYNOPSIS
-    Every VM of this host as Hyper-V itself sees it, and the host's limits.
+    Read every VM of this host as Hyper-V sees it, and the host's limits.
     .DESCRIPTION
-    Changes nothing. Only Hyper-V's operational status shows a backup: VMM goes on saying Running.
+    Changes nothing. Only Hyper-V's operational status shows a backup: VMM still reports Running.
     .OUTPUTS
     One JSON text; data is {host, time, live_limit, storage_limit, switches, vms}.
     #>
@@ -34,7 +34,7 @@ function Get-VmfHostState {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
-# The full name of this host. On some versions FullyQualifiedDomainName is only the domain.
+# The full name of this host. In some versions FullyQualifiedDomainName is only the domain.
 function Get-VmfHostName {
     param($VmHost)
     $name = [string] $VmHost.Name
@@ -44,7 +44,7 @@ function Get-VmfHostName {
     $name
 }
 
-# One VM: its power state and operational status in Hyper-V's own words, the switches it uses.
+# One VM: its power state and operational status in Hyper-V's own words, and its switches.
 function ConvertTo-VmfHostVm {
     param($Vm, $Used)
     $said = Get-VmfProperty -InputObject $Vm -Name 'OperationalStatus' -Default @()
@@ -69,8 +69,8 @@ function ConvertTo-VmfHostVm {
     }
 }
 
-# A table from VM id to the switches of its connected adapters; null where Hyper-V refuses to say.
-# A VM may be gone by now. That the others are here is worth more than their switches.
+# A table from VM id to the switches of its connected adapters; null if Hyper-V refuses.
+# If a VM is gone by now, the switches are omitted so that the other VMs are still reported.
 function Get-VmfUsedSwitch {
     param([object[]] $Vms)
     $used = @{}
@@ -90,7 +90,7 @@ function Get-VmfUsedSwitch {
     $used
 }
 
-# The names of this host's virtual switches; null where Hyper-V refuses to say.
+# The names of this host's virtual switches; null if Hyper-V refuses.
 function Get-VmfSwitchList {
     try { $names = [object[]]@(foreach ($one in (Hyper-V\Get-VMSwitch)) { [string] $one.Name }) }
     catch {
@@ -100,7 +100,7 @@ function Get-VmfSwitchList {
     , $names
 }
 
-# The VMs of this host that have one of these ids; asking for an unknown id would be an error.
+# The VMs of this host with one of these ids. A query for an unknown id would be an error.
 function Find-VmfHostVm {
     param([string[]] $VmIds)
     $wanted = @(foreach ($id in $VmIds) { ConvertTo-VmfId -Id $id })
@@ -114,9 +114,9 @@ function Find-VmfHostVm {
 function Get-VmfHostNetwork {
     <#
     .SYNOPSIS
-    The adapters of these VMs as Hyper-V has them: switch, VLAN, isolation, guards, ACLs of both kinds.
+    Read the adapters of these VMs in Hyper-V: switch, VLAN, isolation, guards, ACLs of both kinds.
     .DESCRIPTION
-    Changes nothing. VMs that are not on this host are left out.
+    Changes nothing. VMs that are not on this host are omitted.
     .OUTPUTS
     One JSON text; data is {vms}.
     #>
@@ -138,7 +138,7 @@ function Get-VmfHostNetwork {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
-# One adapter with everything that Hyper-V keeps at its port.
+# One adapter with all settings of its port in Hyper-V.
 function ConvertTo-VmfHostAdapter {
     param($Adapter)
     $lan = Get-VmfVlan -Adapter $Adapter
@@ -178,7 +178,7 @@ function Get-VmfVlan {
     $found
 }
 
-# The isolation id of an adapter, 0 where it is not isolated. Here VMM's VLANs show on logical switches.
+# The isolation id of an adapter, or 0. On logical switches it shows the VLANs that VMM sets.
 function Get-VmfIsolation {
     param($Adapter)
     foreach ($setting in (Hyper-V\Get-VMNetworkAdapterIsolation -VMNetworkAdapter $Adapter)) {
@@ -187,7 +187,7 @@ function Get-VmfIsolation {
     0
 }
 
-# The guards that are on, "dhcp,router"; null where none is.
+# The guards that are on, "dhcp,router", or null.
 function Get-VmfGuard {
     param($Adapter)
     $on = @(foreach ($guard in @('DhcpGuard', 'RouterGuard')) {
@@ -199,7 +199,7 @@ function Get-VmfGuard {
     $on -join ','
 }
 
-# The fields of a rule, each with Hyper-V's name for it.
+# The fields of a rule with Hyper-V's names.
 $script:VmfRuleFields = [ordered]@{
     action = 'Action'; direction = 'Direction'; weight = 'Weight'
     local_ip = 'LocalIPAddress'; remote_ip = 'RemoteIPAddress'
@@ -208,9 +208,9 @@ $script:VmfRuleFields = [ordered]@{
 }
 $script:VmfRestrictions = @('local_ip', 'remote_ip', 'local_port', 'remote_port', 'protocol')
 
-# One extended ACL, of Hyper-V or as the caller sent it: there a field that is missing is an error, never
-# ANY. All words for no restriction (ANY, *, empty, null) become ANY; the time-out counts only where the
-# rule is stateful: else its stored value depends on who wrote it.
+# One extended ACL, from Hyper-V or from the caller (Sent). A field missing in the caller's rule is an
+# error, never ANY. All words for no restriction (ANY, *, empty, null) become ANY. The timeout counts only
+# if the rule is stateful: otherwise its stored value depends on the tool that wrote it.
 function ConvertTo-VmfRule {
     param($Acl, [switch] $Sent)
     $rule = [ordered]@{}
@@ -227,8 +227,8 @@ function ConvertTo-VmfRule {
 }
 
 # The classic port rules of an adapter in words, "Allow Inbound remote 10.0.0.0/8", without metering.
-# A rule for both directions is listed once for each. Metering rules come and go with the metering of
-# a VM and let everything pass.
+# A rule for both directions is listed once for each. Metering rules belong to the metering of a VM
+# and block nothing.
 function Get-VmfClassicRule {
     param($Adapter)
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterAcl -VMNetworkAdapter $Adapter)) {
@@ -242,7 +242,7 @@ function Get-VmfClassicRule {
     }
 }
 
-# The word ANY for every way to write no restriction; anything else as it is.
+# ANY for every spelling of no restriction; other texts unchanged.
 function ConvertTo-VmfAny {
     param($Value)
     $text = ([string] $Value).Trim()
@@ -253,12 +253,12 @@ function ConvertTo-VmfAny {
 function Add-VmfHostNetwork {
     <#
     .SYNOPSIS
-    Put back on adapters of a VM what Hyper-V keeps at their ports.
+    Restore the port settings of a VM's adapters.
     .DESCRIPTION
-    ACLs of both kinds, trunk, isolation, spoofing, guards and, where asked for, switch and access VLAN.
-    Idempotent: what is there already is left alone. A rule of the same direction and weight (of a
-    classic one: direction and address) with another body is never overwritten: that is refused, and
-    what was put back before stays. Nothing is turned off.
+    ACLs of both kinds, trunk, isolation, spoofing, guards and, if requested, switch and access VLAN.
+    Idempotent: existing settings are left alone. A rule with the same direction and weight (classic:
+    direction and address) but another body is never overwritten: the call is refused, and what was
+    restored before stays. Nothing is turned off.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -268,8 +268,8 @@ function Add-VmfHostNetwork {
         # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
         # JSON text: [{id, mac, acls, classic_acls, vlan, trunk, native_vlan, switch, isolation, spoofing,
-        # guards}]; null and empty leave alone, VLAN 0 is untagged. An adapter is found by id, else by its MAC
-        # where that is unique and not zero.
+        # guards}]; null and empty change nothing, VLAN 0 is untagged. An adapter is found by id, else by its
+        # MAC if that is unique and not zero.
         [Parameter(Mandatory = $true)] [string] $Adapters
     )
     try {
@@ -293,7 +293,7 @@ function Add-VmfHostNetwork {
     catch { ConvertTo-VmfFailure -ErrorRecord $_ }
 }
 
-# Switch, then trunk or access VLAN, where they are named and differ.
+# Set the switch, then the trunk or access VLAN, if they are given and differ.
 function Set-VmfConnection {
     param($Adapter, $Repair)
     $switchName = [string] (Get-VmfField -InputObject $Repair -Name 'switch')
@@ -312,18 +312,18 @@ function Set-VmfConnection {
     }
     if ($null -eq $vlan) { return }
     if ($now['trunk'].Count -eq 0 -and $now['vlan'] -eq $vlan) { return }
-    # Where VMM isolates by VLAN, Hyper-V refuses an access VLAN beside it.
+    # If VMM isolates by VLAN, Hyper-V refuses an access VLAN in addition.
     if ((Get-VmfIsolation -Adapter $Adapter) -ne 0) { return }
     if ($vlan -eq 0) { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Untagged }
     else { $null = Hyper-V\Set-VMNetworkAdapterVlan -VMNetworkAdapter $Adapter -Access -VlanId $vlan }
 }
 
-# Isolation by VLAN, spoofing and guards, where they are named and differ.
+# Set isolation by VLAN, spoofing and guards, if they are given and differ.
 function Set-VmfPort {
     param($Adapter, $Repair)
     $isolation = Get-VmfField -InputObject $Repair -Name 'isolation'
     if ($null -ne $isolation -and (Get-VmfIsolation -Adapter $Adapter) -ne $isolation) {
-        # The id is that of untagged traffic: without letting it in, the id would be of no use.
+        # The id applies to untagged traffic: if that is not allowed, the id has no effect.
         $null = Hyper-V\Set-VMNetworkAdapterIsolation -VMNetworkAdapter $Adapter -IsolationMode Vlan -DefaultIsolationID $isolation -AllowUntaggedTraffic $true
     }
     $wanted = @(([string] (Get-VmfField -InputObject $Repair -Name 'guards')) -split ',')
@@ -337,10 +337,10 @@ function Set-VmfPort {
     if ($on.Count -gt 0) { $null = Hyper-V\Set-VMNetworkAdapter -VMNetworkAdapter $Adapter @on }
 }
 
-# Add those of these classic rules that are not there, in the order given.
+# Add the missing classic rules, in the given order.
 function Add-VmfClassicRule {
     param($Adapter, $Rules, [string] $Label)
-    # By direction and address: the action, since the two make the whole rule.
+    # From direction and address to the action: together they are the whole rule.
     $there = @{}
     foreach ($text in (Get-VmfClassicRule -Adapter $Adapter)) {
         $action, $key = $text -split ' ', 2
@@ -349,7 +349,7 @@ function Add-VmfClassicRule {
     foreach ($text in $Rules) {
         if ($null -eq $text) { continue }
         if ([string] $text -notmatch '^(Allow|Deny) ((Inbound|Outbound)(?= )(?: local (\S+))?(?: remote (\S+))?)$') {
-            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "This is no classic rule: $text")
+            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "This is not a classic rule: $text")
         }
         $action, $key, $direction, $local, $remote = @(foreach ($n in 1..5) { [string] $Matches[$n] })
         if (-not $there.ContainsKey($key)) {
@@ -364,7 +364,7 @@ function Add-VmfClassicRule {
     }
 }
 
-# The parameters for the addresses of a classic rule: six pairs of digits are a MAC address.
+# The address parameters of a classic rule. Six pairs of digits are a MAC address.
 function Get-VmfAddressParameter {
     param([string] $Local, [string] $Remote)
     $found = @{}
@@ -378,10 +378,10 @@ function Get-VmfAddressParameter {
     $found
 }
 
-# Add those of these rules that are not there, in the order given.
+# Add the missing rules, in the given order.
 function Add-VmfAcl {
     param($Adapter, $Acls, [string] $Label)
-    # By key (direction and weight): the rules in words, which are the same for the same rule only.
+    # From key (direction and weight) to the rules in words. Equal words mean equal rules.
     $there = @{}
     foreach ($acl in (Hyper-V\Get-VMNetworkAdapterExtendedAcl -VMNetworkAdapter $Adapter)) {
         $body = ConvertTo-VmfRule -Acl $acl
@@ -414,8 +414,8 @@ function Format-VmfRule {
     $text
 }
 
-# Add one rule. What is not restricted is left out: the cmdlet refuses empty texts, and a time-out
-# belongs to a stateful rule only.
+# Add one rule. Parameters without a restriction are omitted: the cmdlet refuses empty texts, and only a
+# stateful rule has a timeout.
 function Add-VmfRule {
     param($Adapter, [System.Collections.IDictionary] $Rule)
     $more = @{}
@@ -435,11 +435,11 @@ function Add-VmfRule {
 function Test-VmfRights {
     <#
     .SYNOPSIS
-    May we read and write extended ACLs on this host? Changes nothing.
+    Check whether the caller may read and write extended ACLs on this host. Changes nothing.
     .DESCRIPTION
-    Reading is tried, on the first adapter there is: of a VM, else the host's own. Writing cannot be
-    tried without writing: the caller must be an administrator of this host or of its Hyper-V, and
-    Hyper-V must take the call with -WhatIf. Without any adapter only the first can be said.
+    Reading is tried on the first adapter of a VM, else of the host itself. Writing cannot be tried
+    without writing: the caller must be an administrator of this host or of its Hyper-V, and Hyper-V
+    must accept the call with -WhatIf. Without any adapter only the role is checked.
     .OUTPUTS
     One JSON text; data is {readable, writable, why}.
     #>
@@ -471,16 +471,16 @@ function Test-VmfRights {
     }
 }
 
-# Why this identity may not change Hyper-V; null where it may, or where there is no Windows to ask.
+# The reason why this identity may not change Hyper-V; null if it may, or on other systems than Windows.
 function Get-VmfMissingRole {
     try { $identity = [System.Security.Principal.WindowsIdentity]::GetCurrent() }
     catch [System.PlatformNotSupportedException] { return $null }
     $principal = New-Object -TypeName System.Security.Principal.WindowsPrincipal -ArgumentList $identity
-    # Administrators and Hyper-V Administrators, by id: their names are translated.
+    # Administrators and Hyper-V Administrators, by id: Windows translates their names.
     foreach ($group in @('S-1-5-32-544', 'S-1-5-32-578')) {
         $sid = New-Object -TypeName System.Security.Principal.SecurityIdentifier -ArgumentList $group
         if ($principal.IsInRole($sid)) { return $null }
     }
-    "$($identity.Name) is no member of Administrators or Hyper-V Administrators"
+    "$($identity.Name) is not a member of Administrators or Hyper-V Administrators"
 }
 #endregion

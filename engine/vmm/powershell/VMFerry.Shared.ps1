@@ -1,29 +1,29 @@
-# What both modules begin with. Windows PowerShell 5.1.
+# The shared first part of both modules. Windows PowerShell 5.1.
 #
 # module_text puts this text in front of VMFerry.Vmm.ps1 and of VMFerry.Host.ps1: the two together are
-# a module that works alone. Each runs as an installed module and as text in a runspace, so nothing
-# asks where its file is.
+# a complete module. It runs as an installed module and as text in a runspace, so nothing depends on
+# the path of a file.
 #
 # Every exported function takes parameters only, and returns exactly one JSON text (contract 1):
 #   {"contract":1,"ok":true,"data":{...}}
 #   {"contract":1,"ok":false,"error":{"class":"locked|busy|stale|refused|unavailable","code","fqeid","message"}}
-# ConvertTo-Json of 5.1 writes enums as numbers, dates as \/Date()\/ and whatever is deeper than
-# -Depth as text: so every enum becomes a word, every date a text and every list [object[]] here.
+# ConvertTo-Json of 5.1 writes enums as numbers, dates as \/Date()\/ and anything deeper than
+# -Depth as text. So enums are converted to words, dates to texts and lists to [object[]] first.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $WarningPreference = 'SilentlyContinue'
 $ProgressPreference = 'SilentlyContinue'
 $ConfirmPreference = 'None'
 
-# The one JSON text of a function that did its work.
+# The JSON text of a function that succeeded.
 function ConvertTo-VmfReply {
     param([System.Collections.IDictionary] $Data)
     ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $true; data = $Data }) -Depth 8 -Compress
 }
 
-# The one JSON text of a function that failed: what happened, and of which class it is.
+# The JSON text of a function that failed: the error and its class.
 # The class is decided here, where the error was thrown. Numbers come from FullyQualifiedErrorId
-# (VMM writes "2606,Class"); HResult is no VMM number and never looked at.
+# (VMM writes "2606,Class"); HResult is not a VMM number and is never used.
 function ConvertTo-VmfFailure {
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $fullId = [string] $ErrorRecord.FullyQualifiedErrorId
@@ -41,18 +41,18 @@ function ConvertTo-VmfFailure {
     ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $false; error = $failure }) -Depth 8 -Compress
 }
 
-# The error number, or an empty text where there is none.
+# The error number, or an empty text.
 function Get-VmfErrorCode {
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $message = [string] $ErrorRecord.Exception.Message
     $head = (([string] $ErrorRecord.FullyQualifiedErrorId) -split ',')[0].Trim()
     if ($head -match '^\d+$') { return $head }
-    # Only where VMM writes it, at the end of its first line: a VM may be named anything.
+    # Only at the end of the first line, where VMM writes it: the name of a VM may look the same.
     if ($message -match '^[^\r\n]*\(Error ID: (\d+), Detailed Error:[^\r\n]*\)\s*(\r|\n|$)') { return $Matches[1] }
     ''
 }
 
-# locked, busy, unavailable or refused: did it happen, and may one try again.
+# The class, locked, busy, unavailable or refused: did it happen, and may the caller retry.
 function Get-VmfErrorClass {
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $code = Get-VmfErrorCode -ErrorRecord $ErrorRecord
@@ -72,13 +72,13 @@ function Get-VmfErrorClass {
     'refused'
 }
 
-# Is this error a plain no? Any other class means that this time there was no answer.
+# Tell whether this error is a refusal. Any other class means that there was no answer this time.
 function Test-VmfRefusal {
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     (Get-VmfErrorClass -ErrorRecord $ErrorRecord) -eq 'refused'
 }
 
-# What an error says in its first paragraph; the number travels beside it, the advice not at all.
+# The first paragraph of an error, without its number, which has its own field, and without advice.
 function ConvertTo-VmfSentence {
     param([string] $Message)
     $first = ($Message -split '\r?\n[ \t]*\r?\n', 2)[0].Trim()
@@ -89,14 +89,14 @@ function ConvertTo-VmfSentence {
     $first
 }
 
-# An error of our own, to be thrown: its id carries the class and a word for the code.
+# An error of our own to throw. Its id holds the class and a word as code.
 function New-VmfError {
     param([string] $Class, [string] $Code, [string] $Message)
     $exception = [System.InvalidOperationException]::new($Message)
     [System.Management.Automation.ErrorRecord]::new($exception, "Vmf.$Class.$Code", 'InvalidOperation', $null)
 }
 
-# A property of an object, or the default where this version of the product has no such property.
+# A property of an object, or the default if this version of the product lacks it.
 function Get-VmfProperty {
     param($InputObject, [string] $Name, $Default)
     $property = $InputObject.PSObject.Properties[$Name]
@@ -104,17 +104,17 @@ function Get-VmfProperty {
     $property.Value
 }
 
-# A field of what the caller sent. Null is a value; a field that is not there is an error.
+# A field of the caller's input. Null is a value; a missing field is an error.
 function Get-VmfField {
     param($InputObject, [string] $Name)
     $property = $InputObject.PSObject.Properties[$Name]
     if ($null -eq $property) {
-        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "The field $Name is missing in what was sent.")
+        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "The field $Name is missing in the input.")
     }
     , $property.Value
 }
 
-# A text, or null for what is null or empty.
+# A text, or null if it is null or empty.
 function ConvertTo-VmfText {
     param($Value)
     $text = [string] $Value
@@ -122,20 +122,20 @@ function ConvertTo-VmfText {
     $text
 }
 
-# A time as ISO 8601 in UTC, whatever the culture and time zone of this machine.
+# A time as ISO 8601 in UTC, regardless of this machine's culture and time zone.
 function ConvertTo-VmfTime {
     param([datetime] $Date)
     $form = "yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'"
     $Date.ToUniversalTime().ToString($form, [System.Globalization.CultureInfo]::InvariantCulture)
 }
 
-# A VM id as we spell it: upper case, without braces.
+# A VM id in VMFerry's spelling: upper case, without braces.
 function ConvertTo-VmfId {
     param($Id)
     ([string] $Id).Trim([char[]]@('{', '}', ' ')).ToUpperInvariant()
 }
 
-# An adapter id as we spell it: VMM's DeviceID and Hyper-V's Id are the same text but for case.
+# An adapter id in VMFerry's spelling: VMM's DeviceID and Hyper-V's Id differ only in case.
 function ConvertTo-VmfAdapterId {
     param($Id)
     $text = [string] $Id
@@ -143,7 +143,7 @@ function ConvertTo-VmfAdapterId {
     $text
 }
 
-# A MAC address as VMM spells it, 00:1D:D8:B7:2C:B6; empty where there is none.
+# A MAC address in VMM's spelling, 00:1D:D8:B7:2C:B6, or an empty text.
 function ConvertTo-VmfMac {
     param($Mac)
     $digits = ([string] $Mac) -replace '[^0-9A-Fa-f]', ''
@@ -151,8 +151,7 @@ function ConvertTo-VmfMac {
     ($digits.ToUpperInvariant() -replace '(..)(?!$)', '$1:')
 }
 
-# The adapter that the caller means by id and mac: the one of this id, else the only one of this
-# MAC (zeros are nobody's), else nothing.
+# The adapter with the caller's id, else the only one with its MAC (other than zeros), else nothing.
 function Select-VmfAdapter {
     param([object[]] $Adapters, [string] $IdProperty, $Wanted)
     $id = ConvertTo-VmfAdapterId -Id (Get-VmfField -InputObject $Wanted -Name 'id')
@@ -167,7 +166,7 @@ function Select-VmfAdapter {
     if ($same.Count -eq 1) { $same[0] }
 }
 
-# As Select-VmfAdapter; an adapter that is not there is refused.
+# As Select-VmfAdapter, but a missing adapter is refused.
 function Find-VmfAdapter {
     param([object[]] $Adapters, [string] $IdProperty, $Wanted, [string] $VmName)
     $adapter = Select-VmfAdapter -Adapters $Adapters -IdProperty $IdProperty -Wanted $Wanted
@@ -176,7 +175,7 @@ function Find-VmfAdapter {
     throw (New-VmfError -Class 'refused' -Code 'no_adapter' -Message "'$VmName' has no adapter $label")
 }
 
-# How people find the adapter that the caller means: its MAC, else its id.
+# The label of the caller's adapter for people: its MAC, else its id.
 function Get-VmfLabel {
     param($Wanted)
     $mac = [string] (Get-VmfField -InputObject $Wanted -Name 'mac')

@@ -1,15 +1,15 @@
-# VMFerry.Vmm: what VMFerry asks of a VMM server; VMFerry.Shared.ps1 comes before this text.
+# VMFerry.Vmm: functions for a VMM server. VMFerry.Shared.ps1 precedes this text.
 #
-# Only SC names are used: where VMM's console is, Get-VM means Get-SCVirtualMachine. Start-VmfMove alone
-# answers with the class stale.
+# Only SC names are used: VMM's console makes Get-VM an alias of Get-SCVirtualMachine. Only Start-VmfMove
+# returns errors of the class stale.
 
 $script:VmfConnection = $null
 $script:VmfConnectedTo = ''
-# Hyper-V id -> VMM's own ids, from the last list of all VMs: a hint that is always checked.
+# Hyper-V id -> VMM's own ids, from the last list of all VMs. A hint that is always checked.
 $script:VmfKnown = @{}
 
-#region The connection, and finding things
-# The connection to VMM, kept for the life of this shell until VMM does not answer.
+#region Connection and look-up
+# The connection to VMM, kept for the life of this shell or until VMM stops answering.
 function Connect-VmfServer {
     param([string] $VmmServer, [int] $Port)
     $wanted = "${VmmServer}:${Port}"
@@ -22,14 +22,14 @@ function Connect-VmfServer {
         $script:VmfConnectedTo = $wanted
     }
     catch {
-        # Whatever its number is: without a connection nothing was asked of VMM.
+        # For every error number: without a connection VMM was not asked anything.
         $said = ConvertTo-VmfSentence -Message $_.Exception.Message
         throw (New-VmfError -Class 'unavailable' -Code 'connect' -Message $said)
     }
     $script:VmfConnection
 }
 
-# As ConvertTo-VmfFailure; forgets a connection that may be dead.
+# As ConvertTo-VmfFailure, but drop a connection that may be dead.
 function ConvertTo-VmfServerFailure {
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
     $failure = ConvertTo-VmfFailure -ErrorRecord $ErrorRecord
@@ -37,7 +37,7 @@ function ConvertTo-VmfServerFailure {
     $failure
 }
 
-# The host of this name; a host that VMM does not know is refused.
+# The host with this name. An unknown host is refused.
 function Find-VmfHost {
     param($Server, [string] $Name)
     foreach ($vmHost in (Get-SCVMHost -VMMServer $Server -ComputerName $Name)) {
@@ -46,14 +46,14 @@ function Find-VmfHost {
     throw (New-VmfError -Class 'refused' -Code 'not_found' -Message "VMM knows no host $Name")
 }
 
-# Is this VM a replica copy? It has the same Hyper-V id as the VM that it copies.
+# Tell whether this VM is a replica, which has the same Hyper-V id as the VM that it copies.
 function Test-VmfReplica {
     param($Vm)
     (Get-VmfProperty -InputObject $Vm -Name 'IsRecoveryVM' -Default $false) -or
     (Get-VmfProperty -InputObject $Vm -Name 'IsTestReplicaVM' -Default $false)
 }
 
-# The Hyper-V id of a VM; VMM's own id where it has none (stored in a library).
+# The Hyper-V id of a VM, else VMM's own id (of a VM stored in a library).
 function Get-VmfVmId {
     param($Vm)
     $id = ConvertTo-VmfId -Id $Vm.VMId
@@ -61,7 +61,7 @@ function Get-VmfVmId {
     $id
 }
 
-# All VMs that VMM knows; remembers which Hyper-V id is which object.
+# All VMs that VMM knows. Remember VMM's ids by Hyper-V id.
 function Get-VmfVmList {
     param($Server)
     $known = @{}
@@ -73,9 +73,9 @@ function Get-VmfVmList {
     $script:VmfKnown = $known
 }
 
-# The VMs of this Hyper-V id, one as a rule; neither stored ones nor replica copies.
-# VMM cannot be asked for a Hyper-V id. What the last list showed is asked for by VMM's id and
-# compared; only where that is not so any more are all VMs listed.
+# The VMs with this Hyper-V id, usually one, without stored VMs and replicas.
+# VMM has no query for a Hyper-V id. The ids from the last list are queried and compared; all VMs are
+# listed only if that finds nothing.
 function Find-VmfVm {
     param($Server, [string] $VmId)
     $wanted = ConvertTo-VmfId -Id $VmId
@@ -87,7 +87,7 @@ function Find-VmfVm {
     $real
 }
 
-# Those of these VMs that have this Hyper-V id and are neither stored nor a replica copy.
+# Those of these VMs that have this Hyper-V id and are neither stored nor replicas.
 function Select-VmfVm {
     param([object[]] $Vms, [string] $VmId)
     foreach ($vm in $Vms) {
@@ -97,7 +97,7 @@ function Select-VmfVm {
     }
 }
 
-# The VM of this Hyper-V id; none, or several, are refused.
+# The VM with this Hyper-V id. None or several are refused.
 function Find-VmfOnlyVm {
     param($Server, [string] $VmId)
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
@@ -110,20 +110,20 @@ function Find-VmfOnlyVm {
 }
 #endregion
 
-#region Looking at the whole fleet
+#region The whole fleet
 function Get-VmfVersion {
     <#
     .SYNOPSIS
-    What is installed here: this module, PowerShell and VMM.
+    Read the installed versions of this module, PowerShell and VMM.
     .OUTPUTS
     One JSON text; data is {module, powershell, vmm}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
@@ -140,25 +140,25 @@ function Get-VmfVersion {
 function Get-VmfFleet {
     <#
     .SYNOPSIS
-    Everything at once: hosts, VMs, migration jobs and the server's time.
+    Read everything at once: hosts, VMs, migration jobs and the server's time.
     .DESCRIPTION
-    Changes nothing, but for the hosts named in Refresh, which VMM re-reads first. Where that meets a
-    lock the host says locked; where it fails the host says error; neither fails the call. Jobs are
-    read before VMs, so that no job is over while its VM is shown as it was before. server_time is
-    the time after the refreshes, which can take a minute, and before anything was looked at.
+    Changes nothing, except that VMM re-reads the hosts in Refresh first. If a host is locked, it has
+    locked; if the refresh fails, it has error; the call succeeds in both cases. Jobs are read before
+    VMs, so that an ended job never comes with an older state of its VM. server_time is the time after
+    the refreshes, which can take a minute, and before everything else is read.
     .OUTPUTS
     One JSON text; data is {server_time, hosts, vms, jobs}.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
-        # Ids of jobs to show even when they have ended.
+        # Ids of jobs to include even if they have ended.
         [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Jobs = @(),
-        # Names of hosts that VMM shall re-read first.
+        # Names of hosts that VMM re-reads first.
         [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Refresh = @(),
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
@@ -183,7 +183,7 @@ function Get-VmfFleet {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-# Have VMM re-read these hosts; answers a table from name to what came of it.
+# Make VMM re-read these hosts. Return a table from name to result.
 function Update-VmfHostList {
     param($Server, [string[]] $Names)
     $said = @{}
@@ -218,7 +218,7 @@ function ConvertTo-VmfHost {
     $responds = ([string] $VmHost.CommunicationState) -eq 'Responding'
     $problem = $note['error']
     if (-not $responds -and $null -eq $problem) { $problem = "VMM's agent on $name is $($VmHost.CommunicationState)" }
-    # Which of the two says it differs with the version; MaintenanceHost is an older, other thing.
+    # Which of the two shows maintenance depends on the version. MaintenanceHost means something else.
     $states = @([string] $VmHost.ComputerState, [string] $VmHost.OverallState)
     [ordered]@{
         name           = $name
@@ -242,7 +242,7 @@ function Get-VmfDefaultPath {
     $null
 }
 
-# MB of memory that VMs may still take, without the host's reserve; null where VMM does not know.
+# Free memory for VMs in MB, without the host's reserve; null if VMM does not know it.
 function Get-VmfFreeMemory {
     param($VmHost)
     $free = Get-VmfProperty -InputObject $VmHost -Name 'AvailableMemory' -Default $null
@@ -251,8 +251,8 @@ function Get-VmfFreeMemory {
     [math]::Max([long] 0, [long] $free - [long] $reserve)
 }
 
-# The volumes of a host and the MB that VMs may still take there; null where VMM does not know.
-# All of them or none: one that was left out would look like one that is not there.
+# The volumes of a host with the free MB for VMs; null if VMM does not know them.
+# All of them or none: an omitted volume would look like a missing one.
 function Get-VmfVolumeList {
     param($VmHost)
     $reserve = [long] (Get-VmfProperty -InputObject $VmHost -Name 'DiskSpaceReserveMB' -Default 0)
@@ -298,7 +298,7 @@ function ConvertTo-VmfVm {
     }
 }
 
-# The running migration jobs, and those of these ids that VMM still knows.
+# The running migration jobs, and the jobs with these ids that VMM still knows.
 function Get-VmfMoveJob {
     param($Server, [string[]] $Ids)
     $seen = @{}
@@ -315,14 +315,14 @@ function Get-VmfMoveJob {
     }
 }
 
-# The job of this id, or nothing where VMM does not know it (any more).
+# The job with this id, or nothing if VMM does not know it.
 function Find-VmfJob {
     param($Server, [guid] $Id)
     try { Get-SCJob -VMMServer $Server -ID $Id }
     catch { if (-not (Test-VmfRefusal -ErrorRecord $_)) { throw } }
 }
 
-# One job. Which VM it moves is filled in by Complete-VmfJob, from VMM's own id in vm_id.
+# One job. vm_id is VMM's own id of the VM; Complete-VmfJob replaces it.
 function ConvertTo-VmfJob {
     param($Job)
     $state = Get-VmfJobState -Job $Job
@@ -350,14 +350,14 @@ function ConvertTo-VmfJob {
     }
 }
 
-# A time of a job, or null: VMM writes DateTime's smallest value where there is none yet.
+# A time of a job, or null: VMM writes DateTime's smallest value while there is none.
 function ConvertTo-VmfJobTime {
     param($Date)
     if ($null -eq $Date -or ([datetime] $Date).Year -lt 1900) { return $null }
     ConvertTo-VmfTime -Date $Date
 }
 
-# running, completed, failed or canceled. A word that is new to us and over is not a success.
+# running, completed, failed or canceled. An ended job with an unknown status counts as failed.
 function Get-VmfJobState {
     param($Job)
     $word = [string] $Job.Status
@@ -368,9 +368,9 @@ function Get-VmfJobState {
     'running'
 }
 
-# Put the Hyper-V id of its VM and full host names into a job.
-# VMM fills Source and Target late, and not in every version; the job's name holds both hosts in
-# that order. While it runs, its VM is on the source.
+# Add the Hyper-V id of the VM and full host names to a job.
+# VMM fills Source and Target late, and not in every version. The job's name contains both hosts in
+# that order. While the job runs, its VM is on the source.
 function Complete-VmfJob {
     param([System.Collections.IDictionary] $Row, [hashtable] $ByObject, [string[]] $HostNames)
     $title = [string] $Row['name']
@@ -397,7 +397,7 @@ function Complete-VmfJob {
     if ($null -eq $Row['source'] -and $Row['state'] -eq 'running') { $Row['source'] = $place }
 }
 
-# The full name of the host that this word means, or null.
+# The full name of the host with this full or short name, or null.
 function Resolve-VmfHostName {
     param($Word, [string[]] $HostNames)
     if ($null -eq $Word) { return $null }
@@ -411,7 +411,7 @@ function Resolve-VmfHostName {
 function Get-VmfNetwork {
     <#
     .SYNOPSIS
-    VMM's model of the adapters of these VMs. A VM that VMM does not know is left out.
+    Read VMM's model of the adapters of these VMs. VMs that VMM does not know are omitted.
     .OUTPUTS
     One JSON text; data is {vms}.
     #>
@@ -420,9 +420,9 @@ function Get-VmfNetwork {
     param(
         # Hyper-V ids of VMs.
         [Parameter(Mandatory = $true)] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $VmIds,
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
@@ -457,17 +457,17 @@ function ConvertTo-VmfAdapter {
     }
 }
 
-# The name of an object, or null where there is none.
+# The name of an object, or null.
 function Get-VmfName {
     param($Named)
     if ($null -eq $Named) { return $null }
     ConvertTo-VmfText -Value $Named.Name
 }
 
-# The parameters that connect an adapter as the caller wants it: VM network, switch, subnet and port
-# classification. VMM gets network and switch where both are known: a switch alone lost the network in VMM
-# 2016. It takes a subnet, and a classification, for a connection that is named with it. While the network
-# stays the same, so do its subnet and port classification.
+# The parameters that connect an adapter as wanted: VM network, switch, subnet and port classification.
+# Network and switch are passed together if both are known: in VMM 2016 a switch alone removed the
+# network. VMM accepts a subnet or classification only together with a connection. If the network stays
+# the same, its subnet and port classification are kept.
 function Get-VmfConnectionChange {
     param($Server, $Adapter, $Wanted, [switch] $KnownOnly)
     $name = @{}
@@ -496,7 +496,7 @@ function Get-VmfConnectionChange {
     $change
 }
 
-# The one of these objects that has exactly this name; none, or several, are refused, or nothing where Optional.
+# The object with exactly this name. None or several are refused, or return nothing with Optional.
 function Find-VmfNamed {
     param([object[]] $Objects, [string] $Name, [string] $Kind, [string] $Code, [switch] $Optional)
     $found = @(foreach ($one in $Objects) { if ([string] $one.Name -eq $Name) { $one } })
@@ -507,8 +507,8 @@ function Find-VmfNamed {
     throw (New-VmfError -Class 'refused' -Code $Code -Message "VMM knows $count named '$Name'")
 }
 
-# Add subnet and port classification by their names to a change, where it does not have them yet; with
-# KnownOnly one that VMM does not know is left out. Names of subnets are unique in their VM network only.
+# Add subnet and port classification to a change by name, if it does not have them. With KnownOnly unknown
+# names are omitted. Names of subnets are unique only within their VM network.
 function Add-VmfModelChange {
     param($Server, [hashtable] $Change, $Wanted, [switch] $KnownOnly)
     $subnet, $classification = [string] $Wanted.subnet, [string] $Wanted.classification
@@ -529,10 +529,10 @@ function Add-VmfModelChange {
 function Repair-VmfNetwork {
     <#
     .SYNOPSIS
-    Put back on adapters of a VM what VMM models of them. Idempotent.
+    Restore the settings of a VM's adapters that VMM models. Idempotent.
     .DESCRIPTION
-    VMM re-reads the VM first. Where it is not on the named host nothing is done: what was lost there
-    is not to be put back elsewhere.
+    VMM re-reads the VM first. If the VM is not on the named host, the call is refused: settings lost on
+    one host must not be restored on another.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -541,14 +541,14 @@ function Repair-VmfNetwork {
     param(
         # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
-        # The full name of the host where it must be.
+        # The full name of the host where the VM must be.
         [Parameter(Mandatory = $true)] [string] $HostName,
-        # JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null leaves alone,
-        # VLAN 0 is untagged. An adapter is found by id, else by its MAC where that is unique and not zero.
+        # JSON text: [{id, mac, network, subnet, switch, vlan, classification, port_acl}]; null changes
+        # nothing, VLAN 0 is untagged. An adapter is found by id, else by its MAC if unique and not zero.
         [Parameter(Mandatory = $true)] [string] $Adapters,
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
@@ -571,7 +571,7 @@ function Repair-VmfNetwork {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-# The parameters that put back on an adapter what the caller names, and nothing else.
+# The parameters that restore on an adapter what the caller names, and nothing else.
 function Get-VmfRepairChange {
     param($Server, $Adapter, $Repair)
     $change = Get-VmfConnectionChange -Server $Server -Adapter $Adapter -Wanted $Repair
@@ -597,36 +597,36 @@ function Add-VmfVlanChange {
 function Start-VmfMove {
     <#
     .SYNOPSIS
-    Compare and start: move a VM, if the world is still as the caller saw it.
+    Compare and start: move a VM, if its state is still as the caller saw it.
     .DESCRIPTION
-    VMM re-reads the VM; then it must be on Source, of that power, not migrating, and NotAfter must
-    not have passed on this server's clock: else nothing is done and the class is stale. A host
-    without a free slot fails the move instead of queueing it. Returns while the job runs. Not
-    idempotent. Never starts the VM, never discards its saved state.
+    VMM re-reads the VM. Then the VM must be on Source, have this power class and not be migrating, and
+    NotAfter must not have passed on this server's clock. Otherwise nothing is done and the class is
+    stale. Without a free slot on a host the move fails instead of being queued. Returns while the job
+    runs. Not idempotent. Never starts the VM, never discards its saved state.
     .OUTPUTS
-    One JSON text; data is {job}, the id of the job, or null where VMM did not say.
+    One JSON text; data is {job}, the id of the job, or null if VMM did not name it.
     #>
     [CmdletBinding()]
     [OutputType([string])]
     param(
         # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
-        # The full name of the host where it must be.
+        # The full name of the host where the VM must be.
         [Parameter(Mandatory = $true)] [string] $Source,
-        # The full name of the host to move it to.
+        # The full name of the destination host.
         [Parameter(Mandatory = $true)] [string] $Destination,
-        # A folder there; empty: the first default path of that host.
+        # A folder on the destination. Empty: the first default path of that host.
         [AllowNull()] [AllowEmptyString()] [string] $Path,
         # running, or down (off, saved or paused).
         [Parameter(Mandatory = $true)] [ValidateSet('running', 'down')] [string] $Power,
         # JSON text: [{id, mac, network, subnet, switch, vlan, classification}], the adapters to bind into
-        # the job of a powered-down VM; VLAN null binds none (a trunk). All go into one job group with it.
+        # the job of a powered-down VM. VLAN null binds none (a trunk). Adapters and move form one job group.
         [AllowNull()] [AllowEmptyString()] [string] $Pin,
-        # ISO 8601: when the caller's decision becomes void.
+        # ISO 8601: the end of validity of the caller's decision.
         [Parameter(Mandatory = $true)] [string] $NotAfter,
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
@@ -635,7 +635,7 @@ function Start-VmfMove {
         $target = Find-VmfHost -Server $server -Name $Destination
         $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
         Assert-VmfInTime -Vm $vm -NotAfter $NotAfter
-        # Before the refresh too: a migration locks its VM, and that would look like any lock.
+        # Also before the refresh: a migration locks its VM, which would look like any other lock.
         Assert-VmfNotMigrating -Server $server -Vm $vm
         $null = Read-SCVirtualMachine -VM $vm
         $vm = Find-VmfMovingVm -Server $server -VmId $VmId -Source $Source
@@ -647,7 +647,7 @@ function Start-VmfMove {
             $group = [guid]::NewGuid()
             if (Set-VmfPin -Server $server -Vm $vm -Pin $Pin -JobGroup $group) { $move['JobGroup'] = $group }
         }
-        # Looking and pinning took time; commands of a job group that never runs do nothing.
+        # The checks and the pin took time. Commands of a job group that never runs have no effect.
         Assert-VmfInTime -Vm $vm -NotAfter $NotAfter
         $before = [string] $vm.MostRecentTaskID
         $name = 'vmfJob' + [guid]::NewGuid().ToString('N')
@@ -659,13 +659,13 @@ function Start-VmfMove {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-# The error of the guard: nothing was done, look again.
+# The error of the guard: nothing was done, the caller has to observe again.
 function New-VmfStale {
     param([string] $Code, [string] $Message)
     New-VmfError -Class 'stale' -Code $Code -Message $Message
 }
 
-# The VM to move: the object on the source, where VMM shows several of one id.
+# The VM to move: the one on the source if VMM shows several with this id.
 function Find-VmfMovingVm {
     param($Server, [string] $VmId, [string] $Source)
     $found = @(Find-VmfVm -Server $Server -VmId $VmId)
@@ -674,20 +674,20 @@ function Find-VmfMovingVm {
     throw (New-VmfStale -Code 'gone' -Message "$VmId is gone: $(Get-VmfShortName -Name $Source) has no such VM")
 }
 
-# The host as people say it: hv01 for hv01.corp.example.
+# The short name of a host: hv01 for hv01.corp.example.
 function Get-VmfShortName {
     param([string] $Name)
     ($Name -split '\.', 2)[0]
 }
 
-# Stale, once the time until which the caller's decision holds has passed on this clock.
+# Throw stale if the caller's decision is no longer valid by this server's clock.
 function Assert-VmfInTime {
     param($Vm, [string] $NotAfter)
     $culture = [System.Globalization.CultureInfo]::InvariantCulture
     $until = [datetimeoffset]::MinValue
     $style = [System.Globalization.DateTimeStyles]::AssumeUniversal
     if (-not [datetimeoffset]::TryParse($NotAfter, $culture, $style, [ref] $until)) {
-        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "NotAfter is no time: $NotAfter")
+        throw (New-VmfError -Class 'refused' -Code 'contract' -Message "NotAfter is not a time: $NotAfter")
     }
     $late = ((Get-Date).ToUniversalTime() - $until.UtcDateTime).TotalSeconds
     if ($late -le 0) { return }
@@ -695,14 +695,14 @@ function Assert-VmfInTime {
     throw (New-VmfStale -Code 'deadline' -Message "The call for $($Vm.Name) came $seconds s after its deadline")
 }
 
-# Stale, unless the VM is on the source, of that power, and nobody moves it.
+# Throw stale unless the VM is on the source, has this power class and is not migrating.
 function Assert-VmfUnchanged {
     param($Server, $Vm, [string] $Source, [string] $Power)
     $name = [string] $Vm.Name
     Assert-VmfNotMigrating -Server $Server -Vm $Vm
     $migrating = ([string] $Vm.Status) -eq 'UnderMigration' -or
         (Get-VmfProperty -InputObject $Vm -Name 'IsUndergoingLiveMigration' -Default $false)
-    if ($migrating) { throw (New-VmfStale -Code 'migrating' -Message "A migration of $name runs already") }
+    if ($migrating) { throw (New-VmfStale -Code 'migrating' -Message "A migration of $name is already running") }
     if ([string] $Vm.HostName -ne $Source) {
         $there = 'no host'
         if ($Vm.HostName) { $there = Get-VmfShortName -Name $Vm.HostName }
@@ -715,17 +715,17 @@ function Assert-VmfUnchanged {
     if ($class -ne $Power) { throw (New-VmfStale -Code 'power' -Message "$name is $state, not $Power") }
 }
 
-# Stale, where a job moves this VM right now.
+# Throw stale if a job moves this VM now.
 function Assert-VmfNotMigrating {
     param($Server, $Vm)
     foreach ($job in (Get-SCJob -VMMServer $Server -Running)) {
         if ([string] $job.CmdletName -ne 'Move-SCVirtualMachine') { continue }
         if (@([string] $job.ResultObjectID, [string] $job.TargetObjectID) -notcontains [string] $Vm.ID) { continue }
-        throw (New-VmfStale -Code 'migrating' -Message "A migration of $($Vm.Name) runs already")
+        throw (New-VmfStale -Code 'migrating' -Message "A migration of $($Vm.Name) is already running")
     }
 }
 
-# Running, Off, Saved, Paused or Other: what the hypervisor says, under VMM's own status.
+# Running, Off, Saved, Paused or Other: the hypervisor's state, which VMM's own status may hide.
 function Get-VmfPowerWord {
     param($Vm)
     $word = [string] (Get-VmfProperty -InputObject $Vm -Name 'VirtualMachineState' -Default $Vm.Status)
@@ -734,10 +734,10 @@ function Get-VmfPowerWord {
     'Other'
 }
 
-# Queue the connections of these adapters into a job group; says whether there were any.
-# An adapter that is gone meanwhile is left out: comparing after the move tells it. So is a subnet
-# or port classification that VMM does not know any more: no reason not to move. VLAN 0 leaves
-# a VLAN alone that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
+# Queue the connections of these adapters into a job group. Return whether there were any.
+# An adapter that is gone by now is omitted: the comparison after the move reports it. A subnet or port
+# classification that VMM no longer knows is omitted, too: it is no reason not to move. VLAN 0 keeps a
+# VLAN that VMM itself models: on logical switches Hyper-V shows VMM's VLANs as isolation.
 function Set-VmfPin {
     param($Server, $Vm, [string] $Pin, [guid] $JobGroup)
     $pins = ConvertFrom-Json -InputObject $Pin
@@ -762,7 +762,7 @@ function Set-VmfPin {
 }
 
 # The id of the job that VMM put into this variable, or null after a second.
-# Asked through the session state: in which scope VMM sets it is not documented, nor when.
+# Read through the session state, because the scope and time at which VMM sets it are not documented.
 function Wait-VmfJobVariable {
     param([string] $Name)
     $variables = $ExecutionContext.SessionState.PSVariable
@@ -777,8 +777,8 @@ function Wait-VmfJobVariable {
     $null
 }
 
-# The id of the VM's most recent job, if that is a migration and began after Before; else null.
-# The move was accepted by now: nothing that goes wrong here may look like a refusal.
+# The id of the VM's most recent job, if that is a migration and not the job Before; else null.
+# The move has already been accepted, so an error here must not look like a refusal.
 function Find-VmfLatestMove {
     param($Server, $Vm, [string] $Before)
     try {
@@ -799,7 +799,7 @@ function Find-VmfLatestMove {
 function Clear-VmfFailedJob {
     <#
     .SYNOPSIS
-    Drop VMM's failed job on a VM, then have VMM re-read it. Idempotent.
+    Drop VMM's failed job on a VM, then make VMM re-read the VM. Idempotent.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -808,16 +808,16 @@ function Clear-VmfFailedJob {
     param(
         # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
         if ([string] $vm.Status -notlike '*Failed') {
-            # Dismissing where nothing failed is an error in VMM, and none here; but look first.
+            # VMM refuses to dismiss if no job failed; here that is no error. Refresh before deciding.
             $null = Read-SCVirtualMachine -VM $vm
             $vm = Find-VmfOnlyVm -Server $server -VmId $VmId
         }
@@ -833,7 +833,7 @@ function Clear-VmfFailedJob {
 function Update-VmfVm {
     <#
     .SYNOPSIS
-    Have VMM re-read a VM. Idempotent.
+    Make VMM re-read a VM. Idempotent.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -842,9 +842,9 @@ function Update-VmfVm {
     param(
         # The Hyper-V id of the VM.
         [Parameter(Mandatory = $true)] [string] $VmId,
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
@@ -860,7 +860,7 @@ function Update-VmfVm {
 function Stop-VmfJob {
     <#
     .SYNOPSIS
-    Ask VMM to stop a job. Idempotent: a job that is over, or unknown by now, is no error.
+    Ask VMM to stop a job. Idempotent: an ended or unknown job is no error.
     .OUTPUTS
     One JSON text; data is {}.
     #>
@@ -869,16 +869,16 @@ function Stop-VmfJob {
     param(
         # The id of the job.
         [Parameter(Mandatory = $true)] [string] $JobId,
-        # The VMM server as seen from here.
+        # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
-        # Its port for commands.
+        # Its command port.
         [int] $Port = 8100
     )
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         $guid = [guid]::Empty
         if (-not [guid]::TryParse($JobId, [ref] $guid)) {
-            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "JobId is no GUID: $JobId")
+            throw (New-VmfError -Class 'refused' -Code 'contract' -Message "JobId is not a GUID: $JobId")
         }
         foreach ($job in (Find-VmfJob -Server $server -Id $guid)) {
             if (-not $job.IsCompleted) { $null = Stop-SCJob -Job $job }

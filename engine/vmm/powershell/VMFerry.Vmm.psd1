@@ -4,7 +4,7 @@
     GUID              = '0b6f1d6e-5c0a-4c43-9d54-0a3f1d2f8a61'
     Author            = 'VMFerry contributors'
     Copyright         = 'VMFerry contributors, MIT license'
-    Description       = 'What VMFerry asks of a VMM server: one JSON text from every function.'
+    Description       = 'Functions of VMFerry for a VMM server. Each returns one JSON text.'
     PowerShellVersion = '5.1'
     FunctionsToExport = @(
         'Clear-VmfFailedJob', 'Get-VmfFleet', 'Get-VmfNetwork', 'Get-VmfVersion', 'Repair-VmfNetwork'

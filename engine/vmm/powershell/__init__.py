@@ -1,9 +1,9 @@
-"""The two PowerShell modules that run on the other side of the wire, as package data.
+"""The two PowerShell modules that run on the servers, as package data.
 
 A module is ``VMFerry.Shared.ps1`` followed by its own ``NAME.ps1``. ``module_text`` joins them for
-a session, which runs the text in its runspace. ``write_modules`` joins them for servers where the
-modules are installed: NAME.psm1 and NAME.psd1 in a folder NAME, for a constrained endpoint to name.
-No file here has the name of a module, so that nobody installs one without its shared part.
+a session, which runs the text in its runspace. ``write_modules`` joins them for servers with an
+installed module: NAME.psm1 and NAME.psd1 in a folder NAME, for a constrained endpoint. No file here
+has the name of a module, so that nobody installs one without its shared part.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _SHARED = "VMFerry.Shared.ps1"
 
 
 def module_text(name: str) -> str:
-    """The text of one of ``MODULES``, complete: run in a runspace it defines its functions."""
+    """The complete text of one of ``MODULES``. Run in a runspace, it defines the functions."""
     if name not in MODULES:
-        raise ValueError(f"{name} is none of {', '.join(MODULES)}")
+        raise ValueError(f"{name} is not one of {', '.join(MODULES)}")
     return f"{_read(_SHARED)}\n{_read(f'{name}.ps1')}"
 
 
 def write_modules(folder: Path) -> list[Path]:
-    """Write every module into its own folder below ``folder``, as PowerShell finds modules.
+    """Write each module into its own folder below ``folder``, as PowerShell finds modules.
 
-    Older files of the same names are replaced. Raises ``OSError``.
+    Existing files of the same names are replaced. Raises ``OSError``.
     """
     written = []
     for name in MODULES:

@@ -1,7 +1,7 @@
-"""Carrying out: one call per host at a time, answers in step order, errors are answers.
+"""Calls of a plan: one call per host at a time, answers in step order, errors as answers.
 
-The port here is a real one to a world that is a room: calls come in, are counted per host, and
-leave when the test lets them.
+The port is real, but its world is a room: calls enter, are counted per host, and leave when the
+test lets them.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def dismiss(name: str, host: str = "hv01") -> Dismiss:
 class Room:
     """A port whose calls wait inside until ``crowd`` of them are there at once (or have been).
 
-    ``overlaps`` are the hosts at which two calls were ever inside together; ``most`` is how
-    many were inside at once; ``order`` is who came in when.
+    ``overlaps`` are the hosts with two calls inside at the same time, ``most`` is the largest
+    number inside at once, and ``order`` the order of entry.
     """
 
     def __init__(self, crowd: int = 1, hosts: dict[str, tuple[str, ...]] | None = None) -> None:
@@ -176,7 +176,7 @@ def test_nothing_to_call_is_no_answer():
 
 
 def test_answers_come_in_step_order_however_late_the_calls_come_back():
-    """The first call leaves last: it waits for all the others to have been inside."""
+    """The first call leaves last: it waits until all others have been inside."""
     first_may_leave = threading.Event()
 
     class Slow(Room):

@@ -1,4 +1,4 @@
-"""The engine as a whole: silence of VMM, gaps, people who act while it plans, jobs to stop."""
+"""The engine as a whole: silence of VMM, gaps, people who act during planning, jobs to stop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ vm = [
 
 
 class Place:
-    """An engine on a simulated fleet in virtual time, and what people type."""
+    """An engine on a simulated fleet in virtual time, and requests of people."""
 
     def __init__(self, folder) -> None:
         opened = open_world(parse(FLEET), None, speed=math.inf)
@@ -158,13 +158,13 @@ def test_what_was_planned_before_a_person_spoke_is_not_written(word, place):
         pen.expect([planned_on])
 
 
-def test_where_nobody_spoke_it_is_written(place):
+def test_a_plan_without_interruption_is_written(place):
     with writing(place.store, place.clock.now()) as pen:
         pen.expect([place.record])
 
 
 class Interrupted(SimPort):
-    """A world in which somebody speaks just when VMM is asked whether we have rights."""
+    """A world in which somebody types while VMM is asked for our rights."""
 
     speak = staticmethod(lambda: None)
 
@@ -246,7 +246,7 @@ def test_a_wait_in_mid_move_ends_when_its_reason_does(place):
     assert (place.move().wait, place.move().wait_since, place.move().wait_text) == (None, None, "")
 
 
-def test_what_was_missed_through_a_pause_has_its_whole_limit_afterwards(place):
+def test_a_wait_interrupted_by_a_pause_gets_its_whole_limit_again(place):
     place.ticks(1)
     place.say("pause R1")
     with writing(place.store, place.clock.now()) as pen:

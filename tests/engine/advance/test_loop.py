@@ -1,4 +1,5 @@
-"""The loop and its bell: woken by people, alive after a bug, and after its scheduler's death."""
+"""The loop and its timer: woken by requests, and alive after a bug and after its scheduler's
+death."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ host = "hv01"
 
 
 class Moody(SimPort):
-    """A simulated world that raises what it is told to, once each."""
+    """A simulated world that raises each of these errors once."""
 
     moods: list[Exception]
 
@@ -78,7 +79,7 @@ def house(tmp_path):
 
 
 def after(rounds: int) -> Callable[[], bool]:
-    """True when it was asked that often."""
+    """False for so many questions, then True."""
     left = [rounds]
 
     def over() -> bool:
@@ -89,7 +90,7 @@ def after(rounds: int) -> Callable[[], bool]:
 
 
 def died(bell: Bell) -> None:
-    """APScheduler's thread ends with an error; its scheduler goes on to say that it runs."""
+    """Let APScheduler's thread end with an error while its scheduler reports that it runs."""
     scheduler = bell._scheduler
     assert scheduler is not None
     thread = scheduler._thread
@@ -116,7 +117,7 @@ def test_the_loop_advances_until_it_is_over(house):
     assert not house.loop.bell.is_alive()
 
 
-def test_the_loop_ends_when_it_is_told_to(house):
+def test_the_loop_ends_on_stop(house):
     stop = threading.Event()
     stop.set()
     house.loop.run(lambda: False, stop)
@@ -128,7 +129,7 @@ def test_the_loop_ends_when_it_is_told_to(house):
 @pytest.mark.parametrize(
     "bug", [ZeroDivisionError("a bug"), StoreConflict("a row that the tables forbid: a bug, too")]
 )
-def test_a_step_that_raises_makes_the_health_red_and_the_loop_goes_on(house, caplog, bug):
+def test_a_step_that_raises_sets_health_and_the_loop_continues(house, caplog, bug):
     house.ask()
     house.port.moods = [bug]
     healths = []
@@ -146,7 +147,7 @@ def test_a_step_that_raises_makes_the_health_red_and_the_loop_goes_on(house, cap
     assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [type(bug)]
 
 
-def test_a_vmm_that_does_not_answer_is_told_and_tried_again(house):
+def test_a_silent_vmm_is_reported_and_asked_again(house):
     house.ask()
     house.port.moods = [VmmUnavailable("connection reset")]
     house.loop.step()
@@ -158,7 +159,7 @@ def test_a_vmm_that_does_not_answer_is_told_and_tried_again(house):
     assert queries.record(house.store, 1).moves[0].attempts != ()
 
 
-def test_a_disk_that_is_full_is_the_reason_for_which_the_engine_stands_still(house, caplog):
+def test_a_full_disk_stops_the_engine_and_is_reported_in_health(house, caplog):
     house.ask()
     db = house.store.database()
     (pages,) = db.query("PRAGMA page_count")
@@ -210,7 +211,7 @@ def test_a_dead_scheduler_thread_is_noticed_and_replaced(house, caplog):
     assert [r.message for r in caplog.records] == ["The scheduler thread died. Starting a new one."]
 
 
-def test_the_bell_rings_by_itself():
+def test_the_bell_rings_automatically():
     rang = threading.Event()
     bell = Bell(0.05, rang)
     bell.start()
@@ -254,7 +255,7 @@ def test_a_bell_is_started_once_and_stopped_as_often_as_wanted():
 # --- woken by people -----------------------------------------------------------------------
 
 
-def test_what_people_want_is_begun_at_once_and_not_at_the_next_tick(tmp_path):
+def test_a_request_is_carried_out_at_once_and_not_at_the_next_tick(tmp_path):
     """The next tick is ten minutes away; the test would wait that long for it."""
     house = House(tmp_path, SystemClock(), tick=600.0)
     stepped, stop = threading.Semaphore(0), threading.Event()
@@ -281,7 +282,7 @@ def test_what_people_want_is_begun_at_once_and_not_at_the_next_tick(tmp_path):
     assert not thread.is_alive()
 
 
-def test_without_any_bell_it_looks_again_after_three_ticks(house):
+def test_without_a_bell_the_loop_advances_after_three_ticks(house):
     """Virtual time passes only in waiting: three rounds are three times three ticks."""
     before = house.clock.now()
     house.run_until(after(3))

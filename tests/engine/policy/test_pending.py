@@ -610,20 +610,35 @@ def test_each_move_that_failed_has_its_own_repairs(scene, told):
     assert told(scene.pending()) == "Dismiss"
 
 
-@pytest.mark.parametrize("error", ["no space on hv02", "{} is hot (10698)", "hv02 gave up on {}"])
-def test_vms_that_end_for_one_reason_share_one_cause_though_one_is_called_like_its_host(
-    error, scene
-):
-    for name in ("web01", "hv01"):
-        scene.add(name)
-        for _ in range(3):
-            scene.attempt(Result.FAILED, name=name, error=error.format(name))
+def reason_of(scene, name, error):
+    scene.add(name)
+    for _ in range(3):
+        scene.attempt(Result.FAILED, name=name, error=error.format(name=name, id=f"id-{name}"))
+    ending = pending(scene.view(name)).step
+    assert ending.outcome is Outcome.ATTEMPTS
+    return ending.reason
 
-    one, other = (pending(scene.view(name)).step for name in ("web01", "hv01"))
 
-    assert one.outcome is other.outcome is Outcome.ATTEMPTS
-    assert one.reason == other.reason
-    assert one.reason != replace(one, sentence=one.next).reason
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [
+        (("web01", "db01"), "no space on hv02"),
+        (("web01", "db01"), "{name} is hot (10698)"),
+        (("web01", "db01"), "'{name}' failed to start. (Virtual machine ID {id})"),
+        (("web01", "hv01"), "hv01 has no such network"),
+    ],
+)
+def test_vms_that_end_for_one_reason_share_one_cause(names, error, scene):
+    one, other = (reason_of(scene, name, error) for name in names)
+
+    assert one == other
+
+
+def test_two_reasons_are_two_causes_though_vmm_gives_them_one_number(scene):
+    full = reason_of(scene, "web01", "{name}: not enough memory (0x8007000E) (12711)")
+    corrupt = reason_of(scene, "db01", "{name}: the disk is corrupt (0xC03A0005) (12711)")
+
+    assert full != corrupt
 
 
 def test_only_what_a_person_has_to_say_makes_a_wait_need_one(scene):

@@ -1,4 +1,4 @@
-"""The fleet file: what is read, and what is refused with the word that is wrong."""
+"""The fleet file: valid files, and refusals that name the wrong word."""
 
 from __future__ import annotations
 

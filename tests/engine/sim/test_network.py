@@ -1,4 +1,4 @@
-"""Adapters of the simulated world: classic ACLs in the file, what moves lose, what is put back."""
+"""Adapters of the simulated world: classic ACLs of the file, losses in moves, repairs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_two_classic_rules_for_one_direction_and_address_are_refused() -> None:
         parse(FLEET.replace(STOP, ALLOW.replace("Allow", "Deny")))
 
 
-def test_the_worlds_truth_tells_classic_rules_as_the_file_does() -> None:
+def test_the_truth_has_classic_rules_in_the_words_of_the_file() -> None:
     (vm,) = World.of(parse(FLEET)).truth()["vm"]
     (nic,) = vm["nic"]
     (plain,) = World.of(parse(FLEET.replace("classic_acl", "# "))).truth()["vm"]

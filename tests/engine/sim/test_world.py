@@ -1,4 +1,4 @@
-"""The simulated world: it moves VMs as VMM does, lies as VMM does, and judges its callers."""
+"""The simulated world: it moves VMs and misreports as VMM does, and judges its callers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def fleet(lies: str = "", more: str = "", host: str = "", extra: str = "") -> Fl
 
 
 class Room:
-    """A world with a clock and a port, and short words for what tests do."""
+    """A world with a clock and a port, and short names for test actions."""
 
     def __init__(
         self, lies: str = "", *, more: str = "", host: str = "", seed: int = 0, extra: str = ""
@@ -248,7 +248,7 @@ def test_a_start_after_its_deadline_on_the_servers_clock_is_stale() -> None:
 def test_a_vm_that_somebody_else_moves_cannot_be_started_too() -> None:
     room = Room()
     room.world.foreign(room.now, "web01", "hv03")
-    with pytest.raises(VmmStale, match="A migration of web01 to hv03 runs already"):
+    with pytest.raises(VmmStale, match="web01 to hv03 is already running"):
         room.start()
     assert room.world.violations == ()
 
@@ -370,7 +370,7 @@ def test_a_completed_job_may_have_left_the_vm_and_vmm_believes_its_job_until_it_
     assert room.at(420).vm("web01").vmm_host == HV1
 
 
-def test_the_lie_failed_leaves_the_vm_where_it_was() -> None:
+def test_a_failed_migration_by_chance_leaves_the_vm_on_its_source() -> None:
     room = Room("failed = 1.0")
     job = room.start()
     failed = room.at(300).job(job)
@@ -409,7 +409,7 @@ def test_a_story_decides_what_the_job_says_and_where_the_vm_is(
     assert truth.get("hosts", [truth["host"]]) == list(places)
 
 
-def test_a_wish_holds_for_so_many_migrations() -> None:
+def test_an_outcome_applies_to_so_many_migrations() -> None:
     room = Room()
     room.world.outcome(room.now, "web01", "failed", times=2)
     for at in (300, 600):
@@ -839,7 +839,7 @@ def test_a_start_to_a_full_host_is_over_the_limit_at_each_full_end() -> None:
     ]
 
 
-def test_what_happened_after_the_last_look_is_no_fault() -> None:
+def test_changes_after_the_last_observation_are_no_violation() -> None:
     room = Room(host="live = 1")
     room.world.foreign(room.now, "web01", "hv03")
     with pytest.raises(VmmBusy):
@@ -851,7 +851,7 @@ def test_what_happened_after_the_last_look_is_no_fault() -> None:
     assert room.kinds() == [("over_limit", "web02")]
 
 
-def test_a_limit_lowered_after_the_last_look_is_no_fault() -> None:
+def test_a_limit_lowered_after_the_last_observation_is_no_violation() -> None:
     room = Room()
     room.start("web01")
     room.look()
@@ -881,7 +881,7 @@ status_stale = ["0s", "50s"]
 
 
 def future(world: World, begin: float) -> str:
-    """Half an hour with many starts: what the world tells, to the byte."""
+    """Half an hour with many starts: everything that the world reports, to the byte."""
     port, told = SimPort(world, clock := VirtualClock(begin)), []
     for step in range(60):
         clock.jump(begin + step * 30)
@@ -906,7 +906,7 @@ def future(world: World, begin: float) -> str:
     return "\n".join([*told, world.to_json()])
 
 
-def test_the_same_seed_tells_the_same_and_another_seed_another() -> None:
+def test_the_same_seed_gives_the_same_world_and_another_seed_another() -> None:
     one, same, other = (World.of(fleet(LIES), seed) for seed in (1, 1, 2))
     told = future(one, START)
     assert told == future(same, START)
@@ -924,7 +924,7 @@ def test_a_world_read_back_has_the_same_future() -> None:
     assert future(copy, START + 1800) == future(world, START + 1800)
 
 
-def test_a_world_settles_the_same_in_one_leap_as_in_small_steps() -> None:
+def test_one_long_step_of_a_world_equals_many_small_steps() -> None:
     worlds = [World.of(fleet(LIES + 'target_delay = ["0s", "9s"]'), 5) for _ in range(2)]
     for world in worlds:
         for vm in ("web01", "web02", "web03"):
@@ -1059,7 +1059,7 @@ def test_every_call_is_recorded_with_its_error() -> None:
     assert looked["t"] == looked["ended"] == START
 
 
-def test_the_truth_is_told_in_the_words_of_the_fleet_file() -> None:
+def test_the_truth_is_in_the_words_of_the_fleet_file() -> None:
     room = Room('status_stale = ["1h", "1h"]', more="")
     room.world.backup(room.now, "web01", 90)
     room.at(120).start()
@@ -1108,7 +1108,7 @@ def start_on(room: Room, path: str, name: str = "web01", power: Power = "running
     return job
 
 
-def test_what_is_free_is_what_the_vms_of_a_host_leave() -> None:
+def test_free_capacity_is_what_the_vms_of_a_host_leave() -> None:
     room = Room(more=BIG, host=TIGHT)
     assert free(room) == (6, {"D:": 140, "E:": 60})
     # Three run and one is powered down: it takes disk, but no memory.
@@ -1163,7 +1163,7 @@ def test_disks_lie_on_the_volume_of_the_path_that_they_were_moved_to() -> None:
     assert free(room) == (2, {"D:": 140, "E:": 0})
     with pytest.raises(VmmRefused, match="disk E:"):
         start_on(room, "E:\\Other", "off01", "down")
-    # Back at home they lie where that host keeps its own.
+    # Back on the source they are on the host's own path.
     room.port.start_move(
         MoveOrder(room.id("web01"), HV2, HV1, None, "running", None, room.now + 60)
     )
@@ -1211,6 +1211,6 @@ connected = false
     room = Room(more=more)
     assert room.vm("lab01").switches == ("LS-Lab",)
     assert room.vm("web01").switches == ("LS-Main",)
-    # No host lists LS-Lab, so the file says nothing about it: it hinders nobody.
+    # No host lists LS-Lab, so the file does not model it and no move fails for it.
     assert (host := room.look().host(HV1))
     assert host.switches == ("LS-Main", "LS-Lab")

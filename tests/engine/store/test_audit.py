@@ -38,7 +38,7 @@ def test_an_audit_that_nobody_touched_is_whole_and_holds_what_was_refused(desk):
     written = rows(desk)
     assert (said.code, said.err) == (0, "")
     assert said.out == (
-        f"The audit is whole: {len(written)} events, the last is {written[-1].hash[:8]}.\n"
+        f"The audit is intact: {len(written)} events, the last is {written[-1].hash[:8]}.\n"
     )
     assert written[-1].kind == "refused"
     assert written[-1].detail["text"] == "pause R1"
@@ -98,7 +98,7 @@ def test_events_that_are_missing_at_the_end_are_found_by_a_mark_that_was_told_el
     assert vmferry("audit", "verify").code == 0
     said = vmferry("audit", "verify", mark)
     assert said.code == 5
-    assert f"none of them is {mark}: events are missing at its end" in said.err
+    assert f"does not contain {mark}: events are missing at its end" in said.err
 
 
 def test_a_mark_that_is_none_is_refused_with_an_example():

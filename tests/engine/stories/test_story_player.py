@@ -1,4 +1,4 @@
-"""What a story can do to a night: faults at every call, the engine's death, and people's words."""
+"""Happenings of stories: faults at every call, deaths of the engine, and words of people."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_only_the_vms_that_were_named_are_approved(story: Teller):
 def test_two_happenings_of_one_instant_come_in_the_order_in_which_they_were_planned(
     story: Teller,
 ):
-    """Whatever else was waiting when each of them was: one other, both times."""
+    """Even with another happening waiting when each of them was planned."""
     document = story.plays(
         ASK,
         't = "20s"\ndo = "limit"\nhost = "hv01"\nlive = 2',
@@ -220,8 +220,8 @@ def test_of_two_open_questions_a_click_is_for_the_older_unless_it_names_one(stor
     assert set(outcomes(document).values()) == {"MOVED"}
 
 
-def test_what_was_denied_is_asked_about_again_once_somebody_has_it_tried_again(story: Teller):
-    """And whoever had it tried again is not the one who says yes."""
+def test_a_denied_vm_is_asked_about_again_after_a_retry(story: Teller):
+    """The person who retried it is not the one who approves it."""
     story.fleet = OFF
     yes = 'do = "decide"\nverdict = "approve"'
     bob = '[people]\nann = ["operator"]\nbob = ["approver"]\ncy = ["approver"]'
@@ -281,7 +281,7 @@ def test_a_story_that_does_not_end_in_time_says_so(story: Teller):
 
 
 class Line:
-    """A world on whose way things go wrong, and its one VM with two rules."""
+    """A world with faults, and its one VM with two rules."""
 
     def __init__(self) -> None:
         self.world = FaultyWorld(new_state(parse(FLEET)))
@@ -290,7 +290,7 @@ class Line:
         self.other = self.world.state.vm("web02").id
 
     def ask(self, call: str) -> Any:
-        """Make a call that would succeed."""
+        """Make a call that would succeed without faults."""
         world, now = self.world, self.now
         acts: dict[str, Callable[[], Any]] = {
             "observe": lambda: world.observe(now, [HV01, HV02], refresh=[HV01, HV02]),
@@ -370,7 +370,7 @@ def test_a_start_happens_or_not_whatever_is_answered(line: Line, how: Any, start
     assert len(line.world.state.open) == started
 
 
-def test_an_answer_that_is_lost_is_lost_even_where_it_was_a_no(line: Line):
+def test_a_lost_refusal_is_a_lost_answer(line: Line):
     line.ask("start_move")
     line.world.add_fault(Fault("dismiss", "timeout_after"))
 
@@ -378,7 +378,7 @@ def test_an_answer_that_is_lost_is_lost_even_where_it_was_a_no(line: Line):
         line.ask("dismiss")
 
 
-def test_a_start_that_was_refused_on_its_way_was_sent_all_the_same(line: Line):
+def test_a_start_refused_by_a_fault_is_judged_as_sent(line: Line):
     line.ask("start_move")
     line.world.add_fault(Fault("start_move", "refused"))
 
@@ -491,9 +491,9 @@ def test_one_host_is_silent_and_its_vms_are_not_seen(line: Line):
 
 @pytest.mark.parametrize(("how", "locked"), [("locked", True), ("refused", False)])
 def test_a_host_cannot_be_reread_and_the_look_goes_on(line: Line, how: Any, locked: bool):
-    """VMM's own no to a re-reading is about that host; the port raises only when VMM is silent."""
+    """VMM's refusal to re-read concerns one host; the port raises only if VMM is silent."""
     line.world.add_fault(Fault("observe", how, host=HV01))
-    line.world.observe(line.now, [HV01, HV02])  # asks nobody to re-read: meets no fault
+    line.world.observe(line.now, [HV01, HV02])  # re-reads no host: no fault applies
 
     fleet = line.ask("observe")
 
@@ -551,7 +551,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("call", "how"), PAIRS)
 def test_a_night_gets_over_any_fault(story: Teller, call: str, how: str):
-    """Whatever goes wrong twice: all come over with their rules, and nothing is done twice."""
+    """Each fault happens twice: all VMs arrive with their rules, and nothing is done twice."""
     delay = '\ndelay = "30s"' if how == "delayed" else ""
     document = story.plays(
         ASK,
@@ -636,7 +636,7 @@ def test_the_world_and_the_people_go_on_while_the_engine_is_dead(story: Teller):
     changed = told(document, "run.changed")[0]
     assert killed["detail"]["died"] < changed["t"] < killed["t"]
     (arrived,) = [e for e in told(document, "move.restoring") if e["vm"] == "web01"]
-    assert arrived["t"] == killed["t"]  # it had arrived long before anybody looked
+    assert arrived["t"] == killed["t"]  # it had arrived long before the observation
 
 
 def test_an_engine_may_die_while_it_takes_over_from_a_dead_one(story: Teller):
@@ -660,7 +660,7 @@ def test_each_death_has_its_own_time(story: Teller):
 
 
 def test_a_story_does_not_end_before_a_dead_engine_is_replaced(story: Teller):
-    """No run is left, and still the audit says that the engine died."""
+    """No run is left, and the audit still records that the engine died."""
     last = 'do = "kill"\npoint = "after"\ncall = "observe"\nfor = "1h"'
     document = story.plays(last, 't = "70s"\ndo = "lock"\nhost = "hv01"\nfor = "1s"')
 
@@ -668,7 +668,7 @@ def test_a_story_does_not_end_before_a_dead_engine_is_replaced(story: Teller):
     assert killed["t"] - killed["detail"]["died"] == 3600
 
 
-def test_the_telling_says_that_the_engine_died(story: Teller):
+def test_the_text_of_a_story_shows_that_the_engine_died(story: Teller):
     played = story.played(ASK, 'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "2m"')
 
     assert (
@@ -716,7 +716,7 @@ def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
     store.close()
 
 
-def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Teller):
+def test_an_unknown_happening_raises(story: Teller):
     told = story_file.load(story.write(ASK))
     player = Player(told, story.folder / "story.db")
     with closing(player), pytest.raises(AttributeError, match="dance"):
@@ -766,7 +766,7 @@ def test_a_happening_that_nobody_carries_out_does_not_pass_in_silence(story: Tel
         ('on = "arrive:web04"\ndo = "restart"', 'no VM "web04". Did you mean "web0'),
     ],
 )
-def test_what_fits_nothing_is_refused_when_the_story_is_read(
+def test_invalid_happenings_are_refused_when_the_story_is_read(
     story: Teller, happening: str, sentence: str
 ):
     with pytest.raises(Refused) as raised:
@@ -790,13 +790,13 @@ def test_a_name_that_does_not_exist_at_its_moment_ends_the_playing(story: Teller
         story.plays(ASK, happening)
 
 
-def test_a_trigger_may_name_a_vm_that_is_created_on_the_way(story: Teller):
+def test_a_trigger_may_name_a_vm_that_the_story_creates(story: Teller):
     made = 'do = "create"\nvm = { name = "late01", host = "hv01" }'
 
     assert story_file.load(story.write(made, 'on = "start:late01"\ndo = "restart"')).happenings
 
 
-def test_a_wrong_setting_is_told_with_its_file(story: Teller):
+def test_a_wrong_setting_is_refused_with_its_file(story: Teller):
     story.head = "[settings.run]\natempts = 2"
 
     with pytest.raises(Refused, match=r'story\.toml: settings\.run\.atempts is .*"attempts"\?'):

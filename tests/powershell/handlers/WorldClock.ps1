@@ -1,4 +1,4 @@
-# Get-Date of a stub shell: the clock of the world that this computer lives in.
+# Get-Date of a stub shell: the clock of this computer's world.
 $script:Handlers['Get-Date'] = {
     param($Bound, $Cmdlet)
     if ($Bound.Count -gt 0) { return Microsoft.PowerShell.Utility\Get-Date @Bound }

@@ -1,6 +1,6 @@
-# A shell that stays open: one line (Base64 of JSON) a call, the function called by its name with a
-# table of parameters, never by text built from values. Runs in the global scope, where text that
-# is injected into a runspace runs too.
+# A shell that stays open: one line (Base64 of JSON) per call. The function is called by name with a
+# table of parameters, never by text built from values. Runs in the global scope, as text loaded
+# into a runspace does.
 while ($null -ne ($Line = [Console]::In.ReadLine())) {
     $Call = ConvertFrom-Json -InputObject ([Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($Line)))
     $Given = @{}

@@ -1,5 +1,5 @@
-# Objects as VMM and Hyper-V hand them out, as far as VMFerry looks: real type names, enums with
-# their numbers (ConvertTo-Json shows the trap), equality by ID, ToString as in the products.
+# Objects of VMM and Hyper-V, as far as VMFerry uses them: real type names, enums with their numbers
+# (which ConvertTo-Json would write), equality by ID, ToString as in the products.
 Add-Type -TypeDefinition @'
 using System;
 using System.Collections.Generic;

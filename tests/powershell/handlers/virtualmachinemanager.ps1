@@ -1,4 +1,4 @@
-# What importing the real module does beside bringing cmdlets: aliases that shadow Hyper-V's.
+# Aliases of the real module, which shadow Hyper-V's cmdlets.
 foreach ($pair in @{
         'Get-VM' = 'Get-SCVirtualMachine'; 'Get-VMHost' = 'Get-SCVMHost'; 'Move-VM' = 'Move-SCVirtualMachine'
         'Stop-Job' = 'Stop-SCJob'

@@ -1,9 +1,9 @@
-# What every stub does: tell the world which cmdlet was called with which parameters, and make of
-# its answer what the real cmdlet would do. One JSON text a line over TCP on loopback:
+# The body of every stub: send the cmdlet and its parameters to the world, and turn the answer into
+# the result of the real cmdlet. One JSON text per line over TCP on loopback:
 #   request  {"shell", "cmdlet", "set", "bound": {parameter: value or ID}, "whatif"}
 #   answer   {"objects": [row...], "job": row or null} or {"error": {"kind", "id", "text"}}
 # A row is {"type": full type name, property: value or row...}. VMFERRY_WORLD is host:port,
-# VMFERRY_SHELL which computer this shell is on: vmm, or the full name of a host.
+# VMFERRY_SHELL is the computer of this shell: vmm, or the full name of a host.
 $script:World = $null
 
 function Connect-World {
@@ -64,7 +64,7 @@ function Invoke-World([string] $Name, $Bound, $Cmdlet) {
     if ($null -ne $answer.PSObject.Properties['error']) { $Cmdlet.ThrowTerminatingError((New-WorldError $answer.error $Name)) }
     if ($whatIf) { $null = $Cmdlet.ShouldProcess($Name) }
     if ($sent.ContainsKey('JobVariable') -and $null -ne $answer.job) {
-        # The session state of whoever called the stub.
+        # The session state of the stub's caller.
         $Cmdlet.SessionState.PSVariable.Set($sent['JobVariable'], [VMFerry.Tests.Row]::Make($answer.job))
     }
     foreach ($row in $answer.objects) { [VMFerry.Tests.Row]::Make($row) }
