@@ -484,7 +484,7 @@ def main(argv: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would change the exit code
         sys.exit(exit_codes.INTERRUPTED)
-    except BrokenPipeError:  # whoever read our lines has gone
+    except BrokenPipeError:  # the reader of our lines has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except VMFerryError as error:

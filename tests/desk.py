@@ -188,7 +188,7 @@ class Desk:
         return [(d.vm, d.host) for d in queries.damages(self.store, "vmm01")]
 
     def doubts(self) -> list[tuple[str, int]]:
-        """Which VM was lost sight of in which run."""
+        """Which VM has an unknown location in which run."""
         return [(d.vm_id, d.run) for d in queries.doubts(self.store, "vmm01")]
 
     def rows(self) -> list[object]:

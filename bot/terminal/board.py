@@ -24,7 +24,7 @@ from engine.views.board import ENDS, STATES, WAITS, Board, Stuck, WaitGroup, cou
 STYLES = {
     "Failed": "bold red",
     "Damaged": "bold red",
-    "Lost sight of": "bold red",
+    "Location unknown": "bold red",
     "Needs a person": "bold yellow",
     "Waiting": "yellow",
 }

@@ -79,7 +79,7 @@ def _rows(service: Service) -> list[_Row]:
     reasons, rows = needs(store, service.vmm, records), []
     for record in records:
         shown = board(record, None, now)
-        asked = [f"{one.label} waits for a yes or no: approvals" for one in shown.questions]
+        asked = [f"{one.label} awaits a decision: approvals" for one in shown.questions]
         moved = f"{shown.moved} of {shown.total} moved"
         rows.append(_Row(record.run, moved, (*asked, *reasons[record.run.id])))
     return rows

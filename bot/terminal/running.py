@@ -217,7 +217,7 @@ def _is_terminal(stream: TextIO) -> bool:
         return True
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except OSError:  # not our controlling terminal: no job control, whoever reads may read
+    except OSError:  # not our controlling terminal: no job control, any reader may read
         return True
 
 

@@ -125,13 +125,13 @@ class Steering:
                 _end_run(pen, run, by)
             if run.state is not RunState.SCHEDULED:
                 pen.runs.abort(run)
-                form = "{} is aborted by {}: jobs of what is on its way are stopped."
+                form = "{} is aborted by {}: its migration jobs are stopped."
                 text = say(form, run.label, Person(by))
                 pen.event("run.changed", text, run=run.id, by=by)
         if run.state is RunState.SCHEDULED:
             return _stopped(record)
         flying = naming.names(_moving(record))
-        stopped = f" VMM is asked to stop {flying}." if flying else " Nothing is on its way."
+        stopped = f" VMM is asked to stop {flying}." if flying else " No migration is in flight."
         return f"{run.label} is aborted.{stopped}"
 
     def own(self, word: str, *, by: str) -> str:
@@ -348,7 +348,7 @@ class Steering:
                 on_its_way = entry.move.state in (MoveState.MOVING, MoveState.RESTORING)
                 if on_its_way and entry.move.vm_id in wanted:
                     label = record.run.label
-                    sentence = f"{label} has {entry.move.vm} on its way."
+                    sentence = f"{label} has {entry.move.vm} in flight."
                     raise Refused(sentence, what=entry.move.vm, hint=f"Wait for {label}.")
 
 
@@ -387,7 +387,7 @@ def _flying(record: RunRecord) -> str:
     moving = _moving(record)
     if not moving:
         return ""
-    verb = "is still on its way and is" if len(moving) == 1 else "are still on their way and are"
+    verb = "is still in flight and is" if len(moving) == 1 else "are still in flight and are"
     return f" {naming.names(moving)} {verb} watched to the end."
 
 

@@ -26,13 +26,13 @@ from engine.model import (
 
 _STANDS = {
     MoveState.PENDING: "waits for its turn",
-    MoveState.MOVING: "is on its way",
+    MoveState.MOVING: "is in flight",
     MoveState.RESTORING: "has its network checked",
     MoveState.DONE: "has moved",
     MoveState.DAMAGED: "is damaged",
     MoveState.FAILED: "did not move",
     MoveState.SKIPPED: "was left where it is",
-    MoveState.UNKNOWN: "was lost sight of",
+    MoveState.UNKNOWN: "has an unknown location",
 }
 _GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "is nowhere any more"}
 

@@ -238,8 +238,8 @@ class Move:
     ``sentence`` says how it ended and ``next`` what a person should do, once damage was cleared
     ``after_go_on``; ``cause`` is what moves share that ended for the same reason.
     ``retried`` is when a person last had it tried again: attempts of before do not count.
-    ``settled``: a person has looked at a VM that was lost sight of. ``cleared``: a person said
-    go on after it was damaged. ``stop_asked``: when VMM was last asked to stop its job.
+    ``settled``: a person has located a VM that was lost. ``cleared``: a person said go on
+    after it was damaged. ``stop_asked``: when VMM was last asked to stop its job.
     """
 
     id: int

@@ -128,7 +128,7 @@ def _goes_on(record: RunRecord, ready: Sequence[Ready], builder: PlanBuilder) ->
     flying = any(entry.move.state is MoveState.MOVING for entry in record.moves)
     why = builder.given_up.get(run.id)
     if why and not ready and not flying and run.state is RunState.ACTIVE:
-        text = say("{} is paused: {}. Mend that.", run.label, why)
+        text = say("{} is paused: {}. Fix that.", run.label, why)
         builder.steps.append(SetRunState(run.id, RunState.PAUSED, text))
         return False
     return True

@@ -22,7 +22,7 @@ RUN: Mapping[RunState, Set[RunState]] = {
     RunState.ACTIVE: {RunState.PAUSED, RunState.STOPPING, RunState.COMPLETED, RunState.INCOMPLETE},
     RunState.PAUSED: {RunState.ACTIVE, RunState.STOPPING},
     RunState.STOPPING: {RunState.STOPPED},
-    # A person has what is left of it tried again, or a VM that was lost sight of looked at.
+    # A person has what is left of it tried again, or a VM that has an unknown location looked at.
     RunState.INCOMPLETE: {RunState.ACTIVE, RunState.STOPPING},
     RunState.STOPPED: {RunState.ACTIVE, RunState.STOPPING},
 }

@@ -52,7 +52,7 @@ class Advancing:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise StoreLocked(
-                f"Another VMFerry advances {self._store.path} already. Reading and asking work "
+                f"Another VMFerry is running on {self._store.path}. Reading and asking work "
                 "beside it: try `vmferry status`. To start a second one, name another --db."
             ) from None
         holder = f"{socket.gethostname()}:{os.getpid()}"

@@ -39,7 +39,7 @@ STATES = {
 ENDS = {
     MoveState.FAILED: "failed",
     MoveState.DAMAGED: "damaged",
-    MoveState.UNKNOWN: "lost sight of",
+    MoveState.UNKNOWN: "location unknown",
 }
 WAITS = {
     Wait.SLOT: "no slot ({})",

@@ -347,7 +347,7 @@ def says_why(text: str) -> bool:
     """Is this the answer to a click that decided nothing?"""
     why = (
         "before your click",
-        "while your click was on its way",
+        "while your click was in flight",
         "You may not decide",
         "cannot decide",
     )

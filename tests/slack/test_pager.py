@@ -124,7 +124,7 @@ def test_a_card_that_nobody_can_decide_wakes_somebody_at_once(make_night, peer):
     said = heard(night, peer, "nobody_may_decide")
 
     assert said["key"] == "nobody:A1"
-    assert said["text"].startswith("A1 waits for a yes or no: 1 powered-down VM of R1, needed by ")
+    assert said["text"].startswith("A1 awaits a decision: 1 powered-down VM of R1, needed by ")
 
 
 def test_a_card_that_nobody_has_decided_wakes_somebody_shortly_before_the_need(make_night, peer):

@@ -187,7 +187,7 @@ def test_a_second_engine_is_refused_while_status_and_report_work_beside_the_firs
     child.communicate(timeout=HANGS)
 
     assert second.code == 4
-    assert "Another VMFerry advances vmferry.db already" in second.err
+    assert "Another VMFerry is running on vmferry.db" in second.err
     assert (status.code, status.lines[0]) == (0, "R1 · hv01 → hv02 · Moving")
     assert json.loads(report.out)["ended"] is False
 

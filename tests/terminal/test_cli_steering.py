@@ -74,7 +74,7 @@ def test_whatever_needs_a_person_comes_first_and_says_what_to_type(desk):
     assert found["Going on:"] == [f"R{going}"]
     for said in (
         "R2 was paused by terminal:",
-        "A1 waits for a yes or no: approvals",
+        "A1 awaits a decision: approvals",
         "web03 is damaged on hv07: vmferry report R4, then: vmferry go-on R4 hv07",
         'settle R5 "db 01"',
         "web04 did not move: vmferry report R6, then: vmferry retry R6",
@@ -256,7 +256,7 @@ def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder
     )
     seat.sees(r"Approve 2\?")
     assert "A1: approve moving 2 powered-down VMs?" in vmferry("approvals")[1]
-    assert "A1 waits for a yes or no" in vmferry("list")[1]
+    assert "A1 awaits a decision" in vmferry("list")[1]
 
     assert vmferry("approve", "A1", "old01") == (0, "A1 is approved: 1 of 2 VMs may move.\n")
     assert seat.leaves() == 1  # old02 was not approved

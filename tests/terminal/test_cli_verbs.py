@@ -64,7 +64,7 @@ def test_a_run_is_paused_and_resumed_beside_the_engine_that_carries_it_out(engin
     told(engine, "move.waiting web03 waits: the run is paused")
 
     assert (code, run_state(desk)) == (0, "paused")
-    assert "web01, web02 are still on their way and are watched to the end." in out
+    assert "web01, web02 are still in flight and are watched to the end." in out
     assert "Needs a person: R1 was paused by terminal:" in vmferry("status")[1]
 
     assert vmferry("resume", "hv01") == (0, "R1 goes on.\n")

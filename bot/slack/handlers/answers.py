@@ -39,7 +39,7 @@ NO_RUN_HERE = f"This message belongs to no run. Choose one of mine, or type: {SP
 def on_the_card(links: Sequence[str]) -> str:
     """A decision that was said in a thread."""
     if not links:
-        return f"Nothing waits for a yes or no here. {NOTHING} For all: {SPOKEN} approvals"
+        return f"No approval is open here. {NOTHING} For all: {SPOKEN} approvals"
     return f"That is decided on {', '.join(links)}. {NOTHING}"
 
 
@@ -65,7 +65,7 @@ def decision(answer: Decision, by: str, clicked: float, approvers: Approvers, co
         case "own_run":
             others = f"These people may: {able}." if able else "Nobody else may decide at present."
             asked = answer.run is None or answer.run.by == by
-            why = f"You asked for {run}" if asked else f"You had {run} go on"
+            why = f"You asked for {run}" if asked else f"You resumed or retried {run}"
             return f"{why}, so you cannot decide on it. {others} {NOTHING}"
         case "not_a_decider":
             return f"{_not_they(by, able, approvers)} Your click is recorded. {NOTHING}"
@@ -112,7 +112,7 @@ def _earlier(answer: Decision, by: str, clicked: float) -> str:
     if answer.at is None:
         return f"{who} {verb} this before."
     if clicked < answer.at:
-        return f"{who} {verb} this while your click was on its way."
+        return f"{who} {verb} this while your click was in flight."
     return f"{who} {verb} this {_span(clicked - answer.at)} before your click."
 
 

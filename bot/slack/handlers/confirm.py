@@ -51,8 +51,8 @@ LATE = 15 * 60.0  # seconds of the wall after which nothing is done without aski
 OLD = "That preview was more than 15 min old; this is how it stands now."
 OTHER = "The VMs are not those of that preview any more; this is how it stands now."
 _EFFECT = {
-    "stop": "Nothing more is started; what is on its way goes on.",
-    "abort": "What is on its way is stopped, too; those VMs stay where they were.",
+    "stop": "Nothing more is started; migrations in flight continue.",
+    "abort": "Migrations in flight are stopped as well; those VMs stay where they were.",
 }
 
 

@@ -17,7 +17,7 @@ from engine.views.board import ENDS, STATES, Board, badly_ended
 def status(boards: Sequence[Board], command: str) -> str:
     """One line a run, what needs a person first."""
     if not boards:
-        return f"Nothing moves. Start with: {command} host HV01 to HV02"
+        return f"No run is in progress. Start with: {command} host HV01 to HV02"
     ordered = sorted(boards, key=lambda b: (not b.questions, b.run.id))
     return fit_lines([_status_line(board, command) for board in ordered], TEXT)
 
@@ -56,7 +56,7 @@ def open_questions(
 ) -> str:
     """Open approvals, a line each, and how to decide on them."""
     if not asked:
-        return "Nothing waits for a yes or no."
+        return "No approval is open."
     lines = [_open_question(*one, approvers) for one in asked]
     how = f"Click on the card, or type: {command} approve {asked[0][0].label}"
     return f"{fit_lines(lines, TEXT - len(how) - 1)}\n{how}"
@@ -84,6 +84,6 @@ def help_text(command: str, topic: str = "") -> str:
     lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]
     if not asked or asked[0].request:
         options = ", ".join(o.word for o in OPTIONS if not o.terminal_only)
-        lines.append(f"Then, as you like: {options}")
+        lines.append(f"Options: {options}")
     hint = f"In threads slash commands do not work: write there {SPOKEN} status, for example."
     return "\n".join(lines if command == SPOKEN else [*lines, hint])

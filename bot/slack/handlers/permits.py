@@ -188,4 +188,4 @@ def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
     able = f"these people may: {', '.join(filter(None, [mentions(people), calls(groups)]))}."
     if not verb:
         return f"You may not start moves; {able} {NOT_STARTED}"
-    return f"You may not say {verb}; {able} Everybody may pause and stop. {NOTHING}"
+    return f"You are not allowed to use `{verb}`; {able} Everybody may pause and stop. {NOTHING}"

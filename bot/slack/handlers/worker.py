@@ -182,7 +182,11 @@ class Worker:
             return outcome
         run = outcome.run
         closed = replace(confirmed, state=ConfirmationState.DONE, run=run.id if run else None)
-        starts = f"{run.label} starts; its board comes in the channel." if run else "Done."
+        starts = (
+            f"{run.label} is starting. Its status message will appear in the channel."
+            if run
+            else "Done."
+        )
         return replace(outcome, reply=outcome.reply or starts, closed=closed)
 
     def _through(self, intent: Intent) -> Outcome:
@@ -244,7 +248,7 @@ class Worker:
         if intent.command is not None:
             said = self.permits.why_not(row, intent.command)
             if said and intent.changes:
-                self._keep_refused(intent, Refused("This person may not say this here."))
+                self._keep_refused(intent, Refused("This person is not allowed to use this here."))
         if not said and intent.is_judged:
             sure, error = self.roster.sure_of(slack_user(row.by), intent.is_for_outsiders)
             if sure is not Sure.YES:

@@ -47,14 +47,14 @@ FAILURE = Kind(
     FIRST,
     "what failed",
     "status {run}",
-    over="No longer so since {date}; the board tells how it goes on.",
+    over="Resolved {date}; see the board.",
 )
 REPORT = Kind(
     "report",
     SECOND,
     "its report",
     "report {run}",
-    over="It went on {date}; another report follows.",
+    over="Resumed {date}; a new report will follow.",
     broadcast=True,
 )
 AWAY = Kind("away", SECOND, "what was missed", "list", starts=True)

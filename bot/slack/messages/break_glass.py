@@ -30,7 +30,7 @@ def announcement(question: Question, settings: Settings, approvers: Approvers) -
         f'Why: "{escape(review.why)}" {date(review.broken)}',
     ]
     if approval.granted and review.is_open:
-        words.append("Whoever may decide can take it back on the card before the first start.")
+        words.append("Approvers can withdraw it on the card before the first start.")
     words.append(f"Review: {_verdict(review)}" if not review.is_open else _wanted(review, settings))
     shown = rendered("\n".join(words), [section("\n".join(words))], approval.id, review.at)
     yield Post.of(Key(GLASS, approval.label), shown)

@@ -112,7 +112,7 @@ def list_views(question: Question, approvers: Approvers) -> tuple[Rendered, ...]
 def _steered(run: Run) -> str:
     """Clause about others who cannot decide, because they resumed or retried the run."""
     others = [by for by in run.steered if by != run.by]
-    return f", nor can {mentions(others)}, who had it go on" if others else ""
+    return f", nor can {mentions(others)}, who resumed or retried it" if others else ""
 
 
 def _list_blocks(rows: Sequence[str], room: int) -> tuple[list[Block], int]:

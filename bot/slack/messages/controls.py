@@ -113,7 +113,7 @@ def on_board(record: RunRecord) -> list[Block]:
 
 
 _ENDS = {
-    "stop": "Nothing more is started. What is on its way is watched to its end.",
+    "stop": "Nothing more is started. Migrations in flight are watched to their end.",
     "abort": "VMM is asked to stop jobs in mid-copy. Their VMs stay where they were.",
 }
 
@@ -186,7 +186,7 @@ def _for_doubt(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Blo
     if not may("settle", record.run):
         return []
     vm, moves = group[0].vm, _about("settle", record, group)
-    effect = f"Have you looked where {fit(vm, 100)} is? What the next look shows is believed."
+    effect = f"Have you located {fit(vm, 100)}? VMFerry will trust what it observes next."
     sure = confirm("You have looked?", effect, "I have looked", GO_BACK)
     return [_button(record, "settle", name, moves, f"Settle {vm}", confirm=sure)]
 

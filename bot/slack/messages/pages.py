@@ -29,7 +29,7 @@ def for_question(
     if not reminders.is_asked(question):
         return
     vms = count(len(approval.vms), "powered-down VM")
-    waits = f"{approval.label} waits for a yes or no: {vms} of {run.label}{_by(question)}."
+    waits = f"{approval.label} awaits a decision: {vms} of {run.label}{_by(question)}."
     if reminders.is_helpless(question, approvers):
         text = f"{waits} Nobody who is on call or listed may decide."
         yield Page(f"nobody:{approval.label}", "nobody_may_decide", run.label, text)

@@ -114,7 +114,7 @@ def _still(question: Question) -> str:
     approval, run = question.approval, question.record.run
     vms = count(len(approval.vms), "powered-down VM")
     by = f", needed by {date(question.needed_by)}" if question.needed_by else ""
-    return f"{approval.label} waits for a yes or no: {vms} of {run.label} · {route(run)}{by}."
+    return f"{approval.label} awaits a decision: {vms} of {run.label} · {route(run)}{by}."
 
 
 def _do(question: Question, settings: Settings) -> str:

@@ -19,7 +19,10 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
     """The question before jobs are stopped in mid-copy; ``place.value`` is the button's own."""
     run = record.run
     flying = [e.move.vm for e in record.moves if e.move.state is MoveState.MOVING]
-    effect = "Nothing is on its way now; what begins before you confirm is stopped, too. "
+    effect = (
+        "No migration is in flight now; migrations that begin before you confirm are stopped as "
+        "well. "
+    )
     if flying:
         effect = (
             "VMM is asked to stop what is in mid-copy when you confirm, now "

@@ -36,7 +36,7 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: F
     match kind:
         case "deny":
             text = f"Deny moving {vms}? {stay}; the others still move.\n{about}"
-            fields = [reason("Why? Whoever asked reads it on the card.", optional=False)]
+            fields = [reason("Why? The requester sees it on the card.", optional=False)]
         case "choose":
             text = f"Which of the {vms} of {run.label} may move? Those not chosen stay."
             fields = [_choice(names)]
@@ -128,7 +128,7 @@ def mistake(
     if run.over:
         return spot, f"{run.label} has ended. Go back; nothing changed."
     if kind == DENY and not said.reason:
-        return spot, "Say why in a few words: whoever asked has to know."
+        return spot, "Give a reason in a few words: the requester needs it."
     if kind == BREAK and said.label.casefold() != run.label.casefold():
         return LABEL, f"This is about {run.label}. Type {run.label}, or go back."
     if kind == BREAK and len(said.reason) < REASON_LEAST:

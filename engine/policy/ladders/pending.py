@@ -57,7 +57,8 @@ def _place(view: View) -> Verdict | None:
     if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
         # It may be on a host that nobody could look at, or on two: a person has to look.
         settle = typed("settle", view.doubted_by, move)
-        lost = say("R{} lost sight of it; somebody has to look, then: {}", view.doubted_by, settle)
+        form = "location unknown since R{}; somebody has to find it, then: {}"
+        lost = say(form, view.doubted_by, settle)
         return hold(view, Wait.OTHER_RUN, lost, needs_person=True)
     silent = view.silent(move.source)
     if vm is None:
@@ -221,7 +222,7 @@ def _used_up(view: View) -> Verdict | None:
         Outcome.ATTEMPTS,
         "{vm} did not move ({used} of {most} attempts). It is on {where}, network unchanged."
         "{turn}Why: {why}.",
-        "Mend the cause, then: {retry}",
+        "Fix the cause, then: {retry}",
         used=len(charged),
         most=attempts,
         where=HostName(view.vm.seen_on[0]) if view.vm and view.vm.seen_on else "?",
@@ -277,7 +278,7 @@ def _pace(view: View) -> Verdict | None:
     void = waits.refused_for(tries, view.rules, view.now)
     if void >= view.rules.limits[Wait.HOST_LOCKED]:
         return Verdict(
-            stuck(view, say("every start was void: {}", quote(tries[-1].error, view.move)))
+            stuck(view, say("no start took effect: {}", quote(tries[-1].error, view.move)))
         )
     if again <= view.now:
         return None

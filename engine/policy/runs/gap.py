@@ -47,7 +47,7 @@ def resume_after_gap(
         away = _away(record.run, facts, now)
         if away >= rules.away and record.run.state is RunState.ACTIVE:
             said = "; ".join(changes(record, before, fleet, now, rules))
-            text = f"{record.run.label} is paused: nobody looked after it for {took(away)}."
+            text = f"{record.run.label} is paused: no engine was running for {took(away)}."
             text += f" Since then: {said or 'nothing that it needs has changed'}."
             steps.append(SetRunState(record.run.id, RunState.PAUSED, text))
             record = replace(record, run=replace(record.run, state=RunState.PAUSED))

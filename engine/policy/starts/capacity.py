@@ -69,7 +69,7 @@ class Capacity:
 
 def _too_little(what: str, wanted: int, left: int, host: Host) -> str:
     free = f"{max(0, left) / 1024:.0f} GB {what} left on {short(host.name)}"
-    return f"needs {wanted / 1024:.0f} GB, {free} after what is on its way there"
+    return f"needs {wanted / 1024:.0f} GB, {free} after migrations in flight to it"
 
 
 def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host | None) -> Load:

@@ -127,7 +127,7 @@ def blocked(view: View) -> Verdict | None:
     where = HostName(view.vm.seen_on[0] if view.vm and view.vm.seen_on else move.source)
     why = join("; ", [gate.text for gate in found])
     form = "{vm} cannot move: {why}. It is on {where}, network unchanged."
-    hint = "Mend that, then: {retry}"
+    hint = "Fix that, then: {retry}"
     return Verdict(ended(move, Outcome.BLOCKED, form, hint, why=why, where=where))
 
 

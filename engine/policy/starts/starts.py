@@ -334,5 +334,5 @@ def _save_first(view: View) -> Verdict | None:
 def unreadable(move: Move, error: str) -> Verdict:
     """No baseline, no move: a VM whose network cannot be saved is never started."""
     form = "The network of {vm} could not be saved, so it was not moved: {error}"
-    hint = "Mend that (rights, WinRM on {source}), then: {retry}"
+    hint = "Fix that (rights, WinRM on {source}), then: {retry}"
     return Verdict(ended(move, Outcome.BLOCKED, form, hint, error=quote(error, move)))

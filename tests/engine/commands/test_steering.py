@@ -113,7 +113,7 @@ def test_what_is_on_its_way_is_named(desk):
     desk.put(MoveState.MOVING)
 
     assert desk.say("pause R1").sentence == (
-        "R1 is paused. web01 is still on its way and is watched to the end. Go on with: resume R1"
+        "R1 is paused. web01 is still in flight and is watched to the end. Go on with: resume R1"
     )
     assert "web01" in desk.say("stop R1").sentence
 
@@ -385,7 +385,7 @@ def test_a_vm_that_was_lost_sight_of_is_not_left_out_and_that_is_why(desk):
     desk.ask()
     desk.put(MoveState.UNKNOWN)
 
-    with pytest.raises(Refused, match=r"web01 was lost sight of.*settle R1 web01"):
+    with pytest.raises(Refused, match=r"web01 has an unknown location.*settle R1 web01"):
         desk.say("skip R1 web01")
 
 

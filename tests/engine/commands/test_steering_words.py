@@ -287,7 +287,8 @@ def test_whoever_has_a_vm_tried_again_does_not_decide_on_its_run(desk):
 
     assert (said.accepted, said.sentence) == (
         False,
-        "Nothing changed on A1: whoever asked for a run, or had it go on, does not decide on it.",
+        "Nothing changed on A1: the requester, and people who resumed or retried the run, cannot "
+        "decide on it.",
     )
     assert desk.say("approve A1", by="slack:cy").accepted
 

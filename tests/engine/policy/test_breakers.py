@@ -120,7 +120,7 @@ def test_when_no_way_is_left_the_run_pauses_and_asks(scene):
     assert [(s.state, s.text) for s in steps] == [
         (
             RunState.PAUSED,
-            "R1 is paused: 3 VMs in a row failed hv01 → hv02: . Mend that.",
+            "R1 is paused: 3 VMs in a row failed hv01 → hv02: . Fix that.",
         )
     ]
     assert scene.steps(Start) == []

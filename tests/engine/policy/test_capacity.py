@@ -19,7 +19,7 @@ def test_too_little_memory_waits_with_the_numbers(scene):
     scene.host("hv02", free_memory_mb=3 * GB)
 
     assert waits(scene) == [
-        (Wait.ROOM, "needs 4 GB, 3 GB memory left on hv02 after what is on its way there")
+        (Wait.ROOM, "needs 4 GB, 3 GB memory left on hv02 after migrations in flight to it")
     ]
 
 
@@ -27,7 +27,7 @@ def test_too_little_disk_waits_with_the_numbers(scene):
     scene.host("hv02", path=r"D:\VMs", volumes=(Volume("D:", 50 * GB), Volume("E:", 900 * GB)))
 
     assert waits(scene) == [
-        (Wait.ROOM, "needs 60 GB, 50 GB room on D: left on hv02 after what is on its way there")
+        (Wait.ROOM, "needs 60 GB, 50 GB room on D: left on hv02 after migrations in flight to it")
     ]
 
 

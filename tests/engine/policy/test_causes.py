@@ -67,7 +67,7 @@ def test_a_missing_switch_fails_at_once_and_says_what_to_do(scene, told):
 
     assert told(verdict) == "failed BLOCKED"
     assert "Tenant-B" in verdict.step.sentence
-    assert verdict.step.next == "Mend that, then: retry R1 web01"
+    assert verdict.step.next == "Fix that, then: retry R1 web01"
 
 
 def test_a_missing_switch_on_one_destination_leaves_the_others(scene, told):

@@ -238,4 +238,4 @@ def test_whoever_has_to_look_for_a_vm_is_told_what_to_type_then(state, wait, bef
 
     assert ending.state is MoveState.UNKNOWN
     assert ending.next.endswith("No run starts it before you type: settle R1 web01")
-    assert "retry" not in ending.next, "it is refused for a VM that was lost sight of"
+    assert "retry" not in ending.next, "it is refused for a VM that has an unknown location"

@@ -98,7 +98,7 @@ def test_it_says_what_changed_and_how_to_go_on(scene):
     [turned] = scene.steps(SetRunState)
     assert turned.state is RunState.PAUSED
     assert turned.text == (
-        "R1 is paused: nobody looked after it for 1 d 1 h. Since then: gone01 is gone; off01 is "
+        "R1 is paused: no engine was running for 1 d 1 h. Since then: gone01 is gone; off01 is "
         "powered down; moved01 is on hv04; new01 is new; hv02 is in maintenance mode; the grant "
         "A1 is over."
     )

@@ -493,7 +493,7 @@ def test_a_second_engine_in_another_process_is_refused_while_reading_and_asking_
     runs, answer = out.splitlines()
 
     assert runs == "1"
-    assert f"Another VMFerry advances {store.path} already." in answer
+    assert f"Another VMFerry is running on {store.path}." in answer
     assert "vmferry status" in answer
     assert [e.text for e in events.since(store)][-1] == "asked from another process"
     with writing(store, NOW, fence) as pen:

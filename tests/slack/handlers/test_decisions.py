@@ -291,7 +291,7 @@ def test_a_denial_without_a_reason_is_told_so_in_the_form_and_can_be_sent_again(
     form = open_form(night, card, "deny")
 
     assert wrong(night.slack.submit(form, reason="  ")) == {
-        "reason": "Say why in a few words: whoever asked has to know."
+        "reason": "Give a reason in a few words: the requester needs it."
     }
     assert queries.open_approvals(night.store)
     night.slack.submit(form, reason="no")
@@ -488,7 +488,7 @@ def test_what_was_denied_is_asked_again_but_not_of_whoever_had_it_asked(asked):
     night.step(until=lambda: bool(queries.open_approvals(night.store)))
     second = night.reply_with("Approve moving", board)
     assert second.ts != card.ts
-    assert f"nor can <@{night.mei}>, who had it go on" in second.shown
+    assert f"nor can <@{night.mei}>, who resumed or retried it" in second.shown
     night.slack.wait_for(lambda: actions_of(night.slack.message(card.ts)) == [])
 
 
@@ -500,7 +500,7 @@ def test_only_starters_have_it_asked_again(make_night, slack):
 
     night.slack.click(night.mei, shown.ts, "again")
 
-    assert "You may not say retry" in night.told(night.mei, "may not say")
+    assert "You are not allowed to use `retry`" in night.told(night.mei, "are not allowed to use")
     assert queries.open_approvals(night.store) == ()
     assert [(e.by, e.detail["text"]) for e in refusals(night)] == [
         (f"slack:{night.mei}", "again A1")

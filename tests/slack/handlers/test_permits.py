@@ -188,7 +188,7 @@ def test_every_full_member_pauses_and_stops_whoever_may_start(make_night, slack)
     night.board_shows("Paused")
     night.say("resume R1", by=night.mei)
 
-    assert night.told(night.mei, "You may not say resume")
+    assert night.told(night.mei, "You are not allowed to use `resume`")
 
 
 def test_a_guest_changes_nothing_by_a_button_either(night, slack):

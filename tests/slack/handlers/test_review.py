@@ -194,7 +194,7 @@ def test_an_open_review_is_seen_wherever_people_look(broken):
     assert needs(night.store, "vmm01", [record])[1] == (f"{asks}reviewed R1",)
     for words in (("list",), ("report", "R1")):
         shown = " ".join(vmferry("--db", str(night.store.path), *words).out.split())
-        assert f"{asks}reviewed R1" in shown
+        assert f"{asks}vmferry reviewed R1" in shown
     whole = document(night.store, "vmm01", night.clock.now(), run_id=1)
     assert whole["approvals"][0]["review"] == {"in_order": None, "by": None, "t": None, "note": ""}
 

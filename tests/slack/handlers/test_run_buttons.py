@@ -130,7 +130,7 @@ def test_stop_asks_first_and_then_leaves_only_abort_and_details(going):
     shown = stands(night, board, *ACTIVE)
     sure = element(shown, "do.stop")["confirm"]
     assert sure["text"]["text"] == (
-        "Nothing more is started. What is on its way is watched to its end."
+        "Nothing more is started. Migrations in flight are watched to their end."
     )
     assert sure["confirm"]["text"] == "Stop R1"
 
@@ -187,7 +187,7 @@ def test_only_starters_may_abort_or_resume_but_everybody_may_pause_and_stop(make
 
     night.slack.click(night.mei, paused.ts, "do.resume")
 
-    assert "You may not say resume" in night.told(night.mei, "may not say")
+    assert "You are not allowed to use `resume`" in night.told(night.mei, "are not allowed to use")
     assert [(e.by, e.detail["text"]) for e in of_kind(night, "refused")] == [
         (f"slack:{night.mei}", "resume R1 (button)")
     ]
@@ -206,7 +206,7 @@ def test_a_failure_can_be_retried_by_its_button_which_is_gone_then(stuck):
 
     assert night.told(night.ravi, "tried again") == "erp01 is tried again."
     over = stands(night, post)
-    assert "No longer so since" in over.shown
+    assert "Resolved" in over.shown
     assert over.text.startswith("No longer so")
     night.step(until=lambda: state_of(night, "erp01") is MoveState.FAILED)
     second = night.slack.wait_for(

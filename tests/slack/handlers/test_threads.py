@@ -115,7 +115,7 @@ def test_approve_in_a_thread_is_answered_with_the_link_to_the_card(night):
 def test_approve_where_nothing_is_asked_says_so(night, board):
     night.slack.mention(night.ravi, night.ops, "approve A7", board.ts)
 
-    assert night.told(night.ravi, "Nothing waits for a yes or no here.")
+    assert night.told(night.ravi, "No approval is open here.")
 
 
 @pytest.mark.parametrize(

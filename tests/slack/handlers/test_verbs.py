@@ -124,7 +124,7 @@ def test_what_only_starters_may_say_is_refused_to_others_and_audited(make_night)
     for verb in sorted(FOR_STARTERS):
         night.say(said.get(verb, f"{verb} R1"), by=night.mei)
         assert night.told(night.mei, f"not say {verb};") == (
-            f"You may not say {verb}; these people may: <@{night.dana}>. "
+            f"You are not allowed to use `{verb}`; these people may: <@{night.dana}>. "
             "Everybody may pause and stop. Nothing changed."
         )
 
@@ -209,7 +209,7 @@ def test_who_may_not_decide_is_told_who_may_and_it_is_audited_once(asked):
     night.say("approve A1", by=night.dana)
 
     assert night.told(night.mei, "A1") == (
-        f"Nothing changed on A1: not one of those who may decide. May decide: <@{night.ravi}>."
+        f"Nothing changed on A1: not an approver of this run. May decide: <@{night.ravi}>."
     )
     assert "whoever asked for a run" in night.told(night.dana, "A1")
     assert [e.by for e in of_kind(night, "refused")] == [
@@ -240,10 +240,12 @@ def test_who_had_it_go_on_is_no_longer_named_among_those_who_may_decide(make_nig
     card = night.card(board)
 
     shown = night.slack.wait_for(lambda: night.slack.message(card.ts).shown)
-    assert f"who cannot decide, nor can <@{night.ravi}>, who had it go on." in shown
+    assert f"who cannot decide, nor can <@{night.ravi}>, who resumed or retried it." in shown
     assert "May decide" not in shown
     night.slack.click(night.ravi, card.ts, "approve")
-    assert "You had R1 go on, so you cannot decide on it." in night.told(night.ravi, "You had")
+    assert "You resumed or retried R1, so you cannot decide on it." in night.told(
+        night.ravi, "You had"
+    )
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -305,7 +307,7 @@ def test_without_a_question_and_without_a_run_it_is_said_so(night):
     night.say("approvals")
     night.say("list")
 
-    assert night.told(night.dana, "Nothing waits for a yes or no.")
+    assert night.told(night.dana, "No approval is open.")
     assert night.told(night.dana, "There is no run yet. Start with: /migrate host")
 
 

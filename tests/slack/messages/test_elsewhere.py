@@ -61,7 +61,7 @@ def test_who_has_a_copy_is_asked_again_under_it_alone_and_after_a_restart_not_tw
 
     again = said(night, copy, "⏰")
 
-    assert again.text.startswith(f"⏰ <@{night.ravi}> A1 waits for a yes or no: 1 powered-down VM")
+    assert again.text.startswith(f"⏰ <@{night.ravi}> A1 awaits a decision: 1 powered-down VM")
     assert again.text.endswith(f". {COPY}")
     assert night.mei not in again.text
     assert again.broadcast, "nobody need follow a thread in a direct message"
@@ -225,7 +225,7 @@ def test_who_is_called_and_cannot_see_the_channel_gets_a_copy_and_decides_on_it(
 
     copy = copy_in(night, slack.direct(boss))
     call = said(night, copy, "📣")
-    assert call.text.startswith(f"📣 <@{boss}> A1 waits for a yes or no")
+    assert call.text.startswith(f"📣 <@{boss}> A1 awaits a decision")
     assert call.text.endswith(f"Nobody has decided yet. {COPY}")
     assert night.reply_with("📣", board).text.startswith(f"📣 <!subteam^{group}> A1")
     assert slack.messages(slack.direct(chief)) == ()

@@ -81,7 +81,7 @@ def test_those_who_may_decide_are_asked_again_once_and_after_a_restart_not_twice
 
     again = night.reply_with("⏰", board)
     assert again.text.startswith(
-        f"⏰ <@{night.ravi}> A1 waits for a yes or no: 1 powered-down VM of R1 · hv01 → hv02, "
+        f"⏰ <@{night.ravi}> A1 awaits a decision: 1 powered-down VM of R1 · hv01 → hv02, "
         "needed by <!date^"
     )
     assert again.text.endswith(": /migrate approve A1")
@@ -124,7 +124,7 @@ def test_the_escalation_is_asked_when_nobody_has_decided_shortly_before(long_nig
     at(night, 290)
 
     told = night.reply_with("📣", board).text
-    assert told.startswith(f"📣 <!subteam^{group}> A1 waits for a yes or no")
+    assert told.startswith(f"📣 <!subteam^{group}> A1 awaits a decision")
     do = "Decide on the card in this thread, or type in a channel: /migrate approve A1"
     assert told.endswith(f"Nobody has decided yet. {do}")
     night.slack.click(boss, card.ts, "approve")

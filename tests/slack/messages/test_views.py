@@ -266,7 +266,7 @@ def test_whoever_had_a_run_go_on_is_not_asked_about_it():
 
     text = card_view(question, LISTED).text
 
-    assert "who cannot decide, nor can <@U2>, who had it go on." in text
+    assert "who cannot decide, nor can <@U2>, who resumed or retried it." in text
     assert "nobody except <@U1>, <@U2> is listed to decide" in text
 
 
@@ -283,13 +283,13 @@ def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report(state):
 def test_who_paused_a_run_is_a_mention_and_other_needs_are_only_escaped():
     needs = (
         say("R214 was paused by {}. Go on with: {}", Person("slack:U2"), Command("resume R214")),
-        say("No way by {}. Mend <that>, then: {}", Quote("slack:U2"), Command("resume R214")),
+        say("No way by {}. Fix <that>, then: {}", Quote("slack:U2"), Command("resume R214")),
     )
 
     text = board_view(board_of(4, needs=needs), LISTED, "/move").text
 
     assert "R214 was paused by <@U2>. Go on with: /move resume R214" in text
-    assert "No way by slack:U2. Mend &lt;that&gt;, then: /move resume R214" in text
+    assert "No way by slack:U2. Fix &lt;that&gt;, then: /move resume R214" in text
 
 
 def test_the_way_out_of_damage_is_typed_as_in_slack():

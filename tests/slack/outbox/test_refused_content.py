@@ -112,7 +112,7 @@ def test_who_may_decide_is_asked_though_slack_does_not_take_the_card(refused):
     night.step(until=lambda: night.clock.now() >= asked + 300)
 
     said = night.reply_with("⏰", board).text
-    assert said.startswith(f"⏰ <@{night.ravi}> A1 waits for a yes or no")
+    assert said.startswith(f"⏰ <@{night.ravi}> A1 awaits a decision")
     assert said.endswith("type in a channel: /migrate approve A1")
 
 
