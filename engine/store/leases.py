@@ -52,8 +52,8 @@ class Advancing:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise StoreLocked(
-                f"Another VMFerry is running on {self._store.path}. Reading and asking work "
-                "beside it: try `vmferry status`. To start a second one, name another --db."
+                f"Another VMFerry is running on {self._store.path}. You can still read runs "
+                "and send requests: try `vmferry status`. To start a second one, name another --db."
             ) from None
         holder = f"{socket.gethostname()}:{os.getpid()}"
         with self._store.transaction() as db:

@@ -55,7 +55,7 @@ def judged(night, acked):
     accepted = [bare(row["by"]) for row in rows]
     for user in set(accepted):
         assert accepted.count(user) >= acked.count(user)
-        told = [e.text for e in night.slack.ephemerals(user) if "R1 starts" not in e.text]
+        told = [e.text for e in night.slack.ephemerals(user) if "R1 is starting" not in e.text]
         assert len(told) == accepted.count(user) - (user == winner)
         for text in told:
             assert _is_true(text, user, winner), text

@@ -235,7 +235,7 @@ def test_a_second_one_on_the_same_database_is_refused(serve, slack):
     second = serve()
 
     assert second.ends() == 4
-    assert "Another VMFerry advances" in second.text
+    assert "Another VMFerry is running on" in second.text
 
 
 def test_runs_go_on_where_slack_does_not_answer(serve, slack, dana, tmp_path):

@@ -278,7 +278,7 @@ def test_what_another_run_has_on_its_way_is_left_to_it(desk):
     with desk.writing() as pen:
         pen.moves.set_state(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
 
-    with pytest.raises(Refused, match="R2 has web01 on its way"):
+    with pytest.raises(Refused, match="R2 has web01 in flight"):
         desk.say("retry R1 web01")
 
 
@@ -397,7 +397,7 @@ def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
 
     assert queries.lost_attempts(desk.store, "vmm01") == ()
     [attempt] = desk.record().moves[0].attempts
-    assert (attempt.result, attempt.error) == ("lost", "Settled by slack:ann")
+    assert (attempt.result, attempt.error) == ("lost", "Settled by a person")
 
 
 def test_go_on_is_about_the_damage_that_was_shown_and_not_about_more(desk):

@@ -120,7 +120,7 @@ def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(des
     ends = [e for e in desk.told() if e.kind == "attempt.ended"]
     [kept] = desk.record().moves[0].attempts
     assert len(ends) == 1
-    assert kept.error == "Settled by slack:ann"
+    assert kept.error == "Settled by a person"
 
 
 # --- stop-on-failure ---------------------------------------------------------------------------

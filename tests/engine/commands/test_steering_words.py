@@ -362,7 +362,7 @@ def test_settling_closes_open_migrations_and_nothing_else(desk):
     kept = {a.id: a for m in desk.record().moves for a in m.attempts}
 
     assert (kept[ended].result, kept[ended].error) == (Result.FAILED, "disk full")
-    assert (kept[begun].result, kept[begun].error) == (Result.LOST, "Settled by slack:bob")
+    assert (kept[begun].result, kept[begun].error) == (Result.LOST, "Settled by a person")
     assert kept[other].open
 
 
@@ -373,7 +373,7 @@ def test_what_another_run_has_on_its_way_is_not_settled(desk):
         pen.moves.set_state(desk.move(run=2), MoveState.MOVING, "it moves", host=HV01)
     error = desk.refused("settle R1 web01")
 
-    assert str(error) == "R2 has web01 on its way. Wait for R2."
+    assert str(error) == "R2 has web01 in flight. Wait for R2."
 
 
 def test_each_host_with_damage_is_gone_on_with_on_its_own(desk):

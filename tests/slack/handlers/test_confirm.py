@@ -85,7 +85,7 @@ def test_start_starts_it_and_takes_the_buttons_away(night):
     night.slack.click_private(night.dana, YES)
 
     night.board_shows("Moving")
-    assert night.told(night.dana, "R1 starts")
+    assert night.told(night.dana, "R1 is starting")
     last = night.slack.calls("response_url")[-1].args
     assert last["replace_original"] is True
     assert "blocks" not in last

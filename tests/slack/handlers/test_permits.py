@@ -95,7 +95,7 @@ def test_a_guest_may_look_in_an_allowed_channel(night, slack):
 
     night.say("status", by=eve)
 
-    assert night.told(eve, "Nothing moves.")
+    assert night.told(eve, "No run is in progress.")
 
 
 def test_while_slack_does_not_describe_a_person_nothing_starts_and_then_it_does(night):
@@ -244,7 +244,7 @@ def test_to_the_bot_alone_one_may_look_and_a_start_is_told_where(make_night, sla
     alone = slack.direct(night.dana)
 
     night.say("status", channel=alone)
-    assert night.told(night.dana, "Nothing moves.")
+    assert night.told(night.dana, "No run is in progress.")
     night.say("help", channel=alone)
     assert night.told(night.dana, "/migrate host")
     night.say(START, channel=alone)

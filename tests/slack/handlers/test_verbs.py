@@ -211,7 +211,7 @@ def test_who_may_not_decide_is_told_who_may_and_it_is_audited_once(asked):
     assert night.told(night.mei, "A1") == (
         f"Nothing changed on A1: not an approver of this run. May decide: <@{night.ravi}>."
     )
-    assert "whoever asked for a run" in night.told(night.dana, "A1")
+    assert "the requester" in night.told(night.dana, "A1")
     assert [e.by for e in of_kind(night, "refused")] == [
         f"slack:{night.mei}",
         f"slack:{night.dana}",
@@ -244,7 +244,7 @@ def test_who_had_it_go_on_is_no_longer_named_among_those_who_may_decide(make_nig
     assert "May decide" not in shown
     night.slack.click(night.ravi, card.ts, "approve")
     assert "You resumed or retried R1, so you cannot decide on it." in night.told(
-        night.ravi, "You had"
+        night.ravi, "You resumed"
     )
 
 

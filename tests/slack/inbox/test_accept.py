@@ -263,7 +263,7 @@ def test_only_starters_start_but_everybody_may_look(make_night):
     night.say("status")
 
     assert "You may not start moves; these people may: <@U0RAVI>." in night.told(night.dana, "may")
-    assert night.told(night.dana, "Nothing moves")
+    assert night.told(night.dana, "No run is in progress")
 
 
 def test_status_and_report_are_answered_from_rows(night):

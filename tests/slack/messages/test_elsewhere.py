@@ -84,7 +84,7 @@ def test_in_the_channel_for_approvals_those_are_named_who_do_not_read_the_runs(s
 
     again = said(night, copy, "⏰")
 
-    assert again.text.startswith(f"⏰ <@{night.ravi}> A1 waits")
+    assert again.text.startswith(f"⏰ <@{night.ravi}> A1 awaits")
     assert again.text.endswith(COPY)
     assert night.mei not in again.text
     assert not again.broadcast
@@ -111,7 +111,7 @@ def test_where_slack_does_not_say_who_reads_the_runs_channel_all_are_named(split
 
     again = said(night, copy, "⏰")
 
-    assert again.text.startswith(f"⏰ <@{night.ravi}>, <@{night.mei}> A1 waits")
+    assert again.text.startswith(f"⏰ <@{night.ravi}>, <@{night.mei}> A1 awaits")
 
 
 def test_who_has_come_into_the_runs_channel_is_asked_again_there_and_not_twice(split):
@@ -259,7 +259,7 @@ def test_in_the_channel_for_approvals_the_group_is_called_whose_people_nobody_kn
 
     call = said(night, copy, "📣")
 
-    assert call.text.startswith(f"📣 <!subteam^{group}> A1 waits")
+    assert call.text.startswith(f"📣 <!subteam^{group}> A1 awaits")
 
 
 # --- the broken glass --------------------------------------------------------------------------

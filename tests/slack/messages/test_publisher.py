@@ -320,7 +320,7 @@ def test_after_a_restart_an_answer_goes_as_an_ephemeral_message(make_night):
 
     night.start()
 
-    assert night.told(night.dana, "Nothing moves")
+    assert night.told(night.dana, "No run is in progress")
     assert [e.via for e in night.slack.ephemerals(night.dana)] == ["chat.postEphemeral"]
 
 
@@ -338,7 +338,7 @@ def test_a_limit_of_one_way_to_answer_holds_up_no_other_way(night):
 
     night.say("status", by=night.mei)
 
-    assert night.told(night.mei, "Nothing moves")
+    assert night.told(night.mei, "No run is in progress")
     assert night.slack.ephemerals(night.dana) == ()
 
 

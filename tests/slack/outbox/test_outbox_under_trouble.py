@@ -376,4 +376,4 @@ def test_an_answer_reaches_somebody_who_has_left_the_channel(night):
     night.say("status")
 
     told = night.slack.wait_for(lambda: tops(night, night.slack.direct(night.dana)))
-    assert "Nothing moves" in told[0].text
+    assert "No run is in progress" in told[0].text
