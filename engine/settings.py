@@ -220,7 +220,7 @@ class WaitLimits(_Section):
 
 
 class EngineSettings(_Section):
-    """How often the engine observes, and how it acts."""
+    """The engine's rhythm, and how it acts."""
 
     tick: Positive = 5.0
     """Interval between two observations while VMs move."""
@@ -245,9 +245,9 @@ class EngineSettings(_Section):
 
 
 class ApprovalSettings(_Section):
-    """Who may start runs, who may approve, and when approvers are reminded. All ids begin with the
-    system they belong to: `slack:U0123` is a person, `slack:S0123` a user group, `slack:C0123` a
-    channel."""
+    """The people who may start and approve runs, and when approvers are reminded. All ids begin
+    with the system they belong to: `slack:U0123` is a person, `slack:S0123` a user group,
+    `slack:C0123` a channel."""
 
     starters: Annotated[tuple[Annotated[str, _id_of(_PERSON, _GROUP)], ...], *_LIST] = ()
     """People and user groups that may start and steer runs. Empty: every full member."""

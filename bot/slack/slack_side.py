@@ -81,10 +81,10 @@ class SlackSide:
             loop.start()
 
     def stop(self, last_words: float = 0.0) -> None:
-        """Listen no more (what is in hand is acked), finish the row in hand, end the threads.
+        """Stop listening (received envelopes are acked), finish the current row, end the threads.
 
-        ``last_words``: for so many seconds at most what waits to be said is still sent. Rows that
-        are left are worked off at the next start.
+        ``last_words``: seconds, at most, for which waiting messages are still sent. Rows that
+        are left are handled after the next start.
         """
         self.connection.stop()
         self.worker.loop.stop()

@@ -151,7 +151,7 @@ class Workspace:
                 pause = min(2 * pause, 0.25)
 
     def dump(self) -> str:
-        """Everything that people see, for the message of a failing test."""
+        """All that people see, for the message of a failing test."""
         lines = [f"[{m.ts} in {m.thread_ts or m.channel}] {m.shown}" for m in self.in_order()]
         lines += [f"[only {e.user}, {e.via}] {e.text}" for e in self.ephemerals]
         lines += [f"{c.method} -> {c.response}" for c in self.calls if not c.response.get("ok")]

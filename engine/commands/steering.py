@@ -40,8 +40,11 @@ from engine.store.pen import Pen
 
 
 class Rule(NamedTuple):
-    """What a verb does in a state: what it names, or nothing, because that is ``so`` already, or
-    ``why`` not and which ``verb`` helps."""
+    """The effect of a verb in one state.
+
+    Both empty: the verb acts. ``so``: it has nothing to do, because this holds already. ``why``:
+    it is refused for this reason, and ``verb`` helps instead.
+    """
 
     so: str = ""
     why: str = ""

@@ -27,7 +27,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Person(Term):
-    """Somebody, by id: ``slack:U0123``, ``terminal:ann``."""
+    """A person, by id: ``slack:U0123``, ``terminal:ann``."""
 
 
 @dataclass(frozen=True)

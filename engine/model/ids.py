@@ -14,7 +14,7 @@ def id_at(door: str, name: str) -> str:
 
 
 def name_at(door: str, one: str | None) -> str | None:
-    """What ``door`` calls it; ``None``: it is not known there."""
+    """The id as ``door`` spells it; ``None``: it belongs to another door."""
     own, colon, name = (one or "").partition(":")
     return name if colon and own == door else None
 

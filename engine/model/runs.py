@@ -149,7 +149,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """One request on its way. Hosts are FQDNs; ``by`` is who asked (``slack:U01``,
+    """One accepted request. Hosts are FQDNs; ``by`` is who asked (``slack:U01``,
     ``terminal:ann``).
 
     ``quiet_since``: nothing but people to wait for since then. ``empty_first``/``empty_seen``:

@@ -57,7 +57,7 @@ def plan(
     rules: Rules,
     facts: Facts | None = None,
 ) -> Plan:
-    """Everything to write and call now, in order; nothing for runs not begun, or over."""
+    """All writes and calls due now, in order; none for runs that have not begun or are over."""
     facts = facts or Facts()
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)

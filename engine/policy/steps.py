@@ -114,7 +114,7 @@ class Finish:
 
     @property
     def reason(self) -> str:
-        """What it shares with every move that ends for the same reason."""
+        """The cause that it shares with every move that ends for the same reason."""
         said = self.sentence.cause + self.next.cause
         return said if self.cause is None else self.cause
 

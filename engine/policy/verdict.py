@@ -108,7 +108,7 @@ class Verdict:
 
 
 def quote(error: str, move: Move) -> Quote:
-    """What VMM or Hyper-V said of this move's VM."""
+    """VMM's or Hyper-V's own words about this move's VM."""
     hosts = filter(None, (move.source, move.host, move.destination))
     return Quote(error, kind_of(error, move.vm, move.vm_id, hosts))
 

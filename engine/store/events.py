@@ -45,7 +45,7 @@ def since(store: Store, seq: int = 0, run: int | None = None) -> tuple[Event, ..
 
 
 def caused_by(store: Store, cause: str) -> tuple[Event, ...]:
-    """Everything that this cause has changed, oldest first."""
+    """All changes that this cause made, oldest first."""
     rows = store.query("SELECT * FROM events WHERE cause = ? ORDER BY seq", [cause])
     return tuple(codec.event(row) for row in rows)
 

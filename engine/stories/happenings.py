@@ -17,7 +17,7 @@ from engine.stories.story_file import Happening, Story
 
 @dataclass(frozen=True)
 class Stage:
-    """Everything that happenings act on: the story's people, the service, the world."""
+    """The objects on which happenings act: the story's people, the service, the world."""
 
     story: Story
     service: Service

@@ -146,7 +146,8 @@ def counts(board: Board) -> str:
 
 
 def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
-    """VMs that ended badly, by how: a damaged VM has moved, a VM lost sight of may have."""
+    """VMs that ended badly, by how: a damaged VM has moved; a VM whose location is
+    unknown may have."""
     by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
     return [(state, vms) for state, vms in by_state if vms]
 

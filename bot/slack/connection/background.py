@@ -32,7 +32,7 @@ class Background(ABC):
 
     @abstractmethod
     async def _live(self) -> None:
-        """Listen until ``_halt`` is set, then ack what is in hand and close."""
+        """Listen until ``_halt`` is set, then ack the envelopes received and close."""
 
     def start(self) -> None:
         """Begin to listen."""
@@ -40,7 +40,7 @@ class Background(ABC):
         self._thread.start()
 
     def stop(self, timeout: float = 15.0) -> None:
-        """Ack what is in hand, close, end the thread."""
+        """Ack the envelopes received, close, end the thread."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._halt.set)
             self._thread.join(timeout)

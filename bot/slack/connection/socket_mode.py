@@ -4,8 +4,8 @@ Theory of operation. A thread of its own runs an event loop with the sockets. Sl
 envelope over any one of them; each is handed to one dispatching thread, in the order of arrival,
 so that waiting for the database never delays a ping. A keeper per place watches the age of the last
 pong: a socket that is closed, silent or asked to leave is replaced, with a back-off. The old one
-closes behind it, once what it has in hand is acked: an envelope that is in flight at a close would
-never be.
+closes behind it, once the envelopes that it received are acked: one that is in flight at a close
+would never be.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Connection(Background):
         return self._closing[link]
 
     async def _close(self, link: Link) -> None:
-        """Ack what is in hand, then close."""
+        """Ack the envelopes received, then close."""
         until = self._loop.time() + DRAIN
         while link.in_hand and self._loop.time() < until:
             await asyncio.sleep(0.01)

@@ -12,7 +12,7 @@ from bot.slack.people.approvers import Approvers, nobody
 from engine.commands.service import Decision
 from engine.model import Approval, ApprovalState, Event, Run
 
-#: What a click comes to, by its code, where that says it all.
+#: The answer to a click, by its code, where the code alone decides it.
 _UNHEEDED = {
     "stale": f"This card is older than the question. {NOTHING} Use the newest card.",
     "expired": f"This question is closed: nobody decided in time. {NOTHING}",

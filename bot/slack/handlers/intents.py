@@ -35,14 +35,13 @@ LOOKS_AT_NONE = frozenset({"help", "list", "approvals"})
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """A wish of somebody.
+    """A person's request, read once from a row of the inbox.
 
     ``taken``: the row, how long it waited, and the question that its person has confirmed.
-    ``what``: its name in the audit. ``command``: the typed command that it amounts to: whoever may
-    type that may do this; ``None``: it has rules of its own. ``changes``: it would start or change
-    anything; then its refusal belongs in the audit. ``is_judged``: it must be sure who this person
-    is, and whether they may decide. ``is_for_outsiders``: somebody may do it who may decide on
-    nothing.
+    ``what``: its name in the audit. ``command``: the equivalent typed command, whose permissions
+    apply; ``None``: it has rules of its own. ``changes``: it would start or change anything; then
+    its refusal belongs in the audit. ``is_judged``: the person must be identified for certain, and
+    be allowed to decide. ``is_for_outsiders``: people may do it who may decide on nothing.
     """
 
     taken: Taken
@@ -89,8 +88,8 @@ class Decide(Intent):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Intent):
-    """What has its answer already: a question that ends, words that mean nothing here. What it
-    refuses is kept by the outcome's own word."""
+    """A click or text with a ready answer: a question that ends, words that mean nothing here.
+    A refusal is audited under the outcome's own word."""
 
     outcome: Outcome
     changes: bool = False

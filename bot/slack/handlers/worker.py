@@ -242,8 +242,8 @@ class Worker:
         return self.confirmer.late(intent.taken, what)
 
     def _permitted(self, intent: Intent) -> Outcome | None:
-        """Refuse whoever may not do this here, and a decision of whom Slack does not say for sure
-        who they are; kept in the audit."""
+        """Refuse a person who may not do this here, and a decision by a person whom Slack could not
+        identify for certain. Refusals are audited."""
         row, said = intent.row, ""
         if intent.command is not None:
             said = self.permits.why_not(row, intent.command)

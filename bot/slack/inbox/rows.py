@@ -153,7 +153,7 @@ _OF_KEY = "SELECT id FROM slack_inbox WHERE key = ?"
 
 
 def _columns(row: Inbound) -> Row:
-    """What was asked for, as columns."""
+    """The request, as columns."""
     asked = {"kind": row.kind, "by": row.by, "channel": row.channel, "received": row.received}
     return {**asked, "body": json.dumps(row.body), "heard": row.heard}
 

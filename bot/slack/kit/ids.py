@@ -11,7 +11,7 @@ _USER = re.compile(r"[UW][A-Z0-9]+")
 
 
 def in_slack(name: str) -> str:
-    """What Slack calls ``U0123`` with its door: ``slack:U0123``. Nothing stays nothing."""
+    """Slack's ``U0123`` with its door: ``slack:U0123``. An empty id stays empty."""
     return id_at(SLACK, name) if name else ""
 
 

@@ -62,12 +62,12 @@ class Loop:
             return AFTER_A_BUG
 
     def bug(self, what: str) -> None:
-        """Count and log the exception in hand: the step goes on with the rest of its work."""
+        """Count and log the current exception: the step goes on with the rest of its work."""
         self.bugs += 1
         log.exception("%s of %s failed", what, self._thread.name)
 
     def stop(self, timeout: float = 15.0) -> None:
-        """Finish the step in hand and end."""
+        """Finish the current step and end."""
         self._stopped.set()
         self._knocked.set()
         if self._thread.is_alive():

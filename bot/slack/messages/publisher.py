@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 CURSOR = "teller"  # its row in databases, from when the publisher was called so
 #: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again; somebody
-#: has looked at a broken glass.
+#: has reviewed a break-glass approval.
 GOES_ON = frozenset(
     {f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared", "glass.reviewed"}
 )
@@ -207,7 +207,7 @@ class Publisher:
 
     def _put(self, db: Database, watched: Watched, post: Post) -> bool:
         if post.key.kind.once and self.tables.waits(db, post.key):
-            return False  # it may be on its way: said once, in the words of that moment
+            return False  # perhaps already sent: said once, in the words of that moment
         return self.tables.put(db, outbound(post, watched.channel, watched.run))
 
     def _publish_rejected(self, watched: Watched, seen: RunSnapshot) -> bool:
@@ -238,5 +238,5 @@ def not_posted(run: Run, channel: str, error: str) -> str:
 
 
 def _place(where: str) -> Person | Channel:
-    """Where a run is told about: a channel, or its owner alone."""
+    """A run's channel, or its owner's direct messages."""
     return Person(where) if slack_user(where) else Channel(where)

@@ -1,5 +1,5 @@
-"""Everything that is said of one run, as it is at one moment: its board, cards, lists, copies,
-reminders, failures and report; and the pages that are due."""
+"""The messages of one run at one moment: its board, cards, lists, copies, reminders, failures and
+report; and the pages that are due."""
 
 from __future__ import annotations
 

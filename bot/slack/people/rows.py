@@ -100,7 +100,7 @@ class LookupRows:
         self.store = store
 
     def all(self) -> list[Lookup]:
-        """Everything that was ever asked about, by name."""
+        """All answers that Slack ever gave, by name."""
         return [
             _lookup(row) for row in self.store.query("SELECT * FROM slack_lookups ORDER BY name")
         ]

@@ -198,7 +198,7 @@ def _judge(
     approvers: frozenset[str] | None,
     states: Set[ApprovalState],
 ) -> str:
-    """What every change of an approval needs, which may be made in these states."""
+    """The arguments of every change to an approval, which these states permit."""
     if approval is None or run is None:
         return "unknown"
     if approval.state in (ApprovalState.EXPIRED, ApprovalState.WITHDRAWN):

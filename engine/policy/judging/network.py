@@ -42,7 +42,7 @@ _TEXTS = ("subnet", "classification", "port_acl", "spoofing", "guards")
 
 
 def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
-    """Everything of ``saved`` that ``found`` lacks, adapter by adapter; empty: all is kept."""
+    """All of ``saved`` that ``found`` lacks, adapter by adapter; empty: nothing was lost."""
     differences: list[Difference] = []
     for adapter, now in match(saved, found):
         if now is None:

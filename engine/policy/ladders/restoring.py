@@ -168,7 +168,7 @@ def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdic
     move = view.move
     migrations = view.record.of(*MIGRATIONS)
     if view.is_destination(host):
-        # Whoever moved it: it was on its source, it is here now, and its network is as saved.
+        # Moved by us or by others: it was on its source, and is here with its network as saved.
         by_others = "" if migrations else ", moved by somebody else"
         form = "{vm} is on {host}{by_others}."
         end = ended(move, Outcome.MOVED, form, host=HostName(host), by_others=by_others)

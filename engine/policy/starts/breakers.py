@@ -3,7 +3,7 @@
 Derived from the attempts of all living runs, never stored. When three different VMs in a row
 failed between two hosts, no further VM is sent between them for 15 minutes; then one is tried
 (half-open). If that one arrives, the breaker closes; if it fails as well, the pair is given up
-until a person has the run go on. A destination breaks in the same way once VMs from two sources
+until a person resumes the run. A destination breaks in the same way once VMs from two sources
 failed there: a pair that cannot talk (delegation, path) does not close it for the others.
 """
 

@@ -1,7 +1,7 @@
 """Live-migration slots: how many more moves each host can take right now.
 
 A host's limit counts migrations in plus out, and a shared-nothing move takes one live slot and
-one storage slot on both of its hosts, whoever started it. A VM is counted once per host, by
+one storage slot on both of its hosts, no matter who started it. A VM is counted once per host, by
 whichever sign we have: VMM's status, a running VMM job, Hyper-V's status, or our own open
 attempt. A job whose target VMM has not filled in yet counts on every host it might be going to.
 """

@@ -72,7 +72,10 @@ def test_no_run_starts_a_vm_that_is_in_doubt(scene):
     held = [s for s in steps if isinstance(s, Hold)]
     assert not [s for s in steps if isinstance(s, Start)]
     assert [(h.wait, h.text) for h in held] == [
-        (Wait.OTHER_RUN, "location unknown since R7; somebody has to find it, then: settle R7 web01")
+        (
+            Wait.OTHER_RUN,
+            "location unknown since R7; somebody has to find it, then: settle R7 web01",
+        )
     ]
 
 
