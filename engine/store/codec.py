@@ -63,13 +63,18 @@ _JSON = frozenset(
 
 def of_row(kind: type[Value], row: Row) -> Value:
     """The value of a row whose columns are its fields, with the parts of its sentences."""
-    parts = {name: one for name, one in row.items() if name.endswith("_parts")}
-    plain = {name: one for name, one in row.items() if name not in parts}
-    said = {name: json.loads(one) if name in _JSON else one for name, one in plain.items()}
+    said: dict[str, object] = {}
+    parts: dict[str, str] = {}
+    for name, one in row.items():
+        if not name.endswith("_parts"):
+            said[name] = json.loads(one) if name in _JSON else one
+        elif one:
+            parts[name.removesuffix("_parts")] = one
     value: Value = _ADAPTERS[kind].validate_python(said)
-    texts = {name.removesuffix("_parts"): one for name, one in parts.items() if one}
-    kept = {name: Sentence.read(row[name], one) for name, one in texts.items()}
-    return replace(value, **kept) if kept else value  # type: ignore[type-var]
+    if not parts:
+        return value
+    texts = {name: Sentence.read(row[name], one) for name, one in parts.items()}
+    return replace(value, **texts)  # type: ignore[type-var]
 
 
 def of_rows(kind: type[Value], rows: Iterable[Row]) -> tuple[Value, ...]:
