@@ -205,7 +205,7 @@ def test_where_nobody_may_decide_the_requester_the_board_and_the_card_say_so(
     card = night.card(board)
 
     words = f" {nobody} is listed to decide (setting approval.approvers)"
-    assert words in night.told(night.dana, "R1 is starting")
+    assert words in night.told(night.dana, "R1 starts, but")
     assert words in night.board_shows("Needs a person").text
     assert words in card.shown
 

@@ -123,7 +123,7 @@ def test_what_only_starters_may_say_is_refused_to_others_and_audited(make_night)
 
     for verb in sorted(FOR_STARTERS):
         night.say(said.get(verb, f"{verb} R1"), by=night.mei)
-        assert night.told(night.mei, f"not say {verb};") == (
+        assert night.told(night.mei, f"use `{verb}`;") == (
             f"You are not allowed to use `{verb}`; these people may: <@{night.dana}>. "
             "Everybody may pause and stop. Nothing changed."
         )
