@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -49,8 +49,6 @@ class _Verbs(click.Group):
             hint = f"Did you mean {near}?" if near else f"There are: {', '.join(known)}."
             if args[0].casefold() in ("host", "vm"):
                 hint = f"Did you mean: vmferry run {' '.join(args)}"
-            if args[0].casefold() == "help":
-                hint = f"Type: vmferry {' '.join([*args[1:2], '--help'])}"
             raise click.UsageError(f'I do not know the verb "{args[0]}". {hint}', ctx)
         return super().resolve_command(ctx, args)
 
@@ -105,8 +103,8 @@ def _pace(word: str) -> float:
 
 def _simulated(paces: str, times: str) -> Callable[[Command], Command]:
     """Add the options of commands that can run on a simulated fleet."""
-    fleet = "Move on a simulated fleet, described by this file; kept beside the database."
-    seed = "Random seed of the simulated fleet; default: the fleet's."
+    fleet = "Simulate the fleet that this file describes. Its state is kept beside the database."
+    seed = "Use this random seed. Default: the fleet's own."
 
     def with_options(command: Command) -> Command:
         command = click.option("--seed", type=int, help=seed)(command)
@@ -121,7 +119,7 @@ def _simulated(paces: str, times: str) -> Callable[[Command], Command]:
     "--config",
     type=_file,
     envvar="VMFERRY_CONFIG",
-    help="Settings (TOML); default: settings.toml, if there is one.",
+    help="Read settings from this TOML file. Default: settings.toml, if it exists.",
 )
 @click.option(
     "--db",
@@ -129,7 +127,7 @@ def _simulated(paces: str, times: str) -> Callable[[Command], Command]:
     envvar="VMFERRY_DB",
     default=DEFAULT_DB,
     show_default=True,
-    help="The database of runs.",
+    help="Keep the runs in this database.",
 )
 @click.version_option(package_name="vmferry", prog_name="vmferry")
 @click.pass_context
@@ -140,21 +138,26 @@ def cli(ctx: click.Context, config: Path | None, db: Path) -> None:
     ctx.obj = _Where(path, db)
 
 
+#: Words like "backup -1h" and "parallel -1" reach the grammar, which refuses them.
+_OWN_WORDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
 @cli.command(
-    # No -h here: "backup -1h" has to be refused, not answered with help.
-    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+    context_settings=_OWN_WORDS,
     epilog=_request_usage(),
     options_metavar="[OPTIONS]",
 )
-@_simulated("N|max", "How many times faster than real time, or max")
+@_simulated("N|max", "Simulate so many times faster than real time, or as fast as possible (max)")
 @click.option(
     "--approve",
     type=click.Choice(["ask", "yes", "no"]),
     default="ask",
     show_default=True,
-    help="How to answer questions about powered-down VMs. Without a terminal, ask means no.",
+    help="Answer questions about powered-down VMs. Without a terminal, ask means no.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON; progress on stderr.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the report as JSON, and progress on stderr."
+)
 @click.argument("words", metavar="[REQUEST...]", nargs=-1, type=click.UNPROCESSED)
 @_where
 def run(
@@ -170,6 +173,8 @@ def run(
     continues. Without a request, the only unfinished run continues."""
     from bot.terminal import running
 
+    if "-h" in words:
+        return _show_help("run")
     request = _request(words) if words else None
     wish = running.Wish(request, fleet, speed, seed, approve, as_json)
     code, document = running.run(where.place(), wish)
@@ -205,7 +210,7 @@ def _request(words: tuple[str, ...]) -> Request:
     raise UsageError(
         f'"{command.verb}" is no request.',
         what=command.verb,
-        hint=f"Type: vmferry {'--help' if command.verb == 'help' else command.verb}",
+        hint=f"Type: vmferry {command.verb}",
         text=" ".join(words),
         at=0,
     )
@@ -223,8 +228,8 @@ def status(where: _Where, run: str | None) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="As CSV, a row per VM; for a spreadsheet.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV for a spreadsheet, a row per VM.")
 @click.argument("run", metavar="RUN")
 @_where
 def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
@@ -244,9 +249,11 @@ def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
 
 
 @cli.command()
-@click.option("--seed", type=int, help="Random seed; default: the story's own.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
-@click.option("--update", is_flag=True, help="Write what happened as the expectation.")
+@click.option("--seed", type=int, help="Play with this random seed. Default: the story's own.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
+@click.option(
+    "--update", is_flag=True, help="Write the result to expect.txt instead of comparing it."
+)
 @click.argument(
     "folders",
     metavar="DIR...",
@@ -255,7 +262,7 @@ def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
 def story(seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ...]) -> int:
-    """Play stories and compare each result with the story's expect.txt."""
+    """Play stories and compare results with their expect.txt."""
     from engine.stories.story import play
 
     if as_json and update:
@@ -309,7 +316,7 @@ def demo() -> int:
 @cli.command()
 @click.argument("file", type=click.Choice(["settings", "fleet", "story"]))
 def schema(file: str) -> None:
-    """Print the JSON Schema of a file format, for editors and other programs."""
+    """Print the JSON Schema of a file format. Editors and other programs read it."""
     from engine.settings import Settings
     from engine.sim.fleet_file import FleetTable
     from engine.stories.story_file import StoryTable
@@ -332,8 +339,10 @@ def list_(where: _Where) -> None:
 
 
 @cli.command()
-@click.option("--follow", is_flag=True, help="Wait for more, until Ctrl-C or the run is over.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--follow", is_flag=True, help="Wait for new events until Ctrl-C, or until the run is over."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.argument("run", metavar="[RUN]", required=False)
 @_where
 def events(where: _Where, run: str | None, follow: bool, as_json: bool) -> None:
@@ -368,14 +377,17 @@ def _changing(verb: Verb) -> click.Command:
     ) -> int:
         from bot.terminal import verbs
 
+        if "-h" in words:
+            return _show_help(verb.name)
         return verbs.change(where.place(), verb, words, reason, sure=yes)
 
-    # "parallel -1" has to be refused as a number, not as an option.
-    context = {"ignore_unknown_options": True} if verb.name == "set" else {}
+    context = _OWN_WORDS if verb.name == "set" else {}
     usage = verb.usage.removeprefix(verb.name).replace(" yes", "").replace(" [WHY]", "").strip()
     params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
     if "[WHY]" in verb.usage:
-        params.append(click.Option(["--reason"], metavar="TEXT", help="Reason, kept in the audit."))
+        params.append(
+            click.Option(["--reason"], metavar="TEXT", help="Give a reason, which the audit keeps.")
+        )
     if verb.name == "abort":
         params.append(click.Option(["--yes"], is_flag=True, help="Do not ask for confirmation."))
     about = f"{verb.about[:1].upper()}{verb.about[1:]}."
@@ -417,7 +429,7 @@ def verify(where: _Where, mark: str) -> int:
 
 
 @cli.command()
-@_simulated("N", "Times faster than the clock")
+@_simulated("N", "Simulate so many times faster than real time")
 @_where
 def serve(where: _Where, fleet: Path | None, speed: float | None, seed: int | None) -> int:
     """Run the Slack bot and the engine until SIGTERM or Ctrl-C. Before anything starts, the command
@@ -429,10 +441,10 @@ def serve(where: _Where, fleet: Path | None, speed: float | None, seed: int | No
 
 
 @cli.command()
-@click.option("--http", metavar="URL", default="", help="For HTTP mode: the public address.")
+@click.option("--http", metavar="URL", default="", help="Use HTTP mode with this public address.")
 @_where
 def manifest(where: _Where, http: str) -> None:
-    """Print the manifest of the Slack app, to paste into a new app. Without --http the manifest is
+    """Print the manifest of the Slack app. Paste it into a new app. Without --http the manifest is
     for Socket Mode, which needs no public address."""
     from bot.slack.setup.manifest import manifest
 
@@ -445,8 +457,8 @@ def manifest(where: _Where, http: str) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def modules(folder: Path) -> None:
-    """Write the PowerShell modules into FOLDER, to install them on servers. Servers need them only
-    if the setting vmm.configuration names an endpoint."""
+    """Write the PowerShell modules into FOLDER. Install them on servers only if the setting
+    vmm.configuration names an endpoint."""
     from engine.vmm.powershell import write_modules
 
     try:
@@ -459,6 +471,61 @@ def modules(folder: Path) -> None:
         ) from None
     for path in written:
         click.echo(path)
+
+
+# --- help ---------------------------------------------------------------------------------------
+
+
+@cli.command("help")
+@click.argument("words", metavar="[VERB]", nargs=-1)
+def help_(words: tuple[str, ...]) -> int:
+    """Show what can be typed, or how to use one verb."""
+    return _show_help(*words)
+
+
+def _show_help(*words: str) -> int:
+    """Print the help of a verb; of all verbs without one. An unknown verb is a usage error."""
+    context, command = click.get_current_context().find_root(), cast("click.Command", cli)
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        asked = "run" if word.casefold() in ("host", "vm") else word
+        name, found, _ = command.resolve_command(context, [asked])
+        assert found is not None
+        settings = found.context_settings
+        context = click.Context(found, context, info_name=name, **settings)
+        command = found
+    click.echo(command.get_help(context))
+    return 0
+
+
+#: How a command is typed, beside the examples of ``VERBS``.
+_EXAMPLES = {
+    "run": [verb.example for verb in VERBS if verb.request],
+    "report": ["R2 --csv > R2.csv"],
+    "events": ["R2 --follow"],
+    "story": ["tests/stories/01_limit_is_never_exceeded"],
+    "serve": ["--fleet fleet.toml"],
+    "manifest": ["--http https://vmferry.corp.example > manifest.yml"],
+    "modules": ["./modules"],
+    "schema": ["settings > settings.schema.json"],
+    "demo": [""],
+    "audit": ["verify 7f3a91c2"],
+}
+
+
+def _show_examples() -> None:
+    """Put examples at the end of each command's help."""
+    typed = {verb.name: [verb.example] for verb in VERBS}
+    for name, words in _EXAMPLES.items():
+        typed.setdefault(name, []).extend(f"{name} {word}".strip() for word in words)
+    for name, command in cli.commands.items():
+        shown = ["Examples:" if len(typed[name]) > 1 else "Example:"]
+        shown += [f"  vmferry {one}" for one in typed[name]]
+        command.epilog = "\n\n".join(filter(None, [command.epilog, "\b\n" + "\n".join(shown)]))
+
+
+_show_examples()
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from contextlib import closing
 
+import click
 import pytest
 
+from bot.cli import cli
+from engine.language import grammar
 from engine.language.vocabulary import OPTIONS, VERBS
+from engine.model import Request
 from tests.console import ROOT, Said, process, sit_down, vmferry
 from tests.hangs import HANGS
 
@@ -424,6 +428,55 @@ def test_the_help_of_run_tells_every_word_of_a_request():
         assert (verb.usage in out) is verb.request
     for option in OPTIONS:
         assert f"  {option.word} " in out
+
+
+@pytest.mark.parametrize("verb", sorted(cli.commands))
+def test_every_verb_explains_itself_with_an_example(verb, desk):
+    before = list(desk.iterdir())
+    said = vmferry(verb, "-h")
+
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith(f"Usage: vmferry {verb} ")
+    assert f"    vmferry {verb}" in said.out.split("Example")[1]
+    assert vmferry("help", verb) == said
+    assert list(desk.iterdir()) == before, "help makes no database"
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_an_example_is_a_command_of_its_verb(verb):
+    said = grammar.parse(verb.example)
+
+    assert isinstance(said, Request if verb.request else grammar.Ask)
+    assert verb.request or said.verb == verb.name
+    assert verb.example.split()[0] == verb.name
+
+
+def test_every_option_is_explained_in_a_sentence():
+    for command in (cli, *cli.commands.values(), *cli.commands["audit"].commands.values()):
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert option.help is not None
+                assert option.help[0].isupper(), option.help
+                assert option.help.endswith("."), option.help
+
+
+def test_help_without_a_verb_lists_them_all():
+    said = vmferry("help")
+
+    assert said == vmferry("--help")
+    assert all(f"  {verb} " in said.out for verb in cli.commands)
+    assert not any(line.endswith("...") for line in said.lines[1:]), "no sentence is cut"
+
+
+def test_help_for_an_unknown_verb_names_the_nearest():
+    said = vmferry("help", "retyr")
+
+    assert said.code == 2
+    assert 'I do not know the verb "retyr". Did you mean retry?' in said.err
+
+
+def test_help_for_a_request_is_that_of_run():
+    assert vmferry("help", "host") == vmferry("help", "vm") == vmferry("run", "-h")
 
 
 def test_a_reader_that_goes_away_ends_the_output_quietly():

@@ -242,9 +242,8 @@ def test_a_reason_is_kept_in_the_audit(ended, desk):
     [
         (("list", "--db", "x"), "--db stands before the verb: vmferry --db FILE ..."),
         (("status", "--config", "x"), "--config stands before the verb: vmferry --config FILE"),
-        (("help", "pause"), "Type: vmferry pause --help"),
-        (("help",), "Type: vmferry --help"),
         (("set", "R1", "parallel", "-1"), "parallel needs a whole number"),
+        (("set", "R1", "backup", "-1h"), "backup needs a length of time"),
         (("status",), "vmferry.db yet. Start with: vmferry run, or name another one"),
     ],
 )

@@ -78,12 +78,15 @@ def happened(lines: Sequence[Event], command: str) -> str:
 
 
 def help_text(command: str, topic: str = "") -> str:
-    """Commands that can be typed, out of the one table of verbs."""
+    """Commands that can be typed; for a verb, with an example and the options of a request."""
     verbs = [v for v in VERBS if v.where in ("both", "slack")]
     asked = [v for v in verbs if v.name == topic.casefold()]
     lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]
-    if not asked or asked[0].request:
-        options = ", ".join(o.word for o in OPTIONS if not o.terminal_only)
-        lines.append(f"Options: {options}")
+    options = [o for o in OPTIONS if not o.terminal_only]
+    lines += [f"Example: `{command} {v.example}`" for v in asked]
+    if not asked:
+        lines.append(f"Options: {', '.join(o.word for o in options)}")
+    elif asked[0].request:
+        lines += ["Options:", *(f"`{o.word}`  {escape(o.about)}" for o in options)]
     hint = f"In threads slash commands do not work: write there {SPOKEN} status, for example."
     return "\n".join(lines if command == SPOKEN else [*lines, hint])

@@ -8,6 +8,7 @@ from slack_bolt import BoltRequest
 from bot.slack.handlers.verbs import FOR_STARTERS, LISTED
 from engine.commands import verbs
 from engine.language import grammar
+from engine.language.vocabulary import OPTIONS
 from engine.model import ApprovalState, MoveState, RunState
 from engine.store import events, queries
 
@@ -131,6 +132,20 @@ def test_what_only_starters_may_say_is_refused_to_others_and_audited(make_night)
     assert {"retry", "resume", "abort", "set", "own", "skip", "settle", "go-on"} == FOR_STARTERS
     assert len(of_kind(night, "refused")) == len(FOR_STARTERS)
     assert night.run().contact == f"slack:{night.dana}"
+
+
+def test_the_help_of_a_verb_shows_an_example_and_a_request_explains_its_options(make_night):
+    night = make_night()
+    night.start()
+
+    night.say("help retry")
+    assert night.told(night.dana, "RUN [VM...]").splitlines()[1] == (
+        "Example: `/migrate retry R2 db01`"
+    )
+    night.say("help host")
+    told = night.told(night.dana, "H[,H] to H[,H]")
+    for option in OPTIONS:
+        assert (f"`{option.word}`  " in told) is not option.terminal_only
 
 
 def test_pause_stop_and_looking_are_for_everybody_in_the_channel(make_night):
