@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -22,7 +22,7 @@ from bot import exit_codes, logs
 from bot.terminal import DEFAULT_DB
 from engine.errors import Refused, StoreError, UsageError, VMFerryError, VmmError
 from engine.language import grammar
-from engine.language.vocabulary import OPTIONS, VERBS, Verb
+from engine.language.vocabulary import OPTIONS, VERBS, Verb, example
 
 if TYPE_CHECKING:
     from bot.terminal.reading import Installation
@@ -142,11 +142,7 @@ def cli(ctx: click.Context, config: Path | None, db: Path) -> None:
 _OWN_WORDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
-@cli.command(
-    context_settings=_OWN_WORDS,
-    epilog=_request_usage(),
-    options_metavar="[OPTIONS]",
-)
+@cli.command(context_settings=_OWN_WORDS, epilog=_request_usage(), options_metavar="[OPTIONS]")
 @_simulated("N|max", "Simulate so many times faster than real time, or as fast as possible (max)")
 @click.option(
     "--approve",
@@ -155,9 +151,7 @@ _OWN_WORDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
     show_default=True,
     help="Answer questions about powered-down VMs. Without a terminal, ask means no.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the report as JSON, and progress on stderr."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.argument("words", metavar="[REQUEST...]", nargs=-1, type=click.UNPROCESSED)
 @_where
 def run(
@@ -251,9 +245,7 @@ def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
 @cli.command()
 @click.option("--seed", type=int, help="Play with this random seed. Default: the story's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
-@click.option(
-    "--update", is_flag=True, help="Write the result to expect.txt instead of comparing it."
-)
+@click.option("--update", is_flag=True, help="Write the result to expect.txt.")
 @click.argument(
     "folders",
     metavar="DIR...",
@@ -339,9 +331,7 @@ def list_(where: _Where) -> None:
 
 
 @cli.command()
-@click.option(
-    "--follow", is_flag=True, help="Wait for new events until Ctrl-C, or until the run is over."
-)
+@click.option("--follow", is_flag=True, help="Wait for more until Ctrl-C, or the run's end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.argument("run", metavar="[RUN]", required=False)
 @_where
@@ -386,7 +376,7 @@ def _changing(verb: Verb) -> click.Command:
     params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
     if "[WHY]" in verb.usage:
         params.append(
-            click.Option(["--reason"], metavar="TEXT", help="Give a reason, which the audit keeps.")
+            click.Option(["--reason"], metavar="TEXT", help="Keep a reason in the audit.")
         )
     if verb.name == "abort":
         params.append(click.Option(["--yes"], is_flag=True, help="Do not ask for confirmation."))
@@ -480,28 +470,16 @@ def modules(folder: Path) -> None:
 @click.argument("words", metavar="[VERB]", nargs=-1)
 def help_(words: tuple[str, ...]) -> int:
     """Show what can be typed, or how to use one verb."""
-    return _show_help(*words)
+    return _show_help(*("run" if word.casefold() in ("host", "vm") else word for word in words))
 
 
 def _show_help(*words: str) -> int:
-    """Print the help of a verb; of all verbs without one. An unknown verb is a usage error."""
-    context, command = click.get_current_context().find_root(), cast("click.Command", cli)
-    for word in words:
-        if not isinstance(command, click.Group):
-            break
-        asked = "run" if word.casefold() in ("host", "vm") else word
-        name, found, _ = command.resolve_command(context, [asked])
-        assert found is not None
-        settings = found.context_settings
-        context = click.Context(found, context, info_name=name, **settings)
-        command = found
-    click.echo(command.get_help(context))
-    return 0
+    return int(cli.main([*words, "--help"], "vmferry", standalone_mode=False))
 
 
 #: How a command is typed, beside the examples of ``VERBS``.
 _EXAMPLES = {
-    "run": [verb.example for verb in VERBS if verb.request],
+    "run": [example(verb.usage) for verb in VERBS if verb.request],
     "report": ["R2 --csv > R2.csv"],
     "events": ["R2 --follow"],
     "story": ["tests/stories/01_limit_is_never_exceeded"],
@@ -516,7 +494,8 @@ _EXAMPLES = {
 
 def _show_examples() -> None:
     """Put examples at the end of each command's help."""
-    typed = {verb.name: [verb.example] for verb in VERBS}
+    usages = ((verb.name, verb.usage.replace(" yes", " --yes")) for verb in VERBS)
+    typed = {n: [example(usage.replace("[WHY]", '--reason "[WHY]"'))] for n, usage in usages}
     for name, words in _EXAMPLES.items():
         typed.setdefault(name, []).extend(f"{name} {word}".strip() for word in words)
     for name, command in cli.commands.items():

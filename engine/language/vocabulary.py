@@ -9,11 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+#: What the words of a usage may be, in an example.
+_SAMPLES = {
+    "host H[,H] to H[,H]": "host hv01 to hv02,hv03 except db01 backup 90m",
+    "V[,V*] to H[,H]": "web01,web02 to hv02 parallel 2",
+    "[RUN]": "R2",
+    "RUN": "R2",
+    "[VM...]": "db01 db02",
+    "VM": "db01",
+    "HOST": "hv02",
+    "APPROVAL": "A3",
+    "[WHY]": "not tonight",
+    "parallel|backup VALUE": "parallel 4",
+    "[FINDING]": "the on-call engineer was not called",
+    "[VERB]": "retry",
+}
+
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: how it is typed, an example, what it does, where it can be said, how many words
-    follow.
+    """One verb: how it is typed, what it does, where it can be said, how many words follow.
 
     ``names``: the words after the first are VMs, with or without commas between them. ``free``:
     what follows the first word is text. ``changes``: it changes something.
@@ -21,7 +36,6 @@ class Verb:
 
     name: str
     usage: str
-    example: str
     about: str
     where: Literal["terminal", "slack", "both"] = "both"
     least: int = 0
@@ -32,10 +46,16 @@ class Verb:
     changes: bool = False
 
 
+def example(usage: str) -> str:
+    """An example of a usage, as a person would type it."""
+    for words, sample in _SAMPLES.items():
+        usage = usage.replace(words, sample)
+    return usage
+
+
 def _steer(
     name: str,
     usage: str,
-    example: str,
     about: str,
     least: int = 1,
     most: int = 0,
@@ -45,71 +65,44 @@ def _steer(
 ) -> Verb:
     """A verb that changes a run or an approval."""
     most = max(least, most)
-    said, shown = f"{name} {usage}", f"{name} {example}"
-    return Verb(name, said, shown, about, "both", least, most, False, names, free, changes=True)
+    said = f"{name} {usage}"
+    return Verb(name, said, about, "both", least, most, False, names, free, changes=True)
 
 
 MANY = 10_000
 """As many words as somebody may type."""
 
 VERBS: tuple[Verb, ...] = (
-    Verb(
-        "host",
-        "host H[,H] to H[,H]",
-        "host hv01 to hv02,hv03 except db01 backup 90m",
-        "move every VM of these hosts",
-        request=True,
-    ),
-    Verb(
-        "vm",
-        "vm V[,V*] to H[,H]",
-        "vm web01,web02 to hv02 parallel 2",
-        "move these VMs; * and ? are wildcards",
-        request=True,
-    ),
-    Verb("status", "status [RUN]", "status R2", "show what moves and why the rest waits", most=1),
-    Verb("list", "list", "list", "show all runs, those that need a person first"),
-    Verb(
-        "report", "report RUN", "report R2", "show the result for every VM of a run", "both", 1, 1
-    ),
-    Verb("events", "events [RUN]", "events R2", "show the audit, one event a line", most=1),
-    Verb("approvals", "approvals", "approvals", "show the open approvals"),
-    _steer("pause", "RUN", "R2", "start nothing more for now; migrations in flight continue"),
-    _steer("resume", "RUN", "R2", "go on with a paused run"),
-    _steer("stop", "RUN", "R2", "start nothing more and end; migrations in flight continue"),
-    _steer("abort", "RUN yes", "R2 yes", "stop the run and its migrations in flight", most=2),
-    _steer("retry", "RUN [VM...]", "R2 db01", "try again what did not move", 1, MANY, names=True),
-    _steer("skip", "RUN [VM...]", "R2 db01", "leave VMs where they are", 1, MANY, names=True),
-    _steer("set", "RUN parallel|backup VALUE", "R2 parallel 4", "change a run", least=3),
-    _steer("own", "RUN", "R2", "take over a run; you are notified from now on"),
-    _steer("settle", "RUN VM", "R2 db01", "confirm that you have located a VM", least=2),
-    _steer("go-on", "RUN HOST", "R2 hv02", "send VMs to a host again after damage", least=2),
+    Verb("host", "host H[,H] to H[,H]", "move every VM of these hosts", request=True),
+    Verb("vm", "vm V[,V*] to H[,H]", "move these VMs; * and ? are wildcards", request=True),
+    Verb("status", "status [RUN]", "show what moves and why the rest waits", most=1),
+    Verb("list", "list", "show all runs, those that need a person first"),
+    Verb("report", "report RUN", "show the result for every VM of a run", least=1, most=1),
+    Verb("events", "events [RUN]", "show the audit, one event a line", most=1),
+    Verb("approvals", "approvals", "show the open approvals"),
+    _steer("pause", "RUN", "start nothing more for now; migrations in flight continue"),
+    _steer("resume", "RUN", "go on with a paused run"),
+    _steer("stop", "RUN", "start nothing more and end; migrations in flight continue"),
+    _steer("abort", "RUN yes", "stop the run and its migrations in flight", most=2),
+    _steer("retry", "RUN [VM...]", "try again what did not move", most=MANY, names=True),
+    _steer("skip", "RUN [VM...]", "leave VMs where they are", most=MANY, names=True),
+    _steer("set", "RUN parallel|backup VALUE", "change a run", least=3),
+    _steer("own", "RUN", "take over a run; you are notified from now on"),
+    _steer("settle", "RUN VM", "confirm that you have located a VM", least=2),
+    _steer("go-on", "RUN HOST", "send VMs to a host again after damage", least=2),
+    _steer("approve", "APPROVAL [VM...]", "approve all VMs, or those named", most=MANY, names=True),
+    _steer("deny", "APPROVAL [WHY]", "deny an approval", most=MANY, free=True),
     _steer(
-        "approve",
-        "APPROVAL [VM...]",
-        "A3 web01 web02",
-        "approve all VMs, or those named",
-        most=MANY,
-        names=True,
-    ),
-    _steer("deny", "APPROVAL [WHY]", "A3 not tonight", "deny an approval", 1, MANY, free=True),
-    _steer(
-        "withdraw",
-        "APPROVAL [WHY]",
-        "A3 wrong host",
-        "withdraw an approval, or a question",
-        most=MANY,
-        free=True,
+        "withdraw", "APPROVAL [WHY]", "withdraw an approval, or a question", most=MANY, free=True
     ),
     _steer(
         "reviewed",
         "RUN [FINDING]",
-        "R2 it should have waited for the on-call engineer",
         "review a break-glass approval; FINDING: what was not in order",
         most=MANY,
         free=True,
     ),
-    Verb("help", "help [VERB]", "help retry", "show what can be typed, or one verb", most=1),
+    Verb("help", "help [VERB]", "show what can be typed, or one verb", most=1),
 )
 
 

@@ -9,7 +9,7 @@ from bot.slack.kit.blocks import TEXT, date, escape, fit_lines
 from bot.slack.kit.mentions import mentions, render
 from bot.slack.kit.phrases import SPOKEN, count, route, several
 from bot.slack.people.approvers import Approvers, nobody
-from engine.language.vocabulary import OPTIONS, VERBS
+from engine.language.vocabulary import OPTIONS, VERBS, example
 from engine.model import Approval, Event
 from engine.views.board import ENDS, STATES, Board, badly_ended
 
@@ -83,7 +83,7 @@ def help_text(command: str, topic: str = "") -> str:
     asked = [v for v in verbs if v.name == topic.casefold()]
     lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]
     options = [o for o in OPTIONS if not o.terminal_only]
-    lines += [f"Example: `{command} {v.example}`" for v in asked]
+    lines += [f"Example: `{command} {example(v.usage)}`" for v in asked]
     if not asked:
         lines.append(f"Options: {', '.join(o.word for o in options)}")
     elif asked[0].request:

@@ -140,7 +140,7 @@ def test_the_help_of_a_verb_shows_an_example_and_a_request_explains_its_options(
 
     night.say("help retry")
     assert night.told(night.dana, "RUN [VM...]").splitlines()[1] == (
-        "Example: `/migrate retry R2 db01`"
+        "Example: `/migrate retry R2 db01 db02`"
     )
     night.say("help host")
     told = night.told(night.dana, "H[,H] to H[,H]")
