@@ -273,7 +273,7 @@ def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
         case "missing":
             return table.lacks(key)
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return table.refused("is not a key of format 1", key, _known(key, [*table.known]))
+            return table.refused("is not a known key", key, _known(key, [*table.known]))
         case "union_tag_not_found":
             return place.lacks(context["discriminator"].strip("'"))
         case "union_tag_invalid":

@@ -147,7 +147,7 @@ def test_two_vms_of_one_name_may_live_on_two_hosts_but_not_on_one() -> None:
         (f"{HOSTS}[lies]\nfailed = 2", "lies.failed: is a chance".replace("failed:", "failed")),
         (f"{HOSTS}[lies]\nfaild = 0.1", 'Did you mean "failed"?'),
         (f"format = 2\n{HOSTS}", "format must be 1, not 2."),
-        (f"sede = 1\n{HOSTS}", "fleet.toml: sede is not a key of format 1."),
+        (f"sede = 1\n{HOSTS}", "fleet.toml: sede is not a known key."),
         (f"start = 2026-01-05T22:00:00\n{HOSTS}", "start must be a time with its zone"),
         ("[[hosts]]", 'host is required. Is "hosts" meant to be it?'),
         ("host = 1", "host must be tables: [[host]], not 1."),

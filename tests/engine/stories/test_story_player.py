@@ -818,7 +818,7 @@ def test_a_wrong_setting_is_refused_with_its_file(story: Teller):
         ('dos = "say"', 'at[0]: do is required. Is "dos" meant to be it?'),
         (
             'do = "restart"\nhots = "hv01"',
-            "at[0]: hots is not a key of format 1. Known: t, on, do, for.",
+            "at[0]: hots is not a known key. Known: t, on, do, for.",
         ),
         ('do = "down"\nvmm = 5', "at[0]: vmm must be true or false, or a text in quotes, not 5."),
         ('do = "lose"\nvm = "web01"\nacls = -1', "acls must be 'all', or not be negative, not -1."),
