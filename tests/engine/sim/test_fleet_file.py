@@ -114,7 +114,7 @@ def test_two_vms_of_one_name_may_live_on_two_hosts_but_not_on_one() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (f"{HOSTS}{VM}memory = 4", 'vm[0] "web01": memory is not a key'),
+        (f"{HOSTS}{VM}memory = 4", 'vm[0] "web01": memory is not a known key'),
         (f"{HOSTS}{VM}memory = 4", 'Did you mean "memory_gb"?'),
         (f"{HOSTS}{VM}memory_gb = -1", 'vm[0] "web01": memory_gb must not be negative, not -1.'),
         (f'{HOSTS}{VM}memory_gb = "4"', 'vm[0] "web01": memory_gb must be a number, not "4".'),
@@ -135,7 +135,7 @@ def test_two_vms_of_one_name_may_live_on_two_hosts_but_not_on_one() -> None:
         (f"{NIC}vlan = 5000", 'vm[0] "web01": nic[0]: vlan is at most 4094, not 5000.'),
         (f"{NIC}vlan = 1\ntrunk = [2]", "trunk and vlan exclude each other."),
         (f'{NIC}mac = "00:11"', 'mac must be a MAC address, not "00:11".'),
-        (f'{ACL}protocl = "TCP"', "nic[0]: acl[0]: protocl is not a key"),
+        (f'{ACL}protocl = "TCP"', "nic[0]: acl[0]: protocl is not a known key"),
         (f"{ACL}stateful = 1", "stateful must be true or false, not 1."),
         (f'{NIC}[[vm.nic.acl]]\naction = "Alow"', 'Did you mean "Allow"?'),
         (f'{NIC}[[vm.nic.acl]]\naction = "Deny"\ndirection = "Inbound"', "weight is required."),

@@ -777,7 +777,7 @@ def test_people_name_vms_by_name_place_or_id_and_wrong_names_are_refused() -> No
         room.world.backup(room.now, "web1", 1)
     with pytest.raises(Refused, match='Did you mean "Saved"'):
         room.world.power(room.now, "web02", "Savd")
-    with pytest.raises(Refused, match="create: vm: memory is not a key"):
+    with pytest.raises(Refused, match="create: vm: memory is not a known key"):
         room.world.create(room.now, {"name": "n1", "host": "hv01", "memory": 1})
 
 
