@@ -1,9 +1,9 @@
 """Listeners for Slack's payloads: parse, one durable insert, ack. Nothing else precedes the ack.
 
 A listener never raises: Bolt would discard the ack (measured: 3 s and an error for the person,
-although the work is done). An ack promises that the row is stored. If it cannot be stored, a
-command is acked with that sentence; a click, form, mention or shortcut gets status 503 instead of
-an ack, so that Slack shows the person the failure, or sends the event again.
+although the work is done). An ack promises that the row is stored. If it cannot be, the ack of a
+command says so; a click, form, mention or shortcut gets status 503 instead of an ack, so that Slack
+shows the person the failure, or sends the event again.
 """
 
 from __future__ import annotations
