@@ -209,7 +209,7 @@ class Outcome:
     refused: str = ""
 
 
-MANY = 5  # VMs that are moved without a question
+MANY = 5  # VMs that are moved without a preview
 GB, TB = 1024, 1024 * 1024
 
 

@@ -227,7 +227,7 @@ class Worker:
         if run is not None:
             return self._started(run)
         if isinstance(intent, Decide):
-            return Outcome()  # the card says it
+            return Outcome()  # the card shows it
         return Outcome(answers.carried_out_before(done, self._spelled(intent.row)))
 
     def _late(self, intent: Intent) -> Outcome | None:

@@ -93,5 +93,5 @@ def is_stale(control: RunButton, run: Run, moves: Sequence[MoveRecord]) -> bool:
     return control.verb not in ANYTIME and control.version != version(control, run, moves)
 
 
-YES, NO = "draft.yes", "draft.no"  # as in messages that are posted already
+YES, NO = "draft.yes", "draft.no"  # the values in messages already posted
 ABORT = "abort"

@@ -41,8 +41,8 @@ from engine.store.database import Database
 log = logging.getLogger(__name__)
 
 CURSOR = "teller"  # the publisher's former name, kept in existing databases
-#: Events after which a closed run is watched again: it was begun, resumed or retried, its host
-#: takes VMs again, or a break-glass approval was reviewed.
+#: Events after which a closed run is watched again: resumed, retried or checked again after its
+#: end; a host takes VMs again; a break-glass approval was reviewed.
 GOES_ON = frozenset(
     {f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared", "glass.reviewed"}
 )

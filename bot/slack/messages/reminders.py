@@ -22,7 +22,7 @@ from bot.slack.people.approvers import Approvers, nobody
 from engine.model import ApprovalState, RunState
 from engine.settings import Settings
 
-REST = 300.0  # seconds after a card is posted before its first reminder
+REST = 300.0  # seconds from the question to its first reminder, if the lead is not shorter
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from engine.store import events
 from engine.store.database import Database
 from engine.store.store import Store
 
-WORTH_TELLING = 600.0  # seconds of the wall
+WORTH_TELLING = 600.0  # seconds (wall clock)
 
 
 @dataclass(frozen=True)

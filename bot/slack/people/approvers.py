@@ -33,7 +33,7 @@ class Approvers:
 
     @property
     def everybody(self) -> tuple[str, ...]:
-        """Everybody listed, on call or of the escalation, fit or not."""
+        """All approvers: listed, on call or of the escalation, fit or not."""
         return tuple(dict.fromkeys((*self.listed, *self.on_call, *self.backup)))
 
     @property
@@ -51,7 +51,7 @@ class Approvers:
         return not self.starters or by in (*self.starters, *self.everybody)
 
     def people(self) -> frozenset[str]:
-        """Everybody who may decide, without the unfit."""
+        """All who may decide: approvers without the unfit."""
         return frozenset(self.everybody) - self.unfit
 
     def eligible(self, run: Run | None) -> tuple[str, ...]:
