@@ -3,9 +3,9 @@
 Theory of operation. One thread runs an event loop with the sockets. Slack sends each envelope over
 any one of them. All envelopes go to one dispatching thread, in the order of arrival, so that
 waiting for the database never delays a ping. One keeper per socket watches the age of the last
-pong, and replaces a socket that is closed, silent or asked to leave, with a back-off. The old
-socket closes after the new one is open and its received envelopes are acked: an envelope in flight
-at the close would never be acked.
+pong, and replaces a socket that is closed, silent or asked to leave, with a back-off. A socket that
+is asked to leave stays until its successor is open, unless Slack counts too many. Each socket acks
+the envelopes that it received before it closes: one in flight at the close would never be acked.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Link(SocketModeClient):
 
     async def close(self) -> None:
         """Say goodbye and close. Frees everything even if the goodbye fails or gets no answer; the
-        client's own close would leave its connection and tasks open then. Never raises."""
+        client's own close would leave its connection and tasks open then."""
         self.closed = True
         try:
             async with asyncio.timeout(2 * CLOSING):

@@ -132,8 +132,7 @@ class Confirmer:
         return _question(confirmation, _asked(what, buttons), taken.confirmation)
 
     def _why_again(self, taken: Taken, found: Forecast) -> str:
-        """Reason why a request is previewed again, though it was typed or its Start clicked; empty:
-        it is not."""
+        """Reason why a confirmed or late request needs a new preview; empty: it does not."""
         confirmation = taken.confirmation
         if confirmation is None or confirmation.kind is not ConfirmationKind.PREVIEW:
             if not taken.waited:

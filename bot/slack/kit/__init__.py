@@ -1,1 +1,1 @@
-"""Small parts shared by all packages of the Slack side."""
+"""Small parts shared by all rooms of the Slack side."""

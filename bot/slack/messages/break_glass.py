@@ -61,7 +61,7 @@ def _wanted(review: Review, settings: Settings) -> str:
 
 
 def _verdict(review: Review) -> str:
-    """``in order, says @mei 11:02: "..."``."""
+    """Verdict of a review, such as ``in order, says @mei 11:02: "..."``."""
     said = "in order" if review.in_order else "not in order"
     note = f': "{escape(review.note)}"' if review.note else ""
     return f"{said}, says {mention(review.by)} {date(review.at or 0.0)}{note}"

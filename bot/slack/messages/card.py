@@ -34,8 +34,8 @@ _WHO = {False: "May decide", True: "On call now"}
 @dataclass(frozen=True)
 class Question:
     """Contents of a card. ``needed_by``: the time that all messages show; ``estimate``: the
-    engine's current estimate. ``granter``: the person whose approval ended. ``glass``: the settings
-    allow break-glass."""
+    engine's current estimate. ``granter``: the person who had approved, if any. ``glass``: the
+    settings allow break-glass."""
 
     approval: Approval
     record: RunRecord

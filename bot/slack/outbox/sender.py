@@ -63,9 +63,9 @@ UNREACHABLE = frozenset(
 
 
 class Sender:
-    """Sender of the outbox. ``after`` is called with the run when one of its messages was posted or
-    failed for good, and with ``None`` when look-ups were made or Slack answers again. ``note``
-    writes into the audit of a run; ``command`` is the beginning of commands."""
+    """Sender of the outbox. ``after`` is called with a run to render again (a message was posted,
+    or its channel or thread is gone), and with ``None`` when look-ups were made or Slack answers
+    again. ``note`` writes into the audit of a run; ``command`` is the beginning of commands."""
 
     def __init__(
         self,

@@ -28,7 +28,8 @@ def refuse_unless_ready(settings: Settings, *, runs_wait: bool = False) -> Ident
     ``None`` if Slack does not say. Raises ``Refused``, with everything that is missing and the fix.
 
     ``runs_wait``: unfinished runs wait for this start. Then problems that Slack reports are only
-    logged: moves go on without Slack, and the problems can be fixed meanwhile.
+    logged: moves go on without Slack, and the problems can be fixed meanwhile. Missing settings are
+    refused all the same.
     """
     slack = settings.slack
     absent = missing(slack)
