@@ -1,1 +1,1 @@
-"""Slack: accept durably, decide by buttons, tell in threads."""
+"""The Slack side: store what people do, take decisions by buttons, report in threads."""

@@ -1,6 +1,6 @@
-"""Every table of the Slack side and of the pager, as one list of migrations.
+"""All tables of the Slack side and of the pager, as one list of migrations.
 
-They live in the engine's database. Tokens and response URLs are never in a row.
+They are in the engine's database. Tokens and response URLs are never stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def create_tables(store: Store) -> None:
 
 @migrations()
 def m001_inbox_and_outbox(db: Database) -> None:
-    """Create the inbox, the outbox, and the messages that are posted."""
+    """Create the inbox, the outbox and the table of posted messages."""
     for statement in _FIRST:
         db.execute(statement)
 
@@ -49,15 +49,15 @@ _FIRST = (
 
 @migrations()
 def m002_boards_that_wait_for_slack(db: Database) -> None:
-    """Add since when (wall clock) a board waits to be posted, and what Slack said last."""
+    """Add when a board began to wait for its post (wall clock), and Slack's last error."""
     db.execute("ALTER TABLE slack_runs ADD COLUMN since REAL")
     db.execute("ALTER TABLE slack_runs ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
 
 
 @migrations()
 def m003_lookups(db: Database) -> None:
-    """Create Slack's answers about who is in a group and who somebody is, with their time (wall
-    clock); ``wanted``: since when Slack is to be asked (again)."""
+    """Create the look-ups: Slack's answers about groups and people, with their time (wall clock);
+    ``wanted``: when a new answer was requested."""
     db.execute(
         "CREATE TABLE slack_lookups (name TEXT PRIMARY KEY, wanted REAL, at REAL, answer TEXT,"
         " error TEXT NOT NULL DEFAULT '') STRICT"
@@ -66,9 +66,8 @@ def m003_lookups(db: Database) -> None:
 
 @migrations()
 def m004_slack_that_does_not_take_it(db: Database) -> None:
-    """Add posts whose answer was lost: when they were tried (wall clock) and as which version. Runs
-    that are reported elsewhere than they were asked for, and why. The times when Slack was away
-    (wall clock)."""
+    """Add the time (wall clock) and version of posts whose answer was lost, and the reason why a
+    run is reported in another channel. Create the table of outages (wall clock)."""
     db.execute("ALTER TABLE slack_outbox ADD COLUMN tried REAL")
     db.execute("ALTER TABLE slack_outbox ADD COLUMN tried_as TEXT")
     db.execute("ALTER TABLE slack_runs ADD COLUMN lost TEXT NOT NULL DEFAULT ''")
@@ -89,24 +88,24 @@ def m005_when_a_row_was_heard(db: Database) -> None:
 
 @migrations()
 def m006_by_when_a_yes_is_needed(db: Database) -> None:
-    """The moment that all messages of a run say (the engine's clock)."""
+    """Add the time by which an approval is needed, as a run's messages show it (engine's clock)."""
     db.execute("ALTER TABLE slack_runs ADD COLUMN needed_by REAL")
 
 
 @migrations()
 def m007_what_slack_does_not_take(db: Database) -> None:
-    """The version of a message that is said in words alone, and the one that was given up."""
+    """Add the version of a message sent as plain text, and the version given up."""
     db.execute("ALTER TABLE slack_outbox ADD COLUMN plain TEXT")
     db.execute("ALTER TABLE slack_outbox ADD COLUMN refused TEXT")
 
 
 @migrations()
 def m008_one_list(db: Database) -> None:
-    """Create the tables that had lists of migrations of their own: in older databases they exist.
+    """Create the tables whose migrations were separate lists: older databases have them already.
 
     ``slack_pages``: ``due`` is wall-clock time, ``done`` is when the pager took the page or it was
-    given up. ``slack_drafts``: questions that wait for a confirmation; ``made`` is wall-clock time.
-    ``slack_standing``: messages with buttons, and what each said without its buttons.
+    given up. ``slack_drafts``: questions that await confirmation; ``made`` is wall-clock time.
+    ``slack_standing``: messages with buttons, and the content of each without its buttons.
     """
     for statement in _ONCE_APART:
         db.execute(statement)
@@ -131,7 +130,7 @@ _ONCE_APART = (
 
 @migrations()
 def m009_one_word_one_meaning(db: Database) -> None:
-    """Name tables and columns as the code does now; none is called as PostgreSQL's ``user``.
+    """Rename tables and columns as in the code, and away from PostgreSQL's keyword ``user``.
 
     ``slack_runs.closed``: the last message about a run is in the outbox.
     """
@@ -141,8 +140,8 @@ def m009_one_word_one_meaning(db: Database) -> None:
 
 @migrations()
 def m010_doors(db: Database) -> None:
-    """Write the door of each id of a person or channel: ``slack:U0123``, ``slack:C0123``. What
-    Slack said of them is asked anew."""
+    """Add the door to each id of a person or channel: ``slack:U0123``, ``slack:C0123``. Deletes all
+    look-ups, which are requested again."""
     for statement in _DOORS:
         db.execute(statement)
     for table, column in _CHANNELS:

@@ -24,11 +24,10 @@ from engine.store.store import Store
 
 
 class SlackSide:
-    """Connection, worker, publisher and outbox around one store.
+    """Connection, worker, publisher, sender and pager around one store.
 
-    ``clock`` is the engine's; Slack itself is paced by ``wall`` (the machine's clock) in this
-    ``rhythm``. ``base_url`` names another Slack than that of the settings. Raises ``Refused`` where
-    a token is missing.
+    ``clock`` is the engine's; calls to Slack follow ``wall`` (the machine's clock) and ``rhythm``.
+    ``base_url``: another Slack than that of the settings. Raises ``Refused`` if a token is missing.
     """
 
     def __init__(
@@ -73,8 +72,8 @@ class SlackSide:
             self.connection = Connection(self.app, slack.app_token.get_secret_value(), url)
 
     def start(self) -> None:
-        """Listen, and say what is still to be said. ``connection.connected`` tells when. Raises
-        ``Refused`` where the address for HTTP mode cannot be had."""
+        """Start to listen and to send queued messages; ``connection.connected`` is set once it is
+        connected. Raises ``Refused`` if the address for HTTP mode is not available."""
         self.connection.start()
         self.publisher.roster.want_home()
         for loop in reversed(self._loops):
@@ -83,7 +82,7 @@ class SlackSide:
     def stop(self, last_words: float = 0.0) -> None:
         """Stop listening (received envelopes are acked), finish the current row, end the threads.
 
-        ``last_words``: seconds, at most, for which waiting messages are still sent. Rows that
+        ``last_words``: the longest time, in seconds, to send queued messages first. Inbox rows that
         are left are handled after the next start.
         """
         self.connection.stop()
@@ -103,7 +102,7 @@ class SlackSide:
 
     @property
     def bugs(self) -> int:
-        """Number of steps of the threads that failed in an unforeseen way."""
+        """Number of unexpected exceptions in the threads."""
         return sum(loop.bugs for loop in self._loops)
 
     def _published(self) -> None:

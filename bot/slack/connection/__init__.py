@@ -1,1 +1,1 @@
-"""Connections from Slack to us: two sockets or HTTP, in front of one Bolt app."""
+"""Connections from Slack to the Bolt app: two sockets, or HTTP."""

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, and beside it the one thread that runs the Bolt app."""
+"""An event loop in its own thread, with one more thread that runs the Bolt app."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class Background(ABC):
-    """A way by which Slack reaches the app. ``connected`` is set once it does; ``in_hand`` counts
-    the requests that the app has not answered yet."""
+    """A connection through which Slack reaches the app. ``connected`` is set once it is up.
+    ``in_hand``: the number of requests that the app has not answered yet."""
 
     _loop: asyncio.AbstractEventLoop
 
@@ -32,15 +32,15 @@ class Background(ABC):
 
     @abstractmethod
     async def _live(self) -> None:
-        """Listen until ``_halt`` is set, then ack the envelopes received and close."""
+        """Listen until ``_halt`` is set, then ack the received envelopes and close."""
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def stop(self, timeout: float = 15.0) -> None:
-        """Ack the envelopes received, close, end the thread."""
+        """Ack the received envelopes, close, and end the thread. Idempotent."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._halt.set)
             self._thread.join(timeout)

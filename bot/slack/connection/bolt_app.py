@@ -1,4 +1,4 @@
-"""The Bolt app: pure wiring of what Slack sends to the listeners."""
+"""The Bolt app, which routes Slack's payloads to the listeners."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def build_app(
     command: str,
     signing_secret: str = "",
 ) -> App:
-    """An app that answers in the thread that received the payload and calls nobody before it.
+    """Build an app that acks in the thread that received the payload, without a call to Slack.
 
-    ``process_before_response``: the ack leaves as soon as the listener returns, not at Bolt's
-    next 10 ms poll. ``authorize`` answers from what we have: without it Bolt would call auth.test
-    before the first ack. ``client`` carries no token: Bolt would only warn about it.
-    ``signing_secret`` is for HTTP mode; envelopes of a socket carry no signature.
+    ``process_before_response``: the ack leaves as soon as the listener returns, not at Bolt's next
+    10 ms poll. ``authorize`` uses the known token; without it Bolt would call auth.test before the
+    first ack. ``client`` carries no token, since Bolt would only warn about it. ``signing_secret``
+    is for HTTP mode; envelopes of a socket carry no signature.
     """
 
     def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
@@ -46,7 +46,7 @@ def build_app(
     )
     app.error(_last_resort)
     app.command(command)(listeners.command)
-    app.action(ANYTHING)(listeners.click)  # the last listener: buttons of any version get an answer
+    app.action(ANYTHING)(listeners.click)  # buttons of every version get an answer
     app.view(ANYTHING)(listeners.submitted)
     app.options(ANYTHING)(listeners.offered)
     app.shortcut(ANYTHING)(listeners.shortcut)
@@ -56,8 +56,8 @@ def build_app(
 
 
 def dispatch(app: App, request: Callable[[], BoltRequest]) -> BoltResponse:
-    """Read a request and run the app. Bolt itself raises on some payloads (no JSON, a click without
-    an action), even out of its own error handling; the connection must survive that."""
+    """Read a request and run the app. Never raises. Bolt itself raises on some payloads (no JSON, a
+    click without an action), even from its own error handling; the connection must survive that."""
     try:
         return app.dispatch(request())
     except Exception as error:
@@ -65,7 +65,7 @@ def dispatch(app: App, request: Callable[[], BoltRequest]) -> BoltResponse:
 
 
 def _last_resort(error: Exception) -> BoltResponse:
-    """Refuse to ack if Bolt itself raises (listeners do not). Nothing was written down then, so
-    Slack shows the person that it failed."""
+    """Answer with status 503 instead of an ack if Bolt itself raises (listeners do not). Nothing
+    was stored then, so Slack shows the person the failure."""
     log.error("Bolt failed", exc_info=error)
     return BoltResponse(status=503)

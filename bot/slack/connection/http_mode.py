@@ -1,7 +1,7 @@
-"""HTTP mode: Slack's requests, checked by Bolt, in front of the same app as the sockets.
+"""HTTP mode: Slack's requests, verified by Bolt, for the same app as with sockets.
 
-Bolt refuses what is not signed with our secret, and what was signed more than five minutes ago.
-TLS is the business of a proxy in front.
+Bolt rejects requests that are not signed with our secret, or were signed more than five minutes
+ago. TLS is left to a reverse proxy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 class HttpMode(Background):
-    """A server on ``listen`` and ``port``."""
+    """An HTTP server on the address ``listen`` and ``port``."""
 
     def __init__(self, app: App, listen: str, port: int) -> None:
         super().__init__(app, "slack-http")
@@ -32,7 +32,7 @@ class HttpMode(Background):
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
-        """Listen. Raises ``Refused`` where the address cannot be had."""
+        """Start to listen. Raises ``Refused`` if the address is not available."""
         try:
             family = socket.AF_INET6 if ":" in self._listen else socket.AF_INET
             self._socket = socket.create_server((self._listen, self._port), family=family)
@@ -65,13 +65,13 @@ class HttpMode(Background):
         try:
             asked = BoltRequest(body=text, headers=headers)
         except (ValueError, TypeError, AttributeError, LookupError):
-            # Bolt reads before it checks: not worth a line in the log.
+            # Bolt parses before it verifies: not worth a line in the log.
             return web.Response(status=400)
         return await to_aiohttp_response(await self._dispatch(lambda: asked))
 
 
 def _is_signed(request: web.Request) -> bool:
-    """Tell whether these headers could be Slack's. Over others Bolt would stumble, and the sender
-    would put a traceback in our log."""
+    """Tell whether these headers could be Slack's. Bolt would stumble over others, and the sender
+    could fill our log with tracebacks."""
     stamp, signature = (request.headers.get(name, "") for name in (STAMP, SIGNATURE))
     return SECONDS.fullmatch(stamp) is not None and signature.isascii() and signature != ""

@@ -1,11 +1,11 @@
-"""Socket Mode: two sockets in front of the sync Bolt app, each replaced when it is lost.
+"""Socket Mode: two sockets for the sync Bolt app, each replaced when it is lost.
 
-Theory of operation. A thread of its own runs an event loop with the sockets. Slack sends each
-envelope over any one of them; each is handed to one dispatching thread, in the order of arrival,
-so that waiting for the database never delays a ping. A keeper per place watches the age of the last
-pong: a socket that is closed, silent or asked to leave is replaced, with a back-off. The old one
-closes behind it, once the envelopes that it received are acked: one that is in flight at a close
-would never be.
+Theory of operation. One thread runs an event loop with the sockets. Slack sends each envelope over
+any one of them. All envelopes go to one dispatching thread, in the order of arrival, so that
+waiting for the database never delays a ping. One keeper per socket watches the age of the last
+pong, and replaces a socket that is closed, silent or asked to leave, with a back-off. A socket that
+is asked to leave stays until its successor is open, unless Slack counts too many. Each socket acks
+the envelopes that it received before it closes: one in flight at the close would never be acked.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ DRAIN = 5.0
 
 
 class Connection(Background):
-    """``connected`` is set once Slack has said hello; ``num_connections`` is what it counted at
-    the last hello."""
+    """Sockets to Slack. ``connected`` is set by Slack's first hello; ``num_connections`` is the
+    number of connections that Slack counted at the last hello."""
 
     def __init__(self, app: App, app_token: str, base_url: str | None = None) -> None:
         super().__init__(app, "slack-socket")
@@ -62,7 +62,7 @@ class Connection(Background):
     # --- one place ----------------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        """Keep one socket open."""
+        """Keep one socket open, replacing it when it is lost."""
         back_off = BackOff()
         link = await self._open(back_off)
         while True:
@@ -71,14 +71,14 @@ class Connection(Background):
             self._lost_at = self._loop.time()
             if link.leaving == FULL:
                 await self._retire(link)
-            elif not link.leaving:  # it brings nothing any more, and its end may take a while
+            elif not link.leaving:  # it receives nothing any more, and closing may take a while
                 self._retire(link)
             fresh = await self._open(back_off)
             self._retire(link)
             link = fresh
 
     async def _open(self, back_off: BackOff) -> Link:
-        """A socket that Slack has greeted, however long it takes; one is opened at a time."""
+        """Open a socket and wait for Slack's hello, however long; one is opened at a time."""
         while True:
             await asyncio.sleep(back_off.pause(self._loop.time()))
             async with self._opening:
@@ -93,7 +93,7 @@ class Connection(Background):
         try:
             async with asyncio.timeout(OPENING):
                 await link.connect()
-        except Exception as error:  # whatever it is: who gives up here hears nothing any more
+        except Exception as error:  # any error: without a retry nothing more would be received
             self._unreachable(error, back_off, link)
             return None
         back_off.opened(greeted=self._as_expected(link))
@@ -106,13 +106,12 @@ class Connection(Background):
         if isinstance(error, SlackLater) and error.seconds is not None:
             back_off.wait_until(self._loop.time() + error.seconds)
         pause = back_off.pause(self._loop.time())
-        # Others may tell the address of the socket, which holds the ticket that lets it in.
+        # Other errors may contain the socket's address, which holds a secret ticket.
         why = f"{error}" if isinstance(error, SlackTrouble) else type(error).__name__
         log.warning("Slack cannot be reached (%s), trying again in %.0f s", why, pause)
 
     def _as_expected(self, link: Link) -> bool:
-        """Tell whether Slack counts only our sockets. A socket that was lost may be counted for a
-        while."""
+        """Tell whether Slack counts only our sockets. It may count a lost one for a while."""
         ours = sum(one.welcomed.is_set() for one in self._links)
         self.num_connections = link.num_connections
         self.connected.set()
@@ -130,13 +129,13 @@ class Connection(Background):
         return False
 
     async def _watch(self, link: Link, back_off: BackOff) -> str:
-        """Reason why the socket has to be replaced, as soon as it has to be."""
+        """Wait until the socket must be replaced; returns the reason."""
         opened = looked = self._loop.time()
         pinged = 0.0
         while True:
             now = self._loop.time()
             if now - looked > LATE:
-                link.heard = now  # our own delay: what was not read says nothing about Slack
+                link.heard = now  # our own delay proves nothing about Slack
             looked = now
             trouble = link.trouble(now)
             if trouble:
@@ -152,13 +151,13 @@ class Connection(Background):
     # --- the end of a socket --------------------------------------------------------------------
 
     def _retire(self, link: Link) -> asyncio.Task[None]:
-        """Close it in the background. Idempotent."""
+        """Close the socket in the background. Idempotent."""
         if link not in self._closing:
             self._closing[link] = asyncio.create_task(self._close(link))
         return self._closing[link]
 
     async def _close(self, link: Link) -> None:
-        """Ack the envelopes received, then close."""
+        """Wait up to 5 s for the acks of received envelopes, then close."""
         until = self._loop.time() + DRAIN
         while link.in_hand and self._loop.time() < until:
             await asyncio.sleep(0.01)
@@ -166,10 +165,10 @@ class Connection(Background):
         self._links.discard(link)
         self._closing.pop(link, None)
 
-    # --- what comes over it -----------------------------------------------------------------------
+    # --- received envelopes ---------------------------------------------------------------------
 
     async def _handle(self, client: AsyncBaseSocketModeClient, req: SocketModeRequest) -> None:
-        """One envelope: run the app, ack."""
+        """Run the app on one envelope, and ack it."""
         begun = time()  # only Bolt's debug line shows it
         answer = await self._dispatch(
             lambda: BoltRequest(mode="socket_mode", body=req.payload, headers=build_headers(req))
@@ -189,21 +188,21 @@ LONGEST_PAUSE, GHOST_PAUSE = 30.0, 60.0
 
 @dataclass
 class _Try:
-    """``ghost``: it led to a socket, but not with the hello that was expected."""
+    """A try to open a socket. ``ghost``: it opened, but without the expected hello."""
 
     at: float
     ghost: bool = False
 
 
 class BackOff:
-    """Back-off of one place among the connections: its tries, and when the next may be made."""
+    """Back-off of one keeper: its tries, and when the next is allowed."""
 
     def __init__(self) -> None:
         self._tries: list[_Try] = []
         self._not_before = 0.0
 
     def pause(self, now: float) -> float:
-        """Seconds until the next try may be made; 0: at once."""
+        """Seconds until the next try is allowed; 0: now."""
         self._tries = [one for one in self._tries if now - one.at < WITHIN]
         due = self._not_before
         if self._tries:
@@ -219,17 +218,17 @@ class BackOff:
         return min(2.0 ** (tries - 2), LONGEST_PAUSE)
 
     def tries(self, now: float) -> None:
-        """A try begins."""
+        """Note that a try begins."""
         self._tries.append(_Try(now))
 
     def opened(self, *, greeted: bool) -> None:
-        """Note that the try led to a socket; ``greeted``: with the hello that was expected."""
+        """Note that the try led to a socket; ``greeted``: with the expected hello."""
         self._tries[-1].ghost = not greeted
 
     def wait_until(self, until: float) -> None:
-        """Note the moment until which Slack wants no further try."""
+        """Note the time before which Slack wants no further try."""
         self._not_before = until
 
     def lasted(self) -> None:
-        """The socket has proven itself: what was before does not count any more."""
+        """Forget earlier tries, except ghosts: the socket has proven itself."""
         self._tries = [one for one in self._tries if one.ghost]

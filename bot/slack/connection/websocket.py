@@ -1,7 +1,7 @@
-"""One socket to Slack, from its opening to its close. It never opens another one by itself.
+"""One socket to Slack, from open to close. It never opens another one by itself.
 
-Built on slack_sdk's aiohttp client, of which it takes over the opening: the client's own one tries
-a used-up address again without end, and closes a dead socket before it opens the next.
+Built on slack_sdk's aiohttp client, but opens the socket itself: the client would retry a used-up
+address without end, and closes a dead socket before it opens the next.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Handle = Callable[[AsyncBaseSocketModeClient, SocketModeRequest], Awaitable[None
 
 
 class Link(SocketModeClient):
-    """``welcomed`` is set by Slack's hello; ``num_connections`` is what it counted then.
+    """One socket. ``welcomed`` is set by Slack's hello; ``num_connections``: Slack's count then.
 
-    ``leaving`` is Slack's word for why it wants another socket; empty: it does not. ``in_hand``
-    counts the envelopes that were received and are not acked yet.
+    ``leaving``: Slack's reason for wanting another socket; empty: it does not. ``in_hand``: the
+    number of envelopes that were received and are not acked yet.
     """
 
     def __init__(self, app_token: str, web: AsyncWebClient, handle: Handle) -> None:
@@ -66,10 +66,10 @@ class Link(SocketModeClient):
         await self.welcomed.wait()
 
     async def connect_to_new_endpoint(self, force: bool = False) -> None:
-        """Ignore the client's wish for another socket: that is decided elsewhere."""
+        """Ignore the client's request for another socket: the keeper decides that."""
 
     async def greet(self) -> bool:
-        """Send a ping, whose pong comes to :meth:`trouble`; ``False`` where nothing goes out."""
+        """Send a ping, whose pong :meth:`trouble` checks; ``False``: it could not be sent."""
         assert self.current_session is not None
         try:
             async with asyncio.timeout(1.0):
@@ -79,8 +79,8 @@ class Link(SocketModeClient):
         return True
 
     async def close(self) -> None:
-        """Say goodbye and end. Nothing stays open, also where the goodbye fails or is not taken:
-        the client's own close ends there, with its connection and its tasks as they were."""
+        """Say goodbye and close. Frees everything even if the goodbye fails or gets no answer; the
+        client's own close would leave its connection and tasks open then."""
         self.closed = True
         try:
             async with asyncio.timeout(2 * CLOSING):
@@ -93,9 +93,8 @@ class Link(SocketModeClient):
         await self.aiohttp_client_session.close()
 
     def trouble(self, now: float) -> str:
-        """Reason why another socket has to take this one's place; empty: it is well. An answered
-        ping counts, not the state of the socket: that looks open long after the other end is
-        gone."""
+        """Reason why this socket must be replaced; empty: none. The age of the last pong counts,
+        not the socket's state, which looks open long after the other end is gone."""
         if self.leaving:
             return f"Slack wants another one ({self.leaving})"
         if self.current_session is None or self.current_session.closed:
@@ -104,12 +103,12 @@ class Link(SocketModeClient):
         return f"it has been silent for {silent:.1f} s" if silent > SILENT else ""
 
     async def enqueue_message(self, message: str) -> None:
-        """Count what has to be acked, from its arrival on."""
+        """Count an envelope to be acked, from its arrival on."""
         self.in_hand += _is_envelope(message)
         await super().enqueue_message(message)
 
     async def run_message_listeners(self, message: dict[str, Any], raw_message: str) -> None:
-        """Handle one message and count it off."""
+        """Handle one message, then count its envelope off."""
         try:
             await super().run_message_listeners(message, raw_message)
         finally:

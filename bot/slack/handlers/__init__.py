@@ -1,1 +1,1 @@
-"""Handling of inbox rows: read, permitted, done, answered."""
+"""Handling of inbox rows: read, check permissions, carry out, answer."""

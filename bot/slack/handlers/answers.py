@@ -1,4 +1,4 @@
-"""Answers to one person: refusals and results of requests, clicks and verbs. Pure, plain words."""
+"""Answers to one person: refusals and results of requests, clicks and verbs. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.slack.people.approvers import Approvers, nobody
 from engine.commands.service import Decision
 from engine.model import Approval, ApprovalState, Event, Run
 
-#: The answer to a click, by its code, where the code alone decides it.
+#: Answers to clicks, for codes that need no further detail.
 _UNHEEDED = {
     "stale": f"This card is older than the question. {NOTHING} Use the newest card.",
     "expired": f"This question is closed: nobody decided in time. {NOTHING}",
@@ -27,7 +27,7 @@ _UNHEEDED = {
 
 
 def attached(run: Run, link: str = "") -> str:
-    """Answer that the same request is already running; ``link``: to its board."""
+    """Answer if the same request is already running. ``link``: to its board."""
     asked = f"asked by {mention(run.by)} {date(run.created)}"
     see = f"; see {link}" if link else ""
     return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
@@ -37,14 +37,14 @@ NO_RUN_HERE = f"This message belongs to no run. Choose one of mine, or type: {SP
 
 
 def on_the_card(links: Sequence[str]) -> str:
-    """A decision that was said in a thread."""
+    """Answer to a decision that was typed in a thread: links to the cards."""
     if not links:
         return f"No approval is open here. {NOTHING} For all: {SPOKEN} approvals"
     return f"That is decided on {', '.join(links)}. {NOTHING}"
 
 
 def started_without_approvers(run: Run, approvers: Approvers) -> str:
-    """Reply to the requester at once, so that nobody waits all night for an impossible click."""
+    """Warn the requester at once that nobody can approve, before the run waits all night."""
     others = approvers.stand_ins(run)
     instead = f" I will ask {mentions(others)} instead." if others else ""
     return (
@@ -54,7 +54,7 @@ def started_without_approvers(run: Run, approvers: Approvers) -> str:
 
 
 def decision(answer: Decision, by: str, clicked: float, approvers: Approvers, command: str) -> str:
-    """The truthful sentence for a click; empty where the card itself says it."""
+    """Answer to a decision; empty if it was accepted, since the card shows that."""
     if answer.accepted:
         return ""
     run = answer.run.label if answer.run else "this run"
@@ -123,14 +123,14 @@ def _span(seconds: float) -> str:
 
 
 def carried_out_before(done: Sequence[Event], command: str) -> str:
-    """Answer after a kill: what the audit has of the first time."""
+    """Answer after a restart: what the audit shows of the first time."""
     lines = [render(event.text, command) for event in done[:5]]
     more = f"… and {len(done) - 5} more" if len(done) > 5 else ""
     return fit(" ".join([*lines, more]).strip(), TEXT)
 
 
 def undecided(sentence: str, asked: Approval, run: Run, approvers: Approvers) -> str:
-    """A decision that changed nothing, and who decided or may."""
+    """Answer if a decision changed nothing: why, and who decided or may."""
     if asked.by is not None:
         at = date(asked.decided or asked.requested)
         return f"{escape(sentence)} It is {asked.state} by {mention(asked.by)} {at}."

@@ -1,9 +1,9 @@
-"""Confirmations by the requester: before a large request, and on rows that waited for too long.
+"""Confirmations by the requester: before a large request, and for rows that waited too long.
 
-What is asked about is kept as a row, in the transaction that ends the requester's own. A click on
-*yes* carries out what was asked for as if it had just come. Only then the question is closed, so
-that one that could not be carried out can be clicked again. It is closed once: a person who clicks
-twice is told so.
+A question is stored as a row, in the transaction that ends the requester's own row. A click on
+*yes* carries out the request as if it had just arrived. Only then is the question closed, so a
+request that could not be carried out can be confirmed again. A question closes once; a second click
+is answered with what became of it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from engine.model import Request, Run
 from engine.settings import Settings
 from engine.store import queries
 
-LATE = 15 * 60.0  # seconds of the wall after which nothing is done without asking again
+LATE = 15 * 60.0  # seconds (wall clock) after which a row needs confirmation
 OLD = "That preview was more than 15 min old; this is how it stands now."
 OTHER = "The VMs are not those of that preview any more; this is how it stands now."
 _EFFECT = {
@@ -58,8 +58,8 @@ _EFFECT = {
 
 @dataclass(frozen=True)
 class Taken:
-    """Row as it is carried out. ``waited``: seconds that it waited, if too long; 0: not.
-    ``confirmation``: the question that its person has confirmed."""
+    """The row to carry out. ``waited``: seconds that it waited if that is too long, else 0.
+    ``confirmation``: the question that it confirms."""
 
     row: Inbound
     waited: float = 0.0
@@ -74,8 +74,8 @@ class Confirmer:
         self.inbox = links.tables.inbox
 
     def taken(self, row: Inbound) -> Taken | Outcome:
-        """Row to carry out: this one, or the row that it confirms. An outcome, if this row cancels,
-        or if its confirmation has no effect."""
+        """The row to carry out: this one, or the row that it confirms. An outcome if this row
+        cancels, or if its confirmation has no effect."""
         if row.kind != CLICK or row.body.get("action") not in (YES, NO):
             return Taken(row, self._waited(row))
         confirmation = self._confirmation(row)
@@ -94,15 +94,15 @@ class Confirmer:
             return Outcome(f"Dropped. {NOTHING}", closed=dropped)
         waited = self._waited(row)
         if confirmation.kind is not ConfirmationKind.PREVIEW:
-            # A preview is compared with what is shown now; the words of others may mean another
-            # run by now.
+            # A preview is compared with a new forecast. Other questions may refer to another run
+            # by now.
             waited = waited or _too_long(self.wall.now() - confirmation.made)
         return Taken(_as_if_now(confirmation.row, row), waited, confirmation)
 
     def preview(
         self, taken: Taken, request: Request, found: Forecast, approvers: Approvers
     ) -> Outcome | None:
-        """The preview of a request; ``None``: it may start without."""
+        """The preview of a request; ``None``: it may start without a preview."""
         first = self._why_again(taken, found)
         limit = self.settings.approval.confirm
         unasked = taken.confirmation is None and is_asked(request, found, limit)
@@ -113,14 +113,14 @@ class Confirmer:
         return _question(confirmation, shown, taken.confirmation)
 
     def late(self, taken: Taken, what: str) -> Outcome:
-        """Ask whether a late row is still meant. ``what``: what was asked for, escaped."""
+        """Ask whether a late row is still meant. ``what``: the request, escaped."""
         confirmation = self._new(ConfirmationKind.LATE, taken, "late")
         asked = taken.confirmation is not None and not self._waited(taken.row)
         shown = late_view(what, confirmation, taken.waited, asked=asked)
         return _question(confirmation, shown, taken.confirmation)
 
     def sure(self, taken: Taken, ask: Ask) -> Outcome:
-        """A question before a stop or an abort that was said in a thread: it is easily said in the
+        """Ask for confirmation of a stop or an abort that was typed in a thread, which may be the
         wrong one."""
         run = names.find_run(ask.words[0], queries.runs(self.service.store))
         text = {"stop": f"stop {run.label}", "abort": f"abort {run.label} yes"}[ask.verb]
@@ -132,8 +132,7 @@ class Confirmer:
         return _question(confirmation, _asked(what, buttons), taken.confirmation)
 
     def _why_again(self, taken: Taken, found: Forecast) -> str:
-        """Reason why a request is previewed again, though it was typed or its Start clicked; empty:
-        it is not."""
+        """Reason why a confirmed or late request needs a new preview; empty: it does not."""
         confirmation = taken.confirmation
         if confirmation is None or confirmation.kind is not ConfirmationKind.PREVIEW:
             if not taken.waited:
@@ -148,13 +147,13 @@ class Confirmer:
         return Confirmation(kind, taken.row, digest, self.wall.now(), taken.row.id)
 
     def _confirmation(self, row: Inbound) -> Confirmation | None:
-        """The confirmation of the button, if we made it."""
+        """The question to which the button belongs; ``None``: VMFerry did not make it."""
         shown = read_value(str(row.body.get("value")))
         confirmation = self.inbox.confirmation(shown[0]) if shown else None
         return confirmation if confirmation and shown and confirmation.digest == shown[1] else None
 
     def _waited(self, row: Inbound) -> float:
-        """Seconds that it waited, where that is too long."""
+        """Seconds that the row waited if that is too long, else 0."""
         return _too_long(self.wall.now() - row.heard) if row.heard is not None else 0.0
 
 
@@ -163,8 +162,8 @@ def _too_long(waited: float) -> float:
 
 
 def _as_if_now(asked: Inbound, answer: Inbound) -> Inbound:
-    """Row that was asked for, as of the moment of its confirmation: the number, times and trigger
-    are those of the answer."""
+    """The row that was asked about, as of its confirmation: the id, times and trigger are those of
+    the answer."""
     body = {**asked.body, "trigger": answer.body.get("trigger", "")}
     return replace(answer, kind=asked.kind, channel=asked.channel, body=body)
 
@@ -177,7 +176,7 @@ def _question(confirmation: Confirmation, shown: Rendered, before: Confirmation 
 
 
 def answered_before(state: ConfirmationState, run: Run | None, link: str = "") -> str:
-    """A second click on a question that has its answer; ``link``: to the board of its run."""
+    """Answer to another click on a closed question. ``link``: to the board of its run."""
     match state:
         case ConfirmationState.REPLACED:
             return f"There is a newer version of this question. {NOTHING} Use that one."
@@ -191,12 +190,12 @@ def answered_before(state: ConfirmationState, run: Run | None, link: str = "") -
 @dataclass(frozen=True)
 class Outcome:
     """Outcome of a row: the reply to the person (empty: none), the run to watch from now on, and
-    the form that is opened.
+    the form to open.
 
-    ``blocks``: the reply, with buttons. ``confirmation``: what waits for the requester's own yes.
-    ``closed``: the question with the result of such a yes or no; the answer takes its place.
-    ``done``: the row was carried out, now or before; not: refused. ``refused``: what
-    was refused, for the audit, if nobody else writes it there.
+    ``blocks``: the reply with buttons. ``confirmation``: a new question to the requester.
+    ``closed``: an answered question with its result; the reply takes its place. ``done``: the row
+    was carried out, now or before; false if it was refused or asked about. ``refused``: name of
+    what was refused, for the audit, if nothing else records it.
     """
 
     reply: str = ""
@@ -209,13 +208,12 @@ class Outcome:
     refused: str = ""
 
 
-MANY = 5  # VMs that are moved without a question
+MANY = 5  # VMs that are moved without a preview
 GB, TB = 1024, 1024 * 1024
 
 
 def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
-    """Tell whether the requester is first shown what the request would do. ``confirm`` as in the
-    settings."""
+    """Tell whether the request needs a preview. ``confirm``: the setting ``approval.confirm``."""
     if confirm is False or found.options.now:
         return False
     if confirm is not True:
@@ -227,7 +225,7 @@ def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
 def preview_view(
     found: Forecast, confirmation: Confirmation, approvers: Approvers, now: float, first: str = ""
 ) -> Rendered:
-    """Preview of a request; ``first``: why it is shown (again)."""
+    """Preview of a request. ``first``: why it is shown (again)."""
     lines = [*([first] if first else []), *_lines(found, confirmation.row.by, approvers, now)]
     buttons = _buttons(confirmation, "Start", "Cancel", "Start these moves", "Start nothing")
     return _asked(fit_lines(lines, 2_900), buttons)
@@ -258,7 +256,7 @@ def _amount(found: Forecast, now: float) -> str:
 
 
 def _coarse(seconds: float) -> float:
-    """An estimate in whole minutes, and above two hours in quarters of one."""
+    """Round an estimate (seconds) to minutes; from two hours on, to quarters of an hour."""
     step = 60 if seconds < 7_200 else 900
     return max(60.0, round(seconds / step) * float(step))
 
@@ -285,13 +283,13 @@ def _down(found: Forecast, by: str, approvers: Approvers) -> str:
 
 
 def _number(names: Sequence[str], how: str = "") -> str:
-    """``1 (erp01)``, and ``is`` how it is."""
+    """Number and names, such as ``1 (erp01)``, with ``is`` or ``are`` and ``how`` if given."""
     number = f"{len(names)} ({several(names)})"
     return f"{number} {'is' if len(names) == 1 else 'are'} {how}" if how else number
 
 
 def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
-    """The VMs of each reason; the most frequent reason first."""
+    """VMs grouped by reason; the most frequent reason first."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for one in hindered:
         groups[one.why].append(one.vm)
@@ -302,8 +300,8 @@ def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
 def late_view(
     what: str, confirmation: Confirmation, waited: float, *, asked: bool = False
 ) -> Rendered:
-    """Question about a request that came so long ago that it may not be meant any more; with
-    ``asked``, about one that was put to its person so long ago. ``what``: in words, escaped."""
+    """Question whether a late request is still meant. ``asked``: a question about it was answered
+    late instead. ``what``: the request, escaped."""
     ago = took(_coarse(waited))
     opening = f"You asked {ago} ago for: {what}. I could not take it up until now."
     if asked:
@@ -321,7 +319,7 @@ def _asked(text: str, buttons: Block) -> Rendered:
 def _buttons(
     confirmation: Confirmation, yes: str, no: str, about: str, about_no: str, style: str = "primary"
 ) -> Block:
-    value = f"{confirmation.id}.{confirmation.digest}"  # as a card's: read_value reads both
+    value = f"{confirmation.id}.{confirmation.digest}"  # same format as a card's, for read_value
     return actions(
         button(fit(yes, BUTTON), YES, value, style=style, about=about),
         button(no, NO, value, about=about_no),

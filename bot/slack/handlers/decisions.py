@@ -1,7 +1,7 @@
-"""Clicks on approvals: a decision, a form to be filled in, or a question that is asked again.
+"""Clicks on approval cards: decide, open a form, or ask again.
 
-Everything is bound to the digest on the button: what was shown is what is decided. A row that had
-begun when the bot was killed takes what stands in the rows as its own success.
+A click is bound to the digest on its button: what was shown is what is decided. If a row had begun
+when the bot was killed, the result in the rows counts as its own success.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KNOWN = frozenset({buttons.APPROVE, buttons.AGAIN, *buttons.FORMS, *_SAID})
 
 @dataclass(frozen=True)
 class DecisionClick:
-    """Meaning of a button: its action, the approval and the digest that it showed."""
+    """A click on a card: its action, the approval, and the digest that was shown."""
 
     action: str
     number: int
@@ -40,8 +40,7 @@ class DecisionClick:
 
     @property
     def breaks(self) -> bool:
-        """True if the click breaks the glass, perhaps by somebody who may decide on nothing. Then
-        it matters all the more to know who they are."""
+        """True if the click breaks the glass. The person need not be an approver then."""
         return self.action.startswith(buttons.BREAK)
 
     @property
@@ -51,19 +50,19 @@ class DecisionClick:
 
 
 def read(row: Inbound) -> DecisionClick | None:
-    """Button that was clicked; ``None`` for a button that we did not make."""
+    """The click on a card; ``None`` for a button that VMFerry did not make."""
     action = str(row.body.get("action"))
     shown = buttons.read_value(str(row.body.get("value")))
     return DecisionClick(action, *shown) if shown is not None and action in KNOWN else None
 
 
 def place_of(row: Inbound, value: str) -> FormPlace:
-    """The place for the answer to a form that this click opens, with the value of its button."""
+    """The place for the answer to a form opened by this click, with the value of its button."""
     return FormPlace(value, row.channel, str(row.body.get("thread_ts") or ""))
 
 
 class Decisions:
-    """Handler of clicks. ``approvers`` is as it was when the row was taken up."""
+    """Handler of clicks on cards. ``approvers``: as known when the click is carried out."""
 
     def __init__(self, service: Service, settings: Settings) -> None:
         self.service, self.store, self.settings = service, service.store, settings
@@ -111,7 +110,7 @@ class Decisions:
         )
 
     def _chosen(self, row: Inbound, clicked: DecisionClick) -> list[str] | None:
-        """The ids of the VMs that were chosen in the form; ``None``: the button was for all."""
+        """Ids of the VMs chosen in the form; ``None``: the button covers all VMs."""
         if not clicked.action.startswith(buttons.CHOOSE):
             return None
         asked = queries.approval(self.store, clicked.number)
@@ -123,7 +122,7 @@ class Decisions:
     # --- forms ------------------------------------------------------------------------------
 
     def _form(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Block | None:
-        """The form, for somebody who may decide; ``None``: the decision itself will say why not."""
+        """The form, for a person who may decide; ``None``: the decision then says why not."""
         asked, record = self._asked(clicked)
         if asked is None or record is None:
             return None
@@ -150,7 +149,7 @@ class Decisions:
     # --- asking again -----------------------------------------------------------------------
 
     def _ask_again(self, row: Inbound, clicked: DecisionClick) -> str:
-        """Retry VMs whose approval was denied or expired, so that a new approval is requested."""
+        """Retry VMs whose approval was denied or expired, so that approval is requested again."""
         asked, record = self._asked(clicked)
         if asked is None or record is None:
             raise Refused("I do not know this question any more.")

@@ -1,11 +1,10 @@
-"""Intents: what a row of the inbox means. Each row is read once, into one of six values.
+"""Intents: the meaning of an inbox row. Each row is read as one of six kinds of intent.
 
-Rows about the same subject are carried out in the order they came. The worker goes through the open
-rows from the oldest to the newest. A row that has to wait holds up every later row that shares a
-subject with it, and these hold up theirs; all others pass it by. Subjects are the person and the
-run. Requests have one subject in common, because which of two like requests begins the run depends
-on their order. A name that matches no run may refer to a run that an earlier request creates, so it
-waits for that request.
+Rows with a common subject (person or run) are carried out in the order of arrival. The worker goes
+through the open rows from the oldest to the newest. A row that must wait holds up every later row
+that shares a subject with it, and these hold up others in turn; all other rows pass. Requests share
+one subject, because their order decides which of two equal requests begins the run. A name that
+matches no run may refer to a run that an earlier request creates, so it waits for that request.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ LOOKS_AT_NONE = frozenset({"help", "list", "approvals"})
 class Intent:
     """A person's request, read once from a row of the inbox.
 
-    ``taken``: the row, how long it waited, and the question that its person has confirmed.
-    ``what``: its name in the audit. ``command``: the equivalent typed command, whose permissions
-    apply; ``None``: it has rules of its own. ``changes``: it would start or change anything; then
-    its refusal belongs in the audit. ``is_judged``: the person must be identified for certain, and
-    be allowed to decide. ``is_for_outsiders``: people may do it who may decide on nothing.
+    ``taken``: the row, how long it waited, and the question that it confirms. ``what``: its name in
+    the audit. ``command``: the equivalent typed command, whose permissions apply; ``None``: it has
+    its own rules. ``changes``: it would start or change something, so its refusal is audited.
+    ``is_judged``: the person must be identified for certain and be allowed to decide.
+    ``is_for_outsiders``: the person need not be an approver.
     """
 
     taken: Taken
@@ -54,7 +53,7 @@ class Intent:
 
     @property
     def row(self) -> Inbound:
-        """Row as it is carried out."""
+        """The row to carry out."""
         return self.taken.row
 
 
@@ -67,14 +66,14 @@ class Start(Intent):
 
 @dataclass(frozen=True, kw_only=True)
 class Say(Intent):
-    """A verb that was typed."""
+    """A typed verb."""
 
     command: Ask
 
 
 @dataclass(frozen=True, kw_only=True)
 class Press(Intent):
-    """A click on a button that acts on a run: a person who may type its verb may click it."""
+    """A click on a button that acts on a run. Its permissions are those of the typed verb."""
 
     button: RunButton
 
@@ -88,8 +87,8 @@ class Decide(Intent):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Intent):
-    """A click or text with a ready answer: a question that ends, words that mean nothing here.
-    A refusal is audited under the outcome's own word."""
+    """A click or text with a ready answer, such as the end of a question. ``outcome.refused`` is
+    the audit's name of a refusal."""
 
     outcome: Outcome
     changes: bool = False
@@ -97,22 +96,22 @@ class Answer(Intent):
 
 @dataclass(frozen=True, kw_only=True)
 class Unknown(Intent):
-    """Words or a button that mean nothing here. ``refusal``: why the words mean nothing."""
+    """Unknown words or an unknown button. ``refusal``: why the words were rejected."""
 
     refusal: Refused | None = None
     changes: bool = False
 
 
 class Intents:
-    """Reader of the inbox. Reads rows, writes none."""
+    """Reader of inbox rows. Reads rows, writes none."""
 
     def __init__(self, store: Store, tables: Tables, links: Links, confirmer: Confirmer) -> None:
         self.store, self.confirmer = store, confirmer
         self.threads = Threads(store, tables, links)
 
     def read(self, row: Inbound) -> Intent:
-        """Read what a row means now: for a mention, a shortcut or a confirmation, what is behind
-        it."""
+        """Read the meaning of a row; for a mention, shortcut or confirmation, that of its
+        request."""
         meant = self.threads.as_command(row) if row.kind in (MENTION, SHORTCUT) else row
         taken = meant if isinstance(meant, Outcome) else self.confirmer.taken(meant)
         if isinstance(taken, Outcome):
@@ -134,7 +133,7 @@ class Intents:
             command=command,
             changes=command.verb in CHANGING,
             is_judged=command.verb in JUDGED,
-            # Who broke the glass may be in no list, and so may the reviewer.
+            # Neither the person who broke the glass nor the reviewer need be an approver.
             is_for_outsiders=command.verb == REVIEWED,
         )
 
@@ -166,7 +165,7 @@ class Intents:
         )
 
     def _about(self, ask: Ask) -> frozenset[Subject]:
-        """The run that a verb is about."""
+        """The run that a verb is about, as subjects."""
         if ask.verb in LOOKS_AT_NONE or not ask.words:
             return frozenset()
         try:

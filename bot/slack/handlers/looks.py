@@ -1,4 +1,4 @@
-"""Answers to verbs that only look."""
+"""Answers to verbs that change nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.views.board import ENDS, STATES, Board, badly_ended
 
 
 def status(boards: Sequence[Board], command: str) -> str:
-    """One line a run, what needs a person first."""
+    """One line per run; runs with an open approval first."""
     if not boards:
         return f"No run is in progress. Start with: {command} host HV01 to HV02"
     ordered = sorted(boards, key=lambda b: (not b.questions, b.run.id))
@@ -23,7 +23,7 @@ def status(boards: Sequence[Board], command: str) -> str:
 
 
 def listing(boards: Sequence[Board], needy: Iterable[int], hidden: int, command: str) -> str:
-    """One line a run in the order given; ``needy`` are runs that only a person can help on."""
+    """One line per run in the given order. ``needy``: runs that need a person."""
     if not boards:
         return f"There is no run yet. Start with: {command} host HV01 to HV02"
     helpless = frozenset(needy)
@@ -47,14 +47,14 @@ def _status_line(board: Board, command: str, needy: bool = False) -> str:
 
 
 def report(lines: Sequence[str], command: str) -> str:
-    """The report of one run, to one person."""
+    """The report of one run, as a reply."""
     return fit_lines([render(line, command) for line in lines], TEXT)
 
 
 def open_questions(
     asked: Sequence[tuple[Approval, Board, Sequence[str]]], approvers: Approvers, command: str
 ) -> str:
-    """Open approvals, a line each, and how to decide on them."""
+    """Open approvals, one line each, and how to decide on them."""
     if not asked:
         return "No approval is open."
     lines = [_open_question(*one, approvers) for one in asked]
@@ -72,13 +72,13 @@ def _open_question(
 
 
 def happened(lines: Sequence[Event], command: str) -> str:
-    """The last lines of the audit, oldest first."""
+    """The given lines of the audit, in their order."""
     shown = [f"{date(e.at, '{time_secs}')} {render(e.text, command)}" for e in lines]
     return fit_lines(shown, TEXT) or "Nothing has happened yet."
 
 
 def help_text(command: str, topic: str = "") -> str:
-    """Commands that can be typed; for a verb, with an example and the options of a request."""
+    """Commands that can be typed in Slack; for a verb, with an example and a request's options."""
     verbs = [v for v in VERBS if v.where in ("both", "slack")]
     asked = [v for v in verbs if v.name == topic.casefold()]
     lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]

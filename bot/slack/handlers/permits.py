@@ -1,9 +1,9 @@
-"""Permissions: who may type what, and where, by the settings and by what Slack said lately of
-person and place.
+"""Permissions: who may type what, and where, by the settings and by Slack's recent answers about
+the person and the channel.
 
-What is not known for sure is refused with a sentence, and nothing is lost: Slack is asked anew for
-the next command or click. Pausing and stopping need no more than a full member: a person who sees
-something go wrong must not be held up.
+If an answer is missing, the command is refused with a sentence, and Slack is asked again for the
+next command or click. Pause and stop only require a full member: a person who sees something go
+wrong must not be held up.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ INVITE = "Type here: /invite @vmferry, then ask again."
 
 
 class Permits:
-    """The judge of every command, and of every click that says the same as one."""
+    """Permissions of every command, and of every click with an equivalent command."""
 
     def __init__(self, settings: Settings, roster: Roster) -> None:
         self.channels, self.roster = settings.slack.channels, roster
         self.starters = settings.approval.starters
 
     def lookups_for(self, row: Inbound, command: Command) -> list[str]:
-        """Names of whom Slack must have spoken lately: the person, their groups, the channel."""
+        """Names that Slack must have answered about: the person, their groups, the channel."""
         user, names = slack_user(row.by), []
         if user and (_needs_member(row, command) or _is_spoken(row, command)):
             names.append(user)
@@ -46,7 +46,7 @@ class Permits:
         return names
 
     def missing(self, intent: Intent) -> list[Lookup]:
-        """Answers that Slack has to give before this is carried out."""
+        """Look-ups that Slack must answer before this is carried out."""
         command = intent.command
         names = self.lookups_for(intent.row, command) if command is not None else []
         if isinstance(intent, Start):
@@ -55,7 +55,7 @@ class Permits:
         return self.roster.missing(names, judged, intent.is_for_outsiders)
 
     def why_not(self, row: Inbound, command: Command) -> str:
-        """Reason why this person may not say this here, or nothing. Help is for everybody."""
+        """Reason why this person may not use the command here; empty: they may. Help is for all."""
         if _verb(command) == "help":
             return ""
         nothing = refusals.NOTHING if _verb(command) in CHANGING else refusals.NOT_STARTED
@@ -73,7 +73,7 @@ class Permits:
         return ""
 
     def _by_place(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Reason why a run must not begin in this channel, as Slack describes it; empty: it may."""
+        """Reason why Slack's description of the channel forbids the command; empty: it does not."""
         if not _is_for_starters(command):
             return ""
         if not is_channel(row.channel):
@@ -88,9 +88,9 @@ class Permits:
         return f"{UNSEEN} {nothing} {INVITE}" if trouble else ""
 
     def _by_person(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Reason why this person may not: guests, bots, deactivated people and those from elsewhere
-        start and change nothing. In a shared channel those from elsewhere can mention the bot, and
-        are told no names."""
+        """Reason why this person may not use the command; empty: they may. Guests, bots,
+        deactivated people and people from elsewhere start and change nothing. In a shared channel
+        people from elsewhere can mention the bot, but are told no names."""
         member = _needs_member(row, command)
         if not (member or _is_spoken(row, command)):
             return ""
@@ -106,8 +106,8 @@ class Permits:
         return not_a_member(unfit, nothing) if unfit else ""
 
     def _by_starters(self, row: Inbound, command: Command, nothing: str) -> str:
-        """Reason why this person may not start runs, if not everybody may: neither listed nor in a
-        listed group; empty: they may."""
+        """Reason why this person is not a starter (neither listed nor in a listed group); empty:
+        they are, or every full member is."""
         user = slack_user(row.by)
         if not self.starters or not _is_for_starters(command) or user in self.starters:
             return ""
@@ -121,7 +121,7 @@ class Permits:
         return not_a_starter(self.starters, _verb(command))
 
     def _groups(self, user: str | None) -> list[str]:
-        """The groups that say whether this user may start."""
+        """Groups that decide whether this user may start; none if the user is listed."""
         listed = user in self.starters
         return [] if listed else [name for name in self.starters if is_group(name)]
 
@@ -139,13 +139,13 @@ def _is_for_starters(command: Command) -> bool:
 
 
 def _is_spoken(row: Inbound, command: Command) -> bool:
-    """Tell whether a look was asked for in a message."""
+    """Tell whether this is a look that was requested in a message, not by slash command."""
     return bool(row.body.get("spoken")) and not _changes(command) and _verb(command) != "help"
 
 
 def _needs_member(row: Inbound, command: Command) -> bool:
-    """Tell whether the person must be a full member. Decisions and reviews are judged by stricter
-    rules of their own."""
+    """Tell whether the person must be a full member. Decisions and reviews have stricter rules of
+    their own."""
     verb = _verb(command)
     if verb in JUDGED or verb == "help":
         return False
@@ -153,7 +153,7 @@ def _needs_member(row: Inbound, command: Command) -> bool:
 
 
 def _elsewhere(places: Sequence[str]) -> str:
-    """Places where the command can be typed instead."""
+    """Sentence about where the command can be typed instead."""
     if not places:
         return "Type it in a channel where I am; /invite @vmferry brings me into one."
     return f"Type it in {channels(places)}."
@@ -166,13 +166,13 @@ def not_in_private(places: Sequence[str], nothing: str) -> str:
 
 
 def not_a_member(unfit: str, nothing: str) -> str:
-    """A guest, a bot, somebody who left or who is from elsewhere."""
+    """Refusal of a guest, a bot, a deactivated person or a person from elsewhere."""
     is_so = f"Slack says that you are {unfit}."
     return f"Only full members of this workspace may do this. {is_so} {nothing} Ask one of them."
 
 
 def cannot_check(what: str, error: str, nothing: str) -> str:
-    """Refusal because Slack does not say what has to be known first."""
+    """Refusal because Slack did not answer a look-up. ``what``: what cannot be checked."""
     if error in ("", "no answer"):
         return f"I cannot check {what}: Slack did not answer. {nothing} Try again in a minute."
     fix = "Look at the setting approval.starters."
@@ -182,7 +182,7 @@ def cannot_check(what: str, error: str, nothing: str) -> str:
 
 
 def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
-    """The person may look, pause and stop, but not start; and not say this verb."""
+    """Refusal of a person who is not a starter; they may still look, pause and stop."""
     groups = [name for name in starters if is_group(name)]
     people = [name for name in starters if name not in groups]
     able = f"these people may: {', '.join(filter(None, [mentions(people), calls(groups)]))}."

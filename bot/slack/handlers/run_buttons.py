@@ -24,12 +24,12 @@ from engine.store import queries
 
 
 def read(row: Inbound) -> RunButton | None:
-    """Button that was clicked; ``None`` for any other button."""
+    """The run button that was clicked; ``None`` for any other button."""
     return buttons.read(str(row.body.get("action")), str(row.body.get("value")))
 
 
 def answer(verbs: Verbs, row: Inbound, control: RunButton, approvers: Approvers) -> Outcome:
-    """Answer to the person who clicked, or the form that opens. Raises ``Refused``."""
+    """Answer to the person who clicked, or the form to open. Raises ``Refused``."""
     record = queries.record(verbs.store, control.run)
     if record is None:
         raise Refused(f"I do not know {control.label} any more.")
@@ -44,10 +44,9 @@ def answer(verbs: Verbs, row: Inbound, control: RunButton, approvers: Approvers)
 
 
 def _refuse_stale(control: RunButton, run: Run, moves: list[MoveRecord]) -> None:
-    """Refuse a button that has nothing to do any more, or is about something else than it
-    showed."""
+    """Raise ``Refused`` if the button's subject is gone or differs from what was shown."""
     if not controls.may(control.verb, run):
-        return  # the verb itself says why, or that it is so already
+        return  # the verb itself says why not, or that it is already done
     about_vms = control.subject not in (RUN, FORM)
     if about_vms and not moves:
         raise Refused(
@@ -62,8 +61,8 @@ def _refuse_stale(control: RunButton, run: Run, moves: list[MoveRecord]) -> None
 
 
 def _words(control: RunButton, moves: list[MoveRecord]) -> tuple[str, ...]:
-    """The typed verb's words; VMs by their ids, out of the rows. Where there is none any more the
-    state of the run is what the verb refuses."""
+    """Words of the equivalent typed verb, with VMs by id. Without a VM the words are incomplete,
+    since the verb refuses the state of the run first."""
     ids = [f"id:{entry.move.vm_id}" for entry in moves]
     match control.verb:
         case "abort":

@@ -1,7 +1,7 @@
-"""Mentions and shortcuts as the commands that they stand for: the message says which run is meant.
+"""Mentions and shortcuts, translated into commands: the message determines the run.
 
-Decisions are not made by word of mouth in a thread: they are answered with a link to the card,
-whose button is bound to what it shows.
+Decisions cannot be made by a mention in a thread. The answer is a link to the card, whose button is
+bound to what it shows.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from engine.store.store import Store
 
 
 class Threads:
-    """Handler of threads. Reads rows only."""
+    """Translator of mentions and shortcuts. Reads rows only."""
 
     def __init__(self, store: Store, tables: Tables, links: Links) -> None:
         self.store, self.tables, self.links = store, tables, links
 
     def as_command(self, row: Inbound) -> Inbound | Outcome:
-        """The command that a mention or a shortcut stands for, or what is said instead."""
+        """The equivalent command of a mention or a shortcut, or the answer if it has none."""
         run = self._run_of(row)
         if row.kind == SHORTCUT:
             if run is None:
@@ -50,7 +50,7 @@ class Threads:
         return _command(row, said)
 
     def _run_of(self, row: Inbound) -> Run | None:
-        """The run whose message this is, or in whose thread it stands."""
+        """The run to which this message, or the thread that contains it, belongs."""
         for ts in (row.body.get("thread_ts"), row.body.get("ts")):
             key = self.tables.key_at(row.channel, str(ts))
             run = self._run_of_key(key) if key else None
@@ -59,7 +59,7 @@ class Threads:
         return None
 
     def _run_of_key(self, key: Key) -> Run | None:
-        """The run that a message is about: it names a run, or a question of one."""
+        """The run of a message's key, which names the run or one of its approvals."""
         if key.approval is not None:
             asked = queries.approval(self.store, key.approval)
             return queries.run(self.store, asked.run) if asked else None
@@ -70,7 +70,7 @@ class Threads:
         return any(is_called(h, word) for run in unfinished for h in run.sources + run.destinations)
 
     def _cards(self, text: str, run: Run | None) -> str:
-        """Answer with links to the cards of the questions that this may be about."""
+        """Answer with links to the cards of the approvals that may be meant."""
         word = (text.split()[1:2] or [""])[0]
         asked = [a for a in queries.open_approvals(self.store) if _is_meant(a, word, run)]
         links = [self.links.to(Key(CARD, a.label), f"the card of {a.label}") for a in asked]

@@ -1,4 +1,4 @@
-"""Answers to verbs that are typed: those that only look, and those that change something."""
+"""Answers to typed verbs: those that change nothing, and those that change something."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ LISTED, LINES = 20, 15
 FOR_EVERYBODY = frozenset({"pause", "stop"})
 DECISIONS = frozenset({"approve", "deny", "withdraw"})
 REVIEWED = "reviewed"
-#: Verbs with rules of their own about who may say them.
+#: Verbs with their own rules about who may use them.
 JUDGED = DECISIONS | {REVIEWED}
 CHANGING = frozenset(verb.name for verb in VERBS if verb.changes)
 FOR_STARTERS = CHANGING - FOR_EVERYBODY - JUDGED
 
 
 class Verbs:
-    """Answers to verbs, for one person. Everything is read from rows."""
+    """Answers to verbs, each for one person. All state is read from rows."""
 
     def __init__(self, service: Service, settings: Settings, clock: Clock) -> None:
         self.service, self.settings, self.clock = service, settings, clock
@@ -42,7 +42,8 @@ class Verbs:
         self.command = settings.slack.command
 
     def answer(self, row: Inbound, ask: Ask, approvers: Approvers) -> str:
-        """Look or change; raises ``Refused``. ``approvers`` as they are known now."""
+        """Carry out a verb and return the answer. Raises ``Refused``. ``approvers``: as known
+        now."""
         word, command = ask.words[0] if ask.words else "", spelled(row, self.command)
         match ask.verb:
             case "help":
@@ -69,7 +70,7 @@ class Verbs:
         return looks.status([self._see(run.id).board for run in unfinished], command)
 
     def _one(self, word: str, approvers: Approvers, command: str) -> str:
-        """A run as it stands: the board, and after its end the report."""
+        """A run as it is now: the board, or the report once it has ended."""
         seen = self._see(naming.find_run(word, queries.runs(self.store)).id)
         if seen.record.run.over:
             lines = report_lines(self.store, seen.record, self.clock.now())
@@ -77,8 +78,8 @@ class Verbs:
         return board_view(seen.board, approvers, command).text
 
     def _list(self, command: str) -> str:
-        """List of runs: those that need a person, then those that go on, then those that ended;
-        newest first."""
+        """List of runs: first those that need a person, then active ones, then ended ones; newest
+        first."""
         runs = queries.runs(self.store)
         seen = {run.id: self._see(run.id) for run in runs}
         reasons = needs(self.store, self.service.vmm, [sight.record for sight in seen.values()])

@@ -1,9 +1,8 @@
-"""Worker that carries out the rows of the inbox, each about its run in turn, and replies with the
-result.
+"""Worker that carries out inbox rows, in order per subject, and replies with the result.
 
 A row is marked ``begun`` before and ``done`` after, the latter in one transaction with the reply.
 After a kill in between, the row is carried out again: the engine answers the second time with what
-is there already, and a row that had begun takes that as its own success.
+already exists, and a row that had begun takes that as its own success.
 """
 
 from __future__ import annotations
@@ -45,16 +44,18 @@ from engine.store import events, queries
 
 log = logging.getLogger(__name__)
 
-#: The database takes nothing for now: the row waits, and the loop tries it again.
+#: The database takes no writes for now: the row waits, and the loop tries it again.
 CLOSED_STORE = (StoreBusy, StoreUnwritable)
 NOT_THEIRS = "This question was for somebody else."
 STOPS = frozenset({"stop", "abort"})
-ROUND = 0.1  # seconds after which those that wait are looked at again
-ASKED_AGAIN = 0.02  # seconds of the wall
+ROUND = 0.1  # seconds after which waiting rows are looked at again
+ASKED_AGAIN = 0.02  # seconds between two looks at waiting rows
 
 
 class Worker:
-    """``done`` is called after each row, with the run that it touched, if any."""
+    """Worker on the inbox. ``done`` is called after each row with the run that it touched, if any,
+    and with ``None`` when Slack is to be asked. ``patience``: seconds to wait for Slack's
+    answer."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Worker:
         self.loop = Loop("slack-worker", self.work_off)
 
     def work_off(self) -> float | None:
-        """Carry out every row that waits for nothing; seconds until the next look, if any does."""
+        """Carry out every row that need not wait; returns the seconds until the next look."""
         held: set[Subject] = set()
         begun, row = self.wall.monotonic(), self.tables.inbox.next_inbound()
         while row is not None and not (held and self.wall.monotonic() - begun > ROUND):
@@ -99,7 +100,7 @@ class Worker:
         return None
 
     def _read(self, row: Inbound) -> Intent | None:
-        """Meaning of the row; ``None``: it cannot be read, which its person is told."""
+        """Meaning of the row; ``None``: it cannot be read, which the person is told."""
         try:
             return self.intents.read(row)
         except CLOSED_STORE:
@@ -109,23 +110,22 @@ class Worker:
             return None
 
     def _reject_unwatched(self) -> None:
-        """Reject runs of people in Slack that still wait for their board though nothing in the
-        inbox asks for them: they were interrupted before they could be reported, and never would
-        begin."""
+        """Reject runs from Slack that wait for their board though no open inbox row belongs to
+        them. They were interrupted before they were watched, and would never begin."""
         for run in queries.runs(self.store, unfinished=True):
             unheard = run.state is RunState.SCHEDULED and slack_user(run.by) is not None
             if unheard and not self.tables.runs.watches(run.id):
                 self.service.reject(run.id, "Slack could not be told of it; ask again")
 
     def _waits_for_slack(self, intent: Intent) -> bool:
-        """Tell whether Slack must be asked first who may do this. A row waits no longer than
-        ``patience``."""
+        """Tell whether the row must wait for Slack's answers about permissions. It waits at most
+        ``patience`` seconds."""
         missing = self.permits.missing(intent)
         if not missing:
             return False
         now, inbox = self.wall.monotonic(), intent.row.id
         if inbox not in self._asked:
-            self.roster.ask_about(missing)  # first: if the database takes nothing, we ask again
+            self.roster.ask_about(missing)  # first: if the write fails, it is tried again
             self._asked[inbox] = now + self.patience
             self.done(None)
             return True
@@ -146,7 +146,7 @@ class Worker:
         except CLOSED_STORE:
             raise
         except Exception:
-            # What cannot even be answered must not hold up everybody else for ever.
+            # A row that cannot even be answered must not block the inbox for ever.
             log.exception("inbox %s (%s) cannot be answered", row.id, row.kind)
             with self.store.transaction() as db:
                 self.tables.inbox.finish(db, row.id, self.clock.now())
@@ -154,7 +154,7 @@ class Worker:
         return outcome.run.id if outcome.run else None
 
     def _close(self, row: Inbound, outcome: Outcome) -> None:
-        """Mark the row as done and keep its result, in one transaction."""
+        """Mark the row as done and store its outcome, in one transaction."""
         to = address_of(row)
         with self.store.transaction() as db:
             if outcome.run is not None:
@@ -176,7 +176,8 @@ class Worker:
     # --- gates, in their order ------------------------------------------------------------------
 
     def _outcome(self, intent: Intent) -> Outcome:
-        """Go through the gates, and carry out what passes them; then close what was confirmed."""
+        """Pass the intent through the gates and carry it out; then close the question it
+        confirms."""
         outcome, confirmed = self._through(intent), intent.taken.confirmation
         if confirmed is None or not outcome.done or outcome.form is not None:
             return outcome
@@ -200,7 +201,7 @@ class Worker:
             return self._refused(intent, error)
 
     def _known(self, intent: Intent) -> Outcome | None:
-        """Answer to what means nothing here, and to what ends a question."""
+        """Answer unknown words and buttons, and clicks with a ready answer."""
         match intent:
             case Answer(outcome=outcome):
                 if outcome.refused:
@@ -214,7 +215,7 @@ class Worker:
         return None
 
     def _repeated(self, intent: Intent) -> Outcome | None:
-        """Answer for what the row did before a kill, whatever its person may do by now."""
+        """Answer for what the row did before a kill, whatever the person may do by now."""
         if intent.row.begun is None:
             return None
         caused = events.caused_by(self.store, intent.row.cause)
@@ -226,12 +227,11 @@ class Worker:
         if run is not None:
             return self._started(run)
         if isinstance(intent, Decide):
-            return Outcome()  # the card says it
+            return Outcome()  # the card shows it
         return Outcome(answers.carried_out_before(done, self._spelled(intent.row)))
 
     def _late(self, intent: Intent) -> Outcome | None:
-        """Ask whether a change is still meant that waited for too long. A request is shown anew
-        instead."""
+        """Ask whether a late change is still meant. A late request gets a new preview instead."""
         if not intent.taken.waited or not intent.changes or isinstance(intent, Start):
             return None
         what = intent.what
@@ -242,8 +242,8 @@ class Worker:
         return self.confirmer.late(intent.taken, what)
 
     def _permitted(self, intent: Intent) -> Outcome | None:
-        """Refuse a person who may not do this here, and a decision by a person whom Slack could not
-        identify for certain. Refusals are audited."""
+        """Refuse a person who may not do this here, and a decision by a person whom Slack did not
+        identify for certain. Refused changes and decisions are audited."""
         row, said = intent.row, ""
         if intent.command is not None:
             said = self.permits.why_not(row, intent.command)
@@ -257,7 +257,7 @@ class Worker:
         return Outcome(said, done=False) if said else None
 
     def _do(self, intent: Intent) -> Outcome:
-        """Carry it out. Who may decide is read now: what is known of that is fresh."""
+        """Carry out the intent, with the approvers as known now: the look-ups are fresh."""
         row, approvers = intent.row, self.roster.approvers()
         match intent:
             case Start():
@@ -273,12 +273,12 @@ class Worker:
         raise TypeError(f"{type(intent).__name__} is no intent that is carried out")
 
     def _is_asked_back(self, intent: Say) -> bool:
-        """Tell whether a stop was said in a thread: it is easily said in the wrong one."""
+        """Tell whether a stop or an abort was typed in a thread, perhaps in the wrong one."""
         spoken = bool(intent.row.body.get("spoken"))
         return intent.command.verb in STOPS and spoken and intent.taken.confirmation is None
 
     def _refused(self, intent: Intent, error: Refused) -> Outcome:
-        """Answer to what was refused."""
+        """Answer to a refusal; the refusal of a change is audited."""
         if intent.changes:
             self._keep_refused(intent, error)
         is_start = isinstance(intent, Start | Unknown)
@@ -288,18 +288,18 @@ class Worker:
         return Outcome(refusals.refused(error, self._spelled(intent.row), nothing), done=False)
 
     def _keep_refused(self, intent: Intent, error: Refused) -> None:
-        """Keep in the audit what somebody asked for in vain."""
+        """Record a refused request in the audit."""
         row = intent.row
         self.service.because(row.cause).refuse(row.by, intent.what, error)
 
     # --- runs -----------------------------------------------------------------------------------
 
     def _start(self, intent: Start, approvers: Approvers) -> Outcome:
-        """Start it, or show first what it would do."""
+        """Start the run, or show a preview first."""
         row, taken, request = intent.row, intent.taken, intent.command
         found = self.service.foresee(request)
         if isinstance(found, Run):
-            # Not submitted: if it ends just now, another would start that nobody was shown.
+            # Not submitted: if this run ends just now, another would start without a preview.
             return self._attached(found)
         preview = self.confirmer.preview(taken, request, found, approvers)
         if preview is not None:
@@ -319,11 +319,11 @@ class Worker:
         return Outcome(answers.started_without_approvers(run, approvers), run)
 
     def _spelled(self, row: Inbound) -> str:
-        """Beginning of commands where this row came from."""
+        """Beginning of commands at the place where this row came from."""
         return spelled(row, self.settings.slack.command)
 
     def _no_such_button(self, row: Inbound) -> str:
-        """Answer to a button of another version: what to type, where a verb has replaced it."""
+        """Answer to an unknown button; for a review button, the verb that replaced it."""
         command = self._spelled(row)
         shown = buttons.read_value(str(row.body.get("value")))
         asked = queries.approval(self.store, shown[0]) if shown else None

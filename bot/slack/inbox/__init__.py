@@ -1,1 +1,1 @@
-"""Acceptance of what people did: parse, one insert, ack."""
+"""Acceptance of commands, clicks, mentions and forms: parse, one insert, ack."""

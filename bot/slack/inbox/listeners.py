@@ -1,9 +1,9 @@
-"""Accept: parse, one durable insert, ack. Nothing else happens before Slack has its answer.
+"""Listeners for Slack's payloads: parse, one durable insert, ack. Nothing else precedes the ack.
 
-A listener never raises: Bolt would throw the ack away (measured: 3 s and an error for the person,
-although the work is done). It acks exactly once, with one exception: a click that could not be
-written down is not acked at all, because an ack is the promise that it is not lost; Slack then
-shows the person that it failed.
+A listener never raises: Bolt would discard the ack (measured: 3 s and an error for the person,
+although the work is done). An ack promises that the row is stored. If it cannot be, the ack of a
+command says so; a click, form, mention or shortcut gets status 503 instead of an ack, so that Slack
+shows the person the failure, or sends the event again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Listeners:
         self.name, self.accepted = name, accepted
 
     def command(self, ack: Ack, body: Payload) -> BoltResponse:
-        """A slash command: usage errors are answered at once, everything else is written down."""
+        """Accept a slash command. Usage errors are answered at once, all else is stored."""
         try:
             answer = self._command(body)
         except Exception:
@@ -56,11 +56,11 @@ class Listeners:
         return ack(answer)
 
     def click(self, ack: Ack, body: Payload) -> BoltResponse:
-        """A click on any button, known or not: written down for the worker."""
+        """Accept a click on any button, known or not: it is stored for the worker."""
         return _written_down("a click", self._click, ack, body)
 
     def submitted(self, ack: Ack, body: Payload) -> BoltResponse:
-        """A form that was filled in: what is wrong is shown in it, else it is written down."""
+        """Accept a submitted form. Mistakes are shown in the form; otherwise it is stored."""
         try:
             wrong = self._submitted(body)
         except Exception:
@@ -69,7 +69,7 @@ class Listeners:
         return ack(response_action="errors", errors=wrong) if wrong else ack()
 
     def offered(self, ack: Ack, body: Payload) -> BoltResponse:
-        """Options of a menu for what somebody has typed into it, from rows; nothing is kept."""
+        """Answer with the options of a menu for the typed text, from rows. Stores nothing."""
         try:
             found = self._offered(body)
         except Exception:
@@ -78,11 +78,11 @@ class Listeners:
         return ack(options=found)
 
     def mention(self, ack: Ack, body: Payload) -> BoltResponse:
-        """Accept a message to the bot. Slack sends an event again until it is acked."""
+        """Accept a mention of the bot. Slack sends an event again until it is acked."""
         return _written_down("a mention", self._mention, ack, body)
 
     def shortcut(self, ack: Ack, body: Payload) -> BoltResponse:
-        """A shortcut in the menu of a message: written down as a click is."""
+        """Accept a shortcut in the menu of a message: it is stored like a click."""
         return _written_down("a shortcut", self._shortcut, ack, body)
 
     def _mention(self, body: Payload) -> None:
@@ -90,12 +90,12 @@ class Listeners:
         user, text = _text(event, "user"), _text(event, "text")
         said = mentions.said_to(text, _text(_first(body.get("authorizations")), "user_id"))
         if said is None or not user or event.get("bot_id"):
-            return  # it is spoken about, or by a bot
+            return  # not addressed to the bot, or written by a bot
         channel, ts = in_slack(_text(event, "channel")), _text(event, "ts")
         shown = {"text": said} if len(said) <= LONGEST else {"text": "", "long": "yes"}
         place = {"ts": ts, "thread_ts": _text(event, "thread_ts")}
         row = self._row(MENTION, in_slack(user), channel, {**shown, **place})
-        # Slack tells of an edited message again; only where it says something else is it new.
+        # Slack sends an edited message again; it is new only if its text has changed.
         moment = ts or _text(event, "event_ts")
         self._keep(row, f"event:{bare(channel)}:{moment}:{user}:{fingerprint(said.split())}", body)
 
@@ -123,7 +123,7 @@ class Listeners:
         key = f"form:{_text(view, 'id')}:{user}:{fingerprint(content)}"
         wrong = self._mistake(kind, said, place) if kind in buttons.FORMS else None
         # Slack may deliver a submission again after the first delivery has taken effect, and its
-        # own effect is what makes it wrong now. Asked last: what took effect is stored.
+        # own effect makes it invalid now. Checked last: the first delivery is stored by then.
         if wrong and not self.inbox.is_accepted(key):
             return dict([wrong])
         self._keep(row, key, body)
@@ -132,9 +132,9 @@ class Listeners:
     def _mistake(
         self, kind: str, said: fields.FormInput, place: fields.FormPlace
     ) -> tuple[str, str] | None:
-        """The field of a form that is wrong, and what about it; ``None`` for a good form.
+        """The wrong field of a form with its error message; ``None``: the form is valid.
 
-        Raises ``ValueError`` for a form of no approval.
+        Raises ``ValueError`` for a form that belongs to no approval.
         """
         shown = buttons.read_value(place.value)
         if shown is None:
@@ -171,7 +171,7 @@ class Listeners:
         chosen = _part(pressed, "selected_option")  # of a menu
         action = _text(pressed, "action_id")
         said = {
-            # What was said in a form comes in as if its button said it, and no button does.
+            # Actions with this suffix come from submitted forms only, never from a button.
             "action": "" if action.endswith(buttons.SAID) else action,
             "value": (_text(pressed, "value") or _text(chosen, "value"))[:LONGEST],
             "message_ts": _text(container, "message_ts"),
@@ -188,9 +188,9 @@ class Listeners:
     def _keep(self, row: Inbound, key: str, body: Payload) -> None:
         inbox = self.inbox.accept(row, key)
         if inbox is None:
-            return  # a second delivery of what is written down already
+            return  # a second delivery of a stored row
         address = _text(body, "response_url")
-        if address.startswith(("https://", "http://")):  # the library logs any other in full
+        if address.startswith(("https://", "http://")):  # the SDK logs any other in full
             self.urls.keep(inbox, address, self.wall.monotonic())
         self.accepted()
 
@@ -212,7 +212,7 @@ def _text(part: Payload, name: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """The text with its half characters replaced, which no database takes."""
+    """Replace lone surrogates, which no database takes."""
     return text.encode("utf-8", "replace").decode()
 
 

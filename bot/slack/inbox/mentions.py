@@ -1,6 +1,6 @@
-"""Commands to the bot in a message: ``@vmferry status`` in the thread of a run. Pure.
+"""Commands in a message to the bot: ``@vmferry status`` in the thread of a run. Pure.
 
-Slash commands cannot be typed in threads. In the thread of a run, the run need not be named.
+Slash commands cannot be typed in threads. In a run's thread, the command need not name the run.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _OF_A_RUN = frozenset(v.name for v in VERBS if v.usage.split()[1:2] in (["RUN"],
 
 
 def said_to(text: str, bot: str) -> str | None:
-    """Text that is said to the bot; ``None`` if the message does not begin with the bot's name."""
+    """The text after the bot's name; ``None`` if the message does not begin with it."""
     found = _TO_SOMEBODY.match(text)
     return text[found.end() :] if found is not None and found[1] == bot else None
 
 
 def first_word(text: str) -> str:
-    """The verb, if it is one, as the grammar reads it."""
+    """The first word, normally the verb, as the grammar reads it; empty: none."""
     said = words.split(text, bold=True, prose=True)
     return said[0].key if said else ""
 
 
 def read(text: str, label: str, is_host: Callable[[str], bool]) -> tuple[Command, str]:
-    """The command, and its text with the run of the thread in it where none was named. ``label``
-    is that run (empty: none); ``is_host``: does this word name the host of a run? Raises
-    ``UsageError``."""
+    """Parse a command; returns it and its text, with the thread's run inserted if it names none.
+    ``label``: that run (empty: none). ``is_host``: tells whether a word names the host of a run.
+    Raises ``UsageError``."""
     try:
         command = grammar.parse(text)
     except UsageError:
@@ -56,7 +56,7 @@ def _names_its_run(command: Command, is_host: Callable[[str], bool]) -> bool:
 
 
 def _with_run(text: str, label: str) -> tuple[Command, str] | None:
-    """The same with the run behind the verb, if that is a command."""
+    """The command with the run after the verb; ``None`` if that is not a command."""
     if not label or first_word(text) not in _OF_A_RUN:
         return None
     found = _FIRST_WORD.match(text)

@@ -1,4 +1,4 @@
-"""Actions of people as rows, and the questions that wait for a confirmation by their requester."""
+"""Inbox rows, and the questions that await confirmation by their requester."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LONGEST = 4_000
 
 @dataclass(frozen=True)
 class Inbound:
-    """Action of a person, in the order in which it came.
+    """Action of a person, numbered in the order of arrival.
 
-    ``begun`` is set before it is carried out: a row that has begun and is not done was
-    interrupted by a kill. ``received`` is of the engine's clock, ``heard`` of the wall.
+    ``begun`` is set before it is carried out: a row that has begun and is not done was interrupted
+    by a kill. ``received`` is engine time, ``heard`` wall-clock time (Unix seconds).
     """
 
     id: int
@@ -34,15 +34,15 @@ class Inbound:
 
     @property
     def cause(self) -> str:
-        """Cause of everything that this row changes, in the audit."""
+        """Cause, in the audit, of everything that this row changes."""
         return f"inbox:{self.id}"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Address of a reply that only one person sees, about the row ``inbox`` of theirs.
+    """Address of a reply that only one person sees, about their inbox row ``inbox``.
 
-    ``thread_ts`` ``None``: the channel, not a thread of it.
+    ``thread_ts`` ``None``: the channel itself, not a thread.
     """
 
     inbox: int
@@ -52,7 +52,7 @@ class Address:
 
 
 def address_of(row: Inbound) -> Address:
-    """The address of a reply to this row: its person, in the channel or thread it came from."""
+    """Address of the reply to this row: its person, in the channel or thread it came from."""
     thread = str(row.body.get("thread_ts") or "") or None
     return Address(row.id, row.by, row.channel, thread)
 
@@ -66,7 +66,7 @@ class ConfirmationKind(StrEnum):
 
 
 class ConfirmationState(StrEnum):
-    """State of a question. ``REPLACED``: it was asked anew, with newer numbers."""
+    """State of a question. ``REPLACED``: a newer version of it was asked."""
 
     OPEN = "open"
     DONE = "done"
@@ -76,8 +76,8 @@ class ConfirmationState(StrEnum):
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Confirmation that a question waits for. ``row`` is what was asked for, as it came; ``run``
-    the run that it began, if any."""
+    """A question that awaits confirmation. ``row``: the original request. ``run``: the run that it
+    began, if any."""
 
     kind: ConfirmationKind
     row: Inbound
@@ -89,43 +89,44 @@ class Confirmation:
 
 
 class Inbox:
-    """The rows of what people did, and of what they are asked to confirm. Safe to share between
-    threads. Methods that take ``db`` write inside the caller's transaction."""
+    """Rows of the inbox, and of questions to requesters. Safe to share between threads. Methods
+    that take ``db`` write inside the caller's transaction."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def accept(self, row: Inbound, key: str) -> int | None:
-        """Write down what a person did, once per ``key``; ``None`` when it is known already."""
+        """Store a row, once per ``key``; returns its number, or ``None`` if it is already
+        stored."""
         with self.store.transaction() as db:
             if db.query(_OF_KEY, [key]):
                 return None
             return db.insert("slack_inbox", {"key": key, **_columns(row)})
 
     def is_accepted(self, key: str) -> bool:
-        """Tell whether a row of this key is in the inbox, carried out or not."""
+        """Tell whether a row with this key is stored, done or not."""
         return bool(self.store.query(_OF_KEY, [key]))
 
     def next_inbound(self, after: int = 0) -> Inbound | None:
-        """The oldest row that is not done, of those with a higher number than ``after``."""
+        """The oldest row that is not done and has a higher number than ``after``."""
         rows = self.store.query(
             "SELECT * FROM slack_inbox WHERE done IS NULL AND id > ? ORDER BY id LIMIT 1", [after]
         )
         return _inbound(rows[0]) if rows else None
 
     def begin(self, inbox: int, at: float) -> None:
-        """Mark the row as begun: from here on it may have had effects."""
+        """Mark the row as begun: from now on it may have had effects."""
         with self.store.transaction() as db:
             db.update("slack_inbox", inbox, {"begun": at})
 
     def finish(self, db: Database, inbox: int, at: float) -> None:
-        """The row is done. What would have opened a form is of no use any more."""
+        """Mark the row as done and delete its trigger, which is of no further use."""
         (row,) = db.query("SELECT body FROM slack_inbox WHERE id = ?", [inbox])
         body = _without_trigger(json.loads(row["body"]))
         db.update("slack_inbox", inbox, {"done": at, "body": body})
 
     def keep(self, db: Database, confirmation: Confirmation) -> None:
-        """Write down a question that waits for its requester."""
+        """Store a question that awaits its requester's answer."""
         own = {
             "id": confirmation.id,
             "kind": str(confirmation.kind),
@@ -137,14 +138,14 @@ class Inbox:
         db.upsert("slack_confirmations", {**_columns(confirmation.row), **own}, "id")
 
     def close(self, db: Database, closed: Confirmation) -> None:
-        """Close an open question with its result."""
+        """Close an open question with its result. Does nothing if it is closed."""
         db.execute(
             "UPDATE slack_confirmations SET state = ?, run = ? WHERE id = ? AND state = 'open'",
             [str(closed.state), closed.run, closed.id],
         )
 
     def confirmation(self, number: int) -> Confirmation | None:
-        """The confirmation of that number, or ``None``."""
+        """The question with that number; ``None``: there is none."""
         rows = self.store.query("SELECT * FROM slack_confirmations WHERE id = ?", [number])
         return _confirmation(rows[0]) if rows else None
 
@@ -153,7 +154,7 @@ _OF_KEY = "SELECT id FROM slack_inbox WHERE key = ?"
 
 
 def _columns(row: Inbound) -> Row:
-    """The request, as columns."""
+    """Columns that the inbox and the questions share."""
     asked = {"kind": row.kind, "by": row.by, "channel": row.channel, "received": row.received}
     return {**asked, "body": json.dumps(row.body), "heard": row.heard}
 
@@ -176,11 +177,11 @@ def _confirmation(row: Row) -> Confirmation:
 
 
 def _without_trigger(body: Mapping[str, object]) -> str:
-    """A trigger opens a form for three seconds; after that it is only a secret."""
+    """The body without its trigger, which opens a form for 3 s and then is only a secret."""
     return json.dumps({name: said for name, said in body.items() if name != "trigger"})
 
 
 def spelled(row: Inbound, command: str) -> str:
-    """Beginning of commands where this row is answered: a mention, or a click in a thread, is
-    answered in its thread."""
+    """Beginning of commands at the place where this row is answered. A mention, or a click in a
+    thread, is answered in its thread."""
     return SPOKEN if row.body.get("spoken") or row.body.get("thread_ts") else command

@@ -1,1 +1,1 @@
-"""Small parts that every room of the Slack side uses."""
+"""Small parts shared by all rooms of the Slack side."""

@@ -1,7 +1,7 @@
-"""Small builders of Slack blocks that cannot break Slack's limits or ping anybody by accident.
+"""Builders of Slack blocks that stay within Slack's limits and ping nobody by accident.
 
-Text that came from outside (VM names, VMM's errors) goes through :func:`escape` exactly once,
-where it is put into a sentence. Everything built here is cut to Slack's limits by :func:`fit`.
+Text from outside (VM names, VMM's errors) passes through :func:`escape` exactly once, where it is
+put into a sentence. :func:`fit` cuts everything built here to Slack's limits.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ CUT_SHORT = re.compile(r"[&<][^;>]{0,80}$")
 
 
 def escape(text: str) -> str:
-    """Text that Slack shows as it is: nobody is pinged, nothing becomes a link."""
+    """Escape a text so that Slack shows it literally, without pings or links."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def date(at: float, form: str = "{time}") -> str:
-    """A moment in the reader's own time zone; UTC where a client cannot."""
+    """Format a Unix time in the reader's own time zone; UTC if the client cannot."""
     fallback = datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
     return f"<!date^{int(at)}^{form}|{fallback}>"
 
 
 def fit(text: str, longest: int) -> str:
-    """The text cut to ``longest`` characters, never inside an entity, a mention or a date."""
+    """Cut a text to ``longest`` characters, never inside an entity, a mention or a date."""
     if len(text) <= longest:
         return text
     return CUT_SHORT.sub("", text[: longest - 2]).rstrip() + " …"
 
 
 def fit_lines(lines: Iterable[str], longest: int, rest: str = "… and {} more") -> str:
-    """As many lines as fit; the others are counted on a last line. Where not all fit, a line that
-    would crowd out the others is shortened."""
+    """Join as many lines as fit into ``longest`` characters; a last line counts the others. If not
+    all fit, lines that would crowd out others are shortened."""
     kept: list[str] = []
     left = list(lines)
     if sum(len(line) + 1 for line in left) <= longest:
@@ -55,7 +55,7 @@ def fit_lines(lines: Iterable[str], longest: int, rest: str = "… and {} more")
 
 
 def section(text: str) -> Block:
-    """A paragraph; addresses and names in it are not made into links."""
+    """A paragraph, in which Slack turns no address or name into a link."""
     shown = {"type": "mrkdwn", "text": fit(text, SECTION), "verbatim": True}
     return {"type": "section", "text": shown}
 
@@ -80,7 +80,7 @@ def button(
     about: str = "",
     confirm: Block | None = None,
 ) -> Block:
-    """One button. ``about`` is what a screen reader says; ``style`` primary, danger or none."""
+    """One button. ``about``: text for screen readers. ``style``: primary, danger or empty."""
     made: Block = {
         "type": "button",
         "text": {"type": "plain_text", "text": fit(label, BUTTON), "emoji": False},
@@ -97,7 +97,7 @@ def button(
 
 
 def confirm(title: str, text: str, yes: str, no: str) -> Block:
-    """The question that Slack asks before a click counts."""
+    """Slack's confirmation dialog for a button."""
     words = {"title": title, "text": text, "confirm": yes, "deny": no}
     return {
         part: {"type": "plain_text", "text": fit(words[part], longest), "emoji": False}
@@ -106,12 +106,12 @@ def confirm(title: str, text: str, yes: str, no: str) -> Block:
 
 
 def size(blocks: Sequence[Block]) -> int:
-    """Size of the blocks, as characters of JSON."""
+    """Size of the blocks, in characters of JSON."""
     return len(json.dumps(list(blocks), ensure_ascii=False))
 
 
 def fit_blocks(blocks: Sequence[Block]) -> tuple[Block, ...]:
-    """The blocks cut to what one message may hold: paragraphs go first, buttons stay."""
+    """Cut to one message: drop the last paragraphs, but never the first block or a button."""
     kept = list(blocks)
     while len(kept) > BLOCKS or size(kept) > MESSAGE:
         spare = [n for n, block in enumerate(kept) if n and block["type"] == "section"]
@@ -122,6 +122,6 @@ def fit_blocks(blocks: Sequence[Block]) -> tuple[Block, ...]:
 
 
 def fingerprint(*parts: object) -> str:
-    """One short word that changes when any of the parts changes."""
+    """Short hash (20 hex digits) that changes when any of the parts changes."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]

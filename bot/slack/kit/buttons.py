@@ -1,4 +1,4 @@
-"""Buttons: their names, and what they carry. Pure."""
+"""Names and values of buttons. Pure."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from engine.model import Approval, Move, MoveRecord, Run
 APPROVE, DENY, AGAIN = "approve", "deny", "again"
 CHOOSE, WITHDRAW, BREAK = "choose", "withdraw", "break"
 FORMS = frozenset({DENY, CHOOSE, WITHDRAW, BREAK})
-REVIEW = "review"  # on messages of earlier versions; a review is typed now
-SAID = ".said"  # what was said in a form comes in as a row of its own: "deny.said"
+REVIEW = "review"  # on messages of earlier versions; reviews are typed now
+SAID = ".said"  # a submitted form becomes an inbox row of its own: "deny.said"
 
 
 def value_of(approval: Approval) -> str:
-    """Value of a button of this card: the approval, and the digest of what was shown."""
+    """Value of a button of this card: the approval's number and the digest of the card."""
     return f"{approval.id}.{approval.digest}"
 
 
 def read_value(value: str) -> tuple[int, str] | None:
-    """The number and the digest on a button; ``None`` for one that we did not make."""
+    """Number and digest from a button's value; ``None`` if VMFerry did not make it."""
     number, _, digest = value.partition(".")
     whole = number.isascii() and number.isdigit() and len(number) <= 15 and digest
     return (int(number), digest) if whole else None
 
 
-RUN, FORM = "run", "form"  # what a button is about, where it is not a cause; FORM asks first
+RUN, FORM = "run", "form"  # subjects other than a cause of failures; FORM opens a form first
 PREFIX, MORE = "do.", "more"
 DETAILS = "status"
 VERBS = frozenset({DETAILS, "pause", "resume", "stop", "abort", "retry", "skip", "settle", "go-on"})
-#: These say the same whatever has happened since the button was shown.
+#: Verbs whose buttons are never stale.
 ANYTIME = frozenset({DETAILS, "pause", "stop"})
 
 
 @dataclass(frozen=True)
 class RunButton:
-    """Meaning of one button: a verb, the run, the subject in it, and the version that was shown."""
+    """A button that acts on a run: verb, run, subject in the run, and the version that was
+    shown."""
 
     verb: str
     run: int
@@ -51,7 +52,7 @@ class RunButton:
 
     @property
     def label(self) -> str:
-        """The run, as people call it."""
+        """Label of the run, such as ``R3``."""
         return f"R{self.run}"
 
     @property
@@ -61,7 +62,7 @@ class RunButton:
 
 
 def read(action: str, value: str) -> RunButton | None:
-    """Button that was clicked; ``None`` for a button that is not one of these."""
+    """The run button that was clicked; ``None`` for any other button."""
     if action != MORE and not action.startswith(PREFIX):
         return None
     parts = value.split(".")
@@ -75,22 +76,22 @@ def read(action: str, value: str) -> RunButton | None:
 
 
 def version(control: RunButton, run: Run, moves: Sequence[MoveRecord]) -> str:
-    """The short word that changes with what a click would be about."""
+    """Short hash that changes when the subject of the button changes."""
     whole = run.resumed if control.subject in (RUN, FORM) else None
     shown = [_shown(entry.move) for entry in moves]
     return fingerprint(whole, shown)[:12]
 
 
 def _shown(move: Move) -> tuple[object, ...]:
-    """Properties of a VM that were shown; a doubt or damage that comes back after a person's word
-    differs."""
+    """Properties of a move that its button depends on. A doubt or damage that returns after a
+    person settled or cleared it differs from the first one."""
     return move.id, str(move.state), move.retried, move.settled, move.cleared
 
 
 def is_stale(control: RunButton, run: Run, moves: Sequence[MoveRecord]) -> bool:
-    """Tell whether the subject of the button has changed since it was shown."""
+    """Tell whether the button's subject has changed since the button was shown."""
     return control.verb not in ANYTIME and control.version != version(control, run, moves)
 
 
-YES, NO = "draft.yes", "draft.no"  # as in messages that are posted already
+YES, NO = "draft.yes", "draft.no"  # the values in messages already posted
 ABORT = "abort"

@@ -1,4 +1,4 @@
-"""A thread that takes one step whenever somebody knocks, and lives on after a bug."""
+"""A thread that takes one step whenever it is knocked, and survives bugs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AFTER_A_BUG = 1.0
 
 
 class Loop:
-    """Thread that calls ``step`` at every knock and after the seconds that its last call asked
-    for.
+    """Thread that calls ``step`` after every knock, and after the delay that the last call
+    returned.
 
-    ``step`` returns those seconds (``None``: only at the next knock). A database that takes nothing
-    for now is waited for. What else it raises is a bug: it is logged and counted in ``bugs``, and
-    the loop goes on.
+    ``step`` returns this delay in seconds (``None``: only after the next knock). If the database is
+    busy or unwritable, the step is tried again after a second. Any other exception is a bug: it is
+    logged and counted in ``bugs``, and the loop goes on.
     """
 
     def __init__(self, name: str, step: Callable[[], float | None]) -> None:
@@ -30,27 +30,27 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin, with a first step at once."""
+        """Start the thread; its first step follows at once."""
         self._knocked.set()
         self._thread.start()
 
     def knock(self) -> None:
-        """Knock: there is something to do. May be called from any thread, any number of times."""
+        """Wake the loop. Safe to call from any thread, any number of times."""
         self._knocked.set()
 
     @property
     def knocked(self) -> bool:
-        """True if there is something to do that no step has seen."""
+        """True if the loop was knocked since its last step began."""
         return self._knocked.is_set()
 
     @property
     def stopped(self) -> bool:
-        """True once the thread is to end. For steps that take long."""
+        """True once the thread is to end. Long steps check it."""
         return self._stopped.is_set()
 
     def run_once(self) -> float | None:
-        """Run one step as the thread does; the seconds until the next. For callers that let time
-        pass without threads."""
+        """Run one step as the thread does; returns the seconds until the next. For callers that
+        pass time without threads."""
         self._knocked.clear()
         try:
             return self._step()
@@ -62,12 +62,12 @@ class Loop:
             return AFTER_A_BUG
 
     def bug(self, what: str) -> None:
-        """Count and log the current exception: the step goes on with the rest of its work."""
+        """Count and log the current exception, so that the step can go on with other work."""
         self.bugs += 1
         log.exception("%s of %s failed", what, self._thread.name)
 
     def stop(self, timeout: float = 15.0) -> None:
-        """Finish the current step and end."""
+        """Finish the current step and end, waiting at most ``timeout`` seconds."""
         self._stopped.set()
         self._knocked.set()
         if self._thread.is_alive():

@@ -1,6 +1,6 @@
 """The engine's sentences as Slack shows them: commands as they are typed there, people as mentions.
 
-Pure. Every part is escaped once, here, so that no name of a VM becomes a mention or a command.
+Pure. Every part is escaped once, here, so that no VM name becomes a mention or a command.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from engine.model.ids import TERMINAL, name_at
 
 
 def render(text: str, command: str, turn: str = " ") -> str:
-    """A text of the engine as Slack shows it; what is no sentence is plain words. ``command``:
-    what comes before a command where it is typed; ``turn``: what stands where a line may end."""
+    """Render a text of the engine for Slack. ``command`` goes before each command; ``turn``
+    replaces each place where a line may end. A plain string is only escaped."""
     return "".join(_rendered(part, command, turn) for part in parts_of(text))
 
 
@@ -34,7 +34,7 @@ def _rendered(part: Part, command: str, turn: str) -> str:
 
 
 def mention(by: str | None) -> str:
-    """Name of a person in a message; Slack people are pinged by it."""
+    """Mention of a person. People in Slack are pinged by it."""
     if user := slack_user(by):
         return f"<@{bare(user)}>"
     at_terminal = name_at(TERMINAL, by)
@@ -44,15 +44,15 @@ def mention(by: str | None) -> str:
 
 
 def mentions(users: Iterable[str]) -> str:
-    """Several people with commas between them."""
+    """Mentions of several people, separated by commas."""
     return ", ".join(mention(user) for user in users)
 
 
 def channels(named: Iterable[str]) -> str:
-    """Several channels with commas between them, as links."""
+    """Links to several channels, separated by commas."""
     return ", ".join(f"<#{bare(channel)}>" for channel in named)
 
 
 def calls(groups: Iterable[str]) -> str:
-    """User groups, pinged."""
+    """Mentions of user groups, whose members are pinged."""
     return " ".join(f"<!subteam^{bare(group)}>" for group in groups)

@@ -1,4 +1,4 @@
-"""The kinds of messages, one row a kind, and the keys by which messages are known in rows."""
+"""The kinds of messages, and the keys by which rows know each message."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FIRST, SECOND, LAST = 0, 1, 2
 class Kind:
     """A kind of message.
 
-    ``word``: how its keys begin. ``once``: said once, in the words of that moment, and never drawn
-    anew. ``paced``: drawn anew at most once in a board interval. ``starts``: it starts a thread,
-    where it stands; all others are said in the thread of one that does. ``broadcast``: shown in the
-    channel, too. ``in_direct``: shown in the conversation of a direct message, where nobody need
-    follow a thread. ``name`` and ``verb``: what it is called (``{about}``) where Slack takes it in
-    no way, and what shows the same. ``over``: what it says once its buttons apply no longer.
+    ``word``: how its keys begin. ``once``: sent once and never rendered again. ``paced``: updated
+    at most once per board interval. ``starts``: it starts a thread; all other kinds are posted in a
+    thread. ``broadcast``: shown in the channel, too. ``in_direct``: shown in the conversation of a
+    direct message, where people need not follow a thread. ``name`` and ``verb``: what the audit
+    calls it (``{about}``) if Slack rejects it in every form, and the command that shows the same.
+    ``over``: text that replaces its buttons once they no longer apply.
     """
 
     word: str
@@ -67,8 +67,8 @@ KINDS: Mapping[str, Kind] = {kind.word: kind for kind in _ALL}
 
 @dataclass(frozen=True)
 class Key:
-    """Name of a message: its kind, what it is about (``R1``, ``A3``), what tells it from others
-    about the same (``part``; ``None``: nothing), and the channel, where that is not the run's."""
+    """Name of a message: its kind, its subject (``R1``, ``A3``), the ``part`` that distinguishes it
+    from others about the same subject (``None``: nothing), and its channel, if not the run's."""
 
     kind: Kind
     about: str
@@ -76,13 +76,13 @@ class Key:
     place: str = ""
 
     def __str__(self) -> str:
-        """The key as it stands in rows: ``failure:R1:5d41402a``, ``card:A3@slack:D0123``."""
+        """The key as rows store it: ``failure:R1:5d41402a``, ``card:A3@slack:D0123``."""
         part = "" if self.part is None else f":{self.part}"
         return f"{self.kind.word}:{self.about}{part}" + (f"@{self.place}" if self.place else "")
 
     @classmethod
     def read(cls, text: str) -> Key:
-        """The key that stands in a row; a kind that only another version knows is said plainly."""
+        """Parse a key from a row. A kind that only another version knows gets a placeholder."""
         name, _, place = text.partition("@")
         word, _, rest = name.partition(":")
         about, *parts = rest.split(":", 1)
@@ -90,16 +90,16 @@ class Key:
         return cls(kind, about, parts[0] if parts else None, place)
 
     def at(self, place: str) -> Key:
-        """The same said in another place than the run's thread."""
+        """Key of the same message in another channel than the run's."""
         return replace(self, place=place)
 
     @property
     def copy(self) -> Key:
-        """The copy of the card in the place where this is said."""
+        """Key of the copy of the card in this message's channel."""
         return Key(CARD, self.about, place=self.place)
 
     def parent(self, run: str) -> Key | None:
-        """The message in whose thread this is said, for a run (``R1``); ``None``: it starts one."""
+        """Key of the message in whose thread this one belongs; ``None``: it starts a thread."""
         if self.kind.starts or (self.place and self.kind is CARD):
             return None
         return self.copy if self.place else Key(BOARD, run)
@@ -111,12 +111,12 @@ class Key:
 
     @property
     def run(self) -> int | None:
-        """Number of the run that it is about, if that is what it names."""
+        """Number of the run that it is about; ``None``: it is about something else."""
         return self._number("R")
 
     @property
     def approval(self) -> int | None:
-        """Number of the approval that it is about, if that is what it names."""
+        """Number of the approval that it is about; ``None``: it is about something else."""
         return self._number("A")
 
     def _number(self, letter: str) -> int | None:
@@ -126,6 +126,6 @@ class Key:
 
 
 def again(at: float | None) -> str | None:
-    """Part of the key of a report that follows a person's retry or resume: a new message, since
-    somebody waits for it."""
+    """Part of the key of a report or failure after a person's retry or resume, so that it is a new
+    message, which notifies."""
     return None if at is None else str(int(at))

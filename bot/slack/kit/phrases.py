@@ -10,14 +10,14 @@ from bot.slack.kit.blocks import TEXT, Block, escape, fingerprint, fit, fit_bloc
 from bot.slack.kit.message_kinds import Key
 from engine.model import Run, RunRecord, short
 
-#: How commands begin in a thread, where Slack takes no slash command.
+#: Beginning of commands in a thread, where slash commands do not work.
 SPOKEN = "@vmferry"
 LISTED, NAME = 8, 120
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A message ready to be sent, and the word that tells whether it has to be."""
+    """A message ready to be sent, and the hash that tells whether it needs an update."""
 
     text: str
     blocks: tuple[Block, ...]
@@ -25,7 +25,7 @@ class Rendered:
 
 
 class Post(NamedTuple):
-    """A message under its key, and how urgent it is."""
+    """A message with its key and its urgency."""
 
     key: Key
     content: Rendered
@@ -33,37 +33,37 @@ class Post(NamedTuple):
 
     @classmethod
     def of(cls, key: Key, content: Rendered) -> Post:
-        """A message as urgent as its kind."""
+        """A message with the urgency of its kind."""
         return cls(key, content, key.kind.urgency)
 
 
 def rendered(text: str, blocks: Sequence[Block], *worth: object) -> Rendered:
-    """A message within Slack's limits; ``worth``: what is worth an update, where not all is."""
+    """A message within Slack's limits. A change of ``worth`` (default: all) justifies an update."""
     return Rendered(fit(text, TEXT), fit_blocks(blocks), fingerprint(*(worth or (text, blocks))))
 
 
 def several(names: Sequence[str]) -> str:
-    """The first few names; the rest as a number."""
+    """The first eight names, and the number of the others."""
     shown = ", ".join(fit(escape(name), NAME) for name in names[:LISTED])
     return shown + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def vm_names(record: RunRecord, vm_ids: Sequence[str]) -> list[str]:
-    """The names of these VMs of a run, by their ids; the id itself where it is none of them."""
+    """Names of these VMs of a run, given by id; an unknown id stays as it is."""
     names = {entry.move.vm_id: entry.move.vm for entry in record.moves}
     return [names.get(vm_id, vm_id) for vm_id in vm_ids]
 
 
 def hosts(names: Sequence[str], join: str = ", ") -> str:
-    """The short names of hosts."""
+    """Short names of hosts."""
     return join.join(escape(short(name)) for name in names)
 
 
 def route(run: Run, join: str = ", ") -> str:
-    """``hv01 → hv02, hv03``."""
+    """Route of a run, such as ``hv01 → hv02, hv03``."""
     return f"{hosts(run.sources)} → {hosts(run.destinations, join)}".removeprefix(" ")
 
 
 def count(number: int, noun: str) -> str:
-    """``1 VM``, ``4 VMs``."""
+    """A number with its noun, such as ``1 VM`` or ``4 VMs``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

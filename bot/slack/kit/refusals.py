@@ -1,4 +1,4 @@
-"""Sentences for what was refused or failed inside."""
+"""Sentences for refusals and internal errors."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ NOT_STARTED = "Nothing started."
 
 
 def usage(error: UsageError, command: str) -> str:
-    """Refusal of a wrong word: which word is wrong, what was typed, and what to type instead."""
+    """Explain a wrong word: which word, what was typed, and what to type instead."""
     shown = f"\n```{escape(_pointer(error))}```" if error.at >= 0 and error.text else ""
     return fit(refused(error, command), 2_000) + shown
 
 
 def refused(error: Refused, command: str, nothing: str = NOT_STARTED) -> str:
-    """Refusal in full: what is wrong, that nothing happened (``nothing``; empty: of a look), what
-    to do."""
+    """Refusal in full: what is wrong, that nothing happened (``nothing``; empty for a look), and
+    what to do."""
     if error.says_nothing:
         nothing = ""
     return render(join(" ", [error.sentence, nothing, error.hint]), command)
 
 
 def _pointer(error: UsageError) -> str:
-    """The text with a caret under the wrong word, cut so that the caret stays in sight."""
+    """The text with a caret under the wrong word, cut so that the caret stays in view."""
     start = max(0, error.at - 60)
     shown = error.text[start : start + 120].replace("\n", " ").replace("`", "'")
     return f"{shown}\n{' ' * (error.at - start)}{'^' * max(1, min(len(error.what), 60))}"
 
 
 def too_long(longest: int) -> str:
-    """Refusal of more text than anybody types."""
+    """Refusal of a text longer than ``longest`` characters."""
     return f"That is longer than {longest} characters. {NOT_STARTED}"
 
 
 def as_typed(text: str, command: str) -> str:
-    """Text that somebody typed, for use within a sentence."""
+    """A typed command, quoted for use within a sentence."""
     return "`" + escape(fit(f"{command} {text}", 300).replace("`", "'")) + "`"
 
 
 def unknown_button(command: str) -> str:
-    """A button that this version does not have, or one with a value that we did not make."""
+    """Answer to a button of another version, or with a value that VMFerry did not make."""
     return f"This button is from another version of VMFerry. {NOTHING} Type: {command} status"
 
 
 def review_is_typed(command: str, run: str) -> str:
-    """A button or form for a review, of a version before the verb."""
+    """Answer to a review button of an earlier version: reviews are typed now."""
     return (
         f"Reviews are typed now. {NOTHING} If it was in order, type: {command} reviewed {run}\n"
         "If it was not, type what was not in order behind that."
@@ -56,7 +56,7 @@ def review_is_typed(command: str, run: str) -> str:
 
 
 def failed_inside(inbox: int, command: str) -> str:
-    """Answer after a fault of our own."""
+    """Answer after an internal error; ``inbox`` is the number of the row."""
     return (
         f"Something went wrong inside VMFerry (inbox {inbox} in its log). "
         f"Look with {command} status before you type it again."

@@ -1,8 +1,8 @@
-"""Board of a run: the one message that is updated in place; and what an outage hid. Pure.
+"""Board of a run: its status message, updated in place; and the message after an outage. Pure.
 
-Every message can be built again from rows at any time. ``text`` alone (the notification, and what
-a screen reader reads) starts with what matters and suffices. A message's fingerprint is made of
-what is worth an update: percentages in steps of five, no "as of".
+Every message can be rendered again from rows at any time. ``text`` alone (the notification, and
+what a screen reader reads) starts with what matters and suffices. A message's fingerprint covers
+only changes worth an update: percentages in steps of five, without "as of".
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from engine.views.board import ENDS, STATES, WAITS, Board, WaitGroup, badly_ende
 COMMAND = "/migrate"
 
 HEARTBEAT = 300.0  # seconds
-STEP = 600.0  # seconds by which an estimate has to move before it is told anew
-MANY = 20  # VMs, from which on a board no longer follows each of them
+STEP = 600.0  # seconds by which an estimate must change before a new one is shown
+MANY = 20  # VMs; the board of a larger run does not follow each of them
 
 
 def board_view(
     board: Board, approvers: Approvers, command: str = COMMAND, moved: str = ""
 ) -> Rendered:
-    """The one message of a run, updated in place. ``moved``: why it stands where it does."""
+    """The status message of a run. ``moved``: why it is posted in another channel."""
     text, blocks = _board(board, approvers, command, moved)
     worth = _board(_coarse(board), approvers, command, moved)
     return rendered(text, blocks, worth)
 
 
 def _coarse(board: Board) -> Board:
-    """The board with everything rounded that is not worth an update of its own.
+    """Round everything in the board that is not worth an update of its own.
 
-    Of many VMs each single one is not: their board follows in steps of one in a hundred. What
-    people have to act on always is; and a board that goes on says so every five minutes.
+    In a run of many VMs a single VM is not: the board is updated once per percent of them. Changes
+    that people must act on always are. The board of an active run is updated every five minutes.
     """
     still = board.run.over or board.run.state is RunState.PAUSED
     coarse = replace(
@@ -64,7 +64,7 @@ def _coarse(board: Board) -> Board:
 
 
 def coarse_time(at: float | None) -> float | None:
-    """An estimate in steps of ten minutes."""
+    """Round an estimate down to ten minutes."""
     return None if at is None else at // STEP * STEP
 
 
@@ -81,7 +81,7 @@ def _board(board: Board, approvers: Approvers, command: str, moved: str) -> tupl
 
 
 def whose(run: Run) -> str:
-    """Requester of the run and when they asked, and the owner who has taken it over since."""
+    """The requester with the time of the request, and the owner if another person took it over."""
     owner = "" if run.contact == run.by else f" · taken over by {mention(run.contact)}"
     return f"Asked by {mention(run.by)} {date(run.created)}{owner}"
 
@@ -112,7 +112,7 @@ def _board_lines(board: Board, approvers: Approvers, command: str) -> list[str]:
 
 
 def _waiting(group: WaitGroup, command: str) -> str:
-    """Number of VMs and what they wait for; the words are those of the VM that waits longest."""
+    """Number of VMs and what they wait for, in the words of the VM that waits longest."""
     form = WAITS.get(group.wait, "{}")
     detail = date(group.since) if group.wait is Wait.BACKUP else render(group.text, command)
     return f"{group.count} {form.format(detail)}"
@@ -137,7 +137,7 @@ def _needs(board: Board, question: Approval, approvers: Approvers) -> str:
 
 
 def moved_here(channel: str, error: str) -> str:
-    """Reason why a run is reported elsewhere than where it was requested."""
+    """Reason why a run is reported in another channel than where it was requested."""
     why = {
         "is_archived": "is archived",
         "is_inactive": "is archived",
@@ -152,7 +152,7 @@ def moved_here(channel: str, error: str) -> str:
 
 
 def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -> Rendered:
-    """Message about what a channel missed while Slack was away."""
+    """Message to a channel about its runs during an outage of Slack."""
     lines = [
         f"Slack did not take my messages from {date(since)} to {date(until)} ({escape(error)}). "
         "Moves went on meanwhile:"

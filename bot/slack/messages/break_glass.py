@@ -1,5 +1,5 @@
-"""Messages about break-glass approvals: both groups are notified at once, in the thread, and again
-when a second person has reviewed. Pure."""
+"""Messages about break-glass approvals: on-call and escalation groups are notified at once, and
+again when a second person has reviewed. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from engine.settings import Settings
 
 
 def announcement(question: Question, settings: Settings, approvers: Approvers) -> Iterator[Post]:
-    """Key, words and urgency of the messages about a break-glass approval: once for each approval
-    of that kind, whatever becomes of it, and the result of its review."""
+    """Messages about a break-glass approval, whatever becomes of it: one about the approval, and
+    one about its review once there is a verdict. Nothing for other approvals."""
     approval, run = question.approval, question.record.run
     review = review_of(question.record, approval.id)
     if review is None:
@@ -41,12 +41,12 @@ def announcement(question: Question, settings: Settings, approvers: Approvers) -
 
 
 def review_of(record: RunRecord, approval: int) -> Review | None:
-    """The review of this approval, where the glass was broken for it."""
+    """The review of this approval, if it is a break-glass approval."""
     return next((one for one in record.reviews if one.approval == approval), None)
 
 
 def _called(settings: Settings, approvers: Approvers) -> str:
-    """Mentions of everybody who is notified, with a space behind; empty: nobody is named."""
+    """Mentions of everybody who is notified, with a trailing space; empty: nobody."""
     groups = dict.fromkeys((*settings.approval.oncall, *settings.approval.escalation))
     asked = (calls(groups), mentions(approvers.listed))
     return "".join(f"{one} " for one in asked if one)
@@ -61,7 +61,7 @@ def _wanted(review: Review, settings: Settings) -> str:
 
 
 def _verdict(review: Review) -> str:
-    """``in order, says @mei 11:02: "..."``."""
+    """Verdict of a review, such as ``in order, says @mei 11:02: "..."``."""
     said = "in order" if review.in_order else "not in order"
     note = f': "{escape(review.note)}"' if review.note else ""
     return f"{said}, says {mention(review.by)} {date(review.at or 0.0)}{note}"

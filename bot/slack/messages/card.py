@@ -33,9 +33,9 @@ _WHO = {False: "May decide", True: "On call now"}
 
 @dataclass(frozen=True)
 class Question:
-    """Contents of a card: the approval and what it is about. ``needed_by`` is what all messages
-    say, ``estimate`` what the engine reckons now. ``granter`` had approved. ``glass``: somebody
-    whom the rules bar may break it."""
+    """Contents of a card. ``needed_by``: the time that all messages show; ``estimate``: the
+    engine's current estimate. ``granter``: the person who had approved, if any. ``glass``: the
+    settings allow break-glass."""
 
     approval: Approval
     record: RunRecord
@@ -48,7 +48,7 @@ class Question:
 
     @property
     def names(self) -> list[str]:
-        """Names of its VMs, in their order."""
+        """Names of the approval's VMs, in their order."""
         return vm_names(self.record, self.approval.vms)
 
 
@@ -64,7 +64,7 @@ def card_view(question: Question, approvers: Approvers) -> Rendered:
 
 
 def _open_card(question: Question, approvers: Approvers) -> tuple[str, list[Block], int]:
-    """Text, blocks, and how many VMs there was no room for."""
+    """Text and blocks of an open card, and how many VMs did not fit."""
     approval, run = question.approval, question.record.run
     able = approvers.eligible(run)
     number = count(len(approval.vms), "powered-down VM")
@@ -92,8 +92,8 @@ def _open_card(question: Question, approvers: Approvers) -> tuple[str, list[Bloc
 
 
 def list_views(question: Question, approvers: Approvers) -> tuple[Rendered, ...]:
-    """Names of all VMs of an open card, in as many messages as it takes, where the card itself
-    cannot show them all: nobody approves what they could not read."""
+    """Names of all VMs of an open card, in as many messages as needed; empty if the card itself
+    shows them all. Nobody approves VMs that they could not read."""
     if not _open_card(question, approvers)[2]:
         return ()
     asked = question.approval
@@ -110,13 +110,13 @@ def list_views(question: Question, approvers: Approvers) -> tuple[Rendered, ...]
 
 
 def _steered(run: Run) -> str:
-    """Clause about others who cannot decide, because they resumed or retried the run."""
+    """Clause about others who cannot decide because they resumed or retried the run."""
     others = [by for by in run.steered if by != run.by]
     return f", nor can {mentions(others)}, who resumed or retried it" if others else ""
 
 
 def _list_blocks(rows: Sequence[str], room: int) -> tuple[list[Block], int]:
-    """As many rows as there is room for; and the number of the others."""
+    """Blocks with as many rows as fit into ``room`` characters, and how many did not fit."""
     shown = min(len(rows), MESSAGE // 20)
     while True:
         hidden = len(rows) - shown
@@ -128,7 +128,7 @@ def _list_blocks(rows: Sequence[str], room: int) -> tuple[list[Block], int]:
 
 
 def _chunked(rows: Sequence[str], longest: int = 2_800) -> list[str]:
-    """The rows in paragraphs that Slack takes."""
+    """The rows joined into paragraphs of at most ``longest`` characters."""
     if not rows:
         return []
     paragraphs: list[list[str]] = [[]]
@@ -161,7 +161,7 @@ def _decision_buttons(question: Question, approvers: Approvers) -> Block:
 
 
 def _later_buttons(question: Question) -> list[Block]:
-    """Buttons of a card after a decision: withdraw it before its first start, or ask again."""
+    """Buttons of a decided card: withdraw before the first start, or ask again."""
     approval, record = question.approval, question.record
     value = value_of(approval)
     buttons = []
@@ -176,7 +176,7 @@ def _later_buttons(question: Question) -> list[Block]:
 
 
 def left_behind(approval: Approval, record: RunRecord) -> list[str]:
-    """VMs of a card that stayed for want of an approval, and that no later card asks about."""
+    """VMs of a decided card that were skipped without an approval and are on no later card."""
     if approval.state is ApprovalState.REQUESTED:
         return []
     later = {vm for a in record.approvals if a.id > approval.id for vm in a.vms}
@@ -190,7 +190,7 @@ def left_behind(approval: Approval, record: RunRecord) -> list[str]:
 
 
 def _vm_rows(question: Question) -> list[str]:
-    """One line a VM: name, power, adapters, size, as far as the last observation tells."""
+    """One line per VM: name, power, adapters, size, as far as the last observation shows."""
     seen = {vm.id: vm for vm in question.fleet.vms if not vm.stored} if question.fleet else {}
     rows = []
     for vm_id, name in zip(question.approval.vms, question.names, strict=True):
@@ -227,7 +227,7 @@ def _closed_card(question: Question) -> list[str]:
 
 
 def _granted_card(question: Question, by: str, audit: str) -> list[str]:
-    """Card after an approval of all VMs, or of some: then which ones stay."""
+    """Card after an approval of all or some VMs; in the latter case, which ones stay."""
     approval, run = question.approval, question.record.run
     they = "It moves" if len(approval.granted) == 1 else "They move"
     goes = "" if run.over else f"{they} after the running VMs."
@@ -243,7 +243,7 @@ def _granted_card(question: Question, by: str, audit: str) -> list[str]:
 
 
 def _asked_again(question: Question) -> str:
-    """Later cards that ask about the VMs that stayed; empty: none does."""
+    """Sentence with the later cards that ask about the VMs that stayed; empty: none."""
     asked, later = question.approval, question.record.approvals
     rest = set(asked.vms).difference(asked.granted)
     cards = [a.label for a in later if a.id > asked.id and rest.intersection(a.vms)]

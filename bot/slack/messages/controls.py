@@ -1,8 +1,8 @@
-"""Buttons that act on a run: which are shown, and what stands on them. Pure.
+"""Buttons that act on a run: which are shown, and their labels and values. Pure.
 
-A button is shown only where its verb would do something now. It carries names of rows and a
-version: what was shown is what is done. Nothing of what it does stands on it, so a button of any
-age is judged by the rows as they are when it is clicked.
+A button is shown only if its verb would do something now. Its value names rows and the version that
+was shown, so a click does what was shown. The effect itself is not in the value: a button of any
+age is judged by the rows at the time of the click.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GO_BACK = "Go back"
 
 
 def aimed(control: RunButton, record: RunRecord) -> list[MoveRecord]:
-    """The VMs that a click on it would be about now; none: it has nothing to do any more."""
+    """The moves that a click would act on now; empty: none, or the button is about the run."""
     if control.subject in (RUN, FORM):
         return _left(record) if control.verb == "retry" else []
     group = by_cause(failed(record), record).get(control.subject, [])
@@ -45,8 +45,8 @@ def aimed(control: RunButton, record: RunRecord) -> list[MoveRecord]:
 
 
 def _about(verb: str, record: RunRecord, group: Sequence[Stuck]) -> list[MoveRecord]:
-    """Moves that a verb on the VMs of one cause is about: all of them, the first (one is looked at
-    at a time), or everything that holds their host up."""
+    """Moves that a verb on the VMs of one cause acts on: all of them, only the first (``settle``),
+    or all that hold their host up (``go-on``)."""
     ids = {stuck.vm_id for stuck in (group[:1] if verb == "settle" else group)}
     if verb == "go-on" and group:
         host = group[0].host
@@ -55,7 +55,7 @@ def _about(verb: str, record: RunRecord, group: Sequence[Stuck]) -> list[MoveRec
 
 
 def _left(record: RunRecord) -> list[MoveRecord]:
-    """Moves that a retry of the run would take up; none if it would be refused."""
+    """Moves that a retry of the run would take up; empty if it would be refused."""
     if not may("retry", record.run):
         return []
     try:
@@ -66,7 +66,7 @@ def _left(record: RunRecord) -> list[MoveRecord]:
 
 
 def _goes_on(record: RunRecord, chosen: Sequence[MoveRecord]) -> bool:
-    """Tell whether the run would go on after the retry, and not stop at once at another failure."""
+    """Tell whether a retry would continue the run, not stop it at once at another failure."""
     try:
         retrying.refuse_stopping_again(record, chosen)
     except Refused:
@@ -85,7 +85,7 @@ def may(verb: str, run: Run) -> bool:
 
 
 def with_buttons(content: Rendered, buttons: Sequence[Block]) -> Rendered:
-    """A message with its buttons, within what a message may hold."""
+    """The message with these buttons, within Slack's limits."""
     if not buttons:
         return content
     blocks = fit_blocks([*content.blocks, *buttons])
@@ -93,7 +93,7 @@ def with_buttons(content: Rendered, buttons: Sequence[Block]) -> Rendered:
 
 
 def on_board(record: RunRecord) -> list[Block]:
-    """Pause or Resume, Stop, and what is needed less often behind the three dots."""
+    """Buttons of the board: Pause or Resume, Stop or Abort, and the overflow menu."""
     run, label = record.run, record.run.label
     if run.over:
         return []
@@ -119,7 +119,7 @@ _ENDS = {
 
 
 def _ends(record: RunRecord, verb: str) -> Block:
-    """A button that ends the run, after a question."""
+    """A button that ends the run, with a confirmation."""
     what = f"{verb.capitalize()} {record.run.label}"
     sure = confirm(f"{what}?", _ENDS[verb], what, GO_BACK)
     label = f"{verb.capitalize()}…"
@@ -127,7 +127,7 @@ def _ends(record: RunRecord, verb: str) -> Block:
 
 
 def _more(record: RunRecord) -> Block:
-    """The menu behind the three dots; where it holds one thing only, a button."""
+    """The overflow menu; with a single entry, a button."""
     run, left = record.run, _left(record)
     entries = [("Details", _control(record, DETAILS))]
     if left:
@@ -142,7 +142,7 @@ def _more(record: RunRecord) -> Block:
 
 
 def on_failure(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:
-    """Buttons for this cause; ``name`` is that of the group."""
+    """Buttons for the failures of one cause; ``name`` is that of the group."""
     if not group:
         return []
     match group[0].state:
@@ -182,7 +182,7 @@ def _for_damage(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Bl
 
 
 def _for_doubt(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Block]:
-    """One at a time, once it is looked at."""
+    """Settle the first VM only: a person locates one VM at a time."""
     if not may("settle", record.run):
         return []
     vm, moves = group[0].vm, _about("settle", record, group)
@@ -192,7 +192,7 @@ def _for_doubt(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Blo
 
 
 def on_report(record: RunRecord) -> list[Block]:
-    """Button that retries the VMs that did not move, where any could be retried."""
+    """Button that retries the VMs that did not move, if a retry is possible."""
     left = _left(record) if record.run.over else []
     if not left:
         return []

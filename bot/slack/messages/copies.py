@@ -1,13 +1,13 @@
-"""Copies of an approval card for approvers who cannot see the run's channel: where they go.
+"""Copies of an approval card for approvers who cannot see the run's channel.
 
-Into the channel that the settings name for them, else to each approver who is not a member of the
-run's channel, in a direct message. A posted copy is kept up to date wherever it is: one decision
-closes all. Where Slack does not say who is in the channel, no copy is sent.
+A copy goes to the channel in ``approval.channel``; without this setting, as a direct message to
+each approver (at most ten) outside the run's channel. Posted copies are kept up to date: one
+decision closes all. If Slack does not say who is in the channel, no copy is sent.
 
 All other messages about a card can be posted under its copies as well, as a message whose key is
-``at`` that place: a reply in the thread of the copy, so that a person who follows the thread sees
-the card and its buttons on top. In a channel, the people whom the message names are notified. In a
-direct message nobody need follow a thread, so there it is shown in the conversation, too.
+``at`` that place: a reply in the copy's thread, so that a person who follows the thread sees the
+card and its buttons on top. In a channel, the mentioned people are notified. In a direct message
+people need not follow a thread, so the message is shown in the conversation, too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from engine.clock import Clock
 from engine.model import Approval, ApprovalState
 from engine.settings import ApprovalSettings
 
-MOST = 10  # people who are written to directly
-ASKED_AGAIN = 15.0  # seconds of the wall before Slack is asked again what it did not answer
+MOST = 10  # copies in direct messages
+ASKED_AGAIN = 15.0  # seconds (wall clock) before an unanswered look-up is repeated
 
 
 class Copies:
@@ -51,9 +51,9 @@ class Copies:
         channel: str,
         lists: Sequence[Key] = (),
     ) -> Iterator[Post]:
-        """Key, content and urgency of every copy of the card that is in ``channel``: those that
-        were posted, and those for ``users`` who do not see the card itself. A copy has buttons once
-        the messages ``lists`` are posted under it: nobody approves what they could not read."""
+        """Every copy of the card that is in ``channel``, with key and urgency: those posted, and
+        those for ``users`` who cannot see the card itself. A copy gets buttons once the messages
+        ``lists`` are posted under it: nobody approves VMs that they could not read."""
         approval = question.approval
         is_open = approval.state is ApprovalState.REQUESTED
         is_news = is_open or (approval.glass and approval.state is ApprovalState.GRANTED)
@@ -68,15 +68,15 @@ class Copies:
             yield Post(Key(CARD, approval.label, place=place), shown, SECOND if is_open else FIRST)
 
     def posted_in(self, approval: Approval) -> list[str]:
-        """The places in which a copy of the card stands by now, so that it can be spoken of."""
+        """Places in which a copy of the card is posted."""
         card = Key(CARD, approval.label)
         places = self._posted(approval)
         return [place for place in places if self.tables.message(card.at(place)) is not None]
 
     def news_to(self, users: Sequence[str], place: str, channel: str) -> tuple[str, ...] | None:
-        """People of ``users`` for whom a message in ``channel`` about a card is news in ``place``,
-        where its copy is posted; ``None``: everybody who reads there, for nobody knows. Readers of
-        ``channel`` are notified there."""
+        """Those of ``users`` for whom a message in ``channel`` about a card is news in ``place``,
+        where its copy is posted. Readers of ``channel`` are left out: they are notified there.
+        ``None``: Slack did not say who reads ``channel``, so everybody in ``place``."""
         there = self._readers(channel)
         outside = tuple(user for user in users if user not in (there or ()))
         if is_direct(place):
@@ -87,16 +87,16 @@ class Copies:
         return () if self.lookups.of([members(channel)])[members(channel)].wanted else None
 
     def asks(self) -> bool:
-        """Tell whether Slack is to be asked for something new since the last call. Then knock."""
+        """Tell whether a look-up was requested since the last call. If so, knock the sender."""
         asked, self._asks = self._asks, False
         return asked
 
     def _posted(self, approval: Approval) -> list[str]:
-        """The places in which a copy stands, or may."""
+        """Places in which a copy is posted, or may be."""
         return [key.place for key in self.tables.copies_of(Key(CARD, approval.label))]
 
     def _places(self, users: Sequence[str], channel: str) -> list[str]:
-        """Places where people have to be asked who do not see the card itself."""
+        """Places for copies to those of ``users`` who cannot see the card itself."""
         named = self.settings.channel
         if named:
             return [named] if named != channel else []
@@ -108,16 +108,16 @@ class Copies:
         return [row.channel for row in opened if row is not None and row.channel]
 
     def _readers(self, channel: str) -> Sequence[str] | None:
-        """People who see the card itself. A run without a channel is reported to its owner
-        alone."""
+        """People who see the card itself; ``None``: unknown. A run without a channel is reported to
+        its owner alone."""
         if slack_user(channel):
             return [channel]
         there = self._known(members(channel))
         return None if there is None else there.users
 
     def _known(self, name: str) -> Lookup | None:
-        """Last answer of Slack about a name, even if old; it is asked for again when that is
-        due."""
+        """Last answer of Slack about a name, however old; ``None``: none yet. Requests a new one
+        when it is stale."""
         row = self.lookups.of([name])[name]
         now = self.wall.monotonic()
         due = now >= self._asked.get(name, 0.0) and not row.refused
@@ -129,7 +129,7 @@ class Copies:
 
 
 def _copied(question: Question, card: Rendered, channel: str, is_whole: bool) -> Rendered:
-    """The card as it stands elsewhere. Asking again is for those who see the run."""
+    """The card as a copy. Without *Ask again*, which is for people who see the run."""
     label = question.record.run.label
     place = f"for {mention(channel)} alone" if slack_user(channel) else f"in {channels([channel])}"
     where = f"A copy of the card in the thread of {label} {place}. One decision closes all."

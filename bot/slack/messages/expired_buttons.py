@@ -1,8 +1,7 @@
-"""Buttons of old failure and report messages: removed once they no longer apply, though nothing
-renders these messages any more.
+"""Removal of the buttons of old failure and report messages that no longer apply.
 
-A failure that was retried is no failure; its message stays, as what was said then, and says that it
-is no longer so.
+A failure that was retried is not rendered any more. Its message stays as it was posted, without its
+buttons and with a note that it is resolved.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from engine.store.database import Database
 def strip_expired(
     tables: Tables, db: Database, run: int, messages: Iterable[Post], now: float
 ) -> list[Post]:
-    """Keep which of a run's failures and reports have buttons; returns those of before that are no
-    longer among its messages, without them. Writes inside the caller's transaction."""
+    """Record which failures and reports of a run have buttons. Returns the messages that the run no
+    longer has, without their buttons. Writes inside the caller's transaction."""
     current = {post.key: post.content for post in messages}
     known = tables.with_buttons(db, run)
     having = {key: said for key, content in current.items() if (said := _said(key, content))}
     for key in known.keys() - having.keys():
         tables.drop_buttons(db, key)
     for key, said in having.items():
-        if known.get(key) != said:  # nothing is written where nothing changed
+        if known.get(key) != said:  # no write without a change
             tables.keep_buttons(db, run, key, *said)
     gone = sorted(known.keys() - current.keys(), key=str)
     return [Post(key, _over(key, *known[key], now), FIRST) for key in gone]
 
 
 def _said(key: Key, content: Rendered) -> tuple[str, str] | None:
-    """Text and blocks of a failure or report with buttons, without the buttons; ``None`` for
-    anything else."""
+    """Text and blocks of a failure or report without its buttons; ``None`` for a message without
+    buttons or of another kind."""
     bare = [block for block in content.blocks if block["type"] != "actions"]
     if not key.kind.over or len(bare) == len(content.blocks):
         return None

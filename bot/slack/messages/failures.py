@@ -1,5 +1,4 @@
-"""Failures, grouped by what makes a message of its own: the cause, and the try of a person.
-Pure."""
+"""Failures, grouped into messages by their cause and by the retry that they followed. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from engine.views.board import Stuck
 
 
 def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck]]:
-    """Groups of failures with one message each, by the part of their keys."""
+    """Groups of failures with one message each, by the part of the message's key."""
     retried = {entry.move.vm_id: entry.move.retried for entry in record.moves}
     groups: dict[str, list[Stuck]] = {}
     for stuck in failed:
@@ -25,12 +24,12 @@ def by_cause(failed: Sequence[Stuck], record: RunRecord) -> dict[str, list[Stuck
     return groups
 
 
-NEXT = 800  # of what a person is to do
+NEXT = 800  # characters about what a person is to do
 
 
 def cause(stuck: Stuck) -> str:
-    """Word for what makes two failures the same; for damage also its host, which ``go-on`` is
-    about."""
+    """Hash that equal failures share. For damage it includes the host, since ``go-on`` acts on a
+    host."""
     where = [stuck.host] if stuck.state is MoveState.DAMAGED else []
     return fingerprint(stuck.state, stuck.outcome, *where, stuck.cause)
 
@@ -38,7 +37,7 @@ def cause(stuck: Stuck) -> str:
 def failure_view(
     run: Run, stuck: Sequence[Stuck], approvers: Approvers, command: str = COMMAND
 ) -> Rendered:
-    """One reply per distinct cause; more VMs of the same cause are added to it."""
+    """Message about one cause; further VMs with the same cause are added to it."""
     first, others = stuck[0], stuck[1:]
     urgent = first.state in (MoveState.DAMAGED, MoveState.UNKNOWN)
     called = mentions(approvers.asked) if urgent and approvers.asked else mention(run.contact)

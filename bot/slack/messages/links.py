@@ -1,7 +1,7 @@
-"""Links to messages that a person can follow. Built from rows, nobody is asked.
+"""Links to posted messages. Built from rows, without a call to Slack.
 
-Slack's address of a message is made of the workspace's, the channel and the ts; the workspace's own
-address is asked for at a start.
+A link consists of the workspace's address, the channel and the ts of the message. The address is
+looked up at each start.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Links:
         self.tables, self.lookups = tables, lookups
 
     def to(self, key: Key, words: str) -> str:
-        """A link to the message of that key; where the address is not known, its channel; empty
-        where it does not stand in Slack."""
+        """A link to the message with that key. If the workspace's address is unknown, the channel;
+        if the message is not posted, empty."""
         message = self.tables.message(key)
         if message is None:
             return ""
@@ -34,5 +34,5 @@ class Links:
         return f"<{address}{within}|{words}>"
 
     def to_board(self, run: int) -> str:
-        """A link to the board of a run; empty where Slack shows none."""
+        """A link to the board of a run; empty if it is not posted."""
         return self.to(Key(BOARD, f"R{run}"), f"the board of R{run}")

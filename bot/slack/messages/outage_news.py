@@ -1,4 +1,4 @@
-"""News that an outage of Slack kept from people: said once in each channel when it is over."""
+"""News that an outage of Slack kept from people: posted once per channel when it is over."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from engine.views.board import Board
 
 
 def put(tables: Tables, settings: Settings, clock: Clock, bug: Callable[[str], None]) -> bool:
-    """Report, after Slack was away, what the runs of each channel did meanwhile; whether there was
-    anything. ``bug`` is called for a run that cannot be shown."""
+    """Queue, after an outage, one message per channel about what its runs did meanwhile. Returns
+    whether anything was queued. ``bug`` is called for a run that cannot be shown."""
     outages, boards = Outages(tables.store), defaultdict[str, list[Board]](list)
     outage = outages.latest()
     if outage is None or outage.until is None:
@@ -32,7 +32,7 @@ def put(tables: Tables, settings: Settings, clock: Clock, bug: Callable[[str], N
             seen = take_snapshot(tables.store, settings, run, clock.now())
         except Exception:
             bug(f"R{run}")
-            continue  # what became of the others is said
+            continue  # the other runs are reported
         if seen is not None:
             boards[channel].append(seen.board)
     with tables.store.transaction() as db:

@@ -1,4 +1,4 @@
-"""Pages that wake somebody: an approval that nobody gives, a VM that is damaged or lost. Pure."""
+"""Pages to the pager: an approval that nobody gives, a VM that is damaged or lost. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TEXT = 1_000
 def for_question(
     question: Question, approvers: Approvers, settings: Settings, now: float
 ) -> Iterator[Page]:
-    """Pages for a card that nobody can decide, and for one that nobody has decided shortly before
-    the need."""
+    """Pages for an approval that nobody can decide on, or that is still open shortly before it is
+    needed."""
     approval, run = question.approval, question.record.run
     if not reminders.is_asked(question):
         return
@@ -45,7 +45,7 @@ def _by(question: Question) -> str:
 
 
 def for_run(record: RunRecord) -> Iterator[Page]:
-    """VMs that are damaged or that nobody can find: once for each cause."""
+    """Pages for damaged VMs and for VMs whose location is unknown: one per cause."""
     run = record.run
     bad = tuple(stuck for stuck in failed(record) if stuck.state in BAD)
     for name, group in by_cause(bad, record).items():

@@ -1,8 +1,8 @@
-"""Publisher of every message of every watched run, out of rows.
+"""Publisher of every message of every watched run, rendered from rows.
 
-Level-triggered: events behind a cursor only say which runs to look at again. A run that is looked
-at is rendered anew and put into the outbox, which sends what changed. So a lost knock, a kill or a
-restart costs nothing but a moment.
+Level-triggered: events after a cursor only say which runs to render again. All messages of such a
+run are rendered and put into the outbox, which sends those that changed. So a lost knock, a kill or
+a restart costs only a moment.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from engine.store.database import Database
 
 log = logging.getLogger(__name__)
 
-CURSOR = "teller"  # its row in databases, from when the publisher was called so
-#: Begun, resumed, retried, or looked at again after its end; a host is sent VMs again; somebody
-#: has reviewed a break-glass approval.
+CURSOR = "teller"  # the publisher's former name, kept in existing databases
+#: Events after which a closed run is watched again: resumed, retried or checked again after its
+#: end; a host takes VMs again; a break-glass approval was reviewed.
 GOES_ON = frozenset(
     {f"run.{RunState.ACTIVE}", f"run.{RunState.STOPPING}", "host.cleared", "glass.reviewed"}
 )
-BOARD_WAITS = 15 * 60.0  # for Slack to take a board, in seconds of the wall
+BOARD_WAITS = 15 * 60.0  # seconds (wall clock) for Slack to take a board
 NOT_INVITED = ("not_in_channel", "channel_not_found")
 
 
 class Publisher:
-    """Publisher of messages. ``notify`` is called when something new may be in the outbox."""
+    """Renderer of messages. ``notify`` is called when the outbox may have something new."""
 
     def __init__(
         self,
@@ -78,15 +78,15 @@ class Publisher:
         self._all_at = 0.0
 
     def look_at(self, run: int | None) -> None:
-        """Look at this run soon, whether or not anything happened to it."""
+        """Render this run soon, whether or not it has new events; ``None``: only knock."""
         with self._lock:
             if run is not None:
                 self._asked.add(run)
         self.loop.knock()
 
     def look(self) -> float | None:
-        """Look at what changed; at everything once per board interval (percentages move
-        without events)."""
+        """Render the runs with new events, and all runs once per board interval (percentages change
+        without events). Returns the seconds until the next look."""
         news = events.since(self.store, self.tables.cursor(CURSOR))
         with self._lock:
             wanted = self._asked | {e.run for e in news if e.run is not None}
@@ -111,7 +111,7 @@ class Publisher:
         return self.rhythm.look
 
     def _try_to_publish(self, watched: Watched) -> bool:
-        """A bug in the telling of one run must not silence the others; it is looked at again."""
+        """Publish one run. A bug in one run must not silence the others."""
         try:
             return self._publish(watched)
         except Exception:
@@ -155,8 +155,8 @@ class Publisher:
         return any([*changed, *paged])
 
     def _by_when(self, seen: RunSnapshot) -> RunSnapshot:
-        """Snapshot of the run as all of its messages show it, with one time by which an approval is
-        needed."""
+        """Snapshot of the run with the one time by which an approval is needed that all of its
+        messages show."""
         run = seen.record.run.id
         said = self.tables.runs.needed_by(run)
         shown = snapshot.with_deadline(seen, said, self.clock.now())
@@ -165,7 +165,7 @@ class Publisher:
         return shown
 
     def _given_up(self, watched: Watched) -> Watched:
-        """The row with an error in it where Slack has not taken the board for too long."""
+        """The row, with an error in it if Slack has not taken the board for 15 minutes."""
         now = self.wall.now()
         if watched.since is None:
             self.tables.runs.waits_since(watched.run, now)
@@ -207,12 +207,13 @@ class Publisher:
 
     def _put(self, db: Database, watched: Watched, post: Post) -> bool:
         if post.key.kind.once and self.tables.waits(db, post.key):
-            return False  # perhaps already sent: said once, in the words of that moment
+            return False  # perhaps already sent, and it is sent only once
         return self.tables.put(db, outbound(post, watched.channel, watched.run))
 
     def _publish_rejected(self, watched: Watched, seen: RunSnapshot) -> bool:
-        """Tell the requester, where they asked, that the run was rejected: nothing can be posted
-        there. A board whose answer was lost may be posted all the same, and then says so, too."""
+        """Tell the requester, where they asked, that the run was rejected because its board could
+        not be posted. A board whose answer was lost may be posted after all; then it is updated,
+        too."""
         run = seen.record.run
         requester = Address(watched.inbox, watched.by, watched.channel)
         board = next(self._of(seen, watched).messages())
@@ -226,7 +227,7 @@ class Publisher:
 
 
 def not_posted(run: Run, channel: str, error: str) -> str:
-    """The board could not be posted, so the run does not start."""
+    """Message to the requester: the board could not be posted, so the run does not start."""
     invite = "Type there: /invite @vmferry, then ask again."
     why = {
         "is_archived": f"{channels([channel])} is archived. Ask again in another channel.",
@@ -238,5 +239,5 @@ def not_posted(run: Run, channel: str, error: str) -> str:
 
 
 def _place(where: str) -> Person | Channel:
-    """A run's channel, or its owner's direct messages."""
+    """The run's channel, or the owner to whom it is reported directly."""
     return Person(where) if slack_user(where) else Channel(where)

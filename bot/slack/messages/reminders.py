@@ -1,12 +1,11 @@
-"""Reminders before an approval is needed, and then the escalation: when, to whom, in which
-words.
+"""Reminders before an approval is needed, and then the escalation: when, to whom, in which words.
 
-Pure. Counted back from the moment when the powered-down VMs would start, so that nobody is woken
-at 23:00 for 06:00. Each is said once in each place: its key stands in the rows from then on.
+Pure. Times count back from the moment when the powered-down VMs would start, so that nobody is
+woken at 23:00 for 06:00. Each message is posted once per place: rows keep its key.
 
-Where: in the thread of the run, where all who are meant are called; and in the thread of each copy
-of the card, where only those are named who do not read the run's channel. Once the escalation is
-asked, its people outside of the channel get a copy, too: nobody is called to what they cannot see.
+Places: the thread of the run, where all recipients are mentioned; and the thread of each copy of
+the card, where only recipients outside the run's channel are mentioned. Once the escalation is due,
+its people outside the channel get a copy, too: nobody is called to a card that they cannot see.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from bot.slack.people.approvers import Approvers, nobody
 from engine.model import ApprovalState, RunState
 from engine.settings import Settings
 
-REST = 300.0  # seconds for which a new card is left alone before somebody is asked again
+REST = 300.0  # seconds from the question to its first reminder, if the lead is not shorter
 
 
 @dataclass(frozen=True)
 class Due:
-    """Message that is due now, under ``key``: to ``users``, who are mentioned as ``called`` where
-    all are meant. ``do``: what they can do, in the thread of the run; empty: nothing."""
+    """Message that is due now, under ``key``, to ``users``. ``called``: their mentions, if all are
+    meant. ``do``: what they can do in the run's thread; empty: nothing."""
 
     key: Key
     mark: str
@@ -39,18 +38,18 @@ class Due:
     do: str
 
     def in_thread(self) -> Rendered:
-        """Message in the thread of the run."""
+        """The message for the thread of the run."""
         return _told(f"{self.mark} {self.called}", self.said, self.do)
 
     def at_copy(self, users: Sequence[str] | None) -> Rendered:
-        """Message in the thread of a copy of the card, where it is news to these ``users``;
-        ``None``: nobody knows to whom, so all are called."""
+        """The message for the thread of a copy of the card, which mentions only ``users``;
+        ``None``: Slack did not say who reads there, so everybody is mentioned."""
         called = self.called if users is None else mentions(users)
         return _told(f"{self.mark} {called}", self.said, self.do and "Decide on the card above.")
 
 
 def due(question: Question, approvers: Approvers, settings: Settings, now: float) -> Iterator[Due]:
-    """Messages that are due about this question at ``now`` (Unix seconds, engine's)."""
+    """Messages that are due about this question at ``now`` (Unix seconds, engine's clock)."""
     approval, run = question.approval, question.record.run
     if not is_asked(question):
         return
@@ -61,7 +60,7 @@ def due(question: Question, approvers: Approvers, settings: Settings, now: float
         lead for lead in settings.approval.reminders if left <= lead and stood >= min(lead, REST)
     ]
     if able and leads:
-        # Of several that are due only the last is said: the others came too late.
+        # Of several due reminders only the last is posted: the others come too late.
         key = Key(REMIND, approval.label, f"{min(leads):g}")
         yield Due(key, "⏰", able, mentions(able), still, do)
     if asks_others(question, approvers, settings, now):
@@ -76,8 +75,8 @@ def due(question: Question, approvers: Approvers, settings: Settings, now: float
 def asked(
     question: Question, approvers: Approvers, settings: Settings, now: float
 ) -> tuple[str, ...]:
-    """Approvers who are to see the card, wherever they read: those who are asked first, then the
-    escalation. If the glass was broken, all of them: they can withdraw the approval."""
+    """Approvers who are to see the card: those asked first, then the escalation once it is due.
+    After break-glass all of them, since they can withdraw the approval."""
     run = question.record.run
     first, others = approvers.eligible(run), approvers.stand_ins(run)
     if question.approval.glass or asks_others(question, approvers, settings, now):
@@ -86,15 +85,15 @@ def asked(
 
 
 def asks_others(question: Question, approvers: Approvers, settings: Settings, now: float) -> bool:
-    """Tell whether the escalation is asked, because those who are asked first cannot decide or do
-    not."""
+    """Tell whether the escalation is due, because those asked first cannot decide or have not
+    decided in time."""
     if not settings.approval.escalation or not is_asked(question):
         return False
     return is_helpless(question, approvers) or is_late(question, settings, now)
 
 
 def is_helpless(question: Question, approvers: Approvers) -> bool:
-    """Tell whether nobody of those who are asked first can decide."""
+    """Tell whether none of those asked first can decide."""
     return approvers.known and not approvers.eligible(question.record.run)
 
 
@@ -105,7 +104,7 @@ def is_late(question: Question, settings: Settings, now: float) -> bool:
 
 
 def is_asked(question: Question) -> bool:
-    """Tell whether the question is open, and its run goes on."""
+    """Tell whether the question is open and its run active."""
     is_open = question.approval.state is ApprovalState.REQUESTED
     return is_open and question.record.run.state is RunState.ACTIVE
 

@@ -18,7 +18,7 @@ def report_view(
     audit: str = "",
     command: str = COMMAND,
 ) -> Rendered:
-    """The last word of a run, in the thread and broadcast; ``lines`` are the report's own."""
+    """The final report of a run, posted in its thread and broadcast. ``lines``: its text."""
     run = record.run
     mark = "✅" if run.state is RunState.COMPLETED else "⚠️"
     shown = [render(line, command) for line in lines]
@@ -40,8 +40,8 @@ def report_view(
 
 
 def _glass(approval: Approval, record: RunRecord) -> str:
-    """Note that the glass was broken for the approval, and whether somebody else has reviewed
-    that."""
+    """Note that the approval was break-glass, and whether a second person has reviewed it; empty
+    for other approvals."""
     if not approval.glass:
         return ""
     review = review_of(record, approval.id)

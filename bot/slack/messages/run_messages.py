@@ -1,4 +1,4 @@
-"""The messages of one run at one moment: its board, cards, lists, copies, reminders, failures and
+"""All messages of one run at one moment: board, cards, lists, copies, reminders, failures and
 report; and the pages that are due."""
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from engine.store import events
 
 @dataclass(frozen=True)
 class RunMessages:
-    """Messages about a run at the time ``now``, while these approvers may decide. ``past`` tells
-    the audit of a decision."""
+    """Messages about a run at the time ``now``, given these approvers. ``past`` looks up the audit
+    of a decision."""
 
     tables: Tables
     copies: Copies
@@ -49,7 +49,7 @@ class RunMessages:
     now: float
 
     def messages(self) -> Iterator[Post]:
-        """Key, content and urgency of every message; the board first."""
+        """Every message with its key and urgency; the board first."""
         record, board, run = self.seen.record, self.seen.board, self.seen.record.run
         command, watched, store = self.settings.slack.command, self.watched, self.tables.store
         moved = moved_here(watched.moved_from, watched.moved_for) if watched.moved_from else ""
@@ -61,7 +61,7 @@ class RunMessages:
             lists = self._lists(question)
             yield from lists
             if any(self.tables.message(key) is None for key, _, _ in lists):
-                continue  # nobody is asked before they can read what it is about
+                continue  # nobody is asked before the list of VMs is posted
             urgency = SECOND if approval.state is ApprovalState.REQUESTED else FIRST
             yield Post(Key(CARD, approval.label), card_view(question, self.approvers), urgency)
             yield from self._copies(question, lists)
@@ -92,7 +92,7 @@ class RunMessages:
         return [Post.of(Key(LIST, approval.label, str(n)), part) for n, part in enumerate(parts)]
 
     def _copies(self, question: Question, lists: Sequence[Post]) -> Iterator[Post]:
-        """The copies of a card, and under each what the card cannot name."""
+        """Copies of a card, each with the lists of VMs that the card cannot name."""
         users = reminders.asked(question, self.approvers, self.settings, self.now)
         keys = [key for key, _, _ in lists]
         yield from self.copies.of(question, self.approvers, users, self.watched.channel, keys)
@@ -100,9 +100,9 @@ class RunMessages:
             yield from (Post(key.at(place), part, urgency) for key, part, urgency in lists)
 
     def _again(self, question: Question) -> Iterator[Post]:
-        """Reminders and the escalation: once each in each place, so what was put before is left as
-        it is; and under the card that they are about, though they are more urgent. Where Slack does
-        not take the card itself, they alone say that something is asked."""
+        """Reminders and the escalation. Each is posted once per place, so messages that are posted
+        are left out. They follow the card, although they are more urgent. If Slack rejects the card
+        itself, they alone show that a decision is needed."""
         card = Key(CARD, question.approval.label)
         if self.tables.message(card) is None and not self.tables.gave_up(card):
             return
@@ -118,7 +118,7 @@ class RunMessages:
                     yield Post(key, due.at_copy(users), SECOND)
 
     def _broken(self, question: Question) -> Iterator[Post]:
-        """Messages that the glass was broken, and about its review: in the thread, and under every
+        """Messages about a break-glass approval and its review: in the thread, and under every
         copy, since a reader there may be the only person who can withdraw the approval."""
         said = list(break_glass.announcement(question, self.settings, self.approvers))
         places = self.copies.posted_in(question.approval) if said else []

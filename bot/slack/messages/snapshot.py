@@ -1,4 +1,4 @@
-"""Snapshot of the engine's rows, from which messages are made: boards, report lines, decisions."""
+"""Snapshots of the engine's rows, from which messages are rendered."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from engine.views.board import Board, board
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """Snapshot of one run at one moment. ``estimate``: by when an approval is needed, as the engine
-    reckons now, whatever the board says."""
+    """Snapshot of one run. ``estimate``: when an approval is needed, as the engine estimates now,
+    whatever the board shows (Unix seconds)."""
 
     record: RunRecord
     fleet: Fleet | None
@@ -25,7 +25,7 @@ class RunSnapshot:
 
 
 def take_snapshot(store: Store, settings: Settings, run: int, now: float) -> RunSnapshot | None:
-    """The run with its last observation and its board; ``None`` where there is no such run."""
+    """The run with its last observation and its board; ``None`` if there is no such run."""
     record = queries.record(store, run)
     if record is None:
         return None
@@ -35,7 +35,7 @@ def take_snapshot(store: Store, settings: Settings, run: int, now: float) -> Run
 
 
 def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
-    """The final report's own lines, without who asked: each message says that by itself."""
+    """Lines of the final report without the requester, whom each message names itself."""
     run = record.run
     document = report.document(store, run.vmm, now, run_id=run.id)
     return report.summary(document["runs"][0], document["approvals"], says_who=False)
@@ -43,15 +43,15 @@ def report_lines(store: Store, record: RunRecord, now: float) -> list[str]:
 
 @dataclass(frozen=True)
 class Decided:
-    """Audit of an approval: the beginning of the hash of the event that gave it its state, and who
-    had granted it, if anybody had."""
+    """Audit of a decision: the first 8 digits of the hash of the event that gave the approval its
+    state, and the person who had granted it, if any."""
 
     mark: str = ""
     granter: str | None = None
 
 
 def decided(store: Store, approval: Approval) -> Decided:
-    """Audit of how an approval came to its state."""
+    """Find in the audit how an approval got its state."""
     if approval.state is ApprovalState.REQUESTED:
         return Decided()
     mark, granter = "", None
@@ -66,16 +66,16 @@ def decided(store: Store, approval: Approval) -> Decided:
 
 
 def moment(said: float | None, estimate: float | None, now: float) -> float | None:
-    """Time to name from now on, where ``said`` was named before; ``None``: no approval is
-    needed."""
+    """Time to show from now on if ``said`` was shown before, so that small changes of the estimate
+    are not shown; ``None``: no approval is needed."""
     if said is None or estimate is None:
         return estimate
     if said <= now and estimate <= now:
-        return said  # it is needed since then: a moment that has come does not move along
+        return said  # overdue: a deadline that has passed does not move with the clock
     return said if abs(estimate - said) < STEP else estimate
 
 
 def with_deadline(seen: RunSnapshot, said: float | None, now: float) -> RunSnapshot:
-    """The run with the moment that is said. Its ``estimate`` stays the engine's."""
+    """The snapshot with the time that its messages show. ``estimate`` stays as it is."""
     board = replace(seen.board, needed_by=moment(said, seen.estimate, now))
     return replace(seen, board=board)

@@ -1,1 +1,1 @@
-"""Forms that open behind buttons."""
+"""Forms that buttons open."""

@@ -1,8 +1,7 @@
-"""Form behind Abort in the menu of a board: a menu cannot ask for confirmation of one of its
-entries. Pure.
+"""Form behind Abort in the overflow menu of a board, which cannot confirm a single entry. Pure.
 
-The form is about the run, not about the jobs that it names: a person who pulls the emergency brake
-means what has begun in the meantime, too, and is not refused because a job has ended.
+The form is about the run, not about the jobs that it names. A person who pulls the emergency brake
+means jobs that begin meanwhile, too, and is not refused because a job has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from engine.model import MoveState, RunRecord
 
 
 def abort_form(record: RunRecord, place: FormPlace) -> Block:
-    """The question before jobs are stopped in mid-copy; ``place.value`` is the button's own."""
+    """The confirmation before jobs are stopped in mid-copy. ``place.value``: the button's value."""
     run = record.run
     flying = [e.move.vm for e in record.moves if e.move.state is MoveState.MOVING]
     effect = (
@@ -34,7 +33,7 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
 
 
 def action_behind(place: FormPlace) -> str:
-    """The action of the button for which the form stands. Raises ``ValueError`` for what we did
+    """Action of the button that opened the form. Raises ``ValueError`` for a value that VMFerry did
     not write."""
     action = f"{buttons.PREFIX}{ABORT}"
     if buttons.read(action, place.value) is None:

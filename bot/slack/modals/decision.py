@@ -1,4 +1,4 @@
-"""The forms behind a card's buttons: how they look, what was said in them. Pure."""
+"""The forms behind a card's buttons: their layout, and their input. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WORD = {DENY: "Deny", CHOOSE: "Approve", WITHDRAW: "Withdraw", BREAK: "Break gl
 
 
 def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: FormPlace) -> Block:
-    """The form of that kind for this card; ``names`` are those of its VMs, in their order."""
+    """The form of that kind for this card. ``names``: names of its VMs, in their order."""
     number = len(approval.vms)
     vms = count(number, "powered-down VM")
     stay = f"{'It stays' if number == 1 else 'They stay'} on {hosts(run.sources, ' or ')}"
@@ -62,7 +62,7 @@ def _label(run: Run) -> Block:
 
 
 def _choice(names: Sequence[str]) -> Block:
-    """A menu of the VMs; where a form cannot hold them all, one that asks us as people type."""
+    """A menu of the VMs. With too many for a form, the menu asks VMFerry as the person types."""
     if len(names) > LISTED:
         hint = plain("Type a part of a name", 150)
         asks: Block = {"type": "multi_external_select", "action_id": VMS, "placeholder": hint}
@@ -87,8 +87,8 @@ def _option(number: int, name: str) -> Block:
 
 
 def offered(names: Sequence[str], typed: str) -> list[Block]:
-    """The options for what somebody has typed so far: VMs whose names begin with it, then those
-    that have it elsewhere; as many as Slack takes."""
+    """Options for the typed text: VMs whose names begin with it, then those that contain it; at
+    most 100, Slack's limit."""
     wanted = typed.strip().strip("*").casefold()
     found = [(number, name) for number, name in enumerate(names) if wanted in name.casefold()]
     found.sort(key=lambda one: not one[1].casefold().startswith(wanted))
@@ -96,7 +96,7 @@ def offered(names: Sequence[str], typed: str) -> list[Block]:
 
 
 def read(values: object) -> FormInput:
-    """Input of a form, out of the state of a view."""
+    """Read a form's input from the state of its view."""
     why, label = (state_of(values, name).get("value") for name in (REASON, LABEL))
     chosen = state_of(values, VMS).get("selected_options")
     numbers = [
@@ -114,7 +114,7 @@ def read(values: object) -> FormInput:
 def mistake(
     kind: str, said: FormInput, digest: str, asked: Approval | None, run: Run | None
 ) -> tuple[str, str] | None:
-    """The field that is wrong and what about it; ``None`` where it can be carried out."""
+    """The wrong field and its error message; ``None``: the form is valid."""
     spot = VMS if kind == CHOOSE else REASON
     if asked is None or run is None:
         return spot, "I do not know this question any more. Go back; nothing changed."

@@ -1,4 +1,4 @@
-"""Fields that forms share, and where a form was opened. Pure."""
+"""Fields that forms share, and the place where a form was opened. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REASON_LONGEST, OPTIONS, LISTED = 500, 100, 1_000
 
 @dataclass(frozen=True)
 class FormPlace:
-    """Place of the card, so that an answer can be given there, and what its button said."""
+    """Place of the card, for the answer to the form, and the value of its button."""
 
     value: str
     channel: str
@@ -24,8 +24,7 @@ class FormPlace:
 
 @dataclass(frozen=True)
 class FormInput:
-    """Input of a form: a reason, VMs of the card by their number on it, and the label that was to
-    be typed."""
+    """Input of a form: a reason, VMs by their index on the card, and the typed label."""
 
     reason: str = ""
     vms: tuple[int, ...] = ()
@@ -33,17 +32,18 @@ class FormInput:
 
 
 def metadata(place: FormPlace) -> str:
-    """Metadata that a form carries, so that its answer comes back with it."""
+    """Metadata that a form carries and returns with its input."""
     return json.dumps(asdict(place))
 
 
 def plain(text: str, longest: int) -> Block:
-    """A text without marks, in which nothing becomes an emoji."""
+    """A text without markup, in which nothing becomes an emoji."""
     return {"type": "plain_text", "text": fit(text, longest), "emoji": False}
 
 
 def modal(kind: str, place: FormPlace, title: str, submit: str, blocks: Sequence[Block]) -> Block:
-    """A form: its name, where its answer goes, what stands above it and on its button."""
+    """A form: its kind, the place of its answer, its title, the label of its button, its
+    content."""
     return {
         "type": "modal",
         "callback_id": kind,
@@ -56,13 +56,13 @@ def modal(kind: str, place: FormPlace, title: str, submit: str, blocks: Sequence
 
 
 def reason(label: str, *, optional: bool) -> Block:
-    """A line for a reason, in somebody's own words."""
+    """A text field for a reason."""
     line: Block = {"type": "plain_text_input", "action_id": REASON, "max_length": REASON_LONGEST}
     return field(REASON, label, line, optional=optional)
 
 
 def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
-    """A line of a form that is filled in."""
+    """An input field of a form."""
     return {
         "type": "input",
         "block_id": name,
@@ -73,7 +73,7 @@ def field(name: str, label: str, element: Block, *, optional: bool) -> Block:
 
 
 def read_place(private_metadata: str) -> FormPlace:
-    """Place where the form came from. Raises ``ValueError`` for what we did not write."""
+    """Read the place of a form. Raises ``ValueError`` for metadata that is no JSON object."""
     kept = json.loads(private_metadata)
     if not isinstance(kept, dict):
         raise ValueError("private_metadata is no object")

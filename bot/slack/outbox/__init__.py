@@ -1,1 +1,1 @@
-"""Messages to send, and the one sender that sends them."""
+"""Queued messages, and the sender that sends them."""

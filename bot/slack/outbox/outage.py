@@ -1,4 +1,4 @@
-"""Outages of Slack: from the first call that it did not answer to the next one that it did."""
+"""Outages of Slack: from the first unanswered call to the next answered one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from engine.store import events
 from engine.store.database import Database
 from engine.store.store import Store
 
-WORTH_TELLING = 600.0  # seconds of the wall
+WORTH_TELLING = 600.0  # seconds (wall clock)
 
 
 @dataclass(frozen=True)
 class Outage:
-    """An outage: ``since`` and ``until`` by the wall clock; ``seq`` is the last event before it."""
+    """An outage, from ``since`` to ``until`` (wall clock). ``seq``: the last event before it."""
 
     since: float
     until: float | None
@@ -22,18 +22,18 @@ class Outage:
 
 
 class Outages:
-    """The latest outage, as a row. Safe to share between threads."""
+    """The latest outage, stored as a row. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def latest(self) -> Outage | None:
-        """Outage that goes on, or that is over and was not reported yet."""
+        """The current outage, or a past one that was not reported yet."""
         rows = self.store.query("SELECT since, until, seq, error FROM slack_outage")
         return next((Outage(**row) for row in rows), None)
 
     def begin(self, since: float, error: str) -> None:
-        """Begin an outage. An outage that was over and not reported yet simply goes on."""
+        """Begin an outage. A past one that was not reported yet continues instead."""
         last = events.latest(self.store, 1)
         with self.store.transaction() as db:
             db.execute(
@@ -43,13 +43,12 @@ class Outages:
             )
 
     def end(self, at: float) -> None:
-        """End an outage: Slack answers again. An outage that was too short to be noticed is
-        forgotten."""
+        """End the outage: Slack answers again. If it lasted less than ten minutes, forget it."""
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_outage WHERE ? - since < ?", [at, WORTH_TELLING])
             db.execute("UPDATE slack_outage SET until = ?", [at])
 
     def close(self, db: Database) -> None:
-        """Forget the outage: messages about what was missed are in the outbox (within the caller's
-        transaction)."""
+        """Forget an outage that is over: the messages about it are in the outbox. Writes inside the
+        caller's transaction."""
         db.execute("DELETE FROM slack_outage WHERE until IS NOT NULL")

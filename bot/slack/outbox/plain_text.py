@@ -1,9 +1,9 @@
-"""A message in words alone, where Slack does not take its blocks; and what is noted where it takes
-neither. Pure.
+"""Messages as plain text, if Slack rejects their blocks; and the audit's note if it rejects that,
+too. Pure.
 
-Slack refuses some content for ever: the same call again changes nothing. Its words without blocks
-say the same, but have no buttons, so they say what to type instead. Where Slack does not take those
-either, that version is given up, and the audit of its run tells where it can be read.
+If Slack rejects a message's content, the same call will fail again. The text without blocks says
+the same but has no buttons, so it adds the command to type. If Slack rejects the text as well, this
+version is given up, and the run's audit says where its content can be read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bot.slack.kit.ids import bare
 from bot.slack.kit.phrases import SPOKEN
 from bot.slack.outbox.rows import Outbound
 
-#: Slack's words for content that it will not take, whenever it is asked.
+#: Slack's errors for content that it will never accept.
 CONTENT = frozenset(
     {
         "block_mismatch",
@@ -39,7 +39,7 @@ CONTENT = frozenset(
 
 
 def content(out: Outbound, command: str) -> tuple[str, tuple[Mapping[str, object], ...]]:
-    """Text and blocks as they are to be sent."""
+    """Text and blocks to send."""
     if not out.as_plain_text:
         return out.text, out.blocks
     hint = _hint(out, command)
@@ -47,7 +47,7 @@ def content(out: Outbound, command: str) -> tuple[str, tuple[Mapping[str, object
 
 
 def _hint(out: Outbound, command: str) -> str:
-    """Hint with the command to type instead of the buttons."""
+    """Sentence with the command to type instead of the buttons; empty: there are none."""
     pressed = [str(one.get("action_id")) for one in _elements(out)]
     if not pressed:
         return ""
@@ -69,7 +69,8 @@ def _elements(out: Outbound) -> Iterator[dict[str, object]]:
 
 
 def given_up(out: Outbound, code: str) -> str:
-    """Sentence for the audit: what is not told in Slack, and where it can be read."""
+    """Sentence for the audit: which message is not in Slack, and the command that shows the
+    same."""
     run, key = f"R{out.run}", out.name
     what = key.kind.name.format(about=key.about)
     where = f" in {bare(key.place)}" if key.place else ""

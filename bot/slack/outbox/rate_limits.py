@@ -1,9 +1,9 @@
-"""Rate limits of Slack: when the next call may go out. Pure: time is an argument, in seconds that
-never go back.
+"""Rate limits of Slack: when the next call may go out. Pure: time is an argument, in monotonic
+seconds.
 
-Slack counts calls per method, posts also per channel. Its published numbers are kept with a margin,
-so that Slack need not refuse a call. If it does (429), its waiting time is obeyed to the second,
-and only that method waits. A share of every budget is kept for what people wait for.
+Slack limits calls per method, and posts also per channel. VMFerry stays below the published limits
+by a margin. After a 429 it waits exactly as long as Slack says, and holds only that method (for
+posts, only that channel). A share of every budget is kept for urgent messages.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from bot.slack.kit.message_kinds import FIRST
 from bot.slack.outbox.rows import Outbound
 
-KEPT = 0.3  # of every budget, for what is urgent
+KEPT = 0.3  # share of every budget, for urgent messages
 LONGEST_SILENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Rate:
-    """``per_minute`` calls, of which ``at_once`` may come in one go."""
+    """``per_minute`` calls, with bursts of up to ``at_once``."""
 
     per_minute: float
     at_once: int
@@ -37,18 +37,18 @@ RATES: Mapping[str, Rate] = {
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Rhythm of calls to Slack, in wall-clock seconds."""
+    """Intervals of calls to Slack, in wall-clock seconds."""
 
     post: float = 1.0  # between two posts in one channel
     board: float = 5.0  # between two versions of one board or open card
-    look: float = 0.25  # between two looks for events
-    again: float = 5.0  # before a call that failed for now is tried again
-    patience: float = 2.5  # for Slack to say who may do what; a form can be opened for 3
+    look: float = 0.25  # between two looks of the publisher for events
+    again: float = 5.0  # before the first retry of a failed call
+    patience: float = 2.5  # for look-ups about permissions; a form can be opened for 3 s
     rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
 
 
 class Meter:
-    """A budget that fills up evenly."""
+    """A budget of calls that refills evenly."""
 
     def __init__(self, rate: Rate, share: float = 1.0) -> None:
         self._each = 60.0 / (rate.per_minute * share)
@@ -57,16 +57,16 @@ class Meter:
 
     @property
     def ready_at(self) -> float:
-        """The earliest moment for the next call."""
+        """Earliest time of the next call."""
         return self._full_at - self._ahead
 
     def take(self, now: float) -> None:
-        """A call went out."""
+        """Count a call at ``now``."""
         self._full_at = max(self._full_at, now) + self._each
 
 
 class RateLimits:
-    """Record of the calls that went out lately, and the earliest times of the next ones."""
+    """Recent calls, and the earliest times of the next ones."""
 
     def __init__(self, rhythm: Rhythm) -> None:
         self.rhythm = rhythm
@@ -77,7 +77,7 @@ class RateLimits:
         self._silent_until = 0.0
 
     def ready_at(self, method: str, out: Outbound) -> float:
-        """The earliest moment for this call."""
+        """Earliest time at which this message may be sent with this method."""
         names = [(method, ""), (method, out.channel), _tried(out)]
         if out.priority != FIRST:
             names.append(("paced", out.key))
@@ -90,25 +90,25 @@ class RateLimits:
         return max(moments)
 
     def called(self, method: str, out: Outbound, now: float) -> None:
-        """Count a call that goes out, whatever its result."""
+        """Count a call, whatever its result."""
         for meter in self._meters.get(method, ())[: 1 if out.priority == FIRST else 2]:
             meter.take(now)
         if method == "chat.postMessage":
             self._not_before[(method, out.channel)] = now + self.rhythm.post
 
     def sent(self, out: Outbound, now: float) -> None:
-        """Note that Slack took a message."""
+        """Note that Slack accepted a message."""
         self._not_before.pop(_tried(out), None)
         if out.name.kind.paced:
             self._not_before[("paced", out.key)] = now + self.rhythm.board
 
     def limited(self, method: str, out: Outbound, until: float) -> None:
-        """Hold calls of this kind until then, after Slack answered 429. Other methods go on."""
+        """Hold this method (for posts: in this channel) until then, after a 429."""
         channel = out.channel if method == "chat.postMessage" else ""
         self._not_before[(method, channel)] = until
 
     def failed(self, out: Outbound, until: float) -> None:
-        """Hold this one call, which failed for now; the others go on."""
+        """Hold this message until then, after a temporary failure; others go on."""
         self._not_before[_tried(out)] = until
 
     def silent(self, until: float) -> None:
@@ -117,5 +117,5 @@ class RateLimits:
 
 
 def _tried(out: Outbound) -> tuple[str, str]:
-    """Key of one message in one place: elsewhere it may go out at once."""
+    """Key of one message in one place: in another place it may be sent at once."""
     return f"tried in {out.channel}", out.key

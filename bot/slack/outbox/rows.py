@@ -1,4 +1,4 @@
-"""Rows of messages: what is queued, what is posted and where, which still have buttons.
+"""Rows of messages: those queued, those posted and where, and those with buttons.
 
 Functions that take ``db`` write inside the caller's transaction.
 """
@@ -18,19 +18,19 @@ from bot.slack.schema import create_tables
 from engine.store.database import Database, Row
 from engine.store.store import Store
 
-#: Columns that every version of a message has alike.
+#: Columns that are the same for every version of a message.
 _SAME = ("key", "kind", "channel", "run", "recipient", "inbox", "parent", "thread_ts", "broadcast")
 _LIVES = "(o.refused IS NULL OR o.refused <> o.fingerprint)"
 
 
 @dataclass(frozen=True)
 class Outbound:
-    """One message (or reply to one person) that is to be sent; the latest wins per ``key``.
+    """One message, or reply to one person, to be sent; the latest version wins per ``key``.
 
-    ``parent`` is the key of the message in whose thread it belongs; ``thread_ts`` says the same
-    for replies, whose thread is known. ``priority`` 0 goes first. ``tried``: it was posted (as the
-    version ``tried_as``), and whether it stands is not known yet. ``replaces``: the reply takes the
-    place of the question that was clicked. ``as_plain_text``: Slack did not take its blocks.
+    ``parent``: key of the message in whose thread it belongs; ``thread_ts``: the thread of a reply,
+    which is known. ``priority``: lowest first. ``tried``: when it was posted (as version
+    ``tried_as``) with a result that is not known yet. ``replaces``: the reply replaces the question
+    that was clicked. ``as_plain_text``: Slack rejected its blocks.
     """
 
     key: str
@@ -54,13 +54,13 @@ class Outbound:
 
     @property
     def name(self) -> Key:
-        """Its key as a value."""
+        """The parsed key."""
         return Key.read(self.key)
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Message that is posted in Slack."""
+    """A posted message."""
 
     key: str
     channel: str
@@ -70,7 +70,7 @@ class Sent:
 
 
 def outbound(post: Post, channel: str, run: int | None = None) -> Outbound:
-    """A message to be posted, or kept up to date: in its own place, else in this channel."""
+    """A message to post or update: in the place of its key, else in ``channel``."""
     parent = post.key.parent(f"R{run}") if run is not None else None
     return Outbound(
         key=str(post.key),
@@ -104,7 +104,7 @@ def _private(
 
 
 class Tables:
-    """Reads and writes of these tables. Safe to share between threads."""
+    """Rows of messages. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.inbox, self.runs = store, Inbox(store), WatchedRuns(store)
@@ -113,9 +113,9 @@ class Tables:
     # --- outbox ---------------------------------------------------------------------------
 
     def put(self, db: Database, out: Outbound) -> bool:
-        """Queue a message unless it is already posted or queued with the same content; whether
-        anything changed. A waiting version may have been tried, so a return to the posted content
-        is queued, too."""
+        """Queue a message, unless this content is already queued, or posted with nothing queued;
+        returns whether anything changed. A queued version may have been posted, so a return to the
+        posted content is queued, too."""
         rows = db.query("SELECT id, fingerprint FROM slack_outbox WHERE key = ?", [out.key])
         sent = db.query("SELECT fingerprint FROM slack_messages WHERE key = ?", [out.key])
         last = rows or sent
@@ -138,7 +138,7 @@ class Tables:
         *,
         replaces: bool = False,
     ) -> None:
-        """Reply to one person about what they did; an empty text is not sent."""
+        """Queue a reply to one person about what they did; an empty text is not sent."""
         if text:
             out = _private(REPLY, to, text, blocks)
             self.put(db, replace(out, fingerprint=fingerprint(text), replaces=replaces))
@@ -146,20 +146,20 @@ class Tables:
     def open_form(
         self, db: Database, to: Address, trigger: str, form: Mapping[str, object]
     ) -> None:
-        """Queue a form for the person who clicked; its text is the trigger that lets it be
+        """Queue a form for the person who clicked; its text is the trigger with which it is
         opened."""
         self.put(db, _private(FORM, to, trigger, (form,)))
 
     def form_failed(self, out: Outbound, text: str) -> None:
-        """Drop a form that could not be opened, and tell the person who clicked."""
+        """Drop a form that was not opened, and tell the person who clicked."""
         to = Address(out.inbox or 0, out.recipient or "", out.channel, out.thread_ts)
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [out.key])
             self.reply(db, to, text)
 
     def withdraw_others(self, db: Database, run: int, keys: Iterable[Key]) -> None:
-        """Drop queued messages about this run that have none of these keys: their subject is over,
-        or asked elsewhere. Posted messages are left alone."""
+        """Drop queued first posts about this run with none of these keys: their subject is over, or
+        asked elsewhere. Posted messages and their updates are left alone."""
         queued = db.query(
             "SELECT key FROM slack_outbox WHERE run = ? AND kind = 'message'"
             " AND key NOT IN (SELECT key FROM slack_messages)",
@@ -169,15 +169,15 @@ class Tables:
             db.execute("DELETE FROM slack_outbox WHERE key = ?", [key])
 
     def outbound(self) -> tuple[Outbound, ...]:
-        """Messages that are still to be sent, most urgent first."""
+        """Queued messages that are not given up, most urgent first."""
         rows = self.store.query(
             f"SELECT * FROM slack_outbox o WHERE {_LIVES} ORDER BY priority, id"
         )
         return tuple(_outbound(row) for row in rows)
 
     def sendable(self) -> tuple[tuple[Outbound, Sent | None], ...]:
-        """Messages that could be sent, each with its posted version; a reply whose parent is not
-        posted yet has to wait for it."""
+        """Queued messages that could be sent, each with its posted version. A first post whose
+        parent is not posted yet is left out."""
         rows = self.store.query(
             "SELECT o.*, m.channel AS in_channel, m.ts, m.thread_ts AS in_thread,"
             " m.fingerprint AS as_version FROM slack_outbox o"
@@ -188,13 +188,13 @@ class Tables:
         return tuple((_outbound(row), _posted(row)) for row in rows)
 
     def still_wanted(self, out: Outbound) -> bool:
-        """Tell whether this very version is still to be sent."""
+        """Tell whether exactly this version is still queued."""
         query = "SELECT key FROM slack_outbox WHERE key = ? AND fingerprint = ?"
         return bool(self.store.query(query, [out.key, out.fingerprint]))
 
     def trying(self, out: Outbound, at: float) -> bool:
-        """Note that a message is being posted: from here on it may be posted, whatever becomes of
-        the answer or us. ``False``: it was withdrawn just before."""
+        """Note that a message is being posted: from now on it may be posted, whatever happens to
+        the answer or to us. ``False``: it was withdrawn just before."""
         with self.store.transaction() as db:
             tried = db.execute(
                 "UPDATE slack_outbox SET tried = ?, tried_as = ? WHERE key = ?",
@@ -203,7 +203,7 @@ class Tables:
             return tried == 1
 
     def waits(self, db: Database, key: Key) -> bool:
-        """Tell whether a message of this key is in the outbox."""
+        """Tell whether a message with this key is queued."""
         return bool(db.query("SELECT key FROM slack_outbox WHERE key = ?", [str(key)]))
 
     def may_stand(self, db: Database, key: Key) -> bool:
@@ -216,24 +216,23 @@ class Tables:
         return bool(found)
 
     def not_posted(self, out: Outbound) -> None:
-        """Note that a message is not posted: Slack said that it did not take it, or it was looked
-        for in vain."""
+        """Note that a message is not posted: Slack rejected it."""
         with self.store.transaction() as db:
             db.execute(
                 "UPDATE slack_outbox SET tried = NULL, tried_as = NULL WHERE key = ?", [out.key]
             )
 
     def send_as_plain_text(self, out: Outbound) -> None:
-        """Send the words of this version alone: Slack does not take its blocks."""
+        """Send this version without blocks, which Slack rejected."""
         self._mark("plain", out)
 
     def give_up(self, out: Outbound) -> None:
-        """Give up this version, which Slack takes in no way: it stays as what was not said, and is
-        not sent. A newer version is sent."""
+        """Give up this version, which Slack rejects in every form: its row stays, but is not sent.
+        A newer version is sent."""
         self._mark("refused", out)
 
     def gave_up(self, key: Key) -> bool:
-        """Tell whether Slack takes this message in no way."""
+        """Tell whether the queued version of this message was given up."""
         query = "SELECT key FROM slack_outbox WHERE key = ? AND refused = fingerprint"
         return bool(self.store.query(query, [str(key)]))
 
@@ -245,20 +244,19 @@ class Tables:
             )
 
     def forget(self, key: Key) -> None:
-        """Forget a message that is not posted any more: its next version is a new message."""
+        """Forget a posted message, so that its next version is posted as a new one."""
         with self.store.transaction() as db:
             db.execute("DELETE FROM slack_messages WHERE key = ?", [str(key)])
 
     def posted_as(self, out: Outbound, message: Sent) -> None:
-        """Note that a message is posted. A newer version that was put meanwhile stays in the
-        outbox."""
+        """Note that a message is posted. A newer version stays queued."""
         with self.store.transaction() as db:
             db.upsert("slack_messages", asdict(message), "key")
             _drop(db, out.key, message.fingerprint)
 
     def updated(self, out: Outbound, sent: Sent) -> None:
-        """Note that a message is updated, or never can be. Does nothing if the message is no longer
-        posted there (it begins anew elsewhere); a newer version that was put meanwhile stays."""
+        """Note that a message is updated, or never can be. Does nothing if it is no longer posted
+        there (it was moved elsewhere). A newer version stays queued."""
         with self.store.transaction() as db:
             changed = db.execute(
                 "UPDATE slack_messages SET fingerprint = ? WHERE key = ? AND ts = ?",
@@ -268,23 +266,23 @@ class Tables:
                 _drop(db, out.key, out.fingerprint)
 
     def done(self, out: Outbound) -> None:
-        """Drop a message that was sent, or never will be: nothing of it stays in a channel."""
+        """Drop a message that was sent, or never will be, without recording it as posted."""
         with self.store.transaction() as db:
             _drop(db, out.key, out.fingerprint)
 
     def message(self, key: Key) -> Sent | None:
-        """Posted message of this key, if it was posted."""
+        """The posted message with this key; ``None``: it is not posted."""
         rows = self.store.query("SELECT * FROM slack_messages WHERE key = ?", [str(key)])
         return Sent(**rows[0]) if rows else None
 
     def key_at(self, channel: str, ts: str) -> Key | None:
-        """Key of the message that is posted at this place, if it is ours."""
+        """Key of the message posted at this place; ``None``: it is not ours."""
         query = "SELECT key FROM slack_messages WHERE channel = ? AND ts = ?"
         rows = self.store.query(query, [channel, ts])
         return next((Key.read(row["key"]) for row in rows), None)
 
     def copies_of(self, key: Key) -> tuple[Key, ...]:
-        """Keys of the copies of a message in other places that are posted, or may be."""
+        """Keys of the copies of a message that are posted, or may be."""
         prefix = f"{key}@"
         stand = "SELECT key FROM slack_messages WHERE substr(key, 1, ?) = ?"
         may = "SELECT key FROM slack_outbox WHERE substr(key, 1, ?) = ? AND tried IS NOT NULL"
@@ -294,30 +292,30 @@ class Tables:
     # --- cursors ----------------------------------------------------------------------------
 
     def cursor(self, name: str) -> int:
-        """The last event that this reader has seen."""
+        """Number of the last event that this reader has seen; 0: none."""
         rows = self.store.query("SELECT seq FROM slack_cursors WHERE name = ?", [name])
         return int(rows[0]["seq"]) if rows else 0
 
     def advance(self, name: str, seq: int) -> None:
-        """Move this reader's cursor: it has seen everything up to ``seq``."""
+        """Move this reader's cursor: it has seen every event up to ``seq``."""
         with self.store.transaction() as db:
             db.upsert("slack_cursors", {"name": name, "seq": seq}, "name")
 
     # --- messages with buttons ----------------------------------------------------------------
 
     def with_buttons(self, db: Database, run: int) -> dict[Key, tuple[str, str]]:
-        """Messages of a run that have buttons: by key, the text and the blocks (JSON) that each has
-        without them."""
+        """Messages of a run that have buttons: by key, the text and blocks (JSON) without the
+        buttons."""
         rows = db.query("SELECT key, text, blocks FROM slack_buttons WHERE run = ?", [run])
         return {Key.read(row["key"]): (row["text"], row["blocks"]) for row in rows}
 
     def keep_buttons(self, db: Database, run: int, key: Key, text: str, blocks: str) -> None:
-        """Note that a message has buttons, and what it says without them."""
+        """Record that a message has buttons, and its content without them."""
         row = {"key": str(key), "run": run, "text": text, "blocks": blocks}
         db.upsert("slack_buttons", row, "key")
 
     def drop_buttons(self, db: Database, key: Key) -> None:
-        """Note that a message has no buttons any more."""
+        """Record that a message no longer has buttons."""
         db.execute("DELETE FROM slack_buttons WHERE key = ?", [str(key)])
 
 
@@ -339,7 +337,7 @@ def _outbound(row: Row) -> Outbound:
 
 
 def _posted(row: Row) -> Sent | None:
-    """The message of a row that was joined with it."""
+    """The posted message joined to a row of the outbox; ``None``: it is not posted."""
     if row["ts"] is None:
         return None
     return Sent(row["key"], row["in_channel"], row["ts"], row["in_thread"], row["as_version"])

@@ -1,19 +1,19 @@
-"""Sender of all messages: posts and updates in order of urgency, paced, the latest version only.
+"""Sender of all messages: most urgent first, within the rate limits, the latest version only.
 
-How it works. A row leaves the outbox in the transaction that writes down where its message was
-posted. Decisions, answers and failures go first; a first post before any update; updates of boards
-and of open cards are coalesced. Every method keeps a budget of its own (``rate_limits``), and a 429
-is obeyed to the second.
+How it works. A row leaves the outbox in the transaction that records where its message was posted.
+Decisions, answers and failures go first; a first post goes before any update; updates of boards and
+open cards are coalesced. Every method has a budget of its own (``rate_limits``), and after a 429
+the sender waits exactly as long as Slack says.
 
-A post is written down as tried before it goes out. If its answer is lost, or we are killed over it,
-it is looked for in the channel before it is sent again, by the key and version that it carries as
-metadata; a message that cannot be looked for (the scope is missing) may then be posted twice, which
-is better than not at all.
+A post is recorded as tried before it is sent. If its answer is lost, or the bot is killed
+meanwhile, the sender looks for it in the channel before it sends it again, by the key and version
+in the message's metadata. If it cannot look (the scope is missing), the message may be posted
+twice, which is better than not at all.
 
-While Slack does not answer, one call at a time is tried, ever more rarely, and nothing is given up.
-If a channel is gone, its run is reported elsewhere; a run that has not begun is rejected instead.
-If Slack rejects a message for its content, it is sent once more ``as_plain_text``. If Slack rejects
-that, too, the message is given up until it changes, with a line in the log and a note in the audit.
+While Slack does not answer, one call at a time is tried, at growing intervals, and nothing is given
+up. If a channel is gone, its run is reported elsewhere; a run that has not begun is rejected. If
+Slack rejects a message's content, it is sent once more ``as_plain_text``. If Slack rejects that,
+too, this version is given up, with a line in the log and a note in the audit.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from engine.store import queries
 
 log = logging.getLogger(__name__)
 
-REPLY_TRIES = 40  # about as long as somebody waits for an answer: half an hour
+REPLY_TRIES = 40  # about half an hour, as long as a person waits for an answer
 LONGEST_WAIT = 900.0
-AT_ONCE = 10  # calls between two looks at what is most urgent
+AT_ONCE = 10  # calls before the messages are ordered anew
 TRIGGER = 3.0  # seconds after the click in which a form can be opened
 SKEW = 600.0  # seconds by which Slack's clock may differ from ours
-UNEDITABLE = 1_800.0  # between two new messages in the place of one that may not be edited
+UNEDITABLE = 1_800.0  # seconds between two reposts of a message that cannot be edited
 GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 NO_THREAD = frozenset({"cannot_reply_to_message", "message_not_found", "thread_not_found"})
 UNREACHABLE = frozenset(
@@ -63,9 +63,9 @@ UNREACHABLE = frozenset(
 
 
 class Sender:
-    """Sender of what stands in the outbox. ``after`` is called with the run when a message of a run
-    was posted or given up, and with ``None`` when Slack answers again. ``note`` writes about a run
-    into the audit; ``command`` is how commands begin."""
+    """Sender of the outbox. ``after`` is called with a run to render again (a message was posted,
+    or its channel or thread is gone), and with ``None`` when look-ups were made or Slack answers
+    again. ``note`` writes into the audit of a run; ``command`` is the beginning of commands."""
 
     def __init__(
         self,
@@ -87,15 +87,15 @@ class Sender:
         self._tries: dict[str, int] = {}
         self._unheard = 0  # calls in a row that Slack did not answer
         self._unheard_since = 0.0
-        self._looks_at = 0.0  # not before may a message be looked for
+        self._looks_at = 0.0  # earliest time to look for a message
         self._reposted: dict[str, float] = {}
-        self._unseen: set[str] = set()  # replies whose person is not where they acted
+        self._unseen: set[str] = set()  # replies whose recipient is not in the channel
         self._noted: set[str] = set()  # messages that were given up
         known = self.outages.latest()
         self._away = known is not None and known.until is None
 
     def send_due(self) -> float | None:
-        """Send everything that may go now; the seconds until the next may."""
+        """Send everything that may go now; returns the seconds until the next message may."""
         while True:
             asked = self.lookups.ask(self.api)
             if asked:
@@ -109,13 +109,13 @@ class Sender:
             for out in late:
                 self._not_opened(out, "ratelimited")
             if ready or asked or late:
-                continue  # more may be due, or wanted, by now
+                continue  # more may be due, or requested, by now
             if not waiting:
                 return None
             return max(0.01, min(at for _, _, at in waiting) - now)
 
     def _in_order(self) -> list[tuple[Outbound, Sent | None, float]]:
-        """Messages that could be sent, most urgent first, each with the moment when it may be."""
+        """Messages that could be sent, most urgent first, each with its earliest time."""
         rows = [(out, sent, self._ready_at(out, sent)) for out, sent in self.tables.sendable()]
         return sorted(rows, key=lambda row: (_urgency(row[0], row[1]), row[0].id))
 
@@ -124,8 +124,8 @@ class Sender:
         return max(at, self._looks_at) if sent is None and out.tried is not None else at
 
     def _send_if_due(self, out: Outbound, sent: Sent | None) -> None:
-        """Send a message, unless another call of the same look used up its turn, or it was
-        withdrawn."""
+        """Send a message, unless it was withdrawn, or another message just used up the rate
+        limit."""
         method = self._method(out, sent)
         now = self.clock.monotonic()
         if self._ready_at(out, sent) > now or not self.tables.still_wanted(out):
@@ -163,8 +163,8 @@ class Sender:
     # --- posts --------------------------------------------------------------------------------
 
     def _post(self, out: Outbound) -> Sent | None:
-        """Post a new message, or find the one that is posted already, where an answer was lost.
-        ``None``: it is not posted, and it was withdrawn or its run was given up meanwhile."""
+        """Post a new message, or find the one that an earlier try posted. ``None``: it is not
+        posted, since it was withdrawn or its run was rejected meanwhile."""
         parent = self._parent(out)
         thread, place = parent.ts if parent else None, self._place(out, None)
         found = self._look_for(out, place, thread)
@@ -186,12 +186,12 @@ class Sender:
         return self.tables.message(Key.read(out.parent)) if out.parent else None
 
     def _place(self, out: Outbound, sent: Sent | None) -> str:
-        """The channel in which it stands or will stand; a person's is only known by then."""
+        """Channel of the message. A person's channel is known once a message is posted there."""
         posted = sent or self._parent(out)
         return posted.channel if posted else out.channel
 
     def _look_for(self, out: Outbound, place: str, thread: str | None) -> Sent | None:
-        """The message that an earlier try left in the channel, if it did."""
+        """The message that an earlier try left in the channel; ``None``: none was found."""
         if out.tried is None:
             return None
         marks, oldest = (out.key, out.tried_as), out.tried - SKEW
@@ -203,7 +203,7 @@ class Sender:
         except SlackLater as later:
             if later.code != "ratelimited":
                 raise
-            # Not the limit of posts: they go on.
+            # This limits only looking: posts go on.
             self._looks_at = self.clock.monotonic() + (later.seconds or 0.0)
             raise SlackLater("looking for it", later.seconds, refused=True) from later
         if ts is None:
@@ -212,9 +212,9 @@ class Sender:
         return Sent(out.key, place, ts, thread, out.tried_as)
 
     def _reply(self, method: str, out: Outbound) -> bool:
-        """Reply through the response URL while it lives, else in the channel, else as a message:
-        one way at a time, each within its own budget. ``False``: this way is closed, the next one
-        is due."""
+        """Reply through the response URL while it is valid, else as an ephemeral message in the
+        channel, else as a direct message; one way per call, each within its own budget. ``False``:
+        this way is closed, try the next."""
         user, (text, blocks) = out.recipient or "", plain_text.content(out, self.command)
         try:
             if method == "response_url":
@@ -245,7 +245,7 @@ class Sender:
         if trouble.refused and trouble.code not in AUTH:
             self._heard()
         if out.kind == "form":
-            # Its trigger is good for 3 s: there is no later.
+            # Its trigger expires after 3 s, so a retry is useless.
             if isinstance(trouble, SlackLater) and trouble.seconds:
                 self.limits.limited(method, out, self.clock.monotonic() + trouble.seconds)
             self._not_opened(out, trouble.code)
@@ -259,7 +259,7 @@ class Sender:
         self.tables.form_failed(out, form_not_opened(code))
 
     def _next_try(self, out: Outbound) -> float:
-        """Count a try that failed; the seconds until the next one."""
+        """Count a failed try; returns the seconds until the next."""
         tries = self._tries[out.key] = self._tries.get(out.key, 0) + 1
         return min(self.limits.rhythm.again * tries, 60.0)
 
@@ -281,8 +281,8 @@ class Sender:
             self._not_heard(later)
 
     def _not_heard(self, later: SlackLater) -> None:
-        """Note that Slack did not answer, or does not know us any more. From the second time in a
-        row, nothing else is tried for a while either."""
+        """Note that Slack did not answer, or rejects our token. From the second time in a row all
+        calls wait for a while."""
         self._unheard += 1
         if self._unheard == 1:
             self._unheard_since = self.clock.now()
@@ -316,7 +316,7 @@ class Sender:
             return
         run = queries.run(self.tables.store, out.run) if out.run is not None else None
         if run is not None and run.started is None and out.name.kind is BOARD:
-            # It waits for its board, or did so in vain.
+            # The run waits for its board, or was rejected without it.
             self.tables.runs.unposted(run.id, never.code)
             self.after(run.id)
             return
@@ -335,12 +335,12 @@ class Sender:
         elif never.code in GONE:
             self._anew(out, never.code)
         else:
-            # The old version stays; without this the same content would be tried for ever.
+            # The old version stays; otherwise the same content would be tried for ever.
             self.tables.updated(out, sent)
 
     def _give_up(self, out: Outbound, sent: Sent | None, code: str) -> None:
-        """Give up this version, which Slack takes in no way. The posted version stays; the audit
-        says what was not sent."""
+        """Give up this version, which Slack rejects in every form. The posted version stays; the
+        audit notes what was not sent."""
         if out.run is not None and out.key not in self._noted:
             self._noted.add(out.key)
             self.note(out.run, plain_text.given_up(out, code))
@@ -352,8 +352,8 @@ class Sender:
             self.tables.done(out)
 
     def _anew(self, out: Outbound, code: str) -> None:
-        """Post the next version as a new message, if somebody deleted the message or it may not be
-        edited. Not again and again, where the workspace lets nobody edit."""
+        """Post the next version as a new message, because the message was deleted or cannot be
+        edited. At most every 30 minutes, unless it was deleted: a workspace may forbid edits."""
         now = self.clock.monotonic()
         last = self._reposted.get(out.key)
         if last is not None and now - last < UNEDITABLE and code != "message_not_found":
@@ -363,8 +363,8 @@ class Sender:
         self.tables.forget(out.name)
 
     def _rehang(self, out: Outbound) -> bool:
-        """Post the thread's first message anew, because somebody deleted it; this message follows.
-        ``False``: that was done not long ago and did not help."""
+        """Post the thread's first message again, because it was deleted; this message follows.
+        ``False``: that was tried less than 30 minutes ago and did not help."""
         now, parent = self.clock.monotonic(), out.parent or ""
         if now - self._reposted.get(parent, -UNEDITABLE) < UNEDITABLE:
             return False
@@ -386,7 +386,7 @@ class Sender:
 
 
 def _urgency(out: Outbound, sent: Sent | None) -> int:
-    """A first post is never mere decoration: somebody waits for it."""
+    """Urgency of a message; a first post is at least ``SECOND``, since people wait for it."""
     return out.priority if sent is not None else min(out.priority, SECOND)
 
 
@@ -394,7 +394,7 @@ TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
 
 
 def form_not_opened(code: str) -> str:
-    """A form that Slack did not open."""
+    """Reply to the person who clicked if Slack did not open the form."""
     late = code in TOO_LATE
     again = "Click again." if late else "Click again, or type it: approve, deny or withdraw."
     return f"The form did not open{' in time' if late else ''} ({escape(code)}). {NOTHING} {again}"

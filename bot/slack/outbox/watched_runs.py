@@ -1,4 +1,4 @@
-"""Watched runs: the channel in which each is reported, since when, and what stands in the way.
+"""Watched runs: the channel in which each is reported, and problems with that channel.
 
 Functions that take ``db`` write inside the caller's transaction.
 """
@@ -17,10 +17,10 @@ from engine.store.store import Store
 class Watched:
     """Run that is watched in a channel until it is closed.
 
-    ``since`` is when its board was first looked at, by the wall clock: the engine's may be a
-    simulated one. ``trouble`` is what Slack last said instead of posting it. ``lost``: why nothing
-    can be told in ``channel`` any more; ``moved_from`` and ``moved_for``: where it was told before,
-    and why no longer.
+    ``since``: when its board began to wait, by the wall clock, as the engine's may be simulated.
+    ``error``: why its board cannot be posted. ``trouble``: Slack's last temporary error for the
+    board. ``lost``: why nothing can be posted in ``channel`` any more; ``moved_from`` and
+    ``moved_for``: the previous channel, and why it was given up.
     """
 
     run: int
@@ -36,13 +36,13 @@ class Watched:
 
 
 class WatchedRuns:
-    """Reads and writes of these rows. Safe to share between threads."""
+    """Rows of watched runs. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def watch(self, db: Database, run: int, channel: str, by: str, inbox: int) -> None:
-        """Tell about this run where it was asked for."""
+        """Report this run in the channel where it was requested. Idempotent."""
         db.execute(
             "INSERT INTO slack_runs (run, channel, by, inbox) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (run) DO NOTHING",
@@ -50,7 +50,7 @@ class WatchedRuns:
         )
 
     def watched(self) -> tuple[Watched, ...]:
-        """The runs whose last word has not been put into the outbox."""
+        """Runs whose last message is not in the outbox yet."""
         rows = self.store.query(
             "SELECT run, channel, by, inbox, error, since, trouble, lost, moved_from, moved_for"
             " FROM slack_runs WHERE closed = 0 ORDER BY run"
@@ -58,7 +58,7 @@ class WatchedRuns:
         return tuple(Watched(**row) for row in rows)
 
     def channels(self) -> tuple[tuple[int, str], ...]:
-        """Runs that are or were watched, each with its channel."""
+        """All runs that are or were watched, each with its channel."""
         rows = self.store.query("SELECT run, channel FROM slack_runs ORDER BY run")
         return tuple((row["run"], row["channel"]) for row in rows)
 
@@ -67,29 +67,29 @@ class WatchedRuns:
         return bool(self.store.query("SELECT run FROM slack_runs WHERE run = ?", [run]))
 
     def needed_by(self, run: int) -> float | None:
-        """Time by which an approval is needed, as the messages of this run say; ``None``: they say
+        """Time by which an approval is needed, as the run's messages show it; ``None``: they show
         none."""
         rows = self.store.query("SELECT needed_by FROM slack_runs WHERE run = ?", [run])
         return next((row["needed_by"] for row in rows), None)
 
     def set_needed_by(self, run: int, at: float | None) -> None:
-        """Set the time by which an approval is needed, as the messages say from now on."""
+        """Set the time by which an approval is needed, as the messages show it from now on."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET needed_by = ? WHERE run = ?", [at, run])
 
     def waits_since(self, run: int, at: float) -> None:
-        """The board of this run waits to be posted from now on."""
+        """Note that the board of this run has been waiting since ``at`` (wall clock)."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET since = ? WHERE run = ?", [at, run])
 
     def trouble(self, run: int, error: str) -> None:
-        """Note the error of Slack when the board of this run could not be sent for now."""
+        """Note Slack's error after a temporary failure of the board."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET trouble = ? WHERE run = ?", [error, run])
 
     def unposted(self, run: int, error: str) -> None:
-        """The board of this run cannot be posted; whatever else was to follow is dropped, but for
-        what may stand already."""
+        """Note that the board cannot be posted. Drops the run's queued messages, except those that
+        may be posted already."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET error = ? WHERE run = ?", [error, run])
             db.execute(
@@ -106,8 +106,8 @@ class WatchedRuns:
         return bool(self.store.query(query, [run]))
 
     def lose(self, run: int, channel: str, error: str) -> bool:
-        """Give up the channel of a run for good, with Slack's error; a last message that was due is
-        dropped too. ``False``: the run is not watched there."""
+        """Give up the channel of a run for good, with Slack's error, and watch the run again if it
+        was closed. ``False``: the run is not reported there."""
         with self.store.transaction() as db:
             lost = db.execute(
                 "UPDATE slack_runs SET lost = ?, closed = 0 WHERE run = ? AND channel = ?",
@@ -116,12 +116,12 @@ class WatchedRuns:
             return lost == 1
 
     def stay(self, run: int) -> None:
-        """Keep reporting about this run here and try again: there is no other place."""
+        """Keep reporting this run here and try again, since there is no other place."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET lost = '' WHERE run = ?", [run])
 
     def move(self, db: Database, watched: Watched, channel: str, keys: Iterable[Key]) -> None:
-        """Tell about this run in another channel; the messages with these keys begin anew there."""
+        """Report this run in another channel, and post the messages with these keys again there."""
         db.execute(
             "UPDATE slack_runs SET channel = ?, lost = '', moved_from = ?, moved_for = ?"
             " WHERE run = ?",
@@ -136,10 +136,10 @@ class WatchedRuns:
         )
 
     def close(self, db: Database, run: int) -> None:
-        """The last word about this run is in the outbox; unless its channel was lost just now."""
+        """Note that the last message of this run is queued, unless its channel was just lost."""
         db.execute("UPDATE slack_runs SET closed = 1 WHERE run = ? AND lost = ''", [run])
 
     def watch_again(self, run: int) -> None:
-        """Watch a run again that goes on after its end, if it was ever watched."""
+        """Watch a closed run again. Does nothing for a run that was never watched."""
         with self.store.transaction() as db:
             db.execute("UPDATE slack_runs SET closed = 0 WHERE run = ? AND closed = 1", [run])

@@ -1,1 +1,1 @@
-"""People: who they are, who approves, how they are mentioned."""
+"""People: approvers, and Slack's answers about people, groups and channels."""

@@ -10,18 +10,17 @@ from engine.model import Run
 
 
 def barred(run: Run) -> tuple[str, ...]:
-    """People who may not decide on a run: the requester, and everybody who resumed or retried
-    it."""
+    """People who may not decide on a run: the requester, and those who resumed or retried it."""
     return tuple(dict.fromkeys((run.by, *run.steered)))
 
 
 @dataclass(frozen=True)
 class Approvers:
-    """Approvers: the listed users, those on call now, and those whom an escalation asks.
+    """Approvers: the listed users, those on call now, and those of the escalation (``backup``).
 
-    ``unfit`` are guests, bots, deactivated people and those of other organisations: never.
+    ``unfit``: guests, bots, deactivated people and those of other organisations, who never decide.
     ``known``: Slack has said at least once who is on call (``groups``). ``starters`` may start
-    moves, where not everybody may.
+    runs; empty: every full member may.
     """
 
     listed: tuple[str, ...] = ()
@@ -34,7 +33,7 @@ class Approvers:
 
     @property
     def everybody(self) -> tuple[str, ...]:
-        """All of them, fit or not."""
+        """All approvers: listed, on call or of the escalation, fit or not."""
         return tuple(dict.fromkeys((*self.listed, *self.on_call, *self.backup)))
 
     @property
@@ -44,30 +43,31 @@ class Approvers:
         return tuple(user for user in first if user not in self.unfit)
 
     def is_fit(self, by: str) -> bool:
-        """Tell whether this is somebody in Slack, and no guest, bot or stranger."""
+        """Tell whether this is a person in Slack who is not ``unfit``."""
         return slack_user(by) is not None and by not in self.unfit
 
     def is_trusted(self, by: str) -> bool:
-        """Tell whether this person may start runs or decide."""
+        """Tell whether this person may start runs or is an approver."""
         return not self.starters or by in (*self.starters, *self.everybody)
 
     def people(self) -> frozenset[str]:
-        """All who may decide."""
+        """All who may decide: approvers without the unfit."""
         return frozenset(self.everybody) - self.unfit
 
     def eligible(self, run: Run | None) -> tuple[str, ...]:
-        """Approvers who are asked about this run: those of them who neither started, resumed nor
-        retried it."""
+        """Approvers who are asked about this run: those asked first who neither started, resumed
+        nor retried it."""
         not_they = barred(run) if run else ()
         return tuple(user for user in self.asked if user not in not_they)
 
     def others(self, run: Run | None) -> bool:
-        """Tell whether anybody can decide on this run: on call, listed, or of the escalation."""
+        """Tell whether any approver, on call, listed or of the escalation, may decide on this
+        run."""
         return bool(self.eligible(run) or (run is not None and self.stand_ins(run)))
 
     def may_be_passed_over(self, run: Run) -> bool:
-        """Tell whether somebody may break the glass: because nobody can decide, or because an
-        approver is barred only for having started, resumed or retried the run."""
+        """Tell whether break-glass is offered: because nobody can decide, or because an approver is
+        barred only for having started, resumed or retried the run."""
         nobody = self.known and not self.others(run)
         return nobody or bool(self.people() & set(barred(run)))
 

@@ -1,8 +1,7 @@
-"""Roster of people, groups and channels: who may decide, by what Slack said of them.
+"""Roster of people, groups and channels: who may decide, according to Slack.
 
-The worker and the publisher say what they want to know; the outbox, which alone speaks to Slack,
-asks. A decision needs an answer that is not too old: without one nobody is believed to be on call,
-and nobody to be a full member.
+The worker and the publisher request look-ups. The sender, which alone calls Slack, makes them. A
+decision needs recent answers: without them nobody counts as on call or as a full member.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from engine.store.store import Store
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 5  # look-ups between two messages
-AGAIN = 15.0  # before an answer that did not come is asked for again by itself
-AHEAD = 0.6  # of its life: then an answer is asked for again while a question is open
+AT_ONCE = 5  # look-ups per call of ``ask``
+AGAIN = 15.0  # seconds before a failed look-up is repeated without a click
+AHEAD = 0.6  # share of its life after which an answer is renewed while a question is open
 _UNTOLD = {
     "group": "Slack does not say who is in %s: %s",
     "members": "Slack does not say who is in %s: %s; nobody outside is sent a copy of a card",
@@ -34,12 +33,12 @@ _UNTOLD_ELSE = "Slack does not say who or what %s is: %s"
 UNKNOWN, ELSEWHERE = "nobody whom I can see", "of another organisation"
 STRANGERS = frozenset({UNKNOWN, ELSEWHERE})
 NOBODY_THERE = frozenset({"user_not_found", "user_not_visible"})
-SLACKBOT = "USLACKBOT"  # Slack calls it no bot, and it says what anybody has it say
+SLACKBOT = "USLACKBOT"  # not marked as a bot, but anybody can make it speak
 UNSEEN = frozenset({"channel_not_found", "no_permission"})
 
 
 class Sure(StrEnum):
-    """Certainty about whether somebody may decide."""
+    """Result of a check against Slack's answers; ``ASKING``: an answer is still due."""
 
     YES = "yes"
     ASKING = "asking"
@@ -47,15 +46,15 @@ class Sure(StrEnum):
 
 
 class Lookups:
-    """Slack's answers, and what it is to be asked. Safe to share between threads."""
+    """Slack's answers, and the requested look-ups. Safe to share between threads."""
 
     def __init__(self, store: Store, wall: Clock) -> None:
         self.rows, self.wall = LookupRows(store), wall
         self._home: tuple[str, str] | None = None
-        self._not_before: dict[str, float] = {}  # by kind, while Slack says: slower
+        self._not_before: dict[str, float] = {}  # by kind, after a rate limit
 
     def of(self, names: Iterable[str]) -> dict[str, Lookup]:
-        """Last answers about each of these names."""
+        """Last answers about these names; an empty one for a name that was never looked up."""
         known = {row.name: row for row in self.rows.all()}
         return {name: known.get(name, Lookup(name)) for name in names}
 
@@ -64,12 +63,12 @@ class Lookups:
         return tuple(row for row in self.rows.all() if kind_of(row.name) == "person")
 
     def want(self, names: Iterable[str]) -> None:
-        """Request answers from Slack about these names; what it said last stays until it
-        answers."""
+        """Request answers about these names. The last answers stay until the new ones come."""
         self.rows.want(names, self.wall.now())
 
     def ask(self, api: SlackApi) -> bool:
-        """Ask Slack whatever is wanted; whether anything was. Never raises what Slack says."""
+        """Make up to five of the requested look-ups; returns whether any was requested. Errors are
+        stored with the look-up, never raised."""
         wanted = [row.name for row in self.rows.all() if row.wanted]
         for name in wanted[:AT_ONCE]:
             error, answer, kind = "", None, kind_of(name)
@@ -84,7 +83,7 @@ class Lookups:
                 whom = bare(name.removeprefix(MEMBERS).removeprefix(DIRECT))
                 log.warning(_UNTOLD.get(kind, _UNTOLD_ELSE), whom, trouble.code)
             except Exception:
-                # One odd answer must not hold up everything that is to be said.
+                # One malformed answer must not hold up the outbox.
                 error = "no answer"
                 log.exception("what Slack said of %s cannot be read", name)
             self.rows.keep(name, answer, error, self.wall.now())
@@ -116,7 +115,7 @@ class Lookups:
 
 
 class Roster:
-    """Approvers by the settings and by what Slack said last."""
+    """Approvers, by the settings and Slack's last answers."""
 
     def __init__(self, store: Store, settings: ApprovalSettings, wall: Clock) -> None:
         self.settings, self.wall = settings, wall
@@ -126,7 +125,7 @@ class Roster:
         self._next = 0.0
 
     def approvers(self) -> Approvers:
-        """Approvers as far as they are known now, however old that is: for what is shown."""
+        """Approvers by the last answers, however old: for display."""
         rows = self.lookups.of((*self.groups, *self.starting))
         return Approvers(
             listed=self.settings.approvers,
@@ -139,43 +138,43 @@ class Roster:
         )
 
     def sure_of(self, user: str | None, breaks: bool = False) -> tuple[Sure, str]:
-        """Certainty about whether this user may decide (``breaks``: may break the glass), and
-        Slack's error if there is no answer."""
+        """Tell whether this user is known well enough to decide (``breaks``: to break the glass);
+        with Slack's error if not."""
         return self._sure(self._missing(user, breaks))
 
     def sure_that(self, names: Iterable[str]) -> tuple[Sure, str]:
-        """Certainty about whether these are known well enough to act on, and Slack's error if there
-        is no answer."""
+        """Tell whether the answers about these names are recent enough to act on; with Slack's
+        error if not."""
         return self._sure(self._stale(names))
 
     def want_home(self) -> None:
-        """Request the workspace's address from Slack, unless it said so today."""
+        """Request the workspace's address, unless the last answer is less than a day old."""
         self.ask_about(self._stale([HOME]))
 
     def missing(
         self, names: Iterable[str], approver: str | None, breaks: bool = False
     ) -> list[Lookup]:
-        """Lookups that Slack has to answer: about these names, and whether this user may decide
-        (``breaks``: may break the glass)."""
+        """Stale look-ups about these names, and those that a decision of ``approver`` needs
+        (``breaks``: to break the glass)."""
         return [*self._stale(names), *self._missing(approver, breaks)]
 
     def ask_about(self, missing: Iterable[Lookup]) -> None:
-        """Request these lookups from Slack."""
+        """Request these look-ups, unless they are already requested."""
         self.lookups.want([row.name for row in missing if not row.wanted])
 
     def asking(self, missing: Iterable[Lookup]) -> Sure:
-        """Certainty about these lookups: whether Slack still has to answer any of them."""
+        """Tell whether Slack still has to answer any of these look-ups."""
         return self._sure(list(missing))[0]
 
     def keep_fresh(self) -> bool:
-        """Request Slack's answers again ahead of time, while a question is open; whether any was
-        requested."""
+        """Request look-ups again before they are stale, while a question is open; returns whether
+        any was requested."""
         if self.wall.monotonic() < self._next:
             return False
         approvers = self.approvers()
         rows = self.lookups.of((*self.groups, *approvers.everybody)).values()
         now = self.wall.now()
-        # What Slack refused is asked again when somebody clicks, not all night.
+        # A look-up that Slack refused is repeated after a click, not all night.
         due = [r.name for r in rows if not (r.fresh(now, AHEAD) or r.wanted or r.refused)]
         if due:
             self.lookups.want(due)
@@ -184,8 +183,8 @@ class Roster:
         return bool(due)
 
     def _missing(self, user: str | None, breaks: bool) -> list[Lookup]:
-        """Lookups needed before it is known whether this user may decide. A person who breaks the
-        glass may be in no list, so then everything is needed."""
+        """Stale look-ups that a decision of this user needs. A person who breaks the glass may be
+        in no list, so that needs all of them."""
         if user is None:
             return []
         if breaks:
@@ -216,8 +215,8 @@ def _users(rows: Iterable[Lookup]) -> tuple[str, ...]:
 
 
 def unfit(profile: LookupAnswer, team: str, organisation: str) -> str:
-    """Reason why this user never decides: guest, bot, deactivated, of another organisation; or
-    empty."""
+    """Reason why this user never decides: deactivated, bot, guest, or of another organisation;
+    empty: a full member."""
     if profile.get("deleted"):
         return "deactivated"
     if profile.get("is_bot") or profile.get("id") == SLACKBOT:

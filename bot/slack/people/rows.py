@@ -12,7 +12,7 @@ from engine.store.store import Store
 
 MEMBERS, DIRECT = "in:", "dm:"
 HOME = in_slack("T")  # the workspace itself
-#: How long an answer is good, in seconds of the wall, by what was asked about.
+#: How long an answer may be acted on, in seconds (wall clock), by kind.
 LASTS = {
     "group": 60.0,
     "person": 3_600.0,
@@ -26,9 +26,9 @@ LookupAnswer = Mapping[str, object]
 
 
 def kind_of(name: str) -> str:
-    """Kind of a lookup: a user group, a channel (``place``), who is in it (``members``), a person,
-    where a person is written to (``direct``), our workspace (``home``). Calls of one kind wait
-    together when Slack says: slower."""
+    """Kind of a look-up: a user group, a channel (``place``), its members, a person, the channel of
+    their direct messages (``direct``), the workspace (``home``). A rate limit holds all look-ups of
+    one kind."""
     for beginning, kind in ((MEMBERS, "members"), (DIRECT, "direct")):
         if name.startswith(beginning):
             return kind
@@ -40,19 +40,19 @@ def kind_of(name: str) -> str:
 
 
 def members(channel: str) -> str:
-    """The name under which it is known who is in a channel."""
+    """Name of the look-up of a channel's members."""
     return f"{MEMBERS}{channel}"
 
 
 def direct(user: str) -> str:
-    """The name under which it is known where a user is written to directly."""
+    """Name of the look-up of the channel for direct messages to a user."""
     return f"{DIRECT}{user}"
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """Last answer of Slack about one group, user or channel. ``wanted``: Slack is still to be
-    asked."""
+    """Slack's last answer about one group, user or channel, with its time ``at`` (wall clock).
+    ``wanted``: a new answer is requested."""
 
     name: str
     at: float | None = None
@@ -61,8 +61,8 @@ class Lookup:
     wanted: bool = False
 
     def fresh(self, now: float, share: float = 1.0) -> bool:
-        """Tell whether the answer is young enough to act on (with ``share``: within that share of
-        its life)."""
+        """Tell whether the answer is young enough to act on; with ``share``: within that share of
+        its life."""
         lasts = LASTS[kind_of(self.name)]
         return self.at is not None and 0 <= now - self.at <= lasts * share
 
@@ -74,46 +74,46 @@ class Lookup:
 
     @property
     def unfit(self) -> str:
-        """Reason why this user never decides; empty: a full member."""
+        """Reason why this user never decides; empty: none is known."""
         return str(self.answer.get("unfit") or "")
 
     @property
     def channel(self) -> str:
-        """Channel in which this user is written to directly."""
+        """Channel for direct messages to this user; empty: unknown."""
         return str(self.answer.get("channel") or "")
 
     @property
     def refused(self) -> bool:
-        """True if Slack said no, rather than nothing."""
+        """True if Slack refused the look-up, rather than not answering."""
         return self.error not in ("", "no answer")
 
     @property
     def trouble(self) -> str:
-        """Reason why nothing is begun in this channel: ``shared``, or Slack's word; empty: none."""
+        """Reason why no run may begin in this channel: ``shared``, or Slack's error; empty:
+        none."""
         return str(self.answer.get("trouble") or "")
 
 
 class LookupRows:
-    """The rows. Safe to share between threads."""
+    """Rows of look-ups. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def all(self) -> list[Lookup]:
-        """All answers that Slack ever gave, by name."""
+        """All look-ups, answered or not, ordered by name."""
         return [
             _lookup(row) for row in self.store.query("SELECT * FROM slack_lookups ORDER BY name")
         ]
 
     def want(self, names: Iterable[str], now: float) -> None:
-        """Note that Slack is to be asked about these names; what it said last stays."""
+        """Request answers about these names; the last answers stay."""
         with self.store.transaction() as db:
             for name in names:
                 db.upsert("slack_lookups", {"name": name, "wanted": now, "error": ""}, "name")
 
     def keep(self, name: str, answer: LookupAnswer | None, error: str, now: float) -> None:
-        """Keep what Slack answered; ``None``: nothing, with an ``error``, and what it said before
-        stays."""
+        """Store an answer; ``None``: only the ``error``, and the last answer stays."""
         news = {} if answer is None else {"at": now, "answer": json.dumps(answer)}
         row = {"name": name, "wanted": None, "error": error, **news}
         with self.store.transaction() as db:

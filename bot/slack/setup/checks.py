@@ -1,7 +1,6 @@
-"""Checks before the bot starts; everything that is missing is named at once.
+"""Checks before the bot starts. They report everything that is missing at once.
 
-If Slack does not answer, that is no reason to refuse: runs go on without Slack, and so must a
-start.
+A start is not refused because Slack does not answer: runs go on without Slack, and so must a start.
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ AT_ONCE = 8
 
 
 def refuse_unless_ready(settings: Settings, *, runs_wait: bool = False) -> Identity | None:
-    """Identity behind the token; ``None`` where Slack does not say. Raises ``Refused``, which names
-    everything that is missing, each with what to do.
+    """Check settings, token, scopes, channels and groups. Returns the identity behind the token;
+    ``None`` if Slack does not say. Raises ``Refused``, with everything that is missing and the fix.
 
-    ``runs_wait``: runs are unfinished, and nobody watches them. Then what Slack finds wrong is only
-    logged: moves go on without Slack, and what it lacks can be put right meanwhile.
+    ``runs_wait``: unfinished runs wait for this start. Then problems that Slack reports are only
+    logged: moves go on without Slack, and the problems can be fixed meanwhile. Missing settings are
+    refused all the same.
     """
     slack = settings.slack
     absent = missing(slack)
@@ -52,7 +52,7 @@ def refuse_unless_ready(settings: Settings, *, runs_wait: bool = False) -> Ident
 
 
 def missing(slack: SlackSettings) -> dict[str, str]:
-    """The settings without which no connection can be tried, each with its sentence."""
+    """Settings without which no connection is possible, each with a sentence."""
     wanted = {
         "bot_token": ("xoxb-", "OAuth & Permissions, Bot User OAuth Token"),
         "app_token": ("xapp-", "Basic Information, App-Level Tokens, with connections:write"),
@@ -72,7 +72,7 @@ def missing(slack: SlackSettings) -> dict[str, str]:
 
 
 def refuse(sentences: list[str]) -> None:
-    """Raise ``Refused`` with all of them; nothing, where there are none."""
+    """Raise ``Refused`` with all these sentences; do nothing if there are none."""
     if len(sentences) == 1:
         raise Refused(sentences[0], what="slack")
     if sentences:
@@ -100,7 +100,7 @@ def _token_sentence(name: str, code: str) -> str:
 
 
 def _silent(trouble: SlackTrouble, what: str) -> bool:
-    """Tell whether Slack did not answer, rather than said no."""
+    """Tell whether Slack did not answer, rather than rejected the call."""
     if not isinstance(trouble, SlackLater) or trouble.code in AUTH:
         return False
     log.warning("%s could not be checked, Slack does not answer: %s", what, trouble.code)
@@ -122,7 +122,7 @@ def _scopes(identity: Identity) -> list[str]:
 
 
 def _named(api: SlackApi, settings: Settings) -> Iterator[str]:
-    """The channels and user groups of the settings that Slack does not show us."""
+    """Sentences about the channels and user groups in the settings that Slack does not show."""
     asked: list[tuple[Callable[[SlackApi, str, str], str], str, str]] = []
     slack, approval = settings.slack, settings.approval
     asked += [(_channel, one, "slack.channels") for one in slack.channels]
@@ -159,11 +159,11 @@ def _group(api: SlackApi, group: str, setting: str) -> str:
 
 
 def _answer(ask: Callable[[], str], what: str) -> str:
-    """Error about something that the settings name; empty: none that Slack reports."""
+    """Slack's error about a channel or group in the settings; empty: none."""
     try:
         return ask()
     except SlackTrouble as trouble:
-        # A missing scope is told once, by its name.
+        # A missing scope is reported once, by its name.
         if trouble.code == "missing_scope" or _silent(trouble, what):
             return ""
         return trouble.code

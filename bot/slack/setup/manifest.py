@@ -1,6 +1,6 @@
-"""The Slack app's manifest: what the bot is called, hears and may do; ``manifest.yml`` is one.
+"""The Slack app's manifest: its name, events and scopes; ``manifest.yml`` is one.
 
-Socket Mode needs no address. For HTTP mode Slack is told where the commands and the clicks go.
+Socket Mode needs no address. For HTTP mode the manifest names the URL for commands and clicks.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ _CLICKS = '    request_url: "{url}"\n    message_menu_options_url: "{url}"\n'
 
 
 def _request_url(http: str) -> str:
-    """Address to which Slack sends everything: the one that was named, with our path if it has
-    none."""
+    """URL to which Slack sends everything: the given address, with our path if it has none. Raises
+    ``Refused``."""
     address = urlsplit(http)
     plain = not address.query and not address.fragment and not set(http) & set(' "\\')
     if address.scheme != "https" or not address.hostname or not plain:

@@ -1,7 +1,7 @@
-"""The only calls of Slack's Web API, with every failure as one of two answers: later, or never.
+"""All calls of Slack's Web API. Every failure is one of two errors: later, or never.
 
-The SDK's own retries are switched off: it would post twice. Who may call what and when is the
-outbox's business.
+The SDK's own retries are off, since they would post twice. The sender decides which calls are made
+and when.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MARKED, PAGE, PAGES = "vmferry_message", 200, 5
 
 
 def web_client(token: str | None, base_url: str | None = None) -> WebClient:
-    """A client that never retries by itself. A proxy is never used for this machine itself."""
+    """A client without retries of its own. It never uses a proxy for a local address."""
     client = WebClient(
         token=token,
         timeout=TIMEOUT,
@@ -40,7 +40,7 @@ def web_client(token: str | None, base_url: str | None = None) -> WebClient:
 
 
 def socket_client(base_url: str | None = None) -> AsyncWebClient:
-    """Client that asks Slack for the address of a new socket."""
+    """A client that asks Slack for the address of a new socket."""
     client = AsyncWebClient(timeout=TIMEOUT, base_url=base_url or WebClient.BASE_URL)
     if _local(base_url):
         client.proxy = None
@@ -53,7 +53,7 @@ def _local(url: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Identity:
-    """Identity behind a token. ``scopes`` is ``None`` where Slack did not say."""
+    """Identity behind a token. ``scopes``: ``None`` if Slack did not say."""
 
     team: str
     user: str
@@ -61,20 +61,20 @@ class Identity:
 
 
 async def socket_address(client: AsyncWebClient, app_token: str) -> str:
-    """Address that the next socket connects to; used once. Raises ``SlackLater`` and
-    ``SlackNever``."""
+    """Ask for the address of the next socket, valid once. Raises ``SlackLater``, ``SlackNever``."""
     with Translated():
         answer = await client.apps_connections_open(app_token=app_token)
         return str(answer["url"])
 
 
 class SlackApi:
-    """Calls to Slack: post, update, tell one person, open a form; look up people and what is
-    checked at a start. Ids come and go with their door (``slack:U0123``)."""
+    """Calls to Slack: messages, forms, look-ups, and the checks before a start. Ids have their
+    door, both as arguments and in results (``slack:U0123``). Raises ``SlackLater`` and
+    ``SlackNever``."""
 
     def __init__(self, client: WebClient) -> None:
         self.client = client
-        self._quick = copy.copy(client)  # for what somebody waits for, finger on the button
+        self._quick = copy.copy(client)  # for calls that a person waits for
         self._quick.timeout = QUICK
 
     def identity(self) -> Identity:
@@ -86,7 +86,7 @@ class SlackApi:
             return Identity(str(answer.get("team", "")), str(answer.get("user", "")), scopes)
 
     def channel_trouble(self, channel: str) -> str:
-        """Slack's word for why nothing can be said in this channel; empty: it can."""
+        """Slack's error word if nothing can be posted in this channel; empty: it can."""
         with Translated():
             answer = self.client.conversations_info(channel=bare(channel))
         found: Mapping[str, object] = answer.get("channel") or {}
@@ -95,14 +95,15 @@ class SlackApi:
         return "" if found.get("is_member") else "not_in_channel"
 
     def place_trouble(self, channel: str) -> str:
-        """``shared``, where people of other organisations read this channel or soon will."""
+        """``shared`` if people of other organisations read this channel or soon will; else
+        empty."""
         with Translated():
             found = self._quick.conversations_info(channel=bare(channel)).get("channel") or {}
         others = ("is_ext_shared", "is_pending_ext_shared")
         return "shared" if any(found.get(word) for word in others) else ""
 
     def try_app_token(self, app_token: str) -> None:
-        """Ask for a socket and do not use it: is this an app-level token that may?"""
+        """Ask for a socket without using it, to check that the token may open one."""
         with Translated():
             self.client.apps_connections_open(app_token=app_token)
 
@@ -115,8 +116,8 @@ class SlackApi:
         thread_ts: str | None,
         broadcast: bool,
     ) -> tuple[str, str]:
-        """A new message, in a channel or to a person; returns where it stands: channel and ts.
-        ``marks`` go along, so that a post whose answer was lost can be found. Not idempotent."""
+        """Post a new message in a channel or to a person; returns its channel and ts. ``marks`` go
+        into its metadata, so that a post whose answer was lost can be found. Not idempotent."""
         key, version = marks
         with Translated():
             answer = self.client.chat_postMessage(
@@ -132,8 +133,8 @@ class SlackApi:
             return in_slack(str(answer["channel"])), str(answer["ts"])
 
     def find(self, marks: Marks, channel: str, thread_ts: str | None, oldest: float) -> str | None:
-        """The ts of the message of ours with these marks, not older than ``oldest`` (Slack's
-        time). Needs the scopes channels:history or groups:history."""
+        """Find our message with these marks among up to 1,000 not older than ``oldest`` (Slack's
+        time); returns its ts. Needs the scopes channels:history or groups:history."""
         where = {"channel": bare(channel), "oldest": f"{oldest:.6f}", "include_all_metadata": True}
         pages = _pages(self.client.conversations_history, **where)
         if thread_ts is not None:
@@ -146,7 +147,7 @@ class SlackApi:
         return None
 
     def update(self, channel: str, ts: str, text: str, blocks: Sequence[Block]) -> None:
-        """Another content for a message. Idempotent."""
+        """Replace the content of a message. Idempotent."""
         with Translated():
             self.client.chat_update(
                 channel=bare(channel), ts=ts, text=text, blocks=[dict(block) for block in blocks]
@@ -160,7 +161,8 @@ class SlackApi:
         thread_ts: str | None,
         blocks: Sequence[Block] = (),
     ) -> None:
-        """Post a message that only this person sees; a second time does no harm."""
+        """Post a message that only this person sees. Not idempotent, but a duplicate is
+        harmless."""
         with Translated():
             self.client.chat_postEphemeral(
                 channel=bare(channel),
@@ -178,8 +180,8 @@ class SlackApi:
         blocks: Sequence[Block] = (),
         replaces: bool = False,
     ) -> None:
-        """The same through the response_url of what the person did; ``replaces``: in the place of
-        what only this person sees and has clicked."""
+        """Reply through the response_url of an interaction. ``replaces``: the reply replaces the
+        message that only this person sees and has clicked."""
         body: dict[str, object] = {
             "text": text,
             "response_type": "ephemeral",
@@ -200,38 +202,38 @@ class SlackApi:
             raise SlackNever(f"response_url {answer.status_code}")
 
     def open_view(self, trigger: str, view: Block) -> None:
-        """Open a form for the person who clicked; ``trigger`` opens one, within 3 s of the
+        """Open a form for the person who clicked. ``trigger`` is valid once, within 3 s of the
         click."""
         with Translated():
             self._quick.views_open(trigger_id=trigger, view=dict(view))
 
     def members(self, group: str) -> tuple[str, ...]:
-        """The user ids that are in a user group now."""
+        """Ids of the users who are in a user group now."""
         with Translated():
             users = self._quick.usergroups_users_list(usergroup=bare(group)).get("users")
         return _people(users)
 
     def in_channel(self, channel: str) -> tuple[str, ...]:
-        """The user ids that are in a channel. Raises ``SlackNever`` where it has too many."""
+        """Ids of a channel's members. Raises ``SlackNever`` if there are more than 1,000."""
         pages = list(_pages(self._quick.conversations_members, channel=bare(channel)))
         if _further(pages[-1]):
             raise SlackNever("too_many_members")
         return tuple(user for page in pages for user in _people(page.get("members")))
 
     def direct(self, user: str) -> str:
-        """The channel in which this user is written to directly."""
+        """Open the channel for direct messages to this user. Idempotent."""
         with Translated():
             found = self._quick.conversations_open(users=bare(user)).get("channel")
         return in_slack(str(found.get("id") or "")) if isinstance(found, Mapping) else ""
 
     def profile(self, user: str) -> Mapping[str, object]:
-        """Profile of a user, as Slack knows it."""
+        """Slack's profile of a user."""
         with Translated():
             found = self._quick.users_info(user=bare(user)).get("user")
         return found if isinstance(found, Mapping) else {}
 
     def home(self) -> tuple[str, str]:
-        """Our own team, and its organisation (empty where it has none)."""
+        """Ids of our team and its organisation (empty: it has none), without a door."""
         with Translated():
             answer = self._quick.auth_test()
         return str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or "")
@@ -243,7 +245,7 @@ class SlackApi:
 
 
 def _pages(read: Callable[..., SlackResponse], **asked: object) -> Iterator[SlackResponse]:
-    """The first pages of a list; each is asked for once it is wanted."""
+    """Up to five pages of 200 of a list, each requested when needed."""
     cursor = None
     for _ in range(PAGES):
         with Translated():
@@ -255,7 +257,7 @@ def _pages(read: Callable[..., SlackResponse], **asked: object) -> Iterator[Slac
 
 
 def _further(answer: SlackResponse) -> str | None:
-    """Cursor of the next page, if there is one."""
+    """Cursor of the next page; ``None``: there is none."""
     more: object = answer.get("response_metadata")
     return str(more.get("next_cursor") or "") or None if isinstance(more, Mapping) else None
 

@@ -1,4 +1,4 @@
-"""Errors of Web API calls: later, or never."""
+"""Errors of Web API calls: try again later, or never."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.web.slack_response import SlackResponse
 
-WORD = re.compile(r"\w+")  # Slack's own names of what is wrong
+WORD = re.compile(r"\w+")  # the form of Slack's error words
 SLOW_DOWN = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 AUTH = frozenset(
     {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
@@ -32,8 +32,8 @@ PASSING = frozenset(
 
 
 class SlackTrouble(Exception):
-    """Error of a call that did not succeed; ``code`` is Slack's word. ``refused``: Slack said no,
-    so it did not happen; otherwise nobody knows."""
+    """A call that did not succeed. ``code``: Slack's error word. ``refused``: Slack rejected the
+    call, so it had no effect; otherwise its result is unknown."""
 
     def __init__(self, code: str, *, refused: bool = True) -> None:
         super().__init__(code)
@@ -41,7 +41,7 @@ class SlackTrouble(Exception):
 
 
 class SlackLater(SlackTrouble):
-    """Error of a call to try again, in ``seconds`` where Slack says so."""
+    """A call to try again; ``seconds``: how long to wait first, if known."""
 
     def __init__(self, code: str, seconds: float | None = None, *, refused: bool = False) -> None:
         super().__init__(code, refused=refused)
@@ -49,11 +49,11 @@ class SlackLater(SlackTrouble):
 
 
 class SlackNever(SlackTrouble):
-    """Error of a call that had no effect and will fail again."""
+    """A call that had no effect and will fail again."""
 
 
 class Translated:
-    """Context that turns what the SDK raises into ``SlackLater`` or ``SlackNever``."""
+    """Context that translates the SDK's exceptions into ``SlackLater`` or ``SlackNever``."""
 
     def __enter__(self) -> None:
         return None
@@ -87,7 +87,7 @@ def _field(answer: object, name: str) -> object:
 
 
 def seconds_of(headers: Mapping[str, object]) -> float:
-    """Retry-After, whatever the case of the header; 30 s where Slack does not say."""
+    """Seconds in the header Retry-After, at least 1; 30 if it is missing or no number."""
     try:
         return max(1.0, float(header(headers, "retry-after") or "30"))
     except ValueError:
@@ -95,7 +95,7 @@ def seconds_of(headers: Mapping[str, object]) -> float:
 
 
 def header(headers: Mapping[str, object], name: str) -> str | None:
-    """The header of that name, whatever its case; ``None``: there is none."""
+    """The header of that name (in lower case), whatever its case; ``None``: there is none."""
     said = next((v for k, v in headers.items() if k.casefold() == name), None)
     text = said[0] if isinstance(said, (list, tuple)) and said else said
     return None if text is None else str(text)

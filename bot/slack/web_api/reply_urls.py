@@ -1,4 +1,4 @@
-"""Response URLs: who may be answered through which, and for how long."""
+"""Response URLs: for each inbox row, the URL of its replies and how long it is valid."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ class _Url:
 
 
 class ReplyUrls:
-    """The response URLs of the last interactions, in memory only: they are secrets.
+    """The response URLs of the last interactions, in memory only, since they are secrets.
 
-    Five uses within 30 minutes each; after a restart people are told by ``chat.postEphemeral``.
+    Slack allows five uses within 30 minutes; VMFerry stops after 29. After a restart replies go
+    through ``chat.postEphemeral``.
     """
 
     def __init__(self, most: int = 2_000) -> None:
@@ -28,24 +29,24 @@ class ReplyUrls:
         self._most = most
 
     def keep(self, inbox: int, address: str, now: float) -> None:
-        """Remember where this row can be answered. ``now`` is monotonic."""
+        """Remember the URL for replies to this row. ``now``: monotonic seconds."""
         with self._lock:
             self._urls[inbox] = _Url(address, now + REPLIES_FOR)
             while len(self._urls) > self._most:
                 self._urls.popitem(last=False)
 
     def has(self, inbox: int | None, now: float) -> bool:
-        """Tell whether there is an address for this row that can still be used."""
+        """Tell whether this row has a usable URL."""
         with self._lock:
             return self._usable(inbox, now) is not None
 
     def drop(self, inbox: int | None) -> None:
-        """Drop an address that does not work. Idempotent."""
+        """Drop a URL that does not work. Idempotent."""
         with self._lock:
             self._urls.pop(inbox or 0, None)
 
     def use(self, inbox: int | None, now: float) -> str | None:
-        """An address that can still be used, counted; ``None`` where there is none."""
+        """A usable URL, counted as used once more; ``None``: there is none."""
         with self._lock:
             url = self._usable(inbox, now)
             if url is None:
