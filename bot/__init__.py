@@ -1,1 +1,1 @@
-"""The doors for people: terminal and Slack. Independent of PowerShell."""
+"""The doors for people: terminal and Slack. They call no cmdlets."""

@@ -47,7 +47,7 @@ class Refused(VMFerryError):
 
 
 class UsageError(Refused):
-    """Request that does not parse. The wrong word is at index ``at`` of ``text``; -1: nowhere."""
+    """Words that do not parse. ``at`` is the index of the wrong word in ``text``, -1 if unknown."""
 
     def __init__(
         self,

@@ -246,7 +246,7 @@ def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -
     while _goes_on(session.store, watch.run.id):
         advanced = session.engine.advance()
         watch.look()
-        while watch.asked is not None:  # time stands still while a person thinks
+        while watch.asked is not None:  # virtual time stops until the person has answered
             watch.listen(LOOK_EVERY)
             watch.look()
         now, tick = clock.now(), session.service.settings.engine.tick

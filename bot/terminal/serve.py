@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 HEALTH_EVERY = 1.0
 LAST_WORDS = 3.0
 FIRST_STEP = 5.0
-HANGS = 30.0  # seconds to wait for the engine's current step at the end
+HANGS = 30.0  # seconds to wait for the engine's current step at shutdown
 WALL = SystemClock()
 Reasons = SimpleQueue[int | BaseException]
 

@@ -1,4 +1,4 @@
-"""The grammar: parses words into a request and back, by the tables of ``vocabulary.py``.
+"""The grammar: converts words to a request and back, with the tables of ``vocabulary.py``.
 
 ::
 
@@ -73,7 +73,7 @@ def _is_prose(text: str) -> bool:
 
 
 def render(request: Request) -> str:
-    """Render a request as text that ``parse`` reads back as an equal request, save ``given``."""
+    """Render a request as text. ``parse`` returns an equal request for it, except ``given``."""
     names = request.sources if request.kind == "host" else request.vms
     said = [request.kind, _list(names), "to", _list(request.destinations)]
     usual = Options()

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ApprovalState(StrEnum):
-    """The life of an approval: requested -> granted | denied | expired | withdrawn."""
+    """State of an approval: requested -> granted | denied | expired | withdrawn."""
 
     REQUESTED = "requested"
     GRANTED = "granted"

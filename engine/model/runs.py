@@ -356,7 +356,7 @@ class Damage:
 @dataclass(frozen=True)
 class Rights:
     """Right to read and write extended ACLs on ``host``, checked at ``at``. ``ok`` is ``None`` if
-    the check failed. ``why`` explains a missing right."""
+    the right could not be checked. ``why`` explains a missing right."""
 
     host: str
     at: float
@@ -414,7 +414,7 @@ class MoveRecord:
 
     def since_move(self, kind: AttemptKind) -> tuple[Attempt, ...]:
         """Return the attempts of this kind since the last LIVE or COLD attempt ended, because each
-        failed migration leaves new damage to repair."""
+        failed migration needs repairs of its own."""
         ends = (a.ended for a in self.counted(*MIGRATIONS) if a.ended is not None)
         last = max(ends, default=0.0)
         return tuple(a for a in self.counted(kind) if a.begun >= last)
