@@ -229,7 +229,7 @@ def _screen(stream: TextIO, current: Run) -> Screen:
 
 
 def _drive(session: Session, watch: Watch) -> None:
-    """Let the engine work until the run is over."""
+    """Let the engine work until the run has ended or, in virtual time, cannot continue alone."""
     clock, opened = session.world.clock, session.world.opened
     if isinstance(clock, VirtualClock) and opened is not None:
         with watch.interruptible():

@@ -10,7 +10,7 @@ _CLASSIC = re.compile(r"(allow|deny) (inbound|outbound)(?: local (\S+))?(?: remo
 
 @dataclass(frozen=True)
 class Acl:
-    """One Hyper-V extended ACL. Its key is (adapter, direction, weight)."""
+    """One Hyper-V extended ACL. Direction and weight identify it on its adapter."""
 
     action: str
     direction: str

@@ -205,7 +205,7 @@ class Run:
 
     @property
     def over(self) -> bool:
-        """True once the run has ended for good."""
+        """True while the run has ended. People can reopen stopped and incomplete runs."""
         return self.state in RUN_ENDS
 
 
@@ -275,7 +275,7 @@ class Move:
 
     @property
     def over(self) -> bool:
-        """True once the move has ended."""
+        """True while the move has ended. A retry or ``settle`` can reopen it."""
         return self.state in MOVE_ENDS
 
     @property
