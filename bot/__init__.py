@@ -1,1 +1,1 @@
-"""The doors for people: terminal and Slack. Never names a cmdlet."""
+"""The doors for people: terminal and Slack. They call no cmdlets."""

@@ -1,7 +1,7 @@
-"""The command line: calls functions, prints results as text or JSON, turns errors into exit codes.
+"""The command line: runs commands, prints results as text or JSON, maps errors to exit codes.
 
-Every command is defined here. Each function imports what it needs when it is called, so that
-``--help`` and a mistyped verb answer without loading settings, database and simulated world.
+Every command is defined here. Commands import their modules when they are called, so that
+``--help`` and mistyped verbs answer fast.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 GLOBAL = ("--db", "--config")
-"""Options that stand before the verb."""
+"""Options that must come before the verb."""
 
 
 class _Verbs(click.Group):
@@ -61,7 +61,7 @@ def _request_usage() -> str:
 
 @dataclass(frozen=True)
 class _Where:
-    """Files of a command. They are read only if the command needs them."""
+    """Paths of the settings and the database. They are opened only if the command needs them."""
 
     config: Path | None
     db: Path
@@ -73,7 +73,7 @@ class _Where:
         return load(self.config)
 
     def place(self) -> Installation:
-        """Read the settings and return the folder of the database. Raises ``Refused``."""
+        """Read the settings and return them with the database. Raises ``Refused``."""
         from bot.terminal.reading import Installation
 
         settings = self.settings()
@@ -91,7 +91,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 
 
 def _pace(word: str) -> float:
-    """Read ``--speed``: how many times faster than real time a simulated world runs, or ``max``."""
+    """Parse ``--speed``: the factor by which simulated time runs faster, or ``max`` (infinity)."""
     try:
         pace = math.inf if word == "max" else float(word)
     except ValueError:
@@ -271,7 +271,7 @@ def story(seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ..
             click.echo(f"{folder}: written")
         else:
             click.echo(played.text, nl=not played.text.endswith("\n"))
-        if played.differs and seed is None and not update:  # another seed is another night
+        if played.differs and seed is None and not update:  # another seed gives another result
             differing.append(folder)
             _print_difference(folder, played)
     for folder in differing:
@@ -351,7 +351,7 @@ def approvals(where: _Where) -> None:
     verbs.show_approvals(where.place())
 
 
-#: What the words of a usage may be.
+#: Explanations of the words in a usage line.
 _NAMED = {
     "RUN": "RUN is R12, 12, or a host that only one unfinished run has.",
     "APPROVAL": "APPROVAL is A3 or 3; the open ones: vmferry approvals",
@@ -359,7 +359,7 @@ _NAMED = {
 
 
 def _changing(verb: Verb) -> click.Command:
-    """Return the command of a verb that changes something. Its words are the same as in Slack."""
+    """Return the command of a verb that changes rows. Its words are the same as in Slack."""
 
     @_where
     def change(
@@ -512,7 +512,7 @@ def _print_json(document: Mapping[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command and exit with its code: the entry point of the console script."""
+    """Entry point of the console script: run the command and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -530,7 +530,7 @@ def main(argv: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would change the exit code
         sys.exit(exit_codes.INTERRUPTED)
-    except BrokenPipeError:  # the reader of our lines has gone
+    except BrokenPipeError:  # the reader of the pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except VMFerryError as error:

@@ -1,7 +1,6 @@
-"""Logging for people: our own warnings, none of a library's.
+"""Logging for people: VMFerry's own records, and errors of libraries.
 
-Warnings of libraries are for programmers. Users cannot act on them, and they would appear in the
-middle of a board.
+Users cannot act on the warnings of libraries, which would appear in the middle of a board.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ OURS = ("bot", "engine")
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Tell whether the record is ours, or an error of a library."""
+    """Return whether the record is VMFerry's, or an error of a library."""
     return record.name.split(".")[0] in OURS or record.levelno >= logging.ERROR
 
 
 def hide_library_warnings() -> None:
-    """Print only our own warnings and all errors on stderr. Idempotent. Warnings of the
-    ``warnings`` module are hidden, too, unless ``python -W`` or ``PYTHONWARNINGS`` asks for
-    them."""
+    """Print only VMFerry's warnings and all errors on stderr. Idempotent. Also hides warnings of
+    the ``warnings`` module, unless ``python -W`` or ``PYTHONWARNINGS`` asks for them."""
     if logging.lastResort is not None:
         logging.lastResort.addFilter(_is_for_people)
     if not sys.warnoptions:
@@ -28,8 +26,8 @@ def hide_library_warnings() -> None:
 
 
 def log_to_stderr() -> None:
-    """Write the log of a service: our own news, and errors of libraries. News of libraries would
-    show payloads."""
+    """Log to stderr: VMFerry's records from INFO, and errors of libraries. Other records of
+    libraries would show payloads."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_is_for_people)
     logging.basicConfig(

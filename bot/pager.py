@@ -1,9 +1,9 @@
-"""Pager outside Slack: a Slack ping wakes nobody who has Do Not Disturb on.
+"""Pages by HTTP, for people whom Slack cannot wake because they have Do Not Disturb on.
 
 Each cause is one HTTP POST, kept in a row and sent by a thread of its own, so that a pager that
-does not answer blocks nothing. Failed calls are retried at growing intervals and given up after
-some hours. A kill between call and row repeats the call: ``key`` in the body identifies it. The
-address may contain a key, so it is never in a row or in the log.
+does not answer blocks nothing. Failed calls are retried at growing intervals, up to ``TRIES`` in
+all. A kill after a call and before its row is written repeats the call with the same ``key``. The
+address may contain a secret, so it is never written to a row or to the log.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Page:
-    """One cause to wake somebody, as it is sent. ``key`` stays the same when the call is
-    repeated."""
+    """One call to the pager, as it is sent. ``key`` stays the same when the call is repeated."""
 
     key: str
     event: str
@@ -41,15 +40,15 @@ class Page:
 
 
 class Pages:
-    """Rows of pages. Without a pager, none is written."""
+    """Rows of pages. ``wanted``: a pager is configured. Without a pager no row is written."""
 
     def __init__(self, store: Store, wall: Clock, wanted: bool) -> None:
         self.store, self.wall, self.wanted = store, wall, wanted
         create_tables(store)
 
     def put(self, db: Database, page: Page) -> bool:
-        """Add a page, once for each key; returns whether it is new. Writes inside the caller's
-        transaction."""
+        """Add a page inside the caller's transaction. Returns whether its key is new. Idempotent
+        for each key."""
         if not self.wanted:
             return False
         written = db.execute(
@@ -60,9 +59,8 @@ class Pages:
         return written == 1
 
     def next_due(self) -> tuple[str, str, float, int] | None:
-        """Key, body, due time and number of tries of the next page to send. No page is due later
-        than ``LONGEST`` from now: if it seems to be, the clock was set back and the page is due
-        at once."""
+        """Return key, body, due time and number of tries of the next page, or ``None``. If a page
+        is due more than ``LONGEST`` seconds from now, the clock was set back and it is due now."""
         now = self.wall.now()
         rows = self.store.query(
             "SELECT key, body, tries, CASE WHEN due > ? THEN ? ELSE due END AS due"
@@ -72,11 +70,11 @@ class Pages:
         return next(((r["key"], r["body"], r["due"], r["tries"]) for r in rows), None)
 
     def sent(self, key: str) -> None:
-        """Note that the pager accepted the page."""
+        """Mark the page as done: the pager accepted it, or it was given up."""
         self._set("done = ?", self.wall.now(), key)
 
     def failed(self, key: str, again: float) -> None:
-        """Note that the pager did not accept the page; try again at ``again``."""
+        """Count a failed call. The next try is due at ``again`` (Unix seconds UTC)."""
         self._set("tries = tries + 1, due = ?", again, key)
 
     def _set(self, change: str, value: float, key: str) -> None:
@@ -93,8 +91,8 @@ class Pager:
         self.loop = Loop("slack-pager", self.send_due)
 
     def send_due(self) -> float | None:
-        """Send every due page; returns the seconds until the next one. Stops between two pages when
-        asked to: a hanging pager takes seconds for each."""
+        """Send every due page. Returns the seconds until the next one, or ``None``. A stop takes
+        effect between two pages, because each may take ``TIMEOUT`` seconds."""
         wall = self.pages.wall
         while self._url and not self.loop.stopped and (page := self.pages.next_due()) is not None:
             key, body, due, tries = page
@@ -103,7 +101,7 @@ class Pager:
                 return wait
             trouble = "" if key == self._taken else self._post(body)
             if not trouble:
-                self._taken = key  # if this cannot be written down now, it is not called again
+                self._taken = key  # if its row cannot be written now, do not call again
                 self.pages.sent(key)
             elif tries + 1 >= TRIES:
                 log.error("the pager was not reached for %s in %d tries: %s", key, TRIES, trouble)
@@ -138,7 +136,7 @@ class Pager:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Redirect handler that refuses: nobody configured the other address."""
+    """Redirect handler that follows no redirect: nobody configured the other address."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
         return None

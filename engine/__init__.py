@@ -1,1 +1,1 @@
-"""The engine: decides, moves, repairs, remembers. Knows nothing of Slack."""
+"""The engine: plans and carries out moves, repairs networks, keeps rows. Independent of Slack."""

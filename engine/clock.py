@@ -1,6 +1,6 @@
 """The clocks: real time, accelerated time and virtual time.
 
-Nothing else in VMFerry reads the time. ``wait`` is the only way to let time pass.
+Only this module reads the time. Code that lets time pass calls ``wait``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as the engine sees it. ``now`` is Unix seconds UTC; ``monotonic`` never goes back."""
+    """Source of time. ``now`` is Unix seconds UTC; ``monotonic`` is seconds that never go back."""
 
     def now(self) -> float: ...
 
     def monotonic(self) -> float: ...
 
     def wait(self, wake: threading.Event, seconds: float) -> bool:
-        """Wait until ``wake`` is set or ``seconds`` have passed. Return whether it is set."""
+        """Wait until ``wake`` is set or ``seconds`` have passed. Return whether ``wake`` is set."""
 
 
 class SystemClock:
@@ -35,10 +35,10 @@ class SystemClock:
 
 
 class ScaledClock:
-    """A clock that showed ``start`` at wall time ``wall`` and runs ``speed`` times faster.
+    """Clock that showed ``start`` at wall time ``wall`` and runs ``speed`` times as fast.
 
-    Another clock with the same three numbers shows the same time, so a simulated world continues
-    while no engine runs.
+    Every clock with the same three numbers shows the same time, so a simulated world's time
+    passes even while no engine runs.
     """
 
     def __init__(self, start: float, wall: float, speed: float) -> None:
@@ -55,7 +55,7 @@ class ScaledClock:
 
 
 class VirtualClock:
-    """A clock that moves only on ``wait`` and ``jump``, for stories and tests."""
+    """Clock for stories and tests, advanced only by ``wait`` and ``jump``."""
 
     def __init__(self, start: float) -> None:
         self.time = start
@@ -71,5 +71,5 @@ class VirtualClock:
         return wake.is_set()
 
     def jump(self, to: float) -> None:
-        """Move forward to ``to``. Times in the past are ignored."""
+        """Move forward to ``to`` (Unix seconds UTC). A time in the past changes nothing."""
         self.time = max(self.time, to)

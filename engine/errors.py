@@ -1,39 +1,39 @@
-"""Errors, as sentences with fields.
+"""Errors: a sentence for people, and fields for programs.
 
 ::
 
     VMFerryError
-    +-- Refused            bad request; nothing happened, nothing was changed (exit 2)
+    +-- Refused            bad request; nothing was changed (exit 2)
     |   +-- UsageError     invalid words: which word, and what to type instead
     +-- StoreError         the database cannot be used (exit 4)
     |   +-- StoreNewer     written by a newer VMFerry
     |   +-- StoreCorrupt   not a database, or a damaged one
-    |   +-- StoreLocked    another engine advances it
+    |   +-- StoreLocked    another engine holds the lock
     |   +-- StoreBusy      locked by another process for too long; nothing was written, retry
     |   +-- StoreUnwritable  a full or broken disk; nothing was written, retry
-    |   +-- StoreConflict  a row that the tables forbid: a bug, stopped by the last safeguard
+    |   +-- StoreConflict  the tables forbid a row: a bug; nothing was written
     |   +-- Overtaken      a row changed during planning; nothing was written, plan again
-    |   +-- Fenced         another engine took over our lease; nothing was written
-    +-- IllegalTransition  a bug: a state change that the tables do not allow
+    |   +-- Fenced         another engine took the lease; nothing was written
+    +-- IllegalTransition  a state change that ``policy/states.py`` does not allow: a bug
     +-- VmmError           VMM or a host refused or did not answer
-        +-- VmmUnavailable did it happen: unknown     may I retry: only after an observation
-        +-- VmmLocked      did it happen: no          may I retry: later, not charged
-        +-- VmmBusy        did it happen: no          may I retry: later, not charged
-        +-- VmmStale       did it happen: no          may I retry: after an observation, not charged
-        +-- VmmRefused     did it happen: no          may I retry: charged
-        +-- ContractError  did it happen: unknown     may I retry: no, versions differ
+        +-- VmmUnavailable call carried out: unknown  retry: only after an observation
+        +-- VmmLocked      call carried out: no       retry: later, not charged
+        +-- VmmBusy        call carried out: no       retry: later, not charged
+        +-- VmmStale       call carried out: no       retry: after an observation, not charged
+        +-- VmmRefused     call carried out: no       retry: charged
+        +-- ContractError  call carried out: unknown  retry: no, the versions differ
 """
 
 from __future__ import annotations
 
 
 class VMFerryError(Exception):
-    """Base class of all errors. Never raised itself."""
+    """Base class of all errors. Never raised directly."""
 
 
 class Refused(VMFerryError):
-    """A request that cannot be carried out. ``what`` is the wrong word, ``hint`` the remedy;
-    ``says_nothing``: the words say already that nothing happened."""
+    """Bad request; nothing was changed. ``what`` is the wrong word and ``hint`` the remedy.
+    ``says_nothing``: the text already says that nothing happened."""
 
     def __init__(
         self, sentence: str, *, what: str = "", hint: str = "", says_nothing: bool = False
@@ -47,7 +47,7 @@ class Refused(VMFerryError):
 
 
 class UsageError(Refused):
-    """Words that the grammar does not know. ``at`` is the index of the wrong word in ``text``."""
+    """Words that do not parse. ``at`` is the index of the wrong word in ``text``, -1 if unknown."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class UsageError(Refused):
         self.text, self.at = text, at
 
     def pointer(self) -> tuple[str, ...]:
-        """Two lines for a terminal: the text, and a caret under the wrong word."""
+        """Return two lines for a terminal, the text and a caret under the wrong word, or none."""
         if self.at < 0:
             return ()
         return (self.text, f"{' ' * self.at}{'^' * max(1, len(self.what))}")
@@ -78,11 +78,11 @@ class StoreNewer(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """Not a VMFerry database, or a damaged one. Nothing was changed."""
+    """The file is not a VMFerry database, or is damaged. Nothing was changed."""
 
 
 class StoreLocked(StoreError):
-    """Another engine advances this database. Other commands can still read it and send requests."""
+    """Another engine holds this database. Other commands can still read it and send requests."""
 
 
 class StoreBusy(StoreError):
@@ -98,7 +98,7 @@ class StoreConflict(StoreError):
 
 
 class Fenced(StoreError):
-    """Another engine took the lease; the write was rolled back."""
+    """Another engine took the lease. Nothing was written."""
 
 
 class Overtaken(StoreError):
@@ -123,22 +123,22 @@ class VmmError(VMFerryError):
         self.text, self.code = text, code
 
     def __str__(self) -> str:
-        """The text with VMM's number. Codes that are words of ours are for programs only."""
+        """Text with VMM's error number. VMFerry's own codes are words and are left out."""
         return f"{self.text} ({self.code})" if self.code.isdigit() else self.text
 
 
 class VmmUnavailable(VmmError):
-    """No answer. It may have happened: observe before a retry."""
+    """No answer. The call may have been carried out: observe before a retry."""
 
 
 class VmmLocked(VmmError):
-    """VMM error 2606: another job locks an object. It did not happen; retry later."""
+    """VMM error 2606: another job locks an object. Nothing happened; retry later, not charged."""
 
     happened = False
 
 
 class VmmBusy(VmmError):
-    """A host has no free migration slot. It did not happen; retry later, nothing is charged."""
+    """A host has no free migration slot. Nothing happened; retry later, not charged."""
 
     happened = False
 
@@ -146,17 +146,17 @@ class VmmBusy(VmmError):
 class VmmStale(VmmError):
     """The compare-and-start guard found that the world has changed since the decision.
 
-    It did not happen; observe again, nothing is charged.
+    Nothing happened; observe, then retry, not charged.
     """
 
     happened = False
 
 
 class VmmRefused(VmmError):
-    """VMM or Hyper-V refused. It did not happen; a retry is charged."""
+    """VMM or Hyper-V refused. Nothing happened; the attempt is charged."""
 
     happened = False
 
 
 class ContractError(VmmError):
-    """The answer does not follow our contract. Both sides need the same version."""
+    """The answer does not follow the contract. Both sides need the same version."""

@@ -1,9 +1,8 @@
 """Settings: defaults of requests, limits of waits, the engine, approvals, Slack, VMM.
 
-They come from a TOML file and from the environment (``VMFERRY_RUN__ATTEMPTS=3``), which wins. A key
-that is not set has its default. An unknown key or a wrong value is refused, with the nearest known
-key, before anything happens. ``make docs`` writes docs/settings.md and settings.example.toml from
-the fields below.
+Settings come from a TOML file and from the environment (``VMFERRY_RUN__ATTEMPTS=3``), which wins. A
+missing key has its default. An unknown key or a wrong value raises ``Refused`` before anything
+happens. ``make docs`` writes docs/settings.md and settings.example.toml from the fields below.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ PREFIX = "VMFERRY_"
 
 
 def _seconds(value: object) -> object:
-    """``"4h"`` becomes 14400; numbers are seconds already."""
+    """Convert ``"4h"`` to 14400. Numbers, with or without quotes, are seconds already."""
     if not isinstance(value, str):
         return value
     try:
@@ -59,7 +58,7 @@ def _seconds(value: object) -> object:
 
 
 def _names(value: object) -> object:
-    """One name, or several with commas, as an environment variable spells them."""
+    """Split the comma-separated names of an environment variable. Other values pass unchanged."""
     if isinstance(value, str):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return value
@@ -70,7 +69,7 @@ def _secret(value: object) -> object:
 
 
 def _api_url(value: str) -> str:
-    """Address with a slash at its end. The token goes there: encrypted, or on this machine."""
+    """Return the address with a final slash. It receives the token: https, or on this machine."""
     if not _is_safe(value):
         raise toml.refusal(f'must begin with https://, not "{value}"')
     return value.rstrip("/") + "/"
@@ -83,8 +82,8 @@ def _is_safe(address: str) -> bool:
 
 
 def _pager(value: SecretStr) -> SecretStr:
-    """Check the address where the pager is called: encrypted, or on this machine. It may hold a
-    key, so no error shows it."""
+    """Check that the pager's address is https or local. It may contain a key, so the error does not
+    show it."""
     said = value.get_secret_value()
     if said and not _is_safe(said):
         raise toml.refusal("must begin with https://")
@@ -92,12 +91,12 @@ def _pager(value: SecretStr) -> SecretStr:
 
 
 def _in_slack(channel: str) -> str:
-    """The id of a channel with its door. In ``[slack]`` it may be left out."""
+    """Add the door to the id of a channel, because ``[slack]`` allows ids without it."""
     return channel and id_at(SLACK, name_at(SLACK, channel) or channel)
 
 
 class _Ids(NamedTuple):
-    """A kind of ids of Slack: what they look like, and where a person finds one."""
+    """A kind of Slack id: its pattern, an example, and the place in Slack that shows it."""
 
     pattern: re.Pattern[str]
     like: str
@@ -122,8 +121,8 @@ _CHANNEL = _Ids(
 
 
 def _id_of(*kinds: _Ids) -> AfterValidator:
-    """Check that a text is an id of one of these kinds. A name in the place of an id would leave
-    nobody who may start or decide, and nothing would say so before the night."""
+    """Check that a text is an id of one of these kinds. With a name instead of an id nobody could
+    start or approve, and it would only be noticed during a run."""
 
     def check(said: str) -> str:
         if any(kind.pattern.fullmatch(said) for kind in kinds):
@@ -153,7 +152,7 @@ Token = Annotated[SecretStr, BeforeValidator(_secret)]
 
 
 class _Section(toml.Table):
-    """Section of the settings. The docstring below a key is its meaning in docs/settings.md and
+    """Section of the settings. The docstring of a key describes the key in docs/settings.md and
     settings.example.toml."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -342,11 +341,11 @@ class VmmSettings(_Section):
         return self
 
     def transport_port(self) -> int:
-        """The port of its remote management, where none is named: the usual one."""
+        """Return the WinRM port: the setting, or 5986 with ``ssl``, else 5985."""
         return self.port or (5986 if self.ssl else 5985)
 
     def secret(self) -> SecretStr:
-        """The password; from its file, if that is named. Raises ``Refused``."""
+        """Return the password, from ``password_file`` if that is set. Raises ``Refused``."""
         if self.password_file is None:
             return self.password
         said = toml.load_text(self.password_file, "The password file")
@@ -363,7 +362,7 @@ class HostAddress(_Section):
 
 
 class Settings(BaseSettings):
-    """Settings, from the file (as arguments) and the environment."""
+    """All settings. :func:`load` merges the file and the environment into the arguments."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
@@ -382,11 +381,11 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: Source, *_: Source, **__: Source
     ) -> tuple[Source, ...]:
-        """Use only what :func:`load` hands over: file and environment, merged."""
+        """Use only the arguments, because :func:`load` has already merged the environment."""
         return (init_settings,)
 
     def rules(self) -> Rules:
-        """The numbers of the policy that are not words of a request."""
+        """Return the policy's numbers that are not options of a request."""
         engine, waits = self.engine, self.waits
         return Rules(
             **engine.model_dump(exclude={"lanes", "sweep"}),
@@ -396,7 +395,7 @@ class Settings(BaseSettings):
         )
 
     def options_for(self, request: Request) -> Options:
-        """The request's options, where words that were not typed come from ``[run]``."""
+        """Return the request's options. Options that were not typed come from ``[run]``."""
         typed = {BY_WORD[word].field for word in request.given}
         usual = Options()
         known = {field.name for field in fields(Options)} & set(RunDefaults.model_fields)
@@ -413,11 +412,11 @@ _MOVED = {
     "approvals_channel": ("approval", "channel"),
     "pager_url": ("pager", "url"),
 }
-"""Where the settings stand that were Slack's before other doors were foreseen."""
+"""Section and key of settings that older versions kept in ``[slack]``."""
 
 
 def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
-    """Settings from the TOML file, if any, then the environment, which wins."""
+    """Load the TOML file, if any, and the environment, which wins. Raises ``Refused``."""
     name = "The settings file"
     said = toml.parse_toml(toml.load_text(path, name), f"{name} {path}") if path else {}
     try:
@@ -430,7 +429,7 @@ def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Sett
 
 
 def from_mapping(said: Mapping[str, Any], origin: str) -> Settings:
-    """Settings from sections that were read already; ``origin`` says where, for messages."""
+    """Check sections that were read already. Raises ``Refused``, which names ``origin``."""
     slack = said.get("slack")
     moved = [name for name in slack if name in _MOVED] if isinstance(slack, Mapping) else []
     if moved:
@@ -445,7 +444,7 @@ def from_mapping(said: Mapping[str, Any], origin: str) -> Settings:
 
 
 class _Environment(EnvSettingsSource):
-    """The library's reading of an environment, from any mapping."""
+    """Source that reads any mapping the way pydantic-settings reads the environment."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env

@@ -1,8 +1,8 @@
-"""TOML tables as pydantic models: types of values, JSON Schemas, refusals as sentences.
+"""TOML tables as pydantic models: types of values, JSON Schemas, errors as sentences.
 
-A model defines what a file may contain, and :func:`read` checks a file against it. The first error
-is refused with its place, such as ``fleet.toml: vm[2] "web03": memory_gb`` (counted from 0), and
-with the nearest known key or word.
+A model defines the content of a file, and :func:`read` checks a file against it. ``Refused`` names
+the place of the first error, such as ``fleet.toml: vm[2] "web03": memory_gb`` (indexes begin with
+0), and the nearest known key or word.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Table(BaseModel):
-    """A table of a file: frozen, without unknown keys."""
+    """A table of a file. Frozen; refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +46,7 @@ class Table(BaseModel):
 
 
 def load_text(path: Path, name: str, hint: str = "") -> str:
-    """Read the text of a file; ``name`` is a noun such as ``The story``. Raises ``Refused``."""
+    """Read a UTF-8 file. ``name`` is a noun for messages (``The story``). Raises ``Refused``."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +56,7 @@ def load_text(path: Path, name: str, hint: str = "") -> str:
 
 
 def parse_toml(text: str, name: str) -> dict[str, Any]:
-    """Parse the text of a file. ``name`` begins the sentence of a refusal."""
+    """Parse the text of a file. Raises ``Refused``, whose sentence begins with ``name``."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -68,19 +68,19 @@ def parse_toml(text: str, name: str) -> dict[str, Any]:
 
 
 def refusal(why: str, *, key: str = "", hint: str = "") -> PydanticCustomError:
-    """Refusal for a validator to raise: ``why`` follows the place of the value, or of this key of a
-    table."""
+    """Return an error for a validator to raise. Its sentence is the place of the value, or of the
+    table's ``key``, followed by ``why``."""
     return PydanticCustomError("refused", "{why}", {"why": why, "key": key, "hint": hint})
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """``Did you mean "x"?`` for the nearest known word, or an empty string."""
+    """Return ``Did you mean "x"?`` with the nearest known word, or an empty string."""
     near = nearest(word, known)
     return f'Did you mean "{near}"?' if near else ""
 
 
 def _seconds(value: object, info: ValidationInfo, *, negative: bool = False) -> object:
-    """Convert ``"25m"`` to 1500.0. JSON that VMFerry wrote itself contains numbers already."""
+    """Convert ``"25m"`` to 1500.0 seconds. Numbers pass in JSON, which VMFerry itself wrote."""
     if info.mode == "json" and not isinstance(value, str):
         return value
     if not isinstance(value, str):
@@ -113,7 +113,7 @@ def _lasting(value: tuple[float, float]) -> tuple[float, float]:
 
 
 def _bare(value: object) -> object:
-    """Convert ``443`` to ``"443"``."""
+    """Convert a whole number to text: ``443`` to ``"443"``."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return str(value) if is_count else value
 
@@ -141,8 +141,8 @@ Window = Annotated[Range, AfterValidator(_lasting)]
 
 
 class _Schema(GenerateJsonSchema):
-    """JSON Schema with default durations as a file spells them. The keys of a table have defaults,
-    the table itself has none."""
+    """JSON Schema that shows default durations as a file spells them. Only keys have defaults,
+    tables have none."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)
@@ -160,7 +160,7 @@ def _in_words(default: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON Schema of a file format."""
+    """Return the JSON Schema of a file format."""
     schema = model.model_json_schema(by_alias=True, schema_generator=_Schema)
     return {"$schema": _Schema.schema_dialect, **schema}
 
@@ -187,12 +187,12 @@ _WHY = {
     "string_pattern_mismatch": "must match the pattern {pattern}",
     **dict.fromkeys(("dict", "mapping", "model", "dataclass"), "must be a table: {{ ... }}"),
 }
-"""Pydantic's error types and our words for them."""
+"""Sentence part for each of pydantic's error types."""
 
 
 def read(model: type[Model], values: object, where: str) -> Model:
-    """Check the values of a file or a table, and return the model. Raises ``Refused``; each place
-    begins with ``where``."""
+    """Check the values of a file or table and return the model. Raises ``Refused``, which names the
+    wrong place after ``where``."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -202,7 +202,7 @@ def read(model: type[Model], values: object, where: str) -> Model:
 
 
 class _Place(NamedTuple):
-    """A place in a file: path, values, type in the model, and the mark before a key."""
+    """A place in a file: its path, values and type in the model, and the mark before a key."""
 
     path: str
     values: Any
@@ -210,7 +210,7 @@ class _Place(NamedTuple):
     mark: str = ": "
 
     def walk(self, loc: Sequence[int | str]) -> _Place:
-        """The place of pydantic's ``loc``, which also contains names of models and types."""
+        """Find the place of pydantic's ``loc``, which also contains names of models and types."""
         place = self
         for part in loc:
             path, values, kind, mark = place
@@ -230,16 +230,16 @@ class _Place(NamedTuple):
 
     @property
     def known(self) -> dict[str, Any]:
-        """The keys that are allowed here, with their types."""
+        """Allowed keys of this place, with their types."""
         return {key: kind for table in _tables(self.kind) for key, kind in _keys(table).items()}
 
     def refused(self, why: str, key: str = "", hint: str = "") -> Refused:
-        """Refusal of the value at this place, or of its ``key``."""
+        """Return a refusal of the value at this place, or of its ``key``."""
         path = f"{self.path}{self.mark}{key}" if key else self.path
         return Refused(f"{path} {why}.", what=path, hint=hint)
 
     def lacks(self, key: str) -> Refused:
-        """Refusal of a missing key, with an unknown key that resembles it."""
+        """Return a refusal for a missing key, with a hint if an unknown key resembles it."""
         strange = [
             one for one in self.values if one not in self.known or len(_tables(self.kind)) > 1
         ]
@@ -248,7 +248,7 @@ class _Place(NamedTuple):
 
 
 def _tables(kind: Any) -> list[type]:
-    """The models within a type."""
+    """Return the models within a type."""
     if parts := get_args(kind):
         return [table for part in parts for table in _tables(part)]
     is_model = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))
@@ -262,7 +262,7 @@ def _keys(table: type) -> Mapping[str, Any]:
 
 
 def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
-    """The first error as a sentence."""
+    """Turn the first of pydantic's errors into a refusal."""
     first = errors[0]
     said, context = first["input"], first.get("ctx", {})
     place = top.walk(first["loc"])
@@ -286,7 +286,7 @@ def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
             return _choice(place, said, one["ctx"]["expected"])
     why, *others = dict.fromkeys(_why(one, place) for one in same)
     why += "".join(f", or {other.removeprefix('must ').removeprefix('be ')}" for other in others)
-    # A text in place of a table may contain a secret, too.
+    # A text in place of a table may contain a secret.
     is_hidden = place.kind is SecretStr or (isinstance(said, str) and _tables(place.kind))
     return place.refused(why if is_hidden else f"{why}, not {_spelled(said)}")
 

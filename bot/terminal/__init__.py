@@ -1,4 +1,4 @@
-"""The terminal: a live board, approvals by y/n, reports, steering."""
+"""The terminal: live board, approvals, reports, steering."""
 
 from pathlib import Path
 

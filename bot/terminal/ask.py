@@ -1,7 +1,7 @@
-"""The approval of powered-down VMs at the terminal.
+"""Approval of powered-down VMs at the terminal.
 
-The engine never waits for the answer: a thread reads the keyboard, and the loop that shows the
-board checks for an answer.
+The engine never waits for the answer. A thread reads the keyboard, and the loop that shows the
+board takes the answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ApprovalAnswer:
 
 
 def card_lines(approval: Approval, record: RunRecord, fleet: Fleet | None) -> list[str]:
-    """The question, with every VM and the facts that people need to decide."""
+    """Return the lines of an approval, with every VM and the facts for the decision."""
     run = record.run
     moves = {one.move.vm_id: one.move for one in record.moves}
     asked = [moves[vm_id] for vm_id in approval.vms if vm_id in moves]
@@ -51,7 +51,7 @@ def card_lines(approval: Approval, record: RunRecord, fleet: Fleet | None) -> li
 
 
 def prompt(approval: Approval) -> str:
-    """The last line, after which the answer is typed."""
+    """Return the line below which the answer is typed."""
     return f"Approve {len(approval.vms)}? Type y, or n and a reason, then Enter:"
 
 
@@ -65,7 +65,7 @@ def _vm_line(move: Move, fleet: Fleet | None, width: int) -> str:
 
 
 def read_answer(line: str) -> ApprovalAnswer | None:
-    """Read ``y``, ``yes``, ``n`` or ``no because ...``. Return ``None`` for anything else."""
+    """Parse ``y``, ``yes``, ``n`` or ``no REASON``. Returns ``None`` for any other line."""
     word, _, rest = line.strip().partition(" ")
     if word.casefold() in ("y", "yes") and not rest:
         return ApprovalAnswer("approve")
@@ -75,7 +75,8 @@ def read_answer(line: str) -> ApprovalAnswer | None:
 
 
 def answer_by_policy(policy: Policy, is_terminal: bool) -> ApprovalAnswer | None:
-    """The answer by ``--approve``, or ``None`` if a person has to be asked."""
+    """Return the answer that ``--approve`` gives, or ``None`` if a person must be asked. Without a
+    terminal the answer is deny."""
     if policy == "yes":
         return ApprovalAnswer("approve")
     if policy == "no":
@@ -92,17 +93,17 @@ class Typed:
         self.closed = False
 
     def listen(self) -> None:
-        """Begin to read."""
+        """Start the reading thread."""
         threading.Thread(target=self._read, name="keyboard", daemon=True).start()
 
     def forget(self) -> None:
-        """Drop lines that were typed before the question was shown: they do not answer it."""
+        """Drop the lines typed so far. They do not answer a question that was not shown yet."""
         while not self._lines.empty():
             self.closed = self._lines.get() is None or self.closed
 
     def answer(self, seconds: float = 0.0) -> ApprovalAnswer | str | None:
-        """Wait up to ``seconds`` for a line. Return an answer, the text of a line that is no
-        answer, or ``None`` if nothing was typed."""
+        """Wait up to ``seconds`` for a line. Returns an answer, the text of any other line, or
+        ``None`` if nothing was typed. A closed keyboard answers deny."""
         if self.closed:
             return ApprovalAnswer("deny", CLOSED)
         try:

@@ -1,7 +1,7 @@
-"""Display of a run in a terminal: a live board, or in a pipe one line per event.
+"""Display of a run: a live board in a terminal, or one line per event in a pipe.
 
-The words are those of the board in Slack. :func:`board_lines` is a pure function of a
-:class:`Board`; the two screens only print its lines, or events.
+The words are the same as on the board in Slack. :func:`board_lines` is a pure function of a
+:class:`Board`. The two screens only print its lines, or events.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SHOWN_FAILURES = 8
 
 
 def safe(text: str) -> str:
-    """The text as a terminal shows it: spelled for a shell and without control characters, so that
-    the name of a VM cannot control the terminal."""
+    """Return the text for a terminal: commands spelled for a shell, control characters replaced, so
+    that the name of a VM cannot control the terminal."""
     said = spelled(text)
     return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cf") else c for c in said)
 
 
 def spelled(text: str) -> str:
-    """The text with its commands as a shell takes them: ``vmferry retry R2 db01``."""
+    """Return the text with its commands spelled for a shell: ``vmferry retry R2 db01``."""
     return "".join(map(_as_typed, parts_of(text)))
 
 
@@ -54,32 +54,32 @@ _REQUESTS = [verb.name for verb in VERBS if verb.request]
 
 
 def error_lines(error: VMFerryError) -> list[str]:
-    """An error as a terminal shows it, with a caret under a wrong word."""
+    """Return the lines of an error for a terminal, with a caret under the wrong word, if known."""
     said = join(" ", [error.sentence, error.hint]) if isinstance(error, Refused) else str(error)
     pointer = error.pointer() if isinstance(error, UsageError) else ()
     return [*map(safe, [*pointer, *spelled(said).split("\n")])]
 
 
 def clock_time(at: float | None) -> str:
-    """``02:31`` in the reader's time zone."""
+    """Return ``02:31`` in the local time zone, or ``?`` for ``None``."""
     return datetime.fromtimestamp(at).astimezone().strftime("%H:%M") if at is not None else "?"
 
 
 def since_start(at: float, start: float) -> str:
-    """``0:01:05``: hours, minutes and seconds since the request."""
+    """Return hours, minutes and seconds since ``start``: ``0:01:05``."""
     seconds = int(max(0.0, at - start))
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def title(run: Run) -> str:
-    """``R214 · hv01 → hv02, hv03 · Moving``."""
+    """Return the title of a run: ``R214 · hv01 → hv02, hv03 · Moving``."""
     sources = ", ".join(short(host) for host in run.sources) or run.request
     places = ", ".join(short(host) for host in run.destinations)
     return safe(f"{run.label} · {sources} → {places} · {STATES[run.state]}")
 
 
 def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
-    """The board as text. The last lines say what a person has to do."""
+    """Return the lines of a board. ``plain_bar``: draw the progress bar in ASCII."""
     lines = [title(board.run), counts(board), _progress(board, plain_bar)]
     if board.questions:
         lines.append(_question(board))
@@ -122,7 +122,7 @@ def _moving(board: Board) -> list[str]:
 
 
 def _waiting(group: WaitGroup) -> str:
-    """Number of VMs and what they wait for, in the words of the VM that has waited longest."""
+    """Return the number of VMs in a wait, and the text of the VM that has waited longest."""
     detail = clock_time(group.since) if group.wait is Wait.BACKUP else group.text
     return f"{group.count} {WAITS.get(group.wait, '{}').format(detail)}"
 
@@ -139,7 +139,7 @@ def _failures(stuck: Sequence[Stuck]) -> list[str]:
 
 
 def event_line(event: Event, start: float) -> str:
-    """One event as one line: time since the request, run, kind, text. Scripts rely on this
+    """Return one event as one line: time since ``start``, run, kind, text. Scripts rely on this
     format."""
     run = f"R{event.run}" if event.run is not None else "-"
     said = say("{} {} {} {}", since_start(event.at, start), run, event.kind, event.text)
@@ -152,14 +152,14 @@ _BAD = ("move.damaged", "move.failed")
 class LiveScreen:
     """The board of a terminal, redrawn in place."""
 
-    draws = True  # so that boards are worth making
+    draws = True  # redraw the board at news, not only at questions
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live: Live | None = None
 
     def show(self, board: Board, asking: Sequence[str] = ()) -> None:
-        """Draw the open question and, below it, the board. On a small screen the end is cut off."""
+        """Draw the prompt ``asking`` and, below it, the board. A small screen cuts off the end."""
         lines = [Text(safe(line), style="bold") for line in asking]
         for line in board_lines(board, self.console.options.ascii_only):
             lines.append(Text(line, style=STYLES.get(line.split(":", 1)[0], "")))
@@ -174,7 +174,7 @@ class LiveScreen:
         self.say(safe(event.text) for event in events if event.kind.startswith(kept))
 
     def say(self, lines: Iterable[str]) -> None:
-        """Print above the board."""
+        """Print lines above the board."""
         for line in lines:
             self.console.print(Text(line), soft_wrap=True)
 
@@ -201,9 +201,9 @@ class PlainScreen:
         self.say(event_line(event, self.start) for event in events)
 
     def say(self, lines: Iterable[str]) -> None:
-        """Print and flush, so that a reader sees it as it happens."""
+        """Print and flush each line, so that a reader of a pipe sees it at once."""
         for line in lines:
-            # An old code page shows a question mark rather than ending the run.
+            # On an old code page print a question mark; an encoding error would end the run.
             coding = self.stream.encoding or "utf-8"
             print(line.encode(coding, "replace").decode(coding), file=self.stream, flush=True)
 

@@ -1,5 +1,4 @@
-"""The list of runs in 80 columns: first runs that need a person, then unfinished runs, then ended
-runs."""
+"""The list of runs in 80 columns: runs that need a person, other unfinished runs, ended runs."""
 
 from __future__ import annotations
 
@@ -19,12 +18,12 @@ from engine.views.board import STATES, board
 from engine.views.needs import needs
 
 WHO = 12
-"""Columns for whose run it is; longer names are cut."""
+"""Columns for the owner's name. Longer names are cut."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One run of the list, with what a person has to do about it, one sentence each."""
+    """One run of the list. ``needs`` holds one sentence for each thing that a person must do."""
 
     run: Run
     moved: str
@@ -32,12 +31,12 @@ class _Row:
 
     @property
     def at(self) -> float:
-        """Time at which the run ended, or else of its request."""
+        """End time of the run, or the time of its request if it has not ended."""
         return self.run.ended if self.run.over and self.run.ended else self.run.created
 
 
 def list_lines(service: Service) -> list[str]:
-    """All runs with what they need; within each group the newest first."""
+    """Return the lines of all runs in three groups, each with the newest run first."""
     rows = _rows(service)
     if not rows:
         return ["There is no run yet."]
@@ -56,8 +55,7 @@ def list_lines(service: Service) -> list[str]:
 
 
 def _line(row: _Row, rows: Sequence[_Row]) -> str:
-    """Label, state, moved VMs, time, requester and request. The request is cut to fit 80
-    columns."""
+    """Return label, state, moved VMs, time, owner and request of a run, cut to 80 columns."""
     labels = max(len(one.run.label) for one in rows)
     counts = max(len(one.moved) for one in rows)
     when = datetime.fromtimestamp(row.at).astimezone().strftime("%Y-%m-%d %H:%M")
@@ -68,7 +66,7 @@ def _line(row: _Row, rows: Sequence[_Row]) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    """Cut the text to this many columns."""
+    """Cut the text to ``width`` columns, the last of which is then ``…``."""
     return text if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
 
 

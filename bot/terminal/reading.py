@@ -1,7 +1,7 @@
 """Status and report of runs at the terminal, read from rows.
 
-Works beside a running engine and without one. If a simulated world is stored beside the database,
-its clock gives the time.
+No engine has to be running. If a simulated world is stored beside the database, its clock gives the
+time.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from engine.views.board import board
 
 @dataclass(frozen=True)
 class Installation:
-    """Files and settings that a command works with."""
+    """Path of the database, and the settings."""
 
     db: Path
     settings: Settings
 
     @property
     def world(self) -> Path:
-        """Path of a simulated world, beside the database."""
+        """Path of the simulated world, if any, beside the database."""
         return self.db.with_name(self.db.name + ".world.json")
 
     @contextmanager
     def reading(self) -> Iterator[Store]:
-        """Open the database for reading. Raises ``Refused`` if there is none: reading never creates
-        it."""
+        """Open an existing database. Raises ``Refused`` if there is none, because reading must not
+        create it."""
         if not self.db.exists():
             raise Refused(
                 f"There is no database {self.db.absolute()} yet.",
@@ -57,7 +57,7 @@ class Installation:
 
     @contextmanager
     def service(self) -> Iterator[Service]:
-        """The commands of an existing database, on the clock of its world."""
+        """Open an existing database as a service, on its world's clock. Raises ``Refused``."""
         with self.reading() as store:
             world = self.saved_world(store)
             clock = world.clock() if world else SystemClock()
@@ -65,14 +65,14 @@ class Installation:
             yield Service(store, clock, self.settings, vmm)
 
     def saved_world(self, store: Store) -> Opened | None:
-        """The simulated world beside the database at this moment. Writes nothing."""
+        """Read the simulated world beside the database, or return ``None``. Writes nothing."""
         if not self.world.exists():
             return None
         return open_world(None, self.world, after=queries.newest(store))
 
     def warn(self, store: Store) -> None:
-        """Warn on stderr if runs are unfinished and no engine carries them out, with the command to
-        type."""
+        """Warn on stderr if runs are unfinished and no engine is running. Names the command that
+        starts one."""
         if not queries.runs(store, unfinished=True) or is_advanced(store):
             return
         other = "" if self.db == DEFAULT_DB else f"--db {self.db} "
@@ -99,7 +99,7 @@ def show_status(place: Installation, named: str | None) -> None:
 
 
 def find_report(place: Installation, named: str) -> dict[str, Any]:
-    """The document of the named run. Raises ``Refused``."""
+    """Return the report document of the named run. Raises ``Refused``."""
     with place.reading() as store:
         one, world = names.find_run(named, queries.runs(store)), place.saved_world(store)
         clock = world.clock() if world else SystemClock()
@@ -109,8 +109,8 @@ def find_report(place: Installation, named: str) -> dict[str, Any]:
 def document_of(
     store: Store, one: Run, now: float, world: Opened | None, calls: Sequence[object] = ()
 ) -> dict[str, Any]:
-    """The report document of one run as the contract describes it, with the account of a simulated
-    world."""
+    """Return the report document of one run, as docs/contract.md describes it. A simulated world
+    adds its calls, its true fleet and its violations."""
     if world is None:
         return report.document(store, one.vmm, now, run_id=one.id)
     world.world.advance(now)
@@ -121,6 +121,6 @@ def document_of(
 
 
 def is_over(store: Store, run_id: int) -> bool:
-    """Tell whether this run has ended for good."""
+    """Return whether the run has ended, or does not exist."""
     run = queries.run(store, run_id)
     return run is None or run.over

@@ -15,7 +15,7 @@ from engine.views import report
 
 WIDTH = 80
 HOST = 12
-"""The widest column of hosts; of a longer name the end is shown, where they differ."""
+"""Maximum width of a host's name. Longer names show their end, because names differ there."""
 HEADS = ("VM", "from", "to", "kind", "attempts", "minutes", "outcome")
 NUMBERS = ("attempts", "minutes")
 BREAK = re.compile(r" (?!(?:s|min|h|d)\b)|(?<!\d) ")
@@ -23,7 +23,7 @@ BREAK = re.compile(r" (?!(?:s|min|h|d)\b)|(?<!\d) ")
 
 
 def page(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """Lines of the report of one run of the document, the summary first."""
+    """Return the lines of a run of the report document: the summary, then every VM."""
     top = [*report.summary(run, approvals), report.idle_line(run)]
     lines = [part for line in top if line for part in wrapped(line)]
     seen = [move for move in run["moves"] if not move["adopted"]]
@@ -35,7 +35,8 @@ def page(run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = ()) ->
 
 
 def wrapped(text: str, indent: str = "") -> Iterator[str]:
-    """Wrap text safely at 80 columns and indent all lines but the first. Long words stay whole."""
+    """Wrap text at 80 columns, without control characters. Continuation lines are indented two
+    columns more. Long words stay whole."""
     line, start = indent, indent
     for word in BREAK.split(safe(text)):
         longer = f"{line}{word}" if line == start else f"{line} {word}"
@@ -49,8 +50,7 @@ def wrapped(text: str, indent: str = "") -> Iterator[str]:
 
 
 def _asked(run: Mapping[str, Any]) -> str:
-    """Heading of the requested VMs, or of the VMs that the source held at the time of the
-    request."""
+    """Return the heading of the requested VMs, or for a host run, of the VMs first found there."""
     if not run["empty"]:
         return "Asked for"
     return f"On {', '.join(short(host) for host in run['sources'])} when asked"
@@ -64,7 +64,7 @@ def _vms(count: int) -> str:
 
 
 def _table(moves: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One row per VM, followed by the details of that VM."""
+    """Yield one row per VM, followed by the details of that VM."""
     if not moves:
         return
     rows = [_cells(move) for move in moves]
@@ -96,14 +96,14 @@ def _host(name: str | None) -> str:
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Widths of the columns by their content; the names of VMs get the remaining width."""
+    """Return the column widths by content. VM names get at most the remaining width."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     left = WIDTH - sum(widths[1:]) - 2 * (len(HEADS) - 1)
     return [min(widths[0], left), *widths[1:]]
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    """One row. A name that is too long for its column gets a line of its own."""
+    """Yield one row. A VM name that is too long for its column gets a line of its own."""
     name, *rest = cells
     if cell_len(name) > widths[0]:
         yield name
@@ -116,7 +116,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 
 def _details(move: Mapping[str, Any]) -> Iterable[str]:
-    """Details of one VM: waits, repairs, missing settings, what to do."""
+    """Yield the details of one VM: waits, repairs, missing settings, outcome, what to do."""
     if waited := report.span_words(move["waited"]):
         yield f"waited: {waited}"
     if move["repairs"]:

@@ -1,8 +1,8 @@
 """A run at the terminal: opens the world, drives the engine, shows the board, takes answers.
 
-Time passes in one of two ways. On a running clock the engine works in a thread and the loop here
-only watches. On a virtual clock (``--speed max``) the loop here makes every step and jumps to the
-next moment at which anything can change, so that the same seed gives the same night.
+On a running clock the engine works in a thread and the loop of this module only watches. On a
+virtual clock (``--speed max``) the loop makes every step and jumps to the next moment at which
+anything can change, so that the same seed gives the same result.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LOOK_EVERY = 0.25
 
 @dataclass(frozen=True)
 class Wish:
-    """Arguments of ``run``. No request: continue the only unfinished run."""
+    """Arguments of ``run``. Without a request, the only unfinished run continues."""
 
     request: Request | None
     fleet: Path | None = None
@@ -56,8 +56,8 @@ class Wish:
 
 @contextmanager
 def opened(place: Installation, wish: Wish, *, look: bool = True) -> Iterator[Session]:
-    """Open a session. If the request is refused, remove the files that were made for it. ``look``:
-    observe VMM once before anything else."""
+    """Open a session. ``look``: observe VMM first. If the caller or the opening raises ``Refused``,
+    a database that was created here is deleted with its files."""
     beside = (Path(f"{place.db}{end}") for end in ("-wal", "-shm", ".lock"))
     made = [path for path in (place.db, place.world, *beside) if not path.exists()]
     store = Store(place.db)
@@ -76,7 +76,7 @@ def opened(place: Installation, wish: Wish, *, look: bool = True) -> Iterator[Se
 
 @dataclass(frozen=True)
 class World:
-    """World of the engine: its port, its clock and, if simulated, its fleet."""
+    """World of the engine: its port, its clock and, if simulated, its fleet and calls."""
 
     vmm: str
     port: VmmPort
@@ -87,8 +87,8 @@ class World:
 
 @contextmanager
 def behind(place: Installation, store: Store, wish: Wish) -> Iterator[World]:
-    """Open the simulated fleet that the arguments or the database name, else the VMM server of the
-    settings."""
+    """Open the simulated fleet of the arguments or beside the database, else the VMM server of the
+    settings. Raises ``Refused``."""
     server = place.settings.vmm.server
     if server and wish.fleet is None and place.world.exists():
         raise Refused(
@@ -124,7 +124,7 @@ def _real(place: Installation, wish: Wish) -> Iterator[World]:
             what="--approve",
             hint="Leave it out and answer the questions, or set [vmm] approve_yes = true.",
         )
-    from engine.vmm.wire import WirePort  # slow to load, and needed only here
+    from engine.vmm.wire import WirePort  # slow to load, needed only here
 
     clock = SystemClock()
     port = WirePort(place.settings, clock)
@@ -135,7 +135,7 @@ def _real(place: Installation, wish: Wish) -> Iterator[World]:
 
 
 def _session(place: Installation, store: Store, world: World, look: bool) -> Iterator[Session]:
-    lanes = 1 if isinstance(world.clock, VirtualClock) else None  # the same seed, the same night
+    lanes = 1 if isinstance(world.clock, VirtualClock) else None  # same seed, same result
     engine = Engine(store, world.port, world.clock, place.settings, vmm=world.vmm, lanes=lanes)
     engine.take_over()
     try:
@@ -157,7 +157,7 @@ class Session:
     service: Service
 
     def start(self, request: Request | None) -> tuple[Run, bool]:
-        """Return the run of this request, and whether it existed already."""
+        """Return the run of this request, and whether it existed before. Raises ``Refused``."""
         if request is not None:
             submitted = self.service.submit(request, by=user())
             if submitted.run.state is RunState.SCHEDULED:
@@ -181,7 +181,7 @@ class Session:
 
 
 def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
-    """Carry out a request and show it; returns the exit code and the report's document."""
+    """Carry out a request and show its progress. Returns the exit code and the report document."""
     stream = sys.stderr if wish.json else sys.stdout
     with opened(place, wish) as session:
         current, attached = session.start(wish.request)
@@ -210,14 +210,14 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    """Tell whether a person here can read a question and answer it: false for a background job."""
+    """Return whether a person can read and answer questions here. False for background jobs."""
     if sys.stdin is None or not (stream.isatty() and sys.stdin.isatty()):
         return False
     if not hasattr(os, "tcgetpgrp"):
         return True
     try:
         return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except OSError:  # not our controlling terminal: no job control, any reader may read
+    except OSError:  # not the controlling terminal: no job control, so reading is allowed
         return True
 
 
@@ -229,7 +229,7 @@ def _screen(stream: TextIO, current: Run) -> Screen:
 
 
 def _drive(session: Session, watch: Watch) -> None:
-    """Let the engine work until the run is over."""
+    """Let the engine work until the run has ended or, in virtual time, cannot continue alone."""
     clock, opened = session.world.clock, session.world.opened
     if isinstance(clock, VirtualClock) and opened is not None:
         with watch.interruptible():
@@ -240,12 +240,13 @@ def _drive(session: Session, watch: Watch) -> None:
 
 
 def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -> None:
-    """Make one step, then jump to the next tick at which the world or a deadline can change."""
+    """Step until the run cannot continue. After each step, jump to the next tick at which the world
+    changes or the engine has something due."""
     watch.look()
     while _goes_on(session.store, watch.run.id):
         advanced = session.engine.advance()
         watch.look()
-        while watch.asked is not None:  # time stands still while a person thinks
+        while watch.asked is not None:  # virtual time stops until the person has answered
             watch.listen(LOOK_EVERY)
             watch.look()
         now, tick = clock.now(), session.service.settings.engine.tick
@@ -254,13 +255,13 @@ def _step(session: Session, opened: Opened, clock: VirtualClock, watch: Watch) -
 
 
 def _goes_on(store: Store, run_id: int) -> bool:
-    """Tell whether the run can continue without a command from another window."""
+    """Return whether the run can continue without a command from another window."""
     record = queries.record(store, run_id)
     return record is not None and not record.run.over and not stands_still(record)
 
 
 def _watch_thread(session: Session, watch: Watch) -> None:
-    """Let the engine work in its own thread; watch and take answers in this one."""
+    """Run the engine in its own thread. Watch and take answers in this one."""
     broken: list[BaseException] = []
     over = partial(is_over, session.store, watch.run.id)
     with at_work(session, broken.append, over) as (loop, thread), watch.interruptible():
@@ -279,8 +280,8 @@ def at_work(
     is_over: Callable[[], bool] = lambda: False,
     join: Callable[[threading.Thread], None] = threading.Thread.join,
 ) -> Iterator[tuple[Loop, threading.Thread]]:
-    """Run the engine in a thread until ``is_over``. ``broke`` receives the error that ended it. At
-    the end, ``join`` waits for the current step."""
+    """Run the engine in a thread until ``is_over`` or the end of the block. ``broke`` receives an
+    error that ends the engine. At the end, ``join`` waits for the current step."""
     wake, tick = session.service.wake, session.service.settings.engine.tick
     loop = Loop(session.engine, session.world.clock, wake, tick)
     stop = threading.Event()
@@ -288,7 +289,7 @@ def at_work(
     def work() -> None:
         try:
             loop.run(is_over, stop)
-        except BaseException as error:  # raised again in the thread that people look at
+        except BaseException as error:  # raised again in the main thread
             broke(error)
 
     thread = threading.Thread(target=work, name="engine", daemon=True)

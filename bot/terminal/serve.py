@@ -1,8 +1,8 @@
-"""``serve``: the Slack bot and the engine, until a signal.
+"""``serve``: run the Slack bot and the engine until a signal.
 
-The engine starts first and stops last, because runs continue while Slack is away. One queue holds
-every reason to stop (a signal, an engine that was replaced); the main thread waits for the first
-one.
+The engine starts first and stops last, because runs continue during an outage of Slack. One queue
+holds the reasons to stop: signals, and the error that ended the engine. The main thread waits for
+the first one.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ log = logging.getLogger(__name__)
 HEALTH_EVERY = 1.0
 LAST_WORDS = 3.0
 FIRST_STEP = 5.0
-HANGS = 30.0  # seconds to wait for the engine's current step at the end
+HANGS = 30.0  # seconds to wait for the engine's current step at shutdown
 WALL = SystemClock()
 Reasons = SimpleQueue[int | BaseException]
 
 
 def serve(place: Installation, wish: Wish) -> int:
-    """Serve Slack until a signal; returns the exit code. Raises ``Refused`` before anything
-    changes, ``StoreError`` if another engine has the database."""
+    """Serve Slack until a signal. Returns the exit code. Raises ``Refused`` before anything
+    changes, and ``StoreLocked`` if another engine holds the database."""
     from bot.slack.setup.checks import refuse_unless_ready  # slow to load, and needed only here
 
     log_to_stderr()
@@ -61,7 +61,7 @@ def serve(place: Installation, wish: Wish) -> int:
 
 
 def _runs_wait(place: Installation) -> bool:
-    """Tell whether unfinished runs are waiting for an engine."""
+    """Return whether the database has unfinished runs."""
     if not place.db.exists():
         return False
     with place.reading() as store:
@@ -106,9 +106,9 @@ def _talk(settings: Settings, session: Session, loop: Loop, reasons: Reasons, wh
 
 
 def _join(thread: threading.Thread) -> None:
-    """Wait for the engine's current step, then end the process as if it was killed if the step does
-    not return: threads that wait for a silent VMM cannot be stopped. A kill between any two
-    statements loses nothing."""
+    """Wait up to ``HANGS`` seconds for the engine's current step, then end the process by SIGTERM:
+    a thread that waits for VMM cannot be stopped. Rows survive a kill between any two statements.
+    """
     thread.join(HANGS)
     if not thread.is_alive():
         return
@@ -121,8 +121,8 @@ def _join(thread: threading.Thread) -> None:
 
 
 def _await_first_step(loop: Loop) -> None:
-    """Wait for the first step, so that names are known from the first command on. Do not wait for a
-    silent VMM."""
+    """Wait up to ``FIRST_STEP`` seconds for the first step, so that the first command can look up
+    names. Stop waiting if the engine reports a problem."""
     until = WALL.monotonic() + FIRST_STEP
     while loop.last is None and not loop.health and WALL.monotonic() < until:
         WALL.wait(threading.Event(), 0.05)
@@ -130,8 +130,8 @@ def _await_first_step(loop: Loop) -> None:
 
 @contextmanager
 def _reasons() -> Iterator[Reasons]:
-    """Queue of signals. A second signal of the same kind ends the process at once, which loses
-    nothing that was acked."""
+    """Open a queue that receives SIGTERM and SIGINT. A second signal of the same kind ends the
+    process at once, which loses nothing that was acked."""
     reasons: Reasons = SimpleQueue()
     usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 

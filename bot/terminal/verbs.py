@@ -1,6 +1,6 @@
-"""The verbs beside ``run``: list, events, approvals and all verbs that steer a run.
+"""The verbs other than ``run``: list, events, approvals, audit, and all verbs that steer a run.
 
-They work on rows alone, beside a running engine or without one, and never create a database.
+They only read and write rows, need no running engine, and never create a database.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ LOOK_EVERY = 0.5
 SHORTEST = 8  # characters of a mark, as reports and cards show them
 
 
-# --- what changes something ---------------------------------------------------------------------
+# --- verbs that change rows ---------------------------------------------------------------------
 
 
 def change(
     place: Installation, verb: Verb, words: Sequence[str], reason: str | None, *, sure: bool
 ) -> int:
-    """Carry out a verb that changes something; returns the exit code. ``sure``: ``abort`` does not
-    ask. Raises ``Refused``, which is kept in the audit."""
+    """Carry out a verb that changes rows. Returns the exit code. ``sure``: ``abort`` needs no
+    confirmation. Raises ``Refused``, which is written to the audit."""
     with place.service() as service:
         text = " ".join((verb.name, *words))
         try:
@@ -54,7 +54,7 @@ def change(
 
 
 def _command(verb: Verb, words: Sequence[str], reason: str | None, sure: bool) -> Ask:
-    """Parse the words as a command. Raises ``UsageError`` that points at the wrong word."""
+    """Parse the words. Raises ``UsageError``, or ``Refused`` if an abort is not confirmed."""
     command = parse_words([verb.name, *words])
     assert isinstance(command, Ask)
     if reason and reason.strip():
@@ -67,7 +67,8 @@ def _command(verb: Verb, words: Sequence[str], reason: str | None, sure: bool) -
 
 
 def _refuse_unmeant(run: str) -> None:
-    """Ask before jobs are stopped in mid-copy. Refuse without a terminal."""
+    """Ask for confirmation before jobs are canceled. Raises ``Refused`` on "no", or without a
+    terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise Refused(
             "abort cancels the migrations in flight. Their VMs stay on their sources.",
@@ -78,7 +79,7 @@ def _refuse_unmeant(run: str) -> None:
         raise Refused("Nothing was aborted.", what=run)
 
 
-# --- what only looks ------------------------------------------------------------------------------
+# --- verbs that only read -------------------------------------------------------------------------
 
 
 def list_runs(place: Installation) -> None:
@@ -135,7 +136,7 @@ def _events(store: Store, run: Run | None, follow: bool) -> Iterator[Event]:
 
 def verify(place: Installation, mark: str) -> int:
     """Check the chain of events and, unless ``mark`` is empty, find the mark in it. Returns the
-    exit code. Raises ``Refused`` for a mark that is malformed."""
+    exit code. Raises ``Refused`` for a malformed mark."""
     if mark and (len(mark) < SHORTEST or not set(mark) <= set("0123456789abcdef")):
         raise Refused(
             f"{mark} is not the mark of an event.",

@@ -1,4 +1,4 @@
-"""One person's view of a run: prints events, draws the board, takes answers."""
+"""View of a run for one person: prints events, draws the board, takes answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from engine.model import Approval, MoveState, Run, short
 from engine.store import events, queries
 from engine.views.board import board
 
-DRAW_EVERY = 4  # looks without news between two drawings of the board
+DRAW_EVERY = 4  # looks per redraw of the board, if there are no events
 
 
 def user() -> str:
-    """The user of this terminal, as the audit names them."""
+    """Return the id of this terminal's user: ``terminal:ann``."""
     try:
         return f"terminal:{getpass.getuser()}"
     except (OSError, KeyError):
@@ -26,7 +26,7 @@ def user() -> str:
 
 
 class Watch:
-    """View of a running run for one person."""
+    """View of one run. :meth:`look` shows changes, :meth:`listen` waits for an answer."""
 
     def __init__(
         self, service: Service, run: Run, screen: Screen, policy: Policy, terminal: bool
@@ -43,12 +43,12 @@ class Watch:
         self.health = ""
 
     def skip(self) -> None:
-        """Skip earlier events: they are not printed."""
+        """Skip the events so far, so that only later ones are printed."""
         history = events.since(self.store, 0, run=self.run.id)
         self.seen = history[-1].seq if history else 0
 
     def look(self) -> None:
-        """Print new events, draw the board, answer the questions that can be answered."""
+        """Print new events, answer the questions that ``--approve`` decides, draw the board."""
         news = events.since(self.store, self.seen, run=self.run.id)
         if news:
             self.seen = news[-1].seq
@@ -69,7 +69,7 @@ class Watch:
         if question is not None and question.id != self.asked:
             self.typed.forget()
             self.asked = question.id
-            # The whole list stays on the screen: what is approved has to have been readable.
+            # The whole list stays on the screen, so that people can read what they approve.
             self.screen.say(card_lines(question, record, fleet))
             if not self.screen.draws:
                 self.screen.say([prompt(question)])
@@ -77,7 +77,7 @@ class Watch:
         self.screen.show(board(record, fleet, self.clock.now(), self.rate), asking)
 
     def _question(self) -> Approval | None:
-        """The first question for this person. Questions that ``--approve`` answers are answered
+        """Return the first question for a person. Questions that ``--approve`` decides are answered
         here."""
         for approval in queries.open_approvals(self.store):
             if approval.run != self.run.id:
@@ -89,21 +89,21 @@ class Watch:
         return None
 
     def say_health(self, health: str) -> None:
-        """Report a problem of the engine once, and its end once."""
+        """Print a problem of the engine once, and its end once."""
         if health == self.health:
             return
         self.screen.say([health or "The engine works again."])
         self.health = health
 
     def listen(self, seconds: float) -> None:
-        """Wait for an answer while a question is open; otherwise just wait."""
+        """Wait up to ``seconds``, for an answer if a question is open."""
         if self.asked is None:
             threading.Event().wait(seconds)
             return
         answer = self.typed.answer(seconds)
         if answer is None:
             return
-        self.screen.close()  # the cursor has moved: the next board begins below
+        self.screen.close()  # the cursor has moved, so the next board begins below
         self.looks = 0
         if isinstance(answer, str):
             self.screen.say([f'"{answer}" is neither y nor n.'])
@@ -123,7 +123,7 @@ class Watch:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """On Ctrl-C, print at once what is in flight, before anything is waited for."""
+        """On Ctrl-C, print the migrations in flight at once, before the engine's step ends."""
         try:
             yield
         except KeyboardInterrupt:
@@ -132,7 +132,7 @@ class Watch:
             raise
 
     def in_flight(self) -> list[str]:
-        """Lines about what continues without us, for the person who pressed Ctrl-C."""
+        """Return lines about the migrations that continue after Ctrl-C."""
         record = queries.record(self.store, self.run.id)
         moves = [one.move for one in record.moves] if record else []
         moving = [move for move in moves if move.state is MoveState.MOVING]

@@ -1,1 +1,1 @@
-"""Words to values and values to words: text, vocabulary, grammar, names."""
+"""The language of requests and of sentences: text, vocabulary, grammar, names."""

@@ -1,12 +1,11 @@
-"""The request grammar: words <-> Request, by the tables of ``vocabulary.py``.
+"""The grammar: converts words to a request and back, with the tables of ``vocabulary.py``.
 
 ::
 
     host H[,H] to H[,H] [option...]      vm V[,V*] to H[,H] [option...]      verb [word...]
 
-Everything that is wrong is a :class:`UsageError` that names the wrong word and its place in the
-text as it was typed, and says what to type instead. Nothing is looked up here: whether a host
-exists is not a question of grammar.
+Every mistake raises :class:`UsageError` with the wrong word, its place in the typed text and a
+correction. Names are not looked up here: :mod:`engine.language.names` checks that a host exists.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ COUNT = re.compile(r"[0-9]{1,6}")
 
 @dataclass(frozen=True)
 class Ask:
-    """A verb with its words that is not a request: ``status R1``, ``help host``."""
+    """A command that is not a request: a verb and its words, such as ``status R1``."""
 
     verb: str
     words: tuple[str, ...] = ()
@@ -49,15 +48,15 @@ Value = str | int | float | tuple[str, ...] | None
 
 
 def parse(text: str, where: Where = "slack") -> Command:
-    """Read free text as it comes from Slack or a story."""
+    """Parse free text from Slack, a story or a terminal. Raises ``UsageError``."""
     words = lexicon.split(text, bold=where == "slack", prose=_is_prose(text))
     return _Reader(words, text, where).command()
 
 
 def parse_words(words: Sequence[str]) -> Command:
-    """Read a shell's arguments: each is one word, spaces inside are kept.
+    """Parse a shell's arguments. Each is one word, spaces included. Raises ``UsageError``.
 
-    A single argument is read as free text: people put a whole request in quotes.
+    A single argument is parsed as free text, because people quote whole requests.
     """
     if len(words) == 1:
         return parse(words[0], "terminal")
@@ -67,14 +66,14 @@ def parse_words(words: Sequence[str]) -> Command:
 
 
 def _is_prose(text: str) -> bool:
-    """Tell whether the verb takes a reason in free text."""
+    """Return whether the text begins with a verb that takes a reason in free text."""
     return (
         text.lstrip().casefold().startswith(tuple(f"{verb.name} " for verb in VERBS if verb.free))
     )
 
 
 def render(request: Request) -> str:
-    """The request in canonical words; ``parse(render(r), "terminal") == r``, ``given`` aside."""
+    """Render a request as text. ``parse`` returns an equal request for it, except ``given``."""
     names = request.sources if request.kind == "host" else request.vms
     said = [request.kind, _list(names), "to", _list(request.destinations)]
     usual = Options()
@@ -90,7 +89,8 @@ def render(request: Request) -> str:
 
 
 def duration(text: str) -> float:
-    """Seconds of ``90s``, ``10m``, ``1h``, ``1d``."""
+    """Convert ``90s``, ``10m``, ``1h`` or ``1d`` to seconds, at most 366 days. Raises
+    ``UsageError``."""
     match = DURATION.fullmatch(text.strip())
     if match is None:
         raise UsageError(
@@ -103,7 +103,7 @@ def duration(text: str) -> float:
 
 
 def spell_duration(seconds: float) -> str:
-    """``1h`` for 3600: the largest unit that divides it exactly."""
+    """Spell seconds in the largest unit that divides them exactly: ``1h`` for 3600."""
     for unit, size in UNITS.items():
         if seconds and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"
@@ -111,7 +111,7 @@ def spell_duration(seconds: float) -> str:
 
 
 def run_number(word: str) -> int:
-    """Number of a run: 214 for ``R214`` or ``214``."""
+    """Return the number of a run: 214 for ``R214`` or ``214``. Raises ``UsageError``."""
     match = re.fullmatch(r"[rR]?([1-9][0-9]{0,8})", word.strip())
     if match is None:
         hint = say("Runs are written R214 or 214; see: {}", Words("status"))
@@ -120,7 +120,7 @@ def run_number(word: str) -> int:
 
 
 def approval_number(word: str) -> int:
-    """Number of an approval: 3 for ``A3`` or ``3``."""
+    """Return the number of an approval: 3 for ``A3`` or ``3``. Raises ``UsageError``."""
     match = re.fullmatch(r"[aA]?([1-9][0-9]{0,8})", word.strip())
     if match is None:
         raise UsageError(
@@ -130,7 +130,7 @@ def approval_number(word: str) -> int:
 
 
 def took(seconds: float) -> str:
-    """Time span as people say it: ``45 s``, ``17 min 55 s``, ``6 h 31 min``, ``2 d 3 h``."""
+    """Spell seconds for people: ``45 s``, ``17 min 55 s``, ``6 h 31 min``, ``2 d 3 h``."""
     whole = round(seconds)
     parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min")]
     said = [f"{count} {unit}" for count, unit in [*parts, (whole % 60, "s")] if count]
@@ -138,19 +138,19 @@ def took(seconds: float) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Tell whether the name fits ``*`` and ``?``; case is ignored, brackets are letters."""
+    """Return whether the name matches ``*`` and ``?``. Case is ignored, brackets are literal."""
     return fnmatchcase(name.casefold(), pattern.casefold().replace("[", "[[]"))
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that looks most like the word, or ``None`` where none looks like it."""
+    """Return the choice that most resembles the word, or ``None`` if none does."""
     by_key = {_look(choice): choice for choice in choices}
     found = difflib.get_close_matches(_look(word), list(by_key), n=1, cutoff=0.6)
     return by_key[found[0]] if found else None
 
 
 def _look(word: str) -> str:
-    """Look of a word at a glance: HV0I and hv01 are the same."""
+    """Fold case and similar characters: HV0I and hv01 become equal."""
     return word.casefold().translate(str.maketrans("oil", "011"))
 
 
@@ -167,15 +167,15 @@ def _spell(option: Option, value: Value) -> str:
 
 
 def option_value(name: str, value: str) -> Value:
-    """The value of an option that was said on its own: ``parallel`` ``2``. Raises as ``parse``."""
+    """Parse the value of a single option: ``parallel``, ``2``. Raises ``UsageError``."""
     said = Word(name, name, 0)
     word = Word(value, value, len(name) + 1, quoted=True)
     return _Reader((word,), f"{name} {value}", "terminal").value(BY_WORD[name], said)
 
 
 def _sentence(said: Sequence[Word]) -> tuple[str, ...]:
-    """Free text again, as one text; none where nothing was said. ``--reason`` before it, as at
-    the terminal, is no part of it."""
+    """Join words into one free text, or into nothing if it is blank. A leading ``--reason``, as
+    typed at the terminal, is dropped."""
     if said and said[0].key in ("--reason", "-reason"):
         said = said[1:]
     text = ""
@@ -185,12 +185,12 @@ def _sentence(said: Sequence[Word]) -> tuple[str, ...]:
 
 
 class _Reader:
-    """Reader of the words of one command, from left to right."""
+    """Parser of the words of one command, from left to right."""
 
     def __init__(self, words: tuple[Word, ...], text: str, where: Where) -> None:
         self.words, self.text, self.where = words, text, where
         self.position = 0
-        self.previous = ""  # the clause that stands before the current word
+        self.previous = ""  # the keyword before the current word
 
     # --- looking at words --------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class _Reader:
         return word
 
     def wrong(self, word: Word | None, sentence: str, hint: str) -> UsageError:
-        """A refusal that points at the word, or behind the text where a word is missing."""
+        """Return an error that points at the word, or at the text's end if a word is missing."""
         at = word.at if word else len(self.text)
         what = word.typed if word else ""
         return UsageError(sentence, what=what, hint=hint, text=self.text, at=at)
@@ -279,10 +279,10 @@ class _Reader:
             given=frozenset(given - {"to"}),
         )
 
-    # --- what follows a word -----------------------------------------------------------
+    # --- names and values after a keyword ----------------------------------------------
 
     def names(self, after: str, *, hosts: bool) -> tuple[str, ...]:
-        """One or more names with commas between them."""
+        """Take one or more names, separated by commas."""
         self.previous = after
         found = [self.name(after, hosts=hosts)]
         while (word := self.peek()) is not None and word.comma:
@@ -319,7 +319,7 @@ class _Reader:
         return word.text
 
     def check_vm(self, word: Word) -> None:
-        """``name@host`` and ``id:GUID`` need both halves."""
+        """Refuse ``name@host`` or ``id:GUID`` with a missing half."""
         if word.text.casefold() == "id:":
             hint = "Type the VM's id directly behind it."
             raise self.wrong(word, "There is no id after id:.", hint)
@@ -342,7 +342,7 @@ class _Reader:
         return self.count(option) if option.takes == "count" else self.time(option)
 
     def number(self, needs: str, hint: str) -> Word:
-        """The word of an option that has to be there."""
+        """Take the value that an option requires."""
         word = self.take()
         if word is None or word.comma or word.key in KEYWORDS:
             raise self.wrong(word, f"{needs}; there is none.", hint)
@@ -379,7 +379,7 @@ class _Reader:
             raise self.wrong(word, f"{option.word} cannot be shorter than {option.least}s.", hint)
         return seconds
 
-    # --- words that do not belong ------------------------------------------------------
+    # --- unexpected words --------------------------------------------------------------
 
     def unknown(self, word: Word, seen: set[str]) -> UsageError:
         sentence, near = f'I do not know the word "{word.text}".', nearest(word.text, KEYWORDS)
@@ -397,7 +397,7 @@ class _Reader:
         return self.wrong(word, sentence, hint)
 
     def instead_of(self, word: Word, seen: set[str]) -> str:
-        """Hint for a name after a name: a forgotten "to", comma or quotation mark."""
+        """Return a hint for a name after a name: a missing "to", comma or quotation mark."""
         before = self.words[: self.position - 1]
         later = self.words[self.position :]
         if "to" not in seen and all(one.key != "to" for one in later):

@@ -1,6 +1,6 @@
-"""Names that people type: hosts, VMs and runs, looked up in the last observation and rows.
+"""Names of hosts, VMs and runs, looked up in the last observation and in rows.
 
-Every word that fits nothing, or several things, is refused with what to type instead.
+A name that matches nothing, or is ambiguous, raises ``Refused`` with a correction.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "is nowhere 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Hosts and VMs that a request's words stand for in this fleet."""
+    """Hosts and VMs that a request names in a fleet, each VM with its source."""
 
     sources: tuple[str, ...]
     destinations: tuple[str, ...]
@@ -47,7 +47,7 @@ class Chosen:
 
 
 def resolve(request: Request, fleet: Fleet) -> Chosen:
-    """Hosts and VMs of a request. Raises ``Refused``."""
+    """Look up the hosts and VMs of a request. Raises ``Refused``."""
     destinations = _hosts(request.destinations, fleet)
     if request.kind == "host":
         sources = _hosts(request.sources, fleet)
@@ -72,17 +72,17 @@ def resolve(request: Request, fleet: Fleet) -> Chosen:
 
 
 def _place(vm: Vm) -> str | None:
-    """Location of a VM, by Hyper-V's word where we have it, else by VMM's."""
+    """Return the one host on which Hyper-V shows the VM, else VMM's host for it."""
     return vm.seen_on[0] if len(vm.seen_on) == 1 else vm.vmm_host
 
 
 def _hosts(words: tuple[str, ...], fleet: Fleet) -> tuple[str, ...]:
-    """FQDNs, each once, in the order in which they were named."""
+    """Return the FQDNs of hosts, each once, in the order of the words."""
     return tuple(dict.fromkeys(host_named(word, fleet) for word in words))
 
 
 def host_named(word: str, fleet: Fleet) -> str:
-    """The one host of this FQDN or short name."""
+    """Return the FQDN of the host with this full or short name. Raises ``Refused``."""
     names = [h.name for h in fleet.hosts]
     found = host_among(word, names)
     if found is not None:
@@ -93,8 +93,8 @@ def host_named(word: str, fleet: Fleet) -> str:
 
 
 def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
-    """The one of these hosts that this full or short name fits; ``None``: none of them. Raises
-    ``Refused`` where it fits several."""
+    """Return the host with this full or short name, or ``None``. Raises ``Refused`` if several
+    hosts match."""
     known = {host.casefold(): host for host in hosts if host is not None}.values()
     exact = [h for h in known if same_host(h, word)]
     found = exact or sorted(h for h in known if is_called(h, word))
@@ -106,7 +106,7 @@ def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
 
 
 def _named_vms(request: Request, fleet: Fleet) -> tuple[tuple[Vm, str], ...]:
-    """The VMs that the words name. A plain name must name exactly one."""
+    """Return the named VMs with their hosts. A name without wildcards must match exactly one."""
     chosen: dict[str, tuple[Vm, str]] = {}
     known = [(vm, place) for vm in fleet.vms if not vm.stored and (place := _place(vm))]
     for word in request.vms:
@@ -146,7 +146,7 @@ def _match(word: str, known: list[tuple[Vm, str]], fleet: Fleet) -> list[tuple[V
 
 
 def _no_vm(word: str, name: str, host: str | None, known: list[tuple[Vm, str]]) -> Refused:
-    """Refusal of a word that matches no VM, with the nearest name that exists, and where."""
+    """Return a refusal of a word that matches no VM, with the nearest VM and its host."""
     near = grammar.nearest(name, [vm.name for vm, _ in known])
     where = next((place for vm, place in known if vm.name == near), None)
     hint = f"Nearest: {near} on {short(where)}. Nothing started." if near else "Nothing started."
@@ -157,7 +157,7 @@ def _no_vm(word: str, name: str, host: str | None, known: list[tuple[Vm, str]]) 
 
 
 def _check_exceptions(request: Request, vms: list[Vm]) -> None:
-    """A name after `except` that names nothing is a typo, and a typo would move the VM."""
+    """Refuse a name after `except` that matches no VM: with a typo, the meant VM would move."""
     names = [vm.name for vm in vms]
     for word in request.options.excluding:
         if any(grammar.matches(word, n) for n in names):
@@ -169,7 +169,8 @@ def _check_exceptions(request: Request, vms: list[Vm]) -> None:
 
 
 def find_run(word: str, runs: Sequence[Run]) -> Run:
-    """The run ``R12`` or ``12``, or the one unfinished run that this host belongs to."""
+    """Return the run ``R12`` or ``12``, or the only unfinished run that uses this host. Raises
+    ``Refused``."""
     by_host = [run for run in runs if not run.over and _has_host(run, word)]
     if len(by_host) == 1:
         return by_host[0]
@@ -189,10 +190,10 @@ def _has_host(run: Run, word: str) -> bool:
 
 
 def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -> list[MoveRecord]:
-    """The moves of a run or card that these words name (wildcards, ``web01@hv01``, ``id:``);
-    ``where`` is how the run or card is called. Raises ``Refused``."""
+    """Return the moves of a run or card that these words name (wildcards, ``web01@hv01``,
+    ``id:GUID``). ``where`` is the label of the run or card. Raises ``Refused``."""
     found: dict[int, MoveRecord] = {}
-    by_id: dict[str, list[MoveRecord]] = {}  # a button may name thousands of them
+    by_id: dict[str, list[MoveRecord]] = {}  # a button may name thousands of VMs
     for entry in moves:
         by_id.setdefault(entry.move.vm_id.casefold(), []).append(entry)
     for word in words:
@@ -229,12 +230,12 @@ def _is_named(word: str, entry: MoveRecord) -> bool:
 
 
 def stands(move: Move) -> str:
-    """State of a move in words: ``db01 did not move``."""
+    """Return the state of a move in words: ``db01 did not move``."""
     said = _STANDS[move.state]
     return f"{move.vm} {_GONE.get(move.outcome, said) if move.outcome else said}"
 
 
 def names(moves: Sequence[Move]) -> str:
-    """The names of these moves' VMs, five at most."""
+    """Return the names of the moves' VMs, at most five, and the number of the others."""
     more = f" and {len(moves) - 5} more" if len(moves) > 5 else ""
     return ", ".join(move.vm for move in moves[:5]) + more

@@ -1,8 +1,8 @@
-"""Sentences for people that remember what their parts are.
+"""Sentences for people that remember their parts.
 
-A :class:`Sentence` is its plain text, as a terminal shows it and a row keeps it. Its parts say
-which words name a person, a command, a host or a VM, and which ones somebody else wrote, so that
-each door spells them in its own way and no code has to search a text.
+A :class:`Sentence` is a string. Its parts mark the words that name a person, a command, a host or
+a VM, and the words that VMFerry quotes. Each door can then spell the parts in its own way, and no
+code has to search a text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.model import short
 
 @dataclass(frozen=True)
 class Term:
-    """A part that is more than words of ours."""
+    """A marked part of a sentence. The other parts are plain strings."""
 
     text: str
 
@@ -37,17 +37,17 @@ class Channel(Term):
 
 @dataclass(frozen=True)
 class Command(Term):
-    """Words to type: ``retry R7 "db 01"``. Each door says what comes before them."""
+    """Command to type: ``retry R7 "db 01"``. Each door adds its prefix, such as ``vmferry``."""
 
 
 @dataclass(frozen=True)
 class VmName(Term):
-    """The VM that the sentence is about, by name. It is no part of a cause."""
+    """Name of the VM that the sentence is about. Left out of the cause of a failure."""
 
 
 @dataclass(frozen=True)
 class HostName(Term):
-    """A host, whose short name is shown."""
+    """A host, shown by its short name."""
 
     def __str__(self) -> str:
         return short(self.text)
@@ -55,15 +55,15 @@ class HostName(Term):
 
 @dataclass(frozen=True)
 class Quote(Term):
-    """Words that somebody else wrote: a person, VMM, Hyper-V. ``kind`` is what two of them have in
-    common that say the same of different VMs; empty: nothing but their words."""
+    """Quoted text of a person, VMM or Hyper-V. Quotes with the same ``kind`` say the same about
+    different VMs. Empty: the text itself decides."""
 
     kind: str = ""
 
 
 @dataclass(frozen=True)
 class Turn(Term):
-    """A space at which a message with room begins a new line."""
+    """A space that may be shown as a line break if there is room."""
 
     text: str = " "
 
@@ -83,7 +83,7 @@ _PLACE = re.compile(r"\{(\w*)\}")
 
 
 class Sentence(str):
-    """A text and its parts. Anything that a string can do makes a plain string of it."""
+    """A string with parts. String operations return plain strings, without parts."""
 
     __slots__ = ("parts",)
     parts: tuple[Part, ...]
@@ -95,27 +95,27 @@ class Sentence(str):
 
     @property
     def cause(self) -> str:
-        """Words that two sentences of one cause share: those without VMs and commands."""
+        """Cause of a failure: the text without VM names and commands."""
         return "".join(map(_cause, self.parts))
 
     def as_json(self) -> str | None:
-        """The parts as a row keeps them; ``None``: plain words."""
+        """Return the parts as JSON text for a row, or ``None`` for plain text."""
         if all(isinstance(part, str) for part in self.parts):
             return None
         return json.dumps([*map(_to_json, self.parts)], ensure_ascii=False)
 
     @classmethod
     def read(cls, text: str, parts: str | None) -> Sentence:
-        """The sentence that a row keeps as this text and these parts."""
+        """Read a sentence from the text and the parts of a row."""
         return cls(text) if parts is None else cls(*map(_from_json, json.loads(parts)))
 
 
 def say(form: str, *values: object, **named: object) -> Sentence:
-    """The sentence of a form of ours, such as ``"{} is on {host}."``, with a value in each place:
-    ``values`` in those without a name, in their order.
+    """Make a sentence from a form such as ``"{} is on {host}."``: ``values`` fill the unnamed
+    places in order, ``named`` the others.
 
-    Parts and sentences stay what they are; every other value is plain words. The form is a literal:
-    what comes from outside is a value.
+    Parts and sentences keep their marks; other values become plain text. The form must be a
+    literal: pass text from outside as a value.
     """
     first, *rest = _PLACE.split(form)
     names = rest[::2]
@@ -128,7 +128,7 @@ def say(form: str, *values: object, **named: object) -> Sentence:
 
 
 def join(mark: str, sentences: Iterable[object]) -> Sentence:
-    """All of them with a mark of ours in between; those that say nothing are left out."""
+    """Join sentences with ``mark`` between them. Empty ones are left out."""
     parts: list[Part] = []
     for one in sentences:
         if str(one):
@@ -137,14 +137,14 @@ def join(mark: str, sentences: Iterable[object]) -> Sentence:
 
 
 def parts_of(value: object) -> tuple[Part, ...]:
-    """The parts of a sentence; of any other value, itself."""
+    """Return the parts of a sentence, or any other value as one part."""
     if isinstance(value, Sentence):
         return value.parts
     return (value,) if isinstance(value, Term) else (str(value),)
 
 
 def without_stop(sentence: str) -> Sentence:
-    """The sentence without a full stop at its end, to go on with a clause of ours."""
+    """Remove the final full stop, so that a further clause can follow."""
     *rest, last = parts_of(say("{}", sentence)) or ("",)
     if isinstance(last, Quote):
         return Sentence(*rest, Quote(last.text.rstrip("."), last.kind))
@@ -154,13 +154,13 @@ def without_stop(sentence: str) -> Sentence:
 
 
 def upper_first(sentence: str) -> Sentence:
-    """The sentence with a capital letter, where it begins with words of ours."""
+    """Capitalise the first letter, unless the sentence begins with a marked part."""
     first, *rest = parts_of(say("{}", sentence)) or ("",)
     return Sentence(first[:1].upper() + first[1:] if isinstance(first, str) else first, *rest)
 
 
 def _merged(parts: Iterable[Part]) -> Iterator[Part]:
-    """The parts without empty words, with neighbouring words as one."""
+    """Yield the parts. Empty strings are dropped, adjacent strings joined."""
     words = ""
     for part in parts:
         if isinstance(part, str):

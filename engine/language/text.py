@@ -1,9 +1,9 @@
-r"""Words of what people type or paste, or what Slack mangles, with their place in the text.
+r"""Words of typed or pasted text, with their place in it.
 
-Two steps. :func:`plain` undoes what editors and Slack do to text: dashes, curly quotes, odd spaces,
+:func:`plain` undoes the substitutions of editors and Slack: dashes, curly quotes, odd spaces,
 invisible characters, entities, links, emoji made of ``D:`` and ``:\``. :func:`split` cuts the
-result into names and commas. Both remember where every character stood in the original text, so
-that an error can point at the word as the person wrote it.
+result into names and commas. Both keep each character's place in the original text, so that an
+error can point at the word as it was typed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SINGLE_QUOTES = "\u2018\u2019\u201a\u201b\u2032"
 QUOTES = "\"'`"
 BOLD_QUOTES = tuple("*" + mark for mark in QUOTES)
 
-# In the order of their precedence: one scan, so that nothing is undone twice.
+# In order of precedence. One scan, so that no replacement is replaced again.
 MANGLED = re.compile(
     rf"""
       <(?:https?://|mailto:)(?P<target>[^<>|\s]*)(?:\|(?P<label>[^<>]*))?>
@@ -60,14 +60,14 @@ BOLD = re.compile(r"\*([^*?\s](?:[^*?]*[^*?\s])?)\*")
 
 @dataclass(frozen=True)
 class Plain:
-    """Cleaned text; ``spans`` says for each character where it stood in ``original``."""
+    """Cleaned text. ``spans`` holds the place of each character in ``original``."""
 
     original: str
     text: str
     spans: tuple[Span, ...]
 
     def origin(self, start: int, end: int) -> Span:
-        """Position in the original text of the characters from ``start`` up to ``end``."""
+        """Return the original place of the characters from ``start`` up to ``end`` (exclusive)."""
         if start >= len(self.spans):
             return (len(self.original), len(self.original))
         return (self.spans[start][0], self.spans[max(start, end - 1)][1])
@@ -75,9 +75,8 @@ class Plain:
 
 @dataclass(frozen=True)
 class Word:
-    """One name, keyword, number or comma. ``typed`` is what stands at ``at`` in ``source``.
-
-    A ``quoted`` word is never a keyword and never Slack's bold.
+    """One name, keyword, number or comma. ``typed`` is its original spelling, ``at`` its index in
+    the text as shown. A ``quoted`` word is never a keyword and never Slack's bold.
     """
 
     text: str
@@ -88,12 +87,12 @@ class Word:
 
     @property
     def key(self) -> str:
-        """The word as the tables of keywords spell it; empty for a quoted one."""
+        """The word in lower case, to compare with keywords. Empty for quoted words and commas."""
         return "" if self.quoted or self.comma else self.text.casefold()
 
 
 def plain(text: str) -> Plain:
-    """Undo what Slack and word processors do to text."""
+    """Undo the substitutions that Slack and editors make in text."""
     pieces: list[str] = []
     spans: list[Span] = []
     position = 0
@@ -118,13 +117,13 @@ def _instead(match: re.Match[str]) -> str:
 
 
 def split(text: str, *, bold: bool, prose: bool = False) -> tuple[Word, ...]:
-    """The words of free text. ``bold``: ``*web01*`` is Slack's bold, not a wildcard. ``prose``: a
-    quotation mark that is never closed is an apostrophe, not a mistake."""
+    """Split free text into words. ``bold``: ``*web01*`` is Slack's bold, not a wildcard.
+    ``prose``: an unclosed quotation mark is an apostrophe; otherwise it raises ``UsageError``."""
     return tuple(_Scanner(plain(text), text, 0, spaces=True, bold=bold, prose=prose).words())
 
 
 def split_each(texts: Sequence[str], shown: str, *, prose: bool = False) -> tuple[Word, ...]:
-    """The words of a shell's arguments, whose spaces are kept. ``shown`` is them, joined."""
+    """Split a shell's arguments into words and keep their spaces. ``shown``: the joined text."""
     words: list[Word] = []
     offset = 0
     for text in texts:
@@ -134,7 +133,7 @@ def split_each(texts: Sequence[str], shown: str, *, prose: bool = False) -> tupl
 
 
 class _Scanner:
-    """Reader of one piece of cleaned text, from left to right."""
+    """Scanner of one cleaned text, from left to right."""
 
     def __init__(
         self, cleaned: Plain, shown: str, offset: int, *, spaces: bool, bold: bool, prose: bool
@@ -162,7 +161,7 @@ class _Scanner:
         return position
 
     def _name(self, start: int) -> tuple[Word, int]:
-        """A name that starts here, and where it ends."""
+        """Return the name that starts here, and the position of its end."""
         inside, position, quoted = "", start, False
         starred = self.bold and self.text[start : start + 2] in BOLD_QUOTES
         if starred:
@@ -185,7 +184,7 @@ class _Scanner:
         return position
 
     def _quotation(self, start: int) -> tuple[str, int]:
-        """Text between quotation marks (a doubled mark stands for one), and where it ends."""
+        """Return the quoted text (a doubled mark means one mark), and the position of its end."""
         mark, letters, position = self.text[start], "", start + 1
         while position < len(self.text):
             if self.text[position] != mark:
@@ -216,7 +215,7 @@ class _Scanner:
 
 
 def quoted(name: str, keywords: frozenset[str]) -> str:
-    """The name as it can be typed: in quotation marks where it would not be read as one name."""
+    """Return the name as it can be typed, in quotation marks if the parser needs them."""
     odd = (
         not name
         or name.casefold() in keywords

@@ -1,7 +1,7 @@
-"""The vocabulary: every verb and every option that can be typed, in two tables.
+"""The vocabulary: every verb and every option, in two tables.
 
-Terminal, Slack, stories, help and README all read them. Adding a verb is one entry in ``VERBS``;
-adding an option is one entry in ``OPTIONS`` and one field in ``Options``.
+Terminal, Slack, stories, help and README read them. A new verb is one entry in ``VERBS``. A new
+option is one entry in ``OPTIONS`` and one field in ``Options``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _SAMPLES = {
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: how it is typed, what it does, where it can be said, how many words follow.
+    """One verb: its syntax, its meaning, its doors, and the number of words that follow.
 
     ``names``: the words after the first are VMs, with or without commas between them. ``free``:
-    what follows the first word is text. ``changes``: it changes something.
+    the words after the first are free text. ``changes``: the verb changes rows.
     """
 
     name: str
@@ -63,14 +63,14 @@ def _steer(
     names: bool = False,
     free: bool = False,
 ) -> Verb:
-    """A verb that changes a run or an approval."""
+    """Return a verb that changes a run or an approval."""
     most = max(least, most)
     said = f"{name} {usage}"
     return Verb(name, said, about, "both", least, most, False, names, free, changes=True)
 
 
 MANY = 10_000
-"""As many words as somebody may type."""
+"""Limit on words for verbs that take any number of them."""
 
 VERBS: tuple[Verb, ...] = (
     Verb("host", "host H[,H] to H[,H]", "move every VM of these hosts", request=True),
@@ -108,7 +108,7 @@ VERBS: tuple[Verb, ...] = (
 
 @dataclass(frozen=True)
 class Option:
-    """One word that may follow a request, and the field of ``Options`` that it sets."""
+    """One option of a request, and the field of ``Options`` that it sets."""
 
     word: str
     field: str

@@ -1,11 +1,11 @@
-"""The nouns of VMFerry as values: fleet, network, run, move, attempt, approval.
+"""The values of VMFerry: fleet, network, run, move, attempt, approval.
 
-Everything here is frozen and does no I/O. Rules of the house:
+All values are frozen and do no I/O. Conventions:
 
 * Times are ``float`` Unix seconds, UTC. Durations are seconds. Memory and disk are MB.
 * A VM is identified by its Hyper-V VM id, never by its name.
-* Hosts are named by FQDN, spelled as VMM spells them; compare with :func:`same_host`.
-* What a fleet does not say is ``None`` or empty, never a guess.
+* Hosts are named by FQDN in VMM's spelling; compare them with :func:`same_host`.
+* An unknown fact is ``None`` or empty, never a guess.
 """
 
 from __future__ import annotations

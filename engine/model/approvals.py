@@ -1,4 +1,4 @@
-"""Approvals, the answers of on-call engineers, and reviews of break-glass approvals."""
+"""Approvals, and reviews of break-glass approvals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ApprovalState(StrEnum):
-    """The life of an approval: requested -> granted | denied | expired | withdrawn."""
+    """State of an approval: requested -> granted | denied | expired | withdrawn."""
 
     REQUESTED = "requested"
     GRANTED = "granted"
@@ -18,9 +18,9 @@ class ApprovalState(StrEnum):
 
 @dataclass(frozen=True)
 class Approval:
-    """One question to on-call engineers. ``vms`` are Hyper-V ids; only what ``digest``
-    covers may move, and only the VMs in ``granted``. ``glass``: granted by somebody whom the
-    rules bar, who broke the glass."""
+    """One question about powered-down VMs, with its answer. ``vms`` and ``granted`` are Hyper-V
+    VM ids. Only VMs in ``granted`` may move, and only as covered by ``digest``. ``glass``: a
+    break-glass approval. ``requested`` and ``decided`` are Unix seconds UTC."""
 
     id: int
     run: int
@@ -36,15 +36,15 @@ class Approval:
 
     @property
     def label(self) -> str:
-        """``A3``: how people name it."""
+        """Name for people: ``A3``."""
         return f"A{self.id}"
 
 
 @dataclass(frozen=True)
 class Review:
-    """Review of a break-glass approval by somebody else: who broke the glass for ``approval``, when
-    (Unix seconds UTC) and why; then who looked (``by``), when (``at``), and what they say of it.
-    Open while nobody has."""
+    """Review of a break-glass approval by a second person. ``broken_by`` approved at ``broken``
+    for the reason ``why``; ``by`` reviewed at ``at`` and found it ``in_order`` or not. The review
+    is open while ``at`` is ``None``. Times are Unix seconds UTC."""
 
     approval: int
     run: int
@@ -58,10 +58,10 @@ class Review:
 
     @property
     def is_open(self) -> bool:
-        """True until somebody has reviewed."""
+        """True until a second person has reviewed the approval."""
         return self.at is None
 
     @property
     def label(self) -> str:
-        """``A3``: the question for which the glass was broken."""
+        """Label of the break-glass approval: ``A3``."""
         return f"A{self.approval}"

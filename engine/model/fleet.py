@@ -1,4 +1,4 @@
-"""The fleet: one observation of one VMM server, with VMM's word beside Hyper-V's own."""
+"""The fleet: one observation of one VMM server, with the reports of VMM and of Hyper-V."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Literal
 
 
 def same_host(one: str | None, other: str | None) -> bool:
-    """Tell whether both names mean the same host. Case is ignored; ``None`` matches no host."""
+    """Return whether both names are the same host. Case is ignored; ``None`` matches no host."""
     return one is not None and other is not None and one.casefold() == other.casefold()
 
 
 def short(host: str | None) -> str:
-    """``hv01`` for ``hv01.corp.example``: how people say it."""
+    """Return the short name of a host: ``hv01`` for ``hv01.corp.example``, ``?`` for ``None``."""
     return (host or "?").split(".", 1)[0]
 
 
 def is_called(host: str, word: str | None) -> bool:
-    """Tell whether this word names this host, by its full or its short name."""
+    """Return whether ``word`` is the full or short name of this host. Case is ignored."""
     return same_host(host, word) or same_host(short(host), word)
 
 
 class HyperVState(StrEnum):
-    """Power state of a VM as Hyper-V reports it; every word we have no use for is OTHER."""
+    """Power state of a VM as Hyper-V reports it. OTHER covers all remaining states."""
 
     RUNNING = "Running"
     OFF = "Off"
@@ -41,7 +41,7 @@ Power = Literal["running", "down"]
 
 @dataclass(frozen=True)
 class Volume:
-    """One volume of a host as VMM names it (``D:``), and what is free on it, in MB."""
+    """One volume of a host: VMM's name for it (``D:``) and its free space in MB."""
 
     name: str
     free_mb: int
@@ -51,11 +51,11 @@ class Volume:
 class Host:
     """One Hyper-V host in one observation.
 
-    ``seen_at`` is when Hyper-V itself gave a complete answer (``None``: not asked, or no
-    answer: it proves nothing). ``refreshed_at`` is when VMM last re-read the host.
-    ``free_memory_mb``, ``volumes`` and ``switches`` are what a VM that comes would find;
-    ``None``: not known. ``tried_at`` and ``tries`` count the re-readings in vain since the
-    last one that succeeded: the engine carries them on, no port fills them in.
+    ``seen_at`` is the time of Hyper-V's complete answer. ``None``: the host was not asked or is
+    silent, which proves nothing. ``refreshed_at`` is the time of VMM's last refresh.
+    ``free_memory_mb``, ``volumes`` and ``switches`` are available to an arriving VM; ``None``:
+    unknown. ``tries`` counts the failed refreshes since the last successful one, ``tried_at`` is
+    the time of the latest. The engine keeps these two; ports leave them alone.
     """
 
     name: str
@@ -76,18 +76,18 @@ class Host:
 
     @property
     def slots(self) -> int:
-        """The smaller of both limits: a shared-nothing move takes one of each."""
+        """The smaller of both limits, because a shared-nothing move counts against both."""
         return min(self.live_limit, self.storage_limit)
 
 
 @dataclass(frozen=True)
 class Vm:
-    """One VM in one observation: VMM's word beside Hyper-V's own.
+    """One VM in one observation, as VMM and as Hyper-V report it.
 
-    ``vmm_host`` and ``vmm_status`` are VMM's, perhaps stale. ``seen_on`` holds the hosts
-    whose Hyper-V shows it (never a replica copy); ``hyperv_state`` and ``hyperv_status``
-    (operational status words such as ``BackingUpVirtualMachine``) come from there. ``switches``
-    are those that its connected adapters use.
+    ``vmm_host`` and ``vmm_status`` come from VMM and may be out of date. ``seen_on`` lists the
+    hosts whose Hyper-V shows the VM (replica copies do not count). ``hyperv_state`` and
+    ``hyperv_status`` (operational status words such as ``BackingUpVirtualMachine``) come from
+    those hosts. ``switches`` are the switches of its connected adapters.
     """
 
     id: str
@@ -106,12 +106,12 @@ class Vm:
 
     @property
     def down(self) -> bool:
-        """True if Hyper-V itself says Off, Saved or Paused."""
+        """True if Hyper-V reports Off, Saved or Paused."""
         return self.hyperv_state in DOWN
 
     @property
     def backing_up(self) -> bool:
-        """True if Hyper-V's operational status shows a backup; VMM goes on saying Running."""
+        """True if Hyper-V's operational status shows a backup. VMM still reports Running then."""
         return "BackingUpVirtualMachine" in self.hyperv_status
 
     @property
@@ -121,19 +121,20 @@ class Vm:
 
     @property
     def migrating_by_hyperv(self) -> bool:
-        """True if Hyper-V itself shows the VM in flight. VMM's word may be stale, this is not."""
+        """True if Hyper-V shows the VM in flight. Unlike VMM's status, this is up to date."""
         words = {"MigratingVirtualMachine", "StorageMigrationPhaseOne", "StorageMigrationPhaseTwo"}
         return bool(words & set(self.hyperv_status))
 
     @property
     def failed(self) -> bool:
-        """One of VMM's sticky ``*Failed`` states, cleared only by Repair -Dismiss."""
+        """True in VMM's ``*Failed`` states, which stay until ``Repair -Dismiss`` clears them."""
         return self.vmm_status.endswith("Failed")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A VMM job that moves a VM. ``target`` is ``None`` until VMM fills it in (seconds)."""
+    """A VMM job that moves a VM. ``target`` is ``None`` for the first seconds of a job.
+    ``progress`` is a percentage."""
 
     id: str
     vm_id: str
@@ -148,10 +149,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Fleet:
-    """One observation of one VMM server, taken at ``at`` on our clock.
+    """One observation of one VMM server, taken at ``at`` on VMFerry's clock.
 
-    ``server_time`` is the VMM server's clock at that moment: deadlines that VMM checks are
-    written in it.
+    ``server_time`` is the VMM server's clock at that moment. Deadlines that VMM checks use it.
     """
 
     vmm: str
@@ -162,27 +162,27 @@ class Fleet:
     jobs: tuple[Job, ...] = ()
 
     def host(self, name: str | None) -> Host | None:
-        """The host of that name, or ``None``."""
+        """Return the host of that name, or ``None``. Case is ignored."""
         return self._hosts.get(name.casefold()) if name else None
 
     def answers(self, name: str | None) -> bool:
-        """Tell whether the Hyper-V of this host gave a complete answer."""
+        """Return whether the host's Hyper-V gave a complete answer. False for unknown hosts."""
         host = self.host(name)
         return host is not None and host.seen_at is not None
 
     def vm(self, vm_id: str) -> Vm | None:
-        """The VM of that Hyper-V id, or ``None``. Stored (library) VMs never match."""
+        """Return the VM of that Hyper-V id, or ``None``. Stored (library) VMs never match."""
         return self._vms.get(vm_id)
 
     def running_jobs(self, vm_id: str) -> tuple[Job, ...]:
-        """Jobs that move this VM right now."""
+        """Return the running jobs that move this VM."""
         return self._running.get(vm_id, ())
 
     def job(self, job_id: str | None) -> Job | None:
-        """The job of that id, or ``None`` where VMM does not (or no longer) show it."""
+        """Return the job of that id, or ``None`` if VMM does not, or no longer, show it."""
         return next((j for j in self.jobs if j.id == job_id), None) if job_id else None
 
-    # A plan asks for each VM many times: looked up, not searched.
+    # A plan asks for each VM many times, so these are indexes.
 
     @cached_property
     def _hosts(self) -> dict[str, Host]:

@@ -1,4 +1,4 @@
-"""Networks of VMs: adapters, extended ACLs, what is missing and what to put back."""
+"""Networks of VMs: adapters, extended ACLs, differences from a baseline, repairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLASSIC = re.compile(r"(allow|deny) (inbound|outbound)(?: local (\S+))?(?: remo
 
 @dataclass(frozen=True)
 class Acl:
-    """One Hyper-V extended ACL. Its key is (adapter, direction, weight)."""
+    """One Hyper-V extended ACL. Direction and weight identify it on its adapter."""
 
     action: str
     direction: str
@@ -26,7 +26,7 @@ class Acl:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Direction and weight: what makes it unique on one adapter."""
+        """Direction and weight, which are unique on one adapter."""
         return (self.direction, self.weight)
 
     def __str__(self) -> str:
@@ -45,11 +45,10 @@ def _port(port: str) -> str:
 
 
 def classic_rule(text: str) -> str | None:
-    """A classic port rule in its one spelling, ``Allow Inbound remote 10.0.0.0/8``; ``None``:
-    these words are none that we could put back.
+    """Normalise a classic port rule: ``Allow Inbound remote 10.0.0.0/8``. Idempotent.
 
-    Addresses are IP or MAC. A side that restricts nothing is left out; where neither does, it is
-    ``remote ANY``.
+    Returns ``None`` for a rule that VMFerry cannot put back. Addresses are IP or MAC. A side that
+    allows any address is left out. If both do, the rule ends with ``remote ANY``.
     """
     found = _CLASSIC.fullmatch(" ".join(text.split()))
     if found is None or not (found[3] or found[4]):
@@ -60,24 +59,24 @@ def classic_rule(text: str) -> str | None:
 
 
 def classic_key(rule: str) -> str:
-    """Key that makes a classic rule unique on one adapter: everything but the action."""
+    """Return the part of a classic rule that is unique on one adapter: all but the action."""
     return rule.partition(" ")[2]
 
 
 def guards_of(text: str | None) -> set[str]:
-    """The single guards of ``dhcp,router``, case ignored."""
+    """Split ``dhcp,router`` into its guards, in lower case."""
     return {word.strip().casefold() for word in (text or "").split(",")} - {""}
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """One virtual network adapter as both VMM and Hyper-V know it.
+    """One virtual network adapter, with the settings of VMM and of Hyper-V.
 
     ``network`` is the VM network, ``switch`` the virtual switch (``None``: disconnected).
-    ``vlan`` 0 is untagged; ``trunk`` holds the allowed VLANs of a trunk, else it is empty.
-    ``classic_acls`` are Hyper-V's older port rules in words, without those that only meter: see
-    ``classic_rule``. ``spoofing`` is ``On`` or ``None``; ``guards`` are those that are on, such
-    as ``dhcp,router``.
+    ``vlan`` 0 is untagged. ``trunk`` lists the allowed VLANs of a trunk; empty: no trunk.
+    ``classic_acls`` are Hyper-V's older port rules as text, without metering rules: see
+    ``classic_rule``. ``spoofing`` is ``On`` or ``None``. ``guards`` lists the guards that are on,
+    such as ``dhcp,router``.
     """
 
     id: str
@@ -99,21 +98,21 @@ class Adapter:
 
     @property
     def label(self) -> str:
-        """Name by which people find the adapter: its MAC, else its id."""
+        """Name for people: the adapter's MAC, else its id."""
         return self.mac or self.id
 
 
 @dataclass(frozen=True)
 class Network:
-    """The adapters of one VM, with everything that a move must keep."""
+    """The adapters of one VM, with all settings that a move must keep."""
 
     adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as saved. ``what`` is a word of the public contract
-    (acl, network, switch, vlan, adapter, ...); ``repairable`` says whether we can put it back."""
+    """One difference from the baseline. ``what`` is a word of the public contract (acl, network,
+    switch, vlan, adapter, ...). ``repairable``: VMFerry can put the saved value back."""
 
     adapter: str
     what: str
@@ -129,10 +128,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class AdapterRepair:
-    """Settings to put back on one adapter of one VM; ``None`` and empty mean: leave alone.
+    """Settings to put back on one adapter of one VM. ``None`` or empty: leave the setting alone.
 
-    ``adapter_id`` is the id on the host where the VM is now. ``guards`` are those to turn on;
-    none is ever turned off.
+    ``adapter_id`` is the id on the VM's current host. ``guards`` lists the guards to turn on;
+    no guard is ever turned off.
     """
 
     adapter_id: str

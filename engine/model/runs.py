@@ -1,4 +1,4 @@
-"""Runs, moves, attempts and events: the nouns that become rows."""
+"""Runs, moves, attempts and events: the values that are stored as rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.model.network import Network
 
 
 class RunState(StrEnum):
-    """The life of a run; which step may follow which stands in ``policy/states.py``."""
+    """State of a run. ``policy/states.py`` holds the allowed transitions."""
 
     SCHEDULED = "scheduled"
     ACTIVE = "active"
@@ -26,7 +26,7 @@ class RunState(StrEnum):
 
 
 class MoveState(StrEnum):
-    """The life of a move. *damaged*: moved, but its network is not as saved."""
+    """State of a move. *damaged*: moved, but the network is not as saved."""
 
     PENDING = "pending"
     MOVING = "moving"
@@ -39,7 +39,7 @@ class MoveState(StrEnum):
 
 
 class AttemptKind(StrEnum):
-    """Kind of an attempt. LIVE and COLD share one count; every other kind has its own."""
+    """Kind of an attempt. LIVE and COLD share one count. Each other kind has its own."""
 
     LIVE = "live"
     COLD = "cold"
@@ -68,7 +68,7 @@ CHARGED = frozenset({Result.FAILED, Result.REFUSED, Result.LOST})
 
 
 class Wait(StrEnum):
-    """Reason why a move waits. Limits and what follows stand in ``policy/waits.py``."""
+    """Reason why a move waits. ``policy/waits.py`` holds the limits and their consequences."""
 
     SLOT = "SLOT"
     ROOM = "ROOM"
@@ -113,7 +113,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """The words of a request after its VMs and hosts; defaults are the original module's."""
+    """Options of a request. Durations are seconds. Defaults are those of the original module."""
 
     path: str | None = None
     parallel: int = 0
@@ -132,11 +132,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Request:
-    """Request of a person, in their own words: nothing is looked up yet.
+    """A parsed request. Its names of hosts and VMs are not looked up yet.
 
-    ``kind`` host: empty ``sources``. ``kind`` vm: move the VMs that ``vms`` name (wildcards,
-    ``name@host``, ``id:GUID``). ``given`` lists the option words that were typed, so that
-    settings fill in only the others.
+    ``kind`` host: empty the ``sources``. ``kind`` vm: move the VMs named by ``vms`` (wildcards,
+    ``name@host``, ``id:GUID``). ``given`` holds the typed option words; settings fill in the
+    other options.
     """
 
     kind: Literal["host", "vm"]
@@ -149,15 +149,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """One accepted request. Hosts are FQDNs; ``by`` is who asked (``slack:U01``,
-    ``terminal:ann``).
+    """One accepted request. Hosts are FQDNs. Times are Unix seconds UTC.
 
-    ``quiet_since``: nothing but people to wait for since then. ``empty_first``/``empty_seen``:
-    when and which sources were first seen empty; ``empty``: proven so by a second look.
-    ``owner`` is who is told and pinged (``None``: who asked); ``steered`` are those who resumed
-    or retried it. ``resumed`` is when it last began anew: breakers, rights and grants of before
-    do not count. ``back`` is when it was seen again after the latest gap. ``aborting``: what is
-    in flight is stopped, too. ``said`` is why it is in its state, in a sentence.
+    ``by`` is the requester (``slack:U01``, ``terminal:ann``), ``owner`` the person who took the
+    run over, if any; ``steered`` lists the people who resumed or retried the run. ``quiet_since``:
+    since then the run waits only for people. ``empty_seen``: sources first observed empty at
+    ``empty_first``; ``empty``: sources proven empty by a second observation. ``resumed`` is the
+    latest resume or retry; earlier breakers, rights and grants do not count. ``back`` is the end
+    of the latest gap. ``aborting``: migrations in flight are to be stopped. ``said`` explains the
+    state in a sentence.
     """
 
     id: int
@@ -185,27 +185,27 @@ class Run:
 
     @property
     def label(self) -> str:
-        """``R12``: how people name it."""
+        """Name for people: ``R12``."""
         return f"R{self.id}"
 
     @property
     def contact(self) -> str:
-        """Person who is told how the run goes: the owner, else the requester."""
+        """Person who is notified about the run: the owner, else the requester."""
         return self.owner or self.by
 
     @property
     def anew(self) -> float:
-        """Time at which the run began, or was last resumed."""
+        """Time of the latest resume or retry, else of the run's start."""
         return max(self.began, self.resumed or 0.0)
 
     @property
     def began(self) -> float:
-        """Time at which the run began; before that, when it was requested."""
+        """Start time of the run, or the time of its request if it has not started."""
         return self.started if self.started is not None else self.created
 
     @property
     def over(self) -> bool:
-        """True once the run has ended for good."""
+        """True while the run has ended. People can reopen stopped and incomplete runs."""
         return self.state in RUN_ENDS
 
 
@@ -220,26 +220,25 @@ MOVE_ENDS = frozenset(
     }
 )
 MOVED = frozenset({MoveState.DONE, MoveState.DAMAGED})
-"""The ends of a VM that came where it should, whatever its network is like."""
+"""End states of a VM that arrived on a destination, with an intact or a damaged network."""
 
 
 @dataclass(frozen=True)
 class Move:
     """One VM in one run.
 
-    ``host`` is where it was last seen. ``power`` is ``None`` until the run's first look;
-    ``down_since`` is when a VM that was running then was first seen powered down.
-    ``wait``/``wait_since``/``wait_text`` are set while it waits (``needs_person``: only a person's
-    word ends that); ``wait_noted`` is when the text
-    last changed (``None``: it was called out since). ``wait_credit`` are seconds to add to the time
-    since ``wait_since`` for the wait's limit: negative for a gap in which nobody could see,
-    positive for what had passed before a pause; ``wait_kept`` is the wait that a pause or a
-    silent VMM interrupted.
-    ``sentence`` says how it ended and ``next`` what a person should do, once damage was cleared
-    ``after_go_on``; ``cause`` is what moves share that ended for the same reason.
-    ``retried`` is when a person last had it tried again: attempts of before do not count.
-    ``settled``: a person has located a VM that was lost. ``cleared``: a person said go on
-    after it was damaged. ``stop_asked``: when VMM was last asked to stop its job.
+    ``host`` is the VM's last known host. ``power`` is ``None`` until the run's first observation.
+    ``down_since``: a VM that was running then was first observed powered down at that time.
+    ``wait``/``wait_since``/``wait_text`` are set during a wait (``needs_person``: only a person
+    can end the wait). ``wait_noted`` is the time of the text's last change (``None``: the wait was
+    reported since). ``wait_credit`` is added to the seconds since ``wait_since`` before they are
+    compared with the wait's limit: negative for gaps, positive for the time before a pause.
+    ``wait_kept`` is the wait that a pause or a silent VMM interrupted.
+    ``sentence`` describes the outcome, ``next`` what a person should do, and ``after_go_on`` what
+    remains to do once damage is cleared. Moves that ended for the same reason share ``cause``.
+    ``retried`` is the time of the latest retry; earlier attempts do not count. ``settled``,
+    ``cleared`` and ``stop_asked`` are the times at which a person located a lost VM, a person
+    typed ``go-on`` after damage, and VMM was last asked to stop the job.
     """
 
     id: int
@@ -276,18 +275,18 @@ class Move:
 
     @property
     def over(self) -> bool:
-        """True once the move has ended."""
+        """True while the move has ended. A retry or ``settle`` can reopen it."""
         return self.state in MOVE_ENDS
 
     @property
     def size_mb(self) -> int:
-        """Memory and disk together: what a shared-nothing move copies."""
+        """Memory plus disk in MB, which a shared-nothing move copies."""
         return self.memory_mb + self.disk_mb
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One thing we tried on a VM. ``ended`` is ``None`` while its outcome is open."""
+    """One thing tried on a VM. ``ended`` is ``None`` until its result has been observed."""
 
     id: int
     run: int
@@ -306,22 +305,22 @@ class Attempt:
 
     @property
     def open(self) -> bool:
-        """True until the outcome of the attempt has been observed."""
+        """True until the result of the attempt has been observed."""
         return self.ended is None
 
     @property
     def charged(self) -> bool:
-        """True if the attempt counts against the cap of its kind."""
+        """True if the attempt counts against the limit of its kind."""
         return self.result in CHARGED
 
 
 @dataclass(frozen=True)
 class MoveOrder:
-    """Order to VMM to start one migration, with the state that its guard compares.
+    """Order to VMM to start one migration, with the conditions that its guard checks.
 
-    The VM ``vm_id`` has to be on ``source`` still and in this class of ``power``, and VMM's own
-    clock not past ``not_after`` (UTC seconds). ``path`` is the folder on ``destination``; ``None``:
-    the default of that host. ``pin`` is the network to bind into the job of a powered-down VM;
+    The VM must still be on ``source`` with the given ``power``, and the VMM server's clock must
+    not be past ``not_after`` (Unix seconds UTC). ``path`` is the folder on ``destination``;
+    ``None``: the host's default. ``pin`` is the network to bind into the job of a powered-down VM;
     ``None``: VMM keeps the connections as they are.
     """
 
@@ -336,8 +335,8 @@ class MoveOrder:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A VM whose last move ended UNKNOWN and that nobody has settled: no run starts it. ``hosts``
-    are where it may be, on any of them or on two."""
+    """A VM whose move ended UNKNOWN and was not settled: no run starts the VM. ``hosts`` lists its
+    possible locations; it may be on two of them."""
 
     vm_id: str
     run: int
@@ -346,8 +345,8 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Damage:
-    """A VM that was damaged on ``host`` in a run, and nobody has said go on: the host takes no
-    further VMs."""
+    """A VM that was damaged on ``host`` in a run. The host takes no further VMs until a person
+    types ``go-on``."""
 
     run: int
     vm: str
@@ -356,8 +355,8 @@ class Damage:
 
 @dataclass(frozen=True)
 class Rights:
-    """Right to read and write extended ACLs on ``host``, as found at ``at``; ``why`` not, in words.
-    ``ok`` is ``None`` where it could not be found out."""
+    """Right to read and write extended ACLs on ``host``, checked at ``at``. ``ok`` is ``None`` if
+    the right could not be checked. ``why`` explains a missing right."""
 
     host: str
     at: float
@@ -377,11 +376,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Event:
-    """One line of the audit: what changed, when, by whom, in words.
+    """One line of the audit: a change, its time (Unix seconds UTC), its author and its text.
 
-    ``cause`` is what made it: a row of the inbox (``inbox:17``), somebody at a terminal
-    (``terminal:ann``), a step of the engine (``tick``), a board that was posted (``board``);
-    ``None`` for events from before causes were kept.
+    ``cause`` is the origin of the change: a row of the inbox (``inbox:17``), a person at a
+    terminal (``terminal:ann``), a step of the engine (``tick``) or a posted board (``board``).
+    ``None``: an event older than this field.
     """
 
     seq: int
@@ -398,7 +397,7 @@ class Event:
 
 @dataclass(frozen=True)
 class MoveRecord:
-    """A move with its attempts (oldest first), its saved network and its last reading."""
+    """A move with its attempts (oldest first), its baseline and its latest network reading."""
 
     move: Move
     attempts: tuple[Attempt, ...] = ()
@@ -406,43 +405,42 @@ class MoveRecord:
     reading: Reading | None = None
 
     def of(self, *kinds: AttemptKind) -> tuple[Attempt, ...]:
-        """Attempts of these kinds, oldest first."""
+        """Return the attempts of these kinds, oldest first."""
         return tuple(a for a in self.attempts if a.kind in kinds)
 
     def counted(self, *kinds: AttemptKind) -> tuple[Attempt, ...]:
-        """Attempts as ``of`` gives them, without those from before a person's retry."""
+        """Return the attempts of these kinds since the latest retry by a person, oldest first."""
         return tuple(a for a in self.of(*kinds) if a.begun >= (self.move.retried or 0.0))
 
     def since_move(self, kind: AttemptKind) -> tuple[Attempt, ...]:
-        """Repairs of this kind since the last LIVE or COLD attempt ended: each one that fails
-        leaves something new to repair."""
+        """Return the attempts of this kind since the last LIVE or COLD attempt ended, because each
+        failed migration needs repairs of its own."""
         ends = (a.ended for a in self.counted(*MIGRATIONS) if a.ended is not None)
         last = max(ends, default=0.0)
         return tuple(a for a in self.counted(kind) if a.begun >= last)
 
     @property
     def looked_at_again(self) -> bool:
-        """True for a damaged VM whose network a person has had checked once more."""
+        """True if a person retried a damaged VM, whose network is being checked again."""
         move = self.move
         checked = move.state is MoveState.RESTORING and move.retried is not None
         return checked and not self.counted(*MIGRATIONS)
 
     @property
     def holds_its_host_up(self) -> bool:
-        """True if the VM was damaged where it is and no person has cleared it: its host takes no
-        further VM."""
+        """True if the VM is damaged and not cleared, so that its host takes no further VM."""
         damaged = self.move.state is MoveState.DAMAGED or self.looked_at_again
         return damaged and self.move.cleared is None
 
     @property
     def open_migration(self) -> Attempt | None:
-        """The LIVE or COLD attempt whose outcome is still open."""
+        """The LIVE or COLD attempt whose result has not been observed yet, or ``None``."""
         return next((a for a in self.of(*MIGRATIONS) if a.open), None)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run with its moves and approvals, and the reviews of those that broke the glass."""
+    """A run with its moves, its approvals and the reviews of its break-glass approvals."""
 
     run: Run
     moves: tuple[MoveRecord, ...] = ()

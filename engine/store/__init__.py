@@ -1,1 +1,1 @@
-"""Durable rows: the truth of VMFerry, and the fence around it."""
+"""The store: durable rows, the audit, and the fence against a second engine."""

@@ -1,4 +1,4 @@
-"""Values to JSON and back, and rows to values: the one place that knows both shapes."""
+"""Conversion between values of the model, JSON and rows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Value = TypeVar("Value")
 
 
 def dumps(value: object) -> str:
-    """Canonical JSON: sorted keys, no spaces, text as it is."""
+    """Return canonical JSON: sorted keys, no spaces, unescaped Unicode."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class _Adapters(dict[type[Any], TypeAdapter[Any]]):
-    """Adapters of types of the model, for which a field that a newer contract added is an error.
+    """Adapters of the model's types, made on first use. Unknown fields are errors.
 
-    A class takes no configuration from outside; a new type of it hands one on to all its parts.
+    ``TypeAdapter`` takes no configuration for a dataclass, but does for a ``NewType`` of it.
     """
 
     def __missing__(self, kind: type[Any]) -> TypeAdapter[Any]:
@@ -38,18 +38,18 @@ _ADAPTERS = _Adapters()
 
 
 def to_json(value: object) -> str:
-    """A value of the model as JSON text."""
+    """Return a value of the model as JSON text."""
     return dumps(_ADAPTERS[type(value)].dump_python(value))
 
 
 def from_json(kind: type[Value], text: str) -> Value:
-    """The value that :func:`to_json` wrote."""
+    """Read a value that :func:`to_json` wrote."""
     value: Value = _ADAPTERS[kind].validate_json(text)
     return value
 
 
 def sentence_columns(name: str, text: str) -> dict[str, str | None]:
-    """A sentence as two columns: its text, and its parts where it has any."""
+    """Return the two columns of a sentence: its text, and its parts or ``None``."""
     parts = text.as_json() if isinstance(text, Sentence) else None
     return {name: str(text), f"{name}_parts": parts}
 
@@ -62,7 +62,7 @@ _JSON = frozenset(
 
 
 def of_row(kind: type[Value], row: Row) -> Value:
-    """The value of a row whose columns are its fields, with the parts of its sentences."""
+    """Build a value from a row whose columns are its fields. Restores its sentences."""
     said: dict[str, object] = {}
     parts: dict[str, str] = {}
     for name, one in row.items():
@@ -78,24 +78,24 @@ def of_row(kind: type[Value], row: Row) -> Value:
 
 
 def of_rows(kind: type[Value], rows: Iterable[Row]) -> tuple[Value, ...]:
-    """The values of rows."""
+    """Build the values of several rows."""
     return tuple(of_row(kind, row) for row in rows)
 
 
 def doubt(row: Row) -> Doubt:
-    """A move that ended UNKNOWN, joined with its run."""
+    """Build a doubt from the row of a move that ended UNKNOWN, joined with its run."""
     named = [row["host"], *json.loads(row["sources"]), *json.loads(row["destinations"])]
     return Doubt(row["vm_id"], row["run"], tuple(dict.fromkeys(h for h in named if h)))
 
 
 def reading(row: Row) -> Reading:
-    """A row of ``networks``."""
+    """Build a reading from a row of ``networks``."""
     network = from_json(Network, row["network"])
     return Reading(row["vm_id"], row["host"], network, row["taken"])
 
 
 def event(row: Row) -> Event:
-    """A row of ``events``, without what chains it; ``by`` may be from before ids had doors."""
+    """Build an event from a row of ``events``. Ids without a door get theirs."""
     said = {name: one for name, one in row.items() if name != "prev"}
     by = None if row["by"] is None else read_id(row["by"])
     found = of_row(Event, {**said, "by": by})

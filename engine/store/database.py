@@ -1,7 +1,7 @@
-"""One connection to the database: a few ways to read and write rows, and errors of our own.
+"""One connection to the database: reads and writes of rows, with errors of ``engine.errors``.
 
-Statements are written so that SQLite and PostgreSQL take both, where such a spelling exists:
-``ON CONFLICT``, ``RETURNING``, values as ``?`` in their order.
+Statements use syntax that both SQLite and PostgreSQL accept, where it exists: ``ON CONFLICT``,
+``RETURNING``, positional values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.errors import StoreBusy, StoreConflict, StoreCorrupt, StoreError, St
 
 Row = dict[str, Any]
 
-#: SQLite's primary result codes (sqlite.org/rescode.html) whose cause lies outside VMFerry.
+#: SQLite's primary result codes (sqlite.org/rescode.html) for causes outside VMFerry.
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNWRITABLE = frozenset(
@@ -33,39 +33,39 @@ _UNWRITABLE = frozenset(
 
 
 class Database:
-    """A connection of one thread. ``name`` is how its errors call the database.
+    """A connection of one thread. Error messages call the database ``name``.
 
-    Every method raises ``StoreBusy``, ``StoreUnwritable``, ``StoreCorrupt`` or ``StoreConflict``;
-    what SQLite says of a mistake in a statement is raised as it is.
+    Methods raise ``StoreBusy``, ``StoreUnwritable``, ``StoreCorrupt`` or ``StoreConflict``. A
+    faulty statement raises SQLite's own error.
     """
 
     def __init__(self, connection: sqlite3.Connection, name: str) -> None:
         self.raw, self._name = sqlite_utils.Database(connection), name
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        """Rows that a statement gives."""
+        """Return the rows of a statement."""
         with our_errors(self._name):
             return list(self.raw.query(sql, list(values)))
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> int:
-        """Carry out a statement; returns how many rows it changed."""
+        """Execute a statement. Returns the number of changed rows."""
         with our_errors(self._name):
             return self.raw.execute(sql, list(values)).rowcount
 
     def insert(self, table: str, row: Mapping[str, object], number: str = "id") -> int:
-        """Insert a row; returns its number, which stands in the column ``number``."""
+        """Insert a row. Returns its number, the value of the column ``number``."""
         sql = f"{_insert(table, row)} RETURNING {number}"
         return int(self.query(sql, list(row.values()))[0][number])
 
     def upsert(self, table: str, row: Mapping[str, object], *key: str) -> None:
-        """Insert a row, or change the columns of the row that has the same ``key``."""
+        """Insert a row, or update the row with the same values in the columns ``key``."""
         news = ", ".join(f"{name} = excluded.{name}" for name in row if name not in key)
         then = f"UPDATE SET {news}" if news else "NOTHING"
         sql = f"{_insert(table, row)} ON CONFLICT ({', '.join(key)}) DO {then}"
         self.execute(sql, list(row.values()))
 
     def update(self, table: str, of: int, change: Mapping[str, object], number: str = "id") -> None:
-        """Change columns of the row of this ``number``. Raises ``StoreConflict`` without one."""
+        """Change columns of the row numbered ``of``. Raises ``StoreConflict`` if it is missing."""
         news = ", ".join(f"{name} = ?" for name in change)
         sql = f"UPDATE {table} SET {news} WHERE {number} = ?"
         if self.execute(sql, [*change.values(), of]) != 1:
@@ -73,21 +73,21 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
-        """All of it or none of it; other writers wait. Not nestable."""
+        """Open a transaction, rolled back on any error. Other writers wait. Not nestable."""
         self.execute("BEGIN IMMEDIATE")
         try:
             yield self
             with our_errors(self._name):
                 self.raw.conn.commit()
         except BaseException:
-            # Of a commit that failed as well: else this thread begins no transaction any more.
+            # Also after a failed commit; otherwise this thread could begin no other transaction.
             self.raw.conn.rollback()
             raise
 
     @contextmanager
     def snapshot(self) -> Iterator[Database]:
-        """Several reads that see one moment; inside a transaction, that transaction's. Raises
-        ``TypeError`` for a write, which would be lost."""
+        """Open a read-only transaction whose reads see one moment. Inside a transaction, use that
+        one. Raises ``TypeError`` after a write, which is rolled back."""
         if self.raw.conn.in_transaction:
             yield self
             return
@@ -101,7 +101,7 @@ class Database:
             self.raw.conn.rollback()
 
     def migrate(self, migrations: Migrations) -> None:
-        """Apply those migrations that are not applied yet. Idempotent."""
+        """Apply pending migrations. Idempotent."""
         with our_errors(self._name):
             migrations.apply(self.raw)
 
@@ -111,15 +111,15 @@ class Database:
 
 
 def _insert(table: str, row: Mapping[str, object]) -> str:
-    # Not the upsert of sqlite-utils 4.2: on a full disk it finds ON CONFLICT unsupported for as
-    # long as the connection lives, and then drops new rows that have NOT NULL columns, silently.
+    # Not the upsert of sqlite-utils 4.2: after a full disk it treats ON CONFLICT as unsupported
+    # until the connection closes, and then silently drops new rows that have NOT NULL columns.
     return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
 
 
 @contextmanager
 def our_errors(name: str) -> Iterator[None]:
-    """Raise what SQLite says of the database of this ``name`` as an error of ours that says what
-    happened and what to do. A mistake in a statement is raised as it is."""
+    """Turn SQLite's errors about the database ``name`` into ``StoreError`` with a remedy. The error
+    of a faulty statement is raised unchanged."""
     try:
         yield
     except sqlite3.Error as error:
@@ -130,7 +130,7 @@ def our_errors(name: str) -> Iterator[None]:
 
 
 def corrupt(name: str, error: sqlite3.Error) -> StoreCorrupt:
-    """Error about a file that is damaged or none of ours."""
+    """Return the error for a file that is damaged or not a VMFerry database."""
     return StoreCorrupt(
         f"{name} cannot be read as a VMFerry database ({error}). Nothing was changed. "
         "Name another file with --db, or restore a backup."

@@ -1,8 +1,8 @@
 """Leases: an operating-system lock on this machine, and an epoch that fences every write.
 
-The lock keeps a second engine out of the same database; its holder takes over the lease and
-raises the epoch. Every write made while advancing checks that epoch in its own transaction, so
-that an engine that froze and was replaced can no longer write what it decided before.
+The lock keeps a second engine out of the same database. Its holder takes over the lease and
+raises the epoch. Each write of an engine checks the epoch in its own transaction, so that an
+engine that froze and was replaced cannot write its old decisions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _LEASE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Fence:
-    """The right to write as the engine of ``vmm``, as long as ``epoch`` is the newest."""
+    """Right to write as the engine of ``vmm`` while ``epoch`` is the newest."""
 
     vmm: str
     epoch: int
 
     def check(self, db: Database) -> None:
-        """Raise ``Fenced`` if another engine took over; call it inside the writing transaction."""
+        """Raise ``Fenced`` if another engine took over. Call this inside the transaction."""
         rows = db.query("SELECT epoch FROM leases WHERE vmm = ?", [self.vmm])
         newest = rows[0]["epoch"] if rows else None
         if newest != self.epoch:
@@ -40,14 +40,14 @@ class Fence:
 
 
 class Advancing:
-    """The lock beside the database; held from :meth:`acquire` to :meth:`release`."""
+    """Lock file beside the database, locked from :meth:`acquire` to :meth:`release`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = FileLock(f"{store.path}.lock", thread_local=False)
 
     def acquire(self, vmm: str, now: float) -> Fence:
-        """Become the one engine of this database. Raises ``StoreLocked``."""
+        """Lock the database and raise the epoch of ``vmm``. Raises ``StoreLocked``."""
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -67,12 +67,12 @@ class Advancing:
         return Fence(vmm, lease["epoch"])
 
     def release(self) -> None:
-        """Let the next engine in. Idempotent."""
+        """Unlock the database for the next engine. Idempotent."""
         self._lock.release()
 
 
 def is_advanced(store: Store) -> bool:
-    """Tell whether an engine works on this database now; yes, if the lock cannot be tried."""
+    """Return whether an engine works on this database. True also if the lock cannot be tested."""
     path = Path(f"{store.path}.lock")
     if not path.exists():
         return False

@@ -1,8 +1,8 @@
-"""Writing: every change of a row, its check against the state tables, and its event, together.
+"""The pen: writes each change of a row, checked against the state tables, with its event.
 
-A :class:`Pen` lives for one transaction. Nothing else in VMFerry writes runs, moves, attempts,
-networks, rights, approvals or events. A pen of the engine carries a fence; a pen of a person does
-not. Its parts write one kind of row each, all in the same :class:`Transaction`.
+A :class:`Pen` lives for one transaction. Only pens write runs, moves, attempts, networks, rights,
+approvals and events. The engine writes behind a fence, people do not. Each part of a pen writes
+one kind of row, in the same transaction.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from engine.store.transaction import Transaction
 def writing(
     store: Store, now: float, fence: Fence | None = None, *, cause: str | None = None
 ) -> Iterator[Pen]:
-    """One transaction, whose events name its ``cause``. With a ``fence`` it raises ``Fenced`` if
-    another engine took over."""
+    """Open a pen in a transaction of its own. Its events carry ``cause``. With a ``fence``, raises
+    ``Fenced`` if another engine took over."""
     with store.transaction() as db:
         if fence is not None:
             fence.check(db)
@@ -35,8 +35,8 @@ def writing(
 
 
 class Pen(Transaction):
-    """Writer of one transaction's changes, each with its event: what concerns a whole VMM server
-    itself, all else by its parts."""
+    """Writer of one transaction. Rows of a whole VMM server are written by the pen itself, other
+    rows by its parts."""
 
     def __init__(self, db: Database, now: float, cause: str | None = None) -> None:
         super().__init__(db, now, cause)
@@ -45,13 +45,13 @@ class Pen(Transaction):
         self.networks = NetworkPen(db, now, cause)
 
     def keep_fleet(self, fleet: Fleet) -> None:
-        """The last observation, for names and views."""
+        """Replace the last observation of its VMM server, which names and views read."""
         row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.to_json(fleet)}
         self.db.upsert("fleets", row, "vmm")
 
     def expect(self, records: Sequence[RunRecord]) -> None:
-        """Raise ``Overtaken`` if a person changed what a plan was made of: a run, a move, an
-        approval. What was decided on is then no longer so."""
+        """Raise ``Overtaken`` if a run, its options, a move or an approval has changed since these
+        records were read: the plan made from them is void."""
         for record in records:
             run = record.run
             (row,) = self.db.query("SELECT state, options FROM runs WHERE id = ?", [run.id])
@@ -68,11 +68,11 @@ class Pen(Transaction):
         return {row["id"]: row["state"] for row in rows}
 
     def keep_beat(self, vmm: str) -> None:
-        """An engine advances this VMM server, or tries to, right now."""
+        """Write that an engine advances this VMM server now, or tries to."""
         self.db.execute("UPDATE leases SET beat = ? WHERE vmm = ?", [self.now, vmm])
 
     def keep_rights(self, vmm: str, rights: Rights) -> None:
-        """Write the rights that were found on one host."""
+        """Replace the rights found on one host."""
         ok = None if rights.ok is None else int(rights.ok)
         row = {"vmm": vmm, "host": rights.host, "at": rights.at, "ok": ok, "why": rights.why}
         self.db.upsert("rights", row, "vmm", "host")

@@ -1,4 +1,4 @@
-"""Writing attempts and networks: what is tried on a VM, its result, and what was read of it."""
+"""Pens for attempts and their results, and for networks and their repairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.store.transaction import Transaction
 
 
 class AttemptPen(Transaction):
-    """Every attempt, written before it is made."""
+    """Writer of attempts. Each is written before it is made."""
 
     def begin(
         self,
@@ -21,7 +21,7 @@ class AttemptPen(Transaction):
         destination: str | None = None,
         not_after: float | None = None,
     ) -> int:
-        """Write an attempt before it is made; returns the attempt's number."""
+        """Write an attempt before it is made. Returns the attempt's number."""
         row = {
             "run": move.run,
             "move": move.id,
@@ -41,7 +41,7 @@ class AttemptPen(Transaction):
         return attempt
 
     def issue(self, move: Move, attempt: int, job: str | None) -> None:
-        """The start was accepted; VMM's job, where it said one."""
+        """Write that VMM accepted a start, with the id of its job if VMM gave one."""
         self.db.update("attempts", attempt, {"job": job})
         detail = {"attempt": attempt, "job": job}
         self.move_event(move, "attempt.issued", f"{move.vm}: VMM runs job {job or '?'}", detail)
@@ -55,7 +55,7 @@ class AttemptPen(Transaction):
         error: str = "",
         detail: Mapping[str, object] | None = None,
     ) -> None:
-        """The outcome of an attempt, as observed."""
+        """Write the observed result of an attempt."""
         change = {"ended": self.now, "result": str(result), "error": error}
         self.db.update("attempts", attempt, {**change, "detail": codec.dumps(detail or {})})
         why = say(". {}", Quote(error)) if error else ""
@@ -64,8 +64,8 @@ class AttemptPen(Transaction):
         self.move_event(move, "attempt.ended", text, body)
 
     def let_go(self, attempt: Attempt) -> None:
-        """Close a start that outlived its move: nothing of it runs or can begin any more. The
-        second of two closings (a person's settle, the engine's look) changes nothing."""
+        """Close an attempt whose move has ended and of which nothing runs or can start any more.
+        Idempotent, because a person's ``settle`` and the engine may both close it."""
         open_still = self.db.query(
             "SELECT id FROM attempts WHERE id = ? AND ended IS NULL", [attempt.id]
         )
@@ -85,13 +85,13 @@ class AttemptPen(Transaction):
         self.event("attempt.ended", text, run=attempt.run, vm=row["vm"], detail=detail)
 
     def doubt(self, move: Move, attempt: int, error: str) -> None:
-        """Doubt a start that nobody answered: it stays open until its result is observed."""
+        """Note that a start got no answer. The attempt stays open until its result is observed."""
         self.db.update("attempts", attempt, {"error": error})
         text = f"{move.vm}: no answer to the start; looking what became of it. {error}"
         self.move_event(move, "attempt.issued", text, {"attempt": attempt, "job": None})
 
     def open_migration(self, move: Move) -> Attempt | None:
-        """The LIVE or COLD attempt of this move whose outcome is open."""
+        """Return the newest LIVE or COLD attempt of this move without a result, or ``None``."""
         rows = self.db.query(
             """SELECT * FROM attempts WHERE move = ? AND ended IS NULL
                AND kind IN ('live', 'cold') ORDER BY id DESC LIMIT 1""",
@@ -101,10 +101,10 @@ class AttemptPen(Transaction):
 
 
 class NetworkPen(Transaction):
-    """Networks that were read, and what was put back of them."""
+    """Writer of network readings, and of the events of repairs."""
 
     def keep(self, run: int, vm_id: str, role: str, host: str, network: Network) -> None:
-        """The saved (``baseline``) or last read (``reading``) network of a VM."""
+        """Replace the saved (``baseline``) or last read (``reading``) network of a VM."""
         row = {
             "run": run,
             "vm_id": vm_id,
@@ -116,7 +116,7 @@ class NetworkPen(Transaction):
         self.db.upsert("networks", row, "run", "vm_id", "role")
 
     def note_repair(self, move: Move, adapter: str, what: str, value: str) -> None:
-        """One thing of the network that was put back."""
+        """Write that one setting of an adapter was put back."""
         text = f"{move.vm}: {what} of adapter {adapter} put back: {value}"
         detail = {"adapter": adapter, "what": what, "value": value}
         self.move_event(move, "network.repaired", text, detail)

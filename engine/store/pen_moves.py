@@ -1,4 +1,4 @@
-"""Writing moves: their states, their waits, and what people do to them."""
+"""Pen for moves: their states, their waits, and changes made by people."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _NO_WAIT: Mapping[str, object] = {
 
 
 class MovePen(Transaction):
-    """Every change of a move, checked against ``states.MOVE``."""
+    """Writer of moves. Each change of state is checked against ``states.MOVE``."""
 
     def open(self, run: int, vm: Vm, source: str, *, adopted: bool = False) -> int:
-        """A VM of a run; returns the number of its move."""
+        """Write a new move of a VM. Returns the move's number."""
         row = {
             "run": run,
             "vm_id": vm.id,
@@ -50,7 +50,7 @@ class MovePen(Transaction):
         return move
 
     def note_power(self, move: Move, power: Power, down_since: float | None) -> None:
-        """The first look at a VM's power, or a change since."""
+        """Write the first observed power of a VM, or a change of it."""
         self.db.update("moves", move.id, {"power": power, "down_since": down_since})
 
     def hold(
@@ -62,14 +62,14 @@ class MovePen(Transaction):
         *,
         needs_person: bool = False,
     ) -> None:
-        """The move waits. Only a changed code makes an event. ``seen``: when it was last looked
-        at, where that was not now."""
+        """Write that the move waits. Only a new wait code makes an event. ``seen``: time of the
+        move's last observation, if it is not now."""
         said = {**codec.sentence_columns("wait_text", text), "needs_person": int(needs_person)}
         if move.wait is wait:
             if move.wait_text != text or move.needs_person is not needs_person:
                 self.db.update("moves", move.id, {**said, "wait_noted": self.now})
             elif parts_of(move.wait_text) != parts_of(text):
-                self.db.update("moves", move.id, said)  # the same words, of a version without parts
+                self.db.update("moves", move.id, said)  # older versions wrote no parts
             return
         begun = waits.begin(move, wait, self.now, seen)
         change = {
@@ -85,11 +85,11 @@ class MovePen(Transaction):
         self.move_event(move, "move.waiting", waits_for, {"wait": str(wait)})
 
     def end_wait(self, move: Move) -> None:
-        """End the wait of a move that goes on as before."""
+        """End the wait of a move whose state stays the same."""
         self.db.update("moves", move.id, _NO_WAIT)
 
     def call_out(self, move: Move, text: str) -> None:
-        """Note once for people that the move has waited long without change, and still waits."""
+        """Report that the move has waited long without change. It still waits."""
         self.db.update("moves", move.id, {"wait_noted": None})
         detail = {"wait": str(move.wait), "called_out": True}
         still = tell(move, "{vm} still waits: {text}", text=text)
@@ -107,7 +107,7 @@ class MovePen(Transaction):
         outcome: Outcome | None = None,
         by: str | None = None,
     ) -> None:
-        """Change the state of a move; a wait ends. The same state again corrects the host."""
+        """Change the state of a move and end its wait. The same state again corrects the host."""
         if state is not move.state:
             states.check("move", states.MOVE, move.state, state)
         change: dict[str, object] = {
@@ -118,9 +118,9 @@ class MovePen(Transaction):
             **_NO_WAIT,
         }
         if state is MoveState.DAMAGED:
-            change["cleared"] = None  # go on was said about what was known then
+            change["cleared"] = None  # an earlier go-on does not cover new damage
         if state is MoveState.UNKNOWN:
-            change["settled"] = None  # somebody has to look once more
+            change["settled"] = None  # a person has to locate it again
         if outcome is not None:
             change |= {"outcome": str(outcome), **codec.sentence_columns("sentence", text)}
         self.db.update("moves", move.id, change)
@@ -128,7 +128,7 @@ class MovePen(Transaction):
         self.move_event(move, f"move.{state}", text, {**detail, "host": host or move.host}, by)
 
     def finish(self, end: Finish) -> None:
-        """End a move, with what a person should do."""
+        """End a move, and write what a person should do."""
         self.set_state(end.move, end.state, end.sentence, outcome=end.outcome)
         todo = {
             "cause": end.reason,
@@ -138,30 +138,30 @@ class MovePen(Transaction):
         self.db.update("moves", end.move.id, todo)
 
     def return_to_pending(self, move: Move, text: str, host: str | None) -> None:
-        """Return a move to pending, to be tried again."""
+        """Return a move to pending for another attempt."""
         now = replace(move, state=self._state_of(move))
         self.set_state(now, MoveState.PENDING, text, host=host)
 
-    # --- what people do -----------------------------------------------------------------------
+    # --- changes made by people ---------------------------------------------------------------
 
     def retry(self, move: Move, text: str, by: str) -> None:
-        """Retry a move with a new count of attempts. A damaged VM is looked at again where it is,
-        against the network that was saved; it is never moved again."""
+        """Retry a move with a new count of attempts. A damaged VM is not moved again: its network
+        is compared with the baseline on its current host."""
         damaged = move.state is MoveState.DAMAGED
         state = MoveState.RESTORING if damaged else MoveState.PENDING
         self._reopen(move, state, {"retried": self.now})
         self.move_event(move, f"move.{state}", text, {"host": move.host}, by)
 
     def settle(self, move: Move, text: str, by: str) -> None:
-        """Settle a VM whose location was unknown, after a person has looked: what the next complete
-        observation shows is believed, and its network is checked where it is then."""
+        """Settle a VM that a person has located. The next complete observation gives its location,
+        and its network is checked there."""
         self.move_event(move, "move.settled", text, {"host": move.host}, by)
         self._reopen(move, MoveState.RESTORING, {"settled": self.now})
         seen = f"{move.vm} is looked for, and its network checked where it is"
         self.move_event(move, f"move.{MoveState.RESTORING}", seen, {"host": move.host})
 
     def _reopen(self, move: Move, state: MoveState, change: Mapping[str, object]) -> None:
-        """A move that had ended goes on."""
+        """Reopen an ended move in ``state``. Raises ``IllegalTransition``."""
         states.check("move", states.MOVE, move.state, state)
         blank = {"state": str(state), "outcome": None, "cause": ""}
         for name in ("sentence", "next", "after_go_on"):
@@ -170,20 +170,20 @@ class MovePen(Transaction):
         self.db.update("moves", move.id, {**blank, **ask, **change})
 
     def leave(self, move: Move, text: str, by: str) -> None:
-        """Leave it where it is: a person takes it out of the run."""
+        """Take a VM out of the run at a person's request. The VM stays where it is."""
         self.set_state(move, MoveState.SKIPPED, text, outcome=Outcome.EXCLUDED, by=by)
 
     def clear_damage(self, move: Move) -> None:
-        """Clear the damage: a person said go on, and the host takes VMs again."""
+        """Clear the damage after a person's ``go-on``, so that the host takes VMs again."""
         todo = codec.sentence_columns("next", move.after_go_on)
         self.db.update("moves", move.id, {"cleared": self.now, **todo})
 
     def note_stop(self, move: Move, job: str, text: str) -> None:
-        """Note that VMM was asked to stop the move's job; whether it did is observed."""
+        """Note that VMM was asked to stop the move's job. An observation shows the result."""
         self.db.update("moves", move.id, {"stop_asked": self.now})
         self.move_event(move, "attempt.stopping", text, {"job": job})
 
     def _state_of(self, move: Move) -> MoveState:
-        """A move turned earlier in this step is no longer in the state that the plan saw."""
+        """Read the current state, which may differ from the plan's after earlier changes."""
         (row,) = self.db.query("SELECT state FROM moves WHERE id = ?", [move.id])
         return MoveState(row["state"])

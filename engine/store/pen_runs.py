@@ -1,4 +1,4 @@
-"""Writing runs and their approvals: their states, and what people decide and change."""
+"""Pens for runs, approvals, votes and reviews."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from engine.policy import states, waits
 from engine.store import codec
 from engine.store.transaction import Transaction
 
-#: ``waits.INTERRUPTING`` in SQL's words.
+#: ``waits.INTERRUPTING`` as a list in SQL.
 _INTERRUPTING = ", ".join(f"'{wait}'" for wait in sorted(waits.INTERRUPTING))
 
 
 class RunPen(Transaction):
-    """Every change of a run, checked against ``states.RUN``."""
+    """Writer of runs. Each change of state is checked against ``states.RUN``."""
 
     def open(
         self,
@@ -30,7 +30,7 @@ class RunPen(Transaction):
         by: str,
         state: RunState,
     ) -> int:
-        """A new run; returns its number."""
+        """Write a new run. Returns its number."""
         row = {
             "vmm": vmm,
             "kind": kind,
@@ -48,7 +48,7 @@ class RunPen(Transaction):
         return run
 
     def set_state(self, run: Run, state: RunState, text: str, by: str | None = None) -> None:
-        """Change the state of a run."""
+        """Change the state of a run. Raises ``IllegalTransition``."""
         states.check("run", states.RUN, run.state, state)
         change: dict[str, object] = {"state": str(state), **codec.sentence_columns("said", text)}
         if state is RunState.ACTIVE and run.started is None:
@@ -59,8 +59,8 @@ class RunPen(Transaction):
         self.event(f"run.{state}", text, run=run.id, by=by)
 
     def resume(self, run: Run, text: str, by: str) -> None:
-        """A person has a paused or ended run go on: rights, breakers and grants begin anew, and
-        who says so does not decide on it."""
+        """Resume a paused or ended run for a person, who may then not approve it. Earlier rights,
+        breakers and grants no longer count. Raises ``IllegalTransition``."""
         states.check("run", states.RUN, run.state, RunState.ACTIVE)
         steered = tuple(dict.fromkeys((*run.steered, by)))
         change = {
@@ -76,7 +76,7 @@ class RunPen(Transaction):
             "aborting": 0,
         }
         self.db.update("runs", run.id, change)
-        # What was waited for through the pause has its whole limit from now on.
+        # Waits that lasted through the pause get their full limit from now on.
         self.db.execute(
             f"""UPDATE moves SET wait_credit = wait_since - ? WHERE run = ?
                AND state = 'pending' AND wait NOT IN ({_INTERRUPTING})""",
@@ -85,14 +85,14 @@ class RunPen(Transaction):
         self.event(f"run.{RunState.ACTIVE}", text, run=run.id, by=by)
 
     def note_steered(self, run: Run, by: str) -> None:
-        """Note that a person resumed or retried the run: they do not decide on it. What they mended
-        is looked at anew: rights, and ways that were broken."""
+        """Note that a person steered the run and so may not approve it. Rights and breakers are
+        checked again, because the person may have repaired their cause."""
         steered = tuple(dict.fromkeys((*run.steered, by)))
         change = {"steered": codec.dumps(steered), "resumed": self.now}
         self.db.update("runs", run.id, change)
 
     def abort(self, run: Run) -> None:
-        """Mark the run so that its migrations in flight are stopped, too."""
+        """Mark the run so that its migrations in flight are stopped."""
         self.db.update("runs", run.id, {"aborting": 1})
 
     def change_options(self, run: Run, options: Options, text: str, by: str) -> None:
@@ -101,12 +101,12 @@ class RunPen(Transaction):
         self.event("run.changed", text, run=run.id, by=by)
 
     def hand_over(self, run: Run, owner: str, text: str) -> None:
-        """Hand the run over: the new owner is notified and pinged from now on."""
+        """Hand the run over to ``owner``, who is notified and pinged from now on."""
         self.db.update("runs", run.id, {"owner": owner})
         self.event("run.changed", text, run=run.id, by=owner)
 
     def note_back(self, run: int, gap: float) -> None:
-        """Note that the run is seen again after ``gap`` seconds, which count against no limit."""
+        """Note the end of a gap of ``gap`` seconds, which count against no limit."""
         self.db.execute(
             "UPDATE runs SET back = ?, quiet_since = quiet_since + ? WHERE id = ?",
             [self.now, gap, run],
@@ -119,13 +119,14 @@ class RunPen(Transaction):
         )
 
     def note_quiet(self, run: int, at: float | None) -> None:
-        """Note since when this run waits for nothing but people."""
+        """Note since when this run waits only for people; ``None``: it does not."""
         self.db.update("runs", run, {"quiet_since": at})
 
     def note_empty(
         self, run: Run, hosts: tuple[str, ...], first: float | None, proven: bool
     ) -> None:
-        """A first or second look at empty sources, or that they were not empty after all."""
+        """Write the first (``first`` is its time) or second (``proven``) observation of empty
+        sources. No ``hosts`` and not ``proven``: the sources hold VMs after all."""
         if not proven:
             change = {"empty_first": first, "empty_seen": codec.dumps(hosts)}
             forgotten = {} if hosts else {"empty": "[]"}
@@ -143,10 +144,10 @@ class RunPen(Transaction):
 
 
 class ApprovalPen(Transaction):
-    """Every change of an approval, checked against ``states.APPROVAL``, and of its review."""
+    """Writer of approvals, votes and reviews. Changes of state follow ``states.APPROVAL``."""
 
     def ask(self, run: int, vm_ids: tuple[str, ...], names: tuple[str, ...], digest: str) -> int:
-        """A question to on-call engineers; returns its number."""
+        """Write a new approval. Returns its number."""
         row = {
             "run": run,
             "state": str(ApprovalState.REQUESTED),
@@ -171,8 +172,8 @@ class ApprovalPen(Transaction):
         reason: str = "",
         glass: bool = False,
     ) -> None:
-        """Grant, deny, expire or withdraw an approval. ``glass``: by somebody whom the rules bar,
-        which opens a review by somebody else."""
+        """Grant, deny, expire or withdraw an approval. ``glass``: a break-glass approval, which
+        opens a review. Raises ``IllegalTransition``."""
         states.check("approval", states.APPROVAL, approval.state, state)
         change: dict[str, object] = {
             "state": str(state),
@@ -199,7 +200,7 @@ class ApprovalPen(Transaction):
         self.event("glass.broken", text, run=approval.run, by=by, detail=detail)
 
     def review(self, review: Review, text: str, *, by: str, in_order: bool, note: str) -> None:
-        """Write that a second person has reviewed a break-glass approval."""
+        """Write a second person's review. Raises ``Overtaken`` if it was reviewed before."""
         if not review.is_open:
             raise Overtaken(f"{review.label} was reviewed before.")
         change = {"by": by, "at": self.now, "in_order": int(in_order), "note": note}
@@ -208,7 +209,7 @@ class ApprovalPen(Transaction):
         self.event("glass.reviewed", text, run=review.run, by=by, detail=detail)
 
     def vote(self, approval: int, by: str, verdict: str, answer: str) -> None:
-        """One click; ``answer`` is ``ok`` or why it changed nothing. Both are kept."""
+        """Write one vote, counted or not. ``answer`` is ``ok``, or why the vote did not count."""
         self.db.insert(
             "votes",
             {

@@ -1,4 +1,4 @@
-"""Reading: rows as values, never a lock, never a write."""
+"""Queries: rows as values. They write nothing and take no lock."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ _UNFINISHED = f"state NOT IN ({', '.join('?' * len(_ENDS))})"
 
 
 def run(store: Store, run_id: int) -> Run | None:
-    """One run, or ``None``."""
+    """Return one run, or ``None``."""
     rows = store.query("SELECT * FROM runs WHERE id = ?", [run_id])
     return codec.of_row(Run, rows[0]) if rows else None
 
 
 def runs(store: Store, unfinished: bool = False) -> tuple[Run, ...]:
-    """All runs, oldest first; only those that have not ended if asked."""
+    """Return all runs, oldest first. ``unfinished``: only runs that have not ended."""
     where, args = (f"WHERE {_UNFINISHED}", list(_ENDS)) if unfinished else ("", [])
     rows = store.query(f"SELECT * FROM runs {where} ORDER BY id", args)
     return codec.of_rows(Run, rows)
 
 
 def record(store: Store, run_id: int) -> RunRecord | None:
-    """One run with its moves, attempts, networks and approvals, or ``None``."""
+    """Return one run with its moves, attempts, networks, approvals and reviews, or ``None``."""
     one = run(store, run_id)
     return _records(store, [one])[0] if one else None
 
 
 def records(store: Store, vmm: str) -> tuple[RunRecord, ...]:
-    """Every unfinished run of one VMM server with all that hangs on it."""
+    """Return every unfinished run of one VMM server, with all its rows as in :func:`record`."""
     return tuple(_records(store, [r for r in runs(store, unfinished=True) if r.vmm == vmm]))
 
 
 def _records(store: Store, chosen: Iterable[Run]) -> list[RunRecord]:
-    """Five reads for any number of runs, seen at one moment."""
+    """Read any number of runs with five queries in one snapshot."""
     chosen = list(chosen)
     ids = [r.id for r in chosen]
     if not ids:
@@ -73,7 +73,7 @@ _OF_A_RUN = {
     "reviews": "approval",
     "approvals": "id",
 }
-"""Tables of what hangs on a run, each with its order."""
+"""Tables whose rows belong to a run, each with its order."""
 
 
 def _assemble(one: Run, read: Mapping[str, Sequence[Row]]) -> RunRecord:
@@ -99,7 +99,7 @@ def _assemble(one: Run, read: Mapping[str, Sequence[Row]]) -> RunRecord:
 
 
 def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
-    """LIVE and COLD attempts of all runs that are open though their move has ended."""
+    """Return LIVE and COLD attempts of all runs that are open although their move has ended."""
     rows = store.query(
         """SELECT attempts.* FROM attempts JOIN moves ON moves.id = attempts.move
            JOIN runs ON runs.id = attempts.run
@@ -112,8 +112,8 @@ def lost_attempts(store: Store, vmm: str) -> tuple[Attempt, ...]:
 
 
 def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
-    """VMs whose location a move lost and that nobody has settled, with all hosts of its run. The
-    result of another run says nothing: a move with a later number may have ended long before."""
+    """Return the VMs whose location is unknown and not settled, with all hosts of the run. Other
+    runs prove nothing: a move with a higher number may have ended long before."""
     rows = store.query(
         """SELECT moves.vm_id, moves.run, moves.host, runs.sources, runs.destinations
            FROM moves JOIN runs ON runs.id = moves.run
@@ -125,8 +125,8 @@ def doubts(store: Store, vmm: str) -> tuple[Doubt, ...]:
 
 
 def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
-    """VMs that were damaged on a host, of all runs, about which nobody has said go on; those that
-    are looked at again (``MoveRecord.looked_at_again``), too: nobody knows yet."""
+    """Return the damaged VMs of all runs that are not cleared. VMs whose network is being checked
+    again (``MoveRecord.looked_at_again``) count as damaged until the result is known."""
     rows = store.query(
         """SELECT moves.run, moves.vm, moves.host FROM moves JOIN runs ON runs.id = moves.run
            WHERE moves.cleared IS NULL AND runs.vmm = ? AND moves.host IS NOT NULL
@@ -140,8 +140,8 @@ def damages(store: Store, vmm: str) -> tuple[Damage, ...]:
 
 
 def verdicts(store: Store, vmm: str) -> dict[str, Move]:
-    """VMs that wait in an unfinished run, with the latest move of theirs that ended on a
-    destination (done or damaged), whichever run it was in."""
+    """Return the latest done or damaged move, in any run, of each VM that has a pending move. The
+    keys are VM ids."""
     rows = store.query(
         """SELECT moves.* FROM moves JOIN runs ON runs.id = moves.run
            WHERE moves.state IN ('done', 'damaged') AND runs.vmm = ?
@@ -153,37 +153,37 @@ def verdicts(store: Store, vmm: str) -> dict[str, Move]:
 
 
 def rights(store: Store, vmm: str) -> tuple[Rights, ...]:
-    """Rights last found on each host."""
+    """Return the rights last found on each host."""
     rows = store.query("SELECT host, at, ok, why FROM rights WHERE vmm = ? ORDER BY host", [vmm])
     return codec.of_rows(Rights, rows)
 
 
 def beat(store: Store, vmm: str) -> float | None:
-    """Time at which an engine last advanced this VMM server, or tried to; ``None``: never."""
+    """Return when an engine last advanced this VMM server, or tried to. ``None``: never."""
     rows = store.query("SELECT beat FROM leases WHERE vmm = ?", [vmm])
     return rows[0]["beat"] if rows else None
 
 
 def newest(store: Store) -> float:
-    """Time of the newest event of this database; 0: there is none."""
+    """Return the time of the newest event, or 0 if there is no event."""
     (row,) = store.query("SELECT coalesce(max(at), 0) AS at FROM events")
     return float(row["at"])
 
 
 def fleet(store: Store, vmm: str) -> Fleet | None:
-    """The last observation of this VMM server: names, pickers and views read it."""
+    """Return the last observation of this VMM server, or ``None``."""
     rows = store.query("SELECT body FROM fleets WHERE vmm = ?", [vmm])
     return codec.from_json(Fleet, rows[0]["body"]) if rows else None
 
 
 def approval(store: Store, approval_id: int) -> Approval | None:
-    """One approval, or ``None``."""
+    """Return one approval, or ``None``."""
     rows = store.query("SELECT * FROM approvals WHERE id = ?", [approval_id])
     return codec.of_row(Approval, rows[0]) if rows else None
 
 
 def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
-    """The names of the VMs that a question is about, in its order; nothing else is read."""
+    """Return the names of the VMs of an approval, in its order. Faster than ``record``."""
     asked = approval(store, approval_id)
     if asked is None:
         return ()
@@ -193,17 +193,17 @@ def names_on(store: Store, approval_id: int) -> tuple[str, ...]:
 
 
 def open_approvals(store: Store) -> tuple[Approval, ...]:
-    """Questions that nobody has decided yet, oldest first."""
+    """Return the approvals that await a decision, oldest first."""
     rows = store.query("SELECT * FROM approvals WHERE state = 'requested' ORDER BY id")
     return codec.of_rows(Approval, rows)
 
 
 def reviews(store: Store, run_id: int) -> tuple[Review, ...]:
-    """Reviews of the break-glass approvals of this run, open or not."""
+    """Return the reviews of this run's break-glass approvals, open or not."""
     rows = store.query("SELECT * FROM reviews WHERE run = ? ORDER BY approval", [run_id])
     return codec.of_rows(Review, rows)
 
 
 def votes(store: Store, approval_id: int) -> tuple[Row, ...]:
-    """Every click on this approval, counted or not, oldest first."""
+    """Return every vote on this approval, counted or not, oldest first."""
     return tuple(store.query("SELECT * FROM votes WHERE approval = ? ORDER BY id", [approval_id]))

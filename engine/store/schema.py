@@ -1,8 +1,8 @@
-"""The tables, as migrations that are added and never edited.
+"""The tables, as migrations. New migrations are added at the end; old ones are never edited.
 
-Every table is STRICT. Times are REAL Unix seconds UTC; lists and options are JSON text. The index
-``one_move_in_flight`` is the last fence against a double move: one row in ``moving`` or
-``restoring`` per VM, whatever the code above does.
+Every table is STRICT. Times are REAL Unix seconds UTC. Lists and options are JSON text. The index
+``one_move_in_flight`` is the last safeguard against a double move: it allows one row per VM in
+``moving`` or ``restoring``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def m001_runs_and_moves(db: Database) -> None:
 
 @migrations()
 def m002_events(db: Database) -> None:
-    """The audit: a hash chain over everything that changed."""
+    """Create the audit, a hash chain of events."""
     db.execute(
         """CREATE TABLE events (
              seq INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, run INTEGER,
@@ -53,7 +53,7 @@ def m003_leases_and_fleets(db: Database) -> None:
 
 @migrations()
 def m004_steering(db: Database) -> None:
-    """Add what people may do to runs and moves, limits across gaps, and rights on hosts."""
+    """Add columns for steering runs and for limits across gaps, and the table of rights."""
     for table, columns in _STEERING.items():
         for column in columns:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
@@ -66,13 +66,13 @@ def m004_steering(db: Database) -> None:
 
 @migrations()
 def m005_broken_glass(db: Database) -> None:
-    """A decision of somebody whom the rules bar."""
+    """Add the mark of a break-glass approval."""
     db.execute("ALTER TABLE approvals ADD COLUMN glass INTEGER NOT NULL DEFAULT 0")
 
 
 @migrations()
 def m006_reviews(db: Database) -> None:
-    """Create the reviews of break-glass approvals, also of earlier ones."""
+    """Create the reviews of break-glass approvals, and open one for each earlier approval."""
     db.execute(
         """CREATE TABLE reviews (
              approval INTEGER PRIMARY KEY REFERENCES approvals (id),
@@ -91,16 +91,16 @@ def m006_reviews(db: Database) -> None:
 
 @migrations()
 def m007_causes(db: Database) -> None:
-    """Add to an event what caused it: ``inbox:17``, ``terminal:ann``, ``tick``. Older events have
-    no cause, and their hashes stay as they are."""
+    """Add the cause of an event: ``inbox:17``, ``terminal:ann``, ``tick``. Older events have no
+    cause and keep their hashes."""
     db.execute("ALTER TABLE events ADD COLUMN cause TEXT")
     db.execute("CREATE INDEX events_of_cause ON events (cause) WHERE cause IS NOT NULL")
 
 
 @migrations()
 def m008_doors(db: Database) -> None:
-    """Write the door of each id: ``@U0123`` is ``slack:U0123`` from here on. Events are never
-    rewritten; :func:`engine.model.ids.read_id` reads theirs."""
+    """Add the door to each id: ``@U0123`` becomes ``slack:U0123``. Events are never rewritten;
+    :func:`engine.model.ids.read_id` converts their ids when they are read."""
     for table, column in _PEOPLE:
         db.execute(
             f"UPDATE {table} SET {column} = 'slack:' || substr({column}, 2)"
@@ -111,8 +111,8 @@ def m008_doors(db: Database) -> None:
 
 @migrations()
 def m009_sentences(db: Database) -> None:
-    """Keep what the words of a sentence name beside its text, and what was found by searching a
-    text as columns: whether a person is needed, the cause, what to do after go-on."""
+    """Add columns for the parts of sentences, and for facts that older versions searched for in
+    texts: whether a person is needed, the cause, what remains to do after ``go-on``."""
     for table, columns in _SENTENCES.items():
         for column in columns:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
@@ -134,7 +134,7 @@ _ONCE_SPELLED = (
     ("moves", "after_go_on", f"({_COMMAND})"),
     ("moves", "sentence", f"(?<=: )({_ID})(?= (?:{_DID}))"),
 )
-"""Places in which older versions found a command or a person by these patterns."""
+"""Table, column and pattern by which older versions found a command or a person in a text."""
 
 
 def _part(words: str) -> Part:

@@ -1,9 +1,9 @@
 """The database file: one connection per thread, one kind of transaction.
 
-SQLite in WAL mode with ``synchronous=FULL``: what a transaction wrote survives a power cut. Every
-transaction begins IMMEDIATE, so that a read followed by a write cannot fail half-way because
-somebody else wrote in between. Anybody may read and write intents; advancing is fenced by
-``leases.py``.
+SQLite in WAL mode with ``synchronous=FULL``: a committed transaction survives a power cut. Every
+transaction begins IMMEDIATE, so that no other writer can come between its reads and its writes.
+Any process may read, and may write the commands of people. ``leases.py`` fences the writes of the
+engine.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _BUSY_SECONDS = 10.0
 
 
 class Store:
-    """A VMFerry database; safe to share between threads.
+    """A VMFerry database. Threads may share a store; each gets a connection of its own.
 
-    ``durable=False`` trades the promise that a commit survives a power cut for speed: for
-    stories and tests that kill nothing but objects. Raises ``StoreNewer``, ``StoreCorrupt``,
-    ``StoreBusy`` or ``StoreUnwritable`` before anything is touched.
+    ``durable=False`` is faster, but a power cut may lose commits: for stories and tests. Opening
+    applies pending migrations. Raises ``StoreNewer``, ``StoreCorrupt``, ``StoreBusy`` or
+    ``StoreUnwritable``, and then leaves the tables as they were.
     """
 
     def __init__(self, path: Path | str, *, durable: bool = True) -> None:
@@ -42,35 +42,35 @@ class Store:
         try:
             self.migrate(migrations)
         except BaseException:
-            self.close()  # nobody gets a store to close
+            self.close()  # the caller gets no store to close
             raise
 
     def database(self) -> Database:
-        """This thread's connection."""
+        """Return this thread's connection. Opens it on first use."""
         db: Database | None = getattr(self._local, "db", None)
         if db is None:
             db = self._local.db = self._connect()
         return db
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
-        """Rows that a statement gives, read by this thread's connection."""
+        """Return the rows of a statement, read by this thread's connection."""
         return self.database().query(sql, values)
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
-        """All of it or none of it; other writers wait. Not nestable."""
+        """Open a transaction, rolled back on any error. Other writers wait. Not nestable."""
         with self.database().transaction() as db:
             yield db
 
     def migrate(self, wanted: Migrations) -> None:
-        """Apply those migrations that are not applied yet, in one transaction. Idempotent. Raises
-        ``StoreNewer`` if some are applied that this version does not know."""
+        """Apply pending migrations in one transaction. Idempotent. Raises ``StoreNewer`` if the
+        database has migrations that are unknown to this version."""
         with self.transaction() as db:
             self._refuse_newer({m.name for m in wanted.applied(db.raw)}, wanted)
             db.migrate(wanted)
 
     def close(self) -> None:
-        """Close every thread's connection."""
+        """Close every thread's connection. Idempotent."""
         with self._lock:
             for db in self._all:
                 db.close()
@@ -79,7 +79,7 @@ class Store:
 
     def _connect(self) -> Database:
         with our_errors(str(self.path)):
-            # Closing happens in whichever thread stops the program; using stays thread-local.
+            # Any thread may close the connection, but only its own thread uses it.
             connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
         db = Database(connection, str(self.path))
         with self._lock:
@@ -90,7 +90,7 @@ class Store:
         return db
 
     def _refuse_foreign(self) -> None:
-        """Look read-only first: a database that is not ours to use is not touched."""
+        """Refuse another program's or a newer database. Reads only, so the file stays untouched."""
         if not self.path.exists() or self.path.stat().st_size == 0:
             return
         read_only = f"{self.path.resolve().as_uri()}?mode=ro"
@@ -101,7 +101,7 @@ class Store:
             ):
                 applied = {m.name for m in migrations.applied(sqlite_utils.Database(connection))}
                 strange = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        except sqlite3.Error as error:  # both statements are right, so the file is not ours
+        except sqlite3.Error as error:  # both statements are correct, so the file is wrong
             raise corrupt(str(self.path), error) from error
         if not applied and strange:
             raise StoreCorrupt(

@@ -1,4 +1,4 @@
-"""One transaction's writing: the database, the time, and the audit of every change."""
+"""The open transaction of a pen: its database, its time, and its events."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from engine.store.database import Database
 
 
 class Transaction:
-    """A transaction that is open, in which all parts of a pen write. ``now`` (UTC seconds) is the
-    time of each of its changes and events, ``cause`` what made them."""
+    """An open transaction that all parts of a pen share. ``now`` (Unix seconds UTC) and ``cause``
+    are the time and the cause of all its events."""
 
     def __init__(self, db: Database, now: float, cause: str | None = None) -> None:
         self.db, self.now, self.cause = db, now, cause
@@ -26,7 +26,7 @@ class Transaction:
         by: str | None = None,
         detail: Mapping[str, object] | None = None,
     ) -> None:
-        """Append to the audit."""
+        """Append an event to the audit, chained to the last one."""
         last = self.db.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
         seq, prev = (last[0]["seq"] + 1, last[0]["hash"]) if last else (1, events.GENESIS)
         body = {
