@@ -34,7 +34,7 @@ class Load:
 
 @dataclass
 class Capacity:
-    """Load in flight to each host (case folded), by VM id. One per plan; only ``take`` changes it."""
+    """Load in flight, by host (case folded) and VM id. One per plan; only ``take`` changes it."""
 
     fleet: Fleet
     coming: dict[str, dict[str, Load]] = field(default_factory=dict)

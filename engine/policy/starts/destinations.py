@@ -41,7 +41,7 @@ class Gate:
         return self.wait is None and not self.hopeless
 
 
-#: Which of several waits a move gets: the first of these.
+#: Order of the waits if gates differ: the soonest to pass first, then the one without a limit.
 _FIRST = (Wait.HOST_LOCKED, Wait.BREAKER, Wait.DAMAGE, Wait.HOST_DOWN)
 
 
@@ -143,7 +143,7 @@ def closed(view: View) -> Verdict | None:
     if wait is Wait.BREAKER:
         dues = [gate.due for gate in found if gate.due is not None]
         held = hold(view, wait, text)
-        # Give up only if breakers alone keep it closed or are spent: others may open later.
+        # With every breaker spent, hosts that are down or damaged are no reason to wait on.
         given_up = all(gate.spent or gate.wait is not Wait.BREAKER for gate in found)
         return Verdict(held.step, due=min(dues, default=None), pauses=text if given_up else "")
     needs_person = wait is Wait.DAMAGE
