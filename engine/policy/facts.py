@@ -50,8 +50,7 @@ Way = tuple[str, str]
 
 @dataclass(frozen=True)
 class Breaker:
-    """One open breaker. ``until``: when one VM may be tried (Unix seconds). ``spent``: that VM
-    failed, too."""
+    """Breaker that has opened. ``until``: when one VM may be tried; ``spent``: that VM failed."""
 
     state: Literal["open", "half_open", "spent"]
     until: float

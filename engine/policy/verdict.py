@@ -138,7 +138,7 @@ def tell(move: Move, form: str, **named: object) -> Sentence:
 
 
 def ended(move: Move, outcome: Outcome, form: str, hint: str = "", **named: object) -> Finish:
-    """End a move. ``form``: what happened; ``hint``: what a person should do; both as in ``tell``."""
+    """End a move. ``form``: what happened; ``hint``: what a person should do; see ``tell``."""
     return Finish(move, outcome, tell(move, form, **named), tell(move, hint, **named))
 
 

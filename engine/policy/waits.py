@@ -138,6 +138,5 @@ def refused_for(attempts: tuple[Attempt, ...], rules: Rules, now: float) -> floa
 
 
 def _void_pause(number: int, rules: Rules) -> float:
-    """Seconds to wait after ``number`` void starts in a row: three ticks, doubled by each, 15 min
-    at most."""
+    """Seconds to wait after ``number`` void starts: three ticks, doubled by each, 15 min at most."""
     return min(3 * rules.tick * 2.0 ** (number - 1), rules.backoff_max)

@@ -34,8 +34,7 @@ _NAMED = 5
 def resume_after_gap(
     records: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
 ) -> tuple[list[RunRecord], list[Step]]:
-    """Shift the limits of runs after a gap, pause runs without an engine for ``away`` seconds, and
-    return the runs with the steps that write this."""
+    """Shift limits after a gap, pause runs after an absence; return the runs and these steps."""
     seen: list[RunRecord] = []
     steps: list[Step] = []
     before = facts.before

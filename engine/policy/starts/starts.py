@@ -253,8 +253,8 @@ class _Allotment:
         return capacity.load_of(view.record, kind, view.run.options.path, host)
 
     def _slot(self, view: View, text: str) -> Verdict:
-        """Hold a move that has no slot. ``text``: the limit and its holders. If it stays the same for
-        ``slot_notice`` seconds, people are told, once."""
+        """Hold a move without a slot. People are told once if ``text``, the limit and its holders,
+        stays the same for ``slot_notice`` seconds."""
         move, notice = view.move, self.rules.slot_notice
         if move.wait is not Wait.SLOT or move.wait_text != text:
             return hold(view, Wait.SLOT, text, view.now + notice)
@@ -303,8 +303,7 @@ def here(view: View) -> str:
 
 
 def _has_fresh_baseline(view: View, rules: Rules) -> bool:
-    """Tell whether the baseline is ``baseline_age`` seconds old at most, or older than a start,
-    which freezes it."""
+    """Tell whether the baseline is ``baseline_age`` seconds old at most, or frozen by a start."""
     saved = view.record.baseline
     if saved is None:
         return False
