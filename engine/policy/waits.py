@@ -92,7 +92,7 @@ def begin(move: Move, wait: Wait, now: float, seen: float | None = None) -> Move
 
 
 def backoff(charged: tuple[Attempt, ...], options: Options, rules: Rules) -> float:
-    """Seconds to wait after the last charged attempt: ``pass``, doubled by each, 15 min at most."""
+    """Seconds to wait after the last charged attempt: ``pass``, doubling, 15 min at most."""
     if not charged:
         return 0.0
     return min(options.pass_ * 2.0 ** (len(charged) - 1), rules.backoff_max)
@@ -138,5 +138,5 @@ def refused_for(attempts: tuple[Attempt, ...], rules: Rules, now: float) -> floa
 
 
 def _void_pause(number: int, rules: Rules) -> float:
-    """Seconds to wait after ``number`` void starts: three ticks, doubled by each, 15 min at most."""
+    """Seconds to wait after ``number`` void starts: three ticks, doubling, 15 min at most."""
     return min(3 * rules.tick * 2.0 ** (number - 1), rules.backoff_max)

@@ -248,8 +248,7 @@ def ends(
     rate: float,
     now: float,
 ) -> float:
-    """Estimate when the work left will be done (Unix seconds): its busiest host or longest move.
-    ``rate``: MB/s."""
+    """Estimate the end of the work left (Unix seconds) by the busiest host. ``rate``: MB/s."""
     work: defaultdict[str, float] = defaultdict(float)
     longest = 0.0
     for entry in moves:

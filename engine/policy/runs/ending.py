@@ -107,8 +107,7 @@ def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Seque
 def _wait_for_people(
     record: RunRecord, moves: Sequence[Move], now: float, rules: Rules, steps: Sequence[Step]
 ) -> Plan:
-    """Let open approvals expire once a run has been idle for their limit (8 h by default). Without
-    any, fail the moves whose backup is past its limit."""
+    """Expire open approvals after 8 idle hours (default); with none, fail overlong backups."""
     run = record.run
     asked = [m for m in moves if _waits_for(m, Wait.APPROVAL, steps)]
     if not asked:

@@ -30,7 +30,7 @@ def headline(run: Mapping[str, Any]) -> str:
 
 
 def _not_empty(run: Mapping[str, Any], host: str) -> str:
-    """Words for a host that is not proven empty: ``not empty`` only if a VM is known to be on it."""
+    """Words for a host without proof that it is empty. ``not empty``: a VM is known to be on it."""
     stayed = [m for m in run["moves"] if m["state"] in ("failed", "skipped")]
     on_it = any(
         (m["host"] or m["source"]) == host and m["outcome"] != Outcome.VANISHED for m in stayed

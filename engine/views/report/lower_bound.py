@@ -116,7 +116,7 @@ def idle(
     began: float,
     end: float,
 ) -> dict[str, float]:
-    """Slot seconds of the sources that stood unused while VMs there waited, by the code of the wait.
+    """Slot seconds of the sources that stood idle while VMs there waited, by code of the wait.
 
     If the VMs wait for different things, the wait of most VMs counts.
     """
