@@ -149,7 +149,7 @@ class Steering:
         return say("{} is {}'s now.", run.label, owner)
 
     def set(self, word: str, name: str, value: str, *, by: str) -> str:
-        """Change ``parallel`` or ``backup`` of a run."""
+        """Change the option ``parallel`` or ``backup`` of a run."""
         field = name.casefold()
         if field not in ("parallel", "backup"):
             near = grammar.nearest(name, ("parallel", "backup")) or "parallel or backup"
@@ -239,7 +239,7 @@ class Steering:
 
     def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
         """Reopen a host that was closed because of damaged VMs. ``shown``: the VMs whose damage the
-        person has seen, as ``id:...``. If another VM was damaged there since, it is refused."""
+        person has seen, as ``id:...``. Refused if another VM was damaged there since."""
         with self._changing("go-on", word, by) as (pen, record):
             run = record.run
             damaged = [m.move for m in record.moves if m.holds_its_host_up]

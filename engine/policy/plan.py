@@ -57,8 +57,8 @@ def plan(
     rules: Rules,
     facts: Facts | None = None,
 ) -> Plan:
-    """Plan all writes and calls due now, in order. A run that has not begun or is over gets only
-    ``LetGo``, for a start that can no longer begin."""
+    """Plan all writes and calls due now, in order. A run that has not begun gets none; a run
+    that is over only ``LetGo``, for starts that can no longer begin."""
     facts = facts or Facts()
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)
@@ -121,8 +121,8 @@ class _Ground:
 
 
 def _goes_on(record: RunRecord, ready: Sequence[Ready], builder: PlanBuilder) -> bool:
-    """Tell whether the ready moves of this run may start. Not after a failure with
-    ``stop-on-failure``, and not when every way is given up: then this plan pauses the run."""
+    """Tell whether the ready moves of this run may start. They may not after a failure with
+    ``stop-on-failure``, nor if this plan pauses the run because every way is given up."""
     run = record.run
     if _is_failing(record, builder):
         return False
@@ -145,7 +145,7 @@ def _is_failing(record: RunRecord, builder: PlanBuilder) -> bool:
 
 
 def _owners(living: Sequence[RunRecord]) -> dict[str, int]:
-    """Owning run of each VM, by VM id: the run that has it in flight, else the oldest run."""
+    """Owning run by VM id: the run with the VM in flight, else the oldest with it pending."""
     owners: dict[str, int] = {}
     in_order = sorted(living, key=lambda r: r.run.id)
     for states in ((MoveState.MOVING, MoveState.RESTORING), (MoveState.PENDING,)):

@@ -10,7 +10,7 @@ from engine.policy.verdict import Verdict
 
 @dataclass
 class PlanBuilder:
-    """``steps`` so far; ``refresh``: hosts to re-read; ``due``: the earliest time at which the plan
+    """``steps`` so far; ``refresh``: hosts to refresh; ``due``: the earliest time at which the plan
     would change; ``given_up``: by run id, why its moves have no way left."""
 
     steps: list[Step] = field(default_factory=list)

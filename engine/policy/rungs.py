@@ -33,7 +33,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
 
 
 def hold_two_places(view: View) -> Verdict:
-    """Hold a VM that Hyper-V shows on two hosts: only re-read; after the limit a person decides."""
+    """Hold a VM that Hyper-V shows on two hosts: only refresh; after the limit a person decides."""
     seen = view.vm.seen_on if view.vm else ()
     places = join(" and ", map(HostName, seen))
     ending = ended(

@@ -269,7 +269,7 @@ Step = NoteOnMove | NoteOnRun | Call
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps to take now, in order, and the hosts to re-read before the next plan.
+    """Steps to take now, in order, and the hosts to refresh before the next plan.
 
     ``due``: the earliest time (Unix seconds) at which the plan would change on an unchanged world
     (a wait's limit, a back-off, the second observation of an empty host); ``None``: never.

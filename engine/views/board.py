@@ -90,7 +90,7 @@ class Stuck:
 class Board:
     """Contents of the status message of a run. Times are Unix seconds UTC.
 
-    ``needed_by``: when open questions must be answered, so that nothing waits for them.
+    ``needed_by``: estimated end of the running VMs, by which open questions need an answer.
     ``progress``: 0.0 to 1.0, by size. ``done_about``: estimated end; ``None``: the run is over."""
 
     run: Run

@@ -134,8 +134,8 @@ REASON_LEAST = 15  # characters of a reason for breaking the glass
 
 @dataclass(frozen=True)
 class Glass:
-    """Facts for a break-glass approval. ``allowed``: the settings allow it. ``fit``: the person is
-    a full member. ``others``: somebody else can decide."""
+    """Facts for a break-glass approval. ``allowed``: the settings allow it to the person.
+    ``fit``: the person is a full member. ``others``: somebody else can decide."""
 
     allowed: bool
     fit: bool

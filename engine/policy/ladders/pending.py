@@ -35,7 +35,7 @@ _AT_EASE = frozenset({"Ok", "InService", "BackingUpVirtualMachine", "Degraded"})
 
 
 def pending(view: View) -> Verdict:
-    """Return the verdict of the first rung that applies; none does: the move is ready."""
+    """Return the verdict of the first rung that applies. If none does, the move is ready."""
     for rung in (_place, _permission, _condition, _power, _pace):
         verdict = rung(view)
         if verdict is not None:
@@ -87,7 +87,7 @@ def _place(view: View) -> Verdict | None:
 
 
 def _already_there(view: View, host: str) -> Verdict:
-    """End a move whose VM is on an approved destination already: a success, by any way."""
+    """End the move, or check its network first, if the VM is on a destination already."""
     move = view.move
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))

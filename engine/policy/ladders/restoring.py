@@ -1,8 +1,8 @@
 """Ladder of a VM at rest after an attempt: compare its network with the saved one, and repair it.
 
 Missing settings are put back, ``Rules.restores`` times at most, and read again to be sure. If one
-cannot be put back, the VM is damaged, and the exact difference is told. A VM that is still on its
-source with its network intact may be tried again.
+cannot be put back, the VM is damaged, and the exact difference is reported. A VM that is still on
+its source with its network intact may be tried again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from engine.policy.verdict import FREE, Verdict, View, ended, hold_or, quote, te
 
 
 def restoring(view: View) -> Verdict:
-    """Compare the VM's network with the saved one, wherever the VM is, and put it back."""
+    """Compare the VM's network with the saved one, on any host, and put back what is missing."""
     move, vm = view.move, view.vm
     host = move.host or move.source
     if vm is None or (not vm.seen_on and view.fleet.answers(host)):

@@ -56,7 +56,7 @@ def resume_after_gap(
 
 
 def _away(run: Run, facts: Facts, now: float) -> float:
-    """Seconds since an engine last advanced or tried to, at most since the run began or resumed."""
+    """Seconds without an engine: since its last beat, or since the run began or was resumed."""
     return 0.0 if facts.beat is None else now - max(facts.beat, run.anew)
 
 
@@ -131,6 +131,6 @@ def _host_changes(name: str, before: Fleet, fleet: Fleet) -> list[str]:
 
 
 def _some(lines: Sequence[str]) -> list[str]:
-    """First few lines, and the number of the others."""
+    """First few lines, then the number of the others."""
     more = [f"and {len(lines) - _NAMED} more VMs"] if len(lines) > _NAMED else []
     return [*lines[:_NAMED], *more]

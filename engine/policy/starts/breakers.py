@@ -4,7 +4,7 @@ Derived from the attempts of all living runs, never stored. When three different
 failed between two hosts, none is sent between them for 15 minutes. Then one VM is tried
 (half-open). If it arrives, the breaker closes. If it fails as well, the pair is given up until a
 person resumes the run. A destination's breaker opens in the same way, but only if the failed VMs
-came from two sources or more: one pair that cannot talk (delegation, path) leaves it shut.
+came from two sources or more: one pair that cannot talk (delegation, path) does not open it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def spreadsheet(run: Mapping[str, Any]) -> str:
 
 
 def _lists(move: Mapping[str, Any]) -> dict[str, object]:
-    """Values of the document that are no text or number, each as one cell."""
+    """Values of the document that are neither text nor numbers, each as one cell."""
     return {
         "adopted": "yes" if move["adopted"] else "no",
         "attempts": tries(move),

@@ -116,9 +116,9 @@ def idle(
     began: float,
     end: float,
 ) -> dict[str, float]:
-    """Slot seconds of the sources that stood idle while VMs there waited, by code of the wait.
+    """Slot seconds at the sources that this run left idle while its VMs waited, by wait code.
 
-    If the VMs wait for different things, the wait of most VMs counts.
+    If VMs wait for different things, the wait of most counts. Slots of other runs seem idle.
     """
     total: defaultdict[str, float] = defaultdict(float)
     for source in record.run.sources:
