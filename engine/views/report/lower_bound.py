@@ -118,7 +118,7 @@ def idle(
 ) -> dict[str, float]:
     """Slot seconds at the sources that this run left idle while its VMs waited, by wait code.
 
-    If VMs wait for different things, the wait of most counts. Slots of other runs seem idle.
+    If VMs wait for different things, the wait of most counts. Slots held by others count as idle.
     """
     total: defaultdict[str, float] = defaultdict(float)
     for source in record.run.sources:
