@@ -1,8 +1,8 @@
-"""Forecast of a request, from the last observation alone: shown before anything starts.
+"""Forecast of a request from the last observation alone, shown before anything starts.
 
-Pure. A forecast judges by the same rules as the plan where one observation suffices (VMs that can
-never move, VMs that are powered down) and says how old that observation is. Conditions that pass by
-themselves are not forecast.
+Pure. A forecast applies the rules of the plan that need one observation only (VMs that can never
+move, VMs that are powered down), and gives the time of that observation. For VMs, it leaves out
+conditions that pass by themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SILENT, MAINTENANCE = "does not answer", "is in maintenance mode"
 
 @dataclass(frozen=True)
 class Hindered:
-    """A VM that would not be moved, and why: a sentence without its name."""
+    """A VM that would not move, or a closed host (as ``vm``); ``why`` does not name it."""
 
     vm: str
     why: str
@@ -40,10 +40,10 @@ class Hindered:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Forecast of what would move and what would not. ``seconds``: about how long it takes, by the
-    busiest host. ``held`` are VMs of unfinished runs, ``there`` those that are on a destination
-    already, ``hosts`` destinations that take nothing now. ``digest``: what was shown is what
-    starts."""
+    """Forecast: the VMs that would move and those that would not. ``seconds``: estimated duration.
+    ``down``: powered-down VMs among ``moving``. ``held``: VMs of unfinished runs. ``there``: VMs on
+    a destination already. ``hosts``: destinations that take nothing now. ``as_of``: time of the
+    observation (Unix seconds). ``digest``: hash that binds a start to what was shown."""
 
     kind: str
     sources: tuple[str, ...]
@@ -70,7 +70,7 @@ def forecast(
     others: Iterable[RunRecord],
     mb_per_s: float,
 ) -> Forecast:
-    """The forecast of a request whose words stand for ``chosen``; ``others``: unfinished runs."""
+    """Forecast a request whose names were resolved to ``chosen``. ``others``: unfinished runs."""
     owners = _owners(others)
     moving: list[tuple[Vm, str]] = []
     stuck, held, there = [], [], []
@@ -105,7 +105,7 @@ def forecast(
 
 
 def _owners(others: Iterable[RunRecord]) -> Mapping[str, str]:
-    """The label of the first unfinished run that has each VM."""
+    """Label of the first unfinished run that has each VM, by VM id."""
     found: dict[str, str] = {}
     for record in others:
         for entry in record.moves:
@@ -119,7 +119,7 @@ def _is_excluded(vm: Vm, options: Options) -> bool:
 
 
 def _hindered(vm: Vm, destinations: Iterable[str], options: Options, fleet: Fleet) -> str:
-    """Reason why the VM can go nowhere until a person changes something; empty: it can."""
+    """Reason why the VM cannot move until a person changes something; empty: it can move."""
     if vm.blocks:
         return preflight.block_in_short(vm)
     lacking = []
@@ -133,7 +133,7 @@ def _hindered(vm: Vm, destinations: Iterable[str], options: Options, fleet: Flee
 
 
 def _closed(destinations: Iterable[str], fleet: Fleet) -> Iterable[Hindered]:
-    """Destinations that take nothing now, which may pass."""
+    """Destinations that take nothing for now, with the reason."""
     for name in destinations:
         host = fleet.host(name)
         if host is None or host.seen_at is None:
@@ -145,7 +145,7 @@ def _closed(destinations: Iterable[str], fleet: Fleet) -> Iterable[Hindered]:
 def _seconds(
     moving: Iterable[tuple[Vm, str]], destinations: tuple[str, ...], fleet: Fleet, mb_per_s: float
 ) -> float:
-    """Seconds that the request would take, as the board of such a run would say it at its start."""
+    """Estimated seconds for the request, by the same estimate as on the board of a new run."""
     moves = [
         Move(n, 0, vm.id, vm.name, source, memory_mb=vm.memory_mb, disk_mb=vm.disk_mb)
         for n, (vm, source) in enumerate(moving)
@@ -156,7 +156,7 @@ def _seconds(
 
 
 def shown_digest(chosen: Chosen, options: Options) -> str:
-    """Hash of VM ids, hosts and path."""
+    """Hash of the VM ids, hosts and path that a forecast shows."""
     shown = {
         "vms": sorted(vm.id for vm, _ in chosen.vms if not _is_excluded(vm, options)),
         "sources": sorted(name.casefold() for name in chosen.sources),

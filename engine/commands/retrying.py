@@ -11,15 +11,15 @@ from engine.model import Move, MoveRecord, MoveState, Outcome, RunRecord
 from engine.policy.runs.ending import BAD
 from engine.policy.verdict import typed
 
-#: Ways to be skipped that a person may want to have tried again after all.
+#: Outcomes of skipped moves that a person may retry; EXCLUDED only by naming the VM.
 _RETRIED = frozenset({Outcome.DENIED, Outcome.EXPIRED, Outcome.STOPPED, Outcome.EXCLUDED})
 _BY_ITSELF = _RETRIED - {Outcome.EXCLUDED}
 
 
 def chosen(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
-    """The moves that are tried again: those named, else all that a retry could help.
+    """Choose the moves for a retry: those of the named VMs, else all that may be tried again.
 
-    Raises ``Refused`` where nothing, or a named VM, cannot be tried again."""
+    Raises ``Refused`` if a named VM may not be tried again, or if no move may."""
     run = record.run
     if not vms:
         moves = [m for m in record.moves if _may_retry(m.move, _BY_ITSELF)]
@@ -43,9 +43,8 @@ def chosen(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
 
 
 def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> None:
-    """Refuse a retry of a run that would stop at once at a failed VM that stays.
-
-    Raises ``Refused``."""
+    """Raise ``Refused`` for a retry that leaves out a failed VM of a run with ``stop-on-failure``:
+    the run would stop again at once."""
     run, again = record.run, {entry.move.id for entry in chosen}
     stays = [m.move for m in record.moves if m.move.state in BAD and m.move.id not in again]
     if not run.options.stop_on_failure or not stays:
@@ -59,7 +58,7 @@ def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> No
 
 
 def tried(chosen: Sequence[MoveRecord]) -> str:
-    """Answer to a retry: a damaged VM is looked at again, not moved again."""
+    """Answer to a retry. A damaged VM is looked at again, not moved again."""
     parts = []
     for how, damaged in (("tried", False), ("looked at", True)):
         moves = [m.move for m in chosen if (m.move.state is MoveState.DAMAGED) is damaged]

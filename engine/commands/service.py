@@ -1,8 +1,8 @@
-"""The front door: what people ask for becomes rows. Nothing here talks to the world.
+"""Requests and decisions of people, written as rows. Nothing here talks to the world.
 
-Names are looked up in the last observation. A request that cannot be carried out is refused
-before anything is written, with the word that is wrong and the nearest thing that exists.
-Every method is one transaction; afterwards :attr:`Service.wake` is set.
+Names are looked up in the last observation. A request that cannot be carried out is refused before
+anything is written, with the wrong word and the nearest name that exists. Each method writes in one
+transaction. A new run, a changed state and a decision that counts set :attr:`Service.wake`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from engine.store import queries
 from engine.store.pen import Pen, writing
 from engine.store.store import Store
 
-BOARD = "board"  # the cause of what follows from a board that was posted, or could not be
+BOARD = "board"  # cause of events that follow from posting a board, or from failing to post it
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A run, and whether it was there already: then nothing was started."""
+    """Run of a request. ``attached``: the run existed already, and nothing was started."""
 
     run: Run
     attached: bool
@@ -50,10 +50,10 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Decision:
-    """Result of a click on an approval.
+    """Result of a decision on an approval.
 
-    ``code``: granted, denied, already (``by`` decided at ``at``), not_a_decider, own_run, stale,
-    expired, withdrawn, started, unknown. Only granted and denied changed anything.
+    ``accepted``: it changed the approval; then ``code`` is granted, denied or withdrawn. Otherwise
+    ``code`` is a key of ``ANSWERS``. ``by`` and ``at``: who decided, and when (Unix seconds).
     """
 
     accepted: bool
@@ -65,7 +65,7 @@ class Decision:
 
 
 class Service:
-    """Intents of people, for one VMM server."""
+    """Writer of people's requests and decisions, for one VMM server."""
 
     def __init__(self, store: Store, clock: Clock, settings: Settings, vmm: str = "vmm01") -> None:
         self.store, self.clock, self.settings, self.vmm = store, clock, settings, vmm
@@ -73,24 +73,24 @@ class Service:
         self.cause: str | None = None
 
     def because(self, cause: str) -> Service:
-        """This service, whose changes from now on have that cause: a row of an inbox, say."""
+        """Return a copy of this service whose events have this cause, such as ``inbox:17``."""
         bound = copy.copy(self)
         bound.cause = cause
         return bound
 
     def writing(self, by: str) -> AbstractContextManager[Pen]:
-        """One transaction, by somebody, or by something of ours (``board``). Its cause is that of
-        this service, else who writes."""
+        """Open one transaction of a person, or of a part of VMFerry (``board``). The cause of its
+        events is that of this service, else ``by``."""
         return writing(self.store, self.clock.now(), cause=self.cause or by)
 
     def submit(
         self, request: Request, *, by: str, scheduled: bool = False, shown: str | None = None
     ) -> Submitted:
-        """Make a run of a request. The request of an unfinished run is answered with that run.
+        """Open a run for a request. Idempotent while that run is unfinished: it is returned.
 
-        ``scheduled``: it waits for :meth:`activate` (Slack: until its board is posted). ``shown``:
-        the digest of the forecast to which somebody said yes. Raises ``Refused``, also where it
-        would be another one by now; then nothing was written.
+        ``scheduled``: the run waits for :meth:`activate` (in Slack, until its board is posted).
+        ``shown``: digest of the forecast that the requester confirmed. Raises ``Refused``, also if
+        the forecast has changed since; then nothing was written.
         """
         fleet = self._fleet()
         chosen = resolve(request, fleet)
@@ -124,8 +124,8 @@ class Service:
         return Submitted(run, attached=False)
 
     def foresee(self, request: Request) -> Forecast | Run:
-        """Forecast what a request would do now, or return the unfinished run that does it already.
-        Writes nothing; raises ``Refused`` as :meth:`submit` does."""
+        """Forecast a request, or return the unfinished run of the same request. Writes nothing.
+        Raises ``Refused`` as :meth:`submit` does."""
         fleet = self._fleet()
         chosen = resolve(request, fleet)
         options = self.settings.options_for(request)
@@ -137,7 +137,7 @@ class Service:
         return forecast(request, chosen, options, fleet, others, mb_per_s)
 
     def _fleet(self) -> Fleet:
-        """The last observation. Raises ``Refused`` where there is none."""
+        """Last observation. Raises ``Refused`` if there is none."""
         fleet = queries.fleet(self.store, self.vmm)
         if fleet is None:
             raise Refused(
@@ -147,7 +147,7 @@ class Service:
         return fleet
 
     def _same(self, request: Request, chosen: Chosen, options: Options) -> Run | None:
-        """The unfinished run of this very request. Raises ``Refused`` where it crosses another."""
+        """Unfinished run of this request, or ``None``. Raises ``Refused`` if it crosses another."""
         records = queries.records(self.store, self.vmm)
         same = next((r.run for r in records if _is_same(r, request, options, chosen)), None)
         if same is None:
@@ -156,18 +156,18 @@ class Service:
         return same
 
     def refuse(self, by: str, text: str, error: Refused) -> None:
-        """Keep in the audit what somebody asked for in vain."""
+        """Record a refused request in the audit."""
         with self.writing(by) as pen:
             said = join(" ", [error.sentence, error.hint])
             pen.event("refused", said, by=by, detail={"text": text, "what": error.what})
 
     def note(self, run_id: int, text: str) -> None:
-        """Keep in the audit what happened around a run, outside of the engine."""
+        """Record an event about a run that happened outside of the engine."""
         with self.writing(BOARD) as pen:
             pen.event("run.noted", text, run=run_id)
 
     def activate(self, run_id: int) -> None:
-        """Begin a scheduled run, once its board is posted. Idempotent."""
+        """Begin a scheduled run once its board is posted. Idempotent."""
         self._set_state(run_id, RunState.ACTIVE, "begins")
 
     def reject(self, run_id: int, why: str) -> None:
@@ -194,14 +194,13 @@ class Service:
         vms: Sequence[str] | None = None,
         glass: approvals.Glass | None = None,
     ) -> Decision:
-        """One click on an approval. Exactly one counts; every one is kept. ``vms``: names of the
-        card's VMs, which alone are approved; raises ``Refused`` for one that is not on it, and for
-        none at all.
+        """Decide an approval. Only the first permitted decision counts; the others are kept in the
+        audit, and the result says why they change nothing.
 
-        ``approvers`` ``None``: the terminal's own user, who may decide own runs. ``digest``: what
-        the button showed. ``glass``: it is broken by somebody whom the rules bar, and what has to
-        be known of them; then only yes counts. Never raises for a click that may not decide: the
-        answer says why.
+        ``approvers``: ``None`` for the terminal's user, who may decide on their own runs.
+        ``digest``: the one on the button. ``vms``: approve only these VMs of the card. ``glass``:
+        approve by break-glass, whatever ``verdict`` is. Raises ``Refused`` only for ``vms``: if one
+        is not on the card, or if it is empty.
         """
         with self.writing(by) as pen:
             asked = queries.approval(self.store, approval_id)
@@ -220,13 +219,13 @@ class Service:
         return self.decided(approval_id, str(state), run, by)
 
     def decided(self, approval_id: int, code: str, run: Run, by: str) -> Decision:
-        """A decision that counted."""
+        """Return the result of a decision that counts, and wake the engine."""
         now = queries.approval(self.store, approval_id)
         self.wake.set()
         return Decision(True, code, now, run, by, now.decided if now else None)
 
     def _chosen(self, asked: Approval, names: Sequence[str] | None) -> tuple[str, ...]:
-        """The VMs of the card that are approved: all, or those that were named."""
+        """Ids of the VMs that are approved: all of the card, or those named. Raises ``Refused``."""
         if names is None:
             return asked.vms
         if not names:
@@ -241,7 +240,7 @@ class Service:
 def keep_refused(
     pen: Pen, number: int, asked: Approval | None, run: Run | None, verb: str, by: str, answer: str
 ) -> Decision:
-    """Keep a decision that changes nothing in the audit. ``answer``: one of ``ANSWERS``."""
+    """Record a decision that changes nothing in the audit. ``answer``: a key of ``ANSWERS``."""
     form = "{} wanted to {} A{}. Nothing changed: {}."
     text = say(form, Person(by), verb, number, approvals.ANSWERS[answer])
     if asked is None or run is None:
@@ -253,7 +252,7 @@ def keep_refused(
 
 
 def _is_same(record: RunRecord, request: Request, options: Options, chosen: Chosen) -> bool:
-    """Tell whether this run was asked for with exactly this request, however it was spelled."""
+    """Tell whether this run has exactly this request, in any spelling."""
     run = record.run
     if run.kind != request.kind or set(run.destinations) != set(chosen.destinations):
         return False
@@ -265,14 +264,14 @@ def _is_same(record: RunRecord, request: Request, options: Options, chosen: Chos
 
 
 def _spelled(options: Options) -> Options:
-    """Options with what is spelled freely in one spelling."""
+    """Normalise the words of ``except``, which people spell freely."""
     return replace(options, excluding=tuple(sorted(w.casefold() for w in options.excluding)))
 
 
 def refuse_crossing(
     kind: str, sources: Sequence[str], destinations: Sequence[str], unfinished: Iterable[Run]
 ) -> None:
-    """A host that is being emptied takes no VMs, and a host that takes VMs is not emptied."""
+    """Raise ``Refused`` if a host that one run empties would be a destination of another."""
     for run in unfinished:
         both: set[str] = set()
         if run.kind == "host":
@@ -293,7 +292,7 @@ def refuse_crossing(
 def _write_decision(
     pen: Pen, asked: Approval, chosen: tuple[str, ...] | None, by: str, reason: str, *, broken: bool
 ) -> ApprovalState:
-    """Grant ``chosen``, or deny all for ``None``; ``broken``: by breaking the glass."""
+    """Grant ``chosen``, or deny all VMs if it is ``None``. ``broken``: by break-glass."""
     state = ApprovalState.DENIED if chosen is None else ApprovalState.GRANTED
     word = "denied" if chosen is None else "approved"
     if chosen is not None and len(chosen) < len(asked.vms):

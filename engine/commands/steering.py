@@ -1,8 +1,9 @@
 """Verbs on an existing run: pause, resume, stop, abort, retry, skip, settle and more.
 
-One table, ``RULES``, holds what each verb does in each state. Every method is one transaction,
-answers with one sentence about the result, and wakes the engine. Nothing here talks to the world: a
-verb becomes rows, and the next plan acts on them. Raises ``Refused``; then nothing was changed.
+The table ``RULES`` holds the effect of each verb on a run in each state. Every method is one
+transaction, returns the result (for ``withdraw`` a ``Decision``, else a sentence), and wakes the
+engine after a change. Verbs only write rows; the next plan acts on them. All methods but
+``withdraw`` raise ``Refused``; then nothing was changed.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ from engine.store.pen import Pen
 class Rule(NamedTuple):
     """The effect of a verb in one state.
 
-    Both empty: the verb acts. ``so``: it has nothing to do, because this holds already. ``why``:
-    it is refused for this reason, and ``verb`` helps instead.
+    ``so``: the verb changes nothing, because this already holds. ``why``: the verb is refused for
+    this reason, and ``verb`` helps instead. All empty: the verb acts.
     """
 
     so: str = ""
@@ -79,7 +80,7 @@ RULES: Mapping[str, Mapping[RunState, Rule]] = {
 
 
 class Unchanged(Exception):
-    """The verb changes nothing, because it is so already; ``sentence`` says it."""
+    """A verb that changes nothing, because its result holds already; ``sentence`` says so."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -87,7 +88,7 @@ class Unchanged(Exception):
 
 
 class Steering:
-    """Intents of people about runs that are there. ``by`` is who says it. Raises ``Unchanged``."""
+    """Verbs on existing runs. ``by``: the person. A verb without effect raises ``Unchanged``."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.store, self.clock = service, service.store, service.clock
@@ -95,7 +96,7 @@ class Steering:
     # --- the run ------------------------------------------------------------------------------
 
     def pause(self, word: str, *, by: str) -> str:
-        """Start nothing more for now. Migrations in flight are watched to their end."""
+        """Pause a run: start nothing more. Migrations in flight are watched to their end."""
         with self._changing("pause", word, by) as (pen, record):
             run, label = record.run, record.run.label
             text = say("{} was paused by {}.", label, Person(by))
@@ -104,7 +105,7 @@ class Steering:
         return say("{} is paused.{} Go on with: {}", label, _flying(record), go_on)
 
     def resume(self, word: str, *, by: str) -> str:
-        """Go on with a paused run. Breakers, rights and the like begin anew."""
+        """Resume a paused run. Breakers, checks of rights and the proof of emptiness begin anew."""
         with self._changing("resume", word, by) as (pen, record):
             run = record.run
             self._refuse_crossing(run)
@@ -112,14 +113,14 @@ class Steering:
         return f"{run.label} goes on."
 
     def stop(self, word: str, *, by: str) -> str:
-        """Start nothing more and end. Nothing is aborted: migrations in flight are watched to their
-        end, their networks put back."""
+        """Stop a run: start nothing more, then end. Migrations in flight are watched to their end,
+        and their networks are put back."""
         with self._changing("stop", word, by) as (pen, record):
             _end_run(pen, record.run, by)
         return _stopped(record)
 
     def abort(self, word: str, *, by: str) -> str:
-        """Stop the run as ``stop`` does, and have VMM asked to stop its jobs in flight."""
+        """Stop a run as ``stop`` does, and ask VMM to stop its jobs in flight."""
         with self._changing("abort", word, by) as (pen, record):
             run = record.run
             if run.aborting:
@@ -138,7 +139,7 @@ class Steering:
         return f"{run.label} is aborted.{stopped}"
 
     def own(self, word: str, *, by: str) -> str:
-        """Hand a run over to the person who says so: they are told how it goes."""
+        """Make ``by`` the owner of a run: the person who is told how it goes."""
         with self._changing("own", word, by) as (pen, record):
             run, owner = record.run, Person(by)
             if run.contact == by:
@@ -148,7 +149,7 @@ class Steering:
         return say("{} is {}'s now.", run.label, owner)
 
     def set(self, word: str, name: str, value: str, *, by: str) -> str:
-        """Change ``parallel`` or ``backup`` of a run."""
+        """Change the option ``parallel`` or ``backup`` of a run."""
         field = name.casefold()
         if field not in ("parallel", "backup"):
             near = grammar.nearest(name, ("parallel", "backup")) or "parallel or backup"
@@ -166,8 +167,8 @@ class Steering:
     # --- its VMs ------------------------------------------------------------------------------
 
     def retry(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
-        """Retry VMs that did not move, with a new count of attempts; damaged VMs are looked at
-        again where they are. An ended run goes on."""
+        """Retry VMs that did not move, with a new count of attempts. Damaged VMs are only looked at
+        again, where they are. A run that has ended becomes active again."""
         with self._changing("retry", word, by) as (pen, record):
             run, who = record.run, Person(by)
             chosen = retrying.chosen(record, vms)
@@ -194,7 +195,7 @@ class Steering:
         return join(" ", [retrying.tried(chosen), paused])
 
     def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
-        """Leave VMs where they are: those that wait, or failed."""
+        """Skip the named VMs that are pending or failed; without names, all pending ones."""
         with self._changing("skip", word, by) as (pen, record):
             label = record.run.label
             waiting = [m for m in record.moves if m.move.state is MoveState.PENDING]
@@ -210,9 +211,9 @@ class Steering:
         return f"{names} {'stays where it is' if len(named) == 1 else 'stay where they are'}."
 
     def settle(self, word: str, vm: str, *, by: str) -> str:
-        """Settle a VM whose location was unknown, after a person has looked: what the next complete
-        observation shows is believed. Its network is checked where it is then, and runs may start
-        it again; a run that has ended looks, but moves it no more."""
+        """Settle a VM whose location was unknown, after a person has located it. The next complete
+        observation is trusted, the VM's network checked, and runs may start the VM again. A run
+        that has ended checks the VM, but does not move it."""
         with self._changing("settle", word, by) as (pen, record):
             run, who = record.run, Person(by)
             named = naming.moves_named([vm], record.moves, run.label)
@@ -228,7 +229,7 @@ class Steering:
                 if attempt.open:
                     pen.attempts.let_go(replace(attempt, error="Settled by a person"))
             if run.over:
-                # It looks, and starts nothing: what it finds at rest on a source stays there.
+                # A stopping run checks the VM and starts nothing: on a source the VM stays there.
                 form = "{run} looks at {vm} once more: settled by {by}."
                 looks = tell(move, form, run=run.label, by=who)
                 pen.runs.set_state(run, RunState.STOPPING, looks, by)
@@ -237,8 +238,8 @@ class Steering:
         return f"{move.vm} is settled: {run.label} looks for it and checks its network."
 
     def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
-        """Send VMs to a host again on which one was damaged. ``shown``: the VMs whose damage the
-        person has seen, as ``id:...``; if another one was damaged since then, nothing is done."""
+        """Reopen a host that was closed because of damaged VMs. ``shown``: the VMs whose damage the
+        person has seen, as ``id:...``. Refused if another VM was damaged there since."""
         with self._changing("go-on", word, by) as (pen, record):
             run = record.run
             damaged = [m.move for m in record.moves if m.holds_its_host_up]
@@ -270,7 +271,7 @@ class Steering:
         digest: str | None = None,
         reason: str = "",
     ) -> Decision:
-        """Withdraw an approval before its first VM is started, or a question. As ``decide``."""
+        """Withdraw an open question, or a grant before its first VM starts. See ``decide``."""
         with self.service.writing(by) as pen:
             asked = queries.approval(self.store, approval_id)
             record = queries.record(self.store, asked.run) if asked else None
@@ -287,7 +288,7 @@ class Steering:
 
     def reviewed(self, word: str, note: str = "", *, by: str, who: Reviewer) -> str:
         """Close every open review of the run's break-glass approvals that this person may close.
-        ``note``: what was not in order; empty: it was."""
+        ``note``: the reason why it was not in order; empty: it was in order."""
         note, now = note.strip(), self.clock.now()
         with self.service.writing(by) as pen:
             run = naming.find_run(word, queries.runs(self.store))
@@ -320,11 +321,11 @@ class Steering:
         self.service.wake.set()
         return join(" ", [say("Reviewed {} as {}.", labels, said), *left])
 
-    # --- what they share ----------------------------------------------------------------------
+    # --- shared by verbs ----------------------------------------------------------------------
 
     @contextmanager
     def _changing(self, verb: str, word: str, by: str) -> Iterator[tuple[Pen, RunRecord]]:
-        """One transaction, and the run that the verb changes. Raises ``Refused``, ``Unchanged``."""
+        """Open a verb's transaction, then wake the engine. Raises ``Refused``, ``Unchanged``."""
         with self.service.writing(by) as pen:
             run = naming.find_run(word, queries.runs(self.store))
             record = queries.record(self.store, run.id)
@@ -344,7 +345,7 @@ class Steering:
         refuse_crossing(run.kind, run.sources, run.destinations, others)
 
     def _refuse_flying(self, run: Run, chosen: Sequence[MoveRecord]) -> None:
-        """Refuse VMs that another run has in flight: that run looks after them."""
+        """Raise ``Refused`` for a VM that another run has in flight: that run watches it."""
         wanted = {entry.move.vm_id for entry in chosen}
         for record in queries.records(self.store, run.vmm):
             for entry in record.moves if record.run.id != run.id else ():
@@ -386,7 +387,7 @@ def _moving(record: RunRecord) -> list[Move]:
 
 
 def _flying(record: RunRecord) -> str:
-    """Sentence about the migrations that go on without us; empty: none."""
+    """Sentence about the run's migrations that are still in flight; empty: none."""
     moving = _moving(record)
     if not moving:
         return ""

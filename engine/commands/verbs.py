@@ -1,4 +1,4 @@
-"""Verbs that change something, for terminal, Slack and stories: words in, one sentence out."""
+"""Dispatch of the verbs that change something, for terminal, Slack and stories."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from engine.policy.approvals import approval as approvals
 from engine.policy.approvals.review import Reviewer
 from engine.store import queries
 
-#: Somebody at the terminal or in a story, where nobody asks who they are.
+#: The reviewer at the terminal or in a story, whose identity is not checked.
 LOCAL = Reviewer(fit=True, trusted=True)
 
 
 @dataclass(frozen=True)
 class VerbResult:
-    """Sentence with the result of a verb. ``accepted``: not a decision that changed nothing."""
+    """Result of a verb, as a sentence. ``accepted``: False for a decision that changed nothing."""
 
     sentence: str
     accepted: bool = True
@@ -37,10 +37,10 @@ def carry_out_verb(
     reviewer: Reviewer = LOCAL,
 ) -> VerbResult:
     """Carry out a verb that changes something. ``approvers`` as in ``Service.decide``;
-    ``reviewer``: what is known of ``by`` for a review.
+    ``reviewer``: facts about ``by`` for a review.
 
-    Raises ``Refused`` for words that fit nothing and for what may not be done now; then nothing
-    was changed. A decision that changes nothing is kept in the audit and answered.
+    Raises ``Refused``, without any change, for wrong words and for verbs that are not permitted
+    now. A decision that changes nothing is kept in the audit and answered.
     """
     steer = Steering(service)
     steers: dict[str, Callable[..., str]] = {

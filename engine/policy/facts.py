@@ -1,4 +1,4 @@
-"""Inputs of a plan beside the runs and the fleet: rows that belong to no living run."""
+"""Inputs of a plan besides the runs and the fleet: rows that belong to no unfinished run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from engine.model import (
 
 @dataclass(frozen=True)
 class Facts:
-    """``lost``: open LIVE and COLD attempts of moves that have ended. ``unknown``: VMs whose last
-    move ended so, not settled. ``damages``: where a VM was damaged and nobody said go on.
-    ``verdicts``: the latest move of a waiting VM that ended on a destination, in whichever run.
-    ``rights``: what was found of our rights, by host, case folded. ``before``: the observation
+    """``lost``: open LIVE and COLD attempts of moves that have ended. ``unknown``: VMs whose
+    location is unknown and not settled. ``damages``: damage that no ``go-on`` has cleared.
+    ``verdicts``: by VM id of a waiting VM, its latest move that ended on a destination, in any run.
+    ``rights``: our rights as last checked, by host, case folded. ``before``: the observation
     before this one. ``beat``: when an engine last advanced or tried to (Unix seconds)."""
 
     lost: Sequence[Attempt] = ()
@@ -35,11 +35,11 @@ class Facts:
     beat: float | None = None
 
     def damage_on(self, host: str) -> Damage | None:
-        """The first damage that keeps VMs away from this host."""
+        """First damage that keeps further VMs away from this host, or ``None``."""
         return next((d for d in self.damages if same_host(d.host, host)), None)
 
     def rights_on(self, host: str, run: Run) -> Rights | None:
-        """Rights found on this host since the run last began anew; ``None``: not checked yet."""
+        """Rights checked on this host since the run last began or resumed; ``None``: not yet."""
         found = self.rights.get(host.casefold())
         return found if found is not None and found.at >= run.anew else None
 
@@ -50,7 +50,7 @@ Way = tuple[str, str]
 
 @dataclass(frozen=True)
 class Breaker:
-    """One way that is broken. ``until``: when one VM may be tried; ``spent``: that was in vain."""
+    """Breaker that has opened. ``until``: when one VM may be tried; ``spent``: that VM failed."""
 
     state: Literal["open", "half_open", "spent"]
     until: float
@@ -59,11 +59,11 @@ class Breaker:
 
 @dataclass(frozen=True)
 class Breakers:
-    """All ways that are broken now, as one run sees them."""
+    """Breakers that have opened, as one run sees them."""
 
     broken: Mapping[Way, Breaker] = field(default_factory=dict)
 
     def between(self, source: str, destination: str) -> Breaker | None:
-        """Broken breaker between these hosts: the pair's breaker, else the destination's."""
+        """Breaker for this pair of hosts, else for the destination; ``None``: neither opened."""
         pair = self.broken.get((source.casefold(), destination.casefold()))
         return pair or self.broken.get(("", destination.casefold()))

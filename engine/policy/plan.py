@@ -1,9 +1,9 @@
-"""Plan of what to do now, for all runs of one VMM server: ``plan(runs, fleet, now) -> Plan``.
+"""Planner for all runs of one VMM server: ``plan(runs, fleet, now) -> Plan``.
 
-Pure: the same rows and the same observation give the same steps, after a crash too. How it works:
-every move climbs its own ladder; those that are ready compete for slots across runs, the busiest
-host's longest first; questions, adoptions and endings are decided per run. Restores come before
-starts. A plan starts a move only if this very observation shows a free slot for it.
+Pure: the same rows and the same observation give the same steps, after a crash too. Every move
+climbs its own ladder. Ready moves of all runs compete for slots: the longest move at the busiest
+host goes first. Questions, adoptions and endings are decided per run. Restores come before starts.
+A plan starts a move only if this very observation shows a free slot for it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def plan(
     rules: Rules,
     facts: Facts | None = None,
 ) -> Plan:
-    """All writes and calls due now, in order; none for runs that have not begun or are over."""
+    """Plan all writes and calls due now, in order. A run that has not begun gets none; a run
+    that is over only ``LetGo``, for starts that can no longer begin."""
     facts = facts or Facts()
     lively = [record for record in runs if record.run.state in LIVING]
     living, steps = gap.resume_after_gap(lively, fleet, now, rules, facts)
@@ -89,8 +90,8 @@ def plan(
 def _check_rights(
     living: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
 ) -> list[Step]:
-    """Check our rights to read and write extended ACLs on every host of a run before its first
-    start; a host where they could not be found out is asked again."""
+    """Check our rights to extended ACLs on each answering host of an active run with pending moves.
+    If a check gave no result, it is repeated three ticks later."""
     wanted: dict[str, Step] = {}
     for record in living:
         moves = [entry.move for entry in record.moves if entry.move.state is MoveState.PENDING]
@@ -107,7 +108,7 @@ def _check_rights(
 
 @dataclass(frozen=True)
 class _Ground:
-    """Facts that all moves of one run are judged on."""
+    """Facts by which all moves of one run are judged."""
 
     fleet: Fleet
     now: float
@@ -120,8 +121,8 @@ class _Ground:
 
 
 def _goes_on(record: RunRecord, ready: Sequence[Ready], builder: PlanBuilder) -> bool:
-    """Tell whether the ready moves of this run may be started. They may not if the run stops at a
-    failure, or if no destination is left open: then the run is paused."""
+    """Tell whether the ready moves of this run may start. They may not after a failure with
+    ``stop-on-failure``, nor if this plan pauses the run because every way is given up."""
     run = record.run
     if _is_failing(record, builder):
         return False
@@ -144,7 +145,7 @@ def _is_failing(record: RunRecord, builder: PlanBuilder) -> bool:
 
 
 def _owners(living: Sequence[RunRecord]) -> dict[str, int]:
-    """A VM belongs to the run that has it in flight, else to the first unfinished run."""
+    """Owning run by VM id: the run with the VM in flight, else the oldest with it pending."""
     owners: dict[str, int] = {}
     in_order = sorted(living, key=lambda r: r.run.id)
     for states in ((MoveState.MOVING, MoveState.RESTORING), (MoveState.PENDING,)):
@@ -156,7 +157,7 @@ def _owners(living: Sequence[RunRecord]) -> dict[str, int]:
 
 
 def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Ready]:
-    """Every move of one run up its ladder; the ready ones are handed back."""
+    """Send every unfinished move of one run up its ladder, and return the ready ones."""
     run, fleet, rules, now = record.run, ground.fleet, ground.rules, ground.now
     builder.steps.extend(_adopt(record, fleet))
     for old in approval.outlived(record.approvals, rules, now):
@@ -194,8 +195,8 @@ def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Rea
 
 
 def _wants_renewal(view: View) -> bool:
-    """Tell whether the grant of a VM that still waits ends soon. Renewal is requested ahead of
-    need, so that the night does not stand still for it."""
+    """Tell whether the grant of a waiting VM ends soon. Renewal is requested early, so that the
+    run does not stand still at night."""
     move = view.move
     if move.state is not MoveState.PENDING or move.power != "down":
         return False
@@ -226,7 +227,7 @@ def _adopt(record: RunRecord, fleet: Fleet) -> list[Step]:
 def _see_power(
     entry: MoveRecord, fleet: Fleet, rules: Rules, now: float, builder: PlanBuilder
 ) -> MoveRecord:
-    """Note the first look at a VM's power and every change since, and go on with it."""
+    """Record the first power state of a pending VM and every change; return the updated move."""
     move, vm = entry.move, fleet.vm(entry.move.vm_id)
     if move.state is not MoveState.PENDING or vm is None or vm.hyperv_state is None:
         return entry
@@ -247,7 +248,7 @@ def _see_power(
 
 
 def _in_bulk(steps: list[Step]) -> list[Step]:
-    """One reading of networks per host instead of one per VM."""
+    """Merge the readings of networks: one call per host instead of one per VM."""
     together: dict[str, list[Move]] = {}
     for step in steps:
         if isinstance(step, ReadNetworks):

@@ -1,4 +1,4 @@
-"""Builder of a plan: the steps so far, collected from the verdicts of the ladders."""
+"""Builder of a plan, filled with the verdicts of the ladders."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from engine.policy.verdict import Verdict
 
 @dataclass
 class PlanBuilder:
-    """Steps so far, hosts to re-read, the earliest time at which the plan would change, and why
-    the moves of a run have no way left."""
+    """``steps`` so far; ``refresh``: hosts to refresh; ``due``: the earliest time at which the plan
+    would change; ``given_up``: by run id, why its moves have no way left."""
 
     steps: list[Step] = field(default_factory=list)
     refresh: set[str] = field(default_factory=set)
@@ -26,6 +26,6 @@ class PlanBuilder:
         self.look_at(verdict.due)
 
     def look_at(self, at: float | None) -> None:
-        """Plan again at ``at`` at the latest: the plan comes out differently then."""
+        """Plan again at ``at`` at the latest, when the plan will change; ``None``: never."""
         if at is not None:
             self.due = at if self.due is None else min(self.due, at)

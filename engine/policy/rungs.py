@@ -1,4 +1,4 @@
-"""Rungs that several ladders share: a VM whose place is in doubt, or not the request's."""
+"""Rungs that several ladders share: VMs whose location is in doubt or outside of the request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.policy.verdict import Verdict, View, ended, hold_or
 
 
 def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
-    """A host does not answer: that proves nothing. After the limit a person has to look."""
+    """Hold a move while a host is silent; past the limit the move ends and a person has to look."""
     names = join(", ", map(HostName, hosts))
     move = view.move
     ending = ended(
@@ -33,7 +33,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
 
 
 def hold_two_places(view: View) -> Verdict:
-    """Hold a VM that Hyper-V shows on two hosts: touch nothing, re-read, then a person."""
+    """Hold a VM that Hyper-V shows on two hosts: only refresh; after the limit a person decides."""
     seen = view.vm.seen_on if view.vm else ()
     places = join(" and ", map(HostName, seen))
     ending = ended(
@@ -48,8 +48,8 @@ def hold_two_places(view: View) -> Verdict:
 
 
 def hold_missing(view: View) -> Verdict:
-    """No Hyper-V shows it, in complete answers; where VMM still knows a VM that we had started, a
-    person has to look. Once somebody has, that nobody shows it is believed."""
+    """Hold a VM that no Hyper-V shows, in complete answers. After the limit it counts as vanished.
+    If we had started it and VMM still knows it, a person has to look first (``settle``)."""
     move = view.move
     known = view.vm is not None
     lost_in_move = bool(view.record.of(*MIGRATIONS)) and known and move.settled is None
@@ -68,7 +68,7 @@ def hold_missing(view: View) -> Verdict:
 
 
 def hold_foreign(view: View) -> Verdict:
-    """Hold a VM that somebody else moves: wait, and look where it ends."""
+    """Hold a VM that somebody else is moving, until their migration ends."""
     move = view.move
     job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
     to = say(" to {}", HostName(job.target)) if job is not None and job.target else ""
@@ -81,6 +81,6 @@ def hold_foreign(view: View) -> Verdict:
 
 
 def elsewhere(move: Move, host: str) -> Finish:
-    """End a move whose VM somebody took to a host that the request does not name."""
+    """End a move whose VM is on a host that the request does not name."""
     form = "{vm} is on {host}, which is neither a source nor a destination."
     return ended(move, Outcome.ELSEWHERE, form, host=HostName(host))

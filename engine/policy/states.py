@@ -1,9 +1,9 @@
-"""Tables of which state may follow which: runs, moves, approvals.
+"""Tables of the permitted state changes of runs, moves and approvals.
 
-Rule 1: every state change of a row is checked against these tables by the function that writes it
-(``store/pen_runs.py``, ``store/pen_moves.py``); nothing else changes a state. Rule 2: a state that
-is not a key is final. Rule 3: what has ended (``RUN_ENDS``, ``MOVE_ENDS``) goes on only by the word
-of a person, never by the engine's own. The diagrams in ``docs/states.md`` are drawn from here.
+Rule 1: the function that writes a state checks it against these tables (``store/pen_runs.py``,
+``store/pen_moves.py``); nothing else changes a state. Rule 2: a state that is not a key is final.
+Rule 3: only a person resumes a run or move that has ended (``RUN_ENDS``, ``MOVE_ENDS``), never the
+engine. The diagrams in ``docs/states.md`` are drawn from these tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RUN: Mapping[RunState, Set[RunState]] = {
     RunState.ACTIVE: {RunState.PAUSED, RunState.STOPPING, RunState.COMPLETED, RunState.INCOMPLETE},
     RunState.PAUSED: {RunState.ACTIVE, RunState.STOPPING},
     RunState.STOPPING: {RunState.STOPPED},
-    # A person has what is left of it tried again, or a VM that has an unknown location looked at.
+    # A person retries moves of the run, or settles a VM whose location is unknown.
     RunState.INCOMPLETE: {RunState.ACTIVE, RunState.STOPPING},
     RunState.STOPPED: {RunState.ACTIVE, RunState.STOPPING},
 }
@@ -30,7 +30,7 @@ RUN: Mapping[RunState, Set[RunState]] = {
 MOVE: Mapping[MoveState, Set[MoveState]] = {
     MoveState.PENDING: {
         MoveState.MOVING,
-        # Found on an approved destination: "somehow migrated" counts, its network is checked.
+        # Found on an approved destination, whatever moved it: its network is checked.
         MoveState.RESTORING,
         MoveState.DONE,
         MoveState.FAILED,
@@ -38,7 +38,7 @@ MOVE: Mapping[MoveState, Set[MoveState]] = {
         MoveState.UNKNOWN,
     },
     MoveState.MOVING: {
-        # Wherever an attempt leaves the VM, its network is compared first.
+        # An attempt ended: the VM's network is compared first, on any host.
         MoveState.RESTORING,
         # The start never happened: nothing to compare.
         MoveState.PENDING,
@@ -53,7 +53,7 @@ MOVE: Mapping[MoveState, Set[MoveState]] = {
         MoveState.SKIPPED,
         MoveState.UNKNOWN,
     },
-    # What a person may do to a move that has ended: try it again, leave it, look at it again.
+    # A person may retry, skip or settle a move that has ended.
     MoveState.FAILED: {MoveState.PENDING, MoveState.SKIPPED},
     MoveState.SKIPPED: {MoveState.PENDING},
     MoveState.DAMAGED: {MoveState.RESTORING},
@@ -92,7 +92,7 @@ END_OF: Mapping[Outcome, MoveState] = {
 
 
 def may_follow(table: Mapping[S, Set[S]], old: S, new: S) -> bool:
-    """Tell whether the table allows the step from ``old`` to ``new``."""
+    """Tell whether the table permits the change from ``old`` to ``new``."""
     return new in table.get(old, frozenset())
 
 

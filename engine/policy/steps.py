@@ -1,7 +1,7 @@
-"""Steps of a plan: small values that say what to write and what to call.
+"""Steps of a plan: small values that describe writes and calls.
 
-A step is either a *note* (only rows change) or a *call* (something is asked of the world, and
-its result becomes rows). A call occupies the lanes of its hosts.
+A step is either a *note* (only rows change) or a *call* (the world is asked for something, and the
+result becomes rows). A call occupies the lanes of its hosts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Adopt:
 
 @dataclass(frozen=True)
 class SeePower:
-    """The run's first look at a VM's power, or a change of it since."""
+    """Record the power of a pending VM: its first observation, or a change since."""
 
     move: Move
     power: Power
@@ -49,7 +49,7 @@ class SeePower:
 
 @dataclass(frozen=True)
 class Hold:
-    """The move waits: code and words. ``needs_person``: only a person's word ends that."""
+    """Make a move wait: code and text. ``needs_person``: only a person can end the wait."""
 
     move: Move
     wait: Wait
@@ -59,17 +59,16 @@ class Hold:
 
 @dataclass(frozen=True)
 class Unhold:
-    """End of the wait of a move in flight: if the same wait comes again, its limit begins anew."""
+    """End the wait of a move in flight. If the same wait returns, its limit begins anew."""
 
     move: Move
 
 
 @dataclass(frozen=True)
 class Arrive:
-    """Arrival of a VM where an attempt ended or where it was found: its network is checked there
-    next.
+    """Record the host on which an attempt ended or the VM was found. Its network is checked next.
 
-    ``ends`` closes the open LIVE or COLD attempt with that result.
+    ``ends``: result and error with which the open LIVE or COLD attempt is closed.
     """
 
     move: Move
@@ -79,9 +78,9 @@ class Arrive:
 
 @dataclass(frozen=True)
 class Return:
-    """Return to pending: the attempt is over, the VM is where it was and its network as saved.
+    """Return a move to pending: the VM is still on a source, with its network as saved.
 
-    ``repaired`` is what we put back and saw to be there again.
+    ``repaired``: differences that we put back, as a later reading proved.
     """
 
     move: Move
@@ -91,11 +90,11 @@ class Return:
 
 @dataclass(frozen=True)
 class Finish:
-    """The move ends: its outcome, a sentence, and what a person should do (``next``; once damage
-    was cleared, ``after_go_on``).
+    """End a move with an outcome and a sentence. ``next``: what a person should do; ``after_go_on``
+    replaces it after ``go-on``.
 
-    ``repaired`` is what we put back of its network and saw to be there again. ``cause`` is what
-    moves share that end for the same reason, where that is not their sentences.
+    ``repaired`` as in ``Return``. ``cause``: groups moves that end for the same reason; ``None``:
+    their sentences do.
     """
 
     move: Move
@@ -109,19 +108,19 @@ class Finish:
 
     @property
     def state(self) -> MoveState:
-        """State in which the outcome leaves the move."""
+        """State of the move after this outcome."""
         return states.END_OF[self.outcome]
 
     @property
     def reason(self) -> str:
-        """The cause that it shares with every move that ends for the same reason."""
+        """Cause by which moves that end for the same reason are grouped."""
         said = self.sentence.cause + self.next.cause
         return said if self.cause is None else self.cause
 
 
 @dataclass(frozen=True)
 class LetGo:
-    """A start whose move has ended, and of which nothing runs or can begin any more."""
+    """Close the start of a move that has ended, once it neither runs nor can begin any more."""
 
     attempt: Attempt
 
@@ -137,7 +136,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Expire:
-    """A question nobody answered in time, or a grant that is over."""
+    """Expire a question that nobody answered in time, or a grant that is too old."""
 
     approval: int
     why: str
@@ -145,10 +144,9 @@ class Expire:
 
 @dataclass(frozen=True)
 class SeeEmpty:
-    """Observation that both VMM and Hyper-V show no VM on these hosts, for the first or the second
-    time.
+    """Record that VMM and Hyper-V both show no VM on ``hosts``: ``first`` time, or ``proven``.
 
-    ``hosts`` empty and ``first`` ``None``: the hosts were not empty after all, or are no longer.
+    Without ``hosts`` and ``first``, the proof is dropped: a host is not empty, or no longer.
     """
 
     run: int
@@ -159,7 +157,7 @@ class SeeEmpty:
 
 @dataclass(frozen=True)
 class Quiet:
-    """Time ``at`` since which this run has nothing left to do; ``None``: it has again."""
+    """Record since when (``at``, Unix seconds) a run only waits for people; ``None``: no longer."""
 
     run: int
     at: float | None
@@ -167,7 +165,7 @@ class Quiet:
 
 @dataclass(frozen=True)
 class ComeBack:
-    """The run is seen again after ``gap`` seconds, which count against no limit."""
+    """Resume the observation of a run after ``gap`` seconds, which count against no limit."""
 
     run: int
     gap: float
@@ -175,7 +173,7 @@ class ComeBack:
 
 @dataclass(frozen=True)
 class CallOut:
-    """Notice to people that a move has waited for a slot for long without any change."""
+    """Tell people that a move has waited long for a slot without any change."""
 
     move: Move
     text: str
@@ -183,7 +181,7 @@ class CallOut:
 
 @dataclass(frozen=True)
 class SetRunState:
-    """The run pauses, stops or ends."""
+    """Pause, stop or end a run."""
 
     run: int
     state: RunState
@@ -203,7 +201,7 @@ class SaveBaselines:
 
 @dataclass(frozen=True)
 class ReadNetworks:
-    """Read the networks of VMs that arrived on one host, for the next plan to judge."""
+    """Read the networks of VMs at rest on one host after an attempt, for the next plan."""
 
     host: str
     moves: tuple[Move, ...]
@@ -211,7 +209,7 @@ class ReadNetworks:
 
 @dataclass(frozen=True)
 class Start:
-    """Start a LIVE or COLD move. Written before it is done; observed after."""
+    """Start a LIVE or COLD move. The attempt is written first, and its result observed later."""
 
     move: Move
     order: MoveOrder
@@ -224,7 +222,7 @@ class Start:
 
 @dataclass(frozen=True)
 class PutBack:
-    """Put back what a move lost of a VM's network."""
+    """Put back the settings that a VM's network lacks."""
 
     move: Move
     repair: Repair
@@ -233,7 +231,7 @@ class PutBack:
 
 @dataclass(frozen=True)
 class Dismiss:
-    """Drop VMM's failed job on a VM."""
+    """Make VMM drop the failed state of a VM."""
 
     move: Move
     host: str
@@ -241,7 +239,7 @@ class Dismiss:
 
 @dataclass(frozen=True)
 class RefreshVm:
-    """Call that makes VMM re-read a VM."""
+    """Make VMM read a VM again."""
 
     move: Move
     host: str
@@ -249,14 +247,14 @@ class RefreshVm:
 
 @dataclass(frozen=True)
 class CheckRights:
-    """Check of our rights on this host's extended ACLs, before the first start of a run."""
+    """Check our rights to the extended ACLs of this host, before the first start of a run."""
 
     host: str
 
 
 @dataclass(frozen=True)
 class StopJob:
-    """A person aborts: ask VMM to stop a job. Whether it did is observed."""
+    """Ask VMM to stop a job, for an aborted run. A later observation shows whether it stopped."""
 
     move: Move
     job: str
@@ -271,10 +269,10 @@ Step = NoteOnMove | NoteOnRun | Call
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps to take now, in order, and the hosts to re-read before the next plan.
+    """Steps to take now, in order, and the hosts to refresh before the next plan.
 
-    ``due`` is the earliest time at which this plan would come out differently on an unchanged
-    world (a wait's limit, a back-off, the second look at an empty host); ``None``: never.
+    ``due``: the earliest time (Unix seconds) at which the plan would change on an unchanged world
+    (a wait's limit, a back-off, the second observation of an empty host); ``None``: never.
     """
 
     steps: tuple[Step, ...] = ()
@@ -283,7 +281,7 @@ class Plan:
 
 
 def hosts_of(call: Call) -> tuple[str, ...]:
-    """The lanes that a call occupies."""
+    """Hosts whose lanes a call occupies."""
     match call:
         case Start(order=order):
             return (order.source, order.destination)

@@ -1,8 +1,8 @@
-"""Verdict on one move, what a ladder may look at, and how waiting and ending are said.
+"""Inputs and verdicts of the ladders, and the sentences with which moves wait and end.
 
-Each ladder in ``ladders/`` looks at one move and one observation and says the first thing that is
-true. The order is the policy. Starts and slots are decided across moves in ``starts/``, the end of
-a run in ``runs/``.
+Each ladder in ``ladders/`` judges one move by one observation: its first rung that applies decides.
+The order of the rungs is the policy. Starts and slots are decided across moves in ``starts/``, the
+end of a run in ``runs/``.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from engine.policy.waits import Rules
 
 @dataclass(frozen=True)
 class View:
-    """All that a rung may look at. ``known`` holds what was worked out for other moves of the same
-    run on the same observation and is true for this one, too."""
+    """Inputs of a rung. ``known``: results computed for other moves of the same run on the same
+    observation, which this move may reuse. ``owner``, ``doubted_by``: ids of runs."""
 
     run: Run
     record: MoveRecord
@@ -62,28 +62,28 @@ class View:
         return self.fleet.vm(self.move.vm_id)
 
     def is_destination(self, host: str | None) -> bool:
-        """Tell whether this host is a destination that the request approved."""
+        """Tell whether this host is a destination of the run."""
         return any(same_host(host, d) for d in self.run.destinations)
 
     def is_source(self, host: str | None) -> bool:
-        """Tell whether the VM was on this host, or whether it is another source of the run."""
+        """Tell whether this host is the source of the move or another source of the run."""
         return same_host(host, self.move.source) or any(
             same_host(host, s) for s in self.run.sources
         )
 
     def silent(self, *names: str) -> tuple[str, ...]:
-        """Hosts among these that did not answer."""
+        """Those of these hosts that are silent."""
         return tuple(n for n in dict.fromkeys(names) if not self.fleet.answers(n))
 
     def unasked(self) -> tuple[str, ...]:
-        """The host that VMM names, if nobody asked its Hyper-V in this observation."""
+        """Host that VMM names for the VM, if its Hyper-V was not asked in this observation."""
         host = self.fleet.host(self.vm.vmm_host) if self.vm else None
         if host is None or host.seen_at is not None or host.error is not None:
             return ()
         return (host.name,)
 
     def is_fresh(self, *names: str | None) -> bool:
-        """Tell whether VMM re-read these hosts for this very observation, or tried to in vain."""
+        """Tell whether VMM refreshed these hosts for this very observation, or failed to."""
         for name in names:
             host = self.fleet.host(name)
             if host is None or host.locked or host.error is not None:
@@ -95,9 +95,9 @@ class View:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict of a ladder: a step, a move that is ready to start, or a move that needs approval;
-    the hosts to re-read before the next look; when the verdict would change by itself. ``pauses``:
-    why the move cannot go on until a person resumes the run."""
+    """Verdict of a ladder on one move. ``ready``: it may start, in this way. ``asks``: it needs an
+    approval. ``refresh``: hosts to refresh before the next observation. ``due``: when the verdict
+    changes by itself. ``pauses``: why only a person who resumes the run can help; else empty."""
 
     step: Step | None = None
     refresh: tuple[str, ...] = ()
@@ -108,13 +108,13 @@ class Verdict:
 
 
 def quote(error: str, move: Move) -> Quote:
-    """VMM's or Hyper-V's own words about this move's VM."""
+    """Quote an error of VMM or Hyper-V about this move's VM."""
     hosts = filter(None, (move.source, move.host, move.destination))
     return Quote(error, kind_of(error, move.vm, move.vm_id, hosts))
 
 
 def typed(verb: str, run: int, move: Move) -> Command:
-    """A verb about one VM as it can be typed: ``settle R7 "db 01"``."""
+    """Command about one VM, as it can be typed: ``settle R7 "db 01"``."""
     return Command(f"{verb} R{run} {quoted(move.vm, KEYWORDS)}")
 
 
@@ -130,22 +130,22 @@ _OWN: Mapping[str, Callable[[Move], object]] = {
 
 
 def tell(move: Move, form: str, **named: object) -> Sentence:
-    """Sentence about a move. Its form may name what is the move's own: the ``vm``, its ``id``, its
-    ``source``, the command to ``retry`` it, the hint to ``settle`` it; and a ``turn`` of the text.
+    """Sentence about a move. Besides ``named``, the form may use ``{vm}``, ``{id}``, ``{source}``,
+    ``{retry}`` (a command), ``{settle}`` (a hint) and ``{turn}`` (a turn of the text).
     """
     own = {name: make(move) for name, make in _OWN.items() if f"{{{name}}}" in form}
     return say(form, **own, **named)
 
 
 def ended(move: Move, outcome: Outcome, form: str, hint: str = "", **named: object) -> Finish:
-    """End of a move: what happened and what a person should do, in forms as ``tell`` takes them."""
+    """End a move. ``form``: what happened; ``hint``: what a person should do; see ``tell``."""
     return Finish(move, outcome, tell(move, form, **named), tell(move, hint, **named))
 
 
 def hold(
     view: View, wait: Wait, text: str, due: float | None = None, *, needs_person: bool = False
 ) -> Verdict:
-    """Wait for this, with the wait's own limit as the time to look again."""
+    """Hold a move. The verdict is due at ``due`` or at the limit of the wait: the earlier one."""
     limit = view.rules.limit(wait, view.run.options)
     if limit is not None:
         ends = view.now + limit - waits.waited(view.move, wait, view.now)
@@ -156,8 +156,8 @@ def hold(
 def hold_or(
     view: View, wait: Wait, text: str, ending: Finish, *, needs_person: bool = False
 ) -> Verdict:
-    """Hold a move, or end it when it has waited for too long. In a paused run nothing ends by
-    itself but what was in flight already."""
+    """Hold a move, or end it when it has waited past the limit. In a paused run, a pending move
+    never ends in this way."""
     if view.run.state is RunState.PAUSED and view.move.state is MoveState.PENDING:
         return Verdict(Hold(view.move, wait, text, needs_person))
     if waits.too_long(view.move, wait, view.rules, view.run.options, view.now):
@@ -165,5 +165,5 @@ def hold_or(
     return hold(view, wait, text, needs_person=needs_person)
 
 
-#: Results of a repair that did not happen and costs nothing.
+#: Results of a repair that did not happen and does not count.
 FREE = frozenset({Result.LOCKED, Result.BUSY, Result.STALE})

@@ -1,7 +1,7 @@
-"""Limits of waits, and what follows; the numbers that all rungs share.
+"""Limits of waits, back-off, and the numbers that all rungs share.
 
-A wait without an entry in :attr:`Rules.limits` has no limit of its own: a slot comes free, a
-person decides, another run ends.
+A wait without an entry in :attr:`Rules.limits` has no limit of its own. It ends when a slot comes
+free, a person decides or another run ends. For a backup, the request's ``backup`` is the limit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEFAULT_LIMITS: Mapping[Wait, float] = {
 
 @dataclass(frozen=True)
 class Rules:
-    """The numbers of the policy that are not words of a request; all durations in seconds."""
+    """Numbers of the policy that no request sets. All durations are seconds."""
 
     tick: float = 5.0
     start_window: float = 60.0
@@ -47,19 +47,19 @@ class Rules:
     limits: Mapping[Wait, float] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
 
     def limit(self, wait: Wait, options: Options) -> float | None:
-        """Limit of this wait in a run with these options; ``None``: no limit."""
+        """Limit of this wait (seconds) in a run with these options; ``None``: no limit."""
         if wait is Wait.BACKUP:
             return options.backup
         return self.limits.get(wait)
 
 
-#: Waits that interrupt another one: its limit stands still meanwhile.
+#: Waits that interrupt another wait, whose limit stands still meanwhile.
 INTERRUPTING = frozenset({Wait.PAUSED, Wait.VMM_DOWN})
 
 
 def waited(move: Move, wait: Wait, now: float) -> float:
-    """Seconds that count against the limit of this wait: while we could see and the run was
-    active. 0, if the move waits for something else."""
+    """Seconds that count against the limit of this wait, without gaps, pauses and VMM outages. 0 if
+    the move waits for something else."""
     if move.wait is wait and move.wait_since is not None:
         credit = 0.0 if wait in INTERRUPTING else move.wait_credit
         return now - move.wait_since + credit
@@ -69,14 +69,15 @@ def waited(move: Move, wait: Wait, now: float) -> float:
 
 
 def too_long(move: Move, wait: Wait, rules: Rules, options: Options, now: float) -> bool:
-    """Tell whether the move has waited for this longer than its limit."""
+    """Tell whether the move has reached the limit of this wait."""
     limit = rules.limit(wait, options)
     return limit is not None and waited(move, wait, now) >= limit
 
 
 def begin(move: Move, wait: Wait, now: float, seen: float | None = None) -> Move:
-    """The move as it waits for something else from now on. What it waited for before a pause
-    goes on where it was: until ``seen``, when it was last looked at (``None``: now)."""
+    """Return the move with a new wait from now on. A wait that ``INTERRUPTING`` waits interrupt
+    keeps its seconds up to ``seen``, the last observation (``None``: now), and goes on from there.
+    """
     kept, credit = None, 0.0
     if wait in INTERRUPTING:
         kept, credit = move.wait_kept, move.wait_credit
@@ -91,17 +92,17 @@ def begin(move: Move, wait: Wait, now: float, seen: float | None = None) -> Move
 
 
 def backoff(charged: tuple[Attempt, ...], options: Options, rules: Rules) -> float:
-    """Seconds to wait after the last charged attempt: ``pass``, doubling, at most 15 min."""
+    """Seconds to wait after the last charged attempt: ``pass``, doubling, 15 min at most."""
     if not charged:
         return 0.0
     return min(options.pass_ * 2.0 ** (len(charged) - 1), rules.backoff_max)
 
 
 def requeue_at(attempts: tuple[Attempt, ...], options: Options, rules: Rules) -> float:
-    """The earliest time of the next LIVE or COLD start, derived from the attempts so far.
+    """Earliest time of the next LIVE or COLD start, from the attempts so far (Unix seconds).
 
-    Charged attempts back off from ``pass`` doubling; a lost slot race, a lock or a stale look
-    costs nothing but a short pause.
+    After a charged attempt the back-off applies. A lost slot, a lock or a stale observation costs
+    only a short pause, which also doubles.
     """
     ended = [a for a in attempts if a.ended is not None and a.result is not None]
     if not ended:
@@ -116,7 +117,7 @@ def requeue_at(attempts: tuple[Attempt, ...], options: Options, rules: Rules) ->
 
 
 def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """The unbroken row of starts at the end that did not happen and cost nothing."""
+    """Latest starts in a row that did not happen and were not charged, oldest first."""
     row: list[Attempt] = []
     for attempt in reversed(attempts):
         if attempt.charged or attempt.result in (None, Result.OK):
@@ -126,9 +127,8 @@ def _void(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
 
 
 def refused_for(attempts: tuple[Attempt, ...], rules: Rules, now: float) -> float:
-    """Seconds for which every start has been void by a lock or a stale look: the pauses after them,
-    not what was waited for in between (a slot, a person, sight). A lost race for a slot has no
-    limit: slots come free."""
+    """Seconds for which a lock or a stale observation has made every start void. Only the pauses
+    after them count, not other waits in between. 0 if a slot was lost: slots come free."""
     row = _void(attempts)
     if any(a.result is Result.BUSY for a in row):
         return 0.0
@@ -138,5 +138,5 @@ def refused_for(attempts: tuple[Attempt, ...], rules: Rules, now: float) -> floa
 
 
 def _void_pause(number: int, rules: Rules) -> float:
-    """Seconds after so many void starts in a row: three ticks, doubling, at most 15 min."""
+    """Seconds to wait after ``number`` void starts: three ticks, doubling, 15 min at most."""
     return min(3 * rules.tick * 2.0 ** (number - 1), rules.backoff_max)

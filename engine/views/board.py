@@ -1,4 +1,4 @@
-"""A run as it stands right now, for terminal and Slack: counts, what moves, why the rest waits."""
+"""Board of a run, for terminal and Slack: counts, moves in flight, and waits with their reasons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from engine.policy.approvals import review
 from engine.policy.runs.ending import BAD
 from engine.policy.starts import estimate
 
-#: What every door calls the states of a run, the bad ends of a move, and the waits of VMs.
+#: Words of all doors for the states of runs, the bad ends of moves, and the waits of VMs.
 STATES = {
     RunState.SCHEDULED: "Starting",
     RunState.ACTIVE: "Moving",
@@ -53,7 +53,7 @@ WAITS = {
 
 @dataclass(frozen=True)
 class WaitGroup:
-    """VMs that wait for the same thing, with the numbers and since when the first of them does."""
+    """VMs with the same wait. ``text`` and ``since`` are those of the longest wait."""
 
     wait: Wait
     count: int
@@ -64,7 +64,7 @@ class WaitGroup:
 
 @dataclass(frozen=True)
 class Moving:
-    """VM in flight; ``percent`` is VMM's own figure, where it shows one."""
+    """VM in flight. ``percent`` is VMM's figure; ``None``: it shows none."""
 
     vm: str
     destination: str
@@ -88,7 +88,10 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Board:
-    """Contents of the one message about a run. Times are Unix seconds UTC."""
+    """Contents of the status message of a run. Times are Unix seconds UTC.
+
+    ``needed_by``: estimated end of the running VMs, by which open questions need an answer.
+    ``progress``: 0.0 to 1.0, by size. ``done_about``: estimated end; ``None``: the run is over."""
 
     run: Run
     total: int
@@ -108,7 +111,7 @@ class Board:
 
 
 def board(record: RunRecord, fleet: Fleet | None, now: float, mb_per_s: float = 400.0) -> Board:
-    """The board of one run from its rows and the last observation; changes nothing."""
+    """Build the board of one run from its rows and the last observation. Writes nothing."""
     run, moves = record.run, record.moves
     running = [m for m in moves if m.move.power != "down" and m.move.kind is not AttemptKind.COLD]
     open_questions = tuple(a for a in record.approvals if a.state is ApprovalState.REQUESTED)
@@ -146,8 +149,7 @@ def counts(board: Board) -> str:
 
 
 def badly_ended(board: Board) -> list[tuple[MoveState, list[str]]]:
-    """VMs that ended badly, by how: a damaged VM has moved; a VM whose location is
-    unknown may have."""
+    """Names of the VMs that ended badly, by state, without empty groups."""
     by_state = [(state, [s.vm for s in board.failed if s.state is state]) for state in ENDS]
     return [(state, vms) for state, vms in by_state if vms]
 
@@ -158,7 +160,7 @@ def failed(record: RunRecord) -> tuple[Stuck, ...]:
 
 
 def needs_of(record: RunRecord) -> tuple[Sentence, ...]:
-    """Needs of a run that only a person can meet, beside the open questions: a sentence each."""
+    """Needs of a run that only a person can meet, besides open questions: one sentence each."""
     found: dict[Sentence, None] = {}
     if record.run.state is RunState.PAUSED:
         go_on = Command(f"resume {record.run.label}")
@@ -178,7 +180,7 @@ def unreviewed(record: RunRecord) -> tuple[str, ...]:
 
 
 def stands_still(record: RunRecord) -> bool:
-    """Tell whether nothing of this run goes on before a person types something."""
+    """Tell whether nothing of this unfinished run goes on before a person acts."""
     open_moves = [entry.move for entry in record.moves if not entry.move.over]
     flying = (MoveState.MOVING, MoveState.RESTORING)
     if record.run.over or any(move.state in flying for move in open_moves):
@@ -189,7 +191,7 @@ def stands_still(record: RunRecord) -> bool:
 
 
 def percent(entry: MoveRecord, fleet: Fleet | None) -> int | None:
-    """VMM's figure for the job of this move's open attempt."""
+    """Percent that VMM shows for the job of this move's open attempt, or ``None``."""
     attempt = entry.open_migration
     job = fleet.job(attempt.job) if fleet and attempt else None
     return job.progress if job is not None else None
@@ -209,7 +211,7 @@ def _stuck(entry: MoveRecord) -> Stuck:
 
 
 def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
-    """Groups of waiting moves by code, the largest first, with the text of the longest wait."""
+    """Group waiting moves by code, the largest group first."""
     groups: defaultdict[Wait, list[MoveRecord]] = defaultdict(list)
     for entry in moves:
         if not entry.move.over and entry.move.wait is not None:
@@ -224,7 +226,7 @@ def _waiting(moves: tuple[MoveRecord, ...]) -> tuple[WaitGroup, ...]:
 
 
 def _progress(moves: tuple[MoveRecord, ...], fleet: Fleet | None) -> float:
-    """Share copied so far, by size, of what was not skipped; 1.0 when nothing is left to copy."""
+    """Share copied so far (0.0 to 1.0), by size, without skipped moves; 1.0 if there are none."""
     moves = tuple(m for m in moves if m.move.state is not MoveState.SKIPPED)
     total = sum(max(1, m.move.size_mb) for m in moves)
     if not total:
@@ -246,7 +248,7 @@ def ends(
     rate: float,
     now: float,
 ) -> float:
-    """Time at which the work that is left will be done, roughly, by the busiest host."""
+    """Estimate the end of the work left (Unix seconds) by the busiest host. ``rate``: MB/s."""
     work: defaultdict[str, float] = defaultdict(float)
     longest = 0.0
     for entry in moves:

@@ -1,9 +1,9 @@
-"""Needs that only a person can meet, run by run: the reasons why ``list`` puts a run first.
+"""Needs that only a person can meet, by run: the reasons why ``list`` puts a run first.
 
-A run needs a person beside its open questions if it is paused, does not know the location of a VM,
-damaged a VM (until ``go-on``), or ended with failed VMs that no later run has taken up; also if a
-break-glass approval awaits review. VMs that people denied or left out need nobody: people decided
-that.
+Besides its open questions, a run needs a person if it is paused, has a VM with an unknown location,
+damaged a VM (until ``go-on``), or has a move that waits for a person. So does an ended run with
+failed VMs that no later run has, and a break-glass approval that awaits review. VMs that people
+denied or skipped need nobody.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.views.board import needs_of
 
 
 def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tuple[Sentence, ...]]:
-    """The reasons by run, each a sentence that says what to type. ``records``: all runs."""
+    """List the reasons by run id, one sentence each. ``records``: all runs, oldest first."""
     found = {record.run.id: list(needs_of(record)) for record in records}
     for damage in queries.damages(store, vmm):
         label, host = f"R{damage.run}", HostName(damage.host)
@@ -40,7 +40,7 @@ def _lost(record: RunRecord, lost: set[tuple[int, str]]) -> list[Sentence]:
 
 
 def _left(record: RunRecord, latest: Mapping[str, int]) -> list[Sentence]:
-    """An ended run that stopped short: VMs failed, and no later run has taken them up."""
+    """Sentence about the failed VMs of an ended run that no later run has; else empty."""
     run = record.run
     if not run.over:
         return []

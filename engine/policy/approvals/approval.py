@@ -1,7 +1,7 @@
 """Rules of approvals: the question before powered-down VMs move, and the answer to a click.
 
-A grant covers exactly the VMs, sources, destinations and path that were shown: the digest binds
-them. It lives to the run's end, 24 hours at most.
+A grant covers exactly the VMs, sources, destinations and path that were shown; its digest binds
+them. It is valid until the run ends, and for 24 hours at most.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.policy.waits import Rules
 
 
 def digest(run: Run, vm_ids: Iterable[str]) -> str:
-    """Hash of what an approval shows, so that exactly that moves: VM ids, hosts and path."""
+    """Hash of the VM ids, hosts and path that an approval shows: a grant covers nothing else."""
     shown = {
         "run": run.id,
         "vms": sorted(vm_ids),
@@ -28,7 +28,7 @@ def digest(run: Run, vm_ids: Iterable[str]) -> str:
 
 
 def digest_of(shown: Mapping[str, object]) -> str:
-    """Hash of what a person is shown."""
+    """16 hex digits of the SHA-256 over the facts that a person is shown."""
     text = json.dumps(shown, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -41,14 +41,14 @@ def is_granted(
     now: float,
     since: float = 0.0,
 ) -> bool:
-    """Tell whether a living grant of this run names this VM and nobody has withdrawn it since.
-    ``since``: only decisions after that time count."""
+    """Tell whether the latest decision about this VM is a grant that names it and still binds.
+    Only decisions at ``since`` or later count (Unix seconds)."""
     last = _last_word(vm_id, approvals, since)
     return last is not None and covers(run, last, rules, now) and vm_id in last.granted
 
 
 def denial(vm_id: str, approvals: Iterable[Approval], since: float = 0.0) -> Approval | None:
-    """Last decision about this VM, if it was a no: denied, withdrawn, or others were chosen."""
+    """Latest decision about this VM, if it was denied, withdrawn, or granted to other VMs only."""
     last = _last_word(vm_id, approvals, since)
     if last is None or (last.state is ApprovalState.GRANTED and vm_id in last.granted):
         return None
@@ -59,7 +59,7 @@ _WORDS = frozenset({ApprovalState.GRANTED, ApprovalState.DENIED, ApprovalState.W
 
 
 def _last_word(vm_id: str, approvals: Iterable[Approval], since: float) -> Approval | None:
-    """The latest decision of a person about this VM."""
+    """Latest decision of a person about this VM."""
     decided = [
         a
         for a in approvals
@@ -69,7 +69,7 @@ def _last_word(vm_id: str, approvals: Iterable[Approval], since: float) -> Appro
 
 
 def outlived(approvals: Iterable[Approval], rules: Rules, now: float) -> tuple[Approval, ...]:
-    """Grants that have become too old to bind."""
+    """Grants that are too old to bind."""
     return tuple(
         a
         for a in approvals
@@ -82,7 +82,7 @@ def outlived(approvals: Iterable[Approval], rules: Rules, now: float) -> tuple[A
 def is_running_out(
     vm_id: str, approvals: Sequence[Approval], rules: Rules, now: float, since: float = 0.0
 ) -> bool:
-    """Tell whether the grant of this VM ends soon and no new approval is requested yet."""
+    """Tell whether this VM's grant ends soon and no new approval is requested yet."""
     last = _last_word(vm_id, approvals, since)
     if last is None or last.state is not ApprovalState.GRANTED or last.decided is None:
         return False
@@ -93,7 +93,7 @@ def is_running_out(
 
 
 def covers(run: Run, approval: Approval, rules: Rules, now: float) -> bool:
-    """Tell whether this grant still binds: granted, not too old, for this run as it is."""
+    """Tell whether this grant still binds: not too old, and the run has not changed since."""
     return (
         approval.state is ApprovalState.GRANTED
         and approval.digest == digest(run, approval.vms)
@@ -103,21 +103,21 @@ def covers(run: Run, approval: Approval, rules: Rules, now: float) -> bool:
 
 
 def open_question(vm_id: str, approvals: Iterable[Approval]) -> Approval | None:
-    """The question that asks about this VM and is still open."""
+    """Open question about this VM, or ``None``."""
     asked = (a for a in approvals if a.state is ApprovalState.REQUESTED and vm_id in a.vms)
     return next(asked, None)
 
 
 def may_ask_at(approvals: Iterable[Approval], rules: Rules, since: float = 0.0) -> float:
-    """Time from which a further card may be requested. VMs that turn up later share one further
-    card per half hour; the first goes at once, and so does the first after a person's retry
-    (``since``)."""
+    """Earliest time of the next card (Unix seconds); 0: at once. Cards are at least ``card_gap``
+    apart, so that VMs that turn up later share one. Cards before ``since``, a person's retry, do
+    not count."""
     cards = (a.requested for a in approvals if a.requested >= since)
     return max((at + rules.card_gap for at in cards), default=0.0)
 
 
 def has_started(approval: Approval, moves: Iterable[MoveRecord]) -> bool:
-    """Tell whether a VM that this approval granted has been started since."""
+    """Tell whether a VM of this grant was started after the decision."""
     decided = approval.decided
     if approval.state is not ApprovalState.GRANTED or decided is None:
         return False
@@ -134,8 +134,8 @@ REASON_LEAST = 15  # characters of a reason for breaking the glass
 
 @dataclass(frozen=True)
 class Glass:
-    """Facts about a person who breaks the glass: whether the settings allow it, whether they are a
-    full member of our own organisation, and whether anybody else can decide."""
+    """Facts for a break-glass approval. ``allowed``: the settings allow it to the person.
+    ``fit``: the person is a full member. ``others``: somebody else can decide."""
 
     allowed: bool
     fit: bool
@@ -167,10 +167,10 @@ def judge_click(
     shown: str | None,
     approvers: frozenset[str] | None,
 ) -> str:
-    """The one word that answers a click: ``ok``, or why it changes nothing.
+    """Judge a click on an approval: ``ok``, or a key of ``ANSWERS``.
 
-    ``approvers`` is ``None`` for the terminal's own user, who may decide own runs. ``shown`` is
-    the digest on the button, where there was one.
+    ``approvers`` is ``None`` for the terminal's user, who may decide on their own runs. ``shown``
+    is the digest on the button; ``None``: there was no button.
     """
     return _judge(approval, run, by, shown, approvers, {ApprovalState.REQUESTED})
 
@@ -183,8 +183,8 @@ def judge_withdrawal(
     approvers: frozenset[str] | None,
     started: bool,
 ) -> str:
-    """Judge the withdrawal of an approval or a question, as ``judge_click`` does. ``started``: a VM
-    that the approval granted has been started since."""
+    """Judge the withdrawal of a grant or an open question, as ``judge_click`` does. ``started``: a
+    VM of the grant was started after the decision."""
     states = {ApprovalState.REQUESTED, ApprovalState.GRANTED}
     word = _judge(approval, run, by, shown, approvers, states)
     return "started" if started and word == "ok" else word
@@ -198,7 +198,7 @@ def _judge(
     approvers: frozenset[str] | None,
     states: Set[ApprovalState],
 ) -> str:
-    """The arguments of every change to an approval, which these states permit."""
+    """Judge a change to an approval that must be in one of ``states``; see ``judge_click``."""
     if approval is None or run is None:
         return "unknown"
     if approval.state in (ApprovalState.EXPIRED, ApprovalState.WITHDRAWN):
@@ -221,9 +221,9 @@ def judge_breaking(
     glass: Glass,
     reason: str,
 ) -> str:
-    """Judge a break-glass approval, as ``judge_click`` does: by somebody whom the rules bar,
-    because nobody else can decide, or only because they started, resumed or retried the run. Guests
-    and strangers never."""
+    """Judge a break-glass approval, as ``judge_click`` does. The rules must bar the person, and
+    either nobody else can decide, or the person is an approver who started, resumed or retried the
+    run. Guests and strangers never may."""
     word = judge_click(approval, run, by, shown, None)
     if word != "ok" or run is None:
         return word
@@ -240,7 +240,7 @@ def judge_breaking(
 
 
 def _may_not(run: Run, by: str, approvers: frozenset[str] | None) -> str:
-    """Reason why this person may not decide on this run; empty: they may."""
+    """Key of ``ANSWERS`` for a person who may not decide on this run; empty: they may."""
     if approvers is None:
         return ""
     if by == run.by or by in run.steered:

@@ -1,8 +1,8 @@
-"""Reviews of break-glass approvals by a second person: who may, and what counts.
+"""Rules of reviews: a second person judges a break-glass approval.
 
-Pure. The person who broke the glass was barred by the rules, and those who started, resumed or
-retried the run wanted it to go: neither judges it. Anybody else may who would be trusted to break
-the glass.
+Pure. Full members who may start runs may review. The person who broke the glass may not, because
+the rules barred them. People who started, resumed or retried the run may not, because they wanted
+it to go on.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from engine.language.grammar import took
 from engine.language.sentence import Command, Person, Quote, Sentence, say
 from engine.model import Review, Run
 
-NOTE_LEAST = 15  # characters of what was not in order
+NOTE_LEAST = 15  # characters of a note that says why something was not in order
 
 
 @dataclass(frozen=True)
 class Reviewer:
-    """Facts about a reviewer: whether they are a full member of our own organisation, and whether
-    they may start runs."""
+    """Facts about a reviewer. ``fit``: a full member of our own organisation. ``trusted``: a
+    starter."""
 
     fit: bool
     trusted: bool
 
 
-#: Why somebody may not review.
+#: Reasons why a person may not review.
 BARRED = {
     "unfit": "guests, bots, deactivated people and those of other organisations never review",
     "broke_it": "the person who broke the glass does not review that",
@@ -36,9 +36,9 @@ BARRED = {
 
 
 def judge(review: Review, run: Run, by: str, who: Reviewer) -> str:
-    """The one word that answers a reviewer: ``ok``, ``already``, or a key of ``BARRED``."""
+    """Judge whether ``by`` may close this review: ``ok``, ``already``, or a key of ``BARRED``."""
     if not who.fit:
-        return "unfit"  # first of all: they are told of nobody
+        return "unfit"  # checked first: the other answers would tell a stranger about people
     if not review.is_open:
         return "already"
     if by == review.broken_by:
@@ -49,7 +49,7 @@ def judge(review: Review, run: Run, by: str, who: Reviewer) -> str:
 
 
 def why_not(review: Review, answer: str, now: float) -> Sentence:
-    """Sentence about a review that this answer leaves as it is."""
+    """Sentence that says why ``answer`` leaves this review as it is."""
     if answer in BARRED:
         stays = "open" if review.is_open else "as it is"
         return say("{} stays {}: {}.", review.label, stays, BARRED[answer])

@@ -1,7 +1,7 @@
-"""Location of a VM after an attempt: what Hyper-V shows, compared with what the job said.
+"""Location of a VM after an attempt, by Hyper-V, compared with the result of the job.
 
-The VM's location counts, never what the job claims: a job that failed may have moved the VM, a job
-that completed may not have. Only complete answers of both hosts prove anything.
+The VM's location decides, never the job's result. A failed job may have moved the VM, and a
+completed one may not have. Only complete answers from both hosts prove anything.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Whereabouts(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """Location of a VM, the host it is on (``None`` unless there is exactly one), and the host that
-    did not answer."""
+    """Location of a VM. ``host``: the host it is on, ``None`` unless there is exactly one.
+    ``silent``: the host that did not answer."""
 
     place: Whereabouts
     host: str | None = None
@@ -41,7 +41,7 @@ class Found:
 
 
 def is_in_flight(vm: Vm | None, job: Job | None, fleet: Fleet, vm_id: str) -> bool:
-    """Tell whether any sign but VMM's own status, which may be stale, shows the VM in flight."""
+    """Tell whether a job or Hyper-V shows the VM in flight. VMM's status may be stale: ignored."""
     if job is not None and job.state == "running":
         return True
     if fleet.running_jobs(vm_id):
@@ -50,7 +50,7 @@ def is_in_flight(vm: Vm | None, job: Job | None, fleet: Fleet, vm_id: str) -> bo
 
 
 def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
-    """Find the VM of this attempt, by what Hyper-V itself shows."""
+    """Find the VM of this attempt. Only Hyper-V's own view counts."""
     seen = vm.seen_on if vm else ()
     for name in (attempt.source, attempt.destination):
         if not fleet.answers(name):
@@ -67,10 +67,10 @@ def find(attempt: Attempt, vm: Vm | None, fleet: Fleet) -> Found:
 
 
 def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
-    """Tell whether this start, whose move ended with the VM's location unknown, may still be
-    running or begin. The start is over only when both hosts answer, nothing shows a migration, and
-    the guard at VMM would refuse to begin it by now. From then on, the ladder finds the VM by
-    itself."""
+    """Tell whether an open start whose move has ended may still be running, or still begin.
+
+    It is over only when both hosts answer, nothing shows a migration, and ``not_after`` has passed,
+    so that the guard at VMM would refuse to begin it."""
     vm = fleet.vm(attempt.vm_id)
     if find(attempt, vm, fleet).place is Whereabouts.HOST_SILENT:
         return True
@@ -82,8 +82,8 @@ def is_in_doubt(attempt: Attempt, fleet: Fleet) -> bool:
 def result_of(
     attempt: Attempt, place: Whereabouts, job: Job | None, vm: str = ""
 ) -> tuple[Result, str]:
-    """The result of an attempt that is over, and a sentence where something went wrong. What
-    was not the VM's fault (a full slot, a lock, a lost agent, VMM's restart) is not charged."""
+    """Result of an attempt that is over, and a sentence if something went wrong. Causes outside the
+    VM (a full slot, a lock, a lost agent, VMM's restart) give a result that is not charged."""
     said = _said(job)
     if place is Whereabouts.DESTINATION:
         if job is not None and job.state != "completed":
@@ -111,5 +111,5 @@ def _said(job: Job | None) -> str:
 
 
 def plain(error: str | None) -> str:
-    """The cause without VMM's wrapping (error 12700 and its like), which names only the host."""
+    """Error without VMM's wrapping (error 12700 and similar), which names only the host."""
     return _WRAPPING.sub("", error or "")

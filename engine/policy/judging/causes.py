@@ -1,8 +1,7 @@
-"""Causes of failed migrations, from VMM's and Hyper-V's words: what is charged, what is
-hopeless.
+"""Causes of failed migrations, read from the errors of VMM and Hyper-V.
 
-The number that VMM writes at the end of a text decides first, then Hyper-V's own codes (0x...),
-then words. Numbers and texts come from Microsoft's support articles on VMM and live migration.
+The number at the end of VMM's text decides first, then Hyper-V's codes (0x...), then words.
+Numbers and texts come from Microsoft's support articles on VMM and live migration.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ _RESULTS = {
 
 
 def cause_of(error: str, vm: str = "") -> Cause:
-    """Cause that this error names. The name of ``vm`` is taken out first: it may be any word."""
+    """Cause that this error names. The name of ``vm`` is removed first: it may be any word."""
     text = error.replace(vm, "") if vm else error
     number = _number(text)
     if number in _NUMBERS:
@@ -82,8 +81,8 @@ def cause_of(error: str, vm: str = "") -> Cause:
 
 
 def kind_of(error: str, vm: str, vm_id: str, hosts: Iterable[str]) -> str:
-    """Words that errors of different VMs share: those without the VM's id and name. A VM that is
-    called like one of these hosts keeps its name, which may be the host's."""
+    """Error text without the VM's id and name, so that VMs with the same error compare as equal.
+    If the VM has the name of one of ``hosts``, the name stays, because it may mean the host."""
     text = re.sub(re.escape(vm_id), "", error, flags=re.IGNORECASE)
     if any(is_called(host, vm) for host in hosts):
         return text
@@ -96,5 +95,5 @@ def _number(text: str) -> str:
 
 
 def result_of(error: str, vm: str = "") -> Result:
-    """Result of an attempt whose job failed with this text and left the VM where it was."""
+    """Result of an attempt whose job failed with this error and left the VM where it was."""
     return _RESULTS.get(cause_of(error, vm), Result.FAILED)

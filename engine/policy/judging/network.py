@@ -1,18 +1,18 @@
-"""Differences between a VM's network before and after a move, and what can be put back.
+"""Differences between a VM's network before and after a move, and their repair.
 
-The saved network (baseline) is compared with what is read after every attempt, wherever the VM is
-then. Rules:
+After every attempt, the VM's network is read wherever the VM is, and compared with the saved one
+(baseline). Rules:
 
-* Adapters match by id, else by a MAC that is unique and not zero on both sides, else they are
-  reported as missing.
-* Only what is missing counts: rules and adapters that somebody added since are theirs to keep.
-* A rule with the same key (adapter, direction, weight) but another body is a difference to
-  report, never overwritten.
-* An adapter that was disconnected stays disconnected: nothing is connected that was not. What VMM
-  models of its connection (subnet, port classification, port ACL) is reported.
-* A MAC is reported: it cannot be changed while the VM runs.
-* Settings that could only be put back as something else are reported: virtual subnets of network
-  virtualisation, words that we do not know.
+* Adapters match by id, else by a MAC that is unique and not zero on both sides. An adapter without
+  a match is reported as missing.
+* Only missing settings count. Rules and adapters that somebody added since are left alone.
+* A rule with the same key (adapter, direction, weight) but another body is reported and never
+  overwritten.
+* A repair never connects an adapter that was saved as disconnected. Changes to its subnet, port
+  classification and port ACL are reported.
+* A changed MAC is reported, because it cannot be changed while the VM runs.
+* Settings that cannot be put back exactly are reported: virtual subnets of network virtualisation,
+  and values that VMFerry does not know.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from engine.model import (
 _ZERO_MAC = {"", "000000000000"}
 _GUARDS = {"dhcp", "router"}
 _LAST_VLAN = 4094
-"""An isolation id above it is a virtual subnet, which only VMM can give."""
+"""Highest isolation id that is a VLAN. A higher one is a virtual subnet: only VMM can set it."""
 
 _TEXTS = ("subnet", "classification", "port_acl", "spoofing", "guards")
 
 
 def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
-    """All of ``saved`` that ``found`` lacks, adapter by adapter; empty: nothing was lost."""
+    """List the settings of ``saved`` that ``found`` lacks, by adapter; empty: nothing was lost."""
     differences: list[Difference] = []
     for adapter, now in match(saved, found):
         if now is None:
@@ -56,9 +56,9 @@ def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
 
 
 def repair(host: str, saved: Network, found: Network) -> Repair:
-    """Repair that makes ``found`` contain ``saved`` on ``host``; adapters with nothing to put back
-    are left out. Allow rules come first, heavier before lighter, so that the VM is never cut off
-    for longer than needed."""
+    """Repair of ``found`` on ``host``, as far as ``saved`` can be put back; adapters that need none
+    are left out. Allow rules come first, by falling weight, so that the VM is cut off no longer
+    than needed."""
     adapters = []
     for adapter, now in match(saved, found):
         if now is None:
@@ -70,12 +70,12 @@ def repair(host: str, saved: Network, found: Network) -> Repair:
 
 
 def pinned(saved: Network) -> Network:
-    """The adapters to bind into the job of a powered-down VM: those that were connected."""
+    """Connected adapters of ``saved``, to bind into the job of a powered-down VM."""
     return Network(tuple(a for a in saved.adapters if _is_connected(a)))
 
 
 def match(saved: Network, found: Network) -> Iterator[tuple[Adapter, Adapter | None]]:
-    """Each saved adapter with the one it is now, or ``None``."""
+    """Pair each saved adapter with its match in ``found``, or with ``None``."""
     by_id = {a.id: a for a in found.adapters}
     saved_macs = Counter(_mac(a) for a in saved.adapters)
     found_macs = Counter(_mac(a) for a in found.adapters)
@@ -122,7 +122,7 @@ def _compare_settings(saved: Adapter, now: Adapter) -> Iterator[Difference]:
 
 
 def _lost_texts(saved: Adapter, now: Adapter) -> dict[str, str | None]:
-    """The settings that are not as saved, each with what to put back; ``None``: it cannot be."""
+    """Settings that are not as saved, each with the value to put back; ``None``: impossible."""
     lost: dict[str, str | None] = {}
     for field in _TEXTS:
         was: str | None = getattr(saved, field)
@@ -164,7 +164,7 @@ def _lost_classic(saved: Adapter, now: Adapter) -> tuple[str, ...]:
 
 
 def _other_classic(rule: str, now: Adapter) -> str | None:
-    """A rule of the same key, if there is one."""
+    """Rule of ``now`` with the same key, or ``None``."""
     key = classic_key(rule)
     return next((other for other in now.classic_acls if classic_key(other) == key), None)
 

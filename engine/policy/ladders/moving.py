@@ -1,4 +1,4 @@
-"""The ladder of a move that VMM has been asked to make: seen, overdue, ended, lost."""
+"""Ladder of a move in flight: its job is seen, overdue, ended or lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.policy.verdict import Verdict, View, ended, hold_or
 
 
 def moving(view: View) -> Verdict:
-    """A start was written: watch it to its end, then look where the VM is."""
+    """Watch a written start to its end, then find the VM."""
     attempt = view.record.open_migration
     if attempt is None:
         return Verdict(Arrive(view.move, view.move.host or view.move.source))
@@ -33,7 +33,7 @@ def moving(view: View) -> Verdict:
 
 
 def _stop(view: View, attempt: Attempt) -> Verdict:
-    """A person aborts: VMM is asked to stop the job, once a pass until it is over."""
+    """Ask VMM to stop the job of an aborted run, once per ``pass``, until the job is over."""
     jobs = [j for j in view.fleet.running_jobs(attempt.vm_id) if j.id == attempt.job]
     if attempt.job is None:
         jobs = [
@@ -50,7 +50,7 @@ def _stop(view: View, attempt: Attempt) -> Verdict:
 
 
 def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
-    """No job runs and Hyper-V is at rest, but VMM goes on saying UnderMigration."""
+    """Hold a VM that VMM still shows as UnderMigration, without a job and with Hyper-V at rest."""
     ending = ended(
         view.move,
         Outcome.UNKNOWN,
@@ -62,10 +62,10 @@ def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
 
 
 def _is_overdue(view: View, attempt: Attempt) -> bool:
-    """Tell whether a start whose job nobody sees is certain never to begin.
+    """Tell whether a start without a visible job can no longer begin.
 
-    The guard at VMM refuses to begin it after ``not_after`` on the server's clock, and VMM
-    shows a job within ``lookups`` x ``lookup-interval`` (the original's look-up).
+    The guard at VMM refuses to begin it after ``not_after`` on the server's clock. VMM shows a job
+    at most ``lookups`` x ``lookup-interval`` seconds later.
     """
     return view.fleet.server_time > _lookup_deadline(view, attempt)
 
@@ -77,7 +77,7 @@ def _lookup_deadline(view: View, attempt: Attempt) -> float:
 
 
 def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Verdict:
-    """No job to be seen yet: only an arrival proves anything before the look-ups are over."""
+    """Wait for a job to appear. Until the last look-up, only an arrival proves anything."""
     deadline = view.now + _lookup_deadline(view, attempt) - view.fleet.server_time
     due = max(deadline + 0.001, view.now + view.rules.tick)
     found = arrival.find(attempt, view.vm, view.fleet)
@@ -89,7 +89,7 @@ def _look_for_arrival(view: View, attempt: Attempt, both: tuple[str, ...]) -> Ve
 
 
 def _where_it_ended(view: View, attempt: Attempt) -> Verdict:
-    """The truth table: where the VM is x what the job said."""
+    """Judge the end of an attempt by the VM's location and the job's result."""
     found = arrival.find(attempt, view.vm, view.fleet)
     if found.place is Whereabouts.HOST_SILENT:
         return rungs.hold_silent(view, (found.silent or "?",))

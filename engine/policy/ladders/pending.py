@@ -1,7 +1,7 @@
-"""The pending ladder: may this VM start now, and if not, why not.
+"""Ladder of a pending move: whether it may start now, and the reason if not.
 
-Read from top to bottom; the first true rung speaks. Slots, order and baselines follow in
-``starts/starts.py``, because they are decided across moves.
+The rungs are tried from top to bottom; the first that applies decides. Slots, order and baselines
+follow in ``starts/starts.py``, because they are decided across moves.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from engine.policy.starts.destinations import stuck
 from engine.policy.steps import Arrive, Dismiss, Finish, RefreshVm
 from engine.policy.verdict import FREE, Verdict, View, ended, hold, hold_or, quote, typed
 
-#: VMM's words for a VM that rests: everything else passes, or is *Failed, or incomplete.
+#: VMM's statuses of a VM at rest. Others are transient, *Failed, or IncompleteVMConfig.
 _RESTING = frozenset({"Running", "PowerOff", "Saved", "Paused", "UnderMigration"})
 
-#: Hyper-V's operational words that do not stand in the way of a move.
+#: Hyper-V's operational statuses that do not prevent a move.
 _AT_EASE = frozenset({"Ok", "InService", "BackingUpVirtualMachine", "Degraded"})
 
 
 def pending(view: View) -> Verdict:
-    """The first rung that is true for a move that has not started."""
+    """Return the verdict of the first rung that applies. If none does, the move is ready."""
     for rung in (_place, _permission, _condition, _power, _pace):
         verdict = rung(view)
         if verdict is not None:
@@ -45,17 +45,17 @@ def pending(view: View) -> Verdict:
 
 
 def _place(view: View) -> Verdict | None:
-    """Check where the VM is: only a VM that rests on a source continues down the ladder."""
+    """Check the VM's location: only a VM at rest on a source goes on to the next rung."""
     move, vm = view.move, view.vm
     if is_excluded(view):
         return Verdict(ended(move, Outcome.EXCLUDED, "{vm} was left out by the request."))
     if view.owner is not None and view.owner != view.run.id:
-        # Not ours to judge: the run that has it looks after it, and checks its network.
+        # The run that owns the VM watches it and checks its network.
         if view.run.state is RunState.STOPPING:
             return Verdict(_left(view))
         return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
     if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
-        # It may be on a host that nobody could look at, or on two: a person has to look.
+        # It may be on a silent host, or on two hosts: a person has to look.
         settle = typed("settle", view.doubted_by, move)
         form = "location unknown since R{}; somebody has to find it, then: {}"
         lost = say(form, view.doubted_by, settle)
@@ -68,7 +68,7 @@ def _place(view: View) -> Verdict | None:
     if vm.migrating or view.fleet.running_jobs(vm.id):
         return rungs.hold_foreign(view)
     if not vm.seen_on and "replica" in vm.blocks:
-        # No host's word counts for a replica copy: that none shows it means nothing.
+        # ``seen_on`` never lists a replica copy, so an empty one proves nothing.
         return _blocked(view, vm)
     if not vm.seen_on:
         unasked = view.unasked()
@@ -87,7 +87,7 @@ def _place(view: View) -> Verdict | None:
 
 
 def _already_there(view: View, host: str) -> Verdict:
-    """End a move whose VM is on an approved destination, however it came: a success."""
+    """End the move, or check its network first, if the VM is on a destination already."""
     move = view.move
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
@@ -130,7 +130,7 @@ def _left(view: View) -> Finish:
 
 
 def _condition(view: View) -> Verdict | None:
-    """Check that the VM itself is in a condition to be moved."""
+    """Check that the VM's own condition allows a move."""
     vm = view.vm
     assert vm is not None
     if vm.failed:
@@ -151,7 +151,7 @@ def _condition(view: View) -> Verdict | None:
 
 
 def _passing(vm: Vm) -> str:
-    """Transient condition of the VM that should be over soon; empty: none."""
+    """Condition of the VM that should pass soon, in words; empty: none."""
     if vm.vmm_status not in _RESTING:
         return f"VMM says {vm.vmm_status}"
     busy = [word for word in vm.hyperv_status if word not in _AT_EASE]
@@ -163,12 +163,12 @@ def _passing(vm: Vm) -> str:
 
 
 def _blocked(view: View, vm: Vm) -> Verdict:
-    """Fail a move whose VM can never move as it is."""
+    """Fail a move whose VM cannot move before a person changes it."""
     return Verdict(Finish(view.move, Outcome.BLOCKED, *preflight.block(vm)))
 
 
 def _source_without_rights(view: View) -> Verdict | None:
-    """No rights on its own host, no baseline, no move."""
+    """Fail a move if we have no rights on the VM's own host: its network cannot be saved."""
     vm = view.vm
     assert vm is not None
     rights = view.facts.rights_on(vm.seen_on[0], view.run)
@@ -182,7 +182,7 @@ def _source_without_rights(view: View) -> Verdict | None:
 
 
 def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
-    """Dismiss or re-read it: as often as attempts are allowed, not faster than the refreshes."""
+    """Dismiss or refresh the VM, at most ``attempts`` times, ``refresh-interval`` seconds apart."""
     tries = view.record.since_move(kind)
     options = view.run.options
     done = [a for a in tries if a.result not in FREE]
@@ -204,8 +204,8 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
 
 
 def _in_backup(view: View) -> Verdict:
-    """Hold a VM in backup; it waits without a slot. Past the limit the move is still tried, if the
-    backup ends before the rest of the run does."""
+    """Hold a VM in backup, without a slot. Past the limit, the move still starts if the backup ends
+    before the rest of the run."""
     overdue = waits.too_long(view.move, Wait.BACKUP, view.rules, view.run.options, view.now)
     text = f"in backup{', longer than the request allows' if overdue else ''}"
     verdict = hold(view, Wait.BACKUP, text)
@@ -232,7 +232,7 @@ def _used_up(view: View) -> Verdict | None:
 
 
 def _power(view: View) -> Verdict | None:
-    """Check for an approval if the VM is down at the first look, or for ten minutes on end."""
+    """Check the approval of a VM down at the first observation, or down for ``down_after``."""
     vm, move, now = view.vm, view.move, view.now
     assert vm is not None
     if not vm.down:
@@ -268,7 +268,7 @@ def _denied(view: View, no: Approval) -> Finish:
 
 
 def _pace(view: View) -> Verdict | None:
-    """Check that the hosts are available and that enough time has passed since the last attempt."""
+    """Check that the hosts are open and that the back-off since the last attempt is over."""
     closed = destinations.closed(view) or _closed_here(view)
     if closed is not None:
         return closed
@@ -293,7 +293,7 @@ def _pace(view: View) -> Verdict | None:
 
 
 def _closed_here(view: View) -> Verdict | None:
-    """Hold the move while the VM's own host is locked, or our rights there are unknown."""
+    """Hold a move while the VM's own host is locked, or our rights there cannot be checked."""
     here = view.fleet.host(view.vm.seen_on[0] if view.vm and view.vm.seen_on else None)
     if here is None:
         return None

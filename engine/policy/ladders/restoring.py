@@ -1,8 +1,8 @@
-"""The restoring ladder: wherever a VM came to rest, is its network as it was saved?
+"""Ladder of a VM at rest after an attempt: compare its network with the saved one, and repair it.
 
-What is missing is put back, as often as the rules allow, and read again to be sure; what cannot
-be put back makes the VM damaged, with the exact difference. A VM that is still on its source with
-its network intact may be tried again.
+Missing settings are put back, ``Rules.restores`` times at most, and read again to be sure. If one
+cannot be put back, the VM is damaged, and the exact difference is reported. A VM that is still on
+its source with its network intact may be tried again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from engine.policy.verdict import FREE, Verdict, View, ended, hold_or, quote, te
 
 
 def restoring(view: View) -> Verdict:
-    """Check the VM's network against the saved one, wherever it is now, and put it back."""
+    """Compare the VM's network with the saved one, on any host, and put back what is missing."""
     move, vm = view.move, view.vm
     host = move.host or move.source
     if vm is None or (not vm.seen_on and view.fleet.answers(host)):
         return rungs.hold_missing(view)
     if not view.fleet.answers(host) and move.settled is not None and len(vm.seen_on) == 1:
-        # A person has looked: the host that is silent for good is not waited for.
+        # A person has located the VM: do not wait for a host that may stay silent for good.
         return Verdict(Arrive(move, vm.seen_on[0]))
     if not view.fleet.answers(host):
         return rungs.hold_silent(view, (host,))
@@ -79,8 +79,8 @@ def _unchecked(view: View, host: str) -> Finish:
 
 
 def _spoiled(move: Move, host: str, form: str, hint: str, **named: object) -> Finish:
-    """End of a move whose network needs a hand, in forms that may name the ``host``. It takes no
-    further VM: damage may happen to the next one as well, so a person says when to go on."""
+    """End of a move whose network a person has to repair; the forms may name the ``host``. The host
+    takes no further VM until ``go-on``, because the next one may be damaged as well."""
     named |= {"host": HostName(host), "go_on": Command(f"go-on R{move.run} {short(host)}")}
     after_go_on = tell(move, hint, **named)
     no_further = "{first} No further VM is sent to {host} before somebody types: {go_on}"
@@ -89,7 +89,7 @@ def _spoiled(move: Move, host: str, form: str, hint: str, **named: object) -> Fi
 
 
 def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
-    """Repair at once, but after a lock only every few ticks."""
+    """Repair at once; after a result that costs nothing (a lock), only three ticks later."""
     last = next(iter(reversed(_restores(view.record))), None)
     if last is not None and last.result in FREE:
         again = (last.ended or view.now) + 3 * view.rules.tick
@@ -101,16 +101,15 @@ def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
 
 
 def _restores(record: MoveRecord) -> tuple[Attempt, ...]:
-    """The repairs of its network since it last arrived somewhere."""
+    """Repairs of the VM's network since its last migration or a person's retry."""
     arrived = max((a.ended or a.begun for a in record.of(*MIGRATIONS)), default=0.0)
     arrived = max(arrived, record.move.retried or 0.0)
     return tuple(a for a in record.of(AttemptKind.RESTORE) if (a.ended or a.begun) >= arrived)
 
 
 def may_repair_vm(view: View, kind: AttemptKind) -> bool:
-    """Tell whether VMM may be asked now to dismiss or re-read the VM. The limit is the number of
-    attempts; locks and similar results do not count, but after such a result three ticks must
-    pass."""
+    """Tell whether VMM may be asked now to dismiss or refresh the VM: ``attempts`` times at most.
+    Results in ``FREE`` do not count, but three ticks must pass after one."""
     tries = view.record.since_move(kind)
     if sum(a.result not in FREE for a in tries) >= view.run.options.attempts:
         return False
@@ -121,7 +120,7 @@ def may_repair_vm(view: View, kind: AttemptKind) -> bool:
 
 
 def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """Differences that our repairs were to put back and a later reading shows to be there."""
+    """Differences that our repairs tried to put back, without those that are still ``missing``."""
     gone = {(d.adapter, d.what, d.value) for d in missing}
     tried: dict[tuple[str, str, str], Difference] = {}
     for attempt in _restores(record):
@@ -138,13 +137,13 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
     form = "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}.{why}"
     hint = "Put back on {host} by hand what is missing, then: {retry}."
     end = _spoiled(move, host, form, hint, what=what, why=why)
-    # What it misses is its own (a MAC, a VLAN); the cause is what Hyper-V said.
+    # Each VM lacks its own settings (a MAC, a VLAN); Hyper-V's error is what VMs share.
     repaired = put_back(view.record, differences)
     return replace(end, repaired=repaired, cause=quote(said, move).kind)
 
 
 def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
-    """``adapter 00:1D:D8:5E:B0:EA: switch LS-Main (found none), vlan 10``, one for each adapter."""
+    """One text per adapter: ``adapter 00:1D:D8:5E:B0:EA: switch LS-Main (found none), vlan 10``."""
     groups: dict[str, list[Difference]] = {}
     for one in differences:
         groups.setdefault(one.adapter, []).append(one)
@@ -154,21 +153,21 @@ def _by_adapter(differences: tuple[Difference, ...]) -> Iterator[str]:
 
 
 def _is_stale(view: View) -> bool:
-    """Tell whether the network was last read before our last change to it."""
+    """Tell whether the last reading is older than our last change or a person's last word."""
     reading = view.record.reading
     kinds = (*MIGRATIONS, AttemptKind.RESTORE)
     last = max((a.ended or 0.0 for a in view.record.of(*kinds)), default=0.0)
-    # After a person had it looked at again, what was read before does not count.
+    # A retry or ``settle`` asks for a new look: earlier readings do not count.
     last = max(last, view.move.retried or 0.0, view.move.settled or 0.0)
     return reading is None or reading.taken <= last
 
 
 def _conclude(view: View, host: str, repaired: tuple[Difference, ...]) -> Verdict:
-    """The network is as saved (or never was): what does being here mean?"""
+    """End or return a move by its host, once its network is as saved or was never saved."""
     move = view.move
     migrations = view.record.of(*MIGRATIONS)
     if view.is_destination(host):
-        # Moved by us or by others: it was on its source, and is here with its network as saved.
+        # Moved by us or by others: either way it is here, with its network as saved.
         by_others = "" if migrations else ", moved by somebody else"
         form = "{vm} is on {host}{by_others}."
         end = ended(move, Outcome.MOVED, form, host=HostName(host), by_others=by_others)

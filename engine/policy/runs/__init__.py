@@ -1,1 +1,1 @@
-"""Rules about a whole run: its end, gaps, adoption, re-reading hosts."""
+"""Rules about a whole run: its end, gaps, adoption, refreshes of hosts."""

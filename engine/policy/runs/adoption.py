@@ -8,7 +8,7 @@ from engine.model import Fleet, RunRecord, Vm, same_host
 
 
 def newcomers(record: RunRecord, fleet: Fleet) -> list[tuple[Vm, str]]:
-    """The VMs that a host run does not have yet, each with the source that it appeared on."""
+    """VMs that a host run does not have yet, each with the source on which it appeared."""
     if record.run.kind != "host":
         return []
     known = {entry.move.vm_id for entry in record.moves}
@@ -17,7 +17,7 @@ def newcomers(record: RunRecord, fleet: Fleet) -> list[tuple[Vm, str]]:
 
 
 def _source_of(vm: Vm, sources: Sequence[str]) -> str | None:
-    """The source that Hyper-V shows this VM on, alone; what only VMM says may be stale."""
+    """Source on which Hyper-V alone shows this VM, or ``None``. VMM's own view may be stale."""
     if len(vm.seen_on) != 1:
         return None
     return next((s for s in sources if same_host(s, vm.seen_on[0])), None)

@@ -1,7 +1,7 @@
-"""End of a run: nothing left to do, approvals expired, the source proven empty twice.
+"""End of a run: expired approvals, long backups, and the proof that its sources are empty.
 
-A run ends only when every move has ended. "The host is empty" is said only when VMM and Hyper-V
-both show no VM in complete answers, twice, 30 s apart; a host that does not answer is never empty.
+A run ends only when every move has ended. A host is proven empty only if VMM and Hyper-V both show
+no VM, in complete answers, twice, ``empty_gap`` seconds apart. A silent host is never empty.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ BAD = frozenset({MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN})
 
 
 def judge(record: RunRecord, fleet: Fleet, now: float, rules: Rules, steps: Sequence[Step]) -> Plan:
-    """The steps that bring this run closer to its end, given what is planned for its moves."""
+    """Plan the steps that bring this run closer to its end, given the ``steps`` of its moves."""
     if record.run.state is RunState.PAUSED or _pauses(record, steps):
         return Plan()
     stop = _stop_on_failure(record)
@@ -76,8 +76,8 @@ def _pauses(record: RunRecord, steps: Sequence[Step]) -> bool:
 
 
 def _stop_on_failure(record: RunRecord) -> SetRunState | None:
-    """The request wants nothing more started after the first VM that could not be moved.
-    What is in flight is watched to its end all the same."""
+    """Stop an active run with ``stop-on-failure`` after its first failed move. Migrations in flight
+    are still watched to their end."""
     run = record.run
     if run.state is not RunState.ACTIVE or not run.options.stop_on_failure:
         return None
@@ -89,7 +89,7 @@ def _stop_on_failure(record: RunRecord) -> SetRunState | None:
 
 
 def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Sequence[Step]) -> bool:
-    """Tell whether every open move waits for a person, or for a backup past its limit."""
+    """Tell whether every open move waits for approval, ``go-on``, or a backup past its limit."""
     holds = {s.move.id: s for s in steps if isinstance(s, Hold)}
     busy = {s.move.id for s in steps if isinstance(s, Arrive | Return | Finish)}
     for move in moves:
@@ -107,7 +107,7 @@ def _are_idle(record: RunRecord, moves: Sequence[Move], now: float, steps: Seque
 def _wait_for_people(
     record: RunRecord, moves: Sequence[Move], now: float, rules: Rules, steps: Sequence[Step]
 ) -> Plan:
-    """Give approvals eight more hours once nothing else is left; long backups end with the run."""
+    """Expire open approvals after 8 idle hours (default); with none, fail overlong backups."""
     run = record.run
     asked = [m for m in moves if _waits_for(m, Wait.APPROVAL, steps)]
     if not asked:
@@ -145,7 +145,7 @@ def _expired(move: Move) -> Finish:
 
 
 def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
-    """Every move has ended: prove the sources empty, then close the run."""
+    """Prove the sources of a run empty, then close the run. Every move has ended."""
     run = record.run
     closing: tuple[Step, ...] = tuple(
         Expire(a.id, "the run ended")
@@ -180,12 +180,12 @@ def is_empty(host: str, fleet: Fleet) -> bool:
 
 
 def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan | None:
-    """The next step of the proof, or ``None`` when all that can be proven has been."""
+    """Next step of the proof; ``None``: nothing more can be proven."""
     run = record.run
     hosts = tuple(s for s in run.sources if is_empty(s, fleet))
     if run.empty_first is not None and not set(run.empty_seen) <= set(hosts):
         return Plan((SeeEmpty(run.id, (), None, proven=False),))
-    if not set(run.empty) <= set(hosts):  # proven before a retry, or in the tick before this one
+    if not set(run.empty) <= set(hosts):  # a host proven empty is no longer empty
         return Plan((SeeEmpty(run.id, (), None, proven=False),))
     ended = max(_last_end(record), run.back or 0.0)
     silent = any(not fleet.answers(s) for s in run.sources)
@@ -205,7 +205,7 @@ def _prove_empty(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> P
 
 
 def _only_in_vmm(sources: Sequence[str], fleet: Fleet) -> tuple[str, ...]:
-    """Sources that Hyper-V shows empty while VMM has not caught up."""
+    """Sources on which VMM still shows a VM although Hyper-V shows none."""
     stale = []
     for source in sources:
         if not fleet.answers(source):

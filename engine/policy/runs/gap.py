@@ -1,8 +1,8 @@
-"""Gaps in observation: limits stand still, and after half an hour a person decides.
+"""Gaps in observation: limits stand still, and after half an hour without an engine runs pause.
 
-A gap is told by rows, not by memory: how long ago the last observation was, and how long ago an
-engine last advanced or tried to. While VMM is silent an engine tries; while no engine runs, nobody
-does. Only the latter pauses a run: then people did not know that it stood still.
+Gaps are derived from rows, not from memory: the time of the last observation, and the last time an
+engine advanced or tried to. While VMM is silent, an engine still tries. Only a time without an
+engine pauses a run, because nobody was told that it stood still.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _NAMED = 5
 def resume_after_gap(
     records: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts
 ) -> tuple[list[RunRecord], list[Step]]:
-    """The runs as they are after a gap, if there was one, and the steps that write it down."""
+    """Shift limits after a gap, pause runs after an absence; return the runs and these steps."""
     seen: list[RunRecord] = []
     steps: list[Step] = []
     before = facts.before
     for record in records:
-        # A run that began after the last look has missed nothing before it began.
+        # A run that began after the last observation missed only the time since its beginning.
         gap = fleet.at - max(before.at, record.run.began) if before is not None else 0.0
         if gap > rules.gap:
             record = _shifted(record, gap, now)
@@ -56,12 +56,12 @@ def resume_after_gap(
 
 
 def _away(run: Run, facts: Facts, now: float) -> float:
-    """Seconds in which no engine looked after this run."""
+    """Seconds without an engine: since its last beat, or since the run began or was resumed."""
     return 0.0 if facts.beat is None else now - max(facts.beat, run.anew)
 
 
 def _shifted(record: RunRecord, gap: float, now: float) -> RunRecord:
-    """Shift the limits of a run by ``gap``: these seconds count against no limit.
+    """Shift the limits of a run by ``gap`` seconds, which count against none of them.
     ``RunPen.note_back`` writes the same."""
     run = record.run
     quiet = None if run.quiet_since is None else run.quiet_since + gap
@@ -80,7 +80,7 @@ def _later(move: Move, gap: float) -> Move:
 def changes(
     record: RunRecord, before: Fleet | None, fleet: Fleet, now: float, rules: Rules
 ) -> list[str]:
-    """Changes since the run was last looked at: VMs, destinations, grants."""
+    """Changes of VMs, destinations and grants since the observation ``before``, in words."""
     changes = []
     if before is not None:
         changes += [line for entry in record.moves for line in _vm_changes(entry, before, fleet)]
@@ -131,6 +131,6 @@ def _host_changes(name: str, before: Fleet, fleet: Fleet) -> list[str]:
 
 
 def _some(lines: Sequence[str]) -> list[str]:
-    """The first few; the rest as a number."""
+    """First few lines, then the number of the others."""
     more = [f"and {len(lines) - _NAMED} more VMs"] if len(lines) > _NAMED else []
     return [*lines[:_NAMED], *more]

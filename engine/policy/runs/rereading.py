@@ -1,8 +1,8 @@
-"""Re-reading hosts (Read-SCVMHost): which are due, and what is remembered of those in vain.
+"""Refreshes of hosts (Read-SCVMHost): hosts that are due, and the memory of failed refreshes.
 
-A host is re-read once a pass. Where that was in vain (a lock, any error) it is tried again every
-``refresh-interval``, ``refreshes`` times, and then once a pass. Until it succeeds, what was found
-then (``locked``) still holds: that nobody asked again proves nothing.
+A host is refreshed once per ``pass``. A refresh that failed (a lock, any error) is tried again
+every ``refresh-interval``, ``refreshes`` times, and then once per ``pass``. Until one succeeds, the
+host stays ``locked`` if it was: that nobody asked again proves nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from engine.model import Fleet, Host, Options, RunRecord
 
 
 def due(living: Sequence[RunRecord], last: Fleet | None, now: float) -> list[str]:
-    """The hosts of the runs that VMM has to re-read now; every time for a bulletproof run."""
+    """Hosts due for a refresh now: all of a bulletproof run, except those waiting for a retry."""
     found: dict[str, str] = {}
     for record in living:
         for name in (*record.run.sources, *record.run.destinations):
@@ -33,13 +33,13 @@ def _is_due(host: Host | None, options: Options, now: float) -> bool:
 
 
 def next_try(host: Host, options: Options) -> float:
-    """Time at which a host that was re-read in vain is tried again."""
+    """Time of the next refresh of a host whose last one failed (Unix seconds)."""
     wait = options.refresh_interval if host.tries <= options.refreshes else options.pass_
     return (host.tried_at or 0.0) + wait
 
 
 def keep_last_reads(fleet: Fleet, last: Fleet | None, asked: Sequence[str]) -> Fleet:
-    """The fleet with its re-readings in vain; ``asked``: hosts to re-read for this look."""
+    """Carry failed refreshes over from ``last``; ``asked``: hosts to refresh for this ``fleet``."""
     wanted = {name.casefold() for name in asked}
     hosts = tuple(
         _tried(host, last.host(host.name) if last else None, fleet.at)

@@ -1,10 +1,10 @@
-"""Circuit breakers: a pair of hosts, or a destination, to which nothing gets through.
+"""Circuit breakers: no further VM is sent between two hosts, or to a host, after failures in a row.
 
-Derived from the attempts of all living runs, never stored. When three different VMs in a row
-failed between two hosts, no further VM is sent between them for 15 minutes; then one is tried
-(half-open). If that one arrives, the breaker closes; if it fails as well, the pair is given up
-until a person resumes the run. A destination breaks in the same way once VMs from two sources
-failed there: a pair that cannot talk (delegation, path) does not close it for the others.
+Derived from the attempts of all living runs, never stored. When three different VMs in a row have
+failed between two hosts, none is sent between them for 15 minutes. Then one VM is tried
+(half-open). If it arrives, the breaker closes. If it fails as well, the pair is given up until a
+person resumes the run. A destination's breaker opens in the same way, but only if the failed VMs
+came from two sources or more: one pair that cannot talk (delegation, path) does not open it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.policy.waits import Rules
 def breakers(
     records: Iterable[RunRecord], now: float, rules: Rules, since: float = 0.0
 ) -> Breakers:
-    """The breakers from the attempts that began at ``since`` or later."""
+    """Derive the breakers from the attempts that began at ``since`` or later (Unix seconds)."""
     ways: dict[Way, list[Attempt]] = {}
     for record in records:
         for entry in record.moves:
@@ -51,7 +51,7 @@ def _judge(way: Way, attempts: Sequence[Attempt], now: float, rules: Rules) -> B
 
 
 def _failures(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """The unbroken row of charged attempts at the end, by when they ended."""
+    """Charged attempts since the last success, in the order in which they ended."""
     over = [a for a in attempts if a.ended is not None and (a.charged or a.result is Result.OK)]
     row: list[Attempt] = []
     for attempt in sorted(over, key=lambda a: (a.ended or 0.0, a.id), reverse=True):
@@ -62,7 +62,7 @@ def _failures(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 
 def _broke_at(row: Sequence[Attempt], failures: int) -> float | None:
-    """Time at which ``failures`` different VMs had failed in this row; ``None``: not yet."""
+    """Time at which the number of different VMs in ``row`` reached ``failures``, or ``None``."""
     seen: set[str] = set()
     for attempt in row:
         seen.add(attempt.vm_id)

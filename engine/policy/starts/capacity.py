@@ -1,7 +1,7 @@
-"""Capacity of hosts: whether a VM still fits, net of the moves in flight to the host.
+"""Capacity of hosts: free memory and disk, less the moves in flight to the host.
 
-What VMM says is free is as old as its last look at the host. So every move in flight to the host is
-subtracted, and every one that has arrived since that look.
+VMM's figures are as old as its last refresh of the host. So every move in flight to the host is
+subtracted, and every move that has arrived since that refresh.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine.policy.starts.preflight import drive_of
 
 @dataclass(frozen=True)
 class Load:
-    """Memory and disk (MB) that a VM takes on its destination; ``drive`` empty: not known."""
+    """Memory and disk (MB) that a VM takes on its destination; empty ``drive``: unknown."""
 
     vm_id: str
     memory_mb: int
@@ -34,13 +34,13 @@ class Load:
 
 @dataclass
 class Capacity:
-    """Load in flight to each host. Built per plan, changed only by ``take``."""
+    """Load in flight, by host (case folded) and VM id. One per plan; only ``take`` changes it."""
 
     fleet: Fleet
     coming: dict[str, dict[str, Load]] = field(default_factory=dict)
 
     def take(self, host: str, load: Load) -> None:
-        """Count this VM as coming there, once."""
+        """Count this VM as in flight to the host. Idempotent."""
         self.coming.setdefault(host.casefold(), {})[load.vm_id] = load
 
     def is_quiet(self, host: str) -> bool:
@@ -48,7 +48,7 @@ class Capacity:
         return not self.coming.get(host.casefold())
 
     def lacks(self, name: str, load: Load) -> str:
-        """Shortage on this host, with the numbers; empty: the load fits, or nobody knows."""
+        """Shortage on this host, with the numbers; empty: the load fits, or capacity is unknown."""
         host = self.fleet.host(name)
         if host is None:
             return ""
@@ -73,7 +73,7 @@ def _too_little(what: str, wanted: int, left: int, host: Host) -> str:
 
 
 def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host | None) -> Load:
-    """Load of this move on that host: a VM that stays powered down needs no memory."""
+    """Load of this move on ``host``. A cold move needs no memory."""
     move = entry.move
     memory = move.memory_mb if kind is AttemptKind.LIVE else 0
     drive = drive_of(path or (host.path if host else None))
@@ -81,9 +81,9 @@ def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host |
 
 
 def capacity_of(fleet: Fleet, living: Sequence[RunRecord], landed: Iterable[int]) -> Capacity:
-    """Load in flight to each host, by our own attempts and by the jobs of others.
+    """Sum up the load in flight to each host, from our own attempts and the jobs of others.
 
-    ``landed``: moves whose open attempt this observation shows to be over.
+    ``landed``: ids of moves whose open attempt this observation shows to be over.
     """
     made = Capacity(fleet)
     over = set(landed)

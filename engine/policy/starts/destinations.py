@@ -1,8 +1,8 @@
-"""Destinations of a VM: every destination of its run, open or closed now, and why.
+"""Destinations of a VM: whether each destination of its run is open to it now, and why not.
 
-A destination is bound only when a move starts, among those that are open then. A cause that a
-person has to remove first (a missing switch) closes a destination for good; every other cause is a
-wait with its code.
+The destination is chosen when a move starts, from those that are open then. A cause that a person
+has to remove (a missing switch) closes a destination for good. Every other cause is a wait with a
+code.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from engine.policy.verdict import Verdict, View, ended, hold, hold_or, quote
 class Gate:
     """One destination as one VM sees it. Open: no ``wait`` and not ``hopeless``.
 
-    ``hopeless``: closed until a person changes something. ``spent``: its breaker will not try
-    again by itself; ``half_open``: one VM may be tried. ``due``: when it opens by itself.
+    ``hopeless``: closed until a person changes something. ``spent``: its breaker does not try again
+    by itself. ``half_open``: one VM may be tried. ``due``: when it opens by itself (Unix seconds).
     """
 
     host: str
@@ -41,15 +41,15 @@ class Gate:
         return self.wait is None and not self.hopeless
 
 
-#: Which of several reasons is told and counted: what passes soonest, else what has no limit.
+#: Order of the waits if gates differ: the soonest to pass first, then the one without a limit.
 _FIRST = (Wait.HOST_LOCKED, Wait.BREAKER, Wait.DAMAGE, Wait.HOST_DOWN)
 
 
 def gates(view: View) -> tuple[Gate, ...]:
-    """The destinations of the request, without the host that the VM is on.
+    """Gates to the destinations of the run, except the host that the VM is on.
 
-    VMs on one host with the same switches, none of which has failed yet, see the same gates: with a
-    thousand VMs they are worked out once a host, not once a VM.
+    VMs on one host with the same switches and without a charged attempt share their gates. So with
+    a thousand VMs they are computed once per host, not once per VM.
     """
     vm = view.vm
     here = vm.seen_on[0] if vm and vm.seen_on else None
@@ -91,7 +91,7 @@ def _gate(view: View, name: str, here: str | None) -> Gate:
 
 
 def _lacks(view: View, host: Host) -> str:
-    """Requirement of this VM that a person has to meet on the host first; empty: none."""
+    """Reason why the host cannot take this VM before a person changes it; empty: none."""
     if view.vm is not None:
         lacking = preflight.misfit(view.vm, host, view.run.options.path)
         if lacking:
@@ -132,7 +132,7 @@ def blocked(view: View) -> Verdict | None:
 
 
 def closed(view: View) -> Verdict | None:
-    """Hold a move while no destination is open; ``None``: one is."""
+    """Hold a move while no destination is open; ``None``: at least one is open."""
     found = [gate for gate in gates(view) if not gate.hopeless]
     if any(gate.open for gate in found):
         return None
@@ -143,7 +143,7 @@ def closed(view: View) -> Verdict | None:
     if wait is Wait.BREAKER:
         dues = [gate.due for gate in found if gate.due is not None]
         held = hold(view, wait, text)
-        # A host that is down or damaged besides is no reason to wait for ever.
+        # With every breaker spent, hosts that are down or damaged are no reason to wait on.
         given_up = all(gate.spent or gate.wait is not Wait.BREAKER for gate in found)
         return Verdict(held.step, due=min(dues, default=None), pauses=text if given_up else "")
     needs_person = wait is Wait.DAMAGE

@@ -1,4 +1,4 @@
-"""Estimates of how long moves take, from their size, the slots and the moves before them."""
+"""Estimates of the duration of moves, from their size, the slots and earlier moves."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from engine.model import MIGRATIONS, Fleet, Host, Move, MoveRecord, Result
 
 
 def seconds(move: Move, mb_per_s: float) -> float:
-    """Estimated seconds for one move: memory and disk at that rate, at least ten seconds."""
+    """Estimated seconds for one move: its memory and disk at ``mb_per_s``, at least ten seconds."""
     return max(10.0, move.size_mb / max(mb_per_s, 1.0))
 
 
 def rate(records: Iterable[MoveRecord], default: float) -> float:
-    """MB/s of the moves that arrived; the median, so that one slow VM does not spoil it.
+    """Median MB/s of the moves that arrived, so that one slow VM does not distort it.
 
-    Three arrivals are needed before experience outweighs ``default``.
+    ``default`` if fewer than three have arrived.
     """
     rates = [
         record.move.size_mb / (attempt.ended - attempt.begun)
@@ -32,7 +32,7 @@ def rate(records: Iterable[MoveRecord], default: float) -> float:
 
 
 def slots(name: str, fleet: Fleet | None) -> int:
-    """Number of moves at once to reckon with on this host: at least one, and a host's default where
-    the fleet does not show the host."""
+    """Slots of this host for estimates: at least one. A host that the fleet does not show counts
+    with the default limits."""
     host = fleet.host(name) if fleet else None
     return max(1, (host or Host(name)).slots)

@@ -1,8 +1,8 @@
-"""Order of starts: the move at the busiest host first, and there the longest.
+"""Order of starts: moves at the busiest host first, and of those the longest.
 
-Measured over thousands of random instances this stays within 0.5 % of the lower bound; first
-come, first served loses up to 4 %. The destination is chosen at the start, among the approved
-ones, so that a slow move never holds up a free host.
+Over thousands of random instances this order stays within 0.5 % of the lower bound; first come,
+first served loses up to 4 %. The destination is chosen at the start, among the approved ones, so
+that a slow move never holds up a free host.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from engine.policy.starts.slots import Slots
 def loads(
     moves: Iterable[tuple[Move, Sequence[str]]], slots: Slots, mb_per_s: float
 ) -> Mapping[str, float]:
-    """Seconds of work still to come at each host, per slot. Each move counts at its source and,
-    shared equally, at the destinations it may go to."""
+    """Seconds of work left per slot, by host (case folded). Each move counts at its source, and in
+    equal shares at its possible destinations."""
     work: defaultdict[str, float] = defaultdict(float)
     for move, destinations in moves:
         seconds = estimate.seconds(move, mb_per_s)
@@ -49,6 +49,6 @@ def first_to_last(
 def best_destination(
     destinations: Sequence[str], slots: Slots, load: Mapping[str, float]
 ) -> str | None:
-    """The destination with a free slot and the least work still to come, or ``None``."""
+    """Destination with a free slot and the least work left, or ``None``."""
     free = [d for d in destinations if slots.free(d) > 0]
     return min(free, key=lambda d: (load.get(d.casefold(), 0.0), -slots.free(d), d), default=None)

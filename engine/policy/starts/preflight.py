@@ -1,6 +1,6 @@
-"""The minimum that is checked before every start: what can never move, and what never fits.
+"""Checks before every start: VMs that can never move, and hosts that a VM never fits.
 
-Everything here is permanent until a person changes something; what passes by itself is a wait.
+Each finding holds until a person changes something. Conditions that pass by themselves are waits.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from engine.language.sentence import Sentence, VmName, join, say
 from engine.model import Host, Vm, short
 
-#: What stands in the way of any move between stand-alone hosts: in short, as a sentence about the
-#: VM, and what to do about it.
+#: Properties that prevent every move between stand-alone hosts: the short name, a clause about
+#: the VM, and the remedy.
 _BLOCKS = {
     "replica": (
         "replica copy",
@@ -34,7 +34,7 @@ _BLOCKS = {
 
 
 def block(vm: Vm) -> tuple[Sentence, Sentence]:
-    """Reason why a VM that has ``blocks`` can never move as it is, and what to do."""
+    """Reason why a VM with ``blocks`` can never move as it is, and the remedy."""
     known = [_known(word) for word in vm.blocks]
     why = ", ".join(reason for _, reason, _ in known)
     text = say("{} cannot be moved between stand-alone hosts: {}.", VmName(vm.name), why)
@@ -42,7 +42,7 @@ def block(vm: Vm) -> tuple[Sentence, Sentence]:
 
 
 def block_in_short(vm: Vm) -> str:
-    """The same in words that fit one VM and many: ``replica copy, pass-through disk``."""
+    """Short names of what blocks a VM, for one VM or many: ``replica copy, pass-through disk``."""
     return ", ".join(_known(word)[0] for word in vm.blocks)
 
 
@@ -51,7 +51,7 @@ def _known(word: str) -> tuple[str, str, str]:
 
 
 def misfit(vm: Vm, host: Host, path: str | None) -> str:
-    """Requirement of the VM that this host lacks, in words; empty: none that we know of."""
+    """Requirement of the VM that this host lacks, in words; empty: none is known."""
     if host.switches is not None:
         there = {name.casefold() for name in host.switches}
         lacking = [name for name in dict.fromkeys(vm.switches) if name.casefold() not in there]
@@ -66,6 +66,6 @@ def misfit(vm: Vm, host: Host, path: str | None) -> str:
 
 
 def drive_of(path: str | None) -> str:
-    r"""``D:`` of ``D:\VMs``; empty where the path names no drive."""
+    r"""Drive of a path: ``D:`` of ``D:\VMs``; empty: the path names none."""
     found = re.match(r"[A-Za-z]:", path or "")
     return found[0].upper() if found else ""

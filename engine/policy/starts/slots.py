@@ -1,9 +1,9 @@
-"""Live-migration slots: how many more moves each host can take right now.
+"""Migration slots: the number of further moves that each host can take right now.
 
-A host's limit counts migrations in plus out, and a shared-nothing move takes one live slot and
-one storage slot on both of its hosts, no matter who started it. A VM is counted once per host, by
-whichever sign we have: VMM's status, a running VMM job, Hyper-V's status, or our own open
-attempt. A job whose target VMM has not filled in yet counts on every host it might be going to.
+A host's limit counts migrations in and out. A shared-nothing move takes one live slot and one
+storage slot on both of its hosts, no matter who started it. A VM counts once per host, by any sign:
+VMM's status, a running VMM job, Hyper-V's status, or our own open attempt. A job whose target VMM
+does not show yet counts on every host, unless our own attempt names its hosts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.model import Attempt, Fleet
 
 @dataclass
 class Slots:
-    """The ledger of one plan: who holds slots where. Built per plan, changed only by ``take``."""
+    """Ledger of one plan: the VMs that hold slots, by host (case folded) and VM id."""
 
     fleet: Fleet
     held: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -33,12 +33,12 @@ class Slots:
         return max(0, host.slots - len(self.held.get(name.casefold(), {})))
 
     def hold(self, host: str | None, vm_id: str, name: str) -> None:
-        """Count this VM on that host, once."""
+        """Count this VM on that host, even past the limit. Idempotent."""
         if host:
             self.held.setdefault(host.casefold(), {})[vm_id] = name
 
     def take(self, vm_id: str, name: str, source: str, destination: str) -> bool:
-        """Take one slot on both hosts, or none and answer False."""
+        """Take one slot on each host. Return False and take none if either host is full."""
         if self.free(source) < 1 or self.free(destination) < 1:
             return False
         self.hold(source, vm_id, name)
@@ -46,7 +46,7 @@ class Slots:
         return True
 
     def says(self, name: str) -> str:
-        """The sentence people read: ``2 of 2 on hv02: web03, web07``."""
+        """Slots of a host in words: ``2 of 2 on hv02: web03, web07``."""
         host = self.fleet.host(name)
         if host is None:
             return f"{name} is not in the fleet"
@@ -56,7 +56,7 @@ class Slots:
 
 
 def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
-    """Ledger of the slots in use and who holds them, by every sign in the fleet and our rows."""
+    """Build the ledger of the slots in use, from the fleet and our open attempts."""
     slots = Slots(fleet)
     names = {vm.id: vm.name for vm in fleet.vms}
     for vm in fleet.vms:
@@ -83,7 +83,7 @@ def ledger(fleet: Fleet, open_attempts: Iterable[Attempt]) -> Slots:
 
 
 def _hold_moving_without_job(slots: Slots, fleet: Fleet, known: set[str]) -> None:
-    """A VM that migrates without a job we can see may be going to any host."""
+    """Hold a slot on every host for a VM that migrates without a visible job or open attempt."""
     with_job = {job.vm_id for job in fleet.jobs if job.state == "running"}
     for vm in fleet.vms:
         if vm.migrating and vm.id not in with_job and vm.id not in known:

@@ -1,9 +1,9 @@
-"""Starts: ready moves compete for slots, across runs, in one order.
+"""Starts: ready moves of all runs compete for slots, in one order.
 
-Each ready move starts, has its network saved first, or waits for a slot. Running VMs are served
-before powered-down ones, the busiest host's longest first. A move whose network is being saved
-holds its place: a later one must not take the slot that it waits for. Nothing starts that this
-very observation does not show a free slot for.
+Each ready move starts, has its network saved first, or waits. Running VMs come before powered-down
+ones, and the longest move at the busiest host comes first. A move whose network is being saved
+keeps its slot in the plan, so that no later move takes it. A move starts only if this very
+observation shows a free slot for it.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def assign_slots(
     doubts: Sequence[Attempt],
     builder: PlanBuilder,
 ) -> None:
-    """Add to the plan what becomes of every ready move. ``doubts`` are attempts of moves that
-    ended without anybody knowing where their VM is: they keep their slots."""
+    """Add a start, a saving of the network, a wait or an end for every ready move to the plan.
+    ``doubts``: open attempts of moves that have ended, which may still run and keep their slots."""
     landed = _landed(builder)
     flying = _flying(living, landed)
     records = [entry for record in living for entry in record.moves]
@@ -76,7 +76,7 @@ def assign_slots(
 
 
 def _failed_ways(living: Sequence[RunRecord], builder: PlanBuilder) -> set[tuple[str, str]]:
-    """Source and destination of every attempt that this very plan found to have failed."""
+    """Source and destination of every attempt that this plan ends as charged."""
     failing = {
         s.move.id
         for s in builder.steps
@@ -87,7 +87,7 @@ def _failed_ways(living: Sequence[RunRecord], builder: PlanBuilder) -> set[tuple
 
 
 def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
-    """Time at which a LIVE or COLD attempt to each host last ended, by host, case folded."""
+    """Time at which the last LIVE or COLD attempt to each host ended, by host, case folded."""
     last: dict[str, float] = {}
     for record in living:
         for entry in record.moves:
@@ -99,7 +99,7 @@ def _last_landings(living: Sequence[RunRecord]) -> dict[str, float]:
 
 
 def _landed(builder: PlanBuilder) -> set[int]:
-    """Moves whose open attempt this observation shows to be over."""
+    """Ids of moves whose open attempt this observation shows to be over."""
     return {
         s.move.id
         for s in builder.steps
@@ -131,10 +131,10 @@ def _unfinished(living: Sequence[RunRecord]) -> list[tuple[Move, Sequence[str]]]
 
 @dataclass
 class _Allotment:
-    """The slots of one plan while they are handed out. ``landed`` is when a move to each host
-    last ended; ``tried`` are hosts that this plan sends one VM to, to see whether it gets there;
-    ``failed`` and ``damaged`` are ways and hosts on which this very plan found a move
-    failed or a VM damaged."""
+    """Slots of one plan while they are assigned. ``landed``: by host, when a move to it last ended.
+    ``tried``: hosts with a half-open breaker to which this plan sends its one VM. ``failed``,
+    ``damaged``: ways with a failed move and hosts with a damaged VM in this plan. ``unsaved``: by
+    host, moves whose network is saved first. ``turns``: moves served so far, by source."""
 
     fleet: Fleet
     rules: Rules
@@ -153,7 +153,7 @@ class _Allotment:
     tried: set[str] = field(default_factory=set)
 
     def serve(self, ready: Sequence[Ready], mb_per_s: float) -> None:
-        """Every ready move in order, running VMs first."""
+        """Serve every ready move in order, running VMs first, and plan the baselines to save."""
         views = {view.move.id: view for view, _ in ready}
         for wanted in (AttemptKind.LIVE, AttemptKind.COLD):
             group = [(view, _open(view)) for view, kind in ready if kind is wanted]
@@ -182,7 +182,7 @@ class _Allotment:
         self._start(view, kind, chosen)
 
     def _take(self, view: View, kind: AttemptKind, target: str, gates: Sequence[Gate]) -> None:
-        """Take the slots and the capacity of this start, so that later moves cannot use them."""
+        """Take the slots and the capacity of this move, so that later moves cannot use them."""
         source = here(view)
         if kind is AttemptKind.LIVE:
             self.running_now.add(source)
@@ -195,7 +195,7 @@ class _Allotment:
             self.tried.add(target)
 
     def _start(self, view: View, kind: AttemptKind, target: str) -> None:
-        """Start it, if its network is saved and our rights at both ends are known."""
+        """Start the move if its network is saved and our rights on both hosts are checked."""
         saved, source = view.record.baseline, here(view)
         if saved is None or not _has_fresh_baseline(view, self.rules):
             return
@@ -213,10 +213,10 @@ class _Allotment:
         )
         self.builder.steps.append(Start(view.move, order))
 
-    # --- where to ----------------------------------------------------------------------------
+    # --- destination ----------------------------------------------------------------------------
 
     def _choose(self, view: View, kind: AttemptKind, gates: Sequence[Gate]) -> str | Verdict:
-        """The destination that it could start to now, or what it waits for."""
+        """Choose the destination for a start now, or return the verdict that delays it."""
         source = here(view)
         ways = [gate.host for gate in gates if gate.host.casefold() not in self.damaged]
         if not ways:
@@ -227,7 +227,7 @@ class _Allotment:
             return hold(view, Wait.BREAKER, "one VM is tried first, after the failures")
         untried = [h for h in untried if (source, h) not in self.failed]
         if not untried:
-            return Verdict()  # what just failed is looked at before the next one is sent there
+            return Verdict()  # the failure is judged before the next VM is sent there
         full = self._own_limit(view, kind)
         if full or self.ledger.free(source) < 1:
             return self._slot(view, full or self.ledger.says(source))
@@ -239,7 +239,7 @@ class _Allotment:
         return best or self._slot(view, "; ".join(self.ledger.says(h) for h in fitting))
 
     def _own_limit(self, view: View, kind: AttemptKind) -> str:
-        """Limit of the run itself that is reached, in words; empty: none."""
+        """Limit on moves at once that this run has reached, in words; empty: none."""
         limit = view.run.options.parallel
         if limit > 0 and self.flying[view.run.id] >= limit:
             return f"{limit} of {limit} moves that the request allows"
@@ -253,7 +253,8 @@ class _Allotment:
         return capacity.load_of(view.record, kind, view.run.options.path, host)
 
     def _slot(self, view: View, text: str) -> Verdict:
-        """No slot: which limit, with its holders. Called out once, if nothing changes for long."""
+        """Hold a move without a slot. People are told once if ``text``, the limit and its holders,
+        stays the same for ``slot_notice`` seconds."""
         move, notice = view.move, self.rules.slot_notice
         if move.wait is not Wait.SLOT or move.wait_text != text:
             return hold(view, Wait.SLOT, text, view.now + notice)
@@ -264,8 +265,8 @@ class _Allotment:
         return Verdict(CallOut(move, f"{text}, without change for {took(notice)}"))
 
     def _no_room(self, view: View, hosts: Sequence[str], text: str) -> Verdict:
-        """Hold a move that fits on no destination. While a migration to one of them is in flight,
-        that may change; after ten quiet minutes the move fails, and a person has to make room."""
+        """Hold a move that fits on no destination, as long as a migration to one is in flight. Fail
+        it after the limit (10 min by default) without one: a person has to make room."""
         move, limit = view.move, self.rules.limits[Wait.ROOM]
         if not all(self.capacity.is_quiet(host) for host in hosts):
             return Verdict(Hold(move, Wait.ROOM, text))
@@ -277,8 +278,8 @@ class _Allotment:
         return Verdict(ended(move, Outcome.NO_ROOM, "{vm} fits nowhere: {text}.", hint, text=text))
 
     def _save(self, view: View, has_slot: bool) -> bool:
-        """Save the VM's network, if the VM is among the next of its host. False: it cannot be saved
-        now, and the plan says why."""
+        """Plan to save the VM's network, if the VM has a slot or is among the next of its host.
+        False: it cannot be saved now, and the plan holds or ends the move."""
         host = self.fleet.host(here(view))
         next_ones = 2 * max(1, host.slots) if host is not None else 0
         if not has_slot and self.turns[here(view)] > next_ones:
@@ -296,13 +297,13 @@ def _open(view: View) -> list[Gate]:
 
 
 def here(view: View) -> str:
-    """The host that the VM is on: its source, or another source of the run."""
+    """Host that the VM is on: its source, or another source of the run."""
     vm = view.vm
     return vm.seen_on[0] if vm is not None and vm.seen_on else view.move.source
 
 
 def _has_fresh_baseline(view: View, rules: Rules) -> bool:
-    """Tell whether the saved network is ten minutes old at most, or frozen by the first start."""
+    """Tell whether the baseline is ``baseline_age`` seconds old at most, or frozen by a start."""
     saved = view.record.baseline
     if saved is None:
         return False
@@ -310,11 +311,11 @@ def _has_fresh_baseline(view: View, rules: Rules) -> bool:
 
 
 def _save_first(view: View) -> Verdict | None:
-    """Wait or end that keeps the VM's network from being read now; ``None``: it may be read."""
+    """Verdict that delays the saving of the VM's network or fails the move; ``None``: save now."""
     bad: list[Attempt] = []
     for attempt in view.record.counted(AttemptKind.BASELINE):
         if attempt.result is Result.OK:
-            bad.clear()  # what can be read may be slow to answer now and then in a long night
+            bad.clear()  # in a long night a host may be slow now and then: count failures in a row
         elif attempt.result is not None:
             bad.append(attempt)
     if not bad:
@@ -332,7 +333,7 @@ def _save_first(view: View) -> Verdict | None:
 
 
 def unreadable(move: Move, error: str) -> Verdict:
-    """No baseline, no move: a VM whose network cannot be saved is never started."""
+    """Fail a move whose VM's network cannot be saved: without a baseline, no VM is started."""
     form = "The network of {vm} could not be saved, so it was not moved: {error}"
     hint = "Fix that (rights, WinRM on {source}), then: {retry}"
     return Verdict(ended(move, Outcome.BLOCKED, form, hint, error=quote(error, move)))

@@ -1,4 +1,4 @@
-"""The report as CSV (RFC 4180), a row per VM, that a spreadsheet opens without running anything."""
+"""Report as CSV (RFC 4180), one row per VM. No cell can run as a formula in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ COLUMNS = (
     "sentence",
     "next",
 )
-#: What makes a spreadsheet read a cell as a formula.
+#: First characters that make a spreadsheet read a cell as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def spreadsheet(run: Mapping[str, Any]) -> str:
-    """One run of the document as CSV: a header and a row per VM, lines end in CR LF."""
+    """Render one run of the document as CSV: a header and one row per VM. Lines end in CR LF."""
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\r\n")
     rows.writerow(COLUMNS)
@@ -44,7 +44,7 @@ def spreadsheet(run: Mapping[str, Any]) -> str:
 
 
 def _lists(move: Mapping[str, Any]) -> dict[str, object]:
-    """Lists and tables of the document, each in one cell."""
+    """Values of the document that are neither text nor numbers, each as one cell."""
     return {
         "adopted": "yes" if move["adopted"] else "no",
         "attempts": tries(move),
@@ -59,6 +59,6 @@ def _things(things: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: object) -> str:
-    """Names come from people: one that begins like a formula gets an apostrophe before it."""
+    """Text of a cell. A name may begin like a formula: then an apostrophe goes before it."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -1,7 +1,7 @@
 """Report of a run as the JSON document of the public contract.
 
-Everything is derived from rows: attempts give durations and the lower bound, events give how
-long each VM waited for what, saved and read networks give what is missing.
+Everything is derived from rows. Attempts give durations and the lower bound, events give the waits
+of each VM by cause, and saved and read networks give the missing settings.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def document(
     exit_code: int | None = None,
     world: Body | None = None,
 ) -> Body:
-    """The whole document of the contract. Times are seconds since ``start`` (the first run).
+    """Build the whole document of the contract. Times are seconds since ``start``; ``None``: since
+    the first of the runs was requested.
 
     ``world``: ``{"calls": [...], "fleet": {...}, "violations": [...]}`` of a simulated world, with
-    absolute times; without one these are empty or null.
-    """
+    times in Unix seconds. Without it, ``calls`` is empty and the others are null."""
     runs = [r for r in queries.runs(store) if run_id is None or r.id == run_id]
     origin = start if start is not None else min((r.created for r in runs), default=now)
     fleet = queries.fleet(store, vmm)
@@ -73,7 +73,7 @@ def document(
 
 
 def _world(world: Body | None, origin: float) -> Body:
-    """Account that a simulated world gives of itself; empty for a real one."""
+    """Calls, fleet and violations of a simulated world; empty or null for a real one."""
     if world is None:
         return {"calls": [], "fleet": None, "violations": None}
     broken = world["violations"]
@@ -85,15 +85,15 @@ def _world(world: Body | None, origin: float) -> Body:
 
 
 def exit_of(record: RunRecord) -> int:
-    """Exit code of a run. 0: every move done, EXCLUDED, ELSEWHERE or VANISHED; else 1."""
+    """Exit code of a run. 0: completed, each move done, EXCLUDED, ELSEWHERE or VANISHED; else 1."""
     if record.run.state is not RunState.COMPLETED:
         return 1
     return 0 if all(m.move.outcome in GOOD for m in record.moves) else 1
 
 
 def tries(move: Mapping[str, Any]) -> int:
-    """Number of attempts of a move of the document, as the request counts them: a start that met a
-    lock, a full host or a stale look cost nothing."""
+    """Number of LIVE and COLD attempts of a move of the document, without those that a lock, a full
+    host or a stale observation refused: the request does not count them."""
     free = ("locked", "busy", "stale")
     return sum(a["kind"] in MIGRATIONS and a["result"] not in free for a in move["attempts"])
 
@@ -170,7 +170,7 @@ def _move(entry: MoveRecord, history: Sequence[Event], origin: float, end: float
 
 
 def _minutes(entry: MoveRecord, end: float) -> float | None:
-    """Minutes that the LIVE and COLD attempts took together, open ones until ``end``."""
+    """Minutes of all LIVE and COLD attempts together, open ones until ``end``; ``None``: none."""
     migrations = entry.of(*MIGRATIONS)
     if not migrations:
         return None
@@ -190,7 +190,7 @@ def _attempt(attempt: Attempt, origin: float) -> Body:
 
 
 def _missing(entry: MoveRecord) -> list[Body]:
-    """Settings that a damaged VM's network lacks, compared afresh."""
+    """Settings that a damaged VM's network lacks, by a new comparison."""
     if entry.move.state is not MoveState.DAMAGED or not entry.baseline or not entry.reading:
         return []
     lacking = network.compare(entry.baseline.network, entry.reading.network)
@@ -198,7 +198,7 @@ def _missing(entry: MoveRecord) -> list[Body]:
 
 
 def event_body(event: Event, origin: float) -> Body:
-    """One event as the document shows it; its time is seconds since ``origin``."""
+    """Render one event for the document. ``t`` is seconds since ``origin``."""
     return {
         "seq": event.seq,
         "t": _at(event.at, origin),
@@ -213,7 +213,7 @@ def event_body(event: Event, origin: float) -> Body:
 
 
 def _review(record: RunRecord, approval: Approval, origin: float) -> Body | None:
-    """Review of a break-glass approval: who reviewed, and what they say of it."""
+    """Review of a break-glass approval: reviewer, time, verdict and note; ``None``: no review."""
     found = next((one for one in record.reviews if one.approval == approval.id), None)
     if found is None:
         return None

@@ -1,6 +1,6 @@
-"""The report in words for people: the summary that terminal and Slack share, and its phrases.
+"""Report in words for people: the summary that terminal and Slack share, and its phrases.
 
-Everything here is read from one run of the JSON document, so that words and document agree.
+All of it is read from one run of the JSON document, so that words and document agree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.views.report.as_json import tries
 
 
 def headline(run: Mapping[str, Any]) -> str:
-    """The first line of the final report: ``R214 ended: 41 of 42 moved, HV01 is not empty``."""
+    """First line of the report: ``R214 ended: 41 of 42 moved, HV01 is not empty``."""
     moves = run["moves"]
     moved = sum(m["state"] in MOVED for m in moves)
     if not _is_over(run):
@@ -30,7 +30,7 @@ def headline(run: Mapping[str, Any]) -> str:
 
 
 def _not_empty(run: Mapping[str, Any], host: str) -> str:
-    """A VM that stayed is a fact; a stopped run or a silent host only proved nothing."""
+    """Words for a host without proof that it is empty. ``not empty``: a VM is known to be on it."""
     stayed = [m for m in run["moves"] if m["state"] in ("failed", "skipped")]
     on_it = any(
         (m["host"] or m["source"]) == host and m["outcome"] != Outcome.VANISHED for m in stayed
@@ -41,8 +41,8 @@ def _not_empty(run: Mapping[str, Any], host: str) -> str:
 def summary(
     run: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]] = (), *, says_who: bool = True
 ) -> list[str]:
-    """The final report of one run, a fact a line: the headline, what needs somebody, the rest, and
-    with ``says_who`` who asked. Terminal and Slack share it. ``approvals`` are the run's own."""
+    """List the report of one run, one fact per line: headline, needs of a person, the rest, and
+    with ``says_who`` the requester. ``approvals``: those of this run in the document."""
     moves = run["moves"]
     moved = [m for m in moves if m["state"] in MOVED]
     live, cold = (sum(m["kind"] == kind for m in moved) for kind in ("live", "cold"))
@@ -78,7 +78,7 @@ def _is_over(run: Mapping[str, Any]) -> bool:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first few names; the rest as a number, so that what follows is still read."""
+    """First few names, and the number of the others, so that people still read on."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
@@ -137,18 +137,18 @@ def _count(number: int, what: str) -> str:
 
 
 def counted(repairs: Sequence[Mapping[str, Any]]) -> str:
-    """Counts of what was put back on one VM: ``3 extended ACLs, 1 VLAN``."""
+    """Counts of the settings put back on one VM: ``3 extended ACLs, 1 VLAN``."""
     counts = Counter(repair["what"] for repair in repairs)
     return ", ".join(_count(number, what) for what, number in sorted(counts.items()))
 
 
 def lack(missing: Mapping[str, Any]) -> str:
-    """One thing that could not be put back: ``VLAN of adapter 00:1D:D8:01:B9:A3: 10``."""
+    """One setting that is missing: ``VLAN of adapter 00:1D:D8:01:B9:A3: 10``."""
     what = NAMES.get(missing["what"], missing["what"])
     return f"{what} of adapter {missing['adapter']}: {missing['value']}"
 
 
-#: What was waited for, after a number of minutes.
+#: Phrases for the waits, to follow a duration.
 WAITED = {
     Wait.SLOT: "for a slot at both ends",
     Wait.ROOM: "for room",
@@ -172,16 +172,16 @@ WAITED = {
 
 
 def span_words(waited: Mapping[str, float]) -> str:
-    """Seconds by code in words, the longest first: ``9 min in backup, 3 min for approval``."""
+    """Waits (seconds by code) in words, longest first: ``9 min in backup, 3 min for approval``."""
     long = [one for one in waited.items() if round(one[1]) > 0]
     longest = sorted(long, key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{spell_time(seconds)} {WAITED[Wait(code)]}" for code, seconds in longest)
 
 
 def idle_line(run: Mapping[str, Any]) -> str:
-    """``Slots of hv01 stood idle for 12 min: 9 min in backup, 3 min for approval``, or nothing.
+    """Idle slots: ``Slots of hv01 stood idle for 12 min: 9 min in backup, 3 min for approval``.
 
-    Two free slots for a minute are two minutes.
+    Two free slots for one minute count as two minutes. Empty if no slot stood idle.
     """
     causes = span_words(run["idle"])
     if not causes:

@@ -1,13 +1,12 @@
-"""Quality of a run: the seconds that no schedule could beat, and the slots that stood idle.
+"""Quality of a run: its lower bound in seconds, and its idle slots.
 
-The bound takes the copies as they were, failed ones too, and asks how early the last of them
-could have ended. Each of four arguments gives a time that nobody beats; the latest one counts:
+The bound takes all copies with their real durations, failed ones too, and asks how early the last
+could have ended. Four arguments each give a time that no schedule beats; the latest one counts:
 
-* A VM's copies come one after the other, and none before the VM was free.
-* A host's copies share its slots: together they take the sum of their lengths over the slots.
-* Of the ``k * slots + 1`` longest copies of a host, some slot takes ``k + 1``, at best those that
-  are shortest.
-* The last two hold for what became free at a moment or later, counted from that moment.
+* A VM's copies run one after the other, and none begins before the VM was free.
+* A host's copies share its slots: they take the sum of their durations divided by the slots.
+* Of the ``k * slots + 1`` longest copies of a host, one slot gets ``k + 1``: at best the shortest.
+* The last two also hold for only the copies free from a moment on, counted from that moment.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from engine.views.report import waited
 
 @dataclass(frozen=True)
 class Copy:
-    """One migration that ran: for ``seconds`` it held a slot at each of ``hosts``."""
+    """One migration that ran and held a slot at each of ``hosts`` for ``seconds``."""
 
     move: int
     hosts: tuple[str, ...]
@@ -34,7 +33,8 @@ class Copy:
 def lower_bound(
     record: RunRecord, fleet: Fleet | None, releases: Mapping[int, float] | None = None
 ) -> float:
-    """Seconds that no schedule could beat. ``releases``: by move, seconds after the start."""
+    """Lower bound of a run in seconds. ``releases``: by move id, seconds from the run's start until
+    the VM was free."""
     ran = _ran(record)
     copies = [
         Copy(a.move, tuple(h for h in (a.source, a.destination) if h), ended - a.begun)
@@ -46,7 +46,7 @@ def lower_bound(
 
 
 def least(copies: Sequence[Copy], slots: Mapping[str, int], releases: Mapping[int, float]) -> float:
-    """Seconds before which no schedule of these copies has ended, see the module."""
+    """Lower bound in seconds of any schedule of these copies; see the module."""
     chains = defaultdict(float, releases)
     at_host: defaultdict[str, list[Copy]] = defaultdict(list)
     for copy in copies:
@@ -58,7 +58,7 @@ def least(copies: Sequence[Copy], slots: Mapping[str, int], releases: Mapping[in
 
 
 def _busy(copies: Sequence[Copy], slots: int, releases: Mapping[int, float]) -> float:
-    """One host, looked at from every moment at which a copy became free."""
+    """Lower bound of one host: the latest over all moments at which a copy became free."""
     longest = sorted(copies, key=lambda copy: copy.seconds, reverse=True)
     free = [(releases.get(copy.move, 0.0), copy.seconds) for copy in longest]
     return max(
@@ -68,7 +68,7 @@ def _busy(copies: Sequence[Copy], slots: int, releases: Mapping[int, float]) -> 
 
 
 def _shared(longest: Sequence[float], slots: int) -> float:
-    """Copies of one host, longest first, that could all begin at once."""
+    """Lower bound in seconds for copies of one host that are all free; ``longest`` first."""
     upto = [0.0, *accumulate(longest)]
     crowded = [
         upto[count] - upto[count - k - 1]
@@ -78,7 +78,7 @@ def _shared(longest: Sequence[float], slots: int) -> float:
 
 
 def _ran(record: RunRecord) -> list[tuple[Attempt, float]]:
-    """LIVE and COLD attempts that ran, failed ones too, each until it freed its slots."""
+    """LIVE and COLD attempts that ran, failed ones too, each with its end (Unix seconds)."""
     ran = (Result.OK, Result.FAILED)
     return [
         (a, a.ended)
@@ -89,7 +89,7 @@ def _ran(record: RunRecord) -> list[tuple[Attempt, float]]:
 
 
 def _at_once(host: str, ran: Sequence[tuple[Attempt, float]]) -> int:
-    """The most copies that were there together: the limit may have been higher then than now."""
+    """Most copies at once on this host. Its limit may have been higher then than now."""
     here = [(a.begun, ended) for a, ended in ran if host in (a.source, a.destination)]
     edges = sorted(
         edge for begun, ended in here if ended > begun for edge in ((begun, 1), (ended, -1))
@@ -100,7 +100,7 @@ def _at_once(host: str, ran: Sequence[tuple[Attempt, float]]) -> int:
 def releases(
     record: RunRecord, history: Mapping[str, Sequence[Event]], began: float, end: float
 ) -> dict[int, float]:
-    """Seconds after the start before which each move could not begin. ``history``: by VM id."""
+    """Seconds from ``began`` until each move could begin, by move id. ``history``: by VM id."""
     return {
         m.move.id: max(
             0.0, waited.free_at(history.get(m.move.vm_id, ()), m.move.created, end) - began
@@ -116,9 +116,9 @@ def idle(
     began: float,
     end: float,
 ) -> dict[str, float]:
-    """Slot seconds of the sources that nobody used while VMs there waited, by what for.
+    """Slot seconds at the sources that this run left idle while its VMs waited, by wait code.
 
-    Where several things are waited for, the one that most VMs wait for is named.
+    If VMs wait for different things, the wait of most counts. Slots held by others count as idle.
     """
     total: defaultdict[str, float] = defaultdict(float)
     for source in record.run.sources:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from engine.model import Event, Wait
 
 Span = tuple[str, float, float]
-"""A wait: its code, since when, until when (Unix seconds)."""
+"""A wait: its code, begin and end (Unix seconds)."""
 
 
 def by_vm(history: Iterable[Event]) -> Mapping[str, Sequence[Event]]:
-    """The events of each VM, by Hyper-V id; those of no VM are left out."""
+    """Group events by the VM's Hyper-V id; events without a VM are left out."""
     found: defaultdict[str, list[Event]] = defaultdict(list)
     for event in history:
         vm_id = event.detail.get("vm_id")
@@ -22,7 +22,7 @@ def by_vm(history: Iterable[Event]) -> Mapping[str, Sequence[Event]]:
 
 
 def spans(history: Sequence[Event], end: float) -> list[Span]:
-    """Every wait of one VM in its order; one that goes on is counted until ``end``."""
+    """List every wait of one VM in order. A wait that goes on counts until ``end``."""
     found: list[Span] = []
     code, since = "", 0.0
     for event in history:
@@ -38,7 +38,7 @@ def spans(history: Sequence[Event], end: float) -> list[Span]:
 
 
 def waited(history: Sequence[Event], end: float) -> dict[str, float]:
-    """Seconds by code that one VM waited, with one decimal."""
+    """Seconds that one VM waited, by code, to one decimal."""
     total: defaultdict[str, float] = defaultdict(float)
     for code, since, until in spans(history, end):
         total[code] += until - since
@@ -46,15 +46,15 @@ def waited(history: Sequence[Event], end: float) -> dict[str, float]:
 
 
 OUTSIDE = frozenset({Wait.BACKUP, Wait.APPROVAL, Wait.FOREIGN, Wait.TRANSIENT})
-"""Waits that nobody of us can shorten: a backup, a person's answer, somebody else's migration, a VM
+"""Waits that VMFerry cannot shorten: a backup, a person's answer, somebody else's migration, a VM
 between two states."""
 
 
 def free_at(history: Sequence[Event], created: float, end: float) -> float:
-    """Time before which one VM could not have been started, whatever we did.
+    """Earliest time at which any schedule could have started one VM (Unix seconds).
 
-    That is when it appeared, and then the end of the waits for others that it began with. What came
-    later, a schedule that knew of it would have forestalled.
+    That is its appearance, or the end of the ``OUTSIDE`` waits with which it began. Later waits do
+    not count: a schedule that knew of them would have started the VM before.
     """
     free, outside = created, False
     for event in history:
