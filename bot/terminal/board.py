@@ -90,7 +90,7 @@ def board_lines(board: Board, plain_bar: bool = False) -> list[str]:
         lines.append("Network: " + ", ".join(board.restoring))
     if board.waiting:
         lines.append("Waiting: " + " · ".join(_waiting(group) for group in board.waiting))
-    lines += _failures(board.failed)
+    lines += _failures(board.failed, board.run.label)
     asked = f"Asked by {board.run.by} {clock_time(board.run.created)}"
     lines.append(f"{asked} · as of {clock_time(board.as_of)}")
     return [safe(line) for line in lines if line]
@@ -127,14 +127,15 @@ def _waiting(group: WaitGroup) -> str:
     return f"{group.count} {WAITS.get(group.wait, '{}').format(detail)}"
 
 
-def _failures(stuck: Sequence[Stuck]) -> list[str]:
+def _failures(stuck: Sequence[Stuck], run: str) -> list[str]:
     lines: list[str] = []
     for one in stuck[:SHOWN_FAILURES]:
         lines.append(say("{}: {}", ENDS[one.state].capitalize(), one.sentence))
         if one.next:
             lines.append(say("  Do: {}", one.next))
     if len(stuck) > SHOWN_FAILURES:
-        lines.append(f"  and {len(stuck) - SHOWN_FAILURES} more; see: vmferry report")
+        more, report = len(stuck) - SHOWN_FAILURES, Command(f"report {run}")
+        lines.append(say("  and {} more; see: {}", more, report))
     return lines
 
 

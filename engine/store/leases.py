@@ -19,6 +19,8 @@ from engine.store.database import Database
 from engine.store.store import Store
 
 _LEASE_SECONDS = 60.0
+#: Seconds. ``is_advanced`` holds the lock for a moment, in `vmferry status` for example.
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Advancing:
     def acquire(self, vmm: str, now: float) -> Fence:
         """Lock the database and raise the epoch of ``vmm``. Raises ``StoreLocked``."""
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=_PATIENCE)
         except Timeout:
             raise StoreLocked(
                 f"Another VMFerry is running on {self._store.path}. You can still read runs "

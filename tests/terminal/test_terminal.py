@@ -139,7 +139,7 @@ def test_an_ended_run_has_no_bar_and_says_how_it_ended():
 def test_many_failures_are_counted_not_listed():
     many = Board(**{**BOARD.__dict__, "failed": BOARD.failed * 10})
 
-    assert "  and 12 more; see: vmferry report" in board_lines(many)
+    assert "  and 12 more; see: vmferry report R214" in board_lines(many)
 
 
 def test_a_run_of_single_vms_is_named_by_its_sources():

@@ -50,7 +50,7 @@ from engine.policy.runs import gap
 from engine.policy.steps import Finish
 from engine.policy.waits import Rules
 from engine.store import codec, events, queries
-from engine.store.leases import Advancing
+from engine.store.leases import Advancing, is_advanced
 from engine.store.pen import Pen, writing
 from engine.store.schema import migrations
 from engine.store.store import Store
@@ -458,7 +458,7 @@ import sys
 from engine.errors import StoreLocked
 from engine.store import queries
 from engine.store.pen import writing
-from engine.store.leases import Advancing
+from engine.store.leases import Advancing, is_advanced
 from engine.store.store import Store
 
 store = Store(sys.argv[1])
@@ -514,6 +514,25 @@ def test_an_engine_that_died_leaves_the_lock_to_the_next(store, run):
 
     assert lock.acquire("vmm01", NOW).epoch == 2
     lock.release()
+
+
+def test_looking_whether_an_engine_runs_never_keeps_one_from_starting(store):
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            is_advanced(store)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(20):
+            lock = Advancing(store)
+            lock.acquire("vmm01", NOW)
+            lock.release()
+    finally:
+        over.set()
+        looking.join(HANGS)
 
 
 def test_releasing_twice_is_no_error(store):
