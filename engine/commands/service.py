@@ -213,8 +213,7 @@ class Service:
             if asked is None or run is None or answer != "ok":
                 return keep_refused(pen, approval_id, asked, run, verdict, by, answer)
             pen.approvals.vote(asked.id, by, verdict, answer)
-            granted = verdict == "approve" or glass is not None
-            chosen = self._chosen(asked, vms) if granted else None
+            chosen = self._chosen(asked, vms) if verdict == "approve" else None
             state = _write_decision(pen, asked, chosen, by, reason, broken=glass is not None)
         return self.decided(approval_id, str(state), run, by)
 

@@ -11,7 +11,7 @@ from engine.commands.service import Service
 from engine.errors import Refused
 from engine.language import grammar
 from engine.model import ApprovalState, Fleet, Host, MoveState, Options, RunState, Vm
-from engine.policy.approvals.approval import digest
+from engine.policy.approvals.approval import Glass, digest
 from engine.settings import RunDefaults, Settings
 from engine.store import events, queries
 from engine.store.pen import writing
@@ -582,3 +582,11 @@ def test_a_question_that_was_never_asked_is_unknown_and_that_is_kept(asked):
 def test_whoever_asked_is_told_so_even_where_they_may_decide_others(asked):
     """Being listed does not help: own_run is said before not_a_decider."""
     assert asked.decide(1, "approve", by="slack:ann", approvers=frozenset()).code == "own_run"
+
+
+def test_a_denial_grants_nothing_even_by_breaking_the_glass(asked):
+    glass = Glass(allowed=True, fit=True, others=False)
+    asked.decide(1, "deny", by="slack:mei", approvers=frozenset(), reason="it burns", glass=glass)
+
+    assert state(asked) is not ApprovalState.GRANTED
+    assert queries.approval(asked.store, 1).granted == ()
