@@ -586,7 +586,14 @@ def test_whoever_asked_is_told_so_even_where_they_may_decide_others(asked):
 
 def test_a_denial_grants_nothing_even_by_breaking_the_glass(asked):
     glass = Glass(allowed=True, fit=True, others=False)
-    asked.decide(1, "deny", by="slack:mei", approvers=frozenset(), reason="it burns", glass=glass)
+    asked.decide(
+        1,
+        "deny",
+        by="slack:mei",
+        approvers=frozenset(),
+        reason="the storage is on fire",
+        glass=glass,
+    )
 
     assert state(asked) is not ApprovalState.GRANTED
     assert queries.approval(asked.store, 1).granted == ()
