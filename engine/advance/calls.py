@@ -28,16 +28,7 @@ from engine.policy.steps import (
 from engine.vmm.port import VmmPort
 
 #: Stops, repairs and reads come before starts, which fill slots.
-_URGENCY = (
-    StopJob,
-    PutBack,
-    ReadNetworks,
-    Dismiss,
-    RefreshVm,
-    CheckRights,
-    SaveBaselines,
-    Start,
-)
+_URGENCY = (StopJob, PutBack, ReadNetworks, Dismiss, RefreshVm, CheckRights, SaveBaselines, Start)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from engine.advance.engine import Advanced, Engine
 from engine.clock import Clock
-from engine.errors import (
-    Fenced,
-    StoreBusy,
-    StoreCorrupt,
-    StoreUnwritable,
-    VmmError,
-    VmmUnavailable,
-)
+from engine.errors import Fenced, StoreBusy, StoreCorrupt, StoreUnwritable, VmmError, VmmUnavailable
 
 log = logging.getLogger(__name__)
 

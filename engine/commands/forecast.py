@@ -12,17 +12,7 @@ from dataclasses import dataclass
 
 from engine.language.grammar import matches
 from engine.language.names import Chosen
-from engine.model import (
-    Fleet,
-    Move,
-    MoveRecord,
-    Options,
-    Request,
-    RunRecord,
-    Vm,
-    same_host,
-    short,
-)
+from engine.model import Fleet, Move, MoveRecord, Options, Request, RunRecord, Vm, same_host, short
 from engine.policy.approvals.approval import digest_of
 from engine.policy.starts import preflight
 from engine.views.board import ends

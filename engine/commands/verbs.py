@@ -81,11 +81,7 @@ def _abort(steer: Steering, *words: str, by: str) -> str:
 
 
 def _decide(
-    service: Service,
-    steer: Steering,
-    command: Ask,
-    by: str,
-    approvers: frozenset[str] | None,
+    service: Service, steer: Steering, command: Ask, by: str, approvers: frozenset[str] | None
 ) -> VerbResult:
     number = grammar.approval_number(command.words[0])
     rest = command.words[1:]

@@ -211,13 +211,7 @@ class Run:
 
 RUN_ENDS = frozenset({RunState.STOPPED, RunState.COMPLETED, RunState.INCOMPLETE, RunState.REJECTED})
 MOVE_ENDS = frozenset(
-    {
-        MoveState.DONE,
-        MoveState.DAMAGED,
-        MoveState.FAILED,
-        MoveState.SKIPPED,
-        MoveState.UNKNOWN,
-    }
+    {MoveState.DONE, MoveState.DAMAGED, MoveState.FAILED, MoveState.SKIPPED, MoveState.UNKNOWN}
 )
 MOVED = frozenset({MoveState.DONE, MoveState.DAMAGED})
 """End states of a VM that arrived on a destination, with an intact or a damaged network."""

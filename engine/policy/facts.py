@@ -6,16 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.model import (
-    Attempt,
-    Damage,
-    Doubt,
-    Fleet,
-    Move,
-    Rights,
-    Run,
-    same_host,
-)
+from engine.model import Attempt, Damage, Doubt, Fleet, Move, Rights, Run, same_host
 
 
 @dataclass(frozen=True)

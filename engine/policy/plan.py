@@ -13,14 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.language.sentence import say
-from engine.model import (
-    Fleet,
-    Move,
-    MoveRecord,
-    MoveState,
-    RunRecord,
-    RunState,
-)
+from engine.model import Fleet, Move, MoveRecord, MoveState, RunRecord, RunState
 from engine.policy.approvals import approval
 from engine.policy.facts import Breakers, Facts
 from engine.policy.judging import arrival
@@ -51,11 +44,7 @@ LIVING = frozenset({RunState.ACTIVE, RunState.PAUSED, RunState.STOPPING})
 
 
 def plan(
-    runs: Sequence[RunRecord],
-    fleet: Fleet,
-    now: float,
-    rules: Rules,
-    facts: Facts | None = None,
+    runs: Sequence[RunRecord], fleet: Fleet, now: float, rules: Rules, facts: Facts | None = None
 ) -> Plan:
     """Plan all writes and calls due now, in order. A run that has not begun gets none; a run
     that is over only ``LetGo``, for starts that can no longer begin."""

@@ -166,9 +166,7 @@ def _lose(vm: VmState, loss: Loss) -> None:
     for nic in vm.nics:
         extended, classic = nic.acls[:left], nic.classic_acls[: max(0, left - len(nic.acls))]
         nic = replace(
-            nic,
-            acls=nic.acls[len(extended) :],
-            classic_acls=nic.classic_acls[len(classic) :],
+            nic, acls=nic.acls[len(extended) :], classic_acls=nic.classic_acls[len(classic) :]
         )
         left -= len(extended) + len(classic)
         kept.append(unplugged(nic) if loss.nics and nic.connected else nic)

@@ -6,16 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from engine.errors import VmmRefused
-from engine.model import (
-    Acl,
-    Adapter,
-    AdapterRepair,
-    Network,
-    Repair,
-    classic_key,
-    guards_of,
-    short,
-)
+from engine.model import Acl, Adapter, AdapterRepair, Network, Repair, classic_key, guards_of, short
 from engine.sim.lies import find_adapter, lacks
 from engine.sim.state import HostState, State, VmState
 

@@ -44,12 +44,7 @@ class Transaction:
         self.db.insert("events", {**body, **hashed}, "seq")
 
     def move_event(
-        self,
-        move: Move,
-        kind: str,
-        text: str,
-        detail: Mapping[str, object],
-        by: str | None = None,
+        self, move: Move, kind: str, text: str, detail: Mapping[str, object], by: str | None = None
     ) -> None:
         """Append an event about one VM of a run to the audit."""
         body = {"vm_id": move.vm_id, **detail}

@@ -20,10 +20,7 @@ class VmmPort(Protocol):
         """Describe the implementation behind the port, in words for people. Changes nothing."""
 
     def observe(
-        self,
-        hosts: Sequence[str] = (),
-        jobs: Sequence[str] = (),
-        refresh: Sequence[str] = (),
+        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
     ) -> Fleet:
         """Observe everything at once: VMM's hosts, VMs and running migration jobs.
 

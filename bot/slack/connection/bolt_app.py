@@ -19,11 +19,7 @@ ANYTHING = re.compile(".*", re.DOTALL)
 
 
 def build_app(
-    listeners: Listeners,
-    client: WebClient,
-    bot_token: str,
-    command: str,
-    signing_secret: str = "",
+    listeners: Listeners, client: WebClient, bot_token: str, command: str, signing_secret: str = ""
 ) -> App:
     """Build an app that acks in the thread that received the payload, without a call to Slack.
 

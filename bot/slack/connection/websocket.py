@@ -38,10 +38,7 @@ class Link(SocketModeClient):
 
     def __init__(self, app_token: str, web: AsyncWebClient, handle: Handle) -> None:
         super().__init__(
-            app_token,
-            logging.getLogger("slack_sdk.socket_mode"),
-            web,
-            auto_reconnect_enabled=False,
+            app_token, logging.getLogger("slack_sdk.socket_mode"), web, auto_reconnect_enabled=False
         )
         self.proxy = web.proxy
         self.welcomed = asyncio.Event()

@@ -43,11 +43,7 @@ ESCALATE = Kind("escalate", FIRST, "the call of the escalation for {about}", "ap
 GLASS = Kind("glass", FIRST, "that the glass was broken for {about}", "events {run}")
 REVIEW = Kind("review", SECOND, "the review of {about}", "events {run}")
 FAILURE = Kind(
-    "failure",
-    FIRST,
-    "what failed",
-    "status {run}",
-    over="Resolved {date}; see the board.",
+    "failure", FIRST, "what failed", "status {run}", over="Resolved {date}; see the board."
 )
 REPORT = Kind(
     "report",

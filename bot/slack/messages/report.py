@@ -13,10 +13,7 @@ from engine.model import Approval, ApprovalState, RunRecord, RunState
 
 
 def report_view(
-    record: RunRecord,
-    lines: Sequence[str],
-    audit: str = "",
-    command: str = COMMAND,
+    record: RunRecord, lines: Sequence[str], audit: str = "", command: str = COMMAND
 ) -> Rendered:
     """The final report of a run, posted in its thread and broadcast. ``lines``: its text."""
     run = record.run

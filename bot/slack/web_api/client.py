@@ -29,10 +29,7 @@ MARKED, PAGE, PAGES = "vmferry_message", 200, 5
 def web_client(token: str | None, base_url: str | None = None) -> WebClient:
     """A client without retries of its own. It never uses a proxy for a local address."""
     client = WebClient(
-        token=token,
-        timeout=TIMEOUT,
-        retry_handlers=[],
-        base_url=base_url or WebClient.BASE_URL,
+        token=token, timeout=TIMEOUT, retry_handlers=[], base_url=base_url or WebClient.BASE_URL
     )
     if _local(base_url):
         client.proxy = None

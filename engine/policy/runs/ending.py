@@ -39,13 +39,7 @@ from engine.policy.waits import Rules
 
 #: Outcomes that leave nothing for a person to do.
 GOOD = frozenset(
-    {
-        Outcome.MOVED,
-        Outcome.ALREADY_THERE,
-        Outcome.EXCLUDED,
-        Outcome.ELSEWHERE,
-        Outcome.VANISHED,
-    }
+    {Outcome.MOVED, Outcome.ALREADY_THERE, Outcome.EXCLUDED, Outcome.ELSEWHERE, Outcome.VANISHED}
 )
 
 #: States of moves that leave something for a person to do.

@@ -9,16 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from engine.model import (
-    MIGRATIONS,
-    AttemptKind,
-    Fleet,
-    Host,
-    MoveRecord,
-    Result,
-    RunRecord,
-    short,
-)
+from engine.model import MIGRATIONS, AttemptKind, Fleet, Host, MoveRecord, Result, RunRecord, short
 from engine.policy.starts.preflight import drive_of
 
 
