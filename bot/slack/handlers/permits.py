@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from bot.slack.handlers.intents import Intent, Start
 from bot.slack.handlers.verbs import CHANGING, FOR_STARTERS, JUDGED
 from bot.slack.inbox.rows import Inbound
-from bot.slack.kit import refusals
 from bot.slack.kit.blocks import escape
 from bot.slack.kit.ids import is_channel, is_direct, is_group, slack_user
 from bot.slack.kit.mentions import calls, channels, mentions
@@ -58,7 +57,7 @@ class Permits:
         """Reason why this person may not use the command here; empty: they may. Help is for all."""
         if _verb(command) == "help":
             return ""
-        nothing = refusals.NOTHING if _verb(command) in CHANGING else refusals.NOT_STARTED
+        nothing = NOTHING if isinstance(command, Ask) else NOT_STARTED
         rungs = (self._by_settings, self._by_place, self._by_person, self._by_starters)
         return next(filter(None, (rung(row, command, nothing) for rung in rungs)), "")
 

@@ -249,9 +249,11 @@ def test_outside_its_channels_only_help_is_answered(make_night):
 
     night.say("host hv01 to hv02", channel=other)
     night.say("help", channel=other)
+    night.say("status", channel=other, by=night.mei)
 
     assert "I work only in <#C0OPS>. Nothing started." in night.told(night.dana, "work only")
     assert "/migrate host" in night.told(night.dana, "/migrate host")
+    assert night.told(night.mei, "work only").endswith("Nothing changed."), "a look starts nothing"
     assert queries.runs(night.store) == ()
 
 
