@@ -143,13 +143,13 @@ _OWN_WORDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
 @cli.command(context_settings=_OWN_WORDS, epilog=_request_usage(), options_metavar="[OPTIONS]")
-@_simulated("N|max", "Simulate so many times faster than real time, or as fast as possible (max)")
+@_simulated("N|max", "Simulate N times faster than real time; max: as fast as possible")
 @click.option(
     "--approve",
     type=click.Choice(["ask", "yes", "no"]),
     default="ask",
     show_default=True,
-    help="Answer questions about powered-down VMs. Without a terminal, ask means no.",
+    help="Approve moves of powered-down VMs, or not. Without a terminal, ask means no.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.argument("words", metavar="[REQUEST...]", nargs=-1, type=click.UNPROCESSED)
@@ -214,7 +214,7 @@ def _request(words: tuple[str, ...]) -> Request:
 @click.argument("run", metavar="[RUN]", required=False)
 @_where
 def status(where: _Where, run: str | None) -> None:
-    """Show what moves and why the rest waits. RUN is R214, 214, or a host that only one unfinished
+    """Show what moves and why the rest waits. RUN is R12, 12, or a host that only one unfinished
     run uses. Default: all unfinished runs."""
     from bot.terminal import reading
 
@@ -244,7 +244,7 @@ def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
 
 @cli.command()
 @click.option("--seed", type=int, help="Play with this random seed. Default: the story's own.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line.")
 @click.option("--update", is_flag=True, help="Write the result to expect.txt.")
 @click.argument(
     "folders",
@@ -254,7 +254,7 @@ def report(where: _Where, run: str, as_json: bool, as_csv: bool) -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
 def story(seed: int | None, as_json: bool, update: bool, folders: tuple[Path, ...]) -> int:
-    """Play stories and compare results with their expect.txt."""
+    """Play stories and compare each with its expect.txt."""
     from engine.stories.story import play
 
     if as_json and update:
@@ -332,11 +332,11 @@ def list_(where: _Where) -> None:
 
 @cli.command()
 @click.option("--follow", is_flag=True, help="Wait for more until Ctrl-C, or the run's end.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.argument("run", metavar="[RUN]", required=False)
 @_where
 def events(where: _Where, run: str | None, follow: bool, as_json: bool) -> None:
-    """Show the audit, one event a line."""
+    """Show the audit, one event per line."""
     from bot.terminal import verbs
 
     verbs.show_events(where.place(), run, follow=follow, as_json=as_json)
@@ -376,7 +376,7 @@ def _changing(verb: Verb) -> click.Command:
     params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, metavar=usage)]
     if "[WHY]" in verb.usage:
         params.append(
-            click.Option(["--reason"], metavar="TEXT", help="Keep a reason in the audit.")
+            click.Option(["--reason"], metavar="TEXT", help="Reason, which the audit keeps.")
         )
     if verb.name == "abort":
         params.append(click.Option(["--yes"], is_flag=True, help="Do not ask for confirmation."))
@@ -419,11 +419,11 @@ def verify(where: _Where, mark: str) -> int:
 
 
 @cli.command()
-@_simulated("N", "Simulate so many times faster than real time")
+@_simulated("N", "Simulate N times faster than real time")
 @_where
 def serve(where: _Where, fleet: Path | None, speed: float | None, seed: int | None) -> int:
-    """Run the Slack bot and the engine until SIGTERM or Ctrl-C. Before anything starts, the command
-    lists everything that the settings or the workspace lack."""
+    """Run the Slack bot and the engine until SIGTERM or Ctrl-C. Before it starts, it
+    lists everything that is missing in the settings or the workspace."""
     from bot.terminal.running import Wish
     from bot.terminal.serve import serve
 
@@ -469,7 +469,7 @@ def modules(folder: Path) -> None:
 @cli.command("help")
 @click.argument("words", metavar="[VERB]", nargs=-1)
 def help_(words: tuple[str, ...]) -> int:
-    """Show what can be typed, or how to use one verb."""
+    """List all verbs, or show how to use one."""
     return _show_help(*("run" if word.casefold() in ("host", "vm") else word for word in words))
 
 

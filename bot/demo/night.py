@@ -203,13 +203,13 @@ def _check(night: Night) -> list[str]:
             "SLOT" in m["waited"] for m in moves.values()
         ),
         "problem 2, extended ACLs: shop01's were put back": _repairs(moves["shop01"]) == {"acl"},
-        "problem 3, powered-down networks: old-crm's came back": _repairs(moves["old-crm"])
+        "problem 3, powered-down networks: old-crm's was restored": _repairs(moves["old-crm"])
         == {"acl", "network", "switch", "vlan"},
         "problem 4, the backup: sql02 waited for it": "BACKUP" in moves["sql02"]["waited"],
         "a failure and its retry: erp01": len(_tries(moves["erp01"])) == 2,
         "powered-down VMs moved only with ravi's approval": _granted_by(night)
         == [f"slack:{night.people['ravi']}"],
-        "two clicks by people who may not were refused and kept": len(clicks) == 2,
+        "two clicks by people who may not approve were refused and recorded": len(clicks) == 2,
     }
     to_slack = len(night.slack.calls("chat.postMessage")) + len(night.slack.calls("chat.update"))
     night.telling.closing(run, checks, verified, len(night.session.world.calls), to_slack)

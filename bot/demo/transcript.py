@@ -31,7 +31,7 @@ OPENING = """\
 VMFerry empties a Hyper-V host from a chat channel. This is the real bot and
 the real engine; Slack and the fleet are simulated, 60 times faster than the
 clock. On HV01: 6 running VMs, one of them in a backup, and 2 powered-down ones.
-Lines after a dot tell what happens behind the channel.
+Lines that begin with a dot are events that the channel does not show.
 """
 
 

@@ -78,31 +78,39 @@ VERBS: tuple[Verb, ...] = (
     Verb("status", "status [RUN]", "show what moves and why the rest waits", most=1),
     Verb("list", "list", "show all runs, those that need a person first"),
     Verb("report", "report RUN", "show the result for every VM of a run", least=1, most=1),
-    Verb("events", "events [RUN]", "show the audit, one event a line", most=1),
+    Verb("events", "events [RUN]", "show the audit, one event per line", most=1),
     Verb("approvals", "approvals", "show the open approvals"),
     _steer("pause", "RUN", "start nothing more for now; migrations in flight continue"),
-    _steer("resume", "RUN", "go on with a paused run"),
-    _steer("stop", "RUN", "start nothing more and end; migrations in flight continue"),
-    _steer("abort", "RUN yes", "stop the run and its migrations in flight", most=2),
-    _steer("retry", "RUN [VM...]", "try again what did not move", most=MANY, names=True),
-    _steer("skip", "RUN [VM...]", "leave VMs where they are", most=MANY, names=True),
-    _steer("set", "RUN parallel|backup VALUE", "change a run", least=3),
-    _steer("own", "RUN", "take over a run; you are notified from now on"),
+    _steer("resume", "RUN", "resume a paused run"),
+    _steer("stop", "RUN", "end the run; migrations in flight continue"),
+    _steer("abort", "RUN yes", "end the run and cancel migrations in flight", most=2),
+    _steer("retry", "RUN [VM...]", "retry VMs that did not move", most=MANY, names=True),
+    _steer(
+        "skip", "RUN [VM...]", "leave all waiting VMs, or the named ones", most=MANY, names=True
+    ),
+    _steer("set", "RUN parallel|backup VALUE", "change an option of a run", least=3),
+    _steer("own", "RUN", "become the owner, who gets the notifications"),
     _steer("settle", "RUN VM", "confirm that you have located a VM", least=2),
-    _steer("go-on", "RUN HOST", "send VMs to a host again after damage", least=2),
-    _steer("approve", "APPROVAL [VM...]", "approve all VMs, or those named", most=MANY, names=True),
+    _steer("go-on", "RUN HOST", "let a host receive VMs again after damage", least=2),
+    _steer(
+        "approve",
+        "APPROVAL [VM...]",
+        "approve all VMs, or only the named ones",
+        most=MANY,
+        names=True,
+    ),
     _steer("deny", "APPROVAL [WHY]", "deny an approval", most=MANY, free=True),
     _steer(
-        "withdraw", "APPROVAL [WHY]", "withdraw an approval, or a question", most=MANY, free=True
+        "withdraw", "APPROVAL [WHY]", "withdraw an open or granted approval", most=MANY, free=True
     ),
     _steer(
         "reviewed",
         "RUN [FINDING]",
-        "review a break-glass approval; FINDING: what was not in order",
+        "close the review of a break-glass approval",
         most=MANY,
         free=True,
     ),
-    Verb("help", "help [VERB]", "show what can be typed, or one verb", most=1),
+    Verb("help", "help [VERB]", "list all verbs, or show one", most=1),
 )
 
 
@@ -119,18 +127,20 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("path", "path", "path", "folder on the destination; default: the destination's own"),
+    Option("path", "path", "path", "folder for the VM's files; default: the host's own"),
     Option("except", "excluding", "names", "leave these VMs where they are"),
     Option(
         "parallel",
         "parallel",
         "count",
-        "moves at the same time in this run; 0: no limit of its own",
+        "moves at the same time; 0: only the hosts' slots limit them",
     ),
     Option("attempts", "attempts", "count", "attempts for each VM", least=1),
-    Option("backup", "backup", "duration", "how long a VM's backup is waited for, such as 90m"),
-    Option("bulletproof", "bulletproof", "flag", "refresh hosts and VMs at every observation"),
-    Option("stop-on-failure", "stop_on_failure", "flag", "stop at the first VM that cannot move"),
+    Option("backup", "backup", "duration", "time to wait for a VM's backup to end, such as 90m"),
+    Option("bulletproof", "bulletproof", "flag", "refresh the hosts at every observation"),
+    Option(
+        "stop-on-failure", "stop_on_failure", "flag", "start nothing more once a VM cannot move"
+    ),
     Option("now", "now", "flag", "in Slack: start without a preview"),
     Option("pass", "pass_", "duration", "time between host refreshes", 1, terminal_only=True),
     Option(
