@@ -51,7 +51,7 @@ def page() -> str:
         "# States",
         "",
         "After reading this page you know the states of a run, a move and an approval, and which",
-        "state may follow which. Only a person who types its verb takes an arrow with a verb on it.",
+        "state may follow which. An arrow with a verb on it needs a person who types that verb.",
         "`make docs` draws this page from `engine/policy/states.py`: do not edit the page.",
     ]
     nouns: tuple[tuple[str, StrEnum, Mapping[StrEnum, frozenset[StrEnum]]], ...] = (
