@@ -16,7 +16,7 @@ Block = dict[str, object]
 
 SECTION, TEXT, CONTEXT, MESSAGE, BLOCKS = 3_000, 3_900, 2_000, 12_000, 50
 BUTTON, CONFIRM = 75, {"title": 100, "text": 300, "confirm": 30, "deny": 30}
-CUT_SHORT = re.compile(r"[&<][^;>]{0,80}$")
+CUT_SHORT = re.compile(r"(&[^;]{0,5}|<[^>]*)$")
 
 
 def escape(text: str) -> str:

@@ -407,8 +407,9 @@ def test_an_open_card_keeps_rules_and_buttons_and_counts_every_vm_that_it_hides(
 
 
 @given(st.text(max_size=300), st.integers(min_value=8, max_value=400))
-def test_fit_never_leaves_half_an_entity_or_mention(text, longest):
-    cut = blocks.fit(blocks.escape(text) + "<@U1> <!date^1^{time}|x>", longest)
+def test_fit_never_leaves_half_an_entity_mention_or_link(text, longest):
+    link = f"<https://corp.slack.com/archives/C0OPS/p1?thread_ts={'1' * 90};cid=2|here>"
+    cut = blocks.fit(f"{blocks.escape(text)}<@U1> <!date^1^{{time}}|x> {link}", longest)
 
     assert len(cut) <= longest
     assert cut.count("<") == cut.count(">")
