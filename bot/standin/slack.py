@@ -8,6 +8,7 @@ the people: they type commands and click buttons, and tests read what each of th
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 
 from bot.standin import payloads
@@ -233,8 +234,8 @@ class Standin(Troubles):
         }
 
     def _trigger(self, user: str) -> str:
-        number = next(self._numbers)
-        trigger = f"{number}.{number}.stand-in"
+        # Like Slack's own, unique also beside a database that met another stand-in before.
+        trigger = f"{next(self._numbers)}.{secrets.token_hex(8)}.stand-in"
         with self._changed:
             self.workspace.triggers[trigger] = Trigger(
                 user, self.workspace.clock.now() + self.trigger_life
