@@ -164,7 +164,7 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def test_sql_stands_only_in_the_store_and_in_the_modules_of_rows():
+def test_sql_occurs_only_in_the_store_and_in_modules_of_rows():
     found = [
         f"{where(path, line)} {text[:40]}"
         for path in SOURCES

@@ -54,7 +54,7 @@ DEFECTS = {
     ],
     "A host that could not be re-read for any reason but one number ended the run": [
         "24_a_locked_host",
-        "test_a_host_is_tried_again_whatever_went_wrong_with_its_re_reading",
+        "test_a_failed_refresh_of_a_host_is_retried_after_any_error",
     ],
     "An exception of VMM ended the run": ["19_vmm_is_silent", "57_what_is_charged"],
     "Jobs were found by the name of the VM": ["53_namesakes", "12_status_lies_and_jobs_come_late"],

@@ -101,7 +101,7 @@ def to_damage(night):
     night.step(until=lambda: state_of(night, "web03") is MoveState.DAMAGED, most=20_000)
 
 
-def test_a_damaged_vm_wakes_somebody_once(make_night, peer):
+def test_a_damaged_vm_is_paged_once(make_night, peer):
     night, _ = damaged(make_night, pager_url=peer.url)
     to_damage(night)
 
@@ -116,7 +116,7 @@ def test_a_damaged_vm_wakes_somebody_once(make_night, peer):
     assert len(peer.told) == 1
 
 
-def test_a_card_that_nobody_can_decide_wakes_somebody_at_once(make_night, peer):
+def test_an_approval_that_nobody_may_decide_is_paged_at_once(make_night, peer):
     night = make_night(approvers=("U0DANA",), pager_url=peer.url)
     night.start()
     night.card(night.ask_for())
@@ -127,7 +127,7 @@ def test_a_card_that_nobody_can_decide_wakes_somebody_at_once(make_night, peer):
     assert said["text"].startswith("A1 awaits a decision: 1 powered-down VM of R1, needed by ")
 
 
-def test_a_card_that_nobody_has_decided_wakes_somebody_shortly_before_the_need(make_night, peer):
+def test_an_open_approval_is_paged_shortly_before_its_deadline(make_night, peer):
     night = make_night(pager_url=peer.url)
     night.start()
     night.card(night.ask_for())
@@ -235,7 +235,7 @@ def test_one_that_is_not_taken_does_not_hold_up_the_next(alone, peer):
     assert [said["run"] for said in peer.told] == ["R2"]
 
 
-def test_whatever_is_due_first_is_told_first(alone, peer):
+def test_the_page_due_first_is_sent_first(alone, peer):
     clock, pages, pager = alone
     peer.answers += [500]
     put(pages, PAGE)
@@ -282,9 +282,7 @@ def test_after_a_clock_was_set_back_the_oldest_page_still_goes_first(alone, peer
     assert [said["run"] for said in peer.told] == ["R2", "R1"]
 
 
-def test_with_many_pages_that_a_pager_does_not_take_it_still_stops_after_the_one_in_hand(
-    alone, peer
-):
+def test_the_pager_thread_stops_after_the_current_page_even_if_many_wait(alone, peer):
     _, pages, pager = alone
     for number in range(50):
         put(pages, Page(f"damaged:R{number}:y", "damaged", f"R{number}", "x"))

@@ -87,7 +87,7 @@ def test_people_and_channels_of_an_old_database_get_their_door(old):
     assert board.channel == "slack:C0OPSMIGRATIONS"
 
 
-def test_an_event_of_before_the_doors_stays_as_it_is_and_its_person_is_read_as_somebody_in_slack(
+def test_a_pre_doors_event_is_unchanged_and_its_person_is_read_as_a_slack_user(
     old,
 ):
     with closing(Store(old, durable=False)) as store:

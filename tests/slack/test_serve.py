@@ -117,7 +117,7 @@ def test_sigterm_ends_it_while_slack_is_down(serve, slack, dana):
     assert "Traceback" not in bot.text
 
 
-def test_sigterm_ends_it_while_vmm_hangs_and_the_run_goes_on_afterwards(
+def test_sigterm_shuts_down_while_vmm_hangs_and_the_run_continues_after_a_restart(
     serve, slack, dana, tmp_path
 ):
     held, hangs = tmp_path / "held", tmp_path / "hangs"
@@ -174,7 +174,7 @@ def test_no_acked_command_is_lost_by_a_kill_in_mid_burst(serve, slack, dana):
     assert again.end(signal.SIGTERM) == 0
 
 
-def test_a_run_goes_on_after_a_kill(serve, slack, dana, tmp_path):
+def test_a_run_continues_after_a_kill(serve, slack, dana, tmp_path):
     fast = ("--fleet", str(tmp_path / "fleet.toml"), "--speed", "40")
     bot = serve(*fast)
     bot.says("listening for")

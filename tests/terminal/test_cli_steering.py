@@ -57,7 +57,7 @@ def groups(out):
 # --- the list ------------------------------------------------------------
 
 
-def test_whatever_needs_a_person_comes_first_and_says_what_to_type(desk):
+def test_runs_that_need_a_person_are_listed_first_with_the_command_to_type(desk):
     ended, going = RunState.INCOMPLETE, desk.ask("vm web06 to hv07")
     paused, asked = desk.ask("vm web01 to hv07"), desk.ask("vm web02 to hv07")
     end(desk, desk.ask("vm web03 to hv07"), MoveState.DAMAGED, Outcome.NETWORK, ended)
@@ -94,7 +94,7 @@ def test_what_a_person_has_dealt_with_needs_nobody_any_more(desk):
     assert groups(vmferry("list")[1])[0] == {"Ended:": ["R3", "R2", "R1"]}
 
 
-def test_what_was_left_by_somebodys_own_word_is_just_ended(desk):
+def test_a_run_whose_vm_was_denied_is_listed_as_ended(desk):
     run = desk.ask("vm web04 to hv07")
     end(desk, run, MoveState.SKIPPED, Outcome.DENIED, RunState.INCOMPLETE)
 
@@ -185,7 +185,7 @@ def test_a_vm_that_is_not_asked_about_cannot_be_approved(asked):
     assert "A1 has no VM web02." in out
 
 
-def test_a_broken_glass_needs_a_person_until_somebody_else_reviews_it(desk):
+def test_a_break_glass_approval_needs_a_person_until_another_person_reviews_it(desk):
     desk.ask()
     desk.break_glass("web01")
     asks = "Break-glass approval A1 awaits review by a second person: vmferry reviewed R1"
@@ -215,7 +215,7 @@ def test_a_file_that_is_no_database_is_left_alone(words, folder):
     assert (folder / "vmferry.db").read_bytes() == b"a letter to the editor" * 100
 
 
-def test_what_was_refused_stands_in_the_audit_with_who_said_it(desk):
+def test_a_refused_command_is_audited_with_its_author(desk):
     desk.ask("vm web01 to hv07")
     code, out = vmferry("resume", "R1")
     assert (code, out.splitlines()[0]) == (0, "R1 is not paused. Nothing changed.")

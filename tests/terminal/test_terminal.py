@@ -339,7 +339,7 @@ def test_ctrl_c_at_a_terminal_says_what_is_in_flight(at_terminal):
     assert seat.leaves() == 130
 
 
-def test_time_stands_still_while_a_person_thinks(at_terminal):
+def test_simulated_time_stands_still_while_a_person_decides(at_terminal):
     seat = at_terminal(
         "run", "--fleet", "fleet.toml", "--speed", "max", "vm", "db 01", "to", "hv02"
     )

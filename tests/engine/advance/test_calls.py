@@ -147,7 +147,7 @@ def test_lanes_are_used_together_and_no_more_of_them_than_there_are():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_the_mixture_no_host_has_two_calls_and_every_call_is_made_once(seed):
+def test_random_calls_never_overlap_on_a_host_and_are_each_made_once(seed):
     chance = random.Random(seed)
     hosts = [f"hv{n:02}" for n in range(6)]
     calls = [start(f"vm{n}", *chance.sample(hosts, 2)) for n in range(40)]

@@ -58,7 +58,7 @@ def test_a_word_too_few_to_be_a_finding_is_refused_with_both_ways_to_say_it(brok
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPED, RunState.COMPLETED])
-def test_a_run_is_reviewed_in_whatever_state_it_is(state, broken):
+def test_a_run_can_be_reviewed_in_every_state(state, broken):
     broken.put(MoveState.DONE)
     broken.turn(state)
 
@@ -101,7 +101,7 @@ def test_the_second_review_is_refused_with_who_said_the_first_and_when(broken):
         ),
     ],
 )
-def test_neither_whoever_broke_it_nor_whoever_had_the_run_go_reviews(by, why, broken):
+def test_the_break_glass_approver_and_those_who_ran_the_run_may_not_review(by, why, broken):
     assert broken.refused("reviewed R1", by=by).sentence == why
 
 

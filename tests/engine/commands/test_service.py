@@ -92,7 +92,7 @@ def moved(service, run=1) -> list[tuple[str, str]]:
         "host hv01,HV01,hv01.corp.example to hv02,hv02",
     ],
 )
-def test_hosts_are_found_by_short_name_or_fqdn_whatever_the_case(text, service):
+def test_hosts_are_found_by_short_name_or_fqdn_in_any_case(text, service):
     run = submit(service, text).run
 
     assert run.sources == ("hv01.corp.example",)
@@ -579,7 +579,7 @@ def test_a_question_that_was_never_asked_is_unknown_and_that_is_kept(asked):
     )
 
 
-def test_whoever_asked_is_told_so_even_where_they_may_decide_others(asked):
+def test_a_requester_is_refused_as_own_run_before_any_check_for_approvers(asked):
     """Being listed does not help: own_run is said before not_a_decider."""
     assert asked.decide(1, "approve", by="slack:ann", approvers=frozenset()).code == "own_run"
 

@@ -108,7 +108,7 @@ def test_a_run_may_be_named_by_its_number_or_by_a_host_that_only_it_has(desk):
 # --- pause, resume, stop, abort ----------------------------------------------------------------
 
 
-def test_what_is_on_its_way_is_named(desk):
+def test_pause_and_stop_name_the_vms_in_flight(desk):
     desk.ask()
     desk.put(MoveState.MOVING)
 
@@ -118,7 +118,7 @@ def test_what_is_on_its_way_is_named(desk):
     assert "web01" in desk.say("stop R1").sentence
 
 
-def test_whoever_resumes_may_not_decide_afterwards(desk):
+def test_a_person_who_resumed_a_run_may_not_approve_it(desk):
     desk.ask()
     desk.question("web01")
     desk.say("pause R1")
@@ -188,7 +188,7 @@ def test_what_cannot_be_set_is_named(text, why, desk):
         desk.say(text)
 
 
-def test_a_run_is_handed_over_to_whoever_says_so(desk):
+def test_own_makes_the_person_who_types_it_the_owner(desk):
     desk.ask()
     desk.say("own R1", by="slack:cy")
 
@@ -271,7 +271,7 @@ def test_names_with_spaces_wildcards_and_several_vms(desk):
         desk.say("retry R1 web09")
 
 
-def test_what_another_run_has_on_its_way_is_left_to_it(desk):
+def test_a_vm_in_flight_in_another_run_is_not_retried(desk):
     desk.ask("vm web01 to hv02")
     desk.put(MoveState.FAILED)
     desk.ask("vm web01 to hv03")
@@ -324,7 +324,7 @@ def test_without_names_all_that_wait_are_left_out(desk):
 
 
 @pytest.mark.parametrize("state", MoveState)
-def test_only_what_was_lost_sight_of_can_be_settled(state, desk):
+def test_only_a_vm_with_unknown_location_can_be_settled(state, desk):
     desk.ask()
     desk.put(state)
 
@@ -337,7 +337,7 @@ def test_only_what_was_lost_sight_of_can_be_settled(state, desk):
             desk.say("settle R1 web01")
 
 
-def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again_until_it_is_settled_again(desk):
+def test_a_vm_whose_location_is_unknown_again_must_be_settled_again(desk):
     """Else another run would start it though nobody knows where it is."""
     desk.ask()
     desk.put(MoveState.UNKNOWN)
@@ -381,7 +381,7 @@ def test_one_vm_is_settled_at_a_time(desk):
     assert desk.rows() == before
 
 
-def test_a_vm_that_was_lost_sight_of_is_not_left_out_and_that_is_why(desk):
+def test_a_vm_with_unknown_location_cannot_be_skipped_and_the_refusal_says_why(desk):
     desk.ask()
     desk.put(MoveState.UNKNOWN)
 

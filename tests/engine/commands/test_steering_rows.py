@@ -74,7 +74,7 @@ def test_what_another_run_came_to_before_settles_no_doubt(desk):
     assert desk.doubts() == [("id-web01", 1)]
 
 
-def test_a_vm_that_is_lost_sight_of_again_is_in_doubt_again(desk):
+def test_a_vm_whose_location_is_unknown_again_is_in_doubt_again(desk):
     started(desk, UNKNOWN).say("settle R1 web01")
     assert desk.doubts() == []
     with desk.writing() as pen:
@@ -137,7 +137,7 @@ def test_one_of_two_failures_is_not_retried_where_the_other_would_stop_the_run_a
     assert desk.move("web02").state is MoveState.PENDING
 
 
-def test_one_of_two_failures_may_be_retried_where_a_run_goes_on(desk):
+def test_a_run_without_stop_on_failure_may_retry_one_of_two_failures(desk):
     desk.ask("vm web01,web02 to hv02")
     desk.put(MoveState.FAILED, "web01").put(MoveState.FAILED, "web02")
     desk.say("retry R1 web02")

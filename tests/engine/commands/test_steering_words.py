@@ -280,7 +280,7 @@ def test_a_no_of_before_a_retry_no_longer_binds_and_a_yes_does_not_either(desk):
     assert not is_cold_move_granted(desk.store, "id-web02", rules, now)
 
 
-def test_whoever_has_a_vm_tried_again_does_not_decide_on_its_run(desk):
+def test_a_person_who_retried_a_vm_may_not_approve_its_run(desk):
     desk.run_in().put(MoveState.FAILED).question("web02")
     desk.say("retry R1 web01", by="slack:bob")
     said = desk.say("approve A1", by="slack:bob")
@@ -366,7 +366,7 @@ def test_settling_closes_open_migrations_and_nothing_else(desk):
     assert kept[other].open
 
 
-def test_what_another_run_has_on_its_way_is_not_settled(desk):
+def test_a_vm_in_flight_in_another_run_cannot_be_settled(desk):
     desk.run_in(text="vm web01 to hv02").put(MoveState.UNKNOWN)
     desk.run_in(text="vm web01 to hv03")
     with desk.writing() as pen:
@@ -394,7 +394,7 @@ def test_a_short_name_that_two_hosts_with_damage_share_is_not_guessed(desk):
     assert desk.say("go-on R1 hv02").sentence == "hv02 takes VMs again."
 
 
-def test_a_run_may_come_back_to_whoever_asked_for_it(desk):
+def test_the_requester_may_take_the_run_back(desk):
     desk.run_in()
     assert desk.say("own R1", by="slack:cy").sentence == "R1 is slack:cy's now."
     assert desk.say("own R1", by="slack:ann").sentence == "R1 is slack:ann's now."

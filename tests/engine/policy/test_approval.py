@@ -122,7 +122,7 @@ def test_who_breaks_the_glass(by, glass, reason, word):
     assert told == word
 
 
-def test_whoever_asked_and_is_no_decider_is_not_barred_only_by_that():
+def test_a_requester_who_is_no_approver_is_told_that_others_may_approve():
     run = replace(RUN, by="slack:zoe")
     asked = replace(ASKED, digest=approvals.digest(run, VMS))
     others = replace(OPEN, others=True)
@@ -143,7 +143,7 @@ def test_whoever_asked_and_is_no_decider_is_not_barred_only_by_that():
         (ApprovalState.REQUESTED, False, "other", "stale"),
     ],
 )
-def test_a_broken_glass_opens_no_closed_question(state, over, shown, word):
+def test_a_break_glass_approval_cannot_reopen_a_closed_approval(state, over, shown, word):
     asked = replace(ASKED, state=state)
     run = replace(RUN, state=RunState.COMPLETED) if over else RUN
     digest = ASKED.digest if shown == "same" else "other"

@@ -63,7 +63,7 @@ def test_after_a_quarter_of_an_hour_one_vm_is_tried(scene):
     assert len(starts) == 1
 
 
-def test_while_that_one_is_on_its_way_nothing_else_is_sent(scene):
+def test_the_breaker_stays_open_while_its_trial_vm_is_in_flight(scene):
     failures(scene, ended=1000)
     scene.attempt(name="a", begun=scene.now - 30)
 

@@ -46,7 +46,7 @@ def test_a_powered_down_vm_needs_no_memory(scene):
     assert scene.steps(Start, "web01")
 
 
-def test_what_is_on_its_way_there_is_subtracted(scene):
+def test_vms_in_flight_to_a_host_are_subtracted_from_its_capacity(scene):
     """7 GB are free, 4 GB are coming: the next 4 GB do not fit."""
     scene.host("hv02", free_memory_mb=7 * GB, live_limit=4, storage_limit=4)
     scene.add("web02").add("web03")
@@ -84,7 +84,7 @@ def test_ten_minutes_of_quiet_end_it(since, ends, scene):
     assert [f.outcome for f in finished] == (["NO_ROOM"] if ends else [])
 
 
-def test_while_something_is_on_its_way_there_it_waits_on(scene):
+def test_the_wait_for_capacity_continues_while_a_vm_is_in_flight_there(scene):
     scene.host("hv02", free_memory_mb=GB).waiting(Wait.ROOM, 9000).host("hv02", live_limit=4)
     scene.vm("x").job("x", source="hv03", target="hv02")
 

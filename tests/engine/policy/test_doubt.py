@@ -235,7 +235,7 @@ def test_a_vm_in_doubt_is_not_called_arrived_either(scene):
         ),
     ],
 )
-def test_whoever_has_to_look_for_a_vm_is_told_what_to_type_then(state, wait, befalls, scene):
+def test_an_unknown_outcome_names_the_settle_command(state, wait, befalls, scene):
     befalls(scene.move(state=state, destination="hv02").attempt(job="job-1"))
     [ending] = scene.waiting(wait, 9 * 3600.0).steps(Finish)
 

@@ -235,7 +235,7 @@ def test_a_host_that_is_locked_stays_so_until_it_was_re_read(scene):
 @pytest.mark.parametrize(
     "wrong", [{"locked": True}, {"error": "agent lost (2916)"}, {"error": "something new (9999)"}]
 )
-def test_a_host_is_tried_again_whatever_went_wrong_with_its_re_reading(wrong, scene):
+def test_a_failed_refresh_of_a_host_is_retried_after_any_error(wrong, scene):
     found = reread(scene, refreshed_at=scene.now - 60, **wrong)
 
     assert (found.hosts[0].tries, found.hosts[0].tried_at) == (1, scene.now)

@@ -71,7 +71,7 @@ def test_one_void_start_hours_ago_is_no_reason_to_give_up(result, scene, told):
 # --- gaps --------------------------------------------------------------------------------------
 
 
-def test_who_has_a_run_go_on_during_a_gap_does_not_shorten_it(scene):
+def test_resuming_a_run_during_a_gap_does_not_shorten_the_gap(scene):
     flying(scene).silent("hv02").waiting(Wait.HOST_DOWN, 1800)
     before = scene.fleet()
     scene.later(3 * HOUR).run(resumed=scene.now - 60).silent("hv02")

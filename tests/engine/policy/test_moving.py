@@ -548,7 +548,7 @@ def test_what_is_over_is_left_alone(scene):
 
 
 @pytest.mark.parametrize("status", ["Running", "UnderMigration"])
-def test_what_hyperv_says_is_on_its_way_is_in_flight_whatever_vmm_says(status, flying, told):
+def test_a_vm_that_hyper_v_shows_migrating_is_in_flight_for_any_vmm_status(status, flying, told):
     """No job to be seen, and long past the look-ups: it is watched, not given up."""
     flying.vm(vmm_status=status, hyperv_status=("InService", "MigratingVirtualMachine"))
 

@@ -216,7 +216,7 @@ def test_a_setting_that_was_lost_is_put_back_and_nothing_else_is_touched(was, no
         ({"spoofing": "on"}, {"spoofing": "On"}),
     ],
 )
-def test_what_somebody_set_since_is_theirs_to_keep(was, now):
+def test_settings_changed_by_others_since_the_baseline_are_kept(was, now):
     saved, found = replace(SAVED, **was), replace(SAVED, **now)
 
     assert differences(saved, found) == []

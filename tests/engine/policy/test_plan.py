@@ -492,7 +492,7 @@ def test_nobody_is_asked_for_a_run_that_does_not_move(state, scene):
     assert scene.run(state=state).down().steps(Ask) == []
 
 
-def test_nothing_cold_starts_without_a_grant_whatever_else_is_free(scene):
+def test_no_cold_move_starts_without_a_grant_even_with_free_slots(scene):
     scene.down()
 
     assert started(scene) == []

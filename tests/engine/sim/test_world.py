@@ -245,7 +245,7 @@ def test_a_start_after_its_deadline_on_the_servers_clock_is_stale() -> None:
     room.start(patience=150)
 
 
-def test_a_vm_that_somebody_else_moves_cannot_be_started_too() -> None:
+def test_a_vm_in_a_foreign_migration_cannot_be_started() -> None:
     room = Room()
     room.world.foreign(room.now, "web01", "hv03")
     with pytest.raises(VmmStale, match="web01 to hv03 is already running"):
@@ -290,7 +290,7 @@ def test_incoming_and_outgoing_share_the_slots_of_a_host() -> None:
         room.start()
 
 
-def test_vmm_queues_what_somebody_else_starts_and_begins_it_when_a_slot_is_free() -> None:
+def test_vmm_queues_foreign_migrations_until_a_slot_is_free() -> None:
     room = Room(host="live = 1")
     room.start("web01")
     room.world.foreign(room.now, "web02", "hv03")
@@ -998,7 +998,7 @@ status_stale = ["0s", "60s"]
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_whatever_people_and_lies_do_no_host_is_over_its_limit_and_every_job_ends(
+def test_random_actions_and_lies_never_exceed_a_host_limit_and_every_job_ends(
     seed: int,
 ) -> None:
     dice = random.Random(seed)
@@ -1179,7 +1179,7 @@ def test_a_path_on_a_volume_that_is_not_there_is_refused() -> None:
     assert start_on(room, "\\\\files\\vms")
 
 
-def test_somebody_elses_move_that_does_not_fit_fails_too() -> None:
+def test_a_foreign_move_that_does_not_fit_fails() -> None:
     room = Room(more=BIG, host="volumes = { 'D:' = 150 }")
     job = room.world.foreign(room.now, "web01", "hv02")
     room.at(11)

@@ -361,7 +361,9 @@ def test_a_lock_has_vmms_own_number_where_the_story_names_none(line: Line):
 @pytest.mark.parametrize(
     ("how", "started"), [("timeout_before", 0), ("timeout_after", 1), ("half", 1), ("refused", 0)]
 )
-def test_a_start_happens_or_not_whatever_is_answered(line: Line, how: Any, started: int):
+def test_a_failed_start_call_may_or_may_not_have_started_the_move(
+    line: Line, how: Any, started: int
+):
     line.world.add_fault(Fault("start_move", how))
 
     with pytest.raises(VMFerryError):
@@ -846,7 +848,7 @@ def test_when_and_who_are_read_as_strictly(story: Teller, happening: str, senten
         ("until", "is not TOML"),
     ],
 )
-def test_what_stands_before_the_happenings_is_read_as_strictly(
+def test_an_invalid_head_of_a_story_is_refused_when_the_story_is_read(
     story: Teller, head: str, sentence: str
 ):
     story.head = head

@@ -562,7 +562,7 @@ def test_the_minutes_of_a_vm_are_those_of_its_migrations_together(night):
     assert night.told_move("old-crm")["minutes"] == 3.3
 
 
-def test_a_vm_that_was_never_on_its_way_has_no_minutes(told):
+def test_a_vm_that_never_migrated_has_no_minutes(told):
     told.baseline(10)
 
     assert told.told_move()["minutes"] is None
@@ -734,7 +734,7 @@ def test_without_copies_and_waits_the_bound_is_nought(scene):
     ("wait", "idle"),
     [(Wait.SLOT, {"SLOT": 50.0}), (Wait.BACKUP, {"BACKUP": 50.0}), (None, {})],
 )
-def test_free_slots_are_idle_only_while_somebody_waits_there(wait, idle, told):
+def test_free_slots_are_idle_only_while_a_vm_waits_there(wait, idle, told):
     if wait is not None:
         told.hold(0, wait)
     told.copy(50, 150)
@@ -806,7 +806,7 @@ def test_the_last_words_of_a_host_that_is_empty(told):
         (Outcome.UNKNOWN, "Needs a person: web01 UNKNOWN. Look at it.", "not proven empty"),
     ],
 )
-def test_whoever_did_not_move_is_named_with_what_to_do(outcome, line, empty, told):
+def test_vms_that_did_not_move_are_named_with_the_next_step(outcome, line, empty, told):
     told.finish(10, outcome, next_step="Look at it.")
     told.end(20, RunState.INCOMPLETE)
     lines = summary(told.told_run())

@@ -151,7 +151,7 @@ def test_an_event_that_slack_sends_again_is_carried_out_once_even_if_it_was_neve
     assert written(night) == 1
 
 
-def test_what_is_in_hand_at_a_stop_is_answered(night, port):
+def test_requests_in_progress_at_shutdown_are_answered(night, port):
     held = night.store.database()
     held.execute("BEGIN IMMEDIATE")  # the listener's insert has to wait
     body = a_command(night, "host hv01 to hv02 now")

@@ -57,7 +57,7 @@ def test_without_the_setting_no_card_offers_it_and_an_invented_button_is_refused
     assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]
 
 
-def test_where_somebody_can_decide_the_card_does_not_offer_it(make_night):
+def test_the_card_does_not_offer_break_glass_if_somebody_may_approve(make_night):
     night = make_night(approvers=("U0RAVI",), break_glass=True)
     night.start()
 
@@ -128,7 +128,7 @@ def test_guests_bots_deactivated_people_and_strangers_never_break_it(alone, prof
     assert queries.open_approvals(night.store)
 
 
-def test_a_form_that_was_open_while_somebody_became_a_guest_does_not_count(alone):
+def test_a_form_of_a_person_who_became_a_guest_meanwhile_is_refused(alone):
     night, _, card = alone
     form = open_form(night, night.mei, card)
     with night.slack.workspace.changed:
@@ -193,7 +193,7 @@ def test_two_who_break_it_are_one_decision_and_one_answer(alone):
     assert len(told) == 1
 
 
-def test_a_broken_glass_is_taken_back_by_whoever_may_decide_and_stays_told(make_night, slack):
+def test_an_approver_withdraws_a_break_glass_approval_and_the_announcement_stays(make_night, slack):
     slack.user("dana")
     night = make_night(approvers=("U0DANA",), escalation=(), break_glass=True)
     night.start()

@@ -118,7 +118,7 @@ def test_cancel_starts_nothing_and_a_start_after_it_neither(night):
     assert started(night) == []
 
 
-def test_only_whoever_asked_can_start_it(night):
+def test_only_the_requester_can_start_a_preview(night):
     preview(night)
     night.say("host hv02 to hv03", by=night.ravi)
     night.told(night.ravi, "would move")

@@ -53,7 +53,7 @@ def test_the_card_says_what_who_where_and_by_when(asked):
     assert button(card, "approve")["value"] == f"{approval.id}.{approval.digest}"
 
 
-def test_somebody_who_may_not_decide_is_told_so_and_it_is_audited(asked):
+def test_a_click_by_a_person_who_may_not_approve_is_refused_and_audited(asked):
     night, _, card = asked
 
     night.slack.click(night.mei, card.ts, "approve")
@@ -67,7 +67,7 @@ def test_somebody_who_may_not_decide_is_told_so_and_it_is_audited(asked):
     assert queries.open_approvals(night.store)
 
 
-def test_whoever_asked_cannot_approve_though_listed(asked):
+def test_a_requester_cannot_approve_even_if_listed_as_approver(asked):
     night, _, card = asked
 
     night.slack.click(night.dana, card.ts, "approve")
@@ -176,7 +176,7 @@ def test_two_clicks_at_once_are_one_decision(asked):
     assert not any(" 0 s before" in e.text for e in night.slack.ephemerals(night.ravi))
 
 
-def test_where_only_the_escalation_may_decide_it_is_named_to_whoever_may_not(make_night, slack):
+def test_a_refused_person_is_told_that_only_the_escalation_may_approve(make_night, slack):
     boss = slack.user("boss")
     duty, above = slack.group("oncall", slack.user("dana")), slack.group("above", boss)
     night = make_night(approvers=(), oncall=(duty,), escalation=(above,))
@@ -286,7 +286,7 @@ def test_a_card_of_several_vms_leaves_the_choice(three):
     assert actions_of(three[2]) == ["approve", "deny", "choose"]
 
 
-def test_a_denial_without_a_reason_is_told_so_in_the_form_and_can_be_sent_again(asked):
+def test_a_denial_form_without_a_reason_shows_an_error_and_can_be_resubmitted(asked):
     night, board, card = asked
     form = open_form(night, card, "deny")
 
@@ -332,7 +332,7 @@ def test_a_click_that_counted_before_a_kill_is_not_asked_about_when_it_is_taken_
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
 
 
-def test_a_form_that_was_open_while_somebody_else_decided_says_so(asked):
+def test_a_form_submitted_after_another_decision_says_so(asked):
     night, board, card = asked
     form = open_form(night, card, "deny")
     night.slack.click(night.ravi, card.ts, "approve")
@@ -433,7 +433,7 @@ def test_a_yes_is_taken_back_before_the_first_start(three):
     assert queries.approval(night.store, 1).state is ApprovalState.WITHDRAWN
 
 
-def test_after_the_first_start_the_yes_stands_and_its_button_is_gone(asked):
+def test_after_the_first_start_the_withdraw_button_is_gone_and_the_approval_stands(asked):
     night, board, card = asked
     night.slack.click(night.ravi, card.ts, "approve")
     shown = night.reply_with("Approved by", board)
@@ -478,7 +478,7 @@ def denied(night, board, card):
     return night.slack.message(card.ts)
 
 
-def test_what_was_denied_is_asked_again_but_not_of_whoever_had_it_asked(asked):
+def test_a_person_who_retries_denied_vms_cannot_approve_the_second_request(asked):
     night, board, card = asked
     shown = denied(night, board, card)
 
@@ -551,7 +551,7 @@ def test_asking_again_that_was_carried_out_before_a_kill_is_not_done_or_refused_
 
 
 @pytest.mark.parametrize("number", [2, 100, 101, 1000])
-def test_a_form_fits_slacks_limits_whatever_is_on_the_card(asked, number):
+def test_forms_fit_within_slack_limits_for_any_card(asked, number):
     night, _, _ = asked
     approval = queries.open_approvals(night.store)[0]
     many = replace(approval, vms=tuple(f"{n:036}" for n in range(number)))
@@ -562,7 +562,7 @@ def test_a_form_fits_slacks_limits_whatever_is_on_the_card(asked, number):
         assert view_refusal(made) is None
 
 
-def test_of_many_vms_every_name_stands_in_the_thread_before_anybody_can_say_yes(make_night):
+def test_all_vm_names_are_in_the_thread_before_the_card_can_be_approved(make_night):
     cold = "".join(
         f"[[vm]]\nname = 'old{n:03}'\nhost = 'hv01'\nminutes = 2.0\nstatus = 'PowerOff'\n"
         for n in range(600)

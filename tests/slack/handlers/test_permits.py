@@ -165,7 +165,7 @@ def test_where_slack_does_not_say_who_is_in_the_group_nobody_of_it_starts(make_n
     assert runs(night) == 0
 
 
-def test_whoever_left_the_group_does_not_start_a_minute_later(make_night, slack):
+def test_a_person_who_left_the_starters_group_may_not_start_a_minute_later(make_night, slack):
     group = slack.group("movers", slack.user("dana"))
     night = make_night(starters=(group,))
     night.start()
@@ -179,7 +179,7 @@ def test_whoever_left_the_group_does_not_start_a_minute_later(make_night, slack)
     assert runs(night) == 1
 
 
-def test_every_full_member_pauses_and_stops_whoever_may_start(make_night, slack):
+def test_every_full_member_may_pause_and_stop_even_if_starters_are_listed(make_night, slack):
     night = make_night(starters=(slack.user("dana"),))
     night.start()
     night.ask_for("vm web01 to hv03 now")
@@ -276,7 +276,7 @@ def test_a_guest_sees_nothing_by_asking_the_bot_alone(make_night, slack):
     assert night.told(eve, "Only full members")
 
 
-def test_whoever_may_not_start_may_not_say_yes_to_a_preview_either(night):
+def test_a_person_who_may_not_start_runs_may_not_confirm_a_preview(night):
     night.say("host hv01 to hv02")
     night.told(night.dana, "would move")
     night.slack.workspace.profiles[night.dana] = {"is_restricted": True}

@@ -46,7 +46,7 @@ def looked_at(night):
     night.settled()
 
 
-def test_a_broken_glass_opens_a_review_and_says_what_to_type(broken):
+def test_a_break_glass_approval_opens_a_review_and_says_what_to_type(broken):
     night, _, told = broken
 
     assert actions_of(told) == []
@@ -115,7 +115,7 @@ def test_a_review_is_said_in_a_direct_message_too(broken):
     ("who", "words"),
     [("mei", "the person who broke the glass does not"), ("dana", "people who started, resumed")],
 )
-def test_neither_whoever_broke_it_nor_whoever_had_the_run_go_reviews(broken, who, words):
+def test_people_involved_in_the_run_cannot_review_its_break_glass_approval(broken, who, words):
     night, _, _ = broken
     by = getattr(night, who)
 
@@ -140,7 +140,7 @@ def test_guests_bots_and_strangers_never_review(broken, profile):
     assert open_reviews(night)
 
 
-def test_while_slack_does_not_say_who_somebody_is_nothing_is_reviewed(broken):
+def test_reviews_are_refused_while_slack_cannot_identify_the_reviewer(broken):
     night, _, _ = broken
     night.slack.order("users.info", "fatal_error", times=20)
 
@@ -236,7 +236,7 @@ def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
     assert FOUND in night.reply_with("🔎", board).text
 
 
-def test_a_review_that_a_kill_interrupted_is_ones_own_and_not_somebody_elses(broken):
+def test_a_review_interrupted_by_a_kill_is_credited_to_its_reviewer(broken):
     night, _, _ = broken
     carried_out(night, interrupted(night, "reviewed R1", night.ravi))
 

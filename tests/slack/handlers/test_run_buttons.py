@@ -151,7 +151,7 @@ def test_an_ended_run_has_no_buttons_on_its_board(going):
     stands(night, board)
 
 
-def test_details_are_for_whoever_asked_for_them_alone(going):
+def test_details_are_shown_only_to_the_person_who_clicked(going):
     night, board = going
 
     choose(night, night.ravi, stands(night, board, *ACTIVE), "Details")
@@ -161,7 +161,7 @@ def test_details_are_for_whoever_asked_for_them_alone(going):
     assert of_kind(night, "refused") == []
 
 
-def test_abort_in_the_menu_opens_a_form_that_names_what_is_on_its_way(going):
+def test_the_abort_form_names_the_vms_in_flight(going):
     night, board = going
     night.step(until=lambda: state_of(night, "web01") is MoveState.MOVING)
 
@@ -544,7 +544,7 @@ def test_a_button_is_shown_only_where_its_verb_does_something(state, kind):
     assert values or not may_act(state)
 
 
-def test_an_old_settle_button_does_not_settle_a_vm_that_was_lost_sight_of_again():
+def test_an_old_settle_button_is_stale_once_the_location_is_unknown_again():
     """Somebody looked where it was then, not where it is now."""
     before = record_of(move(1, MoveState.UNKNOWN))
     after = record_of(move(1, MoveState.UNKNOWN, settled=60.0))

@@ -155,9 +155,7 @@ TO_TYPE = re.compile(r"\b[Tt]ype: (\S+)|: (\S+) (?:retry|status|report|settle|go
 
 
 @pytest.mark.parametrize("state", ["moving", "over"])
-def test_whatever_is_said_in_a_thread_or_in_a_channel_is_answered_with_what_works_there(
-    night, board, state
-):
+def test_answers_show_commands_that_work_where_the_command_was_typed(night, board, state):
     if state == "over":
         night.to_the_end()
     begins = {"thread": set(), "channel": set()}

@@ -400,7 +400,7 @@ def test_a_run_that_is_retried_after_its_end_is_told_about_again_to_its_new_end(
     assert len([m for m in night.slack.messages(night.ops) if m.thread_ts is None]) == 1
 
 
-def test_whoever_takes_a_run_over_is_pinged_instead_of_who_asked(make_night):
+def test_the_new_owner_is_mentioned_instead_of_the_requester(make_night):
     night = make_night(fleet=vms("web01"))
     night.start()
     night.world.outcome(night.clock.now(), "web01", job="failed", at="source", times=1)
@@ -418,7 +418,7 @@ def test_whoever_takes_a_run_over_is_pinged_instead_of_who_asked(make_night):
     assert f"Asked by <@{night.dana}>" in last
 
 
-def test_a_run_that_is_stopped_before_its_board_stands_never_begins(night):
+def test_a_run_stopped_before_its_board_is_posted_never_starts(night):
     night.slack.order("chat.postMessage", "internal_error", times=10_000)
     night.say("host hv01 to hv02 now")
     night.slack.wait_for(lambda: night.side.tables.runs.watched())
@@ -524,7 +524,7 @@ def test_a_verb_that_had_begun_but_done_nothing_is_carried_out_after_the_kill(ni
     assert len(of_kind(night, "run.paused")) == 2
 
 
-def test_what_somebody_else_did_meanwhile_is_not_taken_for_ones_own(night):
+def test_a_change_by_another_person_is_not_credited_to_the_killed_command(night):
     night.ask_for()
     interrupted(night, "pause R1", night.mei)
     verbs.carry_out_verb(

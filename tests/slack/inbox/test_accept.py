@@ -114,7 +114,7 @@ def test_no_token_response_url_or_used_trigger_stays_in_a_row(night, tmp_path: P
         assert secret not in dump
 
 
-def test_no_token_trigger_or_address_of_an_answer_is_in_the_log_whatever_goes_wrong(night, caplog):
+def test_no_token_trigger_or_response_url_is_logged_even_after_errors(night, caplog):
     caplog.set_level(logging.INFO)
     board = night.ask_for()
     card = night.card(board)
@@ -322,7 +322,7 @@ def test_after_slack_hangs_up_the_next_command_is_heard(night):
     night.board_shows("Moving")
 
 
-def test_what_is_in_hand_at_a_stop_is_acked_before_the_socket_closes(night):
+def test_commands_in_progress_at_shutdown_are_acked_before_the_socket_closes(night):
     held = night.store.database()
     held.execute("BEGIN IMMEDIATE")  # the listener's insert has to wait
     with ThreadPoolExecutor(2) as people:

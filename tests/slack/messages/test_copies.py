@@ -133,7 +133,7 @@ def test_where_slack_does_not_say_who_is_there_no_copies_go_out_and_the_log_says
     assert night.slack.calls("conversations.open") == ()
 
 
-def test_after_a_restart_the_copy_that_stands_is_closed_and_not_sent_again(outside):
+def test_after_a_restart_the_existing_copy_is_closed_and_not_sent_again(outside):
     night, _, card, copy = outside
     night.side.stop()
     night.side = night.new_side()

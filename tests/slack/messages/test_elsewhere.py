@@ -155,7 +155,7 @@ def test_what_was_to_be_said_under_a_copy_is_not_once_it_is_decided(split):
     assert f"card:A1@slack:{copy.channel}" in waiting()
 
 
-def test_one_that_is_on_its_way_under_a_copy_keeps_its_words(split):
+def test_a_reminder_being_sent_under_a_copy_keeps_its_text(split):
     night, _ = split()
     copy = copy_in(night, night.slack.direct(night.ravi))
     night.settled()
@@ -186,7 +186,7 @@ def test_a_mention_in_the_thread_of_a_copy_means_its_run(split, slack):
     assert night.run().state is RunState.PAUSED
 
 
-def test_of_many_vms_every_name_stands_under_a_copy_before_anybody_can_say_yes_on_it(make_night):
+def test_all_vm_names_are_posted_under_a_copy_before_it_can_be_approved(make_night):
     cold = "".join(
         f"[[vm]]\nname = 'old{n:03}'\nhost = 'hv01'\nminutes = 2.0\nstatus = 'PowerOff'\n"
         for n in range(600)
@@ -286,7 +286,7 @@ def test_that_the_glass_was_broken_is_told_to_those_outside_who_can_take_it_back
     assert queries.approval(night.store, 1).glass
 
 
-def test_a_review_of_a_broken_glass_is_told_under_a_copy_too(split, slack):
+def test_a_break_glass_review_is_also_announced_under_a_copy(split, slack):
     night, board = split(approvers=("U0DANA", "U0RAVI"), break_glass=True)
     copy = copy_in(night, slack.direct(night.ravi))
     fill(night, open_form(night, night.dana, night.reply_with("Approve moving", board)))

@@ -42,7 +42,7 @@ def test_a_key_is_read_as_it_was_printed(word, about, part, place):
         ("report:R1", "board:R1", True),
     ],
 )
-def test_a_message_stands_where_its_kind_and_place_say(text, parent, broadcast):
+def test_a_message_key_tells_its_parent_and_whether_it_is_broadcast(text, parent, broadcast):
     key, above = Key.read(text), Key.read(text).parent("R1")
 
     assert (str(above) if above else None, key.is_broadcast) == (parent, broadcast)

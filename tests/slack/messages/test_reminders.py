@@ -93,9 +93,7 @@ def test_those_who_may_decide_are_asked_again_once_and_after_a_restart_not_twice
     assert len(only.versions) == 1
 
 
-def test_what_was_said_once_stays_as_it_was_said_though_somebody_else_comes_on_call(
-    long_night, slack
-):
+def test_a_sent_reminder_does_not_change_if_the_on_call_person_changes(long_night, slack):
     oncall = slack.group("oncall", slack.user("ravi"))
     night = long_night(approvers=(), oncall=(oncall,))
     board = night.ask_for("host hv01 to hv02 now")
@@ -193,7 +191,7 @@ def test_who_was_to_be_asked_again_is_not_asked_once_it_is_decided(long_night):
     assert night.side.outbox.loop.bugs == 0
 
 
-def test_a_reminder_that_is_on_its_way_is_not_said_in_other_words(long_night):
+def test_a_reminder_being_sent_keeps_its_text(long_night):
     night = long_night()
     board = night.ask_for("host hv01 to hv02 now")
     night.card(board)

@@ -158,7 +158,7 @@ def test_time_alone_and_small_progress_are_not_worth_an_update():
     assert board_view(replace(board, moved=2), LISTED).fingerprint != first.fingerprint
 
 
-def test_a_board_says_every_five_minutes_that_it_is_alive_unless_it_stands_still():
+def test_a_board_is_refreshed_every_five_minutes_unless_its_run_is_paused_or_stopped():
     def fingerprints(**change):
         board = board_of(3, run=replace(RUN, **change))
         return {board_view(replace(board, as_of=at), LISTED).fingerprint for at in (60.0, 700.0)}
@@ -193,7 +193,7 @@ def test_a_card_can_be_decided_on_only_while_it_is_open():
 
 
 @pytest.mark.parametrize("number", [1, 30, 120, 1000, 10_000])
-def test_whoever_decides_can_read_every_name_in_the_card_or_above_it(number):
+def test_an_approver_can_read_every_vm_name_in_the_card_or_above_it(number):
     question = question_of(number)
     card, lists = card_view(question, LISTED), list_views(question, LISTED)
 
@@ -259,7 +259,7 @@ def test_a_yes_that_ended_is_not_called_a_question_that_nobody_decided():
     assert "Nobody" not in text
 
 
-def test_whoever_had_a_run_go_on_is_not_asked_about_it():
+def test_a_person_who_resumed_a_run_is_not_asked_to_approve_it():
     question = question_of(2)
     run = replace(RUN, steered=("slack:U2",))
     question = replace(question, record=replace(question.record, run=run))
@@ -302,7 +302,7 @@ def test_the_way_out_of_damage_is_typed_as_in_slack():
     assert "then: /move retry R214 web03. No further VM goes: /move go-on R214 hv02" in text
 
 
-def test_whoever_took_a_run_over_is_called_in_failures_and_reports():
+def test_failures_and_reports_mention_the_new_owner():
     taken = replace(RUN, owner="slack:U3")
     stuck = Stuck("web03", "i", MoveState.FAILED, Outcome.ATTEMPTS, "web03 did not move.", "", "h")
 
@@ -313,7 +313,7 @@ def test_whoever_took_a_run_over_is_called_in_failures_and_reports():
     assert "taken over by <@U3>" in told
 
 
-def test_the_same_cause_is_one_cause_whatever_the_vm_is_called():
+def test_failures_with_the_same_cause_are_grouped_despite_different_vm_names():
     one, other = (
         Stuck(n, f"id-{n}", MoveState.FAILED, Outcome.ATTEMPTS, f"{n} did not move", "", "h", "no")
         for n in ("web01", "db 01")
@@ -363,7 +363,7 @@ def test_a_line_that_is_too_long_is_shortened_and_the_next_ones_are_shown():
     assert len(told) <= 1_000
 
 
-def test_a_report_of_many_repairs_still_says_which_vm_needs_somebody():
+def test_a_report_with_many_repairs_still_names_the_vm_that_needs_a_person():
     repaired = ", ".join(f"web{n:03} (extended ACLs of a long name)" for n in range(300))
     damaged = (
         "Damaged: sql07 is on hv02. Missing: VLAN 7. Put back on hv02 by hand what is missing."

@@ -88,7 +88,7 @@ def test_a_post_whose_answer_was_lost_is_found_and_not_repeated(night):
     assert night.side.tables.message("board:R1").ts == board.ts
 
 
-def test_a_post_that_was_lost_on_its_way_is_repeated(night):
+def test_a_post_that_never_reached_slack_is_repeated(night):
     night.slack.lose_request("chat.postMessage")
 
     night.ask_for()
@@ -185,7 +185,7 @@ def test_what_is_so_again_is_said_where_nobody_knows_what_stands(make_night):
 # --- messages and channels that are gone -------------------------------------------------------
 
 
-def test_a_board_that_somebody_deleted_is_posted_again(night):
+def test_a_deleted_board_is_posted_again(night):
     board = night.ask_for("vm web01 to hv02 now")
     night.settled()
     night.slack.order("chat.update", "message_not_found")
@@ -198,7 +198,7 @@ def test_a_board_that_somebody_deleted_is_posted_again(night):
     assert "Completed" in new.shown
 
 
-def test_a_question_whose_board_somebody_deleted_is_asked_under_a_new_one(night):
+def test_an_approval_whose_board_was_deleted_is_posted_under_a_new_board(night):
     board = night.ask_for("vm old-crm to hv02 now")
     night.settled()
     del night.slack.workspace.messages[night.ops, board.ts]
@@ -225,9 +225,7 @@ def test_a_board_that_may_not_be_edited_is_posted_again_but_not_at_every_change(
     assert len(tops(night, night.ops)) == 2
 
 
-def test_in_an_archived_channel_a_run_goes_on_and_is_told_in_the_fallback_channel(
-    make_night, slack
-):
+def test_a_run_of_an_archived_channel_continues_in_the_fallback_channel(make_night, slack):
     spare = slack.channel("spare")
     night = make_night(fallback=spare)
     night.start()
@@ -369,7 +367,7 @@ def test_what_is_over_by_the_time_slack_is_back_is_not_said_any_more(night):
     night.slack.wait_for(lambda: "remind:A9:1" not in [out.key for out in waiting()])
 
 
-def test_an_answer_reaches_somebody_who_has_left_the_channel(night):
+def test_an_answer_reaches_a_person_who_has_left_the_channel(night):
     night.slack.order("chat.postEphemeral", "user_not_in_channel")
     night.side.outbox.urls.keep = lambda *_: None
 

@@ -132,7 +132,7 @@ def test_between_look_ups_what_is_to_be_said_goes_out(night):
 
 
 @pytest.mark.parametrize("name", ["Retry-After", "retry-after", "RETRY-AFTER"])
-def test_the_seconds_are_read_whatever_the_case_of_the_header(name):
+def test_retry_after_is_read_in_any_header_case(name):
     assert seconds_of({name: "17"}) == 17.0
 
 

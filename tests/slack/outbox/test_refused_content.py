@@ -207,7 +207,7 @@ def test_an_answer_whose_blocks_slack_does_not_take_is_given_in_words(night):
 # --- words ------------------------------------------------------------------------------------
 
 
-def test_words_alone_fit_into_a_message_whatever_they_have_to_add():
+def test_plain_text_messages_fit_within_slack_limits():
     blocks = (section("x"), actions(button("Approve 1", "approve", "1.abc")))
     long = Outbound("card:A1@D0RAVI", "message", "C1", "x" * TEXT, blocks, as_plain_text=True)
 

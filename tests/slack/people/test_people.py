@@ -29,7 +29,7 @@ def test_the_card_asks_those_who_are_on_call(on_call):
     assert f"who cannot decide. On call now: <@{on_call.dana}>" not in card.shown
 
 
-def test_whoever_is_on_call_decides(on_call):
+def test_a_person_on_call_may_approve(on_call):
     board = on_call.ask_for()
     card = on_call.card(board)
 
@@ -38,7 +38,7 @@ def test_whoever_is_on_call_decides(on_call):
     assert f"✅ Approved by <@{on_call.ravi}>" in on_call.reply_with("Approved by", board).shown
 
 
-def test_whoever_came_on_duty_meanwhile_decides_and_who_left_does_not(on_call):
+def test_after_a_shift_change_only_the_new_on_call_person_may_approve(on_call):
     board = on_call.ask_for()
     card = on_call.card(board)
     on_call.slack.group("oncall", on_call.mei)
@@ -156,7 +156,7 @@ def test_a_listed_person_whom_slack_does_not_describe_decides_nothing(night):
     assert queries.open_approvals(night.store)
 
 
-def test_somebody_of_another_team_of_our_organisation_is_one_of_us():
+def test_a_person_of_another_workspace_of_the_organisation_is_no_stranger():
     profile = {"team_id": "T2", "enterprise_user": {"enterprise_id": "E1"}}
 
     assert unfit(profile, "T1", "E1") == ""
