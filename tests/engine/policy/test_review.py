@@ -24,8 +24,10 @@ WHO = Reviewer(fit=True, trusted=True)
         pytest.param(
             OPEN, replace(RUN, steered=("slack:zoe",)), "slack:zoe", WHO, "own_run", id="retried it"
         ),
-        pytest.param(OPEN, RUN, "@gus", Reviewer(False, True), "unfit", id="guest and starter"),
-        pytest.param(DONE, RUN, "@gus", Reviewer(False, True), "unfit", id="guest, too late"),
+        pytest.param(
+            OPEN, RUN, "slack:gus", Reviewer(False, True), "unfit", id="guest and starter"
+        ),
+        pytest.param(DONE, RUN, "slack:gus", Reviewer(False, True), "unfit", id="guest, too late"),
         pytest.param(OPEN, RUN, "slack:zoe", Reviewer(True, False), "not_trusted", id="no starter"),
     ],
 )
@@ -35,7 +37,7 @@ def test_who_reviews(review, run, by, who, word):
 
 
 def test_a_stranger_is_not_told_who_reviewed():
-    assert why_not(DONE, judge(DONE, RUN, "@gus", Reviewer(False, True)), 0.0) == (
+    assert why_not(DONE, judge(DONE, RUN, "slack:gus", Reviewer(False, True)), 0.0) == (
         f"A1 stays as it is: {BARRED['unfit']}."
     )
 
