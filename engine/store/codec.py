@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NewType, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -13,8 +13,11 @@ from engine.language.sentence import Person, Sentence
 from engine.model import Doubt, Event, Network, Reading
 from engine.model.ids import read_id
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Row = Mapping[str, Any]
-Value = TypeVar("Value")
+Value = TypeVar("Value", bound="DataclassInstance")
 
 
 def dumps(value: object) -> str:
@@ -74,7 +77,7 @@ def of_row(kind: type[Value], row: Row) -> Value:
     if not parts:
         return value
     texts = {name: Sentence.read(row[name], one) for name, one in parts.items()}
-    return replace(value, **texts)  # type: ignore[type-var]
+    return replace(value, **texts)
 
 
 def of_rows(kind: type[Value], rows: Iterable[Row]) -> tuple[Value, ...]:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ class Deed:
     about: str
     key: str
     envelope: str
-    payload: dict[str, object] = field(hash=False)
+    payload: dict[str, Any] = field(hash=False)
 
 
 class Crowd:
@@ -79,9 +80,9 @@ class Crowd:
         self._numbers = iter(range(1000, 80_000))
         self._vms = iter(range(10_000))
 
-    def deed(self, kind: str, user: str, about: str, payload: dict[str, object]) -> Deed:
+    def deed(self, kind: str, user: str, about: str, payload: dict[str, Any]) -> Deed:
         if kind == CLICK:
-            (pressed,) = payload["actions"]  # type: ignore[misc]
+            (pressed,) = payload["actions"]
             key = f"click:{APPROVE}:{pressed['value']}:{in_slack(user)}:{pressed['action_ts']}"
         else:
             key = f"command:{fingerprint(payload['trigger_id'])}"

@@ -3,7 +3,7 @@ name alone, and ids as Slack does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bot.slack.kit.ids import in_slack
 from engine.settings import ApprovalSettings
@@ -16,7 +16,8 @@ def sections(**said: object) -> dict[str, Mapping[str, object]]:
     approval, pager = {}, {}
     for name in [name for name in said if name in ApprovalSettings.model_fields]:
         value = said.pop(name)
-        approval[name] = tuple(map(with_door, value)) if name in IDS else value  # type: ignore[call-overload]
+        is_ids = name in IDS and isinstance(value, Iterable)
+        approval[name] = tuple(map(with_door, value)) if is_ids else value
     if "approvals_channel" in said:
         approval["channel"] = with_door(str(said.pop("approvals_channel")))
     if "pager_url" in said:
