@@ -170,7 +170,10 @@ def _check_exceptions(request: Request, vms: list[Vm]) -> None:
 
 def find_run(word: str, runs: Sequence[Run]) -> Run:
     """Return the run ``R12`` or ``12``, or the only unfinished run that uses this host. Raises
-    ``Refused``."""
+    ``Refused``. A label comes first, since buttons carry it: a host may be called ``r12``."""
+    labelled = next((run for run in runs if run.label.casefold() == word.casefold()), None)
+    if labelled is not None:
+        return labelled
     by_host = [run for run in runs if not run.over and _has_host(run, word)]
     if len(by_host) == 1:
         return by_host[0]

@@ -20,7 +20,7 @@ from bot.slack.messages.links import Links
 from bot.slack.outbox.rows import Tables
 from engine.errors import UsageError
 from engine.language import grammar
-from engine.model import Approval, Run, is_called
+from engine.model import Approval, Run
 from engine.store import queries
 from engine.store.store import Store
 
@@ -44,7 +44,7 @@ class Threads:
         if mentions.first_word(text) in DECISIONS:
             return Outcome(self._cards(text, run), done=False)
         try:
-            _, said = mentions.read(text, run.label if run else "", self._is_host)
+            _, said = mentions.read(text, run.label if run else "")
         except UsageError as error:
             return Outcome(refusals.usage(error, SPOKEN), done=False)
         return _command(row, said)
@@ -64,10 +64,6 @@ class Threads:
             asked = queries.approval(self.store, key.approval)
             return queries.run(self.store, asked.run) if asked else None
         return queries.run(self.store, key.run) if key.run is not None else None
-
-    def _is_host(self, word: str) -> bool:
-        unfinished = queries.runs(self.store, unfinished=True)
-        return any(is_called(h, word) for run in unfinished for h in run.sources + run.destinations)
 
     def _cards(self, text: str, run: Run | None) -> str:
         """Answer with links to the cards of the approvals that may be meant."""

@@ -6,7 +6,6 @@ Slash commands cannot be typed in threads. In a run's thread, the command need n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from engine.errors import UsageError
 from engine.language import grammar
@@ -16,7 +15,7 @@ from engine.language.vocabulary import VERBS
 
 _TO_SOMEBODY = re.compile(r"\s*<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>[\s:,]*")
 _FIRST_WORD = re.compile(r"\s*\S+")
-_NUMBER = re.compile(r"[rR]?[0-9]+")
+_LABEL = re.compile(r"[rR][0-9]+")
 _OF_A_RUN = frozenset(v.name for v in VERBS if v.usage.split()[1:2] in (["RUN"], ["[RUN]"]))
 
 
@@ -32,10 +31,10 @@ def first_word(text: str) -> str:
     return said[0].key if said else ""
 
 
-def read(text: str, label: str, is_host: Callable[[str], bool]) -> tuple[Command, str]:
+def read(text: str, label: str) -> tuple[Command, str]:
     """Parse a command; returns it and its text, with the thread's run inserted if it names none.
-    ``label``: that run (empty: none). ``is_host``: tells whether a word names the host of a run.
-    Raises ``UsageError``."""
+    ``label``: that run (empty: none). Only ``R12`` names another run where VMs or a finding could
+    follow: a host or a number could be the name of a VM. Raises ``UsageError``."""
     try:
         command = grammar.parse(text)
     except UsageError:
@@ -43,16 +42,15 @@ def read(text: str, label: str, is_host: Callable[[str], bool]) -> tuple[Command
         if with_run is None:
             raise
         return with_run
-    if _names_its_run(command, is_host):
+    if _names_its_run(command):
         return command, text
     return _with_run(text, label) or (command, text)
 
 
-def _names_its_run(command: Command, is_host: Callable[[str], bool]) -> bool:
+def _names_its_run(command: Command) -> bool:
     if not isinstance(command, Ask) or command.verb not in _OF_A_RUN:
         return True
-    word = command.words[0] if command.words else ""
-    return bool(word) and (_NUMBER.fullmatch(word) is not None or is_host(word))
+    return bool(command.words) and _LABEL.fullmatch(command.words[0]) is not None
 
 
 def _with_run(text: str, label: str) -> tuple[Command, str] | None:

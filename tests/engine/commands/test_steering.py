@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from engine.commands.steering import DO, RULES, Steering
 from engine.errors import Refused
+from engine.language.names import find_run
 from engine.model import (
     ApprovalState,
     MoveState,
@@ -103,6 +105,15 @@ def test_a_run_may_be_named_by_its_number_or_by_a_host_that_only_it_has(desk):
 
     with pytest.raises(Refused, match="hv01 belongs to R1, R2"):
         desk.say("pause hv01")
+
+
+def test_a_label_names_its_run_even_if_a_host_has_that_name(desk):
+    desk.ask()
+    run = queries.run(desk.store, 1)
+    other = replace(run, id=5, sources=("r1.corp.example",))
+
+    assert find_run("R1", (run, other)) is run
+    assert find_run("r1.corp.example", (run, other)) is other
 
 
 # --- pause, resume, stop, abort ----------------------------------------------------------------

@@ -343,6 +343,10 @@ def test_the_shortcut_on_another_message_says_that_it_belongs_to_no_run(night):
         ("retry web01", Ask("retry", ("R1", "web01"))),
         ("retry", Ask("retry", ("R1",))),
         ("retry R2 web01", Ask("retry", ("R2", "web01"))),
+        ("skip hv02", Ask("skip", ("R1", "hv02"))),
+        ("skip 5", Ask("skip", ("R1", "5"))),
+        ("pause 2", Ask("pause", ("2",))),
+        ("reviewed 2 VMs were off", Ask("reviewed", ("R1", "2 VMs were off"))),
         ("set parallel 2", Ask("set", ("R1", "parallel", "2"))),
         ("go-on hv02", Ask("go-on", ("R1", "hv02"))),
         ("go\u2010on\u00a0hv02", Ask("go-on", ("R1", "hv02"))),
@@ -354,13 +358,13 @@ def test_the_shortcut_on_another_message_says_that_it_belongs_to_no_run(night):
     ],
 )
 def test_in_a_thread_the_run_need_not_be_named(text, command):
-    read, _ = mentions.read(text, "R1", lambda word: word == "hv02")
+    read, _ = mentions.read(text, "R1")
 
     assert read == command
 
 
 def test_a_request_stays_a_request():
-    read, _ = mentions.read("vm web01 to hv02", "R1", lambda _: False)
+    read, _ = mentions.read("vm web01 to hv02", "R1")
 
     assert isinstance(read, Request)
 
@@ -368,7 +372,7 @@ def test_a_request_stays_a_request():
 @pytest.mark.parametrize("text", ["thanks", "", "pause the run please", "status R1 R2 R3"])
 def test_what_is_no_command_is_none_in_a_thread_either(text):
     with pytest.raises(UsageError):
-        mentions.read(text, "R1", lambda _: False)
+        mentions.read(text, "R1")
 
 
 @pytest.mark.parametrize(
