@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast
@@ -97,12 +98,17 @@ def reading(row: Row) -> Reading:
     return Reading(row["vm_id"], row["host"], network, row["taken"])
 
 
+_OLD_ID = re.compile(r"(?<![\w@<:])(@[UW][A-Z0-9]+)(?!\w)")
+"""Id of a person in the text of an event that an older version wrote."""
+
+
 def event(row: Row) -> Event:
-    """Build an event from a row of ``events``. Ids without a door get theirs."""
+    """Build an event from a row of ``events``. If its author's id has no door, all ids in its text
+    get theirs."""
     said = {name: one for name, one in row.items() if name != "prev"}
     by = None if row["by"] is None else read_id(row["by"])
     found = of_row(Event, {**said, "by": by})
     if by == row["by"] or by is None:
         return found
-    words = found.text.split(row["by"])
-    return replace(found, text=Sentence(*[p for w in words for p in (Person(by), w)][1:]))
+    words = enumerate(_OLD_ID.split(found.text))
+    return replace(found, text=Sentence(*(Person(read_id(w)) if n % 2 else w for n, w in words)))

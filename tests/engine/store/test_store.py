@@ -24,7 +24,7 @@ from engine.errors import (
     StoreNewer,
     StoreUnwritable,
 )
-from engine.language.sentence import Command, VmName, say
+from engine.language.sentence import Command, Person, VmName, say
 from engine.model import (
     Acl,
     Adapter,
@@ -1075,3 +1075,21 @@ def test_the_latest_events_come_oldest_first_and_of_one_run_where_one_is_named(s
 
     assert [e.text for e in events.latest(store, 3)] == ["3", "4", "5"]
     assert [e.text for e in events.latest(store, 2, run=1)] == ["2", "4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "people"),
+    [
+        ("R1 was taken over by @U02 from @U01.", ["slack:U02", "slack:U01"]),
+        ("@U02 reviewed that @U021 broke the glass", ["slack:U02", "slack:U021"]),
+        ("<@U02> was left out by @U02: mail admin@WEB01", ["slack:U02"]),
+    ],
+)
+def test_an_old_event_names_each_person_and_nobody_else(text, people):
+    row = {"seq": 1, "at": NOW, "kind": "run.owned", "run": 1, "vm": None, "by": "@U02"}
+    row |= {"text": text, "text_parts": None, "detail": "{}", "hash": "", "cause": None}
+
+    read = codec.event(row)
+
+    assert [part.text for part in read.text.parts if isinstance(part, Person)] == people
+    assert read.by == "slack:U02"
