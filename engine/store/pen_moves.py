@@ -24,6 +24,12 @@ _NO_WAIT: Mapping[str, object] = {
     "wait_kept": None,
     "wait_credit": 0.0,
 }
+#: An end that names no cause leaves none of an earlier one, nor its advice.
+_NO_ADVICE = {
+    "cause": "",
+    **codec.sentence_columns("next", ""),
+    **codec.sentence_columns("after_go_on", ""),
+}
 
 
 class MovePen(Transaction):
@@ -122,7 +128,8 @@ class MovePen(Transaction):
         if state is MoveState.UNKNOWN:
             change["settled"] = None  # a person has to locate it again
         if outcome is not None:
-            change |= {"outcome": str(outcome), **codec.sentence_columns("sentence", text)}
+            change |= {"outcome": str(outcome), **_NO_ADVICE}
+            change |= codec.sentence_columns("sentence", text)
         self.db.update("moves", move.id, change)
         detail = {"outcome": str(outcome)} if outcome else {}
         self.move_event(move, f"move.{state}", text, {**detail, "host": host or move.host}, by)
@@ -163,9 +170,8 @@ class MovePen(Transaction):
     def _reopen(self, move: Move, state: MoveState, change: Mapping[str, object]) -> None:
         """Reopen an ended move in ``state``. Raises ``IllegalTransition``."""
         states.check("move", states.MOVE, move.state, state)
-        blank = {"state": str(state), "outcome": None, "cause": ""}
-        for name in ("sentence", "next", "after_go_on"):
-            blank |= codec.sentence_columns(name, "")
+        blank = {"state": str(state), "outcome": None, **codec.sentence_columns("sentence", "")}
+        blank |= _NO_ADVICE
         ask = {"stop_asked": None, "down_since": None, "power": None}
         self.db.update("moves", move.id, {**blank, **ask, **change})
 

@@ -10,12 +10,14 @@ import pytest
 from engine.commands.steering import DO, RULES, Steering
 from engine.errors import Refused
 from engine.language.names import find_run
+from engine.language.sentence import Command, say
 from engine.model import (
     ApprovalState,
     MoveState,
     Outcome,
     RunState,
 )
+from engine.policy.steps import Finish
 from engine.store import queries
 from tests.desk import HV01, HV03
 
@@ -398,6 +400,18 @@ def test_a_vm_with_unknown_location_cannot_be_skipped_and_the_refusal_says_why(d
 
     with pytest.raises(Refused, match=r"web01 has an unknown location.*settle R1 web01"):
         desk.say("skip R1 web01")
+
+
+def test_a_skipped_vm_keeps_no_advice_of_its_failure(desk):
+    desk.ask()
+    retry = say("Fix the cause, then: {}", Command("retry R1 web01"))
+    with desk.writing() as pen:
+        failed = Finish(desk.move(), Outcome.ATTEMPTS, say("web01 did not move."), retry)
+        pen.moves.finish(failed)
+    desk.say("skip R1 web01")
+
+    left = desk.move()
+    assert (left.outcome, left.next, left.after_go_on, left.cause) == (Outcome.EXCLUDED, "", "", "")
 
 
 def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
