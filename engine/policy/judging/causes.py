@@ -65,7 +65,7 @@ _RESULTS = {
 
 def cause_of(error: str, vm: str = "") -> Cause:
     """Cause that this error names. The name of ``vm`` is removed first: it may be any word."""
-    text = error.replace(vm, "") if vm else error
+    text = _without(vm, error)
     number = _number(text)
     if number in _NUMBERS:
         return _NUMBERS[number]
@@ -86,7 +86,12 @@ def kind_of(error: str, vm: str, vm_id: str, hosts: Iterable[str]) -> str:
     text = re.sub(re.escape(vm_id), "", error, flags=re.IGNORECASE)
     if any(is_called(host, vm) for host in hosts):
         return text
-    return re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", text)
+    return _without(vm, text)
+
+
+def _without(vm: str, text: str) -> str:
+    """Remove the VM's name, but not from inside a number or another word."""
+    return re.sub(rf"(?<!\w){re.escape(vm)}(?!\w)", "", text) if vm else text
 
 
 def _number(text: str) -> str:

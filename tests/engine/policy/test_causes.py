@@ -45,6 +45,12 @@ def test_the_name_of_a_vm_is_no_cause(name):
     assert cause_of(f"Live migration of '{name}' failed (12700)", name) is Cause.OTHER
 
 
+@pytest.mark.parametrize("name", ["7", "0", "27"])
+def test_the_name_of_a_vm_is_not_taken_out_of_a_number(name):
+    assert cause_of("Job failed (27911)", name) is cause_of("Job failed (27911)")
+    assert cause_of("no logon (0x8009030E)", name) is Cause.CONFIGURATION
+
+
 def moving(scene, error):
     scene.move(state=MoveState.MOVING, destination="hv02", host="hv01", kind=AttemptKind.LIVE)
     scene.attempt(job="job-web01").job(state="failed", error=error)
