@@ -199,9 +199,11 @@ class Service:
 
         ``approvers``: ``None`` for the terminal's user, who may decide on their own runs.
         ``digest``: the one on the button. ``vms``: approve only these VMs of the card. ``glass``:
-        approve by break-glass, whatever ``verdict`` is. Raises ``Refused`` only for ``vms``: if one
-        is not on the card, or if it is empty.
+        approve by break-glass. Raises ``Refused`` only for ``vms``: if one is not on the card, or
+        if it is empty. Raises ``ValueError`` for a denial with ``glass``.
         """
+        if glass is not None and verdict != "approve":
+            raise ValueError("break-glass only approves")
         with self.writing(by) as pen:
             asked = queries.approval(self.store, approval_id)
             run = queries.run(self.store, asked.run) if asked else None

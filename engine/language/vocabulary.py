@@ -6,6 +6,7 @@ option is one entry in ``OPTIONS`` and one field in ``Options``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,11 +47,12 @@ class Verb:
     changes: bool = False
 
 
+_PLACES = re.compile("|".join(map(re.escape, sorted(_SAMPLES, key=len, reverse=True))))
+
+
 def example(usage: str) -> str:
-    """An example of a usage, as a person would type it."""
-    for words, sample in _SAMPLES.items():
-        usage = usage.replace(words, sample)
-    return usage
+    """Return an example of a usage, as a person would type it."""
+    return _PLACES.sub(lambda found: _SAMPLES[found[0]], usage)
 
 
 def _steer(
@@ -106,7 +108,7 @@ VERBS: tuple[Verb, ...] = (
     _steer(
         "reviewed",
         "RUN [FINDING]",
-        "close the review of a break-glass approval",
+        "review a break-glass approval. FINDING: what was not in order; none: all was",
         most=MANY,
         free=True,
     ),

@@ -1,6 +1,7 @@
 """The command line, from words to exit code: in process, and as a real process where it counts."""
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -444,8 +445,10 @@ def test_every_verb_explains_itself_with_an_example(verb, desk):
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 def test_an_example_is_a_command_of_its_verb(verb):
-    said = grammar.parse(example(verb.usage))
+    shown = example(verb.usage)
+    said = grammar.parse(shown)
 
+    assert re.search(r"[\[|]|[A-Z]{2}", shown) is None, "a place of the usage is left"
     assert isinstance(said, Request if verb.request else grammar.Ask)
     assert verb.request or said.verb == verb.name
 
