@@ -6,6 +6,8 @@ A name without a door is a person in a story.
 from __future__ import annotations
 
 SLACK, TERMINAL = "slack", "terminal"
+OLD_ID = r"(?<![\w@<:])@[UW][A-Z0-9]+(?!\w)"
+"""Pattern of a person's id in a text that an older version wrote."""
 
 
 def id_at(door: str, name: str) -> str:

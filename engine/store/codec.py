@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from engine.language.sentence import Person, Sentence
 from engine.model import Doubt, Event, Network, Reading
-from engine.model.ids import read_id
+from engine.model.ids import OLD_ID, read_id
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -98,10 +98,6 @@ def reading(row: Row) -> Reading:
     return Reading(row["vm_id"], row["host"], network, row["taken"])
 
 
-_OLD_ID = re.compile(r"(?<![\w@<:])(@[UW][A-Z0-9]+)(?!\w)")
-"""Id of a person in the text of an event that an older version wrote."""
-
-
 def event(row: Row) -> Event:
     """Build an event from a row of ``events``. If its author's id has no door, all ids in its text
     get theirs."""
@@ -110,5 +106,5 @@ def event(row: Row) -> Event:
     found = of_row(Event, {**said, "by": by})
     if by == row["by"] or by is None:
         return found
-    words = enumerate(_OLD_ID.split(found.text))
+    words = enumerate(re.split(f"({OLD_ID})", found.text))
     return replace(found, text=Sentence(*(Person(read_id(w)) if n % 2 else w for n, w in words)))

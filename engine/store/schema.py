@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from engine.language.sentence import Command, Part, Person, Sentence
-from engine.model.ids import read_id
+from engine.model.ids import OLD_ID, read_id
 
 migrations = Migrations("vmferry")
 
@@ -125,20 +125,19 @@ def m009_sentences(db: Database) -> None:
 
 
 _COMMAND = r"(?<=: )(?:retry|resume|settle|go-on|reviewed) R\d+"
-_ID = "@[UW][A-Z0-9]+"
 _DID = "left it out|said no|took the approval back|approved others only"
 _ONCE_SPELLED = (
-    ("runs", "said", f"({_COMMAND}|{_ID})"),
+    ("runs", "said", f"({_COMMAND}|{OLD_ID})"),
     ("moves", "wait_text", f"({_COMMAND})"),
     ("moves", "next", f"({_COMMAND})"),
     ("moves", "after_go_on", f"({_COMMAND})"),
-    ("moves", "sentence", f"(?<=: )({_ID})(?= (?:{_DID}))"),
+    ("moves", "sentence", f"(?<=: )({OLD_ID})(?= (?:{_DID}))"),
 )
 """Table, column and pattern by which older versions found a command or a person in a text."""
 
 
 def _part(words: str) -> Part:
-    if re.fullmatch(_ID, words):
+    if re.fullmatch(OLD_ID, words):
         return Person(read_id(words))
     return Command(words) if re.match(_COMMAND.removeprefix("(?<=: )"), words) else words
 
