@@ -214,6 +214,13 @@ class _Scanner:
         return Word(text, typed, self.offset + first, quoted, comma)
 
 
+def is_typeable(name: str) -> bool:
+    """Return whether the name, typed as :func:`quoted` gives it, means this VM and no pattern,
+    place or id, and survives what Slack and editors make of text."""
+    odd = name.startswith("id:") or any(c in "*?@" or (c.isspace() and c != " ") for c in name)
+    return bool(name.strip()) and not odd and plain(name).text == name
+
+
 def quoted(name: str, keywords: frozenset[str]) -> str:
     """Return the name as it can be typed, in quotation marks if the parser needs them."""
     odd = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.language.sentence import Command, HostName, Quote, Sentence, Turn, VmName, say
-from engine.language.text import quoted
+from engine.language.text import is_typeable, quoted
 from engine.language.vocabulary import KEYWORDS
 from engine.model import (
     Approval,
@@ -114,8 +114,10 @@ def quote(error: str, move: Move) -> Quote:
 
 
 def typed(verb: str, run: int, move: Move) -> Command:
-    """Command about one VM, as it can be typed: ``settle R7 "db 01"``."""
-    return Command(f"{verb} R{run} {quoted(move.vm, KEYWORDS)}")
+    """Command about one VM, as it can be typed: ``settle R7 "db 01"``. A name that cannot be typed
+    gives way to the VM's id."""
+    name = quoted(move.vm, KEYWORDS) if is_typeable(move.vm) else f"id:{move.vm_id}"
+    return Command(f"{verb} R{run} {name}")
 
 
 _SETTLE = "No run starts it before you type: {}"

@@ -9,7 +9,8 @@ import pytest
 
 from engine.commands.steering import DO, RULES, Steering
 from engine.errors import Refused
-from engine.language.names import find_run
+from engine.language import grammar
+from engine.language.names import find_run, moves_named
 from engine.language.sentence import Command, say
 from engine.model import (
     ApprovalState,
@@ -18,6 +19,7 @@ from engine.model import (
     RunState,
 )
 from engine.policy.steps import Finish
+from engine.policy.verdict import typed
 from engine.store import queries
 from tests.desk import HV01, HV03
 
@@ -519,3 +521,16 @@ def test_the_terminals_own_user_may_decide_own_runs(desk):
     desk.question("web01")
 
     assert desk.say("approve A1", by="terminal:ann", approvers=None).accepted
+
+
+@pytest.mark.parametrize(
+    "name", ["a\u2013b", "a\u00a0b", "tab\there", "web*", "x@hv01", "id:7", "db 01", "to"]
+)
+def test_a_suggested_command_about_a_vm_of_any_name_means_that_vm(name, desk):
+    desk.ask()
+    with desk.writing() as pen:
+        pen.db.update("moves", desk.move().id, {"vm": name})
+    [entry] = [m for m in desk.record().moves if m.move.vm == name]
+    said = grammar.parse(typed("settle", 1, entry.move).text)
+
+    assert moves_named(said.words[1:], desk.record().moves, "R1") == [entry]
