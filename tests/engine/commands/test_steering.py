@@ -524,7 +524,7 @@ def test_the_terminals_own_user_may_decide_own_runs(desk):
 
 
 @pytest.mark.parametrize(
-    "name", ["a\u2013b", "a\u00a0b", "tab\there", "web*", "x@hv01", "id:7", "db 01", "to"]
+    "name", ["a\u2013b", "a\u00a0b", "tab\there", "web*", "x@hv01", "id:7", "my vm", "to"]
 )
 def test_a_suggested_command_about_a_vm_of_any_name_means_that_vm(name, desk):
     desk.ask()
