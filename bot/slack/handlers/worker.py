@@ -192,7 +192,7 @@ class Worker:
 
     def _through(self, intent: Intent) -> Outcome:
         try:
-            for gate in (self._known, self._repeated, self._late, self._permitted):
+            for gate in (self._known, self._repeated, self._permitted, self._late, self._judged):
                 outcome = gate(intent)
                 if outcome is not None:
                     return outcome
@@ -230,6 +230,13 @@ class Worker:
             return Outcome()  # the card shows it
         return Outcome(answers.carried_out_before(done, self._spelled(intent.row)))
 
+    def _permitted(self, intent: Intent) -> Outcome | None:
+        """Refuse a person who may not do this here. A refused change is audited."""
+        said = self.permits.why_not(intent.row, intent.command) if intent.command else ""
+        if said and intent.changes:
+            self._keep_refused(intent, Refused("This person is not allowed to use this here."))
+        return Outcome(said, done=False) if said else None
+
     def _late(self, intent: Intent) -> Outcome | None:
         """Ask whether a late change is still meant. A late request gets a new preview instead."""
         if not intent.taken.waited or not intent.changes or isinstance(intent, Start):
@@ -241,20 +248,17 @@ class Worker:
             what = refusals.as_typed(what, self._spelled(intent.row))
         return self.confirmer.late(intent.taken, what)
 
-    def _permitted(self, intent: Intent) -> Outcome | None:
-        """Refuse a person who may not do this here, and a decision by a person whom Slack did not
-        identify for certain. Refused changes and decisions are audited."""
-        row, said = intent.row, ""
-        if intent.command is not None:
-            said = self.permits.why_not(row, intent.command)
-            if said and intent.changes:
-                self._keep_refused(intent, Refused("This person is not allowed to use this here."))
-        if not said and intent.is_judged:
-            sure, error = self.roster.sure_of(slack_user(row.by), intent.is_for_outsiders)
-            if sure is not Sure.YES:
-                said = answers.unsure(error, row.by, self.roster.approvers())
-                self._keep_refused(intent, Refused(said))
-        return Outcome(said, done=False) if said else None
+    def _judged(self, intent: Intent) -> Outcome | None:
+        """Refuse a decision by a person whom Slack did not identify for certain. It is audited."""
+        if not intent.is_judged:
+            return None
+        by = intent.row.by
+        sure, error = self.roster.sure_of(slack_user(by), intent.is_for_outsiders)
+        if sure is Sure.YES:
+            return None
+        said = answers.unsure(error, by, self.roster.approvers())
+        self._keep_refused(intent, Refused(said))
+        return Outcome(said, done=False)
 
     def _do(self, intent: Intent) -> Outcome:
         """Carry out the intent, with the approvers as known now: the look-ups are fresh."""

@@ -352,6 +352,24 @@ def test_a_verb_that_waited_too_long_asks_and_is_carried_out_once(night):
     assert [e.by for e in paused] == [f"slack:{night.mei}"]
 
 
+@pytest.mark.parametrize("who", ["a guest", "not a starter"])
+def test_who_may_not_do_it_is_refused_at_once_however_long_it_waited(make_night, who):
+    night = make_night(starters=("U0DANA",))
+    night.start()
+    night.ask_for("vm web01 to hv02 now")
+    by = night.slack.user("eve", is_restricted=True) if who == "a guest" else night.mei
+    kept_waiting(night, lambda: night.say("retry R1", by=by))
+
+    next_start(night)
+
+    night.settled()
+    [told] = [e.text for e in night.slack.ephemerals(by)]
+    assert "Shall I still do it?" not in told
+    refused = [e for e in events.since(night.store) if e.kind == "refused"]
+    assert [e.by for e in refused] == [f"slack:{by}"]
+    assert "This person is not allowed to use this here." in refused[0].text
+
+
 def test_what_is_dropped_is_not_carried_out(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("stop R1"))
