@@ -40,10 +40,10 @@ CARD = Kind("card", SECOND, "the card of {about}", "approvals", paced=True, in_d
 LIST = Kind("list", SECOND, "the VMs of {about}", "approvals", in_direct=False)
 REMIND = Kind("remind", FIRST, "a reminder of {about}", "approvals", once=True)
 ESCALATE = Kind("escalate", FIRST, "the call of the escalation for {about}", "approvals", once=True)
-GLASS = Kind("glass", FIRST, "that the glass was broken for {about}", "events {run}")
+GLASS = Kind("glass", FIRST, "the message that the glass was broken for {about}", "events {run}")
 REVIEW = Kind("review", SECOND, "the review of {about}", "events {run}")
 FAILURE = Kind(
-    "failure", FIRST, "what failed", "status {run}", over="Resolved {date}; see the board."
+    "failure", FIRST, "a failure message", "status {run}", over="Resolved {date}; see the board."
 )
 REPORT = Kind(
     "report",

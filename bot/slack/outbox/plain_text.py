@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 
 from bot.slack.kit.blocks import TEXT, fit
 from bot.slack.kit.buttons import APPROVE
-from bot.slack.kit.ids import bare
+from bot.slack.kit.ids import is_direct
 from bot.slack.kit.phrases import SPOKEN
 from bot.slack.outbox.rows import Outbound
+from engine.language.sentence import Channel, Command, Quote, Sentence, say
 
 #: Slack's errors for content that it will never accept.
 CONTENT = frozenset(
@@ -68,13 +69,14 @@ def _elements(out: Outbound) -> Iterator[dict[str, object]]:
             yield from (one for one in listed if isinstance(one, dict))
 
 
-def given_up(out: Outbound, code: str) -> str:
+def given_up(out: Outbound, code: str) -> Sentence:
     """Sentence for the audit: which message is not in Slack, and the command that shows the
     same."""
     run, key = f"R{out.run}", out.name
     what = key.kind.name.format(about=key.about)
-    where = f" in {bare(key.place)}" if key.place else ""
-    return (
-        f"{run}: Slack took {what}{where} neither with blocks nor in words alone ({code}); "
-        f"read it with: {key.kind.verb.format(run=run)}"
-    )
+    where = say(" in {}", Channel(key.place)) if key.place else ""
+    if is_direct(key.place):
+        where = " in a direct message"
+    form = "{}: Slack rejected {}{}, also as plain text ({}). Read it with: {}"
+    command = Command(key.kind.verb.format(run=run))
+    return say(form, run, what, where, Quote(code), command)

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from bot.slack.kit.blocks import TEXT, actions, button, section
+from bot.slack.kit.mentions import render
 from bot.slack.outbox import plain_text
 from bot.slack.outbox.rows import Outbound
 from engine.model import ApprovalState, MoveState, RunState
@@ -87,8 +88,8 @@ def test_what_slack_takes_in_no_way_is_given_up_and_noted_once(refused, caplog):
 
     assert len(tries(night, "card:A1")) == 2
     assert notes(night) == [
-        "R1: Slack took the card of A1 neither with blocks nor in words alone "
-        "(invalid_blocks); read it with: approvals"
+        "R1: Slack rejected the card of A1, also as plain text (invalid_blocks). "
+        "Read it with: approvals"
     ]
     assert "card:A1" not in caplog.text
     assert night.slack.thread(night.ops, board.ts) == ()
@@ -189,7 +190,7 @@ def test_a_new_version_that_slack_takes_in_no_way_is_noted_and_the_old_one_stays
     night.reply_with("R1 ended", board)
     night.settled()
 
-    assert "R1: Slack took its board neither with blocks nor in words alone" in notes(night)[0]
+    assert "R1: Slack rejected its board, also as plain text" in notes(night)[0]
     assert len(notes(night)) == 1
 
 
@@ -224,20 +225,28 @@ def test_plain_text_messages_fit_within_slack_limits():
     ("key", "told"),
     [
         ("board:R3", "its board"),
-        ("card:A7@slack:D0RAVI", "the card of A7 in D0RAVI"),
+        ("card:A7@slack:D0RAVI", "the card of A7 in a direct message"),
         ("list:A7:0", "the VMs of A7"),
-        ("remind:A7:900@slack:D0RAVI", "a reminder of A7 in D0RAVI"),
+        ("remind:A7:900@slack:D0RAVI", "a reminder of A7 in a direct message"),
         ("escalate:A7:", "the call of the escalation for A7"),
-        ("glass:A7", "that the glass was broken for A7"),
-        ("failure:R3:abc", "what failed"),
+        ("glass:A7", "the message that the glass was broken for A7"),
+        ("failure:R3:abc", "a failure message"),
         ("report:R3:17", "its report"),
     ],
 )
 def test_the_audit_names_what_was_not_told(key, told):
     said = plain_text.given_up(Outbound(key, "message", "C1", "x", run=3), "invalid_blocks")
 
-    assert said.startswith(f"R3: Slack took {told} neither with blocks nor in words alone (invalid")
-    assert "read it with: " in said
+    assert said.startswith(f"R3: Slack rejected {told}, also as plain text (invalid_blocks). Read")
+
+
+def test_the_audit_of_a_rejected_card_links_its_channel_and_spells_the_command():
+    out = Outbound("card:A7@slack:C0ROOM", "message", "C1", "x", run=3)
+
+    assert render(plain_text.given_up(out, "invalid_blocks"), "/migrate") == (
+        "R3: Slack rejected the card of A7 in <#C0ROOM>, also as plain text (invalid_blocks). "
+        "Read it with: /migrate approvals"
+    )
 
 
 @pytest.mark.parametrize(
