@@ -1,5 +1,5 @@
-"""Messages as plain text, if Slack rejects their blocks; and the audit's note if it rejects that,
-too. Pure.
+"""Messages as plain text, if Slack rejects their blocks; the audit's note if it rejects that, too;
+and the reply if it does not open a form. Pure.
 
 If Slack rejects a message's content, the same call will fail again. The text without blocks says
 the same but has no buttons, so it adds the command to type. If Slack rejects the text as well, this
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bot.slack.kit.blocks import TEXT, fit
-from bot.slack.kit.buttons import APPROVE
+from bot.slack.kit.blocks import TEXT, escape, fit
+from bot.slack.kit.buttons import ABORT, APPROVE, CHOOSE, DENY, PREFIX, WITHDRAW, read, read_value
 from bot.slack.kit.ids import is_direct
 from bot.slack.kit.phrases import SPOKEN
+from bot.slack.kit.refusals import NOTHING
+from bot.slack.modals.fields import read_place
 from bot.slack.outbox.rows import Outbound
 from engine.language.sentence import Channel, Command, Quote, Sentence, say
 
@@ -80,3 +82,26 @@ def given_up(out: Outbound, code: str) -> Sentence:
     form = "{}: Slack rejected {}{}, also as plain text ({}). Read it with: {}"
     command = Command(key.kind.verb.format(run=run))
     return say(form, run, what, where, Quote(code), command)
+
+
+TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
+_TYPED = {DENY: "deny {}", CHOOSE: "approve {} VM...", WITHDRAW: "withdraw {}"}
+
+
+def form_not_opened(out: Outbound, code: str, command: str) -> str:
+    """Reply to the person who clicked if Slack did not open the form."""
+    late = code in TOO_LATE
+    again = f"Click again{'.' if late else _instead(out, command)}"
+    return f"The form did not open{' in time' if late else ''} ({escape(code)}). {NOTHING} {again}"
+
+
+def _instead(out: Outbound, command: str) -> str:
+    """End of that reply: the command that does the same, if there is one."""
+    kind, value = (str(out.blocks[0].get(key)) for key in ("callback_id", "private_metadata"))
+    value = read_place(value).value
+    run, asked = read(f"{PREFIX}{ABORT}", value), read_value(value)
+    if run is not None:
+        return f", or type: {SPOKEN if out.thread_ts else command} abort {run.label} yes"
+    if asked is not None and kind in _TYPED:
+        return f", or type in a channel: {command} {_TYPED[kind].format(f'A{asked[0]}')}"
+    return "."

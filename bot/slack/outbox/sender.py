@@ -21,10 +21,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from bot.slack.kit.blocks import escape
 from bot.slack.kit.loop import Loop
 from bot.slack.kit.message_kinds import BOARD, SECOND, Key
-from bot.slack.kit.refusals import NOTHING
 from bot.slack.outbox import plain_text
 from bot.slack.outbox.outage import Outages
 from bot.slack.outbox.rate_limits import LONGEST_SILENCE, RateLimits, Rhythm
@@ -256,7 +254,7 @@ class Sender:
 
     def _not_opened(self, out: Outbound, code: str) -> None:
         log.warning("%s was not opened: %s", out.key, code)
-        self.tables.form_failed(out, form_not_opened(code))
+        self.tables.form_failed(out, plain_text.form_not_opened(out, code, self.command))
 
     def _next_try(self, out: Outbound) -> float:
         """Count a failed try; returns the seconds until the next."""
@@ -388,13 +386,3 @@ class Sender:
 def _urgency(out: Outbound, sent: Sent | None) -> int:
     """Urgency of a message; a first post is at least ``SECOND``, since people wait for it."""
     return out.priority if sent is not None else min(out.priority, SECOND)
-
-
-TOO_LATE = frozenset({"expired_trigger_id", "exchanged_trigger_id"})
-
-
-def form_not_opened(code: str) -> str:
-    """Reply to the person who clicked if Slack did not open the form."""
-    late = code in TOO_LATE
-    again = "Click again." if late else "Click again, or type it: approve, deny or withdraw."
-    return f"The form did not open{' in time' if late else ''} ({escape(code)}). {NOTHING} {again}"

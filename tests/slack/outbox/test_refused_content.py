@@ -8,6 +8,7 @@ import pytest
 
 from bot.slack.kit.blocks import TEXT, actions, button, section
 from bot.slack.kit.mentions import render
+from bot.slack.modals.fields import FormPlace, modal
 from bot.slack.outbox import plain_text
 from bot.slack.outbox.rows import Outbound
 from engine.model import ApprovalState, MoveState, RunState
@@ -262,3 +263,24 @@ def test_what_has_lost_its_buttons_says_what_can_be_typed_where_it_stands(place,
     out = Outbound("failure:R1:x", "message", "C1", "x", blocks, as_plain_text=True, **place)
 
     assert plain_text.content(out, "/migrate")[0].endswith(f"instead tells: {begins}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "thread", "instead"),
+    [
+        ("abort", "abort.3.run.x", None, ", or type: /migrate abort R3 yes"),
+        ("abort", "abort.3.run.x", "1.2", ", or type: @vmferry abort R3 yes"),
+        ("deny", "7.x", "1.2", ", or type in a channel: /migrate deny A7"),
+        ("choose", "7.x", "1.2", ", or type in a channel: /migrate approve A7 VM..."),
+        ("withdraw", "7.x", None, ", or type in a channel: /migrate withdraw A7"),
+        ("break", "7.x", "1.2", "."),
+    ],
+)
+def test_a_form_that_does_not_open_says_what_can_be_typed_instead(kind, value, thread, instead):
+    form = modal(kind, FormPlace(value, "slack:C0OPS"), "", "", [])
+    out = Outbound("form:5", "form", "slack:C0OPS", "x", (form,), thread_ts=thread)
+
+    said = plain_text.form_not_opened(out, "internal_error", "/migrate")
+
+    nothing = "The form did not open (internal_error). Nothing changed."
+    assert said == f"{nothing} Click again{instead}"
