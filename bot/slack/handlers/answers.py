@@ -130,13 +130,13 @@ def carried_out_before(done: Sequence[Event], command: str) -> str:
 
 
 def undecided(sentence: str, asked: Approval, run: Run, approvers: Approvers) -> str:
-    """Answer if a decision changed nothing: why, and who decided or may."""
+    """Answer if a decision changed nothing: why (rendered), and who decided or may."""
     if asked.by is not None:
         at = date(asked.decided or asked.requested)
-        return f"{escape(sentence)} It is {asked.state} by {mention(asked.by)} {at}."
+        return f"{sentence} It is {asked.state} by {mention(asked.by)} {at}."
     if asked.state is not ApprovalState.REQUESTED or run.over:
-        return escape(sentence)
+        return sentence
     able = eligible_for(run, approvers)
-    return f"{escape(sentence)} " + (
+    return f"{sentence} " + (
         f"May decide: {mentions(able)}." if able else f"At present {nobody(run, approvers)}."
     )

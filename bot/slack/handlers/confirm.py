@@ -33,7 +33,7 @@ from bot.slack.kit.blocks import (
     section,
 )
 from bot.slack.kit.buttons import NO, YES, read_value
-from bot.slack.kit.mentions import mention, mentions
+from bot.slack.kit.mentions import mention, mentions, render
 from bot.slack.kit.phrases import Rendered, count, hosts, rendered, route, several
 from bot.slack.kit.refusals import NOTHING
 from bot.slack.messages.links import Links
@@ -109,7 +109,8 @@ class Confirmer:
         if not (first or unasked):
             return None
         confirmation = self._new(ConfirmationKind.PREVIEW, taken, found.digest)
-        shown = preview_view(found, confirmation, approvers, self.service.clock.now(), first)
+        command, now = spelled(taken.row, self.settings.slack.command), self.service.clock.now()
+        shown = preview_view(found, confirmation, approvers, now, command, first)
         return _question(confirmation, shown, taken.confirmation)
 
     def late(self, taken: Taken, what: str) -> Outcome:
@@ -223,26 +224,32 @@ def is_asked(request: Request, found: Forecast, confirm: bool | int) -> bool:
 
 
 def preview_view(
-    found: Forecast, confirmation: Confirmation, approvers: Approvers, now: float, first: str = ""
+    found: Forecast,
+    confirmation: Confirmation,
+    approvers: Approvers,
+    now: float,
+    command: str,
+    first: str = "",
 ) -> Rendered:
     """Preview of a request. ``first``: why it is shown (again)."""
-    lines = [*([first] if first else []), *_lines(found, confirmation.row.by, approvers, now)]
+    lines = [*filter(None, [first]), *_lines(found, confirmation.row.by, approvers, now, command)]
     buttons = _buttons(confirmation, "Start", "Cancel", "Start these moves", "Start nothing")
     return _asked(fit_lines(lines, 2_900), buttons)
 
 
-def _lines(found: Forecast, by: str, approvers: Approvers, now: float) -> list[str]:
+def _lines(found: Forecast, by: str, approvers: Approvers, now: float, command: str) -> list[str]:
     where = f"{hosts(found.sources)} → {hosts(found.destinations)}"
     lines = [f"{where} would move {_amount(found, now)}."]
     if found.down:
         lines.append(_down(found, by, approvers))
-    lines += [f"{_number(names)} cannot move: {why}." for why, names in _by_why(found.stuck)]
-    lines += [f"{_number(names)} would wait: {why}." for why, names in _by_why(found.held)]
+    for hindered, how in ((found.stuck, "cannot move"), (found.held, "would wait")):
+        lines += [f"{_number(names)} {how}: {why}." for why, names in _by_why(hindered, command)]
     if found.there:
         lines.append(f"{_number(found.there, 'there already')}.")
     if found.excluded:
         lines.append(f"{count(found.excluded, 'VM')} left out, as you said.")
-    lines += [f"{escape(host.vm)} {host.why} now; its VMs would wait." for host in found.hosts]
+    for host in found.hosts:
+        lines.append(f"{escape(host.vm)} {render(host.why, command)} now; its VMs would wait.")
     lines.append(f"Seen {date(found.as_of, '{time_secs}')}. Nothing has started yet.")
     return lines
 
@@ -288,13 +295,13 @@ def _number(names: Sequence[str], how: str = "") -> str:
     return f"{number} {'is' if len(names) == 1 else 'are'} {how}" if how else number
 
 
-def _by_why(hindered: Sequence[Hindered]) -> list[tuple[str, list[str]]]:
+def _by_why(hindered: Sequence[Hindered], command: str) -> list[tuple[str, list[str]]]:
     """VMs grouped by reason; the most frequent reason first."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for one in hindered:
         groups[one.why].append(one.vm)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return [(escape(why), names) for why, names in ordered]
+    return [(render(why, command), names) for why, names in ordered]
 
 
 def late_view(

@@ -107,9 +107,8 @@ class Verbs:
         service, people = self.service.because(row.cause), approvers.people()
         who = Reviewer(fit=approvers.is_fit(row.by), trusted=approvers.is_trusted(row.by))
         said = verbs.carry_out_verb(service, ask, by=row.by, approvers=people, reviewer=who)
-        if not said.accepted:
-            return self._undecided(ask, said.sentence, approvers)
-        return render(said.sentence, spelled(row, self.command))
+        sentence = render(said.sentence, spelled(row, self.command))
+        return sentence if said.accepted else self._undecided(ask, sentence, approvers)
 
     def _undecided(self, ask: Ask, sentence: str, approvers: Approvers) -> str:
         asked = queries.approval(self.store, grammar.approval_number(ask.words[0]))

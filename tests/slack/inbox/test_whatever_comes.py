@@ -31,6 +31,7 @@ from engine.clock import SystemClock
 from engine.commands.forecast import Forecast, Hindered
 from engine.errors import UsageError
 from engine.language import grammar
+from engine.language.sentence import Command, HostName, say
 from engine.model import Options
 from engine.store.store import Store
 
@@ -332,6 +333,36 @@ def test_no_mention_is_anything_but_read_or_refused(text, bot):
             mentions.read(one, "R1")
 
 
+def test_the_reasons_in_a_preview_spell_their_commands_and_hosts():
+    row = Inbound(1, "command", "slack:U1", "C1", {"text": "x"}, 0.0)
+    draft = Confirmation(ConfirmationKind.PREVIEW, row, "0" * 16, 0.0, 1)
+    why = say("in {}; see: {}", HostName("hv01.corp.example"), Command("status R1"))
+    one = (Hindered("web01", why),)
+    found = Forecast(
+        kind="vm",
+        sources=("hv01",),
+        destinations=("hv02",),
+        options=Options(),
+        moving=(),
+        size_mb=0,
+        seconds=0.0,
+        down=(),
+        stuck=one,
+        held=one,
+        there=(),
+        excluded=0,
+        hosts=one,
+        as_of=0.0,
+        digest="0" * 16,
+    )
+
+    assert preview_view(found, draft, Approvers(), 0.0, "/migrate").text.splitlines()[1:4] == [
+        "1 (web01) cannot move: in hv01; see: /migrate status R1.",
+        "1 (web01) would wait: in hv01; see: /migrate status R1.",
+        "web01 in hv01; see: /migrate status R1 now; its VMs would wait.",
+    ]
+
+
 @FIXED
 @given(names=st.lists(NAMES, min_size=1, max_size=60), whys=st.lists(NAMES, max_size=4))
 def test_a_preview_of_any_names_pings_nobody_and_fits(names, whys):
@@ -357,7 +388,7 @@ def test_a_preview_of_any_names_pings_nobody_and_fits(names, whys):
     )
 
     for shown in (
-        preview_view(found, draft, Approvers(), 0.0),
+        preview_view(found, draft, Approvers(), 0.0, "/migrate"),
         late_view("x" * 300, draft, 2520.0),
     ):
         assert pings(shown.text) == []
