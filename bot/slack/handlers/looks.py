@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bot.slack.handlers.answers import eligible_for
-from bot.slack.kit.blocks import TEXT, date, escape, fit_lines
+from bot.slack.kit.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.kit.mentions import mentions, render
-from bot.slack.kit.phrases import SPOKEN, count, route, several
+from bot.slack.kit.phrases import NAME, SPOKEN, count, route, several
 from bot.slack.people.approvers import Approvers, nobody
+from engine.language.grammar import nearest
 from engine.language.vocabulary import OPTIONS, VERBS, example
 from engine.model import Approval, Event
 from engine.views.board import ENDS, STATES, Board, badly_ended
@@ -82,6 +83,10 @@ def help_text(command: str, topic: str = "") -> str:
     verbs = [v for v in VERBS if v.where in ("both", "slack")]
     asked = [v for v in verbs if v.name == topic.casefold()]
     lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]
+    if topic and not asked:
+        near = nearest(topic, [v.name for v in verbs])
+        meant = f" Did you mean {near}?" if near else ""
+        lines.insert(0, f'I do not know the verb "{fit(escape(topic), NAME)}".{meant}')
     options = [o for o in OPTIONS if not o.terminal_only]
     lines += [f"Example: `{command} {example(v.usage)}`" for v in asked]
     if not asked:

@@ -148,6 +148,21 @@ def test_the_help_of_a_verb_shows_an_example_and_a_request_explains_its_options(
         assert (f"`{option.word}`  " in told) is not option.terminal_only
 
 
+@pytest.mark.parametrize(
+    ("typed", "first"),
+    [
+        ("help rerty", 'I do not know the verb "rerty". Did you mean retry?'),
+        ("help <!here>", 'I do not know the verb "&lt;!here&gt;".'),
+    ],
+)
+def test_help_on_an_unknown_verb_says_so_before_it_lists_all(night, typed, first):
+    night.say(typed)
+
+    lines = night.told(night.dana, "I do not know the verb").splitlines()
+    assert lines[0] == first
+    assert any(line.startswith("`/migrate retry RUN [VM...]`") for line in lines)
+
+
 def test_pause_stop_and_looking_are_for_everybody_in_the_channel(make_night):
     night = make_night(starters=("U0DANA",), channels=("C0OPS",))
     night.start()
