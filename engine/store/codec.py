@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast
+from typing import Any, NewType, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -14,11 +14,8 @@ from engine.language.sentence import Person, Sentence
 from engine.model import Doubt, Event, Network, Reading
 from engine.model.ids import OLD_ID, read_id
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 Row = Mapping[str, Any]
-Value = TypeVar("Value", bound="DataclassInstance")
+Value = TypeVar("Value")
 
 
 def dumps(value: object) -> str:
@@ -78,7 +75,8 @@ def of_row(kind: type[Value], row: Row) -> Value:
     if not parts:
         return value
     texts = {name: Sentence.read(row[name], one) for name, one in parts.items()}
-    return replace(value, **texts)
+    read: Value = replace(cast(Any, value), **texts)  # ``value`` is a dataclass: its kind is one
+    return read
 
 
 def of_rows(kind: type[Value], rows: Iterable[Row]) -> tuple[Value, ...]:
