@@ -125,7 +125,7 @@ def test_the_build_backend_is_a_development_dependency_with_the_same_bounds():
 
 
 @pytest.mark.parametrize("name", sorted(PRIVATE))
-def test_a_library_whose_private_parts_are_used_has_an_upper_bound_and_still_has_them(name):
+def test_a_library_with_used_private_names_has_an_upper_bound_and_those_names(name):
     (requirement,) = (one for one in (*RUNTIME, *DEV) if one.name == name)
 
     assert has_upper_bound(requirement)
@@ -144,7 +144,7 @@ def test_a_dependency_is_locked_within_its_bounds_and_tried_at_its_lower_one(req
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_has_a_hash_for_every_version_and_names_no_place(lock):
+def test_a_lock_file_has_a_hash_for_every_version_and_no_url_or_path(lock):
     text = (ROOT / lock).read_text(encoding="utf-8")
     entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
 

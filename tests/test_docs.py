@@ -109,11 +109,11 @@ def unbuilt(title: str) -> set[str]:
 # --- the command line ------------------------------------------------------------------------
 
 
-def test_every_verb_of_the_command_line_is_in_the_contract_and_no_other_is_called_built():
+def test_the_contract_lists_exactly_the_built_verbs_of_the_command_line():
     assert built("Command line") == set(cli.cli.commands)
 
 
-def test_a_verb_that_is_not_built_yet_is_not_there():
+def test_an_unbuilt_verb_does_not_exist():
     assert unbuilt("Command line")
     assert unbuilt("Command line") & set(cli.cli.commands) == set()
 
@@ -255,7 +255,7 @@ def _is_prose(text: str | None) -> bool:
     return bool(text) and text.endswith(".") and "``" not in text
 
 
-def test_settings_stand_nowhere_else():
+def test_settings_are_listed_on_no_other_page():
     """A default that is copied into another page goes stale there."""
     for name in PAGES:
         if name != "docs/settings.md":
@@ -264,7 +264,7 @@ def test_settings_stand_nowhere_else():
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_settings_that_a_page_shows_are_read(name, tmp_path: Path):
+def test_settings_shown_on_a_page_can_be_loaded(name, tmp_path: Path):
     shown = re.findall(
         r"^ *<!-- settings -->\n *```toml\n(.*?)^ *```$", DOCS[name], re.DOTALL | re.M
     )
@@ -354,7 +354,7 @@ def story_of(folder: Path, happening: str) -> Path:
     return folder
 
 
-def test_every_kind_of_do_is_in_the_contract_and_no_other_is_called_built():
+def test_the_contract_lists_exactly_the_built_kinds_of_do():
     assert built("Story") == set(story_file.DOINGS)
 
 
@@ -489,7 +489,7 @@ def test_every_kind_of_event_is_in_the_contract():
     assert built("Events") <= kinds
 
 
-def test_the_stories_tell_no_event_that_the_contract_calls_unbuilt():
+def test_no_story_writes_an_event_that_the_contract_calls_unbuilt():
     told = {
         line.split()[1]
         for path in (ROOT / "tests" / "stories").glob("*/expect.txt")
@@ -510,7 +510,7 @@ def mentioned(words: type[StrEnum]) -> set[str]:
 
 
 @pytest.mark.parametrize(("words", "title"), [(Wait, "Waits"), (Outcome, "Outcomes")])
-def test_every_wait_and_outcome_is_in_the_contract_and_what_no_rung_says_is_marked(words, title):
+def test_the_contract_lists_every_wait_and_outcome_and_marks_unused_ones(words, title):
     every = {str(word) for word in words}
 
     assert set(rows(title)) == every
@@ -607,7 +607,7 @@ def test_every_name_of_the_code_in_the_steps_to_add_something_exists():
     assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", code)] == []
 
 
-def test_every_promise_names_a_test_or_a_story_that_would_be_red():
+def test_every_promise_names_an_existing_test_or_story():
     table = re.findall(r"^\| [^-|].*\|$", DOCS["docs/safety.md"], re.MULTILINE)
     promises = [row for row in table if not row.startswith("| promise |")]
 
@@ -615,7 +615,7 @@ def test_every_promise_names_a_test_or_a_story_that_would_be_red():
     assert [row for row in promises if not any(stories_and_tests(row.split(" | ")[-1]))] == []
 
 
-def test_every_decision_is_listed_and_says_context_decision_and_price():
+def test_every_decision_is_listed_with_context_decision_and_price():
     listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", DOCS["docs/decisions/README.md"])
     pages = {name: text for name, text in DOCS.items() if re.search(r"decisions/\d", name)}
 
@@ -634,7 +634,7 @@ def test_the_glossary_defines_each_word_once():
     assert sorted(set(words)) == sorted(words)
 
 
-def test_the_layers_of_the_architecture_are_those_that_are_tested():
+def test_the_documented_layers_are_the_tested_layers():
     lines = re.findall(r"^\d+\. (`.*)$", section(ARCHITECTURE, "Layers"), re.MULTILINE)
     shown = [re.findall(r"`([\w/]+)`", line) for line in lines]
 
@@ -681,7 +681,7 @@ def test_every_command_that_a_page_shows_exists():
             grammar.parse(words)
 
 
-def test_what_can_be_typed_in_the_tables_of_operating_is_understood():
+def test_commands_in_the_tables_of_operating_are_understood():
     typed = re.findall(r"`((?:pause|stop|abort|retry|skip|set|go-on|settle|own) R1.*?)`", OPERATING)
 
     assert len(typed) > 10
@@ -704,7 +704,7 @@ def sayings() -> str:
     return "\n".join(texts)
 
 
-def test_every_message_that_operating_explains_is_one_that_the_code_says():
+def test_the_code_contains_every_message_that_operating_explains():
     table = section(OPERATING, "Messages and what to do")
     messages = re.findall(r"^\| `(.*?)` \|", table, re.MULTILINE)
     code = sayings()
@@ -736,7 +736,7 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", DOCS)
-def test_links_inside_the_repository_lead_somewhere(name):
+def test_links_inside_the_repository_have_existing_targets(name):
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", DOCS[name]):
         path, _, anchor = target.partition("#")
         place = (ROOT / name).parent / path if path else ROOT / name
@@ -747,7 +747,7 @@ def test_links_inside_the_repository_lead_somewhere(name):
 
 
 @pytest.mark.parametrize("name", DOCS)
-def test_the_documents_do_not_shout(name):
+def test_the_documents_use_no_exclamation_marks(name):
     prose = re.sub(r"```.*?```|<!--.*?-->|`[^`]*`|!\[", "", DOCS[name], flags=re.DOTALL)
 
     assert "!" not in prose
@@ -783,7 +783,7 @@ def test_the_manifest_declares_what_the_app_listens_to(app: App):
     assert set(SCOPES) == set(manifest["oauth_config"]["scopes"]["bot"])
 
 
-def test_the_manifest_lets_the_bot_write_to_people_and_them_type_commands_to_it():
+def test_the_manifest_allows_direct_messages_to_and_from_the_bot():
     """Without its tab Slack takes no direct message (``messages_tab_disabled``)."""
     manifest = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))
 
@@ -822,6 +822,6 @@ def test_the_hint_of_the_slash_command_is_understood():
 
 
 @pytest.mark.parametrize("name", DOCS)
-def test_a_document_is_toml_where_it_says_toml(name):
+def test_toml_blocks_in_documents_are_valid_toml(name):
     for shown in re.findall(r"^ *```toml\n(.*?)^ *```", DOCS[name], re.DOTALL | re.MULTILINE):
         tomllib.loads(shown)

@@ -18,10 +18,10 @@ DEFECTS = {
     "never looked at": ["52_incomplete_again_and_again", "test_repairs_are_paced_and_counted"],
     "A move that failed but left the VM on the destination skipped the repair of its ACLs": [
         "07_failed_but_moved",
-        "test_where_the_vm_is_counts_and_the_job_only_explains",
+        "test_the_location_of_the_vm_decides_and_the_job_only_explains",
     ],
     "Rules were compared by reference: all of them looked missing, and were added again": [
-        "test_only_what_is_missing_is_a_difference",
+        "test_only_missing_settings_are_a_difference",
         "test_a_second_repair_finds_nothing_to_do",
         "test_a_rule_under_the_same_key_is_never_overwritten",
     ],
@@ -63,8 +63,8 @@ DEFECTS = {
     ],
     "A failed state of VMM stuck to the VM": ["05_a_failure_is_tried_again"],
     "A host was restarted with a VM on it": [
-        "test_a_source_is_called_empty_after_two_looks_thirty_seconds_apart",
-        "test_what_is_not_proven_empty_is_never_called_so",
+        "test_a_source_is_proven_empty_by_two_observations_thirty_seconds_apart",
+        "test_a_source_is_never_reported_empty_without_proof",
     ],
 }
 
@@ -77,6 +77,6 @@ def names() -> set[str]:
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_each_defect_of_the_original_has_tests_that_would_show_it_here(defect):
+def test_each_defect_of_the_original_is_covered_by_tests(defect):
     assert [name for name in DEFECTS[defect] if name not in names()] == []
     assert DEFECTS[defect]

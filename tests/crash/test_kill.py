@@ -70,7 +70,7 @@ MOMENTS = (
 
 @pytest.mark.prove
 @pytest.mark.parametrize("moment", spread(MOMENTS, 2, 5))
-def test_a_killed_engine_goes_on_and_starts_nothing_twice(tmp_path: Path, moment: str):
+def test_a_killed_engine_continues_and_starts_nothing_twice(tmp_path: Path, moment: str):
     (tmp_path / "fleet.toml").write_text(FLEET)
     # Half an hour that nobody saw has a run come back paused. At this speed a busy machine would
     # have to stand still for half a minute.

@@ -113,7 +113,7 @@ def assert_all_is_said(slack: Standin, usual: Counter[str], where: str) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_killed_before_any_statement_the_outbox_still_says_everything(nights, part):
+def test_the_outbox_sends_every_message_after_a_kill_before_any_statement(nights, part):
     whole, slack = played(nights)
     usual = keys(slack)
     assert whole.points > 40, "the night is too quiet to prove anything"
@@ -124,7 +124,7 @@ def test_killed_before_any_statement_the_outbox_still_says_everything(nights, pa
         assert_all_is_said(slack, usual, f"killed before statement {point} of {whole.points}")
 
 
-def test_an_answer_that_is_lost_at_any_call_costs_no_message(nights):
+def test_a_lost_answer_at_any_call_loses_no_message(nights):
     _, slack = played(nights)
     usual, methods = keys(slack), [call.method for call in slack.calls()]
 

@@ -90,7 +90,7 @@ def played(room: Path, chosen: int) -> tuple[Sweep, Standin]:
         return night, slack
 
 
-def test_killed_before_any_statement_of_the_worker_each_counts_once_and_is_told_once(tmp_path):
+def test_each_row_takes_effect_and_is_answered_once_after_a_kill_at_any_statement(tmp_path):
     whole, _ = played(tmp_path / "whole", -1)
     assert whole.points > 20, "the night is too quiet to prove anything"
 

@@ -162,7 +162,7 @@ class Night:
 
 
 @pytest.mark.prove
-def test_kills_in_mid_burst_lose_nothing_and_double_nothing(tmp_path, capsys):
+def test_kills_during_a_burst_lose_and_duplicate_nothing(tmp_path, capsys):
     (tmp_path / "fleet.toml").write_text(fleet(2 * KILLS + 2))
     night = Night()
     with Standin(ack_within=0.5, patience=HANGS, scopes=SCOPES) as slack:

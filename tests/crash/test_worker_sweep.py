@@ -105,9 +105,7 @@ def played(room: Path, chosen: int = -1, gap: int = 0) -> tuple[Sweep, Counter[s
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_killed_before_any_statement_of_the_worker_each_counts_once_and_is_told_once(
-    tmp_path, part
-):
+def test_each_row_takes_effect_and_is_answered_once_after_a_kill_at_any_statement(tmp_path, part):
     whole, done, told = played(tmp_path / "whole")
     assert whole.points > 80, "the night is too quiet to prove anything"
 

@@ -27,7 +27,7 @@ def asked(text):
     return command
 
 
-def test_without_file_and_environment_every_default_is_the_contracts():
+def test_settings_without_file_or_environment_are_the_contract_defaults():
     settings = load(None, {})
 
     assert settings == Settings()
@@ -86,7 +86,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert "xoxb" not in repr(settings)
 
 
-def test_what_was_typed_wins_over_settings_even_where_it_is_the_default():
+def test_a_typed_option_overrides_the_settings_even_if_it_is_the_default():
     settings = load(None, {"VMFERRY_RUN__ATTEMPTS": "5", "VMFERRY_RUN__PATH": r"E:\VMs"})
 
     assert settings.options_for(asked("host a to b")).attempts == 5
@@ -144,7 +144,7 @@ def test_broken_toml_is_refused_with_its_line(tmp_path):
     assert "line 2" in str(refusal(tmp_path, '[run]\npath = "D:\\VMs"\n'))
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(Refused, match="cannot be read: No such file"):
         load(tmp_path / "none.toml", {})
 
@@ -189,7 +189,9 @@ def test_the_pagers_address_is_never_shown_in_an_error():
         ('pager_url = "https://x.example/"', "pager.url", "VMFERRY_PAGER__URL"),
     ],
 )
-def test_a_setting_that_was_slacks_is_refused_with_its_new_name(tmp_path, old, new, variable):
+def test_a_setting_moved_out_of_the_slack_section_is_refused_with_its_new_name(
+    tmp_path, old, new, variable
+):
     error = refusal(tmp_path, f"[slack]\n{old}")
 
     assert error.what == f"slack.{old.split()[0]}"
@@ -211,7 +213,7 @@ def test_a_setting_that_was_slacks_is_refused_with_its_new_name(tmp_path, old, n
         ('channel = "#ops"', "channel", "an id such as slack:C0123"),
     ],
 )
-def test_a_name_in_the_place_of_an_id_is_refused_before_nobody_can_decide(
+def test_a_name_instead_of_an_id_is_refused_in_the_approval_settings(
     tmp_path, said, what, sentence
 ):
     error = refusal(tmp_path, f"[approval]\n{said}")

@@ -245,7 +245,7 @@ TWO_OF_ONE = (
 @given(st.lists(steps, min_size=3, max_size=24))
 @example([*TWO_OF_ONE, Work(4)])
 @example([*TWO_OF_ONE, Work(5), Work(1)])
-def test_one_decision_and_one_true_sentence_for_every_other_click(schedule):
+def test_one_click_decides_and_every_other_click_gets_one_correct_answer(schedule):
     with tempfile.TemporaryDirectory() as folder:
         card = Card(Path(folder))
         for step in schedule:
@@ -271,7 +271,7 @@ def test_one_decision_and_one_true_sentence_for_every_other_click(schedule):
         card.store.close()
 
 
-def test_threads_that_decide_at_once_are_one_decision():
+def test_simultaneous_decisions_from_several_threads_make_one_decision():
     with tempfile.TemporaryDirectory() as folder:
         for round_ in range(20):
             card = Card(Path(folder))

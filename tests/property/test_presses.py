@@ -119,7 +119,7 @@ TWICE = (Press("RAVI", "retry", old=False), Press("RAVI", "retry", old=False))
 @example([*TWICE, Work(2), "fail", Work(None)])
 @example([*TWICE, Work(None), "fail", Press("RAVI", "retry", old=True)])
 @example([Press("MEI", "pause", old=False), Work(2), Press("MEI", "resume", old=False)])
-def test_every_press_is_done_at_most_once_and_answered_once_with_what_is_so(schedule):
+def test_every_press_takes_effect_at_most_once_and_gets_one_correct_answer(schedule):
     with tempfile.TemporaryDirectory() as folder:
         board = Board(Path(folder))
         before = len(events.since(board.store))

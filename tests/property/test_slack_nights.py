@@ -289,7 +289,7 @@ def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
     report_multiple_bugs=False,
 )
 @given(fleets(), acts())
-def test_no_night_in_slack_loses_doubles_or_betrays_anything(fleet: str, happens: list[Act]):
+def test_no_slack_night_loses_duplicates_or_leaks_anything(fleet: str, happens: list[Act]):
     clock = beginning()
     with tempfile.TemporaryDirectory() as room, patient_slack(clock, limits=True) as slack:
         approvers = ("U0RAVI", "U0MEI", LEE)

@@ -72,7 +72,7 @@ def _is_true(text, user, winner):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_crowd_of_clicks_is_one_decision_and_one_true_sentence_each(make_night, slack, seed):
+def test_many_clicks_make_one_decision_and_each_gets_one_correct_answer(make_night, slack, seed):
     for name in PEOPLE:
         slack.user(name)
     night = make_night(approvers=DECIDERS)
@@ -88,7 +88,7 @@ def test_a_crowd_of_clicks_is_one_decision_and_one_true_sentence_each(make_night
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_restart_in_the_middle_of_a_crowd_loses_and_doubles_nothing(make_night, slack, seed):
+def test_a_restart_amid_many_clicks_loses_and_duplicates_nothing(make_night, slack, seed):
     for name in PEOPLE:
         slack.user(name)
     slack.ack_within = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.model import RunState
 
 
-def test_a_command_becomes_a_board_and_the_run_begins(night):
+def test_a_command_posts_a_board_and_starts_the_run(night):
     assert night.say("host hv01 to hv02,hv03 now") == ""
 
     board = night.board_shows("Moving")
@@ -17,7 +17,7 @@ def test_a_command_becomes_a_board_and_the_run_begins(night):
     assert "▓" not in board.text
 
 
-def test_the_report_ends_in_the_thread_and_is_broadcast(night):
+def test_the_report_is_posted_in_the_thread_and_broadcast(night):
     board = night.ask_for()
     card = night.card(board)
     night.slack.click(night.ravi, card.ts, "approve")

@@ -140,7 +140,7 @@ def test_an_open_approval_is_paged_shortly_before_its_deadline(make_night, peer)
     assert heard(night, peer, "escalation")["key"] == "escalate:A1"
 
 
-def test_without_a_pager_nothing_is_written(make_night):
+def test_without_a_pager_no_page_is_stored(make_night):
     night, _ = damaged(make_night)
     to_damage(night)
     night.settled()
@@ -148,7 +148,7 @@ def test_without_a_pager_nothing_is_written(make_night):
     assert rows(night.store) == []
 
 
-def test_a_pager_that_hangs_holds_up_no_message_and_no_click(make_night, peer):
+def test_a_hanging_pager_delays_no_message_or_click(make_night, peer):
     peer.holds.clear()
     night, board = damaged(make_night, pager_url=peer.url)
     to_damage(night)
@@ -163,7 +163,7 @@ def test_a_pager_that_hangs_holds_up_no_message_and_no_click(make_night, peer):
 
 
 @pytest.mark.parametrize("answer", [0, 302, 404, 429, 500])
-def test_what_the_pager_did_not_take_is_told_again(make_night, peer, answer):
+def test_a_page_that_the_pager_rejects_is_retried(make_night, peer, answer):
     peer.answers += [answer, answer]
     night, _ = damaged(make_night, pager_url=peer.url)
     to_damage(night)
@@ -174,7 +174,7 @@ def test_what_the_pager_did_not_take_is_told_again(make_night, peer, answer):
     assert len(peer.told) == 1
 
 
-def test_what_was_not_told_before_a_restart_is_told_after_it(make_night, peer):
+def test_an_undelivered_page_is_sent_after_a_restart(make_night, peer):
     peer.answers += [500] * 1_000
     night, _ = damaged(make_night, pager_url=peer.url)
     to_damage(night)
@@ -206,7 +206,7 @@ def put(pages, page):
 PAGE = Page("damaged:R1:x", "damaged", "R1", "web03 is not well")
 
 
-def test_pauses_grow_and_at_last_it_is_given_up(alone, peer, caplog):
+def test_a_page_is_retried_with_growing_pauses_and_finally_given_up(alone, peer, caplog):
     clock, pages, pager = alone
     peer.answers += [503] * 100
     put(pages, PAGE)
@@ -224,7 +224,7 @@ def test_pauses_grow_and_at_last_it_is_given_up(alone, peer, caplog):
     assert "was not reached for damaged:R1:x in 20 tries: HTTP 503" in caplog.text
 
 
-def test_one_that_is_not_taken_does_not_hold_up_the_next(alone, peer):
+def test_a_rejected_page_does_not_delay_the_next(alone, peer):
     _, pages, pager = alone
     peer.answers += [500]
     put(pages, PAGE)
@@ -252,7 +252,7 @@ def test_the_page_due_first_is_sent_first(alone, peer):
 
 
 @pytest.mark.parametrize("back", [60.0, 3_600.0, 86_400.0])
-def test_a_clock_that_was_set_back_delays_no_page_for_longer_than_a_pause(alone, peer, back):
+def test_a_clock_set_back_delays_a_page_by_at_most_one_pause(alone, peer, back):
     clock, pages, pager = alone
     clock.jump(1_000_000.0)
     peer.answers += [500]
@@ -269,7 +269,7 @@ def test_a_clock_that_was_set_back_delays_no_page_for_longer_than_a_pause(alone,
     assert [said["run"] for said in peer.told] == ["R1"]
 
 
-def test_after_a_clock_was_set_back_the_oldest_page_still_goes_first(alone, peer):
+def test_the_oldest_page_is_sent_first_after_the_clock_was_set_back(alone, peer):
     clock, pages, pager = alone
     clock.jump(1_000_000.0)
     for number in (2, 1):
@@ -298,7 +298,7 @@ def test_the_pager_thread_stops_after_the_current_page_even_if_many_wait(alone, 
     assert peer.calls == 1
 
 
-def test_the_same_cause_is_told_once(alone, peer):
+def test_the_same_cause_is_paged_once(alone, peer):
     _, pages, pager = alone
 
     assert put(pages, PAGE)
@@ -309,7 +309,7 @@ def test_the_same_cause_is_told_once(alone, peer):
     assert peer.calls == 1
 
 
-def test_where_the_row_cannot_be_written_the_pager_is_not_called_each_second(alone, peer, caplog):
+def test_the_pager_is_not_called_every_second_if_the_row_cannot_be_written(alone, peer, caplog):
     _, pages, pager = alone
     put(pages, PAGE)
     db = pages.store.database()
@@ -326,7 +326,7 @@ def test_where_the_row_cannot_be_written_the_pager_is_not_called_each_second(alo
     assert "slack-pager waits" in caplog.text
 
 
-def test_a_kill_between_the_call_and_its_row_tells_it_again_under_the_same_key(alone, peer):
+def test_a_kill_between_call_and_row_repeats_the_page_with_the_same_key(alone, peer):
     _, pages, pager = alone
     put(pages, PAGE)
     pager.send_due()
@@ -338,7 +338,7 @@ def test_a_kill_between_the_call_and_its_row_tells_it_again_under_the_same_key(a
     assert [said["key"] for said in peer.told] == [PAGE.key, PAGE.key]
 
 
-def test_its_address_is_in_no_row_no_log_and_no_error(make_night, peer, caplog):
+def test_the_pager_url_appears_in_no_row_log_or_error(make_night, peer, caplog):
     peer.answers += [500, 0]
     with caplog.at_level(logging.DEBUG):
         night, _ = damaged(make_night, pager_url=peer.url)
@@ -357,7 +357,7 @@ def test_its_address_is_in_no_row_no_log_and_no_error(make_night, peer, caplog):
     assert "pager.url" in f"{refused.value}"
 
 
-def test_an_address_that_nobody_answers_is_a_matter_of_the_log(alone, peer, caplog):
+def test_an_unreachable_pager_is_logged(alone, peer, caplog):
     _, pages, _ = alone
     put(pages, PAGE)
     dead = Pager(pages, f"http://127.0.0.1:9/{KEY}")

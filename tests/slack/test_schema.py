@@ -56,7 +56,7 @@ def upgraded(path: Path) -> dict[str, tuple[list[tuple[object, ...]], int]]:
     return tables(path)
 
 
-def test_a_database_of_before_the_rooms_becomes_what_a_new_one_is_and_keeps_its_rows(old, tmp_path):
+def test_a_pre_rooms_database_gets_the_current_schema_and_keeps_its_rows(old, tmp_path):
     before = {name: rows for name, (_, rows) in tables(old).items()}
     after, new = upgraded(old), upgraded(tmp_path / "new.db")
 
@@ -71,7 +71,7 @@ def test_a_database_of_before_the_rooms_becomes_what_a_new_one_is_and_keeps_its_
     assert before["slack_messages"] > 1
 
 
-def test_people_and_channels_of_an_old_database_get_their_door(old):
+def test_people_and_channels_of_an_old_database_get_a_door_prefix(old):
     with closing(Store(old, durable=False)) as store:
         tables = Tables(store)
         (run,) = queries.runs(store)
@@ -98,18 +98,18 @@ def test_a_pre_doors_event_is_unchanged_and_its_person_is_read_as_a_slack_user(
     assert (row["by"], granted.by) == ("@U0RAVI", "slack:U0RAVI")
 
 
-def test_the_audit_of_a_database_of_before_the_rooms_is_whole(old):
+def test_the_audit_of_a_pre_rooms_database_is_intact(old):
     with closing(Store(old, durable=False)) as store:
         create_tables(store)
         assert events.verify(store) > 100
 
 
-def test_what_was_published_from_a_database_of_before_the_rooms_is_not_published_again(old):
+def test_events_published_from_a_pre_rooms_database_are_not_published_again(old):
     with closing(Store(old, durable=False)) as store:
         assert Tables(store).cursor(CURSOR) == events.since(store)[-1].seq
 
 
-def test_no_column_is_called_as_a_word_that_postgresql_keeps_for_itself(tmp_path):
+def test_no_column_name_is_a_reserved_word_of_postgresql(tmp_path):
     """https://www.postgresql.org/docs/current/sql-keywords-appendix.html: the reserved ones."""
     reserved = {"user", "order", "group", "table", "column", "end", "limit", "references", "check"}
     names = {
@@ -120,7 +120,7 @@ def test_no_column_is_called_as_a_word_that_postgresql_keeps_for_itself(tmp_path
     assert not names & reserved
 
 
-def test_a_slack_side_that_a_newer_version_wrote_is_refused_and_not_touched(tmp_path):
+def test_slack_tables_of_a_newer_version_are_refused_and_left_unchanged(tmp_path):
     path = tmp_path / "newer.db"
     upgraded(path)
     with closing(sqlite3.connect(path)) as db, db:
@@ -133,7 +133,7 @@ def test_a_slack_side_that_a_newer_version_wrote_is_refused_and_not_touched(tmp_
         create_tables(store)
 
 
-def test_what_it_saved_of_fleets_and_networks_is_read_and_would_be_written_the_same(old):
+def test_saved_fleets_and_networks_are_read_and_written_back_identically(old):
     upgraded(old)
     with closing(sqlite3.connect(old)) as db:
         (fleet,) = (row[0] for row in db.execute("SELECT body FROM fleets"))

@@ -60,7 +60,7 @@ def dana(slack: Standin) -> str:
     return slack.user("dana")
 
 
-def test_a_command_moves_vms_and_sigterm_ends_it_cleanly(serve, slack, dana, tmp_path):
+def test_a_command_moves_vms_and_sigterm_shuts_down_cleanly(serve, slack, dana, tmp_path):
     bot = serve("--fleet", str(tmp_path / "fleet.toml"), "--speed", "100")
     bot.says("Stand-in as @vmferry: listening for /migrate.")
 
@@ -74,7 +74,7 @@ def test_a_command_moves_vms_and_sigterm_ends_it_cleanly(serve, slack, dana, tmp
     assert slack.app_token not in bot.text
 
 
-def test_ctrl_c_ends_it_with_130(serve, slack):
+def test_ctrl_c_exits_with_130(serve, slack):
     bot = serve()
     bot.says("listening for")
 
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_it_with_130(serve, slack):
     assert "Traceback" not in bot.text
 
 
-def test_what_was_acked_before_sigterm_is_answered_before_the_end(serve, slack, dana):
+def test_commands_acked_before_sigterm_are_answered_before_exit(serve, slack, dana):
     bot = serve()
     bot.says("listening for")
     for number in range(1000, 1030):
@@ -94,7 +94,7 @@ def test_what_was_acked_before_sigterm_is_answered_before_the_end(serve, slack, 
     assert [number for number in range(1000, 1030) if f"R{number}" not in told] == []
 
 
-def test_what_slack_takes_a_second_later_is_still_said_before_the_end(serve, slack, dana):
+def test_a_rate_limited_answer_is_still_sent_before_exit(serve, slack, dana):
     bot = serve()
     bot.says("listening for")
     slack.order("chat.postEphemeral", "ratelimited", retry_after=1)
@@ -107,7 +107,7 @@ def test_what_slack_takes_a_second_later_is_still_said_before_the_end(serve, sla
     assert ["R77" in e.text for e in slack.ephemerals(dana)] == [True]
 
 
-def test_sigterm_ends_it_while_slack_is_down(serve, slack, dana):
+def test_sigterm_shuts_down_during_a_slack_outage(serve, slack, dana):
     bot = serve()
     bot.says("listening for")
     slack.down(close=True)
@@ -139,7 +139,7 @@ def test_sigterm_shuts_down_while_vmm_hangs_and_the_run_continues_after_a_restar
     slack.wait_for(lambda: any("1 of 1 moved" in m.text for m in slack.messages("C0OPS")))
 
 
-def test_no_acked_command_is_lost_by_a_kill_in_mid_burst(serve, slack, dana):
+def test_a_kill_during_a_burst_loses_no_acked_command(serve, slack, dana):
     bot = serve()
     bot.says("listening for")
     slack.wait_for(lambda: slack.sockets == 2)
@@ -209,7 +209,7 @@ def test_a_token_that_was_revoked_meanwhile_stops_no_run(serve, slack, dana, tmp
 # --- what it refuses ----------------------------------------------------------------------------
 
 
-def test_all_that_is_missing_is_named_and_nothing_is_made(serve, slack, tmp_path):
+def test_all_missing_settings_are_named_and_nothing_is_created(serve, slack, tmp_path):
     uninvited = slack.channel("ops", bot=False)
     slack.workspace.scopes = "app_mentions:read,channels:read"
 
@@ -229,7 +229,7 @@ def test_a_world_whose_time_only_jumps_is_refused(serve, tmp_path):
     assert "Name a number: --speed 60." in bot.text
 
 
-def test_a_second_one_on_the_same_database_is_refused(serve, slack):
+def test_a_second_process_on_the_same_database_is_refused(serve, slack):
     serve().says("listening for")
 
     second = serve()
@@ -238,7 +238,7 @@ def test_a_second_one_on_the_same_database_is_refused(serve, slack):
     assert "Another VMFerry is running on" in second.text
 
 
-def test_runs_go_on_where_slack_does_not_answer(serve, slack, dana, tmp_path):
+def test_runs_continue_while_slack_does_not_answer(serve, slack, dana, tmp_path):
     slack.order("auth.test", "internal_error")
     slack.order("apps.connections.open", "internal_error", times=2)
 
@@ -280,7 +280,7 @@ def raw(port: int, body: str, headers: dict[str, str]) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def test_over_http_only_what_slack_has_signed_just_now_is_heard(serve, slack, dana, port):
+def test_only_freshly_signed_http_requests_are_accepted(serve, slack, dana, port):
     bot = serve(**by_http(port))
     bot.says("listening for")
     payload = slack.command_payload(dana, "C0OPS", "status R77")
@@ -301,7 +301,7 @@ def test_over_http_only_what_slack_has_signed_just_now_is_heard(serve, slack, da
     assert "Traceback" not in bot.text
 
 
-def test_an_address_that_is_taken_is_refused(serve, tmp_path, port):
+def test_an_address_already_in_use_is_refused(serve, tmp_path, port):
     with socket.create_server(("127.0.0.1", port)):
         bot = serve(**by_http(port))
 

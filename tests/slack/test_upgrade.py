@@ -43,7 +43,7 @@ def test_no_cause_is_posted_or_paged_a_second_time(make_night, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["before_doors_paused", "before_doors_ended"])
-def test_commands_and_people_are_shown_as_ever(make_night, tmp_path, name):
+def test_commands_and_people_are_shown_as_before(make_night, tmp_path, name):
     night = opened(make_night, tmp_path, name)
     night.start()
 
@@ -60,7 +60,7 @@ def test_commands_and_people_are_shown_as_ever(make_night, tmp_path, name):
     assert events.verify(night.store) > 50
 
 
-def test_how_to_go_on_is_said_once(make_night, tmp_path):
+def test_the_command_to_continue_is_shown_once(make_night, tmp_path):
     night = opened(make_night, tmp_path, "before_doors_paused")
     night.start()
 

@@ -137,7 +137,7 @@ def test_a_rejected_call_is_not_carried_out_and_does_not_count(slack, client, cl
     assert wait_said(client.chat_postMessage, channel=ops, text="x") == 0
 
 
-def test_one_message_a_second_goes_on_for_ever(slack, client, clock):
+def test_one_message_per_second_is_always_accepted(slack, client, clock):
     ops = slack.channel("ops")
     for _ in range(90):
         assert wait_said(client.chat_postMessage, channel=ops, text="x") == 0
@@ -145,7 +145,7 @@ def test_one_message_a_second_goes_on_for_ever(slack, client, clock):
     assert slack.limited == 0
 
 
-def test_each_channel_has_its_own_second_and_the_workspace_several_hundred(slack, client):
+def test_each_channel_and_the_workspace_have_their_own_message_limits(slack, client):
     channels = [slack.channel(f"c{number}") for number in range(61)]
 
     waits = [
@@ -167,7 +167,7 @@ def test_one_method_over_its_limit_does_not_stop_another(slack, client):
     assert wait_said(calls["conversations.info"]) == 0
 
 
-def test_without_limits_nobody_waits():
+def test_no_call_waits_if_limits_are_off():
     with patient_slack() as slack:
         ops, client = slack.channel("ops"), web_client(slack.bot_token, slack.base_url)
 

@@ -139,7 +139,7 @@ def test_a_form_is_read_like_json(slack):
         ("usergroups.users.list", {"usergroup": "S0ONCALL"}, "usergroups:read"),
     ],
 )
-def test_a_scope_that_is_missing_is_named(slack, method, args, needed):
+def test_a_missing_scope_is_named(slack, method, args, needed):
     slack.channel("den", private=True)
     slack.direct(ANN)
     slack.workspace.scopes = ",".join(
@@ -206,7 +206,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("block", GOOD, ids=lambda b: b["type"])
-def test_blocks_up_to_the_limit_are_taken(slack, block):
+def test_blocks_up_to_the_limit_are_accepted(slack, block):
     assert answer(slack, "chat.postMessage", channel=OPS, text="x", blocks=[block]) == ("", "")
 
 
@@ -265,7 +265,7 @@ def test_blocks_up_to_the_limit_are_taken(slack, block):
         ),
     ],
 )
-def test_blocks_that_slack_does_not_know_like_this_are_refused_with_a_pointer(slack, block, said):
+def test_malformed_blocks_are_refused_with_a_pointer(slack, block, said):
     error, words = answer(slack, "chat.postMessage", channel=OPS, text="x", blocks=[block])
 
     assert error == "invalid_blocks"
@@ -274,7 +274,7 @@ def test_blocks_that_slack_does_not_know_like_this_are_refused_with_a_pointer(sl
     assert slack.messages(OPS) == ()
 
 
-def test_a_message_has_fifty_blocks_at_most_and_no_block_id_twice(slack):
+def test_a_message_has_at_most_fifty_blocks_and_unique_block_ids(slack):
     post = {"channel": OPS, "text": "x"}
 
     assert answer(slack, "chat.postMessage", **post, blocks=[section()] * 50) == ("", "")
@@ -287,7 +287,7 @@ def test_a_message_has_fifty_blocks_at_most_and_no_block_id_twice(slack):
     assert "block_id b already exists" in answer(slack, "chat.postMessage", **post, blocks=twice)[1]
 
 
-def test_a_message_is_too_long_as_a_whole_before_any_block_is(slack):
+def test_a_message_can_be_too_long_although_none_of_its_blocks_is(slack):
     def of(length):
         return [section(text=mrkdwn("x" * 2500))] * 4 + [section(text=mrkdwn("x" * length))]
 

@@ -36,7 +36,7 @@ def error_of(call, **args):
     return refused.value.response["error"]
 
 
-def test_it_knows_its_tokens(slack, client):
+def test_the_stand_in_recognises_its_tokens(slack, client):
     assert client.auth_test()["bot_id"] == "B0VMFERRY"
     assert error_of(web_client("xoxb-other", slack.base_url).auth_test) == "invalid_auth"
 
@@ -180,7 +180,7 @@ def trigger(slack):
     return lambda: slack.command_payload(ann, ops, "status")["trigger_id"]
 
 
-def test_a_trigger_opens_one_form_and_no_other_opens_any(slack, client, trigger):
+def test_a_trigger_opens_one_form_and_an_unknown_trigger_opens_none(slack, client, trigger):
     once = trigger()
 
     client.views_open(trigger_id=once, view=modal())
@@ -222,7 +222,7 @@ def choice(options):
     return modal(blocks=[{"type": "input", "block_id": "vms", "label": label, "element": select}])
 
 
-def test_a_choice_of_none_or_of_more_than_a_hundred_is_refused(client, trigger):
+def test_a_select_with_no_options_or_over_a_hundred_is_refused(client, trigger):
     option = {"text": {"type": "plain_text", "text": "a"}, "value": "0"}
 
     client.views_open(trigger_id=trigger(), view=choice([option] * 100))
@@ -231,7 +231,7 @@ def test_a_choice_of_none_or_of_more_than_a_hundred_is_refused(client, trigger):
         assert error_of(client.views_open, trigger_id=trigger(), view=broken) == "invalid_arguments"
 
 
-def test_it_knows_its_people_and_groups(slack, client):
+def test_the_stand_in_knows_its_people_and_groups(slack, client):
     ann = slack.user("ann", is_restricted=True)
     group = slack.group("oncall", ann)
 

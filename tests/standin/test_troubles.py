@@ -59,7 +59,7 @@ def test_a_post_whose_answer_is_lost_exists_and_the_caller_does_not_know(slack, 
     assert [m.text for m in slack.messages(ops)] == ["one", "two"]
 
 
-def test_a_request_that_is_lost_does_nothing(slack, client, ops):
+def test_a_lost_request_has_no_effect(slack, client, ops):
     slack.lose_request("chat.postMessage", times=2)
 
     for _ in range(2):
@@ -90,7 +90,7 @@ def texts(answer):
     return [m["text"] for m in answer["messages"]]
 
 
-def test_history_is_the_channel_newest_first_page_by_page(slack, client, ops, ann):
+def test_history_returns_the_channel_newest_first_in_pages(slack, client, ops, ann):
     lines = [slack.say(ann, ops, str(number)) for number in range(5)]
     slack.say(ann, ops, "in the thread", lines[0].ts)
 
@@ -108,7 +108,7 @@ def test_history_is_the_channel_newest_first_page_by_page(slack, client, ops, an
     assert texts(client.conversations_history(channel=ops, latest=lines[1].ts)) == ["0"]
 
 
-def test_replies_are_the_thread_oldest_first_behind_its_message(slack, client, ops, ann):
+def test_replies_returns_the_parent_and_then_the_thread_oldest_first(slack, client, ops, ann):
     top = slack.say(ann, ops, "top")
     client.chat_postMessage(channel=ops, text="one", thread_ts=top.ts, metadata=MARKED)
     two = client.chat_postMessage(channel=ops, text="two", thread_ts=top.ts)["ts"]
@@ -227,7 +227,7 @@ def test_a_channel_has_a_description(slack, client, ops):
     assert error_of(client.conversations_info, channel=den) == "channel_not_found"
 
 
-def test_a_deleted_channel_is_gone_with_all_that_was_in_it(slack, client, ops):
+def test_a_deleted_channel_is_gone_with_all_its_messages(slack, client, ops):
     ts = client.chat_postMessage(channel=ops, text="x")["ts"]
 
     slack.delete(ops)
@@ -265,13 +265,13 @@ def test_a_revoked_token_is_invalid_until_the_app_is_installed_again(slack, clie
     assert error_of(client.chat_postMessage, channel=ops, text="x") == ""
 
 
-def test_a_call_without_a_token_or_with_the_wrong_kind_is_not_let_in(slack, client):
+def test_a_call_without_a_token_or_with_the_wrong_kind_is_refused(slack, client):
     assert error_of(web_client(None, slack.base_url).auth_test) == "not_authed"
     assert error_of(web_client(slack.app_token, slack.base_url).auth_test) == "invalid_auth"
     assert error_of(client.apps_connections_open, app_token=slack.bot_token) == "invalid_auth"
 
 
-def test_a_slack_that_is_down_answers_with_a_page_and_does_nothing(slack, ops, ann):
+def test_during_an_outage_the_stand_in_returns_an_error_page_and_does_nothing(slack, ops, ann):
     api = SlackApi(web_client(slack.bot_token, slack.base_url))
     url = str(slack.command_payload(ann, ops, "status")["response_url"])
     slack.down()
@@ -291,7 +291,7 @@ def test_a_slack_that_is_down_answers_with_a_page_and_does_nothing(slack, ops, a
     assert [e.text for e in slack.ephemerals(ann)] == ["x"]
 
 
-def test_nothing_is_answered_once_it_is_stopped(slack, client):
+def test_a_stopped_stand_in_answers_nothing(slack, client):
     slack.stop()
 
     with pytest.raises(URLError):

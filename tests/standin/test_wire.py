@@ -142,7 +142,7 @@ SOON = 0.1
         (lambda slack: slack.drop(reset=False), "fin"),
     ],
 )
-def test_a_socket_breaks_in_each_of_slacks_ways(slack, app, breaks, ended):
+def test_a_socket_can_break_in_every_way_that_slack_breaks_it(slack, app, breaks, ended):
     connected = app()
 
     breaks(slack)
@@ -179,7 +179,7 @@ def test_slack_asks_for_a_reconnect_and_leaves_the_socket_open(slack, app, reaso
     assert slack.command(ANN, OPS, "status") == ""
 
 
-def test_an_address_lets_one_socket_in(slack, app):
+def test_a_socket_url_accepts_one_connection(slack, app):
     connected = app()
 
     stream, status = connect(connected.url)
@@ -189,7 +189,7 @@ def test_an_address_lets_one_socket_in(slack, app):
     assert slack.sockets == 1
 
 
-def test_stale_sockets_are_counted_and_what_is_sent_to_them_is_lost(slack, app):
+def test_stale_sockets_are_counted_and_messages_to_them_are_lost(slack, app):
     slack.others, slack.ack_within = 1, 1.0
     connected = app()
 
@@ -206,7 +206,7 @@ def test_stale_sockets_are_counted_and_what_is_sent_to_them_is_lost(slack, app):
     assert len(connected.envelopes()) == 2
 
 
-def test_the_eleventh_socket_is_sent_away(slack, app):
+def test_the_eleventh_socket_is_refused(slack, app):
     slack.others = 9
     app()
 
@@ -218,7 +218,7 @@ def test_the_eleventh_socket_is_sent_away(slack, app):
     assert slack.sockets == 1
 
 
-def test_every_socket_gets_its_turn(slack, app):
+def test_every_socket_receives_messages_in_turn(slack, app):
     one, two = app(), app()
 
     for _ in range(4):
@@ -248,7 +248,7 @@ def test_a_mention_is_in_the_thread_and_the_app_receives_it_once(slack, app, clo
     assert [m.text for m in slack.thread(OPS, top.ts)] == [event["text"]]
 
 
-def test_the_bot_receives_no_mentions_from_channels_that_it_is_not_in(slack, app):
+def test_the_bot_receives_no_mentions_from_channels_it_has_not_joined(slack, app):
     connected, den = app(), slack.channel("den", bot=False)
 
     slack.mention(ANN, den, "status")

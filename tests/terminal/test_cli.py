@@ -74,7 +74,7 @@ def finished(*words):
 # --- run -----------------------------------------------------------------------------------
 
 
-def test_a_run_in_a_pipe_tells_every_event_on_a_line_of_its_own_and_reports():
+def test_a_run_in_a_pipe_prints_one_line_per_event_and_the_report():
     said = vmferry(*MOVE, "host", "hv01", "to", "hv02")
 
     assert said.code == 0
@@ -85,7 +85,7 @@ def test_a_run_in_a_pipe_tells_every_event_on_a_line_of_its_own_and_reports():
     assert "\x1b" not in said.out
 
 
-def test_the_same_seed_tells_the_same_night(desk):
+def test_the_same_seed_produces_the_same_output(desk):
     first = vmferry("--db", "a.db", *MOVE, "--seed", "7", "host", "hv01", "to", "hv02")
     again = vmferry("--db", "b.db", *MOVE, "--seed", "7", "host", "hv01", "to", "hv02")
 
@@ -106,7 +106,7 @@ def test_json_is_one_document_on_stdout_and_progress_goes_to_stderr():
 
 
 @pytest.mark.parametrize(("answer", "code", "state"), [("yes", 0, "done"), ("no", 1, "skipped")])
-def test_approve_answers_the_question_about_powered_down_vms(desk, answer, code, state):
+def test_the_approve_option_answers_the_question_about_powered_down_vms(desk, answer, code, state):
     (desk / "fleet.toml").write_text(FLEET + OFF, encoding="utf-8")
     said = finished(*MOVE, "--approve", answer, "--json", "vm", "db 01", "to", "hv02")
     document = json.loads(said.out)
@@ -116,7 +116,7 @@ def test_approve_answers_the_question_about_powered_down_vms(desk, answer, code,
     assert document["approvals"][0]["votes"][0]["by"].startswith("terminal:")
 
 
-def test_without_a_terminal_to_ask_the_answer_is_no_and_says_why(desk):
+def test_without_a_terminal_powered_down_vms_are_denied_with_a_reason(desk):
     (desk / "fleet.toml").write_text(FLEET + OFF, encoding="utf-8")
     said = finished(*MOVE, "vm", "db 01", "to", "hv02")
 
@@ -125,7 +125,7 @@ def test_without_a_terminal_to_ask_the_answer_is_no_and_says_why(desk):
     assert "there is no terminal" in said.out
 
 
-def test_what_is_to_be_done_already_is_a_success(desk):
+def test_a_request_that_is_already_fulfilled_succeeds(desk):
     vmferry(*MOVE, "vm", "web01", "to", "hv02")
     said = vmferry("run", "vm", "web01", "to", "hv02")
 
@@ -133,7 +133,7 @@ def test_what_is_to_be_done_already_is_a_success(desk):
     assert "web01 was on hv02 already" in said.out
 
 
-def test_ctrl_c_says_what_is_moving_and_the_same_command_goes_on_with_it():
+def test_ctrl_c_names_the_vms_in_flight_and_the_same_command_continues_the_run():
     words = ("--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
     child = process("run", *words, interrupted=True)
     assert child.stdout is not None
@@ -160,7 +160,7 @@ def test_ctrl_c_says_what_is_moving_and_the_same_command_goes_on_with_it():
     assert everything.count("attempt.begun web02: live") == 1
 
 
-def test_without_a_request_it_goes_on_with_the_only_unfinished_run():
+def test_run_without_a_request_continues_the_only_unfinished_run():
     child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
     assert child.stdout is not None
     next(line for line in child.stdout if "move.moving" in line)
@@ -173,7 +173,7 @@ def test_without_a_request_it_goes_on_with_the_only_unfinished_run():
     assert said.lines[0] == "R1 goes on: host hv01 to hv02"
 
 
-def test_without_a_request_and_without_an_unfinished_run_it_says_what_to_type():
+def test_run_without_a_request_or_an_unfinished_run_says_what_to_type():
     vmferry(*MOVE, "vm", "web01", "to", "hv02")
     said = vmferry("run")
 
@@ -181,7 +181,7 @@ def test_without_a_request_and_without_an_unfinished_run_it_says_what_to_type():
     assert "no unfinished run to continue. Type: vmferry run host HV01 to HV02" in said.err
 
 
-def test_a_second_engine_is_refused_while_status_and_report_work_beside_the_first():
+def test_a_second_engine_is_refused_but_status_and_report_work():
     child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
     assert child.stdout is not None
     next(line for line in child.stdout if "move.moving" in line)
@@ -226,7 +226,7 @@ def test_a_request_that_cannot_be_carried_out_is_refused_and_leaves_nothing(
     assert sorted(path.name for path in desk.iterdir()) == ["fleet.toml"]
 
 
-def test_a_wrong_word_is_pointed_at_with_a_caret():
+def test_a_caret_points_at_a_wrong_word():
     lines = vmferry("run", "host", "hv01", "to", "hv02", "paralel", "2").err.splitlines()
 
     assert lines[0] == "host hv01 to hv02 paralel 2"
@@ -250,7 +250,7 @@ def test_a_wrong_word_is_pointed_at_with_a_caret():
         (["--config", "none.toml", "status"], "none.toml cannot be read"),
     ],
 )
-def test_wrong_words_are_refused_with_the_way_out(desk, words, sentence):
+def test_wrong_words_are_refused_with_advice(desk, words, sentence):
     said = vmferry(*words)
 
     assert said.code == 2
@@ -258,7 +258,7 @@ def test_wrong_words_are_refused_with_the_way_out(desk, words, sentence):
     assert sorted(path.name for path in desk.iterdir()) == ["fleet.toml"]
 
 
-def test_another_fleet_than_the_one_that_was_begun_with_is_refused(desk):
+def test_a_different_fleet_than_the_one_in_the_database_is_refused(desk):
     vmferry(*MOVE, "vm", "web01", "to", "hv02")
     (desk / "other.toml").write_text(FLEET.replace("web03", "web04"), encoding="utf-8")
     said = vmferry("run", "--fleet", "other.toml", "vm", "web02", "to", "hv02")
@@ -268,7 +268,7 @@ def test_another_fleet_than_the_one_that_was_begun_with_is_refused(desk):
 
 
 @pytest.mark.parametrize("verb", [["status"], [*MOVE, "host", "hv01", "to", "hv02"]])
-def test_a_file_that_is_no_database_is_left_alone(desk, verb):
+def test_a_file_that_is_not_a_database_is_left_unchanged(desk, verb):
     (desk / "notes.db").write_text("not a database, but mine", encoding="utf-8")
     said = vmferry("--db", "notes.db", *verb)
 
@@ -277,7 +277,7 @@ def test_a_file_that_is_no_database_is_left_alone(desk, verb):
     assert not (desk / "notes.db.world.json").exists()
 
 
-def test_a_database_of_a_newer_version_is_left_alone(desk):
+def test_a_database_of_a_newer_version_is_left_unchanged(desk):
     vmferry(*MOVE, "vm", "web01", "to", "hv02")
     with closing(sqlite3.connect(desk / "vmferry.db")) as db, db:
         table = "_sqlite_migrations"
@@ -293,7 +293,7 @@ def test_a_database_of_a_newer_version_is_left_alone(desk):
     assert "newer VMFerry" in said.err
 
 
-def test_a_refusal_does_not_steer_the_terminal_either(desk):
+def test_control_characters_in_a_refusal_are_replaced(desk):
     said = vmferry("run", "--fleet", "\x1b[2Jx.toml", "vm", "web01", "to", "hv02")
 
     assert said.code == 2
@@ -304,7 +304,7 @@ def test_a_refusal_does_not_steer_the_terminal_either(desk):
 # --- settings ----------------------------------------------------------------------------------
 
 
-def test_settings_come_from_the_file_in_the_folder_and_from_the_environment(desk, monkeypatch):
+def test_settings_are_read_from_the_file_in_the_folder_and_the_environment(desk, monkeypatch):
     (desk / "settings.toml").write_text("[run]\nattempts = 0\n", encoding="utf-8")
     assert "run.attempts" in vmferry("status").err
 
@@ -319,7 +319,7 @@ def test_settings_come_from_the_file_in_the_folder_and_from_the_environment(desk
 # --- status and report ---------------------------------------------------------------------------
 
 
-def test_status_and_report_tell_of_a_run_by_number_and_of_none(desk):
+def test_status_and_report_work_with_and_without_a_run_number(desk):
     vmferry(*MOVE, "host", "hv01", "to", "hv02")
 
     assert vmferry("status").out == "No run is in progress.\n"
@@ -338,7 +338,7 @@ def test_the_report_is_the_document_of_the_run(desk):
     assert told["fleet"] == ran["fleet"]
 
 
-def test_the_report_is_a_page_or_a_spreadsheet_and_not_two_things_at_once(desk):
+def test_the_report_is_text_or_csv_and_refuses_json_and_csv_together(desk):
     vmferry(*MOVE, "host", "hv01", "to", "hv02")
     both = vmferry("report", "R1", "--json", "--csv")
 
@@ -348,7 +348,7 @@ def test_the_report_is_a_page_or_a_spreadsheet_and_not_two_things_at_once(desk):
     assert "--json and --csv cannot be used together." in both.err
 
 
-def test_a_name_cannot_steer_the_terminal(desk):
+def test_control_characters_in_a_name_are_replaced(desk):
     evil = FLEET.replace('name = "web01"', 'name = "web\\u001b[31m01"')
     (desk / "fleet.toml").write_text(evil, encoding="utf-8")
     said = vmferry(*MOVE, "host", "hv01", "to", "hv02")
@@ -406,7 +406,7 @@ def test_stories_as_json_are_one_document_a_line(story):
     assert first["runs"][0]["exit"] == 0
 
 
-def test_another_seed_is_not_compared_with_the_golden_text(story):
+def test_a_story_with_another_seed_is_not_compared_with_expect_txt(story):
     (story / "expect.txt").write_text("something else\n", encoding="utf-8")
 
     assert vmferry("story", str(story), "--seed", "3").code == 0
@@ -422,7 +422,7 @@ def test_a_folder_without_a_story_is_refused(desk):
 # --- help --------------------------------------------------------------------------------------
 
 
-def test_the_help_of_run_tells_every_word_of_a_request():
+def test_the_help_of_run_explains_every_word_of_a_request():
     out = vmferry("run", "--help").out
 
     for verb in VERBS:
@@ -481,7 +481,7 @@ def test_help_for_a_request_is_that_of_run():
     assert vmferry("help", "host") == vmferry("help", "vm") == vmferry("run", "-h")
 
 
-def test_a_reader_that_goes_away_ends_the_output_quietly():
+def test_a_closed_pipe_ends_the_output_quietly():
     child = process(*MOVE, "host", "hv01", "to", "hv02")
     assert child.stdout is not None
     assert child.stderr is not None
@@ -512,7 +512,7 @@ def test_a_simulated_fleet_is_never_mistaken_for_the_server_of_the_settings(desk
     assert "another --db" in said.err
 
 
-def test_what_libraries_warn_of_reaches_nobody_and_what_we_warn_of_does():
+def test_warnings_of_libraries_are_hidden_and_our_warnings_are_shown():
     said = """
 import logging, sys, warnings
 from bot.cli import main
@@ -530,7 +530,7 @@ logging.getLogger("engine.advance.loop").warning("ours")
     assert child.stderr.splitlines() == ["a failure", "ours"]
 
 
-def test_the_log_of_a_service_holds_our_news_and_the_errors_of_libraries():
+def test_the_service_log_contains_our_messages_and_errors_of_libraries():
     said = """
 import logging, warnings
 from bot.logs import hide_library_warnings, log_to_stderr
@@ -550,7 +550,7 @@ logging.getLogger("bot.slack").info("ours")
     ]
 
 
-def test_the_modules_are_written_into_a_folder_and_told_file_by_file(desk):
+def test_modules_are_written_into_a_folder_and_listed_file_by_file(desk):
     said = vmferry("modules", "out")
 
     assert said.code == 0

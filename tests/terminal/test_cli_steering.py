@@ -82,7 +82,7 @@ def test_runs_that_need_a_person_are_listed_first_with_the_command_to_type(desk)
         assert said in " ".join(out.split())
 
 
-def test_what_a_person_has_dealt_with_needs_nobody_any_more(desk):
+def test_a_run_that_a_person_has_dealt_with_no_longer_needs_a_person(desk):
     short, damaged = desk.ask("vm web04 to hv07"), desk.ask("vm web03 to hv07")
     end(desk, short, MoveState.FAILED, Outcome.STUCK, RunState.INCOMPLETE)
     end(desk, damaged, MoveState.DAMAGED, Outcome.NETWORK, RunState.INCOMPLETE)
@@ -101,7 +101,7 @@ def test_a_run_whose_vm_was_denied_is_listed_as_ended(desk):
     assert groups(vmferry("list")[1])[0] == {"Ended:": ["R1"]}
 
 
-def test_ended_runs_are_listed_by_when_they_ended_and_not_by_their_number(desk):
+def test_ended_runs_are_sorted_by_end_time_not_by_number(desk):
     first, second = desk.ask("vm web01 to hv07"), desk.ask("vm web02 to hv07")
     end(desk, second, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
     end(desk, first, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
@@ -109,7 +109,7 @@ def test_ended_runs_are_listed_by_when_they_ended_and_not_by_their_number(desk):
     assert groups(vmferry("list")[1])[0] == {"Ended:": ["R1", "R2"]}
 
 
-def test_a_run_is_one_line_with_state_request_count_person_and_time(desk):
+def test_a_run_is_listed_on_one_line_with_state_request_count_person_and_time(desk):
     desk.ask("vm web01 to hv07")
     _, lines = groups(vmferry("list")[1])
 
@@ -143,7 +143,7 @@ def asked(desk):
     return desk
 
 
-def test_an_open_question_shows_its_vms_and_what_to_type(asked):
+def test_an_open_approval_shows_its_vms_and_the_command_to_type(asked):
     code, out = vmferry("approvals")
 
     assert code == 0
@@ -154,7 +154,7 @@ def test_an_open_question_shows_its_vms_and_what_to_type(asked):
     assert "Type: vmferry approve A1, or: vmferry deny A1 --reason TEXT" in out
 
 
-def test_a_question_is_approved_for_some_by_name_and_only_once(asked):
+def test_some_vms_of_an_approval_are_approved_by_name_and_only_once(asked):
     code, out = vmferry("approve", "A1", "db 01")
     assert (code, out.splitlines()[0]) == (0, "A1 is approved: 1 of 2 VMs may move.")
     assert asked.asked().granted == ("id-db 01",)
@@ -164,13 +164,13 @@ def test_a_question_is_approved_for_some_by_name_and_only_once(asked):
     assert out.splitlines()[0] == "Nothing changed on A1: it was decided before."
 
 
-def test_a_reason_for_a_no_is_kept(asked):
+def test_the_reason_of_a_denial_is_stored(asked):
     assert vmferry("deny", "A1", "--reason", "not tonight, please")[0] == 0
     assert asked.asked().reason == "not tonight, please"
     assert '"not tonight, please"' in vmferry("events", "R1")[1]
 
 
-def test_a_yes_can_be_withdrawn_before_its_vms_are_started(asked):
+def test_an_approval_can_be_withdrawn_before_its_vms_are_started(asked):
     vmferry("approve", "A1")
     code, _ = vmferry("withdraw", "A1", "--reason", "wrong window")
 
@@ -178,7 +178,7 @@ def test_a_yes_can_be_withdrawn_before_its_vms_are_started(asked):
     assert asked.asked().reason == "wrong window"
 
 
-def test_a_vm_that_is_not_asked_about_cannot_be_approved(asked):
+def test_a_vm_outside_the_approval_cannot_be_approved(asked):
     code, out = vmferry("approve", "A1", "web02")
 
     assert (code, str(asked.asked().state)) == (2, "requested")
@@ -208,7 +208,7 @@ def test_a_break_glass_approval_needs_a_person_until_another_person_reviews_it(d
 @pytest.mark.parametrize(
     "words", [("list",), ("events",), ("approvals",), ("pause", "R1"), ("approve", "A1")]
 )
-def test_a_file_that_is_no_database_is_left_alone(words, folder):
+def test_a_file_that_is_not_a_database_is_left_unchanged(words, folder):
     (folder / "vmferry.db").write_bytes(b"a letter to the editor" * 100)
 
     assert vmferry(*words)[0] == 4
@@ -227,7 +227,7 @@ def test_a_refused_command_is_audited_with_its_author(desk):
 
 
 @pytest.mark.parametrize(("answer", "code", "state"), [("n", 2, "active"), ("y", 0, "stopping")])
-def test_abort_is_asked_back_at_a_terminal(answer, code, state, desk, at_terminal):
+def test_abort_at_a_terminal_asks_for_confirmation(answer, code, state, desk, at_terminal):
     desk.ask("vm web01 to hv07")
     seat = at_terminal("abort", "R1")
     seat.sees(r"Cancel the migrations in flight\?")
@@ -240,7 +240,7 @@ def test_abort_is_asked_back_at_a_terminal(answer, code, state, desk, at_termina
     assert "abort R1 yes" not in seat.shown
 
 
-def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(desk, at_terminal):
+def test_ctrl_c_at_the_abort_confirmation_leaves_the_run_unchanged(desk, at_terminal):
     desk.ask("vm web01 to hv07")
     seat = at_terminal("abort", "R1", interrupted=True)
     seat.sees(r"Cancel the migrations in flight\?")
@@ -249,7 +249,7 @@ def test_ctrl_c_at_the_question_of_abort_leaves_the_run_alone(desk, at_terminal)
     assert str(desk.run().state) == "active"
 
 
-def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder, at_terminal):
+def test_an_approval_can_be_decided_in_another_window_while_the_engine_asks(folder, at_terminal):
     (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
     seat = at_terminal(
         "run", "--fleet", "fleet.toml", "--speed", "60", "vm", "old01,old02", "to", "hv02"
@@ -265,7 +265,7 @@ def test_a_question_is_answered_from_another_window_while_the_engine_asks(folder
     assert said.startswith("R1 ended: 1 of 2 moved")
 
 
-def test_the_board_of_a_run_that_was_paused_elsewhere_says_by_whom(folder, at_terminal):
+def test_the_board_says_who_paused_the_run_in_another_window(folder, at_terminal):
     (folder / "fleet.toml").write_text(FLEET, encoding="utf-8")
     seat = at_terminal("run", "--fleet", "fleet.toml", "--speed", "20", "vm", "web01", "to", "hv02")
     seat.sees("Moving: web01")

@@ -59,7 +59,7 @@ def run_state(desk):
 # --- beside a running engine ------------------------------------------------------------------
 
 
-def test_a_run_is_paused_and_resumed_beside_the_engine_that_carries_it_out(engine, desk):
+def test_a_run_is_paused_and_resumed_while_its_engine_is_running(engine, desk):
     code, out = vmferry("pause", "R1")
     told(engine, "move.waiting web03 waits: the run is paused")
 
@@ -71,7 +71,7 @@ def test_a_run_is_paused_and_resumed_beside_the_engine_that_carries_it_out(engin
     told(engine, "run.active")
 
 
-def test_what_is_said_while_nothing_carries_it_out_says_so(engine, desk):
+def test_commands_warn_if_no_engine_is_running(engine, desk):
     assert "at work" not in vmferry("status")[1] + vmferry("list")[1]
     engine.kill()
     engine.communicate(timeout=HANGS)
@@ -85,7 +85,7 @@ def test_what_is_said_while_nothing_carries_it_out_says_so(engine, desk):
     assert elsewhere.endswith(f"somebody types: vmferry --db {desk / 'vmferry.db'} run\n")
 
 
-def test_abort_asks_first_and_has_the_jobs_stopped(engine, desk):
+def test_abort_needs_yes_and_then_stops_the_jobs(engine, desk):
     code, out = vmferry("abort", "R1")
     assert (code, run_state(desk)) == (2, "active")
     assert "add --yes" in out
@@ -97,7 +97,7 @@ def test_abort_asks_first_and_has_the_jobs_stopped(engine, desk):
     assert engine.returncode == 1
 
 
-def test_events_follow_a_run_to_its_end(engine, desk):
+def test_events_follows_a_run_to_its_end(engine, desk):
     following = process("events", "R1", "--follow", "--json")
     first = json.loads(following.stdout.readline())
     vmferry("abort", "R1", "--yes")
@@ -129,7 +129,7 @@ def ended(desk):
     vmferry("run", "--fleet", "fleet.toml", "--speed", "max", "host", "hv01", "to", "hv02")
 
 
-def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(ended, desk):
+def test_a_retried_vm_is_asked_about_again_and_denied_again_without_a_terminal(ended, desk):
     code, out = vmferry("retry", "R1", "db 01")
     assert (code, out.splitlines()[0]) == (0, "db 01 is tried again.")
     assert out.endswith("nothing moves until somebody types: vmferry run\n")
@@ -142,7 +142,7 @@ def test_a_denied_vm_is_asked_about_again_and_without_a_terminal_denied_again(en
     assert "Incomplete 3 of 4 moved" in out
 
 
-def test_no_time_comes_twice_for_a_run_that_goes_on(ended):
+def test_event_times_of_a_resumed_run_never_go_back(ended):
     vmferry("retry", "R1")
     vmferry("run", "--speed", "max")
     _, out = vmferry("events", "R1", "--json")
@@ -152,7 +152,7 @@ def test_no_time_comes_twice_for_a_run_that_goes_on(ended):
     assert times == sorted(times)
 
 
-def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
+def test_approvals_are_listed_with_their_commands_and_decided_by_hand(desk):
     child = process("run", "--fleet", "fleet.toml", "--speed", "20", "--approve", "ask", "vm",
                     "db 01", "to", "hv02")  # fmt: skip
     child.communicate(timeout=HANGS)
@@ -166,7 +166,7 @@ def test_questions_are_listed_with_what_to_type_and_decided_by_hand(desk):
     assert (code, out) == (2, "Nothing changed on A1: it was decided before.\n")
 
 
-def test_list_puts_what_needs_a_person_first(ended, desk):
+def test_list_shows_runs_that_need_a_person_first(ended, desk):
     vmferry("retry", "R1")
     vmferry("pause", "R1")
     code, out = vmferry("list")
@@ -176,7 +176,7 @@ def test_list_puts_what_needs_a_person_first(ended, desk):
     assert "R1 was paused by terminal:" in out
 
 
-def test_events_of_a_run_as_lines(ended):
+def test_events_prints_one_line_per_event(ended):
     code, out = vmferry("events", "R1")
 
     assert code == 0
@@ -185,7 +185,7 @@ def test_events_of_a_run_as_lines(ended):
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.changes])
-def test_no_verb_makes_a_database(verb, desk):
+def test_no_verb_creates_a_database(verb, desk):
     code, out = vmferry(verb.name, *["R1", "web01", "x"][: max(1, verb.least)])
 
     assert code == 2
@@ -208,7 +208,7 @@ def test_no_verb_makes_a_database(verb, desk):
         (("puase", "R1"), "Did you mean pause?"),
     ],
 )
-def test_what_is_wrong_is_named_and_changes_nothing(words, why, ended):
+def test_a_wrong_command_is_refused_with_the_reason_and_changes_nothing(words, why, ended):
     code, out = vmferry(*words)
 
     assert code == 2
@@ -216,7 +216,7 @@ def test_what_is_wrong_is_named_and_changes_nothing(words, why, ended):
     assert vmferry("report", "R1")[1].splitlines()[0].startswith("R1 ended")
 
 
-def test_time_does_not_pass_for_a_run_that_only_a_person_can_let_go_on(ended):
+def test_simulated_time_stands_still_while_a_run_needs_a_person(ended):
     vmferry("retry", "R1")
     vmferry("pause", "R1")
     code, out = vmferry("run", "--speed", "max")
@@ -247,7 +247,7 @@ def test_a_reason_is_kept_in_the_audit(ended, desk):
         (("status",), "vmferry.db yet. Start with: vmferry run, or name another one"),
     ],
 )
-def test_words_in_the_wrong_place_are_told_where_they_belong(words, why, desk):
+def test_misplaced_words_are_refused_with_the_place_where_they_belong(words, why, desk):
     if words[0] == "set":
         vmferry("run", "--fleet", "fleet.toml", "--speed", "max", "host", "hv01", "to", "hv02")
     code, out = vmferry(*words)

@@ -102,7 +102,7 @@ def event(kind, text, at=START, run=214):
     return Event(1, at, kind, run, None, None, text, {}, "")
 
 
-def test_the_board_says_what_the_one_in_slack_says():
+def test_the_terminal_board_matches_the_slack_board():
     at = clock_time
 
     assert board_lines(BOARD) == [
@@ -122,7 +122,7 @@ def test_the_board_says_what_the_one_in_slack_says():
     ]
 
 
-def test_an_ended_run_has_no_bar_and_says_how_it_ended():
+def test_an_ended_run_shows_its_result_instead_of_a_progress_bar():
     ended = Board(
         **{
             **BOARD.__dict__,
@@ -142,7 +142,7 @@ def test_many_failures_are_counted_not_listed():
     assert "  and 12 more; see: vmferry report R214" in board_lines(many)
 
 
-def test_a_run_of_single_vms_is_named_by_its_sources():
+def test_a_run_of_single_vms_is_titled_by_its_sources():
     assert board_lines(BOARD, plain_bar=True)[2].startswith("#########...........")
 
 
@@ -170,7 +170,7 @@ def test_plain_lines_survive_an_old_code_page():
     assert raw.getvalue().split() == b"0:00:00 R214 move.moving web01 ? hv02".split()
 
 
-def test_the_live_board_keeps_what_must_not_be_missed_above_it():
+def test_important_events_stay_above_the_live_board():
     console = Console(file=io.StringIO(), force_terminal=True, width=120, _environ={})
     screen = LiveScreen(console)
     screen.show(BOARD, ["Approve 2? Type y, or n and a reason, then Enter:"])
@@ -216,7 +216,7 @@ def test_the_question_names_every_vm_with_state_adapters_and_size():
     assert prompt(QUESTION).startswith("Approve 2?")
 
 
-def test_the_question_can_be_asked_before_anything_was_observed():
+def test_the_question_can_be_asked_before_the_first_observation():
     assert "  • db 01    ?       0 adapters    80 GB" in card_lines(QUESTION, record(), None)
 
 
@@ -235,7 +235,7 @@ def test_the_question_can_be_asked_before_anything_was_observed():
         ("yes but only crm", None),
     ],
 )
-def test_only_a_clear_answer_is_one(line, answer):
+def test_only_a_clear_answer_is_accepted(line, answer):
     assert read_answer(line) == answer
 
 
@@ -248,11 +248,11 @@ def test_only_a_clear_answer_is_one(line, answer):
         ("no", True, ApprovalAnswer("deny", SAID_NO)),
     ],
 )
-def test_a_question_is_put_to_a_person_only_where_there_is_one(policy, terminal, answer):
+def test_a_question_is_asked_only_if_a_person_is_at_the_terminal(policy, terminal, answer):
     assert answer_by_policy(policy, terminal) == answer
 
 
-def test_lines_are_taken_as_they_are_typed_and_a_closed_terminal_is_a_no():
+def test_lines_are_read_as_typed_and_a_closed_terminal_means_no():
     reader, writer = os.pipe()
     with os.fdopen(reader, encoding="utf-8") as keyboard:
         typed = Typed(keyboard)
@@ -305,7 +305,7 @@ def test_at_a_terminal_the_question_is_asked_and_the_answer_counts(at_terminal):
     assert seat.leaves() == 0
 
 
-def test_what_was_typed_before_the_question_is_no_answer_to_it():
+def test_input_typed_before_the_question_does_not_answer_it():
     reader, writer = os.pipe()
     with os.fdopen(reader, encoding="utf-8") as keyboard:
         typed = Typed(keyboard)
@@ -320,7 +320,7 @@ def test_what_was_typed_before_the_question_is_no_answer_to_it():
     assert typed.answer() == ApprovalAnswer("deny", CLOSED)
 
 
-def test_ctrl_c_at_a_terminal_says_what_is_in_flight(at_terminal):
+def test_ctrl_c_at_a_terminal_names_the_vms_in_flight(at_terminal):
     seat = at_terminal(
         "run",
         "--fleet",

@@ -137,7 +137,7 @@ def test_every_kind_of_call_has_its_host_to_itself(first):
     assert "id-b" not in room.order[:2]
 
 
-def test_lanes_are_used_together_and_no_more_of_them_than_there_are():
+def test_calls_run_in_parallel_up_to_the_number_of_lanes():
     room = Room(crowd=3)
     calls = [start(f"vm{n}", f"a{n}", f"b{n}") for n in range(9)]
     make_all(calls, room, lanes=3)
@@ -168,14 +168,14 @@ def test_one_lane_makes_every_call_here_and_in_order():
     assert room.threads == {threading.current_thread().name}
 
 
-def test_nothing_to_call_is_no_answer():
+def test_an_empty_list_of_calls_returns_no_answers():
     assert make_all([], Room(), lanes=1) == make_all([], Room(), lanes=4) == []
 
 
 # --- answers -------------------------------------------------------------------------------
 
 
-def test_answers_come_in_step_order_however_late_the_calls_come_back():
+def test_answers_keep_the_order_of_their_steps():
     """The first call leaves last: it waits until all others have been inside."""
     first_may_leave = threading.Event()
 
@@ -207,7 +207,7 @@ def test_answers_come_in_step_order_however_late_the_calls_come_back():
     ],
 )
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_an_error_of_the_world_is_an_answer_and_the_others_go_on(error, lanes):
+def test_a_port_error_is_returned_as_an_answer_and_other_calls_continue(error, lanes):
     room = Room()
     room.errors["id-b"] = error
     calls = [start("a", "h1", "h2"), start("b", "h3", "h4"), start("c", "h5", "h6")]
@@ -218,7 +218,7 @@ def test_an_error_of_the_world_is_an_answer_and_the_others_go_on(error, lanes):
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_a_bug_is_raised_and_not_taken_for_an_answer(lanes):
+def test_an_unexpected_exception_is_raised_instead_of_returned_as_an_answer(lanes):
     room = Room()
     room.errors["id-a"] = KeyError("a bug")
 
@@ -269,7 +269,7 @@ def test_each_kind_of_call_asks_its_own_question():
     )
 
 
-def test_what_was_lost_is_put_back_before_anything_new_is_started():
+def test_networks_are_restored_before_new_moves_are_started():
     put_back = PutBack(move("z"), Repair("hv02"), ())
     read = ReadNetworks("hv02", (move("y"),))
     save = SaveBaselines("hv01", (move("x"),))
@@ -295,7 +295,7 @@ def test_what_was_lost_is_put_back_before_anything_new_is_started():
     assert in_order(calls)[-2:] == [start("a"), start("b")]
 
 
-def test_the_world_speaks_only_in_errors_of_the_port():
+def test_the_world_raises_only_port_errors():
     """A subclass that is added later is an answer as well."""
 
     class Newer(VmmError):

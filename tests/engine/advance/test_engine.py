@@ -85,7 +85,7 @@ def place(tmp_path):
 # --- VMM is silent --------------------------------------------------------------------------------
 
 
-def test_while_vmm_is_silent_what_waits_says_so_and_what_moves_moves(place):
+def test_moves_wait_for_a_silent_vmm_while_migrations_in_flight_continue(place):
     place.ticks(3)
     place.world.down(place.clock.now(), "vmm", 600)
     place.ticks(2)
@@ -95,7 +95,7 @@ def test_while_vmm_is_silent_what_waits_says_so_and_what_moves_moves(place):
     assert (place.move().state, place.move().wait) == (MoveState.MOVING, None)
 
 
-def test_a_backup_is_waited_for_as_long_as_before_once_vmm_is_back(place):
+def test_the_backup_limit_is_unchanged_after_a_vmm_outage(place):
     place.ticks(240)
     place.world.down(place.clock.now(), "vmm", 1200)
     place.ticks(242)
@@ -105,7 +105,7 @@ def test_a_backup_is_waited_for_as_long_as_before_once_vmm_is_back(place):
     assert 1100 <= move.wait_credit <= 1300
 
 
-def test_silence_of_vmm_for_hours_pauses_nothing(place):
+def test_a_vmm_outage_of_hours_pauses_no_run(place):
     place.world.down(place.clock.now(), "vmm", 4 * 3600)
     place.ticks(100, 180)
 
@@ -116,7 +116,7 @@ def test_silence_of_vmm_for_hours_pauses_nothing(place):
 # --- gaps -----------------------------------------------------------------------------------------
 
 
-def test_an_engine_that_was_away_for_an_hour_pauses_and_says_what_changed(place):
+def test_an_engine_that_was_down_for_an_hour_pauses_its_runs_and_reports_changes(place):
     place.ticks(3)
     place.engine.close()
     place.world.create(place.clock.now(), {"name": "new01", "host": "hv01"})
@@ -133,7 +133,7 @@ def test_an_engine_that_was_away_for_an_hour_pauses_and_says_what_changed(place)
     assert place.move("new01").state is MoveState.DONE
 
 
-def test_a_wait_does_not_expire_at_the_first_look_after_a_gap(place):
+def test_a_wait_does_not_expire_at_the_first_observation_after_a_gap(place):
     place.ticks(3)
     before = place.move("web02")
     place.engine.close()
@@ -150,7 +150,7 @@ def test_a_wait_does_not_expire_at_the_first_look_after_a_gap(place):
 
 
 @pytest.mark.parametrize("word", ["pause R1", "skip R1 web01", "stop R1", "set R1 parallel 1"])
-def test_what_was_planned_before_a_person_spoke_is_not_written(word, place):
+def test_a_plan_made_before_a_command_is_not_written(word, place):
     planned_on = place.record
     place.say(word)
 
@@ -158,7 +158,7 @@ def test_what_was_planned_before_a_person_spoke_is_not_written(word, place):
         pen.expect([planned_on])
 
 
-def test_a_plan_without_interruption_is_written(place):
+def test_a_plan_is_written_if_no_command_intervened(place):
     with writing(place.store, place.clock.now()) as pen:
         pen.expect([place.record])
 
@@ -173,7 +173,7 @@ class Interrupted(SimPort):
         return super().rights(host)
 
 
-def test_a_pause_in_mid_step_is_obeyed_in_the_next_one(place):
+def test_a_pause_during_a_step_takes_effect_in_the_next_step(place):
     port = Interrupted(place.world, place.clock)
     place.engine.port = port
     port.speak = lambda: (setattr(port, "speak", lambda: None), place.say("pause R1"))
@@ -199,7 +199,7 @@ def test_abort_stops_the_job_once_a_pass_and_leaves_the_vm_where_it_was(place):
     assert place.record.run.state is RunState.STOPPED
 
 
-def test_a_job_that_does_not_stop_is_asked_again_after_a_pass(place):
+def test_a_job_that_does_not_stop_is_stopped_again_after_a_pass(place):
     class Deaf(SimPort):
         def stop_job(self, job_id):
             self.calls.append({"call": "stop_job"})
@@ -217,7 +217,7 @@ def test_a_job_that_does_not_stop_is_asked_again_after_a_pass(place):
 # --- rights ---------------------------------------------------------------------------------------
 
 
-def test_rights_are_asked_once_a_host_and_run_and_before_the_first_start(place):
+def test_rights_are_checked_once_per_host_and_run_before_the_first_start(place):
     place.ticks(4)
     calls = [call["call"] for call in place.port.calls]
 
@@ -225,7 +225,7 @@ def test_rights_are_asked_once_a_host_and_run_and_before_the_first_start(place):
     assert max(i for i, c in enumerate(calls) if c == "rights") < calls.index("start_move")
 
 
-def test_a_run_that_goes_on_after_it_had_ended_asks_for_the_rights_again(place):
+def test_a_reopened_run_checks_the_rights_again(place):
     place.ticks(4)
     place.say("stop R1")
     place.ticks(70)
@@ -236,7 +236,7 @@ def test_a_run_that_goes_on_after_it_had_ended_asks_for_the_rights_again(place):
     assert place.called("rights") == 4
 
 
-def test_a_wait_in_mid_move_ends_when_its_reason_does(place):
+def test_a_wait_of_a_move_in_flight_ends_with_its_reason(place):
     place.ticks(4)
     with writing(place.store, place.clock.now()) as pen:
         pen.moves.hold(place.move(), Wait.HOST_DOWN, "hv02 does not answer")
@@ -257,7 +257,7 @@ def test_a_wait_interrupted_by_a_pause_gets_its_whole_limit_again(place):
     assert waits.waited(place.move("web02"), Wait.HOST_DOWN, place.clock.now()) == 0
 
 
-def test_rights_that_were_given_are_seen_by_a_retry_in_a_run_that_goes_on(place, monkeypatch):
+def test_a_retry_in_an_active_run_sees_rights_granted_since(place, monkeypatch):
     why = "Access is denied"
     monkeypatch.setattr(place.port, "rights", lambda host: why or None)
     place.ticks(2)
@@ -270,7 +270,7 @@ def test_rights_that_were_given_are_seen_by_a_retry_in_a_run_that_goes_on(place,
     assert place.move().state is MoveState.MOVING
 
 
-def test_the_time_in_which_vmm_did_not_answer_a_look_counts_against_no_limit(place, monkeypatch):
+def test_time_without_an_answer_from_vmm_counts_against_no_limit(place, monkeypatch):
     place.ticks(1)
     with writing(place.store, place.clock.now()) as pen:
         pen.moves.hold(place.move("web02"), Wait.MISSING, "not found on any host")

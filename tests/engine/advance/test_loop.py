@@ -108,7 +108,7 @@ def died(bell: Bell) -> None:
 # --- the loop ------------------------------------------------------------------------------
 
 
-def test_the_loop_advances_until_it_is_over(house):
+def test_the_loop_advances_until_all_runs_have_ended(house):
     house.ask()
     house.run_until(lambda: queries.run(house.store, 1).over)
 
@@ -147,7 +147,7 @@ def test_a_step_that_raises_sets_health_and_the_loop_continues(house, caplog, bu
     assert [r.exc_info[0] for r in caplog.records if r.exc_info] == [type(bug)]
 
 
-def test_a_silent_vmm_is_reported_and_asked_again(house):
+def test_a_silent_vmm_is_reported_and_retried(house):
     house.ask()
     house.port.moods = [VmmUnavailable("connection reset")]
     house.loop.step()
@@ -239,7 +239,7 @@ def test_a_bell_that_was_replaced_rings_again():
         bell.stop()
 
 
-def test_a_bell_is_started_once_and_stopped_as_often_as_wanted():
+def test_a_bell_starts_once_and_may_be_stopped_repeatedly():
     bell = Bell(60.0, threading.Event())
     bell.start()
     thread = bell._scheduler._thread

@@ -26,7 +26,7 @@ def needed(desk):
     return needs(desk.store, "vmm01", [desk.record()])[1]
 
 
-def test_without_words_it_was_in_order(broken):
+def test_a_review_without_findings_records_the_approval_as_in_order(broken):
     assert needed(broken) == (
         "Break-glass approval A1 awaits review by a second person: reviewed R1",
     )
@@ -42,7 +42,7 @@ def test_without_words_it_was_in_order(broken):
     assert needed(broken) == ()
 
 
-def test_words_are_what_was_not_in_order(broken):
+def test_the_text_of_a_review_is_recorded_as_its_finding(broken):
     told = broken.say(f"reviewed R1 {FOUND}", by="slack:ravi").sentence
 
     assert told == f'Reviewed A1 as not in order: "{FOUND}".'
@@ -50,7 +50,7 @@ def test_words_are_what_was_not_in_order(broken):
     assert broken.told()[-1].detail == {"approval": 1, "in_order": False, "note": FOUND}
 
 
-def test_a_word_too_few_to_be_a_finding_is_refused_with_both_ways_to_say_it(broken):
+def test_a_finding_that_is_too_short_is_refused_with_both_ways_to_review(broken):
     refusal = broken.refused("reviewed R1 all fine", by="slack:ravi")
 
     assert refusal.sentence == "What was not in order is said in 15 characters at least."
@@ -66,7 +66,7 @@ def test_a_run_can_be_reviewed_in_every_state(state, broken):
     assert broken.run().state is state
 
 
-def test_every_review_that_is_the_persons_to_say_is_closed_and_the_others_are_named(broken):
+def test_a_review_covers_all_approvals_the_reviewer_may_review_and_names_the_others(broken):
     broken.break_glass("web02", by="slack:ravi").break_glass("web03")
 
     told = broken.say("reviewed R1", by="slack:ravi").sentence
@@ -80,7 +80,7 @@ def test_every_review_that_is_the_persons_to_say_is_closed_and_the_others_are_na
     assert broken.say("reviewed R1", by="slack:mei").sentence == "Reviewed A2 as in order."
 
 
-def test_the_second_review_is_refused_with_who_said_the_first_and_when(broken):
+def test_a_second_review_is_refused_and_names_the_first_reviewer_and_time(broken):
     broken.say(f"reviewed R1 {FOUND}", by="slack:ravi")
     broken.clock.jump(broken.clock.now() + 3599)
 
@@ -105,7 +105,7 @@ def test_the_break_glass_approver_and_those_who_ran_the_run_may_not_review(by, w
     assert broken.refused("reviewed R1", by=by).sentence == why
 
 
-def test_where_no_glass_was_broken_there_is_nothing_to_review(desk):
+def test_a_run_without_break_glass_approval_has_nothing_to_review(desk):
     desk.ask()
     desk.question("web01")
     desk.say("approve A1", by="slack:bob")

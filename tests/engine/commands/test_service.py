@@ -131,13 +131,13 @@ def test_vms_are_found_by_name_wildcard_place_or_id(text, found, service):
     assert [vm for vm, _ in moved(service)] == found
 
 
-def test_the_sources_of_a_list_of_vms_are_where_they_are(service):
+def test_the_sources_of_a_list_of_vms_are_their_hosts(service):
     run = submit(service, "vm tw* to hv03.lab.example").run
 
     assert run.sources == ("hv01.corp.example", "hv02.corp.example")
 
 
-def test_a_vm_is_where_hyper_v_shows_it_alone_else_where_vmm_says(service):
+def test_a_vm_is_on_the_only_host_that_shows_it_or_else_where_vmm_reports_it(service):
     moved_on = fleet()
     web01 = replace(moved_on.vms[0], seen_on=("hv02.corp.example",))
     split = replace(moved_on.vms[1], seen_on=("hv01.corp.example", "hv02.corp.example"))
@@ -234,7 +234,7 @@ def test_a_vm_is_where_hyper_v_shows_it_alone_else_where_vmm_says(service):
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_carried_out_is_refused_with_the_word_and_the_nearest(
+def test_an_impossible_request_is_refused_with_the_wrong_word_and_nearest_match(
     text, what, says, service
 ):
     refused = refusal(service, text)
@@ -243,13 +243,13 @@ def test_what_cannot_be_carried_out_is_refused_with_the_word_and_the_nearest(
     assert says in str(refused)
 
 
-def test_before_the_first_look_no_name_can_be_checked(store):
+def test_names_cannot_be_checked_before_the_first_observation(store):
     service = Service(store, VirtualClock(NOW), Settings())
 
     assert "was not looked at yet" in str(refusal(service, "host hv01 to hv02"))
 
 
-def test_what_follows_except_is_kept_for_the_policy(service):
+def test_the_names_after_except_are_passed_to_the_policy(service):
     run = submit(service, "host hv01 to hv02 except WEB*").run
 
     assert run.options.excluding == ("WEB*",)
@@ -278,17 +278,17 @@ def test_a_run_is_made_active_with_a_row_for_each_vm(service):
     assert service.wake.is_set()
 
 
-def test_what_was_not_typed_comes_from_the_settings(service):
+def test_options_that_were_not_typed_come_from_the_settings(service):
     run = submit(service, "host hv01 to hv02 parallel 2 now").run
 
     assert run.options == Options(parallel=2, attempts=5)
 
 
-def test_a_typed_word_outweighs_the_settings(service):
+def test_a_typed_option_overrides_the_settings(service):
     assert submit(service, "host hv01 to hv02 attempts 3").run.options.attempts == 3
 
 
-def test_what_was_shown_is_what_starts_or_nothing_does(service):
+def test_a_request_starts_only_if_its_preview_is_still_valid(service):
     shown = service.foresee(grammar.parse("host hv01 to hv02")).digest
     with writing(service.store, NOW) as pen:
         now = fleet()
@@ -390,7 +390,7 @@ def test_another_request_is_another_run(first, again, service):
     assert len(queries.runs(service.store)) == 2
 
 
-def test_a_run_that_has_ended_is_not_attached_to(service):
+def test_a_repeated_request_does_not_attach_to_an_ended_run(service):
     submit(service, "host hv01 to hv02")
     with writing(service.store, NOW) as pen:
         pen.runs.set_state(queries.run(service.store, 1), RunState.COMPLETED, "over")
@@ -409,7 +409,7 @@ CROSSING = [
 
 
 @pytest.mark.parametrize(("first", "second", "name"), CROSSING)
-def test_a_host_is_not_emptied_and_filled_at_once(first, second, name, service):
+def test_a_host_cannot_be_source_and_destination_of_two_runs_at_once(first, second, name, service):
     submit(service, first)
     service.wake.clear()
     refused = refusal(service, second)
@@ -421,7 +421,7 @@ def test_a_host_is_not_emptied_and_filled_at_once(first, second, name, service):
 
 
 @pytest.mark.parametrize(("first", "second", "name"), CROSSING)
-def test_once_the_first_has_ended_the_other_may_begin(first, second, name, service):
+def test_the_opposite_run_may_begin_after_the_first_has_ended(first, second, name, service):
     submit(service, first)
     with writing(service.store, NOW) as pen:
         pen.runs.set_state(queries.run(service.store, 1), RunState.COMPLETED, "over")
@@ -429,7 +429,7 @@ def test_once_the_first_has_ended_the_other_may_begin(first, second, name, servi
     assert submit(service, second).run.id == 2
 
 
-def test_lists_of_vms_may_cross(service):
+def test_runs_of_single_vms_may_move_in_opposite_directions(service):
     submit(service, "vm web01 to hv02")
 
     assert submit(service, "vm db01 to hv01").run.id == 2
@@ -454,7 +454,7 @@ def state(service) -> ApprovalState:
     return queries.approval(service.store, 1).state
 
 
-def test_a_yes_grants_exactly_what_was_asked(asked):
+def test_an_approval_grants_exactly_the_vms_it_names(asked):
     decision = asked.decide(1, "approve", by="slack:bob", approvers=MAY)
     granted = queries.approval(asked.store, 1)
 
@@ -473,7 +473,7 @@ def test_a_yes_grants_exactly_what_was_asked(asked):
     assert asked.wake.is_set()
 
 
-def test_a_no_grants_nothing_and_keeps_the_reason(asked):
+def test_a_denial_grants_nothing_and_keeps_its_reason(asked):
     decision = asked.decide(1, "deny", by="slack:bob", approvers=MAY, reason="month-end")
     denied = queries.approval(asked.store, 1)
 
@@ -529,7 +529,7 @@ def test_a_click_that_may_not_decide_changes_nothing_and_is_kept(click, code, ve
     assert "A1" in told.text
 
 
-def test_after_refused_clicks_the_right_one_still_counts(asked):
+def test_a_valid_click_still_counts_after_refused_ones(asked):
     asked.decide(1, "deny", by="slack:eve", approvers=MAY)
     asked.decide(1, "approve", by="slack:ann", approvers=MAY)
     asked.decide(1, "approve", by="slack:bob", approvers=MAY)
@@ -539,18 +539,18 @@ def test_after_refused_clicks_the_right_one_still_counts(asked):
     assert [v["counted"] for v in queries.votes(asked.store, 1)] == [0, 0, 1, 0]
 
 
-def test_the_button_shows_what_is_decided(asked):
+def test_a_click_with_the_current_digest_is_accepted(asked):
     shown = queries.approval(asked.store, 1).digest
 
     assert asked.decide(1, "approve", by="slack:bob", approvers=MAY, digest=shown).accepted
 
 
-def test_the_terminals_user_may_decide_own_runs(asked):
+def test_the_terminal_user_may_approve_their_own_runs(asked):
     assert asked.decide(1, "approve", by="slack:ann").accepted
 
 
 @pytest.mark.parametrize("over", [ApprovalState.EXPIRED, ApprovalState.WITHDRAWN])
-def test_a_question_that_is_over_is_not_decided(over, asked):
+def test_a_closed_approval_cannot_be_decided(over, asked):
     with writing(asked.store, NOW) as pen:
         pen.approvals.set_state(queries.approval(asked.store, 1), over, "over")
     decision = asked.decide(1, "approve", by="slack:bob", approvers=MAY)
@@ -559,7 +559,7 @@ def test_a_question_that_is_over_is_not_decided(over, asked):
     assert state(asked) is over
 
 
-def test_a_question_of_a_run_that_has_ended_has_expired(asked):
+def test_an_approval_of_an_ended_run_has_expired(asked):
     with writing(asked.store, NOW) as pen:
         pen.runs.set_state(queries.run(asked.store, 1), RunState.COMPLETED, "over")
     decision = asked.decide(1, "approve", by="slack:bob", approvers=MAY)
@@ -568,7 +568,7 @@ def test_a_question_of_a_run_that_has_ended_has_expired(asked):
     assert state(asked) is ApprovalState.REQUESTED
 
 
-def test_a_question_that_was_never_asked_is_unknown_and_that_is_kept(asked):
+def test_an_unknown_approval_is_refused_and_the_refusal_is_kept(asked):
     decision = asked.decide(7, "approve", by="slack:bob", approvers=MAY)
 
     assert (decision.accepted, decision.code, decision.approval) == (False, "unknown", None)
@@ -584,7 +584,7 @@ def test_a_requester_is_refused_as_own_run_before_any_check_for_approvers(asked)
     assert asked.decide(1, "approve", by="slack:ann", approvers=frozenset()).code == "own_run"
 
 
-def test_a_denial_grants_nothing_even_by_breaking_the_glass(asked):
+def test_a_break_glass_denial_grants_nothing(asked):
     glass = Glass(allowed=True, fit=True, others=False)
     fire = {"approvers": frozenset(), "reason": "the storage is on fire", "glass": glass}
     with pytest.raises(ValueError, match="break-glass only approves"):

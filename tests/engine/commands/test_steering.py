@@ -85,7 +85,7 @@ def test_every_verb_that_changes_something_is_carried_out():
     assert named == set(RULES) | {"approve", "deny", "withdraw", "reviewed"}
 
 
-def test_each_verb_wakes_the_engine_and_one_that_changes_nothing_need_not(desk):
+def test_a_verb_that_changes_something_wakes_the_engine(desk):
     desk.ask()
     desk.service.wake.clear()
     desk.say("pause R1")
@@ -156,7 +156,7 @@ def test_a_run_is_not_resumed_into_another_one(desk):
         desk.say("resume R1")
 
 
-def test_abort_has_to_be_meant(desk):
+def test_abort_needs_a_confirmation(desk):
     desk.ask()
 
     with pytest.raises(Refused, match="type: abort R1 yes"):
@@ -196,7 +196,7 @@ def test_parallel_and_backup_can_be_set_in_the_words_of_a_request(desk):
         ("set R1 backup 20", "needs a length of time"),
     ],
 )
-def test_what_cannot_be_set_is_named(text, why, desk):
+def test_an_option_that_cannot_be_set_is_named(text, why, desk):
     desk.ask()
 
     with pytest.raises(Refused, match=why):
@@ -215,7 +215,7 @@ def test_own_makes_the_person_who_types_it_the_owner(desk):
 
 
 @pytest.mark.parametrize("state", MoveState)
-def test_what_can_be_tried_again(state, desk):
+def test_outcomes_that_can_be_retried(state, desk):
     desk.ask()
     desk.put(state, outcome=Outcome.DENIED if state is MoveState.SKIPPED else None)
     goes = {
@@ -235,7 +235,7 @@ def test_what_can_be_tried_again(state, desk):
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_which_skipped_vms_are_tried_again_by_itself_and_by_name(outcome, desk):
+def test_skipped_vms_are_retried_by_default_or_only_by_name(outcome, desk):
     desk.ask()
     desk.put(MoveState.SKIPPED, outcome=outcome)
     by_itself = outcome in (Outcome.DENIED, Outcome.EXPIRED, Outcome.STOPPED)
@@ -250,7 +250,7 @@ def test_which_skipped_vms_are_tried_again_by_itself_and_by_name(outcome, desk):
         assert desk.move().state is MoveState.PENDING
 
 
-def test_a_retry_of_an_ended_run_ends_its_grants_and_keeps_the_retrier_from_deciding(desk):
+def test_a_retry_of_an_ended_run_ends_its_grants_and_bars_the_retrier_from_approving(desk):
     desk.ask()
     desk.question("web02")
     desk.say("approve A1", by="slack:bob")
@@ -301,7 +301,7 @@ def test_a_vm_in_flight_in_another_run_is_not_retried(desk):
 
 
 @pytest.mark.parametrize("state", MoveState)
-def test_what_can_be_left_out(state, desk):
+def test_moves_that_can_be_skipped(state, desk):
     desk.ask()
     desk.put(state)
 
@@ -313,7 +313,7 @@ def test_what_can_be_left_out(state, desk):
             desk.say("skip R1 web01")
 
 
-def test_one_wrong_name_leaves_nothing_half_done(desk):
+def test_a_skip_with_one_invalid_name_skips_nothing(desk):
     desk.ask()
     desk.put(MoveState.MOVING, "web02")
 
@@ -322,7 +322,7 @@ def test_one_wrong_name_leaves_nothing_half_done(desk):
     assert desk.move("web01").state is MoveState.PENDING
 
 
-def test_without_names_all_that_wait_are_left_out(desk):
+def test_skip_without_names_skips_all_waiting_vms(desk):
     desk.ask()
     desk.put(MoveState.MOVING)
     desk.say("skip R1")
@@ -365,7 +365,7 @@ def test_a_vm_whose_location_is_unknown_again_must_be_settled_again(desk):
     assert desk.doubts() == []
 
 
-def test_a_damaged_vm_is_looked_at_and_not_said_to_be_tried(desk):
+def test_a_retry_reports_that_damaged_vms_are_checked_again_not_retried(desk):
     desk.ask()
     desk.put(MoveState.DAMAGED, "web01")
     desk.put(MoveState.FAILED, "web02")
@@ -374,7 +374,7 @@ def test_a_damaged_vm_is_looked_at_and_not_said_to_be_tried(desk):
 
 
 @pytest.mark.parametrize("text", ['retry R1 "db 01"', 'skip R1 "db 01"', "retry R1"])
-def test_what_is_told_to_be_typed_about_a_lost_vm_can_be_typed(text, desk):
+def test_the_settle_command_suggested_for_an_unknown_vm_works(text, desk):
     desk.ask()
     desk.put(MoveState.UNKNOWN, "db 01")
 
@@ -416,7 +416,7 @@ def test_a_skipped_vm_keeps_no_advice_of_its_failure(desk):
     assert (left.outcome, left.next, left.after_go_on, left.cause) == (Outcome.EXCLUDED, "", "", "")
 
 
-def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
+def test_settle_closes_the_lost_attempt(desk):
     desk.ask()
     desk.attempt("web01")
     desk.put(MoveState.UNKNOWN)
@@ -427,7 +427,7 @@ def test_settling_closes_the_start_that_nobody_saw_the_end_of(desk):
     assert (attempt.result, attempt.error) == ("lost", "Settled by a person")
 
 
-def test_go_on_is_about_the_damage_that_was_shown_and_not_about_more(desk):
+def test_go_on_is_refused_if_more_vms_were_damaged_since_it_was_shown(desk):
     desk.ask()
     desk.put(MoveState.DAMAGED).put(MoveState.DAMAGED, "web02")
     steer = Steering(desk.service)
@@ -440,7 +440,7 @@ def test_go_on_is_about_the_damage_that_was_shown_and_not_about_more(desk):
     assert desk.damage() == []
 
 
-def test_go_on_is_for_one_host_and_says_where_there_was_damage(desk):
+def test_go_on_reopens_one_host_and_a_refusal_names_the_damaged_hosts(desk):
     desk.ask()
     desk.put(MoveState.DAMAGED)
 
@@ -454,7 +454,7 @@ def test_go_on_is_for_one_host_and_says_where_there_was_damage(desk):
 # --- approvals ---------------------------------------------------------------------------------
 
 
-def test_some_are_chosen_and_the_others_stay(desk):
+def test_an_approval_of_some_vms_leaves_the_others_out(desk):
     desk.ask()
     desk.question("web01", "web02", "web03")
     said = desk.say("approve A1 web01 web03", by="slack:bob")
@@ -463,7 +463,7 @@ def test_some_are_chosen_and_the_others_stay(desk):
     assert desk.record().approvals[0].granted == ("id-web01", "id-web03")
 
 
-def test_a_vm_that_is_not_on_the_card_is_refused_and_the_question_stays_open(desk):
+def test_a_vm_missing_from_the_card_is_refused_and_the_approval_stays_open(desk):
     desk.ask()
     desk.question("web01")
 
@@ -473,7 +473,7 @@ def test_a_vm_that_is_not_on_the_card_is_refused_and_the_question_stays_open(des
 
 
 @pytest.mark.parametrize("said", ["", "--reason ", "\u2014reason "])
-def test_a_no_keeps_its_reason(said, desk):
+def test_a_denial_keeps_its_reason(said, desk):
     """Typed as at the terminal too, with the dashes that Slack makes of it."""
     desk.ask()
     desk.question("web01")
@@ -484,7 +484,7 @@ def test_a_no_keeps_its_reason(said, desk):
 
 @pytest.mark.parametrize("verb", ["approve", "deny", "withdraw"])
 @pytest.mark.parametrize(("by", "why"), [("slack:ann", "own"), ("slack:eve", "not one of those")])
-def test_who_may_not_decide_changes_nothing_and_is_kept_in_the_audit(verb, by, why, desk):
+def test_a_person_who_may_not_approve_changes_nothing_and_is_audited(verb, by, why, desk):
     desk.ask()
     desk.question("web01")
     said = desk.say(f"{verb} A1", by=by)
@@ -495,7 +495,7 @@ def test_who_may_not_decide_changes_nothing_and_is_kept_in_the_audit(verb, by, w
     assert queries.votes(desk.store, 1)[-1]["by"] == by
 
 
-def test_a_yes_is_taken_back_until_the_first_of_its_vms_is_started(desk):
+def test_an_approval_can_be_withdrawn_until_its_first_vm_is_started(desk):
     desk.ask()
     desk.question("web01", "web02")
     desk.question("web03")
@@ -516,7 +516,7 @@ def test_an_approval_that_does_not_exist_is_named(verb, desk):
         desk.say(f"{verb} A9", by="slack:bob")
 
 
-def test_the_terminals_own_user_may_decide_own_runs(desk):
+def test_the_terminal_user_may_approve_their_own_runs(desk):
     desk.ask(by="terminal:ann")
     desk.question("web01")
 

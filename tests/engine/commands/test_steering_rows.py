@@ -20,21 +20,21 @@ def started(desk: Desk, state: MoveState) -> Desk:
     return desk.put(state)
 
 
-def test_while_damage_is_looked_at_again_its_host_stays_closed(desk):
+def test_a_host_stays_closed_while_its_damage_is_checked_again(desk):
     started(desk, DAMAGED).say("retry R1")
 
     assert desk.move().state is MoveState.RESTORING
     assert desk.damage() == DAMAGE
 
 
-def test_go_on_can_be_said_while_damage_is_looked_at_again(desk):
+def test_go_on_is_accepted_while_damage_is_checked_again(desk):
     started(desk, DAMAGED).say("retry R1")
     desk.say("go-on R1 hv02", by="slack:bob")
 
     assert desk.damage() == []
 
 
-def test_damage_that_is_found_to_be_mended_is_none(desk):
+def test_repaired_damage_no_longer_counts(desk):
     started(desk, DAMAGED).say("retry R1")
     desk.put(MoveState.DONE)
 
@@ -42,7 +42,7 @@ def test_damage_that_is_found_to_be_mended_is_none(desk):
     assert desk.damage() == []
 
 
-def test_go_on_is_said_about_the_damage_that_was_known_not_about_what_is_found_later(desk):
+def test_go_on_covers_known_damage_but_no_damage_found_later(desk):
     started(desk, DAMAGED).say("go-on R1 hv02", by="slack:bob")
     desk.say("retry R1")
     assert desk.damage() == []
@@ -55,7 +55,7 @@ def test_go_on_is_said_about_the_damage_that_was_known_not_about_what_is_found_l
         desk.say("go-on R1 hv02", by="slack:bob")
 
 
-def test_an_arrival_is_no_damage(desk):
+def test_an_arrived_vm_does_not_count_as_damaged(desk):
     started(desk, MoveState.RESTORING)
 
     assert desk.damage() == []
@@ -64,7 +64,7 @@ def test_an_arrival_is_no_damage(desk):
 # --- doubt -------------------------------------------------------------------------------------
 
 
-def test_what_another_run_came_to_before_settles_no_doubt(desk):
+def test_the_outcome_of_another_run_does_not_settle_an_unknown_location(desk):
     desk.ask("vm web01 to hv02")
     desk.ask("vm web01 to hv03")
     desk.put(MoveState.FAILED, run=2)
@@ -88,7 +88,7 @@ def test_a_vm_whose_location_is_unknown_again_is_in_doubt_again(desk):
 # --- empty -------------------------------------------------------------------------------------
 
 
-def test_what_was_proven_empty_before_a_retry_is_proven_anew(desk):
+def test_a_host_proven_empty_before_a_retry_must_be_proven_empty_again(desk):
     desk.ask()
     desk.put(MoveState.FAILED)
     with desk.writing() as pen:
@@ -100,7 +100,7 @@ def test_what_was_proven_empty_before_a_retry_is_proven_anew(desk):
     assert desk.run().empty == ()
 
 
-def test_what_is_no_longer_empty_is_forgotten(desk):
+def test_a_host_that_is_no_longer_empty_is_removed_from_the_row(desk):
     desk.ask()
     with desk.writing() as pen:
         pen.runs.note_empty(desk.run(), (HV01,), desk.clock.now() - 30, proven=True)
@@ -110,7 +110,7 @@ def test_what_is_no_longer_empty_is_forgotten(desk):
     assert desk.run().empty == ()
 
 
-def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(desk):
+def test_the_engine_does_not_close_a_settled_start_again(desk):
     started(desk, UNKNOWN)
     [attempt] = queries.lost_attempts(desk.store, "vmm01")  # as a plan read it
     desk.say("settle R1 web01")
@@ -126,7 +126,7 @@ def test_a_start_that_a_person_settled_is_not_closed_once_more_by_the_engine(des
 # --- stop-on-failure ---------------------------------------------------------------------------
 
 
-def test_one_of_two_failures_is_not_retried_where_the_other_would_stop_the_run_at_once(desk):
+def test_stop_on_failure_refuses_a_retry_that_leaves_another_failure(desk):
     desk.ask("vm web01,web02 to hv02 stop-on-failure")
     desk.put(MoveState.FAILED, "web01").put(MoveState.FAILED, "web02")
 

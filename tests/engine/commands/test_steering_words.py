@@ -99,7 +99,7 @@ def test_the_table_has_every_verb_and_every_state():
 
 
 @pytest.mark.parametrize(("verb", "state", "cell"), CELLS)
-def test_what_a_verb_does_in_a_state_and_what_is_written_of_it(verb, state, cell, desk):
+def test_each_verb_in_each_state_has_the_effect_and_event_of_the_table(verb, state, cell, desk):
     desk.run_in(state).put(FIRST.get(verb, MoveState.PENDING))
     text = SAID.get(verb, f"{verb} R1")
     if cell == "r":
@@ -127,7 +127,7 @@ def test_what_a_verb_does_in_a_state_and_what_is_written_of_it(verb, state, cell
 
 
 @pytest.mark.parametrize("state", [RunState.SCHEDULED, RunState.STOPPED, RunState.INCOMPLETE])
-def test_the_way_out_that_a_refusal_names_is_open(state, desk):
+def test_the_command_suggested_by_a_refusal_works(state, desk):
     desk.run_in(state).put(MoveState.FAILED)
     hints = {
         re.search(r"with: (\w+ R1)\.$", str(desk.refused(SAID.get(verb, f"{verb} R1"))))
@@ -162,7 +162,7 @@ READY = {
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if v.changes], ids=lambda verb: verb.name)
 @pytest.mark.parametrize("whole", [True, False])
-def test_every_verb_works_as_its_usage_says(verb, whole, desk):
+def test_every_verb_accepts_its_documented_usage(verb, whole, desk):
     """With every word of it, and without those in brackets."""
     desk.run_in(READY.get(verb.name, RunState.ACTIVE)).question("web01", "web02")
     desk.put(FIRST.get(verb.name, MoveState.PENDING))
@@ -213,7 +213,7 @@ def test_a_refusal_names_the_wrong_word_and_the_way_out(text, what, says, desk):
     assert says in str(error)
 
 
-def test_where_there_is_no_run_yet_that_is_said(desk):
+def test_a_command_without_any_run_says_that_there_is_no_run(desk):
     assert "There is no run yet." in str(desk.refused("stop R1"))
 
 
@@ -231,14 +231,14 @@ def test_where_there_is_no_run_yet_that_is_said(desk):
         ("web01 web*", ["web01", "web02"]),
     ],
 )
-def test_vms_of_a_run_are_named_as_in_requests(words, left, desk):
+def test_commands_name_vms_as_requests_do(words, left, desk):
     desk.run_in().say(f"skip R1 {words}")
 
     skipped = [name for name in NAMES if desk.move(name).state is MoveState.SKIPPED]
     assert skipped == left
 
 
-def test_of_two_vms_of_one_name_the_right_one_has_to_be_said(desk):
+def test_an_ambiguous_vm_name_must_be_made_exact(desk):
     desk.run_in()
     with desk.writing() as pen:
         pen.db.update("moves", desk.move("web02").id, {"vm": "web01"})
@@ -261,7 +261,7 @@ def test_more_than_five_names_are_counted(desk):
 # --- retry ---------------------------------------------------------------------------------------
 
 
-def test_a_no_of_before_a_retry_no_longer_binds_and_a_yes_does_not_either(desk):
+def test_a_retry_voids_earlier_denials_and_approvals(desk):
     """Somebody wants it tried after all: on-call are asked anew."""
     desk.run_in().question("web01").question("web02")
     desk.say("deny A1", by="slack:bob")
@@ -333,7 +333,7 @@ def test_a_reopened_run_ends_grants_keeps_denials_and_is_no_longer_aborting(desk
         (Outcome.VANISHED, "web01 is nowhere any more"),
     ],
 )
-def test_a_vm_that_is_not_where_it_was_is_not_said_to_be(outcome, stands, desk):
+def test_a_refusal_states_where_the_vm_is_now(outcome, stands, desk):
     desk.run_in().put(MoveState.SKIPPED, outcome=outcome)
 
     assert str(desk.refused("retry R1 web01")) == f"There is nothing to try again: {stands}."
@@ -343,14 +343,14 @@ def test_a_vm_that_is_not_where_it_was_is_not_said_to_be(outcome, stands, desk):
 # --- skip, settle, go-on, own --------------------------------------------------------------------
 
 
-def test_where_nothing_waits_there_is_nothing_to_leave_out(desk):
+def test_skip_is_refused_if_no_vm_is_waiting(desk):
     desk.run_in()
     desk.say("skip R1")
 
     assert str(desk.refused("skip R1")) == "Nothing of R1 waits."
 
 
-def test_settling_closes_open_migrations_and_nothing_else(desk):
+def test_settle_closes_only_open_migrations(desk):
     desk.run_in()
     ended, begun = desk.attempt("web01"), None
     with desk.writing() as pen:
@@ -376,7 +376,7 @@ def test_a_vm_in_flight_in_another_run_cannot_be_settled(desk):
     assert str(error) == "R2 has web01 in flight. Wait for R2."
 
 
-def test_each_host_with_damage_is_gone_on_with_on_its_own(desk):
+def test_each_host_with_damage_needs_its_own_go_on(desk):
     desk.run_in().put(MoveState.DAMAGED, "web01").put(MoveState.DAMAGED, "web02", host=HV03)
     desk.say("go-on R1 HV02.corp.example")
 
@@ -417,7 +417,7 @@ def test_the_requester_may_take_the_run_back(desk):
         ("web01@hv01", ["id-web01"]),
     ],
 )
-def test_exactly_the_vms_that_were_named_are_granted(words, granted, desk):
+def test_an_approval_grants_exactly_the_named_vms(words, granted, desk):
     desk.run_in().question(*NAMES)
     said = desk.say(f"approve A1 {words}", by="slack:bob")
     asked = desk.asked()
@@ -431,7 +431,7 @@ def test_exactly_the_vms_that_were_named_are_granted(words, granted, desk):
     assert bound == granted
 
 
-def test_a_yes_to_no_vm_at_all_is_none(desk):
+def test_an_approval_of_no_vms_is_refused(desk):
     desk.run_in().question("web01")
     with pytest.raises(Refused, match=r"No VM of A1 was chosen\. Name one, or deny A1\."):
         desk.service.decide(1, "approve", by="slack:bob", approvers=DECIDERS, vms=[])
@@ -440,7 +440,7 @@ def test_a_yes_to_no_vm_at_all_is_none(desk):
     assert queries.votes(desk.store, 1) == ()
 
 
-def test_an_unknown_name_leaves_the_question_and_no_vote_behind(desk):
+def test_an_approval_with_an_unknown_vm_is_refused_without_a_vote(desk):
     desk.run_in().question("web01")
     error = desk.refused("approve A1 web01 web2", by="slack:bob")
 
@@ -457,11 +457,11 @@ def test_an_unknown_name_leaves_the_question_and_no_vote_behind(desk):
         (["web01"], "approve", "A1 is approved: 1 of 1 VM may move."),
     ],
 )
-def test_an_answer_counts_vms_as_people_do(names, verb, sentence, desk):
+def test_decision_messages_use_the_right_singular_or_plural(names, verb, sentence, desk):
     assert desk.run_in().question(*names).say(f"{verb} A1", by="slack:bob").sentence == sentence
 
 
-def test_a_question_that_is_taken_back_is_a_no_with_its_reason(desk):
+def test_a_withdrawn_approval_counts_as_a_denial_with_its_reason(desk):
     desk.run_in().question("web01")
     desk.say("withdraw A1 wrong card, sorry", by="slack:bob")
     asked = desk.asked()
@@ -472,7 +472,7 @@ def test_a_question_that_is_taken_back_is_a_no_with_its_reason(desk):
     assert desk.told()[-1].text == 'A1 withdrawn by slack:bob: "wrong card, sorry"'
 
 
-def test_starts_of_before_the_yes_and_of_other_vms_do_not_bind_it(desk):
+def test_starts_before_the_approval_or_of_other_vms_do_not_prevent_withdrawal(desk):
     desk.run_in().question("web01", "web02")
     desk.attempt("web01")
     desk.say("approve A1 web01", by="slack:bob")
@@ -483,7 +483,7 @@ def test_starts_of_before_the_yes_and_of_other_vms_do_not_bind_it(desk):
 
 
 @pytest.mark.parametrize("kind", [AttemptKind.COLD, AttemptKind.LIVE])
-def test_a_yes_is_not_taken_back_once_a_vm_of_it_was_started(kind, desk):
+def test_an_approval_cannot_be_withdrawn_after_one_of_its_vms_was_started(kind, desk):
     desk.run_in().question("web01", "web02")
     desk.say("approve A1", by="slack:bob")
     desk.attempt("web02", kind)
@@ -501,7 +501,7 @@ def test_a_yes_is_not_taken_back_once_a_vm_of_it_was_started(kind, desk):
         ("withdraw A1", "the question was withdrawn"),
     ],
 )
-def test_what_is_settled_already_is_not_taken_back(first, why, desk):
+def test_a_closed_approval_cannot_be_withdrawn(first, why, desk):
     desk.run_in().question("web01").say(first, by="slack:bob")
     before = desk.asked()
 
@@ -510,7 +510,7 @@ def test_what_is_settled_already_is_not_taken_back(first, why, desk):
 
 
 @pytest.mark.parametrize("yes", [True, False])
-def test_when_its_run_has_ended_nothing_is_taken_back(yes, desk):
+def test_an_approval_of_an_ended_run_cannot_be_withdrawn(yes, desk):
     desk.run_in().question("web01")
     if yes:
         desk.say("approve A1", by="slack:bob")
@@ -520,7 +520,7 @@ def test_when_its_run_has_ended_nothing_is_taken_back(yes, desk):
     assert desk.asked().state is not ApprovalState.WITHDRAWN
 
 
-def test_a_question_that_expired_is_neither_decided_nor_taken_back(desk):
+def test_an_expired_approval_can_be_neither_decided_nor_withdrawn(desk):
     desk.run_in().question("web01")
     with desk.writing() as pen:
         pen.approvals.set_state(desk.asked(), ApprovalState.EXPIRED, "nobody decided")

@@ -116,7 +116,7 @@ def test_the_words_after_the_names_come_in_any_order():
         "vm <http://web01|web01>,<https://web02/> to <http://HV02|HV02>",
     ],
 )
-def test_what_slack_and_editors_do_to_text_is_undone(text):
+def test_typographic_changes_by_slack_and_editors_are_undone(text):
     asked = request(text)
 
     assert (asked.vms, asked.destinations) == (("web01", "web02"), ("HV02",))
@@ -228,11 +228,11 @@ def test_a_verb_takes_names_with_and_without_commas(text, asked):
         ("deny A1 no --reason", "no --reason"),
     ],
 )
-def test_what_follows_a_no_is_one_text(text, reason):
+def test_the_reason_of_a_denial_is_one_text(text, reason):
     assert parse(text) == Ask(text.split()[0], ("A1", reason))
 
 
-def test_a_review_takes_what_was_not_in_order_as_one_text():
+def test_a_review_takes_its_finding_as_one_text():
     assert parse("reviewed R1") == Ask("reviewed", ("R1",))
     assert parse("reviewed R1 no ticket, and no call") == Ask(
         "reviewed", ("R1", "no ticket, and no call")
@@ -255,7 +255,7 @@ def test_a_shells_reason_is_one_text_as_well():
         ("backup", "0s", 0.0),
     ],
 )
-def test_the_value_of_an_option_can_be_said_on_its_own(name, value, meant):
+def test_the_value_of_an_option_can_be_parsed_on_its_own(name, value, meant):
     assert option_value(name, value) == meant
 
 
@@ -362,7 +362,7 @@ def test_an_error_names_the_wrong_word_its_place_and_the_way_out(text, what, sen
         ("go-on R1", "go-on needs a word more. Type: go-on RUN HOST"),
     ],
 )
-def test_a_missing_word_is_pointed_at_behind_the_text(text, sentence):
+def test_the_caret_for_a_missing_word_stands_after_the_text(text, sentence):
     error = refusal(text)
 
     assert (error.what, error.at) == ("", len(text))
@@ -519,7 +519,7 @@ def test_a_rendered_request_reads_back_the_same(asked):
 
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from([*KEYWORDS, "vm", "a", ",", '"', " "])))
-def test_no_text_at_all_is_anything_but_understood_or_refused(text):
+def test_every_text_is_either_understood_or_refused(text):
     said = text if isinstance(text, str) else " ".join(["vm", *text])
     error = understood_or_refused(said)
 
@@ -528,7 +528,7 @@ def test_no_text_at_all_is_anything_but_understood_or_refused(text):
 
 
 @given(st.text(st.characters(codec="utf-8") | st.sampled_from("*\"',@: "), max_size=30))
-def test_what_was_understood_renders_to_the_same_request(name):
+def test_a_parsed_request_renders_and_parses_to_the_same_request(name):
     try:
         first = parse_words(["vm", name, "to", "HV02"])
         again = parse(render(first), "terminal") if isinstance(first, Request) else first

@@ -35,7 +35,7 @@ PARTS = st.one_of(
 
 
 @given(st.lists(PARTS, max_size=6))
-def test_a_row_gives_back_what_it_was_given(parts):
+def test_a_sentence_survives_the_round_trip_through_a_row(parts):
     said = Sentence(*parts)
     read = Sentence.read(str(said), said.as_json())
 
@@ -43,14 +43,14 @@ def test_a_row_gives_back_what_it_was_given(parts):
 
 
 @given(TEXT, TEXT)
-def test_what_comes_from_outside_is_never_a_place_in_a_form(name, reason):
+def test_braces_in_outside_text_are_never_placeholders(name, reason):
     said = say("{} stays: {}.", VmName(name + "{}"), Quote(reason + "{}"))
 
     assert said == f"{name}{{}} stays: {reason}{{}}."
     assert said.parts[0] == VmName(name + "{}")
 
 
-def test_a_form_without_a_value_for_each_place_is_a_bug():
+def test_a_form_needs_a_value_for_each_placeholder():
     with pytest.raises(ValueError, match="argument"):
         say("{} is on {}.", VmName("web01"))
     with pytest.raises(KeyError, match="host"):
@@ -69,7 +69,7 @@ def test_sentences_within_sentences_keep_their_parts():
     assert said.parts == (VmName("web01"), " did not move. then: ", Command("retry R1 web01"))
 
 
-def test_a_cause_is_what_is_said_of_no_vm_in_particular():
+def test_sentences_that_differ_only_in_vm_names_share_one_cause():
     def failed(vm, why):
         retry = Command(f"retry R1 {vm}")
         return say("{} is on {}. Why: {}, then: {}", VmName(vm), HostName("hv01"), why, retry)
@@ -80,14 +80,14 @@ def test_a_cause_is_what_is_said_of_no_vm_in_particular():
     assert failed("web01", one).cause == failed("web02", other).cause
 
 
-def test_a_clause_of_ours_begins_and_ends_as_its_sentence_wants():
+def test_a_clause_can_drop_its_full_stop_or_gain_a_capital():
     assert without_stop(say("void: {}", Quote("No job was found."))) == "void: No job was found"
     assert without_stop("It is off.") == "It is off"
     assert upper_first(say("on {}", HostName("hv01"))) == "On hv01"
     assert upper_first(say("{} waits", VmName("web01"))) == "web01 waits", "a name stays as it is"
 
 
-def test_a_value_has_its_place_by_its_name_or_in_order():
+def test_values_fill_placeholders_by_name_or_in_order():
     said = say("{} is on {host}, {} of {host}.", VmName("web01"), 2, host=HostName("hv01.corp"))
 
     assert said == "web01 is on hv01, 2 of hv01."

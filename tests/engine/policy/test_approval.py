@@ -46,7 +46,7 @@ FREE_OPTIONS = {f.name for f in fields(Options)} - {"path"}
 
 
 @pytest.mark.parametrize(("field", "value"), sorted(BOUND.items()))
-def test_a_grant_is_void_when_what_was_shown_changes(field, value):
+def test_a_grant_is_void_if_the_run_that_was_shown_changes(field, value):
     changed = replace(RUN, **{field: value})
 
     assert approvals.covers(RUN, GRANTED, Rules(), 20.0)
@@ -64,7 +64,7 @@ def test_a_grant_is_void_when_the_path_changes(path):
 @pytest.mark.parametrize(
     "vms", [("id-1",), ("id-1", "id-2", "id-3"), ("id-1", "id-3"), ("ID-1", "id-2"), ()]
 )
-def test_a_grant_is_void_when_its_vms_are_not_those_that_were_shown(vms):
+def test_a_grant_is_void_if_its_vms_differ_from_the_shown_vms(vms):
     forged = replace(GRANTED, vms=vms, granted=vms)
 
     assert not approvals.covers(RUN, forged, Rules(), 20.0)
@@ -75,7 +75,7 @@ def test_a_vm_that_was_not_shown_is_not_granted():
     assert not approvals.is_granted(RUN, "id-3", [GRANTED], Rules(), 20.0)
 
 
-def test_every_field_of_a_run_is_bound_or_known_to_be_free():
+def test_every_field_of_a_run_is_either_bound_by_the_digest_or_listed_as_free():
     """A new field has to be put on one side: shown on the card and bound, or neither."""
     assert {
         *("vmm", "kind", "request", "by", "state", "created", "started", "ended", "said"),
@@ -116,7 +116,7 @@ def test_another_set_of_hosts_has_another_digest(field, data):
         pytest.param(MEI, OPEN, " " * REASON_LEAST, "no_reason", id="blanks"),
     ],
 )
-def test_who_breaks_the_glass(by, glass, reason, word):
+def test_judge_breaking_decides_who_may_give_a_break_glass_approval(by, glass, reason, word):
     told = approvals.judge_breaking(ASKED, RUN, by, ASKED.digest, MAY, glass, reason)
 
     assert told == word
@@ -151,11 +151,11 @@ def test_a_break_glass_approval_cannot_reopen_a_closed_approval(state, over, sho
     assert approvals.judge_breaking(asked, run, MEI, digest, MAY, OPEN, WHY) == word
 
 
-def test_a_question_that_never_was_is_not_broken_open():
+def test_break_glass_on_an_approval_that_does_not_exist_is_refused():
     assert approvals.judge_breaking(None, None, MEI, "x", MAY, OPEN, WHY) == "unknown"
 
 
-def test_every_word_of_every_judge_has_its_sentence():
+def test_every_verdict_on_a_click_has_a_sentence():
     everything = itertools.product(
         [None, *(replace(ASKED, state=state) for state in ApprovalState)],
         [None, RUN, replace(RUN, state=RunState.STOPPED)],
@@ -182,7 +182,7 @@ def test_every_word_of_every_judge_has_its_sentence():
     shown=st.sampled_from([ASKED.digest, "other", None]),
     may=st.frozensets(st.sampled_from([MEI, "slack:ravi", DANA, OMAR])),
 )
-def test_no_click_ever_counts_that_must_not(by, glass, state, shown, may):
+def test_a_click_counts_only_if_its_person_and_card_allow_it(by, glass, state, shown, may):
     asked = replace(ASKED, state=state)
 
     plain = approvals.judge_click(asked, RUN, by, shown, may)

@@ -28,7 +28,7 @@ def state(scene, source=HV1, destination=HV2):
     return broken.state if broken else None
 
 
-def test_three_vms_in_a_row_break_the_way_between_two_hosts(scene):
+def test_three_failed_vms_in_a_row_open_the_breaker_between_two_hosts(scene):
     assert state(failures(scene, VMS[:2])) is None
     assert state(failures(scene, VMS[2:])) == "open"
     assert state(scene, source="hv03.corp.example") is None
@@ -40,22 +40,22 @@ def test_every_charged_result_counts(result, scene):
 
 
 @pytest.mark.parametrize("result", [Result.BUSY, Result.LOCKED, Result.STALE])
-def test_what_is_not_charged_breaks_nothing(result, scene):
+def test_free_attempts_do_not_open_the_breaker(result, scene):
     assert state(failures(scene, result=result)) is None
 
 
-def test_one_vm_that_fails_three_times_breaks_nothing(scene):
+def test_one_vm_failing_three_times_does_not_open_the_breaker(scene):
     assert state(failures(scene, ("a", "a", "a"))) is None
 
 
-def test_an_arrival_closes_it(scene):
+def test_an_arrival_closes_the_breaker(scene):
     failures(scene)
     scene.add("d").attempt(Result.OK, name="d", ended=scene.now - 5)
 
     assert state(scene) is None
 
 
-def test_after_a_quarter_of_an_hour_one_vm_is_tried(scene):
+def test_after_fifteen_minutes_the_breaker_lets_one_vm_try(scene):
     failures(scene, ended=900)
     starts = scene.add("d").steps(Start)
 
@@ -70,14 +70,14 @@ def test_the_breaker_stays_open_while_its_trial_vm_is_in_flight(scene):
     assert state(scene) == "open"
 
 
-def test_if_that_one_fails_too_the_way_is_given_up(scene):
+def test_a_breaker_is_spent_after_its_trial_vm_fails(scene):
     failures(scene, ended=1000)
     scene.attempt(Result.FAILED, name="a", begun=scene.now - 90, ended=scene.now - 10)
 
     assert state(scene) == "spent"
 
 
-def test_what_was_in_flight_when_it_broke_is_no_try(scene):
+def test_a_vm_already_in_flight_when_the_breaker_opened_is_no_trial(scene):
     failures(scene, ended=1000)
     scene.add("d").attempt(Result.FAILED, name="d", begun=scene.now - 1100, ended=scene.now - 5)
 
@@ -94,7 +94,7 @@ def test_a_destination_breaks_when_vms_from_two_sources_failed_there(scene):
     assert state(scene, source="hv04.corp.example") == "open"
 
 
-def test_while_it_is_open_the_move_waits_and_says_why(scene, told):
+def test_a_move_waits_for_an_open_breaker_and_says_why(scene, told):
     failures(scene)
     verdict = scene.pending()
 
@@ -103,7 +103,7 @@ def test_while_it_is_open_the_move_waits_and_says_why(scene, told):
     assert verdict.due == scene.now + 600
 
 
-def test_another_destination_is_taken_meanwhile(scene):
+def test_an_open_breaker_sends_vms_to_another_destination(scene):
     failures(scene.run(destinations=("hv02", "hv03")))
 
     assert {s.order.destination for s in scene.steps(Start)} == {"hv03.corp.example"}
@@ -114,7 +114,7 @@ def spent(scene):
     return scene.attempt(Result.FAILED, name="a", begun=scene.now - 90, ended=scene.now - 10)
 
 
-def test_when_no_way_is_left_the_run_pauses_and_asks(scene):
+def test_a_run_pauses_and_asks_when_breakers_leave_no_destination(scene):
     steps = spent(scene).steps(SetRunState)
 
     assert [(s.state, s.text) for s in steps] == [
@@ -126,13 +126,13 @@ def test_when_no_way_is_left_the_run_pauses_and_asks(scene):
     assert scene.steps(Start) == []
 
 
-def test_a_silent_host_is_no_way_that_is_left(scene):
+def test_a_silent_host_does_not_count_as_a_remaining_destination(scene):
     spent(scene.run(destinations=("hv02", "hv03"))).silent("hv03")
 
     assert [s.state for s in scene.steps(SetRunState)] == [RunState.PAUSED]
 
 
-def test_resume_begins_anew(scene):
+def test_resume_resets_the_breakers(scene):
     spent(scene).run(resumed=scene.now - 1)
     for name in ("hv01", "hv02"):
         scene.rights(name)
@@ -150,13 +150,13 @@ def test_resume_begins_anew(scene):
     ],
     ids=["silent", "in maintenance", "damaged"],
 )
-def test_a_destination_that_takes_no_vms_is_no_way_that_is_left(change, scene):
+def test_a_closed_host_does_not_count_as_a_remaining_destination(change, scene):
     change(spent(scene.run(destinations=("hv02", "hv03"))))
 
     assert [s.state for s in scene.steps(SetRunState)] == [RunState.PAUSED]
 
 
-def test_of_two_sources_one_vm_is_tried_where_the_destination_is_broken(scene):
+def test_an_open_breaker_of_a_destination_lets_one_vm_of_all_sources_try(scene):
     scene.run(sources=("hv01", "hv03"))
     failures(scene, VMS[:2], ended=1000)
     scene.vm("d", at="hv03").add("d", source="hv03")

@@ -54,7 +54,7 @@ def test_vms_in_flight_to_a_host_are_subtracted_from_its_capacity(scene):
     assert len(scene.steps(Start)) == 1
 
 
-def test_what_has_come_since_the_host_was_re_read_is_subtracted_too(scene):
+def test_vms_that_arrived_since_the_last_refresh_are_subtracted_from_capacity(scene):
     scene.host("hv02", free_memory_mb=7 * GB, refreshed_at=scene.now - 50)
     scene.add("web02").attempt(Result.OK, name="web02", ended=scene.now - 5)
 
@@ -63,13 +63,13 @@ def test_what_has_come_since_the_host_was_re_read_is_subtracted_too(scene):
     assert scene.steps(Start, "web01")
 
 
-def test_the_one_with_room_is_taken(scene):
+def test_a_move_takes_the_destination_with_capacity(scene):
     scene.run(destinations=("hv02", "hv03")).host("hv02", free_memory_mb=GB)
 
     assert [s.order.destination for s in scene.steps(Start)] == ["hv03.corp.example"]
 
 
-def test_a_full_host_with_room_elsewhere_is_a_slot_not_a_lack_of_room(scene):
+def test_a_move_waits_for_a_slot_if_another_destination_has_capacity(scene):
     scene.run(destinations=("hv02", "hv03")).host("hv02", free_memory_mb=GB)
     scene.host("hv03", live_limit=0)
 
@@ -77,7 +77,7 @@ def test_a_full_host_with_room_elsewhere_is_a_slot_not_a_lack_of_room(scene):
 
 
 @pytest.mark.parametrize(("since", "ends"), [(599, False), (600, True)])
-def test_ten_minutes_of_quiet_end_it(since, ends, scene):
+def test_the_wait_for_capacity_ends_after_ten_minutes_without_change(since, ends, scene):
     scene.host("hv02", free_memory_mb=GB).waiting(Wait.ROOM, since)
     finished = scene.steps(Finish, "web01")
 
@@ -91,7 +91,7 @@ def test_the_wait_for_capacity_continues_while_a_vm_is_in_flight_there(scene):
     assert [w for w, _ in waits(scene)] == [Wait.ROOM]
 
 
-def test_the_ten_minutes_begin_when_the_last_one_landed(scene):
+def test_the_ten_minutes_for_capacity_start_when_the_last_migration_there_ended(scene):
     scene.host("hv02", free_memory_mb=GB, refreshed_at=scene.now).waiting(Wait.ROOM, 9000)
     scene.add("web02").attempt(Result.FAILED, name="web02", ended=scene.now - 300)
 
@@ -124,14 +124,14 @@ def test_the_ten_minutes_begin_when_the_last_one_landed(scene):
         ),
     ],
 )
-def test_what_a_person_has_to_change_fails_at_once(change, why, scene, told):
+def test_a_block_that_needs_a_person_fails_the_move_at_once(change, why, scene, told):
     verdict = change(scene).pending()
 
     assert told(verdict) == "failed BLOCKED"
     assert verdict.step.sentence == (f"web01 cannot move: {why}. It is on hv01, network unchanged.")
 
 
-def test_it_fails_before_anybody_is_asked_or_a_backup_is_waited_for(scene, told):
+def test_a_blocked_move_fails_before_any_approval_or_backup_wait(scene, told):
     scene.vm(switches=("X",), hyperv_state=HyperVState.OFF).move(power="down")
     scene.host("hv02", switches=())
 
@@ -160,7 +160,7 @@ def test_switches_are_compared_without_case_and_unknown_ones_prove_nothing(scene
         ("gpu", "gpu", "gpu"),
     ],
 )
-def test_what_can_never_move_is_told_in_words(word, why, short, scene, told):
+def test_a_blocked_move_explains_its_block_in_words(word, why, short, scene, told):
     verdict = scene.vm(blocks=(word,)).pending()
 
     assert told(verdict) == "failed BLOCKED"
@@ -170,14 +170,14 @@ def test_what_can_never_move_is_told_in_words(word, why, short, scene, told):
     assert verdict.step.next
 
 
-def test_a_replica_copy_that_no_host_may_vouch_for_is_not_called_missing(scene, told):
+def test_a_replica_that_no_host_shows_is_blocked_rather_than_missing(scene, told):
     assert told(scene.seen_on().vm(blocks=("replica",)).pending()) == "failed BLOCKED"
 
 
 # --- rights ------------------------------------------------------------------------------------
 
 
-def test_every_host_is_asked_for_our_rights_before_the_first_start(scene):
+def test_rights_are_checked_on_every_host_before_the_first_start(scene):
     scene.knowing(rights={}).no_baseline()
     planned = scene.plan().steps
 
@@ -188,20 +188,20 @@ def test_every_host_is_asked_for_our_rights_before_the_first_start(scene):
     assert [type(s) for s in planned if isinstance(s, SaveBaselines | Start)] == [SaveBaselines]
 
 
-def test_nothing_starts_before_the_answer(scene):
+def test_no_move_starts_before_the_rights_are_known(scene):
     scene.knowing(rights={})
 
     assert scene.steps(Start) == []
 
 
-def test_rights_that_were_found_before_the_run_began_are_asked_for_again(scene):
+def test_rights_found_before_the_run_began_are_checked_again(scene):
     scene.run(started=scene.now + 1)
 
     assert len(scene.steps(CheckRights)) == 2
     assert scene.steps(Start) == []
 
 
-def test_no_rights_on_its_own_host_no_baseline_no_move(scene, told):
+def test_a_vm_on_a_host_without_rights_fails_because_no_baseline_can_be_saved(scene, told):
     verdict = scene.rights("hv01", False, "Access denied").pending()
 
     assert told(verdict) == "failed BLOCKED"
@@ -209,7 +209,7 @@ def test_no_rights_on_its_own_host_no_baseline_no_move(scene, told):
 
 
 @pytest.mark.parametrize("host", ["hv01", "hv02"])
-def test_rights_that_cannot_be_found_out_are_waited_for_and_asked_again(host, scene, told):
+def test_a_move_waits_for_unknown_rights_and_checks_them_again(host, scene, told):
     scene.rights(host, None, "no answer")
 
     assert told(scene.pending()) == "waits HOST_DOWN"

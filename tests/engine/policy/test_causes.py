@@ -36,7 +36,7 @@ SLOT_FULL = (
         ("", Cause.OTHER, Result.FAILED),
     ],
 )  # fmt: skip
-def test_the_words_of_vmm_and_hyper_v_name_the_cause(error, cause, result):
+def test_messages_of_vmm_and_hyper_v_identify_the_cause(error, cause, result):
     assert (cause_of(error), result_of(error)) == (cause, result)
 
 

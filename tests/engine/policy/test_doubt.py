@@ -50,7 +50,7 @@ def planned(scene, *attempts):
         pytest.param(lambda s: s.vm(vmm_status="UnderMigration"), id="VMM says it migrates"),
     ],
 )
-def test_it_is_in_doubt_until_both_hosts_show_it_at_rest(doubtful, scene):
+def test_a_vm_is_in_doubt_until_both_hosts_show_it_at_rest(doubtful, scene):
     before = arrival.is_in_doubt(lost(scene), scene.fleet())
     doubtful(scene)
 
@@ -58,7 +58,7 @@ def test_it_is_in_doubt_until_both_hosts_show_it_at_rest(doubtful, scene):
     assert arrival.is_in_doubt(lost(scene), scene.fleet())
 
 
-def test_it_is_in_doubt_as_long_as_the_guard_would_let_it_begin(scene):
+def test_a_vm_is_in_doubt_until_the_deadline_of_its_lost_start(scene):
     open_until = scene.fleet().server_time
 
     assert arrival.is_in_doubt(lost(scene, not_after=open_until), scene.fleet())
@@ -93,19 +93,19 @@ def test_a_start_in_doubt_keeps_its_slot_for_other_vms(scene):
         pytest.param(lambda s: s.gone(), id="nowhere"),
     ],
 )
-def test_what_rests_holds_no_slot_wherever_it_is(odd, scene):
+def test_a_vm_at_rest_holds_no_slot_on_any_host(odd, scene):
     odd(scene)
 
     assert not arrival.is_in_doubt(lost(scene), scene.fleet())
 
 
-def test_once_it_is_seen_at_rest_it_may_be_moved_again(scene):
+def test_a_vm_seen_at_rest_may_be_moved_again(scene):
     steps = planned(scene, lost(scene)).steps
 
     assert [s.move.vm for s in steps if isinstance(s, Start)] == ["web01"]
 
 
-def test_a_host_that_nobody_asked_is_asked_before_anything_is_concluded(scene, told):
+def test_an_unobserved_host_named_by_vmm_is_refreshed_before_a_vm_is_judged(scene, told):
     """A stranger took it to a host that is no part of the run: VMM names it, Hyper-V decides."""
     scene.vm(vmm_host="hv04.corp.example").seen_on()
     scene.host("hv04", seen_at=None)
@@ -133,7 +133,7 @@ def test_a_status_that_never_clears_is_handed_to_a_person(scene, told):
     assert "though no job of it runs" in step.sentence
 
 
-def test_a_question_asked_late_has_its_own_eight_hours(scene):
+def test_a_late_approval_has_its_own_eight_hours(scene):
     """A powered-down VM that came late is not skipped with the ones that came first."""
     scene.down().approval(ApprovalState.REQUESTED, requested=scene.now - 300)
     scene.run(quiet_since=scene.now - 9 * 3600)
@@ -141,7 +141,7 @@ def test_a_question_asked_late_has_its_own_eight_hours(scene):
     assert scene.steps(Expire) == []
 
 
-def test_a_vm_that_ended_unknown_is_not_touched_before_a_person_has_looked(scene):
+def test_a_vm_with_unknown_location_is_not_touched_before_a_person_settles_it(scene):
     """Even when all hosts answer and show it in one place: they did not say so in time."""
     doubt = Doubt("id-web01", 7, ("hv01.corp.example", "hv04.corp.example"))
     doubted = scene.knowing(unknown=(doubt,)).plan()
@@ -151,7 +151,7 @@ def test_a_vm_that_ended_unknown_is_not_touched_before_a_person_has_looked(scene
     assert [s.move.vm for s in settled.steps if isinstance(s, Start)] == ["web01"]
 
 
-def test_what_another_run_has_in_flight_is_neither_judged_nor_counted_here(scene, told):
+def test_a_vm_that_another_run_is_moving_waits_for_that_run(scene, told):
     """Not "somebody else moves it", not "it is there already": the other run looks after it."""
     on_its_way = scene.owned_by(7).vm(vmm_status="UnderMigration").pending()
     landed = scene.vm(at="hv02", vmm_status="Running").pending()
@@ -166,7 +166,7 @@ def test_a_start_that_can_no_longer_happen_is_closed(scene):
     assert step.attempt == attempt
 
 
-def test_void_starts_slow_down_and_end(scene, told):
+def test_void_starts_are_retried_with_growing_pauses_until_the_move_fails(scene, told):
     seconds = []
     while told(scene.pending()) != "failed STUCK":
         scene.attempt(Result.STALE, begun=scene.now, ended=scene.now, error="no")
@@ -177,7 +177,7 @@ def test_void_starts_slow_down_and_end(scene, told):
     assert seconds == [15, 30, 60, 120, 240, 480, 900, 900, 900]
 
 
-def test_a_network_that_cannot_be_read_is_told_and_ends_as_damage(scene, told):
+def test_a_network_that_cannot_be_read_ends_as_damage(scene, told):
     scene.move(state=MoveState.RESTORING, destination="hv02", host="hv02", kind=AttemptKind.LIVE)
     scene.attempt(Result.OK).vm(at="hv02").baseline(network=Network())
     reading = scene.restoring()
@@ -189,7 +189,7 @@ def test_a_network_that_cannot_be_read_is_told_and_ends_as_damage(scene, told):
     assert "could not be checked" in ended.step.sentence
 
 
-def test_a_host_that_falls_silent_in_mid_move_is_waited_for_and_then_a_person(scene, told):
+def test_a_host_that_falls_silent_during_a_move_is_awaited_until_a_person_is_needed(scene, told):
     scene.move(state=MoveState.MOVING, destination="hv02", host="hv01", kind=AttemptKind.LIVE)
     scene.attempt(job="job-web01").silent("hv02")
     waiting = scene.moving()

@@ -41,7 +41,7 @@ def test_a_gap_counts_against_no_limit(scene):
     assert [s.gap for s in scene.steps(ComeBack)] == [HOUR]
 
 
-def test_after_the_gap_the_limit_goes_on_where_it_was(scene):
+def test_limits_continue_after_a_gap_where_they_stood(scene):
     scene.vm(vmm_status="CreatingCheckpoint").waiting(Wait.TRANSIENT, 1700)
     unseen(scene, HOUR).move(wait_credit=-HOUR).knowing(before=None)
 
@@ -49,12 +49,12 @@ def test_after_the_gap_the_limit_goes_on_where_it_was(scene):
     assert [f.outcome for f in scene.later(100).steps(Finish)] == ["STUCK"]
 
 
-def test_looks_that_follow_each_other_are_no_gap(scene):
+def test_consecutive_observations_are_no_gap(scene):
     assert unseen(scene, 119).steps(ComeBack) == []
     assert len(unseen(scene, 121).steps(ComeBack)) == 1
 
 
-def test_ten_minutes_off_need_ten_minutes_in_which_it_was_seen(scene):
+def test_only_observed_time_counts_towards_ten_minutes_powered_down(scene):
     scene.vm(hyperv_state=HyperVState.OFF, vmm_status="PowerOff").move(down_since=scene.now - 60)
     unseen(scene, 2 * HOUR)
 
@@ -62,7 +62,7 @@ def test_ten_minutes_off_need_ten_minutes_in_which_it_was_seen(scene):
     assert scene.steps(Ask) == []
 
 
-def test_approvals_do_not_expire_while_nobody_could_see(scene):
+def test_approvals_do_not_expire_during_a_gap(scene):
     asked = scene.now - 7.9 * HOUR
     scene.down().approval(ApprovalState.REQUESTED, requested=asked).run(quiet_since=asked)
     unseen(scene, 5 * HOUR)
@@ -71,23 +71,21 @@ def test_approvals_do_not_expire_while_nobody_could_see(scene):
 
 
 @pytest.mark.parametrize(("minutes", "paused"), [(29, False), (30, True)])
-def test_a_run_that_no_engine_looked_after_for_half_an_hour_comes_back_paused(
-    minutes, paused, scene
-):
+def test_a_run_without_an_engine_for_half_an_hour_is_paused(minutes, paused, scene):
     unseen(scene, minutes * 60, engine=False)
 
     assert bool(scene.steps(SetRunState)) is paused
     assert bool(scene.steps(SaveBaselines)) is not paused
 
 
-def test_while_vmm_was_silent_an_engine_tried_and_nothing_is_paused(scene):
+def test_a_vmm_outage_with_a_running_engine_pauses_no_run(scene):
     unseen(scene, 3 * HOUR)
 
     assert scene.steps(SetRunState) == []
     assert scene.steps(SaveBaselines)
 
 
-def test_it_says_what_changed_and_how_to_go_on(scene):
+def test_the_pause_after_a_gap_says_what_changed_and_how_to_resume(scene):
     scene.add("gone01").add("off01").add("moved01")
     scene.approval(ApprovalState.GRANTED, "off01", decided=scene.now - 10)
     before = scene.fleet()
@@ -104,13 +102,13 @@ def test_it_says_what_changed_and_how_to_go_on(scene):
     )
 
 
-def test_where_nothing_changed_it_says_so(scene):
+def test_the_pause_after_a_gap_says_if_nothing_changed(scene):
     unseen(scene, HOUR, engine=False)
 
     assert "nothing that it needs has changed" in scene.steps(SetRunState)[0].text
 
 
-def test_what_is_in_flight_is_watched_in_a_paused_run_too(scene):
+def test_a_paused_run_still_watches_its_migrations_in_flight(scene):
     scene.move(state=MoveState.MOVING, destination="hv02").attempt(job="job-web01")
     scene.job(state="completed").vm(at="hv02").run(state=RunState.PAUSED)
 
@@ -120,7 +118,7 @@ def test_what_is_in_flight_is_watched_in_a_paused_run_too(scene):
 # --- waits that interrupt ----------------------------------------------------------------------
 
 
-def test_a_pause_keeps_what_had_been_waited_for_and_goes_on_there(scene):
+def test_a_wait_interrupted_by_a_pause_keeps_its_elapsed_time(scene):
     move = scene.waiting(Wait.BACKUP, 600).record().moves[0].move
     paused = waits.begin(move, Wait.PAUSED, scene.now)
     down = waits.begin(paused, Wait.VMM_DOWN, scene.now + 50)
@@ -130,7 +128,7 @@ def test_a_pause_keeps_what_had_been_waited_for_and_goes_on_there(scene):
     assert waits.waited(paused, Wait.PAUSED, scene.now + 7) == 7
 
 
-def test_what_is_waited_for_afterwards_for_another_reason_begins_at_nought(scene):
+def test_a_wait_for_another_reason_after_a_pause_starts_at_zero(scene):
     move = scene.waiting(Wait.BACKUP, 600).record().moves[0].move
     paused = waits.begin(move, Wait.PAUSED, scene.now)
     other = waits.begin(paused, Wait.FOREIGN, scene.now + 5)
@@ -150,14 +148,14 @@ def full(scene, noted, text="2 of 2 on hv02: x, y"):
     )
 
 
-def test_a_slot_is_called_out_after_two_hours_without_change(scene):
+def test_a_wait_for_a_slot_is_reported_after_two_hours_without_change(scene):
     assert full(scene, 7199).steps(CallOut) == []
     [called] = full(scene, 7200).steps(CallOut)
 
     assert called.text == "2 of 2 on hv02: x, y, without change for 2 h"
 
 
-def test_other_holders_are_a_change(scene):
+def test_a_change_of_slot_holders_restarts_the_two_hours(scene):
     assert full(scene, 7200, "2 of 2 on hv02: x, z").steps(CallOut) == []
 
 
@@ -169,40 +167,40 @@ def granted(scene, hours):
     return scene.down().approval(ApprovalState.GRANTED, requested=at, decided=at)
 
 
-def test_a_grant_is_not_for_tomorrow(scene):
+def test_a_grant_expires_after_a_day(scene):
     granted(scene, 24)
 
     assert [s.approval for s in scene.steps(Expire)] == [1]
     assert scene.steps(Start) == []
 
 
-def test_a_grant_that_ends_soon_is_asked_for_again_and_still_binds(scene):
+def test_an_expiring_grant_is_requested_again_and_still_binds(scene):
     granted(scene, 23.5)
 
     assert len(scene.steps(Ask)) == 1
     assert scene.steps(Start)
 
 
-def test_it_is_asked_again_once(scene):
+def test_an_expiring_grant_is_requested_again_only_once(scene):
     granted(scene, 23.5).approval(ApprovalState.REQUESTED)
 
     assert scene.steps(Ask) == []
 
 
-def test_the_last_word_counts(scene, told):
+def test_the_latest_decision_on_an_approval_counts(scene, told):
     granted(scene, 23.5).approval(ApprovalState.DENIED, decided=scene.now - 60)
 
     assert told(scene.pending()) == "skipped DENIED"
 
 
-def test_a_word_of_before_the_retry_does_not_bind(scene, told):
+def test_a_decision_made_before_the_retry_does_not_bind(scene, told):
     scene.down().approval(ApprovalState.DENIED, requested=scene.now - HOUR)
     scene.move(retried=scene.now - 5)
 
     assert told(scene.pending()) == "waits APPROVAL and asks"
 
 
-def test_what_was_left_out_by_the_one_who_chose_stays(scene, told):
+def test_a_vm_left_out_of_a_partial_approval_is_skipped_as_denied(scene, told):
     scene.down().approval(ApprovalState.GRANTED, "web01", "other", granted=("id-other",))
 
     assert told(scene.pending()) == "skipped DENIED"
@@ -218,7 +216,7 @@ def reread(scene, **host):
     return rereading.keep_last_reads(scene.fleet(), before, ["hv01.corp.example"])
 
 
-def test_a_host_that_is_locked_stays_so_until_it_was_re_read(scene):
+def test_a_locked_host_stays_locked_until_it_is_refreshed(scene):
     first = reread(scene, locked=True, refreshed_at=scene.now - 60)
     later = rereading.keep_last_reads(
         replace(first, hosts=tuple(replace(h, locked=False, tries=0) for h in first.hosts)),
@@ -246,7 +244,7 @@ def test_a_failed_refresh_of_a_host_is_retried_after_any_error(wrong, scene):
     ("tries", "seconds", "due"),
     [(1, 19, False), (1, 20, True), (3, 20, True), (4, 20, False), (4, 60, True)],
 )
-def test_it_is_tried_again_at_intervals_and_then_once_a_pass(tries, seconds, due, scene):
+def test_a_host_refresh_is_retried_at_intervals_and_then_once_per_pass(tries, seconds, due, scene):
     scene.options(refreshes=3, refresh_interval=20.0, bulletproof=True)
     scene.host("hv01", tries=tries, tried_at=scene.now - seconds)
     wanted = rereading.due([scene.record()], scene.fleet(), scene.now)

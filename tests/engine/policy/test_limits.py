@@ -18,7 +18,7 @@ def flying(scene, **changes):
 # --- on its way --------------------------------------------------------------------------------
 
 
-def test_a_host_that_answers_again_in_mid_move_has_its_whole_hour_the_next_time(scene):
+def test_a_host_that_answers_again_gets_its_full_limit_for_the_next_silence(scene):
     flying(scene).waiting(Wait.HOST_DOWN, 3 * HOUR).job(id="job-1")
 
     assert [s.move.vm for s in scene.steps(Unhold)] == ["web01"]
@@ -62,7 +62,7 @@ def test_nothing_that_waits_ends_while_the_run_is_paused(wait, change, scene):
 
 
 @pytest.mark.parametrize("result", [Result.LOCKED, Result.STALE])
-def test_one_void_start_hours_ago_is_no_reason_to_give_up(result, scene, told):
+def test_one_void_start_hours_ago_does_not_end_the_move(result, scene, told):
     scene.attempt(result, begun=scene.now - 2 * HOUR, ended=scene.now - 2 * HOUR, error="locked")
 
     assert told(scene.pending()) == "starts live"
@@ -102,7 +102,7 @@ def test_a_run_that_stops_does_not_wait_for_another_one(state, says, scene, told
 # --- empty -------------------------------------------------------------------------------------
 
 
-def test_a_source_that_was_empty_once_and_is_not_now_is_not_called_so_at_the_end(scene):
+def test_a_source_that_is_no_longer_empty_is_not_reported_as_empty(scene):
     scene.move(state=MoveState.DONE, outcome=Outcome.MOVED).run(empty=("hv01.corp.example",))
     scene.vm(at="hv02").vm("late").move("late", state=MoveState.FAILED, outcome=Outcome.BLOCKED)
 
@@ -127,9 +127,7 @@ def test_a_source_that_was_empty_once_and_is_not_now_is_not_called_so_at_the_end
     ],
     ids=["foreign", "endless", "two places", "missing", "silent"],
 )
-def test_a_vm_that_nobody_knows_the_place_of_is_never_retried_but_settled(
-    wait, change, state, scene
-):
+def test_a_vm_with_unknown_location_is_settled_and_never_retried(wait, change, state, scene):
     """``retry`` of such a VM is refused: to be told to type it leads nowhere."""
     scene.move(state=state, destination="hv02").attempt(None if state == "moving" else Result.LOST)
     change(scene).waiting(wait, 9 * HOUR)
@@ -144,7 +142,7 @@ def test_a_vm_that_nobody_knows_the_place_of_is_never_retried_but_settled(
 
 
 @pytest.mark.parametrize(("granted", "asked"), [(("id-web01",), 1), (("id-web02",), 0)])
-def test_only_a_yes_is_asked_for_again_when_it_runs_out(granted, asked, scene):
+def test_only_a_grant_is_requested_again_when_it_expires(granted, asked, scene):
     """In backup for a day, so that nobody got as far as to say that it was left out."""
     scene.down().vm(hyperv_status=("Ok", "BackingUpVirtualMachine")).add("web02")
     scene.approval(
@@ -163,7 +161,7 @@ def test_only_a_yes_is_asked_for_again_when_it_runs_out(granted, asked, scene):
 
 
 @pytest.mark.parametrize(("settled", "says"), [(True, "Arrive"), (False, "waits HOST_DOWN")])
-def test_once_settled_it_is_believed_where_it_is_seen_though_its_old_host_is_dead(
+def test_a_settled_vm_is_trusted_where_it_is_seen_despite_a_silent_source(
     settled, says, scene, told
 ):
     scene.move(
@@ -174,7 +172,7 @@ def test_once_settled_it_is_believed_where_it_is_seen_though_its_old_host_is_dea
     assert told(scene.restoring()) == says
 
 
-def test_what_is_seen_nowhere_is_not_believed_to_be_anywhere(scene, told):
+def test_a_settled_vm_that_no_host_shows_keeps_waiting(scene, told):
     scene.move(state=MoveState.RESTORING, destination="hv02", settled=scene.now)
     scene.attempt(Result.LOST).seen_on().silent("hv01")
 

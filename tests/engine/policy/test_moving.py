@@ -91,7 +91,9 @@ WAITS = [
     ("place", "job", "host", "result", "why"),
     [pytest.param(*row, id=f"{row[0]}, job {row[1]}") for row in ENDED],
 )
-def test_where_the_vm_is_counts_and_the_job_only_explains(place, job, host, result, why, flying):
+def test_the_location_of_the_vm_decides_and_the_job_only_explains(
+    place, job, host, result, why, flying
+):
     step = SAID[job](PLACES[place](flying)).moving().step
 
     assert isinstance(step, Arrive)
@@ -104,7 +106,7 @@ def test_where_the_vm_is_counts_and_the_job_only_explains(place, job, host, resu
 
 @pytest.mark.parametrize("job", sorted(SAID))
 @pytest.mark.parametrize(("place", "wait", "text"), WAITS)
-def test_where_it_is_not_known_nothing_is_concluded(place, wait, text, job, flying):
+def test_a_move_waits_while_the_location_of_its_vm_is_not_known(place, wait, text, job, flying):
     step = SAID[job](PLACES[place](flying)).moving().step
 
     assert (step.wait, step.text) == (wait, text)
@@ -132,7 +134,7 @@ def test_every_cell_of_the_truth_table_has_a_row():
         ("destination silent", HOUR, "unknown UNKNOWN"),
     ],
 )
-def test_after_the_limit_a_person_has_to_look(place, limit, ends, flying, told):
+def test_a_move_needs_a_person_after_its_limit(place, limit, ends, flying, told):
     wait = next(w for p, w, _ in WAITS if p == place)
     PLACES[place](SAID["failed"](flying))
 
@@ -142,7 +144,7 @@ def test_after_the_limit_a_person_has_to_look(place, limit, ends, flying, told):
     assert "id-web01" in after.step.next
 
 
-def test_once_a_person_has_looked_a_vm_that_nobody_shows_is_gone(flying, told):
+def test_a_settled_vm_that_no_host_shows_has_vanished(flying, told):
     flying.seen_on().job(state="failed").move(settled=flying.now - 700)
     verdict = flying.waiting(Wait.MISSING, 10 * MINUTE).moving()
 
@@ -150,7 +152,7 @@ def test_once_a_person_has_looked_a_vm_that_nobody_shows_is_gone(flying, told):
     assert "no Hyper-V shows its id" in verdict.step.sentence
 
 
-def test_a_vm_deleted_in_mid_move_has_vanished(flying, told):
+def test_a_vm_deleted_during_its_move_has_vanished(flying, told):
     verdict = flying.gone().waiting(Wait.MISSING, 10 * MINUTE).moving()
 
     assert told(verdict) == "skipped VANISHED"
@@ -169,7 +171,7 @@ def test_a_vm_deleted_in_mid_move_has_vanished(flying, told):
         (None, ""),
     ],
 )
-def test_the_cause_is_told_without_what_vmm_wraps_it_in(said, told):
+def test_the_cause_is_reported_without_the_wrapping_of_vmm(said, told):
     assert arrival.plain(said) == told
 
 
@@ -187,14 +189,14 @@ def test_the_cause_is_told_without_what_vmm_wraps_it_in(said, told):
     ],
 )
 @pytest.mark.parametrize("place", ["source", "destination", "both", "neither"])
-def test_what_is_in_flight_is_watched(sign, place, flying, told):
+def test_a_migration_in_flight_is_watched(sign, place, flying, told):
     """On both hosts and on neither are how a migration looks from outside."""
     PLACES[place](flying)
 
     assert told(sign(flying.later(24 * HOUR)).moving()) == "nothing"
 
 
-def test_a_stale_status_of_vmm_asks_for_a_refresh_and_is_not_believed_before(flying, told):
+def test_a_stale_vmm_status_causes_a_refresh_before_it_is_trusted(flying, told):
     flying.job(state="completed").vm(at="hv02", vmm_status="UnderMigration")
     flying.host("hv01", refreshed_at=flying.now - 1).host("hv02", refreshed_at=flying.now - 1)
     verdict = flying.moving()
@@ -203,7 +205,7 @@ def test_a_stale_status_of_vmm_asks_for_a_refresh_and_is_not_believed_before(fly
     assert set(verdict.refresh) == {"hv01.corp.example", "hv02.corp.example"}
 
 
-def test_a_status_that_a_refresh_does_not_clear_is_asked_for_again(flying, told):
+def test_a_status_that_a_refresh_does_not_clear_is_refreshed_again(flying, told):
     verdict = flying.job(state="completed").vm(at="hv02", vmm_status="UnderMigration").moving()
 
     assert told(verdict) == "waits FOREIGN"
@@ -220,13 +222,13 @@ def test_nothing_is_concluded_from_a_host_that_was_not_re_read(stale, flying, to
 
 
 @pytest.mark.parametrize("change", [{"refreshed_at": None}, {"refreshed_at": 0.0}])
-def test_a_locked_host_cannot_be_re_read_and_is_believed_as_it_is(change, flying, told):
+def test_a_locked_host_is_trusted_without_a_refresh(change, flying, told):
     flying.job(state="failed").host("hv02", locked=True, **change)
 
     assert told(flying.moving()) == "Arrive"
 
 
-def test_a_move_without_an_open_attempt_goes_on_to_look_at_its_network(scene):
+def test_a_move_without_an_open_attempt_continues_with_its_network_check(scene):
     step = scene.move(state=MoveState.MOVING, host="hv02").moving().step
 
     assert step == Arrive(scene.view().move, "hv02.corp.example")
@@ -257,27 +259,27 @@ def test_an_unknown_start_is_open_until_the_look_ups_are_over_on_the_servers_clo
     assert after.step.ends == (Result.LOST, "No VMM job was found and the VM did not move.")
 
 
-def test_the_next_look_at_an_unknown_start_is_its_deadline(doubtful):
+def test_an_unknown_start_is_next_checked_at_its_deadline(doubtful):
     doubtful.skew = -30.0
     verdict = doubtful.moving()
 
     assert verdict.due == pytest.approx(doubtful.now + 120, abs=0.01)
 
 
-def test_the_look_ups_are_words_of_the_request(doubtful, told):
+def test_the_request_sets_the_number_and_interval_of_look_ups(doubtful, told):
     doubtful.options(lookups=1, lookup_interval=5.0)
 
     assert told(doubtful.later(65).moving()) == "nothing"
     assert told(doubtful.later(1).moving()) == "Arrive"
 
 
-def test_an_arrival_needs_no_job_to_be_believed(doubtful):
+def test_an_arrival_is_trusted_without_a_job(doubtful):
     step = doubtful.vm(at="hv02").moving().step
 
     assert step.ends == (Result.OK, "")
 
 
-def test_an_arrival_is_believed_only_from_hosts_that_were_re_read(doubtful, told):
+def test_an_arrival_is_trusted_only_from_refreshed_hosts(doubtful, told):
     doubtful.vm(at="hv02").host("hv01", refreshed_at=doubtful.now - 5)
     verdict = doubtful.moving()
 
@@ -326,13 +328,13 @@ def test_a_network_as_saved_ends_the_move(arrived, told):
     assert verdict.step.repaired == ()
 
 
-def test_what_was_added_meanwhile_is_kept(arrived, told):
+def test_network_settings_added_since_the_baseline_are_kept(arrived, told):
     more = Network((*SAVED.adapters, Adapter("nic-2", "001DD8B71C99")))
 
     assert told(arrived.reading(more).restoring()) == "done MOVED"
 
 
-def test_what_is_missing_is_put_back_where_the_vm_is(arrived):
+def test_missing_network_settings_are_restored_on_the_host_of_the_vm(arrived):
     step = arrived.reading(LOST).restoring().step
 
     assert isinstance(step, PutBack)
@@ -352,7 +354,7 @@ def test_after_a_repair_it_is_read_again(arrived, told):
     assert told(restored(arrived.reading(LOST, age=6)).restoring()) == "ReadNetworks"
 
 
-def test_a_repair_that_is_seen_to_hold_is_told(arrived, told):
+def test_a_repair_that_held_is_reported(arrived, told):
     verdict = restored(arrived).reading(SAVED).restoring()
 
     assert told(verdict) == "done MOVED"
@@ -365,14 +367,14 @@ def test_a_repair_that_is_seen_to_hold_is_told(arrived, told):
     ("repairs", "says"), [(1, "PutBack"), (2, "PutBack"), (3, "damaged NETWORK")]
 )
 @pytest.mark.parametrize("result", [Result.OK, Result.REFUSED, Result.LOST])
-def test_three_repairs_that_do_not_hold_are_enough(repairs, says, result, arrived, told):
+def test_three_repairs_that_do_not_hold_end_as_damage(repairs, says, result, arrived, told):
     for _ in range(repairs):
         restored(arrived, result)
 
     assert told(arrived.reading(LOST).restoring()) == says
 
 
-def test_damage_is_told_with_the_exact_difference_and_hyper_vs_words(arrived):
+def test_damage_is_reported_with_the_exact_difference_and_the_hyper_v_message(arrived):
     for _ in range(3):
         restored(arrived, Result.REFUSED, error="Access is denied")
     finish = arrived.reading(LOST).restoring().step
@@ -382,11 +384,11 @@ def test_damage_is_told_with_the_exact_difference_and_hyper_vs_words(arrived):
     assert "hv02" in finish.next
 
 
-def test_what_cannot_be_put_back_is_damage_at_once(arrived, told):
+def test_settings_that_cannot_be_restored_end_as_damage_at_once(arrived, told):
     assert told(arrived.reading(WORSE).restoring()) == "damaged NETWORK"
 
 
-def test_what_can_be_put_back_is_put_back_before_the_rest_is_called_damage(arrived, told):
+def test_repairable_settings_are_restored_before_the_rest_ends_as_damage(arrived, told):
     """One rule is missing, under the other key stands another body: the first is repaired."""
     both = Adapter("nic-1", "001DD8B71C00", switch="LS-Main", acls=(RULE, OTHER))
     twisted = Adapter(
@@ -408,7 +410,7 @@ def test_what_can_be_put_back_is_put_back_before_the_rest_is_called_damage(arriv
 
 
 @pytest.mark.parametrize("free", [Result.LOCKED, Result.BUSY, Result.STALE])
-def test_a_lock_paces_the_repair_and_costs_none_of_the_three(free, scene, told):
+def test_a_lock_delays_a_repair_without_using_up_one_of_the_three(free, scene, told):
     scene.move(state=MoveState.RESTORING, destination="hv02", host="hv02", kind=AttemptKind.LIVE)
     arrived = scene.attempt(Result.OK, ended=scene.now - 90).vm(at="hv02").baseline(network=SAVED)
     for _ in range(9):
@@ -432,7 +434,7 @@ def test_each_attempt_has_three_repairs_of_its_own(arrived, told):
     assert told(arrived.reading(LOST).restoring()) == "PutBack"
 
 
-def test_what_was_put_back_is_told_once(arrived, told):
+def test_a_restored_setting_is_reported_only_once(arrived, told):
     """After the first attempt the rule was put back and told; the second lost nothing."""
     arrived.attempt(Result.FAILED, ended=arrived.now - 500)
     restored(arrived, ended=490).attempt(Result.OK)
@@ -441,7 +443,7 @@ def test_what_was_put_back_is_told_once(arrived, told):
     assert finish.repaired == ()
 
 
-def test_back_on_the_source_with_its_network_it_is_tried_again(scene):
+def test_a_vm_back_on_its_source_with_its_network_is_retried(scene):
     scene.move(state=MoveState.RESTORING, host="hv01").baseline(network=SAVED)
     scene.attempt(Result.FAILED, error="no space on D:").reading(SAVED, "hv01")
     step = scene.restoring().step
@@ -450,7 +452,7 @@ def test_back_on_the_source_with_its_network_it_is_tried_again(scene):
     assert step.why == "no space on D:"
 
 
-def test_back_on_the_source_its_network_is_compared_before_it_is_tried_again(scene, told):
+def test_a_vm_back_on_its_source_has_its_network_compared_before_a_retry(scene, told):
     scene.move(state=MoveState.RESTORING, host="hv01").baseline(network=SAVED)
     scene.attempt(Result.FAILED)
 
@@ -458,14 +460,14 @@ def test_back_on_the_source_its_network_is_compared_before_it_is_tried_again(sce
     assert told(scene.reading(LOST, "hv01").restoring()) == "PutBack"
 
 
-def test_on_a_host_that_nobody_named_it_is_left_once_its_network_is_right(arrived, told):
+def test_a_vm_on_an_unrequested_host_is_skipped_once_its_network_is_restored(arrived, told):
     arrived.vm(at="hv03").move(host="hv03")
 
     assert told(arrived.reading(LOST, "hv03").restoring()) == "PutBack"
     assert told(arrived.reading(SAVED, "hv03").restoring()) == "skipped ELSEWHERE"
 
 
-def test_a_vm_that_moved_on_is_looked_at_where_it_is_now(arrived):
+def test_a_vm_that_moved_on_is_checked_on_its_current_host(arrived):
     step = arrived.vm(at="hv03").restoring().step
 
     assert step == Arrive(arrived.view().move, "hv03.corp.example")
@@ -495,7 +497,9 @@ def test_without_a_saved_network_there_is_nothing_to_compare(arrived, told):
         (lambda s: s.vm(vmm_status="MigrationFailed"), "Dismiss"),
     ],
 )
-def test_no_network_is_touched_while_it_is_not_known_to_rest_here(change, says, arrived, told):
+def test_a_network_is_not_repaired_before_the_vm_is_known_to_rest_on_this_host(
+    change, says, arrived, told
+):
     assert told(change(arrived.reading(LOST)).restoring()) == says
 
 
@@ -540,7 +544,7 @@ def test_one_reading_per_host_serves_all_arrivals(arrived):
     ]
 
 
-def test_what_is_over_is_left_alone(scene):
+def test_an_ended_move_is_left_alone(scene):
     for state in (MoveState.DONE, MoveState.DAMAGED, MoveState.FAILED, MoveState.UNKNOWN):
         scene.move(state=state)
         planned = plan([scene.record()], scene.fleet(), scene.now, scene.rules, scene.facts)
@@ -556,7 +560,7 @@ def test_a_vm_that_hyper_v_shows_migrating_is_in_flight_for_any_vmm_status(statu
 
 
 @pytest.mark.parametrize("status", ["Running", "UnderMigration"])
-def test_a_vm_that_leaves_again_is_not_called_done(status, arrived, told):
+def test_a_vm_that_leaves_again_during_its_network_check_is_not_done(status, arrived, told):
     """A stranger takes it away while its network is being checked; his job is not shown yet."""
     arrived.vm(at="hv02", vmm_status=status, hyperv_status=("InService", "MigratingVirtualMachine"))
 

@@ -84,7 +84,7 @@ def test_one_adapter_is_never_two():
     assert [now.id if now else None for _, now in match(net(A, B), found)] == ["a", None]
 
 
-def test_an_adapter_that_is_gone_is_reported_and_not_made_up():
+def test_a_missing_adapter_is_reported_and_not_recreated():
     [difference] = compare(net(SAVED), net())
 
     assert (difference.what, difference.value, difference.repairable) == ("adapter", MAC, False)
@@ -149,7 +149,7 @@ def test_an_adapter_that_is_gone_is_reported_and_not_made_up():
         pytest.param({"mac": "000000000000"}, [("mac", MAC, "000000000000", False)], id="no MAC"),
     ],
 )  # fmt: skip
-def test_only_what_is_missing_is_a_difference(change, told):
+def test_only_missing_settings_are_a_difference(change, told):
     assert differences(SAVED, replace(SAVED, **change)) == told
 
 
@@ -173,7 +173,7 @@ def test_a_trunk_is_never_an_access_port(was, now, told):
 
 
 @pytest.mark.parametrize("zero", ["", "000000000000", "00:00:00:00:00:00"])
-def test_a_mac_that_was_not_given_out_yet_is_no_difference(zero):
+def test_a_mac_that_is_not_assigned_yet_is_no_difference(zero):
     assert differences(replace(SAVED, mac=zero), SAVED) == []
 
 
@@ -195,7 +195,7 @@ def test_a_mac_that_was_not_given_out_yet_is_no_difference(zero):
         ),
     ],
 )
-def test_a_setting_that_was_lost_is_put_back_and_nothing_else_is_touched(was, now, put_back):
+def test_a_lost_setting_is_restored_and_nothing_else_is_changed(was, now, put_back):
     saved, found = replace(SAVED, **was), replace(SAVED, **now)
     [(what, value, shown, repairable)] = differences(saved, found)
     [(field, before)] = was.items()
@@ -233,7 +233,7 @@ def test_settings_changed_by_others_since_the_baseline_are_kept(was, now):
         pytest.param({"classic_acls": ("4 Inbound remote ANY",)}, id="a rule of a new kind"),
     ],
 )
-def test_what_we_cannot_put_back_is_reported_and_left(was):
+def test_an_unrepairable_difference_is_reported_and_left_alone(was):
     saved = replace(SAVED, **was)
     [difference] = compare(net(saved), net(SAVED))
 
@@ -318,7 +318,7 @@ def test_classic_rules_are_only_added(found, told, put_back):
         pytest.param({"connected": False}, id="switched off"),
     ],
 )
-def test_what_was_disconnected_stays_so(unplugged):
+def test_a_disconnected_adapter_stays_disconnected(unplugged):
     """Connected by somebody since: reported. Still disconnected elsewhere: fine."""
     saved = replace(SAVED, network=None, **unplugged)
 
@@ -329,7 +329,7 @@ def test_what_was_disconnected_stays_so(unplugged):
     assert repair(HOST, net(saved), net(elsewhere)) == Repair(HOST)
 
 
-def test_an_adapter_that_was_connected_and_is_not_any_more_is_a_difference():
+def test_an_adapter_that_lost_its_connection_is_a_difference():
     assert differences(SAVED, replace(SAVED, connected=False)) != []
 
 
@@ -574,7 +574,7 @@ def test_a_network_contains_itself(network):
 
 
 @given(pairs)
-def test_what_is_repairable_and_what_is_repaired_are_the_same(pair):
+def test_a_repair_covers_exactly_the_repairable_differences(pair):
     saved, found = pair
     promised = any(d.repairable for d in compare(saved, found))
 

@@ -139,12 +139,12 @@ COMPOSABLE = [
 
 
 @pytest.mark.parametrize(("change", "says"), [pytest.param(r[1], r[2], id=r[0]) for r in RUNGS])
-def test_each_rung_speaks(change, says, scene, told):
+def test_each_rung_gives_its_verdict(change, says, scene, told):
     assert told(change(scene).pending()) == says
 
 
 @pytest.mark.parametrize(("higher", "lower"), COMPOSABLE)
-def test_of_two_true_rungs_the_higher_one_speaks(higher, lower, scene, told):
+def test_the_higher_of_two_applicable_rungs_decides(higher, lower, scene, told):
     both = higher[1](lower[1](scene))
 
     assert told(both.pending()) == higher[2]
@@ -175,7 +175,7 @@ def test_nothing_in_the_way_starts_a_powered_down_vm_cold_once_granted(scene, to
     ],
 )
 @pytest.mark.parametrize("at", ["hv01", "hv02", "hv03"])
-def test_a_vm_that_migrates_by_any_sign_is_left_alone_wherever_it_is(sign, at, scene, told):
+def test_a_vm_with_any_sign_of_a_migration_is_left_alone_on_any_host(sign, at, scene, told):
     assert told(sign(scene.vm(at=at)).pending()) == "waits FOREIGN"
 
 
@@ -190,11 +190,11 @@ def test_a_failed_vm_that_migrates_is_not_dismissed(scene, told):
     assert told(scene.pending()) == "waits FOREIGN"
 
 
-def test_a_foreign_migration_is_told_with_where_it_goes(scene):
+def test_the_wait_for_a_foreign_migration_names_its_destination(scene):
     assert scene.job(target="hv04").pending().step.text == "somebody else is moving it to hv04"
 
 
-def test_two_places_are_re_read_before_anybody_is_called(scene):
+def test_a_vm_shown_on_two_hosts_has_both_refreshed_before_a_person_is_needed(scene):
     verdict = scene.seen_on("hv01", "hv02").pending()
 
     assert [name.split(".")[0] for name in verdict.refresh] == ["hv01", "hv02"]
@@ -217,14 +217,14 @@ def test_a_stored_copy_in_the_library_is_not_the_vm(scene, told):
     assert told(scene.vm(stored=True).pending()) == "waits MISSING"
 
 
-def test_a_vm_that_was_on_the_destination_from_the_start_needs_nobody(scene):
+def test_a_vm_already_on_its_destination_needs_no_person(scene):
     finish = scene.vm(at="hv02").no_baseline().move(source="hv02").pending().step
 
     assert "already" in finish.sentence
     assert finish.next == ""
 
 
-def test_a_vm_that_others_moved_before_its_network_was_saved_is_a_person_to_look_at(scene):
+def test_a_vm_moved_by_others_before_its_baseline_needs_a_person(scene):
     finish = scene.vm(at="hv02").no_baseline().pending().step
 
     assert "before its network was saved" in finish.sentence
@@ -286,11 +286,11 @@ def test_a_repair_that_did_not_happen_is_not_counted(free, status, kind, scene, 
 
 
 @pytest.mark.parametrize("word", ["Ok", "InService", "BackingUpVirtualMachine", "Degraded"])
-def test_words_of_hyper_v_that_stand_in_nobodys_way(word, scene, told):
+def test_harmless_hyper_v_statuses_block_no_move(word, scene, told):
     assert told(scene.vm(hyperv_status=(word,)).pending()) != "waits TRANSIENT"
 
 
-def test_a_backup_within_its_limit_is_waited_for_until_the_limit(scene):
+def test_a_move_waits_for_a_backup_until_the_limit(scene):
     scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, 3599)
     verdict = scene.pending()
 
@@ -298,7 +298,7 @@ def test_a_backup_within_its_limit_is_waited_for_until_the_limit(scene):
     assert "longer" not in verdict.step.text
 
 
-def test_a_backup_past_its_limit_is_called_out_and_still_waited_for(scene, told):
+def test_a_backup_past_its_limit_is_reported_and_the_move_still_waits(scene, told):
     scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, 3600)
     verdict = scene.pending()
 
@@ -307,7 +307,7 @@ def test_a_backup_past_its_limit_is_called_out_and_still_waited_for(scene, told)
     assert "longer than the request allows" in verdict.step.text
 
 
-def test_the_backup_limit_is_a_word_of_the_request(scene):
+def test_the_request_sets_the_backup_limit(scene):
     scene.options(backup=120.0).vm(hyperv_status=("BackingUpVirtualMachine",))
 
     assert "longer" not in scene.waiting(Wait.BACKUP, 119).pending().step.text
@@ -315,7 +315,7 @@ def test_the_backup_limit_is_a_word_of_the_request(scene):
 
 
 @pytest.mark.parametrize("free", [Result.BUSY, Result.LOCKED, Result.STALE])
-def test_what_is_not_charged_uses_up_nothing(free, scene, told):
+def test_free_attempts_do_not_count_against_the_limit(free, scene, told):
     for _ in range(8):
         scene.attempt(free, ended=scene.now - HOUR)
 
@@ -338,7 +338,7 @@ def test_live_and_cold_share_one_count(charged, scene, told):
 
 
 @pytest.mark.parametrize("state", [HyperVState.OFF, HyperVState.SAVED, HyperVState.PAUSED])
-def test_off_saved_and_paused_all_need_an_answer(state, scene, told):
+def test_off_saved_and_paused_vms_all_need_an_approval(state, scene, told):
     assert told(scene.down().vm(hyperv_state=state).pending()) == "waits APPROVAL and asks"
 
 
@@ -346,7 +346,7 @@ def test_only_hyper_v_says_whether_a_vm_is_down(scene, told):
     assert told(scene.vm(vmm_status="PowerOff").pending()) == "starts live"
 
 
-def test_a_reboot_is_waited_for_ten_minutes_to_the_second(scene):
+def test_a_vm_counts_as_powered_down_after_exactly_ten_minutes(scene):
     began = scene.now - 599
     verdict = scene.down().move(power="running", down_since=began).pending()
 
@@ -435,7 +435,7 @@ def test_a_new_card_goes_out_at_most_every_half_hour(scene):
     assert late.asks
 
 
-def test_a_denial_is_told_with_who_and_why(scene):
+def test_a_denied_move_names_the_approver_and_the_reason(scene):
     scene.down().approval(ApprovalState.DENIED, reason="month-end")
 
     assert scene.pending().step.sentence == 'web01 stays: slack:bob said no: "month-end".'
@@ -482,7 +482,7 @@ def test_the_host_that_a_vm_is_on_is_not_a_destination_for_it(scene):
     assert usable(scene.view()) == ("hv02.corp.example",)
 
 
-def test_all_locked_or_silent_waits_for_the_lock(scene, told):
+def test_a_move_waits_for_the_lock_if_all_destinations_are_locked_or_silent(scene, told):
     scene.run(destinations=("hv02", "hv03")).silent("hv02").host("hv03", locked=True)
     verdict = scene.pending()
 
@@ -506,7 +506,7 @@ def test_the_back_off_doubles_up_to_a_quarter_of_an_hour(failures, seconds, scen
     assert told(late.pending()) == "starts live"
 
 
-def test_nothing_charged_is_nothing_to_back_off_from(scene):
+def test_a_move_without_charged_attempts_has_no_back_off(scene):
     assert backoff((), scene.runs[1].options, scene.rules) == 0.0
 
 
@@ -523,7 +523,7 @@ def test_free_attempts_in_between_do_not_lengthen_the_back_off(scene, told):
 
 
 @pytest.mark.parametrize("free", [Result.BUSY, Result.LOCKED, Result.STALE])
-def test_what_costs_nothing_is_tried_again_after_three_ticks(free, scene, told):
+def test_a_free_attempt_is_retried_after_three_ticks(free, scene, told):
     scene.attempt(free, ended=scene.now - 14, error="hv02 has no free slot")
     early = scene.pending()
 
@@ -532,7 +532,7 @@ def test_what_costs_nothing_is_tried_again_after_three_ticks(free, scene, told):
     assert told(scene.later(1).pending()) == "starts live"
 
 
-def test_a_move_that_arrived_and_came_back_is_not_backed_off(scene, told):
+def test_a_move_whose_last_attempt_succeeded_has_no_back_off(scene, told):
     scene.attempt(Result.OK, ended=scene.now)
 
     assert told(scene.pending()) == "starts live"
@@ -590,7 +590,7 @@ def test_limits_are_settings(scene, told):
 
 
 @pytest.mark.parametrize("wait", [Wait.OTHER_RUN, Wait.PAUSED])
-def test_what_only_others_can_end_is_waited_for_without_a_limit(wait, scene, told):
+def test_waits_that_only_others_can_end_have_no_limit(wait, scene, told):
     change = {
         Wait.OTHER_RUN: lambda s: s.owned_by(7),
         Wait.PAUSED: lambda s: s.run(state=RunState.PAUSED),
@@ -641,7 +641,7 @@ def test_two_reasons_are_two_causes_though_vmm_gives_them_one_number(scene):
     assert full != corrupt
 
 
-def test_only_what_a_person_has_to_say_makes_a_wait_need_one(scene):
+def test_a_wait_needs_a_person_only_if_a_person_must_end_it(scene):
     doubtful, others = scene.view(), replace(scene.view(), owner=7)
     lost = pending(replace(doubtful, doubted_by=3)).step
 

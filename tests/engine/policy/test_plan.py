@@ -112,7 +112,9 @@ def test_hosts_are_counted_without_case(case, scene):
         ),
     ],
 )
-def test_what_may_go_anywhere_counts_everywhere(sign, everywhere, scene):
+def test_only_a_foreign_migration_without_a_known_target_counts_at_every_host(
+    sign, everywhere, scene
+):
     sign(scene)
 
     assert (ledger(scene).free(HV03) == 1) is everywhere
@@ -140,7 +142,7 @@ def test_in_and_out_share_the_limit(scene):
     assert ledger(scene).holders(HV01) == ("db01", "web02")
 
 
-def test_more_than_the_limit_is_none_free_and_told_truthfully(scene):
+def test_slots_used_beyond_the_limit_are_reported_and_leave_none_free(scene):
     for name in ("a", "b", "c"):
         scene.vm(name).job(name)
     book = ledger(scene)
@@ -164,13 +166,13 @@ def test_a_slot_is_taken_on_both_hosts_or_on_none(scene):
     assert book.free(HV01) == 2
 
 
-def test_a_job_without_a_source_counts_where_it_goes(scene):
+def test_a_job_without_a_source_counts_at_its_destination(scene):
     book = ledger(scene.job(source=None))
 
     assert (book.free(HV01), book.free(HV02)) == (2, 1)
 
 
-def test_a_job_of_a_vm_that_nobody_shows_counts_by_its_id(scene):
+def test_a_job_of_an_unseen_vm_counts_by_its_id(scene):
     assert ledger(scene.job("ghost")).holders(HV01) == ("id-ghost",)
 
 
@@ -207,7 +209,7 @@ def test_limits_are_those_of_this_observation(scene):
     assert started(scene.host("hv02", live_limit=0)) == []
 
 
-def test_a_move_that_nobody_can_find_keeps_its_slot(scene):
+def test_a_move_with_unknown_location_keeps_its_slot(scene):
     """hv02 was silent for an hour: web01 is a person's now, but it may still be on its way."""
     scene.run(destinations=("hv02", "hv03")).host("hv01", live_limit=1).silent("hv02")
     flying(scene, job="job-web01").waiting(Wait.HOST_DOWN, HOUR).add("web02")
@@ -216,7 +218,7 @@ def test_a_move_that_nobody_can_find_keeps_its_slot(scene):
     assert started(scene) == []
 
 
-def test_no_destination_that_takes_vms_is_told_as_such(scene):
+def test_a_wait_says_that_no_destination_takes_vms(scene):
     assert held(scene.host("hv02", maintenance=True), "web01").text != ""
 
 
@@ -358,13 +360,13 @@ def test_a_request_may_allow_fewer_than_the_hosts_do(parallel, starts, scene):
     assert len(started(scene)) == starts
 
 
-def test_what_is_in_flight_counts_against_the_requests_limit(scene):
+def test_migrations_in_flight_count_against_the_limit_of_the_request(scene):
     flying(scene.options(parallel=1), job="job-web01").job().add("web02")
 
     assert held(scene, "web02").text == "1 of 1 moves that the request allows"
 
 
-def test_the_limit_of_one_request_is_not_anothers(scene):
+def test_the_limit_of_one_request_does_not_apply_to_another(scene):
     scene.options(parallel=1).run(2, kind="vm", request="vm x1 to hv02", sources=("hv03",))
     scene.vm("x1", at="hv03").add("x1", 2, source="hv03", host="hv03")
 
@@ -398,7 +400,7 @@ def test_after_the_first_attempt_the_saved_network_is_frozen(result, scene):
     assert scene.steps(SaveBaselines) == []
 
 
-def test_networks_are_saved_in_bulk_for_the_next_ones_in_order(scene):
+def test_networks_of_the_next_moves_are_saved_together_in_order(scene):
     for number in range(2, 9):
         scene.add(f"web{number:02}")
     for _, name in scene.moves:
@@ -470,13 +472,13 @@ def test_all_powered_down_vms_are_asked_about_on_one_card(scene):
     assert ask.digest == approval.digest(scene.runs[1], ask.vms)
 
 
-def test_a_vm_that_is_asked_about_is_not_asked_about_again(scene):
+def test_a_vm_with_an_open_approval_is_not_asked_about_again(scene):
     scene.down().approval(ApprovalState.REQUESTED, requested=scene.now - HOUR)
 
     assert scene.steps(Ask) == []
 
 
-def test_later_ones_share_the_next_card_half_an_hour_later(scene):
+def test_later_powered_down_vms_share_a_card_half_an_hour_later(scene):
     scene.down().approval(ApprovalState.REQUESTED, requested=scene.now - 1799)
     scene.add("new1").down("new1").add("new2").down("new2")
     early = scene.plan()
@@ -488,7 +490,7 @@ def test_later_ones_share_the_next_card_half_an_hour_later(scene):
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPING])
-def test_nobody_is_asked_for_a_run_that_does_not_move(state, scene):
+def test_no_approval_is_requested_for_a_run_that_is_not_active(state, scene):
     assert scene.run(state=state).down().steps(Ask) == []
 
 
@@ -529,7 +531,7 @@ def test_power_is_noted_when_it_changes(known, since, state, noted, scene):
     assert [(s.power, s.down_since) for s in scene.steps(SeePower)] == expected
 
 
-def test_a_vm_that_is_down_at_the_first_look_is_asked_about_in_the_same_plan(scene):
+def test_a_vm_down_at_the_first_observation_is_asked_about_in_the_same_plan(scene):
     scene.down().move(power=None)
 
     assert len(scene.steps(Ask)) == 1
@@ -660,7 +662,7 @@ def test_a_paused_run_neither_ends_nor_proves_anything(scene):
     assert scene.plan().steps == ()
 
 
-def test_a_source_is_called_empty_after_two_looks_thirty_seconds_apart(scene):
+def test_a_source_is_proven_empty_by_two_observations_thirty_seconds_apart(scene):
     first = ended(scene).plan()
     [seen] = [s for s in first.steps if isinstance(s, SeeEmpty)]
     scene.run(empty_first=scene.now, empty_seen=(HV01,))
@@ -684,7 +686,7 @@ def test_a_source_is_called_empty_after_two_looks_thirty_seconds_apart(scene):
         pytest.param(lambda s: s.vm("ghost", seen_on=()), id="VMM shows one again"),
     ],
 )
-def test_a_source_that_was_not_empty_after_all_is_proven_anew(change, scene):
+def test_a_source_that_was_not_empty_must_be_proven_empty_again(change, scene):
     ended(scene).run(empty_first=scene.now - 30, empty_seen=(HV01,))
     scene.move("late", state=MoveState.SKIPPED, outcome=Outcome.DENIED)
     [seen] = change(scene).steps(SeeEmpty)
@@ -700,7 +702,7 @@ def test_a_source_that_was_not_empty_after_all_is_proven_anew(change, scene):
         pytest.param(lambda s: s.hosts.pop("hv01") and s, id="a host that VMM does not know"),
     ],
 )
-def test_what_is_not_proven_empty_is_never_called_so(change, scene):
+def test_a_source_is_never_reported_empty_without_proof(change, scene):
     ended(scene).move("denied", state=MoveState.SKIPPED, outcome=Outcome.DENIED)
     change(scene)
     first = scene.steps(SeeEmpty)
@@ -710,7 +712,7 @@ def test_what_is_not_proven_empty_is_never_called_so(change, scene):
     assert len(scene.steps(SetRunState)) == 1
 
 
-def test_a_run_does_not_end_on_a_source_that_nobody_could_look_at(scene):
+def test_a_run_does_not_end_while_a_source_is_unobserved(scene):
     """It may come back within the hour, with VMs on it."""
     ended(scene).silent("hv01")
 
@@ -733,7 +735,7 @@ def test_vmm_may_take_ten_minutes_to_notice_that_a_host_is_empty(scene):
     assert [type(s) for s in after.steps] == [SetRunState]
 
 
-def test_each_source_is_proven_for_itself(scene):
+def test_each_source_is_proven_empty_separately(scene):
     scene.run(sources=("hv01", "hv03"))
     ended(scene).vm("stays", at="hv03").move("stays", state=MoveState.FAILED)
     [seen] = scene.steps(SeeEmpty)
@@ -762,14 +764,14 @@ def test_a_request_may_stop_at_the_first_vm_that_cannot_be_moved(wanted, stops, 
         ),
     ],
 )
-def test_nothing_starts_any_more_once_a_failure_is_seen(failure, scene):
+def test_stop_on_failure_starts_no_move_after_a_failure(failure, scene):
     failure(scene.options(stop_on_failure=True)).add("web02")
 
     assert started(scene) == []
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.EXCLUDED])
-def test_a_vm_that_was_left_is_no_failure(outcome, scene):
+def test_a_skipped_vm_does_not_count_as_a_failure(outcome, scene):
     scene.options(stop_on_failure=True).move(state=MoveState.SKIPPED, outcome=outcome)
 
     assert scene.add("web02").steps(SetRunState) == []
@@ -787,14 +789,14 @@ def test_a_run_that_stops_is_not_stopped_again(scene):
 # --- waiting for people --------------------------------------------------------------------
 
 
-def test_a_run_that_waits_only_for_people_notes_since_when(scene):
+def test_a_run_notes_when_it_began_to_wait_only_for_people(scene):
     scene.down().approval(ApprovalState.REQUESTED)
     [quiet] = scene.steps(Quiet)
 
     assert quiet.at == scene.now
 
 
-def test_as_long_as_anything_moves_nobody_is_late(scene):
+def test_approvals_do_not_expire_while_another_move_continues(scene):
     scene.add("old").down("old").approval(ApprovalState.REQUESTED, "old")
     scene.run(quiet_since=scene.now - 9 * HOUR)
     [quiet] = scene.steps(Quiet)
@@ -803,7 +805,7 @@ def test_as_long_as_anything_moves_nobody_is_late(scene):
     assert scene.steps(Expire) == []
 
 
-def test_nobody_decided_for_eight_hours(scene):
+def test_approvals_expire_after_eight_hours_without_a_decision(scene):
     long_ago = scene.now - 9 * HOUR
     scene.down().approval(ApprovalState.REQUESTED, requested=long_ago)
     scene.approval(ApprovalState.DENIED, "other", requested=long_ago)
@@ -832,7 +834,7 @@ def test_a_backup_within_its_limit_keeps_the_run_open(scene):
     assert scene.steps(Quiet) == []
 
 
-def test_a_long_backup_is_nothing_to_do_beside_a_question(scene):
+def test_a_long_backup_does_not_keep_a_run_from_waiting_only_for_people(scene):
     scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, HOUR)
     scene.add("old").down("old").approval(ApprovalState.REQUESTED, "old")
 
@@ -856,7 +858,7 @@ def crowded(scene):
     return scene
 
 
-def test_the_same_rows_and_the_same_look_give_the_same_plan(new_scene):
+def test_the_same_rows_and_observation_give_the_same_plan(new_scene):
     one, other = crowded(new_scene()), crowded(new_scene())
 
     assert one.plan() == other.plan()
@@ -878,7 +880,7 @@ def test_the_order_in_which_runs_and_vms_are_read_does_not_change_who_starts(sce
     assert starts(records, fleet) == starts(shuffled, mixed)
 
 
-def test_no_plan_says_two_things_about_one_move(scene):
+def test_a_plan_has_at_most_one_step_per_move(scene):
     """At most one state change, one start or one hold each."""
     steps = crowded(scene).plan().steps
     spoken = [s.move.id for s in steps if hasattr(s, "move") and not isinstance(s, SeePower)]

@@ -31,12 +31,12 @@ WHO = Reviewer(fit=True, trusted=True)
         pytest.param(OPEN, RUN, "slack:zoe", Reviewer(True, False), "not_trusted", id="no starter"),
     ],
 )
-def test_who_reviews(review, run, by, who, word):
+def test_judge_decides_who_may_review(review, run, by, who, word):
     assert judge(review, run, by, who) == word
     assert word in ("ok", "already") or BARRED[word] in why_not(review, word, 0.0)
 
 
-def test_a_stranger_is_not_told_who_reviewed():
+def test_a_person_who_may_not_review_is_not_told_who_reviewed():
     assert why_not(DONE, judge(DONE, RUN, "slack:gus", Reviewer(False, True)), 0.0) == (
         f"A1 stays as it is: {BARRED['unfit']}."
     )
@@ -57,7 +57,7 @@ def test_a_stranger_is_not_told_who_reviewed():
     ],
     ids=["in order", "in order, with a note of an earlier version", "not in order"],
 )
-def test_a_review_that_was_said_is_told_with_who_and_when(review, told):
+def test_a_closed_review_names_its_reviewer_and_time(review, told):
     assert why_not(review, "already", 5600.0) == told
 
 

@@ -56,12 +56,12 @@ def finals(noun: str) -> set:
     return {state for state in kind if state not in table}
 
 
-def test_what_leaves_nothing_to_do_is_final():
+def test_only_states_that_leave_nothing_to_do_are_final():
     assert finals("run") == {RunState.COMPLETED, RunState.REJECTED}
     assert finals("move") == {MoveState.DONE}
 
 
-def test_a_person_can_have_an_ended_run_or_move_go_on_and_nothing_else_follows_an_end():
+def test_only_a_person_can_reopen_an_ended_run_or_move():
     assert {s: states.RUN[s] for s in RUN_ENDS - finals("run")} == {
         RunState.INCOMPLETE: {RunState.ACTIVE, RunState.STOPPING},
         RunState.STOPPED: {RunState.ACTIVE, RunState.STOPPING},
@@ -74,7 +74,7 @@ def test_a_person_can_have_an_ended_run_or_move_go_on_and_nothing_else_follows_a
     }
 
 
-def test_of_an_approval_only_a_question_and_a_grant_can_still_change():
+def test_only_a_requested_or_granted_approval_can_still_change():
     assert finals("approval") == {
         ApprovalState.DENIED,
         ApprovalState.EXPIRED,
@@ -107,7 +107,7 @@ def test_every_state_can_be_reached_and_no_state_follows_itself(noun):
         pytest.param(MoveState.RESTORING, MoveState.MOVING, id="started before it was compared"),
     ],
 )
-def test_what_must_never_happen_to_a_move_is_in_no_table(old, new):
+def test_the_tables_contain_no_forbidden_transition_of_a_move(old, new):
     assert not states.may_follow(states.MOVE, old, new)
 
 
@@ -121,13 +121,13 @@ def test_what_must_never_happen_to_a_move_is_in_no_table(old, new):
         pytest.param(RunState.ACTIVE, RunState.REJECTED, id="rejected after it began"),
     ],
 )
-def test_what_must_never_happen_to_a_run_is_in_no_table(old, new):
+def test_the_tables_contain_no_forbidden_transition_of_a_run(old, new):
     assert not states.may_follow(states.RUN, old, new)
 
 
 @pytest.mark.parametrize("new", [ApprovalState.GRANTED, ApprovalState.REQUESTED])
 @pytest.mark.parametrize("old", [ApprovalState.DENIED, ApprovalState.EXPIRED])
-def test_a_no_and_an_expired_question_stay_so(old, new):
+def test_denied_and_expired_approvals_are_final(old, new):
     assert not states.may_follow(states.APPROVAL, old, new)
 
 

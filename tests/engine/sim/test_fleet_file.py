@@ -22,7 +22,7 @@ def refused(text: str) -> str:
     return str(caught.value)
 
 
-def test_what_the_file_does_not_say_is_the_default_of_the_contract() -> None:
+def test_keys_missing_from_the_file_have_the_defaults_of_the_contract() -> None:
     fleet = parse(NIC)
     host, vm = fleet.hosts[0], fleet.vms[0]
     assert (fleet.start, fleet.seed, fleet.vmm, fleet.clock_skew) == (START, 0, "vmm01", 0.0)
@@ -43,7 +43,7 @@ def test_a_path_on_another_drive_brings_its_volume_along() -> None:
     assert host.volumes == {"E:": 8000}
 
 
-def test_everything_that_a_file_may_say_is_read() -> None:
+def test_every_key_of_a_fleet_file_is_read() -> None:
     fleet = parse(
         f"""
         format = 1

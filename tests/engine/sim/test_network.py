@@ -60,7 +60,7 @@ def test_classic_rules_are_read_in_one_spelling() -> None:
 
 
 @pytest.mark.parametrize("rule", ["Meter Inbound remote ANY", "Allow Inbound", "Allow 10.0.0.0/8"])
-def test_what_is_no_classic_rule_is_refused_with_its_place(rule: str) -> None:
+def test_an_invalid_classic_rule_is_refused_with_its_place(rule: str) -> None:
     with pytest.raises(Refused) as caught:
         parse(FLEET.replace(ALLOW, rule))
 

@@ -179,7 +179,7 @@ def test_hyper_v_speaks_only_for_the_hosts_that_were_asked() -> None:
         ("Starting", HyperVState.OTHER),
     ],
 )
-def test_vmm_words_stand_beside_the_state_of_hyper_v(status: str, state: HyperVState) -> None:
+def test_the_vmm_status_is_shown_beside_the_hyper_v_state(status: str, state: HyperVState) -> None:
     room = Room()
     room.world.power(START, "web01", status)
     vm = room.vm("web01")
@@ -221,7 +221,7 @@ def test_vmm_status_is_stale_until_its_time_or_a_refresh() -> None:
 # --- the guard ---------------------------------------------------------------------------
 
 
-def test_a_start_from_a_host_where_the_vm_is_no_more_is_stale() -> None:
+def test_a_start_from_a_host_that_the_vm_has_left_is_stale() -> None:
     room = Room()
     room.start()
     room.at(400)
@@ -310,7 +310,7 @@ def test_a_queued_job_gives_up_after_fifteen_minutes() -> None:
     assert room.vm("web02").vmm_status == "MigrationFailed"
 
 
-def test_a_limit_that_is_raised_counts_at_once() -> None:
+def test_a_raised_limit_takes_effect_at_once() -> None:
     room = Room()
     room.world.limit(room.now, "hv01", live=1, storage=1)
     host = room.look().host(HV1)
@@ -489,7 +489,7 @@ def test_a_refused_start_did_not_happen() -> None:
     assert room.at(400).vm("web01").seen_on == (HV1,)
 
 
-def test_vmm_refuses_what_it_could_never_move() -> None:
+def test_vmm_refuses_vms_that_it_cannot_move() -> None:
     room = Room(
         more='[[host]]\nname = "shut"\nmaintenance = true\n'
         '[[vm]]\nname = "gpu01"\nhost = "hv01"\nblocks = ["gpu"]\n'
@@ -581,7 +581,7 @@ def test_a_pinned_cold_move_keeps_everything_and_the_ids() -> None:
     assert room.vm("off01").down
 
 
-def test_a_pin_may_be_lost_all_the_same() -> None:
+def test_a_lie_may_lose_a_pinned_network() -> None:
     room = Room("lose_nics_cold = 1.0")
     room.start("off01", power="down", pin=room.network("off01", HV1))
     nics = room.at(300).network("off01", HV2).adapters
@@ -601,7 +601,7 @@ def test_extended_acls_are_lost_on_all_or_some_adapters(lie: str, name: str, pow
     assert kept == {0, 1}
 
 
-def test_a_story_takes_rules_and_connections_at_the_next_arrival_only() -> None:
+def test_a_story_removes_acls_and_connections_only_at_the_next_arrival() -> None:
     room = Room()
     room.world.lose(room.now, "web01", acls=1, nics=True)
     room.start()
@@ -631,7 +631,7 @@ def test_a_live_move_to_a_host_without_the_switch_fails() -> None:
     assert room.vm("web01").vmm_status == "MigrationFailed"
 
 
-def test_repair_puts_back_adapter_by_adapter_and_twice_is_once() -> None:
+def test_a_repair_restores_adapter_by_adapter_and_is_idempotent() -> None:
     room = Room()
     saved = room.network("web01", HV1)
     room.world.lose(room.now, "web01", acls="all", nics=True)
@@ -672,7 +672,7 @@ def test_without_rights_no_rule_is_written_and_rights_says_why() -> None:
     assert Room().port.rights(HV1) is None
 
 
-def test_what_the_host_does_not_have_cannot_be_put_back() -> None:
+def test_settings_that_the_host_lacks_cannot_be_restored() -> None:
     room = Room(more='[[host]]\nname = "odd"\nswitches = ["Other"]\nnetworks = ["Elsewhere"]\n')
     nic = room.network("web01", HV1).adapters[0]
     for wrong, reason in (
@@ -751,14 +751,14 @@ def test_a_host_that_is_down_proves_nothing_and_starts_nothing() -> None:
     room.start()
 
 
-def test_when_vmm_is_down_what_runs_goes_on() -> None:
+def test_running_migrations_continue_while_vmm_is_down() -> None:
     room = Room()
     room.start()
     room.at(60).world.down(room.now, "vmm", 600)
     assert room.at(660).vm("web01").seen_on == (HV2,)
 
 
-def test_when_vmm_is_down_every_call_says_so() -> None:
+def test_every_call_fails_with_vmm_unavailable_while_vmm_is_down() -> None:
     room = Room()
     room.world.down(room.now, "vmm", 60)
     for call in (room.look, room.start, lambda: room.port.rights(HV1)):
@@ -798,7 +798,7 @@ def test_a_stale_vmm_learns_of_new_and_deleted_vms_later() -> None:
     assert later.vm(gone) is None
 
 
-def test_vms_that_no_hyper_v_shows() -> None:
+def test_missing_and_stored_vms_are_shown_by_no_hyper_v_host() -> None:
     room = Room(more='[[vm]]\nname = "lib"\nhost = "hv01"\nstatus = "Stored"\n')
     room.world.power(room.now, "web01", "Missing")
     vm = room.vm("web01")
@@ -820,7 +820,7 @@ def test_a_second_start_is_a_violation_even_though_the_guard_refuses_it() -> Non
     assert room.world.violations[0] == {"t": START, "kind": "double", "vm": "web01", "host": HV3}
 
 
-def test_a_start_while_a_delayed_one_waits_is_a_double() -> None:
+def test_a_start_while_a_delayed_start_is_pending_is_a_double_start() -> None:
     room = Room("delayed = 1.0")
     for _ in range(2):
         with pytest.raises(VmmUnavailable):
@@ -828,7 +828,7 @@ def test_a_start_while_a_delayed_one_waits_is_a_double() -> None:
     assert room.kinds() == [("double", "web01")]
 
 
-def test_a_start_to_a_full_host_is_over_the_limit_at_each_full_end() -> None:
+def test_a_start_between_full_hosts_violates_the_limit_of_each() -> None:
     room = Room(host="live = 1")
     room.start("web01")
     with pytest.raises(VmmBusy):
@@ -861,7 +861,7 @@ def test_a_limit_lowered_after_the_last_observation_is_no_violation() -> None:
     assert room.world.violations == ()
 
 
-def test_the_story_player_adds_what_only_it_can_judge() -> None:
+def test_the_story_player_adds_its_own_violations() -> None:
     room = Room()
     room.world.add_violation(room.now, "ungranted_cold", "off01", HV1)
     assert room.kinds() == [("ungranted_cold", "off01")]
@@ -939,7 +939,7 @@ def test_one_long_step_of_a_world_equals_many_small_steps() -> None:
     assert leap.to_json() == steps.to_json()
 
 
-def test_a_saved_world_is_written_before_the_reply_and_goes_on(tmp_path: Path) -> None:
+def test_a_saved_world_is_written_before_the_reply_and_continues(tmp_path: Path) -> None:
     path = tmp_path / "night.db.world"
     made = fleet("timeout_after = 1.0")
     opened = open_world(made, path, wall=1000.0, speed=10.0)
@@ -958,7 +958,7 @@ def test_a_saved_world_is_written_before_the_reply_and_goes_on(tmp_path: Path) -
     assert found.seen_on == (HV2,)
 
 
-def test_another_speed_goes_on_from_the_same_instant(tmp_path: Path) -> None:
+def test_a_changed_speed_continues_from_the_same_instant(tmp_path: Path) -> None:
     path = tmp_path / "world"
     open_world(fleet(), path, wall=1000.0, speed=10.0)
     faster = open_world(None, path, wall=1060.0, speed=100.0)
@@ -1108,14 +1108,14 @@ def start_on(room: Room, path: str, name: str = "web01", power: Power = "running
     return job
 
 
-def test_free_capacity_is_what_the_vms_of_a_host_leave() -> None:
+def test_free_capacity_is_the_remainder_after_the_vms_of_a_host() -> None:
     room = Room(more=BIG, host=TIGHT)
     assert free(room) == (6, {"D:": 140, "E:": 60})
     # Three run and one is powered down: it takes disk, but no memory.
     assert free(room, HV1) == (10, {"D:": 0, "E:": 60})
 
 
-def test_a_move_is_not_seen_in_what_is_free_before_it_is_there() -> None:
+def test_a_move_reduces_free_capacity_only_after_its_arrival() -> None:
     room = Room(more=BIG, host=TIGHT)
     room.start("web01")
     assert free(room) == (6, {"D:": 140, "E:": 60})

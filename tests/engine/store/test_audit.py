@@ -32,7 +32,7 @@ def rows(db):
         return events.since(store)
 
 
-def test_an_audit_that_nobody_touched_is_whole_and_holds_what_was_refused(desk):
+def test_an_untouched_audit_is_whole_and_contains_refusals(desk):
     said = vmferry("audit", "verify")
 
     written = rows(desk)
@@ -47,7 +47,7 @@ def test_an_audit_that_nobody_touched_is_whole_and_holds_what_was_refused(desk):
 @pytest.mark.parametrize(
     "column", ["at", "kind", "run", "vm", "by", "text", "detail", "prev", "hash"]
 )
-def test_no_column_of_any_event_can_be_changed_unseen(column, desk):
+def test_a_change_to_any_column_of_an_event_is_detected(column, desk):
     number = len(rows(desk))
     for seq in range(1, number + 1):
         with closing(sqlite3.connect(desk)) as db:
@@ -64,7 +64,7 @@ def test_no_column_of_any_event_can_be_changed_unseen(column, desk):
     assert vmferry("audit", "verify").code == 0
 
 
-def test_no_event_can_be_deleted_or_moved_unseen(desk):
+def test_a_deleted_or_moved_event_is_detected(desk):
     number = len(rows(desk))
     for seq in range(1, number):
         with closing(sqlite3.connect(desk)) as db:
@@ -88,7 +88,7 @@ def vmferry_on(db, desk):
     return vmferry("--db", str(copy), "audit", "verify").code
 
 
-def test_events_that_are_missing_at_the_end_are_found_by_a_mark_that_was_told_elsewhere(desk):
+def test_events_missing_at_the_end_are_detected_by_a_mark_kept_elsewhere(desk):
     mark = rows(desk)[-1].hash[:8]
     assert f"event {len(rows(desk))} is {mark}." in vmferry("audit", "verify", mark.upper()).out
     with closing(sqlite3.connect(desk)) as db:
@@ -101,14 +101,14 @@ def test_events_that_are_missing_at_the_end_are_found_by_a_mark_that_was_told_el
     assert f"does not contain {mark}: events are missing at its end" in said.err
 
 
-def test_a_mark_that_is_none_is_refused_with_an_example():
+def test_an_invalid_mark_is_refused_with_an_example():
     for wrong in ("7f3a", "7f3a91cx", "R1"):
         said = vmferry("audit", "verify", wrong)
         assert said.code == 2
         assert "audit verify 7f3a91c2" in said.err
 
 
-def test_without_a_database_nothing_is_made(desk):
+def test_a_missing_database_is_not_created(desk):
     said = vmferry("--db", "other.db", "audit", "verify")
 
     assert said.code == 2

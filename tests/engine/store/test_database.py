@@ -54,7 +54,7 @@ def write(store: Store, size: int = 100_000) -> None:
         (make_read_only, StoreUnwritable, "may this user write there"),
     ],
 )
-def test_a_write_that_the_world_refuses_writes_nothing_and_says_why(store, trouble, error, way_out):
+def test_a_failed_write_leaves_nothing_behind_and_says_why(store, trouble, error, way_out):
     over = trouble(store)
     with pytest.raises(error, match="Nothing was written") as refused:
         write(store)
@@ -73,7 +73,7 @@ def test_a_row_that_the_tables_forbid_is_a_conflict(store):
     assert store.query("SELECT seq FROM events") == []
 
 
-def test_a_file_that_is_damaged_while_it_is_open_is_said_so(store):
+def test_a_database_damaged_while_in_use_is_reported_as_corrupt(store):
     write(store)
     store.close()
     with store.path.open("r+b") as file:
@@ -84,12 +84,12 @@ def test_a_file_that_is_damaged_while_it_is_open_is_said_so(store):
         store.query("SELECT * FROM fleets")
 
 
-def test_a_mistake_in_a_statement_stays_what_it_is(store):
+def test_an_error_in_a_statement_is_raised_unchanged(store):
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         store.query("SELECT * FROM ferries")
 
 
-def test_several_reads_in_a_snapshot_see_one_moment(store):
+def test_all_reads_of_a_snapshot_see_the_same_moment(store):
     write(store)
     with closing(Store(store.path, durable=False)) as other, store.database().snapshot() as db:
         before = db.query("SELECT length(body) AS size FROM fleets")
@@ -98,7 +98,7 @@ def test_several_reads_in_a_snapshot_see_one_moment(store):
     assert store.query("SELECT length(body) AS size FROM fleets") == [{"size": 5}]
 
 
-def test_a_snapshot_inside_a_transaction_sees_what_that_wrote(store):
+def test_a_snapshot_inside_a_transaction_sees_its_writes(store):
     with store.transaction() as db:
         db.upsert("fleets", {"vmm": "vmm02", "at": 1.0, "body": ""}, "vmm")
         with store.database().snapshot() as seen:
@@ -106,7 +106,7 @@ def test_a_snapshot_inside_a_transaction_sees_what_that_wrote(store):
     assert store.query("SELECT vmm FROM fleets") == [{"vmm": "vmm02"}]
 
 
-def test_what_is_written_after_a_disk_was_full_is_there(store):
+def test_writes_after_a_full_disk_are_kept(store):
     """With sqlite-utils' own upsert, new rows were dropped from then on, without an error."""
     over = fill_the_disk(store)
     with pytest.raises(StoreUnwritable):
@@ -131,7 +131,7 @@ def test_what_is_written_after_a_disk_was_full_is_there(store):
     assert kept.baseline is not None
 
 
-def test_a_row_that_is_only_a_key_is_put_once(store):
+def test_an_upsert_of_a_row_that_is_only_a_key_adds_it_once(store):
     with store.transaction() as db:
         db.execute("CREATE TABLE known (name TEXT PRIMARY KEY)")
         for _ in range(2):
@@ -140,12 +140,12 @@ def test_a_row_that_is_only_a_key_is_put_once(store):
     assert store.query("SELECT name FROM known") == [{"name": "hv01"}]
 
 
-def test_a_write_in_a_snapshot_is_refused_and_not_lost_in_silence(store):
+def test_a_write_in_a_snapshot_is_refused(store):
     with pytest.raises(TypeError, match="only reads"), store.database().snapshot() as db:
         db.execute("INSERT INTO fleets (vmm, at, body) VALUES ('vmm01', 1.0, '')")
     assert store.query("SELECT vmm FROM fleets") == []
 
 
-def test_a_change_of_a_row_that_is_not_there_is_refused(store):
+def test_an_update_of_a_missing_row_is_refused(store):
     with pytest.raises(StoreConflict, match="no row 7 in runs"), store.transaction() as db:
         db.update("runs", 7, {"state": "active"})

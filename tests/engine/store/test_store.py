@@ -112,7 +112,7 @@ def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
     assert events.head(store) == events.GENESIS
 
 
-def test_a_glass_that_was_broken_before_there_were_reviews_is_still_to_be_reviewed(tmp_path):
+def test_a_break_glass_approval_older_than_reviews_still_awaits_review(tmp_path):
     path = tmp_path / "old.db"
     with closing(Store(path, durable=False)) as old, old.transaction() as db:
         pen = Pen(db, NOW)
@@ -140,7 +140,7 @@ def test_opening_it_again_changes_nothing(tmp_path, run, store):
     again.close()
 
 
-def test_a_database_of_an_older_version_gets_what_it_lacks(tmp_path):
+def test_an_older_database_is_upgraded(tmp_path):
     path = tmp_path / "vmferry.db"
     old = Database(path)
     migrations.apply(old, stop_before="m003_leases_and_fleets")
@@ -237,7 +237,7 @@ def of_another_tool(path: Path) -> None:
 @pytest.mark.parametrize(
     "what", [not_a_database, torn, of_something_else, of_another_format, of_another_tool]
 )
-def test_what_is_not_ours_is_refused_and_not_touched(what, tmp_path):
+def test_a_foreign_file_is_refused_and_not_changed(what, tmp_path):
     path = tmp_path / "vmferry.db"
     what(path)
     before = path.read_bytes()
@@ -247,7 +247,7 @@ def test_what_is_not_ours_is_refused_and_not_touched(what, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_words(tmp_path):
+def test_an_unwritable_folder_is_reported_in_words(tmp_path):
     with pytest.raises(StoreUnwritable, match="Does its folder exist"):
         Store(tmp_path / "nowhere" / "vmferry.db")
 
@@ -334,7 +334,7 @@ def test_a_transaction_is_all_or_nothing(error, store):
     assert len(queries.runs(store)) == 1
 
 
-def test_a_commit_that_fails_leaves_nothing_behind_and_holds_up_nobody(store):
+def test_a_failed_commit_leaves_nothing_behind_and_blocks_no_later_write(store):
     with pytest.raises(StoreConflict), store.transaction() as db:
         db.execute("PRAGMA defer_foreign_keys=ON")  # so that only the commit finds it
         db.execute("INSERT INTO networks VALUES (7, 'id-web01', 'before', 'hv01', '{}', 0)")
@@ -356,7 +356,7 @@ def test_every_thread_has_its_own_connection(store):
     assert theirs[0] is not mine
 
 
-def test_nobody_reads_what_is_not_committed(store, run):
+def test_uncommitted_writes_cannot_be_read(store, run):
     """The other thread reads while this one is in the middle of writing."""
     with writing(store, NOW) as pen:
         open_run(pen)
@@ -402,7 +402,7 @@ def test_closing_closes_the_connections_of_every_thread(store):
 # --- the fences ----------------------------------------------------------------------------
 
 
-def test_an_engine_that_was_replaced_writes_nothing(store, run):
+def test_a_replaced_engine_cannot_write(store, run):
     first = Advancing(store)
     old = first.acquire("vmm01", NOW)
     first.release()
@@ -432,7 +432,7 @@ def test_a_fence_is_checked_in_the_transaction_that_writes(store, run):
     lock.release()
 
 
-def test_a_fence_of_a_server_that_nobody_leased_is_void(store):
+def test_a_fence_without_a_lease_is_void(store):
     lock = Advancing(store)
     fence = lock.acquire("vmm01", NOW)
     with store.transaction() as db:
@@ -443,7 +443,7 @@ def test_a_fence_of_a_server_that_nobody_leased_is_void(store):
     lock.release()
 
 
-def test_people_need_no_lease_to_ask(store):
+def test_requests_need_no_lease(store):
     lock = Advancing(store)
     lock.acquire("vmm01", NOW)
     with writing(store, NOW) as pen:
@@ -485,7 +485,7 @@ def another_process(store: Store) -> subprocess.Popen[str]:
     )
 
 
-def test_a_second_engine_in_another_process_is_refused_while_reading_and_asking_work(store, run):
+def test_a_second_engine_is_refused_while_reads_and_requests_work(store, run):
     lock = Advancing(store)
     fence = lock.acquire("vmm01", NOW)
     with another_process(store) as other:
@@ -501,7 +501,7 @@ def test_a_second_engine_in_another_process_is_refused_while_reading_and_asking_
     lock.release()
 
 
-def test_an_engine_that_died_leaves_the_lock_to_the_next(store, run):
+def test_the_next_engine_gets_the_lock_of_a_dead_engine(store, run):
     with another_process(store) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "1\n"
@@ -516,7 +516,7 @@ def test_an_engine_that_died_leaves_the_lock_to_the_next(store, run):
     lock.release()
 
 
-def test_looking_whether_an_engine_runs_never_keeps_one_from_starting(store):
+def test_checking_for_a_running_engine_never_prevents_a_start(store):
     over = threading.Event()
 
     def look() -> None:
@@ -636,7 +636,7 @@ TAMPERED = {
 }
 
 
-def test_the_audit_of_a_database_from_before_there_were_causes_is_whole_and_goes_on(tmp_path):
+def test_an_audit_older_than_event_causes_is_whole_and_continues(tmp_path):
     path = tmp_path / "old.db"
     with closing(Store(path, durable=False)) as old:
         with writing(old, NOW) as pen:
@@ -699,7 +699,7 @@ def test_a_row_that_was_rehashed_breaks_the_next_one(store):
 # --- deeds ---------------------------------------------------------------------------------
 
 
-def test_every_change_of_a_run_is_checked_and_told(store, run):
+def test_every_change_of_a_run_is_checked_and_audited(store, run):
     one = queries.run(store, run)
     with writing(store, NOW + 60) as pen:
         pen.runs.set_state(one, RunState.STOPPING, "R1 was stopped", by="slack:bob")
@@ -729,7 +729,7 @@ def test_a_scheduled_run_starts_when_it_becomes_active(store):
     assert queries.run(store, 1).started == NOW + 5
 
 
-def test_only_a_changed_code_of_a_wait_makes_an_event(store, run):
+def test_a_wait_writes_an_event_only_if_its_code_changes(store, run):
     said = [
         (Wait.SLOT, "2 of 2 on hv02: a, b"),
         (Wait.SLOT, "2 of 2 on hv02: a, c"),
@@ -749,7 +749,7 @@ def test_only_a_changed_code_of_a_wait_makes_an_event(store, run):
     assert told == ["SLOT", "BACKUP", "SLOT"]
 
 
-def test_a_wait_ends_with_the_state_it_belonged_to(store, run):
+def test_a_change_of_state_ends_the_wait_of_a_move(store, run):
     with writing(store, NOW) as pen:
         pen.moves.hold(the_move(store), Wait.SLOT, "2 of 2")
         pen.moves.set_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
@@ -771,7 +771,7 @@ def test_an_illegal_state_of_a_move_writes_nothing(store, run):
     assert [e.kind for e in events.since(store)] == ["run.active"]
 
 
-def test_an_attempt_is_there_before_it_is_done_and_open_until_it_is_seen(store, run):
+def test_an_attempt_is_written_before_its_call_and_open_until_its_end_is_seen(store, run):
     with writing(store, NOW) as pen:
         number = pen.attempts.begin(the_move(store), AttemptKind.LIVE, HV01, HV02, NOW + 60)
         pen.moves.set_state(the_move(store), MoveState.MOVING, "moves", destination=HV02)
@@ -811,7 +811,7 @@ def test_the_last_observation_replaces_the_one_before(store):
     assert queries.fleet(store, "vmm02") is None
 
 
-def test_a_run_is_read_with_all_that_hangs_on_it_and_nothing_else(store):
+def test_a_run_is_read_with_exactly_its_own_rows(store):
     with writing(store, NOW) as pen:
         for number in (1, 2):
             open_run(pen)
@@ -841,7 +841,7 @@ def test_records_are_the_unfinished_runs_of_one_server(store):
     assert [r.id for r in queries.runs(store, unfinished=True)] == [2]
 
 
-def test_quiet_is_noted_and_taken_back_without_an_event(store, run):
+def test_noting_and_clearing_quiet_writes_no_event(store, run):
     told = len(events.since(store))
     for at in (NOW, None):
         with writing(store, NOW) as pen:
@@ -851,7 +851,7 @@ def test_quiet_is_noted_and_taken_back_without_an_event(store, run):
     assert len(events.since(store)) == told
 
 
-def test_empty_is_kept_once_per_host(store, run):
+def test_each_empty_host_is_stored_once(store, run):
     for _ in range(2):
         with writing(store, NOW) as pen:
             pen.runs.note_empty(queries.run(store, run), (HV01,), NOW, proven=False)
@@ -862,7 +862,7 @@ def test_empty_is_kept_once_per_host(store, run):
 
 
 @pytest.mark.parametrize("wait", [None, *Wait])
-def test_after_a_gap_the_rows_are_what_was_planned_on(wait, store, run):
+def test_the_rows_after_a_gap_match_the_planned_ones(wait, store, run):
     with writing(store, NOW + 50) as pen:
         pen.runs.note_quiet(run, NOW + 10)
         pen.moves.note_power(the_move(store), "running", NOW + 20)
@@ -899,7 +899,7 @@ def test_an_approval_is_decided_once(store, run):
         pen.approvals.set_state(denied, ApprovalState.GRANTED, "yes after all")
 
 
-def test_an_outcome_is_kept_in_words(store, run):
+def test_an_outcome_is_stored_with_its_sentence_and_next_step(store, run):
     with writing(store, NOW) as pen:
         stuck = say("{} is stuck.", VmName("web01"))
         again = say("Look at it, then: {}", Command("retry R1 web01"))
@@ -1006,12 +1006,12 @@ fleets = st.builds(
 
 
 @given(networks)
-def test_a_network_comes_back_as_it_was(network):
+def test_a_network_survives_the_round_trip_through_the_store(network):
     assert codec.from_json(Network, codec.to_json(network)) == network
 
 
 @given(fleets)
-def test_a_fleet_comes_back_as_it_was(fleet):
+def test_a_fleet_survives_the_round_trip_through_the_store(fleet):
     assert codec.from_json(Fleet, codec.to_json(fleet)) == fleet
 
 

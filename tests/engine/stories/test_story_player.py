@@ -104,7 +104,7 @@ def test_a_vm_that_is_created_in_mid_run_joins_it(story: Teller):
     assert outcomes(document) == {"web01": "MOVED", "web02": "MOVED", "late": "MOVED"}
 
 
-def test_a_host_that_is_down_is_waited_for(story: Teller):
+def test_moves_wait_for_a_host_that_is_down(story: Teller):
     document = story.plays(ASK, 'do = "down"\nhost = "hv02"\nfor = "10m"')
 
     assert outcomes(document)["web01"] == "MOVED"
@@ -113,7 +113,7 @@ def test_a_host_that_is_down_is_waited_for(story: Teller):
 
 
 @pytest.mark.parametrize("vmm", ["true", '"vmm01"', '"VMM01"'])
-def test_a_vmm_that_is_down_is_waited_for(story: Teller, vmm: str):
+def test_moves_wait_for_a_vmm_that_is_down(story: Teller, vmm: str):
     document = story.plays(ASK, f't = "2m"\ndo = "down"\nvmm = {vmm}\nfor = "10m"')
 
     silent = [c for c in calls(document, "observe") if c["error"]]
@@ -122,14 +122,14 @@ def test_a_vmm_that_is_down_is_waited_for(story: Teller, vmm: str):
     assert set(outcomes(document).values()) == {"MOVED"}
 
 
-def test_a_restart_of_vmm_kills_its_jobs_and_they_are_begun_again(story: Teller):
+def test_moves_are_retried_after_a_vmm_restart_kills_their_jobs(story: Teller):
     document = story.plays(ASK, 't = "1m"\ndo = "restart"\nfor = "1m"')
 
     assert len([c for c in calls(document, "start_move") if c["vms"] == ["web01"]]) == 2
     assert set(outcomes(document).values()) == {"MOVED"}
 
 
-def test_people_say_verbs_and_what_they_may_not_is_in_the_audit(story: Teller):
+def test_a_story_carries_out_commands_and_audits_refused_ones(story: Teller):
     document = story.plays(
         ASK,
         't = "10s"\ndo = "say"\nby = "ann"\ntext = "pause R1"',
@@ -182,7 +182,7 @@ NO = 'on = "ask:1"\nt = "10s"\ndo = "decide"\nby = "bob"\nverdict = "deny"'
         ('approval = "A1"\nvms = ["web01", "x"]', "approve A1 web01 x", "A1 has no VM x."),
     ],
 )
-def test_a_click_that_fits_nothing_is_in_the_audit_and_decides_nothing(
+def test_a_click_without_a_matching_approval_is_audited_and_decides_nothing(
     story: Teller, click: str, typed: str, why: str
 ):
     story.fleet = OFF
@@ -198,13 +198,13 @@ def test_a_click_that_fits_nothing_is_in_the_audit_and_decides_nothing(
     ]
 
 
-def test_a_click_where_nobody_is_asked_is_in_the_audit(story: Teller):
+def test_a_click_without_an_open_approval_is_audited(story: Teller):
     document = story.plays(ASK, 't = "1m"\ndo = "decide"\nby = "bob"\nverdict = "approve"')
 
     assert [e["text"] for e in told(document, "refused")] == ["There is no open approval."]
 
 
-def test_of_two_open_questions_a_click_is_for_the_older_unless_it_names_one(story: Teller):
+def test_a_click_decides_the_older_of_two_open_approvals_unless_it_names_one(story: Teller):
     story.fleet = OFF
     yes = 'do = "decide"\nby = "bob"\nverdict = "approve"'
     late = '{ name = "late", host = "hv01", status = "PowerOff", minutes = 2.0 }'
@@ -331,7 +331,7 @@ def line() -> Line:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_fault_strikes_so_many_times_and_then_all_is_well(line: Line, call: str):
+def test_a_fault_strikes_the_given_number_of_times(line: Line, call: str):
     line.world.add_fault(Fault(call, "timeout_before", times=2))
 
     for _ in range(2):
@@ -342,7 +342,7 @@ def test_a_fault_strikes_so_many_times_and_then_all_is_well(line: Line, call: st
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
 @pytest.mark.parametrize(("how", "error"), [("refused", VmmRefused), ("locked", VmmLocked)])
-def test_vmm_says_no_with_the_code_that_the_story_names(line: Line, call, how, error):
+def test_vmm_refuses_with_the_code_of_the_story(line: Line, call, how, error):
     line.world.add_fault(Fault(call, how, code="12711"))
 
     with pytest.raises(error) as raised:
@@ -351,7 +351,7 @@ def test_vmm_says_no_with_the_code_that_the_story_names(line: Line, call, how, e
     assert raised.value.code == "12711"
 
 
-def test_a_lock_has_vmms_own_number_where_the_story_names_none(line: Line):
+def test_a_lock_without_a_code_in_the_story_has_the_vmm_error_number(line: Line):
     line.world.add_fault(Fault("refresh", "locked"))
 
     with pytest.raises(VmmLocked, match=r"\(2606\)"):
@@ -372,7 +372,7 @@ def test_a_failed_start_call_may_or_may_not_have_started_the_move(
     assert len(line.world.state.open) == started
 
 
-def test_a_lost_refusal_is_a_lost_answer(line: Line):
+def test_a_refusal_lost_to_a_timeout_counts_as_no_answer(line: Line):
     line.ask("start_move")
     line.world.add_fault(Fault("dismiss", "timeout_after"))
 
@@ -415,7 +415,7 @@ def test_a_delay_that_met_a_locked_host_does_not_fall_on_the_next_start(line: Li
     assert line.ask("start_move")
 
 
-def test_a_delayed_repair_comes_true_later(line: Line):
+def test_a_delayed_repair_takes_effect_later(line: Line):
     line.world.add_fault(Fault("repair_network", "delayed", delay=40.0))
 
     with pytest.raises(VmmUnavailable):
@@ -446,7 +446,7 @@ def test_half_a_repair_puts_back_the_first_half(line: Line):
     ],
     ids=lambda setting: next(iter(setting)),
 )
-def test_of_any_setting_and_a_rule_the_setting_is_the_first_half(line: Line, setting: dict):
+def test_half_a_repair_restores_the_setting_but_not_the_rule(line: Line, setting: dict):
     line.world.add_fault(Fault("repair_network", "half"))
 
     nic = line.puts_back(classic_acls=("Deny Inbound remote ANY",), **setting)
@@ -464,14 +464,14 @@ def test_classic_rules_are_counted_and_come_after_the_extended_ones(line: Line):
     assert (len(nic.acls), nic.classic_acls) == (3, classic[:2])  # 3 of 6; two were there
 
 
-def test_half_an_answer_about_networks_leaves_vms_out(line: Line):
+def test_half_an_answer_to_networks_omits_vms(line: Line):
     line.world.add_fault(Fault("networks", "half"))
 
     assert list(line.ask("networks")) == [line.vm]
     assert list(line.ask("networks")) == [line.vm, line.other]
 
 
-def test_of_half_a_look_the_second_half_of_the_hosts_is_silent(line: Line):
+def test_the_second_half_of_the_hosts_is_silent_in_half_an_observation(line: Line):
     line.world.add_fault(Fault("observe", "half"))
 
     fleet = line.ask("observe")
@@ -492,7 +492,7 @@ def test_one_host_is_silent_and_its_vms_are_not_seen(line: Line):
 
 
 @pytest.mark.parametrize(("how", "locked"), [("locked", True), ("refused", False)])
-def test_a_host_cannot_be_reread_and_the_look_goes_on(line: Line, how: Any, locked: bool):
+def test_the_observation_continues_if_a_host_refresh_fails(line: Line, how: Any, locked: bool):
     """VMM's refusal to re-read concerns one host; the port raises only if VMM is silent."""
     line.world.add_fault(Fault("observe", how, host=HV01))
     line.world.observe(line.now, [HV01, HV02])  # re-reads no host: no fault applies
@@ -552,7 +552,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("call", "how"), PAIRS)
-def test_a_night_gets_over_any_fault(story: Teller, call: str, how: str):
+def test_a_run_recovers_from_every_fault(story: Teller, call: str, how: str):
     """Each fault happens twice: all VMs arrive with their rules, and nothing is done twice."""
     delay = '\ndelay = "30s"' if how == "delayed" else ""
     document = story.plays(
@@ -566,7 +566,7 @@ def test_a_night_gets_over_any_fault(story: Teller, call: str, how: str):
     assert sorted(rule["weight"] for rule in rules) == [10, 20]
 
 
-def test_a_fault_says_in_the_list_of_calls_what_went_wrong(story: Teller):
+def test_the_list_of_calls_shows_the_error_of_a_fault(story: Teller):
     fault = 'do = "fault"\ncall = "start_move"\nhow = "refused"\nvm = "web02"\ncode = 12711'
     document = story.plays(ASK, fault)
 
@@ -618,7 +618,7 @@ def test_an_engine_that_dies_before_a_start_has_not_made_it(story: Teller):
     assert len(calls(document, "start_move")) == 2
 
 
-def test_an_engine_that_dies_after_a_call_that_failed_is_dead_too(story: Teller):
+def test_an_engine_can_die_after_a_failed_call(story: Teller):
     fault = 'do = "fault"\ncall = "start_move"\nhow = "timeout_after"'
     kill = 'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "1m"'
     document = story.plays(ASK, fault, kill)
@@ -704,7 +704,7 @@ def test_a_write_that_was_rolled_back_is_no_write(tmp_path: Path):
     store.close()
 
 
-def test_what_was_not_committed_at_the_death_is_not_there(tmp_path: Path):
+def test_uncommitted_writes_are_lost_when_the_engine_dies(tmp_path: Path):
     deaths = Deaths()
     store = MortalStore(tmp_path / "a.db", deaths)
     deaths.arm(Kill("before", 0.0, write=2))
@@ -830,7 +830,9 @@ def test_a_wrong_setting_is_refused_with_its_file(story: Teller):
         ),
     ],
 )
-def test_when_and_who_are_read_as_strictly(story: Teller, happening: str, sentence: str):
+def test_happenings_with_invalid_triggers_or_values_are_refused(
+    story: Teller, happening: str, sentence: str
+):
     with pytest.raises(Refused) as raised:
         story_file.load(story.write(happening))
 

@@ -71,7 +71,7 @@ def crowd(scene):
     return scene.move(wait=Wait.BACKUP, wait_since=scene.now - 60, wait_text="in backup")
 
 
-def test_the_board_counts_every_vm_where_it_stands(scene):
+def test_the_board_counts_every_vm_by_its_state(scene):
     seen = shown(crowd(scene))
 
     assert (seen.total, seen.moved, seen.skipped) == (8, 2, 1)
@@ -82,7 +82,7 @@ def test_the_board_counts_every_vm_where_it_stands(scene):
     assert [g.vms for g in seen.waiting] == [("web01",)]
 
 
-def test_the_board_names_those_that_a_person_has_to_look_at(scene):
+def test_the_board_names_vms_that_need_a_person(scene):
     seen = shown(crowd(scene)).failed
 
     assert [(s.vm, s.state, s.outcome, s.sentence, s.next) for s in seen] == [
@@ -109,7 +109,7 @@ def test_waiting_vms_are_grouped_by_cause_the_largest_group_first(scene):
     assert (groups[0].text, groups[0].since) == ("SLOT since 90", scene.now - 90)
 
 
-def test_what_is_over_does_not_wait_any_more(scene):
+def test_an_ended_move_is_not_shown_as_waiting(scene):
     scene.move(state=MoveState.FAILED, wait=Wait.SLOT, wait_since=scene.now)
 
     assert shown(scene).waiting == ()
@@ -132,7 +132,7 @@ def test_a_vm_in_flight_can_wait_too(scene):
         (MoveState.FAILED, None, 1.0),
     ],
 )
-def test_progress_is_what_is_copied(state, percent, progress, scene):
+def test_progress_measures_copied_data(state, percent, progress, scene):
     scene.move(state=state).attempt(job="job-web01")
     if percent is not None:
         scene.job(progress=percent)
@@ -147,7 +147,7 @@ def test_progress_counts_megabytes_and_not_vms(scene):
     assert shown(scene).progress == pytest.approx(0.9)
 
 
-def test_a_run_without_vms_has_nothing_left_to_copy(scene):
+def test_a_run_without_vms_needs_no_copying(scene):
     scene.moves.clear()
     seen = shown(scene)
 
@@ -166,14 +166,14 @@ def test_the_end_is_estimated_by_the_busiest_host(scene):
     assert shown(scene.host("hv02", storage_limit=1)).done_about == scene.now + 300
 
 
-def test_what_is_copied_already_does_not_count_for_the_end(scene):
+def test_copied_data_does_not_count_towards_the_estimated_end(scene):
     scene.move(memory_mb=0, disk_mb=40_000, state=MoveState.MOVING, destination="hv02")
     scene.attempt(job="job-web01").job(progress=75)
 
     assert shown(scene).done_about == scene.now + 25
 
 
-def test_without_an_observation_the_board_still_stands(scene):
+def test_the_board_is_shown_without_an_observation(scene):
     crowd(scene)
     seen = board(scene.record(), None, scene.now)
 
@@ -181,11 +181,11 @@ def test_without_an_observation_the_board_still_stands(scene):
     assert seen.done_about is not None
 
 
-def test_a_run_that_is_over_is_not_estimated(scene):
+def test_an_ended_run_has_no_estimated_end(scene):
     assert shown(scene.run(state=RunState.COMPLETED)).done_about is None
 
 
-def test_an_answer_is_needed_when_the_running_vms_are_done(scene):
+def test_an_approval_is_needed_when_the_running_vms_are_done(scene):
     scene.move(memory_mb=0, disk_mb=40_000)
     scene.add("old", memory_mb=0, disk_mb=400_000).down("old")
     quiet = shown(scene)
@@ -198,7 +198,7 @@ def test_an_answer_is_needed_when_the_running_vms_are_done(scene):
     assert asked.done_about == scene.now + 1000
 
 
-def test_an_answer_is_needed_now_when_nothing_else_is_left(scene):
+def test_an_approval_is_needed_now_if_nothing_else_is_left(scene):
     scene.down().approval(ApprovalState.REQUESTED)
 
     assert shown(scene).needed_by == scene.now
@@ -387,7 +387,7 @@ WORLD = {
 }
 
 
-def test_every_key_of_the_contract_is_there_and_no_other_than_is_known(night):
+def test_the_document_has_exactly_the_keys_of_the_contract(night):
     whole = night.document(world=WORLD)
     run = whole["runs"][0]
     web01, old_crm = run["moves"]
@@ -433,7 +433,7 @@ def test_times_are_seconds_since_the_first_run_with_one_decimal(night):
     assert night.document(start=T0 - 10)["events"][0]["t"] == 10.0
 
 
-def test_without_a_simulated_world_nobody_judged(night):
+def test_a_document_without_a_simulated_world_has_no_violations(night):
     whole = night.document()
 
     assert (whole["calls"], whole["fleet"], whole["violations"]) == ([], None, None)
@@ -457,7 +457,7 @@ def test_the_head_of_the_audit_is_in_the_document(night):
     assert night.document()["audit"] == events.head(night.store)[:8]
 
 
-def test_one_run_can_be_told_alone(night):
+def test_the_document_can_show_a_single_run(night):
     Told(night.store)
     alone = night.document(run_id=2)
 
@@ -467,7 +467,7 @@ def test_one_run_can_be_told_alone(night):
     assert [r["id"] for r in night.document()["runs"]] == ["R1", "R2"]
 
 
-def test_a_document_without_runs_is_empty_and_fine(store):
+def test_a_document_without_runs_is_empty_and_valid(store):
     whole = document(store, "vmm01", T0)
 
     assert (whole["runs"], whole["ended"], whole["exit"]) == ([], True, 0)
@@ -497,9 +497,7 @@ def test_the_story_the_seed_and_its_exit_are_passed_on(told):
         (MoveState.DONE, Outcome.MOVED, RunState.STOPPED, 1),
     ],
 )
-def test_the_exit_code_is_nought_only_if_nothing_is_left_for_a_person(
-    state, outcome, run, code, scene
-):
+def test_the_exit_code_is_zero_only_if_no_move_needs_a_person(state, outcome, run, code, scene):
     scene.run(state=run).move(state=state, outcome=outcome)
 
     assert exit_of(scene.record()) == code
@@ -511,11 +509,11 @@ def test_damage_makes_the_whole_document_exit_with_one(night):
     assert (whole["exit"], whole["ended"], whole["runs"][0]["exit"]) == (1, True, 1)
 
 
-def test_a_run_that_goes_on_has_not_ended(told):
+def test_an_active_run_has_no_end(told):
     assert told.document()["ended"] is False
 
 
-def test_a_host_is_empty_in_the_document_only_when_it_was_proven(told):
+def test_a_host_is_empty_in_the_document_only_if_proven_empty(told):
     before = told.told_run()["empty"]
     told.copy(10, 110)
     told.finish(120)
@@ -532,7 +530,7 @@ def test_a_list_of_vms_says_nothing_about_empty_hosts(store):
 # --- what waited, what was lost ------------------------------------------------------------
 
 
-def test_the_seconds_that_a_vm_waited_are_told_by_cause(told):
+def test_waiting_time_of_a_vm_is_listed_by_cause(told):
     told.hold(0, Wait.BACKUP)
     told.hold(100, Wait.SLOT)
     told.hold(130, Wait.BACKUP)
@@ -543,20 +541,20 @@ def test_the_seconds_that_a_vm_waited_are_told_by_cause(told):
     assert told.told_move()["waited"] == {"BACKUP": 120.0, "SLOT": 30.0}
 
 
-def test_a_wait_that_goes_on_is_counted_until_now(told):
+def test_an_unfinished_wait_is_counted_until_now(told):
     told.hold(40, Wait.BACKUP)
 
     assert told.told_run(now=100)["moves"][0]["waited"] == {"BACKUP": 60.0}
 
 
-def test_a_wait_is_counted_until_its_run_ended_at_most(told):
+def test_a_wait_is_counted_no_longer_than_its_run(told):
     told.hold(40, Wait.APPROVAL)
     told.end(90, RunState.INCOMPLETE)
 
     assert told.told_move()["waited"] == {"APPROVAL": 50.0}
 
 
-def test_the_minutes_of_a_vm_are_those_of_its_migrations_together(night):
+def test_the_minutes_of_a_vm_are_the_sum_of_its_migrations(night):
     """50 s that failed and 100 s that did not; saving its network took none of them."""
     assert night.told_move()["minutes"] == 2.5
     assert night.told_move("old-crm")["minutes"] == 3.3
@@ -568,7 +566,7 @@ def test_a_vm_that_never_migrated_has_no_minutes(told):
     assert told.told_move()["minutes"] is None
 
 
-def test_a_migration_that_goes_on_is_counted_until_now(told):
+def test_a_migration_in_flight_is_counted_until_now(told):
     with told.at(0) as pen:
         pen.attempts.begin(told.move(), AttemptKind.LIVE, HV01, HV02, T0 + 60)
 
@@ -582,7 +580,7 @@ def adopt(told, name: str, seconds: float) -> None:
         pen.moves.open(told.run, vm, HV01, adopted=True)
 
 
-def test_the_vms_as_first_seen_stand_apart_from_those_that_came_later(store):
+def test_vms_adopted_later_are_listed_apart_from_the_first_ones(store):
     several = Told(store, vms=("stays", "web01"))
     several.finish(0, Outcome.EXCLUDED, "stays")
     adopt(several, "late", 50)
@@ -595,16 +593,16 @@ def test_the_vms_as_first_seen_stand_apart_from_those_that_came_later(store):
     assert run["unmoved"] == ["stays", "web01"]
 
 
-def test_a_damaged_vm_has_moved(night):
+def test_a_damaged_vm_counts_as_moved(night):
     assert night.told_run()["unmoved"] == []
 
 
-def test_what_was_put_back_is_told_with_its_adapter(night):
+def test_a_restored_setting_is_reported_with_its_adapter(night):
     assert night.told_move()["repairs"] == [{"adapter": NIC.mac, "what": "acl", "value": str(RULE)}]
     assert night.told_move()["missing"] == []
 
 
-def test_what_a_damaged_vm_lacks_is_told_exactly(night):
+def test_the_missing_settings_of_a_damaged_vm_are_reported_exactly(night):
     missing = {(m["what"], m["value"]) for m in night.told_move("old-crm")["missing"]}
 
     assert missing == {("acl", str(RULE)), ("network", "VM-Net-10"), ("vlan", "10")}
@@ -675,7 +673,7 @@ def test_only_attempts_that_held_their_slots_count_for_the_bound(result, bound, 
         (Wait.RUNNING_FIRST, 100.0),
     ],
 )
-def test_no_schedule_beats_what_others_make_us_wait_for(wait, bound, told):
+def test_the_lower_bound_includes_waits_for_others(wait, bound, told):
     told.hold(0, wait)
     told.copy(200, 300)
     told.finish(310)
@@ -684,7 +682,7 @@ def test_no_schedule_beats_what_others_make_us_wait_for(wait, bound, told):
     assert told.told_run()["bound"] == bound
 
 
-def test_waits_for_others_that_follow_each_other_all_count_for_the_bound(told):
+def test_consecutive_waits_for_others_all_count_for_the_lower_bound(told):
     told.hold(0, Wait.BACKUP)
     told.hold(100, Wait.APPROVAL)
     told.copy(300, 400)
@@ -694,7 +692,7 @@ def test_waits_for_others_that_follow_each_other_all_count_for_the_bound(told):
     assert told.told_run()["bound"] == 400.0
 
 
-def test_a_wait_that_a_better_schedule_would_have_forestalled_does_not_count(told):
+def test_a_wait_that_a_better_schedule_avoids_does_not_raise_the_lower_bound(told):
     """The backup began while the VM waited for a slot: with one it would have been gone."""
     told.hold(0, Wait.SLOT)
     told.hold(100, Wait.BACKUP)
@@ -705,7 +703,7 @@ def test_a_wait_that_a_better_schedule_would_have_forestalled_does_not_count(tol
     assert told.told_run()["bound"] == 100.0
 
 
-def test_a_wait_after_a_failed_copy_is_not_put_before_it(told):
+def test_a_wait_after_a_failed_copy_is_not_counted_before_it(told):
     """The bound was more than the whole run took when it was."""
     told.copy(0, 200, result=Result.FAILED)
     told.hold(200, Wait.BACKUP)
@@ -726,7 +724,7 @@ def test_a_vm_that_came_later_could_not_be_moved_before(told):
     assert told.told_run()["bound"] == 600.0
 
 
-def test_without_copies_and_waits_the_bound_is_nought(scene):
+def test_the_lower_bound_without_copies_and_waits_is_zero(scene):
     assert lower_bound(scene.record(), None) == 0.0
 
 
@@ -758,7 +756,7 @@ def test_slots_that_are_all_in_use_are_not_idle(store):
     assert three.told_run()["idle"] == {}
 
 
-def test_idle_slots_are_put_down_to_what_most_wait_for(store):
+def test_idle_slots_are_attributed_to_the_most_common_wait(store):
     names = ("a", "b", "c")
     three = Told(store, vms=names)
     three.hold(0, Wait.BACKUP, "a")
@@ -771,7 +769,7 @@ def test_idle_slots_are_put_down_to_what_most_wait_for(store):
 # --- last words ----------------------------------------------------------------------------
 
 
-def test_the_last_words_of_a_night(night):
+def test_the_summary_of_an_ended_run(night):
     assert summary(night.told_run()) == [
         "R1 ended: 2 of 2 moved, hv01 is not proven empty",
         "Damaged: old-crm NETWORK. Put it back by hand.",
@@ -782,7 +780,7 @@ def test_the_last_words_of_a_night(night):
     ]
 
 
-def test_the_last_words_of_a_host_that_is_empty(told):
+def test_the_summary_of_a_run_that_emptied_its_host(told):
     told.baseline(0)
     told.copy(0, 100)
     told.finish(110)
@@ -828,7 +826,7 @@ def test_vms_that_did_not_move_are_named_with_the_next_step(outcome, line, empty
         ("mac", 2, "2 macs"),
     ],
 )
-def test_what_was_put_back_is_counted_in_words(what, number, words, told):
+def test_the_summary_counts_restored_settings_in_words(what, number, words, told):
     told.copy(0, 100)
     move = told.move()
     with told.at(110) as pen:
@@ -840,7 +838,7 @@ def test_what_was_put_back_is_counted_in_words(what, number, words, told):
     assert f"put back {words} on web01" in "\n".join(summary(told.told_run()))
 
 
-def test_a_list_of_vms_ends_without_a_word_about_hosts(store):
+def test_the_summary_of_a_run_of_single_vms_does_not_mention_empty_hosts(store):
     several = Told(store, kind="vm", vms=("a", "b"))
     several.copy(0, 100, "a")
     several.finish(110, name="a")
@@ -850,7 +848,7 @@ def test_a_list_of_vms_ends_without_a_word_about_hosts(store):
     assert headline(several.told_run()) == "R1 ended: 1 of 2 moved"
 
 
-def test_a_run_that_goes_on_is_never_said_to_have_ended(told):
+def test_the_summary_of_an_active_run_does_not_say_that_it_ended(told):
     told.copy(0, 100)
     run = told.told_run()
 
@@ -858,7 +856,7 @@ def test_a_run_that_goes_on_is_never_said_to_have_ended(told):
     assert "lower bound" not in "\n".join(summary(run))
 
 
-def test_many_names_leave_room_for_what_matters(told):
+def test_the_summary_shortens_long_lists_of_names(told):
     told.copy(0, 100)
     told.finish(110)
     told.end(120)
@@ -872,7 +870,7 @@ def test_many_names_leave_room_for_what_matters(told):
     assert "and 292 more" in "\n".join(summary(many))
 
 
-def test_a_start_that_cost_nothing_is_no_attempt(told):
+def test_a_free_start_is_not_counted_as_an_attempt(told):
     """A lost race for a slot is not charged; it is no reason to speak of a retry."""
     told.copy(0, 5, result=Result.BUSY)
     told.copy(60, 160)
@@ -890,20 +888,20 @@ def test_every_wait_has_words_that_follow_a_time(wait):
     assert str(wait) not in words
 
 
-def test_waits_are_told_the_longest_first():
+def test_waits_are_listed_longest_first():
     waited = {"APPROVAL": 180.0, "BACKUP": 540.0}
 
     assert span_words(waited) == "9 min in backup, 3 min for approval"
 
 
-def test_a_wait_of_no_time_at_all_is_not_told(told):
+def test_a_wait_of_zero_seconds_is_not_listed(told):
     told.hold(40, Wait.SLOT)
 
     assert span_words({"SLOT": 0.0, "BACKUP": 60.0}) == "1 min in backup"
     assert "waited" not in "\n".join(page(told.told_run(now=40)))
 
 
-def test_idle_slots_are_told_by_cause_and_not_at_all_where_there_were_none(night):
+def test_idle_slots_are_listed_by_cause_and_omitted_if_there_were_none(night):
     run = {"sources": [HV01, HV02], "idle": {"APPROVAL": 180.0, "BACKUP": 540.0}}
 
     assert idle_line(run) == (
@@ -915,7 +913,7 @@ def test_idle_slots_are_told_by_cause_and_not_at_all_where_there_were_none(night
 # --- the page ------------------------------------------------------------------------------
 
 
-def test_the_page_of_a_night(night):
+def test_the_page_of_an_ended_run(night):
     assert page(night.told_run())[5:] == [
         "Asked by slack:ann",
         "Slots of hv01 stood idle for 8 min 20 s: 8 min 20 s for approval",
@@ -950,7 +948,7 @@ def test_later_arrivals_have_a_table_of_their_own(told):
     assert [line.split()[0] for line in lines[later + 2 :]] == ["late"]
 
 
-def test_a_list_of_vms_is_not_said_to_be_all_of_a_host(store):
+def test_the_page_does_not_call_a_list_of_vms_a_whole_host(store):
     assert "Asked for: 1 VM" in page(Told(store, kind="vm").told_run())
 
 
@@ -969,7 +967,7 @@ def test_a_vm_that_stayed_says_why_and_what_to_do(told):
     ]
 
 
-def test_where_a_vm_went_is_where_it_is(told):
+def test_the_page_shows_the_current_host_of_a_moved_vm(told):
     """Somebody else took it to another destination than ours."""
     told.copy(0, 10, result=Result.FAILED)
     with told.at(20) as pen:
@@ -1000,7 +998,7 @@ def test_three_hundred_vms_fit_into_eighty_columns_and_every_name_is_whole(name,
     assert sum("  …ng-name-149  " in line for line in lines) == 2
 
 
-def test_a_name_cannot_steer_the_terminal_by_the_report(told):
+def test_a_name_in_the_report_cannot_control_the_terminal(told):
     told.finish(10, Outcome.STUCK, next_step="\x1b[2JLook.")
     run = told.told_run()
     (move,) = run["moves"]
@@ -1067,7 +1065,7 @@ def test_the_spreadsheet_is_csv_as_the_standard_has_it(told):
     assert [row["sentence"] for row in read(text)] == [odd]
 
 
-def test_what_is_not_known_is_an_empty_cell(told):
+def test_an_unknown_value_is_an_empty_cell(told):
     (row,) = read(spreadsheet(told.told_run()))
 
     assert {row[key] for key in ("destination", "outcome", "kind", "minutes")} == {""}

@@ -50,7 +50,7 @@ def test_the_copies_of_a_host_share_its_slots(lengths, slots, bound):
         ({7: 900}, 900),  # one that had to wait and never moved
     ],
 )
-def test_what_is_free_late_is_counted_from_then(releases, bound):
+def test_a_slot_that_becomes_free_late_counts_from_that_time(releases, bound):
     assert least(copies(100, 100, 100), SLOTS, releases) == bound
 
 

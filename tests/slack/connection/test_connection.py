@@ -35,14 +35,14 @@ def opened(night):
     return len(night.slack.calls("apps.connections.open"))
 
 
-def test_two_sockets_are_opened_and_either_brings_commands(linked):
+def test_two_sockets_are_opened_and_both_receive_commands(linked):
     linked.slack.wait_for(lambda: linked.side.connection.num_connections == 2)
 
     for _ in range(4):
         assert linked.say("hsot hv01").startswith("I do not know")
 
 
-def test_a_socket_is_given_up_five_seconds_after_its_last_sign_of_life():
+def test_a_socket_is_dropped_five_seconds_after_its_last_sign_of_life():
     # What it takes on the clock of a real day is measured by make bench.
     assert PING < SILENT
     assert SILENT + LOOK < NOTICED
@@ -67,7 +67,7 @@ def test_a_socket_that_slack_closes_is_replaced(linked):
     assert opened(linked) == 4
 
 
-def test_while_a_listener_waits_for_the_database_sockets_are_still_minded(linked):
+def test_sockets_are_still_monitored_while_a_listener_waits_for_the_database(linked):
     held = linked.store.database()
     held.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(1) as people:
@@ -92,14 +92,14 @@ def replaced_after(night, caplog, reason):
     return [int(count) for count in re.findall(r"said hello: connection (\d)", caplog.text)]
 
 
-def test_a_socket_that_slack_wants_back_stays_until_the_next_one_stands(linked, caplog):
+def test_a_socket_that_slack_recalls_stays_open_until_its_replacement_is_ready(linked, caplog):
     assert replaced_after(linked, caplog, "refresh_requested")[0] == 3
 
     assert linked.say("hsot hv01").startswith("I do not know")
     assert opened(linked) == 4
 
 
-def test_where_there_are_too_many_sockets_the_old_one_goes_first(linked, caplog):
+def test_with_too_many_sockets_the_oldest_is_closed_first(linked, caplog):
     assert max(replaced_after(linked, caplog, "too_many_websockets")) <= 2
 
 
@@ -113,7 +113,7 @@ def open_sockets():
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
-def test_sockets_that_were_lost_leave_nothing_open_behind(make_night):
+def test_lost_sockets_are_closed(make_night):
     night = make_night()
     with_none = open_sockets()
     night.start()
@@ -128,7 +128,7 @@ def test_sockets_that_were_lost_leave_nothing_open_behind(make_night):
     night.slack.wait_for(lambda: open_sockets() == with_none)
 
 
-def test_others_with_the_same_app_token_are_warned_of(make_night, caplog):
+def test_another_connection_with_the_same_app_token_causes_a_warning(make_night, caplog):
     night = make_night()
     night.slack.others = 1
     night.start()
@@ -138,7 +138,7 @@ def test_others_with_the_same_app_token_are_warned_of(make_night, caplog):
     assert "Slack counts 2 connections with this app token, and 1 are ours" in caplog.text
 
 
-def test_alone_nobody_is_warned_of_not_even_after_a_socket_was_lost(linked, caplog):
+def test_without_other_connections_there_is_no_warning_even_after_a_lost_socket(linked, caplog):
     caplog.set_level(logging.INFO)
     linked.slack.hang_up()
     linked.slack.wait_for(lambda: linked.slack.sockets == 2)
@@ -148,7 +148,7 @@ def test_alone_nobody_is_warned_of_not_even_after_a_socket_was_lost(linked, capl
     assert "Does another VMFerry use it?" not in caplog.text
 
 
-def test_a_slack_that_gives_no_socket_is_asked_again_when_it_says(make_night):
+def test_a_refused_socket_is_requested_again(make_night):
     night = make_night()
     night.slack.order("apps.connections.open", "internal_error", times=1)
 
@@ -168,7 +168,7 @@ class NoObject(list):
         return False
 
 
-def test_where_the_answer_makes_no_sense_slack_is_asked_again(make_night):
+def test_a_malformed_answer_is_requested_again(make_night):
     night = make_night()
     right = night.slack.workspace.methods[OPEN]
     odd = iter([NoObject([("ok", "?")])] * 2)
@@ -180,7 +180,7 @@ def test_where_the_answer_makes_no_sense_slack_is_asked_again(make_night):
     assert opened(night) == 4
 
 
-def test_the_ticket_of_a_socket_that_slack_does_not_let_in_is_in_no_log(make_night, caplog):
+def test_the_ticket_of_a_rejected_socket_is_not_logged(make_night, caplog):
     caplog.set_level(logging.INFO)
     night = make_night()
     right, used_up = night.slack.workspace.methods[OPEN], []
@@ -214,21 +214,21 @@ def losing(back_off, now, times, *, greeted):
     return moments
 
 
-def test_sockets_that_slack_does_not_greet_come_three_in_ten_minutes_and_then_one_a_minute():
+def test_after_three_ungreeted_sockets_the_next_ones_come_once_a_minute():
     moments = losing(BackOff(), 0.0, 6, greeted=False)
 
     assert moments[2] < 5.0
     assert [b - a for a, b in pairwise(moments[2:])] == [60.0, 60.0, 60.0]
 
 
-def test_sockets_that_do_not_last_come_ever_slower():
+def test_short_lived_sockets_are_reopened_ever_more_slowly():
     moments = losing(BackOff(), 0.0, 10, greeted=True)
     apart = [b - a for a, b in pairwise(moments)]
 
     assert apart == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
 
 
-def test_after_a_socket_that_lasted_the_next_one_comes_at_once():
+def test_a_socket_that_lasted_is_replaced_at_once():
     back_off = BackOff()
     last = losing(back_off, 0.0, 8, greeted=True)[-1]
 
@@ -237,7 +237,7 @@ def test_after_a_socket_that_lasted_the_next_one_comes_at_once():
     assert back_off.pause(last) == 0.0
 
 
-def test_what_slack_did_not_greet_is_not_forgiven_by_one_that_lasted():
+def test_a_socket_that_lasted_does_not_reset_the_ungreeted_back_off():
     back_off = BackOff()
     last = losing(back_off, 0.0, 4, greeted=False)[-1]
 
@@ -247,7 +247,7 @@ def test_what_slack_did_not_greet_is_not_forgiven_by_one_that_lasted():
     assert back_off.pause(last + 601.0) == 0.0
 
 
-def test_the_moment_that_slack_names_is_waited_for():
+def test_the_back_off_waits_until_the_time_that_slack_gives():
     back_off = BackOff()
     back_off.tries(0.0)
 
@@ -260,9 +260,7 @@ def test_the_moment_that_slack_names_is_waited_for():
 
 
 @pytest.mark.parametrize(("last_words", "told"), [(0.0, False), (5.0, True)])
-def test_what_waits_to_be_said_is_sent_before_the_end_for_as_long_as_is_allowed(
-    make_night, last_words, told
-):
+def test_queued_messages_are_sent_before_exit_within_the_time_limit(make_night, last_words, told):
     night = make_night()
     night.side = night.new_side(Rhythm(patience=HANGS, post=0.0, board=0.0, look=0.02, again=0.5))
     night.slack.order("chat.postEphemeral", "internal_error")

@@ -65,7 +65,7 @@ def written(night) -> int:
 @pytest.mark.parametrize(
     ("age", "status"), [(-330, 401), (-270, 200), (0, 200), (270, 200), (330, 401)]
 )
-def test_what_was_signed_more_than_five_minutes_away_is_not_heard(night, port, age, status):
+def test_requests_signed_more_than_five_minutes_ago_or_ahead_are_refused(night, port, age, status):
     body = a_command(night)
 
     assert send(port, body, signed(body, age))[0] == status
@@ -96,9 +96,7 @@ def with_(name: str, value: str):
         with_(SIGNATURE, ""),
     ],
 )
-def test_a_header_that_is_missing_or_wrong_is_refused_and_worth_no_trace(
-    night, port, change, caplog
-):
+def test_a_missing_or_wrong_header_is_refused_without_a_traceback(night, port, change, caplog):
     body = a_command(night)
 
     assert send(port, body, change(signed(body)))[0] == 401
@@ -107,7 +105,7 @@ def test_a_header_that_is_missing_or_wrong_is_refused_and_worth_no_trace(
     assert "Traceback" not in caplog.text
 
 
-def test_the_signature_is_of_the_very_bytes_that_came(night, port):
+def test_the_signature_covers_the_exact_bytes_received(night, port):
     body = a_command(night, "status R77")
     headers = signed(body)
 
@@ -118,7 +116,7 @@ def test_the_signature_is_of_the_very_bytes_that_came(night, port):
     assert send(port, odd, signed(odd, secret="another"))[0] == 401
 
 
-def test_a_body_beyond_all_measure_is_not_read(night, port):
+def test_an_oversized_body_is_not_read(night, port):
     body = b"text=" + b"x" * 3_000_000
 
     assert send(port, body, signed(body))[0] == 413
@@ -126,7 +124,7 @@ def test_a_body_beyond_all_measure_is_not_read(night, port):
     assert written(night) == 0
 
 
-def test_slack_is_told_that_the_address_is_ours(night, port):
+def test_the_url_verification_challenge_is_answered(night, port):
     body = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"}).encode()
 
     status, text = send(port, body, signed(body), JSON)
@@ -135,9 +133,7 @@ def test_slack_is_told_that_the_address_is_ours(night, port):
     assert send(port, body, {}, JSON)[0] == 401
 
 
-def test_an_event_that_slack_sends_again_is_carried_out_once_even_if_it_was_never_heard(
-    night, port
-):
+def test_a_resent_event_is_carried_out_once_even_if_the_first_delivery_was_missed(night, port):
     """A retry may be the only delivery."""
     said = night.slack.say(night.dana, night.ops, "<@U0VMFERRY> status R77")
     event = app_mention("T0", said)

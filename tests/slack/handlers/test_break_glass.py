@@ -43,7 +43,7 @@ def fill(night, form, label="R1", reason=WHY):
     return night.slack.deliver("interactive", payload)
 
 
-def test_without_the_setting_no_card_offers_it_and_an_invented_button_is_refused(make_night):
+def test_break_glass_is_not_offered_and_is_refused_if_disabled(make_night):
     night = make_night(approvers=("U0DANA",))
     night.start()
     board = night.ask_for()
@@ -64,7 +64,7 @@ def test_the_card_does_not_offer_break_glass_if_somebody_may_approve(make_night)
     assert actions_of(night.card(night.ask_for())) == ["approve", "deny"]
 
 
-def test_it_takes_the_typed_run_and_a_reason_and_then_everybody_is_told(alone):
+def test_break_glass_needs_the_run_label_and_a_reason_and_is_announced(alone):
     night, board, card = alone
     assert actions_of(card) == ["approve", "deny", BREAK]
     form = open_form(night, night.dana, card)
@@ -91,7 +91,7 @@ def test_it_takes_the_typed_run_and_a_reason_and_then_everybody_is_told(alone):
     assert "3 of 3 moved" in report
 
 
-def test_both_groups_are_called_at_once(make_night, slack):
+def test_break_glass_mentions_both_groups_at_once(make_night, slack):
     slack.user("dana")
     oncall, late = slack.group("oncall", "U0DANA"), slack.group("late")
     night = make_night(approvers=(), oncall=(oncall,), escalation=(late,), break_glass=True)
@@ -117,7 +117,7 @@ def test_both_groups_are_called_at_once(make_night, slack):
         {"team_id": "T0ELSEWHERE"},
     ],
 )
-def test_guests_bots_deactivated_people_and_strangers_never_break_it(alone, profile):
+def test_guests_bots_deactivated_people_and_strangers_cannot_break_glass(alone, profile):
     night, _, card = alone
     guest = night.slack.user("gus", **profile)
 
@@ -141,7 +141,7 @@ def test_a_form_of_a_person_who_became_a_guest_meanwhile_is_refused(alone):
     assert queries.open_approvals(night.store)
 
 
-def test_while_slack_does_not_say_who_is_there_it_is_not_broken(alone):
+def test_break_glass_is_refused_while_slack_cannot_identify_people(alone):
     night, _, card = alone
     night.slack.order("users.info", "fatal_error", times=20)
 
@@ -151,7 +151,7 @@ def test_while_slack_does_not_say_who_is_there_it_is_not_broken(alone):
     assert night.slack.workspace.forms == []
 
 
-def test_only_starters_break_it_where_they_are_named(make_night, slack):
+def test_only_listed_starters_may_break_glass(make_night, slack):
     slack.user("dana")
     night = make_night(approvers=("U0DANA",), starters=("U0DANA",), break_glass=True)
     night.start()
@@ -162,7 +162,7 @@ def test_only_starters_break_it_where_they_are_named(make_night, slack):
     assert "approval.starters" in night.told(night.mei, "Breaking the glass")
 
 
-def test_people_of_a_starters_group_break_it_and_others_do_not(make_night, slack):
+def test_only_members_of_the_starters_group_may_break_glass(make_night, slack):
     movers = slack.group("movers", slack.user("dana"), slack.user("mei"))
     night = make_night(approvers=("U0DANA",), starters=(movers,), break_glass=True)
     night.start()
@@ -176,7 +176,7 @@ def test_people_of_a_starters_group_break_it_and_others_do_not(make_night, slack
     assert f"Approved by <@{night.mei}>" in night.reply_with("Approved by", board).shown
 
 
-def test_two_who_break_it_are_one_decision_and_one_answer(alone):
+def test_two_break_glass_forms_make_one_decision_and_one_answer(alone):
     night, board, card = alone
     forms = [open_form(night, user, card) for user in (night.dana, night.mei)]
 

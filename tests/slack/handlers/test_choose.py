@@ -31,7 +31,7 @@ def very_many(make_night):
     return night, board, night.card(board)
 
 
-def test_of_very_many_some_are_chosen_by_typing_parts_of_their_names(very_many):
+def test_vms_in_a_long_list_are_chosen_by_typing_part_of_their_names(very_many):
     night, board, card = very_many
     assert actions_of(card) == ["approve", "deny", "choose"]
     form = open_form(night, card, "choose")
@@ -49,7 +49,7 @@ def test_of_very_many_some_are_chosen_by_typing_parts_of_their_names(very_many):
     assert [names[granted.vms.index(vm)] for vm in granted.granted] == ["crm0007", "crm1150"]
 
 
-def test_what_is_typed_is_kept_nowhere(very_many):
+def test_search_text_is_not_stored(very_many):
     night, _, card = very_many
     form = open_form(night, card, "choose")
     night.settled()
@@ -74,12 +74,12 @@ NAMES = ["web01", "db-web", "WEB02", "crm", "*odd*"]
         ("x", []),
     ],
 )
-def test_names_that_begin_with_what_was_typed_come_first(typed, found):
+def test_names_that_start_with_the_search_text_come_first(typed, found):
     options = offered(NAMES, typed)
 
     assert [option["text"]["text"] for option in options] == found
     assert [NAMES[int(option["value"])] for option in options] == found
 
 
-def test_more_than_slack_takes_is_never_offered():
+def test_options_never_exceed_the_slack_limit():
     assert len(offered([f"vm{n}" for n in range(10_000)], "vm")) == OPTIONS

@@ -54,7 +54,7 @@ def next_start(night):
 # --- previews ------------------------------------------------------------------------------------
 
 
-def test_a_host_request_first_shows_its_requester_alone_what_it_would_do(night):
+def test_a_host_request_first_shows_a_preview_to_its_requester_only(night):
     told = preview(night)
 
     assert told.startswith("hv01 → hv02, hv03 would move 3 VMs (")
@@ -69,7 +69,7 @@ def test_a_host_request_first_shows_its_requester_alone_what_it_would_do(night):
     assert night.slack.ephemerals(night.ravi) == ()
 
 
-def test_the_button_carries_no_word_of_the_request(night):
+def test_the_start_button_does_not_contain_the_request_text(night):
     preview(night)
 
     number, _, digest = value(night).partition(".")
@@ -79,7 +79,7 @@ def test_the_button_carries_no_word_of_the_request(night):
     assert int(digest, 16) >= 0
 
 
-def test_start_starts_it_and_takes_the_buttons_away(night):
+def test_start_starts_the_run_and_removes_the_buttons(night):
     preview(night)
 
     night.slack.click_private(night.dana, YES)
@@ -92,7 +92,7 @@ def test_start_starts_it_and_takes_the_buttons_away(night):
     assert started(night) == ["host hv01 to hv02,hv03"]
 
 
-def test_start_twice_starts_once_and_the_second_is_told_which_run_it_was(night):
+def test_a_second_start_starts_nothing_and_names_the_existing_run(night):
     preview(night)
     shown = value(night)
 
@@ -105,7 +105,7 @@ def test_start_twice_starts_once_and_the_second_is_told_which_run_it_was(night):
     assert len(started(night)) == 1
 
 
-def test_cancel_starts_nothing_and_a_start_after_it_neither(night):
+def test_cancel_starts_nothing_and_neither_does_a_later_start(night):
     preview(night)
     shown = value(night)
 
@@ -144,7 +144,7 @@ class EndsMeanwhile(Service):
         return found
 
 
-def test_what_a_run_did_already_is_not_started_unseen_when_that_run_ends_meanwhile(night):
+def test_a_duplicate_request_starts_nothing_even_if_the_first_run_ends_meanwhile(night):
     request = "host hv01 to hv02,hv03"
     night.service.submit(grammar.parse(request), by="terminal:ann", scheduled=True)
     night.side.worker.service = EndsMeanwhile(night.store, night.clock, night.settings)
@@ -157,7 +157,7 @@ def test_what_a_run_did_already_is_not_started_unseen_when_that_run_ends_meanwhi
 
 
 @pytest.mark.parametrize("shown", ["77.0123456789abcdef", "1.0123456789abcdef", "x", ""])
-def test_a_button_that_we_did_not_make_starts_nothing(night, shown):
+def test_a_forged_button_starts_nothing(night, shown):
     preview(night)
 
     night.slack.click_private(night.dana, YES, shown)
@@ -167,7 +167,7 @@ def test_a_button_that_we_did_not_make_starts_nothing(night, shown):
     assert started(night) == []
 
 
-def test_a_preview_that_is_too_old_is_shown_anew_and_only_the_new_one_starts(night):
+def test_an_expired_preview_is_shown_again_and_only_the_new_one_starts(night):
     preview(night)
     old = value(night)
     age_questions(night)
@@ -184,7 +184,7 @@ def test_a_preview_that_is_too_old_is_shown_anew_and_only_the_new_one_starts(nig
     assert len(started(night)) == 1
 
 
-def test_a_preview_whose_vms_are_others_now_is_shown_anew(night):
+def test_a_preview_is_shown_again_if_its_vms_have_changed(night):
     preview(night)
     night.world.delete(night.clock.now(), "web02")
     night.engine.look()
@@ -206,7 +206,7 @@ def test_a_preview_whose_vms_are_others_now_is_shown_anew(night):
         ("vm web* to hv02 now", False),
     ],
 )
-def test_hosts_and_wildcards_are_asked_about_unless_now_is_said(night, text, asked):
+def test_host_and_wildcard_requests_need_confirmation_unless_now_is_given(night, text, asked):
     night.say(text)
 
     if asked:
@@ -218,7 +218,7 @@ def test_hosts_and_wildcards_are_asked_about_unless_now_is_said(night, text, ask
 
 
 @pytest.mark.parametrize(("confirm", "asked"), [(False, False), (2, True), (3, False)])
-def test_the_setting_says_from_how_many_vms_on_it_is_asked(make_night, confirm, asked):
+def test_a_setting_defines_how_many_vms_require_confirmation(make_night, confirm, asked):
     night = make_night(confirm=confirm)
     night.start()
 
@@ -230,7 +230,7 @@ def test_the_setting_says_from_how_many_vms_on_it_is_asked(make_night, confirm, 
         assert night.board_shows("Moving")
 
 
-def test_what_cannot_move_is_said_with_the_reason(make_night):
+def test_the_preview_gives_the_reason_why_a_vm_cannot_move(make_night):
     fleet = """
 format = 1
 [[host]]
@@ -260,7 +260,7 @@ switch = "Tenant-B"
     assert "<!channel>" not in told
 
 
-def test_what_another_run_moves_waits_for_it_and_is_not_said_to_be_left_out(night):
+def test_a_vm_in_another_run_is_shown_as_waiting_not_as_left_out(night):
     night.ask_for("vm web01 to hv02 now")
 
     told = preview(night, text="vm web* to hv03")
@@ -278,14 +278,14 @@ def test_a_refusal_always_says_that_nothing_changed(night):
     )
 
 
-def test_where_nobody_may_decide_the_preview_says_so(make_night):
+def test_the_preview_says_if_nobody_may_approve(make_night):
     night = make_night(approvers=("U0DANA",))
     night.start()
 
     assert "at present nobody may decide; settings approval.oncall" in preview(night)
 
 
-def test_a_request_that_cannot_be_is_refused_without_a_question(night):
+def test_an_impossible_request_is_refused_without_a_confirmation(night):
     night.say("host hv01 to hv09")
 
     assert night.told(night.dana, "No host hv09")
@@ -296,7 +296,7 @@ def rows_of(night, table):
     return night.store.query(f"SELECT * FROM {table}")
 
 
-def test_a_start_that_was_interrupted_by_a_kill_starts_once(make_night):
+def test_a_start_interrupted_by_a_kill_starts_one_run(make_night):
     """Killed between the engine's transaction and the one that ends the row."""
     night = make_night()
     night.start()
@@ -319,7 +319,7 @@ def test_a_start_that_was_interrupted_by_a_kill_starts_once(make_night):
 # --- what waited for too long --------------------------------------------------------------------
 
 
-def test_a_request_that_waited_too_long_is_shown_and_not_started(night):
+def test_a_late_request_shows_a_preview_and_does_not_start(night):
     kept_waiting(night, lambda: night.say("vm web01 to hv02 now"))
 
     next_start(night)
@@ -333,7 +333,7 @@ def test_a_request_that_waited_too_long_is_shown_and_not_started(night):
     assert len(started(night)) == 1
 
 
-def test_a_verb_that_waited_too_long_asks_and_is_carried_out_once(night):
+def test_a_late_verb_needs_confirmation_and_runs_once(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("pause R1", by=night.mei))
 
@@ -370,7 +370,7 @@ def test_who_may_not_do_it_is_refused_at_once_however_long_it_waited(make_night,
     assert "This person is not allowed to use this here." in refused[0].text
 
 
-def test_what_is_dropped_is_not_carried_out(night):
+def test_a_dropped_command_is_not_carried_out(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("stop R1"))
     next_start(night)
@@ -383,7 +383,7 @@ def test_what_is_dropped_is_not_carried_out(night):
     assert night.run().state == "active"
 
 
-def test_a_decision_that_waited_too_long_asks_before_it_counts(night):
+def test_a_late_decision_needs_confirmation(night):
     board = night.ask_for()
     card = night.card(board)
     kept_waiting(night, lambda: night.slack.click(night.ravi, card.ts, "approve"))
@@ -396,7 +396,7 @@ def test_a_decision_that_waited_too_long_asks_before_it_counts(night):
     assert night.reply_with("Approved by", board)
 
 
-def test_a_button_of_a_run_that_was_clicked_too_long_ago_asks_before_it_acts(night):
+def test_a_late_run_button_needs_confirmation(night):
     board = night.ask_for()
     kept_waiting(night, lambda: night.slack.click(night.mei, board.ts, "do.pause"))
 
@@ -408,7 +408,7 @@ def test_a_button_of_a_run_that_was_clicked_too_long_ago_asks_before_it_acts(nig
     night.board_shows("Paused")
 
 
-def test_a_look_that_waited_too_long_is_simply_answered(night):
+def test_a_late_status_command_is_answered_without_confirmation(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("status"))
 
@@ -417,7 +417,7 @@ def test_a_look_that_waited_too_long_is_simply_answered(night):
     assert night.told(night.dana, "R1 · hv01")
 
 
-def test_a_yes_that_itself_waited_too_long_asks_anew(night):
+def test_a_late_confirmation_must_be_confirmed_again(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("pause R1"))
     next_start(night)
@@ -431,7 +431,7 @@ def test_a_yes_that_itself_waited_too_long_asks_anew(night):
     assert night.run().state == "active"
 
 
-def test_a_question_that_stood_for_too_long_is_asked_anew_before_its_yes_counts(night):
+def test_an_expired_confirmation_is_asked_again(night):
     """A word that named one run then may name another now."""
     night.ask_for("vm web01 to hv02 now")
     kept_waiting(night, lambda: night.say("stop hv02"))
@@ -451,7 +451,7 @@ def test_a_question_that_stood_for_too_long_is_asked_anew_before_its_yes_counts(
     night.board_shows("Stop", "R2")
 
 
-def test_a_stop_in_a_thread_that_was_asked_about_long_ago_is_asked_about_anew(night):
+def test_an_expired_stop_confirmation_in_a_thread_is_asked_again(night):
     board = night.ask_for()
     night.slack.mention(night.dana, night.ops, "stop", board.ts)
     night.told(night.dana, "Nothing changed yet.")
@@ -465,7 +465,7 @@ def test_a_stop_in_a_thread_that_was_asked_about_long_ago_is_asked_about_anew(ni
     night.board_shows("Stop")
 
 
-def test_what_was_done_before_a_kill_and_a_long_night_is_not_asked_about(night):
+def test_a_command_completed_before_a_kill_needs_no_late_confirmation(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("pause R1"))
     row = night.side.tables.inbox.next_inbound()

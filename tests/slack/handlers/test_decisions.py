@@ -37,7 +37,7 @@ def refusals(night):
     return [e for e in events.since(night.store) if e.kind == "refused"]
 
 
-def test_the_card_says_what_who_where_and_by_when(asked):
+def test_the_card_shows_the_vm_the_requester_the_approvers_and_the_deadline(asked):
     night, _, card = asked
 
     first = card.text.splitlines()[0]
@@ -79,7 +79,7 @@ def test_a_requester_cannot_approve_even_if_listed_as_approver(asked):
     assert queries.open_approvals(night.store)
 
 
-def test_a_grant_shows_who_and_takes_the_buttons_away(asked):
+def test_an_approved_card_names_the_approver_and_loses_its_buttons(asked):
     night, board, card = asked
 
     night.slack.click(night.ravi, card.ts, "approve")
@@ -94,7 +94,7 @@ def test_a_grant_shows_who_and_takes_the_buttons_away(asked):
     assert night.slack.ephemerals(night.ravi) == ()
 
 
-def test_a_second_click_is_told_who_was_first_and_when(asked):
+def test_a_second_click_is_told_who_decided_first_and_when(asked):
     night, board, card = asked
     night.slack.click(night.ravi, card.ts, "approve")
     night.reply_with("Approved by", board)
@@ -109,7 +109,7 @@ def test_a_second_click_is_told_who_was_first_and_when(asked):
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
 
 
-def test_a_denial_says_why_leaves_the_vm_and_the_rest_moves(asked):
+def test_a_denial_shows_its_reason_and_the_other_vms_still_move(asked):
     night, board, card = asked
     night.slack.click(night.ravi, card.ts, "deny")
 
@@ -124,7 +124,7 @@ def test_a_denial_says_why_leaves_the_vm_and_the_rest_moves(asked):
     assert "2 of 3 moved, hv01 is not empty" in night.reply_with("R1 ended", board).text
 
 
-def test_a_button_for_another_question_than_the_one_asked_changes_nothing(asked):
+def test_a_button_of_a_different_approval_changes_nothing(asked):
     night, _, card = asked
 
     night.slack.click(night.ravi, card.ts, "approve", value="1.0123456789abcdef")
@@ -133,7 +133,7 @@ def test_a_button_for_another_question_than_the_one_asked_changes_nothing(asked)
     assert queries.open_approvals(night.store)
 
 
-def test_a_question_that_never_was_gets_an_answer(asked):
+def test_a_click_on_an_approval_that_never_existed_is_answered(asked):
     night, _, card = asked
 
     night.slack.click(night.ravi, card.ts, "approve", value="77.0123456789abcdef")
@@ -145,7 +145,7 @@ def test_a_question_that_never_was_gets_an_answer(asked):
     ("action", "verb"),
     [("approve", "approve"), ("withdraw.said", "withdraw"), ("break.said", "approve")],
 )
-def test_a_decision_on_a_question_that_never_was_is_audited(asked, action, verb):
+def test_a_decision_on_an_approval_that_never_existed_is_audited(asked, action, verb):
     night, _, _ = asked
     body = {"action": action, "value": "77.0123456789abcdef", "reason": "because I say so today"}
     row = Inbound(0, "click", f"slack:{night.ravi}", night.ops, body, night.clock.now())
@@ -195,7 +195,7 @@ def test_a_refused_person_is_told_that_only_the_escalation_may_approve(make_nigh
 @pytest.mark.parametrize(
     ("approvers", "nobody"), [((), "nobody"), (("U0DANA",), "nobody except <@U0DANA>")]
 )
-def test_where_nobody_may_decide_the_requester_the_board_and_the_card_say_so(
+def test_the_requester_the_board_and_the_card_are_told_if_nobody_may_approve(
     make_night, approvers, nobody
 ):
     night = make_night(approvers=approvers)
@@ -210,7 +210,7 @@ def test_where_nobody_may_decide_the_requester_the_board_and_the_card_say_so(
     assert words in card.shown
 
 
-def test_a_click_that_was_carried_out_before_a_kill_is_not_told_that_it_came_late(asked):
+def test_a_click_carried_out_before_a_kill_is_not_called_late(asked):
     night, board, card = asked
     payload = night.slack.click_payload(night.ravi, card.ts, "approve")
     night.side.stop()
@@ -278,11 +278,11 @@ def wrong(acked):
     return acked.payload["errors"]
 
 
-def test_a_card_of_one_vm_leaves_no_choice(asked):
+def test_a_card_of_one_vm_does_not_offer_a_choice(asked):
     assert actions_of(asked[2]) == ["approve", "deny"]
 
 
-def test_a_card_of_several_vms_leaves_the_choice(three):
+def test_a_card_of_several_vms_offers_a_choice(three):
     assert actions_of(three[2]) == ["approve", "deny", "choose"]
 
 
@@ -298,7 +298,7 @@ def test_a_denial_form_without_a_reason_shows_an_error_and_can_be_resubmitted(as
     night.reply_with("Denied by", board)
 
 
-def test_some_are_chosen_and_only_those_move(three):
+def test_only_the_chosen_vms_move(three):
     night, board, card = three
     form = open_form(night, card, "choose")
     assert wrong(night.slack.submit(form)) == {
@@ -313,7 +313,7 @@ def test_some_are_chosen_and_only_those_move(three):
     assert "3 of 4 moved, hv01 is not empty" in night.reply_with("R1 ended", board).text
 
 
-def test_a_click_that_counted_before_a_kill_is_not_asked_about_when_it_is_taken_up_late(asked):
+def test_a_click_that_took_effect_before_a_kill_needs_no_late_confirmation(asked):
     night, board, card = asked
     night.slack.click(night.ravi, card.ts, "approve")
     night.reply_with("Approved by", board)
@@ -344,7 +344,7 @@ def test_a_form_submitted_after_another_decision_says_so(asked):
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
 
 
-def test_a_form_is_opened_only_for_those_who_may_decide(asked):
+def test_forms_open_only_for_approvers(asked):
     night, _, card = asked
 
     night.slack.click(night.mei, card.ts, "deny")
@@ -354,7 +354,7 @@ def test_a_form_is_opened_only_for_those_who_may_decide(asked):
     assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]
 
 
-def test_a_form_that_came_too_late_is_told_and_the_card_stays(asked):
+def test_a_form_that_did_not_open_in_time_is_reported_and_the_card_stays_open(asked):
     night, _, card = asked
     night.slack.order("views.open", "expired_trigger_id")
 
@@ -365,7 +365,7 @@ def test_a_form_that_came_too_late_is_told_and_the_card_stays(asked):
     assert open_form(night, card, "deny")
 
 
-def test_what_was_said_in_a_form_survives_a_kill_before_it_was_carried_out(asked):
+def test_a_submitted_form_survives_a_kill_before_it_is_carried_out(asked):
     night, board, card = asked
     form = open_form(night, card, "deny")
     night.settled()
@@ -382,7 +382,7 @@ def test_what_was_said_in_a_form_survives_a_kill_before_it_was_carried_out(asked
     assert len(denied) == 1
 
 
-def test_a_form_that_cannot_be_written_down_is_not_promised(asked, caplog):
+def test_a_form_that_cannot_be_stored_is_not_acked(asked, caplog):
     night, _, card = asked
     form = open_form(night, card, "deny")
     night.settled()
@@ -398,7 +398,7 @@ def test_a_form_that_cannot_be_written_down_is_not_promised(asked, caplog):
     night.slack.wait_for(lambda: not queries.open_approvals(night.store))
 
 
-def test_a_form_that_comes_twice_is_one_decision_and_nobody_is_told_that_it_came_late(asked):
+def test_a_form_delivered_twice_is_one_decision_and_is_not_called_late(asked):
     night, _, card = asked
     form = open_form(night, card, "deny")
     said = night.slack.submit_payload(form, "not tonight")
@@ -411,7 +411,7 @@ def test_a_form_that_comes_twice_is_one_decision_and_nobody_is_told_that_it_came
     assert night.slack.ephemerals(night.ravi) == ()
 
 
-def test_a_form_of_no_question_is_not_promised(asked):
+def test_a_form_without_an_approval_is_not_acked(asked):
     night, _, card = asked
     said = night.slack.submit_payload(open_form(night, card, "deny"), "not tonight")
 
@@ -421,7 +421,7 @@ def test_a_form_of_no_question_is_not_promised(asked):
         )
 
 
-def test_a_yes_is_taken_back_before_the_first_start(three):
+def test_an_approval_can_be_withdrawn_before_the_first_start(three):
     night, board, card = three
     night.slack.click(night.ravi, card.ts, "approve")
     shown = night.reply_with("Approved by", board)
@@ -450,7 +450,7 @@ def test_after_the_first_start_the_withdraw_button_is_gone_and_the_approval_stan
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
 
 
-def test_the_form_that_takes_a_yes_back_names_those_that_it_was_for(three):
+def test_the_withdrawal_form_names_the_approved_vms(three):
     night, board, card = three
     chosen = open_form(night, card, "choose")
     names = [o["text"]["text"] for o in chosen.view["blocks"][1]["element"]["options"]]
@@ -492,7 +492,7 @@ def test_a_person_who_retries_denied_vms_cannot_approve_the_second_request(asked
     night.slack.wait_for(lambda: actions_of(night.slack.message(card.ts)) == [])
 
 
-def test_only_starters_have_it_asked_again(make_night, slack):
+def test_only_starters_may_request_approval_again(make_night, slack):
     night = make_night(starters=(slack.user("dana"),))
     night.start()
     board = night.ask_for()
@@ -507,7 +507,7 @@ def test_only_starters_have_it_asked_again(make_night, slack):
     ]
 
 
-def test_a_withdrawal_by_a_button_of_another_question_changes_nothing(three):
+def test_a_withdraw_button_of_a_different_approval_changes_nothing(three):
     night, board, card = three
     night.slack.click(night.ravi, card.ts, "approve")
     shown = night.reply_with("Approved by", board)
@@ -522,7 +522,7 @@ def test_a_withdrawal_by_a_button_of_another_question_changes_nothing(three):
 
 
 @pytest.mark.parametrize("action", ["choose.said", "deny.said", "withdraw.said"])
-def test_what_is_said_in_a_form_is_not_said_by_a_button(action, three):
+def test_a_button_cannot_replace_a_form(action, three):
     night, _, card = three
     asked = queries.approval(night.store, 1)
 
@@ -532,7 +532,7 @@ def test_what_is_said_in_a_form_is_not_said_by_a_button(action, three):
     assert queries.approval(night.store, 1).state is ApprovalState.REQUESTED
 
 
-def test_asking_again_that_was_carried_out_before_a_kill_is_not_done_or_refused_twice(asked):
+def test_asking_again_is_neither_repeated_nor_refused_after_a_kill(asked):
     night, board, card = asked
     shown = denied(night, board, card)
     payload = night.slack.click_payload(night.mei, shown.ts, "again")
@@ -585,7 +585,7 @@ def test_all_vm_names_are_in_the_thread_before_the_card_can_be_approved(make_nig
     night.reply_with("Approved by", board)
 
 
-def test_a_reason_that_reads_like_a_command_stays_as_it_was_typed(asked):
+def test_a_reason_that_looks_like_a_command_is_shown_as_typed(asked):
     night, board, card = asked
     reason = "R2 goes first: pause R1, see: <@U0MEI>"
 

@@ -41,7 +41,7 @@ def two_runs(night):
     return night
 
 
-def test_who_waits_for_slack_holds_up_no_other_run_and_no_other_person(two_runs):
+def test_an_intent_waiting_for_slack_delays_no_other_run_or_person(two_runs):
     night = two_runs
     night.side.outbox.loop.stop()  # nobody asks Slack any more
     forget(night, night.dana)
@@ -54,7 +54,7 @@ def test_who_waits_for_slack_holds_up_no_other_run_and_no_other_person(two_runs)
     assert (night.run(1).state, night.run(2).state) == ("active", "paused")
 
 
-def test_what_comes_later_about_the_same_run_or_of_the_same_person_waits_behind_it(two_runs):
+def test_later_intents_with_the_same_run_or_person_wait_their_turn(two_runs):
     night = two_runs
     night.side.worker.patience = 0.5
     night.side.outbox.loop.stop()
@@ -72,7 +72,7 @@ def test_what_comes_later_about_the_same_run_or_of_the_same_person_waits_behind_
     assert [e.seq < paused.seq for e in refused] == [True, False]
 
 
-def test_what_is_said_in_the_thread_of_a_run_waits_behind_what_was_typed_about_it(two_runs):
+def test_thread_commands_wait_for_earlier_typed_commands_about_the_same_run(two_runs):
     night = two_runs
     board = night.board_shows("Moving")
     night.side.worker.patience = 0.5
@@ -88,7 +88,7 @@ def test_what_is_said_in_the_thread_of_a_run_waits_behind_what_was_typed_about_i
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_said_about_one_run_is_carried_out_in_the_order_it_came(two_runs, seed):
+def test_intents_about_one_run_are_carried_out_in_order(two_runs, seed):
     night, chance = two_runs, random.Random(seed)
     people = [night.dana, night.ravi, night.mei]
     said = {1: [], 2: []}
@@ -122,13 +122,13 @@ def test_what_is_said_about_one_run_is_carried_out_in_the_order_it_came(two_runs
         ("pause R9", STARTS),
     ],
 )
-def test_a_row_is_about_the_run_that_it_names_or_may_begin(two_runs, text, about):
+def test_the_subject_of_a_row_is_the_run_that_it_names_or_may_create(two_runs, text, about):
     night = two_runs
 
     assert subjects(night, typed(night, text)) == {("by", "slack:U0DANA"), about}
 
 
-def test_a_decision_is_about_the_run_of_its_question(night):
+def test_the_subject_of_a_decision_is_the_run_of_its_approval(night):
     card = night.card(night.ask_for())
     value = card.blocks[-1]["elements"][0]["value"]
     click = Inbound(1, "click", "slack:U1", night.ops, {"action": "approve", "value": value}, 0.0)
@@ -138,5 +138,5 @@ def test_a_decision_is_about_the_run_of_its_question(night):
 
 
 @pytest.mark.parametrize("text", ["status", "list", "help host", "what"])
-def test_a_look_at_everything_waits_for_nothing_but_its_own_person(night, text):
+def test_a_status_of_all_runs_waits_only_for_intents_of_the_same_person(night, text):
     assert subjects(night, typed(night, text)) == {("by", "slack:U0DANA")}

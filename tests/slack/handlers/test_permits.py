@@ -23,7 +23,7 @@ def refusals(night):
     return [(e.by, e.text) for e in events.since(night.store) if e.kind == "refused"]
 
 
-def test_slackbot_is_a_bot_though_slack_does_not_say_so():
+def test_slackbot_counts_as_a_bot_although_slack_does_not_mark_it():
     """It says what anybody, guests too, has it say: by a custom response, or a reminder."""
     slackbot = {"id": "USLACKBOT", "is_bot": False, "team_id": "T1"}
 
@@ -43,7 +43,9 @@ def test_slackbot_is_a_bot_though_slack_does_not_say_so():
     ],
 )
 @pytest.mark.parametrize("text", [START, "pause R1", "skip R1 web01"])
-def test_guests_bots_and_strangers_start_and_change_nothing(night, slack, profile, why, text):
+def test_guests_bots_and_strangers_cannot_start_or_change_anything(
+    night, slack, profile, why, text
+):
     eve = slack.user("eve", **profile)
     night.ask_for("vm web01 to hv03 now")
 
@@ -72,7 +74,7 @@ def test_a_request_waits_for_slack_only_as_long_as_a_form_could_be_opened(make_n
     assert queries.runs(night.store) == ()
 
 
-def test_a_question_to_slack_that_a_full_disk_swallowed_is_asked_again(night, monkeypatch):
+def test_a_lookup_lost_to_a_full_disk_is_repeated(night, monkeypatch):
     roster, full = night.side.worker.roster, [StoreUnwritable("a full disk")]
     ask = roster.ask_about
 
@@ -98,7 +100,7 @@ def test_a_guest_may_look_in_an_allowed_channel(night, slack):
     assert night.told(eve, "No run is in progress.")
 
 
-def test_while_slack_does_not_describe_a_person_nothing_starts_and_then_it_does(night):
+def test_a_request_is_refused_until_slack_identifies_the_requester(night):
     night.slack.order("users.info", "internal_error", times=50)
 
     night.say(START)
@@ -121,7 +123,7 @@ def test_a_missing_scope_is_named(night):
     assert runs(night) == 0
 
 
-def test_what_slack_said_lately_is_not_asked_for_again(night):
+def test_recent_slack_answers_are_cached(night):
     night.ask_for("vm web01 to hv03 now")
     night.settled()
     before = len(night.slack.calls("conversations.info")), len(night.slack.calls("users.info"))
@@ -133,7 +135,7 @@ def test_what_slack_said_lately_is_not_asked_for_again(night):
     assert after == before
 
 
-def test_people_of_a_starters_group_start_and_others_do_not(make_night, slack):
+def test_only_members_of_the_starters_group_may_start_runs(make_night, slack):
     group = slack.group("movers", slack.user("ravi"))
     night = make_night(starters=(group,), approvers=(slack.user("mei"),))
     night.start()
@@ -147,14 +149,14 @@ def test_people_of_a_starters_group_start_and_others_do_not(make_night, slack):
     night.board_shows("Moving")
 
 
-def test_a_listed_starter_needs_no_answer_about_the_groups(make_night, slack):
+def test_a_listed_starter_may_start_without_a_group_lookup(make_night, slack):
     night = make_night(starters=("S0GONE", slack.user("dana")))
     night.start()
 
     assert night.ask_for(START)
 
 
-def test_where_slack_does_not_say_who_is_in_the_group_nobody_of_it_starts(make_night, slack):
+def test_no_group_member_may_start_while_slack_does_not_list_the_group(make_night, slack):
     night = make_night(starters=("S0GONE",))
     night.start()
 
@@ -191,7 +193,7 @@ def test_every_full_member_may_pause_and_stop_even_if_starters_are_listed(make_n
     assert night.told(night.mei, "You are not allowed to use `resume`")
 
 
-def test_a_guest_changes_nothing_by_a_button_either(night, slack):
+def test_a_guest_cannot_change_anything_with_a_button(night, slack):
     eve = slack.user("eve", is_restricted=True)
     board = night.ask_for("vm web01 to hv03 now")
 
@@ -201,7 +203,7 @@ def test_a_guest_changes_nothing_by_a_button_either(night, slack):
     assert night.run().state == "active"
 
 
-def test_in_a_channel_that_is_shared_with_another_organisation_nothing_starts(make_night, slack):
+def test_nothing_starts_in_a_channel_shared_with_another_organisation(make_night, slack):
     night = make_night(channels=("C0OPS", "C0JOINT"))
     night.start()
     joint = slack.channel("joint")
@@ -215,7 +217,7 @@ def test_in_a_channel_that_is_shared_with_another_organisation_nothing_starts(ma
     assert [by for by, _ in refusals(night)] == [f"slack:{night.dana}"]
 
 
-def test_a_channel_that_was_shared_since_starts_nothing_ten_minutes_later(night):
+def test_nothing_starts_in_a_channel_ten_minutes_after_it_was_shared(night):
     night.ask_for("vm web01 to hv03 now")
     night.slack.share(night.ops)
     night.age_lookups(601)
@@ -228,7 +230,7 @@ def test_a_channel_that_was_shared_since_starts_nothing_ten_minutes_later(night)
     night.board_shows("Paused")
 
 
-def test_in_a_private_channel_without_the_bot_it_says_what_to_do(night, slack):
+def test_a_command_in_a_private_channel_without_the_bot_says_what_to_do(night, slack):
     den = slack.channel("den", bot=False, private=True)
 
     night.say(START, channel=den)
@@ -238,7 +240,7 @@ def test_in_a_private_channel_without_the_bot_it_says_what_to_do(night, slack):
     assert runs(night) == 0
 
 
-def test_to_the_bot_alone_one_may_look_and_a_start_is_told_where(make_night, slack):
+def test_direct_messages_allow_status_and_say_where_to_start_a_run(make_night, slack):
     night = make_night(channels=("C0OPS",))
     night.start()
     alone = slack.direct(night.dana)
@@ -254,7 +256,7 @@ def test_to_the_bot_alone_one_may_look_and_a_start_is_told_where(make_night, sla
     assert runs(night) == 0
 
 
-def test_to_the_bot_alone_a_full_member_pauses_and_a_guest_does_not(night, slack):
+def test_a_full_member_may_pause_in_a_direct_message_and_a_guest_may_not(night, slack):
     eve = slack.user("eve", is_restricted=True)
     night.ask_for("vm web01 to hv03 now")
 
@@ -266,7 +268,7 @@ def test_to_the_bot_alone_a_full_member_pauses_and_a_guest_does_not(night, slack
     night.board_shows("Paused")
 
 
-def test_a_guest_sees_nothing_by_asking_the_bot_alone(make_night, slack):
+def test_a_guest_sees_nothing_in_a_direct_message(make_night, slack):
     night = make_night(channels=("C0OPS",))
     eve = slack.user("eve", is_restricted=True)
     night.start()
@@ -288,7 +290,7 @@ def test_a_person_who_may_not_start_runs_may_not_confirm_a_preview(night):
     assert runs(night) == 0
 
 
-def test_in_a_shared_channel_a_stranger_who_mentions_the_bot_learns_no_names(night, slack):
+def test_a_stranger_in_a_shared_channel_learns_no_names_from_a_mention(night, slack):
     eve, gus = slack.user("eve", is_stranger=True), slack.user("gus", is_restricted=True)
     night.ask_for("vm web01 to hv03 now")
     night.slack.share(night.ops)

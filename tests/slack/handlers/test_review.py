@@ -58,7 +58,7 @@ def test_a_break_glass_approval_opens_a_review_and_says_what_to_type(broken):
     assert (review.label, review.broken_by, review.why) == ("A1", f"slack:{night.mei}", WHY)
 
 
-def test_a_second_person_says_that_it_was_in_order_and_everybody_reads_it(broken):
+def test_a_second_person_marks_the_break_glass_approval_as_in_order_publicly(broken):
     night, board, told = broken
 
     night.say("reviewed R1", by=night.ravi)
@@ -74,7 +74,7 @@ def test_a_second_person_says_that_it_was_in_order_and_everybody_reads_it(broken
     assert event.detail == {"approval": 1, "in_order": True, "note": ""}
 
 
-def test_what_was_not_in_order_calls_everybody(make_night, slack):
+def test_a_negative_review_mentions_all_approvers(make_night, slack):
     slack.user("dana")
     oncall, late = slack.group("oncall", "U0DANA"), slack.group("late")
     night = make_night(approvers=(), oncall=(oncall,), escalation=(late,), break_glass=True)
@@ -95,7 +95,7 @@ def test_what_was_not_in_order_calls_everybody(make_night, slack):
     assert FOUND in said
 
 
-def test_in_the_thread_of_the_run_the_run_need_not_be_named(broken):
+def test_a_review_in_the_thread_of_the_run_need_not_name_the_run(broken):
     night, board, _ = broken
 
     night.slack.mention(night.ravi, night.ops, f"reviewed {FOUND}", board.ts)
@@ -103,7 +103,7 @@ def test_in_the_thread_of_the_run_the_run_need_not_be_named(broken):
     assert FOUND in night.reply_with("🔎", board).text
 
 
-def test_a_review_is_said_in_a_direct_message_too(broken):
+def test_a_review_can_be_given_in_a_direct_message(broken):
     night, board, _ = broken
 
     night.say("reviewed R1", by=night.ravi, channel=night.slack.direct(night.ravi))
@@ -130,7 +130,7 @@ def test_people_involved_in_the_run_cannot_review_its_break_glass_approval(broke
 @pytest.mark.parametrize(
     "profile", [{"is_restricted": True}, {"is_bot": True}, {"team_id": "T0ELSEWHERE"}]
 )
-def test_guests_bots_and_strangers_never_review(broken, profile):
+def test_guests_bots_and_strangers_cannot_review(broken, profile):
     night, _, _ = broken
     guest = night.slack.user("gus", **profile)
 
@@ -150,7 +150,7 @@ def test_reviews_are_refused_while_slack_cannot_identify_the_reviewer(broken):
     assert open_reviews(night)
 
 
-def test_of_two_reviews_one_counts_and_the_other_is_told_whose_and_when(broken):
+def test_the_first_of_two_reviews_counts_and_the_second_is_told_who_and_when(broken):
     night, board, _ = broken
     zoe = night.slack.user("zoe")
     night.say("reviewed R1", by=night.ravi)
@@ -163,7 +163,7 @@ def test_of_two_reviews_one_counts_and_the_other_is_told_whose_and_when(broken):
     assert [e.by for e in reviewed(night)] == [f"slack:{night.ravi}"]
 
 
-def test_where_starters_are_named_nobody_else_reviews(make_night, slack):
+def test_only_listed_starters_may_review(make_night, slack):
     slack.user("dana")
     movers = slack.group("movers", "U0DANA", slack.user("mei"), slack.user("zoe"))
     night = make_night(approvers=("U0DANA",), starters=(movers,), break_glass=True)
@@ -179,7 +179,7 @@ def test_where_starters_are_named_nobody_else_reviews(make_night, slack):
     assert "Review: in order, says <@U0ZOE>" in night.reply_with("🔎", board).text
 
 
-def test_an_open_review_is_seen_wherever_people_look(broken):
+def test_an_open_review_appears_in_every_overview(broken):
     night, board, _ = broken
     asks = "Break-glass approval A1 awaits review by a second person: "
     night.board_shows(f"Needs a person: {asks}/migrate reviewed R1")
@@ -211,7 +211,7 @@ def test_an_open_review_is_seen_wherever_people_look(broken):
     assert whole["approvals"][0]["review"]["in_order"] is True
 
 
-def test_an_open_review_of_a_run_that_is_over_is_left_alone_for_days(broken):
+def test_an_open_review_of_an_ended_run_sends_no_further_messages(broken):
     night, board, _ = broken
     night.to_the_end()
     night.reply_with("R1 ended", board)
@@ -224,7 +224,7 @@ def test_an_open_review_of_a_run_that_is_over_is_left_alone_for_days(broken):
     assert len(night.slack.workspace.in_order()) == before
 
 
-def test_a_yes_that_was_taken_back_is_reviewed_all_the_same(broken):
+def test_a_withdrawn_break_glass_approval_still_needs_a_review(broken):
     night, board, _ = broken
     steering, ravi = Steering(night.service), "slack:U0RAVI"
     made = steering.withdraw(1, by=ravi, approvers=frozenset({ravi}), reason="no fire")
@@ -248,7 +248,7 @@ def test_a_review_interrupted_by_a_kill_is_credited_to_its_reviewer(broken):
     assert len(reviewed(night)) == 1
 
 
-def test_a_button_of_before_the_verb_is_answered_with_what_to_type(broken):
+def test_a_click_on_an_old_review_button_is_answered_with_the_command_to_type(broken):
     night, _, told = broken
     asked = queries.approval(night.store, 1)
 
@@ -259,7 +259,7 @@ def test_a_button_of_before_the_verb_is_answered_with_what_to_type(broken):
     assert open_reviews(night)
 
 
-def test_a_form_that_was_open_before_the_verb_is_answered_with_what_to_type(broken):
+def test_an_old_review_form_is_answered_with_the_command_to_type(broken):
     night, _, _ = broken
     asked = queries.approval(night.store, 1)
     view = {

@@ -111,7 +111,7 @@ def stuck(make_night):
 # --- the board ------------------------------------------------------------------------------
 
 
-def test_a_board_pauses_and_resumes_its_run_and_shows_the_button_that_does_something(going):
+def test_the_board_shows_either_the_pause_button_or_the_resume_button(going):
     night, board = going
     assert buttons(stands(night, board, *ACTIVE)) == list(ACTIVE)
 
@@ -125,7 +125,7 @@ def test_a_board_pauses_and_resumes_its_run_and_shows_the_button_that_does_somet
     stands(night, board, *ACTIVE)
 
 
-def test_stop_asks_first_and_then_leaves_only_abort_and_details(going):
+def test_stop_needs_confirmation_and_then_only_abort_and_details_remain(going):
     night, board = going
     shown = stands(night, board, *ACTIVE)
     sure = element(shown, "do.stop")["confirm"]
@@ -144,7 +144,7 @@ def test_stop_asks_first_and_then_leaves_only_abort_and_details(going):
     assert night.run().aborting
 
 
-def test_an_ended_run_has_no_buttons_on_its_board(going):
+def test_the_board_of_an_ended_run_has_no_buttons(going):
     night, board = going
     night.to_the_end()
 
@@ -206,7 +206,7 @@ def test_only_starters_may_abort_or_resume_but_everybody_may_pause_and_stop(make
 # --- failures -------------------------------------------------------------------------------
 
 
-def test_a_failure_can_be_retried_by_its_button_which_is_gone_then(stuck):
+def test_the_retry_button_retries_a_failure_and_then_disappears(stuck):
     night, board, post = stuck
     assert buttons(post) == ["do.retry", "do.skip"]
     assert element(post, "do.retry")["text"]["text"] == "Retry erp01"
@@ -225,7 +225,7 @@ def test_a_failure_can_be_retried_by_its_button_which_is_gone_then(stuck):
     assert "do.retry" not in buttons(night.slack.message(post.ts))
 
 
-def test_a_double_click_on_retry_is_one_retry_and_one_truthful_answer(stuck):
+def test_a_double_click_on_retry_retries_once_and_is_answered_correctly(stuck):
     night, _, post = stuck
     payloads = [night.slack.click_payload(night.ravi, post.ts, "do.retry") for _ in range(2)]
 
@@ -241,7 +241,7 @@ def test_a_double_click_on_retry_is_one_retry_and_one_truthful_answer(stuck):
     assert len(of_kind(night, "move.pending")) == 1
 
 
-def test_an_old_retry_button_does_not_retry_what_failed_anew(stuck):
+def test_an_old_retry_button_does_not_retry_a_new_failure(stuck):
     night, _, post = stuck
     old = element(post, "do.retry")["value"]
     Steering(night.service).retry("R1", ["erp01"], by="slack:U0RAVI")
@@ -254,7 +254,7 @@ def test_an_old_retry_button_does_not_retry_what_failed_anew(stuck):
     assert len(of_kind(night, "move.pending")) == before
 
 
-def test_a_button_for_three_vms_does_not_act_when_one_of_them_is_dealt_with(make_night):
+def test_a_button_for_three_vms_does_nothing_once_one_of_them_is_resolved(make_night):
     names = ("erp01", "erp02", "erp03")
     night = make_night(fleet=fleet("web01", *names, blocks=names, minutes=30.0))
     night.start()
@@ -281,7 +281,7 @@ def test_a_button_for_three_vms_does_not_act_when_one_of_them_is_dealt_with(make
     assert state_of(night, "erp01") is MoveState.FAILED
 
 
-def test_skip_leaves_the_vm_and_the_report_offers_what_is_left(stuck):
+def test_skip_leaves_the_vm_in_place_and_the_report_offers_the_remaining_actions(stuck):
     night, _, post = stuck
     night.slack.click(night.mei, post.ts, "do.skip")
 
@@ -289,7 +289,7 @@ def test_skip_leaves_the_vm_and_the_report_offers_what_is_left(stuck):
     stands(night, post)
 
 
-def test_the_report_retries_what_failed_and_says_then_that_it_went_on(stuck):
+def test_the_report_retries_failed_vms_and_then_says_that_the_run_continued(stuck):
     night, board, post = stuck
     night.to_the_end()
     report = night.reply_with("R1 ended", board)
@@ -330,7 +330,7 @@ minutes = 30.0
 """
 
 
-def test_damage_is_checked_again_or_gone_on_with_after_a_question(make_night):
+def test_a_damaged_vm_is_rechecked_or_accepted_after_a_confirmation(make_night):
     night = make_night(fleet=DAMAGE)
     night.start()
     night.world.lose(night.clock.now(), "web03", nics=True)
@@ -357,7 +357,7 @@ def test_damage_is_checked_again_or_gone_on_with_after_a_question(make_night):
     stands(night, post)
 
 
-def test_after_the_end_going_on_with_a_host_takes_its_button_away_too(make_night):
+def test_go_on_after_the_end_of_a_run_also_removes_its_button(make_night):
     night = make_night(fleet=DAMAGE.partition('[[vm]]\nname = "web04"')[0])
     night.start()
     night.world.lose(night.clock.now(), "web03", nics=True)
@@ -386,7 +386,7 @@ def test_after_the_end_going_on_with_a_host_takes_its_button_away_too(make_night
         ("do.retry", ""),
     ],
 )
-def test_a_button_that_we_did_not_make_is_answered(going, action, value):
+def test_a_forged_button_is_answered(going, action, value):
     night, board = going
 
     night.slack.click(night.ravi, board.ts, action, value=value)
@@ -395,7 +395,7 @@ def test_a_button_that_we_did_not_make_is_answered(going, action, value):
     assert night.run().state is RunState.ACTIVE
 
 
-def test_a_button_of_a_run_that_is_not_there_any_more_is_answered(going):
+def test_a_button_of_a_run_that_no_longer_exists_is_answered(going):
     night, board = going
 
     night.slack.click(night.ravi, board.ts, "do.stop", value="stop.77.run.0123456789ab")
@@ -408,7 +408,7 @@ VERBS = sorted(buttons_.VERBS - {buttons_.DETAILS})
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("subject", [buttons_.RUN, "0123abcd", "0123abcd:77"])
-def test_every_button_of_any_age_is_answered_in_every_state_of_a_run(going, verb, subject):
+def test_every_old_or_new_button_is_answered_in_every_run_state(going, verb, subject):
     night, board = going
     states = {
         RunState.ACTIVE: lambda steering: None,
@@ -434,9 +434,7 @@ def test_every_button_of_any_age_is_answered_in_every_state_of_a_run(going, verb
     ("verb", "setting"),
     [("pause", ""), ("stop", ""), ("resume", "pause"), ("abort", ""), ("retry", "fail")],
 )
-def test_what_was_carried_out_before_a_kill_is_answered_and_not_done_twice(
-    make_night, verb, setting
-):
+def test_a_click_carried_out_before_a_kill_is_answered_and_not_repeated(make_night, verb, setting):
     night = make_night(fleet=fleet("web01", "erp01", blocks=("erp01",), minutes=30.0))
     night.start()
     board = night.ask_for("host hv01 to hv02 now")
@@ -528,7 +526,7 @@ def all_of(blocks):
 
 @pytest.mark.parametrize("state", list(RunState))
 @pytest.mark.parametrize("kind", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])
-def test_a_button_is_shown_only_where_its_verb_does_something(state, kind):
+def test_a_button_is_shown_only_if_its_verb_has_an_effect(state, kind):
     record = record_of(move(1, kind), move(2, MoveState.DONE), state=state)
     [(name, group)] = controls.by_cause(failed(record), record).items()
     shown = all_of(
@@ -566,7 +564,7 @@ def test_an_old_settle_button_is_stale_once_the_location_is_unknown_again():
 
 
 @pytest.mark.parametrize("kind", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])
-def test_at_most_two_buttons_stand_under_a_failure(kind):
+def test_a_failure_has_at_most_two_buttons(kind):
     record = record_of(*(move(n, kind) for n in range(1, 4)))
 
     for name, group in controls.by_cause(failed(record), record).items():
@@ -576,7 +574,7 @@ def test_at_most_two_buttons_stand_under_a_failure(kind):
 @pytest.mark.parametrize("number", [1, 2, 100, 10_000])
 @pytest.mark.parametrize("kind", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])
 @pytest.mark.parametrize("state", [RunState.ACTIVE, RunState.STOPPED])
-def test_messages_with_buttons_fit_slacks_limits_for_any_number_of_vms(number, kind, state):
+def test_messages_with_buttons_fit_within_slack_limits_for_any_number_of_vms(number, kind, state):
     record = record_of(*(move(n, kind) for n in range(1, number + 1)), state=state)
     shown = [
         controls.with_buttons(
@@ -594,7 +592,7 @@ def test_messages_with_buttons_fit_slacks_limits_for_any_number_of_vms(number, k
         assert buttons(message) or message is shown[-1] or message is shown[0]
 
 
-def test_neither_names_nor_ids_of_vms_stand_on_a_button():
+def test_buttons_contain_neither_vm_names_nor_vm_ids():
     record = record_of(move(1), move(2, MoveState.DAMAGED), move(3, MoveState.UNKNOWN))
 
     for name, group in controls.by_cause(failed(record), record).items():
@@ -604,7 +602,7 @@ def test_neither_names_nor_ids_of_vms_stand_on_a_button():
             assert len(each["value"]) < 60
 
 
-def test_the_report_counts_what_it_has_tried_again_and_does_not_call_it_failed():
+def test_the_report_offers_to_retry_vms_without_calling_them_failed():
     """It may as well have been denied."""
     record = record_of(move(1), move(2), state=RunState.INCOMPLETE)
 
@@ -613,7 +611,7 @@ def test_the_report_counts_what_it_has_tried_again_and_does_not_call_it_failed()
     assert shown["text"]["text"] == "Retry 2 VMs"
 
 
-def test_a_message_changes_when_only_its_buttons_do():
+def test_a_message_is_updated_if_only_its_buttons_change():
     told = rendered("x", [])
 
     one = controls.with_buttons(told, controls.on_board(record_of(move(1))))
@@ -623,6 +621,6 @@ def test_a_message_changes_when_only_its_buttons_do():
     assert isinstance(one, Rendered)
 
 
-def test_every_verb_of_a_button_is_one_that_the_engine_has():
+def test_every_button_verb_exists_in_the_engine():
     assert buttons_.VERBS - {buttons_.DETAILS} <= set(RULES)
     assert list(itertools.filterfalse(RULES.__contains__, VERBS)) == []

@@ -63,7 +63,7 @@ def test_pause_in_a_thread_pauses_its_run(night, board):
     night.board_shows("Paused")
 
 
-def test_a_run_that_is_named_counts_more_than_the_thread(night, board):
+def test_a_named_run_takes_precedence_over_the_thread(night, board):
     night.say("vm web02 to hv03 now")
     night.board_shows("Moving", "R2")
 
@@ -74,7 +74,7 @@ def test_a_run_that_is_named_counts_more_than_the_thread(night, board):
 
 
 @pytest.mark.parametrize("word", ["stop", "abort"])
-def test_a_stop_in_a_thread_asks_first_and_the_button_does_it_once(night, board, word):
+def test_stop_in_a_thread_needs_confirmation_and_stops_once(night, board, word):
     night.slack.mention(night.mei, night.ops, word, board.ts)
 
     told = night.told(night.mei, f"{word.capitalize()} R1 (hv01 → hv02)?")
@@ -87,7 +87,7 @@ def test_a_stop_in_a_thread_asks_first_and_the_button_does_it_once(night, board,
     assert night.told(night.mei, "This was done before.")
 
 
-def test_who_goes_back_from_a_stop_has_changed_nothing(night, board):
+def test_cancelling_a_stop_changes_nothing(night, board):
     night.slack.mention(night.mei, night.ops, "stop", board.ts)
     night.told(night.mei, "Stop R1")
 
@@ -112,7 +112,7 @@ def test_approve_in_a_thread_is_answered_with_the_link_to_the_card(night):
     assert queries.open_approvals(night.store)
 
 
-def test_approve_where_nothing_is_asked_says_so(night, board):
+def test_approve_without_an_open_approval_says_so(night, board):
     night.slack.mention(night.ravi, night.ops, "approve A7", board.ts)
 
     assert night.told(night.ravi, "No approval is open here.")
@@ -127,16 +127,14 @@ def test_approve_where_nothing_is_asked_says_so(night, board):
         "stop R5", "abort R5",
     ],
 )  # fmt: skip
-def test_no_answer_in_a_thread_tells_people_to_type_what_slack_does_not_take_there(
-    night, board, said
-):
+def test_answers_in_a_thread_never_suggest_slash_commands(night, board, said):
     night.slack.mention(night.mei, night.ops, said, board.ts)
 
     told = night.told(night.mei, " ")
     assert "/migrate" not in told, told
 
 
-def test_what_is_typed_in_a_thread_is_spelled_as_it_works_there(night, board):
+def test_commands_in_a_thread_are_shown_as_mentions(night, board):
     night.slack.mention(night.mei, night.ops, "xyzzy", board.ts)
     assert "or type: @vmferry help" in night.told(night.mei, "I do not know the word")
 
@@ -183,7 +181,7 @@ def test_answers_show_commands_that_work_where_the_command_was_typed(night, boar
         (YES, "77.0123456789abcdef", "Type: @vmferry status"),
     ],
 )
-def test_a_click_in_a_thread_is_answered_with_what_works_there(night, action, value, words):
+def test_answers_to_clicks_in_a_thread_show_commands_that_work_there(night, action, value, words):
     card = night.card(night.ask_for())
 
     night.slack.click(night.mei, card.ts, action, value)
@@ -192,13 +190,13 @@ def test_a_click_in_a_thread_is_answered_with_what_works_there(night, action, va
     assert night.slack.ephemerals(night.mei)[-1].thread_ts == card.thread_ts
 
 
-def test_a_click_on_a_board_is_answered_with_what_works_in_its_channel(night, board):
+def test_answers_to_clicks_on_a_board_show_commands_that_work_in_the_channel(night, board):
     night.slack.click(night.mei, board.ts, "approve", "77.0123456789abcdef")
 
     assert "Type: /migrate status" in night.told(night.mei, "Nothing changed")
 
 
-def test_what_to_do_about_a_failure_is_spelled_as_it_works_in_its_thread(night):
+def test_a_failure_shows_commands_that_work_in_its_thread(night):
     night.world.outcome(night.clock.now(), "web01", job="lost", at="source", times=9)
     board = night.ask_for("vm web01 to hv02 attempts 1 now")
     night.to_the_end()
@@ -210,7 +208,7 @@ def test_what_to_do_about_a_failure_is_spelled_as_it_works_in_its_thread(night):
     assert not [m.shown for m in failures if "/migrate" in m.shown]
 
 
-def test_an_event_that_comes_again_is_carried_out_once(night, board):
+def test_a_repeated_event_is_carried_out_once(night, board):
     said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
     event = app_mention(night.slack.workspace.team, said)
 
@@ -221,7 +219,7 @@ def test_an_event_that_comes_again_is_carried_out_once(night, board):
     assert [row["kind"] for row in inbox(night)].count("mention") == 1
 
 
-def test_an_edit_that_leaves_the_command_as_it_is_does_not_say_it_again(night, board):
+def test_an_edit_that_keeps_the_command_does_not_repeat_it(night, board):
     said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
     event = app_mention(night.slack.workspace.team, said)
     night.slack.event(event)
@@ -236,7 +234,7 @@ def test_an_edit_that_leaves_the_command_as_it_is_does_not_say_it_again(night, b
     assert night.run().state == "active"
 
 
-def test_a_command_that_is_corrected_by_an_edit_is_carried_out(night, board):
+def test_a_command_corrected_by_an_edit_is_carried_out(night, board):
     said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pouse", board.ts)
     event = app_mention(night.slack.workspace.team, said)
     night.slack.event(event)
@@ -247,7 +245,7 @@ def test_a_command_that_is_corrected_by_an_edit_is_carried_out(night, board):
     night.board_shows("Paused")
 
 
-def test_what_is_no_command_changes_nothing_and_is_answered_to_its_author_alone(night, board):
+def test_an_unknown_command_changes_nothing_and_only_its_author_is_answered(night, board):
     night.slack.mention(night.mei, night.ops, "please stop that thing", board.ts)
 
     assert night.told(night.mei, "I do not know the word")
@@ -256,7 +254,7 @@ def test_what_is_no_command_changes_nothing_and_is_answered_to_its_author_alone(
     assert night.slack.ephemerals(night.ravi) == ()
 
 
-def test_what_is_only_about_the_bot_is_no_business_of_it(night, board):
+def test_a_message_that_only_mentions_the_bot_in_passing_is_ignored(night, board):
     said = night.slack.say(night.mei, night.ops, f"ask <@{BOT}> to stop R1", board.ts)
     before = len(inbox(night))
 
@@ -266,7 +264,7 @@ def test_what_is_only_about_the_bot_is_no_business_of_it(night, board):
     assert private(night, night.mei) == []
 
 
-def test_a_bot_is_not_listened_to(night, board):
+def test_messages_from_bots_are_ignored(night, board):
     said = night.slack.say(night.mei, night.ops, f"<@{BOT}> pause", board.ts)
     before = len(inbox(night))
 
@@ -276,13 +274,13 @@ def test_a_bot_is_not_listened_to(night, board):
     assert len(inbox(night)) == before
 
 
-def test_a_request_in_a_mention_is_shown_first_as_a_command_is(night):
+def test_a_request_in_a_mention_shows_a_preview_first(night):
     night.slack.mention(night.dana, night.ops, "host <http://hv01|hv01> to hv02")
 
     assert night.told(night.dana, "hv01 → hv02 would move 3 VMs")
 
 
-def test_a_guest_changes_nothing_by_a_mention_either(night, board, slack):
+def test_a_guest_cannot_change_anything_with_a_mention(night, board, slack):
     eve = slack.user("eve", is_restricted=True)
 
     night.slack.mention(eve, night.ops, "pause", board.ts)
@@ -291,7 +289,7 @@ def test_a_guest_changes_nothing_by_a_mention_either(night, board, slack):
     assert night.run().state == "active"
 
 
-def test_a_mention_that_cannot_be_written_down_is_not_acked_and_comes_again(night, board, caplog):
+def test_a_mention_that_cannot_be_stored_is_not_acked_and_is_sent_again(night, board, caplog):
     db = night.store.database()
     db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
 
@@ -310,7 +308,7 @@ def test_a_mention_that_cannot_be_written_down_is_not_acked_and_comes_again(nigh
 # --- the shortcut --------------------------------------------------------------------------------
 
 
-def test_the_shortcut_tells_how_the_run_of_a_message_stands(night):
+def test_the_shortcut_shows_the_status_of_the_run_of_a_message(night):
     board = night.ask_for()
     card = night.card(board)
 
@@ -357,20 +355,20 @@ def test_the_shortcut_on_another_message_says_that_it_belongs_to_no_run(night):
         ("\u00a0pause ", Ask("pause", ("R1",))),
     ],
 )
-def test_in_a_thread_the_run_need_not_be_named(text, command):
+def test_a_command_in_a_thread_need_not_name_the_run(text, command):
     read, _ = mentions.read(text, "R1")
 
     assert read == command
 
 
-def test_a_request_stays_a_request():
+def test_a_request_in_a_thread_is_still_a_request():
     read, _ = mentions.read("vm web01 to hv02", "R1")
 
     assert isinstance(read, Request)
 
 
 @pytest.mark.parametrize("text", ["thanks", "", "pause the run please", "status R1 R2 R3"])
-def test_what_is_no_command_is_none_in_a_thread_either(text):
+def test_an_unknown_command_stays_unknown_in_a_thread(text):
     with pytest.raises(UsageError):
         mentions.read(text, "R1")
 
@@ -387,7 +385,7 @@ def test_what_is_no_command_is_none_in_a_thread_either(text):
         ("", None),
     ],
 )
-def test_only_a_message_that_begins_with_the_name_of_the_bot_is_said_to_it(text, said):
+def test_only_messages_that_begin_with_the_bot_mention_are_commands(text, said):
     assert mentions.said_to(text, BOT) == said
 
 
@@ -402,7 +400,7 @@ OTHER_EVENTS = (
 )
 
 
-def test_the_app_hears_the_events_of_its_manifest_and_no_others(night):
+def test_the_app_handles_exactly_the_events_of_its_manifest(night):
     def answer(kind):
         event = {"type": kind, "user": "U1", "channel": "C1", "ts": "1.1", "text": "x"}
         body = event_callback("T1", BOT, event, "Ev1", 0.0)

@@ -40,7 +40,7 @@ def state_of(night, vm):
 # --- changing ------------------------------------------------------------------------------------
 
 
-def test_pause_and_resume_are_answered_and_the_board_says_who_and_how_to_go_on(night):
+def test_pause_and_resume_are_answered_and_the_board_says_who_and_how_to_resume(night):
     night.ask_for()
 
     night.say("pause R1", by=night.mei)
@@ -54,7 +54,7 @@ def test_pause_and_resume_are_answered_and_the_board_says_who_and_how_to_go_on(n
     assert night.run().state is RunState.ACTIVE
 
 
-def test_what_changes_nothing_and_what_cannot_be_is_said_so_and_only_the_latter_audited(night):
+def test_a_command_without_effect_is_answered_and_a_refused_command_is_also_audited(night):
     night.ask_for()
 
     night.say("resume 1")
@@ -70,7 +70,7 @@ def test_what_changes_nothing_and_what_cannot_be_is_said_so_and_only_the_latter_
     assert {e.by for e in of_kind(night, "refused")} == {f"slack:{night.dana}"}
 
 
-def test_set_skip_and_stop_do_what_they_say(night):
+def test_set_skip_and_stop_take_effect(night):
     night.ask_for()
 
     night.say("set R1 parallel 1")
@@ -85,7 +85,7 @@ def test_set_skip_and_stop_do_what_they_say(night):
     night.board_shows("Stopping")
 
 
-def test_abort_needs_its_yes_and_says_how_to_type_it_here(night):
+def test_abort_needs_a_confirmation_word_and_shows_how_to_type_it(night):
     night.ask_for()
 
     night.say("abort R1")
@@ -116,7 +116,7 @@ def test_a_name_in_an_answer_pings_nobody(make_night):
 # --- who may -------------------------------------------------------------------------------------
 
 
-def test_what_only_starters_may_say_is_refused_to_others_and_audited(make_night):
+def test_verbs_for_starters_are_refused_to_others_and_audited(make_night):
     night = make_night(starters=("U0DANA",))
     night.start()
     night.ask_for()
@@ -163,7 +163,7 @@ def test_help_on_an_unknown_verb_says_so_before_it_lists_all(night, typed, first
     assert any(line.startswith("`/migrate retry RUN [VM...]`") for line in lines)
 
 
-def test_pause_stop_and_looking_are_for_everybody_in_the_channel(make_night):
+def test_everybody_in_the_channel_may_pause_stop_and_view_runs(make_night):
     night = make_night(starters=("U0DANA",), channels=("C0OPS",))
     night.start()
     night.ask_for()
@@ -196,7 +196,7 @@ def asked(make_night):
     return night, board
 
 
-def test_some_of_a_card_are_approved_by_name_and_the_card_says_which_stay(asked):
+def test_approving_some_vms_by_name_leaves_the_others_as_the_card_says(asked):
     night, board = asked
 
     night.say("approve A1 old-a old-c", by=night.ravi)
@@ -217,7 +217,7 @@ def test_a_denial_carries_its_reason_to_the_card(asked):
     assert ': "not &lt;!here&gt;, tonight"' in night.reply_with("Denied by", board).shown
 
 
-def test_a_yes_is_taken_back_and_the_card_says_by_whom_and_why(asked):
+def test_a_withdrawn_card_says_who_withdrew_the_approval_and_why(asked):
     night, board = asked
     night.say("pause R1")
     night.say("approve A1", by=night.ravi)
@@ -232,7 +232,7 @@ def test_a_yes_is_taken_back_and_the_card_says_by_whom_and_why(asked):
     assert "3 VMs stay on hv01." in shown
 
 
-def test_who_may_not_decide_is_told_who_may_and_it_is_audited_once(asked):
+def test_a_person_who_may_not_approve_is_told_who_may_and_it_is_audited_once(asked):
     night, _ = asked
 
     night.say("approve A1", by=night.mei)
@@ -259,7 +259,7 @@ def test_a_second_decision_is_told_who_made_the_first(asked):
     assert queries.approval(night.store, 1).state is ApprovalState.DENIED
 
 
-def test_who_had_it_go_on_is_no_longer_named_among_those_who_may_decide(make_night):
+def test_a_person_who_resumed_the_run_is_no_longer_listed_as_approver(make_night):
     night = make_night(fleet=vms("old-a", status="PowerOff"))
     night.start()
     board = night.ask_for("host hv01 to hv02 now")
@@ -281,7 +281,7 @@ def test_who_had_it_go_on_is_no_longer_named_among_those_who_may_decide(make_nig
 # --- looking -------------------------------------------------------------------------------------
 
 
-def test_the_list_puts_first_what_needs_a_person_and_counts_what_it_leaves_out(night):
+def test_list_shows_runs_that_need_a_person_first_and_counts_omitted_runs(night):
     night.ask_for("vm web01 to hv02 now")
     for number in range(2, LISTED + 2):
         night.say("vm web02 to hv03 now")
@@ -302,7 +302,7 @@ def test_the_list_puts_first_what_needs_a_person_and_counts_what_it_leaves_out(n
     assert lines[-1] == "… and 1 run more"
 
 
-def test_a_run_that_left_failed_vms_behind_needs_a_person_until_another_takes_them_up(night):
+def test_a_run_with_failed_vms_needs_a_person_until_another_run_takes_them(night):
     night.ask_for("vm web02 to hv03 now")
     night.say("stop R1")
     night.step(until=lambda: queries.run(night.store, 1).over)
@@ -322,7 +322,7 @@ def test_a_run_that_left_failed_vms_behind_needs_a_person_until_another_takes_th
     assert "needs a person" not in night.told(night.ravi, "R3 · ")
 
 
-def test_open_questions_are_listed_with_who_may_decide_and_how(asked):
+def test_open_approvals_are_listed_with_their_approvers_and_commands(asked):
     night, _ = asked
 
     night.say("approvals", by=night.mei)
@@ -333,7 +333,7 @@ def test_open_questions_are_listed_with_who_may_decide_and_how(asked):
     assert how == "Click on the card, or type: /migrate approve A1"
 
 
-def test_without_a_question_and_without_a_run_it_is_said_so(night):
+def test_lists_without_approvals_or_runs_say_so(night):
     night.say("approvals")
     night.say("list")
 
@@ -341,7 +341,7 @@ def test_without_a_question_and_without_a_run_it_is_said_so(night):
     assert night.told(night.dana, "There is no run yet. Start with: /migrate host")
 
 
-def test_the_last_events_are_told_with_people_as_mentions(night):
+def test_recent_events_show_people_as_mentions(night):
     night.ask_for()
     night.say("pause R1", by=night.mei)
     night.say("resume R1")
@@ -356,7 +356,7 @@ def test_the_last_events_are_told_with_people_as_mentions(night):
     assert len(night.told(night.mei, "was paused").splitlines()) <= 15
 
 
-def test_what_the_engine_concluded_from_a_decision_names_people_as_mentions_too(night):
+def test_events_that_follow_from_a_decision_show_people_as_mentions(night):
     night.card(night.ask_for())
     night.service.decide(1, "deny", by=f"slack:{night.ravi}", reason="vendor")
     night.step(until=lambda: state_of(night, "old-crm") is MoveState.SKIPPED)
@@ -367,7 +367,7 @@ def test_what_the_engine_concluded_from_a_decision_names_people_as_mentions_too(
     assert f'old-crm stays: <@{night.ravi}> said no: "vendor".' in told
 
 
-def test_status_of_a_host_is_that_of_its_run_and_a_word_that_is_no_run_gets_a_hint(night):
+def test_status_accepts_a_host_name_and_an_unknown_run_name_gets_a_hint(night):
     night.ask_for()
 
     night.say("status hv03")
@@ -382,7 +382,7 @@ def test_status_of_a_host_is_that_of_its_run_and_a_word_that_is_no_run_gets_a_hi
 # --- what stands in the channel ------------------------------------------------------------------
 
 
-def test_a_run_that_is_retried_after_its_end_is_told_about_again_to_its_new_end(make_night):
+def test_a_run_retried_after_its_end_is_reported_again_until_its_new_end(make_night):
     night = make_night(fleet=vms("web01"))
     night.start()
     night.world.outcome(night.clock.now(), "web01", job="failed", at="source", times=2)
@@ -460,7 +460,7 @@ network = "Tenant-B"
 """
 
 
-def test_after_damage_the_thread_says_what_to_type_and_the_list_puts_the_run_first(make_night):
+def test_after_damage_the_thread_shows_commands_and_list_shows_the_run_first(make_night):
     night = make_night(fleet=DAMAGE)
     night.start()
     night.world.lose(night.clock.now(), "web03", nics=True)
@@ -510,7 +510,7 @@ def again(night):
     night.start()
 
 
-def test_a_pause_that_was_carried_out_before_a_kill_is_not_carried_out_again(night):
+def test_a_pause_carried_out_before_a_kill_is_not_repeated(night):
     night.ask_for()
     row = interrupted(night, "pause hv02", night.mei)
     carried_out(night, row)
@@ -525,7 +525,7 @@ def test_a_pause_that_was_carried_out_before_a_kill_is_not_carried_out_again(nig
     assert len(of_kind(night, "run.paused")) == 1
 
 
-def test_a_verb_that_had_begun_but_done_nothing_is_carried_out_after_the_kill(night):
+def test_a_verb_that_had_no_effect_before_a_kill_is_carried_out_after_it(night):
     night.ask_for()
     night.say("pause R1", by=night.mei)
     night.say("resume R1", by=night.mei)
@@ -569,7 +569,7 @@ def test_a_stop_a_skip_and_a_decision_are_answered_from_the_audit_after_a_kill(m
     assert of_kind(night, "refused") == []
 
 
-def test_what_was_carried_out_before_a_kill_is_told_though_it_may_not_be_said_any_more(night):
+def test_a_command_carried_out_before_a_kill_is_answered_even_if_now_forbidden(night):
     board = night.ask_for()
     card = night.card(board)
     for text, by, answer in (

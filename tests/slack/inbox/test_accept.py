@@ -31,7 +31,7 @@ def test_a_usage_error_is_in_the_ack_and_nothing_is_stored(night):
     assert rows(night, "slack_inbox") == []
 
 
-def test_a_usage_error_says_the_command_as_it_is_typed(make_night):
+def test_a_usage_error_shows_the_command_as_typed(make_night):
     night = make_night(command="/move")
     night.start()
 
@@ -40,7 +40,7 @@ def test_a_usage_error_says_the_command_as_it_is_typed(make_night):
     assert "Type: /move host hv01 to HV02" in answer
 
 
-def test_an_unknown_host_is_told_to_its_requester_only_with_the_nearest(night):
+def test_an_unknown_host_is_reported_only_to_the_requester_with_the_nearest_name(night):
     assert night.say("host hv0l to hv02") == ""
 
     told = night.told(night.dana, "No host hv0l")
@@ -65,7 +65,7 @@ def test_the_same_envelope_twice_is_acked_twice_and_carried_out_once(night):
     assert night.slack.ephemerals(night.dana) == ()
 
 
-def test_the_same_request_again_is_answered_with_the_run_that_does_it(night):
+def test_a_repeated_request_is_answered_with_the_existing_run(night):
     night.ask_for("host hv01 to hv02 now")
 
     night.say("host HV01 to hv02 now", by=night.mei)
@@ -74,7 +74,7 @@ def test_the_same_request_again_is_answered_with_the_run_that_does_it(night):
     assert len(queries.runs(night.store)) == 1
 
 
-def test_the_answer_to_the_same_request_links_to_the_board(night):
+def test_the_answer_to_a_repeated_request_links_to_the_board(night):
     board = night.ask_for("host hv01 to hv02 now")
     night.settled()
 
@@ -85,7 +85,7 @@ def test_the_answer_to_the_same_request_links_to_the_board(night):
     assert f"; see <{link['permalink']}|the board of R1>. Nothing started." in told
 
 
-def test_where_the_address_of_the_workspace_is_not_known_the_channel_is_named(make_night, slack):
+def test_the_answer_names_the_channel_if_the_workspace_url_is_unknown(make_night, slack):
     night = make_night()
     slack.order("auth.test", "internal_error")
     night.start()
@@ -161,7 +161,7 @@ GARBAGE_CLICKS = [
 
 
 @pytest.mark.parametrize("part", GARBAGE_COMMANDS)
-def test_no_command_however_broken_goes_without_its_one_ack(night, part):
+def test_every_command_even_a_broken_one_gets_exactly_one_ack(night, part):
     answer = night.side.app.dispatch(
         BoltRequest(mode="socket_mode", body={"command": "/migrate", **part})
     )
@@ -171,7 +171,7 @@ def test_no_command_however_broken_goes_without_its_one_ack(night, part):
 
 
 @pytest.mark.parametrize("part", GARBAGE_CLICKS)
-def test_no_click_however_broken_goes_without_its_one_ack(night, part):
+def test_every_click_even_a_broken_one_gets_exactly_one_ack(night, part):
     answer = night.side.app.dispatch(
         BoltRequest(mode="socket_mode", body={"type": "block_actions", **part})
     )
@@ -181,7 +181,7 @@ def test_no_click_however_broken_goes_without_its_one_ack(night, part):
 
 
 @pytest.mark.parametrize("actions", [[], [None], ["approve"]])
-def test_a_payload_that_bolt_cannot_read_is_not_acked_and_the_next_one_is(night, actions):
+def test_an_unreadable_payload_is_not_acked_and_the_next_one_is(night, actions):
     with not_acked(night.slack), pytest.raises(NotAcked):
         night.slack.deliver("interactive", {"type": "block_actions", "actions": actions})
 
@@ -199,7 +199,7 @@ def test_a_button_of_another_version_gets_an_answer(night):
     assert last.detail["text"] == "click on teleport"
 
 
-def test_what_cannot_be_written_down_is_not_promised(night, caplog):
+def test_a_command_that_cannot_be_stored_is_not_promised(night, caplog):
     board = night.ask_for()
     card = night.card(board)
     night.settled()
@@ -216,7 +216,7 @@ def test_what_cannot_be_written_down_is_not_promised(night, caplog):
     assert queries.open_approvals(night.store)
 
 
-def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
+def test_an_internal_error_is_reported_and_the_next_row_is_carried_out(night):
     """A row that no listener of this version would have written."""
     odd = Inbound(0, COMMAND, f"slack:{night.dana}", night.ops, {}, night.clock.now())
     night.side.tables.inbox.accept(odd, "odd")
@@ -228,7 +228,7 @@ def test_a_fault_of_our_own_is_told_and_the_next_row_is_carried_out(night):
     night.board_shows("Moving")
 
 
-def test_a_row_that_cannot_even_be_answered_holds_up_nobody(night):
+def test_a_row_that_cannot_be_answered_delays_nobody(night):
     """Half a character, which no database takes, where its answer would be sent to."""
     odd = {"text": "status", "thread_ts": "\ud800"}
     night.side.tables.inbox.accept(
@@ -242,7 +242,7 @@ def test_a_row_that_cannot_even_be_answered_holds_up_nobody(night):
     assert [row["done"] is not None for row in rows(night, "slack_inbox")] == [True, True]
 
 
-def test_outside_its_channels_only_help_is_answered(make_night):
+def test_outside_the_allowed_channels_only_help_is_answered(make_night):
     night = make_night(channels=("C0OPS",))
     night.start()
     other = night.slack.channel("random")
@@ -257,7 +257,7 @@ def test_outside_its_channels_only_help_is_answered(make_night):
     assert queries.runs(night.store) == ()
 
 
-def test_only_starters_start_but_everybody_may_look(make_night):
+def test_only_starters_may_start_runs_but_everybody_may_view_them(make_night):
     night = make_night(starters=("U0RAVI",))
     night.start()
 
@@ -280,7 +280,7 @@ def test_status_and_report_are_answered_from_rows(night):
     assert night.told(night.mei, "There is no run R7.")
 
 
-def test_the_report_of_a_run_that_is_not_over_is_its_status(night):
+def test_the_report_of_an_unfinished_run_is_its_status(night):
     night.ask_for()
 
     night.say("report R1", by=night.mei)
@@ -291,7 +291,7 @@ def test_the_report_of_a_run_that_is_not_over_is_its_status(night):
     assert "ended" not in told
 
 
-def test_a_row_that_was_interrupted_after_it_began_is_carried_out_once(make_night):
+def test_an_interrupted_row_is_carried_out_once(make_night):
     """Killed between the engine's transaction and the one that marks the row done."""
     night = make_night()
     night.slack.user("dana")
@@ -313,7 +313,7 @@ def test_a_row_that_was_interrupted_after_it_began_is_carried_out_once(make_nigh
     assert json.loads(rows(night, "slack_inbox")[0]["body"]) == {"text": "host hv01 to hv02 now"}
 
 
-def test_after_slack_hangs_up_the_next_command_is_heard(night):
+def test_a_command_after_slack_closed_the_socket_is_received(night):
     night.slack.hang_up()
 
     night.slack.wait_for(lambda: night.slack.sockets)

@@ -99,7 +99,7 @@ def everything_seen(night):
 @pytest.mark.parametrize(
     "journey", [approve, deny, choose, withdraw, break_glass, pause_and_resume, abort]
 )
-def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(journey, tmp_path):
+def test_a_second_delivery_changes_nothing_and_sends_no_message(journey, tmp_path):
     seen = []
     for kind in (Standin, Insistent):
         folder = tmp_path / kind.__name__
@@ -119,7 +119,7 @@ def test_a_second_delivery_of_what_took_effect_changes_nothing_and_tells_nobody(
     assert seen[0] == seen[1]
 
 
-def test_a_form_that_is_sent_again_with_other_words_is_told_that_the_first_ones_counted(night):
+def test_resubmitting_a_form_with_other_text_says_that_the_first_text_counted(night):
     card = night.card(night.ask_for())
     form = open_form(night, night.ravi, card, "deny")
     night.slack.submit(form, reason="not tonight")

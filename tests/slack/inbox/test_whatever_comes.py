@@ -140,7 +140,7 @@ BODY = part(
 
 @FIXED
 @given(kind=st.sampled_from(KINDS), body=BODY)
-def test_no_payload_whatsoever_gets_anything_but_one_ack_or_an_honest_error(door, kind, body):
+def test_every_payload_gets_exactly_one_ack_or_an_honest_error(door, kind, body):
     before = door.written
 
     answer, acks = door.knock(kind, body)
@@ -152,7 +152,7 @@ def test_no_payload_whatsoever_gets_anything_but_one_ack_or_an_honest_error(door
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_payload_that_is_nested_without_end_is_survived(door, kind):
+def test_a_deeply_nested_payload_does_not_crash_the_listener(door, kind):
     body: dict[str, object] = {}
     for _ in range(5_000):
         body = {"user": body, "event": body, "view": body, "actions": [body], "text": [body]}
@@ -219,7 +219,7 @@ def gone(door: Door) -> Iterator[None]:
 
 @pytest.mark.parametrize("trouble", [busy, full, gone])
 @pytest.mark.parametrize("kind", KEPT)
-def test_what_the_database_does_not_take_is_not_promised(door, kind, trouble):
+def test_a_payload_that_the_database_rejects_is_not_promised(door, kind, trouble):
     big = bodies(kind) | {"text": "vm " + "x" * 3_900 + " to hv02"}
     big["event"] = {**bodies(kind)["event"], "text": f"<@{BOT}> " + "x" * 3_900}
     big["actions"] = [{"action_id": "approve", "value": "1." + "x" * 3_900, "action_ts": "1.2"}]
@@ -236,7 +236,7 @@ def test_what_the_database_does_not_take_is_not_promised(door, kind, trouble):
 
 
 @pytest.mark.parametrize("kind", KEPT)
-def test_after_the_store_was_closed_what_is_acked_is_written_all_the_same(door, kind):
+def test_every_payload_acked_after_the_store_was_closed_is_stored(door, kind):
     door.store.close()
 
     answer, acks = door.knock(kind, bodies(kind))
@@ -245,7 +245,7 @@ def test_after_the_store_was_closed_what_is_acked_is_written_all_the_same(door, 
 
 
 @pytest.mark.parametrize("kind", KEPT)
-def test_a_healthy_database_takes_each_once(door, kind):
+def test_a_healthy_database_stores_each_payload_once(door, kind):
     for _ in range(2):
         answer, acks = door.knock(kind, bodies(kind))
         assert (answer.status, acks) == (200, 1)
@@ -253,7 +253,7 @@ def test_a_healthy_database_takes_each_once(door, kind):
     assert door.written == 1
 
 
-def test_two_people_who_click_in_the_same_moment_are_two_clicks(door):
+def test_clicks_by_two_people_at_the_same_moment_are_two_clicks(door):
     for user in ("U1", "U2"):
         door.knock("click", bodies("click") | {"user": {"id": user}})
 
@@ -261,7 +261,7 @@ def test_two_people_who_click_in_the_same_moment_are_two_clicks(door):
 
 
 @pytest.mark.parametrize("kind", ["block_actions", "command"])
-def test_a_listener_runs_at_once_in_the_thread_that_brings_the_payload(door, kind):
+def test_a_listener_runs_at_once_in_the_thread_that_received_the_payload(door, kind):
     """And not in Bolt's own five, where its answer waits for the next poll."""
     ran: list[threading.Thread] = []
     door.listeners.accepted = lambda: ran.append(threading.current_thread())
@@ -312,7 +312,7 @@ def pings(text: str) -> list[str]:
 
 @FIXED
 @given(text=TEXT | NAMES)
-def test_no_text_that_is_refused_pings_in_its_refusal(text):
+def test_no_refusal_pings_anybody_named_in_the_refused_text(text):
     for said in (text, f"vm {text} to hv02", f"host {text}"):
         try:
             grammar.parse(said)
@@ -325,7 +325,7 @@ def test_no_text_that_is_refused_pings_in_its_refusal(text):
 
 @FIXED
 @given(text=TEXT | NAMES | SAID, bot=st.just(BOT))
-def test_no_mention_is_anything_but_read_or_refused(text, bot):
+def test_every_mention_is_either_parsed_or_refused(text, bot):
     said = mentions.said_to(text, bot)
     for one in (text, said or ""):
         mentions.first_word(one)
@@ -365,7 +365,7 @@ def test_the_reasons_in_a_preview_spell_their_commands_and_hosts():
 
 @FIXED
 @given(names=st.lists(NAMES, min_size=1, max_size=60), whys=st.lists(NAMES, max_size=4))
-def test_a_preview_of_any_names_pings_nobody_and_fits(names, whys):
+def test_a_preview_with_any_names_pings_nobody_and_fits_slack_limits(names, whys):
     row = Inbound(1, "command", "slack:U1", "C1", {"text": "x"}, 0.0)
     draft = Confirmation(ConfirmationKind.PREVIEW, row, "0" * 16, 0.0, 1)
     stuck = tuple(Hindered(name, why) for name, why in zip(names, whys * 60, strict=False))

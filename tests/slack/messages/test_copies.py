@@ -33,7 +33,7 @@ def outside(make_night):
     return night, board, card, copy_in(night, night.slack.direct(night.ravi))
 
 
-def test_who_is_not_in_the_channel_is_sent_a_copy_that_says_where_the_thread_is(outside):
+def test_an_approver_outside_the_channel_gets_a_copy_that_links_the_thread(outside):
     night, _, card, copy = outside
 
     assert actions_of(copy) == actions_of(card)
@@ -69,7 +69,7 @@ def test_a_decision_on_the_card_closes_the_copy_and_a_late_click_there_is_answer
     assert len(granted) == 1
 
 
-def test_a_form_opened_from_a_copy_is_answered_there(outside):
+def test_a_form_opened_from_a_copy_is_answered_at_the_copy(outside):
     night, board, _, copy = outside
     night.slack.click(night.ravi, copy.ts, "deny")
 
@@ -81,7 +81,7 @@ def test_a_form_opened_from_a_copy_is_answered_there(outside):
     assert actions_of(copy_in(night, copy.channel, "Denied by")) == []
 
 
-def test_a_copy_goes_to_the_channel_that_is_set_for_it(make_night, slack):
+def test_copies_go_to_the_configured_channel(make_night, slack):
     place = slack.channel("approvals")
     night = make_night(approvals_channel=place)
     leave(night, night.ravi)
@@ -98,7 +98,7 @@ def test_a_copy_goes_to_the_channel_that_is_set_for_it(make_night, slack):
     assert len(night.slack.messages(place)) == 1
 
 
-def test_where_the_run_is_in_the_channel_for_approvals_there_is_one_card(make_night, slack):
+def test_a_run_in_the_approvals_channel_has_one_card_and_no_copy(make_night, slack):
     night = make_night(approvals_channel=slack.channel("ops"))
     night.start()
     board = night.ask_for()
@@ -111,7 +111,7 @@ def test_where_the_run_is_in_the_channel_for_approvals_there_is_one_card(make_ni
 
 
 @pytest.mark.parametrize("error", ["missing_scope", "fatal_error"])
-def test_where_slack_does_not_say_who_is_there_no_copies_go_out_and_the_log_says_so(
+def test_no_copies_are_sent_if_slack_does_not_list_members_and_it_is_logged(
     make_night, slack, error, caplog
 ):
     night = make_night()
@@ -146,7 +146,7 @@ def test_after_a_restart_the_existing_copy_is_closed_and_not_sent_again(outside)
     assert len(night.slack.messages(copy.channel)) == 1
 
 
-def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(outside):
+def test_no_copy_is_sent_after_the_decision(outside):
     night, _, _, copy = outside
     night.side.outbox.loop.stop()
     tables = night.side.tables
@@ -165,7 +165,7 @@ def test_what_was_decided_before_its_copy_was_sent_is_not_asked_there(outside):
     assert posted.key in keys
 
 
-def test_the_end_of_a_run_closes_a_copy_that_nobody_answered(outside):
+def test_the_end_of_a_run_closes_an_undecided_copy(outside):
     night, _, _, copy = outside
     night.say("stop R1")
     night.board_shows("Stopping")
@@ -175,7 +175,7 @@ def test_the_end_of_a_run_closes_a_copy_that_nobody_answered(outside):
     assert actions_of(copy_in(night, copy.channel, "Nobody decided")) == []
 
 
-def test_a_run_that_only_its_owner_is_told_of_is_still_decided_by_those_who_may(night):
+def test_approvers_still_decide_on_a_run_reported_only_to_its_owner(night):
     night.ask_for()
     night.settled()
     night.slack.kick(night.ops)
@@ -192,7 +192,7 @@ def test_a_run_that_only_its_owner_is_told_of_is_still_decided_by_those_who_may(
     )
 
 
-def test_a_copy_whose_answer_was_lost_is_closed_by_a_decision_made_meanwhile(outside):
+def test_a_decision_closes_a_copy_whose_post_answer_was_lost(outside):
     night, board, _, copy = outside
     night.settled()
     night.side.stop()

@@ -29,7 +29,7 @@ def estimate(night):
 # --- the rule ----------------------------------------------------------------------------------
 
 
-def test_the_first_estimate_is_said_and_stays_until_it_has_moved_by_ten_minutes():
+def test_the_shown_estimate_changes_only_in_steps_of_ten_minutes():
     assert moment(None, 7_200.5, 0.0) == 7_200.5
     assert moment(7_200.0, 7_799.0, 0.0) == 7_200.0
     assert moment(7_200.0, 6_601.0, 0.0) == 7_200.0
@@ -38,7 +38,7 @@ def test_the_first_estimate_is_said_and_stays_until_it_has_moved_by_ten_minutes(
     assert moment(7_200.0, None, 0.0) is None
 
 
-def test_a_moment_that_has_come_stays_what_it_was_while_nobody_decides():
+def test_a_deadline_that_has_passed_does_not_change_while_nobody_decides():
     said = 7_200.0
     for now in range(7_200, 7_200 + 8 * 3_600, 60):
         said = moment(said, float(now), float(now))
@@ -47,7 +47,7 @@ def test_a_moment_that_has_come_stays_what_it_was_while_nobody_decides():
     assert moment(said, 50_000.0, 49_000.0) == 50_000.0  # more was found to move before
 
 
-def test_no_estimate_takes_more_updates_than_steps_of_ten_minutes_would():
+def test_an_estimate_never_causes_more_updates_than_ten_minute_steps():
     chance = random.Random(7)
     for _ in range(200):
         now, at, said, path = 0.0, chance.uniform(0, 9_000), None, []
@@ -65,7 +65,7 @@ def test_no_estimate_takes_more_updates_than_steps_of_ten_minutes_would():
 # --- what people read --------------------------------------------------------------------------
 
 
-def test_board_card_reminder_escalation_and_answers_say_the_same_moment(make_night, slack):
+def test_board_card_reminder_escalation_and_answers_show_the_same_deadline(make_night, slack):
     """The estimate moves by far more than ten minutes between the card and the reminder."""
     group = slack.group("bosses", slack.user("boss"))
     night = make_night(fleet=LONG, escalation=(group,))
@@ -116,7 +116,7 @@ def test_a_card_that_waits_for_hours_is_not_updated_every_ten_minutes(tmp_path):
     assert len(versions_of_the_card(tmp_path, WAITS, 2.0)) <= 2
 
 
-def test_whole_percents_of_a_long_copy_do_not_have_the_card_updated_to_and_fro(tmp_path):
+def test_progress_of_a_long_copy_does_not_update_the_card_back_and_forth(tmp_path):
     """VMM shows whole percents, so an estimate rises and falls by minutes around what is so."""
     versions = versions_of_the_card(tmp_path, LONG, 1.9)
 

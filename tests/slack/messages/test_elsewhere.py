@@ -54,7 +54,7 @@ def near(night, seconds_before):
 # --- reminders ---------------------------------------------------------------------------------
 
 
-def test_who_has_a_copy_is_asked_again_under_it_alone_and_after_a_restart_not_twice(split):
+def test_a_copy_holder_is_reminded_once_under_the_copy_even_after_a_restart(split):
     night, board = split()
     copy = copy_in(night, night.slack.direct(night.ravi))
     at(night, 890)
@@ -76,7 +76,7 @@ def test_who_has_a_copy_is_asked_again_under_it_alone_and_after_a_restart_not_tw
     assert len(asked_again(night, board, "⏰")) == 1
 
 
-def test_in_the_channel_for_approvals_those_are_named_who_do_not_read_the_runs(split, slack):
+def test_the_approvals_channel_mentions_approvers_outside_the_runs_channel(split, slack):
     place = slack.channel("approvals")
     night, _ = split(approvals_channel=place)
     copy = copy_in(night, place)
@@ -90,7 +90,7 @@ def test_in_the_channel_for_approvals_those_are_named_who_do_not_read_the_runs(s
     assert not again.broadcast
 
 
-def test_where_everybody_reads_the_runs_channel_the_one_for_approvals_is_left_alone(split, slack):
+def test_no_reminder_goes_to_the_approvals_channel_if_all_read_the_runs_channel(split, slack):
     place = slack.channel("approvals")
     night, board = split(approvals_channel=place, approvers=("U0MEI",))
     copy = copy_in(night, place)
@@ -102,7 +102,7 @@ def test_where_everybody_reads_the_runs_channel_the_one_for_approvals_is_left_al
     assert under(night, copy, "⏰") == []
 
 
-def test_where_slack_does_not_say_who_reads_the_runs_channel_all_are_named(split, slack):
+def test_all_approvers_are_mentioned_if_slack_does_not_list_channel_members(split, slack):
     place = slack.channel("approvals")
     slack.order("conversations.members", "fatal_error", times=1_000)
     night, _ = split(approvals_channel=place)
@@ -114,7 +114,7 @@ def test_where_slack_does_not_say_who_reads_the_runs_channel_all_are_named(split
     assert again.text.startswith(f"⏰ <@{night.ravi}>, <@{night.mei}> A1 awaits")
 
 
-def test_who_has_come_into_the_runs_channel_is_asked_again_there_and_not_twice(split):
+def test_an_approver_who_joined_the_runs_channel_is_reminded_there_once(split):
     night, board = split()
     copy = copy_in(night, night.slack.direct(night.ravi))
     night.slack.invite(night.ops, night.ravi)
@@ -130,7 +130,7 @@ def test_who_has_come_into_the_runs_channel_is_asked_again_there_and_not_twice(s
     assert under(night, copy, "⏰") == []
 
 
-def test_what_was_to_be_said_under_a_copy_is_not_once_it_is_decided(split):
+def test_a_reminder_under_a_copy_is_not_sent_after_the_decision(split):
     night, _ = split()
     copy = copy_in(night, night.slack.direct(night.ravi))
     night.settled()
@@ -174,7 +174,7 @@ def test_a_reminder_being_sent_under_a_copy_keeps_its_text(split):
     assert waits.text == "x"
 
 
-def test_a_mention_in_the_thread_of_a_copy_means_its_run(split, slack):
+def test_a_mention_in_the_thread_of_a_copy_refers_to_its_run(split, slack):
     place = slack.channel("approvals")
     night, _ = split(approvals_channel=place)
     copy = copy_in(night, place)
@@ -214,7 +214,7 @@ def test_all_vm_names_are_posted_under_a_copy_before_it_can_be_approved(make_nig
 # --- the escalation ----------------------------------------------------------------------------
 
 
-def test_who_is_called_and_cannot_see_the_channel_gets_a_copy_and_decides_on_it(split, slack):
+def test_an_escalated_person_outside_the_channel_gets_a_copy_and_can_decide(split, slack):
     boss, chief = slack.user("boss"), slack.user("chief")
     group = slack.group("bosses", boss, chief)
     night, board = split(boss, escalation=(group,))
@@ -237,7 +237,7 @@ def test_who_is_called_and_cannot_see_the_channel_gets_a_copy_and_decides_on_it(
     assert copy_in(night, copy.channel, "Approved by").ts == copy.ts
 
 
-def test_where_nobody_else_may_decide_the_copy_goes_to_the_escalation_at_once(split, slack):
+def test_the_copy_goes_to_the_escalation_at_once_if_nobody_else_may_approve(split, slack):
     boss = slack.user("boss")
     group = slack.group("bosses", boss)
     night, _ = split(boss, approvers=("U0DANA",), escalation=(group,))
@@ -249,7 +249,7 @@ def test_where_nobody_else_may_decide_the_copy_goes_to_the_escalation_at_once(sp
     assert call.endswith(COPY)
 
 
-def test_in_the_channel_for_approvals_the_group_is_called_whose_people_nobody_knows(split, slack):
+def test_the_approvals_channel_mentions_a_group_whose_members_are_unknown(split, slack):
     place = slack.channel("approvals")
     group = slack.group("bosses", slack.user("boss"))
     slack.order("usergroups.users.list", "fatal_error", times=1_000)
@@ -265,7 +265,7 @@ def test_in_the_channel_for_approvals_the_group_is_called_whose_people_nobody_kn
 # --- the broken glass --------------------------------------------------------------------------
 
 
-def test_that_the_glass_was_broken_is_told_to_those_outside_who_can_take_it_back(split, slack):
+def test_approvers_outside_the_channel_are_told_about_a_break_glass_approval(split, slack):
     boss = slack.user("boss")
     late = slack.group("late", boss)
     night, board = split(boss, approvers=("U0DANA", "U0RAVI"), escalation=(late,), break_glass=True)

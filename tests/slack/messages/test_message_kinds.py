@@ -14,7 +14,7 @@ ABOUT = st.from_regex(r"[RA][0-9]{1,6}", fullmatch=True)
 PLACES = st.sampled_from(["", "C0OPS", "D0RAVI"])
 
 
-def test_every_kind_has_a_row_under_its_own_word_and_can_be_named():
+def test_every_message_kind_is_registered_by_its_word_and_has_a_name():
     made = {kind for kind in vars(message_kinds).values() if isinstance(kind, Kind)}
 
     assert made == set(KINDS.values())
@@ -48,13 +48,13 @@ def test_a_message_key_tells_its_parent_and_whether_it_is_broadcast(text, parent
     assert (str(above) if above else None, key.is_broadcast) == (parent, broadcast)
 
 
-def test_a_key_says_what_it_is_about():
+def test_a_key_names_its_subject():
     assert (Key(BOARD, "R12").run, Key(BOARD, "R12").approval) == (12, None)
     assert (Key(CARD, "A3").run, Key(LIST, "A3", "0").approval) == (None, 3)
     assert Key(REPORT, "R²").run is None
 
 
-def test_a_kind_of_another_version_is_read_and_said_plainly():
+def test_a_key_of_an_unknown_kind_is_read_and_named_as_another_version():
     key = Key.read("ferry:R1:x")
 
     assert str(key) == "ferry:R1:x"

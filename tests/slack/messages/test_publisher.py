@@ -96,7 +96,7 @@ def test_a_board_waits_for_its_interval_and_only_its_latest_version_is_sent(make
     assert min(gaps) > 0.55
 
 
-def test_an_open_card_is_paced_and_a_decision_goes_out_at_once():
+def test_updates_of_an_open_card_are_paced_and_a_decision_is_sent_at_once():
     pace = RateLimits(Rhythm(board=5.0))
     card = Outbound("card:A1", "message", "C1", "asked", priority=SECOND)
     pace.sent(card, now=100.0)
@@ -120,7 +120,7 @@ def test_a_decision_does_not_wait_for_the_pace_of_its_card(make_night):
     assert night.reply_with("Approved by", board).ts == card.ts
 
 
-def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
+def test_a_run_that_cannot_be_rendered_does_not_block_the_others(make_night):
     night = make_night()
     night.trips = True
     night.start()
@@ -138,7 +138,7 @@ def test_a_run_that_cannot_be_told_of_does_not_silence_the_others(make_night):
     )
 
 
-def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_night):
+def test_a_message_that_cannot_be_sent_does_not_delay_the_others(make_night):
     """A row that no version of ours would have written: Slack's SDK itself trips over it."""
     night = make_night()
     night.trips = True
@@ -154,7 +154,7 @@ def test_a_message_that_cannot_even_be_sent_does_not_hold_up_the_others(make_nig
     night.slack.wait_for(lambda: [out.key for out in left()] == ["failure:R9:odd"])
 
 
-def test_a_board_that_slack_does_not_take_for_a_quarter_of_an_hour_rejects_the_run(night):
+def test_a_run_is_rejected_if_slack_does_not_accept_its_board_for_15_minutes(night):
     night.slack.order("chat.postMessage", "internal_error", times=10_000)
     night.say("host hv01 to hv02 now")
     watched = night.side.tables.runs.watched
@@ -173,7 +173,7 @@ def test_a_board_that_slack_does_not_take_for_a_quarter_of_an_hour_rejects_the_r
     night.settled()
 
 
-def test_a_board_that_may_stand_though_its_run_was_rejected_does_not_say_that_it_starts(night):
+def test_the_board_of_a_rejected_run_does_not_say_that_the_run_starts(night):
     night.slack.lose_answer("chat.postMessage")
     night.slack.order("conversations.history", "internal_error", times=10_000)
     night.say("host hv01 to hv02 now")
@@ -215,7 +215,7 @@ def test_rows_of_the_first_version_are_still_read(tmp_path):
     store.close()
 
 
-def test_where_the_bot_is_not_invited_the_run_is_rejected_and_says_what_to_do(night):
+def test_a_run_is_rejected_with_advice_if_the_bot_is_not_invited(night):
     den = night.slack.channel("den", bot=False)
 
     night.say("host hv01 to hv02 now", channel=den)
@@ -236,7 +236,7 @@ def test_an_archived_channel_rejects_the_run(night):
     assert "is archived" in night.told(night.dana, "R1 was rejected")
 
 
-def test_a_limit_is_obeyed_and_does_not_delay_another_method(night):
+def test_a_rate_limit_is_respected_and_does_not_delay_another_method(night):
     night.slack.order("chat.postMessage", "ratelimited", retry_after=1)
 
     night.say("host hv01 to hv02 now")
@@ -250,7 +250,7 @@ def test_a_limit_is_obeyed_and_does_not_delay_another_method(night):
     assert posted.at - refused.at >= 1.0
 
 
-def test_what_slack_does_not_take_just_now_is_tried_again(night):
+def test_a_message_is_retried_after_a_temporary_slack_error(night):
     night.slack.order("chat.postMessage", "internal_error")
 
     night.say("host hv01 to hv02 now")
@@ -258,7 +258,7 @@ def test_what_slack_does_not_take_just_now_is_tried_again(night):
     night.board_shows("Moving")
 
 
-def test_failures_of_one_cause_are_one_reply_and_the_next_one_is_added(make_night):
+def test_failures_with_one_cause_share_a_reply_that_later_ones_extend(make_night):
     night = make_night(fleet=vms("web01", "web02"))
     night.start()
     for name in ("web01", "web02"):
@@ -278,7 +278,7 @@ def test_failures_of_one_cause_are_one_reply_and_the_next_one_is_added(make_nigh
     assert "Failed: web01, web02, see the thread" in night.slack.message(board.ts).shown
 
 
-def test_a_new_process_goes_on_with_the_messages_that_stand(night):
+def test_a_new_process_continues_with_the_existing_messages(night):
     board = night.ask_for()
     card = night.card(board)
     night.settled()
@@ -312,7 +312,7 @@ def test_a_new_process_starts_a_run_whose_board_was_posted_just_before_a_kill(ni
     assert len(night.slack.messages(night.ops)) == 1
 
 
-def test_after_a_restart_an_answer_goes_as_an_ephemeral_message(make_night):
+def test_after_a_restart_an_answer_is_sent_as_an_ephemeral_message(make_night):
     night = make_night()
     payload = night.slack.command_payload(night.dana, night.ops, "status")
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))
@@ -331,7 +331,7 @@ def ask_where_nothing_can_be_answered(night):
     night.slack.deliver("slash_commands", payload | {"response_url": f"{address}/0"})
 
 
-def test_a_limit_of_one_way_to_answer_holds_up_no_other_way(night):
+def test_a_rate_limit_on_one_way_to_answer_delays_no_other_way(night):
     night.slack.order("chat.postEphemeral", "ratelimited", retry_after=3_600)
     ask_where_nothing_can_be_answered(night)
     night.slack.wait_for(lambda: night.slack.calls("chat.postEphemeral"))
@@ -342,7 +342,7 @@ def test_a_limit_of_one_way_to_answer_holds_up_no_other_way(night):
     assert night.slack.ephemerals(night.dana) == ()
 
 
-def test_who_is_not_in_the_channel_any_more_is_answered_by_a_message(night):
+def test_a_person_who_left_the_channel_is_answered_by_direct_message(night):
     night.slack.order("chat.postEphemeral", "user_not_in_channel")
 
     ask_where_nothing_can_be_answered(night)
@@ -356,7 +356,7 @@ def test_who_is_not_in_the_channel_any_more_is_answered_by_a_message(night):
     assert ways == ["response_url", "chat.postEphemeral", "chat.postMessage"]
 
 
-def test_an_answer_to_a_click_in_a_thread_is_in_the_thread(night):
+def test_a_click_in_a_thread_is_answered_in_the_thread(night):
     board = night.ask_for()
     card = night.card(board)
 
@@ -377,7 +377,7 @@ def test_every_post_carries_its_key_so_that_it_can_be_found_again(night):
     assert marks["version"]
 
 
-def test_the_report_names_people_as_slack_does(night):
+def test_the_report_shows_people_as_mentions(night):
     board = night.ask_for()
     night.card(board)
     night.say("skip R1 web02", night.mei)

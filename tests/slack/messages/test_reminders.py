@@ -62,7 +62,7 @@ def looked_at(night):
     night.settled()
 
 
-def test_nobody_is_asked_again_long_before_a_yes_is_needed(long_night):
+def test_no_reminder_is_sent_long_before_an_approval_is_needed(long_night):
     night = long_night()
     board = night.ask_for("host hv01 to hv02 now")
     night.card(board)
@@ -72,7 +72,7 @@ def test_nobody_is_asked_again_long_before_a_yes_is_needed(long_night):
     assert asked_again(night, board, "⏰") == []
 
 
-def test_those_who_may_decide_are_asked_again_once_and_after_a_restart_not_twice(long_night):
+def test_approvers_are_reminded_once_even_after_a_restart(long_night):
     night = long_night()
     board = night.ask_for("host hv01 to hv02 now")
     night.card(board)
@@ -110,7 +110,9 @@ def test_a_sent_reminder_does_not_change_if_the_on_call_person_changes(long_nigh
     assert len(only.versions) == 1
 
 
-def test_the_escalation_is_asked_when_nobody_has_decided_shortly_before(long_night, slack):
+def test_the_escalation_is_asked_if_nobody_has_decided_shortly_before_the_deadline(
+    long_night, slack
+):
     boss = slack.user("boss")
     group = slack.group("bosses", boss)
     night = long_night(escalation=(group,))
@@ -129,7 +131,7 @@ def test_the_escalation_is_asked_when_nobody_has_decided_shortly_before(long_nig
     night.reply_with("Approved by", board)
 
 
-def test_after_a_decision_nobody_is_asked_again(long_night):
+def test_no_reminder_is_sent_after_a_decision(long_night):
     night = long_night()
     board = night.ask_for("host hv01 to hv02 now")
     card = night.card(board)
@@ -142,7 +144,7 @@ def test_after_a_decision_nobody_is_asked_again(long_night):
     assert asked_again(night, board, "⏰") == []
 
 
-def test_where_nobody_else_may_decide_the_escalation_is_asked_at_once(long_night, slack):
+def test_the_escalation_is_asked_at_once_if_nobody_else_may_approve(long_night, slack):
     boss = slack.user("boss")
     night = long_night(approvers=(slack.user("dana"),), escalation=(slack.group("bosses", boss),))
     board = night.ask_for("host hv01 to hv02 now")
@@ -157,7 +159,7 @@ def test_where_nobody_else_may_decide_the_escalation_is_asked_at_once(long_night
     assert queries.open_approvals(night.store)
 
 
-def test_a_card_that_is_needed_at_once_is_left_alone_for_five_minutes(night):
+def test_an_urgent_card_is_not_followed_by_a_reminder_for_five_minutes(night):
     board = night.ask_for("vm web01,web02,old-crm to hv02 now")
     night.card(board)
     asked = queries.open_approvals(night.store)[0].requested
@@ -170,7 +172,7 @@ def test_a_card_that_is_needed_at_once_is_left_alone_for_five_minutes(night):
     assert night.reply_with("⏰", board)
 
 
-def test_who_was_to_be_asked_again_is_not_asked_once_it_is_decided(long_night):
+def test_a_queued_reminder_is_not_sent_after_the_decision(long_night):
     night = long_night()
     night.card(night.ask_for("host hv01 to hv02 now"))
     night.settled()

@@ -106,7 +106,7 @@ def messages_about(number):
 
 
 @pytest.mark.parametrize("number", [1, 3, 120, 1000, 10_000])
-def test_every_message_is_within_slacks_limits_for_any_number_of_vms(number):
+def test_every_message_fits_within_slack_limits_for_any_number_of_vms(number):
     for rendered in messages_about(number):
         args = {"text": rendered.text, "blocks": list(rendered.blocks)}
         assert refusal("chat.update", args) is None
@@ -114,7 +114,7 @@ def test_every_message_is_within_slacks_limits_for_any_number_of_vms(number):
         assert "<!channel" not in str(args)
 
 
-def test_the_board_says_what_the_reference_says():
+def test_the_board_matches_the_reference_text():
     board = board_of(
         42,
         moved=19,
@@ -146,7 +146,7 @@ def test_the_board_says_what_the_reference_says():
     assert "▓▓▓▓░░░░░░ 45 % · done about" in str(board_view(board, LISTED).blocks)
 
 
-def test_time_alone_and_small_progress_are_not_worth_an_update():
+def test_neither_time_alone_nor_small_progress_updates_the_board():
     board = board_of(3)
     first = board_view(board, LISTED)
 
@@ -168,7 +168,7 @@ def test_a_board_is_refreshed_every_five_minutes_unless_its_run_is_paused_or_sto
     assert len(fingerprints(state=RunState.STOPPED)) == 1
 
 
-def test_the_board_of_many_follows_in_steps_of_one_in_a_hundred_but_what_is_to_be_done_at_once():
+def test_a_large_board_updates_in_one_percent_steps_but_shows_needs_at_once():
     board = board_of(1_000, moved=500, failed=(), skipped=0)
     first = board_view(board, LISTED).fingerprint
 
@@ -179,7 +179,7 @@ def test_the_board_of_many_follows_in_steps_of_one_in_a_hundred_but_what_is_to_b
         assert board_view(replace(board, **news), LISTED).fingerprint != first, news
 
 
-def test_a_card_can_be_decided_on_only_while_it_is_open():
+def test_a_card_offers_a_decision_only_while_it_is_open():
     for state in ApprovalState:
         shown = card_view(question_of(3, state), LISTED).blocks
         buttons = [e["action_id"] for b in shown if b["type"] == "actions" for e in b["elements"]]
@@ -205,7 +205,7 @@ def test_an_approver_can_read_every_vm_name_in_the_card_or_above_it(number):
     assert not lists or f"part 1 of {len(lists)}" in lists[0].text
 
 
-def test_a_denial_shows_its_reason_harmlessly():
+def test_a_denial_shows_its_reason_escaped():
     card = card_view(
         question_of(2, ApprovalState.DENIED, by="slack:U2", reason="<!here> no"), LISTED
     )
@@ -214,7 +214,7 @@ def test_a_denial_shows_its_reason_harmlessly():
     assert "2 VMs stay on hv01." in card.text
 
 
-def test_a_yes_to_some_says_how_many_and_who_stays():
+def test_a_partial_approval_shows_how_many_vms_move_and_which_stay():
     some = question_of(4, ApprovalState.GRANTED, by="slack:U2", granted=("id-1", "id-2", "id-3"))
 
     head, rest = card_view(some, LISTED).text.splitlines()
@@ -227,7 +227,7 @@ def test_a_yes_to_some_says_how_many_and_who_stays():
     assert "stay" not in whole
 
 
-def test_a_decided_card_says_nothing_that_is_no_longer_so():
+def test_a_decided_card_shows_nothing_outdated():
     some = question_of(3, ApprovalState.GRANTED, by="slack:U2", granted=("id-1", "id-2"))
     later = replace(some.approval, id=8, state=ApprovalState.REQUESTED, vms=("id-0",))
     record = replace(some.record, approvals=(some.approval, later))
@@ -240,7 +240,7 @@ def test_a_decided_card_says_nothing_that_is_no_longer_so():
     assert ended.endswith("\nAsked about again: A8.")
 
 
-def test_a_withdrawal_says_who_and_why():
+def test_a_withdrawn_card_says_who_withdrew_it_and_why():
     taken = question_of(2, ApprovalState.WITHDRAWN, by="slack:U2", reason="<!here> wrong night")
 
     text = card_view(taken, LISTED).text
@@ -250,7 +250,7 @@ def test_a_withdrawal_says_who_and_why():
     assert "2 VMs stay on hv01." in text
 
 
-def test_a_yes_that_ended_is_not_called_a_question_that_nobody_decided():
+def test_an_expired_grant_is_not_shown_as_undecided():
     ended = replace(question_of(2, ApprovalState.EXPIRED), granter="slack:U2")
 
     text = card_view(ended, LISTED).text
@@ -280,7 +280,7 @@ def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report(state):
     assert report_view(RunRecord(run), ["R214 ended"]).text
 
 
-def test_who_paused_a_run_is_a_mention_and_other_needs_are_only_escaped():
+def test_the_person_who_paused_is_mentioned_and_other_needs_are_escaped():
     needs = (
         say("R214 was paused by {}. Go on with: {}", Person("slack:U2"), Command("resume R214")),
         say("No way by {}. Fix <that>, then: {}", Quote("slack:U2"), Command("resume R214")),
@@ -292,7 +292,7 @@ def test_who_paused_a_run_is_a_mention_and_other_needs_are_only_escaped():
     assert "No way by slack:U2. Fix &lt;that&gt;, then: /move resume R214" in text
 
 
-def test_the_way_out_of_damage_is_typed_as_in_slack():
+def test_the_command_for_a_damaged_vm_is_shown_as_typed_in_slack():
     form = "Put it back by hand, then: {}. No further VM goes: {}"
     way = say(form, Command("retry R214 web03"), Command("go-on R214 hv02"))
     stuck = Stuck("web03", "i", MoveState.DAMAGED, Outcome.NETWORK, "web03 is on hv02.", way, "h")
@@ -323,7 +323,7 @@ def test_failures_with_the_same_cause_are_grouped_despite_different_vm_names():
     assert cause(one) != cause(replace(other, cause="another"))
 
 
-def test_a_damaged_vm_calls_those_who_decide():
+def test_a_damaged_vm_mentions_the_approvers():
     told = say("{} is on hv02.{}Missing: x.", VmName("web03"), Turn())
     stuck = Stuck("web03", "i", MoveState.DAMAGED, Outcome.NETWORK, told, "y", "h")
 
@@ -332,7 +332,7 @@ def test_a_damaged_vm_calls_those_who_decide():
     assert text == "🛑 <@U1>, <@U2> web03 is on hv02.\nMissing: x.\nDo: y"
 
 
-def test_an_estimate_that_moves_by_seconds_is_not_worth_another_card():
+def test_an_estimate_that_shifts_by_seconds_does_not_update_the_card():
     question = question_of(3)
     first = card_view(question, LISTED)
 
@@ -343,7 +343,7 @@ def test_an_estimate_that_moves_by_seconds_is_not_worth_another_card():
     assert card_view(replace(question, needed_by=7900.0), LISTED).fingerprint != first.fingerprint
 
 
-def test_however_long_a_failure_is_the_others_and_the_next_step_are_said():
+def test_a_long_failure_does_not_hide_the_others_or_the_next_step():
     told = "web01 did not move. Why: " + "VMM said & said. " * 900
     first = Stuck("web01", "i", MoveState.FAILED, Outcome.ATTEMPTS, told, "Free disk.", "hv01")
     others = [replace(first, vm=name_of(n)) for n in range(100)]
@@ -356,7 +356,7 @@ def test_however_long_a_failure_is_the_others_and_the_next_step_are_said():
         assert "Do: Free disk." in shown
 
 
-def test_a_line_that_is_too_long_is_shortened_and_the_next_ones_are_shown():
+def test_an_overlong_line_is_shortened_and_the_next_lines_are_shown():
     told = blocks.fit_lines(["first", "x" * 9_000, "last"], 1_000)
 
     assert [line[:5] for line in told.splitlines()] == ["first", "xxxxx", "last"]
@@ -378,7 +378,7 @@ def test_a_report_with_many_repairs_still_names_the_vm_that_needs_a_person():
     assert rendered.text.splitlines()[1] == damaged
 
 
-def test_a_report_shortens_what_was_left_before_what_failed():
+def test_a_report_shortens_the_vms_left_in_place_before_the_failed_vms():
     left = [f"Left: vm{n} stays on hv01: excluded." for n in range(1_000)]
     urgent = ["Damaged: a.", "Needs a person: b.", "Not moved: c."]
 
@@ -389,7 +389,7 @@ def test_a_report_shortens_what_was_left_before_what_failed():
 
 
 @pytest.mark.parametrize("number", [1, 120, 1000, 10_000])
-def test_an_open_card_keeps_rules_and_buttons_and_counts_every_vm_that_it_hides(number):
+def test_a_shortened_card_keeps_rules_and_buttons_and_counts_hidden_vms(number):
     crowd = Approvers(tuple(f"U{n:09}" for n in range(300)))
     question = question_of(number)
     run = replace(RUN, options=Options(path='"' * 2_900))
@@ -427,13 +427,13 @@ def test_fit_never_leaves_half_an_entity_mention_or_link(text, longest):
         ("ann", "ann"),
     ],
 )
-def test_people_are_mentioned_and_nothing_else_is(by, shown):
+def test_only_people_become_mentions(by, shown):
     said = say("{} was paused by {}. {}", Quote(by), Person(by), f"It is {by}.")
 
     assert render(said, "/migrate") == f"{escape(by)} was paused by {shown}. It is {escape(by)}."
 
 
-def test_only_commands_begin_as_they_are_typed_here():
+def test_only_commands_get_the_local_prefix():
     said = say('"{}". Go on with: {}', Quote("see: resume R1"), Command("resume R1"))
 
     assert render(said, "@vmferry") == '"see: resume R1". Go on with: @vmferry resume R1'

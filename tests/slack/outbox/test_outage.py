@@ -18,7 +18,7 @@ def waiting(night):
     return [out.key for out in night.side.tables.outbound()]
 
 
-def test_what_was_missed_is_not_said_for_ever_in_a_channel_that_is_gone(night):
+def test_an_outage_summary_for_a_deleted_channel_is_not_sent_forever(night):
     night.side.outbox.loop.stop()
     night.slack.archive(night.ops)
     put(night, Outbound(f"away:1:{night.ops}", "message", night.ops, "x", fingerprint="f"))
@@ -28,7 +28,7 @@ def test_what_was_missed_is_not_said_for_ever_in_a_channel_that_is_gone(night):
     assert waiting(night) == []
 
 
-def test_slack_is_not_back_because_it_refuses_to_let_us_look(night, caplog):
+def test_a_refused_lookup_does_not_end_an_outage(night, caplog):
     """A post whose answer was lost is looked for with a token that is good for nothing."""
     night.side.outbox.loop.stop()
     board = Outbound("board:R1", "message", night.ops, "x", fingerprint="f", run=1)
@@ -46,7 +46,7 @@ def test_slack_is_not_back_because_it_refuses_to_let_us_look(night, caplog):
     assert night.slack.calls("conversations.history")
 
 
-def test_a_run_that_cannot_be_read_does_not_silence_the_others_after_slack_was_away(make_night):
+def test_an_unreadable_run_does_not_block_other_runs_after_an_outage(make_night):
     night = make_night()
     night.trips = True
     night.start()
@@ -70,7 +70,7 @@ def test_a_run_that_cannot_be_read_does_not_silence_the_others_after_slack_was_a
     assert "R2" in told[0].shown
 
 
-def test_an_odd_answer_to_a_look_up_does_not_silence_the_outbox(night):
+def test_a_malformed_lookup_answer_does_not_block_the_outbox(night):
     night.side.outbox.loop.stop()
     night.slack.workspace.methods["conversations.info"] = lambda _: {"ok": True, "channel": ["?"]}
     night.side.publisher.roster.lookups.want(["C0ODD"])
@@ -81,7 +81,7 @@ def test_an_odd_answer_to_a_look_up_does_not_silence_the_outbox(night):
     assert [m.text for m in night.slack.messages(night.ops)] == ["x"]
 
 
-def test_what_was_taken_back_just_before_its_post_is_not_posted(night):
+def test_a_message_withdrawn_just_before_posting_is_not_posted(night):
     night.side.outbox.loop.stop()
     gone = Outbound("remind:A9:1", "message", night.ops, "x", fingerprint="f")
 

@@ -37,7 +37,7 @@ def outbound(key="board:R1", channel="C1", priority=LAST):
     return Outbound(key, "message", channel, "x", priority=priority)
 
 
-def test_updates_stay_within_what_slack_grants_and_a_share_is_kept_for_what_is_urgent():
+def test_updates_respect_the_rate_limit_and_reserve_a_share_for_urgent_messages():
     pace = RateLimits(Rhythm(board=0.0))
     now, sent = 1_000.0, []
     while now < 1_060.0:
@@ -52,7 +52,7 @@ def test_updates_stay_within_what_slack_grants_and_a_share_is_kept_for_what_is_u
     assert pace.ready_at("chat.update", outbound("board:R999")) > now
 
 
-def test_no_minute_holds_more_calls_than_slack_grants_even_if_all_are_urgent():
+def test_urgent_messages_never_exceed_the_rate_limit_per_minute():
     pace = RateLimits(Rhythm())
     now, sent = 0.0, []
     for _ in range(300):
@@ -110,7 +110,7 @@ def test_a_reply_whose_answer_was_lost_is_found_in_its_thread(night):
     night.reply_with("Approved by", board)
 
 
-def test_what_was_found_is_brought_up_to_date(night):
+def test_a_post_found_again_is_updated(night):
     """The version that stands is older than what is to be said by now."""
     night.slack.lose_answer("chat.postMessage")
     night.slack.order("conversations.history", "internal_error", times=3)
@@ -123,7 +123,7 @@ def test_what_was_found_is_brought_up_to_date(night):
     assert len(tops(night, night.ops)) == 1
 
 
-def test_killed_between_the_post_and_its_row_it_is_found_by_the_next_process(night):
+def test_the_next_process_finds_a_post_whose_row_was_lost_to_a_kill(night):
     night.say("host hv01 to hv02 now")
     night.board_shows("Moving")
     night.settled()
@@ -147,7 +147,7 @@ def test_killed_between_the_post_and_its_row_it_is_found_by_the_next_process(nig
     assert night.side.tables.message("board:R1").ts == stood.ts
 
 
-def test_without_the_right_to_look_it_is_said_twice_rather_than_not_at_all(night, caplog):
+def test_without_permission_to_read_history_a_message_is_repeated_not_lost(night, caplog):
     night.slack.lose_answer("chat.postMessage")
     night.slack.order("conversations.history", "missing_scope")
 
@@ -158,7 +158,7 @@ def test_without_the_right_to_look_it_is_said_twice_rather_than_not_at_all(night
     assert "board:R1 may stand twice, it cannot be looked for: missing_scope" in caplog.text
 
 
-def test_what_is_so_again_is_said_where_nobody_knows_what_stands(make_night):
+def test_a_reverted_message_is_sent_again_after_an_update_with_a_lost_answer(make_night):
     """The answer to an update was lost, and meanwhile it is as it was before."""
     night = make_night()
     night.side = night.new_side(replace(HURRIED, again=0.5))
@@ -214,7 +214,7 @@ def test_an_approval_whose_board_was_deleted_is_posted_under_a_new_board(night):
     assert len(tops(night, night.ops)) == 1
 
 
-def test_a_board_that_may_not_be_edited_is_posted_again_but_not_at_every_change(night):
+def test_a_board_that_cannot_be_edited_is_reposted_but_not_at_every_change(night):
     night.ask_for()
     night.settled()
     night.slack.order("chat.update", "edit_window_closed", times=1_000)
@@ -254,7 +254,7 @@ def test_a_run_of_an_archived_channel_continues_in_the_fallback_channel(make_nig
     ]
 
 
-def test_where_the_bot_was_removed_and_there_is_no_other_channel_the_owner_is_told(night):
+def test_the_owner_is_told_if_the_bot_was_removed_from_the_only_channel(night):
     night.ask_for("vm web01 to hv02 now")
     night.settled()
 
@@ -271,7 +271,7 @@ def test_where_the_bot_was_removed_and_there_is_no_other_channel_the_owner_is_to
     )
 
 
-def test_a_channel_that_closes_before_the_last_word_does_not_swallow_it(make_night, slack):
+def test_the_last_message_of_an_archived_channel_goes_to_the_fallback_channel(make_night, slack):
     spare = slack.channel("spare")
     night = make_night(fallback=spare)
     night.start()
@@ -295,7 +295,7 @@ def test_a_channel_that_closes_before_the_last_word_does_not_swallow_it(make_nig
 # --- Slack is away -----------------------------------------------------------------------------
 
 
-def test_while_slack_is_down_moves_go_on_and_afterwards_one_message_says_what_was_missed(night):
+def test_moves_continue_during_an_outage_and_one_message_then_sums_it_up(night):
     board = night.ask_for()
     night.card(board)
     night.settled()
@@ -321,7 +321,7 @@ def test_while_slack_is_down_moves_go_on_and_afterwards_one_message_says_what_wa
     assert len(tops(night, night.ops)) == 2
 
 
-def test_a_hiccup_is_not_worth_a_message(night):
+def test_a_short_outage_is_not_announced(night):
     night.ask_for()
     night.settled()
     night.slack.down()
@@ -336,7 +336,7 @@ def test_a_hiccup_is_not_worth_a_message(night):
     assert len(tops(night, night.ops)) == 1
 
 
-def test_a_revoked_token_stops_no_run_and_a_new_one_is_caught_up_with(night, caplog):
+def test_a_revoked_token_stops_no_run_and_a_new_token_sends_missed_messages(night, caplog):
     board = night.ask_for("vm web01 to hv02 now")
     night.settled()
     night.slack.revoke()
@@ -353,7 +353,7 @@ def test_a_revoked_token_stops_no_run_and_a_new_one_is_caught_up_with(night, cap
     assert night.board_shows("Completed").ts == board.ts
 
 
-def test_what_is_over_by_the_time_slack_is_back_is_not_said_any_more(night):
+def test_messages_that_became_obsolete_during_an_outage_are_not_sent(night):
     night.ask_for()
     night.settled()
     night.side.outbox.loop.stop()

@@ -71,7 +71,7 @@ def test_a_channel_that_is_over_its_limit_does_not_stop_the_others(night):
     assert (len(here), len(there)) == (1, 1)
 
 
-def test_what_was_refused_does_not_stand_and_is_not_looked_for(night):
+def test_a_rejected_post_is_not_looked_up(night):
     night.slack.order("chat.postMessage", "ratelimited", retry_after=3)
     put(night, "one")
 
@@ -81,7 +81,7 @@ def test_what_was_refused_does_not_stand_and_is_not_looked_for(night):
     assert night.slack.calls("conversations.history") == ()
 
 
-def test_an_answer_that_came_too_fast_goes_out_when_slack_says(night):
+def test_a_rate_limited_answer_is_sent_after_retry_after(night):
     night.slack.order("response_url", "ratelimited", retry_after=25)
     night.say("U0DANA", "C0OPS", "status")
 
@@ -92,7 +92,7 @@ def test_an_answer_that_came_too_fast_goes_out_when_slack_says(night):
     assert len(night.slack.ephemerals("U0DANA")) == 1
 
 
-def test_who_may_not_look_does_not_look_for_anything_else_either(night):
+def test_a_rate_limited_lookup_delays_every_other_lookup(night):
     """Of two posts nobody knows whether they stand, and Slack lets nobody look for a while."""
     for key, channel in zip(("one", "two"), CHANNELS, strict=True):
         night.side.tables.trying(put(night, key, channel), night.clock.now())
@@ -105,7 +105,7 @@ def test_who_may_not_look_does_not_look_for_anything_else_either(night):
     assert min(later) - refused >= 30.0
 
 
-def test_a_look_up_that_came_too_fast_waits_and_others_go_on(night):
+def test_a_rate_limited_lookup_waits_and_other_messages_are_sent(night):
     night.slack.order("usergroups.users.list", "ratelimited", retry_after=20)
     lookups = night.side.publisher.roster.lookups
     wanted = ["S0ONE", "S0TWO", "U0DANA"]
@@ -121,7 +121,7 @@ def test_a_look_up_that_came_too_fast_waits_and_others_go_on(night):
     assert night.slack.calls("users.info")
 
 
-def test_between_look_ups_what_is_to_be_said_goes_out(night):
+def test_messages_are_sent_between_lookups(night):
     night.side.publisher.roster.lookups.want([f"U0{number:02}" for number in range(30)])
     put(night, "one", priority=0)
 
@@ -139,7 +139,7 @@ def test_retry_after_is_read_in_any_header_case(name):
 # --- forms, which cannot wait --------------------------------------------------------------------
 
 
-def test_a_form_that_slack_does_not_open_just_now_is_told_at_once_and_the_limit_is_obeyed(night):
+def test_a_rate_limited_form_is_reported_at_once_and_the_limit_is_respected(night):
     night.say("U0DANA", "C0OPS", "host hv01 to hv02 now")
     night.until(lambda: bool(queries.open_approvals(night.store)) and night.quiet(), 3600)
     card = next(m for m in night.slack.workspace.in_order() if "Approve moving" in m.shown)
@@ -163,7 +163,7 @@ def test_a_form_that_slack_does_not_open_just_now_is_told_at_once_and_the_limit_
 # --- what else the sender must not forget --------------------------------------------------------
 
 
-def test_a_version_that_came_while_another_one_was_sent_is_sent_as_well(night):
+def test_a_new_version_is_sent_if_it_arrives_while_another_is_being_sent(night):
     tables = night.side.tables
     first = put(night, "board:R9", words="first")
     stands = Sent("board:R9", "C0OPS", "1.1", None, "first")
@@ -177,7 +177,7 @@ def test_a_version_that_came_while_another_one_was_sent_is_sent_as_well(night):
     assert [out.text for out in tables.outbound()] == ["third"]
 
 
-def test_the_message_that_is_looked_for_is_the_version_that_was_tried(night):
+def test_a_lookup_searches_for_the_version_that_was_tried(night):
     """An older one of the same key, which may not be edited any more, stands in the channel."""
     put(night, "board:R9", words="old")
     night.until(night.quiet, 60)
@@ -200,7 +200,7 @@ def test_a_message_is_found_behind_hundreds_of_newer_ones(night):
     assert api.find(marks, "C0OPS", None, 0.0) == ts
 
 
-def test_while_slack_is_away_it_is_asked_ever_more_rarely(night):
+def test_attempts_become_rarer_during_an_outage(night):
     put(night, "one")
     night.until(night.quiet, 60)
     night.slack.down()
@@ -216,7 +216,7 @@ def test_while_slack_is_away_it_is_asked_ever_more_rarely(night):
     assert night.quiet()
 
 
-def test_that_slack_was_away_is_told_though_the_bot_was_started_anew_meanwhile(night):
+def test_an_outage_is_announced_even_after_a_restart(night):
     night.say("U0DANA", "C0OPS", "host hv01 to hv02 now")
     night.until(lambda: bool(queries.open_approvals(night.store)) and night.quiet(), 3600)
     night.slack.down()
@@ -232,7 +232,7 @@ def test_that_slack_was_away_is_told_though_the_bot_was_started_anew_meanwhile(n
     assert len(told) == 1
 
 
-def test_an_answer_from_the_future_is_not_fresh():
+def test_an_answer_dated_in_the_future_is_not_fresh():
     """The clock was set back: nobody knows how old it is."""
     said = Lookup("S0ONCALL", at=1_000.0)
 
@@ -244,7 +244,7 @@ def test_an_answer_from_the_future_is_not_fresh():
     ]
 
 
-def test_the_moment_that_slack_names_is_of_one_channel_where_it_is_about_posts():
+def test_retry_after_of_a_post_applies_to_its_channel_only():
     pace = RateLimits(Rhythm())
     pace.limited("chat.postMessage", Outbound("a", "message", "C1", "x"), 130.0)
 

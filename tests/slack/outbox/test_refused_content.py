@@ -42,9 +42,7 @@ def notes(night):
 
 
 @pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long"])
-def test_a_card_whose_blocks_slack_does_not_take_is_asked_in_words_that_say_what_to_type(
-    night, error
-):
+def test_a_card_whose_blocks_slack_rejects_is_sent_as_text_with_commands(night, error):
     board = night.ask_for()
     night.settled()
     night.slack.order(POST, error)
@@ -79,7 +77,7 @@ def refused(night):
     return night, board
 
 
-def test_what_slack_takes_in_no_way_is_given_up_and_noted_once(refused, caplog):
+def test_a_message_that_slack_rejects_in_every_form_is_given_up_and_noted_once(refused, caplog):
     night, board = refused
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
@@ -96,7 +94,7 @@ def test_what_slack_takes_in_no_way_is_given_up_and_noted_once(refused, caplog):
     assert night.slack.thread(night.ops, board.ts) == ()
 
 
-def test_what_was_given_up_is_not_tried_again_by_the_next_process(refused):
+def test_a_message_given_up_is_not_retried_by_the_next_process(refused):
     night, _ = refused
     night.side.stop()
     night.side = night.new_side()
@@ -107,7 +105,7 @@ def test_what_was_given_up_is_not_tried_again_by_the_next_process(refused):
     assert len(notes(night)) == 1
 
 
-def test_who_may_decide_is_asked_though_slack_does_not_take_the_card(refused):
+def test_approvers_are_asked_even_if_slack_rejects_the_card(refused):
     night, board = refused
     asked = queries.open_approvals(night.store)[0].requested
 
@@ -118,7 +116,7 @@ def test_who_may_decide_is_asked_though_slack_does_not_take_the_card(refused):
     assert said.endswith("type in a channel: /migrate approve A1")
 
 
-def test_what_becomes_of_what_was_given_up_is_said_again(refused):
+def test_the_outcome_of_a_card_that_was_given_up_is_still_posted(refused):
     night, board = refused
 
     night.say("approve A1", by=night.ravi)
@@ -129,7 +127,7 @@ def test_what_becomes_of_what_was_given_up_is_said_again(refused):
     night.reply_with("R1 ended", board)
 
 
-def test_the_next_version_that_slack_takes_in_no_way_either_is_not_noted_again(refused):
+def test_a_second_rejected_version_is_not_noted_again(refused):
     night, board = refused
     night.slack.order(POST, "invalid_blocks", times=2)
 
@@ -141,7 +139,7 @@ def test_the_next_version_that_slack_takes_in_no_way_either_is_not_noted_again(r
     assert night.slack.thread(night.ops, board.ts) == ()
 
 
-def test_a_run_begins_under_a_board_in_words_alone(night):
+def test_a_run_starts_with_a_board_sent_as_plain_text(night):
     night.slack.order(POST, "invalid_blocks")
 
     night.say("host hv01 to hv02 now")
@@ -152,7 +150,7 @@ def test_a_run_begins_under_a_board_in_words_alone(night):
     assert night.run().state is RunState.ACTIVE
 
 
-def test_a_run_whose_board_slack_takes_in_no_way_does_not_begin_and_says_why(night):
+def test_a_run_whose_board_slack_rejects_does_not_start_and_says_why(night):
     night.slack.order(POST, "invalid_blocks", times=2)
 
     night.say("host hv01 to hv02 now")
@@ -161,7 +159,7 @@ def test_a_run_whose_board_slack_takes_in_no_way_does_not_begin_and_says_why(nig
     assert night.run().state is RunState.REJECTED
 
 
-def test_a_card_that_cannot_be_closed_as_it_should_loses_its_buttons_all_the_same(night):
+def test_a_card_whose_closing_update_is_rejected_still_loses_its_buttons(night):
     board = night.ask_for()
     card = night.card(board)
     night.settled()
@@ -179,7 +177,7 @@ def test_a_card_that_cannot_be_closed_as_it_should_loses_its_buttons_all_the_sam
     assert "Slack did not take the buttons." in closed.text
 
 
-def test_a_new_version_that_slack_takes_in_no_way_is_noted_and_the_old_one_stays(night):
+def test_a_rejected_update_is_noted_and_the_old_version_stays(night):
     board = night.ask_for("vm web01 to hv02 now")
     night.settled()
     night.side.publisher.loop.stop()  # else a newer version may take the refusal
@@ -195,7 +193,7 @@ def test_a_new_version_that_slack_takes_in_no_way_is_noted_and_the_old_one_stays
     assert len(notes(night)) == 1
 
 
-def test_an_answer_whose_blocks_slack_does_not_take_is_given_in_words(night):
+def test_an_answer_whose_blocks_slack_rejects_is_sent_as_plain_text(night):
     night.side.outbox.urls.keep = lambda *_: None
     night.slack.order("chat.postEphemeral", "invalid_blocks")
 
@@ -235,7 +233,7 @@ def test_plain_text_messages_fit_within_slack_limits():
         ("report:R3:17", "its report"),
     ],
 )
-def test_the_audit_names_what_was_not_told(key, told):
+def test_the_audit_names_the_messages_that_were_not_sent(key, told):
     said = plain_text.given_up(Outbound(key, "message", "C1", "x", run=3), "invalid_blocks")
 
     assert said.startswith(f"R3: Slack rejected {told}, also as plain text (invalid_blocks). Read")
@@ -258,7 +256,7 @@ def test_the_audit_of_a_rejected_card_links_its_channel_and_spells_the_command()
         ({"parent": "board:R1"}, "@vmferry help"),
     ],
 )
-def test_what_has_lost_its_buttons_says_what_can_be_typed_where_it_stands(place, begins):
+def test_a_message_without_its_buttons_shows_commands_that_work_there(place, begins):
     blocks = ({"type": "actions", "elements": [{"type": "button", "action_id": "do.retry"}]},)
     out = Outbound("failure:R1:x", "message", "C1", "x", blocks, as_plain_text=True, **place)
 

@@ -22,7 +22,7 @@ def asked_about_groups(night):
     return len(night.slack.calls("usergroups.users.list"))
 
 
-def test_the_card_asks_those_who_are_on_call(on_call):
+def test_the_card_mentions_the_people_on_call(on_call):
     card = on_call.card(on_call.ask_for())
 
     assert f"On call now: <@{on_call.ravi}>" in card.shown
@@ -54,7 +54,7 @@ def test_after_a_shift_change_only_the_new_on_call_person_may_approve(on_call):
     on_call.reply_with("Approved by", board)
 
 
-def test_an_answer_of_this_minute_is_not_asked_for_again(on_call):
+def test_a_group_lookup_is_cached_for_a_minute(on_call):
     card = on_call.card(on_call.ask_for())
     on_call.settled()
     before = asked_about_groups(on_call)
@@ -65,7 +65,7 @@ def test_an_answer_of_this_minute_is_not_asked_for_again(on_call):
     assert asked_about_groups(on_call) == before
 
 
-def test_where_slack_does_not_say_who_is_on_call_nobody_decides_and_the_card_stays(on_call):
+def test_nobody_may_approve_while_slack_does_not_say_who_is_on_call(on_call):
     board = on_call.ask_for()
     card = on_call.card(board)
     on_call.slack.order("usergroups.users.list", "internal_error", times=50)
@@ -86,7 +86,7 @@ def test_where_slack_does_not_say_who_is_on_call_nobody_decides_and_the_card_sta
     on_call.reply_with("Approved by", board)
 
 
-def test_a_typed_decision_is_checked_as_a_click_is(on_call):
+def test_a_typed_decision_is_checked_like_a_click(on_call):
     on_call.card(on_call.ask_for())
     on_call.slack.order("usergroups.users.list", "internal_error", times=50)
     on_call.age_lookups(61)
@@ -97,7 +97,7 @@ def test_a_typed_decision_is_checked_as_a_click_is(on_call):
     assert queries.open_approvals(on_call.store)
 
 
-def test_a_group_that_does_not_exist_is_named_as_a_matter_of_settings(make_night):
+def test_an_unknown_group_is_reported_as_a_settings_error(make_night):
     night = make_night(approvers=(), oncall=("S0GONE",))
     night.start()
     card = night.card(night.ask_for())
@@ -108,7 +108,7 @@ def test_a_group_that_does_not_exist_is_named_as_a_matter_of_settings(make_night
     assert "Slack says no_such_subteam. Look at the settings approval.oncall" in told
 
 
-def test_while_a_card_is_open_the_answer_is_kept_fresh(on_call):
+def test_the_on_call_lookup_is_refreshed_while_a_card_is_open(on_call):
     on_call.card(on_call.ask_for())
     on_call.settled()
     before = asked_about_groups(on_call)
@@ -129,7 +129,7 @@ def test_while_a_card_is_open_the_answer_is_kept_fresh(on_call):
         {"team_id": "T0OTHER"},
     ],
 )
-def test_guests_bots_and_strangers_never_decide_though_listed(make_night, slack, profile):
+def test_guests_bots_and_strangers_may_not_approve_even_if_listed(make_night, slack, profile):
     eve = slack.user("eve", **profile)
     night = make_night(approvers=(eve, slack.user("ravi")))
     night.start()
@@ -143,7 +143,7 @@ def test_guests_bots_and_strangers_never_decide_though_listed(make_night, slack,
     assert queries.open_approvals(night.store)
 
 
-def test_a_listed_person_whom_slack_does_not_describe_decides_nothing(night):
+def test_a_listed_person_whom_slack_cannot_identify_may_not_approve(night):
     card = night.card(night.ask_for())
     night.settled()
     night.slack.order("users.info", "missing_scope", times=50)
@@ -164,7 +164,7 @@ def test_a_person_of_another_workspace_of_the_organisation_is_no_stranger():
     assert unfit({}, "T1", "") == "of another organisation"
 
 
-def test_those_of_the_escalation_may_decide_but_are_not_asked_first():
+def test_the_escalation_is_not_asked_while_somebody_on_call_may_approve():
     approvers = Approvers(on_call=("slack:U1",), backup=("slack:U2",), groups=("S1",))
 
     assert approvers.eligible(None) == ("slack:U1",)

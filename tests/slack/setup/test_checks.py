@@ -26,7 +26,7 @@ def refusal(slack, **other):
     return str(refused.value)
 
 
-def test_where_nothing_is_missing_the_workspace_is_known(slack):
+def test_a_complete_setup_identifies_the_workspace(slack):
     ops = slack.channel("ops")
 
     identity = refuse_unless_ready(settings(slack, channels=(ops,)))
@@ -35,7 +35,7 @@ def test_where_nothing_is_missing_the_workspace_is_known(slack):
     assert (identity.team, identity.user) == ("Stand-in", "vmferry")
 
 
-def test_everything_that_is_missing_is_named_at_once(slack):
+def test_all_missing_parts_are_named_at_once(slack):
     slack.workspace.scopes = (
         "app_mentions:read,channels:read,chat:write,groups:read,usergroups:read"
     )
@@ -66,7 +66,7 @@ def test_everything_that_is_missing_is_named_at_once(slack):
     assert "cannot see the channel C0NOWHERE of slack.channels (channel_not_found)" in said
 
 
-def test_a_user_group_that_does_not_exist_is_named_with_its_setting(slack):
+def test_an_unknown_user_group_is_named_with_its_setting(slack):
     there = slack.group("oncall", slack.user("ravi"))
 
     said = refusal(slack, oncall=(there,), escalation=("S0GONE",), starters=("S0LEFT", "U0RAVI"))
@@ -77,7 +77,7 @@ def test_a_user_group_that_does_not_exist_is_named_with_its_setting(slack):
     assert "U0RAVI" not in said
 
 
-def test_both_tokens_that_are_missing_are_named_without_asking_slack(slack):
+def test_missing_tokens_are_both_named_without_asking_slack(slack):
     said = refusal(slack, bot_token="", app_token="xoxb-the-wrong-one")
 
     assert "slack.bot_token is not set" in said
@@ -86,7 +86,7 @@ def test_both_tokens_that_are_missing_are_named_without_asking_slack(slack):
     assert slack.calls() == ()
 
 
-def test_tokens_that_slack_does_not_take_are_both_named_and_never_shown(slack):
+def test_rejected_tokens_are_both_named_and_never_shown(slack):
     said = refusal(slack, bot_token="xoxb-mistyped", app_token="xapp-mistyped")
 
     assert "does not take slack.bot_token (invalid_auth)" in said
@@ -94,19 +94,19 @@ def test_tokens_that_slack_does_not_take_are_both_named_and_never_shown(slack):
     assert "mistyped" not in said
 
 
-def test_a_bot_that_was_removed_is_to_be_installed_again(slack):
+def test_a_removed_bot_must_be_installed_again(slack):
     slack.order("auth.test", "account_inactive")
 
     assert "Install the app again" in refusal(slack)
 
 
-def test_an_app_token_that_gets_no_socket_is_told_with_slacks_word(slack):
+def test_an_app_token_without_a_socket_is_reported_with_the_slack_error(slack):
     slack.order("apps.connections.open", "missing_scope")
 
     assert "no socket for slack.app_token (missing_scope)" in refusal(slack)
 
 
-def test_http_mode_wants_the_signing_secret_and_no_app_token(slack):
+def test_http_mode_needs_the_signing_secret_and_no_app_token(slack):
     said = refusal(slack, mode="http", app_token="")
 
     assert said.startswith("The setting slack.signing_secret is not set.")
@@ -114,7 +114,7 @@ def test_http_mode_wants_the_signing_secret_and_no_app_token(slack):
     assert refuse_unless_ready(settings(slack, mode="http", app_token="", signing_secret="s"))
 
 
-def test_a_slack_that_does_not_answer_stops_nobody_from_starting(slack, caplog):
+def test_an_unreachable_slack_does_not_prevent_the_start(slack, caplog):
     slack.order("auth.test", "internal_error")
     slack.order("apps.connections.open", "ratelimited")
 
@@ -122,7 +122,7 @@ def test_a_slack_that_does_not_answer_stops_nobody_from_starting(slack, caplog):
     assert "The bot token, its scopes, channels and groups could not be checked" in caplog.text
 
 
-def test_a_scope_that_hides_the_channels_is_told_once_by_its_name(slack):
+def test_a_missing_scope_that_hides_the_channels_is_named_once(slack):
     slack.order("conversations.info", "missing_scope")
     slack.workspace.scopes = slack.workspace.scopes.replace("channels:read,", "")
 
@@ -132,7 +132,7 @@ def test_a_scope_that_hides_the_channels_is_told_once_by_its_name(slack):
     assert "missing_scope" not in said
 
 
-def test_where_runs_wait_to_be_watched_what_slack_lacks_is_named_and_stops_nothing(slack, caplog):
+def test_setup_problems_are_named_but_do_not_stop_unfinished_runs(slack, caplog):
     old = slack.channel("old", archived=True)
 
     identity = refuse_unless_ready(settings(slack, channels=(old,)), runs_wait=True)
