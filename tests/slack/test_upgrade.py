@@ -54,7 +54,7 @@ def test_commands_and_people_are_shown_as_before(make_night, tmp_path, name):
     answers = [one.text for one in night.slack.ephemerals(night.dana)]
     shown = "\n".join([*answers, *(one.text for one in night.slack.workspace.in_order())])
     for command in ("go-on R1 hv02", "retry R1 bad1"):
-        spelled = [f"{door} {command}" for door in ("/migrate", "@vmferry")]
+        spelled = [f"{door} {command}" for door in ("/migrate", "<@U0VMFERRY>")]
         assert shown.count(command) == sum(map(shown.count, spelled)) > 0
     assert "@U0" not in shown.replace("<@U0", "").replace("&lt;@U0EVE", "")
     assert events.verify(night.store) > 50

@@ -26,34 +26,37 @@ from engine.policy.approvals import approval as approvals
 from engine.settings import Settings
 from engine.store import queries
 
-_SAID = {f"{kind}{buttons.SAID}" for kind in buttons.FORMS}
-KNOWN = frozenset({buttons.APPROVE, buttons.AGAIN, *buttons.FORMS, *_SAID})
+_CLICKS = {one: (one, False) for one in (buttons.APPROVE, buttons.AGAIN, *buttons.FORMS)}
+_CLICKS |= {f"{verb}{buttons.SAID}": (verb, True) for verb in buttons.FORMS}
+"""Verb of each action, and whether the action is a submitted form."""
 
 
 @dataclass(frozen=True)
 class DecisionClick:
-    """A click on a card: its action, the approval, and the digest that was shown."""
+    """A click on a card, or a submitted form: its verb, the approval, and the digest that was
+    shown."""
 
-    action: str
+    verb: str
+    is_form: bool
     number: int
     digest: str
 
     @property
     def breaks(self) -> bool:
         """True if the click breaks the glass. The person need not be an approver then."""
-        return self.action.startswith(buttons.BREAK)
+        return self.verb == buttons.BREAK
 
     @property
     def what(self) -> str:
         """Name of the click for the audit: ``deny A3``."""
-        return f"{self.action.removesuffix(buttons.SAID)} A{self.number}"
+        return f"{self.verb} A{self.number}"
 
 
 def read(row: Inbound) -> DecisionClick | None:
     """The click on a card; ``None`` for a button that VMFerry did not make."""
-    action = str(row.body.get("action"))
+    clicked = _CLICKS.get(str(row.body.get("action")))
     shown = buttons.read_value(str(row.body.get("value")))
-    return DecisionClick(action, *shown) if shown is not None and action in KNOWN else None
+    return DecisionClick(*clicked, *shown) if clicked and shown else None
 
 
 def place_of(row: Inbound, value: str) -> FormPlace:
@@ -69,9 +72,9 @@ class Decisions:
 
     def answer(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Outcome:
         """Decide, open a form, or ask again. Raises ``Refused``."""
-        if clicked.action == buttons.AGAIN:
+        if clicked.verb == buttons.AGAIN:
             return Outcome(self._ask_again(row, clicked))
-        if clicked.action in buttons.FORMS:
+        if clicked.verb in buttons.FORMS and not clicked.is_form:
             opened = self._form(row, clicked, approvers)
             if opened is not None:
                 return Outcome(form=opened)
@@ -84,7 +87,7 @@ class Decisions:
     def _decide(self, row: Inbound, clicked: DecisionClick, approvers: Approvers) -> Decision:
         people, reason = approvers.people(), str(row.body.get("reason") or "")
         service = self.service.because(row.cause)
-        if clicked.action.startswith(buttons.WITHDRAW):
+        if clicked.verb == buttons.WITHDRAW:
             return Steering(service).withdraw(
                 clicked.number, by=row.by, approvers=people, digest=clicked.digest, reason=reason
             )
@@ -93,7 +96,7 @@ class Decisions:
             glass = self._glass(row.by, approvers, self._asked(clicked)[1])
         return service.decide(
             clicked.number,
-            "deny" if clicked.action.startswith(buttons.DENY) else "approve",
+            "deny" if clicked.verb == buttons.DENY else "approve",
             by=row.by,
             approvers=people,
             digest=clicked.digest,
@@ -111,7 +114,7 @@ class Decisions:
 
     def _chosen(self, row: Inbound, clicked: DecisionClick) -> list[str] | None:
         """Ids of the VMs chosen in the form; ``None``: the button covers all VMs."""
-        if not clicked.action.startswith(buttons.CHOOSE):
+        if clicked.verb != buttons.CHOOSE:
             return None
         asked = queries.approval(self.store, clicked.number)
         numbers = row.body.get("vms")
@@ -128,7 +131,7 @@ class Decisions:
             return None
         run, people = record.run, approvers.people()
         click = (asked, run, row.by, clicked.digest)
-        if clicked.action == buttons.WITHDRAW:
+        if clicked.verb == buttons.WITHDRAW:
             started = approvals.has_started(asked, record.moves)
             word = approvals.judge_withdrawal(*click, people, started)
         elif clicked.breaks:
@@ -139,8 +142,8 @@ class Decisions:
         if word != "ok":
             return None
         place = place_of(row, buttons.value_of(asked))
-        meant = asked.granted if clicked.action == buttons.WITHDRAW and asked.granted else asked.vms
-        return form(clicked.action, asked, vm_names(record, meant), run, place)
+        meant = asked.granted if clicked.verb == buttons.WITHDRAW and asked.granted else asked.vms
+        return form(clicked.verb, asked, vm_names(record, meant), run, place)
 
     def _asked(self, clicked: DecisionClick) -> tuple[Approval | None, RunRecord | None]:
         asked = queries.approval(self.store, clicked.number)

@@ -153,7 +153,7 @@ class Intents:
         if click is None:
             what = f"click on {str(row.body.get('action'))[:40]}"
             return Unknown(taken=taken, what=what, subjects=by)
-        again = click.action == AGAIN  # decides nothing
+        again = click.verb == AGAIN  # decides nothing
         return Decide(
             taken=taken,
             what=click.what,

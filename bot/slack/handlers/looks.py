@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from bot.slack.handlers.answers import eligible_for
 from bot.slack.kit.blocks import TEXT, date, escape, fit, fit_lines
 from bot.slack.kit.mentions import mentions, render
-from bot.slack.kit.phrases import NAME, SPOKEN, count, route, several
+from bot.slack.kit.phrases import NAME, SPOKEN, as_code, count, route, several
 from bot.slack.people.approvers import Approvers, nobody
 from engine.language.grammar import nearest
 from engine.language.vocabulary import OPTIONS, VERBS, example
@@ -82,13 +82,13 @@ def help_text(command: str, topic: str = "") -> str:
     """Commands that can be typed in Slack; for a verb, with an example and a request's options."""
     verbs = [v for v in VERBS if v.where in ("both", "slack")]
     asked = [v for v in verbs if v.name == topic.casefold()]
-    lines = [f"`{command} {v.usage}`  {escape(v.about)}" for v in asked or verbs]
+    lines = [f"{as_code(command, v.usage)}  {escape(v.about)}" for v in asked or verbs]
     if topic and not asked:
         near = nearest(topic, [v.name for v in verbs])
         meant = f" Did you mean {near}?" if near else ""
         lines.insert(0, f'I do not know the verb "{fit(escape(topic), NAME)}".{meant}')
     options = [o for o in OPTIONS if not o.terminal_only]
-    lines += [f"Example: `{command} {example(v.usage)}`" for v in asked]
+    lines += [f"Example: {as_code(command, example(v.usage))}" for v in asked]
     if not asked:
         lines.append(f"Options: {', '.join(o.word for o in options)}")
     elif asked[0].request:

@@ -10,9 +10,15 @@ from bot.slack.kit.blocks import TEXT, Block, escape, fingerprint, fit, fit_bloc
 from bot.slack.kit.message_kinds import Key
 from engine.model import Run, RunRecord, short
 
-#: Beginning of commands in a thread, where slash commands do not work.
+#: Beginning of commands in a thread, where slash commands do not work. The outbox replaces it by a
+#: mention of the bot, because the app may have another name.
 SPOKEN = "@vmferry"
 LISTED, NAME = 8, 120
+
+
+def as_code(command: str, words: str) -> str:
+    """A command to type, as code. A mention stands outside, because Slack shows none in code."""
+    return f"{command} `{words}`" if command == SPOKEN else f"`{command} {words}`"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.slack.kit.blocks import escape, fit
 from bot.slack.kit.mentions import render
+from bot.slack.kit.phrases import as_code
 from engine.errors import Refused, UsageError
 from engine.language.sentence import join
 
@@ -39,7 +40,7 @@ def too_long(longest: int) -> str:
 
 def as_typed(text: str, command: str) -> str:
     """A typed command, quoted for use within a sentence."""
-    return "`" + escape(fit(f"{command} {text}", 300).replace("`", "'")) + "`"
+    return as_code(command, escape(fit(text, 300).replace("`", "'")))
 
 
 def unknown_button(command: str) -> str:

@@ -73,7 +73,7 @@ class RunMessages:
             yield Post.of(Key(FAILURE, run.label, name), failure)
         if run.over:
             lines = report_lines(store, record, self.now)
-            last = report_view(record, lines, events.head(store), command)
+            last = report_view(record, lines, events.head(store), SPOKEN)
             last = controls.with_buttons(last, controls.on_report(record))
             yield Post.of(Key(REPORT, run.label, again(run.resumed)), last)
 

@@ -1,5 +1,5 @@
-"""Messages as plain text, if Slack rejects their blocks; the audit's note if it rejects that, too;
-and the reply if it does not open a form. Pure.
+"""Messages as they are sent: the bot mentioned by its id; as plain text, if Slack rejects their
+blocks; the audit's note if it rejects that, too; and the reply if it does not open a form. Pure.
 
 If Slack rejects a message's content, the same call will fail again. The text without blocks says
 the same but has no buttons, so it adds the command to type. If Slack rejects the text as well, this
@@ -8,9 +8,10 @@ version is given up, and the run's audit says where its content can be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from bot.slack.kit.blocks import TEXT, escape, fit
+from bot.slack.kit.blocks import SECTION, TEXT, escape, fit
 from bot.slack.kit.buttons import ABORT, APPROVE, CHOOSE, DENY, PREFIX, WITHDRAW, read, read_value
 from bot.slack.kit.ids import is_direct
 from bot.slack.kit.phrases import SPOKEN
@@ -18,6 +19,9 @@ from bot.slack.kit.refusals import NOTHING
 from bot.slack.modals.fields import read_place
 from bot.slack.outbox.rows import Outbound
 from engine.language.sentence import Channel, Command, Quote, Sentence, say
+
+Said = tuple[str, tuple[Mapping[str, object], ...]]
+"""Text and blocks of a message."""
 
 #: Slack's errors for content that it will never accept.
 CONTENT = frozenset(
@@ -41,12 +45,34 @@ CONTENT = frozenset(
 )
 
 
-def content(out: Outbound, command: str) -> tuple[str, tuple[Mapping[str, object], ...]]:
+def content(out: Outbound, command: str) -> Said:
     """Text and blocks to send."""
     if not out.as_plain_text:
         return out.text, out.blocks
     hint = _hint(out, command)
     return (f"{fit(out.text, TEXT - len(hint) - 1)}\n{hint}" if hint else out.text), ()
+
+
+def with_mention(said: Said, bot: Callable[[], str]) -> Said:
+    """The text and blocks with mentions of the bot, whatever the app is called. ``bot`` returns a
+    mention and is called only where one is needed."""
+    text, blocks = said
+    return _mentioned(text, bot), tuple(_with_mention(block, bot) for block in blocks)
+
+
+def _with_mention(part: Any, bot: Callable[[], str]) -> Any:
+    """A part of a block. Only formatted texts can mention; a plain text keeps the name."""
+    if isinstance(part, list | tuple):
+        return [_with_mention(one, bot) for one in part]
+    if not isinstance(part, Mapping):
+        return part
+    if part.get("type") == "mrkdwn":
+        return {**part, "text": fit(_mentioned(part["text"], bot), SECTION)}
+    return {name: _with_mention(one, bot) for name, one in part.items()}
+
+
+def _mentioned(text: str, bot: Callable[[], str]) -> str:
+    return text.replace(SPOKEN, bot()) if SPOKEN in text else text
 
 
 def _hint(out: Outbound, command: str) -> str:

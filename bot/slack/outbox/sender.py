@@ -144,7 +144,7 @@ class Sender:
                 if self._reply(method, out):
                     self.tables.done(out)
             elif sent is not None:
-                self.api.update(sent.channel, sent.ts, *plain_text.content(out, self.command))
+                self.api.update(sent.channel, sent.ts, *self._content(out))
                 self.tables.updated(out, sent)
             elif (stands := self._post(out)) is not None:
                 self.tables.posted_as(out, stands)
@@ -158,6 +158,9 @@ class Sender:
         self.limits.sent(out, self.clock.monotonic())
         self._tries.pop(out.key, None)
 
+    def _content(self, out: Outbound) -> plain_text.Said:
+        return plain_text.with_mention(plain_text.content(out, self.command), self.api.mention)
+
     # --- posts --------------------------------------------------------------------------------
 
     def _post(self, out: Outbound) -> Sent | None:
@@ -169,9 +172,9 @@ class Sender:
         given_up = out.run is not None and self.tables.runs.given_up(out.run)
         if found is not None or given_up:
             return found
+        marks, said = (out.key, out.fingerprint), self._content(out)
         if not self.tables.trying(out, self.clock.now()):
             return None
-        marks, said = (out.key, out.fingerprint), plain_text.content(out, self.command)
         try:
             channel, ts = self.api.post(marks, place, *said, thread, out.broadcast)
         except SlackTrouble as trouble:
@@ -213,7 +216,7 @@ class Sender:
         """Reply through the response URL while it is valid, else as an ephemeral message in the
         channel, else as a direct message; one way per call, each within its own budget. ``False``:
         this way is closed, try the next."""
-        user, (text, blocks) = out.recipient or "", plain_text.content(out, self.command)
+        user, (text, blocks) = out.recipient or "", self._content(out)
         try:
             if method == "response_url":
                 url = self.urls.use(out.inbox, self.clock.monotonic())

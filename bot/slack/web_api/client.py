@@ -73,6 +73,7 @@ class SlackApi:
         self.client = client
         self._quick = copy.copy(client)  # for calls that a person waits for
         self._quick.timeout = QUICK
+        self._mention = ""
 
     def identity(self) -> Identity:
         """Identity behind this token, and its scopes."""
@@ -234,6 +235,13 @@ class SlackApi:
         with Translated():
             answer = self._quick.auth_test()
         return str(answer.get("team_id") or ""), str(answer.get("enterprise_id") or "")
+
+    def mention(self) -> str:
+        """Mention of the bot, such as ``<@U0123>``. Asked of Slack once."""
+        if not self._mention:
+            with Translated():
+                self._mention = f"<@{self._quick.auth_test()['user_id']}>"
+        return self._mention
 
     def address(self) -> str:
         """Address of the workspace, such as ``https://example.slack.com/``."""

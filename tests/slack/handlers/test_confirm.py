@@ -459,7 +459,7 @@ def test_an_expired_stop_confirmation_in_a_thread_is_asked_again(night):
 
     night.slack.click_private(night.dana, YES)
 
-    assert night.told(night.dana, "You were asked 42 min ago about: `@vmferry stop R1`.")
+    assert night.told(night.dana, "You were asked 42 min ago about: <@U0VMFERRY> `stop R1`.")
     assert night.run().state == "active"
     night.slack.click_private(night.dana, YES)
     night.board_shows("Stop")

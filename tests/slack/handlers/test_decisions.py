@@ -594,4 +594,4 @@ def test_a_reason_that_looks_like_a_command_is_shown_as_typed(asked):
 
     report = night.reply_with("R1 ended", board).text
     assert f'<@{night.ravi}> said no: "R2 goes first: pause R1, see: &lt;@U0MEI&gt;".' in report
-    assert "Ask again: /migrate retry R1 old-crm" in report
+    assert "Ask again: <@U0VMFERRY> retry R1 old-crm" in report

@@ -236,7 +236,7 @@ def test_a_command_in_a_private_channel_without_the_bot_says_what_to_do(night, s
     night.say(START, channel=den)
 
     told = night.told(night.dana, "I cannot see this channel")
-    assert told.endswith("Nothing started. Type here: /invite @vmferry, then ask again.")
+    assert told.endswith("Nothing started. Type here: /invite <@U0VMFERRY>, then ask again.")
     assert runs(night) == 0
 
 

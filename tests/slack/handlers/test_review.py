@@ -186,7 +186,7 @@ def test_an_open_review_appears_in_every_overview(broken):
     night.to_the_end()
     report = night.reply_with("R1 ended", board).shown
     assert "(nobody has reviewed that)" in report
-    assert f"Needs a person: {asks}/migrate reviewed R1" in report
+    assert f"Needs a person: {asks}<@U0VMFERRY> reviewed R1" in report
     night.say("list", by=night.ravi)
     listed = night.told(night.ravi, "of 3 moved")
     assert listed.endswith(" · needs a person · A1 to be reviewed: /migrate reviewed R1")
@@ -255,7 +255,7 @@ def test_a_click_on_an_old_review_button_is_answered_with_the_command_to_type(br
     night.slack.click(night.ravi, told.ts, REVIEW, value=f"1.{asked.digest}")
 
     said = night.told(night.ravi, "Reviews are typed now")
-    assert "Nothing changed. If it was in order, type: @vmferry reviewed R1" in said
+    assert "Nothing changed. If it was in order, type: <@U0VMFERRY> reviewed R1" in said
     assert open_reviews(night)
 
 

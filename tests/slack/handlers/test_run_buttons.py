@@ -351,7 +351,7 @@ def test_a_damaged_vm_is_rechecked_or_accepted_after_a_confirmation(make_night):
     shown = stands(night, post, "do.retry")
     assert "No further VM" in post.text
     assert "No further VM" not in shown.text
-    assert shown.text.endswith(": @vmferry retry R1 web03.")
+    assert shown.text.endswith(": <@U0VMFERRY> retry R1 web03.")
     night.slack.click(night.ravi, shown.ts, "do.retry")
     assert night.told(night.ravi, "web03") == "web03 is looked at again."
     stands(night, post)

@@ -136,7 +136,7 @@ def test_answers_in_a_thread_never_suggest_slash_commands(night, board, said):
 
 def test_commands_in_a_thread_are_shown_as_mentions(night, board):
     night.slack.mention(night.mei, night.ops, "xyzzy", board.ts)
-    assert "or type: @vmferry help" in night.told(night.mei, "I do not know the word")
+    assert "or type: <@U0VMFERRY> help" in night.told(night.mei, "I do not know the word")
 
     assert "or type: /migrate help" in night.say("xyzzy", by=night.ravi)
 
@@ -160,7 +160,7 @@ def test_answers_show_commands_that_work_where_the_command_was_typed(night, boar
     for said in wordings():
         at_once = night.say(said, by=night.mei)
         begins["channel"] |= {a or b for a, b in TO_TYPE.findall(at_once)}
-        assert "@vmferry" not in at_once
+        assert "<@U0VMFERRY>" not in at_once
         night.slack.mention(night.mei, night.ops, said, board.ts)
         night.settled()
     for shown in night.slack.ephemerals(night.mei):
@@ -169,16 +169,16 @@ def test_answers_show_commands_that_work_where_the_command_was_typed(night, boar
         if place == "thread":
             assert "/migrate" not in shown.text, shown.text
 
-    assert begins == {"thread": {"@vmferry"}, "channel": {"/migrate"}}
+    assert begins == {"thread": {"<@U0VMFERRY>"}, "channel": {"/migrate"}}
 
 
 @pytest.mark.parametrize(
     ("action", "value", "words"),
     [
-        ("do.retry", "retry.1.0123abcd.0", "@vmferry status R1"),
-        ("approve", "77.0123456789abcdef", "Type: @vmferry status"),
-        ("approve.all", "1.0123456789abcdef", "Type: @vmferry status"),
-        (YES, "77.0123456789abcdef", "Type: @vmferry status"),
+        ("do.retry", "retry.1.0123abcd.0", "<@U0VMFERRY> status R1"),
+        ("approve", "77.0123456789abcdef", "Type: <@U0VMFERRY> status"),
+        ("approve.all", "1.0123456789abcdef", "Type: <@U0VMFERRY> status"),
+        (YES, "77.0123456789abcdef", "Type: <@U0VMFERRY> status"),
     ],
 )
 def test_answers_to_clicks_in_a_thread_show_commands_that_work_there(night, action, value, words):

@@ -427,7 +427,7 @@ def test_the_new_owner_is_mentioned_instead_of_the_requester(make_night):
     night.board_shows(f"taken over by <@{night.mei}>")
     night.to_the_end()
     assert night.reply_with("❌", board).shown.startswith(f"❌ <@{night.mei}> web01 did not move")
-    assert "@vmferry retry R1 web01" in night.reply_with("❌", board).shown
+    assert "<@U0VMFERRY> retry R1 web01" in night.reply_with("❌", board).shown
     last = night.reply_with("R1 ended", board).text
     assert last.startswith(f"⚠️ <@{night.mei}> R1 ended")
     assert f"Asked by <@{night.dana}>" in last
@@ -467,8 +467,8 @@ def test_after_damage_the_thread_shows_commands_and_list_shows_the_run_first(mak
     board = night.ask_for("host hv01 to hv02 now")
     night.to_the_end()
     shown = night.reply_with("🛑", board).shown
-    assert "then: @vmferry retry R1 web03." in shown
-    assert "@vmferry go-on R1 hv02" in shown
+    assert "then: <@U0VMFERRY> retry R1 web03." in shown
+    assert "<@U0VMFERRY> go-on R1 hv02" in shown
     night.say("list")
     assert "needs a person · 1 damaged" in night.told(night.dana, "R1 · ")
 

@@ -221,7 +221,7 @@ def test_a_run_is_rejected_with_advice_if_the_bot_is_not_invited(night):
     night.say("host hv01 to hv02 now", channel=den)
 
     told = night.told(night.dana, "R1 was rejected")
-    assert f"I am not in <#{den}>. Type there: /invite @vmferry" in told
+    assert f"I am not in <#{den}>. Type there: /invite <@U0VMFERRY>" in told
     assert told.endswith("Nothing started.")
     night.settled()
     assert night.run().state is RunState.REJECTED

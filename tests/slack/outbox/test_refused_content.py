@@ -282,3 +282,32 @@ def test_a_form_that_does_not_open_says_what_can_be_typed_instead(kind, value, t
 
     nothing = "The form did not open (internal_error). Nothing changed."
     assert said == f"{nothing} Click again{instead}"
+
+
+def test_the_bot_is_mentioned_by_its_id_in_formatted_texts_only():
+    button = {"type": "button", "text": {"type": "plain_text", "text": "Tell @vmferry"}}
+    line = {"type": "mrkdwn", "text": "Type: @vmferry retry R1"}
+    blocks = ({"type": "section", "text": line}, {"type": "actions", "elements": [button]})
+
+    text, shown = plain_text.with_mention(("See @vmferry status", blocks), lambda: "<@U7>")
+
+    assert text == "See <@U7> status"
+    assert shown[0]["text"] == {"type": "mrkdwn", "text": "Type: <@U7> retry R1"}
+    assert shown[1]["elements"] == [button]
+
+
+def test_a_text_with_mentions_stays_within_the_limit_of_a_section():
+    full = {"type": "mrkdwn", "text": "@vmferry status\n" * 187}
+
+    _, (shown,) = plain_text.with_mention(("", ({"text": full},)), lambda: "<@U0123456789>")
+
+    assert 2_900 < len(shown["text"]["text"]) <= 3_000
+
+
+def test_slack_is_not_asked_for_the_bot_where_nothing_mentions_it():
+    def asked():
+        raise AssertionError
+
+    said = ("R1 ended", ({"type": "section", "text": {"type": "mrkdwn", "text": "R1 ended"}},))
+
+    assert plain_text.with_mention(said, asked) == said
