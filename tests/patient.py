@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bot.slack.setup.manifest import SCOPES
-from bot.standin.slack import Standin
 from engine.clock import Clock
 from tests.hangs import HANGS
+from tests.troubled_slack import TroubledSlack
 
 NOT_ACKED = 0.2
 """Seconds for which an ack is waited for that never comes."""
 
 
-def patient_slack(clock: Clock | None = None, *, limits: bool = False) -> Standin:
+def patient_slack(clock: Clock | None = None, *, limits: bool = False) -> TroubledSlack:
     """Make one that waits for acks and answers until something hangs.
 
     Without a ``clock`` of the test its triggers live as long, too: Slack's three seconds would
     then be three seconds of the wall.
     """
     life = 3.0 if clock else HANGS
-    return Standin(
+    return TroubledSlack(
         clock=clock,
         ack_within=HANGS,
         trigger_life=life,
@@ -32,7 +32,7 @@ def patient_slack(clock: Clock | None = None, *, limits: bool = False) -> Standi
 
 
 @contextmanager
-def not_acked(slack: Standin) -> Iterator[None]:
+def not_acked(slack: TroubledSlack) -> Iterator[None]:
     """Everything that is delivered in here is not acked."""
     before, slack.ack_within = slack.ack_within, NOT_ACKED
     try:

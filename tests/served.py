@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from bot.standin.slack import Standin
 from tests.hangs import HANGS
+from tests.troubled_slack import TroubledSlack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,7 +21,7 @@ class OnSlack:
     Leaving it as a context kills it, and shows its lines where something failed.
     """
 
-    def __init__(self, folder: Path, slack: Standin, *words: str, **settings: str) -> None:
+    def __init__(self, folder: Path, slack: TroubledSlack, *words: str, **settings: str) -> None:
         said = {
             "SLACK__BOT_TOKEN": slack.bot_token,
             "SLACK__APP_TOKEN": slack.app_token,
@@ -97,6 +97,6 @@ class OnSlack:
 class Served(OnSlack):
     """``vmferry serve`` on ``night.db`` in the folder."""
 
-    def __init__(self, folder: Path, slack: Standin, *words: str, **settings: str) -> None:
+    def __init__(self, folder: Path, slack: TroubledSlack, *words: str, **settings: str) -> None:
         database = ["--db", str(folder / "night.db")]
         super().__init__(folder, slack, "bot.cli", *database, "serve", *words, **settings)

@@ -368,7 +368,6 @@ ONE_IMPORTER = {
     "bot.standin.methods": "Slack's other methods",
     "bot.standin.transport.server": "a layer of the stand-in's server",
     "bot.standin.transport.signed": "requests of HTTP mode",
-    "bot.standin.transport.troubles": "a layer of the stand-in's server",
     "bot.terminal.listing": "one page of the terminal",
     "bot.terminal.serve": "a command of its own",
     "bot.terminal.verbs": "commands of their own",

@@ -1,9 +1,9 @@
 """Slack in process, on 127.0.0.1 only: Web API over HTTP, Socket Mode over WebSocket, and people.
 
 Tests and the demo talk to the real Bolt app through it. It rejects what Slack rejects
-(``refusals``), optionally keeps Slack's rate limits (``catalogue``), fails on demand
-(``transport.troubles``) and records every call and every version of every message. It also plays
-the people: they type commands and click buttons, and tests read what each of them sees.
+(``refusals``), optionally keeps Slack's rate limits (``catalogue``), and records every call and
+every version of every message. It also plays the people: they type commands and click buttons, and
+tests read what each of them sees.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from bot.standin import payloads
 from bot.standin.blocks import offered
 from bot.standin.forms import Form, Trigger, submission, suggestion
+from bot.standin.transport.server import Server
 from bot.standin.transport.sockets import Acked, NotAcked
-from bot.standin.transport.troubles import Troubles
 from bot.standin.values import (
     Call,
     Channel,
@@ -32,7 +32,7 @@ __all__ = ["Acked", "NotAcked", "Standin"]
 RESPONSE_URL_LIFE = 30 * 60.0
 
 
-class Standin(Troubles):
+class Standin(Server):
     """The server and the people. ``with Standin() as slack:`` starts and stops it."""
 
     # --- the workspace --------------------------------------------------------------------

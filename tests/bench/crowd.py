@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from bot.slack.setup.manifest import SCOPES
-from bot.standin.slack import Standin
 from bot.standin.values import Json
 from tests.hangs import HANGS
+from tests.troubled_slack import TroubledSlack
 
 
-class Crowd(Standin):
+class Crowd(TroubledSlack):
     """``delays``: seconds from envelope to ack, of everything that was acked."""
 
     def __init__(self) -> None:

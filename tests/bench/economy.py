@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.slack.setup.manifest import SCOPES
-from bot.standin.slack import Standin
 from bot.standin.values import Call
 from engine.sim.fleet_file import parse
 from tests.bench.table import Row, exactly, told
 from tests.slack.stepped import Stepped, beginning
+from tests.troubled_slack import TroubledSlack
 
 SOCKETS = ("apps.connections.open", "auth.test")
 FOREVER = 48 * 3600.0
@@ -90,7 +90,7 @@ class Counted:
 def count(folder: Path, asked: Asked) -> Counted:
     """Play the night until the last word is said."""
     clock = beginning()
-    with Standin(clock=clock, limits=True, scopes=SCOPES) as slack:
+    with TroubledSlack(clock=clock, limits=True, scopes=SCOPES) as slack:
         dana = slack.user("dana")
         night = Stepped(
             folder,

@@ -16,13 +16,13 @@ import pytest
 from bot.slack.kit.buttons import APPROVE
 from bot.slack.kit.loop import Loop
 from bot.slack.outbox.rate_limits import Rhythm
-from bot.standin.slack import Standin
 from bot.standin.values import Message
 from engine.sim.fleet_file import parse
 from tests.patient import patient_slack
 from tests.prove import size, spread
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
+from tests.troubled_slack import TroubledSlack
 
 pytestmark = pytest.mark.prove
 
@@ -62,11 +62,11 @@ def play(night: Sweep) -> None:
     assert night.bugs == 0
 
 
-def card(slack: Standin) -> Message | None:
+def card(slack: TroubledSlack) -> Message | None:
     return next((m for m in slack.workspace.in_order() if "Approve moving" in m.shown), None)
 
 
-def keys(slack: Standin) -> Counter[str]:
+def keys(slack: TroubledSlack) -> Counter[str]:
     """How often each message stands, by the key that it carries."""
     return Counter(
         str(payload.get("key"))
@@ -76,11 +76,11 @@ def keys(slack: Standin) -> Counter[str]:
 
 
 @pytest.fixture
-def nights(tmp_path: Path) -> Callable[..., Iterator[tuple[Sweep, Standin]]]:
+def nights(tmp_path: Path) -> Callable[..., Iterator[tuple[Sweep, TroubledSlack]]]:
     """Fresh nights, one after the other."""
     numbers = iter(range(10_000))
 
-    def one(**chosen: int) -> Iterator[tuple[Sweep, Standin]]:
+    def one(**chosen: int) -> Iterator[tuple[Sweep, TroubledSlack]]:
         room = tmp_path / str(next(numbers))
         room.mkdir()
         clock = beginning()
@@ -93,14 +93,14 @@ def nights(tmp_path: Path) -> Callable[..., Iterator[tuple[Sweep, Standin]]]:
     return one
 
 
-def played(nights, **chosen: int) -> tuple[Sweep, Standin]:
+def played(nights, **chosen: int) -> tuple[Sweep, TroubledSlack]:
     for night, slack in nights(**chosen):
         play(night)
         return night, slack
     raise AssertionError
 
 
-def assert_all_is_said(slack: Standin, usual: Counter[str], where: str) -> None:
+def assert_all_is_said(slack: TroubledSlack, usual: Counter[str], where: str) -> None:
     """As in a night without trouble: every message, every answer, the board up to date."""
     found = keys(slack)
     assert found == usual, where
@@ -137,7 +137,7 @@ def test_a_lost_answer_at_any_call_loses_no_message(nights):
             assert_all_is_said(other, usual, f"no answer to call {number}, {method}")
 
 
-def lose(slack: Standin, number: int) -> None:
+def lose(slack: TroubledSlack, number: int) -> None:
     """Carry the call of that number out, and drop its connection without an answer."""
     answer = slack.workspace.answer
 

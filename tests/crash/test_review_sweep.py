@@ -11,13 +11,13 @@ from bot.slack.kit.buttons import BREAK, value_of
 from bot.slack.kit.loop import Loop
 from bot.slack.modals.fields import FormPlace, metadata
 from bot.slack.outbox.rate_limits import Rhythm
-from bot.standin.slack import Standin
 from engine.sim.fleet_file import parse
 from engine.store import events, queries
 from tests.patient import patient_slack
 from tests.prove import spread
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
+from tests.troubled_slack import TroubledSlack
 
 pytestmark = pytest.mark.prove
 
@@ -72,7 +72,7 @@ def play(night: Sweep) -> None:
     assert night.bugs == 0
 
 
-def played(room: Path, chosen: int) -> tuple[Sweep, Standin]:
+def played(room: Path, chosen: int) -> tuple[Sweep, TroubledSlack]:
     """One night, killed before that statement."""
     room.mkdir()
     clock = beginning()

@@ -27,13 +27,14 @@ from bot.slack.kit.buttons import APPROVE
 from bot.slack.kit.ids import in_slack
 from bot.slack.outbox.rate_limits import RATES
 from bot.slack.setup.manifest import SCOPES
-from bot.standin.slack import NotAcked, Standin
+from bot.standin.slack import NotAcked
 from bot.standin.values import Message, buttons
 from engine.store import events, queries
 from engine.store.store import Store
 from tests.hangs import HANGS
 from tests.prove import size
 from tests.served import Served
+from tests.troubled_slack import TroubledSlack
 
 KILLS = size(2, 5, 100)
 ANSWERS = RATES["chat.postEphemeral"]  # how answers go out once their response URLs are lost
@@ -72,7 +73,7 @@ class Deed:
 class Crowd:
     """The people, everything they did, and what came of it."""
 
-    def __init__(self, slack: Standin, seed: int) -> None:
+    def __init__(self, slack: TroubledSlack, seed: int) -> None:
         self.slack, self.chance = slack, random.Random(seed)
         self.channels = [slack.channel(f"ops{number}") for number in range(CHANNELS)]
         self.people = [slack.user(f"person{number}") for number in range(PEOPLE)]
@@ -165,7 +166,7 @@ class Night:
 def test_kills_during_a_burst_lose_and_duplicate_nothing(tmp_path, capsys):
     (tmp_path / "fleet.toml").write_text(fleet(2 * KILLS + 2))
     night = Night()
-    with Standin(ack_within=0.5, patience=HANGS, scopes=SCOPES) as slack:
+    with TroubledSlack(ack_within=0.5, patience=HANGS, scopes=SCOPES) as slack:
         crowd = Crowd(slack, seed=KILLS)
         first = [
             crowd.types(RUN, crowd.people[0], vm, f"vm {vm} to hv02 now") for vm in ("long", "cold")
@@ -198,20 +199,20 @@ def test_kills_during_a_burst_lose_and_duplicate_nothing(tmp_path, capsys):
     assert doubles == []
 
 
-def served(folder: Path, slack: Standin, crowd: Crowd) -> Served:
+def served(folder: Path, slack: TroubledSlack, crowd: Crowd) -> Served:
     words = ("--fleet", str(folder / "fleet.toml"), "--speed", "30")
     approvers = ",".join(map(in_slack, crowd.people[:DECIDERS]))
     return Served(folder, slack, *words, APPROVAL__APPROVERS=approvers)
 
 
-def heard(folder: Path, slack: Standin, crowd: Crowd) -> Served:
+def heard(folder: Path, slack: TroubledSlack, crowd: Crowd) -> Served:
     """A process that people can talk to."""
     bot = served(folder, slack, crowd)
     bot.says("listening for")
     return bot
 
 
-def is_killed_at_its_start(folder: Path, slack: Standin, crowd: Crowd) -> None:
+def is_killed_at_its_start(folder: Path, slack: TroubledSlack, crowd: Crowd) -> None:
     """While it works off what the one before has left."""
     with served(folder, slack, crowd) as bot:
         threading.Event().wait(crowd.chance.uniform(0.5, 2.0))
@@ -235,7 +236,7 @@ def is_killed_in_mid_burst(bot: Served, crowd: Crowd, night: Night) -> None:
     night.in_mid_burst += acked() < len(deeds)
 
 
-def catches_up(folder: Path, slack: Standin, crowd: Crowd, night: Night) -> None:
+def catches_up(folder: Path, slack: TroubledSlack, crowd: Crowd, night: Night) -> None:
     """What was acked before the kill is in the rows, and is answered: at once as far as Slack's
     own limit of such answers lets it, and then as fast as that."""
     begun = time.monotonic()
@@ -260,7 +261,7 @@ def unsaid(folder: Path) -> bool:
         return any(db.execute(query).fetchone()[0] for query in (left, unshown))
 
 
-def boards(slack: Standin) -> list[Message]:
+def boards(slack: TroubledSlack) -> list[Message]:
     """The messages in the channels themselves."""
     return [m for m in slack.workspace.in_order() if m.thread_ts is None]
 
@@ -268,7 +269,7 @@ def boards(slack: Standin) -> list[Message]:
 # --- what came of it ------------------------------------------------------------------------------
 
 
-def judge(folder: Path, slack: Standin, crowd: Crowd) -> None:
+def judge(folder: Path, slack: TroubledSlack, crowd: Crowd) -> None:
     """Once everything has come to rest."""
     rows = Rows(folder / "night.db")
     keys = Counter(rows.keys())
@@ -292,7 +293,7 @@ def judge(folder: Path, slack: Standin, crowd: Crowd) -> None:
     assert world["violations"] == []
 
 
-def not_sure(store: Store, slack: Standin, deed: Deed) -> bool:
+def not_sure(store: Store, slack: TroubledSlack, deed: Deed) -> bool:
     """Did Slack not say in time who that is? Nothing is done then, and they hear why: on a busy
     machine seconds are short."""
     for event in events.since(store):
@@ -307,11 +308,11 @@ def of(deeds: Sequence[Deed], kind: str) -> Iterator[Deed]:
     return (deed for deed in deeds if deed.kind == kind)
 
 
-def told(slack: Standin, user: str, words: str) -> bool:
+def told(slack: TroubledSlack, user: str, words: str) -> bool:
     return any(words in e.text for e in slack.ephemerals(user))
 
 
-def one_run_per_command(store: Store, slack: Standin, accepted: Sequence[Deed]) -> None:
+def one_run_per_command(store: Store, slack: TroubledSlack, accepted: Sequence[Deed]) -> None:
     runs = queries.runs(store)
     asked = Counter(run.request for run in runs)
 
@@ -321,7 +322,7 @@ def one_run_per_command(store: Store, slack: Standin, accepted: Sequence[Deed]) 
         assert standing, f"no board of {run.label}"
 
 
-def one_event_per_verb(store: Store, slack: Standin, accepted: Sequence[Deed]) -> None:
+def one_event_per_verb(store: Store, slack: TroubledSlack, accepted: Sequence[Deed]) -> None:
     changed = [e for e in events.since(store) if e.kind == "run.changed"]
 
     for deed in of(accepted, VERB):
@@ -333,7 +334,7 @@ def one_event_per_verb(store: Store, slack: Standin, accepted: Sequence[Deed]) -
     assert len(changed) == len(list(of(accepted, VERB)))
 
 
-def one_decision_per_card(store: Store, slack: Standin, accepted: Sequence[Deed]) -> None:
+def one_decision_per_card(store: Store, slack: TroubledSlack, accepted: Sequence[Deed]) -> None:
     made = [e for e in events.since(store) if e.kind == "approval.granted"]
     winners = {str(e.detail["approval"]): e.by for e in made}
     clicks = list(of(accepted, CLICK))
@@ -360,7 +361,7 @@ def says_why(text: str) -> bool:
     return any(words in text for words in why)
 
 
-def posted_twice(slack: Standin) -> list[str]:
+def posted_twice(slack: TroubledSlack) -> list[str]:
     """The keys of messages of which there are two."""
     keys = Counter(
         str(payload.get("key"))

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from bot.slack.kit.buttons import APPROVE
 from bot.slack.outbox.rate_limits import Rhythm
-from bot.standin.slack import Standin
 from bot.standin.values import Message, buttons
 from engine.settings import WaitLimits
 from engine.sim.fleet_file import parse
@@ -29,6 +28,7 @@ from tests.patient import patient_slack
 from tests.prove import REPEATABLE, size
 from tests.slack.mortal import Mortal
 from tests.slack.stepped import beginning
+from tests.troubled_slack import TroubledSlack
 
 PEOPLE = ("dana", "ravi", "mei", "kim")  # kim is a guest
 LEE = "U0LEE"  # who may decide, and does so in the end
@@ -248,7 +248,7 @@ def nothing_stands_twice(night: SlackNight) -> None:
     assert [key for key, number in found.items() if number > 1] == []
 
 
-def marked(slack: Standin) -> list[tuple[str, Message]]:
+def marked(slack: TroubledSlack) -> list[tuple[str, Message]]:
     """All messages with the key that they carry."""
     return [
         (str(payload.get("key")), m)

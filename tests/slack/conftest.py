@@ -10,7 +10,6 @@ import pytest
 
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.slack_side import SlackSide
-from bot.standin.slack import Standin
 from bot.standin.values import Message
 from engine.advance.engine import Engine
 from engine.clock import VirtualClock
@@ -25,6 +24,7 @@ from engine.stories.next_tick import next_tick
 from tests.hangs import HANGS
 from tests.patient import patient_slack
 from tests.slack.said import sections
+from tests.troubled_slack import TroubledSlack
 
 HURRIED = Rhythm(post=0.0, board=0.0, look=0.02, again=0.05, patience=HANGS, rates={})
 
@@ -65,7 +65,9 @@ class Night:
 
     trips = False
 
-    def __init__(self, folder: Path, slack: Standin, fleet: str = FLEET, **options: object) -> None:
+    def __init__(
+        self, folder: Path, slack: TroubledSlack, fleet: str = FLEET, **options: object
+    ) -> None:
         self.slack = slack
         self.dana, self.ravi, self.mei = (slack.user(name) for name in ("dana", "ravi", "mei"))
         self.ops = slack.channel("ops")
@@ -196,13 +198,13 @@ class Night:
 
 
 @pytest.fixture
-def slack() -> Iterator[Standin]:
+def slack() -> Iterator[TroubledSlack]:
     with patient_slack() as standin:
         yield standin
 
 
 @pytest.fixture
-def night(tmp_path: Path, slack: Standin) -> Iterator[Night]:
+def night(tmp_path: Path, slack: TroubledSlack) -> Iterator[Night]:
     made = Night(tmp_path, slack)
     made.start()
     yield made
@@ -211,7 +213,7 @@ def night(tmp_path: Path, slack: Standin) -> Iterator[Night]:
 
 
 @pytest.fixture
-def make_night(tmp_path: Path, slack: Standin) -> Iterator[Callable[..., Night]]:
+def make_night(tmp_path: Path, slack: TroubledSlack) -> Iterator[Callable[..., Night]]:
     """A night with other settings or another fleet; stopped at the end."""
     made: list[Night] = []
 

@@ -17,7 +17,6 @@ from bot.slack.connection.bolt_app import dispatch
 from bot.slack.kit.loop import Loop
 from bot.slack.outbox.rate_limits import Rhythm
 from bot.slack.slack_side import SlackSide
-from bot.standin.slack import Standin
 from engine.advance.engine import Engine
 from engine.clock import VirtualClock
 from engine.commands.service import Service
@@ -29,6 +28,7 @@ from engine.sim.world import World
 from engine.store import queries
 from engine.store.store import Store
 from tests.slack.said import sections
+from tests.troubled_slack import TroubledSlack
 
 TURNS = 2_000  # of loops at one moment, before it counts as a loop without end
 
@@ -39,7 +39,7 @@ class Stepped:
     def __init__(
         self,
         folder: Path,
-        slack: Standin,
+        slack: TroubledSlack,
         clock: VirtualClock,
         fleet: FleetFile,
         rhythm: Rhythm | None = None,

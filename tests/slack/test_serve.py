@@ -17,11 +17,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 from slack_sdk.signature import SignatureVerifier
 
-from bot.standin.slack import NotAcked, Standin
+from bot.standin.slack import NotAcked
 from engine.store import queries
 from engine.store.store import Store
 from tests.hangs import HANGS
 from tests.served import OnSlack, Served
+from tests.troubled_slack import TroubledSlack
 
 FLEET = """
 format = 1
@@ -38,7 +39,7 @@ def by_http(port: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, slack: Standin) -> Iterator[Callable[..., Served]]:
+def serve(tmp_path: Path, slack: TroubledSlack) -> Iterator[Callable[..., Served]]:
     """Starts the bot on a simulated fleet; what is left at the end is killed."""
     (tmp_path / "fleet.toml").write_text(FLEET)
     started: list[Served] = []
@@ -55,7 +56,7 @@ def serve(tmp_path: Path, slack: Standin) -> Iterator[Callable[..., Served]]:
 
 
 @pytest.fixture
-def dana(slack: Standin) -> str:
+def dana(slack: TroubledSlack) -> str:
     slack.channel("ops")
     return slack.user("dana")
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.standin.slack import Standin
 from tests.patient import patient_slack
+from tests.troubled_slack import TroubledSlack
 
 
 @pytest.fixture
-def slack() -> Iterator[Standin]:
+def slack() -> Iterator[TroubledSlack]:
     with patient_slack() as standin:
         yield standin

@@ -8,7 +8,8 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack.web_api.client import SlackApi, web_client
 from bot.slack.web_api.errors import SlackLater, SlackNever
-from bot.standin.slack import NotAcked, Standin
+from bot.standin.slack import NotAcked
+from tests.troubled_slack import TroubledSlack
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_a_trigger_opens_one_form_and_an_unknown_trigger_opens_none(slack, clien
 
 
 def test_a_trigger_is_good_for_three_seconds(slack, client, trigger):
-    slack.trigger_life = Standin().trigger_life
+    slack.trigger_life = TroubledSlack().trigger_life
     late = trigger()
     slack.workspace.triggers[late].until -= 3.5
 

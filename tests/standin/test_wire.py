@@ -17,10 +17,11 @@ import pytest
 from slack_sdk.signature import SignatureVerifier
 
 from bot.slack.web_api.client import web_client
-from bot.standin.slack import NotAcked, Standin
+from bot.standin.slack import NotAcked
 from engine.clock import VirtualClock
 from tests.hangs import HANGS
 from tests.patient import patient_slack
+from tests.troubled_slack import TroubledSlack
 
 TEXT, CLOSE = 0x1, 0x8
 
@@ -28,7 +29,7 @@ TEXT, CLOSE = 0x1, 0x8
 class App:
     """One socket read by hand: its frames, and how it ended."""
 
-    def __init__(self, slack: Standin, *, acks: bool = True) -> None:
+    def __init__(self, slack: TroubledSlack, *, acks: bool = True) -> None:
         client = web_client(None, slack.base_url)
         self.url = client.apps_connections_open(app_token=slack.app_token)["url"]
         self.acks, self.frames, self.ended = acks, [], ""

@@ -10,7 +10,6 @@ import pytest
 
 from bot.slack.kit.buttons import BREAK
 from bot.slack.setup.manifest import SCOPES
-from bot.standin.slack import Standin
 from engine.model import MoveState
 from engine.store import events
 from tests.hangs import HANGS
@@ -20,9 +19,10 @@ from tests.slack.handlers.test_decisions import SEVERAL
 from tests.slack.handlers.test_review import looked_at
 from tests.slack.handlers.test_run_buttons import choose as choose_in_menu
 from tests.slack.handlers.test_run_buttons import state_of
+from tests.troubled_slack import TroubledSlack
 
 
-class Insistent(Standin):
+class Insistent(TroubledSlack):
     """A Slack that delivers everything again once the first delivery has been carried out."""
 
     night: Night | None = None
@@ -101,7 +101,7 @@ def everything_seen(night):
 )
 def test_a_second_delivery_changes_nothing_and_sends_no_message(journey, tmp_path):
     seen = []
-    for kind in (Standin, Insistent):
+    for kind in (TroubledSlack, Insistent):
         folder = tmp_path / kind.__name__
         folder.mkdir()
         alone = {"approvers": ("U0DANA",), "break_glass": True}

@@ -1,16 +1,16 @@
-"""Failures of Slack on demand: errors, lost answers, archived channels, outages."""
+"""A stand-in of Slack that fails on demand: errors, lost answers, archived channels, outages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from bot.standin.transport.server import Server
+from bot.standin.slack import Standin
 from bot.standin.values import Channel, Refusal
 from bot.standin.workspace import RESPONSE
 
 
-class Troubles(Server):
-    """A server with failures on demand."""
+class TroubledSlack(Standin):
+    """The stand-in with failures on demand."""
 
     @property
     def limited(self) -> int:
