@@ -1,4 +1,4 @@
-"""The benchmark runs, and its page is what it writes. How fast anything is, is not judged here."""
+"""The benchmark runs, and the page in the docs has its form. These tests do not judge speed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_section_measures_something(tmp_path: Path):
     assert any("an empty Bolt app" in row.what for row in ready)
 
 
-def test_the_page_is_written_only_where_everything_is_measured(tmp_path, capsys, monkeypatch):
+def test_the_page_is_written_only_if_every_section_is_measured(tmp_path, capsys, monkeypatch):
     one = {"one": ("One thing", lambda _: [Row("it", "1 ms")])}
     monkeypatch.setattr("tests.bench.__main__.sections", lambda *_: one)
 
@@ -47,7 +47,7 @@ def test_the_page_is_written_only_where_everything_is_measured(tmp_path, capsys,
     assert "| it | 1 ms |  |  |" in (tmp_path / "page.md").read_text()
 
 
-def test_the_page_in_the_docs_is_what_the_benchmark_writes():
+def test_the_page_in_the_docs_has_the_sections_that_the_benchmark_writes():
     written = PAGE.read_text(encoding="utf-8")
 
     assert written.startswith(f"{TITLE}\n\n{ABOUT}\nMeasured on ")
@@ -67,11 +67,11 @@ def test_the_page_names_no_machine():
     ("values", "part", "found"),
     [((3.0, 1.0, 2.0), 0.5, 2.0), (range(1, 101), 0.99, 99), ((5.0,), 0.99, 5.0), ((), 0.5, 0.0)],
 )
-def test_a_quantile_is_a_value_that_was_measured(values, part, found):
+def test_a_quantile_is_a_measured_value(values, part, found):
     assert quantile(list(values), part) == (found if values else float("inf"))
 
 
-def test_a_target_that_is_missed_is_not_hidden():
+def test_a_missed_target_is_marked_as_missed():
     assert at_most("x", 51.0, 50.0, "ms").cells == ("x", "51.0 ms", "≤ 50 ms", "**missed**")
     assert exactly("x", 2, 2).cells == ("x", "2", "2", "met")
     assert exactly("x", 1, 2).cells[3] == "**missed**"

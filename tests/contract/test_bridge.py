@@ -46,7 +46,7 @@ def port_to(computers: Computers, server: WorldServer) -> WirePort:
     return WirePort(computers.settings, server.clock)
 
 
-def test_no_powershell_is_left_where_a_test_fails(server, modules):
+def test_no_powershell_process_outlives_a_failed_test(server, modules):
     computers = Computers(modules, server.port, HOSTS)
 
     with pytest.raises(ZeroDivisionError), computers:
@@ -69,7 +69,7 @@ with Computers(modules, port, HOSTS) as computers:
 """
 
 
-def test_powershell_ends_with_a_process_that_is_killed(server, modules):
+def test_powershell_exits_if_the_test_process_is_killed(server, modules):
     command = [sys.executable, "-c", ENDLESS, str(modules), str(server.port)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT) as tests:
@@ -87,7 +87,7 @@ def test_powershell_ends_with_a_process_that_is_killed(server, modules):
             os.close(powershell)
 
 
-def test_a_shell_whose_process_died_is_replaced_by_the_next_call(server, modules):
+def test_the_next_call_replaces_a_shell_whose_process_died(server, modules):
     with Computers(modules, server.port, HOSTS) as computers:
         port = port_to(computers, server)
         port.observe([HV01])
@@ -101,7 +101,7 @@ def test_a_shell_whose_process_died_is_replaced_by_the_next_call(server, modules
         assert None not in [shell.process.wait(HANGS) for shell in computers.made]
 
 
-def test_our_functions_are_enough_where_nothing_else_may_be_called(world, server, modules):
+def test_a_constrained_endpoint_runs_our_functions_and_nothing_else(world, server, modules):
     with Computers(modules, server.port, HOSTS, configuration=CONFIGURATION) as computers:
         port = port_to(computers, server)
 

@@ -57,7 +57,7 @@ def named(request: pytest.FixtureRequest, begin: Begin, text: str) -> Scene:
 
 
 @strange
-def test_a_name_comes_back_as_it_is(named, text):
+def test_a_name_is_read_back_unchanged(named, text):
     fleet = named.port.observe(HOSTS)
 
     assert fleet.vm(WEB01).name == text
@@ -67,7 +67,7 @@ def test_a_name_comes_back_as_it_is(named, text):
 
 
 @strange
-def test_a_vm_of_that_name_moves_with_networks_of_that_name(named, text):
+def test_a_vm_with_an_unusual_name_moves_and_keeps_its_networks(named, text):
     before = list(named.nics(DB01))
 
     named.start(WEB01)
@@ -79,7 +79,7 @@ def test_a_vm_of_that_name_moves_with_networks_of_that_name(named, text):
 
 
 @strange
-def test_a_network_and_a_switch_of_that_name_are_put_back(named, text):
+def test_a_network_and_a_switch_with_unusual_names_are_restored(named, text):
     before = list(named.nics(DB01))
     named.world.state.vms[DB01].nics[1] = replace(
         before[1], network=None, switch=None, vlan=0, connected=False
@@ -92,7 +92,7 @@ def test_a_network_and_a_switch_of_that_name_are_put_back(named, text):
 
 
 @strange
-def test_an_error_with_that_name_keeps_its_class(named, text):
+def test_an_error_that_quotes_an_unusual_name_keeps_its_class(named, text):
     with pytest.raises(VmmStale) as stale:
         named.start(power="down")
     assert f"{text} is Running, not down" in str(stale.value)
@@ -104,7 +104,7 @@ def test_an_error_with_that_name_keeps_its_class(named, text):
 
 
 @strange
-def test_a_host_of_that_name_is_not_found(named, text):
+def test_an_unknown_host_with_an_unusual_name_is_refused(named, text):
     with pytest.raises(VmmRefused) as caught:
         named.start(WEB01, HV01, text)
 
@@ -114,7 +114,7 @@ def test_a_host_of_that_name_is_not_found(named, text):
 
 @strange
 @needs_checks
-def test_a_folder_of_that_name_reaches_the_move(begin: Begin, wire: Wire, text):
+def test_a_folder_with_an_unusual_name_reaches_the_move_unchanged(begin: Begin, wire: Wire, text):
     there = begin(WIRED, parse(FLEET))
 
     there.start(path=text)

@@ -24,7 +24,7 @@ from tests.contract.conftest import (
 from tests.powershell.pwsh import needs_checks
 
 
-def test_version_describes_the_implementation(there):
+def test_the_version_names_vmm(there):
     assert "VMM" in there.port.version()
 
 
@@ -41,7 +41,7 @@ def test_vmm_reports_hosts_and_vms_without_asking_any_host(there):
     assert fleet.jobs == ()
 
 
-def test_a_host_that_is_asked_shows_its_vms_itself(there):
+def test_hyperv_states_come_only_from_hosts_that_are_asked(there):
     fleet = there.port.observe([HV01])
 
     web01, db01, edge01 = fleet.vm(WEB01), fleet.vm(DB01), fleet.vm(EDGE01)
@@ -51,7 +51,7 @@ def test_a_host_that_is_asked_shows_its_vms_itself(there):
     assert [host.seen_at for host in fleet.hosts] == [there.now, None, None]
 
 
-def test_a_host_is_asked_by_any_spelling_of_its_name(there):
+def test_the_name_of_a_host_to_ask_is_not_case_sensitive(there):
     assert there.port.observe([HV01.upper()]).host(HV01).seen_at == there.now
 
 
@@ -72,7 +72,7 @@ def test_only_hyperv_shows_a_backup(there):
     assert vm.vmm_status == "Running"
 
 
-def test_a_move_shows_by_status_by_job_and_by_hyperv(there):
+def test_a_running_move_shows_in_the_vmm_status_in_a_job_and_in_hyperv(there):
     job = there.start()
     there.pass_by(60)
 
@@ -85,7 +85,7 @@ def test_a_move_shows_by_status_by_job_and_by_hyperv(there):
     assert (running.progress, running.started) == (10, there.now - 60)
 
 
-def test_an_ended_job_is_shown_if_it_is_named(there):
+def test_an_ended_job_is_shown_only_if_it_is_asked_for(there):
     job = there.start()
     there.pass_by(601)
 
@@ -95,7 +95,7 @@ def test_an_ended_job_is_shown_if_it_is_named(there):
     assert over.ended == there.now - 1
 
 
-def test_a_failed_job_says_why_and_its_number(there):
+def test_a_failed_job_has_a_reason_and_an_error_number(there):
     there.world.outcome(there.now, "web01", "failed", "source")
     job = there.start()
     there.pass_by(601)
@@ -113,7 +113,7 @@ def test_a_job_that_vmm_does_not_know_is_not_shown(there):
     assert there.port.observe(jobs=[NOBODY]).jobs == ()
 
 
-def test_a_refresh_finds_what_vmm_has_not_noticed(lying):
+def test_a_refresh_shows_a_power_change_that_vmm_had_missed(lying):
     there = lying('status_stale = ["5m", "5m"]')
     there.world.power(there.now, "web01", "PowerOff")
 
@@ -124,7 +124,7 @@ def test_a_refresh_finds_what_vmm_has_not_noticed(lying):
     assert [host.refreshed_at for host in fleet.hosts] == [there.now, None, None]
 
 
-def test_when_a_host_was_re_read_is_remembered(there):
+def test_the_time_of_the_last_refresh_of_a_host_is_kept(there):
     there.port.observe(refresh=[HV01])
     before = there.now
     there.pass_by(30)
@@ -134,7 +134,7 @@ def test_when_a_host_was_re_read_is_remembered(there):
     assert [host.refreshed_at for host in fleet.hosts] == [before, there.now, None]
 
 
-def test_a_lock_during_a_refresh_is_reported_and_not_raised(there):
+def test_a_lock_during_a_refresh_is_reported_without_an_error(there):
     there.world.lock(there.now, HV01, 60)
 
     fleet = there.port.observe(HOSTS, refresh=HOSTS)
@@ -159,7 +159,7 @@ def test_a_silent_host_has_an_error_and_proves_nothing(there):
     assert fleet.host(HV03).seen_at == fleet.host(HV03).refreshed_at == there.now
 
 
-def test_without_vmm_there_is_no_observation(there):
+def test_an_observation_fails_while_vmm_is_down(there):
     there.world.down(there.now, "vmm", 60)
     for ask in (there.port.observe, lambda: there.port.observe(HOSTS, refresh=HOSTS)):
         with pytest.raises(VmmUnavailable) as caught:
@@ -171,7 +171,7 @@ def test_without_vmm_there_is_no_observation(there):
     assert there.port.observe().vm(WEB01).vmm_status == "Running"
 
 
-def test_networks_are_read_in_bulk_and_whole(there):
+def test_networks_of_several_vms_are_read_completely_in_one_call(there):
     found = there.port.networks(HV01, [WEB01, WEB02, DB01])
 
     assert set(found) == {WEB01, WEB02, DB01}
@@ -179,7 +179,7 @@ def test_networks_are_read_in_bulk_and_whole(there):
         assert list(network.adapters) == there.nics(vm)
 
 
-def test_a_vm_that_is_not_there_is_left_out(there):
+def test_networks_leave_out_vms_that_are_not_on_the_host(there):
     assert list(there.port.networks(HV01, [NOBODY, EDGE01, WEB02])) == [WEB02]
     assert there.port.networks(HV02, [WEB01]) == {}
 
@@ -191,19 +191,19 @@ def test_a_silent_host_returns_no_networks(there):
         there.port.networks(HV01, [WEB01])
 
 
-def test_without_vmm_there_are_no_networks(there):
+def test_reading_networks_fails_while_vmm_is_down(there):
     there.world.down(there.now, "vmm", 60)
 
     with pytest.raises(VmmUnavailable):
         there.port.networks(HV01, [WEB01])
 
 
-def test_rights_are_none_or_a_reason(there):
+def test_missing_rights_are_reported_with_the_reason(there):
     assert there.port.rights(HV01) is None
     assert "denied" in there.port.rights(HV03)
 
 
-def test_a_silent_host_says_nothing_of_rights(there):
+def test_checking_rights_on_a_silent_host_fails(there):
     there.world.down(there.now, HV01, 60)
 
     with pytest.raises(VmmUnavailable):
@@ -220,8 +220,8 @@ def test_hosts_that_are_asked_report_their_switches(begin):
 
 
 def comparable(fleet: Fleet) -> Fleet:
-    """Remove what differs: VMM reports no speed, only hosts that are asked report switches, the two
-    describe a silent host in other words, and jobs have no order."""
+    """Remove what differs: VMM reports no speed, only hosts that are asked report switches, the
+    ports word the error of a silent host differently, and jobs have no order."""
     plain = [
         replace(h, mb_per_s=None, switches=None, error=h.error and "silent") for h in fleet.hosts
     ]
@@ -231,7 +231,7 @@ def comparable(fleet: Fleet) -> Fleet:
 
 
 @needs_checks
-def test_both_see_the_same_world_at_the_same_instant(begin):
+def test_both_ports_return_the_same_observation_and_networks(begin):
     there = begin(WIRED, parse(FLEET))
     simulated = SimPort(there.world, there.clock)
     before = there.start(DB01, power="down")

@@ -1,8 +1,8 @@
 """Whole runs through both ports: the same report to the last byte, except for the list of calls.
 
-They are the night of the demo, and stories. The same failures happen to the same fleet; engine,
-policy and store are the same. Virtual time only jumps, so PowerShell's duration does not show. Only
-the simulated port records its calls.
+The runs are the night of the demo and several stories. The same failures happen to the same fleet;
+engine, policy and store are the same. Virtual time only jumps, so the duration of PowerShell calls
+does not show. Only the simulated port records its calls.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def play(scene: Scene, path: Path, request: str, befall: Callable[[World], None]
 
 
 def decide(service: Service, store: Store, now: float) -> float | None:
-    """Let Ravi approve what has waited for a minute, else return the time at which he will."""
+    """Approve, as Ravi, a question that is a minute old, or return the time at which it will be."""
     asked = [e for e in events.since(store) if e.kind == "approval.requested"]
     for waiting in queries.open_approvals(store):
         if now < asked[-1].at + THINKING:
@@ -92,7 +92,7 @@ def nights(begin: Begin, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     }
 
 
-def test_the_report_over_the_wire_is_that_of_the_simulated_port(nights):
+def test_the_report_over_the_wire_equals_that_of_the_simulated_port(nights):
     simulated, wired = nights[SIMULATED], nights[WIRED]
 
     assert wired["runs"] == simulated["runs"]
@@ -118,7 +118,7 @@ def test_the_failures_of_the_demo_are_repaired_over_the_wire(nights):
     assert document["violations"] == []
 
 
-def test_a_trunk_that_vmm_cannot_pin_is_put_back_by_hyperv(begin: Begin, tmp_path: Path):
+def test_a_trunk_that_vmm_cannot_pin_is_restored_through_hyperv(begin: Begin, tmp_path: Path):
     trunk = FLEET.replace("]]\nvlan = 20\n", "]]\ntrunk = [20, 30]\nnative_vlan = 20\n")
     there = begin(WIRED, parse(trunk))
     before = list(there.nics(DB01))
@@ -142,7 +142,7 @@ TOLD = (
     *("35_aborted", "41_recreated_under_its_name", "51_every_field_of_a_network"),
     *("53_namesakes", "62_nothing_to_pin"),
 )
-"""The stories in which the world does something that has to come through the wire."""
+"""Stories in which something happens that VMFerry has to see over the wire."""
 
 
 @pytest.mark.prove

@@ -76,7 +76,7 @@ def repair(there: Scene, vm: str, place: int = 0, host: str = HV01, **wanted: ob
         *("port ACL", "isolation", "spoofing", "a guard", "both guards"),
     ],
 )
-def test_what_is_named_is_put_back_and_nothing_else_is_touched(there, wanted, then):
+def test_the_named_settings_are_restored_and_nothing_else_is_changed(there, wanted, then):
     before = list(there.nics(WEB01))
 
     for _ in range(2):
@@ -84,7 +84,7 @@ def test_what_is_named_is_put_back_and_nothing_else_is_touched(there, wanted, th
         assert there.nics(WEB01) == [replace(before[0], **then), *before[1:]]
 
 
-def test_rules_are_added_beside_those_that_are_there(there):
+def test_rules_are_added_to_the_existing_rules(there):
     before = list(there.nics(WEB01))
 
     for _ in range(2):
@@ -94,7 +94,7 @@ def test_rules_are_added_beside_those_that_are_there(there):
     assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].acls == acls
 
 
-def test_a_guard_is_turned_on_beside_the_other(there):
+def test_turning_on_one_guard_leaves_the_other_on(there):
     nics = there.world.state.vms[WEB01].nics
     nics[0] = replace(nics[0], guards="dhcp")
 
@@ -103,7 +103,7 @@ def test_a_guard_is_turned_on_beside_the_other(there):
     assert there.nics(WEB01)[0].guards == "dhcp,router"
 
 
-def test_classic_rules_are_added_beside_those_that_are_there(there):
+def test_classic_rules_are_added_to_the_existing_classic_rules(there):
     before = list(there.nics(WEB01))
     added = (
         "Deny Inbound remote 00-15-5D-00-00-02",
@@ -118,7 +118,7 @@ def test_classic_rules_are_added_beside_those_that_are_there(there):
     assert there.port.networks(HV01, [WEB01])[WEB01].adapters[0].classic_acls == rules
 
 
-def test_a_classic_rule_of_another_action_for_the_same_address_stays(there):
+def test_a_classic_rule_with_the_opposite_action_is_refused_and_changes_nothing(there):
     before = list(there.nics(WEB01))
 
     error = fails(
@@ -132,7 +132,7 @@ def test_a_classic_rule_of_another_action_for_the_same_address_stays(there):
 
 
 @needs_checks
-def test_a_rule_that_is_there_already_is_not_added_again(begin, wire):
+def test_an_existing_rule_is_not_added_again(begin, wire):
     there = begin(WIRED, parse(FLEET))
 
     for _ in range(2):
@@ -143,7 +143,7 @@ def test_a_rule_that_is_there_already_is_not_added_again(begin, wire):
 
 
 @pytest.mark.parametrize("vm", [WEB01, WEB02, DB01], ids=["running", "isolated", "powered down"])
-def test_a_whole_network_that_was_lost_comes_back_whole(there, vm):
+def test_a_network_that_was_lost_completely_is_restored_completely(there, vm):
     saved = Network(tuple(there.nics(vm)))
     nothing = {"acls": (), "classic_acls": (), "port_acl": None, "spoofing": None, "guards": None}
     there.world.state.vms[vm].nics = [
@@ -156,7 +156,7 @@ def test_a_whole_network_that_was_lost_comes_back_whole(there, vm):
     assert there.port.networks(HV01, [vm])[vm] == saved
 
 
-def test_another_rule_under_the_same_direction_and_weight_is_refused_and_stays(there):
+def test_a_different_rule_with_the_same_direction_and_weight_is_refused(there):
     before = list(there.nics(WEB01))
     other = replace(before[0].acls[1], action="Allow")
 
@@ -167,7 +167,7 @@ def test_another_rule_under_the_same_direction_and_weight_is_refused_and_stays(t
     assert there.nics(WEB01) == before
 
 
-def test_what_was_put_back_before_a_refusal_stays(there):
+def test_a_rule_restored_before_a_refusal_stays(there):
     before = list(there.nics(WEB01))
     other = replace(before[0].acls[1], action="Allow")
 
@@ -176,14 +176,14 @@ def test_what_was_put_back_before_a_refusal_stays(there):
     assert there.nics(WEB01)[0].acls == (*before[0].acls, RULE)
 
 
-def test_without_rights_no_rule_is_added(there):
+def test_adding_a_rule_without_rights_is_refused(there):
     error = fails(VmmRefused, lambda: repair(there, EDGE01, host=HV03, acls=(RULE,)))
 
     assert "denied" in str(error)
     assert len(there.nics(EDGE01)[0].acls) == 1
 
 
-def test_a_switch_that_the_host_does_not_have_is_refused(there):
+def test_a_switch_missing_on_the_host_is_refused(there):
     before = list(there.nics(WEB01))
 
     assert "LS-Edge" in str(fails(VmmRefused, lambda: repair(there, WEB01, switch="LS-Edge")))
@@ -192,7 +192,7 @@ def test_a_switch_that_the_host_does_not_have_is_refused(there):
 
 @needs_checks
 @pytest.mark.parametrize("field", ["subnet", "classification", "port_acl"])
-def test_a_name_that_vmm_does_not_know_is_refused_by_name(begin, field):
+def test_an_unknown_subnet_classification_or_port_acl_is_refused_by_name(begin, field):
     there = begin(WIRED, parse(FLEET))
     before = list(there.nics(WEB01))
 
@@ -214,7 +214,7 @@ def test_an_adapter_with_a_new_id_is_found_by_its_mac(there, wanted):
 
 
 @pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_mac_that_two_adapters_have_finds_none(there, wanted):
+def test_a_mac_shared_by_two_adapters_identifies_neither(there, wanted):
     vm = there.world.state.vms[WEB01]
     vm.nics = before = [replace(nic, mac=vm.nics[0].mac) for nic in vm.nics]
 
@@ -226,7 +226,7 @@ def one(there: Scene, nic: Adapter, host: str = HV01, vm: str = WEB01) -> Repair
     return Repair(host, (AdapterRepair(nic.id, nic.mac, vlan=77, acls=(RULE,)),))
 
 
-def test_an_adapter_that_is_nowhere_is_refused(there):
+def test_a_repair_of_an_unknown_adapter_is_refused(there):
     before = list(there.nics(WEB01))
 
     error = fails(VmmRefused, there.port.repair_network, WEB01, one(there, there.nics(DB01)[0]))
@@ -235,7 +235,7 @@ def test_an_adapter_that_is_nowhere_is_refused(there):
     assert there.nics(WEB01) == before
 
 
-def test_rules_are_only_added_where_the_vm_is(there):
+def test_rules_are_added_only_on_the_host_of_the_vm(there):
     nic = there.nics(WEB01)[0]
     wanted = Repair(HV02, (AdapterRepair(nic.id, nic.mac, acls=(RULE,)),))
 
@@ -244,7 +244,7 @@ def test_rules_are_only_added_where_the_vm_is(there):
 
 
 @pytest.mark.parametrize("wanted", [{"vlan": 77}, {"switch": "LS-Two"}, {"network": "VM-Net-20"}])
-def test_connections_are_only_put_back_where_the_vm_is(there, wanted):
+def test_connections_are_restored_only_on_the_host_of_the_vm(there, wanted):
     before = list(there.nics(WEB01))
 
     error = fails(VmmRefused, lambda: repair(there, WEB01, host=HV02, **wanted))
@@ -253,12 +253,12 @@ def test_connections_are_only_put_back_where_the_vm_is(there, wanted):
     assert there.nics(WEB01) == before
 
 
-def test_a_vm_that_is_not_there_is_refused(there):
+def test_a_repair_of_an_unknown_vm_is_refused(there):
     fails(VmmRefused, there.port.repair_network, NOBODY, one(there, there.nics(WEB01)[0]))
 
 
 @pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_locked_host_is_repaired_later(there, wanted):
+def test_a_repair_fails_while_the_host_is_locked_and_succeeds_afterwards(there, wanted):
     there.world.lock(there.now, HV01, 60)
     before = list(there.nics(WEB01))
 
@@ -271,14 +271,14 @@ def test_a_locked_host_is_repaired_later(there, wanted):
 
 
 @pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_migrating_vm_is_repaired_later(there, wanted):
+def test_a_repair_of_a_migrating_vm_is_refused_as_locked(there, wanted):
     there.start()
 
     fails(VmmLocked, lambda: repair(there, WEB01, **wanted))
 
 
 @pytest.mark.parametrize("wanted", [{"vlan": 77}, {"acls": (RULE,)}], ids=["by VMM", "by Hyper-V"])
-def test_a_silent_host_is_no_answer_to_a_repair(there, wanted):
+def test_a_repair_on_a_silent_host_may_have_happened(there, wanted):
     there.world.down(there.now, HV01, 60)
 
     error = fails(VmmUnavailable, lambda: repair(there, WEB01, **wanted))
@@ -286,7 +286,7 @@ def test_a_silent_host_is_no_answer_to_a_repair(there, wanted):
     assert error.happened is None
 
 
-def test_without_vmm_no_connection_is_put_back(there):
+def test_restoring_a_connection_fails_while_vmm_is_down(there):
     there.world.down(there.now, "vmm", 60)
 
     fails(VmmUnavailable, lambda: repair(there, WEB01, vlan=77))
@@ -312,7 +312,7 @@ def test_a_failed_job_is_dismissed(failed):
     assert failed.start()
 
 
-def test_a_vm_that_failed_and_moved_is_found_by_dismissing(there):
+def test_dismissing_a_failed_move_shows_that_the_vm_has_moved(there):
     there.world.outcome(there.now, "web01", "failed", "destination")
     there.start()
     there.pass_by(600)
@@ -323,7 +323,7 @@ def test_a_vm_that_failed_and_moved_is_found_by_dismissing(there):
     assert (vm.vmm_status, vm.vmm_host) == ("Running", HV02)
 
 
-def test_an_incomplete_vm_is_complete_after_it_was_re_read(there):
+def test_a_refresh_clears_an_incomplete_vm_configuration(there):
     there.world.power(there.now, "web01", "IncompleteVMConfig")
 
     for _ in range(2):
@@ -331,7 +331,7 @@ def test_an_incomplete_vm_is_complete_after_it_was_re_read(there):
         assert there.port.observe().vm(WEB01).vmm_status == "Running"
 
 
-def test_what_vmm_has_not_noticed_it_knows_after_re_reading_the_vm(lying):
+def test_a_refresh_of_a_vm_shows_a_power_change_that_vmm_had_missed(lying):
     there = lying('status_stale = ["1h", "1h"]')
     there.world.power(there.now, "web01", "PowerOff")
     assert there.port.observe().vm(WEB01).vmm_status == "Running"
@@ -341,7 +341,7 @@ def test_what_vmm_has_not_noticed_it_knows_after_re_reading_the_vm(lying):
     assert there.port.observe().vm(WEB01).vmm_status == "PowerOff"
 
 
-def test_a_job_is_stopped_and_the_vm_stays(there):
+def test_stopping_a_job_leaves_the_vm_on_its_source(there):
     job = there.start()
     there.pass_by(60)
 
@@ -352,7 +352,7 @@ def test_a_job_is_stopped_and_the_vm_stays(there):
     assert there.places(WEB01) == [HV01]
 
 
-def test_a_job_that_is_over_or_unknown_stays_as_it_is(there):
+def test_stopping_an_ended_or_unknown_job_changes_nothing(there):
     job = there.start()
     there.pass_by(600)
 
@@ -363,7 +363,7 @@ def test_a_job_that_is_over_or_unknown_stays_as_it_is(there):
 
 
 @pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_a_lock_is_in_the_way(failed, name):
+def test_dismiss_and_refresh_fail_on_a_locked_host_and_succeed_afterwards(failed, name):
     failed.world.lock(failed.now, HV01, 60)
 
     error = fails(VmmLocked, getattr(failed.port, name), WEB01)
@@ -374,28 +374,28 @@ def test_a_lock_is_in_the_way(failed, name):
 
 
 @pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_a_vm_that_moves_is_locked(there, name):
+def test_dismiss_and_refresh_of_a_moving_vm_are_refused_as_locked(there, name):
     there.start()
 
     fails(VmmLocked, getattr(there.port, name), WEB01)
 
 
 @pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_a_vm_that_vmm_does_not_know_is_refused(there, name):
+def test_dismiss_and_refresh_of_an_unknown_vm_are_refused(there, name):
     error = fails(VmmRefused, getattr(there.port, name), NOBODY)
 
     assert f"VMM knows no virtual machine {NOBODY}" in str(error)
 
 
 @pytest.mark.parametrize("name", ["dismiss", "refresh"])
-def test_a_silent_host_is_no_answer_either(failed, name):
+def test_dismiss_and_refresh_fail_on_a_silent_host(failed, name):
     failed.world.down(failed.now, HV01, 60)
 
     fails(VmmUnavailable, getattr(failed.port, name), WEB01)
 
 
 @pytest.mark.parametrize("name", ["dismiss", "refresh", "stop_job"])
-def test_without_vmm_nothing_is_put_right(there, name):
+def test_dismiss_refresh_and_stop_fail_while_vmm_is_down(there, name):
     job = there.start() if name == "stop_job" else WEB01
     there.world.down(there.now, "vmm", 60)
 

@@ -51,7 +51,7 @@ def test_a_running_vm_moves_live(there):
     assert list(there.port.networks(HV02, [WEB01])[WEB01].adapters) == there.nics(WEB01)
 
 
-def test_a_powered_down_vm_keeps_the_network_that_is_pinned(there):
+def test_a_powered_down_vm_keeps_its_pinned_network(there):
     before = list(there.nics(DB01))
     pin = Network(tuple(nic for nic in before if nic.connected))
 
@@ -63,7 +63,7 @@ def test_a_powered_down_vm_keeps_the_network_that_is_pinned(there):
     assert there.nics(DB01) == before
 
 
-def test_an_adapter_that_is_not_pinned_loses_its_connection(there):
+def test_an_unpinned_adapter_loses_its_connection(there):
     before = list(there.nics(DB01))
 
     there.start(DB01, power="down", pin=Network((before[1],)))
@@ -72,7 +72,7 @@ def test_an_adapter_that_is_not_pinned_loses_its_connection(there):
     assert [nic.connected for nic in there.nics(DB01)] == [False, True, False]
 
 
-def test_a_subnet_and_a_classification_that_were_lost_are_pinned_as_they_were_saved(there):
+def test_a_pin_restores_a_lost_subnet_and_classification(there):
     before = list(there.nics(DB01))
     there.nics(DB01)[1] = replace(before[1], network=None, subnet=None, classification=None)
 
@@ -82,7 +82,7 @@ def test_a_subnet_and_a_classification_that_were_lost_are_pinned_as_they_were_sa
     assert there.nics(DB01) == before
 
 
-def test_a_trunk_that_is_pinned_arrives_untagged_and_never_on_one_vlan(there):
+def test_a_pinned_trunk_arrives_untagged_and_not_as_an_access_vlan(there):
     saved = replace(there.nics(DB01)[1], vlan=0, trunk=(20, 30), native_vlan=20)
     there.nics(DB01)[1] = saved
 
@@ -93,7 +93,7 @@ def test_a_trunk_that_is_pinned_arrives_untagged_and_never_on_one_vlan(there):
     assert (nic.vlan, nic.trunk, nic.switch) == (0, (), "LS-Main")
 
 
-def test_what_is_pinned_by_a_move_that_was_not_begun_binds_no_later_one(there):
+def test_the_pin_of_a_refused_move_does_not_apply_to_a_later_move(there):
     pin = Network(tuple(nic for nic in there.nics(DB01) if nic.connected))
     there.world.lock(there.now, HV02, 30)
     fails(there, VmmLocked, DB01, power="down", pin=pin)
@@ -105,21 +105,21 @@ def test_what_is_pinned_by_a_move_that_was_not_begun_binds_no_later_one(there):
     assert [nic.connected for nic in there.nics(DB01)] == [False, False, False]
 
 
-def test_hosts_are_named_in_any_case(there):
+def test_host_names_of_a_start_are_not_case_sensitive(there):
     there.start(WEB01, HV01.upper(), HV02.upper())
     there.pass_by(600)
 
     assert there.places(WEB01) == [HV02]
 
 
-def test_a_vm_that_is_elsewhere_is_not_moved(there):
+def test_a_vm_that_is_not_on_the_named_source_is_not_moved(there):
     error = fails(there, VmmStale, WEB01, HV03, HV02)
 
     assert error.happened is False
     assert "web01 is not on hv03" in str(error)
 
 
-def test_a_vm_that_went_elsewhere_unnoticed_is_not_moved(lying):
+def test_a_vm_that_left_its_source_unnoticed_by_vmm_is_not_moved(lying):
     there = lying('status_stale = ["1h", "1h"]')
     there.world.foreign(there.now, "web01", "hv02")
     there.pass_by(700)
@@ -136,7 +136,7 @@ def test_a_powered_down_vm_is_not_moved_as_a_running_one(there):
     assert "db01 is Off, not running" in str(fails(there, VmmStale, DB01))
 
 
-def test_a_vm_that_was_shut_down_unnoticed_is_not_moved_as_a_running_one(lying):
+def test_a_vm_shut_down_unnoticed_by_vmm_is_not_moved_as_a_running_one(lying):
     there = lying('status_stale = ["1h", "1h"]')
     there.world.power(there.now, "web01", "PowerOff")
 
@@ -144,7 +144,7 @@ def test_a_vm_that_was_shut_down_unnoticed_is_not_moved_as_a_running_one(lying):
 
 
 @pytest.mark.parametrize("status", ["Saved", "Paused"])
-def test_saved_and_paused_are_powered_down(there, status):
+def test_a_saved_or_paused_vm_counts_as_powered_down(there, status):
     there.world.power(there.now, "web01", status)
 
     fails(there, VmmStale)
@@ -152,25 +152,25 @@ def test_saved_and_paused_are_powered_down(there, status):
 
 
 @pytest.mark.parametrize("power", ["running", "down"])
-def test_a_vm_that_changes_its_power_is_neither(there, power):
+def test_a_vm_between_two_power_states_is_moved_neither_live_nor_cold(there, power):
     there.world.power(there.now, "web01", "Saving")
 
     fails(there, VmmStale, power=power)
 
 
-def test_a_vm_that_moves_is_not_moved_again(there):
+def test_a_moving_vm_is_not_moved_again(there):
     there.world.foreign(there.now, "web01", "hv03")
 
     assert "A migration of web01" in str(fails(there, VmmStale))
 
 
-def test_a_vm_that_is_gone_is_not_moved(there):
+def test_a_deleted_or_unknown_vm_is_not_moved(there):
     assert f"{NOBODY} is gone" in str(fails(there, VmmStale, NOBODY))
     there.world.delete(there.now, "web03")
     assert f"{WEB03} is gone" in str(fails(there, VmmStale, WEB03))
 
 
-def test_a_decision_is_void_after_its_deadline_on_the_clock_of_vmm(there):
+def test_a_start_is_void_after_its_deadline_on_the_clock_of_vmm(there):
     on_time = there.now + 40
     there.pass_by(7)
 
@@ -191,7 +191,7 @@ def test_a_third_move_finds_no_slot_and_is_never_queued(there):
     assert there.places(WEB03) == [HV01]
 
 
-def test_a_full_destination_is_busy_too(there):
+def test_a_start_to_a_full_destination_is_refused_as_busy(there):
     there.world.limit(there.now, HV02, 1)
     there.start(WEB01)
 
@@ -200,7 +200,7 @@ def test_a_full_destination_is_busy_too(there):
 
 
 @pytest.mark.parametrize("host", [HV01, HV02])
-def test_a_lock_on_either_host_is_reported(there, host):
+def test_a_start_fails_while_either_host_is_locked_and_succeeds_afterwards(there, host):
     there.world.lock(there.now, host, 60)
 
     error = fails(there, VmmLocked)
@@ -211,19 +211,19 @@ def test_a_lock_on_either_host_is_reported(there, host):
 
 
 @pytest.mark.parametrize("host", [HV01, HV02])
-def test_a_silent_host_is_no_answer(there, host):
+def test_a_start_with_a_silent_host_may_have_happened(there, host):
     there.world.down(there.now, host, 60)
 
     assert fails(there, VmmUnavailable).happened is None
 
 
-def test_without_vmm_there_is_no_answer(there):
+def test_a_start_while_vmm_is_down_may_have_happened(there):
     there.world.down(there.now, "vmm", 60)
 
     assert fails(there, VmmUnavailable).happened is None
 
 
-def test_what_vmm_refuses_is_refused_with_its_number(lying):
+def test_a_refusal_of_vmm_keeps_its_error_number(lying):
     there = lying("refused = 1.0")
 
     error = fails(there, VmmRefused)
@@ -232,7 +232,7 @@ def test_what_vmm_refuses_is_refused_with_its_number(lying):
     assert "VMM refused to migrate 'web01'" in str(error)
 
 
-def test_a_destination_that_nobody_knows_is_refused(there):
+def test_an_unknown_destination_is_refused_by_name(there):
     assert "hv77.corp.example" in str(fails(there, VmmRefused, WEB01, HV01, "hv77.corp.example"))
 
 
@@ -263,7 +263,7 @@ def test_a_start_lost_before_vmm_did_not_happen(lying):
 
 
 @needs_checks
-def test_the_folder_is_the_one_asked_for_else_the_first_of_the_host(begin, wire):
+def test_a_move_uses_the_requested_folder_or_else_the_first_folder_of_the_host(begin, wire):
     there = begin(WIRED, parse(FLEET))
 
     there.start(WEB01, path="F:\\VM's $(x); `n")

@@ -36,13 +36,13 @@ CLASSES = [
 
 
 @pytest.mark.parametrize("name", samples.SAMPLES)
-def test_a_sample_is_what_the_function_answers(scene, name):
+def test_each_function_returns_its_sample(scene, name):
     kept = json.loads((samples.PLACE / f"{name}.json").read_text(encoding="utf-8"))
 
     assert samples.make(scene, name) == kept
 
 
-def test_every_file_is_a_sample_or_a_request():
+def test_every_json_file_is_a_sample_or_a_request():
     files = {path.stem for path in samples.PLACE.glob("*.json")}
 
     assert files == {*samples.SAMPLES, "request.pin", "request.repair", "request.add"}
@@ -52,7 +52,9 @@ def test_every_file_is_a_sample_or_a_request():
 
 
 @pytest.mark.parametrize(("kind", "number", "text", "wanted"), CLASSES)
-def test_the_class_is_decided_where_the_error_was_thrown(scene, kind, number, text, wanted):
+def test_an_error_gets_its_class_number_and_message_on_the_server(
+    scene, kind, number, text, wanted
+):
     scene.server.quirks.errors["Move-SCVirtualMachine"] = {
         "kind": kind,
         "id": number,
@@ -75,7 +77,7 @@ def test_every_failure_to_connect_to_vmm_is_unavailable(scene):
     assert error["message"] == "You cannot contact the VMM management server"
 
 
-def test_an_error_after_the_start_does_not_look_like_a_refusal(scene):
+def test_an_error_after_the_start_is_not_reported_as_a_refusal(scene):
     scene.server.quirks.job_variable = False
     scene.server.quirks.after_a_move["Get-SCVirtualMachine"] = {
         "kind": "vmm",
@@ -87,7 +89,7 @@ def test_an_error_after_the_start_does_not_look_like_a_refusal(scene):
     assert len(scene.world.state.open) == 1
 
 
-def test_a_vm_named_like_an_error_is_no_error(scene):
+def test_an_error_number_in_the_name_of_a_vm_does_not_change_the_class(scene):
     named = "limit (Error ID: 2606, Detailed Error: ) web"
     scene.play(FLEET.replace('"web01"', f'"{named}"'))
     scene.world.power(scene.clock.now(), f"id:{WEB01}", "MigrationFailed")
@@ -111,7 +113,7 @@ def test_access_denied_on_a_host_is_refused(scene):
     }
 
 
-def test_a_server_without_vmms_module_says_so(tmp_path):
+def test_a_server_without_the_vmm_module_is_unavailable(tmp_path):
     environment = {"PSModulePath": str(tmp_path)}
     with Shell(environment, module_text("VMFerry.Vmm")) as shell:
         error = shell.call("Get-VmfVersion").error
@@ -120,7 +122,7 @@ def test_a_server_without_vmms_module_says_so(tmp_path):
     assert "virtualmachinemanager" in error["message"]
 
 
-def test_a_host_without_hypervs_module_says_so(tmp_path):
+def test_a_host_without_the_hyperv_module_refuses_calls(tmp_path):
     with Shell({"PSModulePath": str(tmp_path)}, module_text("VMFerry.Host")) as shell:
         error = shell.call("Get-VmfHostState").error
 
@@ -131,7 +133,7 @@ def test_a_host_without_hypervs_module_says_so(tmp_path):
 # --- 5.1's JSON ------------------------------------------------------------------------------
 
 
-def test_what_51_escapes_comes_back_as_it_was(scene):
+def test_characters_that_powershell_51_escapes_are_read_back_unchanged(scene):
     name = "R&D's <web>"
     scene.play(FLEET.replace('"web01"', f'"{name}"'))
     reply = scene.vmm("Get-VmfFleet")
@@ -140,7 +142,7 @@ def test_what_51_escapes_comes_back_as_it_was(scene):
     assert reply.data["vms"][0]["name"] == name
 
 
-def test_lists_of_one_stay_lists(scene):
+def test_a_list_of_one_item_stays_a_list(scene):
     scene.play(
         f'format = 1\n[[host]]\nname = "{HV01}"\n[[vm]]\nname = "a"\nhost = "hv01"\n'
         '[[vm.nic]]\ntrunk = [5]\n[[vm.nic.acl]]\naction = "Allow"\ndirection = "Inbound"\n'
@@ -158,7 +160,7 @@ def test_lists_of_one_stay_lists(scene):
     assert isinstance(network["adapters"][0]["acls"], list)
 
 
-def test_nothing_is_deeper_than_json_goes(scene):
+def test_no_answer_is_nested_deeper_than_the_limit_for_json(scene):
     """Deeper values would come as text such as System.Collections.Hashtable."""
     scene.play(samples.FLEET)
     texts = [
@@ -196,14 +198,14 @@ def test_times_are_utc_in_any_time_zone(scene, stub_modules):
         ("Get-SCVMHost", {"ComputerName": ""}),
     ],
 )
-def test_a_stub_refuses_what_the_real_cmdlet_would_refuse(scene, cmdlet, parameters):
+def test_a_stub_refuses_arguments_that_the_real_cmdlet_refuses(scene, cmdlet, parameters):
     reply = scene.vmm(cmdlet, **parameters)
 
     assert len(reply.errors) == 1
     assert scene.calls(cmdlet) == []
 
 
-def test_stub_shells_live_by_the_worlds_clock(scene):
+def test_stub_shells_use_the_clock_of_the_world(scene):
     scene.pass_by(3600)
 
     assert fleet(scene)["server_time"] == "2026-01-05T23:00:00.000000Z"

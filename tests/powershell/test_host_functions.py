@@ -65,11 +65,11 @@ def lose_acls(scene: Scene) -> None:
     there.nics = [replace(nic, acls=()) for nic in there.nics]
 
 
-# --- looking ---------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["injected", "imported"])
-def test_a_host_shows_its_vms_in_hypervs_words(open_scene, way):
+def test_a_host_reports_its_vms_with_the_states_of_hyperv(open_scene, way):
     scene = open_scene(way)
     scene.world.backup(scene.clock.now(), "web01", 600)
     found = state(scene)
@@ -87,11 +87,11 @@ def test_a_migration_shows_in_the_operational_status(scene):
     assert "MigratingVirtualMachine" in state(scene)["vms"][0]["status"]
 
 
-def test_an_empty_host_has_a_list_of_no_vms(scene):
+def test_an_empty_host_returns_an_empty_list_of_vms(scene):
     assert state(scene, HV02)["vms"] == []
 
 
-def test_a_host_names_its_switches_and_those_that_each_vm_uses(scene):
+def test_a_host_reports_its_switches_and_the_switches_of_each_vm(scene):
     lan = '[[vm.nic]]\nswitch = "LS-Two"\n'
     off = "[[vm.nic]]\nconnected = false\n"
     vms = f'[[vm]]\nname = "a"\nhost = "hv01"\n{lan}{lan}[[vm.nic]]\n{off}'
@@ -108,7 +108,9 @@ def test_a_host_names_its_switches_and_those_that_each_vm_uses(scene):
     ("cmdlet", "switches", "used"),
     [("Get-VMSwitch", None, ["LS-Main"]), ("Get-VMNetworkAdapter", ["LS-Main"], None)],
 )
-def test_a_host_that_does_not_say_its_switches_still_shows_its_vms(scene, cmdlet, switches, used):
+def test_a_host_that_fails_to_list_its_switches_still_reports_its_vms(
+    scene, cmdlet, switches, used
+):
     problem = {"kind": "hyperv", "id": "ObjectNotFound", "text": "Hyper-V found no such object"}
     scene.server.quirks.errors[cmdlet] = problem
     found = state(scene)
@@ -118,7 +120,7 @@ def test_a_host_that_does_not_say_its_switches_still_shows_its_vms(scene, cmdlet
 
 
 @pytest.mark.parametrize("cmdlet", ["Get-VMSwitch", "Get-VMNetworkAdapter"])
-def test_a_host_that_is_cut_off_while_it_tells_its_switches_is_unavailable(scene, cmdlet):
+def test_a_host_that_disconnects_while_listing_its_switches_is_unavailable(scene, cmdlet):
     problem = {"kind": "lost", "id": "ConnectionLost", "text": "The pipe is broken"}
     scene.server.quirks.errors[cmdlet] = problem
 
@@ -134,19 +136,19 @@ def test_a_replica_is_marked(scene):
     assert state(scene)["vms"][0]["replica"] is True
 
 
-def test_the_full_name_is_made_where_hyperv_only_says_the_domain(scene):
+def test_the_full_host_name_is_built_if_hyperv_reports_only_the_domain(scene):
     scene.server.quirks.domain_only = True
 
     assert state(scene)["host"] == "HV01.corp.example"
 
 
-def test_the_hosts_clock_is_its_own(scene):
+def test_a_host_reports_the_time_of_its_own_clock(scene):
     scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "90s"'))
 
     assert state(scene)["time"] == "2026-01-05T22:00:00.000000Z"
 
 
-def test_adapters_come_with_everything_at_their_port(scene):
+def test_adapters_are_reported_with_mac_rules_vlan_and_switch(scene):
     first, second, third = adapters(scene)
 
     assert first["mac"] == "00:1D:D8:B7:2C:02"
@@ -156,14 +158,14 @@ def test_adapters_come_with_everything_at_their_port(scene):
     assert (third["switch"], third["connected"]) == (None, False)
 
 
-def test_adapters_have_the_same_ids_on_both_sides(scene):
+def test_adapters_have_the_same_ids_in_vmm_and_on_the_host(scene):
     (vmm,) = scene.vmm("Get-VmfNetwork", VmIds=[DB01]).data["vms"]
 
     assert [one["id"] for one in vmm["adapters"]] == [one["id"] for one in adapters(scene)]
     assert [one["mac"] for one in vmm["adapters"]] == [one["mac"] for one in adapters(scene)]
 
 
-def test_isolation_spoofing_and_guards_are_said_only_where_they_are_on(scene):
+def test_isolation_spoofing_and_guards_are_reported_only_if_they_are_on(scene):
     there = scene.world.state.vms[DB01]
     on = {"isolation": 30, "spoofing": "On", "guards": "dhcp,router"}
     there.nics[0] = replace(there.nics[0], **on)
@@ -175,28 +177,28 @@ def test_isolation_spoofing_and_guards_are_said_only_where_they_are_on(scene):
 
 
 @pytest.mark.parametrize("word", ["ANY", "any", "*", "", None])
-def test_every_way_to_restrict_nothing_is_any(scene, word):
+def test_every_spelling_of_an_unrestricted_field_is_read_as_any(scene, word):
     scene.server.quirks.any_word = word
 
     assert adapters(scene)[0]["acls"] == [BODY, DENY]
 
 
-def test_vms_that_are_not_there_are_left_out(scene):
+def test_networks_leave_out_vms_that_are_not_on_the_host(scene):
     found = scene.host("Get-VmfHostNetwork", on=HV02, VmIds=[DB01, WEB01]).data
 
     assert found == {"vms": []}
 
 
-def test_a_host_that_is_cut_off_is_unavailable(scene):
+def test_a_disconnected_host_is_unavailable(scene):
     scene.world.down(scene.clock.now(), HV01, 60)
 
     assert scene.host("Get-VmfHostState").error["class"] == "unavailable"
 
 
-# --- putting back ----------------------------------------------------------------------------
+# --- restoring -------------------------------------------------------------------------------
 
 
-def test_lost_rules_are_put_back_word_for_word(scene):
+def test_lost_rules_are_restored_exactly(scene):
     lose_acls(scene)
     assert put(scene, acls=[BODY, DENY]).data == {}
 
@@ -205,7 +207,7 @@ def test_lost_rules_are_put_back_word_for_word(scene):
     assert scene.world.state.vms[DB01].nics[1].acls == ()
 
 
-def test_what_restricts_nothing_is_not_passed_at_all(scene):
+def test_unrestricted_fields_of_a_rule_are_not_passed_as_parameters(scene):
     lose_acls(scene)
     put(scene, acls=[BODY, DENY])
     allow, deny = [set(call.bound) for call in scene.calls("Add-VMNetworkAdapterExtendedAcl")]
@@ -217,28 +219,28 @@ def test_what_restricts_nothing_is_not_passed_at_all(scene):
     assert deny == key | {"IsolationID"}
 
 
-def test_a_time_out_goes_along_only_with_a_stateful_rule(scene):
+def test_a_timeout_is_passed_only_with_a_stateful_rule(scene):
     lose_acls(scene)
     put(scene, acls=[{**DENY, "idle_timeout": 255}])
 
     assert "IdleSessionTimeout" not in scene.calls("Add-VMNetworkAdapterExtendedAcl")[0].bound
 
 
-def test_rules_that_are_there_are_left_alone(scene):
+def test_existing_rules_are_not_added_again(scene):
     assert put(scene, acls=[BODY, DENY]).data == {}
     assert put(scene, acls=[BODY, BODY]).data == {}
 
     assert scene.calls("Add-VMNetworkAdapterExtendedAcl") == []
 
 
-def test_the_same_rule_asked_for_twice_is_added_once(scene):
+def test_a_rule_requested_twice_is_added_once(scene):
     lose_acls(scene)
     put(scene, acls=[BODY, BODY])
 
     assert len(scene.calls("Add-VMNetworkAdapterExtendedAcl")) == 1
 
 
-def test_another_rule_of_the_same_key_is_never_overwritten(scene):
+def test_a_rule_with_the_same_key_is_never_overwritten(scene):
     error = put(scene, acls=[{**BODY, "remote_port": "80"}]).error
 
     assert (error["class"], error["code"]) == ("refused", "acl_conflict")
@@ -247,7 +249,7 @@ def test_another_rule_of_the_same_key_is_never_overwritten(scene):
 
 
 @pytest.mark.parametrize("field", sorted(BODY))
-def test_a_missing_field_is_an_error_and_not_any(scene, field):
+def test_a_missing_field_of_a_rule_is_an_error_and_does_not_mean_any(scene, field):
     lose_acls(scene)
     error = put(scene, acls=[{k: v for k, v in BODY.items() if k != field}]).error
 
@@ -256,7 +258,7 @@ def test_a_missing_field_is_an_error_and_not_any(scene, field):
     assert scene.calls("Add-VMNetworkAdapterExtendedAcl") == []
 
 
-def test_a_rule_of_another_adapter_of_the_vm_is_no_conflict(scene):
+def test_a_rule_of_another_adapter_does_not_conflict(scene):
     second = scene.world.state.vms[DB01].nics[1]
     put(scene, id=second.id, mac=second.mac, acls=[{**BODY, "remote_port": "80"}])
 
@@ -270,7 +272,7 @@ def test_an_adapter_with_another_id_is_found_by_its_mac(scene):
     assert adapters(scene)[0]["acls"] == [BODY]
 
 
-def test_an_adapter_that_cannot_be_told_apart_is_refused(scene):
+def test_an_adapter_that_cannot_be_identified_is_refused(scene):
     there = scene.world.state.vms[DB01]
     there.nics = [replace(nic, mac="00:1D:D8:B7:2C:02") for nic in there.nics]
     error = put(scene, id="Microsoft:ELSE\\WHERE", acls=[BODY]).error
@@ -278,7 +280,7 @@ def test_an_adapter_that_cannot_be_told_apart_is_refused(scene):
     assert (error["class"], error["code"]) == ("refused", "no_adapter")
 
 
-def test_a_trunk_is_put_back_once(scene):
+def test_a_trunk_is_restored_only_once(scene):
     put(scene, trunk=[30, 20], native_vlan=20)
     put(scene, trunk=[20, 30], native_vlan=20)
     first = adapters(scene)[0]
@@ -288,7 +290,7 @@ def test_a_trunk_is_put_back_once(scene):
 
 
 @pytest.mark.parametrize(("vlan", "asked"), [(30, "Access"), (0, "Untagged")])
-def test_an_access_vlan_is_put_back_once(scene, vlan, asked):
+def test_an_access_vlan_or_none_is_restored_only_once(scene, vlan, asked):
     put(scene, vlan=vlan)
     put(scene, vlan=vlan)
     (call,) = scene.calls("Set-VMNetworkAdapterVlan")
@@ -297,7 +299,7 @@ def test_an_access_vlan_is_put_back_once(scene, vlan, asked):
     assert adapters(scene)[0]["vlan"] == vlan
 
 
-def test_an_isolated_adapter_gets_no_access_vlan_beside(scene):
+def test_an_isolated_adapter_gets_no_access_vlan(scene):
     there = scene.world.state.vms[DB01]
     there.nics[0] = replace(there.nics[0], isolation=30, vlan=0)
     put(scene, vlan=30)
@@ -305,7 +307,7 @@ def test_an_isolated_adapter_gets_no_access_vlan_beside(scene):
     assert scene.calls("Set-VMNetworkAdapterVlan") == []
 
 
-def test_a_switch_is_connected_once(scene):
+def test_a_switch_is_connected_only_once(scene):
     third = scene.world.state.vms[DB01].nics[2]
     put(scene, id=third.id, mac=third.mac, switch="LS-Main")
     put(scene, id=third.id, mac=third.mac, switch="LS-Main")
@@ -327,7 +329,7 @@ def test_classic_rules_are_texts_without_metering_rules(scene):
     assert second["classic_acls"] == []
 
 
-def test_a_classic_rule_is_put_back_once_with_its_own_kind_of_address(scene):
+def test_a_classic_rule_is_restored_only_once_with_the_right_kind_of_address(scene):
     rules = [ALLOW, STOP, "Allow Inbound local 10.0.0.1 remote FE80::1"]
     put(scene, classic_acls=rules)
     put(scene, classic_acls=rules)
@@ -342,7 +344,7 @@ def test_a_classic_rule_is_put_back_once_with_its_own_kind_of_address(scene):
     assert adapters(scene)[0]["classic_acls"] == rules
 
 
-def test_a_classic_rule_of_another_action_is_never_overwritten(scene):
+def test_a_classic_rule_with_the_opposite_action_is_never_overwritten(scene):
     put(scene, classic_acls=[ALLOW])
     error = put(scene, classic_acls=[ALLOW.replace("Allow", "Deny")]).error
 
@@ -351,14 +353,14 @@ def test_a_classic_rule_of_another_action_is_never_overwritten(scene):
 
 
 @pytest.mark.parametrize("text", ["Meter Inbound remote ANY", "Allow Inbound", "Allow Both", ""])
-def test_what_is_no_classic_rule_is_refused(scene, text):
+def test_an_invalid_classic_rule_is_refused(scene, text):
     error = put(scene, classic_acls=[text]).error
 
     assert (error["class"], error["code"]) == ("refused", "contract")
     assert scene.calls("Add-VMNetworkAdapterAcl") == []
 
 
-def test_isolation_is_put_back_once_and_lets_its_untagged_traffic_in(scene):
+def test_isolation_is_restored_only_once_and_allows_untagged_traffic(scene):
     put(scene, isolation=77)
     put(scene, isolation=77)
     (call,) = scene.calls("Set-VMNetworkAdapterIsolation")
@@ -368,7 +370,7 @@ def test_isolation_is_put_back_once_and_lets_its_untagged_traffic_in(scene):
     assert adapters(scene)[0]["isolation"] == 77
 
 
-def test_spoofing_and_guards_are_turned_on_where_they_are_off(scene):
+def test_spoofing_and_guards_are_turned_on_only_if_they_are_off(scene):
     put(scene, guards="dhcp")
     put(scene, spoofing="On", guards="dhcp,router")
     put(scene, spoofing="On", guards="dhcp,router")
@@ -379,13 +381,13 @@ def test_spoofing_and_guards_are_turned_on_where_they_are_off(scene):
     assert (adapters(scene)[0]["spoofing"], adapters(scene)[0]["guards"]) == ("On", "dhcp,router")
 
 
-def test_a_vm_that_is_not_here_is_refused_as_not_found(scene):
+def test_a_vm_on_another_host_is_refused_as_not_found(scene):
     reply = scene.host("Add-VmfHostNetwork", on=HV02, VmId=DB01, Adapters="[]")
 
     assert (reply.error["class"], reply.error["code"]) == ("refused", "not_found")
 
 
-def test_a_vm_in_use_is_locked(scene):
+def test_a_repair_of_a_vm_in_use_is_refused_as_locked(scene):
     scene.start(VmId=DB01, Power="down", Pin="[]")
     lose_acls(scene)
     error = put(scene, acls=[BODY]).error
@@ -394,7 +396,7 @@ def test_a_vm_in_use_is_locked(scene):
     assert error["fqeid"] == "ObjectInUse,Add-VMNetworkAdapterExtendedAcl"
 
 
-def test_what_is_no_json_is_refused(scene):
+def test_invalid_json_is_refused(scene):
     reply = scene.host("Add-VmfHostNetwork", VmId=DB01, Adapters="[{")
 
     assert reply.error["class"] == "refused"
@@ -403,7 +405,7 @@ def test_what_is_no_json_is_refused(scene):
 # --- rights ----------------------------------------------------------------------------------
 
 
-def test_rights_are_there_and_trying_changes_nothing(scene):
+def test_checking_rights_changes_nothing(scene):
     before = scene.world.to_json()
 
     assert scene.host("Test-VmfRights").data == {"readable": True, "writable": True, "why": None}
@@ -421,7 +423,7 @@ def test_missing_rights_have_a_reason(scene):
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_a_host_without_vms_is_tried_on_its_own_adapter(scene, allowed):
+def test_rights_on_a_host_without_vms_are_checked_on_the_adapter_of_the_host(scene, allowed):
     lower = str(allowed).lower()
     scene.play(FLEET.replace(f'name = "{HV02}"', f'name = "{HV02}"\nacl_rights = {lower}'))
     found = scene.host("Test-VmfRights", on=HV02).data
@@ -430,7 +432,7 @@ def test_a_host_without_vms_is_tried_on_its_own_adapter(scene, allowed):
     assert [call.whatif for call in scene.calls("Add-VMNetworkAdapterExtendedAcl")] == [True]
 
 
-def test_a_host_that_does_not_answer_says_nothing_about_rights(scene):
+def test_checking_rights_on_a_silent_host_is_unavailable(scene):
     scene.world.down(scene.clock.now(), HV01, 60)
 
     assert scene.host("Test-VmfRights").error["class"] == "unavailable"
@@ -448,7 +450,7 @@ def trapped(scene, stub_modules) -> Iterator[Shell]:
         yield shell
 
 
-def test_vmms_aliases_do_no_harm(scene, trapped):
+def test_host_functions_ignore_the_aliases_of_the_vmm_console(scene, trapped):
     trapped.call("Get-VM")
     assert [call.cmdlet for call in scene.server.calls] == ["Get-SCVirtualMachine"]
     scene.server.calls.clear()

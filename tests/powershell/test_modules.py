@@ -73,17 +73,17 @@ def broken(text: str) -> list[str]:
 
 
 @modules
-def test_it_parses(name):
+def test_every_module_and_manifest_parses(name):
     assert broken(module_text(name)) == []
     assert broken((PLACE / f"{name}.psd1").read_text("ascii")) == []
 
 
-def test_the_parser_sees_what_is_broken():
+def test_the_parser_reports_broken_syntax():
     assert broken("function Get-Thing { param([string] $Name }") != []
 
 
 @needs_checks
-def test_every_call_is_as_documented_and_of_windows_powershell_51(tmp_path):
+def test_every_call_fits_the_documented_cmdlets_and_windows_powershell_51(tmp_path):
     files = [path for path in write_modules(tmp_path) if path.suffix == ".psm1"]
 
     assert len(files) == len(MODULES)
@@ -107,7 +107,7 @@ def test_every_call_is_as_documented_and_of_windows_powershell_51(tmp_path):
         ("if ($x) {", "Missing closing"),
     ],
 )
-def test_the_check_finds_what_it_is_for(tmp_path, line, found):
+def test_the_check_reports_each_kind_of_wrong_call(tmp_path, line, found):
     file = tmp_path / "Wrong.psm1"
     file.write_text(line)
 
@@ -118,24 +118,24 @@ def test_the_check_finds_what_it_is_for(tmp_path, line, found):
 
 
 @modules
-def test_the_text_is_ascii_because_51_reads_a_file_without_mark_in_the_ansi_code_page(name):
+def test_modules_are_ascii_because_powershell_51_assumes_the_ansi_code_page(name):
     module_text(name).encode("ascii")
 
 
 @modules
-def test_it_works_as_text_too_so_it_neither_uses_its_path_nor_exports_functions(name):
+def test_modules_use_neither_their_path_nor_exports_so_they_also_work_as_text(name):
     assert not re.search(r"PSScriptRoot|PSCommandPath|Export-ModuleMember", module_text(name))
 
 
 @modules
-def test_strict_mode_is_on_and_errors_stop(name):
+def test_modules_turn_on_strict_mode_and_stop_on_errors(name):
     assert "\nSet-StrictMode -Version Latest\n$ErrorActionPreference = 'Stop'\n" in module_text(
         name
     )
 
 
 @modules
-def test_every_verb_is_approved_and_every_noun_is_ours(name):
+def test_function_names_have_an_approved_verb_and_a_vmf_noun(name):
     found = [one.split("-", 1) for one in functions(module_text(name))]
 
     assert found
@@ -144,7 +144,7 @@ def test_every_verb_is_approved_and_every_noun_is_ours(name):
 
 
 @modules
-def test_every_function_says_what_it_does(name):
+def test_every_function_has_a_synopsis_or_a_comment(name):
     text = module_text(name)
     silent = [
         one
@@ -169,7 +169,7 @@ def test_every_exported_function_explains_its_parameters_and_its_answer(name):
 
 
 @modules
-def test_the_manifest_exports_what_the_contract_names(name):
+def test_the_manifest_exports_the_functions_of_the_contract(name):
     manifest = (PLACE / f"{name}.psd1").read_text("ascii")
 
     assert set(re.findall(r"'(\w+-\w+)'", manifest)) == EXPORTED[name]
@@ -183,12 +183,12 @@ def test_the_shared_part_comes_first_and_is_not_repeated(name):
     assert set(functions(SHARED)) & set(functions(OWN[name])) == set()
 
 
-def test_beyond_the_shared_part_no_function_is_in_both():
+def test_the_modules_have_no_function_in_common_except_the_shared_part():
     assert set.intersection(*(set(functions(text)) for text in OWN.values())) == set()
 
 
 @modules
-def test_every_module_needs_all_of_the_shared_part(name):
+def test_every_module_uses_every_shared_function(name):
     known = functions(SHARED)
     needed, texts = set(), [OWN[name]]
     while texts:
@@ -201,7 +201,7 @@ def test_every_module_needs_all_of_the_shared_part(name):
     assert set(known) - needed == set()
 
 
-def test_on_the_vmm_server_only_sc_names_are_used():
+def test_the_vmm_module_calls_no_hyperv_cmdlet():
     text = module_text("VMFerry.Vmm")
     hyperv = [one for one, spec in commands().items() if spec["module"] == "Hyper-V"]
     code = re.sub(r"<#.*?#>|^\s*#.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -209,7 +209,7 @@ def test_on_the_vmm_server_only_sc_names_are_used():
     assert [one for one in hyperv if re.search(rf"(?<![\w-]){one}(?![\w-])", code)] == []
 
 
-def test_on_a_host_every_cmdlet_of_hyperv_is_called_by_its_module():
+def test_the_host_module_qualifies_every_hyperv_cmdlet_with_its_module():
     code = re.sub(
         r"<#.*?#>|^\s*#.*?$", "", module_text("VMFerry.Host"), flags=re.DOTALL | re.MULTILINE
     )
@@ -238,7 +238,7 @@ def test_hresult_is_never_used():
         assert not re.search(r"\.HResult", module_text(name), re.IGNORECASE)
 
 
-def test_the_list_of_cmdlets_holds_what_is_used_and_no_more():
+def test_the_list_of_cmdlets_has_no_unused_entry():
     text = "".join(module_text(name) for name in MODULES)
     unused = [one for one in commands() if not re.search(rf"(?<![\w-]){one}(?![\w-])", text)]
 
@@ -246,8 +246,8 @@ def test_the_list_of_cmdlets_holds_what_is_used_and_no_more():
     assert "Microsoft" in COMMANDS.read_text("utf-8").splitlines()[2]
 
 
-def test_an_installed_package_brings_them_along():
-    """Package data: patterns are of the package's own folder and reach no deeper."""
+def test_an_installed_package_contains_the_powershell_files():
+    """Patterns of package data apply to the package's own folder and not to deeper ones."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["*"]
     package_data = {path for pattern in patterns for path in PLACE.glob(pattern)}
@@ -255,7 +255,7 @@ def test_an_installed_package_brings_them_along():
     assert package_data >= {path for path in PLACE.iterdir() if path.suffix.startswith(".ps")}
 
 
-def test_an_unknown_module_is_named():
+def test_an_unknown_module_is_refused_by_name():
     with pytest.raises(ValueError, match=r"VMFerry\.Nothing"):
         module_text("VMFerry.Nothing")
 
@@ -263,7 +263,7 @@ def test_an_unknown_module_is_named():
 # --- both ways to the server -----------------------------------------------------------------
 
 
-def test_what_is_written_to_be_installed_is_each_module_complete(tmp_path):
+def test_every_module_is_written_completely_for_installation(tmp_path):
     written = write_modules(tmp_path / "new")
 
     assert [path.relative_to(tmp_path / "new").as_posix() for path in written] == [
@@ -288,7 +288,7 @@ def test_older_installed_files_are_replaced(tmp_path):
 
 @needs_checks
 @modules
-def test_imported_it_shows_the_contract_and_hides_the_rest(name, tmp_path):
+def test_an_imported_module_exposes_only_the_functions_of_the_contract(name, tmp_path):
     lister = "function Show-Names { (Get-Command -Module " + name + ").Name -join ' ' }"
     write_modules(tmp_path)
     with Shell({}, f"{imported(name, tmp_path)}\n{lister}") as shell:
@@ -299,7 +299,7 @@ def test_imported_it_shows_the_contract_and_hides_the_rest(name, tmp_path):
 
 @needs_checks
 @modules
-def test_its_help_is_found_by_powershell(name):
+def test_powershell_finds_the_help_of_a_function_of_each_module(name):
     shower = """function Show-Help($Of) {
         $found = Get-Help $Of -Full
         $found.Synopsis

@@ -24,11 +24,11 @@ def vm(scene: Scene, vm_id: str = WEB01) -> dict:
     return next(one for one in fleet(scene)["vms"] if one["id"] == vm_id)
 
 
-# --- looking ---------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["injected", "imported"])
-def test_the_fleet_is_hosts_vms_and_jobs_in_one_call(open_scene, way):
+def test_one_call_returns_hosts_vms_and_jobs(open_scene, way):
     scene = open_scene(way)
     job = scene.start().data["job"]
     found = fleet(scene)
@@ -42,7 +42,7 @@ def test_the_fleet_is_hosts_vms_and_jobs_in_one_call(open_scene, way):
     ]
 
 
-def test_a_fleet_of_nothing_is_lists_of_nothing(scene):
+def test_a_fleet_without_vms_and_jobs_returns_empty_lists(scene):
     scene.play(f'format = 1\n[[host]]\nname = "{HV01}"\n')
     found = fleet(scene, Jobs=[], Refresh=[])
 
@@ -50,20 +50,20 @@ def test_a_fleet_of_nothing_is_lists_of_nothing(scene):
     assert len(found["hosts"]) == 1
 
 
-def test_the_server_says_its_own_time_not_ours(scene):
+def test_the_fleet_holds_the_time_of_the_vmm_server(scene):
     scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "90s"'))
 
     assert fleet(scene)["server_time"] == "2026-01-05T22:01:30.000000Z"
 
 
-def test_jobs_are_read_before_vms_so_that_no_end_is_seen_with_an_old_place(scene):
+def test_jobs_are_read_before_vms_so_an_ended_job_never_comes_with_an_old_location(scene):
     fleet(scene)
     cmdlets = [call.cmdlet for call in scene.server.calls]
 
     assert cmdlets.index("Get-SCJob") < cmdlets.index("Get-SCVirtualMachine")
 
 
-def test_a_job_that_is_over_is_shown_where_it_is_asked_for(scene):
+def test_an_ended_job_is_shown_only_if_it_is_asked_for(scene):
     job = scene.start().data["job"]
     scene.pass_by(700)
 
@@ -74,7 +74,7 @@ def test_a_job_that_is_over_is_shown_where_it_is_asked_for(scene):
     assert shown["ended"] == "2026-01-05T22:10:00.000000Z"
 
 
-def test_why_a_job_failed_is_a_sentence_and_a_number(scene):
+def test_a_failed_job_has_a_message_and_an_error_number(scene):
     scene.world.outcome(scene.clock.now(), "web01", "failed", "source")
     job = scene.start().data["job"]
     scene.pass_by(700)
@@ -85,7 +85,7 @@ def test_why_a_job_failed_is_a_sentence_and_a_number(scene):
     assert shown["error"].endswith("connection reset (0x80072746)")
 
 
-def test_a_job_that_says_its_hosts_only_in_its_name_is_read_from_there(scene):
+def test_the_hosts_of_a_job_are_read_from_its_name_if_no_field_holds_them(scene):
     scene.server.quirks.job_hosts = False
     scene.start()
     (shown,) = fleet(scene)["jobs"]
@@ -94,7 +94,7 @@ def test_a_job_that_says_its_hosts_only_in_its_name_is_read_from_there(scene):
     assert "name" not in shown
 
 
-def test_a_job_whose_target_is_not_known_yet_has_none(scene):
+def test_a_job_has_no_target_until_vmm_reports_one(scene):
     scene.play(FLEET + '[lies]\ntarget_delay = ["20s", "20s"]\n')
     scene.start()
     (shown,) = fleet(scene)["jobs"]
@@ -102,14 +102,14 @@ def test_a_job_whose_target_is_not_known_yet_has_none(scene):
     assert (shown["source"], shown["target"]) == (HV01, None)
 
 
-def test_jobs_that_move_nothing_are_not_shown(scene):
+def test_jobs_that_move_no_vm_are_not_shown(scene):
     scene.start()
     scene.server.quirks.job_cmdlet = "Set-SCVirtualMachine"
 
     assert fleet(scene)["jobs"] == []
 
 
-def test_a_refreshed_host_says_so(scene):
+def test_a_refreshed_host_is_marked_as_refreshed(scene):
     found = fleet(scene, Refresh=[HV02, "hv99.corp.example"])
 
     assert [host["refreshed"] for host in found["hosts"]] == [False, True]
@@ -123,7 +123,7 @@ def test_a_lock_during_a_refresh_is_reported_and_fails_nothing(scene):
     assert (host["refreshed"], host["locked"], host["error"]) == (False, True, None)
 
 
-def test_a_host_that_does_not_answer_fails_only_itself(scene):
+def test_an_error_of_a_silent_host_affects_no_other_host(scene):
     scene.world.down(scene.clock.now(), HV01, 60)
     down, up = fleet(scene, Refresh=[HV01, HV02])["hosts"]
 
@@ -132,7 +132,7 @@ def test_a_host_that_does_not_answer_fails_only_itself(scene):
     assert (up["responding"], up["refreshed"], up["error"]) == (True, True, None)
 
 
-def test_without_a_refresh_a_host_that_does_not_answer_has_an_error_too(scene):
+def test_a_silent_host_has_an_error_even_without_a_refresh(scene):
     scene.world.down(scene.clock.now(), HV01, 60)
 
     assert "NotResponding" in fleet(scene)["hosts"][0]["error"]
@@ -161,14 +161,14 @@ def test_free_memory_and_disk_exclude_the_hosts_reserves(scene):
     assert second["free_memory_mb"] == 0
 
 
-def test_a_folder_that_is_a_volume_keeps_its_path(scene):
+def test_a_volume_mounted_as_a_folder_keeps_its_path(scene):
     path = "C:\\ClusterStorage\\Volume1"
     scene.server.quirks.room[HV01] = {"DiskVolumes": [volume(path, 9)]}
 
     assert fleet(scene)["hosts"][0]["volumes"] == [{"name": path, "free_mb": 9}]
 
 
-def test_what_vmm_does_not_know_of_a_host_is_null_and_never_zero(scene):
+def test_unknown_memory_and_disk_of_a_host_are_null_and_not_zero(scene):
     some = [volume("C:\\", 10), volume("D:\\", None)]
     scene.server.quirks.room = {HV01: {}, HV02: {"DiskVolumes": some}}
 
@@ -186,21 +186,21 @@ def test_blocks_of_a_vm_are_reported_in_our_words(scene):
 
 
 @pytest.mark.parametrize("word", ["ha", "pass_through", "shared_disk", "fibre_channel", "replica"])
-def test_each_word_stands_for_its_own_property(scene, word):
+def test_each_block_is_read_from_its_own_property_of_the_vm(scene, word):
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "big"\nhost = "hv01"\nblocks = ["{word}"]\n')
     (found,) = fleet(scene)["vms"]
 
     assert found["blocks"] == [word]
 
 
-def test_a_stored_vm_says_so(scene):
+def test_a_vm_in_the_library_is_reported_as_stored(scene):
     scene.play(f'format = 1\n{HOSTS}[[vm]]\nname = "old"\nhost = "hv01"\nstatus = "Stored"\n')
     (found,) = fleet(scene)["vms"]
 
     assert (found["stored"], found["status"]) == (True, "Stored")
 
 
-def test_the_model_of_vmm_names_networks_and_switches(scene):
+def test_vmm_reports_the_network_switch_and_vlan_of_each_adapter(scene):
     (found,) = scene.vmm(
         "Get-VmfNetwork", VmIds=[DB01, "33333333-CCCC-4CCC-8CCC-000000000003"]
     ).data["vms"]
@@ -214,13 +214,13 @@ def test_the_model_of_vmm_names_networks_and_switches(scene):
     assert (first["mac"], first["port_acl"]) == ("00:1D:D8:B7:2C:02", None)
 
 
-def test_an_id_is_found_in_any_spelling(scene):
+def test_a_vm_id_is_found_in_lower_case_and_braces(scene):
     (found,) = scene.vmm("Get-VmfNetwork", VmIds=["{" + WEB01.lower() + "}"]).data["vms"]
 
     assert found["id"] == WEB01
 
 
-def test_vms_are_listed_once_and_then_asked_for_by_id(scene):
+def test_vms_are_listed_once_and_later_read_by_id(scene):
     scene.vmm("Get-VmfNetwork", VmIds=[WEB01])
     scene.server.calls.clear()
     scene.vmm("Get-VmfNetwork", VmIds=[WEB01, DB01])
@@ -231,7 +231,7 @@ def test_vms_are_listed_once_and_then_asked_for_by_id(scene):
 # --- moving ----------------------------------------------------------------------------------
 
 
-def test_a_live_move_starts_and_says_its_job(scene):
+def test_a_live_move_starts_and_returns_its_job(scene):
     job = scene.start().data["job"]
     (move,) = scene.calls("Move-SCVirtualMachine")
 
@@ -243,7 +243,7 @@ def test_a_live_move_starts_and_says_its_job(scene):
     assert scene.calls("Set-SCVirtualNetworkAdapter") == []
 
 
-def test_the_vm_is_re_read_before_it_is_compared(scene):
+def test_the_vm_is_re_read_before_the_move(scene):
     scene.start()
     cmdlets = [call.cmdlet for call in scene.server.calls]
 
@@ -252,7 +252,9 @@ def test_the_vm_is_re_read_before_it_is_compared(scene):
 
 @pytest.mark.parametrize("way", ["injected", "imported"])
 @pytest.mark.parametrize("filled", [True, False])
-def test_the_job_is_the_move_whether_vmm_fills_the_variable_or_not(open_scene, way, filled):
+def test_a_start_returns_the_job_of_the_move_even_if_vmm_leaves_the_variable_empty(
+    open_scene, way, filled
+):
     scene = open_scene(way)
     scene.server.quirks.job_variable = filled
     job = scene.start().data["job"]
@@ -260,14 +262,14 @@ def test_the_job_is_the_move_whether_vmm_fills_the_variable_or_not(open_scene, w
     assert job == scene.world.state.open[0].id
 
 
-def test_a_job_that_vmm_does_not_show_yet_is_none_rather_than_another(scene):
+def test_a_start_returns_no_job_rather_than_a_wrong_one_if_vmm_shows_none_yet(scene):
     scene.play(FLEET + '[lies]\njob_delay = ["20s", "20s"]\n')
     scene.server.quirks.job_variable = False
 
     assert scene.start().data["job"] is None
 
 
-def test_a_given_path_goes_through_as_it_is(scene):
+def test_a_given_path_reaches_the_move_unchanged(scene):
     scene.start(Path="F:\\Kunden\\web01")
 
     assert scene.calls("Move-SCVirtualMachine")[0].bound["Path"] == "F:\\Kunden\\web01"
@@ -278,12 +280,12 @@ def stale(reply) -> str:
     return reply.error["code"]
 
 
-def test_a_call_that_comes_late_starts_nothing(scene):
+def test_a_start_after_its_deadline_starts_nothing(scene):
     assert stale(scene.start(NotAfter=scene.at(-1))) == "deadline"
     assert scene.calls("Move-SCVirtualMachine") == []
 
 
-def test_the_deadline_is_held_against_the_servers_clock(scene):
+def test_the_deadline_is_checked_against_the_clock_of_the_server(scene):
     scene.play(FLEET.replace("format = 1", 'format = 1\nclock_skew = "90s"'))
 
     assert stale(scene.start(NotAfter=scene.at(60))) == "deadline"
@@ -295,11 +297,11 @@ def test_a_deadline_in_another_time_zone_is_the_same_instant(scene):
     assert stale(scene.start(NotAfter="2026-01-05T23:59:00+02:00")) == "deadline"
 
 
-def test_a_deadline_that_is_no_time_is_refused(scene):
+def test_an_invalid_deadline_is_refused(scene):
     assert scene.start(NotAfter="soon").error["code"] == "contract"
 
 
-def test_a_vm_that_is_elsewhere_is_not_moved(scene):
+def test_a_vm_that_is_not_on_the_named_source_is_not_moved(scene):
     reply = scene.start(Source=HV02, Destination=HV01)
 
     assert stale(reply) == "elsewhere"
@@ -324,7 +326,7 @@ def test_a_vm_is_moved_if_only_vmms_stale_view_shows_it_elsewhere(scene):
         ("Starting", "down", "web01 is Other, not down"),
     ],
 )
-def test_a_vm_of_another_power_is_not_moved(scene, status, power, said):
+def test_a_vm_in_another_power_state_is_not_moved(scene, status, power, said):
     scene.world.power(scene.clock.now(), "web01", status)
     reply = scene.start(Power=power)
 
@@ -334,13 +336,13 @@ def test_a_vm_of_another_power_is_not_moved(scene, status, power, said):
 
 
 @pytest.mark.parametrize("status", ["PowerOff", "Saved", "Paused"])
-def test_off_saved_and_paused_are_down(scene, status):
+def test_off_saved_and_paused_vms_count_as_powered_down(scene, status):
     scene.world.power(scene.clock.now(), "web01", status)
 
     assert scene.start(Power="down", Pin="[]").data["job"]
 
 
-def test_a_vm_that_somebody_moves_is_not_moved(scene):
+def test_a_vm_that_others_are_moving_is_not_moved(scene):
     scene.world.foreign(scene.clock.now(), "web01", "hv02")
 
     assert stale(scene.start()) == "migrating"
@@ -353,13 +355,13 @@ def test_a_second_start_is_stale_so_a_lost_reply_cannot_double_a_move(scene):
     assert scene.world.violations == ()
 
 
-def test_a_vm_that_is_gone_is_stale(scene):
+def test_a_start_of_a_deleted_vm_is_stale(scene):
     scene.world.delete(scene.clock.now(), "web01")
 
     assert stale(scene.start()) == "gone"
 
 
-def test_an_unknown_vm_is_stale_for_a_start(scene):
+def test_a_start_of_an_unknown_vm_is_stale(scene):
     assert stale(scene.start(VmId="44444444-DDDD-4DDD-8DDD-000000000004")) == "gone"
 
 
@@ -372,7 +374,7 @@ def test_an_unknown_host_is_refused(scene, end):
     assert "hv77.corp.example" in reply.error["message"]
 
 
-def test_a_locked_host_is_locked_with_vmms_number(scene):
+def test_a_locked_host_is_reported_with_the_error_number_of_vmm(scene):
     scene.world.lock(scene.clock.now(), HV02, 60)
     error = scene.start().error
 
@@ -381,14 +383,14 @@ def test_a_locked_host_is_locked_with_vmms_number(scene):
     assert error["fqeid"] == "2606,Move-SCVirtualMachine"
 
 
-def test_no_free_slot_is_busy_and_nothing_is_queued(scene):
+def test_a_start_without_a_free_slot_is_refused_as_busy_and_not_queued(scene):
     scene.world.limit(scene.clock.now(), HV02, live=0)
 
     assert scene.start().error["class"] == "busy"
     assert scene.world.state.open == []
 
 
-def test_what_vmm_refuses_is_refused_with_its_words(scene):
+def test_a_refusal_of_vmm_keeps_its_message(scene):
     scene.world.power(scene.clock.now(), "web01", "MigrationFailed")
     error = scene.start().error
 
@@ -403,7 +405,7 @@ def test_a_lost_answer_is_unavailable(scene):
     assert len(scene.world.state.open) == 1
 
 
-def test_vmm_down_is_unavailable_and_the_next_call_connects_anew(scene):
+def test_calls_fail_while_vmm_is_down_and_the_next_call_reconnects(scene):
     fleet(scene)
     scene.world.down(scene.clock.now(), "vmm", 60)
     assert scene.vmm("Get-VmfFleet").error["class"] == "unavailable"
@@ -415,7 +417,7 @@ def test_vmm_down_is_unavailable_and_the_next_call_connects_anew(scene):
     assert len(scene.calls("Get-SCVMMServer")) == 1
 
 
-def test_the_connection_is_kept_from_call_to_call(scene):
+def test_the_connection_to_vmm_is_reused(scene):
     fleet(scene)
     scene.server.calls.clear()
     fleet(scene)
@@ -423,7 +425,7 @@ def test_the_connection_is_kept_from_call_to_call(scene):
     assert scene.calls("Get-SCVMMServer") == []
 
 
-def test_another_server_or_port_is_another_connection(scene):
+def test_another_server_or_port_opens_another_connection(scene):
     scene.vmm("Get-VmfVersion", VmmServer="vmm02", Port=8101)
 
     assert scene.calls("Get-SCVMMServer")[-1].bound == {"ComputerName": "vmm02", "TCPPort": 8101}
@@ -442,7 +444,7 @@ def cold(scene: Scene, **changes: object):
     return scene.start(VmId=DB01, Power="down", **{"Pin": pins(scene), **changes})
 
 
-def test_all_connected_adapters_and_the_move_are_one_job_group(scene):
+def test_connected_adapters_and_the_move_share_one_job_group(scene):
     cold(scene)
     queued, (move,) = (
         scene.calls("Set-SCVirtualNetworkAdapter"),
@@ -476,7 +478,7 @@ def test_every_start_has_a_job_group_of_its_own(scene):
     assert len(set(groups)) == 2
 
 
-def test_subnet_and_classification_go_along_where_the_network_stays(scene):
+def test_subnet_and_classification_are_pinned_only_if_the_adapter_has_them(scene):
     cold(scene)
     first, second = scene.calls("Set-SCVirtualNetworkAdapter")
 
@@ -484,7 +486,7 @@ def test_subnet_and_classification_go_along_where_the_network_stays(scene):
     assert not {"VMSubnet", "PortClassification"} & set(second.bound)
 
 
-def test_a_subnet_and_a_classification_are_pinned_by_the_names_that_were_saved(scene):
+def test_a_lost_subnet_and_classification_are_pinned_by_their_saved_names(scene):
     wanted = pins(scene)
     lose_connections(scene)
     cold(scene, Pin=wanted)
@@ -496,7 +498,7 @@ def test_a_subnet_and_a_classification_are_pinned_by_the_names_that_were_saved(s
 
 
 @pytest.mark.parametrize("gone", ["Subnet-10", "High bandwidth"])
-def test_a_name_that_vmm_no_longer_knows_does_not_prevent_a_move(scene, gone):
+def test_a_saved_name_that_vmm_no_longer_knows_does_not_prevent_a_move(scene, gone):
     wanted = pins(scene).replace(gone, "renamed since")
     assert cold(scene, Pin=wanted).data["job"]
     (first, _) = scene.calls("Set-SCVirtualNetworkAdapter")
@@ -515,7 +517,7 @@ def test_a_trunk_is_never_pinned_as_an_access_vlan(scene):
     assert not {"VLanEnabled", "VLanID"} & set(second.bound)
 
 
-def test_an_adapter_that_is_gone_meanwhile_is_left_out(scene):
+def test_a_removed_adapter_is_not_pinned(scene):
     wanted = pins(scene)
     there = scene.world.state.vms[DB01]
     there.nics = there.nics[1:]
@@ -524,14 +526,14 @@ def test_an_adapter_that_is_gone_meanwhile_is_left_out(scene):
     assert len(scene.calls("Set-SCVirtualNetworkAdapter")) == 1
 
 
-def test_a_vlan_that_only_vmm_knows_is_not_pinned_away(scene):
+def test_a_pin_keeps_a_vlan_that_only_vmm_knows(scene):
     wanted = pins(scene).replace('"vlan": 10', '"vlan": 0')
     cold(scene, Pin=wanted)
 
     assert scene.calls("Set-SCVirtualNetworkAdapter")[0].bound["VLanID"] == 10
 
 
-def test_a_network_that_was_lost_is_pinned_by_the_name_that_was_saved(scene):
+def test_a_lost_network_is_pinned_by_its_saved_name(scene):
     wanted = pins(scene)
     before = scene.world.state.vms[DB01].nics
     lose_connections(scene)
@@ -549,7 +551,7 @@ def test_a_running_vm_is_never_pinned(scene):
     assert scene.calls("Set-SCVirtualNetworkAdapter") == []
 
 
-def test_a_pin_without_a_field_is_refused_before_anything_moves(scene):
+def test_a_pin_with_a_missing_field_is_refused_before_the_move(scene):
     error = cold(scene, Pin='[{"id": "x", "mac": ""}]').error
 
     assert (error["class"], error["code"]) == ("refused", "contract")
@@ -573,7 +575,7 @@ def lose_connections(scene: Scene) -> None:
     there.nics = [unplugged(nic) for nic in there.nics]
 
 
-def test_network_switch_and_vlan_are_put_back_by_adapter(scene):
+def test_network_switch_and_vlan_are_restored_on_the_named_adapter_only(scene):
     lose_connections(scene)
     assert repair(scene, network="VM-Net-10", switch="LS-Main", vlan=10).data == {}
     first, second, _ = scene.world.state.vms[DB01].nics
@@ -596,7 +598,7 @@ def test_an_adapter_that_cannot_be_told_apart_is_refused(scene, mac):
     assert (error["class"], error["code"]) == ("refused", "no_adapter")
 
 
-def test_a_vlan_of_zero_is_untagged_and_null_is_left_alone(scene):
+def test_a_vlan_of_zero_means_untagged_and_null_changes_nothing(scene):
     repair(scene, vlan=0)
     assert scene.world.state.vms[DB01].nics[0].vlan == 0
     scene.server.calls.clear()
@@ -605,7 +607,7 @@ def test_a_vlan_of_zero_is_untagged_and_null_is_left_alone(scene):
     assert scene.calls("Set-SCVirtualNetworkAdapter") == []
 
 
-def test_a_switch_alone_keeps_the_network_with_it(scene):
+def test_restoring_a_switch_alone_keeps_the_network(scene):
     repair(scene, switch="LS-Main")
 
     assert {"VMNetwork", "VirtualNetwork"} <= set(
@@ -613,7 +615,7 @@ def test_a_switch_alone_keeps_the_network_with_it(scene):
     )
 
 
-def test_subnet_classification_and_port_acl_are_put_back_by_their_names(scene):
+def test_subnet_classification_and_port_acl_are_restored_by_name(scene):
     there, other = scene.world.state.vms[DB01], scene.world.state.vms[WEB01]
     other.nics[0] = replace(other.nics[0], port_acl="Tenant")
     there.nics[0] = replace(there.nics[0], subnet=None, classification=None)
@@ -626,7 +628,7 @@ def test_subnet_classification_and_port_acl_are_put_back_by_their_names(scene):
     assert {"VMNetwork", "VirtualNetwork"} <= set(bound)
 
 
-def test_a_subnet_is_looked_for_in_its_own_vm_network(scene):
+def test_a_subnet_is_found_only_in_the_vm_network_of_the_adapter(scene):
     there = scene.world.state.vms[DB01]
     there.nics[1] = replace(there.nics[1], subnet="Subnet-20")
     second = there.nics[1]
@@ -637,7 +639,7 @@ def test_a_subnet_is_looked_for_in_its_own_vm_network(scene):
     assert repair(scene, id=second.id, mac=second.mac, subnet="Subnet-20").data == {}
 
 
-def test_a_port_acl_alone_touches_no_connection(scene):
+def test_restoring_a_port_acl_alone_changes_no_connection(scene):
     scene.world.state.vms[WEB01].nics[0] = replace(
         scene.world.state.vms[WEB01].nics[0], port_acl="Tenant"
     )
@@ -654,7 +656,7 @@ def test_an_unknown_network_is_refused_by_name(scene):
     assert "VM-Net-99" in error["message"]
 
 
-def test_a_failed_job_is_dismissed_and_the_vm_re_read(scene):
+def test_a_failed_job_is_dismissed_and_the_vm_is_re_read(scene):
     scene.world.power(scene.clock.now(), "web01", "MigrationFailed")
     assert scene.vmm("Clear-VmfFailedJob", VmId=WEB01).data == {}
 
@@ -664,13 +666,13 @@ def test_a_failed_job_is_dismissed_and_the_vm_re_read(scene):
     assert scene.server.calls[-1].cmdlet != "Repair-SCVirtualMachine"
 
 
-def test_dismissing_where_nothing_failed_only_reads(scene):
+def test_dismissing_a_vm_without_a_failed_job_only_re_reads_the_vm(scene):
     assert scene.vmm("Clear-VmfFailedJob", VmId=WEB01).data == {}
     assert scene.calls("Repair-SCVirtualMachine") == []
     assert len(scene.calls("Read-SCVirtualMachine")) == 1
 
 
-def test_refreshing_a_vm_makes_vmms_view_true(scene):
+def test_refreshing_a_vm_clears_an_outdated_status(scene):
     scene.world.power(scene.clock.now(), "web01", "IncompleteVMConfig")
     scene.vmm("Update-VmfVm", VmId=WEB01)
 
@@ -678,7 +680,7 @@ def test_refreshing_a_vm_makes_vmms_view_true(scene):
 
 
 @pytest.mark.parametrize("function", ["Update-VmfVm", "Clear-VmfFailedJob"])
-def test_a_vm_under_migration_is_locked(scene, function):
+def test_refresh_and_dismiss_of_a_migrating_vm_are_refused_as_locked(scene, function):
     scene.start()
     error = scene.vmm(function, VmId=WEB01).error
 
@@ -692,7 +694,7 @@ def test_an_unknown_vm_is_refused_as_not_found(scene, function):
     assert (error["class"], error["code"]) == ("refused", "not_found")
 
 
-def test_a_job_is_stopped_and_stopping_again_is_no_error(scene):
+def test_stopping_a_job_twice_is_no_error(scene):
     job = scene.start().data["job"]
     assert scene.vmm("Stop-VmfJob", JobId=job).data == {}
     assert scene.world.state.open == []
@@ -701,7 +703,7 @@ def test_a_job_is_stopped_and_stopping_again_is_no_error(scene):
     assert len(scene.calls("Stop-SCJob")) == 1
 
 
-def test_a_job_that_nobody_knows_is_no_error_and_no_guid_is(scene):
+def test_stopping_an_unknown_job_is_no_error_but_an_invalid_id_is(scene):
     gone = "55555555-EEEE-4EEE-8EEE-000000000005"
 
     assert scene.vmm("Stop-VmfJob", JobId=gone).data == {}
@@ -716,7 +718,7 @@ def test_a_lost_connection_is_not_taken_for_an_unknown_job(scene):
     assert scene.vmm("Stop-VmfJob", JobId=job).error["class"] == "unavailable"
 
 
-def test_only_the_vmm_server_was_asked(scene):
+def test_vmm_functions_run_only_on_the_vmm_server(scene):
     fleet(scene)
     scene.start()
 

@@ -48,7 +48,7 @@ def raised(sessions, function="Get-It", seconds=5.0, **parameters):
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_whatever_a_name_holds_arrives_as_data(ground, text):
+def test_names_arrive_as_data_whatever_they_contain(ground, text):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     answer = ground.sessions().ask_vmm("Get-It", {"Name": text, "Names": [text, text]}, 5)
 
@@ -64,7 +64,7 @@ def test_numbers_stay_numbers_and_missing_values_are_not_sent(ground):
     assert answer == {"port": 8100, "ids": []}
 
 
-def test_a_large_answer_and_a_large_question_arrive_whole(ground):
+def test_a_large_call_and_a_large_answer_arrive_complete(ground):
     ground.serve("vmm01", {"Get-It": echo})
     text = "0123456789" * 100_000
     answer = ground.sessions().ask_vmm("Get-It", {"Text": text}, 20)
@@ -85,7 +85,7 @@ def test_a_large_answer_and_a_large_question_arrive_whole(ground):
         ("unavailable", VmmUnavailable, None),
     ],
 )
-def test_the_class_that_the_server_chose_is_the_error(ground, kind, error, happened):
+def test_an_error_has_the_class_that_the_server_chose(ground, kind, error, happened):
     ground.serve("vmm01", {"Get-It": lambda asked: bad(kind, "The words of VMM", "2606")})
     caught = raised(ground.sessions())
 
@@ -127,7 +127,7 @@ def test_an_answer_of_another_contract_is_an_error_of_its_own(ground, output, wh
         (Broken("The pipeline fell over"), VmmUnavailable, "fell over"),
     ],
 )
-def test_a_pipeline_that_breaks_off_is_never_taken_for_an_answer(ground, broken, error, why):
+def test_a_failed_pipeline_is_never_taken_for_an_answer(ground, broken, error, why):
     def breaks(asked: Asked) -> str:
         raise broken
 
@@ -138,7 +138,7 @@ def test_a_pipeline_that_breaks_off_is_never_taken_for_an_answer(ground, broken,
     assert why in str(caught)
 
 
-def test_a_function_that_is_not_there_is_another_version(ground):
+def test_a_missing_function_is_named_in_the_error(ground):
     ground.serve("vmm01", {})
 
     assert "'Get-It' is not recognized" in str(raised(ground.sessions()))
@@ -184,7 +184,7 @@ def test_a_call_ends_at_its_deadline_and_is_stopped_on_the_server(ground):
 
 @pytest.mark.usefixtures("no_limit_but_the_deadline")
 @pytest.mark.parametrize("action", ["Create", "Command", "Receive"])
-def test_a_server_that_takes_the_call_and_says_nothing_is_unavailable_in_time(ground, action):
+def test_a_server_that_accepts_a_call_but_never_answers_is_unavailable_in_time(ground, action):
     over = threading.Event()
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: over.wait(HANGS) and None if message.action == action else None
@@ -197,7 +197,7 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_unavailable_in_time(gr
     assert "no answer in time" in str(caught)
 
 
-def test_lost_answers_are_requested_again_and_nothing_is_missing(ground):
+def test_lost_answers_are_requested_again_and_arrive_complete(ground):
     text = "0123456789" * 100_000
     vmm = ground.serve("vmm01", {"Get-It": lambda asked: good(text)})
     lost = []
@@ -227,7 +227,7 @@ def test_a_connection_that_breaks_before_the_module_is_loaded_means_nothing_happ
     assert vmm.asked == []
 
 
-def test_a_start_whose_answer_got_lost_may_have_happened_and_is_made_once(ground):
+def test_a_start_whose_answer_is_lost_may_have_happened_and_is_not_repeated(ground):
     vmm = ground.serve("vmm01", {"Start-It": echo, "Get-It": echo})
     sessions = ground.sessions()
     sessions.ask_vmm("Get-It", {}, 5)
@@ -239,7 +239,7 @@ def test_a_start_whose_answer_got_lost_may_have_happened_and_is_made_once(ground
     assert vmm.came(2) == ["Get-It", "Start-It"]
 
 
-def test_a_message_that_the_server_could_not_read_is_sent_once_more(ground):
+def test_a_message_that_the_server_could_not_read_is_sent_again(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions()
     sessions.ask_vmm("Get-It", {}, 5)
@@ -257,7 +257,7 @@ def test_a_message_that_the_server_could_not_read_is_sent_once_more(ground):
     assert len(vmm.asked) == 2
 
 
-def test_a_call_in_a_killed_shell_is_unknown_and_the_next_call_opens_another_shell(ground):
+def test_a_call_in_a_killed_shell_may_have_happened_and_the_next_opens_a_new_shell(ground):
     vmm = ground.serve("vmm01", {"Get-It": hang, "Get-Echo": echo})
     vmm.on = lambda message: (
         vmm.kill_shells() if message.action == "Receive" and vmm.asked else None
@@ -291,7 +291,7 @@ def test_a_shell_that_ended_before_the_call_is_replaced(ground):
         (Reaction(cut="before"), "the connection was lost"),
     ],
 )
-def test_a_reply_that_cannot_be_used_is_unavailable(ground, reaction, why):
+def test_an_unusable_reply_is_reported_as_unavailable(ground, reaction, why):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: reaction
     caught = raised(ground.sessions())

@@ -102,7 +102,7 @@ def test_a_run_uses_the_servers_of_the_settings(desk, monkeypatch):
     assert PASSWORD not in out + err
 
 
-def test_an_unreachable_vmm_exits_with_3_and_the_reason(desk):
+def test_a_run_with_an_unreachable_vmm_exits_with_3_and_the_reason(desk):
     desk.vmm.on = lambda message: Reaction(cut="before")
     code, out, err = vmferry("run", "host", "hv01", "to", "hv02")
 

@@ -43,7 +43,7 @@ def sample(name: str) -> str:
     return (SAMPLES / f"{name}.json").read_text(encoding="utf-8")
 
 
-def test_every_sample_is_read_here():
+def test_every_sample_is_covered_by_a_test():
     there = {path.name.removesuffix(".json") for path in SAMPLES.glob("*.json")}
     answered = {name for name in there if not name.startswith("request.")}
 
@@ -51,7 +51,7 @@ def test_every_sample_is_read_here():
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_an_answer_is_understood(name):
+def test_the_client_reads_each_sample_of_an_answer(name):
     data = answers.data_of(name, [sample(name)])
     read = answers.read(SHAPES[name], data, name)
 
@@ -59,7 +59,7 @@ def test_an_answer_is_understood(name):
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_an_error_says_whether_it_happened(name):
+def test_each_sample_of_an_error_is_read_as_its_class(name):
     with pytest.raises(VmmError) as raised:
         answers.data_of(name, [sample(name)])
 
@@ -67,12 +67,12 @@ def test_an_error_says_whether_it_happened(name):
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_an_answer_without_data_is_understood(name):
+def test_the_client_reads_each_answer_without_data(name):
     assert answers.data_of(name, [sample(name)]) == {}
 
 
 @pytest.mark.parametrize("name", [*SHAPES])
-def test_a_field_that_is_missing_is_another_contract(name):
+def test_a_missing_field_of_an_answer_is_an_error_that_names_the_field(name):
     data = answers.data_of(name, [sample(name)])
     first = next(iter(SHAPES[name].model_fields))
     del data[first]
@@ -81,7 +81,7 @@ def test_a_field_that_is_missing_is_another_contract(name):
         answers.read(SHAPES[name], data, name)
 
 
-def test_what_is_sent_has_the_fields_of_the_samples():
+def test_requests_have_the_fields_of_their_samples():
     rule = Acl("Allow", "Inbound", 10)
     repair = AdapterRepair("a", "m", network="n", switch="s", vlan=1, acls=(rule,))
     rows = {

@@ -1,4 +1,4 @@
-"""Sessions: their number, life and servers, and the pauses after failures."""
+"""Sessions: number, lifetime and servers, and the pauses after failures."""
 
 import logging
 import threading
@@ -37,7 +37,7 @@ def failed(call, *words, seconds=5.0):
 # --- opening and closing ----------------------------------------------------------------------
 
 
-def test_a_session_is_used_again_and_closed_in_the_end(ground):
+def test_a_session_is_reused_and_closed_at_the_end(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions()
     for _ in range(5):
@@ -49,7 +49,7 @@ def test_a_session_is_used_again_and_closed_in_the_end(ground):
     assert "were closed" in str(failed(sessions.ask_vmm, "Get-It"))
 
 
-def test_a_session_that_is_in_use_is_closed_when_it_comes_back(ground):
+def test_a_session_in_use_is_closed_after_its_call(ground):
     begun, over = threading.Event(), threading.Event()
 
     def wait(asked: Asked) -> str:
@@ -99,7 +99,7 @@ def test_a_missing_endpoint_is_reported_in_the_servers_words(ground):
     assert caught.happened is False
 
 
-def test_an_endpoint_that_takes_no_module_says_what_to_set(ground):
+def test_an_endpoint_that_rejects_our_module_is_reported_with_the_setting(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.modules = {}
     caught = failed(ground.sessions().ask_vmm, "Get-It")
@@ -110,7 +110,7 @@ def test_an_endpoint_that_takes_no_module_says_what_to_set(ground):
     assert vmm.shells == {}
 
 
-def test_a_session_that_was_idle_and_lives_is_used_again(ground):
+def test_an_idle_session_that_still_lives_is_reused(ground):
     clock = StoppedClock()
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions(clock)
@@ -130,7 +130,7 @@ def drop_connections(ground, vmm):
 @pytest.mark.parametrize(
     "happens", [drop_connections, lambda ground, vmm: vmm.kill_shells()], ids=["idle", "gone"]
 )
-def test_a_session_that_was_idle_and_died_is_replaced_before_the_call(ground, happens):
+def test_an_idle_session_that_died_is_replaced_before_the_call(ground, happens):
     clock = StoppedClock()
     vmm = ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions(clock)
@@ -185,7 +185,7 @@ def test_a_call_waits_for_a_busy_session_until_its_deadline(ground):
     assert caught.happened is False
 
 
-def test_many_threads_get_the_answers_to_their_own_questions(ground):
+def test_each_of_many_threads_gets_the_answer_to_its_own_call(ground):
     ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions()
     with ThreadPoolExecutor(8) as pool:
@@ -195,10 +195,10 @@ def test_many_threads_get_the_answers_to_their_own_questions(ground):
     assert [answer["name"] for answer in answers] == names
 
 
-# --- leaving alone ----------------------------------------------------------------------------
+# --- pauses after failures --------------------------------------------------------------------
 
 
-def test_a_server_that_does_not_answer_is_not_asked_for_a_while_then_tried_once(ground):
+def test_a_silent_server_is_left_alone_for_a_while_and_then_tried_once(ground):
     clock = StoppedClock()
     vmm = ground.serve("vmm01", {"Get-It": echo})
     vmm.on = lambda message: Reaction(cut="before")
@@ -221,7 +221,7 @@ def test_a_server_that_does_not_answer_is_not_asked_for_a_while_then_tried_once(
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_one_call_at_a_time_tries_a_server_after_the_pause():
+def test_only_one_call_at_a_time_tries_a_server_after_the_pause():
     clock = StoppedClock()
     breaker = Breaker(clock, 1, PAUSE)
     breaker.failed("hv01 is down")
@@ -234,7 +234,7 @@ def test_one_call_at_a_time_tries_a_server_after_the_pause():
         pass
 
 
-def test_what_vmm_refuses_is_no_failure_of_the_server(ground):
+def test_a_refusal_by_vmm_does_not_count_as_a_failure_of_the_server(ground):
     vmm = ground.serve("vmm01", {"Get-It": lambda asked: bad("refused", "No such VM")})
     sessions = ground.sessions()
     for _ in range(5):
@@ -243,7 +243,7 @@ def test_what_vmm_refuses_is_no_failure_of_the_server(ground):
     assert len(vmm.asked) == 5
 
 
-def test_an_answer_between_two_failures_starts_the_count_again(ground):
+def test_an_answer_resets_the_count_of_failures(ground):
     vmm = ground.serve("vmm01", {"Get-It": lambda asked: bad("locked", "Later")})
     sessions = ground.sessions()
     for _ in range(3):
@@ -303,7 +303,7 @@ def test_a_password_changed_during_a_session_is_tried_once(ground):
     assert len(vmm.asked) == 1
 
 
-def test_an_account_that_another_server_accepts_is_not_suspected(ground):
+def test_an_account_accepted_in_between_is_still_tried_at_further_servers(ground):
     ground.serve("vmm01", {"Get-It": echo})
     hosts = [ground.serve(name, {"Get-It": echo}, accounts={}) for name in (HV1, HV2, HV3)]
     sessions = ground.sessions()
@@ -315,7 +315,7 @@ def test_an_account_that_another_server_accepts_is_not_suspected(ground):
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
-# --- secrets and the way there ----------------------------------------------------------------
+# --- secrets and addresses --------------------------------------------------------------------
 
 
 def test_the_password_is_in_no_error_no_log_and_no_representation(ground, caplog):
@@ -348,7 +348,7 @@ def test_the_password_is_in_no_error_no_log_and_no_representation(ground, caplog
     assert [text for text in told if PASSWORD in text] == []
 
 
-def test_a_password_file_is_read_when_it_is_needed_and_may_change(ground, tmp_path):
+def test_a_changed_password_file_is_read_at_the_next_logon(ground, tmp_path):
     file = tmp_path / "password"
     file.write_text("old one\n", encoding="utf-8")
     vmm = ground.serve("vmm01", {"Get-It": echo}, accounts={"ferry": "new one"})
@@ -362,7 +362,7 @@ def test_a_password_file_is_read_when_it_is_needed_and_may_change(ground, tmp_pa
     assert vmm.refused_logons == 1
 
 
-def test_a_password_file_that_cannot_be_read_is_named(ground, tmp_path):
+def test_an_unreadable_password_file_is_named_in_the_error(ground, tmp_path):
     ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions(password="", password_file=str(tmp_path / "nothing"))
     caught = failed(sessions.ask_vmm, "Get-It")
@@ -414,7 +414,7 @@ def test_wrong_settings_are_refused_without_showing_the_password(env, sentence):
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_password_is_not_sent_readable_over_a_network():
+def test_a_password_is_not_sent_in_clear_text_over_a_network():
     clock = RealClock()
     target = Target("vmm01", "vmm01.invalid", 5985, auth="basic", user="ferry")
     with pytest.raises(VmmUnavailable, match="basic without ssl = true") as caught:
@@ -435,7 +435,7 @@ def test_a_proxy_of_the_environment_is_ignored(ground, monkeypatch):
     assert ground.sessions().ask_vmm("Get-It", {}, 5) == {}
 
 
-def test_a_host_is_reached_by_its_own_name_where_settings_name_no_address(ground):
+def test_a_host_without_an_address_in_the_settings_is_reached_by_its_name(ground):
     ground.serve("vmm01", {"Get-It": echo})
     sessions = ground.sessions(auth="ntlm", port=5985)
     caught = failed(sessions.ask_host, "hv09.invalid", "Get-It")

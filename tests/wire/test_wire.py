@@ -126,7 +126,7 @@ def wired(ground):
     return Wired(ground)
 
 
-# --- looking ----------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------
 
 
 def comparable(fleet):
@@ -138,11 +138,11 @@ def comparable(fleet):
 
 
 @pytest.mark.parametrize("asked", [[], [HV1], [HV1, HV2, HV3], ["HV01.CORP.EXAMPLE", "nowhere"]])
-def test_an_observation_over_the_wire_is_the_simulated_one(wired, asked):
+def test_an_observation_over_the_wire_equals_the_simulated_one(wired, asked):
     assert comparable(wired.port.observe(asked)) == comparable(wired.sim.observe(asked))
 
 
-def test_hosts_that_vmm_re_read_are_fresh_and_stay_known_as_such(wired):
+def test_the_time_of_the_last_refresh_of_a_host_is_kept(wired):
     first = wired.port.observe([HV1], refresh=[HV1])
     wired.clock.jump(wired.clock.now() + 30)
     second = wired.port.observe([HV1])
@@ -154,7 +154,7 @@ def test_hosts_that_vmm_re_read_are_fresh_and_stay_known_as_such(wired):
     assert second.server_time == second.at + 7
 
 
-def test_a_locked_host_is_no_error(wired):
+def test_a_locked_host_is_marked_and_still_observed(wired):
     wired.world.state.hosts[HV1].locked_until = wired.clock.now() + 60
     fleet = wired.port.observe([HV1], refresh=[HV1, HV2])
 
@@ -174,7 +174,7 @@ def test_a_silent_host_proves_nothing_and_does_not_hide_other_hosts(wired):
     assert fleet.vm(wired.vm("web03")).backing_up
 
 
-def test_a_host_of_another_contract_is_one_that_does_not_answer(wired):
+def test_a_host_with_another_contract_counts_as_silent(wired):
     wired.hosts[HV1].modules["VMFerry.Host"]["Get-VmfHostState"] = lambda asked: good({"vms": {}})
     host = wired.port.observe([HV1]).host(HV1)
 
@@ -182,7 +182,7 @@ def test_a_host_of_another_contract_is_one_that_does_not_answer(wired):
     assert "Install the same version" in host.error
 
 
-def test_without_vmm_there_is_no_observation_and_no_host_is_asked(wired):
+def test_an_observation_fails_while_vmm_is_down_and_no_host_is_asked(wired):
     wired.vmm.on = lambda message: Reaction(cut="before")
     with pytest.raises(VmmUnavailable, match="vmm01 cannot be reached"):
         wired.port.observe([HV1, HV2])
@@ -190,14 +190,14 @@ def test_without_vmm_there_is_no_observation_and_no_host_is_asked(wired):
     assert wired.hosts[HV1].heard == wired.hosts[HV2].heard == []
 
 
-def test_a_fleet_of_another_contract_is_refused_by_its_field(wired):
+def test_a_fleet_without_a_required_field_is_refused_and_the_field_is_named(wired):
     told = {"server_time": "2026-01-05T22:00:00Z", "hosts": [], "jobs": []}
     wired.vmm.modules["VMFerry.Vmm"]["Get-VmfFleet"] = lambda asked: good(told)
     with pytest.raises(ContractError, match="Get-VmfFleet: vms: Field required"):
         wired.port.observe()
 
 
-def test_hosts_are_asked_side_by_side(wired):
+def test_hosts_are_asked_in_parallel(wired):
     together = threading.Barrier(3, timeout=HANGS)
     for host in wired.hosts.values():
         answer = host.modules["VMFerry.Host"]["Get-VmfHostState"]
@@ -264,14 +264,14 @@ def test_a_vm_that_only_hyperv_shows_is_listed_and_is_not_the_library_copy(wired
     assert fleet.vm("ID-1").hyperv_state is HyperVState.OTHER
 
 
-def test_a_vm_on_two_hosts_is_reported_as_vmms_host_shows_it(wired):
+def test_a_vm_seen_on_two_hosts_has_the_state_that_its_host_in_vmm_shows(wired):
     states = {HV1: [shown(state="Off")], HV2: [shown()]}
     (vm,) = observe(wired, [told(wired, host=HV2)], states).vms
 
     assert (vm.seen_on, vm.hyperv_state) == ((HV1, HV2), HyperVState.RUNNING)
 
 
-def test_of_two_limits_the_smaller_one_holds(wired):
+def test_the_smaller_of_the_limits_of_vmm_and_the_host_applies(wired):
     host = observe(wired, [], {HV1: []}).host(HV1)
 
     assert (host.live_limit, host.storage_limit) == (1, 2)
@@ -299,7 +299,7 @@ def test_capacity_comes_from_vmm_and_switches_from_the_host(wired):
     assert (second.free_memory_mb, second.volumes, second.switches) == (None, None, None)
 
 
-def test_a_vm_uses_the_switches_that_hyperv_shows(wired):
+def test_the_switches_of_a_vm_are_those_that_hyperv_shows(wired):
     states = {HV1: [shown(switches=["LS-Main"]), shown(id="ID-2", switches=["LS-B", "LS-A"])]}
     first, second = observe(wired, [told(wired)], states).vms
 
@@ -317,7 +317,7 @@ def test_version_and_rights_are_texts(wired):
 # --- networks ---------------------------------------------------------------------------------
 
 
-def test_networks_of_both_sides_are_merged(wired):
+def test_networks_of_vmm_and_the_host_are_merged(wired):
     ids = [wired.vm("web01"), wired.vm("web03"), "no such id"]
 
     assert wired.port.networks(HV1, ids) == wired.sim.networks(HV1, ids)
@@ -360,11 +360,11 @@ def read_networks(wired, ports, models):
     ],
     ids=["by id", "by mac", "mac twice in VMM", "mac twice on the host", "zero mac", "unknown"],
 )
-def test_an_adapter_finds_its_model_by_id_else_by_a_unique_mac(wired, ports, models, networks):
+def test_adapters_are_matched_by_id_or_else_by_a_unique_mac(wired, ports, models, networks):
     assert [adapter.network for adapter in read_networks(wired, ports, models)] == networks
 
 
-def test_an_open_field_of_a_rule_is_any_and_a_missing_field_breaks_the_contract(wired):
+def test_an_empty_field_of_a_rule_is_any_and_a_missing_field_breaks_the_contract(wired):
     (adapter,) = read_networks(wired, [PORT | {"acls": [ACL]}], [MODEL])
     assert adapter.acls == (Acl("Deny", "Inbound", 1, protocol="UDP"),)
 
@@ -394,7 +394,7 @@ def test_a_repair_is_split_between_vmm_and_the_host(wired):
     ]
 
 
-def test_only_the_side_that_has_something_to_put_back_is_asked(wired):
+def test_only_the_side_that_has_something_to_restore_is_called(wired):
     vm = wired.vm("web01")
     nic = wired.world.state.vms[vm].nics[0]
     wired.port.repair_network(vm, Repair(HV1, (AdapterRepair(nic.id, acls=nic.acls),)))
@@ -420,7 +420,7 @@ def test_only_the_side_that_has_something_to_put_back_is_asked(wired):
         ({"classic_acls": ("Deny Inbound remote ANY",)}, False),
     ],
 )
-def test_each_setting_is_put_back_by_the_side_that_keeps_it(wired, wanted, by_vmm):
+def test_each_setting_is_restored_by_the_side_that_keeps_it(wired, wanted, by_vmm):
     vm = wired.vm("web01")
     nic = wired.world.state.vms[vm].nics[1]
     wired.port.repair_network(vm, Repair(HV1, (AdapterRepair(nic.id, **wanted),)))
@@ -429,7 +429,7 @@ def test_each_setting_is_put_back_by_the_side_that_keeps_it(wired, wanted, by_vm
     assert wired.world.state.vms[vm].nics[1] == replace(nic, **wanted)
 
 
-def test_rules_are_put_back_even_where_vmm_refuses_the_switch(wired):
+def test_rules_are_restored_even_if_vmm_refuses_the_switch(wired):
     vm = wired.vm("web01")
     state = wired.world.state.vms[vm]
     acls = state.nics[0].acls
@@ -444,7 +444,7 @@ def test_rules_are_put_back_even_where_vmm_refuses_the_switch(wired):
 # --- acting -----------------------------------------------------------------------------------
 
 
-def test_a_start_says_everything_that_the_guard_compares(wired):
+def test_a_start_sends_everything_that_the_guard_compares(wired):
     vm, at = wired.vm("db 01; Stop-Computer $(x)"), wired.world.start + 60.25
     nic = Adapter("A", "00:1D", "VM-Net-10", "Subnet 10", "LS-Main", 10, classification="Fast")
     pin = Network((nic,))
@@ -481,7 +481,7 @@ def test_a_missing_value_is_not_sent_as_a_parameter(wired):
     assert {"path", "pin"} & set(wired.vmm.asked[0].parameters) == set()
 
 
-def test_the_guard_the_locks_and_the_refusals_come_through_as_they_are(wired):
+def test_stale_locked_and_refused_errors_of_vmm_keep_their_class(wired):
     vm, late = wired.vm("web01"), wired.world.start - 1
     with pytest.raises(VmmStale, match="after its deadline"):
         wired.port.start_move(MoveOrder(vm, HV1, HV2, None, "running", None, late))
@@ -493,7 +493,7 @@ def test_the_guard_the_locks_and_the_refusals_come_through_as_they_are(wired):
         wired.port.dismiss("no such id")
 
 
-def test_stopping_and_refreshing_reach_vmm(wired):
+def test_a_stopped_job_is_canceled_and_the_vm_can_be_refreshed_and_dismissed(wired):
     vm = wired.vm("web01")
     job = wired.port.start_move(
         MoveOrder(vm, HV1, HV2, None, "running", None, wired.world.start + 60)
@@ -505,7 +505,7 @@ def test_stopping_and_refreshing_reach_vmm(wired):
     assert wired.port.observe(jobs=[job]).job(job).state == "canceled"
 
 
-def test_a_job_that_failed_says_why_with_its_number(wired):
+def test_a_failed_job_has_a_reason_and_an_error_number(wired):
     ours = wired.vmm.modules["VMFerry.Vmm"]
     fleet = ours["Get-VmfFleet"]
     job = {
@@ -520,7 +520,7 @@ def test_a_job_that_failed_says_why_with_its_number(wired):
     assert read.ended - read.started == 0.5
 
 
-def test_many_lanes_share_the_port(wired):
+def test_many_threads_share_the_port_within_the_limits_on_sessions(wired):
     ids = [wired.vm("web01"), wired.vm("web03")]
 
     def ask(number):
@@ -562,7 +562,7 @@ def play(port, clock, world, folder, settings):
         store.close()
 
 
-def test_a_whole_run_over_the_wire_ends_as_the_simulated_one(ground, tmp_path):
+def test_a_whole_run_over_the_wire_has_the_same_report_as_the_simulated_run(ground, tmp_path):
     wired = Wired(ground)
     over = play(wired.port, wired.clock, wired.world, tmp_path / "wire.db", wired.settings)
     world = World.of(fleet_file.parse(FLEET))
@@ -579,7 +579,7 @@ def test_a_whole_run_over_the_wire_ends_as_the_simulated_one(ground, tmp_path):
     assert over == alone
 
 
-def test_a_wrong_address_of_one_host_is_that_hosts_error(wired):
+def test_a_wrong_address_of_one_host_affects_only_that_host(wired):
     hosts = dict(wired.settings.hosts) | {HV2: HostAddress(address="127.0.0.1", port=1)}
     port = WirePort(wired.settings.model_copy(update={"hosts": hosts}), wired.clock)
     fleet = port.observe([HV1, HV2])
@@ -589,7 +589,7 @@ def test_a_wrong_address_of_one_host_is_that_hosts_error(wired):
     assert "it refused the connection" in fleet.host(HV2).error
 
 
-def test_an_error_of_vmm_keeps_its_words(wired):
+def test_an_error_of_vmm_keeps_its_message_and_number(wired):
     wired.vmm.modules["VMFerry.Vmm"]["Get-VmfFleet"] = lambda asked: bad(
         "unavailable", "The VMM service is not running", "1615"
     )
