@@ -1,4 +1,4 @@
-"""What every test leaves as it found it, and which tests share a worker."""
+"""State that every test leaves as it found it, and tests that share a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as tests type it: in this process, as a process of its own, at a terminal."""
+"""The command line for tests: in this process, as a process of its own, and at a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A desk where people ask, type and decide, a second apart: rows as they are, and no engine."""
+"""Requests, commands and decisions, one second apart, on real rows and without an engine."""
 
 from __future__ import annotations
 

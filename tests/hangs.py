@@ -1,4 +1,4 @@
-"""The one limit of everything that tests wait for."""
+"""The one time limit for everything that tests wait for."""
 
 import os
 

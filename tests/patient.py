@@ -1,4 +1,4 @@
-"""A Slack in process that lets a busy machine take its time."""
+"""A Slack in this process with long timeouts, for busy machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is played of what could be played for ever: random nights, kill sweeps, floods.
+"""The extent of random nights, kill sweeps and floods.
 
 ``make test`` plays a small fixed part, continuous integration a middle one, ``make prove`` the full
 one, with other nights each time. ``VMFERRY_PROVE`` is ``small``, ``middle``, ``full``, or a number:

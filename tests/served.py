@@ -1,4 +1,4 @@
-"""Real processes on a stand-in Slack: ``vmferry serve``, and what it is compared with."""
+"""Real processes on a stand-in Slack: ``vmferry serve``, and the apps it is compared with."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The rules of the house, read from the source itself: who may import whom, sizes, names.
+"""The rules of the house, checked in the source itself: imports, sizes and names.
 
-Each test names one rule and lists every offender with its file and line.
+Each test checks one rule and lists every offender with its file and line.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""pyproject.toml says the truth about other projects, and the locks follow it."""
+"""Dependencies: pyproject.toml declares exactly what is imported, and the locks follow it."""
 
 import ast
 import re

@@ -1,8 +1,8 @@
-"""The documents say what the code does: every public name is there, every example works.
+"""The documents describe the code: every public name is there, every example works.
 
-docs/contract.md is the interface. What the contract marks with "(not built yet)" must not exist,
-and what exists must not be marked. Commands that a page shows are tried, and messages that it
-explains are looked for in the code.
+docs/contract.md is the interface. Anything that the contract marks with "(not built yet)" must not
+exist, and nothing that exists may be marked. Commands that a page shows are tried, and messages
+that it explains are looked for in the code.
 """
 
 import ast

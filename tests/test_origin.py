@@ -1,7 +1,7 @@
-"""The defects of the original module, each with the tests that show that ours does not have it.
+"""Defects of the original module, each with the tests that show that VMFerry does not have it.
 
-SCVMReliableMigration is where VMFerry's behaviour comes from. What went wrong there is listed here
-in a sentence, beside the names of tests and stories that would be red if it went wrong here.
+VMFerry took its behaviour from SCVMReliableMigration. Each defect of that module is listed here in
+a sentence, beside the names of the tests and stories that would fail if VMFerry had it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 DEFECTS = {
     "A VM with an incomplete configuration went round for ever: the attempt was written, the limit "
-    "never looked at": ["52_incomplete_again_and_again", "test_repairs_are_paced_and_counted"],
+    "never looked at": [
+        "52_incomplete_again_and_again",
+        "test_dismissals_and_refreshes_are_paced_and_limited",
+    ],
     "A move that failed but left the VM on the destination skipped the repair of its ACLs": [
         "07_failed_but_moved",
         "test_the_location_of_the_vm_decides_and_the_job_only_explains",
     ],
     "Rules were compared by reference: all of them looked missing, and were added again": [
         "test_only_missing_settings_are_a_difference",
-        "test_a_second_repair_finds_nothing_to_do",
+        "test_a_second_repair_is_empty",
         "test_a_rule_under_the_same_key_is_never_overwritten",
     ],
     "Rules were put back by the VM's name: on all of its adapters, and on its namesakes": [
@@ -45,12 +48,12 @@ DEFECTS = {
     ],
     "The storage limit was not looked at": ["test_a_move_needs_a_live_and_a_storage_slot"],
     "The limits were read once a run": [
-        "test_limits_are_those_of_this_observation",
+        "test_a_plan_uses_the_limits_of_its_observation",
         "46_changed_in_mid_run",
     ],
     "One VM in backup held up every powered-down one": ["61_a_backup_holds_up_nobody"],
     "Sixty seconds of sleep after each round, and VMs in whatever order they came": [
-        "test_a_plan_fills_the_slots_and_no_more",
+        "test_a_plan_starts_as_many_moves_as_there_are_slots",
     ],
     "A host that could not be re-read for any reason but one number ended the run": [
         "24_a_locked_host",
@@ -59,7 +62,7 @@ DEFECTS = {
     "An exception of VMM ended the run": ["19_vmm_is_silent", "57_what_is_charged"],
     "Jobs were found by the name of the VM": ["53_namesakes", "12_status_lies_and_jobs_come_late"],
     "A backup was seen only where two of Hyper-V's words stood in one order": [
-        "test_only_hyper_v_shows_a_backup_and_a_migration_started_in_it_fails_quickly",
+        "test_only_hyperv_shows_a_backup_and_a_migration_during_a_backup_fails_quickly",
     ],
     "A failed state of VMM stuck to the VM": ["05_a_failure_is_tried_again"],
     "A host was restarted with a VM on it": [

@@ -1,4 +1,4 @@
-"""``make bench``: measures, prints one table, writes it to docs/benchmarks.md."""
+"""``make bench``: measure, print one table, and write it to docs/benchmarks.md."""
 
 from __future__ import annotations
 

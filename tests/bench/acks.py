@@ -1,4 +1,4 @@
-"""How fast a click is acked while 20 runs are going and no host answers."""
+"""The time to ack a click while 20 runs are active and no host answers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The stand-in with a crowd: envelopes at a set pace, each ack's delay, sockets that die.
+"""The stand-in with a crowd: envelopes at a fixed rate, the delay of each ack, sockets that die.
 
 Times are taken in the stand-in's own event loop, right before an envelope is written to its socket
-and right after its ack was read: what lies between is VMFerry's, the wire's and the loop's.
+and right after its ack was read. The difference is the time of VMFerry, the wire and the loop.
 """
 
 from __future__ import annotations

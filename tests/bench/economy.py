@@ -1,7 +1,7 @@
-"""How often Slack is called: one VM for an hour, a thousand over four, twenty runs at once.
+"""The number of calls to Slack: one VM for an hour, a thousand over four hours, twenty runs.
 
-On a virtual clock, with the pauses that ``vmferry serve`` makes; the stand-in
-keeps the limits of Slack.
+On a virtual clock, with the pauses that ``vmferry serve`` makes. The stand-in enforces the rate
+limits of Slack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long nothing comes in after all sockets have died, beside Bolt's own in the same minute."""
+"""The time without envelopes after all sockets have died, compared with Bolt in the same minute."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""``vmferry`` whose hosts do not answer any more: ``python -m tests.bench.hung FOLDER NUMBER ...``
+"""``vmferry`` with hosts that no longer answer: ``python -m tests.bench.hung FOLDER NUMBER ...``
 
-The real command with its real threads; only the calls of the simulated port wait for ever, as those
-of a hung WinRM would. While ``FOLDER/held`` exists the engine is held in its look, so that all runs
-begin together; after that everything that is not a look hangs, and ``FOLDER/hangs`` counts.
+The real command with its real threads. Only the calls of the simulated port hang, as those of a
+hung WinRM would. While ``FOLDER/held`` exists, the engine is held in its observation, so that all
+runs begin together. After that every call but an observation hangs, and ``FOLDER/hangs`` counts.
 """
 
 from __future__ import annotations

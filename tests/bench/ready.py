@@ -1,4 +1,4 @@
-"""How long a restart takes until people are heard, and what it costs to write a click down."""
+"""The time from a restart until commands are accepted, and the cost of storing a click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An empty Bolt app with Bolt's own socket, as its tutorial has it: what ours is compared to."""
+"""An empty Bolt app with Bolt's own socket, as in its tutorial, to compare VMFerry with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table of the benchmark: rows with their target beside them, and the page they go to."""
+"""The table of the benchmark: rows with their targets, and the page in the docs."""
 
 from __future__ import annotations
 

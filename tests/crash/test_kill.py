@@ -1,5 +1,7 @@
-"""The real process, killed with SIGKILL in mid-run and started again: it goes on, and nothing is
-started twice. The simulated world lives beside the database and goes on while the engine is dead.
+"""The real process, killed with SIGKILL during a run and started again.
+
+The run continues and nothing is started twice. The simulated world lives beside the database and
+continues while the engine is dead.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The outbox, killed before every single statement that it makes, and left without the answer to
-every single call: nothing that was to be said is lost, and nothing stands twice.
+"""The outbox, killed before every statement and left without the answer to every call.
 
-On virtual time: first a night without trouble is counted, then it is played once for each point;
-``make prove`` plays all of them.
+No message is lost and none is posted twice. On virtual time: a night without failures is played
+and its statements are counted, then the night is played once for each point. ``make prove`` plays
+all of them.
 """
 
 from __future__ import annotations

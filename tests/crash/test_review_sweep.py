@@ -1,5 +1,7 @@
-"""Breaking the glass and its review, killed before every statement of the worker: each counts
-once, and whoever did it is not told that somebody else did."""
+"""Break-glass approvals and their reviews, killed before every statement of the worker.
+
+Each counts once, and the person who made it is not told that somebody else did.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The real process of ``vmferry serve``, killed in the middle of a burst of commands and clicks.
+"""The real process of ``vmferry serve``, killed during a burst of commands and clicks.
 
-What was acked is in the rows and is answered after the restart; nothing is carried out twice; what
-came into no row has had no effect.
+Everything that was acked is in the rows and is answered after the restart. Nothing is carried out
+twice, and nothing without a row has had an effect.
 """
 
 from __future__ import annotations

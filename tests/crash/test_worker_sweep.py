@@ -1,7 +1,7 @@
-"""What people type and click, killed before every statement of the worker, and once more while it
-is taken up again: each counts once, and whoever did it is told once that it was they.
+"""Commands and clicks, killed before every statement of the worker, and again during the recovery.
 
-A restart takes a while, so what was done before it lies before what is done after it.
+Each counts once, and its author is told once that it took effect. A restart takes a while, so the
+events before the kill are older than those after it.
 """
 
 from __future__ import annotations

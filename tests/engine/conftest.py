@@ -1,4 +1,4 @@
-"""A scene for the policy: one VM that is ready to move, changed a little by each row of a table."""
+"""A scene for the policy: one VM that is ready to move. Each row of a table changes it a little."""
 
 from __future__ import annotations
 

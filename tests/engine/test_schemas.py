@@ -1,4 +1,4 @@
-"""JSON Schemas of files: the documents and the files of the repository pass, nonsense does not."""
+"""JSON Schemas: the examples and the files of the repository pass, invalid ones do not."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_fleet_and_story_of_the_repository_passes_its_schema(
 
 
 @pytest.mark.parametrize("file", ["settings", "fleet", "story"])
-def test_the_defaults_of_a_schema_pass_it(file: str) -> None:
+def test_the_defaults_in_a_schema_pass_the_schema(file: str) -> None:
     made = schema(file)
     parts = [made.schema, *made.schema["$defs"].values()]
     fields = [one for part in parts for one in part["properties"].values() if "default" in one]
@@ -97,11 +97,11 @@ def test_the_defaults_of_a_schema_pass_it(file: str) -> None:
         ("story", 'about = "a"\n[settings.run]\natempts = 3', "atempts"),
     ],
 )
-def test_a_wrong_key_or_value_does_not_pass(file: str, text: str, word: str) -> None:
+def test_a_wrong_key_or_value_does_not_pass_the_schema(file: str, text: str, word: str) -> None:
     assert word in " ".join(refused(file, text))
 
 
-def test_a_file_that_has_no_schema_is_refused() -> None:
+def test_the_schema_of_an_unknown_kind_of_file_is_refused() -> None:
     printed = CliRunner().invoke(cli, ["schema", "fleets"])
 
     assert printed.exit_code == 2

@@ -1,4 +1,4 @@
-"""Settings: defaults, file, environment, and what is refused."""
+"""Settings: defaults, file, environment and refusals."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_settings_without_file_or_environment_are_the_contract_defaults():
     assert settings.slack.command == "/migrate"
 
 
-def test_the_file_is_read_in_the_words_of_requests(tmp_path):
+def test_the_settings_file_accepts_the_same_values_as_a_request(tmp_path):
     path = written(
         tmp_path,
         """
@@ -63,7 +63,7 @@ def test_the_file_is_read_in_the_words_of_requests(tmp_path):
     assert settings.approval.approvers == ("slack:U1", "slack:U2")
 
 
-def test_the_environment_wins_over_the_file(tmp_path):
+def test_the_environment_overrides_the_settings_file(tmp_path):
     path = written(tmp_path, "[run]\nattempts = 5\nparallel = 2\n")
     env = {
         "VMFERRY_RUN__ATTEMPTS": "4",
@@ -94,7 +94,7 @@ def test_a_typed_option_overrides_the_settings_even_if_it_is_the_default():
     assert settings.options_for(asked(r"host a to b path D:\VMs")).path == r"D:\VMs"
 
 
-def test_every_option_of_a_request_but_the_exceptions_has_a_setting():
+def test_a_request_overrides_the_settings_for_its_options():
     command = parse_words(["host", "a", "to", "b", "except", "x", "pass", "5s"])
     settings = load(None, {"VMFERRY_RUN__PASS": "9s"})
 
@@ -140,7 +140,7 @@ def test_a_wrong_key_or_value_is_refused_by_name(tmp_path, text, what, sentence)
     assert sentence in str(error)
 
 
-def test_broken_toml_is_refused_with_its_line(tmp_path):
+def test_broken_toml_is_refused_with_the_line(tmp_path):
     assert "line 2" in str(refusal(tmp_path, '[run]\npath = "D:\\VMs"\n'))
 
 
@@ -149,7 +149,7 @@ def test_a_missing_file_is_refused(tmp_path):
         load(tmp_path / "none.toml", {})
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path):
+def test_a_settings_file_that_is_not_utf_8_is_refused(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_bytes(b"\xff\xfe\x00")
 
@@ -166,14 +166,14 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
         ("VMFERRY_RUN", "cannot be read"),
     ],
 )
-def test_a_wrong_name_in_the_environment_is_refused(name, sentence):
+def test_an_unknown_setting_in_the_environment_is_refused(name, sentence):
     with pytest.raises(Refused) as caught:
         load(None, {name: "x"})
 
     assert sentence in str(caught.value)
 
 
-def test_the_pagers_address_is_never_shown_in_an_error():
+def test_the_address_of_the_pager_is_never_shown_in_an_error():
     with pytest.raises(Refused, match=r"pager\.url must begin with https://") as caught:
         load(None, {"VMFERRY_PAGER__URL": "ftp://example.com/secret"})
 

@@ -1,8 +1,8 @@
-"""Many people click on one card, in any order, with kills between any two steps: exactly one
-decision, and every other click has exactly one sentence, which is true.
+"""Clicks of many people on one card, in any order, with kills between any two steps.
 
-At the level of rows: what the listeners write is written here, the real worker works it off on a
-clock that kills it at a chosen moment, the real publisher tells.
+Exactly one decides, and every other click gets exactly one correct answer. The test works on rows:
+it writes what the listeners would write, the real worker carries the rows out on a clock that kills
+it at a chosen moment, and the real publisher answers.
 """
 
 from __future__ import annotations

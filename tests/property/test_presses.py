@@ -1,5 +1,7 @@
-"""Buttons that act on a run, pressed by many in any order, with kills between any two steps: each
-does what it says at most once, and each is answered exactly once, with what is so."""
+"""Buttons that act on a run, clicked by many people in any order, with kills between any two steps.
+
+Each takes effect at most once and gets exactly one correct answer.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Random fleets, random faults, random people: what must never happen never happens.
+"""Random fleets, random faults, random people: no safety rule is ever broken.
 
-Each example is a whole night on the simulated world, which judges double moves, starts without a
-free slot and ungranted cold moves itself. The networks are compared here once more, by nothing
-that the engine uses.
+Each example is a whole night on the simulated world, which reports double moves, starts without a
+free slot and cold moves without a grant. The networks are compared here once more, without any code
+of the engine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Random nights through Slack: several people, calls that fail, and kills between any statements.
 
-However it went: no safety rule is broken, everything that was accepted is answered once, what
-stands in the channel is what would be drawn from the rows now, and no secret is in a row.
+In every night no safety rule is broken, everything accepted is answered once, the messages in the
+channel match the rows, and no row holds a secret.
 """
 
 from __future__ import annotations

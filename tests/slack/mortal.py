@@ -1,4 +1,4 @@
-"""A stepped night that can die before any statement it makes, and begins again on what is left."""
+"""A night in steps that can be killed before any statement and continued from its rows."""
 
 from __future__ import annotations
 

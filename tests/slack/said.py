@@ -1,5 +1,7 @@
-"""Settings of a night in short: the tests say what is Slack's, an approval's or the pager's by its
-name alone, and ids as Slack does."""
+"""Settings of a night in short form.
+
+Tests give settings of Slack, of approvals and of the pager by name alone, and ids as Slack does.
+"""
 
 from __future__ import annotations
 

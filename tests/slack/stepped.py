@@ -1,8 +1,8 @@
 """A whole night on one thread and one virtual clock: engine, worker, publisher, outbox and Slack.
 
-The loops are those of ``SlackSide``; here nobody sleeps between their steps: each takes its turn
-when it was knocked at or when the seconds are over that it asked for. What people do goes through
-the Bolt app as it would come from a socket. Web API calls go over real HTTP.
+The loops are those of ``SlackSide``, but nobody sleeps between their steps: each loop runs when it
+was woken or when the pause that it asked for is over. Input of people goes through the Bolt app as
+if it came from a socket. Web API calls go over real HTTP.
 """
 
 from __future__ import annotations

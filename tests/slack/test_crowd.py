@@ -1,4 +1,4 @@
-"""A crowd on one card over real sockets: one decision, and everybody else is told what is so."""
+"""A crowd on one card over real sockets: one decision, and a correct answer to everybody else."""
 
 from __future__ import annotations
 

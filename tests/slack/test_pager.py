@@ -1,4 +1,4 @@
-"""The pager: called once for each cause, again until it answers, and never in anybody's way."""
+"""The pager: called once for each cause, retried until it answers, and never a cause of delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases of older versions get what they lack, and lose nothing."""
+"""Databases of older versions: missing tables are added and nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real process of ``vmferry serve`` against the stand-in: started, killed, ended."""
+"""The real process of ``vmferry serve`` against the stand-in: start, kill and end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see of runs that an older version wrote: nothing anew, nothing in other words."""
+"""Runs of an older version: after an upgrade nothing is posted again and no text changes."""
 
 from __future__ import annotations
 

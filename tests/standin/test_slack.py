@@ -1,4 +1,4 @@
-"""The stand-in: it rejects what Slack rejects, and remembers what people saw."""
+"""The stand-in: it rejects what Slack rejects, and records the messages that people saw."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every story folder plays to its end, tells what it told before, and violates nothing.
+"""Every story folder plays to its end, gives the text in its ``expect.txt``, and violates nothing.
 
-A changed telling is a changed behaviour: read the difference, then `vmferry story DIR --update`.
+A changed text is a changed behaviour: read the difference, then `vmferry story DIR --update`.
 """
 
 import re

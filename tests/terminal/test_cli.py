@@ -1,4 +1,4 @@
-"""The command line, from words to exit code: in process, and as a real process where it counts."""
+"""The command line, from words to exit code: in this process, or as a real process if needed."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The terminal's own words: board, events, the question and its answers."""
+"""The texts of the terminal: board, events, the question and its answers."""
 
 import io
 import os

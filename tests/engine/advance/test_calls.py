@@ -1,7 +1,7 @@
 """Calls of a plan: one call per host at a time, answers in step order, errors as answers.
 
 The port is real, but its world is a room: calls enter, are counted per host, and leave when the
-test lets them.
+test lets them go.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Room:
 # --- lanes ---------------------------------------------------------------------------------
 
 
-def test_two_calls_for_one_host_are_never_made_at_once():
+def test_two_calls_for_one_host_never_overlap():
     """With two lanes free, the second call for hv01 lets the one for hv03 go first."""
     room = Room(crowd=2)
     calls = [start("a"), start("b", "HV01", "hv04"), start("c", "hv03", "hv05")]
@@ -110,7 +110,7 @@ def test_two_calls_for_one_host_are_never_made_at_once():
     assert [a.job for a in answers] == ["job of id-a", "job of id-b", "job of id-c"]
 
 
-def test_a_host_counts_as_source_and_as_destination():
+def test_a_call_occupies_its_source_and_its_destination():
     room = Room(crowd=2)
     calls = [start("a", "hv01", "hv02"), start("b", "hv02", "hv03"), start("c", "hv04", "hv05")]
     make_all(calls, room, lanes=2)
@@ -129,7 +129,7 @@ def test_a_host_counts_as_source_and_as_destination():
         pytest.param(RefreshVm(move("a"), "hv01"), id="refreshing"),
     ],
 )
-def test_every_kind_of_call_has_its_host_to_itself(first):
+def test_no_kind_of_call_shares_its_host_with_another_call(first):
     room = Room(crowd=2, hosts={"id-a": ("hv01",)})
     make_all([first, start("b"), start("c", "hv03", "hv04")], room, lanes=2)
 
@@ -159,7 +159,7 @@ def test_random_calls_never_overlap_on_a_host_and_are_each_made_once(seed):
     assert [a.job for a in answers] == [f"job of id-vm{n}" for n in range(40)]
 
 
-def test_one_lane_makes_every_call_here_and_in_order():
+def test_one_lane_makes_every_call_in_order_on_the_calling_thread():
     room = Room()
     calls = [start(f"vm{n}") for n in range(5)]
     make_all(calls, room, lanes=1)
@@ -226,7 +226,7 @@ def test_an_unexpected_exception_is_raised_instead_of_returned_as_an_answer(lane
         make_all([start("a", "h1", "h2"), start("b", "h3", "h4")], room, lanes)
 
 
-def test_each_kind_of_call_asks_its_own_question():
+def test_each_kind_of_call_calls_its_own_method_of_the_port():
     asked = []
 
     class Listening(Room):

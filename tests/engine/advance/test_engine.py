@@ -1,4 +1,4 @@
-"""The engine as a whole: silence of VMM, gaps, people who act during planning, jobs to stop."""
+"""The whole engine: a silent VMM, gaps, commands during planning, jobs to stop."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_pause_during_a_step_takes_effect_in_the_next_step(place):
 # --- abort ----------------------------------------------------------------------------------------
 
 
-def test_abort_stops_the_job_once_a_pass_and_leaves_the_vm_where_it_was(place):
+def test_abort_stops_the_job_once_and_the_vm_ends_as_stopped(place):
     place.ticks(4)
     assert place.move().state is MoveState.MOVING
     said = place.say("abort R1 yes")
@@ -246,7 +246,7 @@ def test_a_wait_of_a_move_in_flight_ends_with_its_reason(place):
     assert (place.move().wait, place.move().wait_since, place.move().wait_text) == (None, None, "")
 
 
-def test_a_wait_interrupted_by_a_pause_gets_its_whole_limit_again(place):
+def test_the_limit_of_a_wait_starts_again_after_a_pause(place):
     place.ticks(1)
     place.say("pause R1")
     with writing(place.store, place.clock.now()) as pen:

@@ -1,5 +1,4 @@
-"""The loop and its timer: woken by requests, and alive after a bug and after its scheduler's
-death."""
+"""The loop and its timer: requests wake it, and it survives bugs and a dead scheduler."""
 
 from __future__ import annotations
 
@@ -177,7 +176,7 @@ def test_a_full_disk_stops_the_engine_and_is_reported_in_health(house, caplog):
     assert house.loop.health == ""
 
 
-def test_an_engine_that_was_replaced_stops(house):
+def test_a_replaced_engine_stops_and_starts_nothing(house):
     house.ask()
     house.engine.close()
     other = Advancing(house.store)
@@ -194,7 +193,7 @@ def test_an_engine_that_was_replaced_stops(house):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dead_scheduler_thread_is_noticed_and_replaced(house, caplog):
+def test_a_dead_scheduler_thread_is_replaced_and_logged(house, caplog):
     rounds = after(4)
     seen = []
 
@@ -211,7 +210,7 @@ def test_a_dead_scheduler_thread_is_noticed_and_replaced(house, caplog):
     assert [r.message for r in caplog.records] == ["The scheduler thread died. Starting a new one."]
 
 
-def test_the_bell_rings_automatically():
+def test_the_bell_rings_repeatedly():
     rang = threading.Event()
     bell = Bell(0.05, rang)
     bell.start()
@@ -224,7 +223,7 @@ def test_the_bell_rings_automatically():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_bell_that_was_replaced_rings_again():
+def test_a_bell_that_died_can_be_started_again():
     rang = threading.Event()
     bell = Bell(0.05, rang)
     bell.start()
@@ -255,7 +254,7 @@ def test_a_bell_starts_once_and_may_be_stopped_repeatedly():
 # --- woken by people -----------------------------------------------------------------------
 
 
-def test_a_request_is_carried_out_at_once_and_not_at_the_next_tick(tmp_path):
+def test_a_request_wakes_the_loop_before_the_next_tick(tmp_path):
     """The next tick is ten minutes away; the test would wait that long for it."""
     house = House(tmp_path, SystemClock(), tick=600.0)
     stepped, stop = threading.Semaphore(0), threading.Event()

@@ -1,4 +1,4 @@
-"""What ``reviewed`` does: to every broken glass of a run that this person may judge."""
+"""``reviewed``: its effect on the break-glass approvals of a run that this person may review."""
 
 from __future__ import annotations
 

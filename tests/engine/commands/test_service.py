@@ -1,4 +1,4 @@
-"""The front door: names are found or refused with the nearest, one click decides, all are kept."""
+"""The service: names are resolved or refused, one click decides, and every request is audited."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_hosts_are_found_by_short_name_or_fqdn_in_any_case(text, service):
         ("vm log[* to hv01", ["id-9"]),
     ],
 )
-def test_vms_are_found_by_name_wildcard_place_or_id(text, found, service):
+def test_vms_are_found_by_name_wildcard_host_or_id(text, found, service):
     submit(service, text)
 
     assert [vm for vm, _ in moved(service)] == found
@@ -256,7 +256,7 @@ def test_the_names_after_except_are_passed_to_the_policy(service):
     assert len(moved(service)) == 4
 
 
-def test_a_refusal_is_kept_in_the_audit(service):
+def test_a_refusal_is_written_to_the_audit(service):
     error = refusal(service, "host hv1 to hv02")
     service.refuse("slack:ann", "host hv1 to hv02", error)
     kept = events.since(service.store)[-1]
@@ -268,7 +268,7 @@ def test_a_refusal_is_kept_in_the_audit(service):
 # --- a run is made -------------------------------------------------------------------------
 
 
-def test_a_run_is_made_active_with_a_row_for_each_vm(service):
+def test_a_new_run_is_active_and_has_a_row_for_each_vm(service):
     made = submit(service, "host hv01 to hv02 parallel 2 now", by="terminal:ann")
     moves = queries.record(service.store, made.run.id).moves
 
@@ -304,14 +304,14 @@ def test_a_request_starts_only_if_its_preview_is_still_valid(service):
     assert len(moved(service, made.run.id)) == len(others)
 
 
-def test_a_host_without_vms_is_a_run_too(service):
+def test_a_host_without_vms_gets_a_run(service):
     """It is proven empty, which is what was asked for."""
     made = submit(service, "host hv03.lab.example to hv02")
 
     assert moved(service, made.run.id) == []
 
 
-def test_a_scheduled_run_waits_until_it_is_activated(service):
+def test_a_scheduled_run_waits_for_its_activation(service):
     run = submit(service, "host hv01 to hv02", scheduled=True).run
     service.activate(run.id)
     service.activate(run.id)
@@ -346,7 +346,7 @@ def test_a_scheduled_run_whose_board_cannot_be_posted_never_begins(service):
         ("vm web* to hv02", "vm WEB* to hv02"),
     ],
 )
-def test_the_same_request_is_answered_with_its_run_however_it_is_spelled(first, again, service):
+def test_a_repeated_request_returns_the_existing_run_in_any_spelling(first, again, service):
     one = submit(service, first)
     service.wake.clear()
     other = submit(service, again, by="slack:bob")
@@ -366,7 +366,7 @@ def test_the_same_request_is_answered_with_its_run_however_it_is_spelled(first, 
         ("host hv01 to hv02 except web01", "host hv01 to hv02 except WEB01"),
     ],
 )
-def test_the_same_hosts_and_vms_are_the_same_request(first, again, service):
+def test_a_request_for_the_same_hosts_and_vms_joins_the_existing_run(first, again, service):
     submit(service, first)
 
     assert submit(service, again).attached
@@ -383,7 +383,7 @@ def test_the_same_hosts_and_vms_are_the_same_request(first, again, service):
         ("host hv01 to hv02", "host hv01 to hv02 except web01"),
     ],
 )
-def test_another_request_is_another_run(first, again, service):
+def test_a_different_request_makes_another_run(first, again, service):
     submit(service, first)
 
     assert not submit(service, again).attached
@@ -487,7 +487,7 @@ def test_a_denial_grants_nothing_and_keeps_its_reason(asked):
 
 
 @pytest.mark.parametrize(("first", "second"), [("approve", "deny"), ("deny", "approve")])
-def test_the_second_click_is_told_who_decided_and_when(first, second, asked):
+def test_the_answer_to_a_second_click_says_who_decided_and_when(first, second, asked):
     asked.decide(1, first, by="slack:bob", approvers=MAY)
     decided = state(asked)
     asked.clock.jump(NOW + 60)
@@ -511,7 +511,9 @@ REFUSED_CLICKS = [
 
 @pytest.mark.parametrize(("click", "code"), REFUSED_CLICKS)
 @pytest.mark.parametrize("verdict", ["approve", "deny"])
-def test_a_click_that_may_not_decide_changes_nothing_and_is_kept(click, code, verdict, asked):
+def test_a_click_without_the_right_to_decide_changes_nothing_and_is_audited(
+    click, code, verdict, asked
+):
     decision = asked.decide(1, verdict, **click)
     [vote] = queries.votes(asked.store, 1)
     told = events.since(asked.store)[-1]

@@ -1,4 +1,4 @@
-"""What people may do to a run in each of its states, to a VM in each of its, and to a question."""
+"""Verbs of people on runs, VMs and approvals, in each of their states."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ NEEDS = {
 
 
 @pytest.mark.parametrize(("verb", "state"), list(product(RULES, RunState)))
-def test_every_verb_in_every_state_of_a_run(verb, state, desk):
+def test_every_verb_follows_its_table_in_every_run_state(verb, state, desk):
     desk.run_in(state)
     desk.put(NEEDS.get(verb, MoveState.PENDING))
     before, rule = desk.rows(), RULES[verb][state]
@@ -74,11 +74,11 @@ def test_every_verb_in_every_state_of_a_run(verb, state, desk):
         assert desk.rows() == before
 
 
-def test_the_table_says_something_for_every_state():
+def test_the_table_of_verbs_has_a_rule_for_every_run_state():
     assert all(set(rules) == set(RunState) for rules in RULES.values())
 
 
-def test_every_verb_that_changes_something_is_carried_out():
+def test_every_verb_that_changes_something_has_rules():
     from engine.language.vocabulary import VERBS
 
     named = {verb.name for verb in VERBS if verb.changes}
@@ -94,14 +94,14 @@ def test_a_verb_that_changes_something_wakes_the_engine(desk):
 
 
 @pytest.mark.parametrize("word", ["R9", "hv09", "x"])
-def test_a_run_that_does_not_exist_is_named(word, desk):
+def test_a_run_that_does_not_exist_is_refused_by_name(word, desk):
     desk.ask()
 
     with pytest.raises(Refused, match=word.upper() if word == "R9" else word):
         desk.say(f"pause {word}")
 
 
-def test_a_run_may_be_named_by_its_number_or_by_a_host_that_only_it_has(desk):
+def test_a_run_is_found_by_its_number_or_by_a_host_of_no_other_run(desk):
     desk.ask("vm web01 to hv02")
     desk.say("pause 1")
     desk.say("resume hv02")
@@ -111,7 +111,7 @@ def test_a_run_may_be_named_by_its_number_or_by_a_host_that_only_it_has(desk):
         desk.say("pause hv01")
 
 
-def test_a_label_names_its_run_even_if_a_host_has_that_name(desk):
+def test_a_label_means_its_run_even_if_a_host_has_that_name(desk):
     desk.ask()
     run = queries.run(desk.store, 1)
     other = replace(run, id=5, sources=("r1.corp.example",))
@@ -143,7 +143,7 @@ def test_a_person_who_resumed_a_run_may_not_approve_it(desk):
     assert desk.say("approve A1", by="slack:cy").accepted
 
 
-def test_a_run_is_not_resumed_into_another_one(desk):
+def test_a_run_in_conflict_with_another_one_is_not_resumed(desk):
     desk.ask("host hv01 to hv02")
     with desk.writing() as pen:
         pen.runs.set_state(desk.run(), RunState.PAUSED, "it is paused")
@@ -264,7 +264,7 @@ def test_a_retry_of_an_ended_run_ends_its_grants_and_bars_the_retrier_from_appro
     assert desk.run().ended is None
 
 
-def test_a_retry_in_a_paused_run_says_that_it_is_still_paused(desk):
+def test_the_answer_to_a_retry_in_a_paused_run_says_that_the_run_is_paused(desk):
     desk.run_in(RunState.PAUSED)
     desk.put(MoveState.FAILED)
 
@@ -273,7 +273,7 @@ def test_a_retry_in_a_paused_run_says_that_it_is_still_paused(desk):
     )
 
 
-def test_names_with_spaces_wildcards_and_several_vms(desk):
+def test_a_retry_accepts_quoted_names_and_lists_and_refuses_names_without_effect(desk):
     desk.ask()
     for name in ("web01", "web02", "db 01"):
         desk.put(MoveState.FAILED, name)
@@ -384,7 +384,7 @@ def test_the_settle_command_suggested_for_an_unknown_vm_works(text, desk):
     assert "db 01 is settled" in desk.say(told).sentence
 
 
-def test_one_vm_is_settled_at_a_time(desk):
+def test_settle_refuses_a_wildcard_that_matches_several_vms(desk):
     """A person has looked at one: no wildcard settles others, or one of several in silence."""
     desk.ask()
     desk.put(MoveState.UNKNOWN, "web01")
@@ -404,7 +404,7 @@ def test_a_vm_with_unknown_location_cannot_be_skipped_and_the_refusal_says_why(d
         desk.say("skip R1 web01")
 
 
-def test_a_skipped_vm_keeps_no_advice_of_its_failure(desk):
+def test_a_skipped_vm_loses_the_advice_and_cause_of_its_failure(desk):
     desk.ask()
     retry = say("Fix the cause, then: {}", Command("retry R1 web01"))
     with desk.writing() as pen:
@@ -509,7 +509,7 @@ def test_an_approval_can_be_withdrawn_until_its_first_vm_is_started(desk):
 
 
 @pytest.mark.parametrize("verb", ["approve", "deny", "withdraw"])
-def test_an_approval_that_does_not_exist_is_named(verb, desk):
+def test_an_approval_that_does_not_exist_is_refused_by_name(verb, desk):
     desk.ask()
 
     with pytest.raises(Refused, match="no approval A9"):

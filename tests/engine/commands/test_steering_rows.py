@@ -1,4 +1,4 @@
-"""What people's words leave in the rows: damage that is looked at again, VMs that are in doubt."""
+"""Effects of commands on the rows: damage that is checked again, VMs with unknown location."""
 
 from __future__ import annotations
 

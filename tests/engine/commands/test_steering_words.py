@@ -1,5 +1,7 @@
-"""What steering answers and writes, word by word: a table of its own beside the engine's, so that
-a rule that changes is seen here."""
+"""The answers and events of steering, word by word.
+
+The table here is kept apart from the table of the engine, so that a changed rule shows.
+"""
 
 from __future__ import annotations
 
@@ -179,7 +181,7 @@ def test_every_verb_accepts_its_documented_usage(verb, whole, desk):
 
 
 @pytest.mark.parametrize("text", ["status R1", "list", "report R1", "events", "approvals", "help"])
-def test_a_verb_that_only_shows_something_is_not_carried_out_here(text, desk):
+def test_a_verb_that_only_shows_something_is_refused_by_steering(text, desk):
     desk.run_in()
 
     assert str(desk.refused(text)) == f'"{text.split()[0]}" changes nothing.'
@@ -206,7 +208,7 @@ def test_a_verb_that_only_shows_something_is_not_carried_out_here(text, desk):
         ("deny A7 no", "A7", "There is no approval A7."),
     ],
 )
-def test_a_refusal_names_the_wrong_word_and_the_way_out(text, what, says, desk):
+def test_a_refusal_names_the_wrong_word_and_says_what_to_do(text, what, says, desk):
     error = desk.run_in().refused(text, by="slack:bob")
 
     assert error.what == what
@@ -247,7 +249,7 @@ def test_an_ambiguous_vm_name_must_be_made_exact(desk):
     assert str(error) == "R1 has 2 VMs web01. Write id:id-web01 (on hv01) or id:id-web02 (on hv01)."
 
 
-def test_more_than_five_names_are_counted(desk):
+def test_an_answer_names_five_vms_and_counts_the_rest(desk):
     desk.run_in()
     with desk.writing() as pen:
         for n in range(4):
@@ -294,7 +296,7 @@ def test_a_person_who_retried_a_vm_may_not_approve_its_run(desk):
 
 
 @pytest.mark.parametrize("state", [RunState.STOPPED, RunState.INCOMPLETE])
-def test_an_ended_run_is_not_reopened_into_another_one(state, desk):
+def test_an_ended_run_in_conflict_with_another_one_is_not_reopened(state, desk):
     """hv02 is being emptied by R2 meanwhile: R1 must not fill it again."""
     desk.run_in().put(MoveState.FAILED)
     desk.turn(state)
@@ -307,7 +309,7 @@ def test_an_ended_run_is_not_reopened_into_another_one(state, desk):
     assert desk.say("retry R1").sentence == "web01 is tried again."
 
 
-def test_a_reopened_run_ends_grants_keeps_denials_and_is_no_longer_aborting(desk):
+def test_reopening_a_run_expires_grants_keeps_denials_and_ends_its_abort(desk):
     desk.run_in().question("web01").question("web02")
     desk.say("approve A1", by="slack:bob")
     desk.say("deny A2", by="slack:bob")
@@ -384,7 +386,7 @@ def test_each_host_with_damage_needs_its_own_go_on(desk):
     assert "There was damage on hv03." in str(desk.refused("go-on R1 hv02"))
 
 
-def test_a_short_name_that_two_hosts_with_damage_share_is_not_guessed(desk):
+def test_a_short_name_shared_by_two_hosts_with_damage_is_refused(desk):
     desk.run_in().put(MoveState.DAMAGED, "web01").put(MoveState.DAMAGED, "web02", host=LAB02)
     error = desk.refused("go-on R1 hv02")
 

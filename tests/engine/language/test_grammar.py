@@ -1,4 +1,4 @@
-"""The request grammar: what is understood, what is refused, and in which words."""
+"""The request grammar: accepted requests, refusals, and the text of the errors."""
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ def test_a_host_request_names_sources_and_destinations():
     )
 
 
-def test_every_option_of_a_request_lands_in_its_field():
+def test_every_option_of_a_request_is_stored_in_its_field():
     asked = request(
         r"vm web*,db01@hv03,id:5f1c to HV02 path D:\VMs except web09,web10 parallel 0 attempts 5 "
         "backup 90m bulletproof stop-on-failure now"
@@ -81,7 +81,7 @@ def test_every_option_of_a_request_lands_in_its_field():
     }
 
 
-def test_the_words_of_the_command_line_are_understood_there_and_refused_elsewhere():
+def test_options_of_the_command_line_are_refused_in_free_text():
     said = ["host", "a", "to", "b", "pass", "30s", "lookups", "5", "lookup-interval", "5s"]
     command = parse_words([*said, "refreshes", "0", "refresh-interval", "2m"])
 
@@ -92,11 +92,11 @@ def test_the_words_of_the_command_line_are_understood_there_and_refused_elsewher
     assert "on the command line only" in str(refusal("host a to b pass 30s"))
 
 
-def test_keywords_are_read_without_case_and_names_keep_theirs():
+def test_keywords_are_not_case_sensitive_and_names_keep_their_case():
     assert request("HOST Hv01 TO hV02 NOW").destinations == ("hV02",)
 
 
-def test_the_words_after_the_names_come_in_any_order():
+def test_the_clauses_after_the_names_may_come_in_any_order():
     assert request("vm web* except web01 to HV02") == request("vm web* to HV02 except web01")
 
 
@@ -142,7 +142,7 @@ def test_typographic_changes_by_slack_and_editors_are_undone(text):
         ('"db 01"@hv03', "db 01@hv03"),
     ],
 )
-def test_a_name_is_read_as_it_was_meant(typed, name):
+def test_a_quoted_or_formatted_name_is_read_as_plain_text(typed, name):
     assert request(f"vm {typed} to HV02").vms == (name,)
 
 
@@ -150,18 +150,18 @@ def test_a_name_is_read_as_it_was_meant(typed, name):
     "typed",
     [r"D:\VMs", r":anguished:\VMs", "D:confused:VMs", "\U0001f627\\VMs", "D\U0001f615VMs"],
 )
-def test_a_path_survives_slacks_emoji(typed):
+def test_a_path_that_slack_turned_into_an_emoji_is_restored(typed):
     assert request(f"host a to b path {typed}").options.path == r"D:\VMs"
 
 
-def test_stars_around_a_name_are_a_wildcard_in_a_shell():
+def test_stars_around_a_name_in_a_shell_argument_are_a_wildcard():
     command = parse_words(["vm", "*web*", "to", "HV02"])
 
     assert isinstance(command, Request)
     assert command.vms == ("*web*",)
 
 
-def test_a_shells_argument_keeps_its_spaces_and_splits_at_commas():
+def test_a_shell_argument_keeps_its_spaces_and_is_split_at_commas():
     command = parse_words(["vm", "web01, db 01", "to", "HV02", "path", r"D:\My VMs"])
 
     assert isinstance(command, Request)
@@ -169,7 +169,7 @@ def test_a_shells_argument_keeps_its_spaces_and_splits_at_commas():
     assert command.options.path == r"D:\My VMs"
 
 
-def test_a_whole_request_in_one_argument_is_free_text():
+def test_a_whole_request_in_one_shell_argument_is_read_as_free_text():
     assert parse_words(["host HV01 to HV02 pass 30s"]) == parse_words(
         ["host", "HV01", "to", "HV02", "pass", "30s"]
     )
@@ -184,7 +184,7 @@ def test_a_whole_request_in_one_argument_is_free_text():
         ("help host", Ask("help", ("host",))),
     ],
 )
-def test_verbs_keep_their_words(text, asked):
+def test_a_verb_is_read_with_its_words(text, asked):
     assert parse(text) == asked
 
 
@@ -207,7 +207,7 @@ def test_verbs_keep_their_words(text, asked):
         ("deny A1", Ask("deny", ("A1",))),
     ],
 )
-def test_a_verb_takes_names_with_and_without_commas(text, asked):
+def test_a_verb_accepts_names_with_or_without_commas(text, asked):
     assert parse(text) == asked
 
 
@@ -239,7 +239,7 @@ def test_a_review_takes_its_finding_as_one_text():
     )
 
 
-def test_a_shells_reason_is_one_text_as_well():
+def test_a_reason_in_one_shell_argument_stays_one_text():
     said = ["deny", "A1", "vendor works on it, until Monday"]
 
     assert parse_words(said) == Ask("deny", ("A1", "vendor works on it, until Monday"))
@@ -272,7 +272,7 @@ def test_the_value_of_an_option_can_be_parsed_on_its_own(name, value, meant):
         ("backup", "400d", "longer than a year"),
     ],
 )
-def test_a_wrong_value_is_shown_as_it_was_typed(name, value, sentence):
+def test_an_error_shows_the_wrong_value_as_typed(name, value, sentence):
     with pytest.raises(UsageError) as caught:
         option_value(name, value)
     error = caught.value
@@ -334,7 +334,7 @@ def test_a_wrong_value_is_shown_as_it_was_typed(name, value, sentence):
         ("goon R1 hv02", "goon", "Did you mean go-on?"),
     ],
 )
-def test_an_error_names_the_wrong_word_its_place_and_the_way_out(text, what, sentence):
+def test_an_error_names_the_wrong_word_its_position_and_what_to_do(text, what, sentence):
     error = refusal(text)
 
     assert error.what == what
@@ -370,16 +370,16 @@ def test_the_caret_for_a_missing_word_stands_after_the_text(text, sentence):
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\r\n", "\u200b", '""'])
-def test_an_empty_text_says_what_to_type(text):
+def test_the_error_for_an_empty_text_says_what_to_type(text):
     assert str(refusal(text)) == "Nothing was asked. Type: host HV01 to HV02, or: help"
 
 
-def test_no_arguments_at_all_say_what_to_type():
+def test_an_empty_command_line_is_refused_as_an_empty_request():
     with pytest.raises(UsageError, match="Nothing was asked"):
         parse_words([])
 
 
-def test_the_caret_stands_under_the_word_as_it_was_typed():
+def test_the_caret_points_at_the_whole_word_as_typed():
     text = "vm \u201cdb\u00a001\u201d,<http://a.example|a.example> to b paralel\u2014x 2"
     pointed = refusal(text).pointer()
 
@@ -396,7 +396,7 @@ def test_the_caret_points_into_the_joined_arguments_of_a_shell():
     assert caught.value.at == caught.value.text.index("paralel")
 
 
-def test_an_empty_argument_is_an_empty_name():
+def test_an_empty_shell_argument_is_refused_as_an_empty_name():
     with pytest.raises(UsageError, match="The name of a VM is empty"):
         parse_words(["vm", "", "to", "HV02"])
 
@@ -413,23 +413,23 @@ def test_a_duration_is_a_number_with_its_unit(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "10", "h", "-1h", "1 h", "1e3s", "1h30m", "infs", "367d"])
-def test_anything_else_is_not_a_duration(text):
+def test_any_other_text_is_refused_as_a_duration(text):
     with pytest.raises(UsageError):
         duration(text)
 
 
 @given(st.integers(0, 366 * 86400) | st.sampled_from([0.1, 0.5, 1.25, 90.5]))
-def test_a_spelled_duration_reads_back_the_same(seconds):
+def test_a_spelled_duration_is_read_back_unchanged(seconds):
     assert duration(spell_duration(float(seconds))) == seconds
 
 
 @pytest.mark.parametrize(("word", "number"), [("R214", 214), ("r7", 7), (" 12 ", 12)])
-def test_a_run_is_its_number(word, number):
+def test_a_run_is_read_from_its_label_or_number(word, number):
     assert run_number(word) == number
 
 
 @pytest.mark.parametrize("word", ["", "R", "R0", "-1", "HV01", "R1.5", "\u0661"])
-def test_anything_else_is_not_a_run(word):
+def test_any_other_word_is_refused_as_a_run(word):
     with pytest.raises(UsageError, match="is not a run"):
         run_number(word)
 
@@ -449,12 +449,12 @@ def test_only_stars_and_question_marks_are_wildcards(pattern, name, fits):
     assert matches(pattern, name) is fits
 
 
-def test_the_nearest_name_is_found_without_case_and_spelled_as_it_is():
+def test_the_nearest_name_is_found_in_any_case_and_returned_in_its_own():
     assert nearest("HV1O", ["hv10.corp.example", "HV10", "web01"]) == "HV10"
     assert nearest("zzz", ["HV10"]) is None
 
 
-def test_every_verb_of_the_table_says_how_it_is_typed():
+def test_every_verb_has_a_usage_and_a_description():
     for verb in VERBS:
         assert verb.usage.split()[0] == verb.name
         assert verb.about
@@ -510,7 +510,7 @@ REQUESTS = st.builds(
 
 
 @given(REQUESTS)
-def test_a_rendered_request_reads_back_the_same(asked):
+def test_a_rendered_request_is_read_back_unchanged(asked):
     command = parse(render(asked), "terminal")
 
     assert isinstance(command, Request)
@@ -563,7 +563,7 @@ def mangled(draw):
 
 
 @given(mangled())
-def test_a_request_means_the_same_however_it_was_mangled(pair):
+def test_a_request_keeps_its_meaning_after_chat_clients_change_its_characters(pair):
     typed, odd = pair
 
     assert parse(odd) == parse(typed)

@@ -1,4 +1,4 @@
-"""Sentences are their text, and remember their parts wherever they are kept."""
+"""Sentences: texts that keep their parts wherever they are stored."""
 
 import ast
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_host_is_shown_by_its_short_name():
     assert say("on {}", HostName("hv01.corp.example")) == "on hv01"
 
 
-def test_sentences_within_sentences_keep_their_parts():
+def test_a_sentence_within_a_sentence_keeps_its_parts():
     hint = say("then: {}", Command("retry R1 web01"))
     said = join(" ", [say("{} did not move.", VmName("web01")), "", hint])
 
@@ -148,7 +148,7 @@ def called(call: ast.Call) -> str:
     return str(getattr(call.func, "id", ""))
 
 
-def test_every_form_is_a_literal():
+def test_every_template_of_a_sentence_is_a_literal():
     """A form that is put together could hold somebody's name, and with it a place."""
     found = [
         f"{path.relative_to(ROOT)}:{line}"
@@ -172,6 +172,6 @@ def test_every_form_is_a_literal():
         'say("a" if vm else f"{vm}")',
     ],
 )
-def test_a_form_that_is_put_together_is_found(body):
+def test_a_template_that_is_put_together_is_found(body):
     assert forms_that_are_put_together(f"def f(vm): {body}") == [1]
     assert forms_that_are_put_together('def f(vm): form = "{} waits"; say(form, vm)') == []

@@ -1,4 +1,4 @@
-"""Who may decide: every answer to a click, and what makes a grant void."""
+"""Approvals: the answer to every click, and the changes that void a grant."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_grant_is_void_if_the_run_that_was_shown_changes(field, value):
 
 
 @pytest.mark.parametrize("path", [None, "", "E:\\VMs", "d:\\VMs", "D:\\VMs\\"])
-def test_a_grant_is_void_when_the_path_changes(path):
+def test_a_grant_is_void_if_the_path_changes(path):
     changed = replace(RUN, options=replace(RUN.options, path=path))
 
     assert not approvals.is_granted(changed, "id-1", [GRANTED], Rules(), 20.0)
@@ -71,7 +71,7 @@ def test_a_grant_is_void_if_its_vms_differ_from_the_shown_vms(vms):
     assert not any(approvals.is_granted(RUN, vm, [forged], Rules(), 20.0) for vm in vms)
 
 
-def test_a_vm_that_was_not_shown_is_not_granted():
+def test_a_vm_that_the_card_did_not_show_is_not_granted():
     assert not approvals.is_granted(RUN, "id-3", [GRANTED], Rules(), 20.0)
 
 
@@ -89,7 +89,7 @@ def test_every_field_of_a_run_is_either_bound_by_the_digest_or_listed_as_free():
 
 
 @given(st.sampled_from(sorted({"sources", "destinations"})), st.data())
-def test_another_set_of_hosts_has_another_digest(field, data):
+def test_two_sets_of_hosts_have_the_same_digest_only_if_they_are_equal(field, data):
     hosts = st.lists(st.sampled_from(["hv01", "hv02", "hv03", "hv04"]), unique=True, min_size=1)
     one, other = data.draw(hosts), data.draw(hosts)
 

@@ -1,4 +1,4 @@
-"""Circuit breakers: pairs of hosts and destinations to which nothing gets through."""
+"""Circuit breakers: pairs of hosts, and destinations, between which moves keep failing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_three_failed_vms_in_a_row_open_the_breaker_between_two_hosts(scene):
 
 
 @pytest.mark.parametrize("result", [Result.REFUSED, Result.LOST])
-def test_every_charged_result_counts(result, scene):
+def test_refused_and_lost_attempts_open_a_breaker(result, scene):
     assert state(failures(scene, result=result)) == "open"
 
 
@@ -84,7 +84,7 @@ def test_a_vm_already_in_flight_when_the_breaker_opened_is_no_trial(scene):
     assert state(scene) == "half_open"
 
 
-def test_a_destination_breaks_when_vms_from_two_sources_failed_there(scene):
+def test_the_breaker_of_a_destination_opens_after_failures_from_two_sources(scene):
     failures(scene, VMS[:2])
     scene.add("d", source="hv03").attempt(
         Result.FAILED, name="d", source="hv03", ended=scene.now - 20, error="no route"

@@ -1,4 +1,4 @@
-"""Capacity on the destination, what it lacks for good, and our rights there."""
+"""Capacity of a destination, permanent obstacles there, and our rights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def waits(scene, name="web01"):
     return [(s.wait, s.text) for s in scene.steps(Hold, name)]
 
 
-def test_too_little_memory_waits_with_the_numbers(scene):
+def test_a_move_waits_for_memory_and_shows_the_numbers(scene):
     scene.host("hv02", free_memory_mb=3 * GB)
 
     assert waits(scene) == [
@@ -23,7 +23,7 @@ def test_too_little_memory_waits_with_the_numbers(scene):
     ]
 
 
-def test_too_little_disk_waits_with_the_numbers(scene):
+def test_a_move_waits_for_disk_space_and_shows_the_numbers(scene):
     scene.host("hv02", path=r"D:\VMs", volumes=(Volume("D:", 50 * GB), Volume("E:", 900 * GB)))
 
     assert waits(scene) == [
@@ -31,7 +31,7 @@ def test_too_little_disk_waits_with_the_numbers(scene):
     ]
 
 
-def test_the_path_of_the_request_decides_which_volume(scene):
+def test_the_path_of_the_request_selects_the_volume_that_is_checked(scene):
     scene.host("hv02", path=r"D:\VMs", volumes=(Volume("D:", 50 * GB), Volume("E:", 900 * GB)))
     scene.options(path=r"E:\VMs")
 
@@ -138,7 +138,7 @@ def test_a_blocked_move_fails_before_any_approval_or_backup_wait(scene, told):
     assert told(scene.pending()) == "failed BLOCKED"
 
 
-def test_switches_are_compared_without_case_and_unknown_ones_prove_nothing(scene, told):
+def test_switch_names_are_not_case_sensitive_and_unknown_switches_block_no_move(scene, told):
     scene.vm(switches=("ls-main",))
 
     assert told(scene.host("hv02", switches=("LS-Main",)).pending()) == "starts live"

@@ -1,4 +1,4 @@
-"""Why a migration failed: what is charged as an attempt, what is not, what is hopeless."""
+"""Causes of failed migrations: which are charged, which are not, and which end the move."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_messages_of_vmm_and_hyper_v_identify_the_cause(error, cause, result):
 
 
 @pytest.mark.parametrize("name", ["locked by another job", "x (2606)", "limit '2' was reached"])
-def test_the_name_of_a_vm_is_no_cause(name):
+def test_the_name_of_a_vm_is_never_read_as_a_cause(name):
     assert cause_of(f"Live migration of '{name}' failed (12700)", name) is Cause.OTHER
 
 
 @pytest.mark.parametrize("name", ["7", "0", "27"])
-def test_the_name_of_a_vm_is_not_taken_out_of_a_number(name):
+def test_a_vm_name_inside_an_error_number_does_not_change_the_cause(name):
     assert cause_of("Job failed (27911)", name) is cause_of("Job failed (27911)")
     assert cause_of("no logon (0x8009030E)", name) is Cause.CONFIGURATION
 
@@ -61,13 +61,11 @@ def moving(scene, error):
     ("error", "result"),
     [(SLOT_FULL, Result.BUSY), ("VMM restarted (1711)", Result.STALE), ("broke", Result.FAILED)],
 )
-def test_a_job_that_failed_and_left_the_vm_is_charged_only_for_what_the_vm_did(
-    error, result, scene
-):
+def test_a_failed_job_is_charged_only_if_its_error_concerns_the_vm(error, result, scene):
     assert moving(scene, error).ends == (result, error)
 
 
-def test_a_missing_switch_fails_at_once_and_says_what_to_do(scene, told):
+def test_a_move_without_its_switch_fails_at_once_with_advice(scene, told):
     scene.attempt(Result.FAILED, error="Could not find Ethernet switch 'Tenant-B' (33012)")
     verdict = scene.pending()
 
@@ -76,7 +74,7 @@ def test_a_missing_switch_fails_at_once_and_says_what_to_do(scene, told):
     assert verdict.step.next == "Fix that, then: retry R1 web01"
 
 
-def test_a_missing_switch_on_one_destination_leaves_the_others(scene, told):
+def test_a_switch_missing_on_one_destination_leaves_the_others_usable(scene, told):
     scene.run(destinations=("hv02", "hv03"))
     scene.attempt(Result.FAILED, error="no switch (33012)", ended=scene.now - 7200)
 

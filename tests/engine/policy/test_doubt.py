@@ -1,4 +1,4 @@
-"""Starts whose move ended without anybody knowing where the VM is: they keep slot and VM."""
+"""Attempts of moves that ended with an unknown location: they keep their slots and their VM."""
 
 from dataclasses import replace
 
@@ -65,7 +65,7 @@ def test_a_vm_is_in_doubt_until_the_deadline_of_its_lost_start(scene):
     assert not arrival.is_in_doubt(lost(scene, not_after=open_until - 1), scene.fleet())
 
 
-def test_no_run_starts_a_vm_that_is_in_doubt(scene):
+def test_no_run_starts_a_vm_with_unknown_location(scene):
     scene.run(destinations=("hv02", "hv03")).silent("hv02")
     steps = planned(scene, lost(scene)).steps
 
@@ -79,7 +79,7 @@ def test_no_run_starts_a_vm_that_is_in_doubt(scene):
     ]
 
 
-def test_a_start_in_doubt_keeps_its_slot_for_other_vms(scene):
+def test_a_start_with_unknown_result_still_takes_its_slot(scene):
     scene.run(destinations=("hv03",)).host("hv01", live_limit=1).silent("hv02")
     steps = planned(scene, lost(scene, vm="other")).steps
 
@@ -115,7 +115,7 @@ def test_an_unobserved_host_named_by_vmm_is_refreshed_before_a_vm_is_judged(scen
     assert verdict.refresh == ("hv04.corp.example",)
 
 
-def test_a_destination_in_maintenance_is_waited_for_by_name(scene, told):
+def test_a_move_waits_for_a_destination_in_maintenance_and_names_the_host(scene, told):
     scene.host("hv02", maintenance=True)
     verdict = scene.pending()
 
@@ -123,7 +123,7 @@ def test_a_destination_in_maintenance_is_waited_for_by_name(scene, told):
     assert verdict.step.text == "hv02 is in maintenance mode"
 
 
-def test_a_status_that_never_clears_is_handed_to_a_person(scene, told):
+def test_a_migration_status_that_never_clears_ends_the_move_as_unknown(scene, told):
     scene.move(state=MoveState.MOVING, destination="hv02", host="hv01", kind=AttemptKind.LIVE)
     scene.attempt(job="job-web01").job(state="completed").vm(at="hv02", vmm_status="UnderMigration")
     scene.waiting(Wait.FOREIGN, 4 * 3600.0)
@@ -159,7 +159,7 @@ def test_a_vm_that_another_run_is_moving_waits_for_that_run(scene, told):
     assert told(on_its_way) == told(landed) == "waits OTHER_RUN"
 
 
-def test_a_start_that_can_no_longer_happen_is_closed(scene):
+def test_an_attempt_whose_start_can_no_longer_happen_is_closed(scene):
     attempt = lost(scene)
     [step] = [s for s in planned(scene, attempt).steps if isinstance(s, LetGo)]
 
@@ -199,7 +199,7 @@ def test_a_host_that_falls_silent_during_a_move_is_awaited_until_a_person_is_nee
     assert told(scene.moving()) == "unknown UNKNOWN"
 
 
-def test_a_vm_in_doubt_is_not_called_arrived_either(scene):
+def test_a_vm_with_unknown_location_does_not_count_as_arrived(scene):
     """One destination shows it; the host that does not answer may show it, too."""
     scene.vm(at="hv02").host("hv04", seen_at=None)
     doubt = Doubt("id-web01", 7, ("hv02.corp.example", "hv04.corp.example"))

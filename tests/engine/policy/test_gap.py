@@ -1,4 +1,4 @@
-"""Gaps, pauses, silence: what stands still, and what a person is told afterwards."""
+"""Gaps, pauses and a silent VMM: which clocks stop, and what people are told afterwards."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_a_host_refresh_is_retried_at_intervals_and_then_once_per_pass(tries, se
     assert ("hv01.corp.example" in wanted) is due
 
 
-def test_the_numbers_of_the_settings_are_the_defaults_of_the_rules():
+def test_the_defaults_of_the_settings_equal_the_defaults_of_the_rules():
     from engine.settings import Settings
 
     assert Settings().rules() == Rules()

@@ -1,4 +1,4 @@
-"""Limits of waits: what counts against them, and what must not."""
+"""Limits of waits: the time that counts against them, and the time that must not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_host_that_answers_again_gets_its_full_limit_for_the_next_silence(scen
     assert [s.wait for s in scene.steps(Hold)] == [Wait.HOST_DOWN]
 
 
-def test_a_move_that_waits_for_nothing_is_left_alone(scene):
+def test_a_move_in_flight_that_waits_for_nothing_gets_no_step(scene):
     flying(scene).job(id="job-1")
 
     assert scene.plan().steps == ()
@@ -48,7 +48,7 @@ def test_a_move_that_waits_for_nothing_is_left_alone(scene):
         (Wait.TWO_PLACES, lambda s: s.seen_on("hv01", "hv02")),
     ],
 )
-def test_nothing_that_waits_ends_while_the_run_is_paused(wait, change, scene):
+def test_no_wait_reaches_its_limit_while_the_run_is_paused(wait, change, scene):
     change(scene).run(state=RunState.PAUSED).waiting(wait, 9 * HOUR)
 
     assert scene.steps(Finish) == []
@@ -93,7 +93,7 @@ def test_resuming_a_run_during_a_gap_does_not_shorten_the_gap(scene):
         (RunState.STOPPING, "skipped STOPPED"),
     ],
 )
-def test_a_run_that_stops_does_not_wait_for_another_one(state, says, scene, told):
+def test_a_vm_of_a_stopping_run_does_not_wait_for_another_run(state, says, scene, told):
     scene.owned_by(2).job().run(state=state)
 
     assert told(scene.pending()) == says

@@ -1,4 +1,4 @@
-"""The moving and restoring ladders: where a VM is, held against what its job said, and its network.
+"""The moving and restoring ladders: the location of a VM, the result of its job, and its network.
 
 ``scene`` starts as a VM on hv01 whose LIVE attempt to hv02 is open.
 """
@@ -213,7 +213,7 @@ def test_a_status_that_a_refresh_does_not_clear_is_refreshed_again(flying, told)
 
 
 @pytest.mark.parametrize("stale", ["hv01", "hv02"])
-def test_nothing_is_concluded_from_a_host_that_was_not_re_read(stale, flying, told):
+def test_the_result_of_a_move_is_open_until_both_hosts_are_re_read(stale, flying, told):
     flying.job(state="failed").host(stale, refreshed_at=flying.now - 1)
     verdict = flying.moving()
 
@@ -245,7 +245,7 @@ def doubtful(scene):
 
 
 @pytest.mark.parametrize("skew", [0.0, 600.0, -600.0])
-def test_an_unknown_start_is_open_until_the_look_ups_are_over_on_the_servers_clock(
+def test_a_start_without_an_answer_is_lost_only_after_the_lookups_on_the_server_clock(
     skew, scene, told
 ):
     """not_after and the deadline are VMM's time: 60 s, then 3 look-ups of 10 s."""
@@ -287,7 +287,7 @@ def test_an_arrival_is_trusted_only_from_refreshed_hosts(doubtful, told):
     assert len(verdict.refresh) == 2
 
 
-def test_an_unknown_start_keeps_its_slots_and_its_place_in_the_request(doubtful):
+def test_a_start_without_an_answer_keeps_its_slots(doubtful):
     doubtful.host("hv01", live_limit=1).add("web02")
     [hold] = [s for s in doubtful.plan().steps if s.move.vm == "web02"]
 
@@ -295,7 +295,7 @@ def test_an_unknown_start_keeps_its_slots_and_its_place_in_the_request(doubtful)
     assert hold.text == "1 of 1 on hv01: web01"
 
 
-def test_a_start_that_is_seen_to_have_ended_frees_its_slot_in_the_same_plan(flying):
+def test_a_move_seen_to_have_ended_frees_its_slot_in_the_same_plan(flying):
     flying.job(state="completed").vm(at="hv02").host("hv01", live_limit=1).add("web02")
     flying.host("hv02", live_limit=1)
 
@@ -305,7 +305,7 @@ def test_a_start_that_is_seen_to_have_ended_frees_its_slot_in_the_same_plan(flyi
 # --- restoring -----------------------------------------------------------------------------
 
 
-def test_an_arrival_is_read_before_it_is_judged(arrived):
+def test_the_network_of_an_arrived_vm_is_read_before_the_move_ends(arrived):
     assert arrived.restoring().step == ReadNetworks("hv02.corp.example", (arrived.view().move,))
 
 
@@ -317,11 +317,11 @@ def test_an_arrival_is_read_before_it_is_judged(arrived):
         pytest.param("hv02", 10.0, id="read in the moment it ended"),
     ],
 )
-def test_an_old_reading_proves_nothing(host, age, arrived, told):
+def test_an_outdated_reading_of_the_network_is_taken_again(host, age, arrived, told):
     assert told(arrived.reading(SAVED, host, age).restoring()) == "ReadNetworks"
 
 
-def test_a_network_as_saved_ends_the_move(arrived, told):
+def test_an_unchanged_network_ends_the_move_as_moved(arrived, told):
     verdict = arrived.reading(SAVED).restoring()
 
     assert told(verdict) == "done MOVED"
@@ -350,7 +350,7 @@ def restored(scene, result=Result.OK, ended=5.0, error=""):
     )
 
 
-def test_after_a_repair_it_is_read_again(arrived, told):
+def test_a_network_is_read_again_after_its_repair(arrived, told):
     assert told(restored(arrived.reading(LOST, age=6)).restoring()) == "ReadNetworks"
 
 
@@ -423,7 +423,7 @@ def test_a_lock_delays_a_repair_without_using_up_one_of_the_three(free, scene, t
     assert told(late) == "PutBack"
 
 
-def test_each_attempt_has_three_repairs_of_its_own(arrived, told):
+def test_each_attempt_may_use_three_repairs(arrived, told):
     """Three attempts lost the rule and each time it was put back; the fourth may be repaired."""
     arrived.options(attempts=9)
     for minutes in (9, 6, 3):
@@ -473,7 +473,7 @@ def test_a_vm_that_moved_on_is_checked_on_its_current_host(arrived):
     assert step == Arrive(arrived.view().move, "hv03.corp.example")
 
 
-def test_moved_by_others_with_its_network_intact_counts_as_moved(scene, told):
+def test_a_vm_moved_by_others_with_its_network_intact_counts_as_moved(scene, told):
     scene.move(state=MoveState.RESTORING, host="hv02").vm(at="hv02").baseline(network=SAVED)
     verdict = scene.reading(SAVED).restoring()
 
@@ -481,7 +481,7 @@ def test_moved_by_others_with_its_network_intact_counts_as_moved(scene, told):
     assert "somebody else" in verdict.step.sentence
 
 
-def test_without_a_saved_network_there_is_nothing_to_compare(arrived, told):
+def test_an_arrived_vm_without_a_saved_network_counts_as_moved(arrived, told):
     assert told(arrived.no_baseline().restoring()) == "done MOVED"
 
 
@@ -512,14 +512,16 @@ def test_a_network_is_not_repaired_before_the_vm_is_known_to_rest_on_this_host(
         (lambda s: s.job(), Wait.FOREIGN, 4 * HOUR, "unknown UNKNOWN"),
     ],
 )
-def test_the_waits_of_restoring_end_with_a_person(change, wait, limit, ends, arrived, told):
+def test_each_wait_of_restoring_ends_at_its_limit_and_not_before(
+    change, wait, limit, ends, arrived, told
+):
     change(arrived)
 
     assert told(arrived.waiting(wait, limit - 1).restoring()) == f"waits {wait}"
     assert told(arrived.waiting(wait, limit).restoring()) == ends
 
 
-def test_a_failed_state_that_no_dismissal_clears_does_not_hide_the_network(arrived, told):
+def test_the_network_is_read_even_if_three_dismissals_did_not_clear_a_failed_state(arrived, told):
     arrived.vm(vmm_status="MigrationFailed")
     for _ in range(3):
         arrived.attempt(Result.OK, AttemptKind.DISMISS, begun=arrived.now - 9)
@@ -528,13 +530,13 @@ def test_a_failed_state_that_no_dismissal_clears_does_not_hide_the_network(arriv
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPING])
-def test_a_network_is_put_back_whatever_the_run_does(state, arrived):
+def test_a_network_is_restored_even_if_the_run_is_paused_or_stopping(state, arrived):
     arrived.run(state=state).reading(LOST)
 
     assert len(arrived.steps(PutBack)) == 1
 
 
-def test_one_reading_per_host_serves_all_arrivals(arrived):
+def test_the_networks_of_all_arrivals_on_a_host_are_read_in_one_step(arrived):
     arrived.add("web02").vm("web02", at="hv02")
     arrived.move("web02", state=MoveState.RESTORING, host="hv02")
     steps = [s for s in arrived.plan().steps if isinstance(s, ReadNetworks)]

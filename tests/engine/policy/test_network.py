@@ -1,4 +1,4 @@
-"""Networks: what counts as lost, what is put back, and that putting back makes it whole."""
+"""Networks: which differences count as lost, which are restored, and that a repair is complete."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ B = Adapter("b", "001DD8B71C02")
         ),
     ],
 )
-def test_adapters_are_matched_by_id_then_by_a_mac_that_is_unique(saved, found, pairs):
+def test_adapters_are_matched_by_id_and_then_by_a_unique_mac(saved, found, pairs):
     matched = match(net(*saved), net(*found))
 
     assert {was.id: now.id if now else None for was, now in matched} == pairs
 
 
-def test_one_adapter_is_never_two():
+def test_one_adapter_never_matches_two_saved_adapters():
     """The adapter that kept its id got the MAC of the one that is gone."""
     found = net(replace(A, mac=B.mac))
 
@@ -166,7 +166,7 @@ def test_only_missing_settings_are_a_difference(change, told):
         ),
     ],
 )
-def test_a_trunk_is_never_an_access_port(was, now, told):
+def test_a_changed_trunk_or_access_vlan_is_a_difference(was, now, told):
     saved, found = Adapter("a", switch="LS", **was), Adapter("a", switch="LS", **now)
 
     assert [d[:3] for d in differences(saved, found)] == told
@@ -242,7 +242,7 @@ def test_an_unrepairable_difference_is_reported_and_left_alone(was):
 
 
 @pytest.mark.parametrize("field", ["subnet", "classification", "port_acl"])
-def test_what_vmm_models_of_a_connection_is_not_set_where_there_was_none(field):
+def test_a_repair_adds_no_subnet_class_or_port_acl_to_a_disconnected_adapter(field):
     """VMM connects an adapter that is given a VM subnet."""
     unplugged = replace(SAVED, switch=None, network=None)
     saved = replace(unplugged, **{field: "was"})
@@ -276,7 +276,7 @@ STOP = "Deny Outbound local 00-15-5D-00-00-01"
         ("Allow Inbound remote 10.0.0.1 10.0.0.2", None),
     ],
 )
-def test_a_classic_rule_has_one_spelling(text, rule):
+def test_every_spelling_of_a_classic_rule_is_normalised(text, rule):
     assert classic_rule(text) == rule
 
 
@@ -302,7 +302,7 @@ def test_a_classic_rule_has_one_spelling(text, rule):
         ),
     ],
 )
-def test_classic_rules_are_only_added(found, told, put_back):
+def test_a_repair_only_adds_classic_rules(found, told, put_back):
     saved = replace(SAVED, classic_acls=(STOP, CLASSIC))
     now = replace(SAVED, classic_acls=found)
 
@@ -333,7 +333,7 @@ def test_an_adapter_that_lost_its_connection_is_a_difference():
     assert differences(SAVED, replace(SAVED, connected=False)) != []
 
 
-def test_the_rules_of_a_disconnected_adapter_are_kept_too():
+def test_lost_rules_of_a_disconnected_adapter_are_restored():
     saved = replace(SAVED, switch=None, network=None)
     found = replace(saved, acls=())
     [one] = repair(HOST, net(saved), net(found)).adapters
@@ -341,7 +341,7 @@ def test_the_rules_of_a_disconnected_adapter_are_kept_too():
     assert (one.acls, one.switch, one.network) == ((ALLOW, DENY), None, None)
 
 
-def test_only_connected_adapters_are_bound_into_the_job():
+def test_a_pin_holds_only_connected_adapters():
     plugged, unplugged = Adapter("a", switch="LS"), Adapter("b", switch=None)
     switched_off = Adapter("c", switch="LS", connected=False)
 
@@ -351,7 +351,7 @@ def test_only_connected_adapters_are_bound_into_the_job():
 # --- what is put back ----------------------------------------------------------------------
 
 
-def test_a_repair_names_the_adapter_as_it_is_called_now():
+def test_a_repair_uses_the_current_id_of_the_adapter():
     [one] = repair(HOST, net(SAVED), net(replace(SAVED, id="new", acls=()))).adapters
 
     assert (one.adapter_id, one.mac) == ("new", MAC)
@@ -364,7 +364,7 @@ def test_a_rule_under_the_same_key_is_never_overwritten():
     assert one.acls == (ALLOW,)
 
 
-def test_allow_comes_before_deny_and_heavier_before_lighter():
+def test_a_repair_adds_allow_before_deny_and_heavier_rules_first():
     rules = tuple(
         Acl(action, direction, weight)
         for action, direction, weight in [
@@ -396,7 +396,7 @@ def test_allow_comes_before_deny_and_heavier_before_lighter():
         pytest.param({"vlan": 0}, {"vlan": 10}, id="the VLAN"),
     ],
 )
-def test_nothing_else_is_touched(lost, put_back):
+def test_a_repair_holds_only_what_was_lost(lost, put_back):
     [one] = repair(HOST, net(SAVED), net(replace(SAVED, **lost))).adapters
 
     assert one == AdapterRepair("nic-1", MAC, **put_back)
@@ -410,7 +410,7 @@ def test_nothing_else_is_touched(lost, put_back):
         pytest.param({"vlan": 0, "trunk": (1, 2), "native_vlan": 1}, (0, (1, 2), 1), id="trunk"),
     ],
 )
-def test_a_vlan_is_put_back_as_the_kind_it_was(saved, put_back):
+def test_a_vlan_is_restored_in_its_saved_mode(saved, put_back):
     was = replace(SAVED, **saved)
     now = replace(SAVED, vlan=99)
     [one] = repair(HOST, net(was), net(now)).adapters
@@ -418,7 +418,7 @@ def test_a_vlan_is_put_back_as_the_kind_it_was(saved, put_back):
     assert (one.vlan, one.trunk, one.native_vlan) == put_back
 
 
-def test_an_adapter_that_lost_nothing_is_left_out():
+def test_an_adapter_that_lost_nothing_is_not_repaired():
     whole = Adapter("whole", "001DD8B71C44", switch="LS-Main", acls=(ALLOW,))
     found = net(whole, replace(SAVED, acls=()))
 
@@ -535,7 +535,7 @@ pairs = networks.flatmap(lambda saved: st.tuples(st.just(saved), losses(saved)))
 
 
 @given(pairs)
-def test_after_a_repair_nothing_repairable_is_left(pair):
+def test_a_repair_leaves_no_repairable_difference(pair):
     saved, found = pair
     healed = applied(found, repair(HOST, saved, found))
 
@@ -543,7 +543,7 @@ def test_after_a_repair_nothing_repairable_is_left(pair):
 
 
 @given(pairs)
-def test_a_second_repair_finds_nothing_to_do(pair):
+def test_a_second_repair_is_empty(pair):
     saved, found = pair
     healed = applied(found, repair(HOST, saved, found))
 
@@ -569,7 +569,7 @@ def test_a_repair_removes_nothing_and_adds_only_what_was_saved(pair):
 
 
 @given(networks)
-def test_a_network_contains_itself(network):
+def test_a_network_does_not_differ_from_itself(network):
     assert compare(network, network) == ()
 
 

@@ -150,11 +150,11 @@ def test_the_higher_of_two_applicable_rungs_decides(higher, lower, scene, told):
     assert told(both.pending()) == higher[2]
 
 
-def test_nothing_in_the_way_starts_a_running_vm_live(scene, told):
+def test_a_running_vm_without_a_reason_to_wait_starts_live(scene, told):
     assert told(scene.pending()) == "starts live"
 
 
-def test_nothing_in_the_way_starts_a_powered_down_vm_cold_once_granted(scene, told):
+def test_a_granted_powered_down_vm_without_a_reason_to_wait_starts_cold(scene, told):
     scene.down().approval(ApprovalState.GRANTED)
 
     assert told(scene.pending()) == "starts cold"
@@ -180,11 +180,11 @@ def test_a_vm_with_any_sign_of_a_migration_is_left_alone_on_any_host(sign, at, s
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "canceled"])
-def test_a_job_that_is_over_is_no_sign_of_a_migration(state, scene, told):
+def test_an_ended_job_is_no_sign_of_a_migration(state, scene, told):
     assert told(scene.job(state=state).pending()) == "starts live"
 
 
-def test_a_failed_vm_that_migrates_is_not_dismissed(scene, told):
+def test_a_failed_vm_with_a_running_job_is_not_dismissed(scene, told):
     scene.vm(vmm_status="MigrationFailed").job()
 
     assert told(scene.pending()) == "waits FOREIGN"
@@ -201,19 +201,19 @@ def test_a_vm_shown_on_two_hosts_has_both_refreshed_before_a_person_is_needed(sc
     assert verdict.step.text == "on hv01 and hv02 at once"
 
 
-def test_a_source_that_does_not_answer_is_no_proof_that_its_vm_is_gone(scene, told):
+def test_a_vm_missing_on_a_silent_source_does_not_count_as_gone(scene, told):
     assert told(scene.gone().silent("hv01").pending()) == "waits HOST_DOWN"
 
 
 @pytest.mark.parametrize("silent", ["hv01", "hv03"])
-def test_absence_counts_only_from_complete_answers(silent, scene, told):
+def test_a_vm_counts_as_absent_only_if_all_answers_are_complete(silent, scene, told):
     """VMM says hv03; neither there nor on its source may a silent Hyper-V hide it."""
     scene.vm(at="hv03").seen_on().silent(silent)
 
     assert told(scene.pending()) == "waits HOST_DOWN"
 
 
-def test_a_stored_copy_in_the_library_is_not_the_vm(scene, told):
+def test_a_copy_in_the_library_does_not_count_as_the_vm(scene, told):
     assert told(scene.vm(stored=True).pending()) == "waits MISSING"
 
 
@@ -231,13 +231,13 @@ def test_a_vm_moved_by_others_before_its_baseline_needs_a_person(scene):
     assert finish.next != ""
 
 
-def test_a_vm_on_another_source_of_the_run_starts_from_there(scene, told):
+def test_a_vm_on_another_source_of_its_run_may_start(scene, told):
     scene.run(sources=("hv01", "hv03")).vm(at="hv03")
 
     assert told(scene.pending()) == "starts live"
 
 
-def test_hosts_are_compared_without_case(scene, told):
+def test_host_names_are_not_case_sensitive(scene, told):
     scene.vm(at="hv02", seen_on=("HV02.CORP.EXAMPLE",)).no_baseline()
 
     assert told(scene.pending()) == "done ALREADY_THERE"
@@ -259,7 +259,9 @@ REPAIRS = [("MigrationFailed", AttemptKind.DISMISS), ("IncompleteVMConfig", Atte
         (3, 60, "failed STUCK"),
     ],
 )
-def test_repairs_are_paced_and_counted(status, kind, tries, seconds_ago, says, scene, told):
+def test_dismissals_and_refreshes_are_paced_and_limited(
+    status, kind, tries, seconds_ago, says, scene, told
+):
     scene.vm(vmm_status=status)
     for _ in range(tries):
         scene.attempt(Result.OK, kind, ended=scene.now - seconds_ago)
@@ -268,7 +270,7 @@ def test_repairs_are_paced_and_counted(status, kind, tries, seconds_ago, says, s
     assert told(scene.pending()) == (again if says == "again" else says)
 
 
-def test_dismissals_do_not_use_up_the_attempts_to_move(scene, told):
+def test_dismissals_do_not_count_as_attempts_to_move(scene, told):
     for _ in range(3):
         scene.attempt(Result.FAILED, AttemptKind.DISMISS, ended=scene.now - HOUR)
 
@@ -277,7 +279,7 @@ def test_dismissals_do_not_use_up_the_attempts_to_move(scene, told):
 
 @pytest.mark.parametrize(("status", "kind"), REPAIRS)
 @pytest.mark.parametrize("free", [Result.LOCKED, Result.BUSY, Result.STALE])
-def test_a_repair_that_did_not_happen_is_not_counted(free, status, kind, scene, told):
+def test_a_dismissal_or_refresh_that_was_not_made_is_not_counted(free, status, kind, scene, told):
     scene.vm(vmm_status=status)
     for _ in range(3):
         scene.attempt(free, kind, ended=scene.now - HOUR)
@@ -323,7 +325,7 @@ def test_free_attempts_do_not_count_against_the_limit(free, scene, told):
 
 
 @pytest.mark.parametrize("charged", [Result.FAILED, Result.REFUSED, Result.LOST])
-def test_live_and_cold_share_one_count(charged, scene, told):
+def test_live_and_cold_attempts_share_one_limit(charged, scene, told):
     for kind in (AttemptKind.LIVE, AttemptKind.COLD, AttemptKind.LIVE):
         scene.attempt(charged, kind, ended=scene.now - HOUR, error="no space on D:")
     finish = scene.pending().step
@@ -342,7 +344,7 @@ def test_off_saved_and_paused_vms_all_need_an_approval(state, scene, told):
     assert told(scene.down().vm(hyperv_state=state).pending()) == "waits APPROVAL and asks"
 
 
-def test_only_hyper_v_says_whether_a_vm_is_down(scene, told):
+def test_only_the_hyperv_state_decides_whether_a_vm_is_powered_down(scene, told):
     assert told(scene.vm(vmm_status="PowerOff").pending()) == "starts live"
 
 
@@ -419,14 +421,14 @@ def test_a_powered_down_vm_moves_only_with_a_grant_that_names_it(answer, says, s
         pytest.param(lambda s: s.options(path=r"E:\VMs"), id="path"),
     ],
 )
-def test_a_grant_binds_only_what_was_shown(change, scene, told):
+def test_a_grant_does_not_cover_sources_destinations_or_a_path_changed_later(change, scene, told):
     """The digest covers sources, destinations and path: changed later, it no longer covers."""
     change(scene.down().approval(ApprovalState.GRANTED, requested=scene.now - HOUR))
 
     assert told(scene.pending()) == "waits APPROVAL and asks"
 
 
-def test_a_new_card_goes_out_at_most_every_half_hour(scene):
+def test_a_new_card_is_posted_at_most_every_half_hour(scene):
     scene.down().approval(ApprovalState.REQUESTED, "old-crm", requested=scene.now - 1799)
     early = scene.pending()
     late = scene.later(1).pending()
@@ -448,14 +450,14 @@ def usable(view):
     return tuple(gate.host for gate in gates(view) if gate.open)
 
 
-def test_one_destination_that_answers_is_enough(scene, told):
+def test_a_vm_may_start_if_one_of_its_destinations_answers(scene, told):
     scene.run(destinations=("hv02", "hv03")).silent("hv02")
 
     assert told(scene.pending()) == "starts live"
     assert usable(scene.view()) == ("hv03.corp.example",)
 
 
-def test_one_destination_that_is_not_locked_is_enough(scene, told):
+def test_a_vm_may_start_if_one_of_its_destinations_is_not_locked(scene, told):
     scene.run(destinations=("hv02", "hv03")).host("hv02", locked=True)
 
     assert told(scene.pending()) == "starts live"
@@ -470,13 +472,13 @@ def test_one_destination_that_is_not_locked_is_enough(scene, told):
         pytest.param(lambda s: s.hosts.pop("hv02") and s, id="unknown to VMM"),
     ],
 )
-def test_no_vm_is_sent_to_a_host_that_cannot_take_it(unfit, scene):
+def test_a_host_that_cannot_take_the_vm_is_not_a_usable_destination(unfit, scene):
     unfit(scene.run(destinations=("hv02", "hv03")))
 
     assert usable(scene.view()) == ("hv03.corp.example",)
 
 
-def test_the_host_that_a_vm_is_on_is_not_a_destination_for_it(scene):
+def test_the_current_host_of_a_vm_is_not_a_usable_destination(scene):
     scene.run(destinations=("hv01", "hv02"))
 
     assert usable(scene.view()) == ("hv02.corp.example",)
@@ -510,7 +512,7 @@ def test_a_move_without_charged_attempts_has_no_back_off(scene):
     assert backoff((), scene.runs[1].options, scene.rules) == 0.0
 
 
-def test_the_first_back_off_is_the_pass_of_the_request(scene, told):
+def test_the_first_back_off_lasts_one_pass_of_the_request(scene, told):
     scene.options(pass_=10.0).attempt(Result.FAILED, ended=scene.now - 10)
 
     assert told(scene.pending()) == "starts live"
@@ -583,7 +585,7 @@ def test_the_limit_of_a_wait_counts_from_its_own_beginning(change, wait, limit, 
     assert verdict.due == scene.now + limit
 
 
-def test_limits_are_settings(scene, told):
+def test_the_limit_of_a_wait_can_be_changed(scene, told):
     scene.rules = replace(scene.rules, limits={**scene.rules.limits, Wait.FOREIGN: 60.0})
 
     assert told(scene.job().waiting(Wait.FOREIGN, 60).pending()) == "failed STUCK"
@@ -601,7 +603,7 @@ def test_waits_that_only_others_can_end_have_no_limit(wait, scene, told):
     assert verdict.due is None
 
 
-def test_each_move_that_failed_has_its_own_repairs(scene, told):
+def test_dismissals_are_counted_anew_after_each_attempt_to_move(scene, told):
     """A VM that VMM's restarts fail again and again is not given up for the repairs in between."""
     scene.options(attempts=1).vm(vmm_status="MigrationFailed")
     scene.attempt(Result.OK, AttemptKind.DISMISS, begun=scene.now - 900, ended=scene.now - 899)
@@ -628,13 +630,13 @@ def reason_of(scene, name, error):
         (("web01", "hv01"), "hv01 has no such network"),
     ],
 )
-def test_vms_that_end_for_one_reason_share_one_cause(names, error, scene):
+def test_vms_that_end_for_the_same_reason_share_one_cause(names, error, scene):
     one, other = (reason_of(scene, name, error) for name in names)
 
     assert one == other
 
 
-def test_two_reasons_are_two_causes_though_vmm_gives_them_one_number(scene):
+def test_two_reasons_with_the_same_vmm_number_are_two_causes(scene):
     full = reason_of(scene, "web01", "{name}: not enough memory (0x8007000E) (12711)")
     corrupt = reason_of(scene, "db01", "{name}: the disk is corrupt (0xC03A0005) (12711)")
 

@@ -80,7 +80,7 @@ def test_each_sign_alone_takes_a_slot_on_both_hosts(sign, scene):
     assert (book.free(HV01), book.free(HV02)) == (1, 1)
 
 
-def test_all_signs_together_count_once(scene):
+def test_all_signs_of_one_migration_count_as_one_slot(scene):
     for change in SIGNS.values():
         change(scene)
     book = ledger(scene)
@@ -89,7 +89,7 @@ def test_all_signs_together_count_once(scene):
 
 
 @pytest.mark.parametrize("case", ["HV01.corp.example", "hv01.CORP.example"])
-def test_hosts_are_counted_without_case(case, scene):
+def test_host_names_of_jobs_are_not_case_sensitive(case, scene):
     scene.job()
     scene.jobs[0] = replace(scene.jobs[0], source=case)
 
@@ -121,7 +121,7 @@ def test_only_a_foreign_migration_without_a_known_target_counts_at_every_host(
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "canceled"])
-def test_a_job_that_is_over_holds_nothing(state, scene):
+def test_an_ended_job_takes_no_slot(state, scene):
     assert ledger(scene.job(state=state)).free(HV01) == 2
 
 
@@ -134,7 +134,7 @@ def test_a_move_needs_a_live_and_a_storage_slot(live, storage, free, scene):
     assert ledger(scene).free(HV01) == free
 
 
-def test_in_and_out_share_the_limit(scene):
+def test_incoming_and_outgoing_migrations_share_the_slots_of_a_host(scene):
     scene.vm("db01", at="hv03").vm("web02")
     scene.job("db01", source="hv03", target="hv01").job("web02", target="hv02")
 
@@ -151,7 +151,7 @@ def test_slots_used_beyond_the_limit_are_reported_and_leave_none_free(scene):
     assert book.says(HV01) == "3 of 2 on hv01: a, b, c"
 
 
-def test_a_host_that_the_fleet_does_not_show_has_no_slots(scene):
+def test_a_host_outside_the_fleet_has_no_slots(scene):
     book = ledger(scene)
 
     assert book.free("hv99") == 0
@@ -159,7 +159,7 @@ def test_a_host_that_the_fleet_does_not_show_has_no_slots(scene):
     assert book.says("hv99") == "hv99 is not in the fleet"
 
 
-def test_a_slot_is_taken_on_both_hosts_or_on_none(scene):
+def test_a_slot_is_taken_on_both_hosts_or_on_neither(scene):
     book = ledger(scene.host("hv02", live_limit=0))
 
     assert not book.take("id-web01", "web01", HV01, HV02)
@@ -176,7 +176,7 @@ def test_a_job_of_an_unseen_vm_counts_by_its_id(scene):
     assert ledger(scene.job("ghost")).holders(HV01) == ("id-ghost",)
 
 
-def test_a_plan_fills_the_slots_and_no_more(scene):
+def test_a_plan_starts_as_many_moves_as_there_are_slots(scene):
     for name in ("web02", "web03", "web04"):
         scene.add(name)
 
@@ -185,7 +185,7 @@ def test_a_plan_fills_the_slots_and_no_more(scene):
     assert held(scene, "web03").text == "2 of 2 on hv01: web01, web02"
 
 
-def test_foreign_migrations_are_counted_at_the_destination_too(scene):
+def test_foreign_migrations_take_slots_on_the_destination(scene):
     scene.vm("x1", at="hv03").vm("x2", at="hv03")
     scene.job("x1", source="hv03").job("x2", source="hv03")
 
@@ -193,7 +193,7 @@ def test_foreign_migrations_are_counted_at_the_destination_too(scene):
     assert held(scene, "web01").text == "2 of 2 on hv02: x1, x2"
 
 
-def test_waiting_for_several_destinations_names_the_holders_of_each(scene):
+def test_a_wait_for_several_destinations_names_the_vms_in_the_slots_of_each(scene):
     scene.run(destinations=("hv02", "hv03")).host("hv02", live_limit=1).host("hv03", live_limit=1)
     scene.vm("x1", at="hv04").vm("x2", at="hv04")
     scene.job("x1", source="hv04").job("x2", source="hv04", target="hv03")
@@ -201,7 +201,7 @@ def test_waiting_for_several_destinations_names_the_holders_of_each(scene):
     assert held(scene, "web01").text == "1 of 1 on hv02: x1; 1 of 1 on hv03: x2"
 
 
-def test_limits_are_those_of_this_observation(scene):
+def test_a_plan_uses_the_limits_of_its_observation(scene):
     scene.add("web02")
 
     assert started(scene) == ["web01", "web02"]
@@ -225,13 +225,13 @@ def test_a_wait_says_that_no_destination_takes_vms(scene):
 # --- the order -----------------------------------------------------------------------------
 
 
-def test_the_longest_goes_first(scene):
+def test_the_longest_move_starts_first(scene):
     scene.host("hv01", live_limit=1).move(disk_mb=1000).add("big", disk_mb=900_000)
 
     assert started(scene) == ["big"]
 
 
-def test_the_busiest_host_goes_first(scene):
+def test_a_vm_of_the_busiest_host_starts_first(scene):
     """One slot is free; hv03 has the most work per slot, so its VM goes before a longer one."""
     scene.run(sources=("hv01", "hv03"), destinations=("hv02", "hv04"))
     scene.host("hv03", live_limit=1).host("hv02", live_limit=1).host("hv04", live_limit=0)
@@ -242,20 +242,20 @@ def test_the_busiest_host_goes_first(scene):
     assert started(scene) == ["a1"]
 
 
-def test_same_size_goes_by_name(scene):
+def test_moves_of_equal_length_start_in_the_order_of_their_names(scene):
     scene.host("hv01", live_limit=1).add("AAA").add("zzz")
 
     assert started(scene) == ["AAA"]
 
 
-def test_the_destination_is_the_one_with_a_free_slot(scene):
+def test_a_move_goes_to_the_destination_with_a_free_slot(scene):
     scene.run(destinations=("hv02", "hv03")).host("hv02", live_limit=0)
     [start] = scene.steps(Start)
 
     assert (start.order.source, start.order.destination) == (HV01, HV03)
 
 
-def test_the_destination_with_the_least_to_do_is_taken(scene):
+def test_a_move_goes_to_the_destination_with_the_least_load(scene):
     scene.run(destinations=("hv02", "hv03"))
     scene.run(2, kind="vm", sources=("hv04",), destinations=("hv02",))
     scene.vm("x1", at="hv04").add("x1", 2, source="hv04", host="hv04", disk_mb=9_000_000)
@@ -264,14 +264,14 @@ def test_the_destination_with_the_least_to_do_is_taken(scene):
     assert start.order.destination == HV03
 
 
-def test_two_starts_of_one_plan_share_out_the_destinations(scene):
+def test_two_starts_of_one_plan_use_different_destinations(scene):
     scene.run(destinations=("hv02", "hv03")).add("web02")
     scene.host("hv02", live_limit=1).host("hv03", live_limit=1)
 
     assert {s.order.destination for s in scene.steps(Start)} == {HV02, HV03}
 
 
-def test_experience_outweighs_the_setting_after_three_arrivals(scene):
+def test_the_estimated_speed_is_measured_after_three_arrivals(scene):
     for name in ("a", "b"):
         scene.add(name, state=MoveState.DONE)
         scene.attempt(Result.OK, name=name, begun=scene.now - 110)
@@ -300,7 +300,7 @@ def with_cold(scene):
     return scene.add("old-crm").down("old-crm").approval(ApprovalState.GRANTED, "old-crm")
 
 
-def test_powered_down_vms_wait_while_running_ones_of_their_host_are_ready(scene):
+def test_powered_down_vms_wait_while_running_vms_of_their_host_can_start(scene):
     with_cold(scene)
 
     assert started(scene) == ["web01"]
@@ -316,11 +316,11 @@ def test_powered_down_vms_wait_while_running_ones_of_their_host_are_ready(scene)
         pytest.param(lambda s: s.move(state=MoveState.DONE).vm(at="hv02"), id="done"),
     ],
 )
-def test_powered_down_vms_do_not_wait_for_those_that_cannot_start(change, scene):
+def test_powered_down_vms_do_not_wait_for_running_vms_that_cannot_start(change, scene):
     assert started(change(with_cold(scene))) == ["old-crm"]
 
 
-def test_powered_down_vms_wait_only_for_their_own_host(scene):
+def test_powered_down_vms_wait_only_for_running_vms_of_their_own_host(scene):
     scene.run(sources=("hv01", "hv03"))
     scene.vm("old", at="hv03").add("old", source="hv03", host="hv03").down("old")
     scene.approval(ApprovalState.GRANTED, "old")
@@ -328,7 +328,7 @@ def test_powered_down_vms_wait_only_for_their_own_host(scene):
     assert sorted(started(scene)) == ["old", "web01"]
 
 
-def test_a_cold_start_pins_the_saved_network_and_a_live_one_does_not(scene):
+def test_a_cold_start_pins_the_connected_adapters_of_the_saved_network(scene):
     wired = Adapter("a", "001DD8B71C01", "N", None, "LS", 10, acls=(Acl("Allow", "Inbound", 1),))
     network = Network((wired, Adapter("b", switch=None)))
     scene.move(state=MoveState.DONE).add("old").down("old").baseline("old", network=network)
@@ -351,7 +351,7 @@ def test_a_live_start_carries_what_the_guard_at_vmm_checks(scene):
 
 
 @pytest.mark.parametrize(("parallel", "starts"), [(0, 4), (1, 1), (3, 3), (9, 4)])
-def test_a_request_may_allow_fewer_than_the_hosts_do(parallel, starts, scene):
+def test_a_request_may_allow_fewer_moves_at_once_than_the_hosts(parallel, starts, scene):
     scene.options(parallel=parallel)
     scene.host("hv01", live_limit=9, storage_limit=9).host("hv02", live_limit=9, storage_limit=9)
     for name in ("web02", "web03", "web04"):
@@ -384,7 +384,7 @@ def test_nothing_starts_without_a_saved_network(scene):
 
 
 @pytest.mark.parametrize(("age", "fresh"), [(0, True), (600, True), (601, False)])
-def test_a_saved_network_is_good_for_ten_minutes(age, fresh, scene):
+def test_a_saved_network_is_used_for_ten_minutes_and_then_read_again(age, fresh, scene):
     scene.baseline(age=age)
 
     assert bool(started(scene)) is fresh
@@ -392,7 +392,7 @@ def test_a_saved_network_is_good_for_ten_minutes(age, fresh, scene):
 
 
 @pytest.mark.parametrize("result", [Result.FAILED, Result.REFUSED, Result.LOST])
-def test_after_the_first_attempt_the_saved_network_is_frozen(result, scene):
+def test_the_saved_network_is_kept_after_the_first_attempt(result, scene):
     """Re-read after a failure it might already lack what the move lost."""
     scene.baseline(age=HOUR).attempt(result, ended=scene.now - 600)
 
@@ -417,7 +417,7 @@ def test_a_move_whose_network_is_being_saved_keeps_its_slot(scene):
     assert held(scene, "web02").text == "1 of 1 on hv01: web01"
 
 
-def test_a_reserved_slot_counts_against_the_requests_limit(scene):
+def test_a_reserved_slot_counts_against_the_limit_of_the_request(scene):
     scene.options(parallel=1).no_baseline().add("web02")
 
     assert started(scene) == []
@@ -442,7 +442,9 @@ def test_a_network_is_not_saved_for_a_vm_that_may_not_start(scene):
         ((Result.OK, Result.REFUSED, Result.LOST, Result.REFUSED), 15, "ends"),
     ],
 )
-def test_a_network_that_cannot_be_saved_ends_the_move(results, seconds_ago, says, scene):
+def test_a_network_that_cannot_be_saved_is_retried_and_then_ends_the_move(
+    results, seconds_ago, says, scene
+):
     scene.no_baseline()
     for result in results:
         ended = scene.now - seconds_ago
@@ -464,7 +466,7 @@ def test_a_network_that_cannot_be_saved_ends_the_move(results, seconds_ago, says
 # --- questions -----------------------------------------------------------------------------
 
 
-def test_all_powered_down_vms_are_asked_about_on_one_card(scene):
+def test_one_card_asks_about_all_powered_down_vms(scene):
     scene.down().add("old-crm").down("old-crm")
     [ask] = scene.steps(Ask)
 
@@ -520,7 +522,7 @@ def test_no_cold_move_starts_without_a_grant_even_with_free_slots(scene):
         pytest.param(None, None, None, None, id="first look, no answer"),
     ],
 )
-def test_power_is_noted_when_it_changes(known, since, state, noted, scene):
+def test_a_change_of_power_is_recorded(known, since, state, noted, scene):
     began = None if since is None else scene.now + since
     scene.move(power=known, down_since=began).vm(hyperv_state=state)
     expected = []
@@ -537,7 +539,7 @@ def test_a_vm_down_at_the_first_observation_is_asked_about_in_the_same_plan(scen
     assert len(scene.steps(Ask)) == 1
 
 
-def test_a_vm_in_flight_is_not_judged_by_its_power(scene):
+def test_the_power_of_a_vm_in_flight_is_not_recorded(scene):
     flying(scene, job="job-web01").job().vm(hyperv_state=HyperVState.PAUSED)
 
     assert scene.steps(SeePower) == []
@@ -564,7 +566,7 @@ def test_a_vm_that_appears_on_a_source_joins_the_run(scene):
         pytest.param(lambda s: s.vm("new").run(state=RunState.STOPPING), id="the run is stopped"),
     ],
 )
-def test_nothing_else_is_adopted(change, scene):
+def test_no_other_vm_is_adopted(change, scene):
     assert change(scene).steps(Adopt) == []
 
 
@@ -574,13 +576,13 @@ def test_a_vm_that_ended_in_this_run_is_not_adopted_again(scene):
     assert scene.steps(Adopt) == []
 
 
-def test_a_run_does_not_end_in_the_tick_in_which_it_adopts(scene):
+def test_a_run_does_not_end_in_a_tick_that_adopts_a_vm(scene):
     scene.move(state=MoveState.DONE, outcome=Outcome.MOVED).vm(at="hv02").vm("new")
 
     assert scene.steps(SetRunState) == []
 
 
-def test_a_vm_belongs_to_the_first_unfinished_run(scene):
+def test_a_vm_of_two_runs_is_moved_by_the_first_unfinished_one(scene):
     scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",))
     scene.add("web01", 2)
 
@@ -598,7 +600,7 @@ def test_a_vm_in_flight_belongs_to_the_run_that_moves_it(scene):
     assert held(scene, "web01").wait is Wait.OTHER_RUN
 
 
-def test_a_vm_is_free_for_the_next_run_when_the_first_is_done_with_it(scene):
+def test_the_next_run_may_start_a_vm_after_its_move_in_the_first_has_ended(scene):
     scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",)).add("web01", 2)
     scene.move(state=MoveState.FAILED, outcome=Outcome.ATTEMPTS).add("web02")
 
@@ -606,7 +608,7 @@ def test_a_vm_is_free_for_the_next_run_when_the_first_is_done_with_it(scene):
 
 
 @pytest.mark.parametrize("state", [RunState.SCHEDULED, RunState.COMPLETED, RunState.REJECTED])
-def test_runs_that_have_not_begun_or_are_over_are_left_alone(state, scene):
+def test_a_plan_leaves_scheduled_and_ended_runs_alone(state, scene):
     assert scene.run(state=state).plan().steps == ()
 
 
@@ -632,14 +634,14 @@ def ended(scene, outcome=Outcome.MOVED, state=MoveState.DONE):
         (Outcome.TWO_PLACES, MoveState.UNKNOWN, RunState.INCOMPLETE),
     ],
 )
-def test_a_run_is_complete_when_nothing_is_left_for_a_person(outcome, state, run, scene):
+def test_a_run_ends_as_completed_only_if_no_vm_needs_a_person(outcome, state, run, scene):
     [end] = ended(scene.run(kind="vm"), outcome, state).steps(SetRunState)
 
     assert end.state is run
     assert end.text.startswith(f"R1 ended {run}: ")
 
 
-def test_a_stopped_run_ends_when_nothing_is_in_flight(scene):
+def test_a_stopping_run_ends_as_soon_as_no_move_is_in_flight(scene):
     scene.run(state=RunState.STOPPING).add("web02")
     flying(scene, job="job-web01").job()
     watched = scene.plan()
@@ -650,13 +652,13 @@ def test_a_stopped_run_ends_when_nothing_is_in_flight(scene):
     assert [e.state for e in scene.steps(SetRunState)] == [RunState.STOPPED]
 
 
-def test_questions_close_with_the_run(scene):
+def test_open_questions_expire_at_the_end_of_a_run(scene):
     ended(scene.run(kind="vm")).approval(ApprovalState.REQUESTED).approval(ApprovalState.GRANTED)
 
     assert [e.approval for e in scene.steps(Expire)] == [1]
 
 
-def test_a_paused_run_neither_ends_nor_proves_anything(scene):
+def test_a_paused_run_neither_ends_nor_proves_a_host_empty(scene):
     ended(scene).run(state=RunState.PAUSED)
 
     assert scene.plan().steps == ()
@@ -719,13 +721,13 @@ def test_a_run_does_not_end_while_a_source_is_unobserved(scene):
     assert scene.steps(SetRunState) == []
 
 
-def test_a_stored_vm_does_not_keep_a_host_from_being_empty(scene):
+def test_a_host_with_only_a_stored_vm_counts_as_empty(scene):
     ended(scene).vm("template", stored=True)
 
     assert len(scene.steps(SeeEmpty)) == 1
 
 
-def test_vmm_may_take_ten_minutes_to_notice_that_a_host_is_empty(scene):
+def test_a_vm_that_only_vmm_still_shows_keeps_a_run_open_for_ten_minutes(scene):
     """Hyper-V shows none; VMM still lists one there: it is re-read, then believed."""
     ended(scene).attempt(Result.OK, ended=scene.now - 599).vm(vmm_host=HV01)
     before = scene.plan()
@@ -747,7 +749,7 @@ def test_each_source_is_proven_empty_separately(scene):
 
 @pytest.mark.parametrize("state", [MoveState.FAILED, MoveState.DAMAGED, MoveState.UNKNOWN])
 @pytest.mark.parametrize(("wanted", "stops"), [(True, [RunState.STOPPING]), (False, [])])
-def test_a_request_may_stop_at_the_first_vm_that_cannot_be_moved(wanted, stops, state, scene):
+def test_a_run_stops_at_the_first_failed_vm_if_the_request_says_so(wanted, stops, state, scene):
     scene.options(stop_on_failure=wanted).move(state=state, outcome=Outcome.STUCK).add("web02")
     ends = scene.steps(SetRunState)
 
@@ -777,7 +779,7 @@ def test_a_skipped_vm_does_not_count_as_a_failure(outcome, scene):
     assert scene.add("web02").steps(SetRunState) == []
 
 
-def test_a_run_that_stops_is_not_stopped_again(scene):
+def test_a_stopping_run_is_not_stopped_again(scene):
     scene.options(stop_on_failure=True).run(state=RunState.STOPPING).add("web02")
     flying(scene.move(state=MoveState.FAILED, outcome=Outcome.STUCK), "web02", job="j").job(
         "web02", id="j"
@@ -818,7 +820,7 @@ def test_approvals_expire_after_eight_hours_without_a_decision(scene):
     assert [f.outcome for f in late.steps(Finish)] == [Outcome.EXPIRED]
 
 
-def test_a_long_backup_fails_when_the_rest_of_the_run_is_over(scene):
+def test_a_vm_in_a_long_backup_fails_only_after_the_rest_of_the_run(scene):
     scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, HOUR)
     alone = scene.steps(Finish)
     scene.add("web02")
@@ -866,7 +868,7 @@ def test_the_same_rows_and_observation_give_the_same_plan(new_scene):
     assert len(one.plan().steps) > 10
 
 
-def test_the_order_in_which_runs_and_vms_are_read_does_not_change_who_starts(scene):
+def test_the_order_of_the_rows_does_not_change_which_vms_start(scene):
     crowded(scene)
     records = [scene.record(n) for n in scene.runs]
     shuffled = [replace(r, moves=r.moves[::-1]) for r in records[::-1]]
@@ -888,7 +890,7 @@ def test_a_plan_has_at_most_one_step_per_move(scene):
     assert Counter(spoken).most_common(1)[0][1] == 1
 
 
-def test_a_plan_is_due_when_its_first_limit_is(scene):
+def test_a_plan_is_due_at_its_first_limit(scene):
     scene.vm(hyperv_status=("BackingUpVirtualMachine",)).waiting(Wait.BACKUP, 3000)
     scene.add("web02").attempt(Result.FAILED, name="web02", ended=scene.now - 50)
 

@@ -1,4 +1,4 @@
-"""Who reviews a broken glass, and how a review is told."""
+"""Reviews of break-glass approvals: who may review them, and the texts."""
 
 from dataclasses import replace
 

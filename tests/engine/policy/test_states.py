@@ -1,7 +1,6 @@
-"""The state tables: what they allow is allowed, everything else is refused, ends are final.
+"""The state tables: allowed transitions, refused transitions, and final states.
 
-The rows are generated from the tables; that the tables say the right thing is held against
-the transitions that people rely on, by name.
+The rows are generated from the tables. The transitions that people rely on are listed by name.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def test_every_other_transition_is_refused_by_name(noun, old, new):
         states.check(noun, TABLES[noun][0], old, new)
 
 
-def test_the_diagrams_of_the_docs_are_those_of_the_tables():
+def test_the_state_diagrams_in_the_docs_match_the_tables():
     """If this is red: ``make docs``."""
     path = Path(__file__).resolve().parents[3] / "docs" / "make_states.py"
     made = runpy.run_path(str(path))["page"]()
@@ -131,6 +130,6 @@ def test_denied_and_expired_approvals_are_final(old, new):
     assert not states.may_follow(states.APPROVAL, old, new)
 
 
-def test_every_outcome_leaves_a_move_in_one_state_that_ends_it():
+def test_every_outcome_belongs_to_one_final_state_of_a_move():
     assert set(states.END_OF) == set(Outcome)
     assert set(states.END_OF.values()) == MOVE_ENDS

@@ -38,7 +38,7 @@ def test_keys_missing_from_the_file_have_the_defaults_of_the_contract() -> None:
     assert fleet.lies == Lies()
 
 
-def test_a_path_on_another_drive_brings_its_volume_along() -> None:
+def test_the_drive_of_a_path_is_a_volume_of_its_host() -> None:
     (host,) = parse("[[host]]\nname = 'hv01'\npath = 'e:\\Machines'\n").hosts
     assert host.volumes == {"E:": 8000}
 
@@ -90,7 +90,7 @@ def test_every_key_of_a_fleet_file_is_read() -> None:
     assert fleet.lies == Lies(failed=0.25, job_delay=(1.0, 60.0))
 
 
-def test_ids_and_macs_are_derived_and_the_same_every_time() -> None:
+def test_ids_and_macs_are_the_same_at_every_reading() -> None:
     one, other = parse(NIC).vms[0], parse(NIC).vms[0]
     assert one == other
     assert one.id == one.id.upper()
@@ -104,7 +104,7 @@ def test_a_disconnected_adapter_has_no_switch_but_keeps_its_network() -> None:
     assert (nic.switch, nic.network, nic.connected) == (None, "VM-Net-10", False)
 
 
-def test_two_vms_of_one_name_may_live_on_two_hosts_but_not_on_one() -> None:
+def test_two_vms_may_share_a_name_on_two_hosts_but_not_on_one() -> None:
     twin = '[[vm]]\nname = "web01"\nhost = "hv02"\n'
     fleet = parse(HOSTS + VM + twin)
     assert fleet.vms[0].id != fleet.vms[1].id
@@ -166,11 +166,11 @@ def test_two_vms_of_one_name_may_live_on_two_hosts_but_not_on_one() -> None:
         ("", "fleet.toml: host is required."),
     ],
 )
-def test_a_wrong_file_is_refused_with_the_place_and_the_way_out(text: str, sentence: str) -> None:
+def test_an_invalid_file_is_refused_with_the_position_and_advice(text: str, sentence: str) -> None:
     assert sentence in refused(text)
 
 
-def test_broken_toml_names_the_file_the_line_and_the_reason(tmp_path: Path) -> None:
+def test_the_error_for_broken_toml_names_the_file_the_line_and_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "night.toml"
     path.write_text('[[host]]\nname "hv01"\n')
     with pytest.raises(Refused, match=r"night\.toml is not TOML: Expected '=' .*at line 2, column"):
@@ -179,6 +179,6 @@ def test_broken_toml_names_the_file_the_line_and_the_reason(tmp_path: Path) -> N
         load(tmp_path / "nowhere.toml")
 
 
-def test_a_short_name_that_two_hosts_share_is_refused() -> None:
+def test_a_short_name_shared_by_two_hosts_is_refused() -> None:
     twins = '[[host]]\nname = "hv01.a.example"\n[[host]]\nname = "hv01.b.example"\n'
     assert 'host "hv01" is one of hv01.a.example, hv01.b.example.' in refused(twins + VM)

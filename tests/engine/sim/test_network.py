@@ -53,7 +53,7 @@ def moved(text: str, pin: Network | None = None, **loss: object) -> Adapter:
     return nic_of(world)
 
 
-def test_classic_rules_are_read_in_one_spelling() -> None:
+def test_every_spelling_of_a_classic_rule_is_normalised() -> None:
     text = FLEET.replace(ALLOW, "allow inbound  remote 10.0.0.0/8")
 
     assert nic_of(World.of(parse(text))).classic_acls == (ALLOW, STOP)
@@ -82,7 +82,7 @@ def test_the_truth_has_classic_rules_in_the_words_of_the_file() -> None:
     assert "classic_acl" not in plain["nic"][0]
 
 
-def test_a_move_that_loses_acls_loses_those_of_both_kinds() -> None:
+def test_a_move_that_loses_acls_loses_extended_and_classic_rules() -> None:
     nic = moved(FLEET + "[lies]\nlose_acls_live = 1.0\n")
 
     assert (nic.acls, nic.classic_acls) == ((), ())
@@ -91,20 +91,22 @@ def test_a_move_that_loses_acls_loses_those_of_both_kinds() -> None:
 @pytest.mark.parametrize(
     ("acls", "left"), [(1, (0, 2)), (2, (0, 1)), (3, (0, 0)), ("all", (0, 0)), (0, (1, 2))]
 )
-def test_a_story_counts_rules_of_both_kinds(acls: int | str, left: tuple[int, int]) -> None:
+def test_a_story_counts_extended_and_classic_rules_together(
+    acls: int | str, left: tuple[int, int]
+) -> None:
     nic = moved(FLEET, acls=acls)
 
     assert (len(nic.acls), len(nic.classic_acls)) == left
 
 
-def test_a_connection_that_is_lost_takes_along_what_vmm_sets_with_it() -> None:
+def test_a_lost_connection_loses_its_network_subnet_classification_and_switch() -> None:
     nic = moved(DOWN)
 
     assert (nic.network, nic.subnet, nic.classification, nic.switch) == (None,) * 4
     assert (nic.spoofing, nic.guards, nic.port_acl) == ("On", "dhcp", "Web")
 
 
-def test_a_pin_binds_subnet_and_classification_and_another_network_has_another_subnet() -> None:
+def test_a_pin_keeps_subnet_and_classification_unless_it_names_another_network() -> None:
     plain = nic_of(World.of(parse(DOWN)))
     bound = Adapter(plain.id, network="VM-Net-10", switch="LS-Main", vlan=10)
     named = Adapter(plain.id, network="VM-Net-10", subnet="S", switch="LS-Main", classification="C")

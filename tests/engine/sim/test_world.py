@@ -124,7 +124,7 @@ class Room:
         return [(v["kind"], v["vm"]) for v in self.world.violations]
 
 
-def test_the_simulated_port_is_a_port() -> None:
+def test_the_simulated_port_implements_the_port() -> None:
     port: VmmPort = Room().port
     assert "simulated" in port.version()
 
@@ -150,14 +150,14 @@ def test_a_live_move_takes_its_minutes_and_keeps_the_network() -> None:
     assert room.world.next_change(room.now) is None
 
 
-def test_without_exact_minutes_the_slower_host_sets_the_pace() -> None:
+def test_the_slower_host_sets_the_duration_of_a_move_without_minutes() -> None:
     slow = '[[host]]\nname = "slow"\nmb_per_s = 64\n[[vm]]\nname = "big"\nhost = "hv01"\n'
     room = Room(more=slow)
     room.start("big", "slow")
     assert room.world.next_change(room.now) == START + 64 * 1024 / 64
 
 
-def test_hyper_v_speaks_only_for_the_hosts_that_were_asked() -> None:
+def test_only_hosts_that_are_asked_report_their_hyperv_state() -> None:
     room = Room()
     seen = room.port.observe((HV2,))
     vm = seen.vm(room.id("web01"))
@@ -201,7 +201,7 @@ def test_the_job_appears_late_and_its_target_later() -> None:
     assert shown.target == HV2
 
 
-def test_vmm_status_is_stale_until_its_time_or_a_refresh() -> None:
+def test_the_status_in_vmm_is_outdated_until_a_delay_has_passed_or_a_refresh() -> None:
     room = Room('status_stale = ["40s", "40s"]')
     room.start()
     vm = room.vm("web01")
@@ -229,7 +229,7 @@ def test_a_start_from_a_host_that_the_vm_has_left_is_stale() -> None:
         room.start(to=HV3)
 
 
-def test_a_start_for_another_power_class_is_stale() -> None:
+def test_a_start_for_another_power_state_is_stale() -> None:
     room = Room()
     with pytest.raises(VmmStale, match="off01 is Off, not running"):
         room.start("off01")
@@ -237,7 +237,7 @@ def test_a_start_for_another_power_class_is_stale() -> None:
         room.start("web01", power="down")
 
 
-def test_a_start_after_its_deadline_on_the_servers_clock_is_stale() -> None:
+def test_a_start_after_its_deadline_on_the_clock_of_the_server_is_stale() -> None:
     room = Room(extra='clock_skew = "90s"')
     assert room.look().server_time == START + 90
     with pytest.raises(VmmStale, match="30 s after its deadline"):
@@ -253,7 +253,7 @@ def test_a_vm_in_a_foreign_migration_cannot_be_started() -> None:
     assert room.world.violations == ()
 
 
-def test_a_vm_that_is_gone_is_stale_and_a_namesake_is_another_vm() -> None:
+def test_a_start_of_a_deleted_vm_is_stale_even_if_a_new_vm_has_its_name() -> None:
     room = Room()
     old = room.id("web01")
     room.world.delete(room.now, "web01")
@@ -267,7 +267,7 @@ def test_a_vm_that_is_gone_is_stale_and_a_namesake_is_another_vm() -> None:
 # --- slots --------------------------------------------------------------------------------
 
 
-def test_a_third_migration_is_busy_and_never_queued() -> None:
+def test_a_third_migration_is_refused_as_busy_and_never_queued() -> None:
     room = Room()
     room.start("web01")
     room.start("web02", HV3)
@@ -276,7 +276,7 @@ def test_a_third_migration_is_busy_and_never_queued() -> None:
     assert room.at(400).vm("web03").seen_on == (HV1,)
 
 
-def test_a_cold_move_takes_a_slot_too_and_the_storage_limit_counts() -> None:
+def test_a_cold_move_takes_a_slot_of_the_storage_limit() -> None:
     room = Room(host="storage = 1")
     room.start("off01", power="down")
     with pytest.raises(VmmBusy, match="1 of 1"):
@@ -325,7 +325,7 @@ def test_a_raised_limit_takes_effect_at_once() -> None:
 # --- how migrations end -------------------------------------------------------------------
 
 
-def test_a_failed_job_leaves_the_vm_and_a_state_that_only_dismiss_clears() -> None:
+def test_a_failed_job_leaves_a_failed_state_that_only_a_dismissal_clears() -> None:
     room = Room()
     room.world.outcome(room.now, "web01", "failed")
     job = room.start()
@@ -345,7 +345,7 @@ def test_a_failed_job_leaves_the_vm_and_a_state_that_only_dismiss_clears() -> No
     assert room.at(700).vm("web01").seen_on == (HV2,)
 
 
-def test_a_failed_job_may_have_moved_the_vm_and_vmm_sees_that_on_a_refresh() -> None:
+def test_a_vm_moved_by_a_failed_job_is_shown_in_vmm_after_a_refresh() -> None:
     room = Room("failed_but_moved = 1.0")
     job = room.start()
     failed = room.at(300).job(job)
@@ -358,7 +358,7 @@ def test_a_failed_job_may_have_moved_the_vm_and_vmm_sees_that_on_a_refresh() -> 
     assert (seen.vmm_host, seen.vmm_status) == (HV2, "MigrationFailed")
 
 
-def test_a_completed_job_may_have_left_the_vm_and_vmm_believes_its_job_until_it_looks() -> None:
+def test_a_vm_left_by_a_completed_job_is_shown_at_its_target_until_vmm_re_reads_it() -> None:
     room = Room("stayed = 1.0")
     job = room.start()
     done = room.at(300).job(job)
@@ -370,7 +370,7 @@ def test_a_completed_job_may_have_left_the_vm_and_vmm_believes_its_job_until_it_
     assert room.at(420).vm("web01").vmm_host == HV1
 
 
-def test_a_failed_migration_by_chance_leaves_the_vm_on_its_source() -> None:
+def test_a_random_failure_leaves_the_vm_on_its_source() -> None:
     room = Room("failed = 1.0")
     job = room.start()
     failed = room.at(300).job(job)
@@ -395,7 +395,7 @@ def test_a_failed_migration_by_chance_leaves_the_vm_on_its_source() -> None:
         ("failed", HV3, (HV3,)),
     ],
 )
-def test_a_story_decides_what_the_job_says_and_where_the_vm_is(
+def test_a_story_decides_the_result_of_the_job_and_the_location_of_the_vm(
     job: str, at: str, places: tuple[str, ...]
 ) -> None:
     room = Room()
@@ -409,7 +409,7 @@ def test_a_story_decides_what_the_job_says_and_where_the_vm_is(
     assert truth.get("hosts", [truth["host"]]) == list(places)
 
 
-def test_an_outcome_applies_to_so_many_migrations() -> None:
+def test_an_outcome_applies_to_the_given_number_of_migrations() -> None:
     room = Room()
     room.world.outcome(room.now, "web01", "failed", times=2)
     for at in (300, 600):
@@ -420,7 +420,7 @@ def test_an_outcome_applies_to_so_many_migrations() -> None:
     assert room.at(900).vm("web01").seen_on == (HV2,)
 
 
-def test_a_vm_on_no_host_is_missing_when_vmm_looks() -> None:
+def test_a_vm_on_no_host_is_missing_after_a_refresh() -> None:
     room = Room()
     room.world.outcome(room.now, "web01", "ok", "neither")
     room.start()
@@ -449,7 +449,7 @@ def test_a_stopped_job_leaves_the_vm_where_it_was() -> None:
     assert room.vm("web01").vmm_status == "Running"
 
 
-def test_a_restart_of_vmm_kills_its_jobs() -> None:
+def test_a_restart_of_vmm_fails_its_jobs() -> None:
     room = Room()
     job = room.start()
     room.at(60).world.restart(room.now, 30)
@@ -461,7 +461,7 @@ def test_a_restart_of_vmm_kills_its_jobs() -> None:
     assert "(1711)" in str(dead.error)
 
 
-def test_a_restart_kills_queued_jobs_before_they_begin() -> None:
+def test_a_restart_of_vmm_fails_queued_jobs_before_they_begin() -> None:
     room = Room(host="live = 1")
     running, queued = (room.world.foreign(room.now, name, "hv02") for name in ("web01", "web02"))
     room.world.outcome(room.now, "web02", "ok", "both")
@@ -504,7 +504,7 @@ def test_vmm_refuses_vms_that_it_cannot_move() -> None:
             room.start(name, to)
 
 
-def test_a_timeout_before_starts_nothing_and_a_timeout_after_has_started() -> None:
+def test_a_timeout_before_the_start_starts_nothing_and_one_afterwards_hides_a_start() -> None:
     for lie, host in (("timeout_before", HV1), ("timeout_after", HV2)):
         room = Room(f"{lie} = 1.0")
         with pytest.raises(VmmUnavailable):
@@ -535,7 +535,7 @@ def test_a_delayed_start_checks_its_guard_again() -> None:
 # --- backups ------------------------------------------------------------------------------
 
 
-def test_only_hyper_v_shows_a_backup_and_a_migration_started_in_it_fails_quickly() -> None:
+def test_only_hyperv_shows_a_backup_and_a_migration_during_a_backup_fails_quickly() -> None:
     room = Room()
     room.world.backup(room.now, "web01", 600)
     vm = room.vm("web01")
@@ -549,9 +549,7 @@ def test_only_hyper_v_shows_a_backup_and_a_migration_started_in_it_fails_quickly
     assert not room.at(600).vm("web01").backing_up
 
 
-def test_a_backup_of_the_file_begins_and_ends_on_time_and_leaves_a_running_migration_alone() -> (
-    None
-):
+def test_a_scheduled_backup_does_not_disturb_a_running_migration() -> None:
     vm = '[[vm]]\nname = "db01"\nhost = "hv01"\nminutes = 10\nbackup = [["5m", "8m"]]\n'
     room = Room(more=vm)
     room.start("db01")
@@ -564,7 +562,7 @@ def test_a_backup_of_the_file_begins_and_ends_on_time_and_leaves_a_running_migra
 # --- networks -----------------------------------------------------------------------------
 
 
-def test_a_cold_move_without_a_pin_loses_network_switch_and_vlan_of_every_adapter() -> None:
+def test_an_unpinned_cold_move_loses_network_switch_and_vlan_of_every_adapter() -> None:
     room = Room()
     room.start("off01", power="down")
     room.at(300)
@@ -573,7 +571,7 @@ def test_a_cold_move_without_a_pin_loses_network_switch_and_vlan_of_every_adapte
         assert nic.acls
 
 
-def test_a_pinned_cold_move_keeps_everything_and_the_ids() -> None:
+def test_a_pinned_cold_move_keeps_every_setting_and_id_of_the_network() -> None:
     room = Room()
     pin = room.network("off01", HV1)
     room.start("off01", power="down", pin=pin)
@@ -613,7 +611,7 @@ def test_a_story_removes_acls_and_connections_only_at_the_next_arrival() -> None
     assert not any(nic.acls for nic in room.at(600).network("web02", HV2).adapters)
 
 
-def test_a_disconnected_adapter_stays_so() -> None:
+def test_a_disconnected_adapter_stays_disconnected_in_a_cold_move() -> None:
     vm = '[[vm]]\nname = "cut01"\nhost = "hv01"\nstatus = "Saved"\nminutes = 1\n'
     room = Room(more=f"{vm}[[vm.nic]]\nconnected = false\n")
     before = room.network("cut01", HV1)
@@ -649,7 +647,7 @@ def test_a_repair_restores_adapter_by_adapter_and_is_idempotent() -> None:
     assert room.network("web01", HV2) == saved
 
 
-def test_a_rule_in_the_place_of_another_is_refused_and_never_overwritten() -> None:
+def test_a_rule_with_the_key_of_another_is_refused_and_overwrites_nothing() -> None:
     room = Room()
     nic = room.network("web01", HV1).adapters[0]
     other = Acl("Deny", "Inbound", 10)
@@ -660,7 +658,7 @@ def test_a_rule_in_the_place_of_another_is_refused_and_never_overwritten() -> No
     assert room.network("web01", HV1).adapters[0].acls == (RULE,)
 
 
-def test_without_rights_no_rule_is_written_and_rights_says_why() -> None:
+def test_a_rule_without_rights_is_refused_and_the_check_of_rights_says_why() -> None:
     room = Room(host="acl_rights = false")
     assert "denied" in str(room.port.rights(HV1))
     nic = room.network("web01", HV1).adapters[0]
@@ -687,7 +685,7 @@ def test_settings_that_the_host_lacks_cannot_be_restored() -> None:
     assert (found.vlan, found.trunk, found.native_vlan) == (0, (5, 6), 5)
 
 
-def test_a_repair_finds_its_adapter_by_mac_and_refuses_where_there_is_none() -> None:
+def test_a_repair_finds_its_adapter_by_mac_and_refuses_an_unknown_adapter() -> None:
     room = Room()
     nic = room.network("web01", HV1).adapters[0]
     room.port.repair_network(room.id("web01"), Repair(HV1, (AdapterRepair("?", nic.mac, vlan=7),)))
@@ -701,7 +699,7 @@ def test_a_repair_finds_its_adapter_by_mac_and_refuses_where_there_is_none() -> 
 # --- locks, silence, people ---------------------------------------------------------------
 
 
-def test_an_incomplete_configuration_is_complete_after_a_refresh() -> None:
+def test_only_a_refresh_of_the_vm_clears_an_incomplete_configuration() -> None:
     room = Room()
     room.world.power(room.now, "web01", "IncompleteVMConfig")
     room.look(HV1)
@@ -710,7 +708,7 @@ def test_an_incomplete_configuration_is_complete_after_a_refresh() -> None:
     assert room.vm("web01").vmm_status == "Running"
 
 
-def test_a_locked_host_is_seen_by_a_refresh_and_raises_2606() -> None:
+def test_a_locked_host_shows_in_a_refresh_and_refuses_calls_with_2606() -> None:
     room = Room()
     room.world.lock(room.now, "hv01", 120)
     host = room.look(HV1).host(HV1)
@@ -728,7 +726,7 @@ def test_a_locked_host_is_seen_by_a_refresh_and_raises_2606() -> None:
     assert host.refreshed_at == START + 120
 
 
-def test_a_migrating_vm_is_locked_for_dismiss_and_refresh() -> None:
+def test_dismiss_and_refresh_of_a_migrating_vm_are_refused_as_locked() -> None:
     room = Room()
     room.start()
     for call in (room.port.dismiss, room.port.refresh):
@@ -736,7 +734,7 @@ def test_a_migrating_vm_is_locked_for_dismiss_and_refresh() -> None:
             call(room.id("web01"))
 
 
-def test_a_host_that_is_down_proves_nothing_and_starts_nothing() -> None:
+def test_a_host_that_is_down_returns_no_observation_and_starts_nothing() -> None:
     room = Room()
     room.world.down(room.now, "hv02", 60)
     host = room.look(HV2).host(HV2)
@@ -767,7 +765,7 @@ def test_every_call_fails_with_vmm_unavailable_while_vmm_is_down() -> None:
     assert room.at(60).look().hosts
 
 
-def test_people_name_vms_by_name_place_or_id_and_wrong_names_are_refused() -> None:
+def test_vms_are_found_by_name_host_or_id_and_unknown_words_are_refused() -> None:
     room = Room(more='[[vm]]\nname = "web01"\nhost = "hv02"\n')
     with pytest.raises(Refused, match=r"several VMs .*web01@hv01, web01@hv02"):
         room.world.backup(room.now, "web01", 1)
@@ -781,7 +779,7 @@ def test_people_name_vms_by_name_place_or_id_and_wrong_names_are_refused() -> No
         room.world.create(room.now, {"name": "n1", "host": "hv01", "memory": 1})
 
 
-def test_a_stale_vmm_learns_of_new_and_deleted_vms_later() -> None:
+def test_an_outdated_vmm_shows_new_and_deleted_vms_late() -> None:
     room = Room('status_stale = ["30s", "30s"]')
     made = room.world.create(room.now, {"name": "new01", "host": "hv02"})
     gone = room.id("web01")
@@ -811,7 +809,7 @@ def test_missing_and_stored_vms_are_shown_by_no_hyper_v_host() -> None:
 # --- violations ---------------------------------------------------------------------------
 
 
-def test_a_second_start_is_a_violation_even_though_the_guard_refuses_it() -> None:
+def test_a_second_start_is_a_violation_even_if_the_guard_refuses_it() -> None:
     room = Room()
     room.start()
     with pytest.raises(VmmStale):
@@ -839,7 +837,7 @@ def test_a_start_between_full_hosts_violates_the_limit_of_each() -> None:
     ]
 
 
-def test_changes_after_the_last_observation_are_no_violation() -> None:
+def test_a_start_over_the_limit_is_no_violation_before_an_observation_shows_it() -> None:
     room = Room(host="live = 1")
     room.world.foreign(room.now, "web01", "hv03")
     with pytest.raises(VmmBusy):
@@ -851,7 +849,7 @@ def test_changes_after_the_last_observation_are_no_violation() -> None:
     assert room.kinds() == [("over_limit", "web02")]
 
 
-def test_a_limit_lowered_after_the_last_observation_is_no_violation() -> None:
+def test_a_start_over_a_limit_lowered_since_the_last_observation_is_no_violation() -> None:
     room = Room()
     room.start("web01")
     room.look()
@@ -913,7 +911,7 @@ def test_the_same_seed_gives_the_same_world_and_another_seed_another() -> None:
     assert told != future(other, START)
 
 
-def test_a_world_read_back_has_the_same_future() -> None:
+def test_a_saved_and_loaded_world_has_the_same_future() -> None:
     world = World.of(fleet(LIES), 3)
     future(world, START)
     world.backup(world.now, "web02", 77.7)
@@ -967,7 +965,7 @@ def test_a_changed_speed_continues_from_the_same_instant(tmp_path: Path) -> None
     assert isinstance(virtual.clock(), VirtualClock)
 
 
-def test_a_saved_world_refuses_another_fleet_and_a_broken_file(tmp_path: Path) -> None:
+def test_another_fleet_or_a_broken_file_of_a_saved_world_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "world"
     open_world(fleet(), path)
     assert open_world(fleet(), path).resumed
@@ -1075,7 +1073,7 @@ def test_the_truth_is_in_the_words_of_the_fleet_file() -> None:
     assert nics[0]["acl"][0]["weight"] == 10
 
 
-def test_many_lanes_may_call_at_once() -> None:
+def test_several_threads_may_call_the_port_at_once() -> None:
     room = Room(host="live = 50\nstorage = 50")
     names = ("web01", "web02", "web03")
     lanes = [threading.Thread(target=room.start, args=(name,)) for name in names]
@@ -1143,7 +1141,7 @@ def test_a_live_move_without_memory_fails_early_and_a_cold_one_needs_none() -> N
     assert job.state == "completed"
 
 
-def test_a_disk_that_does_not_fit_is_refused_until_another_has_gone() -> None:
+def test_a_move_without_disk_space_is_refused_until_another_vm_has_gone() -> None:
     room = Room(more=BIG, host=TIGHT.replace("22", "256"))
     room.start("web01")
     room.start("web02")
@@ -1156,7 +1154,7 @@ def test_a_disk_that_does_not_fit_is_refused_until_another_has_gone() -> None:
     assert room.start("off01", power="down")
 
 
-def test_disks_lie_on_the_volume_of_the_path_that_they_were_moved_to() -> None:
+def test_a_moved_disk_takes_space_on_the_volume_of_its_path() -> None:
     room = Room(more=BIG, host=TIGHT)
     start_on(room, "e:\\Other")
     room.at(301)
@@ -1171,7 +1169,7 @@ def test_disks_lie_on_the_volume_of_the_path_that_they_were_moved_to() -> None:
     assert free(room)[1]["E:"] == 60
 
 
-def test_a_path_on_a_volume_that_is_not_there_is_refused() -> None:
+def test_a_path_on_a_missing_volume_is_refused() -> None:
     room = Room()
     with pytest.raises(VmmRefused, match=r"hv02.corp.example has no volume F: .*0x80070003"):
         start_on(room, "F:\\VMs")
@@ -1189,7 +1187,7 @@ def test_a_foreign_move_that_does_not_fit_fails() -> None:
     assert "0x80070070" in found.error
 
 
-def test_a_world_that_was_saved_remembers_where_disks_lie() -> None:
+def test_a_saved_world_keeps_the_volumes_of_disks() -> None:
     room = Room(more=BIG, host=TIGHT)
     start_on(room, "E:\\Other")
     room.at(301).look()
@@ -1198,7 +1196,7 @@ def test_a_world_that_was_saved_remembers_where_disks_lie() -> None:
     assert free(room)[1] == {"D:": 140, "E:": 0}
 
 
-def test_switches_of_hosts_and_vms_are_shown() -> None:
+def test_an_observation_shows_the_switches_of_hosts_and_vms() -> None:
     more = """[[vm]]
 name = "lab01"
 host = "hv02"

@@ -1,4 +1,4 @@
-"""``vmferry audit verify``: whatever was done to the audit is seen, and refusals are in it."""
+"""``vmferry audit verify``: every change to the audit is detected, and the audit holds refusals."""
 
 from __future__ import annotations
 

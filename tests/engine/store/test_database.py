@@ -1,4 +1,4 @@
-"""What SQLite says becomes an error that says what happened and what to do."""
+"""Errors of SQLite become errors that say what happened and what to do."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_failed_write_leaves_nothing_behind_and_says_why(store, trouble, error
     assert store.query("SELECT vmm FROM fleets") == [{"vmm": "vmm01"}]
 
 
-def test_a_row_that_the_tables_forbid_is_a_conflict(store):
+def test_a_row_that_breaks_a_constraint_is_a_conflict(store):
     with pytest.raises(StoreConflict, match="NOT NULL"), store.transaction() as db:
         db.insert("events", {"seq": 1, "at": 1.0}, "seq")
     assert store.query("SELECT seq FROM events") == []

@@ -99,7 +99,7 @@ def the_move(store, number: int = 1):
 # --- the file ------------------------------------------------------------------------------
 
 
-def test_a_new_database_has_every_table_and_the_audit_is_whole(store):
+def test_a_new_database_has_every_table_and_an_empty_valid_audit(store):
     strict = {t.name: t.strict for t in store.database().raw.tables if not t.name.startswith("_")}
     strict.pop("sqlite_sequence", None)
 
@@ -130,7 +130,7 @@ def test_a_break_glass_approval_older_than_reviews_still_awaits_review(tmp_path)
     assert review == Review(asked, number, "slack:mei", NOW, "the storage is on fire")
 
 
-def test_opening_it_again_changes_nothing(tmp_path, run, store):
+def test_opening_a_database_again_changes_nothing(tmp_path, run, store):
     before = store.database().raw.schema
     store.close()
     again = Store(store.path)
@@ -154,7 +154,7 @@ def test_an_older_database_is_upgraded(tmp_path):
     store.close()
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_a_failed_schema_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     path = tmp_path / "vmferry.db"
     broken = "CREATE TABLE runs (broken"
     monkeypatch.setattr("engine.store.schema._FIRST", ("CREATE TABLE kept (x)", broken))
@@ -167,9 +167,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     Store(path).close()
 
 
-def test_no_connection_stays_open_behind_a_database_that_was_closed_or_refused(
-    tmp_path, monkeypatch
-):
+def test_no_connection_to_a_closed_or_refused_database_stays_open(tmp_path, monkeypatch):
     opened, connect = [], sqlite3.connect
 
     def remembered(*args, **kwargs):
@@ -190,7 +188,7 @@ def test_no_connection_stays_open_behind_a_database_that_was_closed_or_refused(
             connection.execute("SELECT 1")
 
 
-def test_a_database_of_a_newer_version_is_refused_and_not_touched(store):
+def test_a_database_of_a_newer_version_is_refused_and_left_unchanged(store):
     with store.transaction() as db:
         db.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
@@ -253,7 +251,7 @@ def test_an_unwritable_folder_is_reported_in_words(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["night#1.db", "what?.db", "50%20.db"])
-def test_a_database_may_have_any_name(name, tmp_path):
+def test_a_database_name_may_contain_characters_special_in_a_uri(name, tmp_path):
     """A newer one of that name is refused as well, and no other file appears."""
     path = tmp_path / name
     store = Store(path)
@@ -272,7 +270,7 @@ def test_a_database_may_have_any_name(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["night 1.db", "nächtlich.db"])
-def test_a_database_may_have_a_name_of_several_words(name, tmp_path):
+def test_a_database_name_may_contain_spaces_and_umlauts(name, tmp_path):
     Store(tmp_path / name).close()
     store = Store(tmp_path / name)
 
@@ -290,9 +288,7 @@ def test_an_empty_file_becomes_a_database(tmp_path):
 
 
 @pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 0)])
-def test_what_was_committed_survives_a_power_cut_unless_a_test_says_otherwise(
-    durable, synchronous, tmp_path
-):
+def test_only_a_durable_store_syncs_every_commit_to_disk(durable, synchronous, tmp_path):
     store = Store(tmp_path / "vmferry.db", durable=durable)
     pragma = {
         name: store.query(f"PRAGMA {name}")[0][name]
@@ -303,7 +299,7 @@ def test_what_was_committed_survives_a_power_cut_unless_a_test_says_otherwise(
     store.close()
 
 
-def test_a_store_is_durable_unless_told_otherwise(tmp_path):
+def test_a_store_is_durable_by_default(tmp_path):
     store = Store(tmp_path / "vmferry.db")
 
     assert store.query("PRAGMA synchronous") == [{"synchronous": 2}]
@@ -369,7 +365,7 @@ def test_uncommitted_writes_cannot_be_read(store, run):
     assert len(queries.runs(store)) == 2
 
 
-def test_threads_that_write_at_once_lose_nothing(store, run):
+def test_concurrent_writers_lose_no_event(store, run):
     together = threading.Barrier(4)
 
     def write() -> None:
@@ -419,7 +415,7 @@ def test_a_replaced_engine_cannot_write(store, run):
     second.release()
 
 
-def test_a_fence_is_checked_in_the_transaction_that_writes(store, run):
+def test_a_fence_is_checked_in_the_writing_transaction(store, run):
     """The epoch rises after the fence was made: what was begun before is void as well."""
     lock = Advancing(store)
     fence = lock.acquire("vmm01", NOW)
@@ -535,7 +531,7 @@ def test_checking_for_a_running_engine_never_prevents_a_start(store):
         looking.join(HANGS)
 
 
-def test_releasing_twice_is_no_error(store):
+def test_releasing_a_lease_twice_is_no_error(store):
     lock = Advancing(store)
     lock.acquire("vmm01", NOW)
     lock.release()
@@ -571,7 +567,7 @@ def test_one_vm_is_never_in_flight_twice(first, second, allowed, store):
     assert the_move(store, 2).state is MoveState.PENDING
 
 
-def test_a_vm_is_in_a_run_once(store, run):
+def test_a_vm_has_only_one_move_in_a_run(store, run):
     with pytest.raises(StoreConflict), writing(store, NOW) as pen:
         pen.moves.open(run, WEB01, HV01)
 
@@ -587,7 +583,7 @@ def filled(store: Store, count: int = 5) -> None:
             )
 
 
-def test_events_come_back_as_they_were_written(store):
+def test_events_are_read_back_unchanged(store):
     filled(store)
     third = events.since(store, seq=2)[0]
 
@@ -598,7 +594,7 @@ def test_events_come_back_as_they_were_written(store):
     assert events.verify(store) == 5
 
 
-def test_events_of_one_run_can_be_read_alone(store, run):
+def test_events_can_be_filtered_by_run(store, run):
     with writing(store, NOW) as pen:
         open_run(pen)
         pen.event("refused", "nobody's")
@@ -654,7 +650,7 @@ def test_an_audit_older_than_event_causes_is_whole_and_continues(tmp_path):
         assert [e.cause for e in events.since(store)] == [None, "inbox:17"]
 
 
-def test_an_audit_is_verified_to_its_end_however_few_events_are_read_at_once(store, monkeypatch):
+def test_an_audit_is_verified_to_its_end_in_batches_of_any_size(store, monkeypatch):
     monkeypatch.setattr(events, "AT_ONCE", 2)
     filled(store)
     assert events.verify(store) == 5
@@ -679,7 +675,7 @@ def test_a_row_that_was_tampered_with_is_named(what, store):
     assert broken.value.seq == seq
 
 
-def test_a_row_that_was_rehashed_breaks_the_next_one(store):
+def test_a_rehashed_row_breaks_the_hash_of_the_next_row(store):
     """Whoever edits a row and its hash has to edit every row after it; the head shows."""
     filled(store)
     head = events.head(store)
@@ -718,7 +714,7 @@ def test_every_change_of_a_run_is_checked_and_audited(store, run):
     ]
 
 
-def test_a_scheduled_run_starts_when_it_becomes_active(store):
+def test_the_start_time_of_a_scheduled_run_is_that_of_its_activation(store):
     with writing(store, NOW) as pen:
         open_run(pen, RunState.SCHEDULED)
     waiting = queries.run(store, 1)
@@ -759,7 +755,7 @@ def test_a_change_of_state_ends_the_wait_of_a_move(store, run):
     assert (moving.host, moving.destination) == (HV01, HV02)
 
 
-def test_an_illegal_state_of_a_move_writes_nothing(store, run):
+def test_an_illegal_change_of_state_rolls_back_its_transaction(store, run):
     def damage() -> None:
         with writing(store, NOW) as pen:
             pen.event("refused", "with it")
@@ -802,7 +798,7 @@ def test_a_start_without_an_answer_stays_open(store, run):
     assert (attempt.job, attempt.error) == (None, "timed out")
 
 
-def test_the_last_observation_replaces_the_one_before(store):
+def test_the_latest_observation_replaces_the_previous_one(store):
     for at in (NOW, NOW + 5):
         with writing(store, at) as pen:
             pen.keep_fleet(Fleet("vmm01", at, at))
@@ -880,7 +876,7 @@ def test_the_rows_after_a_gap_match_the_planned_ones(wait, store, run):
     assert queries.record(store, run) == seen
 
 
-def test_an_approval_is_decided_once(store, run):
+def test_an_approval_can_be_decided_only_once(store, run):
     with writing(store, NOW) as pen:
         number = pen.approvals.ask(run, ("id-web01",), ("web01",), "digest")
     asked = queries.approval(store, number)
@@ -1027,7 +1023,7 @@ options = st.builds(
 
 
 @given(fleets, networks, options)
-def test_the_text_of_a_value_is_that_of_its_fields_to_the_byte(fleet, network, said):
+def test_a_value_is_encoded_exactly_like_its_fields(fleet, network, said):
     for value, text in (
         (fleet, codec.to_json(fleet)),
         (network, codec.to_json(network)),
@@ -1044,12 +1040,12 @@ def test_the_text_of_a_value_is_that_of_its_fields_to_the_byte(fleet, network, s
         '{"adapters":[],"quantum":1}',
     ],
 )
-def test_a_field_of_a_newer_contract_is_an_error_and_not_dropped(text):
+def test_an_unknown_field_is_an_error_and_is_not_dropped(text):
     with pytest.raises(ValueError, match="quantum"):
         codec.from_json(Network, text)
 
 
-def test_a_fleet_that_an_older_version_wrote_without_later_fields_is_read():
+def test_a_fleet_of_an_older_version_without_later_fields_is_read():
     fleet = codec.from_json(
         Fleet,
         '{"vmm":"vmm01","at":1.0,"server_time":1.0,"jobs":[],"hosts":[{"name":"hv01"}],'
@@ -1062,13 +1058,13 @@ def test_a_fleet_that_an_older_version_wrote_without_later_fields_is_read():
     assert fleet.vms[0].hyperv_state is HyperVState.OFF
 
 
-def test_the_same_value_is_always_the_same_text():
+def test_equal_values_are_encoded_as_the_same_text():
     one, other = {"b": 1, "a": "ü"}, {"a": "ü", "b": 1}
 
     assert codec.dumps(one) == codec.dumps(other) == '{"a":"ü","b":1}'
 
 
-def test_the_latest_events_come_oldest_first_and_of_one_run_where_one_is_named(store):
+def test_the_latest_events_come_oldest_first_and_may_be_limited_to_one_run(store):
     with store.transaction() as db:
         for number in range(6):
             Transaction(db, float(number)).event("x", f"{number}", run=1 + number % 2)
@@ -1085,7 +1081,7 @@ def test_the_latest_events_come_oldest_first_and_of_one_run_where_one_is_named(s
         ("<@U02> was left out by @U02: mail admin@WEB01", ["slack:U02"]),
     ],
 )
-def test_an_old_event_names_each_person_and_nobody_else(text, people):
+def test_an_event_of_an_older_version_names_each_person_and_nobody_else(text, people):
     row = {"seq": 1, "at": NOW, "kind": "run.owned", "run": 1, "vm": None, "by": "@U02"}
     row |= {"text": text, "text_parts": None, "detail": "{}", "hash": "", "cause": None}
 

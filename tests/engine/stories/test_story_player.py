@@ -1,4 +1,4 @@
-"""Happenings of stories: faults at every call, deaths of the engine, and words of people."""
+"""Happenings of stories: faults at every call, deaths of the engine, and commands of people."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def calls(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 # --- people and misfortune ---------------------------------------------------------------------
 
 
-def test_a_vm_that_is_created_in_mid_run_joins_it(story: Teller):
+def test_a_vm_created_during_a_run_joins_the_run(story: Teller):
     late = '{ name = "late", host = "hv01", minutes = 2.0 }'
     document = story.plays(ASK, f't = "1m"\ndo = "create"\nvm = {late}')
 
@@ -142,7 +142,7 @@ def test_a_story_carries_out_commands_and_audits_refused_ones(story: Teller):
     assert document["runs"][0]["state"] == "completed"
 
 
-def test_only_the_vms_that_were_named_are_approved(story: Teller):
+def test_only_the_named_vms_are_approved(story: Teller):
     story.fleet = FLEET.replace('host = "hv01"', 'host = "hv01"\nstatus = "PowerOff"')
     document = story.plays(
         ASK, 'on = "ask:1"\ndo = "decide"\nby = "bob"\nverdict = "approve"\nvms = ["web02"]'
@@ -154,7 +154,7 @@ def test_only_the_vms_that_were_named_are_approved(story: Teller):
     assert outcomes(document)["web01"] != "MOVED"
 
 
-def test_two_happenings_of_one_instant_come_in_the_order_in_which_they_were_planned(
+def test_two_happenings_at_one_instant_occur_in_the_order_of_their_planning(
     story: Teller,
 ):
     """Even with another happening waiting when each of them was planned."""
@@ -244,7 +244,7 @@ def test_a_denied_vm_is_asked_about_again_after_a_retry(story: Teller):
     assert outcomes(document) == {"web01": "DENIED", "web02": "MOVED"}
 
 
-def test_triggers_count_from_the_event_that_they_wait_for(story: Teller):
+def test_the_delay_of_a_trigger_counts_from_its_event(story: Teller):
     again = 'do = "say"\nby = "ann"\ntext = "retry'
     document = story.plays(
         ASK,
@@ -259,7 +259,7 @@ def test_triggers_count_from_the_event_that_they_wait_for(story: Teller):
     assert said == {"retry R7": started + 20, "retry R8": arrived + 30}
 
 
-def test_each_start_pulls_its_trigger(story: Teller):
+def test_each_start_of_a_vm_fires_its_trigger(story: Teller):
     failed = 'do = "outcome"\nvm = "web01"\njob = "failed"'
     said = 'on = "start:web01"\nt = "10s"\ndo = "say"\nby = "ann"\ntext = "retry R7"'
     document = story.plays(ASK, failed, said)
@@ -268,7 +268,7 @@ def test_each_start_pulls_its_trigger(story: Teller):
     assert len(starts) == len(told(document, "refused")) == 2
 
 
-def test_a_story_that_does_not_end_in_time_says_so(story: Teller):
+def test_a_story_that_does_not_end_in_time_fails_and_says_so(story: Teller):
     story.head = 'until = "3m"'
     played = story.played(ASK)
 
@@ -390,7 +390,7 @@ def test_a_start_refused_by_a_fault_is_judged_as_sent(line: Line):
     assert [v["kind"] for v in line.world.violations] == ["double"]
 
 
-def test_a_delayed_start_begins_when_it_was_to(line: Line):
+def test_a_delayed_start_begins_after_its_delay(line: Line):
     line.world.add_fault(Fault("start_move", "delayed", delay=40.0, code="2927"))
 
     with pytest.raises(VmmUnavailable) as raised:
@@ -404,7 +404,7 @@ def test_a_delayed_start_begins_when_it_was_to(line: Line):
     assert before.started == line.now + 40
 
 
-def test_a_delay_that_met_a_locked_host_does_not_fall_on_the_next_start(line: Line):
+def test_a_delay_used_up_by_a_locked_host_does_not_affect_the_next_start(line: Line):
     line.world.lock(line.now, HV02, 10)
     line.world.add_fault(Fault("start_move", "delayed", delay=40.0))
     with pytest.raises(VmmLocked):
@@ -427,7 +427,7 @@ def test_a_delayed_repair_takes_effect_later(line: Line):
     assert line.network() == (77, 5)
 
 
-def test_half_a_repair_puts_back_the_first_half(line: Line):
+def test_half_a_repair_restores_the_first_half(line: Line):
     line.world.add_fault(Fault("repair_network", "half"))
 
     with pytest.raises(VmmUnavailable):
@@ -455,7 +455,7 @@ def test_half_a_repair_restores_the_setting_but_not_the_rule(line: Line, setting
     assert nic.classic_acls == ()
 
 
-def test_classic_rules_are_counted_and_come_after_the_extended_ones(line: Line):
+def test_half_a_repair_counts_classic_rules_after_the_extended_ones(line: Line):
     line.world.add_fault(Fault("repair_network", "half"))
     classic = tuple(f"Allow Inbound remote 10.0.0.{number}" for number in range(5))
 
@@ -480,7 +480,7 @@ def test_the_second_half_of_the_hosts_is_silent_in_half_an_observation(line: Lin
     assert seen == {HV01: (True, False), HV02: (False, True)}
 
 
-def test_one_host_is_silent_and_its_vms_are_not_seen(line: Line):
+def test_a_fault_can_silence_one_host_in_an_observation(line: Line):
     line.world.add_fault(Fault("observe", "timeout_before", host=HV01))
 
     fleet = line.ask("observe")
@@ -505,14 +505,14 @@ def test_the_observation_continues_if_a_host_refresh_fails(line: Line, how: Any,
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
-def test_a_fault_of_another_host_strikes_nothing(line: Line, call: str):
+def test_a_fault_of_another_host_affects_no_call(line: Line, call: str):
     line.world.add_fault(Fault(call, "refused", host="hv09.corp.example"))
 
     line.ask(call)
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call != "observe"])
-def test_a_fault_of_this_host_strikes_every_call_about_it(line: Line, call: str):
+def test_a_fault_of_a_host_affects_every_kind_of_call_about_the_host(line: Line, call: str):
     line.world.add_fault(Fault(call, "refused", host=HV01.upper()))
 
     with pytest.raises(VmmRefused):
@@ -520,7 +520,7 @@ def test_a_fault_of_this_host_strikes_every_call_about_it(line: Line, call: str)
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call not in NAMELESS])
-def test_a_fault_of_a_vm_strikes_that_vm_only(line: Line, call: str):
+def test_a_fault_of_a_vm_affects_only_that_vm(line: Line, call: str):
     line.world.add_fault(Fault(call, "refused", vm="somebody else"))
     line.ask(call)
 
@@ -530,7 +530,7 @@ def test_a_fault_of_a_vm_strikes_that_vm_only(line: Line, call: str):
         line.ask(call)
 
 
-def test_while_vmm_is_down_no_fault_is_used_up(line: Line):
+def test_no_fault_is_used_up_while_vmm_is_down(line: Line):
     line.world.add_fault(Fault("refresh", "refused"))
     line.world.down(line.now, "vmm", 10)
     with pytest.raises(VmmUnavailable):
@@ -580,7 +580,7 @@ def test_the_list_of_calls_shows_the_error_of_a_fault(story: Teller):
 @pytest.mark.parametrize("point", ["before", "after"])
 @pytest.mark.parametrize("call", ["observe", "networks", "rights", "start_move"])
 @pytest.mark.parametrize("dead", ["0s", "7m"])
-def test_an_engine_that_dies_at_a_call_is_replaced_and_nothing_is_done_twice(
+def test_an_engine_that_dies_at_a_call_is_replaced_and_the_run_completes(
     story: Teller, call: str, point: str, dead: str
 ):
     kill = f'do = "kill"\npoint = "{point}"\ncall = "{call}"\nfor = "{dead}"'
@@ -599,7 +599,9 @@ def test_an_engine_that_dies_at_a_call_is_replaced_and_nothing_is_done_twice(
 
 @pytest.mark.parametrize("point", ["before", "after"])
 @pytest.mark.parametrize("write", range(1, 16))
-def test_an_engine_that_dies_at_any_write_is_replaced(story: Teller, write: int, point: str):
+def test_an_engine_that_dies_at_any_write_is_replaced_and_the_run_completes(
+    story: Teller, write: int, point: str
+):
     kill = f'do = "kill"\npoint = "{point}"\nwrite = {write}\nfor = "1m"'
     document = story.plays(ASK, 'do = "lose"\nvm = "web01"\nacls = "all"', kill)
 
@@ -609,7 +611,7 @@ def test_an_engine_that_dies_at_any_write_is_replaced(story: Teller, write: int,
     assert set(outcomes(document).values()) == {"MOVED"}
 
 
-def test_an_engine_that_dies_before_a_start_has_not_made_it(story: Teller):
+def test_an_engine_that_dies_before_a_start_has_started_nothing(story: Teller):
     kill = 'do = "kill"\npoint = "before"\ncall = "start_move"\nfor = "3m"'
     document = story.plays(ASK, kill)
 
@@ -629,7 +631,7 @@ def test_an_engine_can_die_after_a_failed_call(story: Teller):
     assert killed["detail"]["died"] == made["t"]
 
 
-def test_the_world_and_the_people_go_on_while_the_engine_is_dead(story: Teller):
+def test_the_world_and_the_people_continue_while_the_engine_is_dead(story: Teller):
     kill = 'do = "kill"\npoint = "after"\ncall = "start_move"\nfor = "20m"'
     said = 't = "5m"\ndo = "say"\nby = "ann"\ntext = "set R1 parallel 1"'
     document = story.plays(ASK, kill, said)
@@ -650,7 +652,7 @@ def test_an_engine_may_die_while_it_takes_over_from_a_dead_one(story: Teller):
     assert set(outcomes(document).values()) == {"MOVED"}
 
 
-def test_each_death_has_its_own_time(story: Teller):
+def test_each_death_of_the_engine_has_its_own_duration(story: Teller):
     document = story.plays(
         ASK,
         'do = "kill"\npoint = "after"\ncall = "networks"\nfor = "2m"',
@@ -680,7 +682,7 @@ def test_the_text_of_a_story_shows_that_the_engine_died(story: Teller):
     assert "engine.started" not in played.text
 
 
-def test_the_same_story_with_deaths_and_faults_gives_the_same_bytes(story: Teller):
+def test_a_story_with_deaths_and_faults_gives_the_same_document_each_time(story: Teller):
     happenings = (
         ASK,
         'do = "kill"\npoint = "after"\nwrite = 5\nfor = "2m"',
@@ -690,7 +692,7 @@ def test_the_same_story_with_deaths_and_faults_gives_the_same_bytes(story: Telle
     assert story.played(*happenings).document == story.played(*happenings).document
 
 
-def test_a_write_that_was_rolled_back_is_no_write(tmp_path: Path):
+def test_a_transaction_that_is_rolled_back_does_not_count_as_a_write(tmp_path: Path):
     deaths = Deaths()
     store = MortalStore(tmp_path / "a.db", deaths)
     deaths.arm(Kill("after", 0.0, write=1))
@@ -718,7 +720,7 @@ def test_uncommitted_writes_are_lost_when_the_engine_dies(tmp_path: Path):
     store.close()
 
 
-def test_an_unknown_happening_raises(story: Teller):
+def test_an_unknown_happening_raises_an_error(story: Teller):
     told = story_file.load(story.write(ASK))
     player = Player(told, story.folder / "story.db")
     with closing(player), pytest.raises(AttributeError, match="dance"):
@@ -768,9 +770,7 @@ def test_an_unknown_happening_raises(story: Teller):
         ('on = "arrive:web04"\ndo = "restart"', 'no VM "web04". Did you mean "web0'),
     ],
 )
-def test_invalid_happenings_are_refused_when_the_story_is_read(
-    story: Teller, happening: str, sentence: str
-):
+def test_invalid_happenings_are_refused_at_load_time(story: Teller, happening: str, sentence: str):
     with pytest.raises(Refused) as raised:
         story_file.load(story.write(happening))
 
@@ -787,7 +787,7 @@ def test_invalid_happenings_are_refused_when_the_story_is_read(
         'do = "create"\nvm = { name = "web01", host = "hv01" }',
     ],
 )
-def test_a_name_that_does_not_exist_at_its_moment_ends_the_playing(story: Teller, happening: str):
+def test_a_name_that_does_not_exist_at_that_moment_stops_the_story(story: Teller, happening: str):
     with pytest.raises(Refused, match=r"story.toml: at\[1\] \(\w+\): .*(web0\d|hv0\d)"):
         story.plays(ASK, happening)
 
@@ -860,7 +860,7 @@ def test_an_invalid_head_of_a_story_is_refused_when_the_story_is_read(
     assert sentence in str(raised.value)
 
 
-def test_a_role_that_nobody_has_and_a_folder_without_a_story_are_refused(story: Teller):
+def test_an_unknown_role_and_a_folder_without_a_story_are_refused(story: Teller):
     text = (story.write(ASK) / "story.toml").read_text()
     (story.folder / "story.toml").write_text(text.replace('"approver"', '"aprover"'))
     with pytest.raises(Refused, match=r'bob\[0\] cannot be "aprover"\. Did you mean "approver"\?'):

@@ -1,4 +1,4 @@
-"""What people and scripts are told: the board of a run, its JSON document, its last words."""
+"""Reports for people and scripts: the board of a run, its JSON document, its final page."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_an_ended_move_is_not_shown_as_waiting(scene):
     assert shown(scene).waiting == ()
 
 
-def test_a_vm_in_flight_can_wait_too(scene):
+def test_the_board_shows_the_wait_of_a_vm_in_flight(scene):
     scene.move(state=MoveState.MOVING, wait=Wait.HOST_DOWN, wait_since=scene.now, wait_text="?")
 
     assert [g.wait for g in shown(scene).waiting] == [Wait.HOST_DOWN]
@@ -154,7 +154,7 @@ def test_a_run_without_vms_needs_no_copying(scene):
     assert (seen.total, seen.progress) == (0, 1.0)
 
 
-def test_the_end_is_estimated_by_the_busiest_host(scene):
+def test_the_end_is_estimated_from_the_busiest_host(scene):
     """Three VMs of 100 s through two slots; one alone takes 100 s."""
     scene.move(memory_mb=0, disk_mb=40_000)
     one = shown(scene).done_about
@@ -410,13 +410,13 @@ def test_the_document_has_exactly_the_keys_of_the_contract(night):
     assert set(old_crm["missing"][0]) == set(KEYS["repair"].split())
 
 
-def test_the_document_is_json_and_the_same_rows_give_the_same_bytes(night):
+def test_the_document_is_json_and_the_same_rows_give_the_same_text(night):
     one, other = (json.dumps(night.document(world=WORLD), sort_keys=True) for _ in range(2))
 
     assert one == other
 
 
-def test_times_are_seconds_since_the_first_run_with_one_decimal(night):
+def test_times_in_the_document_are_seconds_since_the_first_run(night):
     whole = night.document(world=WORLD)
     attempts = [a for m in whole["runs"][0]["moves"] for a in m["attempts"]]
 
@@ -439,7 +439,7 @@ def test_a_document_without_a_simulated_world_has_no_violations(night):
     assert (whole["calls"], whole["fleet"], whole["violations"]) == ([], None, None)
 
 
-def test_approvals_name_vms_and_show_only_the_votes_that_counted(night):
+def test_the_document_shows_only_the_votes_that_counted(night):
     assert night.document()["approvals"] == [
         {
             "id": "A1",
@@ -473,7 +473,7 @@ def test_a_document_without_runs_is_empty_and_valid(store):
     assert (whole["runs"], whole["ended"], whole["exit"]) == ([], True, 0)
 
 
-def test_the_story_the_seed_and_its_exit_are_passed_on(told):
+def test_the_document_holds_the_story_the_seed_and_the_given_exit_code(told):
     whole = told.document(story="09_nobody_decides", seed=7, exit_code=5)
 
     assert (whole["story"], whole["seed"], whole["exit"]) == ("09_nobody_decides", 7, 5)
@@ -503,7 +503,7 @@ def test_the_exit_code_is_zero_only_if_no_move_needs_a_person(state, outcome, ru
     assert exit_of(scene.record()) == code
 
 
-def test_damage_makes_the_whole_document_exit_with_one(night):
+def test_the_exit_code_of_a_document_with_damage_is_1(night):
     whole = night.document()
 
     assert (whole["exit"], whole["ended"], whole["runs"][0]["exit"]) == (1, True, 1)
@@ -523,7 +523,7 @@ def test_a_host_is_empty_in_the_document_only_if_proven_empty(told):
     assert told.told_run()["empty"] == {HV01: True}
 
 
-def test_a_list_of_vms_says_nothing_about_empty_hosts(store):
+def test_the_report_of_a_vm_run_says_nothing_about_empty_hosts(store):
     assert Told(store, kind="vm").told_run()["empty"] == {}
 
 
@@ -620,7 +620,7 @@ def test_the_lower_bound_of_one_copy_is_its_length(told):
     assert (told.told_run()["bound"], told.told_run()["makespan"]) == (100.0, 150.0)
 
 
-def test_the_lower_bound_shares_the_copies_among_the_slots_of_the_busiest_host(store):
+def test_the_lower_bound_divides_the_copies_among_the_slots_of_the_busiest_host(store):
     """Two slots and three copies of 100 s: one slot takes two."""
     names = ("a", "b", "c")
     three = Told(store, vms=names)
@@ -632,7 +632,7 @@ def test_the_lower_bound_shares_the_copies_among_the_slots_of_the_busiest_host(s
     assert three.told_run()["bound"] == 200.0
 
 
-def test_a_limit_that_was_lowered_since_does_not_raise_the_bound(store):
+def test_a_limit_lowered_afterwards_does_not_raise_the_lower_bound(store):
     """Three ran at once when that was allowed; nobody may say that it takes 300 s."""
     names = ("a", "b", "c")
     three = Told(store, vms=names)
@@ -651,7 +651,7 @@ def test_a_limit_that_was_lowered_since_does_not_raise_the_bound(store):
     ("result", "bound"),
     [(Result.FAILED, 600.0), (Result.LOST, 100.0), (Result.BUSY, 100.0), (Result.REFUSED, 100.0)],
 )
-def test_only_attempts_that_held_their_slots_count_for_the_bound(result, bound, told):
+def test_only_attempts_that_held_slots_raise_the_lower_bound(result, bound, told):
     """A copy that failed after 500 s was in the way; a start that was refused was not."""
     told.copy(0, 500, result=result)
     told.copy(560, 660)
@@ -714,7 +714,7 @@ def test_a_wait_after_a_failed_copy_is_not_counted_before_it(told):
     assert told.told_run()["bound"] == 300.0
 
 
-def test_a_vm_that_came_later_could_not_be_moved_before(told):
+def test_the_lower_bound_counts_an_adopted_vm_from_its_arrival(told):
     with told.at(500) as pen:
         pen.moves.open(told.run, Vm("id-late", "late", HV01, "Running"), HV01, adopted=True)
     told.copy(510, 610, "late")
@@ -742,7 +742,7 @@ def test_free_slots_are_idle_only_while_a_vm_waits_there(wait, idle, told):
     assert told.told_run()["idle"] == idle
 
 
-def test_slots_that_are_all_in_use_are_not_idle(store):
+def test_slots_in_use_do_not_count_as_idle(store):
     names = ("a", "b", "c")
     three = Told(store, vms=names)
     three.hold(0, Wait.SLOT, "c")
@@ -881,7 +881,7 @@ def test_a_free_start_is_not_counted_as_an_attempt(told):
 
 
 @pytest.mark.parametrize("wait", Wait)
-def test_every_wait_has_words_that_follow_a_time(wait):
+def test_every_wait_has_a_phrase_for_the_time_waited(wait):
     words = span_words({str(wait): 90.0})
 
     assert words.startswith("1 min 30 s ")
@@ -933,13 +933,13 @@ def test_the_page_of_an_ended_run(night):
     ]
 
 
-def test_the_page_begins_with_the_summary(night):
+def test_the_report_page_begins_with_the_summary(night):
     run = night.told_run()
 
     assert page(run)[:5] == summary(run)[:5]
 
 
-def test_later_arrivals_have_a_table_of_their_own(told):
+def test_vms_that_arrived_later_have_a_table_of_their_own(told):
     adopt(told, "late", 50)
     lines = page(told.told_run())
     later = lines.index("Came later: 1 VM")
@@ -952,11 +952,11 @@ def test_the_page_does_not_call_a_list_of_vms_a_whole_host(store):
     assert "Asked for: 1 VM" in page(Told(store, kind="vm").told_run())
 
 
-def test_a_host_without_vms_has_no_table(store):
+def test_the_page_shows_no_table_for_a_host_without_vms(store):
     assert page(Told(store, vms=()).told_run())[-1] == "On hv01 when asked: no VM"
 
 
-def test_a_vm_that_stayed_says_why_and_what_to_do(told):
+def test_the_page_says_why_a_vm_stayed_and_what_to_do(told):
     told.finish(10, Outcome.STUCK, next_step="Look at it.")
     told.end(20, RunState.INCOMPLETE)
 
@@ -1010,13 +1010,13 @@ def test_a_name_in_the_report_cannot_control_the_terminal(told):
     assert "web\ufffd[31m\ufffd01" in text
 
 
-def test_a_line_does_not_end_between_a_number_and_its_unit():
+def test_no_line_breaks_between_a_number_and_its_unit():
     text = "x" * 70 + " waited 12 min 5 s in backup"
 
     assert list(wrapped(text)) == ["x" * 70 + " waited", "  12 min 5 s in backup"]
 
 
-def test_a_word_that_is_longer_than_a_line_stays_whole():
+def test_a_word_longer_than_a_line_is_not_broken():
     assert list(wrapped(f"see {'y' * 90} now")) == ["see", f"  {'y' * 90}", "  now"]
 
 
@@ -1053,7 +1053,7 @@ def test_the_spreadsheet_has_a_row_for_every_vm(night):
     assert (old_crm["kind"], old_crm["next"]) == ("cold", "Put it back by hand.")
 
 
-def test_the_spreadsheet_is_csv_as_the_standard_has_it(told):
+def test_the_spreadsheet_is_valid_csv(told):
     run = told.told_run()
     (move,) = run["moves"]
     odd = 'a "b", c\r\nd'

@@ -1,4 +1,4 @@
-"""The lower bound: as tight as it says, and below every schedule that could have been."""
+"""The lower bound: tight, and never above a possible schedule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def copies(*lengths: float, hosts: tuple[str, ...] = ("hv01", "hv02")) -> list[C
         ((30, 20, 10), 1, 60),
     ],
 )
-def test_the_copies_of_a_host_share_its_slots(lengths, slots, bound):
+def test_the_copies_of_a_host_are_divided_among_its_slots(lengths, slots, bound):
     assert least(copies(*lengths), {"hv01": slots, "hv02": 9}, {}) == bound
     assert least(copies(*lengths), {"hv01": 9, "hv02": slots}, {}) == bound
 
@@ -54,14 +54,14 @@ def test_a_slot_that_becomes_free_late_counts_from_that_time(releases, bound):
     assert least(copies(100, 100, 100), SLOTS, releases) == bound
 
 
-def test_the_copies_of_one_vm_come_one_after_the_other():
+def test_the_copies_of_one_vm_follow_one_another():
     again = [Copy(1, ("hv01", "hv02"), 100), Copy(1, ("hv01", "hv03"), 100)]
 
     assert least(again, SLOTS, {}) == 200
     assert least(again, SLOTS, {1: 50}) == 250
 
 
-def test_the_busiest_of_all_hosts_counts():
+def test_the_busiest_host_sets_the_lower_bound():
     """hv03 has one slot and gets the short ones; that takes longer than all of hv01."""
     spread = [Copy(n, ("hv01", "hv03" if n % 2 else "hv02"), 10 + 50 * (n % 2)) for n in range(6)]
 
@@ -111,14 +111,14 @@ def nights(draw, most: int):
 
 
 @given(nights(most=12))
-def test_no_list_schedule_beats_the_bound(night):
+def test_no_list_schedule_beats_the_lower_bound(night):
     order, slots, releases = night
 
     assert least(order, slots, releases) <= scheduled(order, slots, releases) + 1e-6
 
 
 @given(nights(most=5))
-def test_the_best_of_all_schedules_does_not_beat_the_bound(night):
+def test_the_best_of_all_schedules_does_not_beat_the_lower_bound(night):
     order, slots, releases = night
     best = min(scheduled(one, slots, releases) for one in permutations(order))
 
@@ -126,7 +126,7 @@ def test_the_best_of_all_schedules_does_not_beat_the_bound(night):
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.integers(0, 50))
-def test_up_to_three_copies_through_two_slots_are_bounded_exactly(lengths, moment):
+def test_the_lower_bound_is_exact_for_up_to_three_copies_and_two_slots(lengths, moment):
     """The bound is not merely low: here the best schedule meets it."""
     together = copies(*lengths)
     releases = dict.fromkeys(range(len(lengths)), moment)

@@ -1,4 +1,4 @@
-"""The sockets to Slack: two of them, replaced as soon as they are lost, and never in a storm."""
+"""The sockets to Slack: two of them, replaced when they are lost, without a reconnect storm."""
 
 from __future__ import annotations
 

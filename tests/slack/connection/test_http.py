@@ -1,4 +1,4 @@
-"""HTTP mode: whoever reaches the port is nobody until the signature says that it is Slack."""
+"""HTTP mode: no request is trusted before its signature shows that it comes from Slack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Breaking the glass: by whom, how it is asked, and who is told."""
+"""Break-glass approvals: who may give them, the form, and the announcement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing some of very many VMs: the form asks us what to offer while people type."""
+"""Choosing some of very many VMs: the form asks VMFerry for options while people type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever asks is asked back: before a large request, and before what waited for too long."""
+"""Confirmations: before a large request, and before anything that waited too long."""
 
 from __future__ import annotations
 

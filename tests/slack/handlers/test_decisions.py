@@ -1,4 +1,4 @@
-"""Clicks on a card: one decision, and a truthful sentence for every other click."""
+"""Clicks on a card: one decision, and a correct answer to every other click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows about one run are carried out in the order they came; nobody waits for another one's."""
+"""Rows about one run are carried out in the order they came. Nobody waits for another run."""
 
 from __future__ import annotations
 

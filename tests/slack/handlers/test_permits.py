@@ -1,4 +1,4 @@
-"""Who may say what, and where; whoever may not is told why, and nothing is lost."""
+"""Permissions: who may use which verb, and where. A refusal gives its reason and loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The review of a broken glass by a second person: who, where, and who is told."""
+"""The review of a break-glass approval by a second person: who may review, and the notices."""
 
 from __future__ import annotations
 

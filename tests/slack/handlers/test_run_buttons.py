@@ -1,4 +1,4 @@
-"""Buttons that act on runs: shown where they do something, done once, answered always."""
+"""Buttons that act on runs: shown only if they do something, carried out once, answered."""
 
 from __future__ import annotations
 

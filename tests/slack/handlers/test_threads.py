@@ -1,4 +1,4 @@
-"""In threads, where no slash command can be typed: mentions of the bot, and a shortcut."""
+"""Threads, in which Slack allows no slash command: mentions of the bot, and a shortcut."""
 
 from __future__ import annotations
 

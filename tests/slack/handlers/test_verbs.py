@@ -1,4 +1,4 @@
-"""Verbs as commands: what they come to, who may say them, and what stands in the channel then."""
+"""Verbs as commands: their effects, who may use them, and the messages in the channel."""
 
 from __future__ import annotations
 

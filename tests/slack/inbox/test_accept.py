@@ -1,4 +1,4 @@
-"""Accepting: parse, one durable row, one ack; nothing gets lost and nothing raises."""
+"""Accepting a command: parse, one durable row, one ack. Nothing is lost and nothing raises."""
 
 from __future__ import annotations
 

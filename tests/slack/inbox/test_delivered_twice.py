@@ -1,6 +1,6 @@
-"""Slack may deliver every click and every form again after the first delivery has taken effect.
+"""Duplicate deliveries: Slack may deliver a click or a form again after it has taken effect.
 
-Each journey is made twice: with a Slack that delivers once, and with one that delivers each click
+Each journey is played twice: with a Slack that delivers once, and with one that delivers each click
 and each form a second time. People see the same, and the audit holds the same.
 """
 

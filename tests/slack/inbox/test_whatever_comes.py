@@ -1,4 +1,4 @@
-"""Whatever Slack sends and whatever the database does: nothing escapes a listener, one answer."""
+"""Arbitrary payloads and database errors: no exception escapes a listener, each gets one answer."""
 
 from __future__ import annotations
 

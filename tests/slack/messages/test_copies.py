@@ -1,4 +1,4 @@
-"""Copies of a card for those who cannot see the channel: one decision closes all."""
+"""Copies of a card for approvers who cannot see the channel. One decision closes all."""
 
 from __future__ import annotations
 

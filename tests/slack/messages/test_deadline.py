@@ -1,4 +1,4 @@
-"""One moment by which a yes is needed: on the board, the card, in reminders and in answers."""
+"""The deadline of an approval: the same on the board, on the card, in reminders and in answers."""
 
 from __future__ import annotations
 

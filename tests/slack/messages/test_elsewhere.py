@@ -1,4 +1,4 @@
-"""Who only has a copy of a card is asked again, called and told under that copy."""
+"""Approvers who only have a copy of a card: they are reminded, called and told in its thread."""
 
 from __future__ import annotations
 

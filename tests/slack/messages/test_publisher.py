@@ -1,4 +1,4 @@
-"""Telling: what stands in the channel, when it is sent, and what happens when Slack says no."""
+"""The publisher: messages in the channel, when they are sent, and the effects of a refusal."""
 
 from __future__ import annotations
 

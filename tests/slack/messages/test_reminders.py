@@ -1,4 +1,4 @@
-"""Who is asked again before a yes is needed, and when the escalation is asked."""
+"""Reminders before an approval is needed, and the escalation."""
 
 from __future__ import annotations
 

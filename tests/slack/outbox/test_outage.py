@@ -1,4 +1,4 @@
-"""What is said without a run, and telling while Slack is away or says odd things."""
+"""Messages without a run, and messages while Slack is down or answers incorrectly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling when Slack is slow, silent or closed: nothing is lost, and nothing is said twice."""
+"""The outbox while Slack is slow, silent or refuses: nothing is lost or posted twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When Slack says: slower. Its word is obeyed to the second, and by that method alone."""
+"""Rate limits: Retry-After is obeyed to the second, and only for the method that it names."""
 
 from __future__ import annotations
 

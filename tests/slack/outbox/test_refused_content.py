@@ -1,4 +1,4 @@
-"""What Slack refuses for its content: said in words alone, else given up and noted; never lost."""
+"""Messages whose content Slack rejects: sent as plain text, or given up and noted, never lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may decide: those on call now, as Slack said at most a minute ago; never guests."""
+"""Approvers: people who are on call, at most a minute out of date, and never guests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is missing is named before anything starts: all of it at once, each with what to do."""
+"""Setup checks: everything that is missing is named before the start, each with what to do."""
 
 from __future__ import annotations
 
