@@ -181,7 +181,7 @@ def test_sql_occurs_only_in_the_store_and_in_modules_of_rows():
     ), "a module of rows without a statement"
 
 
-def test_only_one_small_interface_knows_sqlite():
+def test_only_the_database_modules_import_sqlite():
     outside = [path for path in SOURCES if not within(path, *KNOWS_SQLITE, *MIGRATES)]
     migrations = [ROOT / name for name in MIGRATES]
 
@@ -284,7 +284,7 @@ def test_every_module_has_a_docstring():
     assert found == []
 
 
-def test_the_manifest_asks_for_no_more_than_is_used():
+def test_the_manifest_requests_only_the_scopes_in_use():
     text = (ROOT / "manifest.yml").read_text(encoding="utf-8")
     scopes = re.search(r"scopes:\n\s+bot:\n((?:\s+- \S+\n)+)", text)
 
@@ -455,7 +455,7 @@ def test_no_package_has_too_many_modules(house):
     assert [name for name, number in house.packages().items() if number > MOST_MODULES] == []
 
 
-def test_no_module_depends_on_too_many_others(house):
+def test_no_module_imports_too_many_others(house):
     found = {}
     for name, imported in house.imports.items():
         number = sum(not other.startswith(FREE) for other in imported)

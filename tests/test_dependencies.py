@@ -134,7 +134,7 @@ def test_a_library_with_used_private_names_has_an_upper_bound_and_those_names(na
 
 
 @pytest.mark.parametrize("requirement", [*RUNTIME, *DEV], ids=lambda one: one.name)
-def test_a_dependency_is_locked_within_its_bounds_and_tried_at_its_lower_one(requirement):
+def test_the_locks_hold_each_dependency_within_its_bounds_and_at_its_lower_bound(requirement):
     newest, oldest = (locked(lock)[canonicalize_name(requirement.name)] for lock in LOCKS)
 
     assert requirement.specifier.contains(newest), "run: make lock"

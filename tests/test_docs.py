@@ -153,7 +153,7 @@ def test_every_option_of_a_request_is_in_the_contract():
     assert set(rows("Requests")) == {option.word for option in OPTIONS}
 
 
-def test_every_parameter_of_the_original_has_a_word_that_exists():
+def test_every_parameter_of_the_original_has_an_existing_counterpart():
     table = section(README, "Coming from SCVMReliableMigration")
     pairs = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| `")]
     here = re.findall(r"`([a-z-]+)", " ".join(pair[1] for pair in pairs))
@@ -188,7 +188,7 @@ def test_every_verb_of_the_grammar_is_in_the_contract():
     assert [verb.name for verb in VERBS if not re.search(rf"\b{verb.name} ", said)] == []
 
 
-def test_the_contracts_table_of_verbs_and_states_is_the_engines():
+def test_the_table_of_verbs_and_states_in_the_contract_matches_the_engine():
     said = section(CONTRACT, "Verbs")
     table = re.search(r"^\| verb \| not begun .*?\n\n", said, re.DOTALL | re.MULTILINE)
     assert table
@@ -218,7 +218,7 @@ def _is_refusal(rule: Rule) -> bool:
 EXAMPLE = ROOT / "settings.example.toml"
 
 
-def test_the_page_and_the_example_of_the_settings_are_those_of_the_code():
+def test_the_page_and_the_example_of_the_settings_match_the_code():
     """If this is red: ``make docs``."""
     made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
 
@@ -226,7 +226,7 @@ def test_the_page_and_the_example_of_the_settings_are_those_of_the_code():
     assert EXAMPLE.read_text(encoding="utf-8") == made["example"]()
 
 
-def test_the_example_holds_the_defaults_also_where_it_leaves_them_out(tmp_path: Path):
+def test_the_example_of_the_settings_holds_the_defaults_and_every_key(tmp_path: Path):
     text = EXAMPLE.read_text(encoding="utf-8")
     (tmp_path / "all.toml").write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.M))
 
@@ -237,7 +237,7 @@ def test_the_example_holds_the_defaults_also_where_it_leaves_them_out(tmp_path: 
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_has_a_meaning_and_is_on_the_page_and_in_the_example(name):
+def test_every_setting_has_a_description_and_is_on_the_page_and_in_the_example(name):
     model, example = _section_of(Settings.model_fields[name].annotation), EXAMPLE.read_text()
     page = re.search(rf"^## \[{name}\b.*?(?=^## |\Z)", DOCS["docs/settings.md"], re.DOTALL | re.M)
     body = re.search(rf"^(?:# )?\[{name}\b.*?(?=\n\n|\Z)", example, re.DOTALL | re.M)
@@ -313,7 +313,7 @@ def test_the_fleet_file_of_the_contract_shows_the_defaults():
     assert replace(nic, acls=()) == as_usual
 
 
-def test_a_key_that_is_in_no_document_is_refused():
+def test_an_undocumented_key_of_a_fleet_file_is_refused():
     with pytest.raises(Refused, match="cpu"):
         fleet_file.parse('format = 1\n[[host]]\nname = "a"\ncpu = 4')
 
@@ -359,14 +359,14 @@ def test_the_contract_lists_exactly_the_built_kinds_of_do():
 
 
 @pytest.mark.parametrize("do", sorted(story_file.DOINGS))
-def test_every_key_of_a_do_is_in_its_row(do, tmp_path):
+def test_every_key_of_a_happening_is_in_its_row_of_the_contract(do, tmp_path):
     story = story_file.load(story_of(tmp_path, f'do = "{do}"\n{EXAMPLES[do]}'))
     (happening,) = story.happenings
 
     assert set(happening.words) <= names(rows("Story")[do])
 
 
-def test_every_key_that_a_row_names_is_read(tmp_path):
+def test_every_key_in_a_row_of_the_contract_is_accepted(tmp_path):
     """The reverse: an example with all keys of the row is not refused for any of them."""
     for do, example in EXAMPLES.items():
         other = OTHERS.get(do, "")
@@ -376,7 +376,7 @@ def test_every_key_that_a_row_names_is_read(tmp_path):
         assert shown == keys, do
 
 
-def test_every_call_and_every_way_of_a_fault_is_in_the_contract():
+def test_every_call_and_every_kind_of_fault_is_in_the_contract():
     said = section(CONTRACT, "Story")
     ways = re.search(r"^\| how \|.*?\n\n", said, re.DOTALL | re.MULTILINE)
 
@@ -387,7 +387,7 @@ def test_every_call_and_every_way_of_a_fault_is_in_the_contract():
         assert [call for call in faults.CALLS if f"`{call}`" not in where] == []
 
 
-def test_the_story_of_the_contract_plays_as_it_says(tmp_path):
+def test_the_example_story_of_the_contract_plays_to_its_end(tmp_path):
     fleet = FLEET.replace('host="hv01"}]', 'host="hv01", status="PowerOff"}]')
     (tmp_path / "fleet.toml").write_text(fleet)
     (tmp_path / "story.toml").write_text(block(CONTRACT, "story"))
@@ -434,7 +434,7 @@ def _within(value: Any, key: str) -> Iterator[Mapping[str, Any]]:
             yield from _within(one, key)
 
 
-def test_every_key_of_the_document_is_in_the_contract(document):
+def test_every_key_of_the_json_document_is_in_the_contract(document):
     shown = block(CONTRACT, "json")
     keys = set(keys_of(document))
 
@@ -442,7 +442,7 @@ def test_every_key_of_the_document_is_in_the_contract(document):
     assert [key for _, key in sorted(keys) if not re.search(rf"\b{key}\b", shown)] == []
 
 
-def test_the_worlds_truth_is_in_the_words_of_the_fleet_file(document):
+def test_the_fleet_in_the_document_uses_the_keys_of_the_fleet_file(document):
     known = keys_read(FleetTable) | {"vmm_host", "vmm_status"}
     hosts, vms = document["fleet"]["host"], document["fleet"]["vm"]
 
@@ -450,7 +450,7 @@ def test_the_worlds_truth_is_in_the_words_of_the_fleet_file(document):
 
 
 @pytest.mark.parametrize("words", [RunState, MoveState, ApprovalState, AttemptKind, Result])
-def test_every_word_of_a_state_is_in_the_contract(words):
+def test_every_state_kind_and_result_is_in_the_contract(words):
     said = section(CONTRACT, "JSON")
 
     assert [str(word) for word in words if not re.search(rf"\b{word}\b", said)] == []
@@ -520,7 +520,7 @@ def test_the_contract_lists_every_wait_and_outcome_and_marks_unused_ones(words, 
 # --- the readme ---------------------------------------------------------------------------------
 
 
-def test_the_readme_begins_with_a_night_and_says_how_to_try_it():
+def test_the_readme_begins_with_an_example_and_says_how_to_try_it():
     first, _, rest = README.partition("\n## ")
 
     assert "/migrate host HV01 to HV02" in first
@@ -530,7 +530,7 @@ def test_the_readme_begins_with_a_night_and_says_how_to_try_it():
 
 
 @pytest.mark.parametrize("name", sorted(set(PAGES) - {"README.md"}))
-def test_every_page_begins_with_what_its_reader_can_do_afterwards(name):
+def test_every_page_begins_with_what_the_reader_will_know(name):
     title, empty, first, *_ = DOCS[name].splitlines()
 
     assert title.startswith("# ")
@@ -539,13 +539,13 @@ def test_every_page_begins_with_what_its_reader_can_do_afterwards(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_line_of_a_page_is_too_long_to_read(name):
+def test_no_line_of_a_page_is_longer_than_120_characters(name):
     lines = [line for line in DOCS[name].splitlines() if not line.lstrip().startswith("|")]
 
     assert [line for line in lines if len(line) > 120] == []
 
 
-def test_the_index_leads_to_every_page():
+def test_the_index_links_to_every_page():
     targets = re.findall(r"\]\(([\w./-]+)\)", DOCS["docs/index.md"])
     pages = {Path(name).name for name in DOCS if re.fullmatch(r"docs/[\w-]+\.md", name)}
 
@@ -558,7 +558,7 @@ def code_map() -> list[str]:
     return [line.split()[0] for line in shown.splitlines()]
 
 
-def test_the_map_of_the_code_names_only_what_exists():
+def test_the_map_of_the_code_names_only_existing_paths():
     assert [path for path in code_map() if not (ROOT / path).exists()] == []
 
 
@@ -568,7 +568,7 @@ def test_the_map_of_the_code_names_every_folder_of_modules():
     assert folders - set(code_map()) == set()
 
 
-def test_every_file_that_a_document_names_exists():
+def test_every_file_named_in_a_document_exists():
     gone = {"CHANGELOG.md"}  # it names what was
     for name in sorted(set(DOCS) - gone):
         named = set(re.findall(r"`((?:engine|bot|tests|docs)/[\w./]+)`", DOCS[name]))
@@ -577,7 +577,7 @@ def test_every_file_that_a_document_names_exists():
         assert sorted(named - there) == [], name
 
 
-def test_every_test_and_story_that_a_document_names_exists():
+def test_every_test_and_story_named_in_a_document_exists():
     defined = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
@@ -597,7 +597,7 @@ def stories_and_tests(text: str) -> tuple[list[str], list[str]]:
     return re.findall(r"`(\d\d_\w+)`", text), re.findall(r"`(test_\w+)`", text)
 
 
-def test_every_name_of_the_code_in_the_steps_to_add_something_exists():
+def test_every_name_of_the_code_in_the_contributing_steps_exists():
     steps = re.findall(r"^## Add .*?(?=^## |\Z)", DOCS["docs/contributing.md"], re.M | re.S)
     code = TESTS + "\n".join(path.read_text(encoding="utf-8") for path in SOURCES)
     named = set(re.findall(r"`(_?[A-Za-z][A-Za-z_]+)`", "\n".join(steps)))
@@ -653,7 +653,7 @@ def tries(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/first-run.md", "docs/operating.md"])
-def test_the_commands_of_a_page_print_what_it_shows(name, tmp_path: Path, monkeypatch):
+def test_the_commands_on_a_page_print_the_output_shown_there(name, tmp_path: Path, monkeypatch):
     sit_down(tmp_path, monkeypatch, block(DOCS[name], "file: fleet.toml"))
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     shown = list(tries(DOCS[name]))
@@ -670,7 +670,7 @@ def test_the_commands_of_a_page_print_what_it_shows(name, tmp_path: Path, monkey
         assert [line for line in printed if line not in told] == [], command
 
 
-def test_every_command_that_a_page_shows_exists():
+def test_every_command_shown_on_a_page_exists():
     verbs = "|".join(cli.cli.commands)
     for name in PAGES:
         for command in re.findall(
@@ -720,7 +720,7 @@ def without_blocks(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", DOCS)
-def test_every_target_of_make_that_is_named_exists(name):
+def test_every_make_target_named_in_a_document_exists(name):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
     spans = re.findall(r"`([^`\n]+)`", without_blocks(DOCS[name]))
@@ -766,7 +766,7 @@ def app(tmp_path: Path) -> Iterator[App]:
     store.close()
 
 
-def test_the_manifest_declares_what_the_app_listens_to(app: App):
+def test_the_manifest_declares_every_command_event_and_scope_of_the_app(app: App):
     manifest = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))
     commands = [one["command"] for one in manifest["features"]["slash_commands"]]
     listeners = {one.ack_function.__name__ for one in app._listeners}
@@ -792,11 +792,11 @@ def test_the_manifest_allows_direct_messages_to_and_from_the_bot():
     assert tab["messages_tab_read_only_enabled"] is False
 
 
-def test_the_manifest_beside_the_readme_is_the_one_that_is_printed():
+def test_the_manifest_in_the_repository_equals_the_printed_one():
     assert (ROOT / "manifest.yml").read_text(encoding="utf-8") == manifest_text()
 
 
-def test_the_manifest_for_http_says_where_commands_and_clicks_go():
+def test_the_manifest_for_http_holds_the_url_for_commands_and_clicks():
     manifest = yaml.safe_load(manifest_text("/move", "https://vmferry.example.com/"))
     (command,) = manifest["features"]["slash_commands"]
 
@@ -808,12 +808,12 @@ def test_the_manifest_for_http_says_where_commands_and_clicks_go():
 
 
 @pytest.mark.parametrize("address", ["vmferry.example.com", "http://a.example", 'https://a"b/'])
-def test_an_address_that_slack_would_not_call_is_refused(address):
+def test_an_address_that_slack_cannot_call_is_refused(address):
     with pytest.raises(Refused, match="is no address that Slack can call"):
         manifest_text(http=address)
 
 
-def test_the_hint_of_the_slash_command_is_understood():
+def test_the_usage_hint_of_the_slash_command_can_be_parsed():
     manifest = yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))
     (command,) = manifest["features"]["slash_commands"]
 

@@ -53,7 +53,7 @@ def words(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], " ".join(token.string.split())
 
 
-def test_every_docstring_begins_with_a_verb_or_a_noun():
+def test_no_docstring_begins_with_a_clause():
     found = [
         f"{path.relative_to(ROOT)}:{line}: {said.splitlines()[0]}"
         for path in SOURCES
@@ -65,7 +65,7 @@ def test_every_docstring_begins_with_a_verb_or_a_noun():
 
 
 @pytest.mark.parametrize("word", GONE)
-def test_a_word_that_was_replaced_does_not_come_back(word):
+def test_no_replaced_word_comes_back(word):
     found = [
         f"{path.relative_to(ROOT)}:{line}: {said[:100]}"
         for path in [*SOURCES, *DOCUMENTS]

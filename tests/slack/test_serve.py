@@ -192,7 +192,7 @@ def test_a_run_continues_after_a_kill(serve, slack, dana, tmp_path):
     store.close()
 
 
-def test_a_token_that_was_revoked_meanwhile_stops_no_run(serve, slack, dana, tmp_path):
+def test_a_token_revoked_during_a_run_does_not_stop_the_run(serve, slack, dana, tmp_path):
     fast = ("--fleet", str(tmp_path / "fleet.toml"), "--speed", "40")
     bot = serve(*fast)
     bot.says("listening for")
@@ -223,7 +223,7 @@ def test_all_missing_settings_are_named_and_nothing_is_created(serve, slack, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.toml"]
 
 
-def test_a_world_whose_time_only_jumps_is_refused(serve, tmp_path):
+def test_serve_refuses_a_simulated_world_at_maximum_speed(serve, tmp_path):
     bot = serve("--fleet", str(tmp_path / "fleet.toml"), "--speed", "max")
 
     assert bot.ends() == 2

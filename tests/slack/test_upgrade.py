@@ -28,7 +28,7 @@ def keys(night: Night, table: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["before_doors_paused", "before_doors_ended"])
-def test_no_cause_is_posted_or_paged_a_second_time(make_night, tmp_path, name):
+def test_an_upgrade_repeats_no_post_and_no_page(make_night, tmp_path, name):
     night = opened(make_night, tmp_path, name, pager_url="https://127.0.0.1:9/x")
     posted, paged = keys(night, "slack_messages"), keys(night, "slack_pages")
 

@@ -94,7 +94,9 @@ def calls_of(slack, client):
         ("views.open", 100, 60),
     ],
 )
-def test_every_method_accepts_the_calls_of_its_tier(slack, client, clock, method, most, seconds):
+def test_every_method_rejects_the_first_call_above_its_tier(
+    slack, client, clock, method, most, seconds
+):
     call = calls_of(slack, client)[method]
 
     assert [wait_said(call) for _ in range(most)] == [0] * most
@@ -105,7 +107,7 @@ def test_every_method_accepts_the_calls_of_its_tier(slack, client, clock, method
     assert [c.status for c in slack.calls(method)][-1] == 429
 
 
-def test_there_is_no_method_without_a_tier_and_arguments(slack, client):
+def test_every_method_has_a_tier_and_a_call_in_the_tests(slack, client):
     known = set(slack.workspace.methods)
 
     assert set(calls_of(slack, client)) == set(METHODS) == known
@@ -126,7 +128,7 @@ def test_a_call_is_accepted_after_retry_after_and_not_earlier(slack, client, clo
     assert wait_said(client.chat_postMessage, channel=ops, text="x") == 0
 
 
-def test_a_rejected_call_is_not_carried_out_and_does_not_count(slack, client, clock):
+def test_a_rate_limited_call_has_no_effect_and_does_not_count(slack, client, clock):
     ops = slack.channel("ops")
     for _ in range(20):
         wait_said(client.chat_postMessage, channel=ops, text="x")
@@ -157,7 +159,7 @@ def test_each_channel_and_the_workspace_have_their_own_message_limits(slack, cli
     assert waits == [0] * 300 + [60] * 5
 
 
-def test_one_method_over_its_limit_does_not_stop_another(slack, client):
+def test_a_rate_limit_of_one_method_does_not_affect_another(slack, client):
     calls = calls_of(slack, client)
     for _ in range(51):
         wait_said(calls["chat.update"])

@@ -100,19 +100,19 @@ OPS, ANN = "C0OPS", "U0ANN"
         ("chat.shout", {}, "unknown_method"),
     ],
 )
-def test_arguments_that_slack_refuses_are_refused(slack, method, args, error):
+def test_arguments_that_slack_rejects_are_rejected(slack, method, args, error):
     assert answer(slack, method, **args)[0] == error
     assert slack.messages(OPS) == ()
 
 
-def test_an_error_has_a_json_pointer(slack):
+def test_an_argument_error_has_a_message_with_a_json_pointer(slack):
     said = answer(slack, "chat.postMessage", channel=OPS, text="x", unfurl_links="soon")
 
     assert said == ("invalid_arguments", "[ERROR] must be a boolean [json-pointer:/unfurl_links]")
     assert answer(slack, "users.info")[1] == "[ERROR] missing required field: user"
 
 
-def test_a_form_is_read_like_json(slack):
+def test_a_urlencoded_form_is_read_like_json(slack):
     blocks = json.dumps([{"type": "divider"}])
     good = urlencode({"channel": OPS, "text": "x", "unfurl_links": "false", "blocks": blocks})
     bad = urlencode({"channel": OPS, "text": "x", "blocks": "[{"})
@@ -298,7 +298,7 @@ def test_a_message_can_be_too_long_although_none_of_its_blocks_is(slack):
     assert said[0] == "msg_blocks_too_long"
 
 
-def test_text_is_cut_in_a_post_and_refused_in_an_update(slack):
+def test_overlong_text_is_truncated_in_a_post_and_rejected_in_an_update(slack):
     client = web_client(slack.bot_token, slack.base_url)
     ts = client.chat_postMessage(channel=OPS, text="x" * 41_000)["ts"]
 
@@ -321,7 +321,7 @@ def test_text_is_cut_in_a_post_and_refused_in_an_update(slack):
         ({"event_type": "posted", "event_payload": {"key": "x" * 9_000}}, "metadata_too_large"),
     ],
 )
-def test_metadata_has_a_type_and_a_payload(slack, metadata, error):
+def test_metadata_without_a_type_or_payload_is_rejected(slack, metadata, error):
     post = {"channel": OPS, "text": "x", "metadata": metadata}
 
     assert answer(slack, "chat.postMessage", **post)[0] == error
@@ -390,7 +390,7 @@ def fill(**more):
         (view(actions(button(value="x" * 2001))), "must be less than 2001 characters"),
     ],
 )
-def test_forms_are_as_strict_as_messages(slack, shown, said):
+def test_forms_are_validated_like_messages(slack, shown, said):
     trigger = slack.command_payload(ANN, OPS, "status")["trigger_id"]
 
     error, words = answer(slack, "views.open", trigger_id=trigger, view=shown)
@@ -412,7 +412,7 @@ def test_forms_are_as_strict_as_messages(slack, shown, said):
         ({"text": "x", "blocks": "x"}, 400, "invalid_blocks_format"),
     ],
 )
-def test_a_response_url_is_as_strict_as_a_post(slack, body, status, said):
+def test_the_body_for_a_response_url_is_validated_like_a_post(slack, body, status, said):
     url = slack.command_payload(ANN, OPS, "status")["response_url"]
 
     assert sent(slack, url, json.dumps(body)) == (status, said)

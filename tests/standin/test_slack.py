@@ -64,7 +64,7 @@ def test_channels_that_cannot_accept_a_message_return_the_reason(slack, client):
         ([section("x" * 2900)] * 5, "msg_blocks_too_long"),
     ],
 )
-def test_blocks_that_slack_refuses_are_refused(slack, client, blocks, code):
+def test_blocks_that_slack_rejects_are_rejected(slack, client, blocks, code):
     ops = slack.channel("ops")
 
     assert error_of(client.chat_postMessage, channel=ops, text="x", blocks=blocks) == code
@@ -83,7 +83,7 @@ def test_a_message_keeps_its_versions(slack, client):
     assert [c.method for c in slack.calls()] == ["chat.postMessage"] + ["chat.update"] * 3
 
 
-def test_replies_are_in_the_thread_and_broadcast_replies_in_the_channel_too(slack, client):
+def test_replies_appear_in_the_thread_and_broadcast_replies_also_in_the_channel(slack, client):
     ops = slack.channel("ops")
     ts = client.chat_postMessage(channel=ops, text="top")["ts"]
     reply = client.chat_postMessage(channel=ops, text="quiet", thread_ts=ts)["ts"]
@@ -97,7 +97,7 @@ def test_replies_are_in_the_thread_and_broadcast_replies_in_the_channel_too(slac
     )
 
 
-def test_an_ephemeral_message_is_for_members_only(slack, client):
+def test_an_ephemeral_message_is_shown_only_to_a_member_of_the_channel(slack, client):
     ops, dana = slack.channel("ops"), slack.user("dana")
 
     client.chat_postEphemeral(channel=ops, user=dana, text="psst")
@@ -123,12 +123,12 @@ def test_a_response_url_can_be_used_five_times(slack):
     assert len(slack.ephemerals(dana)) == 5
 
 
-def test_nobody_answers_a_command_when_no_app_is_connected(slack):
+def test_a_command_is_not_acked_if_no_app_is_connected(slack):
     with pytest.raises(NotAcked):
         slack.command(slack.user("dana"), slack.channel("ops"), "status")
 
 
-def test_failures_are_either_temporary_or_permanent(slack):
+def test_failed_calls_are_classified_as_temporary_or_permanent(slack):
     ops = slack.channel("ops")
     api = SlackApi(web_client(slack.bot_token, slack.base_url))
     slack.order("chat.postMessage", "ratelimited", retry_after=17)
@@ -149,7 +149,7 @@ def test_failures_are_either_temporary_or_permanent(slack):
     assert never.value.code == "channel_not_found"
 
 
-def test_the_whole_message_is_posted_once_and_never_repeated_by_the_sdk(slack):
+def test_the_sdk_does_not_repeat_a_failed_post(slack):
     ops = slack.channel("ops")
     api = SlackApi(web_client(slack.bot_token, slack.base_url))
     slack.order("chat.postMessage", "internal_error")
@@ -191,7 +191,7 @@ def test_a_trigger_opens_one_form_and_an_unknown_trigger_opens_none(slack, clien
     assert slack.form(slack.user("ann")).view["title"]["text"] == "Why?"
 
 
-def test_a_trigger_is_good_for_three_seconds(slack, client, trigger):
+def test_a_trigger_expires_after_three_seconds(slack, client, trigger):
     slack.trigger_life = TroubledSlack().trigger_life
     late = trigger()
     slack.workspace.triggers[late].until -= 3.5
@@ -211,7 +211,7 @@ def test_a_trigger_is_good_for_three_seconds(slack, client, trigger):
         {"type": "home"},
     ],
 )
-def test_forms_that_slack_would_not_open_are_refused(client, trigger, change):
+def test_forms_that_slack_rejects_are_rejected(client, trigger, change):
     broken = modal(**change)
 
     assert error_of(client.views_open, trigger_id=trigger(), view=broken) == "invalid_arguments"

@@ -47,7 +47,7 @@ def error_of(call, **args):
 # --- answers that are lost --------------------------------------------------------------------
 
 
-def test_a_post_whose_answer_is_lost_exists_and_the_caller_does_not_know(slack, client, ops):
+def test_a_post_whose_answer_is_lost_exists_although_its_caller_gets_an_error(slack, client, ops):
     slack.lose_answer("chat.postMessage")
 
     with pytest.raises((OSError, http.client.HTTPException)):
@@ -122,7 +122,7 @@ def test_replies_returns_the_parent_and_then_the_thread_oldest_first(slack, clie
     assert texts(late) == ["top", "two"]
 
 
-def test_an_update_keeps_the_metadata_unless_it_brings_others(slack, client, ops):
+def test_an_update_keeps_the_metadata_unless_it_replaces_them(slack, client, ops):
     ts = client.chat_postMessage(channel=ops, text="one", metadata=MARKED)["ts"]
 
     client.chat_update(channel=ops, ts=ts, text="two")
@@ -131,7 +131,7 @@ def test_an_update_keeps_the_metadata_unless_it_brings_others(slack, client, ops
     assert slack.message(ts).metadata == {}
 
 
-def test_nobody_elses_message_can_be_updated(slack, client, ops, ann):
+def test_a_message_of_another_author_cannot_be_updated(slack, client, ops, ann):
     said = slack.say(ann, ops, "mine")
 
     error = error_of(client.chat_update, channel=ops, ts=said.ts, text="ours")
@@ -143,7 +143,7 @@ def test_nobody_elses_message_can_be_updated(slack, client, ops, ann):
 # --- people in private ------------------------------------------------------------------------
 
 
-def test_a_person_has_one_direct_channel(slack, client, ann):
+def test_a_person_has_exactly_one_direct_channel(slack, client, ann):
     once = client.conversations_open(users=[ann])["channel"]["id"]
     again = client.conversations_open(users=[ann])["channel"]["id"]
 
@@ -157,7 +157,7 @@ def test_a_person_has_one_direct_channel(slack, client, ann):
     assert (info["is_im"], info["user"]) == (True, ann)
 
 
-def test_an_ephemeral_message_in_a_thread_needs_a_reply_in_that_thread(slack, client, ops, ann):
+def test_an_ephemeral_message_in_a_thread_without_replies_is_not_shown(slack, client, ops, ann):
     ts = client.chat_postMessage(channel=ops, text="top")["ts"]
 
     client.chat_postEphemeral(channel=ops, user=ann, text="lost", thread_ts=ts)
@@ -189,7 +189,7 @@ def test_an_ephemeral_message_to_a_former_member_is_refused(slack, client, ops, 
     ],
 )
 @pytest.mark.parametrize("private", [False, True])
-def test_a_closed_channel_refuses_messages_until_it_is_open_again(
+def test_a_closed_channel_rejects_messages_until_it_is_open_again(
     slack, client, trouble, cure, posting, updating, private
 ):
     den = slack.channel("den", private=private)
@@ -242,7 +242,7 @@ def test_a_deleted_channel_is_gone_with_all_its_messages(slack, client, ops):
     assert slack.messages(ops) == ()
 
 
-def test_a_message_has_a_link(slack, client, ops):
+def test_a_message_has_a_permalink(slack, client, ops):
     ts = client.chat_postMessage(channel=ops, text="x")["ts"]
 
     link = client.chat_getPermalink(channel=ops, message_ts=ts)["permalink"]
@@ -308,7 +308,7 @@ def modal():
     return {"type": "modal", "title": text, "submit": text, "blocks": [asked]}
 
 
-def test_a_submitted_form_brings_a_trigger_for_one_more_form(slack, client, ops, ann):
+def test_a_submitted_form_has_a_trigger_that_opens_one_more_form(slack, client, ops, ann):
     trigger = slack.command_payload(ann, ops, "status")["trigger_id"]
     client.views_open(trigger_id=trigger, view=modal())
 

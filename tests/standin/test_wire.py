@@ -170,7 +170,7 @@ def test_a_half_open_socket_receives_nothing_and_does_not_close(slack, app):
 @pytest.mark.parametrize(
     "reason", ["warning", "refresh_requested", "link_disabled", "too_many_websockets"]
 )
-def test_slack_asks_for_a_reconnect_and_leaves_the_socket_open(slack, app, reason):
+def test_a_disconnect_request_leaves_the_socket_open(slack, app, reason):
     connected = app()
 
     slack.say_disconnect(reason)
@@ -231,7 +231,7 @@ def test_every_socket_receives_messages_in_turn(slack, app):
 # --- events -----------------------------------------------------------------------------------
 
 
-def test_a_mention_is_in_the_thread_and_the_app_receives_it_once(slack, app, clock):
+def test_a_mention_appears_in_its_thread_and_reaches_the_app_once(slack, app, clock):
     connected = app()
     top = slack.say(ANN, OPS, "top")
 
@@ -258,7 +258,7 @@ def test_the_bot_receives_no_mentions_from_channels_it_has_not_joined(slack, app
     assert [payload["event"]["channel"] for payload in connected.envelopes("payload")] == [OPS]
 
 
-def test_an_unacked_event_is_sent_again_at_once_and_after_one_and_five_minutes(slack, app, clock):
+def test_an_unacked_event_is_retried_at_once_and_after_one_and_five_minutes(slack, app, clock):
     deaf, slack.ack_within = app(acks=False), SOON
 
     sent = slack.event({"type": "channel_archive", "channel": OPS})
@@ -322,7 +322,7 @@ def test_clicks_commands_and_shortcuts_are_never_retried(slack, app, clock):
     assert kinds == ["slash_commands", "interactive", "interactive", "events_api", "events_api"]
 
 
-def test_a_shortcut_names_its_message(slack, app):
+def test_a_shortcut_payload_holds_its_message(slack, app):
     connected = app()
     top = slack.say(ANN, OPS, "top")
 
@@ -339,7 +339,7 @@ def test_a_shortcut_names_its_message(slack, app):
 @pytest.mark.parametrize(
     ("private", "name"), [(False, "ops-night"), (True, "privategroup")], ids=["public", "private"]
 )
-def test_a_command_names_its_channel_only_where_it_is_public(slack, private, name):
+def test_a_command_payload_names_only_public_channels(slack, private, name):
     made = slack.channel("ops-night", private=private)
 
     assert slack.command_payload(ANN, made, "status")["channel_name"] == name
@@ -400,7 +400,7 @@ def test_http_requests_are_signed_and_the_answer_is_the_ack(slack):
     assert json.loads(mention)["event"]["type"] == "app_mention"
 
 
-def test_events_are_retried_over_http_too(slack, clock):
+def test_unacked_events_are_retried_over_http(slack, clock):
     with receiving(slack, (503, ""), (503, ""), (200, "")) as server:
         sent = slack.event({"type": "app_mention"})
         slack.wait_for(lambda: len(server.heard) == 2)
@@ -411,7 +411,7 @@ def test_events_are_retried_over_http_too(slack, clock):
     assert numbers == [None, "1", "2"]
 
 
-def test_over_http_a_click_that_fails_is_not_acked(slack):
+def test_a_click_that_fails_over_http_is_not_acked(slack):
     top = slack.say(ANN, OPS, "top")
 
     with receiving(slack, (503, "")) as server, pytest.raises(NotAcked):

@@ -23,7 +23,7 @@ def told(folder: Path) -> Played:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_the_story_is_told_as_before(folder: Path):
+def test_every_story_ends_without_violations_and_matches_its_expected_text(folder: Path):
     played = told(folder)
 
     assert played.document["ended"]
@@ -32,7 +32,7 @@ def test_the_story_is_told_as_before(folder: Path):
     assert played.text == played.expected
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_night():
+def test_the_same_seed_gives_the_same_text_and_another_seed_another_text():
     folder = next(f for f in FOLDERS if f.name.startswith("13_"))
 
     assert play(folder, seed=7).text == play(folder, seed=7).text
@@ -93,7 +93,7 @@ def test_every_kind_of_event_occurs_in_a_story_or_in_a_table():
     assert kinds - {e["kind"] for e in happened()} == set(IN_TABLES)
 
 
-def test_every_end_of_a_run_and_of_a_move_occurs_in_a_story():
+def test_every_state_of_a_run_and_of_a_move_occurs_in_a_story():
     kinds = {e["kind"] for e in happened()}
     ends = {f"move.{state}" for state in MoveState} | {f"run.{state}" for state in RunState}
 

@@ -215,9 +215,7 @@ def test_a_second_engine_is_refused_but_status_and_report_work():
         ("host hv01 to hv02 --aprove yes", "Did you mean --approve?"),
     ],
 )
-def test_a_request_that_cannot_be_carried_out_is_refused_and_leaves_nothing(
-    desk, request_words, sentence
-):
+def test_an_impossible_request_is_refused_and_leaves_no_file(desk, request_words, sentence):
     said = vmferry(*MOVE, *request_words.split())
 
     assert said.code == 2
@@ -329,7 +327,7 @@ def test_status_and_report_work_with_and_without_a_run_number(desk):
     assert vmferry("report", "hv01").code == 2
 
 
-def test_the_report_is_the_document_of_the_run(desk):
+def test_the_report_holds_the_same_runs_and_events_as_the_document_of_the_run(desk):
     ran = json.loads(vmferry(*MOVE, "--json", "host", "hv01", "to", "hv02").out)
     told = json.loads(vmferry("report", "R1", "--json").out)
 
@@ -382,7 +380,7 @@ def story(desk):
     return folder
 
 
-def test_a_story_is_written_then_compared_and_a_difference_is_shown(story):
+def test_a_story_is_compared_with_its_expected_text_and_a_difference_is_shown(story):
     assert vmferry("story", str(story)).code == 0  # nothing is expected yet
 
     assert vmferry("story", str(story), "--update").code == 0
@@ -397,7 +395,7 @@ def test_a_story_is_written_then_compared_and_a_difference_is_shown(story):
     assert any(line.startswith("-") and "web9" in line for line in said.err.splitlines())
 
 
-def test_stories_as_json_are_one_document_a_line(story):
+def test_stories_as_json_are_one_document_per_line(story):
     said = vmferry("story", "--json", str(story), str(story))
     first, second = map(json.loads, said.lines)
 
@@ -432,7 +430,7 @@ def test_the_help_of_run_explains_every_word_of_a_request():
 
 
 @pytest.mark.parametrize("verb", sorted(cli.commands))
-def test_every_verb_explains_itself_with_an_example(verb, desk):
+def test_the_help_of_every_verb_shows_an_example(verb, desk):
     before = list(desk.iterdir())
     said = vmferry(verb, "-h")
 
@@ -444,7 +442,7 @@ def test_every_verb_explains_itself_with_an_example(verb, desk):
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
-def test_an_example_is_a_command_of_its_verb(verb):
+def test_the_example_of_every_verb_is_a_valid_command_of_the_verb(verb):
     shown = example(verb.usage)
     said = grammar.parse(shown)
 
@@ -453,7 +451,7 @@ def test_an_example_is_a_command_of_its_verb(verb):
     assert verb.request or said.verb == verb.name
 
 
-def test_every_option_is_explained_in_a_sentence():
+def test_the_help_of_every_option_is_a_sentence():
     for command in (cli, *cli.commands.values(), *cli.commands["audit"].commands.values()):
         for option in command.params:
             if isinstance(option, click.Option):
@@ -462,7 +460,7 @@ def test_every_option_is_explained_in_a_sentence():
                 assert option.help.endswith("."), option.help
 
 
-def test_help_without_a_verb_lists_them_all():
+def test_help_without_a_verb_lists_every_verb():
     said = vmferry("help")
 
     assert said == vmferry("--help")
@@ -470,14 +468,14 @@ def test_help_without_a_verb_lists_them_all():
     assert not any(line.endswith("...") for line in said.lines[1:]), "no sentence is cut"
 
 
-def test_help_for_an_unknown_verb_names_the_nearest():
+def test_help_for_an_unknown_verb_names_the_nearest_verb():
     said = vmferry("help", "retyr")
 
     assert said.code == 2
     assert 'I do not know the verb "retyr". Did you mean retry?' in said.err
 
 
-def test_help_for_a_request_is_that_of_run():
+def test_help_for_host_and_vm_equals_the_help_of_run():
     assert vmferry("help", "host") == vmferry("help", "vm") == vmferry("run", "-h")
 
 
@@ -501,7 +499,7 @@ def test_a_negative_duration_is_refused_and_not_answered_with_help(desk):
     assert "-1h" in said.err
 
 
-def test_a_simulated_fleet_is_never_mistaken_for_the_server_of_the_settings(desk):
+def test_a_database_of_a_simulated_fleet_is_refused_for_the_server_of_the_settings(desk):
     request = ("host", "hv01", "to", "hv02")
     vmferry("run", "--fleet", "fleet.toml", "--speed", "max", "--approve", "yes", *request)
     (desk / "settings.toml").write_text('[vmm]\nserver = "vmm01.corp.example"\n')
@@ -559,7 +557,7 @@ def test_modules_are_written_into_a_folder_and_listed_file_by_file(desk):
     assert "out/VMFerry.Host/VMFerry.Host.psm1" in said.lines
 
 
-def test_modules_that_cannot_be_written_are_refused(desk):
+def test_a_folder_that_cannot_hold_the_modules_is_refused(desk):
     (desk / "out").write_text("a file")
     (desk / "out2").mkdir()
     (desk / "out2" / "VMFerry.Vmm").write_text("a file")

@@ -128,7 +128,7 @@ def test_no_line_of_the_list_is_wider_than_a_terminal(desk):
     assert "somebody.wi…" in out
 
 
-def test_a_list_without_runs_says_so(desk):
+def test_an_empty_list_says_that_there_is_no_run(desk):
     assert vmferry("list") == (0, "There is no run yet.\n")
 
 

@@ -110,7 +110,7 @@ def test_events_follows_a_run_to_its_end(engine, desk):
     assert following.returncode == 0
 
 
-def test_following_all_runs_ends_with_ctrl_c(engine):
+def test_ctrl_c_ends_events_follow_with_exit_code_130(engine):
     following = process("events", "--follow", interrupted=True)
     told(following, "move.moving web02")
     following.send_signal(signal.SIGINT)
@@ -227,7 +227,7 @@ def test_simulated_time_stands_still_while_a_run_needs_a_person(ended):
     assert "R1 waits for an answer" in out
 
 
-def test_a_reason_is_kept_in_the_audit(ended, desk):
+def test_a_refused_withdrawal_is_written_to_the_audit(ended, desk):
     vmferry("retry", "R1")
     store = Store(desk / "vmferry.db")
     store.close()

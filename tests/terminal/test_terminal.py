@@ -136,7 +136,7 @@ def test_an_ended_run_shows_its_result_instead_of_a_progress_bar():
     assert not any("%" in line and "done about" in line for line in lines)
 
 
-def test_many_failures_are_counted_not_listed():
+def test_the_board_counts_many_failures_instead_of_listing_them():
     many = Board(**{**BOARD.__dict__, "failed": BOARD.failed * 10})
 
     assert "  and 12 more; see: vmferry report R214" in board_lines(many)
@@ -160,7 +160,7 @@ def test_control_characters_never_reach_the_terminal():
     assert safe("web\x1b[31m01\r\n\u202e") == "web\ufffd[31m01\ufffd\ufffd\ufffd"
 
 
-def test_plain_lines_survive_an_old_code_page():
+def test_plain_lines_can_be_written_in_an_old_code_page():
     raw = io.BytesIO()
     screen = PlainScreen(START, io.TextIOWrapper(raw, encoding="cp1252"))
     screen.tell([event("move.moving", "web01 → hv02")])
@@ -194,7 +194,7 @@ def record():
     return RunRecord(RUN, (MoveRecord(crm), MoveRecord(db)), (QUESTION,))
 
 
-def test_the_question_names_every_vm_with_state_adapters_and_size():
+def test_the_question_lists_every_vm_with_power_state_adapters_and_size():
     fleet = Fleet(
         "vmm01",
         START,
@@ -291,7 +291,7 @@ def folder(tmp_path, monkeypatch):
     sit_down(tmp_path, monkeypatch, FLEET)
 
 
-def test_at_a_terminal_the_question_is_asked_and_the_answer_counts(at_terminal):
+def test_a_question_at_the_terminal_is_repeated_until_a_valid_answer_decides(at_terminal):
     seat = at_terminal("run", "--fleet", "fleet.toml", "--speed", "300", "host hv01 to hv02")
     seat.sees("db 01  Off .* GB")
     seat.sees("then Enter:")
@@ -351,7 +351,7 @@ def test_simulated_time_stands_still_while_a_person_decides(at_terminal):
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 24), (40, 8)])
-def test_the_question_is_never_below_the_edge_of_the_screen(width, height):
+def test_the_question_stays_visible_on_a_small_screen(width, height):
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=width, height=height)
     screen = LiveScreen(console)

@@ -48,7 +48,7 @@ def test_a_socket_is_dropped_five_seconds_after_its_last_sign_of_life():
     assert SILENT + LOOK < NOTICED
 
 
-def test_a_silent_socket_is_noticed_and_replaced(linked):
+def test_silent_sockets_are_detected_and_replaced(linked):
     linked.slack.fall_silent()
     with not_acked(linked.slack), pytest.raises(NotAcked):
         linked.slack.deliver("slash_commands", linked.slack.command_payload("U", "C", "list"))
@@ -277,7 +277,7 @@ def test_queued_messages_are_sent_before_exit_within_the_time_limit(make_night, 
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_while_slack_is_down_open_sockets_stay_or_are_closed(night, close):
+def test_sockets_recover_after_an_outage_whether_slack_closed_them_or_not(night, close):
     night.slack.wait_for(lambda: night.slack.sockets == 2)
 
     night.slack.down(close=close)

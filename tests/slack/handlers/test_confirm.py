@@ -268,7 +268,7 @@ def test_a_vm_in_another_run_is_shown_as_waiting_not_as_left_out(night):
     assert "1 (web01) would wait: already in R1." in told
 
 
-def test_a_refusal_always_says_that_nothing_changed(night):
+def test_a_refused_retry_says_that_nothing_changed(night):
     night.ask_for("vm web01 to hv02 now")
 
     night.say("retry R1")
@@ -353,7 +353,7 @@ def test_a_late_verb_needs_confirmation_and_runs_once(night):
 
 
 @pytest.mark.parametrize("who", ["a guest", "not a starter"])
-def test_who_may_not_do_it_is_refused_at_once_however_long_it_waited(make_night, who):
+def test_a_late_command_without_permission_is_refused_without_a_confirmation(make_night, who):
     night = make_night(starters=("U0DANA",))
     night.start()
     night.ask_for("vm web01 to hv02 now")

@@ -159,7 +159,7 @@ def test_a_decision_on_an_approval_that_never_existed_is_audited(asked, action, 
     assert refused.text.startswith(f"slack:{night.ravi} wanted to {verb} A77. Nothing changed")
 
 
-def test_two_clicks_at_once_are_one_decision(asked):
+def test_repeated_clicks_at_once_make_one_decision(asked):
     night, board, card = asked
     payloads = [night.slack.click_payload(night.ravi, card.ts, "approve") for _ in range(5)]
 

@@ -58,7 +58,7 @@ def test_guests_bots_and_strangers_cannot_start_or_change_anything(
     assert [by for by, _ in refusals(night)] == [f"slack:{eve}"]
 
 
-def test_a_request_waits_for_slack_only_as_long_as_a_form_could_be_opened(make_night):
+def test_a_request_is_refused_if_slack_does_not_answer_before_the_patience_ends(make_night):
     night = make_night()
     night.side = night.new_side(replace(HURRIED, patience=0.05))
     night.start()
@@ -92,7 +92,7 @@ def test_a_lookup_lost_to_a_full_disk_is_repeated(night, monkeypatch):
     assert refusals(night) == []
 
 
-def test_a_guest_may_look_in_an_allowed_channel(night, slack):
+def test_a_guest_may_read_the_status_in_an_allowed_channel(night, slack):
     eve = slack.user("eve", is_restricted=True)
 
     night.say("status", by=eve)

@@ -178,7 +178,7 @@ def test_the_abort_form_names_the_vms_in_flight(going):
     assert len(of_kind(night, "run.stopping")) == 1
 
 
-def test_an_abort_form_that_does_not_open_says_how_to_abort_in_words(going):
+def test_the_answer_to_an_abort_form_that_does_not_open_shows_the_command(going):
     night, board = going
     night.slack.order("views.open", "internal_error")
 
@@ -187,7 +187,7 @@ def test_an_abort_form_that_does_not_open_says_how_to_abort_in_words(going):
     assert night.told(night.dana, "did not open").endswith("or type: /migrate abort R1 yes")
 
 
-def test_only_starters_may_abort_or_resume_but_everybody_may_pause_and_stop(make_night, slack):
+def test_everybody_may_pause_a_run_but_only_starters_may_resume_it(make_night, slack):
     night = make_night(starters=(slack.user("dana"),), fleet=fleet("web01", minutes=30.0))
     night.start()
     board = night.ask_for("host hv01 to hv02 now")

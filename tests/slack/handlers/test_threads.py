@@ -38,7 +38,7 @@ def board(night):
 # --- mentions ------------------------------------------------------------------------------------
 
 
-def test_status_in_the_thread_of_a_run_means_that_run(night, board):
+def test_status_in_the_thread_of_a_run_shows_only_that_run(night, board):
     night.say("vm web02 to hv03 now")
     night.board_shows("Moving", "R2")
 
@@ -50,7 +50,7 @@ def test_status_in_the_thread_of_a_run_means_that_run(night, board):
     assert "R2" not in shown.text
 
 
-def test_status_outside_of_threads_means_all_runs(night, board):
+def test_status_outside_of_threads_is_answered_outside_of_threads(night, board):
     night.slack.mention(night.mei, night.ops, "status")
 
     assert night.told(night.mei, "R1 · hv01 → hv02 · Moving")

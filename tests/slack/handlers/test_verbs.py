@@ -155,7 +155,7 @@ def test_the_help_of_a_verb_shows_an_example_and_a_request_explains_its_options(
         ("help <!here>", 'I do not know the verb "&lt;!here&gt;".'),
     ],
 )
-def test_help_on_an_unknown_verb_says_so_before_it_lists_all(night, typed, first):
+def test_help_on_an_unknown_verb_says_so_and_then_lists_all_verbs(night, typed, first):
     night.say(typed)
 
     lines = night.told(night.dana, "I do not know the verb").splitlines()
@@ -208,7 +208,7 @@ def test_approving_some_vms_by_name_leaves_the_others_as_the_card_says(asked):
     assert "old-b stays on hv01." in shown
 
 
-def test_a_denial_carries_its_reason_to_the_card(asked):
+def test_the_card_shows_the_reason_for_a_denial(asked):
     night, board = asked
 
     night.say("deny 1 not <!here>, tonight", by=night.ravi)
@@ -249,7 +249,7 @@ def test_a_person_who_may_not_approve_is_told_who_may_and_it_is_audited_once(ask
     assert queries.open_approvals(night.store)
 
 
-def test_a_second_decision_is_told_who_made_the_first(asked):
+def test_the_answer_to_a_second_decision_says_who_made_the_first(asked):
     night, _ = asked
     night.say("deny A1", by=night.ravi)
 

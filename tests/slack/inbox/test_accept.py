@@ -23,7 +23,7 @@ def rows(night, table):
     return night.store.query(f"SELECT * FROM {table}")
 
 
-def test_a_usage_error_is_in_the_ack_and_nothing_is_stored(night):
+def test_a_usage_error_is_answered_in_the_ack_and_not_stored(night):
     answer = night.say("hsot hv01 to hv02")
 
     assert 'I do not know the word "hsot". Nothing started. Did you mean host?' in answer
@@ -337,6 +337,6 @@ def test_commands_in_progress_at_shutdown_are_acked_before_the_socket_closes(nig
     assert len(rows(night, "slack_inbox")) == 1
 
 
-def test_without_a_token_it_does_not_start_and_names_the_setting(make_night):
+def test_an_invalid_app_token_is_refused_at_the_start_with_its_setting(make_night):
     with pytest.raises(Refused, match=r"slack\.app_token is no token that begins with xapp-"):
         make_night(app_token="xoxb-wrong")

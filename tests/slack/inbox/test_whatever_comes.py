@@ -287,7 +287,7 @@ def test_a_listener_runs_at_once_in_the_thread_that_received_the_payload(door, k
         ]
     ),
 )
-def test_no_payload_gets_past_bolt_as_an_exception(door, body, kind):
+def test_no_payload_raises_an_exception_out_of_bolt(door, body, kind):
     app = build_app(door.listeners, WebClient(), "xoxb-1", "/migrate")
     named = {"command": "/migrate"} if kind == "command" else {"type": kind}
 
@@ -333,7 +333,7 @@ def test_every_mention_is_either_parsed_or_refused(text, bot):
             mentions.read(one, "R1")
 
 
-def test_the_reasons_in_a_preview_spell_their_commands_and_hosts():
+def test_the_reasons_in_a_preview_show_full_commands_and_short_host_names():
     row = Inbound(1, "command", "slack:U1", "C1", {"text": "x"}, 0.0)
     draft = Confirmation(ConfirmationKind.PREVIEW, row, "0" * 16, 0.0, 1)
     why = say("in {}; see: {}", HostName("hv01.corp.example"), Command("status R1"))

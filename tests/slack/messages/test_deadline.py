@@ -112,7 +112,7 @@ def versions_of_the_card(folder, fleet, hours):
     return card.versions
 
 
-def test_a_card_that_waits_for_hours_is_not_updated_every_ten_minutes(tmp_path):
+def test_a_card_that_waits_for_hours_is_updated_at_most_once(tmp_path):
     assert len(versions_of_the_card(tmp_path, WAITS, 2.0)) <= 2
 
 

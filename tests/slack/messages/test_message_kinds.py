@@ -23,7 +23,7 @@ def test_every_message_kind_is_registered_by_its_word_and_has_a_name():
 
 
 @given(st.sampled_from(sorted(KINDS)), ABOUT, PARTS, PLACES)
-def test_a_key_is_read_as_it_was_printed(word, about, part, place):
+def test_a_printed_key_is_read_back_unchanged(word, about, part, place):
     key = Key(KINDS[word], about, part, place)
 
     assert Key.read(str(key)) == key

@@ -66,7 +66,7 @@ def test_an_unknown_vm_named_like_a_ping_pings_nobody(night):
     assert "<!channel" not in night.told(night.dana, "channel")
 
 
-def test_nothing_is_sent_when_nothing_changed_but_the_time(night):
+def test_nothing_is_sent_if_only_the_time_has_changed(night):
     night.ask_for()
     night.settled()
     before = len(night.slack.calls())
@@ -105,7 +105,7 @@ def test_updates_of_an_open_card_are_paced_and_a_decision_is_sent_at_once():
     assert pace.ready_at("chat.update", replace(card, priority=FIRST)) <= 100.0
 
 
-def test_a_decision_does_not_wait_for_the_pace_of_its_card(make_night):
+def test_a_decision_does_not_wait_for_the_interval_of_its_card(make_night):
     night = make_night()
     night.side = night.new_side(Rhythm(patience=HANGS, post=0.0, board=0.6, look=0.02))
     night.start()
@@ -205,7 +205,7 @@ def test_a_run_killed_before_it_was_watched_is_rejected_at_the_next_start(make_n
     assert night.run(2).state is RunState.SCHEDULED
 
 
-def test_rows_of_the_first_version_are_still_read(tmp_path):
+def test_watched_runs_of_the_first_version_are_still_read(tmp_path):
     store = Store(tmp_path / "vmferry.db", durable=False)
     with store.transaction() as db:
         migrations.apply(db.raw, stop_before="m002_boards_that_wait_for_slack")
@@ -368,7 +368,7 @@ def test_a_click_in_a_thread_is_answered_in_the_thread(night):
     assert REPLIES == 5
 
 
-def test_every_post_carries_its_key_so_that_it_can_be_found_again(night):
+def test_the_metadata_of_a_post_holds_its_key_and_version(night):
     board = night.ask_for()
 
     assert board.metadata["event_type"] == "vmferry_message"

@@ -271,7 +271,7 @@ def test_a_person_who_resumed_a_run_is_not_asked_to_approve_it():
 
 
 @pytest.mark.parametrize("state", RunState)
-def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report(state):
+def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report_text(state):
     run = replace(RUN, state=state)
 
     head = board_view(board_of(4, run=run), LISTED).text.splitlines()[0]
@@ -407,7 +407,7 @@ def test_a_shortened_card_keeps_rules_and_buttons_and_counts_hidden_vms(number):
 
 
 @given(st.text(max_size=300), st.integers(min_value=8, max_value=400))
-def test_fit_never_leaves_half_an_entity_mention_or_link(text, longest):
+def test_shortening_a_text_never_splits_an_entity_mention_or_link(text, longest):
     link = f"<https://corp.slack.com/archives/C0OPS/p1?thread_ts={'1' * 90};cid=2|here>"
     cut = blocks.fit(f"{blocks.escape(text)}<@U1> <!date^1^{{time}}|x> {link}", longest)
 

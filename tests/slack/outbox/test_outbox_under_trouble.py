@@ -64,7 +64,7 @@ def test_urgent_messages_never_exceed_the_rate_limit_per_minute():
     assert fullest <= 50
 
 
-def test_one_method_and_one_channel_do_not_delay_another():
+def test_a_limited_method_or_channel_does_not_delay_another():
     pace = RateLimits(Rhythm(post=1.0, rates=RATES | {"chat.postMessage": Rate(60, 5)}))
     pace.called("chat.postMessage", outbound(channel="C1"), 100.0)
     pace.limited("chat.update", outbound(), 130.0)

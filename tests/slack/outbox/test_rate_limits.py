@@ -57,7 +57,7 @@ def times(night, method):
     return [call.at for call in night.slack.calls(method)]
 
 
-def test_a_channel_that_is_over_its_limit_does_not_stop_the_others(night):
+def test_a_rate_limit_in_one_channel_does_not_delay_another(night):
     night.slack.order("chat.postMessage", "ratelimited", retry_after=30)
     put(night, "one", "C0OPS")
     put(night, "two", "C0LAB")

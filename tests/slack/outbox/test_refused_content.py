@@ -239,7 +239,7 @@ def test_the_audit_names_the_messages_that_were_not_sent(key, told):
     assert said.startswith(f"R3: Slack rejected {told}, also as plain text (invalid_blocks). Read")
 
 
-def test_the_audit_of_a_rejected_card_links_its_channel_and_spells_the_command():
+def test_the_audit_of_a_rejected_card_links_its_channel_and_shows_the_command():
     out = Outbound("card:A7@slack:C0ROOM", "message", "C1", "x", run=3)
 
     assert render(plain_text.given_up(out, "invalid_blocks"), "/migrate") == (
@@ -274,7 +274,7 @@ def test_a_message_without_its_buttons_shows_commands_that_work_there(place, beg
         ("break", "7.x", "1.2", "."),
     ],
 )
-def test_a_form_that_does_not_open_says_what_can_be_typed_instead(kind, value, thread, instead):
+def test_the_answer_to_a_form_that_does_not_open_says_what_to_type(kind, value, thread, instead):
     form = modal(kind, FormPlace(value, "slack:C0OPS"), "", "", [])
     out = Outbound("form:5", "form", "slack:C0OPS", "x", (form,), thread_ts=thread)
 
