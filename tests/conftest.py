@@ -44,9 +44,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Together
 
 
 class _Watched(sqlite3.Connection):
-    """A connection that warns if nobody closed it, as Python 3.13 does by itself.
+    """A connection that warns if it was not closed, as in Python 3.13.
 
-    ``python -X tracemalloc=20 -m pytest`` shows where it was made.
+    ``python -X tracemalloc=20 -m pytest`` shows where it was opened.
     """
 
     left_open = False
@@ -78,7 +78,7 @@ def _databases_are_closed() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _threads_end(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Threads that a session's fixture started in the test may go on; all others have ended."""
+    """Check that all threads have ended, except those of session fixtures started in the test."""
     before = set(threading.enumerate())
     yield
     if request.path.parent.name not in LASTING:
@@ -88,7 +88,7 @@ def _threads_end(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def at_terminal() -> Iterator[Callable[..., Seat]]:
-    """Opens terminals with a command in each; what still runs at the end is killed."""
+    """Open terminals with a command in each. Kill those that still run at the end."""
     with ExitStack() as seats:
         yield lambda *words, **more: seats.enter_context(closing(Seat(*words, **more)))
 

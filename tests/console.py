@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Said:
-    """What a command came to."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -38,7 +38,7 @@ class Said:
 
 
 def vmferry(*words: str) -> Said:
-    """The console script itself, in this process."""
+    """Run the console script in this process."""
     with CliRunner().isolation() as (out, err, _):
         with pytest.raises(SystemExit) as left:
             cli.main(list(words))
@@ -46,14 +46,14 @@ def vmferry(*words: str) -> Said:
 
 
 def both_streams(*words: str) -> tuple[int, str]:
-    """Exit code and what was printed, errors last."""
+    """The exit code and the output, with errors last."""
     said = vmferry(*words)
     return said.code, said.out + said.err
 
 
 def surroundings(interrupted: bool, **more: str) -> dict[str, str]:
-    """The environment of a child. One that will be interrupted is not measured for coverage:
-    Ctrl-C inside of coverage's own lock leaves it held, and the child waits for it for ever."""
+    """The environment of a child. The coverage of a child that will be interrupted is not
+    measured: Ctrl-C inside of coverage's own lock leaves the lock held, and the child hangs."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -64,8 +64,8 @@ def surroundings(interrupted: bool, **more: str) -> dict[str, str]:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Children begun in here hear Ctrl-C also where the tests are a job in the background,
-    which ignores it and would have them ignore it."""
+    """Let children that start in here receive Ctrl-C even if the tests are a background job,
+    which ignores Ctrl-C and passes that on."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -76,7 +76,7 @@ def heard() -> Iterator[None]:
 
 
 def process(*words: str, interrupted: bool = False, **more: object) -> subprocess.Popen[str]:
-    """The command as a process without a terminal; say if Ctrl-C will be pressed."""
+    """Start the command without a terminal. ``interrupted``: Ctrl-C will be pressed."""
     with heard():
         return subprocess.Popen(
             [sys.executable, "-u", "-m", "bot.cli", *words],
@@ -90,7 +90,7 @@ def process(*words: str, interrupted: bool = False, **more: object) -> subproces
 
 
 class Seat:
-    """A person at a terminal of their own: reads what a command prints, types, presses Ctrl-C."""
+    """A person at a terminal: reads the output of a command, types, presses Ctrl-C."""
 
     def __init__(self, *words: str, interrupted: bool = False) -> None:
         self._keyboard, inside = pty.openpty()
@@ -120,7 +120,7 @@ class Seat:
                 self._news.notify_all()
 
     def sees(self, pattern: str) -> None:
-        """Waits until it is shown, after what was seen before."""
+        """Wait for this text after the text that was seen before."""
         with self._news:
             assert self._news.wait_for(lambda: self._finds(pattern), HANGS), self.shown
 
@@ -133,7 +133,7 @@ class Seat:
         os.write(self._keyboard, text.encode())
 
     def interrupt(self) -> int:
-        """Ctrl-C, and again where it came just before the keyboard was read: the exit code."""
+        """Press Ctrl-C, again if it came before the keyboard was read, and return the exit code."""
         for _ in range(30):
             self.child.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
@@ -141,7 +141,7 @@ class Seat:
         raise AssertionError(self.shown)
 
     def leaves(self) -> int:
-        """The exit code, once the program has ended by itself."""
+        """Return the exit code when the program has ended by itself."""
         return self.child.wait(timeout=HANGS)
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class Seat:
 
 
 def sit_down(folder: Path, monkeypatch: pytest.MonkeyPatch, fleet: str = "") -> None:
-    """Every command works in this folder, with this fleet and without settings of ours."""
+    """Run every command in this folder, with this fleet and without settings from outside."""
     monkeypatch.chdir(folder)
     for name in [name for name in os.environ if name.startswith("VMFERRY_")]:
         monkeypatch.delenv(name)

@@ -70,7 +70,8 @@ ENDED = {MoveState.DAMAGED: Outcome.NETWORK, MoveState.UNKNOWN: Outcome.UNKNOWN}
 
 
 class Desk:
-    """A fleet in which each of ``vms`` runs on its host, and people who type; ``by`` asks."""
+    """A fleet in which each of ``vms`` runs on its host, and people who type. ``by`` is the
+    requester."""
 
     def __init__(
         self, folder: Path, vms: Mapping[str, str] | None = None, by: str = "slack:ann"
@@ -88,7 +89,7 @@ class Desk:
     # --- what people do ---------------------------------------------------------------------
 
     def ask(self, text: str = EMPTY, by: str = "", begun: bool = True) -> int:
-        """A run; the first is R1."""
+        """Request a run. The first is R1."""
         self._tick()
         request = grammar.parse(text)
         return self.service.submit(request, by=by or self.by, scheduled=not begun).run.id
@@ -102,7 +103,7 @@ class Desk:
         return verbs.carry_out_verb(self.service, command, by=by or self.by, approvers=approvers)
 
     def refused(self, text: str, by: str = "") -> Refused:
-        """The refusal of what is said: nothing is written, nobody is woken."""
+        """The refusal of a command. Nothing is written and nothing is woken."""
         before = self.rows(), len(self.told())
         self.service.wake.clear()
         with pytest.raises(Refused) as raised:
@@ -118,12 +119,12 @@ class Desk:
         return writing(self.store, self.clock.now())
 
     def run_in(self, state: RunState = RunState.ACTIVE, text: str = EMPTY) -> Desk:
-        """A run that came into this state."""
+        """Bring a run into this state."""
         self.turn(state, self.ask(text, begun=False))
         return self
 
     def turn(self, state: RunState, run: int = 1) -> None:
-        """Through every step that leads there; those behind it already are left out."""
+        """Set every state on the way to this one that the run has not passed yet."""
         for step in _ahead(RUN_WAY[state].split(), self.run(run).state):
             with self.writing() as pen:
                 pen.runs.set_state(self.run(run), RunState(step), f"it is {step}")
@@ -136,7 +137,7 @@ class Desk:
         host: str = HV02,
         run: int = 1,
     ) -> Desk:
-        """As ``turn``, for the move of this VM; with an outcome where it ends."""
+        """Do the same as ``turn`` for the move of this VM, with an outcome if the move ends."""
         for step in map(MoveState, _ahead(MOVE_WAY[state].split(), self.move(name, run).state)):
             ends = outcome or ENDED.get(step, Outcome.STUCK) if step in MOVE_ENDS else None
             with self.writing() as pen:
@@ -152,7 +153,7 @@ class Desk:
         return self
 
     def break_glass(self, name: str, by: str = "slack:mei") -> Desk:
-        """An approval of this VM's move by somebody whom the rules bar."""
+        """A break-glass approval of this VM by a person who may not approve."""
         self.question(name)
         made = self.service.decide(
             queries.open_approvals(self.store)[-1].id,
@@ -184,11 +185,11 @@ class Desk:
         return queries.approval(self.store, number)
 
     def damage(self) -> list[tuple[str, str]]:
-        """Which VM was damaged where."""
+        """The damaged VMs with their hosts."""
         return [(d.vm, d.host) for d in queries.damages(self.store, "vmm01")]
 
     def doubts(self) -> list[tuple[str, int]]:
-        """Which VM has an unknown location in which run."""
+        """The VMs with unknown location, with their runs."""
         return [(d.vm_id, d.run) for d in queries.doubts(self.store, "vmm01")]
 
     def rows(self) -> list[object]:

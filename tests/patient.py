@@ -15,10 +15,10 @@ NOT_ACKED = 0.2
 
 
 def patient_slack(clock: Clock | None = None, *, limits: bool = False) -> TroubledSlack:
-    """Make one that waits for acks and answers until something hangs.
+    """A stand-in that waits for acks and answers as long as ``HANGS``.
 
-    Without a ``clock`` of the test its triggers live as long, too: Slack's three seconds would
-    then be three seconds of the wall.
+    Without a ``clock`` of the test its triggers live as long, too: Slack's three seconds would be
+    three seconds of real time.
     """
     life = 3.0 if clock else HANGS
     return TroubledSlack(
@@ -33,7 +33,7 @@ def patient_slack(clock: Clock | None = None, *, limits: bool = False) -> Troubl
 
 @contextmanager
 def not_acked(slack: TroubledSlack) -> Iterator[None]:
-    """Everything that is delivered in here is not acked."""
+    """Shorten the wait for acks, for deliveries that nobody acks."""
     before, slack.ack_within = slack.ack_within, NOT_ACKED
     try:
         yield

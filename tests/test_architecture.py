@@ -190,7 +190,7 @@ def test_only_the_database_modules_import_sqlite():
 
 
 def test_sql_is_valid_for_postgresql_too():
-    """Migrations aside: those that are written are never edited."""
+    """Except migrations, which are never edited once written."""
     found = [
         f"{where(path, line)} {text[:60]}"
         for path in SOURCES
@@ -220,7 +220,7 @@ def test_the_pattern_for_cmdlets_matches_a_cmdlet():
 
 
 def test_only_the_clock_reads_the_time():
-    """Everything else is handed a clock; the terminal and Slack's side time their own waits."""
+    """All other code gets a clock. The terminal and the Slack side time their own waits."""
     found = [
         f"{where(path, node.lineno)} calls {ast.unparse(node.func)}"
         for path in SOURCES

@@ -219,7 +219,7 @@ EXAMPLE = ROOT / "settings.example.toml"
 
 
 def test_the_page_and_the_example_of_the_settings_match_the_code():
-    """If this is red: ``make docs``."""
+    """If this test fails, run ``make docs``."""
     made = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
 
     assert DOCS["docs/settings.md"] == made["page"]()
@@ -256,7 +256,7 @@ def _is_prose(text: str | None) -> bool:
 
 
 def test_settings_are_listed_on_no_other_page():
-    """A default that is copied into another page goes stale there."""
+    """A default copied to another page would become outdated there."""
     for name in PAGES:
         if name != "docs/settings.md":
             sections = re.findall(r"^\[(\w+)\]", DOCS[name], re.MULTILINE)

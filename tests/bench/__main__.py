@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def sections(seconds: float, quick: bool) -> dict[str, Section]:
-    """What is measured, by the word that selects it. ``quick``: only whether it works."""
+    """The sections of the table by their keywords. ``quick`` only checks that they work."""
     runs, burst = (3, 40) if quick else (20, 1000)
     return {
         "acks": (
@@ -41,7 +41,7 @@ def sections(seconds: float, quick: bool) -> dict[str, Section]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure what was asked for; the page is written only where it is everything."""
+    """Measure the selected sections. Write the page only if all are selected."""
     reader = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     reader.add_argument("--seconds", type=float, default=60.0, help="of clicks at 50 a second")
     reader.add_argument("--quick", action="store_true", help="tiny numbers: does it run?")

@@ -20,7 +20,7 @@ P99, MAX = 50.0, 500.0  # milliseconds
 
 
 def fleet(runs: int) -> str:
-    """For each run a source and a destination of its own, two VMs and one that is powered down."""
+    """A source and a destination for each run, with two running VMs and one powered-down VM."""
     lines = ["format = 1"]
     for number in range(1, runs + 1):
         lines += [f'[[host]]\nname = "a{number:02}"', f'[[host]]\nname = "b{number:02}"']
@@ -33,7 +33,7 @@ def fleet(runs: int) -> str:
 
 
 def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Row]:
-    """Clicks at 50 a second for so many seconds, then ``burst`` of them at once."""
+    """Send 50 clicks a second for the given time, then ``burst`` clicks at once."""
     lanes = min(LANES, runs - 1)  # the first run may have begun before the others came
     (folder / "fleet.toml").write_text(fleet(runs))
     with Crowd() as slack:
@@ -60,7 +60,8 @@ def measure(folder: Path, seconds: float, burst: int, runs: int = 20) -> list[Ro
 
 
 def begin(slack: Crowd, person: str, channel: str, text: str) -> None:
-    """Ask until there is a board: on a busy machine Slack may not say in time who somebody is."""
+    """Repeat a request until its board exists: on a busy machine Slack may identify people too
+    late."""
     while True:
         heard = len(slack.ephemerals(person))
         slack.command(person, channel, text)
@@ -90,12 +91,12 @@ def rows(
 
 
 def boards(slack: Crowd, channel: str, words: str) -> list[Message]:
-    """The boards in a channel that show these words."""
+    """The boards in a channel that contain these words."""
     return [m for m in slack.messages(channel) if words in m.shown]
 
 
 def open_cards(slack: Crowd, number: int) -> list[Message]:
-    """All open cards, once there are so many."""
+    """Wait for this number of open cards and return them."""
     cards = [
         m
         for m in slack.workspace.in_order()
@@ -105,13 +106,13 @@ def open_cards(slack: Crowd, number: int) -> list[Message]:
 
 
 def hanging(folder: Path) -> int:
-    """How many calls wait for ever."""
+    """The number of calls that hang."""
     count = folder / "hangs"
     return int(count.read_text() or 0) if count.exists() else 0
 
 
 def presses(slack: Crowd, people: list[str], cards: list[Message]) -> Iterator[Json]:
-    """Clicks of everybody on every card as it was when its buttons were still there."""
+    """Clicks of all people on all cards, with the buttons that the cards had while open."""
     shown = {
         card.ts: next(str(b["value"]) for b in buttons(card) if b.get("action_id") == APPROVE)
         for card in cards

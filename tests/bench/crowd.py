@@ -19,7 +19,7 @@ from tests.troubled_slack import TroubledSlack
 
 
 class Crowd(TroubledSlack):
-    """``delays``: seconds from envelope to ack, of everything that was acked."""
+    """``delays``: seconds from envelope to ack, for all acked envelopes."""
 
     def __init__(self) -> None:
         super().__init__(ack_within=HANGS, scopes=SCOPES)
@@ -30,8 +30,8 @@ class Crowd(TroubledSlack):
     # --- at a pace ------------------------------------------------------------------------------
 
     def press(self, kind: str, payloads: Sequence[Json], a_second: float | None) -> list[float]:
-        """Send all of them, whether or not those before are acked, ``None``: at once. Returns the
-        delays once everything is acked, or hangs: then of what was acked."""
+        """Send all payloads without waiting for acks, at this pace (``None``: at once). Return
+        the delays when all are acked or the time limit is reached."""
         first = len(self.written)
         names = [f"crowd-{first + number}" for number in range(len(payloads))]
         pairs = list(zip(names, payloads, strict=True))
@@ -65,8 +65,8 @@ class Crowd(TroubledSlack):
     # --- sockets that die -----------------------------------------------------------------------
 
     def gap(self, break_it: Callable[[], None], payload: Callable[[], Json], most: float) -> float:
-        """Break what is open; seconds until an envelope that is sent over a newer socket is acked.
-        ``most`` where there is none for so long."""
+        """Break the open sockets. Return the seconds until an envelope over a newer socket is
+        acked, or ``most``."""
         old = self._open_now()
         begun = time.perf_counter()
         break_it()
@@ -77,14 +77,14 @@ class Crowd(TroubledSlack):
         return most
 
     def heard(self, payload: Callable[[], Json], most: float = HANGS) -> None:
-        """Wait until somebody acks what is sent."""
+        """Wait until an envelope is acked."""
         until = time.monotonic() + most
         while not self.answers(payload()):
             assert time.monotonic() < until, f"nobody acks anything within {most} s"
             time.sleep(0.01)
 
     def answers(self, payload: Json, but: Sequence[web.WebSocketResponse] = ()) -> bool:
-        """Is an envelope acked within a second, over a socket that is none of ``but``?"""
+        """Check whether an envelope over a socket not in ``but`` is acked within a second."""
         newer = [one for one in self._open_now() if one not in but]
         if not newer:
             return False

@@ -25,7 +25,7 @@ LARGE = 10
 
 @dataclass(frozen=True)
 class Asked:
-    """Runs that are asked for at the same moment, one per channel."""
+    """Runs that are requested at the same moment, one per channel."""
 
     runs: int
     vms: int  # of each run
@@ -39,7 +39,7 @@ class Asked:
 
     @property
     def fleet(self) -> str:
-        """A source and a destination for each run; what is large is spread over ten of each."""
+        """A source and a destination for each run. A large run has ten of each."""
         pairs = self.pairs
         lines = ["format = 1"]
         for number in range(1, pairs + 1):
@@ -52,11 +52,11 @@ class Asked:
         return "\n".join(lines)
 
     def _spread(self, number: int) -> float:
-        """No two VMs of a host take equally long; the only one takes as long as was said."""
+        """Different durations for the VMs of a host. A single VM takes exactly the given time."""
         return 1.0 if self.vms == 1 else 0.7 + number * 7 % 13 / 20
 
     def requests(self) -> list[str]:
-        """What is typed."""
+        """The typed requests."""
         numbers = range(1, self.pairs + 1)
         if self.pairs == self.runs:
             return [f"host a{n:02} to b{n:02} now" for n in numbers]
@@ -66,7 +66,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Counted:
-    """What it took."""
+    """The counts of a night."""
 
     calls: tuple[Call, ...]
     hours: float
@@ -88,7 +88,7 @@ class Counted:
 
 
 def count(folder: Path, asked: Asked) -> Counted:
-    """Play the night until the last word is said."""
+    """Play the night until its last message is sent."""
     clock = beginning()
     with TroubledSlack(clock=clock, limits=True, scopes=SCOPES) as slack:
         dana = slack.user("dana")
@@ -140,12 +140,12 @@ def measure(folder: Path, single: Asked, large: Asked, several: Asked) -> list[R
 
 
 def most(what: str, number: int, limit: int) -> Row:
-    """A count that should not be larger."""
+    """A count with an upper limit."""
     return Row(what, f"{number:,}", f"≤ {limit:,}", number <= limit)
 
 
 def per_vm(what: str, counted: Counted, limit: float | None = 0.3) -> Row:
-    """Calls by VMs."""
+    """Calls per VM."""
     each = len(counted.calls) / counted.vms
     shown = f"{each:.2f} ({len(counted.calls):,} in all)"
     return told(what, shown) if limit is None else Row(what, shown, f"< {limit}", each < limit)

@@ -23,7 +23,7 @@ LONGEST = 120.0
 
 
 class Death(NamedTuple):
-    """A way to lose a socket, and how many seconds it may take until the next one brings again."""
+    """A way to lose a socket, and the target in seconds until the next socket delivers."""
 
     what: str
     limit: float
@@ -51,13 +51,13 @@ def ours(folder: Path, slack: Crowd) -> OnSlack:
 
 
 def stock(folder: Path, slack: Crowd) -> OnSlack:
-    """Bolt as it comes, on one socket."""
+    """Stock Bolt, on one socket."""
     return OnSlack(folder, slack, "tests.bench.stock")
 
 
 @contextmanager
 def connected(make: Callable[[Path, Crowd], OnSlack], folder: Path, sockets: int):
-    """A child on a Slack of its own, with a channel and a person in it."""
+    """A child with a Slack of its own, a channel and a person."""
     with Crowd() as slack:
         slack.channel("ops")
         slack.user("dana")
@@ -68,7 +68,7 @@ def connected(make: Callable[[Path, Crowd], OnSlack], folder: Path, sockets: int
 
 
 def press(slack: Crowd) -> Json:
-    """A click on a button that nobody knows: everybody acks it."""
+    """A click on an unknown button, which every app acks."""
     board = next((m for m in slack.messages("C0OPS")), None) or slack.say(
         "U0DANA", "C0OPS", "a message with a button, once"
     )
@@ -76,7 +76,7 @@ def press(slack: Crowd) -> Json:
 
 
 def gap(make: Callable[[Path, Crowd], OnSlack], folder: Path, sockets: int, death: Death) -> float:
-    """Seconds until a click is acked again."""
+    """The seconds until a click is acked again."""
     folder.mkdir()
     with connected(make, folder, sockets) as (slack, child):
         seconds = slack.gap(lambda: death.happens(slack), lambda: press(slack), LONGEST)
@@ -85,7 +85,7 @@ def gap(make: Callable[[Path, Crowd], OnSlack], folder: Path, sockets: int, deat
 
 
 def measure(folder: Path, deaths: Sequence[Death] = DEATHS) -> list[Row]:
-    """Both at the same time, one way to die after the other."""
+    """Measure both at the same time, for each way to lose a socket in turn."""
     rows = []
     for number, death in enumerate(deaths):
         with ThreadPoolExecutor(2) as both:
@@ -96,7 +96,7 @@ def measure(folder: Path, deaths: Sequence[Death] = DEATHS) -> list[Row]:
 
 
 def row(death: Death, us: float, them: float) -> Row:
-    """Ours with its target, stock Bolt's beside it."""
+    """A row with our value and its target, and the value of stock Bolt beside it."""
     more = "over " if them >= LONGEST else ""
     shown = f"{us:.2f} s; stock Bolt {more}{them:.1f} s, {more}{them / us:,.1f} times as long"
     return Row(

@@ -19,7 +19,7 @@ from engine.sim.port import SimPort
 
 
 class HungPort(SimPort):
-    """Simulated hosts that answer until ``hosts`` of them are looked at together."""
+    """Simulated hosts that answer until ``hosts`` of them are observed together."""
 
     folder = Path()
     hosts = 0
@@ -30,7 +30,7 @@ class HungPort(SimPort):
     def observe(
         self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
     ) -> Fleet:
-        """A look, which is held where it is to be held."""
+        """Observe, and wait while the test holds observations."""
         while (self.folder / "held").exists():
             self.began = True
             threading.Event().wait(0.02)
@@ -39,7 +39,7 @@ class HungPort(SimPort):
         return super().observe(hosts, jobs, refresh)
 
     def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
-        """The first thing that a run asks of its hosts."""
+        """The first call that a run makes to its hosts."""
         if self.hangs:
             with self.counting:
                 self.hanging += 1

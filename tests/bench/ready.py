@@ -17,7 +17,7 @@ READY = 2.0  # seconds
 
 
 def measure(folder: Path, starts: int = 5, clicks: int = 500) -> list[Row]:
-    """Both processes in turn, on a Slack of their own."""
+    """Measure both processes in turn, each on a Slack of its own."""
     us = start_and_press(gaps.ours, folder / "ours", starts, clicks)
     them = start_and_press(gaps.stock, folder / "stock", starts, clicks)
     started, accepted = (quantile(one, 0.5) for one in us)
@@ -36,7 +36,7 @@ def measure(folder: Path, starts: int = 5, clicks: int = 500) -> list[Row]:
 def start_and_press(
     make: Callable[[Path, Crowd], OnSlack], folder: Path, starts: int, clicks: int
 ) -> tuple[list[float], list[float]]:
-    """Seconds to the hello of every start after the first, and of every ack."""
+    """Seconds to the hello of every start but the first, and seconds to every ack."""
     folder.mkdir()
     started = []
     with Crowd() as slack:
@@ -60,5 +60,5 @@ def start_and_press(
 
 
 def compared(theirs: float, unit: str, ours: float) -> str:
-    """Theirs, and ours as a multiple of it."""
+    """The value of the other app, and ours as a multiple of it."""
     return f"{theirs:.{2 if unit == 's' else 1}f} {unit}; ours is {ours / theirs:.2f} times that"

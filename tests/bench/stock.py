@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
     @app.action(re.compile(".*", re.DOTALL))
     def click(ack: Ack) -> None:
-        """Ack, and nothing else."""
+        """Ack and do nothing else."""
         ack()
 
     SocketModeHandler(app, said["APP_TOKEN"]).connect()

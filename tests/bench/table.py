@@ -23,7 +23,7 @@ ratios within one measurement, not the numbers of two machines.
 
 @dataclass(frozen=True)
 class Row:
-    """One number. ``met`` is ``None`` where there is no target, only something to compare with."""
+    """One value. ``met`` is ``None`` if there is no target but only a value to compare with."""
 
     what: str
     measured: str
@@ -32,29 +32,29 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
-        """As they stand in the table."""
+        """The cells of the table."""
         verdict = {True: "met", False: "**missed**", None: ""}[self.met]
         return self.what, self.measured, self.target, verdict
 
 
 def at_most(what: str, value: float, limit: float, unit: str, digits: int = 1) -> Row:
-    """A number that should not be larger than its target."""
+    """A value with an upper target."""
     shown = f"{value:,.{digits}f} {unit}".strip()
     return Row(what, shown, f"≤ {limit:,g} {unit}".strip(), value <= limit)
 
 
 def exactly(what: str, value: int, wanted: int, unit: str = "") -> Row:
-    """A count of which only one value is right."""
+    """A count with exactly one correct value."""
     return Row(what, f"{value:,} {unit}".strip(), f"{wanted:,}", value == wanted)
 
 
 def told(what: str, measured: str) -> Row:
-    """Something that has no target."""
+    """A value without a target."""
     return Row(what, measured)
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The value below which that part of all values lies (nearest rank); infinite for none."""
+    """The nearest-rank quantile of the values; infinite if there are none."""
     if not values:
         return float("inf")
     ordered = sorted(values)
@@ -62,7 +62,7 @@ def quantile(values: Sequence[float], part: float) -> float:
 
 
 def table(sections: Iterable[tuple[str, Sequence[Row]]]) -> str:
-    """All rows as one table; the name of a section stands in a row of its own."""
+    """All rows as one table, with a row for the title of each section."""
     lines = [_line(HEAD), "|---|---|---|---|"]
     for name, rows in sections:
         lines.append(_line((f"**{name}**", "", "", "")))

@@ -49,7 +49,7 @@ def vmferry(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def kill_when(engine: subprocess.Popen[str], seen: str) -> None:
-    """Read what it tells until the line comes, then SIGKILL: no handler, no goodbye."""
+    """Read the output up to this line, then send SIGKILL."""
     assert engine.stderr is not None
     for line in engine.stderr:
         if seen in line:

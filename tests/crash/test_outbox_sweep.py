@@ -47,7 +47,7 @@ class Sweep(Mortal):
 
 
 def play(night: Sweep) -> None:
-    """Two questions, an answer to each, a run with a card that somebody approves, its report."""
+    """Play two requests, an answer to each, a run with an approved card, and its report."""
     slack = night.slack
     dana, ravi, ops = slack.user("dana"), slack.user("ravi"), slack.channel("ops")
     night.say(dana, ops, "status R77")
@@ -67,7 +67,7 @@ def card(slack: TroubledSlack) -> Message | None:
 
 
 def keys(slack: TroubledSlack) -> Counter[str]:
-    """How often each message stands, by the key that it carries."""
+    """The number of posted messages for each key."""
     return Counter(
         str(payload.get("key"))
         for m in slack.workspace.in_order()
@@ -77,7 +77,7 @@ def keys(slack: TroubledSlack) -> Counter[str]:
 
 @pytest.fixture
 def nights(tmp_path: Path) -> Callable[..., Iterator[tuple[Sweep, TroubledSlack]]]:
-    """Fresh nights, one after the other."""
+    """New nights, one after the other."""
     numbers = iter(range(10_000))
 
     def one(**chosen: int) -> Iterator[tuple[Sweep, TroubledSlack]]:
@@ -101,7 +101,7 @@ def played(nights, **chosen: int) -> tuple[Sweep, TroubledSlack]:
 
 
 def assert_all_is_said(slack: TroubledSlack, usual: Counter[str], where: str) -> None:
-    """As in a night without trouble: every message, every answer, the board up to date."""
+    """Check for every message and answer of a night without failures, and for a current board."""
     found = keys(slack)
     assert found == usual, where
     (board, *_) = slack.messages("C0OPS")
@@ -138,7 +138,7 @@ def test_a_lost_answer_at_any_call_loses_no_message(nights):
 
 
 def lose(slack: TroubledSlack, number: int) -> None:
-    """Carry the call of that number out, and drop its connection without an answer."""
+    """Carry out the call with this number and drop its connection without an answer."""
     answer = slack.workspace.answer
 
     def lost(method: str, args: dict[str, object], token: str) -> object:

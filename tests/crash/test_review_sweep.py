@@ -44,7 +44,7 @@ class Sweep(Mortal):
 
 
 def break_glass(night: Sweep, user: str) -> None:
-    """Send the form that this person has before them."""
+    """Submit the open form of this person."""
     asked = queries.approval(night.store, 1)
     assert asked is not None
     said = {"label": "R1", "reason": WHY}
@@ -60,7 +60,7 @@ def break_glass(night: Sweep, user: str) -> None:
 
 
 def play(night: Sweep) -> None:
-    """Dana asks, mei breaks the glass, ravi reviews that."""
+    """Dana requests a run, Mei approves it by break-glass, and Ravi reviews that."""
     slack = night.slack
     dana, mei, ravi = (slack.user(name) for name in ("dana", "mei", "ravi"))
     night.say(dana, slack.channel("ops"), "host hv01 to hv02 now")
@@ -75,7 +75,7 @@ def play(night: Sweep) -> None:
 
 
 def played(room: Path, chosen: int) -> tuple[Sweep, TroubledSlack]:
-    """One night, killed before that statement."""
+    """One night, killed before the given statement."""
     room.mkdir()
     clock = beginning()
     with patient_slack(clock) as slack:

@@ -43,8 +43,8 @@ CHANNELS, PEOPLE, DECIDERS = 4, 8, 4
 
 
 def fleet(vms: int) -> str:
-    """``long`` moves all night, so that there is a run to steer. ``cold`` and every other one of
-    the rest is powered down and needs an approval."""
+    """``long`` moves all night, so that there is a run to steer. ``cold`` and every second one
+    of the rest is powered down and needs an approval."""
     lines = ["format = 1"]
     lines += [f'[[host]]\nname = "hv0{n}"\nlive = 30\nstorage = 30' for n in (1, 2)]
     lines.append('[[vm]]\nname = "long"\nhost = "hv01"\nminutes = 100000.0')
@@ -60,7 +60,7 @@ def fleet(vms: int) -> str:
 
 @dataclass(frozen=True)
 class Deed:
-    """One thing that a person did: what it is about, and the key of its row."""
+    """One action of a person: its subject, and the key of its row."""
 
     kind: str
     user: str
@@ -71,7 +71,7 @@ class Deed:
 
 
 class Crowd:
-    """The people, everything they did, and what came of it."""
+    """The people, their actions, and the results."""
 
     def __init__(self, slack: TroubledSlack, seed: int) -> None:
         self.slack, self.chance = slack, random.Random(seed)
@@ -96,7 +96,7 @@ class Crowd:
         return self.deed(kind, user, about, payload)
 
     def burst(self) -> list[Deed]:
-        """Some of everything, in any order; all buttons that are open are clicked by several."""
+        """Actions of every kind in random order. Several people click every open button."""
         deeds = []
         for number in (next(self._numbers) for _ in range(24)):
             user = self.chance.choice(self.people)
@@ -131,12 +131,12 @@ class Crowd:
             return
 
     def acked(self) -> list[Deed]:
-        """What was acked, however late: whoever did it saw no error."""
+        """Actions that were acked, even if late: their authors saw no error."""
         return [deed for deed in self.deeds if self.slack.acks(deed.envelope)]
 
 
 class Rows:
-    """The database, as anybody may read it beside the process."""
+    """The database, read beside the process."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
@@ -156,7 +156,7 @@ class Rows:
 
 @dataclass
 class Night:
-    """What the kills came to."""
+    """The results of the kills."""
 
     in_mid_burst: int = 0
     waited: list[float] = field(default_factory=list)  # beyond what Slack's limit costs
@@ -206,21 +206,21 @@ def served(folder: Path, slack: TroubledSlack, crowd: Crowd) -> Served:
 
 
 def heard(folder: Path, slack: TroubledSlack, crowd: Crowd) -> Served:
-    """A process that people can talk to."""
+    """A process that accepts commands."""
     bot = served(folder, slack, crowd)
     bot.says("listening for")
     return bot
 
 
 def is_killed_at_its_start(folder: Path, slack: TroubledSlack, crowd: Crowd) -> None:
-    """While it works off what the one before has left."""
+    """Kill the process while it carries out the rows of the previous one."""
     with served(folder, slack, crowd) as bot:
         threading.Event().wait(crowd.chance.uniform(0.5, 2.0))
         bot.end(signal.SIGKILL)
 
 
 def is_killed_in_mid_burst(bot: Served, crowd: Crowd, night: Night) -> None:
-    """Everybody at once, and somewhere among it SIGKILL: no handler, no goodbye."""
+    """Let everybody act at once, and send SIGKILL during the burst."""
     deeds = crowd.burst()
     slack, enough = crowd.slack, crowd.chance.randrange(1, len(deeds) // 2)
 
@@ -237,8 +237,8 @@ def is_killed_in_mid_burst(bot: Served, crowd: Crowd, night: Night) -> None:
 
 
 def catches_up(folder: Path, slack: TroubledSlack, crowd: Crowd, night: Night) -> None:
-    """What was acked before the kill is in the rows, and is answered: at once as far as Slack's
-    own limit of such answers lets it, and then as fast as that."""
+    """Check that everything acked before the kill is in the rows and is answered, as fast as
+    Slack's limit for such answers allows."""
     begun = time.monotonic()
     rows = Rows(folder / "night.db")
     try:
@@ -254,7 +254,7 @@ def catches_up(folder: Path, slack: TroubledSlack, crowd: Crowd, night: Night) -
 
 
 def unsaid(folder: Path) -> bool:
-    """Is anything left in the outbox, or a run whose board is not even there yet?"""
+    """Check whether the outbox holds a message or a run has no board yet."""
     with closing(sqlite3.connect(f"file:{folder / 'night.db'}?mode=ro", uri=True)) as db:
         left = "SELECT count(*) FROM slack_outbox"
         unshown = "SELECT count(*) FROM runs WHERE state = 'scheduled'"
@@ -270,7 +270,7 @@ def boards(slack: TroubledSlack) -> list[Message]:
 
 
 def judge(folder: Path, slack: TroubledSlack, crowd: Crowd) -> None:
-    """Once everything has come to rest."""
+    """Check the night after everything has settled."""
     rows = Rows(folder / "night.db")
     keys = Counter(rows.keys())
     rows.close()
@@ -294,8 +294,8 @@ def judge(folder: Path, slack: TroubledSlack, crowd: Crowd) -> None:
 
 
 def not_sure(store: Store, slack: TroubledSlack, deed: Deed) -> bool:
-    """Did Slack not say in time who that is? Nothing is done then, and they hear why: on a busy
-    machine seconds are short."""
+    """Check whether the refusal says that Slack did not identify the person in time. On a busy
+    machine that happens."""
     for event in events.since(store):
         words = str(event.detail.get("text")).split()
         about = deed.about in words or f"A{deed.about}" in words
@@ -351,7 +351,7 @@ def one_decision_per_card(store: Store, slack: TroubledSlack, accepted: Sequence
 
 
 def says_why(text: str) -> bool:
-    """Is this the answer to a click that decided nothing?"""
+    """Check whether this is the answer to a click that decided nothing."""
     why = (
         "before your click",
         "while your click was in flight",
@@ -362,7 +362,7 @@ def says_why(text: str) -> bool:
 
 
 def posted_twice(slack: TroubledSlack) -> list[str]:
-    """The keys of messages of which there are two."""
+    """The keys of messages that were posted twice."""
     keys = Counter(
         str(payload.get("key"))
         for m in slack.workspace.in_order()

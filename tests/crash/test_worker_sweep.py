@@ -42,8 +42,8 @@ MOMENTS = re.compile(r"<!date\^\d+\^[^>]*>|\d+ s ago")
 
 
 class Sweep(Mortal):
-    """A night in which only the worker can be killed; ``gap``: once more, so many statements
-    later; 0: not."""
+    """A night in which only the worker can be killed. ``gap``: kill it again that many
+    statements later; 0: kill once."""
 
     gap = 0
 
@@ -58,13 +58,13 @@ class Sweep(Mortal):
         super().begin()
 
     def does(self, user: str, text: str) -> None:
-        """Somebody types this, and it is carried out and answered."""
+        """Type a command and wait until it is carried out and answered."""
         self.say(user, "C0OPS", text)
         self.until(self.quiet, HOURS)
 
 
 def play(night: Sweep) -> None:
-    """A run that is asked for, steered, decided on, taken back and stopped."""
+    """Play a run that is requested, steered, decided, withdrawn and stopped."""
     slack = night.slack
     dana, ravi, mei = (slack.user(name) for name in ("dana", "ravi", "mei"))
     slack.channel("ops")
@@ -85,7 +85,7 @@ Told = Counter[tuple[str, str]]
 
 
 def played(room: Path, chosen: int = -1, gap: int = 0) -> tuple[Sweep, Counter[str], Told]:
-    """One night: what the audit holds of it, and what was told to whom."""
+    """One night: its audit, and the answers to each person."""
     room.mkdir()
     clock = beginning()
     with patient_slack(clock) as slack:

@@ -79,12 +79,12 @@ class Scene:
         return self
 
     def rights(self, name: str, ok: bool | None = True, why: str = "") -> Scene:
-        """What was found of our rights there a moment ago."""
+        """The result of a recent check of our rights on a host."""
         found = Rights(fqdn(name), self.now, ok, why)
         return self.knowing(rights={**self.facts.rights, found.host: found})
 
     def knowing(self, **facts: object) -> Scene:
-        """Rows that belong to no living run."""
+        """Rows that belong to no unfinished run."""
         self.facts = replace(self.facts, **facts)
         return self
 
@@ -94,7 +94,8 @@ class Scene:
         return self
 
     def run(self, number: int = 1, **changes: object) -> Scene:
-        """``sources`` and ``destinations`` as short names, options by their own names."""
+        """Change the run: ``sources`` and ``destinations`` as short names, options by their own
+        names."""
         known = self.runs.get(number) or Run(
             id=number,
             vmm="vmm01",
@@ -135,12 +136,12 @@ class Scene:
         return self
 
     def gone(self, name: str = "web01") -> Scene:
-        """Neither VMM nor Hyper-V shows it."""
+        """Remove the VM from VMM and Hyper-V."""
         del self.vms[name]
         return self
 
     def seen_on(self, *hosts: str, name: str = "web01") -> Scene:
-        """Hyper-V's word alone; VMM's stays."""
+        """Change only the hosts on which Hyper-V shows the VM."""
         return self.vm(name, seen_on=tuple(map(fqdn, hosts)))
 
     def move(self, name: str = "web01", run: int = 1, **changes: object) -> Scene:
@@ -165,13 +166,13 @@ class Scene:
         return self
 
     def add(self, name: str, run: int = 1, **changes: object) -> Scene:
-        """One more VM on hv01 in a run, as ready as web01."""
+        """Add a VM on hv01 to a run, as ready as web01."""
         if name not in self.vms:
             self.vm(name)
         return self.move(name, run, **changes).baseline(name, run)
 
     def down(self, name: str = "web01", run: int = 1) -> Scene:
-        """Powered down since the run's first look."""
+        """Power the VM down since the first observation of the run."""
         self.vm(name, hyperv_state=HyperVState.OFF, vmm_status="PowerOff")
         return self.move(name, run, power="down")
 
@@ -182,7 +183,7 @@ class Scene:
         network: Network | None = None,
         age: float = 60.0,
     ) -> Scene:
-        """Saved that long ago."""
+        """Set the age of the saved network."""
         read = Reading(f"id-{name}", fqdn("hv01"), network or Network(), self.now - age)
         return self._record(name, run, baseline=read)
 
@@ -203,7 +204,7 @@ class Scene:
         run: int = 1,
         **changes: object,
     ) -> Scene:
-        """One more attempt, oldest first; open unless it has a result, ended 10 s ago if it has."""
+        """Add an attempt, oldest first. With a result it ended 10 s ago, otherwise it is open."""
         self._attempts += 1
         known = Attempt(
             id=self._attempts,
@@ -225,7 +226,7 @@ class Scene:
         return self._record(name, run, attempts=(*before, replace(known, **changes)))
 
     def job(self, name: str = "web01", state: str = "running", **changes: object) -> Scene:
-        """A VMM job that moves it from hv01 to hv02."""
+        """Add a VMM job that moves the VM from hv01 to hv02."""
         known = Job(f"job-{name}", f"id-{name}", fqdn("hv01"), fqdn("hv02"), "running")
         for side in ("source", "target"):
             if changes.get(side) is not None:
@@ -234,7 +235,7 @@ class Scene:
         return self
 
     def approval(self, state: ApprovalState, *names: str, run: int = 1, **changes: object) -> Scene:
-        """A question about these VMs (web01 if none is named), asked 5 minutes ago."""
+        """Add a question about these VMs (by default web01), asked 5 minutes ago."""
         vms = tuple(f"id-{name}" for name in names or ("web01",))
         granted = vms if state is ApprovalState.GRANTED else ()
         asked = state is ApprovalState.REQUESTED
@@ -257,7 +258,7 @@ class Scene:
         return self
 
     def later(self, seconds: float) -> Scene:
-        """Time passes; hosts that answered and were fresh still do and are."""
+        """Let time pass. Hosts keep answering, and fresh ones stay fresh."""
         before, self.now = self.now, self.now + seconds
         for name, host in self.hosts.items():
             seen = self.now if host.seen_at == before else host.seen_at
@@ -266,7 +267,7 @@ class Scene:
         return self
 
     def waiting(self, wait: object, for_: float, name: str = "web01", run: int = 1) -> Scene:
-        """It waits for this already, for so long."""
+        """Let the VM wait for this reason since this many seconds ago."""
         return self.move(name, run, wait=wait, wait_since=self.now - for_)
 
     def _record(self, name: str, run: int, **changes: object) -> Scene:
@@ -336,7 +337,7 @@ def scene() -> Scene:
 
 @pytest.fixture
 def new_scene() -> Callable[[], Scene]:
-    """For tests that compare several."""
+    """A factory for tests that compare several scenes."""
     return Scene
 
 
@@ -353,5 +354,5 @@ def _told(verdict: Verdict) -> str:
 
 @pytest.fixture
 def told() -> Callable[[Verdict], str]:
-    """What a ladder says, in a word or two: ``waits SLOT``, ``failed STUCK``, ``Dismiss``."""
+    """The verdict of a ladder in short: ``waits SLOT``, ``failed STUCK``, ``Dismiss``."""
     return _told

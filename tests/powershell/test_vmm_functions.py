@@ -592,7 +592,7 @@ def test_an_adapter_with_another_id_is_found_by_its_mac(scene):
 
 
 @pytest.mark.parametrize("mac", ["", "00:00:00:00:00:00", "00:1D:D8:FF:FF:FF"])
-def test_an_adapter_that_cannot_be_told_apart_is_refused(scene, mac):
+def test_an_adapter_that_cannot_be_identified_is_refused(scene, mac):
     error = repair(scene, id="Microsoft:ELSE\\WHERE", mac=mac, switch="LS-Main").error
 
     assert (error["class"], error["code"]) == ("refused", "no_adapter")

@@ -140,7 +140,7 @@ def test_an_open_approval_is_paged_shortly_before_its_deadline(make_night, peer)
     assert heard(night, peer, "escalation")["key"] == "escalate:A1"
 
 
-def test_without_a_pager_no_page_is_stored(make_night):
+def test_no_page_is_stored_without_a_pager(make_night):
     night, _ = damaged(make_night)
     to_damage(night)
     night.settled()

@@ -116,7 +116,7 @@ def test_the_approve_option_answers_the_question_about_powered_down_vms(desk, an
     assert document["approvals"][0]["votes"][0]["by"].startswith("terminal:")
 
 
-def test_without_a_terminal_powered_down_vms_are_denied_with_a_reason(desk):
+def test_powered_down_vms_are_denied_with_a_reason_without_a_terminal(desk):
     (desk / "fleet.toml").write_text(FLEET + OFF, encoding="utf-8")
     said = finished(*MOVE, "vm", "db 01", "to", "hv02")
 

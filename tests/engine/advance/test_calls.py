@@ -99,7 +99,7 @@ class Room:
 
 
 def test_two_calls_for_one_host_never_overlap():
-    """With two lanes free, the second call for hv01 lets the one for hv03 go first."""
+    """Although a lane is free, the second call for hv01 waits, and the one for hv03 goes first."""
     room = Room(crowd=2)
     calls = [start("a"), start("b", "HV01", "hv04"), start("c", "hv03", "hv05")]
     answers = make_all(calls, room, lanes=2)
@@ -176,7 +176,7 @@ def test_an_empty_list_of_calls_returns_no_answers():
 
 
 def test_answers_keep_the_order_of_their_steps():
-    """The first call leaves last: it waits until all others have been inside."""
+    """The first call returns last: it waits until all others have been made."""
     first_may_leave = threading.Event()
 
     class Slow(Room):

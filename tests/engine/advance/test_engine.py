@@ -164,7 +164,7 @@ def test_a_plan_is_written_if_no_command_intervened(place):
 
 
 class Interrupted(SimPort):
-    """A world in which somebody types while VMM is asked for our rights."""
+    """A world in which a person types while VMM is asked for our rights."""
 
     speak = staticmethod(lambda: None)
 

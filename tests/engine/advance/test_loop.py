@@ -78,7 +78,7 @@ def house(tmp_path):
 
 
 def after(rounds: int) -> Callable[[], bool]:
-    """False for so many questions, then True."""
+    """Return a function that is false this many times and then true."""
     left = [rounds]
 
     def over() -> bool:
@@ -255,7 +255,7 @@ def test_a_bell_starts_once_and_may_be_stopped_repeatedly():
 
 
 def test_a_request_wakes_the_loop_before_the_next_tick(tmp_path):
-    """The next tick is ten minutes away; the test would wait that long for it."""
+    """The next tick is ten minutes away, so the test would time out if the loop waited for it."""
     house = House(tmp_path, SystemClock(), tick=600.0)
     stepped, stop = threading.Semaphore(0), threading.Event()
     step = house.loop.step
@@ -281,8 +281,8 @@ def test_a_request_wakes_the_loop_before_the_next_tick(tmp_path):
     assert not thread.is_alive()
 
 
-def test_without_a_bell_the_loop_advances_after_three_ticks(house):
-    """Virtual time passes only in waiting: three rounds are three times three ticks."""
+def test_the_loop_advances_every_three_ticks_without_a_bell(house):
+    """Virtual time passes only during waits: three rounds are three times three ticks."""
     before = house.clock.now()
     house.run_until(after(3))
 

@@ -13,7 +13,7 @@ FOUND = "the ticket number was missing"
 
 @pytest.fixture
 def broken(desk):
-    """Ann asked for the run, and mei broke the glass for web01."""
+    """A run of Ann, with a break-glass approval by Mei for web01."""
     desk.ask()
     return desk.break_glass("web01")
 

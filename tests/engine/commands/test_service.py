@@ -66,7 +66,7 @@ def submit(service, text, by="slack:ann", **options):
 
 
 def refusal(service, text) -> Refused:
-    """The refusal of a request; nothing was written and nobody was woken."""
+    """The refusal of a request. Nothing is written and nothing is woken."""
     before = len(events.since(service.store)), queries.runs(service.store)
     with pytest.raises(Refused) as refused:
         submit(service, text)
@@ -305,7 +305,7 @@ def test_a_request_starts_only_if_its_preview_is_still_valid(service):
 
 
 def test_a_host_without_vms_gets_a_run(service):
-    """It is proven empty, which is what was asked for."""
+    """The run proves that the host is empty."""
     made = submit(service, "host hv03.lab.example to hv02")
 
     assert moved(service, made.run.id) == []

@@ -385,7 +385,7 @@ def test_the_settle_command_suggested_for_an_unknown_vm_works(text, desk):
 
 
 def test_settle_refuses_a_wildcard_that_matches_several_vms(desk):
-    """A person has looked at one: no wildcard settles others, or one of several in silence."""
+    """A person has located one VM: a wildcard must not settle others without a word."""
     desk.ask()
     desk.put(MoveState.UNKNOWN, "web01")
     desk.put(MoveState.UNKNOWN, "web02")
@@ -474,7 +474,7 @@ def test_a_vm_missing_from_the_card_is_refused_and_the_approval_stays_open(desk)
 
 @pytest.mark.parametrize("said", ["", "--reason ", "\u2014reason "])
 def test_a_denial_keeps_its_reason(said, desk):
-    """Typed as at the terminal too, with the dashes that Slack makes of it."""
+    """At the terminal as well, and with the dashes that Slack substitutes."""
     desk.ask()
     desk.question("web01")
     desk.say(f"deny A1 {said}vendor works on it, until Monday", by="slack:bob")

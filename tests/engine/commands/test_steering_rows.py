@@ -14,7 +14,7 @@ DAMAGE = [("web01", HV02)]
 
 
 def started(desk: Desk, state: MoveState) -> Desk:
-    """R1 has started web01, and it came to this."""
+    """R1 after an attempt on web01 with this result."""
     desk.ask("vm web01 to hv02")
     desk.attempt(kind=AttemptKind.LIVE)
     return desk.put(state)

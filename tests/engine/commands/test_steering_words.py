@@ -165,7 +165,7 @@ READY = {
 @pytest.mark.parametrize("verb", [v for v in VERBS if v.changes], ids=lambda verb: verb.name)
 @pytest.mark.parametrize("whole", [True, False])
 def test_every_verb_accepts_its_documented_usage(verb, whole, desk):
-    """With every word of it, and without those in brackets."""
+    """With all optional words, and without them."""
     desk.run_in(READY.get(verb.name, RunState.ACTIVE)).question("web01", "web02")
     desk.put(FIRST.get(verb.name, MoveState.PENDING))
     if verb.name == "reviewed":
@@ -264,7 +264,7 @@ def test_an_answer_names_five_vms_and_counts_the_rest(desk):
 
 
 def test_a_retry_voids_earlier_denials_and_approvals(desk):
-    """Somebody wants it tried after all: on-call are asked anew."""
+    """A retry asks the on-call approvers again."""
     desk.run_in().question("web01").question("web02")
     desk.say("deny A1", by="slack:bob")
     desk.say("approve A2", by="slack:bob")
@@ -297,7 +297,7 @@ def test_a_person_who_retried_a_vm_may_not_approve_its_run(desk):
 
 @pytest.mark.parametrize("state", [RunState.STOPPED, RunState.INCOMPLETE])
 def test_an_ended_run_in_conflict_with_another_one_is_not_reopened(state, desk):
-    """hv02 is being emptied by R2 meanwhile: R1 must not fill it again."""
+    """R2 empties hv02 meanwhile, so R1 must not fill it again."""
     desk.run_in().put(MoveState.FAILED)
     desk.turn(state)
     desk.run_in(text="host hv02 to hv03")

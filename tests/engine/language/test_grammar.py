@@ -466,7 +466,8 @@ LETTERS = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))
 
 
 def _typable(name: str) -> bool:
-    """Normalising leaves it alone, and it has a name on both sides of an @."""
+    """Check that normalising leaves the name unchanged, and that an @ in it has text on both
+    sides."""
     clean = words.plain(name).text == name and name.strip() == name
     name_part, at, host = name.rpartition("@")
     return (
@@ -545,7 +546,7 @@ PLAIN = st.from_regex(r"[a-z][a-z0-9-]{0,8}[0-9]", fullmatch=True)
 
 @st.composite
 def mangled(draw):
-    """A request as it is typed, and the same as an editor, a phone or Slack makes it."""
+    """A request as typed, and the same request as changed by an editor, a phone or Slack."""
     plain_words, odd_words = ["vm"], ["vm"]
     names = [draw(PLAIN) for _ in range(draw(st.integers(1, 3)))]
     for name in names:

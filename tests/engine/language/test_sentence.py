@@ -104,7 +104,7 @@ TAKES_FORMS = {
 
 
 def is_literal(form: ast.expr, scope: ast.AST) -> bool:
-    """Return whether a form holds only our own words, wherever it was put together."""
+    """Return whether a template holds only our own words, wherever it was built."""
     if isinstance(form, ast.IfExp):
         return is_literal(form.body, scope) and is_literal(form.orelse, scope)
     if not isinstance(form, ast.Name):
@@ -141,7 +141,7 @@ def forms_that_are_put_together(source: str) -> list[int]:
 
 
 def called(call: ast.Call) -> str:
-    """Return the name of the function, if it can be one of these: methods are others."""
+    """Return the name of the called function, if it is one of these and no method."""
     if isinstance(call.func, ast.Attribute):
         module = isinstance(call.func.value, ast.Name) and call.func.value.id
         return call.func.attr if module in ("sentence", "verdict") else ""
@@ -149,7 +149,7 @@ def called(call: ast.Call) -> str:
 
 
 def test_every_template_of_a_sentence_is_a_literal():
-    """A form that is put together could hold somebody's name, and with it a place."""
+    """A template built at run time could contain a name, and with it a placeholder."""
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for folder in ("engine", "bot")

@@ -13,7 +13,7 @@ VMS = ("a", "b", "c")
 
 
 def failures(scene, names=VMS, ended=300.0, result=Result.FAILED, **changes):
-    """One charged attempt each, the last one that many seconds ago."""
+    """Add one charged attempt for each VM, the last one this many seconds ago."""
     for place, name in enumerate(names):
         if (1, name) not in scene.moves:
             scene.add(name)
@@ -55,7 +55,7 @@ def test_an_arrival_closes_the_breaker(scene):
     assert state(scene) is None
 
 
-def test_after_fifteen_minutes_the_breaker_lets_one_vm_try(scene):
+def test_a_breaker_lets_one_vm_try_after_fifteen_minutes(scene):
     failures(scene, ended=900)
     starts = scene.add("d").steps(Start)
 

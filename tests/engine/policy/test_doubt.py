@@ -22,7 +22,7 @@ from engine.policy.steps import Expire, Finish, Hold, LetGo, Start
 
 
 def lost(scene, vm="web01", **changes) -> Attempt:
-    """An open LIVE attempt of run 7, which ended long ago; its start can no longer begin."""
+    """An open LIVE attempt of run 7, which ended long ago. Its start is void by now."""
     known = Attempt(
         id=99,
         run=7,
@@ -134,7 +134,7 @@ def test_a_migration_status_that_never_clears_ends_the_move_as_unknown(scene, to
 
 
 def test_a_late_approval_has_its_own_eight_hours(scene):
-    """A powered-down VM that came late is not skipped with the ones that came first."""
+    """A powered-down VM that arrived late is not skipped together with the earlier ones."""
     scene.down().approval(ApprovalState.REQUESTED, requested=scene.now - 300)
     scene.run(quiet_since=scene.now - 9 * 3600)
 
@@ -152,7 +152,7 @@ def test_a_vm_with_unknown_location_is_not_touched_before_a_person_settles_it(sc
 
 
 def test_a_vm_that_another_run_is_moving_waits_for_that_run(scene, told):
-    """Not "somebody else moves it", not "it is there already": the other run looks after it."""
+    """The reason is the other run, not a foreign migration and not an arrival."""
     on_its_way = scene.owned_by(7).vm(vmm_status="UnderMigration").pending()
     landed = scene.vm(at="hv02", vmm_status="Running").pending()
 
@@ -200,7 +200,7 @@ def test_a_host_that_falls_silent_during_a_move_is_awaited_until_a_person_is_nee
 
 
 def test_a_vm_with_unknown_location_does_not_count_as_arrived(scene):
-    """One destination shows it; the host that does not answer may show it, too."""
+    """One destination shows the VM, and the silent host may show it, too."""
     scene.vm(at="hv02").host("hv04", seen_at=None)
     doubt = Doubt("id-web01", 7, ("hv02.corp.example", "hv04.corp.example"))
     made = scene.knowing(unknown=(doubt,)).plan()

@@ -26,7 +26,7 @@ HOUR = 3600.0
 
 
 def unseen(scene, seconds, engine=True):
-    """Nobody saw anything for so long; with ``engine`` one tried all the while."""
+    """Add a gap in the observations. With ``engine``, an engine tried to observe all the while."""
     before = scene.fleet()
     beat = scene.now + seconds - 5 if engine else scene.now
     scene.later(seconds)

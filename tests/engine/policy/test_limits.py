@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 
 def flying(scene, **changes):
-    """web01 is on its way from hv01 to hv02."""
+    """web01 in flight from hv01 to hv02."""
     return scene.move(state=MoveState.MOVING, destination="hv02", **changes).attempt(job="job-1")
 
 
@@ -128,7 +128,7 @@ def test_a_source_that_is_no_longer_empty_is_not_reported_as_empty(scene):
     ids=["foreign", "endless", "two places", "missing", "silent"],
 )
 def test_a_vm_with_unknown_location_is_settled_and_never_retried(wait, change, state, scene):
-    """``retry`` of such a VM is refused: to be told to type it leads nowhere."""
+    """``retry`` of such a VM is refused, so no text may suggest it."""
     scene.move(state=state, destination="hv02").attempt(None if state == "moving" else Result.LOST)
     change(scene).waiting(wait, 9 * HOUR)
     hints = [(s.state, s.next) for s in scene.steps(Finish)]
@@ -143,7 +143,7 @@ def test_a_vm_with_unknown_location_is_settled_and_never_retried(wait, change, s
 
 @pytest.mark.parametrize(("granted", "asked"), [(("id-web01",), 1), (("id-web02",), 0)])
 def test_only_a_grant_is_requested_again_when_it_expires(granted, asked, scene):
-    """In backup for a day, so that nobody got as far as to say that it was left out."""
+    """The VM is in backup for a day, so nobody has reached the point of leaving it out."""
     scene.down().vm(hyperv_status=("Ok", "BackingUpVirtualMachine")).add("web02")
     scene.approval(
         ApprovalState.GRANTED,

@@ -36,14 +36,14 @@ WORSE = Network((Adapter("nic-9", "001DD8B71CFF", "VM-Net-10", None, "LS-Main", 
 
 @pytest.fixture
 def flying(scene):
-    """Started, VMM said a job, the job is still shown as running."""
+    """A started move whose job VMM still shows as running."""
     scene.move(state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
     return scene.attempt(job="job-web01")
 
 
 @pytest.fixture
 def arrived(scene):
-    """On hv02 after its attempt ended well, its network to be compared."""
+    """A VM on hv02 after a successful attempt, before its network is compared."""
     scene.move(state=MoveState.RESTORING, destination="hv02", host="hv02", kind=AttemptKind.LIVE)
     return scene.attempt(Result.OK).vm(at="hv02").baseline(network=SAVED)
 
@@ -113,7 +113,7 @@ def test_a_move_waits_while_the_location_of_its_vm_is_not_known(place, wait, tex
 
 
 def test_every_cell_of_the_truth_table_has_a_row():
-    """A new place, or a new end of a job, needs its outcome, its sentence and its test."""
+    """A new location, or a new result of a job, needs its outcome, its sentence and its test."""
     rows = {(place, job) for place, job, *_ in ENDED}
     rows |= {(place, job) for place, *_ in WAITS for job in SAID}
     named = {place.replace("source silent", "host does not answer") for place in PLACES}
@@ -190,7 +190,7 @@ def test_the_cause_is_reported_without_the_wrapping_of_vmm(said, told):
 )
 @pytest.mark.parametrize("place", ["source", "destination", "both", "neither"])
 def test_a_migration_in_flight_is_watched(sign, place, flying, told):
-    """On both hosts and on neither are how a migration looks from outside."""
+    """During a migration the VM may show on both hosts or on neither."""
     PLACES[place](flying)
 
     assert told(sign(flying.later(24 * HOUR)).moving()) == "nothing"
@@ -239,7 +239,7 @@ def test_a_move_without_an_open_attempt_continues_with_its_network_check(scene):
 
 @pytest.fixture
 def doubtful(scene):
-    """The start was sent; no job is known. VMM may begin it for another 60 s."""
+    """A start that was sent and has no known job. VMM may begin it for another 60 s."""
     scene.move(state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
     return scene.attempt(not_after=scene.now + 60)
 
@@ -248,7 +248,7 @@ def doubtful(scene):
 def test_a_start_without_an_answer_is_lost_only_after_the_lookups_on_the_server_clock(
     skew, scene, told
 ):
-    """not_after and the deadline are VMM's time: 60 s, then 3 look-ups of 10 s."""
+    """not_after and the deadline are in VMM's time: 60 s, then 3 lookups of 10 s."""
     scene.skew = skew
     scene.move(state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
     scene.attempt(not_after=scene.now + skew + 60)
@@ -424,7 +424,8 @@ def test_a_lock_delays_a_repair_without_using_up_one_of_the_three(free, scene, t
 
 
 def test_each_attempt_may_use_three_repairs(arrived, told):
-    """Three attempts lost the rule and each time it was put back; the fourth may be repaired."""
+    """Three attempts lost the rule and each time it was restored. The fourth may be repaired,
+    too."""
     arrived.options(attempts=9)
     for minutes in (9, 6, 3):
         arrived.attempt(Result.FAILED, ended=arrived.now - 60 * minutes)
@@ -435,7 +436,8 @@ def test_each_attempt_may_use_three_repairs(arrived, told):
 
 
 def test_a_restored_setting_is_reported_only_once(arrived, told):
-    """After the first attempt the rule was put back and told; the second lost nothing."""
+    """The rule was restored and reported after the first attempt. The second attempt lost
+    nothing."""
     arrived.attempt(Result.FAILED, ended=arrived.now - 500)
     restored(arrived, ended=490).attempt(Result.OK)
     finish = arrived.reading(SAVED).restoring().step

@@ -78,7 +78,7 @@ def test_adapters_are_matched_by_id_and_then_by_a_unique_mac(saved, found, pairs
 
 
 def test_one_adapter_never_matches_two_saved_adapters():
-    """The adapter that kept its id got the MAC of the one that is gone."""
+    """The adapter that kept its id has the MAC of a removed one."""
     found = net(replace(A, mac=B.mac))
 
     assert [now.id if now else None for _, now in match(net(A, B), found)] == ["a", None]
@@ -478,7 +478,7 @@ networks = st.integers(0, 3).flatmap(lambda n: st.tuples(*map(adapters, range(n)
 
 @st.composite
 def losses(draw, saved: Network) -> Network:
-    """The same VM after a move that lost some of it, and after people who changed some."""
+    """A network, and the same network after losses in a move and changes by people."""
     found = []
     for adapter in saved.adapters:
         if draw(st.integers(0, 9)) == 0:
@@ -503,7 +503,7 @@ def losses(draw, saved: Network) -> Network:
 
 
 def applied(found: Network, work: Repair) -> Network:
-    """What the world makes of a repair: it adds, and sets what is named, and nothing else."""
+    """The network after a repair: additions and named settings, and no other change."""
     by_id = {one.adapter_id: one for one in work.adapters}
     healed = []
     for adapter in found.adapters:

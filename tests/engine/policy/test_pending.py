@@ -207,7 +207,7 @@ def test_a_vm_missing_on_a_silent_source_does_not_count_as_gone(scene, told):
 
 @pytest.mark.parametrize("silent", ["hv01", "hv03"])
 def test_a_vm_counts_as_absent_only_if_all_answers_are_complete(silent, scene, told):
-    """VMM says hv03; neither there nor on its source may a silent Hyper-V hide it."""
+    """VMM shows the VM on hv03. A silent Hyper-V there, or on its source, may hide the VM."""
     scene.vm(at="hv03").seen_on().silent(silent)
 
     assert told(scene.pending()) == "waits HOST_DOWN"
@@ -422,7 +422,7 @@ def test_a_powered_down_vm_moves_only_with_a_grant_that_names_it(answer, says, s
     ],
 )
 def test_a_grant_does_not_cover_sources_destinations_or_a_path_changed_later(change, scene, told):
-    """The digest covers sources, destinations and path: changed later, it no longer covers."""
+    """The digest of the grant covers sources, destinations and path."""
     change(scene.down().approval(ApprovalState.GRANTED, requested=scene.now - HOUR))
 
     assert told(scene.pending()) == "waits APPROVAL and asks"
@@ -577,7 +577,7 @@ def test_each_wait_ends_at_its_limit_and_not_before(change, wait, limit, ends, s
     ("change", "wait", "limit", "ends"), [pytest.param(*r, id=f"{r[1]} {r[3]}") for r in LIMITS]
 )
 def test_the_limit_of_a_wait_counts_from_its_own_beginning(change, wait, limit, ends, scene, told):
-    """It waited long for something else; that time is not held against it."""
+    """A long wait for another reason does not count."""
     other = Wait.SLOT
     verdict = change(scene).waiting(other, 24 * HOUR).pending()
 
@@ -604,7 +604,8 @@ def test_waits_that_only_others_can_end_have_no_limit(wait, scene, told):
 
 
 def test_dismissals_are_counted_anew_after_each_attempt_to_move(scene, told):
-    """A VM that VMM's restarts fail again and again is not given up for the repairs in between."""
+    """If restarts of VMM fail a VM again and again, the dismissals in between do not end its
+    move."""
     scene.options(attempts=1).vm(vmm_status="MigrationFailed")
     scene.attempt(Result.OK, AttemptKind.DISMISS, begun=scene.now - 900, ended=scene.now - 899)
     scene.attempt(Result.STALE, begun=scene.now - 800, ended=scene.now - 700)

@@ -56,7 +56,7 @@ def ledger(scene) -> slots.Slots:
 
 
 def flying(scene, name: str = "web01", **changes: object):
-    """This VM was started by us."""
+    """Set the VM in flight by an attempt of ours."""
     scene.move(name, state=MoveState.MOVING, destination="hv02", kind=AttemptKind.LIVE)
     return scene.attempt(name=name, **changes)
 
@@ -210,7 +210,7 @@ def test_a_plan_uses_the_limits_of_its_observation(scene):
 
 
 def test_a_move_with_unknown_location_keeps_its_slot(scene):
-    """hv02 was silent for an hour: web01 is a person's now, but it may still be on its way."""
+    """hv02 was silent for an hour: web01 needs a person, but may still be in flight."""
     scene.run(destinations=("hv02", "hv03")).host("hv01", live_limit=1).silent("hv02")
     flying(scene, job="job-web01").waiting(Wait.HOST_DOWN, HOUR).add("web02")
 
@@ -232,7 +232,7 @@ def test_the_longest_move_starts_first(scene):
 
 
 def test_a_vm_of_the_busiest_host_starts_first(scene):
-    """One slot is free; hv03 has the most work per slot, so its VM goes before a longer one."""
+    """One slot is free. hv03 has the most work per slot, so its VM starts before a longer one."""
     scene.run(sources=("hv01", "hv03"), destinations=("hv02", "hv04"))
     scene.host("hv03", live_limit=1).host("hv02", live_limit=1).host("hv04", live_limit=0)
     scene.move(disk_mb=90_000)
@@ -393,7 +393,7 @@ def test_a_saved_network_is_used_for_ten_minutes_and_then_read_again(age, fresh,
 
 @pytest.mark.parametrize("result", [Result.FAILED, Result.REFUSED, Result.LOST])
 def test_the_saved_network_is_kept_after_the_first_attempt(result, scene):
-    """Re-read after a failure it might already lack what the move lost."""
+    """Read again after a failure, the network might already lack settings that the move lost."""
     scene.baseline(age=HOUR).attempt(result, ended=scene.now - 600)
 
     assert started(scene) == ["web01"]
@@ -591,7 +591,8 @@ def test_a_vm_of_two_runs_is_moved_by_the_first_unfinished_one(scene):
 
 
 def test_a_vm_in_flight_belongs_to_the_run_that_moves_it(scene):
-    """R1 was scheduled for long (its board was not posted); R2 started the VM meanwhile."""
+    """R1 was scheduled for a long time because its board was not posted. R2 started the VM
+    meanwhile."""
     scene.run(2, kind="vm", request="vm web01 to hv03", destinations=("hv03",)).add("web01", 2)
     scene.move(run=2, state=MoveState.MOVING, destination="hv03", kind=AttemptKind.LIVE)
     scene.attempt(run=2, destination="hv03", not_after=scene.now + 60)
@@ -715,7 +716,7 @@ def test_a_source_is_never_reported_empty_without_proof(change, scene):
 
 
 def test_a_run_does_not_end_while_a_source_is_unobserved(scene):
-    """It may come back within the hour, with VMs on it."""
+    """The source may return within the hour, with VMs on it."""
     ended(scene).silent("hv01")
 
     assert scene.steps(SetRunState) == []
@@ -728,7 +729,8 @@ def test_a_host_with_only_a_stored_vm_counts_as_empty(scene):
 
 
 def test_a_vm_that_only_vmm_still_shows_keeps_a_run_open_for_ten_minutes(scene):
-    """Hyper-V shows none; VMM still lists one there: it is re-read, then believed."""
+    """Hyper-V shows no VM and VMM still lists one. The host is re-read, and then Hyper-V is
+    trusted."""
     ended(scene).attempt(Result.OK, ended=scene.now - 599).vm(vmm_host=HV01)
     before = scene.plan()
     after = scene.later(1).plan()
@@ -848,7 +850,7 @@ def test_a_long_backup_does_not_keep_a_run_from_waiting_only_for_people(scene):
 
 
 def crowded(scene):
-    """Everything at once."""
+    """A scene with many runs, VMs and jobs."""
     scene.run(sources=("hv01", "hv03"), destinations=("hv02", "hv04"))
     for number in range(2, 12):
         scene.add(f"web{number:02}", disk_mb=10_000 * number)

@@ -43,7 +43,7 @@ def test_every_other_transition_is_refused_by_name(noun, old, new):
 
 
 def test_the_state_diagrams_in_the_docs_match_the_tables():
-    """If this is red: ``make docs``."""
+    """If this test fails, run ``make docs``."""
     path = Path(__file__).resolve().parents[3] / "docs" / "make_states.py"
     made = runpy.run_path(str(path))["page"]()
 

@@ -879,7 +879,7 @@ status_stale = ["0s", "50s"]
 
 
 def future(world: World, begin: float) -> str:
-    """Half an hour with many starts: everything that the world reports, to the byte."""
+    """Everything that the world reports in half an hour with many starts."""
     port, told = SimPort(world, clock := VirtualClock(begin)), []
     for step in range(60):
         clock.jump(begin + step * 30)

@@ -79,7 +79,7 @@ def test_a_deleted_or_moved_event_is_detected(desk):
 
 
 def vmferry_on(db, desk):
-    """The verdict on what this connection sees, on a copy: it is rolled back afterwards."""
+    """Run the check on a copy of the database as this connection sees it, and roll back."""
     copy = desk.with_name("copy.db")
     copy.unlink(missing_ok=True)
     db.execute("PRAGMA user_version")  # the copy is of one moment

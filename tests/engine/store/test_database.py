@@ -107,7 +107,7 @@ def test_a_snapshot_inside_a_transaction_sees_its_writes(store):
 
 
 def test_writes_after_a_full_disk_are_kept(store):
-    """With sqlite-utils' own upsert, new rows were dropped from then on, without an error."""
+    """The upsert of sqlite-utils silently dropped all new rows after a full disk."""
     over = fill_the_disk(store)
     with pytest.raises(StoreUnwritable):
         write(store)

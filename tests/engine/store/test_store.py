@@ -252,7 +252,7 @@ def test_an_unwritable_folder_is_reported_in_words(tmp_path):
 
 @pytest.mark.parametrize("name", ["night#1.db", "what?.db", "50%20.db"])
 def test_a_database_name_may_contain_characters_special_in_a_uri(name, tmp_path):
-    """A newer one of that name is refused as well, and no other file appears."""
+    """A newer database with such a name is refused as well, and no other file appears."""
     path = tmp_path / name
     store = Store(path)
     with store.transaction() as db:
@@ -310,7 +310,7 @@ def test_a_store_is_durable_by_default(tmp_path):
 
 
 class Interrupted(BaseException):
-    """What a signal handler might raise."""
+    """An exception that a signal handler might raise."""
 
 
 @pytest.mark.parametrize("error", [ValueError, Interrupted])
@@ -353,7 +353,7 @@ def test_every_thread_has_its_own_connection(store):
 
 
 def test_uncommitted_writes_cannot_be_read(store, run):
-    """The other thread reads while this one is in the middle of writing."""
+    """Another thread reads during a transaction of this one."""
     with writing(store, NOW) as pen:
         open_run(pen)
         seen = []
@@ -416,7 +416,7 @@ def test_a_replaced_engine_cannot_write(store, run):
 
 
 def test_a_fence_is_checked_in_the_writing_transaction(store, run):
-    """The epoch rises after the fence was made: what was begun before is void as well."""
+    """The epoch rises after the fence was made, so the fence is void."""
     lock = Advancing(store)
     fence = lock.acquire("vmm01", NOW)
     with store.transaction() as db:
@@ -676,7 +676,7 @@ def test_a_row_that_was_tampered_with_is_named(what, store):
 
 
 def test_a_rehashed_row_breaks_the_hash_of_the_next_row(store):
-    """Whoever edits a row and its hash has to edit every row after it; the head shows."""
+    """To hide a changed row, every later row must be rehashed, and then the head differs."""
     filled(store)
     head = events.head(store)
     row = dict(store.query("SELECT * FROM events WHERE seq = 3")[0])

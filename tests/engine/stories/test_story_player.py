@@ -51,7 +51,7 @@ START = (HV01, HV02, None, "running", None, 1e12)
 
 
 class Teller:
-    """Writes a story of happenings, one text each, and plays it."""
+    """Write a story of happenings, one text each, and play it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.fleet, self.head = folder, FLEET, ""
@@ -157,7 +157,7 @@ def test_only_the_named_vms_are_approved(story: Teller):
 def test_two_happenings_at_one_instant_occur_in_the_order_of_their_planning(
     story: Teller,
 ):
-    """Even with another happening waiting when each of them was planned."""
+    """Also if another happening was waiting when each of them was planned."""
     document = story.plays(
         ASK,
         't = "20s"\ndo = "limit"\nhost = "hv01"\nlive = 2',
@@ -221,7 +221,7 @@ def test_a_click_decides_the_older_of_two_open_approvals_unless_it_names_one(sto
 
 
 def test_a_denied_vm_is_asked_about_again_after_a_retry(story: Teller):
-    """The person who retried it is not the one who approves it."""
+    """The person who retried the VM may not approve it."""
     story.fleet = OFF
     yes = 'do = "decide"\nverdict = "approve"'
     bob = '[people]\nann = ["operator"]\nbob = ["approver"]\ncy = ["approver"]'

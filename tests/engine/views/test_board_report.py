@@ -55,7 +55,7 @@ def shown(scene, run: int = 1):
 
 
 def crowd(scene):
-    """One of each: waiting, moving, restoring, done, damaged, failed, skipped, unknown."""
+    """One VM in each state: waiting, moving, restoring, done, damaged, failed, skipped, unknown."""
     states = {
         "done": (MoveState.DONE, Outcome.MOVED),
         "hurt": (MoveState.DAMAGED, Outcome.NETWORK),
@@ -234,7 +234,7 @@ WHOLE, BARE = Network((NIC,)), Network((Adapter("nic-1", "001DD8B71C00", switch=
 
 
 class Told:
-    """A store with one run that tells itself second by second; times are since its start."""
+    """A store with one run, whose rows are written second by second. Times count from its start."""
 
     def __init__(self, store: Store, kind: str = "host", vms: tuple[str, ...] = ("web01",)) -> None:
         self.store = store
@@ -281,7 +281,7 @@ class Told:
         result: Result = Result.OK,
         kind: AttemptKind = AttemptKind.LIVE,
     ) -> None:
-        """One attempt from start to end; where it failed, it goes back to pending."""
+        """Add one attempt from start to end. After a failure the move is pending again."""
         move = self.move(name)
         with self.at(begun) as pen:
             attempt = pen.attempts.begin(move, kind, HV01, HV02, T0 + begun + 60)
@@ -341,7 +341,8 @@ def told(store):
 
 @pytest.fixture
 def night(store):
-    """Two VMs: web01 fails once, loses a rule, gets it back; old-crm is asked about and damaged."""
+    """Two VMs: web01 fails once, loses a rule and gets it back; old-crm needs an approval and is
+    damaged."""
     night = Told(store, vms=("web01", "old-crm"))
     night.hold(0, Wait.BACKUP)
     night.hold(0, Wait.APPROVAL, "old-crm")
@@ -555,7 +556,7 @@ def test_a_wait_is_counted_no_longer_than_its_run(told):
 
 
 def test_the_minutes_of_a_vm_are_the_sum_of_its_migrations(night):
-    """50 s that failed and 100 s that did not; saving its network took none of them."""
+    """50 s of a failed and 100 s of a successful migration. Saving the network does not count."""
     assert night.told_move()["minutes"] == 2.5
     assert night.told_move("old-crm")["minutes"] == 3.3
 
@@ -574,7 +575,7 @@ def test_a_migration_in_flight_is_counted_until_now(told):
 
 
 def adopt(told, name: str, seconds: float) -> None:
-    """A VM appears on the source while the run is on."""
+    """Add a VM that appears on the source during the run."""
     with told.at(seconds) as pen:
         vm = Vm(f"id-{name}", name, HV01, "Running", memory_mb=0, disk_mb=40_000)
         pen.moves.open(told.run, vm, HV01, adopted=True)
@@ -633,7 +634,7 @@ def test_the_lower_bound_divides_the_copies_among_the_slots_of_the_busiest_host(
 
 
 def test_a_limit_lowered_afterwards_does_not_raise_the_lower_bound(store):
-    """Three ran at once when that was allowed; nobody may say that it takes 300 s."""
+    """Three copies ran at once when that was allowed, so the bound is not 300 s."""
     names = ("a", "b", "c")
     three = Told(store, vms=names)
     for name in names:
@@ -652,7 +653,7 @@ def test_a_limit_lowered_afterwards_does_not_raise_the_lower_bound(store):
     [(Result.FAILED, 600.0), (Result.LOST, 100.0), (Result.BUSY, 100.0), (Result.REFUSED, 100.0)],
 )
 def test_only_attempts_that_held_slots_raise_the_lower_bound(result, bound, told):
-    """A copy that failed after 500 s was in the way; a start that was refused was not."""
+    """A copy that failed after 500 s held its slots. A refused start did not."""
     told.copy(0, 500, result=result)
     told.copy(560, 660)
     told.finish(670)
@@ -693,7 +694,8 @@ def test_consecutive_waits_for_others_all_count_for_the_lower_bound(told):
 
 
 def test_a_wait_that_a_better_schedule_avoids_does_not_raise_the_lower_bound(told):
-    """The backup began while the VM waited for a slot: with one it would have been gone."""
+    """The backup began while the VM waited for a slot. With a slot, the VM would have moved
+    earlier."""
     told.hold(0, Wait.SLOT)
     told.hold(100, Wait.BACKUP)
     told.copy(300, 400)
@@ -704,7 +706,7 @@ def test_a_wait_that_a_better_schedule_avoids_does_not_raise_the_lower_bound(tol
 
 
 def test_a_wait_after_a_failed_copy_is_not_counted_before_it(told):
-    """The bound was more than the whole run took when it was."""
+    """Otherwise the bound would exceed the duration of the whole run."""
     told.copy(0, 200, result=Result.FAILED)
     told.hold(200, Wait.BACKUP)
     told.copy(260, 360)
@@ -871,7 +873,7 @@ def test_the_summary_shortens_long_lists_of_names(told):
 
 
 def test_a_free_start_is_not_counted_as_an_attempt(told):
-    """A lost race for a slot is not charged; it is no reason to speak of a retry."""
+    """A lost race for a slot is not charged, so the report must not mention a retry."""
     told.copy(0, 5, result=Result.BUSY)
     told.copy(60, 160)
     told.finish(170)
@@ -968,7 +970,7 @@ def test_the_page_says_why_a_vm_stayed_and_what_to_do(told):
 
 
 def test_the_page_shows_the_current_host_of_a_moved_vm(told):
-    """Somebody else took it to another destination than ours."""
+    """Somebody else moved the VM to a destination other than ours."""
     told.copy(0, 10, result=Result.FAILED)
     with told.at(20) as pen:
         pen.moves.set_state(

@@ -14,7 +14,7 @@ SLOTS = {"hv01": 2, "hv02": 2, "hv03": 1}
 
 
 def copies(*lengths: float, hosts: tuple[str, ...] = ("hv01", "hv02")) -> list[Copy]:
-    """One copy for each of so many VMs, between the same two hosts."""
+    """One copy of each length, each of its own VM, between the same two hosts."""
     return [Copy(number, hosts, seconds) for number, seconds in enumerate(lengths)]
 
 
@@ -62,7 +62,7 @@ def test_the_copies_of_one_vm_follow_one_another():
 
 
 def test_the_busiest_host_sets_the_lower_bound():
-    """hv03 has one slot and gets the short ones; that takes longer than all of hv01."""
+    """hv03 has one slot and gets the short copies, which take longer than all copies of hv01."""
     spread = [Copy(n, ("hv01", "hv03" if n % 2 else "hv02"), 10 + 50 * (n % 2)) for n in range(6)]
 
     assert least(spread, SLOTS, {}) == 180
@@ -72,7 +72,7 @@ def test_the_busiest_host_sets_the_lower_bound():
 
 
 def scheduled(order, slots, releases) -> float:
-    """The end of a schedule that puts each copy, in this order, as early as it fits."""
+    """The end of a schedule that places each copy, in this order, as early as possible."""
     placed: list[tuple[float, float, Copy]] = []
     for copy in order:
         moments = {releases.get(copy.move, 0), *(end for _, end, _ in placed)}
@@ -86,7 +86,7 @@ def scheduled(order, slots, releases) -> float:
 
 
 def fits(copy, start, placed, slots) -> bool:
-    """Is a slot free at both ends all the time, and the VM not on its way already?"""
+    """Check that a slot is free at both ends all the time and that the VM is not in flight."""
     end = start + copy.seconds
     beside = [(a, b, other) for a, b, other in placed if a < end and start < b]
     if any(other.move == copy.move for _, _, other in beside):
@@ -100,7 +100,7 @@ def fits(copy, start, placed, slots) -> bool:
 
 @st.composite
 def nights(draw, most: int):
-    """Copies in the order of a list, the slots of their hosts, and when their VMs were free."""
+    """Copies in order, the slots of their hosts, and the times at which their VMs were free."""
     names = ("a", "b", "c", "d")
     slots = {name: draw(st.integers(1, 3)) for name in names}
     ways = st.permutations(names).map(lambda hosts: (hosts[0], hosts[1]))
@@ -127,7 +127,7 @@ def test_the_best_of_all_schedules_does_not_beat_the_lower_bound(night):
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.integers(0, 50))
 def test_the_lower_bound_is_exact_for_up_to_three_copies_and_two_slots(lengths, moment):
-    """The bound is not merely low: here the best schedule meets it."""
+    """The best schedule reaches the bound."""
     together = copies(*lengths)
     releases = dict.fromkeys(range(len(lengths)), moment)
     best = min(scheduled(one, SLOTS, releases) for one in permutations(together))

@@ -99,7 +99,7 @@ def test_a_socket_that_slack_recalls_stays_open_until_its_replacement_is_ready(l
     assert opened(linked) == 4
 
 
-def test_with_too_many_sockets_the_oldest_is_closed_first(linked, caplog):
+def test_the_oldest_of_too_many_sockets_is_closed_first(linked, caplog):
     assert max(replaced_after(linked, caplog, "too_many_websockets")) <= 2
 
 
@@ -214,7 +214,7 @@ def losing(back_off, now, times, *, greeted):
     return moments
 
 
-def test_after_three_ungreeted_sockets_the_next_ones_come_once_a_minute():
+def test_sockets_are_opened_once_a_minute_after_three_without_a_hello():
     moments = losing(BackOff(), 0.0, 6, greeted=False)
 
     assert moments[2] < 5.0

@@ -432,7 +432,7 @@ def test_a_late_confirmation_must_be_confirmed_again(night):
 
 
 def test_an_expired_confirmation_is_asked_again(night):
-    """A word that named one run then may name another now."""
+    """A word that named one run then may name another one now."""
     night.ask_for("vm web01 to hv02 now")
     kept_waiting(night, lambda: night.say("stop hv02"))
     next_start(night)

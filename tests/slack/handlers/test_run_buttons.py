@@ -603,7 +603,7 @@ def test_buttons_contain_neither_vm_names_nor_vm_ids():
 
 
 def test_the_report_offers_to_retry_vms_without_calling_them_failed():
-    """It may as well have been denied."""
+    """The VM may have been denied."""
     record = record_of(move(1), move(2), state=RunState.INCOMPLETE)
 
     [shown] = all_of(controls.on_report(record))

@@ -460,7 +460,7 @@ network = "Tenant-B"
 """
 
 
-def test_after_damage_the_thread_shows_commands_and_list_shows_the_run_first(make_night):
+def test_the_thread_shows_commands_and_list_shows_the_run_first_after_damage(make_night):
     night = make_night(fleet=DAMAGE)
     night.start()
     night.world.lose(night.clock.now(), "web03", nics=True)

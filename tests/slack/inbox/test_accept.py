@@ -217,7 +217,7 @@ def test_a_command_that_cannot_be_stored_is_not_promised(night, caplog):
 
 
 def test_an_internal_error_is_reported_and_the_next_row_is_carried_out(night):
-    """A row that no listener of this version would have written."""
+    """The row is one that no listener of this version would write."""
     odd = Inbound(0, COMMAND, f"slack:{night.dana}", night.ops, {}, night.clock.now())
     night.side.tables.inbox.accept(odd, "odd")
 
@@ -229,7 +229,7 @@ def test_an_internal_error_is_reported_and_the_next_row_is_carried_out(night):
 
 
 def test_a_row_that_cannot_be_answered_delays_nobody(night):
-    """Half a character, which no database takes, where its answer would be sent to."""
+    """The answer's address holds a lone surrogate, which no database accepts."""
     odd = {"text": "status", "thread_ts": "\ud800"}
     night.side.tables.inbox.accept(
         Inbound(0, COMMAND, f"slack:{night.dana}", night.ops, odd, night.clock.now()), "odd"

@@ -133,7 +133,7 @@ def test_no_copies_are_sent_if_slack_does_not_list_members_and_it_is_logged(
     assert night.slack.calls("conversations.open") == ()
 
 
-def test_after_a_restart_the_existing_copy_is_closed_and_not_sent_again(outside):
+def test_an_existing_copy_is_closed_and_not_sent_again_after_a_restart(outside):
     night, _, card, copy = outside
     night.side.stop()
     night.side = night.new_side()

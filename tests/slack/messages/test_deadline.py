@@ -66,7 +66,7 @@ def test_an_estimate_never_causes_more_updates_than_ten_minute_steps():
 
 
 def test_board_card_reminder_escalation_and_answers_show_the_same_deadline(make_night, slack):
-    """The estimate moves by far more than ten minutes between the card and the reminder."""
+    """The estimate changes by far more than ten minutes between the card and the reminder."""
     group = slack.group("bosses", slack.user("boss"))
     night = make_night(fleet=LONG, escalation=(group,))
     night.start()
@@ -117,7 +117,7 @@ def test_a_card_that_waits_for_hours_is_updated_at_most_once(tmp_path):
 
 
 def test_progress_of_a_long_copy_does_not_update_the_card_back_and_forth(tmp_path):
-    """VMM shows whole percents, so an estimate rises and falls by minutes around what is so."""
+    """VMM reports whole percents, so an estimate varies by minutes around the true time."""
     versions = versions_of_the_card(tmp_path, LONG, 1.9)
 
     told = [moments(version.text)[0] for version in versions]

@@ -139,7 +139,7 @@ def test_a_run_that_cannot_be_rendered_does_not_block_the_others(make_night):
 
 
 def test_a_message_that_cannot_be_sent_does_not_delay_the_others(make_night):
-    """A row that no version of ours would have written: Slack's SDK itself trips over it."""
+    """The row is one that no version would write: the Slack SDK itself fails on it."""
     night = make_night()
     night.trips = True
     odd = Outbound("failure:R9:odd", "message", night.ops, "x", (7,), "f", priority=FIRST)
@@ -312,7 +312,7 @@ def test_a_new_process_starts_a_run_whose_board_was_posted_just_before_a_kill(ni
     assert len(night.slack.messages(night.ops)) == 1
 
 
-def test_after_a_restart_an_answer_is_sent_as_an_ephemeral_message(make_night):
+def test_an_answer_is_sent_as_an_ephemeral_message_after_a_restart(make_night):
     night = make_night()
     payload = night.slack.command_payload(night.dana, night.ops, "status")
     night.side.app.dispatch(BoltRequest(mode="socket_mode", body=payload))

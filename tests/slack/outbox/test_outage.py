@@ -29,7 +29,7 @@ def test_an_outage_summary_for_a_deleted_channel_is_not_sent_forever(night):
 
 
 def test_a_refused_lookup_does_not_end_an_outage(night, caplog):
-    """A post whose answer was lost is looked for with a token that is good for nothing."""
+    """A post whose answer was lost is looked up with an invalid token."""
     night.side.outbox.loop.stop()
     board = Outbound("board:R1", "message", night.ops, "x", fingerprint="f", run=1)
     put(night, board)

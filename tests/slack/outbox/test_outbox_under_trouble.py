@@ -111,7 +111,7 @@ def test_a_reply_whose_answer_was_lost_is_found_in_its_thread(night):
 
 
 def test_a_post_found_again_is_updated(night):
-    """The version that stands is older than what is to be said by now."""
+    """The posted version is older than the current one."""
     night.slack.lose_answer("chat.postMessage")
     night.slack.order("conversations.history", "internal_error", times=3)
 
@@ -147,7 +147,7 @@ def test_the_next_process_finds_a_post_whose_row_was_lost_to_a_kill(night):
     assert night.side.tables.message("board:R1").ts == stood.ts
 
 
-def test_without_permission_to_read_history_a_message_is_repeated_not_lost(night, caplog):
+def test_a_message_is_repeated_rather_than_lost_without_access_to_the_history(night, caplog):
     night.slack.lose_answer("chat.postMessage")
     night.slack.order("conversations.history", "missing_scope")
 
@@ -159,7 +159,7 @@ def test_without_permission_to_read_history_a_message_is_repeated_not_lost(night
 
 
 def test_a_reverted_message_is_sent_again_after_an_update_with_a_lost_answer(make_night):
-    """The answer to an update was lost, and meanwhile it is as it was before."""
+    """The answer to an update was lost, and meanwhile the message is as it was before."""
     night = make_night()
     night.side = night.new_side(replace(HURRIED, again=0.5))
     night.start()

@@ -93,7 +93,7 @@ def test_a_rate_limited_answer_is_sent_after_retry_after(night):
 
 
 def test_a_rate_limited_lookup_delays_every_other_lookup(night):
-    """Of two posts nobody knows whether they stand, and Slack lets nobody look for a while."""
+    """Two posts may or may not exist, and Slack allows no lookup for a while."""
     for key, channel in zip(("one", "two"), CHANNELS, strict=True):
         night.side.tables.trying(put(night, key, channel), night.clock.now())
     night.slack.order("conversations.history", "ratelimited", retry_after=30)
@@ -178,7 +178,7 @@ def test_a_new_version_is_sent_if_it_arrives_while_another_is_being_sent(night):
 
 
 def test_a_lookup_searches_for_the_version_that_was_tried(night):
-    """An older one of the same key, which may not be edited any more, stands in the channel."""
+    """The channel holds an older message with the same key, which can no longer be edited."""
     put(night, "board:R9", words="old")
     night.until(night.quiet, 60)
     night.slack.order("chat.update", "edit_window_closed")
@@ -233,7 +233,7 @@ def test_an_outage_is_announced_even_after_a_restart(night):
 
 
 def test_an_answer_dated_in_the_future_is_not_fresh():
-    """The clock was set back: nobody knows how old it is."""
+    """The clock was set back, so the age of the answer is unknown."""
     said = Lookup("S0ONCALL", at=1_000.0)
 
     assert [said.fresh(now) for now in (999.0, 1_000.0, 1_060.0, 1_061.0)] == [

@@ -38,7 +38,7 @@ def test_a_person_on_call_may_approve(on_call):
     assert f"✅ Approved by <@{on_call.ravi}>" in on_call.reply_with("Approved by", board).shown
 
 
-def test_after_a_shift_change_only_the_new_on_call_person_may_approve(on_call):
+def test_only_the_new_on_call_person_may_approve_after_a_shift_change(on_call):
     board = on_call.ask_for()
     card = on_call.card(board)
     on_call.slack.group("oncall", on_call.mei)
