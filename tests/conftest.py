@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.console import Seat
 from tests.desk import Desk
 
-# How long an example takes says how busy the machine is.
+# The duration of an example depends on the load of the machine.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 

@@ -43,7 +43,7 @@ HV01, HV02, HV03, *_ = HOSTS
 NAMES = ("web01", "web02", "web03", "db 01")
 DECIDERS = frozenset({"slack:bob", "slack:cy"})
 EMPTY = "host hv01 to hv02"
-#: How a run comes into each state, by steps that the tables allow.
+#: The allowed steps that lead a run to each state.
 RUN_WAY = {
     RunState.SCHEDULED: "",
     RunState.ACTIVE: "active",
@@ -54,7 +54,7 @@ RUN_WAY = {
     RunState.INCOMPLETE: "active incomplete",
     RunState.REJECTED: "rejected",
 }
-#: How a move does.
+#: The same for a move.
 MOVE_WAY = {
     MoveState.PENDING: "",
     MoveState.MOVING: "moving",
@@ -65,7 +65,7 @@ MOVE_WAY = {
     MoveState.SKIPPED: "skipped",
     MoveState.UNKNOWN: "moving unknown",
 }
-#: How it ends there, where a test does not say it.
+#: The outcome in a final state, unless a test gives another one.
 ENDED = {MoveState.DAMAGED: Outcome.NETWORK, MoveState.UNKNOWN: Outcome.UNKNOWN}
 
 

@@ -12,21 +12,21 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 SIZE = os.environ.get("VMFERRY_PROVE", "small")
-#: Random nights are the same ones each time, unless somebody hunts.
+#: Random nights are the same each time, except in a hunt.
 REPEATABLE = SIZE in ("small", "middle")
 
 T = TypeVar("T")
 
 
 def size(small: int, middle: int, full: int) -> int:
-    """How many to play."""
+    """The number to play."""
     if SIZE in ("small", "middle", "full"):
         return {"small": small, "middle": middle, "full": full}[SIZE]
     return max(2, int(full * float(SIZE)))
 
 
 def spread(everything: Sequence[T], small: int, middle: int) -> Sequence[T]:
-    """Evenly spaced ones of everything, the first and the last among them; all of it in full."""
+    """Evenly spaced items, including the first and the last. All of them in the full size."""
     wanted, there = size(small, middle, len(everything)), len(everything)
     if wanted >= there:
         return everything

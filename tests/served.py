@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 class OnSlack:
     """A Python module, run as a process of its own, whose lines are kept as they come.
 
-    Leaving it as a context kills it, and shows its lines where something failed.
+    Leaving the context kills the process, and shows its lines if something failed.
     """
 
     def __init__(self, folder: Path, slack: TroubledSlack, *words: str, **settings: str) -> None:
@@ -57,7 +57,7 @@ class OnSlack:
         return "".join(self.lines)
 
     def says(self, words: str) -> None:
-        """Wait until it has told this."""
+        """Wait for this text in its output."""
         with self._came:
             told = self._came.wait_for(
                 lambda: words in self.text or not self._reading.is_alive(), timeout=HANGS
@@ -66,7 +66,7 @@ class OnSlack:
         assert words in self.text, self.text
 
     def ends(self) -> int:
-        """Wait for its end; the exit code."""
+        """Wait for its end and return the exit code."""
         code = self.popen.wait(timeout=HANGS)
         self._reading.join(timeout=HANGS)
         assert self.popen.stdout is not None
@@ -74,7 +74,7 @@ class OnSlack:
         return code
 
     def end(self, number: int) -> int:
-        """Signal it and wait."""
+        """Send a signal and wait for its end."""
         self.popen.send_signal(number)
         return self.ends()
 

@@ -67,7 +67,7 @@ def within(path: Path, *places: str) -> bool:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Every import of a file, wherever it stands: line and full dotted name."""
+    """Every import of a file, at any level: line and full dotted name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -147,7 +147,8 @@ def test_the_model_and_the_errors_import_no_other_module_of_the_project():
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:
-    """Every string of a file that is not a docstring: line and text, of f-strings their parts."""
+    """Every string of a file that is not a docstring: line and text. Of f-strings, the literal
+    parts."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     docs = {
         id(node.value)

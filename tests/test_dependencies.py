@@ -50,7 +50,7 @@ PRIVATE = {
 
 
 def imports(paths: list[Path]) -> Iterator[tuple[str, str]]:
-    """The other projects that are imported: name of the module, and where."""
+    """The imported projects: name of the module, and place of the import."""
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
             names = []
@@ -69,7 +69,7 @@ def module_of(requirement: Requirement) -> str:
 
 
 def lowest(requirement: Requirement) -> Version:
-    """Its lower bound."""
+    """The lower bound of a requirement."""
     (bound,) = (one for one in requirement.specifier if one.operator == ">=")
     return Version(bound.version)
 
@@ -79,7 +79,7 @@ def has_upper_bound(requirement: Requirement) -> bool:
 
 
 def locked(lock: str) -> dict[str, Version]:
-    """The versions of a lock by the names of the projects."""
+    """The locked versions by project."""
     text = (ROOT / lock).read_text(encoding="utf-8")
     found = re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)
     return {canonicalize_name(name): Version(version) for name, version in found}

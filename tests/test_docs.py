@@ -74,7 +74,7 @@ SOURCES = sorted(path for top in ("engine", "bot") for path in (ROOT / top).rglo
 
 
 def section(text: str, title: str) -> str:
-    """What stands under a heading of the second level."""
+    """The text under a heading of the second level."""
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     assert found, f"there is no section {title}"
     return found[1]
@@ -88,13 +88,13 @@ def block(text: str, mark: str) -> str:
 
 
 def rows(title: str) -> dict[str, str]:
-    """The rows of the contract's table in that section, by the first name in their first cell."""
+    """The rows of the contract's table in a section, by the first name in their first cell."""
     lines = [one for one in section(CONTRACT, title).splitlines() if one.startswith("| `")]
     return {re.match(r"\| `([^`\s|]+)", one)[1]: one for one in lines}
 
 
 def names(row: str) -> set[str]:
-    """The single names in backticks of a row, without what a plain name is followed by."""
+    """The plain names in backticks of a row."""
     return set(re.findall(r"`([A-Za-z_.-]+)`", row))
 
 
@@ -274,7 +274,7 @@ def test_settings_shown_on_a_page_can_be_loaded(name, tmp_path: Path):
 
 
 def _section_of(annotation: Any) -> Any:
-    """The model of a section; of one section per name it is what each name stands for."""
+    """The model of a section. For a section with names as keys, the model of its values."""
     return get_args(annotation)[-1] if get_args(annotation) else annotation
 
 
@@ -282,7 +282,7 @@ def _section_of(annotation: Any) -> Any:
 
 
 def keys_read(model: type[BaseModel]) -> set[str]:
-    """Every key of a file's tables. Those of a mapping are data."""
+    """Every key of the tables of a file. The keys of a mapping are data."""
     schema = json_schema(model)
     tables = [schema, *schema["$defs"].values()]
     return {key for table in tables for key in table.get("properties", ())}
@@ -412,7 +412,7 @@ def document() -> dict[str, Any]:
 
 
 def keys_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every key of a document with its place; keys that are data (hosts, waits) are left out."""
+    """Every key of a document with its place, without keys that are data (hosts, waits)."""
     for key, value in document.items():
         yield "document", key
         first = value[0] if isinstance(value, list) and value else None
@@ -466,7 +466,7 @@ STATES: Mapping[str, type[StrEnum]] = {
 
 
 def emitted() -> Iterator[str]:
-    """Every kind of event that the code writes; ``f"run.{state}"`` stands for all states."""
+    """Every kind of event that the code writes. ``f"run.{state}"`` stands for all states."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
@@ -502,7 +502,7 @@ def test_no_story_writes_an_event_that_the_contract_calls_unbuilt():
 
 
 def mentioned(words: type[StrEnum]) -> set[str]:
-    """Those that the policy speaks of, beyond their limits."""
+    """The words that the policy uses, beyond their limits."""
     rungs = [p for p in (ROOT / "engine" / "policy").rglob("*.py") if p.name != "waits.py"]
     rungs.append(ROOT / "engine" / "advance" / "engine.py")  # while VMM is silent there is no plan
     text = "\n".join(path.read_text(encoding="utf-8") for path in rungs)
@@ -645,7 +645,7 @@ def test_the_documented_layers_are_the_tested_layers():
 
 
 def tries(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Commands that a page shows, each with the lines that it shows them to print."""
+    """The commands of a page, each with the output lines that the page shows."""
     for shown in re.findall(r"<!-- try -->\n```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         for part in re.split(r"^\$ ", shown, flags=re.MULTILINE)[1:]:
             command, *printed = part.splitlines()
@@ -690,7 +690,7 @@ def test_commands_in_the_tables_of_operating_are_understood():
 
 
 def sayings() -> str:
-    """Every text in the code; a gap where a value is put in."""
+    """Every text in the code, with a gap for each value."""
     texts = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -758,7 +758,7 @@ def test_the_documents_use_no_exclamation_marks(name):
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
-    """The real app as it is wired; nothing is connected."""
+    """The real app, wired but not connected."""
     store = Store(tmp_path / "vmferry.db", durable=False)
     command = Settings().slack.command
     listeners = Listeners(Tables(store).inbox, ReplyUrls(), SystemClock(), command, lambda: None)

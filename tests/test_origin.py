@@ -73,7 +73,7 @@ DEFECTS = {
 
 
 def names() -> set[str]:
-    """Every test function and every story folder there is."""
+    """The names of all test functions and story folders."""
     tests = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     found = {name for text in tests for name in re.findall(r"^def (test_\w+)", text, re.M)}
     return found | {path.parent.name for path in (ROOT / "tests" / "stories").glob("*/story.toml")}

@@ -96,7 +96,7 @@ def boards(slack: Crowd, channel: str, words: str) -> list[Message]:
 
 
 def open_cards(slack: Crowd, number: int) -> list[Message]:
-    """Wait for this number of open cards and return them."""
+    """All open cards, or none while there are fewer than this number."""
     cards = [
         m
         for m in slack.workspace.in_order()

@@ -74,8 +74,8 @@ MOMENTS = (
 @pytest.mark.parametrize("moment", spread(MOMENTS, 2, 5))
 def test_a_killed_engine_continues_and_starts_nothing_twice(tmp_path: Path, moment: str):
     (tmp_path / "fleet.toml").write_text(FLEET)
-    # Half an hour that nobody saw has a run come back paused. At this speed a busy machine would
-    # have to stand still for half a minute.
+    # A gap of half an hour pauses a run. At this speed a busy machine would have to stand still for
+    # half a minute.
     simulated = ["--fleet", str(tmp_path / "fleet.toml"), "--speed", "60"]
 
     kill_when(vmferry(tmp_path, *simulated), moment)

@@ -128,7 +128,7 @@ def test_a_lost_answer_at_any_call_loses_no_message(nights):
     _, slack = played(nights)
     usual, methods = keys(slack), [call.method for call in slack.calls()]
 
-    # Who somebody is, is asked again; until then nobody decides.
+    # Slack must identify people again. Until then nobody can decide.
     said = [(n, method) for n, method in enumerate(methods) if method.startswith("chat.")]
     for number, method in spread(said, 4, 12):
         for night, other in nights():

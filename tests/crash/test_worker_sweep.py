@@ -116,5 +116,5 @@ def test_each_row_takes_effect_and_is_answered_once_after_a_kill_at_any_statemen
         assert night.deaths >= 1, where
         assert again == done, where
         assert Counter(user for user, _ in said) == Counter(user for user, _ in told), where
-        # What was done before the kill is told out of the audit.
+        # Effects from before the kill are answered from the audit.
         assert [one for one in said - told if f"<@{one[0]}>" not in one[1]] == [], where

@@ -46,11 +46,11 @@ KINDS = {
 
 
 class Killed(BaseException):
-    """What no handler of ours catches: the process is gone."""
+    """An exception that no handler of ours catches: the process is gone."""
 
 
 class MortalClock(VirtualClock):
-    """A clock on which every look costs a millisecond, and the last one costs the life."""
+    """A clock on which every reading costs a millisecond, and the last one kills the process."""
 
     looks: int | None = None
 
@@ -92,7 +92,7 @@ steps = st.one_of(
 
 
 class Card:
-    """One open question of a run of dana's, and Slack's rows around it."""
+    """An open question of a run of Dana, and the rows of Slack for it."""
 
     def __init__(self, folder: Path) -> None:
         self.clock, self.wall = MortalClock(NOW), VirtualClock(NOW)
@@ -133,7 +133,7 @@ class Card:
         self.clicked: dict[int, Click] = {}
 
     def restart(self) -> None:
-        """Another process on the same rows."""
+        """Start another process on the same rows."""
         self.worker = Worker(
             self.tables, self.service, self.settings, self.clock, lambda run: None, self.wall
         )
@@ -148,7 +148,7 @@ class Card:
         )
 
     def click(self, click: Click) -> None:
-        """What the listener writes."""
+        """Write what the listener would write."""
         digest = "0" * 16 if click.stale else self.digest
         body = {
             "action": click.action,
@@ -165,7 +165,7 @@ class Card:
             assert self.tables.inbox.accept(row, key) is None
 
     def work(self, looks: int | None) -> None:
-        """Work off what waits; after so many looks at the clock the process dies."""
+        """Carry out the waiting rows. The process dies after this many readings of the clock."""
         self.clock.looks = looks
         try:
             self.worker.work_off()
@@ -175,7 +175,7 @@ class Card:
         self.clock.looks = None
 
     def expire(self) -> None:
-        """The engine's word: nobody decided in time."""
+        """Expire the question, as the engine does."""
         asked = queries.approval(self.store, self.number)
         assert asked is not None
         if asked.state is ApprovalState.REQUESTED:
@@ -183,7 +183,7 @@ class Card:
                 pen.approvals.set_state(asked, ApprovalState.EXPIRED, "A1 expired.")
 
     def do(self, step: Click | Work | str) -> None:
-        """One step of a schedule."""
+        """Carry out one step of a schedule."""
         match step:
             case Click():
                 self.click(step)
@@ -199,14 +199,14 @@ class Card:
                 self.expire()
 
     def told(self) -> dict[int, str]:
-        """The one sentence for each row that has one."""
+        """The answer to each row that has one."""
         replies = [out for out in self.tables.outbound() if out.kind == "reply"]
         assert len({out.key for out in replies}) == len(replies)
         return {out.inbox: out.text for out in replies if out.inbox is not None}
 
 
 def is_true(card: Card, inbox: int, said: str) -> bool:
-    """Is the sentence so, by the audit?"""
+    """Check the answer against the audit."""
     click = card.clicked[inbox]
     decided = {e.kind: e.by for e in events.since(card.store) if e.kind.startswith("approval.")}
     own = "You" if decided.get("approval.granted") == f"slack:U0{click.by}" else ""
@@ -228,7 +228,7 @@ def is_true(card: Card, inbox: int, said: str) -> bool:
     return "was withdrawn" in said and "approval.withdrawn" in decided
 
 
-#: The second is interrupted after it began: what is there then is what the first one did.
+#: The second is interrupted after it began, so the result is that of the first.
 TWO_OF_ONE = (
     Click("RAVI", "approve", stale=False, twice=False),
     Click("RAVI", f"deny{SAID}", stale=False, twice=False),

@@ -25,7 +25,7 @@ from tests.property.test_clicks import PEOPLE, Card, Work
 from tests.prove import REPEATABLE, size
 
 VERBS = ("pause", "resume", "stop", "retry", "skip")
-#: What was done, by the audit, and how the one who did it is told so: at once, or after a kill.
+#: The effect according to the audit, and the answer to its author: at once, or after a kill.
 DEEDS = {
     "pause": ("run.paused", ("R1 is paused.", "was paused by")),
     "resume": ("run.active", ("R1 goes on.", "R1 goes on: resumed by")),
@@ -54,7 +54,7 @@ steps = st.one_of(
 
 
 class Board(Card):
-    """The same run, with a VM that fails and may be tried again or left."""
+    """The same run, with a VM that fails and may be retried or skipped."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -68,7 +68,7 @@ class Board(Card):
         self.fail()
 
     def fail(self) -> None:
-        """The engine's word: one did not move."""
+        """Fail one VM, as the engine does."""
         record = queries.record(self.store, 1)
         assert record is not None
         move = record.moves[0].move
@@ -79,7 +79,8 @@ class Board(Card):
                 )
 
     def press(self, press: Press) -> None:
-        """What the listener writes for a button as it is shown now, or as it was once."""
+        """Write what the listener would write for a button as it is shown now or was shown
+        earlier."""
         record = queries.record(self.store, 1)
         assert record is not None
         subject = buttons.RUN

@@ -148,7 +148,8 @@ def misfortunes(draw: st.DrawFn, names: list[str]) -> Happening:
 
 
 def words(vm: str) -> st.SearchStrategy[str]:
-    """What people type in a night; what may not be done then is refused."""
+    """Commands that people type in a night. Those that are not allowed at that moment are
+    refused."""
     return st.sampled_from(
         ["pause R1", "resume R1", "stop R1", "abort R1 yes", "retry R1", f"retry R1 {vm}",
          f"skip R1 {vm}", "set R1 parallel 1", "set R1 backup 5m", "own R1", "withdraw A1",
@@ -211,7 +212,7 @@ def nights(draw: st.DrawFn) -> Story:
 
 
 class Night(Player):
-    """A player whose misfortunes may come too late to happen, and who looks at every arrival."""
+    """A player that ignores happenings that come too late, and checks every arrival."""
 
     def _do(self, it: Happening) -> None:
         try:
@@ -220,8 +221,8 @@ class Night(Player):
             assert it.do not in ("say", "decide")
 
     def _notice(self) -> None:
-        """The network of a VM that is called done is compared at that very moment. What only a
-        person can let go on, a person does after a while."""
+        """Compare the network of a VM as soon as the VM counts as done. Resume, as a person,
+        what only a person can resume."""
         for event in events.since(self.store, self._told):
             if event.kind == "attempt.ended" and event.detail["attempt_kind"] == "baseline":
                 self.remember(str(event.detail["vm_id"]))
@@ -242,7 +243,7 @@ class Night(Player):
         self._plan(Happening(late, "say", words={"by": "ann", "text": text}), self.start)
 
     def remember(self, vm_id: str) -> None:
-        """What its network is when we save it: what strangers lost before is not ours to keep."""
+        """Keep the network that we save. Settings lost to others before are not ours to restore."""
         vm = self.port.world.state.vms.get(vm_id)
         if vm is not None:
             self.saved = {**getattr(self, "saved", {}), vm_id: tuple(vm.nics)}
@@ -266,7 +267,7 @@ class Night(Player):
 @settings(
     max_examples=size(15, 60, 1000),
     deadline=None,
-    # The same nights every time, unless somebody asks for more of them.
+    # The same nights every time, unless more of them are requested.
     derandomize=REPEATABLE,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,

@@ -55,7 +55,8 @@ BEGIN INSERT INTO answers VALUES (NEW.inbox, NEW.kind); END;
 
 @dataclass(frozen=True)
 class Act:
-    """Something that happens ``after`` so many seconds; ``pick`` chooses among what there is."""
+    """Something that happens after this many seconds. ``pick`` chooses among the possible
+    targets."""
 
     do: str
     after: float
@@ -99,7 +100,7 @@ def acts() -> st.SearchStrategy[list[Act]]:
 
 
 class SlackNight(Mortal):
-    """A night with what happens in it."""
+    """A night and its events."""
 
     def prepare(self) -> None:
         for name in PEOPLE:
@@ -112,7 +113,7 @@ class SlackNight(Mortal):
             db.executescript(ANSWERS)
 
     def hears(self, payload: dict[str, object]) -> None:
-        """Somebody did something; Slack says it again where the ack did not come."""
+        """Deliver an action of a person, and once more if the ack did not come."""
         self.sent.append(payload)
         for _ in range(2):
             acked = False
@@ -144,7 +145,7 @@ class SlackNight(Mortal):
             self.step()
 
     def come_to_an_end(self) -> None:
-        """What only a person can let go on, people do; then the last word is said."""
+        """Resume and approve what only people can, until the last message is sent."""
         until = self.clock.now() + DAY
         while not self.over():
             assert self.clock.now() < until, self.slack.workspace.dump()
@@ -202,11 +203,11 @@ class SlackNight(Mortal):
         self.up_at = self.clock.now() + act.pick
 
     def do_kill(self, act: Act, user: str) -> None:
-        """Soon: before the statement of that number from now."""
+        """Kill the process before the statement with this number from now."""
         self.chosen = self.points + 1 + act.pick
 
 
-# --- what has to be so however it went ------------------------------------------------------------
+# --- what must hold after every night -------------------------------------------------------------
 
 
 def judge(night: SlackNight) -> None:
@@ -249,7 +250,7 @@ def nothing_stands_twice(night: SlackNight) -> None:
 
 
 def marked(slack: TroubledSlack) -> list[tuple[str, Message]]:
-    """All messages with the key that they carry."""
+    """All messages with their keys."""
     return [
         (str(payload.get("key")), m)
         for m in slack.workspace.in_order()
@@ -258,7 +259,7 @@ def marked(slack: TroubledSlack) -> list[tuple[str, Message]]:
 
 
 def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
-    """Slack's ids are forgotten and everything is drawn again: it is what stood there before."""
+    """Forget Slack's ids and render everything again: the messages must be the same as before."""
     before = dict(marked(night.slack))
     with closing(sqlite3.connect(night.path)) as db, db:
         db.execute("DELETE FROM slack_messages")
@@ -283,7 +284,7 @@ def what_stands_is_what_the_rows_say(night: SlackNight) -> None:
 @settings(
     max_examples=size(6, 15, 300),
     deadline=None,
-    # The same nights every time, unless somebody asks for more of them.
+    # The same nights every time, unless more of them are requested.
     derandomize=REPEATABLE,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,

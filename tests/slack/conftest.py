@@ -61,7 +61,8 @@ minutes = 2.0
 class Night:
     """An ops channel with three people, and the engine behind it, stepped by the test.
 
-    ``trips``: the test puts in what no version of ours would have written."""
+    ``trips``: the test injects rows that no version of ours would write.
+    """
 
     trips = False
 
@@ -124,7 +125,7 @@ class Night:
         return self.slack.command(by or self.dana, channel or self.ops, text)
 
     def ask_for(self, text: str = "host hv01 to hv02,hv03 now") -> Message:
-        """Ask for a run; returns its board once the run is active."""
+        """Request a run and return its board once the run is active."""
         assert self.say(text) == ""
         return self.board_shows("Moving")
 
@@ -148,23 +149,23 @@ class Night:
         )
 
     def card(self, board: Message) -> Message:
-        """The open question of a run: steps the engine until it is asked."""
+        """The open question of a run. Steps the engine until it is asked."""
         self.step(until=lambda: bool(queries.open_approvals(self.store)))
         return self.reply_with("Approve moving", board)
 
     def told(self, user: str, words: str) -> str:
-        """What only this person sees, with these words in it."""
+        """The ephemeral message to this person that contains these words."""
         return self.slack.wait_for(
             lambda: next((e.text for e in self.slack.ephemerals(user) if words in e.text), "")
         )
 
     def settled(self) -> None:
-        """Everything accepted was carried out, and everything to be said was sent."""
+        """Wait until everything accepted is carried out and every message is sent."""
         tables = self.side.tables
         self.slack.wait_for(lambda: tables.inbox.next_inbound() is None and not tables.outbound())
 
     def age_lookups(self, seconds: float) -> None:
-        """All that Slack said about people was said so long ago; no answer is in flight."""
+        """Make Slack's answers about people this old, when none is in flight."""
         asked = "SELECT count(*) AS n FROM slack_lookups WHERE wanted IS NOT NULL"
         self.slack.wait_for(lambda: self.store.query(asked)[0]["n"] == 0)
         with self.store.transaction() as db:
@@ -180,8 +181,8 @@ class Night:
     def step(self, until: Callable[[], bool], most: int = 3000, at_most: float = 30.0) -> None:
         """Advance on virtual time until ``until`` is true.
 
-        Ticks at which nothing can change are left out, but time never jumps further than
-        ``at_most`` seconds: that is how exactly a moment can be waited for.
+        Ticks at which nothing can change are skipped, but time never jumps further than ``at_most``
+        seconds, so that a test can wait for a moment exactly.
         """
         for _ in range(most):
             if until():

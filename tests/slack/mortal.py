@@ -12,11 +12,11 @@ from tests.slack.stepped import Stepped
 
 
 class Killed(BaseException):
-    """SIGKILL, as far as this process is concerned: nobody catches it."""
+    """SIGKILL in this process: no handler catches it."""
 
 
 class Traced(Store):
-    """A database that says which statement comes next."""
+    """A database that reports the next statement."""
 
     seen: Callable[[str], None] = staticmethod(lambda _: None)
 
@@ -27,8 +27,8 @@ class Traced(Store):
 
 
 class Mortal(Stepped):
-    """Counts its statements in ``points`` and is killed before number ``chosen``. A row of reads
-    counts once: nothing changes between them."""
+    """A night that counts its statements in ``points`` and is killed before number ``chosen``. A
+    series of reads counts once, because nothing changes between them."""
 
     chosen = -1
     points = 0
@@ -42,7 +42,8 @@ class Mortal(Stepped):
         return store
 
     def can_die(self, loop: Loop | None) -> bool:
-        """May it be killed in a step of this loop (``None``: of the engine, or a listener)?"""
+        """Check whether it may be killed in a step of this loop (``None``: of the engine, or a
+        listener)."""
         return True
 
     def turn(self, loop: Loop) -> float | None:
@@ -56,7 +57,7 @@ class Mortal(Stepped):
 
     @contextmanager
     def dying(self, loop: Loop | None = None) -> Iterator[None]:
-        """What happens in it can be cut short by a kill."""
+        """A context that a kill may cut short."""
         self._mortal = self.can_die(loop)
         try:
             yield

@@ -14,7 +14,7 @@ IDS = ("starters", "approvers", "oncall", "escalation")
 
 
 def sections(**said: object) -> dict[str, Mapping[str, object]]:
-    """The sections of the settings in which these names stand."""
+    """The sections of the settings that hold these names."""
     approval, pager = {}, {}
     for name in [name for name in said if name in ApprovalSettings.model_fields]:
         value = said.pop(name)

@@ -34,7 +34,7 @@ TURNS = 2_000  # of loops at one moment, before it counts as a loop without end
 
 
 class Stepped:
-    """``slack`` has to be a stand-in on the same ``clock``."""
+    """A night in steps. ``slack`` has to be a stand-in on the same ``clock``."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Stepped:
         self.begin()
 
     def begin(self) -> None:
-        """A process starts: everything is made anew around what the database holds."""
+        """Start a process: build everything anew on the rows of the database."""
         self.store = self.opened()
         self.service = Service(self.store, self.clock, self.settings)
         port = SimPort(self.world, self.clock)
@@ -81,11 +81,11 @@ class Stepped:
         self._tick = self.clock.now()
 
     def opened(self) -> Store:
-        """The database."""
+        """Open the database."""
         return Store(self.path, durable=False)
 
     def drop(self) -> None:
-        """The process is gone, with whatever was only in its memory."""
+        """End the process, and lose everything that was only in its memory."""
         self.bugs += self.side.bugs
         self.engine.close()
         self.store.close()
@@ -93,7 +93,7 @@ class Stepped:
     # --- what people do ---------------------------------------------------------------------
 
     def say(self, user: str, channel: str, text: str) -> BoltResponse:
-        """Type a command; the answer is its ack."""
+        """Type a command and return its ack."""
         return self.deliver(self.slack.command_payload(user, channel, text))
 
     def click(self, user: str, ts: str, action: str, value: str | None = None) -> BoltResponse:
@@ -101,14 +101,14 @@ class Stepped:
         return self.deliver(self.slack.click_payload(user, ts, action, value))
 
     def deliver(self, payload: Mapping[str, object]) -> BoltResponse:
-        """What comes over a socket, and its ack."""
+        """Deliver a payload as over a socket, and return its ack."""
         request = BoltRequest(mode="socket_mode", body=dict(payload))
         return dispatch(self.side.app, lambda: request)
 
     # --- time -------------------------------------------------------------------------------
 
     def turns(self) -> None:
-        """Every loop takes its turns, until none has anything to do at this moment."""
+        """Run every loop until none has anything to do at this moment."""
         for _ in range(TURNS):
             now = self.clock.now()
             due = next((one for one in self.loops if one.knocked or self._due[one] <= now), None)
@@ -119,15 +119,15 @@ class Stepped:
         raise AssertionError(f"the loops do not come to rest: {self.slack.workspace.dump()}")
 
     def turn(self, loop: Loop) -> float | None:
-        """One step of one loop."""
+        """Run one step of one loop."""
         return loop.run_once()
 
     def advance(self) -> None:
-        """One step of the engine."""
+        """Run one step of the engine."""
         self.engine.advance()
 
     def step(self) -> None:
-        """Whatever is due now, then on to the next moment at which something is."""
+        """Run whatever is due now, then jump to the next moment at which something is due."""
         if self.service.wake.is_set() or self.clock.now() >= self._tick:
             self.service.wake.clear()
             self._tick = self.clock.now() + self.settings.engine.tick
@@ -137,23 +137,23 @@ class Stepped:
             self.clock.jump(min(self._tick, *self._due.values()))
 
     def until(self, question: Callable[[], bool], seconds: float) -> None:
-        """Step until it is so."""
+        """Step until the condition is true."""
         latest = self.clock.now() + seconds
         while not question():
             assert self.clock.now() < latest, self.slack.workspace.dump()
             self.step()
 
     def quiet(self) -> bool:
-        """Is everything carried out that was accepted, and sent what was to be said?"""
+        """Check that everything accepted is carried out and every message is sent."""
         tables = self.side.tables
         return tables.inbox.next_inbound() is None and not tables.outbound()
 
     def run(self, number: int) -> Run | None:
-        """The run of that number, if there is one yet."""
+        """The run with this number, if it exists."""
         return queries.run(self.store, number)
 
     def ended(self, runs: int) -> bool:
-        """Have so many runs come to their end, with the last word said?"""
+        """Check that this many runs have ended and their last messages are sent."""
         found = queries.runs(self.store)
         return len(found) == runs and all(run.over for run in found) and self.quiet()
 

@@ -17,7 +17,7 @@ DECIDERS = ("U0RAVI", "U0MEI", "U0OMAR")
 
 
 def crowd(night, card, seed, clicks=3):
-    """Everybody clicks at once; the payloads that were acked."""
+    """Let everybody click at once. Return the acked payloads."""
     dice = random.Random(seed)
     users = [night.slack.user(name) for name in PEOPLE]
     payloads = [
@@ -43,7 +43,7 @@ def crowd(night, card, seed, clicks=3):
 
 
 def judged(night, acked):
-    """One decision; one sentence for every other click, and each is true."""
+    """Check for one decision, and one correct answer to every other click."""
     night.slack.wait_for(lambda: night.side.tables.inbox.next_inbound() is None)
     night.settled()
     granted = [e for e in events.since(night.store) if e.kind == "approval.granted"]

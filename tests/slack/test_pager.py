@@ -23,7 +23,8 @@ KEY = "s3cret-routing-key"
 
 
 class Peer:
-    """A pager on this machine: what it was told, and what it answers next (200 else)."""
+    """A pager on this machine. Keeps its calls, and answers with the next of these codes, or
+    200."""
 
     def __init__(self) -> None:
         self.told: list[dict[str, str]] = []

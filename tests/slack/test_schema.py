@@ -36,7 +36,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def tables(path: Path) -> dict[str, tuple[list[tuple[object, ...]], int]]:
-    """The columns of each table of the Slack side, and how many rows it has."""
+    """The columns of each table of the Slack side, and its number of rows."""
     with closing(sqlite3.connect(path)) as db:
         names = db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'slack%'").fetchall()
         return {

@@ -40,7 +40,7 @@ def by_http(port: int) -> dict[str, str]:
 
 @pytest.fixture
 def serve(tmp_path: Path, slack: TroubledSlack) -> Iterator[Callable[..., Served]]:
-    """Starts the bot on a simulated fleet; what is left at the end is killed."""
+    """Start the bot on a simulated fleet. Kill what is left at the end."""
     (tmp_path / "fleet.toml").write_text(FLEET)
     started: list[Served] = []
 
@@ -255,13 +255,13 @@ def test_runs_continue_while_slack_does_not_answer(serve, slack, dana, tmp_path)
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
 
 def post(port: int, payload: dict[str, object], secret: str = SECRET, age: float = 0) -> tuple:
-    """What Slack sends, signed ``age`` seconds ago; the status and the text that come back."""
+    """Send a request that Slack signed ``age`` seconds ago. Return the status and the text."""
     body = urlencode(payload)
     stamp = str(int(time.time() - age))
     signed = SignatureVerifier(secret).generate_signature(timestamp=stamp, body=body)

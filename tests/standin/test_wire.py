@@ -70,7 +70,7 @@ class App:
         self.stream.sendall(bytes([0x80 | TEXT, 0x80 | len(body), 0, 0, 0, 0]) + body)
 
     def hang_up(self) -> None:
-        """Close it from this side, unless it has ended."""
+        """Close the socket from this side, unless it has ended."""
         with suppress(OSError):
             self.stream.shutdown(socket.SHUT_RDWR)
         self.reading.join(HANGS)

@@ -18,7 +18,7 @@ CONTRACT = Path(__file__).resolve().parents[2] / "docs" / "contract.md"
 
 @cache
 def told(folder: Path) -> Played:
-    """Each story is played once, however many tests look at it."""
+    """Play each story once and share the result."""
     return play(folder)
 
 
@@ -48,7 +48,7 @@ def test_each_of_the_four_problems_has_a_story():
 
 # --- the matrix: what no story tells is told by nobody --------------------------------------------
 
-#: What only Slack brings about, and the table that shows it.
+#: Events that only Slack causes, and the tables that show them.
 IN_TABLES = {
     "run.scheduled": "tests/engine/commands/test_service.py",
     "run.rejected": "tests/engine/commands/test_steering_words.py",

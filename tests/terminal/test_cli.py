@@ -60,7 +60,7 @@ MOVE = ("run", "--fleet", "fleet.toml", "--speed", "max")
 
 @pytest.fixture(autouse=True)
 def desk(tmp_path, monkeypatch):
-    """A folder of our own with a fleet in it, where every command works."""
+    """An empty folder with a fleet, in which every command works."""
     sit_down(tmp_path, monkeypatch, FLEET)
     return tmp_path
 

@@ -28,21 +28,22 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def desk(folder):
-    """Each of ``NAMES`` on a host of its own; the terminal's own user asks."""
+    """A fleet with each of ``NAMES`` on a host of its own. The terminal's own user is the
+    requester."""
     made = Desk(folder, dict(zip(NAMES, HOSTS, strict=False)), by="terminal:ann")
     yield made
     made.store.close()
 
 
 def end(desk, run, how, outcome, last):
-    """The VMs of a run move, and end so; then the run ends so."""
+    """End the moves of a run like this, and then the run."""
     for entry in desk.record(run).moves:
         desk.put(how, entry.move.vm, outcome, HOSTS[6], run)
     desk.turn(last, run)
 
 
 def groups(out):
-    """The titles of a list, each with the labels below it; and every line that is a run."""
+    """The titles of a list, each with the labels below it, and the line of each run."""
     found, lines = {}, {}
     for line in out.splitlines():
         if not line.startswith(" "):

@@ -31,7 +31,7 @@ def desk(tmp_path, monkeypatch):
 
 
 def told(child, what):
-    """Wait until the child says this."""
+    """Wait until the child prints this."""
     for line in child.stdout:
         if what in line:
             return line
@@ -40,7 +40,7 @@ def told(child, what):
 
 @pytest.fixture
 def engine(desk):
-    """A run with web01 and web02 on their way, and an engine that goes on with it."""
+    """A run with web01 and web02 in flight, and an engine that continues it."""
     child = process("run", "--fleet", "fleet.toml", "--speed", "20", "host", "hv01", "to", "hv02")
     told(child, "move.moving web02")
     yield child

@@ -23,13 +23,13 @@ from engine.policy.verdict import typed
 from engine.store import queries
 from tests.desk import HV01, HV03
 
-#: Words after ``R1`` that make a whole command of a verb.
+#: Words after ``R1`` that complete the command of a verb.
 MORE = {"set": " parallel 2", "settle": " web01", "go-on": " hv02", "abort": " yes"}
 
 
 # --- the table ---------------------------------------------------------------------------------
 
-#: What a run is after a verb that did something.
+#: The state of a run after a verb that had an effect.
 AFTER = {
     ("pause", RunState.ACTIVE): RunState.PAUSED,
     ("resume", RunState.PAUSED): RunState.ACTIVE,
@@ -44,7 +44,7 @@ AFTER = {
     ("settle", RunState.STOPPED): RunState.STOPPING,
     ("settle", RunState.INCOMPLETE): RunState.STOPPING,
 }
-#: The state of web01 for which a verb about VMs has something to do.
+#: The state of web01 in which a verb about VMs has an effect.
 NEEDS = {
     "retry": MoveState.FAILED,
     "skip": MoveState.PENDING,

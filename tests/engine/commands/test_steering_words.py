@@ -41,7 +41,7 @@ def desk(tmp_path):
 # --- every verb in every state, spelled out ----------------------------------------------------
 
 STATES = tuple(RunState)
-#: In the order of STATES: d does it, s so already, r refused.
+#: In the order of STATES: d has an effect, s is so already, r is refused.
 TABLE = {
     "pause": "rdsrrrrr",
     "resume": "rsdrrrrr",
@@ -65,7 +65,7 @@ FIRST = {
     "settle": MoveState.UNKNOWN,
     "go-on": MoveState.DAMAGED,
 }
-#: What is written of a verb that does it, where that is the same in all states.
+#: The event of a verb with an effect, if it is the same in all states.
 WRITES = {
     "pause": "run.paused",
     "resume": "run.active",
@@ -78,7 +78,7 @@ WRITES = {
     "stop": "run.stopping",
     "abort": "run.stopping run.changed",
 }
-#: ... and where it is not.
+#: The event by state, if it differs.
 OTHERWISE = {
     ("stop", RunState.SCHEDULED): "run.rejected",
     ("abort", RunState.SCHEDULED): "run.rejected",
@@ -145,7 +145,7 @@ def test_the_command_suggested_by_a_refusal_works(state, desk):
 
 # --- as they are typed ---------------------------------------------------------------------------
 
-#: What stands for the words in capitals of a usage text.
+#: Values for the placeholders of a usage text.
 TYPED = {
     "RUN": "R1",
     "APPROVAL": "A1",

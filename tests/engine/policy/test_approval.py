@@ -35,7 +35,7 @@ MAY = frozenset({"slack:ravi", DANA, OMAR})
 WHY = "the storage is on fire"
 OPEN = Glass(allowed=True, fit=True, others=False)
 
-#: What a grant binds, each with another value; the rest of a run is not on the card.
+#: The fields that a grant binds, each with another value. The card shows no other field.
 BOUND = {
     "id": 8,
     "sources": ("hv09.corp.example",),

@@ -478,7 +478,7 @@ networks = st.integers(0, 3).flatmap(lambda n: st.tuples(*map(adapters, range(n)
 
 @st.composite
 def losses(draw, saved: Network) -> Network:
-    """A network, and the same network after losses in a move and changes by people."""
+    """The network of a VM after losses in a move and changes by people."""
     found = []
     for adapter in saved.adapters:
         if draw(st.integers(0, 9)) == 0:

@@ -79,7 +79,8 @@ def test_a_deleted_or_moved_event_is_detected(desk):
 
 
 def vmferry_on(db, desk):
-    """Run the check on a copy of the database as this connection sees it, and roll back."""
+    """The exit code of the check on a copy of the database as this connection sees it. The
+    caller rolls back."""
     copy = desk.with_name("copy.db")
     copy.unlink(missing_ok=True)
     db.execute("PRAGMA user_version")  # the copy is of one moment

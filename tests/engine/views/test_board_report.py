@@ -220,7 +220,7 @@ KEYS = {
     "call": "t ended call host vms result error",
     "violation": "t kind vm host",
 }
-#: What we say beyond the contract; adding is no breaking change, dropping is.
+#: Keys beyond the contract: adding one is no breaking change, removing one is.
 ADDED = {
     "document": "audit",
     "move": "adopted sentence minutes",

@@ -26,7 +26,7 @@ NOTICED = 5.0
 
 @pytest.fixture
 def linked(night):
-    """A night whose two sockets stand."""
+    """A night whose two sockets are connected."""
     night.slack.wait_for(lambda: night.side.connection.num_connections == 2)
     return night
 
@@ -43,7 +43,7 @@ def test_two_sockets_are_opened_and_both_receive_commands(linked):
 
 
 def test_a_socket_is_dropped_five_seconds_after_its_last_sign_of_life():
-    # What it takes on the clock of a real day is measured by make bench.
+    # The duration in real time is measured by make bench.
     assert PING < SILENT
     assert SILENT + LOOK < NOTICED
 
@@ -84,7 +84,7 @@ def test_sockets_are_still_monitored_while_a_listener_waits_for_the_database(lin
 
 
 def replaced_after(night, caplog, reason):
-    """What Slack counts at the hellos of the two new sockets."""
+    """The numbers of connections in the hellos of the two new sockets."""
     caplog.set_level(logging.INFO)
     night.slack.say_disconnect(reason)
     night.slack.wait_for(lambda: caplog.text.count("Slack said hello") == 2)
@@ -104,7 +104,7 @@ def test_the_oldest_of_too_many_sockets_is_closed_first(linked, caplog):
 
 
 def open_sockets():
-    """How many this process has, which is both ends."""
+    """The number of open sockets of this process, which holds both ends."""
     count = 0
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # the listing's own is gone again
@@ -159,7 +159,7 @@ def test_a_refused_socket_is_requested_again(make_night):
 
 
 class NoObject(list):
-    """Goes over the wire as a list: no answer of Slack's, but perhaps of something in between."""
+    """A list over the wire: no answer of Slack, but perhaps of a proxy."""
 
     def get(self, _):
         return None
@@ -204,7 +204,7 @@ def test_the_ticket_of_a_rejected_socket_is_not_logged(make_night, caplog):
 
 
 def losing(back_off, now, times, *, greeted):
-    """The moments of so many tries, of sockets that are lost as soon as they stand."""
+    """The times of the attempts to connect, if every socket is lost as soon as it is connected."""
     moments = []
     for _ in range(times):
         now += back_off.pause(now)

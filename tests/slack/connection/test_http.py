@@ -23,7 +23,7 @@ STAMP, SIGNATURE = "X-Slack-Request-Timestamp", "X-Slack-Signature"
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
@@ -44,7 +44,7 @@ def signed(body: bytes, age: float = 0.0, secret: str = SECRET) -> dict[str, str
 
 
 def send(port: int, body: bytes, headers: dict[str, str], kind: str = FORM) -> tuple[int, str]:
-    """The status and the text that come back."""
+    """The status and the text of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANGS)
     try:
         connection.request("POST", PATH, body, {"Content-Type": kind, **headers})

@@ -15,7 +15,7 @@ WHY = "the storage of hv01 is on fire"
 
 @pytest.fixture
 def alone(make_night, slack):
-    """Only dana is listed, and dana asked."""
+    """A night in which Dana is the only approver and the requester."""
     slack.user("dana")
     night = make_night(approvers=("U0DANA",), break_glass=True)
     night.start()
@@ -29,7 +29,7 @@ def open_form(night, user, card):
 
 
 def fill(night, form, label="R1", reason=WHY):
-    """Send a form with these two fields."""
+    """Submit a form with these two fields."""
     values = {
         "label": {"label": {"type": "plain_text_input", "value": label}},
         "reason": {"reason": {"type": "plain_text_input", "value": reason}},

@@ -20,13 +20,13 @@ def started(night):
 
 
 def preview(night, words="would move", text="host hv01 to hv02,hv03"):
-    """Ask for a large request; returns what is shown to dana alone."""
+    """Request a large run and return the preview, which only Dana sees."""
     assert night.say(text) == ""
     return night.told(night.dana, words)
 
 
 def value(night, user=None):
-    """What the buttons of the newest question to this person carry."""
+    """The value of the buttons in the newest question to this person."""
     seen = [e for e in night.slack.ephemerals(user or night.dana) if len(e.blocks) > 1]
     return seen[-1].blocks[-1]["elements"][0]["value"]
 
@@ -37,7 +37,7 @@ def age_questions(night, seconds=LATE):
 
 
 def kept_waiting(night, say, seconds=LATE):
-    """What ``say`` delivers comes in while the worker is down, and waits so long."""
+    """Deliver what ``say`` sends while the worker is down, and let it wait for this long."""
     night.side.worker.loop.stop()
     say()
     with night.store.transaction() as db:
@@ -45,7 +45,7 @@ def kept_waiting(night, say, seconds=LATE):
 
 
 def next_start(night):
-    """The bot is started again, over the same rows."""
+    """Start the bot again on the same rows."""
     night.side.stop()
     night.side = night.new_side()
     night.start()
@@ -135,7 +135,7 @@ def test_only_the_requester_can_start_a_preview(night):
 
 
 class EndsMeanwhile(Service):
-    """The run that does it already ends right after it was found."""
+    """A service that ends the existing run right after finding it."""
 
     def foresee(self, request):
         found = super().foresee(request)

@@ -17,7 +17,7 @@ def rows(night):
 
 
 def forget(night, *users):
-    """What Slack said of these people is too old."""
+    """Make Slack's answers about these people too old."""
     with night.store.transaction() as db:
         for user in users:
             db.execute("UPDATE slack_lookups SET at = at - 3601 WHERE name = ?", [in_slack(user)])
@@ -33,7 +33,7 @@ def typed(night, text, by="slack:U0DANA"):
 
 @pytest.fixture
 def two_runs(night):
-    """R1 by dana, R2 by mei, and Slack has said who both are."""
+    """R1 by Dana and R2 by Mei. Slack has identified both."""
     night.ask_for("vm web01 to hv02 now")
     night.say("vm web02 to hv03 now", by=night.mei)
     night.board_shows("Moving", "R2")
@@ -101,7 +101,7 @@ def test_intents_about_one_run_are_carried_out_in_order(two_runs, seed):
         said[run].append(number)
 
     night.settled()
-    # What is forgotten in the very moment of its judgement is refused, and out of the order.
+    # An intent whose person is forgotten while the gate judges it is refused and leaves the order.
     refused = [e.detail["text"] for e in events.since(night.store) if e.kind == "refused"]
     assert len(refused) < 10
     for run, numbers in said.items():

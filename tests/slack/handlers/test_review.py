@@ -20,14 +20,15 @@ FOUND = "the storage was not on fire at all"
 
 @pytest.fixture
 def broken(alone):  # noqa: F811
-    """Mei broke the glass for the run of dana, who alone is listed; ravi is somebody else."""
+    """A run of Dana, who is the only approver, with a break-glass approval by Mei. Ravi is a
+    third person."""
     night, board, card = alone
     fill(night, open_form(night, night.mei, card))
     return night, board, told_broken(night, board)
 
 
 def told_broken(night, board):
-    """The message that tells it."""
+    """The message that announces it."""
     return night.reply_with("broke the glass", board)
 
 
@@ -40,7 +41,7 @@ def reviewed(night):
 
 
 def looked_at(night):
-    """The publisher has seen the run as it stands, and what it had to say was sent."""
+    """Wait until the publisher has rendered the run and its messages are sent."""
     night.side.publisher.look_at(1)
     night.slack.wait_for(lambda: not night.side.publisher._asked)
     night.settled()

@@ -40,7 +40,7 @@ def fleet(*names, blocks=(), minutes=2.0):
 
 
 def buttons(message):
-    """What a message can be clicked for: action ids, those of a menu by their words."""
+    """The buttons of a message: action ids, and the texts of menu items."""
     shown = []
     for block in message.blocks:
         for element in block["elements"] if block["type"] == "actions" else ():
@@ -57,7 +57,7 @@ def element(message, action):
 
 
 def choose(night, user, message, word):
-    """Choose something from the menu behind the three dots."""
+    """Choose an item of the overflow menu."""
     night.slack.deliver("interactive", chosen(night, user, message, word))
 
 
@@ -80,7 +80,7 @@ def state_of(night, vm):
 
 
 def stands(night, message, *shown):
-    """The message once it can be clicked for just this."""
+    """The message once it has exactly these buttons."""
     return night.slack.wait_for(
         lambda: next(
             (m for m in [night.slack.message(message.ts)] if buttons(m) == list(shown)), None
@@ -100,7 +100,7 @@ def going(make_night):
 
 @pytest.fixture
 def stuck(make_night):
-    """web01 moved, erp01 can not."""
+    """A run in which web01 moved and erp01 cannot move."""
     night = make_night(fleet=fleet("web01", "erp01", blocks=("erp01",), minutes=30.0))
     night.start()
     board = night.ask_for("host hv01 to hv02 now")

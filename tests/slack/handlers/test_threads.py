@@ -142,7 +142,7 @@ def test_commands_in_a_thread_are_shown_as_mentions(night, board):
 
 
 def wordings():
-    """Every verb bare, with words that are wrong, and about a run and a question."""
+    """Every verb alone, with wrong words, and with a run or a question."""
     for verb in VERBS:
         if verb.where in ("both", "slack"):
             for rest in ("", "xyzzy", "R1", "R1 web09", "R77 web01", "A77"):

@@ -489,7 +489,7 @@ def test_the_thread_shows_commands_and_list_shows_the_run_first_after_damage(mak
 
 
 def interrupted(night, text, by):
-    """A command that was accepted and begun; the bot is down."""
+    """A command that was accepted and begun before the bot went down."""
     night.settled()
     night.side.stop()
     payload = night.slack.command_payload(by, night.ops, text)

@@ -23,7 +23,7 @@ from tests.troubled_slack import TroubledSlack
 
 
 class Insistent(TroubledSlack):
-    """A Slack that delivers everything again once the first delivery has been carried out."""
+    """A Slack that delivers everything again after the first delivery was carried out."""
 
     night: Night | None = None
 
@@ -90,8 +90,8 @@ def abort(night, board, card):
 def everything_seen(night):
     looked_at(night)
     private = {u: [e.text for e in night.slack.ephemerals(u)] for u in night.slack.workspace.users}
-    # Boards and open cards are drawn anew whenever something happens: how they look just now is
-    # chance, how many messages there are is not.
+    # Boards and open cards are rendered at every change. Their current content depends on
+    # chance, but the number of messages does not.
     said = len(night.slack.workspace.in_order())
     return private, said, [(e.kind, e.by) for e in events.since(night.store)]
 

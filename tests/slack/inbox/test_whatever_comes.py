@@ -95,7 +95,7 @@ HUGE = st.sampled_from(["x" * 100_000, "\ud800" * 5_000, "host " * 2_000, "9" * 
 
 
 def part(**parts: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
-    """A part of a payload: as Slack sends it, with parts missing or wrong, or something else."""
+    """A part of a payload: as Slack sends it, with missing or wrong parts, or something else."""
     fields = {name: given_ | JUNK | HUGE for name, given_ in parts.items()}
     return st.fixed_dictionaries({}, optional=fields) | JUNK
 
@@ -163,7 +163,7 @@ def test_a_deeply_nested_payload_does_not_crash_the_listener(door, kind):
 
 
 def bodies(kind: str) -> dict[str, object]:
-    """What is worth a row, of each kind."""
+    """A payload of this kind that makes a row."""
     who = {"user": {"id": "U1"}, "channel": {"id": "C1"}, "user_id": "U1", "channel_id": "C1"}
     said = {"type": "app_mention", "user": "U1", "channel": "C1", "ts": "1.1", "event_ts": "1.1"}
     return who | {
@@ -179,14 +179,14 @@ def bodies(kind: str) -> dict[str, object]:
 
 
 def abort_form(where: str) -> dict[str, object]:
-    """A form that was filled in, which came from this thread."""
+    """A submitted form that was opened in this thread."""
     place = FormPlace(RunButton(ABORT, 1, RUN, "0" * 8).value, "C1", where)
     return {"id": "V1", "callback_id": ABORT, "private_metadata": metadata(place)}
 
 
 @contextmanager
 def busy(door: Door) -> Iterator[None]:
-    """Somebody else writes, and does not come to an end."""
+    """Another writer that does not finish."""
     db = door.store.database()
     (path,) = [row["file"] for row in db.query("PRAGMA database_list") if row["name"] == "main"]
     db.execute("PRAGMA busy_timeout = 10")
@@ -198,7 +198,7 @@ def busy(door: Door) -> Iterator[None]:
 
 @contextmanager
 def full(door: Door) -> Iterator[None]:
-    """The disk takes no page more."""
+    """A full disk."""
     first = Inbound(0, "command", "slack:U1", "C1", {"text": "x" * 3_800}, 0.0)
     door.listeners.inbox.accept(first, "fills the first page of the table")
     db = door.store.database()
@@ -210,7 +210,7 @@ def full(door: Door) -> Iterator[None]:
 
 @contextmanager
 def gone(door: Door) -> Iterator[None]:
-    """Somebody has moved the table away."""
+    """A missing table."""
     db = door.store.database()
     db.execute("ALTER TABLE slack_inbox RENAME TO slack_inbox_away")
     yield
@@ -306,7 +306,7 @@ NAMES = TEXT.filter(bool) | st.sampled_from(
 
 
 def pings(text: str) -> list[str]:
-    """Whom a text would ping, beside dates."""
+    """The mentions that a text would ping."""
     return [one for one in PINGS if one in text.replace("<!date^", "")]
 
 

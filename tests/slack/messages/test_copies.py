@@ -24,7 +24,7 @@ def copy_in(night, channel, words="Approve moving"):
 
 @pytest.fixture
 def outside(make_night):
-    """ravi may decide and is not in the channel; mei may and is."""
+    """A night in which Ravi may approve and is not in the channel, and Mei may approve and is."""
     night = make_night(approvers=("U0RAVI", "U0MEI"))
     leave(night, night.ravi)
     night.start()

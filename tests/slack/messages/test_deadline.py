@@ -96,7 +96,7 @@ def test_board_card_reminder_escalation_and_answers_show_the_same_deadline(make_
 
 
 def versions_of_the_card(folder, fleet, hours):
-    """How the card stood in the course of a night in which nobody decides for so long."""
+    """The versions of the card in a night in which nobody decides for this many hours."""
     clock = beginning()
     with patient_slack(clock, limits=True) as slack:
         ravi = slack.user("ravi")

@@ -21,7 +21,7 @@ COPY = "Decide on the card above."
 
 
 def under(night, copy, mark):
-    """What stands with this mark in the thread of a copy."""
+    """The messages with this mark in the thread of a copy."""
     return [m for m in night.slack.thread(copy.channel, copy.ts) if mark in m.shown]
 
 
@@ -31,7 +31,8 @@ def said(night, copy, mark):
 
 @pytest.fixture
 def split(make_night):
-    """ravi may decide and is not in the run's channel, nor are these ``others``; mei may and is."""
+    """A night in which Ravi and ``others`` may approve and are not in the run's channel, and Mei
+    may approve and is."""
 
     def make(*others, **options):
         options.setdefault("approvers", ("U0RAVI", "U0MEI"))

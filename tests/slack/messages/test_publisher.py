@@ -325,7 +325,7 @@ def test_an_answer_is_sent_as_an_ephemeral_message_after_a_restart(make_night):
 
 
 def ask_where_nothing_can_be_answered(night):
-    """Dana asks for something, and the address that comes with it is of no use."""
+    """Type a command, as Dana, with a response URL that does not work."""
     payload = night.slack.command_payload(night.dana, night.ops, "status")
     address = str(payload["response_url"]).rpartition("/")[0]
     night.slack.deliver("slash_commands", payload | {"response_url": f"{address}/0"})

@@ -30,7 +30,7 @@ minutes = 3.0
 
 @pytest.fixture
 def long_night(make_night):
-    """One VM that takes two hours, and one that needs a yes after it; ravi may decide."""
+    """One VM that takes two hours, and one that needs an approval afterwards. Ravi may approve."""
 
     def make(**options):
         night = make_night(fleet=LONG, **options)
@@ -45,7 +45,7 @@ def asked_again(night, board, mark):
 
 
 def at(night, seconds_before):
-    """Step until the yes is needed in less than this."""
+    """Step until the approval is needed in less than this many seconds."""
 
     def near():
         seen = take_snapshot(night.store, night.settings, 1, night.clock.now())
@@ -56,7 +56,7 @@ def at(night, seconds_before):
 
 
 def looked_at(night):
-    """The publisher has seen the run as it stands, and what it had to say was sent."""
+    """Wait until the publisher has rendered the run and its messages are sent."""
     night.side.publisher.look_at(1)
     night.slack.wait_for(lambda: not night.side.publisher._asked)
     night.settled()

@@ -14,7 +14,7 @@ from tests.slack.conftest import HURRIED
 
 
 def posts(night, key):
-    """How often this message was carried to Slack and taken there."""
+    """The successful posts of this message."""
     return [
         call
         for call in night.slack.calls("chat.postMessage")

@@ -47,7 +47,7 @@ def put(night, key, channel="C0OPS", words="x", **more):
 
 
 def wait(night, seconds):
-    """Let so many seconds pass, with everything that is due in them."""
+    """Let this many seconds pass, with everything that is due in them."""
     until = night.clock.now() + seconds
     while night.clock.now() < until:
         night.step()

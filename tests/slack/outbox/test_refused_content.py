@@ -64,7 +64,7 @@ def test_a_card_whose_blocks_slack_rejects_is_sent_as_text_with_commands(night, 
 
 @pytest.fixture
 def refused(night):
-    """A run whose card Slack takes in no way."""
+    """A run whose card Slack rejects in every form."""
     board = night.ask_for()
     night.settled()
     night.side.stop()  # a look in mid-step could see a card in two versions

@@ -11,7 +11,7 @@ from engine.store import events, queries
 
 @pytest.fixture
 def on_call(make_night, slack):
-    """A night whose only decider is ravi, by way of the on-call group."""
+    """A night whose only approver is Ravi, through the on-call group."""
     group = slack.group("oncall", slack.user("dana"), slack.user("ravi"))
     night = make_night(approvers=(), oncall=(group,))
     night.start()
