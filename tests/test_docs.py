@@ -354,7 +354,7 @@ def story_of(folder: Path, happening: str) -> Path:
     return folder
 
 
-def test_the_contract_lists_exactly_the_built_kinds_of_do():
+def test_the_contract_lists_exactly_the_built_happenings():
     assert built("Story") == set(story_file.DOINGS)
 
 

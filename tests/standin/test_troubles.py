@@ -271,7 +271,7 @@ def test_a_call_without_a_token_or_with_the_wrong_kind_is_refused(slack, client)
     assert error_of(client.apps_connections_open, app_token=slack.bot_token) == "invalid_auth"
 
 
-def test_during_an_outage_the_stand_in_returns_an_error_page_and_does_nothing(slack, ops, ann):
+def test_the_stand_in_returns_an_error_page_and_does_nothing_during_an_outage(slack, ops, ann):
     api = SlackApi(web_client(slack.bot_token, slack.base_url))
     url = str(slack.command_payload(ann, ops, "status")["response_url"])
     slack.down()

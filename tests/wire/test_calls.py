@@ -110,7 +110,7 @@ def test_an_error_has_the_class_that_the_server_chose(ground, kind, error, happe
         ([7], "returned 1 values instead of one text"),
     ],
 )
-def test_an_answer_of_another_contract_is_an_error_of_its_own(ground, output, why):
+def test_an_answer_of_another_contract_is_a_contract_error(ground, output, why):
     ground.serve("vmm01", {"Get-It": lambda asked: output})
     caught = raised(ground.sessions())
 
@@ -301,7 +301,7 @@ def test_an_unusable_reply_is_reported_as_unavailable(ground, reaction, why):
     assert why in str(caught)
 
 
-def test_a_quota_of_the_server_is_reported_in_its_words(ground):
+def test_a_quota_fault_is_reported_with_the_message_of_the_server(ground):
     vmm = ground.serve("vmm01", {"Get-It": echo})
 
     def full(message):

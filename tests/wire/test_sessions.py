@@ -91,7 +91,7 @@ def test_a_named_endpoint_gets_no_script(ground):
     assert {shell.configuration for shell in vmm.shells.values()} == {"VMFerry"}
 
 
-def test_a_missing_endpoint_is_reported_in_the_servers_words(ground):
+def test_a_missing_endpoint_is_reported_with_the_message_of_the_server(ground):
     ground.serve("vmm01", {"Get-It": echo})
     caught = failed(ground.sessions(configuration="VMFarry").ask_vmm, "Get-It")
 

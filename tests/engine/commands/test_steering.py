@@ -215,7 +215,7 @@ def test_own_makes_the_person_who_types_it_the_owner(desk):
 
 
 @pytest.mark.parametrize("state", MoveState)
-def test_outcomes_that_can_be_retried(state, desk):
+def test_only_failed_skipped_and_damaged_moves_can_be_retried(state, desk):
     desk.ask()
     desk.put(state, outcome=Outcome.DENIED if state is MoveState.SKIPPED else None)
     goes = {
@@ -301,7 +301,7 @@ def test_a_vm_in_flight_in_another_run_is_not_retried(desk):
 
 
 @pytest.mark.parametrize("state", MoveState)
-def test_moves_that_can_be_skipped(state, desk):
+def test_only_pending_and_failed_moves_can_be_skipped(state, desk):
     desk.ask()
     desk.put(state)
 

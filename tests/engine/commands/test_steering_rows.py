@@ -74,7 +74,7 @@ def test_the_outcome_of_another_run_does_not_settle_an_unknown_location(desk):
     assert desk.doubts() == [("id-web01", 1)]
 
 
-def test_a_vm_whose_location_is_unknown_again_is_in_doubt_again(desk):
+def test_a_settled_vm_whose_location_is_unknown_again_can_be_settled_again(desk):
     started(desk, UNKNOWN).say("settle R1 web01")
     assert desk.doubts() == []
     with desk.writing() as pen:

@@ -233,7 +233,7 @@ def test_a_command_without_any_run_says_that_there_is_no_run(desk):
         ("web01 web*", ["web01", "web02"]),
     ],
 )
-def test_commands_name_vms_as_requests_do(words, left, desk):
+def test_a_command_accepts_the_same_forms_of_vm_names_as_a_request(words, left, desk):
     desk.run_in().say(f"skip R1 {words}")
 
     skipped = [name for name in NAMES if desk.move(name).state is MoveState.SKIPPED]

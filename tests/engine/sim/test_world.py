@@ -438,7 +438,7 @@ def test_a_copy_on_one_of_two_hosts_can_be_deleted() -> None:
     assert room.vm("web01").seen_on == (HV2,)
 
 
-def test_a_stopped_job_leaves_the_vm_where_it_was() -> None:
+def test_a_stopped_job_is_canceled_and_clears_the_migration_status() -> None:
     room = Room()
     job = room.start()
     room.at(100).port.stop_job(job)

@@ -331,7 +331,7 @@ def line() -> Line:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_fault_strikes_the_given_number_of_times(line: Line, call: str):
+def test_a_fault_occurs_the_given_number_of_times(line: Line, call: str):
     line.world.add_fault(Fault(call, "timeout_before", times=2))
 
     for _ in range(2):

@@ -771,7 +771,7 @@ def test_idle_slots_are_attributed_to_the_most_common_wait(store):
 # --- last words ----------------------------------------------------------------------------
 
 
-def test_the_summary_of_an_ended_run(night):
+def test_the_summary_names_damage_durations_retries_repairs_and_the_requester(night):
     assert summary(night.told_run()) == [
         "R1 ended: 2 of 2 moved, hv01 is not proven empty",
         "Damaged: old-crm NETWORK. Put it back by hand.",
@@ -782,7 +782,7 @@ def test_the_summary_of_an_ended_run(night):
     ]
 
 
-def test_the_summary_of_a_run_that_emptied_its_host(told):
+def test_the_summary_says_that_vmm_and_hyper_v_showed_the_host_empty_twice(told):
     told.baseline(0)
     told.copy(0, 100)
     told.finish(110)
@@ -915,7 +915,7 @@ def test_idle_slots_are_listed_by_cause_and_omitted_if_there_were_none(night):
 # --- the page ------------------------------------------------------------------------------
 
 
-def test_the_page_of_an_ended_run(night):
+def test_the_page_lists_each_vm_with_its_waits_repairs_and_missing_settings(night):
     assert page(night.told_run())[5:] == [
         "Asked by slack:ann",
         "Slots of hv01 stood idle for 8 min 20 s: 8 min 20 s for approval",

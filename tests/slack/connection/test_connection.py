@@ -138,7 +138,7 @@ def test_another_connection_with_the_same_app_token_causes_a_warning(make_night,
     assert "Slack counts 2 connections with this app token, and 1 are ours" in caplog.text
 
 
-def test_without_other_connections_there_is_no_warning_even_after_a_lost_socket(linked, caplog):
+def test_a_lost_socket_causes_no_warning_about_another_connection(linked, caplog):
     caplog.set_level(logging.INFO)
     linked.slack.hang_up()
     linked.slack.wait_for(lambda: linked.slack.sockets == 2)

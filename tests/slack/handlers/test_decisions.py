@@ -433,7 +433,7 @@ def test_an_approval_can_be_withdrawn_before_the_first_start(three):
     assert queries.approval(night.store, 1).state is ApprovalState.WITHDRAWN
 
 
-def test_after_the_first_start_the_withdraw_button_is_gone_and_the_approval_stands(asked):
+def test_the_withdraw_button_is_removed_and_has_no_effect_after_the_first_start(asked):
     night, board, card = asked
     night.slack.click(night.ravi, card.ts, "approve")
     shown = night.reply_with("Approved by", board)

@@ -199,7 +199,7 @@ def test_a_button_of_another_version_gets_an_answer(night):
     assert last.detail["text"] == "click on teleport"
 
 
-def test_a_command_that_cannot_be_stored_is_not_promised(night, caplog):
+def test_a_command_that_cannot_be_stored_is_refused_and_a_click_is_not_acked(night, caplog):
     board = night.ask_for()
     card = night.card(board)
     night.settled()
@@ -242,7 +242,7 @@ def test_a_row_that_cannot_be_answered_delays_nobody(night):
     assert [row["done"] is not None for row in rows(night, "slack_inbox")] == [True, True]
 
 
-def test_outside_the_allowed_channels_only_help_is_answered(make_night):
+def test_only_help_is_answered_outside_the_allowed_channels(make_night):
     night = make_night(channels=("C0OPS",))
     night.start()
     other = night.slack.channel("random")

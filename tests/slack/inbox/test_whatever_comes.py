@@ -219,7 +219,7 @@ def gone(door: Door) -> Iterator[None]:
 
 @pytest.mark.parametrize("trouble", [busy, full, gone])
 @pytest.mark.parametrize("kind", KEPT)
-def test_a_payload_that_the_database_rejects_is_not_promised(door, kind, trouble):
+def test_a_payload_that_the_database_rejects_is_refused_or_not_acked(door, kind, trouble):
     big = bodies(kind) | {"text": "vm " + "x" * 3_900 + " to hv02"}
     big["event"] = {**bodies(kind)["event"], "text": f"<@{BOT}> " + "x" * 3_900}
     big["actions"] = [{"action_id": "approve", "value": "1." + "x" * 3_900, "action_ts": "1.2"}]
