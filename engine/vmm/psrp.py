@@ -4,7 +4,7 @@ Guarantees to callers, and reasons why this is not left to pypsrp:
 
 1. Values are sent as parameters of a named function. They never become part of a script text.
 2. Every call has a deadline, from the first byte to the last. pypsrp has none: it waits minutes
-   for a hung server, and forever for a long command.
+   for a hung server, and forever for a long command or an answer that trickles.
 3. A Receive whose answer was lost is sent again with the same message id; the server repeats its
    answer. Nothing else is sent twice, except messages that the server reports as unreadable.
 4. In pypsrp a failed pipeline raises nothing, and a pipeline with errors may end as completed.
@@ -37,6 +37,7 @@ from pypsrp.wsman import WSMan
 from engine.clock import Clock
 from engine.errors import ContractError, VmmError, VmmRefused, VmmUnavailable
 from engine.vmm.answers import data_of
+from engine.vmm.sockets import OpenSocket
 
 # It logs every failure with a traceback, and can log every message. Our errors are enough.
 logging.getLogger("pypsrp").setLevel(logging.CRITICAL)
@@ -199,6 +200,7 @@ class Session:
                 self._pool.shell.close()
         with contextlib.suppress(Exception):
             self._wsman.close()
+        self._link.close()
 
     def _bring(self, module: tuple[str, str], deadline: Deadline) -> None:
         """Load our functions into this runspace. They end with it."""
@@ -276,8 +278,10 @@ class _Link:
 
     def __init__(self, wsman: WSMan, clock: Clock, deadline: Deadline) -> None:
         self._transport, self._clock, self.deadline = wsman.transport, clock, deadline
-        self._send = wsman.transport.send
+        self._send, build = wsman.transport.send, wsman.transport._build_session
+        self._socket = OpenSocket()
         wsman.transport.send = self.send  # type: ignore[method-assign]
+        wsman.transport._build_session = lambda: self._socket.watch(build())  # type: ignore[method-assign]
 
     def send(
         self,
@@ -295,8 +299,14 @@ class _Link:
                 raise TimeoutError
             limit = min(wanted, left + 1)  # the server's own "nothing yet" should come first
             try:
-                return self._send(message, timeout=(min(CONNECT, limit), limit))
+                with self._socket.limit(left + 1):
+                    answer = self._send(message, timeout=(min(CONNECT, limit), limit))
+                if self._socket.was_shut:  # after the last byte
+                    self.reset()
+                return answer
             except (OSError, WinRMTransportError) as error:
+                if self._socket.was_shut:
+                    raise TimeoutError from error
                 if not (_is_unread(error) or (retries_on_read_timeout and _is_lost(error))):
                     raise
                 pause = next(pauses, None)
@@ -305,8 +315,13 @@ class _Link:
                 self.reset()
             self._clock.wait(threading.Event(), min(pause, max(0.0, self.deadline.left())))
 
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
     def reset(self) -> None:
         """Drop the connection and its encryption. The next message logs on again."""
+        self._socket.close()
         with contextlib.suppress(Exception):
             self._transport.close()
         self._transport.session = None

@@ -26,6 +26,7 @@ from typing import Literal
 from xml.sax.saxutils import escape
 
 DEFAULT = "Microsoft.PowerShell"
+TRICKLE = 0.02  # seconds between two bytes of an answer that trickles
 TIMED_OUT, NO_SHELL, ABORTED = 2150858793, 2150858843, 995
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
@@ -56,10 +57,11 @@ class Fault(Exception):
 
 @dataclass(frozen=True)
 class Reaction:
-    """Replacement of an answer: the connection is cut before or after the message is processed, or
-    an HTTP status is returned."""
+    """Replacement of an answer: the connection is cut before or after the message is processed, an
+    HTTP status is returned, or the answer trickles, from its head or from its body on."""
 
     cut: Literal["", "before", "after"] = ""
+    trickle: Literal["", "head", "body"] = ""
     status: int = 0
     text: str = ""
 
@@ -180,7 +182,7 @@ class Endpoint:
 
     ``make_shell`` is called with the new shell's id and configuration. ``heard`` holds every
     message, ``shells`` the open shells, ``opened`` the number of shells so far, and ``most`` the
-    largest number at the same time.
+    largest number at the same time. ``hung_up``: a client ended an answer that trickled.
     """
 
     def __init__(
@@ -197,6 +199,7 @@ class Endpoint:
         self.heard: list[Message] = []
         self.refused_logons = 0
         self.on: Callable[[Message], Reaction | None] = lambda message: None
+        self.hung_up, self.closing = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
     def kill_shells(self) -> None:
@@ -206,20 +209,20 @@ class Endpoint:
         for shell in gone:
             shell.close()
 
-    def answer(self, raw: bytes) -> tuple[int, str, bool]:
-        """HTTP status, text, and whether the connection is cut instead."""
+    def answer(self, raw: bytes) -> tuple[int, str, Reaction]:
+        """HTTP status, text, and the reaction of a test to this message."""
         message = Message.parse(raw)
         self.heard.append(message)
         try:
             reaction = self.on(message) or Reaction()
             if reaction.cut == "before":
-                return 0, "", True
+                return 0, "", reaction
             if reaction.status:
-                return reaction.status, reaction.text, False
+                return reaction.status, reaction.text, reaction
             body = getattr(self, f"_{message.action.lower()}")(message)
-            return 200, _enveloped(message, body), reaction.cut == "after"
+            return 200, _enveloped(message, body), reaction
         except Fault as fault:
-            return 500, _enveloped(message, fault.body()), False
+            return 500, _enveloped(message, fault.body()), Reaction()
 
     def _shell(self, message: Message) -> Shell:
         with self._lock:
@@ -311,12 +314,12 @@ class _Handler(BaseHTTPRequestHandler):
             endpoint.refused_logons += 1
             self._reply(401, "", ("WWW-Authenticate", 'Basic realm="WSMAN"'))
             return
-        status, text, cut = endpoint.answer(raw)
-        if cut:
+        status, text, reaction = endpoint.answer(raw)
+        if reaction.cut:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        self._reply(status, text)
+        self._reply(status, text, trickle=reaction.trickle)
 
     def _is_known(self) -> bool:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
@@ -325,17 +328,31 @@ class _Handler(BaseHTTPRequestHandler):
         name, _, password = base64.b64decode(token).decode().partition(":")
         return self.server.endpoint.accounts.get(name) == password
 
-    def _reply(self, status: int, text: str, *headers: tuple[str, str]) -> None:
+    def _reply(self, status: int, text: str, *headers: tuple[str, str], trickle: str = "") -> None:
         data = text.encode()
         try:
             self.send_response(status)
             for name, value in (("Content-Type", "application/soap+xml;charset=UTF-8"), *headers):
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
+            if trickle == "head":
+                self._trickle(b"X-Slow: " + b"x" * 2_000 + b"\r\n")
             self.end_headers()
-            self.wfile.write(data)
+            self._trickle(data) if trickle == "body" else self.wfile.write(data)
         except ConnectionError:  # the client did not wait; a Receive keeps its answer
             self.close_connection = True
+
+    def _trickle(self, data: bytes) -> None:
+        """Send a byte at a time until the client hangs up."""
+        self.flush_headers()
+        endpoint = self.server.endpoint
+        for at in range(len(data)):
+            try:
+                self.wfile.write(data[at : at + 1])
+            except ConnectionError:
+                endpoint.hung_up.set()
+                raise
+            endpoint.closing.wait(TRICKLE)
 
 
 class Server(ThreadingHTTPServer):
@@ -356,6 +373,7 @@ class Server(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.endpoint.closing.set()
         self.endpoint.kill_shells()
         self.shutdown()
         self._serving.join()

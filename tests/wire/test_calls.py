@@ -197,6 +197,26 @@ def test_a_server_that_accepts_a_call_but_never_answers_is_unavailable_in_time(g
     assert "no answer in time" in str(caught)
 
 
+@pytest.mark.parametrize("trickle", ["head", "body"])
+@pytest.mark.parametrize("action", ["Create", "Command", "Receive"])
+def test_a_server_that_trickles_its_answer_is_cut_off_at_the_deadline(ground, action, trickle):
+    vmm = ground.serve("vmm01", {"Get-It": echo, "Get-Echo": echo})
+    sessions = ground.sessions()
+    if action != "Create":
+        sessions.ask_vmm("Get-Echo", {}, HANGS)
+    slow = Reaction(trickle=trickle)
+    vmm.on = lambda message: slow if message.action == action else None
+    caught = raised(sessions, seconds=0.3)
+
+    assert isinstance(caught, VmmUnavailable)
+    assert caught.happened is (False if action == "Create" else None)
+    assert "vmm01 cannot be reached: no answer in time" in str(caught)
+    assert vmm.hung_up.wait(HANGS)
+    vmm.on = lambda message: None
+    assert sessions.ask_vmm("Get-Echo", {}, HANGS) == {}
+    assert len(vmm.shells) == (2 if action == "Create" else 1)  # of the first nobody knows the id
+
+
 def test_lost_answers_are_requested_again_and_arrive_complete(ground):
     text = "0123456789" * 100_000
     vmm = ground.serve("vmm01", {"Get-It": lambda asked: good(text)})
