@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -78,11 +79,9 @@ class _Where:
 
         settings = self.settings()
         if not self.db.parent.is_dir():
-            raise Refused(
-                f"There is no folder {self.db.parent} for the database.",
-                what=str(self.db),
-                hint="Make it, or name another file with --db.",
-            )
+            sentence = f"There is no folder {self.db.parent} for the database."
+            hint = "Make it, or name another file with --db."
+            raise Refused(sentence, what=str(self.db), hint=hint)
         return Installation(self.db, settings)
 
 
@@ -179,35 +178,23 @@ def run(
 
 def _request(words: tuple[str, ...]) -> Request:
     options = [name for one in run.params for name in one.opts if name.startswith("--")]
+    shown = " ".join(words)
     for word in words:
         if word.startswith("--") and len(word) > 2:
             name = word.split("=", 1)[0]
-            near = grammar.nearest(name, options)
             if name in GLOBAL:
-                raise UsageError(
-                    f"{name} stands before the verb.",
-                    what=name,
-                    hint=f"Type: vmferry {name} FILE run ...",
-                )
+                hint = f"Type: vmferry {name} FILE run ..."
+                raise UsageError(f"{name} stands before the verb.", what=name, hint=hint)
+            near = grammar.nearest(name, options)
             hint = f"Did you mean {near}?" if near else f"There are: {', '.join(options)}."
-            shown = " ".join(words)
-            raise UsageError(
-                f"There is no option {name}.",
-                what=name,
-                hint=hint,
-                text=shown,
-                at=shown.index(name),
-            )
+            sentence = f"There is no option {name}."
+            raise UsageError(sentence, what=name, hint=hint, text=shown, at=shown.index(name))
     command = grammar.parse_words(words)
     if not isinstance(command, grammar.Ask):
         return command
-    raise UsageError(
-        f'"{command.verb}" is no request.',
-        what=command.verb,
-        hint=f"Type: vmferry {command.verb}",
-        text=" ".join(words),
-        at=0,
-    )
+    hint = f"Type: vmferry {shlex.join(words) if len(words) > 1 else shown}"
+    sentence = f'"{command.verb}" is no request.'
+    raise UsageError(sentence, what=command.verb, hint=hint, text=shown, at=0)
 
 
 @cli.command()
@@ -397,7 +384,7 @@ for _verb in VERBS:
         cli.add_command(_changing(_verb))
 
 
-@cli.group()
+@cli.group(cls=_Verbs)
 def audit() -> None:
     """Check the audit."""
 
@@ -454,11 +441,8 @@ def modules(folder: Path) -> None:
     try:
         written = write_modules(folder)
     except OSError as error:
-        raise Refused(
-            f"The modules cannot be written: {error.strerror or error}.",
-            what=str(folder),
-            hint="Name another folder.",
-        ) from None
+        sentence = f"The modules cannot be written: {error.strerror or error}."
+        raise Refused(sentence, what=str(folder), hint="Name another folder.") from None
     for path in written:
         click.echo(path)
 
@@ -470,7 +454,8 @@ def modules(folder: Path) -> None:
 @click.argument("words", metavar="[VERB]", nargs=-1)
 def help_(words: tuple[str, ...]) -> int:
     """List all verbs, or show how to use one."""
-    return _show_help(*("run" if word.casefold() in ("host", "vm") else word for word in words))
+    verbs = (word.casefold() for word in words)
+    return _show_help(*("run" if verb in ("host", "vm") else verb for verb in verbs))
 
 
 def _show_help(*words: str) -> int:
@@ -534,15 +519,11 @@ def main(argv: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except VMFerryError as error:
-        click.echo(_words(error), err=True)
+        from bot.terminal.board import error_lines
+
+        click.echo("\n".join(error_lines(error)), err=True)
         sys.exit(_exit_code(error))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _words(error: VMFerryError) -> str:
-    from bot.terminal.board import error_lines
-
-    return "\n".join(error_lines(error))
 
 
 def _exit_code(error: VMFerryError) -> int:

@@ -238,6 +238,9 @@ def test_a_caret_points_at_a_wrong_word():
         (["host", "a", "to", "b"], "Did you mean: vmferry run host a to b"),
         (["run"], "No VMM server is configured."),
         (["run", "host", "a", "to", "b"], "No VMM server is configured."),
+        (["run", "retry", "R1", "db 01"], "Type: vmferry retry R1 'db 01'"),
+        (["run", "retry R1 db01"], "Type: vmferry retry R1 db01"),
+        (["audit", "nope"], 'I do not know the verb "nope". There are: verify.'),
         (["run", "--speed", "0"], "neither a number above 0 nor max"),
         (["run", "--speed", "nan"], "neither a number above 0 nor max"),
         (["run", "--approve", "maybe"], "maybe"),
@@ -477,6 +480,11 @@ def test_help_for_an_unknown_verb_names_the_nearest_verb():
 
 def test_help_for_host_and_vm_equals_the_help_of_run():
     assert vmferry("help", "host") == vmferry("help", "vm") == vmferry("run", "-h")
+
+
+def test_help_ignores_the_case_of_a_verb():
+    assert vmferry("help", "RUN") == vmferry("help", "run")
+    assert vmferry("help", "Audit", "Verify") == vmferry("help", "audit", "verify")
 
 
 def test_a_closed_pipe_ends_the_output_quietly():
