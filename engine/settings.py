@@ -42,6 +42,7 @@ from engine.model.ids import SLACK, id_at, name_at
 from engine.policy.waits import DEFAULT_LIMITS, Rules
 
 PREFIX = "VMFERRY_"
+_COMMAND = r"^/[^\s/]+$"
 
 
 def _seconds(value: object) -> object:
@@ -87,6 +88,12 @@ def _pager(value: SecretStr) -> SecretStr:
     said = value.get_secret_value()
     if said and not _is_safe(said):
         raise toml.refusal("must begin with https://")
+    return value
+
+
+def _slash(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(_COMMAND, value):
+        raise toml.refusal(f'must be one word that begins with /, such as /migrate, not "{value}"')
     return value
 
 
@@ -296,7 +303,7 @@ class SlackSettings(_Section):
     """Port on which VMFerry accepts HTTP requests from the proxy."""
     api_url: Annotated[str, AfterValidator(_api_url)] = "https://slack.com/api/"
     """Address of Slack's Web API."""
-    command: Annotated[str, Field(pattern=r"^/[^\s/]+$")] = "/migrate"
+    command: Annotated[str, Field(pattern=_COMMAND), BeforeValidator(_slash)] = "/migrate"
     """Slash command. It must be the one in the app's manifest."""
     channels: Annotated[tuple[Channel, ...], *_LIST] = ()
     """Channels in which commands are accepted. Empty: every channel."""

@@ -49,8 +49,9 @@ def load_text(path: Path, name: str, hint: str = "") -> str:
     """Read a UTF-8 file. ``name`` is a noun for messages (``The story``). Raises ``Refused``."""
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        text = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
+        why = getattr(error, "strerror", None) or text
         sentence = f"{name} {path} cannot be read: {why}."
         raise Refused(sentence, what=str(path), hint=hint) from None
 
@@ -59,9 +60,13 @@ def parse_toml(text: str, name: str) -> dict[str, Any]:
     """Parse the text of a file. Raises ``Refused``, whose sentence begins with ``name``."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        is_toml_error = isinstance(error, tomllib.TOMLDecodeError)
+        why = error if is_toml_error else "a number is too long, or lists are nested too deeply"
+        is_text = re.search("Invalid (hex )?value|Unescaped", str(error))
         hint = r"Put texts in quotation marks, and paths in single ones: 'D:\VMs'."
-        raise Refused(f"{name} is not TOML: {error}.", what=name, hint=hint) from None
+        sentence = f"{name} is not TOML: {why}."
+        raise Refused(sentence, what=name, hint=hint if is_text else "") from None
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -79,7 +84,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     return f'Did you mean "{near}"?' if near else ""
 
 
-def _seconds(value: object, info: ValidationInfo, *, negative: bool = False) -> object:
+def seconds(value: object, info: ValidationInfo, *, negative: bool = False) -> object:
     """Convert ``"25m"`` to 1500.0 seconds. Numbers pass in JSON, which VMFerry itself wrote."""
     if info.mode == "json" and not isinstance(value, str):
         return value
@@ -97,7 +102,7 @@ def _seconds(value: object, info: ValidationInfo, *, negative: bool = False) -> 
 def _pair(value: object) -> object:
     if isinstance(value, list | tuple) and len(value) == 2:
         return value
-    raise refusal(f'must be a pair of durations such as ["0s", "25m"], not {_spelled(value)}')
+    raise refusal('must be a pair of durations such as ["0s", "25m"]')
 
 
 def _in_order(value: tuple[float, float]) -> tuple[float, float]:
@@ -131,8 +136,8 @@ Count = Annotated[int, Strict(), Field(ge=0)]
 Times = Annotated[int, Strict(), Field(ge=1)]
 Number = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 Chance = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
-Duration = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(SPELLED)]
-Skew = Annotated[float, BeforeValidator(partial(_seconds, negative=True)), WithJsonSchema(SPELLED)]
+Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema(SPELLED)]
+Skew = Annotated[float, BeforeValidator(partial(seconds, negative=True)), WithJsonSchema(SPELLED)]
 Range = Annotated[tuple[Duration, Duration], BeforeValidator(_pair), AfterValidator(_in_order)]
 Window = Annotated[Range, AfterValidator(_lasting)]
 
@@ -167,7 +172,10 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 # --- refusals -----------------------------------------------------------------------------------
 
+_EMPTY = '""'
+"""Spelling of an empty key."""
 _WHEN = "must be a time with its zone, such as 2026-01-05T22:00:00Z"
+_TABLES = ("dict", "mapping", "model", "model_attributes", "dataclass")
 _WHY = {
     "string": "must be a text in quotes",
     "bool": "must be true or false",
@@ -184,8 +192,8 @@ _WHY = {
     "greater_than": "must be more than {gt:g}",
     "less_than_equal": "is at most {le:g}",
     "too_short": "must not be empty",
-    "string_pattern_mismatch": "must match the pattern {pattern}",
-    **dict.fromkeys(("dict", "mapping", "model", "dataclass"), "must be a table: {{ ... }}"),
+    "string_pattern_mismatch": "must not be empty",  # the pattern of Name
+    **dict.fromkeys(_TABLES, "must be a table: {{ ... }}"),
 }
 """Sentence part for each of pydantic's error types."""
 
@@ -223,9 +231,9 @@ class _Place(NamedTuple):
             elif isinstance(values, Mapping) and len(tables) > 1:
                 (table,) = (t for t in tables if (part,) in map(get_args, _keys(t).values()))
                 place = place._replace(kind=table)
-            elif isinstance(values, Mapping):
+            elif isinstance(values, Mapping) and (tables or get_origin(kind) is Mapping):
                 below = get_args(kind)[1] if get_origin(kind) is Mapping else place.known.get(part)
-                place = _Place(f"{path}{mark}{part}", values.get(part), below, ".")
+                place = _Place(f"{path}{mark}{part or _EMPTY}", values.get(part), below, ".")
         return place
 
     @property
@@ -264,9 +272,9 @@ def _keys(table: type) -> Mapping[str, Any]:
 def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
     """Turn the first of pydantic's errors into a refusal."""
     first = errors[0]
-    said, context = first["input"], first.get("ctx", {})
-    place = top.walk(first["loc"])
-    table, key = top.walk(first["loc"][:-1]), str(first["loc"][-1] if first["loc"] else "")
+    context, loc = first.get("ctx", {}), first["loc"]
+    place, table, key = top.walk(loc), top.walk(loc[:-1]), str(*loc[-1:]) or _EMPTY
+    said = first["input"] if place.values is None else place.values  # before it was converted
     match first["type"]:
         case "refused":
             return place.refused(**context)
@@ -276,18 +284,20 @@ def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
             return table.refused("is not a known key", key, _known(key, [*table.known]))
         case "union_tag_not_found":
             return place.lacks(context["discriminator"].strip("'"))
+        case "union_tag_invalid" if not isinstance(said := place.values["do"], str):
+            return place.refused(f"{_WHY['string']}, not {_spelled(said)}", "do")
         case "union_tag_invalid":
             return _choice(place, context["tag"], context["expected_tags"], "do")
-        case "string_pattern_mismatch" if context["pattern"] == r"\S":
-            return place.refused("is required")
     same = [one for one in errors if top.walk(one["loc"]).path == place.path]
-    for one in same:
-        if one["type"] == "literal_error" and isinstance(said, str):
-            return _choice(place, said, one["ctx"]["expected"])
+    # If one of the types of a union fits, only its limits matter.
+    same = [one for one in same if not one["type"].endswith(("_type", "_error"))] or same
+    words = [one["ctx"]["expected"] for one in same if one["type"] == "literal_error"]
+    if isinstance(said, str) and "'" in "".join(words):
+        return _choice(place, said, words[0])
     why, *others = dict.fromkeys(_why(one, place) for one in same)
     why += "".join(f", or {other.removeprefix('must ').removeprefix('be ')}" for other in others)
-    # A text in place of a table may contain a secret.
-    is_hidden = place.kind is SecretStr or (isinstance(said, str) and _tables(place.kind))
+    # A value in place of a table may contain a secret.
+    is_hidden = place.kind is SecretStr or re.search("table|empty", why)
     return place.refused(why if is_hidden else f"{why}, not {_spelled(said)}")
 
 
@@ -305,7 +315,7 @@ def _why(error: ErrorDetails, place: _Place) -> str:
     header = ".".join(part for part in loc if isinstance(part, str))
     if kind == "tuple_type" and _tables(place.kind):
         return f"must be tables: [[{header}]]"
-    if kind in ("model_type", "dataclass_type") and len(loc) == 1:
+    if kind.removesuffix("_type") in _TABLES and header and all(isinstance(p, str) for p in loc):
         return f"must be a table: [{header}]"
     if context.get("ge") == 0:
         return "must not be negative"
@@ -320,4 +330,6 @@ def _spelled(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return f'"{value}"'
-    return "a table" if isinstance(value, Mapping) else str(value)
+    if isinstance(value, Mapping | list | tuple):
+        return "a table" if isinstance(value, Mapping) else "a list"
+    return "a huge number" if isinstance(value, int) and abs(value) > 2**64 else str(value)

@@ -221,7 +221,7 @@ def load(folder: Path) -> Story:
         people=file.people,
         settings=file.settings,
         happenings=_happenings(file, fleet, str(path)),
-        expected=golden.read_text(encoding="utf-8") if golden.exists() else None,
+        expected=toml.load_text(golden, "The expected result") if golden.exists() else None,
     )
 
 

@@ -115,7 +115,7 @@ def test_a_request_overrides_the_settings_for_its_options():
         ("[run]\nbackup = -1", "run.backup", "must not be negative, not -1."),
         ('[run]\npass = "0s"', "run.pass", 'must be more than 0, not "0s".'),
         ("[waits]\nforeign = inf", "waits.foreign", "finite"),
-        ('[slack]\ncommand = "migrate"', "slack.command", "pattern"),
+        ('[slack]\ncommand = "migrate"', "slack.command", "must be one word"),
         ('[slack]\napi_url = "http://slack.com/api/"', "slack.api_url", "https://"),
         ("[run]\nattempts = 2.5", "run.attempts", "must be a whole number, not 2.5."),
         (
@@ -130,7 +130,7 @@ def test_a_request_overrides_the_settings_for_its_options():
         ),
         ("[hosts.hv01]\nprot = 1", "hosts.hv01.prot", 'Did you mean "port"?'),
         ("[vmm]\npassword_file = 1", "vmm.password_file", "must be a path in quotes, not 1."),
-        ("run = 3", "run", "must be a table: [run], not 3."),
+        ("run = 3", "run", "must be a table: [run]."),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_name(tmp_path, text, what, sentence):

@@ -822,8 +822,12 @@ def test_a_wrong_setting_is_refused_with_its_file(story: Teller):
             'do = "restart"\nhots = "hv01"',
             "at[0]: hots is not a known key. Known: t, on, do, for.",
         ),
+        ('do = ["say"]', "at[0]: do must be a text in quotes, not a list."),
+        ("do = 3", "at[0]: do must be a text in quotes, not 3."),
+        ('do = "down"\nvmm = " "', "at[0]: vmm must not be empty."),
+        ('do = "down"\nvmm = { a = 1 }', "vmm must be true or false, or a text in quotes, not a"),
         ('do = "down"\nvmm = 5', "at[0]: vmm must be true or false, or a text in quotes, not 5."),
-        ('do = "lose"\nvm = "web01"\nacls = -1', "acls must be 'all', or not be negative, not -1."),
+        ('do = "lose"\nvm = "web01"\nacls = -1', "acls must not be negative, not -1."),
         (
             'do = "create"\nvm = { name = "x", host = 2 }',
             "vm.host must be a text in quotes, not 2.",
@@ -847,6 +851,8 @@ def test_happenings_with_invalid_triggers_or_values_are_refused(
         ("until = 3600", "must be a duration"),
         ("settings.run.attempts = 0", "settings.run.attempts must be 1 or more, not 0."),
         ("format = 1", "format is not a known key"),
+        ("settings.vmm = 3", "settings.vmm must be a table: [settings.vmm]."),
+        ('fleet = "a\\u0000"', "cannot be read: embedded null byte."),
         ("until", "is not TOML"),
     ],
 )
@@ -858,6 +864,22 @@ def test_an_invalid_head_of_a_story_is_refused_when_the_story_is_read(
         story_file.load(story.write(ASK))
 
     assert sentence in str(raised.value)
+
+
+def test_a_happening_that_is_no_table_is_refused(story: Teller):
+    (story.write(ASK) / "story.toml").write_text('about = "a"\nat = ["say"]')
+
+    with pytest.raises(Refused, match=r"at\[0\] must be a table: \{ \.\.\. \}\."):
+        story_file.load(story.folder)
+
+
+def test_an_expected_result_that_is_not_text_is_refused(story: Teller):
+    (story.write(ASK) / "expect.txt").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(
+        Refused, match=r"The expected result .*expect\.txt cannot be read: it is not"
+    ):
+        story_file.load(story.folder)
 
 
 def test_an_unknown_role_and_a_folder_without_a_story_are_refused(story: Teller):
