@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -21,23 +23,20 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    SettingsConfigDict,
-    SettingsError,
-)
-from pydantic_settings import PydanticBaseSettingsSource as Source
+from pydantic_settings import EnvSettingsSource, NoDecode, SettingsError
 
 from engine import toml_tables as toml
-from engine.errors import Refused, UsageError
-from engine.language.grammar import duration, nearest
+from engine.errors import Refused
+from engine.language.grammar import nearest
 from engine.language.vocabulary import BY_WORD
-from engine.model import Options, Request
+from engine.model import Options, Request, same_host
 from engine.model.ids import SLACK, id_at, name_at
 from engine.policy.waits import DEFAULT_LIMITS, Rules
 
@@ -45,49 +44,59 @@ PREFIX = "VMFERRY_"
 _COMMAND = r"^/[^\s/]+$"
 
 
-def _seconds(value: object) -> object:
-    """Convert ``"4h"`` to 14400. Numbers, with or without quotes, are seconds already."""
-    if not isinstance(value, str):
+class _Variable(str):
+    """Text of an environment variable. It may spell a flag or a number, unlike a text in a file."""
+
+
+def _or_text_of(kind: type) -> BeforeValidator:
+    """Read a value of this type also from an environment variable."""
+
+    def read(value: object) -> object:
+        with suppress(ValidationError):
+            return TypeAdapter(kind).validate_python(str(value))
         return value
-    try:
-        return duration(value)
-    except UsageError as error:
-        try:
-            return float(value)
-        except ValueError:
-            raise toml.refusal(f'is not a duration: "{value}"', hint=error.hint) from None
+
+    return BeforeValidator(lambda value: read(value) if isinstance(value, _Variable) else value)
+
+
+def _seconds(value: object, info: ValidationInfo) -> object:
+    """Convert ``"4h"`` to 14400. Numbers are seconds already."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number else toml.seconds(value, info)
 
 
 def _names(value: object) -> object:
     """Split the comma-separated names of an environment variable. Other values pass unchanged."""
-    if isinstance(value, str):
-        return tuple(name.strip() for name in value.split(",") if name.strip())
-    return value
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        raise toml.refusal("must be separated by commas, without brackets")
+    return tuple(type(value)(name.strip()) for name in value.split(",") if name.strip())
 
 
 def _secret(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
+def _check(address: str) -> None:
+    """Refuse an address to which a secret would travel unencrypted. The address may contain a key,
+    so the error does not show it."""
+    with suppress(ValueError):  # brackets that do not match
+        parts = urlsplit(address)
+        is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if parts.hostname and (parts.scheme == "https" or is_local):
+            return
+    raise toml.refusal("must be an https address, such as https://example.com/")
+
+
 def _api_url(value: str) -> str:
-    """Return the address with a final slash. It receives the token: https, or on this machine."""
-    if not _is_safe(value):
-        raise toml.refusal(f'must begin with https://, not "{value}"')
+    _check(value)
     return value.rstrip("/") + "/"
 
 
-def _is_safe(address: str) -> bool:
-    parts = urlsplit(address)
-    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    return bool(parts.hostname) and (parts.scheme == "https" or local)
-
-
 def _pager(value: SecretStr) -> SecretStr:
-    """Check that the pager's address is https or local. It may contain a key, so the error does not
-    show it."""
-    said = value.get_secret_value()
-    if said and not _is_safe(said):
-        raise toml.refusal("must begin with https://")
+    if said := value.get_secret_value():
+        _check(said)
     return value
 
 
@@ -98,7 +107,7 @@ def _slash(value: object) -> object:
 
 
 def _in_slack(channel: str) -> str:
-    """Add the door to the id of a channel, because ``[slack]`` allows ids without it."""
+    """Add ``slack:`` to the id of a channel, because ``[slack]`` allows ids without it."""
     return channel and id_at(SLACK, name_at(SLACK, channel) or channel)
 
 
@@ -147,11 +156,15 @@ _SECONDS = WithJsonSchema({"anyOf": [toml.SPELLED, {"type": "number", "minimum":
 _NAMES = WithJsonSchema(
     {"anyOf": [{"type": "array", "items": {"type": ["string", "number"]}}, {"type": "string"}]}
 )
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False), _SECONDS]
-Positive = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False), _SECONDS]
-AtLeast0 = Annotated[int, Field(ge=0)]
-AtLeast1 = Annotated[int, Field(ge=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+_INT, _FLOAT = (Strict(), _or_text_of(int)), (Strict(), _or_text_of(float))
+_DURATION = (BeforeValidator(_seconds), _or_text_of(float), _SECONDS)
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), *_DURATION]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), *_DURATION]
+# Not toml.Count: in pydantic 2.7.0 the default of one key reaches all keys that share a Field.
+Flag = Annotated[bool, Strict(), _or_text_of(bool)]
+AtLeast0 = Annotated[int, Field(ge=0), *_INT]
+AtLeast1 = Annotated[int, Field(ge=1), *_INT]
+Port = Annotated[int, Field(ge=1, le=65535), *_INT]
 _LIST = (NoDecode, BeforeValidator(_names), _NAMES)
 Leads = Annotated[tuple[Positive, ...], *_LIST]
 Channel = Annotated[str, AfterValidator(_in_slack), _id_of(_CHANNEL)]
@@ -181,11 +194,11 @@ class RunDefaults(_Section):
     """Attempts for each VM. Live and powered-down moves share the count."""
     backup: Seconds = 3600.0
     """Time to wait for a VM's backup to end."""
-    bulletproof: bool = False
+    bulletproof: Flag = False
     """Refresh the hosts at every observation, not once per `pass`."""
-    stop_on_failure: bool = False
+    stop_on_failure: Flag = False
     """Start nothing more after the first VM that cannot be moved. Moves in flight are completed."""
-    now: bool = False
+    now: Flag = False
     """Start requests from Slack without a preview."""
     pass_: Annotated[Positive, Field(alias="pass")] = 60.0
     """Interval between two refreshes of a host, and the back-off after the first failed attempt."""
@@ -230,7 +243,7 @@ class EngineSettings(_Section):
 
     tick: Positive = 5.0
     """Interval between two observations while VMs move."""
-    lanes: Annotated[int, Field(ge=1, le=64)] = 8
+    lanes: Annotated[int, Field(ge=1, le=64), *_INT] = 8
     """Concurrent calls, at most one per host. Always 1 with `--speed max`."""
     start_window: Positive = 60.0
     """Time in which a start must reach VMM. A later start is void."""
@@ -246,7 +259,7 @@ class EngineSettings(_Section):
     """Interval between two observations while nothing moves."""
     max_parallel_cold: AtLeast0 = 0
     """Concurrent moves of powered-down VMs in one run. 0: only the hosts' slots limit them."""
-    mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 400.0
+    mb_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False), *_FLOAT] = 400.0
     """Copy rate in MB/s for estimates, until three moves have arrived."""
 
 
@@ -270,10 +283,10 @@ class ApprovalSettings(_Section):
     channel: Annotated[str, _id_of(_CHANNEL)] = ""
     """Channel for copies of approval cards. Empty: direct messages to approvers who cannot see the
     run's channel."""
-    break_glass: bool = False
+    break_glass: Flag = False
     """Let a person who may not approve do so in an emergency. It takes a reason, is announced to
     all approvers, and awaits a review by another person."""
-    confirm: bool | AtLeast0 = True
+    confirm: Flag | AtLeast0 = True
     """Preview a request from Slack before it starts. true: requests for hosts, with a wildcard, or
     for more than 5 VMs. A number: requests for more VMs than that. false: never."""
 
@@ -283,6 +296,15 @@ class PagerSettings(_Section):
 
     url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
     """Address of the pager, https or on this machine. Better in the environment."""
+
+
+_MOVED = {
+    **{name: ("approval", name) for name in ApprovalSettings.model_fields if name != "channel"},
+    "approvals_channel": ("approval", "channel"),
+    "pager_url": ("pager", "url"),
+}
+"""Section and key of settings that older versions kept in ``[slack]``."""
+_MOVED_IDS = {"starters", "approvers", "oncall", "escalation", "approvals_channel"}
 
 
 class SlackSettings(_Section):
@@ -310,6 +332,20 @@ class SlackSettings(_Section):
     fallback: Channel = ""
     """Channel for runs whose own channel is gone. Empty: a direct message to the owner."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_moved(cls, said: Any) -> Any:
+        moved = [name for name in said if name in _MOVED] if isinstance(said, Mapping) else []
+        if not moved:
+            return said
+        why = ", ".join(
+            f"{name} is {'.'.join(_MOVED[name])} now ({PREFIX}{'__'.join(_MOVED[name]).upper()})"
+            for name in moved
+        )
+        hint = "Ids in [approval] begin with slack:, such as slack:U0123."
+        hint = hint if _MOVED_IDS.intersection(moved) else ""
+        raise toml.refusal(why.removeprefix(f"{moved[0]} "), key=moved[0], hint=hint)
+
 
 class VmmSettings(_Section):
     """The VMM server, and the account for it and for the hosts. Without a server VMFerry moves VMs
@@ -323,7 +359,7 @@ class VmmSettings(_Section):
     """WinRM port. Not set: 5985, with `ssl` 5986."""
     auth: Literal["negotiate", "kerberos", "ntlm", "basic"] = "negotiate"
     """Authentication method. basic needs `ssl`, except on this machine."""
-    ssl: bool = False
+    ssl: Flag = False
     """Use WinRM over HTTPS."""
     user: str = ""
     r"""Account, such as CORP\svc-vmferry."""
@@ -336,9 +372,9 @@ class VmmSettings(_Section):
     into each session."""
     vmm_port: Port = 8100
     """Port of VMM on its server."""
-    sessions: Annotated[int, Field(ge=1, le=10)] = 4
+    sessions: Annotated[int, Field(ge=1, le=10), *_INT] = 4
     """Concurrent sessions with one server."""
-    approve_yes: bool = False
+    approve_yes: Flag = False
     """Allow `run --approve yes` to approve moves of powered-down VMs on this server."""
 
     @model_validator(mode="after")
@@ -368,12 +404,15 @@ class HostAddress(_Section):
     """WinRM port of the host. Not set: as for the server."""
 
 
-class Settings(BaseSettings):
-    """All settings. :func:`load` merges the file and the environment into the arguments."""
+def _each_once(hosts: Mapping[str, HostAddress]) -> Mapping[str, HostAddress]:
+    for one, other in combinations(hosts, 2):
+        if same_host(one, other):
+            raise toml.refusal(f"and {one} are the same host, because case is ignored", key=other)
+    return hosts
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+
+class Settings(toml.Table):
+    """All settings. :func:`load` merges the file and the environment into the arguments."""
 
     run: RunDefaults = RunDefaults()
     waits: WaitLimits = WaitLimits()
@@ -382,14 +421,7 @@ class Settings(BaseSettings):
     pager: PagerSettings = PagerSettings()
     slack: SlackSettings = SlackSettings()
     vmm: VmmSettings = VmmSettings()
-    hosts: Mapping[str, HostAddress] = Field(default_factory=dict)
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: Source, *_: Source, **__: Source
-    ) -> tuple[Source, ...]:
-        """Use only the arguments, because :func:`load` has already merged the environment."""
-        return (init_settings,)
+    hosts: Annotated[Mapping[str, HostAddress], AfterValidator(_each_once)] = {}
 
     def rules(self) -> Rules:
         """Return the policy's numbers that are not options of a request."""
@@ -414,40 +446,28 @@ class Settings(BaseSettings):
         return replace(request.options, **filled)
 
 
-_MOVED = {
-    **{name: ("approval", name) for name in ApprovalSettings.model_fields if name != "channel"},
-    "approvals_channel": ("approval", "channel"),
-    "pager_url": ("pager", "url"),
-}
-"""Section and key of settings that older versions kept in ``[slack]``."""
-
-
 def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Settings:
     """Load the TOML file, if any, and the environment, which wins. Raises ``Refused``."""
     name = "The settings file"
-    said = toml.parse_toml(toml.load_text(path, name), f"{name} {path}") if path else {}
-    try:
-        for section, values in _environment(os.environ if env is None else env).items():
-            known = said.get(section)
-            said[section] = {**known, **values} if isinstance(known, dict) else values
-    except SettingsError as error:
-        raise Refused(f"The environment cannot be read: {error}.", what="VMFERRY_") from None
-    return from_mapping(said, f"{path} or the environment" if path else "the environment")
+    file = toml.parse_toml(toml.load_text(path, name), f"{name} {path}") if path else {}
+    from_mapping(file, str(path))  # before the environment can hide a mistake
+    variables = _environment(os.environ if env is None else env)
+    return from_mapping(_merged(file, variables), "the environment")
 
 
 def from_mapping(said: Mapping[str, Any], origin: str) -> Settings:
     """Check sections that were read already. Raises ``Refused``, which names ``origin``."""
-    slack = said.get("slack")
-    moved = [name for name in slack if name in _MOVED] if isinstance(slack, Mapping) else []
-    if moved:
-        names = {name: _MOVED[name] for name in moved}
-        now = ", ".join(
-            f"slack.{name} is {section}.{key} now ({PREFIX}{section.upper()}__{key.upper()})"
-            for name, (section, key) in names.items()
-        )
-        hint = "Ids in [approval] begin with their door: slack:U0123."
-        raise Refused(f"{origin}: {now}.", what=f"slack.{moved[0]}", hint=hint)
     return toml.read(Settings, said, origin)
+
+
+def _merged(file: Mapping[str, Any], env: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the environment into the file, table by table. The case of a host's name is ignored."""
+    merged = dict(file)
+    for key, value in env.items():
+        name = next((one for one in file if same_host(one, key)), key)
+        is_table = isinstance(value, Mapping) and isinstance(file.get(name), Mapping)
+        merged[name] = _merged(file[name], value) if is_table else value
+    return merged
 
 
 class _Environment(EnvSettingsSource):
@@ -455,24 +475,27 @@ class _Environment(EnvSettingsSource):
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
-        super().__init__(Settings)
+        super().__init__(Settings, env_prefix=PREFIX, env_nested_delimiter="__")  # type: ignore[arg-type]
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name.lower(): value for name, value in self._env.items()}
+        return {name.lower(): _Variable(value) for name, value in self._env.items()}
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, Any]:
+    sections = Settings.model_fields
     for name in sorted(env):
-        section, separator, key = name.upper().removeprefix(PREFIX).partition("__")
-        if not name.upper().startswith(PREFIX) or section.lower() in Settings.model_fields:
+        said, separator, key = name.lower().removeprefix(PREFIX.lower()).partition("__")
+        if not name.upper().startswith(PREFIX) or said in sections:
             continue
-        known = [f"{PREFIX}{one.upper()}__" for one in Settings.model_fields]
-        alike = next((one for one in known if name.upper().startswith(one[:-1])), None)
-        if separator:
-            near = nearest(section, Settings.model_fields)
-            hint = f"Did you mean {PREFIX}{near.upper()}__{key}?" if near else ""
+        near = nearest(said, sections) or ""
+        if not separator:  # VMFERRY_RUN_ATTEMPTS, or VMFERRY_STARTERS
+            near = "approval" if said in ApprovalSettings.model_fields else ""
+            near = next((one for one in sections if said.startswith(f"{one}_")), near)
+            key = said.removeprefix(f"{near}_")
+        if separator or near:
+            hint = f"Did you mean {PREFIX}{near.upper()}__{key.upper()}?" if near else ""
             raise Refused(f"There is no setting {name}.", what=name, hint=hint)
-        if alike:
-            hint = f"Did you mean {alike}{name[len(alike) - 1 :].upper()}?"
-            raise Refused(f"There is no setting {name}.", what=name, hint=hint)
-    return _Environment(env)()
+    try:
+        return _Environment(env)()
+    except (SettingsError, RecursionError) as error:
+        raise Refused(f"The environment cannot be read: {error}.", what=PREFIX) from None

@@ -1,11 +1,14 @@
 """Settings: defaults, file, environment and refusals."""
 
+import json
+
 import pytest
 
 from engine.errors import Refused
 from engine.language.grammar import parse, parse_words
 from engine.model import Options, Request
 from engine.settings import Settings, load
+from engine.stories import story_file
 
 
 def written(folder, text):
@@ -115,7 +118,11 @@ def test_a_request_overrides_the_settings_for_its_options():
         ("[run]\nbackup = -1", "run.backup", "must not be negative, not -1."),
         ('[run]\npass = "0s"', "run.pass", 'must be more than 0, not "0s".'),
         ("[waits]\nforeign = inf", "waits.foreign", "finite"),
-        ('[slack]\ncommand = "migrate"', "slack.command", "must be one word"),
+        (
+            '[slack]\ncommand = "migrate"',
+            "slack.command",
+            "must be one word that begins with /, such as /migrate",
+        ),
         ('[slack]\napi_url = "http://slack.com/api/"', "slack.api_url", "https://"),
         ("[run]\nattempts = 2.5", "run.attempts", "must be a whole number, not 2.5."),
         (
@@ -131,6 +138,15 @@ def test_a_request_overrides_the_settings_for_its_options():
         ("[hosts.hv01]\nprot = 1", "hosts.hv01.prot", 'Did you mean "port"?'),
         ("[vmm]\npassword_file = 1", "vmm.password_file", "must be a path in quotes, not 1."),
         ("run = 3", "run", "must be a table: [run]."),
+        ("hosts.hv01 = 3", "hosts.hv01", "must be a table: [hosts.hv01]."),
+        ("'' = 3", '""', '"" is not a known key. Known: run, waits'),
+        ("[run]\n'' = 3", 'run.""', "is not a known key. Known: path"),
+        ("[approval]\nconfirm = -1", "approval.confirm", "confirm must not be negative, not -1."),
+        ("[approval]\nconfirm = { a = 1 }", "approval.confirm", "whole number, not a table."),
+        ('[pager]\nurl = "https://"', "pager.url", "an https address, such as https://example"),
+        ('[pager]\nurl = "https://[x"', "pager.url", "an https address"),
+        ('[slack]\napi_url = "https://[x"', "slack.api_url", "an https address"),
+        (f"[vmm]\nport = 0x{'f' * 5000}", "vmm.port", "is at most 65535, not a huge number."),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_name(tmp_path, text, what, sentence):
@@ -140,8 +156,104 @@ def test_a_wrong_key_or_value_is_refused_by_name(tmp_path, text, what, sentence)
     assert sentence in str(error)
 
 
-def test_broken_toml_is_refused_with_the_line(tmp_path):
-    assert "line 2" in str(refusal(tmp_path, '[run]\npath = "D:\\VMs"\n'))
+@pytest.mark.parametrize(
+    ("text", "what", "sentence"),
+    [
+        ("[run]\nparallel = true", "run.parallel", "must be a whole number, not true."),
+        ('[run]\nattempts = "5"', "run.attempts", 'must be a whole number, not "5".'),
+        ("[run]\nattempts = 5.0", "run.attempts", "must be a whole number, not 5.0."),
+        ("[run]\nnow = 1", "run.now", "must be true or false, not 1."),
+        ("[run]\nbackup = true", "run.backup", 'must be a duration such as "90s", not true.'),
+        ("[run]\nbackup = []", "run.backup", 'must be a duration such as "90s", not a list.'),
+        ('[run]\nbackup = "90"', "run.backup", 'is not a duration: "90".'),
+        ("[run]\nbackup = nan", "run.backup", "must be a finite number, not nan."),
+        ("[vmm]\nssl = 'yes'", "vmm.ssl", 'must be true or false, not "yes".'),
+        ("[engine]\nmb_per_s = true", "engine.mb_per_s", "must be a number, not true."),
+        ("[engine]\nlanes = '4'", "engine.lanes", 'must be a whole number, not "4".'),
+        ("[approval]\nconfirm = '3'", "approval.confirm", 'a whole number, not "3".'),
+        ("[approval]\nreminders = [true]", "approval.reminders[0]", "not true."),
+        ("[hosts.hv01]\nport = '80'", "hosts.hv01.port", 'must be a whole number, not "80".'),
+    ],
+)
+def test_a_file_has_to_spell_the_type_of_a_value(tmp_path, text, what, sentence):
+    error = refusal(tmp_path, text)
+
+    assert error.what == what
+    assert sentence in str(error)
+
+
+def test_flags_and_numbers_are_read_from_the_texts_of_the_environment():
+    env = {
+        "VMFERRY_RUN__BACKUP": "90",
+        "VMFERRY_RUN__NOW": "yes",
+        "VMFERRY_ENGINE__MB_PER_S": "200.5",
+        "VMFERRY_ENGINE__LANES": "4",
+        "VMFERRY_APPROVAL__REMINDERS": "900, 5m",
+        "VMFERRY_APPROVAL__CONFIRM": "3",
+        "VMFERRY_HOSTS__HV01__PORT": "80",
+    }
+    settings = load(None, env)
+
+    assert (settings.run.backup, settings.run.now) == (90.0, True)
+    assert (settings.engine.mb_per_s, settings.engine.lanes) == (200.5, 4)
+    assert (settings.approval.reminders, settings.approval.confirm) == ((900.0, 300.0), 3)
+    assert settings.hosts["hv01"].port == 80
+    assert load(None, {"VMFERRY_APPROVAL__CONFIRM": "1"}).approval.confirm is True
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("approval = 3", "approval"),
+        ('[[approval]]\nstarters = ["slack:U1"]', "approval"),
+        ('[Approval]\nstarters = ["slack:U1"]', "Approval"),
+        ('[approval]\napprovers = []\n[Approval]\nstarters = ["slack:U1"]', "Approval"),
+        ('[Slack]\nstarters = ["U1"]', "Slack"),
+        ("[approval]\nstarters = 3", "approval.starters"),
+    ],
+)
+def test_the_environment_does_not_hide_a_mistake_in_the_file(tmp_path, text, what):
+    env = {"VMFERRY_APPROVAL__APPROVERS": "slack:U2", "VMFERRY_APPROVAL__STARTERS": "slack:U3"}
+
+    assert refusal(tmp_path, text, env).what == what
+
+
+def test_the_environment_adds_to_a_host_of_the_file(tmp_path):
+    path = written(tmp_path, '[hosts.HV01]\naddress = "192.0.2.11"\n[hosts.hv02]\nport = 1\n')
+    hosts = load(path, {"VMFERRY_HOSTS__HV01__PORT": "5986"}).hosts
+
+    assert [*hosts] == ["HV01", "hv02"]
+    assert (hosts["HV01"].address, hosts["HV01"].port) == ("192.0.2.11", 5986)
+
+
+def test_two_names_of_a_host_that_differ_only_in_case_are_refused(tmp_path):
+    error = refusal(tmp_path, "[hosts.HV01]\nport = 1\n[hosts.hv01]\nport = 2")
+
+    assert error.what == "hosts.hv01"
+    assert "hosts.hv01 and HV01 are the same host" in str(error)
+
+
+def test_a_list_in_brackets_is_refused_in_the_environment():
+    with pytest.raises(Refused, match=r"approval\.starters must be separated by commas, without"):
+        load(None, {"VMFERRY_APPROVAL__STARTERS": '["slack:U1"]'})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "has_hint"),
+    [
+        ('[run]\npath = "D:\\VMs"\n', "line 2", True),
+        ("[run]\npath = D:\\VMs\n", "Invalid value", True),
+        ("[run\nattempts = 3", "line 1", False),
+        ("[run]\nattempts = 3\nattempts = 4", "overwrite", False),
+        (f"x = {'1' * 5000}", "a number is too long", False),
+        (f"x = {'[' * 5000}", "lists are nested too deeply", False),
+    ],
+)
+def test_broken_toml_is_refused_with_the_reason(tmp_path, text, sentence, has_hint):
+    error = refusal(tmp_path, text)
+
+    assert sentence in str(error)
+    assert ("quotation marks" in error.hint) is has_hint
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -163,6 +275,7 @@ def test_a_settings_file_that_is_not_utf_8_is_refused(tmp_path):
         ("VMFERRY_RUN__ATEMPTS", 'Did you mean "attempts"?'),
         ("VMFERRY_RNU__ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
         ("VMFERRY_RUN_ATTEMPTS", "Did you mean VMFERRY_RUN__ATTEMPTS?"),
+        ("VMFERRY_STARTERS", "Did you mean VMFERRY_APPROVAL__STARTERS?"),
         ("VMFERRY_RUN", "cannot be read"),
     ],
 )
@@ -174,7 +287,7 @@ def test_an_unknown_setting_in_the_environment_is_refused(name, sentence):
 
 
 def test_the_address_of_the_pager_is_never_shown_in_an_error():
-    with pytest.raises(Refused, match=r"pager\.url must begin with https://") as caught:
+    with pytest.raises(Refused, match=r"pager\.url must be an https address") as caught:
         load(None, {"VMFERRY_PAGER__URL": "ftp://example.com/secret"})
 
     assert "secret" not in str(caught.value)
@@ -196,6 +309,7 @@ def test_a_setting_moved_out_of_the_slack_section_is_refused_with_its_new_name(
 
     assert error.what == f"slack.{old.split()[0]}"
     assert f"is {new} now ({variable})" in str(error)
+    assert ("begin with slack:" in error.hint) is ("approvers" in old or "channel" in old)
 
 
 @pytest.mark.parametrize(
@@ -222,12 +336,74 @@ def test_a_name_instead_of_an_id_is_refused_in_the_approval_settings(
     assert sentence in str(error)
 
 
-@pytest.mark.parametrize(
-    "said",
-    ['{"bot_token": ["xoxb-secret"]}', '"xoxb-secret"'],
-)
-def test_a_token_is_never_shown_in_an_error(said):
-    with pytest.raises(Refused, match="slack") as caught:
-        load(None, {"VMFERRY_SLACK": said})
+# --- secrets ------------------------------------------------------------------------------------
 
-    assert "xoxb" not in str(caught.value)
+SECRET = "xoxb-do-not-print"
+SECRETS = [
+    ("slack", "bot_token"),
+    ("slack", "signing_secret"),
+    ("vmm", "password"),
+    ("pager", "url"),
+]
+
+
+def planted(section, key, before=""):
+    """Wrong files with the secret of a key. ``before``: the place of the settings in the file."""
+    value, table = f'"{SECRET}"', f'{{ {key} = "{SECRET}" }}'
+    return [
+        f"{before}{section} = {value}",
+        f"{before}{section} = [{value}]",
+        f"{before}{section} = [[{value}]]",
+        f"{before}{key} = {value}",
+        f"[[{before}{section}]]\n{key} = {value}",
+        f"[{before}{section.title()}]\n{key} = {value}",
+        f"[{before}{section}]\n{key} = [{value}]",
+        f"[{before}{section}]\n{key} = {table}",
+        f"[{before}{section}]\n{key} = [{table}]",
+        f"[{before}{section}]\n{key}s = {value}",
+        f"[{before}slack]\nport = [{value}]\npager_url = {value}",
+        f"[{before}vmm]\nserver = {table}",
+        f"[{before}run]\nattempts = [{table}]\nbackup = {table}",
+        f"[{before}run]\nbackup = [{value}]",
+        f"[{before}approval]\nconfirm = {table}",
+        f"[{before}approval]\nstarters = [{table}]",
+        f"[{before}approval]\nreminders = [[{value}]]",
+        f"[{before}hosts]\n{key} = {value}",
+        f"[[{before}hosts]]\n{key} = {value}",
+    ]
+
+
+def shown(caught):
+    return f"{caught.value} {caught.value.what} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(("section", "key"), SECRETS)
+def test_a_refusal_of_a_file_never_shows_a_secret(tmp_path, section, key):
+    for text in planted(section, key):
+        with pytest.raises(Refused) as caught:
+            load(written(tmp_path, text), {})
+        assert SECRET not in shown(caught), text
+
+
+@pytest.mark.parametrize(("section", "key"), SECRETS)
+def test_a_refusal_of_a_story_never_shows_a_secret(tmp_path, section, key):
+    (tmp_path / "fleet.toml").write_text('[[host]]\nname = "hv01"\n')
+    for text in [*planted(section, key, "settings."), f'settings = [{{ {key} = "{SECRET}" }}]']:
+        (tmp_path / "story.toml").write_text(f'about = "a"\n{text}')
+        with pytest.raises(Refused) as caught:
+            story_file.load(tmp_path)
+        assert SECRET not in shown(caught), text
+
+
+@pytest.mark.parametrize(("section", "key"), SECRETS)
+def test_a_token_is_never_shown_in_an_error(section, key):
+    name = f"VMFERRY_{section.upper()}"
+    wrong = [[{key: SECRET}], SECRET, [SECRET], {key: [SECRET]}, {key: {"x": SECRET}}]
+    wrong += [{f"{key}s": SECRET}, {"x": {key: SECRET}}]
+    texts = [*map(json.dumps, wrong), SECRET, f'{{"{key}": "{SECRET}"']
+    said = [{name: text} for text in texts]
+    said += [{f"{name}__{key.upper()}{end}": SECRET} for end in ("S", "__X", "__X__Y")]
+    for env in said:
+        with pytest.raises(Refused) as caught:
+            load(None, env)
+        assert SECRET not in shown(caught), env

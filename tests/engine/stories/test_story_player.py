@@ -852,6 +852,8 @@ def test_happenings_with_invalid_triggers_or_values_are_refused(
         ("settings.run.attempts = 0", "settings.run.attempts must be 1 or more, not 0."),
         ("format = 1", "format is not a known key"),
         ("settings.vmm = 3", "settings.vmm must be a table: [settings.vmm]."),
+        ("settings.run.attempts = '5'", 'attempts must be a whole number, not "5".'),
+        ("settings.slack.starters = []", "settings.slack.starters is approval.starters now"),
         ('fleet = "a\\u0000"', "cannot be read: embedded null byte."),
         ("until", "is not TOML"),
     ],
