@@ -176,6 +176,8 @@ _EMPTY = '""'
 """Spelling of an empty key."""
 _WHEN = "must be a time with its zone, such as 2026-01-05T22:00:00Z"
 _TABLES = ("dict", "mapping", "model", "model_attributes", "dataclass")
+_HIDDEN = {*(f"{kind}_type" for kind in _TABLES), "string_pattern_mismatch", "too_short"}
+"""Pydantic's errors whose refusals do not show the value."""
 _WHY = {
     "string": "must be a text in quotes",
     "bool": "must be true or false",
@@ -296,8 +298,9 @@ def _refused(errors: Sequence[ErrorDetails], top: _Place) -> Refused:
         return _choice(place, said, words[0])
     why, *others = dict.fromkeys(_why(one, place) for one in same)
     why += "".join(f", or {other.removeprefix('must ').removeprefix('be ')}" for other in others)
-    # A value in place of a table may contain a secret.
-    is_hidden = place.kind is SecretStr or re.search("table|empty", why)
+    # A value in place of a table may contain a secret. An empty one shows nothing.
+    is_hidden = place.kind is SecretStr or any(one["type"] in _HIDDEN for one in same)
+    is_hidden = is_hidden or bool(_tables(place.kind))
     return place.refused(why if is_hidden else f"{why}, not {_spelled(said)}")
 
 
