@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket as socket_module
+import struct
 from collections.abc import Callable
 
+from aiohttp import web
+
 from bot.standin.slack import Standin
+from bot.standin.transport.sockets import goodbye
 from bot.standin.values import Channel, Refusal
 from bot.standin.workspace import RESPONSE
+
+AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class TroubledSlack(Standin):
@@ -95,3 +103,46 @@ class TroubledSlack(Standin):
     def up(self) -> None:
         """End the outage."""
         self._down = False
+
+    # --- sockets --------------------------------------------------------------------------
+
+    def hang_up(self) -> None:
+        """Close all sockets, as Slack does to make clients reconnect."""
+        open_now = self._open_now()
+        for socket in open_now:
+            asyncio.run_coroutine_threadsafe(socket.close(), self._loop)
+        self.wait_for(lambda: not set(open_now) & set(self._sockets))
+
+    def fall_silent(self) -> None:
+        """Cut the line: sockets stay open, but nothing arrives."""
+        with self._changed:
+            self._silent |= set(self._sockets)
+
+    def drop(self, *, reset: bool = True) -> None:
+        """Break all connections without a close frame: by RST (``reset``) or by FIN."""
+        open_now = self._open_now()
+        for socket in open_now:
+            self._loop.call_soon_threadsafe(self._break, socket, reset)
+        self.wait_for(lambda: not set(open_now) & set(self._sockets))
+
+    def say_disconnect(self, reason: str = "refresh_requested") -> None:
+        """Send a disconnect message to all sockets: ``warning``, ``refresh_requested``,
+        ``link_disabled`` or ``too_many_websockets``. The client has to close the socket."""
+        frame = goodbye(reason)
+        for socket in self._open_now():
+            asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(10)
+
+    def _open_now(self) -> tuple[web.WebSocketResponse, ...]:
+        with self._changed:
+            return tuple(self._sockets)
+
+    def _break(self, socket: web.WebSocketResponse, reset: bool) -> None:
+        transport = self._sockets.get(socket)
+        if transport is None:
+            return
+        if not reset:
+            transport.close()
+            return
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_LINGER, AT_ONCE)
+        transport.abort()

@@ -6,8 +6,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import socket as sockets_of_the_system
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +20,6 @@ from bot.standin.workspace import WALL, Workspace
 
 T = TypeVar("T")
 MOST = 10
-AT_ONCE = struct.pack("ii", 1, 0)
 AGAIN = (0.0, 60.0, 300.0)
 LOOK = 0.02
 ANSWERED = ("view_submission", "block_suggestion")
@@ -66,7 +63,8 @@ def _frame(kind: str, payload: Json, envelope: str, attempt: int = 0) -> dict[st
     return frame
 
 
-def _goodbye(reason: str) -> dict[str, object]:
+def goodbye(reason: str) -> dict[str, object]:
+    """The message with which Slack announces that it ends a connection."""
     return {"type": "disconnect", "reason": reason, "debug_info": {"host": "stand-in"}}
 
 
@@ -200,49 +198,6 @@ class Sockets:
         while self._loop.time() < until and not self.acks(envelope):
             await asyncio.sleep(LOOK)
 
-    # --- failures -------------------------------------------------------------------------
-
-    def hang_up(self) -> None:
-        """Close all sockets, as Slack does to make clients reconnect."""
-        open_now = self._open_now()
-        for socket in open_now:
-            asyncio.run_coroutine_threadsafe(socket.close(), self._loop)
-        self.wait_for(lambda: not set(open_now) & set(self._sockets))
-
-    def fall_silent(self) -> None:
-        """Cut the line: sockets stay open, but nothing arrives."""
-        with self._changed:
-            self._silent |= set(self._sockets)
-
-    def drop(self, *, reset: bool = True) -> None:
-        """Break all connections without a close frame: by RST (``reset``) or by FIN."""
-        open_now = self._open_now()
-        for socket in open_now:
-            self._loop.call_soon_threadsafe(self._break, socket, reset)
-        self.wait_for(lambda: not set(open_now) & set(self._sockets))
-
-    def say_disconnect(self, reason: str = "refresh_requested") -> None:
-        """Send a disconnect message to all sockets: ``warning``, ``refresh_requested``,
-        ``link_disabled`` or ``too_many_websockets``. The client has to close the socket."""
-        frame = _goodbye(reason)
-        for socket in self._open_now():
-            asyncio.run_coroutine_threadsafe(socket.send_json(frame), self._loop).result(10)
-
-    def _open_now(self) -> tuple[web.WebSocketResponse, ...]:
-        with self._changed:
-            return tuple(self._sockets)
-
-    def _break(self, socket: web.WebSocketResponse, reset: bool) -> None:
-        transport = self._sockets.get(socket)
-        if transport is None:
-            return
-        if not reset:
-            transport.close()
-            return
-        raw = transport.get_extra_info("socket")
-        raw.setsockopt(sockets_of_the_system.SOL_SOCKET, sockets_of_the_system.SO_LINGER, AT_ONCE)
-        transport.abort()
-
     # --- one connection -------------------------------------------------------------------
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
@@ -258,7 +213,7 @@ class Sockets:
             if not full:
                 self._sockets[socket] = request.transport
         if full:
-            await socket.send_json(_goodbye("too_many_websockets"))
+            await socket.send_json(goodbye("too_many_websockets"))
             await socket.close()
             return socket
         await socket.send_json(
