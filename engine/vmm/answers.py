@@ -27,7 +27,7 @@ from engine.errors import (
 )
 from engine.model import Volume
 
-CONTRACT = 1
+CONTRACT = 2
 
 _CLASSES: Mapping[str, type[VmmError]] = {
     "locked": VmmLocked,
@@ -67,8 +67,6 @@ class FleetHost(ScriptAnswer):
     name: str
     live_limit: int
     storage_limit: int
-    refreshed: bool
-    locked: bool
     responding: bool
     error: str | None
     maintenance: bool

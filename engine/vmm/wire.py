@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.clock import Clock
-from engine.errors import VmmError
+from engine.errors import VmmError, VmmLocked
 from engine.model import (
     Acl,
     Adapter,
@@ -43,8 +43,6 @@ AT_ONCE = 16
 """Hosts that are asked at the same time."""
 QUICK, USUAL, LONG = 30.0, 60.0, 120.0
 """Time limits of calls in seconds: cached data; other reads; changes and refreshes."""
-PER_REFRESH, OBSERVING = 60.0, 300.0
-"""More seconds for each host that VMM re-reads first, and the limit of an observation."""
 
 _ZERO_MAC = {"", "000000000000"}
 
@@ -82,18 +80,19 @@ class WirePort:
     def observe(
         self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
     ) -> Fleet:
-        """See ``VmmPort``. One call to VMM, then one to each of ``hosts``, in parallel."""
+        """See ``VmmPort``. One call to VMM for each host to refresh, one for the fleet, then one to
+        each of ``hosts``. Each host's calls fail alone."""
         at = self.clock.now()
-        parameters = {"Jobs": list(jobs) or None, "Refresh": list(refresh) or None}
-        seconds = min(OBSERVING, USUAL + PER_REFRESH * len(refresh))
-        answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, seconds)
+        failed = self._refresh_hosts(refresh, at)
+        parameters = {"Jobs": list(jobs) or None}
+        answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, USUAL)
         known = [one.name for one in answer.hosts]
         seen = self._see([n for n in known if any(same_host(n, wanted) for wanted in hosts)])
         return Fleet(
             vmm=self.vmm,
             at=at,
             server_time=answer.server_time.timestamp(),
-            hosts=tuple(self._host(one, seen.get(one.name), at) for one in answer.hosts),
+            hosts=tuple(self._host(one, seen.get(one.name), failed) for one in answer.hosts),
             vms=_vms(answer.vms, seen),
             jobs=tuple(map(_job, answer.jobs)),
         )
@@ -176,6 +175,25 @@ class WirePort:
         data = self.sessions.ask_host(host, function, parameters, seconds)
         return answers.read(shape, data, f"{function} on {host}")
 
+    def _refresh_hosts(self, names: Sequence[str], at: float) -> Mapping[str, VmmError]:
+        """Make VMM re-read these hosts, a few at a time; return the errors by host. A host whose
+        re-read hangs costs only its own time limit."""
+        if not names:
+            return {}
+        with ThreadPoolExecutor(max(1, self.sessions.settings.sessions // 2), "refresh") as pool:
+            errors = dict(zip(names, pool.map(self._refresh_host, names), strict=True))
+        with self._lock:
+            done = (name.casefold() for name in names if errors[name] is None)
+            self._refreshed.update(dict.fromkeys(done, at))
+        return {name.casefold(): error for name, error in errors.items() if error is not None}
+
+    def _refresh_host(self, name: str) -> VmmError | None:
+        try:
+            self._vmm(ScriptAnswer, "Update-VmfHost", {"HostName": name}, USUAL)
+        except VmmError as error:
+            return error
+        return None
+
     def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
         """Ask the Hyper-V of these hosts, in parallel."""
         if len(names) < 2:
@@ -191,12 +209,15 @@ class WirePort:
             return _Seen(at, error=str(error))
         return _Seen(at, state)
 
-    def _host(self, answer: answers.FleetHost, seen: _Seen | None, at: float) -> Host:
+    def _host(
+        self, answer: answers.FleetHost, seen: _Seen | None, failed: Mapping[str, VmmError]
+    ) -> Host:
         """A host from VMM's answer and its own. The smaller of two limits counts."""
         with self._lock:
-            if answer.refreshed:
-                self._refreshed[answer.name] = at
-            refreshed_at = self._refreshed.get(answer.name)
+            refreshed_at = self._refreshed.get(answer.name.casefold())
+        error = failed.get(answer.name.casefold())
+        is_locked = isinstance(error, VmmLocked)
+        why = None if error is None or is_locked else str(error)
         state = seen.state if seen else None
         limited = (answer, state) if state else (answer,)
         silent = None if answer.responding else f"VMM gets no answer from {answer.name}"
@@ -206,8 +227,8 @@ class WirePort:
             storage_limit=min(one.storage_limit for one in limited),
             seen_at=seen.at if seen and state else None,
             refreshed_at=refreshed_at,
-            locked=answer.locked,
-            error=(seen.error if seen else None) or answer.error or silent,
+            locked=is_locked,
+            error=(seen.error if seen else None) or why or answer.error or silent,
             maintenance=answer.maintenance,
             path=answer.path,
             free_memory_mb=answer.free_memory_mb,

@@ -50,11 +50,13 @@ def test_no_powershell_process_outlives_a_failed_test(server, modules):
     computers = Computers(modules, server.port, HOSTS)
 
     with pytest.raises(ZeroDivisionError), computers:
-        port_to(computers, server).observe([HV01])
+        port = port_to(computers, server)
+        port.observe([HV01])
         assert [shell.process.poll() for shell in computers.made] == [None, None]
         raise ZeroDivisionError
 
     assert None not in [shell.process.poll() for shell in computers.made]
+    port.close()
 
 
 ENDLESS = """

@@ -78,7 +78,7 @@ class Reply:
         """The data of a function that succeeded."""
         document = self.document
         assert document["ok"] is True, document
-        assert document["contract"] == 1
+        assert document["contract"] == 2
         return document["data"]
 
     @property
@@ -86,7 +86,7 @@ class Reply:
         """The error of a function that failed."""
         document = self.document
         assert document["ok"] is False, document
-        assert document["contract"] == 1
+        assert document["contract"] == 2
         return document["error"]
 
 

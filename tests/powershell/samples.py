@@ -1,4 +1,4 @@
-"""Samples of the JSON of contract 1, kept in ``json/`` for the tests of both sides.
+"""Samples of the JSON of contract 2, kept in ``json/`` for the tests of both sides.
 
 ``json/*.json`` are answers of the real functions on stubs; ``json/request.*.json`` are their
 parameters. After an intended change write them again: ``python -m tests.powershell.samples``.
@@ -107,17 +107,15 @@ def request(name: str) -> list[dict[str, object]]:
 
 
 def _fleet(scene: Scene) -> Reply:
-    """A running job, a failed one, and hosts that are refreshed, locked and unreachable."""
+    """A running job, a failed one, and hosts that answer and do not."""
     scene.world.outcome(scene.clock.now(), "app01", "failed", "source")
     failed = _start(scene, VmId=APP, Destination="hv03.corp.example").data["job"]
     scene.pass_by(600)
     scene.world.foreign(scene.clock.now(), f"id:{WEB}", "hv02")
     scene.pass_by(60)
-    scene.world.lock(scene.clock.now(), HV02, 60)
     scene.world.down(scene.clock.now(), "hv03", 60)
     scene.server.quirks.room = ROOM
-    every = [HV01, HV02, "hv03.corp.example"]
-    return scene.vmm("Get-VmfFleet", Jobs=[failed], Refresh=every)
+    return scene.vmm("Get-VmfFleet", Jobs=[failed])
 
 
 def _start(scene: Scene, **changes: object) -> Reply:

@@ -82,7 +82,7 @@ def test_a_host_name_is_looked_up_and_not_run(scene, text):
 
     assert (error["class"], error["code"]) == ("refused", "not_found")
     assert error["message"] == f"VMM knows no host {text}"
-    assert scene.vmm("Get-VmfFleet", Refresh=[text], Jobs=[text]).data["jobs"] == []
+    assert scene.vmm("Get-VmfFleet", Jobs=[text]).data["jobs"] == []
 
 
 @evil
@@ -139,7 +139,7 @@ def test_no_name_or_path_is_executed(scene, tmp_path: Path):
     rename(scene, text)
     scene.start(Path=text)
     scene.host("Get-VmfHostState")
-    scene.vmm("Get-VmfFleet", Refresh=[text])
+    scene.vmm("Update-VmfHost", HostName=text)
 
     assert not file.exists()
     assert HV01 in scene.vmm("Get-VmfFleet").text

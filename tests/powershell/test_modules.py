@@ -18,7 +18,8 @@ OWN = {name: (PLACE / f"{name}.ps1").read_text("ascii") for name in MODULES}
 EXPORTED = {
     "VMFerry.Vmm": {
         *("Get-VmfVersion", "Get-VmfFleet", "Get-VmfNetwork", "Start-VmfMove"),
-        *("Repair-VmfNetwork", "Clear-VmfFailedJob", "Update-VmfVm", "Stop-VmfJob"),
+        *("Repair-VmfNetwork", "Clear-VmfFailedJob", "Update-VmfHost", "Update-VmfVm"),
+        "Stop-VmfJob",
     },
     "VMFerry.Host": {
         *("Get-VmfHostState", "Get-VmfHostNetwork", "Add-VmfHostNetwork", "Test-VmfRights"),

@@ -44,7 +44,7 @@ def test_one_call_returns_hosts_vms_and_jobs(open_scene, way):
 
 def test_a_fleet_without_vms_and_jobs_returns_empty_lists(scene):
     scene.play(f'format = 1\n[[host]]\nname = "{HV01}"\n')
-    found = fleet(scene, Jobs=[], Refresh=[])
+    found = fleet(scene, Jobs=[])
 
     assert (found["vms"], found["jobs"]) == ([], [])
     assert len(found["hosts"]) == 1
@@ -109,30 +109,36 @@ def test_jobs_that_move_no_vm_are_not_shown(scene):
     assert fleet(scene)["jobs"] == []
 
 
-def test_a_refreshed_host_is_marked_as_refreshed(scene):
-    found = fleet(scene, Refresh=[HV02, "hv99.corp.example"])
+def test_a_host_is_reread_alone(scene):
+    assert scene.vmm("Update-VmfHost", HostName=HV02).data == {}
 
-    assert [host["refreshed"] for host in found["hosts"]] == [False, True]
-    assert len(scene.calls("Read-SCVMHost")) == 1
+    (call,) = scene.calls("Read-SCVMHost")
+    assert call.bound["VMHost"] == object_id("host", HV02)
 
 
-def test_a_lock_during_a_refresh_is_reported_and_fails_nothing(scene):
+def test_a_host_that_vmm_does_not_know_is_not_reread(scene):
+    error = scene.vmm("Update-VmfHost", HostName="hv99.corp.example").error
+
+    assert (error["class"], error["code"]) == ("refused", "not_found")
+    assert error["message"] == "VMM knows no host hv99.corp.example"
+    assert scene.calls("Read-SCVMHost") == []
+
+
+def test_a_lock_during_a_reread_is_reported_as_locked(scene):
     scene.world.lock(scene.clock.now(), HV01, 60)
-    host = fleet(scene, Refresh=[HV01, HV02])["hosts"][0]
 
-    assert (host["refreshed"], host["locked"], host["error"]) == (False, True, None)
+    assert scene.vmm("Update-VmfHost", HostName=HV01).error["class"] == "locked"
 
 
-def test_an_error_of_a_silent_host_affects_no_other_host(scene):
+def test_a_reread_of_a_silent_host_is_reported_with_its_error(scene):
     scene.world.down(scene.clock.now(), HV01, 60)
-    down, up = fleet(scene, Refresh=[HV01, HV02])["hosts"]
+    error = scene.vmm("Update-VmfHost", HostName=HV01).error
 
-    assert down["error"] == f"The connection to the agent {HV01} was lost (2916)"
-    assert (down["responding"], down["refreshed"], down["locked"]) == (False, False, False)
-    assert (up["responding"], up["refreshed"], up["error"]) == (True, True, None)
+    assert (error["class"], error["code"]) == ("unavailable", "2916")
+    assert error["message"] == f"The connection to the agent {HV01} was lost"
 
 
-def test_a_silent_host_has_an_error_even_without_a_refresh(scene):
+def test_a_silent_host_has_an_error_without_a_reread(scene):
     scene.world.down(scene.clock.now(), HV01, 60)
 
     assert "NotResponding" in fleet(scene)["hosts"][0]["error"]

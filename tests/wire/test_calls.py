@@ -97,11 +97,11 @@ def test_an_error_has_the_class_that_the_server_chose(ground, kind, error, happe
 @pytest.mark.parametrize(
     ("output", "why"),
     [
-        (json.dumps({"contract": 2, "ok": True, "data": {}}), "uses contract 2, VMFerry uses 1"),
+        (json.dumps({"contract": 1, "ok": True, "data": {}}), "uses contract 1, VMFerry uses 2"),
         (json.dumps({"ok": True, "data": {}}), "uses contract None"),
         (json.dumps({"contract": True, "ok": True, "data": {}}), "uses contract True"),
-        (json.dumps({"contract": 1, "ok": True}), "neither data nor a known"),
-        (json.dumps({"contract": 1, "ok": False, "error": {"class": "?"}}), "neither data nor"),
+        (json.dumps({"contract": 2, "ok": True}), "neither data nor a known"),
+        (json.dumps({"contract": 2, "ok": False, "error": {"class": "?"}}), "neither data nor"),
         (bad("frozen", "a class of tomorrow"), "neither data nor a known error"),
         ("[1]", "uses contract None"),
         ("VMM is fine", "is not JSON"),

@@ -309,7 +309,7 @@ def test_the_switches_of_a_vm_are_those_that_hyperv_shows(wired):
 
 
 def test_version_and_rights_are_texts(wired):
-    assert wired.port.version() == "VMM 10.22.1287 on vmm01, PowerShell 5.1.20348, module 1"
+    assert wired.port.version() == "VMM 10.22.1287 on vmm01, PowerShell 5.1.20348, module 2"
     assert wired.port.rights(HV1) is None
     assert "denied" in wired.port.rights(HV3)
 

@@ -31,12 +31,12 @@ CLASSES: Mapping[type[VmmError], str] = {
 
 
 def good(data: object) -> str:
-    return json.dumps({"contract": 1, "ok": True, "data": data})
+    return json.dumps({"contract": 2, "ok": True, "data": data})
 
 
 def bad(kind: str, text: str, code: str = "") -> str:
     error = {"class": kind, "code": code, "fqeid": f"{code},Cmdlet", "message": text}
-    return json.dumps({"contract": 1, "ok": False, "error": error})
+    return json.dumps({"contract": 2, "ok": False, "error": error})
 
 
 def iso(at: float | None) -> str | None:
@@ -60,6 +60,7 @@ class Answering:
                 "Start-VmfMove": self._start,
                 "Repair-VmfNetwork": self._repair,
                 "Clear-VmfFailedJob": lambda a: self.world.dismiss(self.now, str(a["VmId"])),
+                "Update-VmfHost": self._reread,
                 "Update-VmfVm": lambda a: self.world.refresh(self.now, str(a["VmId"])),
                 "Stop-VmfJob": lambda a: self.world.stop_job(self.now, str(a["JobId"])),
             }.items()
@@ -88,11 +89,18 @@ class Answering:
         return function
 
     def _version(self, asked: Asked) -> object:
-        return {"module": "1", "powershell": "5.1.20348", "vmm": "10.22.1287"}
+        return {"module": "2", "powershell": "5.1.20348", "vmm": "10.22.1287"}
+
+    def _reread(self, asked: Asked) -> None:
+        name = str(asked["HostName"])
+        host = self.world.observe(self.now, (), (), [name]).host(name)
+        if host.locked:
+            raise VmmLocked(f"{name} is locked", code="2606")
+        if host.error:
+            raise VmmUnavailable(host.error)
 
     def _fleet(self, asked: Asked) -> object:
-        refresh = asked["Refresh"] or []
-        fleet = self.world.observe(self.now, (), asked["Jobs"] or (), refresh)
+        fleet = self.world.observe(self.now, (), asked["Jobs"] or ())
         return {
             "server_time": iso(fleet.server_time),
             "hosts": [
@@ -100,8 +108,6 @@ class Answering:
                     "name": host.name,
                     "live_limit": host.live_limit,
                     "storage_limit": host.storage_limit,
-                    "refreshed": host.name in refresh and not host.locked and not host.error,
-                    "locked": host.locked,
                     "responding": host.error is None,
                     "error": host.error,
                     "maintenance": host.maintenance,

@@ -1,6 +1,6 @@
 @{
     RootModule        = 'VMFerry.Host.psm1'
-    ModuleVersion     = '1.0.0'
+    ModuleVersion     = '2.0.0'
     GUID              = '7f2b9f0c-2f5e-4a35-8d0b-5d9c6c1e4b27'
     Author            = 'VMFerry contributors'
     Copyright         = 'VMFerry contributors, MIT license'

@@ -4,9 +4,9 @@
 # a complete module. It runs as an installed module and as text in a runspace, so nothing depends on
 # the path of a file.
 #
-# Every exported function takes parameters only, and returns exactly one JSON text (contract 1):
-#   {"contract":1,"ok":true,"data":{...}}
-#   {"contract":1,"ok":false,"error":{"class":"locked|busy|stale|refused|unavailable","code","fqeid","message"}}
+# Every exported function takes parameters only, and returns exactly one JSON text (contract 2):
+#   {"contract":2,"ok":true,"data":{...}}
+#   {"contract":2,"ok":false,"error":{"class":"locked|busy|stale|refused|unavailable","code","fqeid","message"}}
 # ConvertTo-Json of 5.1 writes enums as numbers, dates as \/Date()\/ and anything deeper than
 # -Depth as text. So enums are converted to words, dates to texts and lists to [object[]] first.
 Set-StrictMode -Version Latest
@@ -18,7 +18,7 @@ $ConfirmPreference = 'None'
 # The JSON text of a function that succeeded.
 function ConvertTo-VmfReply {
     param([System.Collections.IDictionary] $Data)
-    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $true; data = $Data }) -Depth 8 -Compress
+    ConvertTo-Json -InputObject ([ordered]@{ contract = 2; ok = $true; data = $Data }) -Depth 8 -Compress
 }
 
 # The JSON text of a function that failed: the error and its class.
@@ -38,7 +38,7 @@ function ConvertTo-VmfFailure {
         $text = ConvertTo-VmfSentence -Message $text
     }
     $failure = [ordered]@{ class = $class; code = $code; fqeid = $fullId; message = $text }
-    ConvertTo-Json -InputObject ([ordered]@{ contract = 1; ok = $false; error = $failure }) -Depth 8 -Compress
+    ConvertTo-Json -InputObject ([ordered]@{ contract = 2; ok = $false; error = $failure }) -Depth 8 -Compress
 }
 
 # The error number, or an empty text.

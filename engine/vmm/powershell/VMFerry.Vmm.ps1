@@ -9,7 +9,7 @@ $script:VmfConnectedTo = ''
 $script:VmfKnown = @{}
 
 #region Connection and look-up
-# The connection to VMM, kept for the life of this shell or until VMM stops answering.
+# The connection to VMM, kept for the life of this shell or until an error that may be the connection's.
 function Connect-VmfServer {
     param([string] $VmmServer, [int] $Port)
     $wanted = "${VmmServer}:${Port}"
@@ -29,12 +29,14 @@ function Connect-VmfServer {
     $script:VmfConnection
 }
 
-# As ConvertTo-VmfFailure, but drop a connection that may be dead.
+# As ConvertTo-VmfFailure, but drop a connection that may be dead. A dead one can show itself by any number
+# or none, so only our own refusals and VMM's busy and locked prove that it lives.
 function ConvertTo-VmfServerFailure {
     param([System.Management.Automation.ErrorRecord] $ErrorRecord)
-    $failure = ConvertTo-VmfFailure -ErrorRecord $ErrorRecord
-    if ($failure -match '"class":"unavailable"') { $script:VmfConnection = $null }
-    $failure
+    $class = Get-VmfErrorClass -ErrorRecord $ErrorRecord
+    $alive = ([string] $ErrorRecord.FullyQualifiedErrorId) -match '^Vmf\.(refused|stale|busy|locked)\.'
+    if (-not $alive -and @('locked', 'busy') -notcontains $class) { $script:VmfConnection = $null }
+    ConvertTo-VmfFailure -ErrorRecord $ErrorRecord
 }
 
 # The host with this name. An unknown host is refused.
@@ -129,7 +131,7 @@ function Get-VmfVersion {
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
         ConvertTo-VmfReply -Data ([ordered]@{
-                module     = '1'
+                module     = '2'
                 powershell = [string] $PSVersionTable.PSVersion
                 vmm        = [string] (Get-VmfProperty -InputObject $server -Name 'ProductVersion' -Default '')
             })
@@ -142,10 +144,8 @@ function Get-VmfFleet {
     .SYNOPSIS
     Read everything at once: hosts, VMs, migration jobs and the server's time.
     .DESCRIPTION
-    Changes nothing, except that VMM re-reads the hosts in Refresh first. If a host is locked, it has
-    locked; if the refresh fails, it has error; the call succeeds in both cases. Jobs are read before
-    VMs, so that an ended job never comes with an older state of its VM. server_time is the time after
-    the refreshes, which can take a minute, and before everything else is read.
+    Changes nothing. Jobs are read before VMs, so that an ended job never comes with an older state of
+    its VM. server_time is the time before everything else is read.
     .OUTPUTS
     One JSON text; data is {server_time, hosts, vms, jobs}.
     #>
@@ -154,8 +154,6 @@ function Get-VmfFleet {
     param(
         # Ids of jobs to include even if they have ended.
         [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Jobs = @(),
-        # Names of hosts that VMM re-reads first.
-        [AllowNull()] [AllowEmptyCollection()] [AllowEmptyString()] [string[]] $Refresh = @(),
         # The VMM server, as this machine reaches it.
         [string] $VmmServer = 'localhost',
         # Its command port.
@@ -163,10 +161,9 @@ function Get-VmfFleet {
     )
     try {
         $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
-        $said = Update-VmfHostList -Server $server -Names $Refresh
         $time = ConvertTo-VmfTime -Date (Get-Date)
         $hostRows = [object[]]@(foreach ($vmHost in (Get-SCVMHost -VMMServer $server)) {
-                ConvertTo-VmfHost -VmHost $vmHost -Said $said
+                ConvertTo-VmfHost -VmHost $vmHost
             })
         $jobRows = @(Get-VmfMoveJob -Server $server -Ids $Jobs)
         $byObject = @{}
@@ -183,49 +180,19 @@ function Get-VmfFleet {
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
 }
 
-# Make VMM re-read these hosts. Return a table from name to result.
-function Update-VmfHostList {
-    param($Server, [string[]] $Names)
-    $said = @{}
-    if ($null -eq $Names -or $Names.Count -eq 0) { return $said }
-    foreach ($vmHost in (Get-SCVMHost -VMMServer $Server)) {
-        if ($Names -notcontains [string] $vmHost.Name) { continue }
-        $note = @{ refreshed = $false; locked = $false; error = $null }
-        try {
-            $null = Read-SCVMHost -VMHost $vmHost
-            $note['refreshed'] = $true
-        }
-        catch {
-            $note['locked'] = (Get-VmfErrorClass -ErrorRecord $_) -eq 'locked'
-            if (-not $note['locked']) {
-                $text = ConvertTo-VmfSentence -Message $_.Exception.Message
-                $code = Get-VmfErrorCode -ErrorRecord $_
-                if ($code) { $text = "$text ($code)" }
-                $note['error'] = $text
-            }
-        }
-        $said[[string] $vmHost.Name] = $note
-    }
-    $said
-}
-
 # One host as VMM knows it.
 function ConvertTo-VmfHost {
-    param($VmHost, [hashtable] $Said)
+    param($VmHost)
     $name = [string] $VmHost.Name
-    $note = @{ refreshed = $false; locked = $false; error = $null }
-    if ($Said.ContainsKey($name)) { $note = $Said[$name] }
     $responds = ([string] $VmHost.CommunicationState) -eq 'Responding'
-    $problem = $note['error']
-    if (-not $responds -and $null -eq $problem) { $problem = "VMM's agent on $name is $($VmHost.CommunicationState)" }
+    $problem = $null
+    if (-not $responds) { $problem = "VMM's agent on $name is $($VmHost.CommunicationState)" }
     # Which of the two shows maintenance depends on the version. MaintenanceHost means something else.
     $states = @([string] $VmHost.ComputerState, [string] $VmHost.OverallState)
     [ordered]@{
         name           = $name
         live_limit     = [int] $VmHost.LiveMigrationMaximum
         storage_limit  = [int] $VmHost.LiveStorageMigrationMaximum
-        refreshed      = [bool] $note['refreshed']
-        locked         = [bool] $note['locked']
         responding     = $responds
         error          = $problem
         maintenance    = $states -contains 'MaintenanceMode'
@@ -825,6 +792,31 @@ function Clear-VmfFailedJob {
             $null = Repair-SCVirtualMachine -VM $vm -Dismiss -Force
             $null = Read-SCVirtualMachine -VM $vm
         }
+        ConvertTo-VmfReply -Data ([ordered]@{})
+    }
+    catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }
+}
+
+function Update-VmfHost {
+    <#
+    .SYNOPSIS
+    Make VMM re-read a host, which takes 8 seconds and more. Idempotent.
+    .OUTPUTS
+    One JSON text; data is {}.
+    #>
+    [CmdletBinding()]
+    [OutputType([string])]
+    param(
+        # The full name of the host.
+        [Parameter(Mandatory = $true)] [string] $HostName,
+        # The VMM server, as this machine reaches it.
+        [string] $VmmServer = 'localhost',
+        # Its command port.
+        [int] $Port = 8100
+    )
+    try {
+        $server = Connect-VmfServer -VmmServer $VmmServer -Port $Port
+        $null = Read-SCVMHost -VMHost (Find-VmfHost -Server $server -Name $HostName)
         ConvertTo-VmfReply -Data ([ordered]@{})
     }
     catch { ConvertTo-VmfServerFailure -ErrorRecord $_ }

@@ -1,6 +1,6 @@
 @{
     RootModule        = 'VMFerry.Vmm.psm1'
-    ModuleVersion     = '1.0.0'
+    ModuleVersion     = '2.0.0'
     GUID              = '0b6f1d6e-5c0a-4c43-9d54-0a3f1d2f8a61'
     Author            = 'VMFerry contributors'
     Copyright         = 'VMFerry contributors, MIT license'
@@ -8,7 +8,7 @@
     PowerShellVersion = '5.1'
     FunctionsToExport = @(
         'Clear-VmfFailedJob', 'Get-VmfFleet', 'Get-VmfNetwork', 'Get-VmfVersion', 'Repair-VmfNetwork'
-        'Start-VmfMove', 'Stop-VmfJob', 'Update-VmfVm'
+        'Start-VmfMove', 'Stop-VmfJob', 'Update-VmfHost', 'Update-VmfVm'
     )
     CmdletsToExport   = @()
     VariablesToExport = @()
