@@ -340,8 +340,8 @@ def approvals(where: _Where) -> None:
 
 #: Explanations of the words in a usage line.
 _NAMED = {
-    "RUN": "RUN is R12, 12, or a host that only one unfinished run has.",
-    "APPROVAL": "APPROVAL is A3 or 3; the open ones: vmferry approvals",
+    "RUN": "RUN is R12, 12, or a host that only one unfinished run uses.",
+    "APPROVAL": "APPROVAL is A3 or 3. To see the open approvals: vmferry approvals",
 }
 
 

@@ -239,7 +239,7 @@ class WaitLimits(_Section):
 
 
 class EngineSettings(_Section):
-    """The engine's rhythm, and how it acts."""
+    """Timing and limits of the engine."""
 
     tick: Positive = 5.0
     """Interval between two observations while VMs move."""
@@ -295,7 +295,7 @@ class PagerSettings(_Section):
     """The pager, which wakes people. VMFerry calls it by HTTP POST."""
 
     url: Annotated[Token, AfterValidator(_pager)] = SecretStr("")
-    """Address of the pager, https or on this machine. Better in the environment."""
+    """Address of the pager, https or on this machine. Better set in the environment."""
 
 
 _MOVED = {
@@ -314,11 +314,11 @@ class SlackSettings(_Section):
     """How Slack reaches VMFerry: over a socket that VMFerry opens, or by HTTP requests through your
     own TLS proxy."""
     bot_token: Token = SecretStr("")
-    """Bot token, xoxb-... Better in the environment."""
+    """Bot token, xoxb-... Better set in the environment."""
     app_token: Token = SecretStr("")
-    """App-level token for the socket, xapp-... Better in the environment."""
+    """App-level token for the socket, xapp-... Better set in the environment."""
     signing_secret: Token = SecretStr("")
-    """Secret that proves that an HTTP request is from Slack. Better in the environment."""
+    """Secret that proves that an HTTP request is from Slack. Better set in the environment."""
     listen: str = "127.0.0.1"
     """Address on which VMFerry accepts HTTP requests from the proxy."""
     port: Port = 3000
@@ -364,9 +364,9 @@ class VmmSettings(_Section):
     user: str = ""
     r"""Account, such as CORP\svc-vmferry."""
     password: SecretStr = SecretStr("")
-    """Password of the account. Better in the environment or in `password_file`."""
+    """Password of the account. Better set in the environment or in `password_file`."""
     password_file: Annotated[Path | None, _example("/etc/vmferry/password")] = None
-    """File that holds the password. It excludes `password`."""
+    """File that holds the password. Not together with `password`."""
     configuration: Annotated[str | None, _example("VMFerry")] = None
     """JEA endpoint on which VMFerry's PowerShell modules are installed. Not set: VMFerry loads them
     into each session."""

@@ -809,7 +809,7 @@ def test_the_manifest_for_http_holds_the_url_for_commands_and_clicks():
 
 @pytest.mark.parametrize("address", ["vmferry.example.com", "http://a.example", 'https://a"b/'])
 def test_an_address_that_slack_cannot_call_is_refused(address):
-    with pytest.raises(Refused, match="is no address that Slack can call"):
+    with pytest.raises(Refused, match="is not an address that Slack can call"):
         manifest_text(http=address)
 
 

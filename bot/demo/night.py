@@ -51,7 +51,7 @@ def main() -> int:
         print(f"\nThe demo broke off: {error}", file=sys.stderr)
         return 1
     for problem in problems:
-        print(f"\nNot as told: {problem}", file=sys.stderr)
+        print(f"\nThe demo went wrong: {problem}", file=sys.stderr)
     return 1 if problems else 0
 
 
@@ -197,12 +197,12 @@ def _check(night: Night) -> list[str]:
     verified = events.verify(night.session.store)
     checks = {
         "every VM moved": run["exit"] == 0 and all(m["state"] == "done" for m in moves.values()),
-        "HV01 proven empty, twice": "host.empty" in kinds,
+        "HV01 proven empty by two observations": "host.empty" in kinds,
         "no start without a free slot, no VM moved twice": not night.world.violations,
         "problem 1, the limit: VMs waited for a slot": any(
             "SLOT" in m["waited"] for m in moves.values()
         ),
-        "problem 2, extended ACLs: shop01's were put back": _repairs(moves["shop01"]) == {"acl"},
+        "problem 2, extended ACLs: shop01's were restored": _repairs(moves["shop01"]) == {"acl"},
         "problem 3, powered-down networks: old-crm's was restored": _repairs(moves["old-crm"])
         == {"acl", "network", "switch", "vlan"},
         "problem 4, the backup: sql02 waited for it": "BACKUP" in moves["sql02"]["waited"],

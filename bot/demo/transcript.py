@@ -82,9 +82,8 @@ class Telling:
         _line(f"  ok  the audit: {audited} events, each hashed with the one before")
         makespan, bound = run["makespan"], run["bound"]
         _line(
-            f"\nMakespan {took(makespan)}; no schedule could beat {took(bound)} "
-            f"({makespan / max(bound, 1):.2f} x). {vmm_calls} calls to VMM and hosts, "
-            f"{slack_calls} to Slack."
+            f"\nThe run took {took(makespan)}. No schedule could have taken less than "
+            f"{took(bound)}. {vmm_calls} calls to VMM and hosts, {slack_calls} to Slack."
         )
 
     def aside(self, news: Iterable[Event]) -> None:
@@ -98,7 +97,7 @@ class Telling:
                 _aside(event.at, event.text)
             if event.kind == "move.done" and vm in restored:
                 what = ", ".join(f"{n} x {word}" for word, n in sorted(restored[vm].items()))
-                _aside(event.at, f"{vm}: lost on the way, put back and read again: {what}")
+                _aside(event.at, f"{vm}: lost in the move, restored and verified: {what}")
 
     # --- pieces ------------------------------------------------------------------------------
 

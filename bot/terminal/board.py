@@ -132,7 +132,7 @@ def _failures(stuck: Sequence[Stuck], run: str) -> list[str]:
     for one in stuck[:SHOWN_FAILURES]:
         lines.append(say("{}: {}", ENDS[one.state].capitalize(), one.sentence))
         if one.next:
-            lines.append(say("  Do: {}", one.next))
+            lines.append(say("  Next: {}", one.next))
     if len(stuck) > SHOWN_FAILURES:
         more, report = len(stuck) - SHOWN_FAILURES, Command(f"report {run}")
         lines.append(say("  and {} more; see: {}", more, report))

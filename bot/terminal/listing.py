@@ -40,9 +40,9 @@ def list_lines(service: Service) -> list[str]:
     rows = _rows(service)
     if not rows:
         return ["There is no run yet."]
-    groups: dict[str, list[_Row]] = {"Needs a person:": [], "Going on:": [], "Ended:": []}
+    groups: dict[str, list[_Row]] = {"Needs a person:": [], "In progress:": [], "Ended:": []}
     for row in sorted(rows, key=lambda row: (-row.at, -row.run.id)):
-        going = "Ended:" if row.run.over else "Going on:"
+        going = "Ended:" if row.run.over else "In progress:"
         groups["Needs a person:" if row.needs else going].append(row)
     lines = []
     for title, group in groups.items():

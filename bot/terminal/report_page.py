@@ -120,10 +120,10 @@ def _details(move: Mapping[str, Any]) -> Iterable[str]:
     if waited := report.span_words(move["waited"]):
         yield f"waited: {waited}"
     if move["repairs"]:
-        yield f"put back: {report.counted(move['repairs'])}"
+        yield f"restored: {report.counted(move['repairs'])}"
     for missing in move["missing"]:
         yield f"missing: {report.lack(missing)}"
     if move["sentence"] and move["state"] != "done" and not move["missing"]:
         yield move["sentence"]
     if move["next"]:
-        yield say("Do: {}", move["next"])
+        yield say("Next: {}", move["next"])

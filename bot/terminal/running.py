@@ -94,7 +94,7 @@ def behind(place: Installation, store: Store, wish: Wish) -> Iterator[World]:
         raise Refused(
             f"{place.db} holds a simulated fleet, and the settings name {server}.",
             what=str(place.db),
-            hint="Name another --db for the server, or --fleet to go on with the simulation.",
+            hint="Name another --db for the server, or --fleet to continue the simulation.",
         )
     if wish.fleet is None and not place.world.exists():
         with _real(place, wish) as world:
@@ -117,7 +117,7 @@ def _real(place: Installation, wish: Wish) -> Iterator[World]:
             hint="Try a simulated fleet: --fleet FILE, or: vmferry demo",
         )
     if wish.speed is not None or wish.seed is not None:
-        raise Refused(f"{vmm.server} is no simulated fleet: --speed and --seed mean nothing there.")
+        raise Refused(f"{vmm.server} is not a simulated fleet: --speed and --seed do not apply.")
     if wish.approve == "yes" and not vmm.approve_yes:
         raise Refused(
             f"--approve yes is not allowed on {vmm.server}.",
@@ -162,8 +162,8 @@ class Session:
             submitted = self.service.submit(request, by=user())
             if submitted.run.state is RunState.SCHEDULED:
                 raise Refused(
-                    f"{submitted.run.label} is the same, asked by {submitted.run.by}; it waits "
-                    "for its message in Slack.",
+                    f"{submitted.run.label} has the same request, by {submitted.run.by}, and waits "
+                    "for its status message in Slack.",
                     what=submitted.run.label,
                     hint="Nothing started.",
                 )
@@ -189,7 +189,7 @@ def run(place: Installation, wish: Wish) -> tuple[int, Mapping[str, Any]]:
         watch = Watch(session.service, current, screen, wish.approve, _is_terminal(stream))
         if attached:
             watch.skip()
-            screen.say([f"{current.label} goes on: {current.request}"])
+            screen.say([f"{current.label} continues: {current.request}"])
             if current.state is RunState.PAUSED:
                 screen.say([current.said, f"In another window: vmferry resume {current.label}"])
         try:

@@ -70,7 +70,7 @@ def _runs_wait(place: Installation) -> bool:
 
 def _no_clock() -> Refused:
     return Refused(
-        "serve needs a world whose time passes at a fixed speed.",
+        "serve needs a fixed speed: --speed max works only with run.",
         what="--speed",
         hint="Name a number: --speed 60.",
     )

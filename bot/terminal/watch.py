@@ -140,6 +140,6 @@ class Watch:
             return [f"{self.run.label}: nothing is moving. Repeat the command to continue."]
         names = ", ".join(f"{safe(move.vm)} → {short(move.destination)}" for move in moving)
         return [
-            f"{self.run.label}: in flight: {names}. VMM completes what is in flight. Repeat the "
-            "command to watch again."
+            f"{self.run.label}: in flight: {names}. VMM completes these migrations. Repeat "
+            "the command to watch them."
         ]

@@ -101,7 +101,7 @@ class Loop:
             self.health = str(closed)
             return
         except Exception:
-            log.exception("A step of the engine failed. The next step starts from the rows.")
+            log.exception("A step of the engine failed. The next step starts from the database.")
             self.health = "A step of the engine failed; see the log. The engine continues."
             return
         self.health = _words(self.last.error)

@@ -44,7 +44,9 @@ def write_row_step(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None:
         case Return():
             _repaired(pen, step.move, step.repaired)
             pen.moves.return_to_pending(
-                step.move, f"{step.move.vm} is where it was, its network intact. {step.why}", None
+                step.move,
+                f"{step.move.vm} did not move, and its network is intact. {step.why}",
+                None,
             )
         case Finish():
             _end_attempt(pen, step.move, step.ends)
@@ -77,7 +79,7 @@ def _write_run_note(pen: Pen, step: Step, runs: Mapping[int, RunRecord]) -> None
 
 def _arrive(pen: Pen, step: Arrive) -> None:
     _end_attempt(pen, step.move, step.ends)
-    text = f"{step.move.vm} is on {short(step.host)}; its network is checked"
+    text = f"{step.move.vm} is on {short(step.host)}; its network is being checked"
     pen.moves.set_state(step.move, MoveState.RESTORING, text, host=step.host)
 
 

@@ -28,17 +28,17 @@ def chosen(record: RunRecord, vms: Sequence[str]) -> list[MoveRecord]:
             hint = ""
             if lost:
                 settle = typed("settle", run.id, lost[0])
-                hint = say("Look for {}, then: {}", lost[0].vm, settle)
-            raise Refused(f"Nothing of {run.label} can be tried again.", what=run.label, hint=hint)
+                hint = say("Find {}, then: {}", lost[0].vm, settle)
+            raise Refused(f"{run.label} has no VM to retry.", what=run.label, hint=hint)
         return moves
     named = names.moves_named(vms, record.moves, run.label)
     for entry in named:
         move = entry.move
         if move.state is MoveState.UNKNOWN:
-            hint = say("Look for it, then: {}", typed("settle", run.id, move))
-            raise Refused(f"Nobody knows where {move.vm} is.", what=move.vm, hint=hint)
+            hint = say("Find the VM, then: {}", typed("settle", run.id, move))
+            raise Refused(f"The location of {move.vm} is unknown.", what=move.vm, hint=hint)
         if not _may_retry(move, _RETRIED):
-            raise Refused(f"There is nothing to try again: {names.stands(move)}.", what=move.vm)
+            raise Refused(f"There is nothing to retry: {names.stands(move)}.", what=move.vm)
     return named
 
 
@@ -50,20 +50,20 @@ def refuse_stopping_again(record: RunRecord, chosen: Sequence[MoveRecord]) -> No
     if not run.options.stop_on_failure or not stays:
         return
     move = stays[0]
-    hint = say("Have it tried as well: {}", Command(f"retry {run.label}"))
+    hint = say("Retry that VM as well: {}", Command(f"retry {run.label}"))
     if move.state is MoveState.UNKNOWN:
-        hint = say("Look for it, then: {}", typed("settle", run.id, move))
-    sentence = f"{run.label} stops at the first failure, and {move.vm} still is one."
+        hint = say("Find the VM, then: {}", typed("settle", run.id, move))
+    sentence = f"{run.label} would stop again: with stop-on-failure, {move.vm} is still a failure."
     raise Refused(sentence, what=move.vm, hint=hint)
 
 
 def tried(chosen: Sequence[MoveRecord]) -> str:
-    """Answer to a retry. A damaged VM is looked at again, not moved again."""
+    """Answer to a retry. A damaged VM is checked again, not moved again."""
     parts = []
-    for how, damaged in (("tried", False), ("looked at", True)):
+    for form, damaged in (("Retrying {}.", False), ("Checking the network of {} again.", True)):
         moves = [m.move for m in chosen if (m.move.state is MoveState.DAMAGED) is damaged]
         if moves:
-            parts.append(f"{names.names(moves)} {'is' if len(moves) == 1 else 'are'} {how} again.")
+            parts.append(form.format(names.names(moves)))
     return " ".join(parts)
 
 

@@ -96,8 +96,8 @@ class Service:
         chosen = resolve(request, fleet)
         options = self.settings.options_for(request)
         if shown not in (None, shown_digest(chosen, options)):
-            hint = "Ask again to see what it would do."
-            sentence = "What this would move has just changed. Nothing started."
+            hint = "Repeat the request for a new preview."
+            sentence = "The VMs of this request have just changed. Nothing started."
             raise Refused(sentence, hint=hint, says_nothing=True)
         options = replace(options, now=False)
         with self.writing(by) as pen:
@@ -141,7 +141,7 @@ class Service:
         fleet = queries.fleet(self.store, self.vmm)
         if fleet is None:
             raise Refused(
-                f"{self.vmm} was not looked at yet, so no name can be checked.",
+                f"{self.vmm} has not been observed yet, so no name can be checked.",
                 hint="Try again in a minute.",
             )
         return fleet
@@ -242,7 +242,7 @@ def keep_refused(
     pen: Pen, number: int, asked: Approval | None, run: Run | None, verb: str, by: str, answer: str
 ) -> Decision:
     """Record a decision that changes nothing in the audit. ``answer``: a key of ``ANSWERS``."""
-    form = "{} wanted to {} A{}. Nothing changed: {}."
+    form = "{} tried to {} A{}. Nothing changed: {}."
     text = say(form, Person(by), verb, number, approvals.ANSWERS[answer])
     if asked is None or run is None:
         pen.event("refused", text, by=by, detail={"approval": number})
@@ -281,7 +281,7 @@ def refuse_crossing(
             both |= set(sources) & set(run.destinations)
         if both:
             name = short(min(both))
-            form = "{} is on the other side of {} ({}, asked by {})."
+            form = "{} is used in the opposite direction by {} ({}, requested by {})."
             raise Refused(
                 say(form, name, run.label, Quote(run.request), Person(run.by)),
                 what=name,

@@ -53,11 +53,11 @@ class Rule(NamedTuple):
 
 
 DO = Rule()
-_BEGIN = Rule(why="it has not begun; stop it with: {}", verb="stop")
-_STOPPING = Rule(why="it is being stopped; when it has ended: {}", verb="retry")
-_OVER = Rule(why="it has ended; have what is left tried again with: {}", verb="retry")
-_DONE = Rule(why="it has ended and left nothing to do")
-_NEVER = Rule(why="it was never started; ask again")
+_BEGIN = Rule(why="the run has not begun; to stop it: {}", verb="stop")
+_STOPPING = Rule(why="the run is stopping; once it has ended: {}", verb="retry")
+_OVER = Rule(why="the run has ended; to retry the VMs that did not move: {}", verb="retry")
+_DONE = Rule(why="the run has ended with nothing left to do")
+_NEVER = Rule(why="the run never began; repeat the request")
 _PAUSED, _GOES = Rule(so="is paused already"), Rule(so="is not paused")
 _ENDS, _ENDED = Rule(so="is being stopped already"), Rule(so="has ended already")
 
@@ -102,19 +102,19 @@ class Steering:
             text = say("{} was paused by {}.", label, Person(by))
             pen.runs.set_state(run, RunState.PAUSED, text, by)
         go_on = Command(f"resume {label}")
-        return say("{} is paused.{} Go on with: {}", label, _flying(record), go_on)
+        return say("{} is paused.{} To resume: {}", label, _flying(record), go_on)
 
     def resume(self, word: str, *, by: str) -> str:
         """Resume a paused run. Breakers, checks of rights and the proof of emptiness begin anew."""
         with self._changing("resume", word, by) as (pen, record):
             run = record.run
             self._refuse_crossing(run)
-            pen.runs.resume(run, say("{} goes on: resumed by {}.", run.label, Person(by)), by)
-        return f"{run.label} goes on."
+            pen.runs.resume(run, say("{} was resumed by {}.", run.label, Person(by)), by)
+        return f"{run.label} is resumed."
 
     def stop(self, word: str, *, by: str) -> str:
         """Stop a run: start nothing more, then end. Migrations in flight are watched to their end,
-        and their networks are put back."""
+        and their networks are restored."""
         with self._changing("stop", word, by) as (pen, record):
             _end_run(pen, record.run, by)
         return _stopped(record)
@@ -129,24 +129,25 @@ class Steering:
                 _end_run(pen, run, by)
             if run.state is not RunState.SCHEDULED:
                 pen.runs.abort(run)
-                form = "{} is aborted by {}: its migration jobs are stopped."
+                form = "{} was aborted by {}: VMM is asked to cancel its migrations."
                 text = say(form, run.label, Person(by))
                 pen.event("run.changed", text, run=run.id, by=by)
         if run.state is RunState.SCHEDULED:
             return _stopped(record)
         flying = naming.names(_moving(record))
-        stopped = f" VMM is asked to stop {flying}." if flying else " No migration is in flight."
-        return f"{run.label} is aborted.{stopped}"
+        asks = f"VMM is asked to cancel the migration of {flying}."
+        stopped = asks if flying else "No migration is in flight."
+        return f"{run.label} is aborted. {stopped}"
 
     def own(self, word: str, *, by: str) -> str:
         """Make ``by`` the owner of a run: the person who is told how it goes."""
         with self._changing("own", word, by) as (pen, record):
             run, owner = record.run, Person(by)
             if run.contact == by:
-                raise Unchanged(say("{} is {}'s already. Nothing changed.", run.label, owner))
+                raise Unchanged(say("{} already owns {}. Nothing changed.", owner, run.label))
             text = say("{} was taken over by {} from {}.", run.label, owner, Person(run.contact))
             pen.runs.hand_over(run, by, text)
-        return say("{} is {}'s now.", run.label, owner)
+        return say("{} is now the owner of {}.", owner, run.label)
 
     def set(self, word: str, name: str, value: str, *, by: str) -> str:
         """Change the option ``parallel`` or ``backup`` of a run."""
@@ -159,15 +160,15 @@ class Steering:
             run = record.run
             options = _with(run.options, field, read)
             if options == run.options:
-                raise Unchanged(f"{run.label} has {field} {value} already. Nothing changed.")
-            text = say("{} has {} {} now, set by {}.", run.label, field, value, Person(by))
+                raise Unchanged(f"{field} of {run.label} is already {value}. Nothing changed.")
+            text = say("{} set {} of {} to {}.", Person(by), field, run.label, value)
             pen.runs.change_options(run, options, text, by)
-        return f"{run.label} has {field} {value} now."
+        return f"{field} of {run.label} is now {value}."
 
     # --- its VMs ------------------------------------------------------------------------------
 
     def retry(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
-        """Retry VMs that did not move, with a new count of attempts. Damaged VMs are only looked at
+        """Retry VMs that did not move, with a new count of attempts. Damaged VMs are only checked
         again, where they are. A run that has ended becomes active again."""
         with self._changing("retry", word, by) as (pen, record):
             run, who = record.run, Person(by)
@@ -177,7 +178,7 @@ class Steering:
             if run.over:
                 self._refuse_crossing(run)
                 names = naming.names([entry.move for entry in chosen])
-                text = say("{} goes on: {} has {} tried again.", run.label, who, names)
+                text = say("{} was resumed by {} to retry {}.", run.label, who, names)
                 pen.runs.resume(run, text, by)
                 for old in record.approvals:
                     if old.state is ApprovalState.GRANTED:
@@ -186,12 +187,13 @@ class Steering:
             else:
                 pen.runs.note_steered(run, by)
             for entry in chosen:
-                again = "looked at" if entry.move.state is MoveState.DAMAGED else "tried"
-                form = "{vm} is {again} again: {by} said so."
-                pen.moves.retry(entry.move, tell(entry.move, form, again=again, by=who), by)
+                what = "check" if entry.move.state is MoveState.DAMAGED else "attempt"
+                form = "{by} requested another {what} of {vm}."
+                pen.moves.retry(entry.move, tell(entry.move, form, what=what, by=who), by)
         paused = ""
         if run.state is RunState.PAUSED:
-            paused = say("{} is still paused: {}", run.label, Command(f"resume {run.label}"))
+            go_on = Command(f"resume {run.label}")
+            paused = say("{} is still paused. To resume: {}", run.label, go_on)
         return join(" ", [retrying.tried(chosen), paused])
 
     def skip(self, word: str, vms: Sequence[str] = (), *, by: str) -> str:
@@ -203,9 +205,9 @@ class Steering:
             for entry in named:
                 _refuse_skip(entry.move)
             if not named:
-                raise Refused(f"Nothing of {label} waits.", what=word)
+                raise Refused(f"{label} has no waiting VM.", what=word)
             for entry in named:
-                form = "{vm} stays where it is: {by} left it out."
+                form = "{vm} stays where it is: skipped by {by}."
                 pen.moves.leave(entry.move, tell(entry.move, form, by=Person(by)), by)
         names = naming.names([entry.move for entry in named])
         return f"{names} {'stays where it is' if len(named) == 1 else 'stay where they are'}."
@@ -218,8 +220,8 @@ class Steering:
             run, who = record.run, Person(by)
             named = naming.moves_named([vm], record.moves, run.label)
             if len(named) > 1:
-                sentence = f"{vm} names {len(named)} VMs of {run.label}."
-                raise Refused(sentence, what=vm, hint="Settle one at a time, once it is looked at.")
+                sentence = f"{vm} matches {len(named)} VMs of {run.label}."
+                raise Refused(sentence, what=vm, hint="Locate and settle one VM at a time.")
             [entry] = named
             move = entry.move
             if move.state is not MoveState.UNKNOWN:
@@ -230,12 +232,12 @@ class Steering:
                     pen.attempts.let_go(replace(attempt, error="Settled by a person"))
             if run.over:
                 # A stopping run checks the VM and starts nothing: on a source the VM stays there.
-                form = "{run} looks at {vm} once more: settled by {by}."
+                form = "{run} checks {vm} once more: settled by {by}."
                 looks = tell(move, form, run=run.label, by=who)
                 pen.runs.set_state(run, RunState.STOPPING, looks, by)
-            form = "{vm} was settled by {by}: what the next look shows is believed."
+            form = "{vm} was settled by {by}: the next observation is trusted."
             pen.moves.settle(move, tell(move, form, by=who), by)
-        return f"{move.vm} is settled: {run.label} looks for it and checks its network."
+        return f"{move.vm} is settled: {run.label} will look for it and check its network."
 
     def go_on(self, word: str, host: str, *shown: str, by: str) -> str:
         """Reopen a host that was closed because of damaged VMs. ``shown``: the VMs whose damage the
@@ -246,19 +248,19 @@ class Steering:
             name = naming.host_among(host, [move.host for move in damaged])
             if name is None:
                 places = ", ".join(sorted({short(m.host) for m in damaged}))
-                hint = f"There was damage on {places}." if places else ""
+                hint = f"It damaged VMs on {places}." if places else ""
                 raise Refused(f"{run.label} damaged no VM on {host}.", what=host, hint=hint)
             there = [move for move in damaged if same_host(move.host, name)]
             fresh = [move.vm for move in there if shown and f"id:{move.vm_id}" not in shown]
             if fresh:
                 more = ", ".join(fresh)
-                look = say("Read: {}", Command(f"report {run.label}"))
-                raise Refused(f"{more} was damaged there, too, since that was shown.", hint=look)
+                look = say("See: {}", Command(f"report {run.label}"))
+                raise Refused(f"{more} was damaged there after this message.", hint=look)
             for move in there:
                 pen.moves.clear_damage(move)
-            text = say("{} takes VMs again: {} said go on.", HostName(name), Person(by))
+            text = say("{} receives VMs again: cleared by {}.", HostName(name), Person(by))
             pen.event("host.cleared", text, run=run.id, by=by, detail={"host": name})
-        return f"{short(name)} takes VMs again."
+        return f"{short(name)} receives VMs again."
 
     # --- approvals ----------------------------------------------------------------------------
 
@@ -298,24 +300,21 @@ class Steering:
             others = [(one, answer) for one, answer in judged if answer in reviews.BARRED]
             left = [reviews.why_not(*one, now) for one in others or ([] if mine else judged)]
             if not judged:
-                sentence = f"Nobody broke the glass for {run.label}."
-                raise Refused(
-                    sentence,
-                    what=word,
-                    hint=say("For the runs that need a person see: {}", Command("list")),
-                )
+                sentence = f"{run.label} has no break-glass approval."
+                hint = say("To see the runs that need a person: {}", Command("list"))
+                raise Refused(sentence, what=word, hint=hint)
             if not mine:
                 raise Refused(join(" ", left), what=word)
             if note and len(note) < NOTE_LEAST:
                 raise Refused(
-                    f"What was not in order is said in {NOTE_LEAST} characters at least.",
+                    f"A finding needs at least {NOTE_LEAST} characters.",
                     what=note,
-                    hint=say("If it was in order, type: {}", Command(f"reviewed {run.label}")),
+                    hint=say("If all was in order, type: {}", Command(f"reviewed {run.label}")),
                 )
             said = reviews.verdict(not note, note)
             for one in mine:
-                form = "{} reviewed that {} broke the glass for {}: {}"
-                text = say(form, Person(by), Person(one.broken_by), one.label, said)
+                form = "{} reviewed the break-glass approval {} by {}: {}"
+                text = say(form, Person(by), one.label, Person(one.broken_by), said)
                 pen.approvals.review(one, text, by=by, in_order=not note, note=note)
         labels = ", ".join(one.label for one in mine)
         self.service.wake.set()
@@ -335,7 +334,7 @@ class Steering:
                 raise Unchanged(f"{run.label} {rule.so}. Nothing changed.")
             if rule is not DO:
                 why = say(rule.why, *[Command(f"{one} {run.label}") for one in [rule.verb] if one])
-                sentence = say("{} changes nothing on {}: {}.", verb, run.label, why)
+                sentence = say("{} has no effect on {}: {}.", verb, run.label, why)
                 raise Refused(sentence, what=word)
             yield pen, record
         self.service.wake.set()
@@ -349,8 +348,8 @@ class Steering:
         wanted = {entry.move.vm_id for entry in chosen}
         for record in queries.records(self.store, run.vmm):
             for entry in record.moves if record.run.id != run.id else ():
-                on_its_way = entry.move.state in (MoveState.MOVING, MoveState.RESTORING)
-                if on_its_way and entry.move.vm_id in wanted:
+                flies = entry.move.state in (MoveState.MOVING, MoveState.RESTORING)
+                if flies and entry.move.vm_id in wanted:
                     label = record.run.label
                     sentence = f"{label} has {entry.move.vm} in flight."
                     raise Refused(sentence, what=entry.move.vm, hint=f"Wait for {label}.")
@@ -365,7 +364,7 @@ def _with(options: Options, field: str, read: object) -> Options:
 
 
 def _end_run(pen: Pen, run: Run, by: str) -> None:
-    state, form = RunState.STOPPING, "{} is stopped by {}."
+    state, form = RunState.STOPPING, "{} was stopped by {}."
     if run.state is RunState.SCHEDULED:
         state, form = RunState.REJECTED, "{} was stopped by {} before it began."
     pen.runs.set_state(run, state, say(form, run.label, Person(by)), by)
@@ -376,10 +375,10 @@ def _refuse_skip(move: Move) -> None:
         return
     hint = ""
     if move.state in (MoveState.MOVING, MoveState.RESTORING):
-        hint = say("Wait for it, or: {}", Command(f"abort R{move.run}"))
+        hint = say("Wait until it has arrived, or: {}", Command(f"abort R{move.run}"))
     if move.state is MoveState.UNKNOWN:
-        hint = say("Look for it, then: {}", typed("settle", move.run, move))
-    raise Refused(f"It cannot be left out: {naming.stands(move)}.", what=move.vm, hint=hint)
+        hint = say("Find the VM, then: {}", typed("settle", move.run, move))
+    raise Refused(f"skip has no effect: {naming.stands(move)}.", what=move.vm, hint=hint)
 
 
 def _moving(record: RunRecord) -> list[Move]:
@@ -391,8 +390,7 @@ def _flying(record: RunRecord) -> str:
     moving = _moving(record)
     if not moving:
         return ""
-    verb = "is still in flight and is" if len(moving) == 1 else "are still in flight and are"
-    return f" {naming.names(moving)} {verb} watched to the end."
+    return f" Still in flight, and watched to the end: {naming.names(moving)}."
 
 
 def _stopped(record: RunRecord) -> str:

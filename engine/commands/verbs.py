@@ -72,11 +72,11 @@ def _abort(steer: Steering, *words: str, by: str) -> str:
         return steer.abort(words[0], by=by)
     if len(words) > 1:
         hint = say("Type: {}", Command("abort RUN yes"))
-        raise Refused(f'"{words[1]}" is too much here.', what=words[1], hint=hint)
+        raise Refused(f'"{words[1]}" is one word too many.', what=words[1], hint=hint)
     raise Refused(
-        "abort stops jobs in mid-copy; their VMs stay where they were.",
+        "abort cancels the migrations in flight. Their VMs stay on their sources.",
         what=words[0],
-        hint=say("If that is meant, type: {}", Command(f"abort {words[0]} yes")),
+        hint=say("To confirm, type: {}", Command(f"abort {words[0]} yes")),
     )
 
 
@@ -87,7 +87,7 @@ def _decide(
     rest = command.words[1:]
     if queries.approval(service.store, number) is None:
         sentence = f"There is no approval A{number}."
-        hint = say("For the open ones see: {}", Command("approvals"))
+        hint = say("To see the open approvals: {}", Command("approvals"))
         raise Refused(sentence, what=command.words[0], hint=hint)
     if command.verb == "approve":
         made = service.decide(number, "approve", by=by, approvers=approvers, vms=rest or None)

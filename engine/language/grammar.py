@@ -94,11 +94,11 @@ def duration(text: str) -> float:
     match = DURATION.fullmatch(text.strip())
     if match is None:
         raise UsageError(
-            f'"{text}" is not a length of time.', what=text, hint="Write it as 90s, 10m, 1h or 1d."
+            f'"{text}" is not a duration.', what=text, hint="Write it as 90s, 10m, 1h or 1d."
         )
     seconds = float(match[1]) * UNITS[match[2].lower()]
     if seconds > LONGEST:
-        raise UsageError(f'"{text}" is longer than a year.', what=text, hint="Take 366d at most.")
+        raise UsageError(f'"{text}" is longer than a year.', what=text, hint="The longest is 366d.")
     return seconds
 
 
@@ -114,7 +114,7 @@ def run_number(word: str) -> int:
     """Return the number of a run: 214 for ``R214`` or ``214``. Raises ``UsageError``."""
     match = re.fullmatch(r"[rR]?([1-9][0-9]{0,8})", word.strip())
     if match is None:
-        hint = say("Runs are written R214 or 214; see: {}", Words("status"))
+        hint = say("Write a run as R214 or 214. To see the runs: {}", Words("list"))
         raise UsageError(f'"{word}" is not a run.', what=word, hint=hint)
     return int(match[1])
 
@@ -124,7 +124,7 @@ def approval_number(word: str) -> int:
     match = re.fullmatch(r"[aA]?([1-9][0-9]{0,8})", word.strip())
     if match is None:
         raise UsageError(
-            f'"{word}" is not an approval.', what=word, hint="Approvals are written A3 or 3."
+            f'"{word}" is not an approval.', what=word, hint="Write an approval as A3 or 3."
         )
     return int(match[1])
 
@@ -214,7 +214,7 @@ class _Reader:
         first = self.take()
         if first is None or not (first.text or first.comma):
             hint = say("Type: {}, or: {}", Words("host HV01 to HV02"), Words("help"))
-            raise UsageError("Nothing was asked.", hint=hint, says_nothing=True)
+            raise UsageError("The command is empty.", hint=hint, says_nothing=True)
         verb = self.verb(first)
         if verb.request:
             return self.request("host" if verb.name == "host" else "vm")
@@ -230,7 +230,7 @@ class _Reader:
             hint = f"Did you mean {near}?"
         if not near and any(later.key == "to" for later in self.words[self.position :]):
             host, vm = (Words(f"{kind} {word.typed} to ...") for kind in ("host", "vm"))
-            hint = say("Say what it is: {}, or {}", host, vm)
+            hint = say("Is this a host or a VM? Type: {}, or: {}", host, vm)
         raise self.wrong(word, f'I do not know the word "{word.text}".', hint)
 
     def ask(self, verb: Verb) -> Ask:
@@ -240,10 +240,10 @@ class _Reader:
         if verb.names:
             said = tuple(word for word in said if not word.comma)
         if len(said) < verb.least:
-            raise self.wrong(None, f"{verb.name} needs a word more.", usage)
+            raise self.wrong(None, f"{verb.name} needs one more word.", usage)
         if len(said) > verb.most:
             extra = said[verb.most]
-            raise self.wrong(extra, f'"{extra.text}" is too much here.', usage)
+            raise self.wrong(extra, f'"{extra.text}" is one word too many.', usage)
         for word in said:
             if word.comma or not word.text:
                 raise self.wrong(word, "A name is missing here.", usage)
@@ -258,8 +258,8 @@ class _Reader:
             if word.key not in KEYWORDS:
                 raise self.unknown(word, seen=given)
             if word.key in given:
-                hint = "Say it once." if word.key != "to" else "Join the hosts: to HV02,HV03"
-                raise self.wrong(word, f"{word.key} is said twice.", hint)
+                hint = "Use it once." if word.key != "to" else "Join the hosts: to HV02,HV03"
+                raise self.wrong(word, f"{word.key} is used twice.", hint)
             given.add(word.key)
             self.previous = word.key
             if word.key == "to":
@@ -312,7 +312,7 @@ class _Reader:
             raise self.wrong(word, f"The name of a {noun} is empty.", hint)
         if hosts and set(word.text) & set("*?"):
             raise self.wrong(
-                word, f'Hosts have no wildcards: "{word.text}".', "List them: HV01,HV02"
+                word, f'Hosts take no wildcards: "{word.text}".', "List them: HV01,HV02"
             )
         if not hosts:
             self.check_vm(word)
@@ -321,7 +321,7 @@ class _Reader:
     def check_vm(self, word: Word) -> None:
         """Refuse ``name@host`` or ``id:GUID`` with a missing half."""
         if word.text.casefold() == "id:":
-            hint = "Type the VM's id directly behind it."
+            hint = "Type the VM's id directly after the colon."
             raise self.wrong(word, "There is no id after id:.", hint)
         name, at, host = word.text.rpartition("@")
         if at and not (name and host):
@@ -332,7 +332,7 @@ class _Reader:
     def value(self, option: Option, said: Word) -> Value:
         if option.terminal_only and self.where != "terminal":
             hint = "Leave it out, or set it in the settings file."
-            raise self.wrong(said, f"{option.word} can be said on the command line only.", hint)
+            raise self.wrong(said, f"{option.word} works only at the command line.", hint)
         if option.takes == "flag":
             return True
         if option.takes == "names":
@@ -366,7 +366,7 @@ class _Reader:
         return int(word.text)
 
     def time(self, option: Option) -> float:
-        needs = f"{option.word} needs a length of time"
+        needs = f"{option.word} needs a duration"
         hint = f"Write it as 90s, 10m, 1h or 1d: {option.word} 10m"
         word = self.number(needs, hint)
         try:
@@ -384,7 +384,7 @@ class _Reader:
     def unknown(self, word: Word, seen: set[str]) -> UsageError:
         sentence, near = f'I do not know the word "{word.text}".', nearest(word.text, KEYWORDS)
         if word.comma:
-            sentence, hint = "A comma cannot stand here.", "Commas stand between names only."
+            sentence, hint = "A comma is not allowed here.", "Commas only separate names."
         elif near:
             hint = f"Did you mean {near}?"
         elif self.previous == "path":
@@ -393,7 +393,7 @@ class _Reader:
             hint = self.instead_of(word, seen)
         else:
             known = (o.word for o in OPTIONS if self.where == "terminal" or not o.terminal_only)
-            hint = f"What may follow: {', '.join(known)}."
+            hint = f"Options: {', '.join(known)}."
         return self.wrong(word, sentence, hint)
 
     def instead_of(self, word: Word, seen: set[str]) -> str:
@@ -408,6 +408,6 @@ class _Reader:
             return say("Type: {}", Words(f"{before[0].key} {names} to {word.text}"))
         last = before[-1].text
         return (
-            f"Names have a comma between them: {last},{word.text}. "
-            f'A name with a space stands in quotation marks: "{last} {word.text}".'
+            f"Separate names with a comma: {last},{word.text}. "
+            f'Put a name with a space in quotation marks: "{last} {word.text}".'
         )

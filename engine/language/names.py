@@ -27,14 +27,14 @@ from engine.model import (
 _STANDS = {
     MoveState.PENDING: "waits for its turn",
     MoveState.MOVING: "is in flight",
-    MoveState.RESTORING: "has its network checked",
+    MoveState.RESTORING: "is having its network checked",
     MoveState.DONE: "has moved",
     MoveState.DAMAGED: "is damaged",
     MoveState.FAILED: "did not move",
     MoveState.SKIPPED: "was left where it is",
     MoveState.UNKNOWN: "has an unknown location",
 }
-_GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "is nowhere any more"}
+_GONE = {Outcome.ELSEWHERE: "is on another host", Outcome.VANISHED: "no longer exists"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def host_among(word: str, hosts: Iterable[str | None]) -> str | None:
     found = exact or sorted(h for h in known if is_called(h, word))
     if len(found) > 1:
         raise Refused(
-            f'"{word}" may be {" or ".join(found)}.', what=word, hint="Write the full name."
+            f'"{word}" matches {" and ".join(found)}.', what=word, hint="Write the full name."
         )
     return found[0] if found else None
 
@@ -179,12 +179,12 @@ def find_run(word: str, runs: Sequence[Run]) -> Run:
         return by_host[0]
     if by_host:
         labels = ", ".join(run.label for run in by_host)
-        raise Refused(f"{word} belongs to {labels}.", what=word, hint="Name one of them.")
+        raise Refused(f"{word} is used by {labels}.", what=word, hint="Name one of these runs.")
     number = grammar.run_number(word)
     run = next((run for run in runs if run.id == number), None)
     if run is not None:
         return run
-    hint = f"The last one is {runs[-1].label}." if runs else "There is no run yet."
+    hint = f"The newest run is {runs[-1].label}." if runs else "There is no run yet."
     raise Refused(f"There is no run R{number}.", what=word, hint=hint)
 
 
@@ -211,7 +211,7 @@ def moves_named(words: Iterable[str], moves: Sequence[MoveRecord], where: str) -
         several = len(fitting) > 1 and not any(c in word for c in "*?")
         if several:
             ways = " or ".join(_by_id(entry) for entry in fitting)
-            sentence, hint = f"{where} has {len(fitting)} VMs {word}.", f"Write {ways}."
+            sentence, hint = f"{where} has {len(fitting)} VMs named {word}.", f"Write {ways}."
             raise Refused(sentence, what=word, hint=hint)
         found.update({entry.move.id: entry for entry in fitting})
     return list(found.values())

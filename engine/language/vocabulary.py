@@ -87,9 +87,7 @@ VERBS: tuple[Verb, ...] = (
     _steer("stop", "RUN", "end the run; migrations in flight continue"),
     _steer("abort", "RUN yes", "end the run and cancel migrations in flight", most=2),
     _steer("retry", "RUN [VM...]", "retry VMs that did not move", most=MANY, names=True),
-    _steer(
-        "skip", "RUN [VM...]", "leave all waiting VMs, or the named ones", most=MANY, names=True
-    ),
+    _steer("skip", "RUN [VM...]", "skip all waiting VMs, or the named ones", most=MANY, names=True),
     _steer("set", "RUN parallel|backup VALUE", "change an option of a run", least=3),
     _steer("own", "RUN", "become the owner, who gets the notifications"),
     _steer("settle", "RUN VM", "confirm that you have located a VM", least=2),
@@ -108,11 +106,11 @@ VERBS: tuple[Verb, ...] = (
     _steer(
         "reviewed",
         "RUN [FINDING]",
-        "review a break-glass approval. FINDING: what was not in order; none: all was",
+        "review a break-glass approval. FINDING: what was not in order, if anything",
         most=MANY,
         free=True,
     ),
-    Verb("help", "help [VERB]", "list all verbs, or show one", most=1),
+    Verb("help", "help [VERB]", "list all verbs, or show how to use one", most=1),
 )
 
 
@@ -135,7 +133,7 @@ OPTIONS: tuple[Option, ...] = (
         "parallel",
         "parallel",
         "count",
-        "moves at the same time; 0: only the hosts' slots limit them",
+        "concurrent moves; 0: only the hosts' slots limit them",
     ),
     Option("attempts", "attempts", "count", "attempts for each VM", least=1),
     Option("backup", "backup", "duration", "time to wait for a VM's backup to end, such as 90m"),

@@ -118,7 +118,7 @@ def _goes_on(record: RunRecord, ready: Sequence[Ready], builder: PlanBuilder) ->
     flying = any(entry.move.state is MoveState.MOVING for entry in record.moves)
     why = builder.given_up.get(run.id)
     if why and not ready and not flying and run.state is RunState.ACTIVE:
-        text = say("{} is paused: {}. Fix that.", run.label, why)
+        text = say("{} is paused: {}. Fix the cause.", run.label, why)
         builder.steps.append(SetRunState(run.id, RunState.PAUSED, text))
         return False
     return True
@@ -150,7 +150,7 @@ def _climb(record: RunRecord, ground: _Ground, builder: PlanBuilder) -> list[Rea
     run, fleet, rules, now = record.run, ground.fleet, ground.rules, ground.now
     builder.steps.extend(_adopt(record, fleet))
     for old in approval.outlived(record.approvals, rules, now):
-        builder.steps.append(Expire(old.id, "a grant binds for a day at most"))
+        builder.steps.append(Expire(old.id, "a grant lasts a day at most"))
     ready: list[Ready] = []
     asked: list[str] = []
     for entry in record.moves:

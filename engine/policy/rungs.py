@@ -17,7 +17,7 @@ def hold_silent(view: View, hosts: tuple[str, ...]) -> Verdict:
     ending = ended(
         move,
         Outcome.UNKNOWN,
-        "{names} did not answer for too long; nobody knows where {vm} is.",
+        "{names} did not answer for too long; the location of {vm} is unknown.",
         "Find {vm} on {names} by its id {id}. {settle}",
         names=names,
     )
@@ -39,11 +39,11 @@ def hold_two_places(view: View) -> Verdict:
     ending = ended(
         view.move,
         Outcome.TWO_PLACES,
-        "{vm} is on {places} by Hyper-V's own word.",
-        "Find out which copy is the true one; never start both. Its id is {id}. {settle}",
+        "Hyper-V shows {vm} on {places}.",
+        "Find out which copy is in use, and never start both. The VM's id is {id}. {settle}",
         places=places,
     )
-    verdict = hold_or(view, Wait.TWO_PLACES, say("on {} at once", places), ending)
+    verdict = hold_or(view, Wait.TWO_PLACES, say("shown on {} at once", places), ending)
     return Verdict(verdict.step, refresh=seen, due=verdict.due)
 
 
@@ -60,7 +60,7 @@ def hold_missing(view: View) -> Verdict:
             move,
             Outcome.UNKNOWN,
             "{vm} is on neither host after its move, though VMM still knows it.",
-            "Look for it by its id {id} before anything else. {settle}",
+            "Find the VM by its id {id} before you do anything else. {settle}",
         )
     if view.record.open_migration:
         ending = replace(ending, ends=(Result.LOST, "The VM was not found again."))
@@ -72,10 +72,10 @@ def hold_foreign(view: View) -> Verdict:
     move = view.move
     job = next(iter(view.fleet.running_jobs(move.vm_id)), None)
     to = say(" to {}", HostName(job.target)) if job is not None and job.target else ""
-    form = "{vm} has been migrating{to} for too long by somebody else's hand."
-    outcome, hint = Outcome.UNKNOWN, "Find the job in VMM, end it, and see where it is. {settle}"
+    form = "A migration of {vm}{to} that VMFerry did not start has lasted too long."
+    outcome, hint = Outcome.UNKNOWN, "Cancel its job in VMM, and find the VM. {settle}"
     if move.state is MoveState.PENDING:
-        outcome, hint = Outcome.STUCK, "Find the job in VMM, end it, then: {retry}"
+        outcome, hint = Outcome.STUCK, "Cancel its job in VMM, then: {retry}"
     ending = ended(move, outcome, form, hint, to=to)
     return hold_or(view, Wait.FOREIGN, say("somebody else is moving it{}", to), ending)
 

@@ -120,7 +120,7 @@ def typed(verb: str, run: int, move: Move) -> Command:
     return Command(f"{verb} R{run} {name}")
 
 
-_SETTLE = "No run starts it before you type: {}"
+_SETTLE = "No run starts the VM until you type: {}"
 _OWN: Mapping[str, Callable[[Move], object]] = {
     "vm": lambda move: VmName(move.vm),
     "id": lambda move: VmName(move.vm_id),

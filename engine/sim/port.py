@@ -45,7 +45,7 @@ class Saved:
             self._replace(text)
         except OSError as error:
             raise StoreUnwritable(
-                f"The simulated world cannot be written to {self.path} ({error.strerror}). Check "
+                f"The simulated fleet cannot be saved in {self.path} ({error.strerror}). Check "
                 "that the disk has free space and that this user may write there."
             ) from error
 
@@ -102,13 +102,13 @@ def open_world(
         opened = _resume(fleet, save, speed, wall, after)
         if seed is not None and seed != opened.world.state.seed:
             raise Refused(
-                f"{save} holds a world with seed {opened.world.state.seed}.",
+                f"{save} holds a simulated fleet with seed {opened.world.state.seed}.",
                 what=str(seed),
                 hint="Leave out --seed to continue with it, or use another --db.",
             )
         return opened
     if fleet is None:
-        raise Refused("There is no simulated world yet.", hint="Name a fleet file: --fleet FILE.")
+        raise Refused("There is no simulated fleet yet.", hint="Name a fleet file: --fleet FILE.")
     world = World.of(fleet, seed)
     pace = 1.0 if speed is None else speed
     saved = Saved(save, fleet.digest, fleet.start, wall, pace) if save else None
@@ -127,13 +127,13 @@ def _resume(
         world = World.from_json(json.dumps(document["world"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refused(
-            f"The saved world {save} cannot be read: {type(error).__name__}.",
+            f"The simulated fleet in {save} cannot be read: {type(error).__name__}.",
             what=str(save),
-            hint="To start anew, move it and its database to another place.",
+            hint="To start again, move this file and its database to another folder.",
         ) from None
     if fleet is not None and fleet.digest != digest:
         raise Refused(
-            f"{save} holds a world made of another fleet than {fleet.name}.",
+            f"{save} holds another simulated fleet than {fleet.name}.",
             what=fleet.name,
             hint="Leave out --fleet to continue with it, or use another --db.",
         )

@@ -142,7 +142,7 @@ def _in_our_words(error: sqlite3.Error, name: str) -> StoreError | None:
     if code in _BUSY:
         return StoreBusy(
             f"{name} was locked for too long by another program ({error}). Nothing was written. "
-            "If it stays so, look for a backup or an editor that holds the file open."
+            "If this persists, look for a backup or an editor that holds the file open."
         )
     if code in _UNWRITABLE:
         return StoreUnwritable(

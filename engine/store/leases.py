@@ -37,7 +37,7 @@ class Fence:
         if newest != self.epoch:
             raise Fenced(
                 f"Another engine took over {self.vmm} (epoch {newest}, ours "
-                f"{self.epoch}). What this one wanted to write is void."
+                f"{self.epoch}). This engine wrote nothing more."
             )
 
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.language.sentence import Quote, VmName, say
-from engine.model import Attempt, AttemptKind, Move, Network, Result, short
+from engine.model import CHARGED, Attempt, AttemptKind, Move, Network, Result, short
 from engine.store import codec
 from engine.store.transaction import Transaction
+
+_NAMES = {
+    AttemptKind.LIVE: "live migration",
+    AttemptKind.COLD: "cold migration",
+    AttemptKind.BASELINE: "baseline",
+    AttemptKind.RESTORE: "network restore",
+    AttemptKind.DISMISS: "dismissal",
+    AttemptKind.REFRESH: "refresh",
+}
 
 
 class AttemptPen(Transaction):
@@ -37,7 +46,7 @@ class AttemptPen(Transaction):
         where = (
             f" {short(source)} → {short(destination)}" if destination else f" on {short(source)}"
         )
-        self.move_event(move, "attempt.begun", f"{move.vm}: {kind}{where}", detail)
+        self.move_event(move, "attempt.begun", f"{move.vm}: {_NAMES[kind]}{where}", detail)
         return attempt
 
     def issue(self, move: Move, attempt: int, job: str | None) -> None:
@@ -59,7 +68,9 @@ class AttemptPen(Transaction):
         change = {"ended": self.now, "result": str(result), "error": error}
         self.db.update("attempts", attempt, {**change, "detail": codec.dumps(detail or {})})
         why = say(". {}", Quote(error)) if error else ""
-        text = say("{}: {} {}{}", VmName(move.vm), kind, result, why)
+        said = "completed" if result is Result.OK else f"had no effect ({result})"
+        said = str(result) if result in CHARGED else said
+        text = say("{}: {} {}{}", VmName(move.vm), _NAMES[kind], said, why)
         body = {"attempt": attempt, "attempt_kind": str(kind), "result": str(result)}
         self.move_event(move, "attempt.ended", text, body)
 
@@ -71,11 +82,11 @@ class AttemptPen(Transaction):
         )
         if not open_still:
             return
-        error = attempt.error or "Nothing of it runs any more"
+        error = attempt.error or "Its job no longer runs"
         change = {"ended": self.now, "result": str(Result.LOST), "error": str(error)}
         self.db.update("attempts", attempt.id, change)
         (row,) = self.db.query("SELECT vm FROM moves WHERE id = ?", [attempt.move])
-        text = say("{}: {} lost. {}", VmName(row["vm"]), attempt.kind, error)
+        text = say("{}: {} lost. {}", VmName(row["vm"]), _NAMES[attempt.kind], error)
         detail = {
             "vm_id": attempt.vm_id,
             "attempt": attempt.id,
@@ -87,7 +98,7 @@ class AttemptPen(Transaction):
     def doubt(self, move: Move, attempt: int, error: str) -> None:
         """Note that a start got no answer. The attempt stays open until its result is observed."""
         self.db.update("attempts", attempt, {"error": error})
-        text = f"{move.vm}: no answer to the start; looking what became of it. {error}"
+        text = f"{move.vm}: no answer to the start; waiting to observe its result. {error}"
         self.move_event(move, "attempt.issued", text, {"attempt": attempt, "job": None})
 
     def open_migration(self, move: Move) -> Attempt | None:
@@ -116,7 +127,7 @@ class NetworkPen(Transaction):
         self.db.upsert("networks", row, "run", "vm_id", "role")
 
     def note_repair(self, move: Move, adapter: str, what: str, value: str) -> None:
-        """Write that one setting of an adapter was put back."""
-        text = f"{move.vm}: {what} of adapter {adapter} put back: {value}"
+        """Write that one setting of an adapter was restored."""
+        text = f"{move.vm}: {what} of adapter {adapter} restored: {value}"
         detail = {"adapter": adapter, "what": what, "value": value}
         self.move_event(move, "network.repaired", text, detail)

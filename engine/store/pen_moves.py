@@ -164,7 +164,7 @@ class MovePen(Transaction):
         and its network is checked there."""
         self.move_event(move, "move.settled", text, {"host": move.host}, by)
         self._reopen(move, MoveState.RESTORING, {"settled": self.now})
-        seen = f"{move.vm} is looked for, and its network checked where it is"
+        seen = f"{move.vm} was settled: looking for the VM, then checking its network"
         self.move_event(move, f"move.{MoveState.RESTORING}", seen, {"host": move.host})
 
     def _reopen(self, move: Move, state: MoveState, change: Mapping[str, object]) -> None:

@@ -138,8 +138,8 @@ class RunPen(Transaction):
         for host in hosts:
             if host in run.empty:
                 continue
-            apart = f", {round(self.now - first)} s apart" if first is not None else ""
-            text = f"{short(host)} is empty: VMM and Hyper-V showed no VM, twice{apart}."
+            apart = f" {round(self.now - first)} s apart" if first is not None else ""
+            text = f"{short(host)} is empty: VMM and Hyper-V showed no VM in 2 observations{apart}."
             self.event("host.empty", text, run=run.id, detail={"host": host, "first": first})
 
 
@@ -194,15 +194,15 @@ class ApprovalPen(Transaction):
     def _open_review(self, approval: Approval, by: str, why: str) -> None:
         row = {"approval": approval.id, "run": approval.run, "broken_by": by, "why": why}
         self.db.insert("reviews", {**row, "broken": self.now}, "approval")
-        form = '{} broke the glass for {}: "{}". A second person reviews that.'
+        form = '{} broke the glass for {}: "{}". A second person must review this.'
         text = say(form, Person(by), approval.label, Quote(why))
         detail = {"approval": approval.id, "reason": why}
         self.event("glass.broken", text, run=approval.run, by=by, detail=detail)
 
     def review(self, review: Review, text: str, *, by: str, in_order: bool, note: str) -> None:
-        """Write a second person's review. Raises ``Overtaken`` if it was reviewed before."""
+        """Write a second person's review. Raises ``Overtaken`` if it was already reviewed."""
         if not review.is_open:
-            raise Overtaken(f"{review.label} was reviewed before.")
+            raise Overtaken(f"{review.label} was already reviewed.")
         change = {"by": by, "at": self.now, "in_order": int(in_order), "note": note}
         self.db.update("reviews", review.approval, change, "approval")
         detail = {"approval": review.approval, "in_order": in_order, "note": note}

@@ -164,7 +164,7 @@ def needs_of(record: RunRecord) -> tuple[Sentence, ...]:
     found: dict[Sentence, None] = {}
     if record.run.state is RunState.PAUSED:
         go_on = Command(f"resume {record.run.label}")
-        found[say("{} Go on with: {}", record.run.said, go_on)] = None
+        found[say("{} To resume: {}", record.run.said, go_on)] = None
     if labels := unreviewed(record):
         found[review.request(labels, record.run.label)] = None
     for entry in record.moves:

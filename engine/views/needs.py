@@ -35,7 +35,7 @@ def needs(store: Store, vmm: str, records: Sequence[RunRecord]) -> dict[int, tup
 
 def _lost(record: RunRecord, lost: set[tuple[int, str]]) -> list[Sentence]:
     moves = [entry.move for entry in record.moves if (record.run.id, entry.move.vm_id) in lost]
-    form = "Nobody knows where {} is. Look for it, then: {}"
+    form = "The location of {} is unknown. Find the VM, then: {}"
     return [say(form, move.vm, typed("settle", move.run, move)) for move in moves]
 
 

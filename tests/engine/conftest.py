@@ -79,7 +79,7 @@ class Scene:
         return self
 
     def rights(self, name: str, ok: bool | None = True, why: str = "") -> Scene:
-        """The result of a recent check of our rights on a host."""
+        """The result of a recent check of the account's rights on a host."""
         found = Rights(fqdn(name), self.now, ok, why)
         return self.knowing(rights={**self.facts.rights, found.host: found})
 

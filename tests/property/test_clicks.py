@@ -219,7 +219,7 @@ def is_true(card: Card, inbox: int, said: str) -> bool:
         return by is not None and said.startswith(who)
     if "You asked for R1" in said:
         return click.by == "DANA"
-    if "You may not decide on this" in said:
+    if "You are not allowed to decide on this approval" in said:
         return click.by == "GUS"
     if "older than the question" in said:
         return click.stale and click.by in DECIDERS

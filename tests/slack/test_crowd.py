@@ -68,7 +68,7 @@ def _is_true(text, user, winner):
         return user != winner
     if text.startswith("You asked for R1"):
         return user == "U0DANA"
-    return text.startswith("You may not decide on this") and user == "U0GUS"
+    return text.startswith("You are not allowed to decide on this approval") and user == "U0GUS"
 
 
 @pytest.mark.parametrize("seed", range(12))

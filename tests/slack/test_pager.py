@@ -158,7 +158,7 @@ def test_a_hanging_pager_delays_no_message_or_click(make_night, peer):
     post = night.reply_with("🛑", board)
     night.slack.click(night.ravi, post.ts, "do.go-on")
 
-    assert night.told(night.ravi, "hv02 takes VMs again.")
+    assert night.told(night.ravi, "hv02 receives VMs again.")
     peer.holds.set()
     heard(night, peer, "damaged")
 

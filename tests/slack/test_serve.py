@@ -201,7 +201,7 @@ def test_a_token_revoked_during_a_run_does_not_stop_the_run(serve, slack, dana, 
     bot.end(signal.SIGKILL)
     slack.revoke()
 
-    serve(*fast).says("Runs go on all the same: Slack says token_revoked to slack.bot_token.")
+    serve(*fast).says("Runs continue all the same: Slack says token_revoked to slack.bot_token.")
 
     with closing(Store(tmp_path / "night.db")) as store:
         slack.wait_for(lambda: queries.runs(store)[0].over)
@@ -308,5 +308,5 @@ def test_an_address_already_in_use_is_refused(serve, tmp_path, port):
 
         assert bot.ends() == 2
 
-    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in bot.text
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in bot.text
     assert "Set another slack.port" in bot.text

@@ -147,14 +147,14 @@ def test_ctrl_c_names_the_vms_in_flight_and_the_same_command_continues_the_run()
 
     assert child.returncode == 130
     assert "web02 → hv02" in out
-    assert "VMM completes what is in flight. Repeat the command to watch again." in out
+    assert "VMM completes these migrations. Repeat the command to watch them." in out
     assert "Traceback" not in err
     assert vmferry("status").lines[0] == "R1 · hv01 → hv02 · Moving"
 
     again = vmferry("run", "--speed", "max", "host", "hv01", "to", "hv02")
 
     assert again.code == 0
-    assert again.lines[0] == "R1 goes on: host hv01 to hv02"
+    assert again.lines[0] == "R1 continues: host hv01 to hv02"
     assert "R1 ended: 3 of 3 moved, hv01 is empty" in again.lines
     everything = "".join(told) + out + again.out
     assert everything.count("attempt.begun web02: live") == 1
@@ -170,7 +170,7 @@ def test_run_without_a_request_continues_the_only_unfinished_run():
     said = vmferry("run", "--speed", "max")
 
     assert said.code == 0
-    assert said.lines[0] == "R1 goes on: host hv01 to hv02"
+    assert said.lines[0] == "R1 continues: host hv01 to hv02"
 
 
 def test_run_without_a_request_or_an_unfinished_run_says_what_to_type():
@@ -265,7 +265,7 @@ def test_a_different_fleet_than_the_one_in_the_database_is_refused(desk):
     said = vmferry("run", "--fleet", "other.toml", "vm", "web02", "to", "hv02")
 
     assert said.code == 2
-    assert "another fleet than other.toml" in said.err
+    assert "another simulated fleet than other.toml" in said.err
 
 
 @pytest.mark.parametrize("verb", [["status"], [*MOVE, "host", "hv01", "to", "hv02"]])
@@ -326,7 +326,7 @@ def test_status_and_report_work_with_and_without_a_run_number(desk):
     assert vmferry("status").out == "No run is in progress.\n"
     assert vmferry("status", "1").lines[:2] == ["R1 · hv01 → hv02 · Completed", "3 of 3 moved"]
     assert vmferry("report", "r1").lines[0] == "R1 ended: 3 of 3 moved, hv01 is empty"
-    assert vmferry("report", "R9").err == "There is no run R9. The last one is R1.\n"
+    assert vmferry("report", "R9").err == "There is no run R9. The newest run is R1.\n"
     assert vmferry("report", "hv01").code == 2
 
 

@@ -70,9 +70,9 @@ def test_runs_that_need_a_person_are_listed_first_with_the_command_to_type(desk)
     found, _ = groups(out)
 
     assert code == 0
-    assert list(found) == ["Needs a person:", "Going on:"]
+    assert list(found) == ["Needs a person:", "In progress:"]
     assert set(found["Needs a person:"]) == {"R2", "R3", "R4", "R5", "R6"}
-    assert found["Going on:"] == [f"R{going}"]
+    assert found["In progress:"] == [f"R{going}"]
     for said in (
         "R2 was paused by terminal:",
         "A1 awaits a decision: approvals",
@@ -91,7 +91,7 @@ def test_a_run_that_a_person_has_dealt_with_no_longer_needs_a_person(desk):
 
     again = desk.ask("vm web04 to hv07")  # R1 failed, and its VM is somebody's again
     end(desk, again, MoveState.DONE, Outcome.MOVED, RunState.COMPLETED)
-    assert vmferry("go-on", "R2", "hv07") == (0, "hv07 takes VMs again.\n")
+    assert vmferry("go-on", "R2", "hv07") == (0, "hv07 receives VMs again.\n")
     assert groups(vmferry("list")[1])[0] == {"Ended:": ["R3", "R2", "R1"]}
 
 
@@ -162,7 +162,7 @@ def test_some_vms_of_an_approval_are_approved_by_name_and_only_once(asked):
 
     code, out = vmferry("deny", "A1", "--reason", "too late")
     assert (code, str(asked.asked().state)) == (2, "granted")
-    assert out.splitlines()[0] == "Nothing changed on A1: it was decided before."
+    assert out.splitlines()[0] == "Nothing changed on A1: the approval was already decided."
 
 
 def test_the_reason_of_a_denial_is_stored(asked):

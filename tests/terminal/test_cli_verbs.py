@@ -64,7 +64,7 @@ def test_a_run_is_paused_and_resumed_while_its_engine_is_running(engine, desk):
     told(engine, "move.waiting web03 waits: the run is paused")
 
     assert (code, run_state(desk)) == (0, "paused")
-    assert "web01, web02 are still in flight and are watched to the end." in out
+    assert "Still in flight, and watched to the end: web01, web02." in out
     assert "Needs a person: R1 was paused by terminal:" in vmferry("status")[1]
 
     assert vmferry("resume", "hv01") == (0, "R1 goes on.\n")
@@ -131,7 +131,7 @@ def ended(desk):
 
 def test_a_retried_vm_is_asked_about_again_and_denied_again_without_a_terminal(ended, desk):
     code, out = vmferry("retry", "R1", "db 01")
-    assert (code, out.splitlines()[0]) == (0, "db 01 is tried again.")
+    assert (code, out.splitlines()[0]) == (0, "Retrying db 01.")
     assert out.endswith("nothing moves until somebody types: vmferry run\n")
     process_ = process("run", "--speed", "20")  # asks and, without a terminal, says no
     process_.communicate(timeout=HANGS)
@@ -163,7 +163,7 @@ def test_approvals_are_listed_with_their_commands_and_decided_by_hand(desk):
     store.close()
     assert str(approval.state) == "denied"
     code, out = vmferry("approve", "A1")
-    assert (code, out) == (2, "Nothing changed on A1: it was decided before.\n")
+    assert (code, out) == (2, "Nothing changed on A1: the approval was already decided.\n")
 
 
 def test_list_shows_runs_that_need_a_person_first(ended, desk):
@@ -196,12 +196,12 @@ def test_no_verb_creates_a_database(verb, desk):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("pause", "R9"), "There is no run R9. The last one is R1."),
-        (("pause",), "pause needs a word more."),
-        (("pause", "R1", "R2"), '"R2" is too much here.'),
+        (("pause", "R9"), "There is no run R9. The newest run is R1."),
+        (("pause",), "pause needs one more word."),
+        (("pause", "R1", "R2"), '"R2" is one word too many.'),
         (("retry", "R1", "web09"), "R1 has no VM web09."),
-        (("skip", "R1"), "skip changes nothing on R1: it has ended"),
-        (("set", "R1", "parallel"), "set needs a word more."),
+        (("skip", "R1"), "skip has no effect on R1: the run has ended"),
+        (("set", "R1", "parallel"), "set needs one more word."),
         (("go-on", "R1", "hv02"), "R1 damaged no VM on hv02."),
         (("settle", "R1", "web01"), "There is nothing to settle: web01 has moved."),
         (("deny", "A7"), "There is no approval A7."),
@@ -234,7 +234,7 @@ def test_a_refused_withdrawal_is_written_to_the_audit(ended, desk):
     code, _ = vmferry("withdraw", "A1", "--reason", "not tonight")
 
     assert code == 2
-    assert "wanted to withdraw A1" in vmferry("events", "R1")[1]
+    assert "tried to withdraw A1" in vmferry("events", "R1")[1]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_refused_withdrawal_is_written_to_the_audit(ended, desk):
         (("list", "--db", "x"), "--db stands before the verb: vmferry --db FILE ..."),
         (("status", "--config", "x"), "--config stands before the verb: vmferry --config FILE"),
         (("set", "R1", "parallel", "-1"), "parallel needs a whole number"),
-        (("set", "R1", "backup", "-1h"), "backup needs a length of time"),
+        (("set", "R1", "backup", "-1h"), "backup needs a duration"),
         (("status",), "vmferry.db yet. Start with: vmferry run, or name another one"),
     ],
 )

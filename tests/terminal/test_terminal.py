@@ -116,7 +116,7 @@ def test_the_terminal_board_matches_the_slack_board():
         f"Waiting: 15 no slot (2 of 2 on hv01: web07, sql02) · 4 powered down, approval needed · "
         f"1 in backup since {at(START + 60)}",
         "Failed: erp01: hv02 has no such switch.",
-        "  Do: Add it.",
+        "  Next: Add it.",
         "Damaged: web03 lost a rule.",
         f"Asked by terminal:ann {at(START)} · as of {at(START + 120)}",
     ]
@@ -334,7 +334,7 @@ def test_ctrl_c_at_a_terminal_names_the_vms_in_flight(at_terminal):
     )
     seat.sees("Moving: web01")
     seat.child.send_signal(signal.SIGINT)
-    seat.sees("R1: in flight: web01 → hv02. VMM completes what is in flight")
+    seat.sees("R1: in flight: web01 → hv02. VMM completes these migrations")
 
     assert seat.leaves() == 130
 

@@ -122,8 +122,8 @@ def test_a_wrong_password_exits_with_3_and_is_tried_once(desk, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--speed", "max"], "vmm01 is no simulated fleet"),
-        (["--seed", "1"], "vmm01 is no simulated fleet"),
+        (["--speed", "max"], "vmm01 is not a simulated fleet"),
+        (["--seed", "1"], "vmm01 is not a simulated fleet"),
         (["--approve", "yes"], "[vmm] approve_yes = true"),
         ([], "Nearest: hv01."),
     ],

@@ -38,7 +38,7 @@ class HttpMode(Background):
             self._socket = socket.create_server((self._listen, self._port), family=family)
         except OSError as error:
             raise Refused(
-                f"{self._listen}:{self._port} cannot be listened on: {error.strerror or error}.",
+                f"Cannot listen on {self._listen}:{self._port}: {error.strerror or error}.",
                 what="slack.port",
                 hint="Set another slack.port or slack.listen.",
             ) from None

@@ -120,9 +120,9 @@ class Connection(Background):
         if link.num_connections <= ours + lately:
             return True
         log.warning(
-            "Slack counts %d connections with this app token, and %d are ours. Does another VMFerry"
-            " use it? Each command and click goes to one of them only: what another one takes never"
-            " comes here. Give each its own app.",
+            "Slack counts %d connections with this app token, but only %d belong to this process."
+            " Another VMFerry may be using the token. Slack sends each command and click to only"
+            " one connection. Give each VMFerry its own Slack app.",
             link.num_connections,
             ours,
         )

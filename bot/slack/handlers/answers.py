@@ -14,33 +14,33 @@ from engine.model import Approval, ApprovalState, Event, Run
 
 #: Answers to clicks, for codes that need no further detail.
 _UNHEEDED = {
-    "stale": f"This card is older than the question. {NOTHING} Use the newest card.",
-    "expired": f"This question is closed: nobody decided in time. {NOTHING}",
-    "started": f"A VM of it has been started since, so the yes stands. {NOTHING}",
-    "withdrawn": f"This question was withdrawn. {NOTHING}",
-    "no_break_glass": "Breaking the glass is not allowed to you here (settings "
+    "stale": f"This card is out of date. {NOTHING} Use the newest card.",
+    "expired": f"This approval has expired: nobody decided in time. {NOTHING}",
+    "started": f"One of its VMs has been started, so the approval stays valid. {NOTHING}",
+    "withdrawn": f"This approval was withdrawn. {NOTHING}",
+    "no_break_glass": "You are not allowed to break the glass here (settings "
     f"approval.break_glass and approval.starters). {NOTHING}",
-    "unfit": f"Guests, bots and people from elsewhere never break the glass. {NOTHING}",
-    "may_decide": f"You may decide: click Approve instead. {NOTHING}",
+    "unfit": f"Guests, bots and people of other organisations cannot break the glass. {NOTHING}",
+    "may_decide": f"You are an approver: click Approve instead. {NOTHING}",
     "no_reason": f"The reason is too short. {NOTHING}",
 }
 
 
 def attached(run: Run, link: str = "") -> str:
     """Answer if the same request is already running. ``link``: to its board."""
-    asked = f"asked by {mention(run.by)} {date(run.created)}"
+    asked = f"requested by {mention(run.by)} {date(run.created)}"
     see = f"; see {link}" if link else ""
-    return f"{run.label} does this already ({asked}){see}. {NOT_STARTED}"
+    return f"{run.label} is already doing this ({asked}){see}. {NOT_STARTED}"
 
 
-NO_RUN_HERE = f"This message belongs to no run. Choose one of mine, or type: {SPOKEN} status"
+NO_RUN_HERE = f"This message belongs to no run. Choose another one, or type: {SPOKEN} status"
 
 
 def on_the_card(links: Sequence[str]) -> str:
     """Answer to a decision that was typed in a thread: links to the cards."""
     if not links:
         return f"No approval is open here. {NOTHING} For all: {SPOKEN} approvals"
-    return f"That is decided on {', '.join(links)}. {NOTHING}"
+    return f"Use the buttons on {', '.join(links)}. {NOTHING}"
 
 
 def started_without_approvers(run: Run, approvers: Approvers) -> str:
@@ -48,8 +48,8 @@ def started_without_approvers(run: Run, approvers: Approvers) -> str:
     others = approvers.stand_ins(run)
     instead = f" I will ask {mentions(others)} instead." if others else ""
     return (
-        f"{run.label} starts, but {nobody(run, approvers)}. "
-        f"VMs that are powered down will wait; running VMs move.{instead}"
+        f"{run.label} is starting, but {nobody(run, approvers)}. "
+        f"Powered-down VMs will wait; running VMs move.{instead}"
     )
 
 
@@ -65,14 +65,14 @@ def decision(answer: Decision, by: str, clicked: float, approvers: Approvers, co
         case "own_run":
             others = f"These people may: {able}." if able else "Nobody else may decide at present."
             asked = answer.run is None or answer.run.by == by
-            why = f"You asked for {run}" if asked else f"You resumed or retried {run}"
-            return f"{why}, so you cannot decide on it. {others} {NOTHING}"
+            why = f"You requested {run}" if asked else f"You resumed or retried {run}"
+            return f"{why}, so you cannot decide on its approvals. {others} {NOTHING}"
         case "not_a_decider":
             return f"{_not_they(by, able, approvers)} Your click is recorded. {NOTHING}"
         case "others_may":
             others = able or "those of the escalation"
-            return f"Somebody who may decide is there: {others}. {NOTHING}"
-    unknown = f"I do not know this question any more. {NOTHING} Type: {command} status"
+            return f"Approvers are available: {others}. {NOTHING}"
+    unknown = f"This approval does not exist. {NOTHING} Type: {command} approvals"
     return _UNHEEDED.get(answer.code, unknown)
 
 
@@ -85,10 +85,11 @@ def _not_they(by: str, able: str, approvers: Approvers) -> str:
     """Reason why this person may not decide, and who may."""
     if by in approvers.unfit and by in approvers.everybody:
         others = f"These people may: {able}." if able else "Nobody else may at present."
-        return f"You may not decide: guests, bots and people from elsewhere never do. {others}"
+        return f"Guests, bots and people of other organisations cannot decide. {others}"
     if approvers.groups:
         return f"You are not on call now ({f'{able} may decide' if able else 'nobody else may'})."
-    return f"You may not decide on this ({f'{able} may' if able else 'nobody is listed'})."
+    allowed = f"{able} may decide" if able else "nobody is listed"
+    return f"You are not allowed to decide on this approval ({allowed})."
 
 
 def unsure(error: str, by: str, approvers: Approvers) -> str:
@@ -100,7 +101,7 @@ def unsure(error: str, by: str, approvers: Approvers) -> str:
     fix = (
         "The app lacks a scope of manifest.yml: add it and install the app again."
         if error == "missing_scope"
-        else "Look at the settings approval.oncall and approval.escalation."
+        else "Check the settings approval.oncall and approval.escalation."
     )
     return f"I cannot check {what}: Slack says {escape(error)}. {fix} The card stays open."
 
@@ -110,7 +111,7 @@ def _earlier(answer: Decision, by: str, clicked: float) -> str:
     verb = "denied" if denied else "approved"
     who = "You" if answer.by == by else mention(answer.by)
     if answer.at is None:
-        return f"{who} {verb} this before."
+        return f"{who} already {verb} this."
     if clicked < answer.at:
         return f"{who} {verb} this while your click was in flight."
     return f"{who} {verb} this {_span(clicked - answer.at)} before your click."
@@ -133,7 +134,7 @@ def undecided(sentence: str, asked: Approval, run: Run, approvers: Approvers) ->
     """Answer if a decision changed nothing: why (rendered), and who decided or may."""
     if asked.by is not None:
         at = date(asked.decided or asked.requested)
-        return f"{sentence} It is {asked.state} by {mention(asked.by)} {at}."
+        return f"{sentence} It was {asked.state} by {mention(asked.by)} {at}."
     if asked.state is not ApprovalState.REQUESTED or run.over:
         return sentence
     able = eligible_for(run, approvers)

@@ -48,11 +48,11 @@ from engine.settings import Settings
 from engine.store import queries
 
 LATE = 15 * 60.0  # seconds (wall clock) after which a row needs confirmation
-OLD = "That preview was more than 15 min old; this is how it stands now."
-OTHER = "The VMs are not those of that preview any more; this is how it stands now."
+OLD = "That preview was more than 15 min old. Here is a new one."
+OTHER = "The VMs have changed since that preview. Here is a new one."
 _EFFECT = {
     "stop": "Nothing more is started; migrations in flight continue.",
-    "abort": "Migrations in flight are stopped as well; those VMs stay where they were.",
+    "abort": "VMM is asked to cancel the migrations in flight; their VMs stay on their sources.",
 }
 
 
@@ -83,7 +83,7 @@ class Confirmer:
             command = spelled(row, self.settings.slack.command)
             return Outcome(refusals.unknown_button(command), done=False)
         if confirmation.row.by != row.by:
-            only = f"Only {mention(confirmation.row.by)}, who asked, can answer this. {NOTHING}"
+            only = f"Only the requester, {mention(confirmation.row.by)}, can answer this. {NOTHING}"
             return Outcome(only, done=False, refused=f"answer question {confirmation.id}")
         if confirmation.state is not ConfirmationState.OPEN:
             run = queries.run(self.service.store, confirmation.run) if confirmation.run else None
@@ -139,7 +139,7 @@ class Confirmer:
             if not taken.waited:
                 return ""
             ago = took(_coarse(taken.waited))
-            return f"You asked for this {ago} ago; I could not take it up until now."
+            return f"You requested this {ago} ago; I could not handle it until now."
         if max(self.wall.now() - confirmation.made, taken.waited) > LATE:
             return OLD
         return OTHER if confirmation.digest != found.digest else ""
@@ -180,11 +180,11 @@ def answered_before(state: ConfirmationState, run: Run | None, link: str = "") -
     """Answer to another click on a closed question. ``link``: to the board of its run."""
     match state:
         case ConfirmationState.REPLACED:
-            return f"There is a newer version of this question. {NOTHING} Use that one."
+            return f"This question has a newer version. {NOTHING} Answer the newer one."
         case ConfirmationState.DROPPED:
-            return f"You dropped this before. {NOTHING} Type it again if you want it after all."
+            return f"You already dropped this. {NOTHING} Type it again if you want it after all."
     see = f"; see {link}" if link else ""
-    opening = f"This was started before, as {run.label}{see}." if run else "This was done before."
+    opening = f"This already started as {run.label}{see}." if run else "This was already done."
     return f"{opening} {NOTHING}"
 
 
@@ -250,13 +250,13 @@ def _lines(found: Forecast, by: str, approvers: Approvers, now: float, command: 
         lines.append(f"{count(found.excluded, 'VM')} left out, as you said.")
     for host in found.hosts:
         lines.append(f"{escape(host.vm)} {render(host.why, command)} now; its VMs would wait.")
-    lines.append(f"Seen {date(found.as_of, '{time_secs}')}. Nothing has started yet.")
+    lines.append(f"As of {date(found.as_of, '{time_secs}')}. Nothing has started yet.")
     return lines
 
 
 def _amount(found: Forecast, now: float) -> str:
     if not found.moving:
-        also = ", and those that come there" if found.kind == "host" else ""
+        also = ", only VMs that appear there later" if found.kind == "host" else ""
         return f"no VM now{also}"
     done = f"about {took(_coarse(found.seconds))}, done about {date(now + found.seconds)}"
     return f"{count(len(found.moving), 'VM')} ({_size(found.size_mb)}), {done}"
@@ -283,7 +283,7 @@ def _down(found: Forecast, by: str, approvers: Approvers) -> str:
         who = "Slack has not said yet who is on call"
     else:
         others = [user for user in approvers.backup if user != by]
-        who = "at present nobody may decide; settings approval.oncall and approval.approvers"
+        who = "nobody may decide now; check the settings approval.oncall and approval.approvers"
         if others:
             who += f"; I will ask {mentions(others)}"
     return f"{number} {verb} powered down and {need} approval ({who}): {several(found.down)}."
@@ -310,12 +310,10 @@ def late_view(
     """Question whether a late request is still meant. ``asked``: a question about it was answered
     late instead. ``what``: the request, escaped."""
     ago = took(_coarse(waited))
-    opening = f"You asked {ago} ago for: {what}. I could not take it up until now."
+    opening = f"You requested this {ago} ago: {what}. I could not handle it until now."
     if asked:
-        opening = (
-            f"You were asked {ago} ago about: {what}. What it is about may be other than then."
-        )
-    text = f"{opening} Nothing has happened. Shall I still do it?"
+        opening = f"You were asked about this {ago} ago: {what}. Things may have changed since."
+    text = f"{opening} Nothing has happened yet. Should I still do it?"
     return _asked(text, _buttons(confirmation, "Do it", "Drop it", "Do it now", "Do nothing"))
 
 

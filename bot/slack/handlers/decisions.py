@@ -155,10 +155,10 @@ class Decisions:
         """Retry VMs whose approval was denied or expired, so that approval is requested again."""
         asked, record = self._asked(clicked)
         if asked is None or record is None:
-            raise Refused("I do not know this question any more.")
+            raise Refused("This approval does not exist.")
         left = left_behind(asked, record)
         if asked.digest != clicked.digest or not left:
-            raise Refused(f"Nothing of {asked.label} is left to ask about.")
+            raise Refused(f"No VM of {asked.label} needs a new approval.")
         words = [f"id:{vm_id}" for vm_id in left]
         steering = Steering(self.service.because(row.cause))
         return steering.retry(record.run.label, words, by=row.by)

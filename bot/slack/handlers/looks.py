@@ -93,5 +93,5 @@ def help_text(command: str, topic: str = "") -> str:
         lines.append(f"Options: {', '.join(o.word for o in options)}")
     elif asked[0].request:
         lines += ["Options:", *(f"`{o.word}`  {escape(o.about)}" for o in options)]
-    hint = f"In threads slash commands do not work: write there {SPOKEN} status, for example."
+    hint = f"Slash commands do not work in threads. Type there, for example: {SPOKEN} status"
     return "\n".join(lines if command == SPOKEN else [*lines, hint])

@@ -23,7 +23,7 @@ from engine.language.grammar import Ask, Command
 from engine.settings import Settings
 
 SHARED = "This channel is shared with another organisation, and VM names are customers' names."
-UNSEEN = "I cannot see this channel, so I could post nothing here."
+UNSEEN = "I cannot see this channel, so I could not post here."
 INVITE = "Type here: /invite @vmferry, then ask again."
 
 
@@ -154,13 +154,13 @@ def _needs_member(row: Inbound, command: Command) -> bool:
 def _elsewhere(places: Sequence[str]) -> str:
     """Sentence about where the command can be typed instead."""
     if not places:
-        return "Type it in a channel where I am; /invite @vmferry brings me into one."
+        return "Type it in a channel that I am in, or add me to one with /invite @vmferry."
     return f"Type it in {channels(places)}."
 
 
 def not_in_private(places: Sequence[str], nothing: str) -> str:
     """Refusal of a request in a direct message: a run belongs where others see it."""
-    why = "Here nobody else would see it, so I only look, pause, stop, decide and review."
+    why = "Nobody else sees direct messages, so you can only look, pause, stop, decide and review."
     return f"{why} {nothing} {_elsewhere(places)}"
 
 
@@ -174,7 +174,7 @@ def cannot_check(what: str, error: str, nothing: str) -> str:
     """Refusal because Slack did not answer a look-up. ``what``: what cannot be checked."""
     if error in ("", "no answer"):
         return f"I cannot check {what}: Slack did not answer. {nothing} Try again in a minute."
-    fix = "Look at the setting approval.starters."
+    fix = "Check the setting approval.starters."
     if error == "missing_scope":
         fix = "The app lacks a scope of manifest.yml: add it and install the app again."
     return f"I cannot check {what}: Slack says {escape(error)}. {nothing} {fix}"
@@ -186,5 +186,5 @@ def not_a_starter(starters: Sequence[str], verb: str = "") -> str:
     people = [name for name in starters if name not in groups]
     able = f"these people may: {', '.join(filter(None, [mentions(people), calls(groups)]))}."
     if not verb:
-        return f"You may not start moves; {able} {NOT_STARTED}"
+        return f"You are not allowed to start moves; {able} {NOT_STARTED}"
     return f"You are not allowed to use `{verb}`; {able} Everybody may pause and stop. {NOTHING}"

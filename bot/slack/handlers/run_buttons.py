@@ -32,7 +32,7 @@ def answer(verbs: Verbs, row: Inbound, control: RunButton, approvers: Approvers)
     """Answer to the person who clicked, or the form to open. Raises ``Refused``."""
     record = queries.record(verbs.store, control.run)
     if record is None:
-        raise Refused(f"I do not know {control.label} any more.")
+        raise Refused(f"{control.label} does not exist.")
     if control.verb == DETAILS:
         return Outcome(verbs.answer(row, Ask(DETAILS, (control.label,)), approvers))
     moves = controls.aimed(control, record)
@@ -50,13 +50,13 @@ def _refuse_stale(control: RunButton, run: Run, moves: list[MoveRecord]) -> None
     about_vms = control.subject not in (RUN, FORM)
     if about_vms and not moves:
         raise Refused(
-            f"What this button was about is no longer so in {run.label}.",
-            hint=say("See how it stands with: {}", Command(f"status {run.label}")),
+            f"This button no longer applies to {run.label}.",
+            hint=say("See: {}", Command(f"status {run.label}")),
         )
     if buttons.is_stale(control, run, moves):
         raise Refused(
             f"{run.label} has changed since this button was shown.",
-            hint="Read the message as it is now, and click again if it is still meant.",
+            hint="Read the updated message, and click again if you still want to.",
         )
 
 

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 #: The database takes no writes for now: the row waits, and the loop tries it again.
 CLOSED_STORE = (StoreBusy, StoreUnwritable)
-NOT_THEIRS = "This question was for somebody else."
+NOT_THEIRS = "This question is for somebody else."
 STOPS = frozenset({"stop", "abort"})
 ROUND = 0.1  # seconds after which waiting rows are looked at again
 ASKED_AGAIN = 0.02  # seconds between two looks at waiting rows
@@ -115,7 +115,10 @@ class Worker:
         for run in queries.runs(self.store, unfinished=True):
             unheard = run.state is RunState.SCHEDULED and slack_user(run.by) is not None
             if unheard and not self.tables.runs.watches(run.id):
-                self.service.reject(run.id, "Slack could not be told of it; ask again")
+                self.service.reject(
+                    run.id,
+                    "VMFerry was interrupted before it could post in Slack; repeat the request",
+                )
 
     def _waits_for_slack(self, intent: Intent) -> bool:
         """Tell whether the row must wait for Slack's answers about permissions. It waits at most

@@ -35,15 +35,19 @@ class Kind:
     in_direct: bool = True
 
 
-BOARD = Kind("board", LAST, "its board", "status {run}", paced=True, starts=True)
+BOARD = Kind("board", LAST, "its status message", "status {run}", paced=True, starts=True)
 CARD = Kind("card", SECOND, "the card of {about}", "approvals", paced=True, in_direct=False)
 LIST = Kind("list", SECOND, "the VMs of {about}", "approvals", in_direct=False)
 REMIND = Kind("remind", FIRST, "a reminder of {about}", "approvals", once=True)
-ESCALATE = Kind("escalate", FIRST, "the call of the escalation for {about}", "approvals", once=True)
-GLASS = Kind("glass", FIRST, "the message that the glass was broken for {about}", "events {run}")
+ESCALATE = Kind("escalate", FIRST, "the escalation of {about}", "approvals", once=True)
+GLASS = Kind("glass", FIRST, "the break-glass message of {about}", "events {run}")
 REVIEW = Kind("review", SECOND, "the review of {about}", "events {run}")
 FAILURE = Kind(
-    "failure", FIRST, "a failure message", "status {run}", over="Resolved {date}; see the board."
+    "failure",
+    FIRST,
+    "a failure message",
+    "status {run}",
+    over="Resolved {date}; see the status message.",
 )
 REPORT = Kind(
     "report",
@@ -53,7 +57,7 @@ REPORT = Kind(
     over="Resumed {date}; a new report will follow.",
     broadcast=True,
 )
-AWAY = Kind("away", SECOND, "what was missed", "list", starts=True)
+AWAY = Kind("away", SECOND, "the summary of an outage", "list", starts=True)
 REPLY = Kind("reply", FIRST, "an answer", "help")
 FORM = Kind("form", FIRST, "a form", "help")
 

@@ -51,19 +51,17 @@ def unknown_button(command: str) -> str:
 def review_is_typed(command: str, run: str) -> str:
     """Answer to a review button of an earlier version: reviews are typed now."""
     return (
-        f"Reviews are typed now. {NOTHING} If it was in order, type: {command} reviewed {run}\n"
-        "If it was not, type what was not in order behind that."
+        f"This button no longer works. {NOTHING} If all was in order, type: {command} reviewed "
+        f"{run}\nIf not, add the finding to this command."
     )
 
 
 def failed_inside(inbox: int, command: str) -> str:
     """Answer after an internal error; ``inbox`` is the number of the row."""
     return (
-        f"Something went wrong inside VMFerry (inbox {inbox} in its log). "
-        f"Look with {command} status before you type it again."
+        f"VMFerry has failed internally (inbox {inbox} in its log). "
+        f"Check with {command} status before you repeat this."
     )
 
 
-NOT_SAVED = (
-    f"I could not write this down, so I do not do it. {NOT_STARTED} Type it again in a minute."
-)
+NOT_SAVED = f"I could not save this, so I will not do it. {NOT_STARTED} Type it again in a minute."

@@ -141,21 +141,17 @@ def moved_here(channel: str, error: str) -> str:
     why = {
         "is_archived": "is archived",
         "is_inactive": "is archived",
-        "not_in_channel": "no longer has me in it",
+        "not_in_channel": "no longer includes me",
     }
-    if error in why:
-        return f"Told here because {channels([channel])} {why[error]}."
-    return (
-        f"Told here because Slack takes nothing for {channels([channel])} any more "
-        f"({escape(error)})."
-    )
+    reason = why.get(error, f"no longer accepts messages ({escape(error)})")
+    return f"Posted here because {channels([channel])} {reason}."
 
 
 def away_view(since: float, until: float, error: str, boards: Sequence[Board]) -> Rendered:
     """Message to a channel about its runs during an outage of Slack."""
     lines = [
-        f"Slack did not take my messages from {date(since)} to {date(until)} ({escape(error)}). "
-        "Moves went on meanwhile:"
+        f"Slack did not accept my messages from {date(since)} to {date(until)} ({escape(error)}). "
+        "Moves continued meanwhile:"
     ]
     for board in boards:
         person = " · needs a person" if board.questions or board.needs else ""

@@ -26,7 +26,7 @@ def announcement(question: Question, settings: Settings, approvers: Approvers) -
     vms = count(len(approval.vms), "powered-down VM")
     words = [
         f"🚨 {_called(settings, approvers)}{who} broke the glass and approved {approval.label}: "
-        f"{vms} of {run.label} · {route(run)}, though they may not decide on it.",
+        f"{vms} of {run.label} · {route(run)}, without being allowed to decide on it.",
         f'Why: "{escape(review.why)}" {date(review.broken)}',
     ]
     if approval.granted and review.is_open:
@@ -54,9 +54,9 @@ def _called(settings: Settings, approvers: Approvers) -> str:
 
 def _wanted(review: Review, settings: Settings) -> str:
     return (
-        f"Review: open. A second person, not {mention(review.broken_by)} and nobody who started, "
-        f"resumed or retried the run, types in a channel: `{settings.slack.command} reviewed "
-        f"R{review.run}` if this was in order, else the same and behind it what was not."
+        f"Review: open. A second person, but not {mention(review.broken_by)} or anybody who "
+        "requested, resumed or retried the run, types in a channel: "
+        f"`{settings.slack.command} reviewed R{review.run}`, followed by anything not in order."
     )
 
 

@@ -155,7 +155,7 @@ def _decision_buttons(question: Question, approvers: Approvers) -> Block:
         about = f"Choose which of {what} may move"
         buttons.append(button("Choose VMs…", CHOOSE, value, about=about))
     if question.glass and approvers.may_be_passed_over(run):
-        about = f"Approve moving {what} without the right to"
+        about = f"Approve moving {what} in an emergency"
         buttons.append(button("Break glass…", BREAK, value, about=about))
     return actions(*buttons)
 
@@ -167,10 +167,10 @@ def _later_buttons(question: Question) -> list[Block]:
     buttons = []
     may_withdraw = approval.state is ApprovalState.GRANTED and not record.run.over
     if may_withdraw and not has_started(approval, record.moves):
-        about = f"Take back the yes to {approval.label}"
+        about = f"Withdraw {approval.label}"
         buttons.append(button("Withdraw…", WITHDRAW, value, about=about))
     if left_behind(approval, record):
-        about = f"Have somebody decide again on the VMs of {approval.label}"
+        about = f"Request a new approval for the VMs of {approval.label}"
         buttons.append(button("Ask again", AGAIN, value, about=about))
     return [actions(*buttons)] if buttons else []
 
@@ -221,8 +221,8 @@ def _closed_card(question: Question) -> list[str]:
             return [f"↩️ Withdrawn by {who} {at} · {about}{why}", stay + audit]
     ended = date(approval.decided or run.ended or approval.requested)
     if question.granter is not None:
-        again = "VMs of it that have not moved are asked about again." + audit
-        return [f"⌛ The yes of {mention(question.granter)} ended {ended} · {about}", again]
+        again = "Its VMs that have not moved need a new approval." + audit
+        return [f"⌛ The approval by {mention(question.granter)} ended {ended} · {about}", again]
     return [f"⌛ Nobody decided in time {ended} · {about}", stay]
 
 
@@ -247,7 +247,7 @@ def _asked_again(question: Question) -> str:
     asked, later = question.approval, question.record.approvals
     rest = set(asked.vms).difference(asked.granted)
     cards = [a.label for a in later if a.id > asked.id and rest.intersection(a.vms)]
-    return f"Asked about again: {', '.join(cards)}." if cards else ""
+    return f"New approval requested: {', '.join(cards)}." if cards else ""
 
 
 def _stay(who: str, number: int, run: Run) -> str:

@@ -102,7 +102,7 @@ def on_board(record: RunRecord) -> list[Block]:
         about = f"Start nothing more of {label} for now"
         shown.append(_button(record, "pause", RUN, (), "Pause", about=about))
     if may("resume", run):
-        about = f"Go on with {label}"
+        about = f"Resume {label}"
         shown.append(_button(record, "resume", RUN, (), "Resume", about=about, style="primary"))
     ending = run.state is RunState.STOPPING
     if ending and may("abort", run):
@@ -114,7 +114,7 @@ def on_board(record: RunRecord) -> list[Block]:
 
 _ENDS = {
     "stop": "Nothing more is started. Migrations in flight are watched to their end.",
-    "abort": "VMM is asked to stop jobs in mid-copy. Their VMs stay where they were.",
+    "abort": "VMM is asked to cancel the migrations in flight. Their VMs stay on their sources.",
 }
 
 
@@ -170,7 +170,7 @@ def _for_damage(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Bl
     moves, holding = _about("retry", record, group), _about("go-on", record, group)
     shown = []
     if may("retry", run) and _goes_on(record, moves):
-        about = f"Look at the network of {_called(group)} again"
+        about = f"Check the network of {_called(group)} again"
         shown.append(_button(record, "retry", name, moves, "Check again", about=about))
     if may("go-on", run) and holding:
         again = f"Go on with {host}"
@@ -187,7 +187,7 @@ def _for_doubt(record: RunRecord, name: str, group: Sequence[Stuck]) -> list[Blo
         return []
     vm, moves = group[0].vm, _about("settle", record, group)
     effect = f"Have you located {fit(vm, 100)}? VMFerry will trust what it observes next."
-    sure = confirm("You have looked?", effect, "I have looked", GO_BACK)
+    sure = confirm("Settle the VM?", effect, "Yes, located", GO_BACK)
     return [_button(record, "settle", name, moves, f"Settle {vm}", confirm=sure)]
 
 
@@ -197,7 +197,7 @@ def on_report(record: RunRecord) -> list[Block]:
     if not left:
         return []
     what = left[0].move.vm if len(left) == 1 else count(len(left), "VM")
-    about = f"Have {count(len(left), 'VM')} of {record.run.label} tried again"
+    about = f"Retry {count(len(left), 'VM')} of {record.run.label}"
     return [actions(_button(record, "retry", RUN, left, f"Retry {what}", about=about))]
 
 

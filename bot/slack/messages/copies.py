@@ -132,7 +132,7 @@ def _copied(question: Question, card: Rendered, channel: str, is_whole: bool) ->
     """The card as a copy. Without *Ask again*, which is for people who see the run."""
     label = question.record.run.label
     place = f"for {mention(channel)} alone" if slack_user(channel) else f"in {channels([channel])}"
-    where = f"A copy of the card in the thread of {label} {place}. One decision closes all."
+    where = f"A copy of the card in the thread of {label} {place}. One decision closes all copies."
     if not is_whole:
         where += " Its buttons follow once all its VMs are listed in the thread of this message."
     if is_whole:

@@ -44,10 +44,10 @@ def failure_view(
     sentence = render(first.sentence, command, turn="\n")
     tail = []
     if others:
-        own = " What each misses is in the report." if first.state is MoveState.DAMAGED else ""
-        tail.append(f"The same with {several([one.vm for one in others])}.{own}")
+        own = " The report lists what each lacks." if first.state is MoveState.DAMAGED else ""
+        tail.append(f"The same happened to {several([one.vm for one in others])}.{own}")
     if first.next:
-        tail.append(f"Do: {fit(render(first.next, command), NEXT)}")
+        tail.append(f"Next: {fit(render(first.next, command), NEXT)}")
     head = fit(
         f"{'🛑' if urgent else '❌'} {called} {sentence}", SECTION - len("\n".join(tail)) - 1
     )

@@ -50,6 +50,6 @@ def for_run(record: RunRecord) -> Iterator[Page]:
     bad = tuple(stuck for stuck in failed(record) if stuck.state in BAD)
     for name, group in by_cause(bad, record).items():
         first, more = group[0], len(group) - 1
-        same = f" The same with {count(more, 'more VM')}." if more else ""
+        same = f" The same happened to {count(more, 'more VM')}." if more else ""
         text = f"{run.label} on {short(first.host)}: {fit(first.sentence, TEXT)}{same}"
         yield Page(f"{first.state}:{run.label}:{name}", str(first.state), run.label, text)

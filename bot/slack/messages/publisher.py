@@ -127,7 +127,7 @@ class Publisher:
             watched = self._given_up(watched)
         if watched.error and run.state is RunState.SCHEDULED:
             invite = "; /invite @vmferry" if watched.error in NOT_INVITED else ""
-            form = "its board could not be posted in {} ({}){}"
+            form = "its status message could not be posted in {} ({}){}"
             why = say(form, _place(watched.channel), Quote(watched.error), invite)
             self.service.reject(run.id, why)
             return self._publish(watched)
@@ -185,7 +185,7 @@ class Publisher:
             places = places[places.index(watched.channel) + 1 :]
         place = next(filter(None, places), "")
         if not place:
-            log.error("R%s can be told about nowhere: %s", watched.run, watched.lost)
+            log.error("R%s has no channel for its messages: %s", watched.run, watched.lost)
             self.tables.runs.stay(watched.run)
             return replace(watched, lost="")
         here = replace(watched, channel=place, lost="")
@@ -196,7 +196,7 @@ class Publisher:
         anew = [key for key in keys if key not in stays and not key.place]
         with self.store.transaction() as db:
             self.tables.runs.move(db, watched, place, anew)
-        form = "R{} is told about in {} from now on, and no longer in {} ({})"
+        form = "Messages about R{} now go to {}, no longer to {} ({})"
         where = (_place(place), _place(watched.channel), Quote(watched.lost))
         self.service.note(watched.run, say(form, watched.run, *where))
         return here
@@ -228,13 +228,13 @@ class Publisher:
 
 def not_posted(run: Run, channel: str, error: str) -> str:
     """Message to the requester: the board could not be posted, so the run does not start."""
-    invite = "Type there: /invite @vmferry, then ask again."
+    invite = "Type /invite @vmferry there, then repeat the request."
     why = {
-        "is_archived": f"{channels([channel])} is archived. Ask again in another channel.",
+        "is_archived": f"{channels([channel])} is archived. Use another channel.",
         "not_in_channel": f"I am not in {channels([channel])}. {invite}",
         "channel_not_found": f"I cannot see {channels([channel])}. {invite}",
     }
-    reason = why.get(error, f"Slack refused the message ({escape(error)}).")
+    reason = why.get(error, f"Slack rejected the message ({escape(error)}).")
     return f"{run.label} was rejected: {reason} {NOT_STARTED}"
 
 

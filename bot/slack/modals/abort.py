@@ -9,7 +9,7 @@ from __future__ import annotations
 from bot.slack.kit import buttons
 from bot.slack.kit.blocks import Block, section
 from bot.slack.kit.buttons import ABORT
-from bot.slack.kit.phrases import count, several
+from bot.slack.kit.phrases import several
 from bot.slack.modals.fields import FormPlace, modal
 from engine.model import MoveState, RunRecord
 
@@ -19,15 +19,15 @@ def abort_form(record: RunRecord, place: FormPlace) -> Block:
     run = record.run
     flying = [e.move.vm for e in record.moves if e.move.state is MoveState.MOVING]
     effect = (
-        "No migration is in flight now; migrations that begin before you confirm are stopped as "
-        "well. "
+        "No migration is in flight now. Migrations that begin before you confirm are cancelled, "
+        "too. "
     )
     if flying:
         effect = (
-            "VMM is asked to stop what is in mid-copy when you confirm, now "
-            f"{count(len(flying), 'job')}: {several(flying)}. "
+            "VMM is asked to cancel all migrations in flight when you confirm, now "
+            f"{len(flying)}: {several(flying)}. "
         )
-    stay = "Their VMs stay where they were. " if flying else ""
+    stay = "Their VMs stay on their sources. " if flying else ""
     said = section(f"{effect}{stay}{run.label} ends; nothing more is started.")
     return modal(ABORT, place, f"Abort {run.label}", "Abort", [said])
 

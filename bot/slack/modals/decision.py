@@ -42,29 +42,29 @@ def form(kind: str, approval: Approval, names: Sequence[str], run: Run, place: F
             fields = [_choice(names)]
         case "break":
             text = (
-                f"Approve moving {vms} though you may not decide on {run.label}? Those on call and "
-                f"those of the escalation are told at once, and the audit keeps it.\n{about}"
+                f"Approve moving {vms} although you are not allowed to decide on {run.label}? All "
+                f"approvers are notified at once, and the audit records it.\n{about}"
             )
             fields = [_label(run), reason(_WHY_BREAK, optional=False)]
         case _:
-            text = f"Take this back? What has been started is not stopped.\n{about}"
+            text = f"Withdraw this approval? Its VMs stay where they are.\n{about}"
             fields = [reason("Why?", optional=True)]
     title = f"{_WORD[kind]} {approval.label}"
     return modal(kind, place, title, _WORD[kind], [section(text), *fields])
 
 
-_WHY_BREAK = f"Why can it not wait? {REASON_LEAST} characters at least."
+_WHY_BREAK = f"Why can it not wait? At least {REASON_LEAST} characters."
 
 
 def _label(run: Run) -> Block:
     line: Block = {"type": "plain_text_input", "action_id": LABEL, "max_length": 20}
-    return field(LABEL, f"Type {run.label}, the run that this is about", line, optional=False)
+    return field(LABEL, f"Type {run.label}, the label of the run", line, optional=False)
 
 
 def _choice(names: Sequence[str]) -> Block:
     """A menu of the VMs. With too many for a form, the menu asks VMFerry as the person types."""
     if len(names) > LISTED:
-        hint = plain("Type a part of a name", 150)
+        hint = plain("Type part of a name", 150)
         asks: Block = {"type": "multi_external_select", "action_id": VMS, "placeholder": hint}
         return field(VMS, "VMs that may move", {**asks, "min_query_length": 0}, optional=False)
     options = [_option(number, name) for number, name in enumerate(names)]
@@ -117,9 +117,9 @@ def mistake(
     """The wrong field and its error message; ``None``: the form is valid."""
     spot = VMS if kind == CHOOSE else REASON
     if asked is None or run is None:
-        return spot, "I do not know this question any more. Go back; nothing changed."
+        return spot, "This approval does not exist. Go back; nothing changed."
     if digest != asked.digest:
-        return spot, "The question has changed. Go back and use the newest card."
+        return spot, "The approval has changed. Go back and use the newest card."
     open_still = {ApprovalState.REQUESTED}
     if kind == WITHDRAW:
         open_still.add(ApprovalState.GRANTED)
@@ -132,7 +132,7 @@ def mistake(
     if kind == BREAK and said.label.casefold() != run.label.casefold():
         return LABEL, f"This is about {run.label}. Type {run.label}, or go back."
     if kind == BREAK and len(said.reason) < REASON_LEAST:
-        return REASON, f"Say why in {REASON_LEAST} characters at least: everybody reads it."
+        return REASON, f"Give a reason of at least {REASON_LEAST} characters: everybody reads it."
     if kind == CHOOSE and not said.vms:
         return spot, "Choose at least one VM, or go back and deny."
     if any(number >= len(asked.vms) for number in said.vms):

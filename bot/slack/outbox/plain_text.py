@@ -83,11 +83,11 @@ def _hint(out: Outbound, command: str) -> str:
     label = out.name.about
     if APPROVE in pressed:
         return (
-            f"Slack did not take the buttons. Type in a channel: {command} approve {label} or "
+            f"Slack rejected the buttons. Type in a channel: {command} approve {label} or "
             f"{command} deny {label}"
         )
     said = SPOKEN if out.thread_ts or out.parent else command
-    return f"Slack did not take the buttons. What can be typed instead tells: {said} help"
+    return f"Slack rejected the buttons. To see what to type instead: {said} help"
 
 
 def _elements(out: Outbound) -> Iterator[dict[str, object]]:

@@ -199,7 +199,7 @@ class Sender:
         try:
             ts = self.api.find(marks, place, thread, oldest)
         except SlackNever as never:
-            log.warning("%s may stand twice, it cannot be looked for: %s", out.key, never.code)
+            log.warning("%s may be posted twice: cannot look for it: %s", out.key, never.code)
             return None
         except SlackLater as later:
             if later.code != "ratelimited":
@@ -209,7 +209,7 @@ class Sender:
             raise SlackLater("looking for it", later.seconds, refused=True) from later
         if ts is None:
             return None
-        log.info("%s stands already: its answer was lost", out.key)
+        log.info("%s is already posted: its answer was lost", out.key)
         return Sent(out.key, place, ts, thread, out.tried_as)
 
     def _reply(self, method: str, out: Outbound) -> bool:
@@ -269,7 +269,7 @@ class Sender:
         if out.name.kind is BOARD and out.run is not None:
             self.tables.runs.trouble(out.run, later.code)
         if out.kind == "reply" and self._tries[out.key] >= REPLY_TRIES:
-            log.warning("%s could not be told: %s", out.recipient, later.code)
+            log.warning("no answer reached %s: %s", out.recipient, later.code)
             self.tables.done(out)
             return
         now = self.clock.monotonic()
@@ -292,7 +292,7 @@ class Sender:
             self._away = True
             self.outages.begin(self._unheard_since, later.code)
             unknown = "install the app again; " if later.code in AUTH else ""
-            log.error("Slack is away (%s): %sruns go on without it", later.code, unknown)
+            log.error("Slack does not answer (%s): %sruns continue", later.code, unknown)
         again = min(self.limits.rhythm.again * (self._unheard - 1), LONGEST_SILENCE)
         self.limits.silent(self.clock.monotonic() + again)
 
@@ -301,13 +301,13 @@ class Sender:
         if not self._away:
             return
         self._away = False
-        log.warning("Slack is back")
+        log.warning("Slack answers again")
         self.outages.end(self.clock.now())
         self.after(None)
 
     def _never(self, out: Outbound, sent: Sent | None, never: SlackTrouble) -> None:
         if never.code in plain_text.CONTENT and out.blocks and not out.as_plain_text:
-            log.warning("Slack does not take the blocks of %s: %s", out.key, never.code)
+            log.warning("Slack rejected the blocks of %s: %s", out.key, never.code)
             self.tables.send_as_plain_text(out)
             return
         log.warning("%s cannot be sent: %s", out.key, never.code)

@@ -45,7 +45,7 @@ def refuse_unless_ready(settings: Settings, *, runs_wait: bool = False) -> Ident
         found += _app_token(api, slack.app_token.get_secret_value())
     if runs_wait and not absent:
         for sentence in found:
-            log.error("Runs go on all the same: %s", sentence)
+            log.error("Runs continue all the same: %s", sentence)
         return identity
     refuse([*absent.values(), *found])
     return identity
@@ -65,8 +65,8 @@ def missing(slack: SlackSettings) -> dict[str, str]:
         wrong = "is not set" if not value else f"is no token that begins with {begin}"
         if not value or not value.startswith(begin):
             sentences[name] = (
-                f"The setting slack.{name} {wrong}. Set VMFERRY_SLACK__{name.upper()}; it stands "
-                f"on the page of the app ({PAGE}) under {place}."
+                f"The setting slack.{name} {wrong}. Set VMFERRY_SLACK__{name.upper()}. Its value "
+                f"is on the page of the app ({PAGE}) under {place}."
             )
     return sentences
 
@@ -92,9 +92,9 @@ def _identity(api: SlackApi, found: list[str]) -> Identity | None:
 
 def _token_sentence(name: str, code: str) -> str:
     if code in GONE:
-        return f"Slack says {code} to slack.{name}. Install the app again and set the new token."
+        return f"Slack rejects slack.{name} ({code}). Install the app again and set the new token."
     return (
-        f"Slack does not take slack.{name} ({code}). Copy it again from the page of the app "
+        f"Slack rejects slack.{name} ({code}). Copy it again from the page of the app "
         f"({PAGE}) into VMFERRY_SLACK__{name.upper()}."
     )
 
@@ -140,10 +140,10 @@ def _channel(api: SlackApi, channel: str, setting: str) -> str:
     if code == "":
         return ""
     if code == "is_archived":
-        return f"The channel {bare(channel)} of {setting} is archived. Take it out or unarchive it."
+        return f"The channel {bare(channel)} of {setting} is archived. Remove or unarchive it."
     return (
         f"The bot cannot see the channel {bare(channel)} of {setting} ({code}). Type there: "
-        "/invite @vmferry. An id looks like C0123; it stands at the end of the channel's details."
+        "/invite @vmferry. A channel's id (C0123) is at the end of the channel's details."
     )
 
 
@@ -152,9 +152,9 @@ def _group(api: SlackApi, group: str, setting: str) -> str:
     if code == "":
         return ""
     return (
-        f"Slack does not say who is in the user group {bare(group)} of {setting} ({code}). An id "
-        "looks like S0123; it stands behind the three dots of the group's page. Without it nobody "
-        "of that group can decide or start."
+        f"Slack does not say who is in the user group {bare(group)} of {setting} ({code}). A "
+        "group's id (S0123) is behind the three dots of the group's page. Until this works, nobody "
+        "can decide or start a run as a member of this group."
     )
 
 
@@ -178,7 +178,7 @@ def _app_token(api: SlackApi, app_token: str) -> list[str]:
         if trouble.code in AUTH:
             return [_token_sentence("app_token", trouble.code)]
         return [
-            f"Slack gives no socket for slack.app_token ({trouble.code}). Switch Socket Mode on, "
+            f"Slack opens no socket for slack.app_token ({trouble.code}). Switch Socket Mode on, "
             f"and take an app-level token with connections:write, on the page of the app ({PAGE})."
         ]
     return []

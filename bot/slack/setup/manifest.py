@@ -79,11 +79,9 @@ def manifest(command: str = "/migrate", http: str = "") -> str:
     Raises ``Refused`` for an address that Slack would not call.
     """
     url = _request_url(http) if http else ""
-    then = (
-        "an app-level token with connections:write, install, and put both tokens in the settings."
-    )
+    then = "create an app-level token with connections:write, install the app, and set both tokens."
     if url:
-        then = "install, and put the bot token and the signing secret in the settings."
+        then = "install the app, and set the bot token and the signing secret."
     return _TEXT.format(
         then=then,
         command=command,
@@ -107,7 +105,7 @@ def _request_url(http: str) -> str:
     plain = not address.query and not address.fragment and not set(http) & set(' "\\')
     if address.scheme != "https" or not address.hostname or not plain:
         raise Refused(
-            f"{http} is no address that Slack can call.",
+            f"{http} is not an address that Slack can call.",
             what=http,
             hint="Type: vmferry manifest --http https://vmferry.example.com",
         )

@@ -144,19 +144,19 @@ class Glass:
 
 #: Why a click changes nothing, in words for the audit.
 ANSWERS = {
-    "unknown": "there is no such question",
-    "expired": "the question has expired",
-    "withdrawn": "the question was withdrawn",
-    "already": "it was decided before",
-    "own_run": "the requester, and people who resumed or retried the run, cannot decide on it",
-    "not_a_decider": "not an approver of this run",
-    "stale": "the question has changed since that button was shown",
-    "started": "a VM that it approved has been started since",
-    "no_break_glass": "breaking the glass is not configured",
-    "unfit": "guests, bots, deactivated people and those of other organisations never decide",
+    "unknown": "there is no such approval",
+    "expired": "the approval has expired",
+    "withdrawn": "the approval was withdrawn",
+    "already": "the approval was already decided",
+    "own_run": "people who requested, resumed or retried a run cannot decide on its approvals",
+    "not_a_decider": "only approvers may decide",
+    "stale": "the approval has changed since that button was shown",
+    "started": "one of the approved VMs has been started",
+    "no_break_glass": "the settings do not allow this person to break the glass",
+    "unfit": "guests, bots, deactivated people and people of other organisations cannot decide",
     "may_decide": "an approver does not need to break the glass",
-    "others_may": "somebody who may decide is there",
-    "no_reason": f"a reason has {REASON_LEAST} characters at least",
+    "others_may": "an approver is available",
+    "no_reason": f"a reason needs at least {REASON_LEAST} characters",
 }
 
 

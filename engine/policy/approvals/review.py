@@ -28,10 +28,10 @@ class Reviewer:
 
 #: Reasons why a person may not review.
 BARRED = {
-    "unfit": "guests, bots, deactivated people and those of other organisations never review",
-    "broke_it": "the person who broke the glass does not review that",
-    "own_run": "people who started, resumed or retried a run do not review what it was allowed",
-    "not_trusted": "only those who may start runs review (setting approval.starters)",
+    "unfit": "guests, bots, deactivated people and people of other organisations cannot review",
+    "broke_it": "the person who broke the glass cannot review the approval",
+    "own_run": "people who requested, resumed or retried the run cannot review its approvals",
+    "not_trusted": "only people who may start runs can review (setting approval.starters)",
 }
 
 

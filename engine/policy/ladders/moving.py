@@ -54,10 +54,10 @@ def _hold_endless(view: View, both: tuple[str, ...]) -> Verdict:
     ending = ended(
         view.move,
         Outcome.UNKNOWN,
-        "VMM says for too long that {vm} is migrating, though no job of it runs.",
+        "VMM has shown {vm} as migrating for too long, although no job of the VM is running.",
         "Repair or refresh {vm} in VMM; its id is {id}. {settle}",
     )
-    verdict = hold_or(view, Wait.FOREIGN, "VMM still says UnderMigration, without a job", ending)
+    verdict = hold_or(view, Wait.FOREIGN, "VMM still shows UnderMigration, without a job", ending)
     return Verdict(verdict.step, refresh=both, due=verdict.due)
 
 

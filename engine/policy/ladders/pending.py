@@ -48,16 +48,16 @@ def _place(view: View) -> Verdict | None:
     """Check the VM's location: only a VM at rest on a source goes on to the next rung."""
     move, vm = view.move, view.vm
     if is_excluded(view):
-        return Verdict(ended(move, Outcome.EXCLUDED, "{vm} was left out by the request."))
+        return Verdict(ended(move, Outcome.EXCLUDED, "{vm} was excluded by the request."))
     if view.owner is not None and view.owner != view.run.id:
         # The run that owns the VM watches it and checks its network.
         if view.run.state is RunState.STOPPING:
             return Verdict(_left(view))
-        return hold(view, Wait.OTHER_RUN, f"R{view.owner} moves it already")
+        return hold(view, Wait.OTHER_RUN, f"R{view.owner} is already moving it")
     if view.doubted_by is not None and view.run.state is not RunState.STOPPING:
         # It may be on a silent host, or on two hosts: a person has to look.
         settle = typed("settle", view.doubted_by, move)
-        form = "location unknown since R{}; somebody has to find it, then: {}"
+        form = "location unknown since R{}; find the VM, then: {}"
         lost = say(form, view.doubted_by, settle)
         return hold(view, Wait.OTHER_RUN, lost, needs_person=True)
     silent = view.silent(move.source)
@@ -91,13 +91,13 @@ def _already_there(view: View, host: str) -> Verdict:
     move = view.move
     if view.record.baseline is not None:
         return Verdict(Arrive(move, host))
-    form = "{vm} came to {host} by another hand before its network was saved."
-    hint = "Compare its network yourself; there is nothing to compare it with."
+    form = "{vm} was moved to {host} outside VMFerry before its network was saved."
+    hint = "Check its network by hand: VMFerry has no saved network to compare it with."
     other = view.facts.verdicts.get(move.vm_id)
     if view.is_destination(move.source):
         form, hint = "{vm} was on {host} already.", ""
     elif other is not None and other.run != move.run and same_host(other.host, host):
-        form, hint = "{vm} was moved to {host} by R{run}, its network as saved.", ""
+        form, hint = "{vm} was moved to {host} by R{run}, with its network as saved.", ""
         if other.state is MoveState.DAMAGED:
             form, hint = "{vm} was moved to {host} by R{run}, where it is damaged.", "{todo}"
     run, todo = (other.run, other.next) if other else ("", "")
@@ -124,7 +124,7 @@ def _left(view: View) -> Finish:
     """Skip a move that is not in flight, because the run stops."""
     form, how = "{vm} was not started: the run was {how}.", "stopped"
     if view.record.counted(*MIGRATIONS):
-        form = "{vm} is where it was, its network unchanged: the run was {how}."
+        form = "{vm} did not move, and its network is unchanged: the run was {how}."
         how = "aborted" if view.run.aborting else "stopped"
     return ended(view.move, Outcome.STOPPED, form, how=how)
 
@@ -192,7 +192,7 @@ def _repair_first(view: View, kind: AttemptKind, why: str) -> Verdict:
             3 * view.rules.tick if last.result in FREE else options.refresh_interval
         )
         if due > view.now:
-            text = f"{why}; looked after {len(done)} of {options.attempts} times"
+            text = f"{why}; {len(done)} of {options.attempts} repairs tried"
             return hold(view, Wait.TRANSIENT, text, due)
     if len(done) >= options.attempts:
         return Verdict(stuck(view, f"{why}, after {len(done)} repairs"))
@@ -220,8 +220,8 @@ def _used_up(view: View) -> Verdict | None:
     ending = ended(
         view.move,
         Outcome.ATTEMPTS,
-        "{vm} did not move ({used} of {most} attempts). It is on {where}, network unchanged."
-        "{turn}Why: {why}.",
+        "{vm} did not move ({used} of {most} attempts). It is still on {where}, and its network is "
+        "unchanged.{turn}Why: {why}.",
         "Fix the cause, then: {retry}",
         used=len(charged),
         most=attempts,
@@ -240,7 +240,7 @@ def _power(view: View) -> Verdict | None:
     if move.power != "down":
         began = move.down_since if move.down_since is not None else now
         sure = began + view.rules.down_after
-        return hold(view, Wait.TRANSIENT, "powered down a moment ago; perhaps a reboot", sure)
+        return hold(view, Wait.TRANSIENT, "powered down a moment ago; it may be rebooting", sure)
     since = move.retried or 0.0
     if approval.is_granted(view.run, vm.id, view.approvals, view.rules, now, since):
         return None
@@ -249,20 +249,21 @@ def _power(view: View) -> Verdict | None:
         return Verdict(_denied(view, no))
     question = approval.open_question(vm.id, view.approvals)
     if question is not None:
-        return hold(view, Wait.APPROVAL, f"powered down; asked in {question.label}")
+        return hold(view, Wait.APPROVAL, f"powered down; {question.label} awaits a decision")
     may_ask = approval.may_ask_at(view.approvals, view.rules, since)
     due = may_ask if may_ask > now else None
-    verdict = hold(view, Wait.APPROVAL, "powered down; somebody on call has to approve", due)
+    verdict = hold(view, Wait.APPROVAL, "powered down; needs an approval", due)
     return Verdict(verdict.step, due=due, asks=may_ask <= now)
 
 
 def _denied(view: View, no: Approval) -> Finish:
     said = {
-        ApprovalState.GRANTED: "approved others only",
-        ApprovalState.WITHDRAWN: "took the approval back",
-    }.get(no.state, "said no")
+        ApprovalState.GRANTED: "not approved",
+        ApprovalState.WITHDRAWN: "approval withdrawn",
+    }.get(no.state, "denied")
     why = say(': "{}"', Quote(no.reason)) if no.reason else ""
-    form, hint = "{vm} stays: {by} {said}{why}.", "Ask again: {retry}"
+    form = "{vm} stays where it is: {said} by {by}{why}."
+    hint = "To request a new approval: {retry}"
     by = Person(no.by or "nobody")
     return ended(view.move, Outcome.DENIED, form, hint, by=by, said=said, why=why)
 
@@ -284,9 +285,9 @@ def _pace(view: View) -> Verdict | None:
         return None
     charged = sum(a.charged for a in tries)
     last = max(tries, key=lambda a: a.ended or 0.0)
-    text = say("after {}", last.result)
+    text = say("last attempt {}", last.result)
     if last.error:
-        text = say("after {}: {}", last.result, Quote(last.error))
+        text = say("last attempt {}: {}", last.result, Quote(last.error))
     if last.charged:
         text = say("{} of {} attempts used; {}", charged, options.attempts, Quote(last.error))
     return hold(view, Wait.BACKOFF, text, again)
@@ -299,10 +300,11 @@ def _closed_here(view: View) -> Verdict | None:
         return None
     rights = view.facts.rights_on(here.name, view.run)
     if rights is not None and rights.ok is None:
-        text = say("our rights on {} cannot be checked: {}", HostName(here.name), Quote(rights.why))
+        form = "the account's rights on {} cannot be checked: {}"
+        text = say(form, HostName(here.name), Quote(rights.why))
         return hold_or(view, Wait.HOST_DOWN, text, stuck(view, text))
     if not here.locked:
         return None
-    tries = f", re-read {here.tries} times in vain" if here.tries > 1 else ""
+    tries = f"; {here.tries} refreshes failed" if here.tries > 1 else ""
     text = say("{} is locked by another VMM job{}", HostName(here.name), tries)
     return hold_or(view, Wait.HOST_LOCKED, text, stuck(view, text))

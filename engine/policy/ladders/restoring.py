@@ -74,7 +74,7 @@ def _check_network(view: View, host: str) -> Verdict:
 
 def _unchecked(view: View, host: str) -> Finish:
     form = "{vm} is on {host}, but its network could not be checked: {why}."
-    hint = "Compare it on {host} by hand."
+    hint = "Check the network on {host} by hand."
     return _spoiled(view.move, host, form, hint, why=view.move.wait_text)
 
 
@@ -83,7 +83,7 @@ def _spoiled(move: Move, host: str, form: str, hint: str, **named: object) -> Fi
     takes no further VM until ``go-on``, because the next one may be damaged as well."""
     named |= {"host": HostName(host), "go_on": Command(f"go-on R{move.run} {short(host)}")}
     after_go_on = tell(move, hint, **named)
-    no_further = "{first} No further VM is sent to {host} before somebody types: {go_on}"
+    no_further = "{first} No further VM goes to {host} until somebody types: {go_on}"
     end = ended(move, Outcome.NETWORK, form, no_further, first=after_go_on, **named)
     return replace(end, after_go_on=after_go_on)
 
@@ -93,7 +93,7 @@ def _put_back(view: View, step: PutBack, ending: Finish) -> Verdict:
     last = next(iter(reversed(_restores(view.record))), None)
     if last is not None and last.result in FREE:
         again = (last.ended or view.now) + 3 * view.rules.tick
-        text = say("its network waits to be put back: {}", Quote(last.error))
+        text = say("its network cannot be restored yet: {}", Quote(last.error))
         verdict = hold_or(view, Wait.HOST_LOCKED, text, ending)
         if again > view.now or isinstance(verdict.step, Finish):
             return replace(verdict, due=min(again, verdict.due or again))
@@ -135,7 +135,7 @@ def _damaged(view: View, host: str, differences: tuple[Difference, ...]) -> Fini
     said = next((a.error for a in reversed(_restores(view.record)) if a.error), "")
     why = tell(move, "{turn}Hyper-V said: {said}.", said=Quote(said)) if said else ""
     form = "{vm} is on {host}, but its network is not as saved.{turn}Missing: {what}.{why}"
-    hint = "Put back on {host} by hand what is missing, then: {retry}."
+    hint = "Restore the missing settings on {host} by hand, then: {retry}."
     end = _spoiled(move, host, form, hint, what=what, why=why)
     # Each VM lacks its own settings (a MAC, a VLAN); Hyper-V's error is what VMs share.
     repaired = put_back(view.record, differences)

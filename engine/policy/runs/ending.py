@@ -131,8 +131,8 @@ def _backup_too_long(move: Move) -> Finish:
 
 
 def _expired(move: Move) -> Finish:
-    form = "{vm} stays on {source}: nobody approved moving it powered down."
-    return ended(move, Outcome.EXPIRED, form, "Ask again: {retry}")
+    form = "{vm} stays on {source}: nobody approved its move."
+    return ended(move, Outcome.EXPIRED, form, "To request a new approval: {retry}")
 
 
 # --- the end -------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def _finish(record: RunRecord, fleet: Fleet, now: float, rules: Rules) -> Plan:
 
 def _last_words(record: RunRecord, state: RunState) -> str:
     moved = sum(m.move.state in MOVED for m in record.moves)
-    return f"{record.run.label} ended {state}: {moved} of {len(record.moves)} moved."
+    return f"{record.run.label} is {state}: {moved} of {len(record.moves)} moved."
 
 
 def is_empty(host: str, fleet: Fleet) -> bool:

@@ -48,7 +48,7 @@ def resume_after_gap(
         if away >= rules.away and record.run.state is RunState.ACTIVE:
             said = "; ".join(changes(record, before, fleet, now, rules))
             text = f"{record.run.label} is paused: no engine was running for {took(away)}."
-            text += f" Since then: {said or 'nothing that it needs has changed'}."
+            text += f" Since then: {said or 'nothing relevant has changed'}."
             steps.append(SetRunState(record.run.id, RunState.PAUSED, text))
             record = replace(record, run=replace(record.run, state=RunState.PAUSED))
         seen.append(record)
@@ -92,7 +92,7 @@ def changes(
     for approval in record.approvals:
         decided = approval.decided or now
         if approval.state is ApprovalState.GRANTED and now - decided >= rules.grant_life:
-            changes.append(f"the grant {approval.label} is over")
+            changes.append(f"the grant {approval.label} has ended")
     return changes
 
 

@@ -42,7 +42,7 @@ def _judge(way: Way, attempts: Sequence[Attempt], now: float, rules: Rules) -> B
     last = row[-1]
     place = f"{short(last.source)} → " if way[0] else ""
     names = len({a.vm_id for a in row})
-    text = f"{names} VMs in a row failed {place}{short(last.destination)}: {last.error}"
+    text = f"{names} VMs in a row failed on {place}{short(last.destination)}: {last.error}"
     if any(a.begun >= until for a in row):
         return Breaker("spent", until, text)
     if now < until or any(a.open and a.begun >= until for a in attempts):

@@ -71,7 +71,7 @@ def _gate(view: View, name: str, here: str | None) -> Gate:
         return Gate(host.name, text=lacking, hopeless=True)
     rights = view.facts.rights_on(host.name, view.run)
     if rights is not None and rights.ok is None:
-        text = f"our rights on {short(name)} cannot be checked: {rights.why}"
+        text = f"the account's rights on {short(name)} cannot be checked: {rights.why}"
         return Gate(host.name, Wait.HOST_DOWN, text)
     if host.maintenance:
         return Gate(host.name, Wait.HOST_DOWN, f"{short(name)} is in maintenance mode")
@@ -80,7 +80,7 @@ def _gate(view: View, name: str, here: str | None) -> Gate:
     damage = view.facts.damage_on(host.name)
     if damage is not None:
         text = say(
-            "{} of R{} was damaged on {}; no further VM goes there until somebody says: {}",
+            "{} of R{} was damaged on {}; no further VM goes there until somebody types: {}",
             VmName(damage.vm),
             damage.run,
             HostName(name),
@@ -126,8 +126,8 @@ def blocked(view: View) -> Verdict | None:
     move = view.move
     where = HostName(view.vm.seen_on[0] if view.vm and view.vm.seen_on else move.source)
     why = join("; ", [gate.text for gate in found])
-    form = "{vm} cannot move: {why}. It is on {where}, network unchanged."
-    hint = "Fix that, then: {retry}"
+    form = "{vm} cannot move: {why}. It is still on {where}, and its network is unchanged."
+    hint = "Fix the cause, then: {retry}"
     return Verdict(ended(move, Outcome.BLOCKED, form, hint, why=why, where=where))
 
 
@@ -152,5 +152,5 @@ def closed(view: View) -> Verdict | None:
 
 def stuck(view: View, why: str) -> Finish:
     """Fail a move that waited for too long."""
-    form, hint = "{vm} waited for too long: {why}.", "Look at it in VMM, then: {retry}"
+    form, hint = "{vm} waited for too long: {why}.", "Check the VM in VMM, then: {retry}"
     return ended(view.move, Outcome.STUCK, form, hint, why=without_stop(why))

@@ -245,7 +245,7 @@ class _Allotment:
             return f"{limit} of {limit} moves that the request allows"
         cold = self.rules.max_parallel_cold
         if kind is AttemptKind.COLD and 0 < cold <= self.cold[view.run.id]:
-            return f"{cold} of {cold} powered-down moves at once"
+            return f"{cold} of {cold} concurrent powered-down moves"
         return ""
 
     def _weight(self, view: View, kind: AttemptKind, target: str) -> Load:
@@ -334,6 +334,6 @@ def _save_first(view: View) -> Verdict | None:
 
 def unreadable(move: Move, error: str) -> Verdict:
     """Fail a move whose VM's network cannot be saved: without a baseline, no VM is started."""
-    form = "The network of {vm} could not be saved, so it was not moved: {error}"
-    hint = "Fix that (rights, WinRM on {source}), then: {retry}"
+    form = "The network of {vm} could not be saved, so the VM was not moved: {error}"
+    hint = "Fix the cause (rights, WinRM on {source}), then: {retry}"
     return Verdict(ended(move, Outcome.BLOCKED, form, hint, error=quote(error, move)))

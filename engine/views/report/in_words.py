@@ -51,7 +51,7 @@ def summary(
     lines: list[str] = [f"{live} live, {cold} powered down, {took}{pace}"]
     for host, empty in run["empty"].items():
         if empty:
-            lines.append(f"{short(host)}: VMM and Hyper-V both showed no VM, twice")
+            lines.append(f"{short(host)}: VMM and Hyper-V showed no VM in two observations")
     retried = [m for m in moved if tries(m) > 1]
     if retried:
         names = [f"{m['vm']} ({tries(m)} attempts)" for m in retried]
@@ -111,7 +111,7 @@ def _network_line(moved: Sequence[Mapping[str, Any]]) -> str:
         f"{_count(len(names), what)} on {_some(sorted(set(names)))}"
         for what, names in sorted(vms.items())
     ]
-    return f"{line}; put back {'; '.join(restored)}" if restored else line
+    return f"{line}; restored {'; '.join(restored)}" if restored else line
 
 
 NAMES = {
@@ -164,7 +164,7 @@ WAITED = {
     Wait.FOREIGN: "for somebody else's migration",
     Wait.TWO_PLACES: "shown on two hosts",
     Wait.OTHER_RUN: "for another run",
-    Wait.DAMAGE: "for a word after damage",
+    Wait.DAMAGE: "for go-on after damage",
     Wait.PAUSED: "paused",
     Wait.WINDOW: "for the hours of the request",
     Wait.VMM_DOWN: "for VMM to answer",
@@ -179,7 +179,7 @@ def span_words(waited: Mapping[str, float]) -> str:
 
 
 def idle_line(run: Mapping[str, Any]) -> str:
-    """Idle slots: ``Slots of hv01 stood idle for 12 min: 9 min in backup, 3 min for approval``.
+    """Idle slots: ``Slots of hv01 were idle for 12 min: 9 min in backup, 3 min for approval``.
 
     Two free slots for one minute count as two minutes. Empty if no slot stood idle.
     """
@@ -187,4 +187,4 @@ def idle_line(run: Mapping[str, Any]) -> str:
     if not causes:
         return ""
     hosts, total = _some([short(host) for host in run["sources"]]), sum(run["idle"].values())
-    return f"Slots of {hosts} stood idle for {spell_time(total)}: {causes}"
+    return f"Slots of {hosts} were idle for {spell_time(total)}: {causes}"

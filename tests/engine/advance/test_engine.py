@@ -193,7 +193,7 @@ def test_abort_stops_the_job_once_and_the_vm_ends_as_stopped(place):
     said = place.say("abort R1 yes")
     place.ticks(6)
 
-    assert said == "R1 is aborted. VMM is asked to stop web01."
+    assert said == "R1 is aborted. VMM is asked to cancel the migration of web01."
     assert place.called("stop_job") == 1
     assert (place.move().state, place.move().outcome) == (MoveState.SKIPPED, "STOPPED")
     assert place.record.run.state is RunState.STOPPED

@@ -37,7 +37,7 @@ def test_a_review_without_findings_records_the_approval_as_in_order(broken):
     assert said(broken) == [("A1", "slack:ravi", True, "")]
     event = broken.told()[-1]
     assert (event.kind, event.run, event.by) == ("glass.reviewed", 1, "slack:ravi")
-    assert event.text == "slack:ravi reviewed that slack:mei broke the glass for A1: in order"
+    assert event.text == "slack:ravi reviewed the break-glass approval A1 by slack:mei: in order"
     assert event.detail == {"approval": 1, "in_order": True, "note": ""}
     assert needed(broken) == ()
 
@@ -53,8 +53,8 @@ def test_the_text_of_a_review_is_recorded_as_its_finding(broken):
 def test_a_finding_that_is_too_short_is_refused_with_both_ways_to_review(broken):
     refusal = broken.refused("reviewed R1 all fine", by="slack:ravi")
 
-    assert refusal.sentence == "What was not in order is said in 15 characters at least."
-    assert refusal.hint == "If it was in order, type: reviewed R1"
+    assert refusal.sentence == "A finding needs at least 15 characters."
+    assert refusal.hint == "If all was in order, type: reviewed R1"
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.STOPPED, RunState.COMPLETED])
@@ -73,7 +73,7 @@ def test_a_review_covers_all_approvals_the_reviewer_may_review_and_names_the_oth
 
     assert told == (
         "Reviewed A1, A3 as in order. "
-        "A2 stays open: the person who broke the glass does not review that."
+        "A2 stays open: the person who broke the glass cannot review the approval."
     )
     assert [by for _, by, *_ in said(broken)] == ["slack:ravi", None, "slack:ravi"]
     assert [e.detail["approval"] for e in broken.told() if e.kind == "glass.reviewed"] == [1, 3]
@@ -93,11 +93,11 @@ def test_a_second_review_is_refused_and_names_the_first_reviewer_and_time(broken
 @pytest.mark.parametrize(
     ("by", "why"),
     [
-        ("slack:mei", "A1 stays open: the person who broke the glass does not review that."),
+        ("slack:mei", "A1 stays open: the person who broke the glass cannot review the approval."),
         (
             "slack:ann",
-            "A1 stays open: people who started, resumed or retried a run do not review what it "
-            "was allowed.",
+            "A1 stays open: people who requested, resumed or retried the run cannot review its "
+            "approvals.",
         ),
     ],
 )
@@ -112,5 +112,5 @@ def test_a_run_without_break_glass_approval_has_nothing_to_review(desk):
 
     refusal = desk.refused("reviewed R1", by="slack:ravi")
 
-    assert refusal.sentence == "Nobody broke the glass for R1."
-    assert refusal.hint == "For the runs that need a person see: list"
+    assert refusal.sentence == "R1 has no break-glass approval."
+    assert refusal.hint == "To see the runs that need a person: list"

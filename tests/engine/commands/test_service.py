@@ -166,7 +166,7 @@ def test_a_vm_is_on_the_only_host_that_shows_it_or_else_where_vmm_reports_it(ser
         pytest.param(
             "host hv01 to hv03",
             "hv03",
-            '"hv03" may be hv03.corp.example or hv03.lab.example. Write the full name.',
+            '"hv03" matches hv03.corp.example and hv03.lab.example. Write the full name.',
             id="two hosts of one short name",
         ),
         pytest.param(
@@ -246,7 +246,7 @@ def test_an_impossible_request_is_refused_with_the_wrong_word_and_nearest_match(
 def test_names_cannot_be_checked_before_the_first_observation(store):
     service = Service(store, VirtualClock(NOW), Settings())
 
-    assert "was not looked at yet" in str(refusal(service, "host hv01 to hv02"))
+    assert "has not been observed yet" in str(refusal(service, "host hv01 to hv02"))
 
 
 def test_the_names_after_except_are_passed_to_the_policy(service):
@@ -295,7 +295,7 @@ def test_a_request_starts_only_if_its_preview_is_still_valid(service):
         [one, *others] = [vm for vm in now.vms if vm.vmm_host == HOSTS[0]]
         pen.keep_fleet(replace(now, vms=tuple(vm for vm in now.vms if vm != one)))
 
-    with pytest.raises(Refused, match=r"has just changed\. Nothing started\. Ask again"):
+    with pytest.raises(Refused, match=r"have just changed\. Nothing started\. Repeat the request"):
         submit(service, "host hv01 to hv02", shown=shown)
 
     assert queries.runs(service.store) == ()
@@ -415,8 +415,8 @@ def test_a_host_cannot_be_source_and_destination_of_two_runs_at_once(first, seco
     refused = refusal(service, second)
 
     assert refused.what == name
-    assert f"{name} is on the other side of R1" in str(refused)
-    assert "asked by slack:ann" in str(refused)
+    assert f"{name} is used in the opposite direction by R1" in str(refused)
+    assert "requested by slack:ann" in str(refused)
     assert "Nothing started." in str(refused)
 
 
@@ -576,9 +576,7 @@ def test_an_unknown_approval_is_refused_and_the_refusal_is_kept(asked):
     assert (decision.accepted, decision.code, decision.approval) == (False, "unknown", None)
     last = events.latest(asked.store, 1)[0]
     assert (last.kind, last.by) == ("refused", "slack:bob")
-    assert (
-        last.text == "slack:bob wanted to approve A7. Nothing changed: there is no such question."
-    )
+    assert last.text == "slack:bob tried to approve A7. Nothing changed: there is no such approval."
 
 
 def test_a_requester_is_refused_as_own_run_before_any_check_for_approvers(asked):

@@ -130,7 +130,7 @@ def test_stop_on_failure_refuses_a_retry_that_leaves_another_failure(desk):
     desk.ask("vm web01,web02 to hv02 stop-on-failure")
     desk.put(MoveState.FAILED, "web01").put(MoveState.FAILED, "web02")
 
-    with pytest.raises(Refused, match="web01 still is one"):
+    with pytest.raises(Refused, match="web01 is still a failure"):
         desk.say("retry R1 web02")
     assert desk.move("web02").state is MoveState.FAILED
     desk.say("retry R1")

@@ -107,7 +107,7 @@ def test_each_verb_in_each_state_has_the_effect_and_event_of_the_table(verb, sta
     if cell == "r":
         error = desk.refused(text, by="slack:dana")
         assert error.what == "R1"
-        assert str(error).startswith(f"{verb} changes nothing on R1: ")
+        assert str(error).startswith(f"{verb} has no effect on R1: ")
         return
     before, rows = len(desk.told()), desk.rows()
     desk.service.wake.clear()
@@ -132,7 +132,7 @@ def test_each_verb_in_each_state_has_the_effect_and_event_of_the_table(verb, sta
 def test_the_command_suggested_by_a_refusal_works(state, desk):
     desk.run_in(state).put(MoveState.FAILED)
     hints = {
-        re.search(r"with: (\w+ R1)\.$", str(desk.refused(SAID.get(verb, f"{verb} R1"))))
+        re.search(r": (\w+ R1)\.$", str(desk.refused(SAID.get(verb, f"{verb} R1"))))
         for verb, row in TABLE.items()
         if row[STATES.index(state)] == "r"
     }
@@ -190,7 +190,7 @@ def test_a_verb_that_only_shows_something_is_refused_by_steering(text, desk):
 @pytest.mark.parametrize(
     ("text", "what", "says"),
     [
-        ("pause R9", "R9", "There is no run R9. The last one is R1."),
+        ("pause R9", "R9", "There is no run R9. The newest run is R1."),
         ("pause hv03", "hv03", '"hv03" is not a run.'),
         ("retry R1 web1", "web1", "R1 has no VM web1. Nearest: web01."),
         ("skip R1 web01@hv02", "web01@hv02", "R1 has no VM web01@hv02."),
@@ -202,8 +202,8 @@ def test_a_verb_that_only_shows_something_is_refused_by_steering(text, desk):
         ("set R1 parallel now", "now", '"now" is not one.'),
         ("set R1 backup 400d", "400d", "longer than a year"),
         ("go-on R1 hv01", "hv01", "R1 damaged no VM on hv01."),
-        ("abort R1", "R1", "If that is meant, type: abort R1 yes"),
-        ("abort R1 now", "now", '"now" is too much here.'),
+        ("abort R1", "R1", "To confirm, type: abort R1 yes"),
+        ("abort R1 now", "now", '"now" is one word too many.'),
         ("approve B1", "B1", '"B1" is not an approval.'),
         ("deny A7 no", "A7", "There is no approval A7."),
     ],
@@ -246,7 +246,10 @@ def test_an_ambiguous_vm_name_must_be_made_exact(desk):
         pen.db.update("moves", desk.move("web02").id, {"vm": "web01"})
     error = desk.refused("skip R1 web01")
 
-    assert str(error) == "R1 has 2 VMs web01. Write id:id-web01 (on hv01) or id:id-web02 (on hv01)."
+    assert (
+        str(error)
+        == "R1 has 2 VMs named web01. Write id:id-web01 (on hv01) or id:id-web02 (on hv01)."
+    )
 
 
 def test_an_answer_names_five_vms_and_counts_the_rest(desk):
@@ -289,8 +292,8 @@ def test_a_person_who_retried_a_vm_may_not_approve_its_run(desk):
 
     assert (said.accepted, said.sentence) == (
         False,
-        "Nothing changed on A1: the requester, and people who resumed or retried the run, cannot "
-        "decide on it.",
+        "Nothing changed on A1: people who requested, resumed or retried a run cannot decide on "
+        "its approvals.",
     )
     assert desk.say("approve A1", by="slack:cy").accepted
 
@@ -304,9 +307,9 @@ def test_an_ended_run_in_conflict_with_another_one_is_not_reopened(state, desk):
     error = desk.refused("retry R1")
 
     assert error.what == "hv02"
-    assert "hv02 is on the other side of R2" in str(error)
+    assert "hv02 is used in the opposite direction by R2" in str(error)
     desk.turn(RunState.COMPLETED, 2)
-    assert desk.say("retry R1").sentence == "web01 is tried again."
+    assert desk.say("retry R1").sentence == "Retrying web01."
 
 
 def test_reopening_a_run_expires_grants_keeps_denials_and_ends_its_abort(desk):
@@ -332,14 +335,14 @@ def test_reopening_a_run_expires_grants_keeps_denials_and_ends_its_abort(desk):
     ("outcome", "stands"),
     [
         (Outcome.ELSEWHERE, "web01 is on another host"),
-        (Outcome.VANISHED, "web01 is nowhere any more"),
+        (Outcome.VANISHED, "web01 no longer exists"),
     ],
 )
 def test_a_refusal_states_where_the_vm_is_now(outcome, stands, desk):
     desk.run_in().put(MoveState.SKIPPED, outcome=outcome)
 
-    assert str(desk.refused("retry R1 web01")) == f"There is nothing to try again: {stands}."
-    assert str(desk.refused("skip R1 web01")) == f"It cannot be left out: {stands}."
+    assert str(desk.refused("retry R1 web01")) == f"There is nothing to retry: {stands}."
+    assert str(desk.refused("skip R1 web01")) == f"skip has no effect: {stands}."
 
 
 # --- skip, settle, go-on, own --------------------------------------------------------------------
@@ -349,7 +352,7 @@ def test_skip_is_refused_if_no_vm_is_waiting(desk):
     desk.run_in()
     desk.say("skip R1")
 
-    assert str(desk.refused("skip R1")) == "Nothing of R1 waits."
+    assert str(desk.refused("skip R1")) == "R1 has no waiting VM."
 
 
 def test_settle_closes_only_open_migrations(desk):
@@ -383,23 +386,23 @@ def test_each_host_with_damage_needs_its_own_go_on(desk):
     desk.say("go-on R1 HV02.corp.example")
 
     assert desk.damage() == [("web02", HV03)]
-    assert "There was damage on hv03." in str(desk.refused("go-on R1 hv02"))
+    assert "It damaged VMs on hv03." in str(desk.refused("go-on R1 hv02"))
 
 
 def test_a_short_name_shared_by_two_hosts_with_damage_is_refused(desk):
     desk.run_in().put(MoveState.DAMAGED, "web01").put(MoveState.DAMAGED, "web02", host=LAB02)
     error = desk.refused("go-on R1 hv02")
 
-    assert str(error) == f'"hv02" may be {HV02} or {LAB02}. Write the full name.'
+    assert str(error) == f'"hv02" matches {HV02} and {LAB02}. Write the full name.'
     desk.say(f"go-on R1 {LAB02.upper()}")
     assert desk.damage() == [("web01", HV02)]
-    assert desk.say("go-on R1 hv02").sentence == "hv02 takes VMs again."
+    assert desk.say("go-on R1 hv02").sentence == "hv02 receives VMs again."
 
 
 def test_the_requester_may_take_the_run_back(desk):
     desk.run_in()
-    assert desk.say("own R1", by="slack:cy").sentence == "R1 is slack:cy's now."
-    assert desk.say("own R1", by="slack:ann").sentence == "R1 is slack:ann's now."
+    assert desk.say("own R1", by="slack:cy").sentence == "slack:cy is now the owner of R1."
+    assert desk.say("own R1", by="slack:ann").sentence == "slack:ann is now the owner of R1."
     assert (
         desk.say("own R1", by="slack:ann").sentence == "R1 is slack:ann's already. Nothing changed."
     )
@@ -491,7 +494,7 @@ def test_an_approval_cannot_be_withdrawn_after_one_of_its_vms_was_started(kind, 
     desk.attempt("web02", kind)
     said = desk.say("withdraw A1", by="slack:bob")
 
-    assert said.sentence == "Nothing changed on A1: a VM that it approved has been started since."
+    assert said.sentence == "Nothing changed on A1: one of the approved VMs has been started."
     assert (said.accepted, desk.asked().state) == (False, ApprovalState.GRANTED)
     assert queries.votes(desk.store, 1)[-1]["answer"] == "started"
 
@@ -499,8 +502,8 @@ def test_an_approval_cannot_be_withdrawn_after_one_of_its_vms_was_started(kind, 
 @pytest.mark.parametrize(
     ("first", "why"),
     [
-        ("deny A1", "it was decided before"),
-        ("withdraw A1", "the question was withdrawn"),
+        ("deny A1", "the approval was already decided"),
+        ("withdraw A1", "the approval was withdrawn"),
     ],
 )
 def test_a_closed_approval_cannot_be_withdrawn(first, why, desk):
@@ -518,7 +521,7 @@ def test_an_approval_of_an_ended_run_cannot_be_withdrawn(yes, desk):
         desk.say("approve A1", by="slack:bob")
     desk.turn(RunState.INCOMPLETE)
 
-    assert "the question has expired" in desk.say("withdraw A1", by="slack:bob").sentence
+    assert "the approval has expired" in desk.say("withdraw A1", by="slack:bob").sentence
     assert desk.asked().state is not ApprovalState.WITHDRAWN
 
 
@@ -529,4 +532,4 @@ def test_an_expired_approval_can_be_neither_decided_nor_withdrawn(desk):
 
     for verb in ("approve", "deny", "withdraw"):
         said = desk.say(f"{verb} A1", by="slack:bob")
-        assert said.sentence == "Nothing changed on A1: the question has expired."
+        assert said.sentence == "Nothing changed on A1: the approval has expired."

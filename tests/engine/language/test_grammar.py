@@ -89,7 +89,7 @@ def test_options_of_the_command_line_are_refused_in_free_text():
     assert command.options == Options(
         pass_=30.0, lookups=5, lookup_interval=5.0, refreshes=0, refresh_interval=120.0
     )
-    assert "on the command line only" in str(refusal("host a to b pass 30s"))
+    assert "only at the command line" in str(refusal("host a to b pass 30s"))
 
 
 def test_keywords_are_not_case_sensitive_and_names_keep_their_case():
@@ -267,7 +267,7 @@ def test_the_value_of_an_option_can_be_parsed_on_its_own(name, value, meant):
         ("parallel", "2 3", '"2 3" is not one.'),
         ("parallel", "2,3", '"2,3" is not one.'),
         ("parallel", "", '"" is not one.'),
-        ("backup", "20", 'backup needs a length of time; "20" is not one.'),
+        ("backup", "20", 'backup needs a duration; "20" is not one.'),
         ("backup", "to", '"to" is not one.'),
         ("backup", "400d", "longer than a year"),
     ],
@@ -290,31 +290,35 @@ def test_an_error_shows_the_wrong_value_as_typed(name, value, sentence):
     [
         ("hots a to b", "hots", 'I do not know the word "hots". Did you mean host?'),
         ("xyzzy", "xyzzy", "Start with host, vm or status; or type: help"),
-        ("xyzzy to hv02", "xyzzy", "Say what it is: host xyzzy to ..., or vm xyzzy to ..."),
+        (
+            "xyzzy to hv02",
+            "xyzzy",
+            "Is this a host or a VM? Type: host xyzzy to ..., or: vm xyzzy to ...",
+        ),
         ("host a to b paralel 2", "paralel", "Did you mean parallel?"),
         ("host a tp b", "tp", 'I do not know the word "tp". Did you mean to?'),
         ("host HV01 HV02", "HV02", "Type: host HV01 to HV02"),
         ("vm db 01 to HV02", "01", 'quotation marks: "db 01".'),
-        ("vm web01 web02 to HV02", "web02", "a comma between them: web01,web02."),
+        ("vm web01 web02 to HV02", "web02", "Separate names with a comma: web01,web02."),
         ("host a to b path C:\\My VMs", "VMs", "Put a path with spaces in quotation marks"),
-        ("host a to b now 5", "5", "What may follow: path, except,"),
+        ("host a to b now 5", "5", "Options: path, except,"),
         ("host a to b parallel -2", "-2", 'whole number, 0 or more; "-2" is not one.'),
         ("host a to b parallel 1.5", "1.5", "whole number, 0 or more"),
         ("host a to b parallel \u0662", "\u0662", "whole number"),
         ("host a to b parallel 99999999999", "99999999999", "whole number"),
         ("host a to b attempts 0", "0", 'whole number, 1 or more; "0" is not one.'),
         ("host a to b attempts now", "now", "1 or more; there is none."),
-        ("host a to b backup 10", "10", 'a length of time; "10" is not one.'),
+        ("host a to b backup 10", "10", 'a duration; "10" is not one.'),
         ("host a to b backup 400d", "400d", "longer than a year"),
-        ("host a to b now now", "now", "now is said twice."),
-        ("host a to b attempts 1 attempts 2", "attempts", "attempts is said twice."),
+        ("host a to b now now", "now", "now is used twice."),
+        ("host a to b attempts 1 attempts 2", "attempts", "attempts is used twice."),
         ("host a to b to c", "to", "Join the hosts"),
         ("host to b", "to", 'There is no host after "host".'),
         ("host a, to b", "to", "There is no host after the comma."),
         ("vm a,,b to c", ",", "There is no VM after the comma."),
         ("host , to b", ",", 'There is no host after "host".'),
-        ("host hv* to b", "hv*", 'Hosts have no wildcards: "hv*".'),
-        ("host a to b,hv?", "hv?", "Hosts have no wildcards"),
+        ("host hv* to b", "hv*", 'Hosts take no wildcards: "hv*".'),
+        ("host a to b,hv?", "hv?", "Hosts take no wildcards"),
         ('vm "" to b', '""', "The name of a VM is empty."),
         ("vm id: to b", "id:", "There is no id after id:."),
         ("vm web01@ to b", "web01@", "There is no host after the @"),
@@ -322,11 +326,11 @@ def test_an_error_shows_the_wrong_value_as_typed(name, value, sentence):
         ("vm 'db 01 to b", "'", "opened but never closed"),
         ("host a to b path D:VMs", "D:VMs", "has no \\ after the drive"),
         ("host a to b path now", "now", "There is no folder after path."),
-        ("host a to b now, b", ",", "A comma cannot stand here."),
-        ("status R1 R2", "R2", '"R2" is too much here. Type: status [RUN]'),
+        ("host a to b now, b", ",", "A comma is not allowed here."),
+        ("status R1 R2", "R2", '"R2" is one word too many. Type: status [RUN]'),
         ("status ,", ",", "A name is missing here."),
-        ("pause R1, R2", ",", '"," is too much here. Type: pause RUN'),
-        ("settle R1 db 01", "01", '"01" is too much here. Type: settle RUN VM'),
+        ("pause R1, R2", ",", '"," is one word too many. Type: pause RUN'),
+        ("settle R1 db 01", "01", '"01" is one word too many. Type: settle RUN VM'),
         ("abort R1 yes yes", "yes", "Type: abort RUN yes"),
         ("set R1 backup 1h now", "now", "Type: set RUN parallel|backup VALUE"),
         ('retry R1 ""', '""', "A name is missing here. Type: retry RUN [VM...]"),
@@ -355,11 +359,11 @@ def test_an_error_names_the_wrong_word_its_position_and_what_to_do(text, what, s
         ("host a to b path", "There is no folder after path."),
         ("host a to b parallel", "there is none."),
         ("host a to b except", 'There is no VM after "except".'),
-        ("report", "report needs a word more. Type: report RUN"),
-        ("deny", "deny needs a word more. Type: deny APPROVAL [WHY]"),
-        ("approve ,", "approve needs a word more. Type: approve APPROVAL [VM...]"),
-        ("set R1 parallel", "set needs a word more. Type: set RUN parallel|backup VALUE"),
-        ("go-on R1", "go-on needs a word more. Type: go-on RUN HOST"),
+        ("report", "report needs one more word. Type: report RUN"),
+        ("deny", "deny needs one more word. Type: deny APPROVAL [WHY]"),
+        ("approve ,", "approve needs one more word. Type: approve APPROVAL [VM...]"),
+        ("set R1 parallel", "set needs one more word. Type: set RUN parallel|backup VALUE"),
+        ("go-on R1", "go-on needs one more word. Type: go-on RUN HOST"),
     ],
 )
 def test_the_caret_for_a_missing_word_stands_after_the_text(text, sentence):
@@ -371,11 +375,11 @@ def test_the_caret_for_a_missing_word_stands_after_the_text(text, sentence):
 
 @pytest.mark.parametrize("text", ["", "  ", "\r\n", "\u200b", '""'])
 def test_the_error_for_an_empty_text_says_what_to_type(text):
-    assert str(refusal(text)) == "Nothing was asked. Type: host HV01 to HV02, or: help"
+    assert str(refusal(text)) == "The command is empty. Type: host HV01 to HV02, or: help"
 
 
 def test_an_empty_command_line_is_refused_as_an_empty_request():
-    with pytest.raises(UsageError, match="Nothing was asked"):
+    with pytest.raises(UsageError, match="The command is empty"):
         parse_words([])
 
 

@@ -99,7 +99,7 @@ def test_a_move_waits_for_an_open_breaker_and_says_why(scene, told):
     verdict = scene.pending()
 
     assert told(verdict) == "waits BREAKER"
-    assert verdict.step.text == "3 VMs in a row failed hv01 → hv02: no route"
+    assert verdict.step.text == "3 VMs in a row failed on hv01 → hv02: no route"
     assert verdict.due == scene.now + 600
 
 
@@ -120,7 +120,7 @@ def test_a_run_pauses_and_asks_when_breakers_leave_no_destination(scene):
     assert [(s.state, s.text) for s in steps] == [
         (
             RunState.PAUSED,
-            "R1 is paused: 3 VMs in a row failed hv01 → hv02: . Fix that.",
+            "R1 is paused: 3 VMs in a row failed on hv01 → hv02: . Fix the cause.",
         )
     ]
     assert scene.steps(Start) == []

@@ -128,7 +128,9 @@ def test_a_block_that_needs_a_person_fails_the_move_at_once(change, why, scene, 
     verdict = change(scene).pending()
 
     assert told(verdict) == "failed BLOCKED"
-    assert verdict.step.sentence == (f"web01 cannot move: {why}. It is on hv01, network unchanged.")
+    assert verdict.step.sentence == (
+        f"web01 cannot move: {why}. It is still on hv01, and its network is unchanged."
+    )
 
 
 def test_a_blocked_move_fails_before_any_approval_or_backup_wait(scene, told):

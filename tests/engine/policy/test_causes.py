@@ -71,7 +71,7 @@ def test_a_move_without_its_switch_fails_at_once_with_advice(scene, told):
 
     assert told(verdict) == "failed BLOCKED"
     assert "Tenant-B" in verdict.step.sentence
-    assert verdict.step.next == "Fix that, then: retry R1 web01"
+    assert verdict.step.next == "Fix the cause, then: retry R1 web01"
 
 
 def test_a_switch_missing_on_one_destination_leaves_the_others_usable(scene, told):

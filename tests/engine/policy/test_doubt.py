@@ -74,7 +74,7 @@ def test_no_run_starts_a_vm_with_unknown_location(scene):
     assert [(h.wait, h.text) for h in held] == [
         (
             Wait.OTHER_RUN,
-            "location unknown since R7; somebody has to find it, then: settle R7 web01",
+            "location unknown since R7; find the VM, then: settle R7 web01",
         )
     ]
 
@@ -130,7 +130,7 @@ def test_a_migration_status_that_never_clears_ends_the_move_as_unknown(scene, to
     step = scene.moving().step
 
     assert (step.state, step.outcome) == (MoveState.UNKNOWN, Outcome.UNKNOWN)
-    assert "though no job of it runs" in step.sentence
+    assert "although no job of the VM is running" in step.sentence
 
 
 def test_a_late_approval_has_its_own_eight_hours(scene):
@@ -240,5 +240,5 @@ def test_an_unknown_outcome_names_the_settle_command(state, wait, befalls, scene
     [ending] = scene.waiting(wait, 9 * 3600.0).steps(Finish)
 
     assert ending.state is MoveState.UNKNOWN
-    assert ending.next.endswith("No run starts it before you type: settle R1 web01")
+    assert ending.next.endswith("No run starts the VM until you type: settle R1 web01")
     assert "retry" not in ending.next, "it is refused for a VM that has an unknown location"

@@ -98,14 +98,14 @@ def test_the_pause_after_a_gap_says_what_changed_and_how_to_resume(scene):
     assert turned.text == (
         "R1 is paused: no engine was running for 1 d 1 h. Since then: gone01 is gone; off01 is "
         "powered down; moved01 is on hv04; new01 is new; hv02 is in maintenance mode; the grant "
-        "A1 is over."
+        "A1 has ended."
     )
 
 
 def test_the_pause_after_a_gap_says_if_nothing_changed(scene):
     unseen(scene, HOUR, engine=False)
 
-    assert "nothing that it needs has changed" in scene.steps(SetRunState)[0].text
+    assert "nothing relevant has changed" in scene.steps(SetRunState)[0].text
 
 
 def test_a_paused_run_still_watches_its_migrations_in_flight(scene):
@@ -204,7 +204,7 @@ def test_a_vm_left_out_of_a_partial_approval_is_skipped_as_denied(scene, told):
     scene.down().approval(ApprovalState.GRANTED, "web01", "other", granted=("id-other",))
 
     assert told(scene.pending()) == "skipped DENIED"
-    assert "approved others only" in scene.pending().step.sentence
+    assert "not approved by slack:bob" in scene.pending().step.sentence
 
 
 # --- hosts that cannot be re-read -----------------------------------------------------------------

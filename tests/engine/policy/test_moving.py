@@ -80,7 +80,7 @@ ENDED = [
     ("elsewhere", "unknown", "hv03", Result.FAILED, "VMM shows no job, and the VM is on another"),
 ]
 WAITS = [
-    ("both", Wait.TWO_PLACES, "on hv01 and hv02 at once"),
+    ("both", Wait.TWO_PLACES, "shown on hv01 and hv02 at once"),
     ("neither", Wait.MISSING, "not found on any host"),
     ("source silent", Wait.HOST_DOWN, "hv01 does not answer"),
     ("destination silent", Wait.HOST_DOWN, "hv02 does not answer"),

@@ -198,7 +198,7 @@ def test_a_vm_shown_on_two_hosts_has_both_refreshed_before_a_person_is_needed(sc
     verdict = scene.seen_on("hv01", "hv02").pending()
 
     assert [name.split(".")[0] for name in verdict.refresh] == ["hv01", "hv02"]
-    assert verdict.step.text == "on hv01 and hv02 at once"
+    assert verdict.step.text == "shown on hv01 and hv02 at once"
 
 
 def test_a_vm_missing_on_a_silent_source_does_not_count_as_gone(scene, told):
@@ -440,7 +440,10 @@ def test_a_new_card_is_posted_at_most_every_half_hour(scene):
 def test_a_denied_move_names_the_approver_and_the_reason(scene):
     scene.down().approval(ApprovalState.DENIED, reason="month-end")
 
-    assert scene.pending().step.sentence == 'web01 stays: slack:bob said no: "month-end".'
+    assert (
+        scene.pending().step.sentence
+        == 'web01 stays where it is: denied by slack:bob: "month-end".'
+    )
 
 
 # --- its hosts and its pace ----------------------------------------------------------------
@@ -530,7 +533,7 @@ def test_a_free_attempt_is_retried_after_three_ticks(free, scene, told):
     early = scene.pending()
 
     assert told(early) == "waits BACKOFF"
-    assert early.step.text == f"after {free}: hv02 has no free slot"
+    assert early.step.text == f"last attempt {free}: hv02 has no free slot"
     assert told(scene.later(1).pending()) == "starts live"
 
 

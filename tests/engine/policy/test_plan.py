@@ -639,7 +639,7 @@ def test_a_run_ends_as_completed_only_if_no_vm_needs_a_person(outcome, state, ru
     [end] = ended(scene.run(kind="vm"), outcome, state).steps(SetRunState)
 
     assert end.state is run
-    assert end.text.startswith(f"R1 ended {run}: ")
+    assert end.text.startswith(f"R1 is {run}: ")
 
 
 def test_a_stopping_run_ends_as_soon_as_no_move_is_in_flight(scene):

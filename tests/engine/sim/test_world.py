@@ -969,12 +969,12 @@ def test_another_fleet_or_a_broken_file_of_a_saved_world_is_refused(tmp_path: Pa
     path = tmp_path / "world"
     open_world(fleet(), path)
     assert open_world(fleet(), path).resumed
-    with pytest.raises(Refused, match=r"another fleet than fleet\.toml"):
+    with pytest.raises(Refused, match=r"another simulated fleet than fleet\.toml"):
         open_world(fleet("failed = 0.5"), path)
     path.write_text("{}")
     with pytest.raises(Refused, match="cannot be read"):
         open_world(None, path)
-    with pytest.raises(Refused, match="no simulated world yet"):
+    with pytest.raises(Refused, match="no simulated fleet yet"):
         open_world(None, tmp_path / "nothing")
 
 

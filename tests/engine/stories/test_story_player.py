@@ -240,7 +240,7 @@ def test_a_denied_vm_is_asked_about_again_after_a_retry(story: Teller):
     assert document["violations"] == []
     assert [asked["vms"] for asked in document["approvals"]] == [["web01", "web02"], ["web02"]]
     assert [asked["state"] for asked in document["approvals"]] == ["denied", "granted"]
-    assert "bob wanted to approve A2" in told(document, "refused")[0]["text"]
+    assert "bob tried to approve A2" in told(document, "refused")[0]["text"]
     assert outcomes(document) == {"web01": "DENIED", "web02": "MOVED"}
 
 

@@ -777,7 +777,7 @@ def test_the_summary_names_damage_durations_retries_repairs_and_the_requester(ni
         "Damaged: old-crm NETWORK. Put it back by hand.",
         "1 live, 1 powered down, 10 min (1.11 x the lower bound of 9 min)",
         "Retried: web01 (2 attempts)",
-        "Network: 1 of 2 match their saved state; put back 1 extended ACL on web01",
+        "Network: 1 of 2 match their saved state; restored 1 extended ACL on web01",
         "Asked by slack:ann",
     ]
 
@@ -791,7 +791,7 @@ def test_the_summary_says_that_vmm_and_hyper_v_showed_the_host_empty_twice(told)
     assert summary(told.told_run()) == [
         "R1 ended: 1 of 1 moved, hv01 is empty",
         "1 live, 0 powered down, 2 min 30 s (1.50 x the lower bound of 1 min 40 s)",
-        "hv01: VMM and Hyper-V both showed no VM, twice",
+        "hv01: VMM and Hyper-V showed no VM in two observations",
         "Network: 1 of 1 match their saved state",
         "Asked by slack:ann",
     ]
@@ -837,7 +837,7 @@ def test_the_summary_counts_restored_settings_in_words(what, number, words, told
     told.finish(120)
     told.end(130)
 
-    assert f"put back {words} on web01" in "\n".join(summary(told.told_run()))
+    assert f"restored {words} on web01" in "\n".join(summary(told.told_run()))
 
 
 def test_the_summary_of_a_run_of_single_vms_does_not_mention_empty_hosts(store):
@@ -907,7 +907,7 @@ def test_idle_slots_are_listed_by_cause_and_omitted_if_there_were_none(night):
     run = {"sources": [HV01, HV02], "idle": {"APPROVAL": 180.0, "BACKUP": 540.0}}
 
     assert idle_line(run) == (
-        "Slots of hv01, hv02 stood idle for 12 min: 9 min in backup, 3 min for approval"
+        "Slots of hv01, hv02 were idle for 12 min: 9 min in backup, 3 min for approval"
     )
     assert idle_line({**run, "idle": {}}) == ""
 
@@ -918,20 +918,20 @@ def test_idle_slots_are_listed_by_cause_and_omitted_if_there_were_none(night):
 def test_the_page_lists_each_vm_with_its_waits_repairs_and_missing_settings(night):
     assert page(night.told_run())[5:] == [
         "Asked by slack:ann",
-        "Slots of hv01 stood idle for 8 min 20 s: 8 min 20 s for approval",
+        "Slots of hv01 were idle for 8 min 20 s: 8 min 20 s for approval",
         "",
         "On hv01 when asked: 2 VMs",
         "VM       from  to    kind  attempts  minutes  outcome",
         "web01    hv01  hv02  live         2      2.5  MOVED",
         "  waited: 1 min 40 s in backup, 1 min between attempts",
-        "  put back: 1 extended ACL",
+        "  restored: 1 extended ACL",
         "old-crm  hv01  hv02  cold         1      3.3  NETWORK",
         "  waited: 5 min 40 s for approval",
         "  missing: VM network of adapter 001DD8B71C00: VM-Net-10",
         "  missing: VLAN of adapter 001DD8B71C00: 10",
         "  missing: extended ACL of adapter 001DD8B71C00: Inbound Allow weight 10, local",
         "    ANY, remote ANY",
-        "  Do: Put it back by hand.",
+        "  Next: Put it back by hand.",
     ]
 
 
@@ -965,7 +965,7 @@ def test_the_page_says_why_a_vm_stayed_and_what_to_do(told):
     assert page(told.told_run())[-3:] == [
         "web01  hv01  -   -            0        -  STUCK",
         "  web01 STUCK.",
-        "  Do: Look at it.",
+        "  Next: Look at it.",
     ]
 
 

@@ -113,7 +113,7 @@ def test_cancel_starts_nothing_and_neither_does_a_later_start(night):
     assert night.told(night.dana, "Dropped. Nothing changed.")
     night.slack.click_private(night.dana, YES, shown)
 
-    assert night.told(night.dana, "You dropped this before.")
+    assert night.told(night.dana, "You already dropped this.")
     night.settled()
     assert started(night) == []
 
@@ -151,7 +151,7 @@ def test_a_duplicate_request_starts_nothing_even_if_the_first_run_ends_meanwhile
 
     night.say(request)
 
-    assert night.told(night.dana, "R1 does this already").endswith("Nothing started.")
+    assert night.told(night.dana, "R1 is already doing this").endswith("Nothing started.")
     night.settled()
     assert started(night) == [request]
 
@@ -273,9 +273,7 @@ def test_a_refused_retry_says_that_nothing_changed(night):
 
     night.say("retry R1")
 
-    assert night.told(night.dana, "tried again") == (
-        "Nothing of R1 can be tried again. Nothing changed."
-    )
+    assert night.told(night.dana, "tried again") == ("R1 has no VM to retry. Nothing changed.")
 
 
 def test_the_preview_says_if_nobody_may_approve(make_night):
@@ -347,7 +345,7 @@ def test_a_late_verb_needs_confirmation_and_runs_once(night):
     night.slack.click_private(night.mei, YES, shown)
     night.slack.click_private(night.mei, YES, shown)
     night.board_shows("Paused")
-    assert night.told(night.mei, "This was done before. Nothing changed.")
+    assert night.told(night.mei, "This was already done. Nothing changed.")
     paused = [e for e in events.since(night.store) if e.kind == "run.paused"]
     assert [e.by for e in paused] == [f"slack:{night.mei}"]
 

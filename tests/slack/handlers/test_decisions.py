@@ -60,7 +60,7 @@ def test_a_click_by_a_person_who_may_not_approve_is_refused_and_audited(asked):
 
     told = night.told(night.mei, "may not decide")
     assert told == (
-        f"You may not decide on this (<@{night.ravi}> may). "
+        f"You are not allowed to decide on this approval (<@{night.ravi}> may). "
         "Your click is recorded. Nothing changed."
     )
     assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]
@@ -73,7 +73,7 @@ def test_a_requester_cannot_approve_even_if_listed_as_approver(asked):
     night.slack.click(night.dana, card.ts, "approve")
 
     assert night.told(night.dana, "You asked for R1") == (
-        "You asked for R1, so you cannot decide on it. "
+        "You requested R1, so you cannot decide on its approvals. "
         f"These people may: <@{night.ravi}>. Nothing changed."
     )
     assert queries.open_approvals(night.store)

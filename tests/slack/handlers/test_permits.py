@@ -141,7 +141,7 @@ def test_only_members_of_the_starters_group_may_start_runs(make_night, slack):
     night.start()
 
     night.say(START)
-    told = night.told(night.dana, "You may not start moves")
+    told = night.told(night.dana, "You are not allowed to start moves")
     assert f"these people may: <!subteam^{group}>." in told
     assert runs(night) == 0
 
@@ -177,7 +177,7 @@ def test_a_person_who_left_the_starters_group_may_not_start_a_minute_later(make_
 
     night.say("vm web02 to hv03 now")
 
-    assert night.told(night.dana, "You may not start moves")
+    assert night.told(night.dana, "You are not allowed to start moves")
     assert runs(night) == 1
 
 
@@ -236,7 +236,7 @@ def test_a_command_in_a_private_channel_without_the_bot_says_what_to_do(night, s
     night.say(START, channel=den)
 
     told = night.told(night.dana, "I cannot see this channel")
-    assert told.endswith("Nothing started. Type here: /invite <@U0VMFERRY>, then ask again.")
+    assert told.endswith("Nothing started. Type here: /invite <@U0VMFERRY>, then repeat the request.")
     assert runs(night) == 0
 
 

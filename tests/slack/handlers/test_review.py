@@ -255,8 +255,8 @@ def test_a_click_on_an_old_review_button_is_answered_with_the_command_to_type(br
 
     night.slack.click(night.ravi, told.ts, REVIEW, value=f"1.{asked.digest}")
 
-    said = night.told(night.ravi, "Reviews are typed now")
-    assert "Nothing changed. If it was in order, type: <@U0VMFERRY> reviewed R1" in said
+    said = night.told(night.ravi, "This button no longer works")
+    assert "Nothing changed. If all was in order, type: <@U0VMFERRY> reviewed R1" in said
     assert open_reviews(night)
 
 
@@ -274,5 +274,5 @@ def test_an_old_review_form_is_answered_with_the_command_to_type(broken):
 
     night.slack.deliver("interactive", {**payload, "user": {"id": night.ravi}})
 
-    assert "type: /migrate reviewed R1" in night.told(night.ravi, "Reviews are typed now")
+    assert "type: /migrate reviewed R1" in night.told(night.ravi, "This button no longer works")
     assert open_reviews(night)

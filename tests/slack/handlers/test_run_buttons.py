@@ -117,7 +117,7 @@ def test_the_board_shows_either_the_pause_button_or_the_resume_button(going):
 
     night.slack.click(night.mei, board.ts, "do.pause")
 
-    assert "R1 is paused." in night.told(night.mei, "Go on with: /migrate resume R1")
+    assert "R1 is paused." in night.told(night.mei, "To resume: /migrate resume R1")
     paused = stands(night, board, "do.resume", "do.stop", "Details", "Abort…")
     assert night.run().state is RunState.PAUSED
     night.slack.click(night.mei, paused.ts, "do.resume")
@@ -347,7 +347,7 @@ def test_a_damaged_vm_is_rechecked_or_accepted_after_a_confirmation(make_night):
 
     night.slack.click(night.ravi, post.ts, "do.go-on")
 
-    assert night.told(night.ravi, "hv02") == "hv02 takes VMs again."
+    assert night.told(night.ravi, "hv02") == "hv02 receives VMs again."
     shown = stands(night, post, "do.retry")
     assert "No further VM" in post.text
     assert "No further VM" not in shown.text

@@ -84,7 +84,7 @@ def test_stop_in_a_thread_needs_confirmation_and_stops_once(night, board, word):
     night.slack.click_private(night.mei, YES)
     night.slack.wait_for(lambda: night.run().state != "active")
     night.slack.click_private(night.mei, YES)
-    assert night.told(night.mei, "This was done before.")
+    assert night.told(night.mei, "This was already done.")
 
 
 def test_cancelling_a_stop_changes_nothing(night, board):
@@ -104,7 +104,7 @@ def test_approve_in_a_thread_is_answered_with_the_link_to_the_card(night):
 
     night.slack.mention(night.ravi, night.ops, "approve", board.ts)
 
-    told = night.told(night.ravi, "That is decided on")
+    told = night.told(night.ravi, "Use the buttons on")
     link = night.side.outbox.api.client.chat_getPermalink(channel=night.ops, message_ts=card.ts)
     escaped = link["permalink"].replace("&", "&amp;")
     assert link["permalink"] in told or escaped in told

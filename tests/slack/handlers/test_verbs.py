@@ -45,9 +45,9 @@ def test_pause_and_resume_are_answered_and_the_board_says_who_and_how_to_resume(
 
     night.say("pause R1", by=night.mei)
 
-    assert "R1 is paused." in night.told(night.mei, "Go on with: /migrate resume R1")
+    assert "R1 is paused." in night.told(night.mei, "To resume: /migrate resume R1")
     shown = night.board_shows("Paused").shown
-    assert f"R1 was paused by <@{night.mei}>. Go on with: /migrate resume R1" in shown
+    assert f"R1 was paused by <@{night.mei}>. To resume: /migrate resume R1" in shown
     night.say("resume hv01")
     assert night.told(night.dana, "R1 goes on.") == "R1 goes on."
     night.board_shows("Moving")
@@ -64,7 +64,7 @@ def test_a_command_without_effect_is_answered_and_a_refused_command_is_also_audi
     assert night.told(night.dana, "not paused") == "R1 is not paused. Nothing changed."
     assert "There is nothing to settle" in night.told(night.dana, "settle")
     assert night.told(night.dana, "no run R9") == (
-        "There is no run R9. Nothing changed. The last one is R1."
+        "There is no run R9. Nothing changed. The newest run is R1."
     )
     assert [e.detail["text"] for e in of_kind(night, "refused")] == ["settle R1 web01", "pause R9"]
     assert {e.by for e in of_kind(night, "refused")} == {f"slack:{night.dana}"}
@@ -239,7 +239,7 @@ def test_a_person_who_may_not_approve_is_told_who_may_and_it_is_audited_once(ask
     night.say("approve A1", by=night.dana)
 
     assert night.told(night.mei, "A1") == (
-        f"Nothing changed on A1: not an approver of this run. May decide: <@{night.ravi}>."
+        f"Nothing changed on A1: only approvers may decide. May decide: <@{night.ravi}>."
     )
     assert "the requester" in night.told(night.dana, "A1")
     assert [e.by for e in of_kind(night, "refused")] == [
@@ -273,7 +273,7 @@ def test_a_person_who_resumed_the_run_is_no_longer_listed_as_approver(make_night
     assert f"who cannot decide, nor can <@{night.ravi}>, who resumed or retried it." in shown
     assert "May decide" not in shown
     night.slack.click(night.ravi, card.ts, "approve")
-    assert "You resumed or retried R1, so you cannot decide on it." in night.told(
+    assert "You resumed or retried R1, so you cannot decide on its approvals." in night.told(
         night.ravi, "You resumed"
     )
 
@@ -473,7 +473,7 @@ def test_the_thread_shows_commands_and_list_shows_the_run_first_after_damage(mak
     assert "needs a person · 1 damaged" in night.told(night.dana, "R1 · ")
 
     night.say("go-on R1 hv02", by=night.ravi)
-    assert night.told(night.ravi, "hv02") == "hv02 takes VMs again."
+    assert night.told(night.ravi, "hv02") == "hv02 receives VMs again."
     night.say("retry R1", by=night.ravi)
     assert night.told(night.ravi, "web03") == "web03 is looked at again."
 

@@ -70,7 +70,7 @@ def test_a_repeated_request_is_answered_with_the_existing_run(night):
 
     night.say("host HV01 to hv02 now", by=night.mei)
 
-    assert f"R1 does this already (asked by <@{night.dana}>" in night.told(night.mei, "R1")
+    assert f"R1 is already doing this (asked by <@{night.dana}>" in night.told(night.mei, "R1")
     assert len(queries.runs(night.store)) == 1
 
 
@@ -81,7 +81,7 @@ def test_the_answer_to_a_repeated_request_links_to_the_board(night):
     night.say("host HV01 to hv02 now", by=night.mei)
 
     link = night.side.outbox.api.client.chat_getPermalink(channel=night.ops, message_ts=board.ts)
-    told = night.told(night.mei, "does this already")
+    told = night.told(night.mei, "is already doing this")
     assert f"; see <{link['permalink']}|the board of R1>. Nothing started." in told
 
 
@@ -264,7 +264,9 @@ def test_only_starters_may_start_runs_but_everybody_may_view_them(make_night):
     night.say("host hv01 to hv02")
     night.say("status")
 
-    assert "You may not start moves; these people may: <@U0RAVI>." in night.told(night.dana, "may")
+    assert "You are not allowed to start moves; these people may: <@U0RAVI>." in night.told(
+        night.dana, "may"
+    )
     assert night.told(night.dana, "No run is in progress")
 
 

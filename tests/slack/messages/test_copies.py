@@ -1,4 +1,4 @@
-"""Copies of a card for approvers who cannot see the channel. One decision closes all."""
+"""Copies of a card for approvers who cannot see the channel. One decision closes all copies."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_approvers_still_decide_on_a_run_reported_only_to_its_owner(night):
     assert f"thread of R1 for <@{night.dana}> alone" in copy.shown
     night.slack.click(night.ravi, copy.ts, "approve")
     copy_in(night, copy.channel, "Approved by")
-    told = copy_in(night, night.slack.direct(night.dana), "Told here because")
+    told = copy_in(night, night.slack.direct(night.dana), "Posted here because")
     night.slack.wait_for(
         lambda: any("Approved by" in m.shown for m in night.slack.thread(told.channel, told.ts))
     )

@@ -201,7 +201,10 @@ def test_a_run_killed_before_it_was_watched_is_rejected_at_the_next_start(make_n
 
     night.slack.wait_for(lambda: night.run().state is RunState.REJECTED)
     last = [e for e in events.since(night.store) if e.run == 1][-1].text
-    assert last == "R1 was not started: Slack could not be told of it; ask again"
+    assert (
+        last
+        == "R1 was not started: VMFerry was interrupted before it could post in Slack; repeat the request"
+    )
     assert night.run(2).state is RunState.SCHEDULED
 
 
@@ -273,8 +276,8 @@ def test_failures_with_one_cause_share_a_reply_that_later_ones_extend(make_night
     assert len(failures) == 1
     assert f"❌ <@{night.dana}> web01 did not move (1 of 1 attempts)" in failures[0].shown
     assert "\nWhy: " in failures[0].shown
-    assert "\nDo: " in failures[0].shown
-    assert "The same with web02." in failures[0].shown
+    assert "\nNext: " in failures[0].shown
+    assert "The same happened to web02." in failures[0].shown
     assert "Failed: web01, web02, see the thread" in night.slack.message(board.ts).shown
 
 

@@ -121,7 +121,7 @@ def test_the_board_matches_the_reference_text():
         moving=(Moving("web07", "hv02.corp.example", 61, "live"),),
         waiting=(
             WaitGroup(Wait.SLOT, 15, "2 of 2 on hv01: web07, sql02", 0.0, ("a",)),
-            WaitGroup(Wait.APPROVAL, 4, "powered down; asked in A1", 0.0, ("b",)),
+            WaitGroup(Wait.APPROVAL, 4, "powered down; A1 awaits a decision", 0.0, ("b",)),
             WaitGroup(Wait.BACKUP, 1, "in backup", 60.0, ("c",)),
         ),
         restoring=(),
@@ -236,8 +236,8 @@ def test_a_decided_card_shows_nothing_outdated():
     asked = card_view(replace(some, record=record), LISTED).text
     ended = card_view(replace(some, record=over), LISTED).text
 
-    assert asked.endswith("They move after the running VMs. Asked about again: A8.")
-    assert ended.endswith("\nAsked about again: A8.")
+    assert asked.endswith("They move after the running VMs. New approval requested: A8.")
+    assert ended.endswith("\nNew approval requested: A8.")
 
 
 def test_a_withdrawn_card_says_who_withdrew_it_and_why():
@@ -255,7 +255,7 @@ def test_an_expired_grant_is_not_shown_as_undecided():
 
     text = card_view(ended, LISTED).text
 
-    assert text.startswith("⌛ The yes of <@U2> ended <!date^60^")
+    assert text.startswith("⌛ The approval by <@U2> ended <!date^60^")
     assert "Nobody" not in text
 
 
@@ -282,13 +282,13 @@ def test_every_state_of_a_run_has_a_word_on_the_board_and_a_report_text(state):
 
 def test_the_person_who_paused_is_mentioned_and_other_needs_are_escaped():
     needs = (
-        say("R214 was paused by {}. Go on with: {}", Person("slack:U2"), Command("resume R214")),
+        say("R214 was paused by {}. To resume: {}", Person("slack:U2"), Command("resume R214")),
         say("No way by {}. Fix <that>, then: {}", Quote("slack:U2"), Command("resume R214")),
     )
 
     text = board_view(board_of(4, needs=needs), LISTED, "/move").text
 
-    assert "R214 was paused by <@U2>. Go on with: /move resume R214" in text
+    assert "R214 was paused by <@U2>. To resume: /move resume R214" in text
     assert "No way by slack:U2. Fix &lt;that&gt;, then: /move resume R214" in text
 
 
@@ -329,7 +329,7 @@ def test_a_damaged_vm_mentions_the_approvers():
 
     text = failure_view(RUN, [stuck], LISTED).text
 
-    assert text == "🛑 <@U1>, <@U2> web03 is on hv02.\nMissing: x.\nDo: y"
+    assert text == "🛑 <@U1>, <@U2> web03 is on hv02.\nMissing: x.\nNext: y"
 
 
 def test_an_estimate_that_shifts_by_seconds_does_not_update_the_card():
@@ -353,7 +353,7 @@ def test_a_long_failure_does_not_hide_the_others_or_the_next_step():
     for shown in (rendered.text, str(rendered.blocks)):
         assert "web01 did not move" in shown
         assert "and 92 more." in shown
-        assert "Do: Free disk." in shown
+        assert "Next: Free disk." in shown
 
 
 def test_an_overlong_line_is_shortened_and_the_next_lines_are_shown():
@@ -434,6 +434,6 @@ def test_only_people_become_mentions(by, shown):
 
 
 def test_only_commands_get_the_local_prefix():
-    said = say('"{}". Go on with: {}', Quote("see: resume R1"), Command("resume R1"))
+    said = say('"{}". To resume: {}', Quote("see: resume R1"), Command("resume R1"))
 
-    assert render(said, "@vmferry") == '"see: resume R1". Go on with: @vmferry resume R1'
+    assert render(said, "@vmferry") == '"see: resume R1". To resume: @vmferry resume R1'

@@ -41,7 +41,7 @@ def test_a_refused_lookup_does_not_end_an_outage(night, caplog):
 
     outbox.send_due()
 
-    assert "Slack is back" not in caplog.text
+    assert "Slack answers again" not in caplog.text
     assert outbox.outages.latest() is None or outbox.outages.latest().until is None
     assert night.slack.calls("conversations.history")
 

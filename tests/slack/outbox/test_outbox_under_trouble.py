@@ -237,7 +237,7 @@ def test_a_run_of_an_archived_channel_continues_in_the_fallback_channel(make_nig
     night.step(until=lambda: any(m.state == "done" for m in moves(night)))
 
     here = night.slack.wait_for(lambda: tops(night, spare))[0]
-    assert f"Told here because <#{night.ops}> is archived." in here.shown
+    assert f"Posted here because <#{night.ops}> is archived." in here.shown
     card = night.slack.wait_for(
         lambda: next((m for m in night.slack.thread(spare, here.ts) if "Approve" in m.shown), None)
     )
@@ -261,7 +261,7 @@ def test_the_owner_is_told_if_the_bot_was_removed_from_the_only_channel(night):
     night.slack.kick(night.ops)
     night.to_the_end()
 
-    gone, home = f"<#{night.ops}> no longer has me in it", night.slack.direct(night.dana)
+    gone, home = f"<#{night.ops}> no longer includes me", night.slack.direct(night.dana)
     told = night.slack.wait_for(
         lambda: next((m for m in tops(night, home) if gone in m.shown), None)
     )
@@ -313,7 +313,7 @@ def test_moves_continue_during_an_outage_and_one_message_then_sums_it_up(night):
         lambda: [m for m in tops(night, night.ops) if "did not take my messages" in m.shown]
     )
     assert len(told) == 1
-    assert "(HTTP 503). Moves went on meanwhile:" in told[0].shown
+    assert "(HTTP 503). Moves continued meanwhile:" in told[0].shown
     assert "• R1 · hv01 → hv02, hv03 · Moving · 1 of 3 moved" in told[0].shown
     assert "needs a person" in told[0].shown
     night.settled()

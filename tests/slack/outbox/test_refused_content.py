@@ -52,7 +52,7 @@ def test_a_card_whose_blocks_slack_rejects_is_sent_as_text_with_commands(night, 
     assert card.blocks == ()
     assert card.text.startswith("Approve moving 1 powered-down VM?")
     assert card.text.endswith(
-        "Slack did not take the buttons. Type in a channel: /migrate approve A1 or /migrate deny A1"
+        "Slack rejected the buttons. Type in a channel: /migrate approve A1 or /migrate deny A1"
     )
     assert len(tries(night, "card:A1")) == 2
     assert notes(night) == []
@@ -174,7 +174,7 @@ def test_a_card_whose_closing_update_is_rejected_still_loses_its_buttons(night):
 
     closed = night.reply_with("Approved by", board)
     assert actions_of(closed) == []
-    assert "Slack did not take the buttons." in closed.text
+    assert "Slack rejected the buttons." in closed.text
 
 
 def test_a_rejected_update_is_noted_and_the_old_version_stays(night):

@@ -138,6 +138,6 @@ def test_setup_problems_are_named_but_do_not_stop_unfinished_runs(slack, caplog)
     identity = refuse_unless_ready(settings(slack, channels=(old,)), runs_wait=True)
 
     assert identity is not None
-    assert f"Runs go on all the same: The channel {old} of slack.channels is arch" in caplog.text
+    assert f"Runs continue all the same: The channel {old} of slack.channels is arch" in caplog.text
     with pytest.raises(Refused, match="app_token is not set"):
         refuse_unless_ready(settings(slack, app_token=""), runs_wait=True)
