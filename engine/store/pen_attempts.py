@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.language.sentence import Quote, VmName, say
-from engine.model import CHARGED, Attempt, AttemptKind, Move, Network, Result, short
+from engine.model import CHARGED, MIGRATIONS, Attempt, AttemptKind, Move, Network, Result, short
 from engine.store import codec
 from engine.store.transaction import Transaction
 
-_NAMES = {
-    AttemptKind.LIVE: "live migration",
-    AttemptKind.COLD: "cold migration",
-    AttemptKind.BASELINE: "baseline",
-    AttemptKind.RESTORE: "network restore",
-    AttemptKind.DISMISS: "dismissal",
-    AttemptKind.REFRESH: "refresh",
-}
+_NAMES = {kind: f"{kind} migration" if kind in MIGRATIONS else str(kind) for kind in AttemptKind}
+_NAMES |= {AttemptKind.RESTORE: "network restore", AttemptKind.DISMISS: "dismissal"}
 
 
 class AttemptPen(Transaction):

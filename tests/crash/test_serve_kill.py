@@ -355,7 +355,7 @@ def says_why(text: str) -> bool:
     why = (
         "before your click",
         "while your click was in flight",
-        "You may not decide",
+        "You are not allowed to decide",
         "cannot decide",
     )
     return any(words in text for words in why)

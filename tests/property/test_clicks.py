@@ -217,11 +217,11 @@ def is_true(card: Card, inbox: int, said: str) -> bool:
         by = decided.get("approval.denied")
         who = "You" if by == f"slack:U0{click.by}" else mention(by)
         return by is not None and said.startswith(who)
-    if "You asked for R1" in said:
+    if "You requested R1" in said:
         return click.by == "DANA"
     if "You are not allowed to decide on this approval" in said:
         return click.by == "GUS"
-    if "older than the question" in said:
+    if "This card is out of date" in said:
         return click.stale and click.by in DECIDERS
     if "nobody decided in time" in said:
         return "approval.expired" in decided

@@ -66,7 +66,7 @@ def _is_true(text, user, winner):
         return user == winner
     if f"<@{winner}> approved this" in text:
         return user != winner
-    if text.startswith("You asked for R1"):
+    if text.startswith("You requested R1"):
         return user == "U0DANA"
     return text.startswith("You are not allowed to decide on this approval") and user == "U0GUS"
 

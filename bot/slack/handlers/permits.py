@@ -24,7 +24,7 @@ from engine.settings import Settings
 
 SHARED = "This channel is shared with another organisation, and VM names are customers' names."
 UNSEEN = "I cannot see this channel, so I could not post here."
-INVITE = "Type here: /invite @vmferry, then ask again."
+INVITE = "Type here: /invite @vmferry, then repeat the request."
 
 
 class Permits:

@@ -115,10 +115,7 @@ class Worker:
         for run in queries.runs(self.store, unfinished=True):
             unheard = run.state is RunState.SCHEDULED and slack_user(run.by) is not None
             if unheard and not self.tables.runs.watches(run.id):
-                self.service.reject(
-                    run.id,
-                    "VMFerry was interrupted before it could post in Slack; repeat the request",
-                )
+                self.service.reject(run.id, "VMFerry was interrupted; repeat the request")
 
     def _waits_for_slack(self, intent: Intent) -> bool:
         """Tell whether the row must wait for Slack's answers about permissions. It waits at most

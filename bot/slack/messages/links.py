@@ -35,4 +35,4 @@ class Links:
 
     def to_board(self, run: int) -> str:
         """A link to the board of a run; empty if it is not posted."""
-        return self.to(Key(BOARD, f"R{run}"), f"the board of R{run}")
+        return self.to(Key(BOARD, f"R{run}"), f"the status message of R{run}")

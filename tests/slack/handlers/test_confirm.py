@@ -99,7 +99,7 @@ def test_a_second_start_starts_nothing_and_names_the_existing_run(night):
     night.slack.click_private(night.dana, YES, shown)
     night.slack.click_private(night.dana, YES, shown)
 
-    told = night.told(night.dana, "started before, as R1")
+    told = night.told(night.dana, "already started as R1")
     assert told.endswith(". Nothing changed.")  # with a link, where the board stands already
     night.settled()
     assert len(started(night)) == 1
@@ -125,7 +125,7 @@ def test_only_the_requester_can_start_a_preview(night):
 
     night.slack.click_private(night.ravi, YES, value(night))
 
-    assert night.told(night.ravi, f"Only <@{night.dana}>, who asked, can answer this.")
+    assert night.told(night.ravi, f"Only the requester, <@{night.dana}>, can answer this.")
     night.settled()
     assert started(night) == []
     refused = [e for e in events.since(night.store) if e.kind == "refused"]
@@ -178,7 +178,7 @@ def test_an_expired_preview_is_shown_again_and_only_the_new_one_starts(night):
     assert started(night) == []
 
     night.slack.click_private(night.dana, YES, old)
-    assert night.told(night.dana, "newer version of this question")
+    assert night.told(night.dana, "This question has a newer version")
     night.slack.click_private(night.dana, YES)
     night.board_shows("Moving")
     assert len(started(night)) == 1
@@ -191,7 +191,7 @@ def test_a_preview_is_shown_again_if_its_vms_have_changed(night):
 
     night.slack.click_private(night.dana, YES)
 
-    told = night.told(night.dana, "not those of that preview")
+    told = night.told(night.dana, "have changed since that preview")
     assert "would move 2 VMs" in told
     night.settled()
     assert started(night) == []
@@ -273,14 +273,14 @@ def test_a_refused_retry_says_that_nothing_changed(night):
 
     night.say("retry R1")
 
-    assert night.told(night.dana, "tried again") == ("R1 has no VM to retry. Nothing changed.")
+    assert night.told(night.dana, "to retry") == ("R1 has no VM to retry. Nothing changed.")
 
 
 def test_the_preview_says_if_nobody_may_approve(make_night):
     night = make_night(approvers=("U0DANA",))
     night.start()
 
-    assert "at present nobody may decide; settings approval.oncall" in preview(night)
+    assert "nobody may decide now; check the settings approval.oncall" in preview(night)
 
 
 def test_an_impossible_request_is_refused_without_a_confirmation(night):
@@ -322,7 +322,7 @@ def test_a_late_request_shows_a_preview_and_does_not_start(night):
 
     next_start(night)
 
-    told = night.told(night.dana, "You asked for this 42 min ago")
+    told = night.told(night.dana, "You requested this 42 min ago")
     assert "would move 1 VM (" in told
     assert started(night) == []
     night.slack.click_private(night.dana, YES)
@@ -337,8 +337,8 @@ def test_a_late_verb_needs_confirmation_and_runs_once(night):
 
     next_start(night)
 
-    told = night.told(night.mei, "You asked 42 min ago for: `/migrate pause R1`.")
-    assert "Nothing has happened. Shall I still do it?" in told
+    told = night.told(night.mei, "You requested this 42 min ago: `/migrate pause R1`.")
+    assert "Nothing has happened yet. Should I still do it?" in told
     assert night.run().state == "active"
     shown = value(night, night.mei)
     next_start(night)
@@ -362,7 +362,7 @@ def test_a_late_command_without_permission_is_refused_without_a_confirmation(mak
 
     night.settled()
     [told] = [e.text for e in night.slack.ephemerals(by)]
-    assert "Shall I still do it?" not in told
+    assert "Should I still do it?" not in told
     refused = [e for e in events.since(night.store) if e.kind == "refused"]
     assert [e.by for e in refused] == [f"slack:{by}"]
     assert "This person is not allowed to use this here." in refused[0].text
@@ -372,7 +372,7 @@ def test_a_dropped_command_is_not_carried_out(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("stop R1"))
     next_start(night)
-    night.told(night.dana, "Shall I still do it?")
+    night.told(night.dana, "Should I still do it?")
 
     night.slack.click_private(night.dana, NO)
 
@@ -388,7 +388,7 @@ def test_a_late_decision_needs_confirmation(night):
 
     next_start(night)
 
-    assert night.told(night.ravi, "You asked 42 min ago for: approve A1.")
+    assert night.told(night.ravi, "You requested this 42 min ago: approve A1.")
     assert queries.open_approvals(night.store)
     night.slack.click_private(night.ravi, YES)
     assert night.reply_with("Approved by", board)
@@ -400,7 +400,7 @@ def test_a_late_run_button_needs_confirmation(night):
 
     next_start(night)
 
-    assert night.told(night.mei, "You asked 42 min ago for: pause R1.")
+    assert night.told(night.mei, "You requested this 42 min ago: pause R1.")
     assert night.run().state == "active"
     night.slack.click_private(night.mei, YES)
     night.board_shows("Paused")
@@ -419,7 +419,7 @@ def test_a_late_confirmation_must_be_confirmed_again(night):
     night.ask_for()
     kept_waiting(night, lambda: night.say("pause R1"))
     next_start(night)
-    night.told(night.dana, "Shall I still do it?")
+    night.told(night.dana, "Should I still do it?")
     first = value(night)
     kept_waiting(night, lambda: night.slack.click_private(night.dana, YES))
 
@@ -434,7 +434,7 @@ def test_an_expired_confirmation_is_asked_again(night):
     night.ask_for("vm web01 to hv02 now")
     kept_waiting(night, lambda: night.say("stop hv02"))
     next_start(night)
-    night.told(night.dana, "You asked 42 min ago for: `/migrate stop hv02`.")
+    night.told(night.dana, "You requested this 42 min ago: `/migrate stop hv02`.")
     first = value(night)
     night.to_the_end()
     night.say("vm web02 to hv02 now")
@@ -443,7 +443,7 @@ def test_an_expired_confirmation_is_asked_again(night):
 
     night.slack.click_private(night.dana, YES, first)
 
-    assert night.told(night.dana, "You were asked 42 min ago about: `/migrate stop hv02`.")
+    assert night.told(night.dana, "You were asked about this 42 min ago: `/migrate stop hv02`.")
     assert night.run(2).state == "active"
     night.slack.click_private(night.dana, YES)
     night.board_shows("Stop", "R2")
@@ -457,7 +457,7 @@ def test_an_expired_stop_confirmation_in_a_thread_is_asked_again(night):
 
     night.slack.click_private(night.dana, YES)
 
-    assert night.told(night.dana, "You were asked 42 min ago about: <@U0VMFERRY> `stop R1`.")
+    assert night.told(night.dana, "You were asked about this 42 min ago: <@U0VMFERRY> `stop R1`.")
     assert night.run().state == "active"
     night.slack.click_private(night.dana, YES)
     night.board_shows("Stop")
@@ -475,4 +475,4 @@ def test_a_command_completed_before_a_kill_needs_no_late_confirmation(night):
 
     assert "paused" in night.told(night.dana, "paused")
     night.settled()
-    assert not [e for e in night.slack.ephemerals(night.dana) if "Shall I" in e.text]
+    assert not [e for e in night.slack.ephemerals(night.dana) if "Should I" in e.text]

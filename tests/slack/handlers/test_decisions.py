@@ -72,7 +72,7 @@ def test_a_requester_cannot_approve_even_if_listed_as_approver(asked):
 
     night.slack.click(night.dana, card.ts, "approve")
 
-    assert night.told(night.dana, "You asked for R1") == (
+    assert night.told(night.dana, "You requested R1") == (
         "You requested R1, so you cannot decide on its approvals. "
         f"These people may: <@{night.ravi}>. Nothing changed."
     )
@@ -129,7 +129,7 @@ def test_a_button_of_a_different_approval_changes_nothing(asked):
 
     night.slack.click(night.ravi, card.ts, "approve", value="1.0123456789abcdef")
 
-    assert "older than the question" in night.told(night.ravi, "card")
+    assert "This card is out of date" in night.told(night.ravi, "card")
     assert queries.open_approvals(night.store)
 
 
@@ -138,7 +138,7 @@ def test_a_click_on_an_approval_that_never_existed_is_answered(asked):
 
     night.slack.click(night.ravi, card.ts, "approve", value="77.0123456789abcdef")
 
-    assert "do not know this question" in night.told(night.ravi, "question")
+    assert "This approval does not exist" in night.told(night.ravi, "approval")
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,10 @@ def test_a_decision_on_an_approval_that_never_existed_is_audited(asked, action, 
     assert night.side.tables.inbox.accept(row, "invented") is not None
     night.side.worker.loop.knock()
 
-    assert "do not know this question" in night.told(night.ravi, "question")
+    assert "This approval does not exist" in night.told(night.ravi, "approval")
     [refused] = refusals(night)
     assert refused.by == f"slack:{night.ravi}"
-    assert refused.text.startswith(f"slack:{night.ravi} wanted to {verb} A77. Nothing changed")
+    assert refused.text.startswith(f"slack:{night.ravi} tried to {verb} A77. Nothing changed")
 
 
 def test_repeated_clicks_at_once_make_one_decision(asked):
@@ -188,7 +188,7 @@ def test_a_refused_person_is_told_that_only_the_escalation_may_approve(make_nigh
     night.say("approvals", by=night.mei)
 
     assert "not on call now (<@U0BOSS> may decide)." in night.told(night.mei, "You are")
-    assert "These people may: <@U0BOSS>." in night.told(night.dana, "You asked for R1")
+    assert "These people may: <@U0BOSS>." in night.told(night.dana, "You requested R1")
     assert "may decide: <@U0BOSS>" in night.told(night.mei, "A1 · R1")
 
 
@@ -205,7 +205,7 @@ def test_the_requester_the_board_and_the_card_are_told_if_nobody_may_approve(
     card = night.card(board)
 
     words = f" {nobody} is listed to decide (setting approval.approvers)"
-    assert words in night.told(night.dana, "R1 starts, but")
+    assert words in night.told(night.dana, "R1 is starting, but")
     assert words in night.board_shows("Needs a person").text
     assert words in card.shown
 
@@ -349,7 +349,7 @@ def test_forms_open_only_for_approvers(asked):
 
     night.slack.click(night.mei, card.ts, "deny")
 
-    assert "You may not decide" in night.told(night.mei, "may not decide")
+    assert "You are not allowed to decide" in night.told(night.mei, "not allowed to decide")
     assert night.slack.workspace.forms == []
     assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]
 
@@ -445,7 +445,7 @@ def test_the_withdraw_button_is_removed_and_has_no_effect_after_the_first_start(
     night.slack.wait_for(lambda: actions_of(night.slack.message(card.ts)) == [])
     night.slack.submit(form, reason="late")
 
-    assert "has been started since" in night.told(night.ravi, "started")
+    assert "One of its VMs has been started" in night.told(night.ravi, "started")
     night.slack.click(night.ravi, card.ts, "withdraw", value=value)
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
 
@@ -514,7 +514,7 @@ def test_a_withdraw_button_of_a_different_approval_changes_nothing(three):
 
     night.slack.click(night.ravi, shown.ts, "withdraw", value="1.0123456789abcdef")
 
-    assert "older than the question" in night.told(night.ravi, "older")
+    assert "This card is out of date" in night.told(night.ravi, "older")
     assert night.slack.workspace.forms == []
     assert queries.approval(night.store, 1).state is ApprovalState.GRANTED
     assert [e.by for e in refusals(night)] == [f"slack:{night.ravi}"]

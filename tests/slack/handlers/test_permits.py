@@ -236,7 +236,9 @@ def test_a_command_in_a_private_channel_without_the_bot_says_what_to_do(night, s
     night.say(START, channel=den)
 
     told = night.told(night.dana, "I cannot see this channel")
-    assert told.endswith("Nothing started. Type here: /invite <@U0VMFERRY>, then repeat the request.")
+    assert told.endswith(
+        "Nothing started. Type here: /invite <@U0VMFERRY>, then repeat the request."
+    )
     assert runs(night) == 0
 
 
@@ -251,7 +253,7 @@ def test_direct_messages_allow_status_and_say_where_to_start_a_run(make_night, s
     assert night.told(night.dana, "/migrate host")
     night.say(START, channel=alone)
 
-    told = night.told(night.dana, "Here nobody else would see it")
+    told = night.told(night.dana, "Nobody else sees direct messages")
     assert told.endswith("Nothing started. Type it in <#C0OPS>.")
     assert runs(night) == 0
 

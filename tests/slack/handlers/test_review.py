@@ -51,8 +51,8 @@ def test_a_break_glass_approval_opens_a_review_and_says_what_to_type(broken):
     night, _, told = broken
 
     assert actions_of(told) == []
-    assert f"Review: open. A second person, not <@{night.mei}>" in told.shown
-    assert "`/migrate reviewed R1` if this was in order" in told.shown
+    assert f"Review: open. A second person, but not <@{night.mei}>" in told.shown
+    assert "`/migrate reviewed R1`, followed by anything not in order" in told.shown
     kinds = [e.kind for e in events.since(night.store) if "approval" in e.detail]
     assert kinds == ["approval.requested", "glass.broken", "approval.granted"]
     [review] = open_reviews(night)
@@ -114,7 +114,7 @@ def test_a_review_can_be_given_in_a_direct_message(broken):
 
 @pytest.mark.parametrize(
     ("who", "words"),
-    [("mei", "the person who broke the glass does not"), ("dana", "people who started, resumed")],
+    [("mei", "the person who broke the glass cannot"), ("dana", "people who requested, resumed")],
 )
 def test_people_involved_in_the_run_cannot_review_its_break_glass_approval(broken, who, words):
     night, _, _ = broken
@@ -137,7 +137,7 @@ def test_guests_bots_and_strangers_cannot_review(broken, profile):
 
     night.say("reviewed R1", by=guest)
 
-    assert "guests, bots" in night.told(guest, "never review")
+    assert "guests, bots" in night.told(guest, "cannot review")
     assert open_reviews(night)
 
 
@@ -174,7 +174,7 @@ def test_only_listed_starters_may_review(make_night, slack):
     told_broken(night, board)
 
     night.say("reviewed R1", by=night.ravi)
-    assert "approval.starters" in night.told(night.ravi, "only those who may start runs")
+    assert "approval.starters" in night.told(night.ravi, "only people who may start runs")
 
     night.say("reviewed R1", by="U0ZOE")
     assert "Review: in order, says <@U0ZOE>" in night.reply_with("🔎", board).text

@@ -121,7 +121,7 @@ def test_the_board_shows_either_the_pause_button_or_the_resume_button(going):
     paused = stands(night, board, "do.resume", "do.stop", "Details", "Abort…")
     assert night.run().state is RunState.PAUSED
     night.slack.click(night.mei, paused.ts, "do.resume")
-    assert night.told(night.mei, "R1 goes on.")
+    assert night.told(night.mei, "R1 is resumed.")
     stands(night, board, *ACTIVE)
 
 
@@ -169,7 +169,7 @@ def test_the_abort_form_names_the_vms_in_flight(going):
 
     form = night.slack.form(night.dana)
     assert "web01" in form.shown
-    assert "stay where they were" in form.shown
+    assert "stay on their sources" in form.shown
     assert not night.run().aborting
     night.slack.submit(form)
     night.slack.submit(form)
@@ -236,7 +236,7 @@ def test_a_double_click_on_retry_retries_once_and_is_answered_correctly(stuck):
 
     told = [e.text for e in night.slack.ephemerals(night.ravi)]
     assert told[0] == "erp01 is tried again."
-    assert told[1].startswith("What this button was about is no longer so in R1. Nothing changed.")
+    assert told[1].startswith("This button no longer applies to R1. Nothing changed.")
     assert len(told) == 2
     assert len(of_kind(night, "move.pending")) == 1
 
@@ -250,7 +250,7 @@ def test_an_old_retry_button_does_not_retry_a_new_failure(stuck):
 
     night.slack.click(night.ravi, post.ts, "do.retry", value=old)
 
-    assert "is no longer so in R1" in night.told(night.ravi, "no longer")
+    assert "This button no longer applies to R1" in night.told(night.ravi, "no longer")
     assert len(of_kind(night, "move.pending")) == before
 
 
@@ -353,7 +353,7 @@ def test_a_damaged_vm_is_rechecked_or_accepted_after_a_confirmation(make_night):
     assert "No further VM" not in shown.text
     assert shown.text.endswith(": <@U0VMFERRY> retry R1 web03.")
     night.slack.click(night.ravi, shown.ts, "do.retry")
-    assert night.told(night.ravi, "web03") == "web03 is looked at again."
+    assert night.told(night.ravi, "web03") == "Checking the network of web03 again."
     stands(night, post)
 
 
@@ -400,7 +400,7 @@ def test_a_button_of_a_run_that_no_longer_exists_is_answered(going):
 
     night.slack.click(night.ravi, board.ts, "do.stop", value="stop.77.run.0123456789ab")
 
-    assert night.told(night.ravi, "R77") == "I do not know R77 any more. Nothing changed."
+    assert night.told(night.ravi, "R77") == "R77 does not exist. Nothing changed."
 
 
 VERBS = sorted(buttons_.VERBS - {buttons_.DETAILS})

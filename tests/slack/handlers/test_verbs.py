@@ -49,7 +49,7 @@ def test_pause_and_resume_are_answered_and_the_board_says_who_and_how_to_resume(
     shown = night.board_shows("Paused").shown
     assert f"R1 was paused by <@{night.mei}>. To resume: /migrate resume R1" in shown
     night.say("resume hv01")
-    assert night.told(night.dana, "R1 goes on.") == "R1 goes on."
+    assert night.told(night.dana, "R1 is resumed.") == "R1 is resumed."
     night.board_shows("Moving")
     assert night.run().state is RunState.ACTIVE
 
@@ -108,9 +108,9 @@ def test_a_name_in_an_answer_pings_nobody(make_night):
     assert "&lt;!channel&gt;, slack:U0RAVI stay where they are." in night.told(
         night.ravi, "stay where"
     )
-    lines = night.told(night.dana, "left it out").splitlines()
-    assert any("&lt;!channel&gt; stays where it is: <@U0RAVI> left it out" in li for li in lines)
-    assert any("slack:U0RAVI stays where it is: <@U0RAVI> left it out" in li for li in lines)
+    lines = night.told(night.dana, "skipped by").splitlines()
+    assert any("&lt;!channel&gt; stays where it is: skipped by <@U0RAVI>" in li for li in lines)
+    assert any("slack:U0RAVI stays where it is: skipped by <@U0RAVI>" in li for li in lines)
 
 
 # --- who may -------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_everybody_in_the_channel_may_pause_stop_and_view_runs(make_night):
         night.say(text, by=night.mei)
     night.settled()
     assert len(night.slack.ephemerals(night.mei)) == 7
-    assert not any("You may not" in e.text for e in night.slack.ephemerals(night.mei))
+    assert not any("You are not allowed" in e.text for e in night.slack.ephemerals(night.mei))
     assert night.run().state is RunState.PAUSED
 
 
@@ -255,7 +255,7 @@ def test_the_answer_to_a_second_decision_says_who_made_the_first(asked):
 
     night.say("approve A1", by=night.ravi)
 
-    assert f"It is denied by <@{night.ravi}>" in night.told(night.ravi, "decided before")
+    assert f"It is denied by <@{night.ravi}>" in night.told(night.ravi, "already decided")
     assert queries.approval(night.store, 1).state is ApprovalState.DENIED
 
 
@@ -351,7 +351,7 @@ def test_recent_events_show_people_as_mentions(night):
     night.say("events", by=night.mei)
 
     lines = night.told(night.dana, "was paused").splitlines()
-    assert f"R1 goes on: resumed by <@{night.dana}>." in lines[-1]
+    assert f"R1 was resumed by <@{night.dana}>." in lines[-1]
     assert f"R1 was paused by <@{night.mei}>." in lines[-2]
     assert len(night.told(night.mei, "was paused").splitlines()) <= 15
 
@@ -375,7 +375,7 @@ def test_status_accepts_a_host_name_and_an_unknown_run_name_gets_a_hint(night):
 
     assert "R1 · hv01 → hv02, hv03 · Moving" in night.told(night.dana, "as of")
     assert night.told(night.dana, "nonsense") == (
-        '"nonsense" is not a run. Runs are written R214 or 214; see: /migrate status'
+        '"nonsense" is not a run. Write a run as R214 or 214. To see the runs: /migrate list'
     )
 
 
@@ -423,7 +423,7 @@ def test_the_new_owner_is_mentioned_instead_of_the_requester(make_night):
 
     night.say("own R1", by=night.mei)
 
-    assert night.told(night.mei, "R1") == f"R1 is <@{night.mei}>'s now."
+    assert night.told(night.mei, "R1") == f"<@{night.mei}> is now the owner of R1."
     night.board_shows(f"taken over by <@{night.mei}>")
     night.to_the_end()
     assert night.reply_with("❌", board).shown.startswith(f"❌ <@{night.mei}> web01 did not move")
@@ -475,7 +475,7 @@ def test_the_thread_shows_commands_and_list_shows_the_run_first_after_damage(mak
     night.say("go-on R1 hv02", by=night.ravi)
     assert night.told(night.ravi, "hv02") == "hv02 receives VMs again."
     night.say("retry R1", by=night.ravi)
-    assert night.told(night.ravi, "web03") == "web03 is looked at again."
+    assert night.told(night.ravi, "web03") == "Checking the network of web03 again."
 
     night.to_the_end()
 
@@ -558,9 +558,9 @@ def test_a_stop_a_skip_and_a_decision_are_answered_from_the_audit_after_a_kill(m
     night.card(board)
     people = frozenset({f"slack:{night.ravi}"})
     for text, by, answer in (
-        ("skip R1 old-b", night.mei, f"old-b stays where it is: <@{night.mei}> left it out."),
+        ("skip R1 old-b", night.mei, f"old-b stays where it is: skipped by <@{night.mei}>."),
         ("approve A1 old-a", night.ravi, f"A1 approved for 1 of 2 VMs by <@{night.ravi}>"),
-        ("stop R1", night.mei, f"R1 is stopped by <@{night.mei}>."),
+        ("stop R1", night.mei, f"R1 was stopped by <@{night.mei}>."),
     ):
         carried_out(night, interrupted(night, text, by), people)
         again(night)

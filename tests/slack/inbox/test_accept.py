@@ -70,7 +70,7 @@ def test_a_repeated_request_is_answered_with_the_existing_run(night):
 
     night.say("host HV01 to hv02 now", by=night.mei)
 
-    assert f"R1 is already doing this (asked by <@{night.dana}>" in night.told(night.mei, "R1")
+    assert f"R1 is already doing this (requested by <@{night.dana}>" in night.told(night.mei, "R1")
     assert len(queries.runs(night.store)) == 1
 
 
@@ -82,7 +82,7 @@ def test_the_answer_to_a_repeated_request_links_to_the_board(night):
 
     link = night.side.outbox.api.client.chat_getPermalink(channel=night.ops, message_ts=board.ts)
     told = night.told(night.mei, "is already doing this")
-    assert f"; see <{link['permalink']}|the board of R1>. Nothing started." in told
+    assert f"; see <{link['permalink']}|the status message of R1>. Nothing started." in told
 
 
 def test_the_answer_names_the_channel_if_the_workspace_url_is_unknown(make_night, slack):
@@ -94,7 +94,7 @@ def test_the_answer_names_the_channel_if_the_workspace_url_is_unknown(make_night
 
     night.say("host HV01 to hv02 now", by=night.mei)
 
-    assert f"see the board of R1 in <#{night.ops}>." in night.told(night.mei, "already")
+    assert f"see the status message of R1 in <#{night.ops}>." in night.told(night.mei, "already")
 
 
 def test_no_token_response_url_or_used_trigger_stays_in_a_row(night, tmp_path: Path):
@@ -211,7 +211,7 @@ def test_a_command_that_cannot_be_stored_is_refused_and_a_click_is_not_acked(nig
         night.slack.click(night.ravi, card.ts, "approve")
     night.slack.wait_for(lambda: "a click could not be accepted" in caplog.text)
 
-    assert "could not write this down" in answer
+    assert "could not save this" in answer
     db.execute("ALTER TABLE slack_inbox_away RENAME TO slack_inbox")
     assert queries.open_approvals(night.store)
 
@@ -223,8 +223,8 @@ def test_an_internal_error_is_reported_and_the_next_row_is_carried_out(night):
 
     night.say("host hv01 to hv02 now")
 
-    told = night.told(night.dana, "went wrong inside VMFerry (inbox 1 in its log)")
-    assert "Look with /migrate status before you type it again." in told
+    told = night.told(night.dana, "VMFerry has failed internally (inbox 1 in its log)")
+    assert "Check with /migrate status before you repeat this." in told
     night.board_shows("Moving")
 
 

@@ -230,7 +230,7 @@ def test_a_payload_that_the_database_rejects_is_refused_or_not_acked(door, kind,
 
     if kind == "command":
         assert (answer.status, acks) == (200, 1)
-        assert "could not write this down" in answer.body
+        assert "could not save this" in answer.body
     else:
         assert (answer.status, acks) == (503, 0)
 

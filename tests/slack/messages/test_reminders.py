@@ -151,7 +151,7 @@ def test_the_escalation_is_asked_at_once_if_nobody_else_may_approve(long_night, 
 
     card = night.card(board)
 
-    assert f"I will ask <@{boss}> instead." in night.told(night.dana, "R1 starts, but")
+    assert f"I will ask <@{boss}> instead." in night.told(night.dana, "R1 is starting, but")
     asked = night.reply_with("📣", board)
     assert float(asked.ts) > float(card.ts), "it speaks of a card that does not stand yet"
     told = asked.text

@@ -366,9 +366,9 @@ def test_an_overlong_line_is_shortened_and_the_next_lines_are_shown():
 def test_a_report_with_many_repairs_still_names_the_vm_that_needs_a_person():
     repaired = ", ".join(f"web{n:03} (extended ACLs of a long name)" for n in range(300))
     damaged = (
-        "Damaged: sql07 is on hv02. Missing: VLAN 7. Put back on hv02 by hand what is missing."
+        "Damaged: sql07 is on hv02. Missing: VLAN 7. Restore the missing settings on hv02 by hand."
     )
-    lines = ["R214 ended: 301 of 301 moved", damaged, "301 live", f"Network: put back {repaired}"]
+    lines = ["R214 ended: 301 of 301 moved", damaged, "301 live", f"Network: restored {repaired}"]
 
     rendered = report_view(RunRecord(RUN), lines, "7f3a91c2")
 

@@ -65,7 +65,7 @@ def test_an_unreadable_run_does_not_block_other_runs_after_an_outage(make_night)
 
     assert night.side.bugs > 0
     told = night.slack.wait_for(
-        lambda: [m for m in night.slack.messages(night.ops) if "did not take" in m.shown]
+        lambda: [m for m in night.slack.messages(night.ops) if "did not accept" in m.shown]
     )
     assert "R2" in told[0].shown
 

@@ -155,7 +155,7 @@ def test_a_message_is_repeated_rather_than_lost_without_access_to_the_history(ni
 
     night.settled()
     assert len(tops(night, night.ops)) == 2
-    assert "board:R1 may stand twice, it cannot be looked for: missing_scope" in caplog.text
+    assert "board:R1 may be posted twice: cannot look for it: missing_scope" in caplog.text
 
 
 def test_a_reverted_message_is_sent_again_after_an_update_with_a_lost_answer(make_night):
@@ -249,8 +249,7 @@ def test_a_run_of_an_archived_channel_continues_in_the_fallback_channel(make_nig
     assert night.run().state is RunState.COMPLETED
     noted = [e.text for e in events.since(night.store) if e.kind == "run.noted"]
     assert noted == [
-        f"R1 is told about in slack:{spare} from now on, and no longer in slack:{night.ops} "
-        "(is_inactive)"
+        f"Messages about R1 now go to slack:{spare}, no longer to slack:{night.ops} (is_inactive)"
     ]
 
 
@@ -310,7 +309,7 @@ def test_moves_continue_during_an_outage_and_one_message_then_sums_it_up(night):
     night.slack.up()
 
     told = night.slack.wait_for(
-        lambda: [m for m in tops(night, night.ops) if "did not take my messages" in m.shown]
+        lambda: [m for m in tops(night, night.ops) if "did not accept my messages" in m.shown]
     )
     assert len(told) == 1
     assert "(HTTP 503). Moves continued meanwhile:" in told[0].shown

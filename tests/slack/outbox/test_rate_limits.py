@@ -228,7 +228,7 @@ def test_an_outage_is_announced_even_after_a_restart(night):
     night.slack.up()
     wait(night, 300)
 
-    told = [m for m in night.slack.messages("C0OPS") if "did not take my messages" in m.shown]
+    told = [m for m in night.slack.messages("C0OPS") if "did not accept my messages" in m.shown]
     assert len(told) == 1
 
 

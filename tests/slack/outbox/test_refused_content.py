@@ -189,7 +189,7 @@ def test_a_rejected_update_is_noted_and_the_old_version_stays(night):
     night.reply_with("R1 ended", board)
     night.settled()
 
-    assert "R1: Slack rejected its board, also as plain text" in notes(night)[0]
+    assert "R1: Slack rejected its status message, also as plain text" in notes(night)[0]
     assert len(notes(night)) == 1
 
 
@@ -200,7 +200,7 @@ def test_an_answer_whose_blocks_slack_rejects_is_sent_as_plain_text(night):
     night.say("host hv01 to hv02,hv03")
 
     said = night.told(night.dana, "hv01")
-    assert said.endswith("What can be typed instead tells: /migrate help")
+    assert said.endswith("To see what to type instead: /migrate help")
     assert night.slack.messages(night.slack.direct(night.dana)) == ()
 
 
@@ -223,12 +223,12 @@ def test_plain_text_messages_fit_within_slack_limits():
 @pytest.mark.parametrize(
     ("key", "told"),
     [
-        ("board:R3", "its board"),
+        ("board:R3", "its status message"),
         ("card:A7@slack:D0RAVI", "the card of A7 in a direct message"),
         ("list:A7:0", "the VMs of A7"),
         ("remind:A7:900@slack:D0RAVI", "a reminder of A7 in a direct message"),
-        ("escalate:A7:", "the call of the escalation for A7"),
-        ("glass:A7", "the message that the glass was broken for A7"),
+        ("escalate:A7:", "the escalation of A7"),
+        ("glass:A7", "the break-glass message of A7"),
         ("failure:R3:abc", "a failure message"),
         ("report:R3:17", "its report"),
     ],
@@ -260,7 +260,7 @@ def test_a_message_without_its_buttons_shows_commands_that_work_there(place, beg
     blocks = ({"type": "actions", "elements": [{"type": "button", "action_id": "do.retry"}]},)
     out = Outbound("failure:R1:x", "message", "C1", "x", blocks, as_plain_text=True, **place)
 
-    assert plain_text.content(out, "/migrate")[0].endswith(f"instead tells: {begins}")
+    assert plain_text.content(out, "/migrate")[0].endswith(f"type instead: {begins}")
 
 
 @pytest.mark.parametrize(

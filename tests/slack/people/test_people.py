@@ -105,7 +105,7 @@ def test_an_unknown_group_is_reported_as_a_settings_error(make_night):
     night.slack.click(night.ravi, card.ts, "approve")
 
     told = night.told(night.ravi, "cannot check")
-    assert "Slack says no_such_subteam. Look at the settings approval.oncall" in told
+    assert "Slack says no_such_subteam. Check the settings approval.oncall" in told
 
 
 def test_the_on_call_lookup_is_refreshed_while_a_card_is_open(on_call):
@@ -137,8 +137,8 @@ def test_guests_bots_and_strangers_may_not_approve_even_if_listed(make_night, sl
 
     night.slack.click(eve, card.ts, "approve")
 
-    told = night.told(eve, "may not decide")
-    assert "guests, bots and people from elsewhere never do" in told
+    told = night.told(eve, "cannot decide")
+    assert "Guests, bots and people of other organisations cannot decide" in told
     assert f"<@{eve}>" not in told
     assert queries.open_approvals(night.store)
 

@@ -89,8 +89,8 @@ def test_missing_tokens_are_both_named_without_asking_slack(slack):
 def test_rejected_tokens_are_both_named_and_never_shown(slack):
     said = refusal(slack, bot_token="xoxb-mistyped", app_token="xapp-mistyped")
 
-    assert "does not take slack.bot_token (invalid_auth)" in said
-    assert "does not take slack.app_token (invalid_auth)" in said
+    assert "rejects slack.bot_token (invalid_auth)" in said
+    assert "rejects slack.app_token (invalid_auth)" in said
     assert "mistyped" not in said
 
 
