@@ -28,9 +28,9 @@ VERBS = ("pause", "resume", "stop", "retry", "skip")
 #: The effect according to the audit, and the answer to its author: at once, or after a kill.
 DEEDS = {
     "pause": ("run.paused", ("R1 is paused.", "was paused by")),
-    "resume": ("run.active", ("R1 goes on.", "R1 was resumed by")),
+    "resume": ("run.active", ("R1 is resumed.", "R1 was resumed by")),
     "stop": ("run.stopping", ("R1 starts nothing more.", "R1 was stopped by")),
-    "retry": ("move.pending", ("one is tried again.", "one is tried again: ")),
+    "retry": ("move.pending", ("Retrying one.", "requested another attempt of one.")),
     "skip": ("move.skipped", ("one stays where it is.", "one stays where it is: ")),
 }
 

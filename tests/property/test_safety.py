@@ -284,7 +284,7 @@ def test_no_night_breaks_a_safety_rule(story: Story):
             for move in (m for run in document["runs"] for m in run["moves"]):
                 assert move["outcome"] is not None, night.telling()
                 charged = [a for a in move["attempts"] if _is_charged(a)]
-                tried = 1 + night.telling().count(f"{move['vm']} is tried again")
+                tried = 1 + night.telling().count(f"another attempt of {move['vm']}.")
                 assert len(charged) <= 3 * tried, night.telling()
         finally:
             night.close()

@@ -243,9 +243,9 @@ def test_a_review_interrupted_by_a_kill_is_credited_to_its_reviewer(broken):
 
     again(night)
 
-    done = night.told(night.ravi, "broke the glass")
-    broke = f"<@{night.mei}> broke the glass for A1"
-    assert done == f"<@{night.ravi}> reviewed that {broke}: in order"
+    done = night.told(night.ravi, "reviewed the break-glass approval")
+    approval = f"the break-glass approval A1 by <@{night.mei}>"
+    assert done == f"<@{night.ravi}> reviewed {approval}: in order"
     assert len(reviewed(night)) == 1
 
 

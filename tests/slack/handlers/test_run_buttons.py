@@ -138,7 +138,9 @@ def test_stop_needs_confirmation_and_then_only_abort_and_details_remain(going):
 
     assert "R1 starts nothing more." in night.told(night.mei, "R1 starts")
     ending = stands(night, board, "do.abort", "do.status")
-    assert "mid-copy" in element(ending, "do.abort")["confirm"]["text"]["text"]
+    assert (
+        "cancel the migrations in flight" in element(ending, "do.abort")["confirm"]["text"]["text"]
+    )
     night.slack.click(night.dana, board.ts, "do.abort")
     assert "R1 is aborted." in night.told(night.dana, "aborted")
     assert night.run().aborting
@@ -173,7 +175,7 @@ def test_the_abort_form_names_the_vms_in_flight(going):
     assert not night.run().aborting
     night.slack.submit(form)
     night.slack.submit(form)
-    assert "R1 is aborted. VMM is asked to stop" in night.told(night.dana, "is aborted")
+    assert "R1 is aborted. VMM is asked to cancel" in night.told(night.dana, "is aborted")
     night.settled()
     assert len(of_kind(night, "run.stopping")) == 1
 
@@ -213,7 +215,7 @@ def test_the_retry_button_retries_a_failure_and_then_disappears(stuck):
 
     night.slack.click(night.ravi, post.ts, "do.retry")
 
-    assert night.told(night.ravi, "tried again") == "erp01 is tried again."
+    assert night.told(night.ravi, "Retrying") == "Retrying erp01."
     over = stands(night, post)
     assert "Resolved" in over.shown
     assert over.text.startswith("Resolved")
@@ -235,7 +237,7 @@ def test_a_double_click_on_retry_retries_once_and_is_answered_correctly(stuck):
     night.settled()
 
     told = [e.text for e in night.slack.ephemerals(night.ravi)]
-    assert told[0] == "erp01 is tried again."
+    assert told[0] == "Retrying erp01."
     assert told[1].startswith("This button no longer applies to R1. Nothing changed.")
     assert len(told) == 2
     assert len(of_kind(night, "move.pending")) == 1
@@ -299,7 +301,7 @@ def test_the_report_retries_failed_vms_and_then_says_that_the_run_continued(stuc
 
     night.slack.click(night.ravi, report.ts, "do.retry")
 
-    assert night.told(night.ravi, "tried again") == "erp01 is tried again."
+    assert night.told(night.ravi, "Retrying") == "Retrying erp01."
     stands(night, report)
     assert "Resumed" in night.slack.message(report.ts).shown
     stands(night, post)

@@ -193,7 +193,7 @@ def test_answers_to_clicks_in_a_thread_show_commands_that_work_there(night, acti
 def test_answers_to_clicks_on_a_board_show_commands_that_work_in_the_channel(night, board):
     night.slack.click(night.mei, board.ts, "approve", "77.0123456789abcdef")
 
-    assert "Type: /migrate status" in night.told(night.mei, "Nothing changed")
+    assert "Type: /migrate approvals" in night.told(night.mei, "Nothing changed")
 
 
 def test_a_failure_shows_commands_that_work_in_its_thread(night):

@@ -77,7 +77,7 @@ def test_set_skip_and_stop_take_effect(night):
     night.say("skip R1 old-crm")
     night.say("stop R1", by=night.mei)
 
-    assert night.told(night.dana, "parallel") == "R1 has parallel 1 now."
+    assert night.told(night.dana, "parallel") == "parallel of R1 is now 1."
     assert night.told(night.dana, "old-crm") == "old-crm stays where it is."
     assert "R1 starts nothing more." in night.told(night.mei, "R1")
     assert night.run().options.parallel == 1
@@ -89,7 +89,7 @@ def test_abort_needs_a_confirmation_word_and_shows_how_to_type_it(night):
     night.ask_for()
 
     night.say("abort R1")
-    assert "type: /migrate abort R1 yes" in night.told(night.dana, "mid-copy")
+    assert "type: /migrate abort R1 yes" in night.told(night.dana, "cancels the migrations")
     assert night.run().state is RunState.ACTIVE
 
     night.say("abort R1 yes")
@@ -241,7 +241,7 @@ def test_a_person_who_may_not_approve_is_told_who_may_and_it_is_audited_once(ask
     assert night.told(night.mei, "A1") == (
         f"Nothing changed on A1: only approvers may decide. May decide: <@{night.ravi}>."
     )
-    assert "the requester" in night.told(night.dana, "A1")
+    assert "people who requested" in night.told(night.dana, "A1")
     assert [e.by for e in of_kind(night, "refused")] == [
         f"slack:{night.mei}",
         f"slack:{night.dana}",
@@ -255,7 +255,7 @@ def test_the_answer_to_a_second_decision_says_who_made_the_first(asked):
 
     night.say("approve A1", by=night.ravi)
 
-    assert f"It is denied by <@{night.ravi}>" in night.told(night.ravi, "already decided")
+    assert f"It was denied by <@{night.ravi}>" in night.told(night.ravi, "already decided")
     assert queries.approval(night.store, 1).state is ApprovalState.DENIED
 
 
@@ -265,7 +265,7 @@ def test_a_person_who_resumed_the_run_is_no_longer_listed_as_approver(make_night
     board = night.ask_for("host hv01 to hv02 now")
     night.say("pause R1")
     night.say("resume R1", by=night.ravi)
-    night.told(night.ravi, "goes on")
+    night.told(night.ravi, "is resumed")
 
     card = night.card(board)
 
@@ -345,7 +345,7 @@ def test_recent_events_show_people_as_mentions(night):
     night.ask_for()
     night.say("pause R1", by=night.mei)
     night.say("resume R1")
-    night.told(night.dana, "goes on")
+    night.told(night.dana, "is resumed")
 
     night.say("events R1")
     night.say("events", by=night.mei)
@@ -364,7 +364,7 @@ def test_events_that_follow_from_a_decision_show_people_as_mentions(night):
     night.say("events R1")
 
     told = night.told(night.dana, "old-crm stays")
-    assert f'old-crm stays: <@{night.ravi}> said no: "vendor".' in told
+    assert f'old-crm stays where it is: denied by <@{night.ravi}>: "vendor".' in told
 
 
 def test_status_accepts_a_host_name_and_an_unknown_run_name_gets_a_hint(night):
@@ -529,7 +529,7 @@ def test_a_verb_that_had_no_effect_before_a_kill_is_carried_out_after_it(night):
     night.ask_for()
     night.say("pause R1", by=night.mei)
     night.say("resume R1", by=night.mei)
-    night.told(night.mei, "goes on")
+    night.told(night.mei, "is resumed")
     night.clock.jump(night.clock.now() + 1)
     interrupted(night, "pause R1", night.mei)
 

@@ -221,7 +221,7 @@ def test_a_run_is_rejected_with_advice_if_the_bot_is_not_invited(night):
     night.say("host hv01 to hv02 now", channel=den)
 
     told = night.told(night.dana, "R1 was rejected")
-    assert f"I am not in <#{den}>. Type there: /invite <@U0VMFERRY>" in told
+    assert f"I am not in <#{den}>. Type /invite <@U0VMFERRY> there" in told
     assert told.endswith("Nothing started.")
     night.settled()
     assert night.run().state is RunState.REJECTED
@@ -362,7 +362,7 @@ def test_a_click_in_a_thread_is_answered_in_the_thread(night):
 
     night.slack.click(night.mei, card.ts, "approve")
 
-    night.told(night.mei, "may not decide")
+    night.told(night.mei, "not allowed to decide")
     assert night.slack.ephemerals(night.mei)[-1].thread_ts == board.ts
     assert night.slack.ephemerals(night.mei)[-1].via == "response_url"
     assert REPLIES == 5
