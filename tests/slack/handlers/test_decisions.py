@@ -60,7 +60,7 @@ def test_a_click_by_a_person_who_may_not_approve_is_refused_and_audited(asked):
 
     told = night.told(night.mei, "not allowed to decide")
     assert told == (
-        f"You are not allowed to decide on this approval (<@{night.ravi}> may). "
+        f"You are not allowed to decide on this approval (<@{night.ravi}> may decide). "
         "Your click is recorded. Nothing changed."
     )
     assert [e.by for e in refusals(night)] == [f"slack:{night.mei}"]

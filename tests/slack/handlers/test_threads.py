@@ -176,7 +176,7 @@ def test_answers_show_commands_that_work_where_the_command_was_typed(night, boar
     ("action", "value", "words"),
     [
         ("do.retry", "retry.1.0123abcd.0", "<@U0VMFERRY> status R1"),
-        ("approve", "77.0123456789abcdef", "Type: <@U0VMFERRY> status"),
+        ("approve", "77.0123456789abcdef", "Type: <@U0VMFERRY> approvals"),
         ("approve.all", "1.0123456789abcdef", "Type: <@U0VMFERRY> status"),
         (YES, "77.0123456789abcdef", "Type: <@U0VMFERRY> status"),
     ],
