@@ -47,7 +47,7 @@ def _port(port: str) -> str:
 def classic_rule(text: str) -> str | None:
     """Normalise a classic port rule: ``Allow Inbound remote 10.0.0.0/8``. Idempotent.
 
-    Returns ``None`` for a rule that VMFerry cannot put back. Addresses are IP or MAC. A side that
+    Returns ``None`` for a rule that VMFerry cannot restore. Addresses are IP or MAC. A side that
     allows any address is left out. If both do, the rule ends with ``remote ANY``.
     """
     found = _CLASSIC.fullmatch(" ".join(text.split()))
@@ -128,7 +128,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class AdapterRepair:
-    """Settings to put back on one adapter of one VM. ``None`` or empty: leave the setting alone.
+    """Settings to restore on one adapter of one VM. ``None`` or empty: leave the setting alone.
 
     ``adapter_id`` is the id on the VM's current host. ``guards`` lists the guards to turn on;
     no guard is ever turned off.
@@ -153,7 +153,7 @@ class AdapterRepair:
 
 @dataclass(frozen=True)
 class Repair:
-    """Settings to put back on the adapters of one VM, most urgent adapter first."""
+    """Settings to restore on the adapters of one VM, most urgent adapter first."""
 
     host: str
     adapters: tuple[AdapterRepair, ...] = ()

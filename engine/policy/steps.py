@@ -80,7 +80,7 @@ class Arrive:
 class Return:
     """Return a move to pending: the VM is still on a source, with its network as saved.
 
-    ``repaired``: differences that we put back, as a later reading proved.
+    ``repaired``: differences that we restored, as a later reading proved.
     """
 
     move: Move

@@ -11,7 +11,7 @@ After every attempt, the VM's network is read wherever the VM is, and compared w
 * A repair never connects an adapter that was saved as disconnected. Changes to its subnet, port
   classification and port ACL are reported.
 * A changed MAC is reported, because it cannot be changed while the VM runs.
-* Settings that cannot be put back exactly are reported: virtual subnets of network virtualisation,
+* Settings that cannot be restored exactly are reported: virtual subnets of network virtualisation,
   and values that VMFerry does not know.
 """
 
@@ -56,7 +56,7 @@ def compare(saved: Network, found: Network) -> tuple[Difference, ...]:
 
 
 def repair(host: str, saved: Network, found: Network) -> Repair:
-    """Repair of ``found`` on ``host``, as far as ``saved`` can be put back; adapters that need none
+    """Repair of ``found`` on ``host``, as far as ``saved`` can be restored; adapters that need none
     are left out. Allow rules come first, by falling weight, so that the VM is cut off no longer
     than needed."""
     adapters = []
@@ -122,7 +122,7 @@ def _compare_settings(saved: Adapter, now: Adapter) -> Iterator[Difference]:
 
 
 def _lost_texts(saved: Adapter, now: Adapter) -> dict[str, str | None]:
-    """Settings that are not as saved, each with the value to put back; ``None``: impossible."""
+    """Settings that are not as saved, each with the value to restore; ``None``: impossible."""
     lost: dict[str, str | None] = {}
     for field in _TEXTS:
         was: str | None = getattr(saved, field)
@@ -170,7 +170,7 @@ def _other_classic(rule: str, now: Adapter) -> str | None:
 
 
 def _missing_classic(saved: Adapter, now: Adapter) -> tuple[str, ...]:
-    """Missing classic rules that can be put back; Allow comes first, as with extended rules."""
+    """Missing classic rules that can be restored; Allow comes first, as with extended rules."""
     lost = _lost_classic(saved, now)
     can = [r for r in lost if _other_classic(r, now) is None and classic_rule(r) == r]
     return tuple(sorted(can, key=lambda rule: not rule.startswith("Allow")))

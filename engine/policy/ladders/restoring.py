@@ -1,7 +1,7 @@
 """Ladder of a VM at rest after an attempt: compare its network with the saved one, and repair it.
 
-Missing settings are put back, ``Rules.restores`` times at most, and read again to be sure. If one
-cannot be put back, the VM is damaged, and the exact difference is reported. A VM that is still on
+Missing settings are restored, ``Rules.restores`` times at most, and read again to be sure. If one
+cannot be restored, the VM is damaged, and the exact difference is reported. A VM that is still on
 its source with its network intact may be tried again.
 """
 
@@ -30,7 +30,7 @@ from engine.policy.verdict import FREE, Verdict, View, ended, hold_or, quote, te
 
 
 def restoring(view: View) -> Verdict:
-    """Compare the VM's network with the saved one, on any host, and put back what is missing."""
+    """Compare the VM's network with the saved one, on any host, and restore what is missing."""
     move, vm = view.move, view.vm
     host = move.host or move.source
     if vm is None or (not vm.seen_on and view.fleet.answers(host)):
@@ -120,7 +120,7 @@ def may_repair_vm(view: View, kind: AttemptKind) -> bool:
 
 
 def put_back(record: MoveRecord, missing: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """Differences that our repairs tried to put back, without those that are still ``missing``."""
+    """Differences that our repairs tried to restore, without those that are still ``missing``."""
     gone = {(d.adapter, d.what, d.value) for d in missing}
     tried: dict[tuple[str, str, str], Difference] = {}
     for attempt in _restores(record):

@@ -137,7 +137,7 @@ def _count(number: int, what: str) -> str:
 
 
 def counted(repairs: Sequence[Mapping[str, Any]]) -> str:
-    """Counts of the settings put back on one VM: ``3 extended ACLs, 1 VLAN``."""
+    """Counts of the settings restored on one VM: ``3 extended ACLs, 1 VLAN``."""
     counts = Counter(repair["what"] for repair in repairs)
     return ", ".join(_count(number, what) for what, number in sorted(counts.items()))
 
