@@ -54,13 +54,15 @@ class Capacity:
                 continue
             left = volume.free_mb - sum(o.disk_mb for o in others if o.drive == load.drive)
             if load.disk_mb > left:
-                return _too_little(f"room on {volume.name}", load.disk_mb, left, host)
+                return _too_little(f"disk on {volume.name}", load.disk_mb, left, host)
         return ""
 
 
 def _too_little(what: str, wanted: int, left: int, host: Host) -> str:
-    free = f"{max(0, left) / 1024:.0f} GB {what} left on {short(host.name)}"
-    return f"needs {wanted / 1024:.0f} GB, {free} after migrations in flight to it"
+    free = (
+        f"{short(host.name)} has {max(0, left) / 1024:.0f} GB left after the migrations in flight"
+    )
+    return f"needs {wanted / 1024:.0f} GB of {what}; {free}"
 
 
 def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host | None) -> Load:

@@ -19,7 +19,7 @@ def test_a_move_waits_for_memory_and_shows_the_numbers(scene):
     scene.host("hv02", free_memory_mb=3 * GB)
 
     assert waits(scene) == [
-        (Wait.ROOM, "needs 4 GB, 3 GB memory left on hv02 after migrations in flight to it")
+        (Wait.ROOM, "needs 4 GB of memory; hv02 has 3 GB left after the migrations in flight")
     ]
 
 
@@ -27,7 +27,7 @@ def test_a_move_waits_for_disk_space_and_shows_the_numbers(scene):
     scene.host("hv02", path=r"D:\VMs", volumes=(Volume("D:", 50 * GB), Volume("E:", 900 * GB)))
 
     assert waits(scene) == [
-        (Wait.ROOM, "needs 60 GB, 50 GB room on D: left on hv02 after migrations in flight to it")
+        (Wait.ROOM, "needs 60 GB of disk on D:; hv02 has 50 GB left after the migrations in flight")
     ]
 
 
