@@ -54,7 +54,7 @@ class Capacity:
                 continue
             left = volume.free_mb - sum(o.disk_mb for o in others if o.drive == load.drive)
             if load.disk_mb > left:
-                return _too_little(f"disk on {volume.name}", load.disk_mb, left, host)
+                return _too_little(f"space on {volume.name}", load.disk_mb, left, host)
         return ""
 
 

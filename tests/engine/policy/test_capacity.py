@@ -19,7 +19,10 @@ def test_a_move_waits_for_memory_and_shows_the_numbers(scene):
     scene.host("hv02", free_memory_mb=3 * GB)
 
     assert waits(scene) == [
-        (Wait.ROOM, "needs 4 GB of memory; hv02 has 3 GB left after the migrations in flight")
+        (
+            Wait.ROOM,
+            "needs 4 GB of memory but hv02 has only 3 GB left after the migrations in flight",
+        )
     ]
 
 
@@ -27,7 +30,10 @@ def test_a_move_waits_for_disk_space_and_shows_the_numbers(scene):
     scene.host("hv02", path=r"D:\VMs", volumes=(Volume("D:", 50 * GB), Volume("E:", 900 * GB)))
 
     assert waits(scene) == [
-        (Wait.ROOM, "needs 60 GB of disk on D:; hv02 has 50 GB left after the migrations in flight")
+        (
+            Wait.ROOM,
+            "needs 60 GB of space on D: but hv02 has only 50 GB left after the migrations in flight",
+        )
     ]
 
 
