@@ -59,10 +59,8 @@ class Capacity:
 
 
 def _too_little(what: str, wanted: int, left: int, host: Host) -> str:
-    free = (
-        f"{short(host.name)} has {max(0, left) / 1024:.0f} GB left after the migrations in flight"
-    )
-    return f"needs {wanted / 1024:.0f} GB of {what}; {free}"
+    free = f"{short(host.name)} has only {max(0, left) / 1024:.0f} GB"
+    return f"needs {wanted / 1024:.0f} GB of {what} but {free} after the migrations in flight"
 
 
 def load_of(entry: MoveRecord, kind: AttemptKind, path: str | None, host: Host | None) -> Load:

@@ -21,7 +21,7 @@ def test_a_move_waits_for_memory_and_shows_the_numbers(scene):
     assert waits(scene) == [
         (
             Wait.ROOM,
-            "needs 4 GB of memory but hv02 has only 3 GB left after the migrations in flight",
+            "needs 4 GB of memory but hv02 has only 3 GB after the migrations in flight",
         )
     ]
 
@@ -32,7 +32,7 @@ def test_a_move_waits_for_disk_space_and_shows_the_numbers(scene):
     assert waits(scene) == [
         (
             Wait.ROOM,
-            "needs 60 GB of space on D: but hv02 has only 50 GB left after the migrations in flight",
+            "needs 60 GB of space on D: but hv02 has only 50 GB after the migrations in flight",
         )
     ]
 
