@@ -66,4 +66,4 @@ def test_the_command_to_continue_is_shown_once(make_night, tmp_path):
 
     night.say("status R1")
 
-    assert night.told(night.dana, "Go on with").count("resume R1") == 1
+    assert night.told(night.dana, "To resume").count("resume R1") == 1

@@ -67,7 +67,7 @@ def test_a_run_is_paused_and_resumed_while_its_engine_is_running(engine, desk):
     assert "Still in flight, and watched to the end: web01, web02." in out
     assert "Needs a person: R1 was paused by terminal:" in vmferry("status")[1]
 
-    assert vmferry("resume", "hv01") == (0, "R1 goes on.\n")
+    assert vmferry("resume", "hv01") == (0, "R1 is resumed.\n")
     told(engine, "run.active")
 
 

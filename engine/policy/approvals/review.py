@@ -31,7 +31,7 @@ BARRED = {
     "unfit": "guests, bots, deactivated people and people of other organisations cannot review",
     "broke_it": "the person who broke the glass cannot review the approval",
     "own_run": "people who requested, resumed or retried the run cannot review its approvals",
-    "not_trusted": "only people who may start runs can review (setting approval.starters)",
+    "not_trusted": "only starters and approvers can review (setting approval.starters)",
 }
 
 

@@ -404,7 +404,7 @@ def test_the_requester_may_take_the_run_back(desk):
     assert desk.say("own R1", by="slack:cy").sentence == "slack:cy is now the owner of R1."
     assert desk.say("own R1", by="slack:ann").sentence == "slack:ann is now the owner of R1."
     assert (
-        desk.say("own R1", by="slack:ann").sentence == "R1 is slack:ann's already. Nothing changed."
+        desk.say("own R1", by="slack:ann").sentence == "slack:ann already owns R1. Nothing changed."
     )
 
 

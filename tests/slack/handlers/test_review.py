@@ -174,7 +174,7 @@ def test_only_listed_starters_may_review(make_night, slack):
     told_broken(night, board)
 
     night.say("reviewed R1", by=night.ravi)
-    assert "approval.starters" in night.told(night.ravi, "only people who may start runs")
+    assert "approval.starters" in night.told(night.ravi, "only starters and approvers")
 
     night.say("reviewed R1", by="U0ZOE")
     assert "Review: in order, says <@U0ZOE>" in night.reply_with("🔎", board).text
