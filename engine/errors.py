@@ -128,7 +128,10 @@ class VmmError(VMFerryError):
 
 
 class VmmUnavailable(VmmError):
-    """No answer. The call may have been carried out: observe before a retry."""
+    """No answer. The call may have been carried out: observe before a retry. ``may_pass``: false
+    if only a person can change it, such as a wrong password."""
+
+    may_pass = True
 
 
 class VmmLocked(VmmError):

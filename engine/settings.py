@@ -195,7 +195,8 @@ class RunDefaults(_Section):
     backup: Seconds = 3600.0
     """Time to wait for a VM's backup to end."""
     bulletproof: Flag = False
-    """Refresh the hosts at every observation, not once per `pass`."""
+    """Refresh the hosts at every observation, not once per `pass`; at most `engine.rereads` hosts
+    at a time."""
     stop_on_failure: Flag = False
     """Start nothing more after the first VM that cannot be moved. Moves in flight are completed."""
     now: Flag = False
@@ -245,6 +246,8 @@ class EngineSettings(_Section):
     """Interval between two observations while VMs move."""
     lanes: Annotated[int, Field(ge=1, le=64), *_INT] = 8
     """Concurrent calls, at most one per host. Always 1 with `--speed max`."""
+    rereads: Annotated[int, Field(ge=1, le=64), *_INT] = 4
+    """Hosts that are refreshed for one observation. The others follow in the next observations."""
     start_window: Positive = 60.0
     """Time in which a start must reach VMM. A later start is void."""
     down_after: Seconds = 600.0
@@ -372,7 +375,7 @@ class VmmSettings(_Section):
     into each session."""
     vmm_port: Port = 8100
     """Port of VMM on its server."""
-    sessions: Annotated[int, Field(ge=1, le=10), *_INT] = 4
+    sessions: Annotated[int, Field(ge=1, le=16), *_INT] = 8
     """Concurrent sessions with one server."""
     approve_yes: Flag = False
     """Allow `run --approve yes` to approve moves of powered-down VMs on this server."""
@@ -427,7 +430,7 @@ class Settings(toml.Table):
         """Return the policy's numbers that are not options of a request."""
         engine, waits = self.engine, self.waits
         return Rules(
-            **engine.model_dump(exclude={"lanes", "sweep"}),
+            **engine.model_dump(exclude={"lanes", "rereads", "sweep"}),
             slot_notice=waits.slot_notice,
             gap=max(3 * engine.tick, 2 * engine.sweep),
             limits={wait: getattr(waits, wait.lower()) for wait in DEFAULT_LIMITS},

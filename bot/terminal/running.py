@@ -28,7 +28,8 @@ from engine.advance.engine import Engine
 from engine.advance.loop import Loop
 from engine.clock import Clock, SystemClock, VirtualClock
 from engine.commands.service import Service
-from engine.errors import Refused, UsageError
+from engine.errors import Refused, UsageError, VmmUnavailable
+from engine.language.grammar import took
 from engine.model import Request, Run, RunState
 from engine.sim import fleet_file
 from engine.sim.port import Call, Opened, SimPort, open_world
@@ -40,6 +41,7 @@ from engine.views.board import stands_still
 from engine.vmm.port import VmmPort
 
 LOOK_EVERY = 0.25
+LOOKS = 3  # tries of the first observation
 
 
 @dataclass(frozen=True)
@@ -140,11 +142,29 @@ def _session(place: Installation, store: Store, world: World, look: bool) -> Ite
     engine.take_over()
     try:
         if look:
-            engine.look()
+            _look_first(engine)
         service = Service(store, world.clock, place.settings, world.vmm)
         yield Session(store, world, engine, service)
     finally:
         engine.close()
+
+
+def _look_first(engine: Engine) -> None:
+    """Observe for the first time. VMM may need a while after its start, so it is asked three times.
+    Raises ``VmmUnavailable``."""
+    for _ in range(LOOKS - 1):
+        try:
+            engine.look()
+        except VmmUnavailable as error:
+            if not error.may_pass:
+                raise
+            print(
+                f"{error}. Trying again in {took(engine.rules.tick)}.", file=sys.stderr, flush=True
+            )
+            engine.clock.wait(threading.Event(), engine.rules.tick)
+        else:
+            return
+    engine.look()
 
 
 @dataclass(frozen=True)

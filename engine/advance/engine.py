@@ -96,7 +96,7 @@ class Engine:
         self.store, self.port, self.clock, self.vmm = store, port, clock, vmm
         self.rules = settings.rules()
         self.lanes = lanes if lanes is not None else settings.engine.lanes
-        self.sweep = settings.engine.sweep
+        self.sweep, self.rereads = settings.engine.sweep, settings.engine.rereads
         self._advancing = Advancing(store)
         self._fence: Fence | None = None
 
@@ -149,7 +149,8 @@ class Engine:
         self._close_interrupted(living)
         last = queries.fleet(self.store, self.vmm)
         facts = self._facts(last)
-        fleet = self._observe(living, last, rereading.due(living, last, self.clock.now()))
+        refresh = rereading.due(living, last, self.clock.now(), self.rereads)
+        fleet = self._observe(living, last, refresh)
         looked_for = {r.run.id for r in living}
         everything = queries.records(self.store, self.vmm)
         # A run that was requested during the observation is planned after the next one.

@@ -80,6 +80,8 @@ class ShellGone(Unreachable):
 class AccountRefused(Unreachable):
     """The server rejected the account or its password. Further attempts can lock the account."""
 
+    may_pass = False
+
 
 class Deadline:
     """Time limit of an operation."""

@@ -41,8 +41,8 @@ from engine.vmm.sessions import Sessions
 
 AT_ONCE = 16
 """Hosts that are asked at the same time."""
-QUICK, USUAL, LONG = 30.0, 60.0, 120.0
-"""Time limits of calls in seconds: cached data; other reads; changes and refreshes."""
+QUICK, USUAL, LONG, REREAD = 30.0, 60.0, 120.0, 60.0
+"""Time limits of calls in seconds: cached data; other reads; changes; VMM's refresh of a host."""
 
 _ZERO_MAC = {"", "000000000000"}
 
@@ -189,7 +189,7 @@ class WirePort:
 
     def _refresh_host(self, name: str) -> VmmError | None:
         try:
-            self._vmm(ScriptAnswer, "Update-VmfHost", {"HostName": name}, USUAL)
+            self._vmm(ScriptAnswer, "Update-VmfHost", {"HostName": name}, REREAD)
         except VmmError as error:
             return error
         return None

@@ -107,7 +107,18 @@ def test_a_run_with_an_unreachable_vmm_exits_with_3_and_the_reason(desk):
     code, out, err = vmferry("run", "host", "hv01", "to", "hv02")
 
     assert (code, out) == (3, "")
-    assert "vmm01 cannot be reached: the connection was lost" in err
+    assert err.count("vmm01 cannot be reached: the connection was lost. Trying again in") == 2
+    assert err.count("vmm01 cannot be reached: the connection was lost") == 3
+
+
+def test_a_run_starts_if_vmm_answers_at_the_second_try(desk):
+    lost = iter([Reaction(cut="before")])
+    desk.vmm.on = lambda message: next(lost, None)
+    code, out, err = vmferry("run", "vm", "web01", "to", "hv02")
+
+    assert code == 0
+    assert "R1 ended: 1 of 1 moved" in out
+    assert "Trying again in" in err
 
 
 def test_a_wrong_password_exits_with_3_and_is_tried_once(desk, monkeypatch):

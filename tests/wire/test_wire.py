@@ -35,6 +35,7 @@ from engine.store.store import Store
 from engine.views import report
 from engine.vmm.wire import WirePort
 from tests.hangs import HANGS
+from tests.wire.conftest import hang
 from tests.wire.endpoint import Reaction
 from tests.wire.functions import Asked
 from tests.wire.world import Answering, bad, good
@@ -161,6 +162,37 @@ def test_a_locked_host_is_marked_and_still_observed(wired):
     assert (fleet.host(HV1).locked, fleet.host(HV1).refreshed_at) == (True, None)
     assert fleet.host(HV1).seen_at == fleet.at
     assert (fleet.host(HV2).locked, fleet.host(HV2).refreshed_at) == (False, fleet.at)
+
+
+def test_a_host_whose_refresh_hangs_keeps_no_other_part_of_the_observation(wired, monkeypatch):
+    monkeypatch.setattr("engine.vmm.wire.REREAD", 1.0)
+    functions = wired.vmm.modules["VMFerry.Vmm"]
+    reread = functions["Update-VmfHost"]
+    functions["Update-VmfHost"] = lambda asked: (hang if asked["HostName"] == HV1 else reread)(
+        asked
+    )
+
+    fleet = wired.port.observe([HV1, HV2], refresh=[HV1, HV2])
+
+    assert (fleet.host(HV1).refreshed_at, fleet.host(HV1).locked) == (None, False)
+    assert fleet.host(HV1).error == "Update-VmfHost on vmm01 did not end in time"
+    assert fleet.host(HV1).seen_at == fleet.host(HV2).seen_at == fleet.at
+    assert (fleet.host(HV2).refreshed_at, fleet.host(HV2).error) == (fleet.at, None)
+    assert fleet.vm(wired.vm("web01")).seen_on == (HV1,)
+
+
+def test_hosts_are_refreshed_at_the_same_time(wired):
+    functions = wired.vmm.modules["VMFerry.Vmm"]
+    reread, together = functions["Update-VmfHost"], threading.Barrier(2, timeout=HANGS)
+
+    def refresh(asked):
+        together.wait()
+        return reread(asked)
+
+    functions["Update-VmfHost"] = refresh
+    fleet = wired.port.observe([], refresh=[HV1, HV2])
+
+    assert fleet.host(HV1).refreshed_at == fleet.host(HV2).refreshed_at == fleet.at
 
 
 def test_a_silent_host_proves_nothing_and_does_not_hide_other_hosts(wired):
@@ -528,9 +560,9 @@ def test_many_threads_share_the_port_within_the_limits_on_sessions(wired):
             return len(wired.port.observe([HV1, HV2]).vms)
         return len(wired.port.networks((HV1, HV2)[number % 2], ids))
 
-    with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(ask, range(24))) == {1, 3}
-    assert wired.vmm.most <= 4
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(ask, range(48))) == {1, 3}
+    assert wired.vmm.most <= 8
     assert wired.hosts[HV1].most <= 2
 
 

@@ -13,15 +13,23 @@ from dataclasses import replace
 from engine.model import Fleet, Host, Options, RunRecord
 
 
-def due(living: Sequence[RunRecord], last: Fleet | None, now: float) -> list[str]:
-    """Hosts due for a refresh now: all of a bulletproof run, except those waiting for a retry."""
+def due(living: Sequence[RunRecord], last: Fleet | None, now: float, at_most: int) -> list[str]:
+    """Hosts due for a refresh now, those read longest ago first: all of a bulletproof run, except
+    those waiting for a retry. Beyond ``at_most`` they wait for the next observation, because a
+    refresh takes 8 seconds and more."""
     found: dict[str, str] = {}
     for record in living:
         for name in (*record.run.sources, *record.run.destinations):
             host = last.host(name) if last else None
             if _is_due(host, record.run.options, now):
                 found.setdefault(name.casefold(), name)
-    return list(found.values())
+    return sorted(found.values(), key=lambda name: _last_read(last, name))[:at_most]
+
+
+def _last_read(last: Fleet | None, name: str) -> float:
+    """Time of the last refresh of a host, or of the last try; 0: never."""
+    host = last.host(name) if last else None
+    return max(host.refreshed_at or 0.0, host.tried_at or 0.0) if host else 0.0
 
 
 def _is_due(host: Host | None, options: Options, now: float) -> bool:

@@ -247,9 +247,20 @@ def test_a_failed_refresh_of_a_host_is_retried_after_any_error(wrong, scene):
 def test_a_host_refresh_is_retried_at_intervals_and_then_once_per_pass(tries, seconds, due, scene):
     scene.options(refreshes=3, refresh_interval=20.0, bulletproof=True)
     scene.host("hv01", tries=tries, tried_at=scene.now - seconds)
-    wanted = rereading.due([scene.record()], scene.fleet(), scene.now)
+    wanted = rereading.due([scene.record()], scene.fleet(), scene.now, 9)
 
     assert ("hv01.corp.example" in wanted) is due
+
+
+def test_of_more_hosts_than_one_observation_refreshes_those_read_longest_ago_come_first(scene):
+    scene.host("hv01", refreshed_at=scene.now - 70).host("hv02", refreshed_at=scene.now - 90)
+    records, fleet = [scene.record()], scene.fleet()
+
+    first = rereading.due(records, fleet, scene.now, 1)
+    tried = scene.host("hv02", tries=1, tried_at=scene.now, refreshed_at=scene.now - 90).fleet()
+
+    assert first == ["hv02.corp.example"]
+    assert rereading.due(records, tried, scene.now + 60, 1) == ["hv01.corp.example"]
 
 
 def test_the_defaults_of_the_settings_equal_the_defaults_of_the_rules():
