@@ -201,7 +201,7 @@ def test_a_token_revoked_during_a_run_does_not_stop_the_run(serve, slack, dana, 
     bot.end(signal.SIGKILL)
     slack.revoke()
 
-    serve(*fast).says("Runs continue all the same: Slack says token_revoked to slack.bot_token.")
+    serve(*fast).says("Runs continue all the same: Slack rejects slack.bot_token (token_revoked).")
 
     with closing(Store(tmp_path / "night.db")) as store:
         slack.wait_for(lambda: queries.runs(store)[0].over)
