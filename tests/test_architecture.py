@@ -396,6 +396,7 @@ ONE_IMPORTER = {
     "engine.stories.story": "a command of its own",
     "engine.views.report.as_csv": "one form of the report",
     "engine.views.report.in_words": "one form of the report",
+    "engine.vmm.pending": "threads, apart from what they are for",
     "engine.vmm.sessions": "shells leased, reopened, capped",
     "engine.vmm.sockets": "the only part that reaches below the library's connections",
     "engine.vmm.wire": "one of two worlds behind the port",

@@ -149,15 +149,15 @@ class Engine:
         self._close_interrupted(living)
         last = queries.fleet(self.store, self.vmm)
         facts = self._facts(last)
-        refresh = rereading.due(living, last, self.clock.now(), self.rereads)
-        fleet = self._observe(living, last, refresh)
+        reread = rereading.due(living, last, self.clock.now(), self.rereads)
+        fleet = self._observe(living, last, reread=reread)
         looked_for = {r.run.id for r in living}
         everything = queries.records(self.store, self.vmm)
         # A run that was requested during the observation is planned after the next one.
         records = tuple(r for r in everything if r.run.id in looked_for)
         made = plan(records, fleet, self.clock.now(), self.rules, facts)
         if made.refresh:
-            fleet = self._observe(living, fleet, made.refresh)
+            fleet = self._observe(living, fleet, refresh=made.refresh)
             made = plan(records, fleet, self.clock.now(), self.rules, facts)
         calls = in_order([step for step in made.steps if isinstance(step, Call)])
         opened = self._write(records, fleet, made.steps, calls)
@@ -195,12 +195,18 @@ class Engine:
         return writing(self.store, self.clock.now(), self._fence, cause=TICK)
 
     def _observe(
-        self, living: Sequence[RunRecord], last: Fleet | None, refresh: Sequence[str]
+        self,
+        living: Sequence[RunRecord],
+        last: Fleet | None,
+        refresh: Sequence[str] = (),
+        reread: Sequence[str] = (),
     ) -> Fleet:
         hosts = dict.fromkeys((*_hosts_to_ask(living, last), *self._doubtful_hosts(living)))
         jobs = [a.job for r in living for m in r.moves for a in m.attempts if a.open and a.job]
-        seen = self.port.observe(hosts=list(hosts), jobs=jobs, refresh=list(refresh))
-        return rereading.keep_last_reads(seen, last, refresh)
+        seen = self.port.observe(
+            hosts=list(hosts), jobs=jobs, refresh=list(refresh), reread=list(reread)
+        )
+        return rereading.keep_last_reads(seen, last, (*refresh, *reread))
 
     def _doubtful_hosts(self, living: Sequence[RunRecord]) -> list[str]:
         """Hosts that may hold VMs of starts without an observed end, and VMs whose location is

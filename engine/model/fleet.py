@@ -54,8 +54,10 @@ class Host:
     ``seen_at`` is the time of Hyper-V's complete answer. ``None``: the host was not asked or is
     silent, which proves nothing. ``refreshed_at`` is the time of VMM's last refresh.
     ``free_memory_mb``, ``volumes`` and ``switches`` are available to an arriving VM; ``None``:
-    unknown. ``tries`` counts the failed refreshes since the last successful one, ``tried_at`` is
-    the time of the latest. The engine keeps these two; ports leave them alone.
+    unknown. ``rereading``: VMM re-reads the host at this moment; ``reread_failed``: a re-read ended
+    in vain since the observation before. ``tries`` counts the failed refreshes since the last
+    successful one, ``tried_at`` is the time of the latest. The engine keeps these two; ports leave
+    them alone.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Host:
     storage_limit: int = 2
     seen_at: float | None = None
     refreshed_at: float | None = None
+    rereading: bool = False
+    reread_failed: bool = False
     locked: bool = False
     error: str | None = None
     maintenance: bool = False

@@ -20,15 +20,21 @@ class VmmPort(Protocol):
         """Describe the implementation behind the port, in words for people. Changes nothing."""
 
     def observe(
-        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
+        self,
+        hosts: Sequence[str] = (),
+        jobs: Sequence[str] = (),
+        refresh: Sequence[str] = (),
+        reread: Sequence[str] = (),
     ) -> Fleet:
         """Observe everything at once: VMM's hosts, VMs and running migration jobs.
 
         ``hosts``: also ask the Hyper-V of these hosts directly (``Vm.seen_on``, power, backup).
         ``jobs``: include these jobs even if they have ended. ``refresh``: make VMM re-read these
-        hosts first (Read-SCVMHost). If a host is locked, ``Host.locked`` is set and nothing is
-        raised. A host that does not answer has ``error`` and no ``seen_at``. Changes nothing else.
-        Raises ``VmmUnavailable`` only if VMM itself does not answer.
+        hosts first (Read-SCVMHost), and wait for it. ``reread``: the same without waiting; the
+        result belongs to a later observation, and until then ``Host.rereading`` is set. A re-read
+        that failed sets ``Host.reread_failed`` and, if the host is locked, ``Host.locked``; nothing
+        is raised. A host that does not answer has ``error`` and no ``seen_at``. Changes nothing
+        else. Raises ``VmmUnavailable`` only if VMM itself does not answer.
         """
 
     def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:

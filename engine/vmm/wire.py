@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from engine.clock import Clock
@@ -36,13 +37,15 @@ from engine.model import (
 from engine.settings import Settings
 from engine.vmm import answers
 from engine.vmm.answers import ScriptAnswer, Shape
+from engine.vmm.pending import PendingCalls
 from engine.vmm.psrp import Parameters
 from engine.vmm.sessions import Sessions
 
 AT_ONCE = 16
 """Hosts that are asked at the same time."""
-QUICK, USUAL, LONG, REREAD = 30.0, 60.0, 120.0, 60.0
-"""Time limits of calls in seconds: cached data; other reads; changes; VMM's refresh of a host."""
+QUICK, USUAL, LONG, REREAD, CLOSING = 30.0, 60.0, 120.0, 60.0, 5.0
+"""Time limits of calls in seconds: cached data; other reads; changes; VMM's re-read of a host; the
+end of the calls for which nobody waits."""
 
 _ZERO_MAC = {"", "000000000000"}
 
@@ -56,6 +59,14 @@ class _Seen:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class _Reread:
+    """VMM's re-read of one host: the time of the request, and its error."""
+
+    asked: float
+    error: VmmError | None = None
+
+
 class WirePort:
     """``VmmPort`` over PSRP. Thread-safe; call ``close`` at the end."""
 
@@ -66,11 +77,13 @@ class WirePort:
         self.sessions = sessions or Sessions(settings.vmm, settings.hosts)
         self._vmm_port = settings.vmm.vmm_port
         self._refreshed: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._rereads = PendingCalls[_Reread]()
+        self._turns = threading.Semaphore(max(1, settings.vmm.sessions // 2))
 
     def close(self) -> None:
-        """Close all sessions."""
+        """Close all sessions. A re-read that hangs is left to its deadline."""
         self.sessions.close()
+        self._rereads.wait(seconds=CLOSING)
 
     def version(self) -> str:
         """See ``VmmPort``."""
@@ -78,12 +91,16 @@ class WirePort:
         return f"VMM {said.vmm} on {self.vmm}, PowerShell {said.powershell}, module {said.module}"
 
     def observe(
-        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
+        self,
+        hosts: Sequence[str] = (),
+        jobs: Sequence[str] = (),
+        refresh: Sequence[str] = (),
+        reread: Sequence[str] = (),
     ) -> Fleet:
         """See ``VmmPort``. One call to VMM for each host to refresh, one for the fleet, then one to
         each of ``hosts``. Each host's calls fail alone."""
         at = self.clock.now()
-        failed = self._refresh_hosts(refresh, at)
+        rereads = self._refresh_hosts(refresh, reread)
         parameters = {"Jobs": list(jobs) or None}
         answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, USUAL)
         known = [one.name for one in answer.hosts]
@@ -92,7 +109,7 @@ class WirePort:
             vmm=self.vmm,
             at=at,
             server_time=answer.server_time.timestamp(),
-            hosts=tuple(self._host(one, seen.get(one.name), failed) for one in answer.hosts),
+            hosts=tuple(self._host(one, seen.get(one.name), rereads) for one in answer.hosts),
             vms=_vms(answer.vms, seen),
             jobs=tuple(map(_job, answer.jobs)),
         )
@@ -175,24 +192,32 @@ class WirePort:
         data = self.sessions.ask_host(host, function, parameters, seconds)
         return answers.read(shape, data, f"{function} on {host}")
 
-    def _refresh_hosts(self, names: Sequence[str], at: float) -> Mapping[str, VmmError]:
-        """Make VMM re-read these hosts, a few at a time; return the errors by host. A host whose
-        re-read hangs costs only its own time limit."""
-        if not names:
-            return {}
-        with ThreadPoolExecutor(max(1, self.sessions.settings.sessions // 2), "refresh") as pool:
-            errors = dict(zip(names, pool.map(self._refresh_host, names), strict=True))
-        with self._lock:
-            done = (name.casefold() for name in names if errors[name] is None)
-            self._refreshed.update(dict.fromkeys(done, at))
-        return {name.casefold(): error for name, error in errors.items() if error is not None}
+    def _refresh_hosts(
+        self, refresh: Sequence[str], reread: Sequence[str]
+    ) -> Mapping[str, _Reread | None]:
+        """Make VMM re-read these hosts, and wait for those to ``refresh``. Return the re-reads that
+        have ended since the last observation, by host; ``None``: it is running."""
+        for name in reread:
+            self._rereads.begin(name.casefold(), partial(self._refresh_host, name))
+        wanted = {name.casefold(): name for name in refresh}
+        self._rereads.wait(wanted)  # not two of a host at a time
+        ended = dict(self._rereads.ended())
+        for key, name in wanted.items():
+            self._rereads.begin(key, partial(self._refresh_host, name))
+        self._rereads.wait(wanted)
+        running = self._rereads.running()
+        ended |= self._rereads.ended()
+        self._refreshed |= {key: one.asked for key, one in ended.items() if one.error is None}
+        return dict.fromkeys(running) | ended
 
-    def _refresh_host(self, name: str) -> VmmError | None:
-        try:
-            self._vmm(ScriptAnswer, "Update-VmfHost", {"HostName": name}, REREAD)
-        except VmmError as error:
-            return error
-        return None
+    def _refresh_host(self, name: str) -> _Reread:
+        with self._turns:
+            asked = self.clock.now()
+            try:
+                self._vmm(ScriptAnswer, "Update-VmfHost", {"HostName": name}, REREAD)
+            except VmmError as error:
+                return _Reread(asked, error)
+            return _Reread(asked)
 
     def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
         """Ask the Hyper-V of these hosts, in parallel."""
@@ -210,12 +235,12 @@ class WirePort:
         return _Seen(at, state)
 
     def _host(
-        self, answer: answers.FleetHost, seen: _Seen | None, failed: Mapping[str, VmmError]
+        self, answer: answers.FleetHost, seen: _Seen | None, rereads: Mapping[str, _Reread | None]
     ) -> Host:
         """A host from VMM's answer and its own. The smaller of two limits counts."""
-        with self._lock:
-            refreshed_at = self._refreshed.get(answer.name.casefold())
-        error = failed.get(answer.name.casefold())
+        key = answer.name.casefold()
+        reread = rereads.get(key)
+        error = reread.error if reread else None
         is_locked = isinstance(error, VmmLocked)
         why = None if error is None or is_locked else str(error)
         state = seen.state if seen else None
@@ -226,7 +251,9 @@ class WirePort:
             live_limit=min(one.live_limit for one in limited),
             storage_limit=min(one.storage_limit for one in limited),
             seen_at=seen.at if seen and state else None,
-            refreshed_at=refreshed_at,
+            refreshed_at=self._refreshed.get(key),
+            rereading=key in rereads and reread is None,
+            reread_failed=error is not None,
             locked=is_locked,
             error=(seen.error if seen else None) or why or answer.error or silent,
             maintenance=answer.maintenance,

@@ -28,7 +28,11 @@ class HungPort(SimPort):
     counting = threading.Lock()
 
     def observe(
-        self, hosts: Sequence[str] = (), jobs: Sequence[str] = (), refresh: Sequence[str] = ()
+        self,
+        hosts: Sequence[str] = (),
+        jobs: Sequence[str] = (),
+        refresh: Sequence[str] = (),
+        reread: Sequence[str] = (),
     ) -> Fleet:
         """Observe, and wait while the test holds observations."""
         while (self.folder / "held").exists():
@@ -36,7 +40,7 @@ class HungPort(SimPort):
             threading.Event().wait(0.02)
         if self.began and len(hosts) >= self.hosts:
             self.hangs = True
-        return super().observe(hosts, jobs, refresh)
+        return super().observe(hosts, jobs, refresh, reread)
 
     def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
         """The first call that a run makes to its hosts."""

@@ -26,6 +26,7 @@ from tests.hangs import HANGS
 from tests.powershell import stubs
 from tests.powershell.pwsh import needs_checks
 from tests.powershell.world_server import Call, WorldServer
+from tests.wire.world import WaitingPort
 
 SIMULATED, WIRED = "simulated", "wired"
 WAYS = [SIMULATED, pytest.param(WIRED, marks=needs_checks)]
@@ -188,7 +189,7 @@ class Wire:
     def port(self, world: World, clock: VirtualClock) -> WirePort:
         """A port to this world. The previous port sees it, too."""
         self.server.play(world, clock)
-        return WirePort(self.computers.settings, clock, sessions=self.sessions)
+        return WaitingPort(self.computers.settings, clock, sessions=self.sessions)
 
     def calls(self, cmdlet: str) -> list[Call]:
         """The calls of a cmdlet that reached VMM or Hyper-V in this world."""

@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -38,7 +39,7 @@ from tests.hangs import HANGS
 from tests.wire.conftest import hang
 from tests.wire.endpoint import Reaction
 from tests.wire.functions import Asked
-from tests.wire.world import Answering, bad, good
+from tests.wire.world import Answering, WaitingPort, bad, good
 
 HV1, HV2, HV3 = "hv01.corp.example", "hv02.corp.example", "hv03.corp.example"
 FLEET = """
@@ -164,7 +165,7 @@ def test_a_locked_host_is_marked_and_still_observed(wired):
     assert (fleet.host(HV2).locked, fleet.host(HV2).refreshed_at) == (False, fleet.at)
 
 
-def test_a_host_whose_refresh_hangs_keeps_no_other_part_of_the_observation(wired, monkeypatch):
+def test_nobody_waits_for_a_host_whose_reread_hangs(wired, monkeypatch):
     monkeypatch.setattr("engine.vmm.wire.REREAD", 1.0)
     functions = wired.vmm.modules["VMFerry.Vmm"]
     reread = functions["Update-VmfHost"]
@@ -172,13 +173,59 @@ def test_a_host_whose_refresh_hangs_keeps_no_other_part_of_the_observation(wired
         asked
     )
 
-    fleet = wired.port.observe([HV1, HV2], refresh=[HV1, HV2])
+    begun = wired.port.observe([HV1, HV2], reread=[HV1, HV2])
+    again = wired.port.observe([HV1, HV2], reread=[HV1])
+    ended = again
+    while ended.host(HV1).rereading:
+        ended = wired.port.observe([HV1, HV2])
+    later = wired.port.observe([HV1, HV2])
 
-    assert (fleet.host(HV1).refreshed_at, fleet.host(HV1).locked) == (None, False)
-    assert fleet.host(HV1).error == "Update-VmfHost on vmm01 did not end in time"
-    assert fleet.host(HV1).seen_at == fleet.host(HV2).seen_at == fleet.at
-    assert (fleet.host(HV2).refreshed_at, fleet.host(HV2).error) == (fleet.at, None)
-    assert fleet.vm(wired.vm("web01")).seen_on == (HV1,)
+    assert begun.host(HV1).rereading
+    assert (begun.host(HV1).refreshed_at, begun.host(HV1).reread_failed) == (None, False)
+    assert begun.host(HV1).seen_at == begun.host(HV2).seen_at == begun.at
+    assert again.host(HV1).rereading
+    assert [asked.function for asked in wired.vmm.asked].count("Update-VmfHost") == 2
+    assert (ended.host(HV1).rereading, ended.host(HV1).reread_failed) == (False, True)
+    assert ended.host(HV1).error == "Update-VmfHost on vmm01 did not end in time"
+    assert ended.host(HV2).refreshed_at == begun.at
+    assert (later.host(HV1).error, later.host(HV1).reread_failed) == (None, False)
+
+
+def test_closing_the_port_does_not_wait_for_a_reread_that_hangs(wired, monkeypatch):
+    monkeypatch.setattr("engine.vmm.wire.CLOSING", 0.1)
+    begun, over = threading.Event(), threading.Event()
+
+    def hangs(asked):
+        begun.set()
+        over.wait(HANGS)
+        return good({})
+
+    wired.vmm.modules["VMFerry.Vmm"]["Update-VmfHost"] = hangs
+    wired.port.observe([], reread=[HV1])
+    assert begun.wait(HANGS)
+
+    wired.port.close()
+
+    assert not over.is_set()
+    over.set()
+
+
+def test_a_refresh_that_is_waited_for_follows_a_reread_of_the_same_host(wired):
+    functions = wired.vmm.modules["VMFerry.Vmm"]
+    reread, at_once = functions["Update-VmfHost"], []
+
+    def refresh(asked):
+        at_once.append("begins")
+        answer = reread(asked)
+        at_once.append("ends")
+        return answer
+
+    functions["Update-VmfHost"] = refresh
+    wired.port.observe([], reread=[HV1])
+    fleet = wired.port.observe([], refresh=[HV1])
+
+    assert at_once == ["begins", "ends"] * 2
+    assert (fleet.host(HV1).refreshed_at, fleet.host(HV1).rereading) == (fleet.at, False)
 
 
 def test_hosts_are_refreshed_at_the_same_time(wired):
@@ -596,7 +643,8 @@ def play(port, clock, world, folder, settings):
 
 def test_a_whole_run_over_the_wire_has_the_same_report_as_the_simulated_run(ground, tmp_path):
     wired = Wired(ground)
-    over = play(wired.port, wired.clock, wired.world, tmp_path / "wire.db", wired.settings)
+    with closing(WaitingPort(wired.settings, wired.clock)) as port:
+        over = play(port, wired.clock, wired.world, tmp_path / "wire.db", wired.settings)
     world = World.of(fleet_file.parse(FLEET))
     clock = VirtualClock(world.start)
     alone = play(SimPort(world, clock), clock, world, tmp_path / "sim.db", wired.settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -17,8 +17,9 @@ from engine.errors import (
     VmmStale,
     VmmUnavailable,
 )
-from engine.model import Acl, Adapter, AdapterRepair, MoveOrder, Network, Repair, Vm
+from engine.model import Acl, Adapter, AdapterRepair, Fleet, MoveOrder, Network, Repair, Vm
 from engine.sim.world import World
+from engine.vmm.wire import WirePort
 from tests.wire.functions import Asked, Function
 
 CLASSES: Mapping[type[VmmError], str] = {
@@ -37,6 +38,21 @@ def good(data: object) -> str:
 def bad(kind: str, text: str, code: str = "") -> str:
     error = {"class": kind, "code": code, "fqeid": f"{code},Cmdlet", "message": text}
     return json.dumps({"contract": 2, "ok": False, "error": error})
+
+
+class WaitingPort(WirePort):
+    """The port, waiting for every re-read. A re-read takes no time in virtual time, but on the wire
+    it ends at any moment."""
+
+    def observe(
+        self,
+        hosts: Sequence[str] = (),
+        jobs: Sequence[str] = (),
+        refresh: Sequence[str] = (),
+        reread: Sequence[str] = (),
+    ) -> Fleet:
+        """Observe after all re-reads."""
+        return super().observe(hosts, jobs, (*refresh, *reread))
 
 
 def iso(at: float | None) -> str | None:

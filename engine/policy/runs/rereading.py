@@ -15,8 +15,8 @@ from engine.model import Fleet, Host, Options, RunRecord
 
 def due(living: Sequence[RunRecord], last: Fleet | None, now: float, at_most: int) -> list[str]:
     """Hosts due for a refresh now, those read longest ago first: all of a bulletproof run, except
-    those waiting for a retry. Beyond ``at_most`` they wait for the next observation, because a
-    refresh takes 8 seconds and more."""
+    those waiting for a retry and those being read. Beyond ``at_most`` they wait for the next
+    observation, because a refresh takes 8 seconds and more."""
     found: dict[str, str] = {}
     for record in living:
         for name in (*record.run.sources, *record.run.destinations):
@@ -33,6 +33,8 @@ def _last_read(last: Fleet | None, name: str) -> float:
 
 
 def _is_due(host: Host | None, options: Options, now: float) -> bool:
+    if host is not None and host.rereading:
+        return False
     if host is not None and host.tries and host.tried_at is not None:
         return now >= next_try(host, options)
     if options.bulletproof or host is None or host.refreshed_at is None:
@@ -49,22 +51,21 @@ def next_try(host: Host, options: Options) -> float:
 def keep_last_reads(fleet: Fleet, last: Fleet | None, asked: Sequence[str]) -> Fleet:
     """Carry failed refreshes over from ``last``; ``asked``: hosts to refresh for this ``fleet``."""
     wanted = {name.casefold() for name in asked}
-    hosts = tuple(
-        _tried(host, last.host(host.name) if last else None, fleet.at)
-        if host.name.casefold() in wanted
-        else _remembered(host, last.host(host.name) if last else None)
+    hosts = (
+        _kept(host, last.host(host.name) if last else None, host.name.casefold() in wanted, fleet)
         for host in fleet.hosts
     )
-    return replace(fleet, hosts=hosts)
+    return replace(fleet, hosts=tuple(hosts))
 
 
-def _tried(host: Host, last: Host | None, at: float) -> Host:
-    if host.refreshed_at is not None and host.refreshed_at >= at and not host.locked:
+def _kept(host: Host, last: Host | None, asked: bool, fleet: Fleet) -> Host:
+    """A host with its failed refreshes, those before this observation included."""
+    before = last.refreshed_at if last else None
+    is_read = host.refreshed_at is not None and (before is None or host.refreshed_at > before)
+    if (is_read or host.refreshed_at == fleet.at) and not host.reread_failed and not host.locked:
         return host
-    return replace(host, tries=(last.tries if last else 0) + 1, tried_at=at)
-
-
-def _remembered(host: Host, last: Host | None) -> Host:
+    if host.reread_failed or (asked and not host.rereading):
+        return replace(host, tries=(last.tries if last else 0) + 1, tried_at=fleet.at)
     if last is None or not last.tries:
         return host
     return replace(host, tries=last.tries, tried_at=last.tried_at, locked=last.locked)

@@ -252,6 +252,25 @@ def test_a_host_refresh_is_retried_at_intervals_and_then_once_per_pass(tries, se
     assert ("hv01.corp.example" in wanted) is due
 
 
+def test_a_host_that_vmm_is_reading_is_not_due_and_has_not_failed(scene):
+    scene.options(bulletproof=True)
+    now = reread(scene, rereading=True, refreshed_at=None)
+
+    assert (now.hosts[0].tries, now.hosts[0].tried_at) == (0, None)
+    assert "hv01.corp.example" not in rereading.due([scene.record()], now, scene.now + 300, 9)
+
+
+def test_a_refresh_that_ends_after_its_observation_counts_when_its_result_comes(scene):
+    begun = reread(scene, rereading=True, refreshed_at=scene.now - 60)
+    scene.later(5).host("hv01", rereading=False, reread_failed=True, locked=True)
+    failed = rereading.keep_last_reads(scene.fleet(), begun, [])
+    scene.later(60).host("hv01", reread_failed=False, locked=False, refreshed_at=scene.now - 3)
+    read = rereading.keep_last_reads(scene.fleet(), failed, [])
+
+    assert (failed.hosts[0].tries, failed.hosts[0].tried_at) == (1, failed.at)
+    assert (read.hosts[0].tries, read.hosts[0].locked) == (0, False)
+
+
 def test_of_more_hosts_than_one_observation_refreshes_those_read_longest_ago_come_first(scene):
     scene.host("hv01", refreshed_at=scene.now - 70).host("hv02", refreshed_at=scene.now - 90)
     records, fleet = [scene.record()], scene.fleet()

@@ -1,0 +1,52 @@
+"""Calls for which nobody waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class PendingCalls(Generic[Answer]):
+    """Calls in threads of their own, by key, at most one of a key at a time. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: dict[str, threading.Thread] = {}
+        self._answers: dict[str, Answer] = {}
+
+    def begin(self, key: str, call: Callable[[], Answer]) -> None:
+        """Make a call, which raises nothing, unless one of its key is running."""
+        with self._lock:
+            if key in self._threads:
+                return
+            thread = threading.Thread(target=self._make, args=(key, call), name=key, daemon=True)
+            self._threads[key] = thread
+            thread.start()
+
+    def running(self) -> frozenset[str]:
+        """Keys of the calls that are running."""
+        with self._lock:
+            return frozenset(self._threads)
+
+    def ended(self) -> Mapping[str, Answer]:
+        """Answers by key, each once."""
+        with self._lock:
+            came, self._answers = self._answers, {}
+            return came
+
+    def wait(self, keys: Iterable[str] | None = None, seconds: float | None = None) -> None:
+        """Wait until these calls (``None``: all) have ended, each for so many seconds at most."""
+        with self._lock:
+            wanted = self._threads if keys is None else keys
+            threads = [self._threads[key] for key in wanted if key in self._threads]
+        for thread in threads:
+            thread.join(seconds)
+
+    def _make(self, key: str, call: Callable[[], Answer]) -> None:
+        answer = call()
+        with self._lock:
+            self._answers[key] = answer
+            del self._threads[key]
