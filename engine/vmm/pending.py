@@ -6,25 +6,30 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
+from engine.clock import Clock
+
 Answer = TypeVar("Answer")
 
 
 class PendingCalls(Generic[Answer]):
     """Calls in threads of their own, by key, at most one of a key at a time. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._answers: dict[str, Answer] = {}
 
-    def begin(self, key: str, call: Callable[[], Answer]) -> None:
-        """Make a call, which raises nothing, unless one of its key is running."""
+    def begin(self, key: str, call: Callable[[], Answer]) -> bool:
+        """Make a call, which raises nothing, unless one of its key is running. Return whether it is
+        made."""
         with self._lock:
             if key in self._threads:
-                return
+                return False
             thread = threading.Thread(target=self._make, args=(key, call), name=key, daemon=True)
             self._threads[key] = thread
             thread.start()
+            return True
 
     def running(self) -> frozenset[str]:
         """Keys of the calls that are running."""
@@ -38,15 +43,19 @@ class PendingCalls(Generic[Answer]):
             return came
 
     def wait(self, keys: Iterable[str] | None = None, seconds: float | None = None) -> None:
-        """Wait until these calls (``None``: all) have ended, each for so many seconds at most."""
+        """Wait until these calls (``None``: all) have ended, for so many seconds at most."""
         with self._lock:
             wanted = self._threads if keys is None else keys
             threads = [self._threads[key] for key in wanted if key in self._threads]
+        ends = None if seconds is None else self._clock.monotonic() + seconds
         for thread in threads:
-            thread.join(seconds)
+            thread.join(None if ends is None else max(0.0, ends - self._clock.monotonic()))
 
     def _make(self, key: str, call: Callable[[], Answer]) -> None:
-        answer = call()
-        with self._lock:
-            self._answers[key] = answer
-            del self._threads[key]
+        try:
+            answer = call()
+            with self._lock:
+                self._answers[key] = answer
+        finally:  # a bug must not block the key
+            with self._lock:
+                del self._threads[key]

@@ -12,7 +12,6 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -41,11 +40,11 @@ from engine.vmm.pending import PendingCalls
 from engine.vmm.psrp import Parameters
 from engine.vmm.sessions import Sessions
 
-AT_ONCE = 16
-"""Hosts that are asked at the same time."""
 QUICK, USUAL, LONG, REREAD, CLOSING = 30.0, 60.0, 120.0, 60.0, 5.0
 """Time limits of calls in seconds: cached data; other reads; changes; VMM's re-read of a host; the
 end of the calls for which nobody waits."""
+PATIENCE, SHORT = 30.0, 1.0
+"""Seconds for which an observation waits for a host, and for one that was late the last time."""
 
 _ZERO_MAC = {"", "000000000000"}
 
@@ -77,13 +76,16 @@ class WirePort:
         self.sessions = sessions or Sessions(settings.vmm, settings.hosts)
         self._vmm_port = settings.vmm.vmm_port
         self._refreshed: dict[str, float] = {}
-        self._rereads = PendingCalls[_Reread]()
+        self._looks, self._late = PendingCalls[_Seen](self.sessions.clock), set[str]()
+        self._rereads = PendingCalls[_Reread](self.sessions.clock)
+        self._observing = threading.Lock()
         self._turns = threading.Semaphore(max(1, settings.vmm.sessions // 2))
 
     def close(self) -> None:
-        """Close all sessions. A re-read that hangs is left to its deadline."""
+        """Close all sessions. Calls that hang are left to their deadlines."""
         self.sessions.close()
-        self._rereads.wait(seconds=CLOSING)
+        for calls in (self._looks, self._rereads):
+            calls.wait(seconds=CLOSING)
 
     def version(self) -> str:
         """See ``VmmPort``."""
@@ -99,12 +101,23 @@ class WirePort:
     ) -> Fleet:
         """See ``VmmPort``. One call to VMM for each host to refresh, one for the fleet, then one to
         each of ``hosts``. Each host's calls fail alone."""
+        with self._observing:
+            return self._observe(hosts, jobs, refresh, reread)
+
+    def _observe(
+        self,
+        hosts: Sequence[str],
+        jobs: Sequence[str],
+        refresh: Sequence[str],
+        reread: Sequence[str],
+    ) -> Fleet:
         at = self.clock.now()
         rereads = self._refresh_hosts(refresh, reread)
         parameters = {"Jobs": list(jobs) or None}
         answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, USUAL)
         known = [one.name for one in answer.hosts]
-        seen = self._see([n for n in known if any(same_host(n, wanted) for wanted in hosts)])
+        wanted = [n for n in known if any(same_host(n, one) for one in hosts)]
+        seen = self._see(wanted, self.clock.now())
         return Fleet(
             vmm=self.vmm,
             at=at,
@@ -219,17 +232,23 @@ class WirePort:
                 return _Reread(asked, error)
             return _Reread(asked)
 
-    def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
-        """Ask the Hyper-V of these hosts, in parallel."""
-        if len(names) < 2:
-            return {name: self._look(name) for name in names}
-        with ThreadPoolExecutor(min(AT_ONCE, len(names)), "host") as pool:
-            return dict(zip(names, pool.map(self._look, names), strict=True))
+    def _see(self, names: Sequence[str], at: float) -> Mapping[str, _Seen]:
+        """Ask the Hyper-V of these hosts at the same time. A host that was late the last time gets
+        little time, until it answers again. A late answer is older than what it would be compared
+        with, so it is dropped."""
+        late = self._looks.ended()
+        self._late -= {name for name, seen in late.items() if seen.state is not None}
+        asked = [name for name in names if self._looks.begin(name, partial(self._look, name))]
+        self._looks.wait([name for name in asked if name not in self._late], PATIENCE)
+        self._looks.wait(asked, SHORT)
+        came = {name: seen for name, seen in self._looks.ended().items() if seen.at >= at}
+        self._late |= set(names) - set(came)
+        return {n: came.get(n) or _Seen(at, error=f"{n} does not answer") for n in names}
 
     def _look(self, name: str) -> _Seen:
         at = self.clock.now()
         try:
-            state = self._host_asks(answers.StateAnswer, name, "Get-VmfHostState", {}, QUICK)
+            state = self._host_asks(answers.StateAnswer, name, "Get-VmfHostState", {}, USUAL)
         except VmmError as error:  # of one host; the other answers are still valid
             return _Seen(at, error=str(error))
         return _Seen(at, state)

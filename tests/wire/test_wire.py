@@ -165,6 +165,34 @@ def test_a_locked_host_is_marked_and_still_observed(wired):
     assert (fleet.host(HV2).locked, fleet.host(HV2).refreshed_at) == (False, fleet.at)
 
 
+def test_a_host_that_hangs_is_waited_for_once_and_then_only_briefly(wired, monkeypatch):
+    wired.port.observe([HV1, HV2])  # opens the sessions
+    monkeypatch.setattr("engine.vmm.wire.PATIENCE", 3.0)
+    functions = wired.hosts[HV1].modules["VMFerry.Host"]
+    state, over = functions["Get-VmfHostState"], threading.Event()
+
+    def hangs(asked):
+        over.wait(HANGS)
+        return state(asked)
+
+    functions["Get-VmfHostState"] = hangs
+    wired.hosts[HV1].asked.clear()
+    first = wired.port.observe([HV1, HV2])
+    monkeypatch.setattr("engine.vmm.wire.PATIENCE", HANGS)
+    second = wired.port.observe([HV1, HV2])
+    over.set()
+    third = wired.port.observe([HV1, HV2])
+    while not third.answers(HV1):
+        third = wired.port.observe([HV1, HV2])
+
+    for fleet in (first, second):
+        assert (fleet.host(HV1).seen_at, fleet.host(HV1).error) == (None, f"{HV1} does not answer")
+        assert fleet.answers(HV2)
+        assert fleet.vm(wired.vm("web01")).seen_on == ()
+    assert len([one for one in wired.hosts[HV1].asked if one.function == "Get-VmfHostState"]) >= 2
+    assert third.vm(wired.vm("web01")).seen_on == (HV1,)
+
+
 def test_nobody_waits_for_a_host_whose_reread_hangs(wired, monkeypatch):
     monkeypatch.setattr("engine.vmm.wire.REREAD", 1.0)
     functions = wired.vmm.modules["VMFerry.Vmm"]
