@@ -2,8 +2,8 @@
 
 The VMM server is asked for what VMM knows, and each host directly for what Hyper-V shows. VMM comes
 first: without it there is no observation, and a wrong password is noticed at one server and not at
-all of them. The only state between calls is the time at which VMM last re-read each host, which VMM
-does not report.
+all of them. The only state between calls: when VMM last re-read each host, which VMM does not
+report, and the calls that are still running. The next engine knows neither, and asks again.
 """
 
 from __future__ import annotations
