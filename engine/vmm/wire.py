@@ -112,9 +112,12 @@ class WirePort:
         reread: Sequence[str],
     ) -> Fleet:
         at = self.clock.now()
-        rereads = self._refresh_hosts(refresh, reread)
+        rereads = self._refresh_hosts(refresh)
         parameters = {"Jobs": list(jobs) or None}
         answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, USUAL)
+        for name in reread:  # after VMM has accepted the account once
+            self._rereads.begin(name.casefold(), partial(self._refresh_host, name))
+            rereads.setdefault(name.casefold(), None)
         known = [one.name for one in answer.hosts]
         wanted = [n for n in known if any(same_host(n, one) for one in hosts)]
         seen = self._see(wanted, self.clock.now())
@@ -205,13 +208,9 @@ class WirePort:
         data = self.sessions.ask_host(host, function, parameters, seconds)
         return answers.read(shape, data, f"{function} on {host}")
 
-    def _refresh_hosts(
-        self, refresh: Sequence[str], reread: Sequence[str]
-    ) -> Mapping[str, _Reread | None]:
-        """Make VMM re-read these hosts, and wait for those to ``refresh``. Return the re-reads that
-        have ended since the last observation, by host; ``None``: it is running."""
-        for name in reread:
-            self._rereads.begin(name.casefold(), partial(self._refresh_host, name))
+    def _refresh_hosts(self, refresh: Sequence[str]) -> dict[str, _Reread | None]:
+        """Make VMM re-read these hosts, and wait for it. Return all re-reads that have ended since
+        the last observation, by host; ``None``: it is running."""
         wanted = {name.casefold(): name for name in refresh}
         self._rereads.wait(wanted)  # not two of a host at a time
         ended = dict(self._rereads.ended())
