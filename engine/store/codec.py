@@ -40,7 +40,19 @@ _ADAPTERS = _Adapters()
 
 def to_json(value: object) -> str:
     """Return a value of the model as JSON text."""
-    return dumps(_ADAPTERS[type(value)].dump_python(value))
+    return dumps(to_dict(value))
+
+
+def to_dict(value: object) -> dict[str, Any]:
+    """Return a value of the model as a dictionary of what JSON can hold."""
+    said: dict[str, Any] = _ADAPTERS[type(value)].dump_python(value)
+    return said
+
+
+def from_dict(kind: type[Value], said: Mapping[str, Any]) -> Value:
+    """Build a value from what :func:`to_dict` returned, also after its way through JSON."""
+    value: Value = _ADAPTERS[kind].validate_python(said)
+    return value
 
 
 def from_json(kind: type[Value], text: str) -> Value:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from engine.errors import Overtaken
 from engine.model import Fleet, Rights, RunRecord
-from engine.store import codec
+from engine.store import codec, fleet_parts
 from engine.store.database import Database
 from engine.store.leases import Fence
 from engine.store.pen_attempts import AttemptPen, NetworkPen
@@ -20,6 +20,9 @@ from engine.store.pen_moves import MovePen
 from engine.store.pen_runs import ApprovalPen, RunPen
 from engine.store.store import Store
 from engine.store.transaction import Transaction
+
+_KEEP_PART = """INSERT INTO parts (vmm, name, body) VALUES (?, ?, ?)
+    ON CONFLICT (vmm, name) DO UPDATE SET body = excluded.body WHERE parts.body <> excluded.body"""
 
 
 @contextmanager
@@ -45,9 +48,16 @@ class Pen(Transaction):
         self.networks = NetworkPen(db, now, cause)
 
     def keep_fleet(self, fleet: Fleet) -> None:
-        """Replace the last observation of its VMM server, which names and views read."""
-        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.to_json(fleet)}
+        """Replace the last observation of its VMM server, which names and views read. Writes its
+        times, and the parts that have changed."""
+        head, parts = fleet_parts.take_apart(codec.to_dict(fleet))
+        row = {"vmm": fleet.vmm, "at": fleet.at, "body": codec.dumps(head)}
         self.db.upsert("fleets", row, "vmm")
+        for name, part in parts.items():
+            self.db.execute(_KEEP_PART, [fleet.vmm, name, codec.dumps(part)])
+        known = self.db.query("SELECT name FROM parts WHERE vmm = ?", [fleet.vmm])
+        for name in {row["name"] for row in known} - set(parts):
+            self.db.execute("DELETE FROM parts WHERE vmm = ? AND name = ?", [fleet.vmm, name])
 
     def expect(self, records: Sequence[RunRecord]) -> None:
         """Raise ``Overtaken`` if a run, its options, a move or an approval has changed since these

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,7 +20,7 @@ from engine.model import (
     Run,
     RunRecord,
 )
-from engine.store import codec
+from engine.store import codec, fleet_parts
 from engine.store.database import Row
 from engine.store.store import Store
 
@@ -172,8 +173,16 @@ def newest(store: Store) -> float:
 
 def fleet(store: Store, vmm: str) -> Fleet | None:
     """Return the last observation of this VMM server, or ``None``."""
-    rows = store.query("SELECT body FROM fleets WHERE vmm = ?", [vmm])
-    return codec.from_json(Fleet, rows[0]["body"]) if rows else None
+    rows = store.query(
+        "SELECT f.body AS head, p.name, p.body FROM fleets f JOIN parts p USING (vmm)"
+        " WHERE vmm = ?",
+        [vmm],
+    )
+    if not rows:
+        return None
+    parts = {row["name"]: json.loads(row["body"]) for row in rows}
+    said = fleet_parts.put_together(json.loads(rows[0]["head"]), parts)
+    return codec.from_dict(Fleet, said)
 
 
 def approval(store: Store, approval_id: int) -> Approval | None:

@@ -7,6 +7,7 @@ Every table is STRICT. Times are REAL Unix seconds UTC. Lists and options are JS
 
 from __future__ import annotations
 
+import json
 import re
 
 from sqlite_utils import Database
@@ -14,6 +15,8 @@ from sqlite_utils.migrations import Migrations
 
 from engine.language.sentence import Command, Part, Person, Sentence
 from engine.model.ids import OLD_ID, read_id
+from engine.store.codec import dumps
+from engine.store.fleet_parts import take_apart
 
 migrations = Migrations("vmferry")
 
@@ -122,6 +125,22 @@ def m009_sentences(db: Database) -> None:
         for number, text in db.execute(f"SELECT id, {column} FROM {table}").fetchall():
             parts = Sentence(*map(_part, re.split(pattern, text))).as_json()
             db.execute(f"UPDATE {table} SET {column}_parts = ? WHERE id = ?", [parts, number])
+
+
+@migrations()
+def m010_parts(db: Database) -> None:
+    """Keep the last observation in parts. Before, each observation rewrote one row for the whole
+    site."""
+    db.execute(
+        """CREATE TABLE parts (
+             vmm TEXT NOT NULL REFERENCES fleets (vmm), name TEXT NOT NULL, body TEXT NOT NULL,
+             PRIMARY KEY (vmm, name)) STRICT"""
+    )
+    for vmm, body in db.execute("SELECT vmm, body FROM fleets").fetchall():
+        head, parts = take_apart(json.loads(body))
+        db.execute("UPDATE fleets SET body = ? WHERE vmm = ?", [dumps(head), vmm])
+        rows = [[vmm, name, dumps(part)] for name, part in parts.items()]
+        db.conn.executemany("INSERT INTO parts VALUES (?, ?, ?)", rows)
 
 
 _COMMAND = r"(?<=: )(?:retry|resume|settle|go-on|reviewed) R\d+"

@@ -14,8 +14,9 @@ from bot.slack.messages.publisher import CURSOR
 from bot.slack.outbox.rows import Tables
 from bot.slack.schema import create_tables
 from engine.errors import StoreNewer
-from engine.model import Fleet, Network
+from engine.model import Network
 from engine.store import codec, events, queries
+from engine.store.pen import writing
 from engine.store.store import Store
 
 BEFORE_ROOMS = Path(__file__).parent / "databases" / "before_rooms.sql"
@@ -135,14 +136,20 @@ def test_slack_tables_of_a_newer_version_are_refused_and_left_unchanged(tmp_path
 
 
 def test_saved_fleets_and_networks_are_read_and_written_back_identically(old):
-    upgraded(old)
     with closing(sqlite3.connect(old)) as db:
-        (fleet,) = (row[0] for row in db.execute("SELECT body FROM fleets"))
-        networks = [row[0] for row in db.execute("SELECT network FROM networks")]
+        (fleet,) = (json.loads(row[0]) for row in db.execute("SELECT body FROM fleets"))
+    upgraded(old)
+    with closing(Store(old, durable=False)) as store:
+        networks = [row["network"] for row in store.query("SELECT network FROM networks")]
+        parts = store.query("SELECT * FROM parts")
+        read = queries.fleet(store, fleet["vmm"])
+        with writing(store, read.at) as pen:
+            pen.keep_fleet(read)
+        again = queries.fleet(store, fleet["vmm"])
 
     assert len(networks) == 16
-    saved = json.loads(fleet)
+    assert len(parts) == len(fleet["hosts"]) + 1
     since = {"rereading": False, "reread_failed": False}  # fields of later versions
-    expected = saved | {"hosts": [host | since for host in saved["hosts"]]}
-    assert codec.to_json(codec.from_json(Fleet, fleet)) == codec.dumps(expected)
+    expected = fleet | {"hosts": [host | since for host in fleet["hosts"]]}
+    assert codec.to_json(read) == codec.to_json(again) == codec.dumps(expected)
     assert [codec.to_json(codec.from_json(Network, one)) for one in networks] == networks

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
 import threading
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ from engine.policy.runs import gap
 from engine.policy.steps import Finish
 from engine.policy.waits import Rules
 from engine.store import codec, events, queries
+from engine.store.fleet_parts import put_together, take_apart
 from engine.store.leases import Advancing, is_advanced
 from engine.store.pen import Pen, writing
 from engine.store.schema import migrations
@@ -105,7 +107,7 @@ def test_a_new_database_has_every_table_and_an_empty_valid_audit(store):
 
     assert set(strict) == {
         "runs", "moves", "attempts", "networks", "approvals", "votes", "events", "leases", "fleets",
-        "rights", "reviews",
+        "parts", "rights", "reviews",
     }  # fmt: skip
     assert all(strict.values())
     assert events.verify(store) == 0
@@ -454,6 +456,7 @@ import sys
 from engine.errors import StoreLocked
 from engine.store import queries
 from engine.store.pen import writing
+from engine.store.fleet_parts import put_together, take_apart
 from engine.store.leases import Advancing, is_advanced
 from engine.store.store import Store
 
@@ -955,7 +958,7 @@ fleets = st.builds(
     hosts=st.lists(
         st.builds(
             Host,
-            name=texts,
+            name=texts.filter(bool),
             live_limit=numbers,
             seen_at=st.none() | times,
             refreshed_at=st.none() | times,
@@ -966,6 +969,7 @@ fleets = st.builds(
             mb_per_s=st.none() | times,
         ),
         max_size=3,
+        unique_by=lambda host: host.name.casefold(),
     ).map(tuple),
     vms=st.lists(
         st.builds(
@@ -1001,6 +1005,37 @@ fleets = st.builds(
 )
 
 
+def observed(at: float, *vms: Vm, switches: tuple[str, ...] = ("LS-Main",)) -> Fleet:
+    hosts = [Host(name, seen_at=at, switches=switches) for name in ("hv01", "hv02")]
+    return Fleet("vmm01", at, at + 40, tuple(hosts), vms)
+
+
+def test_an_observation_writes_its_times_and_the_parts_that_changed(store):
+    one, two = Vm("ID-1", "web01", "HV01", "Running"), Vm("ID-2", "web02", None, "Missing")
+    looks = [
+        (observed(NOW, two, one), 4),  # the times, two hosts, the rest
+        (observed(NOW + 5, two, one), 1),
+        (observed(NOW + 10, two, replace(one, vmm_status="UnderMigration")), 2),
+        (observed(NOW + 15, two, replace(one, vmm_host="hv02")), 3),
+    ]
+    for fleet, rows in looks:
+        before = store.database().raw.conn.total_changes
+        with writing(store, NOW) as pen:
+            pen.keep_fleet(fleet)
+
+        assert store.database().raw.conn.total_changes - before == rows
+        assert queries.fleet(store, "vmm01") == fleet
+
+
+def test_a_host_that_is_gone_leaves_no_part_behind(store):
+    for hosts in (("hv01", "hv02"), ("hv02",)):
+        with writing(store, NOW) as pen:
+            pen.keep_fleet(Fleet("vmm01", NOW, NOW, tuple(map(Host, hosts))))
+
+    assert {row["name"] for row in store.query("SELECT name FROM parts")} == {"", "hv02"}
+    assert [host.name for host in queries.fleet(store, "vmm01").hosts] == ["hv02"]
+
+
 @given(networks)
 def test_a_network_survives_the_round_trip_through_the_store(network):
     assert codec.from_json(Network, codec.to_json(network)) == network
@@ -1009,6 +1044,8 @@ def test_a_network_survives_the_round_trip_through_the_store(network):
 @given(fleets)
 def test_a_fleet_survives_the_round_trip_through_the_store(fleet):
     assert codec.from_json(Fleet, codec.to_json(fleet)) == fleet
+    head, parts = json.loads(codec.dumps(take_apart(codec.to_dict(fleet))))
+    assert codec.from_dict(Fleet, put_together(head, parts)) == fleet
 
 
 options = st.builds(
