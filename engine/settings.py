@@ -377,6 +377,17 @@ class VmmSettings(_Section):
     """Port of VMM on its server."""
     sessions: Annotated[int, Field(ge=1, le=16), *_INT] = 8
     """Concurrent sessions with one server."""
+    limit_quick: Positive = 30.0
+    """Time limit of a call that reads what a server has at hand, or stops a job."""
+    limit_read: Positive = 60.0
+    """Time limit of a call that reads the fleet, a host's VMs or networks."""
+    limit_change: Positive = 120.0
+    """Time limit of a call that starts a move, repairs a network, or has VMM re-read a VM."""
+    limit_reread: Positive = 60.0
+    """Time limit of VMM's re-read of a host."""
+    patience: Positive = 30.0
+    """Time for which an observation waits for a host. A host that is late gets only a second in the
+    next observations, until it answers again."""
     approve_yes: Flag = False
     """Allow `run --approve yes` to approve moves of powered-down VMs on this server."""
 

@@ -40,11 +40,8 @@ from engine.vmm.pending import PendingCalls
 from engine.vmm.psrp import Parameters
 from engine.vmm.sessions import Sessions
 
-QUICK, USUAL, LONG, REREAD, CLOSING = 30.0, 60.0, 120.0, 60.0, 5.0
-"""Time limits of calls in seconds: cached data; other reads; changes; VMM's re-read of a host; the
-end of the calls for which nobody waits."""
-PATIENCE, SHORT = 30.0, 1.0
-"""Seconds for which an observation waits for a host, and for one that was late the last time."""
+CLOSING, SHORT = 5.0, 1.0
+"""Seconds for which closing waits for calls, and an observation for a host that was late before."""
 
 _ZERO_MAC = {"", "000000000000"}
 
@@ -74,7 +71,7 @@ class WirePort:
     ) -> None:
         self.vmm, self.clock = settings.vmm.server, clock
         self.sessions = sessions or Sessions(settings.vmm, settings.hosts)
-        self._vmm_port = settings.vmm.vmm_port
+        self._vmm_port, self.limits = settings.vmm.vmm_port, settings.vmm
         self._refreshed: dict[str, float] = {}
         self._looks, self._late = PendingCalls[_Seen](self.sessions.clock), set[str]()
         self._rereads = PendingCalls[_Reread](self.sessions.clock)
@@ -89,7 +86,7 @@ class WirePort:
 
     def version(self) -> str:
         """See ``VmmPort``."""
-        said = self._vmm(answers.Version, "Get-VmfVersion", {}, QUICK)
+        said = self._vmm(answers.Version, "Get-VmfVersion", {}, self.limits.limit_quick)
         return f"VMM {said.vmm} on {self.vmm}, PowerShell {said.powershell}, module {said.module}"
 
     def observe(
@@ -114,7 +111,7 @@ class WirePort:
         at = self.clock.now()
         rereads = self._refresh_hosts(refresh)
         parameters = {"Jobs": list(jobs) or None}
-        answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, USUAL)
+        answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, self.limits.limit_read)
         for name in reread:  # after VMM has accepted the account once
             self._rereads.begin(name.casefold(), partial(self._refresh_host, name))
             rereads.setdefault(name.casefold(), None)
@@ -133,17 +130,21 @@ class WirePort:
     def networks(self, host: str, vm_ids: Sequence[str]) -> Mapping[str, Network]:
         """See ``VmmPort``. One call to the host, one to VMM."""
         wanted: Parameters = {"VmIds": list(vm_ids)}
-        ports = self._host_asks(answers.PortAnswer, host, "Get-VmfHostNetwork", wanted, USUAL)
+        ports = self._host_asks(
+            answers.PortAnswer, host, "Get-VmfHostNetwork", wanted, self.limits.limit_read
+        )
         if not ports.vms:
             return {}
         wanted = {"VmIds": [vm.id for vm in ports.vms]}
-        models = self._vmm(answers.ModelAnswer, "Get-VmfNetwork", wanted, USUAL)
+        models = self._vmm(answers.ModelAnswer, "Get-VmfNetwork", wanted, self.limits.limit_read)
         modelled = {vm.id: vm.adapters for vm in models.vms}
         return {vm.id: _network(vm.adapters, modelled.get(vm.id, ())) for vm in ports.vms}
 
     def rights(self, host: str) -> str | None:
         """See ``VmmPort``."""
-        said = self._host_asks(answers.RightsAnswer, host, "Test-VmfRights", {}, QUICK)
+        said = self._host_asks(
+            answers.RightsAnswer, host, "Test-VmfRights", {}, self.limits.limit_quick
+        )
         if said.readable and said.writable:
             return None
         return said.why or f"The extended ACLs of {host} cannot be read and written"
@@ -159,7 +160,7 @@ class WirePort:
             "Pin": None if order.pin is None else _json(map(_pinned, order.pin.adapters)),
             "NotAfter": _iso(order.not_after),
         }
-        return self._vmm(answers.Started, "Start-VmfMove", parameters, LONG).job
+        return self._vmm(answers.Started, "Start-VmfMove", parameters, self.limits.limit_change).job
 
     def repair_network(self, vm_id: str, repair: Repair) -> None:
         """See ``VmmPort``. What VMM models (VM network, subnet, switch, access VLAN, port
@@ -171,26 +172,28 @@ class WirePort:
         if connections:
             try:
                 wanted = {"VmId": vm_id, "HostName": repair.host, "Adapters": _json(connections)}
-                self._vmm(ScriptAnswer, "Repair-VmfNetwork", wanted, LONG)
+                self._vmm(ScriptAnswer, "Repair-VmfNetwork", wanted, self.limits.limit_change)
             except VmmError as error:
                 refusal = error
         if ports:
             wanted = {"VmId": vm_id, "Adapters": _json(ports)}
-            self._host_asks(ScriptAnswer, repair.host, "Add-VmfHostNetwork", wanted, LONG)
+            self._host_asks(
+                ScriptAnswer, repair.host, "Add-VmfHostNetwork", wanted, self.limits.limit_change
+            )
         if refusal is not None:
             raise refusal
 
     def dismiss(self, vm_id: str) -> None:
         """See ``VmmPort``."""
-        self._vmm(ScriptAnswer, "Clear-VmfFailedJob", {"VmId": vm_id}, LONG)
+        self._vmm(ScriptAnswer, "Clear-VmfFailedJob", {"VmId": vm_id}, self.limits.limit_change)
 
     def refresh(self, vm_id: str) -> None:
         """See ``VmmPort``."""
-        self._vmm(ScriptAnswer, "Update-VmfVm", {"VmId": vm_id}, LONG)
+        self._vmm(ScriptAnswer, "Update-VmfVm", {"VmId": vm_id}, self.limits.limit_change)
 
     def stop_job(self, job_id: str) -> None:
         """See ``VmmPort``."""
-        self._vmm(ScriptAnswer, "Stop-VmfJob", {"JobId": job_id}, QUICK)
+        self._vmm(ScriptAnswer, "Stop-VmfJob", {"JobId": job_id}, self.limits.limit_quick)
 
     # --- asking ---------------------------------------------------------------------------
 
@@ -226,7 +229,9 @@ class WirePort:
         with self._turns:
             asked = self.clock.now()
             try:
-                self._vmm(ScriptAnswer, "Update-VmfHost", {"HostName": name}, REREAD)
+                self._vmm(
+                    ScriptAnswer, "Update-VmfHost", {"HostName": name}, self.limits.limit_reread
+                )
             except VmmError as error:
                 return _Reread(asked, error)
             return _Reread(asked)
@@ -238,7 +243,7 @@ class WirePort:
         late = self._looks.ended()
         self._late -= {name for name, seen in late.items() if seen.state is not None}
         asked = [name for name in names if self._looks.begin(name, partial(self._look, name))]
-        self._looks.wait([name for name in asked if name not in self._late], PATIENCE)
+        self._looks.wait([name for name in asked if name not in self._late], self.limits.patience)
         self._looks.wait(asked, SHORT)
         came = {name: seen for name, seen in self._looks.ended().items() if seen.at >= at}
         self._late |= set(names) - set(came)
@@ -247,7 +252,9 @@ class WirePort:
     def _look(self, name: str) -> _Seen:
         at = self.clock.now()
         try:
-            state = self._host_asks(answers.StateAnswer, name, "Get-VmfHostState", {}, USUAL)
+            state = self._host_asks(
+                answers.StateAnswer, name, "Get-VmfHostState", {}, self.limits.limit_read
+            )
         except VmmError as error:  # of one host; the other answers are still valid
             return _Seen(at, error=str(error))
         return _Seen(at, state)

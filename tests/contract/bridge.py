@@ -184,7 +184,9 @@ class Computers:
         logon |= {"configuration": self._configuration} if self._configuration else {}
         there = {"server": "vmm01", "address": "127.0.0.1", "port": ports.pop(stubs.VMM)}
         hosts = {name: {"address": "127.0.0.1", "port": port} for name, port in ports.items()}
-        said = {"vmm": {**there, **logon}, "hosts": hosts}
+        limits = ("limit_quick", "limit_read", "limit_change", "limit_reread", "patience")
+        patient = dict.fromkeys(limits, HANGS)  # a busy machine may take long
+        said = {"vmm": {**there, **logon, **patient}, "hosts": hosts}
         return from_mapping(said, "of the tests")
 
     def _endpoint(self, name: str) -> Endpoint:

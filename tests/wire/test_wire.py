@@ -122,6 +122,10 @@ class Wired:
     def vm(self, name: str) -> str:
         return self.world.state.vm(name).id
 
+    def limit(self, **limits: float) -> None:
+        """Change time limits of the port."""
+        self.port.limits = self.port.limits.model_copy(update=limits)
+
 
 @pytest.fixture
 def wired(ground):
@@ -165,9 +169,9 @@ def test_a_locked_host_is_marked_and_still_observed(wired):
     assert (fleet.host(HV2).locked, fleet.host(HV2).refreshed_at) == (False, fleet.at)
 
 
-def test_a_host_that_hangs_is_waited_for_once_and_then_only_briefly(wired, monkeypatch):
+def test_a_host_that_hangs_is_waited_for_once_and_then_only_briefly(wired):
     wired.port.observe([HV1, HV2])  # opens the sessions
-    monkeypatch.setattr("engine.vmm.wire.PATIENCE", 3.0)
+    wired.limit(patience=3.0)
     functions = wired.hosts[HV1].modules["VMFerry.Host"]
     state, over = functions["Get-VmfHostState"], threading.Event()
 
@@ -178,7 +182,7 @@ def test_a_host_that_hangs_is_waited_for_once_and_then_only_briefly(wired, monke
     functions["Get-VmfHostState"] = hangs
     wired.hosts[HV1].asked.clear()
     first = wired.port.observe([HV1, HV2])
-    monkeypatch.setattr("engine.vmm.wire.PATIENCE", HANGS)
+    wired.limit(patience=HANGS)
     second = wired.port.observe([HV1, HV2])
     over.set()
     third = wired.port.observe([HV1, HV2])
@@ -193,8 +197,8 @@ def test_a_host_that_hangs_is_waited_for_once_and_then_only_briefly(wired, monke
     assert third.vm(wired.vm("web01")).seen_on == (HV1,)
 
 
-def test_nobody_waits_for_a_host_whose_reread_hangs(wired, monkeypatch):
-    monkeypatch.setattr("engine.vmm.wire.REREAD", 1.0)
+def test_nobody_waits_for_a_host_whose_reread_hangs(wired):
+    wired.limit(limit_reread=1.0)
     functions = wired.vmm.modules["VMFerry.Vmm"]
     reread = functions["Update-VmfHost"]
     functions["Update-VmfHost"] = lambda asked: (hang if asked["HostName"] == HV1 else reread)(
