@@ -184,7 +184,7 @@ def _request(words: tuple[str, ...]) -> Request:
             name = word.split("=", 1)[0]
             if name in GLOBAL:
                 hint = f"Type: vmferry {name} FILE run ..."
-                raise UsageError(f"{name} stands before the verb.", what=name, hint=hint)
+                raise UsageError(f"{name} must come before the verb.", what=name, hint=hint)
             near = grammar.nearest(name, options)
             hint = f"Did you mean {near}?" if near else f"There are: {', '.join(options)}."
             sentence = f"There is no option {name}."
@@ -193,7 +193,7 @@ def _request(words: tuple[str, ...]) -> Request:
     if not isinstance(command, grammar.Ask):
         return command
     hint = f"Type: vmferry {shlex.join(words) if len(words) > 1 else shown}"
-    sentence = f'"{command.verb}" is no request.'
+    sentence = f'"{command.verb}" is not a request.'
     raise UsageError(sentence, what=command.verb, hint=hint, text=shown, at=0)
 
 
@@ -508,7 +508,7 @@ def main(argv: list[str] | None = None) -> None:
         shown: click.ClickException = error
         if isinstance(error, click.NoSuchOption) and error.option_name in GLOBAL:
             name = error.option_name
-            way = f"{name} stands before the verb: vmferry {name} FILE ..."
+            way = f"{name} must come before the verb: vmferry {name} FILE ..."
             shown = click.UsageError(way, error.ctx)
         shown.show()
         sys.exit(shown.exit_code)

@@ -144,7 +144,7 @@ def _id_of(*kinds: _Ids) -> AfterValidator:
         if any(kind.pattern.fullmatch(said) for kind in kinds):
             return said
         like = " or ".join(kind.like for kind in kinds)
-        hint = f"The id stands {kinds[0].found}."
+        hint = f"You find the id {kinds[0].found}."
         if _PERSON in kinds and _GROUP.pattern.fullmatch(said):
             hint = "User groups that decide stand in approval.oncall."
         raise toml.refusal(f'must be an id such as {like}, not "{said}"', hint=hint)

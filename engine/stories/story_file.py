@@ -101,7 +101,7 @@ def _check_decide(it: Any) -> None:
         hint = "Leave it out to decide on all of them."
         raise toml.refusal("names no VM", key="vms", hint=hint)
     if it.vms and it.verdict == "deny":
-        why = "goes with approve: a deny is for every VM of the question"
+        why = "goes with approve: a denial is about all VMs of the approval"
         raise toml.refusal(why, key="vms")
 
 

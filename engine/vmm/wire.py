@@ -267,7 +267,7 @@ class WirePort:
         reread = rereads.get(key)
         error = reread.error if reread else None
         is_locked = isinstance(error, VmmLocked)
-        why = None if error is None or is_locked else str(error)
+        why = None if error is None or is_locked else f"VMM cannot re-read {answer.name}: {error}"
         state = seen.state if seen else None
         limited = (answer, state) if state else (answer,)
         silent = None if answer.responding else f"VMM gets no answer from {answer.name}"

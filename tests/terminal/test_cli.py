@@ -211,7 +211,7 @@ def test_a_second_engine_is_refused_but_status_and_report_work():
         ("host hv01 to hv02 paralel 2", "Did you mean parallel?"),
         ("host hv01 to hv02 parallel -2", '0 or more; "-2" is not one.'),
         ("host hv01 hv02", "Type: vmferry run host hv01 to hv02"),
-        ("status", '"status" is no request. Type: vmferry status'),
+        ("status", '"status" is not a request. Type: vmferry status'),
         ("host hv01 to hv02 --aprove yes", "Did you mean --approve?"),
     ],
 )

@@ -240,8 +240,8 @@ def test_a_refused_withdrawal_is_written_to_the_audit(ended, desk):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("list", "--db", "x"), "--db stands before the verb: vmferry --db FILE ..."),
-        (("status", "--config", "x"), "--config stands before the verb: vmferry --config FILE"),
+        (("list", "--db", "x"), "--db must come before the verb: vmferry --db FILE ..."),
+        (("status", "--config", "x"), "--config must come before the verb: vmferry --config FILE"),
         (("set", "R1", "parallel", "-1"), "parallel needs a whole number"),
         (("set", "R1", "backup", "-1h"), "backup needs a duration"),
         (("status",), "vmferry.db yet. Start with: vmferry run, or name another one"),

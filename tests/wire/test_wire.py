@@ -218,7 +218,8 @@ def test_nobody_waits_for_a_host_whose_reread_hangs(wired):
     assert again.host(HV1).rereading
     assert [asked.function for asked in wired.vmm.asked].count("Update-VmfHost") == 2
     assert (ended.host(HV1).rereading, ended.host(HV1).reread_failed) == (False, True)
-    assert ended.host(HV1).error == "Update-VmfHost on vmm01 did not end in time"
+    why = "Update-VmfHost on vmm01 did not end in time"
+    assert ended.host(HV1).error == f"VMM cannot re-read {HV1}: {why}"
     assert ended.host(HV2).refreshed_at == begun.at
     assert (later.host(HV1).error, later.host(HV1).reread_failed) == (None, False)
 
