@@ -55,8 +55,7 @@ class Lookups:
 
     def of(self, names: Iterable[str]) -> dict[str, Lookup]:
         """Last answers about these names; an empty one for a name that was never looked up."""
-        known = {row.name: row for row in self.rows.all()}
-        return {name: known.get(name, Lookup(name)) for name in names}
+        return self.rows.of([*names])
 
     def people(self) -> tuple[Lookup, ...]:
         """Every user who was ever looked up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.slack.kit.ids import in_slack, is_channel, is_group
@@ -105,6 +105,13 @@ class LookupRows:
         return [
             _lookup(row) for row in self.store.query("SELECT * FROM slack_lookups ORDER BY name")
         ]
+
+    def of(self, names: Sequence[str]) -> dict[str, Lookup]:
+        """Look-ups by these names; an empty one for a name that was never looked up."""
+        marks = ", ".join("?" for _ in names)
+        sql = f"SELECT * FROM slack_lookups WHERE name IN ({marks})"
+        known = {row["name"]: _lookup(row) for row in self.store.query(sql, names)} if names else {}
+        return {name: known.get(name) or Lookup(name) for name in names}
 
     def want(self, names: Iterable[str], now: float) -> None:
         """Request answers about these names; the last answers stay."""
