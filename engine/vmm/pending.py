@@ -22,10 +22,11 @@ class PendingCalls(Generic[Answer]):
 
     def begin(self, key: str, call: Callable[[], Answer]) -> bool:
         """Make a call, which raises nothing, unless one of its key is running. Return whether it is
-        made."""
+        made. An answer to an earlier call of this key is dropped."""
         with self._lock:
             if key in self._threads:
                 return False
+            self._answers.pop(key, None)
             thread = threading.Thread(target=self._make, args=(key, call), name=key, daemon=True)
             self._threads[key] = thread
             thread.start()

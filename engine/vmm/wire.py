@@ -117,7 +117,7 @@ class WirePort:
             rereads.setdefault(name.casefold(), None)
         known = [one.name for one in answer.hosts]
         wanted = [n for n in known if any(same_host(n, one) for one in hosts)]
-        seen = self._see(wanted, self.clock.now())
+        seen = self._see(wanted)
         return Fleet(
             vmm=self.vmm,
             at=at,
@@ -236,16 +236,17 @@ class WirePort:
                 return _Reread(asked, error)
             return _Reread(asked)
 
-    def _see(self, names: Sequence[str], at: float) -> Mapping[str, _Seen]:
+    def _see(self, names: Sequence[str]) -> Mapping[str, _Seen]:
         """Ask the Hyper-V of these hosts at the same time. A host that was late the last time gets
-        little time, until it answers again. A late answer is older than what it would be compared
-        with, so it is dropped."""
+        little time, until it answers again. The answer to a question of an earlier observation is
+        older than what it would be compared with, so it is dropped."""
+        at = self.clock.now()
         late = self._looks.ended()
         self._late -= {name for name, seen in late.items() if seen.state is not None}
         asked = [name for name in names if self._looks.begin(name, partial(self._look, name))]
         self._looks.wait([name for name in asked if name not in self._late], self.limits.patience)
         self._looks.wait(asked, SHORT)
-        came = {name: seen for name, seen in self._looks.ended().items() if seen.at >= at}
+        came = {name: seen for name, seen in self._looks.ended().items() if name in asked}
         self._late |= set(names) - set(came)
         return {n: came.get(n) or _Seen(at, error=f"{n} does not answer") for n in names}
 

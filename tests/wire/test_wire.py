@@ -197,6 +197,25 @@ def test_a_host_that_hangs_is_waited_for_once_and_then_only_briefly(wired):
     assert third.vm(wired.vm("web01")).seen_on == (HV1,)
 
 
+def test_a_late_answer_of_a_host_is_never_taken_for_a_new_one(wired):
+    wired.port.observe([HV1])
+    functions = wired.hosts[HV1].modules["VMFerry.Host"]
+    state, over = functions["Get-VmfHostState"], threading.Event()
+
+    def late(asked):
+        answer = state(asked)
+        over.wait(HANGS)
+        return answer
+
+    functions["Get-VmfHostState"] = late
+    wired.limit(patience=0.1)
+    wired.port.observe([HV1])
+    functions["Get-VmfHostState"] = hang
+    over.set()
+    for _ in range(2):
+        assert not wired.port.observe([HV1]).answers(HV1)
+
+
 def test_nobody_waits_for_a_host_whose_reread_hangs(wired):
     wired.limit(limit_reread=1.0)
     functions = wired.vmm.modules["VMFerry.Vmm"]
