@@ -246,8 +246,8 @@ class EngineSettings(_Section):
     """Interval between two observations while VMs move."""
     lanes: Annotated[int, Field(ge=1, le=64), *_INT] = 8
     """Concurrent calls, at most one per host. Always 1 with `--speed max`."""
-    rereads: Annotated[int, Field(ge=1, le=64), *_INT] = 4
-    """Hosts that VMM begins to re-read at one observation. The others follow at the next ones."""
+    rereads: Annotated[int, Field(ge=1, le=16), *_INT] = 4
+    """Hosts that VMM re-reads at a time, beside the observations."""
     start_window: Positive = 60.0
     """Time in which a start must reach VMM. A later start is void."""
     down_after: Seconds = 600.0

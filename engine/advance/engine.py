@@ -235,9 +235,13 @@ class Engine:
             for name in (*record.run.sources, *record.run.destinations):
                 host = fleet.host(name)
                 if host is not None and host.tries:
-                    due.append(rereading.next_try(host, record.run.options))
+                    again = rereading.next_try(host, record.run.options)
                 elif host is not None and host.refreshed_at is not None:
-                    due.append(host.refreshed_at + record.run.options.pass_)
+                    again = host.refreshed_at + record.run.options.pass_
+                else:
+                    continue
+                # A host that is being read, or waits for its turn, is looked at in the next tick.
+                due.append(again if again > fleet.at else fleet.at + self.rules.tick)
         return min(due)
 
     # --- writing --------------------------------------------------------------------------

@@ -28,8 +28,8 @@ class PendingCalls(Generic[Answer]):
                 return False
             self._answers.pop(key, None)
             thread = threading.Thread(target=self._make, args=(key, call), name=key, daemon=True)
+            thread.start()  # raises if the system has no thread left
             self._threads[key] = thread
-            thread.start()
             return True
 
     def running(self) -> frozenset[str]:
@@ -53,10 +53,10 @@ class PendingCalls(Generic[Answer]):
             thread.join(None if ends is None else max(0.0, ends - self._clock.monotonic()))
 
     def _make(self, key: str, call: Callable[[], Answer]) -> None:
+        answers: dict[str, Answer] = {}
         try:
-            answer = call()
-            with self._lock:
-                self._answers[key] = answer
+            answers[key] = call()
         finally:  # a bug must not block the key
             with self._lock:
+                self._answers |= answers
                 del self._threads[key]

@@ -45,6 +45,8 @@ STALE = 45.0
 """Seconds of idle time after which a session is checked before use."""
 FAILURES, PAUSE = 3, 60.0
 """Calls in a row without an answer that open a server's breaker, and its pause in seconds."""
+OPENING = 4
+"""Sessions that are opened at the same time: as often a wrong password is offered at once."""
 REFUSALS, LOCKOUT = 2, 900.0
 """Rejections in a row that open the account's breaker, and its pause in seconds."""
 
@@ -77,6 +79,12 @@ class Breaker:
             if trial:
                 with self._lock:
                     self._trying = False
+
+    def check(self) -> None:
+        """Raise ``Unreachable`` if the breaker has opened since this call passed."""
+        with self._lock:
+            if self._open and not self._trying:
+                raise Unreachable(self._why, asked=False)
 
     def passed(self) -> None:
         """Close the breaker after an answer of any kind."""
@@ -149,6 +157,7 @@ class Sessions:
         self.settings, self.hosts = settings, hosts or {}
         self.clock = clock or SystemClock()  # deadlines are real time, in a simulated world too
         self._account = Breaker(self.clock, REFUSALS, LOCKOUT)
+        self._opening = threading.Semaphore(OPENING)
         self._lock = threading.Lock()
         self._servers: dict[str, _Server] = {}
 
@@ -228,10 +237,31 @@ class Sessions:
                 session.close()
                 session = None
             if session is None:
-                session = Session(server.target, self.clock, deadline)
-            return session.ask(function, parameters, deadline)
+                session = self._open(server, deadline)
+            try:
+                return session.ask(function, parameters, deadline)
+            except AccountRefused as error:
+                self._refused(server, error)
+                raise
         finally:
             server.give(session)
+
+    def _open(self, server: _Server, deadline: Deadline) -> Session:
+        """Log on, unless the account was rejected while this call waited for its turn."""
+        if not self._opening.acquire(timeout=max(0.0, deadline.left())):
+            raise _not_asked(f"No session with {server.target.name} could be opened in time")
+        try:
+            self._account.check()
+            return Session(server.target, self.clock, deadline)
+        except AccountRefused as error:
+            self._refused(server, error)  # before the next one takes its turn
+            raise
+        finally:
+            self._opening.release()
+
+    def _refused(self, server: _Server, error: AccountRefused) -> None:
+        server.breaker.failed(str(error), pause=LOCKOUT)
+        self._account.failed(f"{REFUSALS} servers in a row rejected the configured account")
 
     def _is_gone(self, server: _Server, session: Session) -> bool:
         idle = self.clock.monotonic() - session.used
@@ -242,9 +272,8 @@ class Sessions:
         """Update both breakers after an error. An error that the server itself returned shows that
         both server and account work; an error that never reached the server shows nothing."""
         if isinstance(error, AccountRefused):
-            server.breaker.failed(str(error), pause=LOCKOUT)
-            self._account.failed(f"{REFUSALS} servers in a row rejected the configured account")
-        elif isinstance(error, Unreachable):
+            return
+        if isinstance(error, Unreachable):
             server.doubted = self.clock.monotonic()
             server.breaker.failed(str(error))
         elif not isinstance(error, VmmUnavailable):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -76,7 +76,10 @@ class WirePort:
         self._looks, self._late = PendingCalls[_Seen](self.sessions.clock), set[str]()
         self._rereads = PendingCalls[_Reread](self.sessions.clock)
         self._observing = threading.Lock()
-        self._turns = threading.Semaphore(max(1, settings.vmm.sessions // 2))
+        self._outcomes: dict[str, _Reread] = {}
+        # One session stays free for the fleet.
+        half = max(1, settings.vmm.sessions // 2)
+        self._turns, self._waited = threading.Semaphore(half), threading.Semaphore(max(1, half - 1))
 
     def close(self) -> None:
         """Close all sessions. Calls that hang are left to their deadlines."""
@@ -112,12 +115,14 @@ class WirePort:
         rereads = self._refresh_hosts(refresh)
         parameters = {"Jobs": list(jobs) or None}
         answer = self._vmm(answers.FleetAnswer, "Get-VmfFleet", parameters, self.limits.limit_read)
-        for name in reread:  # after VMM has accepted the account once
-            self._rereads.begin(name.casefold(), partial(self._refresh_host, name))
-            rereads.setdefault(name.casefold(), None)
         known = [one.name for one in answer.hosts]
+        for name in reread:  # after VMM has accepted the account once
+            if any(same_host(name, one) for one in known):
+                self._rereads.begin(name.casefold(), self._reread(name, self._turns))
+                rereads.setdefault(name.casefold(), None)
         wanted = [n for n in known if any(same_host(n, one) for one in hosts)]
         seen = self._see(wanted)
+        self._outcomes = {}
         return Fleet(
             vmm=self.vmm,
             at=at,
@@ -216,17 +221,21 @@ class WirePort:
         the last observation, by host; ``None``: it is running."""
         wanted = {name.casefold(): name for name in refresh}
         self._rereads.wait(wanted)  # not two of a host at a time
-        ended = dict(self._rereads.ended())
+        self._outcomes |= self._rereads.ended()
         for key, name in wanted.items():
-            self._rereads.begin(key, partial(self._refresh_host, name))
+            self._rereads.begin(key, self._reread(name, self._waited))
         self._rereads.wait(wanted)
         running = self._rereads.running()
-        ended |= self._rereads.ended()
-        self._refreshed |= {key: one.asked for key, one in ended.items() if one.error is None}
-        return dict.fromkeys(running) | ended
+        self._outcomes |= self._rereads.ended()
+        done = {key: one.asked for key, one in self._outcomes.items() if one.error is None}
+        self._refreshed |= done
+        return dict.fromkeys(running) | self._outcomes
 
-    def _refresh_host(self, name: str) -> _Reread:
-        with self._turns:
+    def _reread(self, name: str, turns: threading.Semaphore) -> Callable[[], _Reread]:
+        return partial(self._refresh_host, name, turns)
+
+    def _refresh_host(self, name: str, turns: threading.Semaphore) -> _Reread:
+        with turns:
             asked = self.clock.now()
             try:
                 self._vmm(
@@ -247,6 +256,7 @@ class WirePort:
         self._looks.wait([name for name in asked if name not in self._late], self.limits.patience)
         self._looks.wait(asked, SHORT)
         came = {name: seen for name, seen in self._looks.ended().items() if name in asked}
+        self._late -= {name for name, seen in came.items() if seen.state is not None}
         self._late |= set(names) - set(came)
         return {n: came.get(n) or _Seen(at, error=f"{n} does not answer") for n in names}
 

@@ -315,6 +315,17 @@ def test_an_account_accepted_in_between_is_still_tried_at_further_servers(ground
     assert sessions.ask_vmm("Get-It", {}, 5) == {}
 
 
+def test_a_wrong_password_is_offered_to_a_few_servers_at_once_and_then_to_none(ground):
+    names = [f"hv{n:02}.corp.example" for n in range(24)]
+    hosts = [ground.serve(name, {"Get-It": echo}, accounts={}) for name in names]
+    sessions = ground.sessions()
+    with ThreadPoolExecutor(len(names)) as pool:
+        errors = list(pool.map(lambda name: failed(sessions.ask_host, name, "Get-It"), names))
+
+    assert 2 <= sum(host.refused_logons for host in hosts) <= 5
+    assert sum("servers in a row rejected the configured account" in str(e) for e in errors) >= 19
+
+
 # --- secrets and addresses --------------------------------------------------------------------
 
 

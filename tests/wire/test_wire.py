@@ -200,20 +200,27 @@ def test_a_host_that_hangs_is_waited_for_once_and_then_only_briefly(wired):
 def test_a_late_answer_of_a_host_is_never_taken_for_a_new_one(wired):
     wired.port.observe([HV1])
     functions = wired.hosts[HV1].modules["VMFerry.Host"]
-    state, over = functions["Get-VmfHostState"], threading.Event()
+    state, over, end = functions["Get-VmfHostState"], threading.Event(), threading.Event()
 
     def late(asked):
         answer = state(asked)
         over.wait(HANGS)
         return answer
 
+    def later(asked):
+        end.wait(HANGS)
+        return state(asked)
+
     functions["Get-VmfHostState"] = late
     wired.limit(patience=0.1)
     wired.port.observe([HV1])
-    functions["Get-VmfHostState"] = hang
+    functions["Get-VmfHostState"] = later
     over.set()
     for _ in range(2):
         assert not wired.port.observe([HV1]).answers(HV1)
+    end.set()
+    while not wired.port.observe([HV1]).answers(HV1):
+        pass
 
 
 def test_nobody_waits_for_a_host_whose_reread_hangs(wired):

@@ -15,15 +15,17 @@ from engine.model import Fleet, Host, Options, RunRecord
 
 def due(living: Sequence[RunRecord], last: Fleet | None, now: float, at_most: int) -> list[str]:
     """Hosts due for a refresh now, those read longest ago first: all of a bulletproof run, except
-    those waiting for a retry and those being read. Beyond ``at_most`` they wait for the next
-    observation, because a refresh takes 8 seconds and more."""
+    those waiting for a retry and those being read. At most ``at_most`` are being read at a time,
+    because a refresh takes 8 seconds and more. The others wait for a later observation."""
     found: dict[str, str] = {}
     for record in living:
         for name in (*record.run.sources, *record.run.destinations):
             host = last.host(name) if last else None
-            if _is_due(host, record.run.options, now):
+            is_gone = last is not None and host is None  # VMM does not know it
+            if not is_gone and _is_due(host, record.run.options, now):
                 found.setdefault(name.casefold(), name)
-    return sorted(found.values(), key=lambda name: _last_read(last, name))[:at_most]
+    free = max(0, at_most - sum(host.rereading for host in last.hosts)) if last else at_most
+    return sorted(found.values(), key=lambda name: _last_read(last, name))[:free]
 
 
 def _last_read(last: Fleet | None, name: str) -> float:
@@ -39,7 +41,7 @@ def _is_due(host: Host | None, options: Options, now: float) -> bool:
         return now >= next_try(host, options)
     if options.bulletproof or host is None or host.refreshed_at is None:
         return True
-    return now - host.refreshed_at >= options.pass_
+    return not 0 <= now - host.refreshed_at < options.pass_  # below 0: the clock was set back
 
 
 def next_try(host: Host, options: Options) -> float:

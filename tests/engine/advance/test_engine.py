@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -268,6 +269,22 @@ def test_a_retry_in_an_active_run_sees_rights_granted_since(place, monkeypatch):
     place.say("retry R1 web01")
     place.ticks(4)
     assert place.move().state is MoveState.MOVING
+
+
+def test_a_host_that_vmm_is_reading_does_not_make_the_engine_hurry(place, monkeypatch):
+    place.ticks(2)
+    observe = place.port.observe
+
+    def reading(**asked):
+        fleet = observe(**asked)
+        old = fleet.at - 3600
+        hosts = [replace(host, rereading=True, refreshed_at=old) for host in fleet.hosts]
+        return replace(fleet, hosts=tuple(hosts))
+
+    monkeypatch.setattr(place.port, "observe", reading)
+    place.engine.advance()
+
+    assert place.engine.advance().next_due >= place.clock.now() + 1
 
 
 def test_time_without_an_answer_from_vmm_counts_against_no_limit(place, monkeypatch):

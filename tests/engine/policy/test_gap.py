@@ -271,6 +271,28 @@ def test_a_refresh_that_ends_after_its_observation_counts_when_its_result_comes(
     assert (read.hosts[0].tries, read.hosts[0].locked) == (0, False)
 
 
+def test_hosts_that_are_being_read_leave_less_room_for_others(scene):
+    scene.host("hv01", rereading=True).host("hv02", refreshed_at=scene.now - 90)
+    records, fleet = [scene.record()], scene.fleet()
+
+    assert rereading.due(records, fleet, scene.now, 2) == ["hv02.corp.example"]
+    assert rereading.due(records, fleet, scene.now, 1) == []
+
+
+def test_a_host_that_vmm_no_longer_knows_is_never_due(scene):
+    fleet = scene.fleet()
+    gone = replace(fleet, hosts=tuple(h for h in fleet.hosts if h.name != "hv02.corp.example"))
+
+    assert "hv02.corp.example" in rereading.due([scene.record()], fleet, scene.now + 70, 9)
+    assert "hv02.corp.example" not in rereading.due([scene.record()], gone, scene.now + 70, 9)
+
+
+def test_a_host_is_read_again_after_the_clock_was_set_back(scene):
+    scene.host("hv01", refreshed_at=scene.now + 600)
+
+    assert "hv01.corp.example" in rereading.due([scene.record()], scene.fleet(), scene.now, 9)
+
+
 def test_of_more_hosts_than_one_observation_refreshes_those_read_longest_ago_come_first(scene):
     scene.host("hv01", refreshed_at=scene.now - 70).host("hv02", refreshed_at=scene.now - 90)
     records, fleet = [scene.record()], scene.fleet()
